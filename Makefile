@@ -1,0 +1,84 @@
+# The real build, out of tree under $(BUILD). build.sh installs what is missing and calls this.
+#
+#   make            build/BOOTX64.EFI and the host tools
+#   make unit       native unit tests of the pure code
+#   make lint       layers, asm and UEFI fences, formatting, static analysis
+# Other targets: see `make help`.
+
+BUILD ?= build
+CC := clang
+EFI_TARGET := --target=x86_64-unknown-windows
+
+WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wcast-qual -Wswitch-enum -Wvla -Wundef -Wimplicit-fallthrough
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+IMAGE_CFLAGS := $(EFI_TARGET) -std=c17 -O2 -g -gcodeview -ffreestanding -fno-builtin-printf -mno-red-zone \
+	-mgeneral-regs-only -mno-stack-arg-probe -fno-stack-protector -fno-strict-aliasing \
+	-I. $(WARNINGS)
+NATIVE_CFLAGS := -std=c17 -O2 -g -fno-strict-aliasing -I. -DPLINTH_DEBUG_CHECKS $(WARNINGS)
+EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
+
+# Pure code: compiled for the image and, unchanged, natively.
+PURE_DIRS := hv/base hv/mm hv/core hv/dev config guest-loader
+PURE_FILES := $(wildcard hv/x86/decode*.c) $(wildcard hv/x86/host_map.c) \
+	$(wildcard hv/svm/svm_decode.c) $(wildcard hv/vmx/vmx_decode.c) $(wildcard hv/vmx/vmx_entry_check.c)
+PURE_SOURCES := $(foreach d,$(PURE_DIRS),$(wildcard $(d)/*.c)) $(PURE_FILES)
+
+IMAGE_SOURCES := $(sort $(wildcard efi/*.c) $(wildcard hv/*.c) $(foreach d,x86 vmx svm,$(wildcard hv/$(d)/*.c)) $(PURE_SOURCES))
+IMAGE_ASM := $(wildcard efi/*.S) $(wildcard hv/*/*.S)
+IMAGE_OBJECTS := $(IMAGE_SOURCES:%.c=$(BUILD)/image/%.o) $(IMAGE_ASM:%.S=$(BUILD)/image/%.S.o)
+NATIVE_OBJECTS := $(PURE_SOURCES:%.c=$(BUILD)/native/%.o)
+
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+
+all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
+
+$(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
+	lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /out:$@ /pdb:$(BUILD)/plinth.pdb /debug \
+		/map:$(BUILD)/plinth.map /opt:ref $^
+	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
+
+$(BUILD)/image/efi/%.o: efi/%.c
+	@mkdir -p $(@D)
+	$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/image/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/image/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(EFI_TARGET) -I. -MMD -MP -c -o $@ $<
+
+$(BUILD)/native/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
+	rm -f $@
+	ar rcs $@ $^
+
+# One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed.
+$(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a
+	@mkdir -p $(@D)
+	$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/unit/support.c $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
+
+$(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
+
+unit: $(UNIT_PROGRAMS)
+	tools/run-unit $(UNIT_PROGRAMS)
+
+$(BUILD)/plinth-check: tools/plinth-check.c tests/unit/support.c $(BUILD)/libplinth.a
+	@mkdir -p $(@D)
+	$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $^
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(IMAGE_OBJECTS:.o=.d) $(NATIVE_OBJECTS:.o=.d) $(UNIT_PROGRAMS:%=%.d)
+-include $(wildcard mk/*.mk)
+
+.PHONY: all unit clean
+.DELETE_ON_ERROR:

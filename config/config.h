@@ -1,0 +1,127 @@
+/*
+ * plinth.conf: what the user wrote, parsed and checked. Pure: the same object files serve the target and plinth-check.
+ *
+ * An INI-like text: `#` comments, `[hypervisor]`, one `[guest NAME]` per guest, `key = value`. docs/config.md lists the
+ * keys. Texts point into the file's bytes, which therefore stay in memory as long as the result is used.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "hv/base/text.h"
+#include "hv/base/types.h"
+
+#define CONFIG_GUESTS_MAX 32u
+#define CONFIG_GUEST_CPUS_MAX 16u
+#define CONFIG_MODULES_MAX 16u
+#define CONFIG_NAME_MAX 15u
+#define CONFIG_PATH_MAX 255u
+#define CONFIG_ERRORS_MAX 32u
+#define CONFIG_CPU_ANY 0xffffffffu /* a vCPU that the planner places */
+
+/* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */
+struct config_position {
+    uint32_t line;
+    uint32_t column;
+};
+
+enum config_protocol {
+    PROTOCOL_AUTO,
+    PROTOCOL_LINUX,
+    PROTOCOL_MULTIBOOT,
+    PROTOCOL_MULTIBOOT2,
+    PROTOCOL_PVH,
+    PROTOCOL_ELF,
+    PROTOCOL_FLAT,
+};
+
+enum config_action {
+    ACTION_STAY,
+    ACTION_RESTART,
+    ACTION_POWEROFF, /* of the whole machine */
+};
+
+enum config_final {
+    FINAL_POWEROFF,
+    FINAL_REBOOT,
+    FINAL_HALT,
+};
+
+/* How a flat binary is entered. */
+enum config_mode {
+    MODE_REAL16,
+    MODE_PROTECTED32,
+    MODE_LONG64,
+};
+
+struct config_module {
+    struct text path;
+    struct text arguments; /* what follows the path on the line: a multiboot module's string */
+    struct config_position position;
+};
+
+struct config_guest {
+    struct text name;
+    struct config_position position;
+    uint32_t cpus[CONFIG_GUEST_CPUS_MAX]; /* host CPU numbers in vCPU order, or CONFIG_CPU_ANY */
+    uint32_t cpu_count;
+    struct config_position cpus_position;
+    uint64_t memory_bytes;
+    struct config_position memory_position;
+    struct text kernel;
+    struct config_position kernel_position;
+    enum config_protocol protocol;
+    struct config_position protocol_position;
+    struct config_module modules[CONFIG_MODULES_MAX]; /* `initrd` and `module`, in file order */
+    uint32_t module_count;
+    struct text cmdline;
+    struct config_position cmdline_position;
+    bool console; /* takes part in the console; default yes */
+    enum config_action on_stop;
+    enum config_action on_crash;
+    bool debug_ports;      /* 0xe9 prints, 0xf4 ends the guest */
+    uint64_t load_address; /* flat binaries: guest-physical */
+    uint64_t entry_address;
+    enum config_mode mode;
+    uint32_t slice_us; /* share of a CPU that several guests use */
+};
+
+struct config {
+    struct config_guest guests[CONFIG_GUESTS_MAX];
+    uint32_t guest_count;
+    enum config_final when_all_stopped;
+    bool log_debug; /* `log = debug` */
+    bool console_serial;
+    bool console_screen;
+};
+
+struct config_error {
+    struct config_position position;
+    const char *rule; /* a stable name: "unknown-key" */
+    char sentence[200];
+};
+
+struct config_errors {
+    struct config_error list[CONFIG_ERRORS_MAX];
+    uint32_t count; /* at most CONFIG_ERRORS_MAX; further errors are dropped */
+};
+
+/* Parses and checks what can be checked without the machine. True where errors->count is 0. */
+bool config_parse(struct text file, struct config *config, struct config_errors *errors);
+
+/* What the machine has, for the second half of the rules: CPUs that are there. */
+struct config_machine {
+    uint32_t cpu_count;
+    uint64_t memory_bytes; /* usable by guests */
+};
+
+/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
+ */
+bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
+
+/*
+ * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`
+ * components taken out and `/` turned into `\`. mkusb writes to the same path that the loader reads.
+ */
+void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1]);
+
+#endif

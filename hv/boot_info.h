@@ -1,0 +1,77 @@
+/*
+ * What crosses from efi/ to hv/ at the point of no return: plain data, no UEFI type, versioned.
+ * All pointers are physical addresses (identity-mapped) in MEMORY_LOADER regions of `memory`.
+ */
+#ifndef HV_BOOT_INFO_H
+#define HV_BOOT_INFO_H
+
+#include "config/config.h"
+#include "hv/base/span.h"
+#include "hv/mm/memory_map.h"
+#include "hv/mm/planner.h"
+
+#define BOOT_INFO_VERSION 1u
+#define BOOT_CPUS_MAX 64u
+#define BOOT_SECTIONS_MAX 16u
+#define BOOT_UARTS_MAX 8u
+
+struct boot_cpu {
+    uint32_t apic_id;
+    bool is_bsp;
+    bool healthy;
+    uint32_t package, core, thread; /* as MP services say it; 0 where unknown */
+};
+
+/* A section of our own image. The host map gives it exactly these permissions. */
+struct boot_section {
+    char name[9];
+    uint64_t start, end; /* page-aligned, host-physical */
+    bool write, execute;
+};
+
+enum boot_pixel {
+    BOOT_PIXEL_NONE, /* no framebuffer */
+    BOOT_PIXEL_BGRX,
+    BOOT_PIXEL_RGBX,
+    BOOT_PIXEL_MASK,
+};
+
+struct boot_framebuffer {
+    enum boot_pixel format;
+    uint64_t base;
+    uint64_t bytes;
+    uint32_t width, height, stride_pixels;
+    uint32_t red_mask, green_mask, blue_mask, bytes_per_pixel;
+};
+
+struct boot_guest {
+    struct guest_plan plan;
+    struct span kernel;
+    struct span modules[CONFIG_MODULES_MAX];
+};
+
+struct boot_info {
+    uint32_t version;
+    uint64_t tsc_start;      /* at the first instruction of efi_main */
+    uint64_t tsc_file_ticks; /* spent reading files and waiting for the firmware's disk */
+    struct config config;
+    struct boot_guest guests[CONFIG_GUESTS_MAX];
+    struct memory_map memory; /* the final one */
+    struct boot_cpu cpus[BOOT_CPUS_MAX];
+    uint32_t cpu_count;
+    struct boot_section sections[BOOT_SECTIONS_MAX];
+    uint32_t section_count;
+    uint64_t image_start, image_end;
+    uint64_t pool_start,
+        pool_bytes;      /* the hypervisor's own memory after the hand-over: tables, stacks, vCPUs. 2 MiB-aligned */
+    uint64_t trampoline; /* a page below 1 MiB for starting CPUs; 0: none could be had */
+    uint64_t rsdp;       /* 0: firmware has no ACPI tables */
+    uint16_t uart_ports[BOOT_UARTS_MAX]; /* I/O ports of 16550s found */
+    uint32_t uart_count;
+    struct boot_framebuffer framebuffer;
+    uint64_t wall_clock_s; /* Unix time at the hand-over */
+};
+
+_Noreturn void hv_main(struct boot_info *info);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * What an exit means: one switch over the neutral kinds, the same for both vendors.
+ */
+#ifndef HV_CORE_EXIT_H
+#define HV_CORE_EXIT_H
+
+#include "hv/core/guest.h"
+#include "hv/core/vm_exit.h"
+
+/* Handles one exit: changes only the vCPU and its guest. The vendor looks at vcpu->requests afterwards. */
+void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+
+/* Moves rip past the instruction that exited (length known), ends the interrupt shadow and RF, honours TF. */
+void vcpu_advance(struct vcpu *vcpu, uint8_t length);
+
+/*
+ * Raises an exception, with the double- and triple-fault rules against an event that was in delivery.
+ * SDM 3A 6.15 "Exception and Interrupt Reference", table 6-5.
+ */
+void vcpu_raise(struct vcpu *vcpu, enum exception vector);
+void vcpu_raise_error(struct vcpu *vcpu, enum exception vector, uint32_t error);
+void vcpu_raise_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error);
+
+enum event_choice {
+    EVENT_NOTHING,     /* enter as it is */
+    EVENT_INJECT,      /* inject *event */
+    EVENT_WANT_WINDOW, /* something waits, the guest cannot take it now: ask for an interrupt window (or NMI window) */
+};
+
+/*
+ * What to inject at the next entry. interrupts_open: RFLAGS.IF is set and no STI or MOV SS shadow. nmi_open: no NMI in
+ * progress and no shadow. Clears VCPU_EVENT when nothing more waits. *want_nmi_window tells which window is meant.
+ * After an EVENT_INJECT the caller asks again whether a window is needed: vcpu_wants_window().
+ */
+enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event);
+bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi);
+
+/* The CPUID policy: what the guest sees for eax/ecx, given the host's answer. hv/core/cpuid_policy.c */
+struct cpuid_words {
+    uint32_t eax, ebx, ecx, edx;
+};
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * A guest: its memory, its PC, its vCPUs, and what became of it.
+ */
+#ifndef HV_CORE_GUEST_H
+#define HV_CORE_GUEST_H
+
+#include "config/config.h"
+#include "hv/base/spinlock.h"
+#include "hv/core/vcpu.h"
+#include "hv/dev/platform.h"
+#include "hv/mm/guest_layout.h"
+#include "hv/mm/guest_memory.h"
+
+#define GUEST_UNKNOWN_MAX 32u
+#define GUEST_REPORT_MAX 256u
+
+enum guest_state {
+    GUEST_RUNNING,
+    GUEST_STOPPED, /* ended by its own wish: power-off, debug exit 0, reset, all CPUs halted for good */
+    GUEST_CRASHED, /* guest_fail() */
+};
+
+enum unknown_kind {
+    UNKNOWN_PORT_READ,
+    UNKNOWN_PORT_WRITE,
+    UNKNOWN_MSR_READ,
+    UNKNOWN_MSR_WRITE,
+    UNKNOWN_MMIO_READ,
+    UNKNOWN_MMIO_WRITE,
+    UNKNOWN_HYPERCALL,
+};
+
+/* An access that nobody answers: logged once per guest and resource, counted, named in the final report. */
+struct unknown_access {
+    enum unknown_kind kind;
+    uint64_t resource; /* port, MSR, page of guest-physical address */
+    uint64_t value;    /* first value written */
+    uint64_t rip;      /* of the first */
+    uint64_t count;
+    bool reported;
+};
+
+/* What the machine is for all guests: made at boot, constant afterwards. */
+struct machine {
+    struct clock clock;
+    uint32_t tsc_khz;
+    bool tsc_stable;
+    bool is_intel;
+    uint8_t physical_bits;
+    bool x2apic_available; /* to guests: always, it is emulated */
+    uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
+    uint64_t boot_tsc;
+};
+
+struct guest {
+    char name[CONFIG_NAME_MAX + 1];
+    uint32_t index;
+    const struct config_guest *config;
+    const struct machine *machine;
+    struct guest_layout layout;
+    struct guest_memory memory;
+    struct platform platform;
+    struct vcpu *vcpus;
+    uint32_t vcpu_count;
+    uint64_t nested_root;          /* host-physical */
+    uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
+    uint32_t state;                /* enum guest_state, atomic */
+    bool ended_well;               /* as the config expects */
+    char report[GUEST_REPORT_MAX]; /* one sentence: why it stopped or failed */
+    struct spinlock unknown_lock;
+    struct unknown_access unknown[GUEST_UNKNOWN_MAX];
+    uint32_t unknown_count;
+    uint64_t unknown_dropped; /* resources beyond GUEST_UNKNOWN_MAX */
+    uint32_t restarts;
+};
+
+/*
+ * The second class of failure: this guest misbehaved or is broken. Stops it (all vCPUs), keeps the sentence, and
+ * everybody else runs on. Returns; the handler then returns to the run loop, which leaves.
+ */
+__attribute__((format(printf, 3, 4))) void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...);
+
+/* The guest ended by its own wish. */
+__attribute__((format(printf, 3, 4))) void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...);
+
+/* Notes an access that nobody answers; logs it the first time. */
+void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
+
+#endif

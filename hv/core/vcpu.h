@@ -1,0 +1,224 @@
+/*
+ * A virtual CPU as both vendors and all handlers see it.
+ *
+ * The vendor (hv/vmx or hv/svm) owns the control structure (VMCS or VMCB) and keeps this struct true:
+ *   - gpr[], rip, rflags, exit_tsc: after every exit, and back before every entry;
+ *   - system: only after exits for which exit_wants_system() is true, and back when a handler set VCPU_SYSTEM_WRITE;
+ *   - pending: an event whose delivery the exit interrupted is put here before the dispatch.
+ * Handlers change nothing else of the machine: they change this struct, set request bits, and the vendor and
+ * hv/cpu_loop.c apply them before the next entry.
+ */
+#ifndef HV_CORE_VCPU_H
+#define HV_CORE_VCPU_H
+
+#include "hv/base/types.h"
+#include "hv/dev/lapic.h"
+
+/* In the order of the instruction encoding. SDM 2A 2.1.5. */
+enum gpr {
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP,
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_R9,
+    GPR_R10,
+    GPR_R11,
+    GPR_R12,
+    GPR_R13,
+    GPR_R14,
+    GPR_R15,
+    GPR_COUNT,
+};
+
+/* In the order of the instruction encoding, then the two system segments. */
+enum segment_index {
+    SEGMENT_ES,
+    SEGMENT_CS,
+    SEGMENT_SS,
+    SEGMENT_DS,
+    SEGMENT_FS,
+    SEGMENT_GS,
+    SEGMENT_LDTR,
+    SEGMENT_TR,
+    SEGMENT_COUNT,
+};
+
+/*
+ * Access rights in VMX's form (SDM 3C 25.4.1 "Guest Register State", table 25-2):
+ * type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16.
+ */
+#define SEGMENT_TYPE(access) ((access)&0xfu)
+#define SEGMENT_S 0x10u
+#define SEGMENT_DPL(access) (((access) >> 5) & 3u)
+#define SEGMENT_P 0x80u
+#define SEGMENT_L 0x2000u
+#define SEGMENT_DB 0x4000u
+#define SEGMENT_G 0x8000u
+#define SEGMENT_UNUSABLE 0x10000u
+
+struct segment {
+    uint64_t base;
+    uint32_t limit; /* in bytes, expanded by G */
+    uint32_t access;
+    uint16_t selector;
+};
+
+struct table_register {
+    uint64_t base;
+    uint16_t limit;
+};
+
+struct vcpu_system {
+    struct segment segments[SEGMENT_COUNT];
+    struct table_register gdtr;
+    struct table_register idtr;
+    uint64_t cr0;
+    uint64_t cr2;
+    uint64_t cr3;
+    uint64_t cr4;
+    uint64_t efer; /* as the guest sees it (no SVME) */
+    uint64_t dr7;
+    uint8_t cpl;
+};
+
+/* Vectors of exceptions. SDM 3A 6.3.1, table 6-1. */
+enum exception {
+    EXCEPTION_DE = 0,
+    EXCEPTION_DB = 1,
+    EXCEPTION_NMI = 2,
+    EXCEPTION_BP = 3,
+    EXCEPTION_OF = 4,
+    EXCEPTION_BR = 5,
+    EXCEPTION_UD = 6,
+    EXCEPTION_NM = 7,
+    EXCEPTION_DF = 8,
+    EXCEPTION_TS = 10,
+    EXCEPTION_NP = 11,
+    EXCEPTION_SS = 12,
+    EXCEPTION_GP = 13,
+    EXCEPTION_PF = 14,
+    EXCEPTION_MF = 16,
+    EXCEPTION_AC = 17,
+    EXCEPTION_MC = 18,
+    EXCEPTION_XM = 19,
+};
+
+/* Kinds of events, with the numbers that both vendors' injection fields use (SVM has no 5 and 6). SDM 3C 25.8.3; APM
+ * 2 15.20. */
+enum event_kind {
+    EVENT_INTERRUPT = 0,
+    EVENT_NMI = 2,
+    EVENT_EXCEPTION = 3,
+    EVENT_SOFTWARE_INTERRUPT = 4,
+    EVENT_PRIVILEGED_SOFTWARE_EXCEPTION = 5, /* INT1 */
+    EVENT_SOFTWARE_EXCEPTION = 6,            /* INT3, INTO */
+};
+
+struct vcpu_event {
+    bool valid;
+    uint8_t vector;
+    uint8_t kind; /* enum event_kind */
+    bool has_error;
+    uint32_t error;
+    uint8_t length; /* of the instruction, software events only */
+};
+
+/* Request bits. The vendor applies the first group before the next entry; the second group makes it return to
+ * hv/cpu_loop.c. */
+enum vcpu_request {
+    VCPU_SYSTEM_WRITE = 1u << 0, /* write `system` back to the control structure */
+    VCPU_FLUSH = 1u << 1,        /* flush this guest's cached translations on this CPU */
+    VCPU_EVENT = 1u << 2,        /* something may be injectable: ask vcpu_select_event() */
+    VCPU_ADVANCED = 1u << 3,     /* rip moved past an emulated instruction: end the interrupt shadow */
+    VCPU_TSC = 1u << 4,          /* tsc_offset changed */
+    VCPU_MSR_BITMAP = 1u << 5,   /* APIC mode or similar changed what may pass through */
+    VCPU_CR2_WRITE = 1u << 6,    /* raise_page_fault set system.cr2 */
+
+    VCPU_HALTED = 1u << 16,   /* nothing to run until an interrupt */
+    VCPU_TIMER = 1u << 17,    /* a deadline changed */
+    VCPU_CONSOLE = 1u << 18,  /* bytes for the console are in a ring */
+    VCPU_STOPPED = 1u << 19,  /* the guest ended or failed */
+    VCPU_YIELD = 1u << 20,    /* host interrupt, end of slice, kick */
+    VCPU_MESSAGES = 1u << 21, /* the lapic or platform has messages for other vCPUs */
+};
+#define VCPU_LEAVE_MASK 0xffff0000u
+
+enum vcpu_state {
+    VCPU_STATE_OFF, /* waits for SIPI (secondary CPUs start so) */
+    VCPU_STATE_RUNNABLE,
+    VCPU_STATE_HALTED,
+    VCPU_STATE_DEAD, /* the guest ended */
+};
+
+/* MSRs that the hypervisor keeps for the guest; everything else lives in the control structure or the CPU. */
+struct vcpu_msrs {
+    uint64_t tsc_adjust;
+    uint64_t misc_enable;
+    uint64_t kvm_wall_clock;
+    uint64_t kvm_system_time;
+    uint64_t pat; /* kept true by the vendor after exits that want the system state */
+    uint64_t ucode_rev;
+    uint64_t spec_ctrl;
+};
+
+#define EXIT_RING_ENTRIES 64u
+
+/* One line of a crash report's history. */
+struct exit_record {
+    uint64_t rip;
+    uint64_t detail; /* port, MSR, address */
+    uint32_t raw;    /* the vendor's exit code */
+    uint32_t kind;   /* enum exit_kind */
+};
+
+struct guest;
+
+struct vcpu {
+    uint64_t gpr[GPR_COUNT];
+    uint64_t rip;
+    uint64_t rflags;
+    uint32_t requests; /* enum vcpu_request; only the vCPU's own CPU writes it */
+    struct vcpu_event pending;
+    bool nmi_pending;
+    uint64_t exit_tsc;   /* host TSC at the last exit */
+    uint64_t tsc_offset; /* guest TSC = host TSC + offset */
+    struct vcpu_system system;
+    struct vcpu_msrs msrs;
+    struct lapic lapic;
+    struct guest *guest;
+    uint32_t index;    /* within the guest */
+    uint32_t host_cpu; /* index of struct cpu */
+    enum vcpu_state state;
+    uint8_t sipi_vector;
+    uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
+    void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */
+    struct exit_record ring[EXIT_RING_ENTRIES];
+    uint32_t ring_next;
+    uint64_t exit_counts[32]; /* by enum exit_kind */
+};
+
+/* What other CPUs may ask of a vCPU. */
+enum vcpu_kick {
+    VCPU_KICK_INTERRUPT = 1u << 0, /* lapic.pending has something */
+    VCPU_KICK_NMI = 1u << 1,
+    VCPU_KICK_INIT = 1u << 2,
+    VCPU_KICK_SIPI = 1u << 3,
+    VCPU_KICK_STOP = 1u << 4,
+    VCPU_KICK_EXTINT = 1u << 5, /* the 8259 has an interrupt for this vCPU */
+};
+
+#define RFLAGS_CF (1ULL << 0)
+#define RFLAGS_FIXED (1ULL << 1)
+#define RFLAGS_TF (1ULL << 8)
+#define RFLAGS_IF (1ULL << 9)
+#define RFLAGS_DF (1ULL << 10)
+#define RFLAGS_RF (1ULL << 16)
+#define RFLAGS_VM (1ULL << 17)
+#define RFLAGS_AC (1ULL << 18)
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * The local APIC of one vCPU: xAPIC page and x2APIC MSRs over the same registers.
+ *
+ * The registers are the architectural 4 KiB page, so that VMX can use it as its virtual-APIC page. Only the vCPU's own
+ * CPU touches the page; others post vectors into `pending` (atomically) and kick the vCPU.
+ * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)"; APM 2 16.
+ *
+ * Times are host TSC ticks. The timer counts one tick a nanosecond before the divider (CPUID 0x40000010 says so).
+ */
+#ifndef HV_DEV_LAPIC_H
+#define HV_DEV_LAPIC_H
+
+#include "hv/base/clock.h"
+#include "hv/base/types.h"
+
+#define LAPIC_REGISTER_COUNT 1024u
+#define LAPIC_OUTBOX_MAX 4u
+#define DEADLINE_NONE UINT64_MAX
+
+enum apic_delivery {
+    APIC_FIXED = 0,
+    APIC_LOWEST = 1,
+    APIC_SMI = 2,
+    APIC_NMI = 4,
+    APIC_INIT = 5,
+    APIC_STARTUP = 6,
+    APIC_EXTINT = 7,
+};
+
+enum apic_shorthand {
+    APIC_TO_DESTINATION = 0,
+    APIC_TO_SELF = 1,
+    APIC_TO_ALL = 2,
+    APIC_TO_OTHERS = 3,
+};
+
+/* What travels between APICs: from an ICR, the I/O APIC, or an MSI. hv/core routes it. */
+struct apic_message {
+    uint32_t destination; /* APIC id or logical destination; all ones of its width: everybody */
+    uint8_t vector;
+    uint8_t delivery;  /* enum apic_delivery */
+    uint8_t shorthand; /* enum apic_shorthand; ICR only */
+    bool logical;
+    bool level;    /* trigger mode: sets TMR */
+    bool deassert; /* INIT level de-assert: ignored by all later processors */
+    bool x2apic;   /* destination has 32 bits */
+};
+
+struct lapic_page {
+    uint32_t registers[LAPIC_REGISTER_COUNT];
+} __attribute__((aligned(4096)));
+
+struct lapic {
+    struct lapic_page *page; /* memory that outlives the lapic; zeroed by lapic_reset */
+    uint32_t pending[8];     /* vectors posted by others, atomically; merged into IRR by lapic_merge_pending */
+    uint32_t pending_level[8];
+    uint32_t id;       /* initial APIC id = vCPU index */
+    uint64_t base_msr; /* IA32_APIC_BASE as the guest reads it */
+    bool bsp;
+    const struct clock *clock;
+    uint64_t deadline;                            /* of the timer, host TSC; DEADLINE_NONE */
+    uint64_t timer_start;                         /* host TSC at which the current count began */
+    uint64_t tsc_deadline;                        /* what the guest wrote (guest TSC), 0: disarmed */
+    struct apic_message outbox[LAPIC_OUTBOX_MAX]; /* IPIs that core routes */
+    uint32_t outbox_count;
+    uint8_t eoi_vector; /* last level-triggered vector that was ended, valid while eoi_pending */
+    bool eoi_pending;
+};
+
+/* Power-up or INIT state (an INIT keeps the id and the base MSR). SDM 3A 11.4.7. */
+void lapic_init(struct lapic *lapic, struct lapic_page *page, uint32_t id, bool bsp, const struct clock *clock);
+void lapic_reset(struct lapic *lapic, bool by_init);
+
+bool lapic_enabled(const struct lapic *lapic); /* by the base MSR */
+bool lapic_x2apic(const struct lapic *lapic);
+
+/* IA32_APIC_BASE. False: #GP. SDM 3A 11.4.4, 11.12.5. */
+bool lapic_base_write(struct lapic *lapic, uint64_t value, unsigned physical_bits);
+
+/* The xAPIC page; offset 0..0xfff, any size: misaligned and short accesses as a PC does them (32-bit registers on
+ * 16-byte lines). */
+uint32_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, uint64_t now);
+void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now);
+
+/* x2APIC MSRs 0x800..0x8ff. False: #GP. */
+bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t now, uint64_t *value);
+bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value, uint64_t now);
+
+/* IA32_TSC_DEADLINE (0x6e0). guest TSC = host TSC + tsc_offset. */
+uint64_t lapic_tsc_deadline_read(const struct lapic *lapic);
+void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now);
+
+/* CR8: TPR bits 7:4. */
+uint64_t lapic_cr8(const struct lapic *lapic);
+void lapic_cr8_write(struct lapic *lapic, uint64_t value);
+
+/* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
+void lapic_run_timer(struct lapic *lapic, uint64_t now);
+
+/* Posts from any CPU; fixed and lowest-priority vectors only. */
+void lapic_post(struct lapic *lapic, uint8_t vector, bool level);
+/* LINT0/LINT1 as local inputs: NMI through LINT1, ExtINT through LINT0. */
+bool lapic_accepts_extint(const struct lapic *lapic);
+bool lapic_accepts_lint_nmi(const struct lapic *lapic);
+
+/* The highest vector that may be delivered now (above PPR), or -1. Merges posted vectors first. */
+int lapic_highest_deliverable(struct lapic *lapic);
+/* The highest requested vector whatever the PPR is, or -1. */
+int lapic_highest_requested(struct lapic *lapic);
+/* IRR -> ISR for the vector that highest_deliverable returned. */
+void lapic_accept(struct lapic *lapic, uint8_t vector);
+
+/* Does a message's destination name this APIC? */
+bool lapic_matches(const struct lapic *lapic, const struct apic_message *message);
+
+#endif

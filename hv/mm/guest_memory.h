@@ -1,0 +1,33 @@
+/*
+ * A guest's RAM as the hypervisor reaches it: at most GUEST_RANGES_MAX ranges of guest-physical addresses with the host
+ * memory behind each. Every access of the hypervisor to guest memory goes through here, so no guest address can lead
+ * anywhere else. `window` is 0 in the hypervisor (identity map) and an arena in native tests.
+ */
+#ifndef HV_MM_GUEST_MEMORY_H
+#define HV_MM_GUEST_MEMORY_H
+
+#include "hv/base/types.h"
+
+#define GUEST_RANGES_MAX 16u
+
+struct guest_range {
+    gpa_t start;
+    hpa_t backing;
+    uint64_t bytes;
+};
+
+struct guest_memory {
+    struct guest_range ranges[GUEST_RANGES_MAX]; /* ascending, not overlapping */
+    uint32_t range_count;
+    uint64_t window;
+};
+
+/* The host pointer to [start, start + bytes), or NULL unless all of it lies in one range. */
+void *guest_memory_pointer(const struct guest_memory *memory, gpa_t start, uint64_t bytes);
+
+/* Copies across range borders; false (and for read: nothing useful in `to`) where any byte is not RAM. */
+bool guest_memory_read(const struct guest_memory *memory, gpa_t from, void *to, size_t bytes);
+bool guest_memory_write(const struct guest_memory *memory, gpa_t to, const void *from, size_t bytes);
+bool guest_memory_zero(const struct guest_memory *memory, gpa_t to, uint64_t bytes);
+
+#endif

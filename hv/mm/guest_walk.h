@@ -1,0 +1,57 @@
+/*
+ * Guest-virtual to guest-physical through the guest's own tables, as its MMU would do it: no paging, 32-bit (with PSE),
+ * PAE, 4-level, 5-level; U/S, R/W, NX, WP, SMEP, SMAP, reserved bits.
+ * SDM 3A 4 "Paging"; APM 2 5 "Page Translation and Protection".
+ */
+#ifndef HV_MM_GUEST_WALK_H
+#define HV_MM_GUEST_WALK_H
+
+#include "hv/mm/guest_memory.h"
+
+/* Bits of a page-fault error code. SDM 3A 4.7 "Page-Fault Exceptions". */
+#define PAGE_FAULT_PRESENT 0x01u
+#define PAGE_FAULT_WRITE 0x02u
+#define PAGE_FAULT_USER 0x04u
+#define PAGE_FAULT_RESERVED 0x08u
+#define PAGE_FAULT_FETCH 0x10u
+
+enum guest_access {
+    GUEST_READ,
+    GUEST_WRITE,
+    GUEST_FETCH,
+};
+
+/* What of the guest's state decides a translation. */
+struct guest_paging {
+    uint64_t cr0;
+    uint64_t cr3;
+    uint64_t cr4;
+    uint64_t efer;
+    uint64_t rflags; /* AC, for SMAP */
+    uint8_t cpl;
+    bool implicit_supervisor;     /* a descriptor-table access: supervisor whatever the CPL is, and AC does not help */
+    uint8_t physical_bits;        /* MAXPHYADDR as the guest's CPUID says it */
+    bool nx_supported, gib_pages; /* as the guest's CPUID says */
+};
+
+enum guest_walk_result {
+    GUEST_WALK_OK,
+    GUEST_WALK_FAULT,    /* #PF with error_code; cr2 is the address asked for */
+    GUEST_WALK_UNMAPPED, /* a table entry lies outside guest RAM: the machine would read all ones from the bus */
+};
+
+struct guest_translation {
+    gpa_t address;
+    uint64_t page_bytes; /* of the guest's leaf; 4 KiB without paging */
+    bool writable;
+    bool user;
+    uint32_t error_code; /* GUEST_WALK_FAULT only */
+    gpa_t bad_table;     /* GUEST_WALK_UNMAPPED only */
+};
+
+/* The address is taken as canonical: the caller checks that for its kind of access (#GP or #SS). Sets A and D bits as
+ * an MMU does. */
+enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
+                                  uint64_t address, enum guest_access access, struct guest_translation *result);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * The planner: from the guests' sizes and the machine's memory map to host ranges, leaf counts and table counts.
+ *
+ * Backing is chosen so that leaves are as large as they can be: 1 GiB-aligned pieces for whole GiBs, 2 MiB-aligned for
+ * the rest, 4 KiB only for what is left. Pure: it marks what it took in `map` (MEMORY_FREE -> MEMORY_LOADER).
+ */
+#ifndef HV_MM_PLANNER_H
+#define HV_MM_PLANNER_H
+
+#include "hv/base/status.h"
+#include "hv/mm/guest_layout.h"
+#include "hv/mm/guest_memory.h"
+#include "hv/mm/memory_map.h"
+#include "hv/mm/page_table.h"
+
+struct guest_plan {
+    struct guest_layout layout;
+    struct guest_memory memory;
+    uint64_t leaves[3];   /* 4 KiB, 2 MiB, 1 GiB */
+    uint64_t table_count; /* of the nested tree, root included */
+};
+
+/* largest_leaf: what format and CPU allow (0..2). STATUS_NO_MEMORY: nothing was taken; *missing says how much more is
+ * needed. */
+enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const struct page_table_format *format,
+                          unsigned largest_leaf, struct guest_plan *plan, uint64_t *missing);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * The MSR policy: which numbers a guest may read and write, and what they mean, as a table with a reason per row.
+ * Numbers that are in no row give #GP and are noted. The same table says which MSRs pass through without an exit.
+ */
+#ifndef HV_CORE_MSR_POLICY_H
+#define HV_CORE_MSR_POLICY_H
+
+#include "hv/core/guest.h"
+
+/* Handle RDMSR and WRMSR with the index in rcx; `length` of the instruction. */
+void msr_read(struct vcpu *vcpu, uint8_t length);
+void msr_write(struct vcpu *vcpu, uint8_t length);
+
+struct msr_pass_through {
+    uint32_t msr;
+    bool read, write;
+    const char *reason;
+};
+
+/* What the vendors leave open in their MSR bitmaps. */
+extern const struct msr_pass_through msr_pass_through_list[];
+extern const uint32_t msr_pass_through_count;
+
+/* MSRs that stay in the CPU while a vCPU is loaded and are switched by software when another is. */
+#define MSR_LIVE_MAX 8u
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * From boot_info to guests that are ready to be entered: memory zeroed, nested tree built and audited, image loaded,
+ * boot information and ACPI tables written, vCPUs in their entry state.
+ */
+#ifndef HV_GUEST_CREATE_H
+#define HV_GUEST_CREATE_H
+
+#include "hv/boot_info.h"
+#include "hv/core/guest.h"
+#include "hv/virt.h"
+
+extern struct guest *guests[CONFIG_GUESTS_MAX];
+extern uint32_t guest_count;
+
+/* Builds every guest. Whatever fails here was checked before the hand-over, so it is a panic with the guest's name. */
+void guest_create_all(const struct boot_info *info, const struct virt_support *support, const struct machine *machine);
+
+/* Loads the guest's image again into its memory and puts its vCPUs into the entry state. */
+void guest_load(struct guest *guest);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * A physical CPU as the hypervisor keeps it: who it is, where its stacks are, what it runs, what interrupted it.
+ *
+ * cpus[0] is the one that firmware started (the BSP); the order is boot_info's, so `cpus = 0,1` in plinth.conf means
+ * indices of this array. GS points to the CPU's own entry.
+ */
+#ifndef HV_CPU_H
+#define HV_CPU_H
+
+#include "hv/base/types.h"
+#include "hv/x86/descriptors.h"
+#include "hv/x86/insn.h"
+
+#define CPUS_MAX 64u
+
+/* Bits of interrupt_flags: what interrupts came since the flags were last taken. */
+#define CPU_FLAG_TIMER (1ULL << 0)
+#define CPU_FLAG_KICK (1ULL << 1)
+#define CPU_FLAG_STOP (1ULL << 2) /* the machine ends: leave the guest and halt */
+#define CPU_FLAG_NMI (1ULL << 3)  /* an NMI that nobody here sent */
+
+enum cpu_state {
+    CPU_STATE_UNKNOWN, /* not started yet */
+    CPU_STATE_STARTING,
+    CPU_STATE_READY,  /* has its stack, tables and APIC; waits for cpus_release() or runs */
+    CPU_STATE_FAILED, /* `failure` says why; it is left out */
+};
+
+struct cpu_stacks {
+    uint64_t main_top;
+    uint64_t ist_top[DESCRIPTOR_IST_COUNT];
+};
+
+struct vcpu;
+
+struct cpu {
+    struct cpu *self; /* first: GS:0 */
+    uint32_t index;
+    uint32_t apic_id;
+    bool bsp;
+    uint32_t state; /* enum cpu_state, atomic */
+    const char *failure;
+    uint64_t interrupt_flags; /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
+    struct vcpu *current;     /* what it runs now; NULL: nothing */
+    void *vendor;             /* the vendor's per-CPU memory, virt_cpu_bytes() */
+    const char *virt_failure; /* virt_enable()'s sentence; NULL: enabled */
+    uint64_t interrupts[3];   /* timer, kick, spurious: counts */
+    uint64_t nmis;
+    struct cpu_stacks stacks;
+    struct descriptor_tables descriptors;
+};
+
+extern struct cpu cpus[CPUS_MAX];
+extern uint32_t cpu_count; /* entries of cpus[], those that failed included */
+
+/* The calling CPU. Valid after cpu_bind(). */
+static inline struct cpu *cpu_this(void)
+{
+    return insn_read_gs_pointer();
+}
+
+/* The flags that are set, which are cleared: an interrupt that comes between is not lost. */
+static inline uint64_t cpu_take_flags(struct cpu *cpu)
+{
+    return __atomic_exchange_n(&cpu->interrupt_flags, 0, __ATOMIC_ACQ_REL);
+}
+
+static inline uint64_t cpu_flags(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->interrupt_flags, __ATOMIC_ACQUIRE);
+}
+
+static inline void cpu_set_flags(struct cpu *cpu, uint64_t flags)
+{
+    __atomic_fetch_or(&cpu->interrupt_flags, flags, __ATOMIC_ACQ_REL);
+}
+
+static inline bool cpu_is_ready(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE) == CPU_STATE_READY;
+}
+
+/* Makes the calling CPU leave its guest soon: sends CPU_FLAG_KICK to another CPU or to the calling one. */
+void cpu_kick(const struct cpu *cpu);
+
+#endif

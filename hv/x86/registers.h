@@ -1,0 +1,148 @@
+/*
+ * Names of the registers, bits, MSRs and CPUID leaves that both vendors share. What only VMX or SVM has is in
+ * hv/vmx/vmx_regs.h and hv/svm/svm_regs.h. docs/manuals.md lists the editions behind the citations.
+ */
+#ifndef HV_X86_REGISTERS_H
+#define HV_X86_REGISTERS_H
+
+/* CR0. SDM 3A 2.5 "Control Registers"; APM 2 3.1.1. */
+#define CR0_PE (1ULL << 0)
+#define CR0_MP (1ULL << 1)
+#define CR0_EM (1ULL << 2)
+#define CR0_TS (1ULL << 3)
+#define CR0_ET (1ULL << 4)
+#define CR0_NE (1ULL << 5)
+#define CR0_WP (1ULL << 16)
+#define CR0_AM (1ULL << 18)
+#define CR0_NW (1ULL << 29)
+#define CR0_CD (1ULL << 30)
+#define CR0_PG (1ULL << 31)
+
+/* CR4. SDM 3A 2.5; APM 2 3.1.3. */
+#define CR4_VME (1ULL << 0)
+#define CR4_PVI (1ULL << 1)
+#define CR4_TSD (1ULL << 2)
+#define CR4_DE (1ULL << 3)
+#define CR4_PSE (1ULL << 4)
+#define CR4_PAE (1ULL << 5)
+#define CR4_MCE (1ULL << 6)
+#define CR4_PGE (1ULL << 7)
+#define CR4_PCE (1ULL << 8)
+#define CR4_OSFXSR (1ULL << 9)
+#define CR4_OSXMMEXCPT (1ULL << 10)
+#define CR4_UMIP (1ULL << 11)
+#define CR4_LA57 (1ULL << 12)
+#define CR4_VMXE (1ULL << 13)
+#define CR4_SMXE (1ULL << 14)
+#define CR4_FSGSBASE (1ULL << 16)
+#define CR4_PCIDE (1ULL << 17)
+#define CR4_OSXSAVE (1ULL << 18)
+#define CR4_SMEP (1ULL << 20)
+#define CR4_SMAP (1ULL << 21)
+#define CR4_PKE (1ULL << 22)
+#define CR4_CET (1ULL << 23)
+#define CR4_PKS (1ULL << 24)
+
+/* XCR0. SDM 1 13.1 "XSAVE-Supported Features and State-Component Bitmaps". */
+#define XCR0_X87 (1ULL << 0)
+#define XCR0_SSE (1ULL << 1)
+#define XCR0_AVX (1ULL << 2)
+
+/* IA32_EFER. SDM 3A 2.2.1 "Extended Feature Enable Register"; APM 2 3.1.7. */
+#define EFER_SCE (1ULL << 0)
+#define EFER_LME (1ULL << 8)
+#define EFER_LMA (1ULL << 10)
+#define EFER_NXE (1ULL << 11)
+#define EFER_SVME (1ULL << 12)
+#define EFER_LMSLE (1ULL << 13)
+#define EFER_FFXSR (1ULL << 14)
+#define EFER_TCE (1ULL << 15)
+
+/* Architectural MSRs. SDM 4 2.1, table 2-2; APM 2 appendix A. */
+#define MSR_TSC 0x10u
+#define MSR_PLATFORM_ID 0x17u
+#define MSR_APIC_BASE 0x1bu
+#define MSR_FEATURE_CONTROL 0x3au
+#define MSR_TSC_ADJUST 0x3bu
+#define MSR_SPEC_CTRL 0x48u
+#define MSR_PRED_CMD 0x49u
+#define MSR_BIOS_SIGN_ID 0x8bu
+#define MSR_MTRR_CAP 0xfeu
+#define MSR_ARCH_CAPABILITIES 0x10au
+#define MSR_SYSENTER_CS 0x174u
+#define MSR_SYSENTER_ESP 0x175u
+#define MSR_SYSENTER_EIP 0x176u
+#define MSR_MCG_CAP 0x179u
+#define MSR_MCG_STATUS 0x17au
+#define MSR_MISC_ENABLE 0x1a0u
+#define MSR_DEBUGCTL 0x1d9u
+#define MSR_MTRR_PHYS_BASE(n) (0x200u + 2u * (n))
+#define MSR_MTRR_PHYS_MASK(n) (0x201u + 2u * (n))
+#define MSR_MTRR_FIX_64K_00000 0x250u
+#define MSR_MTRR_FIX_16K_80000 0x258u
+#define MSR_MTRR_FIX_16K_A0000 0x259u
+#define MSR_MTRR_FIX_4K_C0000 0x268u /* and seven more up to 0x26f */
+#define MSR_PAT 0x277u
+#define MSR_MTRR_DEF_TYPE 0x2ffu
+#define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_X2APIC_FIRST 0x800u
+#define MSR_X2APIC_LAST 0x8ffu
+#define MSR_XSS 0xda0u
+#define MSR_EFER 0xc0000080u
+#define MSR_STAR 0xc0000081u
+#define MSR_LSTAR 0xc0000082u
+#define MSR_CSTAR 0xc0000083u
+#define MSR_SFMASK 0xc0000084u
+#define MSR_FS_BASE 0xc0000100u
+#define MSR_GS_BASE 0xc0000101u
+#define MSR_KERNEL_GS_BASE 0xc0000102u
+#define MSR_TSC_AUX 0xc0000103u
+#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.7.8, 7.9 */
+#define MSR_AMD_TOM2 0xc001001du
+
+/* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */
+#define SYSCFG_MTRR_TOM2_EN (1ULL << 21)
+#define SYSCFG_TOM2_FORCE_WB (1ULL << 22)
+
+/* IA32_APIC_BASE. SDM 3A 11.4.3 "Enabling or Disabling the Local APIC", 11.12.1. */
+#define APIC_BASE_BSP (1ULL << 8)
+#define APIC_BASE_X2APIC (1ULL << 10)
+#define APIC_BASE_ENABLE (1ULL << 11)
+#define APIC_BASE_ADDRESS 0x000ffffffffff000ULL
+
+/* CPUID leaves and bits. SDM 2A "CPUID"; APM 3 appendix E. */
+#define CPUID_VENDOR 0x0u
+#define CPUID_FEATURES 0x1u
+#define CPUID_1_ECX_VMX (1u << 5)
+#define CPUID_1_ECX_X2APIC (1u << 21)
+#define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
+#define CPUID_1_ECX_XSAVE (1u << 26)
+#define CPUID_1_ECX_OSXSAVE (1u << 27)
+#define CPUID_1_ECX_HYPERVISOR (1u << 31)
+#define CPUID_1_EDX_TSC (1u << 4)
+#define CPUID_1_EDX_MSR (1u << 5)
+#define CPUID_1_EDX_APIC (1u << 9)
+#define CPUID_1_EDX_MTRR (1u << 12)
+#define CPUID_1_EDX_PGE (1u << 13)
+#define CPUID_1_EDX_PAT (1u << 16)
+#define CPUID_1_EDX_FXSR (1u << 24)
+#define CPUID_EXTENDED_FEATURES 0x7u
+#define CPUID_7_EBX_FSGSBASE (1u << 0)
+#define CPUID_7_EBX_TSC_ADJUST (1u << 1)
+#define CPUID_XSAVE 0xdu
+#define CPUID_TSC_RATIO 0x15u
+#define CPUID_FREQUENCY 0x16u
+#define CPUID_HYPERVISOR 0x40000000u
+#define CPUID_HIGHEST_EXTENDED 0x80000000u
+#define CPUID_EXTENDED_1 0x80000001u
+#define CPUID_81_ECX_SVM (1u << 2)
+#define CPUID_81_EDX_NX (1u << 20)
+#define CPUID_81_EDX_GIB_PAGES (1u << 26)
+#define CPUID_81_EDX_LM (1u << 29)
+#define CPUID_BRAND_FIRST 0x80000002u
+#define CPUID_BRAND_LAST 0x80000004u
+#define CPUID_POWER 0x80000007u
+#define CPUID_87_EDX_INVARIANT_TSC (1u << 8)
+#define CPUID_ADDRESS_SIZES 0x80000008u
+
+#endif

@@ -33,17 +33,21 @@ struct memory_map {
     uint32_t count;
 };
 
-/* From a UEFI memory map as bytes. UEFI 2.10, 7.2.3 "EFI_BOOT_SERVICES.GetMemoryMap()". */
+/* From a UEFI memory map as bytes. UEFI 2.10, 7.2.3 "EFI_BOOT_SERVICES.GetMemoryMap()". STATUS_MALFORMED: the stride
+ * is shorter than a descriptor or does not divide the bytes; STATUS_NO_SPACE: more than MEMORY_REGIONS_MAX regions. The
+ * map is then empty. */
 enum status memory_map_from_uefi(struct memory_map *map, const void *descriptors, uint64_t bytes, uint64_t stride);
 
-/* Sets the type of [start, end), splitting and merging regions. STATUS_NO_SPACE changes nothing. */
+/* Sets the type of [start, end), splitting and merging regions. Both are multiples of 4 KiB; STATUS_INVALID where the
+ * range is empty or passes 2^52. STATUS_NO_SPACE changes nothing. */
 enum status memory_map_set(struct memory_map *map, uint64_t start, uint64_t end, enum memory_type type);
 
 /* Makes [start, end), which must be `from` throughout, `to`. STATUS_BUSY where any byte is not. */
 enum status memory_map_convert(struct memory_map *map, uint64_t start, uint64_t end, enum memory_type from,
                                enum memory_type to);
 
-/* The highest or lowest place in `type` of `bytes` at a multiple of `alignment` within [low, high). */
+/* The lowest place in `type` of `bytes` at a multiple of `alignment` within [low, high). STATUS_NOT_FOUND: none. Who
+ * would like 1 GiB but can live with 2 MiB asks twice. */
 enum status memory_map_find(const struct memory_map *map, enum memory_type type, uint64_t bytes, uint64_t alignment,
                             uint64_t low, uint64_t high, uint64_t *start);
 

@@ -54,8 +54,9 @@ struct lapic {
     struct lapic_page *page; /* memory that outlives the lapic; zeroed by lapic_reset */
     uint32_t pending[8];     /* vectors posted by others, atomically; merged into IRR by lapic_merge_pending */
     uint32_t pending_level[8];
-    uint32_t id;       /* initial APIC id = vCPU index */
-    uint64_t base_msr; /* IA32_APIC_BASE as the guest reads it */
+    uint32_t pending_words; /* bit n: pending[n] has something; set after it */
+    uint32_t id;            /* initial APIC id = vCPU index */
+    uint64_t base_msr;      /* IA32_APIC_BASE as the guest reads it */
     bool bsp;
     const struct clock *clock;
     uint64_t deadline;                            /* of the timer, host TSC; DEADLINE_NONE */
@@ -65,11 +66,18 @@ struct lapic {
     uint32_t outbox_count;
     uint8_t eoi_vector; /* last level-triggered vector that was ended, valid while eoi_pending */
     bool eoi_pending;
+    uint32_t errors; /* detected since the last write of ESR, which shows them */
 };
 
 /* Power-up or INIT state (an INIT keeps the id and the base MSR). SDM 3A 11.4.7. */
 void lapic_init(struct lapic *lapic, struct lapic_page *page, uint32_t id, bool bsp, const struct clock *clock);
 void lapic_reset(struct lapic *lapic, bool by_init);
+
+/*
+ * What firmware has done before a kernel starts on the boot CPU: software-enabled, LINT0 ExtINT, LINT1 NMI. Call once
+ * after lapic_init() of vCPU 0; an INIT goes back to the architectural state. MP Specification 1.4, 3.6.2.2.
+ */
+void lapic_virtual_wire(struct lapic *lapic);
 
 bool lapic_enabled(const struct lapic *lapic); /* by the base MSR */
 bool lapic_x2apic(const struct lapic *lapic);
@@ -102,6 +110,9 @@ void lapic_post(struct lapic *lapic, uint8_t vector, bool level);
 /* LINT0/LINT1 as local inputs: NMI through LINT1, ExtINT through LINT0. */
 bool lapic_accepts_extint(const struct lapic *lapic);
 bool lapic_accepts_lint_nmi(const struct lapic *lapic);
+
+/* Moves what others posted into IRR and TMR. The three functions below do it themselves where they need it. */
+void lapic_merge_pending(struct lapic *lapic);
 
 /* The highest vector that may be delivered now (above PPR), or -1. Merges posted vectors first. */
 int lapic_highest_deliverable(struct lapic *lapic);

@@ -1,0 +1,31 @@
+/*
+ * The keyboard controller without a keyboard or a mouse (ports 0x60 and 0x64), and system control port A (0x92).
+ * IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller"; PIIX4 4.2.7 for 0x92.
+ *
+ * It answers its own commands (self test, command byte, output port, reset); a byte sent to a device times out as it
+ * does with nothing plugged in. The A20 gate is remembered and has no effect: address line 20 is never masked.
+ */
+#ifndef HV_DEV_I8042_H
+#define HV_DEV_I8042_H
+
+#include "hv/base/types.h"
+
+struct i8042 {
+    uint8_t status;
+    uint8_t command_byte;
+    uint8_t output_port;
+    uint8_t data;         /* output buffer */
+    uint8_t expects;      /* command whose parameter comes next through port 0x60; 0: none */
+    uint8_t control_a;    /* port 0x92 */
+    const char *reset_by; /* set once a reset was asked for: the port */
+    bool irq1;
+    bool irq12;
+};
+
+void i8042_reset(struct i8042 *keyboard);
+
+/* port is 0x60, 0x64 or 0x92. */
+uint8_t i8042_read(struct i8042 *keyboard, uint16_t port);
+void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * ACPI fixed hardware: PM1a event and control blocks and the power-management timer. ACPI 6.5, 4.8.3.
+ *
+ *   0x600  PM1 status   0x602  PM1 enable   0x604  PM1 control   0x608  PM timer, 32 bits, 3.579545 MHz
+ *
+ * The machine is always in ACPI mode (SCI_EN reads 1). The SCI is IRQ 9, level-triggered, active high.
+ */
+#ifndef HV_DEV_PM_H
+#define HV_DEV_PM_H
+
+#include "hv/base/types.h"
+#include "hv/dev/timebase.h"
+
+#define PM_BASE 0x600u
+#define PM_STATUS_OFFSET 0u
+#define PM_ENABLE_OFFSET 2u
+#define PM_CONTROL_OFFSET 4u
+#define PM_TIMER_OFFSET 8u
+#define PM_BYTES 12u
+#define PM_TIMER_HZ 3579545u
+#define PM_SLEEP_TYPE_S5 0u /* what the DSDT's \_S5 says */
+
+struct pm {
+    struct timebase base;
+    uint16_t status;
+    uint16_t enable;
+    uint16_t control;
+    uint64_t half_cycles; /* times that the timer's top bit has changed, as far as `status` knows */
+    bool off_requested;
+    bool irq;
+    uint64_t deadline;
+};
+
+void pm_reset(struct pm *pm, const struct clock *clock, uint64_t now);
+
+/* offset from PM_BASE, 0..PM_BYTES-1; size 1, 2 or 4. */
+uint32_t pm_read(struct pm *pm, unsigned offset, uint8_t size, uint64_t now);
+void pm_write(struct pm *pm, unsigned offset, uint8_t size, uint32_t value, uint64_t now);
+
+void pm_run(struct pm *pm, uint64_t now);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * The 16550A serial port at 0x3f8, IRQ 4. National Semiconductor PC16550D data sheet (TL/C/8652), June 1995.
+ *
+ * Sending takes no time: a byte goes into the console's ring when it is written, and the transmitter is empty again at
+ * once. Only when the ring is full do bytes stay in the transmit FIFO, with THRE and TEMT reading 0, so a guest that
+ * looks at THRE or waits for its interrupt loses nothing. Received bytes wait in the console's ring until the receive
+ * FIFO has room, so nothing is overrun.
+ */
+#ifndef HV_DEV_UART_H
+#define HV_DEV_UART_H
+
+#include "hv/base/byte_ring.h"
+#include "hv/base/clock.h"
+#include "hv/base/types.h"
+
+#define UART_FIFO_BYTES 16u
+
+struct uart_fifo {
+    uint8_t data[UART_FIFO_BYTES];
+    uint8_t head; /* next to take */
+    uint8_t count;
+};
+
+struct uart {
+    const struct clock *clock;
+    struct byte_ring *out; /* NULL: nobody listens, bytes vanish */
+    struct byte_ring *in;  /* NULL: nobody types */
+    uint8_t ier, fcr, lcr, mcr, scr;
+    uint8_t dll, dlm;
+    uint8_t errors;    /* OE, PE, FE, BI of LSR, cleared by reading it */
+    uint8_t msr_delta; /* low four bits of MSR, cleared by reading it */
+    bool thre_event;   /* the transmitter ran empty and nobody has been told yet */
+    bool rx_timeout;   /* bytes below the trigger level have waited for four characters' time */
+    struct uart_fifo rx;
+    struct uart_fifo tx;
+    uint64_t rx_timeout_at; /* host TSC; DEADLINE_NONE */
+    bool irq;
+    uint64_t deadline;
+};
+
+/* 115200 8N1, FIFOs off, interrupts off: as firmware leaves it. */
+void uart_reset(struct uart *uart, const struct clock *clock, struct byte_ring *out, struct byte_ring *in);
+
+/* reg is the port minus 0x3f8. */
+uint8_t uart_read(struct uart *uart, unsigned reg, uint64_t now);
+void uart_write(struct uart *uart, unsigned reg, uint8_t value, uint64_t now);
+
+/* Moves bytes between FIFOs and rings as there is room, and the receive timeout; sets `irq` and `deadline`. */
+void uart_run(struct uart *uart, uint64_t now);
+
+#endif

@@ -18,28 +18,32 @@ struct virt_support {
     enum virt_vendor vendor;
     const struct page_table_format *format; /* of nested trees */
     struct page_table_caps caps;            /* of nested trees */
-    char used[200];    /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
-    char without[200]; /* optional features that are not there and what changes; empty: none */
-    char missing[200]; /* vendor VIRT_NONE: the required feature by name, and the remedy */
+    char used[200];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
+    char without[200];                      /* optional features that are not there and what changes; empty: none */
+    char missing[200];                      /* vendor VIRT_NONE: the required feature by name, and the remedy */
 };
 
-/* Looks at this CPU: CPUID and capability MSRs only, changes nothing. False: `missing` says why no guest can run here. */
+/* Looks at this CPU: CPUID and capability MSRs only, changes nothing. False: `missing` says why no guest can run here.
+ */
 bool virt_detect(struct virt_support *support);
 
 struct cpu;
 
-/* Bytes of page-aligned memory that the vendor needs per host CPU and per vCPU (VMXON region and VMCS, or host save area and VMCB, bitmaps). */
+/* Bytes of page-aligned memory that the vendor needs per host CPU and per vCPU (VMXON region and VMCS, or host save
+ * area and VMCB, bitmaps). */
 uint64_t virt_cpu_bytes(void);
 uint64_t virt_vcpu_bytes(void);
 
-/* Switches VMX or SVM on, on the calling CPU. `memory` is virt_cpu_bytes() of zeroed pages. False: *sentence says why. */
+/* Switches VMX or SVM on, on the calling CPU. `memory` is virt_cpu_bytes() of zeroed pages. False: *sentence says why.
+ */
 bool virt_enable(struct cpu *cpu, void *memory, const char **sentence);
 void virt_disable(struct cpu *cpu);
 
 /* Sets up a vCPU's control structure on memory of virt_vcpu_bytes() zeroed pages. */
 void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 
-/* Makes this vCPU the one that runs on this CPU (loads what is not switched by the control structure), and the reverse. */
+/* Makes this vCPU the one that runs on this CPU (loads what is not switched by the control structure), and the reverse.
+ */
 void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
 

@@ -35,9 +35,4 @@ enum event_choice {
 enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event);
 bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi);
 
-/* The CPUID policy: what the guest sees for eax/ecx, given the host's answer. hv/core/cpuid_policy.c */
-struct cpuid_words {
-    uint32_t eax, ebx, ecx, edx;
-};
-
 #endif

@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "hv/base/spinlock.h"
+#include "hv/core/cpuid_policy.h"
 #include "hv/core/vcpu.h"
 #include "hv/dev/platform.h"
 #include "hv/mm/guest_layout.h"
@@ -13,6 +14,16 @@
 
 #define GUEST_UNKNOWN_MAX 32u
 #define GUEST_REPORT_MAX 256u
+
+/* Codes of guest failures; the texts and remedies are in docs/codes.md. */
+#define GUEST_CODE_TRIPLE_FAULT 300u
+#define GUEST_CODE_ENTRY_FAILED 301u
+#define GUEST_CODE_UNKNOWN_EXIT 302u
+#define GUEST_CODE_UNDECODABLE 303u
+#define GUEST_CODE_FETCH 304u
+#define GUEST_CODE_TASK_SWITCH 305u
+#define GUEST_CODE_DEBUG_EXIT 306u
+#define GUEST_CODE_BAD_STATE 307u
 
 enum guest_state {
     GUEST_RUNNING,
@@ -50,6 +61,7 @@ struct machine {
     bool x2apic_available; /* to guests: always, it is emulated */
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
+    struct cpuid_host cpuid;
 };
 
 struct guest {
@@ -60,18 +72,24 @@ struct guest {
     struct guest_layout layout;
     struct guest_memory memory;
     struct platform platform;
+    uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
-    uint64_t nested_root;          /* host-physical */
-    uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
+    struct cpuid_table cpuid;
+    uint64_t nested_root; /* host-physical */
+    uint32_t asid;        /* ASID or VPID of vCPU 0; vCPU n has asid + n */
+    uint64_t kick_cpus;   /* atomic: host CPUs (by index) that hv/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic */
     bool ended_well;               /* as the config expects */
     char report[GUEST_REPORT_MAX]; /* one sentence: why it stopped or failed */
+    uint32_t failure_code;         /* GUEST_CRASHED only */
+    uint32_t failed_vcpu;
     struct spinlock unknown_lock;
     struct unknown_access unknown[GUEST_UNKNOWN_MAX];
     uint32_t unknown_count;
     uint64_t unknown_dropped; /* resources beyond GUEST_UNKNOWN_MAX */
     uint32_t restarts;
+    uint64_t start_tsc; /* host TSC at which the guest's clock was 0 */
 };
 
 /*
@@ -83,7 +101,10 @@ __attribute__((format(printf, 3, 4))) void guest_fail(struct vcpu *vcpu, uint32_
 /* The guest ended by its own wish. */
 __attribute__((format(printf, 3, 4))) void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...);
 
-/* Notes an access that nobody answers; logs it the first time. */
+/* Notes an access that nobody answers; hv/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
+
+/* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */
+const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
 
 #endif

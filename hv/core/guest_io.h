@@ -1,7 +1,7 @@
 /*
  * A guest's accesses to ports and MMIO, from any handler: the platform and the local APIC behind one call, with the
- * platform's lock where it is needed, and everything that the access caused (interrupts, a power request, console bytes,
- * a new deadline) collected into the vCPU's requests.
+ * platform's lock where it is needed, and everything that the access caused (interrupts, a power request, console
+ * bytes, a new deadline) collected into the vCPU's requests.
  */
 #ifndef HV_CORE_GUEST_IO_H
 #define HV_CORE_GUEST_IO_H
@@ -18,6 +18,13 @@ bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t v
 
 /* True where an MMIO access at this address is served by a device (the local APIC's page included). */
 bool guest_is_apic_page(const struct vcpu *vcpu, gpa_t address);
+
+/* x2APIC MSRs, with what they cause. False: #GP. */
+bool guest_apic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
+bool guest_apic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value);
+
+/* VMX's APIC virtualization stored a register at this offset of the page: do what a write of it does. */
+void guest_apic_written(struct vcpu *vcpu, uint32_t offset);
 
 /* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/cpu_loop.c with the host TSC. */
 void guest_run_timers(struct vcpu *vcpu, uint64_t now);

@@ -138,6 +138,9 @@ enum vcpu_request {
     VCPU_TSC = 1u << 4,          /* tsc_offset changed */
     VCPU_MSR_BITMAP = 1u << 5,   /* APIC mode or similar changed what may pass through */
     VCPU_CR2_WRITE = 1u << 6,    /* raise_page_fault set system.cr2 */
+    VCPU_STEP_TRAP = 1u << 7,    /* an emulated instruction ran with RFLAGS.TF: set DR6.BS with the pending #DB */
+    VCPU_XCR0 = 1u << 9,         /* load vcpu->xcr0 */
+    VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
 
     VCPU_HALTED = 1u << 16,   /* nothing to run until an interrupt */
     VCPU_TIMER = 1u << 17,    /* a deadline changed */
@@ -161,9 +164,8 @@ struct vcpu_msrs {
     uint64_t misc_enable;
     uint64_t kvm_wall_clock;
     uint64_t kvm_system_time;
-    uint64_t pat; /* kept true by the vendor after exits that want the system state */
-    uint64_t ucode_rev;
-    uint64_t spec_ctrl;
+    uint64_t mtrr_default;
+    uint64_t pat; /* the vendor loads it; a write sets VCPU_SYSTEM_WRITE */
 };
 
 #define EXIT_RING_ENTRIES 64u
@@ -188,6 +190,7 @@ struct vcpu {
     uint64_t exit_tsc;   /* host TSC at the last exit */
     uint64_t tsc_offset; /* guest TSC = host TSC + offset */
     struct vcpu_system system;
+    uint64_t xcr0; /* kept true by the vendor for EXIT_XSETBV and CPUID leaf 0xd */
     struct vcpu_msrs msrs;
     struct lapic lapic;
     struct guest *guest;

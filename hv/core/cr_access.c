@@ -1,0 +1,152 @@
+#include "hv/core/cr_access.h"
+
+#include "hv/core/guest_io.h"
+
+#define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR8_MAX 15u
+
+/* A CR4 bit and the CPUID bit that makes it legal. SDM 3A 2.5 "Control Registers". */
+static const struct {
+    uint8_t bit;
+    uint32_t leaf;
+    char word;
+    uint8_t feature;
+} cr4_bits[] = {
+    {0, 1, 'd', 1},   {1, 1, 'd', 1},   {2, 1, 'd', 4},   {3, 1, 'd', 2},   {4, 1, 'd', 3},   {5, 1, 'd', 6},
+    {7, 1, 'd', 13},  {9, 1, 'd', 24},  {10, 1, 'd', 25}, {11, 7, 'c', 2},  {12, 7, 'c', 16}, {16, 7, 'b', 0},
+    {17, 1, 'c', 17}, {18, 1, 'c', 26}, {20, 7, 'b', 7},  {21, 7, 'b', 20},
+};
+
+uint64_t cr4_allowed(const struct guest *guest)
+{
+    const struct cpuid_dynamic dynamic = {.apic_enabled = true};
+    uint64_t allowed = (1ULL << 6) | (1ULL << 8); /* MCE and PCE: harmless and set by kernels that do not ask */
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(cr4_bits); i++) {
+        struct cpuid_words words = cpuid_policy_answer(&guest->cpuid, cr4_bits[i].leaf, 0, &dynamic);
+        uint32_t word = cr4_bits[i].word == 'b' ? words.ebx : cr4_bits[i].word == 'c' ? words.ecx : words.edx;
+
+        allowed |= ((word >> cr4_bits[i].feature) & 1) != 0 ? 1ULL << cr4_bits[i].bit : 0;
+    }
+    return allowed;
+}
+
+static bool in_64bit_code(const struct vcpu_system *system)
+{
+    return (system->efer & EFER_LMA) != 0 && (system->segments[SEGMENT_CS].access & SEGMENT_L) != 0;
+}
+
+/* SDM 2B "MOV-Move to/from Control Registers", and 3A 9.8.5 "Initializing IA-32e Mode". */
+static bool cr0_write(struct vcpu *vcpu, uint64_t value)
+{
+    struct vcpu_system *system = &vcpu->system;
+    bool was_paging = (system->cr0 & CR0_PG) != 0;
+    bool paging = (value & CR0_PG) != 0;
+
+    if ((value >> 32) != 0 || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
+        ((value & CR0_NW) != 0 && (value & CR0_CD) == 0)) {
+        return false;
+    }
+    if (paging && !was_paging && (system->efer & EFER_LME) != 0) {
+        if ((system->cr4 & CR4_PAE) == 0 || (system->segments[SEGMENT_CS].access & SEGMENT_L) != 0) {
+            return false;
+        }
+        system->efer |= EFER_LMA;
+    }
+    if (!paging && was_paging) {
+        if (in_64bit_code(system) || (system->cr4 & CR4_PCIDE) != 0) {
+            return false;
+        }
+        system->efer &= ~EFER_LMA;
+    }
+    system->cr0 = (value & CR0_DEFINED) | CR0_ET;
+    vcpu->requests |= VCPU_SYSTEM_WRITE | VCPU_FLUSH;
+    return true;
+}
+
+static bool cr4_write(struct vcpu *vcpu, uint64_t value)
+{
+    struct vcpu_system *system = &vcpu->system;
+    bool long_mode = (system->efer & EFER_LMA) != 0;
+    bool pcide_set = (value & ~system->cr4 & CR4_PCIDE) != 0;
+
+    if ((value & ~cr4_allowed(vcpu->guest)) != 0 || (long_mode && (value & CR4_PAE) == 0) ||
+        (pcide_set && (!long_mode || (system->cr3 & 0xfff) != 0))) {
+        return false;
+    }
+    system->cr4 = value;
+    vcpu->requests |= VCPU_SYSTEM_WRITE | VCPU_FLUSH;
+    return true;
+}
+
+static bool cr_write(struct vcpu *vcpu, const struct exit_cr_access *access, uint64_t value)
+{
+    struct vcpu_system *system = &vcpu->system;
+
+    switch (access->number) {
+    case 0:
+        return cr0_write(vcpu, value);
+    case 3:
+        system->cr3 = value & ~(1ULL << 63);
+        vcpu->requests |= VCPU_SYSTEM_WRITE | VCPU_FLUSH;
+        return true;
+    case 4:
+        return cr4_write(vcpu, value);
+    case 8:
+        if (value > CR8_MAX) {
+            return false;
+        }
+        lapic_cr8_write(&vcpu->lapic, value);
+        vcpu->requests |= VCPU_EVENT;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static uint64_t cr_read(const struct vcpu *vcpu, uint8_t number)
+{
+    switch (number) {
+    case 0:
+        return vcpu->system.cr0;
+    case 3:
+        return vcpu->system.cr3;
+    case 4:
+        return vcpu->system.cr4;
+    case 8:
+        return lapic_cr8(&vcpu->lapic);
+    default:
+        return 0;
+    }
+}
+
+void cr_access(struct vcpu *vcpu, const struct exit_cr_access *access, uint8_t length)
+{
+    uint64_t value = vcpu->gpr[access->gpr];
+    bool wide = in_64bit_code(&vcpu->system);
+
+    if (vcpu->system.cpl != 0 && (vcpu->system.cr0 & CR0_PE) != 0) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    if (!access->write) {
+        uint64_t read = cr_read(vcpu, access->number);
+
+        vcpu->gpr[access->gpr] = wide ? read : (uint32_t)read;
+        vcpu_advance(vcpu, length);
+        return;
+    }
+    if (access->clts) {
+        value = vcpu->system.cr0 & ~CR0_TS;
+    } else if (access->lmsw) {
+        /* LMSW sets PE, MP, EM, TS and cannot clear PE. SDM 2A "LMSW". */
+        value = (vcpu->system.cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (access->lmsw_source & 0xf);
+    } else if (!wide) {
+        value = (uint32_t)value;
+    }
+    if (!cr_write(vcpu, access, value)) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    vcpu_advance(vcpu, length);
+}

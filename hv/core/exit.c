@@ -1,0 +1,220 @@
+/*
+ * The one switch. Frequent exits first in the file; each handler is short or lives in a file of its own:
+ * CPUID in cpuid_policy.c, MSRs in msr_policy.c, ports and MMIO in guest_io.c and emulate.c, control registers in
+ * cr_access.c, task switches in task_switch.c.
+ */
+#include "hv/core/exit.h"
+
+#include "hv/core/cr_access.h"
+#include "hv/core/emulate.h"
+#include "hv/core/guest_io.h"
+#include "hv/core/msr_policy.h"
+#include "hv/core/string_io.h"
+#include "hv/core/task_switch.h"
+
+/* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
+#define HYPERCALL_NOT_THERE (0 - 1000ULL)
+
+static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
+{
+    struct cpuid_dynamic dynamic = {
+        .apic_id = vcpu->lapic.id,
+        .apic_enabled = lapic_enabled(&vcpu->lapic),
+        .osxsave = (vcpu->system.cr4 & CR4_OSXSAVE) != 0,
+        .xcr0 = vcpu->xcr0,
+    };
+    struct cpuid_words words =
+        cpuid_policy_answer(&vcpu->guest->cpuid, (uint32_t)vcpu->gpr[GPR_RAX], (uint32_t)vcpu->gpr[GPR_RCX], &dynamic);
+
+    vcpu->gpr[GPR_RAX] = words.eax;
+    vcpu->gpr[GPR_RBX] = words.ebx;
+    vcpu->gpr[GPR_RCX] = words.ecx;
+    vcpu->gpr[GPR_RDX] = words.edx;
+    vcpu_advance(vcpu, length);
+}
+
+/* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
+static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
+{
+    uint64_t mask = io->size == 4 ? ~0ULL : (1ULL << (io->size * 8)) - 1;
+    uint32_t value = 0;
+
+    if (io->string) {
+        string_io(vcpu, io);
+        return;
+    }
+    if (io->in) {
+        guest_port_read(vcpu, io->port, io->size, &value);
+        vcpu->gpr[GPR_RAX] = (vcpu->gpr[GPR_RAX] & ~mask) | (value & mask);
+    } else {
+        guest_port_write(vcpu, io->port, io->size, (uint32_t)(vcpu->gpr[GPR_RAX] & mask));
+    }
+    vcpu_advance(vcpu, length);
+}
+
+/* Halted until an interrupt; with interrupts off only another vCPU, an NMI or nothing at all can end it. */
+static void handle_hlt(struct vcpu *vcpu, uint8_t length)
+{
+    vcpu_advance(vcpu, length);
+    if (!vcpu->pending.valid) {
+        vcpu->state = VCPU_STATE_HALTED;
+        vcpu->requests |= VCPU_HALTED | VCPU_EVENT;
+    }
+}
+
+static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault)
+{
+    if (vcpu->pending.valid) {
+        guest_fail(vcpu, GUEST_CODE_BAD_STATE,
+                   "the delivery of vector %u touches guest-physical 0x%" PRIx64 ", which is not memory",
+                   vcpu->pending.vector, fault->address.value);
+        return;
+    }
+    emulate_nested_fault(vcpu, fault);
+}
+
+static void handle_hypercall(struct vcpu *vcpu, uint8_t length)
+{
+    guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, vcpu->gpr[GPR_RAX], 0);
+    vcpu->gpr[GPR_RAX] = HYPERCALL_NOT_THERE;
+    vcpu_advance(vcpu, length);
+}
+
+/* Component combinations that XSETBV accepts. SDM 2D "XSETBV", 1 13.3. */
+static bool xcr0_valid(uint64_t value, uint64_t supported)
+{
+    bool avx512 = (value & 0xe0) != 0;
+
+    return (value & 1) != 0 && (value & ~supported) == 0 && ((value & 4) == 0 || (value & 2) != 0) &&
+           (!avx512 || ((value & 0xe0) == 0xe0 && (value & 4) != 0));
+}
+
+static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
+{
+    uint64_t value = (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
+
+    if (!vcpu->guest->cpuid.xsave || (vcpu->system.cr4 & CR4_OSXSAVE) == 0) {
+        vcpu_raise(vcpu, EXCEPTION_UD);
+        return;
+    }
+    if ((vcpu->system.cpl != 0 && (vcpu->system.cr0 & CR0_PE) != 0) || (uint32_t)vcpu->gpr[GPR_RCX] != 0 ||
+        !xcr0_valid(value, vcpu->guest->cpuid.xcr0_supported)) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    vcpu->xcr0 = value;
+    vcpu->requests |= VCPU_XCR0;
+    vcpu_advance(vcpu, length);
+}
+
+/* Intercepted so that no guest can keep the CPU in an endless delivery; they go to the guest as they are. */
+static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->exception.has_error) {
+        vcpu_raise_error(vcpu, (enum exception)exit->exception.vector, exit->exception.error);
+    } else {
+        vcpu_raise(vcpu, (enum exception)exit->exception.vector);
+    }
+}
+
+static void handle_broken(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->kind == EXIT_INVALID) {
+        guest_fail(vcpu, GUEST_CODE_ENTRY_FAILED,
+                   "the CPU refused to enter the guest (exit 0x%x, words 0x%" PRIx64 " 0x%" PRIx64 ")", exit->raw,
+                   exit->words.info[0], exit->words.info[1]);
+    } else {
+        guest_fail(vcpu, GUEST_CODE_UNKNOWN_EXIT,
+                   "an exit that was never asked for: 0x%x (words 0x%" PRIx64 " 0x%" PRIx64 ")", exit->raw,
+                   exit->words.info[0], exit->words.info[1]);
+    }
+}
+
+static uint64_t exit_detail(const struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->kind == EXIT_IO) {
+        return exit->io.port;
+    }
+    if (exit->kind == EXIT_NESTED_FAULT) {
+        return exit->fault.address.value;
+    }
+    return exit->kind == EXIT_CPUID ? vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
+}
+
+static void exit_record(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    struct exit_record *record = &vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)];
+
+    record->rip = vcpu->rip;
+    record->detail = exit_detail(vcpu, exit);
+    record->raw = exit->raw;
+    record->kind = (uint32_t)exit->kind;
+    vcpu->exit_counts[exit->kind]++;
+}
+
+void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    exit_record(vcpu, exit);
+    switch (exit->kind) {
+    case EXIT_HOST_INTERRUPT:
+        vcpu->requests |= VCPU_YIELD;
+        break;
+    case EXIT_INTERRUPT_WINDOW:
+        vcpu->requests |= VCPU_EVENT;
+        break;
+    case EXIT_CPUID:
+        handle_cpuid(vcpu, exit->length);
+        break;
+    case EXIT_RDMSR:
+        msr_read(vcpu, exit->length);
+        break;
+    case EXIT_WRMSR:
+        msr_write(vcpu, exit->length);
+        break;
+    case EXIT_IO:
+        handle_port(vcpu, &exit->io, exit->length);
+        break;
+    case EXIT_NESTED_FAULT:
+        handle_nested_fault(vcpu, &exit->fault);
+        break;
+    case EXIT_HLT:
+        handle_hlt(vcpu, exit->length);
+        break;
+    case EXIT_HYPERCALL:
+        handle_hypercall(vcpu, exit->length);
+        break;
+    case EXIT_XSETBV:
+        handle_xsetbv(vcpu, exit->length);
+        break;
+    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back for anybody */
+    case EXIT_NOTHING:
+        vcpu_advance(vcpu, exit->length);
+        break;
+    case EXIT_CR_ACCESS:
+        cr_access(vcpu, &exit->cr, exit->length);
+        break;
+    case EXIT_EXCEPTION:
+        handle_exception(vcpu, exit);
+        break;
+    case EXIT_TASK_SWITCH:
+        task_switch(vcpu, &exit->task);
+        break;
+    case EXIT_UNDEFINED:
+        vcpu_raise(vcpu, EXCEPTION_UD);
+        break;
+    case EXIT_SHUTDOWN:
+        guest_fail(vcpu, GUEST_CODE_TRIPLE_FAULT, "triple fault");
+        break;
+    case EXIT_APIC_WRITE:
+        guest_apic_written(vcpu, exit->apic.offset);
+        break;
+    case EXIT_EOI:
+        guest_apic_eoi(vcpu);
+        break;
+    case EXIT_INVALID:
+    case EXIT_UNKNOWN:
+    case EXIT_KIND_COUNT:
+        handle_broken(vcpu, exit);
+        break;
+    }
+}

@@ -1,0 +1,144 @@
+/* How a guest ends, and what it touched that nobody answers. */
+#include "hv/core/guest.h"
+
+#include "hv/base/format.h"
+#include "hv/base/log.h"
+
+#include <stdarg.h>
+
+/* The first reason stays: what follows from it is noise. */
+static bool guest_enter_state(struct guest *guest, enum guest_state state)
+{
+    uint32_t running = GUEST_RUNNING;
+
+    return __atomic_compare_exchange_n(&guest->state, &running, (uint32_t)state, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* All vCPUs leave their run loops; those on other CPUs are kicked. */
+static void guest_stop_vcpus(struct vcpu *vcpu)
+{
+    struct guest *guest = vcpu->guest;
+
+    vcpu->requests |= VCPU_STOPPED;
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        struct vcpu *other = &guest->vcpus[i];
+
+        if (other != vcpu) {
+            __atomic_fetch_or(&other->kick, (uint32_t)VCPU_KICK_STOP, __ATOMIC_RELEASE);
+            __atomic_fetch_or(&guest->kick_cpus, 1ULL << other->host_cpu, __ATOMIC_RELEASE);
+        }
+    }
+}
+
+void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...)
+{
+    struct guest *guest = vcpu->guest;
+    va_list list;
+
+    vcpu->requests |= VCPU_STOPPED;
+    if (!guest_enter_state(guest, GUEST_CRASHED)) {
+        return;
+    }
+    va_start(list, form);
+    format_list(guest->report, sizeof(guest->report), form, list);
+    va_end(list);
+    guest->ended_well = false;
+    guest->failure_code = code;
+    guest->failed_vcpu = vcpu->index;
+    guest_stop_vcpus(vcpu);
+}
+
+void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...)
+{
+    struct guest *guest = vcpu->guest;
+    va_list list;
+
+    vcpu->requests |= VCPU_STOPPED;
+    if (!guest_enter_state(guest, GUEST_STOPPED)) {
+        return;
+    }
+    va_start(list, form);
+    format_list(guest->report, sizeof(guest->report), form, list);
+    va_end(list);
+    guest->ended_well = well;
+    guest_stop_vcpus(vcpu);
+}
+
+static const char *unknown_kind_name(enum unknown_kind kind)
+{
+    switch (kind) {
+    case UNKNOWN_PORT_READ:
+        return "reads from port";
+    case UNKNOWN_PORT_WRITE:
+        return "writes to port";
+    case UNKNOWN_MSR_READ:
+        return "reads MSR";
+    case UNKNOWN_MSR_WRITE:
+        return "writes MSR";
+    case UNKNOWN_MMIO_READ:
+        return "reads from guest-physical page";
+    case UNKNOWN_MMIO_WRITE:
+        return "writes to guest-physical page";
+    case UNKNOWN_HYPERCALL:
+        return "makes hypercall";
+    }
+    return "?";
+}
+
+static const char *unknown_answer(enum unknown_kind kind)
+{
+    switch (kind) {
+    case UNKNOWN_PORT_READ:
+    case UNKNOWN_MMIO_READ:
+        return "nobody is there, it reads all ones";
+    case UNKNOWN_PORT_WRITE:
+    case UNKNOWN_MMIO_WRITE:
+        return "nobody is there, the write is ignored";
+    case UNKNOWN_MSR_READ:
+    case UNKNOWN_MSR_WRITE:
+        return "not offered, it gets #GP";
+    case UNKNOWN_HYPERCALL:
+        return "not offered, it gets -ENOSYS";
+    }
+    return "?";
+}
+
+const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity)
+{
+    format_text(to, capacity, "%s 0x%" PRIx64 " (first at rip 0x%" PRIx64 ", %" PRIu64 " times): %s",
+                unknown_kind_name(access->kind), access->resource, access->rip, access->count,
+                unknown_answer(access->kind));
+    return to;
+}
+
+static struct unknown_access *unknown_find(struct guest *guest, enum unknown_kind kind, uint64_t resource)
+{
+    for (uint32_t i = 0; i < guest->unknown_count; i++) {
+        struct unknown_access *access = &guest->unknown[i];
+
+        if (access->kind == kind && access->resource == resource) {
+            return access;
+        }
+    }
+    return NULL;
+}
+
+void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value)
+{
+    struct guest *guest = vcpu->guest;
+    struct unknown_access *access;
+
+    spinlock_take(&guest->unknown_lock);
+    access = unknown_find(guest, kind, resource);
+    if (access != NULL) {
+        access->count++;
+    } else if (guest->unknown_count < GUEST_UNKNOWN_MAX) {
+        guest->unknown[guest->unknown_count++] =
+            (struct unknown_access){.kind = kind, .resource = resource, .value = value, .rip = vcpu->rip, .count = 1};
+        vcpu->requests |= VCPU_CONSOLE;
+    } else {
+        guest->unknown_dropped++;
+    }
+    spinlock_release(&guest->unknown_lock);
+}

@@ -1,0 +1,71 @@
+#include "hv/core/paravirt.h"
+
+#define SYSTEM_TIME_ENABLE 1u
+#define TIME_FLAG_TSC_STABLE 1u
+
+struct wall_clock {
+    uint32_t version; /* even: consistent */
+    uint32_t seconds;
+    uint32_t nanoseconds;
+};
+_Static_assert(sizeof(struct wall_clock) == 12, "layout is the guest's");
+
+struct system_time {
+    uint32_t version;
+    uint32_t reserved0;
+    uint64_t tsc_timestamp;
+    uint64_t system_time_ns;
+    uint32_t tsc_to_system_multiplier;
+    int8_t tsc_shift;
+    uint8_t flags;
+    uint8_t reserved1[2];
+};
+_Static_assert(sizeof(struct system_time) == 32, "layout is the guest's");
+
+void paravirt_clock_scale(uint64_t tsc_hz, uint32_t *multiplier, int8_t *shift)
+{
+    uint64_t hz = tsc_hz;
+
+    *shift = 0;
+    while (hz > 2 * NS_PER_SECOND) {
+        hz >>= 1;
+        (*shift)--;
+    }
+    while (hz <= NS_PER_SECOND) {
+        hz <<= 1;
+        (*shift)++;
+    }
+    *multiplier = (uint32_t)((NS_PER_SECOND << 32) / hz);
+}
+
+/* The guest's clock starts at 0 when its TSC does, so the wall clock is the time of day at that moment. */
+void paravirt_wall_clock_write(struct vcpu *vcpu, uint64_t value)
+{
+    const struct machine *machine = vcpu->guest->machine;
+    uint64_t start_tsc = vcpu->guest->start_tsc;
+    uint64_t start_ns = machine->boot_wall_ns + clock_ticks_to_ns(&machine->clock, start_tsc - machine->boot_tsc);
+    struct wall_clock clock = {
+        .version = 2,
+        .seconds = (uint32_t)(start_ns / NS_PER_SECOND),
+        .nanoseconds = (uint32_t)(start_ns % NS_PER_SECOND),
+    };
+
+    vcpu->msrs.kvm_wall_clock = value;
+    (void)guest_memory_write(&vcpu->guest->memory, gpa(value), &clock, sizeof(clock));
+}
+
+void paravirt_system_time_write(struct vcpu *vcpu, uint64_t value)
+{
+    const struct machine *machine = vcpu->guest->machine;
+    struct system_time time = {.version = 2, .flags = machine->tsc_stable ? TIME_FLAG_TSC_STABLE : 0};
+
+    vcpu->msrs.kvm_system_time = value;
+    if ((value & SYSTEM_TIME_ENABLE) == 0) {
+        return;
+    }
+    /* Guest TSC 0 is time 0. When the guest moved its TSC, the time of now is kept. */
+    time.tsc_timestamp = vcpu->exit_tsc + vcpu->tsc_offset;
+    time.system_time_ns = clock_ticks_to_ns(&machine->clock, vcpu->exit_tsc - vcpu->guest->start_tsc);
+    paravirt_clock_scale(machine->clock.tsc_hz, &time.tsc_to_system_multiplier, &time.tsc_shift);
+    (void)guest_memory_write(&vcpu->guest->memory, gpa(value & ~(uint64_t)SYSTEM_TIME_ENABLE), &time, sizeof(time));
+}

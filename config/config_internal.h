@@ -1,0 +1,118 @@
+/*
+ * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
+ * (config_value.c), the table of keys (config_key.c), the rules between keys (config_rules.c), and errors.
+ */
+#ifndef CONFIG_CONFIG_INTERNAL_H
+#define CONFIG_CONFIG_INTERNAL_H
+
+#include "config/config.h"
+
+/* ---- errors: config_error.c ---- */
+
+/* Adds an error in file order; beyond CONFIG_ERRORS_MAX the ones that come later in the file are dropped. */
+__attribute__((format(printf, 4, 5))) void config_report(struct config_errors *errors, struct config_position position,
+                                                         const char *rule, const char *form, ...);
+
+/* A text as arguments of "%.*s", cut so that a sentence stays readable. */
+#define CONFIG_SHOWN_MAX 48u
+#define TEXT_ARGS(text) (int)min_u64((text).length, CONFIG_SHOWN_MAX), (text).start
+
+/* ---- lines: config_text.c ---- */
+
+/* A piece of the file that knows where it stands. */
+struct config_piece {
+    struct text text;
+    struct config_position position;
+};
+
+enum config_line_kind {
+    LINE_BLANK,
+    LINE_SECTION,  /* name: what is between the brackets */
+    LINE_SETTING,  /* name and value: what is left and right of the first '=' */
+    LINE_NO_CLOSE, /* a '[' without ']' */
+    LINE_UNKNOWN,  /* anything else */
+};
+
+struct config_line {
+    enum config_line_kind kind;
+    struct config_piece name;
+    struct config_piece value;
+};
+
+struct config_reader {
+    struct text file;
+    size_t offset;
+    uint32_t line;
+};
+
+/* Skips a byte-order mark. */
+struct config_reader config_reader_of(struct text file);
+
+/* The next line, comments and blanks around taken off. False at the end of the file. */
+bool config_read_line(struct config_reader *reader, struct config_line *line);
+
+/* Takes the first word off a piece: up to a blank, or what a pair of double quotes holds. False: a quote stays open. */
+bool config_take_word(struct config_piece *rest, struct config_piece *word);
+
+/* Takes a pair of double quotes off that holds the whole text. False: a quote at the start, but none at the end. */
+bool config_unquote(struct config_piece *piece);
+
+bool config_text_alike(struct text left, const char *right); /* letters in any case, `_` like `-` */
+
+/* How many letters to change, add or remove to make one of the other; long texts give a large number. */
+uint32_t config_text_distance(struct text left, const char *right);
+
+struct config_piece config_trim(struct config_piece piece);
+
+/* ---- values: config_value.c ---- */
+
+/* "512M", "1.5G", "64 KiB", "0x100000", "4096". False where it is none of these or passes 2^63. */
+bool config_value_size(struct text text, uint64_t *bytes);
+
+/* "10ms", "500us", "1s" in microseconds. A number needs its unit. */
+bool config_value_duration(struct text text, uint32_t *us);
+
+bool config_value_number(struct text text, uint64_t *number); /* decimal */
+
+enum config_cpus_result {
+    CPUS_OK,
+    CPUS_BAD,
+    CPUS_TWICE,
+    CPUS_TOO_MANY,
+};
+
+/* "2": two vCPUs anywhere. "1,2" "0-3" "2,": on these host CPUs. */
+enum config_cpus_result config_value_cpus(struct text text, struct config_guest *guest);
+
+/* ---- keys: config_key.c ---- */
+
+enum config_section {
+    SECTION_NONE,
+    SECTION_HYPERVISOR,
+    SECTION_GUEST,
+    SECTION_SKIPPED, /* one that was refused: its settings are not looked at */
+};
+
+#define CONFIG_KEYS_MAX 32u
+
+/* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
+struct config_seen {
+    struct config_position keys[CONFIG_KEYS_MAX];
+};
+
+/* Reads one setting of a section into `config` or `guest`. */
+void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
+                     struct config *config, struct config_guest *guest, struct config_errors *errors);
+
+/* True where this key of a guest was written in the file. */
+bool config_key_was_seen(const struct config_seen *seen, const char *name, struct config_position *position);
+
+/* ---- rules: config_rules.c ---- */
+
+/* The rules inside one guest, when its section ends. */
+void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
+
+/* The rules between guests, when the file ends. */
+void config_rules_file(const struct config *config, struct config_errors *errors);
+
+#endif

@@ -1,0 +1,430 @@
+/*
+ * The keys: one table row each, with where the value goes and how it is read.
+ *
+ * A row of kind KIND_CHOICE or KIND_FLAG lists the words that may stand there; kinds that need more than a conversion
+ * (CPU lists, modules, console outputs) have a reader of their own, chosen in one switch.
+ */
+#include "config/config_internal.h"
+
+#include "hv/base/memory.h"
+
+#define NO_POSITION SIZE_MAX
+
+enum value_kind {
+    KIND_CHOICE,   /* an enum of 4 bytes */
+    KIND_FLAG,     /* a bool */
+    KIND_SIZE,     /* uint64_t bytes */
+    KIND_DURATION, /* uint32_t microseconds */
+    KIND_PATH,
+    KIND_TEXT, /* may be empty */
+    KIND_CPUS,
+    KIND_MODULE,
+    KIND_OUTPUTS,
+};
+
+struct choice {
+    const char *word;
+    uint32_t value;
+};
+
+static const struct choice yes_no[] = {{"yes", 1},  {"no", 0},    {"on", 1}, {"off", 0},
+                                       {"true", 1}, {"false", 0}, {NULL, 0}};
+static const struct choice guest_consoles[] = {{"yes", 1}, {"no", 0},  {"serial", 1}, {"uart", 1}, {"com1", 1},
+                                               {"on", 1},  {"off", 0}, {"none", 0},   {NULL, 0}};
+static const struct choice protocols[] = {{"auto", PROTOCOL_AUTO},
+                                          {"linux", PROTOCOL_LINUX},
+                                          {"multiboot", PROTOCOL_MULTIBOOT},
+                                          {"multiboot2", PROTOCOL_MULTIBOOT2},
+                                          {"pvh", PROTOCOL_PVH},
+                                          {"elf", PROTOCOL_ELF},
+                                          {"flat", PROTOCOL_FLAT},
+                                          {NULL, 0}};
+static const struct choice actions[] = {
+    {"stay", ACTION_STAY}, {"restart", ACTION_RESTART}, {"poweroff", ACTION_POWEROFF}, {NULL, 0}};
+static const struct choice finals[] = {
+    {"poweroff", FINAL_POWEROFF}, {"reboot", FINAL_REBOOT}, {"halt", FINAL_HALT}, {NULL, 0}};
+static const struct choice modes[] = {{"real", MODE_REAL16},
+                                      {"protected", MODE_PROTECTED32},
+                                      {"long", MODE_LONG64},
+                                      {"16", MODE_REAL16},
+                                      {"32", MODE_PROTECTED32},
+                                      {"64", MODE_LONG64},
+                                      {NULL, 0}};
+static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
+
+#define OUTPUT_SERIAL 1u
+#define OUTPUT_SCREEN 2u
+static const struct choice outputs[] = {{"serial", OUTPUT_SERIAL},
+                                        {"screen", OUTPUT_SCREEN},
+                                        {"both", OUTPUT_SERIAL | OUTPUT_SCREEN},
+                                        {"all", OUTPUT_SERIAL | OUTPUT_SCREEN},
+                                        {NULL, 0}};
+
+struct key {
+    const char *name;
+    enum config_section section;
+    enum value_kind kind;
+    const struct choice *choices;
+    size_t offset;          /* of the value in struct config_guest or struct config */
+    size_t position_offset; /* of its struct config_position, or NO_POSITION */
+};
+
+_Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
+                   sizeof(enum config_mode) == 4,
+               "KIND_CHOICE writes four bytes");
+
+#define GUEST_AT(member) offsetof(struct config_guest, member)
+#define CONFIG_AT(member) offsetof(struct config, member)
+static const struct key keys[] = {
+    {"kernel", SECTION_GUEST, KIND_PATH, NULL, GUEST_AT(kernel), GUEST_AT(kernel_position)},
+    {"memory", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(memory_bytes), GUEST_AT(memory_position)},
+    {"cpus", SECTION_GUEST, KIND_CPUS, NULL, GUEST_AT(cpus), GUEST_AT(cpus_position)},
+    {"protocol", SECTION_GUEST, KIND_CHOICE, protocols, GUEST_AT(protocol), GUEST_AT(protocol_position)},
+    {"initrd", SECTION_GUEST, KIND_MODULE, NULL, 0, NO_POSITION},
+    {"module", SECTION_GUEST, KIND_MODULE, NULL, 0, NO_POSITION},
+    {"cmdline", SECTION_GUEST, KIND_TEXT, NULL, GUEST_AT(cmdline), GUEST_AT(cmdline_position)},
+    {"console", SECTION_GUEST, KIND_FLAG, guest_consoles, GUEST_AT(console), NO_POSITION},
+    {"on-stop", SECTION_GUEST, KIND_CHOICE, actions, GUEST_AT(on_stop), NO_POSITION},
+    {"on-crash", SECTION_GUEST, KIND_CHOICE, actions, GUEST_AT(on_crash), NO_POSITION},
+    {"debug-ports", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(debug_ports), NO_POSITION},
+    {"load-address", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(load_address), NO_POSITION},
+    {"entry", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(entry_address), NO_POSITION},
+    {"mode", SECTION_GUEST, KIND_CHOICE, modes, GUEST_AT(mode), NO_POSITION},
+    {"slice", SECTION_GUEST, KIND_DURATION, NULL, GUEST_AT(slice_us), NO_POSITION},
+    {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, outputs, 0, NO_POSITION},
+    {"log", SECTION_HYPERVISOR, KIND_FLAG, levels, CONFIG_AT(log_debug), NO_POSITION},
+    {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, finals, CONFIG_AT(when_all_stopped), NO_POSITION},
+};
+_Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has room for every key");
+
+/* Suggest another key only where at most this many letters differ. */
+#define SUGGEST_DISTANCE_MAX 3u
+
+#define SLICE_MIN_US 100u
+#define SLICE_MAX_US 1000000u
+
+/* One setting on its way in. */
+struct setting {
+    const struct key *key;
+    struct config_piece value;
+    struct config *config;
+    struct config_guest *guest;
+    struct config_errors *errors;
+};
+
+static void *target_of(const struct setting *setting)
+{
+    uint8_t *base = setting->key->section == SECTION_GUEST ? (uint8_t *)setting->guest : (uint8_t *)setting->config;
+
+    return base + setting->key->offset;
+}
+
+/* The word's value. False: an error that lists the words was reported. */
+static bool read_choice(const struct setting *setting, uint32_t *value)
+{
+    char words[96];
+    size_t used = 0;
+
+    for (const struct choice *choice = setting->key->choices; choice->word != NULL; choice++) {
+        if (config_text_alike(setting->value.text, choice->word)) {
+            *value = choice->value;
+            return true;
+        }
+        if (used != 0) {
+            used += text_copy(text_of(", "), words + used, sizeof(words) - used);
+        }
+        used += text_copy(text_of(choice->word), words + used, sizeof(words) - used);
+    }
+    config_report(setting->errors, setting->value.position, "bad-value",
+                  "\"%.*s\" is not a value of `%s`; write one of: %s.", TEXT_ARGS(setting->value.text),
+                  setting->key->name, words);
+    return false;
+}
+
+static void read_size(const struct setting *setting)
+{
+    if (!config_value_size(setting->value.text, target_of(setting))) {
+        config_report(setting->errors, setting->value.position, "bad-size",
+                      "\"%.*s\" is not a size; write a number with K, M or G behind it (512M, 1.5G), or plain bytes.",
+                      TEXT_ARGS(setting->value.text));
+    }
+}
+
+static void read_duration(const struct setting *setting)
+{
+    uint32_t us = 0;
+
+    if (!config_value_duration(setting->value.text, &us)) {
+        config_report(setting->errors, setting->value.position, "bad-duration",
+                      "\"%.*s\" is not a duration; write a whole number with its unit, such as 10ms or 500us.",
+                      TEXT_ARGS(setting->value.text));
+    } else if (us < SLICE_MIN_US || us > SLICE_MAX_US) {
+        config_report(setting->errors, setting->value.position, "bad-duration",
+                      "`%s` must be from 100us to 1s; 10ms suits most guests.", setting->key->name);
+    } else {
+        memcpy(target_of(setting), &us, sizeof(us));
+    }
+}
+
+static void read_text(const struct setting *setting)
+{
+    struct config_piece value = setting->value;
+
+    if (!config_unquote(&value)) {
+        config_report(setting->errors, value.position, "bad-quote",
+                      "The quotes of `%s` must open before the first character and close after the last; put the whole "
+                      "value into one pair of double quotes, or none.",
+                      setting->key->name);
+        return;
+    }
+    memcpy(target_of(setting), &value.text, sizeof(value.text));
+}
+
+static bool path_char_allowed(char c)
+{
+    static const char refused[] = ":*?\"<>|";
+
+    for (size_t i = 0; i < sizeof(refused) - 1; i++) {
+        if (c == refused[i]) {
+            return false;
+        }
+    }
+    return c >= ' ' && c <= '~';
+}
+
+/* Paths must fit a FAT volume: printable ASCII without the characters that FAT refuses, and some name in them. */
+static bool check_path(const struct setting *setting, struct config_piece path)
+{
+    bool named = false;
+    static const char prefix[] = "\\plinth\\";
+
+    for (size_t i = 0; i < path.text.length; i++) {
+        char c = path.text.start[i];
+
+        if (!path_char_allowed(c)) {
+            config_report(setting->errors, path.position, "bad-path",
+                          "The path \"%.*s\" has a character at its position %u that a FAT volume cannot hold; rename "
+                          "the file.",
+                          TEXT_ARGS(path.text), (unsigned)i + 1);
+            return false;
+        }
+        named = named || (c != '/' && c != '\\' && c != '.');
+    }
+    if (!named || path.text.length + sizeof(prefix) - 1 > CONFIG_PATH_MAX) {
+        config_report(setting->errors, path.position, "bad-path",
+                      named ? "The path \"%.*s...\" is too long; %u characters are allowed."
+                            : "\"%.*s\" names no file; write its path relative to this config file.",
+                      TEXT_ARGS(path.text), (unsigned)(CONFIG_PATH_MAX + 1 - sizeof(prefix)));
+        return false;
+    }
+    return true;
+}
+
+/* The path in front of the value; *rest is what follows it. */
+static bool read_path_word(const struct setting *setting, struct config_piece *path, struct config_piece *rest)
+{
+    *rest = setting->value;
+    if (!config_take_word(rest, path)) {
+        config_report(setting->errors, setting->value.position, "bad-quote",
+                      "The double quote in front of the path is not closed; put one behind the path.");
+        return false;
+    }
+    return check_path(setting, *path);
+}
+
+static bool nothing_follows(const struct setting *setting, struct config_piece rest)
+{
+    if (rest.text.length != 0) {
+        config_report(setting->errors, rest.position, "bad-path",
+                      "\"%.*s\" follows the path; `%s` takes one path, in double quotes if there are blanks in it.",
+                      TEXT_ARGS(rest.text), setting->key->name);
+    }
+    return rest.text.length == 0;
+}
+
+static void read_path(const struct setting *setting)
+{
+    struct config_piece path;
+    struct config_piece rest;
+
+    if (read_path_word(setting, &path, &rest) && nothing_follows(setting, rest)) {
+        memcpy(target_of(setting), &path.text, sizeof(path.text));
+    }
+}
+
+static void read_module(const struct setting *setting)
+{
+    struct config_guest *guest = setting->guest;
+    bool is_initrd = text_is(text_of(setting->key->name), "initrd");
+    struct config_piece path;
+    struct config_piece arguments;
+
+    if (!read_path_word(setting, &path, &arguments) || (is_initrd && !nothing_follows(setting, arguments))) {
+        return;
+    }
+    if (guest->module_count == CONFIG_MODULES_MAX) {
+        config_report(setting->errors, setting->value.position, "too-many-modules",
+                      "A guest has at most %u modules and initrds; pack some of them into one file.",
+                      CONFIG_MODULES_MAX);
+        return;
+    }
+    if (!config_unquote(&arguments)) {
+        config_report(setting->errors, arguments.position, "bad-quote",
+                      "The quotes around the module's arguments do not match; put all of them into one pair, or none.");
+        return;
+    }
+    guest->modules[guest->module_count++] = (struct config_module){path.text, arguments.text, path.position};
+}
+
+static void read_cpus(const struct setting *setting)
+{
+    switch (config_value_cpus(setting->value.text, setting->guest)) {
+    case CPUS_OK:
+        return;
+    case CPUS_BAD:
+        config_report(setting->errors, setting->value.position, "bad-cpus",
+                      "\"%.*s\" is neither a number of CPUs (2) nor a list of host CPUs (1,2 or 0-3 or 2,).",
+                      TEXT_ARGS(setting->value.text));
+        break;
+    case CPUS_TWICE:
+        config_report(setting->errors, setting->value.position, "cpu-twice",
+                      "The list \"%.*s\" names a CPU twice; each virtual CPU needs a CPU of its own.",
+                      TEXT_ARGS(setting->value.text));
+        break;
+    case CPUS_TOO_MANY:
+        config_report(setting->errors, setting->value.position, "too-many-cpus",
+                      "A guest has at most %u CPUs; ask for fewer.", CONFIG_GUEST_CPUS_MAX);
+        break;
+    }
+    /* One CPU anywhere, so that later rules do not complain about what was never said. */
+    config_value_cpus(text_of("1"), setting->guest);
+}
+
+static void read_value(const struct setting *setting)
+{
+    uint32_t number = 0;
+    bool flag;
+
+    switch (setting->key->kind) {
+    case KIND_CHOICE:
+        if (read_choice(setting, &number)) {
+            memcpy(target_of(setting), &number, sizeof(number));
+        }
+        break;
+    case KIND_FLAG:
+        if (read_choice(setting, &number)) {
+            flag = number != 0;
+            memcpy(target_of(setting), &flag, sizeof(flag));
+        }
+        break;
+    case KIND_SIZE:
+        read_size(setting);
+        break;
+    case KIND_DURATION:
+        read_duration(setting);
+        break;
+    case KIND_PATH:
+        read_path(setting);
+        break;
+    case KIND_TEXT:
+        read_text(setting);
+        break;
+    case KIND_CPUS:
+        read_cpus(setting);
+        break;
+    case KIND_MODULE:
+        read_module(setting);
+        break;
+    case KIND_OUTPUTS:
+        if (read_choice(setting, &number)) {
+            setting->config->console_serial = (number & OUTPUT_SERIAL) != 0;
+            setting->config->console_screen = (number & OUTPUT_SCREEN) != 0;
+        }
+        break;
+    }
+}
+
+static const struct key *key_of(enum config_section section, struct text name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        if (keys[i].section == section && config_text_alike(name, keys[i].name)) {
+            return &keys[i];
+        }
+    }
+    return NULL;
+}
+
+static void report_unknown(enum config_section section, struct config_piece name, struct config_errors *errors)
+{
+    enum config_section other = section == SECTION_GUEST ? SECTION_HYPERVISOR : SECTION_GUEST;
+    const char *nearest = NULL;
+    uint32_t least = SUGGEST_DISTANCE_MAX + 1;
+
+    if (key_of(other, name.text) != NULL) {
+        config_report(errors, name.position, "unknown-key", "`%.*s` belongs into %s; move the line there.",
+                      TEXT_ARGS(name.text), other == SECTION_GUEST ? "a [guest NAME] section" : "[hypervisor]");
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        uint32_t distance = config_text_distance(name.text, keys[i].name);
+
+        if (keys[i].section == section && distance < least && distance < name.text.length) {
+            least = distance;
+            nearest = keys[i].name;
+        }
+    }
+    if (nearest != NULL) {
+        config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; did you mean `%s`?",
+                      TEXT_ARGS(name.text), nearest);
+    } else {
+        config_report(errors, name.position, "unknown-key",
+                      "There is no key `%.*s` here; take the line out, or see docs/config.md for the keys there are.",
+                      TEXT_ARGS(name.text));
+    }
+}
+
+void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
+                     struct config *config, struct config_guest *guest, struct config_errors *errors)
+{
+    const struct key *key = key_of(section, line->name.text);
+    struct setting setting = {key, line->value, config, guest, errors};
+    struct config_position *first;
+
+    if (key == NULL) {
+        report_unknown(section, line->name, errors);
+        return;
+    }
+    first = &seen->keys[key - keys];
+    if (first->line != 0 && key->kind != KIND_MODULE) {
+        config_report(errors, line->name.position, "duplicate-key",
+                      "`%s` was already written in line %u; take one of the two out.", key->name, first->line);
+        return;
+    }
+    *first = line->value.position;
+    if (key->position_offset != NO_POSITION) {
+        memcpy((uint8_t *)guest + key->position_offset, &line->value.position, sizeof(line->value.position));
+    }
+    if (line->value.text.length == 0 && key->kind != KIND_TEXT) {
+        config_report(errors, line->value.position, "empty-value",
+                      "`%s` has no value; write one behind the =, or take the line out.", key->name);
+        return;
+    }
+    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && key->kind != KIND_MODULE &&
+        !config_unquote(&setting.value)) {
+        config_report(errors, line->value.position, "bad-quote", "The quotes around the value of `%s` do not match.",
+                      key->name);
+        return;
+    }
+    read_value(&setting);
+}
+
+bool config_key_was_seen(const struct config_seen *seen, const char *name, struct config_position *position)
+{
+    const struct key *key = key_of(SECTION_GUEST, text_of(name));
+
+    if (key == NULL || seen->keys[key - keys].line == 0) {
+        return false;
+    }
+    *position = seen->keys[key - keys];
+    return true;
+}

@@ -1,0 +1,160 @@
+/*
+ * The second half of the rules: the config against the machine it is to run on, and the placement of vCPUs.
+ *
+ * A list of CPUs in the config is taken as it stands. Everything else is placed: each vCPU goes to the CPU with the
+ * fewest vCPUs, among equals first to one without a vCPU of the same guest, then to the lowest number. So CPUs are
+ * shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a guest without `slice` is never
+ * shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
+ */
+#include "config/config_internal.h"
+
+#include "hv/base/format.h"
+
+#define MACHINE_CPUS_MAX 64u
+#define DEFAULT_SLICE_US 10000u
+
+struct cpu_load {
+    uint32_t vcpus;
+    uint32_t last_guest; /* index of the guest that was put here last */
+    bool exclusive;      /* pinned by a guest without `slice` */
+};
+
+struct placement {
+    struct config *config;
+    const struct config_machine *machine;
+    struct config_errors *errors;
+    struct cpu_load cpus[MACHINE_CPUS_MAX];
+    uint32_t cpu_count;
+    bool failed;
+};
+
+static void take_cpu(struct placement *placement, uint32_t guest, uint32_t cpu)
+{
+    placement->cpus[cpu].vcpus++;
+    placement->cpus[cpu].last_guest = guest;
+}
+
+/* Enters the CPUs that a list names, before anything is placed around them. */
+static void place_pinned(struct placement *placement, uint32_t index)
+{
+    struct config_guest *guest = &placement->config->guests[index];
+
+    for (uint32_t i = 0; i < guest->cpu_count; i++) {
+        uint32_t cpu = guest->cpus[i];
+
+        if (cpu == CONFIG_CPU_ANY) {
+            continue;
+        }
+        if (cpu >= placement->cpu_count) {
+            placement->failed = true;
+            config_report(placement->errors, guest->cpus_position, "cpu-not-there",
+                          "Guest `%.*s` wants CPU %u, but this machine has %u (0 to %u); choose one of these, or write "
+                          "a number of CPUs instead of a list.",
+                          TEXT_ARGS(guest->name), cpu, placement->cpu_count, placement->cpu_count - 1);
+            return;
+        }
+        take_cpu(placement, index, cpu);
+        placement->cpus[cpu].exclusive = placement->cpus[cpu].exclusive || guest->slice_us == 0;
+    }
+}
+
+static bool is_better(const struct cpu_load *one, const struct cpu_load *other, uint32_t guest)
+{
+    bool one_own = one->vcpus != 0 && one->last_guest == guest;
+    bool other_own = other->vcpus != 0 && other->last_guest == guest;
+
+    return one->vcpus != other->vcpus ? one->vcpus < other->vcpus : !one_own && other_own;
+}
+
+/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive. */
+static uint32_t best_cpu(const struct placement *placement, uint32_t guest)
+{
+    uint32_t best = CONFIG_CPU_ANY;
+
+    for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
+        const struct cpu_load *load = &placement->cpus[cpu];
+
+        if (!load->exclusive && (best == CONFIG_CPU_ANY || is_better(load, &placement->cpus[best], guest))) {
+            best = cpu;
+        }
+    }
+    return best;
+}
+
+static void place_any(struct placement *placement, uint32_t index)
+{
+    struct config_guest *guest = &placement->config->guests[index];
+
+    for (uint32_t i = 0; i < guest->cpu_count; i++) {
+        if (guest->cpus[i] != CONFIG_CPU_ANY) {
+            continue;
+        }
+        guest->cpus[i] = best_cpu(placement, index);
+        if (guest->cpus[i] == CONFIG_CPU_ANY) {
+            placement->failed = true;
+            config_report(placement->errors, guest->cpus_position.line != 0 ? guest->cpus_position : guest->position,
+                          "no-cpu-left",
+                          "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line "
+                          "out, or add `slice = 10ms` to a guest that may share.",
+                          TEXT_ARGS(guest->name), placement->cpu_count);
+            return;
+        }
+        take_cpu(placement, index, guest->cpus[i]);
+    }
+}
+
+static void set_slices(struct placement *placement)
+{
+    for (uint32_t g = 0; g < placement->config->guest_count; g++) {
+        struct config_guest *guest = &placement->config->guests[g];
+
+        for (uint32_t i = 0; i < guest->cpu_count && guest->slice_us == 0; i++) {
+            if (placement->cpus[guest->cpus[i]].vcpus > 1) {
+                guest->slice_us = DEFAULT_SLICE_US;
+            }
+        }
+    }
+}
+
+static void check_memory(struct placement *placement)
+{
+    uint64_t available = placement->machine->memory_bytes;
+    uint64_t used = 0;
+    char wanted_text[FORMAT_BYTES_MAX];
+    char left_text[FORMAT_BYTES_MAX];
+
+    for (uint32_t i = 0; i < placement->config->guest_count; i++) {
+        const struct config_guest *guest = &placement->config->guests[i];
+
+        if (guest->memory_bytes > available - used) {
+            placement->failed = true;
+            config_report(placement->errors,
+                          guest->memory_position.line != 0 ? guest->memory_position : guest->position,
+                          "too-much-memory",
+                          "Guest `%.*s` wants %s, but only %s of this machine's memory is left for it; give it or an "
+                          "earlier guest less.",
+                          TEXT_ARGS(guest->name), format_bytes(wanted_text, guest->memory_bytes),
+                          format_bytes(left_text, available - used));
+            return;
+        }
+        used += guest->memory_bytes;
+    }
+}
+
+bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors)
+{
+    struct placement placement = {.config = config, .machine = machine, .errors = errors};
+
+    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, MACHINE_CPUS_MAX);
+    for (uint32_t i = 0; i < config->guest_count; i++) {
+        place_pinned(&placement, i);
+    }
+    for (uint32_t i = 0; i < config->guest_count && !placement.failed; i++) {
+        place_any(&placement, i);
+    }
+    if (!placement.failed) {
+        set_slices(&placement);
+    }
+    check_memory(&placement);
+    return !placement.failed;
+}

@@ -1,0 +1,86 @@
+/*
+ * The hand-over: from the firmware's machine to ours.
+ *
+ * ExitBootServices wants the key of the very last memory map. Firmware timers may change the map between the two calls,
+ * so both are repeated; UEFI 2.10, 7.4.6 allows nothing but memory services after a first refused attempt, and nothing
+ * is allocated or printed in between. The map is turned into ours before the attempt: the boot services' last answer is
+ * then already in struct boot_info when they are gone.
+ */
+#include "efi/efi_stage.h"
+
+#define EXIT_TRIES 8u
+
+/* The firmware's map of this moment into boot_info, and the key that proves it. */
+static EFI_STATUS take_map(struct efi_stage *stage, uint64_t *key)
+{
+    uint64_t bytes = 0;
+    uint64_t stride = 0;
+    EFI_STATUS status = efi_map_read(stage, &bytes, &stride, key);
+
+    if (!EFI_ERROR(status) &&
+        memory_map_from_uefi(&stage->info->memory, stage->map_bytes, bytes, stride) != STATUS_OK) {
+        status = EFI_VOLUME_CORRUPTED;
+    }
+    return status;
+}
+
+/* With interrupts off, for a firmware's interrupt handler may use the same pair of ports. */
+static void stop_devices(struct efi_stage *stage)
+{
+    EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
+
+    efi_pci_quiet();
+    stage->boot->RestoreTPL(before);
+}
+
+static EFI_STATUS exit_boot_services(struct efi_stage *stage)
+{
+    EFI_STATUS status = EFI_NOT_READY;
+
+    for (uint32_t try = 0; try < EXIT_TRIES && EFI_ERROR(status); try++) {
+        uint64_t key = 0;
+
+        status = take_map(stage, &key);
+        if (!EFI_ERROR(status)) {
+            status = stage->boot->ExitBootServices(stage->image, key);
+        }
+    }
+    return status;
+}
+
+_Noreturn void efi_stop(const char *sentence)
+{
+    insn_cli();
+    if (efi_uart_answers(EFI_COM1)) {
+        efi_uart_set_up(EFI_COM1);
+        efi_uart_write(EFI_COM1, sentence);
+    }
+    for (;;) {
+        insn_hlt();
+    }
+}
+
+bool efi_handover(struct efi_stage *stage)
+{
+    uint64_t key = 0;
+    EFI_STATUS status = take_map(stage, &key);
+
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status,
+                        "P0901: the firmware's last memory map cannot be used (%s). Update the firmware.",
+                        efi_status_name(status));
+    }
+    efi_machine_time(stage);
+
+    /*
+     * THE POINT OF NO RETURN. Below, the firmware's devices are stopped, and it cannot take the machine back. There is
+     * no console: what fails now is said on COM1, and the machine stops.
+     */
+    stop_devices(stage);
+    if (EFI_ERROR(exit_boot_services(stage))) {
+        efi_stop("P0902: the firmware does not hand the machine over (ExitBootServices). Update the firmware; switch "
+                 "the machine off and on.\r\n");
+    }
+    insn_cli(); /* the firmware's interrupt table is nobody's memory now */
+    return true;
+}

@@ -1,0 +1,136 @@
+/*
+ * The images that the config names: read once each, and loaded for a trial. The trial makes the same plan from the same
+ * bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here and not there.
+ */
+#include "efi/efi_stage.h"
+#include "guest-loader/loader.h"
+#include "hv/base/format.h"
+
+/* Where in plinth.conf a file is named: "plinth.conf:4294967295:4294967295: ". */
+#define WHERE_MAX 40u
+
+static struct load_plan the_plan; /* 36 KiB */
+static struct load_request the_request;
+
+static void say_where(char to[WHERE_MAX], struct config_position position)
+{
+    format_text(to, WHERE_MAX, "plinth.conf:%u:%u: ", position.line, position.column);
+}
+
+/* Several guests may run one kernel: images are only read from, so they share the bytes. */
+static bool find_read(const struct efi_stage *stage, struct text path, struct span *bytes)
+{
+    for (uint32_t i = 0; i < stage->file_count; i++) {
+        if (text_equal(stage->files[i].path, path)) {
+            *bytes = stage->files[i].bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_image(struct efi_stage *stage, struct text path, struct config_position position, struct span *bytes)
+{
+    char volume_path[CONFIG_PATH_MAX + 1];
+    char where[WHERE_MAX];
+    struct efi_want want = {.path = volume_path, .where = where, .bytes_max = UINT64_MAX, .progress = true};
+
+    if (find_read(stage, path, bytes)) {
+        return true;
+    }
+    config_volume_path(path, volume_path);
+    say_where(where, position);
+    if (!efi_volume_read(stage, &want, bytes)) {
+        return false;
+    }
+    stage->files[stage->file_count++] = (struct efi_file){path, *bytes};
+    return true;
+}
+
+static bool read_guest(struct efi_stage *stage, uint32_t index)
+{
+    const struct config_guest *config = &stage->info->config.guests[index];
+    struct boot_guest *guest = &stage->info->guests[index];
+
+    if (!read_image(stage, config->kernel, config->kernel_position, &guest->kernel)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        if (!read_image(stage, config->modules[i].path, config->modules[i].position, &guest->modules[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool efi_images_read(struct efi_stage *stage)
+{
+    for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
+        if (!read_guest(stage, i)) {
+            return false;
+        }
+    }
+    efi_volume_close(stage);
+    return true;
+}
+
+static void make_request(const struct config_guest *config, const struct boot_guest *guest,
+                         struct load_request *request)
+{
+    request->protocol = config->protocol;
+    request->kernel = guest->kernel;
+    request->module_count = config->module_count;
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        request->modules[i] = (struct load_module){guest->modules[i], config->modules[i].arguments};
+    }
+    request->cmdline = config->cmdline;
+    request->name = config->kernel;
+    request->rsdp = gpa(GUEST_ACPI_START);
+    request->flat_load = config->load_address;
+    request->flat_entry = config->entry_address;
+    request->flat_mode = config->mode;
+}
+
+static bool fail_image(struct efi_stage *stage, const struct config_guest *config, const struct load_error *error)
+{
+    char where[WHERE_MAX];
+    char place[40] = "";
+
+    say_where(where, config->kernel_position);
+    if (error->offset != UINT64_MAX) {
+        format_text(place, sizeof(place), "at byte %" PRIu64 ": ", error->offset);
+    }
+    return efi_fail(stage, EFI_LOAD_ERROR, "P0721: %sguest \"%.*s\", %.*s: %s%s", where, (int)config->name.length,
+                    config->name.start, (int)config->kernel.length, config->kernel.start, place, error->sentence);
+}
+
+static bool check_guest(struct efi_stage *stage, uint32_t index)
+{
+    const struct config_guest *config = &stage->info->config.guests[index];
+    struct load_error error = {.offset = UINT64_MAX};
+    char where[WHERE_MAX];
+    enum status status = guest_layout_make(config->memory_bytes, &the_request.layout);
+
+    if (status != STATUS_OK) {
+        say_where(where, config->memory_position);
+        return efi_fail(stage, EFI_LOAD_ERROR,
+                        "P0722: %sguest \"%.*s\" cannot have %" PRIu64 " bytes of memory (%s). Use a multiple of 4 "
+                        "KiB, at least 1 MiB.",
+                        where, (int)config->name.length, config->name.start, config->memory_bytes, status_name(status));
+    }
+    make_request(config, &stage->info->guests[index], &the_request);
+    if (loader_plan(&the_request, &the_plan, &error) != STATUS_OK) {
+        return fail_image(stage, config, &error);
+    }
+    return true;
+}
+
+bool efi_images_check(struct efi_stage *stage)
+{
+    for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
+        if (!check_guest(stage, i)) {
+            return false;
+        }
+    }
+    return true;
+}

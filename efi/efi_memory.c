@@ -1,0 +1,330 @@
+/*
+ * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
+ *
+ *   each guest's RAM       where the planner wants it, from a map of this moment, then really allocated there
+ *   the trampoline page    below 1 MiB, where other CPUs start in real mode
+ *   the pool               everything else that the hypervisor will ever need: tables, stacks, vCPUs
+ *
+ * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nobody else's. Every range is
+ * recorded and given back on failure.
+ */
+#include "efi/efi_stage.h"
+#include "hv/base/format.h"
+#include "hv/pool.h"
+
+/* Left to the firmware while guests' RAM is planned: it allocates small pieces itself until the hand-over. */
+#define FIRMWARE_RESERVE_BYTES (16 * MIB)
+
+/* The map grows by every range that we take: room for all of them beside what it has at the start. */
+#define MAP_SLACK_DESCRIPTORS (2u * EFI_PAGES_MAX)
+
+/* Between a snapshot and the allocation the firmware's own timers may take a page; then we plan anew. */
+#define PLAN_TRIES 4u
+
+#define POOL_ALIGNMENT (2 * MIB)
+#define TRAMPOLINE_MAX 0x9ffffULL /* the last byte of a page that a start-up IPI can name, below the video memory */
+
+static void record(struct efi_stage *stage, uint64_t start, uint64_t pages)
+{
+    stage->pages[stage->page_count++] = (struct efi_pages){start, pages};
+}
+
+EFI_STATUS efi_pages_take(struct efi_stage *stage, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address)
+{
+    EFI_PHYSICAL_ADDRESS at = *address;
+    EFI_STATUS status;
+
+    if (stage->page_count == EFI_PAGES_MAX) {
+        return EFI_OUT_OF_RESOURCES;
+    }
+    status = stage->boot->AllocatePages(how, EfiLoaderData, pages, &at);
+    if (!EFI_ERROR(status)) {
+        record(stage, at, pages);
+        *address = at;
+    }
+    return status;
+}
+
+void efi_pages_return(struct efi_stage *stage, uint64_t address)
+{
+    for (uint32_t i = 0; i < stage->page_count; i++) {
+        if (stage->pages[i].start == address) {
+            stage->boot->FreePages(address, stage->pages[i].count);
+            stage->pages[i] = stage->pages[--stage->page_count];
+            return;
+        }
+    }
+}
+
+void efi_pages_return_all(struct efi_stage *stage)
+{
+    while (stage->page_count > 0) {
+        struct efi_pages *last = &stage->pages[--stage->page_count];
+
+        stage->boot->FreePages(last->start, last->count);
+    }
+}
+
+EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key)
+{
+    UINTN size = stage->map_capacity;
+    UINTN descriptor_bytes = 0;
+    UINTN map_key = 0;
+    UINT32 version = 0;
+    EFI_STATUS status = stage->boot->GetMemoryMap(&size, stage->map_bytes, &map_key, &descriptor_bytes, &version);
+
+    *bytes = size;
+    *stride = descriptor_bytes;
+    *key = map_key;
+    return status;
+}
+
+static bool fail_map(struct efi_stage *stage, EFI_STATUS status, const char *why)
+{
+    return efi_fail(stage, status,
+                    "P0801: the firmware's memory map cannot be used (%s). Update the firmware, or remove devices.",
+                    why);
+}
+
+bool efi_map_snapshot(struct efi_stage *stage)
+{
+    uint64_t bytes = 0;
+    uint64_t stride = 0;
+    uint64_t key = 0;
+    EFI_STATUS got = efi_map_read(stage, &bytes, &stride, &key);
+    enum status status;
+
+    if (EFI_ERROR(got)) {
+        return fail_map(stage, got, efi_status_name(got));
+    }
+    status = memory_map_from_uefi(&stage->map, stage->map_bytes, bytes, stride);
+    if (status == STATUS_OK) {
+        /* The first MiB has the trampoline and what old firmware keeps there: no guest's. */
+        status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
+    }
+    return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
+}
+
+static bool take_map_buffer(struct efi_stage *stage)
+{
+    UINTN size = 0;
+    UINTN key = 0;
+    UINTN stride = 0;
+    UINT32 version = 0;
+    uint64_t address = 0;
+    EFI_STATUS status = stage->boot->GetMemoryMap(&size, NULL, &key, &stride, &version);
+
+    if (status == EFI_BUFFER_TOO_SMALL) {
+        stage->map_capacity = align_up(size + MAP_SLACK_DESCRIPTORS * stride, PAGE_BYTES);
+        status = efi_pages_take(stage, AllocateAnyPages, stage->map_capacity / PAGE_BYTES, &address);
+    }
+    stage->map_bytes = (void *)(uintptr_t)address;
+    return !EFI_ERROR(status) || fail_map(stage, status, efi_status_name(status));
+}
+
+bool efi_memory_start(struct efi_stage *stage)
+{
+    uint64_t address = 0;
+    uint64_t pages = align_up(sizeof(*stage->info), PAGE_BYTES) / PAGE_BYTES;
+    EFI_STATUS status = efi_pages_take(stage, AllocateAnyPages, pages, &address);
+
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status,
+                        "P0802: the firmware has not even %" PRIu64 " KiB of memory (%s). Restart the "
+                        "machine and start Plinth first.",
+                        pages * PAGE_BYTES / KIB, efi_status_name(status));
+    }
+    stage->info = (struct boot_info *)(uintptr_t)address;
+    memset(stage->info, 0, sizeof(*stage->info));
+    stage->info->version = BOOT_INFO_VERSION;
+    stage->info->tsc_start = stage->tsc_start;
+    return take_map_buffer(stage);
+}
+
+/* ---- guests ---- */
+
+static void return_guest(struct efi_stage *stage, const struct guest_memory *memory, uint32_t taken)
+{
+    for (uint32_t i = 0; i < taken; i++) {
+        efi_pages_return(stage, memory->ranges[i].backing.value);
+    }
+}
+
+/* All ranges of a plan, or none. */
+static EFI_STATUS take_guest(struct efi_stage *stage, const struct guest_memory *memory)
+{
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        uint64_t address = memory->ranges[i].backing.value;
+        EFI_STATUS status = efi_pages_take(stage, AllocateAddress, memory->ranges[i].bytes / PAGE_BYTES, &address);
+
+        if (EFI_ERROR(status)) {
+            return_guest(stage, memory, i);
+            return status;
+        }
+    }
+    return EFI_SUCCESS;
+}
+
+static bool fail_guest(struct efi_stage *stage, const struct config_guest *config, uint64_t missing)
+{
+    char wanted[FORMAT_BYTES_MAX];
+    char there[FORMAT_BYTES_MAX];
+    char more[FORMAT_BYTES_MAX];
+
+    return efi_fail(stage, EFI_OUT_OF_RESOURCES,
+                    "P0803: plinth.conf:%u:%u: guest \"%.*s\" wants %s of memory, but only %s can be had for it now; "
+                    "%s more would be needed. Lower `memory` of this guest or of another.",
+                    config->memory_position.line, config->memory_position.column, (int)config->name.length,
+                    config->name.start, format_bytes(wanted, config->memory_bytes),
+                    format_bytes(there, memory_map_bytes(&stage->map, MEMORY_FREE)), format_bytes(more, missing));
+}
+
+static bool plan_guest(struct efi_stage *stage, uint32_t index)
+{
+    const struct config_guest *config = &stage->info->config.guests[index];
+    struct guest_plan *plan = &stage->info->guests[index].plan;
+    EFI_STATUS taken = EFI_NOT_FOUND;
+
+    for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(taken); try++) {
+        uint64_t missing = 0;
+
+        *plan = (struct guest_plan){0};
+        if (!efi_map_snapshot(stage)) {
+            return false;
+        }
+        if (planner_guest(&stage->map, config->memory_bytes, stage->support.format,
+                          (unsigned)stage->support.caps.largest_leaf, plan, &missing) != STATUS_OK) {
+            return fail_guest(stage, config, missing);
+        }
+        taken = take_guest(stage, &plan->memory);
+    }
+    if (EFI_ERROR(taken)) {
+        return efi_fail(stage, taken,
+                        "P0804: the firmware does not give guest \"%.*s\" memory that its own map calls free (%s). "
+                        "Update the firmware, or lower `memory` (plinth.conf:%u:%u).",
+                        (int)config->name.length, config->name.start, efi_status_name(taken),
+                        config->memory_position.line, config->memory_position.column);
+    }
+    return true;
+}
+
+/* The largest guest that has no memory yet: large aligned pieces are rare, so who needs them chooses first. */
+static uint32_t largest_unplanned(const struct boot_info *info)
+{
+    uint32_t best = CONFIG_GUESTS_MAX;
+
+    for (uint32_t i = 0; i < info->config.guest_count; i++) {
+        if (info->guests[i].plan.memory.range_count == 0 &&
+            (best == CONFIG_GUESTS_MAX ||
+             info->config.guests[i].memory_bytes > info->config.guests[best].memory_bytes)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+bool efi_memory_guests(struct efi_stage *stage)
+{
+    uint64_t reserve = 0;
+    bool reserved = !EFI_ERROR(efi_pages_take(stage, AllocateAnyPages, FIRMWARE_RESERVE_BYTES / PAGE_BYTES, &reserve));
+
+    for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
+        if (!plan_guest(stage, largest_unplanned(stage->info))) {
+            return false;
+        }
+    }
+    if (reserved) {
+        efi_pages_return(stage, reserve);
+    }
+    return true;
+}
+
+/* ---- the hypervisor ---- */
+
+/* Page 0 stays absent in the host map, so a firmware that gives it is asked again with it held. */
+static uint64_t take_low_page(struct efi_stage *stage)
+{
+    uint64_t address = TRAMPOLINE_MAX;
+    uint64_t second = TRAMPOLINE_MAX;
+    EFI_STATUS status = efi_pages_take(stage, AllocateMaxAddress, 1, &address);
+
+    if (EFI_ERROR(status) || address != 0) {
+        return EFI_ERROR(status) ? 0 : address;
+    }
+    status = efi_pages_take(stage, AllocateMaxAddress, 1, &second);
+    efi_pages_return(stage, 0);
+    return EFI_ERROR(status) ? 0 : second;
+}
+
+/* The first vCPU that is not on the CPU that runs already; false where there is none. */
+static bool find_other_cpu(const struct config *config, const struct config_guest **guest)
+{
+    for (uint32_t i = 0; i < config->guest_count; i++) {
+        for (uint32_t c = 0; c < config->guests[i].cpu_count; c++) {
+            if (config->guests[i].cpus[c] != 0) {
+                *guest = &config->guests[i];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool efi_memory_trampoline(struct efi_stage *stage)
+{
+    const struct config_guest *guest = NULL;
+
+    stage->info->trampoline = take_low_page(stage);
+    if (stage->info->trampoline == 0 && find_other_cpu(&stage->info->config, &guest)) {
+        return efi_fail(stage, EFI_OUT_OF_RESOURCES,
+                        "P0805: plinth.conf:%u:%u: guest \"%.*s\" uses more CPUs than the first, and the firmware has "
+                        "no free page below 640 KiB to start them with. Use `cpus = 0`, or update the firmware.",
+                        guest->cpus_position.line, guest->cpus_position.column, (int)guest->name.length,
+                        guest->name.start);
+    }
+    return true;
+}
+
+/* AllocatePages knows no alignment: take 2 MiB more, give back what stands out on both sides. */
+static EFI_STATUS take_aligned(struct efi_stage *stage, uint64_t bytes, uint64_t *start)
+{
+    uint64_t pages = (bytes + POOL_ALIGNMENT) / PAGE_BYTES;
+    EFI_PHYSICAL_ADDRESS all = 0;
+    EFI_STATUS status = stage->boot->AllocatePages(AllocateAnyPages, EfiLoaderData, pages, &all);
+    uint64_t before;
+
+    if (EFI_ERROR(status)) {
+        return status;
+    }
+    *start = align_up(all, POOL_ALIGNMENT);
+    before = (*start - all) / PAGE_BYTES;
+    if (before != 0) {
+        stage->boot->FreePages(all, before);
+    }
+    if (before != POOL_ALIGNMENT / PAGE_BYTES) {
+        stage->boot->FreePages(*start + bytes, POOL_ALIGNMENT / PAGE_BYTES - before);
+    }
+    record(stage, *start, bytes / PAGE_BYTES);
+    return EFI_SUCCESS;
+}
+
+bool efi_memory_pool(struct efi_stage *stage)
+{
+    struct boot_info *info = stage->info;
+    char wanted[FORMAT_BYTES_MAX];
+    EFI_STATUS status;
+
+    if (!efi_map_snapshot(stage)) {
+        return false;
+    }
+    info->memory = stage->map; /* the pool's size depends on how much there is to map */
+    info->pool_bytes = align_up(pool_bytes_needed(info), POOL_ALIGNMENT);
+    status = take_aligned(stage, info->pool_bytes, &info->pool_start);
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status,
+                        "P0806: the hypervisor itself needs %s beside the guests, and the firmware has none in one "
+                        "piece (%s). Lower `memory` of a guest.",
+                        format_bytes(wanted, info->pool_bytes), efi_status_name(status));
+    }
+    return true;
+}

@@ -1,0 +1,86 @@
+/*
+ * Devices that write to memory by themselves. A network card that the firmware used, or a USB controller, may go on
+ * writing into buffers that are a guest's RAM after the hand-over. So bus mastering is switched off in every function
+ * that could do that: all but bridges, which only forward, and displays, whose controllers may fetch the picture from
+ * memory.
+ *
+ * Configuration mechanism #1 reaches segment 0 with 256 buses: "PCI Local Bus Specification" 3.0, 3.2.2.3.2. Further
+ * segments (large servers) are not reached.
+ */
+#include "efi/efi_stage.h"
+
+#define CONFIG_ADDRESS 0xcf8u
+#define CONFIG_DATA 0xcfcu
+#define CONFIG_ENABLE 0x80000000u
+
+#define PCI_BUSES 256u
+#define PCI_DEVICES 32u
+#define PCI_FUNCTIONS 8u
+
+/* PCI Local Bus Specification 3.0, 6.1 "Configuration Space Organization". */
+#define PCI_ID 0x00u
+#define PCI_COMMAND 0x04u
+#define PCI_CLASS 0x08u
+#define PCI_HEADER 0x0cu
+#define PCI_NOBODY 0xffffu
+#define PCI_COMMAND_MASTER (1u << 2)
+#define PCI_CLASS_DISPLAY 0x03u
+#define PCI_CLASS_BRIDGE 0x06u
+#define PCI_HEADER_MANY_FUNCTIONS 0x00800000u
+
+/* A function's address with register 0: bus [23:16], device [15:11], function [10:8]. */
+static uint32_t address_of(uint32_t bus, uint32_t device, uint32_t function)
+{
+    return CONFIG_ENABLE | bus << 16 | device << 11 | function << 8;
+}
+
+static uint32_t config_read(uint32_t address, uint32_t offset)
+{
+    insn_out32(CONFIG_ADDRESS, address | offset);
+    return insn_in32(CONFIG_DATA);
+}
+
+static bool is_there(uint32_t address)
+{
+    return (config_read(address, PCI_ID) & 0xffff) != PCI_NOBODY;
+}
+
+/* The command register is written alone: its upper neighbour, the status register, clears what is written as one. */
+static void quiet_function(uint32_t address)
+{
+    uint32_t class = config_read(address, PCI_CLASS) >> 24;
+    uint32_t command = config_read(address, PCI_COMMAND) & 0xffff;
+
+    if (class == PCI_CLASS_DISPLAY || class == PCI_CLASS_BRIDGE || (command & PCI_COMMAND_MASTER) == 0) {
+        return;
+    }
+    insn_out32(CONFIG_ADDRESS, address | PCI_COMMAND);
+    insn_out16(CONFIG_DATA, (uint16_t)(command & ~PCI_COMMAND_MASTER));
+}
+
+static void quiet_device(uint32_t bus, uint32_t device)
+{
+    uint32_t first = address_of(bus, device, 0);
+    uint32_t functions;
+
+    if (!is_there(first)) {
+        return;
+    }
+    functions = (config_read(first, PCI_HEADER) & PCI_HEADER_MANY_FUNCTIONS) != 0 ? PCI_FUNCTIONS : 1;
+    for (uint32_t function = 0; function < functions; function++) {
+        uint32_t address = address_of(bus, device, function);
+
+        if (is_there(address)) {
+            quiet_function(address);
+        }
+    }
+}
+
+void efi_pci_quiet(void)
+{
+    for (uint32_t bus = 0; bus < PCI_BUSES; bus++) {
+        for (uint32_t device = 0; device < PCI_DEVICES; device++) {
+            quiet_device(bus, device);
+        }
+    }
+}

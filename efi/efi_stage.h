@@ -1,0 +1,146 @@
+/*
+ * The UEFI stage: everything that may speak UEFI. It reads plinth.conf and the images, looks at the machine, takes the
+ * memory, and crosses to hv_main() with one struct boot_info. Nothing of it runs after that.
+ *
+ * Every step is a function `bool efi_...(struct efi_stage *)`. True: go on. False: the step has printed a sentence with
+ * a stable code (efi_fail), and efi_main gives everything back and returns to the firmware. Codes: docs/boot.md.
+ *
+ * Memory, the open volume and what else must be given back is recorded in struct efi_stage, never in a step.
+ */
+#ifndef EFI_STAGE_H
+#define EFI_STAGE_H
+
+#include "hv/boot_info.h"
+#include "hv/virt.h"
+#include "hv/x86/acpi.h"
+#include "hv/x86/insn.h"
+
+/* Last: after the #pragma pack() in GNU-EFI's headers, clang ignores the packed attribute on this target. */
+#include <efi.h>
+
+/* The volume's path of the file that says everything. */
+#define EFI_CONFIG_PATH "\\plinth\\plinth.conf"
+
+/* The port of COM1 on every PC that has one. */
+#define EFI_COM1 0x3f8u
+
+/* Each image is read once, however many guests name it. */
+#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + 1u))
+
+/* Every image, every range of every guest, and a few of our own. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 16u)
+
+struct efi_pages {
+    uint64_t start;
+    uint64_t count;
+};
+
+struct efi_file {
+    struct text path; /* as the config writes it */
+    struct span bytes;
+};
+
+struct efi_stage {
+    EFI_HANDLE image;
+    EFI_SYSTEM_TABLE *system;
+    EFI_BOOT_SERVICES *boot;
+    uint64_t tsc_start;
+    EFI_STATUS status;        /* of the first failure: what efi_main returns */
+    EFI_LOADED_IMAGE *loaded; /* of ourselves */
+    EFI_FILE_HANDLE volume;   /* root folder of the volume that we were started from; NULL when closed */
+    uint16_t console_uart;    /* the port that our messages are copied to; 0: the firmware does that, or nobody there */
+    struct boot_info *info;   /* what crosses */
+    struct virt_support support;
+    struct acpi_tables acpi; /* what the firmware's tables say */
+    struct efi_file files[EFI_FILES_MAX];
+    uint32_t file_count;
+    struct efi_pages pages[EFI_PAGES_MAX]; /* taken from the firmware: given back on failure */
+    uint32_t page_count;
+    void *map_bytes; /* a buffer for the firmware's memory map, large enough for the last one */
+    uint64_t map_capacity;
+    struct memory_map map; /* the firmware's map as it is while we plan */
+};
+
+/* ---- efi_console.c: sentences for the user, while the firmware has the console ---- */
+
+void efi_console_start(struct efi_stage *stage);
+
+/* One line. */
+__attribute__((format(printf, 2, 3))) void efi_say(struct efi_stage *stage, const char *form, ...);
+
+/* The same line again, from its first column: for progress. efi_say ends it. */
+__attribute__((format(printf, 2, 3))) void efi_say_again(struct efi_stage *stage, const char *form, ...);
+
+/* A failure: says "P0xyz: sentence. Remedy.", keeps the first status for the firmware, returns false. */
+__attribute__((format(printf, 3, 4))) bool efi_fail(struct efi_stage *stage, EFI_STATUS status, const char *form, ...);
+
+/* The name of a status in words: "not found". */
+const char *efi_status_name(EFI_STATUS status);
+
+/* After ExitBootServices was called there is no console, and if it failed no hypervisor either: says the sentence on
+ * the UART and stops for good. */
+_Noreturn void efi_stop(const char *sentence);
+
+/* ---- efi_uart.c: 16550s ---- */
+
+bool efi_uart_answers(uint16_t port);
+void efi_uart_set_up(uint16_t port);
+void efi_uart_write(uint16_t port, const char *string);
+
+/* ---- efi_volume.c: the volume that we were started from ---- */
+
+bool efi_volume_open(struct efi_stage *stage);
+void efi_volume_close(struct efi_stage *stage);
+
+/* What a file is for: it makes the difference between two sentences. */
+struct efi_want {
+    const char *path;  /* on the volume */
+    const char *where; /* "plinth.conf:7:10: ", or empty */
+    uint64_t bytes_max;
+    bool progress;
+};
+
+/* Reads a whole file into pages that stay. */
+bool efi_volume_read(struct efi_stage *stage, const struct efi_want *want, struct span *bytes);
+
+/* ---- efi_config.c, efi_images.c ---- */
+
+bool efi_config_read(struct efi_stage *stage);
+bool efi_images_read(struct efi_stage *stage);
+bool efi_images_check(struct efi_stage *stage);
+
+/* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
+
+bool efi_virt_check(struct efi_stage *stage);
+bool efi_machine_look(struct efi_stage *stage);
+void efi_machine_time(struct efi_stage *stage);
+bool efi_cpus_list(struct efi_stage *stage);
+bool efi_machine_sections(struct efi_stage *stage);
+
+/* ---- efi_memory.c: what is taken ---- */
+
+/* Takes pages as EfiLoaderData, recorded; `address` is an input for AllocateMaxAddress and AllocateAddress. */
+EFI_STATUS efi_pages_take(struct efi_stage *stage, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address);
+void efi_pages_return(struct efi_stage *stage, uint64_t address);
+void efi_pages_return_all(struct efi_stage *stage);
+
+/* The firmware's map of this moment into stage->map_bytes, and its key. */
+EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key);
+
+/* stage->map of this moment, in which only what guests may have is MEMORY_FREE. */
+bool efi_map_snapshot(struct efi_stage *stage);
+
+bool efi_memory_start(struct efi_stage *stage);
+bool efi_memory_guests(struct efi_stage *stage);
+bool efi_memory_pool(struct efi_stage *stage);
+bool efi_memory_trampoline(struct efi_stage *stage);
+
+/* ---- efi_pci.c: devices that write to memory by themselves ---- */
+
+void efi_pci_quiet(void);
+
+/* ---- efi_handover.c ---- */
+
+bool efi_handover(struct efi_stage *stage);
+
+#endif

@@ -1,0 +1,220 @@
+/*
+ * Files of the volume that the firmware started us from: the one that carries our own image, found through the loaded
+ * image's device handle, so that two sticks in one machine never mix.
+ *
+ * Files are read whole into pages that stay, because the config's texts and the guests' images are used after the
+ * hand-over. Time spent in here is counted apart (tsc_file_ticks): it is the stick's, not ours.
+ */
+#include "efi/efi_stage.h"
+#include "hv/base/format.h"
+
+static EFI_GUID file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
+static EFI_GUID file_info_guid = EFI_FILE_INFO_ID;
+
+#define PROGRESS_BYTES_MIN (8 * MIB)
+#define PROGRESS_STEPS 20u /* every 5 percent */
+#define CHUNK_BYTES_MIN (1 * MIB)
+#define FILE_NAME_MAX 255u /* of FAT long names */
+
+/* A file while it is read. */
+struct reading {
+    const struct efi_want *want;
+    EFI_FILE_HANDLE file;
+    uint64_t bytes;
+    uint64_t start; /* of the pages */
+};
+
+bool efi_volume_open(struct efi_stage *stage)
+{
+    EFI_FILE_IO_INTERFACE *system = NULL;
+    void *interface = NULL;
+    uint64_t before = insn_rdtsc();
+    EFI_STATUS status = stage->boot->HandleProtocol(stage->loaded->DeviceHandle, &file_system_guid, &interface);
+
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status,
+                        "P0601: the device that Plinth was started from has no file system that this firmware reads "
+                        "(%s). Start Plinth from a FAT volume, for instance as \\EFI\\BOOT\\BOOTX64.EFI of a stick.",
+                        efi_status_name(status));
+    }
+    system = interface;
+    status = system->OpenVolume(system, &stage->volume);
+    stage->info->tsc_file_ticks += insn_rdtsc() - before;
+    if (EFI_ERROR(status)) {
+        stage->volume = NULL;
+        return efi_fail(stage, status,
+                        "P0602: the volume that Plinth was started from cannot be opened (%s). Check or rewrite the "
+                        "stick.",
+                        efi_status_name(status));
+    }
+    return true;
+}
+
+void efi_volume_close(struct efi_stage *stage)
+{
+    if (stage->volume != NULL) {
+        stage->volume->Close(stage->volume);
+        stage->volume = NULL;
+    }
+}
+
+/* UTF-8 to UTF-16 as far as FAT names go: one to three bytes. Returns the bytes used; 0 where there is no character. */
+static size_t decode_utf8(const uint8_t *from, CHAR16 *to)
+{
+    if (from[0] < 0x80) {
+        *to = from[0];
+        return from[0] != 0 ? 1 : 0;
+    }
+    if ((from[0] & 0xe0) == 0xc0 && (from[1] & 0xc0) == 0x80) {
+        *to = (CHAR16)((from[0] & 0x1f) << 6 | (from[1] & 0x3f));
+        return 2;
+    }
+    if ((from[0] & 0xf0) == 0xe0 && (from[1] & 0xc0) == 0x80 && (from[2] & 0xc0) == 0x80) {
+        *to = (CHAR16)((from[0] & 0x0f) << 12 | (from[1] & 0x3f) << 6 | (from[2] & 0x3f));
+        return 3;
+    }
+    return 0;
+}
+
+static void widen(const char *path, CHAR16 to[FILE_NAME_MAX + 1])
+{
+    const uint8_t *from = (const uint8_t *)path;
+    size_t count = 0;
+    size_t used = 1;
+
+    while (used != 0 && count < FILE_NAME_MAX) {
+        used = decode_utf8(from, &to[count]);
+        from += used;
+        count += used != 0;
+    }
+    to[count] = 0;
+}
+
+static bool open_file(struct efi_stage *stage, struct reading *reading)
+{
+    CHAR16 name[FILE_NAME_MAX + 1];
+    EFI_STATUS status;
+
+    widen(reading->want->path, name);
+    status = stage->volume->Open(stage->volume, &reading->file, name, EFI_FILE_MODE_READ, 0);
+    if (status == EFI_NOT_FOUND) {
+        return efi_fail(stage, status,
+                        "P0711: %s%s is not on the volume that Plinth was started from. Copy it there, or correct the "
+                        "path.",
+                        reading->want->where, reading->want->path);
+    }
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status, "P0712: %s%s cannot be opened (%s). Check or rewrite the stick.",
+                        reading->want->where, reading->want->path, efi_status_name(status));
+    }
+    return true;
+}
+
+static bool measure_file(struct efi_stage *stage, struct reading *reading)
+{
+    union {
+        EFI_FILE_INFO info;
+        uint8_t bytes[sizeof(EFI_FILE_INFO) + (FILE_NAME_MAX + 1) * sizeof(CHAR16)];
+    } buffer;
+    UINTN size = sizeof(buffer);
+    EFI_STATUS status = reading->file->GetInfo(reading->file, &file_info_guid, &size, &buffer);
+    char most[FORMAT_BYTES_MAX];
+    char there[FORMAT_BYTES_MAX];
+
+    if (EFI_ERROR(status) || (buffer.info.Attribute & EFI_FILE_DIRECTORY) != 0) {
+        return efi_fail(stage, status, "P0713: %s%s is not a file%s. Name a file.", reading->want->where,
+                        reading->want->path, EFI_ERROR(status) ? " that the firmware can describe" : " but a folder");
+    }
+    reading->bytes = buffer.info.FileSize;
+    if (reading->bytes == 0) {
+        return efi_fail(stage, EFI_LOAD_ERROR, "P0714: %s%s is empty. Copy it to the volume again.",
+                        reading->want->where, reading->want->path);
+    }
+    if (reading->bytes > reading->want->bytes_max) {
+        return efi_fail(stage, EFI_LOAD_ERROR, "P0715: %s%s has %s; at most %s can be used. Name another file.",
+                        reading->want->where, reading->want->path, format_bytes(there, reading->bytes),
+                        format_bytes(most, reading->want->bytes_max));
+    }
+    return true;
+}
+
+static bool take_pages(struct efi_stage *stage, struct reading *reading)
+{
+    EFI_STATUS status =
+        efi_pages_take(stage, AllocateAnyPages, align_up(reading->bytes, PAGE_BYTES) / PAGE_BYTES, &reading->start);
+    char there[FORMAT_BYTES_MAX];
+
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status,
+                        "P0716: %s%s needs %s of memory, and the firmware has none in one piece (%s). Use a machine "
+                        "with more memory or a smaller file.",
+                        reading->want->where, reading->want->path, format_bytes(there, reading->bytes),
+                        efi_status_name(status));
+    }
+    return true;
+}
+
+/* One piece, of at most `size` bytes. A file that ends before its size says so is an error, not a short image. */
+static bool read_piece(struct efi_stage *stage, const struct reading *reading, uint64_t offset, uint64_t size)
+{
+    UINTN got = size;
+    uint64_t before = insn_rdtsc();
+    EFI_STATUS status =
+        reading->file->Read(reading->file, &got, (void *)(uintptr_t)(reading->start + offset)); /* identity-mapped */
+
+    stage->info->tsc_file_ticks += insn_rdtsc() - before;
+    if (EFI_ERROR(status) || got != size) {
+        return efi_fail(stage, status,
+                        "P0717: %s%s cannot be read at byte %" PRIu64 " of %" PRIu64 " (%s). Check the stick and copy "
+                        "the file again.",
+                        reading->want->where, reading->want->path, offset + got, reading->bytes,
+                        EFI_ERROR(status) ? efi_status_name(status) : "the file ends");
+    }
+    return true;
+}
+
+static bool read_all(struct efi_stage *stage, const struct reading *reading)
+{
+    bool progress = reading->want->progress && reading->bytes > PROGRESS_BYTES_MIN;
+    uint64_t chunk = max_u64(align_up(reading->bytes / PROGRESS_STEPS, PAGE_BYTES), CHUNK_BYTES_MIN);
+    uint64_t done = 0;
+
+    while (done < reading->bytes) {
+        uint64_t size = min_u64(chunk, reading->bytes - done);
+
+        if (progress) {
+            efi_say_again(stage, "Plinth: %s %3u %%", reading->want->path, (unsigned)(done * 100 / reading->bytes));
+        }
+        if (!read_piece(stage, reading, done, size)) {
+            return false;
+        }
+        done += size;
+    }
+    if (progress) {
+        efi_say_again(stage, "%s", "");
+    }
+    return true;
+}
+
+bool efi_volume_read(struct efi_stage *stage, const struct efi_want *want, struct span *bytes)
+{
+    struct reading reading = {.want = want};
+    uint64_t before = insn_rdtsc();
+    char size[FORMAT_BYTES_MAX];
+    bool good = open_file(stage, &reading);
+
+    stage->info->tsc_file_ticks += insn_rdtsc() - before;
+    if (!good) {
+        return false;
+    }
+    good = measure_file(stage, &reading) && take_pages(stage, &reading) && read_all(stage, &reading);
+    reading.file->Close(reading.file);
+    if (!good) {
+        return false;
+    }
+    *bytes = (struct span){(const uint8_t *)(uintptr_t)reading.start, reading.bytes};
+    if (want->progress) {
+        efi_say(stage, "Plinth: read %s, %s", want->path, format_bytes(size, reading.bytes));
+    }
+    return true;
+}

@@ -12,10 +12,10 @@
 
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
+#include "hv/dev/timebase.h"
 
 #define LAPIC_REGISTER_COUNT 1024u
 #define LAPIC_OUTBOX_MAX 4u
-#define DEADLINE_NONE UINT64_MAX
 
 enum apic_delivery {
     APIC_FIXED = 0,

@@ -13,9 +13,7 @@
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
 
-#ifndef DEADLINE_NONE
-#define DEADLINE_NONE UINT64_MAX
-#endif
+#define DEADLINE_NONE UINT64_MAX /* of a device that has nothing to do */
 
 struct timebase {
     uint64_t start; /* host TSC at tick 0 */

@@ -1,0 +1,688 @@
+/*
+ * The local APIC: registers, priorities, and interrupts in and out. The timer is in lapic_timer.c.
+ * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)".
+ *
+ * Who may touch what: the registers and everything else here belong to the CPU that runs the vCPU. Other CPUs only set
+ * bits in `pending`, `pending_level` and `pending_words`, in this order for a level-triggered vector: level, vector,
+ * word. lapic_merge_pending() takes them in the opposite order, so it never sees a vector without its trigger mode, and
+ * a vector that it misses is still announced by its word.
+ *
+ * PPR is kept true in the page at every change of TPR or ISR: it is read on each delivery and, with VMX's APIC
+ * virtualization, by the CPU itself.
+ *
+ * Not modelled: the arbitration of a three-wire APIC bus, remote read, EOI-broadcast suppression, CMCI. The version
+ * register says so.
+ */
+#include "hv/base/check.h"
+#include "hv/base/memory.h"
+#include "hv/dev/lapic_registers.h"
+
+/* SDM 3A 11.4.8 "Local APIC Version Register": integrated APIC, highest LVT entry 5. */
+#define LAPIC_VERSION_VALUE 0x00050014u
+/* SDM 3A 11.4.7.1 "Local APIC State After Power-Up or Reset". */
+#define LAPIC_SVR_RESET 0xffu
+#define LAPIC_DFR_RESET 0xffffffffu
+/* SDM 3A 11.12.1.2, table 11-6 and 11.9: bits of SVR that can be written; 9 is focus checking, without effect. */
+#define LAPIC_SVR_BITS 0x3ffu
+/* SDM 3A 11.6.1 "Interrupt Command Register (ICR)", figure 11-12: bit 12 is the delivery status, always idle. */
+#define LAPIC_ICR_BITS 0x000ccfffu
+#define LAPIC_ICR_STATUS 0x1000u
+#define LAPIC_ICR_LOGICAL 0x800u
+#define LAPIC_ICR_ASSERT 0x4000u
+#define LAPIC_ICR_LEVEL 0x8000u
+#define LAPIC_LVT_COUNT 6u
+#define LAPIC_WORDS 8u
+#define X2APIC_MSR_FIRST 0x800u
+#define X2APIC_MSR_ICR 0x830u
+#define X2APIC_MSR_EOI 0x80bu
+
+/* Bits of LVT entries that software can write, timer to error. SDM 3A 11.5.1, figure 11-8. */
+static const uint32_t lvt_bits[LAPIC_LVT_COUNT] = {0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
+/* Read-only bits: delivery status, and remote IRR of LINT pins. Writing them is no error. */
+#define LAPIC_LVT_READ_ONLY 0x5000u
+
+/* One bit per register (offset / 16). SDM 3A 11.4.1, table 11-1 and 11.12.1.2, table 11-6. */
+#define REGISTER_BIT(offset) (1ULL << ((offset) / 16))
+#define REGISTER_RANGE(first, last) ((REGISTER_BIT(last) << 1) - REGISTER_BIT(first)) /* both included */
+#define REGISTERS_COMMON                                                                                        \
+    (REGISTER_BIT(LAPIC_ID) | REGISTER_BIT(LAPIC_VERSION) | REGISTER_BIT(LAPIC_TPR) | REGISTER_BIT(LAPIC_PPR) | \
+     REGISTER_BIT(LAPIC_LDR) | REGISTER_BIT(LAPIC_SVR) | REGISTER_RANGE(LAPIC_ISR, LAPIC_ESR) |                 \
+     REGISTER_BIT(LAPIC_ICR) | REGISTER_RANGE(LAPIC_LVT_TIMER, LAPIC_TIMER_CURRENT) |                           \
+     REGISTER_BIT(LAPIC_TIMER_DIVIDE))
+static const uint64_t x2apic_readable = REGISTERS_COMMON;
+static const uint64_t xapic_known = REGISTERS_COMMON | REGISTER_BIT(LAPIC_APR) | REGISTER_BIT(LAPIC_EOI) |
+                                    REGISTER_BIT(LAPIC_RRD) | REGISTER_BIT(LAPIC_DFR) | REGISTER_BIT(LAPIC_ICR_HIGH);
+
+/* The highest vector set in ISR, TMR or IRR; -1: none. */
+static inline int highest_vector(const struct lapic *lapic, uint32_t base)
+{
+    for (int word = LAPIC_WORDS - 1; word >= 0; word--) {
+        uint32_t bits = lapic_get(lapic, base + (uint32_t)word * 16);
+
+        if (bits != 0) {
+            return word * 32 + 31 - __builtin_clz(bits);
+        }
+    }
+    return -1;
+}
+
+/* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service. */
+static inline void update_ppr(struct lapic *lapic)
+{
+    uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
+    int in_service = highest_vector(lapic, LAPIC_ISR);
+    uint32_t class = in_service < 0 ? 0 : (uint32_t)in_service & 0xf0u;
+
+    *lapic_register(lapic, LAPIC_PPR) = (tpr & 0xf0u) >= class ? tpr : class;
+}
+
+/* SDM 3A 11.6.2.4 "Lowest Priority Delivery Mode": the arbitration priority of older processors. */
+static uint32_t arbitration_priority(const struct lapic *lapic)
+{
+    uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
+    int requested = highest_vector(lapic, LAPIC_IRR);
+    int serviced = highest_vector(lapic, LAPIC_ISR);
+    uint32_t irrv = requested < 0 ? 0 : (uint32_t)requested & 0xf0u;
+    uint32_t isrv = serviced < 0 ? 0 : (uint32_t)serviced & 0xf0u;
+
+    if ((tpr & 0xf0u) >= irrv && (tpr & 0xf0u) > isrv) {
+        return tpr;
+    }
+    return (uint32_t)max_u64(tpr & 0xf0u & isrv, irrv);
+}
+
+bool lapic_enabled(const struct lapic *lapic)
+{
+    return (lapic->base_msr & LAPIC_BASE_ENABLE) != 0;
+}
+
+bool lapic_x2apic(const struct lapic *lapic)
+{
+    return (lapic->base_msr & LAPIC_BASE_EXTD) != 0;
+}
+
+static bool software_enabled(const struct lapic *lapic)
+{
+    return (lapic_get(lapic, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0;
+}
+
+/* --- Errors and local sources --- */
+
+void lapic_error(struct lapic *lapic, uint32_t error)
+{
+    uint32_t lvt = lapic_get(lapic, LAPIC_LVT_ERROR);
+    bool fresh = (lapic->errors & error) == 0;
+
+    lapic->errors |= error;
+    if (!fresh || (lvt & LAPIC_LVT_MASKED) != 0) {
+        return;
+    }
+    if ((lvt & 0xffu) < LAPIC_VECTOR_MIN) {
+        lapic->errors |= LAPIC_ERROR_RECEIVE_VECTOR; /* and no further interrupt about it */
+        return;
+    }
+    lapic_request(lapic, (uint8_t)lvt);
+}
+
+void lapic_raise_local(struct lapic *lapic, uint32_t lvt)
+{
+    uint32_t entry = lapic_get(lapic, lvt);
+
+    if ((entry & LAPIC_LVT_MASKED) != 0) {
+        return;
+    }
+    if ((entry & 0xffu) < LAPIC_VECTOR_MIN) {
+        lapic_error(lapic, LAPIC_ERROR_RECEIVE_VECTOR);
+        return;
+    }
+    lapic_request(lapic, (uint8_t)entry);
+}
+
+bool lapic_accepts_extint(const struct lapic *lapic)
+{
+    uint32_t lint0 = lapic_get(lapic, LAPIC_LVT_LINT0);
+
+    if (!lapic_enabled(lapic)) {
+        return true; /* the pin is INTR then. SDM 3A 11.4.3 "Enabling or Disabling the Local APIC" */
+    }
+    return (lint0 & LAPIC_LVT_MASKED) == 0 && (lint0 >> 8 & 7u) == APIC_EXTINT;
+}
+
+bool lapic_accepts_lint_nmi(const struct lapic *lapic)
+{
+    uint32_t lint1 = lapic_get(lapic, LAPIC_LVT_LINT1);
+
+    if (!lapic_enabled(lapic)) {
+        return true; /* the pin is NMI then */
+    }
+    return (lint1 & LAPIC_LVT_MASKED) == 0 && (lint1 >> 8 & 7u) == APIC_NMI;
+}
+
+/* --- Reset --- */
+
+static uint32_t x2apic_logical_id(uint32_t id)
+{
+    return (id >> 4) << 16 |
+           1u << (id & 15u); /* SDM 3A 11.12.10.2 "Deriving Logical x2APIC ID from the Local x2APIC ID" */
+}
+
+static void set_ids(struct lapic *lapic)
+{
+    bool x2apic = lapic_x2apic(lapic);
+
+    *lapic_register(lapic, LAPIC_ID) = x2apic ? lapic->id : lapic->id << 24;
+    *lapic_register(lapic, LAPIC_LDR) = x2apic ? x2apic_logical_id(lapic->id) : 0;
+}
+
+static void drop_pending(struct lapic *lapic)
+{
+    __atomic_store_n(&lapic->pending_words, 0, __ATOMIC_RELAXED);
+    for (unsigned word = 0; word < LAPIC_WORDS; word++) {
+        __atomic_store_n(&lapic->pending[word], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&lapic->pending_level[word], 0, __ATOMIC_RELAXED);
+    }
+}
+
+static void reset_registers(struct lapic *lapic)
+{
+    memset(lapic->page, 0, sizeof(*lapic->page));
+    *lapic_register(lapic, LAPIC_VERSION) = LAPIC_VERSION_VALUE;
+    *lapic_register(lapic, LAPIC_DFR) = LAPIC_DFR_RESET;
+    *lapic_register(lapic, LAPIC_SVR) = LAPIC_SVR_RESET;
+    for (uint32_t lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16) {
+        *lapic_register(lapic, lvt) = LAPIC_LVT_MASKED;
+    }
+    set_ids(lapic);
+    drop_pending(lapic);
+    lapic_timer_stop(lapic);
+    lapic->timer_start = 0;
+    lapic->outbox_count = 0;
+    lapic->eoi_pending = false;
+    lapic->errors = 0;
+}
+
+void lapic_reset(struct lapic *lapic, bool by_init)
+{
+    if (!by_init) {
+        lapic->base_msr = LAPIC_BASE_DEFAULT | LAPIC_BASE_ENABLE | (lapic->bsp ? LAPIC_BASE_BSP : 0);
+    }
+    reset_registers(lapic);
+}
+
+void lapic_init(struct lapic *lapic, struct lapic_page *page, uint32_t id, bool bsp, const struct clock *clock)
+{
+    memset(lapic, 0, sizeof(*lapic));
+    lapic->page = page;
+    lapic->id = id;
+    lapic->bsp = bsp;
+    lapic->clock = clock;
+    lapic_reset(lapic, false);
+}
+
+void lapic_virtual_wire(struct lapic *lapic)
+{
+    *lapic_register(lapic, LAPIC_SVR) = LAPIC_SVR_RESET | LAPIC_SVR_ENABLE;
+    *lapic_register(lapic, LAPIC_LVT_LINT0) = (uint32_t)APIC_EXTINT << 8;
+    *lapic_register(lapic, LAPIC_LVT_LINT1) = (uint32_t)APIC_NMI << 8;
+}
+
+/* --- IA32_APIC_BASE --- */
+
+enum apic_mode {
+    MODE_DISABLED,
+    MODE_INVALID,
+    MODE_XAPIC,
+    MODE_X2APIC,
+};
+
+static enum apic_mode base_mode(uint64_t base)
+{
+    return (enum apic_mode)(((base & LAPIC_BASE_ENABLE) != 0 ? 2 : 0) + ((base & LAPIC_BASE_EXTD) != 0 ? 1 : 0));
+}
+
+/* SDM 3A 11.12.5 "x2APIC State Transitions", figure 11-27: rows are the old mode, columns the new one. */
+static const bool base_transition[4][4] = {
+    [MODE_DISABLED] = {[MODE_DISABLED] = true, [MODE_XAPIC] = true},
+    [MODE_XAPIC] = {[MODE_DISABLED] = true, [MODE_XAPIC] = true, [MODE_X2APIC] = true},
+    [MODE_X2APIC] = {[MODE_DISABLED] = true, [MODE_X2APIC] = true},
+};
+
+bool lapic_base_write(struct lapic *lapic, uint64_t value, unsigned physical_bits)
+{
+    enum apic_mode from = base_mode(lapic->base_msr);
+    enum apic_mode to = base_mode(value);
+    uint64_t reserved = 0x2ffu | (physical_bits < 64 ? bit_mask(physical_bits, 63) : 0);
+
+    if ((value & reserved) != 0 || !base_transition[from][to]) {
+        return false;
+    }
+    lapic->base_msr = value;
+    if (to == MODE_DISABLED && from != MODE_DISABLED) {
+        reset_registers(lapic); /* what was pending is gone: a later enable starts from the reset state */
+    } else if (to == MODE_X2APIC && from != MODE_X2APIC) {
+        set_ids(lapic);
+        *lapic_register(lapic, LAPIC_ICR_HIGH) = 0;
+    }
+    return true;
+}
+
+/* --- Interrupts in --- */
+
+void lapic_post(struct lapic *lapic, uint8_t vector, bool level)
+{
+    uint32_t bit = 1u << (vector % 32u);
+    unsigned word = vector / 32u;
+
+    if (level) {
+        __atomic_fetch_or(&lapic->pending_level[word], bit, __ATOMIC_RELEASE);
+    }
+    __atomic_fetch_or(&lapic->pending[word], bit, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&lapic->pending_words, 1u << word, __ATOMIC_RELEASE);
+}
+
+static void merge_word(struct lapic *lapic, unsigned word)
+{
+    uint32_t bits = __atomic_exchange_n(&lapic->pending[word], 0, __ATOMIC_ACQUIRE);
+    uint32_t level = __atomic_fetch_and(&lapic->pending_level[word], ~bits, __ATOMIC_ACQUIRE) & bits;
+    uint32_t *tmr = lapic_register(lapic, LAPIC_TMR + word * 16);
+
+    if (!software_enabled(lapic)) {
+        return; /* SDM 3A 11.4.7.2: only INIT, NMI, SMI and SIPI are taken */
+    }
+    if (word == 0 && (bits & 0xffffu) != 0) {
+        bits &= 0xffff0000u;
+        lapic_error(lapic, LAPIC_ERROR_RECEIVE_VECTOR);
+    }
+    *tmr = (*tmr & ~bits) | (level & bits);
+    *lapic_register(lapic, LAPIC_IRR + word * 16) |= bits;
+}
+
+void lapic_merge_pending(struct lapic *lapic)
+{
+    uint32_t words;
+
+    if (__atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) == 0) {
+        return;
+    }
+    words = __atomic_exchange_n(&lapic->pending_words, 0, __ATOMIC_ACQUIRE);
+    if (!lapic_enabled(lapic)) {
+        drop_pending(lapic);
+        return;
+    }
+    while (words != 0) {
+        merge_word(lapic, (unsigned)__builtin_ctz(words));
+        words &= words - 1;
+    }
+}
+
+int lapic_highest_requested(struct lapic *lapic)
+{
+    lapic_merge_pending(lapic);
+    return highest_vector(lapic, LAPIC_IRR);
+}
+
+int lapic_highest_deliverable(struct lapic *lapic)
+{
+    int vector = lapic_highest_requested(lapic);
+
+    if (vector < 0 || ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u)) {
+        return -1;
+    }
+    return vector;
+}
+
+void lapic_accept(struct lapic *lapic, uint8_t vector)
+{
+    uint32_t word = vector / 32u * 16;
+    uint32_t bit = 1u << (vector % 32u);
+
+    *lapic_register(lapic, LAPIC_IRR + word) &= ~bit;
+    *lapic_register(lapic, LAPIC_ISR + word) |= bit;
+    update_ppr(lapic);
+}
+
+/* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
+static inline void end_of_interrupt(struct lapic *lapic)
+{
+    int vector = highest_vector(lapic, LAPIC_ISR);
+    uint32_t word = (uint32_t)vector / 32u * 16;
+    uint32_t bit = 1u << ((uint32_t)vector % 32u);
+
+    if (vector < 0) {
+        return;
+    }
+    *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
+    update_ppr(lapic);
+    if ((lapic_get(lapic, LAPIC_TMR + word) & bit) != 0) {
+        lapic->eoi_vector = (uint8_t)vector;
+        lapic->eoi_pending = true;
+    }
+}
+
+static void write_tpr(struct lapic *lapic, uint32_t value)
+{
+    *lapic_register(lapic, LAPIC_TPR) = value & 0xffu;
+    update_ppr(lapic);
+}
+
+uint64_t lapic_cr8(const struct lapic *lapic)
+{
+    return lapic_get(lapic, LAPIC_TPR) >> 4;
+}
+
+void lapic_cr8_write(struct lapic *lapic, uint64_t value)
+{
+    write_tpr(lapic, (uint32_t)(value & 0xfu) << 4);
+}
+
+/* --- Interrupts out --- */
+
+static void push_message(struct lapic *lapic, const struct apic_message *message)
+{
+    /* One register write makes at most one message, and the core takes it before the next. */
+    DEBUG_CHECK_OP(lapic->outbox_count, <, LAPIC_OUTBOX_MAX);
+    if (lapic->outbox_count < LAPIC_OUTBOX_MAX) {
+        lapic->outbox[lapic->outbox_count++] = *message;
+    }
+}
+
+static void self_ipi(struct lapic *lapic, uint8_t vector)
+{
+    if (vector < LAPIC_VECTOR_MIN) {
+        lapic_error(lapic, LAPIC_ERROR_SEND_VECTOR);
+    } else if (software_enabled(lapic)) {
+        lapic_request(lapic, vector);
+    }
+}
+
+static void send_ipi(struct lapic *lapic, uint32_t icr, uint32_t destination)
+{
+    struct apic_message message = {
+        .destination = destination,
+        .vector = (uint8_t)icr,
+        .delivery = (uint8_t)(icr >> 8 & 7u),
+        .shorthand = (uint8_t)(icr >> 18 & 3u),
+        .logical = (icr & LAPIC_ICR_LOGICAL) != 0,
+        .x2apic = lapic_x2apic(lapic),
+    };
+    bool has_vector = message.delivery == APIC_FIXED || message.delivery == APIC_LOWEST;
+
+    if (message.delivery == APIC_INIT) {
+        message.deassert = (icr & (LAPIC_ICR_LEVEL | LAPIC_ICR_ASSERT)) == LAPIC_ICR_LEVEL;
+    }
+    if (has_vector && message.vector < LAPIC_VECTOR_MIN) {
+        lapic_error(lapic, LAPIC_ERROR_SEND_VECTOR);
+        return;
+    }
+    if (message.shorthand == APIC_TO_SELF) {
+        if (has_vector) {
+            self_ipi(lapic,
+                     message.vector); /* every other mode with this shorthand is invalid. SDM 3A 11.6.1, table 11-3 */
+        }
+        return;
+    }
+    if (message.delivery == 3 || message.delivery == APIC_EXTINT) {
+        return; /* reserved */
+    }
+    push_message(lapic, &message);
+}
+
+bool lapic_matches(const struct lapic *lapic, const struct apic_message *message)
+{
+    uint32_t broadcast = message->x2apic ? 0xffffffffu : 0xffu;
+    uint32_t destination = message->destination;
+    bool x2apic = lapic_x2apic(lapic);
+    uint32_t id = x2apic ? lapic_get(lapic, LAPIC_ID) : lapic_get(lapic, LAPIC_ID) >> 24;
+    uint32_t logical = lapic_get(lapic, LAPIC_LDR);
+
+    if (destination == broadcast) {
+        return true;
+    }
+    if (!message->logical) {
+        return destination == id;
+    }
+    if (x2apic) { /* SDM 3A 11.12.10.1: cluster in the upper half */
+        return destination >> 16 == logical >> 16 && (destination & logical & 0xffffu) != 0;
+    }
+    logical >>= 24;
+    if (lapic_get(lapic, LAPIC_DFR) >> 28 == 0xfu) { /* SDM 3A 11.6.2.2: flat model */
+        return destination <= 0xffu && (destination & logical) != 0;
+    }
+    return destination >> 4 == logical >> 4 && (destination & logical & 0xfu) != 0; /* cluster model */
+}
+
+/* --- Registers --- */
+
+static uint32_t lvt_writable(uint32_t offset)
+{
+    return lvt_bits[(offset - LAPIC_LVT_TIMER) / 16];
+}
+
+static void write_lvt(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now)
+{
+    value &= lvt_writable(offset);
+    if (!software_enabled(lapic)) {
+        value |= LAPIC_LVT_MASKED; /* SDM 3A 11.4.7.2 */
+    }
+    if (offset == LAPIC_LVT_TIMER) {
+        lapic_timer_write_lvt(lapic, value, now);
+    } else {
+        *lapic_register(lapic, offset) = value;
+    }
+}
+
+/* Switching the APIC off by software masks every LVT entry; switching it on leaves them masked. SDM 3A 11.4.7.2. */
+static void write_svr(struct lapic *lapic, uint32_t value, uint64_t now)
+{
+    *lapic_register(lapic, LAPIC_SVR) = value & LAPIC_SVR_BITS;
+    if ((value & LAPIC_SVR_ENABLE) != 0) {
+        return;
+    }
+    for (uint32_t lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16) {
+        write_lvt(lapic, lvt, lapic_get(lapic, lvt), now);
+    }
+}
+
+static void write_esr(struct lapic *lapic)
+{
+    *lapic_register(lapic, LAPIC_ESR) = lapic->errors;
+    lapic->errors = 0;
+}
+
+/* What xAPIC and x2APIC writes have in common. Registers that cannot be written are ignored. */
+static void write_register(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now)
+{
+    switch (offset) {
+    case LAPIC_TPR:
+        write_tpr(lapic, value);
+        break;
+    case LAPIC_SVR:
+        write_svr(lapic, value, now);
+        break;
+    case LAPIC_ESR:
+        write_esr(lapic);
+        break;
+    case LAPIC_LVT_TIMER:
+    case LAPIC_LVT_THERMAL:
+    case LAPIC_LVT_PERFORMANCE:
+    case LAPIC_LVT_LINT0:
+    case LAPIC_LVT_LINT1:
+    case LAPIC_LVT_ERROR:
+        write_lvt(lapic, offset, value, now);
+        break;
+    case LAPIC_TIMER_INITIAL:
+        lapic_timer_write_initial(lapic, value, now);
+        break;
+    case LAPIC_TIMER_DIVIDE:
+        lapic_timer_write_divide(lapic, value, now);
+        break;
+    default:
+        break;
+    }
+}
+
+static uint32_t read_register(struct lapic *lapic, uint32_t offset, uint64_t now)
+{
+    if (offset == LAPIC_TIMER_CURRENT) {
+        return lapic_timer_count(lapic, now);
+    }
+    if (offset == LAPIC_APR) {
+        return arbitration_priority(lapic);
+    }
+    if (offset >= LAPIC_TMR && offset < LAPIC_ESR) {
+        lapic_merge_pending(lapic);
+    }
+    return lapic_get(lapic, offset);
+}
+
+/* --- The xAPIC page --- */
+
+static void write_xapic_only(struct lapic *lapic, uint32_t offset, uint32_t value)
+{
+    switch (offset) {
+    case LAPIC_ID:
+    case LAPIC_LDR:
+    case LAPIC_ICR_HIGH:
+        *lapic_register(lapic, offset) = value & 0xff000000u;
+        break;
+    case LAPIC_DFR:
+        *lapic_register(lapic, offset) = value | 0x0fffffffu;
+        break;
+    case LAPIC_ICR:
+        *lapic_register(lapic, offset) = value & LAPIC_ICR_BITS;
+        send_ipi(lapic, value, lapic_get(lapic, LAPIC_ICR_HIGH) >> 24);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool xapic_knows(uint32_t offset)
+{
+    return offset < LAPIC_REGISTERS_END && (xapic_known >> (offset / 16) & 1u) != 0;
+}
+
+uint32_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, uint64_t now)
+{
+    uint32_t line = offset & 0xff0u;
+
+    if (!lapic_enabled(lapic) || lapic_x2apic(lapic)) {
+        return 0xffffffffu; /* the page is not decoded: nobody answers on the bus */
+    }
+    if (!xapic_knows(offset)) {
+        lapic_error(lapic, LAPIC_ERROR_REGISTER);
+        return 0;
+    }
+    if ((offset & 0xcu) != 0 || line == LAPIC_EOI) {
+        return 0;
+    }
+    return read_register(lapic, line, now) >> (8 * (offset & 3u));
+}
+
+void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now)
+{
+    if (!lapic_enabled(lapic) || lapic_x2apic(lapic)) {
+        return;
+    }
+    if (offset == LAPIC_EOI) {
+        end_of_interrupt(lapic);
+        return;
+    }
+    if (!xapic_knows(offset)) {
+        lapic_error(lapic, LAPIC_ERROR_REGISTER);
+        return;
+    }
+    if ((offset & 0xfu) == 0) {
+        write_xapic_only(lapic, offset, value);
+        write_register(lapic, offset, value, now);
+    }
+}
+
+/* --- The x2APIC MSRs --- */
+
+/* Bits that must be 0 in a 32-bit register. SDM 3A 11.12.1.3 "Reserved Bit Checking". */
+static bool x2apic_value_legal(uint32_t offset, uint32_t value)
+{
+    switch (offset) {
+    case LAPIC_TPR:
+    case LAPIC_SELF_IPI:
+        return value <= 0xffu;
+    case LAPIC_ESR:
+        return value == 0;
+    case LAPIC_SVR:
+        return (value & ~LAPIC_SVR_BITS) == 0;
+    case LAPIC_LVT_TIMER:
+        return (value & ~(lvt_writable(offset) | 0x1000u)) == 0 &&
+               (value & LAPIC_LVT_TIMER_MODE) != LAPIC_LVT_TIMER_MODE;
+    case LAPIC_LVT_THERMAL:
+    case LAPIC_LVT_PERFORMANCE:
+    case LAPIC_LVT_ERROR:
+        return (value & ~(lvt_writable(offset) | 0x1000u)) == 0;
+    case LAPIC_LVT_LINT0:
+    case LAPIC_LVT_LINT1:
+        return (value & ~(lvt_writable(offset) | LAPIC_LVT_READ_ONLY)) == 0;
+    case LAPIC_TIMER_INITIAL:
+        return true;
+    case LAPIC_TIMER_DIVIDE:
+        return (value & ~0xbu) == 0;
+    default:
+        return false; /* read-only or not there */
+    }
+}
+
+static bool write_x2apic_icr(struct lapic *lapic, uint64_t value)
+{
+    uint32_t icr = (uint32_t)value;
+
+    if ((icr & ~(LAPIC_ICR_BITS | LAPIC_ICR_STATUS)) != 0) {
+        return false;
+    }
+    *lapic_register(lapic, LAPIC_ICR) = icr & LAPIC_ICR_BITS;
+    *lapic_register(lapic, LAPIC_ICR_HIGH) = (uint32_t)(value >> 32);
+    send_ipi(lapic, icr, (uint32_t)(value >> 32));
+    return true;
+}
+
+bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t now, uint64_t *value)
+{
+    uint32_t offset = (msr - X2APIC_MSR_FIRST) * 16;
+
+    if (!lapic_x2apic(lapic) || msr < X2APIC_MSR_FIRST || offset >= LAPIC_REGISTERS_END ||
+        (x2apic_readable >> (offset / 16) & 1u) == 0) {
+        return false;
+    }
+    *value = read_register(lapic, offset, now);
+    if (msr == X2APIC_MSR_ICR) {
+        *value |= (uint64_t)lapic_get(lapic, LAPIC_ICR_HIGH) << 32;
+    }
+    return true;
+}
+
+bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value, uint64_t now)
+{
+    uint32_t offset = (msr - X2APIC_MSR_FIRST) * 16;
+
+    if (!lapic_x2apic(lapic)) {
+        return false;
+    }
+    if (msr == X2APIC_MSR_EOI) {
+        if (value != 0) {
+            return false;
+        }
+        end_of_interrupt(lapic);
+        return true;
+    }
+    if (msr == X2APIC_MSR_ICR) {
+        return write_x2apic_icr(lapic, value);
+    }
+    if (msr < X2APIC_MSR_FIRST || offset >= LAPIC_REGISTERS_END || value >> 32 != 0 ||
+        !x2apic_value_legal(offset, (uint32_t)value)) {
+        return false;
+    }
+    if (offset == LAPIC_SELF_IPI) {
+        self_ipi(lapic, (uint8_t)value);
+    } else {
+        write_register(lapic, offset, (uint32_t)value, now);
+    }
+    return true;
+}

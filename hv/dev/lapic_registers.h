@@ -1,0 +1,95 @@
+/*
+ * The local APIC's register page, for lapic.c and lapic_timer.c (nobody else needs it, except VMX's virtual-APIC page
+ * set-up and tests). SDM 3A 11.4.1 "The Local APIC Block Diagram", table 11-1.
+ */
+#ifndef HV_DEV_LAPIC_REGISTERS_H
+#define HV_DEV_LAPIC_REGISTERS_H
+
+#include "hv/dev/lapic.h"
+
+/* Byte offsets in the page. The x2APIC MSR is 0x800 + offset / 16. SDM 3A 11.12.1.2, table 11-6. */
+#define LAPIC_ID 0x020u
+#define LAPIC_VERSION 0x030u
+#define LAPIC_TPR 0x080u
+#define LAPIC_APR 0x090u
+#define LAPIC_PPR 0x0a0u
+#define LAPIC_EOI 0x0b0u
+#define LAPIC_RRD 0x0c0u
+#define LAPIC_LDR 0x0d0u
+#define LAPIC_DFR 0x0e0u
+#define LAPIC_SVR 0x0f0u
+#define LAPIC_ISR 0x100u
+#define LAPIC_TMR 0x180u
+#define LAPIC_IRR 0x200u
+#define LAPIC_ESR 0x280u
+#define LAPIC_ICR 0x300u
+#define LAPIC_ICR_HIGH 0x310u
+#define LAPIC_LVT_TIMER 0x320u
+#define LAPIC_LVT_THERMAL 0x330u
+#define LAPIC_LVT_PERFORMANCE 0x340u
+#define LAPIC_LVT_LINT0 0x350u
+#define LAPIC_LVT_LINT1 0x360u
+#define LAPIC_LVT_ERROR 0x370u
+#define LAPIC_TIMER_INITIAL 0x380u
+#define LAPIC_TIMER_CURRENT 0x390u
+#define LAPIC_TIMER_DIVIDE 0x3e0u
+#define LAPIC_SELF_IPI 0x3f0u /* x2APIC only */
+#define LAPIC_REGISTERS_END 0x400u
+
+/* IA32_APIC_BASE. SDM 3A 11.4.4 "Local APIC Status and Location", figure 11-5; 11.12.1. */
+#define LAPIC_BASE_BSP (1ULL << 8)
+#define LAPIC_BASE_EXTD (1ULL << 10)
+#define LAPIC_BASE_ENABLE (1ULL << 11)
+#define LAPIC_BASE_DEFAULT 0xfee00000ULL
+
+/* SDM 3A 11.9 "Spurious Interrupt", figure 11-23. No EOI-broadcast suppression here. */
+#define LAPIC_SVR_ENABLE 0x100u
+
+/* SDM 3A 11.5.1 "Local Vector Table", figure 11-8. */
+#define LAPIC_LVT_MASKED 0x10000u
+#define LAPIC_LVT_TIMER_MODE 0x60000u
+#define LAPIC_TIMER_ONE_SHOT 0x00000u
+#define LAPIC_TIMER_PERIODIC 0x20000u
+#define LAPIC_TIMER_TSC_DEADLINE 0x40000u
+
+/* SDM 3A 11.5.3 "Error Handling", figure 11-9. */
+#define LAPIC_ERROR_SEND_VECTOR 0x20u
+#define LAPIC_ERROR_RECEIVE_VECTOR 0x40u
+#define LAPIC_ERROR_REGISTER 0x80u
+
+#define LAPIC_VECTOR_MIN 16u /* SDM 3A 11.5.2 "Valid Interrupt Vectors" */
+
+static inline uint32_t *lapic_register(struct lapic *lapic, uint32_t offset)
+{
+    return &lapic->page->registers[offset / 4];
+}
+
+static inline uint32_t lapic_get(const struct lapic *lapic, uint32_t offset)
+{
+    return lapic->page->registers[offset / 4];
+}
+
+/* Sets a vector in IRR as an edge: what local sources and IPIs are. */
+static inline void lapic_request(struct lapic *lapic, uint8_t vector)
+{
+    uint32_t word = vector / 32u * 16;
+    uint32_t bit = 1u << (vector % 32u);
+
+    *lapic_register(lapic, LAPIC_TMR + word) &= ~bit;
+    *lapic_register(lapic, LAPIC_IRR + word) |= bit;
+}
+
+/* Notes an error for ESR and raises the LVT error interrupt. */
+void lapic_error(struct lapic *lapic, uint32_t error);
+
+/* Raises the fixed interrupt of an LVT entry, unless it is masked. */
+void lapic_raise_local(struct lapic *lapic, uint32_t lvt);
+
+/* lapic_timer.c: what the timer does when its registers are written, and what its count is. */
+void lapic_timer_stop(struct lapic *lapic);
+void lapic_timer_write_lvt(struct lapic *lapic, uint32_t value, uint64_t now);
+void lapic_timer_write_initial(struct lapic *lapic, uint32_t value, uint64_t now);
+void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now);
+uint32_t lapic_timer_count(const struct lapic *lapic, uint64_t now);
+
+#endif

@@ -1,0 +1,178 @@
+/*
+ * The local APIC's timer. SDM 3A 11.5.4 "APIC Timer".
+ *
+ * One-shot and periodic counts are not decremented by anybody: `timer_start` is the host TSC at which the present count
+ * began, and the current count follows from the time of the read. `deadline` is the host TSC at which the timer
+ * interrupts next; a masked timer has none and costs nothing, and its count reads right all the same.
+ *
+ * The undivided frequency is 1 GHz, so a count is a number of nanoseconds shifted by the divider.
+ */
+#include "hv/dev/lapic_registers.h"
+
+/*
+ * A guest can ask for a period of a nanosecond; nothing could run between two such interrupts. The count
+ * register reads as programmed, but interrupts of a periodic timer come no more often than this.
+ */
+#define LAPIC_PERIOD_MIN_NS 20000u
+
+#define LAPIC_DIVIDE_BITS 0xbu /* SDM 3A 11.5.4, figure 11-10: bits 3, 1, 0 */
+
+static uint32_t timer_mode(const struct lapic *lapic)
+{
+    return lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_TIMER_MODE;
+}
+
+/* log2 of the divider: 000 is 2, 001 is 4, ... 110 is 128, 111 is 1. */
+static unsigned divide_shift(const struct lapic *lapic)
+{
+    uint32_t divide = lapic_get(lapic, LAPIC_TIMER_DIVIDE);
+
+    return (((divide >> 1 & 4u) | (divide & 3u)) + 1) & 7u;
+}
+
+static uint64_t count_to_ticks(const struct lapic *lapic, uint32_t count)
+{
+    return clock_ns_to_ticks(lapic->clock, (uint64_t)count << divide_shift(lapic));
+}
+
+static uint64_t period_ticks(const struct lapic *lapic)
+{
+    return max_u64(count_to_ticks(lapic, lapic_get(lapic, LAPIC_TIMER_INITIAL)),
+                   clock_ns_to_ticks(lapic->clock, LAPIC_PERIOD_MIN_NS));
+}
+
+/* Moves timer_start over the periods that have passed. The division happens only when more than one has. */
+static void skip_periods(struct lapic *lapic, uint64_t now)
+{
+    uint64_t period = period_ticks(lapic);
+    uint64_t passed = now - lapic->timer_start;
+
+    if (passed >= 2 * period) {
+        lapic->timer_start += passed / period * period;
+    } else if (passed >= period) {
+        lapic->timer_start += period;
+    }
+}
+
+/* Computes the deadline of a running one-shot or periodic count after a change of its registers. */
+static void timer_arm(struct lapic *lapic, uint64_t now)
+{
+    uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
+    uint64_t end;
+
+    lapic->deadline = DEADLINE_NONE;
+    if (initial == 0 || (lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_MASKED) != 0) {
+        return;
+    }
+    if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
+        skip_periods(lapic, now);
+        lapic->deadline = lapic->timer_start + period_ticks(lapic);
+        return;
+    }
+    end = lapic->timer_start + max_u64(count_to_ticks(lapic, initial), 1);
+    if (timer_mode(lapic) == LAPIC_TIMER_ONE_SHOT && end > now) {
+        lapic->deadline = end; /* else it expired while it was masked */
+    }
+}
+
+void lapic_timer_stop(struct lapic *lapic)
+{
+    *lapic_register(lapic, LAPIC_TIMER_INITIAL) = 0;
+    lapic->tsc_deadline = 0;
+    lapic->deadline = DEADLINE_NONE;
+}
+
+uint32_t lapic_timer_count(const struct lapic *lapic, uint64_t now)
+{
+    uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
+    uint64_t counted;
+
+    if (initial == 0 || timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
+        return 0;
+    }
+    counted = clock_ticks_to_ns(lapic->clock, now - lapic->timer_start) >> divide_shift(lapic);
+    if (counted < initial) {
+        return initial - (uint32_t)counted;
+    }
+    return timer_mode(lapic) == LAPIC_TIMER_PERIODIC ? initial - (uint32_t)(counted % initial) : 0;
+}
+
+/*
+ * A change between TSC-deadline and the counting modes disarms the timer; between one-shot and periodic the count
+ * runs on. SDM 3A 11.5.4.1 "TSC-Deadline Mode".
+ */
+void lapic_timer_write_lvt(struct lapic *lapic, uint32_t value, uint64_t now)
+{
+    uint32_t old = lapic_get(lapic, LAPIC_LVT_TIMER);
+
+    if (((old ^ value) & LAPIC_TIMER_TSC_DEADLINE) != 0) {
+        lapic_timer_stop(lapic);
+    }
+    *lapic_register(lapic, LAPIC_LVT_TIMER) = value;
+    if ((value & LAPIC_TIMER_TSC_DEADLINE) == 0) {
+        timer_arm(lapic, now);
+    }
+}
+
+void lapic_timer_write_initial(struct lapic *lapic, uint32_t value, uint64_t now)
+{
+    if (timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
+        return;
+    }
+    *lapic_register(lapic, LAPIC_TIMER_INITIAL) = value;
+    lapic->timer_start = now;
+    timer_arm(lapic, now);
+}
+
+/* What is left of the count runs on at the new rate. */
+void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now)
+{
+    uint32_t counted = lapic_get(lapic, LAPIC_TIMER_INITIAL) - lapic_timer_count(lapic, now);
+
+    *lapic_register(lapic, LAPIC_TIMER_DIVIDE) = value & LAPIC_DIVIDE_BITS;
+    lapic->timer_start = now - count_to_ticks(lapic, counted);
+    if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE) {
+        timer_arm(lapic, now);
+    }
+}
+
+void lapic_run_timer(struct lapic *lapic, uint64_t now)
+{
+    if (now < lapic->deadline) {
+        return;
+    }
+    lapic->deadline = DEADLINE_NONE;
+    lapic->tsc_deadline = 0;
+    lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+    if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
+        timer_arm(lapic, now);
+    }
+}
+
+uint64_t lapic_tsc_deadline_read(const struct lapic *lapic)
+{
+    return lapic->tsc_deadline;
+}
+
+/* Ignored outside TSC-deadline mode. A deadline that has passed fires at once. Compared in guest time, where a guest
+ * with a moved TSC has no wrap. */
+void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now)
+{
+    uint64_t guest_now = now + tsc_offset;
+    uint64_t wait = value - guest_now;
+
+    if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE || !lapic_enabled(lapic)) {
+        return;
+    }
+    lapic->tsc_deadline = value;
+    lapic->deadline = DEADLINE_NONE;
+    if (value == 0) {
+        return;
+    }
+    if (value <= guest_now) {
+        lapic->tsc_deadline = 0;
+        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+        return;
+    }
+    lapic->deadline = wait < DEADLINE_NONE - now ? now + wait : DEADLINE_NONE;
+}

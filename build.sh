@@ -1,0 +1,136 @@
+#!/bin/bash
+# Everything that a user of this tree needs: installs what is missing, builds, runs, tests. `./build.sh help` lists it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+BUILD=${BUILD:-build}
+export BUILD
+
+# Every Debian package that any part of the build, the demo, the emulators or the tests needs. One list, here only.
+PACKAGES=(
+    clang lld llvm make gnu-efi             # the hypervisor itself
+    python3 zstd xz-utils git               # scripts, the version in the image
+    busybox-static                          # the demo's initramfs
+    qemu-system-x86 ovmf                    # AMD SVM, emulated
+    bochs bochs-term bochsbios vgabios      # Intel VMX and AMD SVM, emulated
+    libcmocka-dev libcapstone-dev           # unit tests
+    libclang-rt-14-dev                      # sanitizers and fuzzers
+    clang-format clang-tidy clang-tools cppcheck shellcheck # lint
+    mtools dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes
+    console-setup-linux                     # the font of the screen console
+)
+
+usage() {
+    cat <<'END'
+./build.sh [build]            install what is missing; build build/BOOTX64.EFI and the demo image build/plinth.img
+./build.sh run [options]      ... and boot the demo in QEMU (AMD SVM); Ctrl-a x ends it
+./build.sh run --vmx [...]    ... in Bochs on an Intel CPU (VMX)
+./build.sh run --bochs-svm    ... in Bochs on an AMD CPU (SVM)
+                              further options go to tools/run-qemu or tools/run-bochs (see their --help)
+./build.sh test               every test there is; the last line is `N passed, N failed`
+./build.sh clean              remove build/
+./build.sh help               this text
+
+The variable BUILD names another folder than build/. `make help` lists the targets for developers.
+END
+}
+
+missing_packages() {
+    local package
+    for package in "${PACKAGES[@]}"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s\n' "$package"
+    done
+}
+
+# Installs as root. Anybody else is told the one command.
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages)
+    if [ "${#missing[@]}" -eq 0 ]; then
+        return
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        printf 'build.sh: Debian packages are missing. Run this and try again:\n\n' >&2
+        printf '    sudo apt-get update && sudo apt-get install -y --no-install-recommends %s\n\n' "${missing[*]}" >&2
+        exit 1
+    fi
+    printf 'build.sh: installing %s\n' "${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    mkdir -p "$BUILD/logs"
+    # The lists may be old or not there at all (containers): only then are they fetched.
+    if ! apt-get install -y -q --no-install-recommends "${missing[@]}" >"$BUILD/logs/apt.log" 2>&1; then
+        if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
+            >"$BUILD/logs/apt.log" 2>&1; then
+            tail -n 15 "$BUILD/logs/apt.log" >&2
+            printf 'build.sh: apt-get failed; the whole output is in %s\n' "$BUILD/logs/apt.log" >&2
+            exit 1
+        fi
+    fi
+}
+
+jobs_count() {
+    local count
+    count=$(nproc)
+    printf '%s\n' "$((count > 8 ? 8 : count))"
+}
+
+# The compiler's lines go to a log; a failed build shows the end of it.
+build() {
+    mkdir -p "$BUILD/logs"
+    if ! make -j"$(jobs_count)" "$@" >"$BUILD/logs/build.log" 2>&1; then
+        grep -E -m 20 'error|Error|undefined' "$BUILD/logs/build.log" >&2 || tail -n 20 "$BUILD/logs/build.log" >&2
+        printf 'build.sh: the build failed; the whole output is in %s\n' "$BUILD/logs/build.log" >&2
+        exit 1
+    fi
+    printf '%s: %s bytes\n' "$BUILD/BOOTX64.EFI" "$(stat -c %s "$BUILD/BOOTX64.EFI")"
+    printf '%s: the demo, ready for tools/run-qemu, tools/run-bochs and dd\n' "$BUILD/plinth.img"
+}
+
+run() {
+    local runner=(tools/run-qemu)
+    case "${1:-}" in
+    --vmx)
+        shift
+        runner=(tools/run-bochs --cpu corei7_skylake_x)
+        ;;
+    --bochs-svm)
+        shift
+        runner=(tools/run-bochs --cpu ryzen)
+        ;;
+    esac
+    # The image comes before `--`, behind which extra options of QEMU follow.
+    local own=()
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        own+=("$1")
+        shift
+    done
+    exec "${runner[@]}" "${own[@]}" "$BUILD/plinth.img" "$@"
+}
+
+main() {
+    local command=${1:-build}
+    [ $# -eq 0 ] || shift
+    case "$command" in
+    build)
+        install_packages
+        build all image
+        ;;
+    run)
+        install_packages
+        build all image
+        run "$@"
+        ;;
+    test)
+        install_packages
+        exec tests/run "$@"
+        ;;
+    clean) make clean ;;
+    help | -h | --help) usage ;;
+    *)
+        printf 'build.sh: unknown command %s\n\n' "$command" >&2
+        usage >&2
+        exit 2
+        ;;
+    esac
+}
+
+main "$@"

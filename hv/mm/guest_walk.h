@@ -30,8 +30,9 @@ struct guest_paging {
     uint64_t rflags; /* AC, for SMAP */
     uint8_t cpl;
     bool implicit_supervisor;     /* a descriptor-table access: supervisor whatever the CPL is, and AC does not help */
-    uint8_t physical_bits;        /* MAXPHYADDR as the guest's CPUID says it */
+    uint8_t physical_bits;        /* MAXPHYADDR as the guest's CPUID says it: 32 to 52 */
     bool nx_supported, gib_pages; /* as the guest's CPUID says */
+    bool upper_bit8_reserved;     /* as AMD has it: bit 8 of PML5, PML4 and table-pointing PDPT entries must be 0 */
 };
 
 enum guest_walk_result {

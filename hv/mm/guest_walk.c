@@ -1,0 +1,306 @@
+/*
+ * The guest's MMU in software: one loop for all paging modes, which differ only in a row of constants.
+ *
+ *   mode      levels  index bits  entry      leaf sizes by level (0, 1, 2)   bits of the linear address
+ *   32-bit    2       10          4 bytes    4 KiB, 4 MiB (CR4.PSE)          31:22 21:12 | 11:0
+ *   PAE       3       9           8 bytes    4 KiB, 2 MiB                    31:30 29:21 20:12 | 11:0
+ *   4-level   4       9           8 bytes    4 KiB, 2 MiB, 1 GiB (CPUID)     47:39 38:30 29:21 20:12 | 11:0
+ *   5-level   5       9           8 bytes    4 KiB, 2 MiB, 1 GiB (CPUID)     56:48 47:39 38:30 29:21 20:12 | 11:0
+ *
+ * A walk reads the entries (each through guest_memory_pointer, so a hostile entry leads nowhere), checks presence and
+ * reserved bits on the way down and rights at the leaf, and only then sets accessed and dirty bits, by
+ * compare-exchange: where another vCPU changed an entry in between, the walk starts again, as an MMU would see the new
+ * entry. After RESTARTS_MAX such races the walk answers with what it last read and leaves the bits: a guest that
+ * rewrites its tables faster than that harms nobody but itself.
+ *
+ * Not done: protection keys and shadow stacks (guests are not offered them). PAE's page-directory pointers are read
+ * from memory at each walk, as AMD does under nested paging; Intel keeps them in registers since the last write of CR3,
+ * and a guest can only tell the difference if it changes them without writing CR3, which both manuals forbid.
+ *
+ * SDM 3A 4.3 to 4.8; APM 2 5.2 to 5.6.
+ */
+#include "hv/mm/guest_walk.h"
+
+#include "hv/base/check.h"
+
+/* Control bits. SDM 3A 2.5 "Control Registers", 2.2.1 "Extended Feature Enable Register". */
+#define CR0_WP (1ULL << 16)
+#define CR0_PG (1ULL << 31)
+#define CR4_PSE (1ULL << 4)
+#define CR4_PAE (1ULL << 5)
+#define CR4_LA57 (1ULL << 12)
+#define CR4_SMEP (1ULL << 20)
+#define CR4_SMAP (1ULL << 21)
+#define EFER_LMA (1ULL << 10)
+#define EFER_NXE (1ULL << 11)
+#define RFLAGS_AC (1ULL << 18)
+
+/* Bits of an entry. SDM 3A 4.5 "4-Level Paging and 5-Level Paging", tables 4-14 to 4-20. */
+#define ENTRY_PRESENT (1ULL << 0)
+#define ENTRY_WRITE (1ULL << 1)
+#define ENTRY_USER (1ULL << 2)
+#define ENTRY_ACCESSED (1ULL << 5)
+#define ENTRY_DIRTY (1ULL << 6)
+#define ENTRY_LARGE (1ULL << 7)
+#define ENTRY_BIT8 (1ULL << 8)
+#define ENTRY_NX (1ULL << 63)
+#define ENTRY_ADDRESS 0x000ffffffffff000ULL /* bits 51:12 */
+
+/* PAE: a page-directory pointer has bits 2:1 and 8:5 reserved. SDM 3A 4.4.1, table 4-8. */
+#define PAE_POINTER_RESERVED 0x1e6ULL
+/* PAE: bits 62:52 are reserved, where longer modes ignore them. SDM 3A 4.4.2, tables 4-9 to 4-11. */
+#define PAE_HIGH_RESERVED 0x7ff0000000000000ULL
+
+/* PSE-36: a 4 MiB page has address bits 39:32 in entry bits 20:13; bit 21 is reserved. SDM 3A 4.3, table 4-4. */
+#define PSE36_FIELD_LOW 13u
+#define PSE36_BITS 8u
+#define PSE36_RESERVED (1ULL << 21)
+
+#define WALK_LEVELS_MAX 5u
+#define RESTARTS_MAX 64u
+
+struct walk_mode {
+    uint8_t levels;
+    uint8_t index_bits;
+    uint8_t entry_bytes;
+    uint8_t large_levels;     /* levels 1 .. this may hold a leaf */
+    bool pointers_at_top;     /* PAE: the top level's entries have no rights and no accessed bit */
+    uint64_t linear_mask;     /* address bits that take part */
+    uint64_t root_mask;       /* of CR3 */
+    uint64_t always_reserved; /* in every entry */
+};
+
+#define LINEAR(bits) ((1ULL << (bits)) - 1)
+static const struct walk_mode mode_32 = {2, 10, 4, 1, false, LINEAR(32), 0xfffff000, 0};
+static const struct walk_mode mode_pae = {3, 9, 8, 1, true, LINEAR(32), 0xffffffe0, PAE_HIGH_RESERVED};
+static const struct walk_mode mode_4 = {4, 9, 8, 2, false, LINEAR(48), ENTRY_ADDRESS, 0};
+static const struct walk_mode mode_5 = {5, 9, 8, 2, false, LINEAR(57), ENTRY_ADDRESS, 0};
+
+/* One walk: what was asked, and the entries that were met, by level. */
+struct walk {
+    const struct walk_mode *mode;
+    const struct guest_paging *paging;
+    uint64_t linear;
+    enum guest_access access;
+    bool user_access;
+    uint64_t reserved; /* in every entry of this walk */
+    uint64_t rights;   /* R/W, U/S and inverted NX of all entries, combined */
+    uint8_t leaf_level;
+    void *slots[WALK_LEVELS_MAX];
+    uint64_t entries[WALK_LEVELS_MAX];
+};
+
+static bool is_nx_enabled(const struct guest_paging *paging)
+{
+    return (paging->efer & EFER_NXE) != 0 && paging->nx_supported && (paging->cr4 & CR4_PAE) != 0;
+}
+
+static const struct walk_mode *mode_of(const struct guest_paging *paging)
+{
+    if ((paging->cr4 & CR4_PAE) == 0) {
+        return &mode_32;
+    }
+    if ((paging->efer & EFER_LMA) == 0) {
+        return &mode_pae;
+    }
+    return (paging->cr4 & CR4_LA57) != 0 ? &mode_5 : &mode_4;
+}
+
+static bool is_pointer(const struct walk_mode *mode, unsigned level)
+{
+    return mode->pointers_at_top && level + 1u == mode->levels;
+}
+
+static unsigned level_shift(const struct walk_mode *mode, unsigned level)
+{
+    return PAGE_SHIFT + level * mode->index_bits;
+}
+
+static bool is_large(const struct walk *walk, unsigned level, uint64_t entry)
+{
+    return level != 0 && level <= walk->mode->large_levels && (entry & ENTRY_LARGE) != 0 &&
+           !is_pointer(walk->mode, level) && (walk->mode != &mode_32 || (walk->paging->cr4 & CR4_PSE) != 0);
+}
+
+/* The bits between a large leaf's attributes and its address. */
+static uint64_t large_reserved(const struct walk *walk, unsigned level)
+{
+    unsigned usable = walk->paging->physical_bits < 40u ? walk->paging->physical_bits - 32u : PSE36_BITS;
+
+    if (walk->mode == &mode_32) {
+        return PSE36_RESERVED | (bit_mask(PSE36_FIELD_LOW, PSE36_FIELD_LOW + PSE36_BITS - 1) &
+                                 ~((1ULL << (PSE36_FIELD_LOW + usable)) - 1));
+    }
+    return bit_mask(PAGE_SHIFT + 1, level_shift(walk->mode, level) - 1) |
+           (level == 2 && !walk->paging->gib_pages ? ENTRY_LARGE : 0);
+}
+
+static uint64_t reserved_bits(const struct walk *walk, unsigned level, bool large)
+{
+    uint64_t reserved = walk->reserved;
+
+    if (large) {
+        return reserved | large_reserved(walk, level);
+    }
+    if (is_pointer(walk->mode, level)) {
+        return reserved | PAE_POINTER_RESERVED | ENTRY_NX;
+    }
+    if (level > walk->mode->large_levels) {
+        reserved |= ENTRY_LARGE;
+    }
+    if (level >= 2 && walk->paging->upper_bit8_reserved) {
+        reserved |= ENTRY_BIT8;
+    }
+    return reserved;
+}
+
+static uint64_t entry_load(const struct walk_mode *mode, const void *slot)
+{
+    return mode->entry_bytes == 8 ? __atomic_load_n((const uint64_t *)slot, __ATOMIC_RELAXED)
+                                  : __atomic_load_n((const uint32_t *)slot, __ATOMIC_RELAXED);
+}
+
+/* True where the entry was still `old` and now is `new`. */
+static bool entry_exchange(const struct walk_mode *mode, void *slot, uint64_t old, uint64_t new)
+{
+    uint32_t old32 = (uint32_t)old;
+
+    return mode->entry_bytes == 8
+               ? __atomic_compare_exchange_n((uint64_t *)slot, &old, new, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+               : __atomic_compare_exchange_n((uint32_t *)slot, &old32, (uint32_t) new, false, __ATOMIC_ACQ_REL,
+                                             __ATOMIC_RELAXED);
+}
+
+/* A page fault, with what the access itself puts into the error code. SDM 3A 4.7 "Page-Fault Exceptions". */
+static enum guest_walk_result fault(const struct walk *walk, uint32_t cause, struct guest_translation *result)
+{
+    bool tells_fetch = is_nx_enabled(walk->paging) || (walk->paging->cr4 & CR4_SMEP) != 0;
+
+    result->error_code = cause | (walk->access == GUEST_WRITE ? PAGE_FAULT_WRITE : 0) |
+                         (walk->user_access ? PAGE_FAULT_USER : 0) |
+                         (walk->access == GUEST_FETCH && tells_fetch ? PAGE_FAULT_FETCH : 0);
+    return GUEST_WALK_FAULT;
+}
+
+/* Whether the rights of a present page allow the access. SDM 3A 4.6.1 "Determination of Access Rights". */
+static bool is_allowed(const struct walk *walk)
+{
+    const struct guest_paging *paging = walk->paging;
+    bool user_page = (walk->rights & ENTRY_USER) != 0;
+    bool on_user_page = !walk->user_access && user_page;
+
+    if (walk->user_access && !user_page) {
+        return false;
+    }
+    if (walk->access == GUEST_FETCH) {
+        return (walk->rights & ENTRY_NX) != 0 && !(on_user_page && (paging->cr4 & CR4_SMEP) != 0);
+    }
+    if (on_user_page && (paging->cr4 & CR4_SMAP) != 0 &&
+        (paging->implicit_supervisor || (paging->rflags & RFLAGS_AC) == 0)) {
+        return false;
+    }
+    return walk->access == GUEST_READ || (walk->rights & ENTRY_WRITE) != 0 ||
+           (!walk->user_access && (paging->cr0 & CR0_WP) == 0);
+}
+
+/* The result of a walk that ended at a leaf. */
+static void translate(const struct walk *walk, struct guest_translation *result)
+{
+    uint64_t entry = walk->entries[walk->leaf_level];
+    uint64_t bytes = 1ULL << level_shift(walk->mode, walk->leaf_level);
+    uint64_t base = entry & ENTRY_ADDRESS & ~(bytes - 1);
+
+    if (walk->mode == &mode_32 && walk->leaf_level != 0) {
+        base |= bit_field(entry, PSE36_FIELD_LOW, PSE36_FIELD_LOW + PSE36_BITS - 1) << 32;
+    }
+    result->address = gpa(base | (walk->linear & (bytes - 1)));
+    result->page_bytes = bytes;
+    result->writable = (walk->rights & ENTRY_WRITE) != 0;
+    result->user = (walk->rights & ENTRY_USER) != 0;
+}
+
+static enum guest_walk_result walk_down(const struct guest_memory *memory, struct walk *walk,
+                                        struct guest_translation *result)
+{
+    const struct walk_mode *mode = walk->mode;
+    uint64_t table = walk->paging->cr3 & mode->root_mask;
+    unsigned level = mode->levels;
+    bool leaf = false;
+
+    walk->rights = ~0ULL;
+    while (!leaf) {
+        uint64_t index;
+        uint64_t entry;
+        bool large;
+
+        level--;
+        index = walk->linear >> level_shift(mode, level) & ((1ULL << mode->index_bits) - 1);
+        walk->slots[level] = guest_memory_pointer(memory, gpa(table + index * mode->entry_bytes), mode->entry_bytes);
+        if (walk->slots[level] == NULL) {
+            result->bad_table = gpa(table);
+            return GUEST_WALK_UNMAPPED;
+        }
+        entry = entry_load(mode, walk->slots[level]);
+        walk->entries[level] = entry;
+        if ((entry & ENTRY_PRESENT) == 0) {
+            return fault(walk, 0, result);
+        }
+        large = is_large(walk, level, entry);
+        if ((entry & reserved_bits(walk, level, large)) != 0) {
+            return fault(walk, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED, result);
+        }
+        if (!is_pointer(mode, level)) {
+            walk->rights &= entry ^ ENTRY_NX;
+        }
+        table = entry & ENTRY_ADDRESS;
+        leaf = level == 0 || large;
+    }
+    walk->leaf_level = (uint8_t)level;
+    translate(walk, result);
+    return is_allowed(walk) ? GUEST_WALK_OK : fault(walk, PAGE_FAULT_PRESENT, result);
+}
+
+/* Sets accessed and dirty bits. False: an entry changed since it was read. SDM 3A 4.8 "Accessed and Dirty Flags". */
+static bool mark_used(const struct walk *walk)
+{
+    for (unsigned level = walk->mode->levels; level-- > walk->leaf_level;) {
+        bool dirty = level == walk->leaf_level && walk->access == GUEST_WRITE;
+        uint64_t entry = walk->entries[level];
+        uint64_t marked = entry | ENTRY_ACCESSED | (dirty ? ENTRY_DIRTY : 0);
+
+        if (marked != entry && !is_pointer(walk->mode, level) &&
+            !entry_exchange(walk->mode, walk->slots[level], entry, marked)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
+                                  uint64_t address, enum guest_access access, struct guest_translation *result)
+{
+    struct walk walk; /* not cleared: the arrays are written before they are read */
+    enum guest_walk_result outcome = GUEST_WALK_OK;
+
+    if ((paging->cr0 & CR0_PG) == 0) {
+        *result = (struct guest_translation){
+            .address = gpa(address & mode_32.linear_mask), .page_bytes = PAGE_BYTES, .writable = true, .user = true};
+        return GUEST_WALK_OK;
+    }
+    DEBUG_CHECK(paging->physical_bits >= 32 && paging->physical_bits <= 52);
+    walk.mode = mode_of(paging);
+    walk.paging = paging;
+    walk.access = access;
+    walk.linear = address & walk.mode->linear_mask;
+    walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
+    walk.reserved = walk.mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
+                    (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
+    *result = (struct guest_translation){.error_code = 0};
+    for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
+        outcome = walk_down(memory, &walk, result);
+        if (outcome != GUEST_WALK_OK || mark_used(&walk)) {
+            break;
+        }
+    }
+    return outcome;
+}

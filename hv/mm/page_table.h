@@ -1,6 +1,20 @@
 /*
- * The one page-table core: host x86-64 (4 and 5 levels), EPT, nPT. See docs/page-tables.md.
- * (First cut of the interface; the owner of hv/mm completes it. These names stay.)
+ * The one page-table core: host x86-64 and nPT and EPT, each with 4 and 5 levels. See docs/page-tables.md.
+ *
+ * A tree maps addresses of its owner's kind (linear for the host, guest-physical for EPT and nPT) to host-physical
+ * memory. Every operation takes a range [address, address + bytes) of whole 4 KiB pages, counts the tables that it will
+ * need before it changes anything, and then cannot fail: it succeeds whole or changes nothing. It says which flush it
+ * owes; whoever owns the CPUs that use the tree does it, and does it before the pool of the tree is used again, because
+ * a CPU may hold a pointer to a table that just went back to the pool.
+ *
+ * One writer at a time per tree and pool (page_table_map_concurrent and the accessed/dirty functions excepted). CPUs
+ * and devices may walk the tree meanwhile: tables are filled first and linked by one store, entries change by one store
+ * or compare-exchange, and each address translates as before or as after, never to a third thing.
+ *
+ * The parts: this interface; page_table_format.{h,c} (bits as data); page_table_cursor.h (the walk that all operations
+ * share); page_table.c (set-up, map, unmap, protect, count); page_table_shape.c (populate, vacate, coalesce);
+ * page_table_lookup.c; page_table_touch.c (accessed and dirty bits, concurrent map); page_table_visit.c (visit, dump,
+ * compare).
  */
 #ifndef HV_MM_PAGE_TABLE_H
 #define HV_MM_PAGE_TABLE_H
@@ -9,12 +23,15 @@
 #include "hv/base/types.h"
 #include "hv/mm/table_pool.h"
 
-/* Levels count from the leaf. */
+/* Levels count from the leaf: a level names the size of what one entry of its tables covers. */
 enum page_level {
     LEVEL_4K = 0,
     LEVEL_2M = 1,
-    LEVEL_1G = 2,
+    LEVEL_1G = 2, /* the largest leaf */
+    LEVEL_512G = 3,
+    LEVEL_256T = 4,
 };
+#define PAGE_LEVELS_MAX 5u
 
 enum cache_type {
     CACHE_UC,
@@ -24,11 +41,19 @@ enum cache_type {
     CACHE_WB,
 };
 
+/*
+ * The value of IA32_PAT that every CPU of the hypervisor loads before it uses a host or nPT tree, so that indices mean
+ * { 0 WB, 1 WT, 2 UC-, 3 UC, 4 WP, 5 WC, 6 UC-, 7 UC }. Index 0 to 3 are those of the reset value, so that tables of
+ * the firmware keep their meaning. SDM 3A 12.12.2 "IA32_PAT MSR"; APM 2 7.8.2 "PAT Indexing", 15.25.8 for nPT.
+ */
+#define PAGE_TABLE_HOST_PAT 0x0007010500070406ULL
+
 struct page_attributes {
     bool read, write, execute;
-    bool user; /* host: U/S; EPT with mode-based execute control: user execute; nPT: must be true (guest accesses are
-                  user) and is forced */
-    bool global;
+    bool user;   /* host: U/S; EPT: user execute, which the CPU reads only under mode-based execute control; nPT: guest
+                    accesses count as a user's, so it is forced */
+    bool global; /* host only */
+    bool ignore_guest; /* EPT only: the guest's PAT has no say in the memory type */
     enum cache_type cache;
 };
 
@@ -36,15 +61,20 @@ struct page_table_format; /* const data; the descriptors are below */
 extern const struct page_table_format page_table_host4;
 extern const struct page_table_format page_table_host5;
 extern const struct page_table_format page_table_ept4;
+extern const struct page_table_format page_table_ept5;
 extern const struct page_table_format page_table_npt4;
+extern const struct page_table_format page_table_npt5;
+
+/* "host4", "ept5" ... */
+const char *page_table_format_name(const struct page_table_format *format);
 
 /* What the CPU offers, found at run time. */
 struct page_table_caps {
-    enum page_level largest_leaf;
-    uint8_t physical_bits;
-    bool no_execute;     /* host, nPT: EFER.NXE is on */
-    bool execute_only;   /* EPT */
-    bool accessed_dirty; /* EPT */
+    enum page_level largest_leaf; /* at most LEVEL_1G */
+    uint8_t physical_bits;        /* MAXPHYADDR: 32 to 52 */
+    bool no_execute;              /* host, nPT: EFER.NXE is on */
+    bool execute_only;            /* EPT */
+    bool accessed_dirty;          /* EPT; the other formats always have it */
 };
 
 struct page_table {
@@ -54,19 +84,69 @@ struct page_table {
     hpa_t root;
 };
 
+/* From the least to the most. FLUSH_RANGE: only translations of the range may be stale. FLUSH_ALL: a table left the
+ * tree, and a CPU may still hold a pointer to it. */
 enum page_flush {
     FLUSH_NONE,
     FLUSH_RANGE,
     FLUSH_ALL,
 };
 
+/*
+ * What all range operations answer, besides STATUS_OK:
+ *   STATUS_MISALIGNED   an address or size is not a multiple of 4 KiB
+ *   STATUS_OVERFLOW     the range leaves the format's addresses, or the target leaves the CPU's physical addresses
+ *   STATUS_INVALID      attributes that mean nothing (no right at all), a level that does not exist
+ *   STATUS_UNSUPPORTED  attributes that this format or CPU cannot express
+ *   STATUS_NO_MEMORY    the pool has fewer tables than the operation needs
+ * In all of these cases nothing was changed. An empty range is fine and does nothing. `flush` may be NULL.
+ */
+
+/* Makes an empty tree: takes one table, the root. */
 enum status page_table_init(struct page_table *table, const struct page_table_format *format,
                             const struct page_table_caps *caps, struct table_pool *pool);
+
+/* Gives every table back, pinned ones and the root too. No CPU uses the tree any more. */
+void page_table_destroy(struct page_table *table);
+
+/* Maps the range to [to, to + bytes), with the largest leaves that fit and that `largest` allows, over whatever was
+ * there. Populated tables stay, and are mapped with leaves of their size. */
 enum status page_table_map(struct page_table *table, uint64_t address, hpa_t to, uint64_t bytes,
                            struct page_attributes attributes, enum page_level largest, enum page_flush *flush);
+
+/* Larger leaves are split at the edges. Tables that become empty go back to the pool, unless they are populated. */
 enum status page_table_unmap(struct page_table *table, uint64_t address, uint64_t bytes, enum page_flush *flush);
+
+/* New rights and type for what is mapped in the range; holes stay holes; addresses, accessed and dirty bits stay. */
 enum status page_table_protect(struct page_table *table, uint64_t address, uint64_t bytes,
                                struct page_attributes attributes, enum page_flush *flush);
+
+/* Makes the tables in advance, so that leaves of `level` can be mapped in the range without any table being taken.
+ * Larger leaves there are split. Populating twice is populating once. Undone by vacate, whatever else happens. */
+enum status page_table_populate(struct page_table *table, uint64_t address, uint64_t bytes, enum page_level level,
+                                enum page_flush *flush);
+
+/* The tables that the range touches need not stay any more: empty ones go back to the pool now, the others when they
+ * become empty. What is mapped stays mapped. */
+enum status page_table_vacate(struct page_table *table, uint64_t address, uint64_t bytes, enum page_flush *flush);
+
+/* Each full table that the range touches, of contiguous leaves that differ in nothing but accessed and dirty, becomes
+ * one larger leaf (at most `largest`) that has the bits of all. Populated tables stay. */
+enum status page_table_coalesce(struct page_table *table, uint64_t address, uint64_t bytes, enum page_level largest,
+                                enum page_flush *flush);
+
+/* The tables that the operation of the same name would take from the pool, exactly. */
+enum status page_table_map_count(const struct page_table *table, uint64_t address, hpa_t to, uint64_t bytes,
+                                 enum page_level largest, uint64_t *tables);
+enum status page_table_unmap_count(const struct page_table *table, uint64_t address, uint64_t bytes, uint64_t *tables);
+enum status page_table_protect_count(const struct page_table *table, uint64_t address, uint64_t bytes,
+                                     struct page_attributes attributes, uint64_t *tables);
+enum status page_table_populate_count(const struct page_table *table, uint64_t address, uint64_t bytes,
+                                      enum page_level level, uint64_t *tables);
+
+/* The tables of a tree that is not there yet and maps this range only (root included): what a planner asks. */
+uint64_t page_table_count_new(const struct page_table_format *format, enum page_level largest, uint64_t address,
+                              hpa_t to, uint64_t bytes);
 
 struct page_lookup {
     bool present;
@@ -77,12 +157,22 @@ struct page_lookup {
 };
 void page_table_lookup(const struct page_table *table, uint64_t address, struct page_lookup *result);
 
-/* Tables that page_table_map of this range would take from the pool, exactly. */
-enum status page_table_map_count(const struct page_table *table, uint64_t address, hpa_t to, uint64_t bytes,
-                                 enum page_level largest, uint64_t *tables);
-/* The same for an empty tree that is not there yet (root included): what a planner asks. */
-uint64_t page_table_count_new(const struct page_table_format *format, enum page_level largest, uint64_t address,
-                              hpa_t to, uint64_t bytes);
+/* Only where an address leads to, for hot paths. False: a hole. */
+bool page_table_translate(const struct page_table *table, uint64_t address, hpa_t *to);
+
+/* An entry as it stands, wherever the walk ended. */
+struct page_entry {
+    hpa_t at; /* of the entry itself */
+    uint64_t value;
+    enum page_level level;
+};
+
+/* To the entry of `level` for this address, or to the leaf or hole above it where the walk ends. */
+enum status page_table_walk(const struct page_table *table, uint64_t address, enum page_level level,
+                            struct page_entry *entry);
+/* The same, but populates the way, so that it ends at `level`. */
+enum status page_table_walk_create(struct page_table *table, uint64_t address, enum page_level level,
+                                   struct page_entry *entry, enum page_flush *flush);
 
 /* The value for CR3, nCR3 or EPTP. */
 uint64_t page_table_root_pointer(const struct page_table *table);

@@ -15,7 +15,7 @@
 #include "hv/mm/guest_layout.h"
 
 #define LOADER_COPIES_MAX 64u
-#define LOADER_BLOB_BYTES 32768u
+#define LOADER_BLOB_BYTES 40960u
 
 /* One piece of guest memory: `bytes` from `from`, then zeroes up to `memory_bytes`. */
 struct load_copy {
@@ -48,9 +48,9 @@ struct load_plan {
     struct load_copy copies[LOADER_COPIES_MAX];
     uint32_t copy_count;
     struct entry_state entry;
-    char description[96];            /* "Linux 6.1.0-..., boot protocol 2.15, 64-bit entry" */
-    uint8_t blob[LOADER_BLOB_BYTES]; /* what the loader makes itself: boot parameters, tables, strings; copies point
-                                        into it */
+    char description[96]; /* "Linux 6.1.0-..., boot protocol 2.15, 64-bit entry" */
+    /* What the loader makes itself: boot parameters, tables, strings; copies point into it. */
+    _Alignas(8) uint8_t blob[LOADER_BLOB_BYTES];
     uint32_t blob_used;
 };
 
@@ -67,7 +67,8 @@ struct load_request {
     struct text cmdline;
     struct text name;           /* of the kernel file, for messages and for boot loaders that pass it on */
     struct guest_layout layout; /* RAM, holes and e820 of this guest */
-    gpa_t rsdp;                 /* where its ACPI tables start */
+    gpa_t rsdp;                 /* where its ACPI tables start; 0: none */
+    struct span rsdp_bytes;     /* the RSDP itself, for multiboot2, which passes a copy; empty: not passed */
     uint64_t flat_load, flat_entry;
     enum config_mode flat_mode;
 };
@@ -77,8 +78,10 @@ struct load_error {
     char sentence[200]; /* what is wrong and what to do, with values */
 };
 
-/* The whole plan, or the first error. The plan keeps pointers into the request's spans and into itself (do not move
- * it). */
+/*
+ * The whole plan, or the first error. The plan keeps pointers into the request's spans and into itself (do not move
+ * it). Copies never overlap, and each lies in RAM of the guest.
+ */
 enum status loader_plan(const struct load_request *request, struct load_plan *plan, struct load_error *error);
 
 #endif

@@ -1,0 +1,413 @@
+/*
+ * Linux: a bzImage by the boot protocol. Linux, Documentation/arch/x86/boot.rst, sections "The Real-Mode Kernel
+ * Header", "64-bit Boot Protocol", "32-bit Boot Protocol"; Documentation/arch/x86/zero-page.rst.
+ *
+ * The file is `setup_sects + 1` sectors of real-mode code, which is not used but for its header, and then the
+ * protected-mode kernel, which is loaded at its preferred address and entered there (32-bit) or 0x200 later (64-bit).
+ *
+ * The header's fields are read through a table, so that each has its name, its offset and the protocol version that
+ * brought it, and a field that a kernel is too old to have reads as that version's default.
+ */
+#include "guest-loader/protocols.h"
+#include "hv/base/format.h"
+#include "hv/base/memory.h"
+#include "hv/core/vcpu.h"
+
+#define LINUX_MAGIC 0x53726448u /* "HdrS" */
+#define LINUX_BOOT_FLAG 0xaa55u
+#define LINUX_VERSION_MIN 0x206u
+#define LINUX_SECTOR 512u
+#define LINUX_SETUP_SECTS_DEFAULT 4u /* what 0 means */
+#define LINUX_HEADER_START 0x1f1u
+#define LINUX_HEADER_LENGTH_BYTE 0x201u /* the jump's displacement: the header ends at 0x202 plus it */
+#define LINUX_HEADER_BASE 0x202u
+#define LINUX_HEADER_END_MAX 0x290u /* the zero page has room up to here */
+#define LINUX_LOADED_HIGH 0x01u     /* loadflags: the kernel runs at 1 MiB or above */
+#define LINUX_XLF_KERNEL_64 0x01u   /* xloadflags: there is a 64-bit entry */
+#define LINUX_ENTRY_64_OFFSET 0x200u
+#define LINUX_LOADER_UNDEFINED 0xffu /* type_of_loader without an assigned number */
+#define LINUX_CODE_SELECTOR 0x10u    /* __BOOT_CS; __BOOT_DS is 0x18 */
+#define LINUX_PARAGRAPH 16u          /* the unit of syssize */
+#define LINUX_VERSION_TEXT_MAX 40u
+
+/* Offsets in the zero page; the header keeps its file offsets in it. */
+#define ZERO_PAGE_BYTES 4096u
+#define ZERO_PAGE_ACPI_RSDP 0x70u
+#define ZERO_PAGE_E820_COUNT 0x1e8u
+#define ZERO_PAGE_TYPE_OF_LOADER 0x210u
+#define ZERO_PAGE_CODE32_START 0x214u
+#define ZERO_PAGE_RAMDISK_IMAGE 0x218u
+#define ZERO_PAGE_RAMDISK_SIZE 0x21cu
+#define ZERO_PAGE_CMD_LINE_PTR 0x228u
+#define ZERO_PAGE_E820_TABLE 0x2d0u
+#define ZERO_PAGE_E820_ENTRY_BYTES 20u
+
+enum linux_field {
+    FIELD_SETUP_SECTS,
+    FIELD_SYSSIZE,
+    FIELD_BOOT_FLAG,
+    FIELD_MAGIC,
+    FIELD_VERSION,
+    FIELD_KERNEL_VERSION,
+    FIELD_LOADFLAGS,
+    FIELD_CODE32_START,
+    FIELD_INITRD_ADDR_MAX,
+    FIELD_KERNEL_ALIGNMENT,
+    FIELD_RELOCATABLE,
+    FIELD_MIN_ALIGNMENT,
+    FIELD_XLOADFLAGS,
+    FIELD_CMDLINE_SIZE,
+    FIELD_PREF_ADDRESS,
+    FIELD_INIT_SIZE,
+    FIELD_COUNT,
+};
+
+struct linux_field_form {
+    const char *name;
+    uint16_t offset;
+    uint16_t since; /* protocol version */
+    uint8_t bytes;
+    uint32_t before; /* the value that older kernels imply */
+};
+
+static const struct linux_field_form fields[FIELD_COUNT] = {
+    [FIELD_SETUP_SECTS] = {"setup_sects", 0x1f1, 0, 1, 0},
+    [FIELD_SYSSIZE] = {"syssize", 0x1f4, 0x204, 4, 0},
+    [FIELD_BOOT_FLAG] = {"boot_flag", 0x1fe, 0, 2, 0},
+    [FIELD_MAGIC] = {"header", 0x202, 0, 4, 0},
+    [FIELD_VERSION] = {"version", 0x206, 0, 2, 0},
+    [FIELD_KERNEL_VERSION] = {"kernel_version", 0x20e, 0x200, 2, 0},
+    [FIELD_LOADFLAGS] = {"loadflags", 0x211, 0x200, 1, 0},
+    [FIELD_CODE32_START] = {"code32_start", 0x214, 0x200, 4, 0x100000},
+    [FIELD_INITRD_ADDR_MAX] = {"initrd_addr_max", 0x22c, 0x203, 4, 0x37ffffff},
+    [FIELD_KERNEL_ALIGNMENT] = {"kernel_alignment", 0x230, 0x205, 4, 0},
+    [FIELD_RELOCATABLE] = {"relocatable_kernel", 0x234, 0x205, 1, 0},
+    [FIELD_MIN_ALIGNMENT] = {"min_alignment", 0x235, 0x20a, 1, 0},
+    [FIELD_XLOADFLAGS] = {"xloadflags", 0x236, 0x20c, 2, 0},
+    [FIELD_CMDLINE_SIZE] = {"cmdline_size", 0x238, 0x206, 4, 255},
+    [FIELD_PREF_ADDRESS] = {"pref_address", 0x258, 0x20a, 8, 0},
+    [FIELD_INIT_SIZE] = {"init_size", 0x260, 0x20a, 4, 0},
+};
+
+struct linux_header {
+    uint64_t field[FIELD_COUNT];
+    uint64_t header_end;    /* in the file */
+    uint64_t kernel_offset; /* of the protected-mode kernel */
+    uint64_t kernel_bytes;
+    bool entry_64;
+};
+
+bool linux_recognize(struct span kernel)
+{
+    uint32_t magic = 0;
+
+    return span_read_u32(kernel, fields[FIELD_MAGIC].offset, &magic) && magic == LINUX_MAGIC;
+}
+
+/* ---- The header ---- */
+
+static enum status header_fail(struct loader *loader, enum linux_field field, uint64_t value, const char *why)
+{
+    return loader_fail(loader, STATUS_MALFORMED, fields[field].offset, "Linux header: %s is 0x%" PRIx64 ", %s",
+                       fields[field].name, value, why);
+}
+
+static enum status read_version(struct loader *loader, uint64_t *version)
+{
+    struct span file = loader->request->kernel;
+    uint16_t flag = 0, value = 0;
+
+    if (!linux_recognize(file)) {
+        return loader_fail(loader, STATUS_MALFORMED, fields[FIELD_MAGIC].offset,
+                           "no \"HdrS\" at offset 0x202: this is not a bzImage");
+    }
+    span_read_u16(file, fields[FIELD_BOOT_FLAG].offset, &flag);
+    if (flag != LINUX_BOOT_FLAG) {
+        return header_fail(loader, FIELD_BOOT_FLAG, flag, "not 0xaa55: the file is damaged");
+    }
+    span_read_u16(file, fields[FIELD_VERSION].offset, &value);
+    *version = value;
+    if (value < LINUX_VERSION_MIN) {
+        return header_fail(loader, FIELD_VERSION, value, "and 0x206 (Linux 2.6.22) is the oldest that is supported");
+    }
+    return STATUS_OK;
+}
+
+static enum status read_fields(struct loader *loader, struct linux_header *header)
+{
+    uint64_t version = 0;
+    enum status status = read_version(loader, &version);
+
+    for (uint32_t i = 0; status == STATUS_OK && i < FIELD_COUNT; i++) {
+        if (fields[i].since > version) {
+            header->field[i] = fields[i].before;
+        } else if (!span_copy(loader->request->kernel, fields[i].offset, &header->field[i], fields[i].bytes)) {
+            status = loader_fail(loader, STATUS_MALFORMED, loader->request->kernel.bytes,
+                                 "the file ends before the Linux header's field %s at 0x%x: it is truncated",
+                                 fields[i].name, fields[i].offset);
+        }
+    }
+    return status;
+}
+
+/* Where the header ends, and where the protected-mode kernel is. */
+static enum status measure(struct loader *loader, struct linux_header *header)
+{
+    struct span file = loader->request->kernel;
+    uint64_t sectors = header->field[FIELD_SETUP_SECTS];
+    uint64_t bytes = header->field[FIELD_SYSSIZE] * LINUX_PARAGRAPH;
+    uint8_t length = 0;
+
+    span_read_u8(file, LINUX_HEADER_LENGTH_BYTE, &length);
+    header->header_end = min_u64(LINUX_HEADER_BASE + length, LINUX_HEADER_END_MAX);
+    header->kernel_offset = ((sectors == 0 ? LINUX_SETUP_SECTS_DEFAULT : sectors) + 1) * LINUX_SECTOR;
+    if (header->kernel_offset >= file.bytes) {
+        return loader_fail(loader, STATUS_MALFORMED, file.bytes,
+                           "the file ends before the protected-mode kernel at 0x%" PRIx64 ": it is truncated",
+                           header->kernel_offset);
+    }
+    header->kernel_bytes = file.bytes - header->kernel_offset;
+    if (bytes > align_up(header->kernel_bytes, LINUX_PARAGRAPH)) {
+        return loader_fail(loader, STATUS_MALFORMED, fields[FIELD_SYSSIZE].offset,
+                           "Linux header: the kernel has 0x%" PRIx64 " bytes from 0x%" PRIx64
+                           ", but the file ends at 0x%" PRIx64 ": it is truncated",
+                           bytes, header->kernel_offset, file.bytes);
+    }
+    /* What follows, for instance a signature, is not the kernel's. */
+    header->kernel_bytes = bytes == 0 ? header->kernel_bytes : min_u64(bytes, header->kernel_bytes);
+    return STATUS_OK;
+}
+
+static enum status check_header(struct loader *loader, const struct linux_header *header)
+{
+    uint64_t alignment = header->field[FIELD_KERNEL_ALIGNMENT], load = header->field[FIELD_PREF_ADDRESS];
+
+    if (header->header_end < fields[FIELD_CMDLINE_SIZE].offset + 4u) {
+        return header_fail(loader, FIELD_MAGIC, header->header_end, "where the header ends: it is too short");
+    }
+    if ((header->field[FIELD_LOADFLAGS] & LINUX_LOADED_HIGH) == 0) {
+        return header_fail(loader, FIELD_LOADFLAGS, header->field[FIELD_LOADFLAGS],
+                           "a zImage that loads low: build a bzImage");
+    }
+    if (header->field[FIELD_RELOCATABLE] != 0 && !is_power_of_two(alignment)) {
+        return header_fail(loader, FIELD_KERNEL_ALIGNMENT, alignment, "not a power of two");
+    }
+    if (header->field[FIELD_RELOCATABLE] != 0 && !is_aligned(load, alignment)) {
+        return header_fail(loader, FIELD_PREF_ADDRESS, load, "not a multiple of kernel_alignment");
+    }
+    if (header->field[FIELD_INITRD_ADDR_MAX] < GUEST_LEGACY_END) {
+        return header_fail(loader, FIELD_INITRD_ADDR_MAX, header->field[FIELD_INITRD_ADDR_MAX], "below 1 MiB");
+    }
+    if (load > UINT32_MAX) {
+        return header_fail(loader, FIELD_PREF_ADDRESS, load, "above 4 GiB");
+    }
+    return STATUS_OK;
+}
+
+static enum status check_cmdline(struct loader *loader, const struct linux_header *header)
+{
+    uint64_t length = loader->request->cmdline.length, limit = header->field[FIELD_CMDLINE_SIZE];
+
+    if (length > limit) {
+        return loader_fail(loader, STATUS_INVALID, fields[FIELD_CMDLINE_SIZE].offset,
+                           "the command line has %" PRIu64 " characters and this kernel takes %" PRIu64 ": shorten it",
+                           length, limit);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_header(struct loader *loader, struct linux_header *header)
+{
+    enum status status = read_fields(loader, header);
+
+    if (status == STATUS_OK) {
+        status = measure(loader, header);
+    }
+    if (status == STATUS_OK) {
+        status = check_header(loader, header);
+    }
+    if (status == STATUS_OK) {
+        status = check_cmdline(loader, header);
+    }
+    header->entry_64 = (header->field[FIELD_XLOADFLAGS] & LINUX_XLF_KERNEL_64) != 0;
+    return status;
+}
+
+/* ---- Placement ---- */
+
+/*
+ * At its preferred address, even when it is relocatable: a guest's RAM has no hole above 1 MiB, so where that address
+ * does not fit, no higher one does, and the decompressor moves a kernel that was put lower back up. [address,
+ * address + init_size) is what it needs until it reads the memory map.
+ */
+static enum status place_kernel(struct loader *loader, const struct linux_header *header, uint64_t *load)
+{
+    uint64_t preferred = header->field[FIELD_PREF_ADDRESS];
+    uint64_t bytes = max_u64(header->field[FIELD_INIT_SIZE], header->kernel_bytes);
+    enum status status;
+
+    *load = preferred != 0 ? preferred : header->field[FIELD_CODE32_START];
+    status = plan_reserve(loader, "the Linux kernel (init_size)", fields[FIELD_INIT_SIZE].offset, *load, bytes);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return plan_copy(loader, "the Linux kernel", header->kernel_offset,
+                     (struct load_copy){gpa(*load), loader->request->kernel.base + header->kernel_offset,
+                                        header->kernel_bytes, header->kernel_bytes});
+}
+
+/* Several archives follow each other; the kernel's unpacker wants each at a multiple of 4. */
+static uint64_t initrd_bytes(const struct load_request *request)
+{
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < request->module_count; i++) {
+        total = align_up(total, 4) + request->modules[i].bytes.bytes;
+    }
+    return total;
+}
+
+/* As high as the kernel allows, so that it does not stand in the way of the decompressor. */
+static enum status place_initrd(struct loader *loader, const struct linux_header *header, uint64_t *address,
+                                uint64_t *bytes)
+{
+    const struct load_request *request = loader->request;
+    uint64_t high = min_u64(header->field[FIELD_INITRD_ADDR_MAX] + 1, GUEST_RAM_HIGH_START);
+    enum status status = STATUS_OK;
+    uint64_t at;
+
+    *bytes = initrd_bytes(request);
+    if (*bytes == 0) {
+        return STATUS_OK;
+    }
+    if (!plan_find(loader, *bytes, PAGE_BYTES, GUEST_LEGACY_END, high, PLAN_HIGHEST, address)) {
+        char size[FORMAT_BYTES_MAX];
+
+        return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
+                           "the initrd (%s) does not fit between the kernel and 0x%" PRIx64
+                           ": give the guest more memory",
+                           format_bytes(size, *bytes), high);
+    }
+    at = *address;
+    for (uint32_t i = 0; status == STATUS_OK && i < request->module_count; i++) {
+        struct span module = request->modules[i].bytes;
+
+        at = align_up(at, 4);
+        if (module.bytes != 0) {
+            status = plan_copy(loader, "the initrd", PLAN_NOT_IN_FILE,
+                               (struct load_copy){gpa(at), module.base, module.bytes, module.bytes});
+        }
+        at += module.bytes;
+    }
+    return status;
+}
+
+/* ---- The zero page ---- */
+
+static void put_u32(uint8_t *page, uint32_t offset, uint64_t value)
+{
+    uint32_t word = (uint32_t)value;
+
+    memcpy(page + offset, &word, sizeof(word));
+}
+
+static void put_e820(uint8_t *page, const struct guest_layout *layout)
+{
+    page[ZERO_PAGE_E820_COUNT] = (uint8_t)layout->e820_count;
+    for (uint32_t i = 0; i < layout->e820_count; i++) {
+        uint8_t *entry = page + ZERO_PAGE_E820_TABLE + i * ZERO_PAGE_E820_ENTRY_BYTES;
+
+        memcpy(entry, &layout->e820[i].start, 8);
+        memcpy(entry + 8, &layout->e820[i].bytes, 8);
+        memcpy(entry + 16, &layout->e820[i].type, 4);
+    }
+}
+
+static enum status put_zero_page(struct loader *loader, const struct linux_header *header, uint64_t load,
+                                 uint64_t initrd, uint64_t initrd_size)
+{
+    const struct load_request *request = loader->request;
+    uint64_t address = 0, cmdline = 0;
+    void *memory = NULL;
+    enum status status = plan_blob_take(loader, ZERO_PAGE_BYTES, PAGE_BYTES, &memory, &address);
+    uint8_t *page = memory;
+
+    if (status == STATUS_OK) {
+        status = plan_blob_string(loader, request->cmdline, &cmdline);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    span_copy(request->kernel, LINUX_HEADER_START, page + LINUX_HEADER_START,
+              (size_t)(header->header_end - LINUX_HEADER_START));
+    page[ZERO_PAGE_TYPE_OF_LOADER] = LINUX_LOADER_UNDEFINED;
+    put_u32(page, ZERO_PAGE_CODE32_START, load);
+    put_u32(page, ZERO_PAGE_RAMDISK_IMAGE, initrd);
+    put_u32(page, ZERO_PAGE_RAMDISK_SIZE, initrd_size);
+    put_u32(page, ZERO_PAGE_CMD_LINE_PTR, cmdline);
+    memcpy(page + ZERO_PAGE_ACPI_RSDP, &request->rsdp.value, sizeof(request->rsdp.value));
+    put_e820(page, &request->layout);
+    loader->plan->entry.gpr[GPR_RSI] = address;
+    return STATUS_OK;
+}
+
+static enum status plan_entry(struct loader *loader, const struct linux_header *header, uint64_t load)
+{
+    return header->entry_64 ? plan_enter_long(loader, load + LINUX_ENTRY_64_OFFSET, LINUX_CODE_SELECTOR)
+                            : plan_enter_protected(loader, load, LINUX_CODE_SELECTOR);
+}
+
+/* "6.1.0-18-cloud-amd64", the first word of the kernel's own text; empty where there is none. */
+static void version_text(struct span file, const struct linux_header *header, char text[LINUX_VERSION_TEXT_MAX])
+{
+    uint64_t at = header->field[FIELD_KERNEL_VERSION] + LINUX_SECTOR;
+    uint32_t length = 0;
+    uint8_t character = 0;
+
+    while (header->field[FIELD_KERNEL_VERSION] != 0 && length < LINUX_VERSION_TEXT_MAX - 1 &&
+           span_read_u8(file, at + length, &character) && character > ' ' && character < 0x7f) {
+        text[length++] = (char)character;
+    }
+    text[length] = '\0';
+}
+
+static void describe(struct loader *loader, const struct linux_header *header)
+{
+    struct load_plan *plan = loader->plan;
+    char version[LINUX_VERSION_TEXT_MAX];
+    unsigned protocol = (unsigned)header->field[FIELD_VERSION];
+
+    version_text(loader->request->kernel, header, version);
+    plan->image_is_32bit = !header->entry_64;
+    format_text(plan->description, sizeof(plan->description), "Linux%s%s, boot protocol %u.%u, %s entry",
+                version[0] != '\0' ? " " : "", version, protocol >> 8, protocol & 0xffu,
+                header->entry_64 ? "64-bit" : "32-bit");
+}
+
+enum status linux_plan(struct loader *loader)
+{
+    struct linux_header header = {0};
+    uint64_t load = 0, initrd = 0, initrd_size = 0;
+    enum status status = read_header(loader, &header);
+
+    if (status == STATUS_OK) {
+        describe(loader, &header);
+        status = place_kernel(loader, &header, &load);
+    }
+    if (status == STATUS_OK) {
+        status = place_initrd(loader, &header, &initrd, &initrd_size);
+    }
+    if (status == STATUS_OK) {
+        status = plan_blob_open(loader, PLAN_BLOB_LINUX_END);
+    }
+    if (status == STATUS_OK) {
+        status = plan_entry(loader, &header, load);
+    }
+    if (status == STATUS_OK) {
+        status = put_zero_page(loader, &header, load, initrd, initrd_size);
+    }
+    if (status == STATUS_OK) {
+        plan_blob_close(loader);
+    }
+    return status;
+}

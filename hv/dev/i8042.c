@@ -1,0 +1,205 @@
+/*
+ * The keyboard controller with nothing plugged in. See i8042.h.
+ */
+#include "hv/dev/i8042.h"
+
+#include "hv/base/memory.h"
+
+/* Status register, port 0x64. */
+#define STATUS_OUTPUT_FULL 0x01u
+#define STATUS_SYSTEM 0x04u
+#define STATUS_COMMAND 0x08u
+#define STATUS_NOT_LOCKED 0x10u
+#define STATUS_AUX_DATA 0x20u
+#define STATUS_TIMEOUT 0x40u
+
+/* Command byte. */
+#define COMMAND_BYTE_IRQ1 0x01u
+#define COMMAND_BYTE_IRQ12 0x02u
+#define COMMAND_BYTE_SYSTEM 0x04u
+#define COMMAND_BYTE_KEYBOARD_OFF 0x10u
+#define COMMAND_BYTE_AUX_OFF 0x20u
+
+/* Output port: bit 0 low resets the CPU, bit 1 is A20. */
+#define OUTPUT_PORT_NO_RESET 0x01u
+#define OUTPUT_PORT_A20 0x02u
+
+#define SELF_TEST_PASSED 0x55u
+#define INTERFACE_PASSED 0x00u
+#define INTERFACE_NO_DEVICE 0x02u /* clock line stuck high: nothing there */
+#define DEVICE_TIMEOUT 0xfeu
+
+#define CONTROL_A_RESET 0x01u
+#define CONTROL_A_A20 0x02u
+
+static void update(struct i8042 *keyboard)
+{
+    bool full = (keyboard->status & STATUS_OUTPUT_FULL) != 0;
+    bool aux = (keyboard->status & STATUS_AUX_DATA) != 0;
+
+    keyboard->irq1 = full && !aux && (keyboard->command_byte & COMMAND_BYTE_IRQ1) != 0;
+    keyboard->irq12 = full && aux && (keyboard->command_byte & COMMAND_BYTE_IRQ12) != 0;
+}
+
+static void put_output(struct i8042 *keyboard, uint8_t value, uint8_t status_bits)
+{
+    keyboard->data = value;
+    keyboard->status &= (uint8_t) ~(STATUS_AUX_DATA | STATUS_TIMEOUT);
+    keyboard->status |= (uint8_t)(STATUS_OUTPUT_FULL | status_bits);
+}
+
+void i8042_reset(struct i8042 *keyboard)
+{
+    memset(keyboard, 0, sizeof(*keyboard));
+    keyboard->status = STATUS_SYSTEM | STATUS_NOT_LOCKED;
+    keyboard->command_byte = COMMAND_BYTE_SYSTEM | COMMAND_BYTE_KEYBOARD_OFF | COMMAND_BYTE_AUX_OFF;
+    keyboard->output_port = 0xcc | OUTPUT_PORT_NO_RESET | OUTPUT_PORT_A20;
+    keyboard->control_a = CONTROL_A_A20;
+}
+
+/* The A20 gate is one wire with two switches, here and at port 0x92. */
+static void set_a20(struct i8042 *keyboard, bool on)
+{
+    keyboard->output_port = (uint8_t)((keyboard->output_port & ~OUTPUT_PORT_A20) | (on ? OUTPUT_PORT_A20 : 0));
+    keyboard->control_a = (uint8_t)((keyboard->control_a & ~CONTROL_A_A20) | (on ? CONTROL_A_A20 : 0));
+}
+
+static void write_output_port(struct i8042 *keyboard, uint8_t value)
+{
+    keyboard->output_port = value | OUTPUT_PORT_NO_RESET;
+    set_a20(keyboard, (value & OUTPUT_PORT_A20) != 0);
+    if ((value & OUTPUT_PORT_NO_RESET) == 0) {
+        keyboard->reset_by = "keyboard controller, output port";
+    }
+}
+
+/* Commands that need a byte through port 0x60. */
+static void write_parameter(struct i8042 *keyboard, uint8_t command, uint8_t value)
+{
+    switch (command) {
+    case 0x60:
+        keyboard->command_byte = value;
+        break;
+    case 0xd1:
+        write_output_port(keyboard, value);
+        break;
+    case 0xd2: /* as if the keyboard had sent it */
+        put_output(keyboard, value, 0);
+        break;
+    case 0xd3: /* as if the mouse had sent it */
+        put_output(keyboard, value, STATUS_AUX_DATA);
+        break;
+    case 0xd4: /* to the mouse that is not there */
+        put_output(keyboard, DEVICE_TIMEOUT, STATUS_AUX_DATA | STATUS_TIMEOUT);
+        break;
+    default:
+        break;
+    }
+}
+
+static void set_command_bits(struct i8042 *keyboard, uint8_t bits, bool on)
+{
+    keyboard->command_byte = on ? keyboard->command_byte | bits : keyboard->command_byte & (uint8_t)~bits;
+}
+
+static void write_command(struct i8042 *keyboard, uint8_t command)
+{
+    switch (command) {
+    case 0x20:
+        put_output(keyboard, keyboard->command_byte, 0);
+        break;
+    case 0x60:
+    case 0xd1:
+    case 0xd2:
+    case 0xd3:
+    case 0xd4:
+        keyboard->expects = command;
+        break;
+    case 0xa7:
+    case 0xa8:
+        set_command_bits(keyboard, COMMAND_BYTE_AUX_OFF, command == 0xa7);
+        break;
+    case 0xa9:
+        put_output(keyboard, INTERFACE_NO_DEVICE, 0);
+        break;
+    case 0xaa:
+        keyboard->status |= STATUS_SYSTEM;
+        put_output(keyboard, SELF_TEST_PASSED, 0);
+        break;
+    case 0xab:
+        put_output(keyboard, INTERFACE_PASSED, 0);
+        break;
+    case 0xad:
+    case 0xae:
+        set_command_bits(keyboard, COMMAND_BYTE_KEYBOARD_OFF, command == 0xad);
+        break;
+    case 0xc0: /* input port: keyboard not locked */
+        put_output(keyboard, 0x80, 0);
+        break;
+    case 0xd0:
+        put_output(keyboard, keyboard->output_port, 0);
+        break;
+    case 0xdd:
+    case 0xdf:
+        set_a20(keyboard, command == 0xdf);
+        break;
+    default: /* 0xf0..0xff pulse the output port bits that are 0; bit 0 is reset */
+        if (command >= 0xf0 && (command & 1u) == 0) {
+            keyboard->reset_by = "port 0x64";
+        }
+        break;
+    }
+}
+
+static void write_data(struct i8042 *keyboard, uint8_t value)
+{
+    uint8_t command = keyboard->expects;
+
+    keyboard->expects = 0;
+    if (command != 0) {
+        write_parameter(keyboard, command, value);
+        return;
+    }
+    set_command_bits(keyboard, COMMAND_BYTE_KEYBOARD_OFF, false); /* a byte to the keyboard enables its clock */
+    put_output(keyboard, DEVICE_TIMEOUT, STATUS_TIMEOUT);
+}
+
+static void write_control_a(struct i8042 *keyboard, uint8_t value)
+{
+    if ((value & CONTROL_A_RESET) != 0 && (keyboard->control_a & CONTROL_A_RESET) == 0) {
+        keyboard->reset_by = "port 0x92";
+    }
+    keyboard->control_a = value & (CONTROL_A_RESET | CONTROL_A_A20);
+    set_a20(keyboard, (value & CONTROL_A_A20) != 0);
+}
+
+void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value)
+{
+    if (port == 0x92) {
+        write_control_a(keyboard, value);
+        return;
+    }
+    if (port == 0x64) {
+        keyboard->status |= STATUS_COMMAND;
+        keyboard->expects = 0;
+        write_command(keyboard, value);
+    } else {
+        keyboard->status &= (uint8_t)~STATUS_COMMAND;
+        write_data(keyboard, value);
+    }
+    update(keyboard);
+}
+
+/* Reading the data empties the output buffer; an empty one repeats the last byte. */
+uint8_t i8042_read(struct i8042 *keyboard, uint16_t port)
+{
+    if (port == 0x92) {
+        return keyboard->control_a;
+    }
+    if (port == 0x64) {
+        return keyboard->status;
+    }
+    keyboard->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_AUX_DATA | STATUS_TIMEOUT);
+    update(keyboard);
+    return keyboard->data;
+}

@@ -247,13 +247,16 @@ static enum status place_kernel(struct loader *loader, const struct linux_header
     enum status status;
 
     *load = preferred != 0 ? preferred : header->field[FIELD_CODE32_START];
-    status = plan_reserve(loader, "the Linux kernel (init_size)", fields[FIELD_INIT_SIZE].offset, *load, bytes);
-    if (status != STATUS_OK) {
-        return status;
+    status = plan_require_ram(loader, "the Linux kernel", fields[FIELD_INIT_SIZE].offset, *load, bytes);
+    if (status == STATUS_OK) {
+        status = plan_copy(loader, "the Linux kernel", header->kernel_offset,
+                           (struct load_copy){gpa(*load), loader->request->kernel.base + header->kernel_offset,
+                                              header->kernel_bytes, header->kernel_bytes});
     }
-    return plan_copy(loader, "the Linux kernel", header->kernel_offset,
-                     (struct load_copy){gpa(*load), loader->request->kernel.base + header->kernel_offset,
-                                        header->kernel_bytes, header->kernel_bytes});
+    if (status == STATUS_OK) {
+        plan_reserve(loader, *load, bytes);
+    }
+    return status;
 }
 
 /* Several archives follow each other; the kernel's unpacker wants each at a multiple of 4. */
@@ -407,7 +410,7 @@ enum status linux_plan(struct loader *loader)
         status = put_zero_page(loader, &header, load, initrd, initrd_size);
     }
     if (status == STATUS_OK) {
-        plan_blob_close(loader);
+        status = plan_blob_close(loader);
     }
     return status;
 }

@@ -270,7 +270,7 @@ enum status multiboot_plan(struct loader *loader)
         status = plan_enter_protected(loader, entry, MULTIBOOT_CODE_SELECTOR);
     }
     if (status == STATUS_OK) {
-        plan_blob_close(loader);
+        status = plan_blob_close(loader);
     }
     return status;
 }

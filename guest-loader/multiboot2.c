@@ -537,6 +537,5 @@ enum status multiboot2_plan(struct loader *loader)
     plan->image_is_32bit = !image.is_64;
     format_text(plan->description, sizeof(plan->description), "multiboot2, %s, 32-bit entry at 0x%" PRIx64,
                 header.has_addresses ? "load addresses in its header" : (image.is_64 ? "ELF64" : "ELF32"), entry);
-    plan_blob_close(loader);
-    return STATUS_OK;
+    return plan_blob_close(loader);
 }

@@ -62,7 +62,7 @@ enum status plain_plan(struct loader *loader, enum config_mode mode, uint64_t en
             mode == MODE_REAL16 ? enter_real_mode(loader, entry, info) : enter_flat_mode(loader, mode, entry, info);
     }
     if (status == STATUS_OK) {
-        plan_blob_close(loader);
+        status = plan_blob_close(loader);
     }
     return status;
 }

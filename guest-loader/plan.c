@@ -1,6 +1,7 @@
 /* The shared half of every boot protocol; guest-loader/plan.h tells the order and the places. */
 #include "guest-loader/plan.h"
 
+#include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
 
@@ -69,19 +70,26 @@ static bool find_occupant(const struct loader *loader, uint64_t start, uint64_t 
     return false;
 }
 
-static enum status require_ram(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes)
+enum status plan_require_ram(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes)
 {
     const struct guest_layout *layout = &loader->request->layout;
+    uint64_t end = start + bytes;
     char size[FORMAT_BYTES_MAX], memory[FORMAT_BYTES_MAX];
 
-    if (start + bytes >= start && guest_layout_usable(layout, gpa(start), bytes)) {
+    if (end >= start && guest_layout_usable(layout, gpa(start), bytes)) {
         return STATUS_OK;
     }
+    format_bytes(size, bytes);
+    if (start >= GUEST_LEGACY_END && end >= start && end <= GUEST_RAM_LOW_MAX) {
+        return loader_fail(loader, STATUS_NO_MEMORY, offset,
+                           "%s needs %s from 0x%" PRIx64 " and the guest's memory is %s: write memory = %uM or more",
+                           what, size, start, format_bytes(memory, layout->low_bytes + layout->high_bytes),
+                           (unsigned)(align_up(end, MIB) / MIB));
+    }
     return loader_fail(loader, STATUS_NO_MEMORY, offset,
-                       "%s wants %s at 0x%" PRIx64 ", which is not all RAM of this guest (memory = %s, with a hole "
-                       "at 639 KiB..1 MiB): give it more memory or link it elsewhere",
-                       what, format_bytes(size, bytes), start,
-                       format_bytes(memory, layout->low_bytes + layout->high_bytes));
+                       "%s wants %s at 0x%" PRIx64 ", which is not all RAM on a PC (639 KiB..1 MiB and 3..4 GiB are "
+                       "not): link it elsewhere",
+                       what, size, start);
 }
 
 static enum status require_free(struct loader *loader, const char *what, uint64_t offset, uint64_t start,
@@ -102,7 +110,7 @@ static enum status require_free(struct loader *loader, const char *what, uint64_
 enum status plan_copy(struct loader *loader, const char *what, uint64_t offset, struct load_copy copy)
 {
     struct load_plan *plan = loader->plan;
-    enum status status = require_ram(loader, what, offset, copy.to.value, copy.memory_bytes);
+    enum status status = plan_require_ram(loader, what, offset, copy.to.value, copy.memory_bytes);
 
     if (status == STATUS_OK) {
         status = require_free(loader, what, offset, copy.to.value, copy.memory_bytes);
@@ -119,18 +127,10 @@ enum status plan_copy(struct loader *loader, const char *what, uint64_t offset, 
     return STATUS_OK;
 }
 
-enum status plan_reserve(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes)
+void plan_reserve(struct loader *loader, uint64_t start, uint64_t bytes)
 {
-    enum status status = require_ram(loader, what, offset, start, bytes);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (loader->reserved_count == PLAN_RESERVED_MAX) {
-        return loader_fail(loader, STATUS_NO_SPACE, offset, "%s: more reservations than this loader keeps", what);
-    }
+    CHECK_OP(loader->reserved_count, <, PLAN_RESERVED_MAX);
     loader->reserved[loader->reserved_count++] = (struct plan_reserved){start, start + bytes};
-    return STATUS_OK;
 }
 
 /* ---- Finding room ---- */
@@ -288,13 +288,55 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
     return plan_blob_two_strings(loader, text, (struct text){NULL, 0}, address);
 }
 
+/*
+ * The few words of the BIOS data area (0x400) that kernels without ACPI or e820 look at, as a PC's firmware leaves
+ * them: the first serial port, the EBDA's segment, and the KiB of memory below it. A kernel that loads there comes
+ * first.
+ */
+#define BDA_START 0x400ULL
+#define BDA_BYTES 0x18u
+#define BDA_COM1 0x00u
+#define BDA_EBDA_SEGMENT 0x0eu
+#define BDA_EQUIPMENT 0x10u
+#define BDA_MEMORY_KIB 0x13u
+
+static void put_u16(uint8_t *to, uint32_t offset, uint16_t value)
+{
+    memcpy(to + offset, &value, sizeof(value));
+}
+
+static enum status put_bios_data(struct loader *loader)
+{
+    struct plan_reserved occupant;
+    const char *name;
+    uint64_t unused;
+    void *memory;
+    enum status status;
+
+    if (find_occupant(loader, BDA_START, BDA_START + BDA_BYTES, &occupant, &name)) {
+        return STATUS_OK;
+    }
+    status = plan_blob_take(loader, BDA_BYTES, 8, &memory, &unused);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    put_u16(memory, BDA_COM1, 0x3f8);
+    put_u16(memory, BDA_EBDA_SEGMENT, (uint16_t)(GUEST_EBDA_START >> 4));
+    put_u16(memory, BDA_EQUIPMENT, 0x0200); /* one serial port */
+    put_u16(memory, BDA_MEMORY_KIB, (uint16_t)(GUEST_EBDA_START / KIB));
+    return plan_copy(loader, "the BIOS data area", PLAN_NOT_IN_FILE,
+                     (struct load_copy){gpa(BDA_START), memory, BDA_BYTES, BDA_BYTES});
+}
+
 /* Its whole capacity was kept free until now; what it holds is known only here. */
-void plan_blob_close(struct loader *loader)
+enum status plan_blob_close(struct loader *loader)
 {
     struct load_copy *copy = &loader->plan->copies[loader->blob_copy];
+    enum status status = put_bios_data(loader);
 
     copy->bytes = loader->plan->blob_used;
     copy->memory_bytes = loader->plan->blob_used;
+    return status;
 }
 
 /* ---- The stack ---- */

@@ -3,7 +3,7 @@
  * the blob, which is everything that the loader writes itself (boot information, strings, GDT, page tables).
  *
  * The order that a protocol keeps:
- *   1. plan_copy() / plan_reserve() for what has a fixed place: the kernel;
+ *   1. plan_copy() and plan_reserve() for what has a fixed place: the kernel;
  *   2. plan_modules() or plan_find() for what may lie anywhere: modules, an initrd;
  *   3. plan_blob_open(), which finds a place for the blob; plan_blob_*(), plan_stack() and plan_enter_*() fill it;
  *   4. plan_blob_close().
@@ -62,8 +62,11 @@ __attribute__((format(printf, 4, 5))) enum status loader_fail(struct loader *loa
 /* One piece of memory with a fixed place. `what` is a literal that names it; `offset` is where the file says so. */
 enum status plan_copy(struct loader *loader, const char *what, uint64_t offset, struct load_copy copy);
 
-/* Keeps [start, start + bytes) free of everything planned later, without writing to it. */
-enum status plan_reserve(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes);
+/* [start, start + bytes) is RAM of the guest; plan_copy() asks this itself. */
+enum status plan_require_ram(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes);
+
+/* Keeps RAM free of everything planned later, without writing to it. At most PLAN_RESERVED_MAX times per plan. */
+void plan_reserve(struct loader *loader, uint64_t start, uint64_t bytes);
 
 /* Room of `bytes` at a multiple of `alignment` (a power of two) in RAM within [low, high) that nothing occupies. */
 bool plan_find(const struct loader *loader, uint64_t bytes, uint64_t alignment, uint64_t low, uint64_t high,
@@ -84,7 +87,8 @@ enum status plan_blob_take(struct loader *loader, uint64_t bytes, uint64_t align
 enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *address);
 /* "first second", or the one that is not empty. */
 enum status plan_blob_two_strings(struct loader *loader, struct text first, struct text second, uint64_t *address);
-void plan_blob_close(struct loader *loader);
+/* Gives the blob its final size, and page 0 a BIOS data area where the kernel left it free. */
+enum status plan_blob_close(struct loader *loader);
 
 /*
  * The entry modes. Each sets mode, rip, rflags and selectors, and puts into the blob a GDT in which the selectors mean

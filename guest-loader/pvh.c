@@ -64,7 +64,7 @@ static enum status plan_boot(struct loader *loader, uint64_t entry)
     }
     if (status == STATUS_OK) {
         loader->plan->entry.gpr[GPR_RBX] = info;
-        plan_blob_close(loader);
+        status = plan_blob_close(loader);
     }
     return status;
 }

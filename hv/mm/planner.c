@@ -1,0 +1,314 @@
+/*
+ * The planner: which host memory stands behind a guest's RAM.
+ *
+ * A guest's RAM is one or two areas (from 0, and from 4 GiB), both starting at a multiple of 1 GiB. Each area is filled
+ * from its start: whole GiBs with 1 GiB-aligned host memory, then whole 2 MiBs with 2 MiB-aligned memory, then pages.
+ * So guest and host address agree modulo the leaf size, and the nested tree gets the largest leaves there can be. What
+ * the aligned memory does not suffice for is left to the next smaller unit.
+ *
+ * Among the places for a piece the planner takes, in this order of importance:
+ *   1. the one that holds most of it (few ranges: guest_memory.h has room for GUEST_RANGES_MAX);
+ *   2. the one that breaks up the fewest whole GiBs, then whole 2 MiBs, of free memory (for guests planned later);
+ *   3. the one right behind the piece before it (one range instead of two);
+ *   4. above 4 GiB (low memory stays for those who need it);
+ *   5. the smallest free region, and then the lowest address.
+ * Nothing depends on anything but the arguments: the same map and sizes give the same plan.
+ *
+ * Where the ranges run out before the memory does, the plan is tried again with smaller leaves, which need fewer
+ * ranges. Memory below 1 MiB is never given away: the real-mode trampoline, the BIOS data and old habits of firmware
+ * are there.
+ */
+#include "hv/mm/planner.h"
+
+#include "hv/base/check.h"
+#include "hv/mm/page_table_format.h"
+
+#define PLAN_LOW_BOUND MIB
+#define PLAN_HIGH_START (4 * GIB)
+
+/* A place for a piece, and what it costs. */
+struct place {
+    uint64_t start;
+    uint64_t bytes;
+    uint64_t gibs_lost;
+    uint64_t mibs_lost; /* of whole 2 MiBs */
+    bool follows;
+    uint64_t region_bytes;
+};
+
+/* A piece that looks for a place. */
+struct piece {
+    uint64_t unit;   /* alignment, and what the size is a multiple of */
+    uint64_t bytes;  /* at most this much */
+    uint64_t behind; /* the host address where the range before it ends; 0: none */
+};
+
+static uint64_t whole_units(uint64_t start, uint64_t end, uint64_t unit)
+{
+    uint64_t first = align_up(start, unit);
+    uint64_t last = align_down(end, unit);
+
+    return first < last ? (last - first) / unit : 0;
+}
+
+static uint64_t units_lost(const struct memory_region *region, const struct place *place, uint64_t unit)
+{
+    return whole_units(region->start, region->end, unit) - whole_units(region->start, place->start, unit) -
+           whole_units(place->start + place->bytes, region->end, unit);
+}
+
+static bool is_better(const struct place *one, const struct place *other)
+{
+    bool one_high = one->start >= PLAN_HIGH_START;
+
+    if (one->bytes != other->bytes) {
+        return one->bytes > other->bytes;
+    }
+    if (one->gibs_lost != other->gibs_lost) {
+        return one->gibs_lost < other->gibs_lost;
+    }
+    if (one->mibs_lost != other->mibs_lost) {
+        return one->mibs_lost < other->mibs_lost;
+    }
+    if (one->follows != other->follows) {
+        return one->follows;
+    }
+    if (one_high != (other->start >= PLAN_HIGH_START)) {
+        return one_high;
+    }
+    if (one->region_bytes != other->region_bytes) {
+        return one->region_bytes < other->region_bytes;
+    }
+    return one->start < other->start;
+}
+
+/* Keeps the better of *best and the place at `start` in this region. */
+static void consider(const struct memory_region *region, const struct piece *piece, uint64_t start, uint64_t bytes,
+                     struct place *best)
+{
+    struct place place = {
+        .start = start,
+        .bytes = bytes,
+        .follows = start == piece->behind,
+        .region_bytes = region->end - region->start,
+    };
+
+    place.gibs_lost = units_lost(region, &place, GIB);
+    place.mibs_lost = units_lost(region, &place, 2 * MIB);
+    if (best->bytes == 0 || is_better(&place, best)) {
+        *best = place;
+    }
+}
+
+/* The free region at this index without what lies below the low bound; false where nothing is left of it. */
+static bool free_region(const struct memory_map *map, uint32_t index, struct memory_region *region)
+{
+    *region = map->regions[index];
+    region->start = max_u64(region->start, PLAN_LOW_BOUND);
+    return region->type == MEMORY_FREE && region->start < region->end;
+}
+
+/* The best place for a piece; bytes 0 where there is none. Only the ends of a region are worth looking at: every other
+ * place in it breaks up more. */
+static struct place find_place(const struct memory_map *map, const struct piece *piece)
+{
+    struct place best = {.bytes = 0};
+    struct memory_region region;
+
+    for (uint32_t i = 0; i < map->count; i++) {
+        uint64_t start;
+        uint64_t end;
+        uint64_t bytes;
+
+        if (!free_region(map, i, &region) || whole_units(region.start, region.end, piece->unit) == 0) {
+            continue;
+        }
+        start = align_up(region.start, piece->unit);
+        end = align_down(region.end, piece->unit);
+        bytes = min_u64(end - start, piece->bytes);
+        consider(&region, piece, start, bytes, &best);
+        consider(&region, piece, end - bytes, bytes, &best);
+    }
+    return best;
+}
+
+static struct guest_range *last_range(struct guest_memory *memory)
+{
+    return memory->range_count != 0 ? &memory->ranges[memory->range_count - 1] : NULL;
+}
+
+/* Puts host memory behind `start`. False: no range or no room in the map is left, and nothing was taken. */
+static bool take_place(struct memory_map *map, struct guest_memory *memory, uint64_t start, const struct place *place)
+{
+    struct guest_range *last = last_range(memory);
+    bool extends =
+        last != NULL && last->start.value + last->bytes == start && last->backing.value + last->bytes == place->start;
+
+    if (!extends && memory->range_count == GUEST_RANGES_MAX) {
+        return false;
+    }
+    if (memory_map_convert(map, place->start, place->start + place->bytes, MEMORY_FREE, MEMORY_LOADER) != STATUS_OK) {
+        return false;
+    }
+    if (extends) {
+        last->bytes += place->bytes;
+    } else {
+        memory->ranges[memory->range_count++] = (struct guest_range){gpa(start), hpa(place->start), place->bytes};
+    }
+    return true;
+}
+
+/* Backs [start, start + bytes) with leaves up to `level`; returns how many bytes it could not back. */
+static uint64_t fill_area(struct memory_map *map, struct guest_memory *memory, uint64_t start, uint64_t bytes,
+                          unsigned level)
+{
+    for (unsigned above = level + 1; above != 0; above--) {
+        uint64_t unit = level_bytes(above - 1);
+
+        while (bytes >= unit) {
+            const struct guest_range *last = last_range(memory);
+            struct piece piece = {unit, align_down(bytes, unit), last != NULL ? last->backing.value + last->bytes : 0};
+            struct place place = find_place(map, &piece);
+
+            if (place.bytes == 0) {
+                break;
+            }
+            if (!take_place(map, memory, start, &place)) {
+                return bytes;
+            }
+            start += place.bytes;
+            bytes -= place.bytes;
+        }
+    }
+    return bytes;
+}
+
+static void release(struct memory_map *map, struct guest_memory *memory)
+{
+    for (; memory->range_count != 0; memory->range_count--) {
+        const struct guest_range *range = last_range(memory);
+        enum status status = memory_map_convert(map, range->backing.value, range->backing.value + range->bytes,
+                                                MEMORY_LOADER, MEMORY_FREE);
+
+        /* The map was in this state before, so it has room for it. */
+        CHECK_OP(status, ==, STATUS_OK);
+    }
+}
+
+static uint64_t usable_bytes(const struct memory_map *map)
+{
+    uint64_t bytes = 0;
+    struct memory_region region;
+
+    for (uint32_t i = 0; i < map->count; i++) {
+        if (free_region(map, i, &region)) {
+            bytes += region.end - region.start;
+        }
+    }
+    return bytes;
+}
+
+/* The part of a range that leaves of this level or above map, as guest-physical addresses; empty: at its end. */
+static struct memory_region covered_part(const struct guest_range *range, unsigned level, unsigned largest)
+{
+    struct memory_region part = {range->start.value, range->start.value + range->bytes, MEMORY_LOADER};
+    uint64_t end = part.end;
+
+    if (level == LEVEL_4K) {
+        return part;
+    }
+    part.start = align_up(part.start, level_bytes(level));
+    part.end = align_down(part.end, level_bytes(level));
+    if (level > largest || !is_aligned(range->start.value ^ range->backing.value, level_bytes(level)) ||
+        part.start >= part.end) {
+        part.start = end;
+        part.end = end;
+    }
+    return part;
+}
+
+static void count_leaves(struct guest_plan *plan, unsigned largest)
+{
+    for (uint32_t i = 0; i < plan->memory.range_count; i++) {
+        uint64_t above = 0; /* bytes mapped by larger leaves */
+
+        for (unsigned count = largest + 1; count != 0; count--) {
+            unsigned level = count - 1;
+            struct memory_region part = covered_part(&plan->memory.ranges[i], level, largest);
+
+            plan->leaves[level] += (part.end - part.start - above) / level_bytes(level);
+            above = part.end - part.start;
+        }
+    }
+}
+
+/* The slots of one table size that a tree needs, counted in ascending order of addresses. */
+struct slot_count {
+    unsigned shift;
+    uint64_t next; /* slots below this one are counted */
+    uint64_t count;
+};
+
+static void count_slots(struct slot_count *slots, uint64_t start, uint64_t end)
+{
+    uint64_t first = max_u64(start >> slots->shift, slots->next);
+    uint64_t last = (end - 1) >> slots->shift;
+
+    if (start < end && first <= last) {
+        slots->count += last - first + 1;
+        slots->next = last + 1;
+    }
+}
+
+/*
+ * Tables that the tree will have. A table of level t stands for one slot of the size of a leaf of level t + 1; it is
+ * there where any byte of the slot is mapped by something smaller than that leaf.
+ */
+static uint64_t count_tables(const struct guest_memory *memory, unsigned levels, unsigned largest)
+{
+    uint64_t tables = 1; /* the root */
+
+    for (unsigned level = 0; level + 1 < levels; level++) {
+        struct slot_count slots = {.shift = level_shift(level + 1)};
+
+        for (uint32_t i = 0; i < memory->range_count; i++) {
+            const struct guest_range *range = &memory->ranges[i];
+            struct memory_region part = covered_part(range, level + 1, largest);
+
+            count_slots(&slots, range->start.value, part.start);
+            count_slots(&slots, part.end, range->start.value + range->bytes);
+        }
+        tables += slots.count;
+    }
+    return tables;
+}
+
+enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const struct page_table_format *format,
+                          unsigned largest_leaf, struct guest_plan *plan, uint64_t *missing)
+{
+    unsigned largest = (unsigned)min_u64(largest_leaf, LEVEL_1G);
+    uint64_t usable = usable_bytes(map);
+    enum status status;
+
+    *missing = 0;
+    *plan = (struct guest_plan){.table_count = 0};
+    status = guest_layout_make(memory_bytes, &plan->layout);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (usable < memory_bytes) {
+        *missing = memory_bytes - usable;
+        return STATUS_NO_MEMORY;
+    }
+    for (unsigned above = largest + 1; above != 0; above--) {
+        *missing = fill_area(map, &plan->memory, 0, plan->layout.low_bytes, above - 1);
+        *missing += fill_area(map, &plan->memory, GUEST_RAM_HIGH_START, plan->layout.high_bytes, above - 1);
+        if (*missing == 0) {
+            count_leaves(plan, largest);
+            plan->table_count = count_tables(&plan->memory, format->levels, largest);
+            return STATUS_OK;
+        }
+        release(map, &plan->memory);
+    }
+    return STATUS_NO_MEMORY;
+}

@@ -1,0 +1,416 @@
+/*
+ * The self-audit's walker and its rules. See audit.h.
+ *
+ * The walk goes down with one cursor per level and no recursion. Leaves that continue each other in guest and host
+ * addresses are gathered into runs before they are compared, so a tree of a million leaves costs a million reads and a
+ * handful of comparisons. Tables are never trusted: each must lie in the hypervisor's memory before it is read, and the
+ * number of tables walked is bounded by the pages of that memory, so that tables which point back to themselves end
+ * the audit with a finding.
+ */
+#include "hv/mm/audit.h"
+
+#include "hv/base/format.h"
+
+#define LEVELS 4u
+#define ENTRIES 512u
+#define INDEX_BITS 9u
+
+#define LEAF_BIT (1ULL << 7)
+#define ADDRESS_BITS 0x000ffffffffff000ULL
+
+/* What "present" means, and the low address bits that a large leaf must have clear. */
+struct audit_rules {
+    uint64_t present;
+    uint64_t large_reserved_from; /* reserved bits of a large leaf's address begin here */
+};
+
+static const struct audit_rules rules[] = {
+    /* SDM 3C 29.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
+     * execute control is on; taken as set here, since a guest must not reach the page either way. Large leaves have
+     * bits 20:12 or 29:12 reserved (tables 29-3 and 29-5). */
+    [AUDIT_EPT4] = {.present = 0x407, .large_reserved_from = 12},
+    /* APM 2 15.25 "Nested Paging" uses the ordinary long-mode format; bit 12 of a large leaf is PAT (5.3.4, 5.3.5). */
+    [AUDIT_NPT4] = {.present = 0x001, .large_reserved_from = 13},
+};
+
+/* Leaves in one piece. bytes 0: none yet. */
+struct run {
+    uint64_t gpa;
+    uint64_t hpa;
+    uint64_t bytes;
+};
+
+struct walk {
+    const struct audit_request *request;
+    struct audit_finding *finding;
+    uint32_t tree;
+    const struct audit_rules *rules;
+    uint64_t tables[LEVELS]; /* by level: host-physical address of the table under the cursor */
+    uint32_t index[LEVELS];
+    uint64_t tables_left;
+    struct run run;
+};
+
+static bool is_inside(const struct audit_request *request, uint64_t address, uint64_t bytes)
+{
+    for (uint32_t i = 0; i < request->hypervisor_count; i++) {
+        const struct audit_span *span = &request->hypervisor[i];
+
+        if (address >= span->start && address < span->end && bytes <= span->end - address) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first hypervisor byte in [start, end), or `end`. */
+static uint64_t first_hypervisor_byte(const struct audit_request *request, uint64_t start, uint64_t end)
+{
+    uint64_t first = end;
+
+    for (uint32_t i = 0; i < request->hypervisor_count; i++) {
+        const struct audit_span *span = &request->hypervisor[i];
+
+        if (span->start < first && span->end > start) {
+            first = max_u64(span->start, start);
+        }
+    }
+    return first;
+}
+
+/* Notes the violation; the sentence is written here so that the checks stay readable. Always gives false. */
+static bool found(struct audit_finding *finding, enum audit_violation violation, uint32_t tree, uint64_t guest_address,
+                  uint64_t host_address)
+{
+    finding->violation = violation;
+    finding->tree = tree;
+    finding->gpa = gpa(guest_address);
+    finding->hpa = hpa(host_address);
+    return false;
+}
+
+/* The index of the tree, other than `but`, that was granted this host byte; tree_count: none. */
+static uint32_t grantee_of(const struct audit_request *request, uint64_t address, uint32_t but)
+{
+    for (uint32_t t = 0; t < request->tree_count; t++) {
+        const struct guest_memory *memory = request->trees[t].memory;
+
+        for (uint32_t r = 0; r < memory->range_count && t != but; r++) {
+            if (address - memory->ranges[r].backing.value < memory->ranges[r].bytes) {
+                return t;
+            }
+        }
+    }
+    return request->tree_count;
+}
+
+/* The region of the map that holds this byte, or NULL. */
+static const struct memory_region *region_of(const struct memory_map *map, uint64_t address)
+{
+    for (uint32_t i = 0; i < map->count; i++) {
+        if (address - map->regions[i].start < map->regions[i].end - map->regions[i].start) {
+            return &map->regions[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_firmware(enum memory_type type)
+{
+    return type == MEMORY_ACPI || type == MEMORY_RESERVED || type == MEMORY_MMIO;
+}
+
+/* ---- the grants ---- */
+
+/* Every byte of a grant must be loader memory in the map. */
+static bool check_grant_memory(const struct audit_request *request, uint32_t tree, const struct guest_range *grant,
+                               struct audit_finding *finding)
+{
+    uint64_t end = grant->backing.value + grant->bytes;
+    uint64_t at = grant->backing.value;
+
+    if (end < at) {
+        return found(finding, AUDIT_GRANT_NOT_MEMORY, tree, grant->start.value, at);
+    }
+    while (at < end) {
+        const struct memory_region *region = region_of(request->map, at);
+
+        if (region == NULL || region->type != MEMORY_LOADER) {
+            return found(finding, AUDIT_GRANT_NOT_MEMORY, tree, grant->start.value + (at - grant->backing.value), at);
+        }
+        at = region->end;
+    }
+    return true;
+}
+
+/* No other grant may overlap it: those of later guests, and later ones of the same guest. */
+static bool check_grant_alone(const struct audit_request *request, uint32_t tree, uint32_t index,
+                              struct audit_finding *finding)
+{
+    const struct guest_range *grant = &request->trees[tree].memory->ranges[index];
+    uint64_t end = grant->backing.value + grant->bytes;
+
+    for (uint32_t t = tree; t < request->tree_count; t++) {
+        const struct guest_memory *other = request->trees[t].memory;
+
+        for (uint32_t r = t == tree ? index + 1 : 0; r < other->range_count; r++) {
+            uint64_t other_start = other->ranges[r].backing.value;
+            uint64_t both = max_u64(grant->backing.value, other_start);
+
+            if (both < min_u64(end, other_start + other->ranges[r].bytes)) {
+                return found(finding, AUDIT_GRANT_SHARED, t, other->ranges[r].start.value + (both - other_start), both);
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_grants(const struct audit_request *request, uint32_t tree, struct audit_finding *finding)
+{
+    const struct guest_memory *memory = request->trees[tree].memory;
+
+    for (uint32_t r = 0; r < memory->range_count; r++) {
+        const struct guest_range *grant = &memory->ranges[r];
+        uint64_t end = grant->backing.value + grant->bytes;
+        uint64_t ours;
+
+        if (!check_grant_memory(request, tree, grant, finding)) {
+            return false;
+        }
+        ours = first_hypervisor_byte(request, grant->backing.value, end);
+        if (ours != end) {
+            return found(finding, AUDIT_GRANT_HYPERVISOR, tree, grant->start.value + (ours - grant->backing.value),
+                         ours);
+        }
+        if (!check_grant_alone(request, tree, r, finding)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the leaves ---- */
+
+/* What a byte is that a tree reaches without having been granted it. */
+static bool found_stray(struct walk *walk, uint64_t guest_address, uint64_t host_address)
+{
+    const struct audit_request *request = walk->request;
+    const struct memory_region *region = region_of(request->map, host_address);
+    uint32_t own = grantee_of(request, host_address, request->tree_count);
+    enum audit_violation violation = AUDIT_REACHES_NOTHING;
+
+    if (own == walk->tree) {
+        violation = AUDIT_WRONG_PLACE;
+    } else if (own != request->tree_count) {
+        violation = AUDIT_REACHES_GUEST;
+    } else if (is_inside(request, host_address, 1)) {
+        violation = AUDIT_REACHES_HYPERVISOR;
+    } else if (region != NULL && is_firmware(region->type)) {
+        violation = AUDIT_REACHES_FIRMWARE;
+    }
+    return found(walk->finding, violation, walk->tree, guest_address, host_address);
+}
+
+/* How many bytes from here on lie in one of these ranges, at the place that it says; 0: none. */
+static uint64_t granted_bytes(const struct guest_range *ranges, uint32_t count, uint64_t guest_address,
+                              uint64_t host_address)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t offset = guest_address - ranges[i].start.value;
+
+        if (offset < ranges[i].bytes && ranges[i].backing.value + offset == host_address) {
+            return ranges[i].bytes - offset;
+        }
+    }
+    return 0;
+}
+
+/* Compares the run gathered so far with the grants, piece by piece, and begins a new one. */
+static bool check_run(struct walk *walk)
+{
+    const struct audit_tree *tree = &walk->request->trees[walk->tree];
+    struct run run = walk->run;
+
+    walk->finding->mapped_bytes += run.bytes;
+    walk->run.bytes = 0;
+    while (run.bytes != 0) {
+        uint64_t piece = granted_bytes(tree->memory->ranges, tree->memory->range_count, run.gpa, run.hpa);
+
+        if (piece == 0) {
+            piece = granted_bytes(tree->lent, tree->lent_count, run.gpa, run.hpa);
+        }
+        if (piece == 0) {
+            return found_stray(walk, run.gpa, run.hpa);
+        }
+        piece = min_u64(piece, run.bytes);
+        run.gpa += piece;
+        run.hpa += piece;
+        run.bytes -= piece;
+    }
+    return true;
+}
+
+static bool add_leaf(struct walk *walk, uint64_t guest_address, uint64_t host_address, uint64_t bytes)
+{
+    struct run *run = &walk->run;
+
+    if (run->bytes != 0 && run->gpa + run->bytes == guest_address && run->hpa + run->bytes == host_address) {
+        run->bytes += bytes;
+        return true;
+    }
+    if (!check_run(walk)) {
+        return false;
+    }
+    *run = (struct run){guest_address, host_address, bytes};
+    return true;
+}
+
+/* ---- the tables ---- */
+
+static unsigned shift_of(unsigned level)
+{
+    return PAGE_SHIFT + level * INDEX_BITS;
+}
+
+/* The guest-physical address of the entry under the cursor. */
+static uint64_t cursor_address(const struct walk *walk, unsigned level)
+{
+    uint64_t address = 0;
+
+    for (unsigned above = level; above < LEVELS; above++) {
+        address |= (uint64_t)walk->index[above] << shift_of(above);
+    }
+    return address;
+}
+
+static bool enter_table(struct walk *walk, unsigned level, uint64_t table, uint64_t guest_address)
+{
+    if (!is_inside(walk->request, table, PAGE_BYTES)) {
+        return found(walk->finding, AUDIT_TABLE_OUTSIDE, walk->tree, guest_address, table);
+    }
+    if (walk->tables_left == 0) {
+        return found(walk->finding, AUDIT_TREE_TOO_LARGE, walk->tree, guest_address, table);
+    }
+    walk->tables_left--;
+    walk->finding->tables++;
+    walk->tables[level] = table;
+    walk->index[level] = 0;
+    return true;
+}
+
+/* The bits of a present entry at this level that must be clear. */
+static uint64_t reserved_of(const struct walk *walk, unsigned level, bool leaf)
+{
+    uint64_t reserved = ADDRESS_BITS & ~((1ULL << walk->request->physical_bits) - 1);
+
+    if (leaf && level != 0) {
+        reserved |= bit_mask((unsigned)walk->rules->large_reserved_from, shift_of(level) - 1);
+    }
+    if (level == LEVELS - 1) {
+        reserved |= LEAF_BIT;
+    }
+    return reserved;
+}
+
+/* Takes the entry under the cursor of *level: a leaf is gathered, a table entered (one level down). The cursor moves on
+ * from an entry with a table when that table is done. */
+static bool take_entry(struct walk *walk, unsigned *level)
+{
+    const uint64_t *table = (const uint64_t *)(uintptr_t)(walk->request->window + walk->tables[*level]);
+    uint64_t entry = __atomic_load_n(&table[walk->index[*level]], __ATOMIC_RELAXED);
+    uint64_t guest_address = cursor_address(walk, *level);
+    bool leaf = *level == 0 || (*level < LEVELS - 1 && (entry & LEAF_BIT) != 0);
+
+    if ((entry & walk->rules->present) == 0) {
+        walk->index[*level]++;
+        return true;
+    }
+    if ((entry & reserved_of(walk, *level, leaf)) != 0) {
+        return found(walk->finding, AUDIT_ENTRY_MALFORMED, walk->tree, guest_address, entry & ADDRESS_BITS);
+    }
+    if (leaf) {
+        uint64_t bytes = 1ULL << shift_of(*level);
+
+        walk->index[*level]++;
+        return add_leaf(walk, guest_address, entry & ADDRESS_BITS & ~(bytes - 1), bytes);
+    }
+    (*level)--;
+    return enter_table(walk, *level, entry & ADDRESS_BITS, guest_address);
+}
+
+static bool check_tree(struct walk *walk)
+{
+    unsigned level = LEVELS - 1;
+
+    if (!enter_table(walk, level, walk->request->trees[walk->tree].root.value, 0)) {
+        return false;
+    }
+    while (level < LEVELS) {
+        if (walk->index[level] == ENTRIES) {
+            level++;
+            walk->index[min_u64(level, LEVELS - 1)]++;
+        } else if (!take_entry(walk, &level)) {
+            return false;
+        }
+    }
+    return check_run(walk);
+}
+
+/* ---- the sentence ---- */
+
+static const char *const violation_texts[] = {
+    [AUDIT_NONE] = "reaches nothing but its own memory",
+    [AUDIT_GRANT_NOT_MEMORY] = "was granted a byte that the memory map does not have as ours",
+    [AUDIT_GRANT_HYPERVISOR] = "was granted a byte of the hypervisor",
+    [AUDIT_GRANT_SHARED] = "was granted a byte that was granted before",
+    [AUDIT_REACHES_GUEST] = "reaches the memory of another guest",
+    [AUDIT_REACHES_HYPERVISOR] = "reaches the hypervisor's memory",
+    [AUDIT_REACHES_FIRMWARE] = "reaches firmware or device memory",
+    [AUDIT_REACHES_NOTHING] = "reaches memory that nobody granted",
+    [AUDIT_WRONG_PLACE] = "reaches its own memory at the wrong guest-physical address",
+    [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
+    [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
+    [AUDIT_TREE_TOO_LARGE] = "has more tables than there can be; some point back",
+};
+
+static void write_sentence(const struct audit_request *request, struct audit_finding *finding)
+{
+    uint32_t other = grantee_of(request, finding->hpa.value, finding->tree);
+    const char *name = other < request->tree_count ? request->trees[other].name : NULL;
+
+    format_text(finding->sentence, sizeof(finding->sentence),
+                "Guest %s %s: guest-physical 0x%" PRIx64 " leads to host-physical 0x%" PRIx64 "%s%s%s.",
+                request->trees[finding->tree].name, violation_texts[finding->violation], finding->gpa.value,
+                finding->hpa.value, name != NULL ? " (guest " : "", name != NULL ? name : "", name != NULL ? ")" : "");
+}
+
+static uint64_t hypervisor_pages(const struct audit_request *request)
+{
+    uint64_t pages = 0;
+
+    for (uint32_t i = 0; i < request->hypervisor_count; i++) {
+        pages += (request->hypervisor[i].end - request->hypervisor[i].start) / PAGE_BYTES;
+    }
+    return pages;
+}
+
+enum status audit_trees(const struct audit_request *request, struct audit_finding *finding)
+{
+    struct walk walk = {.request = request, .finding = finding, .tables_left = hypervisor_pages(request)};
+    bool holds = true;
+
+    *finding = (struct audit_finding){.violation = AUDIT_NONE};
+    for (uint32_t t = 0; t < request->tree_count && holds; t++) {
+        holds = check_grants(request, t, finding);
+    }
+    for (uint32_t t = 0; t < request->tree_count && holds; t++) {
+        walk.tree = t;
+        walk.rules = &rules[request->trees[t].format];
+        holds = check_tree(&walk);
+    }
+    if (holds) {
+        return STATUS_OK;
+    }
+    write_sentence(request, finding);
+    return STATUS_DENIED;
+}

@@ -1,0 +1,80 @@
+/*
+ * The self-audit: proves from the finished nested tables alone that guests cannot reach each other, the hypervisor or
+ * the firmware. Promise 1 of the design; run before the first entry, which is refused when it finds anything.
+ *
+ * It has a walker of its own and shares no code with the page-table core, so that a mistake there cannot hide itself.
+ * For every tree, each run of leaves must lie in what its guest was granted, at the guest-physical address that the
+ * grant says; the grants must not overlap each other or the hypervisor's ranges, and must be memory that is ours in the
+ * memory map; and every table must lie in the hypervisor's ranges, where no guest can reach it. Together that is the
+ * promise: a byte that two guests reached would be outside one of the two's grants.
+ */
+#ifndef HV_MM_AUDIT_H
+#define HV_MM_AUDIT_H
+
+#include "hv/base/status.h"
+#include "hv/mm/guest_memory.h"
+#include "hv/mm/memory_map.h"
+
+enum audit_format {
+    AUDIT_EPT4,
+    AUDIT_NPT4,
+};
+
+/* One guest's tree. */
+struct audit_tree {
+    const char *name; /* of the guest */
+    enum audit_format format;
+    hpa_t root; /* host-physical address of the root table, without the flags of a root pointer */
+    const struct guest_memory *memory; /* what it was granted */
+    /* Pages of the hypervisor that this tree may reach (VMX's APIC-access page, a shared clock page). */
+    const struct guest_range *lent;
+    uint32_t lent_count;
+};
+
+struct audit_span {
+    uint64_t start;
+    uint64_t end;
+};
+
+struct audit_request {
+    const struct audit_tree *trees;
+    uint32_t tree_count;
+    uint64_t window; /* a table at host-physical h is read at window + h */
+    uint8_t physical_bits;
+    const struct memory_map *map;        /* the final one */
+    const struct audit_span *hypervisor; /* image, pool, stacks, config, images: everything that is ours */
+    uint32_t hypervisor_count;
+};
+
+enum audit_violation {
+    AUDIT_NONE,
+    AUDIT_GRANT_NOT_MEMORY, /* a grant lies (partly) outside the loader's memory in the map */
+    AUDIT_GRANT_HYPERVISOR, /* a grant overlaps the hypervisor */
+    AUDIT_GRANT_SHARED,     /* two grants overlap */
+    AUDIT_REACHES_GUEST,
+    AUDIT_REACHES_HYPERVISOR,
+    AUDIT_REACHES_FIRMWARE,
+    AUDIT_REACHES_NOTHING, /* no memory at all, or memory that nobody granted */
+    AUDIT_WRONG_PLACE,     /* its own memory, but at another guest-physical address than planned */
+    AUDIT_TABLE_OUTSIDE,   /* a table lies where it is not protected */
+    AUDIT_ENTRY_MALFORMED, /* reserved bits: the CPU would refuse it */
+    AUDIT_TREE_TOO_LARGE,  /* more tables than the hypervisor's memory holds: a loop */
+};
+
+#define AUDIT_SENTENCE_MAX 240u
+
+/* The first violation; also what was walked, for the log. */
+struct audit_finding {
+    enum audit_violation violation;
+    uint32_t tree; /* index of the guest */
+    gpa_t gpa;
+    hpa_t hpa;
+    uint64_t tables;       /* walked in all trees */
+    uint64_t mapped_bytes; /* reachable in all trees */
+    char sentence[AUDIT_SENTENCE_MAX];
+};
+
+/* STATUS_OK: the promise holds. STATUS_DENIED: *finding says what breaks it first. */
+enum status audit_trees(const struct audit_request *request, struct audit_finding *finding);
+
+#endif

@@ -14,7 +14,7 @@ PACKAGES=(
     bochs bochs-term bochsbios vgabios      # Intel VMX and AMD SVM, emulated
     libcmocka-dev libcapstone-dev           # unit tests
     libclang-rt-14-dev                      # sanitizers and fuzzers
-    clang-format clang-tidy clang-tools cppcheck shellcheck # lint
+    clang-format cppcheck shellcheck             # lint
     mtools dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes
     console-setup-linux                     # the font of the screen console
 )

@@ -1,0 +1,47 @@
+"""What the check-* scripts share: which C files the tree has, and a source text without its comments and strings."""
+
+import os
+import re
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# What goes into the image. Tests and host tools are ordinary C programs and have more freedom.
+IMAGE_FOLDERS = ("hv", "efi", "config", "guest-loader")
+
+TOKENS = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
+
+
+def files(*endings, folders=None):
+    """Paths under the root, tracked by git or not yet, but not ignored."""
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
+                            stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return sorted({path for path in listed if path.endswith(endings) and os.path.isfile(os.path.join(ROOT, path))
+                   and (folders is None or path.split("/")[0] in folders)})
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as source:
+        return source.read()
+
+
+def blank(match):
+    """Keeps line ends, so that line numbers stay, and the quotes of an include."""
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def code_only(text):
+    return TOKENS.sub(blank, text)
+
+
+def code_and_includes(text):
+    """Comments blanked, strings kept."""
+    return TOKENS.sub(lambda match: match[0] if match[0][0] in "\"'" else blank(match), text)
+
+
+def report(name, findings):
+    """Prints the findings and returns the exit status."""
+    for finding in findings:
+        print(finding)
+    if findings:
+        print(f"{name}: {len(findings)} finding(s)")
+    return 1 if findings else 0

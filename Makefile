@@ -1,9 +1,10 @@
 # The real build, out of tree under $(BUILD). build.sh installs what is missing and calls this.
 #
-#   make            build/BOOTX64.EFI and the host tools
-#   make unit       native unit tests of the pure code
-#   make lint       layers, asm and UEFI fences, formatting, static analysis
-# Other targets: see `make help`.
+# `make help` prints every line that starts with `#:`, here and in mk/*.mk.
+#: make               build/BOOTX64.EFI and the host tools
+#: make image         the demo image build/plinth.img
+#: make unit          native unit tests of the pure code
+#: make clean         remove build/
 
 BUILD ?= build
 CC := clang
@@ -67,6 +68,8 @@ $(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a
 
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 
+unit-programs: $(UNIT_PROGRAMS)
+
 unit: $(UNIT_PROGRAMS)
 	tools/run-unit $(UNIT_PROGRAMS)
 
@@ -77,8 +80,11 @@ $(BUILD)/plinth-check: tools/plinth-check.c tests/unit/support.c $(BUILD)/libpli
 clean:
 	rm -rf $(BUILD)
 
+help:
+	@sed -n 's/^#:/ /p' $(MAKEFILE_LIST)
+
 -include $(IMAGE_OBJECTS:.o=.d) $(NATIVE_OBJECTS:.o=.d) $(UNIT_PROGRAMS:%=%.d)
 -include $(wildcard mk/*.mk)
 
-.PHONY: all unit clean
+.PHONY: all unit unit-programs clean help
 .DELETE_ON_ERROR:

@@ -1,4 +1,6 @@
-# `make lint`: every check of the source text, a line each. `make analyze`: clang's static analyzer alone.
+# Checks of the source text.
+#: make lint          layers, fences, function length, formatting, static analysis: a line each
+#: make analyze       clang's static analyzer alone
 
 lint:
 	BUILD=$(BUILD) tools/check-all

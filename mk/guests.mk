@@ -1,0 +1,67 @@
+# Guests of our own, in $(BUILD)/guests: `make guests` builds them all, `make guests-oracle` runs those that plain QEMU
+# can boot (its firmware does multiboot 1 and PVH), because a PC must behave as they say.
+#
+# A guest is tests/guests/NAME.c. The lists below say how it is compiled, linked and entered; the kit is
+# tests/guests/lib. docs/write-a-guest.md shows how to add one.
+
+GUEST_LIB := tests/guests/lib
+GUEST_OUT := $(BUILD)/guests
+
+# Entered in long mode by ELF64 and in protected mode by the PVH note.
+GUESTS_64 := hello
+# Entered in protected mode by multiboot 1.
+GUESTS_32 :=
+
+GUEST_FLAGS := -std=c17 -O2 -g -ffreestanding -fno-pic -fno-stack-protector -mno-red-zone -mgeneral-regs-only -I. \
+	-fno-asynchronous-unwind-tables -fno-omit-frame-pointer $(WARNINGS)
+GUEST_FLAGS_64 := --target=x86_64-unknown-none-elf -mcmodel=small $(GUEST_FLAGS)
+GUEST_FLAGS_32 := --target=i386-unknown-none-elf -march=i686 $(GUEST_FLAGS)
+GUEST_FLAGS_16 := --target=i386-unknown-none-elf -march=i686 -m16 $(filter-out -g,$(GUEST_FLAGS))
+GUEST_LINK := ld.lld -static --no-dynamic-linker --build-id=none -z noexecstack -z max-page-size=4096
+
+GUEST_LIB_C := console traps devices
+GUEST_LIB_64 := $(addprefix $(GUEST_OUT)/64/lib/,start64.S.o traps_entry.S.o $(GUEST_LIB_C:=.o))
+GUEST_LIB_32 := $(addprefix $(GUEST_OUT)/32/lib/,traps_entry.S.o $(GUEST_LIB_C:=.o))
+GUEST_LIB_16 := $(addprefix $(GUEST_OUT)/16/lib/,start16.S.o console.o run16.o)
+
+GUEST_FILES := $(addprefix $(GUEST_OUT)/,$(GUESTS_64:=.elf) $(GUESTS_32:=.elf))
+
+guests: $(GUEST_FILES)
+
+$(GUEST_OUT)/64/%.o: tests/guests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_64) -MMD -MP -c -o $@ $<
+$(GUEST_OUT)/32/%.o: tests/guests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_32) -MMD -MP -c -o $@ $<
+$(GUEST_OUT)/16/%.o: tests/guests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_16) -MMD -MP -c -o $@ $<
+$(GUEST_OUT)/64/%.S.o: tests/guests/%.S
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_64) -MMD -MP -c -o $@ $<
+$(GUEST_OUT)/32/%.S.o: tests/guests/%.S
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_32) -MMD -MP -c -o $@ $<
+$(GUEST_OUT)/16/%.S.o: tests/guests/%.S
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_32) -MMD -MP -c -o $@ $<
+
+# 32-bit start code, once for each kind of header.
+$(GUEST_OUT)/32/start-%.o: $(GUEST_LIB)/start32.S
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_32) $(START_FLAGS) -c -o $@ $<
+$(GUEST_OUT)/32/start-plain.o: START_FLAGS := -DMULTIBOOT=0 -DPVH=0
+$(GUEST_OUT)/32/start-multiboot.o: START_FLAGS := -DMULTIBOOT=1 -DPVH=0
+$(GUEST_OUT)/32/start-multiboot2.o: START_FLAGS := -DMULTIBOOT=2 -DPVH=0
+$(GUEST_OUT)/32/start-pvh.o: START_FLAGS := -DMULTIBOOT=0 -DPVH=1
+
+$(GUESTS_64:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/64/%.o $(GUEST_LIB_64) $(GUEST_LIB)/elf.ld
+	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+$(GUESTS_32:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/32/%.o $(GUEST_OUT)/32/start-multiboot.o \
+		$(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
+	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+
+-include $(wildcard $(GUEST_OUT)/*/*.d $(GUEST_OUT)/*/lib/*.d)
+
+.PHONY: guests

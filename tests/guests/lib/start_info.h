@@ -1,0 +1,48 @@
+/* PVH's boot information (docs/boot-protocols.md), which 64-bit guests of the kit always have. */
+#ifndef TESTS_GUESTS_LIB_START_INFO_H
+#define TESTS_GUESTS_LIB_START_INFO_H
+
+#include "tests/guests/lib/guest.h"
+
+#define START_INFO_MAGIC 0x336ec578u
+#define START_INFO_RAM 1u
+
+struct start_info {
+    uint32_t magic, version, flags, module_count;
+    uint64_t modules, cmdline, rsdp, memory_map;
+    uint32_t memory_map_count, reserved;
+};
+
+struct start_info_module {
+    uint64_t address, bytes, cmdline, reserved;
+};
+
+struct start_info_memory {
+    uint64_t address, bytes;
+    uint32_t type, reserved;
+};
+
+/* Where the entry's registers point to, or NULL where that is no start information. */
+static inline const struct start_info *start_info(void)
+{
+    const struct start_info *info = (const struct start_info *)(uintptr_t)entry_state.bx;
+
+    return info != NULL && info->magic == START_INFO_MAGIC ? info : NULL;
+}
+
+static inline const struct start_info_memory *start_info_memory(const struct start_info *info)
+{
+    return (const struct start_info_memory *)(uintptr_t)info->memory_map;
+}
+
+static inline const struct start_info_module *start_info_modules(const struct start_info *info)
+{
+    return (const struct start_info_module *)(uintptr_t)info->modules;
+}
+
+static inline const char *start_info_cmdline(const struct start_info *info)
+{
+    return info->cmdline == 0 ? "" : (const char *)(uintptr_t)info->cmdline;
+}
+
+#endif

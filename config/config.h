@@ -97,7 +97,7 @@ struct config {
 struct config_error {
     struct config_position position;
     const char *rule; /* a stable name: "unknown-key" */
-    char sentence[200];
+    char sentence[256];
 };
 
 struct config_errors {

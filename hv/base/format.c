@@ -172,6 +172,9 @@ static void put_conversion(struct output *out, struct conversion *conv, char let
     case 's':
         put_string(out, conv, va_arg(*list, const char *));
         break;
+    case '%':
+        put(out, '%');
+        break;
     default:
         put(out, '%');
         put(out, letter);

@@ -179,13 +179,13 @@ void string_io(struct vcpu *vcpu, const struct exit_io *io)
     if (result == FETCH_RAISED) {
         return;
     }
-    if (result == FETCH_UNSUPPORTED || fetched.instruction.operation != expected ||
-        fetched.instruction.rm_bytes != io->size) {
+    if (result == FETCH_UNSUPPORTED || fetched.instruction.operation != expected) {
         guest_fail(vcpu, GUEST_CODE_UNDECODABLE,
                    "string access to port 0x%x at rip 0x%" PRIx64
                    ", but the bytes there are %s: its code changed while it ran",
                    io->port, vcpu->rip, emulate_bytes_text(&fetched, text));
         return;
     }
+    fetched.instruction.rm_bytes = io->size; /* the CPU knows it best */
     string_io_run(vcpu, &fetched.instruction, io->port);
 }

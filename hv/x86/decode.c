@@ -226,6 +226,9 @@ static uint8_t operand_size(const struct decoder *decoder)
     if (decoder->mode == CODE_64 && (decoder->opcode.traits & TRAIT_WIDE)) {
         return decoder->operand_prefix ? 2 : 8;
     }
+    if (decoder->opcode.traits & TRAIT_MIN_32) {
+        return 4;
+    }
     return (decoder->mode == CODE_16) != decoder->operand_prefix ? 2 : 4;
 }
 
@@ -428,7 +431,7 @@ enum decode_result decode_instruction(const uint8_t *bytes, size_t count, enum c
     set_sizes(&decoder, instruction);
     read_operands(&decoder, instruction);
     if ((decoder.opcode.traits & TRAIT_MEMORY) && !instruction->memory) {
-        refuse(&decoder, DECODE_UNDEFINED);
+        refuse(&decoder, DECODE_UNSUPPORTED);
     }
     check_lock(&decoder, instruction);
     instruction->length = (uint8_t)decoder.at;

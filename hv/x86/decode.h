@@ -31,7 +31,7 @@ enum decode_result {
     DECODE_OK,
     DECODE_TRUNCATED,   /* more bytes are needed */
     DECODE_TOO_LONG,    /* over 15 bytes: #GP(0) */
-    DECODE_UNDEFINED,   /* #UD: LOCK where it is not allowed, a register where there must be memory */
+    DECODE_UNDEFINED,   /* #UD: LOCK where it is not allowed, an opcode that 64-bit mode does not have */
     DECODE_UNSUPPORTED, /* not one of the claimed forms */
 };
 

@@ -39,6 +39,7 @@ enum opcode_trait {
     TRAIT_MAX_32 = 1u << 11,   /* at most a doubleword whatever REX.W says */
     TRAIT_NATURAL = 1u << 12,  /* the operand has the width of the mode, prefixes or not */
     TRAIT_REG_BYTE = 1u << 13, /* with BYTE: only r/m has 8 bits, the register has the operand size */
+    TRAIT_MIN_32 = 1u << 14,   /* at least a doubleword, in 16-bit code too */
 };
 
 struct opcode {

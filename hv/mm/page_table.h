@@ -13,8 +13,8 @@
  *
  * The parts: this interface; page_table_format.{h,c} (bits as data); page_table_cursor.h (the walk that all operations
  * share); page_table.c (set-up, map, unmap, protect, count); page_table_shape.c (populate, vacate, coalesce);
- * page_table_lookup.c; page_table_touch.c (accessed and dirty bits, concurrent map); page_table_visit.c (visit, dump,
- * compare).
+ * page_table_lookup.c; page_table_touch.c (accessed and dirty bits, concurrent map); page_table_visit.{h,c} (visit,
+ * dump, compare: include it where you need it).
  */
 #ifndef HV_MM_PAGE_TABLE_H
 #define HV_MM_PAGE_TABLE_H
@@ -173,6 +173,42 @@ enum status page_table_walk(const struct page_table *table, uint64_t address, en
 /* The same, but populates the way, so that it ends at `level`. */
 enum status page_table_walk_create(struct page_table *table, uint64_t address, enum page_level level,
                                    struct page_entry *entry, enum page_flush *flush);
+
+/*
+ * Maps one page or leaf of `level` in a populated range where nothing is mapped yet; any number of CPUs may do so at
+ * the same time, also for the same address, while others walk. Exactly one of them gets STATUS_OK. STATUS_BUSY
+ * something is mapped there; `found` (may be NULL) says what, as of after the attempt STATUS_NOT_FOUND  the range is
+ * not populated for this level No flush is owed: an absent entry is cached nowhere.
+ */
+enum status page_table_map_concurrent(struct page_table *table, uint64_t address, hpa_t to, enum page_level level,
+                                      struct page_attributes attributes, struct page_lookup *found);
+
+/*
+ * Accessed and dirty bits, which the hardware sets by itself while these functions run: they use atomic operations, so
+ * that no bit is lost. `which` is PAGE_ACCESSED, PAGE_DIRTY or both; query is page_table_lookup. STATUS_UNSUPPORTED
+ * where the CPU has no such bits (caps.accessed_dirty), STATUS_NOT_FOUND where nothing is mapped.
+ */
+#define PAGE_ACCESSED 1u
+#define PAGE_DIRTY 2u
+enum status page_table_mark(struct page_table *table, uint64_t address, uint32_t which);
+/* `had` (may be NULL): which of the bits were set. A TLB remembers that a page was dirty: hence the flush. */
+enum status page_table_clear(struct page_table *table, uint64_t address, uint32_t which, uint32_t *had,
+                             enum page_flush *flush);
+
+struct page_harvest {
+    uint32_t which;   /* harvested are the leaves that have any of these */
+    bool clear;       /* and they lose them, except large leaves that lie in the range only in part */
+    uint64_t *bitmap; /* bit n: page n of the range; bits are added, never taken away; NULL: only count */
+    uint64_t pages;   /* result: 4 KiB pages harvested, of large leaves what lies in the range */
+};
+
+/*
+ * Over a range. Subtrees whose link was never used by the hardware are skipped unseen. Links keep their accessed bits:
+ * a CPU that holds a link in its paging-structure caches would not set it again before the flush, and what it touches
+ * in between would be skipped next time.
+ */
+enum status page_table_harvest(struct page_table *table, uint64_t address, uint64_t bytes, struct page_harvest *harvest,
+                               enum page_flush *flush);
 
 /* The value for CR3, nCR3 or EPTP. */
 uint64_t page_table_root_pointer(const struct page_table *table);

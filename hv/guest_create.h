@@ -15,6 +15,9 @@ extern uint32_t guest_count;
 /* Builds every guest. Whatever fails here was checked before the hand-over, so it is a panic with the guest's name. */
 void guest_create_all(const struct boot_info *info, const struct virt_support *support, const struct machine *machine);
 
+/* The tree that was built for a guest: for the audit and for reports. */
+const struct page_table *guest_nested_tree(const struct guest *guest);
+
 /* Loads the guest's image again into its memory and puts its vCPUs into the entry state. */
 void guest_load(struct guest *guest);
 

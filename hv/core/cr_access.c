@@ -1,6 +1,7 @@
 #include "hv/core/cr_access.h"
 
 #include "hv/core/guest_io.h"
+#include "hv/x86/registers.h"
 
 #define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR8_MAX 15u

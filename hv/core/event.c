@@ -157,3 +157,25 @@ bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi)
     vcpu->requests &= ~(uint32_t)VCPU_EVENT;
     return false;
 }
+
+bool vcpu_can_wake(struct vcpu *vcpu)
+{
+    bool open = (vcpu->rflags & RFLAGS_IF) != 0;
+
+    return vcpu->pending.valid || vcpu->nmi_pending ||
+           (open && (extint_waits(vcpu) || lapic_highest_deliverable(&vcpu->lapic) >= 0));
+}
+
+bool vcpu_is_down(const struct vcpu *vcpu)
+{
+    switch (vcpu->state) {
+    case VCPU_STATE_OFF:
+    case VCPU_STATE_DEAD:
+        return true;
+    case VCPU_STATE_HALTED:
+        return (vcpu->rflags & RFLAGS_IF) == 0 && !vcpu->nmi_pending && !vcpu->pending.valid;
+    case VCPU_STATE_RUNNABLE:
+        return false;
+    }
+    return false;
+}

@@ -35,4 +35,10 @@ enum event_choice {
 enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event);
 bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi);
 
+/* True where a halted vCPU has something that ends its HLT. */
+bool vcpu_can_wake(struct vcpu *vcpu);
+
+/* True where nothing inside the guest can end it: halted with interrupts off, or waiting for a start-up IPI. */
+bool vcpu_is_down(const struct vcpu *vcpu);
+
 #endif

@@ -76,9 +76,9 @@ struct guest {
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;
-    uint64_t nested_root; /* host-physical */
-    uint32_t asid;        /* ASID or VPID of vCPU 0; vCPU n has asid + n */
-    uint64_t kick_cpus;   /* atomic: host CPUs (by index) that hv/cpu_loop.c must interrupt */
+    uint64_t nested_root;          /* host-physical */
+    uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
+    uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic */
     bool ended_well;               /* as the config expects */
     char report[GUEST_REPORT_MAX]; /* one sentence: why it stopped or failed */

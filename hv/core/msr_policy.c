@@ -4,28 +4,10 @@
  */
 #include "hv/core/msr_policy.h"
 
-#include "hv/core/cr_access.h"
 #include "hv/core/exit.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/paravirt.h"
-
-/* SDM 4 2.1, table 2-2 "IA-32 Architectural MSRs"; APM 2 appendix A. */
-#define MSR_TSC 0x10u
-#define MSR_APIC_BASE 0x1bu
-#define MSR_TSC_ADJUST 0x3bu
-#define MSR_MISC_ENABLE 0x1a0u
-#define MSR_PAT 0x277u
-#define MSR_MTRR_DEFAULT 0x2ffu
-#define MSR_TSC_DEADLINE 0x6e0u
-#define MSR_X2APIC_FIRST 0x800u
-#define MSR_X2APIC_LAST 0x8ffu
-#define MSR_EFER 0xc0000080u
-
-/* EFER bits. SDM 4 table 2-2; APM 2 3.1.7. */
-#define EFER_SCE (1ULL << 0)
-
-#define EFER_NXE (1ULL << 11)
-#define EFER_FFXSR (1ULL << 14)
+#include "hv/x86/registers.h"
 
 /* CPUID 0x80000001 EDX. */
 #define EXTENDED_EDX_NX (1u << 20)
@@ -94,7 +76,7 @@ static const struct msr_row msr_rows[] = {
     {0x1d9, 0x1d9, ON_BOTH, MSR_IS_CONSTANT, 0, "DEBUGCTL: no branch tracing"},
     {0x1db, 0x1de, ON_BOTH, MSR_IS_READ_ONLY, 0, "last branches: none recorded"},
     {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0, "MTRRCAP: no ranges (older kernels read it unasked)"},
-    {MSR_MTRR_DEFAULT, MSR_MTRR_DEFAULT, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0, "default memory type, write-back"},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0, "default memory type, write-back"},
     {0x200, 0x20f, ON_BOTH, MSR_IS_CONSTANT, 0, "variable MTRRs: none in use"},
     {0x250, 0x250, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606, "fixed MTRRs: write-back"},
     {0x258, 0x259, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606, "fixed MTRRs: write-back"},
@@ -214,7 +196,7 @@ static bool apic_base_write(struct vcpu *vcpu, uint64_t value)
     return true;
 }
 
-/* MSR_MTRR_DEFAULT: type in bits 0-7, enables in 10 and 11. SDM 3A 12.11.2.1. */
+/* MSR_MTRR_DEF_TYPE: type in bits 0-7, enables in 10 and 11. SDM 3A 12.11.2.1. */
 static bool mtrr_default_write(struct vcpu *vcpu, uint64_t value)
 {
     if ((value & ~0xcffULL) != 0) {

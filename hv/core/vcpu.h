@@ -200,6 +200,7 @@ struct vcpu {
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
     void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */
+    void *live;    /* hv/vcpu_switch.c: extended state while another vCPU has the CPU */
     struct exit_record ring[EXIT_RING_ENTRIES];
     uint32_t ring_next;
     uint64_t exit_counts[32]; /* by enum exit_kind */
@@ -212,7 +213,8 @@ enum vcpu_kick {
     VCPU_KICK_INIT = 1u << 2,
     VCPU_KICK_SIPI = 1u << 3,
     VCPU_KICK_STOP = 1u << 4,
-    VCPU_KICK_EXTINT = 1u << 5, /* the 8259 has an interrupt for this vCPU */
+    VCPU_KICK_EXTINT = 1u << 5,  /* the 8259 has an interrupt for this vCPU */
+    VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
 };
 
 #define RFLAGS_CF (1ULL << 0)

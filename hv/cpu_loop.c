@@ -1,0 +1,305 @@
+#include "hv/cpu_loop.h"
+
+#include "hv/base/log.h"
+#include "hv/console.h"
+#include "hv/core/exit.h"
+#include "hv/core/guest_io.h"
+#include "hv/core/vcpu_reset.h"
+#include "hv/guest_create.h"
+#include "hv/guest_end.h"
+#include "hv/vcpu_switch.h"
+#include "hv/virt.h"
+#include "hv/x86/host_apic.h"
+#include "hv/x86/insn.h"
+
+#define SLICE_DEFAULT_US 10000u
+#define US_PER_NS_SCALE 1000u
+
+/* The vCPUs of one host CPU, and where its turn is. */
+struct turn {
+    struct vcpu *vcpus[CONFIG_GUESTS_MAX];
+    uint32_t count;
+    uint32_t next;
+    uint64_t slice_end;
+    uint64_t armed; /* deadline that the host timer has now */
+    uint64_t console_deadline;
+};
+
+static struct turn turns[CPUS_MAX];
+static const struct boot_info *boot;
+static bool first_entry_told;
+
+void cpu_loop_assign(const struct boot_info *info)
+{
+    boot = info;
+    for (uint32_t g = 0; g < guest_count; g++) {
+        for (uint32_t v = 0; v < guests[g]->vcpu_count; v++) {
+            struct turn *turn = &turns[guests[g]->vcpus[v].host_cpu];
+
+            turn->vcpus[turn->count++] = &guests[g]->vcpus[v];
+        }
+    }
+    for (uint32_t i = 0; i < CPUS_MAX; i++) {
+        turns[i].armed = UINT64_MAX;
+    }
+}
+
+/* How long it took without the firmware's disk: a figure that every boot prints. */
+static void tell_first_entry(const struct guest *guest)
+{
+    uint64_t ticks = insn_rdtsc() - boot->tsc_start - boot->tsc_file_ticks;
+
+    first_entry_told = true;
+    log_info("first guest instruction %" PRIu64 " us after the start (%" PRIu64 " TSC ticks, file reads not counted)",
+             clock_ticks_to_ns(&guest->machine->clock, ticks) / US_PER_NS_SCALE, ticks);
+}
+
+/* CPUs that a handler asked to interrupt. */
+static void send_kicks(const struct cpu *cpu, struct guest *guest)
+{
+    uint64_t targets;
+
+    if (__atomic_load_n(&guest->kick_cpus, __ATOMIC_ACQUIRE) == 0) {
+        return;
+    }
+    targets = __atomic_exchange_n(&guest->kick_cpus, 0, __ATOMIC_ACQ_REL);
+    for (uint32_t i = 0; targets != 0; i++, targets >>= 1) {
+        if ((targets & 1) != 0 && i != cpu->index) {
+            cpu_kick(&cpus[i]);
+        }
+    }
+}
+
+static void take_init(struct vcpu *vcpu)
+{
+    if (vcpu->index == 0) {
+        guest_stop(vcpu, true, "asked for a reset (INIT to its boot CPU)");
+        return;
+    }
+    lapic_reset(&vcpu->lapic, true);
+    vcpu_reset(vcpu);
+    vcpu->state = VCPU_STATE_OFF;
+}
+
+/* What other CPUs, or this one, asked of the vCPU since the last time. INIT before SIPI: they come in this order. */
+static void take_kicks(struct vcpu *vcpu, uint64_t now)
+{
+    uint32_t kick;
+
+    if (__atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) == 0) {
+        return;
+    }
+    kick = __atomic_exchange_n(&vcpu->kick, 0, __ATOMIC_ACQ_REL);
+    vcpu->requests |= VCPU_EVENT;
+    if ((kick & VCPU_KICK_STOP) != 0) {
+        vcpu->requests |= VCPU_STOPPED;
+    }
+    if ((kick & VCPU_KICK_INIT) != 0) {
+        take_init(vcpu);
+    }
+    if ((kick & VCPU_KICK_SIPI) != 0 && vcpu->state == VCPU_STATE_OFF) {
+        vcpu_start_at(vcpu, vcpu->sipi_vector);
+        vcpu->state = VCPU_STATE_RUNNABLE;
+    }
+    if ((kick & VCPU_KICK_NMI) != 0) {
+        vcpu->nmi_pending = true;
+    }
+    if ((kick & VCPU_KICK_CONSOLE) != 0) {
+        guest_console_input(vcpu, now);
+    }
+}
+
+/* Input bytes belong to the guest's UART, which vCPU 0's CPU serves. */
+static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    uint64_t got_input = console_service(guests, guest_count, now);
+
+    for (uint32_t i = 0; i < guest_count && got_input != 0; i++) {
+        struct vcpu *vcpu = &guests[i]->vcpus[0];
+
+        if (((got_input >> i) & 1) == 0) {
+            continue;
+        }
+        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
+        if (vcpu->host_cpu != cpu->index) {
+            cpu_kick(&cpus[vcpu->host_cpu]);
+        }
+    }
+    turn->console_deadline = console_deadline(now);
+}
+
+/* The boot CPU polls the consoles; others only bring what their guests wrote. */
+static bool polls_console(const struct cpu *cpu)
+{
+    return cpu->bsp;
+}
+
+static void report_unknown(struct guest *guest)
+{
+    char text[160];
+
+    for (uint32_t i = 0; i < guest->unknown_count; i++) {
+        struct unknown_access *access = &guest->unknown[i];
+
+        if (!access->reported) {
+            access->reported = true;
+            log_debug("guest %s %s", guest->name, guest_unknown_describe(access, text, sizeof(text)));
+        }
+    }
+}
+
+static void leave_guest(struct vcpu *vcpu)
+{
+    if (vcpu->state == VCPU_STATE_DEAD) {
+        return;
+    }
+    vcpu->state = VCPU_STATE_DEAD;
+    guest_end_vcpu_left(vcpu);
+}
+
+/* A guest whose vCPUs are all down has ended: nothing inside or outside of it can wake one. */
+static void check_all_down(struct vcpu *vcpu)
+{
+    const struct guest *guest = vcpu->guest;
+
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        if (!vcpu_is_down(&guest->vcpus[i])) {
+            return;
+        }
+    }
+    guest_stop(vcpu, true, "halted with interrupts off");
+}
+
+/* Everything that the vCPU's last turn, its timers and its neighbours left to do. */
+static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    take_kicks(vcpu, now);
+    if (guest_deadline(vcpu) <= now) {
+        guest_run_timers(vcpu, now);
+    }
+    if ((vcpu->requests & VCPU_CONSOLE) != 0) {
+        report_unknown(vcpu->guest);
+        serve_console(cpu, turn, now);
+    }
+    send_kicks(cpu, vcpu->guest);
+    if (vcpu->state == VCPU_STATE_HALTED && vcpu_can_wake(vcpu)) {
+        vcpu->state = VCPU_STATE_RUNNABLE;
+    }
+    if ((vcpu->requests & VCPU_HALTED) != 0 && vcpu_is_down(vcpu)) {
+        check_all_down(vcpu);
+    }
+    if ((vcpu->requests & VCPU_STOPPED) != 0) {
+        leave_guest(vcpu);
+    }
+    vcpu->requests &= ~VCPU_LEAVE_MASK;
+}
+
+static bool can_run(const struct vcpu *vcpu)
+{
+    return vcpu->state == VCPU_STATE_RUNNABLE;
+}
+
+/* The vCPU whose turn it is: the current one until its slice ends, then the next that can run. NULL: none can. */
+static struct vcpu *choose(const struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    struct vcpu *current = cpu->current;
+
+    if (turn->count == 1) {
+        return can_run(turn->vcpus[0]) ? turn->vcpus[0] : NULL;
+    }
+    if (current != NULL && can_run(current) && now < turn->slice_end) {
+        return current;
+    }
+    for (uint32_t i = 0; i < turn->count; i++) {
+        struct vcpu *vcpu = turn->vcpus[turn->next];
+
+        turn->next = turn->next + 1 == turn->count ? 0 : turn->next + 1;
+        if (can_run(vcpu)) {
+            uint32_t slice_us = vcpu->guest->config->slice_us != 0 ? vcpu->guest->config->slice_us : SLICE_DEFAULT_US;
+
+            turn->slice_end = now + clock_ns_to_ticks(&vcpu->guest->machine->clock, slice_us * 1000ULL);
+            return vcpu;
+        }
+    }
+    return NULL;
+}
+
+/* The earliest moment at which this CPU has something to do that the guest does not cause itself. */
+static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, const struct vcpu *running)
+{
+    uint64_t deadline = polls_console(cpu) ? turn->console_deadline : UINT64_MAX;
+    bool others = false;
+
+    for (uint32_t i = 0; i < turn->count; i++) {
+        const struct vcpu *vcpu = turn->vcpus[i];
+
+        if (vcpu->state != VCPU_STATE_DEAD) {
+            deadline = min_u64(deadline, guest_deadline(vcpu));
+        }
+        others = others || (vcpu != running && can_run(vcpu));
+    }
+    return running != NULL && others ? min_u64(deadline, turn->slice_end) : deadline;
+}
+
+static void arm(struct turn *turn, uint64_t deadline)
+{
+    if (deadline != turn->armed) {
+        turn->armed = deadline;
+        host_timer_arm(deadline);
+    }
+}
+
+/* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
+static void take_interrupts(struct cpu *cpu, struct turn *turn)
+{
+    uint64_t flags;
+
+    insn_interrupt_window();
+    flags = cpu_take_flags(cpu);
+    if ((flags & CPU_FLAG_TIMER) != 0) {
+        turn->armed = UINT64_MAX;
+    }
+    if ((flags & CPU_FLAG_STOP) != 0) {
+        guest_end_cpu_stops(cpu);
+    }
+}
+
+/* Sleeps until an interrupt. The flags are looked at with interrupts off, and STI takes effect with the HLT. */
+static void idle(struct cpu *cpu)
+{
+    if (cpu_flags(cpu) == 0) {
+        insn_sti_hlt_cli();
+    }
+}
+
+_Noreturn void cpu_loop_run(struct cpu *cpu)
+{
+    struct turn *turn = &turns[cpu->index];
+
+    turn->console_deadline = console_deadline(insn_rdtsc());
+    for (;;) {
+        uint64_t now;
+        struct vcpu *vcpu;
+
+        take_interrupts(cpu, turn);
+        now = insn_rdtsc();
+        for (uint32_t i = 0; i < turn->count; i++) {
+            serve_vcpu(cpu, turn, turn->vcpus[i], now);
+        }
+        if (polls_console(cpu) && now >= turn->console_deadline) {
+            serve_console(cpu, turn, now);
+            continue;
+        }
+        vcpu = choose(cpu, turn, now);
+        arm(turn, next_deadline(cpu, turn, vcpu));
+        if (vcpu == NULL) {
+            idle(cpu);
+            continue;
+        }
+        if (!first_entry_told) {
+            tell_first_entry(vcpu->guest);
+        }
+        vcpu_switch_to(cpu, vcpu);
+        virt_run(cpu, vcpu);
+    }
+}

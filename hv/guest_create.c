@@ -1,0 +1,234 @@
+/*
+ * Guests from the plan. Everything that can be wrong was checked before the hand-over with the same code, so what fails
+ * here is our bug and a panic. Memory comes from the pool and is never given back; a restart uses it again.
+ */
+#include "hv/guest_create.h"
+
+#include "guest-loader/loader.h"
+#include "hv/base/log.h"
+#include "hv/base/memory.h"
+#include "hv/core/guest_io.h"
+#include "hv/core/vcpu_reset.h"
+#include "hv/cpu.h"
+#include "hv/dev/acpi_tables.h"
+#include "hv/panic.h"
+#include "hv/pool.h"
+#include "hv/vcpu_switch.h"
+#include "hv/x86/insn.h"
+
+#define ACPI_BYTES_MAX (GUEST_ACPI_END - GUEST_ACPI_START)
+#define RSDP_BYTES 36u
+#define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 28.1 */
+
+struct guest *guests[CONFIG_GUESTS_MAX];
+uint32_t guest_count;
+
+static const struct boot_info *boot;
+static struct load_plan *load_plan; /* one for all guests: loaded one after the other */
+static uint8_t *acpi_buffer;
+static struct page_table *nested_trees; /* one per guest */
+static struct table_pool *nested_pools;
+
+/* Guest RAM is write-back and everything is allowed: what the guest's own tables say is the guest's business. */
+static const struct page_attributes guest_ram_attributes = {
+    .read = true, .write = true, .execute = true, .user = true, .cache = CACHE_WB};
+
+static void build_tree(struct guest *guest, const struct virt_support *support, const struct guest_plan *plan)
+{
+    struct page_table *tree = &nested_trees[guest->index];
+    struct table_pool *pool = &nested_pools[guest->index];
+    uint64_t pages = plan->table_count + POOL_GUEST_RESERVE_TABLES;
+    enum page_flush flush;
+    enum status status = table_pool_init(pool, 0, hpa((uint64_t)(uintptr_t)pool_take(pages * PAGE_BYTES)), pages);
+
+    if (status == STATUS_OK) {
+        status = page_table_init(tree, support->format, &support->caps, pool);
+    }
+    for (uint32_t i = 0; i < guest->memory.range_count && status == STATUS_OK; i++) {
+        const struct guest_range *range = &guest->memory.ranges[i];
+
+        status = page_table_map(tree, range->start.value, range->backing, range->bytes, guest_ram_attributes,
+                                support->caps.largest_leaf, &flush);
+    }
+    if (status != STATUS_OK) {
+        hv_panic(PANIC_GUEST_CREATE, "the nested page tables of guest %s cannot be built: %s", guest->name,
+                 status_name(status));
+    }
+    guest->nested_root = tree->root.value;
+}
+
+static void create_vcpus(struct guest *guest, uint32_t first_asid)
+{
+    guest->vcpu_count = guest->config->cpu_count;
+    guest->vcpus = pool_take(guest->vcpu_count * sizeof(struct vcpu));
+    guest->asid = first_asid;
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        struct vcpu *vcpu = &guest->vcpus[i];
+
+        vcpu->guest = guest;
+        vcpu->index = i;
+        vcpu->host_cpu = guest->config->cpus[i];
+        lapic_init(&vcpu->lapic, pool_take(sizeof(struct lapic_page)), i, i == 0, &guest->machine->clock);
+        vcpu_switch_init(vcpu, pool_take(vcpu_switch_bytes()));
+        virt_vcpu_init(vcpu, pool_take(virt_vcpu_bytes()), &nested_trees[guest->index]);
+    }
+}
+
+static void create(struct guest *guest, const struct virt_support *support, const struct machine *machine,
+                   uint32_t first_asid)
+{
+    const struct guest_plan *plan = &boot->guests[guest->index].plan;
+    struct cpuid_policy_input input = {
+        .host = &machine->cpuid,
+        .vcpu_count = guest->config->cpu_count,
+        .tsc_khz = machine->tsc_khz,
+        .tsc_stable = machine->tsc_stable,
+        .is_intel = machine->is_intel,
+    };
+
+    text_copy(guest->config->name, guest->name, sizeof(guest->name));
+    guest->machine = machine;
+    guest->layout = plan->layout;
+    guest->memory = plan->memory;
+    guest->memory.window = 0;
+    cpuid_policy_build(&input, &guest->cpuid);
+    build_tree(guest, support, plan);
+    create_vcpus(guest, first_asid);
+    guest_load(guest);
+}
+
+void guest_create_all(const struct boot_info *info, const struct virt_support *support, const struct machine *machine)
+{
+    uint32_t asid = FIRST_ASID;
+
+    boot = info;
+    guest_count = info->config.guest_count;
+    nested_trees = pool_take(guest_count * sizeof(struct page_table));
+    nested_pools = pool_take(guest_count * sizeof(struct table_pool));
+    load_plan = pool_take(sizeof(struct load_plan));
+    acpi_buffer = pool_take(ACPI_BYTES_MAX);
+    for (uint32_t i = 0; i < guest_count; i++) {
+        guests[i] = pool_take(sizeof(struct guest));
+        guests[i]->index = i;
+        guests[i]->config = &info->config.guests[i];
+        create(guests[i], support, machine, asid);
+        asid += guests[i]->vcpu_count;
+    }
+}
+
+const struct page_table *guest_nested_tree(const struct guest *guest)
+{
+    return &nested_trees[guest->index];
+}
+
+/* No byte of whoever had the memory before may be seen, and a restart begins as the first start did. */
+static void clear_memory(struct guest *guest)
+{
+    for (uint32_t i = 0; i < guest->memory.range_count; i++) {
+        guest_memory_zero(&guest->memory, guest->memory.ranges[i].start, guest->memory.ranges[i].bytes);
+    }
+}
+
+static uint64_t write_acpi(struct guest *guest)
+{
+    struct acpi_tables_config config = {.cpu_count = guest->vcpu_count, .base = GUEST_ACPI_START};
+    uint64_t used = 0;
+
+    if (acpi_tables_build(&config, acpi_buffer, ACPI_BYTES_MAX, &used) != STATUS_OK ||
+        !guest_memory_write(&guest->memory, gpa(GUEST_ACPI_START), acpi_buffer, used)) {
+        hv_panic(PANIC_GUEST_CREATE, "the ACPI tables of guest %s do not fit", guest->name);
+    }
+    return used;
+}
+
+static struct load_request request_of(const struct guest *guest)
+{
+    const struct boot_guest *images = &boot->guests[guest->index];
+    const struct config_guest *config = guest->config;
+    struct load_request request = {
+        .protocol = config->protocol,
+        .kernel = images->kernel,
+        .module_count = config->module_count,
+        .cmdline = config->cmdline,
+        .name = config->kernel,
+        .layout = guest->layout,
+        .rsdp = gpa(GUEST_ACPI_START),
+        .rsdp_bytes = {acpi_buffer, RSDP_BYTES},
+        .flat_load = config->load_address,
+        .flat_entry = config->entry_address,
+        .flat_mode = config->mode,
+    };
+
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        request.modules[i] = (struct load_module){images->modules[i], config->modules[i].arguments};
+    }
+    return request;
+}
+
+static void execute_plan(struct guest *guest, const struct load_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->copy_count; i++) {
+        const struct load_copy *copy = &plan->copies[i];
+
+        if (copy->bytes != 0 && !guest_memory_write(&guest->memory, copy->to, copy->from, copy->bytes)) {
+            hv_panic(PANIC_GUEST_CREATE, "the load plan of guest %s leaves its memory at 0x%" PRIx64, guest->name,
+                     copy->to.value);
+        }
+    }
+}
+
+static void reset_platform(struct guest *guest)
+{
+    const struct machine *machine = guest->machine;
+    struct platform_config config = {
+        .clock = &machine->clock,
+        .wall_clock_ns = machine->boot_wall_ns,
+        .wall_clock_tsc = machine->boot_tsc,
+        .ram_low_bytes = guest->layout.low_bytes,
+        .ram_high_bytes = guest->layout.high_bytes,
+        .debug_ports = guest->config->debug_ports,
+        .console = guest->config->console,
+    };
+
+    platform_reset(&guest->platform, &config, insn_rdtsc());
+    guest->platform_deadline = platform_deadline(&guest->platform);
+}
+
+static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
+{
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        struct vcpu *vcpu = &guest->vcpus[i];
+
+        lapic_reset(&vcpu->lapic, false);
+        vcpu->tsc_offset = 0 - guest->start_tsc;
+        vcpu->msrs = (struct vcpu_msrs){0};
+        vcpu->requests = VCPU_EVENT;
+        vcpu->kick = 0;
+        vcpu_switch_init(vcpu, vcpu->live);
+        vcpu_reset(vcpu);
+        vcpu->state = i == 0 ? VCPU_STATE_RUNNABLE : VCPU_STATE_OFF;
+    }
+    lapic_virtual_wire(&guest->vcpus[0].lapic);
+    vcpu_set_entry(&guest->vcpus[0], entry);
+}
+
+void guest_load(struct guest *guest)
+{
+    struct load_request request;
+    struct load_error error;
+
+    clear_memory(guest);
+    write_acpi(guest);
+    request = request_of(guest);
+    if (loader_plan(&request, load_plan, &error) != STATUS_OK) {
+        hv_panic(PANIC_GUEST_CREATE, "guest %s: %s", guest->name, error.sentence);
+    }
+    execute_plan(guest, load_plan);
+    reset_platform(guest);
+    guest->start_tsc = insn_rdtsc();
+    guest->unknown_count = 0;
+    guest->unknown_dropped = 0;
+    guest->report[0] = '\0';
+    reset_vcpus(guest, &load_plan->entry);
+    __atomic_store_n(&guest->state, (uint32_t)GUEST_RUNNING, __ATOMIC_RELEASE);
+}

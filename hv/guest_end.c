@@ -1,0 +1,209 @@
+#include "hv/guest_end.h"
+
+#include "hv/base/log.h"
+#include "hv/base/spinlock.h"
+#include "hv/console.h"
+#include "hv/core/exit.h"
+#include "hv/guest_create.h"
+#include "hv/power.h"
+#include "hv/virt.h"
+#include "hv/x86/insn.h"
+
+#define RESTARTS_MAX 10u
+#define REPORT_EXITS 16u
+
+static const struct boot_info *boot;
+static struct spinlock end_lock;
+static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by guest */
+static uint32_t guests_over;
+
+void guest_end_init(const struct boot_info *info)
+{
+    boot = info;
+}
+
+static void report_registers(const struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->gpr;
+    const struct vcpu_system *system = &vcpu->system;
+
+    log_error("  vCPU %u: rip %016" PRIx64 " rsp %016" PRIx64 " rflags %" PRIx64, vcpu->index, vcpu->rip, gpr[GPR_RSP],
+              vcpu->rflags);
+    log_error("  rax %016" PRIx64 " rbx %016" PRIx64 " rcx %016" PRIx64 " rdx %016" PRIx64, gpr[GPR_RAX], gpr[GPR_RBX],
+              gpr[GPR_RCX], gpr[GPR_RDX]);
+    log_error("  rsi %016" PRIx64 " rdi %016" PRIx64 " rbp %016" PRIx64 " r8  %016" PRIx64, gpr[GPR_RSI], gpr[GPR_RDI],
+              gpr[GPR_RBP], gpr[GPR_R8]);
+    log_error("  r9  %016" PRIx64 " r10 %016" PRIx64 " r11 %016" PRIx64 " r12 %016" PRIx64, gpr[GPR_R9], gpr[GPR_R10],
+              gpr[GPR_R11], gpr[GPR_R12]);
+    log_error("  r13 %016" PRIx64 " r14 %016" PRIx64 " r15 %016" PRIx64, gpr[GPR_R13], gpr[GPR_R14], gpr[GPR_R15]);
+    log_error("  cr0 %" PRIx64 " cr2 %" PRIx64 " cr3 %" PRIx64 " cr4 %" PRIx64 " efer %" PRIx64 " cpl %u", system->cr0,
+              system->cr2, system->cr3, system->cr4, system->efer, system->cpl);
+    log_error("  cs %04x base %" PRIx64 " ss %04x base %" PRIx64 " gdt %" PRIx64 "+%x idt %" PRIx64 "+%x",
+              system->segments[SEGMENT_CS].selector, system->segments[SEGMENT_CS].base,
+              system->segments[SEGMENT_SS].selector, system->segments[SEGMENT_SS].base, system->gdtr.base,
+              system->gdtr.limit, system->idtr.base, system->idtr.limit);
+}
+
+static void report_last_exits(const struct vcpu *vcpu)
+{
+    uint32_t count = vcpu->ring_next < REPORT_EXITS ? vcpu->ring_next : REPORT_EXITS;
+
+    for (uint32_t i = vcpu->ring_next - count; i != vcpu->ring_next; i++) {
+        const struct exit_record *record = &vcpu->ring[i & (EXIT_RING_ENTRIES - 1)];
+
+        log_error("  exit %u before the end: %s (0x%x), detail 0x%" PRIx64 ", rip 0x%" PRIx64, vcpu->ring_next - i,
+                  exit_kind_name((enum exit_kind)record->kind), record->raw, record->detail, record->rip);
+    }
+}
+
+static uint64_t exit_total(const struct guest *guest)
+{
+    uint64_t total = 0;
+
+    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+        for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+            total += guest->vcpus[v].exit_counts[kind];
+        }
+    }
+    return total;
+}
+
+static void report_exits(const struct guest *guest)
+{
+    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+        uint64_t count = 0;
+
+        for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+            count += guest->vcpus[v].exit_counts[kind];
+        }
+        if (count != 0) {
+            log_debug("  %" PRIu64 " exits: %s", count, exit_kind_name((enum exit_kind)kind));
+        }
+    }
+}
+
+static void report_unknown_accesses(const struct guest *guest)
+{
+    char text[160];
+
+    for (uint32_t i = 0; i < guest->unknown_count; i++) {
+        log_info("  it %s", guest_unknown_describe(&guest->unknown[i], text, sizeof(text)));
+    }
+    if (guest->unknown_dropped != 0) {
+        log_info("  and %" PRIu64 " accesses to further such resources", guest->unknown_dropped);
+    }
+}
+
+static void report(const struct guest *guest)
+{
+    uint64_t ns = clock_ticks_to_ns(&guest->machine->clock, insn_rdtsc() - guest->start_tsc);
+
+    if (guest->state == GUEST_CRASHED) {
+        log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
+        report_registers(&guest->vcpus[guest->failed_vcpu]);
+        report_last_exits(&guest->vcpus[guest->failed_vcpu]);
+    } else {
+        log_info("guest %s stopped: %s", guest->name, guest->report);
+    }
+    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ns / 1000000, exit_total(guest));
+    report_exits(guest);
+    report_unknown_accesses(guest);
+}
+
+static enum config_action action_of(const struct guest *guest)
+{
+    return guest->state == GUEST_CRASHED ? guest->config->on_crash : guest->config->on_stop;
+}
+
+/* True where the guest runs again. */
+static bool restart(struct guest *guest)
+{
+    if (action_of(guest) != ACTION_RESTART) {
+        return false;
+    }
+    if (guest->restarts == RESTARTS_MAX) {
+        log_warning("guest %s was restarted %u times and stays stopped now", guest->name, guest->restarts);
+        return false;
+    }
+    guest->restarts++;
+    log_info("guest %s is restarted (%u of at most %u times)", guest->name, guest->restarts, RESTARTS_MAX);
+    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+        const struct vcpu *vcpu = &guest->vcpus[v];
+
+        if (cpus[vcpu->host_cpu].current == vcpu) {
+            cpus[vcpu->host_cpu].current = NULL; /* its registers are not worth keeping */
+        }
+    }
+    left_counts[guest->index] = 0;
+    guest_load(guest);
+    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+        cpu_kick(&cpus[guest->vcpus[v].host_cpu]);
+    }
+    return true;
+}
+
+static void stop_other_cpus(const struct cpu *self)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (i != self->index && cpu_is_ready(&cpus[i])) {
+            cpu_set_flags(&cpus[i], CPU_FLAG_STOP);
+            cpu_kick(&cpus[i]);
+        }
+    }
+}
+
+/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. */
+_Noreturn static void end_run(void)
+{
+    bool well = true;
+
+    stop_other_cpus(cpu_this());
+    for (uint32_t i = 0; i < guest_count; i++) {
+        well = well && guests[i]->ended_well;
+    }
+    switch (boot->config.when_all_stopped) {
+    case FINAL_POWEROFF:
+        log_info("all guests have stopped; the machine is switched off");
+        log_info("result %s", well ? "ok" : "failed");
+        power_off();
+    case FINAL_REBOOT:
+        log_info("all guests have stopped; the machine is restarted");
+        log_info("result %s", well ? "ok" : "failed");
+        power_reboot();
+    case FINAL_HALT:
+        break;
+    }
+    log_info("all guests have stopped; the machine halts (when-all-stopped = halt)");
+    log_info("result %s", well ? "ok" : "failed");
+    power_halt();
+}
+
+void guest_end_vcpu_left(struct vcpu *vcpu)
+{
+    struct guest *guest = vcpu->guest;
+
+    spinlock_take(&end_lock);
+    left_counts[guest->index]++;
+    if (left_counts[guest->index] < guest->vcpu_count) {
+        spinlock_release(&end_lock);
+        return;
+    }
+    console_service(guests, guest_count, insn_rdtsc());
+    report(guest);
+    if (!restart(guest)) {
+        guests_over++;
+        if (guests_over == guest_count || action_of(guest) == ACTION_POWEROFF) {
+            end_run();
+        }
+    }
+    spinlock_release(&end_lock);
+}
+
+_Noreturn void guest_end_cpu_stops(struct cpu *cpu)
+{
+    virt_disable(cpu);
+    for (;;) {
+        insn_cli();
+        insn_hlt();
+    }
+}

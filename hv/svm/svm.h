@@ -1,0 +1,69 @@
+/*
+ * AMD SVM: the vendor's side of hv/virt.h, function for function. APM 2 15 "Secure Virtual Machine".
+ *
+ *   svm_features.c  what this CPU has, by name; switching SVM on and off
+ *   svm_setup.c     a vCPU's VMCB in parts, intercepts by table, permission maps
+ *   svm_state.c     system state between VMCB and struct vcpu
+ *   svm_decode.c    exit words -> neutral exit (pure)
+ *   svm_run.c       the run loop: requests, events, entry, exit
+ *   svm_entry.S     VMRUN
+ */
+#ifndef HV_SVM_SVM_H
+#define HV_SVM_SVM_H
+
+#include "hv/svm/svm_vmcb.h"
+#include "hv/virt_support.h"
+
+struct cpu;
+
+/* Optional features, found once. */
+struct svm_features {
+    bool next_rip;
+    bool flush_by_asid;
+    bool vmcb_clean;
+    bool decode_assists;
+    bool tsc_aux; /* RDTSCP or RDPID is there, so TSC_AUX exists */
+    uint32_t asid_count;
+};
+
+extern struct svm_features svm_features;
+
+/* What SVM needs per host CPU. */
+struct svm_cpu {
+    uint8_t host_save_area[4096]; /* VM_HSAVE_PA: the CPU's own, opaque */
+    struct vmcb host;             /* what VMLOAD brings back after each exit */
+};
+_Static_assert(sizeof(struct svm_cpu) == 8192, "two pages");
+
+/* What SVM needs per vCPU: the VMCB is the first page of the memory that svm_vcpu_init() gets. */
+struct svm_vcpu {
+    struct vmcb vmcb;
+    uint64_t nmi_iret_rip; /* the IRET that will end the NMI: unmasked once rip has left it */
+    bool nmi_masked;       /* an NMI was injected and its IRET has not been seen */
+    bool nmi_iret_seen;
+    uint32_t clean; /* CLEAN_*: what was not changed since the last entry */
+    uint64_t tsc_aux;
+    uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
+    uint64_t no_length_count;
+    uint8_t pad[4096 - 40];
+};
+_Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
+
+bool svm_detect(struct virt_support *support);
+uint64_t svm_cpu_bytes(void);
+uint64_t svm_vcpu_bytes(void);
+bool svm_enable(struct cpu *cpu, void *memory, const char **sentence);
+void svm_disable(struct cpu *cpu);
+void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
+void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
+void svm_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
+void svm_run(struct cpu *cpu, struct vcpu *vcpu);
+
+/* svm_state.c */
+void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu);
+void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
+
+/* svm_entry.S */
+void svm_enter(uint64_t guest_vmcb, uint64_t gpr[16], uint64_t host_vmcb);
+
+#endif

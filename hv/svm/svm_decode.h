@@ -1,0 +1,26 @@
+/*
+ * From the VMCB's exit words to the neutral exit. Pure: tests feed it words recorded from real exits.
+ */
+#ifndef HV_SVM_SVM_DECODE_H
+#define HV_SVM_SVM_DECODE_H
+
+#include "hv/core/vm_exit.h"
+#include "hv/svm/svm_vmcb.h"
+
+/* `exit->length` is left 0: svm_run.c finds it (next rip or the instruction's bytes). APM 2 appendix C. */
+void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit);
+
+/* The event whose delivery the exit interrupted, as it is injected again. Invalid: none. APM 2 15.7.2. */
+struct vcpu_event svm_decode_event(uint64_t exit_int_info);
+
+/* The reverse, for EVENTINJ. APM 2 15.20. */
+uint64_t svm_encode_event(const struct vcpu_event *event);
+
+/* Attributes: 12 packed bits here, spread to 16 in the neutral form. */
+struct segment svm_decode_segment(const struct vmcb_segment *segment);
+struct vmcb_segment svm_encode_segment(const struct segment *segment);
+
+/* True where the instruction that exited has to be stepped over or fetched, so its length matters. */
+bool svm_exit_needs_length(uint64_t exit_code);
+
+#endif

@@ -1,0 +1,298 @@
+/*
+ * The run loop: apply requests, choose the event, enter, decode, dispatch. It is left when a request needs
+ * hv/cpu_loop.c: a host interrupt, a halt, a new deadline, console bytes, the end of the guest.
+ *
+ * GIF is clear from the first line to the last, so nothing can come between looking for work and VMRUN: an interrupt or
+ * a kick that arrives meanwhile ends the guest's turn before its first instruction.
+ */
+#include "hv/svm/svm.h"
+
+#include "hv/core/emulate.h"
+#include "hv/core/exit.h"
+#include "hv/cpu.h"
+#include "hv/svm/svm_decode.h"
+#include "hv/svm/svm_insn.h"
+#include "hv/x86/decode.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
+
+#define CPUID_LEAF_XSAVE 0xdu
+#define TPR_SHIFT 4u
+#define NO_LENGTH_MAX 16u
+
+/* DR6 after INIT, and the single-step bit. SDM 3B 17.2.3; APM 2 13.1.1.3. */
+#define DR6_RESET 0xffff0ff0ULL
+#define DR6_BS (1ULL << 14)
+
+/* The SYSCALL and SYSENTER MSRs and debug registers after INIT or power-up. APM 2 14.1.3 "Processor Initialization
+ * State". */
+static void reset_untouched(struct vmcb *vmcb)
+{
+    vmcb->star = 0;
+    vmcb->lstar = 0;
+    vmcb->cstar = 0;
+    vmcb->sfmask = 0;
+    vmcb->kernel_gs_base = 0;
+    vmcb->sysenter_cs = 0;
+    vmcb->sysenter_esp = 0;
+    vmcb->sysenter_eip = 0;
+    vmcb->debugctl = 0;
+    vmcb->dr6 = DR6_RESET;
+    vmcb->int_state = 0;
+    vmcb->event_injection = 0;
+    vmcb->intercepts[INTERCEPT_MISC1] &= ~(1u << MISC1_VINTR | 1u << MISC1_IRET);
+    vmcb->int_control = INT_CONTROL_V_MASKING;
+}
+
+static void flush_guest(struct svm_vcpu *svm)
+{
+    svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+}
+
+/* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
+static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    uint32_t requests = vcpu->requests;
+    struct vmcb *vmcb = &svm->vmcb;
+
+    if ((requests & VCPU_RESET) != 0) {
+        reset_untouched(vmcb);
+        svm->nmi_masked = false;
+    }
+    if ((requests & VCPU_SYSTEM_WRITE) != 0) {
+        svm_write_system(svm, vcpu);
+    }
+    if ((requests & VCPU_FLUSH) != 0) {
+        flush_guest(svm);
+    }
+    if ((requests & VCPU_ADVANCED) != 0) {
+        vmcb->int_state &= ~INT_STATE_SHADOW;
+    }
+    if ((requests & VCPU_TSC) != 0) {
+        vmcb->tsc_offset = vcpu->tsc_offset;
+        svm->clean &= ~CLEAN_INTERCEPTS;
+    }
+    if ((requests & VCPU_CR2_WRITE) != 0) {
+        vmcb->cr2 = vcpu->system.cr2;
+        svm->clean &= ~CLEAN_CR2;
+    }
+    if ((requests & VCPU_STEP_TRAP) != 0) {
+        vmcb->dr6 |= DR6_BS;
+        svm->clean &= ~CLEAN_DR;
+    }
+    if ((requests & VCPU_XCR0) != 0) {
+        insn_xsetbv(0, vcpu->xcr0);
+    }
+    vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
+}
+
+/*
+ * A window is a virtual interrupt that is intercepted at the moment the guest could take it. With priority 15 only
+ * RFLAGS.IF and the shadow hold it off. APM 2 15.21.4 "Injecting Virtual (INTR) Interrupts".
+ */
+static void set_window(struct svm_vcpu *svm, bool on, uint64_t priority)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t control = vmcb->int_control & ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_PRIORITY);
+    uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1] & ~(1u << MISC1_VINTR);
+
+    if (on) {
+        control |= INT_CONTROL_V_IRQ | priority << INT_CONTROL_V_PRIORITY_SHIFT;
+        misc1 |= 1u << MISC1_VINTR;
+    }
+    vmcb->int_control = control;
+    vmcb->intercepts[INTERCEPT_MISC1] = misc1;
+    svm->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
+}
+
+/* SVM has no window for the end of an NMI: its IRET is intercepted instead. APM 2 15.21.5. */
+static void watch_nmi_end(struct svm_vcpu *svm, bool on)
+{
+    uint32_t bit = 1u << MISC1_IRET;
+
+    svm->vmcb.intercepts[INTERCEPT_MISC1] =
+        on ? svm->vmcb.intercepts[INTERCEPT_MISC1] | bit : svm->vmcb.intercepts[INTERCEPT_MISC1] & ~bit;
+    svm->clean &= ~CLEAN_INTERCEPTS;
+}
+
+/* An interrupt that only the TPR holds off: the window opens when the guest lowers CR8 below its class. */
+static void set_tpr_window(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    int requested = lapic_highest_requested(&vcpu->lapic);
+    uint64_t tpr = lapic_cr8(&vcpu->lapic);
+    bool blocked_by_tpr = requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= tpr;
+
+    set_window(svm, blocked_by_tpr, requested >= 0 ? (uint64_t)requested >> TPR_SHIFT : 0);
+}
+
+static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
+{
+    svm->vmcb.event_injection = svm_encode_event(event);
+    if (event->kind == EVENT_NMI) {
+        svm->nmi_masked = true;
+        svm->nmi_iret_seen = false;
+        watch_nmi_end(svm, true);
+    }
+}
+
+static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    bool shadow = (svm->vmcb.int_state & INT_STATE_SHADOW) != 0;
+    bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
+    struct vcpu_event event;
+    bool nmi;
+
+    switch (vcpu_select_event(vcpu, open, !svm->nmi_masked && !shadow, &event)) {
+    case EVENT_NOTHING:
+        set_tpr_window(svm, vcpu);
+        break;
+    case EVENT_INJECT:
+        inject(svm, &event);
+        set_window(svm, vcpu_wants_window(vcpu, &nmi) && !nmi, 15);
+        break;
+    case EVENT_WANT_WINDOW:
+        set_window(svm, !vcpu->nmi_pending, 15);
+        break;
+    }
+}
+
+static void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t tpr;
+
+    if (vcpu->requests != 0) {
+        apply_requests(svm, vcpu);
+        if ((vcpu->requests & VCPU_EVENT) != 0) {
+            choose_event(svm, vcpu);
+        }
+    }
+    tpr = lapic_cr8(&vcpu->lapic);
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
+        vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
+        svm->clean &= ~CLEAN_INT_CONTROL;
+    }
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    vmcb->rsp = vcpu->gpr[GPR_RSP];
+    vmcb->rip = vcpu->rip;
+    vmcb->rflags = vcpu->rflags;
+    vmcb->clean = svm_features.vmcb_clean ? svm->clean : 0;
+}
+
+static void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->gpr[GPR_RSP] = vmcb->rsp;
+    vcpu->rip = vmcb->rip;
+    vcpu->rflags = vmcb->rflags;
+    svm->clean = CLEAN_ALL;
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        lapic_cr8_write(&vcpu->lapic, vmcb->int_control & 0xf);
+        vcpu->requests |= VCPU_EVENT;
+    }
+    vcpu->pending = svm_decode_event(vmcb->exit_int_info);
+    if ((vmcb->event_injection & EVENT_VALID) != 0) {
+        vcpu->pending = svm_decode_event(vmcb->event_injection); /* never delivered: entered, and left before it */
+        vmcb->event_injection = 0;
+    }
+    if (vcpu->pending.valid) {
+        vcpu->requests |= VCPU_EVENT;
+    }
+    if (svm->nmi_iret_seen && vcpu->rip != svm->nmi_iret_rip) {
+        svm->nmi_masked = false;
+        svm->nmi_iret_seen = false;
+        vcpu->requests |= VCPU_EVENT;
+    }
+}
+
+/* Without next rip save the instruction is fetched again, through the guest's own tables, and measured. */
+static uint8_t instruction_length(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    if (svm_features.next_rip && vmcb->next_rip != 0) {
+        return (uint8_t)(vmcb->next_rip - vmcb->rip);
+    }
+    if (vmcb->exit_code == SVM_EXIT_IOIO) {
+        return (uint8_t)(vmcb->exit_info2 - vmcb->rip);
+    }
+    svm_read_system(svm, vcpu);
+    return emulate_length(vcpu);
+}
+
+/*
+ * The bytes at rip are not those of the instruction that exited: the guest rewrote them or its tables meanwhile, and an
+ * exception may have been raised by the fetch. The guest goes on from there; when that exits again without progress, it
+ * is stopped.
+ */
+static void note_no_length(struct vcpu *vcpu)
+{
+    struct svm_vcpu *svm = vcpu->vendor;
+
+    if (vcpu->pending.valid) {
+        return;
+    }
+    svm->no_length_count = svm->no_length_rip == vcpu->rip ? svm->no_length_count + 1 : 0;
+    svm->no_length_rip = vcpu->rip;
+    if (svm->no_length_count > NO_LENGTH_MAX) {
+        guest_fail(vcpu, GUEST_CODE_UNDECODABLE,
+                   "the instruction at rip 0x%" PRIx64 " that left the guest (exit 0x%x) cannot be decoded", vcpu->rip,
+                   (uint32_t)svm->vmcb.exit_code);
+    }
+}
+
+/* IRET ends the NMI once it has run; the guest goes on with it, unwatched. */
+static void note_nmi_end(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    watch_nmi_end(svm, false);
+    svm->nmi_iret_seen = true;
+    svm->nmi_iret_rip = vcpu->rip;
+}
+
+static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    struct vm_exit exit;
+
+    if (vmcb->exit_code == SVM_EXIT_IRET) {
+        note_nmi_end(svm, vcpu);
+        return;
+    }
+    svm_decode_exit(vmcb, &exit);
+    if (exit_wants_system(vcpu, &exit)) {
+        svm_read_system(svm, vcpu);
+    }
+    if (svm_exit_needs_length(vmcb->exit_code)) {
+        exit.length = instruction_length(svm, vcpu);
+        if (exit.length == 0) {
+            note_no_length(vcpu);
+            return;
+        }
+    }
+    if (exit.kind == EXIT_CPUID) {
+        vcpu->system.cr4 = vmcb->cr4;
+        if ((uint32_t)vcpu->gpr[GPR_RAX] == CPUID_LEAF_XSAVE && vcpu->guest->cpuid.xsave) {
+            vcpu->xcr0 = insn_xgetbv(0);
+        }
+    }
+    exit_dispatch(vcpu, &exit);
+}
+
+void svm_run(struct cpu *cpu, struct vcpu *vcpu)
+{
+    struct svm_vcpu *svm = vcpu->vendor;
+    struct svm_cpu *host = cpu->vendor;
+
+    svm_insn_clgi();
+    while ((vcpu->requests & VCPU_LEAVE_MASK) == 0) {
+        before_entry(svm, vcpu);
+        svm_enter((uint64_t)(uintptr_t)&svm->vmcb, vcpu->gpr, (uint64_t)(uintptr_t)&host->host);
+        after_exit(svm, vcpu);
+        handle_exit(svm, vcpu);
+    }
+    svm_insn_stgi();
+}

@@ -1,0 +1,69 @@
+/*
+ * System state between the VMCB's save area and struct vcpu. Read only after exits whose handlers look at it; written
+ * back whole when a handler changed any of it. APM 2 B.2.
+ */
+#include "hv/svm/svm.h"
+#include "hv/svm/svm_decode.h"
+
+#include "hv/x86/registers.h"
+
+static void read_tables(const struct vmcb *vmcb, struct vcpu_system *system)
+{
+    system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
+    system->idtr = (struct table_register){vmcb->idtr.base, (uint16_t)vmcb->idtr.limit};
+}
+
+void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    struct vcpu_system *system = &vcpu->system;
+
+    system->segments[SEGMENT_ES] = svm_decode_segment(&vmcb->es);
+    system->segments[SEGMENT_CS] = svm_decode_segment(&vmcb->cs);
+    system->segments[SEGMENT_SS] = svm_decode_segment(&vmcb->ss);
+    system->segments[SEGMENT_DS] = svm_decode_segment(&vmcb->ds);
+    system->segments[SEGMENT_FS] = svm_decode_segment(&vmcb->fs);
+    system->segments[SEGMENT_GS] = svm_decode_segment(&vmcb->gs);
+    system->segments[SEGMENT_LDTR] = svm_decode_segment(&vmcb->ldtr);
+    system->segments[SEGMENT_TR] = svm_decode_segment(&vmcb->tr);
+    read_tables(vmcb, system);
+    system->cr0 = vmcb->cr0;
+    system->cr2 = vmcb->cr2;
+    system->cr3 = vmcb->cr3;
+    system->cr4 = vmcb->cr4;
+    system->efer = vmcb->efer & ~EFER_SVME;
+    system->dr7 = vmcb->dr7;
+    system->cpl = vmcb->cpl;
+    vcpu->msrs.pat = vmcb->pat;
+}
+
+static void write_tables(struct vmcb *vmcb, const struct vcpu_system *system)
+{
+    vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
+    vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
+}
+
+void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    const struct vcpu_system *system = &vcpu->system;
+
+    vmcb->es = svm_encode_segment(&system->segments[SEGMENT_ES]);
+    vmcb->cs = svm_encode_segment(&system->segments[SEGMENT_CS]);
+    vmcb->ss = svm_encode_segment(&system->segments[SEGMENT_SS]);
+    vmcb->ds = svm_encode_segment(&system->segments[SEGMENT_DS]);
+    vmcb->fs = svm_encode_segment(&system->segments[SEGMENT_FS]);
+    vmcb->gs = svm_encode_segment(&system->segments[SEGMENT_GS]);
+    vmcb->ldtr = svm_encode_segment(&system->segments[SEGMENT_LDTR]);
+    vmcb->tr = svm_encode_segment(&system->segments[SEGMENT_TR]);
+    write_tables(vmcb, system);
+    vmcb->cr0 = system->cr0;
+    vmcb->cr2 = system->cr2;
+    vmcb->cr3 = system->cr3;
+    vmcb->cr4 = system->cr4;
+    vmcb->efer = system->efer | EFER_SVME;
+    vmcb->dr7 = system->dr7;
+    vmcb->cpl = system->cpl;
+    vmcb->pat = vcpu->msrs.pat;
+    svm->clean = 0;
+}

@@ -1,0 +1,23 @@
+/* What virt_detect() finds out about this CPU. Included by both vendors, which fill it, and by hv/virt.h. */
+#ifndef HV_VIRT_SUPPORT_H
+#define HV_VIRT_SUPPORT_H
+
+#include "hv/core/guest.h"
+#include "hv/mm/page_table.h"
+
+enum virt_vendor {
+    VIRT_NONE,
+    VIRT_VMX,
+    VIRT_SVM,
+};
+
+struct virt_support {
+    enum virt_vendor vendor;
+    const struct page_table_format *format; /* of nested trees */
+    struct page_table_caps caps;            /* of nested trees */
+    char used[200];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
+    char without[200];                      /* optional features that are not there and what changes; empty: none */
+    char missing[200];                      /* vendor VIRT_NONE: the required feature by name, and the remedy */
+};
+
+#endif

@@ -1,0 +1,133 @@
+"""Every boot case: a row each. script.py explains the words."""
+
+from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send, Truncated)
+
+HELLO = Built("guests/hello.elf")
+LINUX = Built("demo/vmlinuz")
+INITRAMFS = Built("demo/initramfs.cpio")
+
+PROMPT = r"linux# "
+
+
+def demo_config():
+    with open(__file__.replace("tests/boot/cases.py", "config/examples/demo.conf"), encoding="utf-8") as conf:
+        return conf.read()
+
+
+def linux_conf(memory="256M", more=""):
+    return (f"[guest linux]\nmemory = {memory}\nkernel = vmlinuz\ninitrd = initramfs.cpio\ncmdline = console=ttyS0\n"
+            f"{more}")
+
+
+def hello_conf(memory="16M", more=""):
+    return f"[guest hello]\nmemory = {memory}\nkernel = hello.elf\n{more}"
+
+
+def one_second(match):
+    """`date +%s` before and after `sleep 1`."""
+    seconds = int(match[2]) - int(match[1])
+    return None if seconds in (1, 2) else f"sleep 1 took {seconds} s by the guest's clock"
+
+
+def stable_clock(match):
+    return None if match[1] in ("tsc", "kvm-clock") else f"the clock source is {match[1]}"
+
+
+def count_is_zero(match):
+    return None if match[1] == "0" else f"{match[1]} warnings in the guest's log"
+
+
+WARNINGS = "unchecked MSR|Firmware Bug|TSC unstable|APIC.*(error|fail|warn)|WARNING:|Call Trace"
+CLOCK_SOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+
+# What a person does in the demo: a few commands, an interrupt from the keyboard, and the end.
+LINUX_SESSION = [
+    r"Linux 6\.\d+\.\d+-\d+-cloud-amd64, 1 CPU",
+    Expect(PROMPT),
+    Answer(PROMPT, "uname -r", r"^.*?(6\.\d+\.\d+-\d+-cloud-amd64)"),
+    Answer(PROMPT, f"cat {CLOCK_SOURCE}", r"^(?:\[linux\] )?(tsc|kvm-clock|\S+)\s*$", stable_clock),
+    Answer(PROMPT, "date +%s; sleep 1; date +%s", r"(\d{9,})\s+(?:\[linux\] )?(\d{9,})", one_second),
+    Answer(PROMPT, f"dmesg | grep -ciE '{WARNINGS}'", r"^(?:\[linux\] )?(\d+)\s*$", count_is_zero),
+    Answer(PROMPT, "echo $((6 * 7)) | tee /tmp/x; rm /tmp/x", r"^(?:\[linux\] )?42\s*$"),
+    Send("sleep 1000\n"),
+    Expect(r"sleep 1000"),
+    Send("\x03"),
+    Expect(PROMPT),
+    Send("poweroff\n"),
+]
+# Never in a good run: words of the firmware's and of our own defects.
+NEVER = (r"plinth: result failed", r"\bP0\d{3}: ", r"Kernel panic", r"Oops:", r"BUG:")
+
+
+def linux_case(name, config, files=None, **more):
+    """Boots Linux, works in it, ends it."""
+    return Case(name, config, [*LINUX_SESSION, r"plinth: result ok\s*\Z"], timeout_s=LINUX_TIMEOUT_S, forbidden=NEVER,
+                files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, **(files or {})}, **more)
+
+
+def hello_case(name, config, *texts, **more):
+    """Boots the small guest and sees it end; `texts` are looked for in order before its result."""
+    return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO}, forbidden=NEVER, **more)
+
+
+def refused_case(name, config, *texts, files=None, **more):
+    """An error before the hand-over: a sentence, and the firmware gets its machine back."""
+    return Case(name, config, [*texts, r"plinth: returned to the firmware"], status=1,
+                files={"hello.elf": HELLO} if files is None else files, forbidden=(r"plinth: result ok",), **more)
+
+
+CASES = [
+    # The main job.
+    linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
+    linux_case("linux", linux_conf(), emulators=QEMU),
+    linux_case("linux-two-cpus-in-machine", linux_conf(), smp=2, emulators=QEMU),
+    linux_case("linux-2mib-cpu", linux_conf(), cpu="max,-pdpe1gb", emulators=QEMU),
+    linux_case("linux-aligned-1gib", linux_conf("1G"), mem="3G", emulators=QEMU),
+    linux_case("linux-odd-size", linux_conf("300M"), emulators=QEMU),
+
+    # The small guest, on machines and with memory of different shapes.
+    hello_case("hello", hello_conf()),
+    hello_case("hello-4mib", hello_conf("4M")),
+    hello_case("hello-odd-size", hello_conf("33M"), emulators=QEMU),
+    hello_case("hello-unaligned-pages", hello_conf("17412K"), emulators=QEMU),
+    hello_case("hello-1gib-leaf", hello_conf("1G"), r"1 GiB", mem="3G", emulators=QEMU),
+    hello_case("hello-1gib-leaf-bochs", hello_conf("1G"), mem="2048M", emulators=BOCHS),
+    hello_case("hello-2mib-cpu", hello_conf("512M"), r"2 MiB", cpu="max,-pdpe1gb", emulators=QEMU),
+    hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
+    hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
+    hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\n"), smp=2),
+
+    # Errors of the config: rule, line and column.
+    refused_case("config-missing", None, r"plinth\.conf", emulators=QEMU),
+    refused_case("config-empty", "", r"plinth\.conf", emulators=QEMU),
+    refused_case("config-unknown-key", hello_conf(more="colour = blue\n"), r"plinth\.conf:4:1: unknown-key: .*colour"),
+    refused_case("config-two-errors", hello_conf("lots", "colour = blue\n"), r"plinth\.conf:2:\d+: ",
+                 r"plinth\.conf:4:1: unknown-key: ", emulators=QEMU),
+    refused_case("config-no-such-cpu", hello_conf(more="cpus = 7,\n"), r"plinth\.conf:4:\d+: \S+: .*7",
+                 emulators=QEMU),
+    refused_case("config-same-name", hello_conf() + hello_conf(), r"plinth\.conf:4:\d+: \S+: .*hello", emulators=QEMU),
+    refused_case("config-too-much-memory", hello_conf("64G"), r"plinth\.conf:2:\d+: \S+: "),
+    refused_case("config-memory-just-too-much", hello_conf("1000M"), r"hello", emulators=QEMU),
+
+    # Errors of the files.
+    refused_case("kernel-missing", hello_conf(), r"hello\.elf", files={}, emulators=QEMU),
+    refused_case("kernel-truncated", linux_conf(), r"vmlinuz",
+                 files={"vmlinuz": Truncated(LINUX, 1 << 20), "initramfs.cpio": INITRAMFS}),
+    refused_case("kernel-truncated-header", linux_conf(), r"vmlinuz",
+                 files={"vmlinuz": Truncated(LINUX, 600), "initramfs.cpio": INITRAMFS}, emulators=QEMU),
+    refused_case("kernel-empty", hello_conf(), r"hello\.elf", files={"hello.elf": b""}, emulators=QEMU),
+    refused_case("kernel-garbage", hello_conf(), r"hello\.elf", files={"hello.elf": b"\x55\xaa" * 5000},
+                 emulators=QEMU),
+    refused_case("linux-memory-too-small", linux_conf("16M"), r"linux",
+                 files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS}, emulators=QEMU),
+
+    # CPUs that lack what is needed: by name.
+    refused_case("cpu-no-svm", hello_conf(), r"SVM", cpu="qemu64,-svm", emulators=QEMU),
+    refused_case("cpu-no-npt", hello_conf(), r"nested paging", cpu="max,-npt", emulators=QEMU),
+    refused_case("cpu-no-ept", hello_conf(), r"EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
+    refused_case("cpu-no-unrestricted-guest", hello_conf(), r"unrestricted guest", cpu="corei5_lynnfield_750",
+                 emulators=BOCHS_VMX),
+]
+
+assert len({case.name for case in CASES}) == len(CASES), "two cases with one name"
+assert all(emulator in ALL for case in CASES for emulator in case.emulators)

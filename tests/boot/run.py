@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Boots every case of tests/boot/cases.py in every emulator that it names, two at a time, and prints for each
+
+    ok boot-NAME-EMULATOR (seconds)        or        FAILED boot-NAME-EMULATOR: reason
+
+The serial output is kept in build/logs/boot-NAME-EMULATOR.log, Bochs' own log beside it. Names on the command line
+select cases: a whole name, the beginning of one, or NAME-EMULATOR.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+LOGS = os.path.join(BUILD, "logs")
+STICKS = os.path.join(BUILD, "boot")
+sys.path.insert(0, HERE)
+import cases  # noqa: E402
+import script as words  # noqa: E402
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78cM]|[\r\0]")
+TAIL_LINES = 12
+# The runner has the time limit; this is for a runner that hangs itself.
+RUNNER_GRACE_S = 30
+
+
+class CaseError(Exception):
+    """Why a test failed, in a sentence."""
+
+
+# --- The stick ---------------------------------------------------------------------------------------------------
+
+
+def built_path(built):
+    path = os.path.join(BUILD, built.path)
+    if not os.path.isfile(path):
+        raise CaseError(f"{path} is not built")
+    return path
+
+
+def put_file(folder, name, content):
+    to = os.path.join(folder, name)
+    if isinstance(content, words.Built):
+        os.symlink(built_path(content), to)
+        return
+    if isinstance(content, words.Truncated):
+        with open(built_path(content.of), "rb") as whole:
+            content = whole.read(content.length)
+    with open(to, "wb") as out:
+        out.write(content)
+
+
+def make_stick(case):
+    """One image per case, for all its emulators: byte for byte the same file."""
+    folder = os.path.join(STICKS, case.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for name, content in case.files.items():
+        put_file(folder, name, content)
+    put_file(folder, "plinth.conf", (case.config or "").encode())
+    image = folder + ".img"
+    made = subprocess.run([os.path.join(ROOT, "tools", "mkusb"), "--no-check", "-c",
+                           os.path.join(folder, "plinth.conf"), "-o", image], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    if made.returncode != 0:
+        raise CaseError(f"mkusb: {made.stdout.strip()}")
+    if case.config is None:
+        subprocess.run(["mdel", "-i", f"{image}@@1M", "::/plinth/plinth.conf"], check=True)
+    return image
+
+
+# --- One run -----------------------------------------------------------------------------------------------------
+
+
+def command_line(case, emulator, image, log_path):
+    runner, options = words.EMULATORS[emulator]
+    command = [os.path.join(ROOT, "tools", runner), *options, "--smp", str(case.smp), "--mem", case.mem, "--timeout",
+               str(case.timeout_s)]
+    if case.cpu:
+        command += ["--cpu", case.cpu]
+    if runner == "run-bochs":
+        return [*command, "--log", log_path + ".bochs", image]
+    return [*command, image, *(["--", *case.extra] if case.extra else [])]
+
+
+class Session:
+    """Reads the serial output, keeps it, and goes through the script."""
+
+    def __init__(self, process, log, steps):
+        self.process, self.log = process, log
+        self.steps = list(steps)
+        self.text, self.raw_tail = "", ""
+        self.at = 0  # the end of the last match
+
+    def read(self):
+        """Waits for output; False at its end."""
+        if not select.select([self.process.stdout], [], [], 1)[0]:
+            return True
+        data = os.read(self.process.stdout.fileno(), 65536)
+        self.log.write(data)
+        self.log.flush()
+        # An escape sequence may be cut in two: the rest waits for its end.
+        raw = self.raw_tail + data.decode("utf-8", "replace")
+        cut = raw.rfind("\x1b") if data else -1
+        cut = cut if cut >= 0 and len(raw) - cut < 12 and not ESCAPES.match(raw, cut) else len(raw)
+        self.text += ESCAPES.sub("", raw[:cut])
+        self.raw_tail = raw[cut:]
+        return bool(data)
+
+    def advance(self):
+        """Takes every step that can be taken now."""
+        while self.steps:
+            step = self.steps[0]
+            if isinstance(step, words.Send):
+                self.type(step.text)
+            else:
+                found = step.regex.search(self.text, self.at)
+                if not found:
+                    return
+                wrong = step.check(found) if step.check else None
+                if wrong:
+                    raise CaseError(wrong)
+                self.at = found.end()
+            self.steps.pop(0)
+
+    def type(self, text):
+        try:
+            self.process.stdin.write(text.encode())
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def run(self, deadline):
+        while self.read():
+            self.advance()
+            if time.monotonic() > deadline:
+                raise CaseError("the runner itself hangs")
+        self.advance()
+        return self.process.wait()
+
+
+def check_result(case, session, status):
+    for pattern in case.forbidden:
+        found = re.search(pattern, session.text, re.MULTILINE | re.IGNORECASE)
+        if found:
+            raise CaseError(f"'{found[0]}' appeared")
+    if session.steps:
+        raise CaseError(f"'{session.steps[0].regex.pattern}' did not appear (exit status {status})")
+    if status != case.status:
+        raise CaseError(f"exit status {status}, expected {case.status}")
+
+
+def run_case(case, emulator, image):
+    log_path = os.path.join(LOGS, f"boot-{case.name}-{emulator}.log")
+    command = command_line(case, emulator, image, log_path)
+    with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        session = Session(process, log, words.steps_of(case.script))
+        try:
+            status = session.run(time.monotonic() + case.timeout_s + RUNNER_GRACE_S)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)  # the runner ends its emulator
+                process.wait(RUNNER_GRACE_S)
+    check_result(case, session, status)
+
+
+def tail(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
+            lines = [line.rstrip() for line in ESCAPES.sub("", log.read()).splitlines() if line.strip()]
+    except OSError:
+        return []
+    return lines[-TAIL_LINES:]
+
+
+def result_of(case, emulator, image):
+    """The lines to print for one test."""
+    name = f"boot-{case.name}-{emulator}"
+    began = time.monotonic()
+    try:
+        run_case(case, emulator, image)
+        return [f"ok {name} ({time.monotonic() - began:.0f} s)"]
+    except CaseError as error:
+        log = os.path.join(LOGS, name + ".log")
+        lines = tail(log) + tail(log + ".stderr")
+        return [f"FAILED {name}: {error}; log {log}", *(f"    | {line}" for line in lines)]
+
+
+# --- All of them -------------------------------------------------------------------------------------------------
+
+
+def selected(options):
+    for case in cases.CASES:
+        for emulator in case.emulators:
+            full = f"{case.name}-{emulator}"
+            wanted = not options.names or any(full == name or case.name.startswith(name) for name in options.names)
+            if wanted and (not options.emulator or emulator in options.emulator):
+                yield case, emulator
+
+
+def cost(test):
+    """The long ones first, so that the two workers end at about the same time."""
+    case, emulator = test
+    return case.timeout_s * (2 if emulator != "qemu-svm" else 1)
+
+
+def run_all(tests, jobs):
+    images, failed = {}, 0
+    os.makedirs(LOGS, exist_ok=True)
+    os.makedirs(STICKS, exist_ok=True)
+    for case in {case.name: case for case, _ in tests}.values():
+        try:
+            images[case.name] = make_stick(case)
+        except CaseError as error:
+            failed += 1
+            print(f"FAILED boot-{case.name}: {error}", flush=True)
+    ready = sorted((test for test in tests if test[0].name in images), key=cost, reverse=True)
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(result_of, case, emulator, images[case.name]) for case, emulator in ready]
+        for done in concurrent.futures.as_completed(running):
+            lines = done.result()
+            failed += lines[0].startswith("FAILED")
+            print("\n".join(lines), flush=True)
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which cases (default: all)")
+    parser.add_argument("--list", action="store_true", help="only say which tests there are")
+    parser.add_argument("--emulator", action="append", choices=list(words.EMULATORS), help="only in this emulator")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many at a time")
+    options = parser.parse_args()
+    tests = list(selected(options))
+    if options.list:
+        print("\n".join(f"{case.name}-{emulator}" for case, emulator in tests))
+        return 0
+    if not tests:
+        parser.error("no case has such a name; --list shows them all")
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # the runners die with us
+    return 1 if run_all(tests, options.jobs) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

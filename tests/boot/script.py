@@ -1,0 +1,86 @@
+"""The words in which boot cases are written: what to put on the stick, what to type, what must and must not appear.
+
+A case is a row; a row times its emulators is a test. Texts are regular expressions over the serial output without
+escape sequences and carriage returns. `expect` steps match in order, each after the end of the one before.
+"""
+
+import dataclasses
+import re
+
+# Emulator -> (runner, its options). These are the machines that every case runs on, unless it says otherwise.
+EMULATORS = {
+    "qemu-svm": ("run-qemu", ["--cpu", "max"]),
+    "bochs-vmx": ("run-bochs", ["--cpu", "corei7_skylake_x"]),
+    "bochs-svm": ("run-bochs", ["--cpu", "ryzen"]),
+}
+ALL = tuple(EMULATORS)
+QEMU = ("qemu-svm",)
+BOCHS = ("bochs-vmx", "bochs-svm")
+BOCHS_VMX = ("bochs-vmx",)
+
+# Only a hang reaches these: several times what the slowest run takes on two busy cores.
+SMALL_TIMEOUT_S = 180
+LINUX_TIMEOUT_S = 600
+
+
+class Expect:
+    """Waits for a text. `check(match)` may return a sentence that says what is wrong with what was found."""
+
+    def __init__(self, pattern, check=None):
+        self.regex = re.compile(pattern, re.MULTILINE)
+        self.check = check
+
+
+class Send:
+    """Types, as a person would, after everything before it was seen."""
+
+    def __init__(self, text):
+        self.text = text
+
+
+class Answer:
+    """One command and what must come between its echo and the next prompt."""
+
+    def __init__(self, prompt, command, pattern, check=None):
+        self.steps = [Send(command + "\n"), Expect(re.escape(command[-20:]) + r"\s*\n"), Expect(pattern, check),
+                      Expect(prompt)]
+
+
+def steps_of(script):
+    """Flattens answers, and takes a plain string as a text to expect."""
+    for item in script:
+        if isinstance(item, Answer):
+            yield from item.steps
+        else:
+            yield Expect(item) if isinstance(item, str) else item
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A file of the build folder."""
+
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Truncated:
+    """The beginning of another file."""
+
+    of: Built
+    length: int
+
+
+@dataclasses.dataclass
+class Case:
+    name: str
+    config: str  # the text of plinth.conf; None: there is none on the stick
+    script: list
+    status: int = 0
+    files: dict = dataclasses.field(default_factory=dict)  # name beside plinth.conf -> Built, Truncated or bytes
+    emulators: tuple = ALL
+    cpu: str = None  # another CPU model than the emulator's usual one
+    smp: int = 1
+    mem: str = "1024M"
+    timeout_s: int = SMALL_TIMEOUT_S
+    forbidden: tuple = ()
+    extra: tuple = ()  # further options of QEMU

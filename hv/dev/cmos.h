@@ -25,11 +25,10 @@ struct cmos {
     struct cmos_config config;
     uint8_t index; /* port 0x70 bits 6:0 */
     uint8_t ram[CMOS_BYTES];
-    int64_t offset_s;      /* guest's time of day minus wall clock */
-    uint64_t seen_ns;      /* wall-clock time up to which the flags are true */
-    uint64_t periodic_tsc; /* host TSC from which periods are counted */
-    uint64_t periods;      /* periods seen since */
-    struct timebase periodic;
+    int64_t offset_ns;        /* guest's time of day minus wall clock */
+    int64_t seen_s;           /* the guest's second up to which the flags are true */
+    struct timebase periodic; /* of the rate in register A */
+    uint64_t periods;         /* of `periodic`, up to which the flags are true */
     bool irq;
     uint64_t deadline;
 };

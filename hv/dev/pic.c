@@ -259,9 +259,8 @@ static void write_ocw2(struct pic *pic, uint8_t value)
 
 static void write_ocw3(struct pic *pic, uint8_t value)
 {
-    if ((value & OCW3_POLL) != 0) {
-        pic->poll = true;
-    } else if ((value & OCW3_RR) != 0) {
+    pic->poll = (value & OCW3_POLL) != 0;
+    if (!pic->poll && (value & OCW3_RR) != 0) {
         pic->read_isr = (value & OCW3_RIS) != 0;
     }
     if ((value & OCW3_ESMM) != 0) {

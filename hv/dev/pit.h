@@ -20,17 +20,18 @@ struct pit_channel {
     uint8_t access; /* 1 low byte, 2 high byte, 3 low then high */
     bool bcd;
     bool gate;
-    bool write_high;   /* access 3: the next write is the high byte */
-    bool read_high;    /* likewise for reads */
-    uint8_t write_low; /* the low byte that waits for the high one */
-    bool loaded;       /* a count is in the counting element */
-    bool running;      /* it counts: loaded, and the gate (or a trigger) lets it */
-    bool written;      /* a count was written since the control word */
-    bool waits;        /* `next_count` waits for the end of a period or for a trigger */
-    uint32_t count;    /* period, 1..65536 or 1..10000 */
-    uint32_t next_count;
-    uint64_t start;        /* tick at which `count` was loaded, moved on while the gate stops the count */
-    uint64_t stopped_at;   /* ticks counted when the gate stopped it */
+    bool write_high;       /* access 3: the next write is the high byte */
+    bool read_high;        /* likewise for reads */
+    uint8_t write_low;     /* the low byte that waits for the high one */
+    bool loaded;           /* `count` is in the counting element */
+    bool running;          /* and it counts: `start` is valid; else `stopped_at` is */
+    bool waits;            /* `next_count` waits: for `switch_at`, or for the gate where that is DEADLINE_NONE */
+    uint32_t count;        /* 1..65536, in BCD 1..10000; 0: none since the control word */
+    uint32_t next_count;   /* the same */
+    uint64_t start;        /* tick of elapsed time 0 */
+    uint64_t stopped_at;   /* elapsed ticks when the gate stopped it */
+    uint64_t switch_at;    /* tick at which next_count takes over, */
+    uint64_t switch_start; /* and the `start` that it then has */
     uint16_t last_value;   /* what the counter shows before anything was loaded */
     uint8_t latched_bytes; /* bytes of `latched_count` still to read */
     uint16_t latched_count;

@@ -7,9 +7,10 @@
  * The caller (hv/core) holds `lock` around every call when a guest has several vCPUs.
  *
  * Port map (all others: nobody there, reads give all ones):
- *   20-21 a0-a1 4d0-4d1  8259 pair      40-43 61  8254 and port B       60 64  keyboard controller (reset, A20)
- *   70-71  CMOS/RTC      80 ed  delay   92  A20, reset                  3f8-3ff  16550, IRQ 4
- *   cf8-cff  PCI configuration, reset   600-6xx  ACPI PM1a, PM timer, GPE  e9 f4  debug ports (only if configured)
+ *   20-21 a0-a1 4d0-4d1  8259 pair      40-43 61  8254 and port B      60 64  keyboard controller (reset, A20)
+ *   70-71  CMOS/RTC      80 ed  delay   92  A20, reset                 3f8-3ff  16550, IRQ 4
+ *   cf8-cff  PCI configuration, reset   600-60b  ACPI PM1a, PM timer   e9 f4  debug ports (only if configured)
+ *   0-f 81-8f c0-df  DMA: idle          f0-f1  FPU error: idle
  */
 #ifndef HV_DEV_PLATFORM_H
 #define HV_DEV_PLATFORM_H
@@ -59,7 +60,8 @@ struct platform {
     struct pm pm;
     struct apic_message outbox[PLATFORM_OUTBOX_MAX];
     uint32_t outbox_count;
-    bool extint; /* the 8259's INTR line is high */
+    uint32_t lines; /* ISA interrupt lines as they were last propagated, bit n: IRQ n */
+    bool extint;    /* the 8259's INTR line is high */
     enum platform_power power;
     const char *power_reason; /* "ACPI S5", "port 0xcf9" */
     uint32_t debug_exit_value;
@@ -67,6 +69,8 @@ struct platform {
     struct byte_ring console_in;
 };
 
+/* The first time on zeroed memory. The lock and what is still in the console rings survive: a guest's last words before
+ * a restart are not lost. */
 void platform_reset(struct platform *platform, const struct platform_config *config, uint64_t now);
 
 /* size is 1, 2 or 4. False: no device there; *value is all ones of the size. */

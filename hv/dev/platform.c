@@ -1,0 +1,472 @@
+/*
+ * The bus and the wires of the guest's PC. See platform.h.
+ *
+ * An access goes: bring timers up to `now`; the device; take over what it wants (power, reset); propagate its interrupt
+ * line. Wires:
+ *
+ *   8254 OUT 0 -> IRQ 0      IRQ n -> 8259 pair, input n
+ *   8042       -> IRQ 1, 12  IRQ n -> I/O APIC pin n, but IRQ 0 -> pin 2 (the MADT says so)
+ *   16550      -> IRQ 4      8259 INTR -> `extint` (LINT0 of the local APICs) and I/O APIC pin 0
+ *   RTC        -> IRQ 8
+ *   ACPI SCI   -> IRQ 9      I/O APIC -> `outbox`
+ *
+ * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is noticed,
+ * so a slow host does not lose a tick that a PC would have delivered.
+ */
+#include "hv/dev/platform.h"
+
+#include "hv/base/memory.h"
+
+#define IRQ_TIMER 0u
+#define IRQ_KEYBOARD 1u
+#define IRQ_UART 4u
+#define IRQ_RTC 8u
+#define IRQ_SCI 9u
+#define IRQ_MOUSE 12u
+#define PIN_INTR 0u
+#define PIN_TIMER 2u
+#define DRIVEN_PINS                                                                                           \
+    (1u << PIN_INTR | 1u << PIN_TIMER | 1u << IRQ_KEYBOARD | 1u << IRQ_UART | 1u << IRQ_RTC | 1u << IRQ_SCI | \
+     1u << IRQ_MOUSE)
+
+#define UART_BASE 0x3f8u
+#define PCI_ADDRESS 0xcf8u
+#define PCI_DATA 0xcfcu
+#define RESET_CONTROL 0xcf9u
+#define DEBUG_CONSOLE 0xe9u
+#define DEBUG_EXIT 0xf4u
+#define IOAPIC_BASE 0xfec00000ULL
+
+/* --- Interrupt lines --- */
+
+static void set_isa_line(struct platform *platform, unsigned irq, bool high)
+{
+    pic_pair_set_line(&platform->pic, irq, high);
+    ioapic_set_line(&platform->ioapic, irq == IRQ_TIMER ? PIN_TIMER : irq, high);
+}
+
+static void collect_messages(struct platform *platform)
+{
+    while (platform->outbox_count < PLATFORM_OUTBOX_MAX &&
+           ioapic_next_message(&platform->ioapic, &platform->outbox[platform->outbox_count])) {
+        platform->outbox_count++;
+    }
+}
+
+static uint32_t device_lines(const struct platform *platform)
+{
+    return (uint32_t)platform->pit.irq0 << IRQ_TIMER | (uint32_t)platform->keyboard.irq1 << IRQ_KEYBOARD |
+           (uint32_t)platform->uart.irq << IRQ_UART | (uint32_t)platform->cmos.irq << IRQ_RTC |
+           (uint32_t)platform->pm.irq << IRQ_SCI | (uint32_t)platform->keyboard.irq12 << IRQ_MOUSE;
+}
+
+/* Carries what the devices want to the interrupt controllers, and what those want to the outside. */
+static void propagate(struct platform *platform)
+{
+    uint32_t lines = device_lines(platform);
+    uint32_t changed = lines ^ platform->lines;
+    bool extint;
+
+    if (pit_take_edge(&platform->pit)) {
+        set_isa_line(platform, IRQ_TIMER, false);
+        set_isa_line(platform, IRQ_TIMER, true);
+        changed |= 1u << IRQ_TIMER; /* and then the level that programming has left */
+    }
+    platform->lines = lines;
+    while (changed != 0) {
+        unsigned irq = (unsigned)__builtin_ctz(changed);
+
+        set_isa_line(platform, irq, (lines >> irq & 1u) != 0);
+        changed &= changed - 1;
+    }
+    extint = pic_pair_intr(&platform->pic);
+    if (extint != platform->extint) {
+        platform->extint = extint;
+        ioapic_set_line(&platform->ioapic, PIN_INTR, extint);
+    }
+    if (platform->ioapic.pending != 0) {
+        collect_messages(platform);
+    }
+}
+
+/* --- Timers --- */
+
+static void run_due(struct platform *platform, uint64_t now)
+{
+    if (now >= platform->pit.deadline) {
+        pit_run(&platform->pit, now);
+    }
+    if (now >= platform->cmos.deadline) {
+        cmos_run(&platform->cmos, now);
+    }
+    if (now >= platform->pm.deadline) {
+        pm_run(&platform->pm, now);
+    }
+    if (now >= platform->uart.deadline) {
+        uart_run(&platform->uart, now);
+    }
+}
+
+void platform_run_timers(struct platform *platform, uint64_t now)
+{
+    run_due(platform, now);
+    propagate(platform);
+}
+
+static bool irq_masked(const struct platform *platform, unsigned irq)
+{
+    return pic_pair_masked(&platform->pic, irq) && ioapic_masked(&platform->ioapic, irq == IRQ_TIMER ? PIN_TIMER : irq);
+}
+
+/* A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. */
+static bool tick_matters(const struct platform *platform)
+{
+    bool pic_has_it = (platform->pic.chips[0].irr & 1u << IRQ_TIMER) != 0;
+
+    return !ioapic_masked(&platform->ioapic, PIN_TIMER) || (!pic_pair_masked(&platform->pic, IRQ_TIMER) && !pic_has_it);
+}
+
+uint64_t platform_deadline(const struct platform *platform)
+{
+    uint64_t deadline = tick_matters(platform) ? platform->pit.deadline : DEADLINE_NONE;
+
+    if (!irq_masked(platform, IRQ_RTC)) {
+        deadline = min_u64(deadline, platform->cmos.deadline);
+    }
+    if (!irq_masked(platform, IRQ_SCI)) {
+        deadline = min_u64(deadline, platform->pm.deadline);
+    }
+    if (!irq_masked(platform, IRQ_UART)) {
+        deadline = min_u64(deadline, platform->uart.deadline);
+    }
+    return deadline;
+}
+
+/* --- Power --- */
+
+static void request_power(struct platform *platform, enum platform_power power, const char *reason)
+{
+    if (platform->power == POWER_ON) {
+        platform->power = power;
+        platform->power_reason = reason;
+    }
+}
+
+static void collect_power(struct platform *platform)
+{
+    if (platform->pm.off_requested) {
+        request_power(platform, POWER_OFF_REQUESTED, "ACPI S5");
+    }
+    if (platform->pci.reset_requested) {
+        request_power(platform, POWER_RESET_REQUESTED, "port 0xcf9");
+    }
+    if (platform->keyboard.reset_by != NULL) {
+        request_power(platform, POWER_RESET_REQUESTED, platform->keyboard.reset_by);
+    }
+}
+
+/* --- Byte ports --- */
+
+static bool is_uart(uint16_t port)
+{
+    return (port & ~7u) == UART_BASE;
+}
+
+static bool is_pm(uint16_t port)
+{
+    return port >= PM_BASE && port < PM_BASE + PM_BYTES;
+}
+
+static bool read_byte(struct platform *platform, uint16_t port, uint64_t now, uint8_t *value)
+{
+    switch (port) {
+    case 0x20 ... 0x21:
+    case 0xa0 ... 0xa1:
+    case 0x4d0 ... 0x4d1:
+        *value = pic_pair_read(&platform->pic, port);
+        return true;
+    case 0x40 ... 0x43:
+        *value = pit_read(&platform->pit, port & 3u, now);
+        return true;
+    case 0x61:
+        *value = pit_port_b_read(&platform->pit, now);
+        return true;
+    case 0x60:
+    case 0x64:
+    case 0x92:
+        *value = i8042_read(&platform->keyboard, port);
+        return true;
+    case 0x70 ... 0x71:
+        *value = cmos_read(&platform->cmos, port, now);
+        return true;
+    case 0x00 ... 0x0f: /* DMA controllers that nobody uses */
+    case 0x81 ... 0x8f:
+    case 0xc0 ... 0xdf:
+        *value = 0;
+        return true;
+    case 0x80: /* diagnostics and delay */
+    case 0xed:
+    case 0xf0 ... 0xf1: /* FPU error latch, write-only */
+        *value = 0xff;
+        return true;
+    case RESET_CONTROL:
+        *value = pci_reset_control_read(&platform->pci);
+        return true;
+    case PCI_DATA ... PCI_DATA + 3:
+        *value = (uint8_t)pci_data_read(&platform->pci, port & 3u, 1);
+        return true;
+    case DEBUG_CONSOLE:
+        *value = platform->config.debug_ports ? DEBUG_CONSOLE : 0xff;
+        return platform->config.debug_ports;
+    default:
+        *value = 0xff;
+        return false;
+    }
+}
+
+static void debug_put(struct platform *platform, uint8_t value)
+{
+    if (platform->config.console) {
+        (void)byte_ring_put(&platform->console_out, value);
+    }
+}
+
+static bool write_byte(struct platform *platform, uint16_t port, uint8_t value, uint64_t now)
+{
+    switch (port) {
+    case 0x20 ... 0x21:
+    case 0xa0 ... 0xa1:
+    case 0x4d0 ... 0x4d1:
+        pic_pair_write(&platform->pic, port, value);
+        return true;
+    case 0x40 ... 0x43:
+        pit_write(&platform->pit, port & 3u, value, now);
+        return true;
+    case 0x61:
+        pit_port_b_write(&platform->pit, value, now);
+        return true;
+    case 0x60:
+    case 0x64:
+    case 0x92:
+        i8042_write(&platform->keyboard, port, value);
+        return true;
+    case 0x70 ... 0x71:
+        cmos_write(&platform->cmos, port, value, now);
+        return true;
+    case 0x00 ... 0x0f:
+    case 0x80 ... 0x8f:
+    case 0xc0 ... 0xdf:
+    case 0xed:
+    case 0xf0 ... 0xf1:
+        return true; /* known, and without effect */
+    case RESET_CONTROL:
+        pci_reset_control_write(&platform->pci, value);
+        return true;
+    case PCI_DATA ... PCI_DATA + 3:
+        pci_data_write(&platform->pci, port & 3u, 1, value);
+        return true;
+    case DEBUG_CONSOLE:
+        if (platform->config.debug_ports) {
+            debug_put(platform, value);
+        }
+        return platform->config.debug_ports;
+    default:
+        return false;
+    }
+}
+
+/* --- Ports of any size --- */
+
+static uint32_t size_mask(uint8_t size)
+{
+    return size >= 4 ? 0xffffffffu : (1u << (size * 8)) - 1;
+}
+
+/* Registers that are wider than a byte; everything else is cut into bytes at consecutive ports. */
+static bool read_wide(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)
+{
+    if (port == PCI_ADDRESS && size == 4) {
+        *value = pci_address_read(&platform->pci);
+        return true;
+    }
+    if (port >= PCI_DATA && port + size <= PCI_DATA + 4) {
+        *value = pci_data_read(&platform->pci, port & 3u, size);
+        return true;
+    }
+    if (is_pm(port) && is_pm((uint16_t)(port + size - 1))) {
+        *value = pm_read(&platform->pm, port - PM_BASE, size, now);
+        return true;
+    }
+    return false;
+}
+
+static bool write_wide(struct platform *platform, uint16_t port, uint8_t size, uint32_t value, uint64_t now)
+{
+    if (port == PCI_ADDRESS && size == 4) {
+        pci_address_write(&platform->pci, value);
+        return true;
+    }
+    if (port >= PCI_DATA && port + size <= PCI_DATA + 4) {
+        pci_data_write(&platform->pci, port & 3u, size, value);
+        return true;
+    }
+    if (is_pm(port) && is_pm((uint16_t)(port + size - 1))) {
+        pm_write(&platform->pm, port - PM_BASE, size, value, now);
+        return true;
+    }
+    if (port == DEBUG_EXIT && platform->config.debug_ports) {
+        platform->debug_exit_value = value;
+        request_power(platform, POWER_DEBUG_EXIT, "port 0xf4");
+        return true;
+    }
+    return false;
+}
+
+static bool read_port_byte(struct platform *platform, uint16_t port, uint64_t now, uint8_t *value)
+{
+    if (is_uart(port)) {
+        *value = uart_read(&platform->uart, port & 7u, now);
+        return true;
+    }
+    return read_byte(platform, port, now, value);
+}
+
+static bool write_port_byte(struct platform *platform, uint16_t port, uint8_t value, uint64_t now)
+{
+    if (is_uart(port)) {
+        uart_write(&platform->uart, port & 7u, value, now);
+        return true;
+    }
+    return write_byte(platform, port, value, now);
+}
+
+bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)
+{
+    bool known;
+
+    run_due(platform, now);
+    known = read_wide(platform, port, size, now, value);
+    if (!known) {
+        *value = 0;
+        for (unsigned i = 0; i < size; i++) {
+            uint8_t byte;
+
+            known |= read_port_byte(platform, (uint16_t)(port + i), now, &byte);
+            *value |= (uint32_t)byte << (8 * i);
+        }
+    }
+    propagate(platform);
+    return known;
+}
+
+bool platform_port_write(struct platform *platform, uint16_t port, uint8_t size, uint32_t value, uint64_t now)
+{
+    bool known;
+
+    run_due(platform, now);
+    value &= size_mask(size);
+    known = write_wide(platform, port, size, value, now);
+    if (!known) {
+        for (unsigned i = 0; i < size; i++) {
+            known |= write_port_byte(platform, (uint16_t)(port + i), (uint8_t)(value >> (8 * i)), now);
+        }
+    }
+    collect_power(platform);
+    propagate(platform);
+    return known;
+}
+
+/* --- Memory --- */
+
+static bool is_ioapic(gpa_t address)
+{
+    return address.value - IOAPIC_BASE < IOAPIC_MMIO_BYTES;
+}
+
+bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value)
+{
+    if (!is_ioapic(address)) {
+        *value = ~0ULL >> (64 - 8 * size);
+        return false;
+    }
+    run_due(platform, now);
+    *value = ioapic_read(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size);
+    propagate(platform);
+    return true;
+}
+
+bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now)
+{
+    if (!is_ioapic(address)) {
+        return false;
+    }
+    run_due(platform, now);
+    propagate(platform); /* edges up to now meet the old entries */
+    ioapic_write(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size, value);
+    propagate(platform);
+    return true;
+}
+
+/* --- The rest of the interface --- */
+
+void platform_console_poll(struct platform *platform, uint64_t now)
+{
+    uart_run(&platform->uart, now);
+    propagate(platform);
+}
+
+void platform_eoi(struct platform *platform, uint8_t vector)
+{
+    ioapic_eoi(&platform->ioapic, vector);
+    propagate(platform);
+}
+
+uint8_t platform_acknowledge_extint(struct platform *platform)
+{
+    uint8_t vector = pic_pair_acknowledge(&platform->pic);
+
+    propagate(platform);
+    return vector;
+}
+
+bool platform_take_message(struct platform *platform, struct apic_message *message)
+{
+    if (platform->outbox_count == 0) {
+        return false;
+    }
+    *message = platform->outbox[0];
+    platform->outbox_count--;
+    for (uint32_t i = 0; i < platform->outbox_count; i++) {
+        platform->outbox[i] = platform->outbox[i + 1];
+    }
+    collect_messages(platform);
+    return true;
+}
+
+void platform_reset(struct platform *platform, const struct platform_config *config, uint64_t now)
+{
+    struct cmos_config cmos = {
+        .clock = config->clock,
+        .wall_clock_ns = config->wall_clock_ns,
+        .wall_clock_tsc = config->wall_clock_tsc,
+        .ram_low_bytes = config->ram_low_bytes,
+        .ram_high_bytes = config->ram_high_bytes,
+    };
+
+    platform->config = *config;
+    pic_pair_reset(&platform->pic);
+    pit_reset(&platform->pit, config->clock, now);
+    ioapic_reset(&platform->ioapic, DRIVEN_PINS);
+    cmos_reset(&platform->cmos, &cmos, now);
+    i8042_reset(&platform->keyboard);
+    uart_reset(&platform->uart, config->clock, config->console ? &platform->console_out : NULL,
+               config->console ? &platform->console_in : NULL);
+    pci_reset(&platform->pci);
+    pm_reset(&platform->pm, config->clock, now);
+    platform->outbox_count = 0;
+    platform->lines = 0;
+    platform->extint = false;
+    platform->power = POWER_ON;
+    platform->power_reason = NULL;
+    platform->debug_exit_value = 0;
+}

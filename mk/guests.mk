@@ -8,7 +8,7 @@ GUEST_LIB := tests/guests/lib
 GUEST_OUT := $(BUILD)/guests
 
 # Entered in long mode by ELF64 and in protected mode by the PVH note.
-GUESTS_64 := hello
+GUESTS_64 := hello entry-elf64 entry-pvh
 # Entered in protected mode by multiboot 1.
 GUESTS_32 :=
 
@@ -19,12 +19,15 @@ GUEST_FLAGS_32 := --target=i386-unknown-none-elf -march=i686 $(GUEST_FLAGS)
 GUEST_FLAGS_16 := --target=i386-unknown-none-elf -march=i686 -m16 $(filter-out -g,$(GUEST_FLAGS))
 GUEST_LINK := ld.lld -static --no-dynamic-linker --build-id=none -z noexecstack -z max-page-size=4096
 
-GUEST_LIB_C := console traps devices
+GUEST_LIB_C := console traps devices entry
 GUEST_LIB_64 := $(addprefix $(GUEST_OUT)/64/lib/,start64.S.o traps_entry.S.o $(GUEST_LIB_C:=.o))
 GUEST_LIB_32 := $(addprefix $(GUEST_OUT)/32/lib/,traps_entry.S.o $(GUEST_LIB_C:=.o))
 GUEST_LIB_16 := $(addprefix $(GUEST_OUT)/16/lib/,start16.S.o console.o run16.o)
 
-GUEST_FILES := $(addprefix $(GUEST_OUT)/,$(GUESTS_64:=.elf) $(GUESTS_32:=.elf))
+# Entry states: files that differ in header, form and address.
+GUEST_ENTRY_FILES := entry-elf32.elf entry-multiboot.elf entry-multiboot2.elf entry-flat16.bin entry-flat32.bin \
+	entry-flat64.bin entry-linux32.bzimage entry-linux64.bzimage
+GUEST_FILES := $(addprefix $(GUEST_OUT)/,$(GUESTS_64:=.elf) $(GUESTS_32:=.elf) $(GUEST_ENTRY_FILES) module.txt)
 
 guests: $(GUEST_FILES)
 
@@ -61,6 +64,36 @@ $(GUESTS_64:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/64/%.o $(GUE
 $(GUESTS_32:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/32/%.o $(GUEST_OUT)/32/start-multiboot.o \
 		$(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
 	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+
+$(GUEST_OUT)/entry-elf32.elf: $(GUEST_OUT)/32/entry-elf32.o $(GUEST_OUT)/32/start-plain.o $(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
+	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+$(GUEST_OUT)/entry-multiboot.elf: $(GUEST_OUT)/32/entry-multiboot.o $(GUEST_OUT)/32/start-multiboot.o $(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
+	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+$(GUEST_OUT)/entry-multiboot2.elf: $(GUEST_OUT)/32/entry-multiboot2.o $(GUEST_OUT)/32/start-multiboot2.o $(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
+	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+
+GUEST_LINK_FLAT = $(GUEST_LINK) --oformat=binary -T $(GUEST_LIB)/flat.ld -o $@ $(filter %.o,$^)
+$(GUEST_OUT)/entry-flat16.bin: $(GUEST_OUT)/16/entry-flat16.o $(GUEST_LIB_16) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x7c00
+$(GUEST_OUT)/entry-flat32.bin: $(GUEST_OUT)/32/entry-flat32.o $(GUEST_OUT)/32/start-plain.o $(GUEST_LIB_32) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x8000
+$(GUEST_OUT)/entry-flat64.bin: $(GUEST_OUT)/64/entry-flat64.o $(GUEST_LIB_64) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x200000
+$(GUEST_OUT)/32/linux32.bin: $(GUEST_OUT)/32/entry-linux32.o $(GUEST_OUT)/32/start-plain.o $(GUEST_LIB_32) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x100000
+$(GUEST_OUT)/64/linux64.bin: $(GUEST_OUT)/64/lib/linux64_head.S.o $(GUEST_OUT)/64/entry-linux64.o $(GUEST_LIB_64) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x100000
+
+$(GUEST_OUT)/entry-linux32.bzimage: $(GUEST_OUT)/32/linux32.bin
+$(GUEST_OUT)/entry-linux64.bzimage: $(GUEST_OUT)/64/linux64.bin
+$(GUEST_OUT)/entry-linux%.bzimage: $(GUEST_LIB)/bzimage.S
+	$(CC) $(GUEST_FLAGS_32) -DKERNEL='"$(filter %.bin,$^)"' -DENTRY_64=$(if $(filter 64,$*),1,0) -c -o $@.o $<
+	llvm-objcopy -O binary -j .text $@.o $@
+
+# What the entry guests expect as their module, and its length.
+$(GUEST_OUT)/module.txt:
+	@mkdir -p $(@D)
+	printf 'plinth module\n' > $@
 
 -include $(wildcard $(GUEST_OUT)/*/*.d $(GUEST_OUT)/*/lib/*.d)
 

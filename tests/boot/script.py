@@ -39,10 +39,13 @@ class Send:
 
 
 class Answer:
-    """One command and what must come between its echo and the next prompt."""
+    """One command, the line (or lines) that must come after its echo, and the next prompt.
+
+    The pattern takes whole lines: output arrives in pieces, and half a line must not count as an answer.
+    """
 
     def __init__(self, prompt, command, pattern, check=None):
-        self.steps = [Send(command + "\n"), Expect(re.escape(command[-20:]) + r"\s*\n"), Expect(pattern, check),
+        self.steps = [Send(command + "\n"), Expect(re.escape(command[-20:]) + r"\s*\n"), Expect(pattern + r"[ \t]*\n", check),
                       Expect(prompt)]
 
 

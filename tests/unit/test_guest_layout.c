@@ -1,0 +1,106 @@
+/* The guest-physical layout's promises: RAM where the picture says, an e820 that covers it, sizes checked. */
+#include "hv/mm/guest_layout.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct guest_layout layout;
+
+static void check_entries(uint64_t memory_bytes)
+{
+    uint64_t ram = 0;
+    uint64_t reserved = 0;
+    uint64_t before = 0;
+
+    assert_int_equal(guest_layout_make(memory_bytes, &layout), STATUS_OK);
+    assert_int_equal(layout.low_bytes + layout.high_bytes, memory_bytes);
+    for (uint32_t i = 0; i < layout.e820_count; i++) {
+        const struct e820_entry *entry = &layout.e820[i];
+
+        assert_true(entry->bytes != 0 && entry->start >= before);
+        before = entry->start + entry->bytes;
+        ram += entry->type == E820_RAM ? entry->bytes : 0;
+        reserved += entry->type == E820_RESERVED ? entry->bytes : 0;
+    }
+    /* All of the guest's memory is described, and only the EBDA and the legacy window are kept from it. */
+    assert_int_equal(ram + reserved, memory_bytes);
+    assert_int_equal(reserved, GUEST_LEGACY_END - GUEST_EBDA_START);
+}
+
+static void e820_describes_every_byte_of_every_size(void **state)
+{
+    static const uint64_t sizes[] = {1 * MIB, 1 * MIB + 0x1000, 4 * MIB, 128 * MIB,         3 * GIB - 0x1000,
+                                     3 * GIB, 3 * GIB + 0x1000, 4 * GIB, 64 * GIB + 0x5000, 1ULL << 46};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        check_entries(sizes[i]);
+    }
+}
+
+static void a_4_mib_guest_has_memory_above_1_mib(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_layout_make(4 * MIB, &layout), STATUS_OK);
+    assert_true(guest_layout_usable(&layout, gpa(1 * MIB), 3 * MIB));
+    assert_false(guest_layout_usable(&layout, gpa(1 * MIB), 3 * MIB + 1));
+    assert_true(guest_layout_usable(&layout, gpa(0), GUEST_EBDA_START));
+}
+
+static void the_smallest_guest_has_only_low_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_layout_make(1 * MIB, &layout), STATUS_OK);
+    assert_int_equal(layout.e820_count, 2);
+    assert_false(guest_layout_usable(&layout, gpa(1 * MIB), 1));
+}
+
+static void memory_beyond_3_gib_starts_at_4_gib(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_layout_make(5 * GIB, &layout), STATUS_OK);
+    assert_int_equal(layout.low_bytes, 3 * GIB);
+    assert_int_equal(layout.high_bytes, 2 * GIB);
+    assert_true(guest_layout_usable(&layout, gpa(4 * GIB), 2 * GIB));
+    assert_false(guest_layout_usable(&layout, gpa(3 * GIB), 1));
+    assert_false(guest_layout_usable(&layout, gpa(6 * GIB), 1));
+}
+
+static void usable_refuses_the_legacy_window_borders_and_wraps(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_layout_make(64 * MIB, &layout), STATUS_OK);
+    assert_false(guest_layout_usable(&layout, gpa(GUEST_EBDA_START), 1));
+    assert_false(guest_layout_usable(&layout, gpa(GUEST_EBDA_START - 1), 2));
+    assert_false(guest_layout_usable(&layout, gpa(GUEST_ACPI_START), 1));
+    assert_false(guest_layout_usable(&layout, gpa(2 * MIB), UINT64_MAX));
+    assert_false(guest_layout_usable(&layout, gpa(UINT64_MAX), 2));
+    assert_true(guest_layout_usable(&layout, gpa(1 * MIB), 63 * MIB));
+}
+
+static void wrong_sizes_are_named(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_layout_make(1 * MIB + 1, &layout), STATUS_MISALIGNED);
+    assert_int_equal(guest_layout_make(0, &layout), STATUS_INVALID);
+    assert_int_equal(guest_layout_make(1 * MIB - 0x1000, &layout), STATUS_INVALID);
+    assert_int_equal(guest_layout_make((1ULL << 46) + 0x1000, &layout), STATUS_INVALID);
+    assert_int_equal(guest_layout_make(~0xfffULL, &layout), STATUS_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(e820_describes_every_byte_of_every_size),
+        cmocka_unit_test(a_4_mib_guest_has_memory_above_1_mib),
+        cmocka_unit_test(the_smallest_guest_has_only_low_memory),
+        cmocka_unit_test(memory_beyond_3_gib_starts_at_4_gib),
+        cmocka_unit_test(usable_refuses_the_legacy_window_borders_and_wraps),
+        cmocka_unit_test(wrong_sizes_are_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

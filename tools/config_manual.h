@@ -1,0 +1,124 @@
+/*
+ * The manual of plinth.conf as data: keys and rules, each rule with one wrong and one right example. docs/config.md is
+ * printed from it by `plinth-check --manual`, and tests/unit/test_config.c runs every example.
+ */
+#ifndef TOOLS_CONFIG_MANUAL_H
+#define TOOLS_CONFIG_MANUAL_H
+
+struct manual_key {
+    const char *section;
+    const char *name;
+    const char *values;
+    const char *unwritten; /* the default */
+    const char *meaning;
+};
+
+static const struct manual_key manual_keys[] = {
+    {"hypervisor", "console", "`serial`, `screen`, `both`", "`both`", "where the hypervisor's own messages go"},
+    {"hypervisor", "log", "`info`, `debug`", "`info`", "how much it says"},
+    {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
+     "what the machine does when no guest runs any more"},
+    {"guest", "kernel", "a path", "must be written", "the guest's image, relative to the config file's folder"},
+    {"guest", "memory", "a size: `512M`, `1.5G`, `65536K`, `0x20000000`", "`256M`",
+     "RAM; a multiple of 4K, at least 1M. A multiple of 1G gets the largest leaves"},
+    {"guest", "cpus", "a number, or a list", "`1`",
+     "`2` is two virtual CPUs on any host CPUs; `1,2` or `0-3` are these host CPUs, in this order; `2,` is host CPU 2"},
+    {"guest", "protocol", "`auto`, `linux`, `multiboot`, `multiboot2`, `pvh`, `elf`, `flat`", "`auto`",
+     "how the image is loaded and entered; `auto` looks at its header"},
+    {"guest", "initrd", "a path", "none", "a file that the guest finds in its memory; may be repeated"},
+    {"guest", "module", "a path, then arguments", "none",
+     "the same, with a string of its own for multiboot and PVH; may be repeated"},
+    {"guest", "cmdline", "text", "empty", "the kernel's command line"},
+    {"guest", "console", "`yes`, `no`", "`yes`", "whether the guest's serial port takes part in the console"},
+    {"guest", "on-stop", "`stay`, `restart`, `poweroff`", "`stay`",
+     "what follows when the guest switches itself off: nothing, the guest starts again, the machine goes off"},
+    {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`", "the same when it crashes"},
+    {"guest", "debug-ports", "`yes`, `no`", "`no`",
+     "port 0xe9 prints a character, port 0xf4 ends the guest, as in emulators"},
+    {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",
+     "how long the guest runs before the next one that shares its CPU"},
+    {"guest", "load-address", "an address", "`1M`", "flat images: where in guest memory they are put"},
+    {"guest", "entry", "an address", "`load-address`", "flat images: the first instruction"},
+    {"guest", "mode", "`real`, `protected`, `long` (or `16`, `32`, `64`)", "`protected`",
+     "flat images: the mode of the CPU at entry"},
+};
+
+struct manual_rule {
+    const char *name;
+    const char *meaning;
+    const char *wrong;
+    const char *right;
+    unsigned cpus; /* 0: decided without the machine; else one of so many CPUs and 4 GiB */
+};
+
+static const struct manual_rule manual_rules[] = {
+    {"bad-character", "The file is plain text: no control characters, not UTF-16.", "[guest a]\nkernel = k\x01\n",
+     "[guest a]\nkernel = k\n", 0},
+    {"bad-line", "A line is a section, a `key = value`, a comment, or blank.", "[guest a]\nkernel k\n",
+     "[guest a]\nkernel = k\n", 0},
+    {"unknown-section", "Sections are `[hypervisor]` and `[guest NAME]`.", "[host]\n[guest a]\nkernel = k\n",
+     "[hypervisor]\n[guest a]\nkernel = k\n", 0},
+    {"duplicate-section", "`[hypervisor]` is written once.",
+     "[hypervisor]\nlog = debug\n[guest a]\nkernel = k\n[hypervisor]\nconsole = serial\n",
+     "[hypervisor]\nlog = debug\nconsole = serial\n[guest a]\nkernel = k\n", 0},
+    {"bad-name", "A guest's name has 1 to 15 letters, digits, `-`, `_` or `.`, and starts with a letter or digit.",
+     "[guest my linux]\nkernel = k\n", "[guest my-linux]\nkernel = k\n", 0},
+    {"duplicate-name", "Every guest has a name of its own.", "[guest a]\nkernel = k\n[guest a]\nkernel = k\n",
+     "[guest a]\nkernel = k\n[guest b]\nkernel = k\n", 0},
+    {"no-guest", "There is at least one guest.", "[hypervisor]\nlog = debug\n",
+     "[hypervisor]\nlog = debug\n[guest a]\nkernel = k\n", 0},
+    {"key-outside-section", "Keys stand below a section.", "kernel = k\n", "[guest a]\nkernel = k\n", 0},
+    {"unknown-key", "Only the keys listed above exist, each in its section.", "[guest a]\nkernel = k\nmemroy = 1G\n",
+     "[guest a]\nkernel = k\nmemory = 1G\n", 0},
+    {"duplicate-key", "A key is written once in a section, except `initrd` and `module`.",
+     "[guest a]\nkernel = k\nmemory = 1G\nmemory = 2G\n", "[guest a]\nkernel = k\nmemory = 2G\n", 0},
+    {"empty-value", "Every key but `cmdline` needs a value.", "[guest a]\nkernel = k\nmemory =\n",
+     "[guest a]\nkernel = k\ncmdline =\n", 0},
+    {"bad-quote", "Double quotes stand around a whole value, or around a whole path.",
+     "[guest a]\nkernel = k\ncmdline = \"console=ttyS0\" quiet\n",
+     "[guest a]\nkernel = k\ncmdline = \"console=ttyS0 quiet\"\n", 0},
+    {"bad-value", "Some keys take one of a few words.", "[guest a]\nkernel = k\non-crash = reboot\n",
+     "[guest a]\nkernel = k\non-crash = restart\n", 0},
+    {"bad-size", "A size is a number with K, M, G or T, or plain bytes; all are powers of 1024.",
+     "[guest a]\nkernel = k\nmemory = lots\n", "[guest a]\nkernel = k\nmemory = 1.5G\n", 0},
+    {"bad-memory", "Memory is a multiple of 4K, from 1M to 64T.", "[guest a]\nkernel = k\nmemory = 512\n",
+     "[guest a]\nkernel = k\nmemory = 512M\n", 0},
+    {"bad-duration", "A duration is a whole number with `us`, `ms` or `s`, from 100us to 1s.",
+     "[guest a]\nkernel = k\nslice = 10\n", "[guest a]\nkernel = k\nslice = 10ms\n", 0},
+    {"bad-cpus", "`cpus` is a number of CPUs, or a list of host CPUs.", "[guest a]\nkernel = k\ncpus = all\n",
+     "[guest a]\nkernel = k\ncpus = 0-3\n", 0},
+    {"cpu-twice", "A list names each host CPU once.", "[guest a]\nkernel = k\ncpus = 1,1\n",
+     "[guest a]\nkernel = k\ncpus = 1,2\n", 0},
+    {"too-many-cpus", "A guest has at most 16 CPUs.", "[guest a]\nkernel = k\ncpus = 17\n",
+     "[guest a]\nkernel = k\ncpus = 16\n", 0},
+    {"cpu-two-owners", "A host CPU in two guests' lists is shared only where both have a `slice`.",
+     "[guest a]\nkernel = k\ncpus = 1,\n[guest b]\nkernel = k\ncpus = 1,\n",
+     "[guest a]\nkernel = k\ncpus = 1,\nslice = 10ms\n[guest b]\nkernel = k\ncpus = 1,\nslice = 5ms\n", 0},
+    {"bad-path", "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes.",
+     "[guest a]\nkernel = my kernel\n", "[guest a]\nkernel = \"my kernel\"\n", 0},
+    {"missing-kernel", "Every guest has a `kernel`.", "[guest a]\nmemory = 1G\n", "[guest a]\nkernel = k\n", 0},
+    {"flat-only", "`load-address`, `entry` and `mode` belong to `protocol = flat`.",
+     "[guest a]\nkernel = k\nload-address = 2M\n", "[guest a]\nkernel = k\nprotocol = flat\nload-address = 2M\n", 0},
+    {"bad-address", "A flat image's addresses lie in the guest's memory; below 1M in real mode.",
+     "[guest a]\nkernel = k\nprotocol = flat\nmode = real\nload-address = 1M\n",
+     "[guest a]\nkernel = k\nprotocol = flat\nmode = real\nload-address = 0x7c00\n", 0},
+    {"cpu-not-there", "A list names CPUs that the machine has.", "[guest a]\nkernel = k\ncpus = 2,3\n",
+     "[guest a]\nkernel = k\ncpus = 0,1\n", 2},
+    {"no-cpu-left", "A guest without a list needs a CPU that no other guest owns by a list without `slice`.",
+     "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n",
+     "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
+    {"too-much-memory", "All guests together fit into the machine's memory.",
+     "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 2G\n",
+     "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 1G\n", 2},
+};
+
+/* Rules whose examples would need many lines or files: too-many-guests (33 guests), too-many-modules (17 modules),
+ * missing-file and bad-image (plinth-check and the boot loader look at the files). */
+static const char *const manual_long_rules[][2] = {
+    {"too-many-guests", "At most 32 guests."},
+    {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest."},
+    {"missing-file", "Every file that is named is there and can be read."},
+    {"bad-image", "The loader accepts the kernel for this guest's memory and protocol."},
+};
+
+#endif

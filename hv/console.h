@@ -20,22 +20,20 @@
 #include "hv/boot_info.h"
 #include "hv/core/guest.h"
 
-/* Programs the UARTs and clears the screen, as info->config wants them. Before it, log lines are kept in the RAM ring
- * and are shown by it. Never fails: without any console the RAM ring is left. */
+/* Programs the UARTs and clears the screen, as info->config wants them. Log lines that came before are shown now. Never
+ * fails: without any console the RAM ring is left. Until the first console_service() every line is written out before
+ * log_line() returns, so that a hang during the start-up shows where it happened. */
 void console_init(const struct boot_info *info);
-
-/* Once the TSC's rate is known; until then time limits assume 4 GHz. */
-void console_set_clock(const struct clock *clock);
 
 /* What Ctrl-] s prints: called from console_service() without the console's lock, so it may log. */
 void console_set_status_hook(void (*status)(void *context), void *context);
 
 /*
  * Moves what there is: guests' output, keyboard input, the UARTs' and the screen's backlog. Any CPU may call it, also
- * several at once (one works, the others return). A bit n set in the result: guests[n] got input bytes, so the caller
+ * several at once (one works, the others return). A bit n set in the result: *guests[n] got input bytes, so the caller
  * kicks its vCPU 0.
  */
-uint64_t console_service(struct guest *guests, uint32_t guest_count, uint64_t now);
+uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now);
 _Static_assert(CONFIG_GUESTS_MAX <= 64, "one bit per guest");
 
 /* The TSC at which console_service() is wanted again: sooner while there is a backlog or somebody types. UINT64_MAX
@@ -45,15 +43,16 @@ uint64_t console_deadline(uint64_t now);
 /* Waits until all output is out, each UART with its own bound: before power-off, reset, halt. */
 void console_flush(void);
 
-/* From now on: takes over the console whoever holds its lock, and writes synchronously. */
+/* From now on log lines are written out synchronously, whoever holds the console's lock: he may never let go. */
 void console_panic_mode(void);
 
 /* The last bytes that were printed, oldest first: a debugger or a memory dump finds them at console_ram. */
 #define CONSOLE_RAM_BYTES 65536u
-extern struct console_ram {
+struct console_ram {
     char magic[16];
     uint64_t written; /* bytes ever written; the next one goes to written % CONSOLE_RAM_BYTES */
     char data[CONSOLE_RAM_BYTES];
-} console_ram;
+};
+extern struct console_ram console_ram;
 
 #endif

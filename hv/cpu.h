@@ -53,7 +53,10 @@ struct cpu {
 extern struct cpu cpus[CPUS_MAX];
 extern uint32_t cpu_count; /* entries of cpus[], those that failed included */
 
-/* The calling CPU. Valid after cpu_bind(). */
+/* Makes `cpu` the entry of the calling CPU: the first thing that a CPU does. */
+void cpu_bind(struct cpu *cpu);
+
+/* The calling CPU. */
 static inline struct cpu *cpu_this(void)
 {
     return insn_read_gs_pointer();

@@ -11,14 +11,14 @@
 #include "hv/base/types.h"
 #include "hv/codes.h"
 
-struct trap_frame;
-
 __attribute__((format(printf, 2, 3))) _Noreturn void hv_panic(uint32_t code, const char *form, ...);
 
-/* The same with the registers of a trap. */
-_Noreturn void hv_panic_trap(const struct trap_frame *frame);
+/* Where the image lies, for backtraces; and that there are other CPUs to be stopped. */
+void hv_panic_init(uint64_t image_start, uint64_t image_end);
+void hv_panic_others_run(void);
 
-/* A CPU that was stopped by another's panic ends here. */
+/* Some CPU panics. A CPU that is told so by NMI ends in hv_panic_stop(). */
 bool hv_panicking(void);
+_Noreturn void hv_panic_stop(void);
 
 #endif

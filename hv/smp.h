@@ -18,13 +18,21 @@ void smp_assign(const struct boot_info *info);
 /* Starts all others; returns how many CPUs are ready, the calling one included. */
 uint32_t smp_start(const struct boot_info *info);
 
-/* What a started CPU does first, on itself: the same steps that hv_main did for the BSP. Set by hv_main. */
-typedef void smp_cpu_init(struct cpu *cpu);
+/* The index of the calling CPU at the start: usually 0. */
+uint32_t smp_bsp_index(void);
 
-/* Lets every ready CPU go into cpu_loop_run(). */
+/* Lets every started CPU go on into hv_cpu_start(). */
 void smp_release(void);
 
-/* The addresses of all guard pages, ascending. */
+/* hv/hv_main.c: what every CPU does once it is released, on its own stack. */
+_Noreturn void hv_cpu_start(struct cpu *cpu);
+
+/* Stacks and guard pages of one CPU. */
+uint64_t smp_stacks_bytes(void);
+
+/* The guard pages, of all CPUs: one below the normal stack and one below each interrupt stack. */
+#define SMP_GUARDS_PER_CPU (1u + DESCRIPTOR_IST_COUNT)
+#define SMP_GUARDS_MAX (CPUS_MAX * SMP_GUARDS_PER_CPU)
 uint32_t smp_guard_count(void);
 uint64_t smp_guard_page(uint32_t index);
 

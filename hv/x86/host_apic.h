@@ -33,6 +33,7 @@ void host_apic_init_cpu(void);
 uint32_t host_apic_id(void);
 bool host_apic_is_x2apic(void);
 void host_apic_eoi(void);
+bool host_apic_in_service(uint8_t vector);
 
 /* Sends a fixed interrupt to one other CPU, or to oneself. */
 void host_apic_send(uint32_t apic_id, uint8_t vector);

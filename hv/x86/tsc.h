@@ -37,6 +37,9 @@ struct tsc_calibration tsc_calibrate(const struct acpi_tables *acpi);
  * rather than too short on slower CPUs. */
 void tsc_wait_us(uint64_t us);
 
+/* Microseconds as TSC ticks, with the rate of the last calibration; before it, of 4 GHz. */
+uint64_t tsc_ticks_of_us(uint64_t us);
+
 /* The TSC value `us` microseconds from now, with the rate of the last calibration. */
 uint64_t tsc_after_us(uint64_t us);
 

@@ -1,0 +1,351 @@
+#include "hv/console.h"
+
+#include "hv/base/format.h"
+#include "hv/base/memory.h"
+#include "hv/console_font.h"
+#include "hv/console_mux.h"
+#include "hv/console_screen.h"
+#include "hv/console_uart.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/tsc.h"
+
+#define OUTPUT_BYTES 8192u
+#define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
+#define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
+#define DRAW_CELLS_MAX 512u      /* repainted per service call: about 30 microseconds on a real machine */
+#define BACKLOG_US 1000u         /* next call while output waits: about what a 16-byte FIFO takes at 115200 baud */
+#define TYPING_US 2000u          /* next call while somebody types */
+#define TYPING_LASTS_US 2000000u /* how long after a byte somebody counts as typing */
+#define IDLE_US 20000u           /* next call otherwise: the delay of the first byte that is typed */
+#define FOREGROUND 0x00c8c8c8u   /* light grey, in either order of the colours */
+#define LINE_BYTES (LOG_LINE_MAX + 32u)
+
+_Static_assert(LOG_LINE_MAX + 32 + MUX_STEP_MAX <= OUTPUT_BYTES, "a log line always fits");
+
+struct console_ram console_ram = {.magic = "plinth console"};
+
+static struct {
+    uint32_t busy; /* the lock: 1 while somebody works on what is below */
+    bool open;     /* console_init() was here */
+    bool asynchronous;
+    bool panic;
+    bool debug;
+    struct console_uart uarts[BOOT_UARTS_MAX];
+    uint32_t uart_count;
+    struct screen screen;
+    struct console_mux mux;
+    bool mux_ready;
+    uint64_t last_typed;
+    uint64_t lost_reported;
+    void (*status)(void *context);
+    void *status_context;
+    char bytes[OUTPUT_BYTES];
+    struct mux_output output;
+} console;
+
+static bool try_lock(void)
+{
+    return __atomic_exchange_n(&console.busy, 1, __ATOMIC_ACQUIRE) == 0 || console.panic;
+}
+
+static void lock(void)
+{
+    while (!try_lock()) {
+        insn_pause();
+    }
+}
+
+static void unlock(void)
+{
+    __atomic_store_n(&console.busy, 0, __ATOMIC_RELEASE);
+}
+
+static void prepare(void)
+{
+    if (!console.mux_ready) {
+        mux_init(&console.mux);
+        console.mux_ready = true;
+    }
+    console.output = (struct mux_output){console.bytes, OUTPUT_BYTES, 0};
+}
+
+static void device_put(char byte)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        uart_put(&console.uarts[i], byte);
+    }
+    screen_put(&console.screen, (uint8_t)byte);
+}
+
+/* Hands the collected output to every device's backlog. */
+static void deliver(void)
+{
+    for (uint32_t i = 0; i < console.output.length; i++) {
+        console_ram.data[console_ram.written++ % CONSOLE_RAM_BYTES] = console.bytes[i];
+        device_put(console.bytes[i]);
+    }
+    console.output.length = 0;
+}
+
+static void write_out_all(void)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        uart_flush(&console.uarts[i]);
+    }
+    (void)screen_draw(&console.screen, UINT32_MAX);
+}
+
+static void write_out_some(uint64_t now)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        uart_drain(&console.uarts[i], now, DRAIN_BYTES_MAX);
+    }
+    (void)screen_draw(&console.screen, DRAW_CELLS_MAX);
+}
+
+static void write_out(uint64_t now)
+{
+    if (console.asynchronous && !console.panic) {
+        write_out_some(now);
+    } else if (console.open) {
+        write_out_all();
+    }
+}
+
+/* All bits of the masks: white, whatever the order of the colours. */
+static uint32_t foreground_of(const struct boot_framebuffer *framebuffer)
+{
+    if (framebuffer->format != BOOT_PIXEL_MASK) {
+        return FOREGROUND;
+    }
+    return framebuffer->red_mask | framebuffer->green_mask | framebuffer->blue_mask;
+}
+
+static void open_screen(const struct boot_framebuffer *framebuffer)
+{
+    struct screen_pixels pixels = {
+        .base = (uint8_t *)(uintptr_t)framebuffer->base,
+        .bytes = framebuffer->bytes,
+        .width = framebuffer->width,
+        .height = framebuffer->height,
+        .stride_pixels = framebuffer->stride_pixels,
+        .bytes_per_pixel = framebuffer->format == BOOT_PIXEL_MASK ? framebuffer->bytes_per_pixel : 4,
+        .foreground = foreground_of(framebuffer),
+    };
+
+    if (framebuffer->format != BOOT_PIXEL_NONE && pixels.bytes_per_pixel >= 2 && pixels.bytes_per_pixel <= 4) {
+        screen_init(&console.screen, &pixels, console_font, CONSOLE_FONT_GLYPHS);
+    }
+}
+
+/* What was logged before there was a device. */
+static void replay(void)
+{
+    uint64_t first = console_ram.written > CONSOLE_RAM_BYTES ? console_ram.written - CONSOLE_RAM_BYTES : 0;
+
+    for (uint64_t i = first; i < console_ram.written; i++) {
+        device_put(console_ram.data[i % CONSOLE_RAM_BYTES]);
+    }
+}
+
+void console_init(const struct boot_info *info)
+{
+    lock();
+    for (uint32_t i = 0; info->config.console_serial && i < info->uart_count && i < BOOT_UARTS_MAX; i++) {
+        uart_open(&console.uarts[console.uart_count++], info->uart_ports[i]);
+    }
+    if (info->config.console_screen) {
+        open_screen(&info->framebuffer);
+    }
+    console.debug = info->config.log_debug;
+    console.open = true;
+    replay();
+    write_out_all();
+    unlock();
+}
+
+void console_set_status_hook(void (*status)(void *context), void *context)
+{
+    console.status_context = context;
+    console.status = status;
+}
+
+static const char *level_prefix(enum log_level level)
+{
+    switch (level) {
+    case LOG_ERROR:
+        return "plinth: error: ";
+    case LOG_WARNING:
+        return "plinth: warning: ";
+    case LOG_INFO:
+    case LOG_DEBUG:
+        return "plinth: ";
+    }
+    return "plinth: ";
+}
+
+void log_line(enum log_level level, const char *form, ...)
+{
+    char line[LINE_BYTES];
+    size_t length;
+    va_list list;
+
+    if (level == LOG_DEBUG && !console.debug) {
+        return;
+    }
+    length = format_text(line, sizeof(line), "%s", level_prefix(level));
+    va_start(list, form);
+    (void)format_list(line + length, LOG_LINE_MAX, form, list);
+    va_end(list);
+    lock();
+    prepare();
+    mux_say(&console.mux, line, &console.output);
+    deliver();
+    write_out(insn_rdtsc());
+    unlock();
+}
+
+/* The room that every living UART has; guests' bytes stay in their own rings while there is too little. */
+static uint32_t common_room(void)
+{
+    uint32_t room = OUTPUT_BYTES;
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        room = (uint32_t)min_u64(room, uart_room(&console.uarts[i]));
+    }
+    return room;
+}
+
+static bool guest_runs(const struct guest *guest)
+{
+    return __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE) == GUEST_RUNNING;
+}
+
+/* The first call makes the guests known; later ones tell which of them still run. */
+static void update_guests(struct guest *const *guests, uint32_t guest_count)
+{
+    for (uint32_t i = 0; i < guest_count; i++) {
+        struct platform *platform = &guests[i]->platform;
+
+        if (i >= console.mux.source_count) {
+            (void)mux_add(&console.mux, guests[i]->name, guests[i]->config->console, &platform->console_out,
+                          &platform->console_in);
+        }
+        mux_set_running(&console.mux, i, guest_runs(guests[i]), &console.output);
+    }
+}
+
+static void report_lost(void)
+{
+    char notice[LINE_BYTES];
+    uint64_t lost = 0;
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        lost += console.uarts[i].lost;
+    }
+    if (lost != console.lost_reported && common_room() == OUTPUT_BYTES) {
+        format_text(notice, sizeof(notice), "plinth: %" PRIu64 " bytes of output were lost: a serial port was too slow",
+                    lost - console.lost_reported);
+        console.lost_reported = lost;
+        mux_say(&console.mux, notice, &console.output);
+        deliver();
+    }
+}
+
+/* Typed bytes of every UART; the result has the focused guest's bit where it got some. */
+static uint64_t take_input(uint64_t now)
+{
+    uint64_t woken = 0;
+    uint8_t byte;
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        for (uint32_t count = 0; count < INPUT_BYTES_MAX && uart_receive(&console.uarts[i], &byte); count++) {
+            console.last_typed = now;
+            if (mux_type(&console.mux, byte, &console.output)) {
+                woken |= 1ULL << console.mux.focus;
+            }
+            deliver();
+        }
+    }
+    return woken;
+}
+
+uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now)
+{
+    uint64_t woken;
+    bool status;
+
+    if (!try_lock()) {
+        return 0;
+    }
+    console.asynchronous = true;
+    prepare();
+    console.output.capacity = common_room();
+    update_guests(guests, guest_count);
+    mux_pump(&console.mux, now, tsc_ticks_of_us(MUX_PARTIAL_US), &console.output);
+    deliver();
+    console.output.capacity = OUTPUT_BYTES;
+    report_lost();
+    woken = take_input(now);
+    write_out(now);
+    status = console.mux.status_wanted;
+    console.mux.status_wanted = false;
+    unlock();
+    if (status && console.status != NULL) {
+        console.status(console.status_context);
+    }
+    return woken;
+}
+
+static bool has_backlog(void)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        if (!uart_empty(&console.uarts[i])) {
+            return true;
+        }
+    }
+    return console.screen.dirty || mux_has_bytes(&console.mux);
+}
+
+static bool has_input(void)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        if (console.uarts[i].alive) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t console_deadline(uint64_t now)
+{
+    if (has_backlog()) {
+        return now + tsc_ticks_of_us(BACKLOG_US);
+    }
+    if (has_input() && console.last_typed != 0 && now - console.last_typed < tsc_ticks_of_us(TYPING_LASTS_US)) {
+        return now + tsc_ticks_of_us(TYPING_US);
+    }
+    if (has_input() || mux_has_partial(&console.mux)) {
+        return now + tsc_ticks_of_us(IDLE_US);
+    }
+    return UINT64_MAX;
+}
+
+void console_flush(void)
+{
+    lock();
+    prepare();
+    console.output.capacity = OUTPUT_BYTES;
+    for (uint32_t pass = 0; pass < BYTE_RING_BYTES && mux_has_bytes(&console.mux); pass++) {
+        mux_pump(&console.mux, insn_rdtsc(), 0, &console.output);
+        deliver();
+        write_out_all();
+    }
+    write_out_all();
+    unlock();
+}
+
+void console_panic_mode(void)
+{
+    console.panic = true;
+}

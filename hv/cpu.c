@@ -1,0 +1,60 @@
+#include "hv/cpu.h"
+
+#include "hv/panic.h"
+#include "hv/x86/host_apic.h"
+#include "hv/x86/registers.h"
+#include "hv/x86/traps.h"
+
+struct cpu cpus[CPUS_MAX];
+uint32_t cpu_count;
+
+enum cpu_interrupt {
+    INTERRUPT_TIMER,
+    INTERRUPT_KICK,
+    INTERRUPT_OTHER,
+};
+
+void cpu_bind(struct cpu *cpu)
+{
+    cpu->self = cpu;
+    insn_wrmsr(MSR_GS_BASE, (uint64_t)(uintptr_t)cpu);
+}
+
+void cpu_kick(const struct cpu *cpu)
+{
+    host_apic_send(cpu->apic_id, HOST_VECTOR_KICK);
+}
+
+void trap_interrupt(uint8_t vector)
+{
+    struct cpu *cpu = cpu_this();
+
+    if (vector == HOST_VECTOR_TIMER) {
+        cpu->interrupts[INTERRUPT_TIMER]++;
+        cpu_set_flags(cpu, CPU_FLAG_TIMER);
+        host_apic_eoi();
+    } else if (vector == HOST_VECTOR_KICK) {
+        cpu->interrupts[INTERRUPT_KICK]++;
+        cpu_set_flags(cpu, CPU_FLAG_KICK);
+        host_apic_eoi();
+    } else {
+        /* Spurious, or left over from the firmware: only what is really in service is ended. SDM 3A 11.9. */
+        cpu->interrupts[INTERRUPT_OTHER]++;
+        if (host_apic_in_service(vector)) {
+            host_apic_eoi();
+        }
+    }
+}
+
+/* A panic stops the other CPUs by NMI. Any other NMI is counted and reported later: the handler must not log. */
+void trap_nmi(const struct trap_frame *frame)
+{
+    struct cpu *cpu = cpu_this();
+
+    (void)frame;
+    if (hv_panicking()) {
+        hv_panic_stop();
+    }
+    cpu->nmis++;
+    cpu_set_flags(cpu, CPU_FLAG_NMI);
+}

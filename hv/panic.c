@@ -1,0 +1,217 @@
+#include "hv/panic.h"
+
+#include "hv/base/check.h"
+#include "hv/base/format.h"
+#include "hv/base/log.h"
+#include "hv/console.h"
+#include "hv/cpu.h"
+#include "hv/pool.h"
+#include "hv/version.h"
+#include "hv/x86/host_apic.h"
+#include "hv/x86/traps.h"
+#include "hv/x86/unwind.h"
+
+#define SENTENCE_MAX 320u
+#define BACKTRACE_MAX 16u
+#define STOP_WAIT_SPINS 1000000u
+#define VECTOR_DF 8u
+#define VECTOR_PF 14u
+#define VECTOR_MC 18u
+#define STACK_SPAN_BYTES (64 * KIB) /* more than any of our stacks */
+
+static uint32_t panics; /* CPUs that entered; only the first one speaks */
+static struct unwind_image image;
+static bool others_run;
+
+void hv_panic_init(uint64_t image_start, uint64_t image_end)
+{
+    image.base = image_start;
+    image.image = (struct span){(const uint8_t *)(uintptr_t)image_start, image_end - image_start};
+}
+
+void hv_panic_others_run(void)
+{
+    others_run = true;
+}
+
+bool hv_panicking(void)
+{
+    return __atomic_load_n(&panics, __ATOMIC_ACQUIRE) != 0;
+}
+
+_Noreturn void hv_panic_stop(void)
+{
+    for (;;) {
+        insn_cli();
+        insn_hlt();
+    }
+}
+
+static const char *remedy_of(uint32_t code)
+{
+    static const struct {
+        uint32_t code;
+        const char *remedy;
+    } remedies[] = {
+#define REMEDY_ROW(name, number, remedy) {number, remedy},
+        HV_CODES(REMEDY_ROW)
+#undef REMEDY_ROW
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(remedies); i++) {
+        if (remedies[i].code == code) {
+            return remedies[i].remedy;
+        }
+    }
+    return "please report the lines above";
+}
+
+/*
+ * The first to come stops everybody else and goes on; a second panic on the same CPU, or one on another CPU before the
+ * NMI got there, ends in silence. The other CPUs get a moment to stop, so that their lines are not in between.
+ */
+static void begin(void)
+{
+    insn_cli();
+    if (__atomic_fetch_add(&panics, 1, __ATOMIC_ACQ_REL) != 0) {
+        hv_panic_stop();
+    }
+    console_panic_mode();
+    if (others_run) {
+        host_apic_send_nmi_others();
+        for (uint32_t i = 0; i < STOP_WAIT_SPINS; i++) {
+            insn_pause();
+        }
+    }
+}
+
+static void print_backtrace(struct unwind_context context)
+{
+    uint64_t stack = align_down(context.gpr[4], 8);
+
+    image.stack_base = stack;
+    image.stack = (struct span){(const uint8_t *)(uintptr_t)stack, STACK_SPAN_BYTES};
+    for (struct cpu *cpu = cpus; cpu < cpus + cpu_count; cpu++) {
+        const uint64_t tops[] = {cpu->stacks.main_top, cpu->stacks.ist_top[0], cpu->stacks.ist_top[1],
+                                 cpu->stacks.ist_top[2]};
+
+        /* Never past the end of the stack that this is, nor into the guard page below it. */
+        for (size_t i = 0; i < ARRAY_COUNT(tops); i++) {
+            if (stack < tops[i] && tops[i] - stack <= image.stack.bytes) {
+                image.stack.bytes = tops[i] - stack;
+            }
+        }
+    }
+    log_error("backtrace (addresses relative to the image's start; see docs/host.md):");
+    for (uint32_t i = 0; i < BACKTRACE_MAX; i++) {
+        log_error("  %2u  +0x%06" PRIx64, i, context.rip - image.base);
+        if (!unwind_step(&image, &context)) {
+            break;
+        }
+    }
+}
+
+static _Noreturn void end(void)
+{
+    log_error("the machine is halted: switch it off, or reset it");
+    log_line(LOG_INFO, "result failed");
+    console_flush();
+    hv_panic_stop();
+}
+
+static void print_heading(uint32_t code, const char *sentence)
+{
+    log_error("panic P%04u on CPU %u, Plinth %s", code, cpu_this()->index, plinth_version);
+    log_error("%s", sentence);
+    log_error("what to do: %s", remedy_of(code));
+}
+
+_Noreturn void hv_panic(uint32_t code, const char *form, ...)
+{
+    char sentence[SENTENCE_MAX];
+    struct unwind_context context;
+    va_list list;
+
+    begin();
+    va_start(list, form);
+    (void)format_list(sentence, sizeof(sentence), form, list);
+    va_end(list);
+    print_heading(code, sentence);
+    unwind_capture(&context);
+    print_backtrace(context);
+    end();
+}
+
+_Noreturn void check_failed(const char *file, uint32_t line, const char *condition, uint64_t left, uint64_t right)
+{
+    hv_panic(PANIC_CHECK, "check failed at %s:%u: %s (left 0x%" PRIx64 ", right 0x%" PRIx64 ")", file, line, condition,
+             left, right);
+}
+
+static void print_registers(const struct trap_frame *frame)
+{
+    log_error("rip %016" PRIx64 "  rsp %016" PRIx64 "  rflags %08" PRIx64 "  cs %02" PRIx64 "  ss %02" PRIx64,
+              frame->rip, frame->rsp, frame->rflags, frame->cs, frame->ss);
+    log_error("rax %016" PRIx64 "  rbx %016" PRIx64 "  rcx %016" PRIx64 "  rdx %016" PRIx64, frame->rax, frame->rbx,
+              frame->rcx, frame->rdx);
+    log_error("rsi %016" PRIx64 "  rdi %016" PRIx64 "  rbp %016" PRIx64 "  r8  %016" PRIx64, frame->rsi, frame->rdi,
+              frame->rbp, frame->r8);
+    log_error("r9  %016" PRIx64 "  r10 %016" PRIx64 "  r11 %016" PRIx64 "  r12 %016" PRIx64, frame->r9, frame->r10,
+              frame->r11, frame->r12);
+    log_error("r13 %016" PRIx64 "  r14 %016" PRIx64 "  r15 %016" PRIx64 "  error %08" PRIx64, frame->r13, frame->r14,
+              frame->r15, frame->error);
+    log_error("cr0 %016" PRIx64 "  cr2 %016" PRIx64 "  cr3 %016" PRIx64 "  cr4 %016" PRIx64, insn_read_cr0(),
+              insn_read_cr2(), insn_read_cr3(), insn_read_cr4());
+}
+
+static struct unwind_context context_of(const struct trap_frame *frame)
+{
+    return (struct unwind_context){
+        .rip = frame->rip,
+        .gpr = {frame->rax, frame->rcx, frame->rdx, frame->rbx, frame->rsp, frame->rbp, frame->rsi, frame->rdi,
+                frame->r8, frame->r9, frame->r10, frame->r11, frame->r12, frame->r13, frame->r14, frame->r15},
+    };
+}
+
+/* The guard page under one of this CPU's stacks. */
+static const char *stack_overflowed(uint64_t address)
+{
+    const struct cpu_stacks *stacks = &cpu_this()->stacks;
+    uint64_t bottom = stacks->main_top - POOL_STACK_BYTES;
+
+    return stacks->main_top != 0 && address < bottom && address >= bottom - PAGE_BYTES
+               ? "the CPU's stack has overflowed into its guard page"
+               : NULL;
+}
+
+static uint32_t describe(const struct trap_frame *frame, char *sentence)
+{
+    const char *overflow = stack_overflowed(insn_read_cr2());
+    char cause[SENTENCE_MAX / 2];
+
+    if ((frame->vector == VECTOR_DF || frame->vector == VECTOR_PF) && overflow != NULL) {
+        format_text(sentence, SENTENCE_MAX, "%s at +0x%" PRIx64 ": %s (address 0x%" PRIx64 ")",
+                    trap_name(frame->vector), frame->rip - image.base, overflow, insn_read_cr2());
+        return PANIC_STACK;
+    }
+    cause[0] = '\0';
+    if (frame->vector == VECTOR_PF) {
+        trap_describe_page_fault(cause, sizeof(cause), frame->error, insn_read_cr2());
+    }
+    format_text(sentence, SENTENCE_MAX, "%s in the hypervisor at +0x%" PRIx64 "%s%s", trap_name(frame->vector),
+                frame->rip - image.base, cause[0] != '\0' ? ": " : "", cause);
+    return frame->vector == VECTOR_MC ? PANIC_MACHINE_CHECK : PANIC_TRAP;
+}
+
+_Noreturn void trap_fatal(const struct trap_frame *frame)
+{
+    char sentence[SENTENCE_MAX];
+    uint32_t code;
+
+    begin();
+    code = describe(frame, sentence);
+    print_heading(code, sentence);
+    print_registers(frame);
+    print_backtrace(context_of(frame));
+    end();
+}

@@ -157,8 +157,17 @@ struct page_lookup {
 };
 void page_table_lookup(const struct page_table *table, uint64_t address, struct page_lookup *result);
 
-/* Only where an address leads to, for hot paths. False: a hole. */
-bool page_table_translate(const struct page_table *table, uint64_t address, hpa_t *to);
+/*
+ * The same for hot paths: the entry as it is, decoded only as far as the caller asks (format_decode in
+ * page_table_format.h, or a test of one bit). False: a hole, and only `level` means something.
+ */
+struct page_found {
+    hpa_t to;
+    uint64_t leaf;   /* the entry */
+    uint64_t rights; /* AND along the walk of the rights bits, those that forbid inverted */
+    enum page_level level;
+};
+bool page_table_find(const struct page_table *table, uint64_t address, struct page_found *result);
 
 /* An entry as it stands, wherever the walk ended. */
 struct page_entry {

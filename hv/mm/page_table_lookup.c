@@ -4,58 +4,76 @@
  */
 #include "hv/mm/page_table_edit.h"
 
-/* The offset of an address in the tree, or false where the format has no such address. */
-static bool lookup_offset(const struct page_table_format *format, uint64_t address, uint64_t *offset)
+/* Links and leaves of all six formats agree in these two bits; execute-only leaves of EPT have neither at 4 KiB, and
+ * are never asked there. SDM 3C 29.3.2 tables 29-2 to 29-6; SDM 3A 4.5.5 tables 4-15 to 4-20. */
+#define LINK_TEST_MASK 0x81ULL
+#define LINK_TEST 0x01ULL
+
+/* True where the format has such an address. */
+static inline bool lookup_in_format(const struct page_table_format *format, uint64_t address)
 {
-    return page_range_check(format, align_down(address, PAGE_BYTES), PAGE_BYTES, offset) == STATUS_OK;
+    uint64_t half = format->sign_extended ? 1ULL << (format->address_bits - 1u) : 0;
+
+    return (address + half) >> format->address_bits == 0;
+}
+
+/*
+ * One level of the walk. `found->leaf` holds the entry that led here. False: this is where the walk ends. `level` is a
+ * constant at each call: the loop below is unrolled, so that shifts and masks are too.
+ */
+static inline __attribute__((always_inline)) bool find_step(struct page_found *found, uint64_t window,
+                                                            uint64_t inverted, uint64_t address, uint32_t level)
+{
+    const uint64_t *entries = (const uint64_t *)(uintptr_t)(window + (found->leaf & ADDRESS_MASK));
+    uint64_t entry = entry_load(&entries[level_index(address, level)]);
+
+    found->leaf = entry;
+    found->rights &= entry ^ inverted;
+    if (level != 0 && (entry & LINK_TEST_MASK) == LINK_TEST) {
+        return true;
+    }
+    found->to = hpa((entry & level_address_mask(level)) | (address & (level_bytes(level) - 1)));
+    found->level = (enum page_level)level;
+    return false;
+}
+
+bool page_table_find(const struct page_table *table, uint64_t address, struct page_found *result)
+{
+    const struct page_table_format *format = table->format;
+    struct page_found found = {.leaf = table->root.value, .rights = ~0ULL, .level = LEVEL_256T};
+    uint64_t window = table->pool->window;
+    uint64_t inverted = format->inverted;
+
+    if (!lookup_in_format(format, address)) {
+        *result = (struct page_found){.level = (enum page_level)(format->levels - 1)};
+        return false;
+    }
+    if (format->levels != PAGE_LEVELS_MAX || find_step(&found, window, inverted, address, LEVEL_256T)) {
+#pragma clang loop unroll(full)
+        for (uint32_t level = LEVEL_512G + 1; level-- > 0;) {
+            if (!find_step(&found, window, inverted, address, level)) {
+                break;
+            }
+        }
+    }
+    *result = found;
+    return entry_present(format, found.leaf);
 }
 
 void page_table_lookup(const struct page_table *table, uint64_t address, struct page_lookup *result)
 {
     const struct page_table_format *format = table->format;
-    uint64_t window = table->pool->window;
-    uint64_t entry = table->root.value;
-    uint64_t rights = ~0ULL;
-    uint32_t level = format->levels;
-    uint64_t offset;
+    struct page_found found;
 
-    *result = (struct page_lookup){.level = (enum page_level)(level - 1)};
-    if (!lookup_offset(format, address, &offset)) {
+    *result = (struct page_lookup){.present = page_table_find(table, address, &found)};
+    result->level = found.level;
+    if (!result->present) {
         return;
     }
-    do {
-        level--;
-        entry = entry_load((const uint64_t *)(uintptr_t)(window + (entry & ADDRESS_MASK)) + level_index(offset, level));
-        rights &= entry ^ format->inverted;
-    } while (entry_is_link(format, entry, level));
-    result->level = (enum page_level)level;
-    if (!entry_present(format, entry)) {
-        return;
-    }
-    result->present = true;
-    result->to = hpa((entry & level_address_mask(level)) | (address & (level_bytes(level) - 1)));
-    result->attributes = format_decode(format, rights, entry, level != 0);
-    result->accessed = (entry & format->accessed) != 0;
-    result->dirty = (entry & format->dirty) != 0;
-}
-
-bool page_table_translate(const struct page_table *table, uint64_t address, hpa_t *to)
-{
-    const struct page_table_format *format = table->format;
-    uint64_t window = table->pool->window;
-    uint64_t entry = table->root.value;
-    uint32_t level = format->levels;
-    uint64_t offset;
-
-    if (!lookup_offset(format, address, &offset)) {
-        return false;
-    }
-    do {
-        level--;
-        entry = entry_load((const uint64_t *)(uintptr_t)(window + (entry & ADDRESS_MASK)) + level_index(offset, level));
-    } while (entry_is_link(format, entry, level));
-    *to = hpa((entry & level_address_mask(level)) | (address & (level_bytes(level) - 1)));
-    return entry_present(format, entry);
+    result->to = found.to;
+    result->attributes = format_decode(format, found.rights, found.leaf, found.level != LEVEL_4K);
+    result->accessed = (found.leaf & format->accessed) != 0;
+    result->dirty = (found.leaf & format->dirty) != 0;
 }
 
 enum status page_table_walk(const struct page_table *table, uint64_t address, enum page_level level,
@@ -63,18 +81,17 @@ enum status page_table_walk(const struct page_table *table, uint64_t address, en
 {
     const struct page_table_format *format = table->format;
     uint32_t at = format->levels;
-    uint64_t offset;
 
     if ((uint32_t)level >= at) {
         return STATUS_INVALID;
     }
-    if (!lookup_offset(format, address, &offset)) {
+    if (!lookup_in_format(format, address)) {
         return STATUS_OVERFLOW;
     }
     entry->value = table->root.value;
     do {
         at--;
-        entry->at = hpa((entry->value & ADDRESS_MASK) + level_index(offset, at) * sizeof(uint64_t));
+        entry->at = hpa((entry->value & ADDRESS_MASK) + level_index(address, at) * sizeof(uint64_t));
         entry->value = entry_load(table_pool_pointer(table->pool, entry->at.value));
     } while (at > (uint32_t)level && entry_is_link(format, entry->value, at));
     entry->level = (enum page_level)at;

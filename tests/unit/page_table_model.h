@@ -174,13 +174,13 @@ static inline void model_verify_at(const struct model *model, uint32_t row, uint
 {
     const struct model_row *expected = &model->rows[row];
     struct page_lookup found;
-    hpa_t to;
+    struct page_found fast;
 
     page_table_lookup(&model->tree, model->base + offset, &found);
     MODEL_CHECK(found.present == expected->present);
-    MODEL_CHECK(page_table_translate(&model->tree, model->base + offset, &to) == found.present);
+    MODEL_CHECK(page_table_find(&model->tree, model->base + offset, &fast) == found.present);
     if (expected->present) {
-        MODEL_CHECK(found.to.value == offset + expected->delta && to.value == found.to.value);
+        MODEL_CHECK(found.to.value == offset + expected->delta && fast.to.value == found.to.value);
         MODEL_CHECK(model_same(&found.attributes, &expected->attributes));
         MODEL_CHECK(found.level <= model->tree.caps.largest_leaf);
     }

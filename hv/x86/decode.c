@@ -194,6 +194,18 @@ static void read_opcode(struct decoder *decoder, uint8_t first)
     }
 }
 
+/*
+ * Outside 64-bit mode near branches take 66 as everything else does; MOVSXD with REX.W ignores it; MOVNTI has no such
+ * form anywhere (#UD).
+ */
+static bool operand_prefix_counts(const struct decoder *decoder)
+{
+    uint16_t traits = decoder->opcode.traits;
+    bool ignored = (traits & TRAIT_ONLY_64) && (decoder->rex & REX_W);
+
+    return decoder->operand_prefix && !ignored && (decoder->mode == CODE_64 || (traits & TRAIT_MEMORY));
+}
+
 /* Which of the prefixes and modes make the opcode something else. */
 static void check_prefixes(struct decoder *decoder, const struct instruction *instruction)
 {
@@ -207,9 +219,7 @@ static void check_prefixes(struct decoder *decoder, const struct instruction *in
         ((traits & TRAIT_NO_REP) && instruction->rep != REP_NONE) || ((traits & TRAIT_NO_W) && wide)) {
         refuse(decoder, DECODE_UNSUPPORTED);
     }
-    /* Outside 64-bit mode near branches take 66 as everything else does; MOVNTI has no such form anywhere. */
-    if ((traits & TRAIT_NO_66) && decoder->operand_prefix && !wide &&
-        (decoder->mode == CODE_64 || (traits & TRAIT_MEMORY))) {
+    if ((traits & TRAIT_NO_66) && operand_prefix_counts(decoder)) {
         refuse(decoder, DECODE_UNSUPPORTED);
     }
 }

@@ -34,7 +34,7 @@ enum opcode_trait {
     TRAIT_MEMORY = 1u << 6,    /* the register form is undefined or another instruction */
     TRAIT_REGISTER = 1u << 7,  /* the mod field is ignored: always a register */
     TRAIT_NO_REP = 1u << 8,    /* F2 and F3 make it another instruction */
-    TRAIT_NO_66 = 1u << 9,     /* 66 without REX.W makes it another instruction, or vendors disagree */
+    TRAIT_NO_66 = 1u << 9,     /* 66 makes it undefined or another instruction, or vendors disagree */
     TRAIT_NO_W = 1u << 10,     /* REX.W makes it another instruction */
     TRAIT_MAX_32 = 1u << 11,   /* at most a doubleword whatever REX.W says */
     TRAIT_NATURAL = 1u << 12,  /* the operand has the width of the mode, prefixes or not */

@@ -2,7 +2,7 @@
  * Sentences for the user while the firmware has the console.
  *
  * They go to the firmware's text output, which on most machines with a serial console is mirrored to the UART by the
- * firmware itself. Where it is not, the same text is written to EFI_COM1, so that a machine that is only watched by its
+ * firmware itself. Where it is not, the same text is written to COM1, so that a machine that is only watched by its
  * serial line says why it does not start. Both at once would double every line: firmware_has_serial() decides.
  */
 #include "efi/efi_stage.h"
@@ -15,6 +15,8 @@ static EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
 
 #define SENTENCE_MAX 600u
 #define PATH_NODES_MAX 64u
+#define READING_TIME_S 10u
+#define POLLS_PER_S 20u
 /* UEFI 2.10, 10.3.4.15 "UART Device Path": messaging, subtype 14. */
 static bool path_has_uart(const EFI_DEVICE_PATH *node)
 {
@@ -129,6 +131,27 @@ bool efi_fail(struct efi_stage *stage, EFI_STATUS status, const char *form, ...)
     va_end(list);
     write(stage, sentence);
     return false;
+}
+
+static bool key_pressed(struct efi_stage *stage)
+{
+    EFI_INPUT_KEY key;
+
+    return stage->system->ConIn != NULL && !EFI_ERROR(stage->system->ConIn->ReadKeyStroke(stage->system->ConIn, &key));
+}
+
+/* Scripts look for the second line (tools/emulator.py), so it comes before the wait. */
+void efi_console_returned(struct efi_stage *stage)
+{
+    if (stage->system->ConIn != NULL) {
+        stage->system->ConIn->Reset(stage->system->ConIn, FALSE); /* keys typed before the sentence do not count */
+    }
+    efi_say(stage, "Plinth: nothing was started. The firmware goes on in %u seconds, or when a key is pressed.",
+            READING_TIME_S);
+    efi_say(stage, "plinth: returned to the firmware");
+    for (uint32_t i = 0; i < READING_TIME_S * POLLS_PER_S && !key_pressed(stage); i++) {
+        stage->boot->Stall(1000000u / POLLS_PER_S);
+    }
 }
 
 const char *efi_status_name(EFI_STATUS status)

@@ -2,6 +2,7 @@
  * What this machine has, as far as only the firmware can say: ACPI tables, the screen, UARTs, the wall clock. None of
  * it is required; what is missing is left out of struct boot_info.
  */
+#include "efi/civil_time.h"
 #include "efi/efi_stage.h"
 
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
@@ -163,30 +164,21 @@ bool efi_virt_check(struct efi_stage *stage)
     return true;
 }
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar. Years are counted from March, so that the leap day is the
- * last one of a year, and month lengths are those of (153 m + 2) / 5. */
-static uint64_t days_of(uint64_t year, uint64_t month, uint64_t day)
-{
-    uint64_t years = month <= 2 ? year - 1 : year;
-    uint64_t months = month <= 2 ? month + 9 : month - 3;
-
-    return years * 365 + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1 - 719468;
-}
-
 /* UEFI 2.10, 8.3 "Time Services": local time = UTC - TimeZone minutes. Without a zone the clock is taken as UTC. */
 void efi_machine_time(struct efi_stage *stage)
 {
     EFI_TIME now;
-    int64_t seconds = 0;
+    struct civil_time civil;
 
-    if (EFI_ERROR(stage->system->RuntimeServices->GetTime(&now, NULL)) || now.Year < 1970 || now.Month < 1 ||
-        now.Month > 12) {
+    if (EFI_ERROR(stage->system->RuntimeServices->GetTime(&now, NULL))) {
         return;
     }
-    seconds =
-        (int64_t)(days_of(now.Year, now.Month, now.Day) * 86400u + now.Hour * 3600u + now.Minute * 60u + now.Second);
-    if (now.TimeZone != EFI_UNSPECIFIED_TIMEZONE) {
-        seconds += (int64_t)now.TimeZone * 60;
-    }
-    stage->info->wall_clock_s = seconds < 0 ? 0 : (uint64_t)seconds;
+    civil = (struct civil_time){.year = now.Year,
+                                .month = now.Month,
+                                .day = now.Day,
+                                .hour = now.Hour,
+                                .minute = now.Minute,
+                                .second = now.Second,
+                                .zone_minutes = now.TimeZone == EFI_UNSPECIFIED_TIMEZONE ? 0 : now.TimeZone};
+    stage->info->wall_clock_s = civil_to_unix(&civil);
 }

@@ -33,7 +33,7 @@ static void give_back(struct efi_stage *stage)
 {
     efi_volume_close(stage);
     efi_pages_return_all(stage);
-    efi_say(stage, "Plinth: nothing was started; back to the firmware.");
+    efi_console_returned(stage);
 }
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)

@@ -24,11 +24,6 @@
 #define POOL_ALIGNMENT (2 * MIB)
 #define TRAMPOLINE_MAX 0x9ffffULL /* the last byte of a page that a start-up IPI can name, below the video memory */
 
-static void record(struct efi_stage *stage, uint64_t start, uint64_t pages)
-{
-    stage->pages[stage->page_count++] = (struct efi_pages){start, pages};
-}
-
 EFI_STATUS efi_pages_take(struct efi_stage *stage, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address)
 {
     EFI_PHYSICAL_ADDRESS at = *address;
@@ -39,7 +34,7 @@ EFI_STATUS efi_pages_take(struct efi_stage *stage, EFI_ALLOCATE_TYPE how, uint64
     }
     status = stage->boot->AllocatePages(how, EfiLoaderData, pages, &at);
     if (!EFI_ERROR(status)) {
-        record(stage, at, pages);
+        stage->pages[stage->page_count++] = (struct efi_pages){at, pages};
         *address = at;
     }
     return status;
@@ -165,6 +160,16 @@ static EFI_STATUS take_guest(struct efi_stage *stage, const struct guest_memory 
     return EFI_SUCCESS;
 }
 
+/* Only marked, not allocated: some firmwares fill what is given back, and that takes longer than all the rest. */
+static void keep_reserve(struct memory_map *map)
+{
+    uint64_t start = 0;
+
+    if (memory_map_find(map, MEMORY_FREE, FIRMWARE_RESERVE_BYTES, PAGE_BYTES, MIB, UINT64_MAX, &start) == STATUS_OK) {
+        memory_map_convert(map, start, start + FIRMWARE_RESERVE_BYTES, MEMORY_FREE, MEMORY_RESERVED);
+    }
+}
+
 static bool fail_guest(struct efi_stage *stage, const struct config_guest *config, uint64_t missing)
 {
     char wanted[FORMAT_BYTES_MAX];
@@ -192,6 +197,7 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
         if (!efi_map_snapshot(stage)) {
             return false;
         }
+        keep_reserve(&stage->map);
         if (planner_guest(&stage->map, config->memory_bytes, stage->support.format,
                           (unsigned)stage->support.caps.largest_leaf, plan, &missing) != STATUS_OK) {
             return fail_guest(stage, config, missing);
@@ -225,16 +231,10 @@ static uint32_t largest_unplanned(const struct boot_info *info)
 
 bool efi_memory_guests(struct efi_stage *stage)
 {
-    uint64_t reserve = 0;
-    bool reserved = !EFI_ERROR(efi_pages_take(stage, AllocateAnyPages, FIRMWARE_RESERVE_BYTES / PAGE_BYTES, &reserve));
-
     for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
         if (!plan_guest(stage, largest_unplanned(stage->info))) {
             return false;
         }
-    }
-    if (reserved) {
-        efi_pages_return(stage, reserve);
     }
     return true;
 }
@@ -285,27 +285,19 @@ bool efi_memory_trampoline(struct efi_stage *stage)
     return true;
 }
 
-/* AllocatePages knows no alignment: take 2 MiB more, give back what stands out on both sides. */
-static EFI_STATUS take_aligned(struct efi_stage *stage, uint64_t bytes, uint64_t *start)
+/* AllocatePages knows no alignment: the place is found in the firmware's map and then asked for. */
+static EFI_STATUS take_pool(struct efi_stage *stage, uint64_t bytes, uint64_t *start)
 {
-    uint64_t pages = (bytes + POOL_ALIGNMENT) / PAGE_BYTES;
-    EFI_PHYSICAL_ADDRESS all = 0;
-    EFI_STATUS status = stage->boot->AllocatePages(AllocateAnyPages, EfiLoaderData, pages, &all);
-    uint64_t before;
+    EFI_STATUS status = EFI_NOT_FOUND;
 
-    if (EFI_ERROR(status)) {
-        return status;
+    for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(status); try++) {
+        if (!efi_map_snapshot(stage) ||
+            memory_map_find(&stage->map, MEMORY_FREE, bytes, POOL_ALIGNMENT, MIB, UINT64_MAX, start) != STATUS_OK) {
+            return EFI_OUT_OF_RESOURCES;
+        }
+        status = efi_pages_take(stage, AllocateAddress, bytes / PAGE_BYTES, start);
     }
-    *start = align_up(all, POOL_ALIGNMENT);
-    before = (*start - all) / PAGE_BYTES;
-    if (before != 0) {
-        stage->boot->FreePages(all, before);
-    }
-    if (before != POOL_ALIGNMENT / PAGE_BYTES) {
-        stage->boot->FreePages(*start + bytes, POOL_ALIGNMENT / PAGE_BYTES - before);
-    }
-    record(stage, *start, bytes / PAGE_BYTES);
-    return EFI_SUCCESS;
+    return status;
 }
 
 bool efi_memory_pool(struct efi_stage *stage)
@@ -319,7 +311,7 @@ bool efi_memory_pool(struct efi_stage *stage)
     }
     info->memory = stage->map; /* the pool's size depends on how much there is to map */
     info->pool_bytes = align_up(pool_bytes_needed(info), POOL_ALIGNMENT);
-    status = take_aligned(stage, info->pool_bytes, &info->pool_start);
+    status = take_pool(stage, info->pool_bytes, &info->pool_start);
     if (EFI_ERROR(status)) {
         return efi_fail(stage, status,
                         "P0806: the hypervisor itself needs %s beside the guests, and the firmware has none in one "

@@ -74,6 +74,9 @@ __attribute__((format(printf, 2, 3))) void efi_say_again(struct efi_stage *stage
 /* A failure: says "P0xyz: sentence. Remedy.", keeps the first status for the firmware, returns false. */
 __attribute__((format(printf, 3, 4))) bool efi_fail(struct efi_stage *stage, EFI_STATUS status, const char *form, ...);
 
+/* The last words of a failed start, and time to read them before the firmware's menu covers them. */
+void efi_console_returned(struct efi_stage *stage);
+
 /* The name of a status in words: "not found". */
 const char *efi_status_name(EFI_STATUS status);
 

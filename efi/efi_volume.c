@@ -3,7 +3,8 @@
  * image's device handle, so that two sticks in one machine never mix.
  *
  * Files are read whole into pages that stay, because the config's texts and the guests' images are used after the
- * hand-over. Time spent in here is counted apart (tsc_file_ticks): it is the stick's, not ours.
+ * hand-over. Time spent in here, the display of progress included, is counted apart (tsc_file_ticks): it is the
+ * stick's, not ours.
  */
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
@@ -52,9 +53,12 @@ bool efi_volume_open(struct efi_stage *stage)
 
 void efi_volume_close(struct efi_stage *stage)
 {
+    uint64_t before = insn_rdtsc();
+
     if (stage->volume != NULL) {
         stage->volume->Close(stage->volume);
         stage->volume = NULL;
+        stage->info->tsc_file_ticks += insn_rdtsc() - before;
     }
 }
 
@@ -158,11 +162,9 @@ static bool take_pages(struct efi_stage *stage, struct reading *reading)
 static bool read_piece(struct efi_stage *stage, const struct reading *reading, uint64_t offset, uint64_t size)
 {
     UINTN got = size;
-    uint64_t before = insn_rdtsc();
     EFI_STATUS status =
         reading->file->Read(reading->file, &got, (void *)(uintptr_t)(reading->start + offset)); /* identity-mapped */
 
-    stage->info->tsc_file_ticks += insn_rdtsc() - before;
     if (EFI_ERROR(status) || got != size) {
         return efi_fail(stage, status,
                         "P0717: %s%s cannot be read at byte %" PRIu64 " of %" PRIu64 " (%s). Check the stick and copy "
@@ -196,25 +198,31 @@ static bool read_all(struct efi_stage *stage, const struct reading *reading)
     return true;
 }
 
+static bool read_file(struct efi_stage *stage, struct reading *reading)
+{
+    bool good;
+
+    if (!open_file(stage, reading)) {
+        return false;
+    }
+    good = measure_file(stage, reading) && take_pages(stage, reading) && read_all(stage, reading);
+    reading->file->Close(reading->file);
+    return good;
+}
+
 bool efi_volume_read(struct efi_stage *stage, const struct efi_want *want, struct span *bytes)
 {
     struct reading reading = {.want = want};
     uint64_t before = insn_rdtsc();
     char size[FORMAT_BYTES_MAX];
-    bool good = open_file(stage, &reading);
+    bool good = read_file(stage, &reading);
 
+    if (good) {
+        *bytes = (struct span){(const uint8_t *)(uintptr_t)reading.start, reading.bytes};
+        if (want->progress) {
+            efi_say(stage, "Plinth: read %s, %s", want->path, format_bytes(size, reading.bytes));
+        }
+    }
     stage->info->tsc_file_ticks += insn_rdtsc() - before;
-    if (!good) {
-        return false;
-    }
-    good = measure_file(stage, &reading) && take_pages(stage, &reading) && read_all(stage, &reading);
-    reading.file->Close(reading.file);
-    if (!good) {
-        return false;
-    }
-    *bytes = (struct span){(const uint8_t *)(uintptr_t)reading.start, reading.bytes};
-    if (want->progress) {
-        efi_say(stage, "Plinth: read %s, %s", want->path, format_bytes(size, reading.bytes));
-    }
-    return true;
+    return good;
 }

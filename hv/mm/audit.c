@@ -11,7 +11,8 @@
 
 #include "hv/base/format.h"
 
-#define LEVELS 4u
+#define LEVELS_MAX 5u
+#define LEAF_LEVEL_MAX 2u /* 1 GiB */
 #define ENTRIES 512u
 #define INDEX_BITS 9u
 
@@ -21,16 +22,19 @@
 /* What "present" means, and the low address bits that a large leaf must have clear. */
 struct audit_rules {
     uint64_t present;
-    uint64_t large_reserved_from; /* reserved bits of a large leaf's address begin here */
+    unsigned levels;
+    unsigned large_reserved_from; /* reserved bits of a large leaf's address begin here */
 };
 
 static const struct audit_rules rules[] = {
     /* SDM 3C 29.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
      * execute control is on; taken as set here, since a guest must not reach the page either way. Large leaves have
      * bits 20:12 or 29:12 reserved (tables 29-3 and 29-5). */
-    [AUDIT_EPT4] = {.present = 0x407, .large_reserved_from = 12},
+    [AUDIT_EPT4] = {.present = 0x407, .levels = 4, .large_reserved_from = 12},
+    [AUDIT_EPT5] = {.present = 0x407, .levels = 5, .large_reserved_from = 12},
     /* APM 2 15.25 "Nested Paging" uses the ordinary long-mode format; bit 12 of a large leaf is PAT (5.3.4, 5.3.5). */
-    [AUDIT_NPT4] = {.present = 0x001, .large_reserved_from = 13},
+    [AUDIT_NPT4] = {.present = 0x001, .levels = 4, .large_reserved_from = 13},
+    [AUDIT_NPT5] = {.present = 0x001, .levels = 5, .large_reserved_from = 13},
 };
 
 /* Leaves in one piece. bytes 0: none yet. */
@@ -45,8 +49,8 @@ struct walk {
     struct audit_finding *finding;
     uint32_t tree;
     const struct audit_rules *rules;
-    uint64_t tables[LEVELS]; /* by level: host-physical address of the table under the cursor */
-    uint32_t index[LEVELS];
+    uint64_t tables[LEVELS_MAX]; /* by level: host-physical address of the table under the cursor */
+    uint32_t index[LEVELS_MAX];
     uint64_t tables_left;
     struct run run;
 };
@@ -277,7 +281,7 @@ static uint64_t cursor_address(const struct walk *walk, unsigned level)
 {
     uint64_t address = 0;
 
-    for (unsigned above = level; above < LEVELS; above++) {
+    for (unsigned above = level; above < walk->rules->levels; above++) {
         address |= (uint64_t)walk->index[above] << shift_of(above);
     }
     return address;
@@ -304,9 +308,9 @@ static uint64_t reserved_of(const struct walk *walk, unsigned level, bool leaf)
     uint64_t reserved = ADDRESS_BITS & ~((1ULL << walk->request->physical_bits) - 1);
 
     if (leaf && level != 0) {
-        reserved |= bit_mask((unsigned)walk->rules->large_reserved_from, shift_of(level) - 1);
+        reserved |= bit_mask(walk->rules->large_reserved_from, shift_of(level) - 1);
     }
-    if (level == LEVELS - 1) {
+    if (level > LEAF_LEVEL_MAX) {
         reserved |= LEAF_BIT;
     }
     return reserved;
@@ -319,7 +323,7 @@ static bool take_entry(struct walk *walk, unsigned *level)
     const uint64_t *table = (const uint64_t *)(uintptr_t)(walk->request->window + walk->tables[*level]);
     uint64_t entry = __atomic_load_n(&table[walk->index[*level]], __ATOMIC_RELAXED);
     uint64_t guest_address = cursor_address(walk, *level);
-    bool leaf = *level == 0 || (*level < LEVELS - 1 && (entry & LEAF_BIT) != 0);
+    bool leaf = *level == 0 || (*level <= LEAF_LEVEL_MAX && (entry & LEAF_BIT) != 0);
 
     if ((entry & walk->rules->present) == 0) {
         walk->index[*level]++;
@@ -340,15 +344,16 @@ static bool take_entry(struct walk *walk, unsigned *level)
 
 static bool check_tree(struct walk *walk)
 {
-    unsigned level = LEVELS - 1;
+    unsigned top = walk->rules->levels - 1;
+    unsigned level = top;
 
-    if (!enter_table(walk, level, walk->request->trees[walk->tree].root.value, 0)) {
+    if (!enter_table(walk, top, walk->request->trees[walk->tree].root.value, 0)) {
         return false;
     }
-    while (level < LEVELS) {
+    while (walk->index[top] != ENTRIES) {
         if (walk->index[level] == ENTRIES) {
             level++;
-            walk->index[min_u64(level, LEVELS - 1)]++;
+            walk->index[level]++;
         } else if (!take_entry(walk, &level)) {
             return false;
         }

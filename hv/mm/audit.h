@@ -17,7 +17,9 @@
 
 enum audit_format {
     AUDIT_EPT4,
+    AUDIT_EPT5,
     AUDIT_NPT4,
+    AUDIT_NPT5,
 };
 
 /* One guest's tree. */

@@ -1,0 +1,276 @@
+/*
+ * The planner's promises: largest leaves, exact counts (compared with real trees), all or nothing, nothing below 1 MiB,
+ * and never memory that was not free.
+ */
+#include "hv/mm/planner.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/page_table_arena.h"
+
+static struct memory_map map;
+static struct memory_map before;
+static struct guest_plan plan;
+static uint64_t missing;
+static struct arena arena;
+
+static void free_only(uint64_t start, uint64_t end)
+{
+    assert_int_equal(memory_map_set(&map, start, end, MEMORY_FREE), STATUS_OK);
+}
+
+/* Builds the tree that the plan speaks of and counts its tables and leaves there. */
+static void compare_with_tree(const struct page_table_format *format, unsigned largest)
+{
+    uint64_t leaves[3] = {0, 0, 0};
+
+    arena_start(&arena, format);
+    for (uint32_t i = 0; i < plan.memory.range_count; i++) {
+        const struct guest_range *range = &plan.memory.ranges[i];
+
+        assert_int_equal(page_table_map(&arena.tree, range->start.value, range->backing, range->bytes, arena_rwx,
+                                        (enum page_level)largest, NULL),
+                         STATUS_OK);
+        for (uint64_t offset = 0; offset < range->bytes;) {
+            struct page_lookup found;
+
+            page_table_lookup(&arena.tree, range->start.value + offset, &found);
+            assert_true(found.present);
+            assert_int_equal(found.to.value, range->backing.value + offset);
+            leaves[found.level]++;
+            offset += PAGE_BYTES << (9 * found.level);
+        }
+    }
+    assert_int_equal(arena_used(&arena), plan.table_count);
+    assert_int_equal(leaves[0], plan.leaves[0]);
+    assert_int_equal(leaves[1], plan.leaves[1]);
+    assert_int_equal(leaves[2], plan.leaves[2]);
+    arena_end(&arena);
+}
+
+static enum memory_type type_before(uint64_t address)
+{
+    for (uint32_t i = 0; i < before.count; i++) {
+        if (address >= before.regions[i].start && address < before.regions[i].end) {
+            return before.regions[i].type;
+        }
+    }
+    return MEMORY_MMIO;
+}
+
+/* The ranges cover the layout without gap or overlap, and are backed by what was free and is now the loader's. */
+static void check_plan(uint64_t memory_bytes)
+{
+    uint64_t expected = 0;
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < plan.memory.range_count; i++) {
+        const struct guest_range *range = &plan.memory.ranges[i];
+        uint64_t start = range->backing.value;
+        uint64_t end = start + range->bytes;
+
+        expected = total == plan.layout.low_bytes ? GUEST_RAM_HIGH_START : expected;
+        assert_int_equal(range->start.value, expected);
+        expected += range->bytes;
+        total += range->bytes;
+        assert_true(start >= MIB);
+        assert_int_equal(type_before(start), MEMORY_FREE);
+        assert_int_equal(memory_map_convert(&before, start, end, MEMORY_FREE, MEMORY_LOADER), STATUS_OK);
+    }
+    assert_int_equal(total, memory_bytes);
+    /* Exactly the ranges were taken, and no byte twice: the conversions above gave the planner's map. */
+    assert_int_equal(before.count, map.count);
+    assert_memory_equal(before.regions, map.regions, map.count * sizeof(map.regions[0]));
+}
+
+static enum status make(uint64_t memory_bytes, unsigned largest)
+{
+    enum status status;
+
+    before = map;
+    status = planner_guest(&map, memory_bytes, &page_table_npt4, largest, &plan, &missing);
+    if (status == STATUS_OK) {
+        assert_int_equal(missing, 0);
+        check_plan(memory_bytes);
+        compare_with_tree(&page_table_npt4, largest);
+    } else {
+        assert_int_equal(map.count, before.count);
+        assert_memory_equal(map.regions, before.regions, map.count * sizeof(map.regions[0]));
+        assert_int_equal(plan.memory.range_count, 0);
+    }
+    return status;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    map.count = 0;
+    return 0;
+}
+
+static void whole_gibs_get_gib_leaves_even_when_free_memory_starts_askew(void **state)
+{
+    (void)state;
+    free_only(4 * GIB + 0x123000, 24 * GIB);
+    assert_int_equal(make(8 * GIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.leaves[2], 8);
+    assert_int_equal(plan.leaves[1] + plan.leaves[0], 0);
+    assert_int_equal(plan.table_count, 2);
+}
+
+static void the_rest_of_a_gib_gets_2_mib_leaves_and_then_4_kib(void **state)
+{
+    (void)state;
+    free_only(4 * GIB, 8 * GIB);
+    assert_int_equal(make(GIB + 6 * MIB + 3 * PAGE_BYTES, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.leaves[2], 1);
+    assert_int_equal(plan.leaves[1], 3);
+    assert_int_equal(plan.leaves[0], 3);
+    assert_int_equal(plan.memory.range_count, 1);
+}
+
+static void without_gib_pages_2_mib_leaves_are_used(void **state)
+{
+    (void)state;
+    free_only(4 * GIB, 8 * GIB);
+    assert_int_equal(make(GIB, LEVEL_2M), STATUS_OK);
+    assert_int_equal(plan.leaves[1], 512);
+    assert_int_equal(plan.table_count, 3);
+    assert_int_equal(make(64 * MIB, LEVEL_4K), STATUS_OK);
+    assert_int_equal(plan.leaves[0], 16384);
+}
+
+static void without_an_aligned_gib_2_mib_pieces_are_put_together(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 4; i++) {
+        free_only(4 * GIB + i * GIB + 2 * MIB, 5 * GIB + i * GIB - 2 * MIB);
+    }
+    assert_int_equal(make(3 * GIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.leaves[1], 1536);
+    assert_int_equal(plan.leaves[0] + plan.leaves[2], 0);
+}
+
+static void big_guests_leave_low_memory_alone(void **state)
+{
+    (void)state;
+    free_only(MIB, 3 * GIB);
+    free_only(4 * GIB, 8 * GIB);
+    assert_int_equal(make(2 * GIB, LEVEL_1G), STATUS_OK);
+    assert_true(plan.memory.ranges[0].backing.value >= 4 * GIB);
+    /* A small one goes where no whole GiB breaks. */
+    assert_int_equal(make(64 * MIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.memory.ranges[0].backing.value, 2 * MIB);
+}
+
+static void nothing_below_1_mib_is_given_away(void **state)
+{
+    (void)state;
+    free_only(0, 4 * MIB);
+    assert_int_equal(make(4 * MIB, LEVEL_1G), STATUS_NO_MEMORY);
+    assert_int_equal(missing, 1 * MIB);
+    assert_int_equal(make(3 * MIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(memory_map_bytes(&map, MEMORY_FREE), 1 * MIB);
+}
+
+static void too_little_memory_says_exactly_how_much_is_missing(void **state)
+{
+    (void)state;
+    free_only(4 * GIB, 5 * GIB + 0x7000);
+    assert_int_equal(make(2 * GIB, LEVEL_1G), STATUS_NO_MEMORY);
+    assert_int_equal(missing, GIB - 0x7000);
+    assert_int_equal(make(GIB + 0x7000, LEVEL_1G), STATUS_OK);
+}
+
+static void memory_in_too_many_pieces_is_refused_whole(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 2 * GUEST_RANGES_MAX; i++) {
+        free_only(GIB + i * 4 * MIB, GIB + i * 4 * MIB + 2 * MIB);
+    }
+    assert_int_equal(make((GUEST_RANGES_MAX + 1) * 2 * MIB, LEVEL_1G), STATUS_NO_MEMORY);
+    assert_int_equal(missing, 2 * MIB);
+    assert_int_equal(make(GUEST_RANGES_MAX * 2 * MIB, LEVEL_1G), STATUS_OK);
+}
+
+static void a_bad_size_is_named_and_takes_nothing(void **state)
+{
+    (void)state;
+    free_only(4 * GIB, 8 * GIB);
+    assert_int_equal(make(GIB + 1, LEVEL_1G), STATUS_MISALIGNED);
+    assert_int_equal(make(0, LEVEL_1G), STATUS_INVALID);
+}
+
+static uint64_t random_below(uint64_t bound)
+{
+    return ((uint64_t)rand() << 31 | (uint64_t)rand()) % bound;
+}
+
+/* A machine of random regions; sizes are skewed so that borders of every alignment occur. */
+static void random_machine(void)
+{
+    uint64_t at = 0;
+
+    map.count = 0;
+    while (map.count < 40 && at < 40 * GIB) {
+        uint64_t unit = 4096ULL << (9 * (rand() % 3));
+        uint64_t bytes = unit * (1 + random_below(unit == GIB ? 6 : 600));
+
+        memory_map_set(&map, at, at + bytes, rand() % 3 != 0 ? MEMORY_FREE : (enum memory_type)(rand() % 6));
+        at += bytes;
+    }
+}
+
+static void random_machines_and_sizes_keep_every_promise(void **state)
+{
+    unsigned planned = 0;
+
+    (void)state;
+    srand(7);
+    for (int round = 0; round < 400; round++) {
+        random_machine();
+        for (int guest = 0; guest < 4; guest++) {
+            unsigned largest = (unsigned)rand() % 3;
+            uint64_t unit = 4096ULL << (9 * ((unsigned)rand() % (largest + 1)));
+            uint64_t bytes = MIB + unit * random_below(largest == 0 ? 20000 : unit == GIB ? 8 : 1500);
+            uint64_t usable = 0;
+
+            for (uint32_t i = 0; i < map.count; i++) {
+                uint64_t start = max_u64(map.regions[i].start, MIB);
+
+                usable +=
+                    map.regions[i].type == MEMORY_FREE && map.regions[i].end > start ? map.regions[i].end - start : 0;
+            }
+            if (make(bytes, largest) == STATUS_OK) {
+                planned++;
+            } else {
+                assert_true(missing != 0 && missing <= bytes);
+                assert_true(usable >= bytes || missing == bytes - usable);
+            }
+        }
+    }
+    assert_true(planned > 400);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(whole_gibs_get_gib_leaves_even_when_free_memory_starts_askew, setup),
+        cmocka_unit_test_setup(the_rest_of_a_gib_gets_2_mib_leaves_and_then_4_kib, setup),
+        cmocka_unit_test_setup(without_gib_pages_2_mib_leaves_are_used, setup),
+        cmocka_unit_test_setup(without_an_aligned_gib_2_mib_pieces_are_put_together, setup),
+        cmocka_unit_test_setup(big_guests_leave_low_memory_alone, setup),
+        cmocka_unit_test_setup(nothing_below_1_mib_is_given_away, setup),
+        cmocka_unit_test_setup(too_little_memory_says_exactly_how_much_is_missing, setup),
+        cmocka_unit_test_setup(memory_in_too_many_pieces_is_refused_whole, setup),
+        cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
+        cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

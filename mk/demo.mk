@@ -8,8 +8,8 @@ image: $(BUILD)/plinth.img
 $(BUILD)/demo/vmlinuz:
 	tools/fetch-debian-kernel $(DEMO_KERNEL) $(BUILD)/downloads $@
 
-$(BUILD)/demo/initramfs.cpio: tools/mkinitramfs config/examples/demo-init $(BUILD)/demo/tsc-now
-	tools/mkinitramfs -o $@ --init config/examples/demo-init --program tsc-now=$(BUILD)/demo/tsc-now
+$(BUILD)/demo/initramfs.cpio: tools/mkinitramfs $(wildcard config/examples/demo-root/*/*) $(BUILD)/demo/tsc-now
+	tools/mkinitramfs -o $@ --root config/examples/demo-root --program tsc-now=$(BUILD)/demo/tsc-now
 
 # A static Linux program without a C library.
 $(BUILD)/demo/tsc-now: tests/boot/tsc_now.c

@@ -1,0 +1,274 @@
+/*
+ * The audit's promise: trees as the page-table core builds them pass, and one entry changed for the worse, of any kind
+ * and at any level, is found and described. Entries are changed here in the raw tables.
+ */
+#include "hv/mm/audit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/page_table_arena.h"
+
+#define GUESTS 3u
+#define LARGE 0x80ULL
+#define EPT_RWX 0x7ULL
+#define NPT_RWU 0x7ULL /* P, R/W, U/S: the same bits, as it happens */
+
+/* Guest i has 2 MiB leaves and 4 KiB leaves at 8 GiB + i * 1 GiB, and a 1 GiB leaf at 16 GiB + i * 1 GiB. */
+static const struct page_table_format *const table_formats[] = {&page_table_ept4, &page_table_ept5, &page_table_npt4,
+                                                                &page_table_npt5};
+static const enum audit_format formats[] = {AUDIT_EPT4, AUDIT_EPT5, AUDIT_NPT4, AUDIT_NPT5};
+
+static struct memory_map map;
+static struct table_pool pool;
+static struct page_table trees[GUESTS];
+static struct guest_memory grants[GUESTS];
+static struct audit_tree audited[GUESTS];
+static struct audit_span ours[2];
+static struct audit_request request;
+static struct audit_finding finding;
+
+static void set_map(uint64_t start, uint64_t end, enum memory_type type)
+{
+    assert_int_equal(memory_map_set(&map, start, end, type), STATUS_OK);
+}
+
+static void build(unsigned kind)
+{
+    static const char *const names[GUESTS] = {"alpha", "beta", "gamma"};
+    uint64_t window = (uint64_t)(uintptr_t)arena_bytes - ARENA_START;
+
+    map.count = 0;
+    set_map(0, MIB, MEMORY_RESERVED);
+    set_map(MIB, 2 * GIB, MEMORY_FREE);
+    set_map(ARENA_START, ARENA_START + sizeof(arena_bytes), MEMORY_LOADER);
+    set_map(0xfec00000, 0xfef00000, MEMORY_MMIO);
+    set_map(8 * GIB, 32 * GIB, MEMORY_LOADER);
+    set_map(40 * GIB, 41 * GIB, MEMORY_ACPI);
+    assert_int_equal(table_pool_init(&pool, window, hpa(ARENA_START), ARENA_PAGES), STATUS_OK);
+    for (uint32_t i = 0; i < GUESTS; i++) {
+        grants[i] = (struct guest_memory){
+            .ranges = {{gpa(0), hpa(16 * GIB + i * GIB), GIB},
+                       {gpa(GIB), hpa(8 * GIB + i * GIB), 16 * MIB + 5 * PAGE_BYTES}},
+            .range_count = 2,
+        };
+        assert_int_equal(page_table_init(&trees[i], table_formats[kind], &arena_caps, &pool), STATUS_OK);
+        for (uint32_t r = 0; r < 2; r++) {
+            assert_int_equal(page_table_map(&trees[i], grants[i].ranges[r].start.value, grants[i].ranges[r].backing,
+                                            grants[i].ranges[r].bytes, arena_rwx, LEVEL_1G, NULL),
+                             STATUS_OK);
+        }
+        audited[i] =
+            (struct audit_tree){.name = names[i], .format = formats[kind], .root = trees[i].root, .memory = &grants[i]};
+    }
+    ours[0] = (struct audit_span){ARENA_START, ARENA_START + sizeof(arena_bytes)};
+    ours[1] = (struct audit_span){31 * GIB, 32 * GIB};
+    request = (struct audit_request){.trees = audited,
+                                     .tree_count = GUESTS,
+                                     .window = window,
+                                     .physical_bits = 46,
+                                     .map = &map,
+                                     .hypervisor = ours,
+                                     .hypervisor_count = 2};
+}
+
+/* The entry for an address at a level, in the raw tables. */
+static uint64_t *entry_of(uint32_t guest, unsigned kind, uint64_t address, unsigned level)
+{
+    uint64_t table = trees[guest].root.value;
+    unsigned at = kind % 2 == 0 ? 3 : 4;
+
+    for (;; at--) {
+        uint64_t *entries = (uint64_t *)(uintptr_t)(request.window + table);
+        uint64_t *entry = &entries[address >> (12 + 9 * at) & 511];
+
+        if (at == level) {
+            return entry;
+        }
+        table = *entry & 0xffffffffff000ULL;
+    }
+}
+
+static void expect_finding(enum audit_violation violation, uint32_t guest, uint64_t gpa_value, uint64_t hpa_value)
+{
+    assert_int_equal(audit_trees(&request, &finding), STATUS_DENIED);
+    assert_int_equal(finding.violation, violation);
+    assert_int_equal(finding.tree, guest);
+    assert_int_equal(finding.gpa.value, gpa_value);
+    assert_int_equal(finding.hpa.value, hpa_value);
+    assert_non_null(strstr(finding.sentence, audited[guest].name));
+}
+
+static void trees_of_the_page_table_core_pass(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build(kind);
+        assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+        assert_int_equal(finding.violation, AUDIT_NONE);
+        assert_int_equal(finding.mapped_bytes, GUESTS * (GIB + 16 * MIB + 5 * PAGE_BYTES));
+        assert_int_equal(finding.tables, ARENA_PAGES - pool.free_count);
+    }
+}
+
+/* Where one changed leaf leads, and what the audit must say about it. */
+static const struct {
+    unsigned level;
+    uint64_t gpa;
+    uint64_t hpa;
+    enum audit_violation violation;
+} strays[] = {
+    {0, GIB + 16 * MIB + 0x2000, 9 * GIB, AUDIT_REACHES_GUEST}, /* guest 1 */
+    {1, GIB + 4 * MIB, 18 * GIB + 6 * MIB, AUDIT_REACHES_GUEST},
+    {2, 0, 18 * GIB, AUDIT_REACHES_GUEST},
+    {0, GIB + 16 * MIB, ARENA_START, AUDIT_REACHES_HYPERVISOR},
+    {1, GIB, 31 * GIB + 8 * MIB, AUDIT_REACHES_HYPERVISOR},
+    {0, GIB + 16 * MIB, 0x1000, AUDIT_REACHES_FIRMWARE},
+    {0, GIB + 16 * MIB, 0xfee00000, AUDIT_REACHES_FIRMWARE},
+    {2, 0, 40 * GIB, AUDIT_REACHES_FIRMWARE},
+    {1, GIB, 50 * GIB, AUDIT_REACHES_NOTHING},
+    {1, GIB, 28 * GIB, AUDIT_REACHES_NOTHING},
+    {0, GIB + 16 * MIB + 0x4000, 8 * GIB + 16 * MIB + 0x3000, AUDIT_WRONG_PLACE},
+    {1, GIB + 2 * MIB, 8 * GIB + 4 * MIB, AUDIT_WRONG_PLACE},
+};
+
+static void one_leaf_that_leads_elsewhere_is_found_at_every_level(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        for (size_t i = 0; i < ARRAY_COUNT(strays); i++) {
+            uint64_t size = PAGE_BYTES << (9 * strays[i].level);
+            uint64_t *entry;
+
+            build(kind);
+            entry = entry_of(0, kind, strays[i].gpa, strays[i].level);
+            *entry = (*entry & 0xfff) | align_down(strays[i].hpa, size);
+            expect_finding(strays[i].violation, 0, strays[i].gpa, align_down(strays[i].hpa, size));
+        }
+    }
+}
+
+static void a_leaf_too_many_is_found(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build(kind);
+        *entry_of(2, kind, 2 * GIB, 2) = 20 * GIB | LARGE | (kind < 2 ? EPT_RWX : NPT_RWU);
+        expect_finding(AUDIT_REACHES_NOTHING, 2, 2 * GIB, 20 * GIB);
+    }
+}
+
+static void every_kind_of_access_counts_as_reaching(void **state)
+{
+    static const uint64_t ept_rights[] = {1, 2, 4, 0x400};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(ept_rights); i++) {
+        build(0);
+        *entry_of(1, 0, 2 * GIB, 2) = 18 * GIB | LARGE | ept_rights[i];
+        expect_finding(AUDIT_REACHES_GUEST, 1, 2 * GIB, 18 * GIB);
+    }
+}
+
+static void a_table_in_guest_memory_is_found_and_not_followed(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build(kind);
+        *entry_of(1, kind, 2 * GIB, 2) = (9 * GIB) | 7;
+        expect_finding(AUDIT_TABLE_OUTSIDE, 1, 2 * GIB, 9 * GIB);
+    }
+}
+
+static void tables_that_point_back_end_the_audit(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        uint64_t *top;
+
+        build(kind);
+        top = (uint64_t *)(uintptr_t)(request.window + trees[0].root.value);
+        for (unsigned i = 1; i < 512; i++) {
+            top[i] = trees[0].root.value | 7;
+        }
+        assert_int_equal(audit_trees(&request, &finding), STATUS_DENIED);
+        assert_int_not_equal(finding.violation, AUDIT_NONE);
+    }
+}
+
+static void reserved_bits_are_found(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build(kind);
+        *entry_of(0, kind, GIB, 1) |= 1ULL << 20;
+        assert_int_equal(audit_trees(&request, &finding), STATUS_DENIED);
+        assert_int_equal(finding.violation, AUDIT_ENTRY_MALFORMED);
+        build(kind);
+        *entry_of(0, kind, GIB, 1) |= 1ULL << 46;
+        assert_int_equal(audit_trees(&request, &finding), STATUS_DENIED);
+        assert_int_equal(finding.violation, AUDIT_ENTRY_MALFORMED);
+        build(kind);
+        *entry_of(0, kind, 0, 3) |= LARGE;
+        assert_int_equal(audit_trees(&request, &finding), STATUS_DENIED);
+        assert_int_equal(finding.violation, AUDIT_ENTRY_MALFORMED);
+    }
+}
+
+static void grants_are_checked_against_the_map_the_hypervisor_and_each_other(void **state)
+{
+    (void)state;
+    build(0);
+    grants[1].ranges[0].backing = hpa(16 * GIB + 4096);
+    expect_finding(AUDIT_GRANT_SHARED, 1, 0, 16 * GIB + 4096);
+    assert_non_null(strstr(finding.sentence, "alpha"));
+    build(0);
+    grants[2].ranges[1].backing = grants[2].ranges[0].backing;
+    expect_finding(AUDIT_GRANT_SHARED, 2, GIB, 18 * GIB);
+    build(0);
+    grants[2].ranges[0].backing = hpa(31 * GIB - 4096);
+    expect_finding(AUDIT_GRANT_HYPERVISOR, 2, 4096, 31 * GIB);
+    build(0);
+    set_map(17 * GIB + 64 * MIB, 17 * GIB + 65 * MIB, MEMORY_RESERVED);
+    expect_finding(AUDIT_GRANT_NOT_MEMORY, 1, 64 * MIB, 17 * GIB + 64 * MIB);
+    build(0);
+    grants[0].ranges[0].bytes = UINT64_MAX - 4095;
+    expect_finding(AUDIT_GRANT_NOT_MEMORY, 0, 0, 16 * GIB);
+}
+
+static void a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only(void **state)
+{
+    static const struct guest_range apic_page = {{0xfee00000}, {31 * GIB + 0x5000}, PAGE_BYTES};
+
+    (void)state;
+    build(0);
+    audited[1].lent = &apic_page;
+    audited[1].lent_count = 1;
+    assert_int_equal(page_table_map(&trees[1], 0xfee00000, apic_page.backing, PAGE_BYTES, arena_rwx, LEVEL_4K, NULL),
+                     STATUS_OK);
+    assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+    assert_int_equal(page_table_map(&trees[2], 0xfee00000, apic_page.backing, PAGE_BYTES, arena_rwx, LEVEL_4K, NULL),
+                     STATUS_OK);
+    expect_finding(AUDIT_REACHES_HYPERVISOR, 2, 0xfee00000, 31 * GIB + 0x5000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trees_of_the_page_table_core_pass),
+        cmocka_unit_test(one_leaf_that_leads_elsewhere_is_found_at_every_level),
+        cmocka_unit_test(a_leaf_too_many_is_found),
+        cmocka_unit_test(every_kind_of_access_counts_as_reaching),
+        cmocka_unit_test(a_table_in_guest_memory_is_found_and_not_followed),
+        cmocka_unit_test(tables_that_point_back_end_the_audit),
+        cmocka_unit_test(reserved_bits_are_found),
+        cmocka_unit_test(grants_are_checked_against_the_map_the_hypervisor_and_each_other),
+        cmocka_unit_test(a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,85 @@
+/*
+ * Intel VMX: the vendor's side of hv/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
+ * Extensions".
+ *
+ *   vmx_features.c  what this CPU has, by name; switching VMX on and off
+ *   vmx_setup.c     a vCPU's VMCS in parts, controls by table, MSR bitmap
+ *   vmx_state.c     system state between VMCS and struct vcpu
+ *   vmx_decode.c    exit words -> neutral exit (pure)
+ *   vmx_run.c       the run loop: requests, events, entry, exit
+ *   vmx_entry.S     VMLAUNCH, VMRESUME
+ */
+#ifndef HV_VMX_VMX_H
+#define HV_VMX_VMX_H
+
+#include "hv/virt_support.h"
+#include "hv/vmx/vmx_insn.h"
+#include "hv/vmx/vmx_vmcs.h"
+
+struct cpu;
+
+/* The control words as this CPU wants them, and optional features; found once. */
+struct vmx_features {
+    uint32_t revision;
+    uint32_t pin;
+    uint32_t primary;
+    uint32_t secondary;
+    uint32_t exit;
+    uint32_t entry;
+    uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+    uint64_t ept_vpid_caps;
+    bool tpr_shadow;
+    bool vpid;
+    bool tsc_aux;
+};
+
+extern struct vmx_features vmx_features;
+
+/* What VMX needs per host CPU: the VMXON region. */
+struct vmx_cpu {
+    uint32_t revision;
+    uint8_t opaque[4092];
+};
+_Static_assert(sizeof(struct vmx_cpu) == 4096, "one page");
+
+/* MSRs that stay in the CPU while a vCPU is loaded. */
+#define VMX_LIVE_MSRS 6u
+
+/* What VMX needs per vCPU: VMCS, then our own page. */
+struct vmx_vcpu {
+    uint8_t vmcs[4096];
+    uint64_t rip, rflags, rsp; /* as the VMCS has them */
+    uint64_t live_msrs[VMX_LIVE_MSRS];
+    uint64_t cr2, dr6;
+    uint64_t eptp;
+    uint32_t primary; /* as the VMCS has them: windows change them */
+    uint32_t entry;
+    uint32_t tpr_threshold;
+    uint32_t launched;   /* on the CPU where the VMCS is loaded */
+    uint32_t loaded_cpu; /* index + 1; 0: none yet */
+    uint8_t pad[4096 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 5 * 4 - 4];
+};
+_Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
+
+bool vmx_detect(struct virt_support *support);
+uint64_t vmx_cpu_bytes(void);
+uint64_t vmx_vcpu_bytes(void);
+bool vmx_enable(struct cpu *cpu, void *memory, const char **sentence);
+void vmx_disable(struct cpu *cpu);
+void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
+void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
+void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
+void vmx_run(struct cpu *cpu, struct vcpu *vcpu);
+
+/* vmx_state.c. A field that cannot be read or written is a bug of ours: panic. */
+uint64_t vmx_read(enum vmcs_field field);
+void vmx_write(enum vmcs_field field, uint64_t value);
+void vmx_read_system(struct vcpu *vcpu);
+void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
+void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary);
+
+/* vmx_entry.S */
+uint32_t vmx_enter(uint64_t gpr[16], uint32_t launched);
+void vmx_exit(void);
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * The run loop: apply requests, choose the event, enter, decode, dispatch. It is left when a request needs
+ * hv/cpu_loop.c: a host interrupt, a halt, a new deadline, console bytes, the end of the guest.
+ *
+ * Host interrupts are off from the first line to the last, so nothing can come between looking for work and the entry:
+ * an interrupt or a kick that arrives meanwhile ends the guest's turn before its first instruction.
+ */
+#include "hv/vmx/vmx.h"
+
+#include "hv/base/log.h"
+#include "hv/core/exit.h"
+#include "hv/cpu.h"
+#include "hv/vmx/vmx_decode.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
+
+#define CPUID_LEAF_XSAVE 0xdu
+#define INVVPID_SINGLE 1u
+#define INVEPT_ALL 2u
+#define VPID_CAP_SINGLE (1ULL << 41)
+
+/* DR6 after INIT, and the single-step bit. SDM 3B 17.2.3. */
+#define DR6_RESET 0xffff0ff0ULL
+#define DR6_BS (1ULL << 14)
+#define DR6_BITS_OF_QUALIFICATION 0x600fULL
+
+/* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 9.1.1. */
+static void reset_untouched(struct vmx_vcpu *vmx)
+{
+    vmx_write(VMCS_GUEST_SYSENTER_CS, 0);
+    vmx_write(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmx_write(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmx_write(VMCS_GUEST_DEBUGCTL, 0);
+    vmx_write(VMCS_GUEST_PENDING_DEBUG, 0);
+    vmx_write(VMCS_GUEST_INTERRUPTIBILITY, 0);
+    vmx_write(VMCS_GUEST_ACTIVITY, 0);
+    vmx_write(VMCS_ENTRY_EVENT, 0);
+    vmx_write_primary(vmx, vmx->primary & ~(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW));
+    insn_wrmsr(MSR_STAR, 0);
+    insn_wrmsr(MSR_LSTAR, 0);
+    insn_wrmsr(MSR_CSTAR, 0);
+    insn_wrmsr(MSR_SFMASK, 0);
+    insn_wrmsr(MSR_KERNEL_GS_BASE, 0);
+    insn_write_dr6(DR6_RESET);
+}
+
+/* The nested tree never changes, so only translations of the guest's own tables can be old. */
+static void flush_guest(const struct vcpu *vcpu)
+{
+    const struct vmx_insn_descriptor vpid = {vcpu->guest->asid + vcpu->index, 0};
+    const struct vmx_insn_descriptor none = {0, 0};
+
+    if (!vmx_features.vpid) {
+        return; /* each entry and exit flushes everything */
+    }
+    if ((vmx_features.ept_vpid_caps & VPID_CAP_SINGLE) != 0) {
+        (void)vmx_insn_invvpid(INVVPID_SINGLE, &vpid);
+    } else {
+        (void)vmx_insn_invept(INVEPT_ALL, &none);
+    }
+}
+
+static void end_shadow(void)
+{
+    uint64_t state = vmx_read(VMCS_GUEST_INTERRUPTIBILITY);
+
+    if ((state & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) != 0) {
+        vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~(uint64_t)(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+    }
+}
+
+/* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
+static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    uint32_t requests = vcpu->requests;
+
+    if ((requests & VCPU_RESET) != 0) {
+        reset_untouched(vmx);
+    }
+    if ((requests & VCPU_SYSTEM_WRITE) != 0) {
+        vmx_write_system(vmx, vcpu);
+    }
+    if ((requests & VCPU_FLUSH) != 0) {
+        flush_guest(vcpu);
+    }
+    if ((requests & VCPU_ADVANCED) != 0) {
+        end_shadow();
+    }
+    if ((requests & VCPU_TSC) != 0) {
+        vmx_write(VMCS_TSC_OFFSET, vcpu->tsc_offset);
+    }
+    if ((requests & VCPU_CR2_WRITE) != 0) {
+        insn_write_cr2(vcpu->system.cr2);
+    }
+    if ((requests & VCPU_STEP_TRAP) != 0) {
+        insn_write_dr6(insn_read_dr6() | DR6_BS);
+    }
+    if ((requests & VCPU_XCR0) != 0) {
+        insn_xsetbv(0, vcpu->xcr0);
+    }
+    vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
+}
+
+static void set_windows(struct vmx_vcpu *vmx, bool interrupt, bool nmi)
+{
+    uint32_t primary = vmx->primary & ~(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW);
+
+    primary |= interrupt ? PRIMARY_INTERRUPT_WINDOW : 0;
+    primary |= nmi ? PRIMARY_NMI_WINDOW : 0;
+    vmx_write_primary(vmx, primary);
+}
+
+/*
+ * An interrupt that only the TPR holds off: an exit comes when the guest lowers CR8 below its class. The threshold may
+ * never be above the TPR at an entry, so it is set whenever events are looked at. SDM 3C 29.1.2, 26.2.1.1.
+ */
+static void set_tpr_threshold(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    int requested = lapic_highest_requested(&vcpu->lapic);
+    uint64_t tpr = lapic_cr8(&vcpu->lapic);
+    uint32_t class = requested >= 0 ? (uint32_t)requested >> 4 : 0;
+    uint32_t threshold = class <= tpr ? class : 0;
+
+    if (vmx_features.tpr_shadow && threshold != vmx->tpr_threshold) {
+        vmx->tpr_threshold = threshold;
+        vmx_write(VMCS_TPR_THRESHOLD, threshold);
+    }
+}
+
+static void inject(const struct vcpu_event *event)
+{
+    vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(event));
+    if (event->has_error) {
+        vmx_write(VMCS_ENTRY_ERROR_CODE, event->error);
+    }
+    if (event->kind == EVENT_NMI) {
+        /* An NMI whose delivery was interrupted left the blocking set: it is delivered again. SDM 3C 26.3.1.5. */
+        vmx_write(VMCS_GUEST_INTERRUPTIBILITY, vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)INTERRUPTIBILITY_NMI);
+    }
+}
+
+static void choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    uint64_t state = vmx_read(VMCS_GUEST_INTERRUPTIBILITY);
+    bool shadow = (state & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) != 0;
+    bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
+    bool nmi_open = (state & INTERRUPTIBILITY_NMI) == 0 && !shadow;
+    struct vcpu_event event;
+    bool nmi;
+    bool wants;
+
+    switch (vcpu_select_event(vcpu, open, nmi_open, &event)) {
+    case EVENT_NOTHING:
+        set_windows(vmx, false, false);
+        break;
+    case EVENT_INJECT:
+        inject(&event);
+        wants = vcpu_wants_window(vcpu, &nmi);
+        set_windows(vmx, wants && !nmi, wants && nmi);
+        break;
+    case EVENT_WANT_WINDOW:
+        set_windows(vmx, !vcpu->nmi_pending, vcpu->nmi_pending);
+        break;
+    }
+    set_tpr_threshold(vmx, vcpu);
+}
+
+static void write_if_changed(enum vmcs_field field, uint64_t *known, uint64_t value)
+{
+    if (*known != value) {
+        *known = value;
+        vmx_write(field, value);
+    }
+}
+
+static void before_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if (vcpu->requests != 0) {
+        apply_requests(vmx, vcpu);
+        if ((vcpu->requests & VCPU_EVENT) != 0) {
+            choose_event(vmx, vcpu);
+        }
+    }
+    write_if_changed(VMCS_GUEST_RIP, &vmx->rip, vcpu->rip);
+    write_if_changed(VMCS_GUEST_RFLAGS, &vmx->rflags, vcpu->rflags);
+    write_if_changed(VMCS_GUEST_RSP, &vmx->rsp, vcpu->gpr[GPR_RSP]);
+}
+
+static void read_words(struct vmx_exit_words *words)
+{
+    words->reason = (uint32_t)vmx_read(VMCS_EXIT_REASON);
+    words->vectoring = (uint32_t)vmx_read(VMCS_VECTORING_EVENT);
+    words->vectoring_error =
+        (words->vectoring & VMX_EVENT_VALID) != 0 ? (uint32_t)vmx_read(VMCS_VECTORING_ERROR_CODE) : 0;
+    words->length = vmx_exit_needs_length(words->reason) ? (uint32_t)vmx_read(VMCS_EXIT_INSTRUCTION_LENGTH) : 0;
+    words->qualification = vmx_exit_needs_qualification(words->reason) ? vmx_read(VMCS_EXIT_QUALIFICATION) : 0;
+    if (words->reason == VMX_EXIT_EPT_VIOLATION || words->reason == VMX_EXIT_EPT_MISCONFIGURATION) {
+        words->guest_physical = vmx_read(VMCS_GUEST_PHYSICAL);
+    }
+    if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
+        words->event = (uint32_t)vmx_read(VMCS_EXIT_EVENT);
+        words->error_code = (uint32_t)vmx_read(VMCS_EXIT_ERROR_CODE);
+    }
+}
+
+/* NMIs were taken from the CPU with the exit; a #DB leaves its DR6 bits to us. SDM 3C 27.1, 27.2.1. */
+static void finish_exception(const struct vmx_exit_words *words)
+{
+    uint32_t type = (words->event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE;
+
+    if (type == EVENT_NMI) {
+        vmx_insn_nmi();
+    } else if ((words->event & VMX_EVENT_VECTOR) == EXCEPTION_DB) {
+        insn_write_dr6(insn_read_dr6() | (words->qualification & DR6_BITS_OF_QUALIFICATION));
+    }
+    if ((words->event & VMX_EVENT_NMI_UNBLOCKED) != 0 && (words->event & VMX_EVENT_VECTOR) != EXCEPTION_DF) {
+        vmx_write(VMCS_GUEST_INTERRUPTIBILITY, vmx_read(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
+    }
+}
+
+static void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx_exit_words *words)
+{
+    vmx->launched = 1;
+    vcpu->exit_tsc = insn_rdtsc();
+    vmx->rip = vcpu->rip = vmx_read(VMCS_GUEST_RIP);
+    vmx->rflags = vcpu->rflags = vmx_read(VMCS_GUEST_RFLAGS);
+    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read(VMCS_GUEST_RSP);
+    vcpu->pending = vmx_decode_event(words->vectoring, words->vectoring_error);
+    if (vcpu->pending.valid) {
+        vcpu->requests |= VCPU_EVENT;
+    }
+    if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
+        finish_exception(words);
+    }
+}
+
+static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
+{
+    struct vm_exit exit;
+
+    vmx_decode_exit(words, &exit);
+    if (exit_wants_system(vcpu, &exit)) {
+        vmx_read_system(vcpu);
+    }
+    if (exit.kind == EXIT_CPUID) {
+        vcpu->system.cr4 = vmx_read(VMCS_GUEST_CR4);
+        if ((uint32_t)vcpu->gpr[GPR_RAX] == CPUID_LEAF_XSAVE && vcpu->guest->cpuid.xsave) {
+            vcpu->xcr0 = insn_xgetbv(0);
+        }
+    }
+    exit_dispatch(vcpu, &exit);
+}
+
+/* VMLAUNCH or VMRESUME itself failed: the control fields are wrong. SDM 3C 30.4 "VM Instruction Error Numbers". */
+static void handle_vmfail(struct vcpu *vcpu)
+{
+    struct vm_exit exit = {.kind = EXIT_INVALID};
+
+    exit.raw = (uint32_t)vmx_read(VMCS_INSTRUCTION_ERROR);
+    exit.words.info[0] = 0;
+    exit.words.info[1] = 0;
+    vmx_read_system(vcpu);
+    exit_dispatch(vcpu, &exit);
+}
+
+void vmx_run(struct cpu *cpu, struct vcpu *vcpu)
+{
+    struct vmx_vcpu *vmx = vcpu->vendor;
+
+    (void)cpu;
+    while ((vcpu->requests & VCPU_LEAVE_MASK) == 0) {
+        struct vmx_exit_words words = {0};
+
+        before_entry(vmx, vcpu);
+        if (vmx_enter(vcpu->gpr, vmx->launched) != 0) {
+            handle_vmfail(vcpu);
+            continue;
+        }
+        read_words(&words);
+        after_exit(vmx, vcpu, &words);
+        handle_exit(vcpu, &words);
+    }
+}

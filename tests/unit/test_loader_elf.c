@@ -1,0 +1,516 @@
+/* Plain ELF, PVH, flat binaries, and what a file is recognized as. */
+#include "tests/unit/loader_support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CODE 0x1000u /* where the parts' bytes are in the file */
+
+static struct image image;
+static struct load_plan plan;
+static struct load_error error;
+
+/* One part of 0x100 bytes, and as much bss, linked high and loaded at 1 MiB. */
+static const struct elf_part simple = {1, CODE, 0xc0100000, 0x100000, 0x100, 0x200, 0x1000};
+
+static void make_simple(bool is_64)
+{
+    make_elf(&image, is_64, 0xc0100010, &simple, 1);
+    memset(&image.bytes[CODE], 0x90, 0x100);
+}
+
+static struct load_request simple_request(bool is_64)
+{
+    make_simple(is_64);
+    return request_of(&image, 16 * MIB);
+}
+
+static void plan_ok(const struct load_request *request)
+{
+    enum status status = loader_plan(request, &plan, &error);
+
+    assert_string_equal(error.sentence, "");
+    assert_int_equal(status, STATUS_OK);
+    check_plan(request, &plan);
+    arena_load(&plan);
+}
+
+static void plan_fails(const struct load_request *request, enum status status, const char *named)
+{
+    assert_int_equal(loader_plan(request, &plan, &error), status);
+    assert_non_null(strstr(error.sentence, named));
+}
+
+static void check_start_info(uint64_t info, const struct load_request *request)
+{
+    uint64_t map = arena_read(info + 40, 8);
+
+    assert_true(info >= 0x10000);
+    assert_int_equal(arena_read(info, 4), 0x336ec578);
+    assert_int_equal(arena_read(info + 4, 4), 1);
+    assert_int_equal(arena_read(info + 12, 4), request->module_count);
+    assert_string_equal(arena_text(arena_read(info + 24, 8)), "console=ttyS0");
+    assert_int_equal(arena_read(info + 32, 8), GUEST_ACPI_START);
+    assert_int_equal(arena_read(info + 48, 4), request->layout.e820_count);
+    for (uint32_t i = 0; i < request->layout.e820_count; i++) {
+        assert_int_equal(arena_read(map + i * 24, 8), request->layout.e820[i].start);
+        assert_int_equal(arena_read(map + i * 24 + 8, 8), request->layout.e820[i].bytes);
+        assert_int_equal(arena_read(map + i * 24 + 16, 4), request->layout.e820[i].type);
+    }
+}
+
+static void a_segment_goes_to_its_physical_address_and_its_bss_is_zero(void **state)
+{
+    struct load_request request = simple_request(true);
+
+    (void)state;
+    plan_ok(&request);
+    assert_memory_equal(&arena[0x100000], &image.bytes[CODE], 0x100);
+    for (uint32_t i = 0x100; i < 0x200; i++) {
+        assert_int_equal(arena[0x100000 + i], 0);
+    }
+    assert_int_equal(arena[0x100200], 0xa5);
+}
+
+static void elf64_is_entered_in_long_mode_as_if_called_by_c(void **state)
+{
+    struct load_request request = simple_request(true);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(plan.protocol, PROTOCOL_ELF);
+    assert_int_equal(plan.entry.mode, MODE_LONG64);
+    assert_int_equal(plan.entry.rip, 0x100010); /* virtual in the header, physical at entry */
+    assert_int_equal(plan.entry.gpr[GPR_RDI], plan.entry.gpr[GPR_RBX]);
+    assert_int_equal((plan.entry.gpr[GPR_RSP] + 8) % 16, 0);
+    assert_int_equal(arena_read(plan.entry.gpr[GPR_RSP], 8), 0);
+    check_start_info(plan.entry.gpr[GPR_RDI], &request);
+}
+
+static void elf32_is_entered_in_protected_mode_as_if_called_by_c(void **state)
+{
+    struct load_request request = simple_request(false);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(plan.entry.mode, MODE_PROTECTED32);
+    assert_true(plan.image_is_32bit);
+    assert_int_equal((plan.entry.gpr[GPR_RSP] + 4) % 16, 0);
+    assert_int_equal(arena_read(plan.entry.gpr[GPR_RSP], 4), 0);
+    assert_int_equal(arena_read(plan.entry.gpr[GPR_RSP] + 4, 4), plan.entry.gpr[GPR_RBX]);
+    check_start_info(plan.entry.gpr[GPR_RBX], &request);
+}
+
+static void an_entry_that_is_physical_already_is_taken_as_it_is(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0x100020, &simple, 1);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.entry.rip, 0x100020);
+}
+
+static void an_entry_outside_of_all_segments_is_an_error(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0xc0100200, &simple, 1);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_MALFORMED, "0xc0100200");
+    assert_int_equal(error.offset, 24);
+}
+
+static void modules_lie_page_aligned_above_the_kernel_and_are_listed(void **state)
+{
+    struct load_request request = simple_request(true);
+    uint64_t list, first, second;
+
+    (void)state;
+    add_module(&request, "one", 3, "first argument");
+    add_module(&request, "three", 5, "");
+    plan_ok(&request);
+    check_start_info(plan.entry.gpr[GPR_RDI], &request);
+    list = arena_read(plan.entry.gpr[GPR_RDI] + 16, 8);
+    first = arena_read(list, 8);
+    second = arena_read(list + 32, 8);
+    assert_int_equal(first, 0x101000);
+    assert_int_equal(second, 0x102000);
+    assert_int_equal(arena_read(list + 8, 8), 3);
+    assert_int_equal(arena_read(list + 40, 8), 5);
+    assert_memory_equal(&arena[first], "one", 3);
+    assert_memory_equal(&arena[second], "three", 5);
+    assert_string_equal(arena_text(arena_read(list + 16, 8)), "first argument");
+}
+
+static void boot_information_gives_way_to_a_kernel_that_lies_in_low_memory(void **state)
+{
+    static const struct elf_part parts[] = {
+        {1, CODE, 0x10000, 0x10000, 0x100, GUEST_EBDA_START - 0x10000, 0x1000},
+    };
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, false, 0x10000, parts, 1);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_true(plan.entry.gpr[GPR_RBX] >= 0x100000);
+    check_start_info(plan.entry.gpr[GPR_RBX], &request);
+}
+
+static void a_kernel_in_page_0_keeps_it(void **state)
+{
+    static const struct elf_part parts[] = {{1, CODE, 0, 0, 0x1000, 0x1000, 0x1000}};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, false, 0x10, parts, 1);
+    memset(&image.bytes[CODE], 0x90, 0x1000);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_memory_equal(arena, &image.bytes[CODE], 0x1000);
+}
+
+static void others_find_the_bios_data_area_of_a_pc(void **state)
+{
+    struct load_request request = simple_request(false);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(arena_read(0x400, 2), 0x3f8);
+    assert_int_equal(arena_read(0x40e, 2) << 4, GUEST_EBDA_START);
+    assert_int_equal(arena_read(0x413, 2) * KIB, GUEST_EBDA_START);
+}
+
+struct bad_part {
+    struct elf_part part;
+    enum status status;
+    const char *named;
+};
+
+static const struct bad_part bad_parts[] = {
+    {{1, CODE, 0xc0100000, 0x100000, 0x200, 0x1ff, 1}, STATUS_MALFORMED, "only 0x1ff in memory"},
+    {{1, CODE, 0xc0100000, 0x100000, ~0ULL, ~0ULL, 1}, STATUS_MALFORMED, "truncated"},
+    {{1, ~0ULL, 0xc0100000, 0x100000, 0x200, 0x200, 1}, STATUS_MALFORMED, "truncated"},
+    {{1, ~0ULL, 0xc0100000, 0x100000, 0, 0x200, 1}, STATUS_MALFORMED, "truncated"},
+    {{1, CODE, 0xc0100000, ~0ULL, 0x100, 0x200, 1}, STATUS_OVERFLOW, "end of the address space"},
+    {{1, CODE, ~0ULL, 0x100000, 0x100, 0x200, 1}, STATUS_OVERFLOW, "end of the address space"},
+    {{1, CODE, 0xc0100000, 0x9fb00, 0x100, 0x200, 1}, STATUS_NO_MEMORY, "639 KiB"},
+    {{1, CODE, 0xc0100000, 0xfff00, 0x100, 0x200, 1}, STATUS_NO_MEMORY, "639 KiB"},
+    {{1, CODE, 0xc0100000, 0x1000000, 0x100, 0x200, 1}, STATUS_NO_MEMORY, "memory = 17M"},
+    {{1, CODE, 0xc0100000, 0x100000, 0x100, 0x100000000, 1}, STATUS_NO_MEMORY, "4 GiB"},
+    {{3, CODE, 0, 0, 0, 0, 1}, STATUS_UNSUPPORTED, "dynamically linked"},
+    {{1, CODE, 0, 0, 0, 0, 1}, STATUS_MALFORMED, "no code"},
+    {{4, CODE, 0, 0, 0, 0, 1}, STATUS_MALFORMED, "no code"},
+};
+
+static void every_bad_segment_is_a_named_error_with_the_offset_of_its_header(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(bad_parts); i++) {
+        struct load_request request;
+
+        make_elf(&image, true, 0xc0100000, &bad_parts[i].part, 1);
+        image.size = CODE + 0x200;
+        request = request_of(&image, 16 * MIB);
+        plan_fails(&request, bad_parts[i].status, bad_parts[i].named);
+        assert_int_equal(error.offset, ELF_PARTS_AT(true));
+    }
+}
+
+static void overlapping_segments_are_an_error(void **state)
+{
+    static const struct elf_part parts[] = {
+        {1, CODE, 0x100000, 0x100000, 0x100, 0x1001, 1},
+        {1, CODE, 0x101000, 0x101000, 0x100, 0x100, 1},
+    };
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0x100000, parts, 2);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_MALFORMED, "overlaps an ELF segment at 0x100000..0x101001");
+    assert_int_equal(error.offset, ELF_PARTS_AT(true) + ELF_PART_BYTES(true));
+}
+
+struct bad_header {
+    uint32_t offset, bytes;
+    uint64_t value;
+    enum status status;
+    const char *named;
+};
+
+static const struct bad_header bad_headers[] = {
+    {4, 1, 3, STATUS_MALFORMED, "class 3"},        {5, 1, 2, STATUS_UNSUPPORTED, "little-endian"},
+    {16, 2, 1, STATUS_UNSUPPORTED, "type 1"},      {18, 2, 183, STATUS_UNSUPPORTED, "machine 183"},
+    {18, 2, 3, STATUS_UNSUPPORTED, "machine 3"},   {32, 8, 0x7fffffff, STATUS_MALFORMED, "truncated"},
+    {32, 8, ~0ULL, STATUS_MALFORMED, "truncated"}, {54, 2, 55, STATUS_MALFORMED, "55 bytes"},
+    {56, 2, 0, STATUS_MALFORMED, "no program"},    {56, 2, 65, STATUS_UNSUPPORTED, "65 ELF program headers"},
+};
+
+static void every_bad_elf_header_is_a_named_error(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(bad_headers); i++) {
+        struct load_request request;
+
+        make_simple(true);
+        put(&image, bad_headers[i].offset, bad_headers[i].value, bad_headers[i].bytes);
+        request = request_of(&image, 16 * MIB);
+        plan_fails(&request, bad_headers[i].status, bad_headers[i].named);
+        assert_int_equal(error.offset, bad_headers[i].offset);
+    }
+}
+
+static void an_elf_file_cut_anywhere_is_an_error(void **state)
+{
+    (void)state;
+    for (uint32_t is_64 = 0; is_64 < 2; is_64++) {
+        struct load_request request = simple_request(is_64 != 0);
+
+        for (uint64_t size = 0; size < image.size; size++) {
+            uint8_t *copy = malloc(size + 1);
+
+            assert_non_null(copy);
+            memcpy(copy, image.bytes, size);
+            request.kernel = (struct span){copy, size};
+            assert_int_not_equal(loader_plan(&request, &plan, &error), STATUS_OK);
+            assert_int_not_equal(error.sentence[0], 0);
+            free(copy);
+        }
+    }
+}
+
+/* ---- PVH ---- */
+
+#define NOTE 0x2000u
+
+static void put_note(const char *owner, uint32_t type, uint64_t value, uint32_t bytes)
+{
+    put(&image, NOTE, strlen(owner) + 1, 4);
+    put(&image, NOTE + 4, bytes, 4);
+    put(&image, NOTE + 8, type, 4);
+    memcpy(&image.bytes[NOTE + 12], owner, strlen(owner) + 1);
+    put(&image, NOTE + 16, value, 8);
+}
+
+static void make_pvh(bool is_64, uint64_t entry, uint32_t note_bytes)
+{
+    const struct elf_part parts[] = {simple, {4, NOTE, 0, 0, 16 + note_bytes, 16 + note_bytes, 4}};
+
+    make_elf(&image, is_64, 0xc0100010, parts, 2);
+    put_note("Xen", 18, entry, note_bytes);
+}
+
+static void a_pvh_note_gives_the_32_bit_entry_and_ebx_the_start_information(void **state)
+{
+    (void)state;
+    for (uint32_t bytes = 4; bytes <= 8; bytes += 4) {
+        struct load_request request;
+
+        make_pvh(bytes == 8, 0x100040, bytes);
+        request = request_of(&image, 16 * MIB);
+        plan_ok(&request);
+        assert_int_equal(plan.protocol, PROTOCOL_PVH);
+        assert_int_equal(plan.entry.mode, MODE_PROTECTED32);
+        assert_int_equal(plan.entry.rip, 0x100040);
+        assert_int_equal(plan.image_is_32bit, bytes == 4);
+        check_start_info(plan.entry.gpr[GPR_RBX], &request);
+    }
+}
+
+static void a_bad_pvh_entry_is_an_error_at_the_note(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_pvh(true, 0x200000, 8);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_MALFORMED, "0x200000");
+    assert_int_equal(error.offset, NOTE + 16);
+    make_pvh(true, 0x100000040, 8);
+    plan_fails(&request, STATUS_MALFORMED, "below 4 GiB");
+    make_pvh(true, 0x100040, 3);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_MALFORMED, "3 bytes");
+}
+
+static void pvh_without_its_note_is_an_error(void **state)
+{
+    struct load_request request = simple_request(true);
+
+    (void)state;
+    request.protocol = PROTOCOL_PVH;
+    plan_fails(&request, STATUS_NOT_FOUND, "PHYS32_ENTRY");
+}
+
+static void another_owners_note_is_no_pvh_note(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_pvh(true, 0x100040, 8);
+    put_note("Xem", 18, 0x100040, 8);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.protocol, PROTOCOL_ELF);
+}
+
+/* ---- Flat binaries ---- */
+
+static struct load_request flat_request(uint64_t load, uint64_t entry, enum config_mode mode)
+{
+    struct load_request request;
+
+    memset(&image, 0, sizeof(image));
+    image.size = 0x2000;
+    request = request_of(&image, 16 * MIB);
+    request.protocol = PROTOCOL_FLAT;
+    request.flat_load = load;
+    request.flat_entry = entry;
+    request.flat_mode = mode;
+    return request;
+}
+
+static void a_boot_sector_starts_with_all_segments_0(void **state)
+{
+    struct load_request request = flat_request(0x7c00, 0x7c05, MODE_REAL16);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(plan.entry.mode, MODE_REAL16);
+    assert_int_equal(plan.entry.cs_selector, 0);
+    assert_int_equal(plan.entry.data_selector, 0);
+    assert_int_equal(plan.entry.rip, 0x7c05);
+    assert_int_equal(plan.entry.gpr[GPR_RSP], 0x7c00);
+    assert_int_equal(plan.entry.gpr[GPR_RDX], 0x80);
+}
+
+static void a_real_mode_entry_above_64_kib_starts_its_own_segment(void **state)
+{
+    struct load_request request = flat_request(0x20000, 0x20123, MODE_REAL16);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(plan.entry.cs_selector, 0x2012);
+    assert_int_equal(plan.entry.rip, 3);
+    request = flat_request(0x100000, 0x100000, MODE_REAL16);
+    plan_fails(&request, STATUS_UNSUPPORTED, "below 1 MiB");
+}
+
+static void a_flat_binary_enters_protected_or_long_mode_like_elf(void **state)
+{
+    struct load_request request = flat_request(0x8000, 0x8000, MODE_PROTECTED32);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(plan.entry.mode, MODE_PROTECTED32);
+    check_start_info(plan.entry.gpr[GPR_RBX], &request);
+    request = flat_request(0x200000, 0x200010, MODE_LONG64);
+    plan_ok(&request);
+    assert_int_equal(plan.entry.mode, MODE_LONG64);
+    check_start_info(plan.entry.gpr[GPR_RDI], &request);
+}
+
+static void a_flat_entry_outside_of_the_binary_is_an_error(void **state)
+{
+    struct load_request request = flat_request(0x8000, 0xa000, MODE_PROTECTED32);
+
+    (void)state;
+    plan_fails(&request, STATUS_MALFORMED, "set `entry` within it");
+    request = flat_request(0x8000, 0x7fff, MODE_PROTECTED32);
+    plan_fails(&request, STATUS_MALFORMED, "set `entry` within it");
+}
+
+/* ---- Recognition ---- */
+
+static void an_unknown_file_is_an_error_that_names_what_is_known(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    memset(&image, 0x41, sizeof(image));
+    image.size = sizeof(image.bytes);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_NOT_FOUND, "protocol = flat");
+}
+
+static void a_compressed_kernel_is_named(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    memset(&image, 0, sizeof(image));
+    put(&image, 0, 0x8b1f, 2);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_UNSUPPORTED, "gunzip");
+    put(&image, 0, 0xfd2fb528, 4);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_UNSUPPORTED, "zstd");
+    put(&image, 0, 0x5a4d, 2);
+    plan_fails(&request, STATUS_UNSUPPORTED, "EFI");
+}
+
+static void a_command_line_that_no_boot_information_holds_is_an_error(void **state)
+{
+    static char line[LOADER_BLOB_BYTES];
+    struct load_request request = simple_request(false);
+
+    (void)state;
+    memset(line, 'x', sizeof(line));
+    request.cmdline = (struct text){line, sizeof(line)};
+    plan_fails(&request, STATUS_NO_SPACE, "shorten the command line");
+}
+
+static void planning_twice_gives_the_same_plan(void **state)
+{
+    static struct load_plan second;
+    struct load_request request = simple_request(true);
+
+    (void)state;
+    add_module(&request, "one", 3, "first argument");
+    plan_ok(&request);
+    assert_int_equal(loader_plan(&request, &second, &error), STATUS_OK);
+    assert_int_equal(plan.copy_count, second.copy_count);
+    assert_memory_equal(plan.blob, second.blob, sizeof(plan.blob));
+    assert_memory_equal(&plan.entry, &second.entry, sizeof(plan.entry));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_segment_goes_to_its_physical_address_and_its_bss_is_zero),
+        cmocka_unit_test(elf64_is_entered_in_long_mode_as_if_called_by_c),
+        cmocka_unit_test(elf32_is_entered_in_protected_mode_as_if_called_by_c),
+        cmocka_unit_test(an_entry_that_is_physical_already_is_taken_as_it_is),
+        cmocka_unit_test(an_entry_outside_of_all_segments_is_an_error),
+        cmocka_unit_test(modules_lie_page_aligned_above_the_kernel_and_are_listed),
+        cmocka_unit_test(boot_information_gives_way_to_a_kernel_that_lies_in_low_memory),
+        cmocka_unit_test(a_kernel_in_page_0_keeps_it),
+        cmocka_unit_test(others_find_the_bios_data_area_of_a_pc),
+        cmocka_unit_test(every_bad_segment_is_a_named_error_with_the_offset_of_its_header),
+        cmocka_unit_test(overlapping_segments_are_an_error),
+        cmocka_unit_test(every_bad_elf_header_is_a_named_error),
+        cmocka_unit_test(an_elf_file_cut_anywhere_is_an_error),
+        cmocka_unit_test(a_pvh_note_gives_the_32_bit_entry_and_ebx_the_start_information),
+        cmocka_unit_test(a_bad_pvh_entry_is_an_error_at_the_note),
+        cmocka_unit_test(pvh_without_its_note_is_an_error),
+        cmocka_unit_test(another_owners_note_is_no_pvh_note),
+        cmocka_unit_test(a_boot_sector_starts_with_all_segments_0),
+        cmocka_unit_test(a_real_mode_entry_above_64_kib_starts_its_own_segment),
+        cmocka_unit_test(a_flat_binary_enters_protected_or_long_mode_like_elf),
+        cmocka_unit_test(a_flat_entry_outside_of_the_binary_is_an_error),
+        cmocka_unit_test(an_unknown_file_is_an_error_that_names_what_is_known),
+        cmocka_unit_test(a_compressed_kernel_is_named),
+        cmocka_unit_test(a_command_line_that_no_boot_information_holds_is_an_error),
+        cmocka_unit_test(planning_twice_gives_the_same_plan),
+    };
+
+    return cmocka_run_group_tests_name("loader_elf", tests, NULL, NULL);
+}

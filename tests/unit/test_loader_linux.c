@@ -1,0 +1,323 @@
+/* The Linux boot protocol: what the guest finds, and that every field that is out of range is named. */
+#include "tests/unit/loader_support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct image image;
+static struct load_plan plan;
+static struct load_error error;
+
+static void plan_ok(const struct load_request *request)
+{
+    enum status status = loader_plan(request, &plan, &error);
+
+    assert_string_equal(error.sentence, "");
+    assert_int_equal(status, STATUS_OK);
+    check_plan(request, &plan);
+}
+
+static uint64_t zero_page(uint32_t offset, uint32_t bytes)
+{
+    return arena_read(plan.entry.gpr[GPR_RSI] + offset, bytes);
+}
+
+static void a_64_bit_kernel_is_entered_in_long_mode_0x200_after_its_preferred_address(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.protocol, PROTOCOL_LINUX);
+    assert_int_equal(plan.entry.mode, MODE_LONG64);
+    assert_int_equal(plan.entry.rip, 0x1000200);
+    assert_int_equal(plan.entry.cs_selector, 0x10);
+    assert_int_equal(plan.entry.data_selector, 0x18);
+    assert_string_equal(plan.description, "Linux 9.8.7-test, boot protocol 2.15, 64-bit entry");
+}
+
+static void a_kernel_without_64_bit_entry_is_entered_in_protected_mode_at_its_start(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    put(&image, 0x236, 0, 2);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.entry.mode, MODE_PROTECTED32);
+    assert_int_equal(plan.entry.rip, 0x1000000);
+    assert_true(plan.image_is_32bit);
+    assert_int_equal(plan.entry.gpr[GPR_RBX] | plan.entry.gpr[GPR_RBP] | plan.entry.gpr[GPR_RDI], 0);
+}
+
+static void the_identity_map_covers_4_gib(void **state)
+{
+    struct load_request request;
+    uint64_t root, pointers;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    arena_load(&plan);
+    root = arena_read(plan.entry.cr3, 8);
+    assert_int_equal(root & 0xfff, 3);
+    pointers = root & ~0xfffULL;
+    for (uint64_t address = 0; address < 4 * GIB; address += 2 * MIB) {
+        uint64_t directory = arena_read(pointers + (address >> 30) * 8, 8) & ~0xfffULL;
+
+        assert_int_equal(arena_read(directory + ((address >> 21) & 511) * 8, 8), address | 0x83);
+    }
+    assert_int_equal(arena_read(pointers + 4 * 8, 8), 0);
+}
+
+static void the_gdt_holds_what_the_selectors_mean(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    arena_load(&plan);
+    assert_true(plan.entry.gdt_bytes >= 0x20);
+    assert_int_equal(arena_read(plan.entry.gdt.value, 8), 0);
+    assert_int_equal(arena_read(plan.entry.gdt.value + 0x10, 8), 0x00af9b000000ffff);
+    assert_int_equal(arena_read(plan.entry.gdt.value + 0x18, 8), 0x00cf93000000ffff);
+}
+
+static void the_zero_page_holds_header_command_line_memory_map_and_rsdp(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    arena_load(&plan);
+    assert_memory_equal(&arena[plan.entry.gpr[GPR_RSI] + 0x1f1], &image.bytes[0x1f1], 0x210 - 0x1f1);
+    assert_int_equal(zero_page(0x1ef, 1), 0);
+    assert_int_equal(zero_page(0x210, 1), 0xff);
+    assert_int_equal(zero_page(0x214, 4), 0x1000000);
+    assert_int_equal(zero_page(0x26c, 4), 0);
+    assert_int_equal(zero_page(0x70, 8), GUEST_ACPI_START);
+    assert_string_equal(arena_text(zero_page(0x228, 4)), "console=ttyS0");
+    assert_int_equal(zero_page(0x1e8, 1), request.layout.e820_count);
+    for (uint32_t i = 0; i < request.layout.e820_count; i++) {
+        assert_int_equal(zero_page(0x2d0 + i * 20, 8), request.layout.e820[i].start);
+        assert_int_equal(zero_page(0x2d8 + i * 20, 8), request.layout.e820[i].bytes);
+        assert_int_equal(zero_page(0x2e0 + i * 20, 4), request.layout.e820[i].type);
+    }
+}
+
+static void boot_information_keeps_clear_of_the_decompressors_trampoline(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    for (uint32_t i = 0; i < plan.copy_count; i++) {
+        uint64_t start = plan.copies[i].to.value;
+
+        assert_true(start >= 0x100000 || start + plan.copies[i].memory_bytes <= 0x90000);
+    }
+}
+
+static void the_initrd_lies_page_aligned_as_high_as_the_kernel_allows(void **state)
+{
+    static const char bytes[] = "initrd";
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    put(&image, 0x22c, 0x1ffffff, 4);
+    request = request_of(&image, 64 * MIB);
+    add_module(&request, bytes, 6, "");
+    plan_ok(&request);
+    arena_load(&plan);
+    assert_int_equal(zero_page(0x218, 4), 0x1fff000);
+    assert_int_equal(zero_page(0x21c, 4), 6);
+    assert_memory_equal(&arena[zero_page(0x218, 4)], bytes, 6);
+}
+
+static void several_initrds_follow_each_other_at_multiples_of_4(void **state)
+{
+    struct load_request request;
+    uint64_t address;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    add_module(&request, "abcde", 5, "");
+    add_module(&request, "fgh", 3, "");
+    plan_ok(&request);
+    arena_load(&plan);
+    address = zero_page(0x218, 4);
+    assert_int_equal(zero_page(0x21c, 4), 11);
+    assert_memory_equal(&arena[address], "abcde", 5);
+    assert_memory_equal(&arena[address + 8], "fgh", 3);
+}
+
+static void an_initrd_never_overlaps_what_the_kernel_needs_to_start(void **state)
+{
+    static char bytes[0x100000];
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    put(&image, 0x260, 0x1000000, 4);
+    /* 16 MiB from 16 MiB, the initrd allowed up to 33 MiB: exactly 1 MiB is free above the kernel. */
+    put(&image, 0x22c, 0x20fffff, 4);
+    request = request_of(&image, 64 * MIB);
+    add_module(&request, bytes, sizeof(bytes), "");
+    plan_ok(&request);
+    arena_load(&plan);
+    assert_int_equal(zero_page(0x218, 4), 0x2000000);
+    put(&image, 0x22c, 0x20ffffe, 4);
+    plan_ok(&request);
+    arena_load(&plan);
+    assert_int_equal(zero_page(0x218, 4), 0xf00000);
+}
+
+static void memory_that_holds_init_size_is_enough_and_less_is_an_error_that_says_how_much(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 17 * MIB);
+    plan_ok(&request);
+    request = request_of(&image, 17 * MIB - PAGE_BYTES);
+    assert_int_equal(loader_plan(&request, &plan, &error), STATUS_NO_MEMORY);
+    assert_non_null(strstr(error.sentence, "memory = 17M"));
+    assert_int_equal(error.offset, 0x260);
+}
+
+static void a_command_line_may_be_as_long_as_the_kernel_says_and_no_longer(void **state)
+{
+    static char line[33];
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    put(&image, 0x238, 32, 4);
+    memset(line, 'x', sizeof(line));
+    request = request_of(&image, 64 * MIB);
+    request.cmdline = (struct text){line, 32};
+    plan_ok(&request);
+    request.cmdline.length = 33;
+    assert_int_equal(loader_plan(&request, &plan, &error), STATUS_INVALID);
+    assert_non_null(strstr(error.sentence, "33 characters"));
+}
+
+static void fields_newer_than_the_protocol_version_are_not_read(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    put(&image, 0x206, 0x206, 2); /* no pref_address, init_size, xloadflags yet */
+    put(&image, 0x258, ~0ULL, 8);
+    put(&image, 0x260, ~0ULL, 4);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.entry.mode, MODE_PROTECTED32);
+    assert_int_equal(plan.entry.rip, 0x100000);
+}
+
+struct bad_field {
+    uint32_t offset, bytes;
+    uint64_t value;
+    enum status status;
+    const char *named;
+};
+
+static const struct bad_field bad_fields[] = {
+    {0x1f1, 1, 0xff, STATUS_MALFORMED, "truncated"},
+    {0x1f4, 4, LINUX_CODE_BYTES / 16 + 1, STATUS_MALFORMED, "truncated"},
+    {0x1f4, 4, 0xffffffff, STATUS_MALFORMED, "truncated"},
+    {0x1fe, 2, 0x1234, STATUS_MALFORMED, "boot_flag"},
+    {0x201, 1, 0x10, STATUS_MALFORMED, "too short"},
+    {0x202, 4, 0, STATUS_MALFORMED, "HdrS"},
+    {0x206, 2, 0x205, STATUS_MALFORMED, "version"},
+    {0x211, 1, 0, STATUS_MALFORMED, "loadflags"},
+    {0x22c, 4, 0xfffff, STATUS_MALFORMED, "initrd_addr_max"},
+    {0x230, 4, 0x200001, STATUS_MALFORMED, "kernel_alignment"},
+    {0x230, 4, 0, STATUS_MALFORMED, "kernel_alignment"},
+    {0x258, 8, 0x1000001, STATUS_MALFORMED, "pref_address"},
+    {0x258, 8, 0x100000000, STATUS_MALFORMED, "pref_address"},
+    {0x258, 8, 0xc0000000, STATUS_NO_MEMORY, "not all RAM"},
+    {0x260, 4, 0xffffffff, STATUS_NO_MEMORY, "not all RAM"},
+};
+
+static void every_field_that_is_out_of_range_is_a_named_error(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(bad_fields); i++) {
+        const struct bad_field *bad = &bad_fields[i];
+        struct load_request request;
+
+        make_linux(&image);
+        put(&image, bad->offset, bad->value, bad->bytes);
+        request = request_of(&image, 64 * MIB);
+        request.protocol = PROTOCOL_LINUX;
+        assert_int_equal(loader_plan(&request, &plan, &error), bad->status);
+        assert_non_null(strstr(error.sentence, bad->named));
+        assert_int_not_equal(error.offset, UINT64_MAX);
+    }
+}
+
+static void a_file_cut_anywhere_is_an_error(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    request.protocol = PROTOCOL_LINUX;
+    for (uint64_t size = 0; size < image.size; size++) {
+        /* A heap copy of exactly this size, so that the sanitizer sees any read past it. */
+        uint8_t *copy = malloc(size + 1);
+
+        assert_non_null(copy);
+        memcpy(copy, image.bytes, size);
+        request.kernel = (struct span){copy, size};
+        /* syssize counts 16 bytes at a time: less than that may be missing. */
+        if (size <= image.size - 16) {
+            assert_int_not_equal(loader_plan(&request, &plan, &error), STATUS_OK);
+            assert_int_not_equal(error.sentence[0], 0);
+        }
+        free(copy);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_64_bit_kernel_is_entered_in_long_mode_0x200_after_its_preferred_address),
+        cmocka_unit_test(a_kernel_without_64_bit_entry_is_entered_in_protected_mode_at_its_start),
+        cmocka_unit_test(the_identity_map_covers_4_gib),
+        cmocka_unit_test(the_gdt_holds_what_the_selectors_mean),
+        cmocka_unit_test(the_zero_page_holds_header_command_line_memory_map_and_rsdp),
+        cmocka_unit_test(boot_information_keeps_clear_of_the_decompressors_trampoline),
+        cmocka_unit_test(the_initrd_lies_page_aligned_as_high_as_the_kernel_allows),
+        cmocka_unit_test(several_initrds_follow_each_other_at_multiples_of_4),
+        cmocka_unit_test(an_initrd_never_overlaps_what_the_kernel_needs_to_start),
+        cmocka_unit_test(memory_that_holds_init_size_is_enough_and_less_is_an_error_that_says_how_much),
+        cmocka_unit_test(a_command_line_may_be_as_long_as_the_kernel_says_and_no_longer),
+        cmocka_unit_test(fields_newer_than_the_protocol_version_are_not_read),
+        cmocka_unit_test(every_field_that_is_out_of_range_is_a_named_error),
+        cmocka_unit_test(a_file_cut_anywhere_is_an_error),
+    };
+
+    return cmocka_run_group_tests_name("loader_linux", tests, NULL, NULL);
+}

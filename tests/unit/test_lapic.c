@@ -1,0 +1,657 @@
+/* The local APIC as a guest's kernel meets it: by its page, by its MSRs, and by what it delivers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/dev/lapic_registers.h"
+
+#include <string.h>
+
+#define HZ 1000000000ULL /* one tick is one nanosecond */
+#define PHYSICAL_BITS 40u
+
+static struct lapic_page page;
+static struct clock clock_1ghz;
+static struct lapic lapic;
+
+static int setup(void **state)
+{
+    (void)state;
+    clock_1ghz = clock_of(HZ);
+    lapic_init(&lapic, &page, 3, true, &clock_1ghz);
+    return 0;
+}
+
+static void write_reg(uint32_t offset, uint32_t value, uint64_t now)
+{
+    lapic_mmio_write(&lapic, offset, value, now);
+}
+
+static uint32_t read_reg(uint32_t offset, uint64_t now)
+{
+    return lapic_mmio_read(&lapic, offset, now);
+}
+
+static void enable(void)
+{
+    write_reg(LAPIC_SVR, 0x1ff, 0);
+}
+
+static void to_x2apic(void)
+{
+    assert_true(lapic_base_write(&lapic, lapic.base_msr | LAPIC_BASE_EXTD, PHYSICAL_BITS));
+}
+
+static void deliver(uint8_t vector)
+{
+    assert_int_equal(lapic_highest_deliverable(&lapic), vector);
+    lapic_accept(&lapic, vector);
+}
+
+static uint64_t msr(uint32_t number, uint64_t now)
+{
+    uint64_t value = 0;
+
+    assert_true(lapic_msr_read(&lapic, number, now, &value));
+    return value;
+}
+
+/* --- Reset --- */
+
+static void reset_state_is_the_manuals(void **state)
+{
+    (void)state;
+    assert_int_equal(lapic.base_msr, 0xfee00900);
+    assert_int_equal(read_reg(LAPIC_ID, 0), 3u << 24);
+    assert_int_equal(read_reg(LAPIC_VERSION, 0), 0x00050014);
+    assert_int_equal(read_reg(LAPIC_SVR, 0), 0xff);
+    assert_int_equal(read_reg(LAPIC_DFR, 0), 0xffffffff);
+    assert_int_equal(read_reg(LAPIC_LDR, 0), 0);
+    for (uint32_t lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16) {
+        assert_int_equal(read_reg(lvt, 0), LAPIC_LVT_MASKED);
+    }
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+}
+
+static void init_keeps_id_and_mode_and_forgets_the_rest(void **state)
+{
+    (void)state;
+    enable();
+    to_x2apic();
+    lapic_post(&lapic, 0x40, false);
+    assert_int_equal(lapic_highest_requested(&lapic), 0x40);
+    assert_true(lapic_msr_write(&lapic, 0x838, 1000, 0));
+    lapic_reset(&lapic, true);
+    assert_true(lapic_x2apic(&lapic));
+    assert_int_equal(msr(0x802, 0), 3);
+    assert_int_equal(msr(0x80f, 0), 0xff);
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+}
+
+static void virtual_wire_lets_extint_and_nmi_through(void **state)
+{
+    (void)state;
+    assert_false(lapic_accepts_extint(&lapic));
+    assert_false(lapic_accepts_lint_nmi(&lapic));
+    lapic_virtual_wire(&lapic);
+    assert_true(lapic_accepts_extint(&lapic));
+    assert_true(lapic_accepts_lint_nmi(&lapic));
+    assert_int_equal(read_reg(LAPIC_SVR, 0), 0x1ff);
+    write_reg(LAPIC_LVT_LINT0, LAPIC_LVT_MASKED | 0x700, 0);
+    assert_false(lapic_accepts_extint(&lapic));
+}
+
+/* --- Base MSR --- */
+
+static void base_msr_allows_only_the_legal_transitions(void **state)
+{
+    /* from (EN EXTD), to, legal */
+    static const struct {
+        unsigned from, to;
+        bool legal;
+    } cases[] = {{0, 0, true}, {0, 1, false}, {0, 2, true}, {0, 3, false}, {2, 0, true},  {2, 1, false},
+                 {2, 2, true}, {2, 3, true},  {3, 0, true}, {3, 1, false}, {3, 2, false}, {3, 3, true}};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        setup(NULL);
+        if (cases[i].from == 0) {
+            assert_true(lapic_base_write(&lapic, 0xfee00100, PHYSICAL_BITS));
+        } else if (cases[i].from == 3) {
+            to_x2apic();
+        }
+        assert_int_equal(lapic_base_write(&lapic, 0xfee00100 | (uint64_t)cases[i].to << 10, PHYSICAL_BITS),
+                         cases[i].legal);
+    }
+}
+
+static void base_msr_refuses_reserved_bits(void **state)
+{
+    (void)state;
+    assert_false(lapic_base_write(&lapic, 0xfee00900 | 1, PHYSICAL_BITS));
+    assert_false(lapic_base_write(&lapic, 0xfee00900 | 1u << 9, PHYSICAL_BITS));
+    assert_false(lapic_base_write(&lapic, 0xfee00900 | 1ULL << 40, PHYSICAL_BITS));
+    assert_int_equal(lapic.base_msr, 0xfee00900);
+    assert_true(lapic_base_write(&lapic, 0xfee00900 | 1ULL << 39, PHYSICAL_BITS));
+    assert_false(lapic_base_write(&lapic, 0xfee00900 | 1ULL << 63, 64 - 12));
+}
+
+static void disabling_and_enabling_again_gives_a_fresh_apic(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TPR, 0x50, 0);
+    lapic_post(&lapic, 0x90, false);
+    assert_true(lapic_base_write(&lapic, 0xfee00100, PHYSICAL_BITS));
+    assert_int_equal(read_reg(LAPIC_SVR, 0), 0xffffffff);
+    write_reg(LAPIC_SVR, 0x1ff, 0);
+    lapic_post(&lapic, 0x91, false);
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+    assert_true(lapic_accepts_extint(&lapic)); /* LINT0 is INTR now */
+    assert_true(lapic_base_write(&lapic, 0xfee00900, PHYSICAL_BITS));
+    assert_int_equal(read_reg(LAPIC_SVR, 0), 0xff);
+    assert_int_equal(read_reg(LAPIC_TPR, 0), 0);
+    assert_int_equal(read_reg(LAPIC_ID, 0), 3u << 24);
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+}
+
+/* --- Priorities --- */
+
+static void the_highest_vector_goes_first_and_lower_ones_wait_for_eoi(void **state)
+{
+    (void)state;
+    enable();
+    lapic_post(&lapic, 0x31, false);
+    lapic_post(&lapic, 0x82, false);
+    lapic_post(&lapic, 0x35, false);
+    deliver(0x82);
+    assert_int_equal(read_reg(LAPIC_PPR, 0), 0x80);
+    assert_int_equal(lapic_highest_deliverable(&lapic), -1);
+    assert_int_equal(lapic_highest_requested(&lapic), 0x35);
+    write_reg(LAPIC_EOI, 0, 0);
+    deliver(0x35);
+    assert_int_equal(lapic_highest_deliverable(&lapic), -1); /* 0x31 has the same class */
+    write_reg(LAPIC_EOI, 0, 0);
+    deliver(0x31);
+    write_reg(LAPIC_EOI, 0, 0);
+    assert_int_equal(read_reg(LAPIC_PPR, 0), 0);
+}
+
+static void a_higher_class_interrupts_a_lower_one(void **state)
+{
+    (void)state;
+    enable();
+    lapic_post(&lapic, 0x35, false);
+    deliver(0x35);
+    lapic_post(&lapic, 0x41, false);
+    deliver(0x41);
+    assert_int_equal(read_reg(LAPIC_ISR + 0x10, 0), 1u << 0x15);
+    assert_int_equal(read_reg(LAPIC_ISR + 0x20, 0), 1u << 1);
+    write_reg(LAPIC_EOI, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ISR + 0x20, 0), 0);
+    assert_int_equal(read_reg(LAPIC_PPR, 0), 0x30);
+}
+
+static void task_priority_holds_back_its_class_and_below(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TPR, 0x43, 0);
+    assert_int_equal(read_reg(LAPIC_PPR, 0), 0x43);
+    assert_int_equal(lapic_cr8(&lapic), 4);
+    lapic_post(&lapic, 0x4f, false);
+    assert_int_equal(lapic_highest_deliverable(&lapic), -1);
+    lapic_post(&lapic, 0x50, false);
+    assert_int_equal(lapic_highest_deliverable(&lapic), 0x50);
+    lapic_cr8_write(&lapic, 5);
+    assert_int_equal(read_reg(LAPIC_TPR, 0), 0x50);
+    assert_int_equal(lapic_highest_deliverable(&lapic), -1);
+    lapic_cr8_write(&lapic, 3);
+    assert_int_equal(lapic_highest_deliverable(&lapic), 0x50);
+}
+
+static void every_vector_can_be_posted_delivered_and_ended(void **state)
+{
+    (void)state;
+    enable();
+    for (unsigned vector = 16; vector < 256; vector++) {
+        lapic_post(&lapic, (uint8_t)vector, false);
+        deliver((uint8_t)vector);
+        write_reg(LAPIC_EOI, 0, 0);
+        assert_int_equal(lapic_highest_requested(&lapic), -1);
+        assert_int_equal(read_reg(LAPIC_PPR, 0), 0);
+    }
+}
+
+static void only_level_triggered_vectors_report_their_eoi(void **state)
+{
+    (void)state;
+    enable();
+    lapic_post(&lapic, 0x60, true);
+    deliver(0x60);
+    assert_int_equal(read_reg(LAPIC_TMR + 0x30, 0), 1);
+    write_reg(LAPIC_EOI, 0, 0);
+    assert_true(lapic.eoi_pending);
+    assert_int_equal(lapic.eoi_vector, 0x60);
+    lapic.eoi_pending = false;
+    lapic_post(&lapic, 0x60, false);
+    deliver(0x60);
+    assert_int_equal(read_reg(LAPIC_TMR + 0x30, 0), 0);
+    write_reg(LAPIC_EOI, 0, 0);
+    assert_false(lapic.eoi_pending);
+}
+
+static void an_eoi_with_nothing_in_service_changes_nothing(void **state)
+{
+    struct lapic before;
+
+    (void)state;
+    enable();
+    before = lapic;
+    write_reg(LAPIC_EOI, 0, 0);
+    assert_memory_equal(&before, &lapic, sizeof(lapic));
+}
+
+static void a_software_disabled_apic_takes_no_vectors_and_masks_its_lvt(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_TIMER, 0x30, 0);
+    write_reg(LAPIC_LVT_LINT0, 0x700, 0);
+    lapic_post(&lapic, 0x44, false);
+    assert_int_equal(lapic_highest_requested(&lapic), 0x44);
+    write_reg(LAPIC_SVR, 0xff, 0);
+    assert_int_equal(read_reg(LAPIC_LVT_TIMER, 0), LAPIC_LVT_MASKED | 0x30);
+    assert_int_equal(read_reg(LAPIC_LVT_LINT0, 0), LAPIC_LVT_MASKED | 0x700);
+    write_reg(LAPIC_LVT_TIMER, 0x31, 0); /* the mask cannot be taken off */
+    assert_int_equal(read_reg(LAPIC_LVT_TIMER, 0), LAPIC_LVT_MASKED | 0x31);
+    lapic_post(&lapic, 0x55, false);
+    assert_int_equal(lapic_highest_requested(&lapic), 0x44); /* what was accepted stays */
+    enable();
+    assert_int_equal(read_reg(LAPIC_LVT_TIMER, 0), LAPIC_LVT_MASKED | 0x31);
+}
+
+/* --- Errors --- */
+
+static void errors_show_after_a_write_of_esr_and_raise_the_error_interrupt(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_ERROR, 0xfe, 0);
+    write_reg(LAPIC_ICR, 5, 0); /* fixed, vector 5 */
+    assert_int_equal(lapic.outbox_count, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), 0);
+    assert_int_equal(lapic_highest_requested(&lapic), 0xfe);
+    write_reg(LAPIC_ESR, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), LAPIC_ERROR_SEND_VECTOR);
+    write_reg(LAPIC_ESR, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), 0);
+}
+
+static void a_posted_vector_below_16_is_a_receive_error(void **state)
+{
+    (void)state;
+    enable();
+    lapic_post(&lapic, 15, false);
+    lapic_post(&lapic, 16, false);
+    assert_int_equal(lapic_highest_requested(&lapic), 16);
+    write_reg(LAPIC_ESR, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), LAPIC_ERROR_RECEIVE_VECTOR);
+}
+
+static void an_access_to_a_reserved_register_is_an_error(void **state)
+{
+    (void)state;
+    assert_int_equal(read_reg(0x040, 0), 0);
+    write_reg(LAPIC_ESR, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), LAPIC_ERROR_REGISTER);
+    write_reg(0x400, 1, 0);
+    write_reg(LAPIC_ESR, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), LAPIC_ERROR_REGISTER);
+    write_reg(LAPIC_VERSION, 1, 0); /* read-only is not reserved */
+    write_reg(LAPIC_ESR, 0, 0);
+    assert_int_equal(read_reg(LAPIC_ESR, 0), 0);
+    assert_int_equal(read_reg(LAPIC_VERSION, 0), 0x00050014);
+}
+
+static void short_and_misaligned_accesses_see_the_register_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(read_reg(LAPIC_VERSION + 2, 0), 0x0005);
+    assert_int_equal(read_reg(LAPIC_VERSION + 4, 0), 0);
+    write_reg(LAPIC_TPR + 4, 0x77, 0);
+    assert_int_equal(read_reg(LAPIC_TPR, 0), 0);
+}
+
+/* --- IPIs --- */
+
+static void an_icr_write_sends_what_it_says(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    enable();
+    write_reg(LAPIC_ICR_HIGH, 0x05000000, 0);
+    write_reg(LAPIC_ICR, 0x000048c1 & ~0x800u, 0);
+    assert_int_equal(lapic.outbox_count, 1);
+    message = lapic.outbox[0];
+    assert_int_equal(message.destination, 5);
+    assert_int_equal(message.vector, 0xc1);
+    assert_int_equal(message.delivery, APIC_FIXED);
+    assert_int_equal(message.shorthand, APIC_TO_DESTINATION);
+    assert_false(message.logical);
+    assert_false(message.x2apic);
+    lapic.outbox_count = 0;
+    write_reg(LAPIC_ICR, 0x000c4500, 0); /* INIT to all but self */
+    assert_int_equal(lapic.outbox[0].delivery, APIC_INIT);
+    assert_int_equal(lapic.outbox[0].shorthand, APIC_TO_OTHERS);
+    assert_false(lapic.outbox[0].deassert);
+    lapic.outbox_count = 0;
+    write_reg(LAPIC_ICR, 0x000c8500, 0); /* INIT level de-assert */
+    assert_true(lapic.outbox[0].deassert);
+    lapic.outbox_count = 0;
+    write_reg(LAPIC_ICR, 0x000c4608, 0); /* SIPI, vector 8 is legal */
+    assert_int_equal(lapic.outbox[0].delivery, APIC_STARTUP);
+    assert_int_equal(lapic.outbox[0].vector, 8);
+    assert_int_equal(read_reg(LAPIC_ICR, 0), 0x000c4608); /* delivery status idle */
+}
+
+static void the_self_shorthand_needs_nobody_else(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_ICR, 0x00044033, 0);
+    assert_int_equal(lapic.outbox_count, 0);
+    assert_int_equal(lapic_highest_deliverable(&lapic), 0x33);
+}
+
+static void matches(uint32_t destination, bool logical, bool x2apic, bool expected)
+{
+    const struct apic_message message = {.destination = destination, .logical = logical, .x2apic = x2apic};
+
+    assert_int_equal(lapic_matches(&lapic, &message), expected);
+}
+
+static void destinations_match_in_every_mode(void **state)
+{
+    (void)state;
+    matches(3, false, false, true);
+    matches(4, false, false, false);
+    matches(0xff, false, false, true);
+    write_reg(LAPIC_LDR, 0x24000000, 0); /* flat */
+    matches(0x04, true, false, true);
+    matches(0x30, true, false, true);
+    matches(0x03, true, false, false);
+    write_reg(LAPIC_DFR, 0x0fffffff, 0); /* cluster 2, member 4 */
+    matches(0x24, true, false, true);
+    matches(0x2c, true, false, true);
+    matches(0x14, true, false, false);
+    matches(0x23, true, false, false);
+    matches(0xff, true, false, true);
+    to_x2apic();
+    matches(3, false, true, true);
+    matches(0xff, false, true, false);
+    matches(0xffffffff, false, true, true);
+    matches(0x00000008, true, true, true);
+    matches(0x00000004, true, true, false);
+    matches(0x00010008, true, true, false);
+    matches(3, false, false, true); /* from the I/O APIC */
+}
+
+/* --- Timer --- */
+
+static void a_one_shot_count_fires_once_at_its_end(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, 0); /* by 1 */
+    write_reg(LAPIC_LVT_TIMER, 0xef, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 1000, 5000);
+    assert_int_equal(lapic.deadline, 6000);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 5250), 750);
+    lapic_run_timer(&lapic, 5999);
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+    lapic_run_timer(&lapic, 6000);
+    deliver(0xef);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 6000), 0);
+    assert_int_equal(read_reg(LAPIC_TIMER_INITIAL, 6000), 1000);
+}
+
+static void every_divider_divides(void **state)
+{
+    static const struct {
+        uint32_t code, divider;
+    } codes[] = {{0, 2}, {1, 4}, {2, 8}, {3, 16}, {8, 32}, {9, 64}, {10, 128}, {11, 1}};
+
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_TIMER, 0xef, 0);
+    for (unsigned i = 0; i < ARRAY_COUNT(codes); i++) {
+        write_reg(LAPIC_TIMER_DIVIDE, codes[i].code, 0);
+        write_reg(LAPIC_TIMER_INITIAL, 1000, 0);
+        assert_int_equal(lapic.deadline, 1000 * codes[i].divider);
+        assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 10 * codes[i].divider), 990);
+    }
+}
+
+static void a_periodic_timer_keeps_its_phase_when_it_is_served_late(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xef, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 100000, 7);
+    assert_int_equal(lapic.deadline, 100007);
+    lapic_run_timer(&lapic, 100500);
+    assert_int_equal(lapic_highest_requested(&lapic), 0xef);
+    assert_int_equal(lapic.deadline, 200007);
+    lapic_run_timer(&lapic, 1234567);
+    assert_int_equal(lapic.deadline, 1300007);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 1250007), 50000);
+}
+
+static void a_masked_timer_counts_without_a_deadline(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 1000000, 0); /* LVT is masked */
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 400000), 600000);
+    write_reg(LAPIC_LVT_TIMER, 0xef, 400000);
+    assert_int_equal(lapic.deadline, 1000000);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_LVT_MASKED | 0xef, 500000);
+    write_reg(LAPIC_LVT_TIMER, 0xef, 2000000); /* it expired while masked */
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+}
+
+static void a_new_divider_applies_to_what_is_left(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, 0);
+    write_reg(LAPIC_LVT_TIMER, 0xef, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 1000, 0);
+    write_reg(LAPIC_TIMER_DIVIDE, 0, 600); /* 400 are left, now 2 ns each */
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 600), 400);
+    assert_int_equal(lapic.deadline, 1400);
+}
+
+static void a_count_of_zero_stops_the_timer(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_TIMER, 0xef, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 1000, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 0, 10);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+}
+
+static void a_tiny_period_cannot_starve_the_machine(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xef, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 1, 0);
+    lapic_run_timer(&lapic, lapic.deadline);
+    assert_in_range(lapic.deadline, 30000, 50000);
+}
+
+static void tsc_deadline_fires_at_the_guests_tsc(void **state)
+{
+    const uint64_t offset = 1000000;
+
+    (void)state;
+    enable();
+    lapic_tsc_deadline_write(&lapic, 5000, offset, 100); /* not in this mode: ignored */
+    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | 0xec, 0);
+    lapic_tsc_deadline_write(&lapic, offset + 9000, offset, 100);
+    assert_int_equal(lapic.deadline, 9000);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic), offset + 9000);
+    lapic_run_timer(&lapic, 9000);
+    deliver(0xec);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    write_reg(LAPIC_TIMER_INITIAL, 1000, 0); /* ignored in this mode */
+    assert_int_equal(read_reg(LAPIC_TIMER_INITIAL, 0), 0);
+}
+
+static void a_tsc_deadline_in_the_past_fires_at_once(void **state)
+{
+    const uint64_t offset = 1ULL << 60; /* a guest that set its TSC far ahead: 5 is long ago for it */
+
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | 0xec, 0);
+    lapic_tsc_deadline_write(&lapic, 5, offset, 100);
+    assert_int_equal(lapic_highest_requested(&lapic), 0xec);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    lapic_tsc_deadline_write(&lapic, UINT64_MAX, offset, 100);
+    assert_true(lapic.deadline > 1ULL << 62);
+    lapic_tsc_deadline_write(&lapic, 0, offset, 100);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+}
+
+static void leaving_tsc_deadline_mode_disarms(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | 0xec, 0);
+    lapic_tsc_deadline_write(&lapic, 9000, 0, 100);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xec, 200);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+}
+
+/* --- x2APIC --- */
+
+static void x2apic_shows_the_full_id_and_the_derived_logical_id(void **state)
+{
+    (void)state;
+    lapic_init(&lapic, &page, 0x25, false, &clock_1ghz);
+    to_x2apic();
+    assert_int_equal(msr(0x802, 0), 0x25);
+    assert_int_equal(msr(0x80d, 0), 2u << 16 | 1u << 5);
+    assert_int_equal(read_reg(LAPIC_ID, 0), 0xffffffff); /* the page is gone */
+}
+
+static void x2apic_reserved_bits_and_registers_fault(void **state)
+{
+    /* MSR, value, legal */
+    static const struct {
+        uint32_t msr;
+        uint64_t value;
+        bool legal;
+    } writes[] = {
+        {0x802, 0, false},       {0x803, 0, false},       {0x808, 0xff, true},       {0x808, 0x100, false},
+        {0x80b, 0, true},        {0x80b, 1, false},       {0x80d, 0, false},         {0x80e, 0, false},
+        {0x80f, 0x1ff, true},    {0x80f, 0x1000, false},  {0x810, 0, false},         {0x828, 0, true},
+        {0x828, 1, false},       {0x82f, 0, false},       {0x830, 0x000c4500, true}, {0x830, 0x00100000, false},
+        {0x832, 0x200ef, true},  {0x832, 0x600ef, false}, {0x832, 0x800ef, false},   {0x835, 0x10700, true},
+        {0x835, 0x20700, false}, {0x837, 0xfe, true},     {0x838, 0xffffffff, true}, {0x838, 1ULL << 32, false},
+        {0x839, 0, false},       {0x83e, 0xb, true},      {0x83e, 4, false},         {0x83f, 0x100, false},
+        {0x840, 0, false},       {0x831, 0, false},       {0x7ff, 0, false},
+    };
+    uint64_t value;
+
+    (void)state;
+    assert_false(lapic_msr_write(&lapic, 0x808, 0, 0)); /* not in x2APIC mode */
+    assert_false(lapic_msr_read(&lapic, 0x808, 0, &value));
+    to_x2apic();
+    for (unsigned i = 0; i < ARRAY_COUNT(writes); i++) {
+        lapic.outbox_count = 0;
+        if (lapic_msr_write(&lapic, writes[i].msr, writes[i].value, 0) != writes[i].legal) {
+            fail_msg("MSR %#x value %#llx", writes[i].msr, (unsigned long long)writes[i].value);
+        }
+    }
+    assert_false(lapic_msr_read(&lapic, 0x80b, 0, &value)); /* write-only */
+    assert_false(lapic_msr_read(&lapic, 0x83f, 0, &value));
+    assert_false(lapic_msr_read(&lapic, 0x80e, 0, &value));
+    assert_false(lapic_msr_read(&lapic, 0x831, 0, &value));
+    assert_true(lapic_msr_read(&lapic, 0x839, 0, &value));
+}
+
+static void x2apic_icr_has_64_bits(void **state)
+{
+    (void)state;
+    enable();
+    to_x2apic();
+    assert_true(lapic_msr_write(&lapic, 0x830, 0x12345678000008f1, 0));
+    assert_int_equal(lapic.outbox[0].destination, 0x12345678);
+    assert_int_equal(lapic.outbox[0].vector, 0xf1);
+    assert_true(lapic.outbox[0].logical);
+    assert_true(lapic.outbox[0].x2apic);
+    assert_int_equal(msr(0x830, 0), 0x12345678000008f1);
+    assert_true(lapic_msr_write(&lapic, 0x83f, 0x77, 0));
+    assert_int_equal(lapic_highest_requested(&lapic), 0x77);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(reset_state_is_the_manuals, setup),
+        cmocka_unit_test_setup(init_keeps_id_and_mode_and_forgets_the_rest, setup),
+        cmocka_unit_test_setup(virtual_wire_lets_extint_and_nmi_through, setup),
+        cmocka_unit_test_setup(base_msr_allows_only_the_legal_transitions, setup),
+        cmocka_unit_test_setup(base_msr_refuses_reserved_bits, setup),
+        cmocka_unit_test_setup(disabling_and_enabling_again_gives_a_fresh_apic, setup),
+        cmocka_unit_test_setup(the_highest_vector_goes_first_and_lower_ones_wait_for_eoi, setup),
+        cmocka_unit_test_setup(a_higher_class_interrupts_a_lower_one, setup),
+        cmocka_unit_test_setup(task_priority_holds_back_its_class_and_below, setup),
+        cmocka_unit_test_setup(every_vector_can_be_posted_delivered_and_ended, setup),
+        cmocka_unit_test_setup(only_level_triggered_vectors_report_their_eoi, setup),
+        cmocka_unit_test_setup(an_eoi_with_nothing_in_service_changes_nothing, setup),
+        cmocka_unit_test_setup(a_software_disabled_apic_takes_no_vectors_and_masks_its_lvt, setup),
+        cmocka_unit_test_setup(errors_show_after_a_write_of_esr_and_raise_the_error_interrupt, setup),
+        cmocka_unit_test_setup(a_posted_vector_below_16_is_a_receive_error, setup),
+        cmocka_unit_test_setup(an_access_to_a_reserved_register_is_an_error, setup),
+        cmocka_unit_test_setup(short_and_misaligned_accesses_see_the_register_bytes, setup),
+        cmocka_unit_test_setup(an_icr_write_sends_what_it_says, setup),
+        cmocka_unit_test_setup(the_self_shorthand_needs_nobody_else, setup),
+        cmocka_unit_test_setup(destinations_match_in_every_mode, setup),
+        cmocka_unit_test_setup(a_one_shot_count_fires_once_at_its_end, setup),
+        cmocka_unit_test_setup(every_divider_divides, setup),
+        cmocka_unit_test_setup(a_periodic_timer_keeps_its_phase_when_it_is_served_late, setup),
+        cmocka_unit_test_setup(a_masked_timer_counts_without_a_deadline, setup),
+        cmocka_unit_test_setup(a_new_divider_applies_to_what_is_left, setup),
+        cmocka_unit_test_setup(a_count_of_zero_stops_the_timer, setup),
+        cmocka_unit_test_setup(a_tiny_period_cannot_starve_the_machine, setup),
+        cmocka_unit_test_setup(tsc_deadline_fires_at_the_guests_tsc, setup),
+        cmocka_unit_test_setup(a_tsc_deadline_in_the_past_fires_at_once, setup),
+        cmocka_unit_test_setup(leaving_tsc_deadline_mode_disarms, setup),
+        cmocka_unit_test_setup(x2apic_shows_the_full_id_and_the_derived_logical_id, setup),
+        cmocka_unit_test_setup(x2apic_reserved_bits_and_registers_fault, setup),
+        cmocka_unit_test_setup(x2apic_icr_has_64_bits, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

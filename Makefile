@@ -7,6 +7,7 @@
 #: make clean         remove build/
 
 BUILD ?= build
+Q ?= @
 CC := clang
 EFI_TARGET := --target=x86_64-unknown-windows
 
@@ -45,19 +46,23 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 
 $(BUILD)/image/efi/%.o: efi/%.c
 	@mkdir -p $(@D)
-	$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)printf '  CC  %s\n' $@
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/image/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)printf '  CC  %s\n' $@
+	$(Q)$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/image/%.S.o: %.S
 	@mkdir -p $(@D)
-	$(CC) $(EFI_TARGET) -I. -MMD -MP -c -o $@ $<
+	$(Q)printf '  CC  %s\n' $@
+	$(Q)$(CC) $(EFI_TARGET) -I. -MMD -MP -c -o $@ $<
 
 $(BUILD)/native/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)printf '  CC  %s\n' $@
+	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
 	rm -f $@
@@ -66,7 +71,8 @@ $(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
 # One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed.
 $(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a
 	@mkdir -p $(@D)
-	$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/unit/support.c $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
+	$(Q)printf '  CC  %s\n' $@
+	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/unit/support.c $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
 
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 
@@ -77,7 +83,8 @@ unit: $(UNIT_PROGRAMS)
 
 $(BUILD)/plinth-check: tools/plinth-check.c tests/unit/support.c $(BUILD)/libplinth.a
 	@mkdir -p $(@D)
-	$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $^
+	$(Q)printf '  CC  %s\n' $@
+	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $^
 
 clean:
 	rm -rf $(BUILD)

@@ -54,8 +54,8 @@ struct manual_rule {
 static const struct manual_rule manual_rules[] = {
     {"bad-character", "The file is plain text: no control characters, not UTF-16.", "[guest a]\nkernel = k\x01\n",
      "[guest a]\nkernel = k\n", 0},
-    {"bad-line", "A line is a section, a `key = value`, a comment, or blank.", "[guest a]\nkernel k\n",
-     "[guest a]\nkernel = k\n", 0},
+    {"bad-line", "A line is a section, a `key = value`, a comment, or blank.", "[guest a]\nkernel = k\nmemory 1G\n",
+     "[guest a]\nkernel = k\nmemory = 1G\n", 0},
     {"unknown-section", "Sections are `[hypervisor]` and `[guest NAME]`.", "[host]\n[guest a]\nkernel = k\n",
      "[hypervisor]\n[guest a]\nkernel = k\n", 0},
     {"duplicate-section", "`[hypervisor]` is written once.",

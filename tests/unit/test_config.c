@@ -1,0 +1,412 @@
+/*
+ * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
+ * example that breaks it and one that keeps it, and both are run here.
+ */
+#include "config/config.h"
+#include "config/config_internal.h"
+#include "tools/config_manual.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct config config;
+static struct config_errors errors;
+
+static bool parse(const char *text)
+{
+    return config_parse(text_of(text), &config, &errors);
+}
+
+/* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
+static bool verdict(const char *text, unsigned cpus)
+{
+    struct config_machine machine = {cpus, 4 * GIB};
+
+    return parse(text) && (cpus == 0 || config_check_machine(&config, &machine, &errors));
+}
+
+static void expect_error(uint32_t index, const char *rule, uint32_t line, uint32_t column)
+{
+    assert_true(index < errors.count);
+    assert_string_equal(errors.list[index].rule, rule);
+    assert_int_equal(errors.list[index].position.line, line);
+    assert_int_equal(errors.list[index].position.column, column);
+}
+
+static void expect_text(struct text text, const char *expected)
+{
+    char buffer[256];
+
+    text_copy(text, buffer, sizeof(buffer));
+    assert_string_equal(buffer, expected);
+}
+
+static void every_rule_of_the_manual_is_broken_and_kept_by_its_examples(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(manual_rules); i++) {
+        const struct manual_rule *rule = &manual_rules[i];
+
+        assert_false(verdict(rule->wrong, rule->cpus));
+        if (errors.count != 1) {
+            print_message("%s: %u errors, the first %s\n", rule->name, errors.count, errors.list[0].rule);
+        }
+        assert_int_equal(errors.count, 1);
+        assert_string_equal(errors.list[0].rule, rule->name);
+        assert_true(strlen(errors.list[0].sentence) > 20);
+        if (!verdict(rule->right, rule->cpus)) {
+            print_message("%s: %s\n", rule->name, errors.list[0].sentence);
+        }
+        assert_int_equal(errors.count, 0);
+    }
+}
+
+static void every_key_of_the_manual_exists(void **state)
+{
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(manual_keys); i++) {
+        bool guest = strcmp(manual_keys[i].section, "guest") == 0;
+
+        snprintf(text, sizeof(text), "[%s]\n%s =\n", guest ? "guest g" : "hypervisor", manual_keys[i].name);
+        parse(text);
+        for (uint32_t e = 0; e < errors.count; e++) {
+            assert_string_not_equal(errors.list[e].rule, "unknown-key");
+        }
+    }
+}
+
+static void defaults_are_those_of_the_manual(void **state)
+{
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = vmlinuz\n"));
+    assert_int_equal(config.guest_count, 1);
+    assert_int_equal(config.guests[0].memory_bytes, 256 * MIB);
+    assert_int_equal(config.guests[0].cpu_count, 1);
+    assert_int_equal(config.guests[0].cpus[0], CONFIG_CPU_ANY);
+    assert_int_equal(config.guests[0].protocol, PROTOCOL_AUTO);
+    assert_int_equal(config.guests[0].on_stop, ACTION_STAY);
+    assert_int_equal(config.guests[0].on_crash, ACTION_STAY);
+    assert_int_equal(config.guests[0].load_address, MIB);
+    assert_int_equal(config.guests[0].entry_address, MIB);
+    assert_int_equal(config.guests[0].mode, MODE_PROTECTED32);
+    assert_int_equal(config.guests[0].slice_us, 0);
+    assert_true(config.guests[0].console && !config.guests[0].debug_ports);
+    assert_int_equal(config.guests[0].memory_position.line, 0);
+    assert_int_equal(config.when_all_stopped, FINAL_POWEROFF);
+    assert_true(config.console_serial && config.console_screen && !config.log_debug);
+}
+
+static void every_key_reaches_its_field(void **state)
+{
+    const struct config_guest *guest = &config.guests[0];
+
+    (void)state;
+    assert_true(
+        parse("[hypervisor]\nconsole = serial\nlog = debug\nwhen-all-stopped = halt\n"
+              "[guest flat]\nkernel = a/b\nmemory = 1.5G\ncpus = 3,1\nprotocol = flat\ninitrd = i1\n"
+              "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
+              "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\nslice = 5ms\n"
+              "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
+    assert_true(config.console_serial && !config.console_screen && config.log_debug);
+    assert_int_equal(config.when_all_stopped, FINAL_HALT);
+    expect_text(guest->name, "flat");
+    expect_text(guest->kernel, "a/b");
+    assert_int_equal(guest->memory_bytes, 1536 * MIB);
+    assert_int_equal(guest->cpu_count, 2);
+    assert_true(guest->cpus[0] == 3 && guest->cpus[1] == 1);
+    assert_int_equal(guest->protocol, PROTOCOL_FLAT);
+    assert_int_equal(guest->module_count, 4);
+    expect_text(guest->modules[0].path, "i1");
+    expect_text(guest->modules[1].path, "m1");
+    expect_text(guest->modules[1].arguments, "some arguments");
+    expect_text(guest->modules[2].path, "i 2");
+    expect_text(guest->modules[3].path, "m 2");
+    expect_text(guest->modules[3].arguments, "quoted # args");
+    expect_text(guest->cmdline, "x=y");
+    assert_true(!guest->console && guest->debug_ports);
+    assert_int_equal(guest->on_stop, ACTION_RESTART);
+    assert_int_equal(guest->on_crash, ACTION_POWEROFF);
+    assert_int_equal(guest->slice_us, 5000);
+    assert_int_equal(guest->load_address, 0x7c00);
+    assert_int_equal(guest->entry_address, 0x7c10);
+    assert_int_equal(guest->mode, MODE_REAL16);
+    assert_int_equal(guest->cpus_position.line, 8);
+    assert_int_equal(guest->cpus_position.column, 8);
+}
+
+static void line_ends_marks_tabs_and_comments_are_forgiven(void **state)
+{
+    static const char *const files[] = {
+        "[guest a]\nkernel = k # c\nmemory=1G",
+        "[guest a]\r\nkernel = k\r\nmemory = 1G\r\n",
+        "[guest a]\rkernel = k\rmemory = 1G\r",
+        "\xef\xbb\xbf# first\n\n \t[ GUEST  a ] # second\n\tKernel\t=\tk\t# third\n\t\n  MEMORY = \"1G\"  ",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+        assert_true(parse(files[i]));
+        expect_text(config.guests[0].name, "a");
+        expect_text(config.guests[0].kernel, "k");
+        assert_int_equal(config.guests[0].memory_bytes, GIB);
+    }
+}
+
+static void command_lines_keep_what_they_hold(void **state)
+{
+    static const struct {
+        const char *written;
+        const char *meant;
+    } lines[] = {
+        {"console=ttyS0 root=/dev/vda", "console=ttyS0 root=/dev/vda"},
+        {"\"a # b = c\" # comment", "a # b = c"},
+        {"a=#b # comment", "a=#b"},
+        {"dyndbg=\"file x # y +p\" quiet", "dyndbg=\"file x # y +p\" quiet"},
+        {"", ""},
+        {"\"\"", ""},
+        {"\" blank kept \"", " blank kept "},
+    };
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+        snprintf(text, sizeof(text), "[guest a]\nkernel = k\ncmdline = %s\n", lines[i].written);
+        assert_true(parse(text));
+        expect_text(config.guests[0].cmdline, lines[i].meant);
+    }
+}
+
+static void several_errors_are_told_at_once_in_file_order(void **state)
+{
+    (void)state;
+    assert_false(parse("[guest a]\nmemroy = 1G\nmemory = many\n[guest b]\nkernel = k\ncpus = 0-\nfoo\n[guset c]\n"
+                       "kernel = k\n"));
+    assert_int_equal(errors.count, 6);
+    expect_error(0, "missing-kernel", 1, 8);
+    expect_error(1, "unknown-key", 2, 1);
+    assert_non_null(strstr(errors.list[1].sentence, "`memory`"));
+    expect_error(2, "bad-size", 3, 10);
+    expect_error(3, "bad-cpus", 6, 8);
+    expect_error(4, "bad-line", 7, 1);
+    expect_error(5, "unknown-section", 8, 2);
+}
+
+static void more_errors_than_fit_keep_the_first_ones(void **state)
+{
+    char text[4096] = "[guest a]\n";
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        strcat(text, "foo = 1\n");
+    }
+    assert_false(parse(text));
+    assert_int_equal(errors.count, CONFIG_ERRORS_MAX);
+    expect_error(0, "missing-kernel", 1, 8);
+    expect_error(CONFIG_ERRORS_MAX - 1, "unknown-key", CONFIG_ERRORS_MAX, 1);
+}
+
+static void sizes_are_exact_or_refused(void **state)
+{
+    static const struct {
+        const char *written;
+        uint64_t bytes;
+    } good[] = {{"512M", 512 * MIB}, {"1.5G", 1536 * MIB},  {"64K", 64 * KIB}, {"64 KiB", 64 * KIB},
+                {"4096", 4096},      {"0x100000", MIB},     {"2gb", 2 * GIB},  {"1T", 1024 * GIB},
+                {"0.5K", 512},       {"1.25M", 1280 * KIB}, {"0", 0},          {"4194304T", 1ULL << 62},
+                {"0x10K", 16 * KIB}, {"7 bytes", 7}};
+    static const char *const bad[] = {"",
+                                      "M",
+                                      "1.5",
+                                      "-1M",
+                                      "1,5G",
+                                      "1.0000001G",
+                                      "0.1K",
+                                      "1.G",
+                                      ".5G",
+                                      "12MG",
+                                      "4194305T",
+                                      "0x",
+                                      "1e9",
+                                      "1M 2",
+                                      "99999999999999999999",
+                                      "0xfffffffffffffffff",
+                                      "0xG"};
+    uint64_t bytes;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        assert_true(config_value_size(text_of(good[i].written), &bytes));
+        assert_int_equal(bytes, good[i].bytes);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        assert_false(config_value_size(text_of(bad[i]), &bytes));
+    }
+}
+
+static void a_number_of_cpus_is_a_count_and_a_list_names_them(void **state)
+{
+    static const struct {
+        const char *written;
+        enum config_cpus_result result;
+        uint32_t count;
+        uint32_t first, last;
+    } cases[] = {
+        {"2", CPUS_OK, 2, CONFIG_CPU_ANY, CONFIG_CPU_ANY},
+        {"2,", CPUS_OK, 1, 2, 2},
+        {"1,2", CPUS_OK, 2, 1, 2},
+        {"0-3", CPUS_OK, 4, 0, 3},
+        {" 5 , 0 - 1 ", CPUS_OK, 3, 5, 1},
+        {"16", CPUS_OK, 16, CONFIG_CPU_ANY, CONFIG_CPU_ANY},
+        {"0", CPUS_BAD, 0, 0, 0},
+        {"3-1", CPUS_BAD, 0, 0, 0},
+        {",", CPUS_BAD, 0, 0, 0},
+        {"1,,2", CPUS_BAD, 0, 0, 0},
+        {"1 2", CPUS_BAD, 0, 0, 0},
+        {"-1", CPUS_BAD, 0, 0, 0},
+        {"1-", CPUS_BAD, 0, 0, 0},
+        {"4096,", CPUS_BAD, 0, 0, 0},
+        {"1,0-2", CPUS_TWICE, 0, 0, 0},
+        {"0-16", CPUS_TOO_MANY, 0, 0, 0},
+        {"17", CPUS_TOO_MANY, 0, 0, 0},
+    };
+    struct config_guest guest;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        assert_int_equal(config_value_cpus(text_of(cases[i].written), &guest), cases[i].result);
+        if (cases[i].result == CPUS_OK) {
+            assert_int_equal(guest.cpu_count, cases[i].count);
+            assert_int_equal(guest.cpus[0], cases[i].first);
+            assert_int_equal(guest.cpus[guest.cpu_count - 1], cases[i].last);
+        }
+    }
+}
+
+static void placement_prefers_free_cpus_and_shares_only_when_it_must(void **state)
+{
+    (void)state;
+    assert_true(
+        verdict("[guest a]\nkernel = k\ncpus = 1,\n[guest b]\nkernel = k\ncpus = 2\n[guest c]\nkernel = k\n", 4));
+    assert_int_equal(config.guests[0].cpus[0], 1);
+    assert_int_equal(config.guests[1].cpus[0], 0);
+    assert_int_equal(config.guests[1].cpus[1], 2);
+    assert_int_equal(config.guests[2].cpus[0], 3);
+    assert_true(config.guests[0].slice_us == 0 && config.guests[1].slice_us == 0 && config.guests[2].slice_us == 0);
+
+    assert_true(verdict("[guest a]\nkernel = k\n[guest b]\nkernel = k\nslice = 2ms\n[guest c]\nkernel = k\n", 2));
+    assert_int_equal(config.guests[0].cpus[0], 0);
+    assert_int_equal(config.guests[1].cpus[0], 1);
+    assert_int_equal(config.guests[2].cpus[0], 0);
+    assert_int_equal(config.guests[0].slice_us, 10000);
+    assert_int_equal(config.guests[1].slice_us, 2000);
+    assert_int_equal(config.guests[2].slice_us, 10000);
+
+    /* A CPU that a list gives to a guest without a slice stays its own, however crowded the others are. */
+    assert_true(verdict("[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n[guest c]\nkernel = k\n", 2));
+    assert_int_equal(config.guests[0].slice_us, 0);
+    assert_true(config.guests[1].cpus[0] == 1 && config.guests[2].cpus[0] == 1);
+}
+
+static void a_failed_placement_reads_nothing_beyond_the_cpus(void **state)
+{
+    (void)state;
+    assert_false(
+        verdict("[guest a]\nkernel = k\ncpus = 63,\n[guest b]\nkernel = k\n[guest c]\nkernel = k\nmemory = 9G\n", 1));
+    assert_int_equal(errors.count, 2);
+    expect_error(0, "cpu-not-there", 3, 8);
+    expect_error(1, "too-much-memory", 8, 10);
+}
+
+static void volume_paths_stay_under_plinth(void **state)
+{
+    static const struct {
+        const char *path;
+        const char *volume;
+    } cases[] = {
+        {"vmlinuz", "\\plinth\\vmlinuz"},    {"/boot/vmlinuz", "\\plinth\\boot\\vmlinuz"},
+        {"./a//b/./c", "\\plinth\\a\\b\\c"}, {"../../x", "\\plinth\\x"},
+        {"a\\b/..\\c", "\\plinth\\a\\b\\c"}, {"...", "\\plinth\\..."},
+    };
+    char volume[CONFIG_PATH_MAX + 1];
+    char longest[400];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        config_volume_path(text_of(cases[i].path), volume);
+        assert_string_equal(volume, cases[i].volume);
+    }
+    memset(longest, 'a', sizeof(longest));
+    config_volume_path((struct text){longest, sizeof(longest)}, volume);
+    assert_int_equal(strlen(volume), CONFIG_PATH_MAX);
+}
+
+static void the_longest_path_that_parses_fits_the_volume(void **state)
+{
+    char text[512];
+    char volume[CONFIG_PATH_MAX + 1];
+
+    (void)state;
+    for (unsigned length = CONFIG_PATH_MAX - 10; length < CONFIG_PATH_MAX + 2; length++) {
+        int prefix = snprintf(text, sizeof(text), "[guest a]\nkernel = ");
+
+        memset(text + prefix, 'p', length);
+        text[prefix + (int)length] = '\0';
+        if (parse(text)) {
+            config_volume_path(config.guests[0].kernel, volume);
+            assert_int_equal(strlen(volume), length + 8);
+        } else {
+            assert_true(length + 8 > CONFIG_PATH_MAX);
+            expect_error(0, "bad-path", 2, 10);
+        }
+    }
+}
+
+static void limits_are_named(void **state)
+{
+    static char text[8192];
+
+    (void)state;
+    text[0] = '\0';
+    for (unsigned i = 0; i <= CONFIG_GUESTS_MAX; i++) {
+        snprintf(text + strlen(text), 64, "[guest g%u]\nkernel = k\n", i);
+    }
+    assert_false(parse(text));
+    assert_int_equal(errors.count, 1);
+    expect_error(0, "too-many-guests", 2 * CONFIG_GUESTS_MAX + 1, 8);
+    strcpy(text, "[guest a]\nkernel = k\n");
+    for (unsigned i = 0; i <= CONFIG_MODULES_MAX; i++) {
+        strcat(text, "module = m\n");
+    }
+    assert_false(parse(text));
+    expect_error(0, "too-many-modules", CONFIG_MODULES_MAX + 3, 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rule_of_the_manual_is_broken_and_kept_by_its_examples),
+        cmocka_unit_test(every_key_of_the_manual_exists),
+        cmocka_unit_test(defaults_are_those_of_the_manual),
+        cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
+        cmocka_unit_test(command_lines_keep_what_they_hold),
+        cmocka_unit_test(several_errors_are_told_at_once_in_file_order),
+        cmocka_unit_test(more_errors_than_fit_keep_the_first_ones),
+        cmocka_unit_test(sizes_are_exact_or_refused),
+        cmocka_unit_test(a_number_of_cpus_is_a_count_and_a_list_names_them),
+        cmocka_unit_test(placement_prefers_free_cpus_and_shares_only_when_it_must),
+        cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
+        cmocka_unit_test(volume_paths_stay_under_plinth),
+        cmocka_unit_test(the_longest_path_that_parses_fits_the_volume),
+        cmocka_unit_test(limits_are_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

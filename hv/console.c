@@ -22,7 +22,9 @@
 
 _Static_assert(LOG_LINE_MAX + 32 + MUX_STEP_MAX <= OUTPUT_BYTES, "a log line always fits");
 
-struct console_ram console_ram = {.magic = "plinth console"};
+struct console_ram console_ram; /* no initializer: it would be 64 KiB of the image file */
+static const char ram_magic[] = "plinth console";
+_Static_assert(sizeof(ram_magic) <= sizeof(console_ram.magic), "the magic fits");
 
 static struct {
     uint32_t busy; /* the lock: 1 while somebody works on what is below */
@@ -159,6 +161,7 @@ void console_init(const struct boot_info *info)
     }
     console.debug = info->config.log_debug;
     console.open = true;
+    memcpy(console_ram.magic, ram_magic, sizeof(ram_magic));
     replay();
     write_out_all();
     unlock();

@@ -10,6 +10,8 @@
 #include "hv/cpu.h"
 #include "hv/cpu_loop.h"
 #include "hv/guest_create.h"
+#include "hv/guest_end.h"
+#include "hv/host_cpuid.h"
 #include "hv/host_memory.h"
 #include "hv/panic.h"
 #include "hv/pool.h"
@@ -123,6 +125,7 @@ static void describe_machine(void)
     machine.is_intel = support.vendor == VIRT_VMX;
     machine.physical_bits = host_cpu_paging_caps().physical_bits;
     machine.x2apic_available = true;
+    host_cpuid_capture(&machine.cpuid);
 }
 
 static void report_memory(const struct boot_info *info)
@@ -171,6 +174,8 @@ static void report_guest(const struct guest *guest, const struct boot_guest *boo
 static void create_guests(const struct boot_info *info)
 {
     guest_create_all(info, &support, &machine);
+    guest_end_init(info);
+    cpu_loop_assign(info);
     for (uint32_t i = 0; i < guest_count; i++) {
         report_guest(guests[i], &info->guests[i]);
     }

@@ -140,6 +140,7 @@ enum vcpu_request {
     VCPU_CR2_WRITE = 1u << 6,    /* raise_page_fault set system.cr2 */
     VCPU_STEP_TRAP = 1u << 7,    /* an emulated instruction ran with RFLAGS.TF: set DR6.BS with the pending #DB */
     VCPU_XCR0 = 1u << 9,         /* load vcpu->xcr0 */
+    VCPU_TASK_TRAP = 1u << 10,   /* a task switch to a TSS with its T flag: set DR6.BT with the pending #DB */
     VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
 
     VCPU_HALTED = 1u << 16,   /* nothing to run until an interrupt */

@@ -23,6 +23,7 @@
 /* DR6 after INIT, and the single-step bit. SDM 3B 17.2.3; APM 2 13.1.1.3. */
 #define DR6_RESET 0xffff0ff0ULL
 #define DR6_BS (1ULL << 14)
+#define DR6_BT (1ULL << 15)
 
 /* The SYSCALL and SYSENTER MSRs and debug registers after INIT or power-up. APM 2 14.1.3 "Processor Initialization
  * State". */
@@ -76,8 +77,8 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         vmcb->cr2 = vcpu->system.cr2;
         svm->clean &= ~CLEAN_CR2;
     }
-    if ((requests & VCPU_STEP_TRAP) != 0) {
-        vmcb->dr6 |= DR6_BS;
+    if ((requests & (VCPU_STEP_TRAP | VCPU_TASK_TRAP)) != 0) {
+        vmcb->dr6 |= (requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT;
         svm->clean &= ~CLEAN_DR;
     }
     if ((requests & VCPU_XCR0) != 0) {

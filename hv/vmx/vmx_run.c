@@ -22,6 +22,7 @@
 /* DR6 after INIT, and the single-step bit. SDM 3B 17.2.3. */
 #define DR6_RESET 0xffff0ff0ULL
 #define DR6_BS (1ULL << 14)
+#define DR6_BT (1ULL << 15)
 #define DR6_BITS_OF_QUALIFICATION 0x600fULL
 
 /* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 9.1.1. */
@@ -92,8 +93,8 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     if ((requests & VCPU_CR2_WRITE) != 0) {
         insn_write_cr2(vcpu->system.cr2);
     }
-    if ((requests & VCPU_STEP_TRAP) != 0) {
-        insn_write_dr6(insn_read_dr6() | DR6_BS);
+    if ((requests & (VCPU_STEP_TRAP | VCPU_TASK_TRAP)) != 0) {
+        insn_write_dr6(insn_read_dr6() | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT));
     }
     if ((requests & VCPU_XCR0) != 0) {
         insn_xsetbv(0, vcpu->xcr0);

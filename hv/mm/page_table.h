@@ -155,19 +155,8 @@ struct page_lookup {
     struct page_attributes attributes; /* effective: combined along the walk */
     bool accessed, dirty;
 };
+/* For hot paths there is page_table_find.h. */
 void page_table_lookup(const struct page_table *table, uint64_t address, struct page_lookup *result);
-
-/*
- * The same for hot paths: the entry as it is, decoded only as far as the caller asks (format_decode in
- * page_table_format.h, or a test of one bit). False: a hole, and only `level` means something.
- */
-struct page_found {
-    hpa_t to;
-    uint64_t leaf;   /* the entry */
-    uint64_t rights; /* AND along the walk of the rights bits, those that forbid inverted */
-    enum page_level level;
-};
-bool page_table_find(const struct page_table *table, uint64_t address, struct page_found *result);
 
 /* An entry as it stands, wherever the walk ended. */
 struct page_entry {

@@ -69,7 +69,7 @@ static uint64_t *edit_split(struct page_edit *edit, uint64_t *entry)
     /* Fails only when the hardware has set accessed or dirty meanwhile: twice at most. */
     do {
         split_fill(format, table, leaf, level);
-        link = at | format_link(format) | edit->pin;
+        link = at | format->link | edit->pin;
         link |= (leaf & format_touched(format)) != 0 ? format->accessed : 0;
     } while (!__atomic_compare_exchange_n(entry, &leaf, link, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     edit_mark_nested(edit, level, edit->cursor.address);
@@ -113,7 +113,7 @@ void edit_publish(struct page_edit *edit)
     if ((edit->fresh & bit) == 0) {
         return;
     }
-    link = edit->fresh_at[level] | format_link(edit->format) | edit->pin;
+    link = edit->fresh_at[level] | edit->format->link | edit->pin;
     link |= (edit->nested & bit) != 0 ? LINK_NESTED : 0;
     edit->fresh &= ~bit;
     edit->nested = (edit->nested & ~bit) | bit << 1;

@@ -52,31 +52,38 @@
         CACHE_UC, CACHE_WC, CACHE_UC, CACHE_UC, CACHE_WT, CACHE_WP, CACHE_WB, CACHE_UC, \
     }
 
-#define X86_BITS                                                                                                      \
-    .present = X86_PRESENT, .leaf = X86_LARGE, .read = X86_PRESENT, .write = X86_WRITE, .execute = X86_NO_EXECUTE,    \
-    .user = X86_USER, .inverted = X86_NO_EXECUTE, .accessed = X86_ACCESSED, .dirty = X86_DIRTY, .touch_always = true, \
-    .no_execute_needs_cap = true, .cache_high_shift = {5, 10}, .cache_index = X86_CACHE_INDEX,                        \
+#define X86_RIGHTS (X86_PRESENT | X86_WRITE | X86_USER)
+#define X86_BITS                                                                                                     \
+    .present = X86_PRESENT, .leaf = X86_LARGE, .read = X86_PRESENT, .write = X86_WRITE, .execute = X86_NO_EXECUTE,   \
+    .user = X86_USER, .inverted = X86_NO_EXECUTE, .link = X86_RIGHTS,                                                \
+    .link_mask = X86_RIGHTS | X86_NO_EXECUTE | X86_LARGE, .accessed = X86_ACCESSED, .dirty = X86_DIRTY,              \
+    .touch_always = true, .no_execute_needs_cap = true, .cache_high_shift = {5, 10}, .cache_index = X86_CACHE_INDEX, \
     .cache_of = X86_CACHE_OF
 _Static_assert((4u << 5) == (1u << 7) && (4u << 10) == (1u << 12), "the PAT bit is 7 at 4 KiB and 12 above");
 
-#define EPT_BITS                                                                                                \
-    .present = EPT_READ | EPT_WRITE | EPT_EXECUTE, .leaf = EPT_LARGE, .read = EPT_READ, .write = EPT_WRITE,     \
-    .execute = EPT_EXECUTE, .user = EPT_USER_EXECUTE, .ignore_guest = EPT_IGNORE_PAT, .accessed = EPT_ACCESSED, \
-    .dirty = EPT_DIRTY, .execute_only = true, .root_accessed = EPTP_ACCESSED_DIRTY, .cache_high_shift = {3, 3}, \
-    .cache_index = EPT_CACHE_INDEX, .cache_of = EPT_CACHE_OF
+#define EPT_RIGHTS (EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_USER_EXECUTE)
+#define EPT_BITS                                                                                               \
+    .present = EPT_READ | EPT_WRITE | EPT_EXECUTE, .leaf = EPT_LARGE, .read = EPT_READ, .write = EPT_WRITE,    \
+    .execute = EPT_EXECUTE, .user = EPT_USER_EXECUTE, .link = EPT_RIGHTS, .link_mask = EPT_RIGHTS | EPT_LARGE, \
+    .ignore_guest = EPT_IGNORE_PAT, .accessed = EPT_ACCESSED, .dirty = EPT_DIRTY, .execute_only = true,        \
+    .root_accessed = EPTP_ACCESSED_DIRTY, .cache_high_shift = {3, 3}, .cache_index = EPT_CACHE_INDEX,          \
+    .cache_of = EPT_CACHE_OF
 _Static_assert((4u << 3) == (1u << 5), "the memory type of EPT is bits 5:3");
 
-const struct page_table_format page_table_host4 = {
-    X86_BITS, .name = "host4", .global = X86_GLOBAL, .sign_extended = true, .levels = 4, .address_bits = 48};
-const struct page_table_format page_table_host5 = {
-    X86_BITS, .name = "host5", .global = X86_GLOBAL, .sign_extended = true, .levels = 5, .address_bits = 57};
+#define X86_CANONICAL(bits) .sign_extended = true, .address_half = 1ULL << ((bits)-1), ADDRESS_BITS(bits)
+#define ADDRESS_BITS(bits) .address_bits = (bits), .address_outside = ~0ULL << (bits)
+
+const struct page_table_format page_table_host4 = {X86_BITS, .name = "host4", .global = X86_GLOBAL, .levels = 4,
+                                                   X86_CANONICAL(48)};
+const struct page_table_format page_table_host5 = {X86_BITS, .name = "host5", .global = X86_GLOBAL, .levels = 5,
+                                                   X86_CANONICAL(57)};
 const struct page_table_format page_table_npt4 = {X86_BITS, .name = "npt4", .forced = X86_USER, .levels = 4,
-                                                  .address_bits = 48};
+                                                  ADDRESS_BITS(48)};
 const struct page_table_format page_table_npt5 = {X86_BITS, .name = "npt5", .forced = X86_USER, .levels = 5,
-                                                  .address_bits = 57};
-const struct page_table_format page_table_ept4 = {EPT_BITS, .name = "ept4", .levels = 4, .address_bits = 48,
+                                                  ADDRESS_BITS(57)};
+const struct page_table_format page_table_ept4 = {EPT_BITS, .name = "ept4", .levels = 4, ADDRESS_BITS(48),
                                                   .root_pointer = EPTP_WRITE_BACK | EPTP_WALK_LENGTH_MINUS_1(4)};
-const struct page_table_format page_table_ept5 = {EPT_BITS, .name = "ept5", .levels = 5, .address_bits = 57,
+const struct page_table_format page_table_ept5 = {EPT_BITS, .name = "ept5", .levels = 5, ADDRESS_BITS(57),
                                                   .root_pointer = EPTP_WRITE_BACK | EPTP_WALK_LENGTH_MINUS_1(5)};
 _Static_assert(PAGE_SHIFT + 4 * ENTRIES_SHIFT == 48 && PAGE_SHIFT + 5 * ENTRIES_SHIFT == 57, "levels and widths agree");
 

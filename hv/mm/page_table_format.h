@@ -34,20 +34,24 @@ _Static_assert(CACHE_WB + 1 == CACHE_TYPES, "cache_index has one row per type");
 
 struct page_table_format {
     const char *name;
-    uint64_t present;       /* any of these bits: the entry is present */
-    uint64_t leaf;          /* tells a leaf above 4 KiB from a link */
-    uint64_t read;          /* the rights; 0 where the format has none */
-    uint64_t write;         /**/
-    uint64_t execute;       /**/
-    uint64_t user;          /**/
-    uint64_t inverted;      /* those rights whose bit forbids */
-    uint64_t forced;        /* set in every leaf */
-    uint64_t global;        /* leaves only */
-    uint64_t ignore_guest;  /* EPT's "ignore PAT" */
-    uint64_t accessed;      /* leaves and links */
-    uint64_t dirty;         /* leaves */
-    uint64_t root_pointer;  /* set in CR3, nCR3 or EPTP */
-    uint64_t root_accessed; /* and this where caps.accessed_dirty */
+    uint64_t present;         /* any of these bits: the entry is present */
+    uint64_t leaf;            /* tells a leaf above 4 KiB from a link */
+    uint64_t read;            /* the rights; 0 where the format has none */
+    uint64_t write;           /**/
+    uint64_t execute;         /**/
+    uint64_t user;            /**/
+    uint64_t link;            /* what our links carry: a link allows everything, the leaf decides */
+    uint64_t link_mask;       /* the rights and `leaf`: with `link`, what tells our links from all else */
+    uint64_t inverted;        /* those rights whose bit forbids */
+    uint64_t forced;          /* set in every leaf */
+    uint64_t global;          /* leaves only */
+    uint64_t ignore_guest;    /* EPT's "ignore PAT" */
+    uint64_t accessed;        /* leaves and links */
+    uint64_t dirty;           /* leaves */
+    uint64_t root_pointer;    /* set in CR3, nCR3 or EPTP */
+    uint64_t root_accessed;   /* and this where caps.accessed_dirty */
+    uint64_t address_half;    /* added to an address, the format's addresses begin at 0: half the width if canonical */
+    uint64_t address_outside; /* and then have none of these bits */
     uint8_t levels;
     uint8_t address_bits;
     bool sign_extended;          /* addresses are canonical: the upper half is at the top of 64 bits */
@@ -101,10 +105,9 @@ static inline uint64_t format_touched(const struct page_table_format *format)
     return format->accessed | format->dirty;
 }
 
-/* A link allows everything: the leaf decides. */
-static inline uint64_t format_link(const struct page_table_format *format)
+static inline bool format_has_address(const struct page_table_format *format, uint64_t address)
 {
-    return (format->read | format->write | format->execute | format->user) ^ format->inverted;
+    return ((address + format->address_half) & format->address_outside) == 0;
 }
 
 static inline bool format_has_touched(const struct page_table_format *format, const struct page_table_caps *caps)

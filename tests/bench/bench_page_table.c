@@ -14,7 +14,7 @@
  * on huge pages, as in the hypervisor, touched before. Each figure is the median and the best of RUNS runs. All
  * arithmetic is in picoseconds: there are no floating-point registers here.
  */
-#include "hv/mm/page_table_format.h"
+#include "hv/mm/page_table_find.h"
 #include "hv/mm/page_table_visit.h"
 
 #include <stdio.h>

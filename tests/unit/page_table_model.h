@@ -12,6 +12,7 @@
 #ifndef TESTS_UNIT_PAGE_TABLE_MODEL_H
 #define TESTS_UNIT_PAGE_TABLE_MODEL_H
 
+#include "hv/mm/page_table_find.h"
 #include "hv/mm/page_table_visit.h"
 
 #include <stdio.h>

@@ -46,6 +46,7 @@
 
 /* MC146818A, "Update Cycle": UIP rises 244 us before an update of 1984 us. */
 #define UPDATE_NS 2228000
+#define TIME_BASE_HZ 32768u
 #define HALF_SECOND_NS 500000000
 #define SECOND_NS 1000000000
 #define DAY_SECONDS 86400
@@ -234,30 +235,37 @@ static int64_t next_alarm(const struct cmos *cmos, int64_t after)
     return INT64_MAX;
 }
 
-/* MC146818A, "Register A", rate selection: 3 is 8192 Hz, 15 is 2 Hz; 1 and 2 are 256 and 128 Hz. */
-static uint32_t periodic_hz(const struct cmos *cmos)
+/*
+ * MC146818A, "Register A", rate selection: the period is 2^(rate-1) of the 32.768 kHz time base, so 3 is 8192 Hz and 15
+ * is 2 Hz; 1 and 2 are 256 and 128 Hz. Returns the exponent; call it only when periodic_on().
+ */
+static unsigned period_shift(const struct cmos *cmos)
 {
-    uint32_t rate = cmos->ram[RTC_A] & A_RATE;
+    unsigned rate = cmos->ram[RTC_A] & A_RATE;
 
-    if (rate == 0) {
-        return 0;
-    }
-    return 32768u >> ((rate <= 2 ? rate + 7 : rate) - 1);
+    return (rate <= 2 ? rate + 7 : rate) - 1;
+}
+
+static bool periodic_on(const struct cmos *cmos)
+{
+    return (cmos->ram[RTC_A] & A_RATE) != 0 && !divider_held(cmos);
 }
 
 static void restart_periodic(struct cmos *cmos, uint64_t now)
 {
-    uint32_t hz = periodic_hz(cmos);
-
     cmos->periods = 0;
-    cmos->periodic = timebase_of(cmos->config.clock, hz == 0 ? 1 : hz, now);
+    cmos->periodic = timebase_of(cmos->config.clock, TIME_BASE_HZ, now);
 }
 
 static void run_periodic(struct cmos *cmos, uint64_t now)
 {
-    uint64_t periods = timebase_ticks(&cmos->periodic, now);
+    uint64_t periods;
 
-    if (periodic_hz(cmos) != 0 && !divider_held(cmos) && periods != cmos->periods) {
+    if (!periodic_on(cmos)) {
+        return;
+    }
+    periods = timebase_ticks(&cmos->periodic, now) >> period_shift(cmos);
+    if (periods != cmos->periods) {
         cmos->ram[RTC_C] |= C_PF;
     }
     cmos->periods = periods;
@@ -293,8 +301,8 @@ static uint64_t next_deadline(const struct cmos *cmos, uint64_t now)
     if (cmos->irq) {
         return DEADLINE_NONE; /* the line is high until register C is read */
     }
-    if ((enabled & B_PIE) != 0 && periodic_hz(cmos) != 0 && !divider_held(cmos)) {
-        deadline = timebase_tsc(&cmos->periodic, cmos->periods + 1);
+    if ((enabled & B_PIE) != 0 && periodic_on(cmos)) {
+        deadline = timebase_tsc(&cmos->periodic, (cmos->periods + 1) << period_shift(cmos));
     }
     if ((enabled & B_UIE) != 0 && !is_held(cmos)) {
         deadline = min_u64(deadline, tsc_of_second(cmos, cmos->seen_s + 1, now));

@@ -27,7 +27,7 @@ struct cmos {
     uint8_t ram[CMOS_BYTES];
     int64_t offset_ns;        /* guest's time of day minus wall clock */
     int64_t seen_s;           /* the guest's second up to which the flags are true */
-    struct timebase periodic; /* of the rate in register A */
+    struct timebase periodic; /* the 32.768 kHz time base since the rate was set */
     uint64_t periods;         /* of `periodic`, up to which the flags are true */
     bool irq;
     uint64_t deadline;

@@ -21,7 +21,7 @@ struct timebase {
     uint64_t inverse_44;
 };
 
-/* device_hz is at most 3.9 times the TSC's rate; the TSC's rate is from 1 MHz to 8 GHz. */
+/* The TSC's rate is from 1 MHz to 8 GHz; device_hz is below 4 times that rate and above a millionth of it. */
 static inline struct timebase timebase_of(const struct clock *clock, uint64_t device_hz, uint64_t start)
 {
     /* Long division by hand: the image has no 128-bit division. */

@@ -159,8 +159,7 @@ def check_result(case, session, status):
         raise CaseError(f"exit status {status}, expected {case.status}")
 
 
-def run_case(case, emulator, image):
-    log_path = os.path.join(LOGS, f"boot-{case.name}-{emulator}.log")
+def run_case(case, emulator, image, log_path):
     command = command_line(case, emulator, image, log_path)
     with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
@@ -186,12 +185,12 @@ def tail(path):
 def result_of(case, emulator, image):
     """The lines to print for one test."""
     name = f"boot-{case.name}-{emulator}"
+    log = os.path.join(LOGS, name + ".log")
     began = time.monotonic()
     try:
-        run_case(case, emulator, image)
+        run_case(case, emulator, image, log)
         return [f"ok {name} ({time.monotonic() - began:.0f} s)"]
     except CaseError as error:
-        log = os.path.join(LOGS, name + ".log")
         lines = tail(log) + tail(log + ".stderr")
         return [f"FAILED {name}: {error}; log {log}", *(f"    | {line}" for line in lines)]
 

@@ -406,13 +406,6 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
     }
 }
 
-uint8_t emulate_length(struct vcpu *vcpu)
-{
-    struct fetched fetched;
-
-    return emulate_fetch(vcpu, &fetched) == FETCH_OK ? fetched.instruction.length : 0;
-}
-
 static bool read_lmsw_source(struct vcpu *vcpu, const struct instruction *instruction, uint16_t *source)
 {
     struct memory_operand operand;

@@ -8,6 +8,7 @@
 
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
+#include "hv/core/emulate.h"
 #include "hv/core/exit.h"
 #include "hv/core/guest_io.h"
 #include "hv/x86/registers.h"
@@ -316,11 +317,17 @@ static enum fetch_result judge(struct vcpu *vcpu, enum decode_result result, enu
     return FETCH_OK;
 }
 
+/* What of the instruction may lie on the page of its first byte; returns how much that is. */
+static uint8_t first_part(uint64_t linear)
+{
+    return (uint8_t)min_u64(INSTRUCTION_BYTES_MAX, PAGE_BYTES - (linear & (PAGE_BYTES - 1)));
+}
+
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)
 {
     enum code_mode mode = emulate_code_mode(vcpu);
     uint64_t linear = fetch_address(vcpu, mode);
-    uint8_t first = (uint8_t)min_u64(INSTRUCTION_BYTES_MAX, PAGE_BYTES - (linear & (PAGE_BYTES - 1)));
+    uint8_t first = first_part(linear);
     enum decode_result result;
 
     fetched->count = 0;
@@ -337,6 +344,23 @@ enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)
         result = decode_instruction(fetched->bytes, fetched->count, mode, &fetched->instruction);
     }
     return judge(vcpu, result, mode, fetched);
+}
+
+uint8_t emulate_length(struct vcpu *vcpu)
+{
+    enum code_mode mode = emulate_code_mode(vcpu);
+    uint64_t linear = fetch_address(vcpu, mode);
+    struct fetched fetched = {.count = 0};
+    uint8_t length;
+
+    if (!fetch_page(vcpu, linear, first_part(linear), &fetched)) {
+        return 0;
+    }
+    length = decode_length(fetched.bytes, fetched.count, mode);
+    if (length != 0) {
+        return length;
+    }
+    return emulate_fetch(vcpu, &fetched) == FETCH_OK ? fetched.instruction.length : 0;
 }
 
 const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX])

@@ -448,9 +448,18 @@ enum decode_result decode_instruction(const uint8_t *bytes, size_t count, enum c
     return decoder.result;
 }
 
+/* CPUID, RDMSR and their like without a prefix: what a frequent exit asks for. */
+static bool is_plain_two_byte(const uint8_t *bytes, size_t count)
+{
+    return count >= 2 && bytes[0] == 0x0f && decode_two_byte[bytes[1]].form == FORM_PLAIN;
+}
+
 uint8_t decode_length(const uint8_t *bytes, size_t count, enum code_mode mode)
 {
     struct instruction instruction;
 
+    if (is_plain_two_byte(bytes, count)) {
+        return 2;
+    }
     return decode_instruction(bytes, count, mode, &instruction) == DECODE_OK ? instruction.length : 0;
 }

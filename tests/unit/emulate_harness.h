@@ -17,6 +17,7 @@
 
 #include "hv/core/exit.h"
 #include "hv/core/guest_io.h"
+#include "hv/mm/guest_walk.h"
 #include "hv/x86/registers.h"
 
 #define RAM_BYTES 0x100000u

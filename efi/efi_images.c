@@ -18,10 +18,13 @@ static void say_where(char to[WHERE_MAX], struct config_position position)
 }
 
 /* Several guests may run one kernel: images are only read from, so they share the bytes. */
-static bool find_read(const struct efi_stage *stage, struct text path, struct span *bytes)
+static bool find_read(const struct efi_stage *stage, const char *volume_path, struct span *bytes)
 {
+    char other[CONFIG_PATH_MAX + 1];
+
     for (uint32_t i = 0; i < stage->file_count; i++) {
-        if (text_equal(stage->files[i].path, path)) {
+        config_volume_path(stage->files[i].path, other);
+        if (text_equal(text_of(other), text_of(volume_path))) {
             *bytes = stage->files[i].bytes;
             return true;
         }
@@ -35,10 +38,10 @@ static bool read_image(struct efi_stage *stage, struct text path, struct config_
     char where[WHERE_MAX];
     struct efi_want want = {.path = volume_path, .where = where, .bytes_max = UINT64_MAX, .progress = true};
 
-    if (find_read(stage, path, bytes)) {
+    config_volume_path(path, volume_path);
+    if (find_read(stage, volume_path, bytes)) {
         return true;
     }
-    config_volume_path(path, volume_path);
     say_where(where, position);
     if (!efi_volume_read(stage, &want, bytes)) {
         return false;

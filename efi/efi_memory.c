@@ -278,7 +278,7 @@ bool efi_memory_trampoline(struct efi_stage *stage)
     if (stage->info->trampoline == 0 && find_other_cpu(&stage->info->config, &guest)) {
         return efi_fail(stage, EFI_OUT_OF_RESOURCES,
                         "P0805: plinth.conf:%u:%u: guest \"%.*s\" uses more CPUs than the first, and the firmware has "
-                        "no free page below 640 KiB to start them with. Use `cpus = 0`, or update the firmware.",
+                        "no free page below 640 KiB to start them with. Use `cpus = 0,`, or update the firmware.",
                         guest->cpus_position.line, guest->cpus_position.column, (int)guest->name.length,
                         guest->name.start);
     }

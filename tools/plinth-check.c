@@ -17,6 +17,7 @@
 #include "guest-loader/loader.h"
 #include "hv/base/format.h"
 #include "hv/mm/planner.h"
+#include "tools/config_manual.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,7 @@ static const char help[] =
     "                  Other keys are skipped. Without --machine the machine has what the config needs.\n"
     "  --files         print each file that the config names: path on this host, a tab, path on the boot volume\n"
     "  --json          print verdicts and plan as one JSON object\n"
+    "  --manual        print docs/config.md\n"
     "  --help          this text\n";
 
 /* ---- reading files ---- */
@@ -505,6 +507,64 @@ static void print_result(const struct check *check)
     }
 }
 
+/* ---- the manual ---- */
+
+static void print_manual_keys(const char *section)
+{
+    printf("| key | values | when not written | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < ARRAY_COUNT(manual_keys); i++) {
+        const struct manual_key *key = &manual_keys[i];
+
+        if (strcmp(key->section, section) == 0) {
+            printf("| `%s` | %s | %s | %s |\n", key->name, key->values, key->unwritten, key->meaning);
+        }
+    }
+}
+
+/* An example as an indented block; what cannot be printed is named. */
+static void print_manual_example(const char *title, const char *text)
+{
+    bool line_start = true;
+
+    printf("%s\n\n", title);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (line_start) {
+            printf("    ");
+        }
+        if (*c != '\n' && *c < ' ') {
+            printf("<byte 0x%02x>", (unsigned)(uint8_t)*c);
+        } else {
+            putchar(*c);
+        }
+        line_start = *c == '\n';
+    }
+    printf("\n");
+}
+
+static void print_manual(void)
+{
+    fputs(manual_opening, stdout);
+    printf("\n## Keys of `[hypervisor]`\n\n");
+    print_manual_keys("hypervisor");
+    printf("\n## Keys of `[guest NAME]`\n\n");
+    print_manual_keys("guest");
+    fputs(manual_details, stdout);
+    printf("\n## Rules\n\n");
+    for (size_t i = 0; i < ARRAY_COUNT(manual_rules); i++) {
+        printf("### %s\n\n%s\n\n", manual_rules[i].name, manual_rules[i].meaning);
+        if (manual_rules[i].cpus != 0) {
+            printf("On a machine with %u CPU%s and 4 GiB:\n\n", manual_rules[i].cpus,
+                   manual_rules[i].cpus == 1 ? "" : "s");
+        }
+        print_manual_example("Wrong:", manual_rules[i].wrong);
+        print_manual_example("Right:", manual_rules[i].right);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(manual_long_rules); i++) {
+        printf("### %s\n\n%s\n%s", manual_long_rules[i][0], manual_long_rules[i][1],
+               i + 1 < ARRAY_COUNT(manual_long_rules) ? "\n" : "");
+    }
+}
+
 /* ---- the command line ---- */
 
 /* False: a usage error was printed, or help (then *status is 0). */
@@ -514,6 +574,11 @@ static bool read_options(int count, char **words, struct options *options, int *
     for (int i = 1; i < count; i++) {
         if (strcmp(words[i], "--help") == 0) {
             fputs(help, stdout);
+            *status = 0;
+            return false;
+        }
+        if (strcmp(words[i], "--manual") == 0) {
+            print_manual();
             *status = 0;
             return false;
         }

@@ -1,0 +1,30 @@
+# libFuzzer targets of the memory map, the guest walk and the config, with ASan and UBSan; package libclang-rt-14-dev.
+# Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
+#
+#   make fuzz                        every fuzzer there is
+#   make fuzz-config                 one of them
+#   make fuzz-config FUZZ_SECONDS=600
+
+FUZZ_SECONDS ?= 20
+FUZZ_NAMES := memory_map guest_walk config
+FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.c))
+FUZZ_HEADERS := $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.h))
+FUZZ_OUT := $(BUILD)/fuzz
+
+$(FUZZ_OUT)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(NATIVE_CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(FUZZ_SOURCES)
+
+# A run starts from the corpus it left, and from the seeds in tests/fuzz/seeds/NAME where there are any.
+FUZZ_RUNS := $(FUZZ_NAMES:%=fuzz-%)
+$(FUZZ_RUNS): fuzz-%: $(FUZZ_OUT)/%
+	@mkdir -p $(FUZZ_OUT)/corpus-$*
+	@$(FUZZ_OUT)/$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384 -print_final_stats=1 \
+		-artifact_prefix=$(FUZZ_OUT)/$*- $(FUZZ_OUT)/corpus-$* $(wildcard tests/fuzz/seeds/$*) \
+		>$(FUZZ_OUT)/$*.log 2>&1 || { tail -40 $(FUZZ_OUT)/$*.log; printf 'FAILED fuzz-$*\n'; exit 1; }
+	@printf 'ok fuzz-$*: %s executions in %s s, no finding\n' \
+		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZ_OUT)/$*.log)" $(FUZZ_SECONDS)
+
+fuzz: $(FUZZ_RUNS)
+
+.PHONY: fuzz $(FUZZ_RUNS)

@@ -11,7 +11,6 @@
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
-#include "hv/core/vcpu.h"
 
 #define LINUX_MAGIC 0x53726448u /* "HdrS" */
 #define LINUX_BOOT_FLAG 0xaa55u
@@ -350,7 +349,7 @@ static enum status put_zero_page(struct loader *loader, const struct linux_heade
     put_u32(page, ZERO_PAGE_CMD_LINE_PTR, cmdline);
     memcpy(page + ZERO_PAGE_ACPI_RSDP, &request->rsdp.value, sizeof(request->rsdp.value));
     put_e820(page, &request->layout);
-    loader->plan->entry.gpr[GPR_RSI] = address;
+    loader->plan->entry.gpr[ENTRY_RSI] = address;
     return STATUS_OK;
 }
 

@@ -9,7 +9,6 @@
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
-#include "hv/core/vcpu.h"
 
 /* Section 3.1.1 "The layout of Multiboot header" and 3.1.2 "The magic fields of Multiboot header". */
 #define MULTIBOOT_SEARCH_BYTES 8192u
@@ -239,8 +238,8 @@ static enum status put_info(struct loader *loader, const struct elf_image *image
     if (status == STATUS_OK) {
         status = put_sections(loader, image, info);
     }
-    loader->plan->entry.gpr[GPR_RBX] = address;
-    loader->plan->entry.gpr[GPR_RAX] = MULTIBOOT_LOADER_MAGIC;
+    loader->plan->entry.gpr[ENTRY_RBX] = address;
+    loader->plan->entry.gpr[ENTRY_RAX] = MULTIBOOT_LOADER_MAGIC;
     return status;
 }
 

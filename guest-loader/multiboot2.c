@@ -10,7 +10,6 @@
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
-#include "hv/core/vcpu.h"
 
 #define MULTIBOOT2_SEARCH_BYTES 32768u
 #define MULTIBOOT2_MAGIC 0xe85250d6u
@@ -503,8 +502,8 @@ static enum status put_info(struct loader *loader, const struct elf_image *image
         return status;
     }
     *(uint32_t *)memory = (uint32_t)(loader->blob_address + loader->plan->blob_used - address);
-    loader->plan->entry.gpr[GPR_RBX] = address;
-    loader->plan->entry.gpr[GPR_RAX] = MULTIBOOT2_LOADER_MAGIC;
+    loader->plan->entry.gpr[ENTRY_RBX] = address;
+    loader->plan->entry.gpr[ENTRY_RAX] = MULTIBOOT2_LOADER_MAGIC;
     return STATUS_OK;
 }
 

@@ -2,7 +2,6 @@
 #include "guest-loader/plain.h"
 
 #include "guest-loader/start_info.h"
-#include "hv/core/vcpu.h"
 
 #define PLAIN_CODE_SELECTOR 0x08u
 #define REAL_MODE_END 0x100000ULL
@@ -15,13 +14,13 @@
 static enum status enter_flat_mode(struct loader *loader, enum config_mode mode, uint64_t entry, uint64_t info)
 {
     uint64_t *gpr = loader->plan->entry.gpr;
-    enum status status = plan_stack(loader, (uint32_t)info, mode, &gpr[GPR_RSP]);
+    enum status status = plan_stack(loader, (uint32_t)info, mode, &gpr[ENTRY_RSP]);
 
     if (status != STATUS_OK) {
         return status;
     }
-    gpr[GPR_RDI] = info;
-    gpr[GPR_RBX] = info;
+    gpr[ENTRY_RDI] = info;
+    gpr[ENTRY_RBX] = info;
     return mode == MODE_LONG64 ? plan_enter_long(loader, entry, PLAIN_CODE_SELECTOR)
                                : plan_enter_protected(loader, entry, PLAIN_CODE_SELECTOR);
 }
@@ -40,9 +39,9 @@ static enum status enter_real_mode(struct loader *loader, uint64_t entry, uint64
     state->data_selector = state->cs_selector;
     state->rip = entry - ((uint64_t)state->cs_selector << 4);
     state->rflags = RFLAGS_REAL;
-    state->gpr[GPR_RSP] = state->cs_selector == 0 ? BOOT_SECTOR : REAL_SEGMENT_BYTES - 2;
-    state->gpr[GPR_RDX] = BOOT_DRIVE;
-    state->gpr[GPR_RBX] = info;
+    state->gpr[ENTRY_RSP] = state->cs_selector == 0 ? BOOT_SECTOR : REAL_SEGMENT_BYTES - 2;
+    state->gpr[ENTRY_RDX] = BOOT_DRIVE;
+    state->gpr[ENTRY_RBX] = info;
     return STATUS_OK;
 }
 

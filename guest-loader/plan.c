@@ -254,6 +254,9 @@ enum status plan_blob_take(struct loader *loader, uint64_t bytes, uint64_t align
 {
     uint64_t offset = align_up(loader->plan->blob_used, alignment);
 
+    /* Even where it fails the results are defined. */
+    *memory = loader->plan->blob;
+    *address = loader->blob_address;
     if (offset > LOADER_BLOB_BYTES || bytes > LOADER_BLOB_BYTES - offset) {
         return loader_fail(loader, STATUS_NO_SPACE, PLAN_NOT_IN_FILE,
                            "the boot information passes %u KiB: shorten the command line or the module arguments",

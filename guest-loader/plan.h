@@ -32,6 +32,18 @@
 /* The stack of ELF and flat guests: enough to call C at once. */
 #define PLAN_STACK_BYTES 0x4000ULL
 
+/* Indices of entry_state's gpr: the order of the instruction encoding, as in enum gpr of the layer above. */
+enum entry_gpr {
+    ENTRY_RAX,
+    ENTRY_RCX,
+    ENTRY_RDX,
+    ENTRY_RBX,
+    ENTRY_RSP,
+    ENTRY_RBP,
+    ENTRY_RSI,
+    ENTRY_RDI,
+};
+
 struct plan_reserved {
     uint64_t start;
     uint64_t end;

@@ -7,7 +7,6 @@
 #include "guest-loader/protocols.h"
 #include "guest-loader/start_info.h"
 #include "hv/base/format.h"
-#include "hv/core/vcpu.h"
 
 /* Xen, public/elfnote.h. */
 #define PVH_NOTE_OWNER "Xen"
@@ -63,7 +62,7 @@ static enum status plan_boot(struct loader *loader, uint64_t entry)
         status = plan_enter_protected(loader, entry, PVH_CODE_SELECTOR);
     }
     if (status == STATUS_OK) {
-        loader->plan->entry.gpr[GPR_RBX] = info;
+        loader->plan->entry.gpr[ENTRY_RBX] = info;
         status = plan_blob_close(loader);
     }
     return status;

@@ -5,10 +5,15 @@
 #ifndef TESTS_UNIT_LOADER_SUPPORT_H
 #define TESTS_UNIT_LOADER_SUPPORT_H
 
-#include "guest-loader/loader.h"
+#include "guest-loader/plan.h"
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/core/vcpu.h"
+
+_Static_assert((uint32_t)ENTRY_RAX == GPR_RAX && (uint32_t)ENTRY_RCX == GPR_RCX && (uint32_t)ENTRY_RDX == GPR_RDX &&
+                   (uint32_t)ENTRY_RBX == GPR_RBX && (uint32_t)ENTRY_RSP == GPR_RSP && (uint32_t)ENTRY_RBP == GPR_RBP &&
+                   (uint32_t)ENTRY_RSI == GPR_RSI && (uint32_t)ENTRY_RDI == GPR_RDI,
+               "the loader numbers registers as hv/core does");
 
 #define IMAGE_BYTES_MAX 65536u
 #define ARENA_BYTES (64 * MIB)

@@ -17,6 +17,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 IMAGE_CFLAGS := $(EFI_TARGET) -std=c17 -O2 -g -gcodeview -ffreestanding -fno-builtin-printf -mno-red-zone \
 	-mgeneral-regs-only -mno-stack-arg-probe -fno-stack-protector -fno-strict-aliasing \
+	-fasynchronous-unwind-tables \
 	-I. $(WARNINGS)
 NATIVE_CFLAGS := -std=c17 -O2 -g -fno-strict-aliasing -I. -DPLINTH_DEBUG_CHECKS $(WARNINGS)
 EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
@@ -40,7 +41,7 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
-	lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /out:$@ /pdb:$(BUILD)/plinth.pdb /debug \
+	$(Q)lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /out:$@ /pdb:$(BUILD)/plinth.pdb /debug \
 		/map:$(BUILD)/plinth.map /opt:ref $^
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
@@ -65,8 +66,8 @@ $(BUILD)/native/%.o: %.c
 	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
-	rm -f $@
-	ar rcs $@ $^
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
 
 # One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed.
 $(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a

@@ -17,6 +17,7 @@
 #define UART_MCR_DTR_RTS 0x03u
 #define UART_LSR_DATA_READY 0x01u
 #define UART_LSR_THR_EMPTY 0x20u
+#define UART_LSR_IDLE 0x40u /* TEMT: FIFO and shift register are empty */
 #define UART_DIVISOR_115200 1u
 #define UART_FIFO_BYTES 16u
 #define UART_ABSENT 0xffu /* what an empty bus reads as */
@@ -100,12 +101,23 @@ void uart_drain(struct console_uart *uart, uint64_t now, uint32_t bytes_max)
     }
 }
 
+/* The last bytes are still on their way when the ring is empty: power must not go off under them. */
+static void wait_idle(const struct console_uart *uart)
+{
+    uint64_t end = tsc_after_us(UART_STUCK_US);
+
+    while (uart->alive && (uart_read(uart, UART_LINE_STATUS) & UART_LSR_IDLE) == 0 && insn_rdtsc() < end) {
+        insn_pause();
+    }
+}
+
 void uart_flush(struct console_uart *uart)
 {
     while (!uart_empty(uart)) {
         uart_drain(uart, insn_rdtsc(), UART_RING_BYTES);
         insn_pause();
     }
+    wait_idle(uart);
 }
 
 bool uart_receive(struct console_uart *uart, uint8_t *byte)

@@ -11,6 +11,7 @@
 #include "hv/core/vcpu_reset.h"
 #include "hv/cpu.h"
 #include "hv/dev/acpi_tables.h"
+#include "hv/mm/audit.h"
 #include "hv/panic.h"
 #include "hv/pool.h"
 #include "hv/vcpu_switch.h"
@@ -97,6 +98,38 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     guest_load(guest);
 }
 
+/* What is ours and no guest may reach, beside what the memory map says of the firmware. */
+static void audit_guests(const struct virt_support *support, const struct machine *machine)
+{
+    static struct audit_tree trees[CONFIG_GUESTS_MAX];
+    static struct audit_finding finding;
+    const struct audit_span ours[] = {
+        {boot->image_start, boot->image_end},
+        {boot->pool_start, boot->pool_start + boot->pool_bytes},
+        {(uint64_t)(uintptr_t)boot, (uint64_t)(uintptr_t)(boot + 1)},
+    };
+    const struct audit_request request = {
+        .trees = trees,
+        .tree_count = guest_count,
+        .physical_bits = machine->physical_bits,
+        .map = &boot->memory,
+        .hypervisor = ours,
+        .hypervisor_count = ARRAY_COUNT(ours),
+    };
+
+    for (uint32_t i = 0; i < guest_count; i++) {
+        trees[i] = (struct audit_tree){.name = guests[i]->name,
+                                       .format = support->vendor == VIRT_VMX ? AUDIT_EPT4 : AUDIT_NPT4,
+                                       .root = nested_trees[i].root,
+                                       .memory = &guests[i]->memory};
+    }
+    if (audit_trees(&request, &finding) != STATUS_OK) {
+        hv_panic(PANIC_AUDIT, "the audit of the nested page tables refuses to start the guests: %s", finding.sentence);
+    }
+    log_info("audit: no guest reaches anything but its own memory (%" PRIu64 " tables, %" PRIu64 " MiB)",
+             finding.tables, finding.mapped_bytes / MIB);
+}
+
 void guest_create_all(const struct boot_info *info, const struct virt_support *support, const struct machine *machine)
 {
     uint32_t asid = FIRST_ASID;
@@ -114,6 +147,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
         create(guests[i], support, machine, asid);
         asid += guests[i]->vcpu_count;
     }
+    audit_guests(support, machine);
 }
 
 const struct page_table *guest_nested_tree(const struct guest *guest)

@@ -1,7 +1,8 @@
 /*
  * Guest walks over arbitrary tables: the input is the guest's state and the contents of its first pages. Checked: a
  * translation is a possible address, a fault has a possible code, and the walk changes nothing but accessed and dirty
- * bits, of present entries.
+ * bits, of present entries. (A faulting walk may have set some: where one entry serves two levels, setting its bit for
+ * the one starts the walk again, and then the bit may be reserved for the other.)
  */
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
@@ -68,12 +69,10 @@ static void check_walk(const struct guest_memory *memory, const struct guest_pag
     case GUEST_WALK_FAULT:
         CHECK_OP(result.error_code, <, 0x20);
         CHECK((result.error_code & PAGE_FAULT_RESERVED) == 0 || (result.error_code & PAGE_FAULT_PRESENT) != 0);
-        CHECK_OP(memcmp(copy, ram, sizeof(ram)), ==, 0);
         break;
     case GUEST_WALK_UNMAPPED:
         CHECK(guest_memory_pointer(memory, result.bad_table, 8) == NULL ||
               guest_memory_pointer(memory, gpa(result.bad_table.value & ~0xfffULL), PAGE_BYTES) == NULL);
-        CHECK_OP(memcmp(copy, ram, sizeof(ram)), ==, 0);
         break;
     }
     if (memcmp(copy, ram, sizeof(ram)) != 0) {

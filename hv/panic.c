@@ -17,11 +17,14 @@
 #define VECTOR_DF 8u
 #define VECTOR_PF 14u
 #define VECTOR_MC 18u
-#define STACK_SPAN_BYTES (64 * KIB) /* more than any of our stacks */
+#define FAULT_FETCH (1ULL << 4) /* SDM 3A 4.7 */
+#define GPR_RSP 4u              /* in struct unwind_context */
 
 static uint32_t panics; /* CPUs that entered; only the first one speaks */
 static struct unwind_image image;
 static bool others_run;
+static const struct cpu *panic_cpu;
+static bool panic_nested;
 
 void hv_panic_init(uint64_t image_start, uint64_t image_end)
 {
@@ -66,16 +69,34 @@ static const char *remedy_of(uint32_t code)
     return "please report the lines above";
 }
 
-/*
- * The first to come stops everybody else and goes on; a second panic on the same CPU, or one on another CPU before the
- * NMI got there, ends in silence. The other CPUs get a moment to stop, so that their lines are not in between.
- */
+static _Noreturn void end(void)
+{
+    log_error("the machine is halted: switch it off, or reset it");
+    log_line(LOG_INFO, "result failed");
+    console_flush();
+    hv_panic_stop();
+}
+
+/* Somebody panics already. Where it is this CPU, its report has met a second fault: say so once, and end. */
+static _Noreturn void end_again(void)
+{
+    if (cpu_this() == panic_cpu && !panic_nested) {
+        panic_nested = true;
+        log_error("a second fault happened while the first was reported");
+        end();
+    }
+    hv_panic_stop();
+}
+
+/* The first to come stops everybody else and goes on. The others get a moment to stop, so that their lines are not in
+ * between. */
 static void begin(void)
 {
     insn_cli();
     if (__atomic_fetch_add(&panics, 1, __ATOMIC_ACQ_REL) != 0) {
-        hv_panic_stop();
+        end_again();
     }
+    panic_cpu = cpu_this();
     console_panic_mode();
     if (others_run) {
         host_apic_send_nmi_others();
@@ -85,23 +106,32 @@ static void begin(void)
     }
 }
 
-static void print_backtrace(struct unwind_context context)
+/* The part of the stack that may be read from `rsp` on: of one of our stacks, or else up to the end of the page. */
+static void bound_stack(uint64_t rsp)
 {
-    uint64_t stack = align_down(context.gpr[4], 8);
+    uint64_t start = rsp;
+    uint64_t end_of_stack = align_down(rsp, PAGE_BYTES) + PAGE_BYTES;
 
-    image.stack_base = stack;
-    image.stack = (struct span){(const uint8_t *)(uintptr_t)stack, STACK_SPAN_BYTES};
-    for (struct cpu *cpu = cpus; cpu < cpus + cpu_count; cpu++) {
-        const uint64_t tops[] = {cpu->stacks.main_top, cpu->stacks.ist_top[0], cpu->stacks.ist_top[1],
-                                 cpu->stacks.ist_top[2]};
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        const struct cpu_stacks *stacks = &cpus[i].stacks;
 
-        /* Never past the end of the stack that this is, nor into the guard page below it. */
-        for (size_t i = 0; i < ARRAY_COUNT(tops); i++) {
-            if (stack < tops[i] && tops[i] - stack <= image.stack.bytes) {
-                image.stack.bytes = tops[i] - stack;
+        for (unsigned s = 0; s <= DESCRIPTOR_IST_COUNT; s++) {
+            uint64_t top = s == 0 ? stacks->main_top : stacks->ist_top[s - 1];
+            uint64_t bottom = top - (s == 0 ? POOL_STACK_BYTES : POOL_IST_BYTES);
+
+            if (rsp < top && rsp >= bottom - PAGE_BYTES) {
+                start = max_u64(rsp, bottom); /* the guard page below cannot be read */
+                end_of_stack = top;
             }
         }
     }
+    image.stack_base = start;
+    image.stack = (struct span){(const uint8_t *)(uintptr_t)start, end_of_stack - start};
+}
+
+static void print_backtrace(struct unwind_context context)
+{
+    bound_stack(context.gpr[GPR_RSP]);
     log_error("backtrace (addresses relative to the image's start; see docs/host.md):");
     for (uint32_t i = 0; i < BACKTRACE_MAX; i++) {
         log_error("  %2u  +0x%06" PRIx64, i, context.rip - image.base);
@@ -109,14 +139,6 @@ static void print_backtrace(struct unwind_context context)
             break;
         }
     }
-}
-
-static _Noreturn void end(void)
-{
-    log_error("the machine is halted: switch it off, or reset it");
-    log_line(LOG_INFO, "result failed");
-    console_flush();
-    hv_panic_stop();
 }
 
 static void print_heading(uint32_t code, const char *sentence)
@@ -189,7 +211,8 @@ static uint32_t describe(const struct trap_frame *frame, char *sentence)
     const char *overflow = stack_overflowed(insn_read_cr2());
     char cause[SENTENCE_MAX / 2];
 
-    if ((frame->vector == VECTOR_DF || frame->vector == VECTOR_PF) && overflow != NULL) {
+    if ((frame->vector == VECTOR_DF || frame->vector == VECTOR_PF) && (frame->error & FAULT_FETCH) == 0 &&
+        overflow != NULL) {
         format_text(sentence, SENTENCE_MAX, "%s at +0x%" PRIx64 ": %s (address 0x%" PRIx64 ")",
                     trap_name(frame->vector), frame->rip - image.base, overflow, insn_read_cr2());
         return PANIC_STACK;

@@ -228,18 +228,21 @@ static bool undo_function(const struct unwind_image *image, struct unwind_contex
     return false;
 }
 
+static bool in_image(const struct unwind_image *image, uint64_t address)
+{
+    return address >= image->base && address - image->base < image->image.bytes;
+}
+
+/* An address outside the image was reached by a bad call or jump: like in a leaf, the return address is on top. */
 bool unwind_step(const struct unwind_image *image, struct unwind_context *context)
 {
     uint64_t before = context->gpr[GPR_RSP];
-    uint64_t rva = context->rip - image->base;
+    uint32_t rva = (uint32_t)(context->rip - image->base);
     struct function function;
 
-    if (context->rip < image->base || rva >= image->image.bytes) {
+    if (in_image(image, context->rip) && find_function(image, rva, &function) &&
+        !undo_function(image, context, function, rva - function.start)) {
         return false;
     }
-    if (find_function(image, (uint32_t)rva, &function) &&
-        !undo_function(image, context, function, (uint32_t)rva - function.start)) {
-        return false;
-    }
-    return pop(image, context, &context->rip) && context->rip != 0 && context->gpr[GPR_RSP] > before;
+    return pop(image, context, &context->rip) && in_image(image, context->rip) && context->gpr[GPR_RSP] > before;
 }

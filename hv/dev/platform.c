@@ -322,22 +322,30 @@ static bool write_wide(struct platform *platform, uint16_t port, uint8_t size, u
     return false;
 }
 
-static bool read_port_byte(struct platform *platform, uint16_t port, uint64_t now, uint8_t *value)
+/* A wide access at the end of the port space runs into nothing: it does not wrap to port 0. */
+static bool read_port_byte(struct platform *platform, uint32_t port, uint64_t now, uint8_t *value)
 {
-    if (is_uart(port)) {
+    if (port > UINT16_MAX) {
+        *value = 0xff;
+        return false;
+    }
+    if (is_uart((uint16_t)port)) {
         *value = uart_read(&platform->uart, port & 7u, now);
         return true;
     }
-    return read_byte(platform, port, now, value);
+    return read_byte(platform, (uint16_t)port, now, value);
 }
 
-static bool write_port_byte(struct platform *platform, uint16_t port, uint8_t value, uint64_t now)
+static bool write_port_byte(struct platform *platform, uint32_t port, uint8_t value, uint64_t now)
 {
-    if (is_uart(port)) {
+    if (port > UINT16_MAX) {
+        return false;
+    }
+    if (is_uart((uint16_t)port)) {
         uart_write(&platform->uart, port & 7u, value, now);
         return true;
     }
-    return write_byte(platform, port, value, now);
+    return write_byte(platform, (uint16_t)port, value, now);
 }
 
 bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)
@@ -351,7 +359,7 @@ bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, 
         for (unsigned i = 0; i < size; i++) {
             uint8_t byte;
 
-            known |= read_port_byte(platform, (uint16_t)(port + i), now, &byte);
+            known |= read_port_byte(platform, port + i, now, &byte);
             *value |= (uint32_t)byte << (8 * i);
         }
     }
@@ -368,7 +376,7 @@ bool platform_port_write(struct platform *platform, uint16_t port, uint8_t size,
     known = write_wide(platform, port, size, value, now);
     if (!known) {
         for (unsigned i = 0; i < size; i++) {
-            known |= write_port_byte(platform, (uint16_t)(port + i), (uint8_t)(value >> (8 * i)), now);
+            known |= write_port_byte(platform, port + i, (uint8_t)(value >> (8 * i)), now);
         }
     }
     collect_power(platform);

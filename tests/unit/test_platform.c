@@ -1,0 +1,453 @@
+/* The whole PC: ports, wires, deadlines, power. Driven as a guest drives it, with a time that the test gives. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/dev/platform.h"
+
+#include <string.h>
+
+#define HZ 1000000000ULL
+#define IOAPIC 0xfec00000ULL
+
+static struct clock clock_1ghz;
+static struct platform platform;
+static uint64_t now;
+
+static int setup_with(bool debug_ports, bool console)
+{
+    struct platform_config config = {
+        .clock = &clock_1ghz,
+        .wall_clock_ns = 1700000000ULL * HZ,
+        .wall_clock_tsc = 0,
+        .ram_low_bytes = 512 * MIB,
+        .debug_ports = debug_ports,
+        .console = console,
+    };
+
+    now = 1000;
+    clock_1ghz = clock_of(HZ);
+    memset(&platform, 0, sizeof(platform));
+    platform_reset(&platform, &config, now);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return setup_with(false, true);
+}
+
+static uint32_t in_port(uint16_t port, uint8_t size)
+{
+    uint32_t value = 0;
+
+    assert_true(platform_port_read(&platform, port, size, now, &value));
+    return value;
+}
+
+static void out_port(uint16_t port, uint8_t size, uint32_t value)
+{
+    assert_true(platform_port_write(&platform, port, size, value, now));
+}
+
+static void out_b(uint16_t port, uint8_t value)
+{
+    out_port(port, 1, value);
+}
+
+static void ioapic_out(uint8_t index, uint32_t value)
+{
+    assert_true(platform_mmio_write(&platform, gpa(IOAPIC), 4, index, now));
+    assert_true(platform_mmio_write(&platform, gpa(IOAPIC + 0x10), 4, value, now));
+}
+
+static void route(unsigned pin, uint32_t low)
+{
+    ioapic_out((uint8_t)(0x11 + 2 * pin), 0);
+    ioapic_out((uint8_t)(0x10 + 2 * pin), low);
+}
+
+static void pic_init(uint8_t master_mask, uint8_t slave_mask)
+{
+    static const uint8_t words[2][4] = {{0x11, 0x20, 0x04, 0x01}, {0x11, 0x28, 0x02, 0x01}};
+
+    for (unsigned chip = 0; chip < 2; chip++) {
+        out_b(chip == 0 ? 0x20 : 0xa0, words[chip][0]);
+        for (unsigned i = 1; i < 4; i++) {
+            out_b(chip == 0 ? 0x21 : 0xa1, words[chip][i]);
+        }
+    }
+    out_b(0x21, master_mask);
+    out_b(0xa1, slave_mask);
+}
+
+static void run_to_deadline(void)
+{
+    now = platform_deadline(&platform);
+    assert_true(now != DEADLINE_NONE);
+    platform_run_timers(&platform, now);
+}
+
+/* --- Ports --- */
+
+static void unknown_ports_read_all_ones_and_are_reported(void **state)
+{
+    static const uint16_t ports[] = {0x2f8, 0x3e8, 0x2e8, 0x3d4, 0x1f0, 0x279, 0x402, 0xe9, 0xf4, 0x5658, 0xffff};
+    uint32_t value;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(ports); i++) {
+        assert_false(platform_port_read(&platform, ports[i], 1, now, &value));
+        assert_int_equal(value, 0xff);
+        assert_false(platform_port_read(&platform, ports[i], 2, now, &value));
+        assert_int_equal(value & 0xff, 0xff);
+        assert_false(platform_port_write(&platform, ports[i], 1, 0x55, now));
+    }
+    assert_false(platform_port_read(&platform, 0x5658, 4, now, &value));
+    assert_int_equal(value, 0xffffffff);
+    assert_int_equal(platform.power, POWER_ON);
+}
+
+static void what_every_pc_has_is_not_unknown(void **state)
+{
+    static const uint16_t ports[] = {0x00,  0x0f,  0x20,  0x21,  0x40,  0x43,  0x60,  0x61,  0x64, 0x70, 0x71,
+                                     0x80,  0x81,  0x92,  0xa0,  0xa1,  0xc0,  0xdf,  0xed,  0xf0, 0xf1, 0x3f8,
+                                     0x3ff, 0x4d0, 0x4d1, 0x600, 0x608, 0x60b, 0xcf9, 0xcfc, 0xcff};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(ports); i++) {
+        uint32_t value;
+
+        assert_true(platform_port_read(&platform, ports[i], 1, now, &value));
+        assert_true(value <= 0xff);
+    }
+    assert_int_equal(in_port(0x80, 1), 0xff);
+    out_b(0x80, 0x12);
+    out_b(0xed, 0x12);
+}
+
+static void every_port_and_size_is_safe(void **state)
+{
+    static const uint8_t sizes[] = {1, 2, 4};
+
+    (void)state;
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t port = 0; port < 65536; port++) {
+            uint8_t size = sizes[(port + round) % 3];
+            uint32_t value;
+
+            now += 997;
+            (void)platform_port_write(&platform, (uint16_t)port, size, port * 2654435761u, now);
+            (void)platform_port_read(&platform, (uint16_t)port, size, now, &value);
+            assert_true(size == 4 || value < 1u << (8 * size));
+        }
+    }
+}
+
+static void wide_accesses_are_two_byte_accesses(void **state)
+{
+    (void)state;
+    out_port(0x70, 2, 0x5a33); /* index 0x33, data 0x5a */
+    out_b(0x70, 0x33);
+    assert_int_equal(in_port(0x71, 1), 0x5a);
+    assert_int_equal(in_port(0x70, 2), 0x5aff);
+    out_port(0x20, 2, 0xa00b); /* OCW3 and the mask */
+    assert_int_equal(in_port(0x21, 1), 0xa0);
+}
+
+static void pci_address_needs_a_dword_and_data_takes_any_size(void **state)
+{
+    uint32_t value;
+
+    (void)state;
+    out_port(0xcf8, 4, 0x80000000);
+    assert_int_equal(in_port(0xcf8, 4), 0x80000000);
+    assert_int_equal(in_port(0xcfc, 4), 0x00081b36);
+    assert_int_equal(in_port(0xcfe, 2), 0x0008);
+    assert_int_equal(in_port(0xcfd, 1), 0x1b);
+    assert_false(platform_port_read(&platform, 0xcf8, 1, now, &value));
+    (void)platform_port_write(&platform, 0xcf8, 1, 0x55, now);
+    assert_int_equal(in_port(0xcf8, 4), 0x80000000);
+}
+
+/* --- Wires --- */
+
+static void the_timer_reaches_the_pic_and_pin_2(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    pic_init(0xfe, 0xff);
+    route(2, 0x30);
+    out_b(0x43, 0x34);
+    out_b(0x40, 0xa9);
+    out_b(0x40, 0x04); /* 1193: 1000 Hz */
+    run_to_deadline();
+    assert_in_range(now, 1000000, 1003000);
+    assert_true(platform.extint);
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x30);
+    assert_false(platform_take_message(&platform, &message));
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x20);
+    assert_false(platform.extint);
+    out_b(0x20, 0x20);
+    run_to_deadline();
+    assert_in_range(now, 2000000, 2003000);
+    assert_true(platform.extint);
+}
+
+static void a_thousand_ticks_take_a_second(void **state)
+{
+    uint64_t start;
+
+    (void)state;
+    pic_init(0xfe, 0xff);
+    out_b(0x43, 0x34);
+    out_b(0x40, 0xa9);
+    out_b(0x40, 0x04);
+    start = now;
+    for (unsigned tick = 0; tick < 1000; tick++) {
+        run_to_deadline();
+        assert_true(platform.extint);
+        assert_int_equal(platform_acknowledge_extint(&platform), 0x20);
+        out_b(0x20, 0x20);
+    }
+    assert_in_range(now - start, 1000 * 1193ULL * HZ / PIT_HZ - 5000, 1000 * 1193ULL * HZ / PIT_HZ + 5000);
+}
+
+static void a_masked_timer_asks_for_no_wakeup_and_is_right_afterwards(void **state)
+{
+    (void)state;
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+    pic_init(0xff, 0xff);
+    out_b(0x43, 0x34);
+    out_b(0x40, 0xa9);
+    out_b(0x40, 0x04);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+    now += 50 * HZ / 1000; /* fifty ticks pass */
+    out_b(0x21, 0xfe);
+    assert_true(platform.extint);                               /* one of them is latched */
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE); /* a second could not be */
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x20);
+    out_b(0x20, 0x20);
+    assert_false(platform.extint);
+    assert_true(platform_deadline(&platform) - now < 1000000 * 1001 / 1000);
+}
+
+static void an_edge_before_the_unmask_does_not_fire_in_the_ioapic(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    out_b(0x43, 0x34);
+    out_b(0x40, 0xa9);
+    out_b(0x40, 0x04);
+    now += HZ;
+    route(2, 0x30);
+    assert_false(platform_take_message(&platform, &message));
+    run_to_deadline();
+    assert_true(platform_take_message(&platform, &message));
+}
+
+static void the_uart_interrupts_on_irq_4(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    pic_init(0xef, 0xff);
+    route(4, 0x34);
+    out_b(0x3fc, 0x08);
+    out_b(0x3f9, 0x02);
+    assert_true(platform.extint);
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x34);
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x24);
+    out_b(0x20, 0x20);
+    assert_int_equal(in_port(0x3fa, 1), 0x02);
+    out_b(0x3f8, 'x');
+    assert_true(platform_take_message(&platform, &message));
+}
+
+static void typed_bytes_interrupt_and_arrive(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    route(4, 0x34);
+    out_b(0x3fc, 0x08);
+    out_b(0x3f9, 0x01);
+    assert_true(byte_ring_put(&platform.console_in, 'k'));
+    platform_console_poll(&platform, now);
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(in_port(0x3fd, 1), 0x61);
+    assert_int_equal(in_port(0x3f8, 1), 'k');
+}
+
+static void the_rtc_interrupts_on_irq_8_through_the_slave(void **state)
+{
+    (void)state;
+    pic_init(0xfb, 0xfe);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+    out_b(0x70, 0x0b);
+    out_b(0x71, 0x12);
+    run_to_deadline();
+    assert_in_range(now, HZ, HZ + 10);
+    assert_true(platform.extint);
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x28);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+    out_b(0xa1, 0xff); /* masked: the clock runs on without wake-ups */
+    out_b(0x70, 0x0c);
+    assert_int_equal(in_port(0x71, 1) & 0x90, 0x90);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+}
+
+static void the_sci_is_a_level_and_repeats_until_served(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    route(9, 0x8039);
+    out_port(0x602, 2, 1);
+    run_to_deadline(); /* ten minutes */
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x39);
+    assert_true(message.level);
+    platform_eoi(&platform, 0x39);
+    assert_true(platform_take_message(&platform, &message));
+    out_port(0x600, 2, 1);
+    platform_eoi(&platform, 0x39);
+    assert_false(platform_take_message(&platform, &message));
+}
+
+static void the_8259_can_be_wired_through_pin_0(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    pic_init(0xef, 0xff);
+    route(0, 0x700);
+    out_b(0x3fc, 0x08);
+    out_b(0x3f9, 0x02);
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.delivery, APIC_EXTINT);
+}
+
+/* --- Memory --- */
+
+static void only_the_ioapic_page_is_mmio(void **state)
+{
+    uint64_t value;
+
+    (void)state;
+    assert_true(platform_mmio_write(&platform, gpa(IOAPIC), 4, 1, now));
+    assert_true(platform_mmio_read(&platform, gpa(IOAPIC + 0x10), 4, now, &value));
+    assert_int_equal(value, 0x00170020);
+    assert_false(platform_mmio_read(&platform, gpa(IOAPIC + 0x1000), 8, now, &value));
+    assert_true(value == UINT64_MAX);
+    assert_false(platform_mmio_read(&platform, gpa(0xfed00000), 4, now, &value));
+    assert_int_equal(value, 0xffffffff);
+    assert_false(platform_mmio_read(&platform, gpa(IOAPIC - 1), 1, now, &value));
+    assert_int_equal(value, 0xff);
+    assert_false(platform_mmio_write(&platform, gpa(0xa0000), 2, 0, now));
+}
+
+/* --- Power and debug ports --- */
+
+static void each_way_of_power_off_and_reset_names_itself(void **state)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t size;
+        uint32_t value;
+        enum platform_power power;
+        const char *reason;
+    } ways[] = {
+        {0x604, 2, 0x2000, POWER_OFF_REQUESTED, "ACPI S5"},
+        {0xcf9, 1, 0x06, POWER_RESET_REQUESTED, "port 0xcf9"},
+        {0x64, 1, 0xfe, POWER_RESET_REQUESTED, "port 0x64"},
+        {0x92, 1, 0x01, POWER_RESET_REQUESTED, "port 0x92"},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(ways); i++) {
+        setup(NULL);
+        out_port(ways[i].port, ways[i].size, ways[i].value);
+        assert_int_equal(platform.power, ways[i].power);
+        assert_string_equal(platform.power_reason, ways[i].reason);
+    }
+}
+
+static void debug_ports_work_when_they_are_configured(void **state)
+{
+    uint8_t byte;
+
+    (void)state;
+    setup_with(true, true);
+    assert_int_equal(in_port(0xe9, 1), 0xe9);
+    out_b(0xe9, '!');
+    assert_true(byte_ring_take(&platform.console_out, &byte));
+    assert_int_equal(byte, '!');
+    out_port(0xf4, 4, 0x12345678);
+    assert_int_equal(platform.power, POWER_DEBUG_EXIT);
+    assert_int_equal(platform.debug_exit_value, 0x12345678);
+}
+
+static void without_a_console_output_vanishes_and_nothing_blocks(void **state)
+{
+    (void)state;
+    setup_with(true, false);
+    for (unsigned i = 0; i < 10000; i++) {
+        out_b(0xe9, 'x');
+        assert_int_equal(in_port(0x3fd, 1), 0x60);
+        out_b(0x3f8, 'x');
+    }
+    assert_int_equal(byte_ring_count(&platform.console_out), 0);
+}
+
+static void a_reset_gives_a_fresh_pc_and_keeps_the_last_words(void **state)
+{
+    const struct platform_config config = platform.config;
+    uint8_t byte;
+
+    (void)state;
+    out_b(0x3f8, 'w');
+    pic_init(0, 0);
+    out_b(0xcf9, 6);
+    platform_reset(&platform, &config, now + 5);
+    assert_int_equal(platform.power, POWER_ON);
+    assert_int_equal(in_port(0x21, 1), 0xff);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+    assert_true(byte_ring_take(&platform.console_out, &byte));
+    assert_int_equal(byte, 'w');
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(unknown_ports_read_all_ones_and_are_reported, setup),
+        cmocka_unit_test_setup(what_every_pc_has_is_not_unknown, setup),
+        cmocka_unit_test_setup(every_port_and_size_is_safe, setup),
+        cmocka_unit_test_setup(wide_accesses_are_two_byte_accesses, setup),
+        cmocka_unit_test_setup(pci_address_needs_a_dword_and_data_takes_any_size, setup),
+        cmocka_unit_test_setup(the_timer_reaches_the_pic_and_pin_2, setup),
+        cmocka_unit_test_setup(a_thousand_ticks_take_a_second, setup),
+        cmocka_unit_test_setup(a_masked_timer_asks_for_no_wakeup_and_is_right_afterwards, setup),
+        cmocka_unit_test_setup(an_edge_before_the_unmask_does_not_fire_in_the_ioapic, setup),
+        cmocka_unit_test_setup(the_uart_interrupts_on_irq_4, setup),
+        cmocka_unit_test_setup(typed_bytes_interrupt_and_arrive, setup),
+        cmocka_unit_test_setup(the_rtc_interrupts_on_irq_8_through_the_slave, setup),
+        cmocka_unit_test_setup(the_sci_is_a_level_and_repeats_until_served, setup),
+        cmocka_unit_test_setup(the_8259_can_be_wired_through_pin_0, setup),
+        cmocka_unit_test_setup(only_the_ioapic_page_is_mmio, setup),
+        cmocka_unit_test_setup(each_way_of_power_off_and_reset_names_itself, setup),
+        cmocka_unit_test_setup(debug_ports_work_when_they_are_configured, setup),
+        cmocka_unit_test_setup(without_a_console_output_vanishes_and_nothing_blocks, setup),
+        cmocka_unit_test_setup(a_reset_gives_a_fresh_pc_and_keeps_the_last_words, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -56,6 +56,12 @@ static inline void arena_end(struct arena *arena)
     assert_int_equal(arena->pool.free_count, pages);
 }
 
+static inline bool arena_same(const struct page_attributes *a, const struct page_attributes *b)
+{
+    return a->read == b->read && a->write == b->write && a->execute == b->execute && a->user == b->user &&
+           a->global == b->global && a->ignore_guest == b->ignore_guest && a->cache == b->cache;
+}
+
 static inline uint64_t arena_used(const struct arena *arena)
 {
     return arena->pool.pages - arena->pool.free_count;

@@ -148,7 +148,7 @@ static void cpu_start(void *argument)
     cpu->apic_id = host_apic_id();
     __atomic_store_n(&cpu->state, CPU_STATE_READY, __ATOMIC_RELEASE);
     while (__atomic_load_n(&released, __ATOMIC_ACQUIRE) == 0) {
-        insn_pause();
+        insn_sti_hlt_cli(); /* until smp_release() kicks; a CPU that spins slows its sibling thread */
     }
     hv_cpu_start(cpu);
 }
@@ -296,4 +296,9 @@ uint32_t smp_start(const struct boot_info *info)
 void smp_release(void)
 {
     __atomic_store_n(&released, 1, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (&cpus[i] != cpu_this() && cpu_is_ready(&cpus[i])) {
+            cpu_kick(&cpus[i]);
+        }
+    }
 }

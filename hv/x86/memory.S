@@ -1,8 +1,8 @@
 /*
  * The four functions that the compiler may call by itself (hv/base/memory.h), without vector registers.
  *
- * REP MOVSB and REP STOSB are the fastest general-register copies on every CPU that can run a hypervisor (SDM 3A
- * 7.2.4.1 "Fast-String Operation", ERMSB). The Microsoft calling convention preserves RDI and RSI: they are parked in
+ * REP MOVSQ and REP STOSQ are fast-string operations on every CPU that can run a hypervisor (SDM 3A 7.2.4.1
+ * "Fast-String Operation"), and in emulators, which count iterations, eight times faster than their byte forms. The Microsoft calling convention preserves RDI and RSI: they are parked in
  * R10 and R11, so that these stay leaf functions without a stack frame and the unwinder needs no table for them.
  * Arguments: RCX, RDX, R8. Result: RAX.
  */
@@ -18,6 +18,10 @@ memcpy:
     movq    %rcx, %rdi
     movq    %rdx, %rsi
     movq    %r8, %rcx
+    shrq    $3, %rcx
+    rep movsq
+    movl    %r8d, %ecx
+    andl    $7, %ecx
     rep movsb
     movq    %r10, %rdi
     movq    %r11, %rsi
@@ -51,8 +55,14 @@ memset:
     movq    %rdi, %r10
     movq    %rcx, %r11
     movq    %rcx, %rdi
-    movl    %edx, %eax
+    movzbl  %dl, %eax
+    movabsq $0x0101010101010101, %rdx
+    imulq   %rdx, %rax              /* the byte in all eight places */
     movq    %r8, %rcx
+    shrq    $3, %rcx
+    rep stosq
+    movl    %r8d, %ecx
+    andl    $7, %ecx
     rep stosb
     movq    %r10, %rdi
     movq    %r11, %rax

@@ -236,26 +236,35 @@ static void believe_cpuid(struct tsc_calibration *result)
     format_text(result->note, sizeof(result->note), "neither an ACPI PM timer nor an 8254 counts on this machine");
 }
 
+static bool agrees(uint64_t stated, uint64_t measured)
+{
+    return difference(stated, measured) <= measured / CPUID_TOLERANCE;
+}
+
+/* Leaf 0x15 is exact where it agrees; leaf 0x16 is rounded to MHz, so it is only compared. */
+static void compare_with_cpuid(struct tsc_calibration *result, const struct reference *reference, uint64_t measured)
+{
+    uint64_t exact = cpuid_hz();
+    uint64_t stated = exact != 0 ? exact : cpuid_base_hz();
+
+    if (exact != 0 && agrees(exact, measured)) {
+        result->hz = exact;
+        result->source = reference->port != 0 ? "CPUID leaf 0x15, checked with the ACPI PM timer"
+                                              : "CPUID leaf 0x15, checked with the 8254 timer";
+    } else if (stated != 0 && !agrees(stated, measured)) {
+        format_text(result->note, sizeof(result->note),
+                    "CPUID leaf %s states %" PRIu64 " kHz and %s measures %" PRIu64 " kHz: the timer is believed",
+                    exact != 0 ? "0x15" : "0x16", stated / 1000, reference->name, measured / 1000);
+    }
+}
+
 static void believe_timer(struct tsc_calibration *result, const struct reference *reference, const struct rate *rate,
                           uint64_t halves_ppm)
 {
-    uint64_t stated = cpuid_hz();
-
     result->hz = rate->whole_hz;
     result->source = reference->port != 0 ? "measured with the ACPI PM timer" : "measured with the 8254 timer";
     result->stable = is_invariant() || (is_virtual() && halves_ppm <= TSC_STABLE_PPM);
-    if (stated == 0) {
-        return;
-    }
-    if (difference(stated, rate->whole_hz) <= rate->whole_hz / CPUID_TOLERANCE) {
-        result->hz = stated;
-        result->source = reference->port != 0 ? "CPUID leaf 0x15, checked with the ACPI PM timer"
-                                              : "CPUID leaf 0x15, checked with the 8254 timer";
-        return;
-    }
-    format_text(result->note, sizeof(result->note),
-                "CPUID leaf 0x15 states %" PRIu64 " kHz and %s measures %" PRIu64 " kHz: the timer is believed",
-                stated / 1000, reference->name, rate->whole_hz / 1000);
+    compare_with_cpuid(result, reference, rate->whole_hz);
 }
 
 struct tsc_calibration tsc_calibrate(const struct acpi_tables *acpi)

@@ -4,9 +4,9 @@
  * CPUID states the rate on newer CPUs (leaf 0x15, or the base frequency in 0x16), but emulators and some boards state
  * one that is wrong by a large factor. So the rate is always measured against a timer with a known rate as well: the
  * ACPI PM timer (3.579545 MHz), or channel 2 of the 8254 (1.193182 MHz) where firmware has no ACPI. Two measurements of
- * about 10 ms each are made and the one with the smaller uncertainty is taken. Within 1 percent of the measured rate
- * CPUID's is believed, because it is exact; beyond, the timer is believed and the note says so. The frequency leaves
- * of a hypervisor below us (0x40000010) are never used.
+ * 10 ms each, one after the other, must agree, else the round is repeated; the rate is that of the whole 20 ms. Within
+ * 1 percent of it leaf 0x15 is believed, because it is exact; beyond, the timer is believed and the note says so. The
+ * frequency leaves of a hypervisor below us (0x40000010) are never used.
  *
  * "Stable" means: the same rate in all power states. The invariant-TSC bit says it (SDM 3B 18.17.1 "Invariant TSC").
  * Without the bit, a machine that says it is virtual (CPUID.1:ECX[31]) and whose two measurements agree within

@@ -1,0 +1,239 @@
+/* Promises of hv/console_screen.h: what was written is what is drawn, nothing is drawn outside, work is bounded. */
+#include "hv/console_screen.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WIDTH 320u /* 40 columns */
+#define HEIGHT 96u /* 6 rows */
+#define STRIDE 330u
+#define GUARD 0xa5u
+
+static struct screen screen;
+static uint8_t font[95][16]; /* every row of a character's dots is its code */
+static uint8_t memory[STRIDE * HEIGHT * 4 + 4096];
+
+static void start(uint32_t bytes_per_pixel, uint64_t bytes)
+{
+    struct screen_pixels pixels = {
+        .base = memory,
+        .bytes = bytes,
+        .width = WIDTH,
+        .height = HEIGHT,
+        .stride_pixels = STRIDE,
+        .bytes_per_pixel = bytes_per_pixel,
+        .foreground = 0x00ffffff,
+        .background = 0,
+    };
+
+    for (uint32_t i = 0; i < 95; i++) {
+        memset(font[i], (int)(0x20 + i), 16);
+    }
+    memset(memory, GUARD, sizeof(memory));
+    screen_init(&screen, &pixels, font, 95);
+}
+
+static void write_text(const char *text)
+{
+    while (*text != '\0') {
+        screen_put(&screen, (uint8_t)*text++);
+    }
+}
+
+static void expect_row(uint32_t row, const char *text)
+{
+    char wanted[SCREEN_COLUMNS_MAX + 1];
+
+    memset(wanted, ' ', sizeof(wanted));
+    memcpy(wanted, text, strlen(text));
+    assert_memory_equal(screen.wanted[row], wanted, screen.columns);
+}
+
+/* The code that the dots of a cell show; every dot row must agree. */
+static uint8_t seen(uint32_t row, uint32_t column, uint32_t bytes_per_pixel)
+{
+    uint8_t code = 0;
+
+    for (uint32_t y = 0; y < 16; y++) {
+        uint8_t dots = 0;
+
+        for (uint32_t x = 0; x < 8; x++) {
+            const uint8_t *pixel = memory + ((row * 16 + y) * STRIDE + column * 8 + x) * bytes_per_pixel;
+
+            dots = (uint8_t)(dots << 1 | (pixel[0] != 0 ? 1 : 0));
+        }
+        assert_true(y == 0 || dots == code);
+        code = dots;
+    }
+    return code;
+}
+
+static void the_grid_is_as_large_as_the_pixels_allow(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    assert_int_equal(screen.columns, 40);
+    assert_int_equal(screen.rows, 6);
+}
+
+static void written_text_is_drawn_in_every_pixel_size(void **state)
+{
+    (void)state;
+    for (uint32_t bytes = 2; bytes <= 4; bytes++) {
+        start(bytes, sizeof(memory));
+        write_text("Hi\r\nthere");
+        assert_true(screen_draw(&screen, UINT32_MAX));
+        assert_int_equal(seen(0, 0, bytes), 'H');
+        assert_int_equal(seen(0, 1, bytes), 'i');
+        assert_int_equal(seen(1, 4, bytes), 'e');
+        assert_int_equal(seen(5, 39, bytes), ' ');
+    }
+}
+
+static void pixels_beyond_the_visible_width_stay_alone(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    (void)screen_draw(&screen, UINT32_MAX);
+    for (uint32_t y = 0; y < HEIGHT; y++) {
+        for (uint32_t x = WIDTH * 4; x < STRIDE * 4; x++) {
+            assert_int_equal(memory[y * STRIDE * 4 + x], GUARD);
+        }
+    }
+}
+
+static void nothing_is_drawn_beyond_the_framebuffers_bytes(void **state)
+{
+    const uint64_t bytes = STRIDE * 4 * 20 + 100; /* ends in the second row of cells */
+
+    (void)state;
+    start(4, bytes);
+    for (uint32_t i = 0; i < 40; i++) {
+        write_text("XXXXXX");
+    }
+    assert_true(screen_draw(&screen, UINT32_MAX));
+    for (uint64_t i = bytes; i < sizeof(memory); i++) {
+        assert_int_equal(memory[i], GUARD);
+    }
+}
+
+static void drawing_is_bounded_and_ends(void **state)
+{
+    uint32_t calls = 1;
+
+    (void)state;
+    start(4, sizeof(memory));
+    while (!screen_draw(&screen, 7)) {
+        calls++;
+    }
+    assert_int_equal(calls, (40 * 6 + 6) / 7);
+    assert_true(screen_draw(&screen, 0)); /* nothing is left */
+    write_text("a");
+    assert_false(screen_draw(&screen, 0));
+    assert_true(screen_draw(&screen, 1));
+}
+
+static void the_last_line_scrolls(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n7");
+    expect_row(0, "2");
+    expect_row(5, "7");
+    assert_true(screen_draw(&screen, UINT32_MAX));
+    assert_int_equal(seen(0, 0, 4), '2');
+}
+
+static void long_lines_wrap(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("0123456789012345678901234567890123456789");
+    assert_int_equal(screen.row, 0); /* not before the next character */
+    write_text("ab");
+    expect_row(1, "ab");
+}
+
+static void cursor_moves_and_erasing_work(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("hello world\r\x1b[5Cxx\x1b[2D--\x1b[K");
+    expect_row(0, "hello--");
+    write_text("\x1b[2;3Hab\x1b[A^\x1b[3;1Hzzz\x1b[1K");
+    expect_row(1, "  ab");
+    expect_row(0, "hell^--");
+    expect_row(2, "");
+    write_text("\x1b[2J\x1b[Htop");
+    expect_row(0, "top");
+    expect_row(1, "");
+}
+
+static void colours_and_titles_leave_no_trace(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("\x1b[1;32mgreen\x1b[0m\x1b]0;title\x07 \x1b(Bplain\x1b[?25h");
+    expect_row(0, "green plain");
+}
+
+static void a_character_beyond_ascii_takes_one_cell(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("a\xc3\xa4\xe2\x82\xac"
+               "b");
+    expect_row(0, "a??b");
+}
+
+static void random_bytes_never_leave_the_grid(void **state)
+{
+    uint32_t seed = 99;
+
+    (void)state;
+    start(4, sizeof(memory));
+    for (uint32_t i = 0; i < 2000000; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        screen_put(&screen, (seed >> 28) < 3 ? 0x1b : (seed >> 28) < 5 ? '[' : (uint8_t)(seed >> 20));
+        assert_true(screen.row < screen.rows && screen.column <= screen.columns);
+    }
+    assert_true(screen_draw(&screen, UINT32_MAX));
+    for (uint32_t row = 0; row < screen.rows; row++) {
+        for (uint32_t column = 0; column < screen.columns; column++) {
+            assert_true(screen.wanted[row][column] >= 0x20 && screen.wanted[row][column] <= 0x7e);
+        }
+    }
+}
+
+static void no_screen_means_no_work(void **state)
+{
+    struct screen_pixels none = {0};
+
+    (void)state;
+    screen_init(&screen, &none, font, 95);
+    write_text("text");
+    assert_true(screen_draw(&screen, UINT32_MAX));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_grid_is_as_large_as_the_pixels_allow),
+        cmocka_unit_test(written_text_is_drawn_in_every_pixel_size),
+        cmocka_unit_test(pixels_beyond_the_visible_width_stay_alone),
+        cmocka_unit_test(nothing_is_drawn_beyond_the_framebuffers_bytes),
+        cmocka_unit_test(drawing_is_bounded_and_ends),
+        cmocka_unit_test(the_last_line_scrolls),
+        cmocka_unit_test(long_lines_wrap),
+        cmocka_unit_test(cursor_moves_and_erasing_work),
+        cmocka_unit_test(colours_and_titles_leave_no_trace),
+        cmocka_unit_test(a_character_beyond_ascii_takes_one_cell),
+        cmocka_unit_test(random_bytes_never_leave_the_grid),
+        cmocka_unit_test(no_screen_means_no_work),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -9,6 +9,7 @@
 
 #include "emulate_harness.h"
 
+#include <cpuid.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -328,13 +329,22 @@ static void prepare_accumulator(struct trial *trial, uint64_t target)
     }
 }
 
+/* The one form that not every CPU of today has. SDM 2A "CPUID", leaf 1, ECX bit 22. */
+static bool cpu_has(const struct instruction *instruction)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+
+    return instruction->operation != OPERATION_MOVBE || (__get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 22 & 1));
+}
+
 /* False: this random choice is no claimed memory form, or cannot be steered. */
 static bool make_trial(struct trial *trial, const struct form *form)
 {
     uint64_t target;
 
     make_bytes(trial, form);
-    if (decode_instruction(trial->code, INSTRUCTION_BYTES_MAX, CODE_64, &trial->instruction) != DECODE_OK) {
+    if (decode_instruction(trial->code, INSTRUCTION_BYTES_MAX, CODE_64, &trial->instruction) != DECODE_OK ||
+        !cpu_has(&trial->instruction)) {
         return false;
     }
     for (unsigned i = 0; i < 16; i++) {
@@ -458,7 +468,9 @@ static void every_form_does_what_the_cpu_does(void **state)
     printf("%u instructions run on both: %u differ\n", done, differing);
     assert_int_equal(differing, 0);
     for (unsigned i = OPERATION_ADD; i <= OPERATION_SCAS; i++) {
-        assert_true(per_operation[i] > 300 || i == OPERATION_CALL || i == OPERATION_JMP);
+        bool elsewhere = i == OPERATION_CALL || i == OPERATION_JMP;
+
+        assert_true(per_operation[i] > 300 || elsewhere || !cpu_has(&(struct instruction){.operation = i}));
     }
 }
 

@@ -66,8 +66,17 @@ static inline int highest_vector(const struct lapic *lapic, uint32_t base)
     return -1;
 }
 
-/* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service. */
-static inline void update_ppr(struct lapic *lapic)
+/* Straight-line, because it is asked at every EOI and the answer is nearly always no. */
+static inline bool any_in_service(const struct lapic *lapic)
+{
+    const uint32_t *isr = &lapic->page->registers[LAPIC_ISR / 4];
+
+    return (isr[0] | isr[4] | isr[8] | isr[12] | isr[16] | isr[20] | isr[24] | isr[28]) != 0;
+}
+
+/* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service.
+ * Out of line, so that its callers' usual path saves no registers for it. */
+__attribute__((noinline)) static void update_ppr(struct lapic *lapic)
 {
     uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
     int in_service = highest_vector(lapic, LAPIC_ISR);
@@ -338,7 +347,7 @@ void lapic_accept(struct lapic *lapic, uint8_t vector)
 
     *lapic_register(lapic, LAPIC_IRR + word) &= ~bit;
     *lapic_register(lapic, LAPIC_ISR + word) |= bit;
-    update_ppr(lapic);
+    *lapic_register(lapic, LAPIC_PPR) = vector & 0xf0u; /* it was deliverable: its class is above all others */
 }
 
 /* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
@@ -352,7 +361,11 @@ static inline void end_of_interrupt(struct lapic *lapic)
         return;
     }
     *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
-    update_ppr(lapic);
+    if (any_in_service(lapic)) {
+        update_ppr(lapic);
+    } else {
+        *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
+    }
     if ((lapic_get(lapic, LAPIC_TMR + word) & bit) != 0) {
         lapic->eoi_vector = (uint8_t)vector;
         lapic->eoi_pending = true;

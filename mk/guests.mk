@@ -8,9 +8,9 @@ GUEST_LIB := tests/guests/lib
 GUEST_OUT := $(BUILD)/guests
 
 # Entered in long mode by ELF64 and in protected mode by the PVH note.
-GUESTS_64 := hello entry-elf64 entry-pvh
-# Entered in protected mode by multiboot 1.
-GUESTS_32 :=
+GUESTS_64 := hello entry-elf64 entry-pvh ports apic-timer pic-timer exceptions reserved-bits
+# Entered in protected mode by multiboot 1; NAME-32.elf comes from NAME.c.
+GUESTS_32 := ports-32 apic-timer-32 pic-timer-32 exceptions-32 reserved-bits-32
 
 GUEST_FLAGS := -std=c17 -O2 -g -ffreestanding -fno-pic -fno-stack-protector -mno-red-zone -mgeneral-regs-only -I. \
 	-fno-asynchronous-unwind-tables -fno-omit-frame-pointer $(WARNINGS)
@@ -61,7 +61,7 @@ $(GUEST_OUT)/32/start-pvh.o: START_FLAGS := -DMULTIBOOT=0 -DPVH=1
 
 $(GUESTS_64:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/64/%.o $(GUEST_LIB_64) $(GUEST_LIB)/elf.ld
 	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
-$(GUESTS_32:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/32/%.o $(GUEST_OUT)/32/start-multiboot.o \
+$(GUESTS_32:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%-32.elf: $(GUEST_OUT)/32/%.o $(GUEST_OUT)/32/start-multiboot.o \
 		$(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
 	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
 

@@ -80,3 +80,10 @@ uint32_t tsc_khz(void)
     pit_wait_us(50000);
     return (uint32_t)(rdtsc() - start) / 50u;
 }
+
+bool on_plain_tcg(void)
+{
+    struct cpuid signature = cpuid(0x40000000u, 0);
+
+    return (cpuid(1, 0).ecx & 0x80000000u) != 0 && signature.ebx == 0x54474354u && signature.ecx == 0x43544743u;
+}

@@ -211,7 +211,8 @@ extern volatile word_t trap_resume;
 #define TRAP_SET_RESUME "movl $1f, trap_resume\n\t"
 #endif
 
-/* Runs an instruction that may raise an exception, and goes on after it; then look at trap_last. */
+/* Runs an instruction that may raise an exception, and goes on after it; then look at trap_last. Operands are needed,
+ * at least : : : "memory". */
 #define TRAP(instruction, ...)                                            \
     do {                                                                  \
         trap_last.vector = 0xff;                                          \
@@ -236,6 +237,9 @@ void pic_eoi(uint8_t irq);
 void lapic_init(void);
 uint32_t lapic_read(uint32_t offset);
 void lapic_write(uint32_t offset, uint32_t value);
+
+/* True on plain QEMU without hardware virtualization, whose CPU differs from real ones in known ways. */
+bool on_plain_tcg(void);
 
 /* Waits by the PIT's channel 2: at most 50,000 us. */
 void pit_wait_us(uint32_t microseconds);

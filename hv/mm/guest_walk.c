@@ -119,7 +119,7 @@ static unsigned level_shift(const struct walk_mode *mode, unsigned level)
 static bool is_large(const struct walk *walk, unsigned level, uint64_t entry)
 {
     return level != 0 && level <= walk->mode->large_levels && (entry & ENTRY_LARGE) != 0 &&
-           !is_pointer(walk->mode, level) && (walk->mode != &mode_32 || (walk->paging->cr4 & CR4_PSE) != 0);
+           (walk->mode != &mode_32 || (walk->paging->cr4 & CR4_PSE) != 0);
 }
 
 /* The bits between a large leaf's attributes and its address. */

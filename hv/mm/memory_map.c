@@ -93,9 +93,13 @@ static void splice_add(struct splice *splice, uint64_t start, uint64_t end, enum
     if (start >= end) {
         return;
     }
-    if (before != NULL && before->end == start && before->type == type) {
-        before->end = end;
-        return;
+    if (before != NULL) {
+        /* What is spliced in has no gap: the first and last region at least touch the new one. */
+        DEBUG_CHECK_OP(before->end, ==, start);
+        if (before->type == type) {
+            before->end = end;
+            return;
+        }
     }
     splice->pieces[splice->count++] = (struct memory_region){start, end, type};
 }
@@ -256,10 +260,9 @@ enum status memory_map_find(const struct memory_map *map, enum memory_type type,
     for (uint32_t i = first_ending_after(map, low); i < map->count && map->regions[i].start < high; i++) {
         const struct memory_region *region = &map->regions[i];
         uint64_t end = min_u64(region->end, high);
-        uint64_t floor = max_u64(region->start, low);
-        uint64_t place = align_up(floor, alignment);
+        uint64_t place = align_up(max_u64(region->start, low), alignment);
 
-        if (region->type == type && place >= floor && place < end && bytes <= end - place) {
+        if (region->type == type && place < end && bytes <= end - place) {
             *start = place;
             return STATUS_OK;
         }

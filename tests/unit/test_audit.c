@@ -200,6 +200,36 @@ static void tables_that_point_back_end_the_audit(void **state)
     }
 }
 
+static void more_tables_than_the_hypervisor_has_pages_end_the_audit(void **state)
+{
+    uint64_t used;
+    uint64_t empty;
+
+    (void)state;
+    build(0);
+    used = ARENA_PAGES - pool.free_count;
+    empty = ARENA_START + used * PAGE_BYTES; /* the next page of the pool, as an empty table */
+    memset((void *)(uintptr_t)(request.window + empty), 0, PAGE_BYTES);
+    ours[0].end = empty + PAGE_BYTES;
+    request.hypervisor_count = 1;
+    assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+    *entry_of(0, 0, 512 * GIB, 3) = empty | EPT_RWX;
+    assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+    *entry_of(0, 0, 1024 * GIB, 3) = empty | EPT_RWX;
+    assert_int_equal(audit_trees(&request, &finding), STATUS_DENIED);
+    assert_int_equal(finding.violation, AUDIT_TREE_TOO_LARGE);
+}
+
+static void a_root_outside_the_hypervisor_is_not_read(void **state)
+{
+    (void)state;
+    build(0);
+    audited[1].root = hpa(32 * GIB);
+    expect_finding(AUDIT_TABLE_OUTSIDE, 1, 0, 32 * GIB);
+    audited[1].root = hpa(32 * GIB - 0x800);
+    expect_finding(AUDIT_TABLE_OUTSIDE, 1, 0, 32 * GIB - 0x800);
+}
+
 static void reserved_bits_are_found(void **state)
 {
     (void)state;
@@ -236,6 +266,9 @@ static void grants_are_checked_against_the_map_the_hypervisor_and_each_other(voi
     set_map(17 * GIB + 64 * MIB, 17 * GIB + 65 * MIB, MEMORY_RESERVED);
     expect_finding(AUDIT_GRANT_NOT_MEMORY, 1, 64 * MIB, 17 * GIB + 64 * MIB);
     build(0);
+    grants[2].ranges[0].backing = hpa(64 * GIB);
+    expect_finding(AUDIT_GRANT_NOT_MEMORY, 2, 0, 64 * GIB);
+    build(0);
     grants[0].ranges[0].bytes = UINT64_MAX - 4095;
     expect_finding(AUDIT_GRANT_NOT_MEMORY, 0, 0, 16 * GIB);
 }
@@ -265,6 +298,8 @@ int main(void)
         cmocka_unit_test(every_kind_of_access_counts_as_reaching),
         cmocka_unit_test(a_table_in_guest_memory_is_found_and_not_followed),
         cmocka_unit_test(tables_that_point_back_end_the_audit),
+        cmocka_unit_test(more_tables_than_the_hypervisor_has_pages_end_the_audit),
+        cmocka_unit_test(a_root_outside_the_hypervisor_is_not_read),
         cmocka_unit_test(reserved_bits_are_found),
         cmocka_unit_test(grants_are_checked_against_the_map_the_hypervisor_and_each_other),
         cmocka_unit_test(a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only),

@@ -198,6 +198,63 @@ static void several_errors_are_told_at_once_in_file_order(void **state)
     expect_error(5, "unknown-section", 8, 2);
 }
 
+/* One mistake each, with the place that must be named. */
+static const struct {
+    const char *text;
+    const char *rule;
+    uint32_t line, column;
+} mistakes[] = {
+    {"\xff\xfe[", "bad-character", 1, 1},
+    {"\xfe\xff[", "bad-character", 1, 1},
+    {"[guest a]\r\nkernel = k\r\nx\x7f", "bad-character", 3, 2},
+    {"[guest a]\rkernel\x01", "bad-character", 2, 7},
+    {"[guest a\nkernel = k\n", "bad-line", 1, 1},
+    {"[guest a]\nkernel = k\n= 3\n", "bad-line", 3, 1},
+    {"[guest ]\nkernel = k\n", "bad-name", 1, 7},
+    {"[guest -a]\nkernel = k\n", "bad-name", 1, 8},
+    {"[guest abcdefghijklmnop]\nkernel = k\n", "bad-name", 1, 8},
+    {"[hypervisor x]\n[guest a]\nkernel = k\n", "unknown-section", 1, 13},
+    {"[]\n[guest a]\nkernel = k\n", "unknown-section", 1, 2},
+    {"[\"guest]\n[guest b]\nkernel = k\n", "unknown-section", 1, 2},
+    {"[guest a]\nkernel = k\nlog = debug\n", "unknown-key", 3, 1},
+    {"[hypervisor]\nmemory = 1G\n[guest a]\nkernel = k\n", "unknown-key", 2, 1},
+    {"[guest a]\nkernel = k\na-key-that-is-far-longer-than-any = 1\n", "unknown-key", 3, 1},
+    {"[guest a]\nkernel = \"k\n", "bad-quote", 2, 10},
+    {"[guest a]\nkernel = k\nmodule = m \"x\" y\n", "bad-quote", 3, 12},
+    {"[guest a]\nkernel = k\nmemory = \"1G\n", "bad-quote", 3, 10},
+    {"[guest a]\nkernel = k\ncmdline = \"\n", "bad-quote", 3, 11},
+    {"[guest a]\nkernel = a:b\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = \xc3\xa4\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = a\tb\n", "bad-path", 2, 12},
+    {"[guest a]\nkernel = ../\\.\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = k\ninitrd = i arguments\n", "bad-path", 3, 12},
+    {"[guest a]\nkernel = k\nmodule = a|b\n", "bad-path", 3, 10},
+    {"[guest a]\nkernel = k\nslice = 99us\n", "bad-duration", 3, 9},
+    {"[guest a]\nkernel = k\nslice = 1001 ms\n", "bad-duration", 3, 9},
+    {"[guest a]\nkernel = k\nslice = ms\n", "bad-duration", 3, 9},
+    {"[guest a]\nkernel = k\nslice = 5000000000us\n", "bad-duration", 3, 9},
+    {"[guest a]\nkernel = k\nconsole = perhaps\n", "bad-value", 3, 11},
+    {"[hypervisor]\nconsole = paper\n[guest a]\nkernel = k\n", "bad-value", 2, 11},
+    {"[guest a]\nkernel = k\nmemory = 65T\n", "bad-memory", 3, 10},
+    {"[guest a]\nkernel = k\nmemory = 2000001\n", "bad-memory", 3, 10},
+    {"[guest a]\nkernel = k\nprotocol = flat\nmemory = 2M\nload-address = 2M\n", "bad-address", 5, 16},
+    {"[guest a]\nkernel = k\nprotocol = flat\nentry = 4G\n", "bad-address", 4, 9},
+    {"[guest a]\nkernel = k\ncpus = 0-2\n[guest b]\nkernel = k\ncpus = 3,2\nslice = 5ms\n", "cpu-two-owners", 6, 8},
+};
+
+static void each_mistake_is_named_at_its_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(mistakes); i++) {
+        assert_false(parse(mistakes[i].text));
+        if (errors.count != 1) {
+            print_message("%s: %u errors\n", mistakes[i].text, errors.count);
+        }
+        assert_int_equal(errors.count, 1);
+        expect_error(0, mistakes[i].rule, mistakes[i].line, mistakes[i].column);
+    }
+}
+
 static void more_errors_than_fit_keep_the_first_ones(void **state)
 {
     char text[4096] = "[guest a]\n";
@@ -314,6 +371,18 @@ static void placement_prefers_free_cpus_and_shares_only_when_it_must(void **stat
     assert_true(config.guests[1].cpus[0] == 1 && config.guests[2].cpus[0] == 1);
 }
 
+static void a_guest_with_more_cpus_than_the_machine_spreads_over_all(void **state)
+{
+    (void)state;
+    assert_true(verdict("[guest a]\nkernel = k\n[guest b.c_d]\nkernel = k\ncpus = 4\n", 3));
+    assert_int_equal(config.guests[0].cpus[0], 0);
+    assert_int_equal(config.guests[1].cpus[0], 1);
+    assert_int_equal(config.guests[1].cpus[1], 2);
+    /* All CPUs have one vCPU now; CPU 0 is the one that is not its own. */
+    assert_int_equal(config.guests[1].cpus[2], 0);
+    assert_int_equal(config.guests[1].slice_us, 10000);
+}
+
 static void a_failed_placement_reads_nothing_beyond_the_cpus(void **state)
 {
     (void)state;
@@ -398,10 +467,12 @@ int main(void)
         cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),
+        cmocka_unit_test(each_mistake_is_named_at_its_place),
         cmocka_unit_test(more_errors_than_fit_keep_the_first_ones),
         cmocka_unit_test(sizes_are_exact_or_refused),
         cmocka_unit_test(a_number_of_cpus_is_a_count_and_a_list_names_them),
         cmocka_unit_test(placement_prefers_free_cpus_and_shares_only_when_it_must),
+        cmocka_unit_test(a_guest_with_more_cpus_than_the_machine_spreads_over_all),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
         cmocka_unit_test(volume_paths_stay_under_plinth),
         cmocka_unit_test(the_longest_path_that_parses_fits_the_volume),

@@ -376,6 +376,16 @@ static void a_faulting_walk_leaves_the_tables_alone(void **state)
     }
 }
 
+static void a_table_that_maps_itself_is_walked_through(void **state)
+{
+    uint64_t self = 511ULL << 39 | 511ULL << 30 | 511ULL << 21 | 511ULL << 12;
+
+    (void)state;
+    put64(TABLE(0), 511, TABLE(0) | P | W);
+    expect_ok(0xffff000000000000ULL | self | 0x7f8, GUEST_WRITE, TABLE(0) | 0x7f8, 4096);
+    assert_int_equal(get64(TABLE(0), 511), TABLE(0) | P | W | A | D);
+}
+
 static void a_table_outside_ram_is_named_and_not_read(void **state)
 {
     (void)state;
@@ -404,6 +414,7 @@ int main(void)
         cmocka_unit_test_setup(rights_agree_with_the_manual_in_every_combination, setup),
         cmocka_unit_test_setup(accessed_and_dirty_bits_are_set_as_an_mmu_does, setup),
         cmocka_unit_test_setup(a_faulting_walk_leaves_the_tables_alone, setup),
+        cmocka_unit_test_setup(a_table_that_maps_itself_is_walked_through, setup),
         cmocka_unit_test_setup(a_table_outside_ram_is_named_and_not_read, setup),
     };
 

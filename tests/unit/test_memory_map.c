@@ -98,6 +98,7 @@ static void absurd_descriptors_never_give_memory(void **state)
         {UEFI_FREE, 0, 0x500000, 0, 1, 1ULL << 63},            /* free, but of the runtime services */
         {UEFI_FREE, 0, 0x600000, 0, 1, 1ULL << 18},            /* for a special purpose */
         {UEFI_RESERVED, 0, 0xffffffff00000, 0, UINT64_MAX, 0}, /* to the end of everything */
+        {UEFI_MMIO, 0, 0xffffffffff000, 0, 1, 1ULL << 63},     /* the runtime services' devices stay devices */
     };
 
     (void)state;
@@ -108,8 +109,9 @@ static void absurd_descriptors_never_give_memory(void **state)
     expect_region(2, 0x400000, 0x401000, MEMORY_RESERVED);
     expect_region(3, 0x500000, 0x501000, MEMORY_RESERVED);
     expect_region(4, 0x600000, 0x601000, MEMORY_RESERVED);
-    expect_region(5, 0xffffffff00000, 1ULL << 52, MEMORY_RESERVED);
-    assert_int_equal(map.count, 6);
+    expect_region(5, 0xffffffff00000, (1ULL << 52) - 0x1000, MEMORY_RESERVED);
+    expect_region(6, 0x10000000000000 - 0x1000, 1ULL << 52, MEMORY_MMIO);
+    assert_int_equal(map.count, 7);
 }
 
 static void a_map_of_the_wrong_shape_is_refused_and_empty(void **state)
@@ -140,6 +142,13 @@ static void more_regions_than_fit_are_refused_and_leave_the_map_empty(void **sta
     assert_int_equal(map.count, 0);
     assert_int_equal(memory_map_from_uefi(&map, list, (count - 1) * sizeof(*list), sizeof(*list)), STATUS_OK);
     assert_int_equal(map.count, MEMORY_REGIONS_MAX);
+    /* Reserved pages with gaps fill the map; a free descriptor over all of them would fill the gaps. */
+    for (size_t i = 0; i < count - 1; i++) {
+        list[i].type = UEFI_RESERVED;
+    }
+    list[count - 1] = (struct descriptor){UEFI_FREE, 0, 0, 0, 0x10000, 0};
+    assert_int_equal(memory_map_from_uefi(&map, list, count * sizeof(*list), sizeof(*list)), STATUS_NO_SPACE);
+    assert_int_equal(map.count, 0);
     free(list);
 }
 
@@ -171,6 +180,11 @@ static void wrong_ranges_are_named(void **state)
     assert_int_equal(memory_map_convert(&map, 0x2000, 0x2000, MEMORY_FREE, MEMORY_LOADER), STATUS_INVALID);
     assert_int_equal(memory_map_convert(&map, 0x2000, 0x3000, MEMORY_FREE, MEMORY_LOADER), STATUS_BUSY);
     assert_int_equal(map.count, 0);
+    memory_map_set(&map, 0x4000, 0x6000, MEMORY_FREE);
+    assert_int_equal(memory_map_convert(&map, 0x2000, 0x3000, MEMORY_FREE, MEMORY_LOADER), STATUS_BUSY);
+    assert_int_equal(memory_map_convert(&map, 0x4000, 0x5000, MEMORY_BOOT, MEMORY_LOADER), STATUS_BUSY);
+    assert_int_equal(memory_map_convert(&map, 0x4000, 0x4800, MEMORY_FREE, MEMORY_LOADER), STATUS_MISALIGNED);
+    assert_int_equal(memory_map_bytes(&map, MEMORY_FREE), 0x2000);
 }
 
 /* A flat reference: the type of each page of a small space; 6 is "not described". */

@@ -198,6 +198,17 @@ static void memory_in_too_many_pieces_is_refused_whole(void **state)
     assert_int_equal(make(GUEST_RANGES_MAX * 2 * MIB, LEVEL_1G), STATUS_OK);
 }
 
+static void a_map_without_room_for_a_split_is_refused_whole(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < MEMORY_REGIONS_MAX; i++) {
+        free_only(GIB + i * 8 * MIB, GIB + i * 8 * MIB + 4 * MIB);
+    }
+    assert_int_equal(make(2 * MIB, LEVEL_1G), STATUS_NO_MEMORY);
+    assert_int_equal(missing, 2 * MIB);
+    assert_int_equal(make(4 * MIB, LEVEL_1G), STATUS_OK);
+}
+
 static void a_bad_size_is_named_and_takes_nothing(void **state)
 {
     (void)state;
@@ -268,6 +279,7 @@ int main(void)
         cmocka_unit_test_setup(nothing_below_1_mib_is_given_away, setup),
         cmocka_unit_test_setup(too_little_memory_says_exactly_how_much_is_missing, setup),
         cmocka_unit_test_setup(memory_in_too_many_pieces_is_refused_whole, setup),
+        cmocka_unit_test_setup(a_map_without_room_for_a_split_is_refused_whole, setup),
         cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
         cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),
     };

@@ -64,14 +64,11 @@ static inline bool page_table_find(const struct page_table *table, uint64_t addr
         return false;
     }
     found->leaf = table->root.value;
-    if (format->levels != PAGE_LEVELS_MAX || page_find_step(found, window, link_mask, link, address, LEVEL_256T)) {
-#pragma clang loop unroll(full)
-        for (uint32_t level = LEVEL_512G + 1; level-- > 0;) {
-            if (!page_find_step(found, window, link_mask, link, address, level)) {
-                break;
-            }
-        }
-    }
+    (void)((format->levels != PAGE_LEVELS_MAX || page_find_step(found, window, link_mask, link, address, LEVEL_256T)) &&
+           page_find_step(found, window, link_mask, link, address, LEVEL_512G) &&
+           page_find_step(found, window, link_mask, link, address, LEVEL_1G) &&
+           page_find_step(found, window, link_mask, link, address, LEVEL_2M) &&
+           page_find_step(found, window, link_mask, link, address, LEVEL_4K));
     found->rights = found->leaf ^ format->inverted;
     if (__builtin_expect(entry_is_link(format, found->leaf, (uint32_t)found->level), 0)) {
         page_find_slowly(format, window, address, found);

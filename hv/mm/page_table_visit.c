@@ -200,16 +200,15 @@ static void extent_shorten(struct page_extent *extent, uint64_t bytes)
     extent->bytes -= bytes;
 }
 
-static bool extent_refill(struct page_visit *visit, struct page_extent *extent, const struct page_table_format *left,
-                          const struct page_table_format *right)
+/* The next extent, once the last one is used up. False at the end of the range. */
+static bool extent_refill(struct page_visit *visit, struct page_extent *extent, const struct page_table_format *other)
 {
-    if (extent->bytes != 0) {
-        return true;
+    if (extent->bytes == 0) {
+        if (!page_visit_next(visit, extent)) {
+            return false;
+        }
+        attributes_common(&extent->attributes, visit->format, other);
     }
-    if (!page_visit_next(visit, extent)) {
-        return false;
-    }
-    attributes_common(&extent->attributes, left, right);
     return true;
 }
 
@@ -218,16 +217,17 @@ enum status page_table_compare(const struct page_table *left, const struct page_
 {
     struct page_visit visits[2];
     struct page_extent extents[2] = {{0}};
+    uint64_t both;
     enum status status = page_visit_start(&visits[0], left, address, bytes, true);
 
     status = status != STATUS_OK ? status : page_visit_start(&visits[1], right, address, bytes, true);
     if (status != STATUS_OK) {
         return status;
     }
-    while (extent_refill(&visits[0], &extents[0], left->format, right->format) &&
-           extent_refill(&visits[1], &extents[1], left->format, right->format)) {
-        uint64_t both = min_u64(extents[0].bytes, extents[1].bytes);
-
+    /* Both are visited over the same range, so they come to its end together. */
+    while (extent_refill(&visits[0], &extents[0], right->format)) {
+        CHECK(extent_refill(&visits[1], &extents[1], left->format));
+        both = min_u64(extents[0].bytes, extents[1].bytes);
         if (!extents_agree(&extents[0], &extents[1])) {
             if (difference != NULL) {
                 difference->address = extents[0].address;

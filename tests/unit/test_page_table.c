@@ -220,6 +220,7 @@ FOR_EACH_FORMAT(bad_ranges_get_a_named_status_and_change_nothing)
     assert_int_equal(page_table_map(tree, end - 0x1000, hpa(0), 0x2000, arena_rwx, LEVEL_1G, NULL), STATUS_OVERFLOW);
     assert_int_equal(page_table_map(tree, ~0xfffULL, hpa(0), 0x2000, arena_rwx, LEVEL_1G, NULL), STATUS_OVERFLOW);
     assert_int_equal(page_table_map(tree, 0, hpa(1ULL << 46), 0x1000, arena_rwx, LEVEL_1G, NULL), STATUS_OVERFLOW);
+    assert_int_equal(page_table_map(tree, 0, hpa(1ULL << 51), 0x1000, arena_rwx, LEVEL_1G, NULL), STATUS_OVERFLOW);
     assert_int_equal(page_table_map(tree, 0, hpa(0), 0x1000, arena_rwx, (enum page_level)3, NULL), STATUS_INVALID);
     assert_int_equal(page_table_map(tree, 0, hpa(0), 0x1000, none, LEVEL_1G, NULL), STATUS_INVALID);
     assert_int_equal(page_table_map(tree, 0, hpa(0), 0x1000, no_such_type, LEVEL_1G, NULL), STATUS_INVALID);
@@ -365,6 +366,14 @@ FOR_EACH_FORMAT(an_empty_range_is_fine_and_does_nothing)
     assert_int_equal(arena_used(arena), 1);
 }
 
+static void a_new_tree_that_maps_nothing_is_counted_as_its_root(void **state)
+{
+    (void)state;
+    assert_int_equal(page_table_count_new(&page_table_ept4, LEVEL_1G, GIB, hpa(0), 0), 1);
+    assert_int_equal(page_table_count_new(&page_table_ept4, LEVEL_1G, 1, hpa(0), 4 * KIB), 1);
+    assert_int_equal(page_table_count_new(&page_table_npt5, LEVEL_1G, 0, hpa(0), 64 * GIB), 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +392,7 @@ int main(void)
         cmocka_unit_test(root_pointers_are_what_the_manuals_say),
         cmocka_unit_test(leaves_and_links_have_the_bits_of_the_manuals),
         cmocka_unit_test(the_flush_owed_is_none_where_nothing_was_there),
+        cmocka_unit_test(a_new_tree_that_maps_nothing_is_counted_as_its_root),
         cmocka_unit_test(an_empty_range_is_fine_and_does_nothing),
     };
 

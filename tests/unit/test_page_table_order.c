@@ -37,6 +37,7 @@ static uint64_t samples[SAMPLES_MAX];
 static struct truth before[SAMPLES_MAX], after[SAMPLES_MAX];
 static uint32_t sample_count;
 static bool checking;
+static void (*meanwhile)(void);       /* what another CPU does after a store */
 static uint64_t stores, mixed, wrong; /* mixed: moments at which some samples were old and others new */
 
 static bool truth_is(const struct truth *truth, const struct page_lookup *found)
@@ -88,6 +89,9 @@ static void on_step(int number, siginfo_t *info, void *context)
     stores++;
     if (checking) {
         samples_check();
+    }
+    if (meanwhile != NULL) {
+        meanwhile();
     }
     mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
 }
@@ -295,6 +299,79 @@ static void at_each_store_of_a_change_of_shape_nothing_changes(void **state)
     assert_int_equal(mixed, 0);
 }
 
+/* --- the hardware sets a bit in the middle of it --- */
+
+/* Marks a page dirty once, after the first store: a CPU that writes while its page is being split. */
+static void mark_once(void)
+{
+    meanwhile = NULL;
+    (void)page_table_mark(&recorded.tree, GIB + 20 * KIB, PAGE_DIRTY);
+}
+
+/* A CPU that is below a table already when the table is replaced: it marks the page there, not in the new leaf. */
+static uint64_t *old_entry;
+
+static void mark_in_the_old_table(void)
+{
+    struct page_lookup found;
+
+    page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
+    if (found.level != LEVEL_4K) {
+        meanwhile = NULL;
+        *old_entry |= 1ULL << 6; /* the dirty bit of the host's format */
+    }
+}
+
+static void run_with(void (*other)(void), operation_fn operation)
+{
+    enum status status;
+
+    handlers_set();
+    checking = false;
+    meanwhile = other;
+    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
+    status = operation(&recorded.tree);
+    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ | PROT_WRITE);
+    assert_null(meanwhile); /* it did happen */
+    assert_int_equal(status, STATUS_OK);
+}
+
+static void a_dirty_bit_that_comes_during_a_split_is_kept(void **state)
+{
+    struct page_lookup found;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        set_up(arena_formats[i], map_gib);
+        run_with(mark_once, punch);
+        page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
+        assert_int_equal(found.level, LEVEL_4K);
+        assert_true(found.dirty);
+        arena_end(&recorded);
+    }
+}
+
+static enum status coalesce_2m(struct page_table *tree)
+{
+    return page_table_coalesce(tree, GIB, 4 * KIB, LEVEL_2M, NULL);
+}
+
+static void a_dirty_bit_that_comes_during_a_coalesce_is_kept(void **state)
+{
+    struct page_lookup found;
+    struct page_entry entry;
+
+    (void)state;
+    set_up(&page_table_host4, map_gib_and_punch_nothing);
+    assert_int_equal(page_table_walk(&recorded.tree, GIB + 20 * KIB, LEVEL_4K, &entry), STATUS_OK);
+    old_entry = table_pool_pointer(&recorded.pool, entry.at.value);
+    run_with(mark_in_the_old_table, coalesce_2m);
+    page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
+    assert_int_equal(found.level, LEVEL_2M);
+    assert_true(found.dirty);
+    arena_end(&recorded);
+}
+
 /* The test itself: a table that is linked before it is filled is seen. */
 static enum status punch_in_the_wrong_order(struct page_table *tree)
 {
@@ -337,6 +414,8 @@ int main(void)
         cmocka_unit_test(at_each_store_of_an_unmap_each_address_is_old_or_new),
         cmocka_unit_test(at_each_store_of_a_protect_each_address_is_old_or_new),
         cmocka_unit_test(at_each_store_of_a_change_of_shape_nothing_changes),
+        cmocka_unit_test(a_dirty_bit_that_comes_during_a_split_is_kept),
+        cmocka_unit_test(a_dirty_bit_that_comes_during_a_coalesce_is_kept),
         cmocka_unit_test(a_table_that_is_linked_before_it_is_filled_would_be_seen),
     };
 

@@ -56,6 +56,16 @@ FOR_EACH_FORMAT(a_map_in_a_populated_range_takes_no_table)
     assert_int_equal(arena_used(arena), used);
 }
 
+FOR_EACH_FORMAT(populating_nothing_does_nothing)
+{
+    uint64_t counted = 1;
+
+    assert_int_equal(page_table_populate_count(&arena->tree, GIB, 0, LEVEL_4K, &counted), STATUS_OK);
+    assert_int_equal(counted, 0);
+    assert_int_equal(page_table_populate(&arena->tree, GIB, 0, LEVEL_4K, NULL), STATUS_OK);
+    assert_int_equal(arena_used(arena), 1);
+}
+
 FOR_EACH_FORMAT(vacate_gives_back_what_is_empty_and_keeps_what_is_mapped)
 {
     enum page_flush flush;
@@ -135,6 +145,8 @@ FOR_EACH_FORMAT(bad_ranges_of_the_other_operations_are_refused_by_name)
     assert_int_equal(page_table_harvest(tree, 0, 8, &harvest, NULL), STATUS_MISALIGNED);
     assert_int_equal(page_table_walk(tree, 1ULL << 57, LEVEL_4K, &entry), STATUS_OVERFLOW);
     assert_int_equal(page_table_walk(tree, 0, (enum page_level)7, &entry), STATUS_INVALID);
+    assert_int_equal(page_table_walk_create(tree, 1ULL << 57, LEVEL_4K, &entry, NULL), STATUS_OVERFLOW);
+    assert_int_equal(page_table_map_count(tree, 1, hpa(0), 4 * KIB, LEVEL_1G, &tables), STATUS_MISALIGNED);
     assert_int_equal(page_visit_start(&visit, tree, 8, 0, true), STATUS_MISALIGNED);
     assert_int_equal(page_table_compare(tree, tree, 0, 12, NULL), STATUS_MISALIGNED);
     assert_int_equal(page_table_unmap_count(tree, 1, 4 * KIB, &tables), STATUS_MISALIGNED);
@@ -324,6 +336,98 @@ static void trees_of_any_two_formats_compare(void **state)
     arena_end(&left);
 }
 
+static void neighbours_are_merged_only_if_they_say_the_same(void **state)
+{
+    struct page_attributes variants[5] = {arena_rwx, arena_rwx, arena_rwx, arena_rwx, arena_rwx};
+    struct lines lines = {{0}};
+    struct arena arena;
+
+    (void)state;
+    variants[1].user = false;
+    variants[2].global = true;
+    variants[3].write = false;
+    variants[4].cache = CACHE_UC;
+    arena_start(&arena, &page_table_host4);
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_int_equal(
+            page_table_map(&arena.tree, i * 4 * KIB, hpa(i * 4 * KIB), 4 * KIB, variants[i], LEVEL_4K, NULL),
+            STATUS_OK);
+    }
+    page_table_dump(&arena.tree, line_add, &lines);
+    assert_string_equal(lines.text, "0x0-0xfff -> 0x0 rwxu WB 1x4K\n"
+                                    "0x1000-0x1fff -> 0x1000 rwx- WB 1x4K\n"
+                                    "0x2000-0x2fff -> 0x2000 rwxu global WB 1x4K\n"
+                                    "0x3000-0x3fff -> 0x3000 r-xu WB 1x4K\n"
+                                    "0x4000-0x4fff -> 0x4000 rwxu UC 1x4K\n");
+    arena_end(&arena);
+}
+
+static void a_dump_says_execute_only_and_ignore_guest(void **state)
+{
+    struct page_attributes execute_only = {.execute = true, .cache = CACHE_WB};
+    struct page_attributes strict = {.read = true, .user = true, .ignore_guest = true, .cache = CACHE_UC};
+    char text[PAGE_EXTENT_TEXT_MAX];
+    struct page_extent hole = {.address = GIB, .bytes = 4 * KIB};
+    struct lines lines = {{0}};
+    struct arena arena;
+
+    (void)state;
+    arena_start(&arena, &page_table_ept5);
+    assert_int_equal(page_table_map(&arena.tree, 0, hpa(0), 4 * KIB, execute_only, LEVEL_4K, NULL), STATUS_OK);
+    assert_int_equal(page_table_map(&arena.tree, 4 * KIB, hpa(4 * KIB), 4 * KIB, strict, LEVEL_4K, NULL), STATUS_OK);
+    strict.ignore_guest = false;
+    assert_int_equal(page_table_map(&arena.tree, 8 * KIB, hpa(8 * KIB), 4 * KIB, strict, LEVEL_4K, NULL), STATUS_OK);
+    page_table_dump(&arena.tree, line_add, &lines);
+    assert_string_equal(lines.text, "0x0-0xfff -> 0x0 --x- WB 1x4K\n"
+                                    "0x1000-0x1fff -> 0x1000 r--u ignore-guest UC 1x4K\n"
+                                    "0x2000-0x2fff -> 0x2000 r--u UC 1x4K\n");
+    page_extent_text(&hole, text);
+    assert_string_equal(text, "0x40000000-0x40000fff nothing");
+    arena_end(&arena);
+}
+
+/* One page each, in two trees of these formats, with these attributes: do they compare as equal? */
+static enum status compare_pages(const struct page_table_format *formats[2], const struct page_attributes pages[2],
+                                 uint64_t to)
+{
+    struct arena left;
+    struct page_table right;
+    enum status status;
+
+    arena_start(&left, formats[0]);
+    assert_int_equal(page_table_init(&right, formats[1], &arena_caps, &left.pool), STATUS_OK);
+    assert_int_equal(page_table_map(&left.tree, 0, hpa(0), 4 * KIB, pages[0], LEVEL_4K, NULL), STATUS_OK);
+    assert_int_equal(page_table_map(&right, 0, hpa(to), 4 * KIB, pages[1], LEVEL_4K, NULL), STATUS_OK);
+    status = page_table_compare(&left.tree, &right, 0, GIB, NULL);
+    page_table_destroy(&right);
+    arena_end(&left);
+    return status;
+}
+
+static void compare_looks_at_what_both_formats_can_say(void **state)
+{
+    const struct page_table_format *hosts[2] = {&page_table_host4, &page_table_host5};
+    const struct page_table_format *epts[2] = {&page_table_ept4, &page_table_ept5};
+    const struct page_table_format *host_and_npt[2] = {&page_table_host4, &page_table_npt4};
+    struct page_attributes same[2] = {arena_rwx, arena_rwx};
+    struct page_attributes user[2] = {arena_rwx, arena_rwx};
+    struct page_attributes global[2] = {arena_rwx, arena_rwx};
+    struct page_attributes strict[2] = {arena_rwx, arena_rwx};
+
+    (void)state;
+    user[0].user = false;
+    global[0].global = true;
+    strict[0].ignore_guest = true;
+    assert_int_equal(compare_pages(hosts, same, 0), STATUS_OK);
+    assert_int_equal(compare_pages(hosts, same, 4 * KIB), STATUS_BUSY);
+    assert_int_equal(compare_pages(hosts, user, 0), STATUS_BUSY);
+    assert_int_equal(compare_pages(host_and_npt, user, 0), STATUS_OK);
+    assert_int_equal(compare_pages(hosts, global, 0), STATUS_BUSY);
+    assert_int_equal(compare_pages(host_and_npt, global, 0), STATUS_OK);
+    assert_int_equal(compare_pages(epts, strict, 0), STATUS_BUSY);
+    assert_int_equal(compare_pages(epts, same, 0), STATUS_OK);
+}
+
 /* --- accessed and dirty --- */
 
 FOR_EACH_FORMAT(mark_query_and_clear_say_the_same)
@@ -344,6 +448,8 @@ FOR_EACH_FORMAT(mark_query_and_clear_say_the_same)
     assert_int_equal(flush, FLUSH_RANGE);
     page_table_lookup(&arena->tree, 2 * MIB, &found);
     assert_false(found.dirty || found.accessed);
+    assert_int_equal(page_table_clear(&arena->tree, 2 * MIB, PAGE_DIRTY, NULL, NULL), STATUS_OK);
+    assert_int_equal(page_table_mark(&arena->tree, 1ULL << 57, PAGE_DIRTY), STATUS_OVERFLOW);
     assert_int_equal(page_table_mark(&arena->tree, GIB, PAGE_DIRTY), STATUS_NOT_FOUND);
     assert_int_equal(page_table_clear(&arena->tree, GIB, PAGE_DIRTY, &had, &flush), STATUS_NOT_FOUND);
 }
@@ -570,6 +676,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_map_in_a_populated_range_takes_no_table),
+        cmocka_unit_test(populating_nothing_does_nothing),
+        cmocka_unit_test(neighbours_are_merged_only_if_they_say_the_same),
+        cmocka_unit_test(a_dump_says_execute_only_and_ignore_guest),
+        cmocka_unit_test(compare_looks_at_what_both_formats_can_say),
         cmocka_unit_test(vacate_gives_back_what_is_empty_and_keeps_what_is_mapped),
         cmocka_unit_test(vacate_of_a_part_leaves_the_other_part_populated),
         cmocka_unit_test(coalesce_keeps_what_is_not_uniform),

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""The guests of tests/guests as a table: what they are called, their files, and what plinth.conf says about them.
+
+  guests.py list                         names, one a line
+  guests.py config NAME... [--build DIR] a plinth.conf with these guests, for tools/mkusb -c (paths relative to DIR/guests)
+  guests.py oracle [--build DIR] [NAME...]
+                                         boots those that plain QEMU can boot, because a PC behaves as they say
+"""
+import argparse
+import os
+import subprocess
+import sys
+
+CMDLINE = "alpha beta=1"
+MODULE = "module.txt one two"
+ENTRY = [f"cmdline = {CMDLINE}", f"module = {MODULE}"]
+
+# name: (file, config lines, QEMU can boot it)
+BOTH = ["ports", "apic-timer", "pic-timer", "exceptions", "reserved-bits", "mmio", "fpu", "cpuid", "msr"]
+NOT_ON_TCG = {"reserved-bits", "reserved-bits-32"}  # QEMU's CPU does not check these, natively or nested
+GUESTS = {
+    "hello": ("hello.elf", ["protocol = elf"], True),
+    "entry-elf64": ("entry-elf64.elf", ["protocol = elf"] + ENTRY, False),
+    "entry-elf32": ("entry-elf32.elf", ["protocol = elf"] + ENTRY, False),
+    "entry-pvh": ("entry-pvh.elf", ["protocol = pvh"] + ENTRY, True),
+    "entry-multiboot": ("entry-multiboot.elf", ENTRY, True),
+    "entry-multiboot2": ("entry-multiboot2.elf", ENTRY, False),
+    "entry-flat16": ("entry-flat16.bin", ["protocol = flat", "load-address = 0x7c00", "entry = 0x7c00", "mode = 16"], False),
+    "entry-flat32": ("entry-flat32.bin", ["protocol = flat", "load-address = 0x8000", "entry = 0x8000", "mode = 32"] + ENTRY,
+                     False),
+    "entry-flat64": ("entry-flat64.bin",
+                     ["protocol = flat", "load-address = 0x200000", "entry = 0x200000", "mode = 64"] + ENTRY, False),
+    "entry-linux32": ("entry-linux32.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
+    "entry-linux64": ("entry-linux64.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
+}
+for name in BOTH:
+    GUESTS[name] = (f"{name}.elf", ["protocol = elf"], name not in NOT_ON_TCG)
+    GUESTS[name + "-32"] = (f"{name}-32.elf", ["protocol = multiboot"], name not in NOT_ON_TCG)
+
+
+def config(names):
+    lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]
+    for name in names:
+        file, extra, _ = GUESTS[name]
+        lines += [f"[guest {name.replace('multiboot', 'mb')}]", f"kernel = {file}", "memory = 16M", *extra, ""]
+    return "\n".join(lines)
+
+
+def run_oracle(build, name):
+    """Boots one guest in QEMU; gives its last line."""
+    file = GUESTS[name][0]
+    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-kernel", file,
+               "-display", "none", "-serial", "stdio", "-net", "none", "-no-reboot"]
+    if name.startswith("entry-"):
+        # Multiboot modules carry arguments; PVH's initrd is a plain file name.
+        command += ["-append", CMDLINE, "-initrd", MODULE if "multiboot" in name else "module.txt"]
+    try:
+        done = subprocess.run(command, cwd=os.path.join(build, "guests"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        lines = done.stdout.decode(errors="replace").split("\n")
+    except subprocess.TimeoutExpired:
+        return "no end within 60 s"
+    lines = [line.strip() for line in lines if line.strip()]
+    return lines[-1] if lines else "no output"
+
+
+def oracle(build, names):
+    failed = 0
+    for name in names or [n for n in GUESTS if GUESTS[n][2]]:
+        last = run_oracle(build, name)
+        good = last == f"PASS {name.removesuffix('-32')}"
+        failed += not good
+        print(f"ok guest-oracle-{name}" if good else f"FAILED guest-oracle-{name}: {last}", flush=True)
+    return 1 if failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["list", "config", "oracle"])
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--build", default=os.environ.get("BUILD", "build"))
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in GUESTS]
+    if unknown:
+        sys.exit(f"guests.py: no guest is called {unknown[0]}; there are: {', '.join(GUESTS)}")
+    if arguments.command == "list":
+        print("\n".join(GUESTS))
+        return 0
+    if arguments.command == "config":
+        print(config(arguments.names or list(GUESTS)))
+        return 0
+    return oracle(arguments.build, arguments.names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -155,13 +155,34 @@ static bool pop(const struct unwind_image *image, struct unwind_context *context
     return true;
 }
 
+struct step {
+    uint8_t prologue_offset; /* of the instruction's end */
+    uint8_t operand;
+    enum unwind_code code;
+    uint64_t next; /* offset of the slots that follow */
+};
+
+static bool read_step(const struct unwind_image *image, const struct info *info, uint32_t slot, struct step *step)
+{
+    uint64_t at = info->codes + 2ULL * slot;
+    uint8_t bytes[2];
+
+    if (!span_copy(image->image, at, bytes, sizeof(bytes))) {
+        return false;
+    }
+    *step = (struct step){bytes[0], bytes[1] >> 4, (enum unwind_code)(bytes[1] & 0xf), at + 2};
+    return true;
+}
+
 /* Undoes one step of a prologue. */
 static bool undo(const struct unwind_image *image, struct unwind_context *context, const struct info *info,
-                 enum unwind_code code, uint8_t operand, uint64_t next)
+                 const struct step *step)
 {
+    uint8_t operand = step->operand;
+    uint64_t next = step->next;
     uint64_t *rsp = &context->gpr[GPR_RSP];
 
-    switch (code) {
+    switch (step->code) {
     case UNWIND_PUSH_NONVOLATILE:
         return pop(image, context, &context->gpr[operand]);
     case UNWIND_ALLOCATE_LARGE:
@@ -186,23 +207,36 @@ static bool undo(const struct unwind_image *image, struct unwind_context *contex
     return false;
 }
 
+/* Where the frame register was set, offsets of saved registers count from the fixed allocation that it points into,
+ * whatever the stack pointer did since. */
+static void go_to_frame(const struct unwind_image *image, struct unwind_context *context, const struct info *info,
+                        uint32_t offset)
+{
+    struct step step;
+
+    for (uint32_t slot = 0; slot < info->count && read_step(image, info, slot, &step);
+         slot += slots_of(step.code, step.operand)) {
+        if (step.code == UNWIND_SET_FRAME && step.prologue_offset <= offset) {
+            context->gpr[GPR_RSP] = context->gpr[info->frame_register] - info->frame_offset;
+            return;
+        }
+    }
+}
+
 /* All codes of one UNWIND_INFO whose prologue step was done when the function had run `offset` bytes. */
 static bool undo_all(const struct unwind_image *image, struct unwind_context *context, const struct info *info,
                      uint32_t offset)
 {
-    for (uint32_t slot = 0; slot < info->count;) {
-        uint64_t at = info->codes + 2ULL * slot;
-        uint8_t bytes[2];
-        enum unwind_code code;
+    struct step step;
 
-        if (!span_copy(image->image, at, bytes, sizeof(bytes))) {
+    go_to_frame(image, context, info, offset);
+    for (uint32_t slot = 0; slot < info->count; slot += slots_of(step.code, step.operand)) {
+        if (!read_step(image, info, slot, &step)) {
             return false;
         }
-        code = (enum unwind_code)(bytes[1] & 0xf);
-        if (bytes[0] <= offset && !undo(image, context, info, code, bytes[1] >> 4, at + 2)) {
+        if (step.prologue_offset <= offset && !undo(image, context, info, &step)) {
             return false;
         }
-        slot += slots_of(code, bytes[1] >> 4);
     }
     return true;
 }

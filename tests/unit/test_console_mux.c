@@ -263,6 +263,17 @@ static void the_focus_leaves_a_guest_that_stops_and_its_last_words_are_shown(voi
     expect_input(1, "x");
 }
 
+static void the_last_line_of_all_is_the_hypervisors(void **state)
+{
+    (void)state;
+    start(1);
+    guest_writes(0, "System halted");
+    mux_set_running(&f.mux, 0, false, &f.output);
+    mux_say(&f.mux, "plinth: result ok", &f.output);
+    pump();
+    expect("System halted\r\nplinth: result ok\r\n");
+}
+
 static void the_focus_returns_when_a_guest_starts_while_none_ran(void **state)
 {
     (void)state;
@@ -380,6 +391,7 @@ int main(void)
         cmocka_unit_test(status_and_help_reach_the_hypervisor_not_the_guest),
         cmocka_unit_test(the_focus_skips_guests_that_stopped),
         cmocka_unit_test(the_focus_leaves_a_guest_that_stops_and_its_last_words_are_shown),
+        cmocka_unit_test(the_last_line_of_all_is_the_hypervisors),
         cmocka_unit_test(the_focus_returns_when_a_guest_starts_while_none_ran),
         cmocka_unit_test(a_shown_incomplete_line_is_not_shown_twice_after_the_focus_moved),
         cmocka_unit_test(a_guest_without_console_is_silent_and_gets_no_keys),

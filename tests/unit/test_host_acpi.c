@@ -1,0 +1,269 @@
+/* Promises of hv/x86/acpi.h: what a firmware's tables say is found, and damaged ones are named and harmless. */
+#include "hv/x86/acpi.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MEMORY_BYTES 0x10000u
+#define RSDP 0x100u
+#define ROOT 0x200u
+#define FADT 0x400u
+#define MADT 0x800u
+#define DSDT 0xa00u
+#define SPCR 0xc00u
+
+static uint8_t memory[MEMORY_BYTES];
+static struct acpi_tables tables;
+
+static void put32(uint32_t at, uint32_t value)
+{
+    memcpy(memory + at, &value, 4);
+}
+
+static void put64(uint32_t at, uint64_t value)
+{
+    memcpy(memory + at, &value, 8);
+}
+
+static void fix_checksum(uint32_t at, uint32_t bytes, uint32_t field)
+{
+    uint8_t sum = 0;
+
+    memory[field] = 0;
+    for (uint32_t i = 0; i < bytes; i++) {
+        sum = (uint8_t)(sum + memory[at + i]);
+    }
+    memory[field] = (uint8_t)(0 - sum);
+}
+
+static void finish(uint32_t at, const char *signature, uint32_t bytes)
+{
+    memcpy(memory + at, signature, 4);
+    put32(at + 4, bytes);
+    fix_checksum(at, bytes, at + 9);
+}
+
+static void write_rsdp(uint8_t revision)
+{
+    memcpy(memory + RSDP, "RSD PTR ", 8);
+    memory[RSDP + 15] = revision;
+    put32(RSDP + 16, ROOT);
+    if (revision >= 2) {
+        put32(RSDP + 20, 36);
+        put64(RSDP + 24, ROOT);
+    }
+    fix_checksum(RSDP, 20, RSDP + 8);
+}
+
+static void write_root(bool extended)
+{
+    static const uint32_t list[] = {FADT, MADT, SPCR};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        if (extended) {
+            put64(ROOT + 36 + 8 * i, list[i]);
+        } else {
+            put32(ROOT + 36 + 4 * i, list[i]);
+        }
+    }
+    finish(ROOT, extended ? "XSDT" : "RSDT", 36 + 3 * (extended ? 8 : 4));
+}
+
+static void write_fadt(void)
+{
+    put32(FADT + 40, DSDT);
+    put32(FADT + 48, 0xb2);
+    memory[FADT + 52] = 0xa0;
+    put32(FADT + 64, 0x604);
+    put32(FADT + 76, 0x608);
+    put32(FADT + 112, 1u << 8 | 1u << 10);
+    memory[FADT + 116] = ACPI_SPACE_PORT;
+    memory[FADT + 117] = 8;
+    put64(FADT + 120, 0xcf9);
+    memory[FADT + 128] = 0x0f;
+    finish(FADT, "FACP", 268);
+}
+
+static void write_madt(void)
+{
+    static const uint8_t entries[] = {
+        0, 8,  0, 0, 1, 0, 0,    0,                            /* local APIC 0, enabled */
+        0, 8,  1, 4, 0, 0, 0,    0,                            /* local APIC 4, not enabled */
+        9, 16, 0, 0, 0, 1, 0,    0,    1, 0, 0, 0, 2, 0, 0, 0, /* x2APIC 256, enabled */
+        1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0,             /* I/O APIC at fec00000 */
+    };
+
+    put32(MADT + 40, 1);
+    memcpy(memory + MADT + 44, entries, sizeof(entries));
+    finish(MADT, "APIC", 44 + sizeof(entries));
+}
+
+static void write_dsdt(const void *aml, uint32_t bytes)
+{
+    memset(memory + DSDT + 36, 0, 64);
+    memcpy(memory + DSDT + 36 + 8, aml, bytes);
+    finish(DSDT, "DSDT", 36 + 64);
+}
+
+static void write_all(bool extended)
+{
+    static const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x0a, 0x07, 0x00, 0x00};
+
+    memset(memory, 0, sizeof(memory));
+    write_rsdp(extended ? 2 : 0);
+    write_root(extended);
+    write_fadt();
+    write_madt();
+    write_dsdt(s5, sizeof(s5));
+    memory[SPCR + 40] = ACPI_SPACE_PORT;
+    put64(SPCR + 44, 0x3f8);
+    finish(SPCR, "SPCR", 80);
+}
+
+static bool read_all(void)
+{
+    return acpi_read(&tables, RSDP, (uint64_t)(uintptr_t)memory, sizeof(memory));
+}
+
+static void expect_everything(void)
+{
+    assert_true(tables.found && tables.has_fadt);
+    assert_string_equal(tables.problem, "");
+    assert_int_equal(tables.pm_timer_port, 0x608);
+    assert_true(tables.pm_timer_32bit);
+    assert_int_equal(tables.pm1a_control_port, 0x604);
+    assert_int_equal(tables.pm1b_control_port, 0);
+    assert_int_equal(tables.smi_command_port, 0xb2);
+    assert_true(tables.has_reset);
+    assert_int_equal(tables.reset.address, 0xcf9);
+    assert_int_equal(tables.reset_value, 0x0f);
+    assert_true(tables.has_sleep_s5);
+    assert_int_equal(tables.sleep_type_a, 5);
+    assert_int_equal(tables.sleep_type_b, 7);
+    assert_int_equal(tables.cpu_count, 3);
+    assert_int_equal(tables.cpus[2].apic_id, 256);
+    assert_true(tables.cpus[0].enabled && !tables.cpus[1].enabled);
+    assert_int_equal(tables.ioapic_count, 1);
+    assert_int_equal(tables.ioapics[0], 0xfec00000);
+    assert_true(tables.has_8259);
+    assert_true(tables.has_spcr);
+    assert_int_equal(tables.spcr.address, 0x3f8);
+}
+
+static void everything_is_found_through_either_root(void **state)
+{
+    (void)state;
+    write_all(true);
+    assert_true(read_all());
+    expect_everything();
+    write_all(false);
+    assert_true(read_all());
+    expect_everything();
+}
+
+static void extended_ports_win_over_old_ones(void **state)
+{
+    (void)state;
+    write_all(true);
+    memory[FADT + 208] = ACPI_SPACE_PORT;
+    put64(FADT + 212, 0xb008);
+    finish(FADT, "FACP", 268);
+    assert_true(read_all());
+    assert_int_equal(tables.pm_timer_port, 0xb008);
+}
+
+static void a_machine_without_tables_is_not_an_error(void **state)
+{
+    (void)state;
+    assert_false(acpi_read(&tables, 0, (uint64_t)(uintptr_t)memory, sizeof(memory)));
+    assert_string_equal(tables.problem, "");
+}
+
+static void a_wrong_checksum_is_named_and_the_table_ignored(void **state)
+{
+    (void)state;
+    write_all(true);
+    memory[MADT + 20] ^= 1;
+    assert_true(read_all());
+    assert_non_null(strstr(tables.problem, "APIC"));
+    assert_int_equal(tables.cpu_count, 0);
+    assert_int_equal(tables.pm_timer_port, 0x608);
+    memory[RSDP + 9] ^= 1;
+    assert_false(read_all());
+    assert_non_null(strstr(tables.problem, "root pointer"));
+}
+
+static void a_broken_madt_entry_ends_the_list(void **state)
+{
+    (void)state;
+    write_all(true);
+    memory[MADT + 44 + 8 + 1] = 0;
+    fix_checksum(MADT, 44 + 44, MADT + 9);
+    assert_true(read_all());
+    assert_int_equal(tables.cpu_count, 1);
+    assert_non_null(strstr(tables.problem, "MADT"));
+}
+
+static void s5_is_found_in_every_form_of_package(void **state)
+{
+    static const uint8_t root_zero[] = {0x08, '\\', '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0, 0, 0, 0};
+    static const uint8_t long_length[] = {0x08, '_', 'S', '5', '_', 0x12, 0x4a, 0x00, 0x02, 0x0b, 0x03, 0x00, 0x01};
+    static const uint8_t no_package[] = {0x08, '_', 'S', '5', '_', 0x0a, 0x05};
+    static const uint8_t only_a_use[] = {0x70, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05};
+    static const uint8_t cut[] = {0x08, '_', 'S', '5', '_', 0x12};
+    uint8_t a = 9, b = 9;
+
+    (void)state;
+    assert_true(acpi_find_s5((struct span){root_zero, sizeof(root_zero)}, &a, &b));
+    assert_int_equal(a, 0);
+    assert_int_equal(b, 0);
+    assert_true(acpi_find_s5((struct span){long_length, sizeof(long_length)}, &a, &b));
+    assert_int_equal(a, 3);
+    assert_int_equal(b, 1);
+    assert_false(acpi_find_s5((struct span){no_package, sizeof(no_package)}, &a, &b));
+    assert_false(acpi_find_s5((struct span){only_a_use, sizeof(only_a_use)}, &a, &b));
+    assert_false(acpi_find_s5((struct span){cut, sizeof(cut)}, &a, &b));
+    assert_false(acpi_find_s5((struct span){NULL, 0}, &a, &b));
+}
+
+/* Any bytes anywhere, with checksums made right again so that the parsers behind them are reached. */
+static void damaged_tables_are_read_without_leaving_memory(void **state)
+{
+    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR};
+    uint32_t seed = 5;
+
+    (void)state;
+    for (uint32_t round = 0; round < 20000; round++) {
+        write_all(round % 2 == 0);
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t table = starts[(seed = seed * 1664525u + 1013904223u) >> 16 & 3u];
+            uint32_t length;
+
+            memory[table + ((seed >> 8) & 0x7f)] = (uint8_t)(seed >> 24);
+            memcpy(&length, memory + table + 4, 4);
+            if (length >= 36 && length <= MEMORY_BYTES - table) {
+                fix_checksum(table, length, table + 9);
+            }
+        }
+        (void)read_all();
+        assert_true(tables.cpu_count <= ACPI_CPUS_MAX && tables.ioapic_count <= ACPI_IOAPICS_MAX);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_is_found_through_either_root),
+        cmocka_unit_test(extended_ports_win_over_old_ones),
+        cmocka_unit_test(a_machine_without_tables_is_not_an_error),
+        cmocka_unit_test(a_wrong_checksum_is_named_and_the_table_ignored),
+        cmocka_unit_test(a_broken_madt_entry_ends_the_list),
+        cmocka_unit_test(s5_is_found_in_every_form_of_package),
+        cmocka_unit_test(damaged_tables_are_read_without_leaving_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

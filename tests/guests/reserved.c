@@ -4,7 +4,7 @@
  */
 #include "tests/guests/lib/guest.h"
 
-const char guest_name[] = "reserved-bits";
+const char guest_name[] = "reserved";
 
 #define GP 13
 

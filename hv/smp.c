@@ -230,8 +230,6 @@ static void start_one(struct cpu *cpu, uint64_t page)
     smp_next.entry = (uint64_t)(uintptr_t)cpu_start;
     smp_next.argument = cpu;
     __atomic_store_n(&cpu->state, CPU_STATE_STARTING, __ATOMIC_RELEASE);
-    host_apic_send_init(cpu->apic_id);
-    tsc_wait_us(INIT_WAIT_US);
     host_apic_send_sipi(cpu->apic_id, vector);
     if (!wait_ready(cpu, FIRST_SIPI_WAIT_US)) {
         host_apic_send_sipi(cpu->apic_id, vector);
@@ -254,9 +252,21 @@ static void fail_all(const char *sentence)
     }
 }
 
+/* All are reset at once and wait together; then they start one after the other. */
+static void reset_all(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (!cpus[i].bsp && cpus[i].failure == NULL) {
+            host_apic_send_init(cpus[i].apic_id);
+        }
+    }
+    tsc_wait_us(INIT_WAIT_US);
+}
+
 static void start_all(uint64_t page, uint32_t root)
 {
     fill_trampoline(page, root);
+    reset_all();
     for (uint32_t i = 0; i < cpu_count; i++) {
         if (!cpus[i].bsp && cpus[i].failure == NULL) {
             start_one(&cpus[i], page);

@@ -1,10 +1,10 @@
 /*
  * Starting the other CPUs: INIT, SIPI, SIPI, and what each reports.
  *
- * Every CPU of boot_info gets an entry in cpus[]. One at a time: the trampoline page below 1 MiB is filled with the
- * CPU's page-table root and stack, the CPU is reset and sent there, goes from real to long mode, loads its tables, and
- * reports. A CPU that does not come up in a bounded time is named and left out; the machine runs without it.
- * SDM 3A 9.4 "Multiple-Processor (MP) Initialization"; APM 2 16.5 "Interprocessor Interrupts (IPI)".
+ * Every CPU of boot_info gets an entry in cpus[]. All are reset by INIT; then, one at a time, each is sent to the
+ * trampoline page below 1 MiB, goes from real to long mode on its own stack, loads its tables, and reports. A CPU that
+ * does not come up in a bounded time is named and left out; the machine runs without it. SDM 3A 9.4 "Multiple-Processor
+ * (MP) Initialization"; APM 2 16.5 "Interprocessor Interrupts (IPI)".
  */
 #ifndef HV_SMP_H
 #define HV_SMP_H

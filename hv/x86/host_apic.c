@@ -69,7 +69,7 @@
 #define IOAPIC_NOBODY 0xffffffffu
 
 #define XAPIC_ID_MAX 0xfeu
-#define CALIBRATION_US 10000u
+#define CALIBRATION_US 3000u
 #define CALIBRATION_ROUNDS 3u
 
 static struct {

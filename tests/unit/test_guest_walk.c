@@ -153,7 +153,9 @@ static void pae_walks_three_levels_from_a_32_byte_aligned_root(void **state)
     put64(TABLE(1), 5, TABLE(2) | P | W | U);
     put64(TABLE(2), 7, 0xff12345000 | P | W | U | NX);
     put64(TABLE(1), 6, 0xff00200000 | P | W | U | PS);
+    paging.cpl = 3; /* the pointers' missing rights take none away */
     expect_ok(0xc0a07abc, GUEST_WRITE, 0xff12345abc, 0x1000);
+    paging.cpl = 0;
     expect_ok(0xffffffffc0c12345, GUEST_WRITE, 0xff00212345, 0x200000);
     expect_fault(0xc0a07abc, GUEST_FETCH, PAGE_FAULT_PRESENT | PAGE_FAULT_FETCH);
     expect_fault(0x00a07abc, GUEST_READ, 0);
@@ -272,6 +274,17 @@ static void a_missing_entry_at_any_level_is_a_not_present_fault(void **state)
         paging.cpl = 0;
         expect_fault(0, GUEST_FETCH, PAGE_FAULT_FETCH);
     }
+}
+
+static void only_ring_3_is_user_mode(void **state)
+{
+    (void)state;
+    link4(0, 4, 0);
+    put64(TABLE(3), 0, 0x5000 | P | W);
+    for (paging.cpl = 0; paging.cpl < 3; paging.cpl++) {
+        expect_ok(0, GUEST_WRITE, 0x5000, 4096);
+    }
+    expect_fault(0, GUEST_READ, PAGE_FAULT_PRESENT | PAGE_FAULT_USER);
 }
 
 static void the_fetch_bit_needs_nx_or_smep(void **state)
@@ -410,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup(reserved_bits_by_level_and_size, setup),
         cmocka_unit_test_setup(reserved_bits_that_features_decide, setup),
         cmocka_unit_test_setup(a_missing_entry_at_any_level_is_a_not_present_fault, setup),
+        cmocka_unit_test_setup(only_ring_3_is_user_mode, setup),
         cmocka_unit_test_setup(the_fetch_bit_needs_nx_or_smep, setup),
         cmocka_unit_test_setup(rights_agree_with_the_manual_in_every_combination, setup),
         cmocka_unit_test_setup(accessed_and_dirty_bits_are_set_as_an_mmu_does, setup),

@@ -8,7 +8,7 @@ GUEST_LIB := tests/guests/lib
 GUEST_OUT := $(BUILD)/guests
 
 # Entered in long mode by ELF64 and in protected mode by the PVH note.
-GUESTS_64 := hello entry-elf64 entry-pvh ports apic-timer pic-timer exceptions reserved mmio fpu cpuid msr
+GUESTS_64 := hello bench-exit entry-elf64 entry-pvh ports apic-timer pic-timer exceptions reserved mmio fpu cpuid msr
 # Entered in protected mode by multiboot 1; NAME-32.elf comes from NAME.c.
 GUESTS_32 := ports-32 apic-timer-32 pic-timer-32 exceptions-32 reserved-32 mmio-32 fpu-32 cpuid-32 msr-32
 
@@ -22,11 +22,11 @@ GUEST_LINK := ld.lld -static --no-dynamic-linker --build-id=none -z noexecstack 
 GUEST_LIB_C := console traps devices entry
 GUEST_LIB_64 := $(addprefix $(GUEST_OUT)/64/lib/,start64.S.o traps_entry.S.o $(GUEST_LIB_C:=.o))
 GUEST_LIB_32 := $(addprefix $(GUEST_OUT)/32/lib/,traps_entry.S.o $(GUEST_LIB_C:=.o))
-GUEST_LIB_16 := $(addprefix $(GUEST_OUT)/16/lib/,start16.S.o console.o run16.o)
+GUEST_LIB_16 := $(addprefix $(GUEST_OUT)/16/lib/,start16.S.o console.o run16.o devices.o)
 
 # Entry states: files that differ in header, form and address.
 GUEST_ENTRY_FILES := entry-elf32.elf entry-multiboot.elf entry-multiboot2.elf entry-flat16.bin entry-flat32.bin \
-	entry-flat64.bin entry-linux32.bzimage entry-linux64.bzimage
+	entry-flat64.bin entry-linux32.bzimage entry-linux64.bzimage realmode.bin realmode.boot
 GUEST_FILES := $(addprefix $(GUEST_OUT)/,$(GUESTS_64:=.elf) $(GUESTS_32:=.elf) $(GUEST_ENTRY_FILES) module.txt)
 
 guests: $(GUEST_FILES)
@@ -89,6 +89,14 @@ $(GUEST_OUT)/entry-linux64.bzimage: $(GUEST_OUT)/64/linux64.bin
 $(GUEST_OUT)/entry-linux%.bzimage: $(GUEST_LIB)/bzimage.S
 	$(CC) $(GUEST_FLAGS_32) -DKERNEL='"$(filter %.bin,$^)"' -DENTRY_64=$(if $(filter 64,$*),1,0) -c -o $@.o $<
 	llvm-objcopy -O binary -j .text $@.o $@
+
+$(GUEST_OUT)/realmode.bin: $(GUEST_OUT)/16/realmode.o $(GUEST_LIB_16) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x7c00
+
+# The same as a disk that a PC's BIOS starts, for the oracle: a boot sector that reads the guest to 0x7c00 + 512.
+$(GUEST_OUT)/realmode.boot: $(GUEST_OUT)/16/realmode.o $(GUEST_OUT)/16/lib/boot_sector.S.o $(GUEST_LIB_16) $(GUEST_LIB)/flat.ld
+	$(GUEST_LINK_FLAT) -Ttext=0x7c00
+	truncate -s 1M $@
 
 # What the entry guests expect as their module, and its length.
 $(GUEST_OUT)/module.txt:

@@ -26,6 +26,7 @@ GUESTS = {
     "entry-multiboot": ("entry-multiboot.elf", ENTRY, True),
     "entry-multiboot2": ("entry-multiboot2.elf", ENTRY, False),
     "entry-flat16": ("entry-flat16.bin", ["protocol = flat", "load-address = 0x7c00", "entry = 0x7c00", "mode = 16"], False),
+    "realmode": ("realmode.bin", ["protocol = flat", "load-address = 0x7c00", "entry = 0x7c00", "mode = 16"], True),
     "entry-flat32": ("entry-flat32.bin", ["protocol = flat", "load-address = 0x8000", "entry = 0x8000", "mode = 32"] + ENTRY,
                      False),
     "entry-flat64": ("entry-flat64.bin",
@@ -49,8 +50,11 @@ def config(names):
 def run_oracle(build, name):
     """Boots one guest in QEMU; gives its last line."""
     file = GUESTS[name][0]
-    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-kernel", file,
-               "-display", "none", "-serial", "stdio", "-net", "none", "-no-reboot"]
+    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-display", "none", "-serial", "stdio", "-net", "none", "-no-reboot"]
+    if file.endswith(".bin"):
+        command += ["-drive", f"file={file.replace('.bin', '.boot')},format=raw"]  # started by the BIOS
+    else:
+        command += ["-kernel", file]
     if name.startswith("entry-"):
         # Multiboot modules carry arguments; PVH's initrd is a plain file name.
         command += ["-append", CMDLINE, "-initrd", MODULE if "multiboot" in name else "module.txt"]

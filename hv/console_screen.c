@@ -6,12 +6,22 @@
 #define GLYPH_HEIGHT 16u
 #define GLYPH_FIRST 0x20u
 #define TAB_COLUMNS 8u
-#define CELL_UNKNOWN 0u /* in `drawn`: must be painted */
 
 #define BYTE_BEL 0x07u
 #define BYTE_BS 0x08u
 #define BYTE_TAB 0x09u
 #define BYTE_ESC 0x1bu
+
+/* In whole rows: painting every cell instead would take most of the start's time. */
+static void clear(const struct screen_pixels *pixels)
+{
+    uint64_t line_bytes = (uint64_t)pixels->stride_pixels * pixels->bytes_per_pixel;
+    uint64_t visible_bytes = (uint64_t)pixels->width * pixels->bytes_per_pixel;
+
+    for (uint64_t y = 0; y < pixels->height && y * line_bytes + visible_bytes <= pixels->bytes; y++) {
+        memset(pixels->base + y * line_bytes, 0, (size_t)visible_bytes);
+    }
+}
 
 void screen_init(struct screen *screen, const struct screen_pixels *pixels, const uint8_t (*font)[16],
                  uint32_t font_glyphs)
@@ -26,10 +36,11 @@ void screen_init(struct screen *screen, const struct screen_pixels *pixels, cons
     if (screen->rows == 0 || screen->columns == 0 || pixels->base == NULL) {
         screen->columns = 0;
         screen->rows = 0;
+        return;
     }
+    clear(pixels);
     memset(screen->wanted, ' ', sizeof(screen->wanted));
-    memset(screen->drawn, CELL_UNKNOWN, sizeof(screen->drawn));
-    screen->dirty = screen->columns != 0;
+    memset(screen->drawn, ' ', sizeof(screen->drawn));
 }
 
 static void scroll(struct screen *screen)
@@ -203,7 +214,7 @@ static void draw_dots(const struct screen *screen, uint8_t *to, uint8_t dots)
 
     for (uint32_t x = 0; x < GLYPH_WIDTH * screen->scale; x++) {
         bool lit = (dots & (0x80u >> x / screen->scale)) != 0;
-        uint32_t colour = lit ? pixels->foreground : pixels->background;
+        uint32_t colour = lit ? pixels->foreground : 0;
 
         memcpy(to + (size_t)x * pixels->bytes_per_pixel, &colour, pixels->bytes_per_pixel);
     }
@@ -214,10 +225,9 @@ static void draw_dots_32(const struct screen *screen, uint8_t *to, uint8_t dots)
 {
     uint32_t *pixel = (uint32_t *)(void *)to;
     uint32_t foreground = screen->pixels.foreground;
-    uint32_t background = screen->pixels.background;
 
     for (uint32_t bit = 0x80; bit != 0; bit >>= 1) {
-        uint32_t colour = (dots & bit) != 0 ? foreground : background;
+        uint32_t colour = (dots & bit) != 0 ? foreground : 0;
 
         *pixel++ = colour;
         if (screen->scale == 2) {

@@ -25,7 +25,7 @@ struct screen_pixels {
     uint64_t bytes; /* nothing is written beyond */
     uint32_t width, height, stride_pixels;
     uint32_t bytes_per_pixel; /* 2, 3 or 4 */
-    uint32_t foreground, background;
+    uint32_t foreground;      /* of a pixel; the background is black, which is 0 in every format */
 };
 
 enum screen_parse {
@@ -50,7 +50,7 @@ struct screen {
     uint8_t drawn[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
 };
 
-/* An empty grid as large as the pixels allow; what the screen shows is unknown and will be painted over. */
+/* An empty grid as large as the pixels allow; the screen becomes black. */
 void screen_init(struct screen *screen, const struct screen_pixels *pixels, const uint8_t (*font)[16],
                  uint32_t font_glyphs);
 

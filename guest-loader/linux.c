@@ -200,6 +200,10 @@ static enum status check_header(struct loader *loader, const struct linux_header
     if (load > UINT32_MAX) {
         return header_fail(loader, FIELD_PREF_ADDRESS, load, "above 4 GiB");
     }
+    if (header->entry_64 && header->kernel_bytes <= LINUX_ENTRY_64_OFFSET) {
+        return header_fail(loader, FIELD_XLOADFLAGS, header->field[FIELD_XLOADFLAGS],
+                           "a 64-bit entry, but the kernel ends before it: the file is damaged");
+    }
     return STATUS_OK;
 }
 
@@ -222,14 +226,11 @@ static enum status read_header(struct loader *loader, struct linux_header *heade
     if (status == STATUS_OK) {
         status = measure(loader, header);
     }
+    header->entry_64 = (header->field[FIELD_XLOADFLAGS] & LINUX_XLF_KERNEL_64) != 0;
     if (status == STATUS_OK) {
         status = check_header(loader, header);
     }
-    if (status == STATUS_OK) {
-        status = check_cmdline(loader, header);
-    }
-    header->entry_64 = (header->field[FIELD_XLOADFLAGS] & LINUX_XLF_KERNEL_64) != 0;
-    return status;
+    return status == STATUS_OK ? check_cmdline(loader, header) : status;
 }
 
 /* ---- Placement ---- */

@@ -50,7 +50,8 @@ def config(names):
 def run_oracle(build, name):
     """Boots one guest in QEMU; gives its last line."""
     file = GUESTS[name][0]
-    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-display", "none", "-serial", "stdio", "-net", "none", "-no-reboot"]
+    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-display", "none",
+               "-serial", "stdio", "-net", "none", "-no-reboot"]
     if file.endswith(".bin"):
         command += ["-drive", f"file={file.replace('.bin', '.boot')},format=raw"]  # started by the BIOS
     else:

@@ -245,6 +245,7 @@ static const struct bad_field bad_fields[] = {
     {0x1f1, 1, 0xff, STATUS_MALFORMED, "truncated"},
     {0x1f4, 4, LINUX_CODE_BYTES / 16 + 1, STATUS_MALFORMED, "truncated"},
     {0x1f4, 4, 0xffffffff, STATUS_MALFORMED, "truncated"},
+    {0x1f4, 4, 0x200 / 16, STATUS_MALFORMED, "ends before it"},
     {0x1fe, 2, 0x1234, STATUS_MALFORMED, "boot_flag"},
     {0x201, 1, 0x10, STATUS_MALFORMED, "too short"},
     {0x202, 4, 0, STATUS_MALFORMED, "HdrS"},

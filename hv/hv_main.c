@@ -22,6 +22,7 @@
 #include "hv/x86/acpi.h"
 #include "hv/x86/host_apic.h"
 #include "hv/x86/host_cpu.h"
+#include "hv/x86/registers.h"
 #include "hv/x86/traps.h"
 #include "hv/x86/tsc.h"
 
@@ -124,8 +125,8 @@ static void describe_machine(void)
 {
     machine.is_intel = support.vendor == VIRT_VMX;
     machine.physical_bits = host_cpu_paging_caps().physical_bits;
-    machine.x2apic_available = true;
     host_cpuid_capture(&machine.cpuid);
+    machine.gib_pages = (cpuid_host_words(&machine.cpuid, CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_GIB_PAGES) != 0;
 }
 
 static void report_memory(const struct boot_info *info)

@@ -100,7 +100,8 @@ static void fill_paging(const struct vcpu *vcpu, bool implicit, struct guest_pag
         .implicit_supervisor = implicit,
         .physical_bits = vcpu->guest->machine->physical_bits,
         .nx_supported = true,
-        .gib_pages = true,
+        .gib_pages = vcpu->guest->machine->gib_pages,
+        .upper_bit8_reserved = !vcpu->guest->machine->is_intel,
     };
 }
 

@@ -1,6 +1,13 @@
 """Every boot case: a row each. script.py explains the words."""
 
+import os
+import sys
+
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send, Truncated)
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TESTS, "guests"))
+import guests  # noqa: E402
 
 HELLO = Built("guests/hello.elf")
 LINUX = Built("demo/vmlinuz")
@@ -10,7 +17,7 @@ PROMPT = r"linux# "
 
 
 def demo_config():
-    with open(__file__.replace("tests/boot/cases.py", "config/examples/demo.conf"), encoding="utf-8") as conf:
+    with open(os.path.join(os.path.dirname(TESTS), "config", "examples", "demo.conf"), encoding="utf-8") as conf:
         return conf.read()
 
 
@@ -76,6 +83,20 @@ def hello_case(name, config, *texts, **more):
     return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO}, forbidden=NEVER, **more)
 
 
+def guests_case(name, names, **more):
+    """Several guests of tests/guests in one boot, which take turns on the CPU: each must say PASS."""
+    named = [(guest, guest.replace("multiboot", "mb")) for guest in names]
+    files = {guests.GUESTS[guest][0] for guest in names} | {"module.txt"}
+    return Case(name, guests.config(names), [r"plinth: result ok\s*\Z"],
+                required=tuple(rf"^\[{short}\] PASS {guest.removesuffix('-32')}\s*$" for guest, short in named),
+                files={file: Built(f"guests/{file}") for file in files}, forbidden=(*NEVER, r"\] FAIL "), **more)
+
+
+ENTRY_GUESTS = [name for name in guests.GUESTS if name.startswith(("entry-", "realmode"))]
+DEVICE_GUESTS = [name for name in guests.GUESTS
+                 if name not in ENTRY_GUESTS and name != "hello" and name not in guests.NOT_ON_TCG]
+
+
 def refused_case(name, config, *texts, files=None, **more):
     """An error before the hand-over: a sentence, a wait that a key ends, and the firmware gets its machine back."""
     return Case(name, config, [*texts, r"when a key is pressed", Send("\r"), r"plinth: returned to the firmware"], status=1,
@@ -102,6 +123,12 @@ CASES = [
     hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
     hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\n"), smp=2),
+
+    # Our own guests: entry states of all protocols, devices, CPU.
+    guests_case("guests-entry", ENTRY_GUESTS),
+    guests_case("guests-devices-64", [name for name in DEVICE_GUESTS if not name.endswith("-32")]),
+    guests_case("guests-devices-32", [name for name in DEVICE_GUESTS if name.endswith("-32")]),
+    guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
 
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"plinth\.conf", emulators=QEMU),

@@ -153,6 +153,9 @@ def check_result(case, session, status):
         found = re.search(pattern, session.text, re.MULTILINE | re.IGNORECASE)
         if found:
             raise CaseError(f"'{found[0]}' appeared")
+    missing = [pattern for pattern in case.required if not re.search(pattern, session.text, re.MULTILINE)]
+    if missing:
+        raise CaseError(f"missing: {', '.join(missing)} (exit status {status})")
     if session.steps:
         raise CaseError(f"'{session.steps[0].regex.pattern}' did not appear (exit status {status})")
     if status != case.status:

@@ -11,6 +11,7 @@
 #include "hv/core/msr_policy.h"
 #include "hv/core/string_io.h"
 #include "hv/core/task_switch.h"
+#include "hv/x86/registers.h"
 
 /* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)

@@ -5,12 +5,14 @@
  *   svm_setup.c     a vCPU's VMCB in parts, intercepts by table, permission maps
  *   svm_state.c     system state between VMCB and struct vcpu
  *   svm_decode.c    exit words -> neutral exit (pure)
+ *   svm_entry_check.c  why an entry failed (pure)
  *   svm_run.c       the run loop: requests, events, entry, exit
  *   svm_entry.S     VMRUN
  */
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H
 
+#include "hv/svm/svm_entry_check.h"
 #include "hv/svm/svm_vmcb.h"
 #include "hv/virt_support.h"
 
@@ -22,8 +24,8 @@ struct svm_features {
     bool flush_by_asid;
     bool vmcb_clean;
     bool decode_assists;
-    bool tsc_aux; /* RDTSCP or RDPID is there, so TSC_AUX exists */
-    uint32_t asid_count;
+    bool tsc_aux;               /* RDTSCP or RDPID is there, so TSC_AUX exists */
+    struct svm_entry_caps caps; /* for the checks after a refused entry */
 };
 
 extern struct svm_features svm_features;

@@ -60,7 +60,9 @@ static void find_optional(struct virt_support *support)
         .vmcb_clean = (svm.edx & SVM_EDX_VMCB_CLEAN) != 0,
         .decode_assists = (svm.edx & SVM_EDX_DECODE_ASSISTS) != 0,
         .tsc_aux = (extended & CPUID_81_EDX_RDTSCP) != 0,
-        .asid_count = svm.ebx,
+        .caps = {.asid_count = svm.ebx,
+                 .physical_bits = (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff),
+                 .long_mode = (extended & CPUID_81_EDX_LM) != 0},
     };
     format_text(support->used, sizeof(support->used), "AMD SVM with nested paging, %u ASIDs%s%s%s", svm.ebx,
                 gib_pages ? ", 1 GiB pages" : "", svm_features.next_rip ? ", next rip save" : "",

@@ -7,6 +7,8 @@
  */
 #include "hv/svm/svm.h"
 
+#include "hv/base/format.h"
+#include "hv/base/log.h"
 #include "hv/core/emulate.h"
 #include "hv/core/exit.h"
 #include "hv/cpu.h"
@@ -254,6 +256,18 @@ static void note_nmi_end(struct svm_vcpu *svm, const struct vcpu *vcpu)
     svm->nmi_iret_rip = vcpu->rip;
 }
 
+/* Finds out which check failed, and says so before the guest's report. */
+static void explain_refusal(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    char sentence[SVM_ENTRY_SENTENCE_MAX];
+
+    if (!svm_entry_find_violation(&svm->vmcb, &svm_features.caps, sentence)) {
+        format_text(sentence, sizeof(sentence), "%s",
+                    "every check of the manual that Plinth knows holds; report this with the CPU's model");
+    }
+    log_error("guest %s vCPU %u, VM entry refused: %s", vcpu->guest->name, vcpu->index, sentence);
+}
+
 static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
@@ -266,6 +280,9 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     svm_decode_exit(vmcb, &exit);
     if (exit_wants_system(vcpu, &exit)) {
         svm_read_system(svm, vcpu);
+    }
+    if (exit.kind == EXIT_INVALID) {
+        explain_refusal(svm, vcpu);
     }
     if (svm_exit_needs_length(vmcb->exit_code)) {
         exit.length = instruction_length(svm, vcpu);

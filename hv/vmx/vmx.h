@@ -2,10 +2,12 @@
  * Intel VMX: the vendor's side of hv/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
  * Extensions".
  *
- *   vmx_features.c  what this CPU has, by name; switching VMX on and off
+ *   vmx_capabilities.c  what this CPU has, by name (pure)
+ *   vmx_features.c  reading that; switching VMX on and off
  *   vmx_setup.c     a vCPU's VMCS in parts, controls by table, MSR bitmap
  *   vmx_state.c     system state between VMCS and struct vcpu
  *   vmx_decode.c    exit words -> neutral exit (pure)
+ *   vmx_entry_check.c, vmx_entry_guest.c   why an entry failed (pure)
  *   vmx_run.c       the run loop: requests, events, entry, exit
  *   vmx_entry.S     VMLAUNCH, VMRESUME
  */
@@ -13,25 +15,11 @@
 #define HV_VMX_VMX_H
 
 #include "hv/virt_support.h"
+#include "hv/vmx/vmx_capabilities.h"
 #include "hv/vmx/vmx_insn.h"
 #include "hv/vmx/vmx_vmcs.h"
 
 struct cpu;
-
-/* The control words as this CPU wants them, and optional features; found once. */
-struct vmx_features {
-    uint32_t revision;
-    uint32_t pin;
-    uint32_t primary;
-    uint32_t secondary;
-    uint32_t exit;
-    uint32_t entry;
-    uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
-    uint64_t ept_vpid_caps;
-    bool tpr_shadow;
-    bool vpid;
-    bool tsc_aux;
-};
 
 extern struct vmx_features vmx_features;
 

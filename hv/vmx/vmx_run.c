@@ -7,6 +7,7 @@
  */
 #include "hv/vmx/vmx.h"
 
+#include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/core/exit.h"
 #include "hv/cpu.h"
@@ -54,7 +55,7 @@ static void flush_guest(const struct vcpu *vcpu)
     if (!vmx_features.vpid) {
         return; /* each entry and exit flushes everything */
     }
-    if ((vmx_features.ept_vpid_caps & VPID_CAP_SINGLE) != 0) {
+    if ((vmx_features.caps.ept_vpid & VPID_CAP_SINGLE) != 0) {
         (void)vmx_insn_invvpid(INVVPID_SINGLE, &vpid);
     } else {
         (void)vmx_insn_invept(INVEPT_ALL, &none);
@@ -235,6 +236,24 @@ static void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx
     }
 }
 
+/* Finds out which check failed, and says so before the guest's report. */
+static void explain_refusal(const struct vcpu *vcpu, const char *by_the_cpu)
+{
+    char sentence[VMX_ENTRY_SENTENCE_MAX];
+    struct vmx_entry_state state = {.vtpr = (uint32_t)lapic_cr8(&vcpu->lapic) << 4};
+
+    for (uint32_t i = 0; i < vmx_entry_field_count; i++) {
+        if (!vmx_insn_vmread((uint64_t)vmx_entry_fields[i], &state.values[i])) {
+            state.values[i] = 0;
+        }
+    }
+    if (!vmx_entry_find_violation(&state, &vmx_features.caps, sentence)) {
+        format_text(sentence, sizeof(sentence), "%s",
+                    "every check of the manual that Plinth knows holds; report this with the CPU's model");
+    }
+    log_error("guest %s vCPU %u, VM entry refused: %s: %s", vcpu->guest->name, vcpu->index, by_the_cpu, sentence);
+}
+
 static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
 {
     struct vm_exit exit;
@@ -242,6 +261,9 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
     vmx_decode_exit(words, &exit);
     if (exit_wants_system(vcpu, &exit)) {
         vmx_read_system(vcpu);
+    }
+    if (exit.kind == EXIT_INVALID) {
+        explain_refusal(vcpu, vmx_entry_failure_text(words->reason, words->qualification));
     }
     if (exit.kind == EXIT_CPUID) {
         vcpu->system.cr4 = vmx_read(VMCS_GUEST_CR4);
@@ -260,6 +282,7 @@ static void handle_vmfail(struct vcpu *vcpu)
     exit.raw = (uint32_t)vmx_read(VMCS_INSTRUCTION_ERROR);
     exit.words.info[0] = 0;
     exit.words.info[1] = 0;
+    explain_refusal(vcpu, vmx_instruction_error_text(exit.raw));
     vmx_read_system(vcpu);
     exit_dispatch(vcpu, &exit);
 }

@@ -21,6 +21,7 @@
 #define ACCESS_TSS_BUSY 0x008bu
 #define LIMIT_REAL 0xffffu
 #define LIMIT_FLAT 0xffffffffu
+#define LIMIT_TSS 0x67u
 
 static void set_data_segments(struct vcpu_system *system, uint16_t selector, uint64_t base, uint32_t limit,
                               uint32_t access)
@@ -85,6 +86,7 @@ static void enter_flat(struct vcpu_system *system, const struct entry_state *ent
 {
     system->segments[SEGMENT_CS] = (struct segment){0, LIMIT_FLAT, code_access, entry->cs_selector};
     set_data_segments(system, entry->data_selector, 0, LIMIT_FLAT, ACCESS_FLAT_DATA);
+    system->segments[SEGMENT_TR] = (struct segment){0, LIMIT_TSS, ACCESS_TSS_BUSY, 0}; /* as PVH promises it */
     system->cr0 = CR0_PE | CR0_ET;
     system->idtr = (struct table_register){0, 0};
     if (entry->gdt_bytes != 0) {

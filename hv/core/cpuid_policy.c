@@ -7,6 +7,8 @@
  */
 #include "hv/core/cpuid_policy.h"
 
+#include "hv/dev/lapic.h"
+
 #define ALL 0xffffffffu
 #define SUBLEAF_ANY 0xffffffffu
 
@@ -191,12 +193,14 @@ static void add_topology(struct cpuid_table *table, uint32_t vcpu_count)
 }
 
 /*
- * Leaf 0x15: TSC = crystal * EBX / EAX. The crystal is the clock of the emulated APIC timer, 1 GHz, so that both agree.
+ * Leaf 0x15: TSC = crystal * EBX / EAX. The crystal is the clock of the emulated APIC timer, so that both agree.
  * SDM 2A 3.3, leaf 15H "Time Stamp Counter and Nominal Core Crystal Clock Information"; Intel only.
  */
 static void add_tsc_leaves(struct cpuid_table *table, uint32_t tsc_khz)
 {
-    table_add(table, 0x15, 0, (struct cpuid_words){1000000, tsc_khz, 1000000000, 0});
+    uint32_t timer_hz = (uint32_t)lapic_timer_hz(tsc_khz * 1000ULL);
+
+    table_add(table, 0x15, 0, (struct cpuid_words){timer_hz / 1000, tsc_khz, timer_hz, 0});
     table_add(table, 0x16, 0, (struct cpuid_words){tsc_khz / 1000, tsc_khz / 1000, 100, 0});
 }
 
@@ -205,10 +209,11 @@ static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_
 {
     uint32_t features = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_NOP_IO_DELAY |
                         (input->tsc_stable ? KVM_FEATURE_CLOCKSOURCE_STABLE : 0);
+    uint32_t timer_khz = (uint32_t)(lapic_timer_hz(input->tsc_khz * 1000ULL) / 1000);
 
     table_add(table, LEAF_HYPERVISOR, 0, (struct cpuid_words){LEAF_HYPERVISOR + 0x10, 0x4b4d564b, 0x564b4d56, 0x4d});
     table_add(table, LEAF_HYPERVISOR + 1, 0, (struct cpuid_words){features, 0, 0, 0});
-    table_add(table, LEAF_HYPERVISOR + 0x10, 0, (struct cpuid_words){input->tsc_khz, 1000000, 0, 0});
+    table_add(table, LEAF_HYPERVISOR + 0x10, 0, (struct cpuid_words){input->tsc_khz, timer_khz, 0, 0});
     table_add(table, LEAF_PLINTH, 0, (struct cpuid_words){LEAF_PLINTH + 1, 0x6e696c50, 0x6c506874, 0x68746e69});
     table_add(table, LEAF_PLINTH + 1, 0, (struct cpuid_words){1, 0, 0, 0});
 }

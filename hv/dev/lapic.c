@@ -225,6 +225,7 @@ void lapic_init(struct lapic *lapic, struct lapic_page *page, uint32_t id, bool 
     lapic->id = id;
     lapic->bsp = bsp;
     lapic->clock = clock;
+    lapic->timer_slowdown = (uint8_t)lapic_timer_slowdown(clock->tsc_hz);
     lapic_reset(lapic, false);
 }
 

@@ -5,7 +5,7 @@
  * CPU touches the page; others post vectors into `pending` (atomically) and kick the vCPU.
  * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)"; APM 2 16.
  *
- * Times are host TSC ticks. The timer counts one tick a nanosecond before the divider (CPUID 0x40000010 says so).
+ * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say so).
  */
 #ifndef HV_DEV_LAPIC_H
 #define HV_DEV_LAPIC_H
@@ -61,6 +61,8 @@ struct lapic {
     const struct clock *clock;
     uint64_t deadline;                            /* of the timer, host TSC; DEADLINE_NONE */
     uint64_t timer_start;                         /* host TSC at which the current count began */
+    uint8_t timer_slowdown;                       /* log2 of 1 GHz by the timer's frequency */
+    bool timer_expired;                           /* a one-shot count has run out: only a new count starts it again */
     uint64_t tsc_deadline;                        /* what the guest wrote (guest TSC), 0: disarmed */
     struct apic_message outbox[LAPIC_OUTBOX_MAX]; /* IPIs that core routes */
     uint32_t outbox_count;
@@ -97,6 +99,13 @@ bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value, uint64_t
 /* IA32_TSC_DEADLINE (0x6e0). guest TSC = host TSC + tsc_offset. */
 uint64_t lapic_tsc_deadline_read(const struct lapic *lapic);
 void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now);
+
+/* The timer's frequency before the divider: 1 GHz, or 1 GHz >> slowdown where the TSC is slower than that. */
+unsigned lapic_timer_slowdown(uint64_t tsc_hz);
+static inline uint64_t lapic_timer_hz(uint64_t tsc_hz)
+{
+    return NS_PER_SECOND >> lapic_timer_slowdown(tsc_hz);
+}
 
 /* CR8: TPR bits 7:4. */
 uint64_t lapic_cr8(const struct lapic *lapic);

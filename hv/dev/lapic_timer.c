@@ -5,7 +5,9 @@
  * began, and the current count follows from the time of the read. `deadline` is the host TSC at which the timer
  * interrupts next; a masked timer has none and costs nothing, and its count reads right all the same.
  *
- * The undivided frequency is 1 GHz, so a count is a number of nanoseconds shifted by the divider.
+ * The undivided frequency is 1 GHz, so a count is a number of nanoseconds shifted by the divider. Where the TSC is
+ * slower than that (an emulator's), the frequency is 1 GHz divided by the smallest power of two that makes it no
+ * faster: on a PC the timer's clock never outruns the TSC, and kernels divide one by the other.
  */
 #include "hv/dev/lapic_registers.h"
 
@@ -22,17 +24,54 @@ static uint32_t timer_mode(const struct lapic *lapic)
     return lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_TIMER_MODE;
 }
 
-/* log2 of the divider: 000 is 2, 001 is 4, ... 110 is 128, 111 is 1. */
+unsigned lapic_timer_slowdown(uint64_t tsc_hz)
+{
+    unsigned shift = 0;
+
+    while ((NS_PER_SECOND >> shift) > tsc_hz) {
+        shift++;
+    }
+    return shift;
+}
+
+/* log2 of nanoseconds a count. The divider: 000 is 2, 001 is 4, ... 110 is 128, 111 is 1. */
 static unsigned divide_shift(const struct lapic *lapic)
 {
     uint32_t divide = lapic_get(lapic, LAPIC_TIMER_DIVIDE);
 
-    return (((divide >> 1 & 4u) | (divide & 3u)) + 1) & 7u;
+    return ((((divide >> 1 & 4u) | (divide & 3u)) + 1) & 7u) + lapic->timer_slowdown;
 }
 
-static uint64_t count_to_ticks(const struct lapic *lapic, uint32_t count)
+static uint64_t count_to_ticks(const struct lapic *lapic, uint64_t count)
 {
-    return clock_ns_to_ticks(lapic->clock, (uint64_t)count << divide_shift(lapic));
+    return clock_ns_to_ticks(lapic->clock, count << divide_shift(lapic));
+}
+
+/* Counts since timer_start, as if it had never wrapped. */
+static uint64_t counted(const struct lapic *lapic, uint64_t now)
+{
+    return clock_ticks_to_ns(lapic->clock, now - lapic->timer_start) >> divide_shift(lapic);
+}
+
+/*
+ * Makes the state true before a register changes: what was due interrupts under the old registers, a one-shot count
+ * that has run out is over and stays so whatever the mode becomes, and a periodic one is in its present period.
+ */
+static void settle(struct lapic *lapic, uint64_t now)
+{
+    uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
+    uint64_t passed;
+
+    lapic_run_timer(lapic, now);
+    passed = counted(lapic, now);
+    if (timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE || initial == 0 || passed < initial) {
+        return;
+    }
+    if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
+        lapic->timer_start += count_to_ticks(lapic, passed - passed % initial);
+    } else {
+        lapic->timer_expired = true;
+    }
 }
 
 static uint64_t period_ticks(const struct lapic *lapic)
@@ -61,7 +100,7 @@ static void timer_arm(struct lapic *lapic, uint64_t now)
     uint64_t end;
 
     lapic->deadline = DEADLINE_NONE;
-    if (initial == 0 || (lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_MASKED) != 0) {
+    if (initial == 0 || lapic->timer_expired || (lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_MASKED) != 0) {
         return;
     }
     if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
@@ -78,6 +117,7 @@ static void timer_arm(struct lapic *lapic, uint64_t now)
 void lapic_timer_stop(struct lapic *lapic)
 {
     *lapic_register(lapic, LAPIC_TIMER_INITIAL) = 0;
+    lapic->timer_expired = false;
     lapic->tsc_deadline = 0;
     lapic->deadline = DEADLINE_NONE;
 }
@@ -85,16 +125,16 @@ void lapic_timer_stop(struct lapic *lapic)
 uint32_t lapic_timer_count(const struct lapic *lapic, uint64_t now)
 {
     uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
-    uint64_t counted;
+    uint64_t passed;
 
-    if (initial == 0 || timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
+    if (initial == 0 || lapic->timer_expired || timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
         return 0;
     }
-    counted = clock_ticks_to_ns(lapic->clock, now - lapic->timer_start) >> divide_shift(lapic);
-    if (counted < initial) {
-        return initial - (uint32_t)counted;
+    passed = counted(lapic, now);
+    if (passed < initial) {
+        return initial - (uint32_t)passed;
     }
-    return timer_mode(lapic) == LAPIC_TIMER_PERIODIC ? initial - (uint32_t)(counted % initial) : 0;
+    return timer_mode(lapic) == LAPIC_TIMER_PERIODIC ? initial - (uint32_t)(passed % initial) : 0;
 }
 
 /*
@@ -105,6 +145,7 @@ void lapic_timer_write_lvt(struct lapic *lapic, uint32_t value, uint64_t now)
 {
     uint32_t old = lapic_get(lapic, LAPIC_LVT_TIMER);
 
+    settle(lapic, now);
     if (((old ^ value) & LAPIC_TIMER_TSC_DEADLINE) != 0) {
         lapic_timer_stop(lapic);
     }
@@ -119,7 +160,9 @@ void lapic_timer_write_initial(struct lapic *lapic, uint32_t value, uint64_t now
     if (timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
         return;
     }
+    lapic_run_timer(lapic, now);
     *lapic_register(lapic, LAPIC_TIMER_INITIAL) = value;
+    lapic->timer_expired = false;
     lapic->timer_start = now;
     timer_arm(lapic, now);
 }
@@ -127,10 +170,12 @@ void lapic_timer_write_initial(struct lapic *lapic, uint32_t value, uint64_t now
 /* What is left of the count runs on at the new rate. */
 void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now)
 {
-    uint32_t counted = lapic_get(lapic, LAPIC_TIMER_INITIAL) - lapic_timer_count(lapic, now);
+    uint32_t done;
 
+    settle(lapic, now);
+    done = lapic_get(lapic, LAPIC_TIMER_INITIAL) - lapic_timer_count(lapic, now);
     *lapic_register(lapic, LAPIC_TIMER_DIVIDE) = value & LAPIC_DIVIDE_BITS;
-    lapic->timer_start = now - count_to_ticks(lapic, counted);
+    lapic->timer_start = now - count_to_ticks(lapic, done);
     if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE) {
         timer_arm(lapic, now);
     }
@@ -164,6 +209,7 @@ void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_
     if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE || !lapic_enabled(lapic)) {
         return;
     }
+    lapic_run_timer(lapic, now);
     lapic->tsc_deadline = value;
     lapic->deadline = DEADLINE_NONE;
     if (value == 0) {

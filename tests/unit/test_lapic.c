@@ -484,6 +484,73 @@ static void a_new_divider_applies_to_what_is_left(void **state)
     assert_int_equal(lapic.deadline, 1400);
 }
 
+static void start(uint32_t mode, uint32_t count, uint64_t now)
+{
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, now);
+    write_reg(LAPIC_LVT_TIMER, mode | 0xef, now);
+    write_reg(LAPIC_TIMER_INITIAL, count, now);
+}
+
+static void a_one_shot_count_becomes_periodic_while_it_runs(void **state)
+{
+    (void)state;
+    start(LAPIC_TIMER_ONE_SHOT, 100000, 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xef, 40000);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 40000), 60000);
+    assert_int_equal(lapic.deadline, 100000);
+    lapic_run_timer(&lapic, 100000);
+    assert_int_equal(lapic.deadline, 200000);
+}
+
+static void a_one_shot_count_that_ended_does_not_start_again_as_periodic(void **state)
+{
+    (void)state;
+    start(LAPIC_TIMER_ONE_SHOT, 100000, 0);
+    lapic_run_timer(&lapic, 100000);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xef, 150000);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 160000), 0);
+    assert_int_equal(read_reg(LAPIC_TIMER_INITIAL, 160000), 100000);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    write_reg(LAPIC_TIMER_INITIAL, 50000, 200000); /* only a new count does */
+    assert_int_equal(lapic.deadline, 250000);
+}
+
+static void a_periodic_count_becomes_one_shot_in_its_present_period(void **state)
+{
+    (void)state;
+    start(LAPIC_TIMER_PERIODIC | LAPIC_LVT_MASKED, 4096, 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_ONE_SHOT | 0xef, 10 * 4096 + 96);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 10 * 4096 + 96), 4000);
+    assert_int_equal(lapic.deadline, 11 * 4096);
+    lapic_run_timer(&lapic, 11 * 4096);
+    deliver(0xef);
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 12 * 4096), 0);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+}
+
+static void what_was_due_fires_before_a_register_changes(void **state)
+{
+    (void)state;
+    start(LAPIC_TIMER_ONE_SHOT, 1000, 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_LVT_MASKED | 0xef, 1500); /* nobody has run the timer since its end */
+    deliver(0xef);
+}
+
+static void the_timer_is_never_faster_than_the_tsc(void **state)
+{
+    struct clock slow = clock_of(50000000);
+
+    (void)state;
+    assert_int_equal(lapic_timer_hz(3000000000ULL), 1000000000);
+    assert_int_equal(lapic_timer_hz(1000000000ULL), 1000000000);
+    assert_int_equal(lapic_timer_hz(999999999ULL), 500000000);
+    assert_int_equal(lapic_timer_hz(50000000), 31250000);
+    lapic_init(&lapic, &page, 3, true, &slow);
+    start(LAPIC_TIMER_ONE_SHOT, 31250, 0); /* a millisecond */
+    assert_in_range(lapic.deadline, 49999, 50001);
+}
+
 static void a_count_of_zero_stops_the_timer(void **state)
 {
     (void)state;
@@ -643,6 +710,11 @@ int main(void)
         cmocka_unit_test_setup(a_periodic_timer_keeps_its_phase_when_it_is_served_late, setup),
         cmocka_unit_test_setup(a_masked_timer_counts_without_a_deadline, setup),
         cmocka_unit_test_setup(a_new_divider_applies_to_what_is_left, setup),
+        cmocka_unit_test_setup(a_one_shot_count_becomes_periodic_while_it_runs, setup),
+        cmocka_unit_test_setup(a_one_shot_count_that_ended_does_not_start_again_as_periodic, setup),
+        cmocka_unit_test_setup(a_periodic_count_becomes_one_shot_in_its_present_period, setup),
+        cmocka_unit_test_setup(what_was_due_fires_before_a_register_changes, setup),
+        cmocka_unit_test_setup(the_timer_is_never_faster_than_the_tsc, setup),
         cmocka_unit_test_setup(a_count_of_zero_stops_the_timer, setup),
         cmocka_unit_test_setup(a_tiny_period_cannot_starve_the_machine, setup),
         cmocka_unit_test_setup(tsc_deadline_fires_at_the_guests_tsc, setup),

@@ -148,10 +148,11 @@ static void report_unknown(struct guest *guest)
     }
 }
 
-static void leave_guest(struct vcpu *vcpu)
+/* The CPU forgets the vCPU: what its registers hold is nobody's any more, and a restart begins with fresh ones. */
+static void leave_guest(struct cpu *cpu, struct vcpu *vcpu)
 {
-    if (vcpu->state == VCPU_STATE_DEAD) {
-        return;
+    if (cpu->current == vcpu) {
+        cpu->current = NULL;
     }
     vcpu->state = VCPU_STATE_DEAD;
     guest_end_vcpu_left(vcpu);
@@ -170,9 +171,13 @@ static void check_all_down(struct vcpu *vcpu)
     guest_stop(vcpu, true, "halted with interrupts off");
 }
 
-/* Everything that the vCPU's last turn, its timers and its neighbours left to do. */
+/* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to whoever
+ * restarts it. */
 static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
+    if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) == VCPU_STATE_DEAD) {
+        return;
+    }
     take_kicks(vcpu, now);
     if (guest_deadline(vcpu) <= now) {
         guest_run_timers(vcpu, now);
@@ -189,9 +194,21 @@ static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, ui
         check_all_down(vcpu);
     }
     if ((vcpu->requests & VCPU_STOPPED) != 0) {
-        leave_guest(vcpu);
+        leave_guest(cpu, vcpu);
+        return;
     }
     vcpu->requests &= ~VCPU_LEAVE_MASK;
+}
+
+/* A vCPU that was served may have kicked one on the same CPU that had been served before it. */
+static bool kicks_wait(const struct turn *turn)
+{
+    for (uint32_t i = 0; i < turn->count; i++) {
+        if (turn->vcpus[i]->state != VCPU_STATE_DEAD && __atomic_load_n(&turn->vcpus[i]->kick, __ATOMIC_ACQUIRE) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool can_run(const struct vcpu *vcpu)
@@ -288,6 +305,9 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         }
         if (polls_console(cpu) && now >= turn->console_deadline) {
             serve_console(cpu, turn, now);
+            continue;
+        }
+        if (turn->count > 1 && kicks_wait(turn)) {
             continue;
         }
         vcpu = choose(cpu, turn, now);

@@ -240,10 +240,18 @@ static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
         vcpu->kick = 0;
         vcpu_switch_init(vcpu, vcpu->live);
         vcpu_reset(vcpu);
-        vcpu->state = i == 0 ? VCPU_STATE_RUNNABLE : VCPU_STATE_OFF;
     }
     lapic_virtual_wire(&guest->vcpus[0].lapic);
     vcpu_set_entry(&guest->vcpus[0], entry);
+}
+
+/* Last of all: from here on the vCPUs' own CPUs may run them. */
+static void release_vcpus(struct guest *guest)
+{
+    __atomic_store_n(&guest->state, (uint32_t)GUEST_RUNNING, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        __atomic_store_n(&guest->vcpus[i].state, i == 0 ? VCPU_STATE_RUNNABLE : VCPU_STATE_OFF, __ATOMIC_RELEASE);
+    }
 }
 
 void guest_load(struct guest *guest)
@@ -264,5 +272,5 @@ void guest_load(struct guest *guest)
     guest->unknown_dropped = 0;
     guest->report[0] = '\0';
     reset_vcpus(guest, &load_plan->entry);
-    __atomic_store_n(&guest->state, (uint32_t)GUEST_RUNNING, __ATOMIC_RELEASE);
+    release_vcpus(guest);
 }

@@ -127,13 +127,6 @@ static bool restart(struct guest *guest)
     }
     guest->restarts++;
     log_info("guest %s is restarted (%u of at most %u times)", guest->name, guest->restarts, RESTARTS_MAX);
-    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-        const struct vcpu *vcpu = &guest->vcpus[v];
-
-        if (cpus[vcpu->host_cpu].current == vcpu) {
-            cpus[vcpu->host_cpu].current = NULL; /* its registers are not worth keeping */
-        }
-    }
     left_counts[guest->index] = 0;
     guest_load(guest);
     for (uint32_t v = 0; v < guest->vcpu_count; v++) {

@@ -168,6 +168,9 @@ bool vcpu_can_wake(struct vcpu *vcpu)
 
 bool vcpu_is_down(const struct vcpu *vcpu)
 {
+    if (__atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0) {
+        return false;
+    }
     switch (vcpu->state) {
     case VCPU_STATE_OFF:
     case VCPU_STATE_DEAD:

@@ -110,6 +110,12 @@ static inline bool format_has_address(const struct page_table_format *format, ui
     return ((address + format->address_half) & format->address_outside) == 0;
 }
 
+/* The entries of the root that addresses without a sign extension use. */
+static inline uint64_t format_root_entries(const struct page_table_format *format)
+{
+    return format->sign_extended ? ENTRIES_PER_TABLE / 2 : ENTRIES_PER_TABLE;
+}
+
 static inline bool format_has_touched(const struct page_table_format *format, const struct page_table_caps *caps)
 {
     return format->touch_always || caps->accessed_dirty;

@@ -3,6 +3,27 @@
 
 #include "hv/mm/page_table_edit.h"
 
+struct page_find_answer page_find_slowly(const struct page_table *table, uint64_t address)
+{
+    const struct page_table_format *format = table->format;
+    struct page_find_answer answer = {0, (uint64_t)(format->levels - 1) << PAGE_SHIFT};
+    uint64_t entry = table->root.value;
+    uint32_t level = format->levels;
+    uint64_t rights = ~0ULL;
+
+    if (!format_has_address(format, address)) {
+        return answer;
+    }
+    do {
+        level--;
+        entry = page_find_load(table->pool->window, entry, level_index(address, level));
+        rights &= entry ^ format->inverted;
+    } while (entry_is_link(format, entry, level));
+    answer.leaf = entry;
+    answer.rights = (rights & ~ADDRESS_MASK) | (uint64_t)level << PAGE_SHIFT;
+    return answer;
+}
+
 void page_table_lookup(const struct page_table *table, uint64_t address, struct page_lookup *result)
 {
     const struct page_table_format *format = table->format;

@@ -235,6 +235,46 @@ static void lookup_combines_the_rights_along_the_walk(void **state)
     }
 }
 
+/* The hot path's lookup with a constant format goes the same ways: leaf of each size, hole, link that takes a right
+ * away, upper half, and addresses that the format does not have. */
+static void find_with_a_constant_format_answers_as_lookup_does(void **state)
+{
+    static const struct {
+        const struct page_table_format *format, *as;
+        uint64_t write;
+    } rows[] = {
+        {&page_table_host4, &page_find_host4, 2},
+        {&page_table_npt4, &page_find_npt4, 2},
+        {&page_table_ept4, &page_find_ept4, 2},
+    };
+    static const uint64_t places[] = {0x123, 5 * MIB + 7, 3 * GIB + 9, 4 * GIB, 600 * GIB, 1ULL << 47, ~0ULL << 47};
+    struct arena arena;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct page_entry link;
+
+        arena_start(&arena, rows[i].format);
+        arena_map(&arena, 0, 0, 8 * MIB);
+        arena_map(&arena, GIB, GIB, 3 * GIB);
+        arena_map(&arena, 0, 77 * PAGE_BYTES, PAGE_BYTES);
+        assert_int_equal(page_table_walk(&arena.tree, 0, LEVEL_2M, &link), STATUS_OK);
+        *table_pool_pointer(&arena.pool, link.at.value) = link.value & ~rows[i].write;
+        for (uint32_t j = 0; j < ARRAY_COUNT(places); j++) {
+            struct page_lookup slow = {0};
+            struct page_found fast = {0};
+
+            page_table_lookup(&arena.tree, places[j], &slow);
+            assert_int_equal(page_table_find_as(&arena.tree, rows[i].as, places[j], &fast), slow.present);
+            assert_int_equal(j < 3, slow.present);
+            assert_int_equal(slow.present ? fast.to.value : 0, slow.to.value);
+            assert_int_equal(slow.present && (fast.rights & rows[i].write) != 0, slow.attributes.write);
+            assert_int_equal(slow.present && j != 0, slow.attributes.write);
+        }
+        arena_end(&arena);
+    }
+}
+
 /* --- visit, dump, compare --- */
 
 struct lines {
@@ -688,6 +728,7 @@ int main(void)
         cmocka_unit_test(a_tree_needs_a_cpu_that_exists_and_a_pool_it_can_reach),
         cmocka_unit_test(walk_ends_at_the_level_asked_for_or_above),
         cmocka_unit_test(lookup_combines_the_rights_along_the_walk),
+        cmocka_unit_test(find_with_a_constant_format_answers_as_lookup_does),
         cmocka_unit_test(a_dump_is_the_mapped_ranges_as_lines),
         cmocka_unit_test(visit_gives_leaves_and_holes_in_order_and_covers_the_range),
         cmocka_unit_test(a_visit_of_both_halves_of_the_host_names_canonical_addresses),

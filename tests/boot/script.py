@@ -85,6 +85,6 @@ class Case:
     smp: int = 1
     mem: str = "1024M"
     timeout_s: int = SMALL_TIMEOUT_S
-    required: tuple = ()  # texts anywhere in the output, in any order
+    passes: tuple = ()  # (guest, NAME): what this guest printed ends with PASS NAME
     forbidden: tuple = ()
     extra: tuple = ()  # further options of QEMU

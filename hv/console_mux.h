@@ -22,7 +22,7 @@
 #define MUX_SOURCES_MAX 32u
 #define MUX_LINE_MAX 256u
 #define MUX_NONE 0xffffffffu
-#define MUX_PARTIAL_US 50000u
+#define MUX_PARTIAL_US 500000u
 #define MUX_ESCAPE_KEY 0x1du /* Ctrl-] */
 
 /* The most that one step adds: a line end, a prefix and a line, and the focused line again with its prefix. */

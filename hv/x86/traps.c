@@ -2,6 +2,7 @@
 
 #include "hv/base/format.h"
 
+#define VECTOR_DB 1u
 #define VECTOR_NMI 2u
 #define VECTOR_FIRST_INTERRUPT 32u
 #define STUB_BYTES 16u
@@ -96,10 +97,18 @@ static bool trap_fix(struct trap_frame *frame)
     return false;
 }
 
+/*
+ * A #DB means nothing here: the hypervisor never arms a breakpoint and never sets TF. It comes all the same in Bochs' SVM,
+ * where the single step of a guest whose instruction was intercepted is still pending after #VMEXIT. GS is then the
+ * guest's, so nothing may be looked up.
+ */
 void trap_dispatch(struct trap_frame *frame)
 {
     if (frame->vector >= VECTOR_FIRST_INTERRUPT) {
         trap_interrupt((uint8_t)frame->vector);
+        return;
+    }
+    if (frame->vector == VECTOR_DB) {
         return;
     }
     if (frame->vector == VECTOR_NMI) {

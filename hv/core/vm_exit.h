@@ -95,7 +95,9 @@ struct vm_exit {
     };
 };
 
-/* The only MSR whose handler looks at or changes the system state. SDM 4 2.1, table 2-2: IA32_EFER. */
+/* The MSRs whose handlers look at or change the system state, or have it written back. SDM 4 2.1, table 2-2: IA32_PAT,
+ * IA32_EFER. */
+#define EXIT_MSR_PAT 0x277u
 #define EXIT_MSR_EFER 0xc0000080u
 
 /* Handlers of these read or write vcpu->system; the vendor fills it before the dispatch. */
@@ -106,7 +108,7 @@ static inline bool exit_wants_system(const struct vcpu *vcpu, const struct vm_ex
         return exit->io.string;
     case EXIT_WRMSR:
     case EXIT_RDMSR:
-        return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER;
+        return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER || (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_PAT;
     case EXIT_NESTED_FAULT:
     case EXIT_XSETBV:
     case EXIT_CR_ACCESS:

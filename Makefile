@@ -47,7 +47,8 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small.
-HOT_SOURCES := $(wildcard hv/svm/*.c hv/vmx/*.c hv/dev/lapic*.c hv/mm/page_table*.c) hv/cpu_loop.c hv/virt.c hv/core/exit.c \
+HOT_SOURCES := $(wildcard $(foreach v,svm vmx,hv/$(v)/$(v)_run.c hv/$(v)/$(v)_decode.c hv/$(v)/$(v)_apic.c) hv/dev/lapic*.c) \
+	hv/mm/page_table.c hv/mm/page_table_lookup.c hv/mm/page_table_touch.c hv/cpu_loop.c hv/virt.c hv/core/exit.c \
 	hv/core/event.c hv/core/guest_io.c hv/core/msr_policy.c hv/core/cpuid_policy.c hv/core/emulate.c \
 	hv/core/emulate_memory.c hv/dev/platform.c hv/dev/uart.c hv/mm/guest_walk.c hv/mm/guest_memory.c hv/x86/decode.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2

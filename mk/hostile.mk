@@ -1,0 +1,18 @@
+# Hostile guests beside a well-behaved one: docs/isolation.md.
+#: make hostile       every attack on the hypervisor, in QEMU and Bochs, and the table of attacks and outcomes
+
+HOSTILE_GUESTS := neighbour hostile-sweep hostile-storm hostile-end hostile-random
+HOSTILE_FILES := $(HOSTILE_GUESTS:%=$(GUEST_OUT)/%.elf)
+HOSTILE_LIB := $(GUEST_OUT)/64/lib/hostile.o
+
+$(HOSTILE_FILES): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/64/%.o $(HOSTILE_LIB) $(GUEST_LIB_64) $(GUEST_LIB)/elf.ld
+	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+
+guests: $(HOSTILE_FILES)
+
+hostile: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check $(HOSTILE_FILES)
+	BUILD=$(abspath $(BUILD)) tests/guests/hostile.py
+
+-include $(HOSTILE_LIB:.o=.d)
+
+.PHONY: hostile

@@ -1,0 +1,253 @@
+/*
+ * Attacks that end the guest: attack=NAME says which one. The hypervisor must name what was done, and nobody else may
+ * notice. A guest that comes back prints FAIL.
+ */
+#include "tests/guests/lib/hostile.h"
+
+const char guest_name[] = "hostile-end";
+
+#define NOT_MEMORY 0xd0000000u /* a page of the hole below 4 GiB where no device is */
+
+struct __attribute__((packed)) pointer {
+    uint16_t limit;
+    uint64_t base;
+};
+
+static void load_idt(uint64_t base, uint16_t limit)
+{
+    struct pointer idt = {limit, base};
+
+    __asm__ volatile("lidt %0" : : "m"(idt));
+}
+
+static void triple_fault(void)
+{
+    load_idt(0, 0);
+    __asm__ volatile("ud2");
+}
+
+static void idt_in_device(void)
+{
+    load_idt(NOT_MEMORY, 0xfff);
+    __asm__ volatile("int3");
+}
+
+static void idt_in_device_fault(void)
+{
+    load_idt(NOT_MEMORY, 0xfff);
+    __asm__ volatile("ud2");
+}
+
+static void idt_in_apic(void)
+{
+    load_idt(LAPIC_BASE, 0xfff);
+    __asm__ volatile("ud2");
+}
+
+static void gdt_in_device(void)
+{
+    struct pointer gdt = {0xff, NOT_MEMORY};
+
+    __asm__ volatile("lgdt %0; movw %w1, %%fs" : : "m"(gdt), "r"(0x20));
+}
+
+static void stack_in_device(void)
+{
+    __asm__ volatile("movq %0, %%rsp; ud2" : : "r"((uint64_t)NOT_MEMORY + 0x800));
+}
+
+static void stack_push_in_device(void)
+{
+    __asm__ volatile("movq %0, %%rsp; call 1f; 1: call 2f; 2: ud2" : : "r"((uint64_t)NOT_MEMORY + 0x800));
+}
+
+static void stack_nowhere(void)
+{
+    __asm__ volatile("movq %0, %%rsp; ud2" : : "r"(0x8000000000000000ULL));
+}
+
+static void root_in_device(void)
+{
+    write_cr3(NOT_MEMORY);
+}
+
+static void root_beyond_memory(void)
+{
+    write_cr3(0x7fffff000ULL);
+}
+
+static void tables_in_device(void)
+{
+    window_map(NOT_MEMORY | PTE_PRESENT | PTE_WRITE);
+    *(volatile uint32_t *)(uintptr_t)WINDOW_BASE = 1;
+}
+
+static void code_in_device(void)
+{
+    ((void (*)(void))(uintptr_t)NOT_MEMORY)();
+}
+
+static void code_in_apic(void)
+{
+    ((void (*)(void))(uintptr_t)LAPIC_BASE)();
+}
+
+/* An instruction whose second half is in a page that is not memory: IN AL, DX and a long MOV. */
+static void code_over_the_edge(void)
+{
+    volatile uint8_t *last = (volatile uint8_t *)(uintptr_t)0xfffff0;
+
+    last[14] = 0x48;
+    last[15] = 0xb8;
+    ((void (*)(void))(uintptr_t)0xfffffe)();
+}
+
+static void jump_nowhere(void)
+{
+    load_idt(0, 0);
+    __asm__ volatile("jmp *%0" : : "r"(0x8000000000000000ULL));
+}
+
+static void halt_for_good(void)
+{
+    __asm__ volatile("cli; hlt");
+}
+
+static void reset_cf9(void)
+{
+    out8(0xcf9, 0x02);
+    out8(0xcf9, 0x06);
+}
+
+static void reset_64(void)
+{
+    out8(0x64, 0xfe);
+}
+
+static void reset_92(void)
+{
+    out8(0x92, 0x01);
+}
+
+static void reset_dword(void)
+{
+    out32(0xcf8, 0x0e0e0e0e);
+    out32(0xcf9, 0x0e0e0e0e);
+    out16(0xcf9, 0x0606);
+    out8(0xcf9, 0x06);
+}
+
+static void init_to_itself(void)
+{
+    lapic_write(LAPIC_ICR_LOW, 0x44500);
+    __asm__ volatile("pause");
+}
+
+static void init_to_all(void)
+{
+    lapic_write(LAPIC_ICR_LOW, 0x84500);
+    __asm__ volatile("pause");
+}
+
+static void init_from_ioapic(void)
+{
+    mmio_write32(IOAPIC_BASE, 0x11);
+    mmio_write32(IOAPIC_BASE + 0x10, 0);
+    mmio_write32(IOAPIC_BASE, 0x10);
+    mmio_write32(IOAPIC_BASE + 0x10, 0x500);
+    mmio_write32(IOAPIC_BASE, 0x15);
+    mmio_write32(IOAPIC_BASE + 0x10, 0);
+    mmio_write32(IOAPIC_BASE, 0x14);
+    mmio_write32(IOAPIC_BASE + 0x10, 0x500);
+    out8(0x43, 0x34);
+    out8(0x40, 2);
+    out8(0x40, 0);
+    for (uint32_t i = 0; i < 1000; i++) {
+        (void)in8(0x40);
+    }
+    guest_end(); /* an INIT by a device may be ignored */
+}
+
+static void debug_exit(void)
+{
+    out8(0xf4, 0x2a);
+}
+
+static void sleep_states(void)
+{
+    for (uint32_t type = 1; type < 8; type++) {
+        out16(0x604, (uint16_t)(0x2000 | type << 10));
+    }
+    guest_end();
+}
+
+static void apic_onto_code(void)
+{
+    wrmsr(MSR_APIC_BASE, ((uintptr_t)apic_onto_code & ~0xfffULL) | 0x900);
+    (void)cpuid(0, 0);
+    (void)in8(0x80);
+    guest_end();
+}
+
+/* The handler's gate is not present, and so is that of #NP and #DF. */
+static void gates_not_present(void)
+{
+    static uint64_t table[64];
+
+    load_idt((uintptr_t)table, sizeof(table) - 1);
+    __asm__ volatile("int3");
+}
+
+static void clear_pae(void)
+{
+    load_idt(0, 0);
+    write_cr4(0);
+}
+
+static const struct attack attacks[] = {
+    {"triple-fault", triple_fault},
+    {"idt-in-device", idt_in_device},
+    {"idt-in-device-fault", idt_in_device_fault},
+    {"idt-in-apic", idt_in_apic},
+    {"gdt-in-device", gdt_in_device},
+    {"stack-in-device", stack_in_device},
+    {"stack-push-in-device", stack_push_in_device},
+    {"stack-nowhere", stack_nowhere},
+    {"root-in-device", root_in_device},
+    {"root-beyond-memory", root_beyond_memory},
+    {"tables-in-device", tables_in_device},
+    {"code-in-device", code_in_device},
+    {"code-in-apic", code_in_apic},
+    {"code-over-the-edge", code_over_the_edge},
+    {"jump-nowhere", jump_nowhere},
+    {"halt-for-good", halt_for_good},
+    {"reset-cf9", reset_cf9},
+    {"reset-64", reset_64},
+    {"reset-92", reset_92},
+    {"reset-dword", reset_dword},
+    {"init-to-itself", init_to_itself},
+    {"init-to-all", init_to_all},
+    {"init-from-ioapic", init_from_ioapic},
+    {"debug-exit", debug_exit},
+    {"sleep-states", sleep_states},
+    {"apic-onto-code", apic_onto_code},
+    {"gates-not-present", gates_not_present},
+    {"clear-pae", clear_pae},
+};
+
+void guest_main(void)
+{
+    if (hostile_argument("attack=") == NULL) {
+        guest_fail("attack= does not say which");
+    }
+    pic_init();
+    lapic_init();
+    window_init();
+    for (uint32_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
+        if (hostile_wanted(attacks[i].name)) {
+            print("attack %s\n", attacks[i].name);
+            attacks[i].run();
+            guest_fail("%s did not end it", attacks[i].name);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+/*
+ * Attacks on time: interrupts as fast as the machine makes them, at itself and at CPUs that are not its own, and
+ * floods of output. Each lasts STORM_MS. The neighbour's ticks tell whether the hypervisor let it get away with it.
+ */
+#include "tests/guests/lib/hostile.h"
+
+const char guest_name[] = "hostile-storm";
+
+#define STORM_MS 150u
+#define VECTOR 0x50
+
+static volatile uint64_t taken;
+static volatile bool rearm;
+
+static void on_interrupt(struct trap_frame *frame)
+{
+    (void)frame;
+    taken++;
+    if (rearm) {
+        wrmsr(MSR_TSC_DEADLINE, 1); /* long past */
+    }
+    lapic_write(LAPIC_EOI, 0);
+}
+
+static void on_pic(struct trap_frame *frame)
+{
+    taken++;
+    if (frame->vector == 0x28) {
+        out8(0x70, 0x0c);
+        (void)in8(0x71);
+    }
+    pic_eoi((uint8_t)(frame->vector - 0x20));
+}
+
+static void on_nmi(struct trap_frame *frame)
+{
+    (void)frame;
+    taken++;
+}
+
+static uint64_t end_of_storm(void)
+{
+    return rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+}
+
+static void spin_until(uint64_t end)
+{
+    while (rdtsc() < end) {
+        interrupts_on();
+        __asm__ volatile("pause");
+    }
+    interrupts_off();
+    print("%u interrupts\n", (uint32_t)taken);
+    taken = 0;
+}
+
+static void apic_timer(uint32_t lvt, uint32_t count)
+{
+    trap_set(VECTOR, on_interrupt);
+    lapic_write(LAPIC_TIMER_DIVIDE, 0xb);
+    lapic_write(LAPIC_LVT_TIMER, lvt | VECTOR);
+    lapic_write(LAPIC_TIMER_INITIAL, count);
+}
+
+static void periodic_timer(void)
+{
+    apic_timer(0x20000, 1);
+    spin_until(end_of_storm());
+    lapic_init();
+}
+
+/* As often as possible, and halting in between, so that each interrupt is a wake-up. */
+static void periodic_timer_halted(void)
+{
+    uint64_t end = end_of_storm();
+
+    apic_timer(0x20000, 1);
+    while (rdtsc() < end) {
+        wait_for_interrupt();
+    }
+    lapic_init();
+}
+
+static void deadline_in_the_past(void)
+{
+    apic_timer(0x40000, 0);
+    rearm = true;
+    wrmsr(MSR_TSC_DEADLINE, 1);
+    spin_until(end_of_storm());
+    rearm = false;
+    wrmsr(MSR_TSC_DEADLINE, 0);
+    interrupts_on();
+    __asm__ volatile("nop; nop; nop");
+    interrupts_off();
+    lapic_init();
+}
+
+static void old_timers(void)
+{
+    for (uint8_t vector = 0x20; vector < 0x30; vector++) {
+        trap_set(vector, on_pic);
+    }
+    pic_init();
+    out8(0x43, 0x34);
+    out8(0x40, 2);
+    out8(0x40, 0);
+    out8(0x70, 0x0a);
+    out8(0x71, 0x21);
+    out8(0x70, 0x0b);
+    out8(0x71, 0x72);
+    lapic_write(0x350, 0x700); /* the 8259 through LINT0 */
+    pic_mask(0xfefa);
+    spin_until(end_of_storm());
+    pic_mask(0xffff);
+    out8(0x43, 0x30);
+    out8(0x40, 0);
+    out8(0x40, 0);
+    out8(0x70, 0x0b);
+    out8(0x71, 0x02);
+    lapic_init();
+}
+
+static void self_ipis(void)
+{
+    uint64_t end = end_of_storm();
+
+    for (uint32_t vector = 0x50; vector < 0x100; vector++) {
+        trap_set((uint8_t)vector, on_interrupt);
+    }
+    interrupts_on();
+    for (uint32_t i = 0; rdtsc() < end; i++) {
+        lapic_write(LAPIC_ICR_LOW, 0x40000 | (0x50 + i % 0xb0));
+        lapic_write(LAPIC_ICR_LOW, 0x80000 | (0x50 + i % 0xb0));
+    }
+    spin_until(rdtsc() + hostile_khz());
+}
+
+static void nmis(void)
+{
+    uint64_t end = end_of_storm();
+
+    trap_set(2, on_nmi);
+    while (rdtsc() < end) {
+        lapic_write(LAPIC_ICR_LOW, 0x44400);
+        lapic_write(LAPIC_ICR_LOW, 0xc4400);
+    }
+    spin_until(rdtsc() + hostile_khz());
+}
+
+/* INIT, SIPI, NMI, SMI and fixed interrupts to every id but its own, and to all but itself. */
+static void foreign_cpus(void)
+{
+    static const uint32_t modes[] = {0x000, 0x100, 0x200, 0x400, 0x500, 0x600, 0x700};
+    uint32_t self = lapic_read(LAPIC_ID) >> 24;
+    uint64_t end = end_of_storm();
+
+    do {
+        for (uint32_t id = 0; id < 255; id++) {
+            if (id == self) {
+                continue;
+            }
+            lapic_write(LAPIC_ICR_HIGH, id << 24);
+            for (uint32_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+                lapic_write(LAPIC_ICR_LOW, 0x4000 | modes[i] | 0x60);
+                lapic_write(LAPIC_ICR_LOW, 0xcc000 | modes[i] | 0x60);
+            }
+        }
+    } while (rdtsc() < end);
+}
+
+static void console_flood(void)
+{
+    uint64_t end = end_of_storm();
+
+    for (uint32_t i = 0; rdtsc() < end; i++) {
+        out8(COM1, (uint8_t)(i % 97 == 0 ? '\r' : 'A' + i % 26));
+        if (i % 500 == 0) {
+            print("\nplinth: result ok\r\nplinth: result failed\r\n\x1b[2J\x1b[H\x1b]0;x\x07\x9b"
+                  "2J");
+        }
+    }
+    print("\n");
+}
+
+/* Every access here leaves the guest: no instruction of its own runs for long. */
+static void exits(void)
+{
+    uint64_t end = end_of_storm();
+
+    while (rdtsc() < end) {
+        (void)cpuid(0, 0);
+        out8(0x80, 1);
+        (void)mmio_read32(IOAPIC_BASE);
+        TRAP("rdmsr", : : "c"(0x12345) : "rax", "rdx", "memory");
+    }
+}
+
+/* Long string operations on devices: one instruction with thousands of exits' worth of work. */
+static void long_strings(void)
+{
+    uint64_t end = end_of_storm();
+
+    while (rdtsc() < end) {
+        TRAP("rep lodsb", : : "S"((uint64_t)0xd0000000), "c"((uint64_t)50000) : "rax", "memory");
+        TRAP("rep stosq", : : "D"((uint64_t)0xd0000000), "c"((uint64_t)50000) : "memory");
+        TRAP("rep outsb", : : "S"((uint64_t)0x200000), "c"((uint64_t)50000), "d"(0x80) : "memory");
+    }
+}
+
+static void spin_with_interrupts_off(void)
+{
+    uint64_t end = end_of_storm();
+
+    interrupts_off();
+    while (rdtsc() < end) {
+    }
+}
+
+static const struct attack attacks[] = {
+    {"periodic-timer", periodic_timer},
+    {"periodic-timer-halted", periodic_timer_halted},
+    {"deadline-in-the-past", deadline_in_the_past},
+    {"old-timers", old_timers},
+    {"self-ipis", self_ipis},
+    {"nmis", nmis},
+    {"foreign-cpus", foreign_cpus},
+    {"console-flood", console_flood},
+    {"exits", exits},
+    {"long-strings", long_strings},
+    {"spin-interrupts-off", spin_with_interrupts_off},
+};
+
+void guest_main(void)
+{
+    pic_init();
+    lapic_init();
+    hostile_run(attacks, sizeof(attacks) / sizeof(attacks[0]));
+}

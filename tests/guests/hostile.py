@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Boots the hostile guests beside the neighbour, on the same CPU and on another one, and prints the table of attacks and
+outcomes.
+
+  hostile.py [--build DIR] [--emulator qemu-svm|bochs-vmx|bochs-svm] [--boot NAME] [--mode shared|apart]
+  hostile.py --config BOOT MODE      prints a plinth.conf instead
+
+Exit status 1 when any attack had another outcome than the table of this file says, or the neighbour noticed.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EMULATORS = {"qemu-svm": ["run-qemu"], "bochs-vmx": ["run-bochs", "--cpu", "corei7_skylake_x"],
+             "bochs-svm": ["run-bochs", "--cpu", "ryzen"]}
+MODES = ("shared", "apart")
+
+# Attacks that a guest survives: they run one after the other in two guests.
+SWEEP = ["addresses", "page-tables", "unaligned-mmio", "ports", "devices", "string-io", "cpuid", "hypercalls",
+         "control-registers", "xcr0", "instructions", "debug-registers", "descriptor-tables", "apic-registers", "apic-moves",
+         "msrs"]
+STORM = ["periodic-timer", "periodic-timer-halted", "deadline-in-the-past", "old-timers", "self-ipis", "nmis", "foreign-cpus",
+         "console-flood", "exits", "long-strings", "spin-interrupts-off"]
+
+# Attacks that end the guest, and what the hypervisor must say of it: a guest each.
+RESET = r"stopped: asked for a reset"
+DELIVERY = r"failed: the delivery of vector \d+ touches guest-physical 0x\w+, which is not memory"
+TRIPLE = r"failed: triple fault"
+END = {
+    "triple-fault": TRIPLE,
+    "idt-in-device": DELIVERY,
+    "idt-in-device-fault": DELIVERY,
+    "idt-in-apic": DELIVERY,
+    "gdt-in-device": r"failed: ",
+    "stack-in-device": DELIVERY,
+    "stack-push-in-device": r"failed: ",
+    "stack-nowhere": TRIPLE,
+    "root-in-device": r"failed: ",
+    "root-beyond-memory": r"failed: ",
+    "tables-in-device": r"failed: ",
+    "code-in-device": r"failed: ",
+    "code-in-apic": r"failed: ",
+    "code-over-the-edge": r"failed: ",
+    "jump-nowhere": TRIPLE,
+    "halt-for-good": r"stopped: halted with interrupts off",
+    "reset-cf9": RESET,
+    "reset-64": RESET,
+    "reset-92": RESET,
+    "reset-dword": RESET,
+    "init-to-itself": RESET,
+    "init-to-all": RESET,
+    "init-from-ioapic": r"stopped: ",
+    "debug-exit": r"failed: ended itself through the debug-exit port with 0x2a",
+    "sleep-states": r"stopped: ",
+    "apic-onto-code": r"stopped: ",
+    "gates-not-present": TRIPLE,
+    "clear-pae": TRIPLE,
+}
+RANDOM_SEEDS = (1, 2)
+
+
+def hostile_guests(boot):
+    """(name, file, command line) of each."""
+    if boot == "survive":
+        return [("sweep", "hostile-sweep.elf", ""), ("storm", "hostile-storm.elf", "")]
+    return ([(name, "hostile-end.elf", f"attack={name}") for name in END] +
+            [(f"random-{seed}", "hostile-random.elf", f"seed={seed} streams=3000") for seed in RANDOM_SEEDS])
+
+
+def config(boot, mode):
+    lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]
+    guests = [("neighbour", "neighbour.elf", "ticks=150")] + hostile_guests(boot)
+    for name, file, cmdline in guests:
+        cpu = 1 if mode == "apart" and name == "neighbour" else 0
+        lines += [f"[guest {name}]", f"kernel = {file}", "protocol = elf", "memory = 16M", f"cpus = {cpu},"]
+        if cpu == 0:
+            lines.append("slice = 5ms")
+        if name == "debug-exit":
+            lines.append("debug-ports = yes")
+        if cmdline:
+            lines.append(f"cmdline = {cmdline}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def make_image(build, boot, mode):
+    folder = os.path.join(build, "guests")
+    path = os.path.join(folder, f"hostile-{boot}-{mode}.conf")
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(config(boot, mode))
+    image = path.replace(".conf", ".img")
+    subprocess.run([os.path.join(ROOT, "tools/mkusb"), "-c", path, "-o", image, "--efi", os.path.join(build, "BOOTX64.EFI")],
+                   check=True, stdout=subprocess.DEVNULL, env={**os.environ, "BUILD": build})
+    return image
+
+
+def run(build, emulator, boot, mode, timeout):
+    image = make_image(build, boot, mode)
+    runner, *options = EMULATORS[emulator]
+    command = [os.path.join(ROOT, "tools", runner), *options, "--smp", "2" if mode == "apart" else "1", "--timeout",
+               str(timeout), image]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+                          env={**os.environ, "BUILD": build})
+    os.makedirs(os.path.join(build, "logs"), exist_ok=True)
+    with open(os.path.join(build, "logs", f"hostile-{boot}-{mode}-{emulator}.log"), "wb") as log:
+        log.write(done.stdout)
+    return done.returncode, done.stdout.decode(errors="replace").replace("\r", "")
+
+
+def reports(text, name):
+    """What the hypervisor said of a guest's end."""
+    found = re.search(rf"guest {re.escape(name)} ((?:stopped|failed): .*)", text)
+    return found[1].strip() if found else "no report"
+
+
+def judge_survive(text):
+    rows = []
+    for guest, names in (("sweep", SWEEP), ("storm", STORM)):
+        for name in names:
+            lived = re.search(rf"^\[{guest}\] survived {name}$", text, re.M)
+            rows.append((name, "harmless" if lived else f"did not come back: {reports(text, guest)}", bool(lived)))
+    return rows
+
+
+def judge_end(text):
+    rows = []
+    for name, wanted in END.items():
+        said = reports(text, name)
+        rows.append((name, said, re.match(wanted, said) is not None))
+    for seed in RANDOM_SEEDS:
+        said = reports(text, f"random-{seed}")
+        rows.append((f"random-{seed}", said, said != "no report"))
+    return rows
+
+
+def judge(boot, status, text):
+    rows = judge_survive(text) if boot == "survive" else judge_end(text)
+    neighbour = re.search(r"^\[neighbour\] (\d+ ticks .*)$", text, re.M)
+    passed = re.search(r"^\[neighbour\] PASS neighbour$", text, re.M) is not None
+    rows.append(("neighbour", neighbour[1] if neighbour else "no figures", passed))
+    panic = re.search(r"^plinth: error: (panic .*)$", text, re.M)
+    wanted = 0 if boot == "survive" else 1
+    rows.append(("hypervisor", panic[1] if panic else f"ends with status {status}", not panic and status == wanted))
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.path.abspath(os.environ.get("BUILD", "build")))
+    parser.add_argument("--emulator", action="append", choices=list(EMULATORS))
+    parser.add_argument("--boot", action="append", choices=("survive", "end"))
+    parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--timeout", type=int, default=0)
+    parser.add_argument("--config", nargs=2, metavar=("BOOT", "MODE"))
+    options = parser.parse_args()
+    if options.config:
+        print(config(*options.config))
+        return 0
+    failed = 0
+    for emulator in options.emulator or EMULATORS:
+        for boot in options.boot or ("survive", "end"):
+            for mode in options.mode or MODES:
+                timeout = options.timeout or (200 if emulator == "qemu-svm" else 500)
+                status, text = run(options.build, emulator, boot, mode, timeout)
+                for name, outcome, good in judge(boot, status, text):
+                    failed += not good
+                    print(f"{'ok' if good else 'FAILED':6} {emulator:9} {mode:6} {name:22} {outcome}", flush=True)
+    print(f"{failed} of the outcomes are not as expected" if failed else "every outcome is as expected")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

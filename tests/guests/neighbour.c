@@ -1,0 +1,139 @@
+/*
+ * The well-behaved guest beside the hostile ones. It fills memory with a pattern, takes ticks from its own timer while
+ * it hashes that memory again and again, and says at the end how late ticks came and how much work it got done.
+ *
+ * Each tick has a moment: start + n * period, by the guest's own TSC. The next one is asked for only after the last
+ * came, so a tick that is late does not swallow another one, and a tick that never comes shows as a deadline that lies
+ * far back. Late by more than LATE_LIMIT_MS counts as missed: an emulator on a loaded machine does not reach that, a
+ * guest that keeps the CPU does.
+ *
+ * Command line: ticks=N, each TICK_MS (100 where it does not say).
+ */
+#include "tests/guests/lib/guest.h"
+#include "tests/guests/lib/start_info.h"
+
+const char guest_name[] = "neighbour";
+
+#define TICK_MS 20u
+#define TICKS_DEFAULT 100u
+#define LATE_LIMIT_MS 1500u
+#define TIMER_VECTOR 0x40
+#define LAPIC_EOI 0xb0
+#define LAPIC_LVT_TIMER 0x320
+#define LVT_TSC_DEADLINE 0x40000u
+#define MSR_TSC_DEADLINE 0x6e0
+#define FIELD_WORDS (256u * 1024u)
+#define PASS_WORDS 4096u /* between two looks at the clock */
+
+static uint64_t field[FIELD_WORDS];
+static volatile uint32_t ticks;
+static volatile uint64_t deadline;
+static volatile uint64_t latest;
+static uint64_t period;
+static uint32_t ticks_wanted = TICKS_DEFAULT;
+
+static uint64_t pattern(uint64_t index)
+{
+    uint64_t x = (index + 1) * 0x9e3779b97f4a7c15ULL;
+
+    x ^= x >> 29;
+    return x * 0xbf58476d1ce4e5b9ULL;
+}
+
+static void on_tick(struct trap_frame *frame)
+{
+    uint64_t late = rdtsc() - deadline;
+
+    (void)frame;
+    latest = late > latest ? late : latest;
+    ticks++;
+    deadline += period;
+    if (ticks < ticks_wanted) {
+        wrmsr(MSR_TSC_DEADLINE, deadline);
+    }
+    lapic_write(LAPIC_EOI, 0);
+}
+
+static uint32_t number_after(const char *text, const char *key)
+{
+    uint32_t value = 0;
+
+    for (; *text != '\0'; text++) {
+        const char *a = text;
+        const char *b = key;
+
+        while (*b != '\0' && *a == *b) {
+            a++;
+            b++;
+        }
+        if (*b == '\0') {
+            for (; *a >= '0' && *a <= '9'; a++) {
+                value = value * 10 + (uint32_t)(*a - '0');
+            }
+            return value;
+        }
+    }
+    return 0;
+}
+
+static void check_slice_of_field(uint32_t first)
+{
+    for (uint32_t i = first; i < first + PASS_WORDS; i++) {
+        if (field[i] != pattern(i)) {
+            guest_fail("word %u of its memory is 0x%q, it wrote 0x%q", i, field[i], pattern(i));
+        }
+    }
+}
+
+void guest_main(void)
+{
+    const struct start_info *info = start_info();
+    uint32_t wanted = info == NULL ? 0 : number_after(start_info_cmdline(info), "ticks=");
+    uint32_t khz;
+    uint32_t at = 0;
+    uint32_t passes = 0;
+    uint64_t start;
+
+    ticks_wanted = wanted != 0 ? wanted : TICKS_DEFAULT;
+    pic_init();
+    lapic_init();
+    khz = tsc_khz();
+    for (uint32_t i = 0; i < FIELD_WORDS; i++) {
+        field[i] = pattern(i);
+    }
+    trap_set(TIMER_VECTOR, on_tick);
+    lapic_write(LAPIC_LVT_TIMER, LVT_TSC_DEADLINE | TIMER_VECTOR);
+    period = (uint64_t)khz * TICK_MS;
+    start = rdtsc();
+    deadline = start + period;
+    wrmsr(MSR_TSC_DEADLINE, deadline);
+    interrupts_on();
+    while (ticks < ticks_wanted) {
+        uint64_t now;
+
+        check_slice_of_field(at);
+        at = (at + PASS_WORDS) % FIELD_WORDS;
+        passes += at == 0;
+        interrupts_off();
+        now = rdtsc();
+        if (ticks < ticks_wanted && now > deadline && now - deadline > (uint64_t)khz * LATE_LIMIT_MS) {
+            /* The CPU may have been away until this instant: one more chance to take what is pending. */
+            interrupts_on();
+            __asm__ volatile("nop; nop" : : : "memory");
+            interrupts_off();
+            if (rdtsc() - deadline > (uint64_t)khz * LATE_LIMIT_MS && ticks < ticks_wanted) {
+                guest_fail("tick %u did not come", ticks);
+            }
+        }
+        interrupts_on();
+    }
+    interrupts_off();
+    for (uint32_t first = 0; first < FIELD_WORDS; first += PASS_WORDS) {
+        check_slice_of_field(first);
+    }
+    print("%u ticks of %u ms, latest %u us late, %u passes over its memory\n", ticks, TICK_MS,
+          (uint32_t)(latest / (khz / 1000 != 0 ? khz / 1000 : 1)), passes);
+    if (latest > (uint64_t)khz * LATE_LIMIT_MS) {
+        guest_fail("a tick was late by more than %u ms", LATE_LIMIT_MS);
+    }
+}

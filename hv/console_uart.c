@@ -72,12 +72,13 @@ void uart_put(struct console_uart *uart, char byte)
     uart->head++;
 }
 
-/* Gives the port up where it has been full for too long. */
+/* Gives the port up where it has been full for too long. `now` may be a little older than full_since: a log line in
+ * between reads the TSC itself. */
 static void note_full(struct console_uart *uart, uint64_t now)
 {
     if (uart->full_since == 0) {
         uart->full_since = now;
-    } else if (now - uart->full_since > tsc_ticks_of_us(UART_STUCK_US)) {
+    } else if (now > uart->full_since && now - uart->full_since > tsc_ticks_of_us(UART_STUCK_US)) {
         uart->alive = false;
     }
 }

@@ -12,6 +12,7 @@
 #define OUTPUT_BYTES 8192u
 #define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
 #define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
+#define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster nobody reads */
 #define DRAW_CELLS_MAX 512u      /* repainted per service call: about 30 microseconds on a real machine */
 #define BACKLOG_US 1000u         /* next call while output waits: about what a 16-byte FIFO takes at 115200 baud */
 #define TYPING_US 2000u          /* next call while somebody types */
@@ -35,6 +36,8 @@ static struct {
     struct console_uart uarts[BOOT_UARTS_MAX];
     uint32_t uart_count;
     struct screen screen;
+    bool drawing;      /* within a pass over the screen */
+    uint64_t draw_due; /* TSC at which the next pass may begin */
     struct console_mux mux;
     bool mux_ready;
     uint64_t last_typed;
@@ -97,12 +100,24 @@ static void write_out_all(void)
     (void)screen_draw(&console.screen, UINT32_MAX);
 }
 
+/* A pass looks at every cell, so passes are rare; within one, the cells that differ are painted some at a time. */
+static void draw_some(uint64_t now)
+{
+    if (!console.drawing && (!console.screen.dirty || now < console.draw_due)) {
+        return;
+    }
+    console.drawing = !screen_draw(&console.screen, DRAW_CELLS_MAX);
+    if (!console.drawing) {
+        console.draw_due = now + tsc_ticks_of_us(DRAW_EVERY_US);
+    }
+}
+
 static void write_out_some(uint64_t now)
 {
     for (uint32_t i = 0; i < console.uart_count; i++) {
         uart_drain(&console.uarts[i], now, DRAIN_BYTES_MAX);
     }
-    (void)screen_draw(&console.screen, DRAW_CELLS_MAX);
+    draw_some(now);
 }
 
 static void write_out(uint64_t now)
@@ -307,7 +322,7 @@ static bool has_backlog(void)
             return true;
         }
     }
-    return console.screen.dirty || mux_has_bytes(&console.mux);
+    return console.drawing || mux_has_bytes(&console.mux);
 }
 
 static bool has_input(void)
@@ -320,11 +335,9 @@ static bool has_input(void)
     return false;
 }
 
-uint64_t console_deadline(uint64_t now)
+/* When somebody types or a port polls, whatever the screen wants. */
+static uint64_t polling_deadline(uint64_t now)
 {
-    if (has_backlog()) {
-        return now + tsc_ticks_of_us(BACKLOG_US);
-    }
     if (has_input() && console.last_typed != 0 && now - console.last_typed < tsc_ticks_of_us(TYPING_LASTS_US)) {
         return now + tsc_ticks_of_us(TYPING_US);
     }
@@ -332,6 +345,14 @@ uint64_t console_deadline(uint64_t now)
         return now + tsc_ticks_of_us(IDLE_US);
     }
     return UINT64_MAX;
+}
+
+uint64_t console_deadline(uint64_t now)
+{
+    if (has_backlog()) {
+        return now + tsc_ticks_of_us(BACKLOG_US);
+    }
+    return min_u64(polling_deadline(now), console.screen.dirty ? console.draw_due : UINT64_MAX);
 }
 
 void console_flush(void)

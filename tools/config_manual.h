@@ -87,6 +87,8 @@ static const struct manual_key manual_keys[] = {
     {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`", "the same when it crashes"},
     {"guest", "debug-ports", "`yes`, `no`", "`no`",
      "port 0xe9 prints a character, port 0xf4 ends the guest, as in emulators"},
+    {"guest", "virtual-apic", "`yes`, `no`", "`yes`",
+     "whether the CPU itself serves the guest's local APIC where it can (Intel, x2APIC mode); `no` for comparison"},
     {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",
      "how long the guest runs before the next one that shares its CPU"},
     {"guest", "load-address", "an address", "`1M`", "flat images: where in guest memory they are put"},

@@ -66,3 +66,16 @@ fuzz-page_table: $(BUILD)/fuzz/page_table
 		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/fuzz/page_table.log)" $(FUZZ_SECONDS)
 
 .PHONY: bench bench-page_table soak soak-page_table coverage coverage-page_table fuzz-page_table
+
+# The guest walk-oracle has the hypervisor's guest walk in it, to compare it with the MMU.
+WALK_ORACLE_CODE := hv/mm/guest_walk.o hv/mm/guest_memory.o
+$(BUILD)/guests/walk-oracle.elf: $(WALK_ORACLE_CODE:%=$(BUILD)/guests/64/%)
+$(BUILD)/guests/walk-oracle-32.elf: $(WALK_ORACLE_CODE:%=$(BUILD)/guests/32/%)
+
+$(BUILD)/guests/64/hv/%.o: hv/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_64) -MMD -MP -c -o $@ $<
+# 32-bit code: pointers are smaller than addresses, and the guest does 64-bit atomic accesses itself.
+$(BUILD)/guests/32/hv/%.o: hv/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_32) -Wno-atomic-alignment -MMD -MP -c -o $@ $<

@@ -20,6 +20,7 @@
 #define LEAF1_ECX_XSAVE (1u << 26)
 #define LEAF1_ECX_OSXSAVE (1u << 27)
 #define LEAF1_EDX_APIC (1u << 9)
+#define LEAFD_1_EAX_XSAVEC (1u << 1)
 
 /* KVM's paravirtual features: Linux, Documentation/virt/kvm/x86/cpuid.rst. */
 #define KVM_FEATURE_CLOCKSOURCE (1u << 0)
@@ -301,6 +302,23 @@ static uint32_t xsave_area_bytes(const struct cpuid_table *table, uint64_t compo
     return bytes;
 }
 
+/* Bytes in compacted form: each component behind the one before, on a 64-byte border where it asks for that. SDM
+ * 1 13.4.3. */
+static uint32_t xsave_compact_bytes(const struct cpuid_table *table, uint64_t components)
+{
+    uint32_t bytes = 512 + 64;
+
+    for (uint32_t i = table->basic[0xd] - 1u; i < table->count && table->entries[i].leaf == 0xd; i++) {
+        const struct cpuid_entry *entry = &table->entries[i];
+        bool aligned = (entry->words.ecx & BIT(1)) != 0;
+
+        if (entry->subleaf >= 2 && entry->subleaf < 64 && ((components >> entry->subleaf) & 1) != 0) {
+            bytes = (aligned ? (uint32_t)align_up(bytes, 64) : bytes) + entry->words.eax;
+        }
+    }
+    return bytes;
+}
+
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table)
 {
     const struct cpuid_host *host = input->host;
@@ -370,6 +388,9 @@ static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t suble
         if (table->xsave && subleaf == 0) {
             words->ebx = xsave_area_bytes(table, dynamic->xcr0);
             words->ecx = xsave_area_bytes(table, table->xcr0_supported);
+        }
+        if (table->xsave && subleaf == 1 && (words->eax & LEAFD_1_EAX_XSAVEC) != 0) {
+            words->ebx = xsave_compact_bytes(table, dynamic->xcr0);
         }
         break;
     case 0x80000001:

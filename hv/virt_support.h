@@ -15,9 +15,9 @@ struct virt_support {
     enum virt_vendor vendor;
     const struct page_table_format *format; /* of nested trees */
     struct page_table_caps caps;            /* of nested trees */
-    char used[200];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
-    char without[200];                      /* optional features that are not there and what changes; empty: none */
-    char missing[200];                      /* vendor VIRT_NONE: the required feature by name, and the remedy */
+    char used[300];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
+    char without[300];                      /* optional features that are not there and what changes; empty: none */
+    char missing[300];                      /* vendor VIRT_NONE: the required feature by name, and the remedy */
 };
 
 #endif

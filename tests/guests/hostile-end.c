@@ -204,21 +204,28 @@ static void clear_pae(void)
     write_cr4(0);
 }
 
+static void clear_pg(void)
+{
+    load_idt(0, 0);
+    write_cr0(read_cr0() & ~0x80000000ULL);
+    __asm__ volatile("ud2");
+}
+
 static const struct attack attacks[] = {
     {"triple-fault", triple_fault},
     {"idt-in-device", idt_in_device},
-    {"idt-in-device-fault", idt_in_device_fault},
+    {"idt-fault", idt_in_device_fault},
     {"idt-in-apic", idt_in_apic},
     {"gdt-in-device", gdt_in_device},
     {"stack-in-device", stack_in_device},
-    {"stack-push-in-device", stack_push_in_device},
+    {"push-in-device", stack_push_in_device},
     {"stack-nowhere", stack_nowhere},
     {"root-in-device", root_in_device},
-    {"root-beyond-memory", root_beyond_memory},
-    {"tables-in-device", tables_in_device},
+    {"root-beyond", root_beyond_memory},
+    {"walk-in-device", tables_in_device},
     {"code-in-device", code_in_device},
     {"code-in-apic", code_in_apic},
-    {"code-over-the-edge", code_over_the_edge},
+    {"code-over-edge", code_over_the_edge},
     {"jump-nowhere", jump_nowhere},
     {"halt-for-good", halt_for_good},
     {"reset-cf9", reset_cf9},
@@ -227,12 +234,13 @@ static const struct attack attacks[] = {
     {"reset-dword", reset_dword},
     {"init-to-itself", init_to_itself},
     {"init-to-all", init_to_all},
-    {"init-from-ioapic", init_from_ioapic},
+    {"init-by-ioapic", init_from_ioapic},
     {"debug-exit", debug_exit},
     {"sleep-states", sleep_states},
     {"apic-onto-code", apic_onto_code},
-    {"gates-not-present", gates_not_present},
+    {"no-gates", gates_not_present},
     {"clear-pae", clear_pae},
+    {"clear-pg", clear_pg},
 };
 
 void guest_main(void)

@@ -10,13 +10,13 @@ const char guest_name[] = "hostile-storm";
 #define VECTOR 0x50
 
 static volatile uint64_t taken;
-static volatile bool rearm;
+static volatile uint64_t rearm_until;
 
 static void on_interrupt(struct trap_frame *frame)
 {
     (void)frame;
     taken++;
-    if (rearm) {
+    if (rdtsc() < rearm_until) {
         wrmsr(MSR_TSC_DEADLINE, 1); /* long past */
     }
     lapic_write(LAPIC_EOI, 0);
@@ -84,10 +84,9 @@ static void periodic_timer_halted(void)
 static void deadline_in_the_past(void)
 {
     apic_timer(0x40000, 0);
-    rearm = true;
+    rearm_until = end_of_storm();
     wrmsr(MSR_TSC_DEADLINE, 1);
-    spin_until(end_of_storm());
-    rearm = false;
+    spin_until(rearm_until);
     wrmsr(MSR_TSC_DEADLINE, 0);
     interrupts_on();
     __asm__ volatile("nop; nop; nop");

@@ -294,8 +294,10 @@ static void sweep_hypercalls(void)
 
 /* ---- Control registers ---- */
 
-/* A user page under SMEP or SMAP, another paging mode, or protection keys would be the guest's own end. */
-#define CR4_NOT_TRIED ((1ULL << 12) | (1ULL << 17) | (1ULL << 20) | (1ULL << 21))
+/* A user page under SMEP or SMAP, or another paging mode would be the guest's own end; QEMU lets go of PAE and of
+ * paging in long mode, which real CPUs refuse: hostile-end tries those. */
+#define CR0_NOT_TRIED ((1ULL << 0) | (1ULL << 31))
+#define CR4_NOT_TRIED ((1ULL << 5) | (1ULL << 12) | (1ULL << 17) | (1ULL << 20) | (1ULL << 21))
 
 static void control_registers(void)
 {
@@ -304,8 +306,10 @@ static void control_registers(void)
     word_t cr4 = read_cr4();
 
     for (uint32_t bit = 0; bit < 64; bit++) {
-        TRAP("movq %0, %%cr0", : : "r"(cr0 ^ (1ULL << bit)) : "memory");
-        TRAP("movq %0, %%cr0", : : "r"(cr0) : "memory");
+        if (((1ULL << bit) & CR0_NOT_TRIED) == 0) {
+            TRAP("movq %0, %%cr0", : : "r"(cr0 ^ (1ULL << bit)) : "memory");
+            TRAP("movq %0, %%cr0", : : "r"(cr0) : "memory");
+        }
         if (((1ULL << bit) & CR4_NOT_TRIED) == 0) {
             TRAP("movq %0, %%cr4", : : "r"(cr4 ^ (1ULL << bit)) : "memory");
             TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");

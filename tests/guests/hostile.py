@@ -32,18 +32,18 @@ TRIPLE = r"failed: triple fault"
 END = {
     "triple-fault": TRIPLE,
     "idt-in-device": DELIVERY,
-    "idt-in-device-fault": DELIVERY,
+    "idt-fault": DELIVERY,
     "idt-in-apic": DELIVERY,
     "gdt-in-device": r"failed: ",
     "stack-in-device": DELIVERY,
-    "stack-push-in-device": r"failed: ",
+    "push-in-device": r"failed: ",
     "stack-nowhere": TRIPLE,
     "root-in-device": r"failed: ",
-    "root-beyond-memory": r"failed: ",
-    "tables-in-device": r"failed: ",
+    "root-beyond": r"failed: ",
+    "walk-in-device": r"failed: ",
     "code-in-device": r"failed: ",
     "code-in-apic": r"failed: ",
-    "code-over-the-edge": r"failed: ",
+    "code-over-edge": r"failed: ",
     "jump-nowhere": TRIPLE,
     "halt-for-good": r"stopped: halted with interrupts off",
     "reset-cf9": RESET,
@@ -52,14 +52,15 @@ END = {
     "reset-dword": RESET,
     "init-to-itself": RESET,
     "init-to-all": RESET,
-    "init-from-ioapic": r"stopped: ",
+    "init-by-ioapic": r"stopped: ",
     "debug-exit": r"failed: ended itself through the debug-exit port with 0x2a",
     "sleep-states": r"stopped: ",
     "apic-onto-code": r"stopped: ",
-    "gates-not-present": TRIPLE,
+    "no-gates": TRIPLE,
     "clear-pae": TRIPLE,
+    "clear-pg": r"failed: ",
 }
-RANDOM_SEEDS = (1, 2)
+RANDOM_SEEDS = (1,)
 
 
 def hostile_guests(boot):
@@ -102,11 +103,11 @@ def run(build, emulator, boot, mode, timeout):
     runner, *options = EMULATORS[emulator]
     command = [os.path.join(ROOT, "tools", runner), *options, "--smp", "2" if mode == "apart" else "1", "--timeout",
                str(timeout), image]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
                           env={**os.environ, "BUILD": build})
     os.makedirs(os.path.join(build, "logs"), exist_ok=True)
     with open(os.path.join(build, "logs", f"hostile-{boot}-{mode}-{emulator}.log"), "wb") as log:
-        log.write(done.stdout)
+        log.write(done.stdout + done.stderr)
     return done.returncode, done.stdout.decode(errors="replace").replace("\r", "")
 
 

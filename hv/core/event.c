@@ -109,10 +109,16 @@ static bool extint_waits(const struct vcpu *vcpu)
     return vcpu->index == 0 && vcpu->guest->platform.extint && lapic_accepts_extint(&vcpu->lapic);
 }
 
+/* The vector of the local APIC that is to be injected, or -1. Where the CPU delivers, there is none. */
+static int injectable_vector(struct vcpu *vcpu)
+{
+    return vcpu->cpu_delivers ? -1 : lapic_highest_deliverable(&vcpu->lapic);
+}
+
 static enum event_choice select_interrupt(struct vcpu *vcpu, bool open, struct vcpu_event *event)
 {
     bool extint = extint_waits(vcpu);
-    int vector = extint ? 0 : lapic_highest_deliverable(&vcpu->lapic);
+    int vector = extint ? 0 : injectable_vector(vcpu);
 
     if (vector < 0) {
         vcpu->requests &= ~(uint32_t)VCPU_EVENT;
@@ -151,7 +157,7 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
 bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi)
 {
     *nmi = vcpu->nmi_pending;
-    if (vcpu->nmi_pending || extint_waits(vcpu) || lapic_highest_deliverable(&vcpu->lapic) >= 0) {
+    if (vcpu->nmi_pending || extint_waits(vcpu) || injectable_vector(vcpu) >= 0) {
         return true;
     }
     vcpu->requests &= ~(uint32_t)VCPU_EVENT;

@@ -7,6 +7,7 @@
 #include "hv/core/guest_io.h"
 
 #include "hv/core/exit.h"
+#include "hv/x86/registers.h"
 
 #define MMIO_PAGE(address) ((address) & ~0xfffULL)
 
@@ -282,8 +283,13 @@ bool guest_apic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset)
 {
     uint64_t deadline = vcpu->lapic.deadline;
+    uint32_t value = vcpu->lapic.page->registers[offset / 4];
 
-    lapic_mmio_write(&vcpu->lapic, offset, vcpu->lapic.page->registers[offset / 4], vcpu->exit_tsc);
+    if (lapic_x2apic(&vcpu->lapic)) {
+        (void)lapic_msr_write(&vcpu->lapic, MSR_X2APIC_FIRST + offset / 16, value, vcpu->exit_tsc);
+    } else {
+        lapic_mmio_write(&vcpu->lapic, offset, value, vcpu->exit_tsc);
+    }
     apic_accessed(vcpu, deadline);
 }
 

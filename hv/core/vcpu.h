@@ -194,6 +194,7 @@ struct vcpu {
     uint64_t xcr0; /* kept true by the vendor for EXIT_XSETBV and CPUID leaf 0xd */
     struct vcpu_msrs msrs;
     struct lapic lapic;
+    bool cpu_delivers; /* the CPU itself delivers what is in IRR (VMX virtual-interrupt delivery): it is not injected */
     struct guest *guest;
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */

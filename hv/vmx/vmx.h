@@ -5,6 +5,7 @@
  *   vmx_capabilities.c  what this CPU has, by name (pure)
  *   vmx_features.c  reading that; switching VMX on and off
  *   vmx_setup.c     a vCPU's VMCS in parts, controls by table, MSR bitmap
+ *   vmx_apic.c      the local APIC served by the CPU
  *   vmx_state.c     system state between VMCS and struct vcpu
  *   vmx_decode.c    exit words -> neutral exit (pure)
  *   vmx_entry_check.c, vmx_entry_guest.c   why an entry failed (pure)
@@ -30,6 +31,9 @@ struct vmx_cpu {
 };
 _Static_assert(sizeof(struct vmx_cpu) == 4096, "one page");
 
+/* 256 vectors. */
+#define VMX_EOI_EXIT_WORDS 4u
+
 /* MSRs that stay in the CPU while a vCPU is loaded. */
 #define VMX_LIVE_MSRS 6u
 
@@ -43,9 +47,11 @@ struct vmx_vcpu {
     uint32_t primary; /* as the VMCS has them: windows change them */
     uint32_t entry;
     uint32_t tpr_threshold;
+    uint32_t secondary;
+    uint64_t eoi_exits[VMX_EOI_EXIT_WORDS];
     uint32_t launched;   /* on the CPU where the VMCS is loaded */
     uint32_t loaded_cpu; /* index + 1; 0: none yet */
-    uint8_t pad[4096 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 5 * 4 - 4];
+    uint8_t pad[4096 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 6 * 4 - VMX_EOI_EXIT_WORDS * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 
@@ -58,6 +64,14 @@ void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_run(struct cpu *cpu, struct vcpu *vcpu);
+
+/* vmx_apic.c */
+void vmx_apic_build_map(uint8_t map[4096]);
+void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu);
+void vmx_apic_publish(struct vmx_vcpu *vmx, struct vcpu *vcpu);
+
+/* vmx_setup.c: the MSR bitmap without and with a virtual APIC. */
+uint64_t vmx_msr_map(bool virtual_apic);
 
 /* vmx_state.c. A field that cannot be read or written is a bug of ours: panic. */
 uint64_t vmx_read(enum vmcs_field field);

@@ -97,6 +97,9 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     if ((requests & (VCPU_STEP_TRAP | VCPU_TASK_TRAP)) != 0) {
         insn_write_dr6(insn_read_dr6() | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT));
     }
+    if ((requests & (VCPU_MSR_BITMAP | VCPU_RESET)) != 0) {
+        vmx_apic_set_mode(vmx, vcpu);
+    }
     if ((requests & VCPU_XCR0) != 0) {
         insn_xsetbv(0, vcpu->xcr0);
     }
@@ -164,7 +167,11 @@ static void choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
         set_windows(vmx, !vcpu->nmi_pending, vcpu->nmi_pending);
         break;
     }
-    set_tpr_threshold(vmx, vcpu);
+    if (vcpu->cpu_delivers) {
+        vmx_apic_publish(vmx, vcpu);
+    } else {
+        set_tpr_threshold(vmx, vcpu);
+    }
 }
 
 static void write_if_changed(enum vmcs_field field, uint64_t *known, uint64_t value)
@@ -264,6 +271,9 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
     }
     if (exit.kind == EXIT_INVALID) {
         explain_refusal(vcpu, vmx_entry_failure_text(words->reason, words->qualification));
+    }
+    if (exit.kind == EXIT_EOI) {
+        vcpu->lapic.eoi_vector = (uint8_t)words->qualification;
     }
     if (exit.kind == EXIT_CPUID) {
         vcpu->system.cr4 = vmx_read(VMCS_GUEST_CR4);

@@ -27,6 +27,7 @@
 
 /* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
 static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
+static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static bool map_ready;
 
 /* Intercepted exceptions, with the reasons of hv/svm/svm_setup.c: #DB, #AC, #MC. */
@@ -67,7 +68,14 @@ static void build_map(void)
             msr_map_pass(&msr_pass_through_list[i]);
         }
     }
+    memcpy(msr_map_virtual_apic, msr_map, sizeof(msr_map));
+    vmx_apic_build_map(msr_map_virtual_apic);
     map_ready = true;
+}
+
+uint64_t vmx_msr_map(bool virtual_apic)
+{
+    return (uint64_t)(uintptr_t)(virtual_apic ? msr_map_virtual_apic : msr_map);
 }
 
 static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
@@ -75,7 +83,8 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
     vmx->primary = vmx_features.primary;
     vmx_write(VMCS_PRIMARY_CONTROLS, vmx->primary);
-    vmx_write(VMCS_SECONDARY_CONTROLS, vmx_features.secondary);
+    vmx->secondary = vmx_features.secondary;
+    vmx_write(VMCS_SECONDARY_CONTROLS, vmx->secondary);
     vmx_write(VMCS_EXIT_CONTROLS, vmx_features.exit);
     vmx->entry = vmx_features.entry;
     vmx_write(VMCS_ENTRY_CONTROLS, vmx->entry);
@@ -87,7 +96,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_EXIT_MSR_LOAD_COUNT, 0);
     vmx_write(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
     vmx_write(VMCS_ENTRY_EVENT, 0);
-    vmx_write(VMCS_MSR_BITMAP, (uint64_t)(uintptr_t)msr_map);
+    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(false));
     vmx_write(VMCS_LINK_POINTER, NO_LINK);
     vmx_write(VMCS_CR0_MASK, CR0_OWNED);
     vmx_write(VMCS_CR4_MASK, ~cr4_allowed(vcpu->guest));

@@ -171,6 +171,11 @@ static void check_all_down(struct vcpu *vcpu)
     guest_stop(vcpu, true, "halted with interrupts off");
 }
 
+static bool can_run(const struct vcpu *vcpu)
+{
+    return vcpu->state == VCPU_STATE_RUNNABLE;
+}
+
 /* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to whoever
  * restarts it. */
 static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
@@ -200,6 +205,28 @@ static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, ui
     vcpu->requests &= ~VCPU_LEAVE_MASK;
 }
 
+/*
+ * True while the running vCPU has the CPU for itself. What comes for another guest's vCPU on this CPU waits for the end
+ * of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave it.
+ */
+static bool slice_lasts(const struct cpu *cpu, const struct turn *turn, uint64_t now)
+{
+    return turn->count > 1 && cpu->current != NULL && can_run(cpu->current) && now < turn->slice_end;
+}
+
+static void serve_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    if (slice_lasts(cpu, turn, now)) {
+        serve_vcpu(cpu, turn, cpu->current, now);
+        if (slice_lasts(cpu, turn, now)) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < turn->count; i++) {
+        serve_vcpu(cpu, turn, turn->vcpus[i], now);
+    }
+}
+
 /* A vCPU that was served may have kicked one on the same CPU that had been served before it. */
 static bool kicks_wait(const struct turn *turn)
 {
@@ -209,11 +236,6 @@ static bool kicks_wait(const struct turn *turn)
         }
     }
     return false;
-}
-
-static bool can_run(const struct vcpu *vcpu)
-{
-    return vcpu->state == VCPU_STATE_RUNNABLE;
 }
 
 /* The vCPU whose turn it is: the current one until its slice ends, then the next that can run. NULL: none can. */
@@ -241,21 +263,33 @@ static struct vcpu *choose(const struct cpu *cpu, struct turn *turn, uint64_t no
     return NULL;
 }
 
+/* When this CPU has something to do for the vCPU. While another one runs, that is not before the end of its slice. */
+static uint64_t vcpu_deadline(const struct turn *turn, const struct vcpu *vcpu, const struct vcpu *running)
+{
+    uint64_t deadline;
+
+    if (vcpu->state == VCPU_STATE_DEAD) {
+        return UINT64_MAX;
+    }
+    deadline = guest_deadline(vcpu);
+    if (running == NULL || vcpu == running) {
+        return deadline;
+    }
+    if (can_run(vcpu) || __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0) {
+        return turn->slice_end;
+    }
+    return max_u64(deadline, turn->slice_end);
+}
+
 /* The earliest moment at which this CPU has something to do that the guest does not cause itself. */
 static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, const struct vcpu *running)
 {
     uint64_t deadline = polls_console(cpu) ? turn->console_deadline : UINT64_MAX;
-    bool others = false;
 
     for (uint32_t i = 0; i < turn->count; i++) {
-        const struct vcpu *vcpu = turn->vcpus[i];
-
-        if (vcpu->state != VCPU_STATE_DEAD) {
-            deadline = min_u64(deadline, guest_deadline(vcpu));
-        }
-        others = others || (vcpu != running && can_run(vcpu));
+        deadline = min_u64(deadline, vcpu_deadline(turn, turn->vcpus[i], running));
     }
-    return running != NULL && others ? min_u64(deadline, turn->slice_end) : deadline;
+    return deadline;
 }
 
 static void arm(struct turn *turn, uint64_t deadline)
@@ -300,14 +334,12 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
 
         take_interrupts(cpu, turn);
         now = insn_rdtsc();
-        for (uint32_t i = 0; i < turn->count; i++) {
-            serve_vcpu(cpu, turn, turn->vcpus[i], now);
-        }
+        serve_vcpus(cpu, turn, now);
         if (polls_console(cpu) && now >= turn->console_deadline) {
             serve_console(cpu, turn, now);
             continue;
         }
-        if (turn->count > 1 && kicks_wait(turn)) {
+        if (turn->count > 1 && !slice_lasts(cpu, turn, now) && kicks_wait(turn)) {
             continue;
         }
         vcpu = choose(cpu, turn, now);

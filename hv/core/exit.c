@@ -153,9 +153,22 @@ static void exit_record(struct vcpu *vcpu, const struct vm_exit *exit)
     vcpu->exit_counts[exit->kind]++;
 }
 
+/*
+ * An exit during a delivery, and an exception that exits, can come again at the next entry before the guest runs one
+ * instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps. Host interrupts end a
+ * guest's turn only between instructions, so they are taken by hv/cpu_loop.c each time.
+ */
+static bool may_come_again_at_once(const struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH;
+}
+
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     exit_record(vcpu, exit);
+    if (may_come_again_at_once(vcpu, exit)) {
+        vcpu->requests |= VCPU_YIELD;
+    }
     switch (exit->kind) {
     case EXIT_HOST_INTERRUPT:
         vcpu->requests |= VCPU_YIELD;

@@ -32,7 +32,9 @@ static void vcpu_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick k
         target->requests |= VCPU_EVENT;
         return;
     }
-    __atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_RELEASE);
+    if ((__atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_ACQ_REL) & (uint32_t)kick) != 0) {
+        return; /* its CPU has been told and has not looked yet: a flood is one interrupt of that CPU, not many */
+    }
     __atomic_fetch_or(&from->guest->kick_cpus, 1ULL << target->host_cpu, __ATOMIC_RELEASE);
     from->requests |= VCPU_MESSAGES;
 }

@@ -318,7 +318,6 @@ static void control_registers(void)
             TRAP("movq %0, %%cr3", : : "r"(cr3 ^ (1ULL << bit)) : "memory");
             TRAP("movq %0, %%cr3", : : "r"(cr3) : "memory");
         }
-        TRAP("movq %0, %%cr8", : : "r"(1ULL << bit) : "memory");
         TRAP("movq %0, %%cr2", : : "r"(1ULL << bit) : "memory");
         TRAP("wrmsr",
              :
@@ -336,6 +335,14 @@ static void control_registers(void)
     TRAP("invd", : : : "memory");
     TRAP("wbinvd", : : : "memory");
     TRAP("movq %0, %%cr0", : : "r"(cr0) : "memory");
+}
+
+static void task_priority(void)
+{
+    for (uint32_t bit = 0; bit < 64; bit++) {
+        TRAP("movq %0, %%cr8", : : "r"(1ULL << bit) : "memory");
+        lapic_write(0x80, 1u << (bit & 31));
+    }
     TRAP("movq %0, %%cr8", : : "r"(0ULL) : "memory");
 }
 
@@ -581,6 +588,7 @@ static const struct attack attacks[] = {
     {"cpuid", sweep_cpuid},
     {"hypercalls", sweep_hypercalls},
     {"control-registers", control_registers},
+    {"task-priority", task_priority},
     {"xcr0", xcr0},
     {"instructions", forbidden_instructions},
     {"debug-registers", debug_registers},

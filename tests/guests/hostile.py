@@ -3,7 +3,7 @@
 outcomes.
 
   hostile.py [--build DIR] [--emulator qemu-svm|bochs-vmx|bochs-svm] [--boot NAME] [--mode shared|apart]
-  hostile.py --config BOOT MODE      prints a plinth.conf instead
+  hostile.py --config BOOT MODE EMULATOR     prints a plinth.conf instead
 
 Exit status 1 when any attack had another outcome than the table of this file says, or the neighbour noticed.
 """
@@ -20,7 +20,7 @@ MODES = ("shared", "apart")
 
 # Attacks that a guest survives: they run one after the other in two guests.
 SWEEP = ["addresses", "page-tables", "unaligned-mmio", "ports", "devices", "string-io", "cpuid", "hypercalls",
-         "control-registers", "xcr0", "instructions", "debug-registers", "descriptor-tables", "apic-registers", "apic-moves",
+         "control-registers", "task-priority", "xcr0", "instructions", "debug-registers", "descriptor-tables", "apic-registers", "apic-moves",
          "msrs"]
 STORM = ["periodic-timer", "periodic-timer-halted", "deadline-in-the-past", "old-timers", "self-ipis", "nmis", "foreign-cpus",
          "console-flood", "exits", "long-strings", "spin-interrupts-off"]
@@ -31,7 +31,7 @@ DELIVERY = r"failed: the delivery of vector \d+ touches guest-physical 0x\w+, wh
 TRIPLE = r"failed: triple fault"
 END = {
     "triple-fault": TRIPLE,
-    "idt-in-device": DELIVERY,
+    "idt-in-device": r"failed: ",
     "idt-fault": DELIVERY,
     "idt-in-apic": DELIVERY,
     "gdt-in-device": r"failed: ",
@@ -40,7 +40,7 @@ END = {
     "stack-nowhere": TRIPLE,
     "root-in-device": r"failed: ",
     "root-beyond": r"failed: ",
-    "walk-in-device": r"failed: ",
+    "walk-in-device": r"stopped: powered off",
     "code-in-device": r"failed: ",
     "code-in-apic": r"failed: ",
     "code-over-edge": r"failed: ",
@@ -63,17 +63,22 @@ END = {
 RANDOM_SEEDS = (1,)
 
 
-def hostile_guests(boot):
+# QEMU 7.2 itself aborts ("qemu_mutex_iothread_locked") when a nested guest writes CR8 while an interrupt waits.
+NOT_ON = {"qemu-svm": ("task-priority",)}
+
+
+def hostile_guests(boot, emulator):
     """(name, file, command line) of each."""
     if boot == "survive":
-        return [("sweep", "hostile-sweep.elf", ""), ("storm", "hostile-storm.elf", "")]
+        sweep = [name for name in SWEEP if name not in NOT_ON.get(emulator, ())]
+        return [("sweep", "hostile-sweep.elf", "attack=" + ",".join(sweep)), ("storm", "hostile-storm.elf", "")]
     return ([(name, "hostile-end.elf", f"attack={name}") for name in END] +
             [(f"random-{seed}", "hostile-random.elf", f"seed={seed} streams=3000") for seed in RANDOM_SEEDS])
 
 
-def config(boot, mode):
+def config(boot, mode, emulator):
     lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]
-    guests = [("neighbour", "neighbour.elf", "ticks=150")] + hostile_guests(boot)
+    guests = [("neighbour", "neighbour.elf", "ticks=150")] + hostile_guests(boot, emulator)
     for name, file, cmdline in guests:
         cpu = 1 if mode == "apart" and name == "neighbour" else 0
         lines += [f"[guest {name}]", f"kernel = {file}", "protocol = elf", "memory = 16M", f"cpus = {cpu},"]
@@ -87,11 +92,11 @@ def config(boot, mode):
     return "\n".join(lines)
 
 
-def make_image(build, boot, mode):
+def make_image(build, boot, mode, emulator):
     folder = os.path.join(build, "guests")
-    path = os.path.join(folder, f"hostile-{boot}-{mode}.conf")
+    path = os.path.join(folder, f"hostile-{boot}-{mode}-{emulator}.conf")
     with open(path, "w", encoding="utf-8") as out:
-        out.write(config(boot, mode))
+        out.write(config(boot, mode, emulator))
     image = path.replace(".conf", ".img")
     subprocess.run([os.path.join(ROOT, "tools/mkusb"), "-c", path, "-o", image, "--efi", os.path.join(build, "BOOTX64.EFI")],
                    check=True, stdout=subprocess.DEVNULL, env={**os.environ, "BUILD": build})
@@ -99,7 +104,7 @@ def make_image(build, boot, mode):
 
 
 def run(build, emulator, boot, mode, timeout):
-    image = make_image(build, boot, mode)
+    image = make_image(build, boot, mode, emulator)
     runner, *options = EMULATORS[emulator]
     command = [os.path.join(ROOT, "tools", runner), *options, "--smp", "2" if mode == "apart" else "1", "--timeout",
                str(timeout), image]
@@ -117,10 +122,12 @@ def reports(text, name):
     return found[1].strip() if found else "no report"
 
 
-def judge_survive(text):
+def judge_survive(emulator, text):
     rows = []
     for guest, names in (("sweep", SWEEP), ("storm", STORM)):
         for name in names:
+            if name in NOT_ON.get(emulator, ()):
+                continue
             lived = re.search(rf"^\[{guest}\] survived {name}$", text, re.M)
             rows.append((name, "harmless" if lived else f"did not come back: {reports(text, guest)}", bool(lived)))
     return rows
@@ -137,8 +144,8 @@ def judge_end(text):
     return rows
 
 
-def judge(boot, status, text):
-    rows = judge_survive(text) if boot == "survive" else judge_end(text)
+def judge(emulator, boot, status, text):
+    rows = judge_survive(emulator, text) if boot == "survive" else judge_end(text)
     neighbour = re.search(r"^\[neighbour\] (\d+ ticks .*)$", text, re.M)
     passed = re.search(r"^\[neighbour\] PASS neighbour$", text, re.M) is not None
     rows.append(("neighbour", neighbour[1] if neighbour else "no figures", passed))
@@ -155,7 +162,7 @@ def main():
     parser.add_argument("--boot", action="append", choices=("survive", "end"))
     parser.add_argument("--mode", action="append", choices=MODES)
     parser.add_argument("--timeout", type=int, default=0)
-    parser.add_argument("--config", nargs=2, metavar=("BOOT", "MODE"))
+    parser.add_argument("--config", nargs=3, metavar=("BOOT", "MODE", "EMULATOR"))
     options = parser.parse_args()
     if options.config:
         print(config(*options.config))
@@ -166,7 +173,7 @@ def main():
             for mode in options.mode or MODES:
                 timeout = options.timeout or (200 if emulator == "qemu-svm" else 500)
                 status, text = run(options.build, emulator, boot, mode, timeout)
-                for name, outcome, good in judge(boot, status, text):
+                for name, outcome, good in judge(emulator, boot, status, text):
                     failed += not good
                     print(f"{'ok' if good else 'FAILED':6} {emulator:9} {mode:6} {name:22} {outcome}", flush=True)
     print(f"{failed} of the outcomes are not as expected" if failed else "every outcome is as expected")

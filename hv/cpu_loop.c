@@ -104,6 +104,9 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     if ((kick & VCPU_KICK_NMI) != 0) {
         vcpu->nmi_pending = true;
     }
+    if ((kick & VCPU_KICK_EXTINT_MESSAGE) != 0) {
+        vcpu->extint_message = true;
+    }
     if ((kick & VCPU_KICK_CONSOLE) != 0) {
         guest_console_input(vcpu, now);
     }

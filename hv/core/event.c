@@ -103,10 +103,25 @@ void vcpu_advance(struct vcpu *vcpu, uint8_t length)
     }
 }
 
-/* The 8259 reaches vCPU 0 through LINT0 (or directly where the APIC is off). */
+/* The 8259 reaches vCPU 0 through LINT0 (or directly where the APIC is off), and any through the I/O APIC's pin 0. */
 static bool extint_waits(const struct vcpu *vcpu)
 {
-    return vcpu->index == 0 && vcpu->guest->platform.extint && lapic_accepts_extint(&vcpu->lapic);
+    return vcpu->guest->platform.extint &&
+           (vcpu->extint_message || (vcpu->index == 0 && lapic_accepts_extint(&vcpu->lapic)));
+}
+
+/* LINT0 in another mode than ExtINT: it sees edges of the 8259's line. */
+static void sample_lint0(struct vcpu *vcpu)
+{
+    uint32_t rises = __atomic_load_n(&vcpu->guest->platform.extint_rises, __ATOMIC_ACQUIRE);
+
+    if (vcpu->index != 0 || rises == vcpu->extint_rises) {
+        return;
+    }
+    vcpu->extint_rises = rises;
+    if (lapic_lint0_edge(&vcpu->lapic)) {
+        vcpu->nmi_pending = true;
+    }
 }
 
 /* The vector of the local APIC that is to be injected, or -1. Where the CPU delivers, there is none. */
@@ -128,6 +143,7 @@ static enum event_choice select_interrupt(struct vcpu *vcpu, bool open, struct v
         return EVENT_WANT_WINDOW;
     }
     if (extint) {
+        vcpu->extint_message = false;
         vector = guest_acknowledge_extint(vcpu);
     } else {
         lapic_accept(&vcpu->lapic, (uint8_t)vector);
@@ -136,6 +152,7 @@ static enum event_choice select_interrupt(struct vcpu *vcpu, bool open, struct v
     return EVENT_INJECT;
 }
 
+/* An NMI that must wait for the end of another one holds nothing else back: interrupts go on meanwhile. */
 enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event)
 {
     if (vcpu->pending.valid) {
@@ -143,10 +160,8 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
         vcpu->pending.valid = false;
         return EVENT_INJECT;
     }
-    if (vcpu->nmi_pending) {
-        if (!nmi_open) {
-            return EVENT_WANT_WINDOW;
-        }
+    sample_lint0(vcpu);
+    if (vcpu->nmi_pending && nmi_open) {
         vcpu->nmi_pending = false;
         *event = (struct vcpu_event){.valid = true, .vector = EXCEPTION_NMI, .kind = EVENT_NMI};
         return EVENT_INJECT;
@@ -156,20 +171,29 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
 
 bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi)
 {
+    bool interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
+
     *nmi = vcpu->nmi_pending;
-    if (vcpu->nmi_pending || extint_waits(vcpu) || injectable_vector(vcpu) >= 0) {
-        return true;
+    if (!interrupt && !vcpu->nmi_pending) {
+        vcpu->requests &= ~(uint32_t)VCPU_EVENT;
     }
-    vcpu->requests &= ~(uint32_t)VCPU_EVENT;
-    return false;
+    return interrupt;
 }
 
 bool vcpu_can_wake(struct vcpu *vcpu)
 {
     bool open = (vcpu->rflags & RFLAGS_IF) != 0;
 
+    sample_lint0(vcpu);
     return vcpu->pending.valid || vcpu->nmi_pending ||
            (open && (extint_waits(vcpu) || lapic_highest_deliverable(&vcpu->lapic) >= 0));
+}
+
+/* Can something other than an interrupt reach a vCPU that has interrupts off? */
+static bool may_break_in(const struct vcpu *vcpu)
+{
+    return vcpu->nmi_pending || vcpu->pending.valid || ioapic_may_break_in(&vcpu->guest->platform.ioapic) ||
+           lapic_lint0_is_nmi(&vcpu->lapic);
 }
 
 bool vcpu_is_down(const struct vcpu *vcpu)
@@ -182,7 +206,7 @@ bool vcpu_is_down(const struct vcpu *vcpu)
     case VCPU_STATE_DEAD:
         return true;
     case VCPU_STATE_HALTED:
-        return (vcpu->rflags & RFLAGS_IF) == 0 && !vcpu->nmi_pending && !vcpu->pending.valid;
+        return (vcpu->rflags & RFLAGS_IF) == 0 && !may_break_in(vcpu);
     case VCPU_STATE_RUNNABLE:
         return false;
     }

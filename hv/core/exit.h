@@ -24,13 +24,13 @@ void vcpu_raise_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error);
 enum event_choice {
     EVENT_NOTHING,     /* enter as it is */
     EVENT_INJECT,      /* inject *event */
-    EVENT_WANT_WINDOW, /* something waits, the guest cannot take it now: ask for an interrupt window (or NMI window) */
+    EVENT_WANT_WINDOW, /* an interrupt waits that the guest cannot take now */
 };
 
 /*
  * What to inject at the next entry. interrupts_open: RFLAGS.IF is set and no STI or MOV SS shadow. nmi_open: no NMI in
- * progress and no shadow. Clears VCPU_EVENT when nothing more waits. *want_nmi_window tells which window is meant.
- * After an EVENT_INJECT the caller asks again whether a window is needed: vcpu_wants_window().
+ * progress and no shadow. Clears VCPU_EVENT when nothing more waits. Afterwards, whatever it was, the caller asks which
+ * windows are needed: vcpu_wants_window() is true where an interrupt waits, and *nmi where an NMI does.
  */
 enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event);
 bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi);

@@ -32,6 +32,12 @@ static void vcpu_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick k
         target->requests |= VCPU_EVENT;
         return;
     }
+    if (target == from && (kick == VCPU_KICK_NMI || kick == VCPU_KICK_EXTINT_MESSAGE)) {
+        target->nmi_pending |= kick == VCPU_KICK_NMI;
+        target->extint_message |= kick == VCPU_KICK_EXTINT_MESSAGE;
+        target->requests |= VCPU_EVENT;
+        return;
+    }
     if ((__atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_ACQ_REL) & (uint32_t)kick) != 0) {
         return; /* its CPU has been told and has not looked yet: a flood is one interrupt of that CPU, not many */
     }
@@ -60,7 +66,7 @@ static void deliver(struct vcpu *from, struct vcpu *target, const struct apic_me
         vcpu_notify(from, target, VCPU_KICK_SIPI);
         break;
     case APIC_EXTINT:
-        vcpu_notify(from, target, VCPU_KICK_EXTINT);
+        vcpu_notify(from, target, VCPU_KICK_EXTINT_MESSAGE);
         break;
     case APIC_SMI:
         break; /* guests have no system management mode */

@@ -188,8 +188,10 @@ struct vcpu {
     uint32_t requests; /* enum vcpu_request; only the vCPU's own CPU writes it */
     struct vcpu_event pending;
     bool nmi_pending;
-    uint64_t exit_tsc;   /* host TSC at the last exit */
-    uint64_t tsc_offset; /* guest TSC = host TSC + offset */
+    bool extint_message;   /* the I/O APIC sent an ExtINT: the vector comes from the 8259 */
+    uint32_t extint_rises; /* of the platform, as far as LINT0 has seen them */
+    uint64_t exit_tsc;     /* host TSC at the last exit */
+    uint64_t tsc_offset;   /* guest TSC = host TSC + offset */
     struct vcpu_system system;
     uint64_t xcr0; /* kept true by the vendor for EXIT_XSETBV and CPUID leaf 0xd */
     struct vcpu_msrs msrs;
@@ -215,8 +217,9 @@ enum vcpu_kick {
     VCPU_KICK_INIT = 1u << 2,
     VCPU_KICK_SIPI = 1u << 3,
     VCPU_KICK_STOP = 1u << 4,
-    VCPU_KICK_EXTINT = 1u << 5,  /* the 8259 has an interrupt for this vCPU */
+    VCPU_KICK_EXTINT = 1u << 5,  /* the 8259's line has risen or is high */
     VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
+    VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
 };
 
 #define RFLAGS_CF (1ULL << 0)

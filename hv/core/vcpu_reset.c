@@ -58,6 +58,7 @@ void vcpu_reset(struct vcpu *vcpu)
     vcpu->rflags = RFLAGS_FIXED;
     vcpu->pending.valid = false;
     vcpu->nmi_pending = false;
+    vcpu->extint_message = false;
     vcpu->msrs.pat = PAT_RESET;
     vcpu->msrs.mtrr_default = MTRR_DEFAULT_WRITE_BACK;
     reset_system(&vcpu->system);

@@ -88,6 +88,19 @@ void ioapic_set_line(struct ioapic *ioapic, unsigned pin, bool high)
     }
 }
 
+bool ioapic_may_break_in(const struct ioapic *ioapic)
+{
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        uint8_t delivery = ENTRY_DELIVERY(ioapic->entries[pin]);
+
+        if ((ioapic->driven >> pin & 1u) != 0 && !ioapic_masked(ioapic, pin) &&
+            (delivery == APIC_NMI || delivery == APIC_INIT)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
 {
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {

@@ -44,4 +44,7 @@ static inline bool ioapic_masked(const struct ioapic *ioapic, unsigned pin)
     return (ioapic->entries[pin] >> 16 & 1u) != 0;
 }
 
+/* May a pin send something that a CPU takes with interrupts off: NMI or INIT? */
+bool ioapic_may_break_in(const struct ioapic *ioapic);
+
 #endif

@@ -167,6 +167,24 @@ bool lapic_accepts_lint_nmi(const struct lapic *lapic)
     return (lint1 & LAPIC_LVT_MASKED) == 0 && (lint1 >> 8 & 7u) == APIC_NMI;
 }
 
+/* The level-triggered kind is an edge, too: the 8259's line stays high until somebody acknowledges it. */
+bool lapic_lint0_edge(struct lapic *lapic)
+{
+    uint32_t lint0 = lapic_get(lapic, LAPIC_LVT_LINT0);
+
+    if (lapic_enabled(lapic) && (lint0 & LAPIC_LVT_MASKED) == 0 && (lint0 >> 8 & 7u) == APIC_FIXED) {
+        lapic_raise_local(lapic, LAPIC_LVT_LINT0);
+    }
+    return lapic_lint0_is_nmi(lapic);
+}
+
+bool lapic_lint0_is_nmi(const struct lapic *lapic)
+{
+    uint32_t lint0 = lapic_get(lapic, LAPIC_LVT_LINT0);
+
+    return lapic_enabled(lapic) && (lint0 & LAPIC_LVT_MASKED) == 0 && (lint0 >> 8 & 7u) == APIC_NMI;
+}
+
 /* --- Reset --- */
 
 static uint32_t x2apic_logical_id(uint32_t id)

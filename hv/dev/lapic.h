@@ -119,6 +119,10 @@ void lapic_post(struct lapic *lapic, uint8_t vector, bool level);
 /* LINT0/LINT1 as local inputs: NMI through LINT1, ExtINT through LINT0. */
 bool lapic_accepts_extint(const struct lapic *lapic);
 bool lapic_accepts_lint_nmi(const struct lapic *lapic);
+/* A rising edge at LINT0: requests its vector where the entry says "fixed". True: the entry says "NMI". */
+bool lapic_lint0_edge(struct lapic *lapic);
+/* Does an edge at LINT0 make an NMI? */
+bool lapic_lint0_is_nmi(const struct lapic *lapic);
 
 /* Moves what others posted into IRR and TMR. The three functions below do it themselves where they need it. */
 void lapic_merge_pending(struct lapic *lapic);

@@ -10,6 +10,8 @@
  *   RTC        -> IRQ 8
  *   ACPI SCI   -> IRQ 9      I/O APIC -> `outbox`
  *
+ * LINT0 in another mode than ExtINT sees the rising edges of INTR: `extint_rises`.
+ *
  * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is noticed,
  * so a slow host does not lose a tick that a PC would have delivered.
  */
@@ -82,6 +84,9 @@ static void propagate(struct platform *platform)
     extint = pic_pair_intr(&platform->pic);
     if (extint != platform->extint) {
         platform->extint = extint;
+        if (extint) {
+            __atomic_store_n(&platform->extint_rises, platform->extint_rises + 1, __ATOMIC_RELEASE);
+        }
         ioapic_set_line(&platform->ioapic, PIN_INTR, extint);
     }
     if (platform->ioapic.pending != 0) {

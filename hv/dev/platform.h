@@ -60,8 +60,9 @@ struct platform {
     struct pm pm;
     struct apic_message outbox[PLATFORM_OUTBOX_MAX];
     uint32_t outbox_count;
-    uint32_t lines; /* ISA interrupt lines as they were last propagated, bit n: IRQ n */
-    bool extint;    /* the 8259's INTR line is high */
+    uint32_t lines;        /* ISA interrupt lines as they were last propagated, bit n: IRQ n */
+    bool extint;           /* the 8259's INTR line is high */
+    uint32_t extint_rises; /* how often it rose; atomic, each vCPU's CPU compares it */
     enum platform_power power;
     const char *power_reason; /* "ACPI S5", "port 0xcf9" */
     uint32_t debug_exit_value;

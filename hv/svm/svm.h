@@ -40,14 +40,16 @@ _Static_assert(sizeof(struct svm_cpu) == 8192, "two pages");
 /* What SVM needs per vCPU: the VMCB is the first page of the memory that svm_vcpu_init() gets. */
 struct svm_vcpu {
     struct vmcb vmcb;
-    uint64_t nmi_iret_rip; /* the IRET that will end the NMI: unmasked once rip has left it */
-    bool nmi_masked;       /* an NMI was injected and its IRET has not been seen */
-    bool nmi_iret_seen;
-    uint32_t clean; /* CLEAN_*: what was not changed since the last entry */
+    uint64_t step_tf;   /* RFLAGS.TF while the guest is stepped so that an NMI can follow, else 0 */
+    uint64_t step_rip;  /* the instruction that is stepped over */
+    uint64_t step_dr6;  /* DR6 before the step */
+    bool step_guest_tf; /* the guest itself single-steps there */
+    bool nmi_masked;    /* an NMI was injected and its IRET has not run */
+    uint32_t clean;     /* CLEAN_*: what was not changed since the last entry */
     uint64_t tsc_aux;
     uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
     uint64_t no_length_count;
-    uint8_t pad[4096 - 40];
+    uint8_t pad[4096 - 56];
 };
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 

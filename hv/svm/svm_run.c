@@ -26,6 +26,9 @@
 #define DR6_RESET 0xffff0ff0ULL
 #define DR6_BS (1ULL << 14)
 #define DR6_BT (1ULL << 15)
+#define DR6_BD (1ULL << 13)
+#define DR6_BREAKPOINTS 0xfULL
+#define DR7_GD (1ULL << 13)
 
 /* The SYSCALL and SYSENTER MSRs and debug registers after INIT or power-up. APM 2 14.1.3 "Processor Initialization
  * State". */
@@ -61,6 +64,7 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     if ((requests & VCPU_RESET) != 0) {
         reset_untouched(vmcb);
         svm->nmi_masked = false;
+        svm->step_tf = 0;
     }
     if ((requests & VCPU_SYSTEM_WRITE) != 0) {
         svm_write_system(svm, vcpu);
@@ -80,7 +84,7 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         svm->clean &= ~CLEAN_CR2;
     }
     if ((requests & (VCPU_STEP_TRAP | VCPU_TASK_TRAP)) != 0) {
-        vmcb->dr6 |= (requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT;
+        vmcb->dr6 = (vmcb->dr6 & ~DR6_BREAKPOINTS) | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT);
         svm->clean &= ~CLEAN_DR;
     }
     if ((requests & VCPU_XCR0) != 0) {
@@ -131,11 +135,43 @@ static void set_tpr_window(struct svm_vcpu *svm, struct vcpu *vcpu)
 static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 {
     svm->vmcb.event_injection = svm_encode_event(event);
+    svm->vmcb.int_state &= ~INT_STATE_SHADOW; /* a delivery ends it */
     if (event->kind == EVENT_NMI) {
         svm->nmi_masked = true;
-        svm->nmi_iret_seen = false;
         watch_nmi_end(svm, true);
     }
+}
+
+/*
+ * One step of the guest, by RFLAGS.TF, after which an NMI can be injected. Nothing else is injected meanwhile.
+ *
+ * At the end of an NMI: the guest's next IRET unmasks NMIs after it has run; injected one instruction earlier, the next
+ * NMI would find the stack of the last one still in use. SVM reports the IRET before it runs, so the guest is stepped
+ * over it; what it pops replaces TF. APM 2 15.21.5; SDM 3A 6.7.1 "Handling Multiple NMIs".
+ *
+ * In an interrupt shadow: NMIs wait for the instruction after STI or MOV SS, too.
+ *
+ * Where the IRET itself faults, NMIs are unmasked all the same, but the fault's frame shows TF: not repaired.
+ */
+static void begin_step(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    watch_nmi_end(svm, false);
+    set_window(svm, false, 0);
+    svm->step_tf = RFLAGS_TF;
+    svm->step_rip = vcpu->rip;
+    svm->step_dr6 = svm->vmcb.dr6;
+    svm->step_guest_tf = (vcpu->rflags & RFLAGS_TF) != 0;
+    vcpu->requests |= VCPU_EVENT;
+}
+
+/* An instruction that was emulated during the step ended it without a trap. */
+static bool stepping(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    if (svm->step_tf != 0 && vcpu->rip != svm->step_rip) {
+        svm->step_tf = 0;
+        svm->nmi_masked = false;
+    }
+    return svm->step_tf != 0;
 }
 
 static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -145,16 +181,20 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vcpu_event event;
     bool nmi;
 
+    if (shadow && vcpu->nmi_pending && !svm->nmi_masked && !vcpu->pending.valid) {
+        begin_step(svm, vcpu);
+        return;
+    }
     switch (vcpu_select_event(vcpu, open, !svm->nmi_masked && !shadow, &event)) {
     case EVENT_NOTHING:
         set_tpr_window(svm, vcpu);
         break;
     case EVENT_INJECT:
         inject(svm, &event);
-        set_window(svm, vcpu_wants_window(vcpu, &nmi) && !nmi, 15);
+        set_window(svm, vcpu_wants_window(vcpu, &nmi) || (nmi && !svm->nmi_masked), 15);
         break;
     case EVENT_WANT_WINDOW:
-        set_window(svm, !vcpu->nmi_pending, 15);
+        set_window(svm, true, 15);
         break;
     }
 }
@@ -166,7 +206,7 @@ static void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
 
     if (vcpu->requests != 0) {
         apply_requests(svm, vcpu);
-        if ((vcpu->requests & VCPU_EVENT) != 0) {
+        if ((vcpu->requests & VCPU_EVENT) != 0 && !stepping(svm, vcpu)) {
             choose_event(svm, vcpu);
         }
     }
@@ -178,7 +218,7 @@ static void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
     vmcb->rax = vcpu->gpr[GPR_RAX];
     vmcb->rsp = vcpu->gpr[GPR_RSP];
     vmcb->rip = vcpu->rip;
-    vmcb->rflags = vcpu->rflags;
+    vmcb->rflags = vcpu->rflags | svm->step_tf;
     vmcb->clean = svm_features.vmcb_clean ? svm->clean : 0;
 }
 
@@ -203,11 +243,6 @@ static void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
         vmcb->event_injection = 0;
     }
     if (vcpu->pending.valid) {
-        vcpu->requests |= VCPU_EVENT;
-    }
-    if (svm->nmi_iret_seen && vcpu->rip != svm->nmi_iret_rip) {
-        svm->nmi_masked = false;
-        svm->nmi_iret_seen = false;
         vcpu->requests |= VCPU_EVENT;
     }
 }
@@ -248,12 +283,70 @@ static void note_no_length(struct vcpu *vcpu)
     }
 }
 
-/* IRET ends the NMI once it has run; the guest goes on with it, unwatched. */
-static void note_nmi_end(struct svm_vcpu *svm, const struct vcpu *vcpu)
+/* True where the exit was the step's own trap and there is nothing else in it. */
+static bool end_step(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    watch_nmi_end(svm, false);
-    svm->nmi_iret_seen = true;
-    svm->nmi_iret_rip = vcpu->rip;
+    struct vmcb *vmcb = &svm->vmcb;
+    bool trap = vmcb->exit_code == SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_DB;
+
+    if (!trap && vcpu->rip == svm->step_rip) {
+        vcpu->rflags = svm->step_guest_tf ? vcpu->rflags : vcpu->rflags & ~RFLAGS_TF;
+        if (vmcb->exit_code != SVM_EXIT_TASK_SWITCH) {
+            return false; /* not run yet */
+        }
+    }
+    svm->step_tf = 0;
+    svm->nmi_masked = false;
+    vcpu->requests |= VCPU_EVENT;
+    if (!trap || svm->step_guest_tf) {
+        return false;
+    }
+    vmcb->dr6 = (vmcb->dr6 & ~DR6_BS) | (svm->step_dr6 & DR6_BS);
+    svm->clean &= ~CLEAN_DR;
+    return (vmcb->dr6 & DR6_BREAKPOINTS & ~svm->step_dr6) == 0;
+}
+
+/* Which enabled breakpoints are of the wanted kind: instructions at `rip`, or data anywhere. SDM 3B 17.2.4. */
+static uint64_t enabled_breakpoints(uint64_t dr7, bool instruction, uint64_t rip)
+{
+    const uint64_t addresses[] = {insn_read_dr0(), insn_read_dr1(), insn_read_dr2(), insn_read_dr3()};
+    uint64_t found = 0;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(addresses); i++) {
+        bool enabled = (dr7 >> (2 * i) & 3) != 0;
+        bool is_instruction = (dr7 >> (16 + 4 * i) & 3) == 0;
+
+        if (enabled && is_instruction == instruction && (!instruction || addresses[i] == rip)) {
+            found |= 1ULL << i;
+        }
+    }
+    return found;
+}
+
+/*
+ * A #DB leaves its cause in the VMCB's DR6 (APM 2 15.12.2). Bochs' CPU does not write it, so on CPUs without decode
+ * assists, which no real one has lacked for long, the cause is worked out: general detect, an instruction breakpoint,
+ * a step, and where nothing else remains every data breakpoint that is on.
+ */
+static void complete_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t matches = enabled_breakpoints(vmcb->dr7, true, vcpu->rip);
+
+    if (svm_features.decode_assists) {
+        return;
+    }
+    if ((vmcb->dr7 & DR7_GD) != 0) {
+        vmcb->dr6 |= DR6_BD;
+        vmcb->dr7 &= ~DR7_GD;
+    } else if (matches != 0) {
+        vmcb->dr6 = (vmcb->dr6 & ~DR6_BREAKPOINTS) | matches;
+    } else if ((vcpu->rflags & RFLAGS_TF) != 0) {
+        vmcb->dr6 |= DR6_BS;
+    } else if ((vmcb->dr6 & DR6_BREAKPOINTS) == 0) {
+        vmcb->dr6 |= enabled_breakpoints(vmcb->dr7, false, 0);
+    }
+    svm->clean &= ~CLEAN_DR;
 }
 
 /* Finds out which check failed, and says so before the guest's report. */
@@ -274,11 +367,17 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vm_exit exit;
 
     if (vmcb->exit_code == SVM_EXIT_IRET) {
-        note_nmi_end(svm, vcpu);
+        begin_step(svm, vcpu);
+        return;
+    }
+    if (svm->step_tf != 0 && end_step(svm, vcpu)) {
         return;
     }
     svm_decode_exit(vmcb, &exit);
     if (exit_wants_system(vcpu, &exit)) {
+        if (exit.kind == EXIT_EXCEPTION && exit.exception.vector == EXCEPTION_DB) {
+            complete_debug_exception(svm, vcpu);
+        }
         svm_read_system(svm, vcpu);
     }
     if (exit.kind == EXIT_INVALID) {

@@ -24,7 +24,10 @@
 #define DR6_RESET 0xffff0ff0ULL
 #define DR6_BS (1ULL << 14)
 #define DR6_BT (1ULL << 15)
+#define DR6_BD (1ULL << 13)
+#define DR6_BREAKPOINTS 0xfULL
 #define DR6_BITS_OF_QUALIFICATION 0x600fULL
+#define DR7_GD (1ULL << 13)
 
 /* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 9.1.1. */
 static void reset_untouched(struct vmx_vcpu *vmx)
@@ -68,6 +71,7 @@ static void end_shadow(void)
 
     if ((state & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) != 0) {
         vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~(uint64_t)(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+        vmx_write(VMCS_GUEST_PENDING_DEBUG, 0); /* what the shadow held back is raised by vcpu_advance() */
     }
 }
 
@@ -95,7 +99,7 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
         insn_write_cr2(vcpu->system.cr2);
     }
     if ((requests & (VCPU_STEP_TRAP | VCPU_TASK_TRAP)) != 0) {
-        insn_write_dr6(insn_read_dr6() | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT));
+        insn_write_dr6((insn_read_dr6() & ~DR6_BREAKPOINTS) | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT));
     }
     if ((requests & (VCPU_MSR_BITMAP | VCPU_RESET)) != 0) {
         vmx_apic_set_mode(vmx, vcpu);
@@ -152,21 +156,16 @@ static void choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     bool nmi_open = (state & INTERRUPTIBILITY_NMI) == 0 && !shadow;
     struct vcpu_event event;
     bool nmi;
-    bool wants;
+    bool interrupt;
 
-    switch (vcpu_select_event(vcpu, open, nmi_open, &event)) {
-    case EVENT_NOTHING:
-        set_windows(vmx, false, false);
-        break;
-    case EVENT_INJECT:
+    if (vcpu_select_event(vcpu, open, nmi_open, &event) == EVENT_INJECT) {
+        if (shadow) {
+            end_shadow(); /* a delivery ends it */
+        }
         inject(&event);
-        wants = vcpu_wants_window(vcpu, &nmi);
-        set_windows(vmx, wants && !nmi, wants && nmi);
-        break;
-    case EVENT_WANT_WINDOW:
-        set_windows(vmx, !vcpu->nmi_pending, vcpu->nmi_pending);
-        break;
     }
+    interrupt = vcpu_wants_window(vcpu, &nmi);
+    set_windows(vmx, interrupt, nmi);
     if (vcpu->cpu_delivers) {
         vmx_apic_publish(vmx, vcpu);
     } else {
@@ -212,15 +211,30 @@ static void read_words(struct vmx_exit_words *words)
     }
 }
 
-/* NMIs were taken from the CPU with the exit; a #DB leaves its DR6 bits to us. SDM 3C 27.1, 27.2.1. */
-static void finish_exception(const struct vmx_exit_words *words)
+/* A #DB exit leaves DR6 and DR7 as they were: the delivery would have changed them. SDM 3C 27.1; 3B 17.2.3, 17.2.4. */
+static void finish_debug_exception(struct vcpu *vcpu, const struct vmx_exit_words *words, uint32_t type)
+{
+    uint64_t bits = words->qualification & DR6_BITS_OF_QUALIFICATION;
+
+    if (type == EVENT_PRIVILEGED_SOFTWARE_EXCEPTION) { /* INT1: a trap, but the exit comes before it is stepped over */
+        vcpu->rip += vmx_read(VMCS_EXIT_INSTRUCTION_LENGTH);
+        return;
+    }
+    insn_write_dr6((insn_read_dr6() & ~DR6_BREAKPOINTS) | bits);
+    if ((bits & DR6_BD) != 0) {
+        vmx_write(VMCS_GUEST_DR7, vmx_read(VMCS_GUEST_DR7) & ~DR7_GD);
+    }
+}
+
+/* NMIs were taken from the CPU with the exit. SDM 3C 27.1. */
+static void finish_exception(struct vcpu *vcpu, const struct vmx_exit_words *words)
 {
     uint32_t type = (words->event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE;
 
     if (type == EVENT_NMI) {
         vmx_insn_nmi();
     } else if ((words->event & VMX_EVENT_VECTOR) == EXCEPTION_DB) {
-        insn_write_dr6(insn_read_dr6() | (words->qualification & DR6_BITS_OF_QUALIFICATION));
+        finish_debug_exception(vcpu, words, type);
     }
     if ((words->event & VMX_EVENT_NMI_UNBLOCKED) != 0 && (words->event & VMX_EVENT_VECTOR) != EXCEPTION_DF) {
         vmx_write(VMCS_GUEST_INTERRUPTIBILITY, vmx_read(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
@@ -239,7 +253,7 @@ static void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx
         vcpu->requests |= VCPU_EVENT;
     }
     if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
-        finish_exception(words);
+        finish_exception(vcpu, words);
     }
 }
 

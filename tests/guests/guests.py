@@ -8,6 +8,7 @@
 """
 import argparse
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ MODULE = "module.txt one two"
 ENTRY = [f"cmdline = {CMDLINE}", f"module = {MODULE}"]
 
 # name: (file, config lines, QEMU can boot it)
-BOTH = ["ports", "apic-timer", "pic-timer", "exceptions", "reserved", "mmio", "fpu", "cpuid", "msr"]
+BOTH = ["ports", "apic-timer", "pic-timer", "exceptions", "reserved", "mmio", "fpu", "cpuid", "msr", "walk-oracle"]
 NOT_ON_TCG = {"reserved", "reserved-32"}  # QEMU's CPU does not check these, natively or nested
 GUESTS = {
     "hello": ("hello.elf", ["protocol = elf"], True),
@@ -34,7 +35,8 @@ GUESTS = {
     "entry-linux32": ("entry-linux32.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
     "entry-linux64": ("entry-linux64.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
 }
-for name in BOTH:
+PC = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("pc-*.c"))  # corners of a PC
+for name in BOTH + PC:
     GUESTS[name] = (f"{name}.elf", ["protocol = elf"], name not in NOT_ON_TCG)
     GUESTS[name + "-32"] = (f"{name}-32.elf", ["protocol = multiboot"], name not in NOT_ON_TCG)
 

@@ -1,0 +1,216 @@
+/*
+ * What Plinth makes of a CPU's VMX capability MSRs. The words are those of Bochs 2.7's models: corei7_skylake_x has
+ * everything, corei5_lynnfield_750 no unrestricted guest, core2_penryn_t9600 no EPT.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/vmx/vmx_capabilities.h"
+
+#include <string.h>
+
+struct change {
+    enum vmcs_field field;
+    uint64_t value;
+};
+
+#include "tests/unit/vmx_recorded_state.h"
+
+static struct vmx_features features;
+static struct virt_support support;
+
+static bool find(struct vmx_entry_caps caps)
+{
+    features = (struct vmx_features){.caps = caps};
+    support = (struct virt_support){.vendor = VIRT_NONE};
+    return vmx_capabilities_find(&features, &support);
+}
+
+/* As find(), with some allowed bits of a control word taken away. */
+static uint64_t without(uint64_t capability, uint32_t bits)
+{
+    return capability & ~((uint64_t)bits << 32);
+}
+
+static void expect_missing(struct vmx_entry_caps caps, const char *name)
+{
+    assert_false(find(caps));
+    assert_int_equal(support.vendor, VIRT_NONE);
+    if (strstr(support.missing, name) == NULL) {
+        fail_msg("'%s' does not name '%s'", support.missing, name);
+    }
+}
+
+static void a_current_cpu_has_all_that_is_wanted(void **state)
+{
+    (void)state;
+    assert_true(find(recorded_caps));
+    assert_int_equal(support.vendor, VIRT_VMX);
+    assert_int_equal(support.caps.largest_leaf, LEVEL_1G);
+    assert_true(features.tpr_shadow && features.vpid && features.virtual_apic);
+    assert_true(support.caps.accessed_dirty && support.caps.execute_only);
+    assert_string_equal(support.without, "");
+    assert_non_null(strstr(support.used, "EPT, unrestricted guest, 1 GiB pages, VPID, TPR shadow, virtual APIC"));
+    assert_int_equal(features.revision, recorded_caps.basic & 0x7fffffff);
+}
+
+static void control_words_lie_between_what_must_and_what_may_be_set(void **state)
+{
+    const struct vmx_entry_caps *caps = &recorded_caps;
+
+    (void)state;
+    assert_true(find(recorded_caps));
+    assert_int_equal((uint32_t)caps->pin & ~features.pin, 0);
+    assert_int_equal(features.pin & ~(uint32_t)(caps->pin >> 32), 0);
+    assert_int_equal((uint32_t)caps->primary & ~features.primary, 0);
+    assert_int_equal(features.primary & ~(uint32_t)(caps->primary >> 32), 0);
+    assert_int_equal(features.secondary & ~(uint32_t)(caps->secondary >> 32), 0);
+    assert_int_equal((uint32_t)caps->exit & ~features.exit, 0);
+    assert_int_equal(features.exit & ~(uint32_t)(caps->exit >> 32), 0);
+    assert_int_equal((uint32_t)caps->entry & ~features.entry, 0);
+    assert_int_equal(features.entry & ~(uint32_t)(caps->entry >> 32), 0);
+    /* The virtual APIC is switched on later, for guests in x2APIC mode only. */
+    assert_int_equal(features.secondary & SECONDARY_VIRTUAL_APIC_ALL, 0);
+}
+
+static void each_required_control_is_missed_by_its_name(void **state)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } pin[] = {{PIN_EXTERNAL_INTERRUPT, "external-interrupt exiting"},
+               {PIN_NMI, "NMI exiting"},
+               {PIN_VIRTUAL_NMI, "virtual NMIs"}},
+      primary[] = {{PRIMARY_TSC_OFFSET, "TSC offsetting"}, {PRIMARY_HLT, "HLT exiting"},
+                   {PRIMARY_MWAIT, "MWAIT exiting"},       {PRIMARY_MONITOR, "MONITOR exiting"},
+                   {PRIMARY_RDPMC, "RDPMC exiting"},       {PRIMARY_UNCONDITIONAL_IO, "unconditional I/O"},
+                   {PRIMARY_MSR_BITMAPS, "MSR bitmaps"},   {PRIMARY_SECONDARY, "secondary controls"}},
+      secondary[] = {{SECONDARY_EPT, "EPT"}, {SECONDARY_UNRESTRICTED, "unrestricted guest"}},
+      exit[] = {{EXIT_HOST_64BIT, "64-bit host"}, {EXIT_SAVE_PAT, "save PAT"},   {EXIT_LOAD_PAT, "load PAT"},
+                {EXIT_SAVE_EFER, "save EFER"},    {EXIT_LOAD_EFER, "load EFER"}, {EXIT_SAVE_DEBUG, "debug controls"}},
+      entry[] = {{ENTRY_LOAD_PAT, "load PAT"}, {ENTRY_LOAD_EFER, "load EFER"}, {ENTRY_LOAD_DEBUG, "debug controls"}};
+    struct vmx_entry_caps caps;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(pin); i++) {
+        caps = recorded_caps;
+        caps.pin = without(caps.pin, pin[i].bit);
+        expect_missing(caps, pin[i].name);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(primary); i++) {
+        caps = recorded_caps;
+        caps.primary = without(caps.primary, primary[i].bit);
+        expect_missing(caps, primary[i].name);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(secondary); i++) {
+        caps = recorded_caps;
+        caps.secondary = without(caps.secondary, secondary[i].bit);
+        expect_missing(caps, secondary[i].name);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(exit); i++) {
+        caps = recorded_caps;
+        caps.exit = without(caps.exit, exit[i].bit);
+        expect_missing(caps, exit[i].name);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(entry); i++) {
+        caps = recorded_caps;
+        caps.entry = without(caps.entry, entry[i].bit);
+        expect_missing(caps, entry[i].name);
+    }
+}
+
+static void a_cpu_without_1_gib_pages_gets_2_mib_leaves_and_says_so(void **state)
+{
+    struct vmx_entry_caps caps = recorded_caps;
+
+    (void)state;
+    caps.ept_vpid &= ~(1ULL << 17);
+    assert_true(find(caps));
+    assert_int_equal(support.caps.largest_leaf, LEVEL_2M);
+    assert_non_null(strstr(support.without, "1 GiB pages"));
+    assert_null(strstr(support.used, "1 GiB pages"));
+}
+
+static void each_part_of_ept_that_is_needed_is_asked_for(void **state)
+{
+    static const uint8_t bits[] = {6, 14, 16, 26};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(bits); i++) {
+        struct vmx_entry_caps caps = recorded_caps;
+
+        caps.ept_vpid &= ~(1ULL << bits[i]);
+        expect_missing(caps, "EPT lacks");
+    }
+}
+
+static void without_tpr_shadow_cr8_exits_and_the_apic_is_emulated(void **state)
+{
+    struct vmx_entry_caps caps = recorded_caps;
+
+    (void)state;
+    caps.primary = without(caps.primary, PRIMARY_TPR_SHADOW);
+    assert_true(find(caps));
+    assert_false(features.tpr_shadow);
+    assert_false(features.virtual_apic);
+    assert_int_equal(features.primary & (PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE), PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE);
+    assert_non_null(strstr(support.without, "TPR shadow"));
+}
+
+static void a_virtual_apic_takes_all_three_of_its_controls(void **state)
+{
+    static const uint32_t parts[] = {SECONDARY_X2APIC, SECONDARY_APIC_REGISTERS, SECONDARY_INTERRUPT_DELIVERY};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        struct vmx_entry_caps caps = recorded_caps;
+
+        caps.secondary = without(caps.secondary, parts[i]);
+        assert_true(find(caps));
+        assert_false(features.virtual_apic);
+        assert_non_null(strstr(support.without, "virtual APIC"));
+    }
+}
+
+static void a_cpu_that_insists_on_cr3_exits_is_refused(void **state)
+{
+    struct vmx_entry_caps caps = recorded_caps;
+
+    (void)state;
+    caps.primary |= PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE;
+    expect_missing(caps, "exits for CR3");
+}
+
+static void the_lock_of_vmx_has_three_states(void **state)
+{
+    (void)state;
+    assert_int_equal(vmx_capabilities_lock(0), VMX_LOCK_OPEN); /* Bochs, and some boards */
+    assert_int_equal(vmx_capabilities_lock(4), VMX_LOCK_OPEN);
+    assert_int_equal(vmx_capabilities_lock(5), VMX_LOCK_ON);
+    assert_int_equal(vmx_capabilities_lock(0xff07), VMX_LOCK_ON);
+    assert_int_equal(vmx_capabilities_lock(1), VMX_LOCK_OFF);
+    assert_int_equal(vmx_capabilities_lock(3), VMX_LOCK_OFF); /* inside SMX only */
+    assert_int_equal(vmx_capabilities_lock_value(0), 5);
+    assert_int_equal(vmx_capabilities_lock_value(0x100000), 0x100005);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
+        cmocka_unit_test(control_words_lie_between_what_must_and_what_may_be_set),
+        cmocka_unit_test(each_required_control_is_missed_by_its_name),
+        cmocka_unit_test(a_cpu_without_1_gib_pages_gets_2_mib_leaves_and_says_so),
+        cmocka_unit_test(each_part_of_ept_that_is_needed_is_asked_for),
+        cmocka_unit_test(without_tpr_shadow_cr8_exits_and_the_apic_is_emulated),
+        cmocka_unit_test(a_virtual_apic_takes_all_three_of_its_controls),
+        cmocka_unit_test(a_cpu_that_insists_on_cr3_exits_is_refused),
+        cmocka_unit_test(the_lock_of_vmx_has_three_states),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -297,7 +297,8 @@ static void sweep_hypercalls(void)
 /* A user page under SMEP or SMAP, or another paging mode would be the guest's own end; QEMU lets go of PAE and of
  * paging in long mode, which real CPUs refuse: hostile-end tries those. */
 #define CR0_NOT_TRIED ((1ULL << 0) | (1ULL << 31))
-#define CR4_NOT_TRIED ((1ULL << 5) | (1ULL << 12) | (1ULL << 17) | (1ULL << 20) | (1ULL << 21))
+#define CR4_RESERVED (~0ULL << 22) /* QEMU takes them, and then refuses to enter the guest: an attack of their own */
+#define CR4_NOT_TRIED (CR4_RESERVED | (1ULL << 5) | (1ULL << 12) | (1ULL << 17) | (1ULL << 20) | (1ULL << 21))
 
 static void control_registers(void)
 {
@@ -335,6 +336,16 @@ static void control_registers(void)
     TRAP("invd", : : : "memory");
     TRAP("wbinvd", : : : "memory");
     TRAP("movq %0, %%cr0", : : "r"(cr0) : "memory");
+}
+
+static void reserved_bits(void)
+{
+    word_t cr4 = read_cr4();
+
+    for (uint32_t bit = 22; bit < 64; bit++) {
+        TRAP("movq %0, %%cr4", : : "r"(cr4 ^ (1ULL << bit)) : "memory");
+        TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");
+    }
 }
 
 static void task_priority(void)
@@ -588,6 +599,7 @@ static const struct attack attacks[] = {
     {"cpuid", sweep_cpuid},
     {"hypercalls", sweep_hypercalls},
     {"control-registers", control_registers},
+    {"reserved-bits", reserved_bits},
     {"task-priority", task_priority},
     {"xcr0", xcr0},
     {"instructions", forbidden_instructions},

@@ -297,7 +297,9 @@ static void sweep_hypercalls(void)
 /* A user page under SMEP or SMAP, or another paging mode would be the guest's own end; QEMU lets go of PAE and of
  * paging in long mode, which real CPUs refuse: hostile-end tries those. */
 #define CR0_NOT_TRIED ((1ULL << 0) | (1ULL << 31))
-#define CR4_RESERVED (~0ULL << 22) /* QEMU takes them, and then refuses to enter the guest: an attack of their own */
+#define CR4_RESERVED                                              \
+    ((~0ULL << 22) | (1ULL << 13) | (1ULL << 14) | (1ULL << 15) | \
+     (1ULL << 19)) /* QEMU takes them, and then refuses to enter the guest: an attack of their own */
 #define CR4_NOT_TRIED (CR4_RESERVED | (1ULL << 5) | (1ULL << 12) | (1ULL << 17) | (1ULL << 20) | (1ULL << 21))
 
 static void control_registers(void)
@@ -342,9 +344,11 @@ static void reserved_bits(void)
 {
     word_t cr4 = read_cr4();
 
-    for (uint32_t bit = 22; bit < 64; bit++) {
-        TRAP("movq %0, %%cr4", : : "r"(cr4 ^ (1ULL << bit)) : "memory");
-        TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");
+    for (uint32_t bit = 0; bit < 64; bit++) {
+        if (((1ULL << bit) & CR4_RESERVED) != 0) {
+            TRAP("movq %0, %%cr4", : : "r"(cr4 ^ (1ULL << bit)) : "memory");
+            TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");
+        }
     }
 }
 

@@ -543,7 +543,6 @@ static void print_msrs(void)
         print("\n");
         (void)msr_write(number, msrs[i].value);
     }
-    print("@ msr-count: %x\n", msr_count);
 }
 
 static bool msr_was_read(uint32_t number)
@@ -634,7 +633,8 @@ static bool on_qemu(void)
                 TRAP(write, : : "r"(value) : "memory", "cc");    \
                 __asm__ volatile(read : "=r"(now) : : "memory"); \
                 count_bit(&bits, bit, value, now);               \
-                TRAP(write, : : "r"(before) : "memory", "cc"); if (trap_last.vector != WORKED) print("@ back %x\n", i);   \
+                TRAP(write, : : "r"(before) : "memory", "cc");   \
+                CHECK(trap_last.vector == WORKED);               \
             }                                                    \
         }                                                        \
         print("@ register " label ": %q\n", before);             \
@@ -924,12 +924,20 @@ static void print_hypercall(void)
     print("@ hypercall vmmcall: %q\n", result);
 }
 
+/* QEMU's CPU knows no XOP and takes its first byte for POP, which runs into nowhere. */
+static bool runs_astray(const struct instruction *instruction)
+{
+    return on_qemu() && instruction->bytes[0] == 0x8f;
+}
+
 static void print_instructions(void)
 {
     cr4_add(CR4_OSFXSR);
     cr4_add(CR4_FSGSBASE);
     for (uint32_t i = 0; i < LENGTH(instructions); i++) {
-        try_instruction(&instructions[i]);
+        if (!runs_astray(&instructions[i])) {
+            try_instruction(&instructions[i]);
+        }
     }
     print_hypercall();
 }
@@ -996,8 +1004,10 @@ static void print_calls(void)
     wrmsr(EFER, rdmsr(EFER) | 1);
     TRY_CALL("syscall from 64 bits", SET_MSR_TO_RESUME(0xc0000082), "syscall");
     TRY_CALL("syscall from 32 bits", SET_MSR_TO_RESUME(0xc0000083), FROM_32_BITS("syscall"));
-    TRY_CALL("sysenter from 64 bits", SET_MSR_TO_RESUME(0x176), "sysenter");
-    TRY_CALL("sysenter from 32 bits", SET_MSR_TO_RESUME(0x176), FROM_32_BITS("sysenter"));
+    if (!on_qemu()) { /* whose SYSENTER loads a CS that its VMRUN refuses */
+        TRY_CALL("sysenter from 64 bits", SET_MSR_TO_RESUME(0x176), "sysenter");
+        TRY_CALL("sysenter from 32 bits", SET_MSR_TO_RESUME(0x176), FROM_32_BITS("sysenter"));
+    }
     trap_set(VECTOR_UD, NULL);
     trap_set(13, NULL);
 }

@@ -7,6 +7,7 @@
 #include "hv/core/vcpu_reset.h"
 #include "hv/guest_create.h"
 #include "hv/guest_end.h"
+#include "hv/guest_restart.h"
 #include "hv/vcpu_switch.h"
 #include "hv/virt.h"
 #include "hv/x86/host_apic.h"
@@ -241,13 +242,26 @@ static bool kicks_wait(const struct turn *turn)
     return false;
 }
 
-/* The vCPU whose turn it is: the current one until its slice ends, then the next that can run. NULL: none can. */
+/* A turn is also what a guest's restart takes. */
+static bool wants_turn(const struct vcpu *vcpu, uint64_t now)
+{
+    return can_run(vcpu) || (vcpu->state == VCPU_STATE_DEAD && guest_restart_deadline(vcpu) <= now);
+}
+
+static uint64_t slice_ticks(const struct vcpu *vcpu)
+{
+    uint32_t slice_us = vcpu->guest->config->slice_us != 0 ? vcpu->guest->config->slice_us : SLICE_DEFAULT_US;
+
+    return clock_ns_to_ticks(&vcpu->guest->machine->clock, slice_us * 1000ULL);
+}
+
+/* The vCPU whose turn it is: the current one until its slice ends, then the next that wants one. NULL: none does. */
 static struct vcpu *choose(const struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     struct vcpu *current = cpu->current;
 
-    if (turn->count == 1) {
-        return can_run(turn->vcpus[0]) ? turn->vcpus[0] : NULL;
+    if (turn->count == 1 && can_run(turn->vcpus[0])) {
+        return turn->vcpus[0];
     }
     if (current != NULL && can_run(current) && now < turn->slice_end) {
         return current;
@@ -256,10 +270,8 @@ static struct vcpu *choose(const struct cpu *cpu, struct turn *turn, uint64_t no
         struct vcpu *vcpu = turn->vcpus[turn->next];
 
         turn->next = turn->next + 1 == turn->count ? 0 : turn->next + 1;
-        if (can_run(vcpu)) {
-            uint32_t slice_us = vcpu->guest->config->slice_us != 0 ? vcpu->guest->config->slice_us : SLICE_DEFAULT_US;
-
-            turn->slice_end = now + clock_ns_to_ticks(&vcpu->guest->machine->clock, slice_us * 1000ULL);
+        if (wants_turn(vcpu, now)) {
+            turn->slice_end = now + slice_ticks(vcpu);
             return vcpu;
         }
     }
@@ -271,14 +283,11 @@ static uint64_t vcpu_deadline(const struct turn *turn, const struct vcpu *vcpu, 
 {
     uint64_t deadline;
 
-    if (vcpu->state == VCPU_STATE_DEAD) {
-        return UINT64_MAX;
-    }
-    deadline = guest_deadline(vcpu);
+    deadline = vcpu->state == VCPU_STATE_DEAD ? guest_restart_deadline(vcpu) : guest_deadline(vcpu);
     if (running == NULL || vcpu == running) {
         return deadline;
     }
-    if (can_run(vcpu) || __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0) {
+    if (can_run(vcpu) || (vcpu->state != VCPU_STATE_DEAD && __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0)) {
         return turn->slice_end;
     }
     return max_u64(deadline, turn->slice_end);
@@ -346,6 +355,10 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             continue;
         }
         vcpu = choose(cpu, turn, now);
+        if (vcpu != NULL && vcpu->state == VCPU_STATE_DEAD) {
+            guest_restart_run(vcpu, turn->slice_end);
+            continue;
+        }
         arm(turn, next_deadline(cpu, turn, vcpu));
         if (vcpu == NULL) {
             idle(cpu);
@@ -356,5 +369,6 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         }
         vcpu_switch_to(cpu, vcpu);
         virt_run(cpu, vcpu);
+        vcpu->cpu_ticks += insn_rdtsc() - now;
     }
 }

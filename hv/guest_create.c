@@ -75,6 +75,14 @@ static void create_vcpus(struct guest *guest, uint32_t first_asid)
     }
 }
 
+/* No byte of whoever had the memory before may be seen. */
+static void clear_memory(struct guest *guest)
+{
+    for (uint32_t i = 0; i < guest->memory.range_count; i++) {
+        guest_memory_zero(&guest->memory, guest->memory.ranges[i].start, guest->memory.ranges[i].bytes);
+    }
+}
+
 static void create(struct guest *guest, const struct virt_support *support, const struct machine *machine,
                    uint32_t first_asid)
 {
@@ -95,7 +103,8 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     cpuid_policy_build(&input, &guest->cpuid);
     build_tree(guest, support, plan);
     create_vcpus(guest, first_asid);
-    guest_load(guest);
+    clear_memory(guest);
+    guest_load_images(guest);
 }
 
 /* What is ours and no guest may reach, beside what the memory map says of the firmware. */
@@ -153,14 +162,6 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
 const struct page_table *guest_nested_tree(const struct guest *guest)
 {
     return &nested_trees[guest->index];
-}
-
-/* No byte of whoever had the memory before may be seen, and a restart begins as the first start did. */
-static void clear_memory(struct guest *guest)
-{
-    for (uint32_t i = 0; i < guest->memory.range_count; i++) {
-        guest_memory_zero(&guest->memory, guest->memory.ranges[i].start, guest->memory.ranges[i].bytes);
-    }
 }
 
 static uint64_t write_acpi(struct guest *guest)
@@ -238,6 +239,9 @@ static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
         vcpu->msrs = (struct vcpu_msrs){0};
         vcpu->requests = VCPU_EVENT;
         vcpu->kick = 0;
+        vcpu->cpu_ticks = 0;
+        vcpu->ring_next = 0;
+        memset(vcpu->exit_counts, 0, sizeof(vcpu->exit_counts));
         vcpu_switch_init(vcpu, vcpu->live);
         vcpu_reset(vcpu);
     }
@@ -254,12 +258,11 @@ static void release_vcpus(struct guest *guest)
     }
 }
 
-void guest_load(struct guest *guest)
+void guest_load_images(struct guest *guest)
 {
     struct load_request request;
     struct load_error error;
 
-    clear_memory(guest);
     write_acpi(guest);
     request = request_of(guest);
     if (loader_plan(&request, load_plan, &error) != STATUS_OK) {

@@ -18,7 +18,8 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
 /* The tree that was built for a guest: for the audit and for reports. */
 const struct page_table *guest_nested_tree(const struct guest *guest);
 
-/* Loads the guest's image again into its memory and puts its vCPUs into the entry state. */
-void guest_load(struct guest *guest);
+/* Loads the guest's images into its memory, which is all zeroes, and releases its vCPUs in the entry state. One guest
+ * at a time. */
+void guest_load_images(struct guest *guest);
 
 #endif

@@ -5,21 +5,32 @@
 #include "hv/console.h"
 #include "hv/core/exit.h"
 #include "hv/guest_create.h"
+#include "hv/guest_restart.h"
+#include "hv/guest_status.h"
 #include "hv/power.h"
 #include "hv/virt.h"
 #include "hv/x86/insn.h"
 
+/* Restarts in a row; a guest that ran for RUN_WELL_MS begins to count again. The first comes at once, the second after
+ * BACKOFF_FIRST_MS, then twice as long each time. */
 #define RESTARTS_MAX 10u
+#define RUN_WELL_MS 60000u
+#define BACKOFF_FIRST_MS 50u
+#define BACKOFF_MAX_MS 5000u
 #define REPORT_EXITS 16u
+#define NS_PER_MS 1000000ULL
 
 static const struct boot_info *boot;
 static struct spinlock end_lock;
 static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by guest */
+static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran well, by guest */
 static uint32_t guests_over;
 
 void guest_end_init(const struct boot_info *info)
 {
     boot = info;
+    guest_restart_init();
+    guest_status_init();
 }
 
 static void report_registers(const struct vcpu *vcpu)
@@ -94,10 +105,13 @@ static void report_unknown_accesses(const struct guest *guest)
     }
 }
 
+static uint64_t ran_ms(const struct guest *guest)
+{
+    return clock_ticks_to_ns(&guest->machine->clock, insn_rdtsc() - guest->start_tsc) / NS_PER_MS;
+}
+
 static void report(const struct guest *guest)
 {
-    uint64_t ns = clock_ticks_to_ns(&guest->machine->clock, insn_rdtsc() - guest->start_tsc);
-
     if (guest->state == GUEST_CRASHED) {
         log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
         report_registers(&guest->vcpus[guest->failed_vcpu]);
@@ -105,7 +119,7 @@ static void report(const struct guest *guest)
     } else {
         log_info("guest %s stopped: %s", guest->name, guest->report);
     }
-    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ns / 1000000, exit_total(guest));
+    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
 }
@@ -115,23 +129,36 @@ static enum config_action action_of(const struct guest *guest)
     return guest->state == GUEST_CRASHED ? guest->config->on_crash : guest->config->on_stop;
 }
 
-/* True where the guest runs again. */
+static uint32_t backoff_ms(uint32_t restarts_before)
+{
+    uint32_t doublings = restarts_before == 0 ? 0 : restarts_before - 1;
+
+    return restarts_before == 0 ? 0 : (uint32_t)min_u64((uint64_t)BACKOFF_FIRST_MS << doublings, BACKOFF_MAX_MS);
+}
+
+/* True where the guest will run again. */
 static bool restart(struct guest *guest)
 {
+    uint32_t *count = &in_a_row[guest->index];
+    uint32_t wait_ms;
+
     if (action_of(guest) != ACTION_RESTART) {
         return false;
     }
-    if (guest->restarts == RESTARTS_MAX) {
-        log_warning("guest %s was restarted %u times and stays stopped now", guest->name, guest->restarts);
+    if (ran_ms(guest) >= RUN_WELL_MS) {
+        *count = 0;
+    }
+    if (*count == RESTARTS_MAX) {
+        log_warning("guest %s was restarted %u times in a row and stays stopped now", guest->name, *count);
         return false;
     }
+    wait_ms = backoff_ms(*count);
+    (*count)++;
     guest->restarts++;
-    log_info("guest %s is restarted (%u of at most %u times)", guest->name, guest->restarts, RESTARTS_MAX);
+    log_info("guest %s is restarted in %u ms (%u of at most %u times in a row)", guest->name, wait_ms, *count,
+             RESTARTS_MAX);
     left_counts[guest->index] = 0;
-    guest_load(guest);
-    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-        cpu_kick(&cpus[guest->vcpus[v].host_cpu]);
-    }
+    guest_restart_plan(guest, insn_rdtsc() + clock_ns_to_ticks(&guest->machine->clock, wait_ms * NS_PER_MS));
     return true;
 }
 

@@ -201,6 +201,7 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
+    uint64_t cpu_ticks; /* TSC ticks that it had its CPU, exits included; hv/cpu_loop.c counts */
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
     void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */

@@ -1,0 +1,11 @@
+/*
+ * What Ctrl-] s prints: for each guest its state, how long it runs and how much CPU time it had, why it left, and what
+ * it touched that nobody answers. Counters of guests that run on other CPUs are read as they are at that moment.
+ */
+#ifndef HV_GUEST_STATUS_H
+#define HV_GUEST_STATUS_H
+
+/* Makes the console call it. */
+void guest_status_init(void);
+
+#endif

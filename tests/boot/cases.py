@@ -114,6 +114,9 @@ CASES = [
     linux_case("linux-aligned-1gib", linux_conf("1G"), mem="3G", emulators=QEMU),
     linux_case("linux-odd-size", linux_conf("300M"), emulators=QEMU),
 
+    # The local APIC emulated where the CPU could serve it.
+    linux_case("linux-without-virtual-apic", linux_conf(more="virtual-apic = no\n"), emulators=BOCHS_VMX),
+
     # The small guest, on machines and with memory of different shapes.
     hello_case("hello", hello_conf()),
     hello_case("hello-4mib", hello_conf("4M")),
@@ -122,6 +125,8 @@ CASES = [
     hello_case("hello-1gib-leaf", hello_conf("1G"), r"1 GiB", mem="3G", emulators=QEMU),
     hello_case("hello-1gib-leaf-bochs", hello_conf("1G"), mem="2048M", emulators=BOCHS),
     hello_case("hello-2mib-cpu", hello_conf("512M"), r"2 MiB", cpu="max,-pdpe1gb", emulators=QEMU),
+    hello_case("hello-2mib-cpu-bochs", hello_conf("512M"), r"not there: 1 GiB pages", r"0 x 1 GiB, 256 x 2 MiB",
+               cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX),
     hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
     hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\n"), smp=2),
@@ -160,6 +165,8 @@ CASES = [
     # CPUs that lack what is needed: by name.
     refused_case("cpu-no-svm", hello_conf(), r"SVM", cpu="qemu64,-svm", emulators=QEMU),
     refused_case("cpu-no-npt", hello_conf(), r"nested paging", cpu="max,-npt", emulators=QEMU),
+    refused_case("cpu-no-vmx", hello_conf(), r"has no VMX .*firmware set-up", cpu="p4_prescott_celeron_336",
+                 emulators=BOCHS_VMX),
     refused_case("cpu-no-ept", hello_conf(), r"EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
     refused_case("cpu-no-unrestricted-guest", hello_conf(), r"unrestricted guest", cpu="corei5_lynnfield_750",
                  emulators=BOCHS_VMX),

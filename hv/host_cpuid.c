@@ -30,7 +30,7 @@ static void capture_range(struct cpuid_host *host, uint32_t first, uint32_t last
             struct cpuid_result result = insn_cpuid(leaf, subleaf);
 
             host->entries[host->count++] =
-                (struct cpuid_entry){leaf, subleaf, {result.eax, result.ebx, result.ecx, result.edx}};
+                (struct cpuid_entry){leaf, subleaf, {result.eax, result.ebx, result.ecx, result.edx}, CPUID_PLAIN};
         }
     }
 }

@@ -15,11 +15,11 @@
 #define LEAF_EXTENDED 0x80000000u
 #define LEAF_HYPERVISOR 0x40000000u
 #define LEAF_PLINTH 0x40000100u
+#define LEAF_NONE 0xffffffffu /* of the zero entry: no table has this leaf */
 
 /* Bits of the features that the hypervisor itself decides on. SDM 2A 3.3, table 3-8; APM 3 E.3. */
 #define LEAF1_ECX_XSAVE (1u << 26)
-#define LEAF1_ECX_OSXSAVE (1u << 27)
-#define LEAF1_EDX_APIC (1u << 9)
+#define LEAF1_EDX_APIC CPUID_1_APIC
 #define LEAFD_1_EAX_XSAVEC (1u << 1)
 
 /* KVM's paravirtual features: Linux, Documentation/virt/kvm/x86/cpuid.rst. */
@@ -130,6 +130,25 @@ static struct cpuid_words apply(const struct policy_row *row, struct cpuid_words
     };
 }
 
+/* Leaves whose words depend on ECX, or on the vCPU in another way than leaf 1's. */
+static enum cpuid_form leaf_form(uint32_t leaf)
+{
+    switch (leaf) {
+    case 1:
+        return CPUID_FEATURES;
+    case 4:
+    case 7:
+    case 0xb:
+    case 0xd:
+    case 0x80000001:
+    case 0x8000001d:
+    case 0x8000001e:
+        return CPUID_OTHER;
+    default:
+        return CPUID_PLAIN;
+    }
+}
+
 /* Entries come in ascending order of leaf and subleaf, so that a leaf's subleaves are neighbours. */
 static struct cpuid_entry *table_add(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf,
                                      struct cpuid_words words)
@@ -139,8 +158,7 @@ static struct cpuid_entry *table_add(struct cpuid_table *table, uint32_t leaf, u
     if (table->count == CPUID_TABLE_MAX) {
         return NULL;
     }
-    *entry = (struct cpuid_entry){leaf, subleaf, words};
-    table->count++;
+    *entry = (struct cpuid_entry){leaf, subleaf, words, (uint32_t)leaf_form(leaf)};
     if (leaf < CPUID_BASIC_MAX && table->basic[leaf] == 0) {
         table->basic[leaf] = (uint8_t)table->count;
     }
@@ -148,6 +166,7 @@ static struct cpuid_entry *table_add(struct cpuid_table *table, uint32_t leaf, u
         table->extended[leaf - LEAF_EXTENDED] == 0) {
         table->extended[leaf - LEAF_EXTENDED] = (uint8_t)table->count;
     }
+    table->count++;
     return entry;
 }
 
@@ -290,7 +309,7 @@ static uint32_t xsave_area_bytes(const struct cpuid_table *table, uint64_t compo
 {
     uint32_t bytes = 512 + 64;
 
-    for (uint32_t i = table->basic[0xd] - 1u; i < table->count && table->entries[i].leaf == 0xd; i++) {
+    for (uint32_t i = table->basic[0xd]; i < table->count && table->entries[i].leaf == 0xd; i++) {
         const struct cpuid_entry *entry = &table->entries[i];
 
         if (entry->subleaf >= 2 && entry->subleaf < 64 && ((components >> entry->subleaf) & 1) != 0) {
@@ -308,7 +327,7 @@ static uint32_t xsave_compact_bytes(const struct cpuid_table *table, uint64_t co
 {
     uint32_t bytes = 512 + 64;
 
-    for (uint32_t i = table->basic[0xd] - 1u; i < table->count && table->entries[i].leaf == 0xd; i++) {
+    for (uint32_t i = table->basic[0xd]; i < table->count && table->entries[i].leaf == 0xd; i++) {
         const struct cpuid_entry *entry = &table->entries[i];
         bool aligned = (entry->words.ecx & BIT(1)) != 0;
 
@@ -327,6 +346,7 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     struct cpuid_entry *power;
 
     *table = (struct cpuid_table){.count = 0};
+    table_add(table, LEAF_NONE, 0, (struct cpuid_words){0, 0, 0, 0});
     table->max_basic = host_basic < 0xd ? (host_basic < 0xb ? 0xb : host_basic) : 0xd;
     table->max_basic = input->is_intel ? 0x16 : table->max_basic;
     table->max_extended = host_extended < LEAF_EXTENDED + 0x1e ? host_extended : LEAF_EXTENDED + 0x1e;
@@ -349,20 +369,17 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     set_xsave(table);
 }
 
-static uint32_t first_index(const struct cpuid_table *table, uint32_t leaf)
+const struct cpuid_entry *cpuid_policy_find_high(const struct cpuid_table *table, uint32_t leaf)
 {
-    if (leaf < CPUID_BASIC_MAX) {
-        return table->basic[leaf];
-    }
     if (leaf - LEAF_EXTENDED < CPUID_EXTENDED_MAX) {
-        return table->extended[leaf - LEAF_EXTENDED];
+        return &table->entries[table->extended[leaf - LEAF_EXTENDED]];
     }
     for (uint32_t i = 0; (leaf & 0xfffffe00u) == LEAF_HYPERVISOR && i < table->count; i++) {
         if (table->entries[i].leaf == leaf) {
-            return i + 1;
+            return &table->entries[i];
         }
     }
-    return 0;
+    return &table->entries[0];
 }
 
 /* Leaves whose words depend on ECX. */
@@ -371,14 +388,30 @@ static bool leaf_has_subleaves(uint32_t leaf)
     return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x8000001d;
 }
 
+/* The words of leaf and subleaf; zeroes where there is no such subleaf. */
+static struct cpuid_words words_of(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
+{
+    const struct cpuid_entry *entry = cpuid_policy_find(table, leaf);
+    const struct cpuid_entry *end = &table->entries[table->count];
+
+    if (!leaf_has_subleaves(leaf)) {
+        return entry->words;
+    }
+    while (entry < end && entry->leaf == leaf && entry->subleaf < subleaf) {
+        entry++;
+    }
+    if (entry < end && entry->leaf == leaf && entry->subleaf == subleaf) {
+        return entry->words;
+    }
+    return (struct cpuid_words){0, 0, 0, 0};
+}
+
 static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf, const struct cpuid_dynamic *dynamic,
                   struct cpuid_words *words)
 {
     switch (leaf) {
     case 1:
-        words->ebx |= dynamic->apic_id << 24;
-        words->ecx |= dynamic->osxsave ? LEAF1_ECX_OSXSAVE : 0;
-        words->edx &= dynamic->apic_enabled ? ALL : ~LEAF1_EDX_APIC;
+        cpuid_policy_patch_features(dynamic, words);
         break;
     case 0xb:
         words->ecx = (words->ecx & ~0xffu) | (subleaf & 0xff);
@@ -410,23 +443,10 @@ static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t suble
 struct cpuid_words cpuid_policy_answer(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf,
                                        const struct cpuid_dynamic *dynamic)
 {
-    struct cpuid_words words = {0, 0, 0, 0};
-    uint32_t index = first_index(table, leaf);
+    struct cpuid_words words = words_of(table, leaf, subleaf);
 
-    if (index == 0) {
-        return words;
+    if (cpuid_policy_find(table, leaf)->form != CPUID_PLAIN) {
+        patch(table, leaf, subleaf, dynamic, &words);
     }
-    index--;
-    if (leaf_has_subleaves(leaf)) {
-        while (index < table->count && table->entries[index].leaf == leaf && table->entries[index].subleaf < subleaf) {
-            index++;
-        }
-        if (index < table->count && table->entries[index].leaf == leaf && table->entries[index].subleaf == subleaf) {
-            words = table->entries[index].words;
-        }
-    } else {
-        words = table->entries[index].words;
-    }
-    patch(table, leaf, subleaf, dynamic, &words);
     return words;
 }

@@ -23,10 +23,18 @@ struct cpuid_words {
     uint32_t eax, ebx, ecx, edx;
 };
 
+/* How the words of an entry become an answer. */
+enum cpuid_form {
+    CPUID_PLAIN,    /* as they are, whatever ECX is */
+    CPUID_FEATURES, /* leaf 1: APIC id, APIC on or off, OSXSAVE are the vCPU's */
+    CPUID_OTHER,    /* ECX selects a subleaf, or other words are the vCPU's: cpuid_policy_answer() */
+};
+
 struct cpuid_entry {
     uint32_t leaf;
     uint32_t subleaf;
     struct cpuid_words words;
+    uint32_t form; /* enum cpuid_form; guests' tables only */
 };
 
 struct cpuid_host {
@@ -34,11 +42,12 @@ struct cpuid_host {
     uint32_t count;
 };
 
-/* The guest's table: entries of one leaf are neighbours, subleaves ascending from 0. */
+/* The guest's table: entries of one leaf are neighbours, subleaves ascending from 0. Entry 0 is the zeroes of every
+ * leaf that is not offered. */
 struct cpuid_table {
     struct cpuid_entry entries[CPUID_TABLE_MAX];
     uint32_t count;
-    uint8_t basic[CPUID_BASIC_MAX];       /* leaf -> first entry + 1; 0: all zero */
+    uint8_t basic[CPUID_BASIC_MAX];       /* leaf -> its first entry */
     uint8_t extended[CPUID_EXTENDED_MAX]; /* leaf - 0x80000000 */
     uint32_t max_basic;
     uint32_t max_extended;
@@ -62,8 +71,28 @@ struct cpuid_dynamic {
     bool apic_enabled;
     bool osxsave; /* CR4.OSXSAVE */
     uint64_t xcr0;
-    uint32_t tsc_khz;
 };
+
+/* Leaf 1: initial APIC id in EBX 31:24; OSXSAVE is CR4's; APIC as IA32_APIC_BASE has it. SDM 2A 3.3, table 3-8. */
+#define CPUID_1_APIC_ID_SHIFT 24u
+#define CPUID_1_OSXSAVE (1u << 27)
+#define CPUID_1_APIC (1u << 9)
+
+static inline void cpuid_policy_patch_features(const struct cpuid_dynamic *dynamic, struct cpuid_words *words)
+{
+    words->ebx |= dynamic->apic_id << CPUID_1_APIC_ID_SHIFT;
+    words->ecx |= dynamic->osxsave ? CPUID_1_OSXSAVE : 0;
+    words->edx &= dynamic->apic_enabled ? 0xffffffffu : ~CPUID_1_APIC;
+}
+
+/* The first entry of a leaf above the basic ones, or the zero entry. */
+const struct cpuid_entry *cpuid_policy_find_high(const struct cpuid_table *table, uint32_t leaf);
+
+/* The first entry of a leaf, or the zero entry. */
+static inline const struct cpuid_entry *cpuid_policy_find(const struct cpuid_table *table, uint32_t leaf)
+{
+    return leaf < CPUID_BASIC_MAX ? &table->entries[table->basic[leaf]] : cpuid_policy_find_high(table, leaf);
+}
 
 struct cpuid_words cpuid_policy_answer(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf,
                                        const struct cpuid_dynamic *dynamic);

@@ -16,22 +16,38 @@
 /* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)
 
-static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
+/* Out of line, so that the usual leaves do not pay for its structure. */
+__attribute__((noinline)) static struct cpuid_words answer_other(const struct vcpu *vcpu)
 {
-    struct cpuid_dynamic dynamic = {
+    const struct cpuid_dynamic dynamic = {
         .apic_id = vcpu->lapic.id,
         .apic_enabled = lapic_enabled(&vcpu->lapic),
         .osxsave = (vcpu->system.cr4 & CR4_OSXSAVE) != 0,
         .xcr0 = vcpu->xcr0,
     };
-    struct cpuid_words words =
-        cpuid_policy_answer(&vcpu->guest->cpuid, (uint32_t)vcpu->gpr[GPR_RAX], (uint32_t)vcpu->gpr[GPR_RCX], &dynamic);
 
+    return cpuid_policy_answer(&vcpu->guest->cpuid, (uint32_t)vcpu->gpr[GPR_RAX], (uint32_t)vcpu->gpr[GPR_RCX],
+                               &dynamic);
+}
+
+static inline void answer_cpuid(struct vcpu *vcpu)
+{
+    const struct cpuid_entry *entry = cpuid_policy_find(&vcpu->guest->cpuid, (uint32_t)vcpu->gpr[GPR_RAX]);
+    struct cpuid_words words = entry->form == CPUID_OTHER ? answer_other(vcpu) : entry->words;
+
+    if (entry->form == CPUID_FEATURES) {
+        const struct cpuid_dynamic dynamic = {
+            .apic_id = vcpu->lapic.id,
+            .apic_enabled = lapic_enabled(&vcpu->lapic),
+            .osxsave = (vcpu->system.cr4 & CR4_OSXSAVE) != 0,
+        };
+
+        cpuid_policy_patch_features(&dynamic, &words);
+    }
     vcpu->gpr[GPR_RAX] = words.eax;
     vcpu->gpr[GPR_RBX] = words.ebx;
     vcpu->gpr[GPR_RCX] = words.ecx;
     vcpu->gpr[GPR_RDX] = words.edx;
-    vcpu_advance(vcpu, length);
 }
 
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
@@ -142,15 +158,17 @@ static uint64_t exit_detail(const struct vcpu *vcpu, const struct vm_exit *exit)
     return exit->kind == EXIT_CPUID ? vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
 }
 
-static void exit_record(struct vcpu *vcpu, const struct vm_exit *exit)
+static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
 {
-    struct exit_record *record = &vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)];
+    vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)] =
+        (struct exit_record){.rip = rip, .detail = detail, .raw = raw, .kind = (uint32_t)kind};
+    vcpu->exit_counts[kind]++;
+}
 
-    record->rip = vcpu->rip;
-    record->detail = exit_detail(vcpu, exit);
-    record->raw = exit->raw;
-    record->kind = (uint32_t)exit->kind;
-    vcpu->exit_counts[exit->kind]++;
+void exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    record(vcpu, EXIT_CPUID, raw, rip, vcpu->gpr[GPR_RAX]);
+    answer_cpuid(vcpu);
 }
 
 /*
@@ -165,7 +183,7 @@ static bool may_come_again_at_once(const struct vcpu *vcpu, const struct vm_exit
 
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    exit_record(vcpu, exit);
+    record(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
     if (may_come_again_at_once(vcpu, exit)) {
         vcpu->requests |= VCPU_YIELD;
     }
@@ -177,7 +195,8 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu->requests |= VCPU_EVENT;
         break;
     case EXIT_CPUID:
-        handle_cpuid(vcpu, exit->length);
+        answer_cpuid(vcpu);
+        vcpu_advance(vcpu, exit->length);
         break;
     case EXIT_RDMSR:
         msr_read(vcpu, exit->length);

@@ -141,7 +141,7 @@ static void apply_power_request(struct vcpu *vcpu)
 }
 
 /* What the platform left for others. Called with the lock held. */
-static void collect(struct vcpu *vcpu)
+static void collect(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;
     struct platform *platform = &guest->platform;
@@ -156,7 +156,7 @@ static void collect(struct vcpu *vcpu)
     if (platform->power != POWER_ON) {
         apply_power_request(vcpu);
     }
-    if (byte_ring_count(&platform->console_out) != 0) {
+    if (platform_console_wants(platform, now)) {
         vcpu->requests |= VCPU_CONSOLE;
     }
 }
@@ -175,14 +175,58 @@ static void deadline_changed(struct vcpu *vcpu)
     }
 }
 
+/* After a byte that went the short way: only the console can have something to do. */
+static void quick_written(struct vcpu *vcpu)
+{
+    struct platform *platform = &vcpu->guest->platform;
+    uint64_t before = platform->console_deadline;
+
+    if (platform_console_wants(platform, vcpu->exit_tsc)) {
+        vcpu->requests |= VCPU_CONSOLE;
+    }
+    if (platform->console_deadline != before) {
+        deadline_changed(vcpu);
+    }
+}
+
+static bool quick_port_read(struct vcpu *vcpu, uint16_t port, uint32_t *value)
+{
+    struct guest *guest = vcpu->guest;
+    uint8_t byte;
+    bool done;
+
+    platform_take(guest);
+    done = platform_quick_read(&guest->platform, port, vcpu->exit_tsc, &byte);
+    platform_give(guest);
+    *value = byte;
+    return done;
+}
+
+static bool quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
+{
+    struct guest *guest = vcpu->guest;
+    bool done;
+
+    platform_take(guest);
+    done = platform_quick_write(&guest->platform, port, value);
+    if (done) {
+        quick_written(vcpu);
+    }
+    platform_give(guest);
+    return done;
+}
+
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)
 {
     struct guest *guest = vcpu->guest;
     bool known;
 
+    if (size == 1 && quick_port_read(vcpu, port, value)) {
+        return true;
+    }
     platform_take(guest);
     known = platform_port_read(&guest->platform, port, size, vcpu->exit_tsc, value);
-    collect(vcpu);
+    collect(vcpu, vcpu->exit_tsc);
     deadline_changed(vcpu);
     platform_give(guest);
     if (!known) {
@@ -196,9 +240,12 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
     struct guest *guest = vcpu->guest;
     bool known;
 
+    if (size == 1 && quick_port_write(vcpu, port, (uint8_t)value)) {
+        return true;
+    }
     platform_take(guest);
     known = platform_port_write(&guest->platform, port, size, value, vcpu->exit_tsc);
-    collect(vcpu);
+    collect(vcpu, vcpu->exit_tsc);
     deadline_changed(vcpu);
     platform_give(guest);
     if (!known) {
@@ -241,7 +288,7 @@ bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *v
     }
     platform_take(guest);
     known = platform_mmio_read(&guest->platform, address, size, vcpu->exit_tsc, value);
-    collect(vcpu);
+    collect(vcpu, vcpu->exit_tsc);
     platform_give(guest);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_MMIO_READ, MMIO_PAGE(address.value), 0);
@@ -263,7 +310,7 @@ bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t v
     }
     platform_take(guest);
     known = platform_mmio_write(&guest->platform, address, size, value, vcpu->exit_tsc);
-    collect(vcpu);
+    collect(vcpu, vcpu->exit_tsc);
     deadline_changed(vcpu);
     platform_give(guest);
     if (!known) {
@@ -288,6 +335,18 @@ bool guest_apic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
     return true;
 }
 
+/* The end of an interrupt makes another one deliverable only where there is one. */
+void guest_apic_end_of_interrupt(struct vcpu *vcpu)
+{
+    lapic_end_of_interrupt(&vcpu->lapic);
+    if (lapic_has_request(&vcpu->lapic)) {
+        vcpu->requests |= VCPU_EVENT;
+    }
+    if (vcpu->lapic.eoi_pending) {
+        guest_apic_eoi(vcpu);
+    }
+}
+
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset)
 {
     uint64_t deadline = vcpu->lapic.deadline;
@@ -308,7 +367,7 @@ void guest_apic_eoi(struct vcpu *vcpu)
     vcpu->lapic.eoi_pending = false;
     platform_take(guest);
     platform_eoi(&guest->platform, vcpu->lapic.eoi_vector);
-    collect(vcpu);
+    collect(vcpu, vcpu->exit_tsc);
     platform_give(guest);
 }
 
@@ -334,7 +393,7 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
     if (vcpu->index == 0 && __atomic_load_n(&guest->platform_deadline, __ATOMIC_ACQUIRE) <= now) {
         platform_take(guest);
         platform_run_timers(&guest->platform, now);
-        collect(vcpu);
+        collect(vcpu, now);
         deadline_changed(vcpu);
         platform_give(guest);
     }
@@ -356,7 +415,7 @@ void guest_console_input(struct vcpu *vcpu, uint64_t now)
 
     platform_take(guest);
     platform_console_poll(&guest->platform, now);
-    collect(vcpu);
+    collect(vcpu, now);
     deadline_changed(vcpu);
     platform_give(guest);
 }

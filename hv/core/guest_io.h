@@ -23,6 +23,9 @@ bool guest_is_apic_page(const struct vcpu *vcpu, gpa_t address);
 bool guest_apic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
 bool guest_apic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value);
 
+/* A write of 0 to the EOI register of an APIC in x2APIC mode: what guest_apic_msr_write() would do. */
+void guest_apic_end_of_interrupt(struct vcpu *vcpu);
+
 /* VMX's APIC virtualization stored a register at this offset of the page: do what a write of it does. */
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset);
 

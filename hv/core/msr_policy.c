@@ -183,8 +183,11 @@ static void tsc_move(struct vcpu *vcpu, uint64_t by)
 
 static void tsc_deadline_write(struct vcpu *vcpu, uint64_t value)
 {
+    uint64_t before = vcpu->lapic.deadline;
+
     lapic_tsc_deadline_write(&vcpu->lapic, value, vcpu->tsc_offset, vcpu->exit_tsc);
-    vcpu->requests |= VCPU_TIMER | VCPU_EVENT;
+    vcpu->requests |= vcpu->lapic.deadline != before ? VCPU_TIMER : 0;
+    vcpu->requests |= lapic_has_request(&vcpu->lapic) ? VCPU_EVENT : 0; /* a deadline that has passed */
 }
 
 static bool apic_base_write(struct vcpu *vcpu, uint64_t value)
@@ -306,24 +309,40 @@ void msr_read(struct vcpu *vcpu, uint8_t length)
     vcpu_advance(vcpu, length);
 }
 
+/* The two that a running kernel writes at each timer tick. False: it is neither. */
+static bool quick_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    if (msr == MSR_X2APIC_EOI && value == 0 && lapic_x2apic(&vcpu->lapic)) {
+        guest_apic_end_of_interrupt(vcpu);
+        return true;
+    }
+    if (msr == MSR_TSC_DEADLINE) {
+        tsc_deadline_write(vcpu, value);
+        return true;
+    }
+    return false;
+}
+
+/* Any other, by its row. False: #GP. */
+static bool table_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    const struct msr_row *row = row_find(vcpu, msr);
+
+    if (row == NULL) {
+        guest_note_unknown(vcpu, UNKNOWN_MSR_WRITE, msr, value);
+        return false;
+    }
+    return row_write(vcpu, row, msr, value);
+}
+
 void msr_write(struct vcpu *vcpu, uint8_t length)
 {
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
     uint64_t value = (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
-    const struct msr_row *row;
 
-    if (msr == MSR_TSC_DEADLINE) {
-        tsc_deadline_write(vcpu, value);
+    if (quick_write(vcpu, msr, value) || table_write(vcpu, msr, value)) {
         vcpu_advance(vcpu, length);
-        return;
-    }
-    row = row_find(vcpu, msr);
-    if (row == NULL) {
-        guest_note_unknown(vcpu, UNKNOWN_MSR_WRITE, msr, value);
-    }
-    if (row == NULL || !row_write(vcpu, row, msr, value)) {
+    } else {
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
-        return;
     }
-    vcpu_advance(vcpu, length);
 }

@@ -67,11 +67,11 @@ static inline int highest_vector(const struct lapic *lapic, uint32_t base)
 }
 
 /* Straight-line, because it is asked at every EOI and the answer is nearly always no. */
-static inline bool any_in_service(const struct lapic *lapic)
+static inline bool any_vector(const struct lapic *lapic, uint32_t base)
 {
-    const uint32_t *isr = &lapic->page->registers[LAPIC_ISR / 4];
+    const uint32_t *words = &lapic->page->registers[base / 4];
 
-    return (isr[0] | isr[4] | isr[8] | isr[12] | isr[16] | isr[20] | isr[24] | isr[28]) != 0;
+    return (words[0] | words[4] | words[8] | words[12] | words[16] | words[20] | words[24] | words[28]) != 0;
 }
 
 /* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service.
@@ -100,15 +100,7 @@ static uint32_t arbitration_priority(const struct lapic *lapic)
     return (uint32_t)max_u64(tpr & 0xf0u & isrv, irrv);
 }
 
-bool lapic_enabled(const struct lapic *lapic)
-{
-    return (lapic->base_msr & LAPIC_BASE_ENABLE) != 0;
-}
-
-bool lapic_x2apic(const struct lapic *lapic)
-{
-    return (lapic->base_msr & LAPIC_BASE_EXTD) != 0;
-}
+_Static_assert(LAPIC_BASE_ENABLE == 1ULL << 11 && LAPIC_BASE_EXTD == 1ULL << 10 && LAPIC_TPR == 0x80, "lapic.h");
 
 static bool software_enabled(const struct lapic *lapic)
 {
@@ -343,10 +335,15 @@ void lapic_merge_pending(struct lapic *lapic)
     }
 }
 
+bool lapic_has_request(const struct lapic *lapic)
+{
+    return __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0 || any_vector(lapic, LAPIC_IRR);
+}
+
 int lapic_highest_requested(struct lapic *lapic)
 {
     lapic_merge_pending(lapic);
-    return highest_vector(lapic, LAPIC_IRR);
+    return any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
 }
 
 int lapic_highest_deliverable(struct lapic *lapic)
@@ -370,17 +367,20 @@ void lapic_accept(struct lapic *lapic, uint8_t vector)
 }
 
 /* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
-static inline void end_of_interrupt(struct lapic *lapic)
+void lapic_end_of_interrupt(struct lapic *lapic)
 {
-    int vector = highest_vector(lapic, LAPIC_ISR);
-    uint32_t word = (uint32_t)vector / 32u * 16;
-    uint32_t bit = 1u << ((uint32_t)vector % 32u);
+    uint32_t vector;
+    uint32_t word;
+    uint32_t bit;
 
-    if (vector < 0) {
+    if (!any_vector(lapic, LAPIC_ISR)) {
         return;
     }
+    vector = (uint32_t)highest_vector(lapic, LAPIC_ISR);
+    word = vector / 32u * 16;
+    bit = 1u << (vector % 32u);
     *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
-    if (any_in_service(lapic)) {
+    if (any_vector(lapic, LAPIC_ISR)) {
         update_ppr(lapic);
     } else {
         *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
@@ -395,11 +395,6 @@ static void write_tpr(struct lapic *lapic, uint32_t value)
 {
     *lapic_register(lapic, LAPIC_TPR) = value & 0xffu;
     update_ppr(lapic);
-}
-
-uint64_t lapic_cr8(const struct lapic *lapic)
-{
-    return lapic_get(lapic, LAPIC_TPR) >> 4;
 }
 
 void lapic_cr8_write(struct lapic *lapic, uint64_t value)
@@ -617,7 +612,7 @@ void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint
         return;
     }
     if (offset == LAPIC_EOI) {
-        end_of_interrupt(lapic);
+        lapic_end_of_interrupt(lapic);
         return;
     }
     if (!xapic_knows(offset)) {
@@ -701,7 +696,7 @@ bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value, uint64_t
         if (value != 0) {
             return false;
         }
-        end_of_interrupt(lapic);
+        lapic_end_of_interrupt(lapic);
         return true;
     }
     if (msr == X2APIC_MSR_ICR) {

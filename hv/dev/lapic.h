@@ -81,8 +81,16 @@ void lapic_reset(struct lapic *lapic, bool by_init);
  */
 void lapic_virtual_wire(struct lapic *lapic);
 
-bool lapic_enabled(const struct lapic *lapic); /* by the base MSR */
-bool lapic_x2apic(const struct lapic *lapic);
+/* IA32_APIC_BASE: EN and EXTD. SDM 3A 11.12.1, figure 11-26. */
+static inline bool lapic_enabled(const struct lapic *lapic)
+{
+    return (lapic->base_msr & (1ULL << 11)) != 0;
+}
+
+static inline bool lapic_x2apic(const struct lapic *lapic)
+{
+    return (lapic->base_msr & (1ULL << 10)) != 0;
+}
 
 /* IA32_APIC_BASE. False: #GP. SDM 3A 11.4.4, 11.12.5. */
 bool lapic_base_write(struct lapic *lapic, uint64_t value, unsigned physical_bits);
@@ -107,8 +115,11 @@ static inline uint64_t lapic_timer_hz(uint64_t tsc_hz)
     return NS_PER_SECOND >> lapic_timer_slowdown(tsc_hz);
 }
 
-/* CR8: TPR bits 7:4. */
-uint64_t lapic_cr8(const struct lapic *lapic);
+/* CR8: TPR bits 7:4; the register is at offset 0x80. SDM 3A 11.8.6. Looked at on every exit. */
+static inline uint64_t lapic_cr8(const struct lapic *lapic)
+{
+    return lapic->page->registers[0x80 / 4] >> 4;
+}
 void lapic_cr8_write(struct lapic *lapic, uint64_t value);
 
 /* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
@@ -123,6 +134,12 @@ bool lapic_accepts_lint_nmi(const struct lapic *lapic);
 bool lapic_lint0_edge(struct lapic *lapic);
 /* Does an edge at LINT0 make an NMI? */
 bool lapic_lint0_is_nmi(const struct lapic *lapic);
+
+/* A write of EOI. SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
+void lapic_end_of_interrupt(struct lapic *lapic);
+
+/* True where any vector is requested or posted: otherwise there is nothing to choose from. */
+bool lapic_has_request(const struct lapic *lapic);
 
 /* Moves what others posted into IRR and TMR. The three functions below do it themselves where they need it. */
 void lapic_merge_pending(struct lapic *lapic);

@@ -32,12 +32,16 @@
      1u << IRQ_MOUSE)
 
 #define UART_BASE 0x3f8u
+#define UART_LINE_STATUS 5u
 #define PCI_ADDRESS 0xcf8u
 #define PCI_DATA 0xcfcu
 #define RESET_CONTROL 0xcf9u
 #define DEBUG_CONSOLE 0xe9u
 #define DEBUG_EXIT 0xf4u
 #define IOAPIC_BASE 0xfec00000ULL
+
+#define CONSOLE_BATCH_BYTES 512u
+#define CONSOLE_WAIT_NS 1000000u
 
 /* --- Interrupt lines --- */
 
@@ -144,7 +148,7 @@ uint64_t platform_deadline(const struct platform *platform)
     if (!irq_masked(platform, IRQ_UART)) {
         deadline = min_u64(deadline, platform->uart.deadline);
     }
-    return deadline;
+    return min_u64(deadline, platform->console_deadline);
 }
 
 /* --- Power --- */
@@ -353,6 +357,27 @@ static bool write_port_byte(struct platform *platform, uint32_t port, uint8_t va
     return write_byte(platform, (uint16_t)port, value, now);
 }
 
+/* --- The short way: accesses that change nothing but themselves --- */
+
+static bool is_delay(uint16_t port)
+{
+    return port == 0x80 || port == 0xed;
+}
+
+bool platform_quick_read(const struct platform *platform, uint16_t port, uint64_t now, uint8_t *value)
+{
+    if (port == UART_BASE + UART_LINE_STATUS) {
+        return uart_quick_status(&platform->uart, now, value);
+    }
+    *value = 0xff;
+    return is_delay(port);
+}
+
+bool platform_quick_write(struct platform *platform, uint16_t port, uint8_t value)
+{
+    return port == UART_BASE ? uart_quick_send(&platform->uart, value) : is_delay(port);
+}
+
 bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)
 {
     bool known;
@@ -422,6 +447,32 @@ bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size,
 
 /* --- The rest of the interface --- */
 
+/*
+ * The console is told of a burst's first byte at once, so that an echo is immediate, and then of whole lines, of many
+ * bytes, or of what there is after CONSOLE_WAIT_NS: not of each byte.
+ */
+bool platform_console_wants(struct platform *platform, uint64_t now)
+{
+    const struct byte_ring *ring = &platform->console_out;
+    uint32_t count = byte_ring_count(ring);
+    bool line = count != 0 && ring->data[(ring->head - 1) & (BYTE_RING_BYTES - 1)] == '\n';
+
+    if (count == 0) {
+        platform->console_deadline = DEADLINE_NONE;
+        return false;
+    }
+    if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until ||
+        now >= platform->console_deadline) {
+        platform->console_quiet_until = now + clock_ns_to_ticks(platform->config.clock, CONSOLE_WAIT_NS);
+        platform->console_deadline = DEADLINE_NONE;
+        return true;
+    }
+    if (platform->console_deadline == DEADLINE_NONE) {
+        platform->console_deadline = platform->console_quiet_until;
+    }
+    return false;
+}
+
 void platform_console_poll(struct platform *platform, uint64_t now)
 {
     uart_run(&platform->uart, now);
@@ -482,4 +533,6 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     platform->power = POWER_ON;
     platform->power_reason = NULL;
     platform->debug_exit_value = 0;
+    platform->console_quiet_until = 0;
+    platform->console_deadline = DEADLINE_NONE;
 }

@@ -66,6 +66,8 @@ struct platform {
     enum platform_power power;
     const char *power_reason; /* "ACPI S5", "port 0xcf9" */
     uint32_t debug_exit_value;
+    uint64_t console_quiet_until; /* host TSC: a byte before it waits for its line's end */
+    uint64_t console_deadline;    /* host TSC: what waits is told then; DEADLINE_NONE: nothing waits */
     struct byte_ring console_out; /* guest -> console (16550 and port 0xe9) */
     struct byte_ring console_in;
 };
@@ -85,6 +87,17 @@ bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size,
 /* The earliest host TSC at which a device has something to do, or DEADLINE_NONE. */
 uint64_t platform_deadline(const struct platform *platform);
 void platform_run_timers(struct platform *platform, uint64_t now);
+
+/*
+ * The short way for byte accesses that a kernel makes all the time: the UART's line status and transmitter, the delay
+ * ports. False: not one of these, or it would change more than itself; nothing has been done.
+ */
+bool platform_quick_read(const struct platform *platform, uint16_t port, uint64_t now, uint8_t *value);
+bool platform_quick_write(struct platform *platform, uint16_t port, uint8_t value);
+
+/* True where console_out has something that the console should take now. Otherwise what is there waits, and
+ * `console_deadline` says how long. */
+bool platform_console_wants(struct platform *platform, uint64_t now);
 
 /* Takes bytes from console_in into the UART as its FIFO has room; call after console_in was filled. */
 void platform_console_poll(struct platform *platform, uint64_t now);

@@ -412,6 +412,26 @@ static uint8_t read_register(struct uart *uart, enum uart_register reg, uint64_t
     return 0xff;
 }
 
+bool uart_quick_status(const struct uart *uart, uint64_t now, uint8_t *value)
+{
+    if (!tx_empty(uart) || uart->errors != 0 || now >= uart->rx_timeout_at) {
+        return false;
+    }
+    *value = LSR_THRE | LSR_TEMT | (uart->rx.count != 0 ? LSR_DR : 0);
+    return true;
+}
+
+bool uart_quick_send(struct uart *uart, uint8_t byte)
+{
+    bool line_stays = (uart->ier & IER_THRE) == 0 || uart->irq;
+
+    if (!line_stays || !tx_empty(uart) || (uart->lcr & LCR_DLAB) != 0 || looped(uart) || !console_put(uart, byte)) {
+        return false;
+    }
+    uart->thre_event = true;
+    return true;
+}
+
 uint8_t uart_read(struct uart *uart, unsigned reg, uint64_t now)
 {
     uint8_t value;

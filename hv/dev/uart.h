@@ -45,6 +45,14 @@ void uart_reset(struct uart *uart, const struct clock *clock, struct byte_ring *
 uint8_t uart_read(struct uart *uart, unsigned reg, uint64_t now);
 void uart_write(struct uart *uart, unsigned reg, uint8_t value, uint64_t now);
 
+/*
+ * The two accesses of which a console makes nearly all, in a few instructions: a read of LSR, and a write of THR.
+ * False: the access would change more than itself (the IRQ line, a deadline, the FIFO), nothing is done, and the
+ * functions above do it.
+ */
+bool uart_quick_status(const struct uart *uart, uint64_t now, uint8_t *value);
+bool uart_quick_send(struct uart *uart, uint8_t byte);
+
 /* Moves bytes between FIFOs and rings as there is room, and the receive timeout; sets `irq` and `deadline`. */
 void uart_run(struct uart *uart, uint64_t now);
 

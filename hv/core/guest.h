@@ -58,7 +58,7 @@ struct machine {
     bool tsc_stable;
     bool is_intel;
     uint8_t physical_bits;
-    bool gib_pages; /* in the guests' own tables */
+    bool gib_pages;        /* in the guests' own tables */
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
     struct cpuid_host cpuid;

@@ -98,9 +98,9 @@ static bool trap_fix(struct trap_frame *frame)
 }
 
 /*
- * A #DB means nothing here: the hypervisor never arms a breakpoint and never sets TF. It comes all the same in Bochs' SVM,
- * where the single step of a guest whose instruction was intercepted is still pending after #VMEXIT. GS is then the
- * guest's, so nothing may be looked up.
+ * A #DB means nothing here: the hypervisor never arms a breakpoint and never sets TF. It comes all the same in Bochs'
+ * SVM, where the single step of a guest whose instruction was intercepted is still pending after #VMEXIT. GS is then
+ * the guest's, so nothing may be looked up.
  */
 void trap_dispatch(struct trap_frame *frame)
 {

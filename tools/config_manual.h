@@ -17,14 +17,16 @@ static const char manual_opening[] = LINE("# plinth.conf") LINE("") LINE(
             "    cmdline = console=ttyS0") LINE("    memory  = 1G") LINE("") LINE("## How it is written") LINE("")
             LINE("- Sections are `[hypervisor]` (may be left out) and one `[guest NAME]` per guest. Below them stand "
                  "lines") LINE("  `key = value`. The order of sections and keys means nothing, except that modules are "
-                               "kept in their order and") LINE("  CPUs are given out guest by guest.") LINE(
-                "- A comment begins with `#` at the start of a line or after a blank, and ends with the line. Inside "
-                "double quotes") LINE("  `#` is an ordinary character; so is it in the middle of a word (`a=#b`).")
-                LINE("- A value may stand in double quotes; they are taken off. There are no escapes. Quotes that do "
-                     "not surround the")
-                    LINE("  whole value stay: `cmdline = dyndbg=\"file x +p\" quiet` is passed as it stands.")
-                        LINE("- Keys, words and units may be written in capitals, and `_` for `-`. Names, paths and "
-                             "command lines are kept as")
+                               "kept in their order and") LINE("  CPUs are given out guest by guest.")
+                LINE("- A comment begins with `#` at the start of a line or after a blank, and ends with the line. "
+                     "Inside "
+                     "double quotes") LINE("  `#` is an ordinary character; so is it in the middle of a word (`a=#b`).")
+                    LINE("- A value may stand in double quotes; they are taken off. There are no escapes. Quotes that "
+                         "do "
+                         "not surround the")
+                        LINE("  whole value stay: `cmdline = dyndbg=\"file x +p\" quiet` is passed as it stands.") LINE(
+                            "- Keys, words and units may be written in capitals, and `_` for `-`. Names, paths and "
+                            "command lines are kept as")
                             LINE("  they are. Line ends may be those of any system; a byte-order mark is skipped.")
                                 LINE("- Sizes and addresses: `512M`, `1.5G`, `64 KiB`, `65536`, `0x100000`. K, M, G "
                                      "and T are powers of 1024, with or") LINE("  without B or iB behind them.")
@@ -37,18 +39,21 @@ static const char manual_details[] = LINE("") LINE("## CPUs") LINE("") LINE(
     "A single number counts: `cpus = 2` asks for two virtual CPUs and leaves their place to Plinth. Anything with a "
     "comma") LINE("or a dash is a list of host CPUs, counted from 0, in the order of the guest's own: `cpus = 1,2`, "
                   "`cpus = 0-3`,") LINE("and `cpus = 2,` for host CPU 2 alone. CPU 0 is a CPU like the others.")
-    LINE("") LINE("Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far, "
-                  "the lowest number") LINE(
-        "first; so CPUs are shared only where there are more virtual CPUs than host CPUs. A CPU in a list of a guest")
-        LINE("without `slice` is that guest's alone. Guests that share a CPU take turns: each runs for its `slice`, 10 "
-             "ms where") LINE("none is written.") LINE("") LINE("## Memory") LINE("") LINE(
+    LINE("") LINE(
+        "Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far, "
+        "the lowest number") LINE("first; so CPUs are shared only where there are more virtual CPUs than host CPUs. A "
+                                  "CPU in a list of a guest") LINE("without `slice` is that guest's alone. Guests that "
+                                                                   "share a CPU take turns: each runs for its `slice`, "
+                                                                   "10 "
+                                                                   "ms where") LINE("none is written.") LINE("")
+        LINE("## Memory") LINE("") LINE(
             "Guest RAM starts at guest-physical 0; what passes 3 GiB continues at 4 GiB. The planner looks for host "
             "memory that") LINE("allows the largest leaves in the nested page table: 1 GiB for whole GiBs, 2 MiB for "
                                 "the rest. Memory below 1 MiB of") LINE("the host is never given to a guest.") LINE("")
-            LINE("## A machine for plinth-check") LINE("")
-                LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; without it the machine "
-                     "has what the config") LINE(
-                    "needs. The file has the form of a config without sections; keys that are not known are skipped.")
+            LINE("## A machine for plinth-check") LINE("") LINE(
+                "`plinth-check --machine FILE` plans for the machine that FILE describes; without it the machine "
+                "has what the config")
+                LINE("needs. The file has the form of a config without sections; keys that are not known are skipped.")
                     LINE("") LINE("    cpus = 4") LINE("    memory = 8G                           # the usual hole "
                                                        "below 4 GiB assumed, or region by region:")
                         LINE("    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, "

@@ -10,13 +10,16 @@ const char guest_name[] = "hostile-storm";
 #define VECTOR 0x50
 
 static volatile uint64_t taken;
-static volatile uint64_t rearm_until; /* where interrupts leave no time for anything else, the handler ends the storm */
+static volatile uint64_t storm_end; /* where interrupts leave no time for anything else, the handlers end the storm */
+static volatile bool rearm;
 
 static void on_interrupt(struct trap_frame *frame)
 {
     (void)frame;
     taken++;
-    if (rdtsc() < rearm_until) {
+    if (rdtsc() >= storm_end) {
+        lapic_write(LAPIC_LVT_TIMER, 0x10000);
+    } else if (rearm) {
         wrmsr(MSR_TSC_DEADLINE, 1); /* long past */
     }
     lapic_write(LAPIC_EOI, 0);
@@ -25,7 +28,7 @@ static void on_interrupt(struct trap_frame *frame)
 static void on_pic(struct trap_frame *frame)
 {
     taken++;
-    if (rdtsc() >= rearm_until) {
+    if (rdtsc() >= storm_end) {
         pic_mask(0xffff);
     }
     if (frame->vector == 0x28) {
@@ -43,7 +46,8 @@ static void on_nmi(struct trap_frame *frame)
 
 static uint64_t end_of_storm(void)
 {
-    return rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+    storm_end = rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+    return storm_end;
 }
 
 static void spin_until(uint64_t end)
@@ -57,27 +61,28 @@ static void spin_until(uint64_t end)
     taken = 0;
 }
 
-static void apic_timer(uint32_t lvt, uint32_t count)
+static uint64_t apic_timer(uint32_t lvt, uint32_t count)
 {
+    uint64_t end = end_of_storm();
+
     trap_set(VECTOR, on_interrupt);
     lapic_write(LAPIC_TIMER_DIVIDE, 0xb);
     lapic_write(LAPIC_LVT_TIMER, lvt | VECTOR);
     lapic_write(LAPIC_TIMER_INITIAL, count);
+    return end;
 }
 
 static void periodic_timer(void)
 {
-    apic_timer(0x20000, 1);
-    spin_until(end_of_storm());
+    spin_until(apic_timer(0x20000, 1));
     lapic_init();
 }
 
 /* As often as possible, and halting in between, so that each interrupt is a wake-up. */
 static void periodic_timer_halted(void)
 {
-    uint64_t end = end_of_storm();
+    uint64_t end = apic_timer(0x20000, 1);
 
-    apic_timer(0x20000, 1);
     while (rdtsc() < end) {
         wait_for_interrupt();
     }
@@ -86,10 +91,12 @@ static void periodic_timer_halted(void)
 
 static void deadline_in_the_past(void)
 {
-    apic_timer(0x40000, 0);
-    rearm_until = end_of_storm();
+    uint64_t end = apic_timer(0x40000, 0);
+
+    rearm = true;
     wrmsr(MSR_TSC_DEADLINE, 1);
-    spin_until(rearm_until);
+    spin_until(end);
+    rearm = false;
     wrmsr(MSR_TSC_DEADLINE, 0);
     interrupts_on();
     __asm__ volatile("nop; nop; nop");
@@ -111,9 +118,8 @@ static void old_timers(void)
     out8(0x70, 0x0b);
     out8(0x71, 0x72);
     lapic_write(0x350, 0x700); /* the 8259 through LINT0 */
-    rearm_until = end_of_storm();
     pic_mask(0xfefa);
-    spin_until(rearm_until);
+    spin_until(end_of_storm());
     pic_mask(0xffff);
     out8(0x43, 0x30);
     out8(0x40, 0);

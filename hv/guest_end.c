@@ -3,10 +3,12 @@
 #include "hv/base/log.h"
 #include "hv/base/spinlock.h"
 #include "hv/console.h"
+#include "hv/core/crash_report.h"
 #include "hv/core/exit.h"
 #include "hv/guest_create.h"
 #include "hv/guest_restart.h"
 #include "hv/guest_status.h"
+#include "hv/mm/page_table.h"
 #include "hv/power.h"
 #include "hv/virt.h"
 #include "hv/x86/insn.h"
@@ -55,9 +57,39 @@ static void report_registers(const struct vcpu *vcpu)
               system->gdtr.limit, system->idtr.base, system->idtr.limit);
 }
 
+static const char *leaf_name(enum page_level level)
+{
+    static const char *const names[] = {"a page of 4 KiB", "a page of 2 MiB", "a page of 1 GiB"};
+
+    return (uint32_t)level < ARRAY_COUNT(names) ? names[level] : "?";
+}
+
+/* The instruction, and the way of its address through the guest's tables and the nested ones. */
+static void report_code(const struct vcpu *vcpu)
+{
+    char text[CRASH_TEXT_MAX];
+    struct crash_walk walk;
+    struct page_lookup nested;
+
+    log_error("  code at rip: %s", crash_report_code_text(vcpu, text, sizeof(text)));
+    crash_report_walk(vcpu, crash_report_rip(vcpu), &walk);
+    log_error("  page walk of rip: %s", crash_report_walk_text(&walk, text, sizeof(text)));
+    if (walk.end != CRASH_WALK_MAPPED) {
+        return;
+    }
+    page_table_lookup(guest_nested_tree(vcpu->guest), walk.address.value, &nested);
+    if (nested.present) {
+        log_error("  nested walk: host-physical 0x%" PRIx64 ", %s", nested.to.value, leaf_name(nested.level));
+    } else {
+        log_error("  nested walk: not mapped: there is no memory of this guest");
+    }
+}
+
+/* A screenful; all that there are where the log is for debugging. */
 static void report_last_exits(const struct vcpu *vcpu)
 {
-    uint32_t count = vcpu->ring_next < REPORT_EXITS ? vcpu->ring_next : REPORT_EXITS;
+    uint32_t most = boot->config.log_debug ? EXIT_RING_ENTRIES : REPORT_EXITS;
+    uint32_t count = vcpu->ring_next < most ? vcpu->ring_next : most;
 
     for (uint32_t i = vcpu->ring_next - count; i != vcpu->ring_next; i++) {
         const struct exit_record *record = &vcpu->ring[i & (EXIT_RING_ENTRIES - 1)];
@@ -115,6 +147,7 @@ static void report(const struct guest *guest)
     if (guest->state == GUEST_CRASHED) {
         log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
         report_registers(&guest->vcpus[guest->failed_vcpu]);
+        report_code(&guest->vcpus[guest->failed_vcpu]);
         report_last_exits(&guest->vcpus[guest->failed_vcpu]);
     } else {
         log_info("guest %s stopped: %s", guest->name, guest->report);

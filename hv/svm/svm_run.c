@@ -411,5 +411,8 @@ void svm_run(struct cpu *cpu, struct vcpu *vcpu)
         after_exit(svm, vcpu);
         handle_exit(svm, vcpu);
     }
+    if ((vcpu->requests & (VCPU_STOPPED | VCPU_SYSTEM_WRITE)) == VCPU_STOPPED) {
+        svm_read_system(svm, vcpu); /* for the report */
+    }
     svm_insn_stgi();
 }

@@ -328,4 +328,7 @@ void vmx_run(struct cpu *cpu, struct vcpu *vcpu)
         after_exit(vmx, vcpu, &words);
         handle_exit(vcpu, &words);
     }
+    if ((vcpu->requests & (VCPU_STOPPED | VCPU_SYSTEM_WRITE)) == VCPU_STOPPED) {
+        vmx_read_system(vcpu); /* for the report */
+    }
 }

@@ -1,0 +1,158 @@
+/*
+ * The crash report's walk: every paging mode's tables by name, and where it stops. Tables are written by hand.
+ */
+#include "hv/core/crash_report.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hv/x86/registers.h"
+
+#define RAM_BYTES 0x10000u
+#define PRESENT 3u
+#define LARGE 0x80u
+
+static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
+static struct guest guest;
+static struct vcpu vcpu;
+static char text[CRASH_TEXT_MAX];
+static struct crash_walk walk;
+
+static void put(uint64_t at, uint64_t entry, size_t bytes)
+{
+    memcpy(ram + at, &entry, bytes);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(ram, 0, sizeof(ram));
+    memset(&guest, 0, sizeof(guest));
+    memset(&vcpu, 0, sizeof(vcpu));
+    guest.memory.window = (uint64_t)(uintptr_t)ram;
+    guest.memory.range_count = 1;
+    guest.memory.ranges[0] = (struct guest_range){.start = gpa(0), .backing = hpa(0), .bytes = RAM_BYTES};
+    vcpu.guest = &guest;
+    vcpu.system.cr0 = CR0_PE | CR0_PG;
+    vcpu.system.cr3 = 0x1000;
+    return 0;
+}
+
+static const char *walk_text(uint64_t linear)
+{
+    crash_report_walk(&vcpu, linear, &walk);
+    return crash_report_walk_text(&walk, text, sizeof(text));
+}
+
+static void long_mode(void)
+{
+    vcpu.system.cr4 = CR4_PAE;
+    vcpu.system.efer = EFER_LME | EFER_LMA;
+    vcpu.system.segments[SEGMENT_CS].access = SEGMENT_L;
+}
+
+static void four_levels_are_named_down_to_the_page(void **state)
+{
+    (void)state;
+    long_mode();
+    put(0x1000, 0x2000 | PRESENT, 8);
+    put(0x2008, 0x3000 | PRESENT, 8);
+    put(0x3010, 0x4000 | PRESENT, 8);
+    put(0x4018, 0x5000 | PRESENT, 8);
+    assert_string_equal(walk_text(0x40403123),
+                        "PML4[0] 0x2003, PDPT[1] 0x3003, PD[2] 0x4003, PT[3] 0x5003: guest-physical 0x5123");
+}
+
+static void a_large_page_ends_the_walk(void **state)
+{
+    (void)state;
+    long_mode();
+    put(0x1000, 0x2000 | PRESENT, 8);
+    put(0x2000, 0x3000 | PRESENT, 8);
+    put(0x3008, 0x8000000000600000ULL | LARGE | PRESENT, 8);
+    assert_string_equal(walk_text(0x212345),
+                        "PML4[0] 0x2003, PDPT[0] 0x3003, PD[1] 0x8000000000600083: guest-physical 0x612345");
+    put(0x2000, 0x40000000 | LARGE | PRESENT, 8);
+    assert_string_equal(walk_text(0x212345), "PML4[0] 0x2003, PDPT[0] 0x40000083: guest-physical 0x40212345");
+}
+
+static void five_levels_begin_with_pml5(void **state)
+{
+    (void)state;
+    long_mode();
+    vcpu.system.cr4 |= 1u << 12;
+    put(0x1008, 0x2000 | PRESENT, 8);
+    assert_string_equal(walk_text(1ULL << 48), "PML5[1] 0x2003, PML4[0] 0x0: not present");
+}
+
+static void pae_takes_four_top_entries_from_an_unaligned_root(void **state)
+{
+    (void)state;
+    vcpu.system.cr4 = CR4_PAE;
+    vcpu.system.cr3 = 0x1020;
+    put(0x1020 + 24, 0x2001, 8);
+    put(0x2000, 0x200000 | LARGE | PRESENT, 8);
+    assert_string_equal(walk_text(0xc0000044), "PDPT[3] 0x2001, PD[0] 0x200083: guest-physical 0x200044");
+}
+
+static void pages_of_four_mib_need_pse(void **state)
+{
+    (void)state;
+    put(0x1004, 0x00802000 | LARGE | PRESENT, 4);
+    vcpu.system.cr4 = 1u << 4;
+    assert_string_equal(walk_text(0x400010), "PD[1] 0x802083: guest-physical 0x100800010");
+    vcpu.system.cr4 = 0;
+    assert_string_equal(walk_text(0x400010),
+                        "PD[1] 0x802083: the next table, at guest-physical 0x802000, is not memory");
+}
+
+static void without_paging_the_address_is_its_own(void **state)
+{
+    (void)state;
+    vcpu.system.cr0 = CR0_PE;
+    assert_string_equal(walk_text(0x1234), "guest-physical 0x1234");
+}
+
+static void code_is_read_as_far_as_it_is_mapped(void **state)
+{
+    (void)state;
+    long_mode();
+    put(0x1000, 0x2000 | PRESENT, 8);
+    put(0x2000, 0x3000 | PRESENT, 8);
+    put(0x3000, 0x4000 | PRESENT, 8);
+    put(0x4000, 0x5000 | PRESENT, 8); /* the next page is not present */
+    put(0x5ffe, 0x0b0f, 2);
+    vcpu.rip = 0xffe;
+    assert_string_equal(crash_report_code_text(&vcpu, text, sizeof(text)), "0f 0b");
+    vcpu.rip = 0x1000;
+    assert_string_equal(crash_report_code_text(&vcpu, text, sizeof(text)), "no memory that can be read");
+}
+
+static void outside_long_mode_the_segment_counts(void **state)
+{
+    (void)state;
+    vcpu.system.cr0 = 0;
+    vcpu.system.segments[SEGMENT_CS].base = 0xffff0000;
+    vcpu.rip = 0xfff0;
+    assert_int_equal(crash_report_rip(&vcpu), 0xfffffff0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(four_levels_are_named_down_to_the_page, set_up),
+        cmocka_unit_test_setup(a_large_page_ends_the_walk, set_up),
+        cmocka_unit_test_setup(five_levels_begin_with_pml5, set_up),
+        cmocka_unit_test_setup(pae_takes_four_top_entries_from_an_unaligned_root, set_up),
+        cmocka_unit_test_setup(pages_of_four_mib_need_pse, set_up),
+        cmocka_unit_test_setup(without_paging_the_address_is_its_own, set_up),
+        cmocka_unit_test_setup(code_is_read_as_far_as_it_is_mapped, set_up),
+        cmocka_unit_test_setup(outside_long_mode_the_segment_counts, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -146,7 +146,7 @@ static inline void machine_reset(void)
     memset(&guest, 0, sizeof(guest));
     memset(&vcpu, 0, sizeof(vcpu));
     record_count = 0;
-    machine = (struct machine){.physical_bits = 46};
+    machine = (struct machine){.physical_bits = 46, .gib_pages = true};
     guest.machine = &machine;
     guest.memory.window = (uint64_t)(uintptr_t)ram;
     guest.memory.range_count = 1;

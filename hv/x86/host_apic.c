@@ -321,7 +321,7 @@ static void arm_one_shot(uint64_t deadline_tsc)
         apic_write(APIC_TIMER_INITIAL, 0);
         return;
     }
-    apic_write(APIC_TIMER_INITIAL, counts > UINT32_MAX ? UINT32_MAX : (uint32_t)counts + (counts == 0 ? 1 : 0));
+    apic_write(APIC_TIMER_INITIAL, (uint32_t)(counts > UINT32_MAX ? UINT32_MAX : counts == 0 ? 1 : counts));
 }
 
 void host_timer_arm(uint64_t deadline_tsc)

@@ -317,7 +317,7 @@ static void control_registers(void)
             TRAP("movq %0, %%cr4", : : "r"(cr4 ^ (1ULL << bit)) : "memory");
             TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");
         }
-        if (bit < 12 || bit >= 52) {
+        if (bit < 12) {
             TRAP("movq %0, %%cr3", : : "r"(cr3 ^ (1ULL << bit)) : "memory");
             TRAP("movq %0, %%cr3", : : "r"(cr3) : "memory");
         }
@@ -342,9 +342,14 @@ static void control_registers(void)
 
 static void reserved_bits(void)
 {
+    word_t cr3 = read_cr3();
     word_t cr4 = read_cr4();
 
     for (uint32_t bit = 0; bit < 64; bit++) {
+        if (bit >= 52) {
+            TRAP("movq %0, %%cr3", : : "r"(cr3 ^ (1ULL << bit)) : "memory");
+            TRAP("movq %0, %%cr3", : : "r"(cr3) : "memory");
+        }
         if (((1ULL << bit) & CR4_RESERVED) != 0) {
             TRAP("movq %0, %%cr4", : : "r"(cr4 ^ (1ULL << bit)) : "memory");
             TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");

@@ -63,8 +63,8 @@ END = {
 RANDOM_SEEDS = (1,)
 
 
-# QEMU 7.2 itself aborts ("qemu_mutex_iothread_locked") when a nested guest writes CR8 while an interrupt waits; and it lets
-# guests set reserved bits of CR4, with which VMRUN then fails.
+# QEMU 7.2 itself aborts ("qemu_mutex_iothread_locked") when a nested guest writes CR8 while an interrupt waits; it lets
+# guests set reserved bits of CR4, with which VMRUN then fails, and ends the guest at reserved bits of CR3 (#VMEXIT -1).
 NOT_ON = {"qemu-svm": ("task-priority", "reserved-bits")}
 
 

@@ -182,6 +182,7 @@ static void fill_trampoline(uint64_t page, uint32_t root)
     struct trampoline_data *data = trampoline_data_at(page);
 
     memset((void *)(uintptr_t)page, 0, PAGE_BYTES);
+    // cppcheck-suppress comparePointers ; both are labels of one piece of assembly
     memcpy((void *)(uintptr_t)page, trampoline_start, (size_t)(trampoline_end - trampoline_start));
     *data = (struct trampoline_data){
         .gdt = {0, GDT_CODE32, GDT_CODE64, GDT_DATA},

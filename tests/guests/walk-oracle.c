@@ -386,15 +386,17 @@ static void on_trap(struct trap_frame *frame)
     frame->cs = KIT_CODE; /* 32-bit: IRET within the ring then leaves the stack to the code at trap_resume */
 }
 
-/* In 32-bit code IRET from ring 0 to ring 0 does not load the data segments that the way to ring 3 emptied. */
+/* 32-bit code needs data segments that ring 3 may have: IRET would empty the others, and the kit's traps do not load
+ * any. */
 #ifdef __x86_64__
 #define TO_USER                                                                                             \
     "movq %%rsp, saved_sp(%%rip)\n\tpushq %[data]\n\tpushq $0\n\tpushq %[flags]\n\tpushq %[code]\n\tpushq " \
     "%[target]\n\t"                                                                                         \
     "iretq\n1:\tmovq saved_sp(%%rip), %%rsp"
 #else
-#define TO_USER                                                                                                   \
-    "movl %%esp, saved_sp\n\tpushl %[data]\n\tpushl $0\n\tpushl %[flags]\n\tpushl %[code]\n\tpushl %[target]\n\t" \
+#define TO_USER                                                                                                 \
+    "movw $0x1b, %%cx\n\tmovw %%cx, %%ds\n\tmovw %%cx, %%es\n\tmovl %%esp, saved_sp\n\tpushl %[data]\n\tpushl " \
+    "$0\n\tpushl %[flags]\n\tpushl %[code]\n\tpushl %[target]\n\t"                                              \
     "iretl\n1:\tmovl saved_sp, %%esp\n\tmovw $16, %%ax\n\tmovw %%ax, %%ds\n\tmovw %%ax, %%es"
 #endif
 
@@ -407,7 +409,7 @@ static uint32_t touch_as_user(word_t linear, enum guest_access access, uint32_t 
 
     trap_last.vector = 0xff;
     __asm__ volatile(TRAP_SET_RESUME TO_USER
-                     : "=c"(got), "+a"(linear)
+                     : "=&c"(got), "+a"(linear)
                      : "d"(value), [target] "r"(target), [data] "i"(SELECTOR_USER_DATA), [code] "i"(SELECTOR_USER_CODE),
                        [flags] "r"((word_t)FLAGS_ONE)
                      : "memory", "cc");

@@ -463,11 +463,11 @@ static volatile uint32_t debug_traps;
 
 static void on_debug(struct trap_frame *frame)
 {
+    __asm__ volatile("movq %0, %%dr7" : : "r"(0x400ULL)); /* else its own access would trap, without end */
     debug_traps++;
     frame->flags |= 1ULL << 16;
     if (debug_traps % 64 == 0) {
         frame->flags &= ~0x100ULL;
-        __asm__ volatile("movq %0, %%dr7" : : "r"(0x400ULL));
     }
 }
 

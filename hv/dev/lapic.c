@@ -8,7 +8,7 @@
  * a vector that it misses is still announced by its word.
  *
  * PPR is kept true in the page at every change of TPR or ISR: it is read on each delivery and, with VMX's APIC
- * virtualization, by the CPU itself.
+ * virtualization, by the CPU itself. Where the CPU moves TPR alone, follow_tpr() notices.
  *
  * Not modelled: the arbitration of a three-wire APIC bus, remote read, EOI-broadcast suppression, CMCI. The version
  * register says so.
@@ -83,6 +83,15 @@ __attribute__((noinline)) static void update_ppr(struct lapic *lapic)
     uint32_t class = in_service < 0 ? 0 : (uint32_t)in_service & 0xf0u;
 
     *lapic_register(lapic, LAPIC_PPR) = (tpr & 0xf0u) >= class ? tpr : class;
+    lapic->ppr_tpr = tpr;
+}
+
+/* With VMX's TPR shadow the CPU moves TPR in the page when the guest writes CR8, and leaves PPR as it was. */
+static inline void follow_tpr(struct lapic *lapic)
+{
+    if (lapic_get(lapic, LAPIC_TPR) != lapic->ppr_tpr) {
+        update_ppr(lapic);
+    }
 }
 
 /* SDM 3A 11.6.2.4 "Lowest Priority Delivery Mode": the arbitration priority of older processors. */
@@ -211,6 +220,7 @@ static void reset_registers(struct lapic *lapic)
     for (uint32_t lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16) {
         *lapic_register(lapic, lvt) = LAPIC_LVT_MASKED;
     }
+    lapic->ppr_tpr = 0;
     set_ids(lapic);
     drop_pending(lapic);
     lapic_timer_stop(lapic);
@@ -350,6 +360,7 @@ int lapic_highest_deliverable(struct lapic *lapic)
 {
     int vector = lapic_highest_requested(lapic);
 
+    follow_tpr(lapic);
     if (vector < 0 || ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u)) {
         return -1;
     }
@@ -400,6 +411,11 @@ static void write_tpr(struct lapic *lapic, uint32_t value)
 void lapic_cr8_write(struct lapic *lapic, uint64_t value)
 {
     write_tpr(lapic, (uint32_t)(value & 0xfu) << 4);
+}
+
+void lapic_tpr_changed(struct lapic *lapic)
+{
+    update_ppr(lapic);
 }
 
 /* --- Interrupts out --- */
@@ -552,6 +568,9 @@ static uint32_t read_register(struct lapic *lapic, uint32_t offset, uint64_t now
 {
     if (offset == LAPIC_TIMER_CURRENT) {
         return lapic_timer_count(lapic, now);
+    }
+    if (offset == LAPIC_PPR) {
+        follow_tpr(lapic);
     }
     if (offset == LAPIC_APR) {
         return arbitration_priority(lapic);

@@ -57,6 +57,7 @@ struct lapic {
     uint32_t pending_words; /* bit n: pending[n] has something; set after it */
     uint32_t id;            /* initial APIC id = vCPU index */
     uint64_t base_msr;      /* IA32_APIC_BASE as the guest reads it */
+    uint32_t ppr_tpr;       /* the TPR that PPR was computed from */
     bool bsp;
     const struct clock *clock;
     uint64_t deadline;                            /* of the timer, host TSC; DEADLINE_NONE */
@@ -121,6 +122,8 @@ static inline uint64_t lapic_cr8(const struct lapic *lapic)
     return lapic->page->registers[0x80 / 4] >> 4;
 }
 void lapic_cr8_write(struct lapic *lapic, uint64_t value);
+/* The CPU itself has written TPR in the page (VMX's TPR shadow): PPR follows. */
+void lapic_tpr_changed(struct lapic *lapic);
 
 /* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
 void lapic_run_timer(struct lapic *lapic, uint64_t now);

@@ -20,7 +20,7 @@ FUZZ_LOADER_RUNS := $(FUZZ_LOADER_PROTOCOLS:%=fuzz-loader-%)
 $(FUZZ_LOADER_RUNS): fuzz-loader-%: $(FUZZ_LOADER_OUT)/%
 	@mkdir -p $(FUZZ_LOADER_OUT)/$*.corpus
 	@$< --seeds $(FUZZ_LOADER_OUT)/$*.corpus
-	@$< -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -verbosity=0 -print_final_stats=1 \
+	@$< -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -verbosity=0 -print_final_stats=1 $(FUZZ_MORE) \
 		-artifact_prefix=$(FUZZ_LOADER_OUT)/$*- $(FUZZ_LOADER_OUT)/$*.corpus 2> $(FUZZ_LOADER_OUT)/$*.log || \
 		{ tail -40 $(FUZZ_LOADER_OUT)/$*.log; printf 'FAILED fuzz-loader-$*\n'; exit 1; }
 	@printf 'ok fuzz-loader-$*: %s executions in %s s\n' \

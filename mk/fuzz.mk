@@ -6,6 +6,7 @@
 #   make fuzz-config FUZZ_SECONDS=600
 
 FUZZ_SECONDS ?= 20
+FUZZ_MORE ?= # further options of libFuzzer
 FUZZ_NAMES := memory_map guest_walk config
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.h))
@@ -19,7 +20,7 @@ $(FUZZ_OUT)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 FUZZ_RUNS := $(FUZZ_NAMES:%=fuzz-%)
 $(FUZZ_RUNS): fuzz-%: $(FUZZ_OUT)/%
 	@mkdir -p $(FUZZ_OUT)/corpus-$*
-	@$(FUZZ_OUT)/$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384 -print_final_stats=1 \
+	@$(FUZZ_OUT)/$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384 -print_final_stats=1 $(FUZZ_MORE) \
 		-artifact_prefix=$(FUZZ_OUT)/$*- $(FUZZ_OUT)/corpus-$* $(wildcard tests/fuzz/seeds/$*) \
 		>$(FUZZ_OUT)/$*.log 2>&1 || { tail -40 $(FUZZ_OUT)/$*.log; printf 'FAILED fuzz-$*\n'; exit 1; }
 	@printf 'ok fuzz-$*: %s executions in %s s, no finding\n' \

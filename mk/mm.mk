@@ -59,7 +59,7 @@ coverage-page_table: $(MM_TESTS:%=$(MM_COVERAGE)/%)
 fuzz: fuzz-page_table
 fuzz-page_table: $(BUILD)/fuzz/page_table
 	@mkdir -p $(BUILD)/fuzz/corpus-page_table
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=4096 -print_final_stats=1 \
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=4096 -print_final_stats=1 $(FUZZ_MORE) \
 		-artifact_prefix=$(BUILD)/fuzz/page_table- $(BUILD)/fuzz/corpus-page_table >$(BUILD)/fuzz/page_table.log 2>&1 || \
 		{ tail -40 $(BUILD)/fuzz/page_table.log; printf 'FAILED fuzz-page_table\n'; exit 1; }
 	@printf 'ok fuzz-page_table: %s executions in %s s, no finding\n' \

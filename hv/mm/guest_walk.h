@@ -55,4 +55,11 @@ struct guest_translation {
 enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
                                   uint64_t address, enum guest_access access, struct guest_translation *result);
 
+/*
+ * Where in host memory the byte at a linear address lies that the CPU has just fetched code from, with 4-level paging;
+ * what follows it in its page follows there. Neither rights nor reserved bits are looked at, for the CPU has, and
+ * nothing is marked. NULL: the tables have changed since, or lead out of RAM.
+ */
+const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t linear);
+
 #endif

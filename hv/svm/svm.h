@@ -67,7 +67,9 @@ void svm_run(struct cpu *cpu, struct vcpu *vcpu);
 void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
 
-/* svm_entry.S */
-void svm_enter(uint64_t guest_vmcb, uint64_t gpr[16], uint64_t host_vmcb);
+/* svm_entry.S: enters the guest again and again, until svm_handle_exit() says false. */
+void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+_Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "svm_entry.S");
 
 #endif

@@ -160,6 +160,23 @@ bool svm_exit_needs_length(uint64_t exit_code)
            exit_code == SVM_EXIT_VMMCALL || exit_code == SVM_EXIT_WBINVD;
 }
 
+/* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4. APM 3 appendix A. */
+uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES])
+{
+    uint32_t opcode = (uint32_t)code[0] << 8 | code[1];
+
+    switch (exit_code) {
+    case SVM_EXIT_CPUID:
+        return opcode == 0x0fa2 ? 2 : 0;
+    case SVM_EXIT_MSR:
+        return opcode == 0x0f30 || opcode == 0x0f32 ? 2 : 0;
+    case SVM_EXIT_HLT:
+        return code[0] == 0xf4 ? 1 : 0;
+    default:
+        return 0;
+    }
+}
+
 /*
  * Software interrupts and INT3, INTO are not injected again: rip still points at the instruction, which runs again.
  * APM 2 15.7.2 "Exceptions or Interrupts During Delivery".

@@ -23,4 +23,8 @@ struct vmcb_segment svm_encode_segment(const struct segment *segment);
 /* True where the instruction that exited has to be stepped over or fetched, so its length matters. */
 bool svm_exit_needs_length(uint64_t exit_code);
 
+/* The length of the instruction that exited where it has no prefix, as nearly always; 0: ask the decoder. */
+#define SVM_PLAIN_BYTES 2u
+uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]);
+
 #endif

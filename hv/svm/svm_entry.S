@@ -1,28 +1,53 @@
 /*
- * The way into a guest and back. APM 2 15.5 "VMRUN Instruction".
+ * The way into a guest and back, and round again. APM 2 15.5 "VMRUN Instruction".
  *
- *   void svm_enter(uint64_t guest_vmcb, uint64_t gpr[16], uint64_t host_vmcb)     MS ABI: rcx, rdx, r8
+ *   void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)     MS ABI: rcx, rdx, r8
  *
- * Called with GIF clear. rax and rsp of the guest are in the VMCB; all other registers are loaded from and stored to gpr[]
- * here. VMLOAD and VMSAVE switch what VMRUN does not: FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs. The host's
- * RFLAGS.IF is set across VMRUN, because with V_INTR_MASKING that is what lets physical interrupts end the guest's turn.
+ * Enters the guest for as long as svm_handle_exit(svm, vcpu) says true. The loop is here so that what the ABI wants
+ * preserved is saved once and not at every exit.
+ *
+ * Called with GIF clear and RFLAGS.IF set: with V_INTR_MASKING that is what lets physical interrupts end the guest's
+ * turn, and nothing else can come. rax and rsp of the guest are in the VMCB, which is the first thing in struct
+ * svm_vcpu; all other registers are in gpr[], the first thing in struct vcpu. VMLOAD and VMSAVE switch what VMRUN does
+ * not: FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs.
+ *
+ * The stack, upwards: the callee's 32 bytes, svm, vcpu, host_vmcb, the saved registers. The .seh lines describe it, so
+ * that a report of ours shows who called the run loop.
  */
+#define FRAME_BYTES 56
+#define FRAME_SVM 32(%rsp)
+#define FRAME_VCPU 40(%rsp)
+#define FRAME_HOST_VMCB 48(%rsp)
+
     .text
     .globl svm_enter
+    .seh_proc svm_enter
 svm_enter:
     pushq %rbp
-    movq %rsp, %rbp
+    .seh_pushreg %rbp
     pushq %rbx
+    .seh_pushreg %rbx
     pushq %rdi
+    .seh_pushreg %rdi
     pushq %rsi
+    .seh_pushreg %rsi
     pushq %r12
+    .seh_pushreg %r12
     pushq %r13
+    .seh_pushreg %r13
     pushq %r14
+    .seh_pushreg %r14
     pushq %r15
-    pushq %r8               /* 8(%rsp): the host's VMCB */
-    pushq %rdx              /* 0(%rsp): gpr[] */
+    .seh_pushreg %r15
+    subq $FRAME_BYTES, %rsp
+    .seh_stackalloc FRAME_BYTES
+    .seh_endprologue
+    movq %rcx, FRAME_SVM
+    movq %rdx, FRAME_VCPU
+    movq %r8, FRAME_HOST_VMCB
 
-    movq %rcx, %rax
+1:  movq FRAME_SVM, %rax
+    movq FRAME_VCPU, %rdx
     movq 1*8(%rdx), %rcx
     movq 3*8(%rdx), %rbx
     movq 5*8(%rdx), %rbp
@@ -39,14 +64,12 @@ svm_enter:
     movq 2*8(%rdx), %rdx
 
     vmload %rax
-    sti
     vmrun %rax
-    cli
-    vmsave %rax             /* rax is the host's again: the guest's VMCB */
+    vmsave %rax             /* rax and rsp are the host's again */
 
-    movq 8(%rsp), %rax
+    movq FRAME_HOST_VMCB, %rax
     vmload %rax
-    movq 0(%rsp), %rax
+    movq FRAME_VCPU, %rax
     movq %rcx, 1*8(%rax)
     movq %rdx, 2*8(%rax)
     movq %rbx, 3*8(%rax)
@@ -62,7 +85,13 @@ svm_enter:
     movq %r14, 14*8(%rax)
     movq %r15, 15*8(%rax)
 
-    addq $16, %rsp
+    movq FRAME_SVM, %rcx
+    movq %rax, %rdx
+    callq svm_handle_exit
+    testb %al, %al
+    jnz 1b
+
+    addq $FRAME_BYTES, %rsp
     popq %r15
     popq %r14
     popq %r13
@@ -72,3 +101,4 @@ svm_enter:
     popq %rbx
     popq %rbp
     retq
+    .seh_endproc

@@ -12,6 +12,7 @@
 #include "hv/core/emulate.h"
 #include "hv/core/exit.h"
 #include "hv/cpu.h"
+#include "hv/mm/guest_walk.h"
 #include "hv/svm/svm_decode.h"
 #include "hv/svm/svm_insn.h"
 #include "hv/x86/decode.h"
@@ -199,21 +200,32 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
 }
 
-static void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* Everything but an emulated instruction without consequences. */
+__attribute__((noinline)) static void serve_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
     uint64_t tpr;
 
-    if (vcpu->requests != 0) {
-        apply_requests(svm, vcpu);
-        if ((vcpu->requests & VCPU_EVENT) != 0 && !stepping(svm, vcpu)) {
-            choose_event(svm, vcpu);
-        }
+    apply_requests(svm, vcpu);
+    if ((vcpu->requests & VCPU_EVENT) != 0 && !stepping(svm, vcpu)) {
+        choose_event(svm, vcpu);
     }
-    tpr = lapic_cr8(&vcpu->lapic);
+    tpr = lapic_cr8(&vcpu->lapic); /* whoever writes it requests VCPU_EVENT or VCPU_RESET */
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
         vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
         svm->clean &= ~CLEAN_INT_CONTROL;
+    }
+}
+
+static inline void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    if (vcpu->requests == VCPU_ADVANCED) {
+        vcpu->requests = 0;
+        vmcb->int_state &= ~INT_STATE_SHADOW;
+    } else if (vcpu->requests != 0) {
+        serve_requests(svm, vcpu);
     }
     vmcb->rax = vcpu->gpr[GPR_RAX];
     vmcb->rsp = vcpu->gpr[GPR_RSP];
@@ -222,7 +234,20 @@ static void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
     vmcb->clean = svm_features.vmcb_clean ? svm->clean : 0;
 }
 
-static void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* An exit came during a delivery, or before it: after an entry and before the first instruction. */
+__attribute__((noinline)) static void take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->pending = svm_decode_event(vmcb->exit_int_info);
+    if ((vmcb->event_injection & EVENT_VALID) != 0) {
+        vcpu->pending = svm_decode_event(vmcb->event_injection);
+        vmcb->event_injection = 0;
+    }
+    vcpu->requests |= vcpu->pending.valid ? VCPU_EVENT : 0;
+}
+
+static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
 
@@ -231,20 +256,34 @@ static void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     vcpu->gpr[GPR_RSP] = vmcb->rsp;
     vcpu->rip = vmcb->rip;
     vcpu->rflags = vmcb->rflags;
+    vcpu->pending.valid = false;
     svm->clean = CLEAN_ALL;
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
         lapic_cr8_write(&vcpu->lapic, vmcb->int_control & 0xf);
         vcpu->requests |= VCPU_EVENT;
     }
-    vcpu->pending = svm_decode_event(vmcb->exit_int_info);
-    if ((vmcb->event_injection & EVENT_VALID) != 0) {
-        vcpu->pending = svm_decode_event(vmcb->event_injection); /* never delivered: entered, and left before it */
-        vmcb->event_injection = 0;
+    if (((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) != 0) {
+        take_back_event(svm, vcpu);
     }
-    if (vcpu->pending.valid) {
-        vcpu->requests |= VCPU_EVENT;
+}
+
+/*
+ * The usual forms of the instructions that exit, looked at where they lie: in 64-bit mode with 4-level paging. 0: ask
+ * the decoder. The L bit of CS is attribute 9. APM 2 4.8.1 "Code-Segment Descriptors", 15.5.1.
+ */
+static uint8_t plain_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    const uint8_t *code;
+
+    if ((vmcb->efer & EFER_LMA) == 0 || (vmcb->cs.attributes & VMCB_CS_LONG) == 0 || (vmcb->cr4 & CR4_LA57) != 0) {
+        return 0;
     }
+    if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
+        return 0;
+    }
+    code = guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
+    return code == NULL ? 0 : svm_plain_length(vmcb->exit_code, code);
 }
 
 /* Without next rip save the instruction is fetched again, through the guest's own tables, and measured. */
@@ -252,11 +291,17 @@ static uint8_t instruction_length(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
-    if (svm_features.next_rip && vmcb->next_rip != 0) {
+    uint8_t length;
+
+    if (vmcb->next_rip != 0) { /* stays 0 where the CPU does not save it */
         return (uint8_t)(vmcb->next_rip - vmcb->rip);
     }
     if (vmcb->exit_code == SVM_EXIT_IOIO) {
         return (uint8_t)(vmcb->exit_info2 - vmcb->rip);
+    }
+    length = plain_length(vmcb, vcpu);
+    if (length != 0) {
+        return length;
     }
     svm_read_system(svm, vcpu);
     return emulate_length(vcpu);
@@ -399,18 +444,69 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     exit_dispatch(vcpu, &exit);
 }
 
+/*
+ * CPUID when nothing else is to be done: it needs no time, no event and no system state, and of the registers only
+ * those that it names. False: the long way, with the same result.
+ */
+static bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = vmcb->next_rip;
+
+    if (vcpu->requests != 0 || (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) != 0 ||
+        (uint32_t)vmcb->rax == CPUID_LEAF_XSAVE) {
+        return false;
+    }
+    if (next == 0) {
+        next = vmcb->rip + plain_length(vmcb, vcpu);
+        if (next == vmcb->rip) {
+            return false;
+        }
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->system.cr4 = vmcb->cr4;
+    exit_quick_cpuid(vcpu, SVM_EXIT_CPUID, vmcb->rip);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    vmcb->rip = next;
+    vmcb->int_state &= ~INT_STATE_SHADOW;
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+    vmcb->clean = svm_features.vmcb_clean ? CLEAN_ALL : 0;
+    return true;
+}
+
+/* Every other exit. True: enter again. */
+__attribute__((noinline)) static bool long_way(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    after_exit(svm, vcpu);
+    handle_exit(svm, vcpu);
+    if ((vcpu->requests & VCPU_LEAVE_MASK) != 0) {
+        return false;
+    }
+    before_entry(svm, vcpu);
+    return true;
+}
+
+bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if (svm->vmcb.exit_code == SVM_EXIT_CPUID && quick_cpuid(svm, vcpu)) {
+        return true;
+    }
+    return long_way(svm, vcpu);
+}
+
 void svm_run(struct cpu *cpu, struct vcpu *vcpu)
 {
     struct svm_vcpu *svm = vcpu->vendor;
     struct svm_cpu *host = cpu->vendor;
 
-    svm_insn_clgi();
-    while ((vcpu->requests & VCPU_LEAVE_MASK) == 0) {
-        before_entry(svm, vcpu);
-        svm_enter((uint64_t)(uintptr_t)&svm->vmcb, vcpu->gpr, (uint64_t)(uintptr_t)&host->host);
-        after_exit(svm, vcpu);
-        handle_exit(svm, vcpu);
+    if ((vcpu->requests & VCPU_LEAVE_MASK) != 0) {
+        return;
     }
+    svm_insn_clgi();
+    insn_sti(); /* while GIF is clear it lets nothing in; VMRUN wants it */
+    before_entry(svm, vcpu);
+    svm_enter(svm, vcpu, (uint64_t)(uintptr_t)&host->host);
+    insn_cli();
     if ((vcpu->requests & (VCPU_STOPPED | VCPU_SYSTEM_WRITE)) == VCPU_STOPPED) {
         svm_read_system(svm, vcpu); /* for the report */
     }

@@ -102,6 +102,8 @@ struct vmcb_segment {
 };
 _Static_assert(sizeof(struct vmcb_segment) == 16, "APM 2 B.2");
 
+#define VMCB_CS_LONG (1u << 9) /* L: 64-bit code */
+
 struct vmcb {
     /* The control area. */
     uint32_t intercepts[INTERCEPT_VECTOR_COUNT]; /* 0x000 */

@@ -221,6 +221,7 @@ static void reset_platform(struct guest *guest)
         .wall_clock_tsc = machine->boot_tsc,
         .ram_low_bytes = guest->layout.low_bytes,
         .ram_high_bytes = guest->layout.high_bytes,
+        .cpus = (uint16_t)guest->vcpu_count,
         .debug_ports = guest->config->debug_ports,
         .console = guest->config->console,
     };

@@ -23,6 +23,9 @@
 /* IA32_FEATURE_CONTROL: locked, with everything off. */
 #define FEATURE_CONTROL_LOCKED 1ULL
 
+/* MSR_PLATFORM_INFO counts in this unit. */
+#define PLATFORM_RATIO_KHZ 100000u
+
 enum msr_kind {
     MSR_IS_CONSTANT, /* reads `value`, writes are ignored */
     MSR_IS_READ_ONLY,
@@ -30,6 +33,7 @@ enum msr_kind {
     MSR_IS_APIC_BASE,
     MSR_IS_TSC_ADJUST,
     MSR_IS_MISC_ENABLE,
+    MSR_IS_PLATFORM_INFO,
     MSR_IS_PAT,
     MSR_IS_MTRR_DEFAULT,
     MSR_IS_TSC_DEADLINE,
@@ -70,9 +74,9 @@ static const struct msr_row msr_rows[] = {
     {0x8b, 0x8b, ON_INTEL, MSR_IS_CONSTANT, 1ULL << 32, "microcode revision, read by every Linux"},
     {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0, "platform id, read with the microcode revision"},
     {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED, "locked, no VMX"},
-    {0xce, 0xce, ON_INTEL, MSR_IS_READ_ONLY, 0, "platform information: no turbo ratios"},
+    {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0, "platform information: the TSC's ratio to 100 MHz, no turbo"},
     {0x140, 0x140, ON_INTEL, MSR_IS_CONSTANT, 0, "no ring-3 MWAIT, no CPUID faulting"},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, ON_INTEL, MSR_IS_MISC_ENABLE, 0, "Linux clears limits here"},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, ON_BOTH, MSR_IS_MISC_ENABLE, 0, "Linux clears limits here; emulators have it on AMD, too"},
     {0x1d9, 0x1d9, ON_BOTH, MSR_IS_CONSTANT, 0, "DEBUGCTL: no branch tracing"},
     {0x1db, 0x1de, ON_BOTH, MSR_IS_READ_ONLY, 0, "last branches: none recorded"},
     {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0, "MTRRCAP: no ranges (older kernels read it unasked)"},
@@ -173,14 +177,6 @@ static bool pat_write(struct vcpu *vcpu, uint64_t value)
     return true;
 }
 
-/* Moving the TSC moves TSC_ADJUST by the same amount, and the reverse. SDM 3B 18.17.3. */
-static void tsc_move(struct vcpu *vcpu, uint64_t by)
-{
-    vcpu->tsc_offset += by;
-    vcpu->msrs.tsc_adjust += by;
-    vcpu->requests |= VCPU_TSC;
-}
-
 static void tsc_deadline_write(struct vcpu *vcpu, uint64_t value)
 {
     uint64_t before = vcpu->lapic.deadline;
@@ -188,6 +184,21 @@ static void tsc_deadline_write(struct vcpu *vcpu, uint64_t value)
     lapic_tsc_deadline_write(&vcpu->lapic, value, vcpu->tsc_offset, vcpu->exit_tsc);
     vcpu->requests |= vcpu->lapic.deadline != before ? VCPU_TIMER : 0;
     vcpu->requests |= lapic_has_request(&vcpu->lapic) ? VCPU_EVENT : 0; /* a deadline that has passed */
+}
+
+/* Moving the TSC moves TSC_ADJUST by the same amount, and the reverse. SDM 3B 18.17.3. What is counted from the TSC
+ * follows: an armed deadline, and the paravirtual clock's page. */
+static void tsc_move(struct vcpu *vcpu, uint64_t by)
+{
+    uint64_t deadline = lapic_tsc_deadline_read(&vcpu->lapic);
+
+    vcpu->tsc_offset += by;
+    vcpu->msrs.tsc_adjust += by;
+    vcpu->requests |= VCPU_TSC;
+    if (deadline != 0) {
+        tsc_deadline_write(vcpu, deadline);
+    }
+    paravirt_tsc_moved(vcpu);
 }
 
 static bool apic_base_write(struct vcpu *vcpu, uint64_t value)
@@ -209,6 +220,14 @@ static bool mtrr_default_write(struct vcpu *vcpu, uint64_t value)
     return true;
 }
 
+/* Bits 15:8: the highest ratio without turbo; 47:40: the lowest one. SDM 4 table 2-2, MSR_PLATFORM_INFO. */
+static uint64_t platform_info(const struct vcpu *vcpu)
+{
+    uint64_t ratio = max_u64(vcpu->guest->machine->tsc_khz / PLATFORM_RATIO_KHZ, 1) & 0xff;
+
+    return ratio << 8 | ratio << 40;
+}
+
 static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr, uint64_t *value)
 {
     switch (row->kind) {
@@ -227,6 +246,9 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
         return true;
     case MSR_IS_MISC_ENABLE:
         *value = vcpu->msrs.misc_enable | MISC_ENABLE_DEFAULT;
+        return true;
+    case MSR_IS_PLATFORM_INFO:
+        *value = platform_info(vcpu);
         return true;
     case MSR_IS_PAT:
         *value = vcpu->msrs.pat;
@@ -258,6 +280,7 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
     case MSR_IS_CONSTANT:
         return true;
     case MSR_IS_READ_ONLY:
+    case MSR_IS_PLATFORM_INFO:
         return false;
     case MSR_IS_TSC:
         tsc_move(vcpu, value - (vcpu->exit_tsc + vcpu->tsc_offset));

@@ -54,18 +54,32 @@ void paravirt_wall_clock_write(struct vcpu *vcpu, uint64_t value)
     (void)guest_memory_write(&vcpu->guest->memory, gpa(value), &clock, sizeof(clock));
 }
 
-void paravirt_system_time_write(struct vcpu *vcpu, uint64_t value)
+/* The version is even and another one each time; a guest's vCPU reads its own page, so it never sees a half. */
+static void publish_system_time(struct vcpu *vcpu)
 {
     const struct machine *machine = vcpu->guest->machine;
-    struct system_time time = {.version = 2, .flags = machine->tsc_stable ? TIME_FLAG_TSC_STABLE : 0};
+    gpa_t place = gpa(vcpu->msrs.kvm_system_time & ~(uint64_t)SYSTEM_TIME_ENABLE);
+    struct system_time time = {.flags = machine->tsc_stable ? TIME_FLAG_TSC_STABLE : 0};
+    uint32_t version = 0;
 
-    vcpu->msrs.kvm_system_time = value;
-    if ((value & SYSTEM_TIME_ENABLE) == 0) {
-        return;
-    }
+    (void)guest_memory_read(&vcpu->guest->memory, place, &version, sizeof(version));
+    time.version = (version & ~1u) + 2;
     /* Guest TSC 0 is time 0. When the guest moved its TSC, the time of now is kept. */
     time.tsc_timestamp = vcpu->exit_tsc + vcpu->tsc_offset;
     time.system_time_ns = clock_ticks_to_ns(&machine->clock, vcpu->exit_tsc - vcpu->guest->start_tsc);
     paravirt_clock_scale(machine->clock.tsc_hz, &time.tsc_to_system_multiplier, &time.tsc_shift);
-    (void)guest_memory_write(&vcpu->guest->memory, gpa(value & ~(uint64_t)SYSTEM_TIME_ENABLE), &time, sizeof(time));
+    (void)guest_memory_write(&vcpu->guest->memory, place, &time, sizeof(time));
+}
+
+void paravirt_system_time_write(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->msrs.kvm_system_time = value;
+    paravirt_tsc_moved(vcpu);
+}
+
+void paravirt_tsc_moved(struct vcpu *vcpu)
+{
+    if ((vcpu->msrs.kvm_system_time & SYSTEM_TIME_ENABLE) != 0) {
+        publish_system_time(vcpu);
+    }
 }

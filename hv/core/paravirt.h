@@ -12,6 +12,8 @@
  * does. */
 void paravirt_wall_clock_write(struct vcpu *vcpu, uint64_t value);
 void paravirt_system_time_write(struct vcpu *vcpu, uint64_t value);
+/* The guest moved its TSC: the page, where there is one, says so. */
+void paravirt_tsc_moved(struct vcpu *vcpu);
 
 /* The TSC's frequency as the clock structure says it: ns = ((ticks << shift) * multiplier) >> 32. */
 void paravirt_clock_scale(uint64_t tsc_hz, uint32_t *multiplier, int8_t *shift);

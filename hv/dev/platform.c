@@ -306,7 +306,35 @@ static bool read_wide(struct platform *platform, uint16_t port, uint8_t size, ui
         *value = pm_read(&platform->pm, port - PM_BASE, size, now);
         return true;
     }
-    return false;
+    return platform->config.debug_ports && testdev_port_read(&platform->testdev, port, size, value);
+}
+
+/* A pin counts as driven from the first time on that the test device moves it. */
+static void move_test_line(struct platform *platform)
+{
+    uint8_t line = platform->testdev.line;
+
+    if (line == TESTDEV_NO_LINE) {
+        return;
+    }
+    platform->testdev.line = TESTDEV_NO_LINE;
+    platform->ioapic.driven |= 1u << line;
+    pic_pair_set_line(&platform->pic, line, platform->testdev.level);
+    ioapic_set_line(&platform->ioapic, line, platform->testdev.level);
+}
+
+static bool write_debug(struct platform *platform, uint16_t port, uint8_t size, uint32_t value)
+{
+    if (port == DEBUG_EXIT) {
+        platform->debug_exit_value = value;
+        request_power(platform, POWER_DEBUG_EXIT, "port 0xf4");
+        return true;
+    }
+    if (!testdev_port_write(&platform->testdev, port, size, value)) {
+        return false;
+    }
+    move_test_line(platform);
+    return true;
 }
 
 static bool write_wide(struct platform *platform, uint16_t port, uint8_t size, uint32_t value, uint64_t now)
@@ -323,12 +351,7 @@ static bool write_wide(struct platform *platform, uint16_t port, uint8_t size, u
         pm_write(&platform->pm, port - PM_BASE, size, value, now);
         return true;
     }
-    if (port == DEBUG_EXIT && platform->config.debug_ports) {
-        platform->debug_exit_value = value;
-        request_power(platform, POWER_DEBUG_EXIT, "port 0xf4");
-        return true;
-    }
-    return false;
+    return platform->config.debug_ports && write_debug(platform, port, size, value);
 }
 
 /* A wide access at the end of the port space runs into nothing: it does not wrap to port 0. */
@@ -421,8 +444,18 @@ static bool is_ioapic(gpa_t address)
     return address.value - IOAPIC_BASE < IOAPIC_MMIO_BYTES;
 }
 
+static bool is_test_memory(const struct platform *platform, gpa_t address, uint8_t size)
+{
+    return platform->config.debug_ports && address.value >= TESTDEV_MEMORY_BASE &&
+           address.value - TESTDEV_MEMORY_BASE + size <= TESTDEV_MEMORY_BYTES;
+}
+
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value)
 {
+    if (is_test_memory(platform, address, size)) {
+        *value = testdev_memory_read(&platform->testdev, (uint32_t)(address.value - TESTDEV_MEMORY_BASE), size);
+        return true;
+    }
     if (!is_ioapic(address)) {
         *value = ~0ULL >> (64 - 8 * size);
         return false;
@@ -435,6 +468,10 @@ bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, 
 
 bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now)
 {
+    if (is_test_memory(platform, address, size)) {
+        testdev_memory_write(&platform->testdev, (uint32_t)(address.value - TESTDEV_MEMORY_BASE), size, value);
+        return true;
+    }
     if (!is_ioapic(address)) {
         return false;
     }
@@ -527,6 +564,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
                config->console ? &platform->console_in : NULL);
     pci_reset(&platform->pci);
     pm_reset(&platform->pm, config->clock, now);
+    testdev_reset(&platform->testdev, config->cpus, config->ram_low_bytes + config->ram_high_bytes);
     platform->outbox_count = 0;
     platform->lines = 0;
     platform->extint = false;

@@ -27,6 +27,7 @@
 #include "hv/dev/pic.h"
 #include "hv/dev/pit.h"
 #include "hv/dev/pm.h"
+#include "hv/dev/testdev.h"
 #include "hv/dev/uart.h"
 
 #define PLATFORM_OUTBOX_MAX 32u
@@ -43,6 +44,7 @@ struct platform_config {
     uint64_t wall_clock_ns; /* Unix time in ns at host TSC `wall_clock_tsc` */
     uint64_t wall_clock_tsc;
     uint64_t ram_low_bytes, ram_high_bytes; /* for CMOS */
+    uint16_t cpus;                          /* for the test device */
     bool debug_ports;
     bool console; /* the UART is wired to the console; otherwise its output vanishes and it never receives */
 };
@@ -58,6 +60,7 @@ struct platform {
     struct uart uart;
     struct pci pci;
     struct pm pm;
+    struct testdev testdev;
     struct apic_message outbox[PLATFORM_OUTBOX_MAX];
     uint32_t outbox_count;
     uint32_t lines;        /* ISA interrupt lines as they were last propagated, bit n: IRQ n */

@@ -48,6 +48,7 @@ static void reset_untouched(struct vmcb *vmcb)
     vmcb->int_state = 0;
     vmcb->event_injection = 0;
     vmcb->intercepts[INTERCEPT_MISC1] &= ~(1u << MISC1_VINTR | 1u << MISC1_IRET);
+    vmcb->intercepts[INTERCEPT_CR] &= ~INTERCEPT_CR_CR8_WRITE;
     vmcb->int_control = INT_CONTROL_V_MASKING;
 }
 
@@ -97,17 +98,22 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
 /*
  * A window is a virtual interrupt that is intercepted at the moment the guest could take it. With priority 15 only
  * RFLAGS.IF and the shadow hold it off. APM 2 15.21.4 "Injecting Virtual (INTR) Interrupts".
+ *
+ * Writes of CR8 leave the guest as long as a window is open: QEMU 7.2 ends itself when one lets a virtual interrupt in.
  */
 static void set_window(struct svm_vcpu *svm, bool on, uint64_t priority)
 {
     struct vmcb *vmcb = &svm->vmcb;
     uint64_t control = vmcb->int_control & ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_PRIORITY);
     uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1] & ~(1u << MISC1_VINTR);
+    uint32_t cr = vmcb->intercepts[INTERCEPT_CR] & ~INTERCEPT_CR_CR8_WRITE;
 
     if (on) {
         control |= INT_CONTROL_V_IRQ | priority << INT_CONTROL_V_PRIORITY_SHIFT;
         misc1 |= 1u << MISC1_VINTR;
+        cr |= INTERCEPT_CR_CR8_WRITE;
     }
+    vmcb->intercepts[INTERCEPT_CR] = cr;
     vmcb->int_control = control;
     vmcb->intercepts[INTERCEPT_MISC1] = misc1;
     svm->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
@@ -406,6 +412,19 @@ static void explain_refusal(const struct svm_vcpu *svm, const struct vcpu *vcpu)
     log_error("guest %s vCPU %u, VM entry refused: %s", vcpu->guest->name, vcpu->index, sentence);
 }
 
+/* The register is in the instruction, or in EXITINFO1 with decode assists: the instruction always serves. */
+static void handle_cr8_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vm_exit exit = {.kind = EXIT_CR_ACCESS, .raw = SVM_EXIT_CR8_WRITE};
+
+    svm_read_system(svm, vcpu);
+    if (!emulate_decode_cr(vcpu, &exit.cr, &exit.length)) {
+        note_no_length(vcpu);
+        return;
+    }
+    exit_dispatch(vcpu, &exit);
+}
+
 static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
@@ -416,6 +435,10 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
         return;
     }
     if (svm->step_tf != 0 && end_step(svm, vcpu)) {
+        return;
+    }
+    if (vmcb->exit_code == SVM_EXIT_CR8_WRITE) {
+        handle_cr8_write(svm, vcpu);
         return;
     }
     svm_decode_exit(vmcb, &exit);

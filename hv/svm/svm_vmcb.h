@@ -17,6 +17,8 @@ enum vmcb_intercept_vector {
     INTERCEPT_VECTOR_COUNT,
 };
 
+#define INTERCEPT_CR_CR8_WRITE (1u << 24)
+
 /* Bits of INTERCEPT_MISC1. */
 enum vmcb_intercept_misc1 {
     MISC1_INTR = 0,
@@ -182,6 +184,7 @@ _Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B.2");
 
 /* Exit codes. APM 2 appendix C "SVM Intercept Exit Codes". */
 enum svm_exit_code {
+    SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION_FIRST = 0x40,
     SVM_EXIT_EXCEPTION_LAST = 0x5f,
     SVM_EXIT_INTR = 0x60,

@@ -413,11 +413,6 @@ void lapic_cr8_write(struct lapic *lapic, uint64_t value)
     write_tpr(lapic, (uint32_t)(value & 0xfu) << 4);
 }
 
-void lapic_tpr_changed(struct lapic *lapic)
-{
-    update_ppr(lapic);
-}
-
 /* --- Interrupts out --- */
 
 static void push_message(struct lapic *lapic, const struct apic_message *message)

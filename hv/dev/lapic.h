@@ -122,8 +122,6 @@ static inline uint64_t lapic_cr8(const struct lapic *lapic)
     return lapic->page->registers[0x80 / 4] >> 4;
 }
 void lapic_cr8_write(struct lapic *lapic, uint64_t value);
-/* The CPU itself has written TPR in the page (VMX's TPR shadow): PPR follows. */
-void lapic_tpr_changed(struct lapic *lapic);
 
 /* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
 void lapic_run_timer(struct lapic *lapic, uint64_t now);

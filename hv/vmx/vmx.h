@@ -48,11 +48,10 @@ struct vmx_vcpu {
     uint32_t entry;
     uint32_t tpr_threshold;
     uint32_t secondary;
-    uint32_t tpr; /* at the last exit */
     uint64_t eoi_exits[VMX_EOI_EXIT_WORDS];
     uint32_t launched;   /* on the CPU where the VMCS is loaded */
     uint32_t loaded_cpu; /* index + 1; 0: none yet */
-    uint8_t pad[4096 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 8 * 4 - VMX_EOI_EXIT_WORDS * 8];
+    uint8_t pad[4096 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 6 * 4 - VMX_EOI_EXIT_WORDS * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 

@@ -11,7 +11,6 @@
 #include "hv/base/log.h"
 #include "hv/core/exit.h"
 #include "hv/cpu.h"
-#include "hv/dev/lapic_registers.h"
 #include "hv/vmx/vmx_decode.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -242,18 +241,6 @@ static void finish_exception(struct vcpu *vcpu, const struct vmx_exit_words *wor
     }
 }
 
-/* With the TPR shadow the guest writes CR8 without an exit, and the priority of the processor is ours to follow. */
-static void note_tpr(struct vmx_vcpu *vmx, struct vcpu *vcpu)
-{
-    uint32_t tpr = lapic_get(&vcpu->lapic, LAPIC_TPR);
-
-    if (tpr != vmx->tpr && !vcpu->cpu_delivers) {
-        lapic_tpr_changed(&vcpu->lapic);
-        vcpu->requests |= VCPU_EVENT;
-    }
-    vmx->tpr = tpr;
-}
-
 static void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx_exit_words *words)
 {
     vmx->launched = 1;
@@ -268,7 +255,6 @@ static void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx
     if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
         finish_exception(vcpu, words);
     }
-    note_tpr(vmx, vcpu);
 }
 
 /* Finds out which check failed, and says so before the guest's report. */

@@ -223,15 +223,24 @@ void log_line(enum log_level level, const char *form, ...)
     unlock();
 }
 
-/* The room that every living UART has; guests' bytes stay in their own rings while there is too little. */
-static uint32_t common_room(void)
+uint32_t console_room(void)
 {
-    uint32_t room = OUTPUT_BYTES;
+    uint32_t room = UART_RING_BYTES;
 
     for (uint32_t i = 0; i < console.uart_count; i++) {
         room = (uint32_t)min_u64(room, uart_room(&console.uarts[i]));
     }
     return room;
+}
+
+/* What guests may write: their bytes stay in their own rings while there is too little, and half of a UART's ring is
+ * for the hypervisor alone, so that no guest's flood costs a line of its own. */
+static uint32_t guests_room(void)
+{
+    uint32_t room = console_room();
+    uint32_t reserve = UART_RING_BYTES / 2;
+
+    return room <= reserve ? 0 : (uint32_t)min_u64(room - reserve, OUTPUT_BYTES);
 }
 
 static bool guest_runs(const struct guest *guest)
@@ -261,7 +270,7 @@ static void report_lost(void)
     for (uint32_t i = 0; i < console.uart_count; i++) {
         lost += console.uarts[i].lost;
     }
-    if (lost != console.lost_reported && common_room() == OUTPUT_BYTES) {
+    if (lost != console.lost_reported && guests_room() == OUTPUT_BYTES) {
         format_text(notice, sizeof(notice), "plinth: %" PRIu64 " bytes of output were lost: a serial port was too slow",
                     lost - console.lost_reported);
         console.lost_reported = lost;
@@ -298,7 +307,7 @@ uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint
     }
     console.asynchronous = true;
     prepare();
-    console.output.capacity = common_room();
+    console.output.capacity = guests_room();
     update_guests(guests, guest_count);
     mux_pump(&console.mux, now, tsc_ticks_of_us(MUX_PARTIAL_US), &console.output);
     deliver();

@@ -40,6 +40,9 @@ _Static_assert(CONFIG_GUESTS_MAX <= 64, "one bit per guest");
  * where there is neither input nor backlog. */
 uint64_t console_deadline(uint64_t now);
 
+/* How many bytes may be logged now without any being lost. */
+uint32_t console_room(void);
+
 /* Waits until all output is out, each UART with its own bound: before power-off, reset, halt. */
 void console_flush(void);
 

@@ -113,10 +113,15 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     }
 }
 
+/* Output that waits may cost this CPU a quarter of its time and no more: a flood of it must not stop the guests here.
+ */
+#define CONSOLE_REST 3u
+
 /* Input bytes belong to the guest's UART, which vCPU 0's CPU serves. */
 static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     uint64_t got_input = console_service(guests, guest_count, now);
+    uint64_t end = insn_rdtsc();
 
     for (uint32_t i = 0; i < guest_count && got_input != 0; i++) {
         struct vcpu *vcpu = &guests[i]->vcpus[0];
@@ -129,7 +134,7 @@ static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
             cpu_kick(&cpus[vcpu->host_cpu]);
         }
     }
-    turn->console_deadline = console_deadline(now);
+    turn->console_deadline = max_u64(console_deadline(end), end + CONSOLE_REST * (end - now));
 }
 
 /* The boot CPU polls the consoles; others only bring what their guests wrote. */
@@ -349,6 +354,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         serve_vcpus(cpu, turn, now);
         if (polls_console(cpu) && now >= turn->console_deadline) {
             serve_console(cpu, turn, now);
+            guest_end_serve();
             continue;
         }
         if (turn->count > 1 && !slice_lasts(cpu, turn, now) && kicks_wait(turn)) {

@@ -20,6 +20,7 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 5000u
 #define REPORT_EXITS 16u
+#define REPORT_BYTES_MAX 14000u /* a crash with all of its exits and unknown accesses */
 #define NS_PER_MS 1000000ULL
 
 static const struct boot_info *boot;
@@ -27,6 +28,7 @@ static struct spinlock end_lock;
 static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by guest */
 static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran well, by guest */
 static uint32_t guests_over;
+static uint64_t unreported; /* atomic, a bit per guest: it has ended, and its report waits for room on the consoles */
 
 void guest_end_init(const struct boot_info *info)
 {
@@ -231,17 +233,8 @@ _Noreturn static void end_run(void)
     power_halt();
 }
 
-void guest_end_vcpu_left(struct vcpu *vcpu)
+static void finish(struct guest *guest)
 {
-    struct guest *guest = vcpu->guest;
-
-    spinlock_take(&end_lock);
-    left_counts[guest->index]++;
-    if (left_counts[guest->index] < guest->vcpu_count) {
-        spinlock_release(&end_lock);
-        return;
-    }
-    console_service(guests, guest_count, insn_rdtsc());
     report(guest);
     if (!restart(guest)) {
         guests_over++;
@@ -249,7 +242,37 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
             end_run();
         }
     }
+}
+
+void guest_end_serve(void)
+{
+    if (__atomic_load_n(&unreported, __ATOMIC_ACQUIRE) == 0) {
+        return;
+    }
+    spinlock_take(&end_lock);
+    for (uint32_t i = 0; i < guest_count && console_room() >= REPORT_BYTES_MAX; i++) {
+        if ((unreported & 1ULL << i) != 0) {
+            __atomic_fetch_and(&unreported, ~(1ULL << i), __ATOMIC_RELEASE);
+            finish(guests[i]);
+        }
+    }
     spinlock_release(&end_lock);
+}
+
+void guest_end_vcpu_left(struct vcpu *vcpu)
+{
+    struct guest *guest = vcpu->guest;
+    bool last;
+
+    spinlock_take(&end_lock);
+    left_counts[guest->index]++;
+    last = left_counts[guest->index] == guest->vcpu_count;
+    spinlock_release(&end_lock);
+    if (last) {
+        console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
+        __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
+        guest_end_serve();
+    }
 }
 
 _Noreturn void guest_end_cpu_stops(struct cpu *cpu)

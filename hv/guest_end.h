@@ -10,8 +10,12 @@
 
 void guest_end_init(const struct boot_info *info);
 
-/* A vCPU left its guest for good. The last one of the guest reports, and restarts it or ends the machine's run. */
+/* A vCPU left its guest for good. After the last one the guest's end is reported, and it is restarted, or the machine's
+ * run ends: at once, or in guest_end_serve() when the consoles have room for the report. */
 void guest_end_vcpu_left(struct vcpu *vcpu);
+
+/* Ends that wait for room on the consoles. Whoever polls the consoles calls it after each poll. */
+void guest_end_serve(void);
 
 /* CPU_FLAG_STOP: the machine's run has ended elsewhere; this CPU halts. */
 _Noreturn void guest_end_cpu_stops(struct cpu *cpu);

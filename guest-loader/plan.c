@@ -292,20 +292,55 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
 }
 
 /*
- * The few words of the BIOS data area (0x400) that kernels without ACPI or e820 look at, as a PC's firmware leaves
- * them: the first serial port, the EBDA's segment, and the KiB of memory below it. A kernel that loads there comes
- * first.
+ * What kernels without ACPI or e820 look for in page 0, as a PC's firmware leaves it:
+ *
+ *   0x40    interrupt vectors 0x10 to 0x1f: BIOS services. There is no BIOS: each says so and returns, because a kernel
+ *           that asks without being sure (Xen for disks and video modes) would else run into zeroes.
+ *   0x400   the BIOS data area: the first serial port, the EBDA's segment, the KiB of memory below it
+ *   0x4f0   the code of the services, in the 16 bytes that a BIOS leaves to applications
+ *
+ * A kernel that loads there comes first: then there is none of it.
  */
-#define BDA_START 0x400ULL
-#define BDA_BYTES 0x18u
-#define BDA_COM1 0x00u
-#define BDA_EBDA_SEGMENT 0x0eu
-#define BDA_EQUIPMENT 0x10u
-#define BDA_MEMORY_KIB 0x13u
+#define BIOS_START 0x40ULL
+#define BIOS_END 0x500ULL
+#define BIOS_VECTOR_FIRST 0x10u
+#define BIOS_VECTOR_LAST 0x1fu
+#define BIOS_VECTOR_MEMORY 0x12u
+#define BIOS_CODE 0x4f0u
+#define BIOS_CODE_MEMORY 0x4fcu
+#define BDA_COM1 0x400u
+#define BDA_EBDA_SEGMENT 0x40eu
+#define BDA_EQUIPMENT 0x410u
+#define BDA_MEMORY_KIB 0x413u
+#define LOW_KIB (GUEST_EBDA_START / KIB)
 
-static void put_u16(uint8_t *to, uint32_t offset, uint16_t value)
+/* CF set and AH 0x86 mean "no such function"; ZF set means "no key" to those that poll the keyboard. */
+static const uint8_t bios_code[] = {
+    0x55,                   /* push bp */
+    0x89, 0xe5,             /* mov bp, sp */
+    0x80, 0x4e, 0x06, 0x41, /* or byte [bp + 6], CF | ZF: of the caller's flags */
+    0xb4, 0x86,             /* mov ah, 0x86 */
+    0x5d,                   /* pop bp */
+    0xcf,                   /* iret */
+    0x90,
+    /* int 0x12: how much memory */
+    0xb8, LOW_KIB & 0xff, LOW_KIB >> 8, /* mov ax, KiB */
+    0xcf,                               /* iret */
+};
+_Static_assert(BIOS_CODE + sizeof(bios_code) == BIOS_END, "the area has 16 bytes");
+
+/* `memory` begins at BIOS_START. */
+static void put_u16(uint8_t *memory, uint64_t address, uint16_t value)
 {
-    memcpy(to + offset, &value, sizeof(value));
+    memcpy(memory + (address - BIOS_START), &value, sizeof(value));
+}
+
+static void put_bios_services(uint8_t *memory)
+{
+    for (uint32_t vector = BIOS_VECTOR_FIRST; vector <= BIOS_VECTOR_LAST; vector++) {
+        put_u16(memory, vector * 4, vector == BIOS_VECTOR_MEMORY ? BIOS_CODE_MEMORY : BIOS_CODE);
+    }
+    memcpy(memory + (BIOS_CODE - BIOS_START), bios_code, sizeof(bios_code));
 }
 
 static enum status put_bios_data(struct loader *loader)
@@ -316,19 +351,20 @@ static enum status put_bios_data(struct loader *loader)
     void *memory;
     enum status status;
 
-    if (find_occupant(loader, BDA_START, BDA_START + BDA_BYTES, &occupant, &name)) {
+    if (find_occupant(loader, BIOS_START, BIOS_END, &occupant, &name)) {
         return STATUS_OK;
     }
-    status = plan_blob_take(loader, BDA_BYTES, 8, &memory, &unused);
+    status = plan_blob_take(loader, BIOS_END - BIOS_START, 8, &memory, &unused);
     if (status != STATUS_OK) {
         return status;
     }
+    put_bios_services(memory);
     put_u16(memory, BDA_COM1, 0x3f8);
     put_u16(memory, BDA_EBDA_SEGMENT, (uint16_t)(GUEST_EBDA_START >> 4));
     put_u16(memory, BDA_EQUIPMENT, 0x0200); /* one serial port */
-    put_u16(memory, BDA_MEMORY_KIB, (uint16_t)(GUEST_EBDA_START / KIB));
+    put_u16(memory, BDA_MEMORY_KIB, LOW_KIB);
     return plan_copy(loader, "the BIOS data area", PLAN_NOT_IN_FILE,
-                     (struct load_copy){gpa(BDA_START), memory, BDA_BYTES, BDA_BYTES});
+                     (struct load_copy){gpa(BIOS_START), memory, BIOS_END - BIOS_START, BIOS_END - BIOS_START});
 }
 
 /* Its whole capacity was kept free until now; what it holds is known only here. */

@@ -111,8 +111,21 @@ static void protected_mode_and_back(void)
     software_interrupts_come_back();
 }
 
+/* With a BIOS or without: an unknown service says so in CF, and int 0x12 tells the KiB of low memory. */
+static void bios_services_return(void)
+{
+    uint8_t unknown;
+    uint32_t kib = 0;
+
+    __asm__ volatile("movw $0xee00, %%ax; int $0x15; setc %0" : "=q"(unknown) : : "eax", "cc", "memory");
+    CHECK_EQUAL(unknown, 1);
+    __asm__ volatile("int $0x12" : "+a"(kib) : : "cc", "memory");
+    CHECK(kib >= 512 && kib <= 640);
+}
+
 void guest_main(void)
 {
+    bios_services_return();
     software_interrupts_come_back();
     faults_go_through_the_table();
     segments_address_16_bytes_each();

@@ -188,6 +188,22 @@ static void others_find_the_bios_data_area_of_a_pc(void **state)
     assert_int_equal(arena_read(0x413, 2) * KIB, GUEST_EBDA_START);
 }
 
+/* The code itself runs in tests/guests/realmode.c. */
+static void bios_services_have_vectors_that_lead_to_code(void **state)
+{
+    struct load_request request = simple_request(false);
+
+    (void)state;
+    plan_ok(&request);
+    for (uint32_t vector = 0x10; vector < 0x20; vector++) {
+        uint64_t handler = arena_read(vector * 4, 2);
+
+        assert_int_equal(arena_read(vector * 4 + 2, 2), 0);
+        assert_in_range(handler, 0x4f0, 0x4ff);
+        assert_int_not_equal(arena_read(handler, 1), 0);
+    }
+}
+
 struct bad_part {
     struct elf_part part;
     enum status status;
@@ -494,6 +510,7 @@ int main(void)
         cmocka_unit_test(boot_information_gives_way_to_a_kernel_that_lies_in_low_memory),
         cmocka_unit_test(a_kernel_in_page_0_keeps_it),
         cmocka_unit_test(others_find_the_bios_data_area_of_a_pc),
+        cmocka_unit_test(bios_services_have_vectors_that_lead_to_code),
         cmocka_unit_test(every_bad_segment_is_a_named_error_with_the_offset_of_its_header),
         cmocka_unit_test(overlapping_segments_are_an_error),
         cmocka_unit_test(every_bad_elf_header_is_a_named_error),

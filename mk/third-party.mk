@@ -1,0 +1,37 @@
+# Kernels that nobody here wrote, from Debian's archive as they are: config/examples/*.conf boot them, and
+# docs/third-party-kernels.md has the results.
+
+THIRD := $(BUILD)/third-party
+THIRD_SMALL := $(addprefix $(THIRD)/,memtest86+x64.bin memtest86+ia32.bin xen.elf)
+THIRD_LARGE := $(addprefix $(THIRD)/,vmlinuz-amd64 vmlinuz-686-pae initramfs-i386.cpio)
+
+$(THIRD)/memtest86+%.bin:
+	tools/fetch-debian-file memtest86+ $(BUILD)/downloads './boot/memtest86+$*.bin' $@
+
+# Debian packs it with gzip, which a boot loader is expected to undo.
+$(THIRD)/xen.elf:
+	tools/fetch-debian-file xen-hypervisor-4.17-amd64 $(BUILD)/downloads './boot/xen-4.17-amd64.gz' $@.gz
+	gzip -dc $@.gz > $@
+
+$(THIRD)/vmlinuz-amd64:
+	tools/fetch-debian-file linux-image-amd64 $(BUILD)/downloads './boot/vmlinuz-*' $@
+
+$(THIRD)/vmlinuz-686-pae:
+	tools/fetch-debian-file linux-image-686-pae:i386 $(BUILD)/downloads './boot/vmlinuz-*' $@
+
+$(THIRD)/busybox-i386:
+	tools/fetch-debian-file busybox-static:i386 $(BUILD)/downloads './bin/busybox' $@
+	chmod +x $@
+
+# mkinitramfs asks busybox for its commands, so the i386 one must run here; any amd64 kernel of Debian can.
+$(THIRD)/initramfs-i386.cpio: $(THIRD)/busybox-i386 tools/mkinitramfs $(wildcard config/examples/demo-root/*/*)
+	tools/mkinitramfs -o $@ --busybox $< --root config/examples/demo-root
+
+# The small ones are in the ordinary test run.
+third-party-small: $(THIRD_SMALL)
+
+#: make third-party   boots the kernels of docs/third-party-kernels.md; downloads 130 MB the first time
+third-party: image guests $(THIRD_SMALL) $(THIRD_LARGE)
+	BUILD=$(abspath $(BUILD)) tests/boot/run.py --jobs 1 third-
+
+.PHONY: third-party third-party-small

@@ -374,6 +374,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             tell_first_entry(vcpu->guest);
         }
         vcpu_switch_to(cpu, vcpu);
+        vcpu->leave_at = turn->armed;
         virt_run(cpu, vcpu);
         vcpu->cpu_ticks += insn_rdtsc() - now;
     }

@@ -172,19 +172,23 @@ void exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 }
 
 /*
- * An exit during a delivery, and an exception that exits, can come again at the next entry before the guest runs one
- * instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps. Host interrupts end a
- * guest's turn only between instructions, so they are taken by hv/cpu_loop.c each time.
+ * Turns end by a host interrupt, which a CPU takes between two instructions of the guest. Where that may not come, the
+ * exit itself ends the turn:
+ *   - an exit during a delivery, and an exception that exits, can come again at the next entry before the guest runs
+ * one instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps;
+ *   - when the turn's time is over all the same: Bochs 2.7 keeps host interrupts from a guest that is entered with
+ *     RFLAGS.IF clear (VMX).
  */
-static bool may_come_again_at_once(const struct vcpu *vcpu, const struct vm_exit *exit)
+static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH;
+    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH ||
+           (vcpu->leave_at != 0 && vcpu->exit_tsc >= vcpu->leave_at);
 }
 
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     record(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
-    if (may_come_again_at_once(vcpu, exit)) {
+    if (turn_ends(vcpu, exit)) {
         vcpu->requests |= VCPU_YIELD;
     }
     switch (exit->kind) {

@@ -19,9 +19,13 @@ CLOCK_LATE_S = 10  # a busy host may keep the emulator from running for a while
 CLOCK_APART_S = 0.5  # what may pass between the two readings, for the same reason
 
 
-def demo_config():
-    with open(os.path.join(os.path.dirname(TESTS), "config", "examples", "demo.conf"), encoding="utf-8") as conf:
+def example_config(name):
+    with open(os.path.join(os.path.dirname(TESTS), "config", "examples", name), encoding="utf-8") as conf:
         return conf.read()
+
+
+def demo_config():
+    return example_config("demo.conf")
 
 
 def linux_conf(memory="256M", more=""):
@@ -124,6 +128,36 @@ def refused_case(name, config, *texts, files=None, **more):
                 files={"hello.elf": HELLO} if files is None else files, forbidden=(r"plinth: result ok",), **more)
 
 
+def third_party_linux(name, release, machine, kernel, initramfs, **more):
+    """A Debian kernel from its example config: to the shell, a few commands, the end."""
+    return Case(f"third-{name}", example_config(f"{name}.conf"), [
+        rf"Linux 6\.\d+\.\d+-\d+-{release}, 1 CPU",
+        Expect(PROMPT),
+        Answer(PROMPT, "uname -m", rf"({machine})"),
+        Answer(PROMPT, "echo at $(date +%s); sleep 1; echo then $(date +%s)", r"at (\d+)\s(?s:.*?)then (\d+)", one_second),
+        Answer(PROMPT, "dmesg | grep -ciE 'unchecked MSR|Firmware Bug|TSC unstable'", r"^(\d+)", count_is_zero),
+        Send("poweroff\n"),
+        r"plinth: result ok\s*\Z",
+    ], files={kernel: Built(f"third-party/{kernel}"), os.path.basename(initramfs): Built(initramfs)}, forbidden=NEVER,
+                timeout_s=LINUX_TIMEOUT_S, slow=True, **more)
+
+
+def memtest_case(name, kernel, **more):
+    """memtest86+ finishes a pass; Esc then resets its PC."""
+    return Case(f"third-{name}", example_config(f"{name}.conf"), [
+        r"Pass: +1 +Errors: 0 ", Send("\x1b"), r"asked for a reset(?s:.*)plinth: result ok\s*\Z"],
+                files={kernel: Built(f"third-party/{kernel}")}, forbidden=(*NEVER, r"Errors: [1-9]"),
+                timeout_s=LINUX_TIMEOUT_S, **more)
+
+
+def xen_case(**more):
+    """Xen without a dom0: its banner, then it asks for a reset."""
+    return Case("third-xen", example_config("xen.conf"), [
+        r"\(XEN\) Xen version 4\.17", r"\(XEN\) Bootloader: Plinth", r"\(XEN\) Command line: console=com1",
+        r"\(XEN\) dom0 kernel not specified", r"asked for a reset(?s:.*)plinth: result ok\s*\Z"],
+                files={"xen.elf": Built("third-party/xen.elf")}, forbidden=NEVER, **more)
+
+
 CASES = [
     # The main job.
     linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
@@ -190,6 +224,14 @@ CASES = [
     refused_case("cpu-no-ept", hello_conf(), r"EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
     refused_case("cpu-no-unrestricted-guest", hello_conf(), r"unrestricted guest", cpu="corei5_lynnfield_750",
                  emulators=BOCHS_VMX),
+
+    # Kernels that nobody here wrote. `make third-party` runs the slow ones, too.
+    memtest_case("memtest", "memtest86+x64.bin", emulators=QEMU),
+    memtest_case("memtest-ia32", "memtest86+ia32.bin", emulators=QEMU, slow=True),
+    xen_case(emulators=QEMU),
+    dataclasses.replace(xen_case(emulators=BOCHS, slow=True), name="third-xen-bochs"),
+    third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
+    third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
 ]
 
 assert len({case.name for case in CASES}) == len(CASES), "two cases with one name"

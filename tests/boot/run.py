@@ -219,7 +219,7 @@ def selected(options):
     for case in cases.CASES:
         for emulator in case.emulators:
             full = f"{case.name}-{emulator}"
-            wanted = not options.names or any(full.startswith(name) for name in options.names)
+            wanted = any(full.startswith(name) for name in options.names) if options.names else not case.slow
             if wanted and (not options.emulator or emulator in options.emulator):
                 yield case, emulator
 

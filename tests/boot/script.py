@@ -91,3 +91,4 @@ class Case:
     passes: tuple = ()  # (guest, NAME): what this guest printed ends with PASS NAME
     forbidden: tuple = ()
     extra: tuple = ()  # further options of QEMU
+    slow: bool = False  # only where it is named

@@ -150,9 +150,9 @@ def memtest_case(name, kernel, **more):
                 timeout_s=LINUX_TIMEOUT_S, **more)
 
 
-def xen_case(**more):
+def xen_case(name, **more):
     """Xen without a dom0: its banner, then it asks for a reset."""
-    return Case("third-xen", example_config("xen.conf"), [
+    return Case(name, example_config("xen.conf"), [
         r"\(XEN\) Xen version 4\.17", r"\(XEN\) Bootloader: Plinth", r"\(XEN\) Command line: console=com1",
         r"\(XEN\) dom0 kernel not specified", r"asked for a reset(?s:.*)plinth: result ok\s*\Z"],
                 files={"xen.elf": Built("third-party/xen.elf")}, forbidden=NEVER, **more)
@@ -228,8 +228,8 @@ CASES = [
     # Kernels that nobody here wrote. `make third-party` runs the slow ones, too.
     memtest_case("memtest", "memtest86+x64.bin", emulators=QEMU),
     memtest_case("memtest-ia32", "memtest86+ia32.bin", emulators=QEMU, slow=True),
-    xen_case(emulators=QEMU),
-    dataclasses.replace(xen_case(emulators=BOCHS, slow=True), name="third-xen-bochs"),
+    xen_case("third-xen", emulators=QEMU),
+    xen_case("third-xen-bochs", emulators=BOCHS, slow=True),
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
 ]

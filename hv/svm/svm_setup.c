@@ -104,11 +104,28 @@ static void setup_interrupts(struct vmcb *vmcb)
     vmcb->int_control = INT_CONTROL_V_MASKING;
 }
 
+/*
+ * ASID 0 is the host's. CPUs have as few as 16 of them: where there are more vCPUs, some share one, and then every
+ * switch to another vCPU flushes. APM 2 15.16 "TLB Control".
+ */
+static bool asids_are_shared;
+
+static uint32_t asid_of(const struct vcpu *vcpu)
+{
+    uint32_t wanted = vcpu->guest->asid + vcpu->index;
+
+    if (wanted < svm_features.caps.asid_count || svm_features.caps.asid_count < 2) {
+        return wanted; /* with no ASID for guests at all the entry check says so */
+    }
+    asids_are_shared = true;
+    return 1 + (wanted - 1) % (svm_features.caps.asid_count - 1);
+}
+
 static void setup_nested(struct vmcb *vmcb, const struct vcpu *vcpu, const struct page_table *nested)
 {
     vmcb->nested_control = NESTED_CONTROL_ENABLE;
     vmcb->nested_cr3 = page_table_root_pointer(nested);
-    vmcb->asid = vcpu->guest->asid + vcpu->index;
+    vmcb->asid = asid_of(vcpu);
     vmcb->tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
 }
 
@@ -131,6 +148,9 @@ void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
 
     (void)cpu;
     svm->clean = 0; /* another VMCB, or another CPU, was used in between */
+    if (asids_are_shared) {
+        svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+    }
     if (svm_features.tsc_aux) {
         insn_wrmsr(MSR_TSC_AUX, svm->tsc_aux);
     }

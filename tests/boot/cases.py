@@ -9,6 +9,7 @@ from script import (ALL, BOCHS, BOCHS_VMX, ICOUNT, LINUX_TIMEOUT_S, QEMU, Answer
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TESTS, "guests"))
 import guests  # noqa: E402
+import hostile  # noqa: E402
 
 HELLO = Built("guests/hello.elf")
 LINUX = Built("demo/vmlinuz")
@@ -122,6 +123,28 @@ DEVICE_GUESTS = [name for name in guests.GUESTS
                  if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *guests.NOT_ON_TCG, "hello")]
 
 
+HOSTILE_FILES = {name: Built(f"guests/{name}") for name in ("neighbour.elf", "hostile-sweep.elf", "hostile-storm.elf",
+                                                            "hostile-end.elf", "hostile-random.elf")}
+PANIC = r"plinth: error: panic"
+
+
+def hostile_case(name, boot, mode, **more):
+    """Hostile guests beside a neighbour that counts its ticks; `make hostile` runs more of them."""
+    return Case(name, hostile.config(boot, mode, "qemu-svm"), [rf"plinth: result {'ok' if boot == 'survive' else 'failed'}"],
+                status=0 if boot == "survive" else 1, required=hostile.required(boot, "qemu-svm"), files=HOSTILE_FILES,
+                smp=2 if mode == "apart" else 1, forbidden=(PANIC, r"\[neighbour\] FAIL"), timeout_s=LINUX_TIMEOUT_S, **more)
+
+
+def end_conf(name, attack, more):
+    return (f"[guest {name}]\nkernel = hostile-end.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
+            f"cmdline = attack={attack}\n{more}\n")
+
+
+def neighbour_conf(ticks):
+    return (f"[guest neighbour]\nkernel = neighbour.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
+            f"cmdline = ticks={ticks}\n")
+
+
 def refused_case(name, config, *texts, files=None, **more):
     """An error before the hand-over: a sentence, a wait that a key ends, and the firmware gets its machine back."""
     return Case(name, config, [*texts, r"when a key is pressed", Send("\r"), r"plinth: returned to the firmware"], status=1,
@@ -191,6 +214,19 @@ CASES = [
     # The local APIC emulated where the CPU could serve it; make bench-apicv boots Linux so.
     guests_case("guests-apic-timer-emulated", ["apic-timer"], more_lines="virtual-apic = no\n", emulators=BOCHS_VMX),
     guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
+
+    # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
+    hostile_case("hostile-survive", "survive", "shared", emulators=QEMU),
+    hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx")),
+    Case("restart", neighbour_conf(400) + end_conf("crasher", "triple-fault", "on-crash = restart") +
+         end_conf("resetter", "reset-cf9", "on-stop = restart"), [r"plinth: result failed"], status=1, files=HOSTILE_FILES,
+         required=(r"^\[neighbour\] PASS neighbour$", r"guest crasher was restarted 10 times in a row and stays stopped",
+                   r"guest resetter was restarted 10 times in a row and stays stopped"), forbidden=(PANIC,), emulators=QEMU),
+    Case("status", neighbour_conf(300) + end_conf("halted", "halt-for-good", ""),
+         [r"guest halted stopped: halted with interrupts off", Send("\x1ds"), r"status of 2 guests",
+          r"guest neighbour runs; \d+ ms since its start", r"vCPU 0 on CPU 0 \w+ at rip 0x\w+, \d+ ms of CPU time",
+          r"\d+ exits, .*\(\d+%\)", r"guest halted has stopped", r"end of the status", r"\[neighbour\] PASS neighbour",
+          r"plinth: result ok\s*\Z"], files=HOSTILE_FILES, forbidden=(PANIC,), emulators=QEMU),
 
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"plinth\.conf", emulators=QEMU),

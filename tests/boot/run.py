@@ -163,6 +163,9 @@ def check_result(case, session, status):
         found = re.search(pattern, session.text, re.MULTILINE | re.IGNORECASE)
         if found:
             raise CaseError(f"'{found[0]}' appeared")
+    for pattern in case.required:
+        if not re.search(pattern, session.text, re.MULTILINE):
+            raise CaseError(f"'{pattern}' did not appear (exit status {status})")
     for guest, name in case.passes:
         said = guest_text(session.text, guest if len(case.passes) > 1 else None)
         if not said.endswith(f"PASS {name}"):

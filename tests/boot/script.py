@@ -89,6 +89,7 @@ class Case:
     mem: str = "1024M"
     timeout_s: int = SMALL_TIMEOUT_S
     passes: tuple = ()  # (guest, NAME): what this guest printed ends with PASS NAME
+    required: tuple = ()  # texts that come in any order
     forbidden: tuple = ()
     extra: tuple = ()  # further options of QEMU
     slow: bool = False  # only where it is named

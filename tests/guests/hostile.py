@@ -77,6 +77,15 @@ def hostile_guests(boot, emulator):
             [(f"random-{seed}", "hostile-random.elf", f"seed={seed} streams=3000") for seed in RANDOM_SEEDS])
 
 
+def required(boot, emulator):
+    """Texts that the log of a boot must have, for tests/boot/cases.py."""
+    rows = [r"^\[neighbour\] PASS neighbour$"]
+    if boot == "end":
+        return (*rows, *(rf"guest {name} {said}" for name, said in END.items()))
+    return (*rows, *(rf"^\[{guest}\] survived {name}$" for guest, names in (("sweep", SWEEP), ("storm", STORM))
+                     for name in names if name not in NOT_ON.get(emulator, ())))
+
+
 def config(boot, mode, emulator):
     lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]
     guests = [("neighbour", "neighbour.elf", "ticks=150")] + hostile_guests(boot, emulator)

@@ -96,26 +96,26 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
 }
 
 /*
- * A window is a virtual interrupt that is intercepted at the moment the guest could take it. With priority 15 only
- * RFLAGS.IF and the shadow hold it off. APM 2 15.21.4 "Injecting Virtual (INTR) Interrupts".
+ * A window is a virtual interrupt that is intercepted at the moment the guest could take it: when RFLAGS.IF is set and
+ * no shadow holds it off, whatever the TPR says. APM 2 15.21.4 "Injecting Virtual (INTR) Interrupts".
  *
- * Writes of CR8 leave the guest as long as a window is open: QEMU 7.2 ends itself when one lets a virtual interrupt in.
+ * What only the TPR holds off waits for the guest to write CR8, which leaves the guest. So does a write of CR8 while a
+ * window is open: QEMU 7.2 ends itself when it sees one, and it lets a virtual interrupt of the TPR's own class in.
  */
-static void set_window(struct svm_vcpu *svm, bool on, uint64_t priority)
+static void set_window(struct svm_vcpu *svm, bool on, bool watch_cr8)
 {
     struct vmcb *vmcb = &svm->vmcb;
-    uint64_t control = vmcb->int_control & ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_PRIORITY);
-    uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1] & ~(1u << MISC1_VINTR);
-    uint32_t cr = vmcb->intercepts[INTERCEPT_CR] & ~INTERCEPT_CR_CR8_WRITE;
 
+    vmcb->int_control &= ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR);
+    vmcb->intercepts[INTERCEPT_MISC1] &= ~(1u << MISC1_VINTR);
+    vmcb->intercepts[INTERCEPT_CR] &= ~INTERCEPT_CR_CR8_WRITE;
     if (on) {
-        control |= INT_CONTROL_V_IRQ | priority << INT_CONTROL_V_PRIORITY_SHIFT;
-        misc1 |= 1u << MISC1_VINTR;
-        cr |= INTERCEPT_CR_CR8_WRITE;
+        vmcb->int_control |= INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR;
+        vmcb->intercepts[INTERCEPT_MISC1] |= 1u << MISC1_VINTR;
     }
-    vmcb->intercepts[INTERCEPT_CR] = cr;
-    vmcb->int_control = control;
-    vmcb->intercepts[INTERCEPT_MISC1] = misc1;
+    if (on || watch_cr8) {
+        vmcb->intercepts[INTERCEPT_CR] |= INTERCEPT_CR_CR8_WRITE;
+    }
     svm->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
 }
 
@@ -129,14 +129,12 @@ static void watch_nmi_end(struct svm_vcpu *svm, bool on)
     svm->clean &= ~CLEAN_INTERCEPTS;
 }
 
-/* An interrupt that only the TPR holds off: the window opens when the guest lowers CR8 below its class. */
-static void set_tpr_window(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* Does something wait that the TPR alone holds off? */
+static bool waits_for_tpr(struct vcpu *vcpu)
 {
     int requested = lapic_highest_requested(&vcpu->lapic);
-    uint64_t tpr = lapic_cr8(&vcpu->lapic);
-    bool blocked_by_tpr = requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= tpr;
 
-    set_window(svm, blocked_by_tpr, requested >= 0 ? (uint64_t)requested >> TPR_SHIFT : 0);
+    return requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= lapic_cr8(&vcpu->lapic);
 }
 
 static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
@@ -163,7 +161,7 @@ static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 static void begin_step(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     watch_nmi_end(svm, false);
-    set_window(svm, false, 0);
+    set_window(svm, false, false);
     svm->step_tf = RFLAGS_TF;
     svm->step_rip = vcpu->rip;
     svm->step_dr6 = svm->vmcb.dr6;
@@ -186,6 +184,7 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool shadow = (svm->vmcb.int_state & INT_STATE_SHADOW) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
     struct vcpu_event event;
+    bool interrupt;
     bool nmi;
 
     if (shadow && vcpu->nmi_pending && !svm->nmi_masked && !vcpu->pending.valid) {
@@ -194,14 +193,15 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     switch (vcpu_select_event(vcpu, open, !svm->nmi_masked && !shadow, &event)) {
     case EVENT_NOTHING:
-        set_tpr_window(svm, vcpu);
+        set_window(svm, false, waits_for_tpr(vcpu));
         break;
     case EVENT_INJECT:
         inject(svm, &event);
-        set_window(svm, vcpu_wants_window(vcpu, &nmi) || (nmi && !svm->nmi_masked), 15);
+        interrupt = vcpu_wants_window(vcpu, &nmi);
+        set_window(svm, interrupt || (nmi && !svm->nmi_masked), waits_for_tpr(vcpu));
         break;
     case EVENT_WANT_WINDOW:
-        set_window(svm, true, 15);
+        set_window(svm, true, true);
         break;
     }
 }

@@ -78,24 +78,41 @@ static uint32_t measure(void)
     return (0xffffffffu - lapic_read(APIC_CURRENT)) * 10;
 }
 
-static void the_mode_can_change_while_the_timer_counts(void)
+/* False: something held this CPU up for longer than half a count, so nothing can be said. */
+static bool mode_changes_in_time(uint32_t count)
 {
-    uint32_t count = measure();
-
+    lapic_write(APIC_TIMER, MASKED | ONE_SHOT | VECTOR);
     lapic_write(APIC_INITIAL, count);
     wait_below(count / 2);
     set_mode(PERIODIC);
-    CHECK(lapic_read(APIC_CURRENT) < count / 2); /* it goes on */
+    if (lapic_read(APIC_CURRENT) - 1 >= count / 2) { /* it goes on from where it was */
+        return false;
+    }
     CHECK_EQUAL(lapic_read(APIC_INITIAL), count);
     while (lapic_read(APIC_CURRENT) <= count / 2) { /* and starts again */
         __asm__ volatile("pause");
     }
     wait_below(count / 2);
     set_mode(ONE_SHOT);
-    CHECK(lapic_read(APIC_CURRENT) < count / 2);
+    if (lapic_read(APIC_CURRENT) >= count / 2) {
+        return false;
+    }
     wait_for_zero();
     set_mode(PERIODIC);
     CHECK_EQUAL(lapic_read(APIC_CURRENT), 0); /* only a new count starts it */
+    return true;
+}
+
+static void the_mode_can_change_while_the_timer_counts(void)
+{
+    uint32_t count = measure();
+
+    for (uint32_t tries = 0; tries < 20; tries++) {
+        if (mode_changes_in_time(count)) {
+            return;
+        }
+    }
+    guest_fail("the count does not go on over a change of mode");
 }
 
 static void periodic_to_one_shot_ends_with_one_interrupt(void)

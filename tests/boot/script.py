@@ -21,9 +21,6 @@ BOCHS_VMX = ("bochs-vmx",)
 # Only a hang reaches these: many times what the slowest run takes on two busy cores.
 SMALL_TIMEOUT_S = 600
 LINUX_TIMEOUT_S = 900
-# QEMU counts instructions instead of time (one is 2 ns), and a halted CPU goes on at once at its next timer: what the
-# guest's clocks say then depends on nothing outside, as in Bochs. For guests that measure time.
-ICOUNT = ("-icount", "shift=1,sleep=off")
 
 
 class Expect:

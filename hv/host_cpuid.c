@@ -29,8 +29,8 @@ static void capture_range(struct cpuid_host *host, uint32_t first, uint32_t last
         for (uint32_t subleaf = 0; subleaf < subleaves_of(leaf) && host->count < CPUID_HOST_MAX; subleaf++) {
             struct cpuid_result result = insn_cpuid(leaf, subleaf);
 
-            host->entries[host->count++] =
-                (struct cpuid_entry){leaf, subleaf, {result.eax, result.ebx, result.ecx, result.edx}, CPUID_PLAIN};
+            host->entries[host->count++] = (struct cpuid_entry){
+                .leaf = leaf, .subleaf = subleaf, .words = {result.eax, result.ebx, result.ecx, result.edx}};
         }
     }
 }

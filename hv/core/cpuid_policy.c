@@ -158,7 +158,7 @@ static struct cpuid_entry *table_add(struct cpuid_table *table, uint32_t leaf, u
     if (table->count == CPUID_TABLE_MAX) {
         return NULL;
     }
-    *entry = (struct cpuid_entry){leaf, subleaf, words, (uint32_t)leaf_form(leaf)};
+    *entry = (struct cpuid_entry){.leaf = leaf, .subleaf = subleaf, .words = words, .form = (uint32_t)leaf_form(leaf)};
     if (leaf < CPUID_BASIC_MAX && table->basic[leaf] == 0) {
         table->basic[leaf] = (uint8_t)table->count;
     }
@@ -411,7 +411,9 @@ static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t suble
 {
     switch (leaf) {
     case 1:
-        cpuid_policy_patch_features(dynamic, words);
+        words->ebx |= cpuid_1_ebx(dynamic->apic_id);
+        words->ecx |= cpuid_1_ecx(dynamic->osxsave);
+        words->edx &= cpuid_1_edx_mask(dynamic->apic_enabled);
         break;
     case 0xb:
         words->ecx = (words->ecx & ~0xffu) | (subleaf & 0xff);

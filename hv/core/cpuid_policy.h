@@ -35,7 +35,10 @@ struct cpuid_entry {
     uint32_t subleaf;
     struct cpuid_words words;
     uint32_t form; /* enum cpuid_form; guests' tables only */
+    uint32_t unused;
 };
+
+_Static_assert(sizeof(struct cpuid_entry) == 32, "found by a shift");
 
 struct cpuid_host {
     struct cpuid_entry entries[CPUID_HOST_MAX];
@@ -73,16 +76,25 @@ struct cpuid_dynamic {
     uint64_t xcr0;
 };
 
-/* Leaf 1: initial APIC id in EBX 31:24; OSXSAVE is CR4's; APIC as IA32_APIC_BASE has it. SDM 2A 3.3, table 3-8. */
+/* What of leaf 1 is the vCPU's: initial APIC id in EBX 31:24; OSXSAVE is CR4's; APIC as IA32_APIC_BASE has it. SDM
+ * 2A 3.3, table 3-8. */
 #define CPUID_1_APIC_ID_SHIFT 24u
 #define CPUID_1_OSXSAVE (1u << 27)
 #define CPUID_1_APIC (1u << 9)
 
-static inline void cpuid_policy_patch_features(const struct cpuid_dynamic *dynamic, struct cpuid_words *words)
+static inline uint32_t cpuid_1_ebx(uint32_t apic_id)
 {
-    words->ebx |= dynamic->apic_id << CPUID_1_APIC_ID_SHIFT;
-    words->ecx |= dynamic->osxsave ? CPUID_1_OSXSAVE : 0;
-    words->edx &= dynamic->apic_enabled ? 0xffffffffu : ~CPUID_1_APIC;
+    return apic_id << CPUID_1_APIC_ID_SHIFT;
+}
+
+static inline uint32_t cpuid_1_ecx(bool osxsave)
+{
+    return osxsave ? CPUID_1_OSXSAVE : 0;
+}
+
+static inline uint32_t cpuid_1_edx_mask(bool apic_enabled)
+{
+    return apic_enabled ? 0xffffffffu : ~CPUID_1_APIC;
 }
 
 /* The first entry of a leaf above the basic ones, or the zero entry. */

@@ -16,8 +16,8 @@
 /* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)
 
-/* Out of line, so that the usual leaves do not pay for its structure. */
-__attribute__((noinline)) static struct cpuid_words answer_other(const struct vcpu *vcpu)
+/* Out of line, so that the usual leaves need no stack. */
+__attribute__((noinline)) static bool answer_other_leaf(struct vcpu *vcpu, uint64_t *rax)
 {
     const struct cpuid_dynamic dynamic = {
         .apic_id = vcpu->lapic.id,
@@ -25,29 +25,38 @@ __attribute__((noinline)) static struct cpuid_words answer_other(const struct vc
         .osxsave = (vcpu->system.cr4 & CR4_OSXSAVE) != 0,
         .xcr0 = vcpu->xcr0,
     };
+    const struct cpuid_words words =
+        cpuid_policy_answer(&vcpu->guest->cpuid, (uint32_t)*rax, (uint32_t)vcpu->gpr[GPR_RCX], &dynamic);
 
-    return cpuid_policy_answer(&vcpu->guest->cpuid, (uint32_t)vcpu->gpr[GPR_RAX], (uint32_t)vcpu->gpr[GPR_RCX],
-                               &dynamic);
-}
-
-static inline void answer_cpuid(struct vcpu *vcpu)
-{
-    const struct cpuid_entry *entry = cpuid_policy_find(&vcpu->guest->cpuid, (uint32_t)vcpu->gpr[GPR_RAX]);
-    struct cpuid_words words = entry->form == CPUID_OTHER ? answer_other(vcpu) : entry->words;
-
-    if (entry->form == CPUID_FEATURES) {
-        const struct cpuid_dynamic dynamic = {
-            .apic_id = vcpu->lapic.id,
-            .apic_enabled = lapic_enabled(&vcpu->lapic),
-            .osxsave = (vcpu->system.cr4 & CR4_OSXSAVE) != 0,
-        };
-
-        cpuid_policy_patch_features(&dynamic, &words);
-    }
-    vcpu->gpr[GPR_RAX] = words.eax;
+    *rax = words.eax;
     vcpu->gpr[GPR_RBX] = words.ebx;
     vcpu->gpr[GPR_RCX] = words.ecx;
     vcpu->gpr[GPR_RDX] = words.edx;
+    return true;
+}
+
+static inline bool answer_cpuid(struct vcpu *vcpu, uint64_t *rax)
+{
+    uint32_t leaf = (uint32_t)*rax;
+    const struct cpuid_entry *entry;
+
+    if (leaf >= CPUID_BASIC_MAX) {
+        return answer_other_leaf(vcpu, rax);
+    }
+    entry = cpuid_policy_find(&vcpu->guest->cpuid, leaf);
+    if (entry->form == CPUID_OTHER) {
+        return answer_other_leaf(vcpu, rax);
+    }
+    *rax = entry->words.eax;
+    vcpu->gpr[GPR_RBX] = entry->words.ebx;
+    vcpu->gpr[GPR_RCX] = entry->words.ecx;
+    vcpu->gpr[GPR_RDX] = entry->words.edx;
+    if (entry->form == CPUID_FEATURES) {
+        vcpu->gpr[GPR_RBX] |= cpuid_1_ebx(vcpu->lapic.id);
+        vcpu->gpr[GPR_RCX] |= cpuid_1_ecx((vcpu->system.cr4 & CR4_OSXSAVE) != 0);
+        vcpu->gpr[GPR_RDX] &= cpuid_1_edx_mask(lapic_enabled(&vcpu->lapic));
+    }
+    return true;
 }
 
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
@@ -165,10 +174,31 @@ static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, 
     vcpu->exit_counts[kind]++;
 }
 
-void exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
 {
-    record(vcpu, EXIT_CPUID, raw, rip, vcpu->gpr[GPR_RAX]);
-    answer_cpuid(vcpu);
+    record(vcpu, EXIT_CPUID, raw, rip, *rax);
+    return answer_cpuid(vcpu, rax);
+}
+
+bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    if (!msr_quick_write(vcpu)) {
+        return false;
+    }
+    record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
+bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
+{
+    uint8_t value = (uint8_t)vcpu->gpr[GPR_RAX];
+
+    if (in ? !guest_quick_port_read(vcpu, port, &value) : !guest_quick_port_write(vcpu, port, value)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = (vcpu->gpr[GPR_RAX] & ~0xffULL) | value;
+    record(vcpu, EXIT_IO, raw, rip, port);
+    return true;
 }
 
 /*
@@ -199,7 +229,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu->requests |= VCPU_EVENT;
         break;
     case EXIT_CPUID:
-        answer_cpuid(vcpu);
+        (void)answer_cpuid(vcpu, &vcpu->gpr[GPR_RAX]);
         vcpu_advance(vcpu, exit->length);
         break;
     case EXIT_RDMSR:

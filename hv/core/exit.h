@@ -11,10 +11,17 @@
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 
 /*
- * CPUID, the most frequent exit that needs neither the time nor an event: answers from gpr[] into gpr[], and notes the
- * exit. Wants system.cr4, and xcr0 for leaf 0xd. The vendor moves rip, which is not looked at here.
+ * The short way, for what a running guest makes nearly all of its exits with and what changes so little that neither a
+ * neutral exit nor the vCPU's other registers are needed: each does what exit_dispatch() would do, but the vendor moves
+ * rip. They take and give gpr[] without rsp, and want `requests` empty; the last two want exit_tsc and a true TPR.
+ * False: it is none of these, and nothing has been done.
  */
-void exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
+
+/* CPUID, with system.cr4; not for leaf 0xd. rax is where the vendor has it: an argument, because it may not be in
+ * gpr[]. Always true, for a tail call. */
+bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
 
 /* Moves rip past the instruction that exited (length known), ends the interrupt shadow and RF, honours TF. */
 void vcpu_advance(struct vcpu *vcpu, uint8_t length);

@@ -189,20 +189,18 @@ static void quick_written(struct vcpu *vcpu)
     }
 }
 
-static bool quick_port_read(struct vcpu *vcpu, uint16_t port, uint32_t *value)
+bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
 {
     struct guest *guest = vcpu->guest;
-    uint8_t byte;
     bool done;
 
     platform_take(guest);
-    done = platform_quick_read(&guest->platform, port, vcpu->exit_tsc, &byte);
+    done = platform_quick_read(&guest->platform, port, vcpu->exit_tsc, value);
     platform_give(guest);
-    *value = byte;
     return done;
 }
 
-static bool quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
+bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
 {
     struct guest *guest = vcpu->guest;
     bool done;
@@ -221,9 +219,6 @@ bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *v
     struct guest *guest = vcpu->guest;
     bool known;
 
-    if (size == 1 && quick_port_read(vcpu, port, value)) {
-        return true;
-    }
     platform_take(guest);
     known = platform_port_read(&guest->platform, port, size, vcpu->exit_tsc, value);
     collect(vcpu, vcpu->exit_tsc);
@@ -240,9 +235,6 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
     struct guest *guest = vcpu->guest;
     bool known;
 
-    if (size == 1 && quick_port_write(vcpu, port, (uint8_t)value)) {
-        return true;
-    }
     platform_take(guest);
     known = platform_port_write(&guest->platform, port, size, value, vcpu->exit_tsc);
     collect(vcpu, vcpu->exit_tsc);

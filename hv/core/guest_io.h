@@ -12,6 +12,11 @@
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value);
 
+/* The short way for bytes: platform_quick_read() and platform_quick_write(), and what they cause. False: nothing done,
+ * call the functions above. */
+bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
+bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
+
 /* size 1, 2, 4, 8, within one page. False: nobody there; all ones; noted. */
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
 bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);

@@ -332,9 +332,16 @@ void msr_read(struct vcpu *vcpu, uint8_t length)
     vcpu_advance(vcpu, length);
 }
 
-/* The two that a running kernel writes at each timer tick. False: it is neither. */
-static bool quick_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+static uint64_t written_value(const struct vcpu *vcpu)
 {
+    return (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
+}
+
+bool msr_quick_write(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+    uint64_t value = written_value(vcpu);
+
     if (msr == MSR_X2APIC_EOI && value == 0 && lapic_x2apic(&vcpu->lapic)) {
         guest_apic_end_of_interrupt(vcpu);
         return true;
@@ -360,10 +367,7 @@ static bool table_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 void msr_write(struct vcpu *vcpu, uint8_t length)
 {
-    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
-    uint64_t value = (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
-
-    if (quick_write(vcpu, msr, value) || table_write(vcpu, msr, value)) {
+    if (msr_quick_write(vcpu) || table_write(vcpu, (uint32_t)vcpu->gpr[GPR_RCX], written_value(vcpu))) {
         vcpu_advance(vcpu, length);
     } else {
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);

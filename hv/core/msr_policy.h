@@ -11,6 +11,10 @@
 void msr_read(struct vcpu *vcpu, uint8_t length);
 void msr_write(struct vcpu *vcpu, uint8_t length);
 
+/* The two that a running kernel writes at each timer tick: the end of an interrupt and the next deadline. False: it is
+ * neither, and nothing has been done. */
+bool msr_quick_write(struct vcpu *vcpu);
+
 struct msr_pass_through {
     uint32_t msr;
     bool read, write;

@@ -307,39 +307,28 @@ enum guest_walk_result guest_walk(const struct guest_memory *memory, const struc
     return outcome;
 }
 
-/* guest_memory_pointer(), with the range that nearly every table and page lies in looked at first. */
-static inline const void *near_pointer(const struct guest_memory *memory, uint64_t address)
-{
-    const struct guest_range *range = &memory->ranges[0];
-    uint64_t offset = address - range->start.value;
-
-    if (memory->range_count != 0 && offset < range->bytes && range->bytes - offset >= sizeof(uint64_t)) {
-        return (const void *)(uintptr_t)(memory->window + range->backing.value + offset);
-    }
-    return guest_memory_pointer(memory, gpa(address), sizeof(uint64_t));
-}
-
+/* Only in the lowest range, where nearly all tables and code lie: this is for speed. Ranges consist of whole pages, so
+ * that an aligned entry lies in the range of its first byte. */
 const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t linear)
 {
-    uint64_t entry = cr3;
-    unsigned shift = level_shift(&mode_4, mode_4.levels);
-    uint64_t offset;
-    bool leaf;
+    const struct guest_range *range = &memory->ranges[0];
+    uint64_t start = range->start.value;
+    uint64_t host = memory->window + range->backing.value;
+    uint64_t bytes = range->bytes;
+    uint64_t offset = (cr3 & ENTRY_ADDRESS) - start;
 
-    do {
-        const uint64_t *slot;
+    for (unsigned shift = PAGE_SHIFT + 3u * 9u; offset < bytes; shift -= 9u) {
+        const uint64_t *table = (const uint64_t *)(uintptr_t)(host + offset);
+        uint64_t entry = __atomic_load_n(&table[linear >> shift & LINEAR(9)], __ATOMIC_RELAXED);
 
-        shift -= mode_4.index_bits;
-        slot = near_pointer(memory, (entry & ENTRY_ADDRESS) + (linear >> shift & LINEAR(9)) * sizeof(uint64_t));
-        if (slot == NULL) {
-            return NULL;
-        }
-        entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
         if ((entry & ENTRY_PRESENT) == 0) {
             return NULL;
         }
-        leaf = shift == PAGE_SHIFT || (entry & ENTRY_LARGE) != 0;
-    } while (!leaf);
-    offset = linear & LINEAR(shift);
-    return guest_memory_pointer(memory, gpa((entry & ENTRY_ADDRESS & ~LINEAR(shift)) | offset), 1);
+        offset = (entry & ENTRY_ADDRESS) - start;
+        if (shift == PAGE_SHIFT || (entry & ENTRY_LARGE) != 0) {
+            offset = (entry & ENTRY_ADDRESS & ~LINEAR(shift)) + (linear & LINEAR(shift)) - start;
+            return offset < bytes ? (const uint8_t *)(uintptr_t)(host + offset) : NULL;
+        }
+    }
+    return NULL;
 }

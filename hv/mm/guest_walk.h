@@ -58,7 +58,7 @@ enum guest_walk_result guest_walk(const struct guest_memory *memory, const struc
 /*
  * Where in host memory the byte at a linear address lies that the CPU has just fetched code from, with 4-level paging;
  * what follows it in its page follows there. Neither rights nor reserved bits are looked at, for the CPU has, and
- * nothing is marked. NULL: the tables have changed since, or lead out of RAM.
+ * nothing is marked. NULL: the tables have changed since, or lead out of the lowest range of RAM.
  */
 const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t linear);
 

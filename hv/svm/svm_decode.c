@@ -1,12 +1,5 @@
 #include "hv/svm/svm_decode.h"
 
-/* EXITINFO1 of IOIO. APM 2 15.10.2 "IN and OUT Behavior", figure 15-2. */
-#define IOIO_IN (1ULL << 0)
-#define IOIO_STRING (1ULL << 2)
-#define IOIO_REP (1ULL << 3)
-#define IOIO_SIZE_SHIFT 4u /* three bits: 8, 16, 32 bits wide */
-#define IOIO_PORT_SHIFT 16u
-
 /* EXITINFO1 of #NPF. APM 2 15.25.6 "Nested versus Guest Page Faults, Fault Ordering". */
 #define NPF_WRITE (1ULL << 1)
 #define NPF_FETCH (1ULL << 4)
@@ -17,19 +10,17 @@
 #define TASK_BY_JMP (1ULL << 38)
 #define TASK_HAS_ERROR (1ULL << 44)
 
-#define MSR_IS_WRITE 1ULL
-
 static void decode_io(const struct vmcb *vmcb, struct vm_exit *exit)
 {
     uint64_t info = vmcb->exit_info1;
 
     exit->kind = EXIT_IO;
     exit->io = (struct exit_io){
-        .port = (uint16_t)(info >> IOIO_PORT_SHIFT),
-        .size = (uint8_t)((info >> IOIO_SIZE_SHIFT) & 7),
-        .in = (info & IOIO_IN) != 0,
-        .string = (info & IOIO_STRING) != 0,
-        .rep = (info & IOIO_REP) != 0,
+        .port = (uint16_t)(info >> SVM_IOIO_PORT_SHIFT),
+        .size = (uint8_t)((info >> SVM_IOIO_SIZE_SHIFT) & 7),
+        .in = (info & SVM_IOIO_IN) != 0,
+        .string = (info & SVM_IOIO_STRING) != 0,
+        .rep = (info & SVM_IOIO_REP) != 0,
     };
 }
 
@@ -137,7 +128,7 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
     exit->raw = (uint32_t)code;
     exit->length = 0;
     if (code == SVM_EXIT_MSR) {
-        exit->kind = vmcb->exit_info1 == MSR_IS_WRITE ? EXIT_WRMSR : EXIT_RDMSR;
+        exit->kind = vmcb->exit_info1 == SVM_MSR_WRITE ? EXIT_WRMSR : EXIT_RDMSR;
     } else if (code == SVM_EXIT_IOIO) {
         decode_io(vmcb, exit);
     } else if (code == SVM_EXIT_NPF) {

@@ -7,6 +7,18 @@
 #include "hv/core/vm_exit.h"
 #include "hv/svm/svm_vmcb.h"
 
+/* EXITINFO1 of IOIO. APM 2 15.10.2 "IN and OUT Behavior", figure 15-2. */
+#define SVM_IOIO_IN (1ULL << 0)
+#define SVM_IOIO_STRING (1ULL << 2)
+#define SVM_IOIO_REP (1ULL << 3)
+#define SVM_IOIO_SIZE_SHIFT 4u /* three bits: 8, 16, 32 bits wide */
+#define SVM_IOIO_SIZE (7ULL << SVM_IOIO_SIZE_SHIFT)
+#define SVM_IOIO_SIZE_8 (1ULL << SVM_IOIO_SIZE_SHIFT)
+#define SVM_IOIO_PORT_SHIFT 16u
+
+/* EXITINFO1 of MSR: 0 is a read. APM 2 15.11. */
+#define SVM_MSR_WRITE 1ULL
+
 /* `exit->length` is left 0: svm_run.c finds it (next rip or the instruction's bytes). APM 2 appendix C. */
 void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit);
 

@@ -467,41 +467,95 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     exit_dispatch(vcpu, &exit);
 }
 
-/*
- * CPUID when nothing else is to be done: it needs no time, no event and no system state, and of the registers only
- * those that it names. False: the long way, with the same result.
- */
-static bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* Nothing waits, and the instruction has no consequences but its own. */
+static inline bool may_be_quick(const struct vmcb *vmcb, const struct vcpu *vcpu)
 {
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next = vmcb->next_rip;
+    return vcpu->requests == 0 && (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) == 0;
+}
 
-    if (vcpu->requests != 0 || (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) != 0 ||
-        (uint32_t)vmcb->rax == CPUID_LEAF_XSAVE) {
-        return false;
-    }
-    if (next == 0) {
-        next = vmcb->rip + plain_length(vmcb, vcpu);
-        if (next == vmcb->rip) {
-            return false;
-        }
-    }
-    vcpu->gpr[GPR_RAX] = vmcb->rax;
-    vcpu->system.cr4 = vmcb->cr4;
-    exit_quick_cpuid(vcpu, SVM_EXIT_CPUID, vmcb->rip);
-    vmcb->rax = vcpu->gpr[GPR_RAX];
+static inline void step_over(struct vmcb *vmcb, uint64_t next)
+{
     vmcb->rip = next;
     vmcb->int_state &= ~INT_STATE_SHADOW;
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
-    vmcb->clean = svm_features.vmcb_clean ? CLEAN_ALL : 0;
+}
+
+static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t next)
+{
+    uint64_t rip = svm->vmcb.rip;
+
+    vcpu->system.cr4 = svm->vmcb.cr4;
+    step_over(&svm->vmcb, next);
+    return exit_quick_cpuid(vcpu, SVM_EXIT_CPUID, rip, &svm->vmcb.rax);
+}
+
+/* V_TPR is looked at because an EOI computes with it; it is taken over by the long way. */
+static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
+}
+
+static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    uint64_t info = vmcb->exit_info1;
+    bool done;
+
+    if ((info & (SVM_IOIO_STRING | SVM_IOIO_REP | SVM_IOIO_SIZE)) != SVM_IOIO_SIZE_8) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    done = exit_quick_port(vcpu, SVM_EXIT_IOIO, vmcb->rip, (uint16_t)(info >> SVM_IOIO_PORT_SHIFT),
+                           (info & SVM_IOIO_IN) != 0);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    return done;
+}
+
+/* Where the instruction that exited ends; 0: the long way finds it. */
+static uint64_t quick_next_rip(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    uint8_t length;
+
+    if (vmcb->next_rip != 0) {
+        return vmcb->next_rip;
+    }
+    length = plain_length(vmcb, vcpu);
+    return length == 0 ? 0 : vmcb->rip + length;
+}
+
+/* The exits that hv/core/exit.h has a short way for. False: nothing has been done. */
+static bool quick_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next;
+
+    if (vmcb->exit_code == SVM_EXIT_IOIO) {
+        next = vmcb->exit_info2;
+        if (!quick_port(vmcb, vcpu)) {
+            return false;
+        }
+    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
+        next = quick_next_rip(vmcb, vcpu);
+        if (next == 0 || !quick_msr_write(vmcb, vcpu)) {
+            return false;
+        }
+    } else if (vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_LEAF_XSAVE) {
+        next = quick_next_rip(vmcb, vcpu);
+        return next != 0 && quick_cpuid(svm, vcpu, next);
+    } else {
+        return false;
+    }
+    step_over(vmcb, next);
     return true;
 }
 
-/* Every other exit. True: enter again. */
-__attribute__((noinline)) static bool long_way(struct svm_vcpu *svm, struct vcpu *vcpu)
+static bool enter_again(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    after_exit(svm, vcpu);
-    handle_exit(svm, vcpu);
     if ((vcpu->requests & VCPU_LEAVE_MASK) != 0) {
         return false;
     }
@@ -509,12 +563,36 @@ __attribute__((noinline)) static bool long_way(struct svm_vcpu *svm, struct vcpu
     return true;
 }
 
-bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool long_way(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    if (svm->vmcb.exit_code == SVM_EXIT_CPUID && quick_cpuid(svm, vcpu)) {
+    after_exit(svm, vcpu);
+    handle_exit(svm, vcpu);
+    return enter_again(svm, vcpu);
+}
+
+/* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
+__attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if (!may_be_quick(&svm->vmcb, vcpu) || !quick_exit(svm, vcpu)) {
+        return long_way(svm, vcpu);
+    }
+    if (vcpu->requests == 0) {
         return true;
     }
-    return long_way(svm, vcpu);
+    after_exit(svm, vcpu);
+    return enter_again(svm, vcpu);
+}
+
+/* CPUID with a known length comes first and makes no stack frame; nothing of it can leave something to do. */
+bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    if (vmcb->exit_code == SVM_EXIT_CPUID && vmcb->next_rip != 0 && may_be_quick(vmcb, vcpu) &&
+        (uint32_t)vmcb->rax != CPUID_LEAF_XSAVE) {
+        return quick_cpuid(svm, vcpu, vmcb->next_rip);
+    }
+    return handle_other(svm, vcpu);
 }
 
 void svm_run(struct cpu *cpu, struct vcpu *vcpu)

@@ -233,16 +233,18 @@ static enum guest_walk_result walk_down(const struct guest_memory *memory, struc
     while (!leaf) {
         uint64_t index;
         uint64_t entry;
+        void *slot;
         bool large;
 
         level--;
         index = walk->linear >> level_shift(mode, level) & ((1ULL << mode->index_bits) - 1);
-        walk->slots[level] = guest_memory_pointer(memory, gpa(table + index * mode->entry_bytes), mode->entry_bytes);
-        if (walk->slots[level] == NULL) {
+        slot = guest_memory_pointer(memory, gpa(table + index * mode->entry_bytes), mode->entry_bytes);
+        if (slot == NULL) {
             result->bad_table = gpa(table);
             return GUEST_WALK_UNMAPPED;
         }
-        entry = entry_load(mode, walk->slots[level]);
+        entry = entry_load(mode, slot);
+        walk->slots[level] = slot;
         walk->entries[level] = entry;
         if ((entry & ENTRY_PRESENT) == 0) {
             return fault(walk, 0, result);

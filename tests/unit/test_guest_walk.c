@@ -422,6 +422,64 @@ static void a_table_outside_ram_is_named_and_not_read(void **state)
     assert_int_equal(result.bad_table.value, RAM_PAGES * 0x1000);
 }
 
+/* --- guest_walk_code --- */
+
+static void expect_code(uint64_t linear, uint64_t address)
+{
+    const uint8_t *code = guest_walk_code(&memory, TABLE(0), linear);
+
+    assert_ptr_equal(code, (const uint8_t *)ram + address);
+}
+
+static void code_is_found_where_the_cpu_fetched_it(void **state)
+{
+    uint64_t linear = 0xffff800040201abcULL;
+
+    (void)state;
+    link4(linear, 4, 0);
+    put64(TABLE(3), linear >> 12 & 511, 0x9000 | P);
+    expect_code(linear, 0x9abc);
+    put64(TABLE(2), linear >> 21 & 511, P | PS); /* 2 MiB at 0 */
+    expect_code(linear, 0x1abc);
+    put64(TABLE(1), linear >> 30 & 511, P | PS | NX); /* 1 GiB at 0; no right is looked at */
+    expect_code(0xffff800040003123ULL, 0x3123);
+    assert_int_equal(get64(TABLE(1), linear >> 30 & 511), P | PS | NX); /* nor anything marked */
+}
+
+static void code_that_is_not_there_any_more_is_not_found(void **state)
+{
+    uint64_t linear = 0x40201abcULL;
+
+    (void)state;
+    assert_null(guest_walk_code(&memory, TABLE(0), linear)); /* a hole */
+    link4(linear, 4, 0);
+    put64(TABLE(3), linear >> 12 & 511, 0x123456000 | P); /* a page outside RAM */
+    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    put64(TABLE(2), linear >> 21 & 511, 0x123456000 | P); /* a table outside RAM */
+    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    put64(TABLE(2), linear >> 21 & 511, (sizeof(ram) - 0x1000) | P); /* a table at the end of RAM is a table */
+    put64(sizeof(ram) - 0x1000, linear >> 12 & 511, 0x9000 | P);
+    expect_code(linear, 0x9abc);
+    memory.range_count = 0;
+    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+}
+
+static void code_is_found_in_tables_of_a_second_range(void **state)
+{
+    uint64_t linear = 0x40201abcULL;
+
+    (void)state;
+    link4(linear, 4, 0);
+    put64(TABLE(3), linear >> 12 & 511, 0x9000 | P);
+    memory.range_count = 2;
+    memory.ranges[1] = (struct guest_range){gpa(0x2000), hpa(0x40002000), sizeof(ram) - 0x2000};
+    memory.ranges[0].bytes = 0x2000;
+    expect_code(linear, 0x9abc);
+    memory.ranges[0].bytes = 0x1004; /* an entry is never cut by the end of RAM, and would not be read */
+    memory.range_count = 1;
+    assert_null(guest_walk_code(&memory, 0x1000, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +500,9 @@ int main(void)
         cmocka_unit_test_setup(a_faulting_walk_leaves_the_tables_alone, setup),
         cmocka_unit_test_setup(a_table_that_maps_itself_is_walked_through, setup),
         cmocka_unit_test_setup(a_table_outside_ram_is_named_and_not_read, setup),
+        cmocka_unit_test_setup(code_is_found_where_the_cpu_fetched_it, setup),
+        cmocka_unit_test_setup(code_that_is_not_there_any_more_is_not_found, setup),
+        cmocka_unit_test_setup(code_is_found_in_tables_of_a_second_range, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

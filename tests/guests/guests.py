@@ -54,7 +54,7 @@ def config(names):
 
 
 def measures_time(name):
-    return any(word in name for word in ("timer", "pit", "apic"))
+    return "timer" in name
 
 
 def run_oracle(build, name):

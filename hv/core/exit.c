@@ -35,26 +35,29 @@ __attribute__((noinline)) static bool answer_other_leaf(struct vcpu *vcpu, uint6
     return true;
 }
 
-static inline bool answer_cpuid(struct vcpu *vcpu, uint64_t *rax)
+static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
 {
-    uint32_t leaf = (uint32_t)*rax;
     const struct cpuid_entry *entry;
+    uint32_t form;
 
     if (leaf >= CPUID_BASIC_MAX) {
         return answer_other_leaf(vcpu, rax);
     }
     entry = cpuid_policy_find(&vcpu->guest->cpuid, leaf);
-    if (entry->form == CPUID_OTHER) {
+    form = entry->form;
+    if (form == CPUID_OTHER) {
         return answer_other_leaf(vcpu, rax);
     }
     *rax = entry->words.eax;
     vcpu->gpr[GPR_RBX] = entry->words.ebx;
     vcpu->gpr[GPR_RCX] = entry->words.ecx;
     vcpu->gpr[GPR_RDX] = entry->words.edx;
-    if (entry->form == CPUID_FEATURES) {
+    if (form == CPUID_FEATURES) {
         vcpu->gpr[GPR_RBX] |= cpuid_1_ebx(vcpu->lapic.id);
         vcpu->gpr[GPR_RCX] |= cpuid_1_ecx((vcpu->system.cr4 & CR4_OSXSAVE) != 0);
-        vcpu->gpr[GPR_RDX] &= cpuid_1_edx_mask(lapic_enabled(&vcpu->lapic));
+        if (!lapic_enabled(&vcpu->lapic)) {
+            vcpu->gpr[GPR_RDX] &= cpuid_1_edx_mask(false);
+        }
     }
     return true;
 }
@@ -176,8 +179,10 @@ static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, 
 
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
 {
-    record(vcpu, EXIT_CPUID, raw, rip, *rax);
-    return answer_cpuid(vcpu, rax);
+    uint32_t leaf = (uint32_t)*rax;
+
+    record(vcpu, EXIT_CPUID, raw, rip, leaf);
+    return answer_cpuid(vcpu, leaf, rax);
 }
 
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
@@ -191,12 +196,11 @@ bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
 {
-    uint8_t value = (uint8_t)vcpu->gpr[GPR_RAX];
+    uint8_t *al = (uint8_t *)&vcpu->gpr[GPR_RAX];
 
-    if (in ? !guest_quick_port_read(vcpu, port, &value) : !guest_quick_port_write(vcpu, port, value)) {
+    if (in ? !guest_quick_port_read(vcpu, port, al) : !guest_quick_port_write(vcpu, port, *al)) {
         return false;
     }
-    vcpu->gpr[GPR_RAX] = (vcpu->gpr[GPR_RAX] & ~0xffULL) | value;
     record(vcpu, EXIT_IO, raw, rip, port);
     return true;
 }
@@ -229,7 +233,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu->requests |= VCPU_EVENT;
         break;
     case EXIT_CPUID:
-        (void)answer_cpuid(vcpu, &vcpu->gpr[GPR_RAX]);
+        (void)answer_cpuid(vcpu, (uint32_t)vcpu->gpr[GPR_RAX], &vcpu->gpr[GPR_RAX]);
         vcpu_advance(vcpu, exit->length);
         break;
     case EXIT_RDMSR:

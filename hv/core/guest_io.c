@@ -194,24 +194,36 @@ bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
     struct guest *guest = vcpu->guest;
     bool done;
 
+    if (platform_is_delay(port)) {
+        *value = 0xff;
+        return true;
+    }
+    if (port != PLATFORM_UART_STATUS) {
+        return false;
+    }
     platform_take(guest);
-    done = platform_quick_read(&guest->platform, port, vcpu->exit_tsc, value);
+    done = uart_quick_status(&guest->platform.uart, vcpu->exit_tsc, value);
+    platform_give(guest);
+    return done;
+}
+
+__attribute__((noinline)) static bool quick_send(struct vcpu *vcpu, uint8_t value)
+{
+    struct guest *guest = vcpu->guest;
+    bool done;
+
+    platform_take(guest);
+    done = uart_quick_send(&guest->platform.uart, value);
+    if (done) {
+        quick_written(vcpu);
+    }
     platform_give(guest);
     return done;
 }
 
 bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
 {
-    struct guest *guest = vcpu->guest;
-    bool done;
-
-    platform_take(guest);
-    done = platform_quick_write(&guest->platform, port, value);
-    if (done) {
-        quick_written(vcpu);
-    }
-    platform_give(guest);
-    return done;
+    return port == PLATFORM_UART_DATA ? quick_send(vcpu, value) : platform_is_delay(port);
 }
 
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)

@@ -12,8 +12,8 @@
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value);
 
-/* The short way for bytes: platform_quick_read() and platform_quick_write(), and what they cause. False: nothing done,
- * call the functions above. */
+/* The short way for bytes: the UART's transmitter and line status, the delay ports, and what a byte sent causes. False:
+ * it is none of these or changes more than itself, nothing has been done, and the functions above do it. */
 bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
 bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
 

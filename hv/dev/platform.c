@@ -31,8 +31,7 @@
     (1u << PIN_INTR | 1u << PIN_TIMER | 1u << IRQ_KEYBOARD | 1u << IRQ_UART | 1u << IRQ_RTC | 1u << IRQ_SCI | \
      1u << IRQ_MOUSE)
 
-#define UART_BASE 0x3f8u
-#define UART_LINE_STATUS 5u
+#define UART_BASE PLATFORM_UART_DATA
 #define PCI_ADDRESS 0xcf8u
 #define PCI_DATA 0xcfcu
 #define RESET_CONTROL 0xcf9u
@@ -378,27 +377,6 @@ static bool write_port_byte(struct platform *platform, uint32_t port, uint8_t va
         return true;
     }
     return write_byte(platform, (uint16_t)port, value, now);
-}
-
-/* --- The short way: accesses that change nothing but themselves --- */
-
-static bool is_delay(uint16_t port)
-{
-    return port == 0x80 || port == 0xed;
-}
-
-bool platform_quick_read(const struct platform *platform, uint16_t port, uint64_t now, uint8_t *value)
-{
-    if (port == UART_BASE + UART_LINE_STATUS) {
-        return uart_quick_status(&platform->uart, now, value);
-    }
-    *value = 0xff;
-    return is_delay(port);
-}
-
-bool platform_quick_write(struct platform *platform, uint16_t port, uint8_t value)
-{
-    return port == UART_BASE ? uart_quick_send(&platform->uart, value) : is_delay(port);
 }
 
 bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)

@@ -91,12 +91,15 @@ bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size,
 uint64_t platform_deadline(const struct platform *platform);
 void platform_run_timers(struct platform *platform, uint64_t now);
 
-/*
- * The short way for byte accesses that a kernel makes all the time: the UART's line status and transmitter, the delay
- * ports. False: not one of these, or it would change more than itself; nothing has been done.
- */
-bool platform_quick_read(const struct platform *platform, uint16_t port, uint64_t now, uint8_t *value);
-bool platform_quick_write(struct platform *platform, uint16_t port, uint8_t value);
+/* Ports whose accesses mean nothing but time: diagnostics, and Linux' io_delay. Reads give all ones. */
+static inline bool platform_is_delay(uint16_t port)
+{
+    return port == 0x80 || port == 0xed;
+}
+
+/* The UART's transmitter and line status, which have a short way: uart_quick_send() and uart_quick_status(). */
+#define PLATFORM_UART_DATA 0x3f8u
+#define PLATFORM_UART_STATUS 0x3fdu
 
 /* True where console_out has something that the console should take now. Otherwise what is there waits, and
  * `console_deadline` says how long. */

@@ -80,8 +80,10 @@ void vmx_read_system(struct vcpu *vcpu);
 void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary);
 
-/* vmx_entry.S */
-uint32_t vmx_enter(uint64_t gpr[16], uint32_t launched);
+/* vmx_entry.S: enters the guest again and again, until vmx_handle_exit() says false (0) or the entry fails (1). */
+uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched);
+bool vmx_handle_exit(struct vcpu *vcpu);
+_Static_assert(offsetof(struct vcpu, gpr) == 0, "vmx_entry.S");
 void vmx_exit(void);
 
 #endif

@@ -1,12 +1,5 @@
 #include "hv/vmx/vmx_decode.h"
 
-/* I/O instructions. SDM 3C 27.2.1, table 27-5. */
-#define IO_SIZE 7ULL
-#define IO_IN (1ULL << 3)
-#define IO_STRING (1ULL << 4)
-#define IO_REP (1ULL << 5)
-#define IO_PORT_SHIFT 16u
-
 /* Control-register accesses. Table 27-3. */
 #define CR_NUMBER 0xfULL
 #define CR_TYPE_SHIFT 4u
@@ -33,11 +26,11 @@ static void decode_io(const struct vmx_exit_words *words, struct vm_exit *exit)
 
     exit->kind = EXIT_IO;
     exit->io = (struct exit_io){
-        .port = (uint16_t)(info >> IO_PORT_SHIFT),
-        .size = (uint8_t)((info & IO_SIZE) + 1),
-        .in = (info & IO_IN) != 0,
-        .string = (info & IO_STRING) != 0,
-        .rep = (info & IO_REP) != 0,
+        .port = (uint16_t)(info >> VMX_IO_PORT_SHIFT),
+        .size = (uint8_t)((info & VMX_IO_SIZE) + 1),
+        .in = (info & VMX_IO_IN) != 0,
+        .string = (info & VMX_IO_STRING) != 0,
+        .rep = (info & VMX_IO_REP) != 0,
     };
 }
 

@@ -7,6 +7,14 @@
 #include "hv/core/vm_exit.h"
 #include "hv/vmx/vmx_vmcs.h"
 
+/* Qualification of I/O instructions. SDM 3C 27.2.1, table 27-5. */
+#define VMX_IO_SIZE 7ULL /* less 1 */
+#define VMX_IO_SIZE_8 0ULL
+#define VMX_IO_IN (1ULL << 3)
+#define VMX_IO_STRING (1ULL << 4)
+#define VMX_IO_REP (1ULL << 5)
+#define VMX_IO_PORT_SHIFT 16u
+
 /* The raw words of one exit; which of them mean anything depends on the reason. SDM 3C 24.9 "VM-Exit Information
  * Fields". */
 struct vmx_exit_words {

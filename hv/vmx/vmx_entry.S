@@ -1,32 +1,53 @@
 /*
- * The way into a guest and back. SDM 3C 26 "VM Entries", 27 "VM Exits".
+ * The way into a guest and back, and round again. SDM 3C 26 "VM Entries", 27 "VM Exits".
  *
- *   uint32_t vmx_enter(uint64_t gpr[16], uint32_t launched)      MS ABI: rcx, edx; 0: a VM exit came, 1: VMfail
+ *   uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)     MS ABI: rcx, edx
  *
- * rsp, rip and rflags of the guest are in the VMCS; all other registers are loaded from and stored to gpr[] here. A VM
- * exit continues at vmx_exit with the stack pointer that was written to HOST_RSP just before the entry.
+ * Enters the guest for as long as vmx_handle_exit(vcpu) says true; then the result is 0. 1: VMfail, no guest
+ * instruction ran. The loop is here so that what the ABI wants preserved, and HOST_RSP, are saved once and not at every
+ * exit.
+ *
+ * rsp, rip and rflags of the guest are in the VMCS; all other registers are in gpr[], the first thing in struct vcpu. A
+ * VM exit continues at vmx_exit.
+ *
+ * The stack, upwards: the callee's 32 bytes, vcpu, launched, the saved registers. The .seh lines describe it, so that a
+ * report of ours shows who called the run loop.
  */
 #define HOST_RSP_FIELD 0x6c14
+#define FRAME_BYTES 56
+#define FRAME_VCPU 32(%rsp)
+#define FRAME_LAUNCHED 40(%rsp)
 
     .text
     .globl vmx_enter
     .globl vmx_exit
+    .seh_proc vmx_enter
 vmx_enter:
     pushq %rbp
-    movq %rsp, %rbp
+    .seh_pushreg %rbp
     pushq %rbx
+    .seh_pushreg %rbx
     pushq %rdi
+    .seh_pushreg %rdi
     pushq %rsi
+    .seh_pushreg %rsi
     pushq %r12
+    .seh_pushreg %r12
     pushq %r13
+    .seh_pushreg %r13
     pushq %r14
+    .seh_pushreg %r14
     pushq %r15
-    pushq %rcx              /* 0(%rsp): gpr[] */
-
+    .seh_pushreg %r15
+    subq $FRAME_BYTES, %rsp
+    .seh_stackalloc FRAME_BYTES
+    .seh_endprologue
+    movq %rcx, FRAME_VCPU
+    movl %edx, FRAME_LAUNCHED
     movl $HOST_RSP_FIELD, %eax
     vmwrite %rsp, %rax
-    testl %edx, %edx        /* the moves below leave the flags alone */
-    movq %rcx, %rax
+
+1:  movq FRAME_VCPU, %rax
     movq 1*8(%rax), %rcx
     movq 2*8(%rax), %rdx
     movq 3*8(%rax), %rbx
@@ -42,35 +63,39 @@ vmx_enter:
     movq 14*8(%rax), %r14
     movq 15*8(%rax), %r15
     movq 0*8(%rax), %rax
-    jnz 1f
+    vmresume                /* fails the first time, for which VMLAUNCH is */
+    cmpl $0, FRAME_LAUNCHED
+    jne 2f
+    movl $1, FRAME_LAUNCHED
     vmlaunch
-    jmp 2f
-1:  vmresume
-2:  movl $1, %eax           /* still here: VMfail, and no guest instruction ran */
-    addq $8, %rsp
+2:  movl $1, %eax           /* still here: VMfail */
     jmp 3f
 
 vmx_exit:
-    pushq %rax
-    movq 8(%rsp), %rax
-    popq 0*8(%rax)
-    movq %rcx, 1*8(%rax)
-    movq %rdx, 2*8(%rax)
-    movq %rbx, 3*8(%rax)
-    movq %rbp, 5*8(%rax)
-    movq %rsi, 6*8(%rax)
-    movq %rdi, 7*8(%rax)
-    movq %r8, 8*8(%rax)
-    movq %r9, 9*8(%rax)
-    movq %r10, 10*8(%rax)
-    movq %r11, 11*8(%rax)
-    movq %r12, 12*8(%rax)
-    movq %r13, 13*8(%rax)
-    movq %r14, 14*8(%rax)
-    movq %r15, 15*8(%rax)
+    pushq %rcx
+    movq 8+FRAME_VCPU, %rcx
+    movq %rax, 0*8(%rcx)
+    popq 1*8(%rcx)
+    movq %rdx, 2*8(%rcx)
+    movq %rbx, 3*8(%rcx)
+    movq %rbp, 5*8(%rcx)
+    movq %rsi, 6*8(%rcx)
+    movq %rdi, 7*8(%rcx)
+    movq %r8, 8*8(%rcx)
+    movq %r9, 9*8(%rcx)
+    movq %r10, 10*8(%rcx)
+    movq %r11, 11*8(%rcx)
+    movq %r12, 12*8(%rcx)
+    movq %r13, 13*8(%rcx)
+    movq %r14, 14*8(%rcx)
+    movq %r15, 15*8(%rcx)
+    callq vmx_handle_exit
+    testb %al, %al
+    jnz 1b
     xorl %eax, %eax
-    addq $8, %rsp
-3:  popq %r15
+
+3:  addq $FRAME_BYTES, %rsp
+    popq %r15
     popq %r14
     popq %r13
     popq %r12
@@ -79,3 +104,4 @@ vmx_exit:
     popq %rbx
     popq %rbp
     retq
+    .seh_endproc

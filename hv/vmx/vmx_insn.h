@@ -42,20 +42,24 @@ static inline bool vmx_insn_vmptrld(uint64_t vmcs)
     return !failed;
 }
 
+/* A jump and not a byte, because several run at every exit. *value is not written where it fails. */
 static inline bool vmx_insn_vmread(uint64_t field, uint64_t *value)
 {
-    bool failed;
+    uint64_t read;
 
-    __asm__ volatile("vmread %2, %1; setbe %0" : "=q"(failed), "=r"(*value) : "r"(field) : "cc");
-    return !failed;
+    __asm__ goto("vmread %1, %0; jbe %l2" : "=r"(read) : "r"(field) : "cc" : failed);
+    *value = read;
+    return true;
+failed:
+    return false;
 }
 
 static inline bool vmx_insn_vmwrite(uint64_t field, uint64_t value)
 {
-    bool failed;
-
-    __asm__ volatile("vmwrite %2, %1; setbe %0" : "=q"(failed) : "r"(field), "r"(value) : "cc");
-    return !failed;
+    __asm__ goto("vmwrite %1, %0; jbe %l2" : : "r"(field), "r"(value) : "cc" : failed);
+    return true;
+failed:
+    return false;
 }
 
 static inline bool vmx_insn_invept(uint64_t type, const struct vmx_insn_descriptor *descriptor)

@@ -11,6 +11,7 @@
 #include "hv/base/log.h"
 #include "hv/core/exit.h"
 #include "hv/cpu.h"
+#include "hv/panic.h"
 #include "hv/vmx/vmx_decode.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -28,6 +29,29 @@
 #define DR6_BREAKPOINTS 0xfULL
 #define DR6_BITS_OF_QUALIFICATION 0x600fULL
 #define DR7_GD (1ULL << 13)
+
+/* vmx_read() and vmx_write() without a call, for what is read and written at every exit. */
+_Noreturn __attribute__((noinline)) static void field_failed(enum vmcs_field field)
+{
+    hv_panic(PANIC_VENDOR, "field 0x%x of the VMCS cannot be accessed", (uint32_t)field);
+}
+
+static inline uint64_t read_field(enum vmcs_field field)
+{
+    uint64_t value;
+
+    if (!vmx_insn_vmread((uint64_t)field, &value)) {
+        field_failed(field);
+    }
+    return value;
+}
+
+static inline void write_field(enum vmcs_field field, uint64_t value)
+{
+    if (!vmx_insn_vmwrite((uint64_t)field, value)) {
+        field_failed(field);
+    }
+}
 
 /* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 9.1.1. */
 static void reset_untouched(struct vmx_vcpu *vmx)
@@ -65,9 +89,9 @@ static void flush_guest(const struct vcpu *vcpu)
     }
 }
 
-static void end_shadow(void)
+static inline void end_shadow(void)
 {
-    uint64_t state = vmx_read(VMCS_GUEST_INTERRUPTIBILITY);
+    uint64_t state = read_field(VMCS_GUEST_INTERRUPTIBILITY);
 
     if ((state & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) != 0) {
         vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~(uint64_t)(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
@@ -173,41 +197,50 @@ static void choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
 }
 
-static void write_if_changed(enum vmcs_field field, uint64_t *known, uint64_t value)
+static inline void write_if_changed(enum vmcs_field field, uint64_t *known, uint64_t value)
 {
     if (*known != value) {
         *known = value;
-        vmx_write(field, value);
+        write_field(field, value);
     }
 }
 
-static void before_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+/* Everything but an emulated instruction without consequences. */
+__attribute__((noinline)) static void serve_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    if (vcpu->requests != 0) {
-        apply_requests(vmx, vcpu);
-        if ((vcpu->requests & VCPU_EVENT) != 0) {
-            choose_event(vmx, vcpu);
-        }
+    apply_requests(vmx, vcpu);
+    if ((vcpu->requests & VCPU_EVENT) != 0) {
+        choose_event(vmx, vcpu);
+    }
+}
+
+static inline void before_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if (vcpu->requests == VCPU_ADVANCED) {
+        vcpu->requests = 0;
+        end_shadow();
+    } else if (vcpu->requests != 0) {
+        serve_requests(vmx, vcpu);
     }
     write_if_changed(VMCS_GUEST_RIP, &vmx->rip, vcpu->rip);
     write_if_changed(VMCS_GUEST_RFLAGS, &vmx->rflags, vcpu->rflags);
     write_if_changed(VMCS_GUEST_RSP, &vmx->rsp, vcpu->gpr[GPR_RSP]);
 }
 
-static void read_words(struct vmx_exit_words *words)
+static inline void read_words(struct vmx_exit_words *words)
 {
-    words->reason = (uint32_t)vmx_read(VMCS_EXIT_REASON);
-    words->vectoring = (uint32_t)vmx_read(VMCS_VECTORING_EVENT);
+    words->reason = (uint32_t)read_field(VMCS_EXIT_REASON);
+    words->vectoring = (uint32_t)read_field(VMCS_VECTORING_EVENT);
     words->vectoring_error =
-        (words->vectoring & VMX_EVENT_VALID) != 0 ? (uint32_t)vmx_read(VMCS_VECTORING_ERROR_CODE) : 0;
-    words->length = vmx_exit_needs_length(words->reason) ? (uint32_t)vmx_read(VMCS_EXIT_INSTRUCTION_LENGTH) : 0;
-    words->qualification = vmx_exit_needs_qualification(words->reason) ? vmx_read(VMCS_EXIT_QUALIFICATION) : 0;
+        (words->vectoring & VMX_EVENT_VALID) != 0 ? (uint32_t)read_field(VMCS_VECTORING_ERROR_CODE) : 0;
+    words->length = vmx_exit_needs_length(words->reason) ? (uint32_t)read_field(VMCS_EXIT_INSTRUCTION_LENGTH) : 0;
+    words->qualification = vmx_exit_needs_qualification(words->reason) ? read_field(VMCS_EXIT_QUALIFICATION) : 0;
     if (words->reason == VMX_EXIT_EPT_VIOLATION || words->reason == VMX_EXIT_EPT_MISCONFIGURATION) {
-        words->guest_physical = vmx_read(VMCS_GUEST_PHYSICAL);
+        words->guest_physical = read_field(VMCS_GUEST_PHYSICAL);
     }
     if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
-        words->event = (uint32_t)vmx_read(VMCS_EXIT_EVENT);
-        words->error_code = (uint32_t)vmx_read(VMCS_EXIT_ERROR_CODE);
+        words->event = (uint32_t)read_field(VMCS_EXIT_EVENT);
+        words->error_code = (uint32_t)read_field(VMCS_EXIT_ERROR_CODE);
     }
 }
 
@@ -241,20 +274,21 @@ static void finish_exception(struct vcpu *vcpu, const struct vmx_exit_words *wor
     }
 }
 
-static void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx_exit_words *words)
+static inline void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     vmx->launched = 1;
     vcpu->exit_tsc = insn_rdtsc();
-    vmx->rip = vcpu->rip = vmx_read(VMCS_GUEST_RIP);
-    vmx->rflags = vcpu->rflags = vmx_read(VMCS_GUEST_RFLAGS);
-    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read(VMCS_GUEST_RSP);
+    vmx->rip = vcpu->rip = read_field(VMCS_GUEST_RIP);
+    vmx->rflags = vcpu->rflags = read_field(VMCS_GUEST_RFLAGS);
+    vmx->rsp = vcpu->gpr[GPR_RSP] = read_field(VMCS_GUEST_RSP);
+    vcpu->pending.valid = false;
+}
+
+/* An exit came during a delivery. */
+__attribute__((noinline)) static void take_back_event(struct vcpu *vcpu, const struct vmx_exit_words *words)
+{
     vcpu->pending = vmx_decode_event(words->vectoring, words->vectoring_error);
-    if (vcpu->pending.valid) {
-        vcpu->requests |= VCPU_EVENT;
-    }
-    if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
-        finish_exception(vcpu, words);
-    }
+    vcpu->requests |= vcpu->pending.valid ? VCPU_EVENT : 0;
 }
 
 /* Finds out which check failed, and says so before the guest's report. */
@@ -311,22 +345,120 @@ static void handle_vmfail(struct vcpu *vcpu)
     exit_dispatch(vcpu, &exit);
 }
 
+/* Nothing waits, and the instruction has no consequences but its own. */
+static inline bool may_be_quick(const struct vcpu *vcpu)
+{
+    return vcpu->requests == 0 && (read_field(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) == 0 &&
+           (read_field(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) == 0;
+}
+
+static inline void step_over(uint64_t rip)
+{
+    write_field(VMCS_GUEST_RIP, rip + read_field(VMCS_EXIT_INSTRUCTION_LENGTH));
+}
+
+static inline bool quick_cpuid(struct vcpu *vcpu)
+{
+    uint64_t rip = read_field(VMCS_GUEST_RIP);
+
+    vcpu->system.cr4 = read_field(VMCS_GUEST_CR4);
+    step_over(rip);
+    return exit_quick_cpuid(vcpu, VMX_EXIT_CPUID, rip, &vcpu->gpr[GPR_RAX]);
+}
+
+static inline bool quick_msr_write(struct vcpu *vcpu, uint64_t rip)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip);
+}
+
+static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
+{
+    uint64_t info = read_field(VMCS_EXIT_QUALIFICATION);
+
+    if ((info & (VMX_IO_STRING | VMX_IO_REP | VMX_IO_SIZE)) != VMX_IO_SIZE_8) {
+        return false;
+    }
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_port(vcpu, VMX_EXIT_IO, rip, (uint16_t)(info >> VMX_IO_PORT_SHIFT), (info & VMX_IO_IN) != 0);
+}
+
+/* The exits that hv/core/exit.h has a short way for. False: nothing has been done. */
+static bool quick_exit(struct vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip;
+
+    if ((reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR) || !may_be_quick(vcpu)) {
+        return false;
+    }
+    rip = read_field(VMCS_GUEST_RIP);
+    if (reason == VMX_EXIT_IO ? !quick_port(vcpu, rip) : !quick_msr_write(vcpu, rip)) {
+        return false;
+    }
+    step_over(rip);
+    return true;
+}
+
+static bool enter_again(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if ((vcpu->requests & VCPU_LEAVE_MASK) != 0) {
+        return false;
+    }
+    before_entry(vmx, vcpu);
+    return true;
+}
+
+__attribute__((noinline)) static bool long_way(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    struct vmx_exit_words words = {0};
+
+    read_words(&words);
+    after_exit(vmx, vcpu);
+    if ((words.vectoring & VMX_EVENT_VALID) != 0) {
+        take_back_event(vcpu, &words);
+    }
+    if (words.reason == VMX_EXIT_EXCEPTION_NMI) {
+        finish_exception(vcpu, &words);
+    }
+    handle_exit(vcpu, &words);
+    return enter_again(vmx, vcpu);
+}
+
+/* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
+__attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
+{
+    if (!quick_exit(vcpu, reason)) {
+        return long_way(vcpu->vendor, vcpu);
+    }
+    if (vcpu->requests == 0) {
+        return true;
+    }
+    after_exit(vcpu->vendor, vcpu);
+    return enter_again(vcpu->vendor, vcpu);
+}
+
+/* CPUID comes first and makes no stack frame; nothing of it can leave something to do. */
+bool vmx_handle_exit(struct vcpu *vcpu)
+{
+    uint32_t reason = (uint32_t)read_field(VMCS_EXIT_REASON);
+
+    if (reason == VMX_EXIT_CPUID && (uint32_t)vcpu->gpr[GPR_RAX] != CPUID_LEAF_XSAVE && may_be_quick(vcpu)) {
+        return quick_cpuid(vcpu);
+    }
+    return handle_other(vcpu, reason);
+}
+
 void vmx_run(struct cpu *cpu, struct vcpu *vcpu)
 {
     struct vmx_vcpu *vmx = vcpu->vendor;
 
     (void)cpu;
-    while ((vcpu->requests & VCPU_LEAVE_MASK) == 0) {
-        struct vmx_exit_words words = {0};
-
-        before_entry(vmx, vcpu);
-        if (vmx_enter(vcpu->gpr, vmx->launched) != 0) {
-            handle_vmfail(vcpu);
-            continue;
-        }
-        read_words(&words);
-        after_exit(vmx, vcpu, &words);
-        handle_exit(vcpu, &words);
+    if ((vcpu->requests & VCPU_LEAVE_MASK) != 0) {
+        return;
+    }
+    before_entry(vmx, vcpu);
+    if (vmx_enter(vcpu, vmx->launched) != 0) {
+        handle_vmfail(vcpu);
     }
     if ((vcpu->requests & (VCPU_STOPPED | VCPU_SYSTEM_WRITE)) == VCPU_STOPPED) {
         vmx_read_system(vcpu); /* for the report */

@@ -45,7 +45,7 @@ static inline bool vmx_insn_vmptrld(uint64_t vmcs)
 /* A jump and not a byte, because several run at every exit. *value is not written where it fails. */
 static inline bool vmx_insn_vmread(uint64_t field, uint64_t *value)
 {
-    uint64_t read;
+    uint64_t read = 0;
 
     __asm__ goto("vmread %1, %0; jbe %l2" : "=r"(read) : "r"(field) : "cc" : failed);
     *value = read;

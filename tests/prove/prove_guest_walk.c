@@ -1,15 +1,15 @@
-/* guest_walk over RAM of any contents, any control registers, any address: the walker reads and writes guest RAM only. */
+/* guest_walk over RAM of any contents, any control registers, any address: the walker reads and writes guest RAM only.
+ */
 #include "hv/mm/guest_walk.h"
 
 #define RAM_BYTES 0x4000u
 
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
 
-
 static struct guest_memory memory;
 
-/* All of a guest's state is free, but for the bits that choose the paging mode: one analysis of the walk for each mode is
- * sharper than one for all. */
+/* All of a guest's state is free, but for the bits that choose the paging mode: one analysis of the walk for each mode
+ * is sharper than one for all. */
 static void prove_mode(uint64_t cr4_set, uint64_t cr4_clear, uint64_t efer_set, uint64_t efer_clear)
 {
     struct guest_translation result;

@@ -5,6 +5,7 @@
  */
 #include "hv/core/exit.h"
 
+#include "hv/core/cpuid_exit.h"
 #include "hv/core/cr_access.h"
 #include "hv/core/emulate.h"
 #include "hv/core/guest_io.h"
@@ -16,49 +17,32 @@
 /* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)
 
-/* Out of line, so that the usual leaves need no stack. */
-__attribute__((noinline)) static bool answer_other_leaf(struct vcpu *vcpu, uint64_t *rax)
-{
-    const struct cpuid_dynamic dynamic = {
-        .apic_id = vcpu->lapic.id,
-        .apic_enabled = lapic_enabled(&vcpu->lapic),
-        .osxsave = (vcpu->system.cr4 & CR4_OSXSAVE) != 0,
-        .xcr0 = vcpu->xcr0,
-    };
-    const struct cpuid_words words =
-        cpuid_policy_answer(&vcpu->guest->cpuid, (uint32_t)*rax, (uint32_t)vcpu->gpr[GPR_RCX], &dynamic);
-
-    *rax = words.eax;
-    vcpu->gpr[GPR_RBX] = words.ebx;
-    vcpu->gpr[GPR_RCX] = words.ecx;
-    vcpu->gpr[GPR_RDX] = words.edx;
-    return true;
-}
-
 static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
 {
     const struct cpuid_entry *entry;
-    uint32_t form;
+    uint64_t *gpr = vcpu->gpr;
 
     if (leaf >= CPUID_BASIC_MAX) {
-        return answer_other_leaf(vcpu, rax);
+        return cpuid_exit_answer(vcpu, rax);
     }
     entry = cpuid_policy_find(&vcpu->guest->cpuid, leaf);
-    form = entry->form;
-    if (form == CPUID_OTHER) {
-        return answer_other_leaf(vcpu, rax);
-    }
-    *rax = entry->words.eax;
-    vcpu->gpr[GPR_RBX] = entry->words.ebx;
-    vcpu->gpr[GPR_RCX] = entry->words.ecx;
-    vcpu->gpr[GPR_RDX] = entry->words.edx;
-    if (form == CPUID_FEATURES) {
-        vcpu->gpr[GPR_RBX] |= cpuid_1_ebx(vcpu->lapic.id);
-        vcpu->gpr[GPR_RCX] |= cpuid_1_ecx((vcpu->system.cr4 & CR4_OSXSAVE) != 0);
+    if (entry->form == CPUID_FEATURES) {
+        gpr[GPR_RBX] = entry->words.ebx | cpuid_1_ebx(vcpu->lapic.id);
+        gpr[GPR_RCX] = entry->words.ecx | cpuid_1_ecx((vcpu->system.cr4 & CR4_OSXSAVE) != 0);
+        gpr[GPR_RDX] = entry->words.edx;
+        *rax = entry->words.eax;
         if (!lapic_enabled(&vcpu->lapic)) {
-            vcpu->gpr[GPR_RDX] &= cpuid_1_edx_mask(false);
+            gpr[GPR_RDX] &= cpuid_1_edx_mask(false);
         }
+        return true;
     }
+    if (entry->form != CPUID_PLAIN) {
+        return cpuid_exit_answer(vcpu, rax);
+    }
+    gpr[GPR_RBX] = entry->words.ebx;
+    gpr[GPR_RCX] = entry->words.ecx;
+    gpr[GPR_RDX] = entry->words.edx;
+    *rax = entry->words.eax;
     return true;
 }
 
@@ -167,7 +151,7 @@ static uint64_t exit_detail(const struct vcpu *vcpu, const struct vm_exit *exit)
     if (exit->kind == EXIT_NESTED_FAULT) {
         return exit->fault.address.value;
     }
-    return exit->kind == EXIT_CPUID ? vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
+    return exit->kind == EXIT_CPUID ? (uint32_t)vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
 }
 
 static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)

@@ -342,7 +342,9 @@ bool guest_apic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 /* The end of an interrupt makes another one deliverable only where there is one. */
 void guest_apic_end_of_interrupt(struct vcpu *vcpu)
 {
-    lapic_end_of_interrupt(&vcpu->lapic);
+    if (!lapic_end_of_interrupt(&vcpu->lapic)) {
+        return;
+    }
     if (lapic_has_request(&vcpu->lapic)) {
         vcpu->requests |= VCPU_EVENT;
     }

@@ -182,8 +182,12 @@ static void tsc_deadline_write(struct vcpu *vcpu, uint64_t value)
     uint64_t before = vcpu->lapic.deadline;
 
     lapic_tsc_deadline_write(&vcpu->lapic, value, vcpu->tsc_offset, vcpu->exit_tsc);
-    vcpu->requests |= vcpu->lapic.deadline != before ? VCPU_TIMER : 0;
-    vcpu->requests |= lapic_has_request(&vcpu->lapic) ? VCPU_EVENT : 0; /* a deadline that has passed */
+    if (vcpu->lapic.deadline != before) {
+        vcpu->requests |= VCPU_TIMER;
+    }
+    if (before <= vcpu->exit_tsc || (value != 0 && vcpu->lapic.tsc_deadline == 0)) {
+        vcpu->requests |= VCPU_EVENT; /* the old deadline or the new one has passed */
+    }
 }
 
 /* Moving the TSC moves TSC_ADJUST by the same amount, and the reverse. SDM 3B 18.17.3. What is counted from the TSC

@@ -378,14 +378,14 @@ void lapic_accept(struct lapic *lapic, uint8_t vector)
 }
 
 /* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
-void lapic_end_of_interrupt(struct lapic *lapic)
+bool lapic_end_of_interrupt(struct lapic *lapic)
 {
     uint32_t vector;
     uint32_t word;
     uint32_t bit;
 
     if (!any_vector(lapic, LAPIC_ISR)) {
-        return;
+        return false;
     }
     vector = (uint32_t)highest_vector(lapic, LAPIC_ISR);
     word = vector / 32u * 16;
@@ -400,6 +400,7 @@ void lapic_end_of_interrupt(struct lapic *lapic)
         lapic->eoi_vector = (uint8_t)vector;
         lapic->eoi_pending = true;
     }
+    return true;
 }
 
 static void write_tpr(struct lapic *lapic, uint32_t value)
@@ -626,7 +627,7 @@ void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint
         return;
     }
     if (offset == LAPIC_EOI) {
-        lapic_end_of_interrupt(lapic);
+        (void)lapic_end_of_interrupt(lapic);
         return;
     }
     if (!xapic_knows(offset)) {
@@ -710,7 +711,7 @@ bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value, uint64_t
         if (value != 0) {
             return false;
         }
-        lapic_end_of_interrupt(lapic);
+        (void)lapic_end_of_interrupt(lapic);
         return true;
     }
     if (msr == X2APIC_MSR_ICR) {

@@ -136,8 +136,8 @@ bool lapic_lint0_edge(struct lapic *lapic);
 /* Does an edge at LINT0 make an NMI? */
 bool lapic_lint0_is_nmi(const struct lapic *lapic);
 
-/* A write of EOI. SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
-void lapic_end_of_interrupt(struct lapic *lapic);
+/* A write of EOI. SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". False: nothing was in service. */
+bool lapic_end_of_interrupt(struct lapic *lapic);
 
 /* True where any vector is requested or posted: otherwise there is nothing to choose from. */
 bool lapic_has_request(const struct lapic *lapic);

@@ -1,0 +1,210 @@
+/* What a guest sees of the CPU: the table that the policy makes of a host's answers, and the answers from it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/core/cpuid_policy.h"
+
+#include <string.h>
+
+#define ONES 0xffffffffu
+#define ALL_ONES               \
+    {                          \
+        ONES, ONES, ONES, ONES \
+    }
+
+static struct cpuid_host host;
+static struct cpuid_table table;
+static const struct cpuid_dynamic plain = {.apic_id = 0, .apic_enabled = true, .osxsave = false, .xcr0 = 1};
+
+static void host_add(uint32_t leaf, uint32_t subleaf, struct cpuid_words words)
+{
+    host.entries[host.count++] = (struct cpuid_entry){.leaf = leaf, .subleaf = subleaf, .words = words};
+}
+
+/* A host that has every bit of every leaf: what comes through is what the policy lets through. */
+static void build(bool is_intel, uint32_t vcpu_count)
+{
+    struct cpuid_policy_input input = {
+        .host = &host, .vcpu_count = vcpu_count, .tsc_khz = 2000000, .tsc_stable = true, .is_intel = is_intel};
+    const struct cpuid_words ones = ALL_ONES;
+
+    memset(&host, 0, sizeof(host));
+    host_add(0, 0, (struct cpuid_words){0x1f, 0x756e6547, 0x6c65746e, 0x49656e69});
+    for (uint32_t leaf = 1; leaf <= 0x1f; leaf++) {
+        for (uint32_t subleaf = 0; subleaf < (leaf == 7 ? 2 : 1); subleaf++) {
+            if (leaf != 0xd && leaf != 4) {
+                host_add(leaf, subleaf, ones);
+            }
+        }
+    }
+    host_add(4, 0, (struct cpuid_words){ONES & ~0xe0u, 1, 2, 3});
+    host_add(4, 1, (struct cpuid_words){(ONES & ~0xe0u) | 0x60, 4, 5, 6});
+    host_add(4, 2, (struct cpuid_words){0, 0, 0, 0});
+    host_add(0xd, 0, (struct cpuid_words){0x2e7, 0, 0, 1});
+    host_add(0xd, 1, ones);
+    host_add(0xd, 2, (struct cpuid_words){256, 576, 0, 0});
+    host_add(0xd, 5, (struct cpuid_words){64, 1088, 0, 0});
+    host_add(0xd, 9, (struct cpuid_words){8, 2688, 0, 0});
+    host_add(0x80000000, 0, (struct cpuid_words){0x80000021, 1, 2, 3});
+    for (uint32_t leaf = 0x80000001; leaf <= 0x80000021; leaf++) {
+        host_add(leaf, 0, ones);
+    }
+    cpuid_policy_build(&input, &table);
+}
+
+static struct cpuid_words ask(uint32_t leaf, uint32_t subleaf)
+{
+    return cpuid_policy_answer(&table, leaf, subleaf, &plain);
+}
+
+static bool is_zero(struct cpuid_words words)
+{
+    return (words.eax | words.ebx | words.ecx | words.edx) == 0;
+}
+
+static void virtualization_and_power_features_are_hidden(void **state)
+{
+    const uint32_t monitor = 1u << 3, vmx = 1u << 5, smx = 1u << 6, pdcm = 1u << 15;
+    const uint32_t mca = 1u << 14, mtrr = 1u << 12, debug_store = 1u << 21;
+
+    (void)state;
+    build(true, 1);
+    assert_int_equal(ask(1, 0).ecx & (monitor | vmx | smx | pdcm), 0);
+    assert_int_equal(ask(1, 0).edx & (mca | mtrr | debug_store), 0);
+    assert_int_equal(ask(0x80000001, 0).ecx & (1u << 2), 0);             /* SVM */
+    assert_int_equal(ask(6, 0).eax, 1u << 2);                            /* only ARAT */
+    assert_int_equal(ask(7, 0).ebx & (1u << 2 | 1u << 4 | 1u << 11), 0); /* SGX, HLE, RTM */
+}
+
+static void what_the_hypervisor_provides_is_added(void **state)
+{
+    const uint32_t x2apic = 1u << 21, deadline = 1u << 24, hypervisor = 1u << 31;
+
+    (void)state;
+    build(false, 1);
+    assert_int_equal(ask(1, 0).ecx & (x2apic | deadline | hypervisor), x2apic | deadline | hypervisor);
+    assert_int_equal(ask(0x40000000, 0).ebx, 0x4b4d564b); /* "KVMK" */
+    assert_int_equal(ask(0x40000010, 0).eax, 2000000);
+    assert_int_not_equal(ask(0x80000007, 0).edx & 1u << 8, 0); /* invariant TSC */
+}
+
+static void leaves_without_a_row_are_zero(void **state)
+{
+    static const uint32_t leaves[] = {3,          5,          8,          9,          0xa,        0xc,
+                                      0xe,        0x14,       0x1f,       0x20,       0x12345678, 0x3fffffff,
+                                      0x40000002, 0x4fffffff, 0x80000009, 0x8000001f, 0x80000022, 0xffffffff};
+
+    (void)state;
+    for (uint32_t vendor = 0; vendor < 2; vendor++) {
+        build(vendor == 1, 2);
+        for (size_t i = 0; i < ARRAY_COUNT(leaves); i++) {
+            assert_true(is_zero(ask(leaves[i], 0)));
+        }
+    }
+}
+
+static void subleaves_are_found_by_number_and_others_are_zero(void **state)
+{
+    (void)state;
+    build(true, 1);
+    assert_int_equal(ask(4, 0).ebx, 1);
+    assert_int_equal(ask(4, 1).ebx, 4);
+    assert_true(is_zero(ask(4, 2)));
+    assert_true(is_zero(ask(4, 3)));
+    assert_int_equal(ask(0xd, 5).ebx, 1088);
+    assert_true(is_zero(ask(0xd, 3)));
+    assert_true(is_zero(ask(0xd, 9))); /* protection keys are not offered */
+    assert_true(is_zero(ask(7, 2)));
+}
+
+static void leaves_without_subleaves_ignore_ecx(void **state)
+{
+    (void)state;
+    build(true, 1);
+    assert_int_equal(ask(1, 77).eax, ask(1, 0).eax);
+    assert_int_equal(ask(0x80000008, 0xffffffff).eax, ask(0x80000008, 0).eax);
+}
+
+static void the_apic_id_osxsave_and_apic_bits_are_the_vcpus(void **state)
+{
+    const struct cpuid_dynamic off = {.apic_id = 3, .apic_enabled = false, .osxsave = true};
+    struct cpuid_words words;
+
+    (void)state;
+    build(false, 4);
+    words = cpuid_policy_answer(&table, 1, 0, &off);
+    assert_int_equal(words.ebx >> 24, 3);
+    assert_int_equal(words.ebx >> 16 & 0xff, 4);
+    assert_int_not_equal(words.ecx & 1u << 27, 0);
+    assert_int_equal(words.edx & 1u << 9, 0);
+    assert_int_equal(cpuid_policy_answer(&table, 0x80000001, 0, &off).edx & 1u << 9, 0);
+    assert_int_equal(cpuid_policy_answer(&table, 0xb, 1, &off).edx, 3);
+    assert_int_equal(cpuid_policy_answer(&table, 0x8000001e, 0, &off).eax, 3);
+    assert_int_equal(ask(1, 0).ecx & 1u << 27, 0);
+    assert_int_not_equal(ask(1, 0).edx & 1u << 9, 0);
+}
+
+static void the_xsave_area_has_the_size_of_what_is_switched_on(void **state)
+{
+    const struct cpuid_dynamic with_avx512 = {.apic_enabled = true, .xcr0 = 0x27};
+
+    (void)state;
+    build(true, 1);
+    assert_int_equal(ask(0xd, 0).eax, 0xe7); /* of the host's 0x2e7 */
+    assert_int_equal(ask(0xd, 0).ebx, 576);
+    assert_int_equal(cpuid_policy_answer(&table, 0xd, 0, &with_avx512).ebx, 1088 + 64);
+    assert_int_equal(ask(0xd, 0).ecx, 1088 + 64);
+    assert_int_equal(ask(0xd, 1).eax & 8, 0); /* no XSAVES */
+}
+
+static void the_quick_form_says_what_the_answer_depends_on(void **state)
+{
+    (void)state;
+    build(true, 2);
+    for (uint32_t leaf = 0; leaf < CPUID_BASIC_MAX + 2; leaf++) {
+        const struct cpuid_entry *entry = cpuid_policy_find(&table, leaf);
+
+        if (entry->form == CPUID_PLAIN) {
+            struct cpuid_words words = ask(leaf, 3);
+
+            assert_memory_equal(&words, &entry->words, sizeof(words));
+        }
+    }
+    assert_int_equal(cpuid_policy_find(&table, 1)->form, CPUID_FEATURES);
+    assert_int_equal(cpuid_policy_find(&table, 0xd)->form, CPUID_OTHER);
+}
+
+static void a_host_without_leaf_7_or_d_is_no_trouble(void **state)
+{
+    struct cpuid_policy_input input = {.host = &host, .vcpu_count = 1, .tsc_khz = 1000000};
+
+    (void)state;
+    memset(&host, 0, sizeof(host));
+    host_add(0, 0, (struct cpuid_words){1, 1, 2, 3});
+    host_add(1, 0, (struct cpuid_words){0x600, 0, 0, 0});
+    cpuid_policy_build(&input, &table);
+    assert_int_equal(ask(1, 0).eax, 0x600);
+    assert_true(is_zero(ask(0xd, 0)));
+    assert_int_equal(ask(0, 0).eax, 0xb);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(virtualization_and_power_features_are_hidden),
+        cmocka_unit_test(what_the_hypervisor_provides_is_added),
+        cmocka_unit_test(leaves_without_a_row_are_zero),
+        cmocka_unit_test(subleaves_are_found_by_number_and_others_are_zero),
+        cmocka_unit_test(leaves_without_subleaves_ignore_ecx),
+        cmocka_unit_test(the_apic_id_osxsave_and_apic_bits_are_the_vcpus),
+        cmocka_unit_test(the_xsave_area_has_the_size_of_what_is_switched_on),
+        cmocka_unit_test(the_quick_form_says_what_the_answer_depends_on),
+        cmocka_unit_test(a_host_without_leaf_7_or_d_is_no_trouble),
+    };
+
+    return cmocka_run_group_tests_name("CPUID policy", tests, NULL, NULL);
+}

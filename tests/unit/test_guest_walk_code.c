@@ -1,0 +1,129 @@
+/* The quick walk to an instruction's bytes finds what the full walk finds, and gives up where it should. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/mm/guest_walk.h"
+#include "hv/svm/svm_decode.h"
+
+#include <string.h>
+
+#define RAM_BYTES (8 * MIB)
+#define RAM_START 0x1000000ULL /* the range does not begin at 0 */
+#define PML4 (RAM_START + 0x1000)
+#define PDPT (RAM_START + 0x2000)
+#define PD (RAM_START + 0x3000)
+#define PT (RAM_START + 0x4000)
+#define PRESENT 1ULL
+#define LARGE 0x80ULL
+
+static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
+static struct guest_memory memory;
+static const struct guest_paging paging = {.cr0 = 1ULL << 31 | 1,
+                                           .cr3 = PML4 | 0x18,
+                                           .cr4 = 1ULL << 5,
+                                           .efer = 1ULL << 10,
+                                           .physical_bits = 40,
+                                           .gib_pages = true};
+
+static void put(uint64_t table, uint64_t index, uint64_t entry)
+{
+    memcpy(ram + (table - RAM_START) + index * 8, &entry, 8);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(ram, 0, sizeof(ram));
+    memory = (struct guest_memory){.range_count = 1, .window = (uint64_t)(uintptr_t)ram};
+    memory.ranges[0] = (struct guest_range){gpa(RAM_START), hpa(0), RAM_BYTES};
+    put(PML4, 511, PDPT | PRESENT);
+    put(PDPT, 510, PD | PRESENT);
+    put(PD, 3, PT | PRESENT);
+    put(PT, 7, (RAM_START + 0x123000) | PRESENT | 1ULL << 63);
+    put(PD, 4, (RAM_START + 2 * MIB) | PRESENT | LARGE);
+    put(PDPT, 1, 0 | PRESENT | LARGE);
+    return 0;
+}
+
+static const uint8_t *walk(uint64_t linear)
+{
+    return guest_walk_code(&memory, paging.cr3, linear);
+}
+
+static uint64_t linear_of(uint64_t pdpt, uint64_t pd, uint64_t pt, uint64_t offset)
+{
+    return 0xffffff8000000000ULL | pdpt << 30 | pd << 21 | pt << 12 | offset;
+}
+
+static void every_leaf_size_leads_where_the_full_walk_leads(void **state)
+{
+    const uint64_t addresses[] = {linear_of(510, 3, 7, 0), linear_of(510, 3, 7, 0xffe), linear_of(510, 4, 0, 0x10),
+                                  linear_of(510, 4, 511, 0xabc), linear_of(1, 8, 5, 0x77)};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(addresses); i++) {
+        struct guest_translation translation;
+
+        assert_int_equal(guest_walk(&memory, &paging, addresses[i], GUEST_READ, &translation), GUEST_WALK_OK);
+        assert_ptr_equal(walk(addresses[i]), guest_memory_pointer(&memory, translation.address, 1));
+        assert_non_null(walk(addresses[i]));
+    }
+}
+
+static void what_is_not_mapped_or_not_in_ram_gives_nothing(void **state)
+{
+    (void)state;
+    assert_null(walk(0));                       /* no PML4 entry */
+    assert_null(walk(linear_of(510, 3, 8, 0))); /* no page */
+    assert_null(walk(linear_of(1, 0, 0, 0)));   /* a page below the range */
+    assert_null(walk(linear_of(1, 12, 0, 0)));  /* and one above it */
+    put(PML4, 511, (RAM_START + RAM_BYTES) | PRESENT);
+    assert_null(walk(linear_of(510, 3, 7, 0))); /* a table outside */
+    assert_null(guest_walk_code(&memory, RAM_START - 0x1000, 0));
+    memory.range_count = 0;
+    memory.ranges[0].bytes = 0;
+    assert_null(walk(linear_of(510, 4, 0, 0)));
+}
+
+static void nothing_is_marked(void **state)
+{
+    static uint8_t before[RAM_BYTES];
+
+    (void)state;
+    memcpy(before, ram, sizeof(ram));
+    assert_non_null(walk(linear_of(510, 3, 7, 4)));
+    assert_memory_equal(before, ram, sizeof(ram));
+}
+
+/* APM 3 appendix A. */
+static void plain_forms_have_their_length_and_prefixed_ones_none(void **state)
+{
+    static const uint8_t cpuid[] = {0x0f, 0xa2}, wrmsr[] = {0x0f, 0x30}, rdmsr[] = {0x0f, 0x32}, hlt[] = {0xf4, 0x0f};
+    static const uint8_t prefixed[] = {0x48, 0x0f};
+
+    (void)state;
+    assert_int_equal(svm_plain_length(SVM_EXIT_CPUID, cpuid), 2);
+    assert_int_equal(svm_plain_length(SVM_EXIT_MSR, wrmsr), 2);
+    assert_int_equal(svm_plain_length(SVM_EXIT_MSR, rdmsr), 2);
+    assert_int_equal(svm_plain_length(SVM_EXIT_HLT, hlt), 1);
+    assert_int_equal(svm_plain_length(SVM_EXIT_CPUID, prefixed), 0);
+    assert_int_equal(svm_plain_length(SVM_EXIT_CPUID, wrmsr), 0);
+    assert_int_equal(svm_plain_length(SVM_EXIT_MSR, cpuid), 0);
+    assert_int_equal(svm_plain_length(SVM_EXIT_VMMCALL, cpuid), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(every_leaf_size_leads_where_the_full_walk_leads, setup),
+        cmocka_unit_test_setup(what_is_not_mapped_or_not_in_ram_gives_nothing, setup),
+        cmocka_unit_test_setup(nothing_is_marked, setup),
+        cmocka_unit_test(plain_forms_have_their_length_and_prefixed_ones_none),
+    };
+
+    return cmocka_run_group_tests_name("quick walk", tests, NULL, NULL);
+}

@@ -25,9 +25,10 @@ static struct guest_memory memory;
 static const struct guest_paging paging = {.cr0 = 1ULL << 31 | 1,
                                            .cr3 = PML4 | 0x18,
                                            .cr4 = 1ULL << 5,
-                                           .efer = 1ULL << 10,
+                                           .efer = 3ULL << 10,
                                            .physical_bits = 40,
-                                           .gib_pages = true};
+                                           .gib_pages = true,
+                                           .nx_supported = true};
 
 static void put(uint64_t table, uint64_t index, uint64_t entry)
 {

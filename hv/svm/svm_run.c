@@ -85,6 +85,9 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         vmcb->cr2 = vcpu->system.cr2;
         svm->clean &= ~CLEAN_CR2;
     }
+    if ((requests & (VCPU_SYSTEM_WRITE | VCPU_CR2_WRITE)) != 0) {
+        insn_write_cr2(vmcb->cr2); /* as svm_vcpu_load() does */
+    }
     if ((requests & (VCPU_STEP_TRAP | VCPU_TASK_TRAP)) != 0) {
         vmcb->dr6 = (vmcb->dr6 & ~DR6_BREAKPOINTS) | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT);
         svm->clean &= ~CLEAN_DR;

@@ -120,8 +120,10 @@ ENTRY_GUESTS = [name for name in guests.GUESTS if name.startswith(("entry-", "re
 TIMER_GUESTS = [name for name in guests.GUESTS if "timer" in name]
 # Corners of a PC, as test kernels of other projects look into them.
 PC_GUESTS = [name for name in guests.GUESTS if name.startswith("pc-")]
+# They disturb each other: registers of their own, and two CPUs each.
+SHARING_GUESTS = ["state", "state-32", "smp", "smp-32"]
 DEVICE_GUESTS = [name for name in guests.GUESTS
-                 if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *guests.NOT_ON_TCG, "hello")]
+                 if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *SHARING_GUESTS, *guests.NOT_ON_TCG, "hello")]
 
 
 HOSTILE_FILES = {name: Built(f"guests/{name}") for name in ("neighbour.elf", "hostile-sweep.elf", "hostile-storm.elf",
@@ -219,6 +221,8 @@ CASES = [
     *(guests_case(f"guests-{name}", [name], emulators=BOCHS) for name in TIMER_GUESTS),
     # The local APIC emulated where the CPU could serve it; make bench-apicv boots Linux so.
     guests_case("guests-apic-timer-emulated", ["apic-timer"], more_lines="virtual-apic = no\n", emulators=BOCHS_VMX),
+    guests_case("guests-sharing", SHARING_GUESTS),
+    guests_case("guests-sharing-two-cpus", SHARING_GUESTS, smp=2, emulators=QEMU),
     guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.

@@ -18,7 +18,8 @@ ORACLE_LIMIT_S = 240  # only a hang reaches this
 ENTRY = [f"cmdline = {CMDLINE}", f"module = {MODULE}"]
 
 # name: (file, config lines, QEMU can boot it)
-BOTH = ["ports", "apic-timer", "pic-timer", "exceptions", "reserved", "mmio", "fpu", "cpuid", "msr", "walk-oracle"]
+BOTH = ["ports", "apic-timer", "pic-timer", "exceptions", "reserved", "mmio", "fpu", "cpuid", "msr", "walk-oracle", "state",
+        "smp"]
 NOT_ON_TCG = {"reserved", "reserved-32"}  # QEMU's CPU does not check these, natively or nested
 GUESTS = {
     "hello": ("hello.elf", ["protocol = elf"], True),
@@ -38,7 +39,7 @@ GUESTS = {
 }
 PC = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("pc-*.c"))  # corners of a PC
 # Bochs' VMX carries the masking of NMIs from one guest to the next that takes its CPU, so pc-nmi keeps it to its end.
-PC_EXTRA = {"pc-nmi": ["slice = 1s"], "pc-testdev": ["debug-ports = yes"]}
+PC_EXTRA = {"pc-nmi": ["slice = 1s"], "pc-testdev": ["debug-ports = yes"], "smp": ["cpus = 2"]}
 for name in BOTH + PC:
     extra = PC_EXTRA.get(name, [])
     GUESTS[name] = (f"{name}.elf", ["protocol = elf", *extra], name not in NOT_ON_TCG)
@@ -62,6 +63,8 @@ def run_oracle(build, name):
     file = GUESTS[name][0]
     command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-display", "none",
                "-serial", "stdio", "-net", "none", "-no-reboot"]
+    if name.startswith("smp"):
+        command += ["-smp", "2"]
     if measures_time(name):
         command += ["-icount", "shift=1,sleep=off"]  # then times do not depend on the host's load
     if file.endswith(".bin"):

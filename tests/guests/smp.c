@@ -1,0 +1,260 @@
+/*
+ * A second CPU as every SMP kernel starts it: INIT, SIPI, a trampoline through real and protected mode. Then interrupts
+ * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
+ * that does not go back from one CPU to the other. SDM 3A 8.4 "Multiple-Processor (MP) Initialization", 10.6 (11.6)
+ * "Issuing Interprocessor Interrupts". It needs `cpus = 2`.
+ */
+#include "tests/guests/lib/guest.h"
+
+const char guest_name[] = "smp";
+
+#define TRAMPOLINE 0x8000u
+#define STACK_BYTES 8192u
+#define APIC_ID 0x20
+#define APIC_EOI 0xb0
+#define APIC_ICR_LOW 0x300
+#define APIC_ICR_HIGH 0x310
+#define ICR_INIT 0x4500u
+#define ICR_SIPI 0x4600u
+#define ICR_FIXED 0x4000u
+#define ICR_NMI 0x4400u
+#define ICR_PENDING 0x1000u
+#define TO_SELF 0x40000u
+#define TO_ALL 0x80000u
+#define TO_OTHERS 0xc0000u
+#define PING 0x50
+#define PONG 0x51
+#define COUNTED 0x52
+#define NMI 2
+#define PINGS 20u
+#define LIMIT_MS 20000u
+
+/* Position-independent but for its own address; the C code fills in the last three words. */
+__asm__(".section .rodata\n"
+        ".code16\n"
+        "ap_start: cli\n"
+        "movw %cs, %ax; movw %ax, %ds\n"
+        "lgdtl ap_gdt_pointer - ap_start\n"
+        "movl %cr0, %eax; orb $1, %al; movl %eax, %cr0\n"
+        "ljmpl $8, $(0x8000 + ap_32 - ap_start)\n"
+        ".code32\n"
+        "ap_32: movw $16, %ax; movw %ax, %ds; movw %ax, %es; movw %ax, %ss\n"
+        "movl 0x8000 + ap_stack - ap_start, %esp\n"
+#ifdef __x86_64__
+        "movl $0x20, %eax; movl %eax, %cr4\n"
+        "movl 0x8000 + ap_root - ap_start, %eax; movl %eax, %cr3\n"
+        "movl $0xc0000080, %ecx; rdmsr; orl $0x900, %eax; wrmsr\n"
+        "movl %cr0, %eax; orl $0x80000000, %eax; movl %eax, %cr0\n"
+        "ljmpl $24, $(0x8000 + ap_64 - ap_start)\n"
+        ".code64\n"
+        "ap_64: movl 0x8000 + ap_entry - ap_start, %eax; callq *%rax\n"
+#else
+        "movl 0x8000 + ap_entry - ap_start, %eax; calll *%eax\n"
+#endif
+        ".balign 8\n"
+        "ap_gdt: .quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff\n"
+        "ap_gdt_pointer: .word 31; .long 0x8000 + ap_gdt - ap_start\n"
+        ".balign 4\n"
+        "ap_stack: .long 0\n"
+        "ap_root: .long 0\n"
+        "ap_entry: .long 0\n"
+        "ap_end:\n"
+        ".text\n"
+#ifdef __x86_64__
+        ".code64\n"
+#else
+        ".code32\n"
+#endif
+);
+extern const uint8_t ap_start[], ap_stack[], ap_root[], ap_entry[], ap_end[];
+
+static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
+static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
+static volatile uint64_t ap_tsc;
+static volatile uint32_t tsc_asked;
+static uint32_t bsp_id, khz;
+
+static uint32_t this_id(void)
+{
+    return lapic_read(APIC_ID) >> 24;
+}
+
+static void send(uint32_t to, uint32_t command)
+{
+    lapic_write(APIC_ICR_HIGH, to << 24);
+    lapic_write(APIC_ICR_LOW, command);
+    while ((lapic_read(APIC_ICR_LOW) & ICR_PENDING) != 0) {
+        __asm__ volatile("pause");
+    }
+}
+
+/* The BSP waits with interrupts on, so that they come meanwhile. */
+static void wait_until(volatile uint32_t *what, uint32_t value, const char *sentence)
+{
+    uint64_t start = rdtsc();
+
+    interrupts_on();
+    while (*what < value) {
+        __asm__ volatile("pause");
+        if (rdtsc() - start > (uint64_t)khz * LIMIT_MS) {
+            guest_fail("%s: %u instead of %u", sentence, *what, value);
+        }
+    }
+    interrupts_off();
+}
+
+static void on_ping(struct trap_frame *frame)
+{
+    (void)frame;
+    pings++;
+    lapic_write(APIC_EOI, 0);
+    send(bsp_id, ICR_FIXED | PONG);
+}
+
+static void on_pong(struct trap_frame *frame)
+{
+    (void)frame;
+    pongs++;
+    lapic_write(APIC_EOI, 0);
+}
+
+static void on_counted(struct trap_frame *frame)
+{
+    (void)frame;
+    if (this_id() == bsp_id) {
+        bsp_counted++;
+    } else {
+        ap_counted++;
+    }
+    lapic_write(APIC_EOI, 0);
+}
+
+static void on_nmi(struct trap_frame *frame)
+{
+    (void)frame;
+    if (this_id() == bsp_id) {
+        bsp_nmis++;
+    } else {
+        ap_nmis++;
+    }
+}
+
+/* The second CPU: it halts between interrupts, and answers one question about its TSC in between. */
+static void ap_main(void)
+{
+    traps_init();
+    lapic_init();
+    ap_id = this_id();
+    starts++;
+    for (;;) {
+        wait_for_interrupt();
+        if (tsc_asked != 0) {
+            ap_tsc = rdtsc();
+            tsc_asked = 0;
+        }
+    }
+}
+
+static void set_word(const uint8_t *word, uintptr_t value)
+{
+    *(volatile uint32_t *)(uintptr_t)(TRAMPOLINE + (uint32_t)(word - ap_start)) = (uint32_t)value;
+}
+
+static void put_trampoline(void)
+{
+    volatile uint8_t *to = (volatile uint8_t *)(uintptr_t)TRAMPOLINE;
+
+    for (uint32_t i = 0; i < (uint32_t)(ap_end - ap_start); i++) {
+        to[i] = ap_start[i];
+    }
+    set_word(ap_stack, (uintptr_t)stack + STACK_BYTES - 16);
+    set_word(ap_root, read_cr3());
+    set_word(ap_entry, (uintptr_t)ap_main);
+}
+
+static void start_second(uint32_t expected)
+{
+    send(0, TO_OTHERS | ICR_INIT);
+    pit_wait_us(10000);
+    CHECK_EQUAL(starts, expected - 1); /* an INIT alone starts nothing */
+    send(0, TO_OTHERS | ICR_SIPI | TRAMPOLINE >> 12);
+    wait_until(&starts, expected, "starts of the second CPU");
+    send(0, TO_OTHERS | ICR_SIPI | TRAMPOLINE >> 12); /* the second one of every kernel: nobody waits for it */
+    pit_wait_us(10000);
+    CHECK_EQUAL(starts, expected);
+}
+
+static void interrupts_go_both_ways(void)
+{
+    for (uint32_t i = 0; i < PINGS; i++) {
+        uint32_t before = pongs;
+
+        send(ap_id, ICR_FIXED | PING);
+        wait_until(&pongs, before + 1, "answers of the second CPU");
+    }
+    CHECK_EQUAL(pings, pongs);
+}
+
+static void shorthands_reach_whom_they_name(void)
+{
+    uint32_t ap = ap_counted, bsp = bsp_counted;
+
+    send(0, TO_SELF | ICR_FIXED | COUNTED);
+    wait_until(&bsp_counted, bsp + 1, "interrupts to self");
+    send(0, TO_ALL | ICR_FIXED | COUNTED);
+    wait_until(&bsp_counted, bsp + 2, "interrupts to all, here");
+    wait_until(&ap_counted, ap + 1, "interrupts to all, there");
+    send(0, TO_OTHERS | ICR_FIXED | COUNTED);
+    wait_until(&ap_counted, ap + 2, "interrupts to the others");
+    CHECK_EQUAL(bsp_counted, bsp + 2);
+    send(0xff, ICR_FIXED | COUNTED);
+    wait_until(&ap_counted, ap + 3, "interrupts to everybody's address");
+    wait_until(&bsp_counted, bsp + 3, "interrupts to everybody's address, here");
+}
+
+static void an_nmi_wakes_a_halted_cpu(void)
+{
+    send(ap_id, ICR_NMI);
+    wait_until(&ap_nmis, 1, "NMIs of the second CPU");
+    CHECK_EQUAL(bsp_nmis, 0);
+}
+
+/* Interrupts are on while it waits, because Bochs gives the CPU to another only then. */
+static void the_tsc_does_not_go_back(void)
+{
+    interrupts_on();
+    for (uint32_t i = 0; i < 10; i++) {
+        uint64_t before = rdtsc(), after;
+
+        tsc_asked = 1;
+        send(ap_id, ICR_FIXED | COUNTED);
+        while (tsc_asked != 0) {
+            __asm__ volatile("pause");
+            CHECK(rdtsc() - before < (uint64_t)khz * LIMIT_MS);
+        }
+        after = rdtsc();
+        CHECK(ap_tsc > before && ap_tsc < after);
+    }
+    interrupts_off();
+}
+
+void guest_main(void)
+{
+    khz = tsc_khz();
+    pic_init();
+    lapic_init();
+    bsp_id = this_id();
+    trap_set(PING, on_ping);
+    trap_set(PONG, on_pong);
+    trap_set(COUNTED, on_counted);
+    trap_set(NMI, on_nmi);
+    put_trampoline();
+    start_second(1);
+    CHECK(ap_id != bsp_id);
+    interrupts_go_both_ways();
+    shorthands_reach_whom_they_name();
+    an_nmi_wakes_a_halted_cpu();
+    the_tsc_does_not_go_back();
+    start_second(2);
+    interrupts_go_both_ways();
+}

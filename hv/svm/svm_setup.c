@@ -147,7 +147,7 @@ void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
     struct svm_vcpu *svm = vcpu->vendor;
 
     (void)cpu;
-    svm->clean = 0; /* another VMCB, or another CPU, was used in between */
+    svm->clean = 0;                /* another VMCB, or another CPU, was used in between */
     insn_write_cr2(svm->vmcb.cr2); /* Bochs 2.7 saves CR2 at #VMEXIT but does not load it at VMRUN */
     if (asids_are_shared) {
         svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;

@@ -20,7 +20,9 @@
 /* Bits of the features that the hypervisor itself decides on. SDM 2A 3.3, table 3-8; APM 3 E.3. */
 #define LEAF1_ECX_XSAVE (1u << 26)
 #define LEAF1_EDX_APIC CPUID_1_APIC
-#define LEAFD_1_EAX_XSAVEC (1u << 1)
+/* XSAVEOPT and XGETBV with ECX 1. Not XSAVEC: Bochs 2.7 writes the AVX component of the compacted form over the header,
+ * so that a guest's registers are lost at a task switch. Not XSAVES: there is no IA32_XSS. */
+#define LEAFD_1_EAX_KEEP 0x5u
 
 /* KVM's paravirtual features: Linux, Documentation/virt/kvm/x86/cpuid.rst. */
 #define KVM_FEATURE_CLOCKSOURCE (1u << 0)
@@ -294,7 +296,7 @@ static void set_xsave(struct cpuid_table *table)
             entry->words = (struct cpuid_words){0, 0, 0, 0};
         }
         if (entry->subleaf == 1) {
-            entry->words = (struct cpuid_words){entry->words.eax & 0x7, 0, 0, 0}; /* no XSAVES: no IA32_XSS */
+            entry->words = (struct cpuid_words){entry->words.eax & LEAFD_1_EAX_KEEP, 0, 0, 0};
         }
     }
     if (table->xsave) {
@@ -316,23 +318,6 @@ static uint32_t xsave_area_bytes(const struct cpuid_table *table, uint64_t compo
             uint32_t end = entry->words.eax + entry->words.ebx;
 
             bytes = end > bytes ? end : bytes;
-        }
-    }
-    return bytes;
-}
-
-/* Bytes in compacted form: each component behind the one before, on a 64-byte border where it asks for that. SDM
- * 1 13.4.3. */
-static uint32_t xsave_compact_bytes(const struct cpuid_table *table, uint64_t components)
-{
-    uint32_t bytes = 512 + 64;
-
-    for (uint32_t i = table->basic[0xd]; i < table->count && table->entries[i].leaf == 0xd; i++) {
-        const struct cpuid_entry *entry = &table->entries[i];
-        bool aligned = (entry->words.ecx & BIT(1)) != 0;
-
-        if (entry->subleaf >= 2 && entry->subleaf < 64 && ((components >> entry->subleaf) & 1) != 0) {
-            bytes = (aligned ? (uint32_t)align_up(bytes, 64) : bytes) + entry->words.eax;
         }
     }
     return bytes;
@@ -423,9 +408,6 @@ static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t suble
         if (table->xsave && subleaf == 0) {
             words->ebx = xsave_area_bytes(table, dynamic->xcr0);
             words->ecx = xsave_area_bytes(table, table->xcr0_supported);
-        }
-        if (table->xsave && subleaf == 1 && (words->eax & LEAFD_1_EAX_XSAVEC) != 0) {
-            words->ebx = xsave_compact_bytes(table, dynamic->xcr0);
         }
         break;
     case 0x80000001:

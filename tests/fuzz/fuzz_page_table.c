@@ -46,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             model_step(&model);
         }
         model_verify_all(&model);
+        model_compare(&model);
         model_end(&model);
     }
     return 0;

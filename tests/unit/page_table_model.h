@@ -43,9 +43,13 @@ struct model {
     struct model_row rows[MODEL_ROWS];
     uint64_t populated_start, populated_end; /* the last populate, until a vacate */
     enum page_level populated_level;
-    uint64_t operations, refused, tables_moved;
+    uint64_t operations, refused, tables_moved, compared;
 };
 
+static const struct page_table_format *const model_formats[] = {&page_table_host4, &page_table_ept4, &page_table_npt4,
+                                                                &page_table_host5, &page_table_ept5, &page_table_npt5};
+
+static uint8_t model_other_arena[(uint64_t)MODEL_POOL_MAX * PAGE_BYTES] __attribute__((aligned(4096)));
 static uint8_t model_arena[(uint64_t)MODEL_POOL_MAX * PAGE_BYTES] __attribute__((aligned(4096)));
 
 #define MODEL_CHECK(condition)                                                                                   \
@@ -110,9 +114,7 @@ static inline void model_draw_boundaries(struct model *model)
 
 static inline void model_begin(struct model *model)
 {
-    static const struct page_table_format *const formats[] = {&page_table_host4, &page_table_ept4, &page_table_npt4,
-                                                              &page_table_host5, &page_table_ept5, &page_table_npt5};
-    const struct page_table_format *format = formats[model_below(model, ARRAY_COUNT(formats))];
+    const struct page_table_format *format = model_formats[model_below(model, ARRAY_COUNT(model_formats))];
     struct page_table_caps caps = {.largest_leaf = (enum page_level)(2 - model_below(model, 5) / 3),
                                    .physical_bits = (uint8_t)(40 + model_below(model, 13)),
                                    .no_execute = model_below(model, 4) != 0,
@@ -250,6 +252,72 @@ static inline void model_verify_all(struct model *model)
     }
     MODEL_CHECK(row + 1 == model->count);
     MODEL_CHECK(visit.tables == model->pool.pages - model->pool.free_count);
+}
+
+/* --- the same again in another format --- */
+
+/* A format that can say what the rows say at these addresses. */
+static inline const struct page_table_format *model_other_format(struct model *model)
+{
+    const struct page_table_format *format = model_formats[model_below(model, ARRAY_COUNT(model_formats))];
+    uint64_t end = model->boundaries[model->count - 1];
+
+    for (uint32_t i = 0; i + 1 < model->count; i++) {
+        if (model->rows[i].present && !model->rows[i].attributes.read && !format->execute_only) {
+            format = model->tree.format;
+        }
+    }
+    return model->base != 0 || end > 1ULL << (format->address_bits - 1u) ? model->tree.format : format;
+}
+
+/* False where the other pool is too small for it. */
+static inline bool model_other_fill(const struct model *model, struct page_table *other)
+{
+    for (uint32_t i = 0; i + 1 < model->count; i++) {
+        struct page_attributes attributes = model->rows[i].attributes;
+        uint64_t start = model->boundaries[i];
+        enum status status;
+
+        attributes.global = attributes.global && other->format->global != 0;
+        attributes.ignore_guest = attributes.ignore_guest && other->format->ignore_guest != 0;
+        status = !model->rows[i].present ? STATUS_OK
+                                         : page_table_map(other, model->base + start, hpa(start + model->rows[i].delta),
+                                                          model->boundaries[i + 1] - start, attributes, LEVEL_1G, NULL);
+        MODEL_CHECK(status == STATUS_OK || status == STATUS_NO_MEMORY);
+        if (status != STATUS_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A tree that is built from the rows at once says the same; and where a page is taken from it, that is the first
+ * difference. */
+static inline void model_compare(struct model *model)
+{
+    static const struct page_table_caps caps = {
+        .largest_leaf = LEVEL_1G, .physical_bits = 52, .no_execute = true, .execute_only = true};
+    uint64_t start = model->base + model->boundaries[0];
+    uint64_t bytes = model->boundaries[model->count - 1] - model->boundaries[0];
+    uint32_t row = model_below(model, model->count - 1);
+    uint64_t page = model->base + model->boundaries[row + 1] - PAGE_BYTES;
+    struct page_difference difference;
+    struct table_pool pool;
+    struct page_table other;
+
+    MODEL_CHECK(table_pool_init(&pool, (uint64_t)(uintptr_t)model_other_arena - MODEL_POOL_START, hpa(MODEL_POOL_START),
+                                MODEL_POOL_MAX) == STATUS_OK);
+    MODEL_CHECK(page_table_init(&other, model_other_format(model), &caps, &pool) == STATUS_OK);
+    if (!model_other_fill(model, &other)) {
+        return;
+    }
+    model->compared++;
+    MODEL_CHECK(page_table_compare(&model->tree, &other, start, bytes, &difference) == STATUS_OK);
+    MODEL_CHECK(page_table_compare(&other, &model->tree, start, bytes, NULL) == STATUS_OK);
+    if (model->rows[row].present && page_table_unmap(&other, page, PAGE_BYTES, NULL) == STATUS_OK) {
+        MODEL_CHECK(page_table_compare(&model->tree, &other, start, bytes, &difference) == STATUS_BUSY);
+        MODEL_CHECK(difference.address == page && difference.left.present && !difference.right.present);
+    }
 }
 
 /* --- operations --- */

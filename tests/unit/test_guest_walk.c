@@ -2,12 +2,16 @@
  * The guest walk's promises: the address, the page size and the exact error code that an MMU gives, in every paging
  * mode. The tables are written here by hand, and rights are compared with SDM 3A 4.6.1's text as a decision table.
  */
+#define _GNU_SOURCE
 #include "hv/mm/guest_walk.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 #include <cmocka.h>
 
@@ -422,6 +426,77 @@ static void a_table_outside_ram_is_named_and_not_read(void **state)
     assert_int_equal(result.bad_table.value, RAM_PAGES * 0x1000);
 }
 
+/* --- another vCPU writes an entry between the walk's look at it and its mark in it --- */
+
+#define TRAP_FLAG 0x100
+#define SPARE 0x200ULL /* a bit of an entry that means nothing */
+
+static uint32_t faster; /* how often the other vCPU still is */
+static uint32_t rewritten;
+static uint64_t *contested;
+static uint64_t flips; /* what it changes there */
+
+static void ram_is_written(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *user = context;
+
+    (void)info;
+    if (number == SIGSEGV) { /* the walk is about to write */
+        mprotect(ram, sizeof(ram), PROT_READ | PROT_WRITE);
+        if (faster != 0) {
+            faster--;
+            rewritten++;
+            *contested ^= flips;
+        }
+        user->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
+    } else { /* and has written, or has seen that it must not */
+        user->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+        mprotect(ram, sizeof(ram), PROT_READ);
+    }
+}
+
+/* A read of linear address 0x3123, whose leaf another vCPU changes `times` times, each time just before the mark. */
+static enum guest_walk_result walk_against(uint32_t times, uint64_t change)
+{
+    struct sigaction action = {.sa_sigaction = ram_is_written, .sa_flags = SA_SIGINFO};
+    enum guest_walk_result outcome;
+
+    link4(0x3000, 4, 0);
+    for (unsigned n = 0; n < 3; n++) {
+        put64(TABLE(n), 0, get64(TABLE(n), 0) | A);
+    }
+    put64(TABLE(3), 3, 0x9000 | P | W | U);
+    contested = &ram[TABLE(3) / 8 + 3];
+    faster = times;
+    flips = change;
+    rewritten = 0;
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGTRAP, &action, NULL);
+    mprotect(ram, sizeof(ram), PROT_READ);
+    outcome = guest_walk(&memory, &paging, 0x3123, GUEST_READ, &result);
+    mprotect(ram, sizeof(ram), PROT_READ | PROT_WRITE);
+    return outcome;
+}
+
+static void an_entry_that_changed_is_read_again(void **state)
+{
+    (void)state;
+    assert_int_equal(walk_against(1, 0x3000), GUEST_WALK_OK);
+    assert_int_equal(result.address.value, 0xa123);
+    assert_int_equal(get64(TABLE(3), 3), 0xa000 | P | W | U | A);
+    assert_int_equal(walk_against(1, P), GUEST_WALK_FAULT);
+    assert_int_equal(get64(TABLE(3), 3), 0x9000 | W | U);
+}
+
+static void a_guest_that_rewrites_an_entry_for_ever_gets_an_answer(void **state)
+{
+    (void)state;
+    assert_int_equal(walk_against(UINT32_MAX, SPARE), GUEST_WALK_OK);
+    assert_int_equal(result.address.value, 0x9123);
+    assert_in_range(rewritten, 2, 1000);
+    assert_int_equal(get64(TABLE(3), 3) & A, 0);
+}
+
 /* --- guest_walk_code --- */
 
 static void expect_code(uint64_t linear, uint64_t address)
@@ -501,6 +576,8 @@ int main(void)
         cmocka_unit_test_setup(a_faulting_walk_leaves_the_tables_alone, setup),
         cmocka_unit_test_setup(a_table_that_maps_itself_is_walked_through, setup),
         cmocka_unit_test_setup(a_table_outside_ram_is_named_and_not_read, setup),
+        cmocka_unit_test_setup(an_entry_that_changed_is_read_again, setup),
+        cmocka_unit_test_setup(a_guest_that_rewrites_an_entry_for_ever_gets_an_answer, setup),
         cmocka_unit_test_setup(code_is_found_where_the_cpu_fetched_it, setup),
         cmocka_unit_test_setup(code_that_is_not_there_any_more_is_not_found, setup),
         cmocka_unit_test_setup(code_is_looked_for_in_the_lowest_range_only, setup),

@@ -5,6 +5,10 @@
  * processor take one step, closes it again, and has seen the tree as a CPU or a device would have seen it after exactly
  * that store. So every store is recorded that the code really does, whatever the compiler made of it, and nothing is
  * compiled differently for the test.
+ *
+ * Every scene is recorded in every format. Two signals per store take their time, so there only the pages are closed
+ * that can be reached from the root, found anew after each store by a scan that takes every word for a link: nobody can
+ * see a store into another page. One format per scene, in turn, has all pages closed.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -37,7 +41,9 @@ static uint64_t samples[SAMPLES_MAX];
 static struct truth before[SAMPLES_MAX], after[SAMPLES_MAX];
 static uint32_t sample_count;
 static bool checking;
-static void (*meanwhile)(void);       /* what another CPU does after a store */
+static bool every_page = true;        /* close all of them, not only those that can be reached */
+static void (*just_before)(void);     /* what another CPU does when a store has been decided on but not done */
+static void (*meanwhile)(void);       /* and after one */
 static uint64_t stores, mixed, wrong; /* mixed: moments at which some samples were old and others new */
 
 static bool truth_is(const struct truth *truth, const struct page_lookup *found)
@@ -66,6 +72,43 @@ static void samples_check(void)
     mixed += old != 0 && new != 0;
 }
 
+/* The pages of the arena that a walk from the root can come to, as a mask. */
+static uint32_t pages_reachable(void)
+{
+    uint32_t reached = 1u << ((recorded.tree.root.value - ARENA_START) / PAGE_BYTES);
+    uint32_t scanned = 0;
+
+    while (scanned != reached) {
+        uint32_t page = (uint32_t)__builtin_ctz(reached & ~scanned);
+        const uint64_t *words = (const uint64_t *)(const void *)(arena_bytes + page * PAGE_BYTES);
+
+        scanned |= 1u << page;
+        for (uint32_t i = 0; i < PAGE_BYTES / sizeof(*words); i++) {
+            uint64_t to = ((words[i] & 0x000ffffffffff000ULL) - ARENA_START) / PAGE_BYTES;
+
+            reached |= to < RECORDED_PAGES ? 1u << to : 0;
+        }
+    }
+    return reached;
+}
+
+static void arena_open(void)
+{
+    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ | PROT_WRITE);
+}
+
+static void arena_close(void)
+{
+    uint32_t reachable = every_page ? 0 : pages_reachable();
+
+    if (every_page) {
+        mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
+    }
+    for (; reachable != 0; reachable &= reachable - 1) {
+        mprotect(arena_bytes + (uint32_t)__builtin_ctz(reachable) * PAGE_BYTES, PAGE_BYTES, PROT_READ);
+    }
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     ucontext_t *user = context;
@@ -75,7 +118,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
         signal(number, SIG_DFL);
         return;
     }
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ | PROT_WRITE);
+    arena_open();
+    if (just_before != NULL) {
+        just_before();
+    }
     user->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
 }
 
@@ -93,7 +139,7 @@ static void on_step(int number, siginfo_t *info, void *context)
     if (meanwhile != NULL) {
         meanwhile();
     }
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
+    arena_close();
 }
 
 static void handlers_set(void)
@@ -156,9 +202,9 @@ static void record(const struct page_table_format *format, operation_fn first, o
     set_up(format, first);
     stores = mixed = wrong = 0;
     checking = true;
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
+    arena_close();
     status = second(&recorded.tree);
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ | PROT_WRITE);
+    arena_open();
     checking = false;
     assert_int_equal(status, STATUS_OK);
     assert_true(stores > 0);
@@ -166,13 +212,33 @@ static void record(const struct page_table_format *format, operation_fn first, o
     arena_end(&recorded);
 }
 
-static void record_next(operation_fn first, operation_fn second)
-{
-    static uint32_t next;
+/* In every format. `recorded_mixed`: moments at which a half-done operation was seen, in all of them. */
+static uint64_t recorded_mixed;
 
-    /* The formats in turn: the order is the same code for all, and two signals per store take their time. */
+static void record_scene(operation_fn first, operation_fn second)
+{
+    static uint32_t turn;
+
     handlers_set();
-    record(arena_formats[next++ % ARENA_FORMATS], first, second);
+    recorded_mixed = 0;
+    turn++;
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        every_page = i == turn % ARENA_FORMATS;
+        record(arena_formats[i], first, second);
+        recorded_mixed += mixed;
+    }
+    every_page = true;
+}
+
+/* An operation that changes no translation: no moment may show any other. */
+static void record_still(operation_fn first, operation_fn second)
+{
+    record_scene(first, second);
+    for (uint32_t i = 0; i < sample_count; i++) {
+        assert_int_equal(before[i].present, after[i].present);
+        assert_int_equal(before[i].to, after[i].to);
+        assert_true(arena_same(&before[i].attributes, &after[i].attributes));
+    }
 }
 
 /* --- scenes --- */
@@ -250,53 +316,103 @@ static enum status vacate(struct page_table *tree)
     return page_table_vacate(tree, GIB, 4 * MIB, NULL);
 }
 
+static enum status populate_and_map(struct page_table *tree)
+{
+    enum status status = populate(tree);
+
+    return status != STATUS_OK ? status : page_table_map(tree, GIB, hpa(6 * GIB), 3 * MIB, arena_rwx, LEVEL_1G, NULL);
+}
+
+static enum status walk_create(struct page_table *tree)
+{
+    struct page_entry entry;
+
+    return page_table_walk_create(tree, GIB + 8 * KIB, LEVEL_4K, &entry, NULL);
+}
+
+static enum status map_concurrently(struct page_table *tree)
+{
+    enum status status = STATUS_OK;
+
+    for (uint64_t at = 0; at < 16 * KIB && status == STATUS_OK; at += 4 * KIB) {
+        status = page_table_map_concurrent(tree, GIB + at, hpa(3 * MIB + at), LEVEL_4K, arena_rwx, NULL);
+    }
+    return status;
+}
+
+static enum status mark_clear_and_harvest(struct page_table *tree)
+{
+    struct page_harvest harvest = {.which = PAGE_ACCESSED | PAGE_DIRTY, .clear = true};
+    enum status status = page_table_mark(tree, 2 * MIB - 8 * KIB, PAGE_DIRTY);
+
+    status = status != STATUS_OK ? status : page_table_mark(tree, GIB, PAGE_ACCESSED | PAGE_DIRTY);
+    status = status != STATUS_OK ? status : page_table_clear(tree, GIB, PAGE_ACCESSED, NULL, NULL);
+    status = status != STATUS_OK ? status : page_table_harvest(tree, 0, 2 * GIB, &harvest, NULL);
+    return harvest.pages >= 2 ? status : STATUS_NOT_FOUND;
+}
+
 static void at_each_store_of_a_map_over_holes_each_address_is_old_or_new(void **state)
 {
     (void)state;
-    record_next(nothing, map_gib);
-    record_next(nothing, map_crooked);
-    record_next(nothing, map_across_512g);
+    record_scene(nothing, map_gib);
+    record_scene(nothing, map_crooked);
+    record_scene(nothing, map_across_512g);
 }
 
 static void at_each_store_of_a_map_over_leaves_each_address_is_old_or_new(void **state)
 {
     (void)state;
-    record_next(map_gib, map_small_elsewhere);
-    record_next(map_gib, map_crooked);
-    assert_true(mixed > 0); /* and the test can see a half-done operation */
+    record_scene(map_gib, map_small_elsewhere);
+    record_scene(map_gib, map_crooked);
+    assert_true(recorded_mixed > 0); /* and the test can see a half-done operation */
 }
 
 static void at_each_store_of_a_map_over_tables_each_address_is_old_or_new(void **state)
 {
     (void)state;
-    record_next(map_crooked, map_gib);
-    record_next(map_crooked_then_punch, map_gib);
+    record_scene(map_crooked, map_gib);
+    record_scene(map_crooked_then_punch, map_gib);
+    record_scene(populate, map_gib);
 }
 
 static void at_each_store_of_an_unmap_each_address_is_old_or_new(void **state)
 {
     (void)state;
-    record_next(map_gib, punch);
-    record_next(map_gib, unmap_crooked);
-    record_next(map_crooked, unmap_crooked);
+    record_scene(map_gib, punch);
+    record_scene(map_gib, unmap_crooked);
+    record_scene(map_crooked, unmap_crooked);
+    record_scene(populate_and_map, unmap_crooked);
 }
 
 static void at_each_store_of_a_protect_each_address_is_old_or_new(void **state)
 {
     (void)state;
-    record_next(map_gib, protect_crooked);
-    record_next(map_crooked, protect_crooked);
+    record_scene(map_gib, protect_crooked);
+    record_scene(map_crooked, protect_crooked);
+}
+
+static void at_each_store_of_a_concurrent_map_each_address_is_old_or_new(void **state)
+{
+    (void)state;
+    record_scene(populate, map_concurrently);
+    assert_true(recorded_mixed > 0);
 }
 
 static void at_each_store_of_a_change_of_shape_nothing_changes(void **state)
 {
     (void)state;
-    record_next(map_gib_and_punch_nothing, coalesce);
-    assert_int_equal(mixed, 0);
-    record_next(map_gib, populate);
-    assert_int_equal(mixed, 0);
-    record_next(populate, vacate);
-    assert_int_equal(mixed, 0);
+    record_still(map_gib_and_punch_nothing, coalesce);
+    record_still(nothing, populate);
+    record_still(map_gib, populate);
+    record_still(map_gib, walk_create);
+    record_still(populate, vacate);
+    record_still(populate_and_map, vacate);
+}
+
+static void at_each_store_of_accessed_and_dirty_bits_nothing_else_changes(void **state)
+{
+    (void)state;
+    record_still(map_crooked, mark_clear_and_harvest);
 }
 
 /* --- the hardware sets a bit in the middle of it --- */
@@ -306,6 +422,12 @@ static void mark_once(void)
 {
     meanwhile = NULL;
     (void)page_table_mark(&recorded.tree, GIB + 20 * KIB, PAGE_DIRTY);
+}
+
+/* SDM 3A table 4-20; SDM 3C table 29-6 for EPT. */
+static uint64_t dirty_bit(const struct page_table_format *format)
+{
+    return format == &page_table_ept4 || format == &page_table_ept5 ? 1ULL << 9 : 1ULL << 6;
 }
 
 /* A CPU that is below a table already when the table is replaced: it marks the page there, not in the new leaf. */
@@ -318,21 +440,22 @@ static void mark_in_the_old_table(void)
     page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
     if (found.level != LEVEL_4K) {
         meanwhile = NULL;
-        *old_entry |= 1ULL << 6; /* the dirty bit of the host's format */
+        *old_entry |= dirty_bit(recorded.tree.format);
     }
 }
 
-static void run_with(void (*other)(void), operation_fn operation)
+/* `other` unhooks itself once it has done what it is for. */
+static void run_with(void (**hook)(void), void (*other)(void), operation_fn operation)
 {
     enum status status;
 
     handlers_set();
     checking = false;
-    meanwhile = other;
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
+    *hook = other;
+    arena_close();
     status = operation(&recorded.tree);
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ | PROT_WRITE);
-    assert_null(meanwhile); /* it did happen */
+    arena_open();
+    assert_null(*hook); /* it did happen */
     assert_int_equal(status, STATUS_OK);
 }
 
@@ -343,7 +466,7 @@ static void a_dirty_bit_that_comes_during_a_split_is_kept(void **state)
     (void)state;
     for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
         set_up(arena_formats[i], map_gib);
-        run_with(mark_once, punch);
+        run_with(&meanwhile, mark_once, punch);
         page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
         assert_int_equal(found.level, LEVEL_4K);
         assert_true(found.dirty);
@@ -362,14 +485,114 @@ static void a_dirty_bit_that_comes_during_a_coalesce_is_kept(void **state)
     struct page_entry entry;
 
     (void)state;
-    set_up(&page_table_host4, map_gib_and_punch_nothing);
-    assert_int_equal(page_table_walk(&recorded.tree, GIB + 20 * KIB, LEVEL_4K, &entry), STATUS_OK);
-    old_entry = table_pool_pointer(&recorded.pool, entry.at.value);
-    run_with(mark_in_the_old_table, coalesce_2m);
-    page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
-    assert_int_equal(found.level, LEVEL_2M);
-    assert_true(found.dirty);
-    arena_end(&recorded);
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        set_up(arena_formats[i], map_gib_and_punch_nothing);
+        assert_int_equal(page_table_walk(&recorded.tree, GIB + 20 * KIB, LEVEL_4K, &entry), STATUS_OK);
+        old_entry = table_pool_pointer(&recorded.pool, entry.at.value);
+        run_with(&meanwhile, mark_in_the_old_table, coalesce_2m);
+        page_table_lookup(&recorded.tree, GIB + 20 * KIB, &found);
+        assert_int_equal(found.level, LEVEL_2M);
+        assert_true(found.dirty);
+        arena_end(&recorded);
+    }
+}
+
+/* --- another CPU is faster by one store --- */
+
+#define CONTESTED (2 * MIB - 4 * KIB) /* a page of map_crooked and of populate_low */
+
+static void dirty_just_before(void)
+{
+    just_before = NULL;
+    (void)page_table_mark(&recorded.tree, CONTESTED, PAGE_DIRTY);
+}
+
+static enum status protect_one(struct page_table *tree)
+{
+    return page_table_protect(tree, CONTESTED, 4 * KIB, arena_ro, NULL);
+}
+
+static void a_dirty_bit_that_comes_during_a_protect_is_kept(void **state)
+{
+    struct page_lookup found;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        set_up(arena_formats[i], map_crooked);
+        run_with(&just_before, dirty_just_before, protect_one);
+        page_table_lookup(&recorded.tree, CONTESTED, &found);
+        assert_true(found.dirty);
+        assert_false(found.attributes.write);
+        arena_end(&recorded);
+    }
+}
+
+static uint64_t harvested[2]; /* by the one that was faster, by the one that was slower */
+
+static enum status harvest_one(struct page_table *tree)
+{
+    struct page_harvest harvest = {.which = PAGE_DIRTY, .clear = true};
+    enum status status = page_table_harvest(tree, CONTESTED, 4 * KIB, &harvest, NULL);
+
+    harvested[1] = harvest.pages;
+    return status;
+}
+
+static void harvest_just_before(void)
+{
+    struct page_harvest harvest = {.which = PAGE_DIRTY, .clear = true};
+
+    just_before = NULL;
+    (void)page_table_harvest(&recorded.tree, CONTESTED, 4 * KIB, &harvest, NULL);
+    harvested[0] = harvest.pages;
+}
+
+static void a_page_is_harvested_by_one_of_two_harvesters(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        set_up(arena_formats[i], map_crooked);
+        assert_int_equal(page_table_mark(&recorded.tree, CONTESTED, PAGE_DIRTY), STATUS_OK);
+        run_with(&just_before, harvest_just_before, harvest_one);
+        assert_int_equal(harvested[0], 1);
+        assert_int_equal(harvested[1], 0);
+        arena_end(&recorded);
+    }
+}
+
+static enum status map_statuses[2];
+static struct page_lookup map_found;
+
+static enum status populate_low(struct page_table *tree)
+{
+    return page_table_populate(tree, 0, 2 * MIB, LEVEL_4K, NULL);
+}
+
+static void map_just_before(void)
+{
+    just_before = NULL;
+    map_statuses[0] = page_table_map_concurrent(&recorded.tree, CONTESTED, hpa(7 * GIB), LEVEL_4K, arena_rwx, NULL);
+}
+
+static enum status map_one(struct page_table *tree)
+{
+    map_statuses[1] = page_table_map_concurrent(tree, CONTESTED, hpa(8 * GIB), LEVEL_4K, arena_rwx, &map_found);
+    return STATUS_OK;
+}
+
+static void the_slower_of_two_that_map_a_page_is_told_what_is_there(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        set_up(arena_formats[i], populate_low);
+        run_with(&just_before, map_just_before, map_one);
+        assert_int_equal(map_statuses[0], STATUS_OK);
+        assert_int_equal(map_statuses[1], STATUS_BUSY);
+        assert_true(map_found.present);
+        assert_int_equal(map_found.to.value, 7 * GIB);
+        arena_expect(&recorded, CONTESTED, 7 * GIB, LEVEL_4K);
+        arena_end(&recorded);
+    }
 }
 
 /* The test itself: a table that is linked before it is filled is seen. */
@@ -393,16 +616,20 @@ static void a_table_that_is_linked_before_it_is_filled_would_be_seen(void **stat
     (void)state;
     handlers_set();
     samples_draw();
-    set_up(&page_table_npt4, map_gib);
-    samples_read(before);
-    samples_read(after);
-    wrong = 0;
-    checking = true;
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ);
-    punch_in_the_wrong_order(&recorded.tree);
-    mprotect(arena_bytes, RECORDED_BYTES, PROT_READ | PROT_WRITE);
-    checking = false;
-    assert_true(wrong > 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        every_page = i == 0;
+        set_up(&page_table_npt4, map_gib);
+        samples_read(before);
+        samples_read(after);
+        wrong = 0;
+        checking = true;
+        arena_close();
+        punch_in_the_wrong_order(&recorded.tree);
+        arena_open();
+        checking = false;
+        assert_true(wrong > 0);
+    }
+    every_page = true;
 }
 
 int main(void)
@@ -413,9 +640,14 @@ int main(void)
         cmocka_unit_test(at_each_store_of_a_map_over_tables_each_address_is_old_or_new),
         cmocka_unit_test(at_each_store_of_an_unmap_each_address_is_old_or_new),
         cmocka_unit_test(at_each_store_of_a_protect_each_address_is_old_or_new),
+        cmocka_unit_test(at_each_store_of_a_concurrent_map_each_address_is_old_or_new),
+        cmocka_unit_test(at_each_store_of_accessed_and_dirty_bits_nothing_else_changes),
         cmocka_unit_test(at_each_store_of_a_change_of_shape_nothing_changes),
         cmocka_unit_test(a_dirty_bit_that_comes_during_a_split_is_kept),
         cmocka_unit_test(a_dirty_bit_that_comes_during_a_coalesce_is_kept),
+        cmocka_unit_test(a_dirty_bit_that_comes_during_a_protect_is_kept),
+        cmocka_unit_test(a_page_is_harvested_by_one_of_two_harvesters),
+        cmocka_unit_test(the_slower_of_two_that_map_a_page_is_told_what_is_there),
         cmocka_unit_test(a_table_that_is_linked_before_it_is_filled_would_be_seen),
     };
 

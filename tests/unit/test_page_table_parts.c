@@ -448,6 +448,7 @@ static void compare_looks_at_what_both_formats_can_say(void **state)
 {
     const struct page_table_format *hosts[2] = {&page_table_host4, &page_table_host5};
     const struct page_table_format *epts[2] = {&page_table_ept4, &page_table_ept5};
+    const struct page_table_format *ept_and_npt[2] = {&page_table_ept4, &page_table_npt4};
     const struct page_table_format *host_and_npt[2] = {&page_table_host4, &page_table_npt4};
     struct page_attributes same[2] = {arena_rwx, arena_rwx};
     struct page_attributes user[2] = {arena_rwx, arena_rwx};
@@ -466,6 +467,7 @@ static void compare_looks_at_what_both_formats_can_say(void **state)
     assert_int_equal(compare_pages(host_and_npt, global, 0), STATUS_OK);
     assert_int_equal(compare_pages(epts, strict, 0), STATUS_BUSY);
     assert_int_equal(compare_pages(epts, same, 0), STATUS_OK);
+    assert_int_equal(compare_pages(ept_and_npt, strict, 0), STATUS_OK);
 }
 
 /* --- accessed and dirty --- */

@@ -7,6 +7,7 @@
 #include "guest-loader/loader.h"
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
+#include "hv/core/cr_access.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/cpu.h"
@@ -101,6 +102,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     guest->memory = plan->memory;
     guest->memory.window = 0;
     cpuid_policy_build(&input, &guest->cpuid);
+    guest->cr4_allowed = cr4_allowed(&guest->cpuid);
     build_tree(guest, support, plan);
     create_vcpus(guest, first_asid);
     clear_memory(guest);

@@ -1,5 +1,6 @@
 #include "hv/core/cr_access.h"
 
+#include "hv/core/emulate_registers.h"
 #include "hv/core/guest_io.h"
 #include "hv/x86/registers.h"
 
@@ -18,13 +19,13 @@ static const struct {
     {17, 1, 'c', 17}, {18, 1, 'c', 26}, {20, 7, 'b', 7},  {21, 7, 'b', 20},
 };
 
-uint64_t cr4_allowed(const struct guest *guest)
+uint64_t cr4_allowed(const struct cpuid_table *cpuid)
 {
     const struct cpuid_dynamic dynamic = {.apic_enabled = true};
     uint64_t allowed = (1ULL << 6) | (1ULL << 8); /* MCE and PCE: harmless and set by kernels that do not ask */
 
     for (uint32_t i = 0; i < ARRAY_COUNT(cr4_bits); i++) {
-        struct cpuid_words words = cpuid_policy_answer(&guest->cpuid, cr4_bits[i].leaf, 0, &dynamic);
+        struct cpuid_words words = cpuid_policy_answer(cpuid, cr4_bits[i].leaf, 0, &dynamic);
         uint32_t word = cr4_bits[i].word == 'b' ? words.ebx : cr4_bits[i].word == 'c' ? words.ecx : words.edx;
 
         allowed |= ((word >> cr4_bits[i].feature) & 1) != 0 ? 1ULL << cr4_bits[i].bit : 0;
@@ -71,7 +72,8 @@ static bool cr4_write(struct vcpu *vcpu, uint64_t value)
     bool long_mode = (system->efer & EFER_LMA) != 0;
     bool pcide_set = (value & ~system->cr4 & CR4_PCIDE) != 0;
 
-    if ((value & ~cr4_allowed(vcpu->guest)) != 0 || (long_mode && (value & CR4_PAE) == 0) ||
+    if ((value & ~vcpu->guest->cr4_allowed) != 0 || (long_mode && (value & CR4_PAE) == 0) ||
+        (long_mode && ((value ^ system->cr4) & CR4_LA57) != 0) ||
         (pcide_set && (!long_mode || (system->cr3 & 0xfff) != 0))) {
         return false;
     }
@@ -121,19 +123,33 @@ static uint64_t cr_read(const struct vcpu *vcpu, uint8_t number)
     }
 }
 
+/* SMSW works everywhere, unless UMIP keeps it from user code. SDM 2B "SMSW". */
+static bool may_access(const struct vcpu_system *system, const struct exit_cr_access *access)
+{
+    return system->cpl == 0 || (system->cr0 & CR0_PE) == 0 || (access->smsw && (system->cr4 & CR4_UMIP) == 0);
+}
+
+static void cr_give(struct vcpu *vcpu, const struct exit_cr_access *access)
+{
+    uint64_t value = cr_read(vcpu, access->number);
+
+    if (!access->smsw) {
+        vcpu->gpr[access->gpr] = in_64bit_code(&vcpu->system) ? value : (uint32_t)value;
+    } else if (access->smsw_bytes != 0) {
+        register_write(vcpu, access->gpr, access->smsw_bytes, value);
+    }
+}
+
 void cr_access(struct vcpu *vcpu, const struct exit_cr_access *access, uint8_t length)
 {
     uint64_t value = vcpu->gpr[access->gpr];
-    bool wide = in_64bit_code(&vcpu->system);
 
-    if (vcpu->system.cpl != 0 && (vcpu->system.cr0 & CR0_PE) != 0) {
+    if (!may_access(&vcpu->system, access)) {
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
         return;
     }
     if (!access->write) {
-        uint64_t read = cr_read(vcpu, access->number);
-
-        vcpu->gpr[access->gpr] = wide ? read : (uint32_t)read;
+        cr_give(vcpu, access);
         vcpu_advance(vcpu, length);
         return;
     }
@@ -142,7 +158,7 @@ void cr_access(struct vcpu *vcpu, const struct exit_cr_access *access, uint8_t l
     } else if (access->lmsw) {
         /* LMSW sets PE, MP, EM, TS and cannot clear PE. SDM 2A "LMSW". */
         value = (vcpu->system.cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (access->lmsw_source & 0xf);
-    } else if (!wide) {
+    } else if (!in_64bit_code(&vcpu->system)) {
         value = (uint32_t)value;
     }
     if (!cr_write(vcpu, access, value)) {

@@ -8,7 +8,7 @@
 
 void cr_access(struct vcpu *vcpu, const struct exit_cr_access *access, uint8_t length);
 
-/* The CR4 bits that this guest may set: those whose features its CPUID offers. SDM 3A 2.5. */
-uint64_t cr4_allowed(const struct guest *guest);
+/* The CR4 bits that a guest with this CPUID may set: those whose features it offers. SDM 3A 2.5. */
+uint64_t cr4_allowed(const struct cpuid_table *cpuid);
 
 #endif

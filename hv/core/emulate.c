@@ -10,6 +10,7 @@
 #include "hv/core/emulate_string.h"
 #include "hv/core/exit.h"
 #include "hv/core/string_io.h"
+#include "hv/x86/registers.h"
 
 /* The instruction pointer after the instruction, cut to the width of the code. */
 static uint64_t next_rip(const struct vcpu *vcpu, const struct instruction *instruction)
@@ -421,6 +422,28 @@ static bool read_lmsw_source(struct vcpu *vcpu, const struct instruction *instru
     return true;
 }
 
+/* To memory it is always a word. SDM 2B "SMSW". */
+static bool take_smsw(struct vcpu *vcpu, const struct instruction *instruction, struct exit_cr_access *access)
+{
+    struct instruction word = *instruction;
+    struct memory_operand operand;
+
+    *access = (struct exit_cr_access){.smsw = true, .gpr = instruction->rm, .smsw_bytes = instruction->rm_bytes};
+    if (!instruction->memory) {
+        return true;
+    }
+    word.rm_bytes = 2;
+    access->smsw_bytes = 0;
+    if (vcpu->system.cpl != 0 && (vcpu->system.cr4 & CR4_UMIP) != 0) {
+        return true; /* refused by cr_access() */
+    }
+    if (!translate_rm(vcpu, &word, GUEST_WRITE, &operand)) {
+        return false;
+    }
+    emulate_store(vcpu, &operand, vcpu->system.cr0);
+    return true;
+}
+
 bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
 {
     struct fetched fetched;
@@ -436,6 +459,9 @@ bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t
         access->write = instruction->to_reg;
         access->gpr = instruction->rm;
         return true;
+    }
+    if (instruction->operation == OPERATION_SMSW) {
+        return take_smsw(vcpu, instruction, access);
     }
     access->clts = instruction->operation == OPERATION_CLTS;
     access->lmsw = instruction->operation == OPERATION_LMSW;

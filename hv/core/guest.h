@@ -76,6 +76,7 @@ struct guest {
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;
+    uint64_t cr4_allowed;          /* CR4 bits whose features `cpuid` offers */
     uint64_t nested_root;          /* host-physical */
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
     uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/cpu_loop.c must interrupt */

@@ -53,7 +53,9 @@ struct exit_cr_access {
     bool write;
     bool clts;
     bool lmsw;
-    uint8_t gpr; /* enum gpr: source or target */
+    bool smsw;
+    uint8_t gpr;        /* enum gpr: source or target */
+    uint8_t smsw_bytes; /* of the target that change: 2, 4, 8; 0: it was memory, and is done */
     uint16_t lmsw_source;
 };
 

@@ -35,6 +35,9 @@ struct vmcb_segment svm_encode_segment(const struct segment *segment);
 /* True where the instruction that exited has to be stepped over or fetched, so its length matters. */
 bool svm_exit_needs_length(uint64_t exit_code);
 
+/* CR accesses: the register is in the instruction, not in these words. */
+bool svm_exit_is_cr_access(uint64_t exit_code);
+
 /* The length of the instruction that exited where it has no prefix, as nearly always; 0: ask the decoder. */
 #define SVM_PLAIN_BYTES 2u
 uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]);

@@ -416,9 +416,9 @@ static void explain_refusal(const struct svm_vcpu *svm, const struct vcpu *vcpu)
 }
 
 /* The register is in the instruction, or in EXITINFO1 with decode assists: the instruction always serves. */
-static void handle_cr8_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+static void handle_cr_access(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    struct vm_exit exit = {.kind = EXIT_CR_ACCESS, .raw = SVM_EXIT_CR8_WRITE};
+    struct vm_exit exit = {.kind = EXIT_CR_ACCESS, .raw = (uint32_t)svm->vmcb.exit_code};
 
     svm_read_system(svm, vcpu);
     if (!emulate_decode_cr(vcpu, &exit.cr, &exit.length)) {
@@ -440,8 +440,8 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (svm->step_tf != 0 && end_step(svm, vcpu)) {
         return;
     }
-    if (vmcb->exit_code == SVM_EXIT_CR8_WRITE) {
-        handle_cr8_write(svm, vcpu);
+    if (svm_exit_is_cr_access(vmcb->exit_code)) {
+        handle_cr_access(svm, vcpu);
         return;
     }
     svm_decode_exit(vmcb, &exit);

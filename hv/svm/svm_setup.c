@@ -27,12 +27,14 @@ struct intercept {
 };
 
 static const struct intercept intercepts[] = {
+    {INTERCEPT_CR, 20, "CR4 writes: only what CPUID offers may be switched on"},
     {INTERCEPT_EXCEPTION, 1, "#DB: a data breakpoint on the stack can make delivery endless"},
     {INTERCEPT_EXCEPTION, 17, "#AC: an unaligned stack in ring 3 can make delivery endless"},
     {INTERCEPT_EXCEPTION, 18, "#MC is the host's"},
     {INTERCEPT_MISC1, MISC1_INTR, "physical interrupts are the host's"},
     {INTERCEPT_MISC1, MISC1_NMI, "physical NMIs are the host's"},
     {INTERCEPT_MISC1, MISC1_INIT, "an INIT from outside must not reset the CPU under us"},
+    {INTERCEPT_MISC1, MISC1_CR0_SELECTIVE, "CD and NW would uncache the neighbours' lines"},
     {INTERCEPT_MISC1, MISC1_RDPMC, "no performance counters are offered"},
     {INTERCEPT_MISC1, MISC1_CPUID, "the guest sees the machine of the policy"},
     {INTERCEPT_MISC1, MISC1_RSM, "there is no system management mode"},

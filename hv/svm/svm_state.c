@@ -7,6 +7,9 @@
 
 #include "hv/x86/registers.h"
 
+/* A guest that switches its caches off would slow down who shares them: it only sees that it did. APM 2 7.6.2. */
+#define CR0_HIDDEN (CR0_NW | CR0_CD)
+
 static void read_tables(const struct vmcb *vmcb, struct vcpu_system *system)
 {
     system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
@@ -27,7 +30,7 @@ void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
     system->segments[SEGMENT_LDTR] = svm_decode_segment(&vmcb->ldtr);
     system->segments[SEGMENT_TR] = svm_decode_segment(&vmcb->tr);
     read_tables(vmcb, system);
-    system->cr0 = vmcb->cr0;
+    system->cr0 = vmcb->cr0 | svm->hidden_cr0;
     system->cr2 = vmcb->cr2;
     system->cr3 = vmcb->cr3;
     system->cr4 = vmcb->cr4;
@@ -41,6 +44,17 @@ static void write_tables(struct vmcb *vmcb, const struct vcpu_system *system)
 {
     vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
     vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
+}
+
+/* Where the guest's CR0 is not the CPU's, all accesses leave the guest; else only those that may make it so. */
+static void write_cr0(struct svm_vcpu *svm, uint64_t cr0)
+{
+    const uint32_t all = INTERCEPT_CR_CR0_READ | INTERCEPT_CR_CR0_WRITE;
+    uint32_t *intercepts = &svm->vmcb.intercepts[INTERCEPT_CR];
+
+    svm->hidden_cr0 = cr0 & CR0_HIDDEN;
+    svm->vmcb.cr0 = cr0 & ~CR0_HIDDEN;
+    *intercepts = svm->hidden_cr0 != 0 ? *intercepts | all : *intercepts & ~all;
 }
 
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
@@ -57,7 +71,7 @@ void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
     vmcb->ldtr = svm_encode_segment(&system->segments[SEGMENT_LDTR]);
     vmcb->tr = svm_encode_segment(&system->segments[SEGMENT_TR]);
     write_tables(vmcb, system);
-    vmcb->cr0 = system->cr0;
+    write_cr0(svm, system->cr0);
     vmcb->cr2 = system->cr2;
     vmcb->cr3 = system->cr3;
     vmcb->cr4 = system->cr4;

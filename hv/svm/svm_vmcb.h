@@ -17,6 +17,8 @@ enum vmcb_intercept_vector {
     INTERCEPT_VECTOR_COUNT,
 };
 
+#define INTERCEPT_CR_CR0_READ (1u << 0)
+#define INTERCEPT_CR_CR0_WRITE (1u << 16)
 #define INTERCEPT_CR_CR8_WRITE (1u << 24)
 
 /* Bits of INTERCEPT_MISC1. */
@@ -26,6 +28,7 @@ enum vmcb_intercept_misc1 {
     MISC1_SMI = 2,
     MISC1_INIT = 3,
     MISC1_VINTR = 4,
+    MISC1_CR0_SELECTIVE = 5, /* writes of CR0 that change more than TS and MP */
     MISC1_RDPMC = 15,
     MISC1_CPUID = 18,
     MISC1_RSM = 19,
@@ -184,6 +187,9 @@ _Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B.2");
 
 /* Exit codes. APM 2 appendix C "SVM Intercept Exit Codes". */
 enum svm_exit_code {
+    SVM_EXIT_CR0_READ = 0x00,
+    SVM_EXIT_CR0_WRITE = 0x10,
+    SVM_EXIT_CR4_WRITE = 0x14,
     SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION_FIRST = 0x40,
     SVM_EXIT_EXCEPTION_LAST = 0x5f,
@@ -192,6 +198,7 @@ enum svm_exit_code {
     SVM_EXIT_SMI = 0x62,
     SVM_EXIT_INIT = 0x63,
     SVM_EXIT_VINTR = 0x64,
+    SVM_EXIT_CR0_SELECTIVE = 0x65,
     SVM_EXIT_RDPMC = 0x6f,
     SVM_EXIT_CPUID = 0x72,
     SVM_EXIT_RSM = 0x73,

@@ -37,10 +37,27 @@ _Static_assert(sizeof(struct vmx_cpu) == 4096, "one page");
 /* MSRs that stay in the CPU while a vCPU is loaded. */
 #define VMX_LIVE_MSRS 6u
 
+/* A row of an MSR area, which is 16-byte aligned. SDM 3C 24.7.2 "VM-Exit Controls for MSRs", table 24-12. */
+struct vmx_area_msr {
+    uint32_t msr;
+    uint32_t reserved;
+    uint64_t value;
+};
+_Static_assert(sizeof(struct vmx_area_msr) == 16, "SDM 3C 24.7.2");
+
+/* The rows of both areas. */
+enum vmx_area_index {
+    VMX_AREA_PAT,
+    VMX_AREA_EFER,
+    VMX_AREA_MSRS,
+};
+
 /* What VMX needs per vCPU: VMCS, then our own page. */
 struct vmx_vcpu {
     uint8_t vmcs[4096];
-    uint64_t rip, rflags, rsp; /* as the VMCS has them */
+    struct vmx_area_msr guest_msrs[VMX_AREA_MSRS]; /* loaded at an entry, stored at an exit */
+    struct vmx_area_msr host_msrs[VMX_AREA_MSRS];  /* loaded at an exit */
+    uint64_t rip, rflags, rsp;                     /* as the VMCS has them */
     uint64_t live_msrs[VMX_LIVE_MSRS];
     uint64_t cr2, dr6;
     uint64_t eptp;
@@ -51,9 +68,11 @@ struct vmx_vcpu {
     uint64_t eoi_exits[VMX_EOI_EXIT_WORDS];
     uint32_t launched;   /* on the CPU where the VMCS is loaded */
     uint32_t loaded_cpu; /* index + 1; 0: none yet */
-    uint8_t pad[4096 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 6 * 4 - VMX_EOI_EXIT_WORDS * 8];
+    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 6 * 4 - VMX_EOI_EXIT_WORDS * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
+_Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
+               "SDM 3C 26.2.1.2, 26.2.1.3");
 
 bool vmx_detect(struct virt_support *support);
 uint64_t vmx_cpu_bytes(void);

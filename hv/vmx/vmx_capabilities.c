@@ -38,17 +38,19 @@ static const struct control_feature required_secondary[] = {
     {SECONDARY_UNRESTRICTED, "unrestricted guest"},
 };
 static const struct control_feature required_exit[] = {
-    {EXIT_HOST_64BIT, "64-bit host"}, {EXIT_SAVE_PAT, "save PAT"},   {EXIT_LOAD_PAT, "load PAT"},
-    {EXIT_SAVE_EFER, "save EFER"},    {EXIT_LOAD_EFER, "load EFER"}, {EXIT_SAVE_DEBUG, "save debug controls"},
+    {EXIT_HOST_64BIT, "64-bit host"},
+    {EXIT_SAVE_DEBUG, "save debug controls"},
 };
 static const struct control_feature required_entry[] = {
-    {ENTRY_LOAD_PAT, "load PAT at entry"},
-    {ENTRY_LOAD_EFER, "load EFER at entry"},
     {ENTRY_LOAD_DEBUG, "load debug controls"},
 };
 
 #define OPTIONAL_PRIMARY PRIMARY_TPR_SHADOW
 #define OPTIONAL_SECONDARY (SECONDARY_RDTSCP | SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_INVPCID)
+
+/* PAT and EFER are switched by these where the CPU has them all, by MSR areas otherwise. */
+#define SWITCH_EXIT (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
+#define SWITCH_ENTRY (ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
 
 static bool say_missing(struct virt_support *support, const char *form, const char *name)
 {
@@ -93,6 +95,10 @@ static void find_optional(struct vmx_features *features)
     uint32_t primary = (uint32_t)(features->caps.primary >> 32);
     uint32_t secondary = (uint32_t)(features->caps.secondary >> 32);
 
+    features->msr_areas = (features->caps.exit >> 32 & SWITCH_EXIT) != SWITCH_EXIT ||
+                          (features->caps.entry >> 32 & SWITCH_ENTRY) != SWITCH_ENTRY;
+    features->exit |= features->msr_areas ? 0 : SWITCH_EXIT;
+    features->entry |= features->msr_areas ? 0 : SWITCH_ENTRY;
     features->primary |= primary & OPTIONAL_PRIMARY;
     features->secondary |= secondary & OPTIONAL_SECONDARY;
     features->tpr_shadow = (features->primary & PRIMARY_TPR_SHADOW) != 0;
@@ -132,10 +138,11 @@ static void describe(const struct vmx_features *features, struct virt_support *s
                 gib_pages ? ", 1 GiB pages" : "", vpid ? ", VPID" : "", tpr ? ", TPR shadow" : "",
                 features->virtual_apic ? ", virtual APIC" : "",
                 support->caps.accessed_dirty ? ", accessed/dirty bits" : "");
-    format_text(support->without, sizeof(support->without), "%s%s%s%s",
+    format_text(support->without, sizeof(support->without), "%s%s%s%s%s",
                 gib_pages ? "" : "1 GiB pages (2 MiB pages instead, more tables); ",
                 vpid ? "" : "VPID (each entry flushes the TLB); ", tpr ? "" : "TPR shadow (CR8 accesses exit); ",
-                features->virtual_apic ? "" : "virtual APIC (EOI and interrupt windows exit); ");
+                features->virtual_apic ? "" : "virtual APIC (EOI and interrupt windows exit); ",
+                features->msr_areas ? "PAT and EFER controls (MSR areas instead); " : "");
 }
 
 bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *support)

@@ -25,6 +25,7 @@ struct vmx_features {
     bool vpid;
     bool virtual_apic; /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
     bool tsc_aux;
+    bool msr_areas; /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
 };
 
 /* Fills the control words and optional features from features->caps, and `support`. False: support->missing says what

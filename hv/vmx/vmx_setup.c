@@ -7,7 +7,6 @@
 #include "hv/vmx/vmx.h"
 
 #include "hv/base/memory.h"
-#include "hv/core/cr_access.h"
 #include "hv/core/msr_policy.h"
 #include "hv/cpu.h"
 #include "hv/panic.h"
@@ -92,19 +91,31 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PAGE_FAULT_MASK, 0);
     vmx_write(VMCS_PAGE_FAULT_MATCH, 0);
     vmx_write(VMCS_CR3_TARGET_COUNT, 0);
-    vmx_write(VMCS_EXIT_MSR_STORE_COUNT, 0);
-    vmx_write(VMCS_EXIT_MSR_LOAD_COUNT, 0);
-    vmx_write(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
     vmx_write(VMCS_ENTRY_EVENT, 0);
     vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(false));
     vmx_write(VMCS_LINK_POINTER, NO_LINK);
     vmx_write(VMCS_CR0_MASK, CR0_OWNED);
-    vmx_write(VMCS_CR4_MASK, ~cr4_allowed(vcpu->guest));
+    vmx_write(VMCS_CR4_MASK, ~vcpu->guest->cr4_allowed);
     if (vmx_features.tpr_shadow) {
         vmx_write(VMCS_VIRTUAL_APIC, (uint64_t)(uintptr_t)vcpu->lapic.page);
         vmx_write(VMCS_TPR_THRESHOLD, 0);
         vmx->tpr_threshold = 0;
     }
+}
+
+/* Where the CPU has no controls for PAT and EFER. SDM 3C 24.7.2, 24.8.2 "VM-Entry Controls for MSRs". */
+static void setup_msr_areas(struct vmx_vcpu *vmx)
+{
+    uint32_t count = vmx_features.msr_areas ? VMX_AREA_MSRS : 0;
+
+    vmx->guest_msrs[VMX_AREA_PAT].msr = vmx->host_msrs[VMX_AREA_PAT].msr = MSR_PAT;
+    vmx->guest_msrs[VMX_AREA_EFER].msr = vmx->host_msrs[VMX_AREA_EFER].msr = MSR_EFER;
+    vmx_write(VMCS_ENTRY_MSR_LOAD, (uint64_t)(uintptr_t)vmx->guest_msrs);
+    vmx_write(VMCS_EXIT_MSR_STORE, (uint64_t)(uintptr_t)vmx->guest_msrs);
+    vmx_write(VMCS_EXIT_MSR_LOAD, (uint64_t)(uintptr_t)vmx->host_msrs);
+    vmx_write(VMCS_ENTRY_MSR_LOAD_COUNT, count);
+    vmx_write(VMCS_EXIT_MSR_STORE_COUNT, count);
+    vmx_write(VMCS_EXIT_MSR_LOAD_COUNT, count);
 }
 
 static void setup_nested(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
@@ -116,7 +127,7 @@ static void setup_nested(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 }
 
 /* What a VM exit loads. The CPU is the one that the vCPU is pinned to. SDM 3C 24.5 "Host-State Area". */
-static void setup_host(void)
+static void setup_host(struct vmx_vcpu *vmx)
 {
     struct insn_table_pointer gdt = insn_sgdt();
     struct insn_table_pointer idt = insn_sidt();
@@ -140,8 +151,12 @@ static void setup_host(void)
     vmx_write(VMCS_HOST_SYSENTER_CS, 0);
     vmx_write(VMCS_HOST_SYSENTER_ESP, 0);
     vmx_write(VMCS_HOST_SYSENTER_EIP, 0);
-    vmx_write(VMCS_HOST_PAT, insn_rdmsr(MSR_PAT));
-    vmx_write(VMCS_HOST_EFER, insn_rdmsr(MSR_EFER));
+    vmx->host_msrs[VMX_AREA_PAT].value = insn_rdmsr(MSR_PAT);
+    vmx->host_msrs[VMX_AREA_EFER].value = insn_rdmsr(MSR_EFER);
+    if (!vmx_features.msr_areas) {
+        vmx_write(VMCS_HOST_PAT, vmx->host_msrs[VMX_AREA_PAT].value);
+        vmx_write(VMCS_HOST_EFER, vmx->host_msrs[VMX_AREA_EFER].value);
+    }
     vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)vmx_exit);
 }
 
@@ -162,8 +177,9 @@ static void first_load(const struct cpu *cpu, struct vmx_vcpu *vmx, const struct
     const struct vmx_insn_descriptor none = {0, 0};
 
     setup_controls(vmx, vcpu);
+    setup_msr_areas(vmx);
     setup_nested(vmx, vcpu);
-    setup_host();
+    setup_host(vmx);
     vmx->loaded_cpu = cpu->index + 1;
     vmx->launched = 0;
     vmx->rip = vmx->rflags = vmx->rsp = ~0ULL;

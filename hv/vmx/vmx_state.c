@@ -69,6 +69,22 @@ static uint64_t read_cr(enum vmcs_field actual, enum vmcs_field shadow, enum vmc
     return (vmx_read(actual) & ~owned) | (vmx_read(shadow) & owned);
 }
 
+/* PAT and EFER have fields where the CPU has controls for them. */
+static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index, enum vmcs_field field)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    return vmx_features.msr_areas ? vmx->guest_msrs[index].value : vmx_read(field);
+}
+
+static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum vmcs_field field, uint64_t value)
+{
+    vmx->guest_msrs[index].value = value;
+    if (!vmx_features.msr_areas) {
+        vmx_write(field, value);
+    }
+}
+
 void vmx_read_system(struct vcpu *vcpu)
 {
     struct vcpu_system *system = &vcpu->system;
@@ -82,10 +98,10 @@ void vmx_read_system(struct vcpu *vcpu)
     system->cr2 = insn_read_cr2();
     system->cr3 = vmx_read(VMCS_GUEST_CR3);
     system->cr4 = read_cr(VMCS_GUEST_CR4, VMCS_CR4_SHADOW, VMCS_CR4_MASK);
-    system->efer = vmx_read(VMCS_GUEST_EFER);
+    system->efer = read_switched(vcpu, VMX_AREA_EFER, VMCS_GUEST_EFER);
     system->dr7 = vmx_read(VMCS_GUEST_DR7);
     system->cpl = (uint8_t)SEGMENT_DPL(system->segments[SEGMENT_SS].access);
-    vcpu->msrs.pat = vmx_read(VMCS_GUEST_PAT);
+    vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
 }
 
 /* Under PAE paging the CPU takes the four top entries from the VMCS, not from memory. SDM 3C 26.3.2.4. */
@@ -127,9 +143,9 @@ void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_CR3, system->cr3);
     vmx_write(VMCS_GUEST_CR4, system->cr4 | vmx_features.caps.cr4_fixed0);
     vmx_write(VMCS_CR4_SHADOW, system->cr4);
-    vmx_write(VMCS_GUEST_EFER, system->efer);
+    write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
     vmx_write(VMCS_GUEST_DR7, system->dr7);
-    vmx_write(VMCS_GUEST_PAT, vcpu->msrs.pat);
+    write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
     insn_write_cr2(system->cr2);
     write_pdptes(vcpu);
     vmx_write(VMCS_ENTRY_CONTROLS, entry);

@@ -611,9 +611,6 @@ static void print_bits(const char *what, const struct bits *bits)
           bits->ignored, what, bits->refused);
 }
 
-/* What QEMU's CPU knows of CR4: other bits are not refused by its MOV, but by its VMRUN. */
-#define CR4_OF_QEMU 0x3507dfull
-
 static bool on_qemu(void)
 {
     struct cpuid brand = cpuid(0x80000002u, 0);
@@ -641,16 +638,13 @@ static bool on_qemu(void)
         print_bits(label, &bits);                                \
     }
 
-/* Not PE, PG and PAE, which end long mode on a CPU that lacks the check (QEMU's); the guest `reserved` tries them. */
-#define CR0_TO_TRY (~(uint64_t)(BIT(0) | BIT(31)))
-#define CR4_TO_TRY (on_qemu() ? CR4_OF_QEMU : ~(uint64_t)BIT(5))
 /* Not TF and IF: nothing here handles what they would bring. */
 #define FLAGS_TO_TRY (~(uint64_t)(BIT(8) | BIT(9)))
 /* Not GD, which makes reading it back an exception. */
 #define DR7_TO_TRY (~(uint64_t)BIT(13))
 
-TRY_BITS(try_cr0, "cr0", CR0_TO_TRY, "movq %%cr0, %0", "movq %0, %%cr0")
-TRY_BITS(try_cr4, "cr4", CR4_TO_TRY, "movq %%cr4, %0", "movq %0, %%cr4")
+TRY_BITS(try_cr0, "cr0", ~0ull, "movq %%cr0, %0", "movq %0, %%cr0")
+TRY_BITS(try_cr4, "cr4", ~0ull, "movq %%cr4, %0", "movq %0, %%cr4")
 TRY_BITS(try_cr8, "cr8", ~0ull, "movq %%cr8, %0", "movq %0, %%cr8")
 TRY_BITS(try_dr0, "dr0", ~0ull, "movq %%dr0, %0", "movq %0, %%dr0")
 TRY_BITS(try_dr6, "dr6", ~0ull, "movq %%dr6, %0", "movq %0, %%dr6")

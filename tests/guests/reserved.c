@@ -7,7 +7,6 @@
 const char guest_name[] = "reserved";
 
 #define GP 13
-#define AMD_EBX 0x68747541u /* "Auth" */
 
 static void expect(const char *what)
 {
@@ -16,19 +15,10 @@ static void expect(const char *what)
     }
 }
 
-/* Bochs takes this for SVM's paged real mode (APM 2 15.19), which only VMRUN can enter, and breaks. */
-static void paging_without_protection(void)
-{
-    if (cpuid(0, 0).ebx == AMD_EBX) {
-        return;
-    }
-    TRAP("mov %0, %%cr0", : : "r"((read_cr0() | (word_t)0x80000000u) & ~(word_t)1) : "memory");
-    expect("paging without protection");
-}
-
 void guest_main(void)
 {
-    paging_without_protection();
+    TRAP("mov %0, %%cr0", : : "r"((read_cr0() | (word_t)0x80000000u) & ~(word_t)1) : "memory");
+    expect("paging without protection");
     TRAP("mov %0, %%cr4", : : "r"(read_cr4() | (word_t)0x80000000u) : "memory");
     expect("a reserved bit of cr4");
 #ifdef __x86_64__

@@ -543,6 +543,15 @@ static void control_register_moves_are_taken_apart(void **state)
     put_ram(0x60000, 0x1234000f, 4);
     assert_true(emulate_decode_cr(&vcpu, &access, &length));
     assert_true(access.lmsw && access.lmsw_source == 0x000f && length == 3);
+    put_code("\x41\x0f\x01\xe4", 4); /* smsw r12d */
+    assert_true(emulate_decode_cr(&vcpu, &access, &length));
+    assert_true(access.smsw && !access.write && access.gpr == GPR_R12 && access.smsw_bytes == 4 && length == 4);
+    put_code("\x48\x0f\x01\x23", 4); /* smsw [rbx]: a word, whatever the prefixes say */
+    vcpu.system.cr0 |= CR0_CD;
+    assert_true(emulate_decode_cr(&vcpu, &access, &length));
+    assert_true(access.smsw && access.smsw_bytes == 0 && length == 4);
+    assert_int_equal(ram[0x60000] | ram[0x60001] << 8, vcpu.system.cr0 & 0xffff);
+    assert_int_equal(ram[0x60002] | ram[0x60003] << 8, 0x1234);
     put_code("\x0f\xa2", 2);
     assert_false(emulate_decode_cr(&vcpu, &access, &length));
     assert_int_equal(emulate_length(&vcpu), 2);

@@ -90,9 +90,8 @@ static void each_required_control_is_missed_by_its_name(void **state)
                    {PRIMARY_RDPMC, "RDPMC exiting"},       {PRIMARY_UNCONDITIONAL_IO, "unconditional I/O"},
                    {PRIMARY_MSR_BITMAPS, "MSR bitmaps"},   {PRIMARY_SECONDARY, "secondary controls"}},
       secondary[] = {{SECONDARY_EPT, "EPT"}, {SECONDARY_UNRESTRICTED, "unrestricted guest"}},
-      exit[] = {{EXIT_HOST_64BIT, "64-bit host"}, {EXIT_SAVE_PAT, "save PAT"},   {EXIT_LOAD_PAT, "load PAT"},
-                {EXIT_SAVE_EFER, "save EFER"},    {EXIT_LOAD_EFER, "load EFER"}, {EXIT_SAVE_DEBUG, "debug controls"}},
-      entry[] = {{ENTRY_LOAD_PAT, "load PAT"}, {ENTRY_LOAD_EFER, "load EFER"}, {ENTRY_LOAD_DEBUG, "debug controls"}};
+      exit[] = {{EXIT_HOST_64BIT, "64-bit host"}, {EXIT_SAVE_DEBUG, "debug controls"}},
+      entry[] = {{ENTRY_LOAD_DEBUG, "debug controls"}};
     struct vmx_entry_caps caps;
 
     (void)state;
@@ -176,6 +175,29 @@ static void a_virtual_apic_takes_all_three_of_its_controls(void **state)
     }
 }
 
+static void any_lacking_control_of_pat_or_efer_means_msr_areas_for_both(void **state)
+{
+    static const uint32_t exit[] = {EXIT_SAVE_PAT, EXIT_LOAD_PAT, EXIT_SAVE_EFER, EXIT_LOAD_EFER, 0, 0};
+    static const uint32_t entry[] = {0, 0, 0, 0, ENTRY_LOAD_PAT, ENTRY_LOAD_EFER};
+    const uint32_t all_exit = EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER;
+    const uint32_t all_entry = ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
+
+    (void)state;
+    assert_true(find(recorded_caps) && !features.msr_areas);
+    assert_int_equal(features.exit & all_exit, all_exit);
+    assert_int_equal(features.entry & all_entry, all_entry);
+    for (uint32_t i = 0; i < ARRAY_COUNT(exit); i++) {
+        struct vmx_entry_caps caps = recorded_caps;
+
+        caps.exit = without(caps.exit, exit[i]);
+        caps.entry = without(caps.entry, entry[i]);
+        assert_true(find(caps) && features.msr_areas);
+        assert_int_equal(features.exit & all_exit, 0);
+        assert_int_equal(features.entry & all_entry, 0);
+        assert_non_null(strstr(support.without, "PAT and EFER controls"));
+    }
+}
+
 static void a_cpu_that_insists_on_cr3_exits_is_refused(void **state)
 {
     struct vmx_entry_caps caps = recorded_caps;
@@ -208,6 +230,7 @@ int main(void)
         cmocka_unit_test(each_part_of_ept_that_is_needed_is_asked_for),
         cmocka_unit_test(without_tpr_shadow_cr8_exits_and_the_apic_is_emulated),
         cmocka_unit_test(a_virtual_apic_takes_all_three_of_its_controls),
+        cmocka_unit_test(any_lacking_control_of_pat_or_efer_means_msr_areas_for_both),
         cmocka_unit_test(a_cpu_that_insists_on_cr3_exits_is_refused),
         cmocka_unit_test(the_lock_of_vmx_has_three_states),
     };

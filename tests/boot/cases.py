@@ -120,8 +120,8 @@ ENTRY_GUESTS = [name for name in guests.GUESTS if name.startswith(("entry-", "re
 TIMER_GUESTS = [name for name in guests.GUESTS if "timer" in name]
 # Corners of a PC, as test kernels of other projects look into them.
 PC_GUESTS = [name for name in guests.GUESTS if name.startswith("pc-")]
-# They disturb each other: registers of their own, and two CPUs each.
-SHARING_GUESTS = ["state", "state-32", "smp", "smp-32"]
+# They disturb each other: registers of their own, two CPUs each, NMIs that last over turns.
+SHARING_GUESTS = ["state", "state-32", "smp", "smp-32", "nmi-shared", "nmi-shared-32"]
 DEVICE_GUESTS = [name for name in guests.GUESTS
                  if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *SHARING_GUESTS, *guests.NOT_ON_TCG, "hello")]
 

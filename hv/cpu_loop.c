@@ -375,7 +375,9 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         }
         vcpu_switch_to(cpu, vcpu);
         vcpu->leave_at = turn->armed;
+        __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
         virt_run(cpu, vcpu);
+        __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
         vcpu->cpu_ticks += insn_rdtsc() - now;
     }
 }

@@ -162,8 +162,8 @@ static void set_tpr_threshold(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 }
 
 /*
- * The CPU keeps the blocking by NMI with each VMCS. Bochs 2.7 does not end it at the entry of another vCPU, so the bit is
- * believed only from an injected NMI to its end: vmx_vcpu_put() asks, too, before another one can spoil it. SDM 3C
+ * The CPU keeps the blocking by NMI with each VMCS. Bochs 2.7 does not end it at the entry of another vCPU, so the bit
+ * is believed only from an injected NMI to its end: vmx_vcpu_put() asks, too, before another one can spoil it. SDM 3C
  * 24.4.2, table 24-3 "Format of Interruptibility State".
  */
 bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx)

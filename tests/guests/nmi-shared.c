@@ -1,7 +1,8 @@
 /*
  * NMIs in a guest that shares its CPU. Each handler lasts longer than a turn, so others have the CPU while NMIs are
  * masked here, and the other way round. The masking must not reach them, nor their IRETs end it here: an NMI comes at
- * once when none is being handled, and waits when one is. SDM 3A 6.7.1 "Handling Multiple NMIs". For two copies on a CPU.
+ * once when none is being handled, and waits when one is. SDM 3A 6.7.1 "Handling Multiple NMIs". For two copies on a
+ * CPU.
  */
 #include "tests/guests/lib/guest.h"
 

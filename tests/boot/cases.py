@@ -151,7 +151,7 @@ def end_conf(name, attack, more):
 
 def neighbour_conf(ticks):
     return (f"[guest neighbour]\nkernel = neighbour.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
-            f"cmdline = ticks={ticks}\n")
+            f"cmdline = repeats ticks={ticks}\n")
 
 
 def refused_case(name, config, *texts, files=None, **more):
@@ -246,10 +246,14 @@ def no_exits(seconds):
     return check
 
 
+def half(match):
+    return None if 40 <= int(match[1]) <= 55 else f"the guest that works had {match[1]}% of the CPU, not half of it"
+
+
 def spin_case(name, seconds, **more):
     """A guest on a CPU of its own spins while its neighbour counts that many seconds."""
     status = [Send("\x1ds"), Expect(r"end of the status")]
-    return Case(name, f"[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 0,\ncmdline = ticks={50 * seconds + 50}\n"
+    return Case(name, f"[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 0,\ncmdline = repeats ticks={50 * seconds + 50}\n"
                 "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 1,\n", [
                     Expect(r"\[spin\] spins until a key is typed"), *status, *status, r"\[beat\] PASS neighbour",
                     r"guest beat stopped", Send("\x1ds"), Expect(r"end of the status", no_exits(seconds)), Send("x"),
@@ -258,11 +262,12 @@ def spin_case(name, seconds, **more):
                 timeout_s=LINUX_TIMEOUT_S, **more)
 
 
-def several_case(name, **more):
+def several_case(name, emulators, **more):
     """Two Linuxes with two CPUs each and a bare-metal guest. One Linux crashes and starts again while the other computes
     the same checksum on both its CPUs and the third counts its ticks; all three shells (or keys) are used."""
     one, two = r"\[one\] linux# ", r"\[two\] linux# "
-    return Case(name, example_config("several.conf"), [
+    config = example_config("several.conf").replace("until-key", "until-key repeats" if emulators == QEMU else "until-key")
+    return Case(name, config, [
         Expect(HAVE_PROMPTS),
         Answer(one, "echo cpus $(nproc)", r"cpus (2)"),
         *to_guest("two"),
@@ -282,7 +287,7 @@ def several_case(name, **more):
         Send("x"), r"\[meter\] \d+ ticks of 20 ms, latest \d+ us late, \d+ passes", r"\[meter\] PASS neighbour",
         r"plinth: result ok\s*\Z",
     ], files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "neighbour.elf": Built("guests/neighbour.elf")}, smp=5,
-                forbidden=(r"plinth: error: panic", r"guest two failed", r"\[two\] .*(WARNING: CPU|Oops:|BUG:|Call Trace:)"),
+                emulators=emulators, forbidden=(r"plinth: error: panic", r"guest two failed", r"\[two\] .*(WARNING: CPU|Oops:|BUG:|Call Trace:)"),
                 **more)
 
 
@@ -346,6 +351,18 @@ CASES = [
     many_case("many", emulators=QEMU),
     spin_case("spin", 3),
     spin_case("spin-minute", 60, slow=True),
+
+    # What the firmware says of the CPUs' places is shown.
+    hello_case("cpu-places", hello_conf(more="cpus = 7,\n"), r"CPU 1 is a hyper-thread of the core of CPU 0",
+               r"CPU 7 is a hyper-thread of the core of CPU 6", r"CPU 4 is in package 1", r"CPUs: 8 of 8 ready", smp=8,
+               extra=("-smp", "8,sockets=2,cores=2,threads=2"), emulators=QEMU),
+
+    # Slices of 10 ms on one CPU: one guest halts and keeps its own, one halts and gives them away, one works in half of them.
+    Case("slices", "".join(f"[guest {name}]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n{more}\n" for name, more in (
+        ("keeper", "cmdline = halt\nshare-idle = no"), ("giver", "cmdline = halt"), ("worker", "cmdline = share"))), [
+            Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
+            r"\[keeper\] PASS spin", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
+         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS),
 
     # Several guests with several CPUs: make several boots it in Bochs, too.
     several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),

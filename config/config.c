@@ -81,6 +81,7 @@ static void open_guest(struct parser *parser, struct config_piece name)
             .memory_bytes = DEFAULT_MEMORY,
             .console = true,
             .virtual_apic = true,
+            .share_idle = true,
             .load_address = DEFAULT_LOAD_ADDRESS,
             .entry_address = DEFAULT_LOAD_ADDRESS,
             .mode = MODE_PROTECTED32,

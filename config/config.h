@@ -83,6 +83,7 @@ struct config_guest {
     uint64_t entry_address;
     enum config_mode mode;
     uint32_t slice_us; /* share of a CPU that several guests use */
+    bool share_idle;   /* while it halts, the others on its CPU get the rest of its slice; default yes */
     bool virtual_apic; /* let the CPU serve the local APIC where it can; default yes */
 };
 

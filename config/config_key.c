@@ -90,6 +90,7 @@ static const struct key keys[] = {
     {"load-address", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(load_address), NO_POSITION},
     {"entry", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(entry_address), NO_POSITION},
     {"mode", SECTION_GUEST, KIND_CHOICE, modes, GUEST_AT(mode), NO_POSITION},
+    {"share-idle", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(share_idle), NO_POSITION},
     {"virtual-apic", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(virtual_apic), NO_POSITION},
     {"slice", SECTION_GUEST, KIND_DURATION, NULL, GUEST_AT(slice_us), NO_POSITION},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, outputs, 0, NO_POSITION},

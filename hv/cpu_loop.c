@@ -21,6 +21,7 @@ struct turn {
     struct vcpu *vcpus[CONFIG_GUESTS_MAX];
     uint32_t count;
     uint32_t next;
+    struct vcpu *owner; /* whose slice it is; it may have halted since */
     uint64_t slice_end;
     uint64_t armed; /* deadline that the host timer has now */
     uint64_t console_deadline;
@@ -185,6 +186,12 @@ static bool can_run(const struct vcpu *vcpu)
     return vcpu->state == VCPU_STATE_RUNNABLE;
 }
 
+/* Halted, and the config says that nobody else gets its slices. */
+static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
+{
+    return turn->count > 1 && vcpu != NULL && vcpu->state == VCPU_STATE_HALTED && !vcpu->guest->config->share_idle;
+}
+
 /* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to whoever
  * restarts it. */
 static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
@@ -215,19 +222,20 @@ static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, ui
 }
 
 /*
- * True while the running vCPU has the CPU for itself. What comes for another guest's vCPU on this CPU waits for the end
- * of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave it.
+ * True while the owner of the slice has the CPU for itself. What comes for another guest's vCPU on this CPU waits for
+ * the end of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave
+ * it.
  */
-static bool slice_lasts(const struct cpu *cpu, const struct turn *turn, uint64_t now)
+static bool slice_lasts(const struct turn *turn, uint64_t now)
 {
-    return turn->count > 1 && cpu->current != NULL && can_run(cpu->current) && now < turn->slice_end;
+    return turn->count > 1 && turn->owner != NULL && can_run(turn->owner) && now < turn->slice_end;
 }
 
 static void serve_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
-    if (slice_lasts(cpu, turn, now)) {
-        serve_vcpu(cpu, turn, cpu->current, now);
-        if (slice_lasts(cpu, turn, now)) {
+    if (slice_lasts(turn, now)) {
+        serve_vcpu(cpu, turn, turn->owner, now);
+        if (slice_lasts(turn, now)) {
             return;
         }
     }
@@ -260,27 +268,39 @@ static uint64_t slice_ticks(const struct vcpu *vcpu)
     return clock_ns_to_ticks(&vcpu->guest->machine->clock, slice_us * 1000ULL);
 }
 
-/* The vCPU whose turn it is: the current one until its slice ends, then the next that wants one. NULL: none does. */
-static struct vcpu *choose(const struct cpu *cpu, struct turn *turn, uint64_t now)
+/* The next vCPU whose slice begins, in the order of the config. NULL: none wants one. */
+static struct vcpu *next_owner(struct turn *turn, uint64_t now)
 {
-    struct vcpu *current = cpu->current;
-
-    if (turn->count == 1 && can_run(turn->vcpus[0])) {
-        return turn->vcpus[0];
-    }
-    if (current != NULL && can_run(current) && now < turn->slice_end) {
-        return current;
-    }
     for (uint32_t i = 0; i < turn->count; i++) {
         struct vcpu *vcpu = turn->vcpus[turn->next];
 
         turn->next = turn->next + 1 == turn->count ? 0 : turn->next + 1;
-        if (wants_turn(vcpu, now)) {
+        if (wants_turn(vcpu, now) || keeps_slice(turn, vcpu)) {
             turn->slice_end = now + slice_ticks(vcpu);
+            turn->owner = vcpu;
             return vcpu;
         }
     }
     return NULL;
+}
+
+/* The vCPU that runs: the owner of the slice until its end, then the next. NULL: none wants to, or its slice is kept.
+ */
+static struct vcpu *choose(struct turn *turn, uint64_t now)
+{
+    struct vcpu *next;
+
+    if (turn->count == 1 && can_run(turn->vcpus[0])) {
+        return turn->vcpus[0];
+    }
+    if (slice_lasts(turn, now)) {
+        return turn->owner;
+    }
+    if (keeps_slice(turn, turn->owner) && now < turn->slice_end) {
+        return NULL;
+    }
+    next = next_owner(turn, now);
+    return keeps_slice(turn, next) ? NULL : next;
 }
 
 /* When this CPU has something to do for the vCPU. While another one runs, that is not before the end of its slice. */
@@ -303,6 +323,9 @@ static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, co
 {
     uint64_t deadline = polls_console(cpu) ? turn->console_deadline : UINT64_MAX;
 
+    if (running == NULL && keeps_slice(turn, turn->owner)) {
+        deadline = min_u64(deadline, turn->slice_end);
+    }
     for (uint32_t i = 0; i < turn->count; i++) {
         deadline = min_u64(deadline, vcpu_deadline(turn, turn->vcpus[i], running));
     }
@@ -357,10 +380,10 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             guest_end_serve();
             continue;
         }
-        if (turn->count > 1 && !slice_lasts(cpu, turn, now) && kicks_wait(turn)) {
+        if (turn->count > 1 && !slice_lasts(turn, now) && kicks_wait(turn)) {
             continue;
         }
-        vcpu = choose(cpu, turn, now);
+        vcpu = choose(turn, now);
         if (vcpu != NULL && vcpu->state == VCPU_STATE_DEAD) {
             guest_restart_run(vcpu, turn->slice_end);
             continue;
@@ -375,7 +398,9 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         }
         vcpu_switch_to(cpu, vcpu);
         vcpu->leave_at = turn->armed;
+        __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
         virt_run(cpu, vcpu);
+        __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
         vcpu->cpu_ticks += insn_rdtsc() - now;
     }
 }

@@ -39,7 +39,7 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
 {
     struct page_table *tree = &nested_trees[guest->index];
     struct table_pool *pool = &nested_pools[guest->index];
-    uint64_t pages = plan->table_count + POOL_GUEST_RESERVE_TABLES;
+    uint64_t pages = plan->table_count;
     enum page_flush flush;
     enum status status = table_pool_init(pool, 0, hpa((uint64_t)(uintptr_t)pool_take(pages * PAGE_BYTES)), pages);
 
@@ -152,10 +152,13 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
     load_plan = pool_take(sizeof(struct load_plan));
     acpi_buffer = pool_take(ACPI_BYTES_MAX);
     for (uint32_t i = 0; i < guest_count; i++) {
+        uint64_t before = pool_used();
+
         guests[i] = pool_take(sizeof(struct guest));
         guests[i]->index = i;
         guests[i]->config = &info->config.guests[i];
         create(guests[i], support, machine, asid);
+        guests[i]->cost_bytes = pool_used() - before;
         asid += guests[i]->vcpu_count;
     }
     audit_guests(support, machine);

@@ -48,6 +48,15 @@ static uint32_t percent(uint64_t part, uint64_t whole)
     return whole == 0 ? 0 : (uint32_t)(part / (whole / 100 + 1));
 }
 
+/* A vCPU that has its CPU for itself may have been in one turn since its start. */
+static uint64_t cpu_time_ms(const struct vcpu *vcpu)
+{
+    uint64_t began = __atomic_load_n(&vcpu->turn_began, __ATOMIC_RELAXED);
+    uint64_t ticks = vcpu->cpu_ticks + (began != 0 ? insn_rdtsc() - began : 0);
+
+    return clock_ticks_to_ns(&vcpu->guest->machine->clock, ticks) / NS_PER_MS;
+}
+
 static void print_guest(const struct guest *guest)
 {
     uint64_t ticks = insn_rdtsc() - guest->start_tsc;
@@ -58,8 +67,7 @@ static void print_guest(const struct guest *guest)
         const struct vcpu *vcpu = &guest->vcpus[i];
 
         log_info("  vCPU %u on CPU %u %s at rip 0x%" PRIx64 ", %" PRIu64 " ms of CPU time", i, vcpu->host_cpu,
-                 vcpu_state_name(vcpu->state), vcpu->rip,
-                 clock_ticks_to_ns(&guest->machine->clock, vcpu->cpu_ticks) / NS_PER_MS);
+                 vcpu_state_name(vcpu->state), vcpu->rip, cpu_time_ms(vcpu));
     }
 }
 

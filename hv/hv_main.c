@@ -167,9 +167,9 @@ static void report_guest(const struct guest *guest, const struct boot_guest *boo
             format_text(list + length, sizeof(list) - length, "%s%u", i == 0 ? "" : ",", guest->vcpus[i].host_cpu);
     }
     log_info("guest %s: CPU %s, %s in %" PRIu64 " x 1 GiB, %" PRIu64 " x 2 MiB, %" PRIu64 " x 4 KiB, %" PRIu64
-             " tables",
+             " tables, costs %" PRIu64 " KiB beside its memory",
              guest->name, list, format_bytes(memory, guest->config->memory_bytes), boot->plan.leaves[LEVEL_1G],
-             boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count);
+             boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count, guest->cost_bytes / KIB);
 }
 
 static void create_guests(const struct boot_info *info)

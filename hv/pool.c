@@ -34,7 +34,7 @@ static uint64_t vcpu_bytes(void)
 
 static uint64_t guest_bytes(const struct boot_guest *guest, const struct config_guest *config)
 {
-    uint64_t tables = guest->plan.table_count + POOL_GUEST_RESERVE_TABLES;
+    uint64_t tables = guest->plan.table_count;
 
     return tables * PAGE_BYTES + pages_of(sizeof(struct guest)) + config->cpu_count * vcpu_bytes();
 }

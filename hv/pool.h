@@ -19,9 +19,6 @@
 #define POOL_XSAVE_BYTES (8 * KIB)
 #define POOL_LOAD_PLAN_BYTES (64 * KIB)
 
-/* Pages that a guest's nested tree may take beyond its plan: splits for the local APIC page and the like. */
-#define POOL_GUEST_RESERVE_TABLES 8u
-
 /* Bytes that the plan in `info` takes, rounded up to 2 MiB. Reads config, guests, cpus, memory and framebuffer. */
 uint64_t pool_bytes_needed(const struct boot_info *info);
 

@@ -276,6 +276,35 @@ static void start_all(uint64_t page, uint32_t root)
     host_memory_set_executable(page, false);
 }
 
+static bool same_core(const struct boot_cpu *one, const struct boot_cpu *other)
+{
+    return one->package == other->package && one->core == other->core;
+}
+
+/* What the firmware says of packages and of hyper-threads, which share a core's caches and its time. Where it says
+ * nothing all numbers are 0. */
+static void report_places(const struct boot_info *info)
+{
+    uint32_t packages = 0;
+
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        const struct boot_cpu *cpu = &info->cpus[i];
+
+        packages = cpu->package >= packages ? cpu->package + 1 : packages;
+        for (uint32_t k = 0; k < i; k++) {
+            if (same_core(&info->cpus[k], cpu) && info->cpus[k].thread != cpu->thread) {
+                log_info("CPU %u is a hyper-thread of the core of CPU %u", i, k);
+                break;
+            }
+        }
+    }
+    if (packages > 1) {
+        for (uint32_t i = 0; i < cpu_count; i++) {
+            log_info("CPU %u is in package %u", i, info->cpus[i].package);
+        }
+    }
+}
+
 static uint32_t report(void)
 {
     uint32_t ready = 0;
@@ -301,6 +330,7 @@ uint32_t smp_start(const struct boot_info *info)
     } else if (cpu_count > 1) {
         start_all(info->trampoline, root);
     }
+    report_places(info);
     return report();
 }
 

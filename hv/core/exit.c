@@ -161,6 +161,12 @@ static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, 
     vcpu->exit_counts[kind]++;
 }
 
+/* The turn's time, at the last exit: see turn_ends(). */
+static inline bool time_is_over(const struct vcpu *vcpu)
+{
+    return vcpu->leave_at != 0 && vcpu->exit_tsc >= vcpu->leave_at;
+}
+
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
 {
     uint32_t leaf = (uint32_t)*rax;
@@ -171,7 +177,7 @@ bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *r
 
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 {
-    if (!msr_quick_write(vcpu)) {
+    if (time_is_over(vcpu) || !msr_quick_write(vcpu)) {
         return false;
     }
     record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
@@ -182,6 +188,9 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
 {
     uint8_t *al = (uint8_t *)&vcpu->gpr[GPR_RAX];
 
+    if (time_is_over(vcpu)) {
+        return false;
+    }
     if (in ? !guest_quick_port_read(vcpu, port, al) : !guest_quick_port_write(vcpu, port, *al)) {
         return false;
     }
@@ -199,8 +208,7 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
  */
 static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH ||
-           (vcpu->leave_at != 0 && vcpu->exit_tsc >= vcpu->leave_at);
+    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH || time_is_over(vcpu);
 }
 
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)

@@ -90,7 +90,8 @@ struct guest {
     uint32_t unknown_count;
     uint64_t unknown_dropped; /* resources beyond GUEST_UNKNOWN_MAX */
     uint32_t restarts;
-    uint64_t start_tsc; /* host TSC at which the guest's clock was 0 */
+    uint64_t start_tsc;  /* host TSC at which the guest's clock was 0 */
+    uint64_t cost_bytes; /* of the hypervisor's memory, for this guest alone */
 };
 
 /*

@@ -68,7 +68,8 @@ struct vmx_vcpu {
     uint64_t eoi_exits[VMX_EOI_EXIT_WORDS];
     uint32_t launched;   /* on the CPU where the VMCS is loaded */
     uint32_t loaded_cpu; /* index + 1; 0: none yet */
-    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 6 * 4 - VMX_EOI_EXIT_WORDS * 8];
+    uint32_t had_nmi;    /* one was injected, and no exit has shown its end yet */
+    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 7 * 4 - VMX_EOI_EXIT_WORDS * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
@@ -98,6 +99,9 @@ void vmx_write(enum vmcs_field field, uint64_t value);
 void vmx_read_system(struct vcpu *vcpu);
 void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary);
+
+/* vmx_run.c: does an NMI of this vCPU, which is loaded, hold back the next one? */
+bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx);
 
 /* vmx_entry.S: enters the guest again and again, until vmx_handle_exit() says false (0) or the entry fails (1). */
 uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched);

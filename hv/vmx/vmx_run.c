@@ -65,6 +65,7 @@ static void reset_untouched(struct vmx_vcpu *vmx)
     vmx_write(VMCS_GUEST_ACTIVITY, 0);
     vmx_write(VMCS_ENTRY_EVENT, 0);
     vmx_write_primary(vmx, vmx->primary & ~(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW));
+    vmx->had_nmi = 0;
     insn_wrmsr(MSR_STAR, 0);
     insn_wrmsr(MSR_LSTAR, 0);
     insn_wrmsr(MSR_CSTAR, 0);
@@ -160,7 +161,20 @@ static void set_tpr_threshold(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
 }
 
-static void inject(const struct vcpu_event *event)
+/*
+ * The CPU keeps the blocking by NMI with each VMCS. Bochs 2.7 does not end it at the entry of another vCPU, so the bit
+ * is believed only from an injected NMI to its end: vmx_vcpu_put() asks, too, before another one can spoil it. SDM 3C
+ * 24.4.2, table 24-3 "Format of Interruptibility State".
+ */
+bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx)
+{
+    if ((read_field(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_NMI) == 0) {
+        vmx->had_nmi = 0;
+    }
+    return vmx->had_nmi != 0;
+}
+
+static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
 {
     vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(event));
     if (event->has_error) {
@@ -169,6 +183,7 @@ static void inject(const struct vcpu_event *event)
     if (event->kind == EVENT_NMI) {
         /* An NMI whose delivery was interrupted left the blocking set: it is delivered again. SDM 3C 26.3.1.5. */
         vmx_write(VMCS_GUEST_INTERRUPTIBILITY, vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)INTERRUPTIBILITY_NMI);
+        vmx->had_nmi = 1;
     }
 }
 
@@ -177,7 +192,7 @@ static void choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     uint64_t state = vmx_read(VMCS_GUEST_INTERRUPTIBILITY);
     bool shadow = (state & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
-    bool nmi_open = (state & INTERRUPTIBILITY_NMI) == 0 && !shadow;
+    bool nmi_open = !vmx_nmi_is_blocked(vmx) && !shadow;
     struct vcpu_event event;
     bool nmi;
     bool interrupt;
@@ -186,7 +201,7 @@ static void choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
         if (shadow) {
             end_shadow(); /* a delivery ends it */
         }
-        inject(&event);
+        inject(vmx, &event);
     }
     interrupt = vcpu_wants_window(vcpu, &nmi);
     set_windows(vmx, interrupt, nmi);

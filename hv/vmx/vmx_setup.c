@@ -223,4 +223,5 @@ void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
     }
     vmx->cr2 = insn_read_cr2();
     vmx->dr6 = insn_read_dr6();
+    (void)vmx_nmi_is_blocked(vmx);
 }

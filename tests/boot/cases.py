@@ -1,5 +1,6 @@
 """Every boot case: a row each. script.py explains the words."""
 
+import hashlib
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ HELLO = Built("guests/hello.elf")
 LINUX = Built("demo/vmlinuz")
 INITRAMFS = Built("demo/initramfs.cpio")
 
+SEVERAL_BOCHS_TIMEOUT_S = 3600  # five CPUs one after the other
 PROMPT = r"linux# "
 CLOCK_LATE_S = 10  # a busy host may keep the emulator from running for a while
 CLOCK_APART_S = 0.5  # what may pass between the two readings, for the same reason
@@ -57,6 +59,10 @@ def clock_agrees(match):
 
 def stable_clock(match):
     return None if match[1] in ("tsc", "kvm-clock") else f"the clock source is {match[1]}"
+
+
+def computed_something(match):
+    return None if int(match[1]) > 1 and int(match[2]) > 1 else "too few checksums to prove anything"
 
 
 def count_is_zero(match):
@@ -120,8 +126,8 @@ ENTRY_GUESTS = [name for name in guests.GUESTS if name.startswith(("entry-", "re
 TIMER_GUESTS = [name for name in guests.GUESTS if "timer" in name]
 # Corners of a PC, as test kernels of other projects look into them.
 PC_GUESTS = [name for name in guests.GUESTS if name.startswith("pc-")]
-# They disturb each other: registers of their own, and two CPUs each.
-SHARING_GUESTS = ["state", "state-32", "smp", "smp-32"]
+# They disturb each other: registers of their own, two CPUs each, NMIs that last over turns.
+SHARING_GUESTS = ["state", "state-32", "smp", "smp-32", "nmi-shared", "nmi-shared-32"]
 DEVICE_GUESTS = [name for name in guests.GUESTS
                  if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *SHARING_GUESTS, *guests.NOT_ON_TCG, "hello")]
 
@@ -145,7 +151,7 @@ def end_conf(name, attack, more):
 
 def neighbour_conf(ticks):
     return (f"[guest neighbour]\nkernel = neighbour.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
-            f"cmdline = ticks={ticks}\n")
+            f"cmdline = repeats ticks={ticks}\n")
 
 
 def refused_case(name, config, *texts, files=None, **more):
@@ -187,6 +193,102 @@ def xen_case(name, **more):
         r"\(XEN\) Xen version 4\.17", r"\(XEN\) Bootloader: Plinth", r"\(XEN\) Command line: console=com1",
         r"\(XEN\) dom0 kernel not specified", r"asked for a reset(?s:.*)plinth: result ok\s*\Z"],
                 files={"xen.elf": Built("third-party/xen.elf")}, forbidden=NEVER, **more)
+
+
+# The escape key, then `n`: what is typed goes to the next guest.
+NEXT_GUEST = "\x1dn"
+CHECKSUM_COUNT = 30000  # the lines whose checksum a guest computes again and again
+CHECKSUM = hashlib.md5("".join(f"{i}\n" for i in range(1, CHECKSUM_COUNT + 1)).encode()).hexdigest()
+HAVE_PROMPTS = r"(?s:(?=.*\[one\] linux# )(?=.*\[two\] linux# ))"
+
+
+def to_guest(name):
+    return [Send(NEXT_GUEST), Expect(rf"what you type goes to guest {name}\s")]
+
+
+def crash():
+    """A kernel panic that ends in a triple fault, as the kernel's own settings allow it."""
+    return [Send("echo triple >/sys/kernel/reboot/type; echo 1 >/proc/sys/kernel/panic\n"), Expect(r"\[one\] linux# "),
+            Send("echo c >/proc/sysrq-trigger\n"), r"Kernel panic - not syncing", r"P0300: guest one failed: triple fault",
+            r"guest one is restarted in 0 ms"]
+
+
+MANY_GUESTS = 24
+COST_KIB = 64  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted
+
+
+def cost_is_small(match):
+    """What a guest costs beside its own memory, as the hypervisor says it at the start."""
+    besides = int(match[2]) - 4 * int(match[1])
+    return None if besides < COST_KIB else f"a guest costs {besides} KiB and its page tables"
+
+
+def many_case(name, **more):
+    """Many small guests, several on each CPU: all end well."""
+    names = [f"g{i:02}" for i in range(1, MANY_GUESTS + 1)]
+    config = "".join(hello_conf("4M").replace("guest hello", f"guest {guest}") for guest in names)
+    return hello_case(name, config, Expect(r"guest g24: .* (\d+) tables, costs (\d+) KiB", cost_is_small),
+                      passes=tuple((guest, "hello") for guest in names), smp=4, **more)
+
+
+SPIN_STATUS = r"guest spin runs; (\d+) ms since its start(?s:.*?), (\d+) ms of CPU time\s+plinth:   (\d+) exits"
+
+
+def no_exits(seconds):
+    """Between the last two reports of the status the guest did not leave its CPU once."""
+    def check(match):
+        (began, _, before), (ended, ran, after) = [map(int, found) for found in re.findall(SPIN_STATUS, match.string)[-2:]]
+        if ended - began < seconds * 1000:
+            return f"only {ended - began} ms were between the reports"
+        if ran < seconds * 1000:
+            return f"it ran {ran} ms only"
+        return None if before == after else f"{after - before} exits in {ended - began} ms"
+    return check
+
+
+def half(match):
+    return None if 40 <= int(match[1]) <= 55 else f"the guest that works had {match[1]}% of the CPU, not half of it"
+
+
+def spin_case(name, seconds, **more):
+    """A guest on a CPU of its own spins while its neighbour counts that many seconds."""
+    status = [Send("\x1ds"), Expect(r"end of the status")]
+    return Case(name, f"[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 0,\ncmdline = repeats ticks={50 * seconds + 50}\n"
+                "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 1,\n", [
+                    Expect(r"\[spin\] spins until a key is typed"), *status, *status, r"\[beat\] PASS neighbour",
+                    r"guest beat stopped", Send("\x1ds"), Expect(r"end of the status", no_exits(seconds)), Send("x"),
+                    r"\[spin\] PASS spin", r"plinth: result ok\s*\Z"],
+                files={file: Built(f"guests/{file}") for file in ("neighbour.elf", "spin.elf")}, smp=2, forbidden=NEVER,
+                timeout_s=LINUX_TIMEOUT_S, **more)
+
+
+def several_case(name, emulators, **more):
+    """Two Linuxes with two CPUs each and a bare-metal guest. One Linux crashes and starts again while the other computes
+    the same checksum on both its CPUs and the third counts its ticks; all three shells (or keys) are used."""
+    one, two = r"\[one\] linux# ", r"\[two\] linux# "
+    config = example_config("several.conf").replace("until-key", "until-key repeats" if emulators == QEMU else "until-key")
+    return Case(name, config, [
+        Expect(HAVE_PROMPTS),
+        Answer(one, "echo cpus $(nproc)", r"cpus (2)"),
+        *to_guest("two"),
+        Send(f"s() {{ while [ ! -e /e ]; do seq {CHECKSUM_COUNT} | md5sum; done | sort | uniq -c; }}\n"),
+        Expect(r"uniq -c; }\s*\n"), Expect(two),
+        Answer(two, "s & s & echo cpus $(nproc)", r"cpus (2)"),
+        *to_guest("meter"), *to_guest("one"),
+        *crash(),
+        r"\[one\] Linux 6\.\d+\.\d+-\d+-cloud-amd64, 2 CPU",
+        *to_guest("meter"), *to_guest("one"),
+        Expect(one),
+        Answer(one, "echo again $(nproc)", r"again (2)"),
+        Send("poweroff\n"), r"guest one stopped: powered off",
+        Send("\n"), Expect(two),
+        Answer(two, "touch /e; wait", rf"(?s:\s+(\d+) {CHECKSUM} .*?\s+(\d+) {CHECKSUM} .*?)", computed_something),
+        Send("poweroff\n"), r"guest two stopped: powered off",
+        Send("x"), r"\[meter\] \d+ ticks of 20 ms, latest \d+ us late, \d+ passes", r"\[meter\] PASS neighbour",
+        r"plinth: result ok\s*\Z",
+    ], files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "neighbour.elf": Built("guests/neighbour.elf")}, smp=5,
+                emulators=emulators, forbidden=(r"plinth: error: panic", r"guest two failed", r"\[two\] .*(WARNING: CPU|Oops:|BUG:|Call Trace:)"),
+                **more)
 
 
 CASES = [
@@ -237,6 +339,34 @@ CASES = [
           r"guest neighbour runs; \d+ ms since its start", r"vCPU 0 on CPU 0 \w+ at rip 0x\w+, \d+ ms of CPU time",
           r"\d+ exits, .*\(\d+%\)", r"guest halted has stopped", r"end of the status", r"\[neighbour\] PASS neighbour",
           r"plinth: result ok\s*\Z"], files=HOSTILE_FILES, forbidden=(PANIC,), emulators=QEMU),
+
+    # A guest with two CPUs is crashed by the second one, twice, and starts again with both.
+    Case("restart-two-cpus", "[guest smp]\nkernel = smp.elf\nmemory = 16M\ncpus = 0,1\ncmdline = ask\non-crash = restart\n", [
+        r"crash or end\?", Send("c"), r"P0300: guest smp failed: triple fault", r"vCPU 1: rip", r"restarted in 0 ms",
+        r"crash or end\?", Send("c"), r"P0300: guest smp failed: triple fault", r"vCPU 1: rip", r"restarted in 50 ms",
+        r"crash or end\?", Send("e"), r"PASS smp", r"plinth: result ok\s*\Z"], files={"smp.elf": Built("guests/smp.elf")},
+         smp=2, forbidden=(PANIC,)),
+
+    # Many guests; and one that spins causes no exits (a minute of it in every emulator: `run.py spin-minute`).
+    many_case("many", emulators=QEMU),
+    spin_case("spin", 3),
+    spin_case("spin-minute", 60, slow=True),
+
+    # What the firmware says of the CPUs' places is shown.
+    hello_case("cpu-places", hello_conf(more="cpus = 7,\n"), r"CPU 1 is a hyper-thread of the core of CPU 0",
+               r"CPU 7 is a hyper-thread of the core of CPU 6", r"CPU 4 is in package 1", r"CPUs: 8 of 8 ready", smp=8,
+               extra=("-smp", "8,sockets=2,cores=2,threads=2"), emulators=QEMU),
+
+    # Slices of 10 ms on one CPU: one guest halts and keeps its own, one halts and gives them away, one works in half of them.
+    Case("slices", "".join(f"[guest {name}]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n{more}\n" for name, more in (
+        ("keeper", "cmdline = halt\nshare-idle = no"), ("giver", "cmdline = halt"), ("worker", "cmdline = share"))), [
+            Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
+            r"\[keeper\] PASS spin", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
+         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS),
+
+    # Several guests with several CPUs: make several boots it in Bochs, too.
+    several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),
+    several_case("several-bochs", timeout_s=SEVERAL_BOCHS_TIMEOUT_S, emulators=BOCHS, slow=True),
 
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"plinth\.conf", emulators=QEMU),

@@ -19,7 +19,7 @@ ENTRY = [f"cmdline = {CMDLINE}", f"module = {MODULE}"]
 
 # name: (file, config lines, QEMU can boot it)
 BOTH = ["ports", "apic-timer", "pic-timer", "exceptions", "reserved", "mmio", "fpu", "cpuid", "msr", "walk-oracle", "state",
-        "smp"]
+        "smp", "nmi-shared"]
 NOT_ON_TCG = {"reserved", "reserved-32"}  # QEMU's CPU does not check these, natively or nested
 GUESTS = {
     "hello": ("hello.elf", ["protocol = elf"], True),
@@ -38,8 +38,7 @@ GUESTS = {
     "entry-linux64": ("entry-linux64.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
 }
 PC = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("pc-*.c"))  # corners of a PC
-# Bochs' VMX carries the masking of NMIs from one guest to the next that takes its CPU, so pc-nmi keeps it to its end.
-PC_EXTRA = {"pc-nmi": ["slice = 1s"], "pc-testdev": ["debug-ports = yes"], "smp": ["cpus = 2"]}
+PC_EXTRA = {"pc-testdev": ["debug-ports = yes"], "smp": ["cpus = 2"]}
 for name in BOTH + PC:
     extra = PC_EXTRA.get(name, [])
     GUESTS[name] = (f"{name}.elf", ["protocol = elf", *extra], name not in NOT_ON_TCG)

@@ -3,8 +3,11 @@
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
  * that does not go back from one CPU to the other. SDM 3A 8.4 "Multiple-Processor (MP) Initialization", 10.6 (11.6)
  * "Issuing Interprocessor Interrupts". It needs `cpus = 2`.
+ *
+ * With `ask` on the command line a byte from the console says how it ends: `c`, and the second CPU makes a triple
+ * fault.
  */
-#include "tests/guests/lib/guest.h"
+#include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "smp";
 
@@ -28,6 +31,9 @@ const char guest_name[] = "smp";
 #define NMI 2
 #define PINGS 20u
 #define LIMIT_MS 20000u
+#define UART 0x3f8
+#define UART_STATUS 0x3fd
+#define UART_HAS_BYTE 1u
 
 /* Position-independent but for its own address; the C code fills in the last three words. */
 __asm__(".section .rodata\n"
@@ -71,7 +77,7 @@ extern const uint8_t ap_start[], ap_stack[], ap_root[], ap_entry[], ap_end[];
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
 static volatile uint64_t ap_tsc;
-static volatile uint32_t tsc_asked;
+static volatile uint32_t tsc_asked, crash_asked;
 static uint32_t bsp_id, khz;
 
 static uint32_t this_id(void)
@@ -151,6 +157,11 @@ static void ap_main(void)
         if (tsc_asked != 0) {
             ap_tsc = rdtsc();
             tsc_asked = 0;
+        }
+        if (crash_asked != 0) {
+            const struct table_pointer nothing = {.limit = 0};
+
+            __asm__ volatile("lidt %0; int3" : : "m"(nothing));
         }
     }
 }
@@ -238,6 +249,24 @@ static void the_tsc_does_not_go_back(void)
     interrupts_off();
 }
 
+static void end_as_asked(void)
+{
+    const struct start_info *info = start_info();
+
+    if (info == NULL || start_info_cmdline(info)[0] != 'a') {
+        return;
+    }
+    print("crash or end?\n");
+    while ((in8(UART_STATUS) & UART_HAS_BYTE) == 0) {
+        __asm__ volatile("pause");
+    }
+    if (in8(UART) == 'c') {
+        crash_asked = 1;
+        send(ap_id, ICR_FIXED | COUNTED);
+        wait_until(&crash_asked, 2, "the end of this guest");
+    }
+}
+
 void guest_main(void)
 {
     khz = tsc_khz();
@@ -257,4 +286,5 @@ void guest_main(void)
     the_tsc_does_not_go_back();
     start_second(2);
     interrupts_go_both_ways();
+    end_as_asked();
 }

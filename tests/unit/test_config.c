@@ -98,6 +98,7 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(config.guests[0].mode, MODE_PROTECTED32);
     assert_int_equal(config.guests[0].slice_us, 0);
     assert_true(config.guests[0].console && !config.guests[0].debug_ports && config.guests[0].virtual_apic);
+    assert_true(config.guests[0].share_idle);
     assert_int_equal(config.guests[0].memory_position.line, 0);
     assert_int_equal(config.when_all_stopped, FINAL_POWEROFF);
     assert_true(config.console_serial && config.console_screen && !config.log_debug);
@@ -112,7 +113,7 @@ static void every_key_reaches_its_field(void **state)
         "[hypervisor]\nconsole = serial\nlog = debug\nwhen-all-stopped = halt\n"
         "[guest flat]\nkernel = a/b\nmemory = 1.5G\ncpus = 3,1\nprotocol = flat\ninitrd = i1\n"
         "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
-        "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\nslice = 5ms\nvirtual-apic = no\n"
+        "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\nslice = 5ms\nvirtual-apic = no\nshare-idle = no\n"
         "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
     assert_true(config.console_serial && !config.console_screen && config.log_debug);
     assert_int_equal(config.when_all_stopped, FINAL_HALT);
@@ -130,7 +131,7 @@ static void every_key_reaches_its_field(void **state)
     expect_text(guest->modules[3].path, "m 2");
     expect_text(guest->modules[3].arguments, "quoted # args");
     expect_text(guest->cmdline, "x=y");
-    assert_true(!guest->console && guest->debug_ports && !guest->virtual_apic);
+    assert_true(!guest->console && guest->debug_ports && !guest->virtual_apic && !guest->share_idle);
     assert_int_equal(guest->on_stop, ACTION_RESTART);
     assert_int_equal(guest->on_crash, ACTION_POWEROFF);
     assert_int_equal(guest->slice_us, 5000);

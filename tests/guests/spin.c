@@ -1,0 +1,81 @@
+/*
+ * A guest that does nothing but spin, until a byte is typed to it: while it spins, its CPU has no reason to leave it.
+ * The status that the hypervisor prints on a key tells how often that happened.
+ *
+ * Command line: `halt`, and it halts until the byte comes; `share`, and it spins for SHARE_MS and says how much of that
+ * time it had the CPU: what lies between two readings of the TSC is its own, unless the second is GAP_US later.
+ */
+#include "tests/guests/lib/start_info.h"
+
+const char guest_name[] = "spin";
+
+#define IRQ 4
+#define VECTOR 0x24
+#define UART 0x3f8
+#define UART_INTERRUPTS 0x3f9
+#define UART_MODEM 0x3fc
+#define RECEIVED 1u
+#define OUT2 8u
+
+#define SHARE_MS 2000u
+#define GAP_US 1000u
+
+static volatile bool typed;
+
+static void on_byte(struct trap_frame *frame)
+{
+    (void)frame;
+    (void)in8(UART);
+    pic_eoi(IRQ);
+    typed = true;
+}
+
+static void measure_share(void)
+{
+    uint64_t khz = tsc_khz();
+    uint64_t start = rdtsc();
+    uint64_t own = 0;
+
+    for (uint64_t last = start; last - start < khz * SHARE_MS;) {
+        uint64_t now = rdtsc();
+
+        own += now - last < khz * GAP_US / 1000 ? now - last : 0;
+        last = now;
+    }
+    print("had the CPU for %u%% of %u ms\n", (uint32_t)(own * 100 / (khz * SHARE_MS)), SHARE_MS);
+}
+
+static bool cmdline_begins(char with)
+{
+    const struct start_info *info = start_info();
+
+    return info != NULL && start_info_cmdline(info)[0] == with;
+}
+
+void guest_main(void)
+{
+    bool halts = cmdline_begins('h');
+    uint64_t rounds = 0;
+
+    if (cmdline_begins('s')) {
+        measure_share();
+        return;
+    }
+    pic_init();
+    trap_set(VECTOR, on_byte);
+    out8(UART_INTERRUPTS, RECEIVED);
+    out8(UART_MODEM, OUT2);
+    print("%s until a key is typed\n", halts ? "halts" : "spins");
+    pic_mask((uint16_t) ~(1u << IRQ));
+    if (!halts) {
+        interrupts_on();
+    }
+    while (!typed) {
+        if (halts) {
+            wait_for_interrupt();
+        }
+        rounds++;
+    }
+    interrupts_off();
+    CHECK(rounds != 0);
+}

@@ -274,6 +274,33 @@ void emulate_store(struct vcpu *vcpu, const struct memory_operand *operand, uint
     }
 }
 
+static uint64_t fetch_address(const struct vcpu *vcpu, enum code_mode mode)
+{
+    return mode == CODE_64 ? vcpu->rip : (vcpu->system.segments[SEGMENT_CS].base + vcpu->rip) & LINEAR_32_MASK;
+}
+
+uint64_t emulate_fetch_address(const struct vcpu *vcpu)
+{
+    return fetch_address(vcpu, emulate_code_mode(vcpu));
+}
+
+bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count)
+{
+    uint64_t mask = emulate_code_mode(vcpu) == CODE_64 ? ~0ULL : LINEAR_32_MASK;
+    struct guest_translation translation;
+    struct guest_paging paging;
+
+    fill_paging(vcpu, implicit, &paging);
+    for (uint8_t i = 0; i < count; i++) {
+        if (guest_walk(&vcpu->guest->memory, &paging, (linear + i) & mask, implicit ? GUEST_READ : GUEST_FETCH,
+                       &translation) != GUEST_WALK_OK ||
+            !guest_memory_read(&vcpu->guest->memory, translation.address, bytes + i, 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Fetches `bytes` more, all in one page. */
 static bool fetch_page(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, struct fetched *fetched)
 {
@@ -291,11 +318,6 @@ static bool fetch_page(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, struct
     }
     fetched->count = (uint8_t)(fetched->count + bytes);
     return true;
-}
-
-static uint64_t fetch_address(const struct vcpu *vcpu, enum code_mode mode)
-{
-    return mode == CODE_64 ? vcpu->rip : (vcpu->system.segments[SEGMENT_CS].base + vcpu->rip) & LINEAR_32_MASK;
 }
 
 /* The limit of CS, and the decoder's verdict as an exception. */

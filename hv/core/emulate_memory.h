@@ -66,6 +66,12 @@ struct fetched {
 /* Fetches and decodes the instruction at CS:RIP. */
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched);
 
+/* A look at memory: a fetch, or implicit as above. False: it cannot be read; nothing is raised. */
+bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count);
+
+/* The linear address of CS:RIP. */
+uint64_t emulate_fetch_address(const struct vcpu *vcpu);
+
 /* The fetched bytes as text, "0f ae 38", for a sentence. Returns `to`. */
 #define FETCHED_TEXT_MAX (INSTRUCTION_BYTES_MAX * 3 + 1)
 const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX]);

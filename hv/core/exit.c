@@ -8,6 +8,7 @@
 #include "hv/core/cpuid_exit.h"
 #include "hv/core/cr_access.h"
 #include "hv/core/emulate.h"
+#include "hv/core/emulate_memory.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/msr_policy.h"
 #include "hv/core/string_io.h"
@@ -16,6 +17,7 @@
 
 /* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)
+#define HYPERCALL_BYTES 3u
 
 static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
 {
@@ -120,10 +122,24 @@ static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
     vcpu_advance(vcpu, length);
 }
 
-/* Intercepted so that no guest can keep the CPU in an endless delivery; they go to the guest as they are. */
+/*
+ * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
+ * that know only one of them expect the answer that KVM gives to both. SDM 3C 30.3 "VMCALL"; APM 3 4 "VMMCALL".
+ */
+static bool is_foreign_hypercall(struct vcpu *vcpu)
+{
+    uint8_t code[HYPERCALL_BYTES];
+
+    return emulate_peek(vcpu, emulate_fetch_address(vcpu), false, code, sizeof(code)) && code[0] == 0x0f &&
+           code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
+}
+
+/* #DB and #AC are intercepted so that no guest can keep the CPU in an endless delivery; they go to it as they are. */
 static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    if (exit->exception.has_error) {
+    if (exit->exception.vector == EXCEPTION_UD && is_foreign_hypercall(vcpu)) {
+        handle_hypercall(vcpu, HYPERCALL_BYTES);
+    } else if (exit->exception.has_error) {
         vcpu_raise_error(vcpu, (enum exception)exit->exception.vector, exit->exception.error);
     } else {
         vcpu_raise(vcpu, (enum exception)exit->exception.vector);

@@ -29,8 +29,8 @@ static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static bool map_ready;
 
-/* Intercepted exceptions, with the reasons of hv/svm/svm_setup.c: #DB, #AC, #MC. */
-#define EXCEPTION_BITMAP ((1u << EXCEPTION_DB) | (1u << EXCEPTION_AC) | (1u << EXCEPTION_MC))
+/* Intercepted exceptions, with the reasons of hv/svm/svm_setup.c: #DB, #UD, #AC, #MC. */
+#define EXCEPTION_BITMAP ((1u << EXCEPTION_DB) | (1u << EXCEPTION_UD) | (1u << EXCEPTION_AC) | (1u << EXCEPTION_MC))
 
 /* CR0 bits that the guest may not change alone: NE must stay set, and CD and NW would uncache the neighbours' lines. */
 #define CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)

@@ -324,7 +324,7 @@ CASES = [
     # The local APIC emulated where the CPU could serve it; make bench-apicv boots Linux so.
     guests_case("guests-apic-timer-emulated", ["apic-timer"], more_lines="virtual-apic = no\n", emulators=BOCHS_VMX),
     guests_case("guests-sharing", SHARING_GUESTS),
-    guests_case("guests-sharing-two-cpus", SHARING_GUESTS, smp=2, emulators=QEMU),
+    guests_case("guests-sharing-two-cpus", SHARING_GUESTS, smp=2, emulators=("qemu-svm", "bochs-vmx")),
     guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.

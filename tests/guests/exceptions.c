@@ -31,6 +31,36 @@ static void undefined_instructions(void)
     expect("lock nop", UD, 0);
 }
 
+/* KVM's signature: "KVMKVMKVM". */
+static bool has_hypercalls(void)
+{
+    struct cpuid words = cpuid(0x40000000, 0);
+
+    return words.ebx == 0x4b4d564b && words.ecx == 0x564b4d56 && words.edx == 0x4d;
+}
+
+/* Each vendor's instruction is answered on both, as KVM does it; what is no hypercall stays undefined. */
+static void hypercalls(void)
+{
+    word_t ax = 99;
+
+    if (!has_hypercalls()) {
+        return;
+    }
+    TRAP("vmcall", : "+a"(ax) : : "memory");
+    expect("vmcall", NONE, 0);
+    CHECK_EQUAL(ax, (word_t)-1000);
+    ax = 99;
+    TRAP("vmmcall", : "+a"(ax) : : "memory");
+    expect("vmmcall", NONE, 0);
+    CHECK_EQUAL(ax, (word_t)-1000);
+    TRAP(".byte 0xf0, 0x0f, 0x01, 0xc1", : : : "memory");
+    expect("lock vmcall", UD, 0);
+    CHECK((trap_last.flags & 0x10000u) != 0); /* RF */
+    TRAP(".byte 0xf0, 0x0f, 0x01, 0xd9", : : : "memory");
+    expect("lock vmmcall", UD, 0);
+}
+
 static void divide_errors(void)
 {
     TRAP("xorl %%edx, %%edx; movl $1, %%eax; xorl %%ecx, %%ecx; divl %%ecx", : : : "eax", "ecx", "edx", "cc", "memory");
@@ -177,6 +207,7 @@ static void page_faults(void)
 void guest_main(void)
 {
     undefined_instructions();
+    hypercalls();
     divide_errors();
     traps_point_after_the_instruction();
     general_protection();

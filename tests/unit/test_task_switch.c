@@ -23,6 +23,7 @@
 #define NEW_TSS 0x12000u
 #define NEW_TSS_16 0x13000u
 #define LDT 0x14000u
+#define IDT 0x15000u
 #define NEW_STACK 0x60000u
 #define NEW_EIP 0x70000u
 #define NEW_EFLAGS 0x202u
@@ -49,6 +50,11 @@ static uint64_t get(uint32_t at, uint8_t bytes)
 
     memcpy(&value, ram + at, bytes);
     return value;
+}
+
+static void put_task_gate(uint8_t vector, uint16_t selector)
+{
+    put(IDT + vector * 8u, 0x0000850000000000ULL | (uint64_t)selector << 16, 8);
 }
 
 static void put_new_tss(void)
@@ -90,6 +96,7 @@ static void set_up(void)
     put(GDT + SELECTOR_CODE_3, DESCRIPTOR_CODE | 3ULL << 45, 8);
     put(GDT + SELECTOR_ABSENT_CODE, DESCRIPTOR_CODE & ~(1ULL << 47), 8);
     vcpu.system.gdtr = (struct table_register){.base = GDT, .limit = GDT_LIMIT};
+    vcpu.system.idtr = (struct table_register){.base = IDT, .limit = 0x7ff};
     vcpu.system.segments[SEGMENT_TR] =
         (struct segment){.selector = SELECTOR_OLD, .base = OLD_TSS, .limit = 103, .access = 0x8b};
     vcpu.system.segments[SEGMENT_LDTR].access = SEGMENT_UNUSABLE;
@@ -184,6 +191,7 @@ static void a_gate_for_an_exception_pushes_its_error_code_and_keeps_rip(void **s
 
     (void)state;
     set_up();
+    put_task_gate(EXCEPTION_GP, SELECTOR_NEW);
     vcpu.pending = (struct vcpu_event){.valid = true, .vector = EXCEPTION_GP, .kind = EVENT_EXCEPTION};
     vcpu.rflags |= RFLAGS_RF;
     task_switch(&vcpu, &ts);
@@ -201,10 +209,30 @@ static void a_software_interrupt_through_a_gate_returns_behind_it(void **state)
     (void)state;
     set_up();
     put_code("\xcd\x80", 2);
-    vcpu.pending = (struct vcpu_event){.valid = true, .vector = 0x80, .kind = EVENT_SOFTWARE_INTERRUPT, .length = 2};
+    put_task_gate(0x80, SELECTOR_NEW);
+    switch_to(SELECTOR_NEW, TASK_SWITCH_GATE); /* the decoders leave no event of an instruction */
+    assert_true(in_new_task() && !vcpu.pending.valid);
+    assert_int_equal(get(OLD_TSS + 32, 4), CODE_ADDRESS + 2);
+}
+
+/* Bochs' SVM. */
+static void an_event_whose_gate_is_another_one_is_of_the_past(void **state)
+{
+    (void)state;
+    set_up();
+    put_code("\xcd\x80", 2);
+    put_task_gate(0x80, SELECTOR_NEW);
+    put_task_gate(0x20, SELECTOR_NEW_16);
+    vcpu.pending = (struct vcpu_event){.valid = true, .vector = 0x20, .kind = EVENT_INTERRUPT};
     switch_to(SELECTOR_NEW, TASK_SWITCH_GATE);
     assert_true(in_new_task() && !vcpu.pending.valid);
     assert_int_equal(get(OLD_TSS + 32, 4), CODE_ADDRESS + 2);
+    set_up();
+    put_task_gate(0x20, SELECTOR_NEW);
+    vcpu.pending = (struct vcpu_event){.valid = true, .vector = 0x20, .kind = EVENT_INTERRUPT};
+    switch_to(SELECTOR_NEW, TASK_SWITCH_GATE);
+    assert_true(in_new_task());
+    assert_int_equal(get(OLD_TSS + 32, 4), CODE_ADDRESS);
 }
 
 static void a_16_bit_task_has_16_bit_registers_and_no_fs_and_gs(void **state)
@@ -375,6 +403,7 @@ static void an_external_event_sets_ext_in_the_error_code(void **state)
     (void)state;
     set_up();
     put(NEW_TSS + 84, SELECTOR_ABSENT, 2);
+    put_task_gate(0x20, SELECTOR_NEW);
     vcpu.pending = (struct vcpu_event){.valid = true, .vector = 0x20, .kind = EVENT_INTERRUPT};
     switch_to(SELECTOR_NEW, TASK_SWITCH_GATE);
     assert_true(raised(EXCEPTION_NP, true, SELECTOR_ABSENT | 1, NEW_EIP));
@@ -397,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_call_links_the_tasks_and_iret_goes_back),
         cmocka_unit_test(a_gate_for_an_exception_pushes_its_error_code_and_keeps_rip),
         cmocka_unit_test(a_software_interrupt_through_a_gate_returns_behind_it),
+        cmocka_unit_test(an_event_whose_gate_is_another_one_is_of_the_past),
         cmocka_unit_test(a_16_bit_task_has_16_bit_registers_and_no_fs_and_gs),
         cmocka_unit_test(paging_tasks_get_their_own_cr3_and_ldt),
         cmocka_unit_test(a_virtual_8086_task_gets_paragraph_segments),

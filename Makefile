@@ -90,10 +90,12 @@ unit-programs: $(UNIT_PROGRAMS)
 unit: $(UNIT_PROGRAMS)
 	tools/run-unit $(UNIT_PROGRAMS)
 
-$(BUILD)/plinth-check: tools/plinth-check.c tests/unit/support.c $(BUILD)/libplinth.a
+$(BUILD)/plinth-check: tools/plinth-check.c $(wildcard tools/check/*.c) tests/unit/support.c $(BUILD)/libplinth.a
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
-	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $^
+	$(Q)$(CC) $(NATIVE_CFLAGS) -o $@ $(filter %.c %.a,$^)
+
+$(BUILD)/plinth-check: $(wildcard tools/*.h tools/check/*.h config/*.h guest-loader/*.h hv/base/*.h hv/mm/*.h)
 
 clean:
 	rm -rf $(BUILD)

@@ -16,7 +16,8 @@
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
 #define CONFIG_ERRORS_MAX 32u
-#define CONFIG_CPU_ANY 0xffffffffu /* a vCPU that the planner places */
+#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: what somebody wrote by hand is far smaller */
+#define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
 
 /* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */
 struct config_position {
@@ -92,6 +93,7 @@ struct config {
     uint32_t guest_count;
     enum config_final when_all_stopped;
     bool log_debug; /* `log = debug` */
+    bool inventory; /* write \plinth\machine.txt at the start */
     bool console_serial;
     bool console_screen;
 };
@@ -119,6 +121,12 @@ struct config_machine {
 /* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
  */
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
+
+/*
+ * The order in which guests get their memory: the largest first, because large aligned pieces are rare, and among
+ * equals the first in the file. `order` has guest_count indices.
+ */
+void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
 
 /*
  * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`

@@ -95,6 +95,7 @@ static const struct key keys[] = {
     {"slice", SECTION_GUEST, KIND_DURATION, NULL, GUEST_AT(slice_us), NO_POSITION},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, outputs, 0, NO_POSITION},
     {"log", SECTION_HYPERVISOR, KIND_FLAG, levels, CONFIG_AT(log_debug), NO_POSITION},
+    {"inventory", SECTION_HYPERVISOR, KIND_FLAG, yes_no, CONFIG_AT(inventory), NO_POSITION},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, finals, CONFIG_AT(when_all_stopped), NO_POSITION},
 };
 _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has room for every key");

@@ -158,3 +158,16 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
     check_memory(&placement);
     return !placement.failed;
 }
+
+void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX])
+{
+    for (uint32_t i = 0; i < config->guest_count; i++) {
+        uint32_t at = i;
+
+        while (at > 0 && config->guests[order[at - 1]].memory_bytes < config->guests[i].memory_bytes) {
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = i;
+    }
+}

@@ -5,9 +5,6 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 
-/* A file that somebody wrote by hand is far smaller; a disk image renamed to plinth.conf is not. */
-#define CONFIG_BYTES_MAX (256 * KIB)
-
 static struct config_errors the_errors; /* 7 KiB: too large for a good stack frame */
 
 static bool report(struct efi_stage *stage, const struct config_errors *errors)

@@ -170,6 +170,8 @@ const char *efi_status_name(EFI_STATUS status)
         {EFI_DEVICE_ERROR, "device error"},
         {EFI_OUT_OF_RESOURCES, "out of memory"},
         {EFI_VOLUME_CORRUPTED, "volume corrupted"},
+        {EFI_VOLUME_FULL, "volume full"},
+        {EFI_WRITE_PROTECTED, "write-protected"},
         {EFI_NO_MEDIA, "no medium"},
         {EFI_MEDIA_CHANGED, "medium changed"},
         {EFI_NOT_FOUND, "not found"},

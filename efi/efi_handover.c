@@ -6,6 +6,8 @@
  * is allocated or printed in between. The map is turned into ours before the attempt: the boot services' last answer is
  * then already in struct boot_info when they are gone.
  */
+#include "hv/fault.h"
+
 #include "efi/efi_stage.h"
 
 #define EXIT_TRIES 8u
@@ -48,23 +50,13 @@ static EFI_STATUS exit_boot_services(struct efi_stage *stage)
     return status;
 }
 
-_Noreturn void efi_stop(const char *sentence)
-{
-    insn_cli();
-    if (efi_uart_answers(EFI_COM1)) {
-        efi_uart_set_up(EFI_COM1);
-        efi_uart_write(EFI_COM1, sentence);
-    }
-    for (;;) {
-        insn_hlt();
-    }
-}
-
 bool efi_handover(struct efi_stage *stage)
 {
     uint64_t key = 0;
-    EFI_STATUS status = take_map(stage, &key);
+    EFI_STATUS status;
 
+    fault_at("handover");
+    status = take_map(stage, &key);
     if (EFI_ERROR(status)) {
         return efi_fail(stage, status,
                         "P0901: the firmware's last memory map cannot be used (%s). Update the firmware.",
@@ -73,13 +65,12 @@ bool efi_handover(struct efi_stage *stage)
     efi_machine_time(stage);
 
     /*
-     * THE POINT OF NO RETURN. Below, the firmware's devices are stopped, and it cannot take the machine back. There is
-     * no console: what fails now is said on COM1, and the machine stops.
+     * THE POINT OF NO RETURN. Below, the firmware's devices are stopped, and it cannot take the machine back. Its
+     * console is gone: what fails now is said on the hypervisor's, and the machine stops.
      */
     stop_devices(stage);
     if (EFI_ERROR(exit_boot_services(stage))) {
-        efi_stop("P0902: the firmware does not hand the machine over (ExitBootServices). Update the firmware; switch "
-                 "the machine off and on.\r\n");
+        hv_refused(stage->info);
     }
     insn_cli(); /* the firmware's interrupt table is nobody's memory now */
     return true;

@@ -6,6 +6,8 @@
  * taken is given back, and efi_main returns an error to the firmware, which goes on with the next boot option. After it
  * the firmware is gone, and hv_main() never returns.
  */
+#include "hv/fault.h"
+
 #include "efi/efi_stage.h"
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
@@ -22,6 +24,7 @@ static bool prepare(struct efi_stage *stage)
            && efi_volume_open(stage)       /* where we were started from */
            && efi_config_read(stage)       /* plinth.conf: parsed, and checked against this machine */
            && efi_virt_check(stage)        /* VMX or SVM with what we need of it */
+           && efi_inventory_write(stage)   /* machine.txt, where the config asks for it */
            && efi_images_read(stage)       /* kernels and modules */
            && efi_images_check(stage)      /* each would load */
            && efi_memory_guests(stage)     /* the guests' RAM */
@@ -45,6 +48,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
     stage->system = system;
     stage->boot = system->BootServices;
     stage->tsc_start = tsc_start;
+    fault_firmware(stage);
     efi_console_start(stage);
     if (!prepare(stage) || !efi_handover(stage)) {
         give_back(stage);
@@ -55,5 +59,6 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
      * THE POINT OF NO RETURN was passed inside efi_handover(): boot services are gone. From here on nothing can be
      * given back, and no function of efi/ is called any more.
      */
+    fault_boot_info(stage->info);
     hv_main(stage->info);
 }

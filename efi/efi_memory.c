@@ -12,9 +12,6 @@
 #include "hv/base/format.h"
 #include "hv/pool.h"
 
-/* Left to the firmware while guests' RAM is planned: it allocates small pieces itself until the hand-over. */
-#define FIRMWARE_RESERVE_BYTES (16 * MIB)
-
 /* The map grows by every range that we take: room for all of them beside what it has at the start. */
 #define MAP_SLACK_DESCRIPTORS (2u * EFI_PAGES_MAX)
 
@@ -160,16 +157,6 @@ static EFI_STATUS take_guest(struct efi_stage *stage, const struct guest_memory 
     return EFI_SUCCESS;
 }
 
-/* Only marked, not allocated: some firmwares fill what is given back, and that takes longer than all the rest. */
-static void keep_reserve(struct memory_map *map)
-{
-    uint64_t start = 0;
-
-    if (memory_map_find(map, MEMORY_FREE, FIRMWARE_RESERVE_BYTES, PAGE_BYTES, MIB, UINT64_MAX, &start) == STATUS_OK) {
-        memory_map_convert(map, start, start + FIRMWARE_RESERVE_BYTES, MEMORY_FREE, MEMORY_RESERVED);
-    }
-}
-
 static bool fail_guest(struct efi_stage *stage, const struct config_guest *config, uint64_t missing)
 {
     char wanted[FORMAT_BYTES_MAX];
@@ -197,7 +184,7 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
         if (!efi_map_snapshot(stage)) {
             return false;
         }
-        keep_reserve(&stage->map);
+        planner_keep_reserve(&stage->map);
         if (planner_guest(&stage->map, config->memory_bytes, stage->support.format,
                           (unsigned)stage->support.caps.largest_leaf, plan, &missing) != STATUS_OK) {
             return fail_guest(stage, config, missing);
@@ -214,25 +201,13 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
     return true;
 }
 
-/* The largest guest that has no memory yet: large aligned pieces are rare, so who needs them chooses first. */
-static uint32_t largest_unplanned(const struct boot_info *info)
-{
-    uint32_t best = CONFIG_GUESTS_MAX;
-
-    for (uint32_t i = 0; i < info->config.guest_count; i++) {
-        if (info->guests[i].plan.memory.range_count == 0 &&
-            (best == CONFIG_GUESTS_MAX ||
-             info->config.guests[i].memory_bytes > info->config.guests[best].memory_bytes)) {
-            best = i;
-        }
-    }
-    return best;
-}
-
 bool efi_memory_guests(struct efi_stage *stage)
 {
+    uint32_t order[CONFIG_GUESTS_MAX];
+
+    config_plan_order(&stage->info->config, order);
     for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
-        if (!plan_guest(stage, largest_unplanned(stage->info))) {
+        if (!plan_guest(stage, order[i])) {
             return false;
         }
     }

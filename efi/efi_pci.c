@@ -22,6 +22,7 @@
 #define PCI_COMMAND 0x04u
 #define PCI_CLASS 0x08u
 #define PCI_HEADER 0x0cu
+#define PCI_BARS 0x10u
 #define PCI_NOBODY 0xffffu
 #define PCI_COMMAND_MASTER (1u << 2)
 #define PCI_CLASS_DISPLAY 0x03u
@@ -46,11 +47,13 @@ static bool is_there(uint32_t address)
 }
 
 /* The command register is written alone: its upper neighbour, the status register, clears what is written as one. */
-static void quiet_function(uint32_t address)
+static void quiet_function(void *context, const struct efi_pci_function *function)
 {
-    uint32_t class = config_read(address, PCI_CLASS) >> 24;
+    uint32_t address = address_of(function->bus, function->device, function->function);
+    uint32_t class = function->class_code >> 16;
     uint32_t command = config_read(address, PCI_COMMAND) & 0xffff;
 
+    (void)context;
     if (class == PCI_CLASS_DISPLAY || class == PCI_CLASS_BRIDGE || (command & PCI_COMMAND_MASTER) == 0) {
         return;
     }
@@ -58,7 +61,26 @@ static void quiet_function(uint32_t address)
     insn_out16(CONFIG_DATA, (uint16_t)(command & ~PCI_COMMAND_MASTER));
 }
 
-static void quiet_device(uint32_t bus, uint32_t device)
+static void visit_function(uint32_t bus, uint32_t device, uint32_t index, efi_pci_visit *visit, void *context)
+{
+    uint32_t address = address_of(bus, device, index);
+    uint32_t id = config_read(address, PCI_ID);
+    struct efi_pci_function function = {
+        .bus = bus,
+        .device = device,
+        .function = index,
+        .vendor = id & 0xffff,
+        .product = id >> 16,
+        .class_code = config_read(address, PCI_CLASS) >> 8,
+    };
+
+    for (uint32_t i = 0; i < EFI_PCI_BARS; i++) {
+        function.bars[i] = config_read(address, PCI_BARS + 4 * i);
+    }
+    visit(context, &function);
+}
+
+static void visit_device(uint32_t bus, uint32_t device, efi_pci_visit *visit, void *context)
 {
     uint32_t first = address_of(bus, device, 0);
     uint32_t functions;
@@ -68,19 +90,22 @@ static void quiet_device(uint32_t bus, uint32_t device)
     }
     functions = (config_read(first, PCI_HEADER) & PCI_HEADER_MANY_FUNCTIONS) != 0 ? PCI_FUNCTIONS : 1;
     for (uint32_t function = 0; function < functions; function++) {
-        uint32_t address = address_of(bus, device, function);
+        if (is_there(address_of(bus, device, function))) {
+            visit_function(bus, device, function, visit, context);
+        }
+    }
+}
 
-        if (is_there(address)) {
-            quiet_function(address);
+void efi_pci_each(efi_pci_visit *visit, void *context)
+{
+    for (uint32_t bus = 0; bus < PCI_BUSES; bus++) {
+        for (uint32_t device = 0; device < PCI_DEVICES; device++) {
+            visit_device(bus, device, visit, context);
         }
     }
 }
 
 void efi_pci_quiet(void)
 {
-    for (uint32_t bus = 0; bus < PCI_BUSES; bus++) {
-        for (uint32_t device = 0; device < PCI_DEVICES; device++) {
-            quiet_device(bus, device);
-        }
-    }
+    efi_pci_each(quiet_function, NULL);
 }

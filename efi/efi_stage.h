@@ -21,6 +21,9 @@
 /* The volume's path of the file that says everything. */
 #define EFI_CONFIG_PATH "\\plinth\\plinth.conf"
 
+/* What we write there. */
+#define EFI_MACHINE_PATH "\\plinth\\machine.txt"
+
 /* The port of COM1 on every PC that has one. */
 #define EFI_COM1 0x3f8u
 
@@ -80,10 +83,6 @@ void efi_console_returned(struct efi_stage *stage);
 /* The name of a status in words: "not found". */
 const char *efi_status_name(EFI_STATUS status);
 
-/* After ExitBootServices was called there is no console, and if it failed no hypervisor either: says the sentence on
- * the UART and stops for good. */
-_Noreturn void efi_stop(const char *sentence);
-
 /* ---- efi_uart.c: 16550s ---- */
 
 bool efi_uart_answers(uint16_t port);
@@ -105,6 +104,9 @@ struct efi_want {
 
 /* Reads a whole file into pages that stay. */
 bool efi_volume_read(struct efi_stage *stage, const struct efi_want *want, struct span *bytes);
+
+/* Writes a whole file, in place of one that is there. False: a sentence said why; the start goes on. */
+bool efi_volume_write(struct efi_stage *stage, const char *path, struct text bytes);
 
 /* ---- efi_config.c, efi_images.c ---- */
 
@@ -140,7 +142,27 @@ bool efi_memory_trampoline(struct efi_stage *stage);
 
 /* ---- efi_pci.c: devices that write to memory by themselves ---- */
 
+#define EFI_PCI_BARS 2u
+
+/* A function of a PCI device; the first two base address registers as they stand. */
+struct efi_pci_function {
+    uint32_t bus, device, function;
+    uint32_t vendor, product;
+    uint32_t class_code; /* class, subclass, interface: 0x070002 is a 16550 */
+    uint32_t bars[EFI_PCI_BARS];
+};
+
+typedef void efi_pci_visit(void *context, const struct efi_pci_function *function);
+
+/* Every function of segment 0, in order. */
+void efi_pci_each(efi_pci_visit *visit, void *context);
+
+/* Switches bus mastering off. */
 void efi_pci_quiet(void);
+
+/* ---- efi_inventory.c: \plinth\machine.txt, where the config asks for it ---- */
+
+bool efi_inventory_write(struct efi_stage *stage);
 
 /* ---- efi_handover.c ---- */
 

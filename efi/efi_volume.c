@@ -226,3 +226,47 @@ bool efi_volume_read(struct efi_stage *stage, const struct efi_want *want, struc
     stage->info->tsc_file_ticks += insn_rdtsc() - before;
     return good;
 }
+
+/* Deleting also closes. A file that is not there is as good as deleted. */
+static void delete_file(struct efi_stage *stage, CHAR16 *name)
+{
+    EFI_FILE_HANDLE file = NULL;
+
+    if (!EFI_ERROR(stage->volume->Open(stage->volume, &file, name, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, 0))) {
+        file->Delete(file);
+    }
+}
+
+static EFI_STATUS write_file(struct efi_stage *stage, CHAR16 *name, struct text bytes)
+{
+    EFI_FILE_HANDLE file = NULL;
+    UINTN size = bytes.length;
+    EFI_STATUS status = stage->volume->Open(stage->volume, &file, name,
+                                            EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE, 0);
+
+    if (EFI_ERROR(status)) {
+        return status;
+    }
+    status = file->Write(file, &size, (void *)(uintptr_t)bytes.start);
+    if (!EFI_ERROR(status)) {
+        status = size == bytes.length ? file->Flush(file) : EFI_VOLUME_FULL;
+    }
+    file->Close(file);
+    return status;
+}
+
+bool efi_volume_write(struct efi_stage *stage, const char *path, struct text bytes)
+{
+    CHAR16 name[FILE_NAME_MAX + 1];
+    uint64_t before = insn_rdtsc();
+    EFI_STATUS status;
+
+    widen(path, name);
+    delete_file(stage, name);
+    status = write_file(stage, name, bytes);
+    if (EFI_ERROR(status)) {
+        efi_say(stage, "Plinth: warning: %s cannot be written (%s); the start goes on", path, efi_status_name(status));
+    }
+    stage->info->tsc_file_ticks += insn_rdtsc() - before;
+    return !EFI_ERROR(status);
+}

@@ -74,4 +74,7 @@ struct boot_info {
 
 _Noreturn void hv_main(struct boot_info *info);
 
+/* The firmware does not give the machine and cannot have it back: says so on every console, and stops. */
+_Noreturn void hv_refused(struct boot_info *info);
+
 #endif

@@ -1,10 +1,12 @@
 /*
  * The stable codes of every stop, with what to do about it: PLINTH_CODES(row) expands row(name, number, remedy).
- * Numbers are never reused. P0001-P0099: the hypervisor's own; a guest's failures begin at P0100 (hv/core/codes.h).
- * docs/codes.md is generated from this table.
+ * Numbers are never reused. P0001-P0099: the hypervisor's own; P0300-P0399: a guest's failures
+ * (hv/core/codes.h); P0600-P0999: before the hand-over (efi/). docs/codes.md is generated from all of them.
  */
 #ifndef HV_CODES_H
 #define HV_CODES_H
+
+#include "hv/base/types.h"
 
 /* clang-format off */
 #define HV_CODES(row) \
@@ -20,7 +22,8 @@
     row(PANIC_GUEST_CREATE, 10, "check the guest's section in plinth.conf; if it is right, please report these lines") \
     row(PANIC_STACK, 11, "this is a bug in Plinth: a stack overflowed; please report these lines") \
     row(PANIC_VENDOR, 12, "this is a bug in Plinth or an erratum of this CPU: please report these lines") \
-    row(PANIC_AUDIT, 13, "this is a bug in Plinth: nothing was started; please report your plinth.conf and the lines above")
+    row(PANIC_AUDIT, 13, "this is a bug in Plinth: nothing was started; please report your plinth.conf and the lines above") \
+    row(PANIC_HANDOVER, 902, "update the firmware; start Plinth first after switching the machine on")
 /* clang-format on */
 
 enum hv_code {
@@ -28,5 +31,8 @@ enum hv_code {
     HV_CODES(HV_CODE_ENUM)
 #undef HV_CODE_ENUM
 };
+
+/* What to do about it, for every code of this table and of hv/core/codes.h. */
+const char *code_remedy(uint32_t code);
 
 #endif

@@ -5,6 +5,7 @@
 #include "hv/core/exit.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/vcpu_reset.h"
+#include "hv/fault.h"
 #include "hv/guest_create.h"
 #include "hv/guest_end.h"
 #include "hv/guest_restart.h"
@@ -394,11 +395,13 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             continue;
         }
         if (!first_entry_told) {
+            fault_at("entry");
             tell_first_entry(vcpu->guest);
         }
         vcpu_switch_to(cpu, vcpu);
         vcpu->leave_at = turn->armed;
         __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
+        fault_vcpu(vcpu);
         virt_run(cpu, vcpu);
         __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
         vcpu->cpu_ticks += insn_rdtsc() - now;

@@ -2,6 +2,7 @@
 
 #include "hv/base/log.h"
 #include "hv/base/spinlock.h"
+#include "hv/codes.h"
 #include "hv/console.h"
 #include "hv/core/crash_report.h"
 #include "hv/core/exit.h"
@@ -148,6 +149,7 @@ static void report(const struct guest *guest)
 {
     if (guest->state == GUEST_CRASHED) {
         log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
+        log_error("what to do: %s", code_remedy(guest->failure_code));
         report_registers(&guest->vcpus[guest->failed_vcpu]);
         report_code(&guest->vcpus[guest->failed_vcpu]);
         report_last_exits(&guest->vcpus[guest->failed_vcpu]);

@@ -9,6 +9,7 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/cpu_loop.h"
+#include "hv/fault.h"
 #include "hv/guest_create.h"
 #include "hv/guest_end.h"
 #include "hv/host_cpuid.h"
@@ -33,12 +34,23 @@ static struct machine machine;
 static void start(void *info);
 
 /* On the firmware's stack and tables. Interrupts stay off until a CPU waits for its first one. */
-_Noreturn void hv_main(struct boot_info *info)
+static void be_able_to_speak(const struct boot_info *info)
 {
     insn_cli();
     cpu_bind(&cpus[0]);
     console_init(info);
     hv_panic_init(info->image_start, info->image_end);
+}
+
+_Noreturn void hv_refused(struct boot_info *info)
+{
+    be_able_to_speak(info);
+    hv_panic(PANIC_HANDOVER, "the firmware does not hand the machine over (ExitBootServices)");
+}
+
+_Noreturn void hv_main(struct boot_info *info)
+{
+    be_able_to_speak(info);
     if (info->version != BOOT_INFO_VERSION) {
         hv_panic(PANIC_BOOT_INFO, "the loader's boot information has version %u, %u is wanted", info->version,
                  BOOT_INFO_VERSION);
@@ -210,13 +222,16 @@ static void start(void *argument)
 
     log_info("Plinth %s", plinth_version);
     own_the_cpu(info);
+    fault_at("cpu");
     choose_virtualization();
     own_the_interrupts(info);
+    fault_at("interrupts");
     know_the_time(info);
     describe_machine();
     report_memory(info);
     start_cpus(info);
     create_guests(info);
+    fault_at("guests");
     report_time(info);
     smp_release();
     hv_cpu_start(cpu_this());

@@ -50,25 +50,6 @@ _Noreturn void hv_panic_stop(void)
     }
 }
 
-static const char *remedy_of(uint32_t code)
-{
-    static const struct {
-        uint32_t code;
-        const char *remedy;
-    } remedies[] = {
-#define REMEDY_ROW(name, number, remedy) {number, remedy},
-        HV_CODES(REMEDY_ROW)
-#undef REMEDY_ROW
-    };
-
-    for (size_t i = 0; i < ARRAY_COUNT(remedies); i++) {
-        if (remedies[i].code == code) {
-            return remedies[i].remedy;
-        }
-    }
-    return "please report the lines above";
-}
-
 static _Noreturn void end(void)
 {
     log_error("the machine is halted: switch it off, or reset it");
@@ -145,7 +126,7 @@ static void print_heading(uint32_t code, const char *sentence)
 {
     log_error("panic P%04u on CPU %u, Plinth %s", code, cpu_this()->index, plinth_version);
     log_error("%s", sentence);
-    log_error("what to do: %s", remedy_of(code));
+    log_error("what to do: %s", code_remedy(code));
 }
 
 _Noreturn void hv_panic(uint32_t code, const char *form, ...)

@@ -50,12 +50,12 @@ static const char manual_details[] = LINE("") LINE("## CPUs") LINE("") LINE(
             "Guest RAM starts at guest-physical 0; what passes 3 GiB continues at 4 GiB. The planner looks for host "
             "memory that") LINE("allows the largest leaves in the nested page table: 1 GiB for whole GiBs, 2 MiB for "
                                 "the rest. Memory below 1 MiB of") LINE("the host is never given to a guest.") LINE("")
-            LINE("## A machine for plinth-check") LINE("") LINE(
-                "`plinth-check --machine FILE` plans for the machine that FILE describes; without it the machine "
-                "has what the config")
-                LINE("needs. The file has the form of a config without sections; keys that are not known are skipped.")
-                    LINE("") LINE("    cpus = 4") LINE("    memory = 8G                           # the usual hole "
-                                                       "below 4 GiB assumed, or region by region:")
+            LINE("## A machine for plinth-check") LINE("")
+                LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; without it the machine "
+                     "has what the config") LINE("needs. The hypervisor writes it with `inventory = yes` as "
+                                                 "`\\plinth\\machine.txt`; a few lines by hand do, too.") LINE("")
+                    LINE("    cpus = 4") LINE("    memory = 8G                           # the usual hole "
+                                              "below 4 GiB assumed, or region by region:")
                         LINE("    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, "
                              "reserved or mmio");
 
@@ -73,6 +73,8 @@ struct manual_key {
 static const struct manual_key manual_keys[] = {
     {"hypervisor", "console", "`serial`, `screen`, `both`", "`both`", "where the hypervisor's own messages go"},
     {"hypervisor", "log", "`info`, `debug`", "`info`", "how much it says"},
+    {"hypervisor", "inventory", "`yes`, `no`", "`no`",
+     "whether the machine's memory map, CPUs and devices are written to `\\plinth\\machine.txt` at each start"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
      "what the machine does when no guest runs any more"},
     {"guest", "kernel", "a path", "must be written", "the guest's image, relative to the config file's folder"},
@@ -179,6 +181,7 @@ static const char *const manual_long_rules[][2] = {
     {"too-many-guests", "At most 32 guests."},
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest."},
     {"missing-file", "Every file that is named is there and can be read."},
+    {"empty-file", "No file that is named is empty."},
     {"bad-image", "The loader accepts the kernel for this guest's memory and protocol."},
 };
 

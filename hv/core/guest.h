@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "hv/base/spinlock.h"
+#include "hv/core/codes.h"
 #include "hv/core/cpuid_policy.h"
 #include "hv/core/vcpu.h"
 #include "hv/dev/platform.h"
@@ -14,16 +15,6 @@
 
 #define GUEST_UNKNOWN_MAX 32u
 #define GUEST_REPORT_MAX 256u
-
-/* Codes of guest failures; the texts and remedies are in docs/codes.md. */
-#define GUEST_CODE_TRIPLE_FAULT 300u
-#define GUEST_CODE_ENTRY_FAILED 301u
-#define GUEST_CODE_UNKNOWN_EXIT 302u
-#define GUEST_CODE_UNDECODABLE 303u
-#define GUEST_CODE_FETCH 304u
-#define GUEST_CODE_TASK_SWITCH 305u
-#define GUEST_CODE_DEBUG_EXIT 306u
-#define GUEST_CODE_BAD_STATE 307u
 
 enum guest_state {
     GUEST_RUNNING,

@@ -312,3 +312,12 @@ enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const s
     }
     return STATUS_NO_MEMORY;
 }
+
+void planner_keep_reserve(struct memory_map *map)
+{
+    uint64_t start = 0;
+
+    if (memory_map_find(map, MEMORY_FREE, PLANNER_RESERVE_BYTES, PAGE_BYTES, MIB, UINT64_MAX, &start) == STATUS_OK) {
+        memory_map_convert(map, start, start + PLANNER_RESERVE_BYTES, MEMORY_FREE, MEMORY_RESERVED);
+    }
+}

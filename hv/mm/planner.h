@@ -25,4 +25,11 @@ struct guest_plan {
 enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const struct page_table_format *format,
                           unsigned largest_leaf, struct guest_plan *plan, uint64_t *missing);
 
+/* Left to the firmware while guests' RAM is planned: it allocates small pieces itself until the hand-over. */
+#define PLANNER_RESERVE_BYTES (16 * MIB)
+
+/* Marks the reserve in a map (MEMORY_FREE -> MEMORY_RESERVED). Only marked, not allocated: some firmwares fill what is
+ * given back, and that takes longer than all the rest. */
+void planner_keep_reserve(struct memory_map *map);
+
 #endif

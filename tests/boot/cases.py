@@ -5,6 +5,7 @@ import os
 import re
 import sys
 
+import faults
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send, Truncated)
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -291,6 +292,34 @@ def several_case(name, emulators, **more):
                 **more)
 
 
+def fault_case(fault, emulators, slow):
+    """The test build makes one thing fail. Before the hand-over the firmware goes on; after it the machine halts, or the
+    guest has failed; what is survived ends well."""
+    names = ["hello", "other"][:fault.guests]
+    config = "".join(hello_conf(more=f"cpus = {fault.smp}\n" if fault.smp > 1 and fault.code else "")
+                     .replace("guest hello", f"guest {name}") for name in names)
+    end = [r"plinth: result failed"]
+    if fault.code == 0:
+        end = [r"plinth: result ok\s*\Z"]
+    elif 600 <= fault.code < 902:
+        end = [r"when a key is pressed", Send("\r"), r"plinth: returned to the firmware"]
+    code = rf"P{fault.code:04d}\b(?s:.*?){fault.text}" if fault.code else fault.text or "Plinth "
+    name = f"fault-{fault.name.replace(':', '-')}"
+    return Case(name if slow else f"{name}-ordinary", config, [code, *end], status=0 if fault.code == 0 else 1,
+                files={"hello.elf": HELLO}, emulators=emulators, smp=fault.smp, slow=slow, fault=fault.name)
+
+
+def fault_cases():
+    """A row for the ordinary run in QEMU where it is in ORDINARY, and one for the rest."""
+    for fault in faults.FAULTS:
+        ordinary = faults.ORDINARY.get(fault.name, ())
+        rest = tuple(emulator for emulator in fault.emulators if emulator not in ordinary)
+        if ordinary:
+            yield fault_case(fault, ordinary, False)
+        if rest:
+            yield fault_case(fault, rest, True)
+
+
 CASES = [
     # The main job.
     linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
@@ -369,37 +398,41 @@ CASES = [
     several_case("several-bochs", timeout_s=SEVERAL_BOCHS_TIMEOUT_S, emulators=BOCHS, slow=True),
 
     # Errors of the config: rule, line and column.
-    refused_case("config-missing", None, r"plinth\.conf", emulators=QEMU),
-    refused_case("config-empty", "", r"plinth\.conf", emulators=QEMU),
-    refused_case("config-unknown-key", hello_conf(more="colour = blue\n"), r"plinth\.conf:4:1: unknown-key: .*colour"),
+    refused_case("config-missing", None, r"P0711: \\plinth\\plinth\.conf", emulators=QEMU),
+    refused_case("config-empty", "", r"plinth\.conf", r"P0701", emulators=QEMU),
+    refused_case("config-unknown-key", hello_conf(more="colour = blue\n"), r"plinth\.conf:4:1: unknown-key: .*colour",
+                 r"P0701"),
     refused_case("config-two-errors", hello_conf("lots", "colour = blue\n"), r"plinth\.conf:2:\d+: ",
-                 r"plinth\.conf:4:1: unknown-key: ", emulators=QEMU),
-    refused_case("config-no-such-cpu", hello_conf(more="cpus = 7,\n"), r"plinth\.conf:4:\d+: \S+: .*7",
+                 r"plinth\.conf:4:1: unknown-key: ", r"P0701", emulators=QEMU),
+    refused_case("config-no-such-cpu", hello_conf(more="cpus = 7,\n"), r"plinth\.conf:4:\d+: \S+: .*7", r"P0701",
                  emulators=QEMU),
-    refused_case("config-same-name", hello_conf() + hello_conf(), r"plinth\.conf:4:\d+: \S+: .*hello", emulators=QEMU),
-    refused_case("config-too-much-memory", hello_conf("64G"), r"plinth\.conf:2:\d+: \S+: "),
-    refused_case("config-memory-just-too-much", hello_conf("1000M"), r"hello", emulators=QEMU),
+    refused_case("config-same-name", hello_conf() + hello_conf(), r"plinth\.conf:4:\d+: \S+: .*hello", r"P0701", emulators=QEMU),
+    refused_case("config-too-much-memory", hello_conf("64G"), r"plinth\.conf:2:\d+: \S+: ", r"P0701"),
+    refused_case("config-memory-just-too-much", hello_conf("1000M"), r"P0803: .*hello", emulators=QEMU),
 
     # Errors of the files.
-    refused_case("kernel-missing", hello_conf(), r"hello\.elf", files={}, emulators=QEMU),
-    refused_case("kernel-truncated", linux_conf(), r"vmlinuz",
+    refused_case("kernel-missing", hello_conf(), r"P0711: .*hello\.elf", files={}, emulators=QEMU),
+    refused_case("kernel-truncated", linux_conf(), r"P0721: .*vmlinuz",
                  files={"vmlinuz": Truncated(LINUX, 1 << 20), "initramfs.cpio": INITRAMFS}),
-    refused_case("kernel-truncated-header", linux_conf(), r"vmlinuz",
+    refused_case("kernel-truncated-header", linux_conf(), r"P0721: .*vmlinuz",
                  files={"vmlinuz": Truncated(LINUX, 600), "initramfs.cpio": INITRAMFS}, emulators=QEMU),
-    refused_case("kernel-empty", hello_conf(), r"hello\.elf", files={"hello.elf": b""}, emulators=QEMU),
-    refused_case("kernel-garbage", hello_conf(), r"hello\.elf", files={"hello.elf": b"\x55\xaa" * 5000},
+    refused_case("kernel-empty", hello_conf(), r"P0714: .*hello\.elf", files={"hello.elf": b""}, emulators=QEMU),
+    refused_case("kernel-garbage", hello_conf(), r"P0721: .*hello\.elf", files={"hello.elf": b"\x55\xaa" * 5000},
                  emulators=QEMU),
-    refused_case("linux-memory-too-small", linux_conf("16M"), r"linux",
+    refused_case("linux-memory-too-small", linux_conf("16M"), r"P0721: .*linux",
                  files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS}, emulators=QEMU),
 
     # CPUs that lack what is needed: by name.
-    refused_case("cpu-no-svm", hello_conf(), r"SVM", cpu="qemu64,-svm", emulators=QEMU),
-    refused_case("cpu-no-npt", hello_conf(), r"nested paging", cpu="max,-npt", emulators=QEMU),
-    refused_case("cpu-no-vmx", hello_conf(), r"has no VMX .*firmware set-up", cpu="p4_prescott_celeron_336",
+    refused_case("cpu-no-svm", hello_conf(), r"P0631: .*SVM", cpu="qemu64,-svm", emulators=QEMU),
+    refused_case("cpu-no-npt", hello_conf(), r"P0631: .*nested paging", cpu="max,-npt", emulators=QEMU),
+    refused_case("cpu-no-vmx", hello_conf(), r"P0631: .*has no VMX .*firmware set-up", cpu="p4_prescott_celeron_336",
                  emulators=BOCHS_VMX),
-    refused_case("cpu-no-ept", hello_conf(), r"EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
-    refused_case("cpu-no-unrestricted-guest", hello_conf(), r"unrestricted guest", cpu="corei5_lynnfield_750",
+    refused_case("cpu-no-ept", hello_conf(), r"P0631: .*EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
+    refused_case("cpu-no-unrestricted-guest", hello_conf(), r"P0631: .*unrestricted guest", cpu="corei5_lynnfield_750",
                  emulators=BOCHS_VMX),
+
+    # Faults that are made to happen. `make faults` runs all of them.
+    *fault_cases(),
 
     # Kernels that nobody here wrote. `make third-party` runs the slow ones, too.
     memtest_case("third-memtest", "memtest.conf", "memtest86+x64.bin", MEMTEST_FADES, "8M", emulators=QEMU),

@@ -25,6 +25,7 @@ LOGS = os.path.join(BUILD, "logs")
 STICKS = os.path.join(BUILD, "boot")
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
+import faults  # noqa: E402
 import script as words  # noqa: E402
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78cM]|[\r\0]")
@@ -61,6 +62,14 @@ def put_file(folder, name, content):
         out.write(content)
 
 
+def hypervisor_with_fault(case, folder):
+    """The test build with the case's fault."""
+    with open(built_path(words.Built("faults/BOOTX64.EFI")), "rb") as image:
+        content = faults.image_with(image.read(), case.fault)
+    put_file(folder, "fault.efi", content)
+    return os.path.join(folder, "fault.efi")
+
+
 def make_stick(case):
     """One image per case, for all its emulators: byte for byte the same file."""
     folder = os.path.join(STICKS, case.name)
@@ -70,9 +79,10 @@ def make_stick(case):
         put_file(folder, name, content)
     put_file(folder, "plinth.conf", (case.config or "").encode())
     image = folder + ".img"
-    made = subprocess.run([os.path.join(ROOT, "tools", "mkusb"), "--no-check", "-c",
-                           os.path.join(folder, "plinth.conf"), "-o", image], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
+    command = [os.path.join(ROOT, "tools", "mkusb"), "--no-check", "-c", os.path.join(folder, "plinth.conf"), "-o", image]
+    if case.fault:
+        command += ["--efi", hypervisor_with_fault(case, folder)]
+    made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if made.returncode != 0:
         raise CaseError(f"mkusb: {made.stdout.strip()}")
     if case.config is None:

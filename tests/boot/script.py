@@ -90,3 +90,4 @@ class Case:
     forbidden: tuple = ()
     extra: tuple = ()  # further options of QEMU
     slow: bool = False  # only where it is named
+    fault: str = None  # a name of faults.py: boots the test build, which makes that fault

@@ -289,6 +289,28 @@ static void half_a_line_is_told_after_a_millisecond(void **state)
     assert_true(guest_deadline(&vcpus[1]) > due + MS);
 }
 
+static void an_entry_that_the_cpu_refuses_ends_the_guest_with_its_code(void **state)
+{
+    const struct vm_exit exit = {.kind = EXIT_INVALID, .raw = 0x80000021, .words.info = {4, 0}};
+
+    (void)state;
+    exit_dispatch(&vcpus[0], &exit);
+    assert_int_equal(guests[0].state, GUEST_CRASHED);
+    assert_int_equal(guests[0].failure_code, GUEST_CODE_ENTRY_FAILED);
+    assert_non_null(strstr(guests[0].report, "0x80000021"));
+}
+
+static void an_exit_that_nobody_asked_for_ends_the_guest_with_its_code(void **state)
+{
+    const struct vm_exit exit = {.kind = EXIT_UNKNOWN, .raw = 0x3ff};
+
+    (void)state;
+    exit_dispatch(&vcpus[0], &exit);
+    assert_int_equal(guests[0].state, GUEST_CRASHED);
+    assert_int_equal(guests[0].failure_code, GUEST_CODE_UNKNOWN_EXIT);
+    assert_non_null(strstr(guests[0].report, "0x3ff"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +322,8 @@ int main(void)
         cmocka_unit_test_setup(what_changes_more_goes_the_long_way, setup),
         cmocka_unit_test_setup(the_console_is_told_of_an_echo_at_once_and_then_by_lines, setup),
         cmocka_unit_test_setup(half_a_line_is_told_after_a_millisecond, setup),
+        cmocka_unit_test_setup(an_entry_that_the_cpu_refuses_ends_the_guest_with_its_code, setup),
+        cmocka_unit_test_setup(an_exit_that_nobody_asked_for_ends_the_guest_with_its_code, setup),
     };
 
     return cmocka_run_group_tests_name("short ways", tests, NULL, NULL);

@@ -418,6 +418,19 @@ static void an_entry_beyond_the_code_segment_faults(void **state)
     assert_true(raised(EXCEPTION_GP, true, 0, NEW_EIP));
 }
 
+/* `lss esp, [eax]` is no instruction that switches tasks, and none that is decoded. */
+static void code_that_changed_during_the_switch_ends_the_guest_with_a_code(void **state)
+{
+    (void)state;
+    set_up();
+    put_code("\x0f\xb2\x20", 3);
+    switch_to(SELECTOR_NEW, TASK_SWITCH_JMP);
+    assert_int_equal(guest.state, GUEST_CRASHED);
+    assert_int_equal(guest.failure_code, GUEST_CODE_TASK_SWITCH);
+    assert_non_null(strstr(guest.report, "0f b2 20"));
+    assert_false(in_new_task());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +449,7 @@ int main(void)
         cmocka_unit_test(a_bad_selector_in_the_tss_faults_in_the_new_task),
         cmocka_unit_test(an_external_event_sets_ext_in_the_error_code),
         cmocka_unit_test(an_entry_beyond_the_code_segment_faults),
+        cmocka_unit_test(code_that_changed_during_the_switch_ends_the_guest_with_a_code),
     };
 
     return cmocka_run_group_tests_name("task switch", tests, NULL, NULL);

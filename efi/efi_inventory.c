@@ -1,0 +1,123 @@
+/*
+ * `inventory = yes`: what this machine has, written to \plinth\machine.txt on the boot volume, where plinth-check
+ * --machine reads it. One line per thing in the form `key = value`, the same reader as for plinth.conf.
+ *
+ * It is the map and the CPUs of the moment after the config was read: what is there for guests and their images. A
+ * volume that cannot be written costs nothing but a sentence.
+ */
+#include "efi/efi_stage.h"
+#include "hv/base/format.h"
+#include "hv/version.h"
+#include "hv/x86/host_cpu.h"
+
+#define INVENTORY_BYTES (128 * KIB)
+#define LINE_BYTES 400u
+
+struct inventory {
+    char *text;
+    size_t length;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct inventory *inventory, const char *form, ...)
+{
+    char line[LINE_BYTES];
+    va_list list;
+    size_t length;
+
+    va_start(list, form);
+    length = format_list(line, sizeof(line), form, list);
+    va_end(list);
+    if (length <= INVENTORY_BYTES - inventory->length) {
+        memcpy(inventory->text + inventory->length, line, length);
+        inventory->length += length;
+    }
+}
+
+static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
+{
+    const struct boot_info *info = stage->info;
+    char name[HOST_CPU_NAME_BYTES];
+    uint32_t healthy = 0;
+
+    host_cpu_name(name);
+    add(inventory, "cpu-name = %s\n", name);
+    add(inventory, "virtualization = %s\n", stage->support.vendor == VIRT_VMX ? "vmx" : "svm");
+    add(inventory, "features = %s\n", stage->support.used);
+    add(inventory, "largest-leaf = %s\n", stage->support.caps.largest_leaf == LEVEL_1G ? "1G" : "2M");
+    for (uint32_t i = 0; i < info->cpu_count; i++) {
+        healthy += info->cpus[i].healthy;
+    }
+    add(inventory, "cpus = %u\n", healthy);
+    for (uint32_t i = 0; i < info->cpu_count; i++) {
+        const struct boot_cpu *cpu = &info->cpus[i];
+
+        add(inventory, "cpu = %u apic %u package %u core %u thread %u%s\n", i, cpu->apic_id, cpu->package, cpu->core,
+            cpu->thread, cpu->healthy ? "" : " broken");
+    }
+}
+
+static void add_tables(struct inventory *inventory, const struct efi_stage *stage)
+{
+    const struct acpi_tables *acpi = &stage->acpi;
+
+    add(inventory, "acpi = %s, %u CPUs, %u I/O APICs, PM timer %s, reset register %s, soft-off %s, SPCR %s\n",
+        acpi->found ? "found" : "missing", acpi->cpu_count, acpi->ioapic_count, acpi->pm_timer_port != 0 ? "yes" : "no",
+        acpi->has_reset ? "yes" : "no", acpi->has_sleep_s5 ? "yes" : "no", acpi->has_spcr ? "yes" : "no");
+    if (acpi->problem[0] != '\0') {
+        add(inventory, "# %s\n", acpi->problem);
+    }
+}
+
+static void add_consoles(struct inventory *inventory, const struct boot_info *info)
+{
+    for (uint32_t i = 0; i < info->uart_count; i++) {
+        add(inventory, "uart = 0x%x\n", info->uart_ports[i]);
+    }
+    if (info->framebuffer.format != BOOT_PIXEL_NONE) {
+        add(inventory, "screen = %u x %u at 0x%" PRIx64 "\n", info->framebuffer.width, info->framebuffer.height,
+            info->framebuffer.base);
+    }
+}
+
+static void add_pci(void *context, const struct efi_pci_function *function)
+{
+    add(context, "pci = %02x:%02x.%u %04x:%04x class %06x\n", function->bus, function->device, function->function,
+        function->vendor, function->product, function->class_code);
+}
+
+static void add_memory(struct inventory *inventory, const struct memory_map *map)
+{
+    static const char *const types[] = {"free", "boot", "loader", "acpi", "reserved", "mmio"};
+
+    for (uint32_t i = 0; i < map->count; i++) {
+        const struct memory_region *region = &map->regions[i];
+
+        add(inventory, "region = 0x%" PRIx64 " 0x%" PRIx64 " %s\n", region->start, region->end, types[region->type]);
+    }
+}
+
+bool efi_inventory_write(struct efi_stage *stage)
+{
+    struct inventory inventory = {0};
+    uint64_t address = 0;
+
+    if (!stage->info->config.inventory) {
+        return true;
+    }
+    if (EFI_ERROR(efi_pages_take(stage, AllocateAnyPages, INVENTORY_BYTES / PAGE_BYTES, &address)) ||
+        !efi_map_snapshot(stage)) {
+        return true;
+    }
+    inventory.text = (char *)(uintptr_t)address;
+    add(&inventory, "# This machine as Plinth %s found it. plinth-check --machine reads this file.\n", plinth_version);
+    add_cpus(&inventory, stage);
+    add_tables(&inventory, stage);
+    add_consoles(&inventory, stage->info);
+    efi_pci_each(add_pci, &inventory);
+    add_memory(&inventory, &stage->map);
+    if (efi_volume_write(stage, EFI_MACHINE_PATH, (struct text){inventory.text, inventory.length})) {
+        efi_say(stage, "Plinth: wrote %s", EFI_MACHINE_PATH);
+    }
+    efi_pages_return(stage, address);
+    return true;
+}

@@ -1,0 +1,32 @@
+"""What tools/check-codes cannot read in the source: why a code is reached by no test, and sentences that are put
+together at run time."""
+
+import re
+
+# Code -> why no test reaches it.
+NOT_REACHED = {
+    4: "the pool is counted from the same map before, and a page-table operation on it fails in no emulated machine; "
+       "the operations' own failures are in unit test_page_table_mistakes",
+    6: "every emulated machine has an 8254, an HPET or a PM timer",
+    7: "OVMF itself does not start on a CPU without NX",
+    8: "before the hand-over P0631 says the same; a CPU that differs from the first does not exist in an emulator",
+    715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
+    722: "the config's rule bad-memory refuses such sizes before",
+}
+
+# Sentences that no format string of a call shows: hv/panic.c puts them together.
+SENTENCES = {
+    "PANIC_TRAP": [("`hv/panic.c` describe()", "[exception] in the hypervisor at +0x[...]: [what was accessed]")],
+    "PANIC_MACHINE_CHECK": [("`hv/panic.c` describe()", "machine check (#MC) in the hypervisor at +0x[...]")],
+    "PANIC_STACK": [("`hv/panic.c` describe()",
+                     "[exception] at +0x[...]: the CPU's stack has overflowed into its guard page (address 0x[...])")],
+}
+
+# A remedy is a sentence of its own that tells somebody to do something.
+REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Correct|Write|Switch)\b|[Rr]emove ")
+# These end with a sentence of another part, which says what to do itself.
+CARRIED = (631, 721)
+
+
+def is_remedied(number, sentence):
+    return number in CARRIED or REMEDY.search(sentence) is not None

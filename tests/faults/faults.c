@@ -1,0 +1,172 @@
+/*
+ * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file.
+ *
+ *   PLACE:WHAT      at that place of the start (hv/hv_main.c, hv/cpu_loop.c), do WHAT
+ *   info:WHAT       struct boot_info is wrong in that way
+ *   vcpu:WHAT       the first vCPU is entered with that state
+ */
+#include "hv/fault.h"
+
+#include "hv/base/check.h"
+#include "hv/base/memory.h"
+#include "hv/core/vcpu.h"
+#include "hv/pool.h"
+
+#define NAME_MAX 48u
+#define FRAME_BYTES 512u
+
+static volatile struct {
+    char mark[16];
+    char name[NAME_MAX];
+} choice = {"PLINTH-FAULT:", "none"};
+
+static const char *place_now = "";
+static const char *last_place = "";
+
+static bool alike(const char *left, const char *right)
+{
+    while (*left != '\0' && *left == *right) {
+        left++;
+        right++;
+    }
+    return *left == *right;
+}
+
+bool fault_is(const char *name)
+{
+    char chosen[NAME_MAX + 1];
+
+    for (uint32_t i = 0; i < NAME_MAX; i++) {
+        chosen[i] = choice.name[i];
+    }
+    chosen[NAME_MAX] = '\0';
+    return alike(chosen, name);
+}
+
+bool fault_was_at(const char *place)
+{
+    return alike(last_place, place);
+}
+
+static bool chosen_here(const char *what)
+{
+    char name[NAME_MAX];
+    uint32_t length = 0;
+
+    for (const char *from = place_now; *from != '\0' && length < NAME_MAX - 2; from++) {
+        name[length++] = *from;
+    }
+    name[length++] = ':';
+    for (const char *from = what; *from != '\0' && length < NAME_MAX - 1; from++) {
+        name[length++] = *from;
+    }
+    name[length] = '\0';
+    return fault_is(name);
+}
+
+/* Uses up the stack without a recursion that a compiler could turn into a loop. */
+static void run_over_the_stack(void)
+{
+    __asm__ volatile("1: push $0; jmp 1b" ::: "memory");
+}
+
+static void break_the_stack_pointer(void)
+{
+    __asm__ volatile("mov $0x10, %%esp; push $0" ::: "memory");
+}
+
+static void wait_with_interrupts_off(void)
+{
+    for (;;) {
+        __asm__ volatile("pause");
+    }
+}
+
+void fault_at(const char *place)
+{
+    static const struct {
+        const char *what;
+        void (*act)(void);
+    } acts[] = {{"stack-overflow", run_over_the_stack},
+                {"stack-pointer", break_the_stack_pointer},
+                {"hang", wait_with_interrupts_off}};
+    volatile uint64_t zero = 0;
+
+    last_place = place_now = place;
+    if (chosen_here("undefined")) {
+        __asm__ volatile("ud2");
+    } else if (chosen_here("null-read")) {
+        (void)*(volatile uint8_t *)(uintptr_t)(zero + 8);
+    } else if (chosen_here("null-call")) {
+        ((void (*)(void))(uintptr_t)zero)();
+    } else if (chosen_here("text-write")) {
+        *(volatile uint8_t *)(uintptr_t)fault_at = 0;
+    } else if (chosen_here("non-canonical")) {
+        (void)*(volatile uint8_t *)(uintptr_t)(zero + 0x8000000000000000);
+    } else if (chosen_here("divide")) {
+        __asm__ volatile("xor %%edx, %%edx; xor %%ecx, %%ecx; div %%rcx" ::: "rax", "rcx", "rdx");
+    } else if (chosen_here("machine-check")) {
+        __asm__ volatile("int $18");
+    } else if (chosen_here("nmi")) {
+        __asm__ volatile("int $2");
+    } else if (chosen_here("double-fault")) {
+        __asm__ volatile("int $8");
+    } else if (chosen_here("check")) {
+        CHECK_OP(zero, ==, 1);
+    } else if (chosen_here("pool")) {
+        (void)pool_take(1ULL << 40);
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(acts); i++) {
+        if (chosen_here(acts[i].what)) {
+            acts[i].act();
+        }
+    }
+}
+
+void fault_boot_info(struct boot_info *info)
+{
+    if (fault_is("info:version")) {
+        info->version = 99;
+    } else if (fault_is("info:section")) {
+        info->sections[1].write = info->sections[1].execute = true;
+    } else if (fault_is("info:pool")) {
+        info->pool_bytes = 64 * KIB;
+    } else if (fault_is("info:kernel")) {
+        info->guests[0].kernel.bytes = 40;
+    } else if (fault_is("info:overlap")) {
+        info->guests[1].plan.memory.ranges[0].backing = info->guests[0].plan.memory.ranges[0].backing;
+    } else if (fault_is("info:own-memory")) {
+        info->guests[0].plan.memory.ranges[0].backing = hpa(align_down(info->pool_start, 2 * MIB));
+    } else if (fault_is("info:no-acpi")) {
+        info->rsdp = 0;
+    } else if (fault_is("info:rsdp")) {
+        info->rsdp = 0x1000;
+    } else if (fault_is("info:no-consoles")) {
+        info->uart_count = 0;
+        info->framebuffer.format = BOOT_PIXEL_NONE;
+    } else if (fault_is("info:no-cpu")) {
+        info->cpus[1].apic_id = 77; /* nobody has it */
+    }
+}
+
+/* Once, so that a guest that is restarted or goes on does so. */
+void fault_vcpu(struct vcpu *vcpu)
+{
+    static bool done;
+
+    if (done) {
+        return;
+    }
+    done = true;
+    if (fault_is("vcpu:cr0")) {
+        vcpu->system.cr0 = 0x80000000; /* PG without PE */
+        vcpu->requests |= VCPU_SYSTEM_WRITE;
+    } else if (fault_is("vcpu:efer")) {
+        vcpu->system.efer |= 1ULL << 1; /* reserved */
+        vcpu->requests |= VCPU_SYSTEM_WRITE;
+    } else if (fault_is("vcpu:rip")) {
+        vcpu->rip = 0x8000000000000000;
+    } else if (fault_is("vcpu:vendor")) {
+        vcpu->vendor = (void *)((uintptr_t)vcpu->vendor + 8); /* no page */
+    }
+}

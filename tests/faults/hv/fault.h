@@ -1,0 +1,19 @@
+/* The test build's side of hv/fault.h: the same functions, which do what the name in the image says. */
+#ifndef TESTS_FAULTS_HV_FAULT_H
+#define TESTS_FAULTS_HV_FAULT_H
+
+#include "hv/boot_info.h"
+#include "hv/core/vcpu.h"
+
+void fault_firmware(void *stage);
+void fault_boot_info(struct boot_info *info);
+void fault_at(const char *place);
+void fault_vcpu(struct vcpu *vcpu);
+
+/* The fault that this image makes: a name of tests/boot/faults.py. */
+bool fault_is(const char *name);
+
+/* fault_at() was here. */
+bool fault_was_at(const char *place);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * plinth-check: what its parts share. The steps are check_steps.c, the machine's description check_machine.c, and what
+ * is printed check_text.c, check_json.c, check_svg.c and check_manual.c.
+ */
+#ifndef TOOLS_CHECK_CHECK_H
+#define TOOLS_CHECK_CHECK_H
+
+#include "config/config.h"
+#include "config/config_internal.h"
+#include "guest-loader/loader.h"
+#include "hv/base/span.h"
+#include "hv/mm/planner.h"
+
+#include <stdio.h>
+
+#define HOST_PATH_MAX 4096u
+#define MACHINE_CPUS_MAX 64u
+#define MACHINE_DEVICES_MAX 256u
+
+enum output {
+    OUTPUT_TEXT,
+    OUTPUT_JSON,
+    OUTPUT_FILES,
+};
+
+struct options {
+    const char *config;
+    const char *machine;
+    const char *svg;
+    enum output output;
+};
+
+struct machine_cpu {
+    uint32_t apic_id, package, core, thread;
+    bool described;
+};
+
+/* The machine that is planned for: from --machine, or one that has what the config needs. */
+struct check_machine {
+    struct text file;
+    struct memory_map map;
+    uint32_t cpu_count; /* that guests may use */
+    struct machine_cpu cpus[MACHINE_CPUS_MAX];
+    struct text cpu_name;
+    struct text devices[MACHINE_DEVICES_MAX]; /* consoles and PCI functions, as the file says them */
+    uint32_t device_count;
+    const struct page_table_format *format; /* of nested tables */
+    unsigned largest_leaf;
+};
+
+/* Everything about one run. */
+struct check {
+    struct options options;
+    struct text file;
+    struct config config;
+    struct config_errors errors;         /* in the config */
+    struct config_errors machine_errors; /* in the machine's description */
+    struct check_machine machine;
+    struct memory_map planned; /* the machine's map with the guests in it */
+    struct guest_plan plans[CONFIG_GUESTS_MAX];
+    struct load_plan images[CONFIG_GUESTS_MAX];
+};
+
+/* ---- check_machine.c ---- */
+
+/* Reads the description; errors are in check->machine_errors. */
+void check_machine_read(struct check *check);
+
+/* The machine that is not described: as many CPUs as the config speaks of, and memory enough from 4 GiB up. */
+void check_machine_assume(struct check *check);
+
+/* ---- check_steps.c ---- */
+
+/* A whole file in memory, zero-terminated; false where it cannot be read or is larger than `limit`. */
+bool check_read_file(const char *path, uint64_t limit, struct span *result);
+
+/* A path of the config on this host: relative to the config file's folder, whatever slashes it has. */
+void check_host_path(const struct check *check, struct text path, char to[HOST_PATH_MAX]);
+
+/* The steps in order; each runs only where the ones before it found nothing. */
+void check_run(struct check *check);
+
+bool check_is_good(const struct check *check);
+
+/* ---- output ---- */
+
+/* A piece of host memory and whose it is. */
+struct host_piece {
+    uint64_t start, end;
+    enum memory_type type;
+    uint32_t guest; /* CONFIG_GUESTS_MAX: nobody's */
+};
+
+#define HOST_PIECES_MAX (MEMORY_REGIONS_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX)
+
+/* The machine's memory in order, with the guests in it. */
+uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX]);
+
+const char *check_type_name(enum memory_type type); /* "free" */
+
+void check_print_text(const struct check *check);
+void check_print_json(const struct check *check);
+void check_print_svg(const struct check *check, FILE *out);
+void check_print_manual(void);
+
+#endif

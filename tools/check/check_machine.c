@@ -1,0 +1,233 @@
+/*
+ * The machine's description: \\plinth\\machine.txt as the hypervisor writes it (efi/efi_inventory.c), or a few lines by
+ * hand. The reader of lines is the config's.
+ *
+ *   cpus = 4                                   CPUs that guests may use
+ *   memory = 8G                                the usual hole below 4 GiB assumed, or region by region:
+ *   region = 0x100000 0x80000000 free          start, end, and free, boot, loader, acpi, reserved or mmio
+ *   virtualization = vmx                       vmx or svm: the format of nested tables
+ *   largest-leaf = 1G                          or 2M
+ *   cpu = 0 apic 0 package 0 core 0 thread 0   for the picture
+ *   cpu-name, features, acpi, uart, screen, pci   told only
+ */
+#include "tools/check/check.h"
+
+/* What firmware and hypervisor keep of a machine that is known by its memory size only. */
+#define FIRMWARE_BYTES (64 * MIB)
+#define LOW_MEMORY_END (2 * GIB)
+#define HIGH_MEMORY_START (4 * GIB)
+#define MACHINE_BYTES_MAX (1u << 20)
+#define CPU_WORDS 9u
+
+static const char *const region_types[] = {
+    [MEMORY_FREE] = "free", [MEMORY_BOOT] = "boot",         [MEMORY_LOADER] = "loader",
+    [MEMORY_ACPI] = "acpi", [MEMORY_RESERVED] = "reserved", [MEMORY_MMIO] = "mmio",
+};
+
+const char *check_type_name(enum memory_type type)
+{
+    return region_types[type];
+}
+
+static void refuse(struct check *check, const struct config_line *line, const char *sentence)
+{
+    config_report(&check->machine_errors, line->value.position, "bad-machine", "%s", sentence);
+}
+
+static void read_region(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece words[3];
+    uint64_t start = 0;
+    uint64_t end = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        config_take_word(&rest, &words[i]);
+    }
+    for (size_t type = 0; type < ARRAY_COUNT(region_types) && rest.text.length == 0; type++) {
+        if (config_text_alike(words[2].text, region_types[type]) && config_value_size(words[0].text, &start) &&
+            config_value_size(words[1].text, &end) &&
+            memory_map_set(&check->machine.map, start, end, (enum memory_type)type) == STATUS_OK) {
+            return;
+        }
+    }
+    refuse(check, line, "write `region = START END TYPE` with page-aligned addresses, such as 0x100000 2G free.");
+}
+
+/* A PC of this much memory: up to 2 GiB from 1 MiB, the rest from 4 GiB, and some kept by the firmware. */
+static bool set_memory(struct memory_map *map, uint64_t bytes)
+{
+    uint64_t low = align_down(min_u64(bytes, LOW_MEMORY_END), PAGE_BYTES);
+    uint64_t high = align_down(bytes, PAGE_BYTES) - low;
+
+    if (low < FIRMWARE_BYTES + 2 * MIB) {
+        return false;
+    }
+    return memory_map_set(map, MIB, low - FIRMWARE_BYTES, MEMORY_FREE) == STATUS_OK &&
+           memory_map_set(map, low - FIRMWARE_BYTES, low, MEMORY_RESERVED) == STATUS_OK &&
+           (high == 0 || memory_map_set(map, HIGH_MEMORY_START, HIGH_MEMORY_START + high, MEMORY_FREE) == STATUS_OK);
+}
+
+static void read_memory(struct check *check, const struct config_line *line)
+{
+    uint64_t bytes = 0;
+
+    if (!config_value_size(line->value.text, &bytes) || !set_memory(&check->machine.map, bytes)) {
+        refuse(check, line, "write the memory as a size of at least 66M, such as 8G.");
+    }
+}
+
+static void read_cpus(struct check *check, const struct config_line *line)
+{
+    uint64_t number = 0;
+
+    if (!config_value_number(line->value.text, &number) || number == 0 || number > UINT32_MAX) {
+        refuse(check, line, "write the number of CPUs, such as 4.");
+        return;
+    }
+    check->machine.cpu_count = (uint32_t)number;
+}
+
+/* "0 apic 0 package 0 core 0 thread 0", and "broken" behind one that no guest gets. */
+static void read_cpu(struct check *check, const struct config_line *line)
+{
+    static const char *const names[] = {NULL, "apic", NULL, "package", NULL, "core", NULL, "thread", NULL};
+    struct config_piece rest = line->value;
+    uint64_t numbers[CPU_WORDS] = {0};
+    bool good = true;
+
+    for (size_t i = 0; i < CPU_WORDS; i++) {
+        struct config_piece word;
+
+        good = config_take_word(&rest, &word) && good;
+        good = good && (names[i] != NULL ? config_text_alike(word.text, names[i])
+                                         : config_value_number(word.text, &numbers[i]) && numbers[i] <= UINT32_MAX);
+    }
+    if (!good || (rest.text.length != 0 && !config_text_alike(rest.text, "broken"))) {
+        refuse(check, line, "write `cpu = NUMBER apic N package N core N thread N`.");
+    } else if (numbers[0] < MACHINE_CPUS_MAX) {
+        check->machine.cpus[numbers[0]] = (struct machine_cpu){
+            .apic_id = (uint32_t)numbers[2],
+            .package = (uint32_t)numbers[4],
+            .core = (uint32_t)numbers[6],
+            .thread = (uint32_t)numbers[8],
+            .described = true,
+        };
+    }
+}
+
+static void read_virtualization(struct check *check, const struct config_line *line)
+{
+    if (config_text_alike(line->value.text, "vmx")) {
+        check->machine.format = &page_table_ept4;
+    } else if (config_text_alike(line->value.text, "svm")) {
+        check->machine.format = &page_table_npt4;
+    } else {
+        refuse(check, line, "write vmx or svm.");
+    }
+}
+
+static void read_leaf(struct check *check, const struct config_line *line)
+{
+    if (config_text_alike(line->value.text, "1G")) {
+        check->machine.largest_leaf = LEVEL_1G;
+    } else if (config_text_alike(line->value.text, "2M")) {
+        check->machine.largest_leaf = LEVEL_2M;
+    } else {
+        refuse(check, line, "write 1G or 2M.");
+    }
+}
+
+static void read_name(struct check *check, const struct config_line *line)
+{
+    check->machine.cpu_name = line->value.text;
+}
+
+static void read_device(struct check *check, const struct config_line *line)
+{
+    if (check->machine.device_count < MACHINE_DEVICES_MAX) {
+        const char *start = line->name.text.start;
+        const char *end = line->value.text.start + line->value.text.length;
+
+        check->machine.devices[check->machine.device_count++] = (struct text){start, (size_t)(end - start)};
+    }
+}
+
+static void read_setting(struct check *check, const struct config_line *line)
+{
+    static const struct {
+        const char *name;
+        void (*read)(struct check *check, const struct config_line *line);
+    } keys[] = {
+        {"cpus", read_cpus},     {"memory", read_memory}, {"region", read_region},
+        {"cpu", read_cpu},       {"pci", read_device},    {"virtualization", read_virtualization},
+        {"uart", read_device},   {"acpi", read_device},   {"largest-leaf", read_leaf},
+        {"screen", read_device}, {"features", NULL},      {"cpu-name", read_name},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        if (config_text_alike(line->name.text, keys[i].name)) {
+            if (keys[i].read != NULL) {
+                keys[i].read(check, line);
+            }
+            return;
+        }
+    }
+    config_report(&check->machine_errors, line->name.position, "unknown-key",
+                  "A machine has no `%.*s`; plinth-check --help lists the keys.", TEXT_ARGS(line->name.text));
+}
+
+static void read_lines(struct check *check)
+{
+    struct config_reader reader = config_reader_of(check->machine.file);
+    struct config_line line;
+
+    while (config_read_line(&reader, &line)) {
+        if (line.kind == LINE_SETTING) {
+            read_setting(check, &line);
+        } else if (line.kind != LINE_BLANK) {
+            config_report(&check->machine_errors, line.name.position, "bad-line",
+                          "A machine is described by lines `key = value`; comments start with #.");
+        }
+    }
+    if (check->machine.cpu_count == 0 && check->machine_errors.count == 0) {
+        config_report(&check->machine_errors, (struct config_position){1, 1}, "bad-machine",
+                      "The file does not say how many CPUs there are; add `cpus = N`.");
+    }
+}
+
+void check_machine_read(struct check *check)
+{
+    struct span file;
+
+    check->machine.format = &page_table_npt4;
+    check->machine.largest_leaf = LEVEL_1G;
+    if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file)) {
+        config_report(&check->machine_errors, (struct config_position){1, 1}, "missing-file",
+                      "The machine's description cannot be read; name a text file below 1 MiB.");
+        return;
+    }
+    check->machine.file = (struct text){(const char *)file.base, (size_t)file.bytes};
+    read_lines(check);
+}
+
+void check_machine_assume(struct check *check)
+{
+    uint64_t memory = GIB;
+    uint32_t cpus = 0;
+    uint32_t highest = 0;
+
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        const struct config_guest *guest = &check->config.guests[g];
+
+        memory += align_up(guest->memory_bytes, GIB);
+        for (uint32_t i = 0; i < guest->cpu_count; i++) {
+            highest = guest->cpus[i] == CONFIG_CPU_ANY ? highest : (uint32_t)max_u64(highest, guest->cpus[i] + 1);
+            cpus++;
+        }
+    }
+    check->machine.cpu_count = (uint32_t)max_u64(cpus, highest);
+    check->machine.format = &page_table_npt4;
+    check->machine.largest_leaf = LEVEL_1G;
+    memory_map_set(&check->machine.map, HIGH_MEMORY_START, HIGH_MEMORY_START + memory, MEMORY_FREE);
+}

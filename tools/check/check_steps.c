@@ -1,0 +1,234 @@
+/*
+ * The steps of plinth-check, in the order of the hypervisor's start (efi/efi_main.c) and with its object files:
+ *
+ *   1. the config is parsed and checked (config/);
+ *   2. it is checked against the machine: the one that --machine describes, or one that has what the config needs;
+ *   3. the files it names must be there, and the guest-loader must accept each kernel;
+ *   4. each guest's memory is planned, the largest first.
+ *
+ * What is not planned is what the firmware decides: where images and the hypervisor's own few MiB lie.
+ */
+#define _POSIX_C_SOURCE 200809L /* fileno */
+#include "tools/check/check.h"
+
+#include "hv/base/format.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define IMAGE_BYTES_MAX (4ULL << 30)
+
+bool check_read_file(const char *path, uint64_t limit, struct span *result)
+{
+    FILE *file = fopen(path, "rb");
+    struct stat info;
+    uint8_t *bytes = NULL;
+    bool read = false;
+
+    if (file == NULL) {
+        return false;
+    }
+    if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && (uint64_t)info.st_size <= limit) {
+        bytes = malloc((size_t)info.st_size + 1);
+    }
+    if (bytes != NULL && fread(bytes, 1, (size_t)info.st_size, file) == (size_t)info.st_size) {
+        bytes[info.st_size] = 0;
+        *result = (struct span){bytes, (uint64_t)info.st_size};
+        read = true;
+    }
+    fclose(file);
+    if (!read) {
+        free(bytes);
+    }
+    return read;
+}
+
+void check_host_path(const struct check *check, struct text path, char to[HOST_PATH_MAX])
+{
+    const char *slash = strrchr(check->options.config, '/');
+    int folder = slash == NULL ? 0 : (int)(slash - check->options.config) + 1;
+    size_t skipped = 0;
+
+    while (skipped < path.length && (path.start[skipped] == '/' || path.start[skipped] == '\\')) {
+        skipped++;
+    }
+    snprintf(to, HOST_PATH_MAX, "%.*s%.*s", folder, check->options.config, (int)(path.length - skipped),
+             path.start + skipped);
+    for (char *c = to + folder; *c != '\0'; c++) {
+        *c = *c == '\\' ? '/' : *c;
+    }
+}
+
+/* ---- the files ---- */
+
+static void report_missing(struct check *check, struct text path, struct config_position position)
+{
+    char host[HOST_PATH_MAX];
+
+    check_host_path(check, path, host);
+    config_report(&check->errors, position, "missing-file",
+                  "The file %.150s is not there or cannot be read; put it there or mend the path.", host);
+}
+
+static bool read_image(struct check *check, struct text path, struct config_position position, struct span *image)
+{
+    char host[HOST_PATH_MAX];
+
+    check_host_path(check, path, host);
+    if (!check_read_file(host, IMAGE_BYTES_MAX, image)) {
+        report_missing(check, path, position);
+        return false;
+    }
+    if (image->bytes == 0) {
+        config_report(&check->errors, position, "empty-file", "The file %.150s is empty; copy it again.", host);
+        return false;
+    }
+    return true;
+}
+
+static void free_images(struct load_request *request)
+{
+    free((void *)(uintptr_t)request->kernel.base);
+    for (uint32_t m = 0; m < CONFIG_MODULES_MAX; m++) {
+        free((void *)(uintptr_t)request->modules[m].bytes.base);
+    }
+}
+
+/* Asks the loader about one guest's images, as the hypervisor does before the point of no return. */
+static void check_images(struct check *check, uint32_t index)
+{
+    const struct config_guest *guest = &check->config.guests[index];
+    struct load_request request = {
+        .protocol = guest->protocol,
+        .module_count = guest->module_count,
+        .cmdline = guest->cmdline,
+        .name = guest->kernel,
+        .rsdp = gpa(GUEST_ACPI_START),
+        .flat_load = guest->load_address,
+        .flat_entry = guest->entry_address,
+        .flat_mode = guest->mode,
+    };
+    struct load_error error;
+    bool there = read_image(check, guest->kernel, guest->kernel_position, &request.kernel);
+
+    for (uint32_t m = 0; m < guest->module_count; m++) {
+        const struct config_module *module = &guest->modules[m];
+
+        request.modules[m].arguments = module->arguments;
+        there = read_image(check, module->path, module->position, &request.modules[m].bytes) && there;
+    }
+    if (there && guest_layout_make(guest->memory_bytes, &request.layout) == STATUS_OK &&
+        loader_plan(&request, &check->images[index], &error) != STATUS_OK) {
+        bool in_file = error.offset != UINT64_MAX;
+        char offset[48] = "";
+
+        if (in_file) {
+            format_text(offset, sizeof(offset), " (at offset 0x%" PRIx64 ")", error.offset);
+        }
+        config_report(&check->errors, guest->kernel_position, "bad-image", "%.*s: %s%s.", TEXT_ARGS(guest->kernel),
+                      error.sentence, offset);
+    }
+    free_images(&request);
+}
+
+/* ---- the plan ---- */
+
+static void plan_guest(struct check *check, uint32_t index)
+{
+    const struct config_guest *guest = &check->config.guests[index];
+    uint64_t missing = 0;
+    enum status status = planner_guest(&check->planned, guest->memory_bytes, check->machine.format,
+                                       check->machine.largest_leaf, &check->plans[index], &missing);
+    char missing_text[FORMAT_BYTES_MAX];
+
+    if (status != STATUS_OK) {
+        config_report(&check->errors, guest->memory_position.line != 0 ? guest->memory_position : guest->position,
+                      "too-much-memory", "For guest `%.*s` %s are missing; give it or another guest less.",
+                      TEXT_ARGS(guest->name), format_bytes(missing_text, missing));
+    }
+}
+
+/* As efi/efi_memory.c does it. */
+static void plan_guests(struct check *check)
+{
+    uint32_t order[CONFIG_GUESTS_MAX];
+
+    config_plan_order(&check->config, order);
+    check->planned = check->machine.map;
+    planner_keep_reserve(&check->planned);
+    for (uint32_t i = 0; i < check->config.guest_count && check->errors.count == 0; i++) {
+        plan_guest(check, order[i]);
+    }
+}
+
+void check_run(struct check *check)
+{
+    struct config_machine machine;
+    bool parsed = config_parse(check->file, &check->config, &check->errors);
+
+    if (check->options.machine != NULL) {
+        check_machine_read(check);
+    } else {
+        check_machine_assume(check);
+    }
+    if (!parsed || check->machine_errors.count != 0) {
+        return;
+    }
+    memory_map_set(&check->machine.map, 0, MIB, MEMORY_RESERVED);
+    machine = (struct config_machine){check->machine.cpu_count, memory_map_bytes(&check->machine.map, MEMORY_FREE)};
+    config_check_machine(&check->config, &machine, &check->errors);
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        check_images(check, g);
+    }
+    if (check->errors.count == 0) {
+        plan_guests(check);
+    }
+}
+
+bool check_is_good(const struct check *check)
+{
+    return check->errors.count == 0 && check->machine_errors.count == 0;
+}
+
+/* ---- the machine's memory ---- */
+
+static uint32_t owner_of(const struct check *check, uint64_t address, uint64_t *end)
+{
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        const struct guest_memory *memory = &check->plans[g].memory;
+
+        for (uint32_t r = 0; r < memory->range_count; r++) {
+            uint64_t start = memory->ranges[r].backing.value;
+
+            if (address >= start && address < start + memory->ranges[r].bytes) {
+                *end = start + memory->ranges[r].bytes;
+                return g;
+            }
+            if (start > address) {
+                *end = min_u64(*end, start);
+            }
+        }
+    }
+    return CONFIG_GUESTS_MAX;
+}
+
+uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX])
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < check->machine.map.count; i++) {
+        const struct memory_region *region = &check->machine.map.regions[i];
+        uint64_t at = region->start;
+
+        while (at < region->end && count < HOST_PIECES_MAX) {
+            uint64_t end = region->end;
+            uint32_t guest = owner_of(check, at, &end);
+
+            end = min_u64(end, region->end);
+            pieces[count++] = (struct host_piece){at, end, region->type, guest};
+            at = end;
+        }
+    }
+    return count;
+}

@@ -1,0 +1,154 @@
+/*
+ * Verdicts and plan for people.
+ */
+#define _POSIX_C_SOURCE 200809L /* fileno, isatty */
+#include "tools/check/check.h"
+
+#include "hv/base/format.h"
+
+#include <unistd.h>
+
+static const char *coloured(const char *escape)
+{
+    return isatty(STDOUT_FILENO) != 0 ? escape : "";
+}
+
+static void print_errors(const char *file, const struct config_errors *errors)
+{
+    for (uint32_t i = 0; i < errors->count; i++) {
+        const struct config_error *error = &errors->list[i];
+
+        printf("%s:%u:%u: %s%s%s: %s\n", file, error->position.line, error->position.column, coloured("\x1b[1;31m"),
+               error->rule, coloured("\x1b[0m"), error->sentence);
+    }
+}
+
+static void print_slice(uint32_t slice_us)
+{
+    bool whole = slice_us % 1000 == 0;
+
+    printf("slices of %u %s", whole ? slice_us / 1000 : slice_us, whole ? "ms" : "us");
+}
+
+static void print_devices(const struct config_guest *guest)
+{
+    printf(
+        "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
+        guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "nobody listens",
+        guest->debug_ports ? ", debug ports 0xe9 and 0xf4" : "");
+}
+
+static void print_memory(const struct guest_plan *plan)
+{
+    char table_text[FORMAT_BYTES_MAX];
+
+    for (uint32_t r = 0; r < plan->memory.range_count; r++) {
+        const struct guest_range *range = &plan->memory.ranges[r];
+
+        printf("    memory  guest 0x%" PRIx64 "..0x%" PRIx64 " is host 0x%" PRIx64 "..0x%" PRIx64 "\n",
+               range->start.value, range->start.value + range->bytes, range->backing.value,
+               range->backing.value + range->bytes);
+    }
+    printf("    leaves  %" PRIu64 " of 1 GiB, %" PRIu64 " of 2 MiB, %" PRIu64 " of 4 KiB; %" PRIu64 " tables, %s\n",
+           plan->leaves[LEVEL_1G], plan->leaves[LEVEL_2M], plan->leaves[LEVEL_4K], plan->table_count,
+           format_bytes(table_text, plan->table_count * PAGE_BYTES));
+}
+
+static void print_guest(const struct check *check, uint32_t index)
+{
+    const struct config_guest *guest = &check->config.guests[index];
+    char memory_text[FORMAT_BYTES_MAX];
+
+    printf("guest %.*s: %u vCPU%s on CPU%s ", TEXT_ARGS(guest->name), guest->cpu_count,
+           guest->cpu_count == 1 ? "" : "s", guest->cpu_count == 1 ? "" : "s");
+    for (uint32_t i = 0; i < guest->cpu_count; i++) {
+        printf("%s%u", i == 0 ? "" : ",", guest->cpus[i]);
+    }
+    if (guest->slice_us != 0) {
+        printf(", ");
+        print_slice(guest->slice_us);
+    }
+    printf(", %s of memory\n", format_bytes(memory_text, guest->memory_bytes));
+    printf("    image   %s\n", check->images[index].description);
+    print_memory(&check->plans[index]);
+    print_devices(guest);
+}
+
+static void print_cpu(const struct check *check, uint32_t cpu)
+{
+    const struct machine_cpu *known = &check->machine.cpus[cpu];
+    bool used = false;
+
+    printf("CPU %u", cpu);
+    if (known->described) {
+        printf(" (package %u, core %u, thread %u)", known->package, known->core, known->thread);
+    }
+    printf(":");
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        const struct config_guest *guest = &check->config.guests[g];
+
+        for (uint32_t v = 0; v < guest->cpu_count; v++) {
+            if (guest->cpus[v] == cpu) {
+                printf("%s %.*s vCPU %u", used ? "," : "", TEXT_ARGS(guest->name), v);
+                used = true;
+            }
+        }
+    }
+    printf("%s\n", used ? "" : " free");
+}
+
+static void print_host(const struct check *check)
+{
+    static struct host_piece pieces[HOST_PIECES_MAX];
+    uint32_t count = check_host_pieces(check, pieces);
+    char size_text[FORMAT_BYTES_MAX];
+
+    printf("host memory\n");
+    for (uint32_t i = 0; i < count; i++) {
+        const struct host_piece *piece = &pieces[i];
+
+        printf("    0x%09" PRIx64 "..0x%09" PRIx64 " %10s  ", piece->start, piece->end,
+               format_bytes(size_text, piece->end - piece->start));
+        if (piece->guest < CONFIG_GUESTS_MAX) {
+            printf("guest %.*s\n", TEXT_ARGS(check->config.guests[piece->guest].name));
+        } else {
+            printf("%s\n", check_type_name(piece->type));
+        }
+    }
+}
+
+static void print_plan(const struct check *check)
+{
+    uint64_t tables = 0;
+    char text[FORMAT_BYTES_MAX];
+
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        tables += check->plans[g].table_count;
+    }
+    printf("%s is good for %s: %u CPUs, %s free for guests", check->options.config,
+           check->options.machine != NULL ? check->options.machine : "a machine that has what it needs",
+           check->machine.cpu_count, format_bytes(text, memory_map_bytes(&check->machine.map, MEMORY_FREE)));
+    printf("; nested tables %s.\n", format_bytes(text, tables * PAGE_BYTES));
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        print_guest(check, g);
+    }
+    for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
+        print_cpu(check, cpu);
+    }
+    print_host(check);
+    for (uint32_t i = 0; i < check->machine.device_count; i++) {
+        printf("%s%.*s\n", i == 0 ? "machine's devices\n    " : "    ", (int)check->machine.devices[i].length,
+               check->machine.devices[i].start);
+    }
+}
+
+void check_print_text(const struct check *check)
+{
+    print_errors(check->options.config, &check->errors);
+    if (check->options.machine != NULL) {
+        print_errors(check->options.machine, &check->machine_errors);
+    }
+    if (check_is_good(check)) {
+        print_plan(check);
+    }
+}

@@ -8,8 +8,8 @@
  * guest that keeps the CPU does.
  *
  * Command line: ticks=N, each TICK_MS (100 where it does not say); `until-key`: as many as come until a byte is typed.
- * `repeats`: the emulator is known to deliver an interrupt twice, the second time inside the handler of the first, whose
- * rest then sees itself early (docs/emulators.md).
+ * `repeats`: the emulator is known to deliver an interrupt twice, the second time inside the handler of the first,
+ * whose rest then sees itself early (docs/emulators.md).
  */
 #include "tests/guests/lib/guest.h"
 #include "tests/guests/lib/start_info.h"

@@ -7,26 +7,27 @@
 
 MM_TABLE_SOURCES := $(wildcard hv/mm/page_table*.c) hv/mm/table_pool.c hv/base/format.c
 
-# As IMAGE_CFLAGS, for the native target.
-BENCH_CFLAGS := -std=c17 -O2 -g -fno-builtin-printf -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+# As IMAGE_CFLAGS, for the native target; what the image has small is small here too. valgrind reads DWARF 4.
+BENCH_CFLAGS := -std=c17 -gdwarf-4 -fno-builtin-printf -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-strict-aliasing -I. $(WARNINGS)
 BENCH_OBJECTS := $(MM_TABLE_SOURCES:%.c=$(BUILD)/bench/%.o) $(BUILD)/bench/tests/bench/bench_memory.o \
 	$(BUILD)/bench/tests/bench/bench_page_table.o
 
 $(BUILD)/bench/hv/%.o: hv/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BENCH_CFLAGS) -ffreestanding -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(BENCH_CFLAGS) $(if $(filter $<,$(HOT_SOURCES)),-O2,-Oz) -ffreestanding -MMD -MP -c -o $@ $<
 
 $(BUILD)/bench/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BENCH_CFLAGS) -D_DEFAULT_SOURCE -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(BENCH_CFLAGS) -O2 -D_DEFAULT_SOURCE -MMD -MP -c -o $@ $<
 
 $(BUILD)/bench/page_table: $(BENCH_OBJECTS)
-	$(CC) -o $@ $^
+	$(Q)$(CC) -o $@ $^
 
 bench: bench-page_table
 bench-page_table: $(BUILD)/bench/page_table
-	$<
+	$(Q)$<
+	$(Q)tests/bench/count-instructions $< $(BUILD)/bench/callgrind
 
 -include $(BENCH_OBJECTS:.o=.d)
 

@@ -3,18 +3,20 @@
 # Frama-C gives must be those of tests/prove/alarms-NAME, which docs/proof.md explains: one more or one less is a failure.
 
 PROVE_OUT := $(BUILD)/prove
-PROVE_NAMES := guest_walk page_table memory_map config
+PROVE_NAMES := guest_walk page_table audit memory_map config
 PROVE_HEADERS := $(wildcard tests/prove/*.h hv/mm/*.h hv/base/*.h config/*.h)
 
 PROVE_guest_walk := hv/mm/guest_walk.c hv/mm/guest_memory.c
 PROVE_page_table := $(addprefix hv/mm/,page_table.c page_table_edit.c page_table_count.c page_table_format.c \
-	page_table_lookup.c page_table_shape.c table_pool.c)
+	page_table_lookup.c page_table_shape.c page_table_touch.c table_pool.c)
+PROVE_audit := hv/mm/audit.c
 PROVE_memory_map := hv/mm/memory_map.c
 PROVE_config := config/config_text.c config/config_value.c hv/base/text.c
 
 # How finely the analysis tells states apart; the tables lie anywhere below 2^53.
 PROVE_OPTIONS_guest_walk := -eva-precision 2 -eva-slevel 60 -eva-slevel-function guest_walk:0 -eva-split-return full
 PROVE_OPTIONS_page_table := -eva-precision 1 -eva-slevel 8 -eva-split-return full -absolute-valid-range 0-0x1fffffffffffff
+PROVE_OPTIONS_audit := -eva-precision 1 -eva-slevel 8 -eva-split-return full -absolute-valid-range 0-0x1fffffffffffff
 PROVE_OPTIONS_memory_map := -eva-precision 2
 PROVE_OPTIONS_config := -eva-precision 1 -eva-slevel 10 -eva-split-return full
 

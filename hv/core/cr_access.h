@@ -5,8 +5,21 @@
 #define HV_CORE_CR_ACCESS_H
 
 #include "hv/core/exit.h"
+#include "hv/x86/registers.h"
 
 void cr_access(struct vcpu *vcpu, const struct exit_cr_access *access, uint8_t length);
+
+/* PAE paging, where the CPU has the four entries of its top table in registers. SDM 3A 4.4.1 "PDPTE Registers". */
+static inline bool pae_is_on(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    return (cr0 & CR0_PG) != 0 && (cr4 & CR4_PAE) != 0 && (efer & EFER_LMA) == 0;
+}
+
+/*
+ * Loads vcpu->system.pae_pointers from where `cr3` points, as the CPU does when CR0, CR3 or CR4 is written. False, and
+ * nothing is loaded: one of them is present and has reserved bits set, which is #GP(0) for MOV to a control register.
+ */
+bool pae_pointers_load(struct vcpu *vcpu, uint64_t cr3);
 
 /* The CR4 bits that a guest with this CPUID may set: those whose features it offers. SDM 3A 2.5. */
 uint64_t cr4_allowed(const struct cpuid_table *cpuid);

@@ -10,6 +10,7 @@
 #include "hv/core/task_switch.h"
 
 #include "hv/base/memory.h"
+#include "hv/core/cr_access.h"
 #include "hv/core/emulate_memory.h"
 #include "hv/core/emulate_registers.h"
 #include "hv/core/exit.h"
@@ -345,6 +346,18 @@ static bool mark_tasks(struct switching *switching)
 /* --- the new task
  * ------------------------------------------------------------------------------------------------------- */
 
+/* The manual has no exception for malformed page-directory pointers here: they are not there for the new task. */
+static void load_cr3(struct vcpu *vcpu, uint64_t cr3)
+{
+    struct vcpu_system *system = &vcpu->system;
+
+    system->cr3 = cr3;
+    if (pae_is_on(system->cr0, system->cr4, system->efer) && !pae_pointers_load(vcpu, cr3)) {
+        memset(system->pae_pointers, 0, sizeof(system->pae_pointers));
+    }
+    vcpu->requests |= VCPU_FLUSH;
+}
+
 static void load_registers(struct switching *switching)
 {
     struct vcpu *vcpu = switching->vcpu;
@@ -352,8 +365,7 @@ static void load_registers(struct switching *switching)
     bool links = switching->ts->reason == TASK_SWITCH_CALL || switching->ts->reason == TASK_SWITCH_GATE;
 
     if (format == &tss_32 && (vcpu->system.cr0 & CR0_PG)) {
-        vcpu->system.cr3 = field(switching->new_tss, TSS_32_CR3, 4);
-        vcpu->requests |= VCPU_FLUSH;
+        load_cr3(vcpu, field(switching->new_tss, TSS_32_CR3, 4));
     }
     vcpu->rip = field(switching->new_tss, format->ip, format->width);
     vcpu->rflags = (field(switching->new_tss, format->flags, format->width) & RFLAGS_LOADED) | RFLAGS_FIXED;

@@ -73,6 +73,7 @@ struct table_register {
     uint16_t limit;
 };
 
+#define PAE_POINTERS 4u
 struct vcpu_system {
     struct segment segments[SEGMENT_COUNT];
     struct table_register gdtr;
@@ -81,7 +82,8 @@ struct vcpu_system {
     uint64_t cr2;
     uint64_t cr3;
     uint64_t cr4;
-    uint64_t efer; /* as the guest sees it (no SVME) */
+    uint64_t pae_pointers[PAE_POINTERS]; /* under PAE paging; VMX: those that the CPU uses, whatever memory says now */
+    uint64_t efer;                       /* as the guest sees it (no SVME) */
     uint64_t dr7;
     uint8_t cpl;
 };

@@ -100,15 +100,6 @@ enum status page_table_map_count(const struct page_table *table, uint64_t addres
     return status;
 }
 
-static void leaves_fill(uint64_t *entry, uint32_t count, uint64_t value, uint64_t bytes)
-{
-#pragma clang loop unroll_count(8)
-    for (uint32_t i = 0; i < count; i++) {
-        entry[i] = value;
-        value += bytes;
-    }
-}
-
 /* New leaves in a table that others can reach. Returns how many entries it went past: it stops at a pinned table. */
 static uint32_t map_over(struct page_edit *edit, uint64_t *entry, uint32_t count, uint64_t value)
 {

@@ -48,13 +48,9 @@ static void edit_enter_fresh(struct page_edit *edit)
 static void split_fill(const struct page_table_format *format, uint64_t *table, uint64_t leaf, uint32_t level)
 {
     uint64_t mask = level_address_mask(level);
-    uint64_t value = (leaf & mask) | format_resize(format, leaf & ~mask, true, level > 1);
-    uint64_t bytes = level_bytes(level - 1);
 
-#pragma clang loop unroll_count(8)
-    for (uint32_t i = 0; i < ENTRIES_PER_TABLE; i++) {
-        table[i] = value + i * bytes;
-    }
+    leaves_fill(table, ENTRIES_PER_TABLE, (leaf & mask) | format_resize(format, leaf & ~mask, true, level > 1),
+                level_bytes(level - 1));
 }
 
 static uint64_t *edit_split(struct page_edit *edit, uint64_t *entry)

@@ -50,6 +50,16 @@ static inline void edit_owe(struct page_edit *edit, enum page_flush flush)
     edit->flush = edit->flush > flush ? edit->flush : flush;
 }
 
+/* Leaves of `bytes` each, in a row: nothing but a store and an addition per entry. */
+static inline void leaves_fill(uint64_t *entry, uint32_t count, uint64_t value, uint64_t bytes)
+{
+#pragma clang loop unroll_count(8)
+    for (uint32_t i = 0; i < count; i++) {
+        entry[i] = value;
+        value += bytes;
+    }
+}
+
 void edit_start(struct page_edit *edit, struct page_table *table, uint64_t start, uint64_t bytes);
 
 /* Enters the table below the entry that the cursor is at: the one that is there, one split from its leaf, or a fresh

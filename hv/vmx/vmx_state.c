@@ -4,14 +4,12 @@
  */
 #include "hv/vmx/vmx.h"
 
-#include "hv/mm/guest_memory.h"
+#include "hv/core/cr_access.h"
 #include "hv/panic.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
 #define CR0_HIDDEN (CR0_NE | CR0_NW | CR0_CD)
-#define PDPTE_COUNT 4u
-#define PDPT_ALIGNMENT 32u
 
 uint64_t vmx_read(enum vmcs_field field)
 {
@@ -85,6 +83,32 @@ static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum
     }
 }
 
+/* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
+ * changed since it loaded them. SDM 3C 26.3.2.4, 27.3.4. */
+static bool has_pdptes(const struct vcpu_system *system)
+{
+    return pae_is_on(system->cr0, system->cr4, system->efer);
+}
+
+static enum vmcs_field pdpte_field(uint32_t index)
+{
+    return (enum vmcs_field)(VMCS_GUEST_PDPTE0 + index * 2);
+}
+
+static void read_pdptes(struct vcpu_system *system)
+{
+    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+        system->pae_pointers[i] = vmx_read(pdpte_field(i));
+    }
+}
+
+static void write_pdptes(const struct vcpu_system *system)
+{
+    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+        vmx_write(pdpte_field(i), system->pae_pointers[i]);
+    }
+}
+
 void vmx_read_system(struct vcpu *vcpu)
 {
     struct vcpu_system *system = &vcpu->system;
@@ -99,25 +123,10 @@ void vmx_read_system(struct vcpu *vcpu)
     system->cr3 = vmx_read(VMCS_GUEST_CR3);
     system->cr4 = read_cr(VMCS_GUEST_CR4, VMCS_CR4_SHADOW, VMCS_CR4_MASK);
     system->efer = read_switched(vcpu, VMX_AREA_EFER, VMCS_GUEST_EFER);
+    read_pdptes(system);
     system->dr7 = vmx_read(VMCS_GUEST_DR7);
     system->cpl = (uint8_t)SEGMENT_DPL(system->segments[SEGMENT_SS].access);
     vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
-}
-
-/* Under PAE paging the CPU takes the four top entries from the VMCS, not from memory. SDM 3C 26.3.2.4. */
-static void write_pdptes(const struct vcpu *vcpu)
-{
-    const struct vcpu_system *system = &vcpu->system;
-    uint64_t pdptes[PDPTE_COUNT] = {0};
-
-    if ((system->cr0 & CR0_PG) == 0 || (system->cr4 & CR4_PAE) == 0 || (system->efer & EFER_LMA) != 0) {
-        return;
-    }
-    (void)guest_memory_read(&vcpu->guest->memory, gpa(align_down((uint32_t)system->cr3, PDPT_ALIGNMENT)), pdptes,
-                            sizeof(pdptes));
-    for (uint32_t i = 0; i < PDPTE_COUNT; i++) {
-        vmx_write((enum vmcs_field)(VMCS_GUEST_PDPTE0 + i * 2), pdptes[i]);
-    }
 }
 
 /* A segment that the guest never loaded is "unusable"; TR must be a busy TSS, whatever the guest has. */
@@ -147,7 +156,7 @@ void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_DR7, system->dr7);
     write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
     insn_write_cr2(system->cr2);
-    write_pdptes(vcpu);
+    write_pdptes(system);
     vmx_write(VMCS_ENTRY_CONTROLS, entry);
     vmx->entry = entry;
 }

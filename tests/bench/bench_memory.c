@@ -6,8 +6,11 @@
 
 void *memset(void *to, int value, size_t bytes)
 {
+    uint64_t wide = (uint8_t)value * 0x0101010101010101ULL;
+    size_t words = bytes / 8, rest = bytes % 8;
     void *at = to;
 
-    __asm__ volatile("rep stosb" : "+D"(at), "+c"(bytes) : "a"(value) : "memory");
+    __asm__ volatile("rep stosq" : "+D"(at), "+c"(words) : "a"(wide) : "memory");
+    __asm__ volatile("rep stosb" : "+D"(at), "+c"(rest) : "a"(wide) : "memory");
     return to;
 }

@@ -37,6 +37,7 @@ static struct page_table trees[BATCH];
 static const struct page_table_format *format;
 static uint64_t addresses[ADDRESSES];
 static uint64_t tables_used;
+static uint64_t lookups = LOOKUPS;
 static volatile uint64_t sink;
 
 static const struct page_attributes rwx = {
@@ -164,7 +165,7 @@ static void w6_run(void)
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < LOOKUPS; i++) {
+    for (uint32_t i = 0; i < lookups; i++) {
         struct page_lookup found;
 
         page_table_lookup(&trees[0], addresses[i % ADDRESSES], &found);
@@ -177,7 +178,7 @@ static inline __attribute__((always_inline)) void w6_find(const struct page_tabl
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < LOOKUPS; i++) {
+    for (uint32_t i = 0; i < lookups; i++) {
         struct page_found found;
 
         sum += page_table_find_as(&trees[0], of, addresses[i % ADDRESSES], &found);
@@ -205,7 +206,7 @@ static void w6_generic_run(void)
 static void w7_before(void)
 {
     trees_start(1);
-    w2_run();
+    map(&trees[0], 0, 0, 64 * GIB, LEVEL_2M);
     tables_used = pool.pages - pool.free_count;
 }
 
@@ -316,7 +317,7 @@ static void l6_run(void)
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < LOOKUPS; i++) {
+    for (uint32_t i = 0; i < lookups; i++) {
         sum += ideal_walk(addresses[i % ADDRESSES]);
     }
     sink = sum;
@@ -414,12 +415,33 @@ static void workload_print(const struct workload *workload)
     fflush(stdout);
 }
 
+/* A place that callgrind can name. */
+static __attribute__((noinline)) void run_ended(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+/* Each once, and its floor: what tests/bench/count-instructions counts, which knows them by their order. */
+static void workload_count(const struct workload *workload)
+{
+    workload->before();
+    workload->run();
+    run_ended();
+    tables_used = pool.pages - pool.free_count;
+    workload->floor();
+    run_ended();
+    printf("%s\t%s\t%s\t%" PRIu64 "\n", workload->name, workload->what, page_table_format_name(format),
+           workload->floor == l6_run ? lookups : workload->entries);
+}
+
+/* `count`: nothing is timed, and there are fewer lookups. */
 int main(int count, char **arguments)
 {
     static const struct page_table_format *const formats[] = {&page_table_host4, &page_table_ept4, &page_table_npt4,
                                                               &page_table_host5};
-    uint32_t last = count > 1 && arguments[1][0] == '1' ? 1 : ARRAY_COUNT(formats);
+    bool counted = count > 1 && arguments[1][0] == 'c';
 
+    lookups = counted ? LOOKUPS / 100 : LOOKUPS;
     arena = mmap(NULL, ARENA_BYTES + 2 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(arena != MAP_FAILED);
     arena = (uint8_t *)align_up((uint64_t)(uintptr_t)arena, 2 * MIB);
@@ -427,13 +449,15 @@ int main(int count, char **arguments)
     for (uint64_t i = 0; i < ARENA_BYTES; i += PAGE_BYTES) {
         arena[i] = 1;
     }
-    printf("%-4s %-30s %-6s %13s %13s %13s %9s %12s\n", "", "ns per entry (W4: whole)", "format", "median", "best",
-           "L: floor", "ratio", "table bytes");
-    for (uint32_t i = 0; i < last; i++) {
+    if (!counted) {
+        printf("%-4s %-30s %-6s %13s %13s %13s %9s %12s\n", "", "ns per entry (W4: whole)", "format", "median", "best",
+               "L: floor", "ratio", "table bytes");
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(formats); i++) {
         format = formats[i];
         for (uint32_t j = 0; j < ARRAY_COUNT(workloads); j++) {
             if (workloads[j].floor != l6_run || format->levels == 4) {
-                workload_print(&workloads[j]);
+                (counted ? workload_count : workload_print)(&workloads[j]);
             }
         }
     }

@@ -47,6 +47,39 @@ static void any_tree(const struct page_table_format *format)
     table.root = hpa((uint64_t)Frama_C_unsigned_long_long_interval(1, (1ULL << 40) - 1) * PAGE_BYTES);
 }
 
+static void prove_shape(const struct page_table_format *format)
+{
+    struct page_entry entry;
+    enum page_flush flush;
+    uint64_t tables;
+
+    any_tree(format);
+    (void)page_table_populate_count(&table, prove_any_u64(), prove_any_u64(), any_level(), &tables);
+    (void)page_table_populate(&table, prove_any_u64(), prove_any_u64(), any_level(), &flush);
+    (void)page_table_walk_create(&table, prove_any_u64(), any_level(), &entry, &flush);
+    (void)page_table_vacate(&table, prove_any_u64(), prove_any_u64(), &flush);
+    (void)page_table_coalesce(&table, prove_any_u64(), prove_any_u64(), any_level(), &flush);
+}
+
+static void prove_touch(const struct page_table_format *format)
+{
+    struct page_harvest harvest;
+    struct page_lookup lookup;
+    enum page_flush flush;
+    uint32_t had;
+
+    any_tree(format);
+    harvest.which = prove_any_u32();
+    harvest.clear = prove_any_u8() & 1;
+    harvest.bitmap = NULL;
+    harvest.pages = 0;
+    (void)page_table_map_concurrent(&table, prove_any_u64(), hpa(prove_any_u64()), any_level(), any_attributes(),
+                                    &lookup);
+    (void)page_table_mark(&table, prove_any_u64(), prove_any_u32());
+    (void)page_table_clear(&table, prove_any_u64(), prove_any_u32(), &had, &flush);
+    (void)page_table_harvest(&table, prove_any_u64(), prove_any_u64(), &harvest, &flush);
+}
+
 static void prove_format(const struct page_table_format *format)
 {
     struct page_lookup lookup;
@@ -62,10 +95,17 @@ static void prove_format(const struct page_table_format *format)
                          &flush);
     (void)page_table_unmap(&table, prove_any_u64(), prove_any_u64(), &flush);
     (void)page_table_protect(&table, prove_any_u64(), prove_any_u64(), any_attributes(), &flush);
+    prove_shape(format);
+    prove_touch(format);
 }
 
 int main(void)
 {
     prove_format(&page_table_host4);
+    prove_format(&page_table_host5);
+    prove_format(&page_table_ept4);
+    prove_format(&page_table_ept5);
+    prove_format(&page_table_npt4);
+    prove_format(&page_table_npt5);
     return 0;
 }

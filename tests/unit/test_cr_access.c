@@ -20,6 +20,12 @@
 #define CODE_32 0xc09bu
 #define ALWAYS ((1ULL << 6) | (1ULL << 8)) /* MCE, PCE */
 
+#define POINTERS 0x1e0u /* where CR3 points: any multiple of 32 */
+#define POINTER_PRESENT 1ULL
+#define PHYSICAL_BITS 39u
+
+static struct machine machine = {.physical_bits = PHYSICAL_BITS, .is_intel = true};
+static uint64_t ram[512] __attribute__((aligned(4096)));
 static struct guest guest;
 static struct vcpu vcpu;
 static struct cpuid_host host;
@@ -31,6 +37,10 @@ static int setup(void **state)
     memset(&vcpu, 0, sizeof(vcpu));
     guest.cr4_allowed = CR4_PAE | CR4_PCIDE | CR4_OSXSAVE | ALWAYS;
     guest.vcpus = &vcpu;
+    machine.is_intel = true;
+    guest.machine = &machine;
+    guest.memory.ranges[0] = (struct guest_range){gpa(0), hpa((uint64_t)(uintptr_t)ram), sizeof(ram)};
+    guest.memory.range_count = 1;
     vcpu.guest = &guest;
     vcpu.rip = RIP;
     vcpu.rflags = RFLAGS_FIXED;
@@ -206,6 +216,120 @@ static void long_mode_begins_and_ends_with_paging(void **state)
     assert_int_equal(vcpu.system.efer, EFER_LME);
 }
 
+/* --- PAE's page-directory pointers --- */
+
+static void pae_mode(void)
+{
+    guest.cr4_allowed |= CR4_PGE;
+    vcpu.system.cr0 |= CR0_PG;
+    vcpu.system.cr4 = CR4_PAE;
+    vcpu.system.cr3 = POINTERS;
+    for (uint32_t i = 0; i < PAE_POINTERS; i++) {
+        ram[POINTERS / 8 + i] = 0x10000 * i | POINTER_PRESENT;
+        vcpu.system.pae_pointers[i] = 0xdead000;
+    }
+}
+
+static void expect_pointers(bool loaded)
+{
+    for (uint32_t i = 0; i < PAE_POINTERS; i++) {
+        assert_int_equal(vcpu.system.pae_pointers[i], loaded ? ram[POINTERS / 8 + i] : 0xdead000);
+    }
+}
+
+/* SDM 3A 4.4.1, table 4-8: bits 2:1, 8:5 and those from MAXPHYADDR on. */
+static void a_malformed_pae_pointer_is_gp_and_changes_nothing(void **state)
+{
+    uint64_t reserved = 6 | 0x1e0 | ~0ULL << PHYSICAL_BITS;
+
+    (void)state;
+    pae_mode();
+    for (uint32_t bit = 1; bit < 64; bit++) {
+        uint64_t cr0 = vcpu.system.cr0, cr4 = vcpu.system.cr4;
+        bool bad = (reserved >> bit & 1) != 0;
+
+        ram[POINTERS / 8 + bit % PAE_POINTERS] ^= 1ULL << bit;
+        write_register(0, cr0 ^ CR0_CD);
+        assert_true(bad ? refused() : done());
+        write_register(4, cr4 ^ CR4_PGE);
+        assert_true(bad ? refused() : done());
+        write_register(3, POINTERS);
+        assert_true(bad ? refused() : done());
+        assert_int_equal(vcpu.system.cr0, bad ? cr0 : cr0 ^ CR0_CD);
+        assert_int_equal(vcpu.system.cr4, bad ? cr4 : cr4 ^ CR4_PGE);
+        ram[POINTERS / 8 + bit % PAE_POINTERS] ^= 1ULL << bit;
+    }
+}
+
+static void a_pae_pointer_that_is_not_present_may_have_any_bits(void **state)
+{
+    (void)state;
+    pae_mode();
+    ram[POINTERS / 8 + 2] = ~POINTER_PRESENT;
+    write_register(3, POINTERS);
+    assert_true(done());
+    expect_pointers(true);
+}
+
+/* Where QEMU's MMU has been, which takes bit 5 for an accessed bit. */
+static void under_svm_bit_5_of_a_pae_pointer_is_let_pass(void **state)
+{
+    (void)state;
+    pae_mode();
+    ram[POINTERS / 8] |= 1ULL << 5;
+    write_register(4, vcpu.system.cr4 | CR4_PGE);
+    assert_true(refused());
+    machine.is_intel = false;
+    write_register(4, vcpu.system.cr4 | CR4_PGE);
+    assert_true(done());
+}
+
+static void pae_pointers_outside_memory_are_refused(void **state)
+{
+    (void)state;
+    pae_mode();
+    write_register(3, sizeof(ram));
+    assert_true(refused());
+    assert_int_equal(vcpu.system.cr3, POINTERS);
+    expect_pointers(false);
+}
+
+/* What the CPU holds stays, whatever memory says, until a write that loads it. */
+static void pae_pointers_are_loaded_when_the_manual_says_so_and_not_else(void **state)
+{
+    (void)state;
+    pae_mode();
+    ram[POINTERS / 8 + 1] |= 2;
+    write_register(0, vcpu.system.cr0 ^ CR0_NE);
+    assert_true(done());
+    write_register(4, vcpu.system.cr4 ^ (1ULL << 8)); /* PCE */
+    assert_true(done());
+    expect_pointers(false);
+    ram[POINTERS / 8 + 1] &= ~2ULL;
+    write_register(0, vcpu.system.cr0 ^ CR0_CD);
+    assert_true(done());
+    expect_pointers(true);
+}
+
+static void other_paging_modes_have_no_pae_pointers(void **state)
+{
+    (void)state;
+    pae_mode();
+    ram[POINTERS / 8] |= 2;
+    vcpu.system.cr4 = 0; /* 32-bit paging */
+    write_register(3, POINTERS);
+    assert_true(done());
+    write_register(0, vcpu.system.cr0 ^ CR0_CD);
+    assert_true(done());
+    write_register(4, CR4_PAE); /* and here PAE begins */
+    assert_true(refused());
+    vcpu.system.efer = EFER_LME | EFER_LMA;
+    vcpu.system.cr4 = CR4_PAE;
+    write_register(3, POINTERS);
+    assert_true(done());
+    expect_pointers(false);
+}
+
 static void lmsw_cannot_leave_protected_mode_and_clts_clears_one_bit(void **state)
 {
     (void)state;
@@ -256,6 +380,12 @@ int main(void)
         cmocka_unit_test_setup(cr0_combinations_that_the_manual_forbids_are_refused, setup),
         cmocka_unit_test_setup(caches_off_is_what_the_guest_reads_back, setup),
         cmocka_unit_test_setup(long_mode_begins_and_ends_with_paging, setup),
+        cmocka_unit_test_setup(a_malformed_pae_pointer_is_gp_and_changes_nothing, setup),
+        cmocka_unit_test_setup(a_pae_pointer_that_is_not_present_may_have_any_bits, setup),
+        cmocka_unit_test_setup(under_svm_bit_5_of_a_pae_pointer_is_let_pass, setup),
+        cmocka_unit_test_setup(pae_pointers_outside_memory_are_refused, setup),
+        cmocka_unit_test_setup(pae_pointers_are_loaded_when_the_manual_says_so_and_not_else, setup),
+        cmocka_unit_test_setup(other_paging_modes_have_no_pae_pointers, setup),
         cmocka_unit_test_setup(lmsw_cannot_leave_protected_mode_and_clts_clears_one_bit, setup),
         cmocka_unit_test_setup(smsw_changes_as_many_bytes_as_its_operand_has, setup),
         cmocka_unit_test_setup(user_code_reaches_nothing_but_smsw_without_umip, setup),

@@ -1,7 +1,8 @@
 /*
  * AMD SVM: the vendor's side of hv/virt.h, function for function. APM 2 15 "Secure Virtual Machine".
  *
- *   svm_features.c  what this CPU has, by name; switching SVM on and off
+ *   svm_capabilities.c  what this CPU has, by name (pure)
+ *   svm_features.c  reading that; switching SVM on and off
  *   svm_setup.c     a vCPU's VMCB in parts, intercepts by table, permission maps
  *   svm_state.c     system state between VMCB and struct vcpu
  *   svm_decode.c    exit words -> neutral exit (pure)
@@ -12,21 +13,11 @@
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H
 
-#include "hv/svm/svm_entry_check.h"
+#include "hv/svm/svm_capabilities.h"
 #include "hv/svm/svm_vmcb.h"
 #include "hv/virt_support.h"
 
 struct cpu;
-
-/* Optional features, found once. */
-struct svm_features {
-    bool next_rip;
-    bool flush_by_asid;
-    bool vmcb_clean;
-    bool decode_assists;
-    bool tsc_aux;               /* RDTSCP or RDPID is there, so TSC_AUX exists */
-    struct svm_entry_caps caps; /* for the checks after a refused entry */
-};
 
 extern struct svm_features svm_features;
 

@@ -41,6 +41,9 @@ def hello_conf(memory="16M", more=""):
     return f"[guest hello]\nmemory = {memory}\nkernel = hello.elf\n{more}"
 
 
+X2APIC_CONF = "[guest pc-x2apic]\nmemory = 16M\nkernel = pc-x2apic.elf\nprotocol = elf\n"
+
+
 def one_second(match):
     """`date +%s` before and after `sleep 1`."""
     seconds = int(match[2]) - int(match[1])
@@ -106,9 +109,10 @@ def linux_case(name, config, files=None, **more):
                 files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, **(files or {})}, **more)
 
 
-def hello_case(name, config, *texts, **more):
+def hello_case(name, config, *texts, files=None, **more):
     """Boots the small guest and sees it end; `texts` are looked for in order before its result."""
-    return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO}, forbidden=NEVER, **more)
+    return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, **(files or {})},
+                forbidden=NEVER, **more)
 
 
 def guests_case(name, names, more_lines="", **more):
@@ -128,7 +132,7 @@ TIMER_GUESTS = [name for name in guests.GUESTS if "timer" in name]
 # Corners of a PC, as test kernels of other projects look into them.
 PC_GUESTS = [name for name in guests.GUESTS if name.startswith("pc-")]
 # They disturb each other: registers of their own, two CPUs each, NMIs that last over turns.
-SHARING_GUESTS = ["state", "state-32", "smp", "smp-32", "nmi-shared", "nmi-shared-32"]
+SHARING_GUESTS = ["state", "state-32", "smp", "smp-32", "smp-x2apic", "nmi-shared", "nmi-shared-32"]
 DEVICE_GUESTS = [name for name in guests.GUESTS
                  if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *SHARING_GUESTS, *guests.NOT_ON_TCG, "hello")]
 
@@ -337,8 +341,10 @@ CASES = [
     hello_case("hello-1gib-leaf", hello_conf("1G"), r"1 GiB", mem="3G", emulators=QEMU),
     hello_case("hello-1gib-leaf-bochs", hello_conf("1G"), mem="2048M", emulators=BOCHS),
     hello_case("hello-2mib-cpu", hello_conf("512M"), r"2 MiB", cpu="max,-pdpe1gb", emulators=QEMU),
-    hello_case("hello-2mib-cpu-bochs", hello_conf("512M"), r"not there: 1 GiB pages", r"0 x 1 GiB, 256 x 2 MiB",
-               cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX),
+    # This model has the TPR shadow and not the rest of the virtual APIC.
+    hello_case("hello-2mib-cpu-bochs", hello_conf("512M") + X2APIC_CONF, r"TPR shadow(?s:.*?)not there: 1 GiB pages",
+               r"0 x 1 GiB, 256 x 2 MiB", cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX,
+               files={"pc-x2apic.elf": Built("guests/pc-x2apic.elf")}, passes=(("pc-x2apic", "pc-x2apic"),)),
     hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
     hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\n"), smp=2),
@@ -352,6 +358,10 @@ CASES = [
     *(guests_case(f"guests-{name}", [name], emulators=BOCHS) for name in TIMER_GUESTS),
     # The local APIC emulated where the CPU could serve it; make bench-apicv boots Linux so.
     guests_case("guests-apic-timer-emulated", ["apic-timer"], more_lines="virtual-apic = no\n", emulators=BOCHS_VMX),
+    # The least of VMX: PAT and EFER in MSR areas, no TPR shadow, no VPID, 2 MiB pages.
+    guests_case("guests-bare-vmx", [name for name in PC_GUESTS if not name.endswith("-32")], emulators=BOCHS_VMX,
+                efi=Built("efi-bare/BOOTX64.EFI"), required=(
+                    r"not there: 1 GiB pages .*; VPID .*; TPR shadow .*; virtual APIC .*; PAT and EFER controls ",)),
     guests_case("guests-sharing", SHARING_GUESTS),
     guests_case("guests-sharing-two-cpus", SHARING_GUESTS, smp=2, emulators=("qemu-svm", "bochs-vmx")),
     guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
@@ -363,6 +373,10 @@ CASES = [
          end_conf("resetter", "reset-cf9", "on-stop = restart"), [r"plinth: result failed"], status=1, files=HOSTILE_FILES,
          required=(r"^\[neighbour\] PASS neighbour$", r"guest crasher was restarted 10 times in a row and stays stopped",
                    r"guest resetter was restarted 10 times in a row and stays stopped"), forbidden=(PANIC,), emulators=QEMU),
+    # The CPU serves the local APICs of two vCPUs, again and again.
+    Case("restart-virtual-apic", "[guest smp]\nmemory = 16M\nkernel = smp-x2apic.elf\nprotocol = elf\ncpus = 2\n"
+         "on-stop = restart\n", [*[r"^PASS smp-x2apic$"] * 3, r"plinth: result failed"], status=1,
+         files={"smp-x2apic.elf": Built("guests/smp-x2apic.elf")}, forbidden=(PANIC, r"^FAIL "), smp=2, emulators=BOCHS_VMX),
     Case("status", neighbour_conf(300) + end_conf("halted", "halt-for-good", ""),
          [r"guest halted stopped: halted with interrupts off", Send("\x1ds"), r"status of 2 guests",
           r"guest neighbour runs; \d+ ms since its start", r"vCPU 0 on CPU 0 \w+ at rip 0x\w+, \d+ ms of CPU time",
@@ -430,6 +444,17 @@ CASES = [
     refused_case("cpu-no-ept", hello_conf(), r"P0631: .*EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
     refused_case("cpu-no-unrestricted-guest", hello_conf(), r"P0631: .*unrestricted guest", cpu="corei5_lynnfield_750",
                  emulators=BOCHS_VMX),
+    refused_case("cpu-locked-off", hello_conf(), r"(?:VMX is locked off|SVM is switched off) by the firmware .*; switch on",
+                 efi=Built("efi-locked/BOOTX64.EFI"), emulators=("qemu-svm", "bochs-vmx")),
+
+    # A mistake of ours in one guest's control structure: the first check of the manual that it violates is named, and
+    # the other guest runs.
+    Case("entry-refused", hello_conf() + hello_conf().replace("guest hello", "guest other"), [r"plinth: result failed"],
+         status=1, files={"hello.elf": HELLO}, efi=Built("efi-refused/BOOTX64.EFI"), forbidden=(PANIC,),
+         passes=(("other", "hello"),), emulators=("qemu-svm", "bochs-vmx"), required=(
+             r"guest hello vCPU 0, VM entry refused: (?:ASID 0 is the host's|"
+             r"invalid guest state: guest TR \(.*\): S is set)",
+             r"guest hello failed: the CPU refused to enter the guest")),
 
     # Faults that are made to happen. `make faults` runs all of them.
     *fault_cases(),

@@ -80,6 +80,8 @@ def make_stick(case):
     put_file(folder, "plinth.conf", (case.config or "").encode())
     image = folder + ".img"
     command = [os.path.join(ROOT, "tools", "mkusb"), "--no-check", "-c", os.path.join(folder, "plinth.conf"), "-o", image]
+    if case.efi:
+        command += ["--efi", built_path(case.efi)]
     if case.fault:
         command += ["--efi", hypervisor_with_fault(case, folder)]
     made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

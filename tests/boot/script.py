@@ -81,6 +81,7 @@ class Case:
     status: int = 0
     files: dict = dataclasses.field(default_factory=dict)  # name beside plinth.conf -> Built, Truncated or bytes
     emulators: tuple = ALL
+    efi: Built = None  # another hypervisor than BOOTX64.EFI
     cpu: str = None  # another CPU model than the emulator's usual one
     smp: int = 1
     mem: str = "1024M"

@@ -13,7 +13,11 @@
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_APIC_BASE 0x1bu
 #define APIC_BASE_X2APIC 0x400u
+#define UART_DATA 0x3f8u
+#define UART_SCRATCH 0x3ffu
 #define UART_LSR 0x3fdu
+#define CMOS_INDEX 0x70u
+#define PORT_B 0x61u
 
 const char guest_name[] = "bench-exit";
 
@@ -55,6 +59,31 @@ static void do_port_read(void)
     uint8_t value;
 
     __asm__ volatile("inb %w1, %b0" : "=a"(value) : "d"((uint16_t)UART_LSR) : "memory");
+}
+
+static void do_send(void)
+{
+    __asm__ volatile("outb %b0, %w1" : : "a"('.'), "d"((uint16_t)UART_DATA) : "memory");
+}
+
+/* Ports without a way of their own: what the devices' bus costs. */
+static void do_scratch_read(void)
+{
+    uint8_t value;
+
+    __asm__ volatile("inb %w1, %b0" : "=a"(value) : "d"((uint16_t)UART_SCRATCH) : "memory");
+}
+
+static void do_cmos_index(void)
+{
+    __asm__ volatile("outb %b0, %w1" : : "a"(0), "d"((uint16_t)CMOS_INDEX) : "memory");
+}
+
+static void do_port_b_read(void)
+{
+    uint8_t value;
+
+    __asm__ volatile("inb %w1, %b0" : "=a"(value) : "d"((uint16_t)PORT_B) : "memory");
 }
 
 static void do_deadline(void)
@@ -100,12 +129,18 @@ static void measure(const char *name, void (*work)(void), uint64_t floor)
 void guest_main(void)
 {
     uint64_t floor = cheapest(do_nothing);
+    uint64_t send;
 
     write_msr(MSR_APIC_BASE, read_msr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
     measure("CPUID", do_cpuid, floor);
     measure("OUT-0x80", do_hypercall_port, floor);
     measure("IN-UART-LSR", do_port_read, floor);
+    measure("IN-UART-scratch", do_scratch_read, floor);
+    measure("OUT-CMOS-index", do_cmos_index, floor);
+    measure("IN-port-B", do_port_b_read, floor);
     measure("WRMSR-TSC-deadline", do_deadline, floor);
     measure("WRMSR-x2APIC-EOI", do_eoi, floor);
     measure("RDMSR-x2APIC-TPR", do_tpr_read, floor);
+    send = cheapest(do_send) - floor; /* prints what it sends */
+    print("\nbench-exit: OUT-UART-data %u\n", (uint32_t)send);
 }

@@ -44,6 +44,8 @@ for name in BOTH + PC:
     GUESTS[name] = (f"{name}.elf", ["protocol = elf", *extra], name not in NOT_ON_TCG)
     GUESTS[name + "-32"] = (f"{name}-32.elf", ["protocol = multiboot", *extra], name not in NOT_ON_TCG)
 
+GUESTS["smp-x2apic"] = ("smp-x2apic.elf", ["protocol = elf", "cpus = 2"], False)  # QEMU's CPU has no x2APIC
+
 
 def config(names):
     lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]

@@ -2,14 +2,20 @@
  * A second CPU as every SMP kernel starts it: INIT, SIPI, a trampoline through real and protected mode. Then interrupts
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
  * that does not go back from one CPU to the other. SDM 3A 8.4 "Multiple-Processor (MP) Initialization", 10.6 (11.6)
- * "Issuing Interprocessor Interrupts". It needs `cpus = 2`.
+ * "Issuing Interprocessor Interrupts". It needs `cpus = 2`. smp-x2apic.c is the same with both local APICs in x2APIC
+ * mode.
  *
  * With `ask` on the command line a byte from the console says how it ends: `c`, and the second CPU makes a triple
  * fault.
  */
 #include "tests/guests/lib/start_info.h"
 
-const char guest_name[] = "smp";
+#ifndef SMP_X2APIC
+#define SMP_X2APIC false
+#define SMP_NAME "smp"
+#endif
+
+const char guest_name[] = SMP_NAME;
 
 #define TRAMPOLINE 0x8000u
 #define STACK_BYTES 8192u
@@ -34,6 +40,13 @@ const char guest_name[] = "smp";
 #define UART 0x3f8
 #define UART_STATUS 0x3fd
 #define UART_HAS_BYTE 1u
+#define X2APIC_ALL 0xffffffffu
+#define XAPIC_ALL 0xffu
+#define MSR_APIC_BASE 0x1bu
+#define APIC_BASE_X2APIC 0xc00u
+#define MSR_X2APIC(offset) (0x800u + (offset) / 16)
+#define APIC_SVR 0xf0
+#define SVR_ON 0x1ffu
 
 /* Position-independent but for its own address; the C code fills in the last three words. */
 __asm__(".section .rodata\n"
@@ -80,13 +93,36 @@ static volatile uint64_t ap_tsc;
 static volatile uint32_t tsc_asked, crash_asked;
 static uint32_t bsp_id, khz;
 
+static void apic_on(void)
+{
+    if (SMP_X2APIC) {
+        wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
+        wrmsr(MSR_X2APIC(APIC_SVR), SVR_ON);
+    } else {
+        lapic_init();
+    }
+}
+
 static uint32_t this_id(void)
 {
-    return lapic_read(APIC_ID) >> 24;
+    return SMP_X2APIC ? (uint32_t)rdmsr(MSR_X2APIC(APIC_ID)) : lapic_read(APIC_ID) >> 24;
+}
+
+static void end_of_interrupt(void)
+{
+    if (SMP_X2APIC) {
+        wrmsr(MSR_X2APIC(APIC_EOI), 0);
+    } else {
+        lapic_write(APIC_EOI, 0);
+    }
 }
 
 static void send(uint32_t to, uint32_t command)
 {
+    if (SMP_X2APIC) {
+        wrmsr(MSR_X2APIC(APIC_ICR_LOW), (uint64_t)to << 32 | command);
+        return;
+    }
     lapic_write(APIC_ICR_HIGH, to << 24);
     lapic_write(APIC_ICR_LOW, command);
     while ((lapic_read(APIC_ICR_LOW) & ICR_PENDING) != 0) {
@@ -113,7 +149,7 @@ static void on_ping(struct trap_frame *frame)
 {
     (void)frame;
     pings++;
-    lapic_write(APIC_EOI, 0);
+    end_of_interrupt();
     send(bsp_id, ICR_FIXED | PONG);
 }
 
@@ -121,7 +157,7 @@ static void on_pong(struct trap_frame *frame)
 {
     (void)frame;
     pongs++;
-    lapic_write(APIC_EOI, 0);
+    end_of_interrupt();
 }
 
 static void on_counted(struct trap_frame *frame)
@@ -132,7 +168,7 @@ static void on_counted(struct trap_frame *frame)
     } else {
         ap_counted++;
     }
-    lapic_write(APIC_EOI, 0);
+    end_of_interrupt();
 }
 
 static void on_nmi(struct trap_frame *frame)
@@ -149,7 +185,7 @@ static void on_nmi(struct trap_frame *frame)
 static void ap_main(void)
 {
     traps_init();
-    lapic_init();
+    apic_on();
     ap_id = this_id();
     starts++;
     for (;;) {
@@ -218,7 +254,7 @@ static void shorthands_reach_whom_they_name(void)
     send(0, TO_OTHERS | ICR_FIXED | COUNTED);
     wait_until(&ap_counted, ap + 2, "interrupts to the others");
     CHECK_EQUAL(bsp_counted, bsp + 2);
-    send(0xff, ICR_FIXED | COUNTED);
+    send(SMP_X2APIC ? X2APIC_ALL : XAPIC_ALL, ICR_FIXED | COUNTED);
     wait_until(&ap_counted, ap + 3, "interrupts to everybody's address");
     wait_until(&bsp_counted, bsp + 3, "interrupts to everybody's address, here");
 }
@@ -271,7 +307,7 @@ void guest_main(void)
 {
     khz = tsc_khz();
     pic_init();
-    lapic_init();
+    apic_on();
     bsp_id = this_id();
     trap_set(PING, on_ping);
     trap_set(PONG, on_pong);

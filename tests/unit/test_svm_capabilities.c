@@ -1,0 +1,136 @@
+/*
+ * What Plinth makes of a CPU's CPUID words about SVM and of VM_CR. The sentences are what a user gets to see, so they
+ * must say what to do.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/svm/svm_capabilities.h"
+
+#include <string.h>
+
+/* APM 3 E.4.9 "Function 8000_000Ah-SVM Features", E.4.2 "Function 8000_0001h". */
+#define NESTED_PAGING (1u << 0)
+#define NEXT_RIP (1u << 3)
+#define VMCB_CLEAN (1u << 5)
+#define FLUSH_BY_ASID (1u << 6)
+#define DECODE_ASSISTS (1u << 7)
+#define ECX_SVM (1u << 2)
+#define EDX_NX (1u << 20)
+#define EDX_GIB_PAGES (1u << 26)
+#define EDX_RDTSCP (1u << 27)
+#define EDX_LONG_MODE (1u << 29)
+#define VM_CR_LOCK (1u << 3)
+#define VM_CR_SVMDIS (1u << 4)
+
+static struct svm_features features;
+static struct virt_support support;
+
+static struct svm_words everything(void)
+{
+    return (struct svm_words){
+        .extended_ecx = ECX_SVM,
+        .extended_edx = EDX_NX | EDX_GIB_PAGES | EDX_RDTSCP | EDX_LONG_MODE,
+        .svm_ebx = 32768,
+        .svm_edx = NESTED_PAGING | NEXT_RIP | VMCB_CLEAN | FLUSH_BY_ASID | DECODE_ASSISTS,
+        .physical_bits = 48,
+    };
+}
+
+static bool find(struct svm_words words)
+{
+    features = (struct svm_features){0};
+    support = (struct virt_support){.vendor = VIRT_NONE};
+    return svm_capabilities_find(&words, &features, &support);
+}
+
+static void expect_missing(struct svm_words words, const char *name, const char *remedy)
+{
+    assert_false(find(words));
+    assert_int_equal(support.vendor, VIRT_NONE);
+    if (strstr(support.missing, name) == NULL || strstr(support.missing, remedy) == NULL) {
+        fail_msg("'%s' does not name '%s' and '%s'", support.missing, name, remedy);
+    }
+}
+
+static void a_current_cpu_has_all_that_is_wanted(void **state)
+{
+    (void)state;
+    assert_true(find(everything()));
+    assert_int_equal(support.vendor, VIRT_SVM);
+    assert_true(features.next_rip && features.vmcb_clean && features.flush_by_asid && features.decode_assists &&
+                features.tsc_aux);
+    assert_int_equal(features.caps.asid_count, 32768);
+    assert_int_equal(support.caps.largest_leaf, LEVEL_1G);
+    assert_true(support.caps.no_execute && support.caps.accessed_dirty);
+    assert_string_equal(support.without, "");
+    assert_string_equal(support.used,
+                        "AMD SVM with nested paging, 32768 ASIDs, 1 GiB pages, next rip save, flush by ASID");
+}
+
+static void what_is_required_is_missed_by_its_name_and_with_a_remedy(void **state)
+{
+    struct svm_words words = everything();
+
+    (void)state;
+    words.extended_ecx = 0;
+    expect_missing(words, "no SVM (AMD-V)", "use a CPU that has it");
+    words = everything();
+    words.svm_edx &= ~NESTED_PAGING;
+    expect_missing(words, "nested paging", "use a CPU from 2008 or later");
+    expect_missing((struct svm_words){0}, "no SVM", "use a CPU");
+}
+
+static void svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up(void **state)
+{
+    struct svm_words words = everything();
+
+    (void)state;
+    words.vm_cr = VM_CR_SVMDIS;
+    expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM\" or \"AMD-V\"");
+    words.vm_cr = VM_CR_SVMDIS | VM_CR_LOCK;
+    expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM\" or \"AMD-V\"");
+    words.vm_cr = VM_CR_LOCK; /* locked, and on */
+    assert_true(find(words));
+}
+
+static void what_is_optional_is_listed_with_what_changes_without_it(void **state)
+{
+    static const struct {
+        uint32_t extended_edx, svm_edx;
+        const char *sentence;
+    } rows[] = {
+        {EDX_GIB_PAGES, 0, "1 GiB pages (2 MiB pages instead, more tables); "},
+        {0, NEXT_RIP, "next rip save (lengths come from the instruction decoder); "},
+        {0, FLUSH_BY_ASID, "flush by ASID (all ASIDs are flushed); "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct svm_words words = everything();
+
+        words.extended_edx &= ~rows[i].extended_edx;
+        words.svm_edx &= ~rows[i].svm_edx;
+        assert_true(find(words));
+        assert_string_equal(support.without, rows[i].sentence);
+        assert_int_equal(support.caps.largest_leaf, i == 0 ? LEVEL_2M : LEVEL_1G);
+        assert_int_equal(features.next_rip, i != 1);
+        assert_int_equal(features.flush_by_asid, i != 2);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
+        cmocka_unit_test(what_is_required_is_missed_by_its_name_and_with_a_remedy),
+        cmocka_unit_test(svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up),
+        cmocka_unit_test(what_is_optional_is_listed_with_what_changes_without_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -374,7 +374,7 @@ CASES = [
         r"crash or end\?", Send("c"), r"P0300: guest smp failed: triple fault", r"vCPU 1: rip", r"restarted in 0 ms",
         r"crash or end\?", Send("c"), r"P0300: guest smp failed: triple fault", r"vCPU 1: rip", r"restarted in 50 ms",
         r"crash or end\?", Send("e"), r"PASS smp", r"plinth: result ok\s*\Z"], files={"smp.elf": Built("guests/smp.elf")},
-         smp=2, forbidden=(PANIC,)),
+         smp=2, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
 
     # Many guests; and one that spins causes no exits (a minute of it in every emulator: `run.py spin-minute`).
     many_case("many", emulators=QEMU),

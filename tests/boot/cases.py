@@ -378,7 +378,7 @@ CASES = [
 
     # Many guests; and one that spins causes no exits (a minute of it in every emulator: `run.py spin-minute`).
     many_case("many", emulators=QEMU),
-    spin_case("spin", 3),
+    spin_case("spin", 3, emulators=("qemu-svm", "bochs-vmx")),
     spin_case("spin-minute", 60, slow=True),
 
     # What the firmware says of the CPUs' places is shown.
@@ -391,7 +391,7 @@ CASES = [
         ("keeper", "cmdline = halt\nshare-idle = no"), ("giver", "cmdline = halt"), ("worker", "cmdline = share"))), [
             Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
             r"\[keeper\] PASS spin", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
-         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS),
+         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS_VMX),
 
     # Several guests with several CPUs: make several boots it in Bochs, too.
     several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),

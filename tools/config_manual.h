@@ -99,7 +99,8 @@ static const struct manual_key manual_keys[] = {
     {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",
      "how long the guest runs before the next one that shares its CPU"},
     {"guest", "share-idle", "`yes`, `no`", "`yes`",
-     "whether the next one gets the rest of the slice while the guest halts; `no`: its slices are its own, used or not"},
+     "whether the next one gets the rest of the slice while the guest halts; `no`: its slices are its own, used or "
+     "not"},
     {"guest", "load-address", "an address", "`1M`", "flat images: where in guest memory they are put"},
     {"guest", "entry", "an address", "`load-address`", "flat images: the first instruction"},
     {"guest", "mode", "`real`, `protected`, `long` (or `16`, `32`, `64`)", "`protected`",

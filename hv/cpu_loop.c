@@ -313,7 +313,8 @@ static uint64_t vcpu_deadline(const struct turn *turn, const struct vcpu *vcpu, 
     if (running == NULL || vcpu == running) {
         return deadline;
     }
-    if (can_run(vcpu) || (vcpu->state != VCPU_STATE_DEAD && __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0)) {
+    if (can_run(vcpu) || keeps_slice(turn, vcpu) ||
+        (vcpu->state != VCPU_STATE_DEAD && __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0)) {
         return turn->slice_end;
     }
     return max_u64(deadline, turn->slice_end);

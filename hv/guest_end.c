@@ -145,14 +145,27 @@ static uint64_t ran_ms(const struct guest *guest)
     return clock_ticks_to_ns(&guest->machine->clock, insn_rdtsc() - guest->start_tsc) / NS_PER_MS;
 }
 
+static bool never_ran(const struct guest *guest)
+{
+    return guest->state == GUEST_CRASHED && guest->failure_code == GUEST_CODE_NO_CPU;
+}
+
+static void report_vcpu(const struct vcpu *vcpu)
+{
+    report_registers(vcpu);
+    report_code(vcpu);
+    report_last_exits(vcpu);
+}
+
 static void report(const struct guest *guest)
 {
     if (guest->state == GUEST_CRASHED) {
         log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
         log_error("what to do: %s", code_remedy(guest->failure_code));
-        report_registers(&guest->vcpus[guest->failed_vcpu]);
-        report_code(&guest->vcpus[guest->failed_vcpu]);
-        report_last_exits(&guest->vcpus[guest->failed_vcpu]);
+        if (never_ran(guest)) {
+            return;
+        }
+        report_vcpu(&guest->vcpus[guest->failed_vcpu]);
     } else {
         log_info("guest %s stopped: %s", guest->name, guest->report);
     }
@@ -179,7 +192,7 @@ static bool restart(struct guest *guest)
     uint32_t *count = &in_a_row[guest->index];
     uint32_t wait_ms;
 
-    if (action_of(guest) != ACTION_RESTART) {
+    if (action_of(guest) != ACTION_RESTART || never_ran(guest)) {
         return false;
     }
     if (ran_ms(guest) >= RUN_WELL_MS) {
@@ -233,6 +246,16 @@ _Noreturn static void end_run(void)
     log_info("all guests have stopped; the machine halts (when-all-stopped = halt)");
     log_info("result %s", well ? "ok" : "failed");
     power_halt();
+}
+
+void guest_end_unstarted(struct guest *guest, const struct cpu *cpu)
+{
+    guest_fail(&guest->vcpus[0], GUEST_CODE_NO_CPU, "it was not started: it needs CPU %u, and %s", cpu->index,
+               cpu->failure);
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        guest->vcpus[i].state = VCPU_STATE_DEAD;
+    }
+    __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
 }
 
 static void finish(struct guest *guest)

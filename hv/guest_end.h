@@ -14,6 +14,9 @@ void guest_end_init(const struct boot_info *info);
  * run ends: at once, or in guest_end_serve() when the consoles have room for the report. */
 void guest_end_vcpu_left(struct vcpu *vcpu);
 
+/* A guest that is never entered, because the config gives it a CPU that did not come up. Before any vCPU runs. */
+void guest_end_unstarted(struct guest *guest, const struct cpu *cpu);
+
 /* Ends that wait for room on the consoles. Whoever polls the consoles calls it after each poll. */
 void guest_end_serve(void);
 

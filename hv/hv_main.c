@@ -184,6 +184,19 @@ static void report_guest(const struct guest *guest, const struct boot_guest *boo
              boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count, guest->cost_bytes / KIB);
 }
 
+/* A guest whose CPU did not come up is not started; the others are. */
+static void refuse_without_cpu(struct guest *guest)
+{
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        const struct cpu *cpu = &cpus[guest->vcpus[i].host_cpu];
+
+        if (!cpu_is_ready(cpu)) {
+            guest_end_unstarted(guest, cpu);
+            return;
+        }
+    }
+}
+
 static void create_guests(const struct boot_info *info)
 {
     guest_create_all(info, &support, &machine);
@@ -191,6 +204,7 @@ static void create_guests(const struct boot_info *info)
     cpu_loop_assign(info);
     for (uint32_t i = 0; i < guest_count; i++) {
         report_guest(guests[i], &info->guests[i]);
+        refuse_without_cpu(guests[i]);
     }
     log_debug("pool: %" PRIu64 " KiB used, %" PRIu64 " KiB left", pool_used() / KIB, pool_left() / KIB);
 }
@@ -211,6 +225,9 @@ _Noreturn void hv_cpu_start(struct cpu *cpu)
     if (!virt_enable(cpu, cpu->vendor, &sentence)) {
         cpu->virt_failure = sentence;
         hv_panic(PANIC_VIRT, "CPU %u: %s", cpu->index, sentence);
+    }
+    if (!cpu->bsp) {
+        fault_at("second-cpu");
     }
     cpu_loop_run(cpu);
 }

@@ -388,11 +388,11 @@ CASES = [
         r"crash or end\?", Send("c"), r"P0300: guest smp failed: triple fault", r"vCPU 1: rip", r"restarted in 0 ms",
         r"crash or end\?", Send("c"), r"P0300: guest smp failed: triple fault", r"vCPU 1: rip", r"restarted in 50 ms",
         r"crash or end\?", Send("e"), r"PASS smp", r"plinth: result ok\s*\Z"], files={"smp.elf": Built("guests/smp.elf")},
-         smp=2, forbidden=(PANIC,)),
+         smp=2, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
 
     # Many guests; and one that spins causes no exits (a minute of it in every emulator: `run.py spin-minute`).
     many_case("many", emulators=QEMU),
-    spin_case("spin", 3),
+    spin_case("spin", 3, emulators=("qemu-svm", "bochs-vmx")),
     spin_case("spin-minute", 60, slow=True),
 
     # What the firmware says of the CPUs' places is shown.
@@ -405,7 +405,7 @@ CASES = [
         ("keeper", "cmdline = halt\nshare-idle = no"), ("giver", "cmdline = halt"), ("worker", "cmdline = share"))), [
             Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
             r"\[keeper\] PASS spin", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
-         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS),
+         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS_VMX),
 
     # Several guests with several CPUs: make several boots it in Bochs, too.
     several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),

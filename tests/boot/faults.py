@@ -47,6 +47,8 @@ TRAPS = [
     Fault("entry:stack-pointer", 1, "double fault"),
     Fault("entry:machine-check", 9, "machine check"),
     Fault("entry:check", 2, "check failed at"),
+    Fault("second-cpu:undefined", 1, "on CPU 1,(?s:.*?)invalid opcode", EVERYWHERE, smp=2),
+    Fault("second-cpu:check", 2, "on CPU 1,(?s:.*?)check failed at", smp=2),
 ]
 
 # What crosses from the UEFI stage is wrong.
@@ -60,6 +62,7 @@ INFO = [
     Fault("info:no-acpi", 0, "no ACPI tables"),
     Fault("info:rsdp", 0, "no ACPI tables"),
     Fault("info:no-cpu", 0, "CPUs: 1 of 2 ready", ("qemu-svm",), smp=2),
+    Fault("info:no-cpu-for-guest", 308, "it needs CPU 1, and it did not answer INIT and SIPI", smp=2),
 ]
 
 # A vCPU's state that no CPU can enter with, and a control structure that is none.
@@ -104,6 +107,7 @@ FIRMWARE = [
 FAULTS = [*TRAPS, *INFO, *ENTRIES, *FIRMWARE]
 # In every run of the tests: one of each kind.
 ORDINARY = {"entry:stack-overflow": ("qemu-svm",), "info:overlap": ("qemu-svm",), "vcpu:cr0": ("bochs-vmx",),
+            "info:no-cpu-for-guest": ("qemu-svm",), "second-cpu:undefined": ("qemu-svm",),
             "map-changes": ("qemu-svm",), "exit-boot-services": ("qemu-svm",)}
 
 

@@ -1,7 +1,7 @@
 /*
  * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file.
  *
- *   PLACE:WHAT      at that place of the start (hv/hv_main.c, hv/cpu_loop.c), do WHAT
+ *   PLACE:WHAT      at that place of the start (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
  *   info:WHAT       struct boot_info is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
  */
@@ -14,6 +14,7 @@
 
 #define NAME_MAX 48u
 #define FRAME_BYTES 512u
+#define SECOND_CPU_SPINS 2000000u
 
 static volatile struct {
     char mark[16];
@@ -92,6 +93,11 @@ void fault_at(const char *place)
                 {"hang", wait_with_interrupts_off}};
     volatile uint64_t zero = 0;
 
+    if (alike(place, "second-cpu")) { /* not before the boot CPU is in a guest */
+        for (volatile uint32_t i = 0; i < SECOND_CPU_SPINS && choice.name[0] == 's'; i++) {
+            __asm__ volatile("pause");
+        }
+    }
     last_place = place_now = place;
     if (chosen_here("undefined")) {
         __asm__ volatile("ud2");
@@ -144,7 +150,7 @@ void fault_boot_info(struct boot_info *info)
     } else if (fault_is("info:no-consoles")) {
         info->uart_count = 0;
         info->framebuffer.format = BOOT_PIXEL_NONE;
-    } else if (fault_is("info:no-cpu")) {
+    } else if (fault_is("info:no-cpu") || fault_is("info:no-cpu-for-guest")) {
         info->cpus[1].apic_id = 77; /* nobody has it */
     }
 }

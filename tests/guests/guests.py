@@ -43,6 +43,9 @@ for name in BOTH + PC:
     extra = PC_EXTRA.get(name, [])
     GUESTS[name] = (f"{name}.elf", ["protocol = elf", *extra], name not in NOT_ON_TCG)
     GUESTS[name + "-32"] = (f"{name}-32.elf", ["protocol = multiboot", *extra], name not in NOT_ON_TCG)
+# What 64-bit code cannot do: task switches, other paging modes.
+for name in ("task-32", "paging-32"):
+    GUESTS[name] = (f"{name}.elf", ["protocol = multiboot"], True)
 
 
 def config(names):

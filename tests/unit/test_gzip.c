@@ -154,7 +154,7 @@ static void damage_is_named_with_its_offset(void **state)
     assert_int_equal(expand(count, &made), STATUS_MALFORMED);
     assert_non_null(strstr(error.sentence, "more than its trailer says"));
     count = pack(5000, 6, Z_DEFAULT_STRATEGY, NULL);
-    packed[HEADER_BYTES] |= 6; /* the type of the first block */
+    packed[HEADER_BYTES] |= 6;                 /* the type of the first block */
     refuse(count, HEADER_BYTES + 1, "type 3"); /* the byte behind it */
     refuse(17, 0, "shorter than a header and a trailer");
 }

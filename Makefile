@@ -84,6 +84,7 @@ $(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a
 	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/unit/support.c $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
 
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
+$(BUILD)/unit/test_gzip: UNIT_LIBS := -lz
 
 unit-programs: $(UNIT_PROGRAMS)
 

@@ -12,7 +12,7 @@ PACKAGES=(
     busybox-static                          # the demo's initramfs
     qemu-system-x86 ovmf                    # AMD SVM, emulated
     bochs bochs-term bochsbios vgabios      # Intel VMX and AMD SVM, emulated
-    libcmocka-dev libcapstone-dev           # unit tests
+    libcmocka-dev libcapstone-dev zlib1g-dev # unit tests
     libclang-rt-14-dev                      # sanitizers and fuzzers
     clang-format cppcheck shellcheck             # lint
     mtools dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes

@@ -1,8 +1,10 @@
 /*
- * The images that the config names: read once each, and loaded for a trial. The trial makes the same plan from the same
- * bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here and not there.
+ * The images that the config names: read once each, kernels expanded, and loaded for a trial. The trial makes the same
+ * plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here
+ * and not there.
  */
 #include "efi/efi_stage.h"
+#include "guest-loader/gzip.h"
 #include "guest-loader/loader.h"
 #include "hv/base/format.h"
 
@@ -46,7 +48,75 @@ static bool read_image(struct efi_stage *stage, struct text path, struct config_
     if (!efi_volume_read(stage, &want, bytes)) {
         return false;
     }
-    stage->files[stage->file_count++] = (struct efi_file){path, *bytes};
+    stage->files[stage->file_count++] = (struct efi_file){.path = path, .bytes = *bytes};
+    return true;
+}
+
+static bool fail_image(struct efi_stage *stage, const struct config_guest *config, const struct load_error *error)
+{
+    char where[WHERE_MAX];
+    char place[40] = "";
+
+    say_where(where, config->kernel_position);
+    if (error->offset != UINT64_MAX) {
+        format_text(place, sizeof(place), "at byte %" PRIu64 ": ", error->offset);
+    }
+    return efi_fail(stage, EFI_LOAD_ERROR, "P0721: %sguest \"%.*s\", %.*s: %s%s", where, (int)config->name.length,
+                    config->name.start, (int)config->kernel.length, config->kernel.start, place, error->sentence);
+}
+
+static struct efi_file *file_of(struct efi_stage *stage, struct span bytes)
+{
+    uint32_t i = 0;
+
+    while (i < stage->file_count - 1 && stage->files[i].bytes.base != bytes.base) {
+        i++;
+    }
+    return &stage->files[i];
+}
+
+/* Into pages of its own; the file as it is may be somebody's module, too. */
+static bool expand(struct efi_stage *stage, const struct config_guest *config, struct efi_file *file)
+{
+    struct load_error error = {.offset = UINT64_MAX};
+    char wanted[FORMAT_BYTES_MAX];
+    char where[WHERE_MAX];
+    uint64_t address = 0;
+    uint64_t bytes = 0;
+    EFI_STATUS taken;
+
+    if (gzip_size(file->bytes, &bytes, &error) != STATUS_OK) {
+        return fail_image(stage, config, &error);
+    }
+    taken = efi_pages_take(stage, AllocateAnyPages, align_up(bytes, PAGE_BYTES) / PAGE_BYTES, &address);
+    if (EFI_ERROR(taken)) {
+        say_where(where, config->kernel_position);
+        return efi_fail(stage, taken,
+                        "P0723: %sguest \"%.*s\", %.*s: there is no memory for the %s that it expands to "
+                        "(%s). Use a machine with more memory, or unpack the file (gunzip).",
+                        where, (int)config->name.length, config->name.start, (int)config->kernel.length,
+                        config->kernel.start, format_bytes(wanted, bytes), efi_status_name(taken));
+    }
+    if (gzip_expand(file->bytes, (uint8_t *)(uintptr_t)address, bytes, &error) != STATUS_OK) {
+        return fail_image(stage, config, &error);
+    }
+    file->expanded = (struct span){(const uint8_t *)(uintptr_t)address, bytes};
+    efi_say(stage, "Plinth: %.*s expands to %s", (int)config->kernel.length, config->kernel.start,
+            format_bytes(wanted, bytes));
+    return true;
+}
+
+static bool expand_kernel(struct efi_stage *stage, const struct config_guest *config, struct span *kernel)
+{
+    struct efi_file *file = file_of(stage, *kernel);
+
+    if (!gzip_recognize(*kernel)) {
+        return true;
+    }
+    if (file->expanded.base == NULL && !expand(stage, config, file)) {
+        return false;
+    }
+    *kernel = file->expanded;
     return true;
 }
 
@@ -55,7 +125,8 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
     const struct config_guest *config = &stage->info->config.guests[index];
     struct boot_guest *guest = &stage->info->guests[index];
 
-    if (!read_image(stage, config->kernel, config->kernel_position, &guest->kernel)) {
+    if (!read_image(stage, config->kernel, config->kernel_position, &guest->kernel) ||
+        !expand_kernel(stage, config, &guest->kernel)) {
         return false;
     }
     for (uint32_t i = 0; i < config->module_count; i++) {
@@ -92,19 +163,6 @@ static void make_request(const struct config_guest *config, const struct boot_gu
     request->flat_load = config->load_address;
     request->flat_entry = config->entry_address;
     request->flat_mode = config->mode;
-}
-
-static bool fail_image(struct efi_stage *stage, const struct config_guest *config, const struct load_error *error)
-{
-    char where[WHERE_MAX];
-    char place[40] = "";
-
-    say_where(where, config->kernel_position);
-    if (error->offset != UINT64_MAX) {
-        format_text(place, sizeof(place), "at byte %" PRIu64 ": ", error->offset);
-    }
-    return efi_fail(stage, EFI_LOAD_ERROR, "P0721: %sguest \"%.*s\", %.*s: %s%s", where, (int)config->name.length,
-                    config->name.start, (int)config->kernel.length, config->kernel.start, place, error->sentence);
 }
 
 static bool check_guest(struct efi_stage *stage, uint32_t index)

@@ -30,8 +30,8 @@
 /* Each image is read once, however many guests name it. */
 #define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + 1u))
 
-/* Every image, every range of every guest, and a few of our own. */
-#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 16u)
+/* Every image, every expanded kernel, every range of every guest, and a few of our own. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 16u)
 
 struct efi_pages {
     uint64_t start;
@@ -41,6 +41,7 @@ struct efi_pages {
 struct efi_file {
     struct text path; /* as the config writes it */
     struct span bytes;
+    struct span expanded; /* of a kernel that was compressed with gzip */
 };
 
 struct efi_stage {

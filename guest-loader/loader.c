@@ -17,7 +17,7 @@ struct foreign_form {
 };
 
 static const struct foreign_form foreign_forms[] = {
-    {{0x1f, 0x8b}, 2, "the kernel is compressed with gzip: unpack it first (gunzip)"},
+    {{0x1f, 0x8b}, 2, "what is compressed with gzip is compressed twice, or not by deflate: unpack it first (gunzip)"},
     {{0xfd, '7', 'z', 'X', 'Z', 0}, 6, "the kernel is compressed with xz: unpack it first (unxz)"},
     {{0x28, 0xb5, 0x2f, 0xfd}, 4, "the kernel is compressed with zstd: unpack it first (unzstd)"},
     {{'B', 'Z', 'h'}, 3, "the kernel is compressed with bzip2: unpack it first (bunzip2)"},

@@ -1,4 +1,4 @@
-# libFuzzer targets of the memory map, the guest walk and the config, with ASan and UBSan; package libclang-rt-14-dev.
+# libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package libclang-rt-14-dev.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
 #
 #   make fuzz                        every fuzzer there is
@@ -7,14 +7,18 @@
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
-FUZZ_NAMES := memory_map guest_walk config
+FUZZ_NAMES := memory_map guest_walk config gzip
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
 
 $(FUZZ_OUT)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(NATIVE_CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(FUZZ_SOURCES)
+	$(CC) $(NATIVE_CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(FUZZ_SOURCES) \
+		$(FUZZ_MORE_SOURCES)
+
+$(FUZZ_OUT)/gzip: guest-loader/gzip.c guest-loader/gzip.h tests/unit/zlib_oracle.h
+$(FUZZ_OUT)/gzip: FUZZ_MORE_SOURCES := guest-loader/gzip.c -lz
 
 # A run starts from the corpus it left, and from the seeds in tests/fuzz/seeds/NAME where there are any.
 FUZZ_RUNS := $(FUZZ_NAMES:%=fuzz-%)

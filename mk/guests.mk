@@ -11,7 +11,7 @@ GUEST_OUT := $(BUILD)/guests
 GUESTS_64 := hello bench-exit entry-elf64 entry-pvh ports apic-timer pic-timer exceptions reserved mmio fpu cpuid msr dump-machine walk-oracle state smp nmi-shared smp-x2apic
 # Entered in protected mode by multiboot 1; NAME-32.elf comes from NAME.c.
 GUESTS_32 := ports-32 apic-timer-32 pic-timer-32 exceptions-32 reserved-32 mmio-32 fpu-32 cpuid-32 msr-32 walk-oracle-32 \
-	state-32 smp-32 nmi-shared-32
+	state-32 smp-32 nmi-shared-32 task-32 paging-32
 # What a PC does in its corners: pc-NAME.c, for both.
 GUESTS_PC := $(patsubst tests/guests/%.c,%,$(wildcard tests/guests/pc-*.c))
 GUESTS_64 += $(GUESTS_PC)
@@ -32,7 +32,10 @@ GUEST_LIB_16 := $(addprefix $(GUEST_OUT)/16/lib/,start16.S.o console.o run16.o d
 # Entry states: files that differ in header, form and address.
 GUEST_ENTRY_FILES := entry-elf32.elf entry-multiboot.elf entry-multiboot2.elf entry-flat16.bin entry-flat32.bin \
 	entry-flat64.bin entry-linux32.bzimage entry-linux64.bzimage realmode.bin realmode.boot
-GUEST_FILES := $(addprefix $(GUEST_OUT)/,$(GUESTS_64:=.elf) $(GUESTS_32:=.elf) $(GUEST_ENTRY_FILES) module.txt)
+# Kernels that are compressed with gzip, one of each kind.
+GUEST_PACKED_FILES := hello.elf.gz entry-elf32.elf.gz entry-multiboot2.elf.gz entry-flat32.bin.gz entry-linux32.bzimage.gz
+GUEST_FILES := $(addprefix $(GUEST_OUT)/,$(GUESTS_64:=.elf) $(GUESTS_32:=.elf) $(GUEST_ENTRY_FILES) $(GUEST_PACKED_FILES) \
+	module.txt)
 
 guests: $(GUEST_FILES)
 
@@ -102,6 +105,9 @@ $(GUEST_OUT)/realmode.bin: $(GUEST_OUT)/16/realmode.o $(GUEST_LIB_16) $(GUEST_LI
 $(GUEST_OUT)/realmode.boot: $(GUEST_OUT)/16/realmode.o $(GUEST_OUT)/16/lib/boot_sector.S.o $(GUEST_LIB_16) $(GUEST_LIB)/flat.ld
 	$(GUEST_LINK_FLAT) -Ttext=0x7c00
 	truncate -s 1M $@
+
+$(addprefix $(GUEST_OUT)/,$(GUEST_PACKED_FILES)): %.gz: %
+	gzip -9nc $< > $@
 
 # What the entry guests expect as their module, and its length.
 $(GUEST_OUT)/module.txt:

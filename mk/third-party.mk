@@ -1,17 +1,16 @@
 # Kernels that nobody here wrote, from Debian's archive as they are: config/examples/*.conf boot them, and
-# docs/third-party-kernels.md has the results.
+# docs/guests.md has the results.
 
 THIRD := $(BUILD)/third-party
-THIRD_SMALL := $(addprefix $(THIRD)/,memtest86+x64.bin memtest86+ia32.bin xen.elf)
+THIRD_SMALL := $(addprefix $(THIRD)/,memtest86+x64.bin memtest86+ia32.bin xen.gz)
 THIRD_LARGE := $(addprefix $(THIRD)/,vmlinuz-amd64 vmlinuz-686-pae initramfs-i386.cpio)
 
 $(THIRD)/memtest86+%.bin:
 	tools/fetch-debian-file memtest86+ $(BUILD)/downloads './boot/memtest86+$*.bin' $@
 
-# Debian packs it with gzip, which a boot loader is expected to undo.
-$(THIRD)/xen.elf:
-	tools/fetch-debian-file xen-hypervisor-4.17-amd64 $(BUILD)/downloads './boot/xen-4.17-amd64.gz' $@.gz
-	gzip -dc $@.gz > $@
+# An ELF that Debian packs with gzip, which a boot loader is expected to undo.
+$(THIRD)/xen.gz:
+	tools/fetch-debian-file xen-hypervisor-4.17-amd64 $(BUILD)/downloads './boot/xen-4.17-amd64.gz' $@
 
 $(THIRD)/vmlinuz-amd64:
 	tools/fetch-debian-file linux-image-amd64 $(BUILD)/downloads './boot/vmlinuz-*' $@
@@ -30,8 +29,12 @@ $(THIRD)/initramfs-i386.cpio: $(THIRD)/busybox-i386 tools/mkinitramfs $(wildcard
 # The small ones are in the ordinary test run.
 third-party-small: $(THIRD_SMALL)
 
-#: make third-party   boots the kernels of docs/third-party-kernels.md; downloads 130 MB the first time
+#: make third-party   boots the third-party kernels of docs/guests.md and prints their table; downloads 130 MB the first time
 third-party: image guests $(THIRD_SMALL) $(THIRD_LARGE)
-	BUILD=$(abspath $(BUILD)) tests/boot/run.py --jobs 1 third-
+	BUILD=$(abspath $(BUILD)) tests/boot/tables third-party
 
-.PHONY: third-party third-party-small
+#: make protocols-table  boots a guest per boot protocol on each vendor and prints the table of docs/guests.md
+protocols-table: image guests
+	BUILD=$(abspath $(BUILD)) tests/boot/tables protocols
+
+.PHONY: third-party third-party-small protocols-table

@@ -36,7 +36,8 @@
 #define DESCRIPTOR_BUSY (1ULL << 41)
 #define DESCRIPTOR_ACCESSED (1ULL << 40)
 
-#define ACCESS_V86 0xf3u /* data, writable, accessed, DPL 3. SDM 3C 27.3.1.2 */
+#define ACCESS_CODE_0 0xc09bu /* 32-bit code, readable, accessed, DPL 0. SDM 3A 3.4.5 */
+#define ACCESS_V86 0xf3u      /* data, writable, accessed, DPL 3. SDM 3C 27.3.1.2 */
 #define RFLAGS_NT (1ULL << 14)
 #define RFLAGS_LOADED 0x3f7fd5ULL /* every flag there is. SDM 1 3.4.3, figure 3-8 */
 #define DR7_LOCAL 0x155ULL        /* L0 to L3 and LE are cleared by a task switch. SDM 3B 17.2.4 */
@@ -379,7 +380,10 @@ static void load_registers(struct switching *switching)
     vcpu->system.segments[SEGMENT_TR].access |= TYPE_TSS_BUSY;
 }
 
-/* All selectors first, none of them usable: what a fault in the middle leaves to the new task's handler. */
+/*
+ * All selectors first, none of them usable: what a fault in the middle leaves to the new task's handler. But CS, for
+ * VMX enters no guest without one; no instruction runs with it, because the fault comes first. SDM 3C 26.3.1.2.
+ */
 static void load_selectors(struct switching *switching)
 {
     struct vcpu *vcpu = switching->vcpu;
@@ -396,6 +400,9 @@ static void load_selectors(struct switching *switching)
     vcpu->system.segments[SEGMENT_LDTR] =
         (struct segment){.selector = (uint16_t)field(switching->new_tss, format->ldt, 2), .access = SEGMENT_UNUSABLE};
     vcpu->system.cpl = SELECTOR_RPL(vcpu->system.segments[SEGMENT_CS].selector);
+    vcpu->system.segments[SEGMENT_CS].access = ACCESS_CODE_0 | (uint32_t)vcpu->system.cpl << 5;
+    vcpu->system.segments[SEGMENT_CS].limit = UINT32_MAX;
+    vcpu->system.segments[SEGMENT_SS].access |= (uint32_t)vcpu->system.cpl << 5; /* VMX takes CPL from there */
 }
 
 static bool load_ldtr(const struct switching *switching)

@@ -197,7 +197,7 @@ def xen_case(name, **more):
     return Case(name, example_config("xen.conf"), [
         r"\(XEN\) Xen version 4\.17", r"\(XEN\) Bootloader: Plinth", r"\(XEN\) Command line: console=com1",
         r"\(XEN\) dom0 kernel not specified", r"asked for a reset(?s:.*)plinth: result ok\s*\Z"],
-                files={"xen.elf": Built("third-party/xen.elf")}, forbidden=NEVER, **more)
+                files={"xen.gz": Built("third-party/xen.gz")}, forbidden=NEVER, **more)
 
 
 # The escape key, then `n`: what is typed goes to the next guest.
@@ -433,6 +433,8 @@ CASES = [
     refused_case("kernel-empty", hello_conf(), r"P0714: .*hello\.elf", files={"hello.elf": b""}, emulators=QEMU),
     refused_case("kernel-garbage", hello_conf(), r"P0721: .*hello\.elf", files={"hello.elf": b"\x55\xaa" * 5000},
                  emulators=QEMU),
+    refused_case("kernel-gzip-truncated", hello_conf().replace("hello.elf", "hello.elf.gz"), r"P0721: .*gzip",
+                 files={"hello.elf.gz": Truncated(Built("guests/hello.elf.gz"), 3000)}, emulators=QEMU),
     refused_case("linux-memory-too-small", linux_conf("16M"), r"P0721: .*linux",
                  files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS}, emulators=QEMU),
 

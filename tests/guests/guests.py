@@ -24,17 +24,17 @@ NOT_ON_TCG = {"reserved", "reserved-32"}  # QEMU's CPU does not check these, nat
 GUESTS = {
     "hello": ("hello.elf", ["protocol = elf"], True),
     "entry-elf64": ("entry-elf64.elf", ["protocol = elf"] + ENTRY, False),
-    "entry-elf32": ("entry-elf32.elf", ["protocol = elf"] + ENTRY, False),
+    "entry-elf32": ("entry-elf32.elf.gz", ["protocol = elf"] + ENTRY, False),
     "entry-pvh": ("entry-pvh.elf", ["protocol = pvh"] + ENTRY, True),
     "entry-multiboot": ("entry-multiboot.elf", ENTRY, True),
-    "entry-multiboot2": ("entry-multiboot2.elf", ENTRY, False),
+    "entry-multiboot2": ("entry-multiboot2.elf.gz", ENTRY, False),
     "entry-flat16": ("entry-flat16.bin", ["protocol = flat", "load-address = 0x7c00", "entry = 0x7c00", "mode = 16"], False),
     "realmode": ("realmode.bin", ["protocol = flat", "load-address = 0x7c00", "entry = 0x7c00", "mode = 16"], True),
-    "entry-flat32": ("entry-flat32.bin", ["protocol = flat", "load-address = 0x8000", "entry = 0x8000", "mode = 32"] + ENTRY,
+    "entry-flat32": ("entry-flat32.bin.gz", ["protocol = flat", "load-address = 0x8000", "entry = 0x8000", "mode = 32"] + ENTRY,
                      False),
     "entry-flat64": ("entry-flat64.bin",
                      ["protocol = flat", "load-address = 0x200000", "entry = 0x200000", "mode = 64"] + ENTRY, False),
-    "entry-linux32": ("entry-linux32.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
+    "entry-linux32": ("entry-linux32.bzimage.gz", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
     "entry-linux64": ("entry-linux64.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
 }
 PC = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("pc-*.c"))  # corners of a PC
@@ -43,6 +43,9 @@ for name in BOTH + PC:
     extra = PC_EXTRA.get(name, [])
     GUESTS[name] = (f"{name}.elf", ["protocol = elf", *extra], name not in NOT_ON_TCG)
     GUESTS[name + "-32"] = (f"{name}-32.elf", ["protocol = multiboot", *extra], name not in NOT_ON_TCG)
+# What 64-bit code cannot do: task switches, other paging modes.
+for name in ("task-32", "paging-32"):
+    GUESTS[name] = (f"{name}.elf", ["protocol = multiboot"], True)
 
 GUESTS["smp-x2apic"] = ("smp-x2apic.elf", ["protocol = elf", "cpus = 2"], False)  # QEMU's CPU has no x2APIC
 

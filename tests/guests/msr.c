@@ -5,6 +5,7 @@ const char guest_name[] = "msr";
 
 #define GP 13
 #define IA32_TSC 0x10
+#define IA32_TSC_ADJUST 0x3b
 #define IA32_SYSENTER_CS 0x174
 #define IA32_SYSENTER_ESP 0x175
 #define IA32_SYSENTER_EIP 0x176
@@ -51,6 +52,26 @@ static void the_tsc_can_be_moved(void)
     CHECK((rdtsc() >> 40) == (now >> 40));
 }
 
+/* SDM 3B 17.17.3 "Time-Stamp Counter Adjustment": a move by either register shows in the other. */
+static void the_adjustment_moves_with_the_tsc(void)
+{
+    uint64_t before, adjust;
+
+    if (on_plain_tcg() || cpuid(0, 0).eax < 7 || (cpuid(7, 0).ebx & 2) == 0) {
+        return;
+    }
+    adjust = rdmsr(IA32_TSC_ADJUST);
+    before = rdtsc();
+    wrmsr(IA32_TSC_ADJUST, adjust + (1ull << 44));
+    CHECK((rdtsc() - before) >> 44 == 1);
+    CHECK_EQUAL(rdmsr(IA32_TSC_ADJUST), adjust + (1ull << 44));
+    wrmsr(IA32_TSC, before);
+    CHECK((rdtsc() - before) >> 40 == 0);
+    CHECK((rdmsr(IA32_TSC_ADJUST) - adjust + (1ull << 40)) >> 41 == 0); /* near what it was: time has passed */
+    wrmsr(IA32_TSC_ADJUST, adjust);
+    CHECK_EQUAL(rdmsr(IA32_TSC_ADJUST), adjust);
+}
+
 void guest_main(void)
 {
     keeps(IA32_SYSENTER_CS, 0x1234);
@@ -67,4 +88,5 @@ void guest_main(void)
 #endif
     unknown_ones_raise_general_protection();
     the_tsc_can_be_moved();
+    the_adjustment_moves_with_the_tsc();
 }

@@ -111,6 +111,84 @@ static void protected_mode_and_back(void)
     software_interrupts_come_back();
 }
 
+#define APIC_TPR (LAPIC_BASE + 0x80)
+#define APIC_VERSION (LAPIC_BASE + 0x30)
+#define VIDEO_SEGMENT 0xb800u
+
+/* A device by 16-bit code with 16-bit addresses: a segment whose base is the device's page. All forms give the same. */
+static void devices_answer_16_bit_protected_mode(void)
+{
+    static const uint64_t gdt[] = {0, 0x00009b000000ffffULL, 0x000093000000ffffULL, 0xfe0093e00000ffffULL,
+                                   0x008f93000000ffffULL};
+    struct __attribute__((packed)) {
+        uint16_t limit;
+        uint32_t base;
+    } pointer = {sizeof(gdt) - 1, (uint32_t)(uintptr_t)gdt};
+    uint32_t based, indexed, read_back, loaded;
+
+    __asm__ volatile("lgdtl %4\n\t"
+                     "movl %%cr0, %%eax; orb $1, %%al; movl %%eax, %%cr0\n\t"
+                     "ljmpw $8, $1f\n1:\n\t"
+                     "movw $24, %%dx; movw %%dx, %%fs\n\t"
+                     "movl %%fs:0x30, %%edi\n\t"
+                     "movw $0x20, %%bx; movw $0x10, %%si; movl %%fs:(%%bx,%%si), %%ecx; pushl %%ecx\n\t"
+                     "movw $0x80, %%bx; movl $0x35, %%fs:(%%bx); orl $0x40, %%fs:(%%bx); movl %%fs:(%%bx), %%ecx\n\t"
+                     "movl $0, %%fs:0x80; movw $0x30, %%si; lodsl %%fs:(%%si), %%eax; movl %%eax, %%esi\n\t"
+                     "movw $32, %%dx; movw %%dx, %%ds; movw %%dx, %%es; xorw %%dx, %%dx\n\t" /* 4 GiB: they stay so */
+                     "movl %%cr0, %%eax; andb $0xfe, %%al; movl %%eax, %%cr0\n\t"
+                     "ljmpw $0, $2f\n2:\n\t"
+                     "movw %%dx, %%ds; movw %%dx, %%es; movw %%dx, %%fs; popl %%ebx"
+                     : "=&D"(based), "=&b"(indexed), "=&c"(read_back), "=&S"(loaded)
+                     : "m"(pointer)
+                     : "eax", "edx", "memory", "cc");
+    CHECK(based != 0 && based != 0xffffffff);
+    CHECK_EQUAL(indexed, based);
+    CHECK_EQUAL(loaded, based);
+    CHECK_EQUAL(read_back, 0x75);
+}
+
+/* A pointer in a register: clang cuts a constant address in 16-bit code to 16 bits. */
+static volatile uint32_t *apic_register(uint32_t address)
+{
+    __asm__ volatile("" : "+r"(address));
+    return (volatile uint32_t *)(uintptr_t)address;
+}
+
+/* Segments that kept the limit of protected mode ("unreal"): all of the C code's pointers go through them. */
+static void devices_answer_real_mode_with_big_segments(void)
+{
+    volatile uint32_t *priority = apic_register(APIC_TPR);
+    volatile uint32_t *version = apic_register(APIC_VERSION);
+    volatile uint32_t *from = version;
+    uint32_t exchanged = 0x21, copied = 0;
+    uint32_t *to = &copied;
+
+    *priority = 0x10;
+    *priority += 0x11;
+    CHECK_EQUAL(*priority, 0x21);
+    *priority = 0x43;
+    __asm__ volatile("xchgl %0, (%1)" : "+r"(exchanged) : "r"(priority) : "memory");
+    CHECK_EQUAL(exchanged, 0x43);
+    CHECK_EQUAL(*priority, 0x21);
+    *priority = 0;
+    __asm__ volatile("cld; .byte 0x66, 0x67, 0xa5" : "+S"(from), "+D"(to) : : "memory"); /* MOVSD, 32-bit addresses */
+    CHECK_EQUAL(copied, *version);
+    CHECK((uintptr_t)from == (uintptr_t)version + 4 && to == &copied + 1);
+}
+
+/* What old kernels and boot loaders write to the screen: there may be none, but the code goes on. */
+static void text_for_a_screen_is_taken(void)
+{
+    uint16_t di = 0, cx = 80;
+
+    __asm__ volatile("pushw %%es; movw %w2, %%es; cld; rep stosw; movb $0x41, %%es:2; incw %%es:4; popw %%es"
+                     : "+D"(di), "+c"(cx)
+                     : "b"(VIDEO_SEGMENT), "a"(0x0720)
+                     : "memory", "cc");
+    CHECK_EQUAL(di, 160);
+    CHECK_EQUAL(cx, 0);
+}
+
 /* With a BIOS or without: an unknown service says so in CF, and int 0x12 tells the KiB of low memory. */
 static void bios_services_return(void)
 {
@@ -131,4 +209,7 @@ void guest_main(void)
     segments_address_16_bytes_each();
     the_timer_wakes_a_halted_cpu();
     protected_mode_and_back();
+    devices_answer_16_bit_protected_mode();
+    devices_answer_real_mode_with_big_segments();
+    text_for_a_screen_is_taken();
 }

@@ -11,6 +11,7 @@
 #define _POSIX_C_SOURCE 200809L /* fileno */
 #include "tools/check/check.h"
 
+#include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 
 #include <stdlib.h>
@@ -95,6 +96,30 @@ static void free_images(struct load_request *request)
     }
 }
 
+/* A kernel that is compressed with gzip is expanded before the loader looks at it. */
+static enum status expand_kernel(struct span *kernel, struct load_error *error)
+{
+    uint64_t bytes = 0;
+    uint8_t *to;
+    enum status status;
+
+    if (!gzip_recognize(*kernel)) {
+        return STATUS_OK;
+    }
+    status = gzip_size(*kernel, &bytes, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    to = malloc((size_t)bytes);
+    if (to == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    status = gzip_expand(*kernel, to, bytes, error);
+    free((void *)(uintptr_t)kernel->base);
+    *kernel = (struct span){to, bytes};
+    return status;
+}
+
 /* Asks the loader about one guest's images, as the hypervisor does before the point of no return. */
 static void check_images(struct check *check, uint32_t index)
 {
@@ -109,7 +134,7 @@ static void check_images(struct check *check, uint32_t index)
         .flat_entry = guest->entry_address,
         .flat_mode = guest->mode,
     };
-    struct load_error error;
+    struct load_error error = {.offset = UINT64_MAX, .sentence = "there is no memory to expand it"};
     bool there = read_image(check, guest->kernel, guest->kernel_position, &request.kernel);
 
     for (uint32_t m = 0; m < guest->module_count; m++) {
@@ -119,7 +144,8 @@ static void check_images(struct check *check, uint32_t index)
         there = read_image(check, module->path, module->position, &request.modules[m].bytes) && there;
     }
     if (there && guest_layout_make(guest->memory_bytes, &request.layout) == STATUS_OK &&
-        loader_plan(&request, &check->images[index], &error) != STATUS_OK) {
+        (expand_kernel(&request.kernel, &error) != STATUS_OK ||
+         loader_plan(&request, &check->images[index], &error) != STATUS_OK)) {
         bool in_file = error.offset != UINT64_MAX;
         char offset[48] = "";
 

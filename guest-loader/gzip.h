@@ -1,0 +1,22 @@
+/*
+ * Kernels compressed with gzip, expanded before anybody looks at their boot header. Pure: the caller gives the memory.
+ *
+ *   gzip_recognize()  by the first bytes
+ *   gzip_size()       what the trailer says that it expands to, so that the caller can get that much memory
+ *   gzip_expand()     into exactly that much, or the first error with its offset in the file
+ *
+ * No library: Debian has none that is built for a freestanding target (docs/boot-protocols.md).
+ */
+#ifndef GUEST_LOADER_GZIP_H
+#define GUEST_LOADER_GZIP_H
+
+#include "guest-loader/loader.h"
+
+bool gzip_recognize(struct span file);
+
+enum status gzip_size(struct span file, uint64_t *bytes, struct load_error *error);
+
+/* `bytes` is what gzip_size() gave. On failure what is at `to` means nothing. */
+enum status gzip_expand(struct span file, uint8_t *to, uint64_t bytes, struct load_error *error);
+
+#endif

@@ -1,8 +1,10 @@
 """Every boot case: a row each. script.py explains the words."""
 
 import hashlib
+import json
 import os
 import re
+import subprocess
 import sys
 
 import faults
@@ -109,6 +111,39 @@ def linux_case(name, config, files=None, **more):
 def hello_case(name, config, *texts, **more):
     """Boots the small guest and sees it end; `texts` are looked for in order before its result."""
     return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO}, forbidden=NEVER, **more)
+
+
+def file_on(image, path):
+    """The text of a file that the machine wrote to its boot volume."""
+    found = subprocess.run(["mtype", "-i", f"{image}@@1M", f"::{path}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           check=False)
+    return found.stdout.decode("utf-8", "replace").replace("\r", "") if found.returncode == 0 else None
+
+
+def plan_for_machine(build, image):
+    """plinth-check --machine with the inventory from the stick: it makes the plan of a machine with the CPUs and the
+    memory that QEMU was given, and refuses what that machine has not."""
+    inventory = file_on(image, "/plinth/machine.txt")
+    if inventory is None:
+        return "there is no \\plinth\\machine.txt on the stick"
+    folder = image.removesuffix(".img")
+    with open(os.path.join(folder, "machine.txt"), "w", encoding="utf-8") as out:
+        out.write(inventory)
+    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", "uart = 0x3f8", "pci = 00:00.0 8086:29c0"):
+        if not re.search(f"^{key}", inventory, re.MULTILINE):
+            return f"machine.txt does not say '{key}'"
+    for memory, good in (("200M", True), ("64G", False)):
+        conf = os.path.join(folder, f"{memory}.conf")
+        with open(conf, "w", encoding="utf-8") as out:
+            out.write(hello_conf(memory))
+        made = subprocess.run([os.path.join(build, "plinth-check"), "--json", "--machine",
+                               os.path.join(folder, "machine.txt"), conf], stdout=subprocess.PIPE, check=False)
+        plan = json.loads(made.stdout)
+        if plan["good"] != good or (made.returncode == 0) != good:
+            return f"plinth-check says {plan['good']} to {memory} on this machine: {plan['errors']}"
+        if good and not 800 << 20 < plan["machine"]["free_bytes"] < 1024 << 20:
+            return f"{plan['machine']['free_bytes']} bytes are free on a machine of 1 GiB"
+    return None
 
 
 def guests_case(name, names, more_lines="", **more):
@@ -396,6 +431,9 @@ CASES = [
     # Several guests with several CPUs: make several boots it in Bochs, too.
     several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),
     several_case("several-bochs", timeout_s=SEVERAL_BOCHS_TIMEOUT_S, emulators=BOCHS, slow=True),
+    # What the hypervisor writes to its stick, and what plinth-check makes of it.
+    hello_case("inventory", "[hypervisor]\ninventory = yes\n" + hello_conf(), r"wrote \\\\?plinth\\machine\.txt", smp=2,
+               emulators=QEMU, after=plan_for_machine),
 
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"P0711: \\plinth\\plinth\.conf", emulators=QEMU),

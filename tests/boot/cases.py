@@ -120,6 +120,28 @@ def file_on(image, path):
     return found.stdout.decode("utf-8", "replace").replace("\r", "") if found.returncode == 0 else None
 
 
+def last_boot_is_whole(_build, image):
+    """\\plinth\\last-boot.txt has the run from its first line to its last."""
+    text = file_on(image, "/plinth/last-boot.txt")
+    if text is None:
+        return "there is no \\plinth\\last-boot.txt on the stick"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines[0].startswith("plinth: Plinth ") or lines[-1] != "plinth: result ok":
+        return f"last-boot.txt begins with '{lines[0]}' and ends with '{lines[-1]}'"
+    return None if "good bye" in text else "last-boot.txt has not what the guest printed"
+
+
+def every_uart_says_all(_build, image):
+    """What the hypervisor says goes to each UART, from its first line to its last."""
+    for name in ("card.txt", "com2.txt"):
+        with open(os.path.join(image.removesuffix(".img"), name), encoding="utf-8", errors="replace") as output:
+            text = output.read()
+        for line in ("plinth: Plinth ", "good bye", "plinth: result ok"):
+            if line not in text:
+                return f"{name} has no '{line}'"
+    return None
+
+
 def plan_for_machine(build, image):
     """plinth-check --machine with the inventory from the stick: it makes the plan of a machine with the CPUs and the
     memory that QEMU was given, and refuses what that machine has not."""
@@ -129,7 +151,7 @@ def plan_for_machine(build, image):
     folder = image.removesuffix(".img")
     with open(os.path.join(folder, "machine.txt"), "w", encoding="utf-8") as out:
         out.write(inventory)
-    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", "uart = 0x3f8", "pci = 00:00.0 8086:29c0"):
+    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", "uart = port 0x3f8", "pci = 00:00.0 8086:29c0"):
         if not re.search(f"^{key}", inventory, re.MULTILINE):
             return f"machine.txt does not say '{key}'"
     for memory, good in (("200M", True), ("64G", False)):
@@ -435,9 +457,21 @@ CASES = [
     hello_case("inventory", "[hypervisor]\ninventory = yes\n" + hello_conf(), r"wrote \\\\?plinth\\machine\.txt", smp=2,
                emulators=QEMU, after=plan_for_machine),
 
+    # After a warm reset the next start tells how the last one ended, on the console and in a file.
+    Case("last-boot", "[hypervisor]\nwhen-all-stopped = reboot\n" + hello_conf(), [
+        r"plinth: all guests have stopped; the machine is restarted", r"plinth: result ok",
+        r"The last run ended with:(?s:.*?)  \| plinth: all guests have stopped; the machine is restarted\s+\| plinth: result ok",
+        r"all that is left of it is in \\plinth\\last-boot\.txt"], status=None, runner=("--reboot",),
+         files={"hello.elf": HELLO}, forbidden=NEVER, emulators=QEMU, after=last_boot_is_whole),
+
+    # A serial card beside COM1, and COM2.
+    hello_case("uarts", hello_conf(), emulators=QEMU, after=every_uart_says_all, extra=(
+        "-chardev", "file,id=card,path={folder}/card.txt", "-device", "pci-serial,chardev=card",
+        "-chardev", "file,id=com2,path={folder}/com2.txt", "-serial", "chardev:com2")),
+
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"P0711: \\plinth\\plinth\.conf", emulators=QEMU),
-    refused_case("config-empty", "", r"plinth\.conf", r"P0701", emulators=QEMU),
+    refused_case("config-empty", "", r"P0714: .*plinth\.conf", emulators=QEMU),
     refused_case("config-unknown-key", hello_conf(more="colour = blue\n"), r"plinth\.conf:4:1: unknown-key: .*colour",
                  r"P0701"),
     refused_case("config-two-errors", hello_conf("lots", "colour = blue\n"), r"plinth\.conf:2:\d+: ",

@@ -103,7 +103,8 @@ def command_line(case, emulator, image, log_path, timeout_s=None):
         return [*command, "--log", log_path + ".bochs", image]
     if case.after:
         command.append("--write")
-    return [*command, image, *(["--", *case.extra] if case.extra else [])]
+    extra = [option.format(folder=image.removesuffix(".img")) for option in case.extra]
+    return [*command, *case.runner, image, *(["--", *extra] if extra else [])]
 
 
 class Session:

@@ -88,7 +88,8 @@ class Case:
     passes: tuple = ()  # (guest, NAME): what this guest printed ends with PASS NAME
     required: tuple = ()  # texts that come in any order
     forbidden: tuple = ()
-    extra: tuple = ()  # further options of QEMU
+    extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
+    runner: tuple = ()  # further options of tools/run-qemu
     slow: bool = False  # only where it is named
     after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it
     # returns a sentence that says what is wrong, or None

@@ -600,6 +600,12 @@ bool efi_virt_check(struct efi_stage *stage)
     return true;
 }
 
+bool efi_last_boot_tell(struct efi_stage *stage)
+{
+    (void)stage;
+    return true;
+}
+
 bool efi_inventory_write(struct efi_stage *stage)
 {
     (void)stage;

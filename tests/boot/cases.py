@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 
@@ -133,7 +134,7 @@ def last_boot_is_whole(_build, image):
 
 def every_uart_says_all(_build, image):
     """What the hypervisor says goes to each UART, from its first line to its last."""
-    for name in ("card.txt", "com2.txt"):
+    for name in ("card.txt", "com2.txt", "debug.txt"):
         with open(os.path.join(image.removesuffix(".img"), name), encoding="utf-8", errors="replace") as output:
             text = output.read()
         for line in ("plinth: Plinth ", "good bye", "plinth: result ok"):
@@ -377,6 +378,10 @@ def fault_cases():
             yield fault_case(fault, rest, True)
 
 
+# A DBG2 table behind its header: one 16550 at port 0x5e8. Microsoft "Debug Port Table 2", tables 1 to 3.
+DBG2 = struct.pack("<II BHBHHHHHHHHH BBBBQ I 2s", 44, 1, 0, 40, 1, 2, 38, 0, 0, 0x8000, 0, 0, 22, 34, 1, 8, 0, 1, 0x5e8, 8,
+                   b".\0")
+
 CASES = [
     # The main job.
     linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
@@ -394,7 +399,8 @@ CASES = [
     hello_case("hello-1gib-leaf", hello_conf("1G"), r"1 GiB", mem="3G", emulators=QEMU),
     hello_case("hello-1gib-leaf-bochs", hello_conf("1G"), mem="2048M", emulators=BOCHS),
     hello_case("hello-2mib-cpu", hello_conf("512M"), r"2 MiB", cpu="max,-pdpe1gb", emulators=QEMU),
-    hello_case("hello-2mib-cpu-bochs", hello_conf("512M"), r"not there: 1 GiB pages", r"0 x 1 GiB, 256 x 2 MiB",
+    hello_case("hello-2mib-cpu-bochs", "[hypervisor]\ninventory = yes\n" + hello_conf("512M"),
+               r"wrote \\plinth\\machine\.txt", r"not there: 1 GiB pages", r"0 x 1 GiB, 256 x 2 MiB",
                cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX),
     hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
@@ -464,8 +470,11 @@ CASES = [
         r"all that is left of it is in \\plinth\\last-boot\.txt"], status=None, runner=("--reboot",),
          files={"hello.elf": HELLO}, forbidden=NEVER, emulators=QEMU, after=last_boot_is_whole),
 
-    # A serial card beside COM1, and COM2.
-    hello_case("uarts", hello_conf(), emulators=QEMU, after=every_uart_says_all, extra=(
+    # A serial card beside COM1, COM2, and a port that only the firmware's DBG2 table names.
+    Case("uarts", hello_conf(), [r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, "dbg2": DBG2}, forbidden=NEVER,
+         emulators=QEMU, after=every_uart_says_all, extra=(
+        "-acpitable", "sig=DBG2,data={folder}/dbg2", "-chardev", "file,id=debug,path={folder}/debug.txt",
+        "-device", "isa-serial,iobase=0x5e8,irq=5,chardev=debug",
         "-chardev", "file,id=card,path={folder}/card.txt", "-device", "pci-serial,chardev=card",
         "-chardev", "file,id=com2,path={folder}/com2.txt", "-serial", "chardev:com2")),
 

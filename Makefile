@@ -41,9 +41,12 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 
+# Linked twice: what is shipped says nothing of debugging, because a PDB and all that names it depend on the folders that
+# were built in; plinth-debug.efi is the same code, for llvm-symbolizer and debuggers. `make check-reproducible`
+LINK_IMAGE = lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /opt:ref /opt:icf
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
-	$(Q)lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /out:$@ /pdb:$(BUILD)/plinth.pdb /debug \
-		/map:$(BUILD)/plinth.map /opt:ref /opt:icf $^
+	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /pdb:$(BUILD)/plinth.pdb /debug $^
+	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map $^
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small.

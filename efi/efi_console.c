@@ -61,9 +61,9 @@ static bool firmware_has_serial(struct efi_stage *stage)
 
 void efi_console_start(struct efi_stage *stage)
 {
-    if (!firmware_has_serial(stage) && efi_uart_answers(EFI_COM1)) {
-        efi_uart_set_up(EFI_COM1);
-        stage->console_uart = EFI_COM1;
+    if (!firmware_has_serial(stage) && efi_uart_answers(&efi_com1)) {
+        efi_uart_set_up(&efi_com1);
+        stage->console_uart = true;
     }
     /* UEFI 2.10, 7.5.1: the boot manager arms a watchdog of 5 minutes; large images on a slow stick may take longer.
      * It cannot be asked whether it was armed; off is right for a shell that we return to, and the boot manager arms
@@ -83,8 +83,8 @@ static void write(struct efi_stage *stage, const char *string)
     if (stage->system->ConOut != NULL) {
         stage->system->ConOut->OutputString(stage->system->ConOut, wide);
     }
-    if (stage->console_uart != 0) {
-        efi_uart_write(stage->console_uart, string);
+    if (stage->console_uart) {
+        efi_uart_write(&efi_com1, string);
     }
 }
 

@@ -60,9 +60,9 @@ static void add_tables(struct inventory *inventory, const struct efi_stage *stag
 {
     const struct acpi_tables *acpi = &stage->acpi;
 
-    add(inventory, "acpi = %s, %u CPUs, %u I/O APICs, PM timer %s, reset register %s, soft-off %s, SPCR %s\n",
+    add(inventory, "acpi = %s, %u CPUs, %u I/O APICs, PM timer %s, reset register %s, soft-off %s, %u serial ports\n",
         acpi->found ? "found" : "missing", acpi->cpu_count, acpi->ioapic_count, acpi->pm_timer_port != 0 ? "yes" : "no",
-        acpi->has_reset ? "yes" : "no", acpi->has_sleep_s5 ? "yes" : "no", acpi->has_spcr ? "yes" : "no");
+        acpi->has_reset ? "yes" : "no", acpi->has_sleep_s5 ? "yes" : "no", acpi->uart_count);
     if (acpi->problem[0] != '\0') {
         add(inventory, "# %s\n", acpi->problem);
     }
@@ -71,7 +71,7 @@ static void add_tables(struct inventory *inventory, const struct efi_stage *stag
 static void add_consoles(struct inventory *inventory, const struct boot_info *info)
 {
     for (uint32_t i = 0; i < info->uart_count; i++) {
-        add(inventory, "uart = 0x%x\n", info->uart_ports[i]);
+        add(inventory, "uart = %s 0x%" PRIx64 "\n", info->uarts[i].mmio ? "memory" : "port", info->uarts[i].base);
     }
     if (info->framebuffer.format != BOOT_PIXEL_NONE) {
         add(inventory, "screen = %u x %u at 0x%" PRIx64 "\n", info->framebuffer.width, info->framebuffer.height,

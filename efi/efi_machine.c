@@ -9,10 +9,9 @@ static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_10_guid = ACPI_TABLE_GUID;
 static EFI_GUID graphics_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 
-/* Microsoft "Serial Port Console Redirection Table", interface types. */
-#define SPCR_16550 0x00u
-#define SPCR_16450 0x01u
-#define SPCR_16550_GAS 0x12u
+#define UART_REGISTERS 8u
+#define PCI_CLASS_SERIAL 0x0700u
+#define PCI_SERIAL_16950 0x06u
 
 /* UEFI 2.10, 4.6.1.1: the newer table's pointer wins over the older one's. */
 static uint64_t find_rsdp(const EFI_SYSTEM_TABLE *system)
@@ -116,30 +115,76 @@ static void find_screen(struct efi_stage *stage)
     stage->boot->FreePool(handles);
 }
 
-static void add_uart(struct boot_info *info, uint64_t port)
+/* Ports that wrap and the low ones of the chipset are mistakes of a table; so is memory that is not mapped. */
+static bool place_is_sane(const struct boot_uart *uart)
+{
+    uint64_t end = uart->base + UART_REGISTERS * uart->stride;
+
+    return uart->mmio ? uart->base >= MIB && end <= 4 * GIB : uart->base >= 0x100 && end <= 0x10000;
+}
+
+static void add_uart(struct boot_info *info, const struct boot_uart *uart)
 {
     for (uint32_t i = 0; i < info->uart_count; i++) {
-        if (info->uart_ports[i] == port) {
+        if (info->uarts[i].base == uart->base && info->uarts[i].mmio == uart->mmio) {
             return;
         }
     }
-    if (info->uart_count < BOOT_UARTS_MAX && efi_uart_answers((uint16_t)port)) {
-        info->uart_ports[info->uart_count++] = (uint16_t)port;
+    if (info->uart_count < BOOT_UARTS_MAX && place_is_sane(uart) && efi_uart_answers(uart)) {
+        info->uarts[info->uart_count++] = *uart;
     }
 }
 
-/* COM1 where it always was, and the port that the firmware's own redirection uses. */
+/* A port that SPCR or DBG2 names. Its rate is what the firmware wants; COM1 to COM4 are a PC's, and are known already.
+ */
+static void add_acpi_uart(struct boot_info *info, const struct acpi_uart *from)
+{
+    struct boot_uart uart = {.base = from->address.address, .stride = 1, .keep_rate = true};
+    bool is_16550 = from->interface == ACPI_UART_16550 || from->interface == ACPI_UART_16450 ||
+                    from->interface == ACPI_UART_16550_GAS;
+
+    uart.mmio = from->address.space == ACPI_SPACE_MEMORY;
+    if (uart.mmio && (from->address.bits == 32 || from->address.access == ACPI_ACCESS_DWORD)) {
+        uart.stride = 4;
+    }
+    if (is_16550 && (uart.mmio || from->address.space == ACPI_SPACE_PORT)) {
+        add_uart(info, &uart);
+    }
+}
+
+/* PCI Code and ID Assignment 1.11, 1.8: class 07, subclass 00, interface 00 to 06 is a 16450 or better. A base address
+ * register: bit 0 is 1 for ports; bits 2:1 are 2 where an address has 64 bits. PCI Local Bus
+ * Specification 3.0, 6.2.5.1. */
+static void add_pci_uart(void *context, const struct efi_pci_function *function)
+{
+    uint32_t bar = function->bars[0];
+    struct boot_uart uart = {.stride = 1, .keep_rate = true};
+
+    if (function->class_code >> 8 != PCI_CLASS_SERIAL || (function->class_code & 0xff) > PCI_SERIAL_16950) {
+        return;
+    }
+    uart.mmio = (bar & 1) == 0;
+    uart.base = bar & (uart.mmio ? ~0xfu : ~0x3u);
+    if (uart.base == 0 || (uart.mmio && (bar & 6) == 4 && function->bars[1] != 0)) {
+        return;
+    }
+    efi_pci_open(function);
+    add_uart(context, &uart);
+}
+
+/* Where a PC has COM1 to COM4, what the firmware's tables name, and cards. */
 static void find_uarts(struct efi_stage *stage)
 {
-    const struct acpi_tables *acpi = &stage->acpi;
-    bool is_16550 = acpi->spcr_interface == SPCR_16550 || acpi->spcr_interface == SPCR_16450 ||
-                    acpi->spcr_interface == SPCR_16550_GAS;
+    static const uint16_t legacy[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
-    add_uart(stage->info, EFI_COM1);
-    if (acpi->has_spcr && is_16550 && acpi->spcr.space == ACPI_SPACE_PORT && acpi->spcr.address >= 0x100 &&
-        acpi->spcr.address <= 0xfff8) {
-        add_uart(stage->info, acpi->spcr.address);
+    for (uint32_t i = 0; i < ARRAY_COUNT(legacy); i++) {
+        add_uart(stage->info, &(struct boot_uart){.base = legacy[i], .stride = 1});
     }
+    for (uint32_t i = 0; i < stage->acpi.uart_count; i++) {
+        add_acpi_uart(stage->info, &stage->acpi.uarts[i]);
+    }
+    efi_pci_find(stage);
+    efi_pci_each(add_pci_uart, stage->info);
 }
 
 bool efi_machine_look(struct efi_stage *stage)

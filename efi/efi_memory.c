@@ -122,9 +122,9 @@ bool efi_memory_start(struct efi_stage *stage)
 
     if (EFI_ERROR(status)) {
         return efi_fail(stage, status,
-                        "P0802: the firmware has not even %" PRIu64 " KiB of memory (%s). Restart the "
-                        "machine and start Plinth first.",
-                        pages * PAGE_BYTES / KIB, efi_status_name(status));
+                        "P0802: the firmware has not even %u KiB of memory (%s). Restart the machine and start Plinth "
+                        "first.",
+                        (unsigned)(pages * PAGE_BYTES / KIB), efi_status_name(status));
     }
     stage->info = (struct boot_info *)(uintptr_t)address;
     memset(stage->info, 0, sizeof(*stage->info));

@@ -16,6 +16,7 @@
 #define PCI_BUSES 256u
 #define PCI_DEVICES 32u
 #define PCI_FUNCTIONS 8u
+#define PCI_FOUND_MAX 1024u
 
 /* PCI Local Bus Specification 3.0, 6.1 "Configuration Space Organization". */
 #define PCI_ID 0x00u
@@ -24,6 +25,8 @@
 #define PCI_HEADER 0x0cu
 #define PCI_BARS 0x10u
 #define PCI_NOBODY 0xffffu
+#define PCI_COMMAND_PORTS (1u << 0)
+#define PCI_COMMAND_MEMORY (1u << 1)
 #define PCI_COMMAND_MASTER (1u << 2)
 #define PCI_CLASS_DISPLAY 0x03u
 #define PCI_CLASS_BRIDGE 0x06u
@@ -61,11 +64,21 @@ static void quiet_function(void *context, const struct efi_pci_function *functio
     insn_out16(CONFIG_DATA, (uint16_t)(command & ~PCI_COMMAND_MASTER));
 }
 
-static void visit_function(uint32_t bus, uint32_t device, uint32_t index, efi_pci_visit *visit, void *context)
+/* What a look at the whole bus found: it takes milliseconds, so it is done once. */
+static struct efi_pci_function functions[PCI_FOUND_MAX];
+static uint32_t function_count;
+
+static void add_function(uint32_t bus, uint32_t device, uint32_t index)
 {
     uint32_t address = address_of(bus, device, index);
     uint32_t id = config_read(address, PCI_ID);
-    struct efi_pci_function function = {
+    struct efi_pci_function *function = &functions[function_count];
+
+    if (function_count == PCI_FOUND_MAX) {
+        return;
+    }
+    function_count++;
+    *function = (struct efi_pci_function){
         .bus = bus,
         .device = device,
         .function = index,
@@ -73,36 +86,53 @@ static void visit_function(uint32_t bus, uint32_t device, uint32_t index, efi_pc
         .product = id >> 16,
         .class_code = config_read(address, PCI_CLASS) >> 8,
     };
-
     for (uint32_t i = 0; i < EFI_PCI_BARS; i++) {
-        function.bars[i] = config_read(address, PCI_BARS + 4 * i);
+        function->bars[i] = config_read(address, PCI_BARS + 4 * i);
     }
-    visit(context, &function);
 }
 
-static void visit_device(uint32_t bus, uint32_t device, efi_pci_visit *visit, void *context)
+static void find_device(uint32_t bus, uint32_t device)
 {
     uint32_t first = address_of(bus, device, 0);
-    uint32_t functions;
+    uint32_t count;
 
     if (!is_there(first)) {
         return;
     }
-    functions = (config_read(first, PCI_HEADER) & PCI_HEADER_MANY_FUNCTIONS) != 0 ? PCI_FUNCTIONS : 1;
-    for (uint32_t function = 0; function < functions; function++) {
+    count = (config_read(first, PCI_HEADER) & PCI_HEADER_MANY_FUNCTIONS) != 0 ? PCI_FUNCTIONS : 1;
+    for (uint32_t function = 0; function < count; function++) {
         if (is_there(address_of(bus, device, function))) {
-            visit_function(bus, device, function, visit, context);
+            add_function(bus, device, function);
         }
     }
 }
 
-void efi_pci_each(efi_pci_visit *visit, void *context)
+void efi_pci_find(struct efi_stage *stage)
 {
+    EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
+
     for (uint32_t bus = 0; bus < PCI_BUSES; bus++) {
         for (uint32_t device = 0; device < PCI_DEVICES; device++) {
-            visit_device(bus, device, visit, context);
+            find_device(bus, device);
         }
     }
+    stage->boot->RestoreTPL(before);
+}
+
+void efi_pci_each(efi_pci_visit *visit, void *context)
+{
+    for (uint32_t i = 0; i < function_count; i++) {
+        visit(context, &functions[i]);
+    }
+}
+
+void efi_pci_open(const struct efi_pci_function *function)
+{
+    uint32_t address = address_of(function->bus, function->device, function->function);
+    uint32_t command = config_read(address, PCI_COMMAND) & 0xffff;
+
+    insn_out32(CONFIG_ADDRESS, address | PCI_COMMAND);
+    insn_out16(CONFIG_DATA, (uint16_t)(command | PCI_COMMAND_PORTS | PCI_COMMAND_MEMORY));
 }
 
 void efi_pci_quiet(void)

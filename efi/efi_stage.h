@@ -11,6 +11,7 @@
 #define EFI_STAGE_H
 
 #include "hv/boot_info.h"
+#include "hv/console_ram.h"
 #include "hv/virt.h"
 #include "hv/x86/acpi.h"
 #include "hv/x86/insn.h"
@@ -23,9 +24,7 @@
 
 /* What we write there. */
 #define EFI_MACHINE_PATH "\\plinth\\machine.txt"
-
-/* The port of COM1 on every PC that has one. */
-#define EFI_COM1 0x3f8u
+#define EFI_LAST_BOOT_PATH "\\plinth\\last-boot.txt"
 
 /* Each image is read once, however many guests name it. */
 #define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + 1u))
@@ -52,7 +51,7 @@ struct efi_stage {
     EFI_STATUS status;        /* of the first failure: what efi_main returns */
     EFI_LOADED_IMAGE *loaded; /* of ourselves */
     EFI_FILE_HANDLE volume;   /* root folder of the volume that we were started from; NULL when closed */
-    uint16_t console_uart;    /* the port that our messages are copied to; 0: the firmware does that, or nobody there */
+    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or nobody is there */
     struct boot_info *info;   /* what crosses */
     struct virt_support support;
     struct acpi_tables acpi; /* what the firmware's tables say */
@@ -86,9 +85,11 @@ const char *efi_status_name(EFI_STATUS status);
 
 /* ---- efi_uart.c: 16550s ---- */
 
-bool efi_uart_answers(uint16_t port);
-void efi_uart_set_up(uint16_t port);
-void efi_uart_write(uint16_t port, const char *string);
+extern const struct boot_uart efi_com1;
+
+bool efi_uart_answers(const struct boot_uart *port);
+void efi_uart_set_up(const struct boot_uart *port);
+void efi_uart_write(const struct boot_uart *port, const char *string);
 
 /* ---- efi_volume.c: the volume that we were started from ---- */
 
@@ -158,8 +159,19 @@ typedef void efi_pci_visit(void *context, const struct efi_pci_function *functio
 /* Every function of segment 0, in order. */
 void efi_pci_each(efi_pci_visit *visit, void *context);
 
+/* Looks for them, once; with interrupts off, for a firmware's interrupt handler may use the same pair of ports. */
+void efi_pci_find(struct efi_stage *stage);
+
+/* Lets a function answer at its base address registers. */
+void efi_pci_open(const struct efi_pci_function *function);
+
 /* Switches bus mastering off. */
 void efi_pci_quiet(void);
+
+/* ---- efi_last_boot.c: what the last run said ---- */
+
+/* Also finds the place where this run keeps its own last words. */
+bool efi_last_boot_tell(struct efi_stage *stage);
 
 /* ---- efi_inventory.c: \plinth\machine.txt, where the config asks for it ---- */
 

@@ -2,6 +2,8 @@
  * 16550s, polled: whether one answers, and bytes out. The hypervisor has its own driver (hv/console.c); this one is for
  * sentences of the UEFI stage where the firmware's console does not reach the serial line.
  */
+#include "hv/uart_port.h"
+
 #include "efi/efi_stage.h"
 
 /* National Semiconductor PC16550D data sheet, table II "Summary of Registers". */
@@ -25,18 +27,10 @@ enum uart_register {
 /* At 9600 baud a byte takes 1 ms; a port read takes at least about 100 ns. */
 #define SEND_POLLS_MAX 100000u
 
-static uint8_t port_read(uint16_t port, enum uart_register index)
-{
-    return insn_in8((uint16_t)(port + (uint16_t)index));
-}
-
-static void port_write(uint16_t port, enum uart_register index, uint8_t value)
-{
-    insn_out8((uint16_t)(port + (uint16_t)index), value);
-}
+const struct boot_uart efi_com1 = {.base = 0x3f8, .stride = 1};
 
 /* The scratch register does nothing but keep what is written: a port without a UART reads all ones. */
-bool efi_uart_answers(uint16_t port)
+bool efi_uart_answers(const struct boot_uart *port)
 {
     uint8_t before = port_read(port, UART_SCRATCH);
     bool kept = true;
@@ -51,7 +45,7 @@ bool efi_uart_answers(uint16_t port)
     return kept;
 }
 
-void efi_uart_set_up(uint16_t port)
+void efi_uart_set_up(const struct boot_uart *port)
 {
     port_write(port, UART_INTERRUPT_ENABLE, 0);
     port_write(port, UART_LINE_CONTROL, LINE_CONTROL_8N1 | LINE_CONTROL_DIVISOR);
@@ -63,7 +57,7 @@ void efi_uart_set_up(uint16_t port)
 }
 
 /* Gives up on a UART that does not become ready: a message is not worth a hang. */
-static bool port_wait(uint16_t port)
+static bool port_wait(const struct boot_uart *port)
 {
     for (uint32_t i = 0; i < SEND_POLLS_MAX; i++) {
         if ((port_read(port, UART_LINE_STATUS) & STATUS_CAN_SEND) != 0) {
@@ -73,7 +67,7 @@ static bool port_wait(uint16_t port)
     return false;
 }
 
-void efi_uart_write(uint16_t port, const char *string)
+void efi_uart_write(const struct boot_uart *port, const char *string)
 {
     for (const char *from = string; *from != 0; from++) {
         if (!port_wait(port)) {

@@ -10,7 +10,7 @@
 #include "hv/mm/memory_map.h"
 #include "hv/mm/planner.h"
 
-#define BOOT_INFO_VERSION 1u
+#define BOOT_INFO_VERSION 2u
 #define BOOT_CPUS_MAX 64u
 #define BOOT_SECTIONS_MAX 16u
 #define BOOT_UARTS_MAX 8u
@@ -44,6 +44,14 @@ struct boot_framebuffer {
     uint32_t red_mask, green_mask, blue_mask, bytes_per_pixel;
 };
 
+/* A 16550 that answered. */
+struct boot_uart {
+    uint64_t base; /* I/O port, or physical address below 4 GiB */
+    bool mmio;
+    uint8_t stride; /* bytes from one register to the next; MMIO with 4 is read and written as words of 32 bits */
+    bool keep_rate; /* its clock is not known to be a PC's: the rate stays as the firmware set it */
+};
+
 struct boot_guest {
     struct guest_plan plan;
     struct span kernel;
@@ -63,10 +71,11 @@ struct boot_info {
     uint32_t section_count;
     uint64_t image_start, image_end;
     uint64_t pool_start,
-        pool_bytes;      /* the hypervisor's own memory after the hand-over: tables, stacks, vCPUs. 2 MiB-aligned */
-    uint64_t trampoline; /* a page below 1 MiB for starting CPUs; 0: none could be had */
-    uint64_t rsdp;       /* 0: firmware has no ACPI tables */
-    uint16_t uart_ports[BOOT_UARTS_MAX]; /* I/O ports of 16550s found */
+        pool_bytes;        /* the hypervisor's own memory after the hand-over: tables, stacks, vCPUs. 2 MiB-aligned */
+    uint64_t trampoline;   /* a page below 1 MiB for starting CPUs; 0: none could be had */
+    uint64_t console_ring; /* a struct console_ram that survives a warm reset; 0: none could be had */
+    uint64_t rsdp;         /* 0: firmware has no ACPI tables */
+    struct boot_uart uarts[BOOT_UARTS_MAX];
     uint32_t uart_count;
     struct boot_framebuffer framebuffer;
     uint64_t wall_clock_s; /* Unix time at the hand-over */

@@ -24,8 +24,7 @@
 _Static_assert(LOG_LINE_MAX + 32 + MUX_STEP_MAX <= OUTPUT_BYTES, "a log line always fits");
 
 struct console_ram console_ram; /* no initializer: it would be 64 KiB of the image file */
-static const char ram_magic[] = "plinth console";
-_Static_assert(sizeof(ram_magic) <= sizeof(console_ram.magic), "the magic fits");
+static struct console_ram *last_words = &console_ram;
 
 static struct {
     uint32_t busy; /* the lock: 1 while somebody works on what is below */
@@ -41,6 +40,7 @@ static struct {
     struct console_mux mux;
     bool mux_ready;
     uint64_t last_typed;
+    uint32_t shown[CONFIG_GUESTS_MAX]; /* what the screen's line of each guest says; 0: nothing yet */
     uint64_t lost_reported;
     void (*status)(void *context);
     void *status_context;
@@ -86,7 +86,7 @@ static void device_put(char byte)
 static void deliver(void)
 {
     for (uint32_t i = 0; i < console.output.length; i++) {
-        console_ram.data[console_ram.written++ % CONSOLE_RAM_BYTES] = console.bytes[i];
+        console_ram_put(last_words, console.bytes[i]);
         device_put(console.bytes[i]);
     }
     console.output.length = 0;
@@ -165,19 +165,29 @@ static void replay(void)
     }
 }
 
+/* From here on in the memory that survives a warm reset, with what was said before. */
+static void keep_last_words(const struct boot_info *info)
+{
+    memcpy(console_ram.magic, CONSOLE_RAM_MAGIC, sizeof(CONSOLE_RAM_MAGIC));
+    if (info->console_ring != 0) {
+        last_words = (struct console_ram *)(uintptr_t)info->console_ring;
+        memcpy(last_words, &console_ram, sizeof(console_ram));
+    }
+}
+
 void console_init(const struct boot_info *info)
 {
     lock();
     for (uint32_t i = 0; info->config.console_serial && i < info->uart_count && i < BOOT_UARTS_MAX; i++) {
-        uart_open(&console.uarts[console.uart_count++], info->uart_ports[i]);
+        uart_open(&console.uarts[console.uart_count++], &info->uarts[i]);
     }
     if (info->config.console_screen) {
         open_screen(&info->framebuffer);
     }
     console.debug = info->config.log_debug;
     console.open = true;
-    memcpy(console_ram.magic, ram_magic, sizeof(ram_magic));
     replay();
+    keep_last_words(info);
     write_out_all();
     unlock();
 }
@@ -248,6 +258,29 @@ static bool guest_runs(const struct guest *guest)
     return __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE) == GUEST_RUNNING;
 }
 
+/* One line per guest below the text, whenever its state is another one. */
+static void show_state(const struct guest *guest, uint32_t index, uint32_t guest_count)
+{
+    static const char *const names[] = {"runs", "has stopped", "has failed"};
+    uint32_t state = __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE);
+    uint32_t shown = 1 + state + guest->restarts * (uint32_t)ARRAY_COUNT(names);
+    char line[LINE_BYTES];
+    size_t length;
+
+    if (console.shown[index] == shown) {
+        return;
+    }
+    console.shown[index] = shown;
+    length = format_text(line, sizeof(line), "%s %s", guest->name, names[state]);
+    if (state == GUEST_CRASHED) {
+        length += format_text(line + length, sizeof(line) - length, " (P%04u)", guest->failure_code);
+    }
+    if (guest->restarts != 0) {
+        (void)format_text(line + length, sizeof(line) - length, ", restarted %u times", guest->restarts);
+    }
+    screen_set_status(&console.screen, index, guest_count, line);
+}
+
 /* The first call makes the guests known; later ones tell which of them still run. */
 static void update_guests(struct guest *const *guests, uint32_t guest_count)
 {
@@ -259,6 +292,7 @@ static void update_guests(struct guest *const *guests, uint32_t guest_count)
                           &platform->console_in);
         }
         mux_set_running(&console.mux, i, guest_runs(guests[i]), &console.output);
+        show_state(guests[i], i, guest_count);
     }
 }
 

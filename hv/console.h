@@ -18,6 +18,7 @@
 
 #include "hv/base/log.h"
 #include "hv/boot_info.h"
+#include "hv/console_ram.h"
 #include "hv/core/guest.h"
 
 /* Programs the UARTs and clears the screen, as info->config wants them. Log lines that came before are shown now. Never
@@ -49,13 +50,7 @@ void console_flush(void);
 /* From now on log lines are written out synchronously, whoever holds the console's lock: he may never let go. */
 void console_panic_mode(void);
 
-/* The last bytes that were printed, oldest first: a debugger or a memory dump finds them at console_ram. */
-#define CONSOLE_RAM_BYTES 65536u
-struct console_ram {
-    char magic[16];
-    uint64_t written; /* bytes ever written; the next one goes to written % CONSOLE_RAM_BYTES */
-    char data[CONSOLE_RAM_BYTES];
-};
+/* What is printed before console_init() gave it a better place; afterwards nothing more comes here. */
 extern struct console_ram console_ram;
 
 #endif

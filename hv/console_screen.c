@@ -207,6 +207,41 @@ void screen_put(struct screen *screen, uint8_t byte)
     screen->dirty = true;
 }
 
+/* Takes the last rows from the text, which moves up where the cursor would be below it. */
+static void reserve_status(struct screen *screen, uint32_t count)
+{
+    uint32_t wanted = (uint32_t)min_u64(count + 1, screen->rows / 4);
+
+    while (screen->row + wanted >= screen->rows) {
+        scroll(screen);
+        screen->row--;
+    }
+    screen->rows -= wanted;
+    screen->status_rows = wanted;
+    for (uint32_t row = 0; row < wanted; row++) {
+        memset(screen->wanted[screen->rows + row], row == 0 ? '-' : ' ', screen->columns);
+    }
+}
+
+void screen_set_status(struct screen *screen, uint32_t index, uint32_t count, const char *text)
+{
+    uint8_t *row;
+    uint32_t column = 0;
+
+    if (screen->columns != 0 && screen->status_rows == 0) {
+        reserve_status(screen, count);
+    }
+    if (index + 1 >= screen->status_rows) {
+        return;
+    }
+    row = screen->wanted[screen->rows + 1 + index];
+    memset(row, ' ', screen->columns);
+    for (; *text != '\0' && column < screen->columns; text++) {
+        row[column++] = (uint8_t)(*text >= ' ' && *text <= '~' ? *text : '?');
+    }
+    screen->dirty = true;
+}
+
 /* One row of dots of a character, `scale` times as wide. The caller has checked that it lies in the framebuffer. */
 static void draw_dots(const struct screen *screen, uint8_t *to, uint8_t dots)
 {
@@ -259,7 +294,7 @@ static void draw_cell(const struct screen *screen, uint32_t row, uint32_t column
 
 bool screen_draw(struct screen *screen, uint32_t cells_max)
 {
-    uint32_t cells = screen->rows * screen->columns;
+    uint32_t cells = (screen->rows + screen->status_rows) * screen->columns;
     uint32_t drawn = 0;
 
     if (!screen->dirty) {

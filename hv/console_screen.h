@@ -7,6 +7,8 @@
  *
  * The grid understands what shells and kernels print: CR, LF, BS, TAB, and of the ECMA-48 sequences cursor moves,
  * erasing and positioning; colours are skipped. Characters beyond ASCII show as one '?' each. Pure.
+ *
+ * The last rows may be taken for lines that stay while the text above them scrolls: one per guest with its state.
  */
 #ifndef HV_CONSOLE_SCREEN_H
 #define HV_CONSOLE_SCREEN_H
@@ -39,7 +41,8 @@ struct screen {
     struct screen_pixels pixels;
     const uint8_t (*font)[16]; /* glyphs from 0x20 on */
     uint32_t font_glyphs;
-    uint32_t columns, rows, scale; /* 0 columns: no screen */
+    uint32_t columns, rows, scale; /* 0 columns: no screen. Rows of text only */
+    uint32_t status_rows;          /* below them: a line of dashes, and those of screen_set_status() */
     uint32_t column, row;          /* the cursor; column may equal `columns`: the next character wraps */
     enum screen_parse parse;
     uint32_t parameters[SCREEN_PARAMETERS_MAX];
@@ -55,6 +58,10 @@ void screen_init(struct screen *screen, const struct screen_pixels *pixels, cons
                  uint32_t font_glyphs);
 
 void screen_put(struct screen *screen, uint8_t byte);
+
+/* Shows `text` in line `index` of `count` lines below the text; lines that would leave less than three quarters of the
+ * screen to the text are not shown. `count` is the same in every call. */
+void screen_set_status(struct screen *screen, uint32_t index, uint32_t count, const char *text);
 
 /* Repaints at most `cells_max` cells; true where nothing is left to do. */
 bool screen_draw(struct screen *screen, uint32_t cells_max);

@@ -1,5 +1,6 @@
 #include "hv/console_uart.h"
 
+#include "hv/uart_port.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/tsc.h"
 
@@ -24,23 +25,30 @@
 
 static uint8_t uart_read(const struct console_uart *uart, uint16_t reg)
 {
-    return insn_in8((uint16_t)(uart->port + reg));
+    return port_read(&uart->port, reg);
 }
 
 static void uart_write(const struct console_uart *uart, uint16_t reg, uint8_t value)
 {
-    insn_out8((uint16_t)(uart->port + reg), value);
+    port_write(&uart->port, reg, value);
 }
 
-void uart_open(struct console_uart *uart, uint16_t port)
+static void set_rate(const struct console_uart *uart)
 {
-    uart->port = port;
-    uart->head = uart->tail = 0;
-    uart->full_since = 0;
-    uart_write(uart, UART_INTERRUPTS, 0);
     uart_write(uart, UART_LINE_CONTROL, UART_LCR_DLAB);
     uart_write(uart, UART_DATA, UART_DIVISOR_115200);
     uart_write(uart, UART_INTERRUPTS, 0);
+}
+
+void uart_open(struct console_uart *uart, const struct boot_uart *port)
+{
+    uart->port = *port;
+    uart->head = uart->tail = 0;
+    uart->full_since = 0;
+    uart_write(uart, UART_INTERRUPTS, 0);
+    if (!port->keep_rate) {
+        set_rate(uart);
+    }
     uart_write(uart, UART_LINE_CONTROL, UART_LCR_8N1);
     uart_write(uart, UART_FIFO_CONTROL, UART_FCR_ON_CLEAR);
     uart_write(uart, UART_MODEM_CONTROL, UART_MCR_DTR_RTS);

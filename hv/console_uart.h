@@ -1,21 +1,21 @@
 /*
  * A 16550 as a console: a large ring in front of its FIFO, drained as far as the port can take bytes at once.
  *
- * 115200 baud, 8 data bits, no parity, 1 stop bit. Where the FIFO works, up to 16 bytes are written each time the
- * transmitter is empty, otherwise one. A port whose transmitter stays full for UART_STUCK_US has nobody behind it, or
- * no hardware: it is given up, so that it cannot hold up the others.
- * National Semiconductor PC16550D data sheet, 8.
+ * 115200 baud (where the clock is a PC's), 8 data bits, no parity, 1 stop bit. Where the FIFO works, up to 16 bytes are
+ * written each time the transmitter is empty, otherwise one. A port whose transmitter stays full for UART_STUCK_US has
+ * nobody behind it, or no hardware: it is given up, so that it cannot hold up the others. National Semiconductor
+ * PC16550D data sheet, 8.
  */
 #ifndef HV_CONSOLE_UART_H
 #define HV_CONSOLE_UART_H
 
-#include "hv/base/types.h"
+#include "hv/boot_info.h"
 
 #define UART_RING_BYTES 32768u
 #define UART_STUCK_US 200000u
 
 struct console_uart {
-    uint16_t port;
+    struct boot_uart port;
     bool alive;
     bool fifo;
     uint64_t full_since; /* TSC since when the transmitter took nothing though bytes wait; 0: it takes */
@@ -25,7 +25,7 @@ struct console_uart {
 };
 
 /* Programs the port; alive is false where nothing answers. */
-void uart_open(struct console_uart *uart, uint16_t port);
+void uart_open(struct console_uart *uart, const struct boot_uart *port);
 
 void uart_put(struct console_uart *uart, char byte);
 uint32_t uart_room(const struct console_uart *uart);

@@ -176,20 +176,20 @@ static struct unwind_context context_of(const struct trap_frame *frame)
     };
 }
 
-/* The guard page under one of this CPU's stacks. */
-static const char *stack_overflowed(uint64_t address)
+/* The guard page under this CPU's stack was met by the stack itself, and not by a wild pointer. */
+static const char *stack_overflowed(uint64_t address, uint64_t rsp)
 {
     const struct cpu_stacks *stacks = &cpu_this()->stacks;
     uint64_t bottom = stacks->main_top - POOL_STACK_BYTES;
 
-    return stacks->main_top != 0 && address < bottom && address >= bottom - PAGE_BYTES
+    return stacks->main_top != 0 && address < bottom && address >= bottom - PAGE_BYTES && rsp < bottom + PAGE_BYTES
                ? "the CPU's stack has overflowed into its guard page"
                : NULL;
 }
 
 static uint32_t describe(const struct trap_frame *frame, char *sentence)
 {
-    const char *overflow = stack_overflowed(insn_read_cr2());
+    const char *overflow = stack_overflowed(insn_read_cr2(), frame->rsp);
     char cause[SENTENCE_MAX / 2];
 
     if ((frame->vector == VECTOR_DF || frame->vector == VECTOR_PF) && (frame->error & FAULT_FETCH) == 0 &&

@@ -46,6 +46,16 @@
 #define SPCR_INTERFACE 36u
 #define SPCR_ADDRESS 40u
 
+/* Debug Port Table 2, Microsoft, tables 1 and 2: where the ports' descriptions start, how many; and in each. */
+#define DBG2_FIRST 36u
+#define DBG2_COUNT 40u
+#define DBG2_LENGTH 1u
+#define DBG2_TYPE 12u
+#define DBG2_INTERFACE 14u
+#define DBG2_ADDRESS 18u
+#define DBG2_BYTES_MIN 22u
+#define DBG2_TYPE_SERIAL 0x8000u
+
 /* AML. ACPI 6.5 20.2. */
 #define AML_ZERO 0x00u
 #define AML_ONE 0x01u
@@ -124,6 +134,7 @@ static struct acpi_address read_address(struct span table, uint64_t offset)
     if (span_holds(table, offset, 12)) {
         (void)span_read_u8(table, offset, &address.space);
         (void)span_read_u8(table, offset + 1, &address.bits);
+        (void)span_read_u8(table, offset + 3, &address.access);
         (void)span_read_u64(table, offset + 4, &address.address);
     }
     if (address.address == 0) {
@@ -227,11 +238,57 @@ static void read_madt(struct reader *reader, struct span table)
     }
 }
 
+static void add_uart(struct acpi_tables *tables, struct acpi_address address, uint16_t interface)
+{
+    if (address.space != ACPI_SPACE_NONE && tables->uart_count < ACPI_UARTS_MAX) {
+        tables->uarts[tables->uart_count++] = (struct acpi_uart){address, interface};
+    }
+}
+
 static void read_spcr(struct reader *reader, struct span table)
 {
-    reader->tables->spcr = read_address(table, SPCR_ADDRESS);
-    reader->tables->has_spcr = span_read_u8(table, SPCR_INTERFACE, &reader->tables->spcr_interface) &&
-                               reader->tables->spcr.space != ACPI_SPACE_NONE;
+    uint8_t interface = 0;
+
+    if (span_read_u8(table, SPCR_INTERFACE, &interface)) {
+        add_uart(reader->tables, read_address(table, SPCR_ADDRESS), interface);
+    }
+}
+
+/* One debug port: the first of its addresses. */
+static bool read_debug_port(struct reader *reader, struct span table, uint64_t at, uint64_t *bytes)
+{
+    uint16_t length = 0;
+    uint16_t type = 0;
+    uint16_t interface = 0;
+    uint16_t address = 0;
+
+    if (!span_read_u16(table, at + DBG2_LENGTH, &length) || !span_read_u16(table, at + DBG2_TYPE, &type) ||
+        !span_read_u16(table, at + DBG2_INTERFACE, &interface) || !span_read_u16(table, at + DBG2_ADDRESS, &address) ||
+        length < DBG2_BYTES_MIN || address > length) {
+        return false;
+    }
+    if (type == DBG2_TYPE_SERIAL) {
+        add_uart(reader->tables, read_address(table, at + address), interface);
+    }
+    *bytes = length;
+    return true;
+}
+
+static void read_dbg2(struct reader *reader, struct span table)
+{
+    uint32_t at = 0;
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+
+    if (!span_read_u32(table, DBG2_FIRST, &at) || !span_read_u32(table, DBG2_COUNT, &count)) {
+        return;
+    }
+    for (uint32_t i = 0; i < count && i < ACPI_UARTS_MAX; i++) {
+        if (!read_debug_port(reader, table, at, &bytes)) {
+            return;
+        }
+        at += (uint32_t)bytes;
+    }
 }
 
 /* An integer constant of a package; *at moves past it. ACPI 6.5 20.2.3. */
@@ -307,6 +364,8 @@ static void read_table(struct reader *reader, struct span table)
         read_madt(reader, table);
     } else if (is_table(table, "SPCR")) {
         read_spcr(reader, table);
+    } else if (is_table(table, "DBG2")) {
+        read_dbg2(reader, table);
     } else if (is_table(table, "SSDT")) {
         find_s5_in(reader, table);
     }
@@ -356,7 +415,7 @@ bool acpi_read(struct acpi_tables *tables, uint64_t rsdp, uint64_t window, uint6
     struct span root;
 
     memset(tables, 0, sizeof(*tables));
-    tables->reset.space = tables->spcr.space = tables->sleep_control.space = ACPI_SPACE_NONE;
+    tables->reset.space = tables->sleep_control.space = ACPI_SPACE_NONE;
     if (rsdp == 0) {
         return false;
     }

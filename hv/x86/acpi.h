@@ -24,7 +24,20 @@ enum acpi_space {
 struct acpi_address {
     uint8_t space; /* enum acpi_space, or another value that we do not serve */
     uint8_t bits;
+    uint8_t access; /* 3: 32 bits at a time */
     uint64_t address;
+};
+
+/* Serial ports of SPCR and DBG2, by the same numbers of interfaces. Microsoft "Debug Port Table 2", table 3. */
+#define ACPI_UARTS_MAX 4u
+#define ACPI_UART_16550 0x00u
+#define ACPI_UART_16450 0x01u
+#define ACPI_UART_16550_GAS 0x12u
+#define ACPI_ACCESS_DWORD 3u
+
+struct acpi_uart {
+    struct acpi_address address;
+    uint16_t interface;
 };
 
 struct acpi_tables {
@@ -50,11 +63,10 @@ struct acpi_tables {
     uint32_t cpu_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
     uint32_t ioapic_count;
-    bool has_8259; /* MADT flag PCAT_COMPAT */
-    bool has_spcr; /* serial port console redirection table */
-    struct acpi_address spcr;
-    uint8_t spcr_interface; /* 0: 16550, 1: 16450 */
-    char problem[120];      /* the first defect that was met; empty: none */
+    bool has_8259;                          /* MADT flag PCAT_COMPAT */
+    struct acpi_uart uarts[ACPI_UARTS_MAX]; /* from SPCR and DBG2; whatever their interface */
+    uint32_t uart_count;
+    char problem[120]; /* the first defect that was met; empty: none */
 };
 
 /*

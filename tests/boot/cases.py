@@ -1,8 +1,11 @@
 """Every boot case: a row each. script.py explains the words."""
 
 import hashlib
+import json
 import os
 import re
+import struct
+import subprocess
 import sys
 
 import faults
@@ -113,6 +116,61 @@ def hello_case(name, config, *texts, files=None, **more):
     """Boots the small guest and sees it end; `texts` are looked for in order before its result."""
     return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, **(files or {})},
                 forbidden=NEVER, **more)
+
+
+def file_on(image, path):
+    """The text of a file that the machine wrote to its boot volume."""
+    found = subprocess.run(["mtype", "-i", f"{image}@@1M", f"::{path}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           check=False)
+    return found.stdout.decode("utf-8", "replace").replace("\r", "") if found.returncode == 0 else None
+
+
+def last_boot_is_whole(_build, image):
+    """\\plinth\\last-boot.txt has the run from its first line to its last."""
+    text = file_on(image, "/plinth/last-boot.txt")
+    if text is None:
+        return "there is no \\plinth\\last-boot.txt on the stick"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines[0].startswith("plinth: Plinth ") or lines[-1] != "plinth: result ok":
+        return f"last-boot.txt begins with '{lines[0]}' and ends with '{lines[-1]}'"
+    return None if "good bye" in text else "last-boot.txt has not what the guest printed"
+
+
+def every_uart_says_all(_build, image):
+    """What the hypervisor says goes to each UART, from its first line to its last."""
+    for name in ("card.txt", "com2.txt", "debug.txt"):
+        with open(os.path.join(image.removesuffix(".img"), name), encoding="utf-8", errors="replace") as output:
+            text = output.read()
+        for line in ("plinth: Plinth ", "good bye", "plinth: result ok"):
+            if line not in text:
+                return f"{name} has no '{line}'"
+    return None
+
+
+def plan_for_machine(build, image):
+    """plinth-check --machine with the inventory from the stick: it makes the plan of a machine with the CPUs and the
+    memory that QEMU was given, and refuses what that machine has not."""
+    inventory = file_on(image, "/plinth/machine.txt")
+    if inventory is None:
+        return "there is no \\plinth\\machine.txt on the stick"
+    folder = image.removesuffix(".img")
+    with open(os.path.join(folder, "machine.txt"), "w", encoding="utf-8") as out:
+        out.write(inventory)
+    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", "uart = port 0x3f8", "pci = 00:00.0 8086:29c0"):
+        if not re.search(f"^{key}", inventory, re.MULTILINE):
+            return f"machine.txt does not say '{key}'"
+    for memory, good in (("200M", True), ("64G", False)):
+        conf = os.path.join(folder, f"{memory}.conf")
+        with open(conf, "w", encoding="utf-8") as out:
+            out.write(hello_conf(memory))
+        made = subprocess.run([os.path.join(build, "plinth-check"), "--json", "--machine",
+                               os.path.join(folder, "machine.txt"), conf], stdout=subprocess.PIPE, check=False)
+        plan = json.loads(made.stdout)
+        if plan["good"] != good or (made.returncode == 0) != good:
+            return f"plinth-check says {plan['good']} to {memory} on this machine: {plan['errors']}"
+        if good and not 800 << 20 < plan["machine"]["free_bytes"] < 1024 << 20:
+            return f"{plan['machine']['free_bytes']} bytes are free on a machine of 1 GiB"
+    return None
 
 
 def guests_case(name, names, more_lines="", **more):
@@ -324,6 +382,10 @@ def fault_cases():
             yield fault_case(fault, rest, True)
 
 
+# A DBG2 table behind its header: one 16550 at port 0x5e8. Microsoft "Debug Port Table 2", tables 1 to 3.
+DBG2 = struct.pack("<II BHBHHHHHHHHH BBBBQ I 2s", 44, 1, 0, 40, 1, 2, 38, 0, 0, 0x8000, 0, 0, 22, 34, 1, 8, 0, 1, 0x5e8, 8,
+                   b".\0")
+
 CASES = [
     # The main job.
     linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
@@ -342,9 +404,10 @@ CASES = [
     hello_case("hello-1gib-leaf-bochs", hello_conf("1G"), mem="2048M", emulators=BOCHS),
     hello_case("hello-2mib-cpu", hello_conf("512M"), r"2 MiB", cpu="max,-pdpe1gb", emulators=QEMU),
     # This model has the TPR shadow and not the rest of the virtual APIC.
-    hello_case("hello-2mib-cpu-bochs", hello_conf("512M") + X2APIC_CONF, r"TPR shadow(?s:.*?)not there: 1 GiB pages",
-               r"0 x 1 GiB, 256 x 2 MiB", cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX,
-               files={"pc-x2apic.elf": Built("guests/pc-x2apic.elf")}, passes=(("pc-x2apic", "pc-x2apic"),)),
+    hello_case("hello-2mib-cpu-bochs", "[hypervisor]\ninventory = yes\n" + hello_conf("512M") + X2APIC_CONF,
+               r"wrote \\plinth\\machine\.txt", r"TPR shadow(?s:.*?)not there: 1 GiB pages", r"0 x 1 GiB, 256 x 2 MiB",
+               cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX, files={"pc-x2apic.elf": Built("guests/pc-x2apic.elf")},
+               passes=(("pc-x2apic", "pc-x2apic"),)),
     hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
     hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\n"), smp=2),
@@ -410,10 +473,28 @@ CASES = [
     # Several guests with several CPUs: make several boots it in Bochs, too.
     several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),
     several_case("several-bochs", timeout_s=SEVERAL_BOCHS_TIMEOUT_S, emulators=BOCHS, slow=True),
+    # What the hypervisor writes to its stick, and what plinth-check makes of it.
+    hello_case("inventory", "[hypervisor]\ninventory = yes\n" + hello_conf(), r"wrote \\\\?plinth\\machine\.txt", smp=2,
+               emulators=QEMU, after=plan_for_machine),
+
+    # After a warm reset the next start tells how the last one ended, on the console and in a file.
+    Case("last-boot", "[hypervisor]\nwhen-all-stopped = reboot\n" + hello_conf(), [
+        r"plinth: all guests have stopped; the machine is restarted", r"plinth: result ok",
+        r"The last run ended with:(?s:.*?)  \| plinth: all guests have stopped; the machine is restarted\s+\| plinth: result ok",
+        r"all that is left of it is in \\plinth\\last-boot\.txt"], status=None, runner=("--reboot",),
+         files={"hello.elf": HELLO}, forbidden=NEVER, emulators=QEMU, after=last_boot_is_whole),
+
+    # A serial card beside COM1, COM2, and a port that only the firmware's DBG2 table names.
+    Case("uarts", hello_conf(), [r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, "dbg2": DBG2}, forbidden=NEVER,
+         emulators=QEMU, after=every_uart_says_all, extra=(
+        "-acpitable", "sig=DBG2,data={folder}/dbg2", "-chardev", "file,id=debug,path={folder}/debug.txt",
+        "-device", "isa-serial,iobase=0x5e8,irq=5,chardev=debug",
+        "-chardev", "file,id=card,path={folder}/card.txt", "-device", "pci-serial,chardev=card",
+        "-chardev", "file,id=com2,path={folder}/com2.txt", "-serial", "chardev:com2")),
 
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"P0711: \\plinth\\plinth\.conf", emulators=QEMU),
-    refused_case("config-empty", "", r"plinth\.conf", r"P0701", emulators=QEMU),
+    refused_case("config-empty", "", r"P0714: .*plinth\.conf", emulators=QEMU),
     refused_case("config-unknown-key", hello_conf(more="colour = blue\n"), r"plinth\.conf:4:1: unknown-key: .*colour",
                  r"P0701"),
     refused_case("config-two-errors", hello_conf("lots", "colour = blue\n"), r"plinth\.conf:2:\d+: ",

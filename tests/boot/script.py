@@ -78,7 +78,7 @@ class Case:
     name: str
     config: str  # the text of plinth.conf; None: there is none on the stick
     script: list
-    status: int = 0
+    status: int = 0  # the exit status; None: the run ends when the last text was seen
     files: dict = dataclasses.field(default_factory=dict)  # name beside plinth.conf -> Built, Truncated or bytes
     emulators: tuple = ALL
     efi: Built = None  # another hypervisor than BOOTX64.EFI
@@ -89,6 +89,9 @@ class Case:
     passes: tuple = ()  # (guest, NAME): what this guest printed ends with PASS NAME
     required: tuple = ()  # texts that come in any order
     forbidden: tuple = ()
-    extra: tuple = ()  # further options of QEMU
+    extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
+    runner: tuple = ()  # further options of tools/run-qemu
     slow: bool = False  # only where it is named
+    after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it
+    # returns a sentence that says what is wrong, or None
     fault: str = None  # a name of faults.py: boots the test build, which makes that fault

@@ -220,6 +220,49 @@ static void no_screen_means_no_work(void **state)
     assert_true(screen_draw(&screen, UINT32_MAX));
 }
 
+static void status_lines_stay_while_text_scrolls_above_them(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("one\r\ntwo\r\nthree\r\nfour\r\nfive\r\nsix");
+    screen_set_status(&screen, 0, 1, "guest runs");
+    assert_int_equal(screen.rows + screen.status_rows, 6);
+    assert_int_equal(screen.status_rows, 1); /* a quarter of six rows: only the line of dashes */
+    expect_row(screen.rows - 1, "six");
+    write_text("\r\nseven");
+    expect_row(screen.rows - 1, "seven");
+    expect_row(0, "three");
+    assert_int_equal(screen.wanted[screen.rows][0], '-');
+    assert_true(screen_draw(&screen, UINT32_MAX));
+    assert_int_equal(seen(screen.rows, 0, 4), '-');
+}
+
+static void a_status_line_is_replaced_and_erasing_the_text_leaves_it(void **state)
+{
+    struct screen_pixels pixels = {.base = memory,
+                                   .bytes = sizeof(memory),
+                                   .width = 80,
+                                   .height = 256, /* 16 rows */
+                                   .stride_pixels = 80,
+                                   .bytes_per_pixel = 4,
+                                   .foreground = 0x00ffffff};
+
+    (void)state;
+    start(4, sizeof(memory));
+    screen_init(&screen, &pixels, font, 95);
+    screen_set_status(&screen, 0, 2, "first runs");
+    screen_set_status(&screen, 1, 2, "second runs for long");
+    screen_set_status(&screen, 0, 2, "first ends");
+    assert_int_equal(screen.rows, 13);
+    expect_row(14, "first ends");
+    expect_row(15, "second run"); /* cut at the screen's edge */
+    write_text("\x1b[2J\x1b[99;1Hlast");
+    expect_row(12, "last");
+    expect_row(14, "first ends");
+    screen_set_status(&screen, 7, 2, "nowhere");
+    expect_row(15, "second run");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +278,8 @@ int main(void)
         cmocka_unit_test(a_character_beyond_ascii_takes_one_cell),
         cmocka_unit_test(random_bytes_never_leave_the_grid),
         cmocka_unit_test(no_screen_means_no_work),
+        cmocka_unit_test(status_lines_stay_while_text_scrolls_above_them),
+        cmocka_unit_test(a_status_line_is_replaced_and_erasing_the_text_leaves_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #define MADT 0x800u
 #define DSDT 0xa00u
 #define SPCR 0xc00u
+#define DBG2 0xd00u
 
 static uint8_t memory[MEMORY_BYTES];
 static struct acpi_tables tables;
@@ -60,16 +61,16 @@ static void write_rsdp(uint8_t revision)
 
 static void write_root(bool extended)
 {
-    static const uint32_t list[] = {FADT, MADT, SPCR};
+    static const uint32_t list[] = {FADT, MADT, SPCR, DBG2};
 
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < 4; i++) {
         if (extended) {
             put64(ROOT + 36 + 8 * i, list[i]);
         } else {
             put32(ROOT + 36 + 4 * i, list[i]);
         }
     }
-    finish(ROOT, extended ? "XSDT" : "RSDT", 36 + 3 * (extended ? 8 : 4));
+    finish(ROOT, extended ? "XSDT" : "RSDT", 36 + 4 * (extended ? 8 : 4));
 }
 
 static void write_fadt(void)
@@ -108,6 +109,21 @@ static void write_dsdt(const void *aml, uint32_t bytes)
     finish(DSDT, "DSDT", 36 + 64);
 }
 
+/* A debug port that is no serial one, and a 16550 in memory with registers of 32 bits. */
+static void write_dbg2(void)
+{
+    static const uint8_t ports[2][34] = {
+        {0, 34, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x03, 0x80, 0, 0, 0, 0, 22},
+        {0, 34, 0, 1,  0, 0, 0, 0, 0,  0, 0, 0,    0x00, 0x80, 0x12,
+         0, 0,  0, 22, 0, 0, 0, 0, 32, 0, 3, 0x00, 0x40, 0x03, 0xfe},
+    };
+
+    put32(DBG2 + 36, 44);
+    put32(DBG2 + 40, 2);
+    memcpy(memory + DBG2 + 44, ports, sizeof(ports));
+    finish(DBG2, "DBG2", 44 + sizeof(ports));
+}
+
 static void write_all(bool extended)
 {
     static const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x0a, 0x07, 0x00, 0x00};
@@ -121,6 +137,7 @@ static void write_all(bool extended)
     memory[SPCR + 40] = ACPI_SPACE_PORT;
     put64(SPCR + 44, 0x3f8);
     finish(SPCR, "SPCR", 80);
+    write_dbg2();
 }
 
 static bool read_all(void)
@@ -149,8 +166,14 @@ static void expect_everything(void)
     assert_int_equal(tables.ioapic_count, 1);
     assert_int_equal(tables.ioapics[0], 0xfec00000);
     assert_true(tables.has_8259);
-    assert_true(tables.has_spcr);
-    assert_int_equal(tables.spcr.address, 0x3f8);
+    assert_int_equal(tables.uart_count, 2);
+    assert_int_equal(tables.uarts[0].address.address, 0x3f8);
+    assert_int_equal(tables.uarts[0].address.space, ACPI_SPACE_PORT);
+    assert_int_equal(tables.uarts[0].interface, ACPI_UART_16550);
+    assert_int_equal(tables.uarts[1].address.address, 0xfe034000);
+    assert_int_equal(tables.uarts[1].address.space, ACPI_SPACE_MEMORY);
+    assert_int_equal(tables.uarts[1].address.bits, 32);
+    assert_int_equal(tables.uarts[1].interface, ACPI_UART_16550_GAS);
 }
 
 static void everything_is_found_through_either_root(void **state)
@@ -232,14 +255,14 @@ static void s5_is_found_in_every_form_of_package(void **state)
 /* Any bytes anywhere, with checksums made right again so that the parsers behind them are reached. */
 static void damaged_tables_are_read_without_leaving_memory(void **state)
 {
-    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR};
+    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR, DBG2};
     uint32_t seed = 5;
 
     (void)state;
     for (uint32_t round = 0; round < 20000; round++) {
         write_all(round % 2 == 0);
         for (uint32_t i = 0; i < 4; i++) {
-            uint32_t table = starts[(seed = seed * 1664525u + 1013904223u) >> 16 & 3u];
+            uint32_t table = starts[((seed = seed * 1664525u + 1013904223u) >> 16) % ARRAY_COUNT(starts)];
             uint32_t length;
 
             memory[table + ((seed >> 8) & 0x7f)] = (uint8_t)(seed >> 24);

@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""What a person sees who has only the screen: boots images in QEMU, takes pictures of the screen, and reads the text back
+by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
+
+    no-serial    a machine without any serial port: progress, a line per guest with its state, the end
+    panic        a fault after the hand-over: code, sentence and remedy; after a reset the next start tells of it
+    faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import cases  # noqa: E402
+import faults  # noqa: E402
+import run  # noqa: E402
+
+sys.path.insert(0, os.path.join(run.ROOT, "tools"))
+import emulator  # noqa: E402
+
+CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+CELL_WIDTH, CELL_HEIGHT = 8, 16
+LIMIT_S = 180  # only a hang reaches it
+PICTURE_EVERY_S = 0.7
+
+
+def read_font():
+    """Dots of a cell, as a tuple of rows -> the character."""
+    with open(os.path.join(run.BUILD, "gen", "console_font.c"), encoding="ascii") as source:
+        rows = re.findall(r"^    \{(.*)\},$", source.read(), re.MULTILINE)
+    return {tuple(int(dots, 16) for dots in row.split(",")): chr(0x20 + i) for i, row in enumerate(rows)}
+
+
+def read_picture(path):
+    """Width, height, bytes of a PPM file (P6, 8 bits)."""
+    with open(path, "rb") as picture:
+        data = picture.read()
+    header = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
+    return int(header[1]), int(header[2]), data[header.end():]
+
+
+def text_of(path, font):
+    """The lines of text in a picture; what is no character of the font is a `~`."""
+    width, height, data = read_picture(path)
+    lit = bytes(1 if data[i] >= 0x80 else 0 for i in range(0, len(data), 3))
+    lines = []
+    for top in range(0, height - CELL_HEIGHT + 1, CELL_HEIGHT):
+        line = ""
+        for left in range(0, width - CELL_WIDTH + 1, CELL_WIDTH):
+            rows = []
+            for y in range(top, top + CELL_HEIGHT):
+                bits = lit[y * width + left:y * width + left + CELL_WIDTH]
+                rows.append(int.from_bytes(bits, "big") and int("".join(map(str, bits)), 2))
+            line += font.get(tuple(rows), "~")
+        lines.append(line.rstrip())
+    return lines
+
+
+class Machine:
+    """One QEMU with its machine protocol on a socket."""
+
+    def __init__(self, image, serial, extra=()):
+        self.folder = tempfile.mkdtemp(prefix="plinth-screen-")
+        variables, path = os.path.join(self.folder, "vars.fd"), os.path.join(self.folder, "qmp")
+        shutil.copyfile(VARS, variables)
+        self.serial = os.path.join(self.folder, "serial")
+        self.process = emulator.start([
+            "qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "1024", "-net", "none", "-display", "none",
+            "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={CODE}",
+            "-drive", f"if=pflash,format=raw,unit=1,file={variables}",
+            "-drive", f"if=none,id=stick,format=raw,snapshot=on,file={image}", "-device", "ide-hd,drive=stick,bootindex=0",
+            "-monitor", "none", "-serial", f"file:{self.serial}" if serial else "none",
+            "-qmp", f"unix:{path},server=on,wait=off", *extra], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
+        self.socket, self.buffer, self.events = self.connect(path), b"", []
+        self.do("qmp_capabilities")
+
+    @staticmethod
+    def connect(path):
+        for _ in range(200):
+            try:
+                connection = socket.socket(socket.AF_UNIX)
+                connection.connect(path)
+                return connection
+            except OSError:
+                connection.close()
+                time.sleep(0.05)
+        raise run.CaseError("QEMU does not start")
+
+    def do(self, command, **arguments):
+        self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        self.socket.settimeout(30)
+        while True:
+            line, found, rest = self.buffer.partition(b"\n")
+            if not found:
+                data = self.socket.recv(65536)
+                if not data:
+                    raise run.CaseError("QEMU ended")
+                self.buffer += data
+                continue
+            self.buffer = rest
+            answer = json.loads(line)
+            if "event" in answer:
+                self.events.append(answer["event"])
+            elif "return" in answer:
+                return answer["return"]
+            elif "error" in answer:
+                raise run.CaseError(f"QEMU: {answer['error']['desc']}")
+
+    def picture(self, font):
+        path = os.path.join(self.folder, "screen.ppm")
+        self.do("screendump", filename=path)
+        return text_of(path, font)
+
+    def wait_for(self, font, *patterns):
+        """Takes pictures until one has all of the patterns; returns its text and the texts before."""
+        end, seen = time.monotonic() + LIMIT_S, []
+        while time.monotonic() < end:
+            lines = self.picture(font)
+            text = "\n".join(lines)
+            seen.append(text)
+            if all(re.search(pattern, text, re.MULTILINE) for pattern in patterns):
+                return text, seen
+            time.sleep(PICTURE_EVERY_S)
+        last = "\n    | ".join(line for line in seen[-1].splitlines() if line)
+        raise run.CaseError(f"the screen never shows {patterns}; at last:\n    | {last}")
+
+    def serial_text(self):
+        with open(self.serial, encoding="utf-8", errors="replace") as output:
+            return run.ESCAPES.sub("", output.read())
+
+    def end(self):
+        emulator.kill_group(self.process)
+        self.socket.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def stick_of(name, config, fault=None):
+    os.makedirs(run.STICKS, exist_ok=True)
+    return run.make_stick(cases.Case(f"screen-{name}", config, [], files={"hello.elf": cases.HELLO}, fault=fault))
+
+
+def no_serial(font):
+    """Everything that a serial line would have is on the screen."""
+    config = "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf() + cases.hello_conf().replace("hello]", "second]")
+    machine = Machine(stick_of("no-serial", config), serial=False)
+    try:
+        text, seen = machine.wait_for(font, r"plinth: result ok", r"safe to switch it off")
+        for pattern in (r"^plinth: Plinth \S+", r"^plinth: guest hello: CPU 0, 16 MiB in ", r"^\[hello\] PASS hello",
+                        r"^\[second\] PASS hello", r"^plinth: guest second stopped: "):
+            if not re.search(pattern, text, re.MULTILINE):
+                raise run.CaseError(f"the screen at the end has no '{pattern}':\n{text}")
+        if text.splitlines()[-2:] != ["hello has stopped", "second has stopped"]:
+            raise run.CaseError(f"the last two lines are no states of guests:\n{text}")
+        if not any("hello runs" in picture.splitlines()[-2:] for picture in seen):
+            raise run.CaseError("no picture shows a guest that runs")
+    finally:
+        machine.end()
+
+
+def panic(font):
+    """The report is on both channels, and the next start tells of it."""
+    machine = Machine(stick_of("panic", cases.hello_conf(), "entry:undefined"), serial=True)
+    try:
+        machine.wait_for(font, r"panic P0001 on CPU 0", r"invalid opcode .* in the hypervisor", r"what to do: this is a bug",
+                         r"plinth: result failed")
+        if "panic P0001 on CPU 0" not in machine.serial_text():
+            raise run.CaseError("the serial line has no panic")
+        machine.do("system_reset")
+        end = time.monotonic() + LIMIT_S
+        while not re.search(r"The last run ended with:(?s:.*)\| plinth: result failed", machine.serial_text()):
+            if time.monotonic() > end:
+                raise run.CaseError("after the reset nobody tells of the panic")
+            time.sleep(PICTURE_EVERY_S)
+    finally:
+        machine.end()
+
+
+def fault_on_both(font, fault):
+    names = ["hello", "other"][:fault.guests]
+    config = "".join(cases.hello_conf().replace("guest hello", f"guest {name}") for name in names)
+    machine = Machine(stick_of("fault", config, fault.name), serial=True)
+    try:
+        machine.wait_for(font, rf"\bP{fault.code:04d}\b", r"plinth: result failed")
+        if not re.search(rf"\bP{fault.code:04d}\b", machine.serial_text()):
+            raise run.CaseError("the serial line does not have the code")
+    finally:
+        machine.end()
+
+
+def every_fault(font):
+    """Those after the hand-over: before it the firmware draws the screen, with its own font."""
+    for fault in faults.FAULTS:
+        if "qemu-svm" in fault.emulators and (0 < fault.code < 600 or fault.code == 902) and fault.smp == 1:
+            began = time.monotonic()
+            try:
+                fault_on_both(font, fault)
+                print(f"ok screen-fault {fault.name}: P{fault.code:04d} on the serial line and on the screen "
+                      f"({time.monotonic() - began:.0f} s)", flush=True)
+            except run.CaseError as error:
+                print(f"FAILED screen-fault {fault.name}: {error}", flush=True)
+
+
+def main():
+    tests = {"no-serial": no_serial, "panic": panic}
+    if sys.argv[1:] == ["faults"]:
+        every_fault(read_font())
+        return 0
+    failed = 0
+    for name in sys.argv[1:] or tests:
+        began = time.monotonic()
+        try:
+            tests[name](read_font())
+            print(f"ok screen-{name} ({time.monotonic() - began:.0f} s)", flush=True)
+        except run.CaseError as error:
+            failed += 1
+            print(f"FAILED screen-{name}: {error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""plinth-check's promises, one line each: `ok plinth-check: PROMISE` or `FAILED ...`. BUILD is the build folder, with the
+demo's kernel and the guests in it."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+PROGRAM = os.path.join(BUILD, "plinth-check")
+EXAMPLES = os.path.join(ROOT, "config", "examples")
+FILES = {"vmlinuz": "demo/vmlinuz", "initramfs.cpio": "demo/initramfs.cpio", "hello.elf": "guests/hello.elf"}
+MACHINE = "cpus = 4\nmemory = 8G\n"
+SVG = "{http://www.w3.org/2000/svg}"
+
+# Example -> guests and their CPUs on a machine with four.
+PLANS = {
+    "linux.conf": {"linux": [0]},
+    "two-linuxes.conf": {"work": [0], "play": [1]},
+    "linux-and-unikernel.conf": {"linux": [0], "hello": [1]},
+    "smp.conf": {"linux": [0, 1, 2, 3]},
+    "time-sliced.conf": {"linux": [0], "one": [0], "two": [0]},
+    "demo.conf": {"linux": [0], "hello": [1]},
+}
+
+
+def check(*arguments, **more):
+    return subprocess.run([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, **more)
+
+
+class Desk:
+    """A folder with the examples, the files that they name, and a machine."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name, built in FILES.items():
+            os.symlink(os.path.join(BUILD, built), os.path.join(folder, name))
+        for name in PLANS:
+            shutil.copy(os.path.join(EXAMPLES, name), folder)
+        self.machine = self.write("machine.txt", MACHINE)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as out:
+            out.write(text)
+        return self.path(name)
+
+    def plan(self, name):
+        made = check("--json", "--machine", self.machine, self.path(name))
+        plan = json.loads(made.stdout)
+        assert made.returncode == 0 and plan["good"], plan["errors"]
+        return plan
+
+
+def every_example_is_good_and_placed_as_it_says(desk):
+    for name, guests in PLANS.items():
+        plan = desk.plan(name)
+        assert {guest["name"]: guest["cpus"] for guest in plan["guests"]} == guests, name
+        lines = [line for line in open(desk.path(name), encoding="utf-8") if line.strip()]
+        assert len(lines) <= 24, f"{name} has {len(lines)} lines"
+    assert all(guest["slice_us"] > 0 for guest in desk.plan("time-sliced.conf")["guests"])
+
+
+def guests_get_disjoint_memory_of_the_machine(desk):
+    for name in PLANS:
+        plan = desk.plan(name)
+        pieces = sorted((r["hpa"], r["hpa"] + r["bytes"]) for guest in plan["guests"] for r in guest["ranges"])
+        assert all(one[1] <= next_[0] for one, next_ in zip(pieces, pieces[1:])), name
+        free = [(piece["start"], piece["end"]) for piece in plan["host"] if piece["use"] == "free"]
+        owned = sum(piece["end"] - piece["start"] for piece in plan["host"] if "guest" in piece)
+        assert owned == sum(guest["memory_bytes"] for guest in plan["guests"]), name
+        assert all(any(start >= low for low, _ in free) for start, _ in pieces), name
+
+
+def leaves_and_tables_add_up(desk):
+    for name in PLANS:
+        for guest in desk.plan(name)["guests"]:
+            backed = (guest["leaves_1g"] << 30) + (guest["leaves_2m"] << 21) + (guest["leaves_4k"] << 12)
+            assert backed == guest["memory_bytes"], (name, guest["name"])
+            assert guest["table_bytes"] % 4096 == 0 and guest["table_bytes"] >= 8192
+
+
+def several_mistakes_give_a_line_each_plain_in_a_pipe(desk):
+    conf = desk.write("wrong.conf", "[guest a]\nkernel = hello.elf\ncolour = blue\nmemory = lots\n[guest a]\nkernel = x\n")
+    made = check(conf)
+    lines = made.stdout.splitlines()
+    assert made.returncode == 1 and len(lines) == 3, made.stdout
+    for line, rule in zip(lines, ("3:1: unknown-key: ", "4:10: bad-size: ", "5:8: duplicate-name: ")):
+        assert line.startswith(f"{conf}:{rule}"), line
+    assert "\x1b" not in made.stdout
+    errors = json.loads(check("--json", conf).stdout)["errors"]
+    assert [(error["line"], error["rule"]) for error in errors] == [(3, "unknown-key"), (4, "bad-size"), (5, "duplicate-name")]
+
+
+def a_terminal_gets_colours(desk):
+    conf = desk.write("wrong.conf", "[guest a]\n")
+    ours, theirs = pty.openpty()
+    subprocess.run([PROGRAM, conf], stdout=theirs, check=False)
+    os.close(theirs)
+    text = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "\x1b[1;31mmissing-kernel\x1b[0m" in text, text
+
+
+def files_that_are_missing_empty_or_no_image_are_named(desk):
+    desk.write("empty", "")
+    desk.write("garbage", "no kernel " * 1000)
+    for file, rule in (("nowhere", "missing-file"), ("empty", "empty-file"), ("garbage", "bad-image")):
+        made = check(desk.write("file.conf", f"[guest a]\nkernel = {file}\n"))
+        assert made.returncode == 1 and f"file.conf:2:10: {rule}: " in made.stdout, made.stdout
+
+
+def a_wrong_machine_is_named_with_its_line(desk):
+    for text, expected in (("cpus = 0\n", "1:8: bad-machine: "), ("cpus = 1\nregion = 1 2 free\n", "2:10: bad-machine: "),
+                           ("cpus = 1\nmemroy = 8G\n", "2:1: unknown-key: "), ("memory = 8G\n", "1:1: bad-machine: "),
+                           ("cpus = 1\nthat\n", "2:1: bad-line: "), ("cpus = 1\nlargest-leaf = 3G\n", "2:16: bad-machine: "),
+                           ("cpu = 0 apic x package 0 core 0 thread 0\ncpus = 1\n", "1:7: bad-machine: ")):
+        machine = desk.write("wrong.txt", text)
+        made = check("--machine", machine, desk.path("linux.conf"))
+        assert made.returncode == 1 and f"{machine}:{expected}" in made.stdout, (text, made.stdout)
+        report = json.loads(check("--json", "--machine", machine, desk.path("linux.conf")).stdout)
+        assert not report["good"] and report["errors"][0]["file"] == machine
+    made = check("--machine", desk.path("none.txt"), desk.path("linux.conf"))
+    assert made.returncode == 1 and "missing-file" in made.stdout
+
+
+def the_machine_decides(desk):
+    small = desk.write("small.txt", "cpus = 1\nmemory = 1G\n")
+    made = check("--machine", small, desk.path("smp.conf"))
+    assert made.returncode == 1 and "too-much-memory" in made.stdout, made.stdout
+    made = check("--machine", small, desk.path("two-linuxes.conf"))
+    assert made.returncode == 1 and "cpu-not-there" in made.stdout, made.stdout
+    old = desk.write("old.txt", "cpus = 4\nmemory = 8G\nlargest-leaf = 2M\nvirtualization = vmx\n")
+    plan = json.loads(check("--json", "--machine", old, desk.path("smp.conf")).stdout)
+    assert plan["guests"][0]["leaves_1g"] == 0 and plan["guests"][0]["leaves_2m"] == 1024
+
+
+def boxes_of(svg):
+    return [tuple(int(box.get(key)) for key in ("x", "y", "width", "height")) + (box.get("fill"),)
+            for box in svg.iter(f"{SVG}rect")][1:]
+
+
+def overlaps(one, other):
+    return (one[0] < other[0] + other[2] and other[0] < one[0] + one[2] and
+            one[1] < other[1] + other[3] and other[1] < one[1] + one[3])
+
+
+def the_picture_shows_every_cpu_guest_and_piece_of_memory(desk):
+    for name in PLANS:
+        plan = desk.plan(name)
+        picture = desk.path("plan.svg")
+        assert check("--svg", picture, "--machine", desk.machine, desk.path(name)).returncode == 0
+        svg = xml.etree.ElementTree.parse(picture).getroot()
+        texts = ["".join(text.itertext()) for text in svg.iter(f"{SVG}text")]
+        width, height = int(svg.get("width")), int(svg.get("height"))
+        boxes = boxes_of(svg)
+        for cpu in range(4):
+            assert f"CPU {cpu}" in texts, (name, cpu)
+        for guest in plan["guests"]:
+            for vcpu in range(len(guest["cpus"])):
+                assert f"{guest['name']} vCPU {vcpu}" in texts, (name, guest["name"])
+            for memory in guest["ranges"]:
+                assert any(text.startswith(f"0x{memory['gpa']:x} is host 0x{memory['hpa']:x}") for text in texts), name
+                assert f"0x{memory['hpa']:x}" in texts, name
+        assert all(x >= 0 and y >= 0 and x + w <= width and y + h <= height for x, y, w, h, _ in boxes), name
+        for y in (int(text.get("y")) for text in svg.iter(f"{SVG}text")):
+            assert 0 < y <= height
+        bars = [box for box in boxes if box[0] == 190]
+        chips = [box for box in boxes if box[3] == 20]
+        for group in (bars, chips):
+            assert not any(overlaps(one, other) for i, one in enumerate(group) for other in group[:i]), name
+        assert len(chips) == sum(len(guest["cpus"]) for guest in plan["guests"]), name
+
+
+def a_name_cannot_break_the_picture(desk):
+    folder = desk.path("a<b&c")
+    os.makedirs(folder, exist_ok=True)
+    shutil.copy(desk.path("hello.elf"), folder)
+    with open(os.path.join(folder, "p.conf"), "w", encoding="utf-8") as out:
+        out.write("[guest a]\nkernel = hello.elf\n")
+    made = subprocess.run([PROGRAM, "--svg", "out.svg", "a<b&c/p.conf"], cwd=desk.folder, stdout=subprocess.PIPE, check=False)
+    assert made.returncode == 0
+    xml.etree.ElementTree.parse(desk.path("out.svg"))
+
+
+def every_rule_of_the_source_is_in_the_manual(_):
+    rules = set()
+    for path in [os.path.join(ROOT, "config", name) for name in os.listdir(os.path.join(ROOT, "config")) if name.endswith(".c")] + [
+            os.path.join(ROOT, "tools", "check", "check_steps.c")]:
+        with open(path, encoding="utf-8") as source:
+            rules |= set(re.findall(r'config_report\([^;"]*?"([a-z-]+)",', source.read()))
+    manual = set(re.findall(r"^### ([a-z-]+)$", check("--manual").stdout, re.MULTILINE))
+    assert rules == manual, f"only in the source: {rules - manual}; only in the manual: {manual - rules}"
+
+
+def the_limits_of_the_manual_hold(desk):
+    """Rules whose examples would be too long for the manual: one too many is refused by name, the most is good."""
+    guest = "[guest g{}]\nkernel = hello.elf\nmemory = 1M\n"
+    module = "module = hello.elf\n"
+    for rule, most, too_many in (("too-many-guests", "".join(guest.format(i) for i in range(32)),
+                                  "".join(guest.format(i) for i in range(33))),
+                                 ("too-many-modules", guest.format(0).replace("1M", "64M") + 16 * module,
+                                  guest.format(0) + 17 * module)):
+        made = check(desk.write("most.conf", most))
+        assert made.returncode == 0 or "bad-image" in made.stdout, (rule, made.stdout)
+        made = check(desk.write("more.conf", too_many))
+        assert made.returncode == 1 and f": {rule}: " in made.stdout, (rule, made.stdout)
+
+
+def what_cannot_be_written_is_said(desk):
+    made = check("--svg", desk.path("no/such/folder.svg"), desk.path("linux.conf"))
+    assert made.returncode == 1 and "cannot be written" in made.stderr
+
+
+TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
+         several_mistakes_give_a_line_each_plain_in_a_pipe, a_terminal_gets_colours,
+         files_that_are_missing_empty_or_no_image_are_named, a_wrong_machine_is_named_with_its_line, the_machine_decides,
+         the_picture_shows_every_cpu_guest_and_piece_of_memory, a_name_cannot_break_the_picture,
+         every_rule_of_the_source_is_in_the_manual, the_limits_of_the_manual_hold, what_cannot_be_written_is_said]
+
+
+def main():
+    failed = 0
+    for test in TESTS:
+        name = re.sub("_", " ", test.__name__)
+        with tempfile.TemporaryDirectory(prefix="plinth-check-") as folder:
+            try:
+                test(Desk(folder))
+                print(f"ok plinth-check: {name}")
+            except (AssertionError, OSError, ValueError, KeyError, xml.etree.ElementTree.ParseError) as error:
+                failed += 1
+                print(f"FAILED plinth-check: {name}: {error!r}"[:600])
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

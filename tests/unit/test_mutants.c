@@ -1,0 +1,787 @@
+/*
+ * One verdict everywhere: thousands of mutants of the example configs and of machine descriptions are judged twice, by
+ * plinth-check's steps (tools/check) and by the target's own start (efi/efi_main.c with the files that it calls),
+ * compiled natively on a model of the firmware: files in memory, a memory map, pages. The verdicts must be the same,
+ * errors of the config must be the same lines, and no mutant that is refused reaches hv_main().
+ *
+ * What the model leaves out is what the config does not decide: the console, ACPI, the CPU's features, the hand-over.
+ * The page below 1 MiB and the hypervisor's own pool can always be had.
+ *
+ * With PLINTH_MUTANTS in the environment the first mutants, so many, are written to the folder PLINTH_MUTANTS_DIR with
+ * their verdicts: tests/boot/mutants.py boots them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "efi/efi_stage.h"
+#include "hv/base/format.h"
+#include "hv/pool.h"
+#include "tools/check/check.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MUTANTS 10000u
+#define TEXT_MAX 4096u
+#define SEEDS_MAX 16u
+#define CHANGES_MAX 3u
+#define ARENA_BYTES (8 * MIB)
+#define SAID_MAX 16384u
+#define IMAGE_BYTES 4096u
+
+EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
+
+static char folder[] = "/tmp/plinth-mutants-XXXXXX";
+static char machine_path[64];
+static char config_path[64];
+static char seeds[SEEDS_MAX][TEXT_MAX];
+static uint32_t seed_count;
+static char config_text[TEXT_MAX];
+static char machine_text[TEXT_MAX];
+static struct check check;
+
+/* ---- numbers that only look random: the same mutants in every run ---- */
+
+static uint64_t state = 0x9e3779b97f4a7c15;
+
+static uint32_t below(uint32_t limit)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)((state >> 32) % limit);
+}
+
+/* ---- mutations: each keeps a text of less than TEXT_MAX ---- */
+
+static void replace(char *text, size_t at, size_t bytes, const char *by)
+{
+    size_t length = strlen(text);
+    size_t more = strlen(by);
+
+    if (length - bytes + more >= TEXT_MAX) {
+        return;
+    }
+    memmove(text + at + more, text + at + bytes, length - at - bytes + 1);
+    memcpy(text + at, by, more);
+}
+
+static size_t line_start(const char *text, size_t at)
+{
+    while (at > 0 && text[at - 1] != '\n') {
+        at--;
+    }
+    return at;
+}
+
+static size_t line_bytes(const char *text, size_t start)
+{
+    const char *end = strchr(text + start, '\n');
+
+    return end == NULL ? strlen(text + start) : (size_t)(end - text) + 1 - start;
+}
+
+static void change_byte(char *text, size_t at)
+{
+    static const char bytes[] = "\t \r\n#\"=[],-.:/\\0123456789abzGMKk_\x7f\x80\xff\x01";
+    char one[2] = {bytes[below(sizeof(bytes) - 1)], '\0'};
+
+    replace(text, at, below(2), one);
+}
+
+static void drop_line(char *text, size_t at)
+{
+    size_t start = line_start(text, at);
+
+    replace(text, start, line_bytes(text, start), "");
+}
+
+static void repeat_line(char *text, size_t at)
+{
+    static char line[TEXT_MAX];
+    size_t start = line_start(text, at);
+    size_t bytes = line_bytes(text, start);
+
+    memcpy(line, text + start, bytes);
+    line[bytes] = '\0';
+    replace(text, line_start(text, below((uint32_t)strlen(text))), 0, line);
+}
+
+static void insert_line(char *text, size_t at)
+{
+    static const char *const lines[] = {
+        "memory = 512M\n",
+        "memory = 64M\n",
+        "memory = 3G\n",
+        "cpus = 0-3\n",
+        "cpus = 7,\n",
+        "slice = 5ms\n",
+        "slice = 5\n",
+        "protocol = flat\n",
+        "load-address = 2M\n",
+        "mode = real\n",
+        "on-crash = restart\n",
+        "[hypervisor]\n",
+        "[guest x]\nkernel = vmlinuz\n",
+        "module = hello.elf args\n",
+        "initrd = empty\n",
+        "kernel = nowhere\n",
+        "log = debug\n",
+        "inventory = yes\n",
+        "console = screen\n",
+        "[guest linux]\n",
+        "region = 0x100000 2G free\n",
+        "cpus = 1\n",
+        "largest-leaf = 2M\n",
+        "memory = 66M\n",
+        "debug-ports = yes\n",
+    };
+
+    replace(text, line_start(text, at), 0, lines[below(ARRAY_COUNT(lines))]);
+}
+
+/* A word or number by another one. */
+static void change_word(char *text, size_t at)
+{
+    static const char *const words[] = {"0",
+                                        "1",
+                                        "2,",
+                                        "0,1",
+                                        "1,0",
+                                        "16",
+                                        "17",
+                                        "64M",
+                                        "1M",
+                                        "4095",
+                                        "12T",
+                                        "0x1000",
+                                        "1.5G",
+                                        "yes",
+                                        "no",
+                                        "vmlinuz",
+                                        "hello.elf",
+                                        "../hello.elf",
+                                        "\"hello.elf\"",
+                                        "empty",
+                                        "linux",
+                                        "elf",
+                                        "flat",
+                                        "pvh",
+                                        "restart",
+                                        "poweroff",
+                                        "free",
+                                        "svm",
+                                        "vmx",
+                                        "reserved",
+                                        "a/b",
+                                        "18446744073709551616",
+                                        "-1",
+                                        "100us",
+                                        "1s"};
+    size_t start = at;
+    size_t end = at;
+
+    while (start > 0 && text[start - 1] > ' ') {
+        start--;
+    }
+    while (text[end] > ' ') {
+        end++;
+    }
+    replace(text, start, end - start, words[below(ARRAY_COUNT(words))]);
+}
+
+static void cut(char *text, size_t at)
+{
+    text[at] = '\0';
+}
+
+static void mutate(char *text)
+{
+    static void (*const mutations[])(char *text, size_t at) = {change_byte, change_byte, drop_line,   repeat_line,
+                                                               insert_line, insert_line, change_word, change_word};
+    uint32_t changes = below(CHANGES_MAX + 1);
+
+    for (uint32_t i = 0; i < changes && text[0] != '\0'; i++) {
+        size_t at = below((uint32_t)strlen(text));
+
+        if (below(40) == 0) {
+            cut(text, at);
+        } else {
+            mutations[below(ARRAY_COUNT(mutations))](text, at);
+        }
+    }
+}
+
+/* ---- the files on the desk ---- */
+
+static void write_file(const char *name, const void *bytes, size_t count)
+{
+    char path[128];
+    FILE *out;
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, count, out), count);
+    fclose(out);
+}
+
+/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object Files".
+ */
+static void write_kernel(const char *name)
+{
+    static const uint8_t ident[] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
+    static const struct {
+        uint32_t at;
+        uint64_t value;
+        uint32_t bytes;
+    } fields[] = {{16, 2, 2},        {18, 62, 2},    {20, 1, 4},      {24, 0x100000, 8},
+                  {32, 64, 8},       {52, 64, 2},    {54, 56, 2},     {56, 1, 2},
+                  {64, 1, 4},        {68, 5, 4},     {72, 0x200, 8},  {80, 0x100000, 8},
+                  {88, 0x100000, 8}, {96, 0x100, 8}, {104, 0x100, 8}, {112, 0x1000, 8}};
+    uint8_t image[IMAGE_BYTES] = {0};
+
+    memcpy(image, ident, sizeof(ident));
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
+        memcpy(image + fields[i].at, &fields[i].value, fields[i].bytes);
+    }
+    write_file(name, image, sizeof(image));
+}
+
+static void read_seed(const char *path)
+{
+    FILE *in = fopen(path, "rb");
+    size_t length;
+
+    assert_non_null(in);
+    assert_true(seed_count < SEEDS_MAX);
+    length = fread(seeds[seed_count], 1, TEXT_MAX - 1, in);
+    seeds[seed_count++][length] = '\0';
+    fclose(in);
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(left, right);
+}
+
+/* Every example, in the order of their names. */
+static void read_seeds(void)
+{
+    static char names[SEEDS_MAX][64];
+    uint32_t count = 0;
+    DIR *examples = opendir("config/examples");
+    char path[128];
+
+    assert_non_null(examples);
+    for (const struct dirent *entry = readdir(examples); entry != NULL; entry = readdir(examples)) {
+        const char *end = strstr(entry->d_name, ".conf");
+
+        if (end != NULL && end[5] == '\0') {
+            assert_true(count < SEEDS_MAX);
+            snprintf(names[count++], sizeof(names[0]), "%.60s", entry->d_name);
+        }
+    }
+    closedir(examples);
+    qsort(names, count, sizeof(names[0]), compare_names);
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(path, sizeof(path), "config/examples/%s", names[i]);
+        read_seed(path);
+    }
+}
+
+static int set_up(void **context)
+{
+    static const char *const kernels[] = {"vmlinuz",   "vmlinuz-amd64",     "vmlinuz-686-pae",
+                                          "hello.elf", "initramfs.cpio",    "initramfs-i386.cpio",
+                                          "xen.elf",   "memtest86+x64.bin", "memtest86+ia32.bin"};
+
+    (void)context;
+    assert_non_null(mkdtemp(folder));
+    snprintf(config_path, sizeof(config_path), "%s/plinth.conf", folder);
+    snprintf(machine_path, sizeof(machine_path), "%s/machine.txt", folder);
+    for (size_t i = 0; i < ARRAY_COUNT(kernels); i++) {
+        write_kernel(kernels[i]);
+    }
+    write_file("empty", "", 0);
+    read_seeds();
+    return 0;
+}
+
+static int tear_down(void **context)
+{
+    char command[80];
+
+    (void)context;
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command);
+}
+
+/* ---- the model of the firmware ---- */
+
+static uint8_t arena[ARENA_BYTES] __attribute__((aligned(4096)));
+static uint64_t arena_used;
+static struct memory_map model_map; /* guests' RAM is taken from it; what is really read and written is in the arena */
+static char said[SAID_MAX];
+static size_t said_length;
+static bool entered;
+static jmp_buf way_out;
+
+struct model_file {
+    EFI_FILE interface; /* first: the firmware's view */
+    struct span bytes;
+    uint64_t at;
+    struct model_file *next_free;
+};
+
+static struct model_file open_files[4];
+static bool file_used[4];
+
+static EFI_STATUS EFIAPI file_close(EFI_FILE *file)
+{
+    file_used[(struct model_file *)(void *)file - open_files] = false;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
+{
+    struct model_file *model = (struct model_file *)(void *)file;
+    uint64_t count = min_u64(*size, model->bytes.bytes - model->at);
+
+    memcpy(buffer, model->bytes.base + model->at, count);
+    model->at += count;
+    *size = count;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI file_info(EFI_FILE *file, EFI_GUID *type, UINTN *size, void *buffer)
+{
+    EFI_FILE_INFO *info = buffer;
+
+    (void)type;
+    (void)size;
+    memset(info, 0, sizeof(*info));
+    info->FileSize = ((struct model_file *)(void *)file)->bytes.bytes;
+    return EFI_SUCCESS;
+}
+
+/* What mkusb would have put at this place of the volume: the config, or a file that the config names. */
+static bool find_file(const char *volume_path, struct span *bytes)
+{
+    static uint8_t content[IMAGE_BYTES + 1];
+    char host[HOST_PATH_MAX];
+    char path[CONFIG_PATH_MAX + 1];
+
+    if (strcmp(volume_path, "\\plinth\\plinth.conf") == 0) {
+        *bytes = (struct span){(const uint8_t *)config_text, strlen(config_text)};
+        return true;
+    }
+    for (uint32_t g = 0; g < check.config.guest_count; g++) {
+        const struct config_guest *guest = &check.config.guests[g];
+
+        for (uint32_t m = 0; m <= guest->module_count; m++) {
+            struct text named = m == 0 ? guest->kernel : guest->modules[m - 1].path;
+            struct span read;
+
+            config_volume_path(named, path);
+            check_host_path(&check, named, host);
+            if (strcmp(path, volume_path) == 0 && check_read_file(host, IMAGE_BYTES, &read)) {
+                memcpy(content, read.base, read.bytes);
+                *bytes = (struct span){content, read.bytes};
+                free((void *)(uintptr_t)read.base);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name, UINT64 mode, UINT64 attributes)
+{
+    char path[CONFIG_PATH_MAX + 1];
+    size_t length = 0;
+    struct span bytes;
+
+    (void)root;
+    (void)mode;
+    (void)attributes;
+    for (; name[length] != 0 && length < CONFIG_PATH_MAX; length++) {
+        path[length] = (char)name[length];
+    }
+    path[length] = '\0';
+    if (!find_file(path, &bytes)) {
+        return EFI_NOT_FOUND;
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(open_files); i++) {
+        if (!file_used[i]) {
+            file_used[i] = true;
+            open_files[i] = (struct model_file){
+                .interface = {.Close = file_close, .Read = file_read, .GetInfo = file_info}, .bytes = bytes};
+            *file = &open_files[i].interface;
+            return EFI_SUCCESS;
+        }
+    }
+    return EFI_OUT_OF_RESOURCES;
+}
+
+static EFI_STATUS EFIAPI root_close(EFI_FILE *root)
+{
+    (void)root;
+    return EFI_SUCCESS;
+}
+
+static EFI_FILE root_file = {.Open = root_open, .Close = root_close};
+
+static EFI_STATUS EFIAPI open_volume(EFI_FILE_IO_INTERFACE *volume, EFI_FILE **root)
+{
+    (void)volume;
+    *root = &root_file;
+    return EFI_SUCCESS;
+}
+
+static EFI_FILE_IO_INTERFACE volume_interface = {.OpenVolume = open_volume};
+static EFI_LOADED_IMAGE loaded_image;
+
+static EFI_STATUS EFIAPI handle_protocol(EFI_HANDLE handle, EFI_GUID *guid, void **interface)
+{
+    (void)handle;
+    (void)guid;
+    *interface = &volume_interface;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE type, UINTN pages,
+                                        EFI_PHYSICAL_ADDRESS *address)
+{
+    uint64_t bytes = pages * PAGE_BYTES;
+
+    (void)type;
+    if (how == AllocateAddress) {
+        return memory_map_convert(&model_map, *address, *address + bytes, MEMORY_FREE, MEMORY_LOADER) == STATUS_OK
+                   ? EFI_SUCCESS
+                   : EFI_NOT_FOUND;
+    }
+    if (how == AllocateMaxAddress) {
+        *address = 0x8000;
+        return EFI_SUCCESS;
+    }
+    if (bytes > ARENA_BYTES - arena_used) {
+        return EFI_OUT_OF_RESOURCES;
+    }
+    *address = (uint64_t)(uintptr_t)arena + arena_used;
+    memset(arena + arena_used, 0, bytes);
+    arena_used += bytes;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI free_pages(EFI_PHYSICAL_ADDRESS address, UINTN pages)
+{
+    (void)address;
+    (void)pages;
+    return EFI_SUCCESS;
+}
+
+/* UEFI 2.10, 7.2.1 "EFI_BOOT_SERVICES.AllocatePages()", table 7.6. */
+static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map, UINTN *key, UINTN *stride,
+                                        UINT32 *version)
+{
+    static const uint32_t types[] = {
+        [MEMORY_FREE] = EfiConventionalMemory,     [MEMORY_BOOT] = EfiBootServicesData,
+        [MEMORY_LOADER] = EfiLoaderData,           [MEMORY_ACPI] = EfiACPIReclaimMemory,
+        [MEMORY_RESERVED] = EfiReservedMemoryType, [MEMORY_MMIO] = EfiMemoryMappedIO,
+    };
+    UINTN needed = model_map.count * sizeof(*map);
+
+    *stride = sizeof(*map);
+    *version = 1;
+    *key = 1;
+    if (map == NULL || *size < needed) {
+        *size = needed;
+        return EFI_BUFFER_TOO_SMALL;
+    }
+    for (uint32_t i = 0; i < model_map.count; i++) {
+        const struct memory_region *region = &model_map.regions[i];
+
+        map[i] = (EFI_MEMORY_DESCRIPTOR){.Type = types[region->type],
+                                         .PhysicalStart = region->start,
+                                         .NumberOfPages = (region->end - region->start) / PAGE_BYTES};
+    }
+    *size = needed;
+    return EFI_SUCCESS;
+}
+
+static EFI_BOOT_SERVICES services = {
+    .HandleProtocol = handle_protocol,
+    .AllocatePages = allocate_pages,
+    .FreePages = free_pages,
+    .GetMemoryMap = get_memory_map,
+};
+static EFI_SYSTEM_TABLE system_table = {.BootServices = &services};
+
+/* ---- the parts of the start that are not the config's ---- */
+
+static void say(const char *form, va_list list)
+{
+    said_length += format_list(said + said_length, sizeof(said) - said_length - 1, form, list);
+    said[said_length++] = '\n';
+    said[said_length] = '\0';
+}
+
+/* The first call of a start: the stage as it is in an image that was just loaded. */
+void efi_console_start(struct efi_stage *stage)
+{
+    struct efi_stage fresh = {.system = stage->system, .boot = stage->boot, .tsc_start = stage->tsc_start};
+
+    *stage = fresh;
+}
+
+void efi_console_returned(struct efi_stage *stage)
+{
+    (void)stage;
+}
+
+void efi_say(struct efi_stage *stage, const char *form, ...)
+{
+    va_list list;
+
+    (void)stage;
+    va_start(list, form);
+    say(form, list);
+    va_end(list);
+}
+
+void efi_say_again(struct efi_stage *stage, const char *form, ...)
+{
+    (void)stage;
+    (void)form;
+}
+
+bool efi_fail(struct efi_stage *stage, EFI_STATUS status, const char *form, ...)
+{
+    va_list list;
+
+    stage->status = EFI_ERROR(status) ? status : EFI_LOAD_ERROR;
+    va_start(list, form);
+    say(form, list);
+    va_end(list);
+    return false;
+}
+
+const char *efi_status_name(EFI_STATUS status)
+{
+    return EFI_ERROR(status) ? "error" : "success";
+}
+
+bool efi_machine_sections(struct efi_stage *stage)
+{
+    stage->loaded = &loaded_image;
+    return true;
+}
+
+bool efi_machine_look(struct efi_stage *stage)
+{
+    stage->info->cpu_count = (uint32_t)min_u64(check.machine.cpu_count, BOOT_CPUS_MAX);
+    for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
+        stage->info->cpus[i] = (struct boot_cpu){.apic_id = i, .is_bsp = i == 0, .healthy = true};
+    }
+    return true;
+}
+
+bool efi_virt_check(struct efi_stage *stage)
+{
+    stage->support.format = check.machine.format;
+    stage->support.caps.largest_leaf = (enum page_level)check.machine.largest_leaf;
+    return true;
+}
+
+bool efi_last_boot_tell(struct efi_stage *stage)
+{
+    (void)stage;
+    return true;
+}
+
+bool efi_inventory_write(struct efi_stage *stage)
+{
+    (void)stage;
+    return true;
+}
+
+bool efi_handover(struct efi_stage *stage)
+{
+    (void)stage;
+    return true;
+}
+
+uint64_t pool_bytes_needed(const struct boot_info *info)
+{
+    (void)info;
+    return 2 * MIB;
+}
+
+_Noreturn void hv_main(struct boot_info *info)
+{
+    assert_true(info->config.guest_count != 0);
+    entered = true;
+    longjmp(way_out, 1);
+}
+
+/* ---- the two verdicts ---- */
+
+static bool host_verdict(void)
+{
+    memset(&check.config, 0, sizeof(check.config));
+    memset(&check.errors, 0, sizeof(check.errors));
+    memset(&check.machine_errors, 0, sizeof(check.machine_errors));
+    memset(&check.machine, 0, sizeof(check.machine));
+    check.options = (struct options){.config = config_path, .machine = machine_path};
+    check.file = text_of(config_text);
+    check_run(&check);
+    return check_is_good(&check);
+}
+
+static bool target_verdict(void)
+{
+    model_map = check.machine.map;
+    arena_used = 0;
+    said_length = 0;
+    said[0] = '\0';
+    entered = false;
+    memset(file_used, 0, sizeof(file_used));
+    if (setjmp(way_out) == 0) {
+        assert_true(EFI_ERROR(efi_main(NULL, &system_table)));
+        assert_false(entered);
+    }
+    return entered;
+}
+
+static bool rule_of_the_desk(const char *rule)
+{
+    return strcmp(rule, "missing-file") == 0 || strcmp(rule, "empty-file") == 0 || strcmp(rule, "bad-image") == 0;
+}
+
+/* Each error that the host found in the config is a line that the target said. Errors of files and memory stop the
+ * target at the first, so they have a code there and not the same number of lines. */
+static void compare_lines(void)
+{
+    char line[400];
+
+    for (uint32_t i = 0; i < check.errors.count; i++) {
+        const struct config_error *error = &check.errors.list[i];
+
+        snprintf(line, sizeof(line), "plinth.conf:%u:%u: %s: %s\n", error->position.line, error->position.column,
+                 error->rule, error->sentence);
+        if (!rule_of_the_desk(error->rule) && strstr(said, line) == NULL) {
+            fail_msg("the target does not say: %s\nbut: %s\nof:\n%s", line, said, config_text);
+        }
+    }
+}
+
+static void compare(bool good)
+{
+    if (target_verdict() != good) {
+        fail_msg("plinth-check says %s (%s), the target does not: %s\nconfig:\n%s\nmachine:\n%s", good ? "good" : "bad",
+                 check.errors.count != 0 ? check.errors.list[0].sentence : "", said, config_text, machine_text);
+    }
+    if (good) {
+        return;
+    }
+    assert_non_null(strstr(said, "P0"));
+    if (strstr(said, "P0803") == NULL && strstr(said, "P0714") == NULL) {
+        compare_lines();
+    }
+}
+
+static void make_mutant(void)
+{
+    static const char *const machines[] = {
+        "cpus = 4\nmemory = 8G\n",
+        "cpus = 1\nmemory = 1G\n",
+        "# as written by inventory = yes\ncpu-name = Some CPU\nvirtualization = vmx\nfeatures = Intel VMX\n"
+        "largest-leaf = 2M\ncpus = 2\ncpu = 0 apic 0 package 0 core 0 thread 0\ncpu = 1 apic 1 package 0 core 1 thread "
+        "0\n"
+        "acpi = found\nuart = 0x3f8\nscreen = 1280 x 800 at 0x80000000\npci = 00:00.0 8086:29c0 class 060000\n"
+        "region = 0x0 0xa0000 free\nregion = 0x100000 0x3e000000 free\nregion = 0x3e000000 0x3f000000 loader\n"
+        "region = 0x3f000000 0x40000000 reserved\nregion = 0xb0000000 0xc0000000 mmio\n"
+        "region = 0x100000000 0x1c0000000 free\n",
+    };
+
+    snprintf(config_text, sizeof(config_text), "%s", seeds[below(seed_count)]);
+    snprintf(machine_text, sizeof(machine_text), "%s", machines[below(ARRAY_COUNT(machines))]);
+    mutate(config_text);
+    if (below(3) == 0) {
+        mutate(machine_text);
+    }
+    write_file("machine.txt", machine_text, strlen(machine_text));
+}
+
+/* For tests/boot/mutants.py. */
+static void keep_mutant(uint32_t index, bool good)
+{
+    const char *to = getenv("PLINTH_MUTANTS_DIR");
+    const char *wanted = getenv("PLINTH_MUTANTS");
+    char path[300];
+    FILE *out;
+
+    if (to == NULL || wanted == NULL || index >= strtoul(wanted, NULL, 10)) {
+        return;
+    }
+    snprintf(path, sizeof(path), "%.200s/%u.%s", to, index, good ? "good" : "bad");
+    out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(config_text, 1, strlen(config_text), out), strlen(config_text));
+    fclose(out);
+}
+
+static void host_and_target_give_every_mutant_the_same_verdict(void **context)
+{
+    uint32_t good = 0;
+    uint32_t refused = 0;
+    uint32_t no_machine = 0;
+
+    (void)context;
+    for (uint32_t i = 0; i < MUTANTS; i++) {
+        bool verdict;
+
+        make_mutant();
+        verdict = host_verdict();
+        keep_mutant(i, verdict);
+        if (check.machine_errors.count != 0) {
+            no_machine++; /* no machine, so no target */
+            assert_false(verdict);
+            continue;
+        }
+        compare(verdict);
+        good += verdict;
+        refused += !verdict;
+    }
+    print_message("%u mutants: %u good, %u refused, %u machine files refused\n", MUTANTS, good, refused, no_machine);
+    assert_true(good > MUTANTS / 10 && refused > MUTANTS / 10 && no_machine > MUTANTS / 50);
+}
+
+static void every_example_is_good_for_a_machine_with_4_cpus_and_8_gib(void **context)
+{
+    (void)context;
+    snprintf(machine_text, sizeof(machine_text), "cpus = 4\nmemory = 8G\n");
+    write_file("machine.txt", machine_text, strlen(machine_text));
+    for (uint32_t i = 0; i < seed_count; i++) {
+        snprintf(config_text, sizeof(config_text), "%s", seeds[i]);
+        assert_true(host_verdict());
+        compare(true);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_example_is_good_for_a_machine_with_4_cpus_and_8_gib),
+        cmocka_unit_test(host_and_target_give_every_mutant_the_same_verdict),
+    };
+
+    return cmocka_run_group_tests_name("mutants", tests, set_up, tear_down);
+}

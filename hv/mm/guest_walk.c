@@ -174,14 +174,13 @@ static bool entry_exchange(const struct walk_mode *mode, void *slot, uint64_t ol
 }
 
 /* A page fault, with what the access itself puts into the error code. SDM 3A 4.7 "Page-Fault Exceptions". */
-static enum guest_walk_result fault(const struct walk *walk, uint32_t cause, struct guest_translation *result)
+static void fault(const struct walk *walk, uint32_t cause, struct guest_translation *result)
 {
     bool tells_fetch = is_nx_enabled(walk->paging) || (walk->paging->cr4 & CR4_SMEP) != 0;
 
     result->error_code = cause | (walk->access == GUEST_WRITE ? PAGE_FAULT_WRITE : 0) |
                          (walk->user_access ? PAGE_FAULT_USER : 0) |
                          (walk->access == GUEST_FETCH && tells_fetch ? PAGE_FAULT_FETCH : 0);
-    return GUEST_WALK_FAULT;
 }
 
 /* Whether the rights of a present page allow the access. SDM 3A 4.6.1 "Determination of Access Rights". */
@@ -247,11 +246,13 @@ static enum guest_walk_result walk_down(const struct guest_memory *memory, struc
         walk->slots[level] = slot;
         walk->entries[level] = entry;
         if ((entry & ENTRY_PRESENT) == 0) {
-            return fault(walk, 0, result);
+            fault(walk, 0, result);
+            return GUEST_WALK_FAULT;
         }
         large = is_large(walk, level, entry);
         if ((entry & reserved_bits(walk, level, large)) != 0) {
-            return fault(walk, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED, result);
+            fault(walk, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED, result);
+            return GUEST_WALK_FAULT;
         }
         if (!is_pointer(mode, level)) {
             walk->rights &= entry ^ ENTRY_NX;
@@ -261,7 +262,11 @@ static enum guest_walk_result walk_down(const struct guest_memory *memory, struc
     }
     walk->leaf_level = (uint8_t)level;
     translate(walk, result);
-    return is_allowed(walk) ? GUEST_WALK_OK : fault(walk, PAGE_FAULT_PRESENT, result);
+    if (!is_allowed(walk)) {
+        fault(walk, PAGE_FAULT_PRESENT, result);
+        return GUEST_WALK_FAULT;
+    }
+    return GUEST_WALK_OK;
 }
 
 /* Sets accessed and dirty bits. False: an entry changed since it was read. SDM 3A 4.8 "Accessed and Dirty Flags". */

@@ -4,6 +4,7 @@
 #   make fuzz                        every fuzzer there is
 #   make fuzz-config                 one of them
 #   make fuzz-config FUZZ_SECONDS=600
+#   make fuzz-figures                every fuzzer, and a table of what they did
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
@@ -32,4 +33,8 @@ $(FUZZ_RUNS): fuzz-%: $(FUZZ_OUT)/%
 
 fuzz: $(FUZZ_RUNS)
 
-.PHONY: fuzz $(FUZZ_RUNS)
+#: make fuzz-figures  every fuzzer for FUZZ_SECONDS, and a table of executions, seconds and findings per target
+fuzz-figures:
+	@$(MAKE) -k BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz; tests/fuzz/figures $(BUILD)
+
+.PHONY: fuzz fuzz-figures $(FUZZ_RUNS)

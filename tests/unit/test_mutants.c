@@ -337,6 +337,7 @@ static int tear_down(void **context)
     char command[80];
 
     (void)context;
+    free((void *)(uintptr_t)check.machine.file.start);
     snprintf(command, sizeof(command), "rm -rf %s", folder);
     return system(command);
 }
@@ -666,6 +667,7 @@ _Noreturn void hv_main(struct boot_info *info)
 
 static bool host_verdict(void)
 {
+    free((void *)(uintptr_t)check.machine.file.start); /* of the mutant before */
     memset(&check.config, 0, sizeof(check.config));
     memset(&check.errors, 0, sizeof(check.errors));
     memset(&check.machine_errors, 0, sizeof(check.machine_errors));

@@ -51,7 +51,8 @@ TRAPS = [
     Fault("second-cpu:check", 2, "on CPU 1,(?s:.*?)check failed at", smp=2),
 ]
 
-# What crosses from the UEFI stage is wrong.
+# What crosses from the UEFI stage is wrong. Without ACPI, Bochs can be switched off by its own port, QEMU's q35 not: there
+# the run ends well and the machine halts, which no script waits for.
 INFO = [
     Fault("info:version", 5, "version 99"),
     Fault("info:section", 5, "writable and executable"),
@@ -59,8 +60,8 @@ INFO = [
     Fault("info:kernel", 10, "guest"),
     Fault("info:overlap", 13, "audit", EVERYWHERE, guests=2),
     Fault("info:own-memory", 1, "page fault"),
-    Fault("info:no-acpi", 0, "no ACPI tables"),
-    Fault("info:rsdp", 0, "no ACPI tables"),
+    Fault("info:no-acpi", 0, "no ACPI tables", VMX),
+    Fault("info:rsdp", 0, "no ACPI tables", VMX),
     Fault("info:no-cpu", 0, "CPUs: 1 of 2 ready", ("qemu-svm",), smp=2),
     Fault("info:no-cpu-for-guest", 308, "it needs CPU 1, and it did not answer INIT and SIPI", smp=2),
 ]
@@ -99,7 +100,7 @@ FIRMWARE = [
     Fault("locate-handles", 0, ""),
     Fault("locate-protocol", 0, ""),
     Fault("get-time", 0, ""),
-    Fault("no-tables", 0, "no ACPI tables"),
+    Fault("no-tables", 0, "no ACPI tables", VMX),
     Fault("no-output", 0, ""),
     Fault("no-input", 0, ""),
 ]

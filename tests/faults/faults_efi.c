@@ -127,6 +127,7 @@ static EFI_STATUS EFIAPI handle_protocol(EFI_HANDLE handle, EFI_GUID *guid, void
     return status;
 }
 
+/* The first fixed address is for the console's ring, the second for the guest, the third for the pool. */
 static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE type, UINTN pages,
                                         EFI_PHYSICAL_ADDRESS *address)
 {
@@ -134,8 +135,8 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
     bool fails = (how == AllocateAnyPages && count == 1 && fault_is("allocate-first")) ||
                  (how == AllocateAnyPages && count == 2 && fault_is("allocate-second")) ||
                  (how == AllocateAnyPages && files_opened == 2 && fault_is("allocate-file")) ||
-                 (how == AllocateAddress && fault_is("allocate-guest")) ||
-                 (how == AllocateAddress && count > 1 && fault_is("allocate-pool")) ||
+                 (how == AllocateAddress && count > 1 && fault_is("allocate-guest")) ||
+                 (how == AllocateAddress && count > 2 && fault_is("allocate-pool")) ||
                  (how == AllocateMaxAddress && fault_is("allocate-low"));
 
     return fails ? EFI_OUT_OF_RESOURCES : real->AllocatePages(how, type, pages, address);

@@ -10,6 +10,7 @@ NOT_REACHED = {
     6: "every emulated machine has an 8254, an HPET or a PM timer",
     7: "OVMF itself does not start on a CPU without NX",
     8: "before the hand-over P0631 says the same; a CPU that differs from the first does not exist in an emulator",
+    12: "VMX instructions fail on a control structure that the hypervisor has made itself only by a defect of ours",
     715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
     723: "the fault allocate-file is the same allocation for the file itself; the faults' config has no compressed kernel",
     722: "the config's rule bad-memory refuses such sizes before",

@@ -66,12 +66,11 @@ INFO = [
     Fault("info:no-cpu-for-guest", 308, "it needs CPU 1, and it did not answer INIT and SIPI", smp=2),
 ]
 
-# A vCPU's state that no CPU can enter with, and a control structure that is none.
+# A vCPU's state that no CPU can enter with.
 ENTRIES = [
     Fault("vcpu:cr0", 301, "refused to enter the guest", EVERYWHERE),
     Fault("vcpu:efer", 301, "refused to enter the guest", VMX),
     Fault("vcpu:rip", 301, "refused to enter the guest", VMX),
-    Fault("vcpu:vendor", 12, "VMCLEAR fails|VMPTRLD fails|cannot be accessed|fails", VMX),
 ]
 
 # Calls to the firmware that fail.

@@ -172,7 +172,5 @@ void fault_vcpu(struct vcpu *vcpu)
         vcpu->requests |= VCPU_SYSTEM_WRITE;
     } else if (fault_is("vcpu:rip")) {
         vcpu->rip = 0x8000000000000000;
-    } else if (fault_is("vcpu:vendor")) {
-        vcpu->vendor = (void *)((uintptr_t)vcpu->vendor + 8); /* no page */
     }
 }

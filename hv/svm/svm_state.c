@@ -35,6 +35,9 @@ void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
     system->cr3 = vmcb->cr3;
     system->cr4 = vmcb->cr4;
     system->efer = vmcb->efer & ~EFER_SVME;
+    if ((vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
+        system->efer |= EFER_LMA; /* Bochs clears it before it reports the write of CR0 that would end long mode */
+    }
     system->dr7 = vmcb->dr7;
     system->cpl = vmcb->cpl;
     vcpu->msrs.pat = vmcb->pat;

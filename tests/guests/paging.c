@@ -117,6 +117,7 @@ struct asked {
 /* Into 64-bit code and back; the device is asked there, through an address above 4 GiB. */
 static void ask_in_64_bit_code(uint32_t root, uint32_t cr4, struct asked *asked)
 {
+    write_cr4(CR4_PAE | cr4); /* first: QEMU's #VMEXIT leaves the host without paging where LME is set and PAE is not */
     wrmsr(EFER, rdmsr(EFER) | EFER_LME);
     paging_on(root, CR4_PAE | cr4);
     __asm__ volatile(

@@ -178,6 +178,7 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
     EFI_STATUS taken = EFI_NOT_FOUND;
 
     for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(taken); try++) {
+        const struct planner_request request = {config->memory_bytes, config->debug_ports};
         uint64_t missing = 0;
 
         *plan = (struct guest_plan){0};
@@ -185,8 +186,8 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
             return false;
         }
         planner_keep_reserve(&stage->map);
-        if (planner_guest(&stage->map, config->memory_bytes, stage->support.format,
-                          (unsigned)stage->support.caps.largest_leaf, plan, &missing) != STATUS_OK) {
+        if (planner_guest(&stage->map, &request, stage->support.format, (unsigned)stage->support.caps.largest_leaf,
+                          plan, &missing) != STATUS_OK) {
             return fail_guest(stage, config, missing);
         }
         taken = take_guest(stage, &plan->memory);

@@ -105,7 +105,7 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
         vcpu->state = VCPU_STATE_RUNNABLE;
     }
     if ((kick & VCPU_KICK_NMI) != 0) {
-        vcpu->nmi_pending = true;
+        vcpu_note_nmi(vcpu);
     }
     if ((kick & VCPU_KICK_EXTINT_MESSAGE) != 0) {
         vcpu->extint_message = true;

@@ -120,7 +120,7 @@ static void sample_lint0(struct vcpu *vcpu)
     }
     vcpu->extint_rises = rises;
     if (lapic_lint0_edge(&vcpu->lapic)) {
-        vcpu->nmi_pending = true;
+        vcpu_note_nmi(vcpu);
     }
 }
 
@@ -161,8 +161,11 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
         return EVENT_INJECT;
     }
     sample_lint0(vcpu);
-    if (vcpu->nmi_pending && nmi_open) {
-        vcpu->nmi_pending = false;
+    if (!nmi_open && vcpu->nmi_pending > 1) {
+        vcpu->nmi_pending = 1;
+    }
+    if (vcpu->nmi_pending != 0 && nmi_open) {
+        vcpu->nmi_pending--;
         *event = (struct vcpu_event){.valid = true, .vector = EXCEPTION_NMI, .kind = EVENT_NMI};
         return EVENT_INJECT;
     }
@@ -173,8 +176,8 @@ bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi)
 {
     bool interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
 
-    *nmi = vcpu->nmi_pending;
-    if (!interrupt && !vcpu->nmi_pending) {
+    *nmi = vcpu->nmi_pending != 0;
+    if (!interrupt && !*nmi) {
         vcpu->requests &= ~(uint32_t)VCPU_EVENT;
     }
     return interrupt;
@@ -185,14 +188,14 @@ bool vcpu_can_wake(struct vcpu *vcpu)
     bool open = (vcpu->rflags & RFLAGS_IF) != 0;
 
     sample_lint0(vcpu);
-    return vcpu->pending.valid || vcpu->nmi_pending ||
+    return vcpu->pending.valid || vcpu->nmi_pending != 0 ||
            (open && (extint_waits(vcpu) || lapic_highest_deliverable(&vcpu->lapic) >= 0));
 }
 
 /* Can something other than an interrupt reach a vCPU that has interrupts off? */
 static bool may_break_in(const struct vcpu *vcpu)
 {
-    return vcpu->nmi_pending || vcpu->pending.valid || ioapic_may_break_in(&vcpu->guest->platform.ioapic) ||
+    return vcpu->nmi_pending != 0 || vcpu->pending.valid || ioapic_may_break_in(&vcpu->guest->platform.ioapic) ||
            lapic_lint0_is_nmi(&vcpu->lapic);
 }
 

@@ -33,8 +33,11 @@ static void vcpu_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick k
         return;
     }
     if (target == from && (kick == VCPU_KICK_NMI || kick == VCPU_KICK_EXTINT_MESSAGE)) {
-        target->nmi_pending |= kick == VCPU_KICK_NMI;
-        target->extint_message |= kick == VCPU_KICK_EXTINT_MESSAGE;
+        if (kick == VCPU_KICK_NMI) {
+            vcpu_note_nmi(target);
+        } else {
+            target->extint_message = true;
+        }
         target->requests |= VCPU_EVENT;
         return;
     }

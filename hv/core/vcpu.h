@@ -189,7 +189,7 @@ struct vcpu {
     uint64_t rflags;
     uint32_t requests; /* enum vcpu_request; only the vCPU's own CPU writes it */
     struct vcpu_event pending;
-    bool nmi_pending;
+    uint8_t nmi_pending;   /* how many: vcpu_note_nmi() */
     bool extint_message;   /* the I/O APIC sent an ExtINT: the vector comes from the 8259 */
     uint32_t extint_rises; /* of the platform, as far as LINT0 has seen them */
     uint64_t exit_tsc;     /* host TSC at the last exit */
@@ -227,6 +227,20 @@ enum vcpu_kick {
     VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
     VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
 };
+
+/*
+ * Two NMIs that arrive while the vCPU is out of the guest are two, as on a CPU that would have begun the first one at
+ * once: one is delivered, one waits for its end. While one is being handled only one is remembered; event.c sees to it.
+ * SDM 3A 6.7.1 "Handling Multiple NMIs".
+ */
+#define VCPU_NMIS_MAX 2u
+
+static inline void vcpu_note_nmi(struct vcpu *vcpu)
+{
+    if (vcpu->nmi_pending < VCPU_NMIS_MAX) {
+        vcpu->nmi_pending++;
+    }
+}
 
 #define RFLAGS_CF (1ULL << 0)
 #define RFLAGS_FIXED (1ULL << 1)

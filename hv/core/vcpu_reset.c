@@ -57,7 +57,7 @@ void vcpu_reset(struct vcpu *vcpu)
     vcpu->rip = RESET_RIP;
     vcpu->rflags = RFLAGS_FIXED;
     vcpu->pending.valid = false;
-    vcpu->nmi_pending = false;
+    vcpu->nmi_pending = 0;
     vcpu->extint_message = false;
     vcpu->msrs.pat = PAT_RESET;
     vcpu->msrs.mtrr_default = MTRR_DEFAULT_WRITE_BACK;

@@ -422,18 +422,8 @@ static bool is_ioapic(gpa_t address)
     return address.value - IOAPIC_BASE < IOAPIC_MMIO_BYTES;
 }
 
-static bool is_test_memory(const struct platform *platform, gpa_t address, uint8_t size)
-{
-    return platform->config.debug_ports && address.value >= TESTDEV_MEMORY_BASE &&
-           address.value - TESTDEV_MEMORY_BASE + size <= TESTDEV_MEMORY_BYTES;
-}
-
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value)
 {
-    if (is_test_memory(platform, address, size)) {
-        *value = testdev_memory_read(&platform->testdev, (uint32_t)(address.value - TESTDEV_MEMORY_BASE), size);
-        return true;
-    }
     if (!is_ioapic(address)) {
         *value = ~0ULL >> (64 - 8 * size);
         return false;
@@ -446,10 +436,6 @@ bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, 
 
 bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now)
 {
-    if (is_test_memory(platform, address, size)) {
-        testdev_memory_write(&platform->testdev, (uint32_t)(address.value - TESTDEV_MEMORY_BASE), size, value);
-        return true;
-    }
     if (!is_ioapic(address)) {
         return false;
     }

@@ -101,16 +101,3 @@ bool testdev_port_write(struct testdev *testdev, uint16_t port, uint8_t size, ui
     }
     return false;
 }
-
-uint64_t testdev_memory_read(const struct testdev *testdev, uint32_t offset, uint8_t size)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, &testdev->memory[offset], size);
-    return value;
-}
-
-void testdev_memory_write(struct testdev *testdev, uint32_t offset, uint8_t size, uint64_t value)
-{
-    memcpy(&testdev->memory[offset], &value, size);
-}

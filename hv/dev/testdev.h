@@ -6,7 +6,8 @@
  *   0xe4-0xe7            "drop this page": accepted, without effect, for guest memory is never swapped
  *   0x510, 0x511         how many CPUs and how much memory there are (QEMU's fw_cfg, without files)
  *   0x2000-0x2017        interrupt lines: a byte that is not 0 raises line n of the I/O APIC and of the 8259
- *   0xff000000, 4 KiB    memory that is a device: each access leaves the guest, which tests instruction emulators
+ *   0xff000000, 64 KiB   memory, for tests of instruction emulators. Emulators make a device of it; here it is RAM that
+ *                        no memory map names (hv/mm/planner.h), so the CPU itself executes whatever the test tries
  *
  * The numbers are those of QEMU's isa-debug-exit, fw_cfg and pc-testdev (QEMU, docs/specs/fw_cfg.rst and
  * hw/misc/pc-testdev.c). The lines are the platform's: testdev_port_write() leaves them in `line` and `level`.
@@ -16,8 +17,6 @@
 
 #include "hv/base/types.h"
 
-#define TESTDEV_MEMORY_BASE 0xff000000ULL
-#define TESTDEV_MEMORY_BYTES 4096u
 #define TESTDEV_LINES 24u
 #define TESTDEV_NO_LINE 0xffu
 
@@ -29,7 +28,6 @@ struct testdev {
     uint64_t ram_bytes;
     uint8_t line; /* that the last write moved, or TESTDEV_NO_LINE; the platform takes it */
     bool level;
-    uint8_t memory[TESTDEV_MEMORY_BYTES];
 };
 
 void testdev_reset(struct testdev *testdev, uint16_t cpus, uint64_t ram_bytes);
@@ -37,9 +35,5 @@ void testdev_reset(struct testdev *testdev, uint16_t cpus, uint64_t ram_bytes);
 /* size is 1, 2 or 4. False: not one of its ports. */
 bool testdev_port_read(struct testdev *testdev, uint16_t port, uint8_t size, uint32_t *value);
 bool testdev_port_write(struct testdev *testdev, uint16_t port, uint8_t size, uint32_t value);
-
-/* The memory; offset + size is at most TESTDEV_MEMORY_BYTES. */
-uint64_t testdev_memory_read(const struct testdev *testdev, uint32_t offset, uint8_t size);
-void testdev_memory_write(struct testdev *testdev, uint32_t offset, uint8_t size, uint64_t value);
 
 #endif

@@ -22,6 +22,10 @@
 #define GUEST_ACPI_START 0xe0000ULL /* RSDP first; all tables within [start, end) */
 #define GUEST_ACPI_END 0x100000ULL
 
+/* What QEMU calls the test device's memory, with `debug-ports = yes`. Backed as RAM is, and in no e820 entry. */
+#define GUEST_TEST_MEMORY_START 0xff000000ULL
+#define GUEST_TEST_MEMORY_BYTES (64 * KIB)
+
 #define GUEST_LAPIC_BASE 0xfee00000ULL
 #define GUEST_IOAPIC_BASE 0xfec00000ULL
 #define GUEST_HPET_BASE 0xfed00000ULL

@@ -283,16 +283,19 @@ static uint64_t count_tables(const struct guest_memory *memory, unsigned levels,
     return tables;
 }
 
-enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const struct page_table_format *format,
-                          unsigned largest_leaf, struct guest_plan *plan, uint64_t *missing)
+enum status planner_guest(struct memory_map *map, const struct planner_request *request,
+                          const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
+                          uint64_t *missing)
 {
+    uint64_t test_bytes = request->test_memory ? GUEST_TEST_MEMORY_BYTES : 0;
+    uint64_t memory_bytes = request->memory_bytes + test_bytes;
     unsigned largest = (unsigned)min_u64(largest_leaf, LEVEL_1G);
     uint64_t usable = usable_bytes(map);
     enum status status;
 
     *missing = 0;
     *plan = (struct guest_plan){.table_count = 0};
-    status = guest_layout_make(memory_bytes, &plan->layout);
+    status = guest_layout_make(request->memory_bytes, &plan->layout);
     if (status != STATUS_OK) {
         return status;
     }
@@ -302,6 +305,7 @@ enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const s
     }
     for (unsigned above = largest + 1; above != 0; above--) {
         *missing = fill_area(map, &plan->memory, 0, plan->layout.low_bytes, above - 1);
+        *missing += fill_area(map, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, above - 1);
         *missing += fill_area(map, &plan->memory, GUEST_RAM_HIGH_START, plan->layout.high_bytes, above - 1);
         if (*missing == 0) {
             count_leaves(plan, largest);

@@ -20,10 +20,17 @@ struct guest_plan {
     uint64_t table_count; /* of the nested tree, root included */
 };
 
+/* What a guest wants of the planner. */
+struct planner_request {
+    uint64_t memory_bytes;
+    bool test_memory; /* and GUEST_TEST_MEMORY_BYTES at GUEST_TEST_MEMORY_START */
+};
+
 /* largest_leaf: what format and CPU allow (0..2). STATUS_NO_MEMORY: nothing was taken; *missing says how much more is
  * needed. */
-enum status planner_guest(struct memory_map *map, uint64_t memory_bytes, const struct page_table_format *format,
-                          unsigned largest_leaf, struct guest_plan *plan, uint64_t *missing);
+enum status planner_guest(struct memory_map *map, const struct planner_request *request,
+                          const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
+                          uint64_t *missing);
 
 /* Left to the firmware while guests' RAM is planned: it allocates small pieces itself until the hand-over. */
 #define PLANNER_RESERVE_BYTES (16 * MIB)

@@ -190,7 +190,7 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool interrupt;
     bool nmi;
 
-    if (shadow && vcpu->nmi_pending && !svm->nmi_masked && !vcpu->pending.valid) {
+    if (shadow && vcpu->nmi_pending != 0 && !svm->nmi_masked && !vcpu->pending.valid) {
         begin_step(svm, vcpu);
         return;
     }

@@ -57,11 +57,12 @@ static void check_restrictive(const uint8_t *bytes, uint64_t count, uint64_t str
 
 static void check_plan(uint64_t memory_bytes, unsigned largest)
 {
+    const struct planner_request request = {.memory_bytes = memory_bytes};
     uint64_t missing = 0;
     enum status status;
 
     before = map;
-    status = planner_guest(&map, memory_bytes, &page_table_ept4, largest, &plan, &missing);
+    status = planner_guest(&map, &request, &page_table_ept4, largest, &plan, &missing);
     check_form();
     if (status != STATUS_OK) {
         CHECK_OP(map.count, ==, before.count);

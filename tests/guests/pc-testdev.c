@@ -1,6 +1,6 @@
 /*
- * What emulators offer to test kernels behind `debug-ports = yes`: the numbers of QEMU's fw_cfg, a latch, memory whose
- * every access leaves the guest, and interrupt lines. Without them this guest has nothing to say.
+ * What emulators offer to test kernels behind `debug-ports = yes`: the numbers of QEMU's fw_cfg, a latch, memory that
+ * no memory map names, and interrupt lines. Without them this guest has nothing to say.
  */
 #include "tests/guests/lib/guest.h"
 
@@ -61,7 +61,7 @@ static void the_latch_keeps_what_strings_wrote(void)
     CHECK_EQUAL(in32(LATCH), 0x12345678);
 }
 
-/* Memory that is a device: read, modify, write, with a lock, and strings across it. */
+/* Read, modify, write, with a lock, and strings across it. */
 static void the_memory_behaves_as_memory(void)
 {
     volatile uint32_t *memory = (volatile uint32_t *)(uintptr_t)MEMORY;
@@ -87,6 +87,43 @@ static void the_memory_behaves_as_memory(void)
     for (uint32_t i = 0; i < 16; i++) {
         CHECK_EQUAL(memory[16 + i], i);
     }
+}
+
+/* What emulators of instructions find hard: a test kernel tries each of them here. */
+static void the_memory_takes_instructions_of_every_kind(void)
+{
+    volatile uint32_t *memory = (volatile uint32_t *)(uintptr_t)MEMORY;
+    uint32_t product = 7, low = 100, high = 0, found;
+    word_t stack = (word_t)MEMORY + 4096, frame = 0x1234;
+
+    memory[0] = 6;
+    __asm__ volatile("imull %1, %0" : "+r"(product) : "m"(memory[0]) : "cc");
+    CHECK_EQUAL(product, 42);
+    __asm__ volatile("divl %2" : "+a"(low), "+d"(high) : "m"(memory[0]) : "cc");
+    CHECK_EQUAL(low, 16);
+    CHECK_EQUAL(high, 4);
+    __asm__ volatile("bsfl %1, %0" : "=r"(found) : "m"(memory[0]) : "cc");
+    CHECK_EQUAL(found, 1);
+    __asm__ volatile("shldl $4, %1, %0" : "+m"(memory[0]) : "r"(0xf0000000u) : "cc");
+    CHECK_EQUAL(memory[0], 0x6f);
+    __asm__ volatile("fninit; fildl %0; fistpl %1" : : "m"(memory[0]), "m"(memory[4]) : "memory");
+    CHECK_EQUAL(memory[4], 0x6f);
+#ifdef __x86_64__
+    __asm__ volatile("xchgq %%rsp, %0; xchgq %%rbp, %1; enter $64, $0; leave; xchgq %%rbp, %1; xchgq %%rsp, %0"
+                     : "+r"(stack), "+r"(frame)
+                     :
+                     : "memory");
+#else
+    __asm__ volatile("xchgl %%esp, %0; xchgl %%ebp, %1; enter $64, $0; leave; xchgl %%ebp, %1; xchgl %%esp, %0"
+                     : "+r"(stack), "+r"(frame)
+                     :
+                     : "memory");
+#endif
+    CHECK_EQUAL(stack, (word_t)MEMORY + 4096);
+    CHECK_EQUAL(frame, 0x1234);
+    CHECK_EQUAL(*(volatile uint32_t *)(uintptr_t)(MEMORY + 4096 - sizeof(word_t)), 0x1234);
+    *(volatile uint32_t *)(uintptr_t)(MEMORY + 0xfffc) = 0x55; /* the last of its 64 KiB */
+    CHECK_EQUAL(*(volatile uint32_t *)(uintptr_t)(MEMORY + 0xfffc), 0x55);
 }
 
 static void a_line_interrupts_once_per_edge(void)
@@ -120,5 +157,6 @@ void guest_main(void)
     fw_cfg_counts_cpus_and_memory();
     the_latch_keeps_what_strings_wrote();
     the_memory_behaves_as_memory();
+    the_memory_takes_instructions_of_every_kind();
     a_line_interrupts_once_per_edge();
 }

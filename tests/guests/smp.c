@@ -90,7 +90,7 @@ extern const uint8_t ap_start[], ap_stack[], ap_root[], ap_entry[], ap_end[];
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
 static volatile uint64_t ap_tsc;
-static volatile uint32_t tsc_asked, crash_asked;
+static volatile uint32_t tsc_asked, crash_asked, nmi_asked;
 static uint32_t bsp_id, khz;
 
 static void apic_on(void)
@@ -194,6 +194,10 @@ static void ap_main(void)
             ap_tsc = rdtsc();
             tsc_asked = 0;
         }
+        if (nmi_asked != 0) {
+            nmi_asked = 0;
+            send(bsp_id, ICR_NMI);
+        }
         if (crash_asked != 0) {
             const struct table_pointer nothing = {.limit = 0};
 
@@ -266,6 +270,24 @@ static void an_nmi_wakes_a_halted_cpu(void)
     CHECK_EQUAL(bsp_nmis, 0);
 }
 
+/* One from each CPU, as nearly at once as can be: the second waits for the end of the first and is not lost in it. */
+static void two_nmis_at_once_are_two(void)
+{
+    for (uint32_t i = 0; i < PINGS; i++) {
+        uint32_t before = bsp_nmis;
+
+        nmi_asked = 1;
+        interrupts_on();
+        send(ap_id, ICR_FIXED | COUNTED);
+        while (nmi_asked != 0) {
+            __asm__ volatile("pause");
+        }
+        send(bsp_id, ICR_NMI);
+        wait_until(&bsp_nmis, before + 2, "NMIs from two CPUs");
+        CHECK_EQUAL(bsp_nmis, before + 2);
+    }
+}
+
 /* Interrupts are on while it waits, because Bochs gives the CPU to another only then. */
 static void the_tsc_does_not_go_back(void)
 {
@@ -319,6 +341,9 @@ void guest_main(void)
     interrupts_go_both_ways();
     shorthands_reach_whom_they_name();
     an_nmi_wakes_a_halted_cpu();
+    if (!on_plain_tcg()) { /* whose CPU remembers one, also before it has begun it */
+        two_nmis_at_once_are_two();
+    }
     the_tsc_does_not_go_back();
     start_second(2);
     interrupts_go_both_ways();

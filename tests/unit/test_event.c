@@ -141,7 +141,7 @@ static void exceptions_go_before_nmis_and_nmis_before_interrupts(void **state)
 {
     (void)state;
     lapic_post(&vcpu.lapic, 0x41, false);
-    vcpu.nmi_pending = true;
+    vcpu_note_nmi(&vcpu);
     vcpu_raise(&vcpu, EXCEPTION_UD);
     assert_int_equal(vcpu_select_event(&vcpu, true, true, &event), EVENT_INJECT);
     assert_int_equal(event.vector, EXCEPTION_UD);
@@ -160,12 +160,28 @@ static void a_masked_nmi_lets_interrupts_pass(void **state)
     bool nmi;
 
     (void)state;
-    vcpu.nmi_pending = true;
+    vcpu_note_nmi(&vcpu);
     lapic_post(&vcpu.lapic, 0x41, false);
     assert_int_equal(vcpu_select_event(&vcpu, true, false, &event), EVENT_INJECT);
     assert_int_equal(event.vector, 0x41);
     assert_false(vcpu_wants_window(&vcpu, &nmi));
     assert_true(nmi);
+}
+
+static void two_nmis_at_once_are_two_and_one_is_remembered_during_one(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        vcpu_note_nmi(&vcpu);
+    }
+    assert_int_equal(vcpu_select_event(&vcpu, true, true, &event), EVENT_INJECT);
+    for (unsigned i = 0; i < 3; i++) {
+        vcpu_note_nmi(&vcpu);
+        assert_int_equal(vcpu_select_event(&vcpu, true, false, &event), EVENT_NOTHING);
+    }
+    assert_int_equal(vcpu_select_event(&vcpu, true, true, &event), EVENT_INJECT);
+    assert_int_equal(event.kind, EVENT_NMI);
+    assert_int_equal(vcpu_select_event(&vcpu, true, true, &event), EVENT_NOTHING);
 }
 
 static void a_closed_guest_gets_a_window_and_a_low_vector_waits_for_the_tpr(void **state)
@@ -191,7 +207,7 @@ static void a_halted_vcpu_wakes_for_what_it_can_take(void **state)
     assert_true(vcpu_can_wake(&vcpu));
     assert_false(vcpu_is_down(&vcpu));
     vcpu.rflags &= ~RFLAGS_IF;
-    vcpu.nmi_pending = true;
+    vcpu_note_nmi(&vcpu);
     assert_true(vcpu_can_wake(&vcpu));
 }
 
@@ -205,6 +221,7 @@ int main(void)
         cmocka_unit_test_setup(stepping_over_an_instruction_ends_rf_and_honours_tf, setup),
         cmocka_unit_test_setup(exceptions_go_before_nmis_and_nmis_before_interrupts, setup),
         cmocka_unit_test_setup(a_masked_nmi_lets_interrupts_pass, setup),
+        cmocka_unit_test_setup(two_nmis_at_once_are_two_and_one_is_remembered_during_one, setup),
         cmocka_unit_test_setup(a_closed_guest_gets_a_window_and_a_low_vector_waits_for_the_tpr, setup),
         cmocka_unit_test_setup(a_halted_vcpu_wakes_for_what_it_can_take, setup),
     };

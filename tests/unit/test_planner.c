@@ -90,10 +90,11 @@ static void check_plan(uint64_t memory_bytes)
 
 static enum status make(uint64_t memory_bytes, unsigned largest)
 {
+    const struct planner_request request = {.memory_bytes = memory_bytes};
     enum status status;
 
     before = map;
-    status = planner_guest(&map, memory_bytes, &page_table_npt4, largest, &plan, &missing);
+    status = planner_guest(&map, &request, &page_table_npt4, largest, &plan, &missing);
     if (status == STATUS_OK) {
         assert_int_equal(missing, 0);
         check_plan(memory_bytes);
@@ -111,6 +112,23 @@ static int setup(void **state)
     (void)state;
     map.count = 0;
     return 0;
+}
+
+static void test_memory_is_backed_beside_the_guests_ram(void **state)
+{
+    const struct planner_request request = {.memory_bytes = 5 * GIB, .test_memory = true};
+    const struct guest_range *range = &plan.memory.ranges[1];
+
+    (void)state;
+    free_only(16 * MIB, 24 * GIB);
+    assert_int_equal(planner_guest(&map, &request, &page_table_npt4, LEVEL_1G, &plan, &missing), STATUS_OK);
+    assert_int_equal(plan.memory.range_count, 3);
+    assert_int_equal(range->start.value, GUEST_TEST_MEMORY_START);
+    assert_int_equal(range->bytes, GUEST_TEST_MEMORY_BYTES);
+    assert_int_equal(plan.memory.ranges[2].start.value, GUEST_RAM_HIGH_START);
+    assert_int_equal(plan.memory.ranges[2].bytes, 2 * GIB);
+    assert_false(guest_layout_usable(&plan.layout, gpa(GUEST_TEST_MEMORY_START), 1));
+    compare_with_tree(&page_table_npt4, LEVEL_1G);
 }
 
 static void whole_gibs_get_gib_leaves_even_when_free_memory_starts_askew(void **state)
@@ -275,6 +293,7 @@ int main(void)
         cmocka_unit_test_setup(the_rest_of_a_gib_gets_2_mib_leaves_and_then_4_kib, setup),
         cmocka_unit_test_setup(without_gib_pages_2_mib_leaves_are_used, setup),
         cmocka_unit_test_setup(without_an_aligned_gib_2_mib_pieces_are_put_together, setup),
+        cmocka_unit_test_setup(test_memory_is_backed_beside_the_guests_ram, setup),
         cmocka_unit_test_setup(big_guests_leave_low_memory_alone, setup),
         cmocka_unit_test_setup(nothing_below_1_mib_is_given_away, setup),
         cmocka_unit_test_setup(too_little_memory_says_exactly_how_much_is_missing, setup),

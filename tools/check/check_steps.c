@@ -163,9 +163,10 @@ static void check_images(struct check *check, uint32_t index)
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
+    const struct planner_request request = {guest->memory_bytes, guest->debug_ports};
     uint64_t missing = 0;
-    enum status status = planner_guest(&check->planned, guest->memory_bytes, check->machine.format,
-                                       check->machine.largest_leaf, &check->plans[index], &missing);
+    enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
+                                       &check->plans[index], &missing);
     char missing_text[FORMAT_BYTES_MAX];
 
     if (status != STATUS_OK) {

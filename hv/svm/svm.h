@@ -41,7 +41,8 @@ struct svm_vcpu {
     uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
     uint64_t no_length_count;
     uint64_t hidden_cr0; /* CD and NW as the guest wrote them: the CPU has them clear */
-    uint8_t pad[4096 - 64];
+    uint64_t hidden_lme; /* EFER.LME while the guest does not page: the CPU has it clear */
+    uint8_t pad[4096 - 72];
 };
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 

@@ -34,7 +34,7 @@ void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
     system->cr2 = vmcb->cr2;
     system->cr3 = vmcb->cr3;
     system->cr4 = vmcb->cr4;
-    system->efer = vmcb->efer & ~EFER_SVME;
+    system->efer = (vmcb->efer & ~EFER_SVME) | svm->hidden_lme;
     if ((vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
         system->efer |= EFER_LMA; /* Bochs clears it before it reports the write of CR0 that would end long mode */
     }
@@ -60,6 +60,14 @@ static void write_cr0(struct svm_vcpu *svm, uint64_t cr0)
     *intercepts = svm->hidden_cr0 != 0 ? *intercepts | all : *intercepts & ~all;
 }
 
+/* LME means nothing before paging is on, and the write of CR0 that switches it on leaves the guest. Until then the CPU
+ * does not see it: QEMU 7.2 would come back from a guest with LME and without PAE with the host's paging off. */
+static void write_efer(struct svm_vcpu *svm, const struct vcpu_system *system)
+{
+    svm->hidden_lme = (system->cr0 & CR0_PG) == 0 ? system->efer & EFER_LME : 0;
+    svm->vmcb.efer = (system->efer & ~svm->hidden_lme) | EFER_SVME;
+}
+
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
@@ -78,7 +86,7 @@ void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
     vmcb->cr2 = system->cr2;
     vmcb->cr3 = system->cr3;
     vmcb->cr4 = system->cr4;
-    vmcb->efer = system->efer | EFER_SVME;
+    write_efer(svm, system);
     vmcb->dr7 = system->dr7;
     vmcb->cpl = system->cpl;
     vmcb->pat = vcpu->msrs.pat;

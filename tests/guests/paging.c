@@ -117,8 +117,9 @@ struct asked {
 /* Into 64-bit code and back; the device is asked there, through an address above 4 GiB. */
 static void ask_in_64_bit_code(uint32_t root, uint32_t cr4, struct asked *asked)
 {
-    write_cr4(CR4_PAE | cr4); /* first: QEMU's #VMEXIT leaves the host without paging where LME is set and PAE is not */
-    wrmsr(EFER, rdmsr(EFER) | EFER_LME);
+    wrmsr(EFER, rdmsr(EFER) | EFER_LME); /* before PAE, which a PC allows as well */
+    CHECK((rdmsr(EFER) & EFER_LME) != 0);
+    write_cr4(CR4_PAE | cr4);
     paging_on(root, CR4_PAE | cr4);
     __asm__ volatile(
         "ljmp $0x18, $1f\n"

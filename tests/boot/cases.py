@@ -505,7 +505,7 @@ CASES = [
                  emulators=QEMU),
     refused_case("config-same-name", hello_conf() + hello_conf(), r"plinth\.conf:4:\d+: \S+: .*hello", r"P0701", emulators=QEMU),
     refused_case("config-too-much-memory", hello_conf("64G"), r"plinth\.conf:2:\d+: \S+: ", r"P0701"),
-    refused_case("config-memory-just-too-much", hello_conf("1000M"), r"P0803: .*hello", emulators=QEMU),
+    refused_case("config-memory-just-too-much", hello_conf("968M"), r"P0803: .*hello", emulators=QEMU),
 
     # Errors of the files.
     refused_case("kernel-missing", hello_conf(), r"P0711: .*hello\.elf", files={}, emulators=QEMU),

@@ -286,6 +286,24 @@ static void random_machines_and_sizes_keep_every_promise(void **state)
     assert_true(planned > 400);
 }
 
+/* What stays for the hypervisor's own images and tables is above 1 MiB, and a machine that has not that much loses
+ * none. */
+static void the_reserve_is_taken_whole_or_not_at_all(void **state)
+{
+    uint64_t usable;
+
+    (void)state;
+    free_only(0, MIB + PLANNER_RESERVE_BYTES - PAGE_BYTES);
+    usable = memory_map_bytes(&map, MEMORY_FREE);
+    planner_keep_reserve(&map);
+    assert_int_equal(memory_map_bytes(&map, MEMORY_FREE), usable);
+
+    free_only(0, MIB + PLANNER_RESERVE_BYTES);
+    planner_keep_reserve(&map);
+    assert_int_equal(memory_map_bytes(&map, MEMORY_FREE), MIB);
+    assert_int_equal(memory_map_bytes(&map, MEMORY_RESERVED), PLANNER_RESERVE_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup(memory_in_too_many_pieces_is_refused_whole, setup),
         cmocka_unit_test_setup(a_map_without_room_for_a_split_is_refused_whole, setup),
         cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
+        cmocka_unit_test_setup(the_reserve_is_taken_whole_or_not_at_all, setup),
         cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),
     };
 

@@ -408,6 +408,8 @@ void console_flush(void)
         deliver();
         write_out_all();
     }
+    mux_end_line(&console.mux, &console.output);
+    deliver();
     write_out_all();
     unlock();
 }

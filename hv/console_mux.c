@@ -212,8 +212,7 @@ static uint32_t next_running(const struct console_mux *mux)
     return MUX_NONE;
 }
 
-/* Ends the focused guest's line for good: it was shown, and must not be shown again. */
-static void leave_line(struct console_mux *mux, struct mux_output *output)
+void mux_end_line(struct console_mux *mux, struct mux_output *output)
 {
     close_line(mux, output);
     if (focused(mux) != NULL) {
@@ -227,7 +226,7 @@ static void move_focus(struct console_mux *mux, uint32_t to, struct mux_output *
     if (to == MUX_NONE || to == mux->focus) {
         return;
     }
-    leave_line(mux, output);
+    mux_end_line(mux, output);
     mux->focus = to;
     if (mux->console_count > 1) {
         say_focus(mux, output);
@@ -262,7 +261,7 @@ void mux_set_running(struct console_mux *mux, uint32_t source, bool running, str
     mux->sources[source].running = running;
     if (ended && source == mux->focus && has_room(output)) {
         pump_focused(mux, mux->sources[source].touched, output);
-        leave_line(mux, output);
+        mux_end_line(mux, output);
         move_focus(mux, next_running(mux), output);
     } else if (running && mux->focus != MUX_NONE && !focused(mux)->running && mux->sources[source].console) {
         move_focus(mux, source, output);

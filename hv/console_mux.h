@@ -79,4 +79,7 @@ bool mux_type(struct console_mux *mux, uint8_t byte, struct mux_output *output);
 bool mux_has_bytes(const struct console_mux *mux);
 bool mux_has_partial(const struct console_mux *mux);
 
+/* Ends the focused guest's line for good: it was shown, and is not shown again. */
+void mux_end_line(struct console_mux *mux, struct mux_output *output);
+
 #endif

@@ -228,6 +228,7 @@ _Noreturn static void end_run(void)
     bool well = true;
 
     stop_other_cpus(cpu_this());
+    console_flush(); /* what the guests still had to say comes before the result, however slow a port is */
     for (uint32_t i = 0; i < guest_count; i++) {
         well = well && guests[i]->ended_well;
     }

@@ -22,6 +22,7 @@
 #define CPUID_LEAF_XSAVE 0xdu
 #define TPR_SHIFT 4u
 #define NO_LENGTH_MAX 16u
+#define NO_SHADOW UINT64_MAX /* no address of an instruction that another one follows */
 
 /* DR6 after INIT, and the single-step bit. SDM 3B 17.2.3; APM 2 13.1.1.3. */
 #define DR6_RESET 0xffff0ff0ULL
@@ -67,6 +68,7 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         reset_untouched(vmcb);
         svm->nmi_masked = false;
         svm->step_tf = 0;
+        svm->shadow_lost = false;
     }
     if ((requests & VCPU_SYSTEM_WRITE) != 0) {
         svm_write_system(svm, vcpu);
@@ -151,33 +153,46 @@ static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 }
 
 /*
- * One step of the guest, by RFLAGS.TF, after which an NMI can be injected. Nothing else is injected meanwhile.
+ * One step of the guest, by RFLAGS.TF, after which an event can be injected. Nothing else is injected meanwhile.
  *
  * At the end of an NMI: the guest's next IRET unmasks NMIs after it has run; injected one instruction earlier, the next
  * NMI would find the stack of the last one still in use. SVM reports the IRET before it runs, so the guest is stepped
  * over it; what it pops replaces TF. APM 2 15.21.5; SDM 3A 6.7.1 "Handling Multiple NMIs".
  *
- * In an interrupt shadow: NMIs wait for the instruction after STI or MOV SS, too.
+ * In an interrupt shadow: NMIs wait for the instruction after STI or MOV SS, too; and interrupts, where the CPU lost
+ * the shadow that it was entered with. QEMU 7.2 does. An interrupt between STI and HLT would be a wake-up that is lost.
  *
- * Where the IRET itself faults, NMIs are unmasked all the same, but the fault's frame shows TF: not repaired.
+ * Not repaired: where the IRET itself faults, NMIs are unmasked all the same, but the fault's frame shows TF; a PUSHF in
+ * the shadow stores TF, and a POPF or IRET there that sets TF begins to single-step an instruction late.
  */
-static void begin_step(struct svm_vcpu *svm, struct vcpu *vcpu)
+static void begin_step(struct svm_vcpu *svm, struct vcpu *vcpu, bool unmasks_nmi)
 {
-    watch_nmi_end(svm, false);
+    if (unmasks_nmi) {
+        watch_nmi_end(svm, false);
+    }
     set_window(svm, false, false);
     svm->step_tf = RFLAGS_TF;
+    svm->step_unmasks = unmasks_nmi;
     svm->step_rip = vcpu->rip;
     svm->step_dr6 = svm->vmcb.dr6;
     svm->step_guest_tf = (vcpu->rflags & RFLAGS_TF) != 0;
     vcpu->requests |= VCPU_EVENT;
 }
 
+/* The stepped instruction has run. */
+static void step_is_done(struct svm_vcpu *svm)
+{
+    svm->step_tf = 0;
+    if (svm->step_unmasks) {
+        svm->nmi_masked = false;
+    }
+}
+
 /* An instruction that was emulated during the step ended it without a trap. */
 static bool stepping(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     if (svm->step_tf != 0 && vcpu->rip != svm->step_rip) {
-        svm->step_tf = 0;
-        svm->nmi_masked = false;
+        step_is_done(svm);
     }
     return svm->step_tf != 0;
 }
@@ -191,7 +206,7 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool nmi;
 
     if (shadow && vcpu->nmi_pending != 0 && !svm->nmi_masked && !vcpu->pending.valid) {
-        begin_step(svm, vcpu);
+        begin_step(svm, vcpu, false);
         return;
     }
     switch (vcpu_select_event(vcpu, open, !svm->nmi_masked && !shadow, &event)) {
@@ -204,7 +219,11 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
         set_window(svm, interrupt || (nmi && !svm->nmi_masked), waits_for_tpr(vcpu));
         break;
     case EVENT_WANT_WINDOW:
-        set_window(svm, true, true);
+        if (svm->shadow_lost && (vcpu->rflags & RFLAGS_IF) != 0) {
+            begin_step(svm, vcpu, false);
+        } else {
+            set_window(svm, true, true);
+        }
         break;
     }
 }
@@ -240,6 +259,7 @@ static inline void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
     vmcb->rsp = vcpu->gpr[GPR_RSP];
     vmcb->rip = vcpu->rip;
     vmcb->rflags = vcpu->rflags | svm->step_tf;
+    svm->shadow_rip = (vmcb->int_state & INT_STATE_SHADOW) != 0 ? vcpu->rip : NO_SHADOW;
     vmcb->clean = svm_features.vmcb_clean ? svm->clean : 0;
 }
 
@@ -256,6 +276,18 @@ __attribute__((noinline)) static void take_back_event(struct svm_vcpu *svm, stru
     vcpu->requests |= vcpu->pending.valid ? VCPU_EVENT : 0;
 }
 
+/*
+ * An exit before the first instruction, and the guest was entered in a shadow: it is there still, even where the CPU
+ * says otherwise. (A loop that came back to the same instruction is only stepped once too often.)
+ */
+static inline void keep_shadow(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    svm->shadow_lost = vcpu->rip == svm->shadow_rip && (svm->vmcb.int_state & INT_STATE_SHADOW) == 0;
+    if (svm->shadow_lost) {
+        svm->vmcb.int_state |= INT_STATE_SHADOW;
+    }
+}
+
 static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
@@ -266,6 +298,7 @@ static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     vcpu->rip = vmcb->rip;
     vcpu->rflags = vmcb->rflags;
     vcpu->pending.valid = false;
+    keep_shadow(svm, vcpu);
     svm->clean = CLEAN_ALL;
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
@@ -349,11 +382,13 @@ static bool end_step(struct svm_vcpu *svm, struct vcpu *vcpu)
             return false; /* not run yet */
         }
     }
-    svm->step_tf = 0;
-    svm->nmi_masked = false;
+    step_is_done(svm);
     vcpu->requests |= VCPU_EVENT;
     if (!trap || svm->step_guest_tf) {
         return false;
+    }
+    if (!svm->step_unmasks) {
+        vcpu->rflags &= ~RFLAGS_TF; /* else the IRET has loaded them */
     }
     vmcb->dr6 = (vmcb->dr6 & ~DR6_BS) | (svm->step_dr6 & DR6_BS);
     svm->clean &= ~CLEAN_DR;
@@ -433,11 +468,11 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     const struct vmcb *vmcb = &svm->vmcb;
     struct vm_exit exit;
 
-    if (vmcb->exit_code == SVM_EXIT_IRET) {
-        begin_step(svm, vcpu);
+    if (svm->step_tf != 0 && end_step(svm, vcpu)) {
         return;
     }
-    if (svm->step_tf != 0 && end_step(svm, vcpu)) {
+    if (vmcb->exit_code == SVM_EXIT_IRET) {
+        begin_step(svm, vcpu, true);
         return;
     }
     if (svm_exit_is_cr_access(vmcb->exit_code)) {

@@ -73,13 +73,16 @@ static void begin_line(struct console_mux *mux, struct mux_source *source, struc
     }
 }
 
-/* Shows again what the focused guest had written of its line. */
+static bool line_is_hidden(const struct console_mux *mux)
+{
+    return mux->focus != MUX_NONE && !mux->line_open && mux->sources[mux->focus].length != 0;
+}
+
+/* Shows again what the focused guest had written of its line: once, after all that the others had to say. */
 static void reopen_line(struct console_mux *mux, struct mux_output *output)
 {
-    struct mux_source *source = focused(mux);
-
-    if (source != NULL && source->length != 0) {
-        begin_line(mux, source, output);
+    if (line_is_hidden(mux) && has_room(output)) {
+        begin_line(mux, focused(mux), output);
     }
 }
 
@@ -129,7 +132,6 @@ static void flush_line(struct console_mux *mux, struct mux_source *source, struc
     emit_line(source, output);
     emit_text(output, "\r\n");
     source->length = 0;
-    reopen_line(mux, output);
 }
 
 static void collect_byte(struct console_mux *mux, struct mux_source *source, char byte, uint64_t now,
@@ -179,6 +181,7 @@ void mux_pump(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, str
             pump_other(mux, &mux->sources[i], now, partial_ticks, output);
         }
     }
+    reopen_line(mux, output);
 }
 
 void mux_say(struct console_mux *mux, const char *text, struct mux_output *output)
@@ -186,7 +189,6 @@ void mux_say(struct console_mux *mux, const char *text, struct mux_output *outpu
     close_line(mux, output);
     emit_text(output, text);
     emit_text(output, "\r\n");
-    reopen_line(mux, output);
 }
 
 static void say_focus(struct console_mux *mux, struct mux_output *output)
@@ -344,5 +346,5 @@ bool mux_has_partial(const struct console_mux *mux)
             return true;
         }
     }
-    return false;
+    return line_is_hidden(mux);
 }

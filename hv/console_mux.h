@@ -75,7 +75,7 @@ void mux_say(struct console_mux *mux, const char *text, struct mux_output *outpu
 /* One typed byte. True where it went into the focused guest's ring. */
 bool mux_type(struct console_mux *mux, uint8_t byte, struct mux_output *output);
 
-/* A byte waits in some ring of a console guest, or an incomplete line does. */
+/* A byte waits in some ring of a console guest; or an incomplete line waits to be shown, or shown again. */
 bool mux_has_bytes(const struct console_mux *mux);
 bool mux_has_partial(const struct console_mux *mux);
 

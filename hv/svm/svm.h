@@ -31,21 +31,22 @@ _Static_assert(sizeof(struct svm_cpu) == 8192, "two pages");
 /* What SVM needs per vCPU: the VMCB is the first page of the memory that svm_vcpu_init() gets. */
 struct svm_vcpu {
     struct vmcb vmcb;
-    uint64_t step_tf;    /* RFLAGS.TF while the guest is stepped so that an event can follow, else 0 */
-    uint64_t step_rip;   /* the instruction that is stepped over */
-    uint64_t step_dr6;   /* DR6 before the step */
-    uint64_t shadow_rip; /* where the last entry was in an interrupt shadow, else NO_SHADOW */
-    bool shadow_lost;    /* the CPU did not keep that shadow */
-    bool step_guest_tf;  /* the guest itself single-steps there */
-    bool nmi_masked;     /* an NMI was injected and its IRET has not run */
-    bool step_unmasks;   /* the step is over that IRET */
-    uint32_t clean;      /* CLEAN_*: what was not changed since the last entry */
+    uint64_t step_tf;       /* RFLAGS.TF while the guest is stepped so that an event can follow, else 0 */
+    uint64_t step_rip;      /* the instruction that is stepped over */
+    uint64_t step_dr6;      /* DR6 before the step */
+    uint64_t shadow_rip;    /* where the last entry was in an interrupt shadow, else NO_SHADOW */
+    bool shadow_lost;       /* the CPU did not keep that shadow */
+    bool step_guest_tf;     /* the guest itself single-steps there */
+    bool nmi_masked;        /* an NMI was injected and its IRET has not run */
+    bool step_unmasks;      /* the step is over that IRET */
+    bool virtual_interrupt; /* entered with an interrupt as V_IRQ */
+    uint32_t clean;         /* CLEAN_*: what was not changed since the last entry */
     uint64_t tsc_aux;
     uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
     uint64_t no_length_count;
     uint64_t hidden_cr0; /* CD and NW as the guest wrote them: the CPU has them clear */
     uint64_t hidden_lme; /* EFER.LME while the guest does not page: the CPU has it clear */
-    uint8_t pad[4096 - 80];
+    uint8_t pad[4096 - 88];
 };
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 

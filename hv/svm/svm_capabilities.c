@@ -9,6 +9,7 @@
 #define SVM_EDX_FLUSH_BY_ASID (1u << 6)
 #define SVM_EDX_DECODE_ASSISTS (1u << 7)
 #define CPUID_81_EDX_RDTSCP (1u << 27)
+#define SIGNATURE_TCG 0x54474354u /* "TCGT" of "TCGTCGTCGTCG" */
 #define VM_CR_SVMDIS (1ULL << 4)
 
 const char *svm_capabilities_missing(const struct svm_words *words)
@@ -52,6 +53,7 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
         .flush_by_asid = (words->svm_edx & SVM_EDX_FLUSH_BY_ASID) != 0,
         .vmcb_clean = (words->svm_edx & SVM_EDX_VMCB_CLEAN) != 0,
         .decode_assists = (words->svm_edx & SVM_EDX_DECODE_ASSISTS) != 0,
+        .injects_twice = words->outer_ebx == SIGNATURE_TCG,
         .tsc_aux = (words->extended_edx & CPUID_81_EDX_RDTSCP) != 0,
         .caps = {.asid_count = words->svm_ebx,
                  .physical_bits = words->physical_bits,

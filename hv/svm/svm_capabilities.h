@@ -16,7 +16,8 @@ struct svm_words {
     uint32_t extended_edx;
     uint32_t svm_ebx; /* CPUID 8000_000A */
     uint32_t svm_edx;
-    uint64_t vm_cr; /* APM 2 15.30.1 "VM_CR MSR" */
+    uint64_t vm_cr;     /* APM 2 15.30.1 "VM_CR MSR" */
+    uint32_t outer_ebx; /* CPUID 4000_0000: the signature of a hypervisor or emulator around us, 0 without one */
     uint8_t physical_bits;
 };
 
@@ -26,6 +27,7 @@ struct svm_features {
     bool flush_by_asid;
     bool vmcb_clean;
     bool decode_assists;
+    bool injects_twice;         /* QEMU 7.2's TCG, docs/emulators.md: V_IRQ instead of EVENTINJ where possible */
     bool tsc_aux;               /* RDTSCP or RDPID is there, so TSC_AUX exists */
     struct svm_entry_caps caps; /* for the checks after a refused entry */
 };

@@ -30,6 +30,9 @@ static struct svm_words read_words(void)
     words.extended_edx = insn_cpuid(CPUID_EXTENDED_1, 0).edx;
     words.svm_ebx = insn_cpuid(CPUID_SVM, 0).ebx;
     words.svm_edx = insn_cpuid(CPUID_SVM, 0).edx;
+    if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0) {
+        words.outer_ebx = insn_cpuid(CPUID_HYPERVISOR, 0).ebx;
+    }
     words.physical_bits = (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff);
     if ((words.extended_ecx & CPUID_81_ECX_SVM) != 0) {
         words.vm_cr = insn_rdmsr(MSR_VM_CR);

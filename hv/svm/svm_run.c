@@ -69,6 +69,7 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         svm->nmi_masked = false;
         svm->step_tf = 0;
         svm->shadow_lost = false;
+        svm->virtual_interrupt = false;
     }
     if ((requests & VCPU_SYSTEM_WRITE) != 0) {
         svm_write_system(svm, vcpu);
@@ -153,6 +154,34 @@ static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 }
 
 /*
+ * The other way, for an interrupt that nothing else waits behind: as a virtual interrupt that is not intercepted, which
+ * the CPU takes before the first instruction. For QEMU, which delivers what comes through EVENTINJ twice now and then;
+ * in Bochs 2.7 interrupts got lost this way. APM 2 15.21.4.
+ */
+static void inject_virtual(struct svm_vcpu *svm, uint8_t vector)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_VECTOR) | INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR |
+                        (uint64_t)vector << INT_CONTROL_V_VECTOR_SHIFT;
+    svm->virtual_interrupt = true;
+}
+
+static void inject_selected(struct svm_vcpu *svm, struct vcpu *vcpu, const struct vcpu_event *event)
+{
+    bool nmi;
+    bool interrupt = vcpu_wants_window(vcpu, &nmi);
+
+    if (svm_features.injects_twice && event->kind == EVENT_INTERRUPT && !interrupt && !nmi) {
+        set_window(svm, false, waits_for_tpr(vcpu));
+        inject_virtual(svm, event->vector);
+        return;
+    }
+    inject(svm, event);
+    set_window(svm, interrupt || (nmi && !svm->nmi_masked), waits_for_tpr(vcpu));
+}
+
+/*
  * One step of the guest, by RFLAGS.TF, after which an event can be injected. Nothing else is injected meanwhile.
  *
  * At the end of an NMI: the guest's next IRET unmasks NMIs after it has run; injected one instruction earlier, the next
@@ -162,8 +191,8 @@ static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
  * In an interrupt shadow: NMIs wait for the instruction after STI or MOV SS, too; and interrupts, where the CPU lost
  * the shadow that it was entered with. QEMU 7.2 does. An interrupt between STI and HLT would be a wake-up that is lost.
  *
- * Not repaired: where the IRET itself faults, NMIs are unmasked all the same, but the fault's frame shows TF; a PUSHF in
- * the shadow stores TF, and a POPF or IRET there that sets TF begins to single-step an instruction late.
+ * Not repaired: where the IRET itself faults, NMIs are unmasked all the same, but the fault's frame shows TF; a PUSHF
+ * in the shadow stores TF, and a POPF or IRET there that sets TF begins to single-step an instruction late.
  */
 static void begin_step(struct svm_vcpu *svm, struct vcpu *vcpu, bool unmasks_nmi)
 {
@@ -202,8 +231,6 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool shadow = (svm->vmcb.int_state & INT_STATE_SHADOW) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
     struct vcpu_event event;
-    bool interrupt;
-    bool nmi;
 
     if (shadow && vcpu->nmi_pending != 0 && !svm->nmi_masked && !vcpu->pending.valid) {
         begin_step(svm, vcpu, false);
@@ -214,9 +241,7 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
         set_window(svm, false, waits_for_tpr(vcpu));
         break;
     case EVENT_INJECT:
-        inject(svm, &event);
-        interrupt = vcpu_wants_window(vcpu, &nmi);
-        set_window(svm, interrupt || (nmi && !svm->nmi_masked), waits_for_tpr(vcpu));
+        inject_selected(svm, vcpu, &event);
         break;
     case EVENT_WANT_WINDOW:
         if (svm->shadow_lost && (vcpu->rflags & RFLAGS_IF) != 0) {
@@ -276,6 +301,25 @@ __attribute__((noinline)) static void take_back_event(struct svm_vcpu *svm, stru
     vcpu->requests |= vcpu->pending.valid ? VCPU_EVENT : 0;
 }
 
+/* The guest left before it took a virtual interrupt, or in the middle of that: then the other words tell of it. */
+__attribute__((noinline)) static void take_back_virtual(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    svm->virtual_interrupt = false;
+    if ((vmcb->int_control & INT_CONTROL_V_IRQ) == 0) {
+        return;
+    }
+    vmcb->int_control &= ~INT_CONTROL_V_IRQ;
+    svm->clean &= ~CLEAN_INT_CONTROL;
+    if (!vcpu->pending.valid) {
+        vcpu->pending = (struct vcpu_event){.valid = true,
+                                            .vector = (uint8_t)(vmcb->int_control >> INT_CONTROL_V_VECTOR_SHIFT),
+                                            .kind = EVENT_INTERRUPT};
+        vcpu->requests |= VCPU_EVENT;
+    }
+}
+
 /*
  * An exit before the first instruction, and the guest was entered in a shadow: it is there still, even where the CPU
  * says otherwise. (A loop that came back to the same instruction is only stepped once too often.)
@@ -307,6 +351,9 @@ static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     if (((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) != 0) {
         take_back_event(svm, vcpu);
+    }
+    if (svm->virtual_interrupt) {
+        take_back_virtual(svm, vcpu);
     }
 }
 

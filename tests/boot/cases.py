@@ -214,7 +214,7 @@ def end_conf(name, attack, more):
 
 def neighbour_conf(ticks):
     return (f"[guest neighbour]\nkernel = neighbour.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
-            f"cmdline = repeats ticks={ticks}\n")
+            f"cmdline = ticks={ticks}\n")
 
 
 def refused_case(name, config, *texts, files=None, **more):
@@ -316,7 +316,7 @@ def half(match):
 def spin_case(name, seconds, **more):
     """A guest on a CPU of its own spins while its neighbour counts that many seconds."""
     status = [Send("\x1ds"), Expect(r"end of the status")]
-    return Case(name, f"[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 0,\ncmdline = repeats ticks={50 * seconds + 50}\n"
+    return Case(name, f"[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 0,\ncmdline = ticks={50 * seconds + 50}\n"
                 "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 1,\n", [
                     Expect(r"\[spin\] spins until a key is typed"), *status, *status, r"\[beat\] PASS neighbour",
                     r"guest beat stopped", Send("\x1ds"), Expect(r"end of the status", no_exits(seconds)), Send("x"),
@@ -329,7 +329,7 @@ def several_case(name, emulators, **more):
     """Two Linuxes with two CPUs each and a bare-metal guest. One Linux crashes and starts again while the other computes
     the same checksum on both its CPUs and the third counts its ticks; all three shells (or keys) are used."""
     one, two = r"\[one\] linux# ", r"\[two\] linux# "
-    config = example_config("several.conf").replace("until-key", "until-key repeats" if emulators == QEMU else "until-key")
+    config = example_config("several.conf")
     return Case(name, config, [
         Expect(HAVE_PROMPTS),
         Answer(one, "echo cpus $(nproc)", r"cpus (2)"),

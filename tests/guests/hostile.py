@@ -101,8 +101,7 @@ def required(boot, emulator):
 
 def config(boot, mode, emulator):
     lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]
-    repeats = " repeats" if emulator == "qemu-svm" else ""
-    guests = [("neighbour", "neighbour.elf", "ticks=150" + repeats)] + hostile_guests(boot, emulator)
+    guests = [("neighbour", "neighbour.elf", "ticks=150")] + hostile_guests(boot, emulator)
     for name, file, cmdline in guests:
         cpu = 1 if mode == "apart" and name == "neighbour" else 0
         lines += [f"[guest {name}]", f"kernel = {file}", "protocol = elf", "memory = 16M", f"cpus = {cpu},"]

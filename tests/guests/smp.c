@@ -34,6 +34,14 @@ const char guest_name[] = SMP_NAME;
 #define PING 0x50
 #define PONG 0x51
 #define COUNTED 0x52
+#define TIMER 0x53
+#define TIMER_SHOTS 80u
+#define FLAG_IF 0x200u
+#define LOCKS_ON 1u
+#define LOCKS_END 2u
+#define LOCKS_NOT 3u /* over, or never asked for */
+#define APIC_LVT_TIMER 0x320
+#define APIC_TIMER_INITIAL 0x380
 #define NMI 2
 #define PINGS 20u
 #define LIMIT_MS 20000u
@@ -90,7 +98,8 @@ extern const uint8_t ap_start[], ap_stack[], ap_root[], ap_entry[], ap_end[];
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
 static volatile uint64_t ap_tsc;
-static volatile uint32_t tsc_asked, crash_asked, nmi_asked;
+static volatile uint32_t tsc_asked, crash_asked, nmi_asked, locks_asked = LOCKS_NOT, timers, timers_while_off;
+static uint8_t line[128] __attribute__((aligned(64)));
 static uint32_t bsp_id, khz;
 
 static void apic_on(void)
@@ -181,6 +190,27 @@ static void on_nmi(struct trap_frame *frame)
     }
 }
 
+static void on_timer(struct trap_frame *frame)
+{
+    timers++;
+    timers_while_off += (frame->flags & FLAG_IF) == 0;
+    end_of_interrupt();
+}
+
+/* Locked accesses to two cache lines at once stop every other CPU for a moment, and QEMU's loops with them. */
+static void split_locks(void)
+{
+    interrupts_on();
+    while (locks_asked == LOCKS_ON) {
+        __asm__ volatile("lock incl %0" : "+m"(*(volatile uint32_t *)(void *)(line + 62)));
+        for (uint32_t i = 0; i < 1000; i++) {
+            __asm__ volatile("pause");
+        }
+    }
+    interrupts_off();
+    locks_asked = LOCKS_NOT;
+}
+
 /* The second CPU: it halts between interrupts, and answers one question about its TSC in between. */
 static void ap_main(void)
 {
@@ -193,6 +223,9 @@ static void ap_main(void)
         if (tsc_asked != 0) {
             ap_tsc = rdtsc();
             tsc_asked = 0;
+        }
+        if (locks_asked != LOCKS_NOT) {
+            split_locks();
         }
         if (nmi_asked != 0) {
             nmi_asked = 0;
@@ -288,6 +321,30 @@ static void two_nmis_at_once_are_two(void)
     }
 }
 
+static void write_timer(uint32_t offset, uint32_t value)
+{
+    if (SMP_X2APIC) {
+        wrmsr(MSR_X2APIC(offset), value);
+    } else {
+        lapic_write(offset, value);
+    }
+}
+
+static void an_interrupt_comes_once_whatever_the_others_do(void)
+{
+    locks_asked = LOCKS_ON;
+    send(ap_id, ICR_FIXED | COUNTED);
+    write_timer(APIC_LVT_TIMER, TIMER);
+    for (uint32_t shot = 0; shot < TIMER_SHOTS; shot++) {
+        write_timer(APIC_TIMER_INITIAL, 1 + shot * 7919 % 30000);
+        wait_until(&timers, shot + 1, "timer interrupts");
+    }
+    locks_asked = LOCKS_END;
+    wait_until(&locks_asked, LOCKS_NOT, "the end of the locked accesses");
+    CHECK_EQUAL(timers_while_off, 0);
+    CHECK_EQUAL(timers, TIMER_SHOTS);
+}
+
 /* Interrupts are on while it waits, because Bochs gives the CPU to another only then. */
 static void the_tsc_does_not_go_back(void)
 {
@@ -335,6 +392,7 @@ void guest_main(void)
     trap_set(PONG, on_pong);
     trap_set(COUNTED, on_counted);
     trap_set(NMI, on_nmi);
+    trap_set(TIMER, on_timer);
     put_trampoline();
     start_second(1);
     CHECK(ap_id != bsp_id);
@@ -344,6 +402,7 @@ void guest_main(void)
     if (!on_plain_tcg()) { /* whose CPU remembers one, also before it has begun it */
         two_nmis_at_once_are_two();
     }
+    an_interrupt_comes_once_whatever_the_others_do();
     the_tsc_does_not_go_back();
     start_second(2);
     interrupts_go_both_ways();

@@ -106,7 +106,23 @@ static void the_hypervisors_line_stands_alone(void **state)
     guest_writes(0, "login: ");
     pump();
     mux_say(&f.mux, "plinth: hello", &f.output);
+    pump();
     expect("login: \r\nplinth: hello\r\nlogin: ");
+}
+
+static void an_interrupted_line_is_shown_again_once_after_all_the_others(void **state)
+{
+    (void)state;
+    start(2);
+    guest_writes(0, "login: ");
+    pump();
+    mux_say(&f.mux, "plinth: one", &f.output);
+    mux_say(&f.mux, "plinth: two", &f.output);
+    guest_writes(1, "three\nfour\n");
+    assert_true(mux_has_partial(&f.mux));
+    pump();
+    expect("[alpha] login: \r\nplinth: one\r\nplinth: two\r\n[beta] three\r\n[beta] four\r\n[alpha] login: ");
+    assert_false(mux_has_partial(&f.mux));
 }
 
 static void an_incomplete_line_of_another_guest_waits_and_then_appears(void **state)
@@ -380,6 +396,7 @@ int main(void)
         cmocka_unit_test(focused_bytes_appear_at_once),
         cmocka_unit_test(a_line_of_another_guest_does_not_split_the_prompt),
         cmocka_unit_test(the_hypervisors_line_stands_alone),
+        cmocka_unit_test(an_interrupted_line_is_shown_again_once_after_all_the_others),
         cmocka_unit_test(an_incomplete_line_of_another_guest_waits_and_then_appears),
         cmocka_unit_test(a_line_longer_than_the_buffer_loses_no_byte),
         cmocka_unit_test(a_lone_carriage_return_keeps_the_name_in_front),

@@ -98,6 +98,21 @@ static void svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up(void **
     assert_true(find(words));
 }
 
+static void an_emulator_that_injects_twice_is_known_by_its_signature(void **state)
+{
+    struct svm_words words = everything();
+
+    (void)state;
+    assert_true(find(words));
+    assert_false(features.injects_twice);
+    memcpy(&words.outer_ebx, "TCGTCGTCGTCG", sizeof(words.outer_ebx));
+    assert_true(find(words));
+    assert_true(features.injects_twice);
+    memcpy(&words.outer_ebx, "KVMKVMKVM", sizeof(words.outer_ebx));
+    assert_true(find(words));
+    assert_false(features.injects_twice);
+}
+
 static void what_is_optional_is_listed_with_what_changes_without_it(void **state)
 {
     static const struct {
@@ -129,6 +144,7 @@ int main(void)
         cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
         cmocka_unit_test(what_is_required_is_missed_by_its_name_and_with_a_remedy),
         cmocka_unit_test(svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up),
+        cmocka_unit_test(an_emulator_that_injects_twice_is_known_by_its_signature),
         cmocka_unit_test(what_is_optional_is_listed_with_what_changes_without_it),
     };
 

@@ -104,9 +104,7 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
         vcpu_start_at(vcpu, vcpu->sipi_vector);
         vcpu->state = VCPU_STATE_RUNNABLE;
     }
-    if ((kick & VCPU_KICK_NMI) != 0) {
-        vcpu_note_nmi(vcpu);
-    }
+    vcpu_take_nmis(vcpu, kick);
     if ((kick & VCPU_KICK_EXTINT_MESSAGE) != 0) {
         vcpu->extint_message = true;
     }

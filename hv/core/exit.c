@@ -15,8 +15,10 @@
 #include "hv/core/task_switch.h"
 #include "hv/x86/registers.h"
 
-/* What KVM's hypercalls answer for a number that is not offered. Linux, include/uapi/linux/kvm_para.h: -KVM_ENOSYS. */
+/* What KVM's hypercalls answer for a number that is not offered, and to user code: -KVM_ENOSYS, -KVM_EPERM. Linux,
+ * include/uapi/linux/kvm_para.h. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)
+#define HYPERCALL_REFUSED (0 - 1ULL)
 #define HYPERCALL_BYTES 3u
 
 static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
@@ -88,10 +90,18 @@ static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_faul
     emulate_nested_fault(vcpu, fault);
 }
 
+/* Code that is not 64-bit gets 32 bits. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
 static void handle_hypercall(struct vcpu *vcpu, uint8_t length)
 {
-    guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, vcpu->gpr[GPR_RAX], 0);
-    vcpu->gpr[GPR_RAX] = HYPERCALL_NOT_THERE;
+    const struct vcpu_system *system = &vcpu->system;
+    bool wide = (system->efer & EFER_LMA) != 0 && (system->segments[SEGMENT_CS].access & SEGMENT_L) != 0;
+    uint64_t answer = HYPERCALL_REFUSED;
+
+    if (system->cpl == 0) {
+        guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, vcpu->gpr[GPR_RAX], 0);
+        answer = HYPERCALL_NOT_THERE;
+    }
+    vcpu->gpr[GPR_RAX] = wide ? answer : (uint32_t)answer;
     vcpu_advance(vcpu, length);
 }
 

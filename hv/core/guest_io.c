@@ -25,6 +25,17 @@ static void platform_give(struct guest *guest)
     }
 }
 
+/* Returns what waited already. Of NMIs two are told apart, which is as many as matter: vcpu_note_nmi(). */
+static uint32_t kick_set(struct vcpu *target, enum vcpu_kick kick)
+{
+    uint32_t before = __atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_ACQ_REL);
+
+    if (kick == VCPU_KICK_NMI && (before & VCPU_KICK_NMI) != 0) {
+        before = __atomic_fetch_or(&target->kick, (uint32_t)VCPU_KICK_NMI_AGAIN, __ATOMIC_ACQ_REL);
+    }
+    return before;
+}
+
 /* Tells another vCPU, or this one, that something waits for it. */
 static void vcpu_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick)
 {
@@ -41,7 +52,7 @@ static void vcpu_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick k
         target->requests |= VCPU_EVENT;
         return;
     }
-    if ((__atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_ACQ_REL) & (uint32_t)kick) != 0) {
+    if ((kick_set(target, kick) & (uint32_t)kick) != 0) {
         return; /* its CPU has been told and has not looked yet: a flood is one interrupt of that CPU, not many */
     }
     __atomic_fetch_or(&from->guest->kick_cpus, 1ULL << target->host_cpu, __ATOMIC_RELEASE);

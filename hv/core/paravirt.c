@@ -54,7 +54,20 @@ void paravirt_wall_clock_write(struct vcpu *vcpu, uint64_t value)
     (void)guest_memory_write(&vcpu->guest->memory, gpa(value), &clock, sizeof(clock));
 }
 
-/* The version is even and another one each time; a guest's vCPU reads its own page, so it never sees a half. */
+/* What the guest will compute of so many ticks. Linux, Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW. */
+static uint64_t scaled_ns(const struct system_time *time, uint64_t ticks)
+{
+    uint64_t shifted = time->tsc_shift < 0 ? ticks >> -time->tsc_shift : ticks << time->tsc_shift;
+
+    return (uint64_t)(((unsigned __int128)shifted * time->tsc_to_system_multiplier) >> 32);
+}
+
+/*
+ * The version is even and another one each time; a guest's vCPU reads its own page, so it never sees a half.
+ *
+ * Whenever a vCPU asks, its page must be on the same line as those of the others, which are never brought up to date:
+ * the time of now is therefore what the guest's own multiplication gives.
+ */
 static void publish_system_time(struct vcpu *vcpu)
 {
     const struct machine *machine = vcpu->guest->machine;
@@ -64,10 +77,10 @@ static void publish_system_time(struct vcpu *vcpu)
 
     (void)guest_memory_read(&vcpu->guest->memory, place, &version, sizeof(version));
     time.version = (version & ~1u) + 2;
+    paravirt_clock_scale(machine->clock.tsc_hz, &time.tsc_to_system_multiplier, &time.tsc_shift);
     /* Guest TSC 0 is time 0. When the guest moved its TSC, the time of now is kept. */
     time.tsc_timestamp = vcpu->exit_tsc + vcpu->tsc_offset;
-    time.system_time_ns = clock_ticks_to_ns(&machine->clock, vcpu->exit_tsc - vcpu->guest->start_tsc);
-    paravirt_clock_scale(machine->clock.tsc_hz, &time.tsc_to_system_multiplier, &time.tsc_shift);
+    time.system_time_ns = scaled_ns(&time, vcpu->exit_tsc - vcpu->guest->start_tsc);
     (void)guest_memory_write(&vcpu->guest->memory, place, &time, sizeof(time));
 }
 

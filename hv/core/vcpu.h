@@ -226,6 +226,7 @@ enum vcpu_kick {
     VCPU_KICK_EXTINT = 1u << 5,  /* the 8259's line has risen or is high */
     VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
     VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
+    VCPU_KICK_NMI_AGAIN = 1u << 8, /* a second one before the vCPU has looked */
 };
 
 /*
@@ -239,6 +240,16 @@ static inline void vcpu_note_nmi(struct vcpu *vcpu)
 {
     if (vcpu->nmi_pending < VCPU_NMIS_MAX) {
         vcpu->nmi_pending++;
+    }
+}
+
+static inline void vcpu_take_nmis(struct vcpu *vcpu, uint32_t kick)
+{
+    if ((kick & VCPU_KICK_NMI) != 0) {
+        vcpu_note_nmi(vcpu);
+    }
+    if ((kick & VCPU_KICK_NMI_AGAIN) != 0) {
+        vcpu_note_nmi(vcpu);
     }
 }
 

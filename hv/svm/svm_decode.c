@@ -70,6 +70,15 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
     exit->exception.address = vmcb->exit_info2;
 }
 
+/* There is no performance counter, so RDPMC always names one that is not there: #GP. APM 3 4 "RDPMC". */
+static void decode_rdpmc(struct vm_exit *exit)
+{
+    exit->kind = EXIT_EXCEPTION;
+    exit->exception.vector = EXCEPTION_GP;
+    exit->exception.has_error = true;
+    exit->exception.error = 0;
+}
+
 static enum exit_kind simple_kind(uint64_t code)
 {
     switch (code) {
@@ -96,7 +105,6 @@ static enum exit_kind simple_kind(uint64_t code)
         return EXIT_NOTHING;
     case SVM_EXIT_SHUTDOWN:
         return EXIT_SHUTDOWN;
-    case SVM_EXIT_RDPMC:
     case SVM_EXIT_RSM:
     case SVM_EXIT_INVLPGA:
     case SVM_EXIT_VMRUN:
@@ -135,6 +143,8 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
         decode_nested_fault(vmcb, exit);
     } else if (code == SVM_EXIT_TASK_SWITCH) {
         decode_task_switch(vmcb, exit);
+    } else if (code == SVM_EXIT_RDPMC) {
+        decode_rdpmc(exit);
     } else if (code >= SVM_EXIT_EXCEPTION_FIRST && code <= SVM_EXIT_EXCEPTION_LAST) {
         decode_exception(vmcb, exit);
     } else {

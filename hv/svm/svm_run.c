@@ -143,9 +143,13 @@ static bool waits_for_tpr(struct vcpu *vcpu)
     return requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= lapic_cr8(&vcpu->lapic);
 }
 
+/* Real mode pushes no error codes. APM 2 8.1; 15.20 "Event Injection". */
 static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 {
-    svm->vmcb.event_injection = svm_encode_event(event);
+    struct vcpu_event injected = *event;
+
+    injected.has_error = event->has_error && (svm->vmcb.cr0 & CR0_PE) != 0;
+    svm->vmcb.event_injection = svm_encode_event(&injected);
     svm->vmcb.int_state &= ~INT_STATE_SHADOW; /* a delivery ends it */
     if (event->kind == EVENT_NMI) {
         svm->nmi_masked = true;

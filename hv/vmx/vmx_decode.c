@@ -91,6 +91,15 @@ static void decode_exception(const struct vmx_exit_words *words, struct vm_exit 
     exit->exception.address = words->qualification;
 }
 
+/* There is no performance counter, so RDPMC always names one that is not there: #GP. SDM 2B "RDPMC". */
+static void decode_rdpmc(struct vm_exit *exit)
+{
+    exit->kind = EXIT_EXCEPTION;
+    exit->exception.vector = EXCEPTION_GP;
+    exit->exception.has_error = true;
+    exit->exception.error = 0;
+}
+
 static enum exit_kind simple_kind(uint32_t reason)
 {
     switch (reason) {
@@ -124,7 +133,6 @@ static enum exit_kind simple_kind(uint32_t reason)
     case VMX_EXIT_VIRTUAL_EOI:
         return EXIT_EOI;
     case VMX_EXIT_GETSEC:
-    case VMX_EXIT_RDPMC:
     case VMX_EXIT_RSM:
     case VMX_EXIT_MWAIT:
     case VMX_EXIT_MONITOR:
@@ -173,6 +181,9 @@ void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
         break;
     case VMX_EXIT_TASK_SWITCH:
         decode_task_switch(words, exit);
+        break;
+    case VMX_EXIT_RDPMC:
+        decode_rdpmc(exit);
         break;
     case VMX_EXIT_EPT_VIOLATION:
     case VMX_EXIT_EPT_MISCONFIGURATION:

@@ -174,10 +174,14 @@ bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx)
     return vmx->had_nmi != 0;
 }
 
+/* Real mode pushes no error codes, and an entry with one is refused. SDM 3C 26.2.1.3; 3A 20.1.4. */
 static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
 {
-    vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(event));
-    if (event->has_error) {
+    struct vcpu_event injected = *event;
+
+    injected.has_error = event->has_error && (vmx_read(VMCS_GUEST_CR0) & CR0_PE) != 0;
+    vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(&injected));
+    if (injected.has_error) {
         vmx_write(VMCS_ENTRY_ERROR_CODE, event->error);
     }
     if (event->kind == EVENT_NMI) {

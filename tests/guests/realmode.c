@@ -9,22 +9,28 @@ const char guest_name[] = "realmode";
 #define TIMER_VECTOR 0x08
 #define SOFTWARE_VECTOR 0x60
 #define DIVIDE_VECTOR 0
+#define GP_VECTOR 13
+#define UNKNOWN_MSR 0x12345678u
+#define CR4_RESERVED 0x80000000u
 #define COUNT_10_MS 11932u
 #define SEGMENT 0x2000u
 
-extern const char on_timer[], on_software[], on_divide[];
-extern volatile uint32_t real_ticks, real_software, real_divides;
+extern const char on_timer[], on_software[], on_divide[], on_protection[];
+extern volatile uint32_t real_ticks, real_software, real_divides, real_protections;
 
-/* Handlers of the real-mode table: 16-bit frames, so they are not C. The division is skipped by its 2 bytes. */
+/* Handlers of the real-mode table: 16-bit frames, so they are not C. The division is skipped by its 2 bytes, what breaks
+ * a protection by its 2 or, with CR4, 3. */
 __asm__(".text\n"
         ".code16\n"
         "on_timer: pushl %eax; incl %cs:real_ticks; movb $0x20, %al; outb %al, $0x20; popl %eax; iretw\n"
         "on_software: incl %cs:real_software; iretw\n"
         "on_divide: pushw %bp; movw %sp, %bp; addw $2, 2(%bp); popw %bp; incl %cs:real_divides; iretw\n"
+        "on_protection: pushw %bp; movw %sp, %bp; addw %di, 2(%bp); popw %bp; incl %cs:real_protections; iretw\n"
         ".balign 4\n"
         "real_ticks: .long 0\n"
         "real_software: .long 0\n"
         "real_divides: .long 0\n"
+        "real_protections: .long 0\n"
         ".code16gcc\n");
 
 static void set_vector(uint8_t vector, const char *handler)
@@ -47,6 +53,22 @@ static void faults_go_through_the_table(void)
                      :
                      : "ax", "cx", "dx", "cc", "memory");
     CHECK_EQUAL(real_divides, 1);
+}
+
+/* Real mode pushes no error code, also for what the CPU leaves to a hypervisor: the handlers would not come back.
+ * SDM 3A 20.1.4 "Interrupt and Exception Handling". */
+static void protection_faults_have_no_error_code(void)
+{
+    set_vector(GP_VECTOR, on_protection);
+    __asm__ volatile("movl %%eax, %%cr4" : : "a"(read_cr4() | CR4_RESERVED), "D"(3) : "memory");
+    CHECK_EQUAL(real_protections, 1);
+    if (on_plain_tcg()) {
+        return; /* unknown MSRs read 0 there */
+    }
+    __asm__ volatile("rdmsr" : : "c"(UNKNOWN_MSR), "D"(2) : "eax", "edx", "memory");
+    CHECK_EQUAL(real_protections, 2);
+    __asm__ volatile("wrmsr" : : "c"(UNKNOWN_MSR), "a"(0), "d"(0), "D"(2) : "memory");
+    CHECK_EQUAL(real_protections, 3);
 }
 
 static void segments_address_16_bytes_each(void)
@@ -206,6 +228,7 @@ void guest_main(void)
     bios_services_return();
     software_interrupts_come_back();
     faults_go_through_the_table();
+    protection_faults_have_no_error_code();
     segments_address_16_bytes_each();
     the_timer_wakes_a_halted_cpu();
     protected_mode_and_back();

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "hv/core/exit.h"
+#include "hv/core/guest_io.h"
 
 #include <string.h>
 
@@ -184,6 +185,28 @@ static void two_nmis_at_once_are_two_and_one_is_remembered_during_one(void **sta
     assert_int_equal(vcpu_select_event(&vcpu, true, true, &event), EVENT_NOTHING);
 }
 
+/* Its own CPU has not looked yet: two wait, however many came. One that comes meanwhile counts for itself. */
+static void nmis_of_other_cpus_are_counted_to_two(void **state)
+{
+    static struct vcpu sender;
+    (void)state;
+    memset(&sender, 0, sizeof(sender));
+    sender.guest = &guest;
+    for (unsigned sent = 1; sent <= 3; sent++) {
+        sender.lapic.outbox[0] = (struct apic_message){.shorthand = APIC_TO_OTHERS, .delivery = APIC_NMI};
+        sender.lapic.outbox_count = 1;
+        guest_route_ipis(&sender);
+        assert_true((sender.requests & VCPU_MESSAGES) != 0);
+    }
+    vcpu_take_nmis(&vcpu, __atomic_exchange_n(&vcpu.kick, 0, __ATOMIC_ACQ_REL));
+    assert_int_equal(vcpu.nmi_pending, 2);
+    vcpu.nmi_pending = 0;
+    sender.lapic.outbox_count = 1;
+    guest_route_ipis(&sender);
+    vcpu_take_nmis(&vcpu, __atomic_exchange_n(&vcpu.kick, 0, __ATOMIC_ACQ_REL));
+    assert_int_equal(vcpu.nmi_pending, 1);
+}
+
 static void a_closed_guest_gets_a_window_and_a_low_vector_waits_for_the_tpr(void **state)
 {
     (void)state;
@@ -222,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup(exceptions_go_before_nmis_and_nmis_before_interrupts, setup),
         cmocka_unit_test_setup(a_masked_nmi_lets_interrupts_pass, setup),
         cmocka_unit_test_setup(two_nmis_at_once_are_two_and_one_is_remembered_during_one, setup),
+        cmocka_unit_test_setup(nmis_of_other_cpus_are_counted_to_two, setup),
         cmocka_unit_test_setup(a_closed_guest_gets_a_window_and_a_low_vector_waits_for_the_tpr, setup),
         cmocka_unit_test_setup(a_halted_vcpu_wakes_for_what_it_can_take, setup),
     };

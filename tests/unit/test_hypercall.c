@@ -15,7 +15,9 @@
 #define RIP 0x2000u
 #define CODE_16_ACCESS 0x009bu
 #define CODE_32_ACCESS 0xc09bu
+#define CODE_64_ACCESS 0xa09bu
 #define NOT_THERE (0 - 1000ULL) /* -KVM_ENOSYS */
+#define REFUSED (0 - 1ULL)      /* -KVM_EPERM */
 
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
 static struct machine machine;
@@ -53,7 +55,7 @@ static void undefined(uint32_t code_access, uint64_t rip, const char *bytes, siz
 
 static bool answered(uint64_t next)
 {
-    return vcpu.gpr[GPR_RAX] == NOT_THERE && vcpu.rip == next && !vcpu.pending.valid &&
+    return vcpu.gpr[GPR_RAX] == (uint32_t)NOT_THERE && vcpu.rip == next && !vcpu.pending.valid &&
            (vcpu.requests & VCPU_ADVANCED) != 0;
 }
 
@@ -88,6 +90,37 @@ static void the_native_one_gets_the_same_answer(void **state)
     assert_true(answered(RIP + 3));
 }
 
+static void code_64_gets_an_answer_of_64_bits(void **state)
+{
+    const struct vm_exit exit = {.kind = EXIT_HYPERCALL, .length = 3};
+
+    (void)state;
+    put(CODE_64_ACCESS, RIP, "\x0f\x01\xc1", 3);
+    vcpu.system.efer = EFER_LME | EFER_LMA;
+    exit_dispatch(&vcpu, &exit);
+    assert_int_equal(vcpu.gpr[GPR_RAX], NOT_THERE);
+    assert_int_equal(guest.unknown_count, 1);
+}
+
+/* And what user code tries is nothing that the kernel's owner wants to read. */
+static void user_code_is_refused(void **state)
+{
+    const struct vm_exit exit = {.kind = EXIT_HYPERCALL, .length = 3};
+
+    (void)state;
+    put(CODE_32_ACCESS, RIP, "\x0f\x01\xc1", 3);
+    vcpu.system.cpl = 3;
+    exit_dispatch(&vcpu, &exit);
+    assert_int_equal(vcpu.gpr[GPR_RAX], (uint32_t)REFUSED);
+    assert_int_equal(vcpu.rip, RIP + 3);
+    assert_int_equal(guest.unknown_count, 0);
+    put(CODE_64_ACCESS, RIP, "\x0f\x01\xd9", 3);
+    vcpu.system.cpl = 3;
+    vcpu.system.efer = EFER_LME | EFER_LMA;
+    exit_dispatch(&vcpu, &exit);
+    assert_int_equal(vcpu.gpr[GPR_RAX], REFUSED);
+}
+
 static void all_else_stays_undefined(void **state)
 {
     (void)state;
@@ -107,6 +140,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_instructions_are_answered_in_every_mode),
         cmocka_unit_test(the_native_one_gets_the_same_answer),
+        cmocka_unit_test(code_64_gets_an_answer_of_64_bits),
+        cmocka_unit_test(user_code_is_refused),
         cmocka_unit_test(all_else_stays_undefined),
     };
 

@@ -103,6 +103,17 @@ static void exceptions_are_the_guests_and_machine_checks_the_hosts(void **state)
     }
 }
 
+static void rdpmc_names_a_counter_that_is_not_there(void **state)
+{
+    struct vm_exit exit = decode_words(0x6f, 7, 7, 0);
+
+    (void)state;
+    assert_int_equal(exit.kind, EXIT_EXCEPTION);
+    assert_int_equal(exit.exception.vector, EXCEPTION_GP);
+    assert_true(exit.exception.has_error);
+    assert_int_equal(exit.exception.error, 0);
+}
+
 static void msr_accesses_are_told_by_the_first_word(void **state)
 {
     (void)state;
@@ -122,7 +133,7 @@ static void every_exit_code_has_its_kind(void **state)
         {0x62, EXIT_HOST_INTERRUPT},
         {0x63, EXIT_HOST_INTERRUPT},
         {0x64, EXIT_INTERRUPT_WINDOW},
-        {0x6f, EXIT_UNDEFINED},
+        {0x6f, EXIT_EXCEPTION},
         {0x72, EXIT_CPUID},
         {0x73, EXIT_UNDEFINED},
         {0x76, EXIT_WBINVD},
@@ -278,6 +289,7 @@ int main(void)
         cmocka_unit_test(nested_faults_have_address_direction_and_cause),
         cmocka_unit_test(task_switches_have_selector_and_source),
         cmocka_unit_test(exceptions_are_the_guests_and_machine_checks_the_hosts),
+        cmocka_unit_test(rdpmc_names_a_counter_that_is_not_there),
         cmocka_unit_test(msr_accesses_are_told_by_the_first_word),
         cmocka_unit_test(every_exit_code_has_its_kind),
         cmocka_unit_test(a_refused_entry_is_known_in_both_widths),

@@ -160,6 +160,10 @@ static void exceptions_are_the_guests_and_nmis_the_hosts(void **state)
     assert_int_equal(exit.kind, EXIT_HOST_INTERRUPT);
     exit = decode((struct vmx_exit_words){.event = 0x80000312}); /* #MC */
     assert_int_equal(exit.kind, EXIT_HOST_INTERRUPT);
+    exit = decode((struct vmx_exit_words){.reason = VMX_EXIT_RDPMC, .error_code = 7}); /* a counter that is not there */
+    assert_int_equal(exit.exception.vector, EXCEPTION_GP);
+    assert_true(exit.exception.has_error);
+    assert_int_equal(exit.exception.error, 0);
 }
 
 /* SDM 3D appendix C: every reason up to 70, those that the hypervisor never asks for included. */
@@ -172,7 +176,7 @@ static void every_exit_reason_has_its_kind(void **state)
         {1, EXIT_HOST_INTERRUPT}, {2, EXIT_SHUTDOWN},         {3, EXIT_HOST_INTERRUPT},
         {4, EXIT_HOST_INTERRUPT}, {7, EXIT_INTERRUPT_WINDOW}, {8, EXIT_INTERRUPT_WINDOW},
         {10, EXIT_CPUID},         {11, EXIT_UNDEFINED},       {12, EXIT_HLT},
-        {13, EXIT_WBINVD},        {15, EXIT_UNDEFINED},       {17, EXIT_UNDEFINED},
+        {13, EXIT_WBINVD},        {15, EXIT_EXCEPTION},       {17, EXIT_UNDEFINED},
         {18, EXIT_HYPERCALL},     {19, EXIT_UNDEFINED},       {20, EXIT_UNDEFINED},
         {21, EXIT_UNDEFINED},     {22, EXIT_UNDEFINED},       {23, EXIT_UNDEFINED},
         {24, EXIT_UNDEFINED},     {25, EXIT_UNDEFINED},       {26, EXIT_UNDEFINED},

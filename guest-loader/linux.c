@@ -1,13 +1,18 @@
 /*
- * Linux: a bzImage by the boot protocol. Linux, Documentation/arch/x86/boot.rst, sections "The Real-Mode Kernel
- * Header", "64-bit Boot Protocol", "32-bit Boot Protocol"; Documentation/arch/x86/zero-page.rst.
+ * Linux: a bzImage, or an ELF file (vmlinux), by the boot protocol. Linux, Documentation/arch/x86/boot.rst, sections
+ * "The Real-Mode Kernel Header", "64-bit Boot Protocol", "32-bit Boot Protocol"; Documentation/arch/x86/zero-page.rst.
  *
  * The file is `setup_sects + 1` sectors of real-mode code, which is not used but for its header, and then the
  * protected-mode kernel, which is loaded at its preferred address and entered there (32-bit) or 0x200 later (64-bit).
  *
+ * An ELF file is entered at its own entry with the same zero page, whose header the loader then writes itself. That is
+ * what Firecracker does, and so kernels that were built for it (OSv, Unikraft's lxboot, Hermit's loader, Nanos) start
+ * this way. Some of them want the zero page, the command line and the initrd at page boundaries.
+ *
  * The header's fields are read through a table, so that each has its name, its offset and the protocol version that
  * brought it, and a field that a kernel is too old to have reads as that version's default.
  */
+#include "guest-loader/elf_image.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
@@ -15,6 +20,8 @@
 #define LINUX_MAGIC 0x53726448u /* "HdrS" */
 #define LINUX_BOOT_FLAG 0xaa55u
 #define LINUX_VERSION_MIN 0x206u
+#define LINUX_VERSION_ELF 0x20fu /* of the header that the loader writes for an ELF file */
+#define LINUX_ALIGNMENT_ELF 0x200000u
 #define LINUX_SECTOR 512u
 #define LINUX_SETUP_SECTS_DEFAULT 4u /* what 0 means */
 #define LINUX_HEADER_START 0x1f1u
@@ -326,6 +333,19 @@ static void put_e820(uint8_t *page, const struct guest_layout *layout)
     }
 }
 
+/* From the file; for an ELF file from the fields. */
+static void put_header(struct loader *loader, const struct linux_header *header, uint8_t *page)
+{
+    if (header->header_end != 0) {
+        span_copy(loader->request->kernel, LINUX_HEADER_START, page + LINUX_HEADER_START,
+                  (size_t)(header->header_end - LINUX_HEADER_START));
+        return;
+    }
+    for (uint32_t i = 0; i < FIELD_COUNT; i++) {
+        memcpy(page + fields[i].offset, &header->field[i], fields[i].bytes);
+    }
+}
+
 static enum status put_zero_page(struct loader *loader, const struct linux_header *header, uint64_t load,
                                  uint64_t initrd, uint64_t initrd_size)
 {
@@ -341,8 +361,7 @@ static enum status put_zero_page(struct loader *loader, const struct linux_heade
     if (status != STATUS_OK) {
         return status;
     }
-    span_copy(request->kernel, LINUX_HEADER_START, page + LINUX_HEADER_START,
-              (size_t)(header->header_end - LINUX_HEADER_START));
+    put_header(loader, header, page);
     page[ZERO_PAGE_TYPE_OF_LOADER] = LINUX_LOADER_UNDEFINED;
     put_u32(page, ZERO_PAGE_CODE32_START, load);
     put_u32(page, ZERO_PAGE_RAMDISK_IMAGE, initrd);
@@ -354,10 +373,10 @@ static enum status put_zero_page(struct loader *loader, const struct linux_heade
     return STATUS_OK;
 }
 
-static enum status plan_entry(struct loader *loader, const struct linux_header *header, uint64_t load)
+static enum status plan_entry(struct loader *loader, const struct linux_header *header, uint64_t entry)
 {
-    return header->entry_64 ? plan_enter_long(loader, load + LINUX_ENTRY_64_OFFSET, LINUX_CODE_SELECTOR)
-                            : plan_enter_protected(loader, load, LINUX_CODE_SELECTOR);
+    return header->entry_64 ? plan_enter_long(loader, entry, LINUX_CODE_SELECTOR)
+                            : plan_enter_protected(loader, entry, LINUX_CODE_SELECTOR);
 }
 
 /* "6.1.0-18-cloud-amd64", the first word of the kernel's own text; empty where there is none. */
@@ -387,16 +406,57 @@ static void describe(struct loader *loader, const struct linux_header *header)
                 header->entry_64 ? "64-bit" : "32-bit");
 }
 
+static enum status open_bzimage(struct loader *loader, struct linux_header *header, uint64_t *load, uint64_t *entry)
+{
+    enum status status = read_header(loader, header);
+
+    if (status == STATUS_OK) {
+        describe(loader, header);
+        status = place_kernel(loader, header, load);
+    }
+    *entry = *load + (header->entry_64 ? LINUX_ENTRY_64_OFFSET : 0);
+    return status;
+}
+
+/* The header's size of the command line has its final zero in it, as Firecracker's has. */
+static enum status open_elf(struct loader *loader, struct linux_header *header, uint64_t *load, uint64_t *entry)
+{
+    struct load_plan *plan = loader->plan;
+    struct elf_image image;
+    uint64_t end;
+    enum status status = elf_open(loader, &image);
+
+    if (status == STATUS_OK) {
+        status = elf_place(loader, &image, 0);
+    }
+    if (status == STATUS_OK) {
+        status = elf_entry(loader, &image, entry);
+    }
+    if (status != STATUS_OK || !elf_extent(&image, load, &end)) {
+        return status;
+    }
+    *header = (struct linux_header){.entry_64 = image.is_64};
+    header->field[FIELD_BOOT_FLAG] = LINUX_BOOT_FLAG;
+    header->field[FIELD_MAGIC] = LINUX_MAGIC;
+    header->field[FIELD_VERSION] = LINUX_VERSION_ELF;
+    header->field[FIELD_LOADFLAGS] = LINUX_LOADED_HIGH;
+    header->field[FIELD_INITRD_ADDR_MAX] = INT32_MAX;
+    header->field[FIELD_KERNEL_ALIGNMENT] = LINUX_ALIGNMENT_ELF;
+    header->field[FIELD_CMDLINE_SIZE] = loader->request->cmdline.length + 1;
+    header->field[FIELD_PREF_ADDRESS] = *load;
+    plan->image_is_32bit = !image.is_64;
+    format_text(plan->description, sizeof(plan->description), "Linux's boot protocol in %s, entry at 0x%" PRIx64,
+                image.is_64 ? "ELF64" : "ELF32", *entry);
+    return STATUS_OK;
+}
+
 enum status linux_plan(struct loader *loader)
 {
     struct linux_header header = {0};
-    uint64_t load = 0, initrd = 0, initrd_size = 0;
-    enum status status = read_header(loader, &header);
+    uint64_t load = 0, entry = 0, initrd = 0, initrd_size = 0;
+    enum status status = elf_recognize(loader->request->kernel) ? open_elf(loader, &header, &load, &entry)
+                                                                : open_bzimage(loader, &header, &load, &entry);
 
-    if (status == STATUS_OK) {
-        describe(loader, &header);
-        status = place_kernel(loader, &header, &load);
-    }
     if (status == STATUS_OK) {
         status = place_initrd(loader, &header, &initrd, &initrd_size);
     }
@@ -404,7 +464,7 @@ enum status linux_plan(struct loader *loader)
         status = plan_blob_open(loader, PLAN_BLOB_LINUX_END);
     }
     if (status == STATUS_OK) {
-        status = plan_entry(loader, &header, load);
+        status = plan_entry(loader, &header, entry);
     }
     if (status == STATUS_OK) {
         status = put_zero_page(loader, &header, load, initrd, initrd_size);

@@ -16,7 +16,8 @@
 #define MULTIBOOT_LOADER_MAGIC 0x2badb002u
 #define MULTIBOOT_HEADER_BYTES 12u
 #define MULTIBOOT_ADDRESSES_OFFSET 12u /* header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr */
-#define MULTIBOOT_WANTS_KNOWN 0x7u     /* page-aligned modules, memory, video mode (advisory: none is given) */
+#define MULTIBOOT_WANTS_VIDEO 0x4u
+#define MULTIBOOT_WANTS_KNOWN 0x7u /* page-aligned modules, memory, video mode */
 #define MULTIBOOT_WANTS_REQUIRED 0xffffu
 #define MULTIBOOT_HAS_ADDRESSES 0x10000u
 
@@ -27,6 +28,7 @@
 #define INFO_ELF_SECTIONS 0x020u
 #define INFO_MEMORY_MAP 0x040u
 #define INFO_LOADER_NAME 0x200u
+#define INFO_FRAMEBUFFER 0x1000u
 
 struct multiboot_info {
     uint32_t flags;
@@ -40,9 +42,13 @@ struct multiboot_info {
     uint32_t config_table;
     uint32_t loader_name;
     uint32_t apm_table;
-    uint32_t vbe_and_framebuffer[11];
+    uint32_t vbe[4];
+    uint32_t framebuffer_address_low, framebuffer_address_high;
+    uint32_t framebuffer_pitch, framebuffer_width, framebuffer_height;
+    uint8_t framebuffer_bits, framebuffer_type, framebuffer_colours[6];
 };
-_Static_assert(sizeof(struct multiboot_info) == 116 && offsetof(struct multiboot_info, loader_name) == 64,
+_Static_assert(sizeof(struct multiboot_info) == 116 && offsetof(struct multiboot_info, loader_name) == 64 &&
+                   offsetof(struct multiboot_info, framebuffer_address_low) == 88,
                "section 3.3");
 
 struct multiboot_module {
@@ -200,15 +206,21 @@ static enum status put_memory(struct loader *loader, struct multiboot_info *info
     return status;
 }
 
-/* The section headers as the file has them: a section that is not loaded keeps address 0. */
-static enum status put_sections(struct loader *loader, const struct elf_image *image, struct multiboot_info *info)
+static enum status put_sections(struct loader *loader, const struct elf_image *image,
+                                const struct loose_sections *loose, struct multiboot_info *info)
 {
-    uint64_t address = 0;
-    enum status status = multiboot_put_sections(loader, image, &address);
+    uint64_t bytes = multiboot_section_bytes(image), address = 0;
+    void *memory = NULL;
+    enum status status;
 
-    if (status != STATUS_OK || address == 0) {
+    if (bytes == 0) {
+        return STATUS_OK;
+    }
+    status = plan_blob_take(loader, bytes, 8, &memory, &address);
+    if (status != STATUS_OK) {
         return status;
     }
+    multiboot_copy_sections(image, loose, memory);
     info->elf_count = image->section_count;
     info->elf_entry_bytes = image->section_bytes;
     info->elf_address = (uint32_t)address;
@@ -217,7 +229,20 @@ static enum status put_sections(struct loader *loader, const struct elf_image *i
     return STATUS_OK;
 }
 
-static enum status put_info(struct loader *loader, const struct elf_image *image)
+/* To kernels that ask for a video mode of any kind: the wish is advisory, and there is the text display. */
+static void put_text_display(struct multiboot_info *info)
+{
+    info->framebuffer_address_low = MULTIBOOT_TEXT_ADDRESS;
+    info->framebuffer_pitch = MULTIBOOT_TEXT_PITCH;
+    info->framebuffer_width = MULTIBOOT_TEXT_COLUMNS;
+    info->framebuffer_height = MULTIBOOT_TEXT_ROWS;
+    info->framebuffer_bits = MULTIBOOT_TEXT_BITS;
+    info->framebuffer_type = MULTIBOOT_FRAMEBUFFER_TEXT;
+    info->flags |= INFO_FRAMEBUFFER;
+}
+
+static enum status put_info(struct loader *loader, const struct elf_image *image, const struct loose_sections *loose,
+                            uint32_t wants)
 {
     struct multiboot_info *info;
     void *memory = NULL;
@@ -236,7 +261,10 @@ static enum status put_info(struct loader *loader, const struct elf_image *image
         status = put_strings(loader, info);
     }
     if (status == STATUS_OK) {
-        status = put_sections(loader, image, info);
+        status = put_sections(loader, image, loose, info);
+    }
+    if ((wants & MULTIBOOT_WANTS_VIDEO) != 0) {
+        put_text_display(info);
     }
     loader->plan->entry.gpr[ENTRY_RBX] = address;
     loader->plan->entry.gpr[ENTRY_RAX] = MULTIBOOT_LOADER_MAGIC;
@@ -248,6 +276,7 @@ enum status multiboot_plan(struct loader *loader)
     struct load_plan *plan = loader->plan;
     struct multiboot_header header = {0};
     struct elf_image image;
+    struct loose_sections loose;
     uint64_t entry = 0;
     enum status status = check_header(loader, &header);
 
@@ -261,9 +290,9 @@ enum status multiboot_plan(struct loader *loader)
                 (header.flags & MULTIBOOT_HAS_ADDRESSES) != 0 ? "load addresses in its header"
                                                               : (image.is_64 ? "ELF64" : "ELF32"),
                 entry);
-    status = multiboot_open(loader);
+    status = multiboot_open(loader, &image, &loose);
     if (status == STATUS_OK) {
-        status = put_info(loader, &image);
+        status = put_info(loader, &image, &loose, header.flags);
     }
     if (status == STATUS_OK) {
         status = plan_enter_protected(loader, entry, MULTIBOOT_CODE_SELECTOR);

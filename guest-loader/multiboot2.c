@@ -2,8 +2,9 @@
  * Multiboot 2. Multiboot2 Specification 2.0, chapter 3: "The specification".
  *
  * The header, within the first 32 KiB, is a list of tags, and so is the boot information. Entered in flat 32-bit
- * protected mode with eax = 0x36d76289 and ebx = boot information. Tags about EFI, consoles and framebuffers ask for
- * what a guest's PC does not have: they are passed over, as on a PC without them.
+ * protected mode with eax = 0x36d76289 and ebx = boot information. A kernel that asks for a console or a framebuffer is
+ * told of the text display. Tags about EFI ask for what a guest's PC does not have: they are passed over, as on a PC
+ * without it.
  */
 #include "guest-loader/elf_image.h"
 #include "guest-loader/multiboot_common.h"
@@ -42,6 +43,7 @@ enum info_tag {
     INFO_TAG_MODULE = 3,
     INFO_TAG_MEMORY = 4,
     INFO_TAG_MEMORY_MAP = 6,
+    INFO_TAG_FRAMEBUFFER = 8,
     INFO_TAG_ELF_SECTIONS = 9,
     INFO_TAG_RSDP_OLD = 14,
     INFO_TAG_RSDP_NEW = 15,
@@ -58,7 +60,7 @@ enum info_tag {
 struct multiboot2_header {
     uint64_t offset;
     uint64_t bytes;
-    bool has_addresses, has_entry, relocatable;
+    bool has_addresses, has_entry, relocatable, wants_display;
     struct load_addresses addresses;
     uint32_t entry;
     uint32_t minimum, maximum, alignment, preference; /* of a relocatable image */
@@ -185,9 +187,11 @@ static enum status read_tag(struct loader *loader, struct multiboot2_header *hea
     case HEADER_TAG_RELOCATABLE:
         whole = read_relocatable(tag, header);
         break;
-    case HEADER_TAG_END:
     case HEADER_TAG_CONSOLE:
     case HEADER_TAG_FRAMEBUFFER:
+        header->wants_display = true;
+        break;
+    case HEADER_TAG_END:
     case HEADER_TAG_MODULE_ALIGN:
     case HEADER_TAG_EFI_BOOT_SERVICES:
     case HEADER_TAG_ENTRY_EFI32:
@@ -413,14 +417,15 @@ static enum status put_memory(struct loader *loader)
 }
 
 /* The number of entries, their size, the index of the names, then the headers themselves. Section 3.6.7. */
-static enum status put_sections(struct loader *loader, const struct elf_image *image)
+static enum status put_sections(struct loader *loader, const struct elf_image *image,
+                                const struct loose_sections *loose)
 {
-    uint64_t bytes = (uint64_t)image->section_count * image->section_bytes;
+    uint64_t bytes = multiboot_section_bytes(image);
     void *body = NULL;
     uint32_t *words;
     enum status status;
 
-    if (bytes == 0 || bytes > MULTIBOOT_SECTIONS_BYTES_MAX || !span_holds(image->file, image->section_table, bytes)) {
+    if (bytes == 0) {
         return STATUS_OK;
     }
     status = put_tag(loader, INFO_TAG_ELF_SECTIONS, 12 + bytes, &body);
@@ -431,8 +436,18 @@ static enum status put_sections(struct loader *loader, const struct elf_image *i
     words[0] = image->section_count;
     words[1] = image->section_bytes;
     words[2] = image->section_names;
-    span_copy(image->file, image->section_table, words + 3, (size_t)bytes);
+    multiboot_copy_sections(image, loose, (uint8_t *)(words + 3));
     return STATUS_OK;
+}
+
+/* Section 3.6.12 "Framebuffer info". */
+static enum status put_text_display(struct loader *loader)
+{
+    static const uint32_t words[] = {MULTIBOOT_TEXT_ADDRESS, 0,
+                                     MULTIBOOT_TEXT_PITCH,   MULTIBOOT_TEXT_COLUMNS,
+                                     MULTIBOOT_TEXT_ROWS,    MULTIBOOT_TEXT_BITS | MULTIBOOT_FRAMEBUFFER_TEXT << 8};
+
+    return put_words(loader, INFO_TAG_FRAMEBUFFER, words, ARRAY_COUNT(words));
 }
 
 /* A copy of the RSDP: the old part always, the whole where it has the new one. */
@@ -461,7 +476,8 @@ static enum status put_rsdp(struct loader *loader)
     return status;
 }
 
-static enum status put_tags(struct loader *loader, const struct elf_image *image, uint64_t base)
+static enum status put_tags(struct loader *loader, const struct multiboot2_header *header,
+                            const struct elf_image *image, const struct loose_sections *loose, uint64_t base)
 {
     uint32_t load_base = (uint32_t)base;
     void *end = NULL;
@@ -477,7 +493,10 @@ static enum status put_tags(struct loader *loader, const struct elf_image *image
         status = put_memory(loader);
     }
     if (status == STATUS_OK) {
-        status = put_sections(loader, image);
+        status = put_sections(loader, image, loose);
+    }
+    if (status == STATUS_OK && header->wants_display) {
+        status = put_text_display(loader);
     }
     if (status == STATUS_OK) {
         status = put_rsdp(loader);
@@ -489,14 +508,15 @@ static enum status put_tags(struct loader *loader, const struct elf_image *image
 }
 
 /* The information starts with its whole size and a reserved word. */
-static enum status put_info(struct loader *loader, const struct elf_image *image, uint64_t base)
+static enum status put_info(struct loader *loader, const struct multiboot2_header *header,
+                            const struct elf_image *image, const struct loose_sections *loose, uint64_t base)
 {
     void *memory = NULL;
     uint64_t address = 0;
     enum status status = plan_blob_take(loader, 8, 8, &memory, &address);
 
     if (status == STATUS_OK) {
-        status = put_tags(loader, image, base);
+        status = put_tags(loader, header, image, loose, base);
     }
     if (status != STATUS_OK) {
         return status;
@@ -512,6 +532,7 @@ enum status multiboot2_plan(struct loader *loader)
     struct load_plan *plan = loader->plan;
     struct multiboot2_header header = {0};
     struct elf_image image;
+    struct loose_sections loose;
     uint64_t entry = 0, base = 0;
     enum status status = open_header(loader, &header);
 
@@ -522,10 +543,10 @@ enum status multiboot2_plan(struct loader *loader)
         status = place_kernel(loader, &header, &image, &entry, &base);
     }
     if (status == STATUS_OK) {
-        status = multiboot_open(loader);
+        status = multiboot_open(loader, &image, &loose);
     }
     if (status == STATUS_OK) {
-        status = put_info(loader, &image, base);
+        status = put_info(loader, &header, &image, &loose, base);
     }
     if (status == STATUS_OK) {
         status = plan_enter_protected(loader, entry, MULTIBOOT_CODE_SELECTOR);

@@ -24,10 +24,31 @@ struct load_addresses {
 
 enum status multiboot_place_addresses(struct loader *loader, const struct load_addresses *addresses, uint64_t entry);
 
-/* Modules, then the blob. */
-enum status multiboot_open(struct loader *loader);
+/* Sections of the file that no segment loads, in one piece. bytes 0: none. */
+struct loose_sections {
+    uint64_t offset; /* in the file */
+    uint64_t bytes;
+    uint64_t address;
+};
 
-/* A copy of the ELF section headers in the blob; *address 0 where the file has none or they are too many. */
-enum status multiboot_put_sections(struct loader *loader, const struct elf_image *image, uint64_t *address);
+/*
+ * Modules; the sections that no segment loads (symbols, strings, debug information), which both specifications want in
+ * memory ("All sections are loaded"), where there is room for them; then the blob.
+ */
+enum status multiboot_open(struct loader *loader, const struct elf_image *image, struct loose_sections *loose);
+
+/* The bytes of the section headers; 0 where the file has none, or more than are passed on. */
+uint64_t multiboot_section_bytes(const struct elf_image *image);
+
+/* The section headers into `to`, which holds as many bytes; those of loose sections get their addresses. */
+void multiboot_copy_sections(const struct elf_image *image, const struct loose_sections *loose, uint8_t *to);
+
+/* The text display that every guest has: hv/dev/crtc.h. VGA's mode 3. */
+#define MULTIBOOT_TEXT_ADDRESS 0xb8000u
+#define MULTIBOOT_TEXT_COLUMNS 80u
+#define MULTIBOOT_TEXT_ROWS 25u
+#define MULTIBOOT_TEXT_PITCH 160u
+#define MULTIBOOT_TEXT_BITS 16u
+#define MULTIBOOT_FRAMEBUFFER_TEXT 2u
 
 #endif

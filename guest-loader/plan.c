@@ -296,8 +296,9 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
  *
  *   0x40    interrupt vectors 0x10 to 0x1f: BIOS services. There is no BIOS: each says so and returns, because a kernel
  *           that asks without being sure (Xen for disks and video modes) would else run into zeroes.
- *   0x400   the BIOS data area: the first serial port, the EBDA's segment, the KiB of memory below it
- *   0x4f0   the code of the services, in the 16 bytes that a BIOS leaves to applications
+ *   0x400   the BIOS data area: the first serial port, the EBDA's segment, the KiB of memory below it, an empty
+ * keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h) 0x4f0   the code of
+ * the services, in the 16 bytes that a BIOS leaves to applications
  *
  * A kernel that loads there comes first: then there is none of it.
  */
@@ -308,10 +309,6 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
 #define BIOS_VECTOR_MEMORY 0x12u
 #define BIOS_CODE 0x4f0u
 #define BIOS_CODE_MEMORY 0x4fcu
-#define BDA_COM1 0x400u
-#define BDA_EBDA_SEGMENT 0x40eu
-#define BDA_EQUIPMENT 0x410u
-#define BDA_MEMORY_KIB 0x413u
 #define LOW_KIB (GUEST_EBDA_START / KIB)
 
 /* CF set and AH 0x86 mean "no such function"; ZF set means "no key" to those that poll the keyboard. */
@@ -328,6 +325,25 @@ static const uint8_t bios_code[] = {
     0xcf,                               /* iret */
 };
 _Static_assert(BIOS_CODE + sizeof(bios_code) == BIOS_END, "the area has 16 bytes");
+
+/* IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, section 3 "Data Areas". */
+static const struct {
+    uint16_t address;
+    uint16_t value;
+} bios_data[] = {
+    {0x400, 0x3f8}, /* COM1 */
+    {0x40e, GUEST_EBDA_START >> 4},
+    {0x410, 0x0222}, /* equipment: a serial port, an 80-column display, an x87 */
+    {0x413, LOW_KIB},
+    {0x41a, 0x1e}, /* keyboard buffer: head, tail; start, end below */
+    {0x41c, 0x1e},
+    {0x449, 0x5003}, /* video mode 3, and 80 (of a word): columns */
+    {0x44c, 4096},   /* bytes of a screen */
+    {0x463, 0x3d4},  /* CRT controller */
+    {0x480, 0x1e},
+    {0x482, 0x3e},
+    {0x484, 0x1018}, /* rows less one, and 16 (of a word): the height of a character */
+};
 
 /* `memory` begins at BIOS_START. */
 static void put_u16(uint8_t *memory, uint64_t address, uint16_t value)
@@ -359,10 +375,9 @@ static enum status put_bios_data(struct loader *loader)
         return status;
     }
     put_bios_services(memory);
-    put_u16(memory, BDA_COM1, 0x3f8);
-    put_u16(memory, BDA_EBDA_SEGMENT, (uint16_t)(GUEST_EBDA_START >> 4));
-    put_u16(memory, BDA_EQUIPMENT, 0x0200); /* one serial port */
-    put_u16(memory, BDA_MEMORY_KIB, LOW_KIB);
+    for (uint32_t i = 0; i < ARRAY_COUNT(bios_data); i++) {
+        put_u16(memory, bios_data[i].address, bios_data[i].value);
+    }
     return plan_copy(loader, "the BIOS data area", PLAN_NOT_IN_FILE,
                      (struct load_copy){gpa(BIOS_START), memory, BIOS_END - BIOS_START, BIOS_END - BIOS_START});
 }

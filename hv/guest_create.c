@@ -12,13 +12,14 @@
 #include "hv/core/vcpu_reset.h"
 #include "hv/cpu.h"
 #include "hv/dev/acpi_tables.h"
+#include "hv/dev/bios_tables.h"
 #include "hv/mm/audit.h"
 #include "hv/panic.h"
 #include "hv/pool.h"
 #include "hv/vcpu_switch.h"
 #include "hv/x86/insn.h"
 
-#define ACPI_BYTES_MAX (GUEST_ACPI_END - GUEST_ACPI_START)
+#define ROM_BYTES (GUEST_ACPI_END - GUEST_ACPI_START)
 #define RSDP_BYTES 36u
 #define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 28.1 */
 
@@ -27,7 +28,7 @@ uint32_t guest_count;
 
 static const struct boot_info *boot;
 static struct load_plan *load_plan; /* one for all guests: loaded one after the other */
-static uint8_t *acpi_buffer;
+static uint8_t *rom_buffer;
 static struct page_table *nested_trees; /* one per guest */
 static struct table_pool *nested_pools;
 
@@ -150,7 +151,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
     nested_trees = pool_take(guest_count * sizeof(struct page_table));
     nested_pools = pool_take(guest_count * sizeof(struct table_pool));
     load_plan = pool_take(sizeof(struct load_plan));
-    acpi_buffer = pool_take(ACPI_BYTES_MAX);
+    rom_buffer = pool_take(ROM_BYTES);
     for (uint32_t i = 0; i < guest_count; i++) {
         uint64_t before = pool_used();
 
@@ -169,16 +170,29 @@ const struct page_table *guest_nested_tree(const struct guest *guest)
     return &nested_trees[guest->index];
 }
 
-static uint64_t write_acpi(struct guest *guest)
+/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest from 0xf0000, and the EBDA's size in KiB.
+ */
+static void write_firmware_tables(struct guest *guest)
 {
-    struct acpi_tables_config config = {.cpu_count = guest->vcpu_count, .base = GUEST_ACPI_START};
+    const struct cpuid_words *cpuid_1 = &cpuid_policy_find(&guest->cpuid, 1)->words;
+    struct acpi_tables_config acpi = {.cpu_count = guest->vcpu_count, .base = GUEST_ACPI_START};
+    struct bios_tables_config bios = {
+        .cpu_count = guest->vcpu_count,
+        .cpu_signature = cpuid_1->eax,
+        .cpu_features = cpuid_1->edx,
+        .memory_bytes = guest->layout.low_bytes + guest->layout.high_bytes,
+    };
+    uint8_t *bios_buffer = rom_buffer + (BIOS_TABLES_BASE - GUEST_ACPI_START);
+    uint8_t ebda_kib = (GUEST_LEGACY_START - GUEST_EBDA_START) / KIB;
     uint64_t used = 0;
 
-    if (acpi_tables_build(&config, acpi_buffer, ACPI_BYTES_MAX, &used) != STATUS_OK ||
-        !guest_memory_write(&guest->memory, gpa(GUEST_ACPI_START), acpi_buffer, used)) {
-        hv_panic(PANIC_GUEST_CREATE, "the ACPI tables of guest %s do not fit", guest->name);
+    memset(rom_buffer, 0, ROM_BYTES);
+    if (acpi_tables_build(&acpi, rom_buffer, BIOS_TABLES_BASE - GUEST_ACPI_START, &used) != STATUS_OK ||
+        bios_tables_build(&bios, bios_buffer, GUEST_ACPI_END - BIOS_TABLES_BASE, &used) != STATUS_OK ||
+        !guest_memory_write(&guest->memory, gpa(GUEST_ACPI_START), rom_buffer, ROM_BYTES) ||
+        !guest_memory_write(&guest->memory, gpa(GUEST_EBDA_START), &ebda_kib, sizeof(ebda_kib))) {
+        hv_panic(PANIC_GUEST_CREATE, "the firmware tables of guest %s do not fit", guest->name);
     }
-    return used;
 }
 
 static struct load_request request_of(const struct guest *guest)
@@ -193,7 +207,7 @@ static struct load_request request_of(const struct guest *guest)
         .name = config->kernel,
         .layout = guest->layout,
         .rsdp = gpa(GUEST_ACPI_START),
-        .rsdp_bytes = {acpi_buffer, RSDP_BYTES},
+        .rsdp_bytes = {rom_buffer, RSDP_BYTES},
         .flat_load = config->load_address,
         .flat_entry = config->entry_address,
         .flat_mode = config->mode,
@@ -269,7 +283,7 @@ void guest_load_images(struct guest *guest)
     struct load_request request;
     struct load_error error;
 
-    write_acpi(guest);
+    write_firmware_tables(guest);
     request = request_of(guest);
     if (loader_plan(&request, load_plan, &error) != STATUS_OK) {
         hv_panic(PANIC_GUEST_CREATE, "guest %s: %s", guest->name, error.sentence);

@@ -4,7 +4,7 @@
  *
  *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | RSDT | XSDT
  *
- * A table is written front to back into a bounded writer; its length and checksum are filled in when it ends. AML has
+ * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. AML has
  * the same need inside: a package starts with its own length. It is always written in the two-byte form, so that it can
  * be filled in afterwards.
  *
@@ -16,6 +16,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/dev/pm.h"
+#include "hv/dev/table_writer.h"
 
 #define OEM_ID "PLINTH"
 #define OEM_TABLE_ID "PLINTHPC"
@@ -27,92 +28,30 @@
 #define TABLE_ALIGNMENT 16u
 #define XAPIC_CPUS_MAX 254u
 
-struct writer {
-    uint8_t *to;
-    uint64_t capacity;
-    uint64_t used;
-    bool full;
-};
-
-/* --- Bytes (out of line: this runs once per guest, and inlined it is four times the size) --- */
-
-__attribute__((noinline)) static void put_u8(struct writer *out, uint8_t value)
-{
-    if (out->used < out->capacity) {
-        out->to[out->used++] = value;
-    } else {
-        out->full = true;
-    }
-}
-
-__attribute__((noinline)) static void put_uint(struct writer *out, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        put_u8(out, (uint8_t)(value >> (8 * i)));
-    }
-}
-
-__attribute__((noinline)) static void put_zeroes(struct writer *out, uint64_t bytes)
-{
-    for (uint64_t i = 0; i < bytes; i++) {
-        put_u8(out, 0);
-    }
-}
-
-__attribute__((noinline)) static void put_text(struct writer *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        put_u8(out, (uint8_t)*text);
-    }
-}
-
-static void align(struct writer *out, uint64_t alignment)
-{
-    put_zeroes(out, align_up(out->used, alignment) - out->used);
-}
-
-/* A full writer has no bytes to patch; the caller sees `full` in the end. */
-__attribute__((noinline)) static void patch_uint(struct writer *out, uint64_t at, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes && at + i < out->used; i++) {
-        out->to[at + i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
-static uint8_t checksum(const struct writer *out, uint64_t from, uint64_t bytes)
-{
-    uint8_t sum = 0;
-
-    for (uint64_t i = from; i < from + bytes && i < out->used; i++) {
-        sum = (uint8_t)(sum + out->to[i]);
-    }
-    return (uint8_t)(0u - sum);
-}
-
 /* --- Tables --- */
 
-static uint64_t table_begin(struct writer *out, const char *signature, uint8_t revision)
+static uint64_t table_begin(struct table_writer *out, const char *signature, uint8_t revision)
 {
     uint64_t start;
 
-    align(out, TABLE_ALIGNMENT);
+    writer_align(out, TABLE_ALIGNMENT);
     start = out->used;
-    put_text(out, signature);
-    put_uint(out, 0, 4); /* length */
-    put_u8(out, revision);
-    put_u8(out, 0); /* checksum */
-    put_text(out, OEM_ID);
-    put_text(out, OEM_TABLE_ID);
-    put_uint(out, OEM_REVISION, 4);
-    put_text(out, CREATOR_ID);
-    put_uint(out, 1, 4); /* creator revision */
+    writer_text(out, signature);
+    writer_uint(out, 0, 4); /* length */
+    writer_u8(out, revision);
+    writer_u8(out, 0); /* checksum */
+    writer_text(out, OEM_ID);
+    writer_text(out, OEM_TABLE_ID);
+    writer_uint(out, OEM_REVISION, 4);
+    writer_text(out, CREATOR_ID);
+    writer_uint(out, 1, 4); /* creator revision */
     return start;
 }
 
-static void table_end(struct writer *out, uint64_t start)
+static void table_end(struct table_writer *out, uint64_t start)
 {
-    patch_uint(out, start + HEADER_LENGTH_OFFSET, out->used - start, 4);
-    patch_uint(out, start + HEADER_CHECKSUM_OFFSET, checksum(out, start, out->used - start), 1);
+    writer_patch(out, start + HEADER_LENGTH_OFFSET, out->used - start, 4);
+    writer_patch(out, start + HEADER_CHECKSUM_OFFSET, writer_checksum(out, start, out->used - start), 1);
 }
 
 /* --- AML --- */
@@ -130,44 +69,44 @@ static void table_end(struct writer *out, uint64_t start)
 #define AML_LENGTH_BYTES 2u
 #define AML_LENGTH_MAX 0xfffu
 
-static uint64_t package_begin(struct writer *out)
+static uint64_t package_begin(struct table_writer *out)
 {
     uint64_t start = out->used;
 
-    put_zeroes(out, AML_LENGTH_BYTES);
+    writer_zeroes(out, AML_LENGTH_BYTES);
     return start;
 }
 
-static void package_end(struct writer *out, uint64_t start)
+static void package_end(struct table_writer *out, uint64_t start)
 {
     uint64_t length = out->used - start;
 
     if (length > AML_LENGTH_MAX) {
         out->full = true;
     }
-    patch_uint(out, start, 0x40u | (length & 15u) | (length >> 4 & 0xffu) << 8, AML_LENGTH_BYTES);
+    writer_patch(out, start, 0x40u | (length & 15u) | (length >> 4 & 0xffu) << 8, AML_LENGTH_BYTES);
 }
 
-static void aml_byte(struct writer *out, uint8_t value)
+static void aml_byte(struct table_writer *out, uint8_t value)
 {
-    put_u8(out, AML_BYTE);
-    put_u8(out, value);
+    writer_u8(out, AML_BYTE);
+    writer_u8(out, value);
 }
 
-static void aml_name(struct writer *out, const char *name)
+static void aml_name(struct table_writer *out, const char *name)
 {
-    put_u8(out, AML_NAME);
-    put_text(out, name);
+    writer_u8(out, AML_NAME);
+    writer_text(out, name);
 }
 
-static uint64_t device_begin(struct writer *out, const char *name)
+static uint64_t device_begin(struct table_writer *out, const char *name)
 {
     uint64_t start;
 
-    put_u8(out, AML_EXTENDED);
-    put_u8(out, AML_DEVICE);
+    writer_u8(out, AML_EXTENDED);
+    writer_u8(out, AML_DEVICE);
     start = package_begin(out);
-    put_text(out, name);
+    writer_text(out, name);
     return start;
 }
 
@@ -184,11 +123,11 @@ static uint32_t eisa_id(const char *id)
     return __builtin_bswap32(value);
 }
 
-static void aml_device_ids(struct writer *out, const char *hid, uint8_t uid)
+static void aml_device_ids(struct table_writer *out, const char *hid, uint8_t uid)
 {
     aml_name(out, "_HID");
-    put_u8(out, AML_DWORD);
-    put_uint(out, eisa_id(hid), 4);
+    writer_u8(out, AML_DWORD);
+    writer_uint(out, eisa_id(hid), 4);
     aml_name(out, "_UID");
     aml_byte(out, uid);
 }
@@ -200,43 +139,43 @@ struct template
     uint64_t size_at;
 };
 
-static struct template crs_begin(struct writer *out)
+static struct template crs_begin(struct table_writer *out)
 {
     struct template crs;
 
     aml_name(out, "_CRS");
-    put_u8(out, AML_BUFFER);
+    writer_u8(out, AML_BUFFER);
     crs.package = package_begin(out);
-    put_u8(out, 0x0b); /* the size: a word constant */
+    writer_u8(out, 0x0b); /* the size: a word constant */
     crs.size_at = out->used;
-    put_uint(out, 0, 2);
+    writer_uint(out, 0, 2);
     return crs;
 }
 
-static void crs_end(struct writer *out, struct template crs)
+static void crs_end(struct table_writer *out, struct template crs)
 {
-    put_u8(out, 0x79); /* end tag, 6.4.2.9; checksum 0: not used */
-    put_u8(out, 0);
-    patch_uint(out, crs.size_at, out->used - crs.size_at - 2, 2);
+    writer_u8(out, 0x79); /* end tag, 6.4.2.9; checksum 0: not used */
+    writer_u8(out, 0);
+    writer_patch(out, crs.size_at, out->used - crs.size_at - 2, 2);
     package_end(out, crs.package);
 }
 
 /* 6.4.2.5 "I/O Port Descriptor": 16-bit decode, fixed place. */
-static void crs_io(struct writer *out, uint16_t port, uint8_t ports)
+static void crs_io(struct table_writer *out, uint16_t port, uint8_t ports)
 {
-    put_u8(out, 0x47);
-    put_u8(out, 1);
-    put_uint(out, port, 2);
-    put_uint(out, port, 2);
-    put_u8(out, 1);
-    put_u8(out, ports);
+    writer_u8(out, 0x47);
+    writer_u8(out, 1);
+    writer_uint(out, port, 2);
+    writer_uint(out, port, 2);
+    writer_u8(out, 1);
+    writer_u8(out, ports);
 }
 
 /* 6.4.2.1 "IRQ Descriptor" without flags: edge-triggered, active high, exclusive. */
-static void crs_irq(struct writer *out, unsigned irq)
+static void crs_irq(struct table_writer *out, unsigned irq)
 {
-    put_u8(out, 0x22);
-    put_uint(out, 1u << irq, 2);
+    writer_u8(out, 0x22);
+    writer_uint(out, 1u << irq, 2);
 }
 
 enum address_space_type {
@@ -249,29 +188,30 @@ enum address_space_type {
  * 6.4.3.5 "Address Space Resource Descriptors": producer, fixed minimum and maximum, positive decode. bytes 2 is the
  * word form, 4 the dword form.
  */
-static void crs_window(struct writer *out, enum address_space_type type, unsigned bytes, uint32_t first, uint32_t last)
+static void crs_window(struct table_writer *out, enum address_space_type type, unsigned bytes, uint32_t first,
+                       uint32_t last)
 {
     static const uint8_t type_flags[] = {[SPACE_MEMORY] = 0x01 /* read-write, non-cacheable */,
                                          [SPACE_IO] = 0x03 /* the entire range */,
                                          [SPACE_BUS] = 0x00};
 
-    put_u8(out, bytes == 2 ? 0x88 : 0x87);
-    put_uint(out, 3 + 5 * bytes, 2);
-    put_u8(out, (uint8_t)type);
-    put_u8(out, 0x0c);
-    put_u8(out, type_flags[type]);
-    put_uint(out, 0, bytes); /* granularity */
-    put_uint(out, first, bytes);
-    put_uint(out, last, bytes);
-    put_uint(out, 0, bytes); /* translation */
-    put_uint(out, last - first + 1, bytes);
+    writer_u8(out, bytes == 2 ? 0x88 : 0x87);
+    writer_uint(out, 3 + 5 * bytes, 2);
+    writer_u8(out, (uint8_t)type);
+    writer_u8(out, 0x0c);
+    writer_u8(out, type_flags[type]);
+    writer_uint(out, 0, bytes); /* granularity */
+    writer_uint(out, first, bytes);
+    writer_uint(out, last, bytes);
+    writer_uint(out, 0, bytes); /* translation */
+    writer_uint(out, last - first + 1, bytes);
 }
 
 /* Where PCI memory could be: from the top of low RAM's largest size to the I/O APIC. */
 #define PCI_WINDOW_FIRST 0xc0000000u
 #define PCI_WINDOW_LAST 0xfebfffffu
 
-static void dsdt_pci(struct writer *out)
+static void dsdt_pci(struct table_writer *out)
 {
     uint64_t device = device_begin(out, "PCI0");
     struct template crs;
@@ -301,7 +241,7 @@ static const struct isa_device isa_devices[] = {
     {"RTC_", "PNP0B00", 0, 0x70, 2, 8},
 };
 
-static void dsdt_isa(struct writer *out, const struct isa_device *isa)
+static void dsdt_isa(struct table_writer *out, const struct isa_device *isa)
 {
     uint64_t device = device_begin(out, isa->name);
     struct template crs;
@@ -315,16 +255,16 @@ static void dsdt_isa(struct writer *out, const struct isa_device *isa)
 }
 
 /* Name (\_S5, Package () {type, type, 0, 0}): what goes into SLP_TYP for soft-off. 7.4.2.6. */
-static void dsdt_s5(struct writer *out)
+static void dsdt_s5(struct table_writer *out)
 {
     uint64_t package;
 
-    put_u8(out, AML_NAME);
-    put_u8(out, AML_ROOT);
-    put_text(out, "_S5_");
-    put_u8(out, AML_PACKAGE);
+    writer_u8(out, AML_NAME);
+    writer_u8(out, AML_ROOT);
+    writer_text(out, "_S5_");
+    writer_u8(out, AML_PACKAGE);
     package = package_begin(out);
-    put_u8(out, 4);
+    writer_u8(out, 4);
     aml_byte(out, PM_SLEEP_TYPE_S5);
     aml_byte(out, PM_SLEEP_TYPE_S5);
     aml_byte(out, 0);
@@ -332,16 +272,16 @@ static void dsdt_s5(struct writer *out)
     package_end(out, package);
 }
 
-static uint64_t put_dsdt(struct writer *out)
+static uint64_t put_dsdt(struct table_writer *out)
 {
     uint64_t start = table_begin(out, "DSDT", 2);
     uint64_t scope;
 
     dsdt_s5(out);
-    put_u8(out, AML_SCOPE);
+    writer_u8(out, AML_SCOPE);
     scope = package_begin(out);
-    put_u8(out, AML_ROOT);
-    put_text(out, "_SB_");
+    writer_u8(out, AML_ROOT);
+    writer_text(out, "_SB_");
     dsdt_pci(out);
     for (size_t i = 0; i < ARRAY_COUNT(isa_devices); i++) {
         dsdt_isa(out, &isa_devices[i]);
@@ -357,17 +297,17 @@ static uint64_t put_dsdt(struct writer *out)
 #define FADT_REVISION 6u
 #define FADT_BYTES 276u
 
-static uint64_t put_facs(struct writer *out)
+static uint64_t put_facs(struct table_writer *out)
 {
     uint64_t start;
 
-    align(out, FACS_BYTES);
+    writer_align(out, FACS_BYTES);
     start = out->used;
-    put_text(out, "FACS");
-    put_uint(out, FACS_BYTES, 4);
-    put_zeroes(out, 24);
-    put_u8(out, 2); /* version */
-    put_zeroes(out, FACS_BYTES - 33);
+    writer_text(out, "FACS");
+    writer_uint(out, FACS_BYTES, 4);
+    writer_zeroes(out, 24);
+    writer_u8(out, 2); /* version */
+    writer_zeroes(out, FACS_BYTES - 33);
     return start;
 }
 
@@ -417,25 +357,25 @@ static const struct {
     {208, 32, 3, PM_BASE + PM_TIMER_OFFSET},
 };
 
-static uint64_t put_fadt(struct writer *out, uint64_t base, uint64_t facs, uint64_t dsdt)
+static uint64_t put_fadt(struct table_writer *out, uint64_t base, uint64_t facs, uint64_t dsdt)
 {
     uint64_t start = table_begin(out, "FACP", FADT_REVISION);
 
-    put_zeroes(out, FADT_BYTES - HEADER_BYTES);
+    writer_zeroes(out, FADT_BYTES - HEADER_BYTES);
     for (size_t i = 0; i < ARRAY_COUNT(fadt_fields); i++) {
-        patch_uint(out, start + fadt_fields[i].offset, fadt_fields[i].value, fadt_fields[i].bytes);
+        writer_patch(out, start + fadt_fields[i].offset, fadt_fields[i].value, fadt_fields[i].bytes);
     }
     for (size_t i = 0; i < ARRAY_COUNT(fadt_registers); i++) {
         uint64_t at = start + fadt_registers[i].offset;
 
-        patch_uint(out, at, 1, 1);
-        patch_uint(out, at + 1, fadt_registers[i].bits, 1);
-        patch_uint(out, at + 3, fadt_registers[i].access, 1);
-        patch_uint(out, at + 4, fadt_registers[i].port, 8);
+        writer_patch(out, at, 1, 1);
+        writer_patch(out, at + 1, fadt_registers[i].bits, 1);
+        writer_patch(out, at + 3, fadt_registers[i].access, 1);
+        writer_patch(out, at + 4, fadt_registers[i].port, 8);
     }
-    patch_uint(out, start + 36, base + facs, 4);
-    patch_uint(out, start + 40, base + dsdt, 4);
-    patch_uint(out, start + 140, base + dsdt, 8); /* X_DSDT */
+    writer_patch(out, start + 36, base + facs, 4);
+    writer_patch(out, start + 40, base + dsdt, 4);
+    writer_patch(out, start + 140, base + dsdt, 8); /* X_DSDT */
     table_end(out, start);
     return start;
 }
@@ -450,52 +390,52 @@ static uint64_t put_fadt(struct writer *out, uint64_t base, uint64_t facs, uint6
 #define INTI_HIGH_LEVEL 0xdu
 #define ALL_PROCESSORS 0xffu
 
-static void madt_override(struct writer *out, uint8_t irq, uint32_t gsi, uint16_t flags)
+static void madt_override(struct table_writer *out, uint8_t irq, uint32_t gsi, uint16_t flags)
 {
-    put_u8(out, 2); /* 5.2.12.5 "Interrupt Source Override Structure" */
-    put_u8(out, 10);
-    put_u8(out, 0); /* ISA */
-    put_u8(out, irq);
-    put_uint(out, gsi, 4);
-    put_uint(out, flags, 2);
+    writer_u8(out, 2); /* 5.2.12.5 "Interrupt Source Override Structure" */
+    writer_u8(out, 10);
+    writer_u8(out, 0); /* ISA */
+    writer_u8(out, irq);
+    writer_uint(out, gsi, 4);
+    writer_uint(out, flags, 2);
 }
 
-static void madt_cpus(struct writer *out, uint32_t count)
+static void madt_cpus(struct table_writer *out, uint32_t count)
 {
     for (uint32_t cpu = 0; cpu < count; cpu++) {
-        put_u8(out, 0); /* 5.2.12.2 "Processor Local APIC Structure" */
-        put_u8(out, 8);
-        put_u8(out, (uint8_t)cpu); /* processor UID */
-        put_u8(out, (uint8_t)cpu); /* APIC id */
-        put_uint(out, 1, 4);       /* enabled */
+        writer_u8(out, 0); /* 5.2.12.2 "Processor Local APIC Structure" */
+        writer_u8(out, 8);
+        writer_u8(out, (uint8_t)cpu); /* processor UID */
+        writer_u8(out, (uint8_t)cpu); /* APIC id */
+        writer_uint(out, 1, 4);       /* enabled */
     }
 }
 
-static void madt_ioapic(struct writer *out)
+static void madt_ioapic(struct table_writer *out)
 {
-    put_u8(out, 1); /* 5.2.12.3 "I/O APIC Structure" */
-    put_u8(out, 12);
-    put_u8(out, 0); /* id */
-    put_u8(out, 0);
-    put_uint(out, IOAPIC_ADDRESS, 4);
-    put_uint(out, 0, 4); /* first global interrupt */
+    writer_u8(out, 1); /* 5.2.12.3 "I/O APIC Structure" */
+    writer_u8(out, 12);
+    writer_u8(out, 0); /* id */
+    writer_u8(out, 0);
+    writer_uint(out, IOAPIC_ADDRESS, 4);
+    writer_uint(out, 0, 4); /* first global interrupt */
 }
 
-static void madt_lint1_nmi(struct writer *out)
+static void madt_lint1_nmi(struct table_writer *out)
 {
-    put_u8(out, 4); /* 5.2.12.7 "Local APIC NMI Structure" */
-    put_u8(out, 6);
-    put_u8(out, ALL_PROCESSORS);
-    put_uint(out, INTI_CONFORMS, 2);
-    put_u8(out, 1);
+    writer_u8(out, 4); /* 5.2.12.7 "Local APIC NMI Structure" */
+    writer_u8(out, 6);
+    writer_u8(out, ALL_PROCESSORS);
+    writer_uint(out, INTI_CONFORMS, 2);
+    writer_u8(out, 1);
 }
 
-static uint64_t put_madt(struct writer *out, uint32_t cpu_count)
+static uint64_t put_madt(struct table_writer *out, uint32_t cpu_count)
 {
     uint64_t start = table_begin(out, "APIC", 5);
 
-    put_uint(out, LAPIC_ADDRESS, 4);
-    put_uint(out, MADT_PCAT_COMPAT, 4);
+    writer_uint(out, LAPIC_ADDRESS, 4);
+    writer_uint(out, MADT_PCAT_COMPAT, 4);
     madt_cpus(out, cpu_count);
     madt_ioapic(out);
     madt_override(out, 0, 2, INTI_CONFORMS);
@@ -510,39 +450,39 @@ static uint64_t put_madt(struct writer *out, uint32_t cpu_count)
 #define RSDP_BYTES 36u
 #define RSDP_V1_BYTES 20u
 
-static uint64_t put_root(struct writer *out, const char *signature, unsigned pointer_bytes, const uint64_t *tables,
-                         size_t count)
+static uint64_t put_root(struct table_writer *out, const char *signature, unsigned pointer_bytes,
+                         const uint64_t *tables, size_t count)
 {
     uint64_t start = table_begin(out, signature, 1);
 
     for (size_t i = 0; i < count; i++) {
-        put_uint(out, tables[i], pointer_bytes);
+        writer_uint(out, tables[i], pointer_bytes);
     }
     table_end(out, start);
     return start;
 }
 
 /* Written last, over the zeroes at the start of the buffer. */
-static void fill_rsdp(struct writer *out, uint64_t rsdt, uint64_t xsdt)
+static void fill_rsdp(struct table_writer *out, uint64_t rsdt, uint64_t xsdt)
 {
-    struct writer rsdp = {.to = out->to, .capacity = RSDP_BYTES};
+    struct table_writer rsdp = {.to = out->to, .capacity = RSDP_BYTES};
 
-    put_text(&rsdp, "RSD PTR ");
-    put_u8(&rsdp, 0); /* checksum of the first 20 bytes */
-    put_text(&rsdp, OEM_ID);
-    put_u8(&rsdp, 2); /* revision */
-    put_uint(&rsdp, rsdt, 4);
-    put_uint(&rsdp, RSDP_BYTES, 4);
-    put_uint(&rsdp, xsdt, 8);
-    put_uint(&rsdp, 0, 4); /* extended checksum, reserved */
-    patch_uint(&rsdp, 8, checksum(&rsdp, 0, RSDP_V1_BYTES), 1);
-    patch_uint(&rsdp, 32, checksum(&rsdp, 0, RSDP_BYTES), 1);
+    writer_text(&rsdp, "RSD PTR ");
+    writer_u8(&rsdp, 0); /* checksum of the first 20 bytes */
+    writer_text(&rsdp, OEM_ID);
+    writer_u8(&rsdp, 2); /* revision */
+    writer_uint(&rsdp, rsdt, 4);
+    writer_uint(&rsdp, RSDP_BYTES, 4);
+    writer_uint(&rsdp, xsdt, 8);
+    writer_uint(&rsdp, 0, 4); /* extended checksum, reserved */
+    writer_patch(&rsdp, 8, writer_checksum(&rsdp, 0, RSDP_V1_BYTES), 1);
+    writer_patch(&rsdp, 32, writer_checksum(&rsdp, 0, RSDP_BYTES), 1);
 }
 
 enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *buffer, uint64_t capacity,
                               uint64_t *used)
 {
-    struct writer out = {.to = buffer, .capacity = capacity};
+    struct table_writer out = {.to = buffer, .capacity = capacity};
     uint64_t base = config->base;
     uint64_t facs, dsdt, rsdt, xsdt;
     uint64_t listed[2];
@@ -553,7 +493,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     if (!is_aligned(base, FACS_BYTES)) {
         return STATUS_MISALIGNED;
     }
-    put_zeroes(&out, RSDP_BYTES);
+    writer_zeroes(&out, RSDP_BYTES);
     facs = put_facs(&out);
     dsdt = put_dsdt(&out);
     listed[0] = base + put_fadt(&out, base, facs, dsdt);

@@ -204,6 +204,11 @@ static bool read_byte(struct platform *platform, uint16_t port, uint64_t now, ui
     case 0x92:
         *value = i8042_read(&platform->keyboard, port);
         return true;
+    case CRTC_INDEX:
+    case CRTC_DATA:
+    case CRTC_STATUS:
+        *value = crtc_read(&platform->crtc, port);
+        return true;
     case 0x70 ... 0x71:
         *value = cmos_read(&platform->cmos, port, now);
         return true;
@@ -257,6 +262,11 @@ static bool write_byte(struct platform *platform, uint16_t port, uint8_t value, 
     case 0x64:
     case 0x92:
         i8042_write(&platform->keyboard, port, value);
+        return true;
+    case CRTC_INDEX:
+    case CRTC_DATA:
+    case CRTC_STATUS:
+        crtc_write(&platform->crtc, port, value);
         return true;
     case 0x70 ... 0x71:
         cmos_write(&platform->cmos, port, value, now);
@@ -524,6 +534,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     ioapic_reset(&platform->ioapic, DRIVEN_PINS);
     cmos_reset(&platform->cmos, &cmos, now);
     i8042_reset(&platform->keyboard);
+    crtc_reset(&platform->crtc);
     uart_reset(&platform->uart, config->clock, config->console ? &platform->console_out : NULL,
                config->console ? &platform->console_in : NULL);
     pci_reset(&platform->pci);

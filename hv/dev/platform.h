@@ -10,7 +10,7 @@
  *   20-21 a0-a1 4d0-4d1  8259 pair      40-43 61  8254 and port B      60 64  keyboard controller (reset, A20)
  *   70-71  CMOS/RTC      80 ed  delay   92  A20, reset                 3f8-3ff  16550, IRQ 4
  *   cf8-cff  PCI configuration, reset   600-60b  ACPI PM1a, PM timer   e9 f4  debug ports (only if configured)
- *   0-f 81-8f c0-df  DMA: idle          f0-f1  FPU error: idle
+ *   0-f 81-8f c0-df  DMA: idle          f0-f1  FPU error: idle      3d4-3d5 3da  text display's registers
  */
 #ifndef HV_DEV_PLATFORM_H
 #define HV_DEV_PLATFORM_H
@@ -20,6 +20,7 @@
 #include "hv/base/spinlock.h"
 #include "hv/base/types.h"
 #include "hv/dev/cmos.h"
+#include "hv/dev/crtc.h"
 #include "hv/dev/i8042.h"
 #include "hv/dev/ioapic.h"
 #include "hv/dev/lapic.h"
@@ -57,6 +58,7 @@ struct platform {
     struct ioapic ioapic;
     struct cmos cmos;
     struct i8042 keyboard;
+    struct crtc crtc;
     struct uart uart;
     struct pci pci;
     struct pm pm;

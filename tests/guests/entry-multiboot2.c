@@ -9,6 +9,8 @@ const char guest_name[] = "entry-multiboot2";
 #define TAG_MODULE 3u
 #define TAG_MEMORY 4u
 #define TAG_MEMORY_MAP 6u
+#define TAG_FRAMEBUFFER 8u
+#define TAG_SECTIONS 9u
 #define TAG_RSDP_NEW 15u
 
 struct tag {
@@ -40,6 +42,17 @@ static void check_module(const struct tag *module)
     entry_check_text("module", (const char *)&module->words[2], ENTRY_MODULE_ARGUMENTS);
 }
 
+/* The names of the sections are in a section that no segment loads: it must be in memory all the same. */
+static void check_sections(const struct tag *tag)
+{
+    const uint32_t *section;
+
+    CHECK(tag != NULL && tag->words[1] == 40 && tag->words[2] < tag->words[0]);
+    section = &tag->words[3 + 10 * tag->words[2]];
+    CHECK(section[3] != 0);
+    entry_check_text("first section", (const char *)(uintptr_t)(section[3] + tag->words[3 + 10]), ".multiboot");
+}
+
 void guest_main(void)
 {
     uint32_t information = (uint32_t)entry_state.bx;
@@ -59,6 +72,9 @@ void guest_main(void)
     CHECK(tag != NULL && tag->words[1] >= 1024);
     tag = find(information, TAG_MEMORY_MAP);
     CHECK(tag != NULL && tag->words[0] == 24 && tag->bytes > 16);
+    tag = find(information, TAG_FRAMEBUFFER); /* the header asks for a console */
+    CHECK(tag != NULL && tag->words[0] == 0xb8000 && tag->words[3] == 80 && tag->words[5] >> 8 == 2);
+    check_sections(find(information, TAG_SECTIONS));
     tag = find(information, TAG_RSDP_NEW);
     CHECK(tag != NULL);
     entry_check_rsdp((uint64_t)(uintptr_t)tag->words);

@@ -37,6 +37,7 @@ GUESTS = {
     "entry-linux32": ("entry-linux32.bzimage.gz", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
     "entry-linux64": ("entry-linux64.bzimage", [f"cmdline = {CMDLINE}", "initrd = module.txt"], False),
 }
+GUESTS["entry-vmlinux"] = ("entry-vmlinux.elf", ["protocol = linux", f"cmdline = {CMDLINE}", "initrd = module.txt"], False)
 PC = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("pc-*.c"))  # corners of a PC
 PC_EXTRA = {"pc-testdev": ["debug-ports = yes"], "smp": ["cpus = 2"]}
 for name in BOTH + PC:

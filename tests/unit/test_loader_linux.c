@@ -301,6 +301,40 @@ static void a_file_cut_anywhere_is_an_error(void **state)
     }
 }
 
+/* As Firecracker starts kernels: entry and segments are the file's, the zero page is the loader's. */
+static void an_elf_file_gets_a_zero_page_of_the_loaders(void **state)
+{
+    static const struct elf_part parts[] = {{1, 0x1000, 0xffffffff81000000, 0x1000000, 0x100, 0x3000, 0x1000}};
+    struct load_request request;
+    uint64_t page, cmdline;
+
+    (void)state;
+    make_elf(&image, true, 0x1000040, parts, 1);
+    put(&image, 0x10ff, 0x90, 1);
+    request = request_of(&image, 64 * MIB);
+    request.protocol = PROTOCOL_LINUX;
+    add_module(&request, "initrd", 6, "");
+    assert_int_equal(loader_plan(&request, &plan, &error), STATUS_OK);
+    check_plan(&request, &plan);
+    arena_load(&plan);
+    page = plan.entry.gpr[ENTRY_RSI];
+    cmdline = arena_read(page + 0x228, 4);
+    assert_int_equal(plan.entry.mode, MODE_LONG64);
+    assert_int_equal(plan.entry.rip, 0x1000040);
+    assert_int_equal(page % PAGE_BYTES, 0);
+    assert_int_equal(arena_read(page + 0x1fe, 2), 0xaa55);
+    assert_int_equal(arena_read(page + 0x202, 4), 0x53726448);
+    assert_int_equal(arena_read(page + 0x210, 1), 0xff);
+    assert_int_equal(cmdline % PAGE_BYTES, 0);
+    assert_string_equal(arena_text(cmdline), "console=ttyS0");
+    assert_int_equal(arena_read(page + 0x238, 4), sizeof("console=ttyS0"));
+    assert_int_equal(arena_read(page + 0x218, 4) % PAGE_BYTES, 0);
+    assert_int_equal(arena_read(page + 0x21c, 4), 6);
+    assert_memory_equal(arena_text(arena_read(page + 0x218, 4)), "initrd", 6);
+    assert_int_equal(arena_read(page + 0x70, 8), GUEST_ACPI_START);
+    assert_int_equal(arena_read(page + 0x1e8, 1), request.layout.e820_count);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +352,7 @@ int main(void)
         cmocka_unit_test(fields_newer_than_the_protocol_version_are_not_read),
         cmocka_unit_test(every_field_that_is_out_of_range_is_a_named_error),
         cmocka_unit_test(a_file_cut_anywhere_is_an_error),
+        cmocka_unit_test(an_elf_file_gets_a_zero_page_of_the_loaders),
     };
 
     return cmocka_run_group_tests_name("loader_linux", tests, NULL, NULL);

@@ -127,6 +127,69 @@ static void elf_section_headers_are_passed_on(void **state)
     assert_memory_equal(&arena[copy], &image.bytes[0x3000], 80);
 }
 
+#define SECTIONS 0x3000u
+#define LOOSE 0x2345u /* where the file has a section that no segment loads */
+
+/* A section that a segment loads, one that none loads, one without bytes in the file. */
+static void put_section(uint32_t index, bool is_64, uint32_t type, uint64_t address, uint64_t offset, uint64_t bytes)
+{
+    uint32_t at = SECTIONS + index * (is_64 ? 64 : 40), word = is_64 ? 8 : 4;
+
+    put(&image, at + 4, type, 4);
+    put(&image, at + 8 + word, address, word);
+    put(&image, at + 8 + 2 * word, offset, word);
+    put(&image, at + 8 + 3 * word, bytes, word);
+    put(&image, at + (is_64 ? 63 : 39), 0, 1);
+}
+
+static void put_sections(bool is_64)
+{
+    put(&image, is_64 ? 40 : 32, SECTIONS, is_64 ? 8 : 4);
+    put(&image, is_64 ? 58 : 46, is_64 ? 64 : 40, 2);
+    put(&image, is_64 ? 60 : 48, 4, 2);
+    put(&image, is_64 ? 62 : 50, 2, 2);
+    put_section(0, is_64, 0, 0, 0, 0);
+    put_section(1, is_64, 1, 0xc0100000, 0x1000, 0x100);
+    put_section(2, is_64, 3, 0, LOOSE, 9);
+    put_section(3, is_64, 8, 0, LOOSE, 0x1000000);
+    memcpy(&image.bytes[LOOSE], "\0.symtab", 9);
+}
+
+/* "All sections are loaded": what no segment loads is where its header says. Section 3.3, "elf_sec". */
+static void sections_that_no_segment_loads_are_in_memory(void **state)
+{
+    (void)state;
+    for (uint32_t is_64 = 0; is_64 < 2; is_64++) {
+        struct load_request request = elf_request(is_64 != 0, 3);
+        uint64_t headers, bytes = is_64 != 0 ? 64 : 40, address;
+
+        put_sections(is_64 != 0);
+        request.kernel.bytes = image.size;
+        plan_ok(&request);
+        headers = info(36);
+        address = arena_read(headers + 2 * bytes + (is_64 != 0 ? 16 : 12), is_64 != 0 ? 8 : 4);
+        assert_true(guest_layout_usable(&request.layout, gpa(address), 9) && address >= GUEST_LEGACY_END);
+        assert_memory_equal(&arena[address], "\0.symtab", 9);
+        assert_memory_equal(&arena[headers], &image.bytes[SECTIONS], 2 * bytes);
+        assert_memory_equal(&arena[headers + 3 * bytes], &image.bytes[SECTIONS + 3 * bytes], bytes);
+    }
+}
+
+static void sections_that_do_not_fit_leave_the_kernel_bootable(void **state)
+{
+    struct load_request request = elf_request(false, 3);
+
+    (void)state;
+    put_sections(false);
+    put_section(3, false, 1, 0, LOOSE, 0x10000000); /* beyond the file: not there */
+    request.kernel.bytes = image.size;
+    plan_ok(&request);
+    assert_int_equal(arena_read(info(36) + 3 * 40 + 12, 4), 0);
+    put(&image, 46, 39, 2); /* smaller than a section header is */
+    plan_ok(&request);
+    assert_int_equal(info(0) & 0x20, 0);
+}
+
 static void the_header_is_found_anywhere_in_the_first_8_kib_at_a_multiple_of_4(void **state)
 {
     struct load_request request;
@@ -161,7 +224,17 @@ static void required_flags_that_nobody_knows_are_an_error_and_the_video_flag_is_
 
     (void)state;
     plan_ok(&request);
-    assert_int_equal(info(0) & 0x1800, 0); /* no video information */
+    assert_int_equal(info(0) & 0x1800, 0x1000); /* the text display, and nothing of VBE */
+    assert_int_equal(info(88), 0xb8000);
+    assert_int_equal(info(92), 0);
+    assert_int_equal(info(96), 160);
+    assert_int_equal(info(100), 80);
+    assert_int_equal(info(104), 25);
+    assert_int_equal(info(108), 0x0210); /* 16 bits, type 2 */
+    request = elf_request(false, 3);
+    plan_ok(&request);
+    assert_int_equal(info(0) & 0x1800, 0); /* to those that ask only */
+    request = elf_request(false, 7);
     for (uint32_t bit = 3; bit < 16; bit++) {
         request = elf_request(false, 1u << bit);
         plan_fails(&request, STATUS_UNSUPPORTED, "requires features");
@@ -293,6 +366,46 @@ static void a_multiboot2_kernel_finds_its_tags(void **state)
     assert_int_equal(arena_read(tag + 8, 4), 639);
     assert_int_equal(arena_read(tag + 12, 4), 15 * 1024);
     assert_int_equal(arena_read(find_tag(21) + 8, 4), 0x100000);
+}
+
+/* Header tags 4 and 5, both required: the kernel is told of the text display, and of nothing if it does not ask. */
+static void a_multiboot2_kernel_that_asks_for_a_display_is_told_of_the_text_display(void **state)
+{
+    static const uint32_t console[] = {4, 12, 3, 0}, framebuffer[] = {5, 20, 1024, 768, 32, 0};
+    struct load_request request = tags_request(NULL, 0);
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(find_tag(8), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t tag;
+
+        request = i == 0 ? tags_request(console, 4) : tags_request(framebuffer, 6);
+        plan_ok(&request);
+        tag = find_tag(8);
+        assert_int_not_equal(tag, 0);
+        assert_int_equal(arena_read(tag + 4, 4), 32);
+        assert_int_equal(arena_read(tag + 8, 8), 0xb8000);
+        assert_int_equal(arena_read(tag + 16, 4), 160);
+        assert_int_equal(arena_read(tag + 20, 4), 80);
+        assert_int_equal(arena_read(tag + 24, 4), 25);
+        assert_int_equal(arena_read(tag + 28, 4), 0x0210);
+    }
+}
+
+static void multiboot2_sections_that_no_segment_loads_are_in_memory(void **state)
+{
+    struct load_request request = tags_request(NULL, 0);
+    uint64_t tag;
+
+    (void)state;
+    put_sections(false);
+    request.kernel.bytes = image.size;
+    plan_ok(&request);
+    tag = find_tag(9);
+    assert_int_equal(arena_read(tag + 8, 4), 4);
+    assert_int_equal(arena_read(tag + 12, 4), 40);
+    assert_memory_equal(&arena[arena_read(tag + 20 + 2 * 40 + 12, 4)], "\0.symtab", 9);
 }
 
 static void the_multiboot2_memory_map_is_the_guests(void **state)
@@ -463,6 +576,8 @@ int main(void)
         cmocka_unit_test(the_information_has_memory_names_and_no_page_0_address),
         cmocka_unit_test(modules_are_page_aligned_and_carry_their_strings),
         cmocka_unit_test(elf_section_headers_are_passed_on),
+        cmocka_unit_test(sections_that_no_segment_loads_are_in_memory),
+        cmocka_unit_test(sections_that_do_not_fit_leave_the_kernel_bootable),
         cmocka_unit_test(the_header_is_found_anywhere_in_the_first_8_kib_at_a_multiple_of_4),
         cmocka_unit_test(a_wrong_checksum_is_no_header),
         cmocka_unit_test(required_flags_that_nobody_knows_are_an_error_and_the_video_flag_is_not),
@@ -470,6 +585,8 @@ int main(void)
         cmocka_unit_test(load_end_0_means_the_whole_file_and_bss_end_0_no_bss),
         cmocka_unit_test(every_bad_load_address_is_a_named_error),
         cmocka_unit_test(a_multiboot2_kernel_finds_its_tags),
+        cmocka_unit_test(multiboot2_sections_that_no_segment_loads_are_in_memory),
+        cmocka_unit_test(a_multiboot2_kernel_that_asks_for_a_display_is_told_of_the_text_display),
         cmocka_unit_test(the_multiboot2_memory_map_is_the_guests),
         cmocka_unit_test(the_rsdp_is_copied_in_both_forms_where_it_is_known),
         cmocka_unit_test(an_entry_tag_replaces_the_elf_entry),

@@ -1,0 +1,30 @@
+/*
+ * The CRT controller's registers (0x3d4, 0x3d5) and the status port (0x3da) of a display that nobody looks at. Kernels
+ * keep the text cursor in the former: xv6 and JOS read back where it is before they print their first character, and
+ * 0xffff ends xv6. Others wait for the retrace bit of the latter to change, so it changes with every read.
+ *
+ * The text memory at 0xb8000 is RAM (hv/mm/guest_layout.h). IBM VGA Technical Reference, "CRT Controller Registers".
+ */
+#ifndef HV_DEV_CRTC_H
+#define HV_DEV_CRTC_H
+
+#include "hv/base/types.h"
+
+#define CRTC_INDEX 0x3d4u
+#define CRTC_DATA 0x3d5u
+#define CRTC_STATUS 0x3dau
+#define CRTC_REGISTERS 32u
+
+struct crtc {
+    uint8_t index;
+    uint8_t status;
+    uint8_t registers[CRTC_REGISTERS];
+};
+
+void crtc_reset(struct crtc *crtc);
+
+/* port is one of the three above. */
+uint8_t crtc_read(struct crtc *crtc, uint16_t port);
+void crtc_write(struct crtc *crtc, uint16_t port, uint8_t value);
+
+#endif

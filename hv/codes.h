@@ -23,6 +23,7 @@
     row(PANIC_STACK, 11, "this is a bug in Plinth: a stack overflowed; please report these lines") \
     row(PANIC_VENDOR, 12, "this is a bug in Plinth or an erratum of this CPU: please report these lines") \
     row(PANIC_AUDIT, 13, "this is a bug in Plinth: nothing was started; please report your plinth.conf and the lines above") \
+    row(PANIC_HANG, 14, "this is a bug in Plinth, or the hardware holds the CPU: please report these lines") \
     row(PANIC_HANDOVER, 902, "update the firmware; start Plinth first after switching the machine on")
 /* clang-format on */
 

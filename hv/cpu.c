@@ -51,8 +51,8 @@ void trap_nmi(const struct trap_frame *frame)
 {
     struct cpu *cpu = cpu_this();
 
-    (void)frame;
     if (hv_panicking()) {
+        __atomic_store_n(&cpu->stopped_at, frame, __ATOMIC_RELEASE);
         hv_panic_stop();
     }
     cpu->nmis++;

@@ -32,6 +32,7 @@ struct cpu_stacks {
 };
 
 struct vcpu;
+struct trap_frame;
 
 struct cpu {
     struct cpu *self; /* first: GS:0 */
@@ -46,6 +47,9 @@ struct cpu {
     const char *virt_failure; /* virt_enable()'s sentence; NULL: enabled */
     uint64_t interrupts[3];   /* timer, kick, spurious: counts */
     uint64_t nmis;
+    uint64_t turns;                      /* of cpu_loop_run(): hv/watchdog.c looks whether they go on */
+    bool idle;                           /* sleeps until an interrupt */
+    const struct trap_frame *stopped_at; /* where a panic's NMI found it; NULL: it has not answered */
     struct cpu_stacks stacks;
     struct descriptor_tables descriptors;
 };

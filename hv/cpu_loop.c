@@ -11,6 +11,7 @@
 #include "hv/guest_restart.h"
 #include "hv/vcpu_switch.h"
 #include "hv/virt.h"
+#include "hv/watchdog.h"
 #include "hv/x86/host_apic.h"
 #include "hv/x86/insn.h"
 
@@ -359,7 +360,9 @@ static void take_interrupts(struct cpu *cpu, struct turn *turn)
 static void idle(struct cpu *cpu)
 {
     if (cpu_flags(cpu) == 0) {
+        __atomic_store_n(&cpu->idle, true, __ATOMIC_RELAXED);
         insn_sti_hlt_cli();
+        __atomic_store_n(&cpu->idle, false, __ATOMIC_RELAXED);
     }
 }
 
@@ -374,6 +377,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
 
         take_interrupts(cpu, turn);
         now = insn_rdtsc();
+        watchdog_turn(cpu, now);
         serve_vcpus(cpu, turn, now);
         if (polls_console(cpu) && now >= turn->console_deadline) {
             serve_console(cpu, turn, now);
@@ -388,11 +392,12 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             guest_restart_run(vcpu, turn->slice_end);
             continue;
         }
-        arm(turn, next_deadline(cpu, turn, vcpu));
         if (vcpu == NULL) {
+            arm(turn, min_u64(next_deadline(cpu, turn, NULL), watchdog_deadline()));
             idle(cpu);
             continue;
         }
+        arm(turn, next_deadline(cpu, turn, vcpu));
         if (!first_entry_told) {
             fault_at("entry");
             tell_first_entry(vcpu->guest);
@@ -402,6 +407,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
         fault_vcpu(vcpu);
         virt_run(cpu, vcpu);
+        fault_at("turn");
         __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
         vcpu->cpu_ticks += insn_rdtsc() - now;
     }

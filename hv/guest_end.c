@@ -88,8 +88,7 @@ static void report_code(const struct vcpu *vcpu)
     }
 }
 
-/* A screenful; all that there are where the log is for debugging. */
-static void report_last_exits(const struct vcpu *vcpu)
+void guest_end_report_last_exits(const struct vcpu *vcpu)
 {
     uint32_t most = boot->config.log_debug ? EXIT_RING_ENTRIES : REPORT_EXITS;
     uint32_t count = vcpu->ring_next < most ? vcpu->ring_next : most;
@@ -154,7 +153,7 @@ static void report_vcpu(const struct vcpu *vcpu)
 {
     report_registers(vcpu);
     report_code(vcpu);
-    report_last_exits(vcpu);
+    guest_end_report_last_exits(vcpu);
 }
 
 static void report(const struct guest *guest)

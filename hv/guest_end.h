@@ -20,6 +20,9 @@ void guest_end_unstarted(struct guest *guest, const struct cpu *cpu);
 /* Ends that wait for room on the consoles. Whoever polls the consoles calls it after each poll. */
 void guest_end_serve(void);
 
+/* The vCPU's last exits: a screenful, or all that are kept where the log is for debugging. */
+void guest_end_report_last_exits(const struct vcpu *vcpu);
+
 /* CPU_FLAG_STOP: the machine's run has ended elsewhere; this CPU halts. */
 _Noreturn void guest_end_cpu_stops(struct cpu *cpu);
 

@@ -20,6 +20,7 @@
 #include "hv/smp.h"
 #include "hv/version.h"
 #include "hv/virt.h"
+#include "hv/watchdog.h"
 #include "hv/x86/acpi.h"
 #include "hv/x86/host_apic.h"
 #include "hv/x86/host_cpu.h"
@@ -250,6 +251,7 @@ static void start(void *argument)
     create_guests(info);
     fault_at("guests");
     report_time(info);
+    watchdog_start(&machine.clock);
     smp_release();
     hv_cpu_start(cpu_this());
 }

@@ -4,7 +4,9 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console.h"
+#include "hv/core/guest.h"
 #include "hv/cpu.h"
+#include "hv/guest_end.h"
 #include "hv/pool.h"
 #include "hv/version.h"
 #include "hv/x86/host_apic.h"
@@ -205,6 +207,32 @@ static uint32_t describe(const struct trap_frame *frame, char *sentence)
     format_text(sentence, SENTENCE_MAX, "%s in the hypervisor at +0x%" PRIx64 "%s%s", trap_name(frame->vector),
                 frame->rip - image.base, cause[0] != '\0' ? ": " : "", cause);
     return frame->vector == VECTOR_MC ? PANIC_MACHINE_CHECK : PANIC_TRAP;
+}
+
+/* Without an answer only the exits tell: on SVM all that follows an exit is run with NMIs held off. */
+static void print_place(const struct cpu *hung)
+{
+    const struct trap_frame *frame = __atomic_load_n(&hung->stopped_at, __ATOMIC_ACQUIRE);
+
+    if (frame == NULL) {
+        log_error("it does not take an NMI either");
+    } else {
+        log_error("it was at +0x%06" PRIx64, frame->rip - image.base);
+        print_registers(frame);
+        print_backtrace(context_of(frame));
+    }
+    if (hung->current != NULL) {
+        log_error("it has guest %s, vCPU %u", hung->current->guest->name, hung->current->index);
+        guest_end_report_last_exits(hung->current);
+    }
+}
+
+_Noreturn void hv_panic_hang(const struct cpu *hung, const char *sentence)
+{
+    begin();
+    print_heading(PANIC_HANG, sentence);
+    print_place(hung);
+    end();
 }
 
 _Noreturn void trap_fatal(const struct trap_frame *frame)

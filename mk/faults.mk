@@ -1,15 +1,18 @@
 # The test build with faults: the image's own objects, but for the few files that include hv/fault.h, which are compiled
 # with tests/faults/hv/fault.h in its place. tests/boot/faults.py is the table.
-#: make faults        every named fault in QEMU and Bochs: each gives its code, none is silent
+#: make faults        every named fault in QEMU and Bochs: each gives its code on two channels, none is silent
 
 FAULTS_OUT := $(BUILD)/faults
-FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/cpu_loop
+FAULTS_ENTRY := hv/vmx/vmx_run hv/svm/svm_run
+FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/cpu_loop $(FAULTS_ENTRY)
+$(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/fault_entry.h
+$(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): tests/faults/fault_entry.h
 FAULTS_OBJECTS := $(addprefix $(FAULTS_OUT)/,$(FAULTS_HOOKED:=.o) tests/faults/faults.o tests/faults/faults_efi.o)
 
 $(FAULTS_OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
-	$(Q)$(CC) -Itests/faults $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) -Itests/faults $(IMAGE_CFLAGS) $(EFI_CFLAGS) $(FAULTS_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The rest of the objects is the image's own: a recipe knows them all, whichever file of mk/ adds them.
 $(FAULTS_OUT)/BOOTX64.EFI: $(FAULTS_OBJECTS) $(BUILD)/BOOTX64.EFI
@@ -19,7 +22,7 @@ $(FAULTS_OUT)/BOOTX64.EFI: $(FAULTS_OBJECTS) $(BUILD)/BOOTX64.EFI
 fault-image: $(FAULTS_OUT)/BOOTX64.EFI
 
 faults: fault-image guests
-	BUILD=$(abspath $(BUILD)) tests/boot/run.py fault-
+	BUILD=$(abspath $(BUILD)) tests/boot/sweep.py
 
 -include $(FAULTS_OBJECTS:.o=.d)
 

@@ -382,6 +382,28 @@ def fault_cases():
             yield fault_case(fault, rest, True)
 
 
+def entries_case(name, entries, emulators):
+    """Guests whose control structure is broken, each in its own way, and one that is well."""
+    words = [(guest, "" if emulators[0] in faults.UNSAID.get(guest, ()) else text) for guest, text in entries]
+    config = hello_conf() + "".join(hello_conf("4M").replace("guest hello", f"guest {guest}") for guest, _ in entries)
+    return Case(f"fault-entries-{name}", config, [r"plinth: result failed"], status=1, files={"hello.elf": HELLO},
+                emulators=emulators, slow=True, fault="entries", forbidden=(PANIC,), required=(
+                    r"^\[hello\] PASS hello$", *(rf"guest {guest} vCPU 0, VM entry refused: .*(?:{text})" for guest, text in words),
+                    *(rf"P0301: guest {guest} failed: the CPU refused to enter" for guest, _ in words)))
+
+
+def entries_cases():
+    """Every class of a refused entry in few boots: each case with its entries."""
+    step = faults.ENTRIES_A_BOOT
+    rows = [row for row in faults.ENTRIES_VMX.items() if "bochs-vmx" not in faults.ENTERED.get(row[0], ())]
+    for first in range(0, len(rows), step):
+        some = rows[first:first + step]
+        yield entries_case(f"vmx-{first // step + 1}", some, BOCHS_VMX), dict(some)
+    for emulator in ("qemu-svm", "bochs-svm"):
+        rows = [row for row in faults.ENTRIES_SVM.items() if emulator not in faults.ENTERED.get(row[0], ())]
+        yield entries_case(f"svm-{emulator.partition('-')[0]}", rows, (emulator,)), dict(rows)
+
+
 # A DBG2 table behind its header: one 16550 at port 0x5e8. Microsoft "Debug Port Table 2", tables 1 to 3.
 DBG2 = struct.pack("<II BHBHHHHHHHHH BBBBQ I 2s", 44, 1, 0, 40, 1, 2, 38, 0, 0, 0x8000, 0, 0, 22, 34, 1, 8, 0, 1, 0x5e8, 8,
                    b".\0")
@@ -543,7 +565,7 @@ CASES = [
              r"guest hello failed: the CPU refused to enter the guest")),
 
     # Faults that are made to happen. `make faults` runs all of them.
-    *fault_cases(),
+    *fault_cases(), *(case for case, _ in entries_cases()),
 
     # Kernels that nobody here wrote. `make third-party` runs the slow ones, too.
     memtest_case("third-memtest", "memtest.conf", "memtest86+x64.bin", MEMTEST_FADES, "8M", emulators=QEMU),

@@ -20,6 +20,7 @@ NOT_REACHED = {
 SENTENCES = {
     "PANIC_TRAP": [("`hv/panic.c` describe()", "[exception] in the hypervisor at +0x[...]: [what was accessed]")],
     "PANIC_MACHINE_CHECK": [("`hv/panic.c` describe()", "machine check (#MC) in the hypervisor at +0x[...]")],
+    "PANIC_HANG": [("`hv/watchdog.c` look_at()", "CPU [...] hangs: it has done nothing for [...] s and does not answer")],
     "PANIC_STACK": [("`hv/panic.c` describe()",
                      "[exception] at +0x[...]: the CPU's stack has overflowed into its guard page (address 0x[...])")],
 }

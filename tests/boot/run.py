@@ -101,6 +101,8 @@ def command_line(case, emulator, image, log_path, timeout_s=None):
                f"{timeout_s or case.timeout_s:.0f}"]
     if case.cpu:
         command += ["--cpu", case.cpu]
+    if case.second_port:
+        command += ["--com2", case.second_port]
     if runner == "run-bochs":
         return [*command, "--log", log_path + ".bochs", image]
     if case.after:

@@ -91,6 +91,7 @@ class Case:
     forbidden: tuple = ()
     extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
     runner: tuple = ()  # further options of tools/run-qemu
+    second_port: str = None  # the machine has COM2, whose output goes to this file
     slow: bool = False  # only where it is named
     after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it
     # returns a sentence that says what is wrong, or None

@@ -1,7 +1,7 @@
 /*
  * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file.
  *
- *   PLACE:WHAT      at that place of the start (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
+ *   PLACE:WHAT      at that place (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
  *   info:WHAT       struct boot_info is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
  */

@@ -22,6 +22,8 @@
 #define CPU_GAP 12u
 #define CPU_HEAD 30u
 #define CHIP_HEIGHT 24u
+#define SLICE_WIDTH 54u /* room for "1000 ms" */
+#define US_PER_MS 1000u
 #define BAR_LEFT 190u
 #define BAR_WIDTH 330u
 #define BAR_HEIGHT 26u
@@ -84,8 +86,11 @@ static void draw_cpu(const struct check *check, FILE *out, uint32_t cpu, uint32_
                 format_text(text, sizeof(text), "%.*s vCPU %u", TEXT_ARGS(guest->name), v);
                 text_at(out, x + 12, row + 15, "on", text);
                 if (guest->slice_us != 0) {
-                    format_text(text, sizeof(text), "%u us", guest->slice_us);
-                    text_at(out, x + CPU_WIDTH - 70, row + 15, "on", text);
+                    bool whole_ms = guest->slice_us % US_PER_MS == 0;
+
+                    format_text(text, sizeof(text), "%u %s", guest->slice_us / (whole_ms ? US_PER_MS : 1),
+                                whole_ms ? "ms" : "us");
+                    text_at(out, x + CPU_WIDTH - SLICE_WIDTH, row + 15, "on", text);
                 }
                 row += CHIP_HEIGHT;
             }

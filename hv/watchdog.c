@@ -1,0 +1,85 @@
+#include "hv/watchdog.h"
+
+#include "hv/base/format.h"
+#include "hv/core/vcpu.h"
+#include "hv/panic.h"
+#include "hv/x86/host_apic.h"
+
+#define SENTENCE_MAX 120u
+
+static struct watch watches[CPUS_MAX]; /* whoever moved `due` on has them until then */
+static uint64_t due = UINT64_MAX;
+static uint64_t check_ticks;
+
+static uint32_t ready_cpus(void)
+{
+    uint32_t ready = 0;
+
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        ready += cpu_is_ready(&cpus[i]);
+    }
+    return ready;
+}
+
+void watchdog_start(const struct clock *clock)
+{
+    check_ticks = clock_ns_to_ticks(clock, WATCH_CHECK_S * NS_PER_SECOND);
+    if (ready_cpus() > 1) {
+        __atomic_store_n(&due, insn_rdtsc() + check_ticks, __ATOMIC_RELEASE);
+    }
+}
+
+/* The vCPU that the CPU has makes its turn, and no exit came since the turn began. */
+static bool in_guest(const struct cpu *cpu)
+{
+    const struct vcpu *vcpu = __atomic_load_n(&cpu->current, __ATOMIC_ACQUIRE);
+    uint64_t began = vcpu == NULL ? 0 : __atomic_load_n(&vcpu->turn_began, __ATOMIC_RELAXED);
+
+    return began != 0 && __atomic_load_n(&vcpu->exit_tsc, __ATOMIC_RELAXED) < began;
+}
+
+static void look_at(const struct cpu *cpu, struct watch *watch)
+{
+    bool excused = __atomic_load_n(&cpu->idle, __ATOMIC_RELAXED) || in_guest(cpu);
+    char sentence[SENTENCE_MAX];
+
+    switch (watch_look(watch, __atomic_load_n(&cpu->turns, __ATOMIC_RELAXED), excused)) {
+    case WATCH_WELL:
+        break;
+    case WATCH_ASK:
+        cpu_kick(cpu);
+        break;
+    case WATCH_ASK_LOUD:
+        host_apic_send_nmi(cpu->apic_id);
+        break;
+    case WATCH_HANGS:
+        format_text(sentence, sizeof(sentence), "CPU %u hangs: it has done nothing for %u s and does not answer",
+                    cpu->index, WATCH_CHECK_S * WATCH_STILL_HANGS);
+        hv_panic_hang(cpu, sentence);
+    }
+}
+
+static void look(const struct cpu *self)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (&cpus[i] != self && cpu_is_ready(&cpus[i])) {
+            look_at(&cpus[i], &watches[i]);
+        }
+    }
+}
+
+void watchdog_turn(struct cpu *cpu, uint64_t now)
+{
+    uint64_t when = __atomic_load_n(&due, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&cpu->turns, cpu->turns + 1, __ATOMIC_RELAXED);
+    if (now >= when &&
+        __atomic_compare_exchange_n(&due, &when, now + check_ticks, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        look(cpu);
+    }
+}
+
+uint64_t watchdog_deadline(void)
+{
+    return __atomic_load_n(&due, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,78 @@
+/* When a CPU is taken for one that hangs: hv/watchdog.h. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/watchdog.h"
+
+#define LOOKS 1000u
+
+static void a_cpu_that_makes_turns_is_never_asked(void **state)
+{
+    struct watch watch = {0};
+
+    (void)state;
+    for (uint64_t turns = 1; turns < LOOKS; turns++) {
+        assert_int_equal(watch_look(&watch, turns, false), WATCH_WELL);
+    }
+}
+
+static void a_cpu_in_a_guest_or_asleep_is_never_asked(void **state)
+{
+    struct watch watch = {.turns = 7};
+
+    (void)state;
+    for (uint32_t i = 0; i < LOOKS; i++) {
+        assert_int_equal(watch_look(&watch, 7, true), WATCH_WELL);
+    }
+}
+
+static void a_cpu_that_stands_still_is_asked_twice_and_then_hangs(void **state)
+{
+    struct watch watch = {.turns = 7};
+    uint32_t asked = 0;
+    uint32_t asked_loud = 0;
+    enum watch_verdict verdict = WATCH_WELL;
+
+    (void)state;
+    for (uint32_t i = 0; i < LOOKS && verdict != WATCH_HANGS; i++) {
+        verdict = watch_look(&watch, 7, false);
+        asked += verdict == WATCH_ASK;
+        asked_loud += verdict == WATCH_ASK_LOUD;
+    }
+    assert_int_equal(verdict, WATCH_HANGS);
+    assert_int_equal(asked, 1);
+    assert_true(asked_loud >= 1);
+    assert_int_equal(watch.still, WATCH_STILL_HANGS);
+}
+
+static void an_answer_at_the_last_moment_is_one(void **state)
+{
+    struct watch watch = {.turns = 7};
+
+    (void)state;
+    for (uint32_t i = 0; i + 1 < WATCH_STILL_HANGS; i++) {
+        assert_int_not_equal(watch_look(&watch, 7, false), WATCH_HANGS);
+    }
+    assert_int_equal(watch_look(&watch, 8, false), WATCH_WELL);
+    for (uint32_t i = 0; i + 1 < WATCH_STILL_HANGS; i++) {
+        assert_int_not_equal(watch_look(&watch, 8, false), WATCH_HANGS);
+    }
+    assert_int_equal(watch_look(&watch, 8, true), WATCH_WELL);
+    assert_int_equal(watch.still, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cpu_that_makes_turns_is_never_asked),
+        cmocka_unit_test(a_cpu_in_a_guest_or_asleep_is_never_asked),
+        cmocka_unit_test(a_cpu_that_stands_still_is_asked_twice_and_then_hangs),
+        cmocka_unit_test(an_answer_at_the_last_moment_is_one),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

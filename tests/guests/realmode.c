@@ -18,8 +18,8 @@ const char guest_name[] = "realmode";
 extern const char on_timer[], on_software[], on_divide[], on_protection[];
 extern volatile uint32_t real_ticks, real_software, real_divides, real_protections;
 
-/* Handlers of the real-mode table: 16-bit frames, so they are not C. The division is skipped by its 2 bytes, what breaks
- * a protection by its 2 or, with CR4, 3. */
+/* Handlers of the real-mode table: 16-bit frames, so they are not C. The division is skipped by its 2 bytes, what
+ * breaks a protection by its 2 or, with CR4, 3. */
 __asm__(".text\n"
         ".code16\n"
         "on_timer: pushl %eax; incl %cs:real_ticks; movb $0x20, %al; outb %al, $0x20; popl %eax; iretw\n"

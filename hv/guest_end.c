@@ -221,30 +221,47 @@ static void stop_other_cpus(const struct cpu *self)
     }
 }
 
-/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. */
-_Noreturn static void end_run(void)
+/* A guest that still runs, because another one's end is the machine's, has not failed. */
+static bool ended_as_configured(const struct guest *guest)
 {
+    if (guest->state != GUEST_RUNNING) {
+        return guest->ended_well;
+    }
+    log_info("guest %s still ran", guest->name);
+    return true;
+}
+
+/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. `last` is the
+ * guest whose end is the machine's. */
+_Noreturn static void end_run(const struct guest *last)
+{
+    static const char *const endings[] = {
+        [FINAL_POWEROFF] = "the machine is switched off",
+        [FINAL_REBOOT] = "the machine is restarted",
+        [FINAL_HALT] = "the machine halts (when-all-stopped = halt)",
+    };
+    enum config_final final = boot->config.when_all_stopped;
     bool well = true;
 
     stop_other_cpus(cpu_this());
     console_flush(); /* what the guests still had to say comes before the result, however slow a port is */
     for (uint32_t i = 0; i < guest_count; i++) {
-        well = well && guests[i]->ended_well;
+        well = ended_as_configured(guests[i]) && well;
     }
-    switch (boot->config.when_all_stopped) {
+    if (guests_over == guest_count) {
+        log_info("all guests have stopped; %s", endings[final]);
+    } else {
+        log_info("guest %s has stopped, and its config says poweroff; %s", last->name, endings[final]);
+    }
+    log_info("result %s", well ? "ok" : "failed");
+    switch (final) {
     case FINAL_POWEROFF:
-        log_info("all guests have stopped; the machine is switched off");
-        log_info("result %s", well ? "ok" : "failed");
         power_off();
     case FINAL_REBOOT:
-        log_info("all guests have stopped; the machine is restarted");
-        log_info("result %s", well ? "ok" : "failed");
         power_reboot();
     case FINAL_HALT:
-        break;
+        power_halt();
     }
-    log_info("all guests have stopped; the machine halts (when-all-stopped = halt)");
-    log_info("result %s", well ? "ok" : "failed");
     power_halt();
 }
 
@@ -264,7 +281,7 @@ static void finish(struct guest *guest)
     if (!restart(guest)) {
         guests_over++;
         if (guests_over == guest_count || action_of(guest) == ACTION_POWEROFF) {
-            end_run();
+            end_run(guest);
         }
     }
 }

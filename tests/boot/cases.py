@@ -458,6 +458,12 @@ CASES = [
          end_conf("resetter", "reset-cf9", "on-stop = restart"), [r"plinth: result failed"], status=1, files=HOSTILE_FILES,
          required=(r"^\[neighbour\] PASS neighbour$", r"guest crasher was restarted 10 times in a row and stays stopped",
                    r"guest resetter was restarted 10 times in a row and stays stopped"), forbidden=(PANIC,), emulators=QEMU),
+    # One guest's end is the machine's: what still runs has not failed, and is named.
+    Case("poweroff-beside-another", hello_conf(more="cpus = 0,\non-stop = poweroff\n") + "[guest keeper]\nkernel = spin.elf\n"
+         "memory = 4M\ncpus = 1,\ncmdline = halt\n", [
+             r"^\[hello\] PASS hello$", r"plinth: guest keeper still ran$", r"guest hello has stopped, and its config says poweroff",
+             r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, "spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, smp=2,
+         emulators=QEMU),
     # The CPU serves the local APICs of two vCPUs, again and again.
     Case("restart-virtual-apic", "[guest smp]\nmemory = 16M\nkernel = smp-x2apic.elf\nprotocol = elf\ncpus = 2\n"
          "on-stop = restart\n" + hello_conf(more="on-stop = poweroff\n"), [

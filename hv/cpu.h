@@ -12,6 +12,7 @@
 #include "hv/x86/insn.h"
 
 #define CPUS_MAX 64u
+#define CPU_WHY_MAX 160u
 
 /* Bits of interrupt_flags: what interrupts came since the flags were last taken. */
 #define CPU_FLAG_TIMER (1ULL << 0)
@@ -44,7 +45,7 @@ struct cpu {
     uint64_t interrupt_flags; /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
     struct vcpu *current;     /* what it runs now; NULL: nothing */
     void *vendor;             /* the vendor's per-CPU memory, virt_cpu_bytes() */
-    const char *virt_failure; /* virt_enable()'s sentence; NULL: enabled */
+    char why[CPU_WHY_MAX];    /* room for `failure` */
     uint64_t interrupts[3];   /* timer, kick, spurious: counts */
     uint64_t nmis;
     uint64_t turns;                      /* of cpu_loop_run(): hv/watchdog.c looks whether they go on */

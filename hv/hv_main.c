@@ -161,6 +161,9 @@ static void start_cpus(const struct boot_info *info)
     for (uint32_t i = 0; i < cpu_count; i++) {
         cpus[i].vendor = pool_take(virt_cpu_bytes());
     }
+    if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
+        hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
+    }
     ready = smp_start(info);
     if (ready > 1) {
         hv_panic_others_run();
@@ -219,14 +222,30 @@ static void report_time(const struct boot_info *info)
              us % 1000);
 }
 
+/* Every CPU must have the features that guests see: they were taken from the boot CPU's CPUID. One CPU starts at a
+ * time. */
+static bool has_features(struct cpu *cpu)
+{
+    static struct cpuid_host here;
+    struct cpuid_lack lack;
+
+    host_cpuid_capture(&here);
+    if (!cpuid_policy_find_lack(&machine.cpuid, &here, &lack)) {
+        return true;
+    }
+    format_text(cpu->why, sizeof(cpu->why),
+                "it lacks features of the boot CPU: CPUID leaf 0x%x, eax 0x%x ebx 0x%x ecx 0x%x edx 0x%x", lack.leaf,
+                lack.bits.eax, lack.bits.ebx, lack.bits.ecx, lack.bits.edx);
+    return false;
+}
+
+const char *hv_cpu_prepare(struct cpu *cpu)
+{
+    return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
+}
+
 _Noreturn void hv_cpu_start(struct cpu *cpu)
 {
-    const char *sentence = NULL;
-
-    if (!virt_enable(cpu, cpu->vendor, &sentence)) {
-        cpu->virt_failure = sentence;
-        hv_panic(PANIC_VIRT, "CPU %u: %s", cpu->index, sentence);
-    }
     if (!cpu->bsp) {
         fault_at("second-cpu");
     }

@@ -137,6 +137,15 @@ uint32_t smp_bsp_index(void)
     return 0;
 }
 
+/* It runs well and is of no use: only the NMI of a panic reaches it. */
+_Noreturn static void stay_out(void)
+{
+    for (;;) {
+        insn_cli();
+        insn_hlt();
+    }
+}
+
 /* The first C code of another CPU, on its own stack. */
 static void cpu_start(void *argument)
 {
@@ -146,6 +155,11 @@ static void cpu_start(void *argument)
     host_memory_load_cpu();
     host_apic_init_cpu();
     cpu->apic_id = host_apic_id();
+    cpu->failure = hv_cpu_prepare(cpu);
+    if (cpu->failure != NULL) {
+        __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
+        stay_out();
+    }
     __atomic_store_n(&cpu->state, CPU_STATE_READY, __ATOMIC_RELEASE);
     while (__atomic_load_n(&released, __ATOMIC_ACQUIRE) == 0) {
         insn_sti_hlt_cli(); /* until smp_release() kicks; a CPU that spins slows its sibling thread */
@@ -196,14 +210,20 @@ static void fill_trampoline(uint64_t page, uint32_t root)
     };
 }
 
-static bool wait_ready(const struct cpu *cpu, uint64_t us)
+static bool is_decided(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE) != CPU_STATE_STARTING;
+}
+
+/* Until it is ready or says why not. */
+static bool wait_decided(const struct cpu *cpu, uint64_t us)
 {
     uint64_t end = tsc_after_us(us);
 
-    while (!cpu_is_ready(cpu) && insn_rdtsc() < end) {
+    while (!is_decided(cpu) && insn_rdtsc() < end) {
         insn_pause();
     }
-    return cpu_is_ready(cpu);
+    return is_decided(cpu);
 }
 
 /* How far it came, from the mark that the trampoline leaves. */
@@ -232,9 +252,9 @@ static void start_one(struct cpu *cpu, uint64_t page)
     smp_next.argument = cpu;
     __atomic_store_n(&cpu->state, CPU_STATE_STARTING, __ATOMIC_RELEASE);
     host_apic_send_sipi(cpu->apic_id, vector);
-    if (!wait_ready(cpu, FIRST_SIPI_WAIT_US)) {
+    if (!wait_decided(cpu, FIRST_SIPI_WAIT_US)) {
         host_apic_send_sipi(cpu->apic_id, vector);
-        if (!wait_ready(cpu, SECOND_SIPI_WAIT_US)) {
+        if (!wait_decided(cpu, SECOND_SIPI_WAIT_US)) {
             cpu->failure = failure_text(data->mark);
             /* Held in reset: it must not come up late on a stack that it shares with nobody's knowledge. */
             host_apic_send_init(cpu->apic_id);

@@ -2,8 +2,9 @@
  * Starting the other CPUs: INIT, SIPI, SIPI, and what each reports.
  *
  * Every CPU of boot_info gets an entry in cpus[]. All are reset by INIT; then, one at a time, each is sent to the
- * trampoline page below 1 MiB, goes from real to long mode on its own stack, loads its tables, and reports. A CPU that
- * does not come up in a bounded time is named and left out; the machine runs without it. SDM 3A 9.4 "Multiple-Processor
+ * trampoline page below 1 MiB, goes from real to long mode on its own stack, loads its tables, switches VMX or SVM on,
+ * and reports. A CPU that does not come up in a bounded time, has not what the boot CPU has, or cannot switch
+ * virtualization on is named and left out; the machine runs without it. SDM 3A 9.4 "Multiple-Processor
  * (MP) Initialization"; APM 2 16.5 "Interprocessor Interrupts (IPI)".
  */
 #ifndef HV_SMP_H
@@ -23,6 +24,10 @@ uint32_t smp_bsp_index(void);
 
 /* Lets every started CPU go on into hv_cpu_start(). */
 void smp_release(void);
+
+/* hv/hv_main.c: makes the calling CPU able to run guests, once its stack, tables and APIC are there. A sentence: why it
+ * cannot, and is left out. NULL: it can. */
+const char *hv_cpu_prepare(struct cpu *cpu);
 
 /* hv/hv_main.c: what every CPU does once it is released, on its own stack. */
 _Noreturn void hv_cpu_start(struct cpu *cpu);

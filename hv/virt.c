@@ -46,9 +46,9 @@ uint64_t virt_vcpu_bytes(void)
     return virt_vendor == VIRT_VMX ? vmx_vcpu_bytes() : svm_vcpu_bytes();
 }
 
-bool virt_enable(struct cpu *cpu, void *memory, const char **sentence)
+bool virt_enable(struct cpu *cpu, void *memory)
 {
-    return virt_vendor == VIRT_VMX ? vmx_enable(cpu, memory, sentence) : svm_enable(cpu, memory, sentence);
+    return virt_vendor == VIRT_VMX ? vmx_enable(cpu, memory) : svm_enable(cpu, memory);
 }
 
 void virt_disable(struct cpu *cpu)

@@ -18,9 +18,9 @@ struct cpu;
 uint64_t virt_cpu_bytes(void);
 uint64_t virt_vcpu_bytes(void);
 
-/* Switches VMX or SVM on, on the calling CPU. `memory` is virt_cpu_bytes() of zeroed pages. False: *sentence says why.
- */
-bool virt_enable(struct cpu *cpu, void *memory, const char **sentence);
+/* Switches VMX or SVM on, on the calling CPU. `memory` is virt_cpu_bytes() of zeroed pages. False: cpu->why says why:
+ * it is switched off there, it fails, or the CPU has not what the boot CPU has. */
+bool virt_enable(struct cpu *cpu, void *memory);
 void virt_disable(struct cpu *cpu);
 
 /* Sets up a vCPU's control structure on memory of virt_vcpu_bytes() zeroed pages. */

@@ -11,6 +11,13 @@ enum virt_vendor {
     VIRT_SVM,
 };
 
+/* The first word that two CPUs of the machine do not have alike. */
+struct virt_difference {
+    const char *what;
+    uint64_t boot; /* of the boot CPU, which guests are prepared for */
+    uint64_t here;
+};
+
 struct virt_support {
     enum virt_vendor vendor;
     const struct page_table_format *format; /* of nested trees */

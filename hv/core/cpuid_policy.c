@@ -122,6 +122,37 @@ struct cpuid_words cpuid_host_words(const struct cpuid_host *host, uint32_t leaf
     return (struct cpuid_words){0, 0, 0, 0};
 }
 
+/* The words that are features, bit by bit: other words differ between CPUs of one machine (APIC ids, caches). */
+static const struct {
+    uint32_t leaf, subleaf;
+    struct cpuid_words features;
+} feature_words[] = {
+    {0x00000001, 0, {0, 0, LEAF1_ECX_KEEP, LEAF1_EDX_KEEP}},
+    {0x00000007, 0, {0, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP}},
+    {0x00000007, 1, {LEAF7_1_EAX_KEEP, 0, 0, 0}},
+    {0x0000000d, 0, {CPUID_XCR0_ALLOWED, 0, 0, 0}},
+    {0x0000000d, 1, {LEAFD_1_EAX_KEEP, 0, 0, 0}},
+    {0x80000001, 0, {0, 0, EXTENDED1_ECX_KEEP, EXTENDED1_EDX_KEEP}},
+    {0x80000008, 0, {0, EXTENDED8_EBX_KEEP, 0, 0}},
+};
+
+bool cpuid_policy_find_lack(const struct cpuid_host *boot, const struct cpuid_host *here, struct cpuid_lack *lack)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(feature_words); i++) {
+        struct cpuid_words keep = feature_words[i].features;
+        struct cpuid_words there = cpuid_host_words(boot, feature_words[i].leaf, feature_words[i].subleaf);
+        struct cpuid_words has = cpuid_host_words(here, feature_words[i].leaf, feature_words[i].subleaf);
+
+        lack->leaf = feature_words[i].leaf;
+        lack->bits = (struct cpuid_words){there.eax & ~has.eax & keep.eax, there.ebx & ~has.ebx & keep.ebx,
+                                          there.ecx & ~has.ecx & keep.ecx, there.edx & ~has.edx & keep.edx};
+        if ((lack->bits.eax | lack->bits.ebx | lack->bits.ecx | lack->bits.edx) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct cpuid_words apply(const struct policy_row *row, struct cpuid_words host)
 {
     return (struct cpuid_words){

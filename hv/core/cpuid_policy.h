@@ -68,6 +68,15 @@ struct cpuid_policy_input {
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);
 
+/* Features that guests may see and that one CPU has and another has not. */
+struct cpuid_lack {
+    uint32_t leaf;
+    struct cpuid_words bits;
+};
+
+/* True: `here` lacks features of `boot`, and *lack has the first leaf with the bits. */
+bool cpuid_policy_find_lack(const struct cpuid_host *boot, const struct cpuid_host *here, struct cpuid_lack *lack);
+
 /* What of the vCPU shows in CPUID. */
 struct cpuid_dynamic {
     uint32_t apic_id;

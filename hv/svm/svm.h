@@ -53,7 +53,7 @@ _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 bool svm_detect(struct virt_support *support);
 uint64_t svm_cpu_bytes(void);
 uint64_t svm_vcpu_bytes(void);
-bool svm_enable(struct cpu *cpu, void *memory, const char **sentence);
+bool svm_enable(struct cpu *cpu, void *memory);
 void svm_disable(struct cpu *cpu);
 void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);

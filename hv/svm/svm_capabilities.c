@@ -26,6 +26,30 @@ const char *svm_capabilities_missing(const struct svm_words *words)
     return NULL;
 }
 
+/* Which of the words' bits anything depends on. */
+#define SVM_EDX_USED \
+    (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
+#define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
+
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here,
+                            struct virt_difference *difference)
+{
+    const struct virt_difference words[] = {
+        {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},
+        {"ASIDs", boot->svm_ebx, here->svm_ebx},
+        {"CPUID 8000_0001 EDX", boot->extended_edx & EXTENDED_EDX_USED, here->extended_edx & EXTENDED_EDX_USED},
+        {"physical address bits", boot->physical_bits, here->physical_bits},
+    };
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (words[i].boot != words[i].here) {
+            *difference = words[i];
+            return false;
+        }
+    }
+    return true;
+}
+
 static void describe(const struct svm_words *words, const struct svm_features *features, struct virt_support *support)
 {
     bool gib_pages = support->caps.largest_leaf == LEVEL_1G;
@@ -49,6 +73,7 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
         return false;
     }
     *features = (struct svm_features){
+        .words = *words,
         .next_rip = (words->svm_edx & SVM_EDX_NEXT_RIP) != 0,
         .flush_by_asid = (words->svm_edx & SVM_EDX_FLUSH_BY_ASID) != 0,
         .vmcb_clean = (words->svm_edx & SVM_EDX_VMCB_CLEAN) != 0,

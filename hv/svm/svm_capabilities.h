@@ -23,6 +23,7 @@ struct svm_words {
 
 /* Optional features, found once. */
 struct svm_features {
+    struct svm_words words; /* of the boot CPU */
     bool next_rip;
     bool flush_by_asid;
     bool vmcb_clean;
@@ -34,6 +35,11 @@ struct svm_features {
 
 /* The required ones, in the order in which they can be asked for: a sentence about the first that lacks, or NULL. */
 const char *svm_capabilities_missing(const struct svm_words *words);
+
+/* Guests were prepared for what the boot CPU has: every CPU must have the same. False: *difference has the first word
+ * that it has not. */
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here,
+                            struct virt_difference *difference);
 
 /* Fills *features and `support`. False: support->missing says what lacks. */
 bool svm_capabilities_find(const struct svm_words *words, struct svm_features *features, struct virt_support *support);

@@ -4,6 +4,7 @@
  */
 #include "hv/svm/svm.h"
 
+#include "hv/base/format.h"
 #include "hv/cpu.h"
 #include "hv/svm/svm_insn.h"
 #include "hv/x86/insn.h"
@@ -57,14 +58,30 @@ uint64_t svm_vcpu_bytes(void)
     return sizeof(struct svm_vcpu);
 }
 
-bool svm_enable(struct cpu *cpu, void *memory, const char **sentence)
+static bool same_as_boot_cpu(struct cpu *cpu, const struct svm_words *words)
+{
+    struct virt_difference difference;
+
+    if (svm_capabilities_alike(&svm_features.words, words, &difference)) {
+        return true;
+    }
+    format_text(cpu->why, sizeof(cpu->why),
+                "its SVM is not the boot CPU's (update the firmware): %s 0x%" PRIx64 ", there 0x%" PRIx64,
+                difference.what, difference.here, difference.boot);
+    return false;
+}
+
+bool svm_enable(struct cpu *cpu, void *memory)
 {
     struct svm_cpu *svm = memory;
     struct svm_words words = read_words();
     const char *missing = svm_capabilities_missing(&words);
 
     if (missing != NULL) {
-        *sentence = missing;
+        format_text(cpu->why, sizeof(cpu->why), "%s", missing);
+        return false;
+    }
+    if (!same_as_boot_cpu(cpu, &words)) {
         return false;
     }
     cpu->vendor = svm;

@@ -78,7 +78,7 @@ _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struc
 bool vmx_detect(struct virt_support *support);
 uint64_t vmx_cpu_bytes(void);
 uint64_t vmx_vcpu_bytes(void);
-bool vmx_enable(struct cpu *cpu, void *memory, const char **sentence);
+bool vmx_enable(struct cpu *cpu, void *memory);
 void vmx_disable(struct cpu *cpu);
 void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);

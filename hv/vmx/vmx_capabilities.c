@@ -163,6 +163,34 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
     return true;
 }
 
+bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here,
+                            struct virt_difference *difference)
+{
+    const struct virt_difference words[] = {
+        {"revision and VMCS format (IA32_VMX_BASIC)", boot->basic, here->basic},
+        {"pin-based controls", boot->pin, here->pin},
+        {"primary controls", boot->primary, here->primary},
+        {"secondary controls", boot->secondary, here->secondary},
+        {"exit controls", boot->exit, here->exit},
+        {"entry controls", boot->entry, here->entry},
+        {"EPT and VPID", boot->ept_vpid, here->ept_vpid},
+        {"CR0 bits that must be set", boot->cr0_fixed0, here->cr0_fixed0},
+        {"CR0 bits that may be set", boot->cr0_fixed1, here->cr0_fixed1},
+        {"CR4 bits that must be set", boot->cr4_fixed0, here->cr4_fixed0},
+        {"CR4 bits that may be set", boot->cr4_fixed1, here->cr4_fixed1},
+        {"physical address bits", boot->physical_bits, here->physical_bits},
+        {"linear address bits", boot->linear_bits, here->linear_bits},
+    };
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (words[i].boot != words[i].here) {
+            *difference = words[i];
+            return false;
+        }
+    }
+    return true;
+}
+
 enum vmx_lock vmx_capabilities_lock(uint64_t feature_control)
 {
     if ((feature_control & FEATURE_CONTROL_LOCK) == 0) {

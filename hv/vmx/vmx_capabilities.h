@@ -32,6 +32,11 @@ struct vmx_features {
  * lacks. */
 bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *support);
 
+/* Control words were computed from the boot CPU's capabilities: every CPU must have the same. False: *difference has
+ * the first one that it has not. */
+bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here,
+                            struct virt_difference *difference);
+
 /* IA32_FEATURE_CONTROL. SDM 3C 23.7 "Enabling and Entering VMX Operation". */
 enum vmx_lock {
     VMX_LOCK_OPEN, /* nobody has decided: we switch VMX on and lock, as the firmware should have done */

@@ -33,6 +33,8 @@
 
 struct vmx_features vmx_features;
 
+static const char no_vmx[] =
+    "this CPU has no VMX (Intel VT-x), or the firmware hides it; switch on VT-x in the firmware set-up";
 static const char locked_off[] =
     "VMX is locked off by the firmware (IA32_FEATURE_CONTROL); switch on VT-x in the firmware set-up";
 
@@ -72,9 +74,7 @@ static struct vmx_entry_caps read_caps(void)
 bool vmx_detect(struct virt_support *support)
 {
     if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_VMX) == 0) {
-        format_text(
-            support->missing, sizeof(support->missing), "%s",
-            "this CPU has no VMX (Intel VT-x), or the firmware hides it; switch on VT-x in the firmware set-up");
+        format_text(support->missing, sizeof(support->missing), "%s", no_vmx);
         return false;
     }
     if (vmx_capabilities_lock(insn_rdmsr(MSR_FEATURE_CONTROL)) == VMX_LOCK_OFF) {
@@ -98,7 +98,7 @@ uint64_t vmx_vcpu_bytes(void)
     return sizeof(struct vmx_vcpu);
 }
 
-static bool unlock(const char **sentence)
+static bool unlock(struct cpu *cpu)
 {
     uint64_t control = insn_rdmsr(MSR_FEATURE_CONTROL);
 
@@ -109,40 +109,43 @@ static bool unlock(const char **sentence)
     case VMX_LOCK_ON:
         return true;
     case VMX_LOCK_OFF:
-        *sentence = locked_off;
+        format_text(cpu->why, sizeof(cpu->why), "%s", locked_off);
         return false;
     }
     return false;
 }
 
-/* Control words were computed from the boot CPU's capabilities: every CPU must have the same. */
-static bool same_as_boot_cpu(void)
+static bool same_as_boot_cpu(struct cpu *cpu)
 {
     struct vmx_entry_caps caps = read_caps();
-    const struct vmx_entry_caps *boot = &vmx_features.caps;
+    struct virt_difference difference;
 
-    return caps.basic == boot->basic && caps.pin == boot->pin && caps.primary == boot->primary &&
-           caps.secondary == boot->secondary && caps.exit == boot->exit && caps.entry == boot->entry &&
-           caps.ept_vpid == boot->ept_vpid;
+    if (vmx_capabilities_alike(&vmx_features.caps, &caps, &difference)) {
+        return true;
+    }
+    format_text(cpu->why, sizeof(cpu->why),
+                "its VMX is not the boot CPU's (update the firmware): %s 0x%" PRIx64 ", there 0x%" PRIx64,
+                difference.what, difference.here, difference.boot);
+    return false;
 }
 
-bool vmx_enable(struct cpu *cpu, void *memory, const char **sentence)
+bool vmx_enable(struct cpu *cpu, void *memory)
 {
     const struct vmx_entry_caps *caps = &vmx_features.caps;
     struct vmx_cpu *vmx = memory;
 
-    if (!unlock(sentence)) {
+    if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_VMX) == 0) {
+        format_text(cpu->why, sizeof(cpu->why), "%s", no_vmx);
         return false;
     }
-    if (!same_as_boot_cpu()) {
-        *sentence = "its VMX capabilities differ from the boot CPU's; update the firmware (microcode)";
+    if (!unlock(cpu) || !same_as_boot_cpu(cpu)) {
         return false;
     }
     vmx->revision = vmx_features.revision;
     insn_write_cr0((insn_read_cr0() | caps->cr0_fixed0) & caps->cr0_fixed1);
     insn_write_cr4((insn_read_cr4() | caps->cr4_fixed0) & caps->cr4_fixed1);
     if (!vmx_insn_vmxon((uint64_t)(uintptr_t)vmx)) {
-        *sentence = "VMXON fails; report the CPU's model";
+        format_text(cpu->why, sizeof(cpu->why), "VMXON fails; report the CPU's model");
         return false;
     }
     cpu->vendor = vmx;

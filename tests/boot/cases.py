@@ -358,7 +358,7 @@ def fault_case(fault, emulators, slow):
     """The test build makes one thing fail. Before the hand-over the firmware goes on; after it the machine halts, or the
     guest has failed; what is survived ends well."""
     names = ["hello", "other"][:fault.guests]
-    config = "".join(hello_conf(more=f"cpus = {fault.smp}\n" if fault.smp > 1 and fault.code else "")
+    config = "".join(hello_conf(more=f"cpus = {fault.smp}\n" if fault.smp > 1 and fault.guests == 1 and fault.code else "")
                      .replace("guest hello", f"guest {name}") for name in names)
     end = [r"plinth: result failed"]
     if fault.code == 0:
@@ -368,6 +368,7 @@ def fault_case(fault, emulators, slow):
     code = rf"P{fault.code:04d}\b(?s:.*?){fault.text}" if fault.code else fault.text or "Plinth "
     name = f"fault-{fault.name.replace(':', '-')}"
     return Case(name if slow else f"{name}-ordinary", config, [code, *end], status=0 if fault.code == 0 else 1,
+                required=(r"CPUs: 1 of 2 ready", r"guest hello stopped") if fault in faults.OTHER_CPU else (),
                 files={"hello.elf": HELLO}, emulators=emulators, smp=fault.smp, slow=slow, fault=fault.name)
 
 

@@ -71,6 +71,19 @@ INFO = [
     Fault("info:no-cpu-for-guest", 308, "it needs CPU 1, and it did not answer INIT and SIPI", smp=2),
 ]
 
+# A second CPU that is not as the first: it is named and left out, the guest that needs it is refused, the other one runs.
+OTHER_CPU = [
+    Fault("cpu1:locked", 308, "it needs CPU 1, and VMX is locked off", VMX, 2, 2),
+    Fault("cpu1:vmxon", 308, "it needs CPU 1, and VMXON fails", VMX, 2, 2),
+    Fault("cpu1:true-controls", 308, "it needs CPU 1, and its VMX is not the boot CPU's .*primary controls 0x", VMX, 2, 2),
+    Fault("cpu1:ept", 308, "it needs CPU 1, and its VMX is not the boot CPU's .*EPT and VPID 0x", VMX, 2, 2),
+    Fault("cpu1:svm-off", 308, "it needs CPU 1, and SVM is switched off", SVM, 2, 2),
+    Fault("cpu1:no-nested-paging", 308, "it needs CPU 1, and this CPU's SVM has no nested paging", SVM, 2, 2),
+    Fault("cpu1:asids", 308, "it needs CPU 1, and its SVM is not the boot CPU's .*ASIDs 0x8, there", SVM, 2, 2),
+    Fault("cpu1:no-sse4.2", 308, "it needs CPU 1, and it lacks features of the boot CPU: CPUID leaf 0x1, .*ecx 0x100000",
+          EVERYWHERE, 2, 2),
+]
+
 # A vCPU's state that no CPU can enter with.
 ENTRIES = [
     Fault("vcpu:cr0", 301, "refused to enter the guest", VMX),
@@ -162,10 +175,10 @@ FORCED = {
     **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},
 }
 
-FAULTS = [*TRAPS, *INFO, *ENTRIES, *FIRMWARE]
+FAULTS = [*TRAPS, *INFO, *OTHER_CPU, *ENTRIES, *FIRMWARE]
 # In every run of the tests: one of each kind.
 ORDINARY = {"entry:stack-overflow": ("qemu-svm",), "info:overlap": ("qemu-svm",), "vcpu:cr0": ("bochs-vmx",),
-            "info:no-cpu-for-guest": ("qemu-svm",), "second-cpu:undefined": ("qemu-svm",),
+            "cpu1:svm-off": ("qemu-svm",), "second-cpu:undefined": ("qemu-svm",),
             "map-changes": ("qemu-svm",), "exit-boot-services": ("qemu-svm",)}
 
 

@@ -4,12 +4,14 @@
  *   PLACE:WHAT      at that place (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
  *   info:WHAT       struct boot_info is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
+ *   cpu1:WHAT       the second CPU is not as the first (tests/faults/other_cpu.h)
  */
 #include "hv/fault.h"
 
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/core/vcpu.h"
+#include "hv/cpu.h"
 #include "hv/pool.h"
 
 #define NAME_MAX 48u
@@ -42,6 +44,12 @@ bool fault_is(const char *name)
     }
     chosen[NAME_MAX] = '\0';
     return alike(chosen, name);
+}
+
+/* Before the first place of the start there is no other CPU, and GS does not name one. */
+bool fault_is_here(const char *name)
+{
+    return last_place[0] != '\0' && !cpu_this()->bsp && fault_is(name);
 }
 
 bool fault_was_at(const char *place)

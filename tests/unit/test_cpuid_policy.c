@@ -192,10 +192,72 @@ static void a_host_without_leaf_7_or_d_is_no_trouble(void **state)
     assert_int_equal(ask(0, 0).eax, 0xb);
 }
 
+static void a_feature_that_another_cpu_lacks_is_named_by_its_leaf_and_bit(void **state)
+{
+    static const struct {
+        uint32_t leaf, subleaf;
+        struct cpuid_words gone;
+    } cases[] = {
+        {1, 0, {0, 0, 1u << 20, 0}},
+        {1, 0, {0, 0, 0, 1u << 26}},
+        {7, 0, {0, 1u << 5, 0, 0}},
+        {7, 1, {1u << 4, 0, 0, 0}},
+        {0xd, 0, {4, 0, 0, 0}},
+        {0xd, 1, {1, 0, 0, 0}},
+        {0x80000001, 0, {0, 0, 1u << 5, 0}},
+        {0x80000001, 0, {0, 0, 0, 1u << 27}},
+        {0x80000008, 0, {0, 1, 0, 0}},
+    };
+    struct cpuid_lack lack;
+
+    (void)state;
+    build(true, 1);
+    assert_false(cpuid_policy_find_lack(&host, &host, &lack));
+    for (uint32_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct cpuid_host other = host;
+
+        for (uint32_t k = 0; k < other.count; k++) {
+            struct cpuid_words *words = &other.entries[k].words;
+
+            if (other.entries[k].leaf == cases[i].leaf && other.entries[k].subleaf == cases[i].subleaf) {
+                words->eax &= ~cases[i].gone.eax;
+                words->ebx &= ~cases[i].gone.ebx;
+                words->ecx &= ~cases[i].gone.ecx;
+                words->edx &= ~cases[i].gone.edx;
+            }
+        }
+        assert_true(cpuid_policy_find_lack(&host, &other, &lack));
+        assert_int_equal(lack.leaf, cases[i].leaf);
+        assert_memory_equal(&lack.bits, &cases[i].gone, sizeof(lack.bits));
+        assert_false(cpuid_policy_find_lack(&other, &host, &lack)); /* more than the boot CPU does no harm */
+    }
+}
+
+static void what_no_guest_sees_may_differ_between_cpus(void **state)
+{
+    struct cpuid_host other;
+    struct cpuid_lack lack;
+
+    (void)state;
+    build(true, 1);
+    other = host;
+    for (uint32_t k = 0; k < other.count; k++) {
+        if (other.entries[k].leaf == 1) {
+            other.entries[k].words.ebx = 0;                         /* the APIC id */
+            other.entries[k].words.ecx &= ~(1u << 27) & ~(1u << 3); /* OSXSAVE follows CR4; MONITOR is not offered */
+        } else if (other.entries[k].leaf == 4 || other.entries[k].leaf == 0x8000001e) {
+            other.entries[k].words = (struct cpuid_words){0, 0, 0, 0}; /* caches, places */
+        }
+    }
+    assert_false(cpuid_policy_find_lack(&host, &other, &lack));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(virtualization_and_power_features_are_hidden),
+        cmocka_unit_test(a_feature_that_another_cpu_lacks_is_named_by_its_leaf_and_bit),
+        cmocka_unit_test(what_no_guest_sees_may_differ_between_cpus),
         cmocka_unit_test(what_the_hypervisor_provides_is_added),
         cmocka_unit_test(leaves_without_a_row_are_zero),
         cmocka_unit_test(subleaves_are_found_by_number_and_others_are_zero),

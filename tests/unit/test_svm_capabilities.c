@@ -138,10 +138,45 @@ static void what_is_optional_is_listed_with_what_changes_without_it(void **state
     }
 }
 
+static void a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word(void **state)
+{
+    struct svm_words boot = everything();
+    struct svm_words others[] = {boot, boot, boot, boot};
+    const char *const names[] = {"8000_000A EDX", "ASIDs", "8000_0001 EDX", "physical address bits"};
+    struct virt_difference difference;
+
+    (void)state;
+    others[0].svm_edx &= ~NEXT_RIP;
+    others[1].svm_ebx = 8;
+    others[2].extended_edx &= ~EDX_RDTSCP;
+    others[3].physical_bits = 40;
+    for (uint32_t i = 0; i < ARRAY_COUNT(others); i++) {
+        assert_false(svm_capabilities_alike(&boot, &others[i], &difference));
+        assert_non_null(strstr(difference.what, names[i]));
+        assert_int_not_equal(difference.boot, difference.here);
+    }
+    assert_true(svm_capabilities_alike(&boot, &boot, &difference));
+    others[0] = boot;
+    others[0].svm_edx |= 1u << 12; /* a pause filter threshold: nothing uses it */
+    assert_true(svm_capabilities_alike(&boot, &others[0], &difference));
+}
+
+static void the_boot_cpus_words_are_kept_for_the_others(void **state)
+{
+    struct svm_words words = everything();
+    struct virt_difference difference;
+
+    (void)state;
+    assert_true(find(words));
+    assert_true(svm_capabilities_alike(&features.words, &words, &difference));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
+        cmocka_unit_test(a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word),
+        cmocka_unit_test(the_boot_cpus_words_are_kept_for_the_others),
         cmocka_unit_test(what_is_required_is_missed_by_its_name_and_with_a_remedy),
         cmocka_unit_test(svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up),
         cmocka_unit_test(an_emulator_that_injects_twice_is_known_by_its_signature),

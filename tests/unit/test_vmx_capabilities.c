@@ -220,10 +220,52 @@ static void the_lock_of_vmx_has_three_states(void **state)
     assert_int_equal(vmx_capabilities_lock_value(0x100000), 0x100005);
 }
 
+static void a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word(void **state)
+{
+    const struct vmx_entry_caps *boot = &recorded_caps;
+    struct virt_difference difference;
+    struct {
+        struct vmx_entry_caps caps;
+        const char *name;
+    } others[] = {{*boot, "IA32_VMX_BASIC"},
+                  {*boot, "pin-based"},
+                  {*boot, "primary"},
+                  {*boot, "secondary"},
+                  {*boot, "exit"},
+                  {*boot, "entry"},
+                  {*boot, "EPT and VPID"},
+                  {*boot, "CR0 bits that must"},
+                  {*boot, "CR0 bits that may"},
+                  {*boot, "CR4 bits that must"},
+                  {*boot, "CR4 bits that may"},
+                  {*boot, "physical"},
+                  {*boot, "linear"}};
+    uint64_t *const words[] = {&others[0].caps.basic,      &others[1].caps.pin,        &others[2].caps.primary,
+                               &others[3].caps.secondary,  &others[4].caps.exit,       &others[5].caps.entry,
+                               &others[6].caps.ept_vpid,   &others[7].caps.cr0_fixed0, &others[8].caps.cr0_fixed1,
+                               &others[9].caps.cr4_fixed0, &others[10].caps.cr4_fixed1};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
+        *words[i] ^= 1ULL << 33;
+    }
+    others[11].caps.physical_bits = 36;
+    others[12].caps.linear_bits = 57;
+    for (uint32_t i = 0; i < ARRAY_COUNT(others); i++) {
+        assert_false(vmx_capabilities_alike(boot, &others[i].caps, &difference));
+        if (strstr(difference.what, others[i].name) == NULL) {
+            fail_msg("'%s' does not name '%s'", difference.what, others[i].name);
+        }
+        assert_int_not_equal(difference.boot, difference.here);
+    }
+    assert_true(vmx_capabilities_alike(boot, boot, &difference));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
+        cmocka_unit_test(a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word),
         cmocka_unit_test(control_words_lie_between_what_must_and_what_may_be_set),
         cmocka_unit_test(each_required_control_is_missed_by_its_name),
         cmocka_unit_test(a_cpu_without_1_gib_pages_gets_2_mib_leaves_and_says_so),

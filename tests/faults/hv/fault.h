@@ -13,6 +13,9 @@ void fault_vcpu(struct vcpu *vcpu);
 /* The fault that this image makes: a name of tests/boot/faults.py. */
 bool fault_is(const char *name);
 
+/* The same, and the calling CPU is not the boot CPU. */
+bool fault_is_here(const char *name);
+
 /* fault_at() was here. */
 bool fault_was_at(const char *place);
 

@@ -8,6 +8,7 @@
 
 #include "hv/boot_info.h"
 #include "hv/core/vcpu.h"
+#include "hv/mm/page_table.h"
 
 /* The firmware's services may fail from now on. `stage` is efi/efi_stage.h's. */
 static inline void fault_firmware(void *stage)
@@ -19,6 +20,13 @@ static inline void fault_firmware(void *stage)
 static inline void fault_boot_info(struct boot_info *info)
 {
     (void)info;
+}
+
+/* The nested trees are built, one for each guest, and not audited yet: an entry may be broken. */
+static inline void fault_trees(const struct page_table *trees, uint32_t count)
+{
+    (void)trees;
+    (void)count;
 }
 
 /* The start has come to this place. */

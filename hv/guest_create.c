@@ -13,6 +13,7 @@
 #include "hv/cpu.h"
 #include "hv/dev/acpi_tables.h"
 #include "hv/dev/bios_tables.h"
+#include "hv/fault.h"
 #include "hv/mm/audit.h"
 #include "hv/panic.h"
 #include "hv/pool.h"
@@ -162,6 +163,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
         guests[i]->cost_bytes = pool_used() - before;
         asid += guests[i]->vcpu_count;
     }
+    fault_trees(nested_trees, guest_count);
     audit_guests(support, machine);
 }
 

@@ -71,6 +71,18 @@ INFO = [
     Fault("info:no-cpu-for-guest", 308, "it needs CPU 1, and it did not answer INIT and SIPI", smp=2),
 ]
 
+# One entry of each kind in the first guest's nested tree leads elsewhere: the audit refuses to start anything.
+TREES = [
+    Fault("tree:other-guest", 13, "Guest hello reaches the memory of another guest.*guest other", EVERYWHERE, 2),
+    Fault("tree:hypervisor", 13, "Guest hello reaches the hypervisor's memory", BOTH, 2),
+    Fault("tree:firmware", 13, "Guest hello reaches firmware or device memory", BOTH, 2),
+    Fault("tree:no-memory", 13, "Guest hello reaches memory that nobody granted", BOTH, 2),
+    Fault("tree:wrong-place", 13, "Guest hello reaches its own memory at the wrong", BOTH, 2),
+    Fault("tree:table-in-guest", 13, "Guest hello has a table outside", BOTH, 2),
+    Fault("tree:reserved-bit", 13, "Guest hello has a table entry with reserved bits", BOTH, 2),
+    Fault("tree:loop", 13, "Guest hello (has|reaches)", BOTH, 2),
+]
+
 # A second CPU that is not as the first: it is named and left out, the guest that needs it is refused, the other one runs.
 OTHER_CPU = [
     Fault("cpu1:locked", 308, "it needs CPU 1, and VMX is locked off", VMX, 2, 2),
@@ -175,7 +187,7 @@ FORCED = {
     **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},
 }
 
-FAULTS = [*TRAPS, *INFO, *OTHER_CPU, *ENTRIES, *FIRMWARE]
+FAULTS = [*TRAPS, *INFO, *TREES, *OTHER_CPU, *ENTRIES, *FIRMWARE]
 # In every run of the tests: one of each kind.
 ORDINARY = {"entry:stack-overflow": ("qemu-svm",), "info:overlap": ("qemu-svm",), "vcpu:cr0": ("bochs-vmx",),
             "cpu1:svm-off": ("qemu-svm",), "second-cpu:undefined": ("qemu-svm",),

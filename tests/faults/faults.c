@@ -3,6 +3,7 @@
  *
  *   PLACE:WHAT      at that place (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
  *   info:WHAT       struct boot_info is wrong in that way
+ *   tree:WHAT       an entry of the first guest's nested tree is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
  *   cpu1:WHAT       the second CPU is not as the first (tests/faults/other_cpu.h)
  */
@@ -160,6 +161,51 @@ void fault_boot_info(struct boot_info *info)
         info->framebuffer.format = BOOT_PIXEL_NONE;
     } else if (fault_is("info:no-cpu") || fault_is("info:no-cpu-for-guest")) {
         info->cpus[1].apic_id = 77; /* nobody has it */
+    }
+}
+
+/* Both formats have the address in bits 51:12 and the next table's in the same place. */
+#define ENTRY_ADDRESS 0x000ffffffffff000ULL
+
+static uint64_t *entry_of(const struct page_table *tree, uint64_t address, uint32_t level)
+{
+    uint64_t table = tree->root.value;
+
+    for (uint32_t at = 3;; at--) {
+        uint64_t *entry = (uint64_t *)(uintptr_t)table + (address >> (12 + 9 * at) & 511);
+
+        if (at == level) {
+            return entry;
+        }
+        table = *entry & ENTRY_ADDRESS;
+    }
+}
+
+/* The guests have 16 MiB: leaves of 2 MiB. */
+void fault_trees(const struct page_table *trees, uint32_t count)
+{
+    uint64_t *leaf = entry_of(&trees[0], 2 * MIB, 1);
+    uint64_t *link = entry_of(&trees[0], 0, 2);
+    uint64_t others = count > 1 ? *entry_of(&trees[1], 2 * MIB, 1) : 0;
+    const struct {
+        const char *name;
+        uint64_t *entry;
+        uint64_t value;
+    } faults[] = {
+        {"tree:other-guest", leaf, others},
+        {"tree:hypervisor", leaf, (*leaf & ~ENTRY_ADDRESS) | align_down((uint64_t)(uintptr_t)trees, 2 * MIB)},
+        {"tree:firmware", leaf, (*leaf & ~ENTRY_ADDRESS)}, /* page 0 and what follows */
+        {"tree:no-memory", leaf, (*leaf & ~ENTRY_ADDRESS) | 256 * GIB},
+        {"tree:wrong-place", leaf, *entry_of(&trees[0], 4 * MIB, 1)},
+        {"tree:table-in-guest", link, (*link & ~ENTRY_ADDRESS) | (*leaf & ENTRY_ADDRESS)},
+        {"tree:reserved-bit", leaf, *leaf | 1ULL << 51},
+        {"tree:loop", entry_of(&trees[0], 512 * GIB, 3), (*link & ~ENTRY_ADDRESS) | trees[0].root.value},
+    };
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(faults); i++) {
+        if (fault_is(faults[i].name)) {
+            *faults[i].entry = faults[i].value;
+        }
     }
 }
 

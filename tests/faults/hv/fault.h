@@ -4,9 +4,11 @@
 
 #include "hv/boot_info.h"
 #include "hv/core/vcpu.h"
+#include "hv/mm/page_table.h"
 
 void fault_firmware(void *stage);
 void fault_boot_info(struct boot_info *info);
+void fault_trees(const struct page_table *trees, uint32_t count);
 void fault_at(const char *place);
 void fault_vcpu(struct vcpu *vcpu);
 

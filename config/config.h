@@ -60,6 +60,15 @@ struct config_module {
     struct config_position position;
 };
 
+/* What counts as progress. */
+enum config_watchdog {
+    WATCHDOG_OFF,
+    WATCHDOG_CONSOLE,   /* a byte on its console */
+    WATCHDOG_HYPERCALL, /* VMCALL, VMMCALL, whatever its number: a heartbeat */
+    WATCHDOG_HALT,      /* a CPU that halts, or is halted */
+    WATCHDOG_EXIT,      /* any exit of its own doing, or a CPU that is halted */
+};
+
 struct config_guest {
     struct text name;
     struct config_position position;
@@ -83,9 +92,11 @@ struct config_guest {
     uint64_t load_address; /* flat binaries: guest-physical */
     uint64_t entry_address;
     enum config_mode mode;
-    uint32_t slice_us; /* share of a CPU that several guests use */
-    bool share_idle;   /* while it halts, the others on its CPU get the rest of its slice; default yes */
-    bool virtual_apic; /* let the CPU serve the local APIC where it can; default yes */
+    uint32_t slice_us;             /* share of a CPU that several guests use */
+    bool share_idle;               /* while it halts, the others on its CPU get the rest of its slice; default yes */
+    enum config_watchdog watchdog; /* default off */
+    uint32_t watchdog_us;          /* how long without progress is a crash */
+    bool virtual_apic;             /* let the CPU serve the local APIC where it can; default yes */
 };
 
 struct config {

@@ -15,6 +15,7 @@ enum value_kind {
     KIND_FLAG,     /* a bool */
     KIND_SIZE,     /* uint64_t bytes */
     KIND_DURATION, /* uint32_t microseconds */
+    KIND_WATCHDOG, /* a choice, then uint32_t microseconds */
     KIND_PATH,
     KIND_TEXT, /* may be empty */
     KIND_CPUS,
@@ -50,6 +51,11 @@ static const struct choice modes[] = {{"real", MODE_REAL16},
                                       {"32", MODE_PROTECTED32},
                                       {"64", MODE_LONG64},
                                       {NULL, 0}};
+static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
+                                          {"hypercall", WATCHDOG_HYPERCALL},
+                                          {"halt", WATCHDOG_HALT},
+                                          {"exit", WATCHDOG_EXIT},
+                                          {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
 #define OUTPUT_SERIAL 1u
@@ -70,7 +76,7 @@ struct key {
 };
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
-                   sizeof(enum config_mode) == 4,
+                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4,
                "KIND_CHOICE writes four bytes");
 
 #define GUEST_AT(member) offsetof(struct config_guest, member)
@@ -93,6 +99,7 @@ static const struct key keys[] = {
     {"share-idle", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(share_idle), NO_POSITION},
     {"virtual-apic", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(virtual_apic), NO_POSITION},
     {"slice", SECTION_GUEST, KIND_DURATION, NULL, GUEST_AT(slice_us), NO_POSITION},
+    {"watchdog", SECTION_GUEST, KIND_WATCHDOG, watchdogs, GUEST_AT(watchdog), NO_POSITION},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, outputs, 0, NO_POSITION},
     {"log", SECTION_HYPERVISOR, KIND_FLAG, levels, CONFIG_AT(log_debug), NO_POSITION},
     {"inventory", SECTION_HYPERVISOR, KIND_FLAG, yes_no, CONFIG_AT(inventory), NO_POSITION},
@@ -105,6 +112,8 @@ _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has roo
 
 #define SLICE_MIN_US 100u
 #define SLICE_MAX_US 1000000u
+#define WATCHDOG_MIN_US 100000u
+#define WATCHDOG_MAX_US 3600000000u
 
 /* One setting on its way in. */
 struct setting {
@@ -153,19 +162,41 @@ static void read_size(const struct setting *setting)
     }
 }
 
-static void read_duration(const struct setting *setting)
-{
-    uint32_t us = 0;
+struct durations {
+    uint32_t min_us, max_us;
+    const char *sentence;
+};
 
-    if (!config_value_duration(setting->value.text, &us)) {
-        config_report(setting->errors, setting->value.position, "bad-duration",
+static const struct durations slices = {SLICE_MIN_US, SLICE_MAX_US, "from 100us to 1s; 10ms suits most guests"};
+static const struct durations watchdog_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US,
+                                                "a kind and a time from 100ms to 3600s, such as console 30s"};
+
+static void read_duration(const struct setting *setting, struct config_piece value, const struct durations *allowed,
+                          uint32_t *us)
+{
+    uint32_t number = 0;
+
+    if (!config_value_duration(value.text, &number)) {
+        config_report(setting->errors, value.position, "bad-duration",
                       "\"%.*s\" is not a duration; write a whole number with its unit, such as 10ms or 500us.",
-                      TEXT_ARGS(setting->value.text));
-    } else if (us < SLICE_MIN_US || us > SLICE_MAX_US) {
-        config_report(setting->errors, setting->value.position, "bad-duration",
-                      "`%s` must be from 100us to 1s; 10ms suits most guests.", setting->key->name);
+                      TEXT_ARGS(value.text));
+    } else if (number < allowed->min_us || number > allowed->max_us) {
+        config_report(setting->errors, value.position, "bad-duration", "`%s` must be %s.", setting->key->name,
+                      allowed->sentence);
     } else {
-        memcpy(target_of(setting), &us, sizeof(us));
+        *us = number;
+    }
+}
+
+static void read_watchdog(const struct setting *setting)
+{
+    struct setting kind = *setting;
+    struct config_piece time = setting->value;
+    uint32_t number = 0;
+
+    if (config_take_word(&time, &kind.value) && read_choice(&kind, &number)) {
+        read_duration(setting, time, &watchdog_times, &setting->guest->watchdog_us);
+        memcpy(target_of(setting), &number, sizeof(number));
     }
 }
 
@@ -324,7 +355,10 @@ static void read_value(const struct setting *setting)
         read_size(setting);
         break;
     case KIND_DURATION:
-        read_duration(setting);
+        read_duration(setting, setting->value, &slices, target_of(setting));
+        break;
+    case KIND_WATCHDOG:
+        read_watchdog(setting);
         break;
     case KIND_PATH:
         read_path(setting);

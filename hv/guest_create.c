@@ -9,6 +9,7 @@
 #include "hv/base/memory.h"
 #include "hv/core/cr_access.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_watchdog.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/cpu.h"
 #include "hv/dev/acpi_tables.h"
@@ -297,5 +298,6 @@ void guest_load_images(struct guest *guest)
     guest->unknown_dropped = 0;
     guest->report[0] = '\0';
     reset_vcpus(guest, &load_plan->entry);
+    guest_watchdog_start(guest, guest->start_tsc);
     release_vcpus(guest);
 }

@@ -87,6 +87,15 @@ void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
     }
 }
 
+void virt_read_system(struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_read_system(vcpu);
+    } else {
+        svm_read_system(vcpu->vendor, vcpu);
+    }
+}
+
 void virt_run(struct cpu *cpu, struct vcpu *vcpu)
 {
     if (virt_vendor == VIRT_VMX) {

@@ -31,6 +31,9 @@ void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *ne
 void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
 
+/* Brings vcpu->system up to date, for a report. The vCPU is loaded. */
+void virt_read_system(struct vcpu *vcpu);
+
 /* Enters the guest and handles exits until vcpu->requests has a bit of VCPU_LEAVE_MASK. */
 void virt_run(struct cpu *cpu, struct vcpu *vcpu);
 

@@ -98,6 +98,11 @@ static const struct manual_key manual_keys[] = {
      "whether the CPU itself serves the guest's local APIC where it can (Intel, x2APIC mode); `no` for comparison"},
     {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",
      "how long the guest runs before the next one that shares its CPU"},
+    {"guest", "watchdog", "a kind, then `100ms` to `3600s`", "none",
+     "`console 30s`: 30 s without a byte on its console are a crash (`on-crash`). The others: `hypercall` (a heartbeat "
+     "by "
+     "VMCALL or VMMCALL), `halt` (a CPU halts or is halted), `exit` (that, or anything else that needs the "
+     "hypervisor)"},
     {"guest", "share-idle", "`yes`, `no`", "`yes`",
      "whether the next one gets the rest of the slice while the guest halts; `no`: its slices are its own, used or "
      "not"},

@@ -55,6 +55,13 @@ struct machine {
     struct cpuid_host cpuid;
 };
 
+/* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
+struct guest_watchdog {
+    uint64_t deadline; /* when to look; UINT64_MAX: no watchdog */
+    uint64_t progress; /* the count when it was last seen to change */
+    uint64_t progress_at;
+};
+
 struct guest {
     char name[CONFIG_NAME_MAX + 1];
     uint32_t index;
@@ -64,6 +71,7 @@ struct guest {
     struct guest_memory memory;
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
+    struct guest_watchdog watchdog;
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;

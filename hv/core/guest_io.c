@@ -7,6 +7,7 @@
 #include "hv/core/guest_io.h"
 
 #include "hv/core/exit.h"
+#include "hv/core/guest_watchdog.h"
 #include "hv/x86/registers.h"
 
 #define MMIO_PAGE(address) ((address) & ~0xfffULL)
@@ -417,6 +418,9 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
         deadline_changed(vcpu);
         platform_give(guest);
     }
+    if (vcpu->index == 0 && guest->watchdog.deadline <= now) {
+        guest_watchdog_look(vcpu, now);
+    }
 }
 
 uint64_t guest_deadline(const struct vcpu *vcpu)
@@ -425,6 +429,7 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
 
     if (vcpu->index == 0) {
         deadline = min_u64(deadline, __atomic_load_n(&vcpu->guest->platform_deadline, __ATOMIC_ACQUIRE));
+        deadline = min_u64(deadline, vcpu->guest->watchdog.deadline);
     }
     return deadline;
 }

@@ -697,8 +697,5 @@ void svm_run(struct cpu *cpu, struct vcpu *vcpu)
     before_entry(svm, vcpu);
     svm_enter(svm, vcpu, (uint64_t)(uintptr_t)&host->host);
     insn_cli();
-    if ((vcpu->requests & (VCPU_STOPPED | VCPU_SYSTEM_WRITE)) == VCPU_STOPPED) {
-        svm_read_system(svm, vcpu); /* for the report */
-    }
     svm_insn_stgi();
 }

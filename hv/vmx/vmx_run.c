@@ -479,7 +479,4 @@ void vmx_run(struct cpu *cpu, struct vcpu *vcpu)
     if (vmx_enter(vcpu, vmx->launched) != 0) {
         handle_vmfail(vcpu);
     }
-    if ((vcpu->requests & (VCPU_STOPPED | VCPU_SYSTEM_WRITE)) == VCPU_STOPPED) {
-        vmx_read_system(vcpu); /* for the report */
-    }
 }

@@ -97,6 +97,7 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(config.guests[0].entry_address, MIB);
     assert_int_equal(config.guests[0].mode, MODE_PROTECTED32);
     assert_int_equal(config.guests[0].slice_us, 0);
+    assert_int_equal(config.guests[0].watchdog, WATCHDOG_OFF);
     assert_true(config.guests[0].console && !config.guests[0].debug_ports && config.guests[0].virtual_apic);
     assert_true(config.guests[0].share_idle);
     assert_int_equal(config.guests[0].memory_position.line, 0);
@@ -114,7 +115,7 @@ static void every_key_reaches_its_field(void **state)
               "[guest flat]\nkernel = a/b\nmemory = 1.5G\ncpus = 3,1\nprotocol = flat\ninitrd = i1\n"
               "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
               "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\nslice = 5ms\nvirtual-apic = "
-              "no\nshare-idle = no\n"
+              "no\nshare-idle = no\nwatchdog = Halt 30 s\n"
               "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
     assert_true(config.console_serial && !config.console_screen && config.log_debug);
     assert_int_equal(config.when_all_stopped, FINAL_HALT);
@@ -136,6 +137,8 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(guest->on_stop, ACTION_RESTART);
     assert_int_equal(guest->on_crash, ACTION_POWEROFF);
     assert_int_equal(guest->slice_us, 5000);
+    assert_int_equal(guest->watchdog, WATCHDOG_HALT);
+    assert_int_equal(guest->watchdog_us, 30000000);
     assert_int_equal(guest->load_address, 0x7c00);
     assert_int_equal(guest->entry_address, 0x7c10);
     assert_int_equal(guest->mode, MODE_REAL16);
@@ -235,6 +238,11 @@ static const struct {
     {"[guest a]\nkernel = k\nslice = 1001 ms\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = ms\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = 5000000000us\n", "bad-duration", 3, 9},
+    {"[guest a]\nkernel = k\nwatchdog = sleep 3s\n", "bad-value", 3, 12},
+    {"[guest a]\nkernel = k\nwatchdog = halt\n", "bad-duration", 3, 16},
+    {"[guest a]\nkernel = k\nwatchdog = halt 99ms\n", "bad-duration", 3, 17},
+    {"[guest a]\nkernel = k\nwatchdog = halt 3601s\n", "bad-duration", 3, 17},
+    {"[guest a]\nkernel = k\nwatchdog = \"halt 3s\n", "bad-quote", 3, 12},
     {"[guest a]\nkernel = k\nconsole = perhaps\n", "bad-value", 3, 11},
     {"[hypervisor]\nconsole = paper\n[guest a]\nkernel = k\n", "bad-value", 2, 11},
     {"[guest a]\nkernel = k\nmemory = 65T\n", "bad-memory", 3, 10},

@@ -20,7 +20,7 @@
 #define RUN_WELL_MS 60000u
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 5000u
-#define REPORT_EXITS 16u
+#define REPORT_LINE_BYTES 110u  /* with what stands before them they fit the 128 columns of a usual screen */
 #define REPORT_BYTES_MAX 14000u /* a crash with all of its exits and unknown accesses */
 #define NS_PER_MS 1000000ULL
 
@@ -67,16 +67,15 @@ static const char *leaf_name(enum page_level level)
     return (uint32_t)level < ARRAY_COUNT(names) ? names[level] : "?";
 }
 
-/* The instruction, and the way of its address through the guest's tables and the nested ones. */
-static void report_code(const struct vcpu *vcpu)
+/* The way of an address through the guest's tables and the nested ones. */
+static void report_walk(const struct vcpu *vcpu, const char *what, uint64_t linear)
 {
     char text[CRASH_TEXT_MAX];
     struct crash_walk walk;
     struct page_lookup nested;
 
-    log_error("  code at rip: %s", crash_report_code_text(vcpu, text, sizeof(text)));
-    crash_report_walk(vcpu, crash_report_rip(vcpu), &walk);
-    log_error("  page walk of rip: %s", crash_report_walk_text(&walk, text, sizeof(text)));
+    crash_report_walk(vcpu, linear, &walk);
+    log_error("  page walk of %s: %s", what, crash_report_walk_text(&walk, text, sizeof(text)));
     if (walk.end != CRASH_WALK_MAPPED) {
         return;
     }
@@ -88,16 +87,26 @@ static void report_code(const struct vcpu *vcpu)
     }
 }
 
+/* Where it was, and where its last page fault was. */
+static void report_code(const struct vcpu *vcpu)
+{
+    char text[CRASH_TEXT_MAX];
+
+    log_error("  code at rip: %s", crash_report_code_text(vcpu, text, sizeof(text)));
+    report_walk(vcpu, "rip", crash_report_rip(vcpu));
+    if (vcpu->system.cr2 != 0) {
+        report_walk(vcpu, "cr2", vcpu->system.cr2);
+    }
+}
+
 void guest_end_report_last_exits(const struct vcpu *vcpu)
 {
-    uint32_t most = boot->config.log_debug ? EXIT_RING_ENTRIES : REPORT_EXITS;
-    uint32_t count = vcpu->ring_next < most ? vcpu->ring_next : most;
+    uint32_t before = crash_report_exits(vcpu);
+    char text[REPORT_LINE_BYTES];
 
-    for (uint32_t i = vcpu->ring_next - count; i != vcpu->ring_next; i++) {
-        const struct exit_record *record = &vcpu->ring[i & (EXIT_RING_ENTRIES - 1)];
-
-        log_error("  exit %u before the end: %s (0x%x), detail 0x%" PRIx64 ", rip 0x%" PRIx64, vcpu->ring_next - i,
-                  exit_kind_name((enum exit_kind)record->kind), record->raw, record->detail, record->rip);
+    log_error("  last exits, by how long before the end: kind (CPU's code) detail at rip");
+    while (before != 0) {
+        log_error("  %s", crash_report_exits_text(vcpu, &before, text, sizeof(text)));
     }
 }
 

@@ -1,9 +1,11 @@
 #include "hv/core/crash_report.h"
 
 #include "hv/base/format.h"
+#include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
 
 #define CODE_BYTES 15u
+#define EXIT_TEXT_MAX 120u
 #define ENTRY_PRESENT 1ULL
 #define ENTRY_LARGE 0x80ULL
 #define ENTRY_ADDRESS 0x000ffffffffff000ULL
@@ -152,6 +154,51 @@ const char *crash_report_code_text(const struct vcpu *vcpu, char *to, size_t cap
     }
     if (length == 0) {
         (void)format_text(to, capacity, "%s", "no memory that can be read");
+    }
+    return to;
+}
+
+uint32_t crash_report_exits(const struct vcpu *vcpu)
+{
+    return (uint32_t)min_u64(vcpu->ring_next, EXIT_RING_ENTRIES);
+}
+
+static const struct exit_record *record_before_end(const struct vcpu *vcpu, uint32_t before)
+{
+    return &vcpu->ring[(vcpu->ring_next - before) & (EXIT_RING_ENTRIES - 1)];
+}
+
+static bool alike(const struct exit_record *one, const struct exit_record *other)
+{
+    return one->kind == other->kind && one->raw == other->raw && one->detail == other->detail && one->rip == other->rip;
+}
+
+const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, char *to, size_t capacity)
+{
+    size_t length = 0;
+
+    to[0] = '\0';
+    while (*before != 0) {
+        const struct exit_record *record = record_before_end(vcpu, *before);
+        uint32_t last = *before;
+        char text[EXIT_TEXT_MAX];
+        char span[16] = "";
+        size_t bytes;
+
+        while (last > 1 && alike(record, record_before_end(vcpu, last - 1))) {
+            last--;
+        }
+        if (last != *before) {
+            (void)format_text(span, sizeof(span), "..-%u", last);
+        }
+        bytes = format_text(text, sizeof(text), "%s-%u%s %s (0x%x) 0x%" PRIx64 " at 0x%" PRIx64,
+                            length == 0 ? "" : "; ", *before, span, exit_kind_name((enum exit_kind)record->kind),
+                            record->raw, record->detail, record->rip);
+        if (length != 0 && length + bytes >= capacity) {
+            break;
+        }
+        length += format_text(to + length, capacity - length, "%s", text);
+        *before = last - 1;
     }
     return to;
 }

@@ -41,4 +41,12 @@ const char *crash_report_walk_text(const struct crash_walk *walk, char *to, size
 /* "0f 0b 5d c3 ...", or a sentence where the bytes cannot be read. Returns `to`. */
 const char *crash_report_code_text(const struct vcpu *vcpu, char *to, size_t capacity);
 
+/*
+ * The last exits, all that are kept, oldest first: alike neighbours are one entry, and a line has as many as fit.
+ * "-64..-3 CPUID (0x72) 0x0 at 0x101af0; -2 ..." : how long before the end, kind, the CPU's own code, detail, rip.
+ * *before: exits before the end that are still to be told; begins with crash_report_exits(). Returns `to`.
+ */
+uint32_t crash_report_exits(const struct vcpu *vcpu);
+const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, char *to, size_t capacity);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
 
 #define RAM_BYTES 0x10000u
@@ -141,6 +142,55 @@ static void outside_long_mode_the_segment_counts(void **state)
     assert_int_equal(crash_report_rip(&vcpu), 0xfffffff0);
 }
 
+static void note_exit(enum exit_kind kind, uint64_t detail, uint64_t rip)
+{
+    vcpu.ring[vcpu.ring_next++ & (EXIT_RING_ENTRIES - 1)] =
+        (struct exit_record){.kind = (uint32_t)kind, .raw = 0x72, .detail = detail, .rip = rip};
+}
+
+static void exits_alike_are_told_once(void **state)
+{
+    uint32_t before;
+
+    (void)state;
+    note_exit(EXIT_IO, 0x3fd, 0x1000);
+    for (uint32_t i = 0; i < 5; i++) {
+        note_exit(EXIT_CPUID, 0, 0x2000);
+    }
+    before = crash_report_exits(&vcpu);
+    assert_int_equal(before, 6);
+    crash_report_exits_text(&vcpu, &before, text, sizeof(text));
+    assert_int_equal(before, 0);
+    assert_string_equal(text, "-6 port I/O (0x72) 0x3fd at 0x1000; -5..-1 CPUID (0x72) 0x0 at 0x2000");
+}
+
+/* Each of the 64 is told once, in its order, whatever the width of a line. */
+static void all_exits_that_are_kept_are_told(void **state)
+{
+    static const size_t widths[] = {20, 60, 110, sizeof(text)};
+
+    (void)state;
+    for (uint32_t i = 0; i < 3 * EXIT_RING_ENTRIES + 5; i++) {
+        note_exit(EXIT_RDMSR, i, 0x100000 + i);
+    }
+    for (size_t w = 0; w < ARRAY_COUNT(widths); w++) {
+        uint32_t before = crash_report_exits(&vcpu);
+        uint32_t expected = EXIT_RING_ENTRIES;
+
+        while (before != 0) {
+            const char *at = crash_report_exits_text(&vcpu, &before, text, widths[w]);
+
+            assert_true(strlen(text) < widths[w]);
+            for (; at != NULL; at = strstr(at, "; ") != NULL ? strstr(at, "; ") + 2 : NULL) {
+                assert_int_equal(strtol(at, NULL, 10), -(long)expected);
+                expected--;
+            }
+            assert_int_equal(before, expected);
+        }
+        assert_int_equal(expected, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +202,8 @@ int main(void)
         cmocka_unit_test_setup(without_paging_the_address_is_its_own, set_up),
         cmocka_unit_test_setup(code_is_read_as_far_as_it_is_mapped, set_up),
         cmocka_unit_test_setup(outside_long_mode_the_segment_counts, set_up),
+        cmocka_unit_test_setup(exits_alike_are_told_once, set_up),
+        cmocka_unit_test_setup(all_exits_that_are_kept_are_told, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,43 +72,37 @@ struct policy_row {
     uint32_t subleaf; /* SUBLEAF_ANY: every one that the host has */
     struct cpuid_words keep;
     struct cpuid_words add;
-    const char *reason;
 };
 
 /* clang-format off */
 static const struct policy_row policy_rows[] = {
-    {0x00000000, 0, {0, ALL, ALL, ALL}, {0},
-        "the vendor's name; the highest leaf is set below"},
-    {0x00000001, 0, {ALL, 0x0000ff00, LEAF1_ECX_KEEP, LEAF1_EDX_KEEP}, {0, 0, LEAF1_ECX_ADD, LEAF1_EDX_APIC},
-        "family and model; no MONITOR, VMX, SMX, SpeedStep, PDCM, MTRR, MCA, debug store, thermal; "
-        "hypervisor, TSC-deadline and x2APIC are emulated whatever the host has"},
-    {0x00000002, 0, {ALL, ALL, ALL, ALL}, {0},
-        "cache descriptors"},
-    {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0},
-        "caches; who shares them is set below"},
-    {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0},
-        "no thermal or power management; ARAT: the APIC timer never stops"},
-    {0x00000007, 0, {1, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP}, {0, LEAF7_EBX_TSC_ADJUST, 0, 0},
-        "instructions without state of their own; no SGX, HLE/RTM, MPX, PT, protection keys, speculation controls; TSC_ADJUST is emulated"},
-    {0x00000007, 1, {LEAF7_1_EAX_KEEP, 0, 0, 0}, {0},
-        "vector and string instructions"},
-    {0x0000000d, SUBLEAF_ANY, {ALL, ALL, ALL, ALL}, {0},
-        "extended state; limited to CPUID_XCR0_ALLOWED below"},
-    {0x80000000, 0, {0, ALL, ALL, ALL}, {0},
-        "the vendor's name again; the highest leaf is set below"},
-    {0x80000001, 0, {ALL, ALL, EXTENDED1_ECX_KEEP, EXTENDED1_EDX_KEEP}, {0},
-        "no SVM, ExtApic space, SKINIT, IBS, performance counters, MWAITX, MCA, MTRR"},
-    {0x80000002, 0, {ALL, ALL, ALL, ALL}, {0}, "brand string"},
-    {0x80000003, 0, {ALL, ALL, ALL, ALL}, {0}, "brand string"},
-    {0x80000004, 0, {ALL, ALL, ALL, ALL}, {0}, "brand string"},
-    {0x80000005, 0, {ALL, ALL, ALL, ALL}, {0}, "first-level caches and TLBs"},
-    {0x80000006, 0, {ALL, ALL, ALL, ALL}, {0}, "second-level caches and TLBs"},
-    {0x80000007, 0, {0, 0, 0, 0}, {0}, "invariant TSC is set below where the host's TSC is stable"},
-    {0x80000008, 0, {0x0000ffff, EXTENDED8_EBX_KEEP, 0, 0}, {0},
-        "address widths, CLZERO, XSAVEERPTR, WBNOINVD; core count below"},
-    {0x80000019, 0, {ALL, ALL, 0, 0}, {0}, "1 GiB TLBs"},
-    {0x8000001a, 0, {ALL, 0, 0, 0}, {0}, "how wide vector units are"},
-    {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}, "caches; who shares them is set below"},
+    {0x00000000, 0, {0, ALL, ALL, ALL}, {0}}, /* the vendor's name; the highest leaf is set below */
+    /* family and model; no MONITOR, VMX, SMX, SpeedStep, PDCM, MTRR, MCA, debug store, thermal; hypervisor,
+     * TSC-deadline and x2APIC are emulated whatever the host has */
+    {0x00000001, 0, {ALL, 0x0000ff00, LEAF1_ECX_KEEP, LEAF1_EDX_KEEP}, {0, 0, LEAF1_ECX_ADD, LEAF1_EDX_APIC}},
+    {0x00000002, 0, {ALL, ALL, ALL, ALL}, {0}}, /* cache descriptors */
+    {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; who shares them is set below */
+    /* no thermal or power management; ARAT: the APIC timer never stops */
+    {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0}},
+    /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT, protection keys, speculation controls;
+     * TSC_ADJUST is emulated */
+    {0x00000007, 0, {1, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP}, {0, LEAF7_EBX_TSC_ADJUST, 0, 0}},
+    {0x00000007, 1, {LEAF7_1_EAX_KEEP, 0, 0, 0}, {0}}, /* vector and string instructions */
+    {0x0000000d, SUBLEAF_ANY, {ALL, ALL, ALL, ALL}, {0}}, /* extended state; limited to CPUID_XCR0_ALLOWED below */
+    {0x80000000, 0, {0, ALL, ALL, ALL}, {0}}, /* the vendor's name again; the highest leaf is set below */
+    /* no SVM, ExtApic space, SKINIT, IBS, performance counters, MWAITX, MCA, MTRR */
+    {0x80000001, 0, {ALL, ALL, EXTENDED1_ECX_KEEP, EXTENDED1_EDX_KEEP}, {0}},
+    {0x80000002, 0, {ALL, ALL, ALL, ALL}, {0}}, /* brand string */
+    {0x80000003, 0, {ALL, ALL, ALL, ALL}, {0}}, /* brand string */
+    {0x80000004, 0, {ALL, ALL, ALL, ALL}, {0}}, /* brand string */
+    {0x80000005, 0, {ALL, ALL, ALL, ALL}, {0}}, /* first-level caches and TLBs */
+    {0x80000006, 0, {ALL, ALL, ALL, ALL}, {0}}, /* second-level caches and TLBs */
+    {0x80000007, 0, {0, 0, 0, 0}, {0}}, /* invariant TSC is set below where the host's TSC is stable */
+    /* address widths, CLZERO, XSAVEERPTR, WBNOINVD; core count below */
+    {0x80000008, 0, {0x0000ffff, EXTENDED8_EBX_KEEP, 0, 0}, {0}},
+    {0x80000019, 0, {ALL, ALL, 0, 0}, {0}}, /* 1 GiB TLBs */
+    {0x8000001a, 0, {ALL, 0, 0, 0}, {0}}, /* how wide vector units are */
+    {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; who shares them is set below */
 };
 /* clang-format on */
 

@@ -54,53 +54,53 @@ struct msr_row {
     enum msr_vendor vendor;
     enum msr_kind kind;
     uint64_t value;
-    const char *reason;
 };
 
 /* clang-format off */
 static const struct msr_row msr_rows[] = {
-    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, ON_BOTH, MSR_IS_X2APIC, 0, "the local APIC in x2APIC mode"},
-    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ON_BOTH, MSR_IS_TSC_DEADLINE, 0, "the local APIC's timer"},
-    {MSR_EFER, MSR_EFER, ON_BOTH, MSR_IS_EFER, 0, "long mode, NX, SYSCALL"},
-    {MSR_TSC, MSR_TSC, ON_BOTH, MSR_IS_TSC, 0, "the guest may move its TSC"},
-    {MSR_APIC_BASE, MSR_APIC_BASE, ON_BOTH, MSR_IS_APIC_BASE, 0, "APIC mode and place"},
-    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, ON_BOTH, MSR_IS_TSC_ADJUST, 0, "offered in CPUID"},
-    {MSR_PAT, MSR_PAT, ON_BOTH, MSR_IS_PAT, 0, "the guest's own memory types"},
-    {0x4b564d00, 0x4b564d00, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0, "time of day for stock kernels"},
-    {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0, "TSC frequency for stock kernels"},
-    {0x11, 0x11, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0, "the older number of the same"},
-    {0x12, 0x12, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0, "the older number of the same"},
-    {0x8b, 0x8b, ON_AMD, MSR_IS_CONSTANT, 0x01000065, "microcode revision, read by every Linux"},
-    {0x8b, 0x8b, ON_INTEL, MSR_IS_CONSTANT, 1ULL << 32, "microcode revision, read by every Linux"},
-    {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0, "platform id, read with the microcode revision"},
-    {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED, "locked, no VMX"},
-    {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0, "platform information: the TSC's ratio to 100 MHz, no turbo"},
-    {0x140, 0x140, ON_INTEL, MSR_IS_CONSTANT, 0, "no ring-3 MWAIT, no CPUID faulting"},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, ON_BOTH, MSR_IS_MISC_ENABLE, 0, "Linux clears limits here; emulators have it on AMD, too"},
-    {0x1d9, 0x1d9, ON_BOTH, MSR_IS_CONSTANT, 0, "DEBUGCTL: no branch tracing"},
-    {0x1db, 0x1de, ON_BOTH, MSR_IS_READ_ONLY, 0, "last branches: none recorded"},
-    {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0, "MTRRCAP: no ranges (older kernels read it unasked)"},
-    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0, "default memory type, write-back"},
-    {0x200, 0x20f, ON_BOTH, MSR_IS_CONSTANT, 0, "variable MTRRs: none in use"},
-    {0x250, 0x250, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606, "fixed MTRRs: write-back"},
-    {0x258, 0x259, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606, "fixed MTRRs: write-back"},
-    {0x268, 0x26f, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606, "fixed MTRRs: write-back"},
-    {0x179, 0x179, ON_BOTH, MSR_IS_READ_ONLY, 0, "MCG_CAP: no banks"},
-    {0x17a, 0x17a, ON_BOTH, MSR_IS_CONSTANT, 0, "MCG_STATUS"},
-    {0xe7, 0xe8, ON_BOTH, MSR_IS_CONSTANT, 0, "MPERF, APERF: not offered, read by old kernels"},
-    {0xc0010010, 0xc0010010, ON_AMD, MSR_IS_CONSTANT, 0, "SYSCFG: no memory encryption, no MTRR extensions"},
-    {0xc0010015, 0xc0010015, ON_AMD, MSR_IS_CONSTANT, HWCR_TSC_FREQUENCY, "HWCR: TSC runs at P0"},
-    {0xc0010000, 0xc0010007, ON_AMD, MSR_IS_CONSTANT, 0, "performance counters: not offered, probed"},
-    {0xc001001a, 0xc001001d, ON_AMD, MSR_IS_CONSTANT, 0, "TOP_MEM: not used"},
-    {0xc001001f, 0xc001001f, ON_AMD, MSR_IS_CONSTANT, 0, "NB_CFG: Linux writes it"},
-    {0xc0010055, 0xc0010055, ON_AMD, MSR_IS_CONSTANT, 0, "no C1E"},
-    {0xc0010058, 0xc0010058, ON_AMD, MSR_IS_CONSTANT, 0, "no PCI configuration in memory"},
-    {0xc0010061, 0xc0010071, ON_AMD, MSR_IS_CONSTANT, 0, "P-states: not offered"},
-    {0xc0010140, 0xc0010141, ON_AMD, MSR_IS_CONSTANT, 0, "OS-visible workarounds: none"},
-    {0xc0010200, 0xc001020b, ON_AMD, MSR_IS_CONSTANT, 0, "performance counters: not offered, probed"},
-    {0xc0011020, 0xc0011028, ON_AMD, MSR_IS_CONSTANT, 0, "core configuration: workarounds are the host's matter"},
-    {0xc0011029, 0xc0011029, ON_AMD, MSR_IS_CONSTANT, DE_CFG_LFENCE, "LFENCE serializes"},
-    {0xc001102a, 0xc001102d, ON_AMD, MSR_IS_CONSTANT, 0, "core configuration"},
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, ON_BOTH, MSR_IS_X2APIC, 0}, /* the local APIC in x2APIC mode */
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ON_BOTH, MSR_IS_TSC_DEADLINE, 0}, /* the local APIC's timer */
+    {MSR_EFER, MSR_EFER, ON_BOTH, MSR_IS_EFER, 0}, /* long mode, NX, SYSCALL */
+    {MSR_TSC, MSR_TSC, ON_BOTH, MSR_IS_TSC, 0}, /* the guest may move its TSC */
+    {MSR_APIC_BASE, MSR_APIC_BASE, ON_BOTH, MSR_IS_APIC_BASE, 0}, /* APIC mode and place */
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, ON_BOTH, MSR_IS_TSC_ADJUST, 0}, /* offered in CPUID */
+    {MSR_PAT, MSR_PAT, ON_BOTH, MSR_IS_PAT, 0}, /* the guest's own memory types */
+    {0x4b564d00, 0x4b564d00, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* time of day for stock kernels */
+    {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* TSC frequency for stock kernels */
+    {0x11, 0x11, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* the older number of the same */
+    {0x12, 0x12, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* the older number of the same */
+    {0x8b, 0x8b, ON_AMD, MSR_IS_CONSTANT, 0x01000065}, /* microcode revision, read by every Linux */
+    {0x8b, 0x8b, ON_INTEL, MSR_IS_CONSTANT, 1ULL << 32}, /* microcode revision, read by every Linux */
+    {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0}, /* platform id, read with the microcode revision */
+    {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED}, /* locked, no VMX */
+    {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0}, /* platform information: the TSC's ratio to 100 MHz, no turbo */
+    {0x140, 0x140, ON_INTEL, MSR_IS_CONSTANT, 0}, /* no ring-3 MWAIT, no CPUID faulting */
+    /* Linux clears limits here; emulators have it on AMD, too */
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, ON_BOTH, MSR_IS_MISC_ENABLE, 0},
+    {0x1d9, 0x1d9, ON_BOTH, MSR_IS_CONSTANT, 0}, /* DEBUGCTL: no branch tracing */
+    {0x1db, 0x1de, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* last branches: none recorded */
+    {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MTRRCAP: no ranges (older kernels read it unasked) */
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0}, /* default memory type, write-back */
+    {0x200, 0x20f, ON_BOTH, MSR_IS_CONSTANT, 0}, /* variable MTRRs: none in use */
+    {0x250, 0x250, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
+    {0x258, 0x259, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
+    {0x268, 0x26f, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
+    {0x179, 0x179, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MCG_CAP: no banks */
+    {0x17a, 0x17a, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MCG_STATUS */
+    {0xe7, 0xe8, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MPERF, APERF: not offered, read by old kernels */
+    {0xc0010010, 0xc0010010, ON_AMD, MSR_IS_CONSTANT, 0}, /* SYSCFG: no memory encryption, no MTRR extensions */
+    {0xc0010015, 0xc0010015, ON_AMD, MSR_IS_CONSTANT, HWCR_TSC_FREQUENCY}, /* HWCR: TSC runs at P0 */
+    {0xc0010000, 0xc0010007, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
+    {0xc001001a, 0xc001001d, ON_AMD, MSR_IS_CONSTANT, 0}, /* TOP_MEM: not used */
+    {0xc001001f, 0xc001001f, ON_AMD, MSR_IS_CONSTANT, 0}, /* NB_CFG: Linux writes it */
+    {0xc0010055, 0xc0010055, ON_AMD, MSR_IS_CONSTANT, 0}, /* no C1E */
+    {0xc0010058, 0xc0010058, ON_AMD, MSR_IS_CONSTANT, 0}, /* no PCI configuration in memory */
+    {0xc0010061, 0xc0010071, ON_AMD, MSR_IS_CONSTANT, 0}, /* P-states: not offered */
+    {0xc0010140, 0xc0010141, ON_AMD, MSR_IS_CONSTANT, 0}, /* OS-visible workarounds: none */
+    {0xc0010200, 0xc001020b, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
+    {0xc0011020, 0xc0011028, ON_AMD, MSR_IS_CONSTANT, 0}, /* core configuration: workarounds are the host's matter */
+    {0xc0011029, 0xc0011029, ON_AMD, MSR_IS_CONSTANT, DE_CFG_LFENCE}, /* LFENCE serializes */
+    {0xc001102a, 0xc001102d, ON_AMD, MSR_IS_CONSTANT, 0}, /* core configuration */
 };
 
 /*
@@ -108,17 +108,17 @@ static const struct msr_row msr_rows[] = {
  * anybody else. TSC_AUX and the SYSCALL MSRs are switched when another vCPU is loaded on the CPU.
  */
 const struct msr_pass_through msr_pass_through_list[] = {
-    {0xc0000100, true, true, "FS base"},
-    {0xc0000101, true, true, "GS base"},
-    {0xc0000102, true, true, "KERNEL_GS_BASE"},
-    {0xc0000081, true, true, "STAR"},
-    {0xc0000082, true, true, "LSTAR"},
-    {0xc0000083, true, true, "CSTAR"},
-    {0xc0000084, true, true, "SFMASK"},
-    {0xc0000103, true, true, "TSC_AUX, which RDTSCP and RDPID read"},
-    {0x174, true, true, "SYSENTER_CS"},
-    {0x175, true, true, "SYSENTER_ESP"},
-    {0x176, true, true, "SYSENTER_EIP"},
+    {0xc0000100, true, true}, /* FS base */
+    {0xc0000101, true, true}, /* GS base */
+    {0xc0000102, true, true}, /* KERNEL_GS_BASE */
+    {0xc0000081, true, true}, /* STAR */
+    {0xc0000082, true, true}, /* LSTAR */
+    {0xc0000083, true, true}, /* CSTAR */
+    {0xc0000084, true, true}, /* SFMASK */
+    {0xc0000103, true, true}, /* TSC_AUX, which RDTSCP and RDPID read */
+    {0x174, true, true}, /* SYSENTER_CS */
+    {0x175, true, true}, /* SYSENTER_ESP */
+    {0x176, true, true}, /* SYSENTER_EIP */
 };
 /* clang-format on */
 const uint32_t msr_pass_through_count = ARRAY_COUNT(msr_pass_through_list);

@@ -18,7 +18,6 @@ bool msr_quick_write(struct vcpu *vcpu);
 struct msr_pass_through {
     uint32_t msr;
     bool read, write;
-    const char *reason;
 };
 
 /* What the vendors leave open in their MSR bitmaps. */

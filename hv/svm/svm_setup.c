@@ -23,42 +23,41 @@ static bool maps_ready;
 struct intercept {
     uint8_t vector; /* enum vmcb_intercept_vector */
     uint8_t bit;
-    const char *reason;
 };
 
 static const struct intercept intercepts[] = {
-    {INTERCEPT_CR, 20, "CR4 writes: only what CPUID offers may be switched on"},
-    {INTERCEPT_EXCEPTION, 1, "#DB: a data breakpoint on the stack can make delivery endless"},
-    {INTERCEPT_EXCEPTION, 6, "#UD: VMCALL means the same as VMMCALL"},
-    {INTERCEPT_EXCEPTION, 17, "#AC: an unaligned stack in ring 3 can make delivery endless"},
-    {INTERCEPT_EXCEPTION, 18, "#MC is the host's"},
-    {INTERCEPT_MISC1, MISC1_INTR, "physical interrupts are the host's"},
-    {INTERCEPT_MISC1, MISC1_NMI, "physical NMIs are the host's"},
-    {INTERCEPT_MISC1, MISC1_INIT, "an INIT from outside must not reset the CPU under us"},
-    {INTERCEPT_MISC1, MISC1_CR0_SELECTIVE, "CD and NW would uncache the neighbours' lines"},
-    {INTERCEPT_MISC1, MISC1_RDPMC, "there are no performance counters: #GP"},
-    {INTERCEPT_MISC1, MISC1_CPUID, "the guest sees the machine of the policy"},
-    {INTERCEPT_MISC1, MISC1_RSM, "there is no system management mode"},
-    {INTERCEPT_MISC1, MISC1_INVD, "would drop other guests' modified cache lines"},
-    {INTERCEPT_MISC1, MISC1_HLT, "a halted guest gives its CPU back"},
-    {INTERCEPT_MISC1, MISC1_INVLPGA, "SVM is not offered"},
-    {INTERCEPT_MISC1, MISC1_IOIO, "all ports are emulated"},
-    {INTERCEPT_MISC1, MISC1_MSR, "by the permission map"},
-    {INTERCEPT_MISC1, MISC1_TASK_SWITCH, "SVM cannot do it alone under nested paging"},
-    {INTERCEPT_MISC1, MISC1_FERR_FREEZE, "no external FERR logic"},
-    {INTERCEPT_MISC1, MISC1_SHUTDOWN, "a triple fault ends the guest, not the machine"},
-    {INTERCEPT_MISC2, MISC2_VMRUN, "required by the architecture; not offered"},
-    {INTERCEPT_MISC2, MISC2_VMMCALL, "hypercalls"},
-    {INTERCEPT_MISC2, MISC2_VMLOAD, "SVM is not offered"},
-    {INTERCEPT_MISC2, MISC2_VMSAVE, "SVM is not offered"},
-    {INTERCEPT_MISC2, MISC2_STGI, "SVM is not offered"},
-    {INTERCEPT_MISC2, MISC2_CLGI, "would hold off the host's interrupts"},
-    {INTERCEPT_MISC2, MISC2_SKINIT, "would reset the machine"},
-    {INTERCEPT_MISC2, MISC2_WBINVD, "slows the neighbours, and nothing of the guest's needs it"},
-    {INTERCEPT_MISC2, MISC2_MONITOR, "not offered"},
-    {INTERCEPT_MISC2, MISC2_MWAIT, "not offered: would sleep outside of our control"},
-    {INTERCEPT_MISC2, MISC2_XSETBV, "only offered components may be switched on"},
-    {INTERCEPT_MISC2, MISC2_RDPRU, "not offered"},
+    {INTERCEPT_CR, 20},                     /* CR4 writes: only what CPUID offers may be switched on */
+    {INTERCEPT_EXCEPTION, 1},               /* #DB: a data breakpoint on the stack can make delivery endless */
+    {INTERCEPT_EXCEPTION, 6},               /* #UD: VMCALL means the same as VMMCALL */
+    {INTERCEPT_EXCEPTION, 17},              /* #AC: an unaligned stack in ring 3 can make delivery endless */
+    {INTERCEPT_EXCEPTION, 18},              /* #MC is the host's */
+    {INTERCEPT_MISC1, MISC1_INTR},          /* physical interrupts are the host's */
+    {INTERCEPT_MISC1, MISC1_NMI},           /* physical NMIs are the host's */
+    {INTERCEPT_MISC1, MISC1_INIT},          /* an INIT from outside must not reset the CPU under us */
+    {INTERCEPT_MISC1, MISC1_CR0_SELECTIVE}, /* CD and NW would uncache the neighbours' lines */
+    {INTERCEPT_MISC1, MISC1_RDPMC},         /* there are no performance counters: #GP */
+    {INTERCEPT_MISC1, MISC1_CPUID},         /* the guest sees the machine of the policy */
+    {INTERCEPT_MISC1, MISC1_RSM},           /* there is no system management mode */
+    {INTERCEPT_MISC1, MISC1_INVD},          /* would drop other guests' modified cache lines */
+    {INTERCEPT_MISC1, MISC1_HLT},           /* a halted guest gives its CPU back */
+    {INTERCEPT_MISC1, MISC1_INVLPGA},       /* SVM is not offered */
+    {INTERCEPT_MISC1, MISC1_IOIO},          /* all ports are emulated */
+    {INTERCEPT_MISC1, MISC1_MSR},           /* by the permission map */
+    {INTERCEPT_MISC1, MISC1_TASK_SWITCH},   /* SVM cannot do it alone under nested paging */
+    {INTERCEPT_MISC1, MISC1_FERR_FREEZE},   /* no external FERR logic */
+    {INTERCEPT_MISC1, MISC1_SHUTDOWN},      /* a triple fault ends the guest, not the machine */
+    {INTERCEPT_MISC2, MISC2_VMRUN},         /* required by the architecture; not offered */
+    {INTERCEPT_MISC2, MISC2_VMMCALL},       /* hypercalls */
+    {INTERCEPT_MISC2, MISC2_VMLOAD},        /* SVM is not offered */
+    {INTERCEPT_MISC2, MISC2_VMSAVE},        /* SVM is not offered */
+    {INTERCEPT_MISC2, MISC2_STGI},          /* SVM is not offered */
+    {INTERCEPT_MISC2, MISC2_CLGI},          /* would hold off the host's interrupts */
+    {INTERCEPT_MISC2, MISC2_SKINIT},        /* would reset the machine */
+    {INTERCEPT_MISC2, MISC2_WBINVD},        /* slows the neighbours, and nothing of the guest's needs it */
+    {INTERCEPT_MISC2, MISC2_MONITOR},       /* not offered */
+    {INTERCEPT_MISC2, MISC2_MWAIT},         /* not offered: would sleep outside of our control */
+    {INTERCEPT_MISC2, MISC2_XSETBV},        /* only offered components may be switched on */
+    {INTERCEPT_MISC2, MISC2_RDPRU},         /* not offered */
 };
 
 /* Two bits per MSR, read then write; a clear bit passes. APM 2 15.11 "MSR Intercepts", table 15-8. */

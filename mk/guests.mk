@@ -11,7 +11,7 @@ GUEST_OUT := $(BUILD)/guests
 GUESTS_64 := hello bench-exit entry-elf64 entry-pvh entry-vmlinux ports apic-timer pic-timer exceptions reserved mmio fpu cpuid msr dump-machine walk-oracle state smp nmi-shared smp-x2apic
 # Entered in protected mode by multiboot 1; NAME-32.elf comes from NAME.c.
 GUESTS_32 := ports-32 apic-timer-32 pic-timer-32 exceptions-32 reserved-32 mmio-32 fpu-32 cpuid-32 msr-32 walk-oracle-32 \
-	state-32 smp-32 nmi-shared-32 task-32 paging-32
+	state-32 smp-32 nmi-shared-32 task-32 paging-32 hostile-ac-32
 # What a PC does in its corners: pc-NAME.c, for both.
 GUESTS_PC := $(patsubst tests/guests/%.c,%,$(wildcard tests/guests/pc-*.c))
 GUESTS_64 += $(GUESTS_PC)

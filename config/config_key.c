@@ -93,6 +93,7 @@ static const struct key keys[] = {
     {"on-stop", SECTION_GUEST, KIND_CHOICE, actions, GUEST_AT(on_stop), NO_POSITION},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, actions, GUEST_AT(on_crash), NO_POSITION},
     {"debug-ports", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(debug_ports), NO_POSITION},
+    {"debug-exit-ok", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(debug_exit_ok), NO_POSITION},
     {"load-address", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(load_address), NO_POSITION},
     {"entry", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(entry_address), NO_POSITION},
     {"mode", SECTION_GUEST, KIND_CHOICE, modes, GUEST_AT(mode), NO_POSITION},

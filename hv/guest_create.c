@@ -245,6 +245,7 @@ static void reset_platform(struct guest *guest)
         .ram_high_bytes = guest->layout.high_bytes,
         .cpus = (uint16_t)guest->vcpu_count,
         .debug_ports = guest->config->debug_ports,
+        .debug_exit_ok = guest->config->debug_exit_ok,
         .console = guest->config->console,
     };
 

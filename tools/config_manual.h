@@ -94,6 +94,10 @@ static const struct manual_key manual_keys[] = {
     {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`", "the same when it crashes"},
     {"guest", "debug-ports", "`yes`, `no`", "`no`",
      "port 0xe9 prints a character, port 0xf4 ends the guest, as in emulators"},
+    {"guest", "debug-exit-ok", "a number", "`0`",
+     "which value, written to port 0xf4, means that all is well; any other is a failure. Kernels that end QEMU with "
+     "exit "
+     "status 33 for success write `0x10`"},
     {"guest", "virtual-apic", "`yes`, `no`", "`yes`",
      "whether the CPU itself serves the guest's local APIC where it can (Intel, x2APIC mode); `no` for comparison"},
     {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",

@@ -13,7 +13,7 @@
     row(GUEST_CODE_UNDECODABLE, 303u, "please report these lines with the name of the guest's kernel") \
     row(GUEST_CODE_FETCH, 304u, "give the guest more `memory`, or look for a wild jump in its kernel") \
     row(GUEST_CODE_TASK_SWITCH, 305u, "mend the guest's kernel: code that switches tasks must not change meanwhile") \
-    row(GUEST_CODE_DEBUG_EXIT, 306u, "the guest reports a failure of its own: see its last lines") \
+    row(GUEST_CODE_DEBUG_EXIT, 306u, "the guest reports a failure of its own: see its last lines; where the value is its success, write it as `debug-exit-ok`") \
     row(GUEST_CODE_BAD_STATE, 307u, "give the guest more `memory`, or mend where its kernel puts IDT, GDT, TSS and stack") \
     row(GUEST_CODE_NO_CPU, 308u, "give the guest other `cpus`; the line about that CPU at the start says why it was left out") \
     row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind")

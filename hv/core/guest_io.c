@@ -144,8 +144,8 @@ static void apply_power_request(struct vcpu *vcpu)
         guest_stop(vcpu, true, "asked for a reset (%s)", platform->power_reason);
         break;
     case POWER_DEBUG_EXIT:
-        if (platform->debug_exit_value == 0) {
-            guest_stop(vcpu, true, "ended itself through the debug-exit port with 0");
+        if (platform->debug_exit_value == platform->config.debug_exit_ok) {
+            guest_stop(vcpu, true, "ended itself through the debug-exit port with %u", platform->debug_exit_value);
         } else {
             guest_fail(vcpu, GUEST_CODE_DEBUG_EXIT,
                        "ended itself through the debug-exit port with 0x%x, which means failure",

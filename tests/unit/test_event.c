@@ -207,6 +207,27 @@ static void nmis_of_other_cpus_are_counted_to_two(void **state)
     assert_int_equal(vcpu.nmi_pending, 1);
 }
 
+/* Which value is success is the config's to say: other projects' kernels do not agree. */
+static void the_debug_exit_port_ends_well_with_the_configured_value(void **state)
+{
+    static const struct {
+        uint64_t ok;
+        uint32_t written;
+        bool well;
+    } rows[] = {{0, 0, true}, {0, 1, false}, {0, 0x10, false}, {0x10, 0x10, true}, {0x10, 0, false}};
+
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        const struct platform_config config = {
+            .clock = &machine.clock, .debug_ports = true, .debug_exit_ok = rows[i].ok};
+
+        assert_int_equal(setup(state), 0);
+        platform_reset(&guest.platform, &config, 0);
+        assert_true(guest_port_write(&vcpu, 0xf4, 4, rows[i].written));
+        assert_int_equal(guest.state, rows[i].well ? GUEST_STOPPED : GUEST_CRASHED);
+        assert_int_equal(guest.ended_well, rows[i].well);
+    }
+}
+
 static void a_closed_guest_gets_a_window_and_a_low_vector_waits_for_the_tpr(void **state)
 {
     (void)state;
@@ -246,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup(a_masked_nmi_lets_interrupts_pass, setup),
         cmocka_unit_test_setup(two_nmis_at_once_are_two_and_one_is_remembered_during_one, setup),
         cmocka_unit_test_setup(nmis_of_other_cpus_are_counted_to_two, setup),
+        cmocka_unit_test_setup(the_debug_exit_port_ends_well_with_the_configured_value, setup),
         cmocka_unit_test_setup(a_closed_guest_gets_a_window_and_a_low_vector_waits_for_the_tpr, setup),
         cmocka_unit_test_setup(a_halted_vcpu_wakes_for_what_it_can_take, setup),
     };

@@ -51,7 +51,7 @@ struct planner_own {
 /* Bytes of the hypervisor's own memory for so many guests and vCPUs and their nested tables: a multiple of 2 MiB. */
 uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables);
 
-/* Where they lie, after the guests. STATUS_NO_MEMORY: nowhere in one piece. */
+/* Where they lie, after the guests. STATUS_NOT_FOUND: nowhere in one piece. */
 enum status planner_own_place(const struct memory_map *map, uint64_t bytes, uint64_t *start);
 
 #endif

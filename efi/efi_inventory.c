@@ -7,6 +7,7 @@
  */
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
+#include "hv/pool.h"
 #include "hv/version.h"
 #include "hv/x86/host_cpu.h"
 
@@ -96,6 +97,17 @@ static void add_memory(struct inventory *inventory, const struct memory_map *map
     }
 }
 
+/* What the hypervisor takes for itself: the pool's size depends on how much there is to map. */
+static void add_own(struct inventory *inventory, struct efi_stage *stage)
+{
+    struct planner_own own;
+
+    stage->info->memory = stage->map;
+    pool_own(stage->info, &own);
+    add(inventory, "hypervisor = fixed %" PRIu64 " guest %" PRIu64 " vcpu %" PRIu64 "\n", own.fixed_bytes,
+        own.guest_bytes, own.vcpu_bytes);
+}
+
 bool efi_inventory_write(struct efi_stage *stage)
 {
     struct inventory inventory = {0};
@@ -114,6 +126,7 @@ bool efi_inventory_write(struct efi_stage *stage)
     add_tables(&inventory, stage);
     add_consoles(&inventory, stage->info);
     efi_pci_each(add_pci, &inventory);
+    add_own(&inventory, stage);
     add_memory(&inventory, &stage->map);
     if (efi_volume_write(stage, EFI_MACHINE_PATH, (struct text){inventory.text, inventory.length})) {
         efi_say(stage, "Plinth: wrote %s", EFI_MACHINE_PATH);

@@ -18,7 +18,6 @@
 /* Between a snapshot and the allocation the firmware's own timers may take a page; then we plan anew. */
 #define PLAN_TRIES 4u
 
-#define POOL_ALIGNMENT (2 * MIB)
 #define TRAMPOLINE_MAX 0x9ffffULL /* the last byte of a page that a start-up IPI can name, below the video memory */
 
 EFI_STATUS efi_pages_take(struct efi_stage *stage, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address)
@@ -267,8 +266,7 @@ static EFI_STATUS take_pool(struct efi_stage *stage, uint64_t bytes, uint64_t *s
     EFI_STATUS status = EFI_NOT_FOUND;
 
     for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(status); try++) {
-        if (!efi_map_snapshot(stage) ||
-            memory_map_find(&stage->map, MEMORY_FREE, bytes, POOL_ALIGNMENT, MIB, UINT64_MAX, start) != STATUS_OK) {
+        if (!efi_map_snapshot(stage) || planner_own_place(&stage->map, bytes, start) != STATUS_OK) {
             return EFI_OUT_OF_RESOURCES;
         }
         status = efi_pages_take(stage, AllocateAddress, bytes / PAGE_BYTES, start);
@@ -286,7 +284,7 @@ bool efi_memory_pool(struct efi_stage *stage)
         return false;
     }
     info->memory = stage->map; /* the pool's size depends on how much there is to map */
-    info->pool_bytes = align_up(pool_bytes_needed(info), POOL_ALIGNMENT);
+    info->pool_bytes = pool_bytes_needed(info);
     status = take_pool(stage, info->pool_bytes, &info->pool_start);
     if (EFI_ERROR(status)) {
         return efi_fail(stage, status,

@@ -7,8 +7,6 @@
 #include "hv/smp.h"
 #include "hv/virt.h"
 
-#define POOL_ALIGNMENT (2 * MIB)
-
 /* For what nobody counts one by one: page roundings of small things. */
 #define POOL_MARGIN_BYTES (512 * KIB)
 
@@ -32,23 +30,28 @@ static uint64_t vcpu_bytes(void)
            POOL_XSAVE_BYTES;
 }
 
-static uint64_t guest_bytes(const struct boot_guest *guest, const struct config_guest *config)
+void pool_own(const struct boot_info *info, struct planner_own *own)
 {
-    uint64_t tables = guest->plan.table_count;
-
-    return tables * PAGE_BYTES + pages_of(sizeof(struct guest)) + config->cpu_count * vcpu_bytes();
+    *own = (struct planner_own){
+        .fixed_bytes = POOL_MARGIN_BYTES + POOL_LOAD_PLAN_BYTES + info->cpu_count * cpu_bytes() +
+                       host_memory_tables_max(info) * PAGE_BYTES,
+        .guest_bytes = pages_of(sizeof(struct guest)),
+        .vcpu_bytes = vcpu_bytes(),
+    };
 }
 
 uint64_t pool_bytes_needed(const struct boot_info *info)
 {
-    uint64_t bytes = POOL_MARGIN_BYTES + POOL_LOAD_PLAN_BYTES;
+    struct planner_own own;
+    uint32_t vcpus = 0;
+    uint64_t tables = 0;
 
-    bytes += info->cpu_count * cpu_bytes();
-    bytes += host_memory_tables_max(info) * PAGE_BYTES;
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
-        bytes += guest_bytes(&info->guests[i], &info->config.guests[i]);
+        vcpus += info->config.guests[i].cpu_count;
+        tables += info->guests[i].plan.table_count;
     }
-    return align_up(bytes, POOL_ALIGNMENT);
+    pool_own(info, &own);
+    return planner_own_bytes(&own, info->config.guest_count, vcpus, tables);
 }
 
 void pool_init(uint64_t start, uint64_t bytes)

@@ -9,6 +9,7 @@
 #define HV_POOL_H
 
 #include "hv/boot_info.h"
+#include "hv/mm/planner.h"
 
 /* Each CPU's normal stack and each of its three interrupt stacks; under each lies an absent guard page. */
 #define POOL_STACK_BYTES (32 * KIB)
@@ -18,6 +19,9 @@
  * not AMX), and for one load plan, which all guests use one after the other. */
 #define POOL_XSAVE_BYTES (8 * KIB)
 #define POOL_LOAD_PLAN_BYTES (64 * KIB)
+
+/* What it is counted from on this machine. Reads cpus, memory and framebuffer. */
+void pool_own(const struct boot_info *info, struct planner_own *own);
 
 /* Bytes that the plan in `info` takes, rounded up to 2 MiB. Reads config, guests, cpus, memory and framebuffer. */
 uint64_t pool_bytes_needed(const struct boot_info *info);

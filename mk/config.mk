@@ -26,9 +26,9 @@ $(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 
-#: make mutants-boot  mutants of the example configs in QEMU (COUNT=20): what plinth-check refuses enters no guest
-COUNT ?= 20
-mutants-boot: all guests $(BUILD)/unit/test_mutants
+#: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
+COUNT ?= 200
+mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 	BUILD=$(abspath $(BUILD)) tests/boot/mutants.py --count $(COUNT)
 
 .PHONY: mutants-boot

@@ -23,6 +23,7 @@ static const char help[] =
     "                                                         loader, acpi, reserved or mmio\n"
     "                    virtualization = vmx                 or svm\n"
     "                    largest-leaf = 1G                    or 2M\n"
+    "                    hypervisor = fixed 1M guest 20K vcpu 48K   its own memory: as a whole, and for each\n"
     "                  and cpu-name, cpu, features, acpi, uart, screen, pci, which change nothing.\n"
     "                  Without --machine the machine has what the config needs.\n"
     "  --json          print verdicts and plan as one JSON object\n"

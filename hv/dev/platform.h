@@ -48,7 +48,7 @@ struct platform_config {
     uint16_t cpus;                          /* for the test device */
     bool debug_ports;
     uint64_t debug_exit_ok; /* the value that, written to the debug-exit port, means success */
-    bool console; /* the UART is wired to the console; otherwise its output vanishes and it never receives */
+    bool console;           /* the UART is wired to the console; otherwise its output vanishes and it never receives */
 };
 
 struct platform {

@@ -325,3 +325,14 @@ void planner_keep_reserve(struct memory_map *map)
         memory_map_convert(map, start, start + PLANNER_RESERVE_BYTES, MEMORY_FREE, MEMORY_RESERVED);
     }
 }
+
+uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables)
+{
+    return align_up(own->fixed_bytes + guests * own->guest_bytes + vcpus * own->vcpu_bytes + tables * PAGE_BYTES,
+                    PLANNER_OWN_ALIGNMENT);
+}
+
+enum status planner_own_place(const struct memory_map *map, uint64_t bytes, uint64_t *start)
+{
+    return memory_map_find(map, MEMORY_FREE, bytes, PLANNER_OWN_ALIGNMENT, MIB, UINT64_MAX, start);
+}

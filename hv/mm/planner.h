@@ -39,4 +39,19 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
  * given back, and that takes longer than all the rest. */
 void planner_keep_reserve(struct memory_map *map);
 
+/* What of the hypervisor's own memory depends on the machine and its CPU: hv/pool.c counts it, machine.txt has it. */
+struct planner_own {
+    uint64_t fixed_bytes; /* host map, CPUs, and what nobody counts one by one */
+    uint64_t guest_bytes; /* for each guest */
+    uint64_t vcpu_bytes;  /* for each of its vCPUs */
+};
+
+#define PLANNER_OWN_ALIGNMENT (2 * MIB)
+
+/* Bytes of the hypervisor's own memory for so many guests and vCPUs and their nested tables: a multiple of 2 MiB. */
+uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables);
+
+/* Where they lie, after the guests. STATUS_NOT_FOUND: nowhere in one piece. */
+enum status planner_own_place(const struct memory_map *map, uint64_t bytes, uint64_t *start);
+
 #endif

@@ -5,6 +5,7 @@
 #include "hv/fault.h"
 
 #include "efi/efi_stage.h"
+#include "tests/faults/faults_mutants.h"
 
 static EFI_BOOT_SERVICES *real;
 static EFI_BOOT_SERVICES broken;
@@ -66,6 +67,10 @@ static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name
     EFI_STATUS status;
 
     (void)root;
+    *file = mutants_open(name);
+    if (*file != NULL) {
+        return EFI_SUCCESS;
+    }
     files_opened++;
     if (files_opened == 2 && fault_is("open")) {
         return EFI_VOLUME_CORRUPTED;
@@ -147,7 +152,7 @@ static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map,
 {
     EFI_STATUS status;
 
-    if (fault_is("map") || (fault_is("map-last") && fault_was_at("handover"))) {
+    if (fault_is("map") || ((fault_is("map-last") || mutants_run()) && fault_was_at("handover"))) {
         return EFI_INVALID_PARAMETER;
     }
     status = real->GetMemoryMap(size, map, key, stride, version);
@@ -190,7 +195,17 @@ static EFI_STATUS EFIAPI get_time(EFI_TIME *time, EFI_TIME_CAPABILITIES *capabil
 void fault_firmware(void *of)
 {
     struct efi_stage *stage = of;
+    EFI_SYSTEM_TABLE *system = stage->system;
+    EFI_HANDLE image = stage->image;
 
+    if (mutants_run()) { /* as in an image that was just loaded */
+        memset(stage, 0, sizeof(*stage));
+        stage->system = system;
+        stage->image = image;
+        stage->boot = system->BootServices;
+        stage->tsc_start = insn_rdtsc();
+        fault_at("start");
+    }
     real = stage->boot;
     broken = *real;
     broken.HandleProtocol = handle_protocol;
@@ -212,5 +227,6 @@ void fault_firmware(void *of)
         runtime_copy.GetTime = get_time;
         system_copy.RuntimeServices = &runtime_copy;
     }
+    mutants_consoles(&system_copy);
     stage->system = &system_copy;
 }

@@ -304,6 +304,22 @@ static void the_reserve_is_taken_whole_or_not_at_all(void **state)
     assert_int_equal(memory_map_bytes(&map, MEMORY_RESERVED), PLANNER_RESERVE_BYTES);
 }
 
+static void the_hypervisors_own_memory_is_counted_and_placed_in_one_aligned_piece(void **state)
+{
+    const struct planner_own own = {MIB, 16 * KIB, 64 * KIB};
+    uint64_t start = 0;
+
+    (void)state;
+    assert_int_equal(planner_own_bytes(&own, 0, 0, 0), 2 * MIB);
+    assert_int_equal(planner_own_bytes(&own, 1, 15, 12), 2 * MIB); /* to the byte: 1 MiB, 16 KiB, 960 KiB, 48 KiB */
+    assert_int_equal(planner_own_bytes(&own, 1, 15, 13), 4 * MIB);
+
+    free_only(3 * MIB, 8 * MIB - PAGE_BYTES);
+    assert_int_equal(planner_own_place(&map, 2 * MIB, &start), STATUS_OK);
+    assert_int_equal(start, 4 * MIB);
+    assert_int_equal(planner_own_place(&map, 4 * MIB, &start), STATUS_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup(a_map_without_room_for_a_split_is_refused_whole, setup),
         cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
         cmocka_unit_test_setup(the_reserve_is_taken_whole_or_not_at_all, setup),
+        cmocka_unit_test_setup(the_hypervisors_own_memory_is_counted_and_placed_in_one_aligned_piece, setup),
         cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),
     };
 

@@ -46,6 +46,7 @@ struct check_machine {
     uint32_t device_count;
     const struct page_table_format *format; /* of nested tables */
     unsigned largest_leaf;
+    struct planner_own own; /* what the hypervisor takes for itself */
 };
 
 /* Everything about one run. */
@@ -56,7 +57,12 @@ struct check {
     struct config_errors errors;         /* in the config */
     struct config_errors machine_errors; /* in the machine's description */
     struct check_machine machine;
-    struct memory_map planned; /* the machine's map with the guests in it */
+    struct memory_map without_files; /* the machine's map when the files were read */
+    struct memory_map planned;       /* and with the guests in it */
+    struct text
+        taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)]; /* files whose memory is taken from the machine's */
+    uint32_t taken_count;
+    uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];
     struct load_plan images[CONFIG_GUESTS_MAX];
 };

@@ -7,6 +7,7 @@
  *   region = 0x100000 0x80000000 free          start, end, and free, boot, loader, acpi, reserved or mmio
  *   virtualization = vmx                       vmx or svm: the format of nested tables
  *   largest-leaf = 1G                          or 2M
+ *   hypervisor = fixed 1M guest 20K vcpu 48K   what it takes for itself, for each guest and each vCPU
  *   cpu = 0 apic 0 package 0 core 0 thread 0   for the picture
  *   cpu-name, features, acpi, uart, screen, pci   told only
  */
@@ -18,6 +19,10 @@
 #define HIGH_MEMORY_START (4 * GIB)
 #define MACHINE_BYTES_MAX (1u << 20)
 #define CPU_WORDS 9u
+#define OWN_WORDS 6u
+
+/* Of a machine whose file does not say it: a few CPUs and all that they can have. */
+static const struct planner_own own_usual = {1536 * KIB, 20 * KIB, 48 * KIB};
 
 static const char *const region_types[] = {
     [MEMORY_FREE] = "free", [MEMORY_BOOT] = "boot",         [MEMORY_LOADER] = "loader",
@@ -116,6 +121,28 @@ static void read_cpu(struct check *check, const struct config_line *line)
     }
 }
 
+/* "fixed BYTES guest BYTES vcpu BYTES" */
+static void read_own(struct check *check, const struct config_line *line)
+{
+    static const char *const names[] = {"fixed", NULL, "guest", NULL, "vcpu", NULL};
+    struct config_piece rest = line->value;
+    uint64_t bytes[OWN_WORDS] = {0};
+    bool good = true;
+
+    for (size_t i = 0; i < OWN_WORDS; i++) {
+        struct config_piece word;
+
+        good = config_take_word(&rest, &word) && good;
+        good = good && (names[i] != NULL ? config_text_alike(word.text, names[i])
+                                         : config_value_size(word.text, &bytes[i]) && bytes[i] <= GIB);
+    }
+    if (!good || rest.text.length != 0) {
+        refuse(check, line, "write `hypervisor = fixed BYTES guest BYTES vcpu BYTES`, each at most 1G.");
+        return;
+    }
+    check->machine.own = (struct planner_own){bytes[1], bytes[3], bytes[5]};
+}
+
 static void read_virtualization(struct check *check, const struct config_line *line)
 {
     if (config_text_alike(line->value.text, "vmx")) {
@@ -159,10 +186,11 @@ static void read_setting(struct check *check, const struct config_line *line)
         const char *name;
         void (*read)(struct check *check, const struct config_line *line);
     } keys[] = {
-        {"cpus", read_cpus},     {"memory", read_memory}, {"region", read_region},
-        {"cpu", read_cpu},       {"pci", read_device},    {"virtualization", read_virtualization},
-        {"uart", read_device},   {"acpi", read_device},   {"largest-leaf", read_leaf},
-        {"screen", read_device}, {"features", NULL},      {"cpu-name", read_name},
+        {"cpus", read_cpus},     {"memory", read_memory},  {"region", read_region},
+        {"cpu", read_cpu},       {"pci", read_device},     {"virtualization", read_virtualization},
+        {"uart", read_device},   {"acpi", read_device},    {"largest-leaf", read_leaf},
+        {"screen", read_device}, {"hypervisor", read_own}, {"features", NULL},
+        {"cpu-name", read_name},
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
@@ -202,6 +230,7 @@ void check_machine_read(struct check *check)
 
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
+    check->machine.own = own_usual;
     if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file)) {
         config_report(&check->machine_errors, (struct config_position){1, 1}, "missing-file",
                       "The machine's description cannot be read; name a text file below 1 MiB.");
@@ -229,5 +258,6 @@ void check_machine_assume(struct check *check)
     check->machine.cpu_count = (uint32_t)max_u64(cpus, highest);
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
+    check->machine.own = own_usual;
     memory_map_set(&check->machine.map, HIGH_MEMORY_START, HIGH_MEMORY_START + memory, MEMORY_FREE);
 }

@@ -4,9 +4,9 @@
  *   1. the config is parsed and checked (config/);
  *   2. it is checked against the machine: the one that --machine describes, or one that has what the config needs;
  *   3. the files it names must be there, and the guest-loader must accept each kernel;
- *   4. each guest's memory is planned, the largest first.
+ *   4. each guest's memory is planned, the largest first, and then the hypervisor's own.
  *
- * What is not planned is what the firmware decides: where images and the hypervisor's own few MiB lie.
+ * Where files lie is the firmware's choice: they are taken from the top of the memory, as EDK2 does it.
  */
 #define _POSIX_C_SOURCE 200809L /* fileno */
 #include "tools/check/check.h"
@@ -72,6 +72,43 @@ static void report_missing(struct check *check, struct text path, struct config_
                   "The file %.150s is not there or cannot be read; put it there or mend the path.", host);
 }
 
+/* Pages for a file or what it expands to, from the top. Without them the target says P0716 or P0723. */
+static void take_pages(struct check *check, uint64_t bytes, struct config_position position)
+{
+    struct memory_map *map = &check->without_files;
+    uint64_t taken = align_up(bytes, PAGE_BYTES);
+
+    for (uint32_t i = map->count; i > 0; i--) {
+        const struct memory_region *region = &map->regions[i - 1];
+
+        if (region->type == MEMORY_FREE && region->end - region->start >= taken) {
+            memory_map_convert(map, region->end - taken, region->end, MEMORY_FREE, MEMORY_LOADER);
+            return;
+        }
+    }
+    if (check->errors.count == 0) { /* else the target does not come so far */
+        config_report(&check->errors, position, "too-much-memory",
+                      "The machine has no memory in one piece for this file; use a smaller one.");
+    }
+}
+
+/* The target reads a file once, whoever names it. */
+static bool first_read(struct check *check, struct text path)
+{
+    char volume_path[CONFIG_PATH_MAX + 1];
+    char other[CONFIG_PATH_MAX + 1];
+
+    config_volume_path(path, volume_path);
+    for (uint32_t i = 0; i < check->taken_count; i++) {
+        config_volume_path(check->taken[i], other);
+        if (strcmp(other, volume_path) == 0) {
+            return false;
+        }
+    }
+    check->taken[check->taken_count++] = path;
+    return true;
+}
+
 static bool read_image(struct check *check, struct text path, struct config_position position, struct span *image)
 {
     char host[HOST_PATH_MAX];
@@ -85,6 +122,9 @@ static bool read_image(struct check *check, struct text path, struct config_posi
         config_report(&check->errors, position, "empty-file", "The file %.150s is empty; copy it again.", host);
         return false;
     }
+    if (first_read(check, path)) {
+        take_pages(check, image->bytes, position);
+    }
     return true;
 }
 
@@ -96,8 +136,24 @@ static void free_images(struct load_request *request)
     }
 }
 
+/* Another guest before has the same kernel: the target expands it once. */
+static bool expanded_before(const struct check *check, uint32_t index)
+{
+    char volume_path[CONFIG_PATH_MAX + 1];
+    char other[CONFIG_PATH_MAX + 1];
+
+    config_volume_path(check->config.guests[index].kernel, volume_path);
+    for (uint32_t g = 0; g < index; g++) {
+        config_volume_path(check->config.guests[g].kernel, other);
+        if (strcmp(other, volume_path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A kernel that is compressed with gzip is expanded before the loader looks at it. */
-static enum status expand_kernel(struct span *kernel, struct load_error *error)
+static enum status expand_kernel(struct check *check, uint32_t index, struct span *kernel, struct load_error *error)
 {
     uint64_t bytes = 0;
     uint8_t *to;
@@ -117,6 +173,9 @@ static enum status expand_kernel(struct span *kernel, struct load_error *error)
     status = gzip_expand(*kernel, to, bytes, error);
     free((void *)(uintptr_t)kernel->base);
     *kernel = (struct span){to, bytes};
+    if (!expanded_before(check, index)) {
+        take_pages(check, bytes, check->config.guests[index].kernel_position);
+    }
     return status;
 }
 
@@ -144,7 +203,7 @@ static void check_images(struct check *check, uint32_t index)
         there = read_image(check, module->path, module->position, &request.modules[m].bytes) && there;
     }
     if (there && guest_layout_make(guest->memory_bytes, &request.layout) == STATUS_OK &&
-        (expand_kernel(&request.kernel, &error) != STATUS_OK ||
+        (expand_kernel(check, index, &request.kernel, &error) != STATUS_OK ||
          loader_plan(&request, &check->images[index], &error) != STATUS_OK)) {
         bool in_file = error.offset != UINT64_MAX;
         char offset[48] = "";
@@ -182,17 +241,47 @@ static void plan_guests(struct check *check)
     uint32_t order[CONFIG_GUESTS_MAX];
 
     config_plan_order(&check->config, order);
-    check->planned = check->machine.map;
+    check->planned = check->without_files;
     planner_keep_reserve(&check->planned);
     for (uint32_t i = 0; i < check->config.guest_count && check->errors.count == 0; i++) {
         plan_guest(check, order[i]);
     }
 }
 
+/* Beside the guests; the reserve was only marked. */
+static void plan_own(struct check *check)
+{
+    struct memory_map map = check->without_files;
+    uint32_t vcpus = 0;
+    uint64_t tables = 0;
+    char bytes_text[FORMAT_BYTES_MAX];
+
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        const struct guest_memory *memory = &check->plans[g].memory;
+
+        for (uint32_t r = 0; r < memory->range_count; r++) {
+            uint64_t start = memory->ranges[r].backing.value;
+
+            memory_map_convert(&map, start, start + memory->ranges[r].bytes, MEMORY_FREE, MEMORY_LOADER);
+        }
+        vcpus += check->config.guests[g].cpu_count;
+        tables += check->plans[g].table_count;
+    }
+    check->own_bytes = planner_own_bytes(&check->machine.own, check->config.guest_count, vcpus, tables);
+    if (planner_own_place(&map, check->own_bytes, &check->own_start) != STATUS_OK) {
+        config_report(&check->errors, check->config.guests[0].position, "too-much-memory",
+                      "The hypervisor itself needs %s in one piece beside the guests; give a guest less.",
+                      format_bytes(bytes_text, check->own_bytes));
+    }
+}
+
 void check_run(struct check *check)
 {
     struct config_machine machine;
-    bool parsed = config_parse(check->file, &check->config, &check->errors);
+    bool parsed;
+
+    check->taken_count = 0;
+    parsed = config_parse(check->file, &check->config, &check->errors);
 
     if (check->options.machine != NULL) {
         check_machine_read(check);
@@ -203,6 +292,7 @@ void check_run(struct check *check)
         return;
     }
     memory_map_set(&check->machine.map, 0, MIB, MEMORY_RESERVED);
+    check->without_files = check->machine.map;
     machine = (struct config_machine){check->machine.cpu_count, memory_map_bytes(&check->machine.map, MEMORY_FREE)};
     config_check_machine(&check->config, &machine, &check->errors);
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
@@ -210,6 +300,9 @@ void check_run(struct check *check)
     }
     if (check->errors.count == 0) {
         plan_guests(check);
+    }
+    if (check->errors.count == 0) {
+        plan_own(check);
     }
 }
 

@@ -135,6 +135,7 @@ static void print_plan(const struct check *check)
     for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
         print_cpu(check, cpu);
     }
+    printf("hypervisor: %s at 0x%" PRIx64 "\n", format_bytes(text, check->own_bytes), check->own_start);
     print_host(check);
     for (uint32_t i = 0; i < check->machine.device_count; i++) {
         printf("%s%.*s\n", i == 0 ? "machine's devices\n    " : "    ", (int)check->machine.devices[i].length,

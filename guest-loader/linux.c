@@ -6,7 +6,7 @@
  * protected-mode kernel, which is loaded at its preferred address and entered there (32-bit) or 0x200 later (64-bit).
  *
  * An ELF file is entered at its own entry with the same zero page, whose header the loader then writes itself. That is
- * what Firecracker does, and so kernels that were built for it (OSv, Unikraft's lxboot, Hermit's loader, Nanos) start
+ * what Firecracker does, and so kernels that were built for it (OSv, Unikraft's lxboot, Hermit's loader) start
  * this way. Some of them want the zero page, the command line and the initrd at page boundaries.
  *
  * The header's fields are read through a table, so that each has its name, its offset and the protocol version that

@@ -21,7 +21,7 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 5000u
 #define REPORT_LINE_BYTES 110u  /* with what stands before them they fit the 128 columns of a usual screen */
-#define REPORT_BYTES_MAX 14000u /* a crash with all of its exits and unknown accesses */
+#define REPORT_BYTES_MAX 16000u /* a crash with all of its exits, unknown accesses and its text display */
 #define NS_PER_MS 1000000ULL
 
 static const struct boot_info *boot;
@@ -180,6 +180,7 @@ static void report(const struct guest *guest)
     log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
+    guest_status_screen(guest);
 }
 
 static enum config_action action_of(const struct guest *guest)

@@ -4,6 +4,7 @@
 #include "hv/base/log.h"
 #include "hv/console.h"
 #include "hv/core/exit.h"
+#include "hv/dev/crtc.h"
 #include "hv/guest_create.h"
 #include "hv/guest_restart.h"
 #include "hv/x86/insn.h"
@@ -120,6 +121,28 @@ static void print_unknown(struct guest *guest)
     }
 }
 
+/* The guest may write meanwhile: each cell is read once. */
+void guest_status_screen(const struct guest *guest)
+{
+    const uint8_t *cells = guest_memory_pointer(&guest->memory, gpa(TEXT_MEMORY), TEXT_ROWS * TEXT_ROW_BYTES);
+    char text[TEXT_COLUMNS + 1];
+    bool shown = false;
+
+    if (cells == NULL || guest->platform.console_out.head != 0) {
+        return;
+    }
+    for (uint32_t row = 0; row < TEXT_ROWS; row++) {
+        if (crtc_row_text(&cells[row * TEXT_ROW_BYTES], text) == 0) {
+            continue;
+        }
+        if (!shown) {
+            log_info("  its serial port is silent; its text display shows:");
+            shown = true;
+        }
+        log_info("  | %s", text);
+    }
+}
+
 static void print_status(void *context)
 {
     (void)context;
@@ -128,6 +151,7 @@ static void print_status(void *context)
         print_guest(guests[i]);
         print_exits(guests[i]);
         print_unknown(guests[i]);
+        guest_status_screen(guests[i]);
     }
     log_info("end of the status");
 }

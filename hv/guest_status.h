@@ -5,7 +5,13 @@
 #ifndef HV_GUEST_STATUS_H
 #define HV_GUEST_STATUS_H
 
+#include "hv/core/guest.h"
+
 /* Makes the console call it. */
 void guest_status_init(void);
+
+/* What a guest shows on its text display, where its serial port has said nothing: many small kernels know no other way.
+ */
+void guest_status_screen(const struct guest *guest);
 
 #endif

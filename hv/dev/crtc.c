@@ -33,3 +33,18 @@ void crtc_write(struct crtc *crtc, uint16_t port, uint8_t value)
         crtc->registers[crtc->index] = value;
     }
 }
+
+uint32_t crtc_row_text(const uint8_t cells[TEXT_ROW_BYTES], char text[TEXT_COLUMNS + 1])
+{
+    uint32_t length = 0;
+
+    for (uint32_t i = 0; i < TEXT_COLUMNS; i++) {
+        uint8_t character = cells[2 * i];
+        bool visible = character > ' ' && character < 0x7f;
+
+        text[i] = visible ? (char)character : ' ';
+        length = visible ? i + 1 : length;
+    }
+    text[length] = '\0';
+    return length;
+}

@@ -3,7 +3,8 @@
  * keep the text cursor in the former: xv6 and JOS read back where it is before they print their first character, and
  * 0xffff ends xv6. Others wait for the retrace bit of the latter to change, so it changes with every read.
  *
- * The text memory at 0xb8000 is RAM (hv/mm/guest_layout.h). IBM VGA Technical Reference, "CRT Controller Registers".
+ * The text memory at 0xb8000 is RAM (hv/mm/guest_layout.h): 25 rows of 80 cells, a character and its colours each. IBM
+ * VGA Technical Reference, "CRT Controller Registers".
  */
 #ifndef HV_DEV_CRTC_H
 #define HV_DEV_CRTC_H
@@ -14,6 +15,10 @@
 #define CRTC_DATA 0x3d5u
 #define CRTC_STATUS 0x3dau
 #define CRTC_REGISTERS 32u
+#define TEXT_MEMORY 0xb8000ULL
+#define TEXT_ROWS 25u
+#define TEXT_COLUMNS 80u
+#define TEXT_ROW_BYTES (2 * TEXT_COLUMNS)
 
 struct crtc {
     uint8_t index;
@@ -26,5 +31,8 @@ void crtc_reset(struct crtc *crtc);
 /* port is one of the three above. */
 uint8_t crtc_read(struct crtc *crtc, uint16_t port);
 void crtc_write(struct crtc *crtc, uint16_t port, uint8_t value);
+
+/* A row's cells as text, what is no printable ASCII as a blank, without the blanks at the end. Gives its length. */
+uint32_t crtc_row_text(const uint8_t cells[TEXT_ROW_BYTES], char text[TEXT_COLUMNS + 1]);
 
 #endif

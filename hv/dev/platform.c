@@ -10,6 +10,9 @@
  *   RTC        -> IRQ 8
  *   ACPI SCI   -> IRQ 9      I/O APIC -> `outbox`
  *
+ * The HPET's timers drive I/O APIC pins 2 and 16 to 23, or in its legacy mode IRQ 0 and IRQ 8, which the 8254 and the
+ * RTC then have lost.
+ *
  * LINT0 in another mode than ExtINT sees the rising edges of INTR: `extint_rises`.
  *
  * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is noticed,
@@ -65,14 +68,54 @@ static uint32_t device_lines(const struct platform *platform)
            (uint32_t)platform->pm.irq << IRQ_SCI | (uint32_t)platform->keyboard.irq12 << IRQ_MOUSE;
 }
 
+#define HPET_LEGACY_LINES (1u << IRQ_TIMER | 1u << IRQ_RTC)
+
+static void set_hpet_line(struct platform *platform, unsigned timer, bool high)
+{
+    unsigned pin = hpet_pin(&platform->hpet, timer);
+
+    if (hpet_is_legacy(&platform->hpet) && timer < 2) {
+        unsigned irq = timer == 0 ? IRQ_TIMER : IRQ_RTC;
+
+        set_isa_line(platform, irq, high);
+        platform->lines = (platform->lines & ~(1u << irq)) | (uint32_t)high << irq;
+    } else if ((HPET_PINS >> pin & 1u) != 0) {
+        platform->ioapic.driven |= 1u << pin;
+        ioapic_set_line(&platform->ioapic, pin, high);
+    }
+}
+
+/* An edge is a low and a high, as for IRQ 0. */
+static void propagate_hpet(struct platform *platform)
+{
+    uint32_t levels = hpet_levels(&platform->hpet), edges = platform->hpet.edges;
+    uint32_t changed = levels ^ platform->hpet_levels;
+
+    platform->hpet.edges = 0;
+    platform->hpet_levels = levels;
+    for (unsigned timer = 0; timer < HPET_TIMERS; timer++) {
+        if ((edges >> timer & 1u) != 0) {
+            set_hpet_line(platform, timer, false);
+            set_hpet_line(platform, timer, true);
+        } else if ((changed >> timer & 1u) != 0) {
+            set_hpet_line(platform, timer, (levels >> timer & 1u) != 0);
+        }
+    }
+}
+
 /* Carries what the devices want to the interrupt controllers, and what those want to the outside. */
 static void propagate(struct platform *platform)
 {
     uint32_t lines = device_lines(platform);
-    uint32_t changed = lines ^ platform->lines;
+    bool legacy = hpet_is_legacy(&platform->hpet);
+    uint32_t changed;
     bool extint;
 
-    if (pit_take_edge(&platform->pit)) {
+    if (legacy) {
+        lines = (lines & ~HPET_LEGACY_LINES) | (platform->lines & HPET_LEGACY_LINES);
+    }
+    changed = lines ^ platform->lines;
+    if (pit_take_edge(&platform->pit) && !legacy) {
         set_isa_line(platform, IRQ_TIMER, false);
         set_isa_line(platform, IRQ_TIMER, true);
         changed |= 1u << IRQ_TIMER; /* and then the level that programming has left */
@@ -83,6 +126,9 @@ static void propagate(struct platform *platform)
 
         set_isa_line(platform, irq, (lines >> irq & 1u) != 0);
         changed &= changed - 1;
+    }
+    if ((platform->hpet.edges | platform->hpet.status | platform->hpet_levels) != 0) {
+        propagate_hpet(platform);
     }
     extint = pic_pair_intr(&platform->pic);
     if (extint != platform->extint) {
@@ -109,6 +155,9 @@ static void run_due(struct platform *platform, uint64_t now)
     }
     if (now >= platform->pm.deadline) {
         pm_run(&platform->pm, now);
+    }
+    if (now >= platform->hpet.deadline) {
+        hpet_run(&platform->hpet, now);
     }
     if (now >= platform->uart.deadline) {
         uart_run(&platform->uart, now);
@@ -147,7 +196,7 @@ uint64_t platform_deadline(const struct platform *platform)
     if (!irq_masked(platform, IRQ_UART)) {
         deadline = min_u64(deadline, platform->uart.deadline);
     }
-    return min_u64(deadline, platform->console_deadline);
+    return min_u64(min_u64(deadline, platform->hpet.deadline), platform->console_deadline);
 }
 
 /* --- Power --- */
@@ -432,26 +481,41 @@ static bool is_ioapic(gpa_t address)
     return address.value - IOAPIC_BASE < IOAPIC_MMIO_BYTES;
 }
 
+static bool is_hpet(gpa_t address)
+{
+    return address.value - HPET_BASE < HPET_BYTES;
+}
+
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value)
 {
-    if (!is_ioapic(address)) {
+    if (!is_ioapic(address) && !is_hpet(address)) {
         *value = ~0ULL >> (64 - 8 * size);
         return false;
     }
     run_due(platform, now);
-    *value = ioapic_read(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size);
+    if (is_ioapic(address)) {
+        *value = ioapic_read(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size);
+    } else {
+        hpet_run(&platform->hpet, now);
+        *value = hpet_read(&platform->hpet, (uint32_t)(address.value - HPET_BASE), size, now);
+    }
     propagate(platform);
     return true;
 }
 
 bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now)
 {
-    if (!is_ioapic(address)) {
+    if (!is_ioapic(address) && !is_hpet(address)) {
         return false;
     }
     run_due(platform, now);
     propagate(platform); /* edges up to now meet the old entries */
-    ioapic_write(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size, value);
+    if (is_ioapic(address)) {
+        ioapic_write(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size, value);
+    } else {
+        hpet_run(&platform->hpet, now);
+        hpet_write(&platform->hpet, (uint32_t)(address.value - HPET_BASE), size, value, now);
+    }
     propagate(platform);
     return true;
 }
@@ -535,6 +599,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     cmos_reset(&platform->cmos, &cmos, now);
     i8042_reset(&platform->keyboard);
     crtc_reset(&platform->crtc);
+    hpet_reset(&platform->hpet, config->clock, now);
     uart_reset(&platform->uart, config->clock, config->console ? &platform->console_out : NULL,
                config->console ? &platform->console_in : NULL);
     pci_reset(&platform->pci);
@@ -542,6 +607,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     testdev_reset(&platform->testdev, config->cpus, config->ram_low_bytes + config->ram_high_bytes);
     platform->outbox_count = 0;
     platform->lines = 0;
+    platform->hpet_levels = 0;
     platform->extint = false;
     platform->power = POWER_ON;
     platform->power_reason = NULL;

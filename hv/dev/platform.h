@@ -21,6 +21,7 @@
 #include "hv/base/types.h"
 #include "hv/dev/cmos.h"
 #include "hv/dev/crtc.h"
+#include "hv/dev/hpet.h"
 #include "hv/dev/i8042.h"
 #include "hv/dev/ioapic.h"
 #include "hv/dev/lapic.h"
@@ -60,6 +61,7 @@ struct platform {
     struct cmos cmos;
     struct i8042 keyboard;
     struct crtc crtc;
+    struct hpet hpet;
     struct uart uart;
     struct pci pci;
     struct pm pm;
@@ -67,6 +69,7 @@ struct platform {
     struct apic_message outbox[PLATFORM_OUTBOX_MAX];
     uint32_t outbox_count;
     uint32_t lines;        /* ISA interrupt lines as they were last propagated, bit n: IRQ n */
+    uint32_t hpet_levels;  /* of its timers, as they were last propagated */
     bool extint;           /* the 8259's INTR line is high */
     uint32_t extint_rises; /* how often it rose; atomic, each vCPU's CPU compares it */
     enum platform_power power;

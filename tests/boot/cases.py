@@ -44,6 +44,7 @@ def hello_conf(memory="16M", more=""):
     return f"[guest hello]\nmemory = {memory}\nkernel = hello.elf\n{more}"
 
 
+SCREEN_CONF = "[guest screen]\nmemory = 4M\nkernel = screen.elf\n"
 X2APIC_CONF = "[guest pc-x2apic]\nmemory = 16M\nkernel = pc-x2apic.elf\nprotocol = elf\n"
 
 
@@ -425,7 +426,11 @@ CASES = [
 
     # The small guest, on machines and with memory of different shapes.
     hello_case("hello", hello_conf()),
-    hello_case("hello-4mib", hello_conf("4M")),
+    # The second one prints to its text display only.
+    hello_case("hello-4mib", hello_conf("4M") + SCREEN_CONF,
+               files={"screen.elf": Built("guests/screen.elf")}, passes=(("hello", "hello"),), required=(
+                   r"guest screen stopped(?s:.{0,900})its text display shows:(?s:.{0,400})\| screen: first row\s*\n"
+                   r"(?s:.{0,400})\| screen: third row \[2J of 80 cells\s*\n",)),
     hello_case("hello-odd-size", hello_conf("33M"), emulators=QEMU),
     hello_case("hello-unaligned-pages", hello_conf("17412K"), emulators=QEMU),
     hello_case("hello-1gib-leaf", hello_conf("1G"), r"1 GiB", mem="3G", emulators=QEMU),

@@ -305,6 +305,66 @@ static void the_rtc_interrupts_on_irq_8_through_the_slave(void **state)
     assert_true(platform_deadline(&platform) == DEADLINE_NONE);
 }
 
+static void hpet_out(uint32_t offset, uint64_t value)
+{
+    assert_true(platform_mmio_write(&platform, gpa(0xfed00000 + offset), 8, value, now));
+}
+
+static void the_hpet_interrupts_by_the_pin_of_its_route(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    route(20, 0x41);
+    hpet_out(0x120, 20 << 9 | 4); /* timer 1, an edge */
+    hpet_out(0x010, 1);
+    hpet_out(0x128, 14318);
+    run_to_deadline();
+    assert_in_range(now, 1000000, 1003000);
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x41);
+    assert_false(platform_take_message(&platform, &message));
+    hpet_out(0x120, 4); /* pin 0 is none of the HPET's */
+    hpet_out(0x128, 20000);
+    run_to_deadline();
+    assert_false(platform_take_message(&platform, &message));
+    assert_false(platform.extint);
+}
+
+/* Legacy replacement: IRQ 0 and IRQ 8 are the HPET's, and the 8254 and the RTC get them back. */
+static void the_hpet_takes_the_places_of_the_8254_and_the_rtc(void **state)
+{
+    (void)state;
+    pic_init(0xfa, 0xfe);
+    hpet_out(0x100, 4);
+    hpet_out(0x120, 4);
+    hpet_out(0x010, 3);
+    platform_run_timers(&platform, now + 10 * HZ); /* the 8254 runs at 18.2 Hz, and nobody hears it */
+    now += 10 * HZ;
+    assert_false(platform.extint);
+    hpet_out(0x108, 10 * 14318180ULL + 14318180);
+    platform_run_timers(&platform, now += 2 * HZ);
+    assert_true(platform.extint);
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x20);
+    out_b(0x20, 0x20);
+    hpet_out(0x128, 13 * 14318180ULL);
+    platform_run_timers(&platform, now += 2 * HZ);
+    assert_true(platform.extint);
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x28);
+    out_b(0xa0, 0x20);
+    out_b(0x20, 0x20);
+    hpet_out(0x010, 1);
+    out_b(0x21, 0xfb); /* the slave only */
+    out_b(0x70, 0x0c);
+    (void)in_port(0x71, 1);
+    out_b(0x70, 0x0b);
+    out_b(0x71, 0x12);
+    assert_false(platform.extint);
+    platform_run_timers(&platform, now += 2 * HZ);
+    assert_true(platform.extint);
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x28);
+}
+
 static void the_sci_is_a_level_and_repeats_until_served(void **state)
 {
     struct apic_message message;
@@ -338,7 +398,7 @@ static void the_8259_can_be_wired_through_pin_0(void **state)
 
 /* --- Memory --- */
 
-static void only_the_ioapic_page_is_mmio(void **state)
+static void the_ioapic_and_the_hpet_are_all_mmio(void **state)
 {
     uint64_t value;
 
@@ -348,7 +408,9 @@ static void only_the_ioapic_page_is_mmio(void **state)
     assert_int_equal(value, 0x00170020);
     assert_false(platform_mmio_read(&platform, gpa(IOAPIC + 0x1000), 8, now, &value));
     assert_true(value == UINT64_MAX);
-    assert_false(platform_mmio_read(&platform, gpa(0xfed00000), 4, now, &value));
+    assert_true(platform_mmio_read(&platform, gpa(0xfed00000), 8, now, &value));
+    assert_int_equal(value, 0x0429b17f8086a201);
+    assert_false(platform_mmio_read(&platform, gpa(0xfed00400), 4, now, &value));
     assert_int_equal(value, 0xffffffff);
     assert_false(platform_mmio_read(&platform, gpa(IOAPIC - 1), 1, now, &value));
     assert_int_equal(value, 0xff);
@@ -440,9 +502,11 @@ int main(void)
         cmocka_unit_test_setup(the_uart_interrupts_on_irq_4, setup),
         cmocka_unit_test_setup(typed_bytes_interrupt_and_arrive, setup),
         cmocka_unit_test_setup(the_rtc_interrupts_on_irq_8_through_the_slave, setup),
+        cmocka_unit_test_setup(the_hpet_interrupts_by_the_pin_of_its_route, setup),
+        cmocka_unit_test_setup(the_hpet_takes_the_places_of_the_8254_and_the_rtc, setup),
         cmocka_unit_test_setup(the_sci_is_a_level_and_repeats_until_served, setup),
         cmocka_unit_test_setup(the_8259_can_be_wired_through_pin_0, setup),
-        cmocka_unit_test_setup(only_the_ioapic_page_is_mmio, setup),
+        cmocka_unit_test_setup(the_ioapic_and_the_hpet_are_all_mmio, setup),
         cmocka_unit_test_setup(each_way_of_power_off_and_reset_names_itself, setup),
         cmocka_unit_test_setup(debug_ports_work_when_they_are_configured, setup),
         cmocka_unit_test_setup(without_a_console_output_vanishes_and_nothing_blocks, setup),

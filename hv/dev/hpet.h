@@ -1,0 +1,63 @@
+/*
+ * The HPET at 0xfed00000: a 64-bit counter at four times the PM timer's rate and three timers. IA-PC HPET Specification
+ * 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in legacy replacement
+ * mode IRQ 0 and IRQ 8 in place of the 8254 and the RTC (2.2.3 "LegacyReplacement Routing").
+ *
+ * No ACPI table names it: kernels that look have better clocks here. It is for those that take the address for granted.
+ *
+ * A timer that is set to a time that has just passed fires at once: a guest whose CPU was elsewhere between its reading
+ * of the counter and its writing of the comparator would else wait for the counter to come round. "Just" is half of 32
+ * bits.
+ *
+ * Edges are left in `edges` for the platform to take; levels are in `status`.
+ */
+#ifndef HV_DEV_HPET_H
+#define HV_DEV_HPET_H
+
+#include "hv/base/clock.h"
+#include "hv/base/types.h"
+#include "hv/dev/timebase.h"
+
+#define HPET_BASE 0xfed00000ULL
+#define HPET_BYTES 0x400u
+#define HPET_HZ 14318180u
+#define HPET_TIMERS 3u
+#define HPET_PINS 0x00ff0004u /* where timers may be routed */
+
+struct hpet_timer {
+    uint64_t config;
+    uint64_t comparator;
+    uint64_t period;
+    uint64_t next; /* the count at which it fires; UINT64_MAX: never */
+};
+
+struct hpet {
+    struct timebase base;
+    uint64_t offset; /* the count at base.start; the count itself while halted */
+    uint64_t config;
+    uint64_t status; /* level-triggered timers that have fired */
+    struct hpet_timer timers[HPET_TIMERS];
+    uint32_t edges;    /* edge-triggered timers that have fired and were not taken */
+    uint64_t deadline; /* host TSC */
+    uint64_t quiet_tsc;
+    uint64_t not_before; /* host TSC before which no periodic timer asks to be run */
+};
+
+void hpet_reset(struct hpet *hpet, const struct clock *clock, uint64_t now);
+
+/* offset < HPET_BYTES; size is 1, 2, 4 or 8. hpet_run() comes first. */
+uint64_t hpet_read(const struct hpet *hpet, uint32_t offset, uint8_t size, uint64_t now);
+void hpet_write(struct hpet *hpet, uint32_t offset, uint8_t size, uint64_t value, uint64_t now);
+
+void hpet_run(struct hpet *hpet, uint64_t now);
+
+/* The I/O APIC's pin of a timer; in legacy replacement mode those of IRQ 0 and IRQ 8. */
+unsigned hpet_pin(const struct hpet *hpet, unsigned timer);
+
+/* Has it taken the place of the 8254 and the RTC? */
+bool hpet_is_legacy(const struct hpet *hpet);
+
+/* Timers whose level is high, a bit each. */
+uint32_t hpet_levels(const struct hpet *hpet);
+
+#endif

@@ -1,7 +1,7 @@
 # Pictures of plinth-check as a browser draws them. Not in the ordinary run: the browser has about 400 MB.
 #: make svg-picture   the pictures of plinth-check --svg in a headless browser: colours, and no text on another one
 
-svg-picture: $(BUILD)/plinth-check guests demo
+svg-picture: $(BUILD)/plinth-check $(DEMO_FILES)
 	BUILD=$(abspath $(BUILD)) tests/tools/svg_picture.py
 
 .PHONY: svg-picture

@@ -110,19 +110,13 @@ static void every_key_reaches_its_field(void **state)
     const struct config_guest *guest = &config.guests[0];
 
     (void)state;
-    assert_true(parse(
-        "[hypervisor]\nconsole = serial\nlog = debug\nwhen-all-stopped = halt\n"
-        "[guest flat]\nkernel = a/b\nmemory = 1.5G\ncpus = 3,1\nprotocol = flat\ninitrd = i1\n"
-        "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
-        "console = none
-            on -
-            stop = restart on - crash = poweroff debug - ports = yes debug - exit - ok =
-                                                                     0x10 "
-                                                                          "slice = 5ms
-                                                                     virtual -
-                                                                     apic = no share - idle = no watchdog = Halt 30 s
-        "
-        "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
+    assert_true(
+        parse("[hypervisor]\nconsole = serial\nlog = debug\nwhen-all-stopped = halt\n"
+              "[guest flat]\nkernel = a/b\nmemory = 1.5G\ncpus = 3,1\nprotocol = flat\ninitrd = i1\n"
+              "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
+              "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\ndebug-exit-ok = 0x10\n"
+              "slice = 5ms\nvirtual-apic = no\nshare-idle = no\nwatchdog = Halt 30 s\n"
+              "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
     assert_true(config.console_serial && !config.console_screen && config.log_debug);
     assert_int_equal(config.when_all_stopped, FINAL_HALT);
     expect_text(guest->name, "flat");

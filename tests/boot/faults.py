@@ -53,7 +53,7 @@ TRAPS = [
     # Another CPU notices: hv/watchdog.h.
     Fault("second-cpu:hang", 14, "on CPU 0,(?s:.*?)CPU 1 hangs(?s:.*?)it was at .0x(?s:.*?)backtrace", EVERYWHERE, smp=2),
     Fault("entry:hang", 14, "on CPU 1,(?s:.*?)CPU 0 hangs(?s:.*?)it was at .0x(?s:.*?)backtrace", EVERYWHERE, smp=2),
-    Fault("turn:hang", 14, "CPU . hangs(?s:.*?)it has guest hello, vCPU .(?s:.*?)exit 1 before the end", EVERYWHERE, smp=2),
+    Fault("turn:hang", 14, "CPU . hangs(?s:.*?)it has guest hello, vCPU .(?s:.*?)last exits, by how long before the end", EVERYWHERE, smp=2),
 ]
 
 # What crosses from the UEFI stage is wrong. Without ACPI, Bochs can be switched off by its own port, QEMU's q35 not: there

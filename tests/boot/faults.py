@@ -75,7 +75,7 @@ INFO = [
 TREES = [
     Fault("tree:other-guest", 13, "Guest hello reaches the memory of another guest.*guest other", EVERYWHERE, 2),
     Fault("tree:hypervisor", 13, "Guest hello reaches the hypervisor's memory", BOTH, 2),
-    Fault("tree:firmware", 13, "Guest hello reaches firmware or device memory", BOTH, 2),
+    Fault("tree:firmware", 13, "Guest hello reaches (firmware or device memory|memory that nobody granted)", BOTH, 2),
     Fault("tree:no-memory", 13, "Guest hello reaches memory that nobody granted", BOTH, 2),
     Fault("tree:wrong-place", 13, "Guest hello reaches its own memory at the wrong", BOTH, 2),
     Fault("tree:table-in-guest", 13, "Guest hello has a table outside", BOTH, 2),

@@ -194,7 +194,7 @@ void fault_trees(const struct page_table *trees, uint32_t count)
     } faults[] = {
         {"tree:other-guest", leaf, others},
         {"tree:hypervisor", leaf, (*leaf & ~ENTRY_ADDRESS) | align_down((uint64_t)(uintptr_t)trees, 2 * MIB)},
-        {"tree:firmware", leaf, (*leaf & ~ENTRY_ADDRESS)}, /* page 0 and what follows */
+        {"tree:firmware", leaf, (*leaf & ~ENTRY_ADDRESS) | 0xffe00000}, /* the firmware's flash */
         {"tree:no-memory", leaf, (*leaf & ~ENTRY_ADDRESS) | 256 * GIB},
         {"tree:wrong-place", leaf, *entry_of(&trees[0], 4 * MIB, 1)},
         {"tree:table-in-guest", link, (*link & ~ENTRY_ADDRESS) | (*leaf & ENTRY_ADDRESS)},

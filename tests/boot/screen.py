@@ -188,7 +188,7 @@ def panic(font):
 def fault_on_both(font, fault):
     names = ["hello", "other"][:fault.guests]
     config = "".join(cases.hello_conf().replace("guest hello", f"guest {name}") for name in names)
-    machine = Machine(stick_of("fault", config, fault.name), serial=True)
+    machine = Machine(stick_of("fault", config, fault.name), serial=True, extra=("-no-shutdown",))  # a failed guest ends it
     try:
         machine.wait_for(font, rf"\bP{fault.code:04d}\b", r"plinth: result failed")
         if not re.search(rf"\bP{fault.code:04d}\b", machine.serial_text()):

@@ -49,6 +49,7 @@ struct cpu {
     uint64_t interrupts[3];   /* timer, kick, spurious: counts */
     uint64_t nmis;
     uint64_t turns;                      /* of cpu_loop_run(): hv/watchdog.c looks whether they go on */
+    uint64_t armed;                      /* TSC at which its timer interrupts it */
     bool idle;                           /* sleeps until an interrupt */
     const struct trap_frame *stopped_at; /* where a panic's NMI found it; NULL: it has not answered */
     struct cpu_stacks stacks;

@@ -25,7 +25,6 @@ struct turn {
     uint32_t next;
     struct vcpu *owner; /* whose slice it is; it may have halted since */
     uint64_t slice_end;
-    uint64_t armed; /* deadline that the host timer has now */
     uint64_t console_deadline;
 };
 
@@ -44,7 +43,7 @@ void cpu_loop_assign(const struct boot_info *info)
         }
     }
     for (uint32_t i = 0; i < CPUS_MAX; i++) {
-        turns[i].armed = UINT64_MAX;
+        cpus[i].armed = UINT64_MAX;
     }
 }
 
@@ -337,23 +336,23 @@ static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, co
     return deadline;
 }
 
-static void arm(struct turn *turn, uint64_t deadline)
+static void arm(struct cpu *cpu, uint64_t deadline)
 {
-    if (deadline != turn->armed) {
-        turn->armed = deadline;
+    if (deadline != cpu->armed) {
+        __atomic_store_n(&cpu->armed, deadline, __ATOMIC_RELAXED);
         host_timer_arm(deadline);
     }
 }
 
 /* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
-static void take_interrupts(struct cpu *cpu, struct turn *turn)
+static void take_interrupts(struct cpu *cpu)
 {
     uint64_t flags;
 
     insn_interrupt_window();
     flags = cpu_take_flags(cpu);
     if ((flags & CPU_FLAG_TIMER) != 0) {
-        turn->armed = UINT64_MAX;
+        __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
     }
     if ((flags & CPU_FLAG_STOP) != 0) {
         guest_end_cpu_stops(cpu);
@@ -379,7 +378,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         uint64_t now;
         struct vcpu *vcpu;
 
-        take_interrupts(cpu, turn);
+        take_interrupts(cpu);
         now = insn_rdtsc();
         watchdog_turn(cpu, now);
         serve_vcpus(cpu, turn, now);
@@ -397,22 +396,22 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             continue;
         }
         if (vcpu == NULL) {
-            arm(turn, min_u64(next_deadline(cpu, turn, NULL), watchdog_deadline()));
+            arm(cpu, min_u64(next_deadline(cpu, turn, NULL), watchdog_deadline()));
             idle(cpu);
             continue;
         }
-        arm(turn, next_deadline(cpu, turn, vcpu));
+        arm(cpu, next_deadline(cpu, turn, vcpu));
         if (!first_entry_told) {
             fault_at("entry");
             tell_first_entry(vcpu->guest);
         }
         vcpu_switch_to(cpu, vcpu);
-        vcpu->leave_at = turn->armed;
+        vcpu->leave_at = cpu->armed;
         __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
         fault_vcpu(vcpu);
         virt_run(cpu, vcpu);
-        fault_at("turn");
         __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
+        fault_at("turn");
         vcpu->cpu_ticks += insn_rdtsc() - now;
     }
 }

@@ -29,21 +29,31 @@ void watchdog_start(const struct clock *clock)
     }
 }
 
-/* The vCPU that the CPU has makes its turn, and no exit came since the turn began. */
-static bool in_guest(const struct cpu *cpu)
+/* What is known of a CPU from outside. In a vCPU's turn nothing tells the guest from what its exits do, but an
+ * interrupt that is due ends the turn. */
+static enum watch_state state_of(const struct cpu *cpu)
 {
     const struct vcpu *vcpu = __atomic_load_n(&cpu->current, __ATOMIC_ACQUIRE);
     uint64_t began = vcpu == NULL ? 0 : __atomic_load_n(&vcpu->turn_began, __ATOMIC_RELAXED);
 
-    return began != 0 && __atomic_load_n(&vcpu->exit_tsc, __ATOMIC_RELAXED) < began;
+    if (__atomic_load_n(&cpu->idle, __ATOMIC_RELAXED)) {
+        return WATCH_WELL_ANYWAY;
+    }
+    if (began == 0) {
+        return WATCH_MUST_GO_ON;
+    }
+    if (__atomic_load_n(&vcpu->exit_tsc, __ATOMIC_RELAXED) < began) {
+        return WATCH_WELL_ANYWAY;
+    }
+    return cpu_flags(cpu) != 0 || __atomic_load_n(&cpu->armed, __ATOMIC_RELAXED) <= insn_rdtsc() ? WATCH_MUST_GO_ON
+                                                                                                 : WATCH_MAY_STAND;
 }
 
 static void look_at(const struct cpu *cpu, struct watch *watch)
 {
-    bool excused = __atomic_load_n(&cpu->idle, __ATOMIC_RELAXED) || in_guest(cpu);
     char sentence[SENTENCE_MAX];
 
-    switch (watch_look(watch, __atomic_load_n(&cpu->turns, __ATOMIC_RELAXED), excused)) {
+    switch (watch_look(watch, __atomic_load_n(&cpu->turns, __ATOMIC_RELAXED), state_of(cpu))) {
     case WATCH_WELL:
         break;
     case WATCH_ASK:
@@ -54,7 +64,7 @@ static void look_at(const struct cpu *cpu, struct watch *watch)
         break;
     case WATCH_HANGS:
         format_text(sentence, sizeof(sentence), "CPU %u hangs: it has done nothing for %u s and does not answer",
-                    cpu->index, WATCH_CHECK_S * WATCH_STILL_HANGS);
+                    cpu->index, WATCH_CHECK_S * watch->still);
         hv_panic_hang(cpu, sentence);
     }
 }

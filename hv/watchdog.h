@@ -8,8 +8,9 @@
  * it was about to write is not known, so nobody can go on without it.
  *
  * Nothing is counted on the way of an exit, and no timer interrupts a guest for this: only a CPU that sleeps sets its
- * own. A vCPU that has not left its guest since its turn began (no exit's TSC is later) is not asked. So one that spins
- * is asked once, within its first half minute without an exit, and never again before its next exit.
+ * own. A vCPU that has not left its guest since its turn began (no exit's TSC is later) is not asked. One that has may
+ * be in the guest again or hang in an exit: it is asked when an interrupt is due that it has not taken, and else only
+ * after ten minutes, so that a guest that spins is left alone.
  *
  * Not noticed: a hang where every other CPU is in a guest that does not exit (until it does), where the machine has one
  * CPU, and before the guests start; there the last line on the console tells how far it came. Nor one between the
@@ -26,6 +27,14 @@
 struct watch {
     uint64_t turns;
     uint32_t still; /* looks in a row at which the count stood still */
+    uint32_t late;  /* of these, those in a row at which it had to go on */
+};
+
+/* Why a count may stand still. */
+enum watch_state {
+    WATCH_WELL_ANYWAY, /* it sleeps, or is in a guest for certain */
+    WATCH_MAY_STAND,   /* it may be in a guest */
+    WATCH_MUST_GO_ON,
 };
 
 enum watch_verdict {
@@ -36,25 +45,27 @@ enum watch_verdict {
 };
 
 #define WATCH_CHECK_S 4u
-#define WATCH_STILL_ASK 5u
-#define WATCH_STILL_ASK_LOUD 6u
-#define WATCH_STILL_HANGS 8u
+#define WATCH_STILL_MAX 150u /* then it is asked all the same, which makes an interrupt due */
+#define WATCH_LATE_ASK 5u
+#define WATCH_LATE_ASK_LOUD 6u
+#define WATCH_LATE_HANGS 8u
 
-/* One look at a CPU. `excused`: it sleeps, or is in a guest for all that is known. */
-static inline enum watch_verdict watch_look(struct watch *watch, uint64_t turns, bool excused)
+/* One look at a CPU. */
+static inline enum watch_verdict watch_look(struct watch *watch, uint64_t turns, enum watch_state state)
 {
-    if (excused || turns != watch->turns) {
+    if (state == WATCH_WELL_ANYWAY || turns != watch->turns) {
         *watch = (struct watch){.turns = turns};
         return WATCH_WELL;
     }
     watch->still++;
-    if (watch->still >= WATCH_STILL_HANGS) {
+    watch->late = state == WATCH_MUST_GO_ON ? watch->late + 1 : 0;
+    if (watch->late >= WATCH_LATE_HANGS) {
         return WATCH_HANGS;
     }
-    if (watch->still >= WATCH_STILL_ASK_LOUD) {
+    if (watch->late >= WATCH_LATE_ASK_LOUD) {
         return WATCH_ASK_LOUD;
     }
-    return watch->still == WATCH_STILL_ASK ? WATCH_ASK : WATCH_WELL;
+    return watch->late == WATCH_LATE_ASK || watch->still == WATCH_STILL_MAX ? WATCH_ASK : WATCH_WELL;
 }
 
 /* Before the other CPUs are let go. With one CPU that is ready nothing is watched. */

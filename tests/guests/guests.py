@@ -60,7 +60,7 @@ def config(names):
 
 
 def measures_time(name):
-    return "timer" in name
+    return any(word in name for word in ("timer", "hpet", "pit"))
 
 
 def run_oracle(build, name):
@@ -90,11 +90,19 @@ def run_oracle(build, name):
     return lines[-1] if lines else "no output"
 
 
+# The oracle shows that a PC can be as a guest says; it is no test of Plinth. QEMU's devices run beside its CPU by the
+# host's clock, so on a busy host a guest that counts interrupts may once see one more.
+ORACLE_TRIES = 3
+
+
 def oracle(build, names):
     failed = 0
     for name in names or [n for n in GUESTS if GUESTS[n][2]]:
-        last = run_oracle(build, name)
-        good = last == f"PASS {name.removesuffix('-32')}"
+        for _ in range(ORACLE_TRIES):
+            last = run_oracle(build, name)
+            good = last == f"PASS {name.removesuffix('-32')}"
+            if good:
+                break
         failed += not good
         print(f"ok guest-oracle-{name}" if good else f"FAILED guest-oracle-{name}: {last}", flush=True)
     return 1 if failed else 0

@@ -24,7 +24,6 @@ static volatile struct {
     char name[NAME_MAX];
 } choice = {"PLINTH-FAULT:", "none"};
 
-static const char *place_now = "";
 static const char *last_place = "";
 
 static bool alike(const char *left, const char *right)
@@ -58,12 +57,12 @@ bool fault_was_at(const char *place)
     return alike(last_place, place);
 }
 
-static bool chosen_here(const char *what)
+static bool chosen_here(const char *place, const char *what)
 {
     char name[NAME_MAX];
     uint32_t length = 0;
 
-    for (const char *from = place_now; *from != '\0' && length < NAME_MAX - 2; from++) {
+    for (const char *from = place; *from != '\0' && length < NAME_MAX - 2; from++) {
         name[length++] = *from;
     }
     name[length++] = ':';
@@ -107,32 +106,32 @@ void fault_at(const char *place)
             __asm__ volatile("pause");
         }
     }
-    last_place = place_now = place;
-    if (chosen_here("undefined")) {
+    last_place = place;
+    if (chosen_here(place, "undefined")) {
         __asm__ volatile("ud2");
-    } else if (chosen_here("null-read")) {
+    } else if (chosen_here(place, "null-read")) {
         (void)*(volatile uint8_t *)(uintptr_t)(zero + 8);
-    } else if (chosen_here("null-call")) {
+    } else if (chosen_here(place, "null-call")) {
         ((void (*)(void))(uintptr_t)zero)();
-    } else if (chosen_here("text-write")) {
+    } else if (chosen_here(place, "text-write")) {
         *(volatile uint8_t *)(uintptr_t)fault_at = 0;
-    } else if (chosen_here("non-canonical")) {
+    } else if (chosen_here(place, "non-canonical")) {
         (void)*(volatile uint8_t *)(uintptr_t)(zero + 0x8000000000000000);
-    } else if (chosen_here("divide")) {
+    } else if (chosen_here(place, "divide")) {
         __asm__ volatile("xor %%edx, %%edx; xor %%ecx, %%ecx; div %%rcx" ::: "rax", "rcx", "rdx");
-    } else if (chosen_here("machine-check")) {
+    } else if (chosen_here(place, "machine-check")) {
         __asm__ volatile("int $18");
-    } else if (chosen_here("nmi")) {
+    } else if (chosen_here(place, "nmi")) {
         __asm__ volatile("int $2");
-    } else if (chosen_here("double-fault")) {
+    } else if (chosen_here(place, "double-fault")) {
         __asm__ volatile("int $8");
-    } else if (chosen_here("check")) {
+    } else if (chosen_here(place, "check")) {
         CHECK_OP(zero, ==, 1);
-    } else if (chosen_here("pool")) {
+    } else if (chosen_here(place, "pool")) {
         (void)pool_take(1ULL << 40);
     }
     for (uint32_t i = 0; i < ARRAY_COUNT(acts); i++) {
-        if (chosen_here(acts[i].what)) {
+        if (chosen_here(place, acts[i].what)) {
             acts[i].act();
         }
     }

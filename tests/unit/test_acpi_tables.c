@@ -10,6 +10,7 @@
 
 #include "hv/dev/acpi_tables.h"
 #include "hv/dev/pm.h"
+#include "tests/unit/table_bytes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,24 +29,6 @@ static void build(uint32_t cpus)
 
     memset(buffer, 0xa5, sizeof(buffer));
     assert_int_equal(acpi_tables_build(&config, buffer, sizeof(buffer), &used), STATUS_OK);
-}
-
-static uint64_t read_at(const uint8_t *from, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, from, bytes);
-    return value;
-}
-
-static uint8_t sum_of(const uint8_t *from, uint64_t bytes)
-{
-    uint8_t sum = 0;
-
-    while (bytes-- > 0) {
-        sum = (uint8_t)(sum + *from++);
-    }
-    return sum;
 }
 
 /* A table by its guest-physical address, after checking that it lies in the buffer and sums to zero. */

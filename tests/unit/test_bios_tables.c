@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "hv/dev/bios_tables.h"
+#include "tests/unit/table_bytes.h"
 
 #include <string.h>
 
@@ -23,24 +24,6 @@ static void build(uint32_t cpus)
 
     memset(rom, 0xa5, sizeof(rom));
     assert_int_equal(bios_tables_build(&config, rom, sizeof(rom), &used), STATUS_OK);
-}
-
-static uint64_t read_at(const uint8_t *from, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, from, bytes);
-    return value;
-}
-
-static uint8_t sum_of(const uint8_t *from, uint64_t bytes)
-{
-    uint8_t sum = 0;
-
-    while (bytes-- > 0) {
-        sum = (uint8_t)(sum + *from++);
-    }
-    return sum;
 }
 
 /* At a multiple of 16, with a sum of zero over the length that its byte at `length_at` says in `unit` bytes. */

@@ -270,7 +270,7 @@ _Noreturn static void end_run(const struct guest *last)
     case FINAL_REBOOT:
         power_reboot();
     case FINAL_HALT:
-        power_halt();
+        break;
     }
     power_halt();
 }

@@ -14,6 +14,7 @@
 #define HV_SVM_SVM_H
 
 #include "hv/svm/svm_capabilities.h"
+#include "hv/svm/svm_entry_check.h"
 #include "hv/svm/svm_vmcb.h"
 #include "hv/virt_support.h"
 
@@ -44,9 +45,10 @@ struct svm_vcpu {
     uint64_t tsc_aux;
     uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
     uint64_t no_length_count;
-    uint64_t hidden_cr0; /* CD and NW as the guest wrote them: the CPU has them clear */
-    uint64_t hidden_lme; /* EFER.LME while the guest does not page: the CPU has it clear */
-    uint8_t pad[4096 - 88];
+    uint64_t hidden_cr0;                            /* CD and NW as the guest wrote them: the CPU has them clear */
+    uint64_t hidden_lme;                            /* EFER.LME while the guest does not page: the CPU has it clear */
+    char first_entry_wrong[SVM_ENTRY_SENTENCE_MAX]; /* why the CPU should refuse the first entry after a reset, or "" */
+    uint8_t pad[4096 - 88 - SVM_ENTRY_SENTENCE_MAX];
 };
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 

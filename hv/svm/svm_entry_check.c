@@ -77,8 +77,10 @@ static bool check_control_registers(const struct svm_entry_check *check)
     if ((vmcb->efer & EFER_LMA) != 0 && !fits_physical(check, vmcb->cr3)) {
         return violated(check, "guest CR3 0x%" PRIx64 " is beyond the physical addresses (APM 2 15.5.1)", vmcb->cr3);
     }
-    if (check->caps->cr4_allowed != 0 && (vmcb->cr4 & ~check->caps->cr4_allowed) != 0) {
-        return violated(check, "guest CR4 0x%" PRIx64 ": bits 0x%" PRIx64 " are reserved on this CPU (APM 2 15.5.1)",
+    if ((vmcb->cr4 & ~check->caps->cr4_allowed) != 0) {
+        return violated(check,
+                        "guest CR4 0x%" PRIx64 ": bits 0x%" PRIx64
+                        " are reserved, or of no feature that it has (APM 2 15.5.1)",
                         vmcb->cr4, vmcb->cr4 & ~check->caps->cr4_allowed);
     }
     if (vmcb->dr6 >> 32 != 0 || vmcb->dr7 >> 32 != 0) {

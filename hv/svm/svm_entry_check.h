@@ -9,9 +9,9 @@
 
 #define SVM_ENTRY_SENTENCE_MAX 240u
 
-/* What this CPU allows. */
+/* What this CPU, and of CR4 this guest, allows. */
 struct svm_entry_caps {
-    uint64_t cr4_allowed; /* CR4 bits that this CPU defines; 0: not known, the check is left out */
+    uint64_t cr4_allowed; /* CR4 bits of features that the guest has: no other may be set */
     uint32_t asid_count;
     uint8_t physical_bits;
     bool long_mode;

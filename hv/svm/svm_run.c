@@ -257,10 +257,19 @@ static void choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
 }
 
+static bool find_violation(const struct svm_vcpu *svm, const struct vcpu *vcpu, char sentence[SVM_ENTRY_SENTENCE_MAX])
+{
+    struct svm_entry_caps caps = svm_features.caps;
+
+    caps.cr4_allowed = vcpu->guest->cr4_allowed;
+    return svm_entry_find_violation(&svm->vmcb, &caps, sentence);
+}
+
 /* Everything but an emulated instruction without consequences. */
 __attribute__((noinline)) static void serve_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
+    bool reset = (vcpu->requests & VCPU_RESET) != 0;
     uint64_t tpr;
 
     apply_requests(svm, vcpu);
@@ -271,6 +280,9 @@ __attribute__((noinline)) static void serve_requests(struct svm_vcpu *svm, struc
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
         vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
         svm->clean &= ~CLEAN_INT_CONTROL;
+    }
+    if (reset) {
+        find_violation(svm, vcpu, svm->first_entry_wrong);
     }
 }
 
@@ -489,16 +501,21 @@ static void complete_debug_exception(struct svm_vcpu *svm, const struct vcpu *vc
     svm->clean &= ~CLEAN_DR;
 }
 
-/* Finds out which check failed, and says so before the guest's report. */
+/*
+ * Finds out which check failed, and says so before the guest's report. A CPU leaves a VMCB that it refused as it was;
+ * QEMU and Bochs put state of the host there and clear the event, so what was seen before the first entry counts, too.
+ */
 static void explain_refusal(const struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     char sentence[SVM_ENTRY_SENTENCE_MAX];
+    const char *why = sentence;
 
-    if (!svm_entry_find_violation(&svm->vmcb, &svm_features.caps, sentence)) {
-        format_text(sentence, sizeof(sentence), "%s",
-                    "every check of the manual that Plinth knows holds; report this with the CPU's model");
+    if (!find_violation(svm, vcpu, sentence)) {
+        why = svm->first_entry_wrong[0] != '\0'
+                  ? svm->first_entry_wrong
+                  : "every check of the manual that Plinth knows holds; report this with the CPU's model";
     }
-    log_error("guest %s vCPU %u, VM entry refused: %s", vcpu->guest->name, vcpu->index, sentence);
+    log_error("guest %s vCPU %u, VM entry refused: %s", vcpu->guest->name, vcpu->index, why);
 }
 
 /* The register is in the instruction, or in EXITINFO1 with decode assists: the instruction always serves. */

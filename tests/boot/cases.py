@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import faults
+import series
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send, Truncated)
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -356,43 +357,38 @@ def several_case(name, emulators, **more):
                 **more)
 
 
-def fault_case(fault, emulators, slow):
+def fault_case(fault, emulators):
     """The test build makes one thing fail. Before the hand-over the firmware goes on; after it the machine halts, or the
-    guest has failed; what is survived ends well."""
+    guest has failed; what is survived ends well. Only tests/boot/sweep.py runs these."""
     names = ["hello", "other"][:fault.guests]
     config = "".join(hello_conf(more=f"cpus = {fault.smp}\n" if fault.smp > 1 and fault.guests == 1 and fault.code else "")
                      .replace("guest hello", f"guest {name}") for name in names)
     end = [r"plinth: result failed"]
     if fault.code == 0:
         end = [r"plinth: result ok\s*\Z"]
-    elif 600 <= fault.code < 902:
+    elif fault.returns:
         end = [r"when a key is pressed", Send("\r"), r"plinth: returned to the firmware"]
     code = rf"P{fault.code:04d}\b(?s:.*?){fault.text}" if fault.code else fault.text or "Plinth "
-    name = f"fault-{fault.name.replace(':', '-')}"
-    return Case(name if slow else f"{name}-ordinary", config, [code, *end], status=0 if fault.code == 0 else 1,
+    return Case(f"fault-{fault.name.replace(':', '-')}", config, [code, *end], status=0 if fault.code == 0 else 1,
                 required=(r"CPUs: 1 of 2 ready", r"guest hello stopped") if fault in faults.OTHER_CPU else (),
-                files={"hello.elf": HELLO}, emulators=emulators, smp=fault.smp, slow=slow, fault=fault.name)
+                files={"hello.elf": HELLO}, emulators=emulators, smp=fault.smp, slow=True, fault=fault.name)
 
 
-def fault_cases():
-    """A row for the ordinary run in QEMU where it is in ORDINARY, and one for the rest."""
-    for fault in faults.FAULTS:
-        ordinary = faults.ORDINARY.get(fault.name, ())
-        rest = tuple(emulator for emulator in fault.emulators if emulator not in ordinary)
-        if ordinary:
-            yield fault_case(fault, ordinary, False)
-        if rest:
-            yield fault_case(fault, rest, True)
+def series_case(names, emulators):
+    """Faults after which the hypervisor returns to the firmware: one boot for all of them."""
+    entries = [(name, None) for name in names]
+    return Case("fault-series", hello_conf(more=f"module = {series.FILE}\n"), [series.END], status=None, fault="series",
+                files={"hello.elf": HELLO, series.FILE: series.pack(entries)}, emulators=emulators, slow=True,
+                forbidden=(r"plinth: guest", r"plinth: result"))
 
 
 def entries_case(name, entries, emulators):
     """Guests whose control structure is broken, each in its own way, and one that is well."""
-    words = [(guest, "" if emulators[0] in faults.UNSAID.get(guest, ()) else text) for guest, text in entries]
     config = hello_conf() + "".join(hello_conf("4M").replace("guest hello", f"guest {guest}") for guest, _ in entries)
     return Case(f"fault-entries-{name}", config, [r"plinth: result failed"], status=1, files={"hello.elf": HELLO},
                 emulators=emulators, slow=True, fault="entries", forbidden=(PANIC,), required=(
-                    r"^\[hello\] PASS hello$", *(rf"guest {guest} vCPU 0, VM entry refused: .*(?:{text})" for guest, text in words),
-                    *(rf"P0301: guest {guest} failed: the CPU refused to enter" for guest, _ in words)))
+                    r"^\[hello\] PASS hello$", *(rf"guest {guest} vCPU 0, VM entry refused: .*(?:{text})" for guest, text in entries),
+                    *(rf"P0301: guest {guest} failed: the CPU refused to enter" for guest, _ in entries)))
 
 
 def entries_cases():
@@ -579,9 +575,6 @@ CASES = [
              r"invalid guest state: guest TR \(.*\): S is set)",
              r"guest hello failed: the CPU refused to enter the guest")),
 
-    # Faults that are made to happen. `make faults` runs all of them.
-    *fault_cases(), *(case for case, _ in entries_cases()),
-
     # Kernels that nobody here wrote. `make third-party` runs the slow ones, too.
     memtest_case("third-memtest", "memtest.conf", "memtest86+x64.bin", MEMTEST_FADES, "8M", emulators=QEMU),
     memtest_case("third-memtest-pass", "memtest.conf", "memtest86+x64.bin", MEMTEST_PASS, emulators=QEMU, slow=True),
@@ -593,6 +586,10 @@ CASES = [
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
 ]
+
+# A machine that cannot start says so on both serial ports.
+for forced in (case for case in CASES if case.name in faults.FORCED):
+    forced.second_says = (rf"\bP{faults.FORCED[forced.name][0]:04d}\b",)
 
 assert len({case.name for case in CASES}) == len(CASES), "two cases with one name"
 assert all(emulator in ALL for case in CASES for emulator in case.emulators)

@@ -10,7 +10,6 @@ tests/unit/test_mutants.c, which compares all 10,000 natively.
 import argparse
 import os
 import re
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
 import run  # noqa: E402
+import series  # noqa: E402
 from script import QEMU, Case  # noqa: E402
 
 NAMES = ("vmlinuz", "vmlinuz-amd64", "vmlinuz-686-pae", "hello.elf", "initramfs.cpio", "initramfs-i386.cpio", "xen.elf",
@@ -26,7 +26,7 @@ NAMES = ("vmlinuz", "vmlinuz-amd64", "vmlinuz-686-pae", "hello.elf", "initramfs.
 SMP = 2
 TARGET_S = 1200  # only a hang reaches it
 CONFIG_CODE = "P0701"
-GOOD_CODE = "P0901"  # how the test build says that all is ready for the hand-over
+GOOD_CODE = "P0901"  # the fault map-last: all was ready for the hand-over
 # A mutant may ask for a guest that never ends, so a good one is seen to its first guest and no further.
 FIRST_GUEST = r"^plinth: guest \S+: CPU [\d,]+, .* tables"
 
@@ -90,19 +90,18 @@ def case_entered(index, text):
 
 def judged_by_target(texts):
     """What the target says of each config: one boot of the test build, which starts the hypervisor's own efi_main() once for
-    each (tests/faults/faults_mutants.c)."""
-    packed = b"".join(struct.pack("<I", len(text)) + text for text in texts)
-    files = {name: cases.HELLO for name in NAMES} | {"empty": b"", "mutants.bin": packed}
-    names = "".join(f"module = {name}\n" for name in [*NAMES, "empty", "mutants.bin"] if name != "hello.elf")
-    case = Case("mutants", cases.hello_conf() + names, [], status=None, files=files, emulators=QEMU, smp=SMP, fault="mutants",
-                timeout_s=TARGET_S, required=(r"^MUTANTS END",), forbidden=(r"plinth: guest", r"plinth: result"))
-    case.script = [r"^MUTANTS END"]
+    each (tests/faults/faults_series.c)."""
+    packed = series.pack([("map-last", text) for text in texts])
+    files = {name: cases.HELLO for name in NAMES} | {"empty": b"", series.FILE: packed}
+    names = "".join(f"module = {name}\n" for name in [*NAMES, "empty", series.FILE] if name != "hello.elf")
+    case = Case("mutants", cases.hello_conf() + names, [], status=None, files=files, emulators=QEMU, smp=SMP, fault="series",
+                timeout_s=TARGET_S, required=(series.END,), forbidden=(r"plinth: guest", r"plinth: result"))
+    case.script = [series.END]
     wrong = boot(case)
     if wrong:
         raise run.CaseError(f"the boot that judges them: {wrong}")
     with open(os.path.join(run.LOGS, "boot-mutants-qemu-svm.log"), encoding="utf-8", errors="replace") as log:
-        said = run.ESCAPES.sub("", log.read()).partition("MUTANTS END")[0]
-    return dict(enumerate(re.split(r"^MUTANT \d+$", said, flags=re.MULTILINE)[1:]))
+        return series.split(run.ESCAPES.sub("", log.read()))
 
 
 def squeeze(text):

@@ -101,8 +101,8 @@ def command_line(case, emulator, image, log_path, timeout_s=None):
                f"{timeout_s or case.timeout_s:.0f}"]
     if case.cpu:
         command += ["--cpu", case.cpu]
-    if case.second_port:
-        command += ["--com2", case.second_port]
+    if case.second_says:
+        command += ["--com2", log_path + words.COM2]
     if runner == "run-bochs":
         return [*command, "--log", log_path + ".bochs", image]
     if case.after:
@@ -195,11 +195,20 @@ def check_result(case, session, status):
         raise CaseError(f"exit status {status}, expected {case.status}")
 
 
+def check_second_port(case, path):
+    text = read_log(path)
+    for pattern in case.second_says:
+        if not re.search(pattern, text, re.MULTILINE):
+            raise CaseError(f"'{pattern}' did not appear on COM2 ({path})")
+
+
 def run_case(case, emulator, image, log_path):
     timeout_s = min(case.timeout_s, DEADLINE - time.time())
     if timeout_s < 1:
         raise CaseError("not run: the time for all tests is over")
     command = command_line(case, emulator, image, log_path, timeout_s)
+    if os.path.exists(log_path + words.COM2):
+        os.remove(log_path + words.COM2)
     with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         session = Session(process, log, words.steps_of(case.script))
@@ -210,18 +219,23 @@ def run_case(case, emulator, image, log_path):
                 process.send_signal(signal.SIGTERM)  # the runner ends its emulator
                 process.wait(RUNNER_GRACE_S)
     check_result(case, session, status)
+    check_second_port(case, log_path + words.COM2)
     wrong = case.after(BUILD, image) if case.after else None
     if wrong:
         raise CaseError(wrong)
 
 
-def tail(path):
+def read_log(path):
+    """What a channel's file has, without escape sequences; nothing where there is no file."""
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
-            lines = [line.rstrip() for line in ESCAPES.sub("", log.read()).splitlines() if line.strip()]
+            return ESCAPES.sub("", log.read())
     except OSError:
-        return []
-    return lines[-TAIL_LINES:]
+        return ""
+
+
+def tail(path):
+    return [line.rstrip() for line in read_log(path).splitlines() if line.strip()][-TAIL_LINES:]
 
 
 def result_of(case, emulator, image):

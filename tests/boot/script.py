@@ -13,6 +13,7 @@ EMULATORS = {
     "bochs-vmx": ("run-bochs", ["--cpu", "corei7_skylake_x"]),
     "bochs-svm": ("run-bochs", ["--cpu", "ryzen"]),
 }
+COM2 = ".com2"
 ALL = tuple(EMULATORS)
 QEMU = ("qemu-svm",)
 BOCHS = ("bochs-vmx", "bochs-svm")
@@ -91,7 +92,7 @@ class Case:
     forbidden: tuple = ()
     extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
     runner: tuple = ()  # further options of tools/run-qemu
-    second_port: str = None  # the machine has COM2, whose output goes to this file
+    second_says: tuple = ()  # texts: the machine has COM2, and they appear there too. Its output: the log's name + COM2
     slow: bool = False  # only where it is named
     after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it
     # returns a sentence that says what is wrong, or None

@@ -2,7 +2,7 @@
 """Every named fault in both vendors' emulators, on a machine with two serial ports: each gives its code, its sentence and
 its end on both, and none is silent. Prints a line per fault and emulator, and the table's sum. (make faults)
 
-    tests/boot/sweep.py [--emulator NAME] [--list] [NAME...]        NAME: the beginning of a fault's name
+    tests/boot/sweep.py [--ordinary] [--emulator NAME] [--list] [NAME...]        NAME: the beginning of a fault's name
 
 Three kinds: what the test build makes happen (faults.FAULTS), entries that the CPU refuses (faults.ENTRIES_*: many in a
 boot), and what emulator, files and config force (faults.FORCED: cases of the ordinary run, which are not copied here).
@@ -22,9 +22,13 @@ sys.path.insert(0, HERE)
 import cases  # noqa: E402
 import faults  # noqa: E402
 import run  # noqa: E402
-from script import EMULATORS  # noqa: E402
+import series  # noqa: E402
+from script import COM2, EMULATORS  # noqa: E402
 
 CODE = re.compile(r"\bP0\d{3}\b")
+# What tests/run does: an emulator for each vendor.
+ORDINARY = ("qemu-svm", "bochs-vmx")
+NOTHING_STARTED = r"^Plinth: nothing was started"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Row:
     name: str
     code: int  # 0: it is survived
     texts: tuple
+    start: int = None  # in a series: the number of the start that has it
 
 
 @dataclasses.dataclass
@@ -54,59 +59,85 @@ def row_of(name, code, text):
     return Row(name, code, (said, end_of(code)))
 
 
-def made_boots():
+def firmware_row(fault, start=None):
+    """A call to the firmware that fails: the test build says when it does."""
+    row = row_of(fault.name, fault.code, fault.text)
+    end = row.texts[1] if start is None else NOTHING_STARTED
+    return Row(fault.name, fault.code, (rf"^FAULT {fault.name}$", row.texts[0], end), start)
+
+
+def firmware_boots(emulator, wanted):
+    """Those that return to the firmware follow each other in one boot; those that are survived come all at once."""
+    mine = [fault for fault in faults.FIRMWARE if emulator in fault.emulators and wanted(fault.name)]
+    returning = [fault for fault in mine if fault.returns and fault.smp == 1]
+    survived = [fault for fault in mine if fault.code == 0 and not fault.text]
+    if returning:
+        rows = [firmware_row(fault, start) for start, fault in enumerate(returning)]
+        yield Boot(cases.series_case([fault.name for fault in returning], (emulator,)), emulator, rows)
+    if survived:
+        joined = dataclasses.replace(survived[0], name="+".join(fault.name for fault in survived))
+        case = dataclasses.replace(cases.fault_case(joined, (emulator,)), name="fault-survived")
+        yield Boot(case, emulator, [firmware_row(fault) for fault in survived])
+    for fault in mine:
+        if fault not in returning and fault not in survived:
+            yield Boot(cases.fault_case(fault, (emulator,)), emulator, [firmware_row(fault)])
+
+
+def made_boots(wanted):
     for fault in faults.FAULTS:
-        for emulator in fault.emulators:
-            yield Boot(cases.fault_case(fault, (emulator,), True), emulator, [row_of(fault.name, fault.code, fault.text)])
+        if fault not in faults.FIRMWARE and wanted(fault.name):
+            for emulator in fault.emulators:
+                yield Boot(cases.fault_case(fault, (emulator,)), emulator, [row_of(fault.name, fault.code, fault.text)])
+    for emulator in EMULATORS:
+        yield from firmware_boots(emulator, wanted)
 
 
-def entry_boots():
+def entry_boots(wanted):
     for case, entries in cases.entries_cases():
         rows = [Row(f"entry:{guest}", 301, (rf"P0301: guest {guest} failed: the CPU refused to enter", end_of(301)))
                 for guest in entries]
-        yield Boot(case, case.emulators[0], rows)
+        if any(wanted(row.name) for row in rows):
+            yield Boot(case, case.emulators[0], rows)
 
 
-def forced_boots():
+def forced_boots(wanted):
     known = {case.name: case for case in cases.CASES}
     for name, (code, emulators) in faults.FORCED.items():
-        for emulator in emulators:
+        for emulator in emulators if wanted(name) else ():
             yield Boot(dataclasses.replace(known[name], emulators=(emulator,)), emulator, [row_of(name, code, "")])
 
 
 def all_boots(options):
-    for boot in [*made_boots(), *entry_boots(), *forced_boots()]:
-        wanted = not options.names or any(row.name.startswith(name) for row in boot.rows for name in options.names)
-        if wanted and (not options.emulator or boot.emulator in options.emulator):
+    def wanted(name):
+        return not options.names or any(name.startswith(beginning) for beginning in options.names)
+
+    emulators = options.emulator or (ORDINARY if options.ordinary else tuple(EMULATORS))
+    forced = () if options.ordinary else forced_boots(wanted)
+    for boot in [*made_boots(wanted), *entry_boots(wanted), *forced]:
+        if boot.emulator in emulators:
             yield boot
-
-
-def read(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as output:
-            return run.ESCAPES.sub("", output.read())
-    except OSError:
-        return ""
 
 
 def boot_once(boot):
     """What COM1 and COM2 said, and what the case itself found wrong."""
     name = f"sweep-{boot.case.name}-{boot.emulator}"
     log = os.path.join(run.LOGS, name + ".log")
-    second = log + ".com2"
-    case = dataclasses.replace(boot.case, name=name, second_port=second)
-    if os.path.exists(second):
-        os.remove(second)
+    case = dataclasses.replace(boot.case, name=name, second_says=boot.case.second_says or (r"\S",))
     try:
         run.run_case(case, boot.emulator, run.make_stick(case), log)
         wrong = None
     except run.CaseError as error:
         wrong = str(error)
-    return read(log), read(second), wrong
+    return run.read_log(log), run.read_log(log + COM2), wrong
+
+
+def part_of(text, row):
+    return text if row.start is None else series.split(text).get(row.start, "")
 
 
 def verdict_of(row, first, second, wrong):
-    for channel, text in (("COM1", first), ("COM2", second)):
+    for channel, whole in (("COM1", first), ("COM2", second)):
+        text = part_of(whole, row)
         for pattern in row.texts:
             if not re.search(pattern, text, re.MULTILINE):
                 said = CODE.findall(text)
@@ -122,21 +153,28 @@ def result_of(boot):
     for row in boot.rows:
         bad = verdict_of(row, first, second, wrong if len(boot.rows) == 1 else None)
         code = f"P{row.code:04d}" if row.code else "goes on"
-        lines.append(f"{'FAILED' if bad else 'ok    '} {code:7} {row.name:32} {boot.emulator:10} COM1, COM2 ({seconds:.0f} s)"
+        lines.append(f"{'FAILED' if bad else 'ok'} fault {code:7} {row.name:32} {boot.emulator:10} COM1, COM2 ({seconds:.0f} s)"
                      + (f": {bad}" if bad else ""))
     if wrong and len(boot.rows) > 1:
         lines.append(f"FAILED the boot of {len(boot.rows)} faults {boot.case.name} {boot.emulator}: {wrong}")
     return lines
 
 
+def cost(boot):
+    """The long ones first, so that the workers end at about the same time."""
+    return (len(boot.rows) > 1, "hang" in boot.case.name, boot.emulator != "qemu-svm")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--ordinary", action="store_true",
+                        help="as in tests/run: an emulator for each vendor, and without the cases that its stage `boot` has")
     parser.add_argument("--list", action="store_true", help="only name them")
     parser.add_argument("--emulator", action="append", choices=list(EMULATORS))
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
-    boots = list(all_boots(options))
+    boots = sorted(all_boots(options), key=cost, reverse=True)
     names = {row.name for boot in boots for row in boot.rows}
     if options.list:
         for boot in boots:

@@ -1,5 +1,6 @@
 /*
- * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file.
+ * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file,
+ * or faults_series.c one after the other.
  *
  *   PLACE:WHAT      at that place (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
  *   info:WHAT       struct boot_info is wrong in that way
@@ -15,13 +16,11 @@
 #include "hv/cpu.h"
 #include "hv/pool.h"
 
-#define NAME_MAX 48u
-#define FRAME_BYTES 512u
 #define SECOND_CPU_SPINS 2000000u
 
 static volatile struct {
     char mark[16];
-    char name[NAME_MAX];
+    char name[FAULT_NAME_MAX];
 } choice = {"PLINTH-FAULT:", "none"};
 
 static const char *last_place = "";
@@ -35,15 +34,32 @@ static bool alike(const char *left, const char *right)
     return *left == *right;
 }
 
+void fault_choose(const char name[FAULT_NAME_MAX])
+{
+    for (uint32_t i = 0; i < FAULT_NAME_MAX; i++) {
+        choice.name[i] = name[i];
+    }
+}
+
+/* The names in the mark are one, or several with `+` between them. */
 bool fault_is(const char *name)
 {
-    char chosen[NAME_MAX + 1];
+    uint32_t at = 0;
 
-    for (uint32_t i = 0; i < NAME_MAX; i++) {
-        chosen[i] = choice.name[i];
+    while (at < FAULT_NAME_MAX && choice.name[at] != '\0') {
+        uint32_t length = 0;
+
+        while (at + length < FAULT_NAME_MAX && choice.name[at + length] == name[length] && name[length] != '\0') {
+            length++;
+        }
+        if (name[length] == '\0' &&
+            (at + length == FAULT_NAME_MAX || choice.name[at + length] == '\0' || choice.name[at + length] == '+')) {
+            return true;
+        }
+        while (at < FAULT_NAME_MAX && choice.name[at] != '\0' && choice.name[at++] != '+') {
+        }
     }
-    chosen[NAME_MAX] = '\0';
-    return alike(chosen, name);
+    return false;
 }
 
 /* Before the first place of the start there is no other CPU, and GS does not name one. */
@@ -59,14 +75,14 @@ bool fault_was_at(const char *place)
 
 static bool chosen_here(const char *place, const char *what)
 {
-    char name[NAME_MAX];
+    char name[FAULT_NAME_MAX];
     uint32_t length = 0;
 
-    for (const char *from = place; *from != '\0' && length < NAME_MAX - 2; from++) {
+    for (const char *from = place; *from != '\0' && length < FAULT_NAME_MAX - 2; from++) {
         name[length++] = *from;
     }
     name[length++] = ':';
-    for (const char *from = what; *from != '\0' && length < NAME_MAX - 1; from++) {
+    for (const char *from = what; *from != '\0' && length < FAULT_NAME_MAX - 1; from++) {
         name[length++] = *from;
     }
     name[length] = '\0';

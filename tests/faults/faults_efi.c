@@ -5,8 +5,9 @@
 #include "hv/fault.h"
 
 #include "efi/efi_stage.h"
-#include "tests/faults/faults_mutants.h"
+#include "tests/faults/faults_series.h"
 
+static EFI_SYSTEM_TABLE *system_real;
 static EFI_BOOT_SERVICES *real;
 static EFI_BOOT_SERVICES broken;
 static EFI_SYSTEM_TABLE system_copy;
@@ -29,6 +30,41 @@ static bool same(const EFI_GUID *left, const EFI_GUID *right)
     return memcmp(left, right, sizeof(*left)) == 0;
 }
 
+void fault_say(EFI_SYSTEM_TABLE *system, const char *form, ...)
+{
+    CHAR16 wide[80];
+    char text[80];
+    size_t length;
+    va_list list;
+
+    va_start(list, form);
+    length = format_list(text, sizeof(text), form, list);
+    va_end(list);
+    for (size_t i = 0; i <= length; i++) {
+        wide[i] = (CHAR16)text[i];
+    }
+    system->ConOut->OutputString(system->ConOut, wide);
+}
+
+/* The fault is the chosen one: the first time that it strikes it says so, while the firmware has a console. */
+static bool strikes(const char *name)
+{
+    static const char *said[16];
+    uint32_t i = 0;
+
+    if (!fault_is(name)) {
+        return false;
+    }
+    while (i < ARRAY_COUNT(said) - 1 && said[i] != NULL && said[i] != name) {
+        i++;
+    }
+    if (said[i] != name) {
+        said[i] = name;
+        fault_say(system_real, "\r\nFAULT %s\r\n", name);
+    }
+    return true;
+}
+
 /* ---- files ---- */
 
 static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
@@ -36,10 +72,10 @@ static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
     EFI_STATUS status = real_file->Read(real_file, size, buffer);
 
     (void)file;
-    if (fault_is("read")) {
+    if (strikes("read")) {
         return EFI_DEVICE_ERROR;
     }
-    if (fault_is("read-short")) {
+    if (strikes("read-short")) {
         *size /= 2;
     }
     return status;
@@ -48,7 +84,7 @@ static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
 static EFI_STATUS EFIAPI file_info(EFI_FILE *file, EFI_GUID *type, UINTN *size, void *buffer)
 {
     (void)file;
-    if (fault_is("get-info")) {
+    if (strikes("get-info")) {
         return EFI_DEVICE_ERROR;
     }
     return real_file->GetInfo(real_file, type, size, buffer);
@@ -58,7 +94,7 @@ static EFI_STATUS EFIAPI file_close(EFI_FILE *file)
 {
     (void)file;
     real_file->Close(real_file);
-    return fault_is("close") ? EFI_DEVICE_ERROR : EFI_SUCCESS;
+    return strikes("close") ? EFI_DEVICE_ERROR : EFI_SUCCESS;
 }
 
 /* The second file that is opened is the kernel. */
@@ -67,12 +103,12 @@ static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name
     EFI_STATUS status;
 
     (void)root;
-    *file = mutants_open(name);
+    *file = series_open(name);
     if (*file != NULL) {
         return EFI_SUCCESS;
     }
     files_opened++;
-    if (files_opened == 2 && fault_is("open")) {
+    if (files_opened == 2 && strikes("open")) {
         return EFI_VOLUME_CORRUPTED;
     }
     status = real_root->Open(real_root, &real_file, name, mode, attributes);
@@ -95,7 +131,7 @@ static EFI_STATUS EFIAPI volume_open(EFI_FILE_IO_INTERFACE *volume, EFI_FILE **r
     EFI_STATUS status = real_volume->OpenVolume(real_volume, &real_root);
 
     (void)volume;
-    if (fault_is("open-volume")) {
+    if (strikes("open-volume")) {
         return EFI_MEDIA_CHANGED;
     }
     root_copy = *real_root;
@@ -112,16 +148,16 @@ static EFI_STATUS EFIAPI handle_protocol(EFI_HANDLE handle, EFI_GUID *guid, void
     EFI_STATUS status = real->HandleProtocol(handle, guid, interface);
 
     if (same(guid, &loaded_guid)) {
-        if (fault_is("loaded-image")) {
+        if (strikes("loaded-image")) {
             return EFI_UNSUPPORTED;
         }
         loaded_copy = *(EFI_LOADED_IMAGE *)*interface;
-        if (fault_is("image-headers")) {
+        if (strikes("image-headers")) {
             loaded_copy.ImageSize = 64;
         }
         *interface = &loaded_copy;
     } else if (same(guid, &volume_guid)) {
-        if (fault_is("file-system")) {
+        if (strikes("file-system")) {
             return EFI_UNSUPPORTED;
         }
         real_volume = *interface;
@@ -137,12 +173,12 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
                                         EFI_PHYSICAL_ADDRESS *address)
 {
     uint32_t count = ++allocations[how & 3];
-    bool fails = (how == AllocateAnyPages && count == 1 && fault_is("allocate-first")) ||
-                 (how == AllocateAnyPages && count == 2 && fault_is("allocate-second")) ||
-                 (how == AllocateAnyPages && files_opened == 2 && fault_is("allocate-file")) ||
-                 (how == AllocateAddress && count > 1 && fault_is("allocate-guest")) ||
-                 (how == AllocateAddress && count > 2 && fault_is("allocate-pool")) ||
-                 (how == AllocateMaxAddress && fault_is("allocate-low"));
+    bool fails = (how == AllocateAnyPages && count == 1 && strikes("allocate-first")) ||
+                 (how == AllocateAnyPages && count == 2 && strikes("allocate-second")) ||
+                 (how == AllocateAnyPages && files_opened == 2 && strikes("allocate-file")) ||
+                 (how == AllocateAddress && count > 1 && strikes("allocate-guest")) ||
+                 (how == AllocateAddress && count > 2 && strikes("allocate-pool")) ||
+                 (how == AllocateMaxAddress && strikes("allocate-low"));
 
     return fails ? EFI_OUT_OF_RESOURCES : real->AllocatePages(how, type, pages, address);
 }
@@ -152,11 +188,11 @@ static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map,
 {
     EFI_STATUS status;
 
-    if (fault_is("map") || ((fault_is("map-last") || mutants_run()) && fault_was_at("handover"))) {
+    if (strikes("map") || (fault_was_at("handover") && strikes("map-last"))) {
         return EFI_INVALID_PARAMETER;
     }
     status = real->GetMemoryMap(size, map, key, stride, version);
-    if (fault_is("map-stride")) {
+    if (strikes("map-stride")) {
         *stride = 8;
     }
     return status;
@@ -165,31 +201,31 @@ static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map,
 /* The map changes after it was read: the firmware itself refuses the key. */
 static EFI_STATUS EFIAPI exit_boot_services(EFI_HANDLE image, UINTN key)
 {
-    uint32_t changes = fault_is("map-changes") ? 2 : fault_is("map-changes-always") ? 1000 : 0;
+    uint32_t changes = strikes("map-changes") ? 2 : strikes("map-changes-always") ? 1000 : 0;
     EFI_PHYSICAL_ADDRESS page = 0;
 
     if (exits++ < changes) {
         real->AllocatePages(AllocateAnyPages, EfiBootServicesData, 1, &page);
     }
-    return fault_is("exit-boot-services") ? EFI_INVALID_PARAMETER : real->ExitBootServices(image, key);
+    return strikes("exit-boot-services") ? EFI_INVALID_PARAMETER : real->ExitBootServices(image, key);
 }
 
 static EFI_STATUS EFIAPI locate_handles(EFI_LOCATE_SEARCH_TYPE how, EFI_GUID *guid, void *search, UINTN *count,
                                         EFI_HANDLE **handles)
 {
-    return fault_is("locate-handles") ? EFI_NOT_FOUND : real->LocateHandleBuffer(how, guid, search, count, handles);
+    return strikes("locate-handles") ? EFI_NOT_FOUND : real->LocateHandleBuffer(how, guid, search, count, handles);
 }
 
 static EFI_STATUS EFIAPI locate_protocol(EFI_GUID *guid, void *registration, void **interface)
 {
-    return fault_is("locate-protocol") ? EFI_NOT_FOUND : real->LocateProtocol(guid, registration, interface);
+    return strikes("locate-protocol") ? EFI_NOT_FOUND : real->LocateProtocol(guid, registration, interface);
 }
 
 static EFI_STATUS EFIAPI get_time(EFI_TIME *time, EFI_TIME_CAPABILITIES *capabilities)
 {
     (void)time;
     (void)capabilities;
-    return EFI_DEVICE_ERROR;
+    return strikes("get-time") ? EFI_DEVICE_ERROR : EFI_SUCCESS;
 }
 
 void fault_firmware(void *of)
@@ -198,14 +234,18 @@ void fault_firmware(void *of)
     EFI_SYSTEM_TABLE *system = stage->system;
     EFI_HANDLE image = stage->image;
 
-    if (mutants_run()) { /* as in an image that was just loaded */
+    if (series_run()) { /* as in an image that was just loaded */
         memset(stage, 0, sizeof(*stage));
+        memset(allocations, 0, sizeof(allocations));
+        files_opened = 0;
+        exits = 0;
         stage->system = system;
         stage->image = image;
         stage->boot = system->BootServices;
         stage->tsc_start = insn_rdtsc();
         fault_at("start");
     }
+    system_real = system;
     real = stage->boot;
     broken = *real;
     broken.HandleProtocol = handle_protocol;
@@ -216,17 +256,20 @@ void fault_firmware(void *of)
     broken.LocateProtocol = locate_protocol;
     stage->boot = &broken;
     system_copy = *stage->system;
-    if (fault_is("no-tables")) {
+    if (strikes("no-tables")) {
         system_copy.NumberOfTableEntries = 0;
-    } else if (fault_is("no-output")) {
+    }
+    if (strikes("no-output")) {
         system_copy.ConOut = NULL;
-    } else if (fault_is("no-input")) {
+    }
+    if (strikes("no-input")) {
         system_copy.ConIn = NULL;
-    } else if (fault_is("get-time")) {
+    }
+    if (fault_is("get-time")) {
         runtime_copy = *system_copy.RuntimeServices;
         runtime_copy.GetTime = get_time;
         system_copy.RuntimeServices = &runtime_copy;
     }
-    mutants_consoles(&system_copy);
+    series_consoles(&system_copy);
     stage->system = &system_copy;
 }

@@ -12,6 +12,11 @@ void fault_trees(const struct page_table *trees, uint32_t count);
 void fault_at(const char *place);
 void fault_vcpu(struct vcpu *vcpu);
 
+#define FAULT_NAME_MAX 96u /* bytes, which need not end with 0 */
+
+/* From now on this is the fault that the image makes. */
+void fault_choose(const char name[FAULT_NAME_MAX]);
+
 /* The fault that this image makes: a name of tests/boot/faults.py. */
 bool fault_is(const char *name);
 

@@ -1,14 +1,14 @@
 /*
- * Many configs in one start: with the fault `mutants` the firmware starts this efi_main(), which starts the
- * hypervisor's own (mk/faults.mk gives it another name) once for each config of \plinth\mutants.bin. For each the file
- * plinth.conf is what stands there. What is refused says so and returns as it always does; what is good gets to the
- * hand-over, is told that the last memory map cannot be had (P0901), and returns too. So no guest is entered here at
- * all.
+ * Many starts in one boot: with the fault `series` the firmware starts this efi_main(), which starts the hypervisor's
+ * own (mk/faults.mk gives it another name) once for each entry of \plinth\series.bin, with that entry's fault and
+ * config. Each of these faults is one after which the hypervisor returns to the firmware, as it always does; so no
+ * guest is entered here at all.
  *
- * mutants.bin: for each config its length in 4 bytes, the lowest first, and its bytes. tests/boot/mutants.py writes it,
- * finds `MUTANT n` before each verdict, and `MUTANTS END`.
+ * An entry: the fault's name in FAULT_NAME_MAX bytes, the config's length in 4 bytes, the lowest first, and the config,
+ * which then stands in the place of plinth.conf; with the length OWN_CONFIG the stick's own serves.
+ * tests/boot/series.py writes the file and reads what is said: `SERIES n` before each start, and `SERIES END`.
  */
-#include "tests/faults/faults_mutants.h"
+#include "tests/faults/faults_series.h"
 
 #include "hv/fault.h"
 
@@ -18,18 +18,21 @@ EFI_STATUS hypervisor_efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 static EFI_GUID loaded_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
 static EFI_GUID volume_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
 static EFI_GUID info_guid = EFI_FILE_INFO_ID;
-static CHAR16 list_name[] = L"\\plinth\\mutants.bin";
+static CHAR16 list_name[] = L"\\plinth\\series.bin";
 static CHAR16 config_name[] = L"\\plinth\\plinth.conf";
 
-static struct span config;
+#define OWN_CONFIG 0xffffffffu
+
+static bool running;
+static struct span config; /* no base: the stick's own */
 static uint64_t config_at;
 static SIMPLE_TEXT_OUTPUT_INTERFACE output_copy;
 static SIMPLE_INPUT_INTERFACE input_copy;
 static SIMPLE_TEXT_OUTPUT_INTERFACE *real_output;
 
-bool mutants_run(void)
+bool series_run(void)
 {
-    return fault_is("mutants");
+    return running;
 }
 
 static EFI_STATUS EFIAPI config_read(EFI_FILE *file, UINTN *size, void *buffer)
@@ -63,14 +66,14 @@ static EFI_STATUS EFIAPI config_close(EFI_FILE *file)
 
 static EFI_FILE config_file = {.Read = config_read, .GetInfo = config_info, .Close = config_close};
 
-EFI_FILE *mutants_open(const CHAR16 *name)
+EFI_FILE *series_open(const CHAR16 *name)
 {
     uint32_t i = 0;
 
     while (name[i] != 0 && name[i] == config_name[i]) {
         i++;
     }
-    if (!mutants_run() || name[i] != config_name[i]) {
+    if (!running || config.base == NULL || name[i] != config_name[i]) {
         return NULL;
     }
     config_at = 0;
@@ -105,9 +108,9 @@ static EFI_STATUS EFIAPI input_key(SIMPLE_INPUT_INTERFACE *self, EFI_INPUT_KEY *
     return EFI_SUCCESS;
 }
 
-void mutants_consoles(EFI_SYSTEM_TABLE *system)
+void series_consoles(EFI_SYSTEM_TABLE *system)
 {
-    if (!mutants_run()) {
+    if (!running) {
         return;
     }
     real_output = system->ConOut;
@@ -148,39 +151,41 @@ static struct span read_list(EFI_HANDLE image, EFI_BOOT_SERVICES *boot)
     return (struct span){(const uint8_t *)(uintptr_t)at, size};
 }
 
-static void say(EFI_SYSTEM_TABLE *system, const char *form, ...)
+/* Takes the entry at *at: its fault and its config. False at the list's end. */
+static bool next_entry(const struct span *list, uint64_t *at)
 {
-    CHAR16 wide[64];
-    char text[64];
-    size_t length;
-    va_list list;
+    char name[FAULT_NAME_MAX];
+    uint32_t length;
 
-    va_start(list, form);
-    length = format_list(text, sizeof(text), form, list);
-    va_end(list);
-    for (size_t i = 0; i <= length; i++) {
-        wide[i] = (CHAR16)text[i];
+    if (list->bytes - *at < sizeof(name) + sizeof(length)) {
+        return false;
     }
-    system->ConOut->OutputString(system->ConOut, wide);
+    memcpy(name, list->base + *at, sizeof(name));
+    memcpy(&length, list->base + *at + sizeof(name), sizeof(length));
+    *at += sizeof(name) + sizeof(length);
+    fault_choose(name);
+    config = (struct span){NULL, 0};
+    if (length != OWN_CONFIG) {
+        config = (struct span){list->base + *at, min_u64(length, list->bytes - *at)};
+        *at += config.bytes;
+    }
+    return true;
 }
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 {
     struct span list;
-    uint32_t length;
     uint64_t at = 0;
 
-    if (!mutants_run()) {
+    if (!fault_is("series")) {
         return hypervisor_efi_main(image, system);
     }
+    running = true;
     list = read_list(image, system->BootServices);
-    for (uint32_t n = 0; at + sizeof(length) <= list.bytes; n++) {
-        memcpy(&length, list.base + at, sizeof(length));
-        config = (struct span){list.base + at + sizeof(length), min_u64(length, list.bytes - at - sizeof(length))};
-        at += sizeof(length) + length;
-        say(system, "\r\nMUTANT %u\r\n", n);
+    for (uint32_t n = 0; next_entry(&list, &at); n++) {
+        fault_say(system, "\r\nSERIES %u\r\n", n);
         hypervisor_efi_main(image, system);
     }
-    say(system, "\r\nMUTANTS END\r\nplinth: returned to the firmware\r\n");
+    fault_say(system, "\r\nSERIES END\r\nplinth: returned to the firmware\r\n");
     return EFI_ABORTED;
 }

@@ -31,23 +31,17 @@ const char *svm_capabilities_missing(const struct svm_words *words)
     (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
 #define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
 
-bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here,
-                            struct virt_difference *difference)
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why,
+                            size_t why_bytes)
 {
-    const struct virt_difference words[] = {
+    const struct virt_word words[] = {
         {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},
         {"ASIDs", boot->svm_ebx, here->svm_ebx},
         {"CPUID 8000_0001 EDX", boot->extended_edx & EXTENDED_EDX_USED, here->extended_edx & EXTENDED_EDX_USED},
         {"physical address bits", boot->physical_bits, here->physical_bits},
     };
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
-        if (words[i].boot != words[i].here) {
-            *difference = words[i];
-            return false;
-        }
-    }
-    return true;
+    return virt_words_alike("SVM", words, ARRAY_COUNT(words), why, why_bytes);
 }
 
 static void describe(const struct svm_words *words, const struct svm_features *features, struct virt_support *support)

@@ -58,19 +58,6 @@ uint64_t svm_vcpu_bytes(void)
     return sizeof(struct svm_vcpu);
 }
 
-static bool same_as_boot_cpu(struct cpu *cpu, const struct svm_words *words)
-{
-    struct virt_difference difference;
-
-    if (svm_capabilities_alike(&svm_features.words, words, &difference)) {
-        return true;
-    }
-    format_text(cpu->why, sizeof(cpu->why),
-                "its SVM is not the boot CPU's (update the firmware): %s 0x%" PRIx64 ", there 0x%" PRIx64,
-                difference.what, difference.here, difference.boot);
-    return false;
-}
-
 bool svm_enable(struct cpu *cpu, void *memory)
 {
     struct svm_cpu *svm = memory;
@@ -81,7 +68,7 @@ bool svm_enable(struct cpu *cpu, void *memory)
         format_text(cpu->why, sizeof(cpu->why), "%s", missing);
         return false;
     }
-    if (!same_as_boot_cpu(cpu, &words)) {
+    if (!svm_capabilities_alike(&svm_features.words, &words, cpu->why, sizeof(cpu->why))) {
         return false;
     }
     cpu->vendor = svm;

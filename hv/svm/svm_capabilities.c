@@ -57,6 +57,8 @@ static void describe(const struct svm_words *words, const struct svm_features *f
                 features->flush_by_asid ? "" : "flush by ASID (all ASIDs are flushed); ");
 }
 
+/* Nested tables have as many levels as the host's own: VMRUN takes the host's paging mode for them. APM 2 15.25.3
+ * "Enabling Nested Paging". */
 bool svm_capabilities_find(const struct svm_words *words, struct svm_features *features, struct virt_support *support)
 {
     const char *missing = svm_capabilities_missing(words);
@@ -79,7 +81,7 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
                  .long_mode = (words->extended_edx & CPUID_81_EDX_LM) != 0},
     };
     support->vendor = VIRT_SVM;
-    support->format = &page_table_npt4;
+    support->format = words->five_levels ? &page_table_npt5 : &page_table_npt4;
     support->caps = (struct page_table_caps){
         .largest_leaf = (words->extended_edx & CPUID_81_EDX_GIB_PAGES) != 0 ? LEVEL_1G : LEVEL_2M,
         .physical_bits = words->physical_bits,

@@ -19,6 +19,7 @@ struct svm_words {
     uint64_t vm_cr;     /* APM 2 15.30.1 "VM_CR MSR" */
     uint32_t outer_ebx; /* CPUID 4000_0000: the signature of a hypervisor or emulator around us, 0 without one */
     uint8_t physical_bits;
+    bool five_levels; /* CR4.LA57, which cannot change in long mode */
 };
 
 /* Optional features, found once. */

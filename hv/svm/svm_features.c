@@ -7,6 +7,7 @@
 #include "hv/base/format.h"
 #include "hv/cpu.h"
 #include "hv/svm/svm_insn.h"
+#include "hv/x86/host_cpu.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -34,6 +35,7 @@ static struct svm_words read_words(void)
     if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0) {
         words.outer_ebx = insn_cpuid(CPUID_HYPERVISOR, 0).ebx;
     }
+    words.five_levels = host_cpu_five_levels();
     words.physical_bits = (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff);
     if ((words.extended_ecx & CPUID_81_ECX_SVM) != 0) {
         words.vm_cr = insn_rdmsr(MSR_VM_CR);

@@ -163,6 +163,19 @@ static void a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word(void *
     assert_true(svm_capabilities_alike(&boot, &others[0], why, sizeof(why)));
 }
 
+/* The CPU walks the nested tables in the host's own paging mode. */
+static void nested_tables_have_as_many_levels_as_the_hosts(void **state)
+{
+    struct svm_words words = everything();
+
+    (void)state;
+    assert_true(find(words));
+    assert_ptr_equal(support.format, &page_table_npt4);
+    words.five_levels = true;
+    assert_true(find(words));
+    assert_ptr_equal(support.format, &page_table_npt5);
+}
+
 static void the_boot_cpus_words_are_kept_for_the_others(void **state)
 {
     struct svm_words words = everything();
@@ -178,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
         cmocka_unit_test(a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word),
+        cmocka_unit_test(nested_tables_have_as_many_levels_as_the_hosts),
         cmocka_unit_test(the_boot_cpus_words_are_kept_for_the_others),
         cmocka_unit_test(what_is_required_is_missed_by_its_name_and_with_a_remedy),
         cmocka_unit_test(svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up),

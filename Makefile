@@ -26,7 +26,7 @@ EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 # Pure code: compiled for the image and, unchanged, natively.
 PURE_DIRS := hv/base hv/mm hv/core hv/dev config guest-loader
 PURE_FILES := $(wildcard hv/x86/decode*.c) $(wildcard hv/x86/host_map.c hv/x86/mtrr.c hv/x86/acpi.c hv/x86/unwind.c) \
-	$(wildcard hv/console_mux.c hv/console_screen.c) \
+	$(wildcard hv/console_mux.c hv/console_screen.c hv/virt_support.c) \
 	$(wildcard hv/svm/svm_decode.c) $(wildcard hv/vmx/vmx_decode.c) $(wildcard hv/vmx/vmx_entry_check.c) \
 	$(wildcard efi/pe_sections.c) $(wildcard efi/civil_time.c)
 PURE_SOURCES := $(foreach d,$(PURE_DIRS),$(wildcard $(d)/*.c)) $(PURE_FILES)

@@ -116,8 +116,10 @@ bool efi_inventory_write(struct efi_stage *stage)
     if (!stage->info->config.inventory) {
         return true;
     }
-    if (EFI_ERROR(efi_pages_take(stage, AllocateAnyPages, INVENTORY_BYTES / PAGE_BYTES, &address)) ||
-        !efi_map_snapshot(stage)) {
+    if (!efi_map_snapshot(stage)) {
+        return false;
+    }
+    if (EFI_ERROR(efi_pages_take(stage, AllocateAnyPages, INVENTORY_BYTES / PAGE_BYTES, &address))) {
         return true;
     }
     inventory.text = (char *)(uintptr_t)address;

@@ -89,7 +89,7 @@ static bool screen_is_sane(const struct boot_framebuffer *screen)
     uint64_t line_bytes = (uint64_t)screen->stride_pixels * screen->bytes_per_pixel;
 
     return screen->width != 0 && screen->height != 0 && screen->bytes_per_pixel != 0 &&
-           screen->stride_pixels >= screen->width && line_bytes * screen->height <= screen->bytes;
+           screen->stride_pixels >= screen->width && screen->height <= screen->bytes / line_bytes;
 }
 
 /* The first output that has a framebuffer: the console splitter's own, which is only a front, has none. */
@@ -118,9 +118,10 @@ static void find_screen(struct efi_stage *stage)
 /* Ports that wrap and the low ones of the chipset are mistakes of a table; so is memory that is not mapped. */
 static bool place_is_sane(const struct boot_uart *uart)
 {
-    uint64_t end = uart->base + UART_REGISTERS * uart->stride;
+    uint64_t first = uart->mmio ? MIB : 0x100;
+    uint64_t end = uart->mmio ? 4 * GIB : 0x10000;
 
-    return uart->mmio ? uart->base >= MIB && end <= 4 * GIB : uart->base >= 0x100 && end <= 0x10000;
+    return uart->base >= first && uart->base <= end - (uint64_t)UART_REGISTERS * uart->stride;
 }
 
 static void add_uart(struct boot_info *info, const struct boot_uart *uart)

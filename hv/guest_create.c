@@ -112,6 +112,14 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     guest_load_images(guest);
 }
 
+static enum audit_format audit_format_of(const struct virt_support *support)
+{
+    if (support->vendor == VIRT_VMX) {
+        return AUDIT_EPT4;
+    }
+    return support->format == &page_table_npt5 ? AUDIT_NPT5 : AUDIT_NPT4;
+}
+
 /* What is ours and no guest may reach, beside what the memory map says of the firmware. */
 static void audit_guests(const struct virt_support *support, const struct machine *machine)
 {
@@ -133,7 +141,7 @@ static void audit_guests(const struct virt_support *support, const struct machin
 
     for (uint32_t i = 0; i < guest_count; i++) {
         trees[i] = (struct audit_tree){.name = guests[i]->name,
-                                       .format = support->vendor == VIRT_VMX ? AUDIT_EPT4 : AUDIT_NPT4,
+                                       .format = audit_format_of(support),
                                        .root = nested_trees[i].root,
                                        .memory = &guests[i]->memory};
     }
@@ -276,6 +284,7 @@ static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
 /* Last of all: from here on the vCPUs' own CPUs may run them. */
 static void release_vcpus(struct guest *guest)
 {
+    guest->ending = false;
     __atomic_store_n(&guest->state, (uint32_t)GUEST_RUNNING, __ATOMIC_RELEASE);
     for (uint32_t i = 0; i < guest->vcpu_count; i++) {
         __atomic_store_n(&guest->vcpus[i].state, i == 0 ? VCPU_STATE_RUNNABLE : VCPU_STATE_OFF, __ATOMIC_RELEASE);

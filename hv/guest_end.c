@@ -264,6 +264,7 @@ _Noreturn static void end_run(const struct guest *last)
         log_info("guest %s has stopped, and its config says poweroff; %s", last->name, endings[final]);
     }
     log_info("result %s", well ? "ok" : "failed");
+    virt_disable(cpu_this()); /* VMX holds INIT off, which is which some machines reset by. SDM 3C 23.8 */
     switch (final) {
     case FINAL_POWEROFF:
         power_off();

@@ -121,7 +121,7 @@ static void know_the_time(const struct boot_info *info)
     if (tsc.hz == 0) {
         hv_panic(PANIC_TSC, "the TSC's frequency could not be found: %s", tsc.note);
     }
-    host_timer_calibrate(tsc.hz);
+    host_timer_calibrate();
     machine.clock = clock_of(tsc.hz);
     machine.tsc_khz = (uint32_t)(tsc.hz / 1000);
     machine.tsc_stable = tsc.stable;
@@ -165,9 +165,6 @@ static void start_cpus(const struct boot_info *info)
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
     }
     ready = smp_start(info);
-    if (ready > 1) {
-        hv_panic_others_run();
-    }
     log_info("CPUs: %u of %u ready, %s", ready, cpu_count, host_apic_is_x2apic() ? "x2APIC" : "xAPIC");
 }
 

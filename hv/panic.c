@@ -10,6 +10,7 @@
 #include "hv/pool.h"
 #include "hv/version.h"
 #include "hv/x86/host_apic.h"
+#include "hv/x86/registers.h"
 #include "hv/x86/traps.h"
 #include "hv/x86/unwind.h"
 
@@ -24,7 +25,6 @@
 
 static uint32_t panics; /* CPUs that entered; only the first one speaks */
 static struct unwind_image image;
-static bool others_run;
 static const struct cpu *panic_cpu;
 static bool panic_nested;
 
@@ -32,11 +32,6 @@ void hv_panic_init(uint64_t image_start, uint64_t image_end)
 {
     image.base = image_start;
     image.image = (struct span){(const uint8_t *)(uintptr_t)image_start, image_end - image_start};
-}
-
-void hv_panic_others_run(void)
-{
-    others_run = true;
 }
 
 bool hv_panicking(void)
@@ -71,8 +66,25 @@ static _Noreturn void end_again(void)
     hv_panic_stop();
 }
 
-/* The first to come stops everybody else and goes on. The others get a moment to stop, so that their lines are not in
+/* By an NMI each, and not by one to all: a CPU that was never started is in the firmware's code, whose tables are
+ * nobody's memory now, and an NMI there would reset the machine. They get a moment, so that their lines are not in
  * between. */
+static void stop_others(void)
+{
+    bool sent = false;
+
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (&cpus[i] != cpu_this() && cpu_is_ready(&cpus[i])) {
+            host_apic_send_nmi(cpus[i].apic_id);
+            sent = true;
+        }
+    }
+    for (uint32_t i = 0; sent && i < STOP_WAIT_SPINS; i++) {
+        insn_pause();
+    }
+}
+
+/* The first to come stops everybody else and goes on. */
 static void begin(void)
 {
     insn_cli();
@@ -81,12 +93,7 @@ static void begin(void)
     }
     panic_cpu = cpu_this();
     console_panic_mode();
-    if (others_run) {
-        host_apic_send_nmi_others();
-        for (uint32_t i = 0; i < STOP_WAIT_SPINS; i++) {
-            insn_pause();
-        }
-    }
+    stop_others();
 }
 
 /* The part of the stack that may be read from `rsp` on: of one of our stacks, or else up to the end of the page. */
@@ -209,6 +216,39 @@ static uint32_t describe(const struct trap_frame *frame, char *sentence)
     return frame->vector == VECTOR_MC ? PANIC_MACHINE_CHECK : PANIC_TRAP;
 }
 
+/* What the banks have that hold an error. Their addresses and further words may not exist. SDM 3B 16.3.1 "Machine-Check
+ * Global Control MSRs", 16.3.2 "Error-Reporting Register Banks"; APM 2 9.3.2. */
+static void print_machine_check(void)
+{
+    uint64_t capabilities = 0;
+
+    (void)insn_rdmsr_safe(MSR_MCG_CAP, &capabilities);
+    for (uint32_t i = 0; i < (capabilities & MCG_CAP_BANKS); i++) {
+        uint64_t status = 0;
+        uint64_t address = 0;
+        uint64_t further = 0;
+
+        if (insn_rdmsr_safe(MSR_MC_STATUS(i), &status) && (status & MC_STATUS_VALID) != 0) {
+            (void)insn_rdmsr_safe(MSR_MC_ADDR(i), &address);
+            (void)insn_rdmsr_safe(MSR_MC_MISC(i), &further);
+            log_error("bank %u: status %016" PRIx64 "  address %016" PRIx64 "  misc %016" PRIx64, i, status, address,
+                      further);
+        }
+    }
+}
+
+_Noreturn void hv_panic_machine_check(const struct vcpu *vcpu)
+{
+    char sentence[SENTENCE_MAX];
+
+    begin();
+    format_text(sentence, sizeof(sentence), "machine check (#MC) while guest %s, vCPU %u, was at rip 0x%" PRIx64,
+                vcpu->guest->name, vcpu->index, vcpu->rip);
+    print_heading(PANIC_MACHINE_CHECK, sentence);
+    print_machine_check();
+    end();
+}
+
 /* Without an answer only the exits tell: on SVM all that follows an exit is run with NMIs held off. */
 static void print_place(const struct cpu *hung)
 {
@@ -243,6 +283,9 @@ _Noreturn void trap_fatal(const struct trap_frame *frame)
     begin();
     code = describe(frame, sentence);
     print_heading(code, sentence);
+    if (code == PANIC_MACHINE_CHECK) {
+        print_machine_check();
+    }
     print_registers(frame);
     print_backtrace(context_of(frame));
     end();

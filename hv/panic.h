@@ -14,14 +14,17 @@
 __attribute__((format(printf, 2, 3))) _Noreturn void hv_panic(uint32_t code, const char *form, ...);
 
 struct cpu;
+struct vcpu;
 
 /* The same for a CPU that no longer does anything: it cannot say it itself, so `sentence` is another CPU's. Where it is
  * comes from the NMI that stops it, and from the last exits of the vCPU that it has. */
 _Noreturn void hv_panic_hang(const struct cpu *hung, const char *sentence);
 
-/* Where the image lies, for backtraces; and that there are other CPUs to be stopped. */
+/* A machine check while this guest ran: what it did is lost, and nobody can say what else is. */
+_Noreturn void hv_panic_machine_check(const struct vcpu *vcpu);
+
+/* Where the image lies, for backtraces. */
 void hv_panic_init(uint64_t image_start, uint64_t image_end);
-void hv_panic_others_run(void);
 
 /* Some CPU panics. A CPU that is told so by NMI ends in hv_panic_stop(). */
 bool hv_panicking(void);

@@ -11,12 +11,15 @@ enum virt_vendor {
     VIRT_SVM,
 };
 
-/* The first word that two CPUs of the machine do not have alike. */
-struct virt_difference {
-    const char *what;
+/* A capability word of two CPUs of the machine. */
+struct virt_word {
+    const char *name;
     uint64_t boot; /* of the boot CPU, which guests are prepared for */
     uint64_t here;
 };
+
+/* Are all `count` words of `name` ("VMX") alike? False: `why` says which is the first that is not. */
+bool virt_words_alike(const char *name, const struct virt_word *words, uint32_t count, char *why, size_t why_bytes);
 
 struct virt_support {
     enum virt_vendor vendor;

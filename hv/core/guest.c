@@ -7,12 +7,15 @@
 #include <stdarg.h>
 
 /* The first reason stays: what follows from it is noise. */
-static bool guest_enter_state(struct guest *guest, enum guest_state state)
+static bool guest_is_first_reason(struct guest *guest)
 {
-    uint32_t running = GUEST_RUNNING;
+    return __atomic_exchange_n(&guest->ending, true, __ATOMIC_ACQ_REL) == false;
+}
 
-    return __atomic_compare_exchange_n(&guest->state, &running, (uint32_t)state, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
+/* Others look at the state, and at the reason only where the state says that there is one: so it comes last. */
+static void guest_enter_state(struct guest *guest, enum guest_state state)
+{
+    __atomic_store_n(&guest->state, (uint32_t)state, __ATOMIC_RELEASE);
 }
 
 /* All vCPUs leave their run loops; those on other CPUs are kicked. */
@@ -37,7 +40,7 @@ void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...)
     va_list list;
 
     vcpu->requests |= VCPU_STOPPED;
-    if (!guest_enter_state(guest, GUEST_CRASHED)) {
+    if (!guest_is_first_reason(guest)) {
         return;
     }
     va_start(list, form);
@@ -46,6 +49,7 @@ void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...)
     guest->ended_well = false;
     guest->failure_code = code;
     guest->failed_vcpu = vcpu->index;
+    guest_enter_state(guest, GUEST_CRASHED);
     guest_stop_vcpus(vcpu);
 }
 
@@ -55,13 +59,14 @@ void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...)
     va_list list;
 
     vcpu->requests |= VCPU_STOPPED;
-    if (!guest_enter_state(guest, GUEST_STOPPED)) {
+    if (!guest_is_first_reason(guest)) {
         return;
     }
     va_start(list, form);
     format_list(guest->report, sizeof(guest->report), form, list);
     va_end(list);
     guest->ended_well = well;
+    guest_enter_state(guest, GUEST_STOPPED);
     guest_stop_vcpus(vcpu);
 }
 

@@ -79,7 +79,8 @@ struct guest {
     uint64_t nested_root;          /* host-physical */
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
     uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/cpu_loop.c must interrupt */
-    uint32_t state;                /* enum guest_state, atomic */
+    uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */
+    bool ending;                   /* atomic: somebody has a reason already */
     bool ended_well;               /* as the config expects */
     char report[GUEST_REPORT_MAX]; /* one sentence: why it stopped or failed */
     uint32_t failure_code;         /* GUEST_CRASHED only */

@@ -31,23 +31,17 @@ const char *svm_capabilities_missing(const struct svm_words *words)
     (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
 #define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
 
-bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here,
-                            struct virt_difference *difference)
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why,
+                            size_t why_bytes)
 {
-    const struct virt_difference words[] = {
+    const struct virt_word words[] = {
         {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},
         {"ASIDs", boot->svm_ebx, here->svm_ebx},
         {"CPUID 8000_0001 EDX", boot->extended_edx & EXTENDED_EDX_USED, here->extended_edx & EXTENDED_EDX_USED},
         {"physical address bits", boot->physical_bits, here->physical_bits},
     };
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
-        if (words[i].boot != words[i].here) {
-            *difference = words[i];
-            return false;
-        }
-    }
-    return true;
+    return virt_words_alike("SVM", words, ARRAY_COUNT(words), why, why_bytes);
 }
 
 static void describe(const struct svm_words *words, const struct svm_features *features, struct virt_support *support)
@@ -63,6 +57,8 @@ static void describe(const struct svm_words *words, const struct svm_features *f
                 features->flush_by_asid ? "" : "flush by ASID (all ASIDs are flushed); ");
 }
 
+/* Nested tables have as many levels as the host's own: VMRUN takes the host's paging mode for them. APM 2 15.25.3
+ * "Enabling Nested Paging". */
 bool svm_capabilities_find(const struct svm_words *words, struct svm_features *features, struct virt_support *support)
 {
     const char *missing = svm_capabilities_missing(words);
@@ -85,7 +81,7 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
                  .long_mode = (words->extended_edx & CPUID_81_EDX_LM) != 0},
     };
     support->vendor = VIRT_SVM;
-    support->format = &page_table_npt4;
+    support->format = words->five_levels ? &page_table_npt5 : &page_table_npt4;
     support->caps = (struct page_table_caps){
         .largest_leaf = (words->extended_edx & CPUID_81_EDX_GIB_PAGES) != 0 ? LEVEL_1G : LEVEL_2M,
         .physical_bits = words->physical_bits,

@@ -19,6 +19,7 @@ struct svm_words {
     uint64_t vm_cr;     /* APM 2 15.30.1 "VM_CR MSR" */
     uint32_t outer_ebx; /* CPUID 4000_0000: the signature of a hypervisor or emulator around us, 0 without one */
     uint8_t physical_bits;
+    bool five_levels; /* CR4.LA57, which cannot change in long mode */
 };
 
 /* Optional features, found once. */
@@ -36,10 +37,10 @@ struct svm_features {
 /* The required ones, in the order in which they can be asked for: a sentence about the first that lacks, or NULL. */
 const char *svm_capabilities_missing(const struct svm_words *words);
 
-/* Guests were prepared for what the boot CPU has: every CPU must have the same. False: *difference has the first word
+/* Guests were prepared for what the boot CPU has: every CPU must have the same. False: `why` says which word is the first
  * that it has not. */
-bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here,
-                            struct virt_difference *difference);
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why,
+                            size_t why_bytes);
 
 /* Fills *features and `support`. False: support->missing says what lacks. */
 bool svm_capabilities_find(const struct svm_words *words, struct svm_features *features, struct virt_support *support);

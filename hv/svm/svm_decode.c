@@ -62,7 +62,7 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
 {
     uint8_t vector = (uint8_t)(vmcb->exit_code - SVM_EXIT_EXCEPTION_FIRST);
 
-    exit->kind = vector == EXCEPTION_MC ? EXIT_HOST_INTERRUPT : EXIT_EXCEPTION;
+    exit->kind = EXIT_EXCEPTION;
     exit->exception.vector = vector;
     exit->exception.has_error = vector == EXCEPTION_AC || vector == EXCEPTION_PF || vector == EXCEPTION_DF ||
                                 (vector >= EXCEPTION_TS && vector <= EXCEPTION_GP);
@@ -152,6 +152,11 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
         exit->words.info[0] = vmcb->exit_info1;
         exit->words.info[1] = vmcb->exit_info2;
     }
+}
+
+bool svm_exit_is_machine_check(uint64_t exit_code)
+{
+    return exit_code == SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_MC;
 }
 
 bool svm_exit_needs_length(uint64_t exit_code)

@@ -35,6 +35,10 @@ struct vmcb_segment svm_encode_segment(const struct segment *segment);
 /* True where the instruction that exited has to be stepped over or fetched, so its length matters. */
 bool svm_exit_needs_length(uint64_t exit_code);
 
+/* #MC is the host's, and the exit has taken it from the CPU: nobody delivers it any more. APM 2 15.12
+ * "Exception Intercepts". */
+bool svm_exit_is_machine_check(uint64_t exit_code);
+
 /* CR accesses: the register is in the instruction, not in these words. */
 bool svm_exit_is_cr_access(uint64_t exit_code);
 

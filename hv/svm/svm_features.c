@@ -7,6 +7,7 @@
 #include "hv/base/format.h"
 #include "hv/cpu.h"
 #include "hv/svm/svm_insn.h"
+#include "hv/x86/host_cpu.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -34,6 +35,7 @@ static struct svm_words read_words(void)
     if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0) {
         words.outer_ebx = insn_cpuid(CPUID_HYPERVISOR, 0).ebx;
     }
+    words.five_levels = host_cpu_five_levels();
     words.physical_bits = (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff);
     if ((words.extended_ecx & CPUID_81_ECX_SVM) != 0) {
         words.vm_cr = insn_rdmsr(MSR_VM_CR);
@@ -58,19 +60,6 @@ uint64_t svm_vcpu_bytes(void)
     return sizeof(struct svm_vcpu);
 }
 
-static bool same_as_boot_cpu(struct cpu *cpu, const struct svm_words *words)
-{
-    struct virt_difference difference;
-
-    if (svm_capabilities_alike(&svm_features.words, words, &difference)) {
-        return true;
-    }
-    format_text(cpu->why, sizeof(cpu->why),
-                "its SVM is not the boot CPU's (update the firmware): %s 0x%" PRIx64 ", there 0x%" PRIx64,
-                difference.what, difference.here, difference.boot);
-    return false;
-}
-
 bool svm_enable(struct cpu *cpu, void *memory)
 {
     struct svm_cpu *svm = memory;
@@ -81,7 +70,7 @@ bool svm_enable(struct cpu *cpu, void *memory)
         format_text(cpu->why, sizeof(cpu->why), "%s", missing);
         return false;
     }
-    if (!same_as_boot_cpu(cpu, &words)) {
+    if (!svm_capabilities_alike(&svm_features.words, &words, cpu->why, sizeof(cpu->why))) {
         return false;
     }
     cpu->vendor = svm;

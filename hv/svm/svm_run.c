@@ -13,6 +13,7 @@
 #include "hv/core/exit.h"
 #include "hv/cpu.h"
 #include "hv/mm/guest_walk.h"
+#include "hv/panic.h"
 #include "hv/svm/svm_decode.h"
 #include "hv/svm/svm_insn.h"
 #include "hv/x86/decode.h"
@@ -536,6 +537,9 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     const struct vmcb *vmcb = &svm->vmcb;
     struct vm_exit exit;
 
+    if (svm_exit_is_machine_check(vmcb->exit_code)) {
+        hv_panic_machine_check(vcpu);
+    }
     if (svm->step_tf != 0 && end_step(svm, vcpu)) {
         return;
     }

@@ -163,10 +163,10 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
     return true;
 }
 
-bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here,
-                            struct virt_difference *difference)
+bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
+                            size_t why_bytes)
 {
-    const struct virt_difference words[] = {
+    const struct virt_word words[] = {
         {"revision and VMCS format (IA32_VMX_BASIC)", boot->basic, here->basic},
         {"pin-based controls", boot->pin, here->pin},
         {"primary controls", boot->primary, here->primary},
@@ -182,13 +182,7 @@ bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_
         {"linear address bits", boot->linear_bits, here->linear_bits},
     };
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
-        if (words[i].boot != words[i].here) {
-            *difference = words[i];
-            return false;
-        }
-    }
-    return true;
+    return virt_words_alike("VMX", words, ARRAY_COUNT(words), why, why_bytes);
 }
 
 enum vmx_lock vmx_capabilities_lock(uint64_t feature_control)

@@ -32,10 +32,10 @@ struct vmx_features {
  * lacks. */
 bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *support);
 
-/* Control words were computed from the boot CPU's capabilities: every CPU must have the same. False: *difference has
- * the first one that it has not. */
-bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here,
-                            struct virt_difference *difference);
+/* Control words were computed from the boot CPU's capabilities: every CPU must have the same. False: `why` says
+ * which is the first one that it has not. */
+bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
+                            size_t why_bytes);
 
 /* IA32_FEATURE_CONTROL. SDM 3C 23.7 "Enabling and Entering VMX Operation". */
 enum vmx_lock {

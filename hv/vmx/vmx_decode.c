@@ -78,14 +78,13 @@ static void decode_cr(const struct vmx_exit_words *words, struct vm_exit *exit)
     };
 }
 
-/* NMIs and machine checks are the host's. For #DB the qualification holds the DR6 bits. SDM 3C 27.2.1, table 27-1. */
+/* NMIs are the host's. For #DB the qualification holds the DR6 bits. SDM 3C 27.2.1, table 27-1. */
 static void decode_exception(const struct vmx_exit_words *words, struct vm_exit *exit)
 {
-    uint8_t vector = (uint8_t)(words->event & VMX_EVENT_VECTOR);
     uint32_t type = (words->event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE;
 
-    exit->kind = type == EVENT_NMI || vector == EXCEPTION_MC ? EXIT_HOST_INTERRUPT : EXIT_EXCEPTION;
-    exit->exception.vector = vector;
+    exit->kind = type == EVENT_NMI ? EXIT_HOST_INTERRUPT : EXIT_EXCEPTION;
+    exit->exception.vector = (uint8_t)(words->event & VMX_EVENT_VECTOR);
     exit->exception.has_error = (words->event & VMX_EVENT_HAS_ERROR) != 0;
     exit->exception.error = words->error_code;
     exit->exception.address = words->qualification;
@@ -146,6 +145,14 @@ static enum exit_kind simple_kind(uint32_t reason)
     default:
         return reason >= VMX_EXIT_VMCLEAR && reason <= VMX_EXIT_VMXON ? EXIT_UNDEFINED : EXIT_UNKNOWN;
     }
+}
+
+bool vmx_exit_is_machine_check(const struct vmx_exit_words *words)
+{
+    if (words->reason == (VMX_EXIT_ENTRY_FAILED | VMX_EXIT_ENTRY_MACHINE_CHECK)) {
+        return true;
+    }
+    return words->reason == VMX_EXIT_EXCEPTION_NMI && (words->event & VMX_EVENT_VECTOR) == EXCEPTION_MC;
 }
 
 bool vmx_exit_needs_qualification(uint32_t reason)

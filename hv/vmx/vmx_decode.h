@@ -36,6 +36,10 @@ struct vcpu_event vmx_decode_event(uint32_t vectoring, uint32_t error);
 /* The reverse, for the VM-entry interruption-information field. SDM 3C 24.8.3. */
 uint32_t vmx_encode_event(const struct vcpu_event *event);
 
+/* #MC is the host's, and the exit has taken it from the CPU: nobody delivers it any more. Also one that came during the
+ * entry. SDM 3C 24.9.2, 26.9 "Machine-Check Events During VM Entry". */
+bool vmx_exit_is_machine_check(const struct vmx_exit_words *words);
+
 /* Which of the words the decoder will look at, so that only these are read. */
 bool vmx_exit_needs_qualification(uint32_t reason);
 bool vmx_exit_needs_length(uint32_t reason);

@@ -583,9 +583,6 @@ const char *vmx_entry_failure_text(uint32_t reason, uint64_t qualification)
     if (basic == VMX_EXIT_BAD_MSR_AREA) {
         return "an entry of the VM-entry MSR-load area cannot be loaded";
     }
-    if (basic == VMX_EXIT_ENTRY_MACHINE_CHECK) {
-        return "a machine check came during the entry";
-    }
     if (basic != VMX_EXIT_BAD_GUEST_STATE) {
         return "a reason that the manual does not list";
     }

@@ -115,30 +115,18 @@ static bool unlock(struct cpu *cpu)
     return false;
 }
 
-static bool same_as_boot_cpu(struct cpu *cpu)
-{
-    struct vmx_entry_caps caps = read_caps();
-    struct virt_difference difference;
-
-    if (vmx_capabilities_alike(&vmx_features.caps, &caps, &difference)) {
-        return true;
-    }
-    format_text(cpu->why, sizeof(cpu->why),
-                "its VMX is not the boot CPU's (update the firmware): %s 0x%" PRIx64 ", there 0x%" PRIx64,
-                difference.what, difference.here, difference.boot);
-    return false;
-}
-
 bool vmx_enable(struct cpu *cpu, void *memory)
 {
     const struct vmx_entry_caps *caps = &vmx_features.caps;
+    struct vmx_entry_caps here;
     struct vmx_cpu *vmx = memory;
 
     if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_VMX) == 0) {
         format_text(cpu->why, sizeof(cpu->why), "%s", no_vmx);
         return false;
     }
-    if (!unlock(cpu) || !same_as_boot_cpu(cpu)) {
+    here = read_caps();
+    if (!unlock(cpu) || !vmx_capabilities_alike(caps, &here, cpu->why, sizeof(cpu->why))) {
         return false;
     }
     vmx->revision = vmx_features.revision;

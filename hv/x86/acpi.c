@@ -209,7 +209,7 @@ static void read_madt_entry(struct acpi_tables *tables, struct span entry)
         }
         break;
     case MADT_IO_APIC:
-        if (span_read_u32(entry, 4, &id) && tables->ioapic_count < ACPI_IOAPICS_MAX) {
+        if (span_read_u32(entry, 4, &id) && id >= MIB && tables->ioapic_count < ACPI_IOAPICS_MAX) {
             tables->ioapics[tables->ioapic_count++] = id;
         }
         break;

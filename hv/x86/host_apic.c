@@ -42,7 +42,6 @@
 #define ICR_INIT (5u << 8)
 #define ICR_STARTUP (6u << 8)
 #define ICR_ASSERT (1u << 14)
-#define ICR_ALL_OTHERS (3u << 18)
 #define ICR_PENDING (1u << 12)
 #define ICR_WAIT_US 1000u
 
@@ -148,13 +147,15 @@ void host_apic_init_machine(const struct acpi_tables *acpi, uint32_t highest_api
     apic.tsc_deadline = (features & CPUID_1_ECX_TSC_DEADLINE) != 0;
 }
 
-/* Inputs that this APIC has; the number of local vectors is in its version register. SDM 3A 11.4.8. */
+/* Inputs that this APIC has; the number of local vectors is in its version register. LINT1 is the machine's NMI button
+ * and errors, wired to all CPUs: one is enough to tell of it. SDM 3A 11.4.8. */
 static void mask_local_inputs(void)
 {
     uint32_t last = APIC_VERSION_MAX_LVT(apic_read(APIC_VERSION));
+    bool bsp = (insn_rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP) != 0;
 
     apic_write(APIC_LVT_LINT0, LVT_MASKED);
-    apic_write(APIC_LVT_LINT1, LVT_NMI); /* the machine's NMI button and errors */
+    apic_write(APIC_LVT_LINT1, bsp ? LVT_NMI : LVT_MASKED);
     apic_write(APIC_LVT_ERROR, LVT_MASKED);
     if (last >= 4) {
         apic_write(APIC_LVT_PERFORMANCE, LVT_MASKED);
@@ -198,8 +199,8 @@ void host_apic_init_cpu(void)
 {
     enable();
     apic_write(APIC_TPR, 0);
+    apic_write(APIC_SVR, SVR_ENABLE | HOST_VECTOR_SPURIOUS); /* before it all inputs stay masked. SDM 3A 11.4.7.2 */
     mask_local_inputs();
-    apic_write(APIC_SVR, SVR_ENABLE | HOST_VECTOR_SPURIOUS);
     init_timer();
 }
 
@@ -260,11 +261,6 @@ void host_apic_send_nmi(uint32_t apic_id)
     send(apic_id, ICR_ASSERT | ICR_NMI);
 }
 
-void host_apic_send_nmi_others(void)
-{
-    send(0, ICR_ALL_OTHERS | ICR_ASSERT | ICR_NMI);
-}
-
 void host_apic_send_init(uint32_t apic_id)
 {
     send(apic_id, ICR_ASSERT | ICR_INIT);
@@ -293,9 +289,8 @@ static uint64_t measure(void)
 
 /* The smallest of a few: whatever holds the CPU up between the readings makes the ratio too large or too small by
  * little, and a timer that is thought slower fires early, which the callers expect. */
-void host_timer_calibrate(uint64_t tsc_hz)
+void host_timer_calibrate(void)
 {
-    (void)tsc_hz;
     if (apic.tsc_deadline) {
         return;
     }

@@ -39,13 +39,12 @@ bool host_apic_in_service(uint8_t vector);
 void host_apic_send(uint32_t apic_id, uint8_t vector);
 
 void host_apic_send_nmi(uint32_t apic_id);
-void host_apic_send_nmi_others(void);
 void host_apic_send_init(uint32_t apic_id);
 /* The CPU starts in real mode at page * 4096; page is below 0x100. SDM 3A 9.4.4 "MP Initialization Example". */
 void host_apic_send_sipi(uint32_t apic_id, uint8_t page);
 
 /* Relates the one-shot timer's rate to the TSC's; does nothing where the CPU has TSC-deadline mode. */
-void host_timer_calibrate(uint64_t tsc_hz);
+void host_timer_calibrate(void);
 
 /*
  * Asks for HOST_VECTOR_TIMER on this CPU at a host TSC. One deadline per CPU: a later call replaces it. UINT64_MAX
@@ -54,7 +53,7 @@ void host_timer_calibrate(uint64_t tsc_hz);
  */
 void host_timer_arm(uint64_t deadline_tsc);
 
-/* "TSC deadline" or "one-shot APIC timer", for the start-up report. */
+/* "APIC timer in TSC-deadline mode" or "one-shot APIC timer", for the start-up report. */
 const char *host_timer_name(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * Names of the registers, bits, MSRs and CPUID leaves that both vendors share. What only VMX or SVM has is in
- * hv/vmx/vmx_regs.h and hv/svm/svm_regs.h. docs/manuals.md lists the editions behind the citations.
+ * hv/vmx and hv/svm. docs/manuals.md lists the editions behind the citations.
  */
 #ifndef HV_X86_REGISTERS_H
 #define HV_X86_REGISTERS_H
@@ -74,6 +74,11 @@
 #define MSR_SYSENTER_EIP 0x176u
 #define MSR_MCG_CAP 0x179u
 #define MSR_MCG_STATUS 0x17au
+#define MCG_CAP_BANKS 0xffu
+#define MSR_MC_STATUS(bank) (0x401u + 4u * (bank))
+#define MC_STATUS_VALID (1ULL << 63)
+#define MSR_MC_ADDR(bank) (0x402u + 4u * (bank))
+#define MSR_MC_MISC(bank) (0x403u + 4u * (bank))
 #define MSR_MISC_ENABLE 0x1a0u
 #define MSR_DEBUGCTL 0x1d9u
 #define MSR_MTRR_PHYS_BASE(n) (0x200u + 2u * (n))

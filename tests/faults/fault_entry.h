@@ -8,8 +8,11 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/guest.h"
+#include "hv/fault.h"
 #include "hv/svm/svm.h"
+#include "hv/svm/svm_decode.h"
 #include "hv/vmx/vmx.h"
+#include "hv/vmx/vmx_decode.h"
 #include "hv/x86/registers.h"
 
 static inline bool fault_guest_is(const struct vcpu *vcpu, const char *name)
@@ -166,6 +169,19 @@ static inline void fault_svm_write_system(struct svm_vcpu *svm, const struct vcp
     fault_vmcb_state(&svm->vmcb, vcpu);
 }
 
+/* The guest's first HLT, told as a machine check. */
+static inline bool fault_svm_exit_is_machine_check(uint64_t exit_code)
+{
+    return svm_exit_is_machine_check(exit_code) || (exit_code == SVM_EXIT_HLT && fault_is("guest:machine-check"));
+}
+
+static inline bool fault_vmx_exit_is_machine_check(const struct vmx_exit_words *words)
+{
+    return vmx_exit_is_machine_check(words) || (words->reason == VMX_EXIT_HLT && fault_is("guest:machine-check"));
+}
+
+#define svm_exit_is_machine_check fault_svm_exit_is_machine_check
+#define vmx_exit_is_machine_check fault_vmx_exit_is_machine_check
 #define svm_write_system fault_svm_write_system
 #define vmx_write_system fault_vmx_write_system
 

@@ -95,6 +95,7 @@ static void write_madt(void)
         0, 8,  1, 4, 0, 0, 0,    0,                            /* local APIC 4, not enabled */
         9, 16, 0, 0, 0, 1, 0,    0,    1, 0, 0, 0, 2, 0, 0, 0, /* x2APIC 256, enabled */
         1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0,             /* I/O APIC at fec00000 */
+        1, 12, 1, 0, 0, 0, 0,    0,    0, 0, 0, 0,             /* and one at 0, which is none */
     };
 
     put32(MADT + 40, 1);

@@ -158,12 +158,21 @@ static void exceptions_are_the_guests_and_nmis_the_hosts(void **state)
     assert_int_equal(exit.exception.address, 0x1234);
     exit = decode((struct vmx_exit_words){.event = 0x80000202}); /* NMI */
     assert_int_equal(exit.kind, EXIT_HOST_INTERRUPT);
-    exit = decode((struct vmx_exit_words){.event = 0x80000312}); /* #MC */
-    assert_int_equal(exit.kind, EXIT_HOST_INTERRUPT);
     exit = decode((struct vmx_exit_words){.reason = VMX_EXIT_RDPMC, .error_code = 7}); /* a counter that is not there */
     assert_int_equal(exit.exception.vector, EXCEPTION_GP);
     assert_true(exit.exception.has_error);
     assert_int_equal(exit.exception.error, 0);
+}
+
+static void machine_checks_are_the_hosts_in_the_guest_and_at_its_entry(void **state)
+{
+    (void)state;
+    assert_true(vmx_exit_is_machine_check(&(struct vmx_exit_words){.event = 0x80000312}));
+    assert_true(vmx_exit_is_machine_check(&(struct vmx_exit_words){.reason = 0x80000029}));
+    assert_false(vmx_exit_is_machine_check(&(struct vmx_exit_words){.event = 0x80000202}));
+    assert_false(vmx_exit_is_machine_check(&(struct vmx_exit_words){.event = 0x80000b11}));
+    assert_false(vmx_exit_is_machine_check(&(struct vmx_exit_words){.reason = 0x80000021, .event = 0x80000312}));
+    assert_false(vmx_exit_is_machine_check(&(struct vmx_exit_words){.reason = 1, .event = 0x80000312}));
 }
 
 /* SDM 3D appendix C: every reason up to 70, those that the hypervisor never asks for included. */
@@ -333,6 +342,7 @@ int main(void)
         cmocka_unit_test(control_register_accesses_have_register_and_way),
         cmocka_unit_test(task_switches_have_selector_and_source),
         cmocka_unit_test(exceptions_are_the_guests_and_nmis_the_hosts),
+        cmocka_unit_test(machine_checks_are_the_hosts_in_the_guest_and_at_its_entry),
         cmocka_unit_test(every_exit_reason_has_its_kind),
         cmocka_unit_test(failed_entries_are_told_from_exits_with_the_same_number),
         cmocka_unit_test(apic_writes_have_the_register_and_unknown_exits_their_words),

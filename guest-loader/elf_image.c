@@ -155,12 +155,40 @@ enum status elf_open(struct loader *loader, struct elf_image *image)
 
 /* ---- Segments ---- */
 
+/*
+ * GNU ld's -Ttext=0x100000 puts the file's headers into the page before the text, where a PC has its firmware. They are
+ * no part of the kernel: what lies there of a segment is left out where it is nothing but headers and padding.
+ */
+static void leave_out_headers(const struct elf_image *image, struct elf_segment *segment)
+{
+    uint64_t headers = image->segment_table + (uint64_t)image->segment_bytes * image->segment_count;
+    uint64_t bytes;
+
+    if (segment->type != ELF_PT_LOAD || segment->offset != 0 || segment->physical_address < GUEST_EBDA_START ||
+        segment->physical_address >= GUEST_LEGACY_END) {
+        return;
+    }
+    bytes = min_u64(segment->memory_bytes, GUEST_LEGACY_END - segment->physical_address);
+    if (headers > bytes || bytes > min_u64(segment->file_bytes, image->file.bytes)) {
+        return;
+    }
+    for (uint64_t at = headers; at < bytes; at++) {
+        if (image->file.base[at] != 0) {
+            return;
+        }
+    }
+    segment->offset += bytes;
+    segment->virtual_address += bytes;
+    segment->physical_address += bytes;
+    segment->file_bytes -= bytes;
+    segment->memory_bytes -= bytes;
+}
+
 struct elf_segment elf_segment_at(const struct elf_image *image, uint32_t index)
 {
     const struct elf_form *form = form_of(image->is_64);
     uint64_t at = image->segment_table + (uint64_t)index * image->segment_bytes;
-
-    return (struct elf_segment){
+    struct elf_segment segment = {
         .type = (uint32_t)read_word(image->file, at, 4),
         .header_offset = at,
         .offset = read_word(image->file, at + form->p_offset, form->word),
@@ -170,6 +198,9 @@ struct elf_segment elf_segment_at(const struct elf_image *image, uint32_t index)
         .memory_bytes = read_word(image->file, at + form->p_memsz, form->word),
         .alignment = read_word(image->file, at + form->p_align, form->word),
     };
+
+    leave_out_headers(image, &segment);
+    return segment;
 }
 
 static bool is_loaded(const struct elf_segment *segment)

@@ -43,7 +43,7 @@ bool elf_recognize(struct span file);
 /* Checks the header and that the program headers are in the file. */
 enum status elf_open(struct loader *loader, struct elf_image *image);
 
-/* The program header `index` < segment_count of an opened image. */
+/* The program header `index` < segment_count of an opened image, without file headers that lie in a PC's firmware. */
 struct elf_segment elf_segment_at(const struct elf_image *image, uint32_t index);
 
 /* Plans a copy for every PT_LOAD segment at its physical address plus `shift` (modulo 2^64). */

@@ -175,10 +175,14 @@ static bool irq_masked(const struct platform *platform, unsigned irq)
     return pic_pair_masked(&platform->pic, irq) && ioapic_masked(&platform->ioapic, irq == IRQ_TIMER ? PIN_TIMER : irq);
 }
 
-/* A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. */
+/*
+ * A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. That one
+ * ends with an EOI, after which the deadline is computed anew; with automatic EOI nobody would come by.
+ */
 static bool tick_matters(const struct platform *platform)
 {
-    bool pic_has_it = (platform->pic.chips[0].irr & 1u << IRQ_TIMER) != 0;
+    const struct pic *pic = &platform->pic.chips[0];
+    bool pic_has_it = (pic->irr & 1u << IRQ_TIMER) != 0 && !pic->auto_eoi;
 
     return !ioapic_masked(&platform->ioapic, PIN_TIMER) || (!pic_pair_masked(&platform->pic, IRQ_TIMER) && !pic_has_it);
 }

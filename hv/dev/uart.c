@@ -5,7 +5,8 @@
  * empty, and when it is enabled while the transmitter is empty; it is lowered by reading IIR when IIR names it, and by
  * writing a byte. `thre_event` is that flip-flop. Stock Linux sends by this interrupt.
  *
- * The IRQ line goes through a gate that OUT2 opens, and loopback mode closes it (the pin is forced inactive).
+ * The IRQ line goes through a gate that OUT2 opens. On a board with a 16550 of its own loopback closes it, because the
+ * pin is forced inactive; in the chips that have taken its place since it stays open, and kernels test themselves so.
  */
 #include "hv/dev/uart.h"
 
@@ -164,7 +165,7 @@ static uint8_t modem_inputs(const struct uart *uart)
 
 static void update(struct uart *uart, uint64_t now)
 {
-    uart->irq = (uart->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && interrupt_id(uart) != IIR_NONE;
+    uart->irq = (uart->mcr & MCR_OUT2) != 0 && interrupt_id(uart) != IIR_NONE;
     uart->deadline = (uart->ier & IER_RX) != 0 ? uart->rx_timeout_at : DEADLINE_NONE;
     if (!tx_empty(uart)) {
         uart->deadline = min_u64(uart->deadline, now + clock_ns_to_ticks(uart->clock, FULL_RING_RETRY_NS));

@@ -97,6 +97,22 @@ static void without_eoi_nothing_follows(void)
     wait_ticks(2);
 }
 
+/* ICW1 to ICW4 of the master, with AEOI in the last; no access to a device follows a tick. */
+static void with_automatic_eoi_tick_follows_tick(void)
+{
+    out8(PIC1, 0x11);
+    out8(PIC1 + 1, TIMER_VECTOR);
+    out8(PIC1 + 1, 4);
+    out8(PIC1 + 1, 3);
+    pic_mask(0xfffe);
+    send_eoi = false;
+    program(0x34, COUNT_10_MS);
+    wait_ticks(4);
+    send_eoi = true;
+    pic_init();
+    pic_mask(0xfffe);
+}
+
 static void a_one_shot_fires_once(void)
 {
     program(0x30, COUNT_10_MS);
@@ -116,5 +132,6 @@ void guest_main(void)
     a_latched_count_stands_still_and_the_next_has_moved();
     a_mask_holds_the_interrupt_and_unmasking_delivers_it();
     without_eoi_nothing_follows();
+    with_automatic_eoi_tick_follows_tick();
     a_one_shot_fires_once();
 }

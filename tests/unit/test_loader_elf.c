@@ -226,6 +226,46 @@ static const struct bad_part bad_parts[] = {
     {{4, CODE, 0, 0, 0, 0, 1}, STATUS_MALFORMED, "no code"},
 };
 
+/* As GNU ld makes them of -Ttext=0x100000, with the text in the same segment and without. */
+static void file_headers_in_the_firmwares_page_are_left_out(void **state)
+{
+    static const struct elf_part parts[] = {{1, 0, 0xff000, 0xff000, 0x1100, 0x1200, 0x1000},
+                                            {1, CODE + 0x100, 0x102000, 0x102000, 0x100, 0x100, 0x1000}};
+    static const struct elf_part apart[] = {{1, 0, 0xff000, 0xff000, 0xe8, 0xe8, 0x1000},
+                                            {1, CODE, 0x100000, 0x100000, 0x100, 0x100, 0x1000}};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0x100010, parts, 2);
+    memset(&image.bytes[CODE], 0x90, 0x100);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.entry.rip, 0x100010);
+    assert_memory_equal(&arena[0x100000], &image.bytes[CODE], 0x100);
+    assert_int_equal(arena[0x1001ff], 0);
+    assert_int_equal(arena[0xff000], 0xa5);
+    make_elf(&image, true, 0x100010, apart, 2);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_int_equal(arena[0xff000], 0xa5);
+    make_elf(&image, true, 0xff010, apart, 2); /* an entry in the headers */
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_MALFORMED, "0xff010");
+}
+
+static void code_in_the_firmwares_page_is_an_error(void **state)
+{
+    static const struct elf_part part = {1, 0, 0xff000, 0xff000, 0x1100, 0x1100, 0x1000};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0x100010, &part, 1);
+    put(&image, CODE - 1, 0x90, 1);
+    put(&image, CODE + 0xff, 0x90, 1);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_NO_MEMORY, "0xff000");
+}
+
 static void every_bad_segment_is_a_named_error_with_the_offset_of_its_header(void **state)
 {
     (void)state;
@@ -511,6 +551,8 @@ int main(void)
         cmocka_unit_test(a_kernel_in_page_0_keeps_it),
         cmocka_unit_test(others_find_the_bios_data_area_of_a_pc),
         cmocka_unit_test(bios_services_have_vectors_that_lead_to_code),
+        cmocka_unit_test(file_headers_in_the_firmwares_page_are_left_out),
+        cmocka_unit_test(code_in_the_firmwares_page_is_an_error),
         cmocka_unit_test(every_bad_segment_is_a_named_error_with_the_offset_of_its_header),
         cmocka_unit_test(overlapping_segments_are_an_error),
         cmocka_unit_test(every_bad_elf_header_is_a_named_error),

@@ -250,6 +250,9 @@ void check_machine_assume(struct check *check)
         const struct config_guest *guest = &check->config.guests[g];
 
         memory += align_up(guest->memory_bytes, GIB);
+        if (guest->memory_at >= MIB && is_aligned(guest->memory_bytes, PAGE_BYTES)) {
+            memory_map_set(&check->machine.map, guest->memory_at, guest->memory_at + guest->memory_bytes, MEMORY_FREE);
+        }
         for (uint32_t i = 0; i < guest->cpu_count; i++) {
             highest = guest->cpus[i] == CONFIG_CPU_ANY ? highest : (uint32_t)max_u64(highest, guest->cpus[i] + 1);
             cpus++;

@@ -219,16 +219,34 @@ static void check_images(struct check *check, uint32_t index)
 
 /* ---- the plan ---- */
 
+/* What a host address is used for, in a word. */
+static const char *use_of(const struct check *check, uint64_t address)
+{
+    for (uint32_t i = 0; i < check->machine.map.count; i++) {
+        const struct memory_region *region = &check->machine.map.regions[i];
+
+        if (address >= region->start && address < region->end) {
+            return region->type == MEMORY_FREE ? "taken already" : check_type_name(region->type);
+        }
+    }
+    return "not there";
+}
+
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = {guest->memory_bytes, guest->debug_ports};
+    const struct planner_request request = {guest->memory_bytes, guest->debug_ports, guest->memory_at};
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);
     char missing_text[FORMAT_BYTES_MAX];
 
-    if (status != STATUS_OK) {
+    if (status == STATUS_BUSY) {
+        config_report(&check->errors, guest->memory_at_position, "memory-not-free",
+                      "Guest `%.*s` cannot lie at 0x%" PRIx64 ": from 0x%" PRIx64 " on the memory is %s; write another "
+                      "`memory-at`, or take the line out.",
+                      TEXT_ARGS(guest->name), guest->memory_at, missing, use_of(check, missing));
+    } else if (status != STATUS_OK) {
         config_report(&check->errors, guest->memory_position.line != 0 ? guest->memory_position : guest->position,
                       "too-much-memory", "For guest `%.*s` %s are missing; give it or another guest less.",
                       TEXT_ARGS(guest->name), format_bytes(missing_text, missing));
@@ -239,11 +257,15 @@ static void plan_guest(struct check *check, uint32_t index)
 static void plan_guests(struct check *check)
 {
     uint32_t order[CONFIG_GUESTS_MAX];
+    bool reserved = false;
 
     config_plan_order(&check->config, order);
     check->planned = check->without_files;
-    planner_keep_reserve(&check->planned);
     for (uint32_t i = 0; i < check->config.guest_count && check->errors.count == 0; i++) {
+        if (check->config.guests[order[i]].memory_at == 0 && !reserved) {
+            planner_keep_reserve(&check->planned);
+            reserved = true;
+        }
         plan_guest(check, order[i]);
     }
 }

@@ -200,7 +200,7 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
     {"too-much-memory", "All guests together fit into the machine's memory.",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 2G\n",
-     "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 1G\n", 2},
+     "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 512M\n", 2},
 };
 
 /*
@@ -220,8 +220,8 @@ static const struct manual_long_rule manual_long_rules[] = {
     {"too-many-guests", "At most 32 guests.", "[guest g1]\nkernel = hello.elf\n", "[guest g1]\nkernel = hello.elf\n",
      33, 32, 0},
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
-     "[guest a]\nkernel = hello.elf\nprotocol = multiboot\nmodule = notes.txt number 1\n",
-     "[guest a]\nkernel = hello.elf\nprotocol = multiboot\nmodule = notes.txt number 1\n", 17, 16, 0},
+     "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
+     "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},
     {"memory-not-free", "The memory that `memory-at` names is there, and nobody else's.",
      "[guest a]\nkernel = hello.elf\nmemory-at = 3G\n", "[guest a]\nkernel = hello.elf\nmemory-at = 4G\n", 0, 0, 2},
     {"missing-file", "Every file that is named is there and can be read.", "[guest a]\nkernel = helo.elf\n",

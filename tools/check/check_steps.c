@@ -14,11 +14,14 @@
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define IMAGE_BYTES_MAX (4ULL << 30)
+#define NEAR_NAME_MAX 256u
+#define NEAR_DISTANCE_MAX 2u
 
 bool check_read_file(const char *path, uint64_t limit, struct span *result)
 {
@@ -63,13 +66,51 @@ void check_host_path(const struct check *check, struct text path, char to[HOST_P
 
 /* ---- the files ---- */
 
+/* The name in the same folder that is nearest to a file's that is not there; false: none is near. */
+static bool near_name(const char *host, char near[NEAR_NAME_MAX])
+{
+    const char *slash = strrchr(host, '/');
+    const char *name = slash == NULL ? host : slash + 1;
+    char folder[HOST_PATH_MAX];
+    uint32_t least = NEAR_DISTANCE_MAX + 1;
+    DIR *entries;
+
+    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - host) + 1, slash == NULL ? "." : host);
+    entries = opendir(folder);
+    for (struct dirent *entry = entries != NULL ? readdir(entries) : NULL; entry != NULL; entry = readdir(entries)) {
+        uint32_t distance = config_text_distance(text_of(entry->d_name), name);
+
+        if (distance < least && distance < strlen(name)) {
+            least = distance;
+            snprintf(near, NEAR_NAME_MAX, "%s", entry->d_name);
+        }
+    }
+    if (entries != NULL) {
+        closedir(entries);
+    }
+    return least <= NEAR_DISTANCE_MAX;
+}
+
 static void report_missing(struct check *check, struct text path, struct config_position position)
 {
     char host[HOST_PATH_MAX];
+    char near[NEAR_NAME_MAX];
+    struct stat info;
 
     check_host_path(check, path, host);
-    config_report(&check->errors, position, "missing-file",
-                  "The file %.150s is not there or cannot be read; put it there or mend the path.", host);
+    if (stat(host, &info) == 0 && S_ISDIR(info.st_mode)) {
+        config_report(&check->errors, position, "missing-file", "%.150s is a folder; name a file in it.", host);
+    } else if (near_name(host, near)) {
+        config_report(&check->errors, position, "missing-file",
+                      "The file %.150s is not there (paths are relative to the config file); did you mean %.32s?", host,
+                      near);
+    } else {
+        config_report(
+            &check->errors, position, "missing-file",
+            "The file %.130s is not there or cannot be read; put it there or mend the path, which is relative "
+            "to the config file.",
+            host);
+    }
 }
 
 /* Pages for a file or what it expands to, from the top. Without them the target says P0716 or P0723. */

@@ -11,6 +11,9 @@
 
 #include "config/config_internal.h"
 
+#include "hv/base/format.h"
+
+#define SECTION_DISTANCE_MAX 3u /* letters that differ */
 #define DEFAULT_MEMORY (256 * MIB)
 #define DEFAULT_LOAD_ADDRESS (1 * MIB)
 
@@ -58,7 +61,10 @@ static void open_guest(struct parser *parser, struct config_piece name)
     const struct config_guest *same = guest_named(parser->config, name.text);
 
     parser->section = SECTION_SKIPPED;
-    if (!is_name(name.text)) {
+    if (name.text.length == 0) {
+        config_report(parser->errors, name.position, "bad-name",
+                      "This guest has no name; write one behind a blank: [guest linux].");
+    } else if (!config_unquote(&name) || !is_name(name.text)) {
         config_report(parser->errors, name.position, "bad-name",
                       "\"%.*s\" cannot be a guest's name; use 1 to %u letters, digits, '-', '_' or '.', a letter or "
                       "digit first: [guest linux].",
@@ -113,6 +119,25 @@ static void close_section(struct parser *parser)
     parser->section = SECTION_NONE;
 }
 
+/* [hypervizor], or [linux] for [guest linux]. */
+static void report_section(struct parser *parser, struct config_piece name)
+{
+    char meant[CONFIG_NAME_MAX + 16];
+
+    if (config_text_distance(name.text, "hypervisor") <= SECTION_DISTANCE_MAX) {
+        format_text(meant, sizeof(meant), "hypervisor");
+    } else if (is_name(name.text) && config_text_distance(name.text, "guest") > SECTION_DISTANCE_MAX) {
+        format_text(meant, sizeof(meant), "guest %.*s", TEXT_ARGS(name.text));
+    } else {
+        config_report(parser->errors, name.position, "unknown-section",
+                      "There is no section [%.*s]; write [hypervisor], or [guest NAME] with a blank before the name.",
+                      TEXT_ARGS(name.text));
+        return;
+    }
+    config_report(parser->errors, name.position, "unknown-section", "There is no section [%.*s]; did you mean [%s]?",
+                  TEXT_ARGS(name.text), meant);
+}
+
 static void open_section(struct parser *parser, struct config_piece name)
 {
     struct config_piece rest = name;
@@ -126,8 +151,7 @@ static void open_section(struct parser *parser, struct config_piece name)
         open_hypervisor(parser, rest, name.position);
     } else {
         parser->section = SECTION_SKIPPED;
-        config_report(parser->errors, name.position, "unknown-section",
-                      "There is no section [%.*s]; write [hypervisor] or [guest NAME].", TEXT_ARGS(name.text));
+        report_section(parser, name);
     }
 }
 
@@ -149,6 +173,51 @@ static void set_key(struct parser *parser, const struct config_line *line)
     }
 }
 
+static bool begins_with(struct text text, const char *start)
+{
+    struct text wanted = text_of(start);
+
+    return text.length >= wanted.length && config_text_alike((struct text){text.start, wanted.length}, start);
+}
+
+/* A line that is nothing, by what it was probably meant to be. */
+static void report_line(struct parser *parser, struct config_piece line)
+{
+    struct text key;
+
+    if (config_key_begins(parser->section, line, &parser->seen, &key)) {
+        config_report(parser->errors, line.position, "bad-line",
+                      "`%.*s` needs a = in front of its value; write %.*s = ...", TEXT_ARGS(key), TEXT_ARGS(key));
+    } else if (begins_with(line.text, "guest") || begins_with(line.text, "hypervisor")) {
+        close_section(parser);
+        parser->section = SECTION_SKIPPED;
+        config_report(parser->errors, line.position, "bad-line",
+                      "\"%.*s\" is no setting; a section stands in brackets: [hypervisor], [guest linux].",
+                      TEXT_ARGS(line.text));
+    } else if (begins_with(line.text, ";") || begins_with(line.text, "//")) {
+        config_report(parser->errors, line.position, "bad-line", "Comments start with #; write it before \"%.*s\".",
+                      TEXT_ARGS(line.text));
+    } else {
+        config_report(parser->errors, line.position, "bad-line",
+                      "\"%.*s\" is no `key = value`, section or comment; write one of these (comments start with #).",
+                      TEXT_ARGS(line.text));
+    }
+}
+
+/* A '[' at the start, and no ']' at the end. */
+static void report_bracket(struct parser *parser, struct config_piece line)
+{
+    size_t bracket = 0;
+
+    while (bracket < line.text.length && line.text.start[bracket] != ']') {
+        bracket++;
+    }
+    config_report(parser->errors, line.position, "bad-line",
+                  bracket == line.text.length
+                      ? "The [ of this section is not closed; end the line with ], as in [guest linux]."
+                      : "Something follows the ] of this section; give it a line of its own, or # in front.");
+}
+
 static void read_line(struct parser *parser, const struct config_line *line)
 {
     switch (line->kind) {
@@ -163,19 +232,16 @@ static void read_line(struct parser *parser, const struct config_line *line)
     case LINE_NO_CLOSE:
         close_section(parser);
         parser->section = SECTION_SKIPPED;
-        config_report(parser->errors, line->name.position, "bad-line",
-                      "The [ of this section is not closed; end the line with ], as in [guest linux].");
+        report_bracket(parser, line->name);
         break;
     case LINE_UNKNOWN:
-        config_report(parser->errors, line->name.position, "bad-line",
-                      "\"%.*s\" is no `key = value`, section or comment; write one of these (comments start with #).",
-                      TEXT_ARGS(line->name.text));
+        report_line(parser, line->name);
         break;
     }
 }
 
 /* Control characters mean that this is not the file the user thinks it is; a 16-bit encoding is the usual reason. */
-static bool is_plain_text(struct text file, struct config_errors *errors)
+bool config_is_text(struct text file, struct config_errors *errors)
 {
     struct config_position position = {1, 1};
 
@@ -185,8 +251,8 @@ static bool is_plain_text(struct text file, struct config_errors *errors)
 
         if (wide_mark || (c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
             config_report(errors, position, "bad-character",
-                          "The byte 0x%02x is not text; save the file as UTF-8 or plain ASCII (not as \"Unicode\" or "
-                          "UTF-16).",
+                          "The byte 0x%02x is not text; take it out, or save the file as UTF-8 or plain ASCII (not as "
+                          "\"Unicode\" or UTF-16).",
                           (unsigned)c);
             return false;
         }
@@ -205,12 +271,13 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     struct config_line line;
 
     errors->count = 0;
+    errors->dropped = 0;
     config->guest_count = 0;
     config->when_all_stopped = FINAL_POWEROFF;
     config->log_debug = false;
     config->console_serial = true;
     config->console_screen = true;
-    if (!is_plain_text(file, errors)) {
+    if (!config_is_text(file, errors)) {
         return false;
     }
     while (config_read_line(&reader, &line)) {

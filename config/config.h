@@ -77,6 +77,8 @@ struct config_guest {
     struct config_position cpus_position;
     uint64_t memory_bytes;
     struct config_position memory_position;
+    uint64_t memory_at; /* host address where its memory is to begin; 0: anywhere */
+    struct config_position memory_at_position;
     struct text kernel;
     struct config_position kernel_position;
     enum config_protocol protocol;
@@ -118,7 +120,8 @@ struct config_error {
 
 struct config_errors {
     struct config_error list[CONFIG_ERRORS_MAX];
-    uint32_t count; /* at most CONFIG_ERRORS_MAX; further errors are dropped */
+    uint32_t count;   /* at most CONFIG_ERRORS_MAX */
+    uint32_t dropped; /* and so many more, later in the file */
 };
 
 /* Parses and checks what can be checked without the machine. True where errors->count is 0. */
@@ -135,8 +138,8 @@ struct config_machine {
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
 
 /*
- * The order in which guests get their memory: the largest first, because large aligned pieces are rare, and among
- * equals the first in the file. `order` has guest_count indices.
+ * The order in which guests get their memory: those with `memory-at` first, then the largest, because large aligned
+ * pieces are rare, and among equals the first in the file. `order` has guest_count indices.
  */
 void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
 

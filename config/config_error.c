@@ -17,6 +17,7 @@ void config_report(struct config_errors *errors, struct config_position position
     while (place != 0 && is_after(errors->list[place - 1].position, position)) {
         place--;
     }
+    errors->dropped += errors->count == CONFIG_ERRORS_MAX ? 1 : 0;
     if (place == CONFIG_ERRORS_MAX) {
         return;
     }

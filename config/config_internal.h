@@ -9,13 +9,18 @@
 
 /* ---- errors: config_error.c ---- */
 
-/* Adds an error in file order; beyond CONFIG_ERRORS_MAX the ones that come later in the file are dropped. */
+/* Adds an error in file order; beyond CONFIG_ERRORS_MAX the ones that come later in the file are only counted. */
 __attribute__((format(printf, 4, 5))) void config_report(struct config_errors *errors, struct config_position position,
                                                          const char *rule, const char *form, ...);
 
 /* A text as arguments of "%.*s", cut so that a sentence stays readable. */
 #define CONFIG_SHOWN_MAX 48u
 #define TEXT_ARGS(text) (int)min_u64((text).length, CONFIG_SHOWN_MAX), (text).start
+
+/* ---- the frame: config.c ---- */
+
+/* False: an error was reported, and nothing else of the file is worth reading. */
+bool config_is_text(struct text file, struct config_errors *errors);
 
 /* ---- lines: config_text.c ---- */
 
@@ -77,6 +82,7 @@ bool config_value_number(struct text text, uint64_t *number); /* decimal */
 enum config_cpus_result {
     CPUS_OK,
     CPUS_BAD,
+    CPUS_NONE, /* 0 as a number */
     CPUS_TWICE,
     CPUS_TOO_MANY,
 };
@@ -98,11 +104,16 @@ enum config_section {
 /* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
 struct config_seen {
     struct config_position keys[CONFIG_KEYS_MAX];
+    bool kernel_meant; /* a line that was refused was meant to be `kernel`: one mistake, one error */
 };
 
 /* Reads one setting of a section into `config` or `guest`. */
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
                      struct config *config, struct config_guest *guest, struct config_errors *errors);
+
+/* True where a line begins with a key of the section, whatever follows; the line was refused. */
+bool config_key_begins(enum config_section section, struct config_piece line, struct config_seen *seen,
+                       struct text *name);
 
 /* True where this key of a guest was written in the file. */
 bool config_key_was_seen(const struct config_seen *seen, const char *name, struct config_position *position);

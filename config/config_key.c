@@ -8,12 +8,14 @@
 
 #include "hv/base/memory.h"
 
-#define NO_POSITION SIZE_MAX
+#define NO_POSITION UINT16_MAX
 
 enum value_kind {
     KIND_CHOICE,   /* an enum of 4 bytes */
     KIND_FLAG,     /* a bool */
     KIND_SIZE,     /* uint64_t bytes */
+    KIND_ADDRESS,  /* uint64_t */
+    KIND_NUMBER,   /* uint64_t below 2^32 */
     KIND_DURATION, /* uint32_t microseconds */
     KIND_WATCHDOG, /* a choice, then uint32_t microseconds */
     KIND_PATH,
@@ -68,11 +70,12 @@ static const struct choice outputs[] = {{"serial", OUTPUT_SERIAL},
 
 struct key {
     const char *name;
-    enum config_section section;
-    enum value_kind kind;
+    uint8_t section;          /* enum config_section */
+    uint8_t kind;             /* enum value_kind */
+    uint16_t offset;          /* of the value in struct config_guest or struct config */
+    uint16_t position_offset; /* of its struct config_position, or NO_POSITION */
     const struct choice *choices;
-    size_t offset;          /* of the value in struct config_guest or struct config */
-    size_t position_offset; /* of its struct config_position, or NO_POSITION */
+    const char *elsewhere; /* what the same is called in other places, or NULL */
 };
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
@@ -82,34 +85,42 @@ _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) =
 #define GUEST_AT(member) offsetof(struct config_guest, member)
 #define CONFIG_AT(member) offsetof(struct config, member)
 static const struct key keys[] = {
-    {"kernel", SECTION_GUEST, KIND_PATH, NULL, GUEST_AT(kernel), GUEST_AT(kernel_position)},
-    {"memory", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(memory_bytes), GUEST_AT(memory_position)},
-    {"cpus", SECTION_GUEST, KIND_CPUS, NULL, GUEST_AT(cpus), GUEST_AT(cpus_position)},
-    {"protocol", SECTION_GUEST, KIND_CHOICE, protocols, GUEST_AT(protocol), GUEST_AT(protocol_position)},
-    {"initrd", SECTION_GUEST, KIND_MODULE, NULL, 0, NO_POSITION},
-    {"module", SECTION_GUEST, KIND_MODULE, NULL, 0, NO_POSITION},
-    {"cmdline", SECTION_GUEST, KIND_TEXT, NULL, GUEST_AT(cmdline), GUEST_AT(cmdline_position)},
-    {"console", SECTION_GUEST, KIND_FLAG, guest_consoles, GUEST_AT(console), NO_POSITION},
-    {"on-stop", SECTION_GUEST, KIND_CHOICE, actions, GUEST_AT(on_stop), NO_POSITION},
-    {"on-crash", SECTION_GUEST, KIND_CHOICE, actions, GUEST_AT(on_crash), NO_POSITION},
-    {"debug-ports", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(debug_ports), NO_POSITION},
-    {"debug-exit-ok", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(debug_exit_ok), NO_POSITION},
-    {"load-address", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(load_address), NO_POSITION},
-    {"entry", SECTION_GUEST, KIND_SIZE, NULL, GUEST_AT(entry_address), NO_POSITION},
-    {"mode", SECTION_GUEST, KIND_CHOICE, modes, GUEST_AT(mode), NO_POSITION},
-    {"share-idle", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(share_idle), NO_POSITION},
-    {"virtual-apic", SECTION_GUEST, KIND_FLAG, yes_no, GUEST_AT(virtual_apic), NO_POSITION},
-    {"slice", SECTION_GUEST, KIND_DURATION, NULL, GUEST_AT(slice_us), NO_POSITION},
-    {"watchdog", SECTION_GUEST, KIND_WATCHDOG, watchdogs, GUEST_AT(watchdog), NO_POSITION},
-    {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, outputs, 0, NO_POSITION},
-    {"log", SECTION_HYPERVISOR, KIND_FLAG, levels, CONFIG_AT(log_debug), NO_POSITION},
-    {"inventory", SECTION_HYPERVISOR, KIND_FLAG, yes_no, CONFIG_AT(inventory), NO_POSITION},
-    {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, finals, CONFIG_AT(when_all_stopped), NO_POSITION},
+    {"kernel", SECTION_GUEST, KIND_PATH, GUEST_AT(kernel), GUEST_AT(kernel_position), NULL,
+     "image file bzimage vmlinuz"},
+    {"memory", SECTION_GUEST, KIND_SIZE, GUEST_AT(memory_bytes), GUEST_AT(memory_position), NULL, "mem ram"},
+    {"memory-at", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(memory_at), GUEST_AT(memory_at_position), NULL, NULL},
+    {"cpus", SECTION_GUEST, KIND_CPUS, GUEST_AT(cpus), GUEST_AT(cpus_position), NULL, "smp cores"},
+    {"protocol", SECTION_GUEST, KIND_CHOICE, GUEST_AT(protocol), GUEST_AT(protocol_position), protocols, "type format"},
+    {"initrd", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, "initramfs ramdisk"},
+    {"module", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, NULL},
+    {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
+     "append args bootargs cmd command-line options"},
+    {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, NULL},
+    {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions, NULL},
+    {"debug-ports", SECTION_GUEST, KIND_FLAG, GUEST_AT(debug_ports), NO_POSITION, yes_no, NULL},
+    {"debug-exit-ok", SECTION_GUEST, KIND_NUMBER, GUEST_AT(debug_exit_ok), NO_POSITION, NULL, NULL},
+    {"load-address", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(load_address), NO_POSITION, NULL, NULL},
+    {"entry", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(entry_address), NO_POSITION, NULL, NULL},
+    {"mode", SECTION_GUEST, KIND_CHOICE, GUEST_AT(mode), NO_POSITION, modes, NULL},
+    {"share-idle", SECTION_GUEST, KIND_FLAG, GUEST_AT(share_idle), NO_POSITION, yes_no, NULL},
+    {"virtual-apic", SECTION_GUEST, KIND_FLAG, GUEST_AT(virtual_apic), NO_POSITION, yes_no, NULL},
+    {"slice", SECTION_GUEST, KIND_DURATION, GUEST_AT(slice_us), NO_POSITION, NULL, NULL},
+    {"watchdog", SECTION_GUEST, KIND_WATCHDOG, GUEST_AT(watchdog), NO_POSITION, watchdogs, NULL},
+    {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, 0, NO_POSITION, outputs, NULL},
+    {"log", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(log_debug), NO_POSITION, levels, NULL},
+    {"inventory", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(inventory), NO_POSITION, yes_no, NULL},
+    {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
 };
+_Static_assert(sizeof(struct config) < NO_POSITION, "offsets fit into 16 bits");
 _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has room for every key");
 
-/* Suggest another key only where at most this many letters differ. */
-#define SUGGEST_DISTANCE_MAX 3u
+/* Suggest another key only where at most one letter of three differs. */
+#define SUGGEST_LETTERS 3u
+#define SUGGEST_MAX 3u
+
+#define SHOWN_KEY_MAX 24u
+#define NUMBER_MAX 0xffffffffu /* of an I/O port */
 
 #define SLICE_MIN_US 100u
 #define SLICE_MAX_US 1000000u
@@ -149,18 +160,22 @@ static bool read_choice(const struct setting *setting, uint32_t *value)
         used += text_copy(text_of(choice->word), words + used, sizeof(words) - used);
     }
     config_report(setting->errors, setting->value.position, "bad-value",
-                  "\"%.*s\" is not a value of `%s`; write one of: %s.", TEXT_ARGS(setting->value.text),
-                  setting->key->name, words);
+                  "\"%.*s\" is not a value of `%s`; write one of: %s%s.", TEXT_ARGS(setting->value.text),
+                  setting->key->name, words,
+                  setting->key->kind == KIND_WATCHDOG ? ", and then a time: console 30s" : "");
     return false;
 }
 
-static void read_size(const struct setting *setting)
+static void read_size(const struct setting *setting, const char *rule, const char *wanted, uint64_t max)
 {
-    if (!config_value_size(setting->value.text, target_of(setting))) {
-        config_report(setting->errors, setting->value.position, "bad-size",
-                      "\"%.*s\" is not a size; write a number with K, M or G behind it (512M, 1.5G), or plain bytes.",
-                      TEXT_ARGS(setting->value.text));
+    uint64_t number = 0;
+
+    if (!config_value_size(setting->value.text, &number) || number > max) {
+        config_report(setting->errors, setting->value.position, rule, "\"%.*s\" is not %s.",
+                      TEXT_ARGS(setting->value.text), wanted);
+        return;
     }
+    memcpy(target_of(setting), &number, sizeof(number));
 }
 
 struct durations {
@@ -168,7 +183,8 @@ struct durations {
     const char *sentence;
 };
 
-static const struct durations slices = {SLICE_MIN_US, SLICE_MAX_US, "from 100us to 1s; 10ms suits most guests"};
+static const struct durations slices = {SLICE_MIN_US, SLICE_MAX_US,
+                                        "a time from 100us to 1s with its unit; 10ms suits most guests"};
 static const struct durations watchdog_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US,
                                                 "a kind and a time from 100ms to 3600s, such as console 30s"};
 
@@ -179,11 +195,11 @@ static void read_duration(const struct setting *setting, struct config_piece val
 
     if (!config_value_duration(value.text, &number)) {
         config_report(setting->errors, value.position, "bad-duration",
-                      "\"%.*s\" is not a duration; write a whole number with its unit, such as 10ms or 500us.",
-                      TEXT_ARGS(value.text));
+                      "\"%.*s\" is not a duration (a whole number with us, ms or s); `%s` takes %s.",
+                      TEXT_ARGS(value.text), setting->key->name, allowed->sentence);
     } else if (number < allowed->min_us || number > allowed->max_us) {
-        config_report(setting->errors, value.position, "bad-duration", "`%s` must be %s.", setting->key->name,
-                      allowed->sentence);
+        config_report(setting->errors, value.position, "bad-duration", "%.*s is too short or too long; `%s` takes %s.",
+                      TEXT_ARGS(value.text), setting->key->name, allowed->sentence);
     } else {
         *us = number;
     }
@@ -227,6 +243,20 @@ static bool path_char_allowed(char c)
     return c >= ' ' && c <= '~';
 }
 
+/* The two characters that are seldom part of a file's name have a sentence of their own. */
+static void report_path_char(const struct setting *setting, struct config_piece path, size_t at)
+{
+    const char *why = "a FAT volume cannot hold it; rename the file (ASCII without *?<>|)";
+
+    if (path.text.start[at] == ':') {
+        why = "paths are relative to this config file, without a drive or host in front";
+    } else if (path.text.start[at] == '"') {
+        why = "double quotes stand in front of the path and behind it, or not at all";
+    }
+    config_report(setting->errors, path.position, "bad-path", "The path \"%.*s\" has a wrong character (its %u.): %s.",
+                  TEXT_ARGS(path.text), (unsigned)at + 1, why);
+}
+
 /* Paths must fit a FAT volume: printable ASCII without the characters that FAT refuses, and some name in them. */
 static bool check_path(const struct setting *setting, struct config_piece path)
 {
@@ -237,10 +267,7 @@ static bool check_path(const struct setting *setting, struct config_piece path)
         char c = path.text.start[i];
 
         if (!path_char_allowed(c)) {
-            config_report(setting->errors, path.position, "bad-path",
-                          "The path \"%.*s\" has a character at its position %u that a FAT volume cannot hold; rename "
-                          "the file.",
-                          TEXT_ARGS(path.text), (unsigned)i + 1);
+            report_path_char(setting, path, i);
             return false;
         }
         named = named || (c != '/' && c != '\\' && c != '.');
@@ -321,6 +348,10 @@ static void read_cpus(const struct setting *setting)
                       "\"%.*s\" is neither a number of CPUs (2) nor a list of host CPUs (1,2 or 0-3 or 2,).",
                       TEXT_ARGS(setting->value.text));
         break;
+    case CPUS_NONE:
+        config_report(setting->errors, setting->value.position, "bad-cpus",
+                      "A guest has at least one CPU; write 1, or `cpus = 0,` (with the comma) for host CPU 0.");
+        break;
     case CPUS_TWICE:
         config_report(setting->errors, setting->value.position, "cpu-twice",
                       "The list \"%.*s\" names a CPU twice; each virtual CPU needs a CPU of its own.",
@@ -340,7 +371,7 @@ static void read_value(const struct setting *setting)
     uint32_t number = 0;
     bool flag;
 
-    switch (setting->key->kind) {
+    switch ((enum value_kind)setting->key->kind) {
     case KIND_CHOICE:
         if (read_choice(setting, &number)) {
             memcpy(target_of(setting), &number, sizeof(number));
@@ -353,7 +384,16 @@ static void read_value(const struct setting *setting)
         }
         break;
     case KIND_SIZE:
-        read_size(setting);
+        read_size(setting, "bad-size", "a size; write a number with K, M or G behind it (512M, 1.5G), or plain bytes",
+                  UINT64_MAX);
+        break;
+    case KIND_ADDRESS:
+        read_size(setting, "bad-address", "an address; write it with 0x in front (0x7c00), or like a size (1M)",
+                  UINT64_MAX);
+        break;
+    case KIND_NUMBER:
+        read_size(setting, "bad-number", "a number up to 0xffffffff; write digits, or 0x and hexadecimal digits (0x10)",
+                  NUMBER_MAX);
         break;
     case KIND_DURATION:
         read_duration(setting, setting->value, &slices, target_of(setting));
@@ -392,33 +432,130 @@ static const struct key *key_of(enum config_section section, struct text name)
     return NULL;
 }
 
-static void report_unknown(enum config_section section, struct config_piece name, struct config_errors *errors)
+/* True where the name is one of the words of a list with blanks between. */
+static bool is_one_of(struct text name, const char *words)
+{
+    struct config_piece rest = {text_of(words != NULL ? words : ""), {0, 0}};
+    struct config_piece word;
+
+    while (rest.text.length != 0 && config_take_word(&rest, &word)) {
+        char copy[24];
+
+        text_copy(word.text, copy, sizeof(copy));
+        if (config_text_alike(name, copy)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The key that somebody meant who wrote this, or NULL. */
+static const struct key *meant_by(enum config_section section, struct text name)
+{
+    const struct key *nearest = NULL;
+    uint32_t least = (uint32_t)min_u64(max_u64(name.length / SUGGEST_LETTERS, 1), SUGGEST_MAX) + 1;
+
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        uint32_t distance = config_text_distance(name, keys[i].name);
+
+        if (keys[i].section != section) {
+            continue;
+        }
+        if (is_one_of(name, keys[i].elsewhere)) {
+            return &keys[i];
+        }
+        if (distance < least && distance < name.length) {
+            least = distance;
+            nearest = &keys[i];
+        }
+    }
+    return nearest;
+}
+
+/* There is nothing near: all keys of the section. */
+static void report_no_key(enum config_section section, struct config_piece name, struct config_errors *errors)
+{
+    char list[192];
+    size_t used = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        if (keys[i].section == section) {
+            used += text_copy(text_of(used == 0 ? "" : " "), list + used, sizeof(list) - used);
+            used += text_copy(text_of(keys[i].name), list + used, sizeof(list) - used);
+        }
+    }
+    config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; take it out. There are: %s.",
+                  (int)min_u64(name.text.length, SHOWN_KEY_MAX), name.text.start, list);
+}
+
+static void report_unknown(enum config_section section, struct config_piece name, struct config_seen *seen,
+                           struct config_errors *errors)
 {
     enum config_section other = section == SECTION_GUEST ? SECTION_HYPERVISOR : SECTION_GUEST;
-    const char *nearest = NULL;
-    uint32_t least = SUGGEST_DISTANCE_MAX + 1;
+    const struct key *meant = meant_by(section, name.text);
 
     if (key_of(other, name.text) != NULL) {
         config_report(errors, name.position, "unknown-key", "`%.*s` belongs into %s; move the line there.",
                       TEXT_ARGS(name.text), other == SECTION_GUEST ? "a [guest NAME] section" : "[hypervisor]");
-        return;
+    } else if (meant != NULL) {
+        seen->kernel_meant = seen->kernel_meant || meant->offset == GUEST_AT(kernel);
+        config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; did you mean `%s`?",
+                      TEXT_ARGS(name.text), meant->name);
+    } else {
+        report_no_key(section, name, errors);
     }
-    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
-        uint32_t distance = config_text_distance(name.text, keys[i].name);
+}
 
-        if (keys[i].section == section && distance < least && distance < name.text.length) {
-            least = distance;
-            nearest = keys[i].name;
+bool config_key_begins(enum config_section section, struct config_piece line, struct config_seen *seen,
+                       struct text *name)
+{
+    size_t length = 0;
+    const struct key *key;
+
+    while (length < line.text.length && ((line.text.start[length] | 0x20) >= 'a' || line.text.start[length] == '-') &&
+           (line.text.start[length] | 0x20) <= 'z') {
+        length++;
+    }
+    *name = (struct text){line.text.start, length};
+    key = key_of(section, *name);
+    seen->kernel_meant = seen->kernel_meant || (key != NULL && key->kind == KIND_PATH);
+    return key != NULL;
+}
+
+/* What separates settings elsewhere. In a value that is no text it is a second setting or another file's comment. */
+static bool has_separator(struct text value, size_t *at)
+{
+    for (*at = 0; *at < value.length; ++*at) {
+        char c = value.start[*at];
+
+        if (c == ';' || c == '=' || c == '/') {
+            return true;
         }
     }
-    if (nearest != NULL) {
-        config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; did you mean `%s`?",
-                      TEXT_ARGS(name.text), nearest);
-    } else {
-        config_report(errors, name.position, "unknown-key",
-                      "There is no key `%.*s` here; take the line out, or see docs/config.md for the keys there are.",
-                      TEXT_ARGS(name.text));
+    return false;
+}
+
+/* Values that are not texts: a pair of quotes is taken off, and nothing else stands behind them. */
+static bool take_plain(struct setting *setting)
+{
+    struct text value = setting->value.text;
+    size_t at;
+
+    if (!config_unquote(&setting->value)) {
+        config_report(setting->errors, setting->value.position, "bad-quote",
+                      "The quotes around the value of `%s` do not match; close them or take them off.",
+                      setting->key->name);
+        return false;
     }
+    if (has_separator(value, &at)) {
+        value = (struct text){value.start + at, value.length - at};
+        config_report(setting->errors, setting->value.position, "bad-value",
+                      "\"%.*s\" is no part of the value of `%s`; a line holds one `key = value`, and comments start "
+                      "with #.",
+                      TEXT_ARGS(value), setting->key->name);
+        return false;
+    }
+    return true;
 }
 
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
@@ -429,7 +566,7 @@ void config_key_read(enum config_section section, const struct config_line *line
     struct config_position *first;
 
     if (key == NULL) {
-        report_unknown(section, line->name, errors);
+        report_unknown(section, line->name, seen, errors);
         return;
     }
     first = &seen->keys[key - keys];
@@ -447,10 +584,7 @@ void config_key_read(enum config_section section, const struct config_line *line
                       "`%s` has no value; write one behind the =, or take the line out.", key->name);
         return;
     }
-    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && key->kind != KIND_MODULE &&
-        !config_unquote(&setting.value)) {
-        config_report(errors, line->value.position, "bad-quote", "The quotes around the value of `%s` do not match.",
-                      key->name);
+    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && key->kind != KIND_MODULE && !take_plain(&setting)) {
         return;
     }
     read_value(&setting);

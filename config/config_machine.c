@@ -159,12 +159,19 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
     return !placement.failed;
 }
 
+static bool comes_before(const struct config_guest *one, const struct config_guest *other)
+{
+    bool one_placed = one->memory_at != 0;
+
+    return one_placed != (other->memory_at != 0) ? one_placed : one->memory_bytes > other->memory_bytes;
+}
+
 void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX])
 {
     for (uint32_t i = 0; i < config->guest_count; i++) {
         uint32_t at = i;
 
-        while (at > 0 && config->guests[order[at - 1]].memory_bytes < config->guests[i].memory_bytes) {
+        while (at > 0 && comes_before(&config->guests[i], &config->guests[order[at - 1]])) {
             order[at] = order[at - 1];
             at--;
         }

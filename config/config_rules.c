@@ -11,16 +11,29 @@
 
 static void check_memory(const struct config_guest *guest, struct config_errors *errors)
 {
+    char text[FORMAT_BYTES_MAX];
+
     if (guest->memory_bytes < GUEST_MEMORY_MIN || guest->memory_bytes > MEMORY_MAX) {
         config_report(errors, guest->memory_position, "bad-memory",
-                      "Guest `%.*s` has %" PRIu64 " bytes of memory; it needs at least 1M and at most 64T. 512M is a "
-                      "good start (a number without M or G counts bytes).",
-                      TEXT_ARGS(guest->name), guest->memory_bytes);
+                      "Guest `%.*s` has %s of memory; it needs at least 1M and at most 64T. 512M is a good start (a "
+                      "number without M or G counts bytes).",
+                      TEXT_ARGS(guest->name), format_bytes(text, guest->memory_bytes));
     } else if (!is_aligned(guest->memory_bytes, PAGE_BYTES)) {
         config_report(errors, guest->memory_position, "bad-memory",
                       "Memory comes in pages of 4K, and %" PRIu64 " bytes are no multiple of it; write %" PRIu64
                       "K instead.",
                       guest->memory_bytes, (uint64_t)(align_up(guest->memory_bytes, PAGE_BYTES) / KIB));
+    }
+}
+
+static void check_place(const struct config_guest *guest, struct config_errors *errors)
+{
+    if (!is_aligned(guest->memory_at, PAGE_BYTES) || guest->memory_at > MEMORY_MAX) {
+        config_report(errors, guest->memory_at_position, "bad-address",
+                      "`memory-at` 0x%" PRIx64
+                      " is no place for memory; write a multiple of 4K up to 64T (a multiple of "
+                      "1G gives the largest pages).",
+                      guest->memory_at);
     }
 }
 
@@ -43,12 +56,18 @@ static void check_address(const struct config_guest *guest, const struct config_
 {
     struct config_position position = guest->position;
 
-    config_key_was_seen(seen, key, &position);
-    if (address >= min_u64(guest->memory_bytes, GUEST_RAM_LOW_MAX)) {
+    if (!config_key_was_seen(seen, key, &position)) {
+        config_key_was_seen(seen, "mode", &position);
+    }
+    if (address >= GUEST_RAM_LOW_MAX) {
+        config_report(errors, position, "bad-address",
+                      "`%s` 0x%" PRIx64 " is not below 3 GiB, where the guest's devices begin; write a lower address.",
+                      key, address);
+    } else if (address >= guest->memory_bytes) {
         config_report(errors, position, "bad-address",
                       "`%s` 0x%" PRIx64 " is outside the memory of guest `%.*s`, which ends at 0x%" PRIx64
                       "; give it more memory or a lower address.",
-                      key, address, TEXT_ARGS(guest->name), min_u64(guest->memory_bytes, GUEST_RAM_LOW_MAX));
+                      key, address, TEXT_ARGS(guest->name), guest->memory_bytes);
     } else if (guest->mode == MODE_REAL16 && address >= GUEST_LEGACY_END) {
         config_report(errors, position, "bad-address",
                       "`%s` 0x%" PRIx64 " cannot be reached in real mode; write an address below 1M, such as 0x7c00.",
@@ -63,11 +82,12 @@ void config_rules_guest(struct config_guest *guest, const struct config_seen *se
     if (!config_key_was_seen(seen, "entry", &position)) {
         guest->entry_address = guest->load_address;
     }
-    if (!config_key_was_seen(seen, "kernel", &position)) {
+    if (!config_key_was_seen(seen, "kernel", &position) && !seen->kernel_meant) {
         config_report(errors, guest->position, "missing-kernel",
                       "Guest `%.*s` has no kernel; add `kernel = FILE` to its section.", TEXT_ARGS(guest->name));
     }
     check_memory(guest, errors);
+    check_place(guest, errors);
     check_flat(guest, seen, errors);
     if (guest->protocol == PROTOCOL_FLAT) {
         check_address(guest, seen, "load-address", guest->load_address, errors);
@@ -110,6 +130,19 @@ static void check_owners(const struct config_guest *first, const struct config_g
     }
 }
 
+static void check_places(const struct config_guest *first, const struct config_guest *second,
+                         struct config_errors *errors)
+{
+    if (first->memory_at != 0 && second->memory_at != 0 &&
+        first->memory_at < second->memory_at + second->memory_bytes &&
+        second->memory_at < first->memory_at + first->memory_bytes) {
+        config_report(errors, second->memory_at_position, "memory-two-owners",
+                      "Guest `%.*s` (line %u) has 0x%" PRIx64 " to 0x%" PRIx64 "; put `%.*s` somewhere else.",
+                      TEXT_ARGS(first->name), first->memory_at_position.line, first->memory_at,
+                      first->memory_at + first->memory_bytes, TEXT_ARGS(second->name));
+    }
+}
+
 void config_rules_file(const struct config *config, struct config_errors *errors)
 {
     if (config->guest_count == 0 && errors->count == 0) {
@@ -119,6 +152,7 @@ void config_rules_file(const struct config *config, struct config_errors *errors
     for (uint32_t second = 1; second < config->guest_count; second++) {
         for (uint32_t first = 0; first < second; first++) {
             check_owners(&config->guests[first], &config->guests[second], errors);
+            check_places(&config->guests[first], &config->guests[second], errors);
         }
     }
 }

@@ -136,8 +136,9 @@ bool config_value_size(struct text text, uint64_t *bytes)
     if (!size_factor(text, &factor) || whole > SIZE_MAX_BYTES / factor) {
         return false;
     }
-    /* fraction < 10^6 < 2^20 and factor <= 2^40: the product fits. */
-    if (fraction * factor % power != 0) {
+    /* fraction < 10^6 < 2^20 and factor <= 2^40: the product fits. Of 1.3G the part of a byte is left out: the rules
+     * then say which multiple of a page is near. */
+    if (factor < MIB && fraction * factor % power != 0) {
         return false;
     }
     *bytes = whole * factor + fraction * factor / power;
@@ -211,7 +212,7 @@ static enum config_cpus_result take_cpu_range(struct text *text, struct config_g
 static enum config_cpus_result set_cpu_count(struct config_guest *guest, uint64_t count)
 {
     if (count == 0) {
-        return CPUS_BAD;
+        return CPUS_NONE;
     }
     if (count > CONFIG_GUEST_CPUS_MAX) {
         return CPUS_TOO_MANY;

@@ -170,6 +170,16 @@ static bool fail_guest(struct efi_stage *stage, const struct config_guest *confi
                     format_bytes(there, memory_map_bytes(&stage->map, MEMORY_FREE)), format_bytes(more, missing));
 }
 
+static bool fail_place(struct efi_stage *stage, const struct config_guest *config, uint64_t from)
+{
+    return efi_fail(stage, EFI_OUT_OF_RESOURCES,
+                    "P0807: plinth.conf:%u:%u: guest \"%.*s\" cannot lie at 0x%" PRIx64 ": from 0x%" PRIx64
+                    " on the memory is not free. Write another `memory-at`, or take the line out; `inventory = yes` "
+                    "lists what is free.",
+                    config->memory_at_position.line, config->memory_at_position.column, (int)config->name.length,
+                    config->name.start, config->memory_at, from);
+}
+
 static bool plan_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
@@ -177,17 +187,21 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
     EFI_STATUS taken = EFI_NOT_FOUND;
 
     for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(taken); try++) {
-        const struct planner_request request = {config->memory_bytes, config->debug_ports};
+        const struct planner_request request = {config->memory_bytes, config->debug_ports, config->memory_at};
         uint64_t missing = 0;
+        enum status status;
 
         *plan = (struct guest_plan){0};
         if (!efi_map_snapshot(stage)) {
             return false;
         }
-        planner_keep_reserve(&stage->map);
-        if (planner_guest(&stage->map, &request, stage->support.format, (unsigned)stage->support.caps.largest_leaf,
-                          plan, &missing) != STATUS_OK) {
-            return fail_guest(stage, config, missing);
+        if (config->memory_at == 0) {
+            planner_keep_reserve(&stage->map);
+        }
+        status = planner_guest(&stage->map, &request, stage->support.format, (unsigned)stage->support.caps.largest_leaf,
+                               plan, &missing);
+        if (status != STATUS_OK) {
+            return status == STATUS_BUSY ? fail_place(stage, config, missing) : fail_guest(stage, config, missing);
         }
         taken = take_guest(stage, &plan->memory);
     }

@@ -50,14 +50,22 @@ static const char manual_details[] = LINE("") LINE("## CPUs") LINE("") LINE(
             "Guest RAM starts at guest-physical 0; what passes 3 GiB continues at 4 GiB. The planner looks for host "
             "memory that") LINE("allows the largest leaves in the nested page table: 1 GiB for whole GiBs, 2 MiB for "
                                 "the rest. Memory below 1 MiB of") LINE("the host is never given to a guest.") LINE("")
-            LINE("## A machine for plinth-check") LINE("")
-                LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; without it the machine "
-                     "has what the config") LINE("needs. The hypervisor writes it with `inventory = yes` as "
-                                                 "`\\plinth\\machine.txt`; a few lines by hand do, too.") LINE("")
-                    LINE("    cpus = 4") LINE("    memory = 8G                           # the usual hole "
-                                              "below 4 GiB assumed, or region by region:")
-                        LINE("    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, "
-                             "reserved or mmio");
+            LINE(
+                "Nobody has to write addresses. Who wants to (a memory controller for each guest, a dump that is read "
+                "from outside)") LINE("writes `memory-at`: all RAM of that guest is then one piece from there, and the "
+                                      "others are planned around it. The place")
+                LINE("has to be free: `plinth-check --machine` shows what is, and so does the machine itself before it "
+                     "starts "
+                     "anything.") LINE("") LINE("## A machine for plinth-check") LINE("")
+                    LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; without it the "
+                         "machine "
+                         "has what the config") LINE("needs. The hypervisor writes it with `inventory = yes` as "
+                                                     "`\\plinth\\machine.txt`; a few lines by hand do, too.") LINE("")
+                        LINE("    cpus = 4") LINE("    memory = 8G                           # the usual hole "
+                                                  "below 4 GiB assumed, or region by region:")
+                            LINE(
+                                "    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, "
+                                "reserved or mmio");
 
 /* clang-format on */
 #undef LINE
@@ -80,6 +88,8 @@ static const struct manual_key manual_keys[] = {
     {"guest", "kernel", "a path", "must be written", "the guest's image, relative to the config file's folder"},
     {"guest", "memory", "a size: `512M`, `1.5G`, `65536K`, `0x20000000`", "`256M`",
      "RAM; a multiple of 4K, at least 1M. A multiple of 1G gets the largest leaves"},
+    {"guest", "memory-at", "an address: `4G`, `0x140000000`", "where it is best",
+     "where its RAM begins in the machine's memory, in one piece; a multiple of 4K, of 1G for the largest leaves"},
     {"guest", "cpus", "a number, or a list", "`1`",
      "`2` is two virtual CPUs on any host CPUs; `1,2` or `0-3` are these host CPUs, in this order; `2,` is host CPU 2"},
     {"guest", "protocol", "`auto`, `linux`, `multiboot`, `multiboot2`, `pvh`, `elf`, `flat`", "`auto`",
@@ -154,6 +164,9 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\non-crash = restart\n", 0},
     {"bad-size", "A size is a number with K, M, G or T, or plain bytes; all are powers of 1024.",
      "[guest a]\nkernel = k\nmemory = lots\n", "[guest a]\nkernel = k\nmemory = 1.5G\n", 0},
+    {"bad-number", "A number has digits, or `0x` and hexadecimal digits.",
+     "[guest a]\nkernel = k\ndebug-ports = yes\ndebug-exit-ok = banana\n",
+     "[guest a]\nkernel = k\ndebug-ports = yes\ndebug-exit-ok = 0x10\n", 0},
     {"bad-memory", "Memory is a multiple of 4K, from 1M to 64T.", "[guest a]\nkernel = k\nmemory = 512\n",
      "[guest a]\nkernel = k\nmemory = 512M\n", 0},
     {"bad-duration", "A duration is a whole number with `us`, `ms` or `s`, from 100us to 1s.",
@@ -167,12 +180,17 @@ static const struct manual_rule manual_rules[] = {
     {"cpu-two-owners", "A host CPU in two guests' lists is shared only where both have a `slice`.",
      "[guest a]\nkernel = k\ncpus = 1,\n[guest b]\nkernel = k\ncpus = 1,\n",
      "[guest a]\nkernel = k\ncpus = 1,\nslice = 10ms\n[guest b]\nkernel = k\ncpus = 1,\nslice = 5ms\n", 0},
+    {"memory-two-owners", "Guests with `memory-at` do not overlap.",
+     "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 5G\n",
+     "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 6G\n", 0},
     {"bad-path", "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes.",
      "[guest a]\nkernel = my kernel\n", "[guest a]\nkernel = \"my kernel\"\n", 0},
     {"missing-kernel", "Every guest has a `kernel`.", "[guest a]\nmemory = 1G\n", "[guest a]\nkernel = k\n", 0},
     {"flat-only", "`load-address`, `entry` and `mode` belong to `protocol = flat`.",
      "[guest a]\nkernel = k\nload-address = 2M\n", "[guest a]\nkernel = k\nprotocol = flat\nload-address = 2M\n", 0},
-    {"bad-address", "A flat image's addresses lie in the guest's memory; below 1M in real mode.",
+    {"bad-address",
+     "An address is written like a size, or with `0x`. A flat image's lie in the guest's memory; below 1M in real "
+     "mode.",
      "[guest a]\nkernel = k\nprotocol = flat\nmode = real\nload-address = 1M\n",
      "[guest a]\nkernel = k\nprotocol = flat\nmode = real\nload-address = 0x7c00\n", 0},
     {"cpu-not-there", "A list names CPUs that the machine has.", "[guest a]\nkernel = k\ncpus = 2,3\n",
@@ -182,17 +200,36 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
     {"too-much-memory", "All guests together fit into the machine's memory.",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 2G\n",
-     "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 1G\n", 2},
+     "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 512M\n", 2},
 };
 
-/* Rules whose examples would need many lines or files: too-many-guests (33 guests), too-many-modules (17 modules),
- * missing-file and bad-image (plinth-check and the boot loader look at the files). */
-static const char *const manual_long_rules[][2] = {
-    {"too-many-guests", "At most 32 guests."},
-    {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest."},
-    {"missing-file", "Every file that is named is there and can be read."},
-    {"empty-file", "No file that is named is empty."},
-    {"bad-image", "The loader accepts the kernel for this guest's memory and protocol."},
+/*
+ * Rules about files and numbers of things: plinth-check and the boot loader look at the files. tests/tools runs these
+ * examples; beside them lie hello.elf, an empty file `empty`, and `notes.txt`, which is no kernel.
+ */
+struct manual_long_rule {
+    const char *name;
+    const char *meaning;
+    const char *wrong;
+    const char *right;
+    unsigned wrong_times, right_times; /* how often the example's last two lines are written, numbered; 0: as it is */
+    unsigned cpus;
+};
+
+static const struct manual_long_rule manual_long_rules[] = {
+    {"too-many-guests", "At most 32 guests.", "[guest g1]\nkernel = hello.elf\n", "[guest g1]\nkernel = hello.elf\n",
+     33, 32, 0},
+    {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
+     "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
+     "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},
+    {"memory-not-free", "The memory that `memory-at` names is there, and nobody else's.",
+     "[guest a]\nkernel = hello.elf\nmemory-at = 3G\n", "[guest a]\nkernel = hello.elf\nmemory-at = 4G\n", 0, 0, 2},
+    {"missing-file", "Every file that is named is there and can be read.", "[guest a]\nkernel = helo.elf\n",
+     "[guest a]\nkernel = hello.elf\n", 0, 0, 0},
+    {"empty-file", "No file that is named is empty.", "[guest a]\nkernel = empty\n", "[guest a]\nkernel = hello.elf\n",
+     0, 0, 0},
+    {"bad-image", "The loader accepts the kernel for this guest's memory and protocol.",
+     "[guest a]\nkernel = notes.txt\n", "[guest a]\nkernel = hello.elf\n", 0, 0, 0},
 };
 
 #endif

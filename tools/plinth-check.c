@@ -12,7 +12,7 @@ static const char help[] =
     "plinth-check [--machine FILE] [--json] [--svg FILE] [--files] plinth.conf\n"
     "\n"
     "Says what is wrong with a config, one line each:  file:line:column: rule: sentence\n"
-    "or prints the plan: guests, CPUs, memory, leaves, bytes of tables. Exit status 0 or 1.\n"
+    "or prints the plan: guests, CPUs, memory, leaves, bytes of tables. Exit status 0 or 1; 2: not understood.\n"
     "\n"
     "  --machine FILE  plan for this machine: \\plinth\\machine.txt as the hypervisor writes it with `inventory = "
     "yes`,\n"
@@ -112,7 +112,7 @@ static bool is_question(const char *word)
 /* False: a usage error was printed, or an answer (then *status is 0). */
 static bool read_options(int count, char **words, struct options *options, int *status)
 {
-    *status = 1;
+    *status = 2;
     for (int i = 1; i < count; i++) {
         if (is_question(words[i])) {
             *status = 0;

@@ -283,6 +283,44 @@ static uint64_t count_tables(const struct guest_memory *memory, unsigned levels,
     return tables;
 }
 
+/* The first byte from `start` on that is not free memory for guests. */
+static uint64_t free_until(const struct memory_map *map, uint64_t start)
+{
+    struct memory_region region;
+
+    for (uint32_t i = 0; i < map->count; i++) {
+        if (free_region(map, i, &region) && region.start <= start && region.end > start) {
+            return region.end;
+        }
+    }
+    return start;
+}
+
+/* Where the request names a place: all RAM in one piece from there, low and high part behind each other. */
+static enum status fill_at(struct memory_map *map, struct guest_plan *plan, uint64_t at, uint64_t *missing)
+{
+    const struct place low = {.start = at, .bytes = plan->layout.low_bytes};
+    const struct place high = {.start = at + low.bytes, .bytes = plan->layout.high_bytes};
+
+    *missing = free_until(map, at);
+    if (*missing < high.start + high.bytes || !take_place(map, &plan->memory, 0, &low)) {
+        return STATUS_BUSY;
+    }
+    if (high.bytes != 0 && !take_place(map, &plan->memory, GUEST_RAM_HIGH_START, &high)) {
+        return STATUS_BUSY;
+    }
+    *missing = 0;
+    return STATUS_OK;
+}
+
+/* Wherever it is best, with leaves up to `level`. Returns how much could not be had. */
+static uint64_t fill_anywhere(struct memory_map *map, struct guest_plan *plan, uint64_t test_bytes, unsigned level)
+{
+    return fill_area(map, &plan->memory, 0, plan->layout.low_bytes, level) +
+           fill_area(map, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, level) +
+           fill_area(map, &plan->memory, GUEST_RAM_HIGH_START, plan->layout.high_bytes, level);
+}
+
 enum status planner_guest(struct memory_map *map, const struct planner_request *request,
                           const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
                           uint64_t *missing)
@@ -304,9 +342,14 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
         return STATUS_NO_MEMORY;
     }
     for (unsigned above = largest + 1; above != 0; above--) {
-        *missing = fill_area(map, &plan->memory, 0, plan->layout.low_bytes, above - 1);
-        *missing += fill_area(map, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, above - 1);
-        *missing += fill_area(map, &plan->memory, GUEST_RAM_HIGH_START, plan->layout.high_bytes, above - 1);
+        if (request->at == 0) {
+            *missing = fill_anywhere(map, plan, test_bytes, above - 1);
+        } else if (fill_at(map, plan, request->at, missing) != STATUS_OK) {
+            release(map, &plan->memory);
+            return STATUS_BUSY;
+        } else {
+            *missing = fill_area(map, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, above - 1);
+        }
         if (*missing == 0) {
             count_leaves(plan, largest);
             plan->table_count = count_tables(&plan->memory, format->levels, largest);

@@ -24,10 +24,11 @@ struct guest_plan {
 struct planner_request {
     uint64_t memory_bytes;
     bool test_memory; /* and GUEST_TEST_MEMORY_BYTES at GUEST_TEST_MEMORY_START */
+    uint64_t at;      /* where on the host its RAM begins, in one piece; 0: where it is best */
 };
 
-/* largest_leaf: what format and CPU allow (0..2). STATUS_NO_MEMORY: nothing was taken; *missing says how much more is
- * needed. */
+/* largest_leaf: what format and CPU allow (0..2). Otherwise nothing was taken: STATUS_NO_MEMORY, and *missing says how
+ * much more is needed; STATUS_BUSY: the place that the request names is not free from the host address *missing on. */
 enum status planner_guest(struct memory_map *map, const struct planner_request *request,
                           const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
                           uint64_t *missing);
@@ -35,8 +36,8 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
 /* Left to the firmware while guests' RAM is planned: it allocates small pieces itself until the hand-over. */
 #define PLANNER_RESERVE_BYTES (16 * MIB)
 
-/* Marks the reserve in a map (MEMORY_FREE -> MEMORY_RESERVED). Only marked, not allocated: some firmwares fill what is
- * given back, and that takes longer than all the rest. */
+/* Marks the reserve in a map (MEMORY_FREE -> MEMORY_RESERVED), after the guests with a place of their own. Only marked,
+ * not allocated: some firmwares fill what is given back, and that takes longer than all the rest. */
 void planner_keep_reserve(struct memory_map *map);
 
 /* What of the hypervisor's own memory depends on the machine and its CPU: hv/pool.c counts it, machine.txt has it. */

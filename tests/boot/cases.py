@@ -435,7 +435,8 @@ CASES = [
                passes=(("hello", "hello"), ("pc-x2apic", "pc-x2apic"))),
     hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
-    hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\n"), smp=2),
+    # A place that no planner chooses: its pages are all of 4 KiB.
+    hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\nmemory-at = 0x18001000\n"), r"0 x 2 MiB, 4096 x 4 KiB", smp=2),
 
     # Our own guests: entry states of all protocols, devices, CPU.
     guests_case("guests-entry", ENTRY_GUESTS),
@@ -538,6 +539,8 @@ CASES = [
                  emulators=QEMU),
     refused_case("config-same-name", hello_conf() + hello_conf(), r"plinth\.conf:4:\d+: \S+: .*hello", r"P0701", emulators=QEMU),
     refused_case("config-too-much-memory", hello_conf("64G"), r"plinth\.conf:2:\d+: \S+: ", r"P0701"),
+    refused_case("config-memory-not-free", hello_conf(more="memory-at = 0xfee00000\n"),
+                 r"P0807: plinth\.conf:4:13: .*hello.* from 0xfee00000 on", emulators=QEMU),
     refused_case("config-memory-just-too-much", hello_conf("968M"), r"P0803: .*hello", emulators=QEMU),
 
     # Errors of the files.

@@ -18,6 +18,24 @@ PROGRAM = os.path.join(BUILD, "plinth-check")
 EXAMPLES = os.path.join(ROOT, "config", "examples")
 FILES = {"vmlinuz": "demo/vmlinuz", "initramfs.cpio": "demo/initramfs.cpio", "hello.elf": "guests/hello.elf"}
 MACHINE = "cpus = 4\nmemory = 8G\n"
+# What happens to machine.txt on its way, and what people write instead; file and place of the verdict.
+DAMAGED = (
+    ("cpus = 4\nregion = 0x100000 0x80000000 free\nregion = 0x1000000", '3:19: bad-machine: "" is not an address'),
+    ("cpus = 4\nregion = 0x100000 0x80000000\n", '2:29: bad-machine: "" is no kind of memory; write free'),
+    ("cpus = 4\nregion = 0x80000000 0x100000 free\n", "2:21: bad-machine: "),
+    ("cpus = 4\nregion = 0x100000 0x80000000 ram\n", '2:30: bad-machine: "ram" is no kind of memory'),
+    ("cpus = 4\nregion = 0x100000-0x80000000 free\n", "2:10: bad-machine: "),
+    ("cpus = 4\nregion = 0 0x40000000000000 free\n", "2:12: bad-machine: "),
+    ("cpus = 4\nregion = 0 1G free at last\n", '2:20: bad-machine: "at last" is too much'),
+    ("cpus = 4\n", "1:1: bad-machine: The file does not say what memory"), ("", "1:1: bad-machine: The file does not say how many"),
+    ("cpu = 4\nmemory = 8G\n", "1:7: bad-machine: \"4\" is not where a CPU is"),
+    ("cpus = 4\ncpus = 2\nmemory = 8G\n", "2:1: duplicate-key: `cpus` was already written in line 1"),
+    ("cpus = 4\nram = 8G\n", "2:1: unknown-key: A machine has no `ram`; did you mean `memory`?"),
+    ("cpus = 4\nvirtualisation = vmx\nmemory = 8G\n", "2:1: unknown-key: A machine has no `virtualisation`; did you mean"),
+    ("[guest a]\ncpus = 4\nmemory = 8G\n", "1:2: bad-line: A machine's description has no sections"),
+    ("cpus = 4\nmem\0ory = 8G\n", "2:4: bad-character: "), ("\ufeffcpus = 0\nmemory = 8G\n", "1:8: bad-machine: "),
+    ("cpus = 4\nvirtualization = VT-x\nmemory = 8G\n", '2:18: bad-machine: "VT-x"'),
+)
 SVG = "{http://www.w3.org/2000/svg}"
 
 # Example -> guests and their CPUs on a machine with four.
@@ -111,19 +129,62 @@ def a_terminal_gets_colours(desk):
     assert "\x1b[1;31mmissing-kernel\x1b[0m" in text, text
 
 
+def a_terminal_that_wants_no_colours_gets_none(desk):
+    conf = desk.write("wrong.conf", "[guest a]\n")
+    for setting in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        ours, theirs = pty.openpty()
+        subprocess.run([PROGRAM, conf], stdout=theirs, check=False, env={**os.environ, **setting})
+        os.close(theirs)
+        text = os.read(ours, 65536).decode()
+        os.close(ours)
+        assert "missing-kernel" in text and "\x1b" not in text, text
+
+
+def json_is_well_formed_whatever_the_bytes(desk):
+    """UTF-8 is kept, what is none is marked, and so is the half of a character at which a long word was cut."""
+    conf = desk.path("odd.conf")
+    for word, kept in ((b"caf\xc3\xa9", "caf\u00e9"), (b"b\xfcro", "b\ufffdro"), (b"\xf0\x9f\x90\xa7", "\U0001f427"),
+                       (b"\xed\xa0\x80\xc0\x80", "\ufffd\ufffd"), (b'a"b\\', 'a"b\\'), (b"\xc3\xbc" * 40, "\u00fc\u00fc"),
+                       (b"x" + b"\xe2\x82\xac" * 40, "\u20ac\ufffd"), (b"\xff" * 300, "\ufffd\ufffd")):
+        with open(conf, "wb") as out:
+            out.write(b"[guest a]\nkernel = hello.elf\nmode = " + word + b"\n")
+        made = subprocess.run([PROGRAM, "--json", conf], stdout=subprocess.PIPE, check=False)
+        errors = json.loads(made.stdout.decode("utf-8"))["errors"]
+        assert made.returncode == 1 and any(kept in error["sentence"] for error in errors), (word, errors)
+
+
+def what_is_not_understood_ends_with_2(desk):
+    for arguments in ((), ("--nonsense", desk.path("linux.conf")), ("--machine",), (desk.path("linux.conf"), "another")):
+        made = check(*arguments)
+        assert made.returncode == 2 and "--help" in made.stderr and not made.stdout, arguments
+
+
+def errors_beyond_the_list_are_counted(desk):
+    conf = desk.write("wrong.conf", "[guest a]\nkernel = hello.elf\n" + "x = 1\n" * 40)
+    made = check(conf)
+    assert made.stdout.splitlines()[-1].endswith("and 8 more; mend these first."), made.stdout
+    assert json.loads(check("--json", conf).stdout)["more_errors"] == 8
+
+
 def files_that_are_missing_empty_or_no_image_are_named(desk):
     desk.write("empty", "")
     desk.write("garbage", "no kernel " * 1000)
     for file, rule in (("nowhere", "missing-file"), ("empty", "empty-file"), ("garbage", "bad-image")):
         made = check(desk.write("file.conf", f"[guest a]\nkernel = {file}\n"))
         assert made.returncode == 1 and f"file.conf:2:10: {rule}: " in made.stdout, made.stdout
+    os.mkdir(desk.path("kernels"))
+    for file, says in (("Hello.ELF", "did you mean hello.elf?"), ("helo.elf", "did you mean hello.elf?"),
+                       ("kernels", "is a folder"), ("nowhere/hello.elf", "relative to the config file")):
+        made = check(desk.write("file.conf", f"[guest a]\nkernel = {file}\n"))
+        assert made.returncode == 1 and says in made.stdout, (file, made.stdout)
 
 
 def a_wrong_machine_is_named_with_its_line(desk):
     for text, expected in (("cpus = 0\n", "1:8: bad-machine: "), ("cpus = 1\nregion = 1 2 free\n", "2:10: bad-machine: "),
                            ("cpus = 1\nmemroy = 8G\n", "2:1: unknown-key: "), ("memory = 8G\n", "1:1: bad-machine: "),
                            ("cpus = 1\nthat\n", "2:1: bad-line: "), ("cpus = 1\nlargest-leaf = 3G\n", "2:16: bad-machine: "),
-                           ("cpu = 0 apic x package 0 core 0 thread 0\ncpus = 1\n", "1:7: bad-machine: ")):
+                           ("cpu = 0 apic x package 0 core 0 thread 0\ncpus = 1\n", "1:7: bad-machine: "),
+                           *DAMAGED):
         machine = desk.write("wrong.txt", text)
         made = check("--machine", machine, desk.path("linux.conf"))
         assert made.returncode == 1 and f"{machine}:{expected}" in made.stdout, (text, made.stdout)
@@ -131,6 +192,39 @@ def a_wrong_machine_is_named_with_its_line(desk):
         assert not report["good"] and report["errors"][0]["file"] == machine
     made = check("--machine", desk.path("none.txt"), desk.path("linux.conf"))
     assert made.returncode == 1 and "missing-file" in made.stdout
+
+
+def real_machines_are_planned_for(desk):
+    """Hybrid cores, two packages with more CPUs than Plinth uses, memory above 1 TiB, many holes, no memory below 4 GiB."""
+    hybrid = "cpus = 24\nmemory = 64G\n" + "".join(
+        f"cpu = {i} apic {i if i < 16 else 2 * i} package 0 core {i // 2 if i < 16 else i - 8} thread {i % 2 if i < 16 else 0}\n"
+        for i in range(24))
+    packages = "cpus = 128\nmemory = 2T\n" + "".join(f"cpu = {i} apic {i} package {i // 64} core {i // 2} thread {i % 2}\n"
+                                                      for i in range(128))
+    holes = "cpus = 4\n" + "".join(f"region = 0x{i << 25:x} 0x{(i << 25) + (16 << 20):x} free\n" for i in range(1, 500))
+    high = "cpus = 4\nregion = 1M 16M free\nregion = 0x100000000 0x1f000000000 free\n"
+    for machine, free in ((hybrid, 60 << 30), (packages, 2040 << 30), (holes, 499 * (16 << 20)), (high, 1900 << 30)):
+        made = check("--json", "--machine", desk.write("real.txt", machine), desk.write(
+            "four.conf", "[guest a]\nkernel = hello.elf\ncpus = 0-3\nmemory = 32M\n"))
+        plan = json.loads(made.stdout)
+        assert made.returncode == 0 and plan["machine"]["free_bytes"] >= free, (machine[:80], made.stdout[:200])
+    text = check("--machine", desk.write("real.txt", hybrid), desk.path("four.conf")).stdout
+    assert "CPU 3 (package 0, core 1, thread 1): a vCPU 3" in text and "CPU 23 (package 0, core 15, thread 0): free" in text
+    made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 64,\n"))
+    assert "cpu-not-there" in made.stdout and "0 to 63" in made.stdout, made.stdout
+
+
+def a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it(desk):
+    conf = desk.write("at.conf", "[guest a]\nkernel = hello.elf\nmemory = 3G\n[guest b]\nkernel = hello.elf\nmemory = 1G\n"
+                      "memory-at = 5G\n")
+    plan = json.loads(check("--json", "--machine", desk.machine, conf).stdout)
+    assert plan["guests"][1]["ranges"] == [{"gpa": 0, "hpa": 5 << 30, "bytes": 1 << 30}]
+    assert all(r["hpa"] + r["bytes"] <= 5 << 30 or r["hpa"] >= 6 << 30 for r in plan["guests"][0]["ranges"])
+    assert check(conf).returncode == 0
+    for address, use in (("0xfee00000", "not there"), ("0x7c000000", "reserved"), ("512K", "reserved"), ("9.5G", "taken already")):
+        made = check("--machine", desk.machine, desk.write("bad.conf", "[guest a]\nkernel = hello.elf\nmemory = 1G\n"
+                                                           f"memory-at = {address}\n"))
+        assert re.search(rf":4:13: memory-not-free: .* on the memory is {use}", made.stdout), made.stdout
 
 
 def the_machine_decides(desk):
@@ -197,23 +291,42 @@ def every_rule_of_the_source_is_in_the_manual(_):
     for path in [os.path.join(ROOT, "config", name) for name in os.listdir(os.path.join(ROOT, "config")) if name.endswith(".c")] + [
             os.path.join(ROOT, "tools", "check", "check_steps.c")]:
         with open(path, encoding="utf-8") as source:
-            rules |= set(re.findall(r'config_report\([^;"]*?"([a-z-]+)",', source.read()))
+            rules |= set(re.findall(r'(?:config_report|read_size)\([^;"]*?"([a-z-]+)",', source.read()))
     manual = set(re.findall(r"^### ([a-z-]+)$", check("--manual").stdout, re.MULTILINE))
     assert rules == manual, f"only in the source: {rules - manual}; only in the manual: {manual - rules}"
 
 
-def the_limits_of_the_manual_hold(desk):
-    """Rules whose examples would be too long for the manual: one too many is refused by name, the most is good."""
-    guest = "[guest g{}]\nkernel = hello.elf\nmemory = 1M\n"
-    module = "module = hello.elf\n"
-    for rule, most, too_many in (("too-many-guests", "".join(guest.format(i) for i in range(32)),
-                                  "".join(guest.format(i) for i in range(33))),
-                                 ("too-many-modules", guest.format(0).replace("1M", "64M") + 16 * module,
-                                  guest.format(0) + 17 * module)):
-        made = check(desk.write("most.conf", most))
-        assert made.returncode == 0 or "bad-image" in made.stdout, (rule, made.stdout)
-        made = check(desk.write("more.conf", too_many))
-        assert made.returncode == 1 and f": {rule}: " in made.stdout, (rule, made.stdout)
+def example_of(block):
+    """The text of an example in the manual; what is written several times begins at the line with the 1."""
+    title, _, body = block.partition("\n\n")
+    lines = [re.sub("<byte 0x([0-9a-f]+)>", lambda sign: chr(int(sign[1], 16)), line[4:]) for line in body.splitlines() if line]
+    times = re.search(r"\((\d+) times", title)
+    if not times:
+        return "\n".join(lines) + "\n"
+    first = next(i for i, line in enumerate(lines) if "1" in line)
+    again = "\n".join(lines[first:]) + "\n"
+    return "".join(line + "\n" for line in lines[:first]) + "".join(again.replace("1", str(i)) for i in range(1, int(times[1]) + 1))
+
+
+def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
+    """As the page has them, read by the program: the wrong one gives this rule alone, the right one a plan."""
+    for name in ("k", "my kernel"):
+        shutil.copy(desk.path("hello.elf"), desk.path(name))
+    desk.write("empty", "")
+    desk.write("notes.txt", "not a kernel\n" * 100)
+    with open(os.path.join(ROOT, "docs", "config.md"), encoding="utf-8") as manual:
+        rules = re.split(r"^### ", manual.read(), flags=re.MULTILINE)[1:]
+    assert len(rules) > 30
+    for rule in rules:
+        rule = rule.partition("\n## ")[0]
+        name = rule.partition("\n")[0]
+        wrong, right = (example_of(part) for part in re.split(r"^(?:Wrong|Right):", rule, flags=re.MULTILINE)[1:])
+        cpus = re.search(r"On a machine with (\d+) CPU", rule)
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\n")) if cpus else ()
+        made = check("--json", *machine, desk.write("wrong.conf", wrong))
+        assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout
+        made = check(*machine, desk.write("right.conf", right))
+        assert made.returncode == 0, (name, made.stdout)
 
 
 def what_cannot_be_written_is_said(desk):
@@ -223,9 +336,12 @@ def what_cannot_be_written_is_said(desk):
 
 TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
          several_mistakes_give_a_line_each_plain_in_a_pipe, a_terminal_gets_colours,
+         a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
+         errors_beyond_the_list_are_counted, real_machines_are_planned_for,
+         a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
          files_that_are_missing_empty_or_no_image_are_named, a_wrong_machine_is_named_with_its_line, the_machine_decides,
          the_picture_shows_every_cpu_guest_and_piece_of_memory, a_name_cannot_break_the_picture,
-         every_rule_of_the_source_is_in_the_manual, the_limits_of_the_manual_hold, what_cannot_be_written_is_said]
+         every_rule_of_the_source_is_in_the_manual, every_rule_of_the_manual_has_a_wrong_and_a_right_example, what_cannot_be_written_is_said]
 
 
 def main():

@@ -253,6 +253,159 @@ static const struct {
     {"[guest a]\nkernel = k\ncpus = 0-2\n[guest b]\nkernel = k\ncpus = 3,2\nslice = 5ms\n", "cpu-two-owners", 6, 8},
 };
 
+#define A "[guest a]\nkernel = k\n"
+
+/* As people write it who know other programs, and a part of the sentence that they get. */
+static const struct {
+    const char *text;
+    const char *rule;
+    uint32_t line, column;
+    const char *says;
+} habits[] = {
+    {"[guest a]\nkernel: k\n", "bad-line", 2, 1, "write kernel = "},
+    {"[guest a]\nkernel k\n", "bad-line", 2, 1, "`kernel` needs a ="},
+    {A "memory 1G\n", "bad-line", 3, 1, "write memory = "},
+    {A "memory\xef\xbc\x9d 1G\n", "bad-line", 3, 1, "write memory = "},
+    {"; comment\n" A, "bad-line", 1, 1, "Comments start with #"},
+    {"// comment\n" A, "bad-line", 1, 1, "Comments start with #"},
+    {"guest a {\nkernel = k\n", "bad-line", 1, 1, "[guest linux]"},
+    {"guest a]\nkernel = k\n", "bad-line", 1, 1, "in brackets"},
+    {"hypervisor:\nlog = debug\n" A, "bad-line", 1, 1, "[hypervisor]"},
+    {"[guest a] ; mine\nkernel = k\n", "bad-line", 1, 1, "# in front"},
+    {"[guest a] kernel = k\n", "bad-line", 1, 1, "a line of its own"},
+    {A "memory = 1G ; one\n", "bad-value", 3, 10, "comments start with #"},
+    {A "memory = 1G // one\n", "bad-value", 3, 10, "\"// one\""},
+    {A "memory = 1G, cpus = 2\n", "bad-value", 3, 10, "a line holds one"},
+    {A "memory == 1G\n", "bad-value", 3, 9, "\"= 1G\""},
+    {"[guest]\nkernel = k\n", "bad-name", 1, 7, "has no name"},
+    {"[guest \"my linux\"]\nkernel = k\n", "bad-name", 1, 9, "\"my linux\""},
+    {"[linux]\nkernel = k\n", "unknown-section", 1, 2, "[guest linux]"},
+    {"[hypervizor]\nlog = info\n" A, "unknown-section", 1, 2, "did you mean [hypervisor]?"},
+    {"[guest.a]\nkernel = k\n", "unknown-section", 1, 2, "a blank before the name"},
+    {"[[guest]]\nname = a\n", "unknown-section", 1, 2, "[guest NAME]"},
+    {"[guest a]\nkernal = k\n", "unknown-key", 2, 1, "did you mean `kernel`?"},
+    {"[guest a]\nimage = k\n", "unknown-key", 2, 1, "did you mean `kernel`?"},
+    {A "mem = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
+    {A "RAM = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
+    {A "vcpus = 2\n", "unknown-key", 3, 1, "did you mean `cpus`?"},
+    {A "cores = 2\n", "unknown-key", 3, 1, "did you mean `cpus`?"},
+    {A "append = quiet\n", "unknown-key", 3, 1, "did you mean `cmdline`?"},
+    {A "command_line = quiet\n", "unknown-key", 3, 1, "did you mean `cmdline`?"},
+    {A "initramfs = i\n", "unknown-key", 3, 1, "did you mean `initrd`?"},
+    {A "type = linux\n", "unknown-key", 3, 1, "did you mean `protocol`?"},
+    {A "onstop = stay\n", "unknown-key", 3, 1, "did you mean `on-stop`?"},
+    {A "on crash = stay\n", "unknown-key", 3, 1, "did you mean `on-crash`?"},
+    {A "\"memory\" = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
+    {A "disk = a.img\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
+    {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
+    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log inventory when-all-stopped."},
+    {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
+    {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
+    {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},
+    {A "memory = 512\n", "bad-memory", 3, 10, "512 bytes of memory"},
+    {A "memory = 1.3G\n", "bad-memory", 3, 10, "write 1363152K"},
+    {A "memory = 65T\n", "bad-memory", 3, 10, "65 TiB"},
+    {A "cpus = 0\n", "bad-cpus", 3, 8, "`cpus = 0,`"},
+    {A "cpus = 0..3\n", "bad-cpus", 3, 8, "0-3"},
+    {A "cpus = all\n", "bad-cpus", 3, 8, "a number of CPUs"},
+    {A "cpus = 1;2\n", "bad-value", 3, 8, "\";2\""},
+    {A "cpus = 0\xe2\x80\x93"
+       "3\n",
+     "bad-cpus", 3, 8, "0-3"},
+    {"[guest a]\nkernel = C:\\plinth\\k\n", "bad-path", 2, 10, "without a drive"},
+    {"[guest a]\nkernel = k\"\n", "bad-path", 2, 10, "double quotes"},
+    {"[guest a]\nkernel = \xe2\x80\x9ck\xe2\x80\x9d\n", "bad-path", 2, 10, "rename the file"},
+    {"[guest a]\nkernel = vmlinuz-*\n", "bad-path", 2, 10, "FAT"},
+    {"[guest a]\nkernel = my kernel\n", "bad-path", 2, 13, "in double quotes"},
+    {A "debug-exit-ok = banana\n", "bad-number", 3, 17, "0x10"},
+    {A "debug-exit-ok = 0x100000000\n", "bad-number", 3, 17, "up to 0xffffffff"},
+    {A "protocol = flat\nload-address = 7c00\n", "bad-address", 4, 16, "0x7c00"},
+    {A "protocol = flat\nmemory = 6G\nload-address = 0xfee00000\n", "bad-address", 5, 16, "below 3 GiB"},
+    {A "protocol = flat\nmode = 16\n", "bad-address", 4, 8, "real mode"},
+    {A "memory-at = 1234567\n", "bad-address", 3, 13, "a multiple of 4K"},
+    {A "memory-at = 65T\n", "bad-address", 3, 13, "up to 64T"},
+    {A "slice = 10\n", "bad-duration", 3, 9, "us, ms or s"},
+    {A "slice = 5s\n", "bad-duration", 3, 9, "from 100us to 1s"},
+    {A "watchdog = 30s\n", "bad-value", 3, 12, "console 30s"},
+    {A "watchdog = console\n", "bad-duration", 3, 19, "such as console 30s"},
+    {A "watchdog = console 2h\n", "bad-duration", 3, 20, "from 100ms to 3600s"},
+    {A "on-stop = reboot\n", "bad-value", 3, 11, "stay, restart, poweroff"},
+    {A "memory = \"1G\n", "bad-quote", 3, 10, "close them"},
+    {"kernel = k\n", "key-outside-section", 1, 1, "[guest NAME]"},
+};
+
+static void habits_from_elsewhere_get_one_sentence_that_helps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(habits); i++) {
+        assert_false(parse(habits[i].text));
+        if (errors.count != 1 || strstr(errors.list[0].sentence, habits[i].says) == NULL) {
+            print_message("%s-> %u errors: %s\n", habits[i].text, errors.count, errors.list[0].sentence);
+        }
+        assert_int_equal(errors.count, 1);
+        expect_error(0, habits[i].rule, habits[i].line, habits[i].column);
+        assert_non_null(strstr(errors.list[0].sentence, habits[i].says));
+    }
+}
+
+/* ESC, bytes of other encodings, very long words: a sentence stays one line of printable size. */
+static void sentences_are_whole_however_long_the_word_is(void **state)
+{
+    static char text[20000];
+    static const char *const starts[] = {"",
+                                         "[",
+                                         "[guest ",
+                                         A,
+                                         A "memory = ",
+                                         A "cpus = ",
+                                         A "slice = ",
+                                         "[guest a]\nkernel = ",
+                                         A "protocol = ",
+                                         A "watchdog = "};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(starts); i++) {
+        size_t length = strlen(starts[i]);
+
+        memcpy(text, starts[i], length);
+        memset(text + length, 'x', sizeof(text) - length - 1);
+        assert_false(parse(text));
+        assert_int_equal(errors.count, 1);
+        length = strlen(errors.list[0].sentence);
+        assert_true(length > 20 && length < sizeof(errors.list[0].sentence) - 1);
+        assert_non_null(strchr(".?", errors.list[0].sentence[length - 1]));
+    }
+}
+
+static void errors_beyond_the_list_are_counted(void **state)
+{
+    char text[1024] = A;
+
+    (void)state;
+    for (uint32_t i = 0; i < CONFIG_ERRORS_MAX + 5; i++) {
+        strcat(text, "x = 1\n");
+    }
+    assert_false(parse(text));
+    assert_int_equal(errors.count, CONFIG_ERRORS_MAX);
+    assert_int_equal(errors.dropped, 5);
+    assert_false(parse("[guest a]\n"));
+    assert_int_equal(errors.dropped, 0);
+}
+
+static void guests_with_a_place_of_their_own_are_planned_first(void **state)
+{
+    uint32_t order[CONFIG_GUESTS_MAX];
+
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 4G\n[guest b]\nkernel = k\nmemory = 8G\n"
+                      "[guest c]\nkernel = k\nmemory = 1M\nmemory-at = 4G\n"));
+    assert_int_equal(config.guests[2].memory_at, 4 * GIB);
+    config_plan_order(&config, order);
+    assert_int_equal(order[0], 2);
+    assert_int_equal(order[1], 1);
+    assert_int_equal(order[2], 0);
+}
+
 static void each_mistake_is_named_at_its_place(void **state)
 {
     (void)state;
@@ -285,10 +438,21 @@ static void sizes_are_exact_or_refused(void **state)
     static const struct {
         const char *written;
         uint64_t bytes;
-    } good[] = {{"512M", 512 * MIB}, {"1.5G", 1536 * MIB},  {"64K", 64 * KIB}, {"64 KiB", 64 * KIB},
-                {"4096", 4096},      {"0x100000", MIB},     {"2gb", 2 * GIB},  {"1T", 1024 * GIB},
-                {"0.5K", 512},       {"1.25M", 1280 * KIB}, {"0", 0},          {"4194304T", 1ULL << 62},
-                {"0x10K", 16 * KIB}, {"7 bytes", 7}};
+    } good[] = {{"512M", 512 * MIB},
+                {"1.5G", 1536 * MIB},
+                {"64K", 64 * KIB},
+                {"64 KiB", 64 * KIB},
+                {"4096", 4096},
+                {"0x100000", MIB},
+                {"2gb", 2 * GIB},
+                {"1T", 1024 * GIB},
+                {"0.5K", 512},
+                {"1.25M", 1280 * KIB},
+                {"0", 0},
+                {"4194304T", 1ULL << 62},
+                {"0x10K", 16 * KIB},
+                {"7 bytes", 7},
+                {"1.3G", 1395864371}};
     static const char *const bad[] = {"",
                                       "M",
                                       "1.5",
@@ -332,7 +496,7 @@ static void a_number_of_cpus_is_a_count_and_a_list_names_them(void **state)
         {"0-3", CPUS_OK, 4, 0, 3},
         {" 5 , 0 - 1 ", CPUS_OK, 3, 5, 1},
         {"16", CPUS_OK, 16, CONFIG_CPU_ANY, CONFIG_CPU_ANY},
-        {"0", CPUS_BAD, 0, 0, 0},
+        {"0", CPUS_NONE, 0, 0, 0},
         {"3-1", CPUS_BAD, 0, 0, 0},
         {",", CPUS_BAD, 0, 0, 0},
         {"1,,2", CPUS_BAD, 0, 0, 0},
@@ -479,6 +643,10 @@ int main(void)
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),
         cmocka_unit_test(each_mistake_is_named_at_its_place),
+        cmocka_unit_test(habits_from_elsewhere_get_one_sentence_that_helps),
+        cmocka_unit_test(sentences_are_whole_however_long_the_word_is),
+        cmocka_unit_test(errors_beyond_the_list_are_counted),
+        cmocka_unit_test(guests_with_a_place_of_their_own_are_planned_first),
         cmocka_unit_test(more_errors_than_fit_keep_the_first_ones),
         cmocka_unit_test(sizes_are_exact_or_refused),
         cmocka_unit_test(a_number_of_cpus_is_a_count_and_a_list_names_them),

@@ -88,9 +88,9 @@ static void check_plan(uint64_t memory_bytes)
     assert_memory_equal(before.regions, map.regions, map.count * sizeof(map.regions[0]));
 }
 
-static enum status make(uint64_t memory_bytes, unsigned largest)
+static enum status make_at(uint64_t at, uint64_t memory_bytes, unsigned largest)
 {
-    const struct planner_request request = {.memory_bytes = memory_bytes};
+    const struct planner_request request = {.memory_bytes = memory_bytes, .at = at};
     enum status status;
 
     before = map;
@@ -105,6 +105,11 @@ static enum status make(uint64_t memory_bytes, unsigned largest)
         assert_int_equal(plan.memory.range_count, 0);
     }
     return status;
+}
+
+static enum status make(uint64_t memory_bytes, unsigned largest)
+{
+    return make_at(0, memory_bytes, largest);
 }
 
 static int setup(void **state)
@@ -286,6 +291,41 @@ static void random_machines_and_sizes_keep_every_promise(void **state)
     assert_true(planned > 400);
 }
 
+/* Low and high part behind each other; the leaves are what the address allows. */
+static void a_place_of_ones_own_is_kept_or_refused_whole(void **state)
+{
+    (void)state;
+    free_only(16 * MIB, 24 * GIB);
+    assert_int_equal(make_at(8 * GIB, 5 * GIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.memory.ranges[0].backing.value, 8 * GIB);
+    assert_int_equal(plan.memory.ranges[1].start.value, GUEST_RAM_HIGH_START);
+    assert_int_equal(plan.memory.ranges[1].backing.value, 11 * GIB);
+    assert_int_equal(plan.leaves[LEVEL_1G], 5);
+
+    assert_int_equal(make_at(2 * GIB + 2 * MIB, GIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.leaves[LEVEL_2M], 512);
+    assert_int_equal(make_at(20 * MIB + PAGE_BYTES, MIB, LEVEL_1G), STATUS_OK);
+    assert_int_equal(plan.leaves[LEVEL_4K], 256);
+}
+
+static void a_place_that_is_not_free_is_refused_with_the_first_byte_that_is_not(void **state)
+{
+    (void)state;
+    free_only(16 * MIB, 24 * GIB);
+    assert_int_equal(memory_map_set(&map, 4 * GIB, 4 * GIB + PAGE_BYTES, MEMORY_MMIO), STATUS_OK);
+    assert_int_equal(make_at(3 * GIB, 2 * GIB, LEVEL_1G), STATUS_BUSY); /* the second part */
+    assert_int_equal(missing, 4 * GIB);
+    assert_int_equal(make_at(4 * GIB, GIB, LEVEL_1G), STATUS_BUSY);
+    assert_int_equal(missing, 4 * GIB);
+    assert_int_equal(make_at(23 * GIB, GIB + PAGE_BYTES, LEVEL_1G), STATUS_BUSY);
+    assert_int_equal(missing, 24 * GIB);
+    assert_int_equal(make_at(64 * GIB, MIB, LEVEL_1G), STATUS_BUSY);
+    assert_int_equal(missing, 64 * GIB);
+    free_only(0, GIB);
+    assert_int_equal(make_at(512 * KIB, MIB, LEVEL_1G), STATUS_BUSY); /* below 1 MiB */
+    assert_int_equal(missing, 512 * KIB);
+}
+
 /* What stays for the hypervisor's own images and tables is above 1 MiB, and a machine that has not that much loses
  * none. */
 static void the_reserve_is_taken_whole_or_not_at_all(void **state)
@@ -334,6 +374,8 @@ int main(void)
         cmocka_unit_test_setup(memory_in_too_many_pieces_is_refused_whole, setup),
         cmocka_unit_test_setup(a_map_without_room_for_a_split_is_refused_whole, setup),
         cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
+        cmocka_unit_test_setup(a_place_of_ones_own_is_kept_or_refused_whole, setup),
+        cmocka_unit_test_setup(a_place_that_is_not_free_is_refused_with_the_first_byte_that_is_not, setup),
         cmocka_unit_test_setup(the_reserve_is_taken_whole_or_not_at_all, setup),
         cmocka_unit_test_setup(the_hypervisors_own_memory_is_counted_and_placed_in_one_aligned_piece, setup),
         cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),

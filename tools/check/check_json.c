@@ -1,7 +1,7 @@
 /*
  * Verdicts and plan for programs: one JSON object.
  *
- *   {"file", "good", "errors": [{"file", "line", "column", "rule", "sentence"}],
+ *   {"file", "good", "errors": [{"file", "line", "column", "rule", "sentence"}], "more_errors",
  *    "machine": {"cpus", "free_bytes", "devices": [...]},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
  *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], "console", "debug_ports", "virtual_apic"}],
@@ -9,14 +9,42 @@
  */
 #include "tools/check/check.h"
 
+/* Bytes of the UTF-8 character that begins here, or 0 where none does. RFC 3629, 4 "Syntax of UTF-8 Byte Sequences". */
+static size_t utf8_bytes(struct text text, size_t at)
+{
+    uint8_t first = (uint8_t)text.start[at];
+    size_t bytes = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    uint32_t code = first & (0x3fu >> (bytes - 1));
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+
+    if (first < 0xc2 || first > 0xf4 || at + bytes > text.length) {
+        return 0;
+    }
+    for (size_t i = 1; i < bytes; i++) {
+        uint8_t next = (uint8_t)text.start[at + i];
+
+        if ((next & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (next & 0x3f);
+    }
+    return code < least[bytes] || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff ? 0 : bytes;
+}
+
+/* UTF-8 as it is; a byte that is none becomes the replacement character. */
 static void print_json_text(const char *key, struct text text)
 {
     printf("\"%s\": \"", key);
     for (size_t i = 0; i < text.length; i++) {
         uint8_t c = (uint8_t)text.start[i];
 
-        if (c < ' ' || c >= 0x7f) {
+        if (c < ' ' || c == 0x7f) {
             printf("\\u%04x", (unsigned)c);
+        } else if (c > 0x7f) {
+            size_t bytes = utf8_bytes(text, i);
+
+            printf(bytes != 0 ? "%.*s" : "\\ufffd", (int)bytes, text.start + i);
+            i += bytes != 0 ? bytes - 1 : 0;
         } else {
             printf(c == '"' || c == '\\' ? "\\%c" : "%c", c);
         }
@@ -122,7 +150,7 @@ void check_print_json(const struct check *check)
     printf(",\n \"errors\": [");
     print_errors(check->options.config, &check->errors, &first);
     print_errors(check->options.machine != NULL ? check->options.machine : "", &check->machine_errors, &first);
-    printf("]");
+    printf("], \"more_errors\": %u", check->errors.dropped + check->machine_errors.dropped);
     if (good) {
         print_machine(&check->machine);
         printf(",\n \"guests\": [");

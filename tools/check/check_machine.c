@@ -18,6 +18,8 @@
 #define LOW_MEMORY_END (2 * GIB)
 #define HIGH_MEMORY_START (4 * GIB)
 #define MACHINE_BYTES_MAX (1u << 20)
+#define PHYSICAL_END (1ULL << 52)
+#define SUGGEST_DISTANCE_MAX 2u
 #define CPU_WORDS 9u
 #define OWN_WORDS 6u
 
@@ -34,29 +36,63 @@ const char *check_type_name(enum memory_type type)
     return region_types[type];
 }
 
-static void refuse(struct check *check, const struct config_line *line, const char *sentence)
+/* In front of the sentence stands what is wrong. */
+static void refuse(struct check *check, struct config_piece piece, const char *sentence)
 {
-    config_report(&check->machine_errors, line->value.position, "bad-machine", "%s", sentence);
+    config_report(&check->machine_errors, piece.position, "bad-machine", "\"%.*s\" %s", TEXT_ARGS(piece.text),
+                  sentence);
+}
+
+/* A multiple of 4K. */
+static bool read_address(struct check *check, struct config_piece word, uint64_t *address)
+{
+    if (!config_value_size(word.text, address)) {
+        refuse(check, word, "is not an address; write `region = START END TYPE`, such as 0x100000 2G free.");
+        return false;
+    }
+    if (!is_aligned(*address, PAGE_BYTES) || *address > PHYSICAL_END) {
+        refuse(check, word, "is not where a page of 4K begins below 2^52; regions are whole pages.");
+        return false;
+    }
+    return true;
+}
+
+static bool read_type(struct check *check, struct config_piece word, enum memory_type *type)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(region_types); i++) {
+        if (config_text_alike(word.text, region_types[i])) {
+            *type = (enum memory_type)i;
+            return true;
+        }
+    }
+    refuse(check, word, "is no kind of memory; write free, boot, loader, acpi, reserved or mmio behind START and END.");
+    return false;
 }
 
 static void read_region(struct check *check, const struct config_line *line)
 {
     struct config_piece rest = line->value;
     struct config_piece words[3];
+    enum memory_type type = MEMORY_FREE;
     uint64_t start = 0;
     uint64_t end = 0;
 
     for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
         config_take_word(&rest, &words[i]);
     }
-    for (size_t type = 0; type < ARRAY_COUNT(region_types) && rest.text.length == 0; type++) {
-        if (config_text_alike(words[2].text, region_types[type]) && config_value_size(words[0].text, &start) &&
-            config_value_size(words[1].text, &end) &&
-            memory_map_set(&check->machine.map, start, end, (enum memory_type)type) == STATUS_OK) {
-            return;
-        }
+    if (rest.text.length != 0) {
+        refuse(check, rest, "is too much; write `region = START END TYPE`.");
+        return;
     }
-    refuse(check, line, "write `region = START END TYPE` with page-aligned addresses, such as 0x100000 2G free.");
+    if (!read_address(check, words[0], &start) || !read_address(check, words[1], &end) ||
+        !read_type(check, words[2], &type)) {
+        return;
+    }
+    if (start >= end) {
+        refuse(check, words[1], "is not behind the region's start; write the lower address first.");
+    } else if (memory_map_set(&check->machine.map, start, end, type) != STATUS_OK) {
+        refuse(check, line->value, "is one region too many; join neighbours.");
+    }
 }
 
 /* A PC of this much memory: up to 2 GiB from 1 MiB, the rest from 4 GiB, and some kept by the firmware. */
@@ -78,7 +114,7 @@ static void read_memory(struct check *check, const struct config_line *line)
     uint64_t bytes = 0;
 
     if (!config_value_size(line->value.text, &bytes) || !set_memory(&check->machine.map, bytes)) {
-        refuse(check, line, "write the memory as a size of at least 66M, such as 8G.");
+        refuse(check, line->value, "is not a machine's memory; write a size of at least 66M, such as 8G.");
     }
 }
 
@@ -87,7 +123,7 @@ static void read_cpus(struct check *check, const struct config_line *line)
     uint64_t number = 0;
 
     if (!config_value_number(line->value.text, &number) || number == 0 || number > UINT32_MAX) {
-        refuse(check, line, "write the number of CPUs, such as 4.");
+        refuse(check, line->value, "is not a number of CPUs; write one, such as 4.");
         return;
     }
     check->machine.cpu_count = (uint32_t)number;
@@ -109,7 +145,9 @@ static void read_cpu(struct check *check, const struct config_line *line)
                                          : config_value_number(word.text, &numbers[i]) && numbers[i] <= UINT32_MAX);
     }
     if (!good || (rest.text.length != 0 && !config_text_alike(rest.text, "broken"))) {
-        refuse(check, line, "write `cpu = NUMBER apic N package N core N thread N`.");
+        refuse(check, line->value,
+               "is not where a CPU is; write `cpu = NUMBER apic N package N core N thread N`. How many there are is "
+               "`cpus = N`.");
     } else if (numbers[0] < MACHINE_CPUS_MAX) {
         check->machine.cpus[numbers[0]] = (struct machine_cpu){
             .apic_id = (uint32_t)numbers[2],
@@ -137,7 +175,8 @@ static void read_own(struct check *check, const struct config_line *line)
                                          : config_value_size(word.text, &bytes[i]) && bytes[i] <= GIB);
     }
     if (!good || rest.text.length != 0) {
-        refuse(check, line, "write `hypervisor = fixed BYTES guest BYTES vcpu BYTES`, each at most 1G.");
+        refuse(check, line->value,
+               "is not what it needs; write `fixed BYTES guest BYTES vcpu BYTES`, each at most 1G.");
         return;
     }
     check->machine.own = (struct planner_own){bytes[1], bytes[3], bytes[5]};
@@ -150,7 +189,7 @@ static void read_virtualization(struct check *check, const struct config_line *l
     } else if (config_text_alike(line->value.text, "svm")) {
         check->machine.format = &page_table_npt4;
     } else {
-        refuse(check, line, "write vmx or svm.");
+        refuse(check, line->value, "is no virtualization; write vmx (Intel) or svm (AMD).");
     }
 }
 
@@ -161,7 +200,7 @@ static void read_leaf(struct check *check, const struct config_line *line)
     } else if (config_text_alike(line->value.text, "2M")) {
         check->machine.largest_leaf = LEVEL_2M;
     } else {
-        refuse(check, line, "write 1G or 2M.");
+        refuse(check, line->value, "is no leaf size; write 1G or 2M.");
     }
 }
 
@@ -180,48 +219,103 @@ static void read_device(struct check *check, const struct config_line *line)
     }
 }
 
-static void read_setting(struct check *check, const struct config_line *line)
-{
-    static const struct {
-        const char *name;
-        void (*read)(struct check *check, const struct config_line *line);
-    } keys[] = {
-        {"cpus", read_cpus},     {"memory", read_memory},  {"region", read_region},
-        {"cpu", read_cpu},       {"pci", read_device},     {"virtualization", read_virtualization},
-        {"uart", read_device},   {"acpi", read_device},    {"largest-leaf", read_leaf},
-        {"screen", read_device}, {"hypervisor", read_own}, {"features", NULL},
-        {"cpu-name", read_name},
-    };
+/* What there is. `once`: a second line of the same name is a mistake. */
+static const struct {
+    const char *name;
+    void (*read)(struct check *check, const struct config_line *line);
+    bool once;
+} keys[] = {
+    {"cpus", read_cpus, true},      {"memory", read_memory, true},  {"region", read_region, false},
+    {"cpu", read_cpu, false},       {"pci", read_device, false},    {"virtualization", read_virtualization, true},
+    {"uart", read_device, false},   {"acpi", read_device, false},   {"largest-leaf", read_leaf, true},
+    {"screen", read_device, false}, {"hypervisor", read_own, true}, {"features", NULL, false},
+    {"cpu-name", read_name, true},
+};
 
-    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
-        if (config_text_alike(line->name.text, keys[i].name)) {
-            if (keys[i].read != NULL) {
-                keys[i].read(check, line);
-            }
-            return;
-        }
+/* Lines of each key; 0: none yet. */
+struct machine_seen {
+    uint32_t lines[ARRAY_COUNT(keys)];
+};
+
+static void report_unknown(struct check *check, struct config_piece name)
+{
+    const char *meant = NULL;
+
+    for (size_t i = 0; i < ARRAY_COUNT(keys) && meant == NULL; i++) {
+        meant = config_text_distance(name.text, keys[i].name) <= SUGGEST_DISTANCE_MAX ? keys[i].name : NULL;
     }
-    config_report(&check->machine_errors, line->name.position, "unknown-key",
-                  "A machine has no `%.*s`; plinth-check --help lists the keys.", TEXT_ARGS(line->name.text));
+    if (config_text_alike(name.text, "mem") || config_text_alike(name.text, "ram")) {
+        meant = "memory";
+    }
+    if (meant != NULL) {
+        config_report(&check->machine_errors, name.position, "unknown-key",
+                      "A machine has no `%.*s`; did you mean `%s`?", TEXT_ARGS(name.text), meant);
+    } else {
+        config_report(&check->machine_errors, name.position, "unknown-key",
+                      "A machine has no `%.*s`; take the line out. plinth-check --help lists what it has.",
+                      TEXT_ARGS(name.text));
+    }
+}
+
+static void read_setting(struct check *check, const struct config_line *line, struct machine_seen *seen)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        if (!config_text_alike(line->name.text, keys[i].name)) {
+            continue;
+        }
+        if (seen->lines[i] != 0 && keys[i].once) {
+            config_report(&check->machine_errors, line->name.position, "duplicate-key",
+                          "`%s` was already written in line %u; take one of the two out.", keys[i].name,
+                          seen->lines[i]);
+        } else if (keys[i].read != NULL) {
+            keys[i].read(check, line);
+        }
+        seen->lines[i] = line->name.position.line;
+        return;
+    }
+    report_unknown(check, line->name);
+}
+
+static void report_line(struct check *check, const struct config_line *line)
+{
+    bool section = line->kind == LINE_SECTION;
+
+    config_report(&check->machine_errors, line->name.position, "bad-line",
+                  section ? "A machine's description has no sections (is this a plinth.conf?); take the line out, or "
+                            "name machine.txt behind --machine."
+                          : "A machine is described by lines `key = value`; comments start with #.");
+}
+
+/* What no plan can do without. */
+static void check_complete(struct check *check)
+{
+    const char *missing = NULL;
+
+    if (check->machine.cpu_count == 0) {
+        missing = "how many CPUs there are; add `cpus = 4`";
+    } else if (check->machine.map.count == 0) {
+        missing = "what memory there is; add `memory = 8G`, or `region` lines";
+    }
+    if (missing != NULL && check->machine_errors.count == 0) {
+        config_report(&check->machine_errors, (struct config_position){1, 1}, "bad-machine",
+                      "The file does not say %s, or its end is missing.", missing);
+    }
 }
 
 static void read_lines(struct check *check)
 {
     struct config_reader reader = config_reader_of(check->machine.file);
     struct config_line line;
+    struct machine_seen seen = {.lines = {0}};
 
     while (config_read_line(&reader, &line)) {
         if (line.kind == LINE_SETTING) {
-            read_setting(check, &line);
+            read_setting(check, &line, &seen);
         } else if (line.kind != LINE_BLANK) {
-            config_report(&check->machine_errors, line.name.position, "bad-line",
-                          "A machine is described by lines `key = value`; comments start with #.");
+            report_line(check, &line);
         }
     }
-    if (check->machine.cpu_count == 0 && check->machine_errors.count == 0) {
-        config_report(&check->machine_errors, (struct config_position){1, 1}, "bad-machine",
-                      "The file does not say how many CPUs there are; add `cpus = N`.");
-    }
+    check_complete(check);
 }
 
 void check_machine_read(struct check *check)
@@ -237,7 +331,9 @@ void check_machine_read(struct check *check)
         return;
     }
     check->machine.file = (struct text){(const char *)file.base, (size_t)file.bytes};
-    read_lines(check);
+    if (config_is_text(check->machine.file, &check->machine_errors)) {
+        read_lines(check);
+    }
 }
 
 void check_machine_assume(struct check *check)
@@ -250,6 +346,9 @@ void check_machine_assume(struct check *check)
         const struct config_guest *guest = &check->config.guests[g];
 
         memory += align_up(guest->memory_bytes, GIB);
+        if (guest->memory_at >= MIB && is_aligned(guest->memory_bytes, PAGE_BYTES)) {
+            memory_map_set(&check->machine.map, guest->memory_at, guest->memory_at + guest->memory_bytes, MEMORY_FREE);
+        }
         for (uint32_t i = 0; i < guest->cpu_count; i++) {
             highest = guest->cpus[i] == CONFIG_CPU_ANY ? highest : (uint32_t)max_u64(highest, guest->cpus[i] + 1);
             cpus++;

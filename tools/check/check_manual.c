@@ -18,11 +18,11 @@ static void print_manual_keys(const char *section)
 }
 
 /* An example as an indented block; what cannot be printed is named. */
-static void print_manual_example(const char *title, const char *text)
+static void print_manual_example(const char *title, const char *text, unsigned times)
 {
     bool line_start = true;
 
-    printf("%s\n\n", title);
+    printf(times != 0 ? "%s (%u times, from the line with the 1 on)\n\n" : "%s\n\n", title, times);
     for (const char *c = text; *c != '\0'; c++) {
         if (line_start) {
             printf("    ");
@@ -34,7 +34,17 @@ static void print_manual_example(const char *title, const char *text)
         }
         line_start = *c == '\n';
     }
+}
+
+static void print_manual_rule(const struct manual_long_rule *rule)
+{
+    printf("\n### %s\n\n%s\n\n", rule->name, rule->meaning);
+    if (rule->cpus != 0) {
+        printf("On a machine with %u CPU%s and 4 GiB:\n\n", rule->cpus, rule->cpus == 1 ? "" : "s");
+    }
+    print_manual_example("Wrong:", rule->wrong, rule->wrong_times);
     printf("\n");
+    print_manual_example("Right:", rule->right, rule->right_times);
 }
 
 void check_print_manual(void)
@@ -45,18 +55,16 @@ void check_print_manual(void)
     printf("\n## Keys of `[guest NAME]`\n\n");
     print_manual_keys("guest");
     fputs(manual_details, stdout);
-    printf("\n## Rules\n\n");
+    printf("\n## Rules\n");
     for (size_t i = 0; i < ARRAY_COUNT(manual_rules); i++) {
-        printf("### %s\n\n%s\n\n", manual_rules[i].name, manual_rules[i].meaning);
-        if (manual_rules[i].cpus != 0) {
-            printf("On a machine with %u CPU%s and 4 GiB:\n\n", manual_rules[i].cpus,
-                   manual_rules[i].cpus == 1 ? "" : "s");
-        }
-        print_manual_example("Wrong:", manual_rules[i].wrong);
-        print_manual_example("Right:", manual_rules[i].right);
+        const struct manual_rule *rule = &manual_rules[i];
+
+        print_manual_rule(
+            &(struct manual_long_rule){rule->name, rule->meaning, rule->wrong, rule->right, 0, 0, rule->cpus});
     }
+    printf("\n## Rules about files and numbers\n\nIn these examples `hello.elf` is a kernel, `empty` an empty file and "
+           "`notes.txt` a text, all beside the config.\n");
     for (size_t i = 0; i < ARRAY_COUNT(manual_long_rules); i++) {
-        printf("### %s\n\n%s\n%s", manual_long_rules[i][0], manual_long_rules[i][1],
-               i + 1 < ARRAY_COUNT(manual_long_rules) ? "\n" : "");
+        print_manual_rule(&manual_long_rules[i]);
     }
 }

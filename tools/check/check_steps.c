@@ -14,11 +14,14 @@
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define IMAGE_BYTES_MAX (4ULL << 30)
+#define NEAR_NAME_MAX 256u
+#define NEAR_DISTANCE_MAX 2u
 
 bool check_read_file(const char *path, uint64_t limit, struct span *result)
 {
@@ -63,13 +66,51 @@ void check_host_path(const struct check *check, struct text path, char to[HOST_P
 
 /* ---- the files ---- */
 
+/* The name in the same folder that is nearest to a file's that is not there; false: none is near. */
+static bool near_name(const char *host, char near[NEAR_NAME_MAX])
+{
+    const char *slash = strrchr(host, '/');
+    const char *name = slash == NULL ? host : slash + 1;
+    char folder[HOST_PATH_MAX];
+    uint32_t least = NEAR_DISTANCE_MAX + 1;
+    DIR *entries;
+
+    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - host) + 1, slash == NULL ? "." : host);
+    entries = opendir(folder);
+    for (struct dirent *entry = entries != NULL ? readdir(entries) : NULL; entry != NULL; entry = readdir(entries)) {
+        uint32_t distance = config_text_distance(text_of(entry->d_name), name);
+
+        if (distance < least && distance < strlen(name)) {
+            least = distance;
+            snprintf(near, NEAR_NAME_MAX, "%s", entry->d_name);
+        }
+    }
+    if (entries != NULL) {
+        closedir(entries);
+    }
+    return least <= NEAR_DISTANCE_MAX;
+}
+
 static void report_missing(struct check *check, struct text path, struct config_position position)
 {
     char host[HOST_PATH_MAX];
+    char near[NEAR_NAME_MAX];
+    struct stat info;
 
     check_host_path(check, path, host);
-    config_report(&check->errors, position, "missing-file",
-                  "The file %.150s is not there or cannot be read; put it there or mend the path.", host);
+    if (stat(host, &info) == 0 && S_ISDIR(info.st_mode)) {
+        config_report(&check->errors, position, "missing-file", "%.150s is a folder; name a file in it.", host);
+    } else if (near_name(host, near)) {
+        config_report(&check->errors, position, "missing-file",
+                      "The file %.150s is not there (paths are relative to the config file); did you mean %.32s?", host,
+                      near);
+    } else {
+        config_report(
+            &check->errors, position, "missing-file",
+            "The file %.130s is not there or cannot be read; put it there or mend the path, which is relative "
+            "to the config file.",
+            host);
+    }
 }
 
 /* Pages for a file or what it expands to, from the top. Without them the target says P0716 or P0723. */
@@ -219,16 +260,34 @@ static void check_images(struct check *check, uint32_t index)
 
 /* ---- the plan ---- */
 
+/* What a host address is used for, in a word. */
+static const char *use_of(const struct check *check, uint64_t address)
+{
+    for (uint32_t i = 0; i < check->machine.map.count; i++) {
+        const struct memory_region *region = &check->machine.map.regions[i];
+
+        if (address >= region->start && address < region->end) {
+            return region->type == MEMORY_FREE ? "taken already" : check_type_name(region->type);
+        }
+    }
+    return "not there";
+}
+
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = {guest->memory_bytes, guest->debug_ports};
+    const struct planner_request request = {guest->memory_bytes, guest->debug_ports, guest->memory_at};
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);
     char missing_text[FORMAT_BYTES_MAX];
 
-    if (status != STATUS_OK) {
+    if (status == STATUS_BUSY) {
+        config_report(&check->errors, guest->memory_at_position, "memory-not-free",
+                      "Guest `%.*s` cannot lie at 0x%" PRIx64 ": from 0x%" PRIx64 " on the memory is %s; write another "
+                      "`memory-at`, or take the line out.",
+                      TEXT_ARGS(guest->name), guest->memory_at, missing, use_of(check, missing));
+    } else if (status != STATUS_OK) {
         config_report(&check->errors, guest->memory_position.line != 0 ? guest->memory_position : guest->position,
                       "too-much-memory", "For guest `%.*s` %s are missing; give it or another guest less.",
                       TEXT_ARGS(guest->name), format_bytes(missing_text, missing));
@@ -239,11 +298,15 @@ static void plan_guest(struct check *check, uint32_t index)
 static void plan_guests(struct check *check)
 {
     uint32_t order[CONFIG_GUESTS_MAX];
+    bool reserved = false;
 
     config_plan_order(&check->config, order);
     check->planned = check->without_files;
-    planner_keep_reserve(&check->planned);
     for (uint32_t i = 0; i < check->config.guest_count && check->errors.count == 0; i++) {
+        if (check->config.guests[order[i]].memory_at == 0 && !reserved) {
+            planner_keep_reserve(&check->planned);
+            reserved = true;
+        }
         plan_guest(check, order[i]);
     }
 }

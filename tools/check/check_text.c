@@ -6,11 +6,23 @@
 
 #include "hv/base/format.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+/* On a terminal, unless the user or the terminal wants none (no-color.org). */
+static bool wants_colours(void)
+{
+    const char *none = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+
+    return isatty(STDOUT_FILENO) != 0 && (none == NULL || none[0] == '\0') &&
+           (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
 
 static const char *coloured(const char *escape)
 {
-    return isatty(STDOUT_FILENO) != 0 ? escape : "";
+    return wants_colours() ? escape : "";
 }
 
 static void print_errors(const char *file, const struct config_errors *errors)
@@ -20,6 +32,9 @@ static void print_errors(const char *file, const struct config_errors *errors)
 
         printf("%s:%u:%u: %s%s%s: %s\n", file, error->position.line, error->position.column, coloured("\x1b[1;31m"),
                error->rule, coloured("\x1b[0m"), error->sentence);
+    }
+    if (errors->dropped != 0) {
+        printf("%s: and %u more; mend these first.\n", file, errors->dropped);
     }
 }
 

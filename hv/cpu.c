@@ -1,9 +1,15 @@
 #include "hv/cpu.h"
 
+#include "hv/base/log.h"
 #include "hv/panic.h"
 #include "hv/x86/host_apic.h"
 #include "hv/x86/registers.h"
 #include "hv/x86/traps.h"
+
+/* The chipset's status of what may cause an NMI: system control port B. */
+#define PORT_NMI_STATUS 0x61u
+#define NMI_STATUS_CHANNEL_CHECK (1u << 6) /* IOCHK#: a card, or a button */
+#define NMI_STATUS_SERR (1u << 7)          /* SERR#: PCI, or memory */
 
 struct cpu cpus[CPUS_MAX];
 uint32_t cpu_count;
@@ -55,6 +61,26 @@ void trap_nmi(const struct trap_frame *frame)
         __atomic_store_n(&cpu->stopped_at, frame, __ATOMIC_RELEASE);
         hv_panic_stop();
     }
-    cpu->nmis++;
+    __atomic_fetch_add(&cpu->nmis, 1, __ATOMIC_RELAXED);
     cpu_set_flags(cpu, CPU_FLAG_NMI);
+}
+
+static const char *nmi_cause(uint8_t status)
+{
+    if ((status & NMI_STATUS_SERR) != 0) {
+        return "the chipset names a system error, of memory or PCI (port 0x61, SERR#)";
+    }
+    return (status & NMI_STATUS_CHANNEL_CHECK) != 0 ? "the chipset names a card or a button (port 0x61, IOCHK#)"
+                                                    : "the chipset names no cause";
+}
+
+void cpu_report_nmis(struct cpu *cpu)
+{
+    uint64_t count = __atomic_load_n(&cpu->nmis, __ATOMIC_RELAXED);
+
+    if (count >= 2 * cpu->nmis_reported) {
+        cpu->nmis_reported = count;
+        log_warning("CPU %u got an NMI that nobody here sent, %" PRIu64 " until now: %s; the guests go on", cpu->index,
+                    count, nmi_cause(insn_in8(PORT_NMI_STATUS)));
+    }
 }

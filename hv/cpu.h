@@ -42,12 +42,13 @@ struct cpu {
     bool bsp;
     uint32_t state; /* enum cpu_state, atomic */
     const char *failure;
-    uint64_t interrupt_flags; /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
-    struct vcpu *current;     /* what it runs now; NULL: nothing */
-    void *vendor;             /* the vendor's per-CPU memory, virt_cpu_bytes() */
-    char why[CPU_WHY_MAX];    /* room for `failure` */
-    uint64_t interrupts[3];   /* timer, kick, spurious: counts */
-    uint64_t nmis;
+    uint64_t interrupt_flags;            /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
+    struct vcpu *current;                /* what it runs now; NULL: nothing */
+    void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
+    char why[CPU_WHY_MAX];               /* room for `failure` */
+    uint64_t interrupts[3];              /* timer, kick, spurious: counts */
+    uint64_t nmis;                       /* that nobody here sent */
+    uint64_t nmis_reported;              /* how many there were when that was last said */
     uint64_t turns;                      /* of cpu_loop_run(): hv/watchdog.c looks whether they go on */
     uint64_t armed;                      /* TSC at which its timer interrupts it */
     bool idle;                           /* sleeps until an interrupt */
@@ -91,5 +92,9 @@ static inline bool cpu_is_ready(const struct cpu *cpu)
 
 /* Makes the calling CPU leave its guest soon: sends CPU_FLAG_KICK to another CPU or to the calling one. */
 void cpu_kick(const struct cpu *cpu);
+
+/* After CPU_FLAG_NMI: says which CPU got how many NMIs and what the chipset says of their cause, when there are twice
+ * as many as at the last time, so that a storm of them does not drown the console. */
+void cpu_report_nmis(struct cpu *cpu);
 
 #endif

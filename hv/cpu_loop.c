@@ -354,6 +354,9 @@ static void take_interrupts(struct cpu *cpu)
     if ((flags & CPU_FLAG_TIMER) != 0) {
         __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
     }
+    if ((flags & CPU_FLAG_NMI) != 0) {
+        cpu_report_nmis(cpu);
+    }
     if ((flags & CPU_FLAG_STOP) != 0) {
         guest_end_cpu_stops(cpu);
     }

@@ -369,7 +369,7 @@ def fault_case(fault, emulators):
     elif fault.returns:
         end = [r"when a key is pressed", Send("\r"), r"plinth: returned to the firmware"]
     code = rf"P{fault.code:04d}\b(?s:.*?){fault.text}" if fault.code else fault.text or "Plinth "
-    return Case(f"fault-{fault.name.replace(':', '-')}", config, [code, *end], status=0 if fault.code == 0 else 1,
+    return Case(f"fault-{re.sub('[:+]', '-', fault.name)}", config, [code, *end], status=0 if fault.code == 0 else 1,
                 required=(r"CPUs: 1 of 2 ready", r"guest hello stopped") if fault in faults.OTHER_CPU else (),
                 files={"hello.elf": HELLO}, emulators=emulators, smp=fault.smp, slow=True, fault=fault.name)
 

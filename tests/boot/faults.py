@@ -62,6 +62,13 @@ TRAPS = [
     Fault("turn:hang", 14, "CPU . hangs(?s:.*?)it has guest hello, vCPU .(?s:.*?)last exits, by how long before the end", EVERYWHERE, smp=2),
 ]
 
+# An NMI that nobody here sent is said, and nothing else happens: at each stage, and 256 at whatever the boot CPU does then.
+NMI = r"warning: CPU 0 got an NMI that nobody here sent, {} until now: the chipset names no cause"
+NMIS = [
+    Fault("+".join(f"{place}:nmi" for place in PLACES), 0, NMI.format(3)),  # the loop finds three, the fourth comes in it
+    Fault("second-cpu:nmi-storm", 0, NMI.format(r"(1[6-9]|[2-9]\d|\d{3})"), EVERYWHERE, smp=2),
+]
+
 # What crosses from the UEFI stage is wrong. Without ACPI, Bochs can be switched off by its own port, QEMU's q35 not: there
 # the run ends well and the machine halts, which no script waits for.
 INFO = [
@@ -189,7 +196,7 @@ FORCED = {
     **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},
 }
 
-FAULTS = [*TRAPS, *INFO, *TREES, *OTHER_CPU, *ENTRIES, *FIRMWARE]
+FAULTS = [*TRAPS, *NMIS, *INFO, *TREES, *OTHER_CPU, *ENTRIES, *FIRMWARE]
 
 
 def image_with(image, name):

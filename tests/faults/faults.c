@@ -15,8 +15,11 @@
 #include "hv/core/vcpu.h"
 #include "hv/cpu.h"
 #include "hv/pool.h"
+#include "hv/x86/host_apic.h"
 
 #define SECOND_CPU_SPINS 2000000u
+#define NMIS 256u
+#define NMI_SPINS 50000u
 
 static volatile struct {
     char mark[16];
@@ -107,6 +110,17 @@ static void wait_with_interrupts_off(void)
     }
 }
 
+/* At every moment that the boot CPU has: in its guest, between exit and entry, asleep. */
+static void send_many_nmis(void)
+{
+    for (uint32_t i = 0; i < NMIS; i++) {
+        host_apic_send_nmi(cpus[0].apic_id);
+        for (uint32_t spin = 0; spin < NMI_SPINS + 977 * (i % 16); spin++) {
+            __asm__ volatile("pause");
+        }
+    }
+}
+
 void fault_at(const char *place)
 {
     static const struct {
@@ -114,7 +128,8 @@ void fault_at(const char *place)
         void (*act)(void);
     } acts[] = {{"stack-overflow", run_over_the_stack},
                 {"stack-pointer", break_the_stack_pointer},
-                {"hang", wait_with_interrupts_off}};
+                {"hang", wait_with_interrupts_off},
+                {"nmi-storm", send_many_nmis}};
     volatile uint64_t zero = 0;
 
     if (alike(place, "second-cpu")) { /* not before the boot CPU is in a guest */

@@ -46,6 +46,7 @@ static void deliver_first(uint8_t vector)
 {
     vcpu.pending = (struct vcpu_event){.valid = true, .vector = vector, .kind = EVENT_EXCEPTION};
     guest.state = GUEST_RUNNING;
+    guest.ending = false;
     vcpu.requests = 0;
 }
 

@@ -24,6 +24,7 @@
 #include "hv/x86/acpi.h"
 #include "hv/x86/host_apic.h"
 #include "hv/x86/host_cpu.h"
+#include "hv/x86/machine_check.h"
 #include "hv/x86/registers.h"
 #include "hv/x86/traps.h"
 #include "hv/x86/tsc.h"
@@ -88,6 +89,7 @@ static void own_the_cpu(const struct boot_info *info)
     descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
     host_memory_init(info);
     host_memory_report();
+    machine_check_start(cpu->index);
 }
 
 static uint32_t highest_apic_id(const struct boot_info *info)
@@ -238,6 +240,7 @@ static bool has_features(struct cpu *cpu)
 
 const char *hv_cpu_prepare(struct cpu *cpu)
 {
+    machine_check_start(cpu->index);
     return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
 }
 

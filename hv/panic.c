@@ -10,7 +10,7 @@
 #include "hv/pool.h"
 #include "hv/version.h"
 #include "hv/x86/host_apic.h"
-#include "hv/x86/registers.h"
+#include "hv/x86/machine_check.h"
 #include "hv/x86/traps.h"
 #include "hv/x86/unwind.h"
 
@@ -216,27 +216,6 @@ static uint32_t describe(const struct trap_frame *frame, char *sentence)
     return frame->vector == VECTOR_MC ? PANIC_MACHINE_CHECK : PANIC_TRAP;
 }
 
-/* What the banks have that hold an error. Their addresses and further words may not exist. SDM 3B 16.3.1 "Machine-Check
- * Global Control MSRs", 16.3.2 "Error-Reporting Register Banks"; APM 2 9.3.2. */
-static void print_machine_check(void)
-{
-    uint64_t capabilities = 0;
-
-    (void)insn_rdmsr_safe(MSR_MCG_CAP, &capabilities);
-    for (uint32_t i = 0; i < (capabilities & MCG_CAP_BANKS); i++) {
-        uint64_t status = 0;
-        uint64_t address = 0;
-        uint64_t further = 0;
-
-        if (insn_rdmsr_safe(MSR_MC_STATUS(i), &status) && (status & MC_STATUS_VALID) != 0) {
-            (void)insn_rdmsr_safe(MSR_MC_ADDR(i), &address);
-            (void)insn_rdmsr_safe(MSR_MC_MISC(i), &further);
-            log_error("bank %u: status %016" PRIx64 "  address %016" PRIx64 "  misc %016" PRIx64, i, status, address,
-                      further);
-        }
-    }
-}
-
 _Noreturn void hv_panic_machine_check(const struct vcpu *vcpu)
 {
     char sentence[SENTENCE_MAX];
@@ -245,7 +224,7 @@ _Noreturn void hv_panic_machine_check(const struct vcpu *vcpu)
     format_text(sentence, sizeof(sentence), "machine check (#MC) while guest %s, vCPU %u, was at rip 0x%" PRIx64,
                 vcpu->guest->name, vcpu->index, vcpu->rip);
     print_heading(PANIC_MACHINE_CHECK, sentence);
-    print_machine_check();
+    machine_check_report(LOG_ERROR, "");
     end();
 }
 
@@ -284,7 +263,7 @@ _Noreturn void trap_fatal(const struct trap_frame *frame)
     code = describe(frame, sentence);
     print_heading(code, sentence);
     if (code == PANIC_MACHINE_CHECK) {
-        print_machine_check();
+        machine_check_report(LOG_ERROR, "");
     }
     print_registers(frame);
     print_backtrace(context_of(frame));

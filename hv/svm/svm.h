@@ -47,8 +47,9 @@ struct svm_vcpu {
     uint64_t no_length_count;
     uint64_t hidden_cr0;                            /* CD and NW as the guest wrote them: the CPU has them clear */
     uint64_t hidden_lme;                            /* EFER.LME while the guest does not page: the CPU has it clear */
+    uint64_t added_cr4;                             /* MCE, where the guest has it clear: the CPU has it set */
     char first_entry_wrong[SVM_ENTRY_SENTENCE_MAX]; /* why the CPU should refuse the first entry after a reset, or "" */
-    uint8_t pad[4096 - 88 - SVM_ENTRY_SENTENCE_MAX];
+    uint8_t pad[4096 - 96 - SVM_ENTRY_SENTENCE_MAX];
 };
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 

@@ -169,7 +169,7 @@ bool svm_exit_needs_length(uint64_t exit_code)
 bool svm_exit_is_cr_access(uint64_t exit_code)
 {
     return exit_code == SVM_EXIT_CR0_READ || exit_code == SVM_EXIT_CR0_WRITE || exit_code == SVM_EXIT_CR0_SELECTIVE ||
-           exit_code == SVM_EXIT_CR4_WRITE || exit_code == SVM_EXIT_CR8_WRITE;
+           exit_code == SVM_EXIT_CR4_READ || exit_code == SVM_EXIT_CR4_WRITE || exit_code == SVM_EXIT_CR8_WRITE;
 }
 
 /* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4. APM 3 appendix A. */

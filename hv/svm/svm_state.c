@@ -33,7 +33,7 @@ void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
     system->cr0 = vmcb->cr0 | svm->hidden_cr0;
     system->cr2 = vmcb->cr2;
     system->cr3 = vmcb->cr3;
-    system->cr4 = vmcb->cr4;
+    system->cr4 = vmcb->cr4 & ~svm->added_cr4;
     system->efer = (vmcb->efer & ~EFER_SVME) | svm->hidden_lme;
     if ((vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
         system->efer |= EFER_LMA; /* Bochs clears it before it reports the write of CR0 that would end long mode */
@@ -58,6 +58,17 @@ static void write_cr0(struct svm_vcpu *svm, uint64_t cr0)
     svm->hidden_cr0 = cr0 & CR0_HIDDEN;
     svm->vmcb.cr0 = cr0 & ~CR0_HIDDEN;
     *intercepts = svm->hidden_cr0 != 0 ? *intercepts | all : *intercepts & ~all;
+}
+
+/* Machine checks are the host's: without MCE one would shut the CPU down. A guest that has MCE clear is asked for its
+ * reads, too. APM 2 9.2; 3.1.3 "CR4 Register". */
+static void write_cr4(struct svm_vcpu *svm, uint64_t cr4)
+{
+    uint32_t *intercepts = &svm->vmcb.intercepts[INTERCEPT_CR];
+
+    svm->added_cr4 = ~cr4 & CR4_MCE;
+    svm->vmcb.cr4 = cr4 | CR4_MCE;
+    *intercepts = svm->added_cr4 != 0 ? *intercepts | INTERCEPT_CR_CR4_READ : *intercepts & ~INTERCEPT_CR_CR4_READ;
 }
 
 /* LME means nothing before paging is on, and the write of CR0 that switches it on leaves the guest. Until then the CPU
@@ -85,7 +96,7 @@ void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
     write_cr0(svm, system->cr0);
     vmcb->cr2 = system->cr2;
     vmcb->cr3 = system->cr3;
-    vmcb->cr4 = system->cr4;
+    write_cr4(svm, system->cr4);
     write_efer(svm, system);
     vmcb->dr7 = system->dr7;
     vmcb->cpl = system->cpl;

@@ -18,6 +18,7 @@ enum vmcb_intercept_vector {
 };
 
 #define INTERCEPT_CR_CR0_READ (1u << 0)
+#define INTERCEPT_CR_CR4_READ (1u << 4)
 #define INTERCEPT_CR_CR0_WRITE (1u << 16)
 #define INTERCEPT_CR_CR8_WRITE (1u << 24)
 
@@ -190,6 +191,7 @@ _Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B.2");
 /* Exit codes. APM 2 appendix C "SVM Intercept Exit Codes". */
 enum svm_exit_code {
     SVM_EXIT_CR0_READ = 0x00,
+    SVM_EXIT_CR4_READ = 0x04,
     SVM_EXIT_CR0_WRITE = 0x10,
     SVM_EXIT_CR4_WRITE = 0x14,
     SVM_EXIT_CR8_WRITE = 0x18,

@@ -95,7 +95,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(false));
     vmx_write(VMCS_LINK_POINTER, NO_LINK);
     vmx_write(VMCS_CR0_MASK, CR0_OWNED);
-    vmx_write(VMCS_CR4_MASK, ~vcpu->guest->cr4_allowed);
+    vmx_write(VMCS_CR4_MASK, ~vcpu->guest->cr4_allowed | CR4_MCE); /* machine checks are the host's: always on */
     if (vmx_features.tpr_shadow) {
         vmx_write(VMCS_VIRTUAL_APIC, (uint64_t)(uintptr_t)vcpu->lapic.page);
         vmx_write(VMCS_TPR_THRESHOLD, 0);

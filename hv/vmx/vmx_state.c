@@ -150,7 +150,7 @@ void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_CR0, (system->cr0 & ~CR0_HIDDEN) | CR0_NE);
     vmx_write(VMCS_CR0_SHADOW, system->cr0);
     vmx_write(VMCS_GUEST_CR3, system->cr3);
-    vmx_write(VMCS_GUEST_CR4, system->cr4 | vmx_features.caps.cr4_fixed0);
+    vmx_write(VMCS_GUEST_CR4, system->cr4 | vmx_features.caps.cr4_fixed0 | CR4_MCE);
     vmx_write(VMCS_CR4_SHADOW, system->cr4);
     write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
     vmx_write(VMCS_GUEST_DR7, system->dr7);

@@ -75,8 +75,14 @@
 #define MSR_MCG_CAP 0x179u
 #define MSR_MCG_STATUS 0x17au
 #define MCG_CAP_BANKS 0xffu
+#define MCG_CAP_CTL (1ULL << 8) /* MSR_MCG_CTL is there */
+#define MSR_MCG_CTL 0x17bu
+#define MSR_MC_CTL(bank) (0x400u + 4u * (bank))
 #define MSR_MC_STATUS(bank) (0x401u + 4u * (bank))
 #define MC_STATUS_VALID (1ULL << 63)
+#define MC_STATUS_UC (1ULL << 61)
+#define MC_STATUS_MISCV (1ULL << 59)
+#define MC_STATUS_ADDRV (1ULL << 58)
 #define MSR_MC_ADDR(bank) (0x402u + 4u * (bank))
 #define MSR_MC_MISC(bank) (0x403u + 4u * (bank))
 #define MSR_MISC_ENABLE 0x1a0u
@@ -127,9 +133,11 @@
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
 #define CPUID_1_EDX_TSC (1u << 4)
 #define CPUID_1_EDX_MSR (1u << 5)
+#define CPUID_1_EDX_MCE (1u << 7)
 #define CPUID_1_EDX_APIC (1u << 9)
 #define CPUID_1_EDX_MTRR (1u << 12)
 #define CPUID_1_EDX_PGE (1u << 13)
+#define CPUID_1_EDX_MCA (1u << 14)
 #define CPUID_1_EDX_PAT (1u << 16)
 #define CPUID_1_EDX_FXSR (1u << 24)
 #define CPUID_EXTENDED_FEATURES 0x7u

@@ -4,6 +4,7 @@ by comparing each cell with the font's characters. Prints `ok screen-NAME (secon
 
     no-serial    a machine without any serial port: progress, a line per guest with its state, the end
     panic        a fault after the hand-over: code, sentence and remedy; after a reset the next start tells of it
+    machine-check   an error that the machine reports by itself: what its bank says
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
 
@@ -31,6 +32,8 @@ VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 LIMIT_S = 180  # only a hang reaches it
 PICTURE_EVERY_S = 0.7
+# A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 16.3.2.2.
+BANK_STATUS, BANK_ADDRESS, BANK_MISC = 0xbe00000000000135, 0x1234000, 0x8c
 
 
 def read_font():
@@ -144,9 +147,9 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def stick_of(name, config, fault=None):
+def stick_of(name, config, fault=None, files=None):
     os.makedirs(run.STICKS, exist_ok=True)
-    return run.make_stick(cases.Case(f"screen-{name}", config, [], files={"hello.elf": cases.HELLO}, fault=fault))
+    return run.make_stick(cases.Case(f"screen-{name}", config, [], files=files or {"hello.elf": cases.HELLO}, fault=fault))
 
 
 def no_serial(font):
@@ -185,6 +188,24 @@ def panic(font):
         machine.end()
 
 
+def machine_check(font):
+    """An error that the emulated machine reports itself, to a CPU that has nothing to run: its bank's words on both channels."""
+    config = "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\ncmdline = halt\n"
+    stick = stick_of("machine-check", config, files={"spin.elf": cases.Built("guests/spin.elf")})
+    machine = Machine(stick, serial=True, extra=("-smp", "2", "-no-shutdown"))
+    try:
+        machine.wait_for(font, r"CPUs: 2 of 2 ready", r"a key is typed")
+        machine.do("human-monitor-command", **{"command-line": f"mce 1 5 {BANK_STATUS:#x} 5 {BANK_ADDRESS:#x} {BANK_MISC:#x}"})
+        said = (rf"bank 5: uncorrected error, status {BANK_STATUS:016x} +address {BANK_ADDRESS:016x} +misc {BANK_MISC:016x}",
+                r"panic P0009 on CPU 1", r"machine check", r"check memory, cooling and power", r"plinth: result failed")
+        machine.wait_for(font, *said)
+        for pattern in said:
+            if not re.search(pattern, machine.serial_text()):
+                raise run.CaseError(f"the serial line does not say '{pattern}'")
+    finally:
+        machine.end()
+
+
 def fault_on_both(font, fault):
     names = ["hello", "other"][:fault.guests]
     config = "".join(cases.hello_conf().replace("guest hello", f"guest {name}") for name in names)
@@ -214,7 +235,7 @@ def every_fault(font):
 
 
 def main():
-    tests = {"no-serial": no_serial, "panic": panic}
+    tests = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check}
     if sys.argv[1:] == ["faults"]:
         return 1 if every_fault(read_font()) else 0
     failed = 0

@@ -27,6 +27,7 @@ const char guest_name[] = "pc-user";
 #define CR0_PG 0x80000000u
 #define CR4_TSD (1u << 2)
 #define CR4_PSE (1u << 4)
+#define CR4_MCE (1u << 6)
 #define CR4_UMIP (1u << 11)
 #define CR4_LA57 (1u << 12)
 #define CR4_PCIDE (1u << 17)
@@ -406,9 +407,15 @@ static void cr4_has_the_bits_that_cpuid_offers(void)
             guest_fail("CR4 bit %u: vector %u where CPUID %s it", cr4_bits[i].bit, trap_last.vector,
                        offered ? "offers" : "does not offer");
         }
+        CHECK_EQUAL(read_cr4(), offered ? value : old);
         write_cr4(old);
         CHECK_EQUAL(read_cr4(), old);
     }
+    write_cr4(old & ~(word_t)CR4_MCE);
+    CHECK_EQUAL(read_cr4(), old & ~(word_t)CR4_MCE);
+    write_cr4(old | CR4_MCE);
+    CHECK_EQUAL(read_cr4(), old | CR4_MCE);
+    write_cr4(old);
 }
 
 #ifdef __x86_64__

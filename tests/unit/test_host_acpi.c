@@ -225,7 +225,7 @@ static void a_broken_madt_entry_ends_the_list(void **state)
     (void)state;
     write_all(true);
     memory[MADT + 44 + 8 + 1] = 0;
-    fix_checksum(MADT, 44 + 44, MADT + 9);
+    fix_checksum(MADT, 44 + 56, MADT + 9);
     assert_true(read_all());
     assert_int_equal(tables.cpu_count, 1);
     assert_non_null(strstr(tables.problem, "MADT"));

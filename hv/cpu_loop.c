@@ -344,6 +344,17 @@ static void arm(struct cpu *cpu, uint64_t deadline)
     }
 }
 
+/* Bits 7 and 6 of port 0x61 tell of SERR# and IOCHK#. PIIX4 4.2.4 "NMISC - NMI Status and Control Register". */
+#define NMI_STATUS_PORT 0x61u
+
+static void report_nmi(const struct cpu *cpu)
+{
+    log_warning(
+        "CPU %u got an NMI (port 0x61 reads 0x%02x): somebody pressed the machine's NMI button, or its memory or a "
+        "PCI device has an error",
+        cpu->index, insn_in8(NMI_STATUS_PORT));
+}
+
 /* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
 static void take_interrupts(struct cpu *cpu)
 {
@@ -353,6 +364,9 @@ static void take_interrupts(struct cpu *cpu)
     flags = cpu_take_flags(cpu);
     if ((flags & CPU_FLAG_TIMER) != 0) {
         __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
+    }
+    if ((flags & CPU_FLAG_NMI) != 0) {
+        report_nmi(cpu);
     }
     if ((flags & CPU_FLAG_STOP) != 0) {
         guest_end_cpu_stops(cpu);

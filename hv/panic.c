@@ -216,8 +216,8 @@ static uint32_t describe(const struct trap_frame *frame, char *sentence)
     return frame->vector == VECTOR_MC ? PANIC_MACHINE_CHECK : PANIC_TRAP;
 }
 
-/* What the banks have that hold an error. Their addresses and further words may not exist. SDM 3B 16.3.1 "Machine-Check
- * Global Control MSRs", 16.3.2 "Error-Reporting Register Banks"; APM 2 9.3.2. */
+/* What the banks have that hold an error. Their addresses and further words may not exist. SDM 3B 15.3.1 "Machine-Check
+ * Global Control MSRs", 15.3.2 "Error-Reporting Register Banks"; APM 2 9.3.2. */
 static void print_machine_check(void)
 {
     uint64_t capabilities = 0;

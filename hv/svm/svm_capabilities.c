@@ -31,8 +31,7 @@ const char *svm_capabilities_missing(const struct svm_words *words)
     (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
 #define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
 
-bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why,
-                            size_t why_bytes)
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why, size_t why_bytes)
 {
     const struct virt_word words[] = {
         {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},

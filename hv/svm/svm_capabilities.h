@@ -37,10 +37,9 @@ struct svm_features {
 /* The required ones, in the order in which they can be asked for: a sentence about the first that lacks, or NULL. */
 const char *svm_capabilities_missing(const struct svm_words *words);
 
-/* Guests were prepared for what the boot CPU has: every CPU must have the same. False: `why` says which word is the first
- * that it has not. */
-bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why,
-                            size_t why_bytes);
+/* Guests were prepared for what the boot CPU has: every CPU must have the same. False: `why` says which word is the
+ * first that it has not. */
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why, size_t why_bytes);
 
 /* Fills *features and `support`. False: support->missing says what lacks. */
 bool svm_capabilities_find(const struct svm_words *words, struct svm_features *features, struct virt_support *support);

@@ -156,7 +156,8 @@ static void a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word(void *
         assert_false(svm_capabilities_alike(&boot, &others[i], why, sizeof(why)));
         assert_non_null(strstr(why, names[i]));
     }
-    assert_string_equal(why, "its SVM is not the boot CPU's (update the firmware): physical address bits 0x28, there 0x30");
+    assert_string_equal(why,
+                        "its SVM is not the boot CPU's (update the firmware): physical address bits 0x28, there 0x30");
     assert_true(svm_capabilities_alike(&boot, &boot, why, sizeof(why)));
     others[0] = boot;
     others[0].svm_edx |= 1u << 12; /* a pause filter threshold: nothing uses it */

@@ -50,12 +50,11 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is
-# in SMALLER_SOURCES costs an exit no more at -Os. Jump tables make code larger that runs once.
-HOT_SOURCES := $(wildcard $(foreach v,svm vmx,hv/$(v)/$(v)_run.c hv/$(v)/$(v)_decode.c)) \
-	hv/mm/page_table.c hv/mm/page_table_lookup.c hv/mm/page_table_touch.c hv/cpu_loop.c hv/virt.c hv/core/exit.c \
-	hv/core/event.c hv/core/guest_io.c hv/core/msr_policy.c hv/core/emulate.c \
-	hv/core/emulate_memory.c hv/dev/platform.c hv/dev/uart.c hv/mm/guest_walk.c hv/mm/guest_memory.c hv/x86/decode.c
-SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/vmx_apic.c)
+# in SMALLER_SOURCES costs an exit no more at -Os, or serves exits that take thousands anyway (emulation). Jump tables make code larger that runs once.
+HOT_SOURCES := $(wildcard $(foreach v,svm vmx,hv/$(v)/$(v)_run.c hv/$(v)/$(v)_decode.c)) hv/core/exit.c \
+	hv/core/guest_io.c hv/core/msr_policy.c hv/dev/uart.c hv/mm/guest_walk.c
+SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/vmx_apic.c hv/core/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
+	hv/cpu_loop.c hv/core/event.c hv/dev/platform.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os
 

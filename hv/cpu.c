@@ -6,19 +6,13 @@
 #include "hv/x86/registers.h"
 #include "hv/x86/traps.h"
 
-/* The chipset's status of what may cause an NMI: system control port B. */
+/* System control port B: what may cause an NMI. PIIX4 4.2.4 "NMISC - NMI Status and Control Register". */
 #define PORT_NMI_STATUS 0x61u
 #define NMI_STATUS_CHANNEL_CHECK (1u << 6) /* IOCHK#: a card, or a button */
 #define NMI_STATUS_SERR (1u << 7)          /* SERR#: PCI, or memory */
 
 struct cpu cpus[CPUS_MAX];
 uint32_t cpu_count;
-
-enum cpu_interrupt {
-    INTERRUPT_TIMER,
-    INTERRUPT_KICK,
-    INTERRUPT_OTHER,
-};
 
 void cpu_bind(struct cpu *cpu)
 {
@@ -36,23 +30,18 @@ void trap_interrupt(uint8_t vector)
     struct cpu *cpu = cpu_this();
 
     if (vector == HOST_VECTOR_TIMER) {
-        cpu->interrupts[INTERRUPT_TIMER]++;
         cpu_set_flags(cpu, CPU_FLAG_TIMER);
         host_apic_eoi();
     } else if (vector == HOST_VECTOR_KICK) {
-        cpu->interrupts[INTERRUPT_KICK]++;
         cpu_set_flags(cpu, CPU_FLAG_KICK);
         host_apic_eoi();
     } else {
-        /* Spurious, or left over from the firmware: only what is really in service is ended. SDM 3A 11.9. */
-        cpu->interrupts[INTERRUPT_OTHER]++;
-        if (host_apic_in_service(vector)) {
-            host_apic_eoi();
-        }
+        host_apic_end_stray(); /* spurious, or left over from the firmware */
     }
 }
 
-/* A panic stops the other CPUs by NMI. Any other NMI is counted and reported later: the handler must not log. */
+/* A panic stops the other CPUs by NMI, and the watchdog asks by one. Any other is reported later: the handler must not
+ * log. */
 void trap_nmi(const struct trap_frame *frame)
 {
     struct cpu *cpu = cpu_this();
@@ -60,6 +49,10 @@ void trap_nmi(const struct trap_frame *frame)
     if (hv_panicking()) {
         __atomic_store_n(&cpu->stopped_at, frame, __ATOMIC_RELEASE);
         hv_panic_stop();
+    }
+    if (__atomic_exchange_n(&cpu->nmi_asked, false, __ATOMIC_ACQ_REL)) {
+        cpu_set_flags(cpu, CPU_FLAG_KICK);
+        return;
     }
     __atomic_fetch_add(&cpu->nmis, 1, __ATOMIC_RELAXED);
     cpu_set_flags(cpu, CPU_FLAG_NMI);

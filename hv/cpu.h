@@ -18,12 +18,12 @@
 #define CPU_FLAG_TIMER (1ULL << 0)
 #define CPU_FLAG_KICK (1ULL << 1)
 #define CPU_FLAG_STOP (1ULL << 2) /* the machine ends: leave the guest and halt */
-#define CPU_FLAG_NMI (1ULL << 3)  /* an NMI that nobody here sent */
+#define CPU_FLAG_NMI (1ULL << 3)  /* an NMI of the machine's */
 
 enum cpu_state {
     CPU_STATE_UNKNOWN, /* not started yet */
     CPU_STATE_STARTING,
-    CPU_STATE_READY,  /* has its stack, tables and APIC; waits for cpus_release() or runs */
+    CPU_STATE_READY,  /* has its stack, tables and APIC; waits for smp_release() or runs */
     CPU_STATE_FAILED, /* `failure` says why; it is left out */
 };
 
@@ -46,9 +46,9 @@ struct cpu {
     struct vcpu *current;                /* what it runs now; NULL: nothing */
     void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
     char why[CPU_WHY_MAX];               /* room for `failure` */
-    uint64_t interrupts[3];              /* timer, kick, spurious: counts */
     uint64_t nmis;                       /* that nobody here sent */
     uint64_t nmis_reported;              /* how many there were when that was last said */
+    bool nmi_asked;                      /* atomic: the next NMI is another CPU's question (hv/watchdog.c) */
     uint64_t turns;                      /* of cpu_loop_run(): hv/watchdog.c looks whether they go on */
     uint64_t armed;                      /* TSC at which its timer interrupts it */
     bool idle;                           /* sleeps until an interrupt */

@@ -49,7 +49,7 @@ static enum watch_state state_of(const struct cpu *cpu)
                                                                                                  : WATCH_MAY_STAND;
 }
 
-static void look_at(const struct cpu *cpu, struct watch *watch)
+static void look_at(struct cpu *cpu, struct watch *watch)
 {
     char sentence[SENTENCE_MAX];
 
@@ -60,6 +60,7 @@ static void look_at(const struct cpu *cpu, struct watch *watch)
         cpu_kick(cpu);
         break;
     case WATCH_ASK_LOUD:
+        __atomic_store_n(&cpu->nmi_asked, true, __ATOMIC_RELEASE);
         host_apic_send_nmi(cpu->apic_id);
         break;
     case WATCH_HANGS:

@@ -14,7 +14,6 @@
 #define CPUID_TABLE_MAX 96u
 #define CPUID_BASIC_MAX 0x20u
 #define CPUID_EXTENDED_MAX 0x22u
-#define CPUID_SUBLEAVES_MAX 16u
 
 /* Guests may use these extended states: x87, SSE, AVX, AVX-512. SDM 1 13.1. */
 #define CPUID_XCR0_ALLOWED 0xe7u

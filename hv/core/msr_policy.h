@@ -25,6 +25,5 @@ extern const struct msr_pass_through msr_pass_through_list[];
 extern const uint32_t msr_pass_through_count;
 
 /* MSRs that stay in the CPU while a vCPU is loaded and are switched by software when another is. */
-#define MSR_LIVE_MAX 8u
 
 #endif

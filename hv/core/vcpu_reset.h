@@ -11,7 +11,7 @@
  * touched. */
 void vcpu_reset(struct vcpu *vcpu);
 
-/* SDM 3A 8.4.4.2: real mode at vector * 4096. */
+/* SDM 3A 9.4.4.2: real mode at vector * 4096. */
 void vcpu_start_at(struct vcpu *vcpu, uint8_t sipi_vector);
 
 /* What a load plan says. */

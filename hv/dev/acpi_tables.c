@@ -17,6 +17,7 @@
 #include "hv/base/memory.h"
 #include "hv/dev/pm.h"
 #include "hv/dev/table_writer.h"
+#include "hv/mm/guest_layout.h"
 
 #define OEM_ID "PLINTH"
 #define OEM_TABLE_ID "PLINTHPC"
@@ -382,8 +383,6 @@ static uint64_t put_fadt(struct table_writer *out, uint64_t base, uint64_t facs,
 
 /* --- MADT --- */
 
-#define LAPIC_ADDRESS 0xfee00000u
-#define IOAPIC_ADDRESS 0xfec00000u
 #define MADT_PCAT_COMPAT 1u /* there is an 8259 pair */
 /* 5.2.12.5, table 5.25 "MPS INTI Flags". */
 #define INTI_CONFORMS 0x0u
@@ -417,7 +416,7 @@ static void madt_ioapic(struct table_writer *out)
     writer_u8(out, 12);
     writer_u8(out, 0); /* id */
     writer_u8(out, 0);
-    writer_uint(out, IOAPIC_ADDRESS, 4);
+    writer_uint(out, GUEST_IOAPIC_BASE, 4);
     writer_uint(out, 0, 4); /* first global interrupt */
 }
 
@@ -434,7 +433,7 @@ static uint64_t put_madt(struct table_writer *out, uint32_t cpu_count)
 {
     uint64_t start = table_begin(out, "APIC", 5);
 
-    writer_uint(out, LAPIC_ADDRESS, 4);
+    writer_uint(out, GUEST_LAPIC_BASE, 4);
     writer_uint(out, MADT_PCAT_COMPAT, 4);
     madt_cpus(out, cpu_count);
     madt_ioapic(out);

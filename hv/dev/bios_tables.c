@@ -11,6 +11,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/dev/table_writer.h"
+#include "hv/mm/guest_layout.h"
 
 #define POINTER_AT 0x20u
 
@@ -19,9 +20,7 @@
 #define MP_POINTER_BYTES 16u
 #define MP_REVISION 4u /* 1.4 */
 #define MP_CPUS_MAX 254u
-#define LAPIC_ADDRESS 0xfee00000u
 #define LAPIC_VERSION 0x14u
-#define IOAPIC_ADDRESS 0xfec00000u
 #define IOAPIC_VERSION 0x20u
 #define IOAPIC_ID 0u
 #define ALL_LAPICS 0xffu
@@ -66,7 +65,7 @@ static void mp_ioapic(struct table_writer *out)
     writer_u8(out, IOAPIC_ID);
     writer_u8(out, IOAPIC_VERSION);
     writer_u8(out, 1); /* usable */
-    writer_uint(out, IOAPIC_ADDRESS, 4);
+    writer_uint(out, GUEST_IOAPIC_BASE, 4);
 }
 
 /* Kind 3: `to` is a pin of the I/O APIC; kind 4: a LINT pin of every local APIC. */
@@ -114,7 +113,7 @@ static void mp_table(struct table_writer *out, const struct bios_tables_config *
     writer_text(out, "PLINTH  ");
     writer_text(out, "PLINTH PC   ");
     writer_zeroes(out, 8); /* no OEM table, and the entry count */
-    writer_uint(out, LAPIC_ADDRESS, 4);
+    writer_uint(out, GUEST_LAPIC_BASE, 4);
     writer_zeroes(out, 4);
     entries = mp_entries(out, config);
     writer_patch(out, start + 4, out->used - start, 2);

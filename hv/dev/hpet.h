@@ -18,7 +18,6 @@
 #include "hv/base/types.h"
 #include "hv/dev/timebase.h"
 
-#define HPET_BASE 0xfed00000ULL
 #define HPET_BYTES 0x400u
 #define HPET_HZ 14318180u
 #define HPET_TIMERS 3u

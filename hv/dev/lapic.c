@@ -16,6 +16,7 @@
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/dev/lapic_registers.h"
+#include "hv/mm/guest_layout.h"
 
 /* SDM 3A 11.4.8 "Local APIC Version Register": integrated APIC, highest LVT entry 5. */
 #define LAPIC_VERSION_VALUE 0x00050014u
@@ -233,7 +234,7 @@ static void reset_registers(struct lapic *lapic)
 void lapic_reset(struct lapic *lapic, bool by_init)
 {
     if (!by_init) {
-        lapic->base_msr = LAPIC_BASE_DEFAULT | LAPIC_BASE_ENABLE | (lapic->bsp ? LAPIC_BASE_BSP : 0);
+        lapic->base_msr = GUEST_LAPIC_BASE | LAPIC_BASE_ENABLE | (lapic->bsp ? LAPIC_BASE_BSP : 0);
     }
     reset_registers(lapic);
 }

@@ -40,7 +40,6 @@
 #define LAPIC_BASE_BSP (1ULL << 8)
 #define LAPIC_BASE_EXTD (1ULL << 10)
 #define LAPIC_BASE_ENABLE (1ULL << 11)
-#define LAPIC_BASE_DEFAULT 0xfee00000ULL
 
 /* SDM 3A 11.9 "Spurious Interrupt", figure 11-23. No EOI-broadcast suppression here. */
 #define LAPIC_SVR_ENABLE 0x100u

@@ -21,6 +21,7 @@
 #include "hv/dev/platform.h"
 
 #include "hv/base/memory.h"
+#include "hv/mm/guest_layout.h"
 
 #define IRQ_TIMER 0u
 #define IRQ_KEYBOARD 1u
@@ -40,7 +41,6 @@
 #define RESET_CONTROL 0xcf9u
 #define DEBUG_CONSOLE 0xe9u
 #define DEBUG_EXIT 0xf4u
-#define IOAPIC_BASE 0xfec00000ULL
 
 #define CONSOLE_BATCH_BYTES 512u
 #define CONSOLE_WAIT_NS 1000000u
@@ -482,12 +482,12 @@ bool platform_port_write(struct platform *platform, uint16_t port, uint8_t size,
 
 static bool is_ioapic(gpa_t address)
 {
-    return address.value - IOAPIC_BASE < IOAPIC_MMIO_BYTES;
+    return address.value - GUEST_IOAPIC_BASE < IOAPIC_MMIO_BYTES;
 }
 
 static bool is_hpet(gpa_t address)
 {
-    return address.value - HPET_BASE < HPET_BYTES;
+    return address.value - GUEST_HPET_BASE < HPET_BYTES;
 }
 
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value)
@@ -498,10 +498,10 @@ bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, 
     }
     run_due(platform, now);
     if (is_ioapic(address)) {
-        *value = ioapic_read(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size);
+        *value = ioapic_read(&platform->ioapic, (uint32_t)(address.value - GUEST_IOAPIC_BASE), size);
     } else {
         hpet_run(&platform->hpet, now);
-        *value = hpet_read(&platform->hpet, (uint32_t)(address.value - HPET_BASE), size, now);
+        *value = hpet_read(&platform->hpet, (uint32_t)(address.value - GUEST_HPET_BASE), size, now);
     }
     propagate(platform);
     return true;
@@ -515,10 +515,10 @@ bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size,
     run_due(platform, now);
     propagate(platform); /* edges up to now meet the old entries */
     if (is_ioapic(address)) {
-        ioapic_write(&platform->ioapic, (uint32_t)(address.value - IOAPIC_BASE), size, value);
+        ioapic_write(&platform->ioapic, (uint32_t)(address.value - GUEST_IOAPIC_BASE), size, value);
     } else {
         hpet_run(&platform->hpet, now);
-        hpet_write(&platform->hpet, (uint32_t)(address.value - HPET_BASE), size, value, now);
+        hpet_write(&platform->hpet, (uint32_t)(address.value - GUEST_HPET_BASE), size, value, now);
     }
     propagate(platform);
     return true;

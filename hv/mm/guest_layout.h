@@ -26,6 +26,7 @@
 #define GUEST_TEST_MEMORY_START 0xff000000ULL
 #define GUEST_TEST_MEMORY_BYTES (64 * KIB)
 
+/* Where the devices are, and the guest's firmware tables say so. */
 #define GUEST_LAPIC_BASE 0xfee00000ULL
 #define GUEST_IOAPIC_BASE 0xfec00000ULL
 #define GUEST_HPET_BASE 0xfed00000ULL

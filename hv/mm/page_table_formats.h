@@ -22,7 +22,7 @@
 #define X86_GLOBAL (1ULL << 8)
 #define X86_NO_EXECUTE (1ULL << 63)
 
-/* EPT. SDM 3C 29.3.2 "EPT Translation Mechanism", tables 29-1 to 29-6; 29.3.7 "EPT and Memory Typing". */
+/* EPT. SDM 3C 28.3.2 "EPT Translation Mechanism", tables 28-1 to 28-6; 28.3.7 "EPT and Memory Typing". */
 #define EPT_READ (1ULL << 0)
 #define EPT_WRITE (1ULL << 1)
 #define EPT_EXECUTE (1ULL << 2)
@@ -32,7 +32,7 @@
 #define EPT_DIRTY (1ULL << 9)
 #define EPT_USER_EXECUTE (1ULL << 10)
 
-/* EPTP. SDM 3C 25.6.11 "Extended-Page-Table Pointer (EPTP)", table 25-9. */
+/* EPTP. SDM 3C 24.6.11 "Extended-Page-Table Pointer (EPTP)", table 24-9. */
 #define EPTP_WRITE_BACK 6ULL
 #define EPTP_WALK_LENGTH_MINUS_1(levels) ((uint64_t)((levels)-1) << 3)
 #define EPTP_ACCESSED_DIRTY (1ULL << 6)

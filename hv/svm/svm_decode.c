@@ -154,11 +154,6 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
     }
 }
 
-bool svm_exit_is_machine_check(uint64_t exit_code)
-{
-    return exit_code == SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_MC;
-}
-
 bool svm_exit_needs_length(uint64_t exit_code)
 {
     return exit_code == SVM_EXIT_MSR || exit_code == SVM_EXIT_IOIO || exit_code == SVM_EXIT_XSETBV ||

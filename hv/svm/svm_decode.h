@@ -37,7 +37,10 @@ bool svm_exit_needs_length(uint64_t exit_code);
 
 /* #MC is the host's, and the exit has taken it from the CPU: nobody delivers it any more. APM 2 15.12
  * "Exception Intercepts". */
-bool svm_exit_is_machine_check(uint64_t exit_code);
+static inline bool svm_exit_is_machine_check(uint64_t exit_code)
+{
+    return exit_code == SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_MC;
+}
 
 /* CR accesses: the register is in the instruction, not in these words. */
 bool svm_exit_is_cr_access(uint64_t exit_code);

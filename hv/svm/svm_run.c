@@ -537,9 +537,6 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     const struct vmcb *vmcb = &svm->vmcb;
     struct vm_exit exit;
 
-    if (svm_exit_is_machine_check(vmcb->exit_code)) {
-        hv_panic_machine_check(vcpu);
-    }
     if (svm->step_tf != 0 && end_step(svm, vcpu)) {
         return;
     }
@@ -553,6 +550,9 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     svm_decode_exit(vmcb, &exit);
     if (exit_wants_system(vcpu, &exit)) {
+        if (svm_exit_is_machine_check(vmcb->exit_code)) {
+            hv_panic_machine_check(vcpu);
+        }
         if (exit.kind == EXIT_EXCEPTION && exit.exception.vector == EXCEPTION_DB) {
             complete_debug_exception(svm, vcpu);
         }

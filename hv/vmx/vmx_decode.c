@@ -147,14 +147,6 @@ static enum exit_kind simple_kind(uint32_t reason)
     }
 }
 
-bool vmx_exit_is_machine_check(const struct vmx_exit_words *words)
-{
-    if (words->reason == (VMX_EXIT_ENTRY_FAILED | VMX_EXIT_ENTRY_MACHINE_CHECK)) {
-        return true;
-    }
-    return words->reason == VMX_EXIT_EXCEPTION_NMI && (words->event & VMX_EVENT_VECTOR) == EXCEPTION_MC;
-}
-
 bool vmx_exit_needs_qualification(uint32_t reason)
 {
     return reason == VMX_EXIT_IO || reason == VMX_EXIT_CR || reason == VMX_EXIT_TASK_SWITCH ||

@@ -38,7 +38,13 @@ uint32_t vmx_encode_event(const struct vcpu_event *event);
 
 /* #MC is the host's, and the exit has taken it from the CPU: nobody delivers it any more. Also one that came during the
  * entry. SDM 3C 24.9.2, 26.9 "Machine-Check Events During VM Entry". */
-bool vmx_exit_is_machine_check(const struct vmx_exit_words *words);
+static inline bool vmx_exit_is_machine_check(const struct vmx_exit_words *words)
+{
+    if (words->reason == (VMX_EXIT_ENTRY_FAILED | VMX_EXIT_ENTRY_MACHINE_CHECK)) {
+        return true;
+    }
+    return words->reason == VMX_EXIT_EXCEPTION_NMI && (words->event & VMX_EVENT_VECTOR) == EXCEPTION_MC;
+}
 
 /* Which of the words the decoder will look at, so that only these are read. */
 bool vmx_exit_needs_qualification(uint32_t reason);

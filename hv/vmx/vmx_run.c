@@ -332,11 +332,11 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
 {
     struct vm_exit exit;
 
-    if (vmx_exit_is_machine_check(words)) {
-        hv_panic_machine_check(vcpu);
-    }
     vmx_decode_exit(words, &exit);
     if (exit_wants_system(vcpu, &exit)) {
+        if (vmx_exit_is_machine_check(words)) {
+            hv_panic_machine_check(vcpu);
+        }
         vmx_read_system(vcpu);
     }
     if (exit.kind == EXIT_INVALID) {

@@ -13,6 +13,7 @@
 #define APIC_DFR 0x0e0u
 #define APIC_SVR 0x0f0u
 #define APIC_ISR 0x100u
+#define APIC_ISR_WORDS 8u
 #define APIC_ESR 0x280u
 #define APIC_LVT_CMCI 0x2f0u
 #define APIC_ICR 0x300u
@@ -221,9 +222,14 @@ void host_apic_eoi(void)
     apic_write(APIC_EOI, 0);
 }
 
-bool host_apic_in_service(uint8_t vector)
+void host_apic_end_stray(void)
 {
-    return (apic_read(APIC_ISR + vector / 32u * 0x10u) >> (vector % 32u) & 1u) != 0;
+    for (uint32_t word = 0; word < APIC_ISR_WORDS; word++) {
+        if (apic_read(APIC_ISR + word * 0x10u) != 0) {
+            host_apic_eoi();
+            return;
+        }
+    }
 }
 
 /* The xAPIC takes one command at a time; a command that stays pending means that nobody takes it, so give up waiting.

@@ -33,7 +33,10 @@ void host_apic_init_cpu(void);
 uint32_t host_apic_id(void);
 bool host_apic_is_x2apic(void);
 void host_apic_eoi(void);
-bool host_apic_in_service(uint8_t vector);
+
+/* Ends an interrupt that was not asked for, where it came through this APIC: then it is in service. A spurious one is
+ * not, nor is one of the 8259s. SDM 3A 11.9. */
+void host_apic_end_stray(void);
 
 /* Sends a fixed interrupt to one other CPU, or to oneself. */
 void host_apic_send(uint32_t apic_id, uint8_t vector);

@@ -115,13 +115,11 @@ INSN_REGISTER(cr0)
 INSN_REGISTER(cr2)
 INSN_REGISTER(cr3)
 INSN_REGISTER(cr4)
-INSN_REGISTER(cr8)
 INSN_REGISTER(dr0)
 INSN_REGISTER(dr1)
 INSN_REGISTER(dr2)
 INSN_REGISTER(dr3)
 INSN_REGISTER(dr6)
-INSN_REGISTER(dr7)
 
 static inline uint64_t insn_xgetbv(uint32_t index)
 {
@@ -156,11 +154,6 @@ static inline void insn_fxsave(void *area)
 static inline void insn_fxrstor(const void *area)
 {
     __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
-}
-
-static inline void insn_fninit(void)
-{
-    __asm__ volatile("fninit");
 }
 
 static inline void insn_lgdt(const struct insn_table_pointer *table)
@@ -224,14 +217,6 @@ INSN_SELECTOR(fs)
 INSN_SELECTOR(gs)
 INSN_SELECTOR(ss)
 
-static inline uint64_t insn_read_rflags(void)
-{
-    uint64_t value;
-
-    __asm__ volatile("pushfq; popq %0" : "=r"(value) : : "memory");
-    return value;
-}
-
 /* The first word at the GS base: every CPU's struct cpu begins with a pointer to itself. */
 static inline void *insn_read_gs_pointer(void)
 {
@@ -239,11 +224,6 @@ static inline void *insn_read_gs_pointer(void)
 
     __asm__ volatile("movq %%gs:0, %0" : "=r"(pointer));
     return pointer;
-}
-
-static inline void *insn_frame_pointer(void)
-{
-    return __builtin_frame_address(0);
 }
 
 static inline void insn_hlt(void)
@@ -278,11 +258,6 @@ static inline void insn_interrupt_window(void)
     __asm__ volatile("sti; nop; cli" : : : "memory");
 }
 
-static inline void insn_invlpg(uint64_t address)
-{
-    __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
-}
-
 static inline void insn_wbinvd(void)
 {
     __asm__ volatile("wbinvd" : : : "memory");
@@ -296,16 +271,6 @@ static inline void insn_mfence(void)
 static inline void insn_lfence(void)
 {
     __asm__ volatile("lfence" : : : "memory");
-}
-
-static inline void insn_sfence(void)
-{
-    __asm__ volatile("sfence" : : : "memory");
-}
-
-static inline void insn_ud2(void)
-{
-    __asm__ volatile("ud2" : : : "memory");
 }
 
 static inline void insn_int3(void)

@@ -60,20 +60,11 @@
 
 /* Architectural MSRs. SDM 4 2.1, table 2-2; APM 2 appendix A. */
 #define MSR_TSC 0x10u
-#define MSR_PLATFORM_ID 0x17u
 #define MSR_APIC_BASE 0x1bu
 #define MSR_FEATURE_CONTROL 0x3au
 #define MSR_TSC_ADJUST 0x3bu
-#define MSR_SPEC_CTRL 0x48u
-#define MSR_PRED_CMD 0x49u
-#define MSR_BIOS_SIGN_ID 0x8bu
 #define MSR_MTRR_CAP 0xfeu
-#define MSR_ARCH_CAPABILITIES 0x10au
-#define MSR_SYSENTER_CS 0x174u
-#define MSR_SYSENTER_ESP 0x175u
-#define MSR_SYSENTER_EIP 0x176u
 #define MSR_MCG_CAP 0x179u
-#define MSR_MCG_STATUS 0x17au
 #define MCG_CAP_BANKS 0xffu
 #define MCG_CAP_CTL (1ULL << 8) /* MSR_MCG_CTL is there */
 #define MSR_MCG_CTL 0x17bu
@@ -86,7 +77,6 @@
 #define MSR_MC_ADDR(bank) (0x402u + 4u * (bank))
 #define MSR_MC_MISC(bank) (0x403u + 4u * (bank))
 #define MSR_MISC_ENABLE 0x1a0u
-#define MSR_DEBUGCTL 0x1d9u
 #define MSR_MTRR_PHYS_BASE(n) (0x200u + 2u * (n))
 #define MSR_MTRR_PHYS_MASK(n) (0x201u + 2u * (n))
 #define MSR_MTRR_FIX_64K_00000 0x250u
@@ -99,7 +89,6 @@
 #define MSR_X2APIC_FIRST 0x800u
 #define MSR_X2APIC_LAST 0x8ffu
 #define MSR_X2APIC_EOI 0x80bu
-#define MSR_XSS 0xda0u
 #define MSR_EFER 0xc0000080u
 #define MSR_STAR 0xc0000081u
 #define MSR_LSTAR 0xc0000082u
@@ -129,20 +118,11 @@
 #define CPUID_1_ECX_X2APIC (1u << 21)
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
 #define CPUID_1_ECX_XSAVE (1u << 26)
-#define CPUID_1_ECX_OSXSAVE (1u << 27)
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
-#define CPUID_1_EDX_TSC (1u << 4)
-#define CPUID_1_EDX_MSR (1u << 5)
 #define CPUID_1_EDX_MCE (1u << 7)
-#define CPUID_1_EDX_APIC (1u << 9)
 #define CPUID_1_EDX_MTRR (1u << 12)
-#define CPUID_1_EDX_PGE (1u << 13)
 #define CPUID_1_EDX_MCA (1u << 14)
-#define CPUID_1_EDX_PAT (1u << 16)
-#define CPUID_1_EDX_FXSR (1u << 24)
 #define CPUID_EXTENDED_FEATURES 0x7u
-#define CPUID_7_EBX_FSGSBASE (1u << 0)
-#define CPUID_7_EBX_TSC_ADJUST (1u << 1)
 #define CPUID_XSAVE 0xdu
 #define CPUID_TSC_RATIO 0x15u
 #define CPUID_FREQUENCY 0x16u

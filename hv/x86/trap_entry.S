@@ -1,9 +1,8 @@
 /*
- * Where the CPU lands: 32 stubs of 16 bytes for exceptions, 224 of 8 bytes for interrupts, in the order of the vectors,
- * and the common way in and out.
+ * Where the CPU lands: stubs of 16 bytes, for the 32 exceptions in the order of their vectors, then for the timer, the
+ * kick and any other interrupt; and the common way in and out.
  *
  * Each stub makes the stack look alike: exceptions without an error code push a zero, then every one pushes its vector.
- * Interrupts push a byte that is the vector less 128, and the rest of it is common to them.
  * What lies on the stack afterwards is struct trap_frame (hv/x86/traps.h). The CPU aligned RSP to 16 before it pushed
  * its five words; with error, vector and 15 registers that makes 176 bytes, so RSP is aligned again at the call.
  * SDM 3A 6.14 "Exception and Interrupt Handling in 64-bit Mode".
@@ -24,28 +23,23 @@
     jmp     trap_common
     .endm
 
-    .macro INTERRUPT_STUB
-    .p2align 3
-    pushq   $(\@ - 128)
-    jmp     interrupt_common
+/* hv/x86/host_apic.h has the vectors. Of another interrupt nobody wants to know which it is. */
+    .macro INTERRUPT_STUB vector
+    .p2align 4
+    pushq   $0
+    pushq   $\vector
+    jmp     trap_common
     .endm
 
-    .globl trap_stubs, trap_stubs_interrupts
+    .globl trap_stubs
     .p2align 4
 trap_stubs:
     .rept 32
     TRAP_STUB
     .endr
-    .p2align 4
-trap_stubs_interrupts:
-    .rept 224
-    INTERRUPT_STUB
-    .endr
-
-interrupt_common:
-    addq    $128, (%rsp)
-    pushq   (%rsp)
-    movq    $0, 8(%rsp)             /* the error code */
+    INTERRUPT_STUB 0xf0
+    INTERRUPT_STUB 0xf1
+    INTERRUPT_STUB 0xff
 
 trap_common:
     pushq   %rax

@@ -1,12 +1,12 @@
 #include "hv/x86/traps.h"
 
 #include "hv/base/format.h"
+#include "hv/x86/host_apic.h"
 
 #define VECTOR_DB 1u
 #define VECTOR_NMI 2u
 #define VECTOR_FIRST_INTERRUPT 32u
 #define STUB_BYTES 16u /* hv/x86/trap_entry.S */
-#define INTERRUPT_STUB_BYTES 8u
 
 /* Bits of a page-fault error code. SDM 3A 4.7 "Page-Fault Exceptions". */
 #define FAULT_PRESENT (1ULL << 0)
@@ -15,7 +15,6 @@
 #define FAULT_FETCH (1ULL << 4)
 
 extern const uint8_t trap_stubs[];
-extern const uint8_t trap_stubs_interrupts[];
 
 extern const uint8_t insn_rdmsr_at[];
 extern const uint8_t insn_wrmsr_at[];
@@ -82,11 +81,12 @@ void trap_describe_page_fault(char *to, size_t capacity, uint64_t error, uint64_
 
 uint64_t trap_stub_address(uint8_t vector)
 {
-    if (vector < VECTOR_FIRST_INTERRUPT) {
-        return (uint64_t)(uintptr_t)trap_stubs + (uint64_t)vector * STUB_BYTES;
+    uint64_t stub = vector;
+
+    if (vector >= VECTOR_FIRST_INTERRUPT) {
+        stub = VECTOR_FIRST_INTERRUPT + (vector == HOST_VECTOR_TIMER ? 0u : vector == HOST_VECTOR_KICK ? 1u : 2u);
     }
-    return (uint64_t)(uintptr_t)trap_stubs_interrupts +
-           (uint64_t)(vector - VECTOR_FIRST_INTERRUPT) * INTERRUPT_STUB_BYTES;
+    return (uint64_t)(uintptr_t)trap_stubs + stub * STUB_BYTES;
 }
 
 /* Goes on at the failure exit where the instruction was allowed to fault. */

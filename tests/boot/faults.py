@@ -53,6 +53,7 @@ TRAPS = [
     Fault("entry:stack-pointer", 1, "double fault"),
     Fault("entry:machine-check", 9, "machine check"),
     Fault("entry:check", 2, "check failed at"),
+    Fault("guests:nmi", 0, "CPU 0 got an NMI .port 0x61 reads", EVERYWHERE),
     Fault("guest:machine-check", 9, "machine check .#MC. while guest hello, vCPU 0, was at rip 0x", EVERYWHERE, smp=2),
     Fault("second-cpu:undefined", 1, "on CPU 1,(?s:.*?)invalid opcode", EVERYWHERE, smp=2),
     Fault("second-cpu:check", 2, "on CPU 1,(?s:.*?)check failed at", smp=2),

@@ -169,7 +169,12 @@ static inline void fault_svm_write_system(struct svm_vcpu *svm, const struct vcp
     fault_vmcb_state(&svm->vmcb, vcpu);
 }
 
-/* The guest's first HLT, told as a machine check. */
+/* The guest's first HLT, told as a machine check: an exit that wants the system, which HLT is not. */
+static inline bool fault_exit_wants_system(const struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    return exit_wants_system(vcpu, exit) || (exit->kind == EXIT_HLT && fault_is("guest:machine-check"));
+}
+
 static inline bool fault_svm_exit_is_machine_check(uint64_t exit_code)
 {
     return svm_exit_is_machine_check(exit_code) || (exit_code == SVM_EXIT_HLT && fault_is("guest:machine-check"));
@@ -180,6 +185,7 @@ static inline bool fault_vmx_exit_is_machine_check(const struct vmx_exit_words *
     return vmx_exit_is_machine_check(words) || (words->reason == VMX_EXIT_HLT && fault_is("guest:machine-check"));
 }
 
+#define exit_wants_system fault_exit_wants_system
 #define svm_exit_is_machine_check fault_svm_exit_is_machine_check
 #define vmx_exit_is_machine_check fault_vmx_exit_is_machine_check
 #define svm_write_system fault_svm_write_system

@@ -41,8 +41,14 @@ struct __attribute__((packed)) pointer {
     word_t base;
 };
 
+/* The parts in which the assembly of the two word sizes differs: a register's first letter, IRET's last, how memory is
+ * addressed, and the registers that a function may change and only one of them has. */
 #ifdef __x86_64__
 #define AX_NAME "rax"
+#define R "r"
+#define IRET "iretq"
+#define AT(symbol) #symbol "(%%rip)"
+#define CHANGED "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory"
 #define ENTRIES 512u
 #define LARGE_BYTES 0x200000u
 typedef uint64_t entry_t;
@@ -57,6 +63,10 @@ static struct __attribute__((packed)) {
 #define USER_CODE_DESCRIPTOR 0x00affb000000ffffULL
 #else
 #define AX_NAME "eax"
+#define R "e"
+#define IRET "iretl"
+#define AT(symbol) #symbol
+#define CHANGED "esi", "edi", "cc", "memory"
 #define ENTRIES 1024u
 #define LARGE_BYTES 0x400000u
 typedef uint32_t entry_t;
@@ -111,11 +121,7 @@ static void open_gate_back(void)
 static void back(struct trap_frame *frame)
 {
     (void)frame;
-#ifdef __x86_64__
-    __asm__ volatile("mov %0, %%ss; mov kernel_sp(%%rip), %%rsp; jmp user_done" : : "r"(KIT_DATA));
-#else
-    __asm__ volatile("mov %0, %%ss; mov kernel_sp, %%esp; jmp user_done" : : "r"(KIT_DATA));
-#endif
+    __asm__ volatile("mov %0, %%ss; mov " AT(kernel_sp) ", %%" R "sp; jmp user_done" : : "r"(KIT_DATA));
 }
 
 /* Runs a function in ring 3. SDM 3A 6.12.1: IRET to an outer ring pops the stack, too. */
@@ -126,25 +132,17 @@ __attribute__((noinline)) static void in_user(void (*function)(void), word_t fla
     word_t dx = flags | 2;
 
     __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(USER_DATA));
-#ifdef __x86_64__
-    __asm__ volatile("pushq %%rbx; pushq %%rbp; movq %%rsp, kernel_sp(%%rip)\n\t"
-                     "movq %%rax, %%rbx; leaq 1f(%%rip), %%rax\n\t"
-                     "pushq %3; pushq %%rcx; pushq %%rdx; pushq %4; pushq %%rax; iretq\n"
-                     "1: call *%%rbx; int $0x30\n"
-                     "user_done: popq %%rbp; popq %%rbx"
+    __asm__ volatile("push %%" R "bx; push %%" R "bp; mov %%" R
+                     "sp, " AT(kernel_sp) "\n\t"
+                                          "mov %%" R "ax, %%" R
+                                          "bx; lea " AT(1f) ", %%" R "ax\n\t"
+                                                            "push %3; push %%" R "cx; push %%" R
+                                                            "dx; push %4; push %%" R "ax; " IRET "\n"
+                                                            "1: call *%%" R "bx; int $0x30\n"
+                                                            "user_done: pop %%" R "bp; pop %%" R "bx"
                      : "+a"(ax), "+c"(cx), "+d"(dx)
                      : "i"(USER_DATA), "i"(USER_CODE)
-                     : "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
-#else
-    __asm__ volatile("pushl %%ebx; pushl %%ebp; movl %%esp, kernel_sp\n\t"
-                     "movl %%eax, %%ebx; movl $1f, %%eax\n\t"
-                     "pushl %3; pushl %%ecx; pushl %%edx; pushl %4; pushl %%eax; iretl\n"
-                     "1: call *%%ebx; int $0x30\n"
-                     "user_done: popl %%ebp; popl %%ebx"
-                     : "+a"(ax), "+c"(cx), "+d"(dx)
-                     : "i"(USER_DATA), "i"(USER_CODE)
-                     : "esi", "edi", "cc", "memory");
-#endif
+                     : CHANGED);
 }
 
 /* ---- Page tables: everything is user code's, except the second page of `pages` ---- */

@@ -101,6 +101,18 @@ static void a_fault_during_a_double_fault_is_a_triple_fault(void **state)
     }
 }
 
+static void the_first_reason_of_an_end_stays(void **state)
+{
+    (void)state;
+    guest_fail(&vcpu, GUEST_CODE_TRIPLE_FAULT, "first");
+    guest_fail(&vcpu, GUEST_CODE_UNKNOWN_EXIT, "second");
+    guest_stop(&vcpu, true, "third");
+    assert_int_equal(guest.state, GUEST_CRASHED);
+    assert_int_equal(guest.failure_code, GUEST_CODE_TRIPLE_FAULT);
+    assert_string_equal(guest.report, "first");
+    assert_false(guest.ended_well);
+}
+
 static void an_interrupt_in_delivery_makes_no_double_fault(void **state)
 {
     (void)state;
@@ -261,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(pairs_make_double_faults_as_the_table_says, setup),
         cmocka_unit_test_setup(a_fault_during_a_double_fault_is_a_triple_fault, setup),
+        cmocka_unit_test_setup(the_first_reason_of_an_end_stays, setup),
         cmocka_unit_test_setup(an_interrupt_in_delivery_makes_no_double_fault, setup),
         cmocka_unit_test_setup(a_page_fault_sets_cr2_and_rf_but_a_trap_sets_no_rf, setup),
         cmocka_unit_test_setup(stepping_over_an_instruction_ends_rf_and_honours_tf, setup),

@@ -16,6 +16,8 @@
 #define DESCRIPTOR_CODE64 0x00af9b000000ffffULL
 #define DESCRIPTOR_DATA 0x00cf93000000ffffULL
 #define GDT_ENTRIES 4u
+/* Where no protocol gives a stack, kernels that call or push before they have their own find low memory, as on a PC. */
+#define LOW_STACK 0x7c00ULL
 
 /* Page-table entries of the identity map. SDM 3A 4.5 "4-Level Paging and 5-Level Paging", tables 4-15 to 4-18. */
 #define ENTRY_PRESENT_WRITE 0x3ULL
@@ -462,6 +464,9 @@ enum status plan_enter_protected(struct loader *loader, uint64_t rip, uint16_t c
     entry->mode = MODE_PROTECTED32;
     entry->rip = rip;
     entry->rflags = RFLAGS_FIXED;
+    if (entry->gpr[ENTRY_RSP] == 0) {
+        entry->gpr[ENTRY_RSP] = LOW_STACK;
+    }
     return put_gdt(loader, code_selector, DESCRIPTOR_CODE32);
 }
 

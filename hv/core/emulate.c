@@ -79,6 +79,61 @@ static bool do_move(struct vcpu *vcpu, const struct instruction *instruction)
     return true;
 }
 
+/* ROL to SAR: by the immediate, which may be an implied 1, or by CL. */
+static bool do_shift(struct vcpu *vcpu, const struct instruction *instruction)
+{
+    uint64_t count = instruction->has_immediate ? instruction->immediate : vcpu->gpr[GPR_RCX];
+    struct memory_operand operand;
+
+    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+        return false;
+    }
+    emulate_store(
+        vcpu, &operand,
+        alu_shift(instruction->operation, emulate_load(vcpu, &operand), count, instruction->rm_bytes, &vcpu->rflags));
+    return true;
+}
+
+/* AX of AL, else rDX:rAX of rAX. */
+static bool do_multiply(struct vcpu *vcpu, const struct instruction *instruction)
+{
+    bool has_sign = instruction->operation == OPERATION_IMUL_WIDE;
+    uint8_t size = instruction->rm_bytes;
+    struct memory_operand operand;
+    uint64_t low, high;
+
+    if (!translate_rm(vcpu, instruction, GUEST_READ, &operand)) {
+        return false;
+    }
+    low = alu_multiply(vcpu->gpr[GPR_RAX], emulate_load(vcpu, &operand), size, has_sign, &high, &vcpu->rflags);
+    if (size == 1) {
+        register_write(vcpu, GPR_RAX, 2, high << 8 | low);
+    } else {
+        register_write(vcpu, GPR_RAX, size, low);
+        register_write(vcpu, GPR_RDX, size, high);
+    }
+    return true;
+}
+
+/* CMOVcc reads its memory in any case, and clears the upper half of a 64-bit register in any case. */
+static bool do_conditional(struct vcpu *vcpu, const struct instruction *instruction)
+{
+    bool holds = alu_condition(instruction->condition, vcpu->rflags);
+    struct memory_operand operand;
+    uint64_t value;
+
+    if (!translate_rm(vcpu, instruction, instruction->to_reg ? GUEST_READ : GUEST_WRITE, &operand)) {
+        return false;
+    }
+    if (instruction->to_reg) {
+        value = emulate_load(vcpu, &operand);
+        register_write_operand(vcpu, instruction, holds ? value : register_read_operand(vcpu, instruction));
+    } else {
+        emulate_store(vcpu, &operand, holds);
+    }
+    return true;
+}
+
 static bool do_store_segment(struct vcpu *vcpu, const struct instruction *instruction)
 {
     struct memory_operand operand;
@@ -315,8 +370,14 @@ static enum execution execute_memory(struct vcpu *vcpu, const struct instruction
 {
     enum operation operation = instruction->operation;
 
-    if (operation >= OPERATION_ADD && operation <= OPERATION_DEC) {
+    if (operation >= OPERATION_ADD && operation <= OPERATION_IMUL) {
         return done_or_ended(do_arithmetic(vcpu, instruction));
+    } else if (operation >= OPERATION_ROL && operation <= OPERATION_SAR) {
+        return done_or_ended(do_shift(vcpu, instruction));
+    } else if (operation == OPERATION_MUL || operation == OPERATION_IMUL_WIDE) {
+        return done_or_ended(do_multiply(vcpu, instruction));
+    } else if (operation == OPERATION_SETCC || operation == OPERATION_CMOVCC) {
+        return done_or_ended(do_conditional(vcpu, instruction));
     } else if (operation >= OPERATION_MOV && operation <= OPERATION_MOVBE) {
         return done_or_ended(do_move(vcpu, instruction));
     } else if (operation >= OPERATION_BT && operation <= OPERATION_BTC) {

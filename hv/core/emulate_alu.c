@@ -3,6 +3,7 @@
  * come from the carries out of each bit: carries = (a & b) | ((a | b) & ~sum).
  */
 #include "hv/core/emulate_alu.h"
+#include "hv/core/emulate_registers.h"
 
 static void set_flags(uint64_t *rflags, uint64_t changed, uint64_t flags)
 {
@@ -82,8 +83,12 @@ uint64_t alu_apply(enum operation operation, uint64_t left, uint64_t right, uint
 {
     uint32_t sign = 8u * bytes - 1;
     uint64_t mask = bit_mask(0, sign);
-    uint64_t flags = 0;
-    uint64_t result = compute(operation, left & mask, right & mask, *rflags & FLAG_CF, sign, &flags);
+    uint64_t flags = 0, high, result;
+
+    if (operation == OPERATION_IMUL) {
+        return alu_multiply(left, right, bytes, true, &high, rflags);
+    }
+    result = compute(operation, left & mask, right & mask, *rflags & FLAG_CF, sign, &flags);
 
     if (operation == OPERATION_INC || operation == OPERATION_DEC) {
         set_flags(rflags, FLAGS_STATUS & ~(uint64_t)FLAG_CF, flags);
@@ -91,6 +96,79 @@ uint64_t alu_apply(enum operation operation, uint64_t left, uint64_t right, uint
         set_flags(rflags, FLAGS_STATUS, flags);
     }
     return result;
+}
+
+uint64_t alu_multiply(uint64_t left, uint64_t right, uint8_t bytes, bool has_sign, uint64_t *high, uint64_t *rflags)
+{
+    uint32_t bits = 8u * bytes;
+    uint64_t mask = bit_mask(0, bits - 1);
+    unsigned __int128 product;
+    uint64_t low, implied;
+
+    if (has_sign) {
+        product = (unsigned __int128)((__int128)(int64_t)sign_extend(left, bytes) * (int64_t)sign_extend(right, bytes));
+    } else {
+        product = (unsigned __int128)(left & mask) * (right & mask);
+    }
+    low = (uint64_t)product & mask;
+    *high = (uint64_t)(product >> bits) & mask;
+    implied = has_sign && ((low >> (bits - 1)) & 1) != 0 ? mask : 0;
+    set_flags(rflags, FLAG_CF | FLAG_OF, *high != implied ? FLAG_CF | FLAG_OF : 0);
+    return low;
+}
+
+/* The bit that comes in at the other end; the odd ones of the group go to the right. */
+static uint64_t shifted_in(enum operation operation, uint64_t leaves, uint64_t top, uint64_t carry)
+{
+    if (operation == OPERATION_ROL || operation == OPERATION_ROR) {
+        return leaves;
+    } else if (operation == OPERATION_RCL || operation == OPERATION_RCR) {
+        return carry;
+    }
+    return operation == OPERATION_SAR ? top : 0;
+}
+
+/* Bit by bit, 63 at most, so that every carry comes out by itself. OF is the manual's for one bit, for more it is as
+ * for the last of them. */
+uint64_t alu_shift(enum operation operation, uint64_t value, uint64_t count, uint8_t bytes, uint64_t *rflags)
+{
+    uint32_t sign = 8u * bytes - 1;
+    bool right = ((uint32_t)(operation - OPERATION_ROL) & 1) != 0;
+    uint64_t carry = *rflags & FLAG_CF, flags;
+
+    count &= bytes == 8 ? 63 : 31;
+    if (count == 0) {
+        return value;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t top = (value >> sign) & 1, leaves = right ? value & 1 : top;
+        uint64_t enters = shifted_in(operation, leaves, top, carry);
+
+        value = right ? value >> 1 | enters << sign : ((value << 1) & bit_mask(0, sign)) | enters;
+        carry = leaves;
+    }
+    flags = carry != 0 ? FLAG_CF : 0;
+    flags |= ((value >> sign) & 1) != (right ? (value >> (sign - 1)) & 1 : carry) ? FLAG_OF : 0;
+    if (operation >= OPERATION_SHL) {
+        set_flags(rflags, FLAG_SF | FLAG_ZF | FLAG_PF, result_flags(value, sign));
+    }
+    set_flags(rflags, FLAG_CF | FLAG_OF, flags);
+    return value;
+}
+
+bool alu_condition(uint8_t condition, uint64_t rflags)
+{
+    bool sign_differs = ((rflags & FLAG_SF) != 0) != ((rflags & FLAG_OF) != 0);
+    const bool holds[8] = {(rflags & FLAG_OF) != 0,
+                           (rflags & FLAG_CF) != 0,
+                           (rflags & FLAG_ZF) != 0,
+                           (rflags & (FLAG_CF | FLAG_ZF)) != 0,
+                           (rflags & FLAG_SF) != 0,
+                           (rflags & FLAG_PF) != 0,
+                           sign_differs,
+                           sign_differs || (rflags & FLAG_ZF) != 0};
+
+    return holds[(condition >> 1) & 7] != ((condition & 1) != 0);
 }
 
 uint64_t alu_bit(enum operation operation, uint64_t value, uint32_t bit, uint64_t *rflags)

@@ -37,6 +37,7 @@ struct decoder {
     bool operand_prefix, address_prefix;
     uint8_t rex;
     uint8_t mod, reg, rm; /* of ModRM, three bits each */
+    uint8_t condition;    /* the low bits of the opcode */
     struct opcode opcode;
 };
 
@@ -154,12 +155,18 @@ static struct opcode look_up(struct decoder *decoder, uint8_t first)
         return decode_one_byte[first];
     }
     second = read_byte(decoder);
+    decoder->condition = second & 0xf;
     return second == 0x38 ? read_three_byte(decoder) : decode_two_byte[second];
 }
 
 static bool form_has_modrm(uint8_t form)
 {
     return (form >= FORM_RM_REG && form <= FORM_RM_IMMZ) || form == FORM_GROUP;
+}
+
+static bool form_has_reg(uint8_t form)
+{
+    return form == FORM_RM_REG || form == FORM_REG_RM || form == FORM_REG_RM_IMM8S || form == FORM_REG_RM_IMMZ;
 }
 
 /* 0F 01 with a register form is a map of its own. */
@@ -188,8 +195,10 @@ static void read_opcode(struct decoder *decoder, uint8_t first)
     }
     if (decoder->opcode.form == FORM_GROUP) {
         choose_from_group(decoder);
+    } else if ((decoder->opcode.traits & TRAIT_SHIFT) != 0) {
+        decoder->opcode.operation = (uint8_t)(decoder->opcode.operation + decoder->reg);
     }
-    if (decoder->opcode.form == FORM_REFUSED) {
+    if (decoder->opcode.form == FORM_REFUSED || decoder->opcode.operation == OPERATION_SAL) {
         refuse(decoder, DECODE_UNSUPPORTED);
     }
 }
@@ -386,13 +395,16 @@ static void read_operands(struct decoder *decoder, struct instruction *instructi
     if (form_has_modrm(form)) {
         read_rm(decoder, instruction);
     }
-    if (form == FORM_RM_REG || form == FORM_REG_RM) {
+    if (form_has_reg(form)) {
         set_reg(decoder, instruction);
+    }
+    if (form == FORM_RM_ONE) {
+        set_immediate(instruction, 1);
     } else if (form == FORM_RM_IMM8) {
         set_immediate(instruction, read_byte(decoder));
-    } else if (form == FORM_RM_IMM8S) {
+    } else if (form == FORM_RM_IMM8S || form == FORM_REG_RM_IMM8S) {
         set_immediate(instruction, (uint64_t)read_signed(decoder, 1));
-    } else if (form == FORM_RM_IMMZ) {
+    } else if (form == FORM_RM_IMMZ || form == FORM_REG_RM_IMMZ) {
         set_immediate(instruction, (uint64_t)read_signed(decoder, size == 2 ? 2 : 4));
     } else if (form == FORM_MOFFS_A || form == FORM_A_MOFFS) {
         read_offset(decoder, instruction);
@@ -403,7 +415,7 @@ static void read_operands(struct decoder *decoder, struct instruction *instructi
     } else if (form == FORM_FAR) {
         set_immediate(instruction, read_number(decoder, size == 2 ? 4 : 6));
     }
-    instruction->to_reg = form == FORM_REG_RM || form == FORM_A_MOFFS;
+    instruction->to_reg = form == FORM_A_MOFFS || (form_has_reg(form) && form != FORM_RM_REG);
 }
 
 /* LOCK CR0 is CR8 on AMD. APM 3 "MOV CRn"; SDM 2A LOCK: #UD unless the destination is memory. */
@@ -434,6 +446,7 @@ enum decode_result decode_instruction(const uint8_t *bytes, size_t count, enum c
     instruction->scale = 1;
     read_opcode(&decoder, read_prefixes(&decoder, instruction));
     instruction->operation = (enum operation)decoder.opcode.operation;
+    instruction->condition = decoder.condition;
     if (decoder.result != DECODE_OK) {
         return decoder.result;
     }

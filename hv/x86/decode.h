@@ -50,11 +50,24 @@ enum operation {
     OPERATION_NEG,
     OPERATION_INC,
     OPERATION_DEC,
-    OPERATION_MOV,   /* MOVNTI too */
-    OPERATION_MOVZX, /* rm_bytes from rm, reg_bytes to reg */
-    OPERATION_MOVSX, /* MOVSXD too */
+    OPERATION_IMUL, /* to a register, of a register or an immediate */
+    OPERATION_ROL,  /* the eight of group 2, in the order of the encoding */
+    OPERATION_ROR,
+    OPERATION_RCL,
+    OPERATION_RCR,
+    OPERATION_SHL,
+    OPERATION_SHR,
+    OPERATION_SAL, /* not claimed: nobody writes it */
+    OPERATION_SAR,
+    OPERATION_MUL,       /* of the accumulator, to twice its width */
+    OPERATION_IMUL_WIDE, /* the same with signs */
+    OPERATION_MOV,       /* MOVNTI too */
+    OPERATION_MOVZX,     /* rm_bytes from rm, reg_bytes to reg */
+    OPERATION_MOVSX,     /* MOVSXD too */
     OPERATION_MOVBE,
     OPERATION_STORE_SEGMENT, /* MOV m16, Sreg: reg is the segment */
+    OPERATION_SETCC,
+    OPERATION_CMOVCC,
     OPERATION_XCHG,
     OPERATION_XADD,
     OPERATION_CMPXCHG,
@@ -100,6 +113,8 @@ struct instruction {
     uint8_t rm_bytes;      /* of the r/m operand, or a string's element: 1, 2, 4, 8 */
     uint8_t reg_bytes;     /* of the register operand: the same but in MOVZX, MOVSX */
     uint8_t address_bytes; /* 2, 4, 8 */
+
+    uint8_t condition; /* of SETcc and CMOVcc, as encoded: 0..15 */
 
     bool to_reg;     /* the register operand is the destination, r/m the source */
     bool has_reg;    /* there is a register operand */

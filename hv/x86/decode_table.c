@@ -29,6 +29,8 @@ const struct opcode decode_one_byte[256] = {
     ARITHMETIC(0x38, OPERATION_CMP, 0),
     /* With 66 Intel reads a word and AMD a doubleword; ARPL outside 64-bit mode. */
     [0x63] = {OPERATION_MOVSX, FORM_REG_RM, TRAIT_ONLY_64 | TRAIT_NO_66},
+    [0x69] = {OPERATION_IMUL, FORM_REG_RM_IMMZ, 0},
+    [0x6b] = {OPERATION_IMUL, FORM_REG_RM_IMM8S, 0},
     BYTE_AND_WIDE(0x6c, OPERATION_INS, FORM_STRING, TRAIT_MAX_32),
     BYTE_AND_WIDE(0x6e, OPERATION_OUTS, FORM_STRING, TRAIT_MAX_32),
     [0x80] = {GROUP_1_80, FORM_GROUP, 0},
@@ -50,15 +52,18 @@ const struct opcode decode_one_byte[256] = {
     BYTE_AND_WIDE(0xaa, OPERATION_STOS, FORM_STRING, 0),
     BYTE_AND_WIDE(0xac, OPERATION_LODS, FORM_STRING, 0),
     BYTE_AND_WIDE(0xae, OPERATION_SCAS, FORM_STRING, 0),
+    BYTE_AND_WIDE(0xc0, OPERATION_ROL, FORM_RM_IMM8, TRAIT_SHIFT),
     [0xc6] = {GROUP_11_C6, FORM_GROUP, 0},
     [0xc7] = {GROUP_11_C7, FORM_GROUP, 0},
-    [0xcc] = LENGTH_ONLY(0),                            /* INT3 */
-    [0xcd] = {OPERATION_OTHER, FORM_IMM8, 0},           /* INT n */
-    [0xce] = LENGTH_ONLY(TRAIT_NOT_64),                 /* INTO */
-    [0xcf] = LENGTH_ONLY(0),                            /* IRET */
-    BYTE_AND_WIDE(0xe4, OPERATION_OTHER, FORM_IMM8, 0), /* IN */
-    BYTE_AND_WIDE(0xe6, OPERATION_OTHER, FORM_IMM8, 0), /* OUT */
-    [0xea] = {OPERATION_OTHER, FORM_FAR, TRAIT_NOT_64}, /* JMP far */
+    [0xcc] = LENGTH_ONLY(0),                  /* INT3 */
+    [0xcd] = {OPERATION_OTHER, FORM_IMM8, 0}, /* INT n */
+    [0xce] = LENGTH_ONLY(TRAIT_NOT_64),       /* INTO */
+    [0xcf] = LENGTH_ONLY(0),                  /* IRET */
+    BYTE_AND_WIDE(0xd0, OPERATION_ROL, FORM_RM_ONE, TRAIT_SHIFT),
+    BYTE_AND_WIDE(0xd2, OPERATION_ROL, FORM_RM, TRAIT_SHIFT), /* by CL */
+    BYTE_AND_WIDE(0xe4, OPERATION_OTHER, FORM_IMM8, 0),       /* IN */
+    BYTE_AND_WIDE(0xe6, OPERATION_OTHER, FORM_IMM8, 0),       /* OUT */
+    [0xea] = {OPERATION_OTHER, FORM_FAR, TRAIT_NOT_64},       /* JMP far */
     BYTE_AND_WIDE(0xec, OPERATION_OTHER, FORM_PLAIN, 0),
     BYTE_AND_WIDE(0xee, OPERATION_OTHER, FORM_PLAIN, 0),
     [0xf1] = LENGTH_ONLY(0), /* INT1 */
@@ -83,10 +88,13 @@ const struct opcode decode_two_byte[256] = {
     [0x31] = LENGTH_ONLY(0), /* RDTSC */
     [0x32] = LENGTH_ONLY(0), /* RDMSR */
     [0x33] = LENGTH_ONLY(0), /* RDPMC */
+    [0x40 ... 0x4f] = {OPERATION_CMOVCC, FORM_REG_RM, 0},
+    [0x90 ... 0x9f] = {OPERATION_SETCC, FORM_RM, TRAIT_BYTE},
     [0xa2] = LENGTH_ONLY(0), /* CPUID */
     [0xa3] = {OPERATION_BT, FORM_RM_REG, 0},
     [0xaa] = LENGTH_ONLY(0), /* RSM */
     [0xab] = {OPERATION_BTS, FORM_RM_REG, TRAIT_LOCK},
+    [0xaf] = {OPERATION_IMUL, FORM_REG_RM, 0},
     BYTE_AND_WIDE(0xb0, OPERATION_CMPXCHG, FORM_RM_REG, TRAIT_LOCK),
     [0xb3] = {OPERATION_BTR, FORM_RM_REG, TRAIT_LOCK},
     [0xb6] = {OPERATION_MOVZX, FORM_REG_RM, TRAIT_BYTE | TRAIT_REG_BYTE},
@@ -119,15 +127,19 @@ const struct opcode decode_groups[GROUP_COUNT][GROUP_ENTRIES] = {
     [GROUP_1_81] = GROUP_1(FORM_RM_IMMZ, 0),
     [GROUP_1_83] = GROUP_1(FORM_RM_IMM8S, 0),
     [GROUP_1A] = {[0] = {OPERATION_POP, FORM_RM, TRAIT_WIDE}},
-    /* /1 is the same as /0 on every CPU, though only AMD says so. MUL and DIV are not claimed. */
+    /* /1 is the same as /0 on every CPU, though only AMD says so. DIV is not claimed. */
     [GROUP_3_F6] = {[0] = {OPERATION_TEST, FORM_RM_IMM8, TRAIT_BYTE},
                     [1] = {OPERATION_TEST, FORM_RM_IMM8, TRAIT_BYTE},
                     [2] = {OPERATION_NOT, FORM_RM, TRAIT_BYTE | TRAIT_LOCK},
-                    [3] = {OPERATION_NEG, FORM_RM, TRAIT_BYTE | TRAIT_LOCK}},
+                    [3] = {OPERATION_NEG, FORM_RM, TRAIT_BYTE | TRAIT_LOCK},
+                    [4] = {OPERATION_MUL, FORM_RM, TRAIT_BYTE},
+                    [5] = {OPERATION_IMUL_WIDE, FORM_RM, TRAIT_BYTE}},
     [GROUP_3_F7] = {[0] = {OPERATION_TEST, FORM_RM_IMMZ, 0},
                     [1] = {OPERATION_TEST, FORM_RM_IMMZ, 0},
                     [2] = {OPERATION_NOT, FORM_RM, TRAIT_LOCK},
-                    [3] = {OPERATION_NEG, FORM_RM, TRAIT_LOCK}},
+                    [3] = {OPERATION_NEG, FORM_RM, TRAIT_LOCK},
+                    [4] = {OPERATION_MUL, FORM_RM, 0},
+                    [5] = {OPERATION_IMUL_WIDE, FORM_RM, 0}},
     [GROUP_4] = {[0] = {OPERATION_INC, FORM_RM, TRAIT_BYTE | TRAIT_LOCK},
                  [1] = {OPERATION_DEC, FORM_RM, TRAIT_BYTE | TRAIT_LOCK}},
     /* Near branches with 66 in 64-bit mode: Intel ignores it, AMD does not. Far branches: length only. */

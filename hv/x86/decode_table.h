@@ -8,20 +8,23 @@
 
 /* Which operands there are, and thereby which bytes follow the opcode. */
 enum operand_form {
-    FORM_REFUSED = 0, /* not claimed */
-    FORM_PLAIN,       /* nothing follows */
-    FORM_RM_REG,      /* ModRM; r/m is the destination */
-    FORM_REG_RM,      /* ModRM; r/m is the source */
-    FORM_RM,          /* ModRM; the reg field belongs to the opcode */
-    FORM_RM_IMM8,     /* ModRM and a byte, zero-extended */
-    FORM_RM_IMM8S,    /* ModRM and a byte, sign-extended */
-    FORM_RM_IMMZ,     /* ModRM and a word or doubleword, sign-extended to 64 bits */
-    FORM_MOFFS_A,     /* an address; AL..RAX is the source */
-    FORM_A_MOFFS,     /* an address; AL..RAX is the destination */
-    FORM_STRING,      /* implied operands */
-    FORM_IMM8,        /* one byte, no ModRM */
-    FORM_FAR,         /* an offset of the operand size and a selector */
-    FORM_GROUP,       /* ModRM whose reg field chooses the entry; `operation` is the group */
+    FORM_REFUSED = 0,  /* not claimed */
+    FORM_PLAIN,        /* nothing follows */
+    FORM_RM_REG,       /* ModRM; r/m is the destination */
+    FORM_REG_RM,       /* ModRM; r/m is the source */
+    FORM_RM,           /* ModRM; the reg field belongs to the opcode */
+    FORM_RM_ONE,       /* the same, and the immediate is 1 */
+    FORM_REG_RM_IMM8S, /* as REG_RM, and a byte, sign-extended */
+    FORM_REG_RM_IMMZ,  /* as REG_RM, and a word or doubleword */
+    FORM_RM_IMM8,      /* ModRM and a byte, zero-extended */
+    FORM_RM_IMM8S,     /* ModRM and a byte, sign-extended */
+    FORM_RM_IMMZ,      /* ModRM and a word or doubleword, sign-extended to 64 bits */
+    FORM_MOFFS_A,      /* an address; AL..RAX is the source */
+    FORM_A_MOFFS,      /* an address; AL..RAX is the destination */
+    FORM_STRING,       /* implied operands */
+    FORM_IMM8,         /* one byte, no ModRM */
+    FORM_FAR,          /* an offset of the operand size and a selector */
+    FORM_GROUP,        /* ModRM whose reg field chooses the entry; `operation` is the group */
 };
 
 enum opcode_trait {
@@ -40,6 +43,7 @@ enum opcode_trait {
     TRAIT_NATURAL = 1u << 12,  /* the operand has the width of the mode, prefixes or not */
     TRAIT_REG_BYTE = 1u << 13, /* with BYTE: only r/m has 8 bits, the register has the operand size */
     TRAIT_MIN_32 = 1u << 14,   /* at least a doubleword, in 16-bit code too */
+    TRAIT_SHIFT = 1u << 15,    /* group 2: the reg field is added to the operation */
 };
 
 struct opcode {

@@ -100,6 +100,40 @@ static void arithmetic_reads_modifies_and_sets_flags(void)
     CHECK_EQUAL(flags & FLAG_ZF, FLAG_ZF);
 }
 
+/* What compilers make of register * 5, register <<= 1, register == 8 and a choice between a register and a value. */
+static void products_shifts_and_conditions(void)
+{
+    uint32_t value = 3, low, high;
+    word_t flags;
+
+    *at(APIC_TPR) = 0x12;
+    __asm__ volatile("imull %1, %0" : "+r"(value) : "m"(*at(APIC_TPR)) : "cc");
+    CHECK_EQUAL(value, 0x36);
+    __asm__ volatile("imull $-2, %1, %0" : "=r"(value) : "m"(*at(APIC_TPR)) : "cc");
+    CHECK_EQUAL(value, (uint32_t)-0x24);
+    __asm__ volatile("mull %2" : "=a"(low), "=d"(high) : "m"(*at(APIC_TPR)), "0"(0x80000001u) : "cc");
+    CHECK_EQUAL(low, 0x12);
+    CHECK_EQUAL(high, 9);
+    __asm__ volatile("shll $2, %0" : "+m"(*at(APIC_TPR)) : : "cc");
+    CHECK_EQUAL(*at(APIC_TPR), 0x48);
+    __asm__ volatile("sarl %%cl, %0" : "+m"(*at(APIC_TPR)) : "c"(35) : "cc");
+    CHECK_EQUAL(*at(APIC_TPR), 9);
+    __asm__ volatile("shrl %1; pushf; pop %0" : "=r"(flags), "+m"(*at(APIC_TPR)) : : "cc");
+    CHECK_EQUAL(*at(APIC_TPR), 4);
+    CHECK_EQUAL(flags & FLAG_CF, FLAG_CF);
+    value = 7;
+    __asm__ volatile("cmpl $4, %1; cmovel %1, %0; cmovnel %2, %0"
+                     : "+r"(value)
+                     : "m"(*at(APIC_TPR)), "m"(*at(APIC_TPR + 0x10))
+                     : "cc");
+    CHECK_EQUAL(value, 4);
+    __asm__ volatile("cmpl $4, %0; sete %1"
+                     :
+                     : "m"(*at(APIC_TPR)), "m"(*(volatile uint8_t *)(uintptr_t)IOAPIC_SELECT)
+                     : "cc", "memory");
+    CHECK_EQUAL(*at(IOAPIC_SELECT) & 0xff, 1);
+}
+
 static void exchange_takes_the_old_value(void)
 {
     uint32_t value = 0x90;
@@ -179,6 +213,7 @@ void guest_main(void)
     the_accumulator_forms_with_an_absolute_address();
     every_addressing_form_finds_the_register();
     arithmetic_reads_modifies_and_sets_flags();
+    products_shifts_and_conditions();
     exchange_takes_the_old_value();
     strings_move_to_and_from_registers_of_devices();
     the_ioapic_keeps_a_redirection_entry();

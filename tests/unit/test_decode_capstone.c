@@ -91,6 +91,22 @@ static const unsigned operation_ids[OPERATION_COUNT][IDS_MAX] = {
     [OPERATION_NEG] = {X86_INS_NEG},
     [OPERATION_INC] = {X86_INS_INC},
     [OPERATION_DEC] = {X86_INS_DEC},
+    [OPERATION_IMUL] = {X86_INS_IMUL},
+    [OPERATION_ROL] = {X86_INS_ROL},
+    [OPERATION_ROR] = {X86_INS_ROR},
+    [OPERATION_RCL] = {X86_INS_RCL},
+    [OPERATION_RCR] = {X86_INS_RCR},
+    [OPERATION_SHL] = {X86_INS_SHL},
+    [OPERATION_SHR] = {X86_INS_SHR},
+    [OPERATION_SAR] = {X86_INS_SAR},
+    [OPERATION_MUL] = {X86_INS_MUL},
+    [OPERATION_IMUL_WIDE] = {X86_INS_IMUL},
+    [OPERATION_SETCC] = {X86_INS_SETO, X86_INS_SETNO, X86_INS_SETB, X86_INS_SETAE, X86_INS_SETE, X86_INS_SETNE,
+                         X86_INS_SETBE, X86_INS_SETA, X86_INS_SETS, X86_INS_SETNS, X86_INS_SETP, X86_INS_SETNP,
+                         X86_INS_SETL, X86_INS_SETGE, X86_INS_SETLE, X86_INS_SETG},
+    [OPERATION_CMOVCC] = {X86_INS_CMOVO, X86_INS_CMOVNO, X86_INS_CMOVB, X86_INS_CMOVAE, X86_INS_CMOVE, X86_INS_CMOVNE,
+                          X86_INS_CMOVBE, X86_INS_CMOVA, X86_INS_CMOVS, X86_INS_CMOVNS, X86_INS_CMOVP, X86_INS_CMOVNP,
+                          X86_INS_CMOVL, X86_INS_CMOVGE, X86_INS_CMOVLE, X86_INS_CMOVG},
     [OPERATION_MOV] = {X86_INS_MOV, X86_INS_MOVABS, X86_INS_MOVNTI},
     [OPERATION_MOVZX] = {X86_INS_MOVZX},
     [OPERATION_MOVSX] = {X86_INS_MOVSX, X86_INS_MOVSXD},
@@ -366,10 +382,12 @@ static const char *compare_operands(const struct instruction *ours, const cs_x86
     if (difference == NULL && ours->has_immediate) {
         uint64_t mask = ours->rm_bytes == 8 ? ~0ULL : (1ULL << (8 * ours->rm_bytes)) - 1;
 
-        if (theirs->operands[1].type != X86_OP_IMM) {
+        const cs_x86_op *immediate = &theirs->operands[ours->has_reg ? 2 : 1];
+
+        if (immediate->type != X86_OP_IMM) {
             return "no immediate";
         }
-        if (((uint64_t)theirs->operands[1].imm & mask) != ours->immediate) {
+        if (((uint64_t)immediate->imm & mask) != ours->immediate) {
             return "immediate";
         }
     }
@@ -458,15 +476,18 @@ static uint64_t random_next(void)
 
 /* Every opcode of which some form is claimed: one-byte, then 0F, then 0F 38. */
 static const uint8_t one_byte_opcodes[] = {
-    0x00, 0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x0b, 0x10, 0x11, 0x12, 0x13, 0x18, 0x19, 0x1a, 0x1b, 0x20, 0x21,
-    0x22, 0x23, 0x28, 0x29, 0x2a, 0x2b, 0x30, 0x31, 0x32, 0x33, 0x38, 0x39, 0x3a, 0x3b, 0x63, 0x6c, 0x6d, 0x6e,
-    0x6f, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c, 0x8f, 0x90, 0x9a, 0xa0,
-    0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xc6, 0xc7, 0xcc, 0xcd, 0xce,
-    0xcf, 0xe4, 0xe5, 0xe6, 0xe7, 0xea, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf4, 0xf6, 0xf7, 0xfe, 0xff,
+    0x00, 0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x0b, 0x10, 0x11, 0x12, 0x13, 0x18, 0x19, 0x1a, 0x1b,
+    0x20, 0x21, 0x22, 0x23, 0x28, 0x29, 0x2a, 0x2b, 0x30, 0x31, 0x32, 0x33, 0x38, 0x39, 0x3a, 0x3b,
+    0x63, 0x69, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88,
+    0x89, 0x8a, 0x8b, 0x8c, 0x8f, 0x90, 0x9a, 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa,
+    0xab, 0xac, 0xad, 0xae, 0xaf, 0xc0, 0xc1, 0xc6, 0xc7, 0xcc, 0xcd, 0xce, 0xcf, 0xd0, 0xd1, 0xd2,
+    0xd3, 0xe4, 0xe5, 0xe6, 0xe7, 0xea, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf4, 0xf6, 0xf7, 0xfe, 0xff,
 };
 static const uint8_t two_byte_opcodes[] = {
-    0x00, 0x01, 0x06, 0x08, 0x09, 0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0xa2, 0xa3,
-    0xaa, 0xab, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1, 0xc3, 0xc7,
+    0x00, 0x01, 0x06, 0x08, 0x09, 0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0x40, 0x41, 0x42,
+    0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, 0x90, 0x91, 0x92,
+    0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa2, 0xa3, 0xaa,
+    0xab, 0xaf, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1, 0xc3, 0xc7,
 };
 static const uint8_t three_byte_opcodes[] = {0xf0, 0xf1};
 
@@ -665,7 +686,7 @@ static void a_million_random_encodings_agree_with_capstone(void **state)
     }
     report("random encodings of claimed opcodes");
     for (unsigned i = OPERATION_NONE + 1; i < OPERATION_COUNT; i++) {
-        assert_true(tally.by_operation[i] > 500);
+        assert_true(tally.by_operation[i] > 500 || i == OPERATION_SAL);
     }
     assert_int_equal(tally.differences, 0);
 }
@@ -722,6 +743,20 @@ static const struct claim claims[] = {
     CLAIM("\xf7\x1f", NEG),
     CLAIM("\xfe\x07", INC),
     CLAIM("\xff\x0f", DEC),
+    CLAIM("\x0f\xaf\x07", IMUL),
+    CLAIM("\x69\x07", IMUL),
+    CLAIM("\x6b\x07", IMUL),
+    CLAIM("\xc0\x07", ROL),
+    CLAIM("\xc1\x0f", ROR),
+    CLAIM("\xd0\x17", RCL),
+    CLAIM("\xd1\x1f", RCR),
+    CLAIM("\xd2\x27", SHL),
+    CLAIM("\xd3\x2f", SHR),
+    CLAIM("\xd3\x3f", SAR),
+    CLAIM("\xf6\x27", MUL),
+    CLAIM("\xf7\x2f", IMUL_WIDE),
+    CLAIM("\x0f\x95\x07", SETCC),
+    CLAIM("\x0f\x42\x07", CMOVCC),
     CLAIM("\x88\x07", MOV),
     CLAIM("\x89\x07", MOV),
     CLAIM("\x8a\x07", MOV),
@@ -862,8 +897,8 @@ static void vector_and_unclaimed_instructions_are_refused(void **state)
         "\xc4\xe2\x79\x18\x07",     /* vbroadcastss xmm0, [rdi] */
         "\x62\xf1\x7c\x48\x28\x07", /* vmovaps zmm0, [rdi] */
         "\x0f\x28\x07",             /* movaps xmm0, [rdi] */
-        "\xf7\x27",                 /* mul dword [rdi] */
-        "\x0f\xaf\x07",             /* imul eax, [rdi] */
+        "\xf7\x37",                 /* div dword [rdi] */
+        "\xc1\x37\x01",             /* sal dword [rdi], 1 by its other encoding */
         "\xf2\x0f\x38\xf0\x07",     /* crc32 eax, byte [rdi] */
         "\x48\x0f\xc7\x0f",         /* cmpxchg16b [rdi] */
         "\x66\x0f\xc3\x07",         /* movnti has no such form */

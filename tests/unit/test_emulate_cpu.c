@@ -172,6 +172,51 @@ static const struct form forms[] = {
     {{0xff}, 1, 1},
     {{0xff}, 1, 6},
     {{0x8f}, 1, 0},
+    {{0x69}, 1, ANY},
+    {{0x6b}, 1, ANY},
+    ROW_GROUP(0xc0),
+    ROW_GROUP(0xc1),
+    ROW_GROUP(0xd0),
+    ROW_GROUP(0xd1),
+    ROW_GROUP(0xd2),
+    ROW_GROUP(0xd3),
+    {{0xf6}, 1, 4},
+    {{0xf6}, 1, 5},
+    {{0xf7}, 1, 4},
+    {{0xf7}, 1, 5},
+    TWO(0xaf),
+    TWO(0x40),
+    TWO(0x90),
+    TWO(0x41),
+    TWO(0x91),
+    TWO(0x42),
+    TWO(0x92),
+    TWO(0x43),
+    TWO(0x93),
+    TWO(0x44),
+    TWO(0x94),
+    TWO(0x45),
+    TWO(0x95),
+    TWO(0x46),
+    TWO(0x96),
+    TWO(0x47),
+    TWO(0x97),
+    TWO(0x48),
+    TWO(0x98),
+    TWO(0x49),
+    TWO(0x99),
+    TWO(0x4a),
+    TWO(0x9a),
+    TWO(0x4b),
+    TWO(0x9b),
+    TWO(0x4c),
+    TWO(0x9c),
+    TWO(0x4d),
+    TWO(0x9d),
+    TWO(0x4e),
+    TWO(0x9e),
+    TWO(0x4f),
+    TWO(0x9f),
     TWO(0xa3),
     TWO(0xab),
     TWO(0xb3),
@@ -398,12 +443,37 @@ static void run_emulated(const struct trial *trial)
     emulate_nested_fault(&vcpu, &fault);
 }
 
-static const char *difference(void)
+static bool is_shift(const struct instruction *instruction)
+{
+    return instruction->operation >= OPERATION_ROL && instruction->operation <= OPERATION_SAR;
+}
+
+/* Flags that the manual leaves undefined. SDM 2A "IMUL", SDM 2B "MUL", "SAL/SAR/SHL/SHR", "RCL/RCR/ROL/ROR". */
+static uint64_t undefined_flags(const struct trial *trial)
+{
+    const struct instruction *instruction = &trial->instruction;
+    uint64_t count = instruction->has_immediate ? instruction->immediate : trial->gpr[GPR_RCX];
+    uint64_t undefined = 0;
+
+    if (instruction->operation == OPERATION_IMUL || instruction->operation == OPERATION_MUL ||
+        instruction->operation == OPERATION_IMUL_WIDE) {
+        return FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF;
+    }
+    count &= instruction->rm_bytes == 8 ? 63 : 31;
+    if (!is_shift(instruction) || count == 0) {
+        return 0;
+    }
+    undefined |= instruction->operation >= OPERATION_SHL ? FLAG_AF : 0;
+    undefined |= count != 1 ? FLAG_OF : 0;
+    return undefined | (instruction->operation >= OPERATION_SHL && count >= 8u * instruction->rm_bytes ? FLAG_CF : 0);
+}
+
+static const char *difference(const struct trial *trial)
 {
     if (memcmp(vcpu.gpr, native_state.gpr, sizeof(vcpu.gpr)) != 0) {
         return "registers";
     }
-    if (((vcpu.rflags ^ native_state.rflags) & COMPARED_FLAGS) != 0) {
+    if (((vcpu.rflags ^ native_state.rflags) & COMPARED_FLAGS & ~undefined_flags(trial)) != 0) {
         return "flags";
     }
     for (uint32_t page = 0; page < DATA_BYTES / 0x1000; page++) {
@@ -457,7 +527,7 @@ static void every_form_does_what_the_cpu_does(void **state)
         assert_false(vcpu.pending.valid);
         assert_false(vcpu.requests & VCPU_STOPPED);
         assert_true(vcpu.rip == CODE_RIP + trial.instruction.length);
-        what = difference();
+        what = difference(&trial);
         if (what != NULL) {
             show(&trial, what);
             differing++;
@@ -468,7 +538,7 @@ static void every_form_does_what_the_cpu_does(void **state)
     printf("%u instructions run on both: %u differ\n", done, differing);
     assert_int_equal(differing, 0);
     for (unsigned i = OPERATION_ADD; i <= OPERATION_SCAS; i++) {
-        bool elsewhere = i == OPERATION_CALL || i == OPERATION_JMP;
+        bool elsewhere = i == OPERATION_CALL || i == OPERATION_JMP || i == OPERATION_SAL;
 
         assert_true(per_operation[i] > 300 || elsewhere || !cpu_has(&(struct instruction){.operation = i}));
     }

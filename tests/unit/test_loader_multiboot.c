@@ -57,6 +57,7 @@ static void a_multiboot_elf_of_both_classes_is_entered_in_protected_mode(void **
         assert_int_equal(plan.entry.mode, MODE_PROTECTED32);
         assert_int_equal(plan.entry.rip, 0x100040);
         assert_int_equal(plan.entry.gpr[GPR_RAX], 0x2badb002);
+        assert_int_equal(plan.entry.gpr[GPR_RSP], 0x7c00);
         assert_int_equal(plan.image_is_32bit, is_64 == 0);
     }
 }

@@ -3,7 +3,9 @@
 by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
 
     no-serial    a machine without any serial port: progress, a line per guest with its state, the end
-    panic        a fault after the hand-over: code, sentence and remedy; after a reset the next start tells of it
+    panic        a fault after the hand-over: code, sentence and remedy, in large letters; after a reset the next start
+                 tells of it
+    modes        other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
 
@@ -31,6 +33,7 @@ VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 LIMIT_S = 180  # only a hang reaches it
 PICTURE_EVERY_S = 0.7
+SCALES = (1, 2, 3)
 
 
 def read_font():
@@ -49,9 +52,20 @@ def read_picture(path):
 
 
 def text_of(path, font):
-    """The lines of text in a picture; what is no character of the font is a `~`."""
+    """The lines of text in a picture; what is no character of the font is a `~`. Every dot may be drawn as 2x2 or 3x3: the
+    size that gives the most characters is taken."""
     width, height, data = read_picture(path)
-    lit = bytes(1 if data[i] >= 0x80 else 0 for i in range(0, len(data), 3))
+    lit = data[::3].translate(bytes(i >= 0x80 for i in range(256)))
+    texts = [lines_of(width // scale, height // scale, smaller(lit, width, height, scale), font) for scale in SCALES]
+    return max(texts, key=lambda lines: sum(len(line) - 2 * line.count("~") for line in lines))
+
+
+def smaller(lit, width, height, scale):
+    """Every scale-th dot of every scale-th line."""
+    return b"".join(lit[y * width:y * width + width // scale * scale:scale] for y in range(0, height // scale * scale, scale))
+
+
+def lines_of(width, height, lit, font):
     lines = []
     for top in range(0, height - CELL_HEIGHT + 1, CELL_HEIGHT):
         line = ""
@@ -59,7 +73,7 @@ def text_of(path, font):
             rows = []
             for y in range(top, top + CELL_HEIGHT):
                 bits = lit[y * width + left:y * width + left + CELL_WIDTH]
-                rows.append(int.from_bytes(bits, "big") and int("".join(map(str, bits)), 2))
+                rows.append(any(bits) and int("".join(map(str, bits)), 2))
             line += font.get(tuple(rows), "~")
         lines.append(line.rstrip())
     return lines
@@ -144,9 +158,9 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def stick_of(name, config, fault=None):
+def stick_of(name, config, fault=None, efi=None):
     os.makedirs(run.STICKS, exist_ok=True)
-    return run.make_stick(cases.Case(f"screen-{name}", config, [], files={"hello.elf": cases.HELLO}, fault=fault))
+    return run.make_stick(cases.Case(f"screen-{name}", config, [], files={"hello.elf": cases.HELLO}, fault=fault, efi=efi))
 
 
 def no_serial(font):
@@ -185,6 +199,27 @@ def panic(font):
         machine.end()
 
 
+# Mode that the test build sets -> what a line holds.
+MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32": 1920 // 8}
+
+
+def modes(font):
+    """The whole run is read from each screen; the size of the letters is the one that hv/console_screen.h promises."""
+    stick = stick_of("modes", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
+                     efi=cases.Built("efi-screen/BOOTX64.EFI"))
+    for mode, columns in MODES.items():
+        machine = Machine(stick, serial=False, extra=("-vga", "none", "-device", "VGA,vgamem_mb=64",
+                                                      "-fw_cfg", f"name=opt/plinth/screen,string={mode}"))
+        try:
+            text, _ = machine.wait_for(font, r"^\[hello\] PASS hello$|^PASS hello$", r"^plinth: result ok$", r"^hello has stopped$")
+            if not any(line == "-" * columns for line in text.splitlines()):
+                raise run.CaseError(f"{mode}: no line of {columns} dashes:\n{text}")
+        except run.CaseError as error:
+            raise run.CaseError(f"{mode}: {error}") from None
+        finally:
+            machine.end()
+
+
 def fault_on_both(font, fault):
     names = ["hello", "other"][:fault.guests]
     config = "".join(cases.hello_conf().replace("guest hello", f"guest {name}") for name in names)
@@ -214,7 +249,7 @@ def every_fault(font):
 
 
 def main():
-    tests = {"no-serial": no_serial, "panic": panic}
+    tests = {"no-serial": no_serial, "panic": panic, "modes": modes}
     if sys.argv[1:] == ["faults"]:
         return 1 if every_fault(read_font()) else 0
     failed = 0

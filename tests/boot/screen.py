@@ -5,6 +5,7 @@ by comparing each cell with the font's characters. Prints `ok screen-NAME (secon
     no-serial    a machine without any serial port: progress, a line per guest with its state, the end
     panic        a fault after the hand-over: code, sentence and remedy, in large letters; after a reset the next start
                  tells of it
+    failed       a guest's failure stays on the screen for a while, with its sentence, though the machine is to go off
     modes        other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
@@ -199,6 +200,17 @@ def panic(font):
         machine.end()
 
 
+def guest_failed(font):
+    """A real machine (here: one whose CPU does not say that it is virtual) does not go off at once when a guest has failed."""
+    config = "[guest bad]\nkernel = hostile-end.elf\nmemory = 16M\ncmdline = attack=triple-fault\n"
+    machine = Machine(run.make_stick(cases.Case("screen-failed", config, [], files={
+        "hostile-end.elf": cases.Built("guests/hostile-end.elf")})), serial=False, extra=("-cpu", "max,-hypervisor"))
+    try:
+        machine.wait_for(font, r"the screen stays for 60 s", r"^plinth: result failed", r"^bad has failed \(P0300\): triple fault")
+    finally:
+        machine.end()
+
+
 # Mode that the test build sets -> what a line holds.
 MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32": 1920 // 8}
 
@@ -249,7 +261,7 @@ def every_fault(font):
 
 
 def main():
-    tests = {"no-serial": no_serial, "panic": panic, "modes": modes}
+    tests = {"no-serial": no_serial, "panic": panic, "failed": guest_failed, "modes": modes}
     if sys.argv[1:] == ["faults"]:
         return 1 if every_fault(read_font()) else 0
     failed = 0

@@ -31,7 +31,7 @@ RETURNED = "plinth: returned to the firmware"
 FIRMWARE_IDLE = re.compile(r"BdsDxe: (failed to (start|load)|No bootable option)|UEFI Interactive Shell|^Shell> ")
 ESCAPES = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78cM]")
 LINE_BYTES_MAX = 4096
-HALT_GRACE_S = 4.0  # silence after "result failed" that means: it halted and will not power off
+HALT_GRACE_S = 1.5  # silence after "result failed" that means: it halted and will not power off
 FIRMWARE_GRACE_S = 0.3  # lets what is on its way arrive
 EXIT_GRACE_S = 5.0
 KEY_CTRL_A = 0x01

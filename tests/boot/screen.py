@@ -3,8 +3,11 @@
 by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
 
     no-serial    a machine without any serial port: progress, a line per guest with its state, the end
-    panic        a fault after the hand-over: code, sentence and remedy; after a reset the next start tells of it
+    panic        a fault after the hand-over: code, sentence and remedy, in large letters; after a reset the next start
+                 tells of it
     machine-check   an error that the machine reports by itself: what its bank says
+    failed       a guest's failure stays on the screen for a while, with its sentence, though the machine is to go off
+    modes        other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
 
@@ -34,6 +37,7 @@ LIMIT_S = 180  # only a hang reaches it
 PICTURE_EVERY_S = 0.7
 # A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 15.3.2.2.
 BANK_STATUS, BANK_ADDRESS, BANK_MISC = 0xbe00000000000135, 0x1234000, 0x8c
+SCALES = (1, 2, 3)
 
 
 def read_font():
@@ -52,9 +56,20 @@ def read_picture(path):
 
 
 def text_of(path, font):
-    """The lines of text in a picture; what is no character of the font is a `~`."""
+    """The lines of text in a picture; what is no character of the font is a `~`. Every dot may be drawn as 2x2 or 3x3: the
+    size that gives the most characters is taken."""
     width, height, data = read_picture(path)
-    lit = bytes(1 if data[i] >= 0x80 else 0 for i in range(0, len(data), 3))
+    lit = data[::3].translate(bytes(i >= 0x80 for i in range(256)))
+    texts = [lines_of(width // scale, height // scale, smaller(lit, width, height, scale), font) for scale in SCALES]
+    return max(texts, key=lambda lines: sum(len(line) - 2 * line.count("~") for line in lines))
+
+
+def smaller(lit, width, height, scale):
+    """Every scale-th dot of every scale-th line."""
+    return b"".join(lit[y * width:y * width + width // scale * scale:scale] for y in range(0, height // scale * scale, scale))
+
+
+def lines_of(width, height, lit, font):
     lines = []
     for top in range(0, height - CELL_HEIGHT + 1, CELL_HEIGHT):
         line = ""
@@ -62,7 +77,7 @@ def text_of(path, font):
             rows = []
             for y in range(top, top + CELL_HEIGHT):
                 bits = lit[y * width + left:y * width + left + CELL_WIDTH]
-                rows.append(int.from_bytes(bits, "big") and int("".join(map(str, bits)), 2))
+                rows.append(any(bits) and int("".join(map(str, bits)), 2))
             line += font.get(tuple(rows), "~")
         lines.append(line.rstrip())
     return lines
@@ -147,9 +162,10 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def stick_of(name, config, fault=None, files=None):
+def stick_of(name, config, fault=None, efi=None, files=None):
     os.makedirs(run.STICKS, exist_ok=True)
-    return run.make_stick(cases.Case(f"screen-{name}", config, [], files=files or {"hello.elf": cases.HELLO}, fault=fault))
+    files = files or {"hello.elf": cases.HELLO}
+    return run.make_stick(cases.Case(f"screen-{name}", config, [], files=files, fault=fault, efi=efi))
 
 
 def no_serial(font):
@@ -189,21 +205,54 @@ def panic(font):
 
 
 def machine_check(font):
-    """An error that the emulated machine reports itself, to a CPU that has nothing to run: its bank's words on both channels."""
+    """An error that the emulated machine itself reports, to a CPU that has nothing to run: the bank's words on both
+    channels (the screen breaks the line)."""
     config = "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\ncmdline = halt\n"
     stick = stick_of("machine-check", config, files={"spin.elf": cases.Built("guests/spin.elf")})
     machine = Machine(stick, serial=True, extra=("-smp", "2", "-no-shutdown"))
+    bank = rf"bank 5: uncorrected error, status {BANK_STATUS:016x}"
+    said = (bank, r"panic P0009 on CPU 1", r"machine check", r"check memory, cooling and power", r"plinth: result failed")
     try:
         machine.wait_for(font, r"CPUs: 2 of 2 ready", r"a key is typed")
         machine.do("human-monitor-command", **{"command-line": f"mce 1 5 {BANK_STATUS:#x} 5 {BANK_ADDRESS:#x} {BANK_MISC:#x}"})
-        said = (rf"bank 5: uncorrected error, status {BANK_STATUS:016x} +address {BANK_ADDRESS:016x} +misc {BANK_MISC:016x}",
-                r"panic P0009 on CPU 1", r"machine check", r"check memory, cooling and power", r"plinth: result failed")
         machine.wait_for(font, *said)
-        for pattern in said:
+        for pattern in (*said, rf"{bank} +address {BANK_ADDRESS:016x} +misc {BANK_MISC:016x}"):
             if not re.search(pattern, machine.serial_text()):
                 raise run.CaseError(f"the serial line does not say '{pattern}'")
     finally:
         machine.end()
+
+
+def guest_failed(font):
+    """A real machine (here: one whose CPU does not say that it is virtual) does not go off at once when a guest has failed."""
+    config = "[guest bad]\nkernel = hostile-end.elf\nmemory = 16M\ncmdline = attack=triple-fault\n"
+    stick = stick_of("failed", config, files={"hostile-end.elf": cases.Built("guests/hostile-end.elf")})
+    machine = Machine(stick, serial=False, extra=("-cpu", "max,-hypervisor"))
+    try:
+        machine.wait_for(font, r"the screen stays for 60 s", r"^plinth: result failed", r"^bad has failed \(P0300\): triple fault")
+    finally:
+        machine.end()
+
+
+# Mode that the test build sets -> what a line holds.
+MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32": 1920 // 8}
+
+
+def modes(font):
+    """The whole run is read from each screen; the size of the letters is the one that hv/console_screen.h promises."""
+    stick = stick_of("modes", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
+                     efi=cases.Built("efi-screen/BOOTX64.EFI"))
+    for mode, columns in MODES.items():
+        machine = Machine(stick, serial=False, extra=("-vga", "none", "-device", "VGA,vgamem_mb=64",
+                                                      "-fw_cfg", f"name=opt/plinth/screen,string={mode}"))
+        try:
+            text, _ = machine.wait_for(font, r"^\[hello\] PASS hello$|^PASS hello$", r"^plinth: result ok$", r"^hello has stopped$")
+            if not any(line == "-" * columns for line in text.splitlines()):
+                raise run.CaseError(f"{mode}: no line of {columns} dashes:\n{text}")
+        except run.CaseError as error:
+            raise run.CaseError(f"{mode}: {error}") from None
+        finally:
+            machine.end()
 
 
 def fault_on_both(font, fault):
@@ -235,7 +284,7 @@ def every_fault(font):
 
 
 def main():
-    tests = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check}
+    tests = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "failed": guest_failed, "modes": modes}
     if sys.argv[1:] == ["faults"]:
         return 1 if every_fault(read_font()) else 0
     failed = 0

@@ -64,6 +64,7 @@ static struct {
     uint64_t stack;
     uint64_t entry;
     struct cpu *argument;
+    uint64_t tsc; /* its own, once it has its tables; 0: not come so far */
 } smp_next;
 
 /* A copy of the tree's root for a CPU that has 32 bits of CR3 only: needed where the pool lies above 4 GiB. */
@@ -152,6 +153,7 @@ static void cpu_start(void *argument)
     struct cpu *cpu = argument;
 
     descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
+    smp_next.tsc = insn_rdtsc();
     host_memory_load_cpu();
     host_apic_init_cpu();
     cpu->apic_id = host_apic_id();
@@ -239,8 +241,25 @@ static const char *failure_text(uint32_t mark)
     return mark < ARRAY_COUNT(texts) ? texts[mark] : texts[0];
 }
 
+/*
+ * Deadlines and the guests' clocks are TSC values that all CPUs share. A TSC that is off by more than the start takes
+ * is seen: it must have shown a time between these two of the boot CPU. SDM 3B 18.17.3 "Time-Stamp Counter Adjustment".
+ */
+static void check_tsc(const struct cpu *cpu, uint64_t before, uint64_t after)
+{
+    uint64_t there = smp_next.tsc;
+
+    if (there != 0 && (there < before || there > after)) {
+        log_warning(
+            "CPU %u's TSC is %" PRIu64 " ticks %s the boot CPU's: guests with vCPUs on both see their time jump; "
+            "update the firmware",
+            cpu->index, there < before ? before - there : there - after, there < before ? "behind" : "ahead of");
+    }
+}
+
 static void start_one(struct cpu *cpu, uint64_t page)
 {
+    uint64_t before = insn_rdtsc();
     volatile struct trampoline_data *data = trampoline_data_at(page);
     uint8_t vector = (uint8_t)(page >> PAGE_SHIFT);
 
@@ -250,6 +269,7 @@ static void start_one(struct cpu *cpu, uint64_t page)
     smp_next.stack = cpu->stacks.main_top;
     smp_next.entry = (uint64_t)(uintptr_t)cpu_start;
     smp_next.argument = cpu;
+    smp_next.tsc = 0;
     __atomic_store_n(&cpu->state, CPU_STATE_STARTING, __ATOMIC_RELEASE);
     host_apic_send_sipi(cpu->apic_id, vector);
     if (!wait_decided(cpu, FIRST_SIPI_WAIT_US)) {
@@ -261,6 +281,7 @@ static void start_one(struct cpu *cpu, uint64_t page)
             __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
         }
     }
+    check_tsc(cpu, before, insn_rdtsc());
 }
 
 static void fail_all(const char *sentence)

@@ -5,7 +5,7 @@
 FAULTS_OUT := $(BUILD)/faults
 FAULTS_ENTRY := hv/vmx/vmx_run hv/svm/svm_run
 # Behind a header that plays a second CPU which is not as the first.
-FAULTS_OTHER_CPU := hv/host_cpuid hv/vmx/vmx_features hv/svm/svm_features
+FAULTS_OTHER_CPU := hv/smp hv/host_cpuid hv/vmx/vmx_features hv/svm/svm_features
 FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/cpu_loop hv/guest_create $(FAULTS_ENTRY) $(FAULTS_OTHER_CPU)
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/fault_entry.h
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): tests/faults/fault_entry.h

@@ -43,12 +43,18 @@ static inline struct cpuid_result other_cpuid(uint32_t leaf, uint32_t subleaf)
     return words;
 }
 
+static inline uint64_t other_rdtsc(void)
+{
+    return insn_rdtsc() + (fault_is_here("cpu1:tsc") ? 1ULL << 40 : 0);
+}
+
 /* A region that is not aligned is refused. SDM 3D 30.3 "VMXON". */
 static inline bool other_vmxon(uint64_t region)
 {
     return vmx_insn_vmxon(fault_is_here("cpu1:vmxon") ? region + 8 : region);
 }
 
+#define insn_rdtsc() other_rdtsc()
 #define insn_rdmsr(msr) other_rdmsr(msr)
 #define insn_cpuid(leaf, subleaf) other_cpuid(leaf, subleaf)
 #define vmx_insn_vmxon(region) other_vmxon(region)

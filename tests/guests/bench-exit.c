@@ -18,6 +18,8 @@
 #define UART_LSR 0x3fdu
 #define CMOS_INDEX 0x70u
 #define PORT_B 0x61u
+#define IOAPIC_SELECT 0xfec00000u
+#define LAPIC_TPR (LAPIC_BASE + 0x80)
 
 const char guest_name[] = "bench-exit";
 
@@ -101,6 +103,17 @@ static void do_tpr_read(void)
     (void)read_msr(MSR_X2APIC_TPR);
 }
 
+/* Devices in memory: the instruction is fetched, decoded and executed by the hypervisor. */
+static void do_ioapic_read(void)
+{
+    (void)mmio_read32(IOAPIC_SELECT);
+}
+
+static void do_lapic_write(void)
+{
+    mmio_write32(LAPIC_TPR, 0);
+}
+
 static void do_hypercall_port(void)
 {
     __asm__ volatile("outb %%al, $0x80" : : "a"(0) : "memory");
@@ -131,6 +144,8 @@ void guest_main(void)
     uint64_t floor = cheapest(do_nothing);
     uint64_t send;
 
+    measure("MOV-IOAPIC-read", do_ioapic_read, floor);
+    measure("MOV-xAPIC-TPR-write", do_lapic_write, floor);
     write_msr(MSR_APIC_BASE, read_msr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
     measure("CPUID", do_cpuid, floor);
     measure("OUT-0x80", do_hypercall_port, floor);

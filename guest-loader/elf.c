@@ -9,14 +9,8 @@ enum status elf_plan(struct loader *loader)
     struct load_plan *plan = loader->plan;
     struct elf_image image;
     uint64_t entry = 0;
-    enum status status = elf_open(loader, &image);
+    enum status status = elf_load(loader, &image, &entry);
 
-    if (status == STATUS_OK) {
-        status = elf_place(loader, &image, 0);
-    }
-    if (status == STATUS_OK) {
-        status = elf_entry(loader, &image, &entry);
-    }
     if (status != STATUS_OK) {
         return status;
     }

@@ -319,6 +319,16 @@ enum status elf_entry(struct loader *loader, const struct elf_image *image, uint
                        image->entry);
 }
 
+enum status elf_load(struct loader *loader, struct elf_image *image, uint64_t *entry)
+{
+    enum status status = elf_open(loader, image);
+
+    if (status == STATUS_OK) {
+        status = elf_place(loader, image, 0);
+    }
+    return status == STATUS_OK ? elf_entry(loader, image, entry) : status;
+}
+
 /* ---- Notes ---- */
 
 /*

@@ -58,6 +58,9 @@ bool elf_extent(const struct elf_image *image, uint64_t *low, uint64_t *high);
  */
 enum status elf_entry(struct loader *loader, const struct elf_image *image, uint64_t *entry);
 
+/* All three, at the addresses that the file has. */
+enum status elf_load(struct loader *loader, struct elf_image *image, uint64_t *entry);
+
 /* True where the physical address (before any shift) lies within a loaded segment. */
 bool elf_holds_physical(const struct elf_image *image, uint64_t address);
 

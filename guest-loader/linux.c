@@ -424,14 +424,8 @@ static enum status open_elf(struct loader *loader, struct linux_header *header, 
     struct load_plan *plan = loader->plan;
     struct elf_image image;
     uint64_t end;
-    enum status status = elf_open(loader, &image);
+    enum status status = elf_load(loader, &image, entry);
 
-    if (status == STATUS_OK) {
-        status = elf_place(loader, &image, 0);
-    }
-    if (status == STATUS_OK) {
-        status = elf_entry(loader, &image, entry);
-    }
     if (status != STATUS_OK || !elf_extent(&image, load, &end)) {
         return status;
     }

@@ -134,13 +134,7 @@ static enum status place_kernel(struct loader *loader, const struct multiboot_he
         loader->plan->image_is_32bit = true;
         return place_by_addresses(loader, header, entry);
     }
-    status = elf_open(loader, image);
-    if (status == STATUS_OK) {
-        status = elf_place(loader, image, 0);
-    }
-    if (status == STATUS_OK) {
-        status = elf_entry(loader, image, entry);
-    }
+    status = elf_load(loader, image, entry);
     loader->plan->image_is_32bit = !image->is_64;
     return status;
 }

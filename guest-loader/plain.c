@@ -48,14 +48,8 @@ static enum status enter_real_mode(struct loader *loader, uint64_t entry, uint64
 enum status plain_plan(struct loader *loader, enum config_mode mode, uint64_t entry)
 {
     uint64_t info = 0;
-    enum status status = plan_modules(loader);
+    enum status status = start_info_open(loader, &info);
 
-    if (status == STATUS_OK) {
-        status = plan_blob_open(loader, GUEST_EBDA_START);
-    }
-    if (status == STATUS_OK) {
-        status = start_info_put(loader, &info);
-    }
     if (status == STATUS_OK) {
         status =
             mode == MODE_REAL16 ? enter_real_mode(loader, entry, info) : enter_flat_mode(loader, mode, entry, info);

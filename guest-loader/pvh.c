@@ -50,14 +50,8 @@ static enum status read_entry(struct loader *loader, const struct elf_image *ima
 static enum status plan_boot(struct loader *loader, uint64_t entry)
 {
     uint64_t info = 0;
-    enum status status = plan_modules(loader);
+    enum status status = start_info_open(loader, &info);
 
-    if (status == STATUS_OK) {
-        status = plan_blob_open(loader, GUEST_EBDA_START);
-    }
-    if (status == STATUS_OK) {
-        status = start_info_put(loader, &info);
-    }
     if (status == STATUS_OK) {
         status = plan_enter_protected(loader, entry, PVH_CODE_SELECTOR);
     }

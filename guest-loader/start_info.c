@@ -42,7 +42,7 @@ static enum status put_memory_map(struct loader *loader, struct start_info *info
     return STATUS_OK;
 }
 
-enum status start_info_put(struct loader *loader, uint64_t *address)
+static enum status put_info(struct loader *loader, uint64_t *address)
 {
     struct start_info *info;
     void *memory;
@@ -63,4 +63,14 @@ enum status start_info_put(struct loader *loader, uint64_t *address)
         status = plan_blob_string(loader, loader->request->cmdline, &info->cmdline);
     }
     return status;
+}
+
+enum status start_info_open(struct loader *loader, uint64_t *address)
+{
+    enum status status = plan_modules(loader);
+
+    if (status == STATUS_OK) {
+        status = plan_blob_open(loader, GUEST_EBDA_START);
+    }
+    return status == STATUS_OK ? put_info(loader, address) : status;
 }

@@ -40,7 +40,7 @@ struct start_info_memory {
 };
 _Static_assert(sizeof(struct start_info_memory) == 24, "start_info.h");
 
-/* Writes it into the open blob, after plan_modules(). */
-enum status start_info_put(struct loader *loader, uint64_t *address);
+/* Places the modules, opens the blob and writes it there: *address. */
+enum status start_info_open(struct loader *loader, uint64_t *address);
 
 #endif

@@ -66,35 +66,6 @@ static void on_tick(struct trap_frame *frame)
     lapic_write(LAPIC_EOI, 0);
 }
 
-/* The text behind `key`, or NULL. */
-static const char *text_after(const char *text, const char *key)
-{
-    for (; *text != '\0'; text++) {
-        const char *a = text;
-        const char *b = key;
-
-        while (*b != '\0' && *a == *b) {
-            a++;
-            b++;
-        }
-        if (*b == '\0') {
-            return a;
-        }
-    }
-    return NULL;
-}
-
-static uint32_t number_after(const char *text, const char *key)
-{
-    uint32_t value = 0;
-
-    text = text_after(text, key);
-    for (; text != NULL && *text >= '0' && *text <= '9'; text++) {
-        value = value * 10 + (uint32_t)(*text - '0');
-    }
-    return value;
-}
-
 /* The handler asks for no tick beyond the last one, so the end is set only between two. */
 static void end_by_key(void)
 {
@@ -117,14 +88,14 @@ static void check_slice_of_field(uint32_t first)
 void guest_main(void)
 {
     const struct start_info *info = start_info();
-    uint32_t wanted = info == NULL ? 0 : number_after(start_info_cmdline(info), "ticks=");
+    uint32_t wanted = info == NULL ? 0 : start_info_number(info, "ticks=", 0);
     uint32_t khz;
     uint32_t at = 0;
     uint32_t passes = 0;
     uint64_t start;
     bool by_key;
 
-    by_key = info != NULL && text_after(start_info_cmdline(info), "until-key") != NULL;
+    by_key = info != NULL && start_info_argument(info, "until-key") != NULL;
     ticks_wanted = by_key ? UINT32_MAX : wanted != 0 ? wanted : TICKS_DEFAULT;
     pic_init();
     lapic_init();

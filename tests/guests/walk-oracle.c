@@ -371,13 +371,7 @@ static void user_init(void)
 /* Ends whatever was tried, and goes on in the kit's code. */
 static void on_trap(struct trap_frame *frame)
 {
-    if (trap_resume == 0) {
-        guest_fail("unexpected vector %u, error 0x%x, at 0x%w, cr2 0x%w", (uint32_t)frame->vector,
-                   (uint32_t)frame->error, frame->ip, read_cr2());
-    }
-    trap_last =
-        (struct trap_record){(uint32_t)frame->vector, (uint32_t)frame->error, frame->ip, frame->flags, read_cr2()};
-    frame->ip = trap_resume;
+    trap_record(frame);
     frame->flags = FLAGS_ONE;
 #ifdef __x86_64__
     frame->ss = KIT_DATA;

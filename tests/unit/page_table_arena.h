@@ -95,4 +95,25 @@ static inline void arena_expect_hole(const struct arena *arena, uint64_t address
     assert_false(lookup.present);
 }
 
+/* Runs a test body once per format; the body gives everything back. */
+static inline void each_format(void (*body)(struct arena *))
+{
+    struct arena arena;
+
+    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
+        arena_start(&arena, arena_formats[i]);
+        body(&arena);
+        arena_end(&arena);
+    }
+}
+
+#define FOR_EACH_FORMAT(name)                   \
+    static void name##_in(struct arena *arena); \
+    static void name(void **state)              \
+    {                                           \
+        (void)state;                            \
+        each_format(name##_in);                 \
+    }                                           \
+    static void name##_in(struct arena *arena)
+
 #endif

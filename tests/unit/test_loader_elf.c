@@ -1,6 +1,4 @@
 /* Plain ELF, PVH, flat binaries, and what a file is recognized as. */
-#include "tests/unit/loader_support.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,11 +6,9 @@
 
 #include <cmocka.h>
 
-#define CODE 0x1000u /* where the parts' bytes are in the file */
+#include "tests/unit/loader_checks.h"
 
-static struct image image;
-static struct load_plan plan;
-static struct load_error error;
+#define CODE 0x1000u /* where the parts' bytes are in the file */
 
 /* One part of 0x100 bytes, and as much bss, linked high and loaded at 1 MiB. */
 static const struct elf_part simple = {1, CODE, 0xc0100000, 0x100000, 0x100, 0x200, 0x1000};
@@ -27,22 +23,6 @@ static struct load_request simple_request(bool is_64)
 {
     make_simple(is_64);
     return request_of(&image, 16 * MIB);
-}
-
-static void plan_ok(const struct load_request *request)
-{
-    enum status status = loader_plan(request, &plan, &error);
-
-    assert_string_equal(error.sentence, "");
-    assert_int_equal(status, STATUS_OK);
-    check_plan(request, &plan);
-    arena_load(&plan);
-}
-
-static void plan_fails(const struct load_request *request, enum status status, const char *named)
-{
-    assert_int_equal(loader_plan(request, &plan, &error), status);
-    assert_non_null(strstr(error.sentence, named));
 }
 
 static void check_start_info(uint64_t info, const struct load_request *request)

@@ -1,6 +1,4 @@
 /* The Linux boot protocol: what the guest finds, and that every field that is out of range is named. */
-#include "tests/unit/loader_support.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,18 +6,7 @@
 
 #include <cmocka.h>
 
-static struct image image;
-static struct load_plan plan;
-static struct load_error error;
-
-static void plan_ok(const struct load_request *request)
-{
-    enum status status = loader_plan(request, &plan, &error);
-
-    assert_string_equal(error.sentence, "");
-    assert_int_equal(status, STATUS_OK);
-    check_plan(request, &plan);
-}
+#include "tests/unit/loader_checks.h"
 
 static uint64_t zero_page(uint32_t offset, uint32_t bytes)
 {
@@ -66,7 +53,6 @@ static void the_identity_map_covers_4_gib(void **state)
     make_linux(&image);
     request = request_of(&image, 64 * MIB);
     plan_ok(&request);
-    arena_load(&plan);
     root = arena_read(plan.entry.cr3, 8);
     assert_int_equal(root & 0xfff, 3);
     pointers = root & ~0xfffULL;
@@ -86,7 +72,6 @@ static void the_gdt_holds_what_the_selectors_mean(void **state)
     make_linux(&image);
     request = request_of(&image, 64 * MIB);
     plan_ok(&request);
-    arena_load(&plan);
     assert_true(plan.entry.gdt_bytes >= 0x20);
     assert_int_equal(arena_read(plan.entry.gdt.value, 8), 0);
     assert_int_equal(arena_read(plan.entry.gdt.value + 0x10, 8), 0x00af9b000000ffff);
@@ -101,7 +86,6 @@ static void the_zero_page_holds_header_command_line_memory_map_and_rsdp(void **s
     make_linux(&image);
     request = request_of(&image, 64 * MIB);
     plan_ok(&request);
-    arena_load(&plan);
     assert_memory_equal(&arena[plan.entry.gpr[GPR_RSI] + 0x1f1], &image.bytes[0x1f1], 0x210 - 0x1f1);
     assert_int_equal(zero_page(0x1ef, 1), 0);
     assert_int_equal(zero_page(0x210, 1), 0xff);
@@ -143,7 +127,6 @@ static void the_initrd_lies_page_aligned_as_high_as_the_kernel_allows(void **sta
     request = request_of(&image, 64 * MIB);
     add_module(&request, bytes, 6, "");
     plan_ok(&request);
-    arena_load(&plan);
     assert_int_equal(zero_page(0x218, 4), 0x1fff000);
     assert_int_equal(zero_page(0x21c, 4), 6);
     assert_memory_equal(&arena[zero_page(0x218, 4)], bytes, 6);
@@ -160,7 +143,6 @@ static void several_initrds_follow_each_other_at_multiples_of_4(void **state)
     add_module(&request, "abcde", 5, "");
     add_module(&request, "fgh", 3, "");
     plan_ok(&request);
-    arena_load(&plan);
     address = zero_page(0x218, 4);
     assert_int_equal(zero_page(0x21c, 4), 11);
     assert_memory_equal(&arena[address], "abcde", 5);
@@ -180,11 +162,9 @@ static void an_initrd_never_overlaps_what_the_kernel_needs_to_start(void **state
     request = request_of(&image, 64 * MIB);
     add_module(&request, bytes, sizeof(bytes), "");
     plan_ok(&request);
-    arena_load(&plan);
     assert_int_equal(zero_page(0x218, 4), 0x2000000);
     put(&image, 0x22c, 0x20ffffe, 4);
     plan_ok(&request);
-    arena_load(&plan);
     assert_int_equal(zero_page(0x218, 4), 0xf00000);
 }
 

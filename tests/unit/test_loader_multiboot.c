@@ -1,6 +1,4 @@
 /* Multiboot 1 and 2. */
-#include "tests/unit/loader_support.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,29 +6,11 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/loader_checks.h"
+
 #define CODE 0x1000u
 
-static struct image image;
-static struct load_plan plan;
-static struct load_error error;
-
 static const struct elf_part simple = {1, CODE, 0xc0100000, 0x100000, 0x200, 0x300, 0x1000};
-
-static void plan_ok(const struct load_request *request)
-{
-    enum status status = loader_plan(request, &plan, &error);
-
-    assert_string_equal(error.sentence, "");
-    assert_int_equal(status, STATUS_OK);
-    check_plan(request, &plan);
-    arena_load(&plan);
-}
-
-static void plan_fails(const struct load_request *request, enum status status, const char *named)
-{
-    assert_int_equal(loader_plan(request, &plan, &error), status);
-    assert_non_null(strstr(error.sentence, named));
-}
 
 static struct load_request elf_request(bool is_64, uint32_t flags)
 {

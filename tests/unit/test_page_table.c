@@ -9,27 +9,6 @@
 
 #include "tests/unit/page_table_arena.h"
 
-/* Runs a test body once per format; the body gives everything back. */
-static void each_format(void (*body)(struct arena *))
-{
-    struct arena arena;
-
-    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
-        arena_start(&arena, arena_formats[i]);
-        body(&arena);
-        arena_end(&arena);
-    }
-}
-
-#define FOR_EACH_FORMAT(name)                   \
-    static void name##_in(struct arena *arena); \
-    static void name(void **state)              \
-    {                                           \
-        (void)state;                            \
-        each_format(name##_in);                 \
-    }                                           \
-    static void name##_in(struct arena *arena)
-
 FOR_EACH_FORMAT(a_new_tree_is_one_table_and_maps_nothing)
 {
     assert_int_equal(arena_used(arena), 1);

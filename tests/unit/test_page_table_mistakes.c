@@ -12,26 +12,6 @@
 #include "hv/mm/page_table_visit.h"
 #include "tests/unit/page_table_arena.h"
 
-static void each_format(void (*body)(struct arena *))
-{
-    struct arena arena;
-
-    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
-        arena_start(&arena, arena_formats[i]);
-        body(&arena);
-        arena_end(&arena);
-    }
-}
-
-#define FOR_EACH_FORMAT(name)                   \
-    static void name##_in(struct arena *arena); \
-    static void name(void **state)              \
-    {                                           \
-        (void)state;                            \
-        each_format(name##_in);                 \
-    }                                           \
-    static void name##_in(struct arena *arena)
-
 FOR_EACH_FORMAT(unmap_goes_on_behind_a_hole_at_the_right_address)
 {
     /* The range begins in the middle of a hole of 1 GiB, in the middle of a hole of 2 MiB, in a page. */

@@ -14,26 +14,6 @@
 #include "hv/mm/page_table_visit.h"
 #include "tests/unit/page_table_arena.h"
 
-static void each_format(void (*body)(struct arena *))
-{
-    struct arena arena;
-
-    for (uint32_t i = 0; i < ARENA_FORMATS; i++) {
-        arena_start(&arena, arena_formats[i]);
-        body(&arena);
-        arena_end(&arena);
-    }
-}
-
-#define FOR_EACH_FORMAT(name)                   \
-    static void name##_in(struct arena *arena); \
-    static void name(void **state)              \
-    {                                           \
-        (void)state;                            \
-        each_format(name##_in);                 \
-    }                                           \
-    static void name##_in(struct arena *arena)
-
 /* --- populate, vacate, coalesce --- */
 
 FOR_EACH_FORMAT(a_map_in_a_populated_range_takes_no_table)

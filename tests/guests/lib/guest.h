@@ -193,6 +193,9 @@ typedef void (*trap_handler)(struct trap_frame *frame);
 void traps_init(void);
 void trap_set(uint8_t vector, trap_handler handler);
 
+/* What happens without a handler: notes the trap and goes on at trap_resume; without such a place the guest fails. */
+void trap_record(struct trap_frame *frame);
+
 #define KIT_CODE 0x08
 #define KIT_DATA 0x10
 

@@ -14,43 +14,19 @@ struct attack {
     void (*run)(void);
 };
 
-static inline const char *hostile_cmdline(void)
-{
-    const struct start_info *info = start_info();
-
-    return info == NULL ? "" : start_info_cmdline(info);
-}
-
 /* The text after `key` in the command line, or NULL. */
 static inline const char *hostile_argument(const char *key)
 {
-    for (const char *text = hostile_cmdline(); *text != '\0'; text++) {
-        const char *a = text;
-        const char *b = key;
+    const struct start_info *info = start_info();
 
-        while (*b != '\0' && *a == *b) {
-            a++;
-            b++;
-        }
-        if (*b == '\0') {
-            return a;
-        }
-    }
-    return NULL;
+    return info == NULL ? NULL : start_info_argument(info, key);
 }
 
 static inline uint32_t hostile_number(const char *key, uint32_t otherwise)
 {
-    const char *text = hostile_argument(key);
-    uint32_t value = 0;
+    const struct start_info *info = start_info();
 
-    if (text == NULL) {
-        return otherwise;
-    }
-    for (; *text >= '0' && *text <= '9'; text++) {
-        value = value * 10 + (uint32_t)(*text - '0');
-    }
-    return value;
+    return info == NULL ? otherwise : start_info_number(info, key, otherwise);
 }
 
 /* True where `name` is one of the comma-separated words of attack=, or there is no attack=. */

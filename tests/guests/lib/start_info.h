@@ -45,4 +45,37 @@ static inline const char *start_info_cmdline(const struct start_info *info)
     return info->cmdline == 0 ? "" : (const char *)(uintptr_t)info->cmdline;
 }
 
+/* The text after `key` in the command line, or NULL. */
+static inline const char *start_info_argument(const struct start_info *info, const char *key)
+{
+    for (const char *text = start_info_cmdline(info); *text != '\0'; text++) {
+        const char *a = text;
+        const char *b = key;
+
+        while (*b != '\0' && *a == *b) {
+            a++;
+            b++;
+        }
+        if (*b == '\0') {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+/* The number after `key`, or `otherwise` where the key is not there. */
+static inline uint32_t start_info_number(const struct start_info *info, const char *key, uint32_t otherwise)
+{
+    const char *text = start_info_argument(info, key);
+    uint32_t value = 0;
+
+    if (text == NULL) {
+        return otherwise;
+    }
+    for (; *text >= '0' && *text <= '9'; text++) {
+        value = value * 10 + (uint32_t)(*text - '0');
+    }
+    return value;
+}
+
 #endif

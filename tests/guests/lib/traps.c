@@ -77,6 +77,17 @@ void trap_set(uint8_t vector, trap_handler handler)
     handlers[vector] = handler;
 }
 
+void trap_record(struct trap_frame *frame)
+{
+    if (trap_resume == 0) {
+        guest_fail("unexpected vector %u, error 0x%x, at 0x%w, cr2 0x%w", (uint32_t)frame->vector,
+                   (uint32_t)frame->error, frame->ip, read_cr2());
+    }
+    trap_last =
+        (struct trap_record){(uint32_t)frame->vector, (uint32_t)frame->error, frame->ip, frame->flags, read_cr2()};
+    frame->ip = trap_resume;
+}
+
 void trap_dispatch(struct trap_frame *frame)
 {
     trap_handler handler = handlers[frame->vector];
@@ -85,13 +96,7 @@ void trap_dispatch(struct trap_frame *frame)
         handler(frame);
         return;
     }
-    if (trap_resume == 0) {
-        guest_fail("unexpected vector %u, error 0x%x, at 0x%w, cr2 0x%w", (uint32_t)frame->vector,
-                   (uint32_t)frame->error, frame->ip, read_cr2());
-    }
-    trap_last =
-        (struct trap_record){(uint32_t)frame->vector, (uint32_t)frame->error, frame->ip, frame->flags, read_cr2()};
-    frame->ip = trap_resume;
+    trap_record(frame);
 }
 
 void guest_run(void)

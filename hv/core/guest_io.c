@@ -387,8 +387,9 @@ void guest_apic_eoi(struct vcpu *vcpu)
 
     vcpu->lapic.eoi_pending = false;
     platform_take(guest);
-    platform_eoi(&guest->platform, vcpu->lapic.eoi_vector);
+    platform_eoi(&guest->platform, vcpu->lapic.eoi_vector, vcpu->exit_tsc);
     collect(vcpu, vcpu->exit_tsc);
+    deadline_changed(vcpu);
     platform_give(guest);
 }
 

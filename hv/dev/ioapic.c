@@ -113,6 +113,13 @@ void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
     }
 }
 
+void ioapic_ask_again(struct ioapic *ioapic)
+{
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        evaluate_level(ioapic, pin);
+    }
+}
+
 bool ioapic_next_message(struct ioapic *ioapic, struct apic_message *message)
 {
     unsigned pin;

@@ -36,6 +36,9 @@ void ioapic_set_line(struct ioapic *ioapic, unsigned pin, bool high);
 /* A local APIC ended a level-triggered interrupt with this vector. */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);
 
+/* Every level-triggered pin that is active, unmasked and not waiting for an EOI asks again. */
+void ioapic_ask_again(struct ioapic *ioapic);
+
 /* Takes the lowest pending pin as a message; false where none is pending. */
 bool ioapic_next_message(struct ioapic *ioapic, struct apic_message *message);
 

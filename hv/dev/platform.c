@@ -44,6 +44,8 @@
 
 #define CONSOLE_BATCH_BYTES 512u
 #define CONSOLE_WAIT_NS 1000000u
+#define LEVEL_REPEATS_MAX 1000u
+#define LEVEL_PAUSE_NS 1000000u
 
 /* --- Interrupt lines --- */
 
@@ -70,10 +72,8 @@ static uint32_t device_lines(const struct platform *platform)
 
 #define HPET_LEGACY_LINES (1u << IRQ_TIMER | 1u << IRQ_RTC)
 
-static void set_hpet_line(struct platform *platform, unsigned timer, bool high)
+static void set_hpet_line(struct platform *platform, unsigned timer, unsigned pin, bool high)
 {
-    unsigned pin = hpet_pin(&platform->hpet, timer);
-
     if (hpet_is_legacy(&platform->hpet) && timer < 2) {
         unsigned irq = timer == 0 ? IRQ_TIMER : IRQ_RTC;
 
@@ -85,22 +85,34 @@ static void set_hpet_line(struct platform *platform, unsigned timer, bool high)
     }
 }
 
-/* An edge is a low and a high, as for IRQ 0. */
+/* An edge is a low and a high, as for IRQ 0. A level falls where it rose, wherever the timer is routed meanwhile. */
+static void propagate_hpet_timer(struct platform *platform, unsigned timer, bool edge, bool level)
+{
+    unsigned pin = hpet_pin(&platform->hpet, timer), old_pin = platform->hpet_pins[timer];
+    bool was_level = (platform->hpet_levels >> timer & 1u) != 0;
+    bool moved = level != was_level || pin != old_pin;
+
+    if (was_level && moved) {
+        set_hpet_line(platform, timer, old_pin, false);
+    }
+    if (edge) {
+        set_hpet_line(platform, timer, pin, false);
+    }
+    if (edge || (level && moved)) {
+        set_hpet_line(platform, timer, pin, true);
+    }
+    platform->hpet_pins[timer] = (uint8_t)pin;
+}
+
 static void propagate_hpet(struct platform *platform)
 {
     uint32_t levels = hpet_levels(&platform->hpet), edges = platform->hpet.edges;
-    uint32_t changed = levels ^ platform->hpet_levels;
 
     platform->hpet.edges = 0;
-    platform->hpet_levels = levels;
     for (unsigned timer = 0; timer < HPET_TIMERS; timer++) {
-        if ((edges >> timer & 1u) != 0) {
-            set_hpet_line(platform, timer, false);
-            set_hpet_line(platform, timer, true);
-        } else if ((changed >> timer & 1u) != 0) {
-            set_hpet_line(platform, timer, (levels >> timer & 1u) != 0);
-        }
+        propagate_hpet_timer(platform, timer, (edges >> timer & 1u) != 0, (levels >> timer & 1u) != 0);
     }
+    platform->hpet_levels = levels;
 }
 
 /* Carries what the devices want to the interrupt controllers, and what those want to the outside. */
@@ -162,6 +174,10 @@ static void run_due(struct platform *platform, uint64_t now)
     if (now >= platform->uart.deadline) {
         uart_run(&platform->uart, now);
     }
+    if (now >= platform->level_deadline) {
+        platform->level_deadline = DEADLINE_NONE;
+        ioapic_ask_again(&platform->ioapic);
+    }
 }
 
 void platform_run_timers(struct platform *platform, uint64_t now)
@@ -200,6 +216,7 @@ uint64_t platform_deadline(const struct platform *platform)
     if (!irq_masked(platform, IRQ_UART)) {
         deadline = min_u64(deadline, platform->uart.deadline);
     }
+    deadline = min_u64(deadline, platform->level_deadline);
     return min_u64(min_u64(deadline, platform->hpet.deadline), platform->console_deadline);
 }
 
@@ -558,9 +575,25 @@ void platform_console_poll(struct platform *platform, uint64_t now)
     propagate(platform);
 }
 
-void platform_eoi(struct platform *platform, uint8_t vector)
+/*
+ * A level that nobody clears comes back at its EOI. On a PC the messages take a while, and the program that is
+ * interrupted gets on between them; here it would never execute an instruction again, and hang without a word.
+ */
+static void hold_back_levels(struct platform *platform, uint64_t now)
+{
+    if (platform->ioapic.pending == 0) {
+        platform->level_repeats = 0;
+    } else if (++platform->level_repeats >= LEVEL_REPEATS_MAX) {
+        platform->level_repeats = 0;
+        platform->ioapic.pending = 0;
+        platform->level_deadline = now + clock_ns_to_ticks(platform->config.clock, LEVEL_PAUSE_NS);
+    }
+}
+
+void platform_eoi(struct platform *platform, uint8_t vector, uint64_t now)
 {
     ioapic_eoi(&platform->ioapic, vector);
+    hold_back_levels(platform, now);
     propagate(platform);
 }
 
@@ -612,6 +645,8 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     platform->outbox_count = 0;
     platform->lines = 0;
     platform->hpet_levels = 0;
+    platform->level_repeats = 0;
+    platform->level_deadline = DEADLINE_NONE;
     platform->extint = false;
     platform->power = POWER_ON;
     platform->power_reason = NULL;

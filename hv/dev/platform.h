@@ -68,10 +68,13 @@ struct platform {
     struct testdev testdev;
     struct apic_message outbox[PLATFORM_OUTBOX_MAX];
     uint32_t outbox_count;
-    uint32_t lines;        /* ISA interrupt lines as they were last propagated, bit n: IRQ n */
-    uint32_t hpet_levels;  /* of its timers, as they were last propagated */
-    bool extint;           /* the 8259's INTR line is high */
-    uint32_t extint_rises; /* how often it rose; atomic, each vCPU's CPU compares it */
+    uint32_t lines;                 /* ISA interrupt lines as they were last propagated, bit n: IRQ n */
+    uint32_t hpet_levels;           /* of its timers, as they were last propagated */
+    uint8_t hpet_pins[HPET_TIMERS]; /* where they were routed then */
+    uint32_t level_repeats;         /* how many levels asked again right at their EOI, one after the other */
+    uint64_t level_deadline;        /* host TSC: those that were told to wait ask again then */
+    bool extint;                    /* the 8259's INTR line is high */
+    uint32_t extint_rises;          /* how often it rose; atomic, each vCPU's CPU compares it */
     enum platform_power power;
     const char *power_reason; /* "ACPI S5", "port 0xcf9" */
     uint32_t debug_exit_value;
@@ -115,7 +118,7 @@ bool platform_console_wants(struct platform *platform, uint64_t now);
 void platform_console_poll(struct platform *platform, uint64_t now);
 
 /* A local APIC ended a level-triggered interrupt. */
-void platform_eoi(struct platform *platform, uint8_t vector);
+void platform_eoi(struct platform *platform, uint8_t vector, uint64_t now);
 
 /* The 8259's interrupt acknowledge cycle: the vector, and the lines are updated. Valid when `extint`. */
 uint8_t platform_acknowledge_extint(struct platform *platform);

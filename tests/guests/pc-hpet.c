@@ -9,12 +9,14 @@ const char guest_name[] = "pc-hpet";
 #define HPET 0xfed00000u
 #define PERIOD 0x004
 #define CONFIG 0x010
+#define STATUS 0x020
 #define COUNTER 0x0f0
 #define TIMER0 0x100
 #define ROUTES 0x104
 #define COMPARATOR0 0x108
 #define CONFIG_ENABLE 1u
 #define CONFIG_LEGACY 2u
+#define LEVEL 0x02u
 #define ENABLE 0x04u
 #define PERIODIC 0x08u
 #define VALUE_SET 0x40u
@@ -26,18 +28,15 @@ const char guest_name[] = "pc-hpet";
 #define EXTINT 0x700u
 #define PIN 20
 #define PIN_VECTOR 0x60
+#define PIN_LEVEL 0x8000u
 #define PIC_VECTOR 0x20
 #define WAITS_MAX 2000u
 
 static volatile uint32_t interrupts;
 
-/* Into a register: the compiler would else multiply by the device's register in place, which is not emulated. */
 static uint32_t get(uint32_t at)
 {
-    uint32_t value = mmio_read32(HPET + at);
-
-    __asm__ volatile("" : "+r"(value));
-    return value;
+    return mmio_read32(HPET + at);
 }
 
 static void set(uint32_t at, uint32_t value)
@@ -134,6 +133,28 @@ static void a_timer_fires_again_and_again(void)
     set_pin(0x10000);
 }
 
+/* The level stays until its status is cleared, and is no reason that the program stands still. */
+static void a_level_that_nobody_clears_lets_the_program_go_on(void)
+{
+    set_pin(PIN_LEVEL | PIN_VECTOR);
+    interrupts = 0;
+    start_once(LEVEL | ROUTE(PIN));
+    wait_for(2);
+    interrupts_on();
+    pit_wait_us(1000);
+    interrupts_off();
+    CHECK_EQUAL(get(STATUS) & 1, 1);
+    set(TIMER0, 0);
+    set(STATUS, 1);
+    interrupts_on(); /* for one that was on its way */
+    pit_wait_us(1000);
+    interrupts = 0;
+    pit_wait_us(1000);
+    interrupts_off();
+    CHECK_EQUAL(interrupts, 0);
+    set_pin(0x10000);
+}
+
 /* Nobody else interrupts on IRQ 0 then: the 8254, left running, has lost it. */
 static void it_takes_the_place_of_the_8254(void)
 {
@@ -170,5 +191,6 @@ void guest_main(void)
     it_says_how_fast_it_counts_and_counts_so();
     a_timer_fires_once();
     a_timer_fires_again_and_again();
+    a_level_that_nobody_clears_lets_the_program_go_on();
     it_takes_the_place_of_the_8254();
 }

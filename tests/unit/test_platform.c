@@ -376,10 +376,36 @@ static void the_sci_is_a_level_and_repeats_until_served(void **state)
     assert_true(platform_take_message(&platform, &message));
     assert_int_equal(message.vector, 0x39);
     assert_true(message.level);
-    platform_eoi(&platform, 0x39);
+    platform_eoi(&platform, 0x39, now);
     assert_true(platform_take_message(&platform, &message));
     out_port(0x600, 2, 1);
-    platform_eoi(&platform, 0x39);
+    platform_eoi(&platform, 0x39, now);
+    assert_false(platform_take_message(&platform, &message));
+}
+
+static void a_level_that_nobody_clears_makes_a_pause_now_and_then(void **state)
+{
+    struct apic_message message;
+    uint32_t repeats = 0;
+
+    (void)state;
+    route(9, 0x8039);
+    out_port(0x602, 2, 1);
+    run_to_deadline();
+    while (platform_take_message(&platform, &message)) {
+        platform_eoi(&platform, 0x39, now);
+        repeats++;
+        assert_true(repeats <= 1000);
+    }
+    assert_int_equal(repeats, 1000);
+    assert_true(platform_deadline(&platform) != DEADLINE_NONE);
+    run_to_deadline();
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x39);
+    platform_eoi(&platform, 0x39, now);
+    assert_true(platform_take_message(&platform, &message));
+    out_port(0x600, 2, 1);
+    platform_eoi(&platform, 0x39, now);
     assert_false(platform_take_message(&platform, &message));
 }
 
@@ -505,6 +531,7 @@ int main(void)
         cmocka_unit_test_setup(the_hpet_interrupts_by_the_pin_of_its_route, setup),
         cmocka_unit_test_setup(the_hpet_takes_the_places_of_the_8254_and_the_rtc, setup),
         cmocka_unit_test_setup(the_sci_is_a_level_and_repeats_until_served, setup),
+        cmocka_unit_test_setup(a_level_that_nobody_clears_makes_a_pause_now_and_then, setup),
         cmocka_unit_test_setup(the_8259_can_be_wired_through_pin_0, setup),
         cmocka_unit_test_setup(the_ioapic_and_the_hpet_are_all_mmio, setup),
         cmocka_unit_test_setup(each_way_of_power_off_and_reset_names_itself, setup),

@@ -5,18 +5,22 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 BUILD=${BUILD:-build}
 export BUILD
 
-# Every Debian package that any part of the build, the demo, the emulators or the tests needs. One list, here only.
+# Every Debian package that is needed, here only: what the build, the demo and the emulators need, and what only
+# `./build.sh test` needs beside that.
 PACKAGES=(
     clang lld llvm make gnu-efi             # the hypervisor itself
     python3 zstd xz-utils git               # scripts, the version in the image
     busybox-static                          # the demo's initramfs
     qemu-system-x86 ovmf                    # AMD SVM, emulated
     bochs bochs-term bochsbios vgabios      # Intel VMX and AMD SVM, emulated
+    console-setup-linux                     # the font of the screen console
+)
+TEST_PACKAGES=(
     libcmocka-dev libcapstone-dev zlib1g-dev # unit tests
     libclang-rt-14-dev                      # sanitizers and fuzzers
     clang-format cppcheck shellcheck             # lint
     mtools dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes
-    console-setup-linux                     # the font of the screen console
+    chromium                                # draws the pictures of plinth-check --svg; about 400 MB
 )
 
 usage() {
@@ -26,7 +30,8 @@ usage() {
 ./build.sh run --vmx [...]    ... in Bochs on an Intel CPU (VMX)
 ./build.sh run --bochs-svm    ... in Bochs on an AMD CPU (SVM)
                               further options go to tools/run-qemu or tools/run-bochs (see their --help)
-./build.sh test               every test there is; the last line is `N passed, N failed`
+./build.sh test               every test there is; the last line is `N passed, N failed`. Installs what only the tests
+                              need: a browser, lint tools, libraries (about 600 MB)
 ./build.sh clean              remove build/
 ./build.sh help               this text
 
@@ -36,15 +41,15 @@ END
 
 missing_packages() {
     local package
-    for package in "${PACKAGES[@]}"; do
+    for package in "$@"; do
         dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s\n' "$package"
     done
 }
 
-# Installs as root. Anybody else is told the one command.
+# Installs what is missing of its arguments, as root. Anybody else is told the one command.
 install_packages() {
     local missing
-    mapfile -t missing < <(missing_packages)
+    mapfile -t missing < <(missing_packages "$@")
     if [ "${#missing[@]}" -eq 0 ]; then
         return
     fi
@@ -111,16 +116,16 @@ main() {
     [ $# -eq 0 ] || shift
     case "$command" in
     build)
-        install_packages
+        install_packages "${PACKAGES[@]}"
         build all image
         ;;
     run)
-        install_packages
+        install_packages "${PACKAGES[@]}"
         build all image
         run "$@"
         ;;
     test)
-        install_packages
+        install_packages "${PACKAGES[@]}" "${TEST_PACKAGES[@]}"
         exec tests/run "$@"
         ;;
     clean) make clean ;;

@@ -1,4 +1,4 @@
-# Pictures of plinth-check as a browser draws them. Not in the ordinary run: the browser has about 400 MB.
+# Pictures of plinth-check as a browser draws them; a part of tests/run's stage unit.
 #: make svg-picture   the pictures of plinth-check --svg in a headless browser: colours, and no text on another one
 
 svg-picture: $(BUILD)/plinth-check $(DEMO_FILES)

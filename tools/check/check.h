@@ -94,10 +94,13 @@ bool check_is_good(const struct check *check);
 struct host_piece {
     uint64_t start, end;
     enum memory_type type;
-    uint32_t guest; /* CONFIG_GUESTS_MAX: nobody's */
+    uint32_t guest; /* or HOST_PIECE_NOBODYS, HOST_PIECE_OWN */
 };
 
-#define HOST_PIECES_MAX (MEMORY_REGIONS_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX)
+#define HOST_PIECE_NOBODYS CONFIG_GUESTS_MAX
+#define HOST_PIECE_OWN (CONFIG_GUESTS_MAX + 1u) /* the hypervisor's */
+
+#define HOST_PIECES_MAX (MEMORY_REGIONS_MAX + 2u * (CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 1u))
 
 /* The machine's memory in order, with the guests in it. */
 uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX]);

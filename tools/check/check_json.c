@@ -129,7 +129,7 @@ static void print_host(const struct check *check)
         const struct host_piece *piece = &pieces[i];
 
         printf("%s\n  {\"start\": %" PRIu64 ", \"end\": %" PRIu64 ", ", i == 0 ? "" : ",", piece->start, piece->end);
-        print_json_text("use", text_of(check_type_name(piece->type)));
+        print_json_text("use", text_of(piece->guest == HOST_PIECE_OWN ? "hypervisor" : check_type_name(piece->type)));
         if (piece->guest < CONFIG_GUESTS_MAX) {
             printf(", ");
             print_json_text("guest", check->config.guests[piece->guest].name);

@@ -376,24 +376,32 @@ bool check_is_good(const struct check *check)
 
 /* ---- the machine's memory ---- */
 
+/* Whether [start, start + bytes) has the address; *end comes down to where that changes. */
+static bool has(uint64_t start, uint64_t bytes, uint64_t address, uint64_t *end)
+{
+    if (start > address) {
+        *end = min_u64(*end, start);
+        return false;
+    }
+    if (address - start < bytes) {
+        *end = min_u64(*end, start + bytes);
+        return true;
+    }
+    return false;
+}
+
 static uint32_t owner_of(const struct check *check, uint64_t address, uint64_t *end)
 {
+    uint32_t owner = HOST_PIECE_NOBODYS;
+
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         const struct guest_memory *memory = &check->plans[g].memory;
 
         for (uint32_t r = 0; r < memory->range_count; r++) {
-            uint64_t start = memory->ranges[r].backing.value;
-
-            if (address >= start && address < start + memory->ranges[r].bytes) {
-                *end = start + memory->ranges[r].bytes;
-                return g;
-            }
-            if (start > address) {
-                *end = min_u64(*end, start);
-            }
+            owner = has(memory->ranges[r].backing.value, memory->ranges[r].bytes, address, end) ? g : owner;
         }
     }
-    return CONFIG_GUESTS_MAX;
+    return has(check->own_start, check->own_bytes, address, end) ? HOST_PIECE_OWN : owner;
 }
 
 uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX])

@@ -2,7 +2,7 @@
  * The plan as a picture (SVG): the machine's CPUs with the vCPUs on them, its memory with the guests in it, and each
  * guest's own view of its memory. A guest has one colour everywhere.
  *
- *   CPU 0          CPU 1          ...              boxes, four in a row
+ *   CPU 0          CPU 1          ...              boxes, four in a row, or eight where there are many
  *   [linux 0]      [unikernel 0]
  *
  *   host memory                                    one bar per piece, from address 0 down; its height grows with the
@@ -15,12 +15,16 @@
 
 #include "hv/base/format.h"
 
-#define WIDTH 960u
+#include <string.h>
+
 #define MARGIN 24u
-#define CPUS_PER_ROW 4u
-#define CPU_WIDTH 220u
+#define CPU_WIDTH 219u
 #define CPU_GAP 12u
+#define CPUS_PER_ROW 4u
+#define FEW_CPUS 16u /* with more there are twice as many in a row */
 #define CPU_HEAD 30u
+#define CPU_PLACE_HEIGHT 16u /* of the line that says package, core and thread */
+#define TITLE_MAX 30
 #define CHIP_HEIGHT 24u
 #define SLICE_WIDTH 54u /* room for "1000 ms" */
 #define US_PER_MS 1000u
@@ -31,8 +35,10 @@
 #define SMALL_BYTES (1 * MIB)
 #define COLOURS 8u
 
-static const char *const colours[COLOURS] = {"#4e79a7", "#f28e2b", "#59a14f", "#b07aa1",
-                                             "#e15759", "#76b7b2", "#9c755f", "#d4a017"};
+/* Dark enough for white letters. */
+static const char *const colours[COLOURS] = {"#3f6796", "#bf5b04", "#3f8036", "#94578a",
+                                             "#c23c3e", "#33807a", "#85604d", "#8f6b0c"};
+#define COLOUR_OWN "#444444"
 
 static void text_at(FILE *out, uint32_t x, uint32_t y, const char *class, const char *text)
 {
@@ -64,37 +70,73 @@ static uint32_t chips_on(const struct config *config, uint32_t cpu)
     return count;
 }
 
-static void draw_cpu(const struct check *check, FILE *out, uint32_t cpu, uint32_t x, uint32_t y, uint32_t height)
+static bool places_are_known(const struct check *check)
+{
+    return check->machine.cpus[0].described;
+}
+
+static uint32_t head_height(const struct check *check)
+{
+    return CPU_HEAD + (places_are_known(check) ? CPU_PLACE_HEIGHT : 0);
+}
+
+static uint32_t cpus_per_row(const struct check *check)
+{
+    return check->machine.cpu_count > FEW_CPUS ? 2 * CPUS_PER_ROW : CPUS_PER_ROW;
+}
+
+/* As wide as a row of CPUs. */
+static uint32_t picture_width(const struct check *check)
+{
+    return 2 * MARGIN + cpus_per_row(check) * (CPU_WIDTH + CPU_GAP) - CPU_GAP;
+}
+
+static void draw_place(const struct check *check, FILE *out, uint32_t cpu, uint32_t x, uint32_t y)
 {
     const struct machine_cpu *known = &check->machine.cpus[cpu];
-    uint32_t row = y + CPU_HEAD;
+    char text[96];
+
+    if (known->described) {
+        format_text(text, sizeof(text), "package %u, core %u, thread %u", known->package, known->core, known->thread);
+        text_at(out, x, y, "small", text);
+    }
+}
+
+/* A vCPU on its CPU. */
+static void draw_chip(const struct check *check, FILE *out, uint32_t index, uint32_t vcpu, uint32_t x, uint32_t y)
+{
+    const struct config_guest *guest = &check->config.guests[index];
+    bool whole_ms = guest->slice_us % US_PER_MS == 0;
+    char text[96];
+
+    box(out, x, y, CPU_WIDTH - 12, CHIP_HEIGHT - 4, colours[index % COLOURS]);
+    format_text(text, sizeof(text), "%.*s vCPU %u", TEXT_ARGS(guest->name), vcpu);
+    text_at(out, x + 6, y + 15, "on", text);
+    if (guest->slice_us != 0) {
+        format_text(text, sizeof(text), "%u %s", guest->slice_us / (whole_ms ? US_PER_MS : 1), whole_ms ? "ms" : "us");
+        text_at(out, x + CPU_WIDTH - SLICE_WIDTH - 6, y + 15, "on", text);
+    }
+}
+
+static void draw_cpu(const struct check *check, FILE *out, uint32_t cpu, uint32_t x, uint32_t y, uint32_t height)
+{
+    uint32_t row = y + head_height(check);
     char text[96];
 
     box(out, x, y, CPU_WIDTH, height, "#e8e8e8");
     format_text(text, sizeof(text), "CPU %u", cpu);
     text_at(out, x + 8, y + 20, "head", text);
-    if (known->described) {
-        format_text(text, sizeof(text), "package %u core %u thread %u", known->package, known->core, known->thread);
-        text_at(out, x + 70, y + 20, "small", text);
-    }
+    draw_place(check, out, cpu, x + 8, y + 36);
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
-        const struct config_guest *guest = &check->config.guests[g];
-
-        for (uint32_t v = 0; v < guest->cpu_count; v++) {
-            if (guest->cpus[v] == cpu) {
-                box(out, x + 6, row, CPU_WIDTH - 12, CHIP_HEIGHT - 4, colours[g % COLOURS]);
-                format_text(text, sizeof(text), "%.*s vCPU %u", TEXT_ARGS(guest->name), v);
-                text_at(out, x + 12, row + 15, "on", text);
-                if (guest->slice_us != 0) {
-                    bool whole_ms = guest->slice_us % US_PER_MS == 0;
-
-                    format_text(text, sizeof(text), "%u %s", guest->slice_us / (whole_ms ? US_PER_MS : 1),
-                                whole_ms ? "ms" : "us");
-                    text_at(out, x + CPU_WIDTH - SLICE_WIDTH, row + 15, "on", text);
-                }
+        for (uint32_t v = 0; v < check->config.guests[g].cpu_count; v++) {
+            if (check->config.guests[g].cpus[v] == cpu) {
+                draw_chip(check, out, g, v, x + 6, row);
                 row += CHIP_HEIGHT;
             }
         }
+    }
+    if (chips_on(&check->config, cpu) == 0) {
+        text_at(out, x + 12, row + 15, "small", "free");
     }
 }
 
@@ -102,16 +144,17 @@ static void draw_cpu(const struct check *check, FILE *out, uint32_t cpu, uint32_
 static uint32_t draw_cpus(const struct check *check, FILE *out, uint32_t y)
 {
     uint32_t count = (uint32_t)min_u64(check->machine.cpu_count, MACHINE_CPUS_MAX);
+    uint32_t in_row = cpus_per_row(check);
 
-    for (uint32_t first = 0; first < count; first += CPUS_PER_ROW) {
+    for (uint32_t first = 0; first < count; first += in_row) {
         uint32_t most = 1;
         uint32_t height;
 
-        for (uint32_t i = first; i < count && i < first + CPUS_PER_ROW; i++) {
+        for (uint32_t i = first; i < count && i < first + in_row; i++) {
             most = (uint32_t)max_u64(most, chips_on(&check->config, i));
         }
-        height = CPU_HEAD + most * CHIP_HEIGHT + 6;
-        for (uint32_t i = first; i < count && i < first + CPUS_PER_ROW; i++) {
+        height = head_height(check) + most * CHIP_HEIGHT + 6;
+        for (uint32_t i = first; i < count && i < first + in_row; i++) {
             draw_cpu(check, out, i, MARGIN + (i - first) * (CPU_WIDTH + CPU_GAP), y, height);
         }
         y += height + CPU_GAP;
@@ -136,7 +179,7 @@ static bool joins(const struct host_piece *piece, const struct host_piece *next)
     bool small = next->end - next->start < SMALL_BYTES && piece->end - piece->start < 64 * MIB &&
                  next->type != MEMORY_FREE && piece->type != MEMORY_FREE;
 
-    return piece->guest == CONFIG_GUESTS_MAX && next->guest == CONFIG_GUESTS_MAX && piece->end == next->start &&
+    return piece->guest == HOST_PIECE_NOBODYS && next->guest == HOST_PIECE_NOBODYS && piece->end == next->start &&
            (piece->type == next->type || small);
 }
 
@@ -157,6 +200,7 @@ static uint32_t join_pieces(struct host_piece *pieces, uint32_t count)
 static uint32_t draw_piece(const struct check *check, FILE *out, const struct host_piece *piece, uint32_t y)
 {
     bool guest = piece->guest < CONFIG_GUESTS_MAX;
+    bool own = piece->guest == HOST_PIECE_OWN;
     uint32_t height = height_of(piece->end - piece->start);
     char size[FORMAT_BYTES_MAX];
     char text[96];
@@ -165,15 +209,16 @@ static uint32_t draw_piece(const struct check *check, FILE *out, const struct ho
     text_at(out, MARGIN, y + 17, "address", text);
     box(out, BAR_LEFT, y, BAR_WIDTH, height - 2,
         guest                        ? colours[piece->guest % COLOURS]
+        : own                        ? COLOUR_OWN
         : piece->type == MEMORY_FREE ? "#d9ead3"
                                      : "#bbbbbb");
     format_bytes(size, piece->end - piece->start);
     if (guest) {
         format_text(text, sizeof(text), "%.*s, %s", TEXT_ARGS(check->config.guests[piece->guest].name), size);
     } else {
-        format_text(text, sizeof(text), "%s, %s", check_type_name(piece->type), size);
+        format_text(text, sizeof(text), "%s, %s", own ? "the hypervisor" : check_type_name(piece->type), size);
     }
-    text_at(out, BAR_LEFT + 8, y + 17, guest ? "on" : "small", text);
+    text_at(out, BAR_LEFT + 8, y + 17, guest || own ? "on" : "small", text);
     return y + height;
 }
 
@@ -182,7 +227,7 @@ static uint32_t draw_host(const struct check *check, FILE *out, uint32_t y)
     static struct host_piece pieces[HOST_PIECES_MAX];
     uint32_t count = join_pieces(pieces, check_host_pieces(check, pieces));
 
-    text_at(out, MARGIN, y + 16, "head", "Host memory");
+    text_at(out, MARGIN, y + 16, "head", "Host memory (heights by orders of magnitude)");
     y += 30;
     for (uint32_t i = 0; i < count; i++) {
         if (i != 0 && pieces[i].start != pieces[i - 1].end) {
@@ -221,17 +266,40 @@ static uint32_t draw_guest(const struct check *check, FILE *out, uint32_t index,
     return y + 26;
 }
 
+/* What is behind the last slash, cut at the front where it is long. */
+static const char *short_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    size_t length = strlen(name);
+
+    return length > TITLE_MAX ? name + length - TITLE_MAX : name;
+}
+
+static void draw_title(const struct check *check, FILE *out)
+{
+    char text[160];
+    char bytes[FORMAT_BYTES_MAX];
+
+    format_text(text, sizeof(text), "%s on %s", short_name(check->options.config),
+                check->options.machine != NULL ? short_name(check->options.machine)
+                                               : "a machine that has what it needs");
+    text_at(out, MARGIN, 34, "title", text);
+    format_text(text, sizeof(text), "%.*s%s%u CPUs, %s free for guests",
+                (int)min_u64(check->machine.cpu_name.length, 2 * TITLE_MAX), check->machine.cpu_name.start,
+                check->machine.cpu_name.length != 0 ? ": " : "", check->machine.cpu_count,
+                format_bytes(bytes, memory_map_bytes(&check->machine.map, MEMORY_FREE)));
+    text_at(out, MARGIN, 54, "small", text);
+}
+
 static uint32_t draw(const struct check *check, FILE *out)
 {
     uint32_t left;
     uint32_t right;
     uint32_t y;
-    char text[160];
 
-    format_text(text, sizeof(text), "%.60s on %.60s", check->options.config,
-                check->options.machine != NULL ? check->options.machine : "a machine that has what it needs");
-    text_at(out, MARGIN, 34, "title", text);
-    y = draw_cpus(check, out, 56);
+    draw_title(check, out);
+    y = draw_cpus(check, out, 68);
     left = draw_host(check, out, y);
     right = y + 30;
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
@@ -245,6 +313,7 @@ void check_print_svg(const struct check *check, FILE *out)
 {
     FILE *nowhere = fopen("/dev/null", "w");
     uint32_t height = nowhere != NULL ? draw(check, nowhere) : 4096;
+    uint32_t width = picture_width(check);
 
     if (nowhere != NULL) {
         fclose(nowhere);
@@ -254,8 +323,8 @@ void check_print_svg(const struct check *check, FILE *out)
             "font-family=\"sans-serif\" font-size=\"13\">\n"
             "<style>.title{font-size:18px;font-weight:bold}.head{font-weight:bold}.small{font-size:12px}"
             ".address{font-family:monospace;font-size:12px}.on{fill:#ffffff;font-size:12px}</style>\n",
-            WIDTH, height, WIDTH, height);
-    box(out, 0, 0, WIDTH, height, "#ffffff");
+            width, height, width, height);
+    box(out, 0, 0, width, height, "#ffffff");
     (void)draw(check, out);
     fprintf(out, "</svg>\n");
 }

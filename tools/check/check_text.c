@@ -127,7 +127,7 @@ static void print_host(const struct check *check)
         if (piece->guest < CONFIG_GUESTS_MAX) {
             printf("guest %.*s\n", TEXT_ARGS(check->config.guests[piece->guest].name));
         } else {
-            printf("%s\n", check_type_name(piece->type));
+            printf("%s\n", piece->guest == HOST_PIECE_OWN ? "the hypervisor" : check_type_name(piece->type));
         }
     }
 }

@@ -15,7 +15,7 @@ static EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
 
 #define SENTENCE_MAX 600u
 #define PATH_NODES_MAX 64u
-#define READING_TIME_S 10u
+#define READING_TIME_S 60u
 #define POLLS_PER_S 20u
 /* UEFI 2.10, 10.3.4.15 "UART Device Path": messaging, subtype 14. */
 static bool path_has_uart(const EFI_DEVICE_PATH *node)
@@ -61,6 +61,9 @@ static bool firmware_has_serial(struct efi_stage *stage)
 
 void efi_console_start(struct efi_stage *stage)
 {
+    if (stage->system->ConOut != NULL) {
+        stage->system->ConOut->ClearScreen(stage->system->ConOut); /* a logo may stand where our text comes */
+    }
     if (!firmware_has_serial(stage) && efi_uart_answers(&efi_com1)) {
         efi_uart_set_up(&efi_com1);
         stage->console_uart = true;

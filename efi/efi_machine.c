@@ -199,6 +199,13 @@ bool efi_machine_look(struct efi_stage *stage)
     }
     find_screen(stage);
     find_uarts(stage);
+    if (stage->info->framebuffer.format == BOOT_PIXEL_NONE) {
+        efi_say(
+            stage,
+            "Plinth: the firmware has no framebuffer (none, or one that only its own calls draw on): after the start "
+            "this screen stands still, and %u serial port%s what is said.",
+            stage->info->uart_count, stage->info->uart_count == 1 ? " has" : "s have");
+    }
     return efi_cpus_list(stage);
 }
 

@@ -418,3 +418,8 @@ void console_panic_mode(void)
 {
     console.panic = true;
 }
+
+void console_panic_screen(void)
+{
+    screen_enlarge(&console.screen);
+}

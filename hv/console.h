@@ -50,6 +50,9 @@ void console_flush(void);
 /* From now on log lines are written out synchronously, whoever holds the console's lock: he may never let go. */
 void console_panic_mode(void);
 
+/* When the other CPUs have stopped: the screen for the report alone, large enough for a photo. */
+void console_panic_screen(void);
+
 /* What is printed before console_init() gave it a better place; afterwards nothing more comes here. */
 extern struct console_ram console_ram;
 

@@ -23,16 +23,13 @@ static void clear(const struct screen_pixels *pixels)
     }
 }
 
-void screen_init(struct screen *screen, const struct screen_pixels *pixels, const uint8_t (*font)[16],
-                 uint32_t font_glyphs)
+static void open_grid(struct screen *screen, uint32_t scale)
 {
-    memset(screen, 0, sizeof(*screen));
-    screen->pixels = *pixels;
-    screen->font = font;
-    screen->font_glyphs = font_glyphs;
-    screen->scale = pixels->width >= SCREEN_DOUBLE_WIDTH ? 2 : 1;
-    screen->columns = (uint32_t)min_u64(pixels->width / (GLYPH_WIDTH * screen->scale), SCREEN_COLUMNS_MAX);
-    screen->rows = (uint32_t)min_u64(pixels->height / (GLYPH_HEIGHT * screen->scale), SCREEN_ROWS_MAX);
+    const struct screen_pixels *pixels = &screen->pixels;
+
+    screen->scale = scale;
+    screen->columns = (uint32_t)min_u64(pixels->width / (GLYPH_WIDTH * scale), SCREEN_COLUMNS_MAX);
+    screen->rows = (uint32_t)min_u64(pixels->height / (GLYPH_HEIGHT * scale), SCREEN_ROWS_MAX);
     if (screen->rows == 0 || screen->columns == 0 || pixels->base == NULL) {
         screen->columns = 0;
         screen->rows = 0;
@@ -41,6 +38,27 @@ void screen_init(struct screen *screen, const struct screen_pixels *pixels, cons
     clear(pixels);
     memset(screen->wanted, ' ', sizeof(screen->wanted));
     memset(screen->drawn, ' ', sizeof(screen->drawn));
+}
+
+void screen_init(struct screen *screen, const struct screen_pixels *pixels, const uint8_t (*font)[16],
+                 uint32_t font_glyphs)
+{
+    memset(screen, 0, sizeof(*screen));
+    screen->pixels = *pixels;
+    screen->font = font;
+    screen->font_glyphs = font_glyphs;
+    open_grid(screen, pixels->width >= SCREEN_TRIPLE_WIDTH ? 3 : pixels->width >= SCREEN_DOUBLE_WIDTH ? 2 : 1);
+}
+
+void screen_enlarge(struct screen *screen)
+{
+    if (screen->scale == 1 && screen->pixels.width >= SCREEN_ENLARGE_WIDTH) {
+        screen->column = 0;
+        screen->row = 0;
+        screen->status_rows = 0;
+        screen->next_cell = 0;
+        open_grid(screen, 2);
+    }
 }
 
 static void scroll(struct screen *screen)
@@ -264,8 +282,7 @@ static void draw_dots_32(const struct screen *screen, uint8_t *to, uint8_t dots)
     for (uint32_t bit = 0x80; bit != 0; bit >>= 1) {
         uint32_t colour = (dots & bit) != 0 ? foreground : 0;
 
-        *pixel++ = colour;
-        if (screen->scale == 2) {
+        for (uint32_t i = 0; i < screen->scale; i++) {
             *pixel++ = colour;
         }
     }

@@ -19,8 +19,10 @@
 #define SCREEN_ROWS_MAX 135u
 #define SCREEN_PARAMETERS_MAX 4u
 
-/* From this width on every dot is drawn as 2x2. */
+/* Every dot is drawn as 2x2 from this width on, as 3x3 from the next; a panic's report from the last one on as 2x2. */
 #define SCREEN_DOUBLE_WIDTH 2048u
+#define SCREEN_TRIPLE_WIDTH 3200u
+#define SCREEN_ENLARGE_WIDTH 1280u
 
 struct screen_pixels {
     uint8_t *base;
@@ -56,6 +58,9 @@ struct screen {
 /* An empty grid as large as the pixels allow; the screen becomes black. */
 void screen_init(struct screen *screen, const struct screen_pixels *pixels, const uint8_t (*font)[16],
                  uint32_t font_glyphs);
+
+/* Empty again, with letters twice as large where they are small and there is room for 80 in a line. */
+void screen_enlarge(struct screen *screen);
 
 void screen_put(struct screen *screen, uint8_t byte);
 

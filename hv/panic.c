@@ -94,6 +94,7 @@ static void begin(void)
     panic_cpu = cpu_this();
     console_panic_mode();
     stop_others();
+    console_panic_screen();
 }
 
 /* The part of the stack that may be read from `rsp` on: of one of our stacks, or else up to the end of the page. */
@@ -160,20 +161,23 @@ _Noreturn void check_failed(const char *file, uint32_t line, const char *conditi
              left, right);
 }
 
+/* Lines of 80 characters: what a screen has at least. `rfl`: RFLAGS, `seg`: CS in the upper half and SS. */
+static void print_three(const char *one, uint64_t first, const char *two, uint64_t second, const char *three,
+                        uint64_t third)
+{
+    log_error("%s %016" PRIx64 "  %s %016" PRIx64 "  %s %016" PRIx64, one, first, two, second, three, third);
+}
+
 static void print_registers(const struct trap_frame *frame)
 {
-    log_error("rip %016" PRIx64 "  rsp %016" PRIx64 "  rflags %08" PRIx64 "  cs %02" PRIx64 "  ss %02" PRIx64,
-              frame->rip, frame->rsp, frame->rflags, frame->cs, frame->ss);
-    log_error("rax %016" PRIx64 "  rbx %016" PRIx64 "  rcx %016" PRIx64 "  rdx %016" PRIx64, frame->rax, frame->rbx,
-              frame->rcx, frame->rdx);
-    log_error("rsi %016" PRIx64 "  rdi %016" PRIx64 "  rbp %016" PRIx64 "  r8  %016" PRIx64, frame->rsi, frame->rdi,
-              frame->rbp, frame->r8);
-    log_error("r9  %016" PRIx64 "  r10 %016" PRIx64 "  r11 %016" PRIx64 "  r12 %016" PRIx64, frame->r9, frame->r10,
-              frame->r11, frame->r12);
-    log_error("r13 %016" PRIx64 "  r14 %016" PRIx64 "  r15 %016" PRIx64 "  error %08" PRIx64, frame->r13, frame->r14,
-              frame->r15, frame->error);
-    log_error("cr0 %016" PRIx64 "  cr2 %016" PRIx64 "  cr3 %016" PRIx64 "  cr4 %016" PRIx64, insn_read_cr0(),
-              insn_read_cr2(), insn_read_cr3(), insn_read_cr4());
+    print_three("rip", frame->rip, "rsp", frame->rsp, "rfl", frame->rflags);
+    print_three("rax", frame->rax, "rbx", frame->rbx, "rcx", frame->rcx);
+    print_three("rdx", frame->rdx, "rsi", frame->rsi, "rdi", frame->rdi);
+    print_three("rbp", frame->rbp, "r8 ", frame->r8, "r9 ", frame->r9);
+    print_three("r10", frame->r10, "r11", frame->r11, "r12", frame->r12);
+    print_three("r13", frame->r13, "r14", frame->r14, "r15", frame->r15);
+    print_three("cr0", insn_read_cr0(), "cr2", insn_read_cr2(), "cr3", insn_read_cr3());
+    print_three("cr4", insn_read_cr4(), "err", frame->error, "seg", frame->cs << 32 | frame->ss);
 }
 
 static struct unwind_context context_of(const struct trap_frame *frame)

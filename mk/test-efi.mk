@@ -3,12 +3,13 @@
 TEST_EFI_bare := hv/vmx/vmx_features
 TEST_EFI_locked := hv/vmx/vmx_features hv/svm/svm_features
 TEST_EFI_refused := hv/vmx/vmx_run hv/svm/svm_run
+TEST_EFI_screen := efi/efi_machine
 
 define TEST_EFI_RULES
 $(BUILD)/efi-$(1)/%.o: %.c tests/boot/efi_$(1).h
 	@mkdir -p $$(@D)
 	$$(Q)printf '  CC  %s\n' $$@
-	$$(Q)$$(CC) $$(IMAGE_CFLAGS) -include tests/boot/efi_$(1).h -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC) $$(IMAGE_CFLAGS) $$(EFI_CFLAGS) -include tests/boot/efi_$(1).h -MMD -MP -c -o $$@ $$<
 
 $(BUILD)/efi-$(1)/BOOTX64.EFI: $$(TEST_EFI_$(1):%=$(BUILD)/efi-$(1)/%.o) \
 		$$(filter-out $$(TEST_EFI_$(1):%=$(BUILD)/image/%.o),$$(IMAGE_OBJECTS)) $(BUILD)/image/gen/console_font.o
@@ -19,4 +20,4 @@ guests: $(BUILD)/efi-$(1)/BOOTX64.EFI
 -include $$(TEST_EFI_$(1):%=$(BUILD)/efi-$(1)/%.d)
 endef
 
-$(foreach name,bare locked refused,$(eval $(call TEST_EFI_RULES,$(name))))
+$(foreach name,bare locked refused screen,$(eval $(call TEST_EFI_RULES,$(name))))

@@ -3,8 +3,10 @@
 by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
 
     no-serial    a machine without any serial port: progress, a line per guest with its state, the end
-    panic        a fault after the hand-over: code, sentence and remedy; after a reset the next start tells of it
+    panic        a fault after the hand-over: code, sentence and remedy, in large letters; after a reset the next start
+                 tells of it
     machine-check   an error that the machine reports by itself: what its bank says
+    modes        other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
 
@@ -34,6 +36,7 @@ LIMIT_S = 180  # only a hang reaches it
 PICTURE_EVERY_S = 0.7
 # A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 15.3.2.2.
 BANK_STATUS, BANK_ADDRESS, BANK_MISC = 0xbe00000000000135, 0x1234000, 0x8c
+SCALES = (1, 2, 3)
 
 
 def read_font():
@@ -52,9 +55,20 @@ def read_picture(path):
 
 
 def text_of(path, font):
-    """The lines of text in a picture; what is no character of the font is a `~`."""
+    """The lines of text in a picture; what is no character of the font is a `~`. Every dot may be drawn as 2x2 or 3x3: the
+    size that gives the most characters is taken."""
     width, height, data = read_picture(path)
-    lit = bytes(1 if data[i] >= 0x80 else 0 for i in range(0, len(data), 3))
+    lit = data[::3].translate(bytes(i >= 0x80 for i in range(256)))
+    texts = [lines_of(width // scale, height // scale, smaller(lit, width, height, scale), font) for scale in SCALES]
+    return max(texts, key=lambda lines: sum(len(line) - 2 * line.count("~") for line in lines))
+
+
+def smaller(lit, width, height, scale):
+    """Every scale-th dot of every scale-th line."""
+    return b"".join(lit[y * width:y * width + width // scale * scale:scale] for y in range(0, height // scale * scale, scale))
+
+
+def lines_of(width, height, lit, font):
     lines = []
     for top in range(0, height - CELL_HEIGHT + 1, CELL_HEIGHT):
         line = ""
@@ -62,7 +76,7 @@ def text_of(path, font):
             rows = []
             for y in range(top, top + CELL_HEIGHT):
                 bits = lit[y * width + left:y * width + left + CELL_WIDTH]
-                rows.append(int.from_bytes(bits, "big") and int("".join(map(str, bits)), 2))
+                rows.append(any(bits) and int("".join(map(str, bits)), 2))
             line += font.get(tuple(rows), "~")
         lines.append(line.rstrip())
     return lines
@@ -147,9 +161,9 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def stick_of(name, config, fault=None, files=None):
+def stick_of(name, config, fault=None, files=None, efi=None):
     os.makedirs(run.STICKS, exist_ok=True)
-    return run.make_stick(cases.Case(f"screen-{name}", config, [], files=files or {"hello.elf": cases.HELLO}, fault=fault))
+    return run.make_stick(cases.Case(f"screen-{name}", config, [], files=files or {"hello.elf": cases.HELLO}, fault=fault, efi=efi))
 
 
 def no_serial(font):
@@ -206,6 +220,27 @@ def machine_check(font):
         machine.end()
 
 
+# Mode that the test build sets -> what a line holds.
+MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32": 1920 // 8}
+
+
+def modes(font):
+    """The whole run is read from each screen; the size of the letters is the one that hv/console_screen.h promises."""
+    stick = stick_of("modes", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
+                     efi=cases.Built("efi-screen/BOOTX64.EFI"))
+    for mode, columns in MODES.items():
+        machine = Machine(stick, serial=False, extra=("-vga", "none", "-device", "VGA,vgamem_mb=64",
+                                                      "-fw_cfg", f"name=opt/plinth/screen,string={mode}"))
+        try:
+            text, _ = machine.wait_for(font, r"^\[hello\] PASS hello$|^PASS hello$", r"^plinth: result ok$", r"^hello has stopped$")
+            if not any(line == "-" * columns for line in text.splitlines()):
+                raise run.CaseError(f"{mode}: no line of {columns} dashes:\n{text}")
+        except run.CaseError as error:
+            raise run.CaseError(f"{mode}: {error}") from None
+        finally:
+            machine.end()
+
+
 def fault_on_both(font, fault):
     names = ["hello", "other"][:fault.guests]
     config = "".join(cases.hello_conf().replace("guest hello", f"guest {name}") for name in names)
@@ -235,7 +270,7 @@ def every_fault(font):
 
 
 def main():
-    tests = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check}
+    tests = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "modes": modes}
     if sys.argv[1:] == ["faults"]:
         return 1 if every_fault(read_font()) else 0
     failed = 0

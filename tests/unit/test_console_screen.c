@@ -220,6 +220,37 @@ static void no_screen_means_no_work(void **state)
     assert_true(screen_draw(&screen, UINT32_MAX));
 }
 
+static void large_screens_have_large_letters_and_a_panic_larger_ones(void **state)
+{
+    static const struct {
+        uint32_t width, height, scale, columns, panic_scale;
+    } screens[] = {{640, 480, 1, 80, 1},    {800, 600, 1, 100, 1},   {1280, 800, 1, 160, 2}, {1920, 1080, 1, 240, 2},
+                   {2560, 1440, 2, 160, 2}, {3840, 2160, 3, 160, 3}, {3200, 1800, 3, 133, 3}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(screens) / sizeof(screens[0]); i++) {
+        struct screen_pixels pixels = {.base = memory,
+                                       .width = screens[i].width,
+                                       .height = screens[i].height,
+                                       .stride_pixels = screens[i].width,
+                                       .bytes_per_pixel = 4};
+
+        screen_init(&screen, &pixels, font, 95); /* no bytes: nothing is drawn */
+        assert_int_equal(screen.scale, screens[i].scale);
+        assert_int_equal(screen.columns, screens[i].columns);
+        write_text("before");
+        screen_set_status(&screen, 0, 1, "guest runs");
+        screen_enlarge(&screen);
+        assert_int_equal(screen.scale, screens[i].panic_scale);
+        assert_true(screen.columns >= 80 && screen.rows >= 24);
+        if (screens[i].panic_scale != screens[i].scale) {
+            write_text("report");
+            expect_row(0, "report");
+            assert_int_equal(screen.status_rows, 0);
+        }
+    }
+}
+
 static void status_lines_stay_while_text_scrolls_above_them(void **state)
 {
     (void)state;
@@ -278,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_character_beyond_ascii_takes_one_cell),
         cmocka_unit_test(random_bytes_never_leave_the_grid),
         cmocka_unit_test(no_screen_means_no_work),
+        cmocka_unit_test(large_screens_have_large_letters_and_a_panic_larger_ones),
         cmocka_unit_test(status_lines_stay_while_text_scrolls_above_them),
         cmocka_unit_test(a_status_line_is_replaced_and_erasing_the_text_leaves_it),
     };

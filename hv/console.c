@@ -273,7 +273,8 @@ static void show_state(const struct guest *guest, uint32_t index, uint32_t guest
     console.shown[index] = shown;
     length = format_text(line, sizeof(line), "%s %s", guest->name, names[state]);
     if (state == GUEST_CRASHED) {
-        length += format_text(line + length, sizeof(line) - length, " (P%04u)", guest->failure_code);
+        length += format_text(line + length, sizeof(line) - length, " (P%04u): %s", guest->failure_code,
+                              guest->report);
     }
     if (guest->restarts != 0) {
         (void)format_text(line + length, sizeof(line) - length, ", restarted %u times", guest->restarts);

@@ -12,7 +12,9 @@
 #include "hv/mm/page_table.h"
 #include "hv/power.h"
 #include "hv/virt.h"
+#include "hv/x86/host_cpu.h"
 #include "hv/x86/insn.h"
+#include "hv/x86/tsc.h"
 
 /* Restarts in a row; a guest that ran for RUN_WELL_MS begins to count again. The first comes at once, the second after
  * BACKOFF_FIRST_MS, then twice as long each time. */
@@ -241,6 +243,10 @@ static bool ended_as_configured(const struct guest *guest)
     return true;
 }
 
+/* After a failure a real machine is switched off only after this time: its screen may be all that its user has. */
+#define SCREEN_STAYS_S 60u
+#define US_PER_S 1000000ULL
+
 /* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. `last` is the
  * guest whose end is the machine's. */
 _Noreturn static void end_run(const struct guest *last)
@@ -252,6 +258,7 @@ _Noreturn static void end_run(const struct guest *last)
     };
     enum config_final final = boot->config.when_all_stopped;
     bool well = true;
+    bool stays;
 
     stop_other_cpus(cpu_this());
     console_flush(); /* what the guests still had to say comes before the result, however slow a port is */
@@ -263,7 +270,15 @@ _Noreturn static void end_run(const struct guest *last)
     } else {
         log_info("guest %s has stopped, and its config says poweroff; %s", last->name, endings[final]);
     }
+    stays = !well && final == FINAL_POWEROFF && !host_cpu_is_virtual();
+    if (stays) {
+        log_info("the screen stays for %u s", SCREEN_STAYS_S);
+    }
     log_info("result %s", well ? "ok" : "failed");
+    if (stays) {
+        console_flush();
+        tsc_wait_us(SCREEN_STAYS_S * US_PER_S);
+    }
     virt_disable(cpu_this()); /* VMX holds INIT off, which is which some machines reset by. SDM 3C 23.8 */
     switch (final) {
     case FINAL_POWEROFF:

@@ -49,7 +49,7 @@ _Noreturn void hv_panic_stop(void)
 
 static _Noreturn void end(void)
 {
-    log_error("the machine is halted: switch it off, or reset it");
+    log_error("the machine is halted: reset it, and the next start keeps these lines in \\plinth\\last-boot.txt");
     log_line(LOG_INFO, "result failed");
     console_flush();
     hv_panic_stop();

@@ -140,7 +140,7 @@ def last_boot_is_whole(_build, image):
 
 def every_uart_says_all(_build, image):
     """What the hypervisor says goes to each UART, from its first line to its last."""
-    for name in ("card.txt", "com2.txt", "debug.txt"):
+    for name in ("card.txt", "com2.txt", "debug.txt", "spcr.txt"):
         with open(os.path.join(image.removesuffix(".img"), name), encoding="utf-8", errors="replace") as output:
             text = output.read()
         for line in ("plinth: Plinth ", "good bye", "plinth: result ok"):
@@ -406,6 +406,9 @@ def entries_cases():
 # A DBG2 table behind its header: one 16550 at port 0x5e8. Microsoft "Debug Port Table 2", tables 1 to 3.
 DBG2 = struct.pack("<II BHBHHHHHHHHH BBBBQ I 2s", 44, 1, 0, 40, 1, 2, 38, 0, 0, 0x8000, 0, 0, 22, 34, 1, 8, 0, 1, 0x5e8, 8,
                    b".\0")
+# An SPCR table behind its header: a 16550 at port 0x6e8. Microsoft "Serial Port Console Redirection Table", table 1.
+SPCR = struct.pack("<B3x BBBBQ BBI BBBBBB HH BBB I B I", 0, 1, 8, 0, 1, 0x6e8, 0, 0, 0, 7, 0, 1, 0, 0, 0, 0xffff, 0xffff, 0, 0, 0,
+                   0, 0, 0)
 
 CASES = [
     # The main job.
@@ -520,9 +523,14 @@ CASES = [
         r"all that is left of it is in \\plinth\\last-boot\.txt"], status=None, runner=("--reboot",),
          files={"hello.elf": HELLO}, forbidden=NEVER, emulators=QEMU, after=last_boot_is_whole),
 
-    # A serial card beside COM1, COM2, and a port that only the firmware's DBG2 table names.
-    Case("uarts", hello_conf(), [r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, "dbg2": DBG2}, forbidden=NEVER,
+    # A serial card beside COM1, COM2, and ports that only the firmware's DBG2 and SPCR tables name; and a screen that has
+    # no framebuffer.
+    Case("uarts", hello_conf(), [r"the firmware has no framebuffer", r"5 serial ports have what is said", r"plinth: result ok\s*\Z"],
+         files={"hello.elf": HELLO, "dbg2": DBG2, "spcr": SPCR}, forbidden=NEVER,
          emulators=QEMU, after=every_uart_says_all, extra=(
+        "-vga", "none", "-device", "virtio-gpu-pci",
+        "-acpitable", "sig=SPCR,data={folder}/spcr", "-chardev", "file,id=spcr,path={folder}/spcr.txt",
+        "-device", "isa-serial,iobase=0x6e8,irq=7,chardev=spcr",
         "-acpitable", "sig=DBG2,data={folder}/dbg2", "-chardev", "file,id=debug,path={folder}/debug.txt",
         "-device", "isa-serial,iobase=0x5e8,irq=5,chardev=debug",
         "-chardev", "file,id=card,path={folder}/card.txt", "-device", "pci-serial,chardev=card",

@@ -42,6 +42,7 @@ static struct {
     uint64_t last_typed;
     uint32_t shown[CONFIG_GUESTS_MAX]; /* what the screen's line of each guest says; 0: nothing yet */
     uint64_t lost_reported;
+    uint32_t hung_reported; /* a bit for each port */
     void (*status)(void *context);
     void *status_context;
     char bytes[OUTPUT_BYTES];
@@ -296,6 +297,22 @@ static void update_guests(struct guest *const *guests, uint32_t guest_count)
     }
 }
 
+/* Says each time that a port was given up, on the others and on the screen. */
+static void report_hung(void)
+{
+    char notice[LINE_BYTES];
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        if (!console.uarts[i].alive && (console.hung_reported & 1u << i) == 0 && guests_room() == OUTPUT_BYTES) {
+            console.hung_reported |= 1u << i;
+            format_text(notice, sizeof(notice), "plinth: the serial port at 0x%" PRIx64 " takes no bytes: given up",
+                        console.uarts[i].port.base);
+            mux_say(&console.mux, notice, &console.output);
+            deliver();
+        }
+    }
+}
+
 static void report_lost(void)
 {
     char notice[LINE_BYTES];
@@ -346,6 +363,7 @@ uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint
     mux_pump(&console.mux, now, tsc_ticks_of_us(MUX_PARTIAL_US), &console.output);
     deliver();
     console.output.capacity = OUTPUT_BYTES;
+    report_hung();
     report_lost();
     woken = take_input(now);
     write_out(now);

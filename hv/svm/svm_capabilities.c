@@ -15,13 +15,13 @@
 const char *svm_capabilities_missing(const struct svm_words *words)
 {
     if ((words->extended_ecx & CPUID_81_ECX_SVM) == 0) {
-        return "this CPU has no SVM (AMD-V); use a CPU that has it, or switch it on in the virtual machine around us";
+        return "this CPU shows no SVM (AMD-V); switch on \"SVM Mode\" in the firmware's set-up, or use a CPU that has it";
     }
     if ((words->svm_edx & SVM_EDX_NESTED_PAGING) == 0) {
         return "this CPU's SVM has no nested paging (NP); use a CPU from 2008 or later";
     }
     if ((words->vm_cr & VM_CR_SVMDIS) != 0) {
-        return "SVM is switched off by the firmware (VM_CR.SVMDIS); switch on \"SVM\" or \"AMD-V\" in its set-up";
+        return "SVM is switched off by the firmware (VM_CR.SVMDIS); switch on \"SVM Mode\" or \"AMD-V\" in its set-up";
     }
     return NULL;
 }

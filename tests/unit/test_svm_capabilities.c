@@ -93,9 +93,9 @@ static void svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up(void **
 
     (void)state;
     words.vm_cr = VM_CR_SVMDIS;
-    expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM\" or \"AMD-V\"");
+    expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM Mode\" or \"AMD-V\"");
     words.vm_cr = VM_CR_SVMDIS | VM_CR_LOCK;
-    expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM\" or \"AMD-V\"");
+    expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM Mode\" or \"AMD-V\"");
     words.vm_cr = VM_CR_LOCK; /* locked, and on */
     assert_true(find(words));
 }

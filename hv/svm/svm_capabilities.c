@@ -15,7 +15,8 @@
 const char *svm_capabilities_missing(const struct svm_words *words)
 {
     if ((words->extended_ecx & CPUID_81_ECX_SVM) == 0) {
-        return "this CPU shows no SVM (AMD-V); switch on \"SVM Mode\" in the firmware's set-up, or use a CPU that has it";
+        return "this CPU shows no SVM (AMD-V); switch on \"SVM Mode\" in the firmware's set-up, or use a CPU that has "
+               "it";
     }
     if ((words->svm_edx & SVM_EDX_NESTED_PAGING) == 0) {
         return "this CPU's SVM has no nested paging (NP); use a CPU from 2008 or later";

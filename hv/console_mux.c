@@ -78,11 +78,21 @@ static bool line_is_hidden(const struct console_mux *mux)
     return mux->focus != MUX_NONE && !mux->line_open && mux->sources[mux->focus].length != 0;
 }
 
-/* Shows again what the focused guest had written of its line: once, after all that the others had to say. */
-static void reopen_line(struct console_mux *mux, struct mux_output *output)
+/* Shows again what the focused guest had written of its line, after what the others had to say. Not at once: a guest
+ * that goes on writing shows it by itself, and many short interruptions would show it many times. */
+static void reopen_line(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, struct mux_output *output)
 {
-    if (line_is_hidden(mux) && has_room(output)) {
+    if (!line_is_hidden(mux)) {
+        mux->line_waits = false;
+        return;
+    }
+    if (!mux->line_waits) {
+        mux->line_waits = true;
+        mux->waits_since = now;
+    }
+    if (now - mux->waits_since >= partial_ticks && has_room(output)) {
         begin_line(mux, focused(mux), output);
+        mux->line_waits = false;
     }
 }
 
@@ -181,7 +191,7 @@ void mux_pump(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, str
             pump_other(mux, &mux->sources[i], now, partial_ticks, output);
         }
     }
-    reopen_line(mux, output);
+    reopen_line(mux, now, partial_ticks, output);
 }
 
 void mux_say(struct console_mux *mux, const char *text, struct mux_output *output)

@@ -52,6 +52,8 @@ struct console_mux {
     uint32_t console_count; /* sources with `console` */
     uint32_t focus;         /* MUX_NONE: nobody */
     bool line_open;         /* the console's cursor stands in the focused guest's line */
+    bool line_waits;        /* the focused guest's line was interrupted, and waits to be shown again... */
+    uint64_t waits_since;   /* ...since this TSC */
     bool escape;            /* the escape key was typed */
     bool status_wanted;     /* the caller prints the status and clears this */
     uint64_t input_lost;    /* typed bytes that found a full ring */
@@ -66,7 +68,8 @@ bool mux_add(struct console_mux *mux, const char *name, bool console, struct byt
 void mux_set_running(struct console_mux *mux, uint32_t source, bool running, struct mux_output *output);
 
 /* Moves what the guests wrote, as long as the output has room for another step. `partial_ticks` is MUX_PARTIAL_US in
- * ticks of `now`. */
+ * ticks of `now`: so long an incomplete line waits, of another guest to be shown, of the focused one, which was
+ * interrupted, to be shown again. */
 void mux_pump(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, struct mux_output *output);
 
 /* The hypervisor's own line, without its line end. Needs MUX_STEP_MAX bytes of room beyond the text. */

@@ -93,6 +93,8 @@ static void a_line_of_another_guest_does_not_split_the_prompt(void **state)
     expect("[alpha] # ls");
     guest_writes(1, "tick\n");
     pump();
+    f.now += PARTIAL;
+    pump();
     expect("\r\n[beta] tick\r\n[alpha] # ls");
     guest_writes(0, "\r\n");
     pump();
@@ -106,6 +108,8 @@ static void the_hypervisors_line_stands_alone(void **state)
     guest_writes(0, "login: ");
     pump();
     mux_say(&f.mux, "plinth: hello", &f.output);
+    pump();
+    f.now += PARTIAL;
     pump();
     expect("login: \r\nplinth: hello\r\nlogin: ");
 }
@@ -121,7 +125,28 @@ static void an_interrupted_line_is_shown_again_once_after_all_the_others(void **
     guest_writes(1, "three\nfour\n");
     assert_true(mux_has_partial(&f.mux));
     pump();
-    expect("[alpha] login: \r\nplinth: one\r\nplinth: two\r\n[beta] three\r\n[beta] four\r\n[alpha] login: ");
+    assert_true(mux_has_partial(&f.mux));
+    f.now += PARTIAL - 1;
+    mux_say(&f.mux, "plinth: five", &f.output);
+    pump();
+    expect("[alpha] login: \r\nplinth: one\r\nplinth: two\r\n[beta] three\r\n[beta] four\r\nplinth: five\r\n");
+    f.now += 1;
+    pump();
+    expect("[alpha] login: ");
+    assert_false(mux_has_partial(&f.mux));
+}
+
+static void a_guest_that_goes_on_writing_shows_its_interrupted_line_at_once(void **state)
+{
+    (void)state;
+    start(2);
+    guest_writes(0, "PASS h");
+    pump();
+    mux_say(&f.mux, "plinth: one", &f.output);
+    pump();
+    guest_writes(0, "ello\n");
+    pump();
+    expect("[alpha] PASS h\r\nplinth: one\r\n[alpha] PASS hello\r\n");
     assert_false(mux_has_partial(&f.mux));
 }
 
@@ -397,6 +422,7 @@ int main(void)
         cmocka_unit_test(a_line_of_another_guest_does_not_split_the_prompt),
         cmocka_unit_test(the_hypervisors_line_stands_alone),
         cmocka_unit_test(an_interrupted_line_is_shown_again_once_after_all_the_others),
+        cmocka_unit_test(a_guest_that_goes_on_writing_shows_its_interrupted_line_at_once),
         cmocka_unit_test(an_incomplete_line_of_another_guest_waits_and_then_appears),
         cmocka_unit_test(a_line_longer_than_the_buffer_loses_no_byte),
         cmocka_unit_test(a_lone_carriage_return_keeps_the_name_in_front),

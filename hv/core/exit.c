@@ -144,11 +144,16 @@ static bool is_foreign_hypercall(struct vcpu *vcpu)
            code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
 }
 
-/* #DB and #AC are intercepted so that no guest can keep the CPU in an endless delivery; they go to it as they are. */
+/*
+ * #DB and #AC are intercepted so that no guest can keep the CPU in an endless delivery, on SVM others around a double
+ * fault; they go to the guest as they are. One that came while a double fault was delivered is a triple fault.
+ */
 static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     if (exit->exception.vector == EXCEPTION_UD && is_foreign_hypercall(vcpu)) {
         handle_hypercall(vcpu, HYPERCALL_BYTES);
+    } else if (exit->exception.vector == EXCEPTION_PF) {
+        vcpu_raise_page_fault(vcpu, exit->exception.address, exit->exception.error);
     } else if (exit->exception.has_error) {
         vcpu_raise_error(vcpu, (enum exception)exit->exception.vector, exit->exception.error);
     } else {

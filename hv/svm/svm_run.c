@@ -20,6 +20,8 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
+#define TRIPLE_FAULT_EXCEPTIONS \
+    (1u << EXCEPTION_TS | 1u << EXCEPTION_NP | 1u << EXCEPTION_SS | 1u << EXCEPTION_GP | 1u << EXCEPTION_PF)
 #define CPUID_LEAF_XSAVE 0xdu
 #define TPR_SHIFT 4u
 #define NO_LENGTH_MAX 16u
@@ -144,6 +146,18 @@ static bool waits_for_tpr(struct vcpu *vcpu)
     return requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= lapic_cr8(&vcpu->lapic);
 }
 
+/*
+ * While a double fault is delivered, whatever makes a triple fault of it leaves the guest: Bochs 2.7 has no shutdown
+ * intercept and would end itself, with all guests. APM 2 8.2.9 "#DF", table 8-3.
+ */
+static void watch_double_fault(struct svm_vcpu *svm, bool on)
+{
+    uint32_t *exceptions = &svm->vmcb.intercepts[INTERCEPT_EXCEPTION];
+
+    *exceptions = on ? *exceptions | TRIPLE_FAULT_EXCEPTIONS : *exceptions & ~TRIPLE_FAULT_EXCEPTIONS;
+    svm->clean &= ~CLEAN_INTERCEPTS;
+}
+
 /* Real mode pushes no error codes. APM 2 8.1; 15.20 "Event Injection". */
 static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 {
@@ -155,6 +169,8 @@ static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
     if (event->kind == EVENT_NMI) {
         svm->nmi_masked = true;
         watch_nmi_end(svm, true);
+    } else if (event->kind == EVENT_EXCEPTION && event->vector == EXCEPTION_DF) {
+        watch_double_fault(svm, true);
     }
 }
 
@@ -371,6 +387,9 @@ static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     if (svm->virtual_interrupt) {
         take_back_virtual(svm, vcpu);
+    }
+    if ((vmcb->intercepts[INTERCEPT_EXCEPTION] & TRIPLE_FAULT_EXCEPTIONS) != 0) {
+        watch_double_fault(svm, false);
     }
 }
 

@@ -29,6 +29,7 @@ static const struct intercept intercepts[] = {
     {INTERCEPT_CR, 20},                     /* CR4 writes: only what CPUID offers may be switched on */
     {INTERCEPT_EXCEPTION, 1},               /* #DB: a data breakpoint on the stack can make delivery endless */
     {INTERCEPT_EXCEPTION, 6},               /* #UD: VMCALL means the same as VMMCALL */
+    {INTERCEPT_EXCEPTION, 8},               /* #DF: what its delivery raises is intercepted, too (svm_run.c, inject) */
     {INTERCEPT_EXCEPTION, 17},              /* #AC: an unaligned stack in ring 3 can make delivery endless */
     {INTERCEPT_EXCEPTION, 18},              /* #MC is the host's */
     {INTERCEPT_MISC1, MISC1_INTR},          /* physical interrupts are the host's */

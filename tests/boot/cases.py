@@ -460,7 +460,7 @@ CASES = [
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
     hostile_case("hostile-survive", "survive", "shared", emulators=QEMU),
-    hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx")),
+    hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # What never ends by itself: endless #AC and #DB, and a loop; the watchdog ends them.
     hostile_case("hostile-endless", "endless", "shared", "bochs-vmx", emulators=("bochs-vmx", "bochs-svm")),
     Case("restart", neighbour_conf(400) + end_conf("crasher", "triple-fault", "on-crash = restart") +

@@ -73,9 +73,7 @@ RANDOM_SEEDS = (1,)
 # QEMU 7.2 itself aborts ("qemu_mutex_iothread_locked") when a nested guest writes CR8 while an interrupt waits; it lets
 # guests set reserved bits of CR4, with which VMRUN then fails, and ends the guest at reserved bits of CR3 (#VMEXIT -1).
 # QEMU 7.2 has no alignment checks, and no breakpoints on what the delivery of an exception does.
-# Bochs 2.7 ends itself at a triple fault of an SVM guest, before it looks at the intercept.
-NOT_ON = {"qemu-svm": ("task-priority", "reserved-bits", "endless-ac", "endless-db-data", "endless-db-code"),
-          "bochs-svm": tuple(name for name, said in END.items() if said == TRIPLE) + ("clear-pg",)}
+NOT_ON = {"qemu-svm": ("task-priority", "reserved-bits", "endless-ac", "endless-db-data", "endless-db-code")}
 
 
 def ends_on(emulator, boot="end"):

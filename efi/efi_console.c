@@ -61,9 +61,6 @@ static bool firmware_has_serial(struct efi_stage *stage)
 
 void efi_console_start(struct efi_stage *stage)
 {
-    if (stage->system->ConOut != NULL) {
-        stage->system->ConOut->ClearScreen(stage->system->ConOut); /* a logo may stand where our text comes */
-    }
     if (!firmware_has_serial(stage) && efi_uart_answers(&efi_com1)) {
         efi_uart_set_up(&efi_com1);
         stage->console_uart = true;

@@ -56,16 +56,30 @@ static const char manual_details[] = LINE("") LINE("## CPUs") LINE("") LINE(
                                       "others are planned around it. The place")
                 LINE("has to be free: `plinth-check --machine` shows what is, and so does the machine itself before it "
                      "starts "
-                     "anything.") LINE("") LINE("## A machine for plinth-check") LINE("")
-                    LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; without it the "
-                         "machine "
-                         "has what the config") LINE("needs. The hypervisor writes it with `inventory = yes` as "
-                                                     "`\\plinth\\machine.txt`; a few lines by hand do, too.") LINE("")
-                        LINE("    cpus = 4") LINE("    memory = 8G                           # the usual hole "
-                                                  "below 4 GiB assumed, or region by region:")
-                            LINE(
-                                "    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, "
-                                "reserved or mmio");
+                     "anything.") LINE("") LINE("## What plinth-check prints") LINE("")
+                    LINE("A line for each mistake, `file:line:column: rule: sentence`, in the file's order; the rules "
+                         "are below. Where there "
+                         "is none,") LINE("the plan: each guest with its CPUs, slice, memory (where it is on the "
+                                          "machine, pages of which "
+                                          "sizes, bytes of tables)")
+                        LINE("and devices, then the machine's CPUs and memory. Exit status 0 "
+                             "where the config is good, 1 where not, 2 where the command")
+                            LINE("line is not understood. `--json` prints the same "
+                                 "as one object, `--svg FILE` draws the plan. Colours only on a terminal,")
+                                LINE("and not with `NO_COLOR` or "
+                                     "`TERM=dumb`.") LINE("") LINE("## A machine for plinth-check") LINE("")
+                                    LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; "
+                                         "without it the "
+                                         "machine "
+                                         "has what the config")
+                                        LINE("needs. The hypervisor writes it with `inventory = yes` as "
+                                             "`\\plinth\\machine.txt`; a few lines by hand do, too.") LINE("")
+                                            LINE("    cpus = 4")
+                                                LINE("    memory = 8G                           # the usual hole "
+                                                     "below 4 GiB assumed, or region by region:")
+                                                    LINE("    region = 0x100000 0x80000000 free     # start, end, and "
+                                                         "free, boot, loader, acpi, "
+                                                         "reserved or mmio");
 
 /* clang-format on */
 #undef LINE
@@ -84,7 +98,9 @@ static const struct manual_key manual_keys[] = {
     {"hypervisor", "inventory", "`yes`, `no`", "`no`",
      "whether the machine's memory map, CPUs and devices are written to `\\plinth\\machine.txt` at each start"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
-     "what the machine does when no guest runs any more"},
+     "what the machine does when no guest runs any more; where one has failed, a real machine goes off a minute later, "
+     "so that "
+     "its screen can be read"},
     {"guest", "kernel", "a path", "must be written", "the guest's image, relative to the config file's folder"},
     {"guest", "memory", "a size: `512M`, `1.5G`, `65536K`, `0x20000000`", "`256M`",
      "RAM; a multiple of 4K, at least 1M. A multiple of 1G gets the largest leaves"},

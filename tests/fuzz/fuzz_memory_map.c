@@ -55,9 +55,10 @@ static void check_restrictive(const uint8_t *bytes, uint64_t count, uint64_t str
     }
 }
 
-static void check_plan(uint64_t memory_bytes, unsigned largest)
+/* at: where the guest is to lie; 0: anywhere. */
+static void check_plan(uint64_t memory_bytes, uint64_t at, unsigned largest)
 {
-    const struct planner_request request = {.memory_bytes = memory_bytes};
+    const struct planner_request request = {.memory_bytes = memory_bytes, .at = at};
     uint64_t missing = 0;
     enum status status;
 
@@ -73,6 +74,7 @@ static void check_plan(uint64_t memory_bytes, unsigned largest)
         uint64_t start = plan.memory.ranges[i].backing.value;
 
         CHECK_OP(start, >=, MIB);
+        CHECK(at == 0 || i != 0 || start == at);
         CHECK(memory_map_convert(&before, start, start + plan.memory.ranges[i].bytes, MEMORY_FREE, MEMORY_LOADER) ==
               STATUS_OK);
         memory_bytes -= plan.memory.ranges[i].bytes;
@@ -97,8 +99,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_form();
         check_restrictive(data + 1, count, stride);
         for (unsigned largest = 0; largest < 3; largest++) {
-            check_plan((1ULL + data[size / 2]) * MIB + data[size - 1] * (uint64_t)PAGE_BYTES, largest);
-            check_plan((1ULL + data[size / 3] % 8) * GIB, largest);
+            check_plan((1ULL + data[size / 2]) * MIB + data[size - 1] * (uint64_t)PAGE_BYTES, 0, largest);
+            check_plan((1ULL + data[size / 3] % 8) * GIB, 0, largest);
+            check_plan((1ULL + data[size / 2] % 16) * MIB,
+                       data[size / 3] * (uint64_t)(data[size - 1] % 2 != 0 ? GIB : MIB), largest);
+            check_plan(5 * GIB, (1 + data[size / 2] % 64) * (uint64_t)GIB + data[size - 1] * (uint64_t)PAGE_BYTES,
+                       largest);
         }
     }
     return 0;

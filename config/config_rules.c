@@ -107,14 +107,14 @@ static bool uses_cpu(const struct config_guest *guest, uint32_t cpu)
     return false;
 }
 
-/* Two guests share a CPU that a list names only where both say how long each may run. One report per pair. */
-static void check_owners(const struct config_guest *first, const struct config_guest *second,
+/* Two guests share a CPU that a list names only where both say how long each may run. True: it was reported. */
+static bool check_owners(const struct config_guest *first, const struct config_guest *second,
                          struct config_errors *errors)
 {
     const struct config_guest *silent = first->slice_us == 0 ? first : second;
 
     if (first->slice_us != 0 && second->slice_us != 0) {
-        return;
+        return false;
     }
     for (uint32_t i = 0; i < second->cpu_count; i++) {
         uint32_t cpu = second->cpus[i];
@@ -125,9 +125,10 @@ static void check_owners(const struct config_guest *first, const struct config_g
                           "add `slice = 10ms` to `%.*s`%s.",
                           cpu, TEXT_ARGS(first->name), first->cpus_position.line, TEXT_ARGS(silent->name),
                           first->slice_us == second->slice_us ? " and to this guest" : "");
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 static void check_places(const struct config_guest *first, const struct config_guest *second,
@@ -150,8 +151,10 @@ void config_rules_file(const struct config *config, struct config_errors *errors
                       "The file names no guest; add a section `[guest NAME]` with `kernel = FILE`.");
     }
     for (uint32_t second = 1; second < config->guest_count; second++) {
+        bool told = false; /* one report per guest is enough */
+
         for (uint32_t first = 0; first < second; first++) {
-            check_owners(&config->guests[first], &config->guests[second], errors);
+            told = told || check_owners(&config->guests[first], &config->guests[second], errors);
             check_places(&config->guests[first], &config->guests[second], errors);
         }
     }

@@ -73,8 +73,7 @@ struct switching {
     uint8_t new_tss[TSS_BYTES_MAX];
 };
 
-/* --- memory that the CPU accesses for itself ------------------------------------------------------------------------
- */
+/* --- memory that the CPU accesses for itself --- */
 
 /* True where every byte can be accessed so. bytes is a multiple of width, width at most 8. */
 static bool probe(struct vcpu *vcpu, uint64_t linear, uint32_t bytes, uint8_t width, enum guest_access access)
@@ -134,8 +133,7 @@ static void set_field(uint8_t *tss, uint8_t at, uint8_t width, uint64_t value)
     memcpy(tss + at, &value, width);
 }
 
-/* --- descriptors
- * ------------------------------------------------------------------------------------------------------ */
+/* --- descriptors --- */
 
 /* SDM 3A 3.4.5, figure 3-8 "Segment Descriptor". */
 static struct segment segment_of(uint16_t selector, uint64_t descriptor)
@@ -193,8 +191,7 @@ static bool change_descriptor(struct vcpu *vcpu, uint16_t selector, uint64_t des
            write_linear(vcpu, linear, (const uint8_t *)&descriptor, 8, 8);
 }
 
-/* --- before the commit point
- * ------------------------------------------------------------------------------------------ */
+/* --- before the commit point --- */
 
 static const struct tss_format *format_of(const struct segment *tss)
 {
@@ -297,8 +294,7 @@ static bool read_both(struct switching *switching)
            probe(vcpu, vcpu->system.gdtr.base + SELECTOR_INDEX(switching->ts->selector), 8, 8, GUEST_WRITE);
 }
 
-/* --- the commit point
- * -------------------------------------------------------------------------------------------------- */
+/* --- the commit point --- */
 
 /* Everything between the instruction pointer and the last segment; the rest of a TSS is never written. */
 static bool save_old(struct switching *switching)
@@ -344,8 +340,7 @@ static bool mark_tasks(struct switching *switching)
            change_descriptor(vcpu, switching->ts->selector, switching->descriptor | DESCRIPTOR_BUSY);
 }
 
-/* --- the new task
- * ------------------------------------------------------------------------------------------------------- */
+/* --- the new task --- */
 
 /* The manual has no exception for malformed page-directory pointers here: they are not there for the new task. */
 static void load_cr3(struct vcpu *vcpu, uint64_t cr3)

@@ -460,10 +460,11 @@ static bool end_step(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vmcb *vmcb = &svm->vmcb;
     bool trap = vmcb->exit_code == SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_DB;
 
-    if (!trap && vcpu->rip == svm->step_rip) {
+    /* Without a trap: it has not run yet, or it was a PAUSE, after which QEMU looks for interrupts before it traps. */
+    if (!trap && vcpu->rip - svm->step_rip <= INSTRUCTION_BYTES_MAX) {
         vcpu->rflags = svm->step_guest_tf ? vcpu->rflags : vcpu->rflags & ~RFLAGS_TF;
-        if (vmcb->exit_code != SVM_EXIT_TASK_SWITCH) {
-            return false; /* not run yet */
+        if (vcpu->rip == svm->step_rip && vmcb->exit_code != SVM_EXIT_TASK_SWITCH) {
+            return false;
         }
     }
     step_is_done(svm);

@@ -45,8 +45,7 @@ static bool stopped_with(uint32_t code)
     return (vcpu.requests & VCPU_STOPPED) && guest.state == GUEST_CRASHED && guest.failure_code == code;
 }
 
-/* --- how devices see it ---------------------------------------------------------------------------------------------
- */
+/* --- how devices see it --- */
 
 static void one_mov_is_one_device_access_of_its_width(void **state)
 {
@@ -113,8 +112,7 @@ static void the_end_of_ram_is_split_from_nobody(void **state)
     assert_true(records[0].address == RAM_BYTES && records[0].size == 2);
 }
 
-/* --- modes and segments ---------------------------------------------------------------------------------------------
- */
+/* --- modes and segments --- */
 
 static void real_mode_uses_segment_bases_and_16_bit_addresses(void **state)
 {
@@ -231,8 +229,7 @@ static void misaligned_user_accesses_raise_alignment_checks(void **state)
     assert_false(vcpu.pending.valid);
 }
 
-/* --- page faults ----------------------------------------------------------------------------------------------------
- */
+/* --- page faults --- */
 
 static void a_read_only_page_faults_with_the_write_bit_before_any_device_access(void **state)
 {
@@ -297,8 +294,7 @@ static void a_page_table_outside_memory_is_a_page_fault_with_reserved_bits(void 
     assert_true(raised(EXCEPTION_PF, true, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED | PAGE_FAULT_WRITE, CODE_ADDRESS));
 }
 
-/* --- stack and branches ---------------------------------------------------------------------------------------------
- */
+/* --- stack and branches --- */
 
 static void push_and_pop_move_between_device_and_stack(void **state)
 {
@@ -380,8 +376,7 @@ static void a_branch_to_a_bad_target_faults_before_the_push(void **state)
     assert_int_equal(ram_value(0x4fff8, 8), 0);
 }
 
-/* --- strings --------------------------------------------------------------------------------------------------------
- */
+/* --- strings --- */
 
 static void a_long_repeat_is_cut_into_exits_and_ends_exactly(void **state)
 {
@@ -462,8 +457,7 @@ static void a_16_bit_string_wraps_its_index_and_keeps_the_upper_half(void **stat
     assert_int_equal(records[0].address, DEVICE_GPA + 0xffff);
 }
 
-/* --- what cannot go on ----------------------------------------------------------------------------------------------
- */
+/* --- what cannot go on --- */
 
 static void an_unclaimed_instruction_stops_the_guest_and_names_its_bytes(void **state)
 {
@@ -519,8 +513,7 @@ static void lock_where_it_is_not_allowed_is_undefined(void **state)
     assert_true(raised(EXCEPTION_UD, false, 0, CODE_ADDRESS));
 }
 
-/* --- what vendors ask -----------------------------------------------------------------------------------------------
- */
+/* --- what vendors ask --- */
 
 static void control_register_moves_are_taken_apart(void **state)
 {

@@ -92,6 +92,7 @@ void guest_main(void)
 
     entry_dump();
     CHECK_EQUAL((uint32_t)entry_state.ax, LOADER_MAGIC);
+    CHECK(entry_state.sp >= 0x1000); /* SerenityOS pushes before it has a stack of its own */
     entry_check_protected();
     entry_check_gdt(false);
     entry_check_place("boot information", entry_state.bx);

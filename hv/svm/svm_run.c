@@ -453,8 +453,7 @@ static void note_no_length(struct vcpu *vcpu)
     }
 }
 
-/* True where the exit was the step's own trap and there is nothing else in it. QEMU makes no trap after PAUSE: then an
- * exit comes for another reason, behind the instruction. */
+/* True where the exit was the step's own trap and there is nothing else in it. */
 static bool end_step(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
@@ -469,11 +468,11 @@ static bool end_step(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     step_is_done(svm);
     vcpu->requests |= VCPU_EVENT;
-    if (!svm->step_guest_tf && !svm->step_unmasks) {
-        vcpu->rflags &= ~RFLAGS_TF; /* else the IRET has loaded them */
-    }
     if (!trap || svm->step_guest_tf) {
         return false;
+    }
+    if (!svm->step_unmasks) {
+        vcpu->rflags &= ~RFLAGS_TF; /* else the IRET has loaded them */
     }
     vmcb->dr6 = (vmcb->dr6 & ~DR6_BS) | (svm->step_dr6 & DR6_BS);
     svm->clean &= ~CLEAN_DR;

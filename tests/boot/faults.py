@@ -194,6 +194,7 @@ FORCED = {
         "config-same-name": 701, "config-too-much-memory": 701, "kernel-missing": 711, "kernel-truncated": 721,
         "kernel-truncated-header": 721, "kernel-empty": 714, "kernel-garbage": 721, "kernel-gzip-truncated": 721,
         "linux-memory-too-small": 721, "cpu-locked-off": 631}.items()},
+    "config-memory-not-free": (807, ("qemu-svm",)),
     "config-memory-just-too-much": (803, ("qemu-svm",)),
     **{name: (631, ("qemu-svm",)) for name in ("cpu-no-svm", "cpu-no-npt")},
     **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},

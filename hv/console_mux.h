@@ -4,9 +4,9 @@
  *
  * Output. The guest with the focus is interactive: its bytes pass at once. Another guest's bytes are collected until
  * the line is complete, or until nothing was added for MUX_PARTIAL_US. Where something else must be said in the middle
- * of the focused guest's line (a shell's prompt), that line is ended, the other is printed, and then the focused one's
- * is printed again, as far as it fits into MUX_LINE_MAX. So two sources never share a line.
- *   With one console guest nothing is prefixed and nothing is touched: full-screen programs work.
+ * of the focused guest's line (a shell's prompt), that line is ended, the other is printed, and when the guest goes on
+ * writing, or after MUX_PARTIAL_US, its line is printed again, as far as it fits into MUX_LINE_MAX. So two sources
+ * never share a line. With one console guest nothing is prefixed and nothing is touched: full-screen programs work.
  *   With several, each line begins with "[name] ".
  *
  * Input goes to the guest with the focus. Ctrl-] is the escape key: then `n` moves the focus to the next running guest,

@@ -27,6 +27,7 @@ import tty
 EXIT_OK, EXIT_FAILED, EXIT_TIMEOUT = 0, 1, 124
 RESULT_OK, RESULT_FAILED = "plinth: result ok", "plinth: result failed"
 RETURNED = "plinth: returned to the firmware"
+ASKS_FOR_KEY = "or when a key is pressed"
 # What OVMF prints when nothing was started, or when what it started came back without our line.
 FIRMWARE_IDLE = re.compile(r"BdsDxe: (failed to (start|load)|No bootable option)|UEFI Interactive Shell|^Shell> ")
 ESCAPES = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78cM]")
@@ -175,6 +176,14 @@ class Run:
         self.lines = SerialLines()
         self.keys = b""
         self.quiet_since = time.monotonic()
+        self.pressed = False
+
+    def press_key(self, terminal):
+        """Nobody sits there to read an error before the hand-over, and nothing else is waited for: the firmware goes on."""
+        asked = not self.lines.entered and ASKS_FOR_KEY in self.lines.final()
+        if asked and not self.pressed and terminal.saved is None:
+            self.keys += b"\r"
+            self.pressed = True
 
     def show(self, data):
         self.quiet_since = time.monotonic()
@@ -237,6 +246,7 @@ class Run:
         with Terminal() as terminal:
             while True:
                 self.step(terminal)
+                self.press_key(terminal)
                 self.check_end()
                 if self.process.poll() is not None:
                     self.drain()

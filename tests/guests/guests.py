@@ -101,7 +101,7 @@ def oracle(build, names):
         for _ in range(ORACLE_TRIES):
             last = run_oracle(build, name)
             good = last == f"PASS {name.removesuffix('-32')}"
-            if good:
+            if good or last.startswith("no end"):
                 break
         failed += not good
         print(f"ok guest-oracle-{name}" if good else f"FAILED guest-oracle-{name}: {last}", flush=True)

@@ -203,6 +203,10 @@ FORCED = {
 FAULTS = [*TRAPS, *NMIS, *INFO, *TREES, *OTHER_CPU, *OTHER_TSC, *ENTRIES, *FIRMWARE]
 
 
+# A hang is noticed after ten seconds of the emulated machine, about a minute of ours: the ordinary run has only turn:hang.
+ON_REQUEST = ("second-cpu:hang", "entry:hang")
+
+
 def image_with(image, name):
     """The bytes of the test build, with this fault."""
     at = image.find(MARK)

@@ -171,7 +171,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--ordinary", action="store_true",
-                        help="as in tests/run: an emulator for each vendor, without faults.ON_REQUEST and the cases of its stage `boot`")
+                        help="as in tests/run: an emulator for each vendor, without faults.ON_REQUEST and its boot cases")
     parser.add_argument("--list", action="store_true", help="only name them")
     parser.add_argument("--emulator", action="append", choices=list(EMULATORS))
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))

@@ -51,7 +51,7 @@ class Boot:
 def end_of(code):
     if code == 0:
         return r"plinth: result ok"
-    return r"plinth: returned to the firmware" if 600 <= code < 902 else r"plinth: result failed"
+    return r"plinth: returned to the firmware" if faults.returns(code) else r"plinth: result failed"
 
 
 def row_of(name, code, text):

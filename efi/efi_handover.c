@@ -6,7 +6,7 @@
  * is allocated or printed in between. The map is turned into ours before the attempt: the boot services' last answer is
  * then already in struct boot_info when they are gone.
  */
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 #include "efi/efi_stage.h"
 

@@ -11,9 +11,9 @@
 #define EFI_STAGE_H
 
 #include "hv/boot_info.h"
-#include "hv/console_ram.h"
-#include "hv/virt.h"
-#include "hv/x86/acpi.h"
+#include "hv/console/console_ram.h"
+#include "hv/virt/virt.h"
+#include "hv/x86/host_acpi.h"
 #include "hv/x86/insn.h"
 
 /* Last: after the #pragma pack() in GNU-EFI's headers, clang ignores the packed attribute on this target. */

@@ -6,8 +6,8 @@
 
 #include "config/config.h"
 #include "hv/base/spinlock.h"
-#include "hv/core/codes.h"
-#include "hv/core/cpuid_policy.h"
+#include "hv/core/cpuid_table.h"
+#include "hv/core/guest_codes.h"
 #include "hv/core/vcpu.h"
 #include "hv/dev/platform.h"
 #include "hv/mm/guest_layout.h"
@@ -43,7 +43,7 @@ struct unknown_access {
 };
 
 /* What the machine is for all guests: made at boot, constant afterwards. */
-struct machine {
+struct host_facts {
     struct clock clock;
     uint32_t tsc_khz;
     bool tsc_stable;
@@ -66,7 +66,7 @@ struct guest {
     char name[CONFIG_NAME_MAX + 1];
     uint32_t index;
     const struct config_guest *config;
-    const struct machine *machine;
+    const struct host_facts *host;
     struct guest_layout layout;
     struct guest_memory memory;
     struct platform platform;
@@ -78,7 +78,7 @@ struct guest {
     uint64_t cr4_allowed;          /* CR4 bits whose features `cpuid` offers */
     uint64_t nested_root;          /* host-physical */
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
-    uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/cpu_loop.c must interrupt */
+    uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/run/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */
     bool ending;                   /* atomic: somebody has a reason already */
     bool ended_well;               /* as the config expects */
@@ -103,7 +103,7 @@ __attribute__((format(printf, 3, 4))) void guest_fail(struct vcpu *vcpu, uint32_
 /* The guest ended by its own wish. */
 __attribute__((format(printf, 3, 4))) void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...);
 
-/* Notes an access that nobody answers; hv/cpu_loop.c logs it the first time (`reported`). */
+/* Notes an access that nobody answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
 
 /* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */

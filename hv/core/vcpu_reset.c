@@ -53,7 +53,7 @@ void vcpu_reset(struct vcpu *vcpu)
     const struct cpuid_dynamic dynamic = {.apic_enabled = true};
 
     memset(vcpu->gpr, 0, sizeof(vcpu->gpr));
-    vcpu->gpr[GPR_RDX] = cpuid_policy_answer(&vcpu->guest->cpuid, 1, 0, &dynamic).eax;
+    vcpu->gpr[GPR_RDX] = cpuid_table_answer(&vcpu->guest->cpuid, 1, 0, &dynamic).eax;
     vcpu->rip = RESET_RIP;
     vcpu->rflags = RFLAGS_FIXED;
     vcpu->pending.valid = false;

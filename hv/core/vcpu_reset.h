@@ -4,7 +4,7 @@
 #ifndef HV_CORE_VCPU_RESET_H
 #define HV_CORE_VCPU_RESET_H
 
-#include "guest-loader/loader.h"
+#include "guest-loader/load_plan.h"
 #include "hv/core/vcpu.h"
 
 /* SDM 3A 9.1.1, table 9-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". The APIC is not

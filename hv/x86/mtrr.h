@@ -3,7 +3,7 @@
  *
  * A page-table leaf must not span two types: the CPU's behaviour would be undefined (SDM 3A 12.11.9 "Large Page Size
  * Considerations"). So the host map asks for runs of one type and chooses its leaves inside them. Pure;
- * hv/x86/host_cpu.c reads the registers. SDM 3A 12.11 "Memory Type Range Registers (MTRRs)"; APM 2 7.7.
+ * hv/host/host_cpu.c reads the registers. SDM 3A 12.11 "Memory Type Range Registers (MTRRs)"; APM 2 7.7.
  */
 #ifndef HV_X86_MTRR_H
 #define HV_X86_MTRR_H

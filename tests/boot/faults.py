@@ -60,7 +60,7 @@ TRAPS = [
     Fault("guest:machine-check", 9, "machine check .#MC. while guest hello, vCPU 0, was at rip 0x", EVERYWHERE, smp=2),
     Fault("second-cpu:undefined", 1, "on CPU 1,(?s:.*?)invalid opcode", EVERYWHERE, smp=2),
     Fault("second-cpu:check", 2, "on CPU 1,(?s:.*?)check failed at", smp=2),
-    # Another CPU notices: hv/watchdog.h.
+    # Another CPU notices: hv/host/cpu_watch.h.
     Fault("second-cpu:hang", 14, "on CPU 0,(?s:.*?)CPU 1 hangs(?s:.*?)it was at .0x(?s:.*?)backtrace", EVERYWHERE, smp=2),
     Fault("entry:hang", 14, "on CPU 1,(?s:.*?)CPU 0 hangs(?s:.*?)it was at .0x(?s:.*?)backtrace", EVERYWHERE, smp=2),
     Fault("turn:hang", 14, "CPU . hangs(?s:.*?)it has guest hello, vCPU .(?s:.*?)last exits, by how long before the end", EVERYWHERE, smp=2),

@@ -261,7 +261,7 @@ MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32":
 
 
 def modes(font):
-    """The whole run is read from each screen; the size of the letters is the one that hv/console_screen.h promises."""
+    """The whole run is read from each screen; the size of the letters is the one that hv/console/console_screen.h promises."""
     stick = stick_of("modes", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
                      efi=cases.Built("efi-screen/BOOTX64.EFI"))
     for mode, columns in MODES.items():

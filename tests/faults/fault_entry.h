@@ -8,11 +8,11 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/guest.h"
-#include "hv/fault.h"
+#include "hv/host/fault.h"
+#include "hv/svm/decode.h"
 #include "hv/svm/svm.h"
-#include "hv/svm/svm_decode.h"
+#include "hv/vmx/decode.h"
 #include "hv/vmx/vmx.h"
-#include "hv/vmx/vmx_decode.h"
 #include "hv/x86/registers.h"
 
 static inline bool fault_guest_is(const struct vcpu *vcpu, const char *name)

@@ -6,8 +6,8 @@
 #ifndef TESTS_FAULTS_OTHER_CPU_H
 #define TESTS_FAULTS_OTHER_CPU_H
 
-#include "hv/fault.h"
-#include "hv/vmx/vmx_insn.h"
+#include "hv/host/fault.h"
+#include "hv/vmx/insn.h"
 #include "hv/x86/insn.h"
 
 #define OTHER_FEATURE_CONTROL 0x3au /* SDM 4 2.1, IA32_FEATURE_CONTROL: bit 0 locks */

@@ -5,6 +5,7 @@
 #ifndef TESTS_UNIT_LOADER_SUPPORT_H
 #define TESTS_UNIT_LOADER_SUPPORT_H
 
+#include "guest-loader/loader.h"
 #include "guest-loader/plan.h"
 #include "hv/base/check.h"
 #include "hv/base/memory.h"

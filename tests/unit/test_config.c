@@ -2,8 +2,8 @@
  * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
  * example that breaks it and one that keeps it, and both are run here.
  */
-#include "config/config.h"
 #include "config/config_internal.h"
+#include "config/parse.h"
 #include "tools/config_manual.h"
 
 #include <setjmp.h>

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "hv/console_uart.h"
+#include "hv/console/console_time.h"
+#include "hv/console/console_uart.h"
 #include "hv/x86/insn.h"
-#include "hv/x86/tsc.h"
 
 #include <string.h>
 
@@ -112,24 +112,16 @@ void insn_out8(uint16_t port, uint8_t value)
     }
 }
 
-uint64_t insn_rdtsc(void)
-{
-    return chip.now;
-}
-
 void insn_pause(void)
 {
     pass_time();
 }
 
-uint64_t tsc_ticks_of_us(uint64_t us)
-{
-    return us * TICKS_PER_US;
-}
+uint64_t console_tsc_hz = TICKS_PER_US * 1000000ULL;
 
-uint64_t tsc_after_us(uint64_t us)
+uint64_t insn_rdtsc(void)
 {
-    return chip.now + us * TICKS_PER_US;
+    return chip.now;
 }
 
 static int set_up(void **state)

@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "hv/core/emulate.h"
-#include "hv/core/emulate_alu.h"
+#include "hv/emulate/emulate.h"
+#include "hv/emulate/emulate_alu.h"
 #include "hv/x86/decode.h"
 
 #define WINDOW_BYTES (WINDOW_PAGES * 0x1000u)

@@ -17,9 +17,11 @@
 
 #include <cmocka.h>
 
+#include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
-#include "hv/pool.h"
+#include "hv/host/budget.h"
+#include "hv/virt/virt.h"
 #include "tools/check/check.h"
 
 #include <dirent.h>
@@ -675,17 +677,28 @@ bool efi_handover(struct efi_stage *stage)
     return true;
 }
 
-/* As hv/pool.c, with what the machine's description says. */
-uint64_t pool_bytes_needed(const struct boot_info *info)
+/* As hv/host/budget.c, with what the machine's description says. */
+uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_vendor *vendor)
 {
     uint32_t vcpus = 0;
     uint64_t tables = 0;
 
+    (void)vendor;
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
         tables += info->guests[i].plan.table_count;
     }
     return planner_own_bytes(&check.machine.own, info->config.guest_count, vcpus, tables);
+}
+
+uint64_t virt_cpu_bytes(void)
+{
+    return 0;
+}
+
+uint64_t virt_vcpu_bytes(void)
+{
+    return 0;
 }
 
 _Noreturn void hv_main(struct boot_info *info)

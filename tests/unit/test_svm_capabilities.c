@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "hv/svm/svm_capabilities.h"
+#include "hv/svm/capabilities.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "hv/svm/svm_decode.h"
+#include "hv/svm/decode.h"
 
 #include <string.h>
 

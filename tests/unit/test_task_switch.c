@@ -4,7 +4,7 @@
  */
 #include "emulate_harness.h"
 
-#include "hv/core/task_switch.h"
+#include "hv/emulate/task_switch.h"
 
 /* The GDT. */
 #define GDT 0x10000u

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "hv/vmx/vmx_decode.h"
+#include "hv/vmx/decode.h"
 
 #include <string.h>
 

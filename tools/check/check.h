@@ -5,8 +5,8 @@
 #ifndef TOOLS_CHECK_CHECK_H
 #define TOOLS_CHECK_CHECK_H
 
-#include "config/config.h"
 #include "config/config_internal.h"
+#include "config/parse.h"
 #include "guest-loader/loader.h"
 #include "hv/base/span.h"
 #include "hv/mm/planner.h"

@@ -141,9 +141,9 @@ enum vcpu_request {
     VCPU_MSR_BITMAP = 1u << 5,   /* APIC mode or similar changed what may pass through */
     VCPU_CR2_WRITE = 1u << 6,    /* raise_page_fault set system.cr2 */
     VCPU_STEP_TRAP = 1u << 7,    /* an emulated instruction ran with RFLAGS.TF: set DR6.BS with the pending #DB */
+    VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
     VCPU_XCR0 = 1u << 9,         /* load vcpu->xcr0 */
     VCPU_TASK_TRAP = 1u << 10,   /* a task switch to a TSS with its T flag: set DR6.BT with the pending #DB */
-    VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
 
     VCPU_HALTED = 1u << 16,   /* nothing to run until an interrupt */
     VCPU_TIMER = 1u << 17,    /* a deadline changed */
@@ -153,6 +153,20 @@ enum vcpu_request {
     VCPU_MESSAGES = 1u << 21, /* the lapic or platform has messages for other vCPUs */
 };
 #define VCPU_LEAVE_MASK 0xffff0000u
+#define VCPU_APPLY_MASK                                                                                          \
+    (VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_EVENT | VCPU_ADVANCED | VCPU_TSC | VCPU_MSR_BITMAP | VCPU_CR2_WRITE | \
+     VCPU_STEP_TRAP | VCPU_RESET | VCPU_XCR0 | VCPU_TASK_TRAP)
+_Static_assert((VCPU_APPLY_MASK & VCPU_LEAVE_MASK) == 0, "what the vendor applies does not make it leave");
+_Static_assert(((VCPU_HALTED | VCPU_TIMER | VCPU_CONSOLE | VCPU_STOPPED | VCPU_YIELD | VCPU_MESSAGES) &
+                ~VCPU_LEAVE_MASK) == 0,
+               "what hv/run/cpu_loop.c looks at makes the vendor leave");
+_Static_assert((uint32_t)VCPU_SYSTEM_WRITE + VCPU_FLUSH + VCPU_EVENT + VCPU_ADVANCED + VCPU_TSC + VCPU_MSR_BITMAP +
+                       VCPU_CR2_WRITE + VCPU_STEP_TRAP + VCPU_RESET + VCPU_XCR0 + VCPU_TASK_TRAP ==
+                   2u * VCPU_TASK_TRAP - 1,
+               "the bits from 0 on, each once");
+_Static_assert((uint32_t)VCPU_HALTED + VCPU_TIMER + VCPU_CONSOLE + VCPU_STOPPED + VCPU_YIELD + VCPU_MESSAGES ==
+                   2u * VCPU_MESSAGES - VCPU_HALTED,
+               "the bits from 16 on, each once");
 
 enum vcpu_state {
     VCPU_STATE_OFF, /* waits for SIPI (secondary CPUs start so) */
@@ -203,10 +217,8 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
-    uint64_t
-        leave_at; /* host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it */
-    uint64_t
-        cpu_ticks; /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts */
+    uint64_t leave_at;   /* host TSC at which an exit ends the turn, whatever it was; 0: none */
+    uint64_t cpu_ticks;  /* TSC ticks that it had its CPU, exits included, without the present turn */
     uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */

@@ -107,6 +107,7 @@ struct config {
     enum config_final when_all_stopped;
     bool log_debug; /* `log = debug` */
     bool inventory; /* write \plinth\machine.txt at the start */
+    bool quirks;    /* repairs for emulators where one is found; default yes */
     bool console_serial;
     bool console_screen;
 };

@@ -36,7 +36,7 @@ static struct virt_support support;
 static struct host_facts host;
 
 static void own_the_cpu(const struct boot_info *info);
-static void choose_virtualization(void);
+static void choose_virtualization(const struct boot_info *info);
 static void own_the_interrupts(const struct boot_info *info);
 static void know_the_time(const struct boot_info *info);
 static void describe_host(void);
@@ -52,7 +52,7 @@ static void start(void *argument)
     log_info("Plinth %s", plinth_version);
     own_the_cpu(info);
     fault_at("cpu");
-    choose_virtualization();
+    choose_virtualization(info);
     own_the_interrupts(info);
     fault_at("interrupts");
     know_the_time(info);
@@ -95,12 +95,13 @@ _Noreturn void hv_main(struct boot_info *info)
     stack_switch(cpus[smp_bsp_index()].stacks.main_top, start, info);
 }
 
-static void choose_virtualization(void)
+static void choose_virtualization(const struct boot_info *info)
 {
     if (!virt_detect(&support)) {
         hv_panic(PANIC_VIRT, "%s", support.missing);
     }
-    report_cpu(&support);
+    quirks_choose(support.emulator, support.vendor == VIRT_VMX, info->config.quirks, &host.quirks);
+    report_cpu(&support, &host.quirks);
 }
 
 static void own_the_cpu(const struct boot_info *info)

@@ -97,6 +97,10 @@ static const struct manual_key manual_keys[] = {
     {"hypervisor", "log", "`info`, `debug`", "`info`", "how much it says"},
     {"hypervisor", "inventory", "`yes`, `no`", "`no`",
      "whether the machine's memory map, CPUs and devices are written to `\\plinth\\machine.txt` at each start"},
+    {"hypervisor", "quirks", "`auto`, `none`", "`auto`",
+     "repairs for what emulators of CPUs get wrong, where one is found. A CPU needs none; the start's log names those "
+     "that "
+     "are on, `docs/emulators.md` describes them"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
      "what the machine does when no guest runs any more; where one has failed, a real machine goes off a minute later, "
      "so that "

@@ -102,6 +102,7 @@ static void fill_paging(const struct vcpu *vcpu, bool implicit, struct guest_pag
         .nx_supported = true,
         .gib_pages = vcpu->guest->host->gib_pages,
         .upper_bit8_reserved = !vcpu->guest->host->is_intel,
+        .pointer_accessed = vcpu->guest->host->quirks.pae_pointer_accessed,
     };
 }
 

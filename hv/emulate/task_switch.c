@@ -230,7 +230,7 @@ static bool check_incoming(struct switching *switching)
     return true;
 }
 
-/* Does the event's gate in the IDT name the task? SDM 3A 6.11, figure 6-2 "IDT Gate Descriptors". */
+/* stale_task_event: does the event's gate in the IDT name the task? SDM 3A 6.11, figure 6-2 "IDT Gate Descriptors". */
 static bool event_leads_to(struct vcpu *vcpu, uint16_t selector)
 {
     const struct table_register *idtr = &vcpu->system.idtr;
@@ -241,13 +241,11 @@ static bool event_leads_to(struct vcpu *vcpu, uint16_t selector)
            bit_field(gate, 40, 44) == TYPE_TASK_GATE && bit_field(gate, 16, 31) == selector;
 }
 
-/*
- * JMP, CALL, IRET, or INT n, INT3, INTO and INT1 through a task gate: the vendors' decoders leave no event of these.
- * Bochs' SVM then names an event of the past, whose gate is another one.
- */
+/* JMP, CALL, IRET, or INT n, INT3, INTO and INT1 through a task gate: the vendors' decoders leave no event of these. */
 static bool came_by_instruction(struct vcpu *vcpu, const struct exit_task_switch *ts)
 {
-    return ts->reason != TASK_SWITCH_GATE || !vcpu->pending.valid || !event_leads_to(vcpu, ts->selector);
+    return ts->reason != TASK_SWITCH_GATE || !vcpu->pending.valid ||
+           (vcpu->guest->host->quirks.stale_task_event && !event_leads_to(vcpu, ts->selector));
 }
 
 /* An instruction that switches is complete: the old task goes on after it. An event's task goes on where it was. */

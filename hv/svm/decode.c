@@ -123,12 +123,6 @@ static enum exit_kind simple_kind(uint64_t code)
     }
 }
 
-/* QEMU 7.2 stores the 64-bit -1 of VMEXIT_INVALID as a 32-bit one. */
-static bool is_invalid(uint64_t code)
-{
-    return (uint32_t)code == 0xffffffffu;
-}
-
 void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
 {
     uint64_t code = vmcb->exit_code;
@@ -148,7 +142,7 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
     } else if (code >= SVM_EXIT_EXCEPTION_FIRST && code <= SVM_EXIT_EXCEPTION_LAST) {
         decode_exception(vmcb, exit);
     } else {
-        exit->kind = is_invalid(code) ? EXIT_INVALID : simple_kind(code);
+        exit->kind = (uint32_t)code == SVM_EXIT_INVALID ? EXIT_INVALID : simple_kind(code);
         exit->words.info[0] = vmcb->exit_info1;
         exit->words.info[1] = vmcb->exit_info2;
     }

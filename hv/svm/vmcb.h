@@ -31,9 +31,12 @@ enum vmcb_intercept_misc1 {
     MISC1_VINTR = 4,
     MISC1_CR0_SELECTIVE = 5, /* writes of CR0 that change more than TS and MP */
     MISC1_RDPMC = 15,
+    MISC1_PUSHF = 16,
+    MISC1_POPF = 17,
     MISC1_CPUID = 18,
     MISC1_RSM = 19,
     MISC1_IRET = 20,
+    MISC1_INTN = 21,
     MISC1_INVD = 22,
     MISC1_PAUSE = 23,
     MISC1_HLT = 24,
@@ -54,6 +57,7 @@ enum vmcb_intercept_misc2 {
     MISC2_STGI = 4,
     MISC2_CLGI = 5,
     MISC2_SKINIT = 6,
+    MISC2_ICEBP = 8,
     MISC2_WBINVD = 9,
     MISC2_MONITOR = 10,
     MISC2_MWAIT = 11,
@@ -204,9 +208,12 @@ enum svm_exit_code {
     SVM_EXIT_VINTR = 0x64,
     SVM_EXIT_CR0_SELECTIVE = 0x65,
     SVM_EXIT_RDPMC = 0x6f,
+    SVM_EXIT_PUSHF = 0x70,
+    SVM_EXIT_POPF = 0x71,
     SVM_EXIT_CPUID = 0x72,
     SVM_EXIT_RSM = 0x73,
     SVM_EXIT_IRET = 0x74,
+    SVM_EXIT_INTN = 0x75,
     SVM_EXIT_INVD = 0x76,
     SVM_EXIT_PAUSE = 0x77,
     SVM_EXIT_HLT = 0x78,
@@ -223,6 +230,7 @@ enum svm_exit_code {
     SVM_EXIT_STGI = 0x84,
     SVM_EXIT_CLGI = 0x85,
     SVM_EXIT_SKINIT = 0x86,
+    SVM_EXIT_ICEBP = 0x88,
     SVM_EXIT_WBINVD = 0x89,
     SVM_EXIT_MONITOR = 0x8a,
     SVM_EXIT_MWAIT = 0x8b,
@@ -231,5 +239,7 @@ enum svm_exit_code {
     SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_NPF = 0x400,
 };
+/* Of VMEXIT_INVALID, -1, the lower half: more is not stored everywhere. */
+#define SVM_EXIT_INVALID 0xffffffffu
 
 #endif

@@ -92,7 +92,7 @@ void virt_read_system(struct vcpu *vcpu)
     if (virt_vendor == VIRT_VMX) {
         vmx_read_system(vcpu);
     } else {
-        svm_read_system(vcpu->vendor, vcpu);
+        svm_read_system(vcpu);
     }
 }
 

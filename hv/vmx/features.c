@@ -1,5 +1,5 @@
 /*
- * Reading what this CPU has (vmx_capabilities.c says what that means), and switching VMX on and off.
+ * Reading what this CPU has (capabilities.c says what that means), and switching VMX on and off.
  * SDM 3C 23.7 "Enabling and Entering VMX Operation".
  */
 #include "hv/vmx/vmx.h"
@@ -28,7 +28,6 @@
 #define MSR_VMX_TRUE_ENTRY 0x490u
 #define VMX_BASIC_TRUE_CONTROLS (1ULL << 55)
 
-#define CPUID_81_EDX_RDTSCP (1u << 27)
 #define CPUID_7_ECX_LA57 (1u << 16)
 
 struct vmx_features vmx_features;

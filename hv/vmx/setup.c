@@ -19,8 +19,6 @@
 #define MSR_MAP_RANGE 8192u
 #define MSR_MAP_HIGH_BASE 0xc0000000u
 
-#define INVEPT_ALL 2u
-#define INVVPID_SINGLE 1u
 #define NO_LINK 0xffffffffffffffffULL
 #define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 26.2.3 */
 
@@ -223,5 +221,5 @@ void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
     }
     vmx->cr2 = insn_read_cr2();
     vmx->dr6 = insn_read_dr6();
-    (void)vmx_nmi_is_blocked(vmx);
+    (void)vmx_nmi_is_blocked(vmx, vcpu);
 }

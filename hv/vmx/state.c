@@ -10,6 +10,12 @@
 #include "hv/x86/registers.h"
 
 #define CR0_HIDDEN (CR0_NE | CR0_NW | CR0_CD)
+#define VPID_CAP_SINGLE (1ULL << 41) /* INVVPID of one VPID. SDM 3D A.10 */
+
+_Noreturn void vmx_field_failed(enum vmcs_field field)
+{
+    hv_panic(PANIC_VENDOR, "field 0x%x of the VMCS cannot be accessed", (uint32_t)field);
+}
 
 uint64_t vmx_read(enum vmcs_field field)
 {
@@ -33,6 +39,43 @@ void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary)
     if (primary != vmx->primary) {
         vmx->primary = primary;
         vmx_write(VMCS_PRIMARY_CONTROLS, primary);
+    }
+}
+
+/* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 9.1.1. */
+void vmx_reset_state(struct vmx_vcpu *vmx)
+{
+    vmx_write(VMCS_GUEST_SYSENTER_CS, 0);
+    vmx_write(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmx_write(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmx_write(VMCS_GUEST_DEBUGCTL, 0);
+    vmx_write(VMCS_GUEST_PENDING_DEBUG, 0);
+    vmx_write(VMCS_GUEST_INTERRUPTIBILITY, 0);
+    vmx_write(VMCS_GUEST_ACTIVITY, 0);
+    vmx_write(VMCS_ENTRY_EVENT, 0);
+    vmx_write_primary(vmx, vmx->primary & ~(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW));
+    vmx->had_nmi = 0;
+    insn_wrmsr(MSR_STAR, 0);
+    insn_wrmsr(MSR_LSTAR, 0);
+    insn_wrmsr(MSR_CSTAR, 0);
+    insn_wrmsr(MSR_SFMASK, 0);
+    insn_wrmsr(MSR_KERNEL_GS_BASE, 0);
+    insn_write_dr6(DR6_RESET);
+}
+
+/* The nested tree never changes, so only translations of the guest's own tables can be old. */
+void vmx_flush_translations(const struct vcpu *vcpu)
+{
+    const struct vmx_insn_descriptor vpid = {vcpu->guest->asid + vcpu->index, 0};
+    const struct vmx_insn_descriptor none = {0, 0};
+
+    if (!vmx_features.vpid) {
+        return; /* each entry and exit flushes everything */
+    }
+    if ((vmx_features.caps.ept_vpid & VPID_CAP_SINGLE) != 0) {
+        (void)vmx_insn_invvpid(INVVPID_SINGLE, &vpid);
+    } else {
+        (void)vmx_insn_invept(INVEPT_ALL, &none);
     }
 }
 
@@ -129,20 +172,14 @@ void vmx_read_system(struct vcpu *vcpu)
     vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
 }
 
-/* A segment that the guest never loaded is "unusable"; TR must be a busy TSS, whatever the guest has. */
-static void write_segments(const struct vcpu_system *system)
-{
-    for (uint32_t i = 0; i < SEGMENT_COUNT; i++) {
-        write_segment(i, &system->segments[i]);
-    }
-}
-
 void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     const struct vcpu_system *system = &vcpu->system;
     uint32_t entry = (vmx->entry & ~ENTRY_IA32E) | ((system->efer & EFER_LMA) != 0 ? ENTRY_IA32E : 0);
 
-    write_segments(system);
+    for (uint32_t i = 0; i < SEGMENT_COUNT; i++) {
+        write_segment(i, &system->segments[i]);
+    }
     vmx_write(VMCS_GUEST_GDTR_BASE, system->gdtr.base);
     vmx_write(VMCS_GUEST_GDTR_LIMIT, system->gdtr.limit);
     vmx_write(VMCS_GUEST_IDTR_BASE, system->idtr.base);

@@ -172,9 +172,13 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
     return select_interrupt(vcpu, interrupts_open, event);
 }
 
-bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi)
+bool vcpu_wants_window(struct vcpu *vcpu, enum event_choice choice, bool *nmi)
 {
-    bool interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
+    bool interrupt = choice == EVENT_WANT_WINDOW;
+
+    if (choice == EVENT_INJECT) { /* what waits behind it has not been looked at */
+        interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
+    }
 
     *nmi = vcpu->nmi_pending != 0;
     if (!interrupt && !*nmi) {

@@ -9,11 +9,6 @@
 
 #define TPR_SHIFT 4u
 
-void svm_end_shadow(struct svm_vcpu *svm)
-{
-    svm->vmcb.int_state &= ~INT_STATE_SHADOW;
-}
-
 /* SVM does not say: it is known from the injection of one to its IRET (step.h). */
 bool svm_nmi_is_blocked(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
@@ -80,6 +75,7 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool shadow = (svm->vmcb.int_state & INT_STATE_SHADOW) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
     bool nmi_open = !svm_nmi_is_blocked(svm, vcpu) && !shadow;
+    enum event_choice choice;
     struct vcpu_event event;
     bool nmi;
     bool interrupt;
@@ -87,10 +83,11 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (svm_step_holds(&svm->step, &svm->vmcb, vcpu)) {
         return;
     }
-    if (vcpu_select_event(vcpu, open, nmi_open, &event) == EVENT_INJECT) {
+    choice = vcpu_select_event(vcpu, open, nmi_open, &event);
+    if (choice == EVENT_INJECT) {
         inject(svm, &event);
     }
-    interrupt = vcpu_wants_window(vcpu, &nmi);
+    interrupt = vcpu_wants_window(vcpu, choice, &nmi);
     if (wants_step(svm, vcpu, interrupt, nmi)) {
         svm_step_begin(&svm->step, &svm->vmcb, vcpu, SVM_STEP_SHADOW);
         interrupt = nmi = false;

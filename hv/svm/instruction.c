@@ -6,29 +6,9 @@
 
 #include "hv/emulate/emulate.h"
 #include "hv/exit/dispatch.h"
-#include "hv/mm/guest_walk.h"
 #include "hv/svm/decode.h"
-#include "hv/x86/registers.h"
 
 #define NO_LENGTH_MAX 16u
-
-/*
- * Looked at where they lie, in 64-bit mode with 4-level paging. The L bit of CS is attribute 9. APM 2 4.8.1
- * "Code-Segment Descriptors", 15.5.1.
- */
-uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
-{
-    const uint8_t *code;
-
-    if ((vmcb->efer & EFER_LMA) == 0 || (vmcb->cs.attributes & VMCB_CS_LONG) == 0 || (vmcb->cr4 & CR4_LA57) != 0) {
-        return 0;
-    }
-    if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
-        return 0;
-    }
-    code = guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
-    return code == NULL ? 0 : svm_plain_length(vmcb->exit_code, code);
-}
 
 /*
  * The bytes at rip are not those of the instruction that exited: the guest rewrote them or its tables meanwhile, and an

@@ -12,6 +12,7 @@
 #include "hv/svm/svm.h"
 
 #include "hv/exit/dispatch.h"
+#include "hv/mm/guest_walk.h"
 #include "hv/svm/decode.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -27,6 +28,24 @@ static inline void step_over(struct vmcb *vmcb, uint64_t next)
     vmcb->rip = next;
     vmcb->int_state &= ~INT_STATE_SHADOW;
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
+}
+
+/*
+ * The usual forms of the instructions that exit, looked at where they lie: in 64-bit mode with 4-level paging. The L bit of CS is attribute 9. APM 2 4.8.1
+ * "Code-Segment Descriptors", 15.5.1.
+ */
+uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    const uint8_t *code;
+
+    if ((vmcb->efer & EFER_LMA) == 0 || (vmcb->cs.attributes & VMCB_CS_LONG) == 0 || (vmcb->cr4 & CR4_LA57) != 0) {
+        return 0;
+    }
+    if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
+        return 0;
+    }
+    code = guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
+    return code == NULL ? 0 : svm_plain_length(vmcb->exit_code, code);
 }
 
 /* Where the instruction that exited ends; 0: the long way finds it. */

@@ -13,7 +13,6 @@
 /* What makes a triple fault of a double fault. APM 2 8.2.9 "#DF", table 8-3. */
 #define TRIPLE_FAULT_EXCEPTIONS \
     (1u << EXCEPTION_TS | 1u << EXCEPTION_NP | 1u << EXCEPTION_SS | 1u << EXCEPTION_GP | 1u << EXCEPTION_PF)
-#define NO_SHADOW UINT64_MAX /* no address of an instruction that another one follows */
 #define RFLAGS_NT (1ULL << 14)
 
 static const struct quirks *quirks_of(const struct vcpu *vcpu)
@@ -34,12 +33,13 @@ bool svm_quirks_any(const struct vcpu *vcpu)
  * no_shutdown_exit: while a double fault is delivered, whatever makes a triple fault of it exits. #DF itself always does
  * (setup.c), so that its delivery is ours.
  */
-static void watch_double_fault(struct vmcb *vmcb, bool on)
+static void watch_double_fault(struct svm_vcpu *svm, bool on)
 {
-    uint32_t *exceptions = &vmcb->intercepts[INTERCEPT_EXCEPTION];
+    uint32_t *exceptions = &svm->vmcb.intercepts[INTERCEPT_EXCEPTION];
 
     *exceptions = on ? *exceptions | TRIPLE_FAULT_EXCEPTIONS : *exceptions & ~TRIPLE_FAULT_EXCEPTIONS;
-    vmcb->clean &= ~CLEAN_INTERCEPTS;
+    svm->quirk.double_fault = on;
+    svm->vmcb.clean &= ~CLEAN_INTERCEPTS;
 }
 
 /*
@@ -58,6 +58,17 @@ static void inject_virtual(struct svm_vcpu *svm)
     svm->quirk.virtual_interrupt = true;
 }
 
+/*
+ * task_switch_unseen: the IRET of a nested task switches without an exit and would save the step's TF in the TSS of the
+ * NMI's task. It runs without, and the next exit, whichever it is, ends the step.
+ */
+static void step_without_trap(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    if (svm->step.reason == SVM_STEP_IRET && (vcpu->rflags & RFLAGS_NT) != 0 && (svm->vmcb.efer & EFER_LMA) == 0) {
+        svm->step.tf = 0;
+    }
+}
+
 static bool injects(const struct vmcb *vmcb, uint64_t kind)
 {
     return (vmcb->event_injection & EVENT_VALID) != 0 &&
@@ -74,29 +85,16 @@ void svm_quirks_prepare(struct svm_vcpu *svm, const struct vcpu *vcpu, uint32_t 
     }
     if (quirks->no_shutdown_exit && injects(vmcb, EVENT_EXCEPTION) &&
         (vmcb->event_injection & EVENT_VECTOR) == EXCEPTION_DF) {
-        watch_double_fault(vmcb, true);
+        watch_double_fault(svm, true);
+    }
+    if (quirks->task_switch_unseen) {
+        step_without_trap(svm, vcpu);
     }
     if (quirks->cr2_not_loaded && (requests & (VCPU_SYSTEM_WRITE | VCPU_CR2_WRITE)) != 0) {
         insn_write_cr2(vmcb->cr2); /* as svm_vcpu_load() does */
     }
     if (quirks->refusal_spoils_vmcb && (requests & VCPU_RESET) != 0) {
         svm_find_violation(svm, vcpu, svm->quirk.first_entry_wrong);
-    }
-}
-
-/*
- * task_switch_unseen: the IRET of a nested task switches without an exit and would save the step's TF in the TSS of the
- * NMI's task. It runs without, and the next exit, whichever it is, ends the step.
- */
-void svm_quirks_before_entry(struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-
-    svm->quirk.shadow_rip = (vmcb->int_state & INT_STATE_SHADOW) != 0 ? vcpu->rip : NO_SHADOW;
-    if (quirks_of(vcpu)->task_switch_unseen && svm->step.reason == SVM_STEP_IRET && (vcpu->rflags & RFLAGS_NT) != 0 &&
-        (vmcb->efer & EFER_LMA) == 0) {
-        svm->step.tf = 0;
-        vmcb->rflags = vcpu->rflags;
     }
 }
 
@@ -171,7 +169,7 @@ static void complete_debug_exception(struct svm_vcpu *svm)
     vmcb->clean &= ~CLEAN_DR;
 }
 
-void svm_quirks_after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+void svm_quirks_repair_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct quirks *quirks = quirks_of(vcpu);
     struct vmcb *vmcb = &svm->vmcb;
@@ -182,10 +180,10 @@ void svm_quirks_after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (svm->quirk.virtual_interrupt) {
         take_back_virtual(svm, vcpu);
     }
-    if ((vmcb->intercepts[INTERCEPT_EXCEPTION] & TRIPLE_FAULT_EXCEPTIONS) != 0 && svm->step.reason == SVM_STEP_NONE) {
-        watch_double_fault(vmcb, false);
+    if (svm->quirk.double_fault) {
+        watch_double_fault(svm, false);
     }
-    if (quirks->dr6_not_saved && vmcb->exit_code == SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_DB) {
+    if (quirks->dr6_not_saved && vmcb->exit_code == SVM_EXIT_DEBUG) {
         complete_debug_exception(svm);
     }
     if (quirks->xsetbv_unseen && vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax == CPUID_XSAVE &&

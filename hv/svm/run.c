@@ -99,7 +99,7 @@ static inline void before_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
     vmcb->rip = vcpu->rip;
     vmcb->rflags = vcpu->rflags | svm->step.tf;
     if (svm->repairs) {
-        svm_quirks_before_entry(svm, vcpu);
+        svm_quirks_entry(&svm->quirk, vmcb);
     }
 }
 
@@ -122,8 +122,8 @@ static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) != 0) {
         svm_take_back_event(svm, vcpu);
     }
-    if (svm->repairs) {
-        svm_quirks_after_exit(svm, vcpu);
+    if (svm->repairs && svm_quirks_concern(&svm->quirk, vmcb)) {
+        svm_quirks_repair_exit(svm, vcpu);
     }
 }
 

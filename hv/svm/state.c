@@ -33,6 +33,7 @@ void svm_reset_state(struct svm_vcpu *svm)
     vmcb->int_control = INT_CONTROL_V_MASKING;
     svm_step_reset(&svm->step, vmcb);
     svm->quirk.virtual_interrupt = false;
+    svm->quirk.shadow_rip = SVM_NO_SHADOW;
 }
 
 void svm_flush_translations(const struct vcpu *vcpu)

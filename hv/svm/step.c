@@ -102,7 +102,7 @@ bool svm_step_exit(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu)
         svm_step_begin(step, vmcb, vcpu, SVM_STEP_IRET);
         return true;
     }
-    if (vmcb->exit_code == EXCEPTION_EXIT(EXCEPTION_DB) && (vmcb->dr6 & DR6_BS) != 0) {
+    if (vmcb->exit_code == SVM_EXIT_DEBUG && (vmcb->dr6 & DR6_BS) != 0) {
         return end_by_trap(step, vmcb, vcpu);
     }
     if (!step->guest_tf && (step->reason == SVM_STEP_SHADOW || !moved)) {
@@ -114,7 +114,7 @@ bool svm_step_exit(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu)
         return true;
     }
     if (moved || vmcb->exit_code == SVM_EXIT_TASK_SWITCH) {
-        end(step, vmcb, vcpu, vmcb->exit_code == EXCEPTION_EXIT(EXCEPTION_DB));
+        end(step, vmcb, vcpu, vmcb->exit_code == SVM_EXIT_DEBUG);
     }
     return false;
 }

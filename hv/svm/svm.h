@@ -25,6 +25,7 @@
 #include "hv/core/virt_support.h"
 #include "hv/svm/capabilities.h"
 #include "hv/svm/entry_check.h"
+#include "hv/svm/quirks.h"
 #include "hv/svm/step.h"
 #include "hv/svm/vmcb.h"
 
@@ -38,13 +39,6 @@ struct svm_cpu {
     struct vmcb host;             /* what VMLOAD brings back after each exit */
 };
 _Static_assert(sizeof(struct svm_cpu) == 8192, "two pages");
-
-/* What quirks.c keeps of a vCPU. */
-struct svm_quirk_state {
-    uint64_t shadow_rip;                            /* where the last entry was in an interrupt shadow */
-    bool virtual_interrupt;                         /* entered with an interrupt as V_IRQ */
-    char first_entry_wrong[SVM_ENTRY_SENTENCE_MAX]; /* why the CPU should refuse the first entry after a reset, or "" */
-};
 
 /* What SVM needs per vCPU: the VMCB is the first page of the memory that svm_vcpu_init() gets. */
 struct svm_vcpu {
@@ -80,7 +74,10 @@ void svm_read_system(struct vcpu *vcpu);
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
 
 /* events.c */
-void svm_end_shadow(struct svm_vcpu *svm);
+static inline void svm_end_shadow(struct svm_vcpu *svm)
+{
+    svm->vmcb.int_state &= ~INT_STATE_SHADOW;
+}
 bool svm_nmi_is_blocked(struct svm_vcpu *svm, const struct vcpu *vcpu);
 void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);
@@ -88,6 +85,9 @@ void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 /* entry.S: enters the guest again and again, until svm_handle_exit() says false. */
 void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
 _Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "entry.S");
+
+/* quick.c. The length of the instruction that exited; 0: not one of the usual forms; the decoder knows. */
+uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu);
 
 /* quick.c, called by entry.S: the short way where there is one, else svm_handle_any_exit(). */
 bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
@@ -100,17 +100,14 @@ bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu);
 bool svm_find_violation(const struct svm_vcpu *svm, const struct vcpu *vcpu, char sentence[SVM_ENTRY_SENTENCE_MAX]);
 void svm_run(struct cpu *cpu, struct vcpu *vcpu);
 
-/* instruction.c. 0: not one of the usual forms; the decoder knows. */
-uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu);
-/* 0: the bytes at rip are not those of the instruction that exited, and the exit is to be left at that. */
+/* instruction.c. 0: the bytes at rip are not those of the instruction that exited, and the exit is to be left at that. */
 uint8_t svm_instruction_length(struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_handle_cr_access(struct svm_vcpu *svm, struct vcpu *vcpu);
 
-/* quirks.c: prepare is called where requests (these) were applied, the other two at every entry and exit. */
+/* quirks.c. What quirks.h says; these requests have been applied. */
 bool svm_quirks_any(const struct vcpu *vcpu);
 void svm_quirks_prepare(struct svm_vcpu *svm, const struct vcpu *vcpu, uint32_t requests);
-void svm_quirks_before_entry(struct svm_vcpu *svm, const struct vcpu *vcpu);
-void svm_quirks_after_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+void svm_quirks_repair_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_quirks_refusal(const struct svm_vcpu *svm, char sentence[SVM_ENTRY_SENTENCE_MAX]);
 
 #endif

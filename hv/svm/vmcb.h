@@ -200,6 +200,7 @@ enum svm_exit_code {
     SVM_EXIT_CR4_WRITE = 0x14,
     SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION_FIRST = 0x40,
+    SVM_EXIT_DEBUG = 0x41, /* #DB */
     SVM_EXIT_EXCEPTION_LAST = 0x5f,
     SVM_EXIT_INTR = 0x60,
     SVM_EXIT_NMI = 0x61,

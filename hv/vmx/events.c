@@ -9,21 +9,9 @@
 #include "hv/x86/registers.h"
 
 #define TPR_SHIFT 4u
-#define SHADOW (uint64_t)(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)
 
 /* What a #DB exit's qualification has of DR6. SDM 3C 27.2.1, table 27-1. */
 #define DR6_BITS_OF_QUALIFICATION (DR6_BREAKPOINTS | DR6_BD | DR6_BS)
-
-void vmx_end_shadow(struct vmx_vcpu *vmx)
-{
-    uint64_t state = vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY);
-
-    (void)vmx;
-    if ((state & SHADOW) != 0) {
-        vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~SHADOW);
-        vmx_write(VMCS_GUEST_PENDING_DEBUG, 0); /* what the shadow held back is raised by vcpu_advance() */
-    }
-}
 
 /* The CPU keeps it with each VMCS. SDM 3C 24.4.2, table 24-3 "Format of Interruptibility State". */
 bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
@@ -84,17 +72,19 @@ static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
 
 void vmx_choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    bool shadow = (vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & SHADOW) != 0;
+    bool shadow = (vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
     bool nmi_open = !vmx_nmi_is_blocked(vmx, vcpu) && !shadow;
+    enum event_choice choice;
     struct vcpu_event event;
     bool nmi;
     bool interrupt;
 
-    if (vcpu_select_event(vcpu, open, nmi_open, &event) == EVENT_INJECT) {
+    choice = vcpu_select_event(vcpu, open, nmi_open, &event);
+    if (choice == EVENT_INJECT) {
         inject(vmx, &event);
     }
-    interrupt = vcpu_wants_window(vcpu, &nmi);
+    interrupt = vcpu_wants_window(vcpu, choice, &nmi);
     set_windows(vmx, vcpu, interrupt, nmi);
 }
 

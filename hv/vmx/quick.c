@@ -20,7 +20,7 @@
 static inline bool may_be_quick(const struct vcpu *vcpu)
 {
     return vcpu->requests == 0 && (vmx_read_inline(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) == 0 &&
-           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) == 0;
+           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) == 0;
 }
 
 static inline void step_over(uint64_t rip)

@@ -106,7 +106,16 @@ void vmx_read_system(struct vcpu *vcpu);
 void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 
 /* events.c */
-void vmx_end_shadow(struct vmx_vcpu *vmx);
+static inline void vmx_end_shadow(struct vmx_vcpu *vmx)
+{
+    uint64_t state = vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY);
+
+    (void)vmx;
+    if ((state & INTERRUPTIBILITY_SHADOW) != 0) {
+        vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPTIBILITY_SHADOW);
+        vmx_write(VMCS_GUEST_PENDING_DEBUG, 0); /* what the shadow held back is raised by vcpu_advance() */
+    }
+}
 bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 void vmx_choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 void vmx_take_back_event(struct vcpu *vcpu, const struct vmx_exit_words *words);

@@ -20,7 +20,8 @@
 #ifndef HV_MM_PAGE_TABLE_FORMAT_H
 #define HV_MM_PAGE_TABLE_FORMAT_H
 
-#include "hv/mm/page_table.h"
+#include "hv/base/status.h"
+#include "hv/mm/page_table_types.h"
 
 #define ENTRIES_SHIFT 9u
 #define ENTRIES_PER_TABLE 512u

@@ -3,7 +3,7 @@
  * knows where a bit stands, except that bits 51:12 are the address and that links have two bits of ours.
  *
  * The rows are macros so that page_table_find.h can have them as constants where the format is known when the code is
- * compiled; page_table_format.c makes the six objects that everybody else uses.
+ * compiled; page_table_formats.c makes the six objects that everything else uses.
  */
 #ifndef HV_MM_PAGE_TABLE_FORMATS_H
 #define HV_MM_PAGE_TABLE_FORMATS_H

@@ -5,6 +5,7 @@
 #ifndef HV_MM_PAGE_TABLE_VISIT_H
 #define HV_MM_PAGE_TABLE_VISIT_H
 
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_cursor.h"
 
 struct page_extent {

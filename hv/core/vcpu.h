@@ -203,10 +203,10 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
-    uint64_t
-        leave_at; /* host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it */
-    uint64_t
-        cpu_ticks; /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts */
+    /* Host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it. */
+    uint64_t leave_at;
+    /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
+    uint64_t cpu_ticks;
     uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */

@@ -3,7 +3,7 @@
  * knows where a bit stands, except that bits 51:12 are the address and that links have two bits of ours.
  *
  * The rows are macros so that page_table_find.h can have them as constants where the format is known when the code is
- * compiled; page_table_format.c makes the six objects that everybody else uses.
+ * compiled; page_table_formats.c makes the six objects that everything else uses.
  */
 #ifndef HV_MM_PAGE_TABLE_FORMATS_H
 #define HV_MM_PAGE_TABLE_FORMATS_H
@@ -11,8 +11,8 @@
 #include "hv/mm/page_table_format.h"
 
 /* Host x86-64 and nPT. SDM 3A 4.5.5 "4-Level Paging and 5-Level Paging", tables 4-15 to 4-20; APM 2 5.3 "Long-Mode Page
- * Translation" and 15.25.5 "Nested Table Walk": nPT has the host's format, and every guest access counts as a user's.
- */
+ * Translation" and 15.25.5 "Nested Table Walk": nPT has the host's format, and every guest access counts as a
+ * user's. */
 #define X86_PRESENT (1ULL << 0)
 #define X86_WRITE (1ULL << 1)
 #define X86_USER (1ULL << 2)

@@ -1,7 +1,7 @@
 /*
  * The rows below say, leaf by leaf and register by register, which of the host's bits a guest may see (`keep`) and
  * which are added because the hypervisor provides the feature itself (`add`). A leaf that has no row is all zero: a new
- * CPU's new features are hidden until somebody has thought about them.
+ * CPU's new features are hidden until a row here allows them.
  *
  * Topology is that of the guest: one package, vcpu_count cores of one thread, APIC ids from 0.
  */
@@ -81,7 +81,7 @@ static const struct policy_row policy_rows[] = {
      * TSC-deadline and x2APIC are emulated whatever the host has */
     {0x00000001, 0, {ALL, 0x0000ff00, LEAF1_ECX_KEEP, LEAF1_EDX_KEEP}, {0, 0, LEAF1_ECX_ADD, LEAF1_EDX_APIC}},
     {0x00000002, 0, {ALL, ALL, ALL, ALL}, {0}}, /* cache descriptors */
-    {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; who shares them is set below */
+    {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
     /* no thermal or power management; ARAT: the APIC timer never stops */
     {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0}},
     /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT, protection keys, speculation controls;
@@ -102,7 +102,7 @@ static const struct policy_row policy_rows[] = {
     {0x80000008, 0, {0x0000ffff, EXTENDED8_EBX_KEEP, 0, 0}, {0}},
     {0x80000019, 0, {ALL, ALL, 0, 0}, {0}}, /* 1 GiB TLBs */
     {0x8000001a, 0, {ALL, 0, 0, 0}, {0}}, /* how wide vector units are */
-    {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; who shares them is set below */
+    {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
 };
 /* clang-format on */
 

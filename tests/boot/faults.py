@@ -66,8 +66,8 @@ TRAPS = [
     Fault("turn:hang", 14, "CPU . hangs(?s:.*?)it has guest hello, vCPU .(?s:.*?)last exits, by how long before the end", EVERYWHERE, smp=2),
 ]
 
-# An NMI that nobody here sent is said, and nothing else happens: at each stage, and 256 at whatever the boot CPU does then.
-NMI = r"warning: CPU 0 got an NMI that nobody here sent, {} until now: the chipset names no cause"
+# An NMI that no CPU sent is said, and nothing else happens: at each stage, and 256 at whatever the boot CPU does then.
+NMI = r"warning: CPU 0 got an NMI that no CPU sent, {} until now: the chipset names no cause"
 NMIS = [
     Fault("+".join(f"{place}:nmi" for place in PLACES), 0, NMI.format(3)),  # the loop finds three, the fourth comes in it
     Fault("second-cpu:nmi-storm", 0, NMI.format(r"(1[6-9]|[2-9]\d|\d{3})"), EVERYWHERE, smp=2),
@@ -92,8 +92,8 @@ INFO = [
 TREES = [
     Fault("tree:other-guest", 13, "Guest hello reaches the memory of another guest.*guest other", EVERYWHERE, 2),
     Fault("tree:hypervisor", 13, "Guest hello reaches the hypervisor's memory", BOTH, 2),
-    Fault("tree:firmware", 13, "Guest hello reaches (firmware or device memory|memory that nobody granted)", BOTH, 2),
-    Fault("tree:no-memory", 13, "Guest hello reaches memory that nobody granted", BOTH, 2),
+    Fault("tree:firmware", 13, "Guest hello reaches (firmware or device memory|memory that was not granted)", BOTH, 2),
+    Fault("tree:no-memory", 13, "Guest hello reaches memory that was not granted", BOTH, 2),
     Fault("tree:wrong-place", 13, "Guest hello reaches its own memory at the wrong", BOTH, 2),
     Fault("tree:table-in-guest", 13, "Guest hello has a table outside", BOTH, 2),
     Fault("tree:reserved-bit", 13, "Guest hello has a table entry with reserved bits", BOTH, 2),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a person sees who has only the screen: boots images in QEMU, takes pictures of the screen, and reads the text back
+"""What can be seen of Plinth where there is only the screen: boots images in QEMU, takes pictures of the screen, and reads the text back
 by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
 
     no-serial    a machine whose only serial port hangs: progress, a line per guest with its state, the end
@@ -169,7 +169,7 @@ def stick_of(name, config, fault=None, efi=None, files=None):
 
 
 class HungPort:
-    """A COM3 that takes no byte: QEMU writes it into a pipe that is full and that nobody reads."""
+    """A COM3 that takes no byte: QEMU writes it into a pipe that is full and that is not read."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="plinth-hung-")
@@ -220,7 +220,7 @@ def panic(font):
         end = time.monotonic() + LIMIT_S
         while not re.search(r"The last run ended with:(?s:.*)\| plinth: result failed", machine.serial_text()):
             if time.monotonic() > end:
-                raise run.CaseError("after the reset nobody tells of the panic")
+                raise run.CaseError("after the reset no line tells of the panic")
             time.sleep(PICTURE_EVERY_S)
     finally:
         machine.end()

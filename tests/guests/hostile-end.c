@@ -1,5 +1,5 @@
 /*
- * Attacks that end the guest: attack=NAME says which one. The hypervisor must name what was done, and nobody else may
+ * Attacks that end the guest: attack=NAME says which one. The hypervisor must name what was done, and no other guest may
  * notice. A guest that comes back prints FAIL.
  */
 #include "tests/guests/lib/hostile.h"

@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-/* In the order of struct vmx_exit_words: reason, event, error, vectoring, vectoring error, length, qualification, gpa.
- */
+/* In the order of struct vmx_exit_words: reason, event, error, vectoring, vectoring error, length, qualification,
+ * gpa. */
 static struct vm_exit decode(struct vmx_exit_words words)
 {
     struct vm_exit exit;

@@ -27,7 +27,7 @@ struct audit_rules {
 };
 
 static const struct audit_rules rules[] = {
-    /* SDM 3C 28.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
+    /* SDM 3C 29.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
      * execute control is on; taken as set here, since a guest must not reach the page either way. Large leaves have
      * bits 20:12 or 29:12 reserved (tables 28-3 and 28-5). */
     [AUDIT_EPT4] = {.present = 0x407, .levels = 4, .large_reserved_from = 12},

@@ -8,8 +8,8 @@
  *   |NX |          |N |P | address of the table or page | A/D (EPT) | L | rights  |   L: leaf above 4 KiB
  *   +---+----------+--+--+------------------------------+-----------+---+---------+   N, P: our two bits in links
  *
- * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.5 table 4-15 ff. and 3C 29.3.3
- * table 29-1 ff.; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
+ * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.4, tables 4-15 to 4-20, and 3C
+ * 29.3.2, tables 29-1 to 29-6; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
  *   LINK_PINNED  the table was populated: it stays, empty or not, until page_table_vacate.
  *   LINK_NESTED  the table below holds, or once held, links itself. Where it is clear, the table can go back to the
  *                pool without being read.

@@ -35,7 +35,7 @@ VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 LIMIT_S = 180  # only a hang reaches it
 PICTURE_EVERY_S = 0.7
-# A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 15.3.2.2.
+# A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 16.3.2.2.
 BANK_STATUS, BANK_ADDRESS, BANK_MISC = 0xbe00000000000135, 0x1234000, 0x8c
 SCALES = (1, 2, 3)
 

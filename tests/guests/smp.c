@@ -1,7 +1,7 @@
 /*
  * A second CPU as every SMP kernel starts it: INIT, SIPI, a trampoline through real and protected mode. Then interrupts
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
- * that does not go back from one CPU to the other. SDM 3A 8.4 "Multiple-Processor (MP) Initialization", 10.6 (11.6)
+ * that does not go back from one CPU to the other. SDM 3A 9.4 "Multiple-Processor (MP) Initialization", 11.6
  * "Issuing Interprocessor Interrupts". It needs `cpus = 2`. smp-x2apic.c is the same with both local APICs in x2APIC
  * mode.
  *

@@ -6,6 +6,9 @@
  * a stable code (efi_fail), and efi_main gives everything back and returns to the firmware. Codes: docs/boot.md.
  *
  * Memory, the open volume and what else must be given back is recorded in struct efi_stage, never in a step.
+ *
+ * This folder has everything before the hand-over, and is the only one that may include UEFI's headers; nothing of it
+ * runs afterwards.
  */
 #ifndef EFI_STAGE_H
 #define EFI_STAGE_H

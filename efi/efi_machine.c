@@ -195,7 +195,7 @@ bool efi_machine_look(struct efi_stage *stage)
     }
     stage->info->rsdp = find_rsdp(stage->system);
     if (stage->info->rsdp != 0) {
-        acpi_read(&stage->acpi, stage->info->rsdp, 0, memory_map_top(&stage->map));
+        host_acpi_read(&stage->acpi, stage->info->rsdp, 0, memory_map_top(&stage->map));
     }
     find_screen(stage);
     find_uarts(stage);

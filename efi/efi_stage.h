@@ -122,7 +122,7 @@ bool efi_images_check(struct efi_stage *stage);
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
-bool efi_machine_look(struct efi_stage *stage);
+bool efi_machine_read(struct efi_stage *stage);
 void efi_machine_time(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
 bool efi_machine_sections(struct efi_stage *stage);
@@ -169,12 +169,12 @@ void efi_pci_find(struct efi_stage *stage);
 void efi_pci_open(const struct efi_pci_function *function);
 
 /* Switches bus mastering off. */
-void efi_pci_quiet(void);
+void efi_pci_stop_masters(void);
 
 /* ---- efi_last_boot.c: what the last run said ---- */
 
 /* Also finds the place where this run keeps its own last words. */
-bool efi_last_boot_tell(struct efi_stage *stage);
+bool efi_last_boot_print(struct efi_stage *stage);
 
 /* ---- efi_inventory.c: \plinth\machine.txt, where the config asks for it ---- */
 

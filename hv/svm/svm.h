@@ -17,7 +17,8 @@
  *   step.c          one instruction of the guest, after which an event can be injected (pure)
  *   instruction.c   the instruction that exited: its length, and the registers of a move to CR0, CR4, CR8
  *
- * hv/vmx has the same files with the same functions in the same order; tools/vendor-diff compares.
+ * hv/vmx has the same files with the same functions in the same order; tools/vendor-diff compares. This folder has all
+ * that only AMD's CPUs have. No decision about a guest is made here: exits go to hv/exit.
  */
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H

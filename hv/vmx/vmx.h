@@ -19,7 +19,8 @@
  *   field.h         access to the fields of a VMCS
  *   entry_check_guest.c   the guest-state half of entry_check.c (pure)
  *
- * hv/svm has the same files with the same functions in the same order; tools/vendor-diff compares.
+ * hv/svm has the same files with the same functions in the same order; tools/vendor-diff compares. This folder has all
+ * that only Intel's CPUs have. No decision about a guest is made here: exits go to hv/exit.
  */
 #ifndef HV_VMX_VMX_H
 #define HV_VMX_VMX_H

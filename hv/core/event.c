@@ -42,7 +42,7 @@ static bool pair_makes_double_fault(enum exception_class first, enum exception_c
            (first == CLASS_PAGE_FAULT && (second == CLASS_CONTRIBUTORY || second == CLASS_PAGE_FAULT));
 }
 
-/* Faults push RFLAGS with RF set, so that a debugger's breakpoint does not hit twice. SDM 3B 17.3.1.1. */
+/* Faults push RFLAGS with RF set, so that a debugger's breakpoint does not hit twice. SDM 3B 18.3.1.1. */
 static bool exception_is_fault(uint8_t vector)
 {
     return vector != EXCEPTION_DB && vector != EXCEPTION_BP && vector != EXCEPTION_OF && vector != EXCEPTION_NMI;

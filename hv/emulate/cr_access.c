@@ -47,7 +47,7 @@ static bool in_64bit_code(const struct vcpu_system *system)
     return (system->efer & EFER_LMA) != 0 && (system->segments[SEGMENT_CS].access & SEGMENT_L) != 0;
 }
 
-/* SDM 2B "MOV-Move to/from Control Registers", and 3A 9.8.5 "Initializing IA-32e Mode". */
+/* SDM 2B "MOV-Move to/from Control Registers", and 3A 10.8.5 "Initializing IA-32e Mode". */
 static bool cr0_write(struct vcpu *vcpu, uint64_t value)
 {
     struct vcpu_system *system = &vcpu->system;

@@ -231,7 +231,7 @@ static void store_device(struct vcpu *vcpu, const struct memory_piece *piece, co
 
         width = device_width((uint8_t)(piece->bytes - done));
         memcpy(&value, from + done, width);
-        (void)guest_mmio_write(vcpu, gpa(piece->address.value + done), width, value); /* nobody there: it is noted */
+        (void)guest_mmio_write(vcpu, gpa(piece->address.value + done), width, value); /* no device there: it is noted */
     }
 }
 

@@ -111,8 +111,8 @@ static bool has_all(uint64_t value, uint64_t bits)
     return (value & bits) == bits;
 }
 
-/* Component combinations that XSETBV accepts: x87 always, AVX with SSE, AVX-512 whole and with AVX. SDM 2D "XSETBV",
- * 1 13.3. */
+/* Component combinations that XSETBV accepts: x87 always, AVX with SSE, AVX-512 whole and with AVX. SDM 2D
+ * "XSETBV"; SDM 1 13.3. */
 static bool xcr0_valid(uint64_t value, uint64_t supported)
 {
     return has_all(value, XCR0_X87) && (value & ~supported) == 0 &&
@@ -140,7 +140,7 @@ static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
 
 /*
  * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
- * that know only one of them expect the answer that KVM gives to both. SDM 3C 30.3 "VMCALL"; APM 3 4 "VMMCALL".
+ * that know only one of them expect the answer that KVM gives to both. SDM 3C 31.3, "VMCALL"; APM 3 "VMMCALL".
  */
 static bool is_foreign_hypercall(struct vcpu *vcpu)
 {
@@ -285,7 +285,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
     case EXIT_XSETBV:
         handle_xsetbv(vcpu, exit->length);
         break;
-    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back for anybody */
+    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back */
     case EXIT_NOTHING:
         vcpu_advance(vcpu, exit->length);
         break;

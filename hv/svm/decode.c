@@ -70,7 +70,7 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
     exit->exception.address = vmcb->exit_info2;
 }
 
-/* There is no performance counter, so RDPMC always names one that is not there: #GP. APM 3 4 "RDPMC". */
+/* There is no performance counter, so RDPMC always names one that is not there: #GP. APM 3 "RDPMC". */
 static void decode_rdpmc(struct vm_exit *exit)
 {
     exit->kind = EXIT_EXCEPTION;
@@ -180,7 +180,7 @@ uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]
 
 /*
  * Software interrupts and INT3, INTO are not injected again: rip still points at the instruction, which runs again.
- * APM 2 15.7.2 "Exceptions or Interrupts During Delivery".
+ * APM 2 15.7.2 "Intercepts During IDT Interrupt Delivery".
  */
 struct vcpu_event svm_decode_event(uint64_t info)
 {

@@ -17,7 +17,7 @@
 #define MSR_VM_CR 0xc0010114u
 #define MSR_VM_HSAVE_PA 0xc0010117u
 
-/* CPUID 1 EAX. APM 3 E.3.2 "Function 1h". */
+/* CPUID 1 EAX. APM 3 E.3.2 "Function 1h: Processor and Processor Feature Identifiers". */
 #define FAMILY_SHIFT 8u
 #define FAMILY 0xfu /* the base family; the extended one counts where it is 15 */
 #define EXTENDED_FAMILY_SHIFT 20u

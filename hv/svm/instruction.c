@@ -1,6 +1,6 @@
 /*
  * The instruction that exited, for CPUs that do not tell: its length where there is no next rip save, and the registers
- * of a move to or from a control register. VMX has both in exit fields. APM 2 15.7.1 "State Saved on Exit", 15.33.1.
+ * of a move to or from a control register. VMX has both in exit fields. APM 2 15.5.1.
  */
 #include "hv/svm/svm.h"
 

@@ -10,7 +10,7 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
-/* What makes a triple fault of a double fault. APM 2 8.2.9 "#DF", table 8-3. */
+/* What makes a triple fault of a double fault. APM 2 8.2.9 "#DF (Double Fault)", table 8-3. */
 #define TRIPLE_FAULT_EXCEPTIONS \
     (1u << EXCEPTION_TS | 1u << EXCEPTION_NP | 1u << EXCEPTION_SS | 1u << EXCEPTION_GP | 1u << EXCEPTION_PF)
 #define RFLAGS_NT (1ULL << 14)
@@ -130,7 +130,7 @@ static void take_back_virtual(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
 }
 
-/* Which enabled breakpoints are of the wanted kind: instructions at `rip`, or data anywhere. SDM 3B 17.2.4. */
+/* Which enabled breakpoints are of the wanted kind: instructions at `rip`, or data anywhere. SDM 3B 18.2.4. */
 static uint64_t enabled_breakpoints(uint64_t dr7, bool instruction, uint64_t rip)
 {
     const uint64_t addresses[] = {insn_read_dr0(), insn_read_dr1(), insn_read_dr2(), insn_read_dr3()};

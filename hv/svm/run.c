@@ -57,7 +57,7 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }
 
-/* Whoever writes the TPR requests VCPU_EVENT or VCPU_RESET. */
+/* A handler that writes the TPR requests VCPU_EVENT or VCPU_RESET. */
 static void write_tpr(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;

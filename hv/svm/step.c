@@ -2,7 +2,7 @@
 
 #include "hv/x86/registers.h"
 
-/* Every vector but NMI's, which has an intercept of its own. APM 2 15.12.3 "NMI". */
+/* Every vector but NMI's, which has an intercept of its own. APM 2 15.12. */
 #define ALL_EXCEPTIONS (~(1u << EXCEPTION_NMI))
 
 /* What pushes RFLAGS or loads them, and does not make an exception. */

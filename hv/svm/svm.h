@@ -1,5 +1,5 @@
 /*
- * AMD SVM: the vendor's side of hv/virt/virt.h, function for function. APM 2 15 "Secure Virtual Machine".
+ * AMD SVM: the vendor's side of hv/virt/virt.h, function for function. APM 2 15.4 "Enabling SVM".
  *
  *   run.c           the loop: requests, entry, exit
  *   events.c        what is injected at the next entry, and what an exit interrupted
@@ -17,8 +17,9 @@
  *   step.c          one instruction of the guest, after which an event can be injected (pure)
  *   instruction.c   the instruction that exited: its length, and the registers of a move to CR0, CR4, CR8
  *
- * hv/vmx has the same files with the same functions in the same order; tools/vendor-diff compares. This folder has all
- * that only AMD's CPUs have. No decision about a guest is made here: exits go to hv/exit.
+ * hv/vmx has the same files with the same functions in the same order; tools/vendor-diff compares.
+ *
+ * This folder has all that only AMD's CPUs have. No decision about a guest is made here: exits go to hv/exit.
  */
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H

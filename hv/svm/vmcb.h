@@ -6,7 +6,7 @@
 
 #include "hv/base/types.h"
 
-/* APM 2 B.1, table B-1. The five intercept vectors are one array, so that a table names a bit by vector and number. */
+/* APM 2 B, table B-1. The five intercept vectors are one array, so that a table names a bit by vector and number. */
 enum vmcb_intercept_vector {
     INTERCEPT_CR,        /* 0..15 reads, 16..31 writes */
     INTERCEPT_DR,        /* 0..15 reads, 16..31 writes */
@@ -70,7 +70,7 @@ enum vmcb_intercept_misc2 {
 #define TLB_FLUSH_EVERYTHING 1u
 #define TLB_FLUSH_ASID 3u
 
-/* Interrupt control, offset 0x60. APM 2 15.21 "Interrupt and Exception Support". */
+/* Interrupt control, offset 0x60. APM 2 15.21 "Interrupt and Local APIC Support". */
 #define INT_CONTROL_V_TPR 0xffULL
 #define INT_CONTROL_V_IRQ (1ULL << 8)
 #define INT_CONTROL_V_PRIORITY_SHIFT 16u
@@ -105,14 +105,14 @@ enum vmcb_intercept_misc2 {
 #define CLEAN_CR2 (1u << 9)
 #define CLEAN_ALL 0x3ffu
 
-/* APM 2 B.2, table B-2: attributes are bits 8-15 and 20-23 of the descriptor's upper word, packed into 12 bits. */
+/* APM 2 B, table B-2: attributes are bits 8-15 and 20-23 of the descriptor's upper word, packed into 12 bits. */
 struct vmcb_segment {
     uint16_t selector;
     uint16_t attributes;
     uint32_t limit;
     uint64_t base;
 };
-_Static_assert(sizeof(struct vmcb_segment) == 16, "APM 2 B.2");
+_Static_assert(sizeof(struct vmcb_segment) == 16, "APM 2 B");
 
 #define VMCB_CS_LONG (1u << 9) /* L: 64-bit code */
 
@@ -178,19 +178,19 @@ struct vmcb {
     uint8_t reserved_678[0x1000 - 0x678];
 };
 _Static_assert(sizeof(struct vmcb) == 4096, "a VMCB is one page");
-_Static_assert(offsetof(struct vmcb, pause_filter_threshold) == 0x3c, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, int_control) == 0x60, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, event_injection) == 0xa8, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, next_rip) == 0xc8, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, tr) == 0x490, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, cr4) == 0x548, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, rflags) == 0x570, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, rsp) == 0x5d8, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, rax) == 0x5f8, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, cr2) == 0x640, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B.2");
+_Static_assert(offsetof(struct vmcb, pause_filter_threshold) == 0x3c, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, int_control) == 0x60, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, event_injection) == 0xa8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, next_rip) == 0xc8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, tr) == 0x490, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, cr4) == 0x548, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, rflags) == 0x570, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, rsp) == 0x5d8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, rax) == 0x5f8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, cr2) == 0x640, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B");
 
 /* Exit codes. APM 2 appendix C "SVM Intercept Exit Codes". */
 enum svm_exit_code {

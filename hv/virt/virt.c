@@ -6,7 +6,7 @@
 #include "hv/vmx/vmx.h"
 #include "hv/x86/insn.h"
 
-/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A 3.3; "HygonGenuine" and "AuthenticAMD" have SVM. */
+/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A "CPUID"; "HygonGenuine" and "AuthenticAMD" have SVM. */
 #define VENDOR_INTEL_EBX 0x756e6547u
 #define VENDOR_AMD_EBX 0x68747541u
 #define VENDOR_HYGON_EBX 0x6f677948u

@@ -10,10 +10,10 @@
 
 #define TPR_SHIFT 4u
 
-/* What a #DB exit's qualification has of DR6. SDM 3C 27.2.1, table 27-1. */
+/* What a #DB exit's qualification has of DR6. SDM 3C 28.2.1, table 28-1. */
 #define DR6_BITS_OF_QUALIFICATION (DR6_BREAKPOINTS | DR6_BD | DR6_BS)
 
-/* The CPU keeps it with each VMCS. SDM 3C 24.4.2, table 24-3 "Format of Interruptibility State". */
+/* The CPU keeps it with each VMCS. SDM 3C 25.4.2, table 25-3 "Format of Interruptibility State". */
 bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     bool blocked = (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_NMI) != 0;
@@ -23,7 +23,7 @@ bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 
 /*
  * An interrupt that only the TPR holds off: an exit comes when the guest lowers CR8 below its class. The threshold may
- * never be above the TPR at an entry, so it is set whenever events are looked at. SDM 3C 29.1.2, 26.2.1.1.
+ * never be above the TPR at an entry, so it is set whenever events are looked at. SDM 3C 30.1.2, 27.2.1.1.
  */
 static void set_tpr_threshold(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
@@ -52,7 +52,7 @@ static void set_windows(struct vmx_vcpu *vmx, struct vcpu *vcpu, bool interrupt,
     }
 }
 
-/* Real mode pushes no error codes, and an entry with one is refused. SDM 3C 26.2.1.3; 3A 20.1.4. */
+/* Real mode pushes no error codes, and an entry with one is refused. SDM 3C 27.2.1.3; 3B 21.1.4. */
 static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
 {
     struct vcpu_event injected = *event;
@@ -64,7 +64,7 @@ static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
         vmx_write(VMCS_ENTRY_ERROR_CODE, event->error);
     }
     if (event->kind == EVENT_NMI) {
-        /* An NMI whose delivery was interrupted left the blocking set: it is delivered again. SDM 3C 26.3.1.5. */
+        /* An NMI whose delivery was interrupted left the blocking set: it is delivered again. SDM 3C 27.3.1.5. */
         vmx_write(VMCS_GUEST_INTERRUPTIBILITY, vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)INTERRUPTIBILITY_NMI);
         vmx->had_nmi = 1;
     }
@@ -95,7 +95,7 @@ void vmx_take_back_event(struct vcpu *vcpu, const struct vmx_exit_words *words)
     vcpu->requests |= vcpu->pending.valid ? VCPU_EVENT : 0;
 }
 
-/* A #DB exit leaves DR6 and DR7 as they were: the delivery would have changed them. SDM 3C 27.1; 3B 17.2.3, 17.2.4. */
+/* A #DB exit leaves DR6 and DR7 as they were: the delivery would have changed them. SDM 3C 28.1; 3B 18.2.3, 18.2.4. */
 static void finish_debug_exception(struct vcpu *vcpu, const struct vmx_exit_words *words, uint32_t type)
 {
     uint64_t bits = words->qualification & DR6_BITS_OF_QUALIFICATION;
@@ -110,7 +110,7 @@ static void finish_debug_exception(struct vcpu *vcpu, const struct vmx_exit_word
     }
 }
 
-/* NMIs were taken from the CPU with the exit. SDM 3C 27.1. */
+/* NMIs were taken from the CPU with the exit. SDM 3C 28.1. */
 void vmx_finish_exception(struct vcpu *vcpu, const struct vmx_exit_words *words)
 {
     uint32_t type = (words->event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE;

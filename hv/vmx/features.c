@@ -1,6 +1,6 @@
 /*
  * Reading what this CPU has (capabilities.c says what that means), and switching VMX on and off.
- * SDM 3C 23.7 "Enabling and Entering VMX Operation".
+ * SDM 3C 24.7 "Enabling and Entering VMX Operation".
  */
 #include "hv/vmx/vmx.h"
 

@@ -152,7 +152,7 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
     exit_dispatch(vcpu, &exit);
 }
 
-/* VMLAUNCH or VMRESUME itself failed: the control fields are wrong. SDM 3C 30.4 "VM Instruction Error Numbers". */
+/* VMLAUNCH or VMRESUME itself failed: the control fields are wrong. SDM 3C 31.4 "VM Instruction Error Numbers". */
 static void handle_vmfail(struct vcpu *vcpu)
 {
     struct vm_exit exit = {.kind = EXIT_INVALID};

@@ -13,14 +13,14 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
-/* Four parts of 1 KiB: reads of low and high MSRs, writes of low and high ones. SDM 3C 24.6.9. */
+/* Four parts of 1 KiB: reads of low and high MSRs, writes of low and high ones. SDM 3C 25.6.9. */
 #define MSR_MAP_BYTES 4096u
 #define MSR_MAP_PART 1024u
 #define MSR_MAP_RANGE 8192u
 #define MSR_MAP_HIGH_BASE 0xc0000000u
 
 #define NO_LINK 0xffffffffffffffffULL
-#define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 26.2.3 */
+#define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 27.2.3 */
 
 /* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
 static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
@@ -101,7 +101,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     }
 }
 
-/* Where the CPU has no controls for PAT and EFER. SDM 3C 24.7.2, 24.8.2 "VM-Entry Controls for MSRs". */
+/* Where the CPU has no controls for PAT and EFER. SDM 3C 25.7.2, 25.8.2 "VM-Entry Controls for MSRs". */
 static void setup_msr_areas(struct vmx_vcpu *vmx)
 {
     uint32_t count = vmx_features.msr_areas ? VMX_AREA_MSRS : 0;
@@ -124,7 +124,7 @@ static void setup_nested(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     }
 }
 
-/* What a VM exit loads. The CPU is the one that the vCPU is pinned to. SDM 3C 24.5 "Host-State Area". */
+/* What a VM exit loads. The CPU is the one that the vCPU is pinned to. SDM 3C 25.5 "Host-State Area". */
 static void setup_host(struct vmx_vcpu *vmx)
 {
     struct insn_table_pointer gdt = insn_sgdt();

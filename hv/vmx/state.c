@@ -1,6 +1,6 @@
 /*
  * System state between the VMCS and struct vcpu. Read only after exits whose handlers look at it; written back whole
- * when a handler changed any of it. SDM 3C 24.4 "Guest-State Area".
+ * when a handler changed any of it. SDM 3C 25.4 "Guest-State Area".
  */
 #include "hv/vmx/vmx.h"
 
@@ -42,7 +42,7 @@ void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary)
     }
 }
 
-/* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 9.1.1. */
+/* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 10.1.1. */
 void vmx_reset_state(struct vmx_vcpu *vmx)
 {
     vmx_write(VMCS_GUEST_SYSENTER_CS, 0);
@@ -102,7 +102,7 @@ static void write_segment(uint32_t index, const struct segment *segment)
     vmx_write(segment_field(VMCS_GUEST_ES_SELECTOR, index), segment->selector);
 }
 
-/* Owned bits of CR0 and CR4 come from the shadows, the others from the registers. SDM 3C 24.6.6. */
+/* Owned bits of CR0 and CR4 come from the shadows, the others from the registers. SDM 3C 25.6.6. */
 static uint64_t read_cr(enum vmcs_field actual, enum vmcs_field shadow, enum vmcs_field mask)
 {
     uint64_t owned = vmx_read(mask);
@@ -127,7 +127,7 @@ static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum
 }
 
 /* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
- * changed since it loaded them. SDM 3C 26.3.2.4, 27.3.4. */
+ * changed since it loaded them. SDM 3C 27.3.2.4, 28.3.4. */
 static bool has_pdptes(const struct vcpu_system *system)
 {
     return pae_is_on(system->cr0, system->cr4, system->efer);

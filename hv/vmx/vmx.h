@@ -1,5 +1,5 @@
 /*
- * Intel VMX: the vendor's side of hv/virt/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
+ * Intel VMX: the vendor's side of hv/virt/virt.h, function for function. SDM 3C 24 "Introduction to Virtual Machine
  * Extensions".
  *
  *   run.c           the loop: requests, entry, exit
@@ -19,8 +19,9 @@
  *   field.h         access to the fields of a VMCS
  *   entry_check_guest.c   the guest-state half of entry_check.c (pure)
  *
- * hv/svm has the same files with the same functions in the same order; tools/vendor-diff compares. This folder has all
- * that only Intel's CPUs have. No decision about a guest is made here: exits go to hv/exit.
+ * hv/svm has the same files with the same functions in the same order; tools/vendor-diff compares.
+ *
+ * This folder has all that only Intel's CPUs have. No decision about a guest is made here: exits go to hv/exit.
  */
 #ifndef HV_VMX_VMX_H
 #define HV_VMX_VMX_H
@@ -48,13 +49,13 @@ _Static_assert(sizeof(struct vmx_cpu) == 4096, "one page");
 /* MSRs that stay in the CPU while a vCPU is loaded. */
 #define VMX_LIVE_MSRS 6u
 
-/* A row of an MSR area, which is 16-byte aligned. SDM 3C 24.7.2 "VM-Exit Controls for MSRs", table 24-12. */
+/* A row of an MSR area, which is 16-byte aligned. SDM 3C 25.7.2 "VM-Exit Controls for MSRs", table 25-12. */
 struct vmx_area_msr {
     uint32_t msr;
     uint32_t reserved;
     uint64_t value;
 };
-_Static_assert(sizeof(struct vmx_area_msr) == 16, "SDM 3C 24.7.2");
+_Static_assert(sizeof(struct vmx_area_msr) == 16, "SDM 3C 25.7.2");
 
 /* The rows of both areas. */
 enum vmx_area_index {
@@ -84,7 +85,7 @@ struct vmx_vcpu {
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
-               "SDM 3C 26.2.1.2, 26.2.1.3");
+               "SDM 3C 27.2.1.2, 27.2.1.3");
 
 /* features.c */
 bool vmx_detect(struct virt_support *support);

@@ -55,8 +55,8 @@
 #define XCR0_HI16_ZMM (1ULL << 7)
 #define XCR0_AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
 
-/* DR6 and DR7. SDM 3B 17.2.3, 17.2.4; APM 2 13.1.1. */
-#define DR6_RESET 0xffff0ff0ULL /* after INIT: SDM 3A 9.1.1, table 9-1 */
+/* DR6 and DR7. SDM 3B 18.2.3, 18.2.4; APM 2 13.1.1.3. */
+#define DR6_RESET 0xffff0ff0ULL /* after INIT: SDM 3A 10.1.1, table 10-1 */
 #define DR6_BREAKPOINTS 0xfULL  /* B0 to B3 */
 #define DR6_BD (1ULL << 13)     /* an access to a debug register while DR7.GD was set */
 #define DR6_BS (1ULL << 14)     /* single step */

@@ -172,16 +172,11 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
     return select_interrupt(vcpu, interrupts_open, event);
 }
 
-bool vcpu_wants_window(struct vcpu *vcpu, enum event_choice choice, bool *nmi)
+bool vcpu_waits_behind_injection(struct vcpu *vcpu)
 {
-    bool interrupt = choice == EVENT_WANT_WINDOW;
+    bool interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
 
-    if (choice == EVENT_INJECT) { /* what waits behind it has not been looked at */
-        interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
-    }
-
-    *nmi = vcpu->nmi_pending != 0;
-    if (!interrupt && !*nmi) {
+    if (!interrupt && vcpu->nmi_pending == 0) {
         vcpu->requests &= ~(uint32_t)VCPU_EVENT;
     }
     return interrupt;

@@ -33,18 +33,22 @@ static void set_windows(struct svm_vcpu *svm, struct vcpu *vcpu, bool interrupt,
 {
     struct vmcb *vmcb = &svm->vmcb;
     bool on = interrupt || (nmi && !svm->step.nmi_masked);
+    bool cr8 = waits_for_tpr(vcpu) || (on && vcpu->guest->host->quirks.cr8_in_window);
+    uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1] & ~(1u << MISC1_VINTR);
+    uint32_t cr = vmcb->intercepts[INTERCEPT_CR] & ~INTERCEPT_CR_CR8_WRITE;
 
-    vmcb->int_control &= ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR);
-    vmcb->intercepts[INTERCEPT_MISC1] &= ~(1u << MISC1_VINTR);
-    vmcb->intercepts[INTERCEPT_CR] &= ~INTERCEPT_CR_CR8_WRITE;
-    if (on) {
-        vmcb->int_control |= INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR;
-        vmcb->intercepts[INTERCEPT_MISC1] |= 1u << MISC1_VINTR;
+    uint64_t control = vmcb->int_control & ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR);
+
+    misc1 |= on ? 1u << MISC1_VINTR : 0;
+    control |= on ? INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR : 0;
+    cr |= cr8 ? INTERCEPT_CR_CR8_WRITE : 0;
+    if (misc1 != vmcb->intercepts[INTERCEPT_MISC1] || cr != vmcb->intercepts[INTERCEPT_CR] ||
+        control != vmcb->int_control) {
+        vmcb->intercepts[INTERCEPT_MISC1] = misc1;
+        vmcb->intercepts[INTERCEPT_CR] = cr;
+        vmcb->int_control = control;
+        vmcb->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
     }
-    if (waits_for_tpr(vcpu) || (on && vcpu->guest->host->quirks.cr8_in_window)) {
-        vmcb->intercepts[INTERCEPT_CR] |= INTERCEPT_CR_CR8_WRITE;
-    }
-    vmcb->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
 }
 
 /* Real mode pushes no error codes. APM 2 8.1; 15.20 "Event Injection". */
@@ -60,7 +64,7 @@ static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
     }
 }
 
-/* What waits in a shadow that the CPU does not hold it off from? */
+/* Does something wait in a shadow that the CPU does not hold it off from? */
 static bool wants_step(const struct svm_vcpu *svm, const struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     if ((svm->vmcb.int_state & INT_STATE_SHADOW) == 0) {
@@ -80,7 +84,7 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool nmi;
     bool interrupt;
 
-    if (svm_step_holds(&svm->step, &svm->vmcb, vcpu)) {
+    if (svm->step.reason != SVM_STEP_NONE && svm_step_holds(&svm->step, &svm->vmcb, vcpu)) {
         return;
     }
     choice = vcpu_select_event(vcpu, open, nmi_open, &event);

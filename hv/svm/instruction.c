@@ -1,12 +1,7 @@
-/*
- * The instruction that exited, for CPUs that do not tell: its length where there is no next rip save, and the registers
- * of a move to or from a control register. VMX has both in exit fields. APM 2 15.5.1.
- */
-#include "hv/svm/svm.h"
+#include "hv/svm/instruction.h"
 
 #include "hv/emulate/emulate.h"
 #include "hv/exit/dispatch.h"
-#include "hv/svm/decode.h"
 
 #define NO_LENGTH_MAX 16u
 
@@ -29,8 +24,7 @@ static void note_no_length(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
 }
 
-/* The instruction is fetched again, through the guest's own tables, and measured. */
-static uint8_t fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
+uint8_t svm_fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     uint8_t length;
 
@@ -40,21 +34,6 @@ static uint8_t fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
         note_no_length(svm, vcpu);
     }
     return length;
-}
-
-uint8_t svm_instruction_length(struct svm_vcpu *svm, struct vcpu *vcpu)
-{
-    const struct vmcb *vmcb = &svm->vmcb;
-    uint8_t length;
-
-    if (vmcb->next_rip != 0) { /* stays 0 where the CPU does not save it */
-        return (uint8_t)(vmcb->next_rip - vmcb->rip);
-    }
-    if (vmcb->exit_code == SVM_EXIT_IOIO) {
-        return (uint8_t)(vmcb->exit_info2 - vmcb->rip);
-    }
-    length = svm_usual_length(vmcb, vcpu);
-    return length != 0 ? length : fetched_length(svm, vcpu);
 }
 
 /* The register is in the instruction, or in EXITINFO1 with decode assists: the instruction always serves. */

@@ -5,15 +5,16 @@
  * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested, nothing
  * is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it and the end
  * of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports exit_tsc; rip,
- * rflags and rsp stay in the control structure. What is not done is left entirely to the long way, with nothing
+ * rflags and rsp stay in the control structure. Where the turn's time is over (quirks.late_host_interrupts) only CPUID
+ * still goes this way. What is not done is left entirely to the long way, with nothing
  * changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c and
  * test_vmx_quick.c run both ways on random states and compare.
  */
 #include "hv/svm/svm.h"
 
 #include "hv/exit/dispatch.h"
-#include "hv/mm/guest_walk.h"
 #include "hv/svm/decode.h"
+#include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -28,24 +29,6 @@ static inline void step_over(struct vmcb *vmcb, uint64_t next)
     vmcb->rip = next;
     vmcb->int_state &= ~INT_STATE_SHADOW;
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
-}
-
-/*
- * The usual forms of the instructions that exit, looked at where they lie: in 64-bit mode with 4-level paging. The L bit of CS is attribute 9. APM 2 4.8.1
- * "Code-Segment Descriptors", 15.5.1.
- */
-uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
-{
-    const uint8_t *code;
-
-    if ((vmcb->efer & EFER_LMA) == 0 || (vmcb->cs.attributes & VMCB_CS_LONG) == 0 || (vmcb->cr4 & CR4_LA57) != 0) {
-        return 0;
-    }
-    if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
-        return 0;
-    }
-    code = guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
-    return code == NULL ? 0 : svm_plain_length(vmcb->exit_code, code);
 }
 
 /* Where the instruction that exited ends; 0: the long way finds it. */
@@ -97,7 +80,7 @@ static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
 }
 
 /* False: nothing has been done. */
-static bool quick_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
     uint64_t next;
@@ -125,7 +108,7 @@ static bool quick_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
 __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    if (!may_be_quick(&svm->vmcb, vcpu) || !quick_exit(svm, vcpu)) {
+    if (!may_be_quick(&svm->vmcb, vcpu) || !try_quick(svm, vcpu)) {
         return svm_handle_any_exit(svm, vcpu);
     }
     return vcpu->requests == 0 ? true : svm_finish_quick(svm, vcpu);

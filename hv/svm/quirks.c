@@ -38,7 +38,7 @@ static void watch_double_fault(struct svm_vcpu *svm, bool on)
     uint32_t *exceptions = &svm->vmcb.intercepts[INTERCEPT_EXCEPTION];
 
     *exceptions = on ? *exceptions | TRIPLE_FAULT_EXCEPTIONS : *exceptions & ~TRIPLE_FAULT_EXCEPTIONS;
-    svm->quirk.double_fault = on;
+    svm->quirk.armed = on ? svm->quirk.armed | SVM_ARMED_DOUBLE_FAULT : svm->quirk.armed & ~SVM_ARMED_DOUBLE_FAULT;
     svm->vmcb.clean &= ~CLEAN_INTERCEPTS;
 }
 
@@ -55,7 +55,7 @@ static void inject_virtual(struct svm_vcpu *svm)
     vmcb->event_injection = 0;
     vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_VECTOR) | INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR |
                         vector << INT_CONTROL_V_VECTOR_SHIFT;
-    svm->quirk.virtual_interrupt = true;
+    svm->quirk.armed |= SVM_ARMED_VIRTUAL_INTERRUPT;
 }
 
 /*
@@ -116,7 +116,7 @@ static void take_back_virtual(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
 
-    svm->quirk.virtual_interrupt = false;
+    svm->quirk.armed &= ~SVM_ARMED_VIRTUAL_INTERRUPT;
     if ((vmcb->int_control & INT_CONTROL_V_IRQ) == 0) {
         return;
     }
@@ -151,11 +151,14 @@ static uint64_t enabled_breakpoints(uint64_t dr7, bool instruction, uint64_t rip
  * dr6_not_saved: the cause of a #DB is worked out: general detect, an instruction breakpoint, a step, and where nothing
  * else remains every data breakpoint that is on. APM 2 15.12.2 "#DB (Debug)".
  */
-static void complete_debug_exception(struct svm_vcpu *svm)
+void svm_quirks_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
     uint64_t matches = enabled_breakpoints(vmcb->dr7, true, vmcb->rip);
 
+    if (!quirks_of(vcpu)->dr6_not_saved) {
+        return;
+    }
     if ((vmcb->dr7 & DR7_GD) != 0) {
         vmcb->dr6 |= DR6_BD;
         vmcb->dr7 &= ~DR7_GD;
@@ -171,23 +174,21 @@ static void complete_debug_exception(struct svm_vcpu *svm)
 
 void svm_quirks_repair_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    const struct quirks *quirks = quirks_of(vcpu);
-    struct vmcb *vmcb = &svm->vmcb;
-
-    if (quirks->lost_shadow) {
+    if (quirks_of(vcpu)->lost_shadow) {
         keep_shadow(svm, vcpu);
     }
-    if (svm->quirk.virtual_interrupt) {
+    if ((svm->quirk.armed & SVM_ARMED_VIRTUAL_INTERRUPT) != 0) {
         take_back_virtual(svm, vcpu);
     }
-    if (svm->quirk.double_fault) {
+    if ((svm->quirk.armed & SVM_ARMED_DOUBLE_FAULT) != 0) {
         watch_double_fault(svm, false);
     }
-    if (quirks->dr6_not_saved && vmcb->exit_code == SVM_EXIT_DEBUG) {
-        complete_debug_exception(svm);
-    }
-    if (quirks->xsetbv_unseen && vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax == CPUID_XSAVE &&
-        vcpu->guest->cpuid.xsave) {
+}
+
+/* xsetbv_unseen: what the guest wrote to XCR0 is in the CPU, and shows in CPUID. */
+void svm_quirks_cpuid(struct vcpu *vcpu)
+{
+    if (quirks_of(vcpu)->xsetbv_unseen && (uint32_t)vcpu->gpr[GPR_RAX] == CPUID_XSAVE && vcpu->guest->cpuid.xsave) {
         vcpu->xcr0 = insn_xgetbv(0);
     }
 }

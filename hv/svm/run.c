@@ -18,6 +18,7 @@
 #include "hv/host/panic.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/insn.h"
+#include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -79,7 +80,7 @@ __attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct
         svm_choose_event(svm, vcpu);
     }
     write_tpr(svm, vcpu);
-    if (svm->repairs) {
+    if (svm->repairs && svm_quirks_concern_entry(&svm->vmcb, &svm->step, requests)) {
         svm_quirks_prepare(svm, vcpu, requests);
     }
 }
@@ -148,11 +149,30 @@ static void explain_refusal(const struct svm_vcpu *svm, const struct vcpu *vcpu)
     log_error("guest %s vCPU %u, VM entry refused: %s", vcpu->guest->name, vcpu->index, sentence);
 }
 
+/* From the next rip, or from where the CPU has nothing of it. */
+static inline uint8_t instruction_length(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    uint8_t length;
+
+    if (vmcb->next_rip != 0) { /* stays 0 where the CPU does not save it */
+        return (uint8_t)(vmcb->next_rip - vmcb->rip);
+    }
+    if (vmcb->exit_code == SVM_EXIT_IOIO) {
+        return (uint8_t)(vmcb->exit_info2 - vmcb->rip);
+    }
+    length = svm_usual_length(vmcb, vcpu);
+    return length != 0 ? length : svm_fetched_length(svm, vcpu);
+}
+
 static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
     struct vm_exit exit;
 
+    if (vmcb->exit_code == SVM_EXIT_DEBUG && svm->repairs) {
+        svm_quirks_debug_exception(svm, vcpu);
+    }
     if (svm_step_concerns(&svm->step, vmcb) && svm_step_exit(&svm->step, &svm->vmcb, vcpu)) {
         return;
     }
@@ -172,9 +192,12 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     if (exit.kind == EXIT_CPUID) {
         vcpu->system.cr4 = vmcb->cr4;
+        if (svm->repairs) {
+            svm_quirks_cpuid(vcpu);
+        }
     }
     if (svm_exit_needs_length(vmcb->exit_code)) {
-        exit.length = svm_instruction_length(svm, vcpu);
+        exit.length = instruction_length(svm, vcpu);
         if (exit.length == 0) {
             return;
         }

@@ -32,7 +32,7 @@ void svm_reset_state(struct svm_vcpu *svm)
     vmcb->intercepts[INTERCEPT_CR] &= ~INTERCEPT_CR_CR8_WRITE;
     vmcb->int_control = INT_CONTROL_V_MASKING;
     svm_step_reset(&svm->step, vmcb);
-    svm->quirk.virtual_interrupt = false;
+    svm->quirk.armed = 0;
     svm->quirk.shadow_rip = SVM_NO_SHADOW;
 }
 

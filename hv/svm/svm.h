@@ -27,7 +27,7 @@
 #include "hv/core/virt_support.h"
 #include "hv/svm/capabilities.h"
 #include "hv/svm/entry_check.h"
-#include "hv/svm/quirks.h"
+#include "hv/svm/quirk_state.h"
 #include "hv/svm/step.h"
 #include "hv/svm/vmcb.h"
 
@@ -88,9 +88,6 @@ void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
 _Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "entry.S");
 
-/* quick.c. The length of the instruction that exited; 0: not one of the usual forms; the decoder knows. */
-uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu);
-
 /* quick.c, called by entry.S: the short way where there is one, else svm_handle_any_exit(). */
 bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
 
@@ -102,14 +99,12 @@ bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu);
 bool svm_find_violation(const struct svm_vcpu *svm, const struct vcpu *vcpu, char sentence[SVM_ENTRY_SENTENCE_MAX]);
 void svm_run(struct cpu *cpu, struct vcpu *vcpu);
 
-/* instruction.c. 0: the bytes at rip are not those of the instruction that exited, and the exit is to be left at that. */
-uint8_t svm_instruction_length(struct svm_vcpu *svm, struct vcpu *vcpu);
-void svm_handle_cr_access(struct svm_vcpu *svm, struct vcpu *vcpu);
-
-/* quirks.c. What quirks.h says; these requests have been applied. */
+/* quirks.c. What quirk_state.h says; these requests have been applied. */
 bool svm_quirks_any(const struct vcpu *vcpu);
 void svm_quirks_prepare(struct svm_vcpu *svm, const struct vcpu *vcpu, uint32_t requests);
 void svm_quirks_repair_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+void svm_quirks_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu);
+void svm_quirks_cpuid(struct vcpu *vcpu);
 void svm_quirks_refusal(const struct svm_vcpu *svm, char sentence[SVM_ENTRY_SENTENCE_MAX]);
 
 #endif

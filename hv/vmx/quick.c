@@ -5,7 +5,8 @@
  * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested, nothing
  * is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it and the end
  * of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports exit_tsc; rip,
- * rflags and rsp stay in the control structure. What is not done is left entirely to the long way, with nothing
+ * rflags and rsp stay in the control structure. Where the turn's time is over (quirks.late_host_interrupts) only CPUID
+ * still goes this way. What is not done is left entirely to the long way, with nothing
  * changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c and
  * test_vmx_quick.c run both ways on random states and compare.
  */
@@ -55,7 +56,7 @@ static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
 }
 
 /* False: nothing has been done. */
-static bool quick_exit(struct vcpu *vcpu, uint32_t reason)
+static bool try_quick(struct vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip;
 
@@ -73,7 +74,7 @@ static bool quick_exit(struct vcpu *vcpu, uint32_t reason)
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
 __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
 {
-    if (!quick_exit(vcpu, reason)) {
+    if (!try_quick(vcpu, reason)) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
     return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);

@@ -26,19 +26,21 @@ static bool waits_for_tpr(struct vcpu *vcpu)
 
 /*
  * A window is a virtual interrupt that is intercepted at the moment the guest could take it: when RFLAGS.IF is set and
- * no shadow holds it off, whatever the TPR says. There is none for NMIs, which make do with it. APM 2 15.21.4 "Injecting
- * Virtual (INTR) Interrupts".
+ * no shadow holds it off, whatever the TPR says. There is none for an NMI: one that waits behind an event that is
+ * injected gets an exit right after that event's delivery. APM 2 15.21.4 "Injecting Virtual (INTR) Interrupts".
  */
 static void set_windows(struct svm_vcpu *svm, struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct vmcb *vmcb = &svm->vmcb;
-    bool on = interrupt || (nmi && !svm->step.nmi_masked);
+    bool nmi_next = nmi && !svm->step.nmi_masked;
+    bool on = interrupt || nmi_next;
     bool cr8 = waits_for_tpr(vcpu) || (on && vcpu->guest->host->quirks.cr8_in_window);
     uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1] & ~(1u << MISC1_VINTR);
     uint32_t cr = vmcb->intercepts[INTERCEPT_CR] & ~INTERCEPT_CR_CR8_WRITE;
 
     uint64_t control = vmcb->int_control & ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR);
 
+    svm->exit_at_once = nmi_next;
     misc1 |= on ? 1u << MISC1_VINTR : 0;
     control |= on ? INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR : 0;
     cr |= cr8 ? INTERCEPT_CR_CR8_WRITE : 0;
@@ -85,6 +87,7 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     bool interrupt;
 
     if (svm->step.reason != SVM_STEP_NONE && svm_step_holds(&svm->step, &svm->vmcb, vcpu)) {
+        set_windows(svm, vcpu, false, false); /* nothing else is to come before the instruction has run */
         return;
     }
     choice = vcpu_select_event(vcpu, open, nmi_open, &event);

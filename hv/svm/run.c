@@ -78,6 +78,9 @@ __attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct
     apply_requests(svm, vcpu);
     if ((vcpu->requests & VCPU_EVENT) != 0) {
         svm_choose_event(svm, vcpu);
+        if (svm->exit_at_once) {
+            cpu_kick(cpu_this()); /* it waits until GIF is set, by VMRUN: a delivery comes first */
+        }
     }
     write_tpr(svm, vcpu);
     if (svm->repairs && svm_quirks_concern_entry(&svm->vmcb, &svm->step, requests)) {

@@ -91,7 +91,8 @@ static void build_maps(void)
     maps_ready = true;
 }
 
-static void setup_intercepts(struct vmcb *vmcb, const struct vcpu *vcpu)
+/* Physical interrupts are governed by the host's RFLAGS.IF, and CR8 is the virtual TPR. APM 2 15.21.1, 15.21.2. */
+static void setup_controls(struct vmcb *vmcb, const struct vcpu *vcpu)
 {
     for (uint32_t i = 0; i < ARRAY_COUNT(intercepts); i++) {
         vmcb->intercepts[intercepts[i].vector] |= 1u << intercepts[i].bit;
@@ -101,11 +102,6 @@ static void setup_intercepts(struct vmcb *vmcb, const struct vcpu *vcpu)
     }
     vmcb->io_bitmap = (uint64_t)(uintptr_t)io_map;
     vmcb->msr_bitmap = (uint64_t)(uintptr_t)msr_map;
-}
-
-/* Physical interrupts are governed by the host's RFLAGS.IF, and CR8 is the virtual TPR. APM 2 15.21.1, 15.21.2. */
-static void setup_interrupts(struct vmcb *vmcb)
-{
     vmcb->int_control = INT_CONTROL_V_MASKING;
 }
 
@@ -141,8 +137,7 @@ void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
     build_maps();
     vcpu->vendor = svm;
     svm->repairs = svm_quirks_any(vcpu);
-    setup_intercepts(&svm->vmcb, vcpu);
-    setup_interrupts(&svm->vmcb);
+    setup_controls(&svm->vmcb, vcpu);
     setup_nested(&svm->vmcb, vcpu, nested);
     vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_TSC;
 }

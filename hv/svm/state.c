@@ -43,12 +43,6 @@ void svm_flush_translations(const struct vcpu *vcpu)
     svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
 }
 
-static void read_tables(const struct vmcb *vmcb, struct vcpu_system *system)
-{
-    system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
-    system->idtr = (struct table_register){vmcb->idtr.base, (uint16_t)vmcb->idtr.limit};
-}
-
 void svm_read_system(struct vcpu *vcpu)
 {
     const struct svm_vcpu *svm = vcpu->vendor;
@@ -63,7 +57,8 @@ void svm_read_system(struct vcpu *vcpu)
     system->segments[SEGMENT_GS] = svm_decode_segment(&vmcb->gs);
     system->segments[SEGMENT_LDTR] = svm_decode_segment(&vmcb->ldtr);
     system->segments[SEGMENT_TR] = svm_decode_segment(&vmcb->tr);
-    read_tables(vmcb, system);
+    system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
+    system->idtr = (struct table_register){vmcb->idtr.base, (uint16_t)vmcb->idtr.limit};
     system->cr0 = vmcb->cr0 | svm->hidden_cr0;
     system->cr2 = vmcb->cr2;
     system->cr3 = vmcb->cr3;
@@ -75,12 +70,6 @@ void svm_read_system(struct vcpu *vcpu)
     system->dr7 = vmcb->dr7;
     system->cpl = vmcb->cpl;
     vcpu->msrs.pat = vmcb->pat;
-}
-
-static void write_tables(struct vmcb *vmcb, const struct vcpu_system *system)
-{
-    vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
-    vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
 }
 
 /* Where the guest's CR0 is not the CPU's, all accesses leave the guest; else only those that may make it so. */
@@ -129,7 +118,8 @@ void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
     vmcb->gs = svm_encode_segment(&system->segments[SEGMENT_GS]);
     vmcb->ldtr = svm_encode_segment(&system->segments[SEGMENT_LDTR]);
     vmcb->tr = svm_encode_segment(&system->segments[SEGMENT_TR]);
-    write_tables(vmcb, system);
+    vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
+    vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
     write_cr0(svm, system->cr0);
     vmcb->cr2 = system->cr2;
     vmcb->cr3 = system->cr3;

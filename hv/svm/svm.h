@@ -46,7 +46,8 @@ _Static_assert(sizeof(struct svm_cpu) == 8192, "two pages");
 struct svm_vcpu {
     struct vmcb vmcb;
     struct svm_step step;
-    bool repairs; /* quirks.c has something to do at entries and exits */
+    bool exit_at_once; /* the next entry is to end before the guest's first instruction */
+    bool repairs;      /* quirks.c has something to do at entries and exits */
     uint64_t tsc_aux;
     uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
     uint64_t no_length_count;

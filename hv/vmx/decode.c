@@ -147,23 +147,6 @@ static enum exit_kind simple_kind(uint32_t reason)
     }
 }
 
-bool vmx_exit_needs_qualification(uint32_t reason)
-{
-    return reason == VMX_EXIT_IO || reason == VMX_EXIT_CR || reason == VMX_EXIT_TASK_SWITCH ||
-           reason == VMX_EXIT_EPT_VIOLATION || reason == VMX_EXIT_EPT_MISCONFIGURATION ||
-           reason == VMX_EXIT_EXCEPTION_NMI || reason == VMX_EXIT_VIRTUAL_EOI || reason == VMX_EXIT_APIC_WRITE ||
-           reason == VMX_EXIT_APIC_ACCESS || (reason & VMX_EXIT_ENTRY_FAILED) != 0;
-}
-
-/* Instructions that are stepped over. SDM 3C 28.2.5 "Information for VM Exits Due to Instruction Execution". */
-bool vmx_exit_needs_length(uint32_t reason)
-{
-    return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
-           reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
-           reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
-           reason == VMX_EXIT_TASK_SWITCH;
-}
-
 void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
 {
     exit->raw = words->reason;
@@ -198,6 +181,23 @@ void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
         exit->words.info[1] = words->guest_physical;
         break;
     }
+}
+
+bool vmx_exit_needs_qualification(uint32_t reason)
+{
+    return reason == VMX_EXIT_IO || reason == VMX_EXIT_CR || reason == VMX_EXIT_TASK_SWITCH ||
+           reason == VMX_EXIT_EPT_VIOLATION || reason == VMX_EXIT_EPT_MISCONFIGURATION ||
+           reason == VMX_EXIT_EXCEPTION_NMI || reason == VMX_EXIT_VIRTUAL_EOI || reason == VMX_EXIT_APIC_WRITE ||
+           reason == VMX_EXIT_APIC_ACCESS || (reason & VMX_EXIT_ENTRY_FAILED) != 0;
+}
+
+/* Instructions that are stepped over. SDM 3C 28.2.5 "Information for VM Exits Due to Instruction Execution". */
+bool vmx_exit_needs_length(uint32_t reason)
+{
+    return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
+           reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
+           reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
+           reason == VMX_EXIT_TASK_SWITCH;
 }
 
 /* Software interrupts and exceptions are not injected again: rip still points at the instruction, which runs again. */

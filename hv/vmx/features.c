@@ -38,7 +38,7 @@ static const char locked_off[] =
     "VMX is locked off by the firmware (IA32_FEATURE_CONTROL); switch on VT-x in the firmware set-up";
 
 /* An MSR is read only where the one that announces it says that it is there. */
-static struct vmx_entry_caps read_caps(void)
+static struct vmx_entry_caps read_words(void)
 {
     uint64_t basic = insn_rdmsr(MSR_VMX_BASIC);
     bool exact = (basic & VMX_BASIC_TRUE_CONTROLS) != 0;
@@ -81,7 +81,7 @@ bool vmx_detect(struct virt_support *support)
         return false;
     }
     vmx_features = (struct vmx_features){
-        .caps = read_caps(),
+        .caps = read_words(),
         .tsc_aux = (insn_cpuid(CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_RDTSCP) != 0,
     };
     return vmx_capabilities_find(&vmx_features, support);
@@ -124,7 +124,7 @@ bool vmx_enable(struct cpu *cpu, void *memory)
         format_text(cpu->why, sizeof(cpu->why), "%s", no_vmx);
         return false;
     }
-    here = read_caps();
+    here = read_words();
     if (!unlock(cpu) || !vmx_capabilities_alike(caps, &here, cpu->why, sizeof(cpu->why))) {
         return false;
     }

@@ -25,7 +25,7 @@
 /* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
 static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
-static bool map_ready;
+static bool maps_ready;
 
 /* Intercepted exceptions, with the reasons of hv/svm/setup.c: #DB, #UD, #AC, #MC. */
 #define EXCEPTION_BITMAP ((1u << EXCEPTION_DB) | (1u << EXCEPTION_UD) | (1u << EXCEPTION_AC) | (1u << EXCEPTION_MC))
@@ -54,9 +54,9 @@ static void msr_map_pass(const struct msr_pass_through *pass)
     }
 }
 
-static void build_map(void)
+static void build_maps(void)
 {
-    if (map_ready) {
+    if (maps_ready) {
         return;
     }
     memset(msr_map, 0xff, sizeof(msr_map));
@@ -67,7 +67,7 @@ static void build_map(void)
     }
     memcpy(msr_map_virtual_apic, msr_map, sizeof(msr_map));
     vmx_apic_build_map(msr_map_virtual_apic);
-    map_ready = true;
+    maps_ready = true;
 }
 
 uint64_t vmx_msr_map(bool virtual_apic)
@@ -162,7 +162,7 @@ void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 {
     struct vmx_vcpu *vmx = memory;
 
-    build_map();
+    build_maps();
     vcpu->vendor = vmx;
     vmx->eptp = page_table_root_pointer(nested);
     memcpy(vmx->vmcs, &vmx_features.revision, sizeof(vmx_features.revision));

@@ -79,6 +79,7 @@ static void make_host(void)
     host_add(1, (struct cpuid_words){0x50657, 0x800, 0xffffffff, 0xffffffff});
     host_add(7, (struct cpuid_words){0, 0xffffffff, 0, 0});
     host_add(0xd, (struct cpuid_words){7, 0, 0, 0});
+    host.cpuid.entries[host.cpuid.count++] = (struct cpuid_entry){.leaf = 0xd, .subleaf = 2, .words = {256, 576, 0, 0}};
     host_add(0x80000000, (struct cpuid_words){0x80000008, 1, 2, 3});
     host_add(0x80000008, (struct cpuid_words){0x302e, 0, 0, 0});
 }

@@ -23,6 +23,7 @@ static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 #define exit_dispatch counted_dispatch
 #define insn_rdtsc() fake_rdtsc()
 #define insn_xsetbv(index, value) fake_xsetbv(index, value)
+#define insn_xgetbv(index) ((uint64_t)(index) + 7) /* more than the guest has by XSETBV */
 #define insn_write_cr2(value) ((void)(value))
 
 #include "hv/svm/instruction.c"
@@ -59,6 +60,12 @@ static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
     exit_dispatch(vcpu, exit);
 }
 
+void cpu_kick(const struct cpu *cpu)
+{
+    (void)cpu;
+    abort(); /* no NMI waits here */
+}
+
 void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
 {
     (void)svm;
@@ -76,6 +83,7 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
         vmcb->exit_code = SVM_EXIT_CPUID;
         vcpus[0].leave_at = vcpus[1].leave_at = 0; /* which the short CPUID does not look at */
         vmcb->rax = (vmcb->rax & ~0xffffffffULL) | ONE_OF(some_leaves);
+        vcpus[0].gpr[GPR_RCX] = random_word() % 3;
         return &cpuid_forms[one_in(8)];
     } else if (kind < 5) {
         vmcb->exit_code = SVM_EXIT_MSR;
@@ -99,6 +107,19 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
     return form;
 }
 
+/*
+ * The guest may have raised CR8 since the last exit. Where something waits for its TPR that exits; where something waits
+ * for an EOI only that looks at the TPR.
+ */
+static void write_cr8(struct vmcb *vmcb)
+{
+    int requested = lapic_highest_requested(&vcpus[0].lapic);
+    bool eoi = vmcb->exit_code == SVM_EXIT_MSR && vcpus[0].gpr[GPR_RCX] == 0x80b;
+
+    cr8_written = one_in(4) && (requested < 0 || (eoi && (uint32_t)requested >> 4 > lapic_cr8(&vcpus[0].lapic)));
+    vmcb->int_control |= cr8_written ? 0xf : 0;
+}
+
 /* A guest in 64-bit mode that has just exited. */
 static void make_exit(void)
 {
@@ -106,6 +127,7 @@ static void make_exit(void)
     const struct exiting *form;
 
     memset(svms, 0, sizeof(svms));
+    host.quirks.xsetbv_unseen = one_in(2);
     svm_features.vmcb_clean = one_in(2);
     vmcb->efer = EFER_LMA | EFER_LME | EFER_SVME;
     vmcb->cr0 = CR0_PE | CR0_PG;
@@ -119,17 +141,18 @@ static void make_exit(void)
     vmcb->rax = vcpus[0].gpr[GPR_RAX];
     vmcb->int_state = one_in(4) ? INT_STATE_SHADOW : 0;
     vmcb->int_control = INT_CONTROL_V_MASKING | lapic_cr8(&vcpus[0].lapic);
-    cr8_written = one_in(8) && lapic_highest_requested(&vcpus[0].lapic) < 0; /* else the write would have exited */
-    vmcb->int_control ^= cr8_written ? 1 : 0;
     vmcb->clean = (uint32_t)random_word() & (svm_features.vmcb_clean ? CLEAN_ALL : 0);
     vmcb->tlb_control = one_in(2) ? TLB_FLUSH_EVERYTHING : TLB_FLUSH_NOTHING;
     form = random_exit(vmcb);
     vmcb->next_rip = one_in(2) ? vmcb->rip + form->count : 0;
+    write_cr8(vmcb);
     memcpy(&svms[1], &svms[0], sizeof(svms[1]));
     memcpy(vcpus[1].gpr, vcpus[0].gpr, sizeof(vcpus[1].gpr));
     for (uint32_t i = 0; i < COPIES; i++) {
         make_memory(i, form->code, form->count, vmcb->rip - CODE);
         vcpus[i].vendor = &svms[i];
+        vcpus[i].xcr0 = 1;
+        svms[i].repairs = host.quirks.xsetbv_unseen;
     }
 }
 

@@ -204,7 +204,7 @@ struct vcpu {
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
     uint64_t
-        leave_at; /* host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it */
+        leave_at; /* host TSC at which an exit ends the turn, whatever it was; UINT64_MAX: none. cpu_loop sets it */
     uint64_t
         cpu_ticks; /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts */
     uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */

@@ -5,6 +5,9 @@
  * concerns others is left in this struct for the caller to collect: interrupt messages in `outbox`, console bytes in the
  * rings, a power request in `power`. The caller (hv/core) holds `lock` around every call when a guest has several vCPUs.
  * Which devices there are: devices.h. Where they are: their rows, and docs/devices.md.
+ *
+ * This folder has the guest's PC: a file pair per device. Pure: a device sees no vCPU, no other guest and nothing of
+ * the host, and calls nothing outside of the folder.
  */
 #ifndef HV_DEV_PLATFORM_H
 #define HV_DEV_PLATFORM_H

@@ -1,6 +1,6 @@
 /*
- * The device bus: where accesses go, what is refused, moves, what devices leave. The last test makes a random bus and a
- * naive list of ranges, moves ranges in both for a while, and compares every answer.
+ * The device bus: where accesses go, what is refused, moves, what devices leave. The last test makes a random bus and
+ * a naive list of ranges, moves ranges in both for a while, and compares every answer.
  */
 #include <setjmp.h>
 #include <stdarg.h>

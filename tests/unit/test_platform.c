@@ -383,7 +383,7 @@ static void the_sci_is_a_level_and_repeats_until_served(void **state)
     assert_false(platform_take_message(&platform, &message));
 }
 
-static void a_level_that_nobody_clears_makes_a_pause_now_and_then(void **state)
+static void a_level_that_is_not_cleared_makes_a_pause_now_and_then(void **state)
 {
     struct apic_message message;
     uint32_t repeats = 0;
@@ -664,7 +664,7 @@ int main(void)
         cmocka_unit_test_setup(the_hpet_interrupts_by_the_pin_of_its_route, setup),
         cmocka_unit_test_setup(the_hpet_takes_the_places_of_the_8254_and_the_rtc, setup),
         cmocka_unit_test_setup(the_sci_is_a_level_and_repeats_until_served, setup),
-        cmocka_unit_test_setup(a_level_that_nobody_clears_makes_a_pause_now_and_then, setup),
+        cmocka_unit_test_setup(a_level_that_is_not_cleared_makes_a_pause_now_and_then, setup),
         cmocka_unit_test_setup(the_8259_can_be_wired_through_pin_0, setup),
         cmocka_unit_test_setup(the_ioapic_and_the_hpet_are_all_mmio, setup),
         cmocka_unit_test_setup(each_way_of_power_off_and_reset_names_itself, setup),

@@ -52,8 +52,8 @@ static uint8_t physical_bits(void)
     return (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff);
 }
 
-/* Intel: the register has the revision after a 0 was written there and CPUID 1 was run. SDM 4 2.1, table 2-2, IA32_BIOS_SIGN_ID; AMD: it always
- * has. */
+/* Intel: the register has the revision after a 0 was written there and CPUID 1 was run; AMD: it always has. SDM 4 2.1,
+ * table 2-2, IA32_BIOS_SIGN_ID. */
 static uint32_t microcode_of(bool is_intel)
 {
     uint64_t value = 0;

@@ -40,7 +40,7 @@ static bool wait_for(uint32_t bits, uint64_t deadline)
     return true;
 }
 
-/* LFENCE: the TSC is read after the lock is taken, not before. SDM 3B 18.17. */
+/* LFENCE: the TSC is read after the lock is taken, not before. SDM 3B 18.17.3. */
 static void read_in_turns(void)
 {
     for (uint32_t i = 0; i < READS; i++) {

@@ -18,9 +18,8 @@ struct cpu_identity {
 void cpu_identity_decode(struct cpu_identity *identity, uint32_t signature);
 
 /*
- * TSC-deadline mode loses or delays interrupts until a microcode update on some Intel CPUs (errata named "APIC timer in
- * TSC-deadline mode may ..."). True: this CPU has the erratum and not the update; *wanted is the revision that mends it,
- * 0 where none is known to be needed.
+ * TSC-deadline mode loses or delays interrupts until a microcode update on some Intel CPUs. True: this CPU has the
+ * erratum and not the update; *wanted is the revision that mends it, 0 where none is known to be needed.
  */
 bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wanted);
 

@@ -121,7 +121,7 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE)) == 0, "flags and address");
 
 /* CPUID leaves and bits. SDM 2A "CPUID"; APM 3 appendix E. */
-/* EBX of CPUID leaf 0: four letters of the maker's name. SDM 2A "CPUID", table 3-8; APM 3 E.3.1. */
+/* EBX of CPUID leaf 0: four letters of the maker's name. SDM 2A "CPUID", table 3-8; APM 3 E.3. */
 #define VENDOR_INTEL_EBX 0x756e6547u
 #define VENDOR_AMD_EBX 0x68747541u
 #define VENDOR_HYGON_EBX 0x6f677948u

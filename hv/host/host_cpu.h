@@ -19,8 +19,8 @@ bool host_cpu_is_virtual(void);
 /* The maker of the CPU, its model, and its microcode. */
 struct cpu_identity host_cpu_identity(void);
 
-/* Switches off what the calling CPU's errata make harmful: C1E on AMD CPUs whose APIC timer it stops. True: it was on.
- */
+/* Switches off what the calling CPU's errata make harmful: C1E on AMD CPUs whose APIC timer it stops. True: it was
+ * on. */
 bool host_cpu_apply_errata(void);
 
 /* What the host's page tables may use. `no_execute` false: the CPU cannot run Plinth. */

@@ -14,7 +14,7 @@
 
 /*
  * The whole plan, or the first error. The plan keeps pointers into the request's spans and into itself (do not move
- * it). Copies never overlap, and each lies in RAM of the guest.
+ * it). Copies never overlap, and each lies in RAM of the guest, or in the display's memory.
  */
 enum status loader_plan(const struct load_request *request, struct load_plan *plan, struct load_error *error);
 

@@ -45,4 +45,10 @@ void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS
  */
 void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1]);
 
+/* True where two paths of a config are one file on the boot volume, which knows no case. */
+bool config_path_same(struct text one, struct text other);
+
+/* Letters of FAT names in any case. */
+bool config_path_alike(struct text one, struct text other);
+
 #endif

@@ -51,7 +51,7 @@ struct efi_stage {
     EFI_STATUS status;        /* of the first failure: what efi_main returns */
     EFI_LOADED_IMAGE *loaded; /* of ourselves */
     EFI_FILE_HANDLE volume;   /* root folder of the volume that we were started from; NULL when closed */
-    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or nobody is there */
+    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or there is no COM1 */
     struct boot_info *info;   /* what crosses */
     struct virt_support support;
     struct acpi_tables acpi; /* what the firmware's tables say */

@@ -33,8 +33,8 @@ static void set_data_segments(struct vcpu_system *system, uint16_t selector, uin
     }
 }
 
-/* Both CR0.CD and CR0.NW keep their values over an INIT; at power-up they are set, and no firmware would leave them so.
- */
+/* Both CR0.CD and CR0.NW keep their values over an INIT; at power-up they are set, and no firmware would leave them
+ * so. */
 static void reset_system(struct vcpu_system *system)
 {
     memset(system, 0, sizeof(*system));

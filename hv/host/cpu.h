@@ -1,5 +1,5 @@
 /*
- * A physical CPU as the hypervisor keeps it: who it is, where its stacks are, what it runs, what interrupted it.
+ * A physical CPU as the hypervisor keeps it: which one it is, where its stacks are, what it runs, what interrupted it.
  *
  * cpus[0] is the one that firmware started (the BSP); the order is boot_info's, so `cpus = 0,1` in plinth.conf means
  * indices of this array. GS points to the CPU's own entry.
@@ -58,7 +58,7 @@ struct cpu {
     struct vcpu *current;                /* what it runs now; NULL: nothing */
     void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
     char why[CPU_WHY_MAX];               /* room for `failure` */
-    uint64_t nmis;                       /* that nobody here sent */
+    uint64_t nmis;                       /* that no CPU sent */
     uint64_t nmis_reported;              /* how many there were when that was last said */
     bool nmi_asked;                      /* atomic: the next NMI is another CPU's question (hv/host/cpu_watch.c) */
     uint64_t turns;                      /* of cpu_loop_run(): hv/host/cpu_watch.c looks whether they go on */

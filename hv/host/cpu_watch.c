@@ -7,7 +7,7 @@
 
 #define SENTENCE_MAX 120u
 
-static struct watch watches[CPUS_MAX]; /* whoever moved `due` on has them until then */
+static struct watch watches[CPUS_MAX]; /* owned until then by the CPU that moved `due` on */
 static uint64_t due = UINT64_MAX;
 static uint64_t check_ticks;
 

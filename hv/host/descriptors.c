@@ -10,7 +10,7 @@
 #define GDT_CODE 0x00af9b000000ffffULL
 #define GDT_DATA 0x00cf93000000ffffULL
 
-/* An available 64-bit TSS, present, DPL 0. SDM 3A 7.2.3 "TSS Descriptor in 64-bit mode". */
+/* An available 64-bit TSS, present, DPL 0. SDM 3A 8.2.3 "TSS Descriptor in 64-bit mode". */
 #define TSS_ACCESS 0x89ULL
 
 /* A present 64-bit interrupt gate of DPL 0: interrupts stay off in the handler. SDM 3A 6.14.1, figure 6-8. */

@@ -3,7 +3,7 @@
  *
  * One GDT and TSS per CPU (the TSS descriptor becomes busy when loaded), one IDT for all. Segments are flat; three
  * exceptions get stacks of their own, because they can come when the normal stack is not usable: NMI, #DF (the normal
- * stack has overflowed into its guard page) and #MC. SDM 3A 3.4.5, 6.14.1, 6.14.5, 7.7 "Task Management in 64-bit
+ * stack has overflowed into its guard page) and #MC. SDM 3A 3.4.5, 6.14.1, 6.14.5, 8.7 "Task Management in 64-bit
  * Mode"; APM 2 4.8, 8.9, 12.2.5.
  */
 #ifndef HV_HOST_DESCRIPTORS_H
@@ -11,7 +11,7 @@
 
 #include "hv/base/types.h"
 
-/* Selectors. VMX wants host CS, SS and TR not null and TR.TI and RPL 0; these are. SDM 3C 26.2.3. */
+/* Selectors. VMX wants host CS, SS and TR not null and TR.TI and RPL 0; these are. SDM 3C 27.2.3. */
 #define HOST_SELECTOR_CODE 0x08u
 #define HOST_SELECTOR_DATA 0x10u
 #define HOST_SELECTOR_TSS 0x18u
@@ -25,7 +25,7 @@ enum descriptor_ist {
     DESCRIPTOR_IST_COUNT,
 };
 
-/* SDM 3A 7.7, figure 7-11 "64-Bit TSS Format". */
+/* SDM 3A 8.7, figure 8-11 "64-Bit TSS Format". */
 struct descriptor_tss {
     uint32_t reserved0;
     uint64_t rsp[3];

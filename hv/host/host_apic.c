@@ -232,8 +232,8 @@ void host_apic_end_stray(void)
     }
 }
 
-/* The xAPIC takes one command at a time; a command that stays pending means that nobody takes it, so give up waiting.
- */
+/* The xAPIC takes one command at a time; a command that stays pending means that no APIC takes it, so give up
+ * waiting. */
 static void wait_icr(void)
 {
     uint64_t end = tsc_after_us(ICR_WAIT_US);

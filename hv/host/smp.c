@@ -267,7 +267,7 @@ static void start_one(struct cpu *cpu, uint64_t page)
         host_apic_send_sipi(cpu->apic_id, vector);
         if (!wait_decided(cpu, SECOND_SIPI_WAIT_US)) {
             cpu->failure = failure_text(data->mark);
-            /* Held in reset: it must not come up late on a stack that it shares with nobody's knowledge. */
+            /* Held in reset: it must not come up late on a stack that another CPU has by then. */
             host_apic_send_init(cpu->apic_id);
             __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
         }

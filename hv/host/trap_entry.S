@@ -23,7 +23,7 @@
     jmp     trap_common
     .endm
 
-/* hv/host/host_apic.h has the vectors. Of another interrupt nobody wants to know which it is. */
+/* hv/host/host_apic.h has the vectors. Of any other it does not matter which it is. */
     .macro INTERRUPT_STUB vector
     .p2align 4
     pushq   $0

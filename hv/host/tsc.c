@@ -183,7 +183,7 @@ static uint64_t measure_best(const struct reference *reference, struct rate *bes
     return best_ppm;
 }
 
-/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 18.7.3. */
+/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 20.7.3. */
 static uint64_t cpuid_hz(void)
 {
     struct cpuid_result ratio;

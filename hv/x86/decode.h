@@ -57,7 +57,7 @@ enum operation {
     OPERATION_RCR,
     OPERATION_SHL,
     OPERATION_SHR,
-    OPERATION_SAL, /* not claimed: nobody writes it */
+    OPERATION_SAL, /* not claimed: compilers do not write it */
     OPERATION_SAR,
     OPERATION_MUL,       /* of the accumulator, to twice its width */
     OPERATION_IMUL_WIDE, /* the same with signs */

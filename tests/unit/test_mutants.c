@@ -262,8 +262,8 @@ static void write_file(const char *name, const void *bytes, size_t count)
     fclose(out);
 }
 
-/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object Files".
- */
+/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object
+ * Files". */
 static void write_kernel(const char *name)
 {
     static const uint8_t ident[] = {0x7f, 'E', 'L', 'F', 2, 1, 1};

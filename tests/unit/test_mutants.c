@@ -400,6 +400,7 @@ static struct memory_map model_map; /* guests' RAM is taken from it; what is rea
 static char said[SAID_MAX];
 static size_t said_length;
 static bool entered;
+static const struct boot_info *entered_info;
 static bool images_follow; /* what is allocated from now on is not in the machine's description */
 static jmp_buf way_out;
 
@@ -616,12 +617,35 @@ static bool take_from_the_top(uint64_t bytes)
     return false;
 }
 
+/* What EDK2's map calls free and keeps for one type, such as ACPI tables: whoever asks for it as another is refused. */
+struct bin {
+    uint64_t start, end;
+};
+
+static const struct bin *bins;
+static uint32_t bin_count;
+static uint32_t refusals;
+
+static bool is_kept(uint64_t start, uint64_t end)
+{
+    for (uint32_t i = 0; i < bin_count; i++) {
+        if (start < bins[i].end && bins[i].start < end) {
+            refusals++;
+            return true;
+        }
+    }
+    return false;
+}
+
 static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE type, UINTN pages,
                                         EFI_PHYSICAL_ADDRESS *address)
 {
     uint64_t bytes = pages * PAGE_BYTES;
 
     (void)type;
+    if (how == AllocateAddress && is_kept(*address, *address + bytes)) {
+        return EFI_NOT_FOUND;
+    }
     if (how == AllocateAddress) {
         return memory_map_convert(&model_map, *address, *address + bytes, MEMORY_FREE, MEMORY_LOADER) == STATUS_OK
                    ? EFI_SUCCESS
@@ -643,10 +667,14 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
     return EFI_SUCCESS;
 }
 
+/* What lies in the arena is not in the model's map. */
 static EFI_STATUS EFIAPI free_pages(EFI_PHYSICAL_ADDRESS address, UINTN pages)
 {
-    (void)address;
-    (void)pages;
+    if (address - (uint64_t)(uintptr_t)arena >= ARENA_BYTES && address >= MIB) {
+        assert_int_equal(
+            memory_map_convert(&model_map, address, address + pages * PAGE_BYTES, MEMORY_LOADER, MEMORY_FREE),
+            STATUS_OK);
+    }
     return EFI_SUCCESS;
 }
 
@@ -810,6 +838,7 @@ _Noreturn void hv_main(struct boot_info *info)
 {
     assert_true(info->config.guest_count != 0);
     entered = true;
+    entered_info = info;
     longjmp(way_out, 1);
 }
 
@@ -993,10 +1022,78 @@ static void files_are_those_of_a_fat_volume_on_both(void **context)
     judge("[guest a]\nkernel = in\n", "missing-file", "P0711");
 }
 
+/* Every guest has its memory, and none of it is what the firmware keeps. */
+static void check_backing(void)
+{
+    for (uint32_t g = 0; g < entered_info->config.guest_count; g++) {
+        const struct guest_memory *memory = &entered_info->guests[g].plan.memory;
+        uint64_t bytes = 0;
+
+        for (uint32_t r = 0; r < memory->range_count; r++) {
+            uint64_t start = memory->ranges[r].backing.value;
+
+            bytes += memory->ranges[r].bytes;
+            assert_false(is_kept(start, start + memory->ranges[r].bytes));
+        }
+        assert_int_equal(bytes, entered_info->config.guests[g].memory_bytes +
+                                    (entered_info->config.guests[g].debug_ports ? GUEST_TEST_MEMORY_BYTES : 0));
+    }
+    assert_false(is_kept(entered_info->pool_start, entered_info->pool_start + entered_info->pool_bytes));
+}
+
+/* As OVMF has them with 512 MiB in Bochs: an end of the free memory that looks like the smallest free region. */
+static const struct bin bochs_bins[] = {{0x1f8ed000, 0x1f97d000}};
+static const struct bin bins_within[] = {{0x8000000, 0x8090000}, {0xc001000, 0xc002000}, {0x20000000, 0x21000000}};
+static const struct bin everything[] = {{0, UINT64_MAX}};
+
+static const struct {
+    const char *machine, *config;
+    const struct bin *bins;
+    uint32_t bin_count;
+    const char *code; /* NULL: it starts */
+} refusing[] = {
+    {"cpus = 1\nregion = 0x100000 0x1f6ed000 free\nregion = 0x1f8ed000 0x1f97d000 free\n",
+     "[guest a]\nkernel = hello.elf\nmemory = 16M\ndebug-ports = yes\n[guest b]\nkernel = hello.elf\nmemory = 16M\n"
+     "debug-ports = yes\n",
+     bochs_bins, ARRAY_COUNT(bochs_bins), NULL},
+    /* They lie within the only region: what is between them is given. */
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n", "[guest a]\nkernel = hello.elf\nmemory = 900M\n", bins_within,
+     ARRAY_COUNT(bins_within), NULL},
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n", "[guest a]\nkernel = hello.elf\nmemory = 992M\n", bins_within,
+     ARRAY_COUNT(bins_within), "P0804"},
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n",
+     "[guest a]\nkernel = hello.elf\nmemory = 16M\nmemory-at = 0x7fff000\n", bins_within, ARRAY_COUNT(bins_within),
+     "P0807"},
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n", "[guest a]\nkernel = hello.elf\n", everything, 1, "P0804"},
+};
+
+static void what_the_firmware_refuses_is_planned_around(void **context)
+{
+    (void)context;
+    for (uint32_t i = 0; i < ARRAY_COUNT(refusing); i++) {
+        snprintf(config_text, sizeof(config_text), "%s", refusing[i].config);
+        snprintf(machine_text, sizeof(machine_text), "%s", refusing[i].machine);
+        write_file("machine.txt", machine_text, strlen(machine_text));
+        assert_true(host_verdict());
+        bins = refusing[i].bins;
+        bin_count = refusing[i].bin_count;
+        refusals = 0;
+        assert_int_equal(target_verdict(), refusing[i].code == NULL);
+        assert_true(refusals > 0);
+        if (refusing[i].code == NULL) {
+            check_backing();
+        } else {
+            assert_non_null(strstr(said, refusing[i].code));
+        }
+        bin_count = 0;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_example_is_good_for_a_machine_with_8_cpus_and_8_gib),
+        cmocka_unit_test(what_the_firmware_refuses_is_planned_around),
         cmocka_unit_test(files_are_those_of_a_fat_volume_on_both),
         cmocka_unit_test(host_and_target_give_every_mutant_the_same_verdict),
     };

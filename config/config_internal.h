@@ -18,7 +18,7 @@ __attribute__((format(printf, 4, 5))) void config_report(struct config_errors *e
 #define CONFIG_SHOWN_MAX 48u
 #define TEXT_ARGS(text) (int)min_u64((text).length, CONFIG_SHOWN_MAX), (text).start
 
-/* ---- the frame: config.c ---- */
+/* ---- the frame: parse.c ---- */
 
 /* False: an error was reported, and nothing else of the file is worth reading. */
 bool config_is_text(struct text file, struct config_errors *errors);

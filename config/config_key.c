@@ -399,7 +399,7 @@ static bool is_one_of(struct text name, const char *words)
     return false;
 }
 
-/* The key that somebody meant who wrote this, or NULL. */
+/* The key that the file probably means by this, or NULL. */
 static const struct key *meant_by(enum config_section section, struct text name)
 {
     const struct key *nearest = NULL;

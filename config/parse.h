@@ -29,8 +29,8 @@ struct config_machine {
     uint64_t memory_bytes; /* usable by guests */
 };
 
-/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
- */
+/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no
+ * error. */
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
 
 /*

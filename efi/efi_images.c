@@ -73,7 +73,7 @@ static struct efi_file *file_of(struct efi_stage *stage, struct span bytes)
     return &stage->files[i];
 }
 
-/* Into pages of its own; the file as it is may be somebody's module, too. */
+/* Into pages of its own; the file as it is may be a guest's module, too. */
 static bool expand(struct efi_stage *stage, const struct config_guest *config, struct efi_file *file)
 {
     struct load_error error = {.offset = UINT64_MAX};

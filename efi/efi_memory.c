@@ -20,7 +20,7 @@
 /*
  * Where the firmware refuses a place, it is planned anew. Between a snapshot and the allocation the firmware's own timers
  * may take a page; and EDK2 calls memory free that it keeps for one type (gMemoryTypeInformation: ACPI tables, runtime
- * services), and answers "not found" to whoever asks for it as another. So what was refused is found by trying its
+ * services), and answers "not found" where it is asked for as another. So what was refused is found by trying its
  * parts, and is no guest's from then on. Each try finds all of one range.
  */
 #define PLAN_TRIES 16u

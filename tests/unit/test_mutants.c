@@ -617,7 +617,7 @@ static bool take_from_the_top(uint64_t bytes)
     return false;
 }
 
-/* What EDK2's map calls free and keeps for one type, such as ACPI tables: whoever asks for it as another is refused. */
+/* What EDK2's map calls free and keeps for one type, such as ACPI tables: asked for as another, it is refused. */
 struct bin {
     uint64_t start, end;
 };

@@ -102,8 +102,11 @@ class Verdict(Exception):
         self.status, self.reason = status, reason
 
 
+LIBC = ctypes.CDLL(None)  # here, because a child between fork and exec should load nothing
+
+
 def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start(command, **more):

@@ -38,6 +38,7 @@ class Job:
     work: object  # () -> lines
     stage: str = ""
     after: tuple = ()
+    machine: tuple = None  # what saved.py could save for it
     seconds: float = 0.0  # measured, like `cpu`: of this process' children that were waited for with ended()
     cpu: float = 0.0
 

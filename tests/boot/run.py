@@ -289,22 +289,19 @@ def selected(options):
                 yield case, emulator
 
 
-def with_saved(tests):
-    """Jobs for tests, of which each is a case, an emulator, a name, and a function that gives its lines. Before them come those
-    that save the machines which several have."""
-    tests = list(tests)
-    resuming = [words.machine_of(case, emulator) for case, emulator, _, _ in tests if words.may_resume(case)]
-    savers = {machine: pool.Job("saved-" + saved.name_of(machine), lambda machine=machine: save_result(machine))
-              for machine in saved.worth_saving(resuming)}
-    jobs = []
-    for case, emulator, name, work in tests:
-        saver = savers.get(words.machine_of(case, emulator)) if words.may_resume(case) else None
-        jobs.append(pool.Job(name, work, after=(saver,) if saver else ()))
+def job_of(case, emulator, name=None, work=None):
+    """A test as a job."""
+    machine = words.machine_of(case, emulator) if words.may_resume(case) else None
+    return pool.Job(name or name_of(case, emulator), work or (lambda: result_of(case, emulator)), machine=machine)
+
+
+def with_saved(jobs):
+    """The jobs, and before them those that save the machines which several have."""
+    savers = {machine: pool.Job("saved-" + saved.name_of(machine), lambda machine=machine: save_result(machine), "saved")
+              for machine in saved.worth_saving(job.machine for job in jobs if job.machine)}
+    for job in jobs:
+        job.after += (savers[job.machine],) if job.machine in savers else ()
     return [*savers.values(), *jobs]
-
-
-def test_of(case, emulator):
-    return case, emulator, name_of(case, emulator), lambda: result_of(case, emulator)
 
 
 def prepare():
@@ -328,7 +325,7 @@ def main():
     if not tests:
         parser.error("no case has such a name; --list shows them all")
     prepare()
-    pool.leave(1 if pool.failed(pool.run(with_saved(test_of(*test) for test in tests), options.jobs)) else 0)
+    pool.leave(1 if pool.failed(pool.run(with_saved([job_of(*test) for test in tests]), options.jobs)) else 0)
 
 
 if __name__ == "__main__":

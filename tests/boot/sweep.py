@@ -162,7 +162,7 @@ def result_of(boot):
 
 
 def jobs_of(boots):
-    return run.with_saved((boot.case, boot.emulator, boot.case.name, lambda boot=boot: result_of(boot)) for boot in boots)
+    return [run.job_of(boot.case, boot.emulator, boot.case.name, lambda boot=boot: result_of(boot)) for boot in boots]
 
 
 def sum_of(boots, lines):
@@ -190,7 +190,7 @@ def main():
         print(f"{len({row.name for boot in boots for row in boot.rows})} named faults")
         return 0
     run.prepare()
-    lines = pool.run(jobs_of(boots), options.jobs)
+    lines = pool.run(run.with_saved(jobs_of(boots)), options.jobs)
     print(sum_of(boots, lines))
     return pool.leave(1 if pool.failed(lines) else 0)
 

@@ -6,7 +6,7 @@
  * is allocated or printed in between. The map is turned into ours before the attempt: the boot services' last answer is
  * then already in struct boot_info when they are gone.
  */
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 #include "efi/efi_stage.h"
 
@@ -24,15 +24,6 @@ static EFI_STATUS take_map(struct efi_stage *stage, uint64_t *key)
         status = EFI_VOLUME_CORRUPTED;
     }
     return status;
-}
-
-/* With interrupts off, for a firmware's interrupt handler may use the same pair of ports. */
-static void stop_devices(struct efi_stage *stage)
-{
-    EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
-
-    efi_pci_quiet();
-    stage->boot->RestoreTPL(before);
 }
 
 static EFI_STATUS exit_boot_services(struct efi_stage *stage)
@@ -65,13 +56,12 @@ bool efi_handover(struct efi_stage *stage)
     efi_machine_time(stage);
 
     /*
-     * THE POINT OF NO RETURN. Below, the firmware's devices are stopped, and it cannot take the machine back. Its
-     * console is gone: what fails now is said on the hypervisor's, and the machine stops.
+     * THE POINT OF NO RETURN. Below, the firmware cannot take the machine back. Its console is gone: what fails now
+     * is said on the hypervisor's, and the machine stops. Its devices still run: hv/host/host_devices.h.
      */
-    stop_devices(stage);
     if (EFI_ERROR(exit_boot_services(stage))) {
         hv_refused(stage->info);
     }
-    insn_cli(); /* the firmware's interrupt table is nobody's memory now */
+    insn_cli(); /* the firmware's interrupt table is free memory now */
     return true;
 }

@@ -7,9 +7,10 @@
  */
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
-#include "hv/pool.h"
-#include "hv/version.h"
-#include "hv/x86/host_cpu.h"
+#include "hv/host/budget.h"
+#include "hv/host/host_cpu.h"
+#include "hv/host/version.h"
+#include "hv/virt/virt.h"
 
 #define INVENTORY_BYTES (128 * KIB)
 #define LINE_BYTES 400u
@@ -59,7 +60,7 @@ static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
 
 static void add_tables(struct inventory *inventory, const struct efi_stage *stage)
 {
-    const struct acpi_tables *acpi = &stage->acpi;
+    const struct host_acpi *acpi = &stage->acpi;
 
     add(inventory, "acpi = %s, %u CPUs, %u I/O APICs, PM timer %s, reset register %s, soft-off %s, %u serial ports\n",
         acpi->found ? "found" : "missing", acpi->cpu_count, acpi->ioapic_count, acpi->pm_timer_port != 0 ? "yes" : "no",
@@ -89,6 +90,7 @@ static void add_pci(void *context, const struct efi_pci_function *function)
 static void add_memory(struct inventory *inventory, const struct memory_map *map)
 {
     static const char *const types[] = {"free", "boot", "loader", "acpi", "reserved", "mmio"};
+    _Static_assert(ARRAY_COUNT(types) == MEMORY_MMIO + 1, "a word for every type");
 
     for (uint32_t i = 0; i < map->count; i++) {
         const struct memory_region *region = &map->regions[i];
@@ -100,10 +102,11 @@ static void add_memory(struct inventory *inventory, const struct memory_map *map
 /* What the hypervisor takes for itself: the pool's size depends on how much there is to map. */
 static void add_own(struct inventory *inventory, struct efi_stage *stage)
 {
+    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
     struct planner_own own;
 
     stage->info->memory = stage->map;
-    pool_own(stage->info, &own);
+    budget_own(stage->info, &vendor, &own);
     add(inventory, "hypervisor = fixed %" PRIu64 " guest %" PRIu64 " vcpu %" PRIu64 "\n", own.fixed_bytes,
         own.guest_bytes, own.vcpu_bytes);
 }

@@ -16,7 +16,7 @@ $(BUILD)/gen/version: FORCE
 	@mkdir -p $(@D)
 	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
 
-$(BUILD)/image/hv/version.o: IMAGE_CFLAGS += -DPLINTH_VERSION='"$(VERSION)"'
-$(BUILD)/image/hv/version.o: $(BUILD)/gen/version
+$(BUILD)/image/hv/host/version.o: IMAGE_CFLAGS += -DPLINTH_VERSION='"$(VERSION)"'
+$(BUILD)/image/hv/host/version.o: $(BUILD)/gen/version
 
 .PHONY: FORCE

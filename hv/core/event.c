@@ -7,8 +7,8 @@
  * the delivery of a double fault is the triple fault. SDM 3A 6.15, table 6-5 "Conditions for Generating a Double
  * Fault".
  */
-#include "hv/core/exit.h"
-#include "hv/core/guest_io.h"
+#include "hv/core/event.h"
+#include "hv/core/guest_irq.h"
 
 enum exception_class {
     CLASS_BENIGN,

@@ -5,46 +5,19 @@
  * CPU touches the page; others post vectors into `pending` (atomically) and kick the vCPU.
  * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)"; APM 2 16.
  *
- * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say so).
+ * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say
+ * so).
  */
 #ifndef HV_DEV_LAPIC_H
 #define HV_DEV_LAPIC_H
 
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
+#include "hv/dev/apic_message.h"
 #include "hv/dev/timebase.h"
 
 #define LAPIC_REGISTER_COUNT 1024u
 #define LAPIC_OUTBOX_MAX 4u
-
-enum apic_delivery {
-    APIC_FIXED = 0,
-    APIC_LOWEST = 1,
-    APIC_SMI = 2,
-    APIC_NMI = 4,
-    APIC_INIT = 5,
-    APIC_STARTUP = 6,
-    APIC_EXTINT = 7,
-};
-
-enum apic_shorthand {
-    APIC_TO_DESTINATION = 0,
-    APIC_TO_SELF = 1,
-    APIC_TO_ALL = 2,
-    APIC_TO_OTHERS = 3,
-};
-
-/* What travels between APICs: from an ICR, the I/O APIC, or an MSI. hv/core routes it. */
-struct apic_message {
-    uint32_t destination; /* APIC id or logical destination; all ones of its width: everybody */
-    uint8_t vector;
-    uint8_t delivery;  /* enum apic_delivery */
-    uint8_t shorthand; /* enum apic_shorthand; ICR only */
-    bool logical;
-    bool level;    /* trigger mode: sets TMR */
-    bool deassert; /* INIT level de-assert: ignored by all later processors */
-    bool x2apic;   /* destination has 32 bits */
-};
 
 struct lapic_page {
     uint32_t registers[LAPIC_REGISTER_COUNT];

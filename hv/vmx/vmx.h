@@ -1,5 +1,5 @@
 /*
- * Intel VMX: the vendor's side of hv/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
+ * Intel VMX: the vendor's side of hv/virt/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
  * Extensions".
  *
  *   vmx_capabilities.c  what this CPU has, by name (pure)
@@ -11,14 +11,17 @@
  *   vmx_entry_check.c, vmx_entry_guest.c   why an entry failed (pure)
  *   vmx_run.c       the run loop: requests, events, entry, exit
  *   vmx_entry.S     VMLAUNCH, VMRESUME
+ *
+ * This folder has all that only Intel's CPUs have; its files and functions mirror hv/svm. No decision about a guest is
+ * made here: exits go to hv/exit.
  */
 #ifndef HV_VMX_VMX_H
 #define HV_VMX_VMX_H
 
-#include "hv/virt_support.h"
-#include "hv/vmx/vmx_capabilities.h"
-#include "hv/vmx/vmx_insn.h"
-#include "hv/vmx/vmx_vmcs.h"
+#include "hv/core/virt_support.h"
+#include "hv/vmx/capabilities.h"
+#include "hv/vmx/insn.h"
+#include "hv/vmx/vmcs.h"
 
 struct cpu;
 

@@ -20,6 +20,8 @@ struct unwind_context {
 };
 
 _Static_assert(offsetof(struct unwind_context, gpr) == 8, "unwind_capture() in stack.S");
+_Static_assert(offsetof(struct unwind_context, rip) == 0 && sizeof(struct unwind_context) == 8 + 8 * 16,
+               "unwind_capture() in stack.S");
 
 struct unwind_image {
     struct span image; /* as loaded, from its DOS header on */
@@ -31,7 +33,7 @@ struct unwind_image {
 /* One step outwards. False at the outermost frame (return address 0) or where nothing sensible follows. */
 bool unwind_step(const struct unwind_image *image, struct unwind_context *context);
 
-/* hv/x86/stack.S: the caller's registers. */
+/* hv/host/stack.S: the caller's registers. */
 void unwind_capture(struct unwind_context *context);
 
 #endif

@@ -2,8 +2,8 @@
  * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
  * example that breaks it and one that keeps it, and both are run here.
  */
-#include "config/config.h"
 #include "config/config_internal.h"
+#include "config/parse.h"
 #include "tools/config_manual.h"
 
 #include <setjmp.h>
@@ -255,7 +255,7 @@ static const struct {
 
 #define A "[guest a]\nkernel = k\n"
 
-/* As people write it who know other programs, and a part of the sentence that they get. */
+/* As users of other programs write it, and a part of the sentence that they get. */
 static const struct {
     const char *text;
     const char *rule;
@@ -298,7 +298,7 @@ static const struct {
     {A "\"memory\" = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
     {A "disk = a.img\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
     {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
-    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log inventory when-all-stopped."},
+    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log quiet-devices inventory when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},

@@ -13,7 +13,7 @@ EFI_TARGET := --target=x86_64-unknown-windows
 
 WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wswitch-enum -Wvla -Wundef -Wimplicit-fallthrough
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell tools/version)
 
 OPTIMIZE := -Oz -fno-jump-tables
 IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gcodeview -ffreestanding -fno-builtin-printf -mno-red-zone \

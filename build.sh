@@ -33,6 +33,7 @@ usage() {
 ./build.sh test               every test there is; the last line is `N passed, N failed`. Installs what only the tests
                               need: a browser, lint tools, libraries (about 600 MB)
 ./build.sh clean              remove build/
+./build.sh version            the version: VERSION and the commit
 ./build.sh help               this text
 
 The variable BUILD names another folder than build/. `make help` lists the targets for developers.
@@ -130,6 +131,7 @@ main() {
         ;;
     clean) make clean ;;
     help | -h | --help) usage ;;
+    version | --version) exec tools/version build.sh ;;
     *)
         printf 'build.sh: unknown command %s\n\n' "$command" >&2
         usage >&2

@@ -10,13 +10,3 @@ $(BUILD)/image/gen/console_font.o: $(BUILD)/gen/console_font.c
 	$(CC) $(IMAGE_CFLAGS) -c -o $@ $<
 
 $(BUILD)/BOOTX64.EFI: $(BUILD)/image/gen/console_font.o
-
-# The version is compiled into one file only, which is rebuilt when the version changes.
-$(BUILD)/gen/version: FORCE
-	@mkdir -p $(@D)
-	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
-
-$(BUILD)/image/hv/version.o: IMAGE_CFLAGS += -DPLINTH_VERSION='"$(VERSION)"'
-$(BUILD)/image/hv/version.o: $(BUILD)/gen/version
-
-.PHONY: FORCE

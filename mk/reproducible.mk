@@ -5,7 +5,7 @@ REPRODUCIBLE := $(BUILD)/another-folder
 check-reproducible: $(BUILD)/BOOTX64.EFI
 	@rm -rf $(REPRODUCIBLE)
 	@mkdir -p $(REPRODUCIBLE)/tree
-	@cp -r Makefile mk tools config efi guest-loader hv tests $(REPRODUCIBLE)/tree
+	@cp -r Makefile VERSION mk tools config efi guest-loader hv tests $(REPRODUCIBLE)/tree
 	@$(MAKE) -s -C $(REPRODUCIBLE)/tree BUILD=$(abspath $(REPRODUCIBLE))/build VERSION='$(VERSION)' \
 		$(abspath $(REPRODUCIBLE))/build/BOOTX64.EFI >/dev/null
 	@cmp $(BUILD)/BOOTX64.EFI $(REPRODUCIBLE)/build/BOOTX64.EFI

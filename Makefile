@@ -16,7 +16,7 @@ WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstri
 VERSION := $(shell tools/version)
 
 OPTIMIZE := -Oz -fno-jump-tables
-IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gcodeview -ffreestanding -fno-builtin-printf -mno-red-zone \
+IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gdwarf-4 -ffreestanding -fno-builtin-printf -mno-red-zone \
 	-ffunction-sections -fdata-sections -mgeneral-regs-only -mno-stack-arg-probe -fno-stack-protector -fno-strict-aliasing \
 	-fasynchronous-unwind-tables \
 	-I. $(WARNINGS)
@@ -41,11 +41,11 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 
-# Linked twice: what is shipped says nothing of debugging, because a PDB and all that names it depend on the folders that
-# were built in; plinth-debug.efi is the same code, for llvm-symbolizer and debuggers. `make check-reproducible`
+# Linked twice: what is shipped says nothing of debugging, because that names the folders that were built in;
+# plinth-debug.efi is the same code with DWARF and symbols, for gdb and llvm-symbolizer. `make check-reproducible`
 LINK_IMAGE = lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /opt:ref /opt:icf
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
-	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /pdb:$(BUILD)/plinth.pdb /debug $^
+	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /debug:dwarf $^
 	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map $^
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 

@@ -17,6 +17,7 @@ PACKAGES=(
 )
 TEST_PACKAGES=(
     libcmocka-dev libcapstone-dev zlib1g-dev # unit tests
+    gdb                                     # make gdb, and its test
     libclang-rt-14-dev                      # sanitizers and fuzzers
     clang-format cppcheck shellcheck             # lint
     mtools dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes

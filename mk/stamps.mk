@@ -1,0 +1,26 @@
+# What objects depend on beside their sources, as files whose time changes only when their text does: the flags of the
+# image's and the native objects, and the version, which is in one file of the image and in plinth-check.
+
+# $(call STAMP,text): the recipe. It leaves the file alone where it says this already.
+STAMP = $(Q)mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' >$@
+
+$(BUILD)/gen/version: FORCE
+	$(call STAMP,$(VERSION))
+$(BUILD)/gen/image-flags: FORCE
+	$(call STAMP,$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS))
+$(BUILD)/gen/native-flags: FORCE
+	$(call STAMP,$(CC) $(NATIVE_CFLAGS))
+
+$(IMAGE_OBJECTS): $(BUILD)/gen/image-flags
+$(NATIVE_OBJECTS): $(BUILD)/gen/native-flags
+
+# tools/version says what it is.
+VERSION_DEFINE := -DPLINTH_VERSION='"$(VERSION)"'
+
+$(BUILD)/image/hv/version.o: IMAGE_CFLAGS += $(VERSION_DEFINE)
+$(BUILD)/image/hv/version.o: $(BUILD)/gen/version
+
+$(BUILD)/plinth-check: private NATIVE_CFLAGS += $(VERSION_DEFINE)
+$(BUILD)/plinth-check: hv/version.c $(BUILD)/gen/version
+
+.PHONY: FORCE

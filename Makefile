@@ -23,16 +23,12 @@ IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gdwarf-4 -ffreestanding -f
 NATIVE_CFLAGS := -std=c17 -O2 -g -fno-strict-aliasing -I. -DPLINTH_DEBUG_CHECKS $(WARNINGS)
 EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 
-# Pure code: compiled for the image and, unchanged, natively.
-PURE_DIRS := hv/base hv/mm hv/core hv/dev config guest-loader
-PURE_FILES := $(wildcard hv/x86/decode*.c) $(wildcard hv/x86/host_map.c hv/x86/mtrr.c hv/x86/acpi.c hv/x86/unwind.c) \
-	$(wildcard hv/console_mux.c hv/console_screen.c hv/virt_support.c) \
-	$(wildcard hv/svm/svm_decode.c) $(wildcard hv/vmx/vmx_decode.c) $(wildcard hv/vmx/vmx_entry_check.c) \
-	$(wildcard efi/pe_sections.c) $(wildcard efi/civil_time.c)
-PURE_SOURCES := $(foreach d,$(PURE_DIRS),$(wildcard $(d)/*.c)) $(PURE_FILES)
+# Pure code, by tools/pure.list: compiled for the image and, unchanged, natively.
+PURE := $(shell sed '/^#/d' tools/pure.list)
+PURE_SOURCES := $(sort $(filter %.c,$(PURE)) $(foreach d,$(filter-out %.c,$(PURE)),$(wildcard $(d)/*.c)))
 
-IMAGE_SOURCES := $(sort $(wildcard efi/*.c) $(wildcard hv/*.c) $(foreach d,x86 vmx svm,$(wildcard hv/$(d)/*.c)) $(PURE_SOURCES))
-IMAGE_ASM := $(wildcard efi/*.S) $(wildcard hv/*/*.S)
+IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c config/*.c guest-loader/*.c))
+IMAGE_ASM := $(wildcard efi/*.S hv/*/*.S)
 IMAGE_OBJECTS := $(IMAGE_SOURCES:%.c=$(BUILD)/image/%.o) $(IMAGE_ASM:%.S=$(BUILD)/image/%.S.o)
 NATIVE_OBJECTS := $(PURE_SOURCES:%.c=$(BUILD)/native/%.o)
 
@@ -52,10 +48,10 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is
 # in SMALLER_SOURCES costs an exit no more at -Os, or a twentieth of the 3,000 instructions of an emulated one. Jump tables
 # make code larger, and no exit cheaper.
-HOT_SOURCES := $(wildcard $(foreach v,svm vmx,hv/$(v)/$(v)_run.c hv/$(v)/$(v)_decode.c)) hv/core/exit.c \
-	hv/core/guest_io.c hv/core/msr_policy.c hv/dev/uart.c hv/mm/guest_walk.c
-SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/vmx_apic.c hv/core/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
-	hv/cpu_loop.c hv/core/event.c hv/dev/platform.c
+HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/decode.c) hv/exit/dispatch.c \
+	hv/core/guest_io.c hv/policy/msr_policy.c hv/dev/uart.c hv/mm/guest_walk.c
+SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/apic.c hv/emulate/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
+	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 

@@ -1,5 +1,5 @@
 /*
- * plinth.conf: what the user wrote, parsed and checked. Pure: the same object files serve the target and plinth-check.
+ * plinth.conf as data: what the user wrote, after parse.h has read and checked it.
  *
  * An INI-like text: `#` comments, `[hypervisor]`, one `[guest NAME]` per guest, `key = value`. docs/config.md lists the
  * keys. Texts point into the file's bytes, which therefore stay in memory as long as the result is used.
@@ -15,7 +15,6 @@
 #define CONFIG_MODULES_MAX 16u
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
-#define CONFIG_ERRORS_MAX 32u
 #define CONFIG_BYTES_MAX (256 * KIB) /* of the file: what somebody wrote by hand is far smaller */
 #define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
 
@@ -111,42 +110,5 @@ struct config {
     bool console_serial;
     bool console_screen;
 };
-
-struct config_error {
-    struct config_position position;
-    const char *rule; /* a stable name: "unknown-key" */
-    char sentence[256];
-};
-
-struct config_errors {
-    struct config_error list[CONFIG_ERRORS_MAX];
-    uint32_t count;   /* at most CONFIG_ERRORS_MAX */
-    uint32_t dropped; /* and so many more, later in the file */
-};
-
-/* Parses and checks what can be checked without the machine. True where errors->count is 0. */
-bool config_parse(struct text file, struct config *config, struct config_errors *errors);
-
-/* What the machine has, for the second half of the rules: CPUs that are there. */
-struct config_machine {
-    uint32_t cpu_count;
-    uint64_t memory_bytes; /* usable by guests */
-};
-
-/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
- */
-bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
-
-/*
- * The order in which guests get their memory: those with `memory-at` first, then the largest, because large aligned
- * pieces are rare, and among equals the first in the file. `order` has guest_count indices.
- */
-void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
-
-/*
- * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`
- * components taken out and `/` turned into `\`. mkusb writes to the same path that the loader reads.
- */
-void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1]);
 
 #endif

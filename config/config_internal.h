@@ -5,7 +5,7 @@
 #ifndef CONFIG_CONFIG_INTERNAL_H
 #define CONFIG_CONFIG_INTERNAL_H
 
-#include "config/config.h"
+#include "config/parse.h"
 
 /* ---- errors: config_error.c ---- */
 

@@ -2,6 +2,7 @@
  * plinth.conf: read, parsed and checked against this machine before anything else is read. The rules themselves are in
  * config/, and plinth-check on a desk says the same sentences.
  */
+#include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 

@@ -6,7 +6,7 @@
  * is allocated or printed in between. The map is turned into ours before the attempt: the boot services' last answer is
  * then already in struct boot_info when they are gone.
  */
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 #include "efi/efi_stage.h"
 
@@ -72,6 +72,6 @@ bool efi_handover(struct efi_stage *stage)
     if (EFI_ERROR(exit_boot_services(stage))) {
         hv_refused(stage->info);
     }
-    insn_cli(); /* the firmware's interrupt table is nobody's memory now */
+    insn_cli(); /* the firmware's interrupt table is free memory now */
     return true;
 }

@@ -3,6 +3,7 @@
  * plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here
  * and not there.
  */
+#include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "guest-loader/gzip.h"
 #include "guest-loader/loader.h"

@@ -7,9 +7,10 @@
  */
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
-#include "hv/pool.h"
-#include "hv/version.h"
-#include "hv/x86/host_cpu.h"
+#include "hv/host/budget.h"
+#include "hv/host/host_cpu.h"
+#include "hv/host/version.h"
+#include "hv/virt/virt.h"
 
 #define INVENTORY_BYTES (128 * KIB)
 #define LINE_BYTES 400u
@@ -100,10 +101,11 @@ static void add_memory(struct inventory *inventory, const struct memory_map *map
 /* What the hypervisor takes for itself: the pool's size depends on how much there is to map. */
 static void add_own(struct inventory *inventory, struct efi_stage *stage)
 {
+    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
     struct planner_own own;
 
     stage->info->memory = stage->map;
-    pool_own(stage->info, &own);
+    budget_own(stage->info, &vendor, &own);
     add(inventory, "hypervisor = fixed %" PRIu64 " guest %" PRIu64 " vcpu %" PRIu64 "\n", own.fixed_bytes,
         own.guest_bytes, own.vcpu_bytes);
 }

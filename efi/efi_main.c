@@ -6,7 +6,7 @@
  * taken is given back, and efi_main returns an error to the firmware, which goes on with the next boot option. After it
  * the firmware is gone, and hv_main() never returns.
  */
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 #include "efi/efi_stage.h"
 

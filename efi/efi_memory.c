@@ -5,12 +5,14 @@
  *   the trampoline page    below 1 MiB, where other CPUs start in real mode
  *   the pool               everything else that the hypervisor will ever need: tables, stacks, vCPUs
  *
- * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nobody else's. Every range is
+ * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nothing else that. Every range is
  * recorded and given back on failure.
  */
+#include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
-#include "hv/pool.h"
+#include "hv/host/budget.h"
+#include "hv/virt/virt.h"
 
 /* The map grows by every range that we take: room for all of them beside what it has at the start. */
 #define MAP_SLACK_DESCRIPTORS (2u * EFI_PAGES_MAX)
@@ -290,6 +292,7 @@ static EFI_STATUS take_pool(struct efi_stage *stage, uint64_t bytes, uint64_t *s
 
 bool efi_memory_pool(struct efi_stage *stage)
 {
+    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
     struct boot_info *info = stage->info;
     char wanted[FORMAT_BYTES_MAX];
     EFI_STATUS status;
@@ -298,7 +301,7 @@ bool efi_memory_pool(struct efi_stage *stage)
         return false;
     }
     info->memory = stage->map; /* the pool's size depends on how much there is to map */
-    info->pool_bytes = pool_bytes_needed(info);
+    info->pool_bytes = budget_bytes_needed(info, &vendor);
     status = take_pool(stage, info->pool_bytes, &info->pool_start);
     if (EFI_ERROR(status)) {
         return efi_fail(stage, status,

@@ -11,9 +11,9 @@
 #define EFI_STAGE_H
 
 #include "hv/boot_info.h"
-#include "hv/console_ram.h"
-#include "hv/virt.h"
-#include "hv/x86/acpi.h"
+#include "hv/console/console_ram.h"
+#include "hv/virt/virt.h"
+#include "hv/x86/host_acpi.h"
 #include "hv/x86/insn.h"
 
 /* Last: after the #pragma pack() in GNU-EFI's headers, clang ignores the packed attribute on this target. */
@@ -51,7 +51,7 @@ struct efi_stage {
     EFI_STATUS status;        /* of the first failure: what efi_main returns */
     EFI_LOADED_IMAGE *loaded; /* of ourselves */
     EFI_FILE_HANDLE volume;   /* root folder of the volume that we were started from; NULL when closed */
-    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or nobody is there */
+    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or there is no COM1 */
     struct boot_info *info;   /* what crosses */
     struct virt_support support;
     struct acpi_tables acpi; /* what the firmware's tables say */

@@ -1,8 +1,8 @@
 /*
- * 16550s, polled: whether one answers, and bytes out. The hypervisor has its own driver (hv/console.c); this one is for
+ * 16550s, polled: whether one answers, and bytes out. The hypervisor has its own driver (hv/console/console.c); this one is for
  * sentences of the UEFI stage where the firmware's console does not reach the serial line.
  */
-#include "hv/uart_port.h"
+#include "hv/console/uart_port.h"
 
 #include "efi/efi_stage.h"
 

@@ -10,7 +10,7 @@
 #ifndef GUEST_LOADER_GZIP_H
 #define GUEST_LOADER_GZIP_H
 
-#include "guest-loader/loader.h"
+#include "guest-loader/load_plan.h"
 
 bool gzip_recognize(struct span file);
 

@@ -21,7 +21,8 @@
 #ifndef GUEST_LOADER_PLAN_H
 #define GUEST_LOADER_PLAN_H
 
-#include "guest-loader/loader.h"
+#include "guest-loader/load_plan.h"
+#include "hv/base/status.h"
 
 #define PLAN_RESERVED_MAX 2u
 #define PLAN_NOT_IN_FILE UINT64_MAX

@@ -3,4 +3,8 @@
 bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 	tests/bench/bench-exit $(BUILD)
 
-.PHONY: bench-exit
+#: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
+bench-apicv: image
+	BUILD=$(abspath $(BUILD)) tests/boot/bench_apicv.py
+
+.PHONY: bench-exit bench-apicv

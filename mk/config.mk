@@ -34,14 +34,14 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 .PHONY: mutants-boot
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
-MODEL_OBJECTS := $(BUILD)/native-model/hv/console_uart.o
+MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -Itests/model $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/test_console_uart: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
-$(BUILD)/unit/test_console_uart: UNIT_LIBS := $(BUILD)/native-model/hv/console_uart.o $(BUILD)/libplinth.a
-$(BUILD)/unit/test_console_uart: $(BUILD)/native-model/hv/console_uart.o
+$(BUILD)/unit/test_console_uart: UNIT_LIBS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_console_uart: $(BUILD)/native-model/hv/console/console_uart.o
 
 -include $(MODEL_OBJECTS:.o=.d)

@@ -1,12 +1,12 @@
-# The test build with faults: the image's own objects, but for the few files that include hv/fault.h, which are compiled
-# with tests/faults/hv/fault.h in its place. tests/boot/faults.py is the table.
+# The test build with faults: the image's own objects, but for the few files that include hv/host/fault.h, which are compiled
+# with tests/faults/hv/host/fault.h in its place. tests/boot/faults.py is the table.
 #: make faults        every named fault in QEMU and Bochs: each gives its code on two channels, none is silent
 
 FAULTS_OUT := $(BUILD)/faults
-FAULTS_ENTRY := hv/vmx/vmx_run hv/svm/svm_run
+FAULTS_ENTRY := hv/vmx/run hv/svm/run
 # Behind a header that plays a second CPU which is not as the first.
-FAULTS_OTHER_CPU := hv/smp hv/host_cpuid hv/vmx/vmx_features hv/svm/svm_features
-FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/cpu_loop hv/guest_create $(FAULTS_ENTRY) $(FAULTS_OTHER_CPU)
+FAULTS_OTHER_CPU := hv/host/smp hv/host/host_cpuid hv/vmx/features hv/svm/features
+FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/run/cpu_loop hv/guest/create $(FAULTS_ENTRY) $(FAULTS_OTHER_CPU)
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/fault_entry.h
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): tests/faults/fault_entry.h
 $(FAULTS_OTHER_CPU:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/other_cpu.h

@@ -22,7 +22,7 @@ $(BUILD)/analyze/%.ok: %.c
 	@$(CC) $(IMAGE_CFLAGS) -MM -MP -MT $@ -MF $@.d $< && touch $@
 
 # The version has no meaning here, but must be there.
-$(BUILD)/analyze/hv/version.ok: IMAGE_CFLAGS += -DPLINTH_VERSION='"analyzed"'
+$(BUILD)/analyze/hv/host/version.ok: IMAGE_CFLAGS += -DPLINTH_VERSION='"analyzed"'
 
 -include $(ANALYZE_STAMPS:%=%.d)
 

@@ -17,10 +17,12 @@ $(NATIVE_OBJECTS): $(BUILD)/gen/native-flags
 # tools/version says what it is.
 VERSION_DEFINE := -DPLINTH_VERSION='"$(VERSION)"'
 
-$(BUILD)/image/hv/version.o: IMAGE_CFLAGS += $(VERSION_DEFINE)
-$(BUILD)/image/hv/version.o: $(BUILD)/gen/version
+VERSION_SOURCE := $(filter %/version.c,$(IMAGE_SOURCES))
+
+$(VERSION_SOURCE:%.c=$(BUILD)/image/%.o): IMAGE_CFLAGS += $(VERSION_DEFINE)
+$(VERSION_SOURCE:%.c=$(BUILD)/image/%.o): $(BUILD)/gen/version
 
 $(BUILD)/plinth-check: private NATIVE_CFLAGS += $(VERSION_DEFINE)
-$(BUILD)/plinth-check: hv/version.c $(BUILD)/gen/version
+$(BUILD)/plinth-check: $(VERSION_SOURCE) $(BUILD)/gen/version
 
 .PHONY: FORCE

@@ -1,8 +1,8 @@
 # For boot tests: hypervisors with a few files compiled behind tests/boot/efi_NAME.h, which plays a CPU, a firmware or a
 # mistake that no emulator has. build/efi-NAME/BOOTX64.EFI.
-TEST_EFI_bare := hv/vmx/vmx_features
-TEST_EFI_locked := hv/vmx/vmx_features hv/svm/svm_features
-TEST_EFI_refused := hv/vmx/vmx_run hv/svm/svm_run
+TEST_EFI_bare := hv/vmx/features
+TEST_EFI_locked := hv/vmx/features hv/svm/features
+TEST_EFI_refused := hv/vmx/run hv/svm/run
 TEST_EFI_screen := efi/efi_machine
 
 define TEST_EFI_RULES

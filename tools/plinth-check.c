@@ -4,7 +4,7 @@
  * The parser, checker, planner and loaders are the hypervisor's own object files, so the verdicts are the same as on
  * the machine. What is added is in tools/check: reading files, the machine's description, and printing.
  */
-#include "hv/version.h"
+#include "hv/host/version.h"
 #include "tools/check/check.h"
 
 #include <string.h>

@@ -24,6 +24,11 @@ def read(path):
         return source.read()
 
 
+def list_lines(path):
+    """The lines of a list file (tools/*.list), comments and blank ones left out."""
+    return [line.strip() for line in read(path).splitlines() if line.strip() and not line.startswith("#")]
+
+
 def blank(match):
     """Keeps line ends, so that line numbers stay, and the quotes of an include."""
     return re.sub(r"[^\n]", " ", match[0])

@@ -1,8 +1,11 @@
 #include "hv/core/crash_report.h"
 
 #include "hv/base/format.h"
+#include "hv/base/log.h"
 #include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
+
+#define REPORT_LINE_BYTES 110u /* with what stands before them they fit the 128 columns of a usual screen */
 
 #define CODE_BYTES 15u
 #define EXIT_TEXT_MAX 120u
@@ -201,4 +204,15 @@ const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, c
         *before = last - 1;
     }
     return to;
+}
+
+void crash_report_log_exits(const struct vcpu *vcpu)
+{
+    uint32_t before = crash_report_exits(vcpu);
+    char text[REPORT_LINE_BYTES];
+
+    log_error("  last exits, by how long before the end: kind (CPU's code) detail at rip");
+    while (before != 0) {
+        log_error("  %s", crash_report_exits_text(vcpu, &before, text, sizeof(text)));
+    }
 }

@@ -49,4 +49,7 @@ const char *crash_report_code_text(const struct vcpu *vcpu, char *to, size_t cap
 uint32_t crash_report_exits(const struct vcpu *vcpu);
 const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, char *to, size_t capacity);
 
+/* Logs them all, a heading first. */
+void crash_report_log_exits(const struct vcpu *vcpu);
+
 #endif

@@ -7,7 +7,7 @@
  * the delivery of a double fault is the triple fault. SDM 3A 6.15, table 6-5 "Conditions for Generating a Double
  * Fault".
  */
-#include "hv/core/exit.h"
+#include "hv/core/event.h"
 #include "hv/core/guest_io.h"
 
 enum exception_class {

@@ -6,7 +6,6 @@
  */
 #include "hv/core/guest_io.h"
 
-#include "hv/core/exit.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/x86/registers.h"
 

@@ -34,7 +34,7 @@ void guest_apic_end_of_interrupt(struct vcpu *vcpu);
 /* VMX's APIC virtualization stored a register at this offset of the page: do what a write of it does. */
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset);
 
-/* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/cpu_loop.c with the host TSC. */
+/* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/run/cpu_loop.c with the host TSC. */
 void guest_run_timers(struct vcpu *vcpu, uint64_t now);
 /* The earliest host TSC at which guest_run_timers has something to do for this vCPU. */
 uint64_t guest_deadline(const struct vcpu *vcpu);

@@ -1,6 +1,6 @@
 #include "hv/core/guest_watchdog.h"
 
-#include "hv/core/codes.h"
+#include "hv/core/guest_codes.h"
 #include "hv/core/vm_exit.h"
 
 #define NS_PER_US 1000ULL
@@ -73,7 +73,7 @@ static const char *missed(enum config_watchdog kind)
 
 static uint64_t ticks(const struct guest *guest)
 {
-    return clock_ns_to_ticks(&guest->machine->clock, guest->config->watchdog_us * NS_PER_US);
+    return clock_ns_to_ticks(&guest->host->clock, guest->config->watchdog_us * NS_PER_US);
 }
 
 void guest_watchdog_start(struct guest *guest, uint64_t now)

@@ -6,7 +6,7 @@
  *   - system: only after exits for which exit_wants_system() is true, and back when a handler set VCPU_SYSTEM_WRITE;
  *   - pending: an event whose delivery the exit interrupted is put here before the dispatch.
  * Handlers change nothing else of the machine: they change this struct, set request bits, and the vendor and
- * hv/cpu_loop.c apply them before the next entry.
+ * hv/run/cpu_loop.c apply them before the next entry.
  */
 #ifndef HV_CORE_VCPU_H
 #define HV_CORE_VCPU_H
@@ -49,7 +49,7 @@ enum segment_index {
 };
 
 /*
- * Access rights in VMX's form (SDM 3C 24.4.1 "Guest Register State", table 24-2):
+ * Access rights in VMX's form (SDM 3C 25.4.1 "Guest Register State", table 25-2):
  * type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16.
  */
 #define SEGMENT_TYPE(access) ((access)&0xfu)
@@ -110,7 +110,7 @@ enum exception {
     EXCEPTION_XM = 19,
 };
 
-/* Kinds of events, with the numbers that both vendors' injection fields use (SVM has no 5 and 6). SDM 3C 24.8.3; APM
+/* Kinds of events, with the numbers that both vendors' injection fields use (SVM has no 5 and 6). SDM 3C 25.8.3; APM
  * 2 15.20. */
 enum event_kind {
     EVENT_INTERRUPT = 0,
@@ -131,7 +131,7 @@ struct vcpu_event {
 };
 
 /* Request bits. The vendor applies the first group before the next entry; the second group makes it return to
- * hv/cpu_loop.c. */
+ * hv/run/cpu_loop.c. */
 enum vcpu_request {
     VCPU_SYSTEM_WRITE = 1u << 0, /* write `system` back to the control structure */
     VCPU_FLUSH = 1u << 1,        /* flush this guest's cached translations on this CPU */
@@ -203,14 +203,15 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
-    uint64_t leave_at; /* host TSC at which an exit ends the turn, whatever it was; 0: none. hv/cpu_loop.c sets it */
-    uint64_t
-        cpu_ticks; /* TSC ticks that it had its CPU, exits included, without the present turn; hv/cpu_loop.c counts */
-    uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest_status.c */
+    /* Host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it. */
+    uint64_t leave_at;
+    /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
+    uint64_t cpu_ticks;
+    uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
     void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */
-    void *live;    /* hv/vcpu_switch.c: extended state while another vCPU has the CPU */
+    void *live;    /* hv/virt/vcpu_switch.c: extended state while another vCPU has the CPU */
     struct exit_record ring[EXIT_RING_ENTRIES];
     uint32_t ring_next;
     uint64_t exit_counts[32]; /* by enum exit_kind */

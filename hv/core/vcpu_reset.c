@@ -33,8 +33,8 @@ static void set_data_segments(struct vcpu_system *system, uint16_t selector, uin
     }
 }
 
-/* Both CR0.CD and CR0.NW keep their values over an INIT; at power-up they are set, and no firmware would leave them so.
- */
+/* Both CR0.CD and CR0.NW keep their values over an INIT; at power-up they are set, and no firmware would leave them
+ * so. */
 static void reset_system(struct vcpu_system *system)
 {
     memset(system, 0, sizeof(*system));
@@ -53,7 +53,7 @@ void vcpu_reset(struct vcpu *vcpu)
     const struct cpuid_dynamic dynamic = {.apic_enabled = true};
 
     memset(vcpu->gpr, 0, sizeof(vcpu->gpr));
-    vcpu->gpr[GPR_RDX] = cpuid_policy_answer(&vcpu->guest->cpuid, 1, 0, &dynamic).eax;
+    vcpu->gpr[GPR_RDX] = cpuid_table_answer(&vcpu->guest->cpuid, 1, 0, &dynamic).eax;
     vcpu->rip = RESET_RIP;
     vcpu->rflags = RFLAGS_FIXED;
     vcpu->pending.valid = false;

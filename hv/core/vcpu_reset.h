@@ -4,10 +4,10 @@
 #ifndef HV_CORE_VCPU_RESET_H
 #define HV_CORE_VCPU_RESET_H
 
-#include "guest-loader/loader.h"
+#include "guest-loader/load_plan.h"
 #include "hv/core/vcpu.h"
 
-/* SDM 3A 9.1.1, table 9-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". The APIC is not
+/* SDM 3A 10.1.1, table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". The APIC is not
  * touched. */
 void vcpu_reset(struct vcpu *vcpu);
 

@@ -27,7 +27,7 @@ struct audit_rules {
 };
 
 static const struct audit_rules rules[] = {
-    /* SDM 3C 28.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
+    /* SDM 3C 29.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
      * execute control is on; taken as set here, since a guest must not reach the page either way. Large leaves have
      * bits 20:12 or 29:12 reserved (tables 28-3 and 28-5). */
     [AUDIT_EPT4] = {.present = 0x407, .levels = 4, .large_reserved_from = 12},
@@ -371,7 +371,7 @@ static const char *const violation_texts[] = {
     [AUDIT_REACHES_GUEST] = "reaches the memory of another guest",
     [AUDIT_REACHES_HYPERVISOR] = "reaches the hypervisor's memory",
     [AUDIT_REACHES_FIRMWARE] = "reaches firmware or device memory",
-    [AUDIT_REACHES_NOTHING] = "reaches memory that nobody granted",
+    [AUDIT_REACHES_NOTHING] = "reaches memory that was not granted",
     [AUDIT_WRONG_PLACE] = "reaches its own memory at the wrong guest-physical address",
     [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",

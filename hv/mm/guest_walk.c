@@ -11,7 +11,7 @@
  * reserved bits on the way down and rights at the leaf, and only then sets accessed and dirty bits, by
  * compare-exchange: where another vCPU changed an entry in between, the walk starts again, as an MMU would see the new
  * entry. After RESTARTS_MAX such races the walk answers with what it last read and leaves the bits: a guest that
- * rewrites its tables faster than that harms nobody but itself.
+ * rewrites its tables faster than that harms itself only.
  *
  * Not done: protection keys and shadow stacks (guests are not offered them). PAE's page-directory pointers are read
  * from memory at each walk, as AMD does under nested paging; Intel keeps them in registers since the last write of CR3,

@@ -9,7 +9,7 @@
  * no bit outside `link_mask`, hence subtracting it carries into no bit of the mask exactly where all its bits are
  * there, and (entry - link) & link_mask is 0 for our links and for nothing else. Where the test fails at a level that
  * can have leaves, one more tells a leaf. What is left (a hole, or a link that takes a right away, in a tree that
- * somebody else wrote) goes the slow way, which combines the rights as the hardware does. So the answer is right for
+ * other software wrote) goes the slow way, which combines the rights as the hardware does. So the answer is right for
  * any tree of the format.
  */
 #ifndef HV_MM_PAGE_TABLE_FIND_H
@@ -29,8 +29,8 @@ struct page_found {
 };
 
 /* The slow way, from the root: any format, any link, holes. `rights` has the level where address bits would stand, so
- * that the answer fits into two registers: a pure function, after which the caller need not read the tree's root again.
- */
+ * that the answer fits into two registers: a pure function, after which the caller need not read the tree's root
+ * again. */
 struct page_find_answer {
     uint64_t leaf;
     uint64_t rights;

@@ -8,8 +8,8 @@
  *   |NX |          |N |P | address of the table or page | A/D (EPT) | L | rights  |   L: leaf above 4 KiB
  *   +---+----------+--+--+------------------------------+-----------+---+---------+   N, P: our two bits in links
  *
- * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.5 table 4-15 ff. and 3C 29.3.3
- * table 29-1 ff.; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
+ * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.4, tables 4-15 to 4-20, and 3C
+ * 29.3.2, tables 29-1 to 29-6; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
  *   LINK_PINNED  the table was populated: it stays, empty or not, until page_table_vacate.
  *   LINK_NESTED  the table below holds, or once held, links itself. Where it is clear, the table can go back to the
  *                pool without being read.
@@ -20,7 +20,8 @@
 #ifndef HV_MM_PAGE_TABLE_FORMAT_H
 #define HV_MM_PAGE_TABLE_FORMAT_H
 
-#include "hv/mm/page_table.h"
+#include "hv/base/status.h"
+#include "hv/mm/page_table_types.h"
 
 #define ENTRIES_SHIFT 9u
 #define ENTRIES_PER_TABLE 512u
@@ -34,22 +35,19 @@ _Static_assert(CACHE_WB + 1 == CACHE_TYPES, "cache_index has one row per type");
 
 struct page_table_format {
     const char *name;
-    uint64_t present;         /* any of these bits: the entry is present */
-    uint64_t leaf;            /* tells a leaf above 4 KiB from a link */
-    uint64_t read;            /* the rights; 0 where the format has none */
-    uint64_t write;           /**/
-    uint64_t execute;         /**/
-    uint64_t user;            /**/
-    uint64_t link;            /* what our links carry: a link allows everything, the leaf decides */
-    uint64_t link_mask;       /* the rights and `leaf`: with `link`, what tells our links from all else */
-    uint64_t inverted;        /* those rights whose bit forbids */
-    uint64_t forced;          /* set in every leaf */
-    uint64_t global;          /* leaves only */
-    uint64_t ignore_guest;    /* EPT's "ignore PAT" */
-    uint64_t accessed;        /* leaves and links */
-    uint64_t dirty;           /* leaves */
-    uint64_t root_pointer;    /* set in CR3, nCR3 or EPTP */
-    uint64_t root_accessed;   /* and this where caps.accessed_dirty */
+    uint64_t present;                    /* any of these bits: the entry is present */
+    uint64_t leaf;                       /* tells a leaf above 4 KiB from a link */
+    uint64_t read, write, execute, user; /* the rights; 0 where the format has none */
+    uint64_t link;                       /* what our links carry: a link allows everything, the leaf decides */
+    uint64_t link_mask;                  /* the rights and `leaf`: with `link`, what tells our links from all else */
+    uint64_t inverted;                   /* those rights whose bit forbids */
+    uint64_t forced;                     /* set in every leaf */
+    uint64_t global;                     /* leaves only */
+    uint64_t ignore_guest;               /* EPT's "ignore PAT" */
+    uint64_t accessed;                   /* leaves and links */
+    uint64_t dirty;                      /* leaves */
+    uint64_t root_pointer;               /* set in CR3, nCR3 or EPTP */
+    uint64_t root_accessed;              /* and this where caps.accessed_dirty */
     uint64_t address_half;    /* added to an address, the format's addresses begin at 0: half the width if canonical */
     uint64_t address_outside; /* and then have none of these bits */
     uint8_t levels;

@@ -3,16 +3,16 @@
  * knows where a bit stands, except that bits 51:12 are the address and that links have two bits of ours.
  *
  * The rows are macros so that page_table_find.h can have them as constants where the format is known when the code is
- * compiled; page_table_format.c makes the six objects that everybody else uses.
+ * compiled; page_table_formats.c makes the six objects that everything else uses.
  */
 #ifndef HV_MM_PAGE_TABLE_FORMATS_H
 #define HV_MM_PAGE_TABLE_FORMATS_H
 
 #include "hv/mm/page_table_format.h"
 
-/* Host x86-64 and nPT. SDM 3A 4.5.5 "4-Level Paging and 5-Level Paging", tables 4-15 to 4-20; APM 2 5.3 "Long-Mode Page
- * Translation" and 15.25.5 "Nested Table Walk": nPT has the host's format, and every guest access counts as a user's.
- */
+/* Host x86-64 and nPT. SDM 3A 4.5 "4-Level Paging and 5-Level Paging", tables 4-15 to 4-20; APM 2 5.3 "Long-Mode Page
+ * Translation" and 15.25.5 "Nested Table Walk": nPT has the host's format, and every guest access counts as a
+ * user's. */
 #define X86_PRESENT (1ULL << 0)
 #define X86_WRITE (1ULL << 1)
 #define X86_USER (1ULL << 2)
@@ -22,7 +22,7 @@
 #define X86_GLOBAL (1ULL << 8)
 #define X86_NO_EXECUTE (1ULL << 63)
 
-/* EPT. SDM 3C 28.3.2 "EPT Translation Mechanism", tables 28-1 to 28-6; 28.3.7 "EPT and Memory Typing". */
+/* EPT. SDM 3C 29.3.2 "EPT Translation Mechanism", tables 29-1 to 29-6; 29.3.7 "EPT and Memory Typing". */
 #define EPT_READ (1ULL << 0)
 #define EPT_WRITE (1ULL << 1)
 #define EPT_EXECUTE (1ULL << 2)
@@ -32,7 +32,7 @@
 #define EPT_DIRTY (1ULL << 9)
 #define EPT_USER_EXECUTE (1ULL << 10)
 
-/* EPTP. SDM 3C 24.6.11 "Extended-Page-Table Pointer (EPTP)", table 24-9. */
+/* EPTP. SDM 3C 25.6.11 "Extended-Page-Table Pointer (EPTP)", table 25-9. */
 #define EPTP_WRITE_BACK 6ULL
 #define EPTP_WALK_LENGTH_MINUS_1(levels) ((uint64_t)((levels)-1) << 3)
 #define EPTP_ACCESSED_DIRTY (1ULL << 6)
@@ -48,7 +48,8 @@
         CACHE_WB, CACHE_WT, CACHE_UC, CACHE_UC, CACHE_WP, CACHE_WC, CACHE_UC, CACHE_UC, \
     }
 
-/* The types of MTRRs and EPT. SDM 3A 12.11 "Memory Type Range Registers", table 12-8. 2, 3 and 7 are reserved. */
+/* The types of MTRRs and EPT. SDM 3A 12.11 "Memory Type Range Registers (MTRRs)", table 12-8. 2, 3 and 7 are
+ * reserved. */
 #define EPT_CACHE_INDEX                                                                 \
     {                                                                                   \
         [CACHE_UC] = 0, [CACHE_WC] = 1, [CACHE_WT] = 4, [CACHE_WP] = 5, [CACHE_WB] = 6, \

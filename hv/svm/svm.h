@@ -1,5 +1,5 @@
 /*
- * AMD SVM: the vendor's side of hv/virt.h, function for function. APM 2 15 "Secure Virtual Machine".
+ * AMD SVM: the vendor's side of hv/virt/virt.h, function for function. APM 2 15 "Secure Virtual Machine".
  *
  *   svm_capabilities.c  what this CPU has, by name (pure)
  *   svm_features.c  reading that; switching SVM on and off
@@ -13,10 +13,10 @@
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H
 
-#include "hv/svm/svm_capabilities.h"
-#include "hv/svm/svm_entry_check.h"
-#include "hv/svm/svm_vmcb.h"
-#include "hv/virt_support.h"
+#include "hv/core/virt_support.h"
+#include "hv/svm/capabilities.h"
+#include "hv/svm/entry_check.h"
+#include "hv/svm/vmcb.h"
 
 struct cpu;
 

@@ -1,5 +1,5 @@
 /*
- * Intel VMX: the vendor's side of hv/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
+ * Intel VMX: the vendor's side of hv/virt/virt.h, function for function. SDM 3C 23 "Introduction to Virtual Machine
  * Extensions".
  *
  *   vmx_capabilities.c  what this CPU has, by name (pure)
@@ -15,10 +15,10 @@
 #ifndef HV_VMX_VMX_H
 #define HV_VMX_VMX_H
 
-#include "hv/virt_support.h"
-#include "hv/vmx/vmx_capabilities.h"
-#include "hv/vmx/vmx_insn.h"
-#include "hv/vmx/vmx_vmcs.h"
+#include "hv/core/virt_support.h"
+#include "hv/vmx/capabilities.h"
+#include "hv/vmx/insn.h"
+#include "hv/vmx/vmcs.h"
 
 struct cpu;
 

@@ -1,7 +1,7 @@
 /*
  * The instruction decoder: from bytes at CS:RIP to what the instruction does to memory, and how long it is.
  *
- * Two users. The emulator (hv/core/emulate.c, string_io.c) decodes what touched a device: every integer form that
+ * Two users. The emulator (hv/emulate/emulate.c, string_io.c) decodes what touched a device: every integer form that
  * reads or writes memory in common kernels, listed in docs/instruction-decoder.md. The vendors ask for lengths and for
  * the operands of control-register moves on CPUs that do not tell them (QEMU's SVM saves no next rip and has no decode
  * assists). One set of tables serves both: hv/x86/decode_table.c.
@@ -57,7 +57,7 @@ enum operation {
     OPERATION_RCR,
     OPERATION_SHL,
     OPERATION_SHR,
-    OPERATION_SAL, /* not claimed: nobody writes it */
+    OPERATION_SAL, /* not claimed: compilers do not write it */
     OPERATION_SAR,
     OPERATION_MUL,       /* of the accumulator, to twice its width */
     OPERATION_IMUL_WIDE, /* the same with signs */

@@ -9,7 +9,7 @@
  *   image         each section with exactly its rights: text RX, constants R, data RW
  *   guard pages   absent: one below every stack
  *
- * Pure: builds a tree with hv/mm/page_table.h; hv/host_memory.c says what is where and loads the tree.
+ * Pure: builds a tree with hv/mm/page_table.h; hv/host/host_memory.c says what is where and loads the tree.
  */
 #ifndef HV_X86_HOST_MAP_H
 #define HV_X86_HOST_MAP_H

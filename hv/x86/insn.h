@@ -1,7 +1,7 @@
 /*
  * Every instruction of the host that C cannot say, one function each, named insn_<mnemonic>.
  *
- * This file, hv/vmx/vmx_insn.h, hv/svm/svm_insn.h and the .S files are the only places with assembly. A function here
+ * This file, hv/vmx/insn.h, hv/svm/insn.h and the .S files are the only places with assembly. A function here
  * is one instruction and nothing else; what needs a sequence or a decision is built from them elsewhere. Instructions
  * that fault on purpose (an MSR that may not exist) are in hv/x86/insn_safe.S: the trap handler knows their addresses.
  * "memory" clobbers keep the compiler from moving memory accesses across instructions that other agents watch.

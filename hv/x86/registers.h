@@ -98,7 +98,7 @@
 #define MSR_GS_BASE 0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX 0xc0000103u
-#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.7.8, 7.9 */
+#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.9.4, 3.2.1 */
 #define MSR_AMD_TOM2 0xc001001du
 
 /* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */

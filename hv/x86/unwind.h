@@ -31,7 +31,7 @@ struct unwind_image {
 /* One step outwards. False at the outermost frame (return address 0) or where nothing sensible follows. */
 bool unwind_step(const struct unwind_image *image, struct unwind_context *context);
 
-/* hv/x86/stack.S: the caller's registers. */
+/* hv/host/stack.S: the caller's registers. */
 void unwind_capture(struct unwind_context *context);
 
 #endif

@@ -16,20 +16,20 @@ NOT_REACHED = {
     722: "the config's rule bad-memory refuses such sizes before",
 }
 
-# Sentences that no format string of a call shows: hv/panic.c puts them together.
+# Sentences that no format string of a call shows: hv/host/panic.c puts them together.
 SENTENCES = {
-    "PANIC_TRAP": [("`hv/panic.c` describe()", "[exception] in the hypervisor at +0x[...]: [what was accessed]")],
+    "PANIC_TRAP": [("`hv/host/panic.c` describe()", "[exception] in the hypervisor at +0x[...]: [what was accessed]")],
     "PANIC_MACHINE_CHECK": [
-        ("`hv/panic.c` describe()", "machine check (#MC) in the hypervisor at +0x[...]"),
-        ("`hv/panic.c` hv_panic_machine_check()",
+        ("`hv/host/panic.c` describe()", "machine check (#MC) in the hypervisor at +0x[...]"),
+        ("`hv/host/panic.c` hv_panic_machine_check()",
          "machine check (#MC) while guest [...], vCPU [...], was at rip 0x[...]"),
     ],
-    "PANIC_HANG": [("`hv/watchdog.c` look_at()", "CPU [...] hangs: it has done nothing for [...] s and does not answer")],
-    "PANIC_STACK": [("`hv/panic.c` describe()",
+    "PANIC_HANG": [("`hv/host/cpu_watch.c` look_at()", "CPU [...] hangs: it has done nothing for [...] s and does not answer")],
+    "PANIC_STACK": [("`hv/host/panic.c` describe()",
                      "[exception] at +0x[...]: the CPU's stack has overflowed into its guard page (address 0x[...])")],
 }
 
-# A remedy is a sentence of its own that tells somebody to do something.
+# A remedy is a sentence of its own that tells the reader what to do.
 REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Correct|Write|Switch)\b|[Rr]emove ")
 # These end with a sentence of another part, which says what to do itself.
 CARRIED = (631, 721)

@@ -1,11 +1,11 @@
 /*
- * A CPU with the least of VMX that Plinth runs on, for tests: included before hv/vmx/vmx_features.c, it takes from the
+ * A CPU with the least of VMX that Plinth runs on, for tests: included before hv/vmx/features.c, it takes from the
  * capability MSRs what is optional. No emulator has such a CPU. mk/test-efi.mk makes build/efi-bare/BOOTX64.EFI.
  */
 #ifndef TESTS_BOOT_EFI_BARE_H
 #define TESTS_BOOT_EFI_BARE_H
 
-#include "hv/vmx/vmx_vmcs.h"
+#include "hv/vmx/vmcs.h"
 #include "hv/x86/insn.h"
 
 /* The bits of a capability MSR that are taken away; of control words the upper half says what may be set. SDM 3D A. */

@@ -2,20 +2,20 @@
  * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file,
  * or faults_series.c one after the other.
  *
- *   PLACE:WHAT      at that place (hv/hv_main.c, hv/cpu_loop.c), do WHAT; `second-cpu` while others run
+ *   PLACE:WHAT      at that place (hv/hv_main.c, hv/run/cpu_loop.c), do WHAT; `second-cpu` while others run
  *   info:WHAT       struct boot_info is wrong in that way
  *   tree:WHAT       an entry of the first guest's nested tree is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
  *   cpu1:WHAT       the second CPU is not as the first (tests/faults/other_cpu.h)
  */
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/core/vcpu.h"
-#include "hv/cpu.h"
-#include "hv/pool.h"
-#include "hv/x86/host_apic.h"
+#include "hv/host/cpu.h"
+#include "hv/host/host_apic.h"
+#include "hv/host/pool.h"
 
 #define SECOND_CPU_SPINS 2000000u
 #define NMIS 256u
@@ -190,7 +190,7 @@ void fault_boot_info(struct boot_info *info)
         info->uart_count = 0;
         info->framebuffer.format = BOOT_PIXEL_NONE;
     } else if (fault_is("info:no-cpu") || fault_is("info:no-cpu-for-guest")) {
-        info->cpus[1].apic_id = 77; /* nobody has it */
+        info->cpus[1].apic_id = 77; /* no CPU has it */
     }
 }
 

@@ -2,7 +2,7 @@
  * Faults before the hand-over: a copy of the firmware's table of services in which one service fails. A name says which
  * service and when; the sentences that must follow are in tests/boot/faults.py.
  */
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 #include "efi/efi_stage.h"
 #include "tests/faults/faults_series.h"

@@ -10,7 +10,7 @@
  */
 #include "tests/faults/faults_series.h"
 
-#include "hv/fault.h"
+#include "hv/host/fault.h"
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 EFI_STATUS hypervisor_efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);

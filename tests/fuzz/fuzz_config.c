@@ -2,7 +2,7 @@
  * Arbitrary bytes as plinth.conf. Checked: a verdict and its errors agree, every error has a place in the file, and
  * what was accepted keeps the promises that the rest of the hypervisor builds on.
  */
-#include "config/config.h"
+#include "config/parse.h"
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/mm/guest_layout.h"

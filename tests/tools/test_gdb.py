@@ -30,10 +30,10 @@ EXPECTED = (
     r"^plinth: BOOTX64\.EFI was loaded at 0x[0-9a-f]+",
     r"^Temporary breakpoint \d+, efi_main \(.*\) at efi/efi_main\.c:\d+$",
     r"^Temporary breakpoint \d+, hv_main \(info=0x[0-9a-f]+\) at hv/hv_main\.c:\d+$",
-    r"^Temporary breakpoint \d+, exit_dispatch \(.*\) at hv/core/exit\.c:\d+$",
-    r"^#\d+ .* in svm_run \(.*\) at hv/svm/\w+\.c:\d+$",
-    r"^#\d+ .* in cpu_loop_run \(.*\) at hv/[\w/]+\.c:\d+$",
-    r"^#\d+ .* in start \(.*\) at hv/hv_main\.c:\d+$",
+    r"^Temporary breakpoint \d+, exit_dispatch \(.*\) at hv/[\w/]+\.c:\d+$",
+    r"^#\d+ .*\bsvm_\w+ \(.*\) at hv/svm/\w+\.c:\d+$",
+    r"^#\d+ .*\bcpu_loop_run \(.*\) at hv/[\w/]+\.c:\d+$",
+    r"^#\d+ .*\bstart \(.*\) at hv/hv_main\.c:\d+$",
     r"^Temporary breakpoint \d+, say_cpu \(\) at (\./)?tests/guests/hello\.c:\d+$",
     r"^0x[0-9a-f]+:  (?P<code>[0-9a-f ]+)$",
 )
@@ -61,8 +61,8 @@ def address_of(said):
 def code_in_file(address):
     said = subprocess.run(["objdump", "-s", f"--start-address={address:#x}", f"--stop-address={address + CODE_BYTES:#x}", GUEST],
                           stdout=subprocess.PIPE, text=True, check=True).stdout
-    words = re.findall(r"^ [0-9a-f]+ ((?:[0-9a-f]{2,8} ){1,4})", said, re.MULTILINE)
-    return bytes.fromhex("".join(words))
+    columns = re.findall(r"^ [0-9a-f]+ (.{35}) ", said, re.MULTILINE)
+    return bytes.fromhex("".join(columns).replace(" ", ""))
 
 
 def check(said):

@@ -1,6 +1,6 @@
 /*
  * A small machine for the tests of the emulator: 1 MiB of RAM, two pages of a device that is plain memory and keeps a
- * record of every access, nobody elsewhere; ports likewise. One vCPU, in any mode.
+ * record of every access, no device elsewhere; ports likewise. One vCPU, in any mode.
  *
  * It stands in for hv/core/guest_io.c as a whole, so that the archive's member is not linked.
  */
@@ -15,8 +15,9 @@
 
 #include <cmocka.h>
 
-#include "hv/core/exit.h"
+#include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/vm_exit.h"
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/registers.h"
 
@@ -39,7 +40,7 @@ static struct record records[RECORD_MAX];
 static uint32_t record_count;
 static uint32_t port_value; /* what IN gives; then one more */
 
-static struct machine machine;
+static struct host_facts host_facts;
 static struct guest guest;
 static struct vcpu vcpu;
 static struct lapic_page lapic_page;
@@ -146,8 +147,8 @@ static inline void machine_reset(void)
     memset(&guest, 0, sizeof(guest));
     memset(&vcpu, 0, sizeof(vcpu));
     record_count = 0;
-    machine = (struct machine){.physical_bits = 46, .gib_pages = true};
-    guest.machine = &machine;
+    host_facts = (struct host_facts){.physical_bits = 46, .gib_pages = true};
+    guest.host = &host_facts;
     guest.memory.window = (uint64_t)(uintptr_t)ram;
     guest.memory.range_count = 1;
     guest.memory.ranges[0] = (struct guest_range){gpa(0), hpa(0), RAM_BYTES};

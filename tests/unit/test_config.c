@@ -2,8 +2,8 @@
  * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
  * example that breaks it and one that keeps it, and both are run here.
  */
-#include "config/config.h"
 #include "config/config_internal.h"
+#include "config/parse.h"
 #include "tools/config_manual.h"
 
 #include <setjmp.h>
@@ -255,7 +255,7 @@ static const struct {
 
 #define A "[guest a]\nkernel = k\n"
 
-/* As people write it who know other programs, and a part of the sentence that they get. */
+/* As users of other programs write it, and a part of the sentence that they get. */
 static const struct {
     const char *text;
     const char *rule;

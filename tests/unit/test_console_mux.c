@@ -1,5 +1,5 @@
-/* Promises of hv/console_mux.h: lines of different sources never mix, the focused guest is not delayed, keys work. */
-#include "hv/console_mux.h"
+/* Promises of hv/console/console_mux.h: lines of different sources never mix, the focused guest is not delayed, keys work. */
+#include "hv/console/console_mux.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
  * The console's 16550 driver on a model of the chip: what is sent arrives, in ports as in memory; a chip that takes no
- * more bytes is given up after a time and holds up nobody; an empty bus is no UART. Time is the model's: every look at
+ * more bytes is given up after a time and holds up no CPU; an empty bus is no UART. Time is the model's: every look at
  * a register takes a microsecond.
  */
 #include <setjmp.h>
@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "hv/console_uart.h"
+#include "hv/console/console_time.h"
+#include "hv/console/console_uart.h"
 #include "hv/x86/insn.h"
-#include "hv/x86/tsc.h"
 
 #include <string.h>
 
@@ -112,24 +112,16 @@ void insn_out8(uint16_t port, uint8_t value)
     }
 }
 
-uint64_t insn_rdtsc(void)
-{
-    return chip.now;
-}
-
 void insn_pause(void)
 {
     pass_time();
 }
 
-uint64_t tsc_ticks_of_us(uint64_t us)
-{
-    return us * TICKS_PER_US;
-}
+uint64_t console_tsc_hz = TICKS_PER_US * 1000000ULL;
 
-uint64_t tsc_after_us(uint64_t us)
+uint64_t insn_rdtsc(void)
 {
-    return chip.now + us * TICKS_PER_US;
+    return chip.now;
 }
 
 static int set_up(void **state)
@@ -213,7 +205,7 @@ static void a_hung_chip_is_given_up_and_costs_a_bounded_time(void **state)
     assert_true(uart_empty(&uart));
     assert_int_equal(uart_room(&uart), UART_RING_BYTES);
     before = chip.now;
-    put_text("nobody hears this");
+    put_text("this is not sent");
     uart_flush(&uart);
     assert_int_equal(chip.now, before);
 }

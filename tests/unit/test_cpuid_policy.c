@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "hv/core/cpuid_policy.h"
+#include "hv/policy/cpuid_policy.h"
 
 #include <string.h>
 
@@ -58,7 +58,7 @@ static void build(bool is_intel, uint32_t vcpu_count)
 
 static struct cpuid_words ask(uint32_t leaf, uint32_t subleaf)
 {
-    return cpuid_policy_answer(&table, leaf, subleaf, &plain);
+    return cpuid_table_answer(&table, leaf, subleaf, &plain);
 }
 
 static bool is_zero(struct cpuid_words words)
@@ -136,14 +136,14 @@ static void the_apic_id_osxsave_and_apic_bits_are_the_vcpus(void **state)
 
     (void)state;
     build(false, 4);
-    words = cpuid_policy_answer(&table, 1, 0, &off);
+    words = cpuid_table_answer(&table, 1, 0, &off);
     assert_int_equal(words.ebx >> 24, 3);
     assert_int_equal(words.ebx >> 16 & 0xff, 4);
     assert_int_not_equal(words.ecx & 1u << 27, 0);
     assert_int_equal(words.edx & 1u << 9, 0);
-    assert_int_equal(cpuid_policy_answer(&table, 0x80000001, 0, &off).edx & 1u << 9, 0);
-    assert_int_equal(cpuid_policy_answer(&table, 0xb, 1, &off).edx, 3);
-    assert_int_equal(cpuid_policy_answer(&table, 0x8000001e, 0, &off).eax, 3);
+    assert_int_equal(cpuid_table_answer(&table, 0x80000001, 0, &off).edx & 1u << 9, 0);
+    assert_int_equal(cpuid_table_answer(&table, 0xb, 1, &off).edx, 3);
+    assert_int_equal(cpuid_table_answer(&table, 0x8000001e, 0, &off).eax, 3);
     assert_int_equal(ask(1, 0).ecx & 1u << 27, 0);
     assert_int_not_equal(ask(1, 0).edx & 1u << 9, 0);
 }
@@ -156,7 +156,7 @@ static void the_xsave_area_has_the_size_of_what_is_switched_on(void **state)
     build(true, 1);
     assert_int_equal(ask(0xd, 0).eax, 0xe7); /* of the host's 0x2e7 */
     assert_int_equal(ask(0xd, 0).ebx, 576);
-    assert_int_equal(cpuid_policy_answer(&table, 0xd, 0, &with_avx512).ebx, 1088 + 64);
+    assert_int_equal(cpuid_table_answer(&table, 0xd, 0, &with_avx512).ebx, 1088 + 64);
     assert_int_equal(ask(0xd, 0).ecx, 1088 + 64);
     assert_int_equal(ask(0xd, 1).eax, 0x5); /* neither XSAVEC nor XSAVES */
 }
@@ -166,7 +166,7 @@ static void the_quick_form_says_what_the_answer_depends_on(void **state)
     (void)state;
     build(true, 2);
     for (uint32_t leaf = 0; leaf < CPUID_BASIC_MAX + 2; leaf++) {
-        const struct cpuid_entry *entry = cpuid_policy_find(&table, leaf);
+        const struct cpuid_entry *entry = cpuid_table_find(&table, leaf);
 
         if (entry->form == CPUID_PLAIN) {
             struct cpuid_words words = ask(leaf, 3);
@@ -174,8 +174,8 @@ static void the_quick_form_says_what_the_answer_depends_on(void **state)
             assert_memory_equal(&words, &entry->words, sizeof(words));
         }
     }
-    assert_int_equal(cpuid_policy_find(&table, 1)->form, CPUID_FEATURES);
-    assert_int_equal(cpuid_policy_find(&table, 0xd)->form, CPUID_OTHER);
+    assert_int_equal(cpuid_table_find(&table, 1)->form, CPUID_FEATURES);
+    assert_int_equal(cpuid_table_find(&table, 0xd)->form, CPUID_OTHER);
 }
 
 static void a_host_without_leaf_7_or_d_is_no_trouble(void **state)

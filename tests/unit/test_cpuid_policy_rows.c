@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "hv/core/cpuid_policy.h"
+#include "hv/policy/cpuid_policy.h"
 
 #define BIT(n) (1u << (n))
 #define ONES 0xffffffffu
@@ -96,10 +96,10 @@ static struct cpuid_words answer(const struct cpuid_table *table, uint32_t leaf,
 {
     const struct cpuid_dynamic dynamic = {.apic_enabled = true, .xcr0 = 1};
 
-    return cpuid_policy_answer(table, leaf, subleaf, &dynamic);
+    return cpuid_table_answer(table, leaf, subleaf, &dynamic);
 }
 
-/* What no guest may see, whatever the host has. SDM 2A 3.3, tables 3-8 to 3-11; APM 3 E.3 and E.4. */
+/* What no guest may see, whatever the host has. SDM 2A "CPUID", tables 3-8 to 3-11; APM 3 E.3 and E.4. */
 static const struct {
     uint32_t leaf, subleaf;
     enum word word;
@@ -370,11 +370,11 @@ static void apic_and_osxsave_bits_follow_the_registers(void **state)
     const struct cpuid_dynamic on = {.apic_enabled = true, .osxsave = true, .xcr0 = 1};
 
     (void)state;
-    assert_int_equal(cpuid_policy_answer(&table, 1, 0, &off).edx & BIT(9), 0);
-    assert_int_equal(cpuid_policy_answer(&table, 0x80000001, 0, &off).edx & BIT(9), 0);
-    assert_int_equal(cpuid_policy_answer(&table, 1, 0, &off).ecx & BIT(27), 0);
-    assert_int_equal(cpuid_policy_answer(&table, 1, 0, &on).edx & BIT(9), BIT(9));
-    assert_int_equal(cpuid_policy_answer(&table, 1, 0, &on).ecx & BIT(27), BIT(27));
+    assert_int_equal(cpuid_table_answer(&table, 1, 0, &off).edx & BIT(9), 0);
+    assert_int_equal(cpuid_table_answer(&table, 0x80000001, 0, &off).edx & BIT(9), 0);
+    assert_int_equal(cpuid_table_answer(&table, 1, 0, &off).ecx & BIT(27), 0);
+    assert_int_equal(cpuid_table_answer(&table, 1, 0, &on).edx & BIT(9), BIT(9));
+    assert_int_equal(cpuid_table_answer(&table, 1, 0, &on).ecx & BIT(27), BIT(27));
 }
 
 int main(void)

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
-#include "hv/core/cr_access.h"
+#include "hv/emulate/cr_access.h"
+#include "hv/policy/cpuid_policy.h"
+#include "hv/policy/cr4_policy.h"
 #include "hv/x86/registers.h"
 
 #include <string.h>
@@ -24,7 +26,7 @@
 #define POINTER_PRESENT 1ULL
 #define PHYSICAL_BITS 39u
 
-static struct machine machine = {.physical_bits = PHYSICAL_BITS, .is_intel = true};
+static struct host_facts facts = {.physical_bits = PHYSICAL_BITS, .is_intel = true};
 static uint64_t ram[512] __attribute__((aligned(4096)));
 static struct guest guest;
 static struct vcpu vcpu;
@@ -37,8 +39,8 @@ static int setup(void **state)
     memset(&vcpu, 0, sizeof(vcpu));
     guest.cr4_allowed = CR4_PAE | CR4_PCIDE | CR4_OSXSAVE | ALWAYS;
     guest.vcpus = &vcpu;
-    machine.is_intel = true;
-    guest.machine = &machine;
+    facts.is_intel = true;
+    guest.host = &facts;
     guest.memory.ranges[0] = (struct guest_range){gpa(0), hpa((uint64_t)(uintptr_t)ram), sizeof(ram)};
     guest.memory.range_count = 1;
     vcpu.guest = &guest;
@@ -279,7 +281,7 @@ static void under_svm_bit_5_of_a_pae_pointer_is_let_pass(void **state)
     ram[POINTERS / 8] |= 1ULL << 5;
     write_register(4, vcpu.system.cr4 | CR4_PGE);
     assert_true(refused());
-    machine.is_intel = false;
+    facts.is_intel = false;
     write_register(4, vcpu.system.cr4 | CR4_PGE);
     assert_true(done());
 }

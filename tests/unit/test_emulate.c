@@ -4,9 +4,9 @@
  */
 #include "emulate_harness.h"
 
-#include "hv/core/emulate.h"
-#include "hv/core/emulate_alu.h"
-#include "hv/core/emulate_string.h"
+#include "hv/emulate/emulate.h"
+#include "hv/emulate/emulate_alu.h"
+#include "hv/emulate/emulate_string.h"
 
 static const struct exit_nested_fault read_fault = {.address = {DEVICE_GPA}};
 static const struct exit_nested_fault write_fault = {.address = {DEVICE_GPA}, .write = true};

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "hv/core/exit.h"
+#include "hv/core/event.h"
 #include "hv/core/guest_io.h"
 
 #include <string.h>
@@ -15,7 +15,7 @@
 #define MSR_SVR 0x80fu
 #define MSR_TPR 0x808u
 
-static struct machine machine;
+static struct host_facts host;
 static struct guest guest;
 static struct vcpu vcpu;
 static struct lapic_page page;
@@ -23,20 +23,20 @@ static struct vcpu_event event;
 
 static int setup(void **state)
 {
-    const struct platform_config config = {.clock = &machine.clock};
+    const struct platform_config config = {.clock = &host.clock};
 
     (void)state;
     memset(&guest, 0, sizeof(guest));
     memset(&vcpu, 0, sizeof(vcpu));
-    machine.clock = clock_of(HZ);
-    guest.machine = &machine;
+    host.clock = clock_of(HZ);
+    guest.host = &host;
     guest.vcpus = &vcpu;
     guest.vcpu_count = 1;
     platform_reset(&guest.platform, &config, 0);
     vcpu.guest = &guest;
     vcpu.state = VCPU_STATE_RUNNABLE;
     vcpu.rflags = RFLAGS_FIXED;
-    lapic_init(&vcpu.lapic, &page, 0, true, &machine.clock);
+    lapic_init(&vcpu.lapic, &page, 0, true, &host.clock);
     assert_true(lapic_base_write(&vcpu.lapic, vcpu.lapic.base_msr | 0x400, 46));
     assert_true(lapic_msr_write(&vcpu.lapic, MSR_SVR, 0x1ff, 0));
     return 0;
@@ -230,8 +230,7 @@ static void the_debug_exit_port_ends_well_with_the_configured_value(void **state
     } rows[] = {{0, 0, true}, {0, 1, false}, {0, 0x10, false}, {0x10, 0x10, true}, {0x10, 0, false}};
 
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-        const struct platform_config config = {
-            .clock = &machine.clock, .debug_ports = true, .debug_exit_ok = rows[i].ok};
+        const struct platform_config config = {.clock = &host.clock, .debug_ports = true, .debug_exit_ok = rows[i].ok};
 
         assert_int_equal(setup(state), 0);
         platform_reset(&guest.platform, &config, 0);

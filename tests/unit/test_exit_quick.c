@@ -9,8 +9,9 @@
 
 #include <cmocka.h>
 
-#include "hv/core/exit.h"
 #include "hv/core/guest_io.h"
+#include "hv/exit/dispatch.h"
+#include "hv/policy/cpuid_policy.h"
 
 #include <string.h>
 
@@ -19,25 +20,25 @@
 #define EOI 0x80bu
 #define DEADLINE 0x6e0u
 
-static struct machine machine;
+static struct host_facts host;
 static struct vcpu vcpus[2]; /* 0 goes the long way, 1 the short one */
 static struct guest guests[2];
 static struct lapic_page pages[2];
 
 static void host_add(uint32_t leaf, struct cpuid_words words)
 {
-    machine.cpuid.entries[machine.cpuid.count++] = (struct cpuid_entry){.leaf = leaf, .words = words};
+    host.cpuid.entries[host.cpuid.count++] = (struct cpuid_entry){.leaf = leaf, .words = words};
 }
 
 static void make(uint32_t i)
 {
-    const struct platform_config config = {.clock = &machine.clock, .console = true};
+    const struct platform_config config = {.clock = &host.clock, .console = true};
     const struct cpuid_policy_input policy = {
-        .host = &machine.cpuid, .vcpu_count = 1, .tsc_khz = 1000000, .is_intel = true};
+        .host = &host.cpuid, .vcpu_count = 1, .tsc_khz = 1000000, .is_intel = true};
 
     memset(&guests[i], 0, sizeof(guests[i]));
     memset(&vcpus[i], 0, sizeof(vcpus[i]));
-    guests[i].machine = &machine;
+    guests[i].host = &host;
     guests[i].vcpus = &vcpus[i];
     guests[i].vcpu_count = 1;
     cpuid_policy_build(&policy, &guests[i].cpuid);
@@ -47,7 +48,7 @@ static void make(uint32_t i)
     vcpus[i].guest = &guests[i];
     vcpus[i].rflags = RFLAGS_FIXED;
     vcpus[i].exit_tsc = 100 * MS;
-    lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &machine.clock);
+    lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &host.clock);
     assert_true(lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | 0x400, 46));
     assert_true(lapic_msr_write(&vcpus[i].lapic, 0x80f, 0x1ff, 0));
 }
@@ -55,9 +56,9 @@ static void make(uint32_t i)
 static int setup(void **state)
 {
     (void)state;
-    memset(&machine, 0, sizeof(machine));
-    machine.clock = clock_of(HZ);
-    machine.physical_bits = 46;
+    memset(&host, 0, sizeof(host));
+    host.clock = clock_of(HZ);
+    host.physical_bits = 46;
     host_add(0, (struct cpuid_words){0x16, 1, 2, 3});
     host_add(1, (struct cpuid_words){0x50657, 0x800, 0xffffffff, 0xffffffff});
     host_add(7, (struct cpuid_words){0, 0xffffffff, 0, 0});

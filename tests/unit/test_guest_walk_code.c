@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "hv/mm/guest_walk.h"
-#include "hv/svm/svm_decode.h"
+#include "hv/svm/decode.h"
 
 #include <string.h>
 

@@ -6,10 +6,10 @@
 
 #include <cmocka.h>
 
-#include "hv/core/codes.h"
-#include "hv/core/exit.h"
+#include "hv/core/guest_codes.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_watchdog.h"
+#include "hv/core/vm_exit.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@
 #define SECOND HZ
 #define CPUS 2u
 
-static struct machine machine;
+static struct host_facts host;
 static struct config_guest config;
 static struct guest guest;
 static struct vcpu vcpus[CPUS];
@@ -26,9 +26,9 @@ static void begin(enum config_watchdog kind, uint32_t seconds)
 {
     memset(&guest, 0, sizeof(guest));
     memset(vcpus, 0, sizeof(vcpus));
-    machine.clock = clock_of(HZ);
+    host.clock = clock_of(HZ);
     config = (struct config_guest){.watchdog = kind, .watchdog_us = seconds * 1000000u};
-    guest.machine = &machine;
+    guest.host = &host;
     guest.config = &config;
     guest.vcpus = vcpus;
     guest.vcpu_count = CPUS;

@@ -1,5 +1,5 @@
-/* Promises of hv/x86/acpi.h: what a firmware's tables say is found, and damaged ones are named and harmless. */
-#include "hv/x86/acpi.h"
+/* Promises of hv/x86/host_acpi.h: what a firmware's tables say is found, and damaged ones are named and harmless. */
+#include "hv/x86/host_acpi.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "hv/core/exit.h"
+#include "hv/exit/dispatch.h"
 #include "hv/x86/registers.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@
 #define REFUSED (0 - 1ULL)      /* -KVM_EPERM */
 
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
-static struct machine machine;
+static struct host_facts host;
 static struct guest guest;
 static struct vcpu vcpu;
 
@@ -29,8 +29,8 @@ static void put(uint32_t code_access, uint64_t rip, const char *bytes, size_t co
     memset(ram, 0, sizeof(ram));
     memset(&guest, 0, sizeof(guest));
     memset(&vcpu, 0, sizeof(vcpu));
-    machine.physical_bits = 46;
-    guest.machine = &machine;
+    host.physical_bits = 46;
+    guest.host = &host;
     guest.vcpus = &vcpu;
     guest.vcpu_count = 1;
     guest.memory.window = (uint64_t)(uintptr_t)ram;

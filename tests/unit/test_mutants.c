@@ -17,9 +17,11 @@
 
 #include <cmocka.h>
 
+#include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
-#include "hv/pool.h"
+#include "hv/host/budget.h"
+#include "hv/virt/virt.h"
 #include "tools/check/check.h"
 
 #include <dirent.h>
@@ -238,8 +240,8 @@ static void write_file(const char *name, const void *bytes, size_t count)
     fclose(out);
 }
 
-/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object Files".
- */
+/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object
+ * Files". */
 static void write_kernel(const char *name)
 {
     static const uint8_t ident[] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
@@ -420,8 +422,8 @@ static bool look_at_file(struct text named, const char *volume_path, struct span
 }
 
 /* What mkusb would have put at this place of the volume: the config, or a file that the config names. A place that two
- * paths name is empty where one of them leads nowhere (`../hello.elf` beside `hello.elf`): mkusb makes no stick then.
- */
+ * paths name is empty where one of them leads nowhere (`../hello.elf` beside `hello.elf`): mkusb makes no stick
+ * then. */
 static bool find_file(const char *volume_path, struct span *bytes)
 {
     *bytes = (struct span){NULL, 0};
@@ -675,17 +677,28 @@ bool efi_handover(struct efi_stage *stage)
     return true;
 }
 
-/* As hv/pool.c, with what the machine's description says. */
-uint64_t pool_bytes_needed(const struct boot_info *info)
+/* As hv/host/budget.c, with what the machine's description says. */
+uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_vendor *vendor)
 {
     uint32_t vcpus = 0;
     uint64_t tables = 0;
 
+    (void)vendor;
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
         tables += info->guests[i].plan.table_count;
     }
     return planner_own_bytes(&check.machine.own, info->config.guest_count, vcpus, tables);
+}
+
+uint64_t virt_cpu_bytes(void)
+{
+    return 0;
+}
+
+uint64_t virt_vcpu_bytes(void)
+{
+    return 0;
 }
 
 _Noreturn void hv_main(struct boot_info *info)

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "hv/core/paravirt.h"
+#include "hv/policy/paravirt.h"
 
 #include <string.h>
 
@@ -24,7 +24,7 @@ struct page {
 };
 
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
-static struct machine machine;
+static struct host_facts host;
 static struct guest guest;
 static struct vcpu vcpus[2];
 
@@ -33,9 +33,9 @@ static void begin(uint64_t tsc_hz)
     memset(ram, 0, sizeof(ram));
     memset(&guest, 0, sizeof(guest));
     memset(vcpus, 0, sizeof(vcpus));
-    machine.clock = clock_of(tsc_hz);
-    machine.tsc_stable = true;
-    guest.machine = &machine;
+    host.clock = clock_of(tsc_hz);
+    host.tsc_stable = true;
+    guest.host = &host;
     guest.vcpus = vcpus;
     guest.vcpu_count = ARRAY_COUNT(vcpus);
     guest.start_tsc = START_TSC;

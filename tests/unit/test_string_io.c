@@ -1,8 +1,8 @@
 /* INS and OUTS: sizes, directions, segments, repeats cut into exits, faults in the middle. */
 #include "emulate_harness.h"
 
-#include "hv/core/emulate_string.h"
-#include "hv/core/string_io.h"
+#include "hv/emulate/emulate_string.h"
+#include "hv/emulate/string_io.h"
 
 #define PORT 0xe9u
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "hv/svm/svm_entry_check.h"
+#include "hv/svm/entry_check.h"
 
 #include <string.h>
 

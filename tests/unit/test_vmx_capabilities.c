@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "hv/vmx/vmx_capabilities.h"
+#include "hv/vmx/capabilities.h"
 
 #include <string.h>
 

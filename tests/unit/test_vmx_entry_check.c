@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "hv/vmx/vmx_entry_check.h"
+#include "hv/vmx/entry_check.h"
 
 #include <stdio.h>
 #include <string.h>

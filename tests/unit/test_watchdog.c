@@ -1,4 +1,4 @@
-/* When a CPU is taken for one that hangs: hv/watchdog.h. */
+/* When a CPU is taken for one that hangs: hv/host/cpu_watch.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "hv/watchdog.h"
+#include "hv/host/cpu_watch.h"
 
 #define LOOKS 1000u
 

@@ -5,8 +5,8 @@
 #ifndef TOOLS_CHECK_CHECK_H
 #define TOOLS_CHECK_CHECK_H
 
-#include "config/config.h"
 #include "config/config_internal.h"
+#include "config/parse.h"
 #include "guest-loader/loader.h"
 #include "hv/base/span.h"
 #include "hv/mm/planner.h"
@@ -59,8 +59,8 @@ struct check {
     struct check_machine machine;
     struct memory_map without_files; /* the machine's map when the files were read */
     struct memory_map planned;       /* and with the guests in it */
-    struct text
-        taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)]; /* files whose memory is taken from the machine's */
+    /* Files whose memory is taken from the machine's. */
+    struct text taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)];
     uint32_t taken_count;
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];

@@ -1,0 +1,48 @@
+/*
+ * plinth.conf: parsed and checked. Pure: the same object files serve the target and plinth-check.
+ */
+#ifndef CONFIG_PARSE_H
+#define CONFIG_PARSE_H
+
+#include "config/config.h"
+
+#define CONFIG_ERRORS_MAX 32u
+
+struct config_error {
+    struct config_position position;
+    const char *rule; /* a stable name: "unknown-key" */
+    char sentence[256];
+};
+
+struct config_errors {
+    struct config_error list[CONFIG_ERRORS_MAX];
+    uint32_t count;   /* at most CONFIG_ERRORS_MAX */
+    uint32_t dropped; /* and so many more, later in the file */
+};
+
+/* Parses and checks what can be checked without the machine. True where errors->count is 0. */
+bool config_parse(struct text file, struct config *config, struct config_errors *errors);
+
+/* What the machine has, for the second half of the rules: CPUs that are there. */
+struct config_machine {
+    uint32_t cpu_count;
+    uint64_t memory_bytes; /* usable by guests */
+};
+
+/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
+ */
+bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
+
+/*
+ * The order in which guests get their memory: those with `memory-at` first, then the largest, because large aligned
+ * pieces are rare, and among equals the first in the file. `order` has guest_count indices.
+ */
+void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
+
+/*
+ * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`
+ * components taken out and `/` turned into `\`. mkusb writes to the same path that the loader reads.
+ */
+void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1]);
+
+#endif

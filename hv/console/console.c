@@ -1,0 +1,450 @@
+#include "hv/console/console.h"
+
+#include "hv/base/format.h"
+#include "hv/base/memory.h"
+#include "hv/console/console_font.h"
+#include "hv/console/console_mux.h"
+#include "hv/console/console_screen.h"
+#include "hv/console/console_time.h"
+#include "hv/console/console_uart.h"
+#include "hv/x86/insn.h"
+
+#define OUTPUT_BYTES 8192u
+#define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
+#define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
+#define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster nobody reads */
+#define DRAW_CELLS_MAX 512u      /* repainted per service call: about 30 microseconds on a real machine */
+#define BACKLOG_US 1000u         /* next call while output waits: about what a 16-byte FIFO takes at 115200 baud */
+#define TYPING_US 2000u          /* next call while somebody types */
+#define TYPING_LASTS_US 2000000u /* how long after a byte somebody counts as typing */
+#define IDLE_US 20000u           /* next call otherwise: the delay of the first byte that is typed */
+#define FOREGROUND 0x00c8c8c8u   /* light grey, in either order of the colours */
+#define LINE_BYTES (LOG_LINE_MAX + 32u)
+
+_Static_assert(LOG_LINE_MAX + 32 + MUX_STEP_MAX <= OUTPUT_BYTES, "a log line always fits");
+
+struct console_ram console_ram; /* no initializer: it would be 64 KiB of the image file */
+static struct console_ram *last_words = &console_ram;
+
+static struct {
+    uint32_t busy; /* the lock: 1 while somebody works on what is below */
+    bool open;     /* console_init() was here */
+    bool asynchronous;
+    bool panic;
+    bool debug;
+    struct console_uart uarts[BOOT_UARTS_MAX];
+    uint32_t uart_count;
+    struct screen screen;
+    bool drawing;      /* within a pass over the screen */
+    uint64_t draw_due; /* TSC at which the next pass may begin */
+    struct console_mux mux;
+    bool mux_ready;
+    uint64_t last_typed;
+    uint32_t shown[CONFIG_GUESTS_MAX]; /* what the screen's line of each guest says; 0: nothing yet */
+    uint64_t lost_reported;
+    uint32_t hung_reported; /* a bit for each port */
+    void (*status)(void *context);
+    void *status_context;
+    char bytes[OUTPUT_BYTES];
+    struct mux_output output;
+} console;
+
+static bool try_lock(void)
+{
+    return __atomic_exchange_n(&console.busy, 1, __ATOMIC_ACQUIRE) == 0 || console.panic;
+}
+
+static void lock(void)
+{
+    while (!try_lock()) {
+        insn_pause();
+    }
+}
+
+static void unlock(void)
+{
+    __atomic_store_n(&console.busy, 0, __ATOMIC_RELEASE);
+}
+
+static void prepare(void)
+{
+    if (!console.mux_ready) {
+        mux_init(&console.mux);
+        console.mux_ready = true;
+    }
+    console.output = (struct mux_output){console.bytes, OUTPUT_BYTES, 0};
+}
+
+static void device_put(char byte)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        uart_put(&console.uarts[i], byte);
+    }
+    screen_put(&console.screen, (uint8_t)byte);
+}
+
+/* Hands the collected output to every device's backlog. */
+static void deliver(void)
+{
+    for (uint32_t i = 0; i < console.output.length; i++) {
+        console_ram_put(last_words, console.bytes[i]);
+        device_put(console.bytes[i]);
+    }
+    console.output.length = 0;
+}
+
+static void write_out_all(void)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        uart_flush(&console.uarts[i]);
+    }
+    (void)screen_draw(&console.screen, UINT32_MAX);
+}
+
+/* A pass looks at every cell, so passes are rare; within one, the cells that differ are painted some at a time. */
+static void draw_some(uint64_t now)
+{
+    if (!console.drawing && (!console.screen.dirty || now < console.draw_due)) {
+        return;
+    }
+    console.drawing = !screen_draw(&console.screen, DRAW_CELLS_MAX);
+    if (!console.drawing) {
+        console.draw_due = now + console_ticks_of_us(DRAW_EVERY_US);
+    }
+}
+
+static void write_out_some(uint64_t now)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        uart_drain(&console.uarts[i], now, DRAIN_BYTES_MAX);
+    }
+    draw_some(now);
+}
+
+static void write_out(uint64_t now)
+{
+    if (console.asynchronous && !console.panic) {
+        write_out_some(now);
+    } else if (console.open) {
+        write_out_all();
+    }
+}
+
+/* All bits of the masks: white, whatever the order of the colours. */
+static uint32_t foreground_of(const struct boot_framebuffer *framebuffer)
+{
+    if (framebuffer->format != BOOT_PIXEL_MASK) {
+        return FOREGROUND;
+    }
+    return framebuffer->red_mask | framebuffer->green_mask | framebuffer->blue_mask;
+}
+
+static void open_screen(const struct boot_framebuffer *framebuffer)
+{
+    struct screen_pixels pixels = {
+        .base = (uint8_t *)(uintptr_t)framebuffer->base,
+        .bytes = framebuffer->bytes,
+        .width = framebuffer->width,
+        .height = framebuffer->height,
+        .stride_pixels = framebuffer->stride_pixels,
+        .bytes_per_pixel = framebuffer->format == BOOT_PIXEL_MASK ? framebuffer->bytes_per_pixel : 4,
+        .foreground = foreground_of(framebuffer),
+    };
+
+    if (framebuffer->format != BOOT_PIXEL_NONE && pixels.bytes_per_pixel >= 2 && pixels.bytes_per_pixel <= 4) {
+        screen_init(&console.screen, &pixels, console_font, CONSOLE_FONT_GLYPHS);
+    }
+}
+
+/* What was logged before there was a device. */
+static void replay(void)
+{
+    uint64_t first = console_ram.written > CONSOLE_RAM_BYTES ? console_ram.written - CONSOLE_RAM_BYTES : 0;
+
+    for (uint64_t i = first; i < console_ram.written; i++) {
+        device_put(console_ram.data[i % CONSOLE_RAM_BYTES]);
+    }
+}
+
+/* From here on in the memory that survives a warm reset, with what was said before. */
+static void keep_last_words(const struct boot_info *info)
+{
+    memcpy(console_ram.magic, CONSOLE_RAM_MAGIC, sizeof(CONSOLE_RAM_MAGIC));
+    if (info->console_ring != 0) {
+        last_words = (struct console_ram *)(uintptr_t)info->console_ring;
+        memcpy(last_words, &console_ram, sizeof(console_ram));
+    }
+}
+
+void console_init(const struct boot_info *info)
+{
+    lock();
+    for (uint32_t i = 0; info->config.console_serial && i < info->uart_count && i < BOOT_UARTS_MAX; i++) {
+        uart_open(&console.uarts[console.uart_count++], &info->uarts[i]);
+    }
+    if (info->config.console_screen) {
+        open_screen(&info->framebuffer);
+    }
+    console.debug = info->config.log_debug;
+    console.open = true;
+    replay();
+    keep_last_words(info);
+    write_out_all();
+    unlock();
+}
+
+uint64_t console_tsc_hz = CONSOLE_ASSUMED_HZ;
+
+void console_set_tsc_hz(uint64_t hz)
+{
+    console_tsc_hz = hz;
+}
+
+void console_set_status_hook(void (*status)(void *context), void *context)
+{
+    console.status_context = context;
+    console.status = status;
+}
+
+static const char *level_prefix(enum log_level level)
+{
+    switch (level) {
+    case LOG_ERROR:
+        return "plinth: error: ";
+    case LOG_WARNING:
+        return "plinth: warning: ";
+    case LOG_INFO:
+    case LOG_DEBUG:
+        return "plinth: ";
+    }
+    return "plinth: ";
+}
+
+void log_line(enum log_level level, const char *form, ...)
+{
+    char line[LINE_BYTES];
+    size_t length;
+    va_list list;
+
+    if (level == LOG_DEBUG && !console.debug) {
+        return;
+    }
+    length = format_text(line, sizeof(line), "%s", level_prefix(level));
+    va_start(list, form);
+    (void)format_list(line + length, LOG_LINE_MAX, form, list);
+    va_end(list);
+    lock();
+    prepare();
+    mux_say(&console.mux, line, &console.output);
+    deliver();
+    write_out(insn_rdtsc());
+    unlock();
+}
+
+uint32_t console_room(void)
+{
+    uint32_t room = UART_RING_BYTES;
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        room = (uint32_t)min_u64(room, uart_room(&console.uarts[i]));
+    }
+    return room;
+}
+
+/* What guests may write: their bytes stay in their own rings while there is too little, and half of a UART's ring is
+ * for the hypervisor alone, so that no guest's flood costs a line of its own. */
+static uint32_t guests_room(void)
+{
+    uint32_t room = console_room();
+    uint32_t reserve = UART_RING_BYTES / 2;
+
+    return room <= reserve ? 0 : (uint32_t)min_u64(room - reserve, OUTPUT_BYTES);
+}
+
+static bool guest_runs(const struct guest *guest)
+{
+    return __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE) == GUEST_RUNNING;
+}
+
+/* One line per guest below the text, whenever its state is another one. */
+static void show_state(const struct guest *guest, uint32_t index, uint32_t guest_count)
+{
+    static const char *const names[] = {"runs", "has stopped", "has failed"};
+    uint32_t state = __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE);
+    uint32_t shown = 1 + state + guest->restarts * (uint32_t)ARRAY_COUNT(names);
+    char line[LINE_BYTES];
+    size_t length;
+
+    if (console.shown[index] == shown) {
+        return;
+    }
+    console.shown[index] = shown;
+    length = format_text(line, sizeof(line), "%s %s", guest->name, names[state]);
+    if (state == GUEST_CRASHED) {
+        length += format_text(line + length, sizeof(line) - length, " (P%04u): %s", guest->failure_code, guest->report);
+    }
+    if (guest->restarts != 0) {
+        (void)format_text(line + length, sizeof(line) - length, ", restarted %u times", guest->restarts);
+    }
+    screen_set_status(&console.screen, index, guest_count, line);
+}
+
+/* The first call makes the guests known; later ones tell which of them still run. */
+static void update_guests(struct guest *const *guests, uint32_t guest_count)
+{
+    for (uint32_t i = 0; i < guest_count; i++) {
+        struct platform *platform = &guests[i]->platform;
+
+        if (i >= console.mux.source_count) {
+            (void)mux_add(&console.mux, guests[i]->name, guests[i]->config->console, &platform->console_out,
+                          &platform->console_in);
+        }
+        mux_set_running(&console.mux, i, guest_runs(guests[i]), &console.output);
+        show_state(guests[i], i, guest_count);
+    }
+}
+
+/* Says each time that a port was given up, on the others and on the screen. */
+static void report_hung(void)
+{
+    char notice[LINE_BYTES];
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        if (!console.uarts[i].alive && (console.hung_reported & 1u << i) == 0 && guests_room() == OUTPUT_BYTES) {
+            console.hung_reported |= 1u << i;
+            format_text(notice, sizeof(notice), "plinth: the serial port at 0x%" PRIx64 " takes no bytes: given up",
+                        console.uarts[i].port.base);
+            mux_say(&console.mux, notice, &console.output);
+            deliver();
+        }
+    }
+}
+
+static void report_lost(void)
+{
+    char notice[LINE_BYTES];
+    uint64_t lost = 0;
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        lost += console.uarts[i].lost;
+    }
+    if (lost != console.lost_reported && guests_room() == OUTPUT_BYTES) {
+        format_text(notice, sizeof(notice), "plinth: %" PRIu64 " bytes of output were lost: a serial port was too slow",
+                    lost - console.lost_reported);
+        console.lost_reported = lost;
+        mux_say(&console.mux, notice, &console.output);
+        deliver();
+    }
+}
+
+/* Typed bytes of every UART; the result has the focused guest's bit where it got some. */
+static uint64_t take_input(uint64_t now)
+{
+    uint64_t woken = 0;
+    uint8_t byte;
+
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        for (uint32_t count = 0; count < INPUT_BYTES_MAX && uart_receive(&console.uarts[i], &byte); count++) {
+            console.last_typed = now;
+            if (mux_type(&console.mux, byte, &console.output)) {
+                woken |= 1ULL << console.mux.focus;
+            }
+            deliver();
+        }
+    }
+    return woken;
+}
+
+uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now)
+{
+    uint64_t woken;
+    bool status;
+
+    if (!try_lock()) {
+        return 0;
+    }
+    console.asynchronous = true;
+    prepare();
+    console.output.capacity = guests_room();
+    update_guests(guests, guest_count);
+    mux_pump(&console.mux, now, console_ticks_of_us(MUX_PARTIAL_US), &console.output);
+    deliver();
+    console.output.capacity = OUTPUT_BYTES;
+    report_hung();
+    report_lost();
+    woken = take_input(now);
+    write_out(now);
+    status = console.mux.status_wanted;
+    console.mux.status_wanted = false;
+    unlock();
+    if (status && console.status != NULL) {
+        console.status(console.status_context);
+    }
+    return woken;
+}
+
+static bool has_backlog(void)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        if (!uart_empty(&console.uarts[i])) {
+            return true;
+        }
+    }
+    return console.drawing || mux_has_bytes(&console.mux);
+}
+
+static bool has_input(void)
+{
+    for (uint32_t i = 0; i < console.uart_count; i++) {
+        if (console.uarts[i].alive) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* When somebody types or a port polls, whatever the screen wants. */
+static uint64_t polling_deadline(uint64_t now)
+{
+    if (has_input() && console.last_typed != 0 && now - console.last_typed < console_ticks_of_us(TYPING_LASTS_US)) {
+        return now + console_ticks_of_us(TYPING_US);
+    }
+    if (has_input() || mux_has_partial(&console.mux)) {
+        return now + console_ticks_of_us(IDLE_US);
+    }
+    return UINT64_MAX;
+}
+
+uint64_t console_deadline(uint64_t now)
+{
+    if (has_backlog()) {
+        return now + console_ticks_of_us(BACKLOG_US);
+    }
+    return min_u64(polling_deadline(now), console.screen.dirty ? console.draw_due : UINT64_MAX);
+}
+
+void console_flush(void)
+{
+    lock();
+    prepare();
+    console.output.capacity = OUTPUT_BYTES;
+    for (uint32_t pass = 0; pass < BYTE_RING_BYTES && mux_has_bytes(&console.mux); pass++) {
+        mux_pump(&console.mux, insn_rdtsc(), 0, &console.output);
+        deliver();
+        write_out_all();
+    }
+    mux_end_line(&console.mux, &console.output);
+    deliver();
+    write_out_all();
+    unlock();
+}
+
+void console_panic_mode(void)
+{
+    console.panic = true;
+}
+
+void console_panic_screen(void)
+{
+    screen_enlarge(&console.screen);
+}

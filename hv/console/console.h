@@ -1,0 +1,62 @@
+/*
+ * Every message to every console there is: 16550 ports, the firmware's framebuffer, a ring in RAM.
+ *
+ * Two voices use it. The hypervisor's own (log_line(), hv/base/log.h) is one line at a time with the prefix
+ * "plinth: "; guests write bytes into their console_out rings, which console_service() moves on. With one console guest
+ * its bytes pass as they are, so that full-screen programs work; with several, whole lines carry "[name] " and lines
+ * of different sources never mix. Input goes to the guest that has the focus; Ctrl-] is the escape key.
+ *
+ * Nobody waits here: bytes for a UART go through a ring that is drained as far as its FIFO has room, and the screen is
+ * a grid of characters of which a bounded number is redrawn per call. So whoever runs the machine must call
+ * console_service() again at console_deadline(). Only the panic path waits, with bounds.
+ *
+ * The parts: console_mux.c decides which byte goes where (pure), console_screen.c is the grid (pure),
+ * console_uart.c the ports, console.c the wiring and the lock.
+ */
+#ifndef HV_CONSOLE_CONSOLE_H
+#define HV_CONSOLE_CONSOLE_H
+
+#include "hv/base/log.h"
+#include "hv/boot_info.h"
+#include "hv/console/console_ram.h"
+#include "hv/core/guest.h"
+
+/* Programs the UARTs and clears the screen, as info->config wants them. Log lines that came before are shown now. Never
+ * fails: without any console the RAM ring is left. Until the first console_service() every line is written out before
+ * log_line() returns, so that a hang during the start-up shows where it happened. */
+void console_init(const struct boot_info *info);
+
+/* How fast the TSC counts, once that is known. */
+void console_set_tsc_hz(uint64_t hz);
+
+/* What Ctrl-] s prints: called from console_service() without the console's lock, so it may log. */
+void console_set_status_hook(void (*status)(void *context), void *context);
+
+/*
+ * Moves what there is: guests' output, keyboard input, the UARTs' and the screen's backlog. Any CPU may call it, also
+ * several at once (one works, the others return). A bit n set in the result: *guests[n] got input bytes, so the caller
+ * kicks its vCPU 0.
+ */
+uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now);
+_Static_assert(CONFIG_GUESTS_MAX <= 64, "one bit per guest");
+
+/* The TSC at which console_service() is wanted again: sooner while there is a backlog or somebody types. UINT64_MAX
+ * where there is neither input nor backlog. */
+uint64_t console_deadline(uint64_t now);
+
+/* How many bytes may be logged now without any being lost. */
+uint32_t console_room(void);
+
+/* Waits until all output is out, each UART with its own bound: before power-off, reset, halt. */
+void console_flush(void);
+
+/* From now on log lines are written out synchronously, whoever holds the console's lock: he may never let go. */
+void console_panic_mode(void);
+
+/* When the other CPUs have stopped: the screen for the report alone, large enough for a photo. */
+void console_panic_screen(void);
+
+/* What is printed before console_init() gave it a better place; afterwards nothing more comes here. */
+extern struct console_ram console_ram;
+
+#endif

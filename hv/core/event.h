@@ -1,0 +1,40 @@
+/*
+ * Events of a vCPU: exceptions that handlers raise, and the choice of what is injected at the next entry.
+ */
+#ifndef HV_CORE_EVENT_H
+#define HV_CORE_EVENT_H
+
+#include "hv/core/guest.h"
+
+/* Moves rip past the instruction that exited (length known), ends the interrupt shadow and RF, honours TF. */
+void vcpu_advance(struct vcpu *vcpu, uint8_t length);
+
+/*
+ * Raises an exception, with the double- and triple-fault rules against an event that was in delivery.
+ * SDM 3A 6.15 "Exception and Interrupt Reference", table 6-5.
+ */
+void vcpu_raise(struct vcpu *vcpu, enum exception vector);
+void vcpu_raise_error(struct vcpu *vcpu, enum exception vector, uint32_t error);
+void vcpu_raise_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error);
+
+enum event_choice {
+    EVENT_NOTHING,     /* enter as it is */
+    EVENT_INJECT,      /* inject *event */
+    EVENT_WANT_WINDOW, /* an interrupt waits that the guest cannot take now */
+};
+
+/*
+ * What to inject at the next entry. interrupts_open: RFLAGS.IF is set and no STI or MOV SS shadow. nmi_open: no NMI in
+ * progress and no shadow. Clears VCPU_EVENT when nothing more waits. Afterwards, whatever it was, the caller asks which
+ * windows are needed: vcpu_wants_window() is true where an interrupt waits, and *nmi where an NMI does.
+ */
+enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event);
+bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi);
+
+/* True where a halted vCPU has something that ends its HLT. */
+bool vcpu_can_wake(struct vcpu *vcpu);
+
+/* True where nothing inside the guest can end it: halted with interrupts off, or waiting for a start-up IPI. */
+bool vcpu_is_down(const struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * The stable codes of a guest's failure, with what to do about it: GUEST_CODES(row) expands row(name, number, remedy).
+ * Numbers are never reused. docs/codes.md is generated from this table and from the sentences of guest_fail().
+ */
+#ifndef HV_CORE_GUEST_CODES_H
+#define HV_CORE_GUEST_CODES_H
+
+/* clang-format off */
+#define GUEST_CODES(row) \
+    row(GUEST_CODE_TRIPLE_FAULT, 300u, "the guest's kernel broke its own exception tables: see the registers and its last exits") \
+    row(GUEST_CODE_ENTRY_FAILED, 301u, "the guest has a state that its CPU cannot have, or this is a bug in Plinth: please report these lines") \
+    row(GUEST_CODE_UNKNOWN_EXIT, 302u, "this is a bug in Plinth: please report these lines") \
+    row(GUEST_CODE_UNDECODABLE, 303u, "please report these lines with the name of the guest's kernel") \
+    row(GUEST_CODE_FETCH, 304u, "give the guest more `memory`, or look for a wild jump in its kernel") \
+    row(GUEST_CODE_TASK_SWITCH, 305u, "mend the guest's kernel: code that switches tasks must not change meanwhile") \
+    row(GUEST_CODE_DEBUG_EXIT, 306u, "the guest reports a failure of its own: see its last lines; where the value is its success, write it as `debug-exit-ok`") \
+    row(GUEST_CODE_BAD_STATE, 307u, "give the guest more `memory`, or mend where its kernel puts IDT, GDT, TSS and stack") \
+    row(GUEST_CODE_NO_CPU, 308u, "give the guest other `cpus`; the line about that CPU at the start says why it was left out") \
+    row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind")
+/* clang-format on */
+
+enum guest_code {
+#define GUEST_CODE_ENUM(name, number, remedy) name = number,
+    GUEST_CODES(GUEST_CODE_ENUM)
+#undef GUEST_CODE_ENUM
+};
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * The emulator: runs one instruction that touched guest-physical memory which is no RAM, the way the CPU would have.
+ *
+ * Why: a nested page fault tells an address and a direction, never the value. The instruction at CS:RIP is fetched
+ * through the guest's own page tables, decoded (hv/x86/decode.h), its operands translated with every check that the CPU
+ * makes, and executed on struct vcpu: registers, exact flags, exact exceptions. Operands in RAM go to RAM, the others
+ * to guest_mmio_read() and guest_mmio_write(); where nobody answers, reads give all ones and writes vanish.
+ *
+ * Which forms are claimed is in docs/instruction-decoder.md; any other instruction stops the guest with its bytes.
+ */
+#ifndef HV_EMULATE_EMULATE_H
+#define HV_EMULATE_EMULATE_H
+
+#include "hv/core/vm_exit.h"
+
+/* Handles EXIT_NESTED_FAULT. Wants the system state. */
+void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault);
+
+/*
+ * For vendors whose CPU does not say (SVM without NRIP save or decode assists). Both fetch at CS:RIP and want the
+ * system state. emulate_length: 0 where an exception was raised or the instruction is not claimed. emulate_decode_cr
+ * fills *access and *length from the MOV CR, CLTS, LMSW or SMSW there; an LMSW from memory is read, an SMSW to memory
+ * is done. False: it is none of these, or an exception was raised (then vcpu->pending is valid).
+ */
+uint8_t emulate_length(struct vcpu *vcpu);
+bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length);
+
+#endif

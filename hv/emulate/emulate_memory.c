@@ -1,0 +1,398 @@
+/*
+ * Segment checks, translation, and the split between RAM and devices.
+ *
+ * An operand may cross one page border, and each side may be RAM or a device: so an operand is one or two pieces, and
+ * each piece is read or written where it lies. Within RAM an aligned access is one access, as on the machine.
+ */
+#include "hv/emulate/emulate_memory.h"
+
+#include "hv/base/format.h"
+#include "hv/base/memory.h"
+#include "hv/core/event.h"
+#include "hv/core/guest_io.h"
+#include "hv/emulate/emulate.h"
+#include "hv/x86/registers.h"
+
+/* Segment types. SDM 3A 3.4.5.1, table 3-1 "Code- and Data-Segment Types". */
+#define TYPE_CODE 8u
+#define TYPE_EXPAND_DOWN 4u
+#define TYPE_WRITABLE 2u /* of data; of code: readable */
+
+#define LINEAR_32_MASK 0xffffffffULL
+
+enum code_mode emulate_code_mode(const struct vcpu *vcpu)
+{
+    uint32_t access = vcpu->system.segments[SEGMENT_CS].access;
+
+    if ((vcpu->system.efer & EFER_LMA) && (access & SEGMENT_L)) {
+        return CODE_64;
+    }
+    return (access & SEGMENT_DB) ? CODE_32 : CODE_16;
+}
+
+bool emulate_protected(const struct vcpu *vcpu)
+{
+    return (vcpu->system.cr0 & CR0_PE) && !(vcpu->rflags & RFLAGS_VM);
+}
+
+void emulate_raise_error(struct vcpu *vcpu, enum exception vector, uint32_t error)
+{
+    if (vcpu->system.cr0 & CR0_PE) {
+        vcpu_raise_error(vcpu, vector, error);
+    } else {
+        vcpu_raise(vcpu, vector);
+    }
+}
+
+bool emulate_canonical(const struct vcpu *vcpu, uint64_t address)
+{
+    uint32_t unused = (vcpu->system.cr4 & CR4_LA57) ? 64 - 57 : 64 - 48;
+
+    return (uint64_t)((int64_t)(address << unused) >> unused) == address;
+}
+
+static bool type_allows(const struct segment *segment, enum guest_access access)
+{
+    uint32_t type = SEGMENT_TYPE(segment->access);
+
+    if (access == GUEST_WRITE) {
+        return (type & TYPE_CODE) == 0 && (type & TYPE_WRITABLE) != 0;
+    }
+    return (type & TYPE_CODE) == 0 || (type & TYPE_WRITABLE) != 0;
+}
+
+/* SDM 3A 5.3: an expand-down segment holds what lies above its limit. */
+static bool limit_allows(const struct segment *segment, uint64_t offset, uint64_t bytes)
+{
+    uint64_t last = offset + bytes - 1;
+
+    if ((segment->access & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN) {
+        return offset > segment->limit && last <= ((segment->access & SEGMENT_DB) ? 0xffffffffu : 0xffffu);
+    }
+    return last <= segment->limit;
+}
+
+bool emulate_linear(const struct vcpu *vcpu, uint8_t segment, uint64_t offset, uint64_t bytes, enum guest_access access,
+                    uint64_t *linear)
+{
+    const struct segment *cached = &vcpu->system.segments[segment];
+
+    if (emulate_code_mode(vcpu) == CODE_64) {
+        *linear = offset + (segment >= SEGMENT_FS ? cached->base : 0);
+        return emulate_canonical(vcpu, *linear) && emulate_canonical(vcpu, *linear + bytes - 1);
+    }
+    *linear = (cached->base + offset) & LINEAR_32_MASK;
+    if (emulate_protected(vcpu) && ((cached->access & SEGMENT_UNUSABLE) || !type_allows(cached, access))) {
+        return false;
+    }
+    return limit_allows(cached, offset, bytes);
+}
+
+static void fill_paging(const struct vcpu *vcpu, bool implicit, struct guest_paging *paging)
+{
+    *paging = (struct guest_paging){
+        .cr0 = vcpu->system.cr0,
+        .cr3 = vcpu->system.cr3,
+        .cr4 = vcpu->system.cr4,
+        .efer = vcpu->system.efer,
+        .rflags = vcpu->rflags,
+        .cpl = vcpu->system.cpl,
+        .implicit_supervisor = implicit,
+        .physical_bits = vcpu->guest->host->physical_bits,
+        .nx_supported = true,
+        .gib_pages = vcpu->guest->host->gib_pages,
+        .upper_bit8_reserved = !vcpu->guest->host->is_intel,
+    };
+}
+
+/* A table outside RAM reads as all ones: present, with reserved bits set. SDM 3A 4.7 "Page-Fault Exceptions". */
+static uint32_t unmapped_error(const struct vcpu *vcpu, enum guest_access access, bool implicit)
+{
+    uint32_t error = PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED;
+
+    if (access == GUEST_WRITE) {
+        error |= PAGE_FAULT_WRITE;
+    }
+    if (access == GUEST_FETCH && ((vcpu->system.efer & EFER_NXE) || (vcpu->system.cr4 & CR4_SMEP))) {
+        error |= PAGE_FAULT_FETCH;
+    }
+    return error | (vcpu->system.cpl == 3 && !implicit ? PAGE_FAULT_USER : 0);
+}
+
+static bool translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit, gpa_t *address)
+{
+    struct guest_paging paging;
+    struct guest_translation translation;
+
+    fill_paging(vcpu, implicit, &paging);
+    switch (guest_walk(&vcpu->guest->memory, &paging, linear, access, &translation)) {
+    case GUEST_WALK_OK:
+        *address = translation.address;
+        return true;
+    case GUEST_WALK_FAULT:
+        vcpu_raise_page_fault(vcpu, linear, translation.error_code);
+        return false;
+    case GUEST_WALK_UNMAPPED:
+        vcpu_raise_page_fault(vcpu, linear, unmapped_error(vcpu, access, implicit));
+        return false;
+    }
+    return false;
+}
+
+bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, enum guest_access access,
+                              bool implicit, struct memory_operand *operand)
+{
+    bool wide = implicit ? (vcpu->system.efer & EFER_LMA) != 0 : emulate_code_mode(vcpu) == CODE_64;
+    uint64_t mask = wide ? ~0ULL : LINEAR_32_MASK;
+    uint8_t first = (uint8_t)min_u64(bytes, PAGE_BYTES - (linear & (PAGE_BYTES - 1)));
+
+    operand->count = first == bytes ? 1 : 2;
+    operand->pieces[0].bytes = first;
+    operand->pieces[1].bytes = (uint8_t)(bytes - first);
+    if (!translate_page(vcpu, linear, access, implicit, &operand->pieces[0].address)) {
+        return false;
+    }
+    return operand->count == 1 ||
+           translate_page(vcpu, (linear + first) & mask, access, implicit, &operand->pieces[1].address);
+}
+
+/* SDM 3A 6.15, #AC: only at CPL 3, with CR0.AM and EFLAGS.AC. */
+static bool alignment_faults(const struct vcpu *vcpu, uint64_t linear, uint8_t bytes)
+{
+    return vcpu->system.cpl == 3 && (vcpu->system.cr0 & CR0_AM) && (vcpu->rflags & RFLAGS_AC) &&
+           !is_aligned(linear, bytes);
+}
+
+bool emulate_translate(struct vcpu *vcpu, uint8_t segment, uint64_t offset, uint8_t bytes, enum guest_access access,
+                       struct memory_operand *operand)
+{
+    uint64_t linear;
+
+    if (!emulate_linear(vcpu, segment, offset, bytes, access, &linear)) {
+        emulate_raise_error(vcpu, segment == SEGMENT_SS ? EXCEPTION_SS : EXCEPTION_GP, 0);
+        return false;
+    }
+    if (alignment_faults(vcpu, linear, bytes)) {
+        vcpu_raise_error(vcpu, EXCEPTION_AC, 0);
+        return false;
+    }
+    return emulate_translate_linear(vcpu, linear, bytes, access, false, operand);
+}
+
+/* A copy of 1, 2, 4 or 8 bytes is one access of that width; what is left of a split one goes by bytes. */
+static void copy_piece(void *to, const void *from, uint8_t bytes)
+{
+    switch (bytes) {
+    case 8:
+        __builtin_memcpy(to, from, 8);
+        break;
+    case 4:
+        __builtin_memcpy(to, from, 4);
+        break;
+    case 2:
+        __builtin_memcpy(to, from, 2);
+        break;
+    default:
+        for (uint8_t i = 0; i < bytes; i++) {
+            ((uint8_t *)to)[i] = ((const uint8_t *)from)[i];
+        }
+        break;
+    }
+}
+
+/* The widest access of 1, 2, 4 or 8 bytes that fits: devices know no other. */
+static uint8_t device_width(uint8_t bytes)
+{
+    return bytes >= 8 ? 8 : bytes >= 4 ? 4 : bytes >= 2 ? 2 : 1;
+}
+
+static void load_device(struct vcpu *vcpu, const struct memory_piece *piece, uint8_t *to)
+{
+    uint8_t width;
+
+    for (uint8_t done = 0; done < piece->bytes; done = (uint8_t)(done + width)) {
+        uint64_t value = ~0ULL;
+
+        width = device_width((uint8_t)(piece->bytes - done));
+        if (!guest_mmio_read(vcpu, gpa(piece->address.value + done), width, &value)) {
+            value = ~0ULL;
+        }
+        memcpy(to + done, &value, width);
+    }
+}
+
+static void store_device(struct vcpu *vcpu, const struct memory_piece *piece, const uint8_t *from)
+{
+    uint8_t width;
+
+    for (uint8_t done = 0; done < piece->bytes; done = (uint8_t)(done + width)) {
+        uint64_t value = 0;
+
+        width = device_width((uint8_t)(piece->bytes - done));
+        memcpy(&value, from + done, width);
+        (void)guest_mmio_write(vcpu, gpa(piece->address.value + done), width, value); /* nobody there: it is noted */
+    }
+}
+
+uint64_t emulate_load(struct vcpu *vcpu, const struct memory_operand *operand)
+{
+    uint8_t data[8] = {0};
+    uint8_t *to = data;
+    uint64_t value;
+
+    for (uint32_t i = 0; i < operand->count; i++) {
+        const struct memory_piece *piece = &operand->pieces[i];
+        const void *ram = guest_memory_pointer(&vcpu->guest->memory, piece->address, piece->bytes);
+
+        if (ram != NULL) {
+            copy_piece(to, ram, piece->bytes);
+        } else {
+            load_device(vcpu, piece, to);
+        }
+        to += piece->bytes;
+    }
+    memcpy(&value, data, sizeof(value));
+    return value;
+}
+
+void emulate_store(struct vcpu *vcpu, const struct memory_operand *operand, uint64_t value)
+{
+    uint8_t data[8];
+    const uint8_t *from = data;
+
+    memcpy(data, &value, sizeof(data));
+    for (uint32_t i = 0; i < operand->count; i++) {
+        const struct memory_piece *piece = &operand->pieces[i];
+        void *ram = guest_memory_pointer(&vcpu->guest->memory, piece->address, piece->bytes);
+
+        if (ram != NULL) {
+            copy_piece(ram, from, piece->bytes);
+        } else {
+            store_device(vcpu, piece, from);
+        }
+        from += piece->bytes;
+    }
+}
+
+static uint64_t fetch_address(const struct vcpu *vcpu, enum code_mode mode)
+{
+    return mode == CODE_64 ? vcpu->rip : (vcpu->system.segments[SEGMENT_CS].base + vcpu->rip) & LINEAR_32_MASK;
+}
+
+uint64_t emulate_fetch_address(const struct vcpu *vcpu)
+{
+    return fetch_address(vcpu, emulate_code_mode(vcpu));
+}
+
+bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count)
+{
+    uint64_t mask = emulate_code_mode(vcpu) == CODE_64 ? ~0ULL : LINEAR_32_MASK;
+    struct guest_translation translation;
+    struct guest_paging paging;
+
+    fill_paging(vcpu, implicit, &paging);
+    for (uint8_t i = 0; i < count; i++) {
+        if (guest_walk(&vcpu->guest->memory, &paging, (linear + i) & mask, implicit ? GUEST_READ : GUEST_FETCH,
+                       &translation) != GUEST_WALK_OK ||
+            !guest_memory_read(&vcpu->guest->memory, translation.address, bytes + i, 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Fetches `bytes` more, all in one page. */
+static bool fetch_page(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, struct fetched *fetched)
+{
+    gpa_t address;
+
+    if (!translate_page(vcpu, linear, GUEST_FETCH, false, &address)) {
+        return false;
+    }
+    if (!guest_memory_read(&vcpu->guest->memory, address, fetched->bytes + fetched->count, bytes)) {
+        guest_fail(vcpu, GUEST_CODE_FETCH,
+                   "executes at guest-physical 0x%" PRIx64 " (rip 0x%" PRIx64
+                   "), where there is no memory: give the guest more memory, or look for a wild jump",
+                   address.value, vcpu->rip);
+        return false;
+    }
+    fetched->count = (uint8_t)(fetched->count + bytes);
+    return true;
+}
+
+/* The limit of CS, and the decoder's verdict as an exception. */
+static enum fetch_result judge(struct vcpu *vcpu, enum decode_result result, enum code_mode mode,
+                               const struct fetched *fetched)
+{
+    const struct segment *cs = &vcpu->system.segments[SEGMENT_CS];
+
+    if (result == DECODE_UNSUPPORTED) {
+        return FETCH_UNSUPPORTED;
+    }
+    if (result == DECODE_UNDEFINED) {
+        vcpu_raise(vcpu, EXCEPTION_UD);
+        return FETCH_RAISED;
+    }
+    if (result != DECODE_OK || (mode != CODE_64 && vcpu->rip + fetched->instruction.length - 1 > cs->limit)) {
+        emulate_raise_error(vcpu, EXCEPTION_GP, 0);
+        return FETCH_RAISED;
+    }
+    return FETCH_OK;
+}
+
+/* What of the instruction may lie on the page of its first byte; returns how much that is. */
+static uint8_t first_part(uint64_t linear)
+{
+    return (uint8_t)min_u64(INSTRUCTION_BYTES_MAX, PAGE_BYTES - (linear & (PAGE_BYTES - 1)));
+}
+
+enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)
+{
+    enum code_mode mode = emulate_code_mode(vcpu);
+    uint64_t linear = fetch_address(vcpu, mode);
+    uint8_t first = first_part(linear);
+    enum decode_result result;
+
+    fetched->count = 0;
+    if (!fetch_page(vcpu, linear, first, fetched)) {
+        return FETCH_RAISED;
+    }
+    result = decode_instruction(fetched->bytes, fetched->count, mode, &fetched->instruction);
+    if (result == DECODE_TRUNCATED) { /* it continues on the next page */
+        linear += first;
+        if (!fetch_page(vcpu, mode == CODE_64 ? linear : linear & LINEAR_32_MASK,
+                        (uint8_t)(INSTRUCTION_BYTES_MAX - first), fetched)) {
+            return FETCH_RAISED;
+        }
+        result = decode_instruction(fetched->bytes, fetched->count, mode, &fetched->instruction);
+    }
+    return judge(vcpu, result, mode, fetched);
+}
+
+uint8_t emulate_length(struct vcpu *vcpu)
+{
+    enum code_mode mode = emulate_code_mode(vcpu);
+    uint64_t linear = fetch_address(vcpu, mode);
+    struct fetched fetched = {.count = 0};
+    uint8_t length;
+
+    if (!fetch_page(vcpu, linear, first_part(linear), &fetched)) {
+        return 0;
+    }
+    length = decode_length(fetched.bytes, fetched.count, mode);
+    if (length != 0) {
+        return length;
+    }
+    return emulate_fetch(vcpu, &fetched) == FETCH_OK ? fetched.instruction.length : 0;
+}
+
+const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX])
+{
+    size_t at = 0;
+
+    to[0] = 0;
+    for (uint8_t i = 0; i < fetched->count; i++) {
+        at += format_text(to + at, FETCHED_TEXT_MAX - at, i == 0 ? "%02x" : " %02x", fetched->bytes[i]);
+    }
+    return to;
+}

@@ -1,0 +1,79 @@
+/*
+ * How the emulator reaches the guest's memory: segments, the guest's page tables, RAM and devices.
+ *
+ * An operand is translated before anything changes, so that a fault leaves the instruction restartable: first
+ * emulate_translate() for every operand, then loads and stores, which cannot fail, then registers.
+ * Where a function gives false, an exception has been raised or the guest has failed, and the caller returns at once.
+ * SDM 3A 5.3 "Limit Checking", 5.4 "Type Checking", 4 "Paging".
+ */
+#ifndef HV_EMULATE_EMULATE_MEMORY_H
+#define HV_EMULATE_EMULATE_MEMORY_H
+
+#include "hv/core/guest.h"
+#include "hv/mm/guest_walk.h"
+#include "hv/x86/decode.h"
+
+#define OPERAND_PIECES_MAX 2u
+
+/* A translated operand: at most 8 bytes, in one piece per page. */
+struct memory_piece {
+    gpa_t address;
+    uint8_t bytes;
+};
+
+struct memory_operand {
+    struct memory_piece pieces[OPERAND_PIECES_MAX];
+    uint32_t count;
+};
+
+/* What CS, EFER and RFLAGS say about the code that runs. */
+enum code_mode emulate_code_mode(const struct vcpu *vcpu);
+bool emulate_protected(const struct vcpu *vcpu); /* protected mode without virtual-8086: segments have types */
+
+/* Raises an exception that has an error code, which real mode does not push. SDM 3A 20.1.4. */
+void emulate_raise_error(struct vcpu *vcpu, enum exception vector, uint32_t error);
+
+/* Is this address canonical for the guest's paging mode? SDM 1 3.3.7.1. */
+bool emulate_canonical(const struct vcpu *vcpu, uint64_t address);
+
+/* The linear address of segment:offset. False: the access breaks a segment's rules; nothing is raised. */
+bool emulate_linear(const struct vcpu *vcpu, uint8_t segment, uint64_t offset, uint64_t bytes, enum guest_access access,
+                    uint64_t *linear);
+
+/* Translates with all checks. bytes is at most 8. */
+bool emulate_translate(struct vcpu *vcpu, uint8_t segment, uint64_t offset, uint8_t bytes, enum guest_access access,
+                       struct memory_operand *operand);
+
+/* The same for a linear address; implicit: an access that the CPU makes for itself (descriptors, TSS). */
+bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, enum guest_access access,
+                              bool implicit, struct memory_operand *operand);
+
+uint64_t emulate_load(struct vcpu *vcpu, const struct memory_operand *operand);
+void emulate_store(struct vcpu *vcpu, const struct memory_operand *operand, uint64_t value);
+
+enum fetch_result {
+    FETCH_OK,
+    FETCH_RAISED,      /* an exception was raised or the guest failed */
+    FETCH_UNSUPPORTED, /* not a form that the decoder claims; the bytes are there */
+};
+
+struct fetched {
+    uint8_t bytes[INSTRUCTION_BYTES_MAX];
+    uint8_t count;
+    struct instruction instruction; /* FETCH_OK only */
+};
+
+/* Fetches and decodes the instruction at CS:RIP. */
+enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched);
+
+/* A look at memory: a fetch, or implicit as above. False: it cannot be read; nothing is raised. */
+bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count);
+
+/* The linear address of CS:RIP. */
+uint64_t emulate_fetch_address(const struct vcpu *vcpu);
+
+/* The fetched bytes as text, "0f ae 38", for a sentence. Returns `to`. */
+#define FETCHED_TEXT_MAX (INSTRUCTION_BYTES_MAX * 3 + 1)
+const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * The one switch. Frequent exits first in the file; each handler is short or lives in a file of its own:
+ * CPUID in cpuid_policy.c, MSRs in msr_policy.c, ports and MMIO in guest_io.c and emulate.c, control registers in
+ * cr_access.c, task switches in task_switch.c.
+ */
+#include "hv/exit/dispatch.h"
+
+#include "hv/core/event.h"
+#include "hv/core/guest_io.h"
+#include "hv/emulate/cr_access.h"
+#include "hv/emulate/emulate.h"
+#include "hv/emulate/emulate_memory.h"
+#include "hv/emulate/string_io.h"
+#include "hv/emulate/task_switch.h"
+#include "hv/policy/cpuid_exit.h"
+#include "hv/policy/msr_policy.h"
+#include "hv/x86/registers.h"
+
+/* What KVM's hypercalls answer for a number that is not offered, and to user code: -KVM_ENOSYS, -KVM_EPERM. Linux,
+ * include/uapi/linux/kvm_para.h. */
+#define HYPERCALL_NOT_THERE (0 - 1000ULL)
+#define HYPERCALL_REFUSED (0 - 1ULL)
+#define HYPERCALL_BYTES 3u
+
+static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
+{
+    const struct cpuid_entry *entry;
+    uint64_t *gpr = vcpu->gpr;
+
+    if (leaf >= CPUID_BASIC_MAX) {
+        return cpuid_exit_answer(vcpu, rax);
+    }
+    entry = cpuid_table_find(&vcpu->guest->cpuid, leaf);
+    if (entry->form == CPUID_FEATURES) {
+        gpr[GPR_RBX] = entry->words.ebx | cpuid_1_ebx(vcpu->lapic.id);
+        gpr[GPR_RCX] = entry->words.ecx | cpuid_1_ecx((vcpu->system.cr4 & CR4_OSXSAVE) != 0);
+        gpr[GPR_RDX] = entry->words.edx;
+        *rax = entry->words.eax;
+        if (!lapic_enabled(&vcpu->lapic)) {
+            gpr[GPR_RDX] &= cpuid_1_edx_mask(false);
+        }
+        return true;
+    }
+    if (entry->form != CPUID_PLAIN) {
+        return cpuid_exit_answer(vcpu, rax);
+    }
+    gpr[GPR_RBX] = entry->words.ebx;
+    gpr[GPR_RCX] = entry->words.ecx;
+    gpr[GPR_RDX] = entry->words.edx;
+    *rax = entry->words.eax;
+    return true;
+}
+
+/* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
+static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
+{
+    uint64_t mask = io->size == 4 ? ~0ULL : (1ULL << (io->size * 8)) - 1;
+    uint32_t value = 0;
+
+    if (io->string) {
+        string_io(vcpu, io);
+        return;
+    }
+    if (io->in) {
+        guest_port_read(vcpu, io->port, io->size, &value);
+        vcpu->gpr[GPR_RAX] = (vcpu->gpr[GPR_RAX] & ~mask) | (value & mask);
+    } else {
+        guest_port_write(vcpu, io->port, io->size, (uint32_t)(vcpu->gpr[GPR_RAX] & mask));
+    }
+    vcpu_advance(vcpu, length);
+}
+
+/* Halted until an interrupt; with interrupts off only another vCPU, an NMI or nothing at all can end it. */
+static void handle_hlt(struct vcpu *vcpu, uint8_t length)
+{
+    vcpu_advance(vcpu, length);
+    if (!vcpu->pending.valid) {
+        vcpu->state = VCPU_STATE_HALTED;
+        vcpu->requests |= VCPU_HALTED | VCPU_EVENT;
+    }
+}
+
+static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault)
+{
+    if (vcpu->pending.valid) {
+        guest_fail(vcpu, GUEST_CODE_BAD_STATE,
+                   "the delivery of vector %u touches guest-physical 0x%" PRIx64 ", which is not memory",
+                   vcpu->pending.vector, fault->address.value);
+        return;
+    }
+    emulate_nested_fault(vcpu, fault);
+}
+
+/* Code that is not 64-bit gets 32 bits. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
+static void handle_hypercall(struct vcpu *vcpu, uint8_t length)
+{
+    const struct vcpu_system *system = &vcpu->system;
+    bool wide = (system->efer & EFER_LMA) != 0 && (system->segments[SEGMENT_CS].access & SEGMENT_L) != 0;
+    uint64_t answer = HYPERCALL_REFUSED;
+
+    if (system->cpl == 0) {
+        guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, vcpu->gpr[GPR_RAX], 0);
+        answer = HYPERCALL_NOT_THERE;
+    }
+    vcpu->gpr[GPR_RAX] = wide ? answer : (uint32_t)answer;
+    vcpu_advance(vcpu, length);
+}
+
+/* Component combinations that XSETBV accepts. SDM 2D "XSETBV", 1 13.3. */
+static bool xcr0_valid(uint64_t value, uint64_t supported)
+{
+    bool avx512 = (value & 0xe0) != 0;
+
+    return (value & 1) != 0 && (value & ~supported) == 0 && ((value & 4) == 0 || (value & 2) != 0) &&
+           (!avx512 || ((value & 0xe0) == 0xe0 && (value & 4) != 0));
+}
+
+static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
+{
+    uint64_t value = (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
+
+    if (!vcpu->guest->cpuid.xsave || (vcpu->system.cr4 & CR4_OSXSAVE) == 0) {
+        vcpu_raise(vcpu, EXCEPTION_UD);
+        return;
+    }
+    if ((vcpu->system.cpl != 0 && (vcpu->system.cr0 & CR0_PE) != 0) || (uint32_t)vcpu->gpr[GPR_RCX] != 0 ||
+        !xcr0_valid(value, vcpu->guest->cpuid.xcr0_supported)) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    vcpu->xcr0 = value;
+    vcpu->requests |= VCPU_XCR0;
+    vcpu_advance(vcpu, length);
+}
+
+/*
+ * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
+ * that know only one of them expect the answer that KVM gives to both. SDM 3C 30.3 "VMCALL"; APM 3 4 "VMMCALL".
+ */
+static bool is_foreign_hypercall(struct vcpu *vcpu)
+{
+    uint8_t code[HYPERCALL_BYTES];
+
+    return emulate_peek(vcpu, emulate_fetch_address(vcpu), false, code, sizeof(code)) && code[0] == 0x0f &&
+           code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
+}
+
+/*
+ * #DB and #AC are intercepted so that no guest can keep the CPU in an endless delivery, on SVM others around a double
+ * fault; they go to the guest as they are. One that came while a double fault was delivered is a triple fault.
+ */
+static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->exception.vector == EXCEPTION_UD && is_foreign_hypercall(vcpu)) {
+        handle_hypercall(vcpu, HYPERCALL_BYTES);
+    } else if (exit->exception.vector == EXCEPTION_PF) {
+        vcpu_raise_page_fault(vcpu, exit->exception.address, exit->exception.error);
+    } else if (exit->exception.has_error) {
+        vcpu_raise_error(vcpu, (enum exception)exit->exception.vector, exit->exception.error);
+    } else {
+        vcpu_raise(vcpu, (enum exception)exit->exception.vector);
+    }
+}
+
+static void handle_broken(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->kind == EXIT_INVALID) {
+        guest_fail(vcpu, GUEST_CODE_ENTRY_FAILED,
+                   "the CPU refused to enter the guest (exit 0x%x, words 0x%" PRIx64 " 0x%" PRIx64 ")", exit->raw,
+                   exit->words.info[0], exit->words.info[1]);
+    } else {
+        guest_fail(vcpu, GUEST_CODE_UNKNOWN_EXIT,
+                   "an exit that was never asked for: 0x%x (words 0x%" PRIx64 " 0x%" PRIx64 ")", exit->raw,
+                   exit->words.info[0], exit->words.info[1]);
+    }
+}
+
+static uint64_t exit_detail(const struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->kind == EXIT_IO) {
+        return exit->io.port;
+    }
+    if (exit->kind == EXIT_NESTED_FAULT) {
+        return exit->fault.address.value;
+    }
+    return exit->kind == EXIT_CPUID ? (uint32_t)vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
+}
+
+static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
+{
+    vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)] =
+        (struct exit_record){.rip = rip, .detail = detail, .raw = raw, .kind = (uint32_t)kind};
+    vcpu->exit_counts[kind]++;
+}
+
+/* The turn's time, at the last exit: see turn_ends(). */
+static inline bool time_is_over(const struct vcpu *vcpu)
+{
+    return vcpu->leave_at != 0 && vcpu->exit_tsc >= vcpu->leave_at;
+}
+
+bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
+{
+    uint32_t leaf = (uint32_t)*rax;
+
+    record(vcpu, EXIT_CPUID, raw, rip, leaf);
+    return answer_cpuid(vcpu, leaf, rax);
+}
+
+bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    if (time_is_over(vcpu) || !msr_quick_write(vcpu)) {
+        return false;
+    }
+    record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
+bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
+{
+    uint8_t *al = (uint8_t *)&vcpu->gpr[GPR_RAX];
+
+    if (time_is_over(vcpu)) {
+        return false;
+    }
+    if (in ? !guest_quick_port_read(vcpu, port, al) : !guest_quick_port_write(vcpu, port, *al)) {
+        return false;
+    }
+    record(vcpu, EXIT_IO, raw, rip, port);
+    return true;
+}
+
+/*
+ * Turns end by a host interrupt, which a CPU takes between two instructions of the guest. Where that may not come, the
+ * exit itself ends the turn:
+ *   - an exit during a delivery, and an exception that exits, can come again at the next entry before the guest runs
+ * one instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps;
+ *   - when the turn's time is over all the same: Bochs 2.7 keeps host interrupts from a guest that is entered with
+ *     RFLAGS.IF clear (VMX).
+ */
+static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH || time_is_over(vcpu);
+}
+
+void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    record(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
+    if (turn_ends(vcpu, exit)) {
+        vcpu->requests |= VCPU_YIELD;
+    }
+    switch (exit->kind) {
+    case EXIT_HOST_INTERRUPT:
+        vcpu->requests |= VCPU_YIELD;
+        break;
+    case EXIT_INTERRUPT_WINDOW:
+        vcpu->requests |= VCPU_EVENT;
+        break;
+    case EXIT_CPUID:
+        (void)answer_cpuid(vcpu, (uint32_t)vcpu->gpr[GPR_RAX], &vcpu->gpr[GPR_RAX]);
+        vcpu_advance(vcpu, exit->length);
+        break;
+    case EXIT_RDMSR:
+        msr_read(vcpu, exit->length);
+        break;
+    case EXIT_WRMSR:
+        msr_write(vcpu, exit->length);
+        break;
+    case EXIT_IO:
+        handle_port(vcpu, &exit->io, exit->length);
+        break;
+    case EXIT_NESTED_FAULT:
+        handle_nested_fault(vcpu, &exit->fault);
+        break;
+    case EXIT_HLT:
+        handle_hlt(vcpu, exit->length);
+        break;
+    case EXIT_HYPERCALL:
+        handle_hypercall(vcpu, exit->length);
+        break;
+    case EXIT_XSETBV:
+        handle_xsetbv(vcpu, exit->length);
+        break;
+    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back for anybody */
+    case EXIT_NOTHING:
+        vcpu_advance(vcpu, exit->length);
+        break;
+    case EXIT_CR_ACCESS:
+        cr_access(vcpu, &exit->cr, exit->length);
+        break;
+    case EXIT_EXCEPTION:
+        handle_exception(vcpu, exit);
+        break;
+    case EXIT_TASK_SWITCH:
+        task_switch(vcpu, &exit->task);
+        break;
+    case EXIT_UNDEFINED:
+        vcpu_raise(vcpu, EXCEPTION_UD);
+        break;
+    case EXIT_SHUTDOWN:
+        guest_fail(vcpu, GUEST_CODE_TRIPLE_FAULT, "triple fault");
+        break;
+    case EXIT_APIC_WRITE:
+        guest_apic_written(vcpu, exit->apic.offset);
+        break;
+    case EXIT_EOI:
+        guest_apic_eoi(vcpu);
+        break;
+    case EXIT_INVALID:
+    case EXIT_UNKNOWN:
+    case EXIT_KIND_COUNT:
+        handle_broken(vcpu, exit);
+        break;
+    }
+}

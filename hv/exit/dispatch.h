@@ -1,0 +1,26 @@
+/*
+ * What an exit means: one switch over the neutral kinds, the same for both vendors.
+ */
+#ifndef HV_EXIT_DISPATCH_H
+#define HV_EXIT_DISPATCH_H
+
+#include "hv/core/guest.h"
+#include "hv/core/vm_exit.h"
+
+/* Handles one exit: changes only the vCPU and its guest. The vendor looks at vcpu->requests afterwards. */
+void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+
+/*
+ * The short way, for what a running guest makes nearly all of its exits with and what changes so little that neither a
+ * neutral exit nor the vCPU's other registers are needed: each does what exit_dispatch() would do, but the vendor moves
+ * rip. They take and give gpr[] without rsp, and want `requests` empty; the last two want exit_tsc and a true TPR.
+ * False: it is none of these, and nothing has been done.
+ */
+bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
+
+/* CPUID, with system.cr4; not for leaf 0xd. rax is where the vendor has it: an argument, because it may not be in
+ * gpr[]. Always true, for a tail call. */
+bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
+
+#endif

@@ -1,0 +1,314 @@
+/*
+ * Guests from the plan. Everything that can be wrong was checked before the hand-over with the same code, so what fails
+ * here is our bug and a panic. Memory comes from the pool and is never given back; a restart uses it again.
+ */
+#include "hv/guest/create.h"
+
+#include "guest-loader/loader.h"
+#include "hv/base/log.h"
+#include "hv/base/memory.h"
+#include "hv/core/guest_io.h"
+#include "hv/core/guest_watchdog.h"
+#include "hv/core/vcpu_reset.h"
+#include "hv/dev/acpi_tables.h"
+#include "hv/dev/bios_tables.h"
+#include "hv/host/cpu.h"
+#include "hv/host/fault.h"
+#include "hv/host/panic.h"
+#include "hv/host/pool.h"
+#include "hv/mm/audit.h"
+#include "hv/policy/cpuid_policy.h"
+#include "hv/policy/cr4_policy.h"
+#include "hv/virt/vcpu_switch.h"
+#include "hv/x86/insn.h"
+
+#define ROM_BYTES (GUEST_ACPI_END - GUEST_ACPI_START)
+#define RSDP_BYTES 36u
+#define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 28.1 */
+
+struct guest *guests[CONFIG_GUESTS_MAX];
+uint32_t guest_count;
+
+static const struct boot_info *boot;
+static struct load_plan *load_plan; /* one for all guests: loaded one after the other */
+static uint8_t *rom_buffer;
+static struct page_table *nested_trees; /* one per guest */
+static struct table_pool *nested_pools;
+
+/* Guest RAM is write-back and everything is allowed: what the guest's own tables say is the guest's business. */
+static const struct page_attributes guest_ram_attributes = {
+    .read = true, .write = true, .execute = true, .user = true, .cache = CACHE_WB};
+
+static void build_tree(struct guest *guest, const struct virt_support *support, const struct guest_plan *plan)
+{
+    struct page_table *tree = &nested_trees[guest->index];
+    struct table_pool *pool = &nested_pools[guest->index];
+    uint64_t pages = plan->table_count;
+    enum page_flush flush;
+    enum status status = table_pool_init(pool, 0, hpa((uint64_t)(uintptr_t)pool_take(pages * PAGE_BYTES)), pages);
+
+    if (status == STATUS_OK) {
+        status = page_table_init(tree, support->format, &support->caps, pool);
+    }
+    for (uint32_t i = 0; i < guest->memory.range_count && status == STATUS_OK; i++) {
+        const struct guest_range *range = &guest->memory.ranges[i];
+
+        status = page_table_map(tree, range->start.value, range->backing, range->bytes, guest_ram_attributes,
+                                support->caps.largest_leaf, &flush);
+    }
+    if (status != STATUS_OK) {
+        hv_panic(PANIC_GUEST_CREATE, "the nested page tables of guest %s cannot be built: %s", guest->name,
+                 status_name(status));
+    }
+    guest->nested_root = tree->root.value;
+}
+
+static void create_vcpus(struct guest *guest, uint32_t first_asid)
+{
+    guest->vcpu_count = guest->config->cpu_count;
+    guest->vcpus = pool_take(guest->vcpu_count * sizeof(struct vcpu));
+    guest->asid = first_asid;
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        struct vcpu *vcpu = &guest->vcpus[i];
+
+        vcpu->guest = guest;
+        vcpu->index = i;
+        vcpu->host_cpu = guest->config->cpus[i];
+        lapic_init(&vcpu->lapic, pool_take(sizeof(struct lapic_page)), i, i == 0, &guest->host->clock);
+        vcpu_switch_init(vcpu, pool_take(vcpu_switch_bytes()));
+        virt_vcpu_init(vcpu, pool_take(virt_vcpu_bytes()), &nested_trees[guest->index]);
+    }
+}
+
+/* No byte of whoever had the memory before may be seen. */
+static void clear_memory(struct guest *guest)
+{
+    for (uint32_t i = 0; i < guest->memory.range_count; i++) {
+        guest_memory_zero(&guest->memory, guest->memory.ranges[i].start, guest->memory.ranges[i].bytes);
+    }
+}
+
+static void create(struct guest *guest, const struct virt_support *support, const struct host_facts *host,
+                   uint32_t first_asid)
+{
+    const struct guest_plan *plan = &boot->guests[guest->index].plan;
+    struct cpuid_policy_input input = {
+        .host = &host->cpuid,
+        .vcpu_count = guest->config->cpu_count,
+        .tsc_khz = host->tsc_khz,
+        .tsc_stable = host->tsc_stable,
+        .is_intel = host->is_intel,
+    };
+
+    text_copy(guest->config->name, guest->name, sizeof(guest->name));
+    guest->host = host;
+    guest->layout = plan->layout;
+    guest->memory = plan->memory;
+    guest->memory.window = 0;
+    cpuid_policy_build(&input, &guest->cpuid);
+    guest->cr4_allowed = cr4_allowed(&guest->cpuid);
+    build_tree(guest, support, plan);
+    create_vcpus(guest, first_asid);
+    clear_memory(guest);
+    guest_load_images(guest);
+}
+
+static enum audit_format audit_format_of(const struct virt_support *support)
+{
+    if (support->vendor == VIRT_VMX) {
+        return AUDIT_EPT4;
+    }
+    return support->format == &page_table_npt5 ? AUDIT_NPT5 : AUDIT_NPT4;
+}
+
+/* What is ours and no guest may reach, beside what the memory map says of the firmware. */
+static void audit_guests(const struct virt_support *support, const struct host_facts *host)
+{
+    static struct audit_tree trees[CONFIG_GUESTS_MAX];
+    static struct audit_finding finding;
+    const struct audit_span ours[] = {
+        {boot->image_start, boot->image_end},
+        {boot->pool_start, boot->pool_start + boot->pool_bytes},
+        {(uint64_t)(uintptr_t)boot, (uint64_t)(uintptr_t)(boot + 1)},
+    };
+    const struct audit_request request = {
+        .trees = trees,
+        .tree_count = guest_count,
+        .physical_bits = host->physical_bits,
+        .map = &boot->memory,
+        .hypervisor = ours,
+        .hypervisor_count = ARRAY_COUNT(ours),
+    };
+
+    for (uint32_t i = 0; i < guest_count; i++) {
+        trees[i] = (struct audit_tree){.name = guests[i]->name,
+                                       .format = audit_format_of(support),
+                                       .root = nested_trees[i].root,
+                                       .memory = &guests[i]->memory};
+    }
+    if (audit_trees(&request, &finding) != STATUS_OK) {
+        hv_panic(PANIC_AUDIT, "the audit of the nested page tables refuses to start the guests: %s", finding.sentence);
+    }
+    log_info("audit: no guest reaches anything but its own memory (%" PRIu64 " tables, %" PRIu64 " MiB)",
+             finding.tables, finding.mapped_bytes / MIB);
+}
+
+void guest_create_all(const struct boot_info *info, const struct virt_support *support, const struct host_facts *host)
+{
+    uint32_t asid = FIRST_ASID;
+
+    boot = info;
+    guest_count = info->config.guest_count;
+    nested_trees = pool_take(guest_count * sizeof(struct page_table));
+    nested_pools = pool_take(guest_count * sizeof(struct table_pool));
+    load_plan = pool_take(sizeof(struct load_plan));
+    rom_buffer = pool_take(ROM_BYTES);
+    for (uint32_t i = 0; i < guest_count; i++) {
+        uint64_t before = pool_used();
+
+        guests[i] = pool_take(sizeof(struct guest));
+        guests[i]->index = i;
+        guests[i]->config = &info->config.guests[i];
+        create(guests[i], support, host, asid);
+        guests[i]->cost_bytes = pool_used() - before;
+        asid += guests[i]->vcpu_count;
+    }
+    fault_trees(nested_trees, guest_count);
+    audit_guests(support, host);
+}
+
+const struct page_table *guest_nested_tree(const struct guest *guest)
+{
+    return &nested_trees[guest->index];
+}
+
+/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest from 0xf0000, and the EBDA's size in KiB.
+ */
+static void write_firmware_tables(struct guest *guest)
+{
+    const struct cpuid_words *cpuid_1 = &cpuid_table_find(&guest->cpuid, 1)->words;
+    struct acpi_tables_config acpi = {.cpu_count = guest->vcpu_count, .base = GUEST_ACPI_START};
+    struct bios_tables_config bios = {
+        .cpu_count = guest->vcpu_count,
+        .cpu_signature = cpuid_1->eax,
+        .cpu_features = cpuid_1->edx,
+        .memory_bytes = guest->layout.low_bytes + guest->layout.high_bytes,
+    };
+    uint8_t *bios_buffer = rom_buffer + (BIOS_TABLES_BASE - GUEST_ACPI_START);
+    uint8_t ebda_kib = (GUEST_LEGACY_START - GUEST_EBDA_START) / KIB;
+    uint64_t used = 0;
+
+    memset(rom_buffer, 0, ROM_BYTES);
+    if (acpi_tables_build(&acpi, rom_buffer, BIOS_TABLES_BASE - GUEST_ACPI_START, &used) != STATUS_OK ||
+        bios_tables_build(&bios, bios_buffer, GUEST_ACPI_END - BIOS_TABLES_BASE, &used) != STATUS_OK ||
+        !guest_memory_write(&guest->memory, gpa(GUEST_ACPI_START), rom_buffer, ROM_BYTES) ||
+        !guest_memory_write(&guest->memory, gpa(GUEST_EBDA_START), &ebda_kib, sizeof(ebda_kib))) {
+        hv_panic(PANIC_GUEST_CREATE, "the firmware tables of guest %s do not fit", guest->name);
+    }
+}
+
+static struct load_request request_of(const struct guest *guest)
+{
+    const struct boot_guest *images = &boot->guests[guest->index];
+    const struct config_guest *config = guest->config;
+    struct load_request request = {
+        .protocol = config->protocol,
+        .kernel = images->kernel,
+        .module_count = config->module_count,
+        .cmdline = config->cmdline,
+        .name = config->kernel,
+        .layout = guest->layout,
+        .rsdp = gpa(GUEST_ACPI_START),
+        .rsdp_bytes = {rom_buffer, RSDP_BYTES},
+        .flat_load = config->load_address,
+        .flat_entry = config->entry_address,
+        .flat_mode = config->mode,
+    };
+
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        request.modules[i] = (struct load_module){images->modules[i], config->modules[i].arguments};
+    }
+    return request;
+}
+
+static void execute_plan(struct guest *guest, const struct load_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->copy_count; i++) {
+        const struct load_copy *copy = &plan->copies[i];
+
+        if (copy->bytes != 0 && !guest_memory_write(&guest->memory, copy->to, copy->from, copy->bytes)) {
+            hv_panic(PANIC_GUEST_CREATE, "the load plan of guest %s leaves its memory at 0x%" PRIx64, guest->name,
+                     copy->to.value);
+        }
+    }
+}
+
+static void reset_platform(struct guest *guest)
+{
+    const struct host_facts *host = guest->host;
+    struct platform_config config = {
+        .clock = &host->clock,
+        .wall_clock_ns = host->boot_wall_ns,
+        .wall_clock_tsc = host->boot_tsc,
+        .ram_low_bytes = guest->layout.low_bytes,
+        .ram_high_bytes = guest->layout.high_bytes,
+        .cpus = (uint16_t)guest->vcpu_count,
+        .debug_ports = guest->config->debug_ports,
+        .debug_exit_ok = guest->config->debug_exit_ok,
+        .console = guest->config->console,
+    };
+
+    platform_reset(&guest->platform, &config, insn_rdtsc());
+    guest->platform_deadline = platform_deadline(&guest->platform);
+}
+
+static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
+{
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        struct vcpu *vcpu = &guest->vcpus[i];
+
+        lapic_reset(&vcpu->lapic, false);
+        vcpu->tsc_offset = 0 - guest->start_tsc;
+        vcpu->msrs = (struct vcpu_msrs){0};
+        vcpu->requests = VCPU_EVENT;
+        vcpu->kick = 0;
+        vcpu->cpu_ticks = 0;
+        vcpu->ring_next = 0;
+        memset(vcpu->exit_counts, 0, sizeof(vcpu->exit_counts));
+        vcpu_switch_init(vcpu, vcpu->live);
+        vcpu_reset(vcpu);
+    }
+    lapic_virtual_wire(&guest->vcpus[0].lapic);
+    vcpu_set_entry(&guest->vcpus[0], entry);
+}
+
+/* Last of all: from here on the vCPUs' own CPUs may run them. */
+static void release_vcpus(struct guest *guest)
+{
+    guest->ending = false;
+    __atomic_store_n(&guest->state, (uint32_t)GUEST_RUNNING, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        __atomic_store_n(&guest->vcpus[i].state, i == 0 ? VCPU_STATE_RUNNABLE : VCPU_STATE_OFF, __ATOMIC_RELEASE);
+    }
+}
+
+void guest_load_images(struct guest *guest)
+{
+    struct load_request request;
+    struct load_error error;
+
+    write_firmware_tables(guest);
+    request = request_of(guest);
+    if (loader_plan(&request, load_plan, &error) != STATUS_OK) {
+        hv_panic(PANIC_GUEST_CREATE, "guest %s: %s", guest->name, error.sentence);
+    }
+    execute_plan(guest, load_plan);
+    reset_platform(guest);
+    guest->start_tsc = insn_rdtsc();
+    guest->unknown_count = 0;
+    guest->unknown_dropped = 0;
+    guest->report[0] = '\0';
+    reset_vcpus(guest, &load_plan->entry);
+    guest_watchdog_start(guest, guest->start_tsc);
+    release_vcpus(guest);
+}

@@ -1,0 +1,341 @@
+#include "hv/guest/end.h"
+
+#include "hv/base/log.h"
+#include "hv/base/spinlock.h"
+#include "hv/console/console.h"
+#include "hv/core/crash_report.h"
+#include "hv/core/vm_exit.h"
+#include "hv/guest/create.h"
+#include "hv/guest/restart.h"
+#include "hv/guest/status.h"
+#include "hv/host/host_cpu.h"
+#include "hv/host/panic_codes.h"
+#include "hv/host/power.h"
+#include "hv/host/tsc.h"
+#include "hv/mm/page_table.h"
+#include "hv/virt/virt.h"
+#include "hv/x86/insn.h"
+
+/* Restarts in a row; a guest that ran for RUN_WELL_MS begins to count again. The first comes at once, the second after
+ * BACKOFF_FIRST_MS, then twice as long each time. */
+#define RESTARTS_MAX 10u
+#define RUN_WELL_MS 60000u
+#define BACKOFF_FIRST_MS 50u
+#define BACKOFF_MAX_MS 5000u
+#define REPORT_BYTES_MAX 16000u /* a crash with all of its exits, unknown accesses and its text display */
+#define NS_PER_MS 1000000ULL
+
+static const struct boot_info *boot;
+static struct spinlock end_lock;
+static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by guest */
+static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran well, by guest */
+static uint32_t guests_over;
+static uint64_t unreported; /* atomic, a bit per guest: it has ended, and its report waits for room on the consoles */
+
+void guest_end_init(const struct boot_info *info)
+{
+    boot = info;
+    guest_restart_init();
+    guest_status_init();
+}
+
+static void report_registers(const struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->gpr;
+    const struct vcpu_system *system = &vcpu->system;
+
+    log_error("  vCPU %u: rip %016" PRIx64 " rsp %016" PRIx64 " rflags %" PRIx64, vcpu->index, vcpu->rip, gpr[GPR_RSP],
+              vcpu->rflags);
+    log_error("  rax %016" PRIx64 " rbx %016" PRIx64 " rcx %016" PRIx64 " rdx %016" PRIx64, gpr[GPR_RAX], gpr[GPR_RBX],
+              gpr[GPR_RCX], gpr[GPR_RDX]);
+    log_error("  rsi %016" PRIx64 " rdi %016" PRIx64 " rbp %016" PRIx64 " r8  %016" PRIx64, gpr[GPR_RSI], gpr[GPR_RDI],
+              gpr[GPR_RBP], gpr[GPR_R8]);
+    log_error("  r9  %016" PRIx64 " r10 %016" PRIx64 " r11 %016" PRIx64 " r12 %016" PRIx64, gpr[GPR_R9], gpr[GPR_R10],
+              gpr[GPR_R11], gpr[GPR_R12]);
+    log_error("  r13 %016" PRIx64 " r14 %016" PRIx64 " r15 %016" PRIx64, gpr[GPR_R13], gpr[GPR_R14], gpr[GPR_R15]);
+    log_error("  cr0 %" PRIx64 " cr2 %" PRIx64 " cr3 %" PRIx64 " cr4 %" PRIx64 " efer %" PRIx64 " cpl %u", system->cr0,
+              system->cr2, system->cr3, system->cr4, system->efer, system->cpl);
+    log_error("  cs %04x base %" PRIx64 " ss %04x base %" PRIx64 " gdt %" PRIx64 "+%x idt %" PRIx64 "+%x",
+              system->segments[SEGMENT_CS].selector, system->segments[SEGMENT_CS].base,
+              system->segments[SEGMENT_SS].selector, system->segments[SEGMENT_SS].base, system->gdtr.base,
+              system->gdtr.limit, system->idtr.base, system->idtr.limit);
+}
+
+static const char *leaf_name(enum page_level level)
+{
+    static const char *const names[] = {"a page of 4 KiB", "a page of 2 MiB", "a page of 1 GiB"};
+
+    return (uint32_t)level < ARRAY_COUNT(names) ? names[level] : "?";
+}
+
+/* The way of an address through the guest's tables and the nested ones. */
+static void report_walk(const struct vcpu *vcpu, const char *what, uint64_t linear)
+{
+    char text[CRASH_TEXT_MAX];
+    struct crash_walk walk;
+    struct page_lookup nested;
+
+    crash_report_walk(vcpu, linear, &walk);
+    log_error("  page walk of %s: %s", what, crash_report_walk_text(&walk, text, sizeof(text)));
+    if (walk.end != CRASH_WALK_MAPPED) {
+        return;
+    }
+    page_table_lookup(guest_nested_tree(vcpu->guest), walk.address.value, &nested);
+    if (nested.present) {
+        log_error("  nested walk: host-physical 0x%" PRIx64 ", %s", nested.to.value, leaf_name(nested.level));
+    } else {
+        log_error("  nested walk: not mapped: there is no memory of this guest");
+    }
+}
+
+/* Where it was, and where its last page fault was. */
+static void report_code(const struct vcpu *vcpu)
+{
+    char text[CRASH_TEXT_MAX];
+
+    log_error("  code at rip: %s", crash_report_code_text(vcpu, text, sizeof(text)));
+    report_walk(vcpu, "rip", crash_report_rip(vcpu));
+    if (vcpu->system.cr2 != 0) {
+        report_walk(vcpu, "cr2", vcpu->system.cr2);
+    }
+}
+
+static uint64_t exit_total(const struct guest *guest)
+{
+    uint64_t total = 0;
+
+    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+        for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+            total += guest->vcpus[v].exit_counts[kind];
+        }
+    }
+    return total;
+}
+
+static void report_exits(const struct guest *guest)
+{
+    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+        uint64_t count = 0;
+
+        for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+            count += guest->vcpus[v].exit_counts[kind];
+        }
+        if (count != 0) {
+            log_debug("  %" PRIu64 " exits: %s", count, exit_kind_name((enum exit_kind)kind));
+        }
+    }
+}
+
+static void report_unknown_accesses(const struct guest *guest)
+{
+    char text[160];
+
+    for (uint32_t i = 0; i < guest->unknown_count; i++) {
+        log_info("  it %s", guest_unknown_describe(&guest->unknown[i], text, sizeof(text)));
+    }
+    if (guest->unknown_dropped != 0) {
+        log_info("  and %" PRIu64 " accesses to further such resources", guest->unknown_dropped);
+    }
+}
+
+static uint64_t ran_ms(const struct guest *guest)
+{
+    return clock_ticks_to_ns(&guest->host->clock, insn_rdtsc() - guest->start_tsc) / NS_PER_MS;
+}
+
+static bool never_ran(const struct guest *guest)
+{
+    return guest->state == GUEST_CRASHED && guest->failure_code == GUEST_CODE_NO_CPU;
+}
+
+static void report_vcpu(const struct vcpu *vcpu)
+{
+    report_registers(vcpu);
+    report_code(vcpu);
+    crash_report_log_exits(vcpu);
+}
+
+static void report(const struct guest *guest)
+{
+    if (guest->state == GUEST_CRASHED) {
+        log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
+        log_error("what to do: %s", code_remedy(guest->failure_code));
+        if (never_ran(guest)) {
+            return;
+        }
+        report_vcpu(&guest->vcpus[guest->failed_vcpu]);
+    } else {
+        log_info("guest %s stopped: %s", guest->name, guest->report);
+    }
+    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
+    report_exits(guest);
+    report_unknown_accesses(guest);
+    guest_status_screen(guest);
+}
+
+static enum config_action action_of(const struct guest *guest)
+{
+    return guest->state == GUEST_CRASHED ? guest->config->on_crash : guest->config->on_stop;
+}
+
+static uint32_t backoff_ms(uint32_t restarts_before)
+{
+    uint32_t doublings = restarts_before == 0 ? 0 : restarts_before - 1;
+
+    return restarts_before == 0 ? 0 : (uint32_t)min_u64((uint64_t)BACKOFF_FIRST_MS << doublings, BACKOFF_MAX_MS);
+}
+
+/* True where the guest will run again. */
+static bool restart(struct guest *guest)
+{
+    uint32_t *count = &in_a_row[guest->index];
+    uint32_t wait_ms;
+
+    if (action_of(guest) != ACTION_RESTART || never_ran(guest)) {
+        return false;
+    }
+    if (ran_ms(guest) >= RUN_WELL_MS) {
+        *count = 0;
+    }
+    if (*count == RESTARTS_MAX) {
+        log_warning("guest %s was restarted %u times in a row and stays stopped now", guest->name, *count);
+        return false;
+    }
+    wait_ms = backoff_ms(*count);
+    (*count)++;
+    guest->restarts++;
+    log_info("guest %s is restarted in %u ms (%u of at most %u times in a row)", guest->name, wait_ms, *count,
+             RESTARTS_MAX);
+    left_counts[guest->index] = 0;
+    guest_restart_plan(guest, insn_rdtsc() + clock_ns_to_ticks(&guest->host->clock, wait_ms * NS_PER_MS));
+    return true;
+}
+
+static void stop_other_cpus(const struct cpu *self)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (i != self->index && cpu_is_ready(&cpus[i])) {
+            cpu_set_flags(&cpus[i], CPU_FLAG_STOP);
+            cpu_kick(&cpus[i]);
+        }
+    }
+}
+
+/* A guest that still runs, because another one's end is the machine's, has not failed. */
+static bool ended_as_configured(const struct guest *guest)
+{
+    if (guest->state != GUEST_RUNNING) {
+        return guest->ended_well;
+    }
+    log_info("guest %s still ran", guest->name);
+    return true;
+}
+
+/* After a failure a real machine is switched off only after this time: its screen may be all that its user has. */
+#define SCREEN_STAYS_S 60u
+#define US_PER_S 1000000ULL
+
+/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. `last` is the
+ * guest whose end is the machine's. */
+_Noreturn static void end_run(const struct guest *last)
+{
+    static const char *const endings[] = {
+        [FINAL_POWEROFF] = "the machine is switched off",
+        [FINAL_REBOOT] = "the machine is restarted",
+        [FINAL_HALT] = "the machine halts (when-all-stopped = halt)",
+    };
+    enum config_final final = boot->config.when_all_stopped;
+    bool well = true;
+    bool stays;
+
+    stop_other_cpus(cpu_this());
+    console_flush(); /* what the guests still had to say comes before the result, however slow a port is */
+    for (uint32_t i = 0; i < guest_count; i++) {
+        well = ended_as_configured(guests[i]) && well;
+    }
+    if (guests_over == guest_count) {
+        log_info("all guests have stopped; %s", endings[final]);
+    } else {
+        log_info("guest %s has stopped, and its config says poweroff; %s", last->name, endings[final]);
+    }
+    stays = !well && final == FINAL_POWEROFF && !host_cpu_is_virtual();
+    if (stays) {
+        log_info("the screen stays for %u s", SCREEN_STAYS_S);
+    }
+    log_info("result %s", well ? "ok" : "failed");
+    if (stays) {
+        console_flush();
+        tsc_wait_us(SCREEN_STAYS_S * US_PER_S);
+    }
+    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 23.8 */
+    switch (final) {
+    case FINAL_POWEROFF:
+        power_off();
+    case FINAL_REBOOT:
+        power_reboot();
+    case FINAL_HALT:
+        break;
+    }
+    power_halt();
+}
+
+void guest_end_unstarted(struct guest *guest, const struct cpu *cpu)
+{
+    guest_fail(&guest->vcpus[0], GUEST_CODE_NO_CPU, "it was not started: it needs CPU %u, and %s", cpu->index,
+               cpu->failure);
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        guest->vcpus[i].state = VCPU_STATE_DEAD;
+    }
+    __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
+}
+
+static void finish(struct guest *guest)
+{
+    report(guest);
+    if (!restart(guest)) {
+        guests_over++;
+        if (guests_over == guest_count || action_of(guest) == ACTION_POWEROFF) {
+            end_run(guest);
+        }
+    }
+}
+
+void guest_end_serve(void)
+{
+    if (__atomic_load_n(&unreported, __ATOMIC_ACQUIRE) == 0) {
+        return;
+    }
+    spinlock_take(&end_lock);
+    for (uint32_t i = 0; i < guest_count && console_room() >= REPORT_BYTES_MAX; i++) {
+        if ((unreported & 1ULL << i) != 0) {
+            __atomic_fetch_and(&unreported, ~(1ULL << i), __ATOMIC_RELEASE);
+            finish(guests[i]);
+        }
+    }
+    spinlock_release(&end_lock);
+}
+
+void guest_end_vcpu_left(struct vcpu *vcpu)
+{
+    struct guest *guest = vcpu->guest;
+    bool last;
+
+    spinlock_take(&end_lock);
+    left_counts[guest->index]++;
+    last = left_counts[guest->index] == guest->vcpu_count;
+    spinlock_release(&end_lock);
+    if (last) {
+        console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
+        __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
+        guest_end_serve();
+    }
+}
+
+_Noreturn void guest_end_cpu_stops(struct cpu *cpu)
+{
+    virt_disable(cpu);
+    for (;;) {
+        insn_cli();
+        insn_hlt();
+    }
+}

@@ -1,0 +1,26 @@
+/*
+ * The end of a guest, and of the machine's run: reports, restart, and what happens when all guests have stopped.
+ */
+#ifndef HV_GUEST_END_H
+#define HV_GUEST_END_H
+
+#include "hv/boot_info.h"
+#include "hv/core/guest.h"
+#include "hv/host/cpu.h"
+
+void guest_end_init(const struct boot_info *info);
+
+/* A vCPU left its guest for good. After the last one the guest's end is reported, and it is restarted, or the machine's
+ * run ends: at once, or in guest_end_serve() when the consoles have room for the report. */
+void guest_end_vcpu_left(struct vcpu *vcpu);
+
+/* A guest that is never entered, because the config gives it a CPU that did not come up. Before any vCPU runs. */
+void guest_end_unstarted(struct guest *guest, const struct cpu *cpu);
+
+/* Ends that wait for room on the consoles. Whoever polls the consoles calls it after each poll. */
+void guest_end_serve(void);
+
+/* CPU_FLAG_STOP: the machine's run has ended elsewhere; this CPU halts. */
+_Noreturn void guest_end_cpu_stops(struct cpu *cpu);
+
+#endif

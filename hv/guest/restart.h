@@ -1,0 +1,28 @@
+/*
+ * Starting a guest again while its neighbours run on.
+ *
+ * What a restart costs is clearing the guest's memory and copying its images. It is done by the host CPU of the guest's
+ * vCPU 0, in the turns that would be this vCPU's: a neighbour on the same CPU keeps its own slices and sees nothing but
+ * a guest that computes. Clearing goes on over several turns; the images are copied in one go at the end (their bytes
+ * at the speed of memcpy: a few milliseconds for a Linux kernel with its initramfs).
+ *
+ * The order: hv/guest/end.c plans it when the last vCPU has left, hv/run/cpu_loop.c calls guest_restart_run() when its time
+ * has come, and that releases the vCPUs at its end.
+ */
+#ifndef HV_GUEST_RESTART_H
+#define HV_GUEST_RESTART_H
+
+#include "hv/core/guest.h"
+
+void guest_restart_init(void);
+
+/* The guest starts again when the TSC has reached `at`. All its vCPUs are dead. */
+void guest_restart_plan(struct guest *guest, uint64_t at);
+
+/* When this vCPU's CPU has to work on a restart; UINT64_MAX: never. */
+uint64_t guest_restart_deadline(const struct vcpu *vcpu);
+
+/* Works on it until the TSC has reached `until`, or until the guest runs. On the vCPU's own CPU. */
+void guest_restart_run(struct vcpu *vcpu, uint64_t until);
+
+#endif

@@ -1,0 +1,162 @@
+#include "hv/guest/status.h"
+
+#include "hv/base/format.h"
+#include "hv/base/log.h"
+#include "hv/console/console.h"
+#include "hv/core/vm_exit.h"
+#include "hv/dev/crtc.h"
+#include "hv/guest/create.h"
+#include "hv/guest/restart.h"
+#include "hv/x86/insn.h"
+
+#define NS_PER_MS 1000000ULL
+#define LINE_TEXT_MAX 400u
+#define UNKNOWN_SHOWN 4u
+
+static const char *state_of(const struct guest *guest)
+{
+    if (guest_restart_deadline(&guest->vcpus[0]) != UINT64_MAX) {
+        return "waits for its restart";
+    }
+    switch ((enum guest_state)__atomic_load_n(&guest->state, __ATOMIC_ACQUIRE)) {
+    case GUEST_RUNNING:
+        return "runs";
+    case GUEST_STOPPED:
+        return "has stopped";
+    case GUEST_CRASHED:
+        return "has failed";
+    }
+    return "?";
+}
+
+static const char *vcpu_state_name(enum vcpu_state state)
+{
+    switch (state) {
+    case VCPU_STATE_OFF:
+        return "off";
+    case VCPU_STATE_RUNNABLE:
+        return "runs";
+    case VCPU_STATE_HALTED:
+        return "halted";
+    case VCPU_STATE_DEAD:
+        return "ended";
+    }
+    return "?";
+}
+
+static uint32_t percent(uint64_t part, uint64_t whole)
+{
+    return whole == 0 ? 0 : (uint32_t)(part / (whole / 100 + 1));
+}
+
+/* A vCPU that has its CPU for itself may have been in one turn since its start. */
+static uint64_t cpu_time_ms(const struct vcpu *vcpu)
+{
+    uint64_t began = __atomic_load_n(&vcpu->turn_began, __ATOMIC_RELAXED);
+    uint64_t ticks = vcpu->cpu_ticks + (began != 0 ? insn_rdtsc() - began : 0);
+
+    return clock_ticks_to_ns(&vcpu->guest->host->clock, ticks) / NS_PER_MS;
+}
+
+static void print_guest(const struct guest *guest)
+{
+    uint64_t ticks = insn_rdtsc() - guest->start_tsc;
+
+    log_info("guest %s %s; %" PRIu64 " ms since its start, restarted %u times", guest->name, state_of(guest),
+             clock_ticks_to_ns(&guest->host->clock, ticks) / NS_PER_MS, guest->restarts);
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        const struct vcpu *vcpu = &guest->vcpus[i];
+
+        log_info("  vCPU %u on CPU %u %s at rip 0x%" PRIx64 ", %" PRIu64 " ms of CPU time", i, vcpu->host_cpu,
+                 vcpu_state_name(vcpu->state), vcpu->rip, cpu_time_ms(vcpu));
+    }
+}
+
+static uint64_t count_of(const struct guest *guest, uint32_t kind)
+{
+    uint64_t count = 0;
+
+    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+        count += guest->vcpus[v].exit_counts[kind];
+    }
+    return count;
+}
+
+static void print_exits(const struct guest *guest)
+{
+    char text[LINE_TEXT_MAX];
+    size_t length = 0;
+    uint64_t total = 0;
+
+    text[0] = '\0';
+    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+        total += count_of(guest, kind);
+    }
+    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+        uint64_t count = count_of(guest, kind);
+
+        if (count != 0) {
+            length += format_text(text + length, sizeof(text) - length, ", %s %" PRIu64 " (%u%%)",
+                                  exit_kind_name((enum exit_kind)kind), count, percent(count, total));
+        }
+    }
+    log_info("  %" PRIu64 " exits%s", total, text);
+}
+
+/* The newest ones. */
+static void print_unknown(struct guest *guest)
+{
+    struct unknown_access shown[UNKNOWN_SHOWN];
+    uint32_t count;
+    char text[LINE_TEXT_MAX];
+
+    spinlock_take(&guest->unknown_lock);
+    count = guest->unknown_count < UNKNOWN_SHOWN ? guest->unknown_count : UNKNOWN_SHOWN;
+    for (uint32_t i = 0; i < count; i++) {
+        shown[i] = guest->unknown[guest->unknown_count - count + i];
+    }
+    spinlock_release(&guest->unknown_lock);
+    for (uint32_t i = 0; i < count; i++) {
+        log_info("  it %s", guest_unknown_describe(&shown[i], text, sizeof(text)));
+    }
+}
+
+/* The guest may write meanwhile: each cell is read once. */
+void guest_status_screen(const struct guest *guest)
+{
+    const uint8_t *cells = guest_memory_pointer(&guest->memory, gpa(TEXT_MEMORY), TEXT_ROWS * TEXT_ROW_BYTES);
+    char text[TEXT_COLUMNS + 1];
+    bool shown = false;
+
+    if (cells == NULL || guest->platform.console_out.head != 0) {
+        return;
+    }
+    for (uint32_t row = 0; row < TEXT_ROWS; row++) {
+        if (crtc_row_text(&cells[row * TEXT_ROW_BYTES], text) == 0) {
+            continue;
+        }
+        if (!shown) {
+            log_info("  its serial port is silent; its text display shows:");
+            shown = true;
+        }
+        log_info("  | %s", text);
+    }
+}
+
+static void print_status(void *context)
+{
+    (void)context;
+    log_info("status of %u guests", guest_count);
+    for (uint32_t i = 0; i < guest_count; i++) {
+        print_guest(guests[i]);
+        print_exits(guests[i]);
+        print_unknown(guests[i]);
+        guest_status_screen(guests[i]);
+    }
+    log_info("end of the status");
+}
+
+void guest_status_init(void)
+{
+    console_set_status_hook(print_status, NULL);
+}

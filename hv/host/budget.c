@@ -1,0 +1,45 @@
+#include "hv/host/budget.h"
+
+#include "hv/core/guest.h"
+#include "hv/host/cpu.h"
+#include "hv/host/host_memory.h"
+
+/* For what is not counted one by one: page roundings of small things. */
+#define BUDGET_MARGIN_BYTES (512 * KIB)
+
+static uint64_t pages_of(uint64_t bytes)
+{
+    return align_up(bytes, PAGE_BYTES);
+}
+
+static uint64_t vcpu_bytes(const struct budget_vendor *vendor)
+{
+    return pages_of(sizeof(struct vcpu)) + pages_of(sizeof(struct lapic_page)) + pages_of(vendor->vcpu_bytes) +
+           BUDGET_XSAVE_BYTES;
+}
+
+void budget_own(const struct boot_info *info, const struct budget_vendor *vendor, struct planner_own *own)
+{
+    uint64_t cpu_bytes = cpu_stacks_bytes() + pages_of(vendor->cpu_bytes);
+
+    *own = (struct planner_own){
+        .fixed_bytes = BUDGET_MARGIN_BYTES + BUDGET_LOAD_PLAN_BYTES + info->cpu_count * cpu_bytes +
+                       host_memory_tables_max(info) * PAGE_BYTES,
+        .guest_bytes = pages_of(sizeof(struct guest)),
+        .vcpu_bytes = vcpu_bytes(vendor),
+    };
+}
+
+uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_vendor *vendor)
+{
+    struct planner_own own;
+    uint32_t vcpus = 0;
+    uint64_t tables = 0;
+
+    for (uint32_t i = 0; i < info->config.guest_count; i++) {
+        vcpus += info->config.guests[i].cpu_count;
+        tables += info->guests[i].plan.table_count;
+    }
+    budget_own(info, vendor, &own);
+    return planner_own_bytes(&own, info->config.guest_count, vcpus, tables);
+}

@@ -1,0 +1,112 @@
+/*
+ * A physical CPU as the hypervisor keeps it: which one it is, where its stacks are, what it runs, what interrupted it.
+ *
+ * cpus[0] is the one that firmware started (the BSP); the order is boot_info's, so `cpus = 0,1` in plinth.conf means
+ * indices of this array. GS points to the CPU's own entry.
+ */
+#ifndef HV_HOST_CPU_H
+#define HV_HOST_CPU_H
+
+#include "hv/base/types.h"
+#include "hv/host/descriptors.h"
+#include "hv/x86/insn.h"
+
+#define CPUS_MAX 64u
+#define CPU_WHY_MAX 160u
+
+/* Each CPU's normal stack and each of its interrupt stacks; under each lies an absent guard page. */
+#define CPU_STACK_BYTES (32 * KIB)
+#define CPU_IST_BYTES (8 * KIB)
+#define CPU_GUARDS (1u + DESCRIPTOR_IST_COUNT)
+#define CPU_GUARDS_MAX (CPUS_MAX * CPU_GUARDS)
+
+/* Bits of interrupt_flags: what interrupts came since the flags were last taken. */
+#define CPU_FLAG_TIMER (1ULL << 0)
+#define CPU_FLAG_KICK (1ULL << 1)
+#define CPU_FLAG_STOP (1ULL << 2) /* the machine ends: leave the guest and halt */
+#define CPU_FLAG_NMI (1ULL << 3)  /* an NMI of the machine's */
+
+enum cpu_state {
+    CPU_STATE_UNKNOWN, /* not started yet */
+    CPU_STATE_STARTING,
+    CPU_STATE_READY,  /* has its stack, tables and APIC; waits for smp_release() or runs */
+    CPU_STATE_FAILED, /* `failure` says why; it is left out */
+};
+
+struct cpu_stacks {
+    uint64_t main_top;
+    uint64_t ist_top[DESCRIPTOR_IST_COUNT];
+};
+
+/* Stacks and guard pages of one CPU. */
+static inline uint64_t cpu_stacks_bytes(void)
+{
+    return PAGE_BYTES + CPU_STACK_BYTES + DESCRIPTOR_IST_COUNT * (PAGE_BYTES + CPU_IST_BYTES);
+}
+
+struct vcpu;
+struct trap_frame;
+
+struct cpu {
+    struct cpu *self; /* first: GS:0 */
+    uint32_t index;
+    uint32_t apic_id;
+    bool bsp;
+    uint32_t state; /* enum cpu_state, atomic */
+    const char *failure;
+    uint64_t interrupt_flags;            /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
+    struct vcpu *current;                /* what it runs now; NULL: nothing */
+    void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
+    char why[CPU_WHY_MAX];               /* room for `failure` */
+    uint64_t nmis;                       /* that no CPU sent */
+    uint64_t nmis_reported;              /* how many there were when that was last said */
+    bool nmi_asked;                      /* atomic: the next NMI is another CPU's question (hv/host/cpu_watch.c) */
+    uint64_t turns;                      /* of cpu_loop_run(): hv/host/cpu_watch.c looks whether they go on */
+    uint64_t armed;                      /* TSC at which its timer interrupts it */
+    bool idle;                           /* sleeps until an interrupt */
+    const struct trap_frame *stopped_at; /* where a panic's NMI found it; NULL: it has not answered */
+    struct cpu_stacks stacks;
+    struct descriptor_tables descriptors;
+};
+
+extern struct cpu cpus[CPUS_MAX];
+extern uint32_t cpu_count; /* entries of cpus[], those that failed included */
+
+/* Makes `cpu` the entry of the calling CPU: the first thing that a CPU does. */
+void cpu_bind(struct cpu *cpu);
+
+/* The calling CPU. */
+static inline struct cpu *cpu_this(void)
+{
+    return insn_read_gs_pointer();
+}
+
+/* The flags that are set, which are cleared: an interrupt that comes between is not lost. */
+static inline uint64_t cpu_take_flags(struct cpu *cpu)
+{
+    return __atomic_exchange_n(&cpu->interrupt_flags, 0, __ATOMIC_ACQ_REL);
+}
+
+static inline uint64_t cpu_flags(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->interrupt_flags, __ATOMIC_ACQUIRE);
+}
+
+static inline void cpu_set_flags(struct cpu *cpu, uint64_t flags)
+{
+    __atomic_fetch_or(&cpu->interrupt_flags, flags, __ATOMIC_ACQ_REL);
+}
+
+static inline bool cpu_is_ready(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE) == CPU_STATE_READY;
+}
+
+/* Makes the calling CPU leave its guest soon: sends CPU_FLAG_KICK to another CPU or to the calling one. */
+void cpu_kick(const struct cpu *cpu);
+
+/* After CPU_FLAG_NMI: says which CPU got how many NMIs and what the chipset says of their cause, when there are twice
+ * as many as at the last time, so that a storm of them does not drown the console. */
+void cpu_report_nmis(struct cpu *cpu);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * What this CPU is and can, as far as the host's own paging is concerned, and the registers that switch it on.
+ */
+#ifndef HV_HOST_HOST_CPU_H
+#define HV_HOST_HOST_CPU_H
+
+#include "hv/mm/page_table.h"
+#include "hv/x86/mtrr.h"
+
+#define HOST_CPU_NAME_BYTES 49u
+
+/* "AMD EPYC Processor", without the padding. */
+void host_cpu_name(char name[HOST_CPU_NAME_BYTES]);
+
+/* True where the CPU says that it is virtual. CPUID.1:ECX[31]; APM 3 E.3.2. */
+bool host_cpu_is_virtual(void);
+
+/* What the host's page tables may use. `no_execute` false: the CPU cannot run Plinth. */
+struct page_table_caps host_cpu_paging_caps(void);
+
+/* True where firmware left 5-level paging on: it cannot be left in long mode, so the host's tree has five levels
+ * too. */
+bool host_cpu_five_levels(void);
+
+void host_cpu_read_mtrrs(struct mtrr_state *state);
+
+/* The CR4 that every CPU of the hypervisor runs with, before the vendor adds its bit. */
+uint64_t host_cpu_cr4(void);
+
+/* NXE, WP, PAT, CR4 and at last CR3: the calling CPU then uses the tree. */
+void host_cpu_load_paging(uint64_t cr3);
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * Machine checks: what the CPU's banks say of broken hardware. A CPU reports by #MC only what its banks are told to
+ * report, and after a reset they still hold what came before. SDM 3B 16 "Machine-Check Architecture"; APM 2 9.
+ */
+#ifndef HV_HOST_MACHINE_CHECK_H
+#define HV_HOST_MACHINE_CHECK_H
+
+#include "hv/base/log.h"
+
+/* The calling CPU's banks: errors from before are said as a warning and cleared, and all reporting is switched on. */
+void machine_check_start(uint32_t cpu);
+
+/* A line at this level for each bank of the calling CPU that holds an error; `heading` is its beginning. */
+void machine_check_report(enum log_level level, const char *heading);
+
+#endif

@@ -1,0 +1,378 @@
+#include "hv/host/smp.h"
+
+#include "hv/base/log.h"
+#include "hv/base/memory.h"
+#include "hv/host/host_apic.h"
+#include "hv/host/host_cpu.h"
+#include "hv/host/host_memory.h"
+#include "hv/host/pool.h"
+#include "hv/host/traps.h"
+#include "hv/host/tsc.h"
+
+/* Times of the start-up protocol. SDM 3A 9.4.4.1 "Typical BSP Initialization Sequence". */
+#define INIT_WAIT_US 10000u
+#define FIRST_SIPI_WAIT_US 20000u
+#define SECOND_SIPI_WAIT_US 1000000u
+
+#define TRAMPOLINE_DATA 0xf00u
+#define SELECTOR_CODE32 0x08u
+#define SELECTOR_CODE64 0x10u
+#define LOW_MEMORY_END 0x100000ULL
+
+/* Flat 32-bit code, 64-bit code, data. SDM 3A 3.4.5. */
+#define GDT_CODE32 0x00cf9b000000ffffULL
+#define GDT_CODE64 0x00af9b000000ffffULL
+#define GDT_DATA 0x00cf93000000ffffULL
+
+extern const uint8_t trampoline_start[];
+extern const uint8_t trampoline_32[];
+extern const uint8_t trampoline_64[];
+extern const uint8_t trampoline_end[];
+
+struct far_pointer {
+    uint32_t offset;
+    uint16_t selector;
+    uint16_t reserved;
+};
+
+/* The offsets are those of hv/host/trampoline.S. */
+struct trampoline_data {
+    uint64_t gdt[4];
+    uint16_t gdt_limit;
+    uint32_t gdt_base;
+    uint16_t reserved;
+    struct far_pointer to_32;
+    struct far_pointer to_64;
+    uint32_t cr3;
+    uint32_t cr4;
+    uint64_t next;
+    uint32_t mark;
+} __attribute__((packed));
+
+_Static_assert(offsetof(struct trampoline_data, gdt_limit) == 0x20, "DATA_GDT_POINTER");
+_Static_assert(offsetof(struct trampoline_data, to_32) == 0x28, "DATA_FAR_32");
+_Static_assert(offsetof(struct trampoline_data, to_64) == 0x30, "DATA_FAR_64");
+_Static_assert(offsetof(struct trampoline_data, cr3) == 0x38, "DATA_CR3");
+_Static_assert(offsetof(struct trampoline_data, cr4) == 0x3c, "DATA_CR4");
+_Static_assert(offsetof(struct trampoline_data, next) == 0x40, "DATA_NEXT");
+_Static_assert(offsetof(struct trampoline_data, mark) == 0x48, "DATA_MARK");
+_Static_assert(TRAMPOLINE_DATA + sizeof(struct trampoline_data) <= PAGE_BYTES, "within the page");
+
+/* Where the CPU that starts now goes on; in ordinary memory, because the trampoline page is not writable then. */
+static struct {
+    uint64_t stack;
+    uint64_t entry;
+    struct cpu *argument;
+    uint64_t tsc; /* its own, once it has its tables; 0: not come so far */
+} smp_next;
+
+/* A copy of the tree's root for a CPU that has 32 bits of CR3 only: needed where the pool lies above 4 GiB. */
+static uint64_t low_root[PAGE_BYTES / sizeof(uint64_t)] __attribute__((aligned(PAGE_BYTES)));
+
+static uint64_t guards[CPU_GUARDS_MAX];
+static uint32_t guard_count;
+static uint32_t released;
+static const struct smp_start_steps *start_steps;
+
+uint32_t smp_guards(const uint64_t **pages)
+{
+    *pages = guards;
+    return guard_count;
+}
+
+/* A guard page and a stack above it, from *at on; returns the stack's top and moves *at there. */
+static uint64_t place_stack(uint64_t *at, uint64_t bytes)
+{
+    guards[guard_count++] = *at;
+    *at += PAGE_BYTES + bytes;
+    return *at;
+}
+
+static void assign_stacks(struct cpu *cpu, uint64_t *at)
+{
+    cpu->stacks.main_top = place_stack(at, CPU_STACK_BYTES);
+    for (unsigned i = 0; i < DESCRIPTOR_IST_COUNT; i++) {
+        cpu->stacks.ist_top[i] = place_stack(at, CPU_IST_BYTES);
+    }
+    descriptors_fill(&cpu->descriptors, cpu->stacks.ist_top);
+}
+
+static void assign(struct cpu *cpu, uint32_t index, const struct boot_cpu *boot, uint64_t *stacks)
+{
+    *cpu = (struct cpu){.self = cpu, .index = index, .apic_id = boot->apic_id, .bsp = boot->is_bsp};
+    if (!boot->healthy && !boot->is_bsp) {
+        cpu->failure = "the firmware reports it as not healthy";
+        cpu->state = CPU_STATE_FAILED;
+    }
+    assign_stacks(cpu, stacks);
+}
+
+void smp_assign(const struct boot_info *info)
+{
+    uint64_t stacks;
+
+    cpu_count = info->cpu_count < CPUS_MAX ? info->cpu_count : CPUS_MAX;
+    stacks = (uint64_t)(uintptr_t)pool_take(cpu_count * cpu_stacks_bytes());
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        assign(&cpus[i], i, &info->cpus[i], &stacks);
+    }
+    cpus[smp_bsp_index()].state = CPU_STATE_READY;
+}
+
+uint32_t smp_bsp_index(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (cpus[i].bsp) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* It runs well and is of no use: only the NMI of a panic reaches it. */
+_Noreturn static void stay_out(void)
+{
+    for (;;) {
+        insn_cli();
+        insn_hlt();
+    }
+}
+
+/* The first C code of another CPU, on its own stack. */
+static void cpu_start(void *argument)
+{
+    struct cpu *cpu = argument;
+
+    descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
+    smp_next.tsc = insn_rdtsc();
+    host_memory_load_cpu();
+    host_apic_init_cpu();
+    cpu->apic_id = host_apic_id();
+    cpu->failure = start_steps->prepare(cpu);
+    if (cpu->failure != NULL) {
+        __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
+        stay_out();
+    }
+    __atomic_store_n(&cpu->state, CPU_STATE_READY, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&released, __ATOMIC_ACQUIRE) == 0) {
+        insn_sti_hlt_cli(); /* until smp_release() kicks; a CPU that spins slows its sibling thread */
+    }
+    start_steps->run(cpu);
+}
+
+static uint32_t root_below_4gib(void)
+{
+    uint64_t root = host_memory_root();
+
+    if (root < 4 * GIB) {
+        return (uint32_t)root;
+    }
+    if ((uint64_t)(uintptr_t)low_root >= 4 * GIB) {
+        return 0;
+    }
+    memcpy(low_root, (const void *)(uintptr_t)align_down(root, PAGE_BYTES), PAGE_BYTES);
+    return (uint32_t)(uintptr_t)low_root;
+}
+
+static struct far_pointer far_to(uint64_t page, const uint8_t *label, uint16_t selector)
+{
+    return (struct far_pointer){(uint32_t)(page + (uint64_t)(label - trampoline_start)), selector, 0};
+}
+
+static struct trampoline_data *trampoline_data_at(uint64_t page)
+{
+    return (struct trampoline_data *)(uintptr_t)(page + TRAMPOLINE_DATA);
+}
+
+static void fill_trampoline(uint64_t page, uint32_t root)
+{
+    struct trampoline_data *data = trampoline_data_at(page);
+
+    memset((void *)(uintptr_t)page, 0, PAGE_BYTES);
+    // cppcheck-suppress comparePointers ; both are labels of one piece of assembly
+    memcpy((void *)(uintptr_t)page, trampoline_start, (size_t)(trampoline_end - trampoline_start));
+    *data = (struct trampoline_data){
+        .gdt = {0, GDT_CODE32, GDT_CODE64, GDT_DATA},
+        .gdt_limit = sizeof(data->gdt) - 1,
+        .gdt_base = (uint32_t)(page + TRAMPOLINE_DATA),
+        .to_32 = far_to(page, trampoline_32, SELECTOR_CODE32),
+        .to_64 = far_to(page, trampoline_64, SELECTOR_CODE64),
+        .cr3 = root,
+        .cr4 = (uint32_t)host_cpu_cr4(),
+        .next = (uint64_t)(uintptr_t)&smp_next,
+    };
+}
+
+static bool is_decided(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE) != CPU_STATE_STARTING;
+}
+
+/* Until it is ready or says why not. */
+static bool wait_decided(const struct cpu *cpu, uint64_t us)
+{
+    uint64_t end = tsc_after_us(us);
+
+    while (!is_decided(cpu) && insn_rdtsc() < end) {
+        insn_pause();
+    }
+    return is_decided(cpu);
+}
+
+/* How far it came, from the mark that the trampoline leaves. */
+static const char *failure_text(uint32_t mark)
+{
+    static const char *const texts[] = {
+        "it did not answer INIT and SIPI",
+        "it started and stopped in real mode",
+        "it started and stopped in protected mode",
+        "it started and stopped while entering long mode",
+    };
+
+    return mark < ARRAY_COUNT(texts) ? texts[mark] : texts[0];
+}
+
+/*
+ * Deadlines and the guests' clocks are TSC values that all CPUs share. A TSC that is off by more than the start takes
+ * is seen: it must have shown a time between these two of the boot CPU. SDM 3B 18.17.3 "Time-Stamp Counter Adjustment".
+ */
+static void check_tsc(const struct cpu *cpu, uint64_t before, uint64_t after)
+{
+    uint64_t there = smp_next.tsc;
+
+    if (there != 0 && (there < before || there > after)) {
+        log_warning(
+            "CPU %u's TSC is %" PRIu64 " ticks %s the boot CPU's: guests with vCPUs on both see their time jump; "
+            "update the firmware",
+            cpu->index, there < before ? before - there : there - after, there < before ? "behind" : "ahead of");
+    }
+}
+
+static void start_one(struct cpu *cpu, uint64_t page)
+{
+    uint64_t before = insn_rdtsc();
+    volatile struct trampoline_data *data = trampoline_data_at(page);
+    uint8_t vector = (uint8_t)(page >> PAGE_SHIFT);
+
+    host_memory_set_executable(page, false);
+    data->mark = 0;
+    host_memory_set_executable(page, true);
+    smp_next.stack = cpu->stacks.main_top;
+    smp_next.entry = (uint64_t)(uintptr_t)cpu_start;
+    smp_next.argument = cpu;
+    smp_next.tsc = 0;
+    __atomic_store_n(&cpu->state, CPU_STATE_STARTING, __ATOMIC_RELEASE);
+    host_apic_send_sipi(cpu->apic_id, vector);
+    if (!wait_decided(cpu, FIRST_SIPI_WAIT_US)) {
+        host_apic_send_sipi(cpu->apic_id, vector);
+        if (!wait_decided(cpu, SECOND_SIPI_WAIT_US)) {
+            cpu->failure = failure_text(data->mark);
+            /* Held in reset: it must not come up late on a stack that another CPU has by then. */
+            host_apic_send_init(cpu->apic_id);
+            __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
+        }
+    }
+    check_tsc(cpu, before, insn_rdtsc());
+}
+
+static void fail_all(const char *sentence)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (!cpus[i].bsp && cpus[i].failure == NULL) {
+            cpus[i].failure = sentence;
+            cpus[i].state = CPU_STATE_FAILED;
+        }
+    }
+}
+
+/* All are reset at once and wait together; then they start one after the other. */
+static void reset_all(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (!cpus[i].bsp && cpus[i].failure == NULL) {
+            host_apic_send_init(cpus[i].apic_id);
+        }
+    }
+    tsc_wait_us(INIT_WAIT_US);
+}
+
+static void start_all(uint64_t page, uint32_t root)
+{
+    fill_trampoline(page, root);
+    reset_all();
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (!cpus[i].bsp && cpus[i].failure == NULL) {
+            start_one(&cpus[i], page);
+        }
+    }
+    host_memory_set_executable(page, false);
+}
+
+static bool same_core(const struct boot_cpu *one, const struct boot_cpu *other)
+{
+    return one->package == other->package && one->core == other->core;
+}
+
+/* What the firmware says of packages and of hyper-threads, which share a core's caches and its time. Where it says
+ * nothing all numbers are 0. */
+static void report_places(const struct boot_info *info)
+{
+    uint32_t packages = 0;
+
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        const struct boot_cpu *cpu = &info->cpus[i];
+
+        packages = cpu->package >= packages ? cpu->package + 1 : packages;
+        for (uint32_t k = 0; k < i; k++) {
+            if (same_core(&info->cpus[k], cpu) && info->cpus[k].thread != cpu->thread) {
+                log_info("CPU %u is a hyper-thread of the core of CPU %u", i, k);
+                break;
+            }
+        }
+    }
+    if (packages > 1) {
+        for (uint32_t i = 0; i < cpu_count; i++) {
+            log_info("CPU %u is in package %u", i, info->cpus[i].package);
+        }
+    }
+}
+
+static uint32_t report(void)
+{
+    uint32_t ready = 0;
+
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (cpu_is_ready(&cpus[i])) {
+            ready++;
+        } else {
+            log_warning("CPU %u (APIC id %u) is left out: %s", i, cpus[i].apic_id, cpus[i].failure);
+        }
+    }
+    return ready;
+}
+
+uint32_t smp_start(const struct boot_info *info, const struct smp_start_steps *steps)
+{
+    uint32_t root = root_below_4gib();
+
+    start_steps = steps;
+    if (cpu_count > 1 && (info->trampoline == 0 || info->trampoline >= LOW_MEMORY_END)) {
+        fail_all("no page below 1 MiB was free for its start");
+    } else if (cpu_count > 1 && root == 0) {
+        fail_all("no page below 4 GiB was free for its start");
+    } else if (cpu_count > 1) {
+        start_all(info->trampoline, root);
+    }
+    report_places(info);
+    return report();
+}
+
+void smp_release(void)
+{
+    __atomic_store_n(&released, 1, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (&cpus[i] != cpu_this() && cpu_is_ready(&cpus[i])) {
+            cpu_kick(&cpus[i]);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+/*
+ * One table for both vendors. A row says on which CPUs it exists, what a read gives and what a write does. Rows are searched
+ * from the top; the two MSRs that a running kernel writes at each timer tick are looked at before the table.
+ */
+#include "hv/policy/msr_policy.h"
+
+#include "hv/core/event.h"
+#include "hv/core/guest_io.h"
+#include "hv/policy/paravirt.h"
+#include "hv/x86/registers.h"
+
+/* CPUID 0x80000001 EDX. */
+#define EXTENDED_EDX_NX (1u << 20)
+#define EXTENDED_EDX_FFXSR (1u << 25)
+#define EXTENDED_EDX_LM (1u << 29)
+
+/* IA32_MISC_ENABLE: fast strings on; BTS and PEBS unavailable. SDM 4 table 2-2. */
+#define MISC_ENABLE_DEFAULT ((1ULL << 0) | (1ULL << 11) | (1ULL << 12))
+/* HWCR TscFreqSel: the TSC counts at the P0 frequency; Linux calls it a firmware bug when clear. */
+#define HWCR_TSC_FREQUENCY (1ULL << 24)
+/* DE_CFG: LFENCE serializes. */
+#define DE_CFG_LFENCE (1ULL << 1)
+/* IA32_FEATURE_CONTROL: locked, with everything off. */
+#define FEATURE_CONTROL_LOCKED 1ULL
+
+/* MSR_PLATFORM_INFO counts in this unit. */
+#define PLATFORM_RATIO_KHZ 100000u
+
+enum msr_kind {
+    MSR_IS_CONSTANT, /* reads `value`, writes are ignored */
+    MSR_IS_READ_ONLY,
+    MSR_IS_TSC,
+    MSR_IS_APIC_BASE,
+    MSR_IS_TSC_ADJUST,
+    MSR_IS_MISC_ENABLE,
+    MSR_IS_PLATFORM_INFO,
+    MSR_IS_PAT,
+    MSR_IS_MTRR_DEFAULT,
+    MSR_IS_TSC_DEADLINE,
+    MSR_IS_X2APIC,
+    MSR_IS_EFER,
+    MSR_IS_KVM_WALL_CLOCK,
+    MSR_IS_KVM_SYSTEM_TIME,
+};
+
+enum msr_vendor {
+    ON_BOTH,
+    ON_INTEL,
+    ON_AMD,
+};
+
+struct msr_row {
+    uint32_t first, last;
+    enum msr_vendor vendor;
+    enum msr_kind kind;
+    uint64_t value;
+};
+
+/* clang-format off */
+static const struct msr_row msr_rows[] = {
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, ON_BOTH, MSR_IS_X2APIC, 0}, /* the local APIC in x2APIC mode */
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ON_BOTH, MSR_IS_TSC_DEADLINE, 0}, /* the local APIC's timer */
+    {MSR_EFER, MSR_EFER, ON_BOTH, MSR_IS_EFER, 0}, /* long mode, NX, SYSCALL */
+    {MSR_TSC, MSR_TSC, ON_BOTH, MSR_IS_TSC, 0}, /* the guest may move its TSC */
+    {MSR_APIC_BASE, MSR_APIC_BASE, ON_BOTH, MSR_IS_APIC_BASE, 0}, /* APIC mode and place */
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, ON_BOTH, MSR_IS_TSC_ADJUST, 0}, /* offered in CPUID */
+    {MSR_PAT, MSR_PAT, ON_BOTH, MSR_IS_PAT, 0}, /* the guest's own memory types */
+    {0x4b564d00, 0x4b564d00, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* time of day for stock kernels */
+    {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* TSC frequency for stock kernels */
+    {0x11, 0x11, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* the older number of the same */
+    {0x12, 0x12, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* the older number of the same */
+    {0x8b, 0x8b, ON_AMD, MSR_IS_CONSTANT, 0x01000065}, /* microcode revision, read by every Linux */
+    {0x8b, 0x8b, ON_INTEL, MSR_IS_CONSTANT, 1ULL << 32}, /* microcode revision, read by every Linux */
+    {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0}, /* platform id, read with the microcode revision */
+    {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED}, /* locked, no VMX */
+    {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0}, /* platform information: the TSC's ratio to 100 MHz, no turbo */
+    {0x140, 0x140, ON_INTEL, MSR_IS_CONSTANT, 0}, /* no ring-3 MWAIT, no CPUID faulting */
+    /* Linux clears limits here; emulators have it on AMD, too */
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, ON_BOTH, MSR_IS_MISC_ENABLE, 0},
+    {0x1d9, 0x1d9, ON_BOTH, MSR_IS_CONSTANT, 0}, /* DEBUGCTL: no branch tracing */
+    {0x1db, 0x1de, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* last branches: none recorded */
+    {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MTRRCAP: no ranges (older kernels read it unasked) */
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0}, /* default memory type, write-back */
+    {0x200, 0x20f, ON_BOTH, MSR_IS_CONSTANT, 0}, /* variable MTRRs: none in use */
+    {0x250, 0x250, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
+    {0x258, 0x259, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
+    {0x268, 0x26f, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
+    {0x179, 0x179, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MCG_CAP: no banks */
+    {0x17a, 0x17a, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MCG_STATUS */
+    {0xe7, 0xe8, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MPERF, APERF: not offered, read by old kernels */
+    {0xc0010010, 0xc0010010, ON_AMD, MSR_IS_CONSTANT, 0}, /* SYSCFG: no memory encryption, no MTRR extensions */
+    {0xc0010015, 0xc0010015, ON_AMD, MSR_IS_CONSTANT, HWCR_TSC_FREQUENCY}, /* HWCR: TSC runs at P0 */
+    {0xc0010000, 0xc0010007, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
+    {0xc001001a, 0xc001001d, ON_AMD, MSR_IS_CONSTANT, 0}, /* TOP_MEM: not used */
+    {0xc001001f, 0xc001001f, ON_AMD, MSR_IS_CONSTANT, 0}, /* NB_CFG: Linux writes it */
+    {0xc0010055, 0xc0010055, ON_AMD, MSR_IS_CONSTANT, 0}, /* no C1E */
+    {0xc0010058, 0xc0010058, ON_AMD, MSR_IS_CONSTANT, 0}, /* no PCI configuration in memory */
+    {0xc0010061, 0xc0010071, ON_AMD, MSR_IS_CONSTANT, 0}, /* P-states: not offered */
+    {0xc0010140, 0xc0010141, ON_AMD, MSR_IS_CONSTANT, 0}, /* OS-visible workarounds: none */
+    {0xc0010200, 0xc001020b, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
+    {0xc0011020, 0xc0011028, ON_AMD, MSR_IS_CONSTANT, 0}, /* core configuration: workarounds are the host's matter */
+    {0xc0011029, 0xc0011029, ON_AMD, MSR_IS_CONSTANT, DE_CFG_LFENCE}, /* LFENCE serializes */
+    {0xc001102a, 0xc001102d, ON_AMD, MSR_IS_CONSTANT, 0}, /* core configuration */
+};
+
+/*
+ * These live in the control structure or are loaded with the vCPU, and nothing that a guest writes into them reaches
+ * any other guest. TSC_AUX and the SYSCALL MSRs are switched when another vCPU is loaded on the CPU.
+ */
+const struct msr_pass_through msr_pass_through_list[] = {
+    {0xc0000100, true, true}, /* FS base */
+    {0xc0000101, true, true}, /* GS base */
+    {0xc0000102, true, true}, /* KERNEL_GS_BASE */
+    {0xc0000081, true, true}, /* STAR */
+    {0xc0000082, true, true}, /* LSTAR */
+    {0xc0000083, true, true}, /* CSTAR */
+    {0xc0000084, true, true}, /* SFMASK */
+    {0xc0000103, true, true}, /* TSC_AUX, which RDTSCP and RDPID read */
+    {0x174, true, true}, /* SYSENTER_CS */
+    {0x175, true, true}, /* SYSENTER_ESP */
+    {0x176, true, true}, /* SYSENTER_EIP */
+};
+/* clang-format on */
+const uint32_t msr_pass_through_count = ARRAY_COUNT(msr_pass_through_list);
+
+static const struct msr_row *row_find(const struct vcpu *vcpu, uint32_t msr)
+{
+    enum msr_vendor vendor = vcpu->guest->host->is_intel ? ON_INTEL : ON_AMD;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(msr_rows); i++) {
+        const struct msr_row *row = &msr_rows[i];
+
+        if (msr >= row->first && msr <= row->last && (row->vendor == ON_BOTH || row->vendor == vendor)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t extended_features(const struct vcpu *vcpu)
+{
+    const struct cpuid_dynamic dynamic = {.apic_enabled = true};
+
+    return cpuid_table_answer(&vcpu->guest->cpuid, 0x80000001, 0, &dynamic).edx;
+}
+
+/* Bits that CPUID does not offer are reserved; LME cannot change under paging; LMA is the CPU's. APM 2 3.1.7. */
+static bool efer_write(struct vcpu *vcpu, uint64_t value)
+{
+    struct vcpu_system *system = &vcpu->system;
+    uint32_t features = extended_features(vcpu);
+    uint64_t allowed = EFER_SCE | EFER_LMA | ((features & EXTENDED_EDX_LM) != 0 ? EFER_LME : 0) |
+                       ((features & EXTENDED_EDX_NX) != 0 ? EFER_NXE : 0) |
+                       ((features & EXTENDED_EDX_FFXSR) != 0 ? EFER_FFXSR : 0);
+    bool paging = (system->cr0 & CR0_PG) != 0;
+
+    if ((value & ~allowed) != 0 || (paging && ((value ^ system->efer) & EFER_LME) != 0)) {
+        return false;
+    }
+    system->efer = (value & ~EFER_LMA) | (system->efer & EFER_LMA);
+    vcpu->requests |= VCPU_SYSTEM_WRITE | VCPU_FLUSH;
+    return true;
+}
+
+/* Each byte is a memory type: UC WC WT WP WB UC-. SDM 3A 12.12.2 "IA32_PAT MSR". */
+static bool pat_write(struct vcpu *vcpu, uint64_t value)
+{
+    for (unsigned i = 0; i < 64; i += 8) {
+        uint64_t type = (value >> i) & 0xff;
+
+        if (type > 7 || type == 2 || type == 3) {
+            return false;
+        }
+    }
+    vcpu->msrs.pat = value;
+    vcpu->requests |= VCPU_SYSTEM_WRITE;
+    return true;
+}
+
+static void tsc_deadline_write(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t before = vcpu->lapic.deadline;
+
+    lapic_tsc_deadline_write(&vcpu->lapic, value, vcpu->tsc_offset, vcpu->exit_tsc);
+    if (vcpu->lapic.deadline != before) {
+        vcpu->requests |= VCPU_TIMER;
+    }
+    if (before <= vcpu->exit_tsc || (value != 0 && vcpu->lapic.tsc_deadline == 0)) {
+        vcpu->requests |= VCPU_EVENT; /* the old deadline or the new one has passed */
+    }
+}
+
+/* Moving the TSC moves TSC_ADJUST by the same amount, and the reverse. SDM 3B 18.17.3. What is counted from the TSC
+ * follows: an armed deadline, and the paravirtual clock's page. */
+static void tsc_move(struct vcpu *vcpu, uint64_t by)
+{
+    uint64_t deadline = lapic_tsc_deadline_read(&vcpu->lapic);
+
+    vcpu->tsc_offset += by;
+    vcpu->msrs.tsc_adjust += by;
+    vcpu->requests |= VCPU_TSC;
+    if (deadline != 0) {
+        tsc_deadline_write(vcpu, deadline);
+    }
+    paravirt_tsc_moved(vcpu);
+}
+
+static bool apic_base_write(struct vcpu *vcpu, uint64_t value)
+{
+    if (!lapic_base_write(&vcpu->lapic, value, vcpu->guest->host->physical_bits)) {
+        return false;
+    }
+    vcpu->requests |= VCPU_MSR_BITMAP | VCPU_EVENT | VCPU_TIMER;
+    return true;
+}
+
+/* MSR_MTRR_DEF_TYPE: type in bits 0-7, enables in 10 and 11. SDM 3A 12.11.2.1. */
+static bool mtrr_default_write(struct vcpu *vcpu, uint64_t value)
+{
+    if ((value & ~0xcffULL) != 0) {
+        return false;
+    }
+    vcpu->msrs.mtrr_default = value;
+    return true;
+}
+
+/* Bits 15:8: the highest ratio without turbo; 47:40: the lowest one. SDM 4 table 2-2, MSR_PLATFORM_INFO. */
+static uint64_t platform_info(const struct vcpu *vcpu)
+{
+    uint64_t ratio = max_u64(vcpu->guest->host->tsc_khz / PLATFORM_RATIO_KHZ, 1) & 0xff;
+
+    return ratio << 8 | ratio << 40;
+}
+
+static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr, uint64_t *value)
+{
+    switch (row->kind) {
+    case MSR_IS_CONSTANT:
+    case MSR_IS_READ_ONLY:
+        *value = row->value;
+        return true;
+    case MSR_IS_TSC:
+        *value = vcpu->exit_tsc + vcpu->tsc_offset;
+        return true;
+    case MSR_IS_APIC_BASE:
+        *value = vcpu->lapic.base_msr;
+        return true;
+    case MSR_IS_TSC_ADJUST:
+        *value = vcpu->msrs.tsc_adjust;
+        return true;
+    case MSR_IS_MISC_ENABLE:
+        *value = vcpu->msrs.misc_enable | MISC_ENABLE_DEFAULT;
+        return true;
+    case MSR_IS_PLATFORM_INFO:
+        *value = platform_info(vcpu);
+        return true;
+    case MSR_IS_PAT:
+        *value = vcpu->msrs.pat;
+        return true;
+    case MSR_IS_MTRR_DEFAULT:
+        *value = vcpu->msrs.mtrr_default;
+        return true;
+    case MSR_IS_TSC_DEADLINE:
+        *value = lapic_tsc_deadline_read(&vcpu->lapic);
+        return true;
+    case MSR_IS_X2APIC:
+        return guest_apic_msr_read(vcpu, msr, value);
+    case MSR_IS_EFER:
+        *value = vcpu->system.efer;
+        return true;
+    case MSR_IS_KVM_WALL_CLOCK:
+        *value = vcpu->msrs.kvm_wall_clock;
+        return true;
+    case MSR_IS_KVM_SYSTEM_TIME:
+        *value = vcpu->msrs.kvm_system_time;
+        return true;
+    }
+    return false;
+}
+
+static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr, uint64_t value)
+{
+    switch (row->kind) {
+    case MSR_IS_CONSTANT:
+        return true;
+    case MSR_IS_READ_ONLY:
+    case MSR_IS_PLATFORM_INFO:
+        return false;
+    case MSR_IS_TSC:
+        tsc_move(vcpu, value - (vcpu->exit_tsc + vcpu->tsc_offset));
+        return true;
+    case MSR_IS_APIC_BASE:
+        return apic_base_write(vcpu, value);
+    case MSR_IS_TSC_ADJUST:
+        tsc_move(vcpu, value - vcpu->msrs.tsc_adjust);
+        return true;
+    case MSR_IS_MISC_ENABLE:
+        vcpu->msrs.misc_enable = value;
+        return true;
+    case MSR_IS_PAT:
+        return pat_write(vcpu, value);
+    case MSR_IS_MTRR_DEFAULT:
+        return mtrr_default_write(vcpu, value);
+    case MSR_IS_TSC_DEADLINE:
+        tsc_deadline_write(vcpu, value);
+        return true;
+    case MSR_IS_X2APIC:
+        return guest_apic_msr_write(vcpu, msr, value);
+    case MSR_IS_EFER:
+        return efer_write(vcpu, value);
+    case MSR_IS_KVM_WALL_CLOCK:
+        paravirt_wall_clock_write(vcpu, value);
+        return true;
+    case MSR_IS_KVM_SYSTEM_TIME:
+        paravirt_system_time_write(vcpu, value);
+        return true;
+    }
+    return false;
+}
+
+void msr_read(struct vcpu *vcpu, uint8_t length)
+{
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+    const struct msr_row *row = row_find(vcpu, msr);
+    uint64_t value = 0;
+
+    if (row == NULL) {
+        guest_note_unknown(vcpu, UNKNOWN_MSR_READ, msr, 0);
+    }
+    if (row == NULL || !row_read(vcpu, row, msr, &value)) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    vcpu->gpr[GPR_RAX] = (uint32_t)value;
+    vcpu->gpr[GPR_RDX] = value >> 32;
+    vcpu_advance(vcpu, length);
+}
+
+static uint64_t written_value(const struct vcpu *vcpu)
+{
+    return (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
+}
+
+bool msr_quick_write(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+    uint64_t value = written_value(vcpu);
+
+    if (msr == MSR_X2APIC_EOI && value == 0 && lapic_x2apic(&vcpu->lapic)) {
+        guest_apic_end_of_interrupt(vcpu);
+        return true;
+    }
+    if (msr == MSR_TSC_DEADLINE) {
+        tsc_deadline_write(vcpu, value);
+        return true;
+    }
+    return false;
+}
+
+/* Any other, by its row. False: #GP. */
+static bool table_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    const struct msr_row *row = row_find(vcpu, msr);
+
+    if (row == NULL) {
+        guest_note_unknown(vcpu, UNKNOWN_MSR_WRITE, msr, value);
+        return false;
+    }
+    return row_write(vcpu, row, msr, value);
+}
+
+void msr_write(struct vcpu *vcpu, uint8_t length)
+{
+    if (msr_quick_write(vcpu) || table_write(vcpu, (uint32_t)vcpu->gpr[GPR_RCX], written_value(vcpu))) {
+        vcpu_advance(vcpu, length);
+    } else {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+    }
+}

@@ -1,0 +1,29 @@
+/*
+ * The MSR policy: which numbers a guest may read and write, and what they mean, as a table with a reason per row.
+ * Numbers that are in no row give #GP and are noted. The same table says which MSRs pass through without an exit.
+ */
+#ifndef HV_POLICY_MSR_POLICY_H
+#define HV_POLICY_MSR_POLICY_H
+
+#include "hv/core/guest.h"
+
+/* Handle RDMSR and WRMSR with the index in rcx; `length` of the instruction. */
+void msr_read(struct vcpu *vcpu, uint8_t length);
+void msr_write(struct vcpu *vcpu, uint8_t length);
+
+/* The two that a running kernel writes at each timer tick: the end of an interrupt and the next deadline. False: it is
+ * neither, and nothing has been done. */
+bool msr_quick_write(struct vcpu *vcpu);
+
+struct msr_pass_through {
+    uint32_t msr;
+    bool read, write;
+};
+
+/* What the vendors leave open in their MSR bitmaps. */
+extern const struct msr_pass_through msr_pass_through_list[];
+extern const uint32_t msr_pass_through_count;
+
+/* MSRs that stay in the CPU while a vCPU is loaded and are switched by software when another is. */
+
+#endif

@@ -1,0 +1,420 @@
+#include "hv/run/cpu_loop.h"
+
+#include "hv/base/log.h"
+#include "hv/console/console.h"
+#include "hv/core/event.h"
+#include "hv/core/guest_io.h"
+#include "hv/core/vcpu_reset.h"
+#include "hv/guest/create.h"
+#include "hv/guest/end.h"
+#include "hv/guest/restart.h"
+#include "hv/host/cpu_watch.h"
+#include "hv/host/fault.h"
+#include "hv/host/host_apic.h"
+#include "hv/virt/vcpu_switch.h"
+#include "hv/virt/virt.h"
+#include "hv/x86/insn.h"
+
+#define SLICE_DEFAULT_US 10000u
+#define US_PER_NS_SCALE 1000u
+
+/* The vCPUs of one host CPU, and where its turn is. */
+struct turn {
+    struct vcpu *vcpus[CONFIG_GUESTS_MAX];
+    uint32_t count;
+    uint32_t next;
+    struct vcpu *owner; /* whose slice it is; it may have halted since */
+    uint64_t slice_end;
+    uint64_t console_deadline;
+};
+
+static struct turn turns[CPUS_MAX];
+static const struct boot_info *boot;
+static bool first_entry_told;
+
+void cpu_loop_assign(const struct boot_info *info)
+{
+    boot = info;
+    for (uint32_t g = 0; g < guest_count; g++) {
+        for (uint32_t v = 0; v < guests[g]->vcpu_count; v++) {
+            struct turn *turn = &turns[guests[g]->vcpus[v].host_cpu];
+
+            turn->vcpus[turn->count++] = &guests[g]->vcpus[v];
+        }
+    }
+    for (uint32_t i = 0; i < CPUS_MAX; i++) {
+        cpus[i].armed = UINT64_MAX;
+    }
+}
+
+/* How long it took without the firmware's disk: a figure that every boot prints. */
+static void tell_first_entry(const struct guest *guest)
+{
+    uint64_t ticks = insn_rdtsc() - boot->tsc_start - boot->tsc_file_ticks;
+
+    first_entry_told = true;
+    log_info("first guest instruction %" PRIu64 " us after the start (%" PRIu64 " TSC ticks, file reads not counted)",
+             clock_ticks_to_ns(&guest->host->clock, ticks) / US_PER_NS_SCALE, ticks);
+}
+
+/* CPUs that a handler asked to interrupt. */
+static void send_kicks(const struct cpu *cpu, struct guest *guest)
+{
+    uint64_t targets;
+
+    if (__atomic_load_n(&guest->kick_cpus, __ATOMIC_ACQUIRE) == 0) {
+        return;
+    }
+    targets = __atomic_exchange_n(&guest->kick_cpus, 0, __ATOMIC_ACQ_REL);
+    for (uint32_t i = 0; targets != 0; i++, targets >>= 1) {
+        if ((targets & 1) != 0 && i != cpu->index) {
+            cpu_kick(&cpus[i]);
+        }
+    }
+}
+
+static void take_init(struct vcpu *vcpu)
+{
+    if (vcpu->index == 0) {
+        guest_stop(vcpu, true, "asked for a reset (INIT to its boot CPU)");
+        return;
+    }
+    lapic_reset(&vcpu->lapic, true);
+    vcpu_reset(vcpu);
+    vcpu->state = VCPU_STATE_OFF;
+}
+
+/* What other CPUs, or this one, asked of the vCPU since the last time. INIT before SIPI: they come in this order. */
+static void take_kicks(struct vcpu *vcpu, uint64_t now)
+{
+    uint32_t kick;
+
+    if (__atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) == 0) {
+        return;
+    }
+    kick = __atomic_exchange_n(&vcpu->kick, 0, __ATOMIC_ACQ_REL);
+    vcpu->requests |= VCPU_EVENT;
+    if ((kick & VCPU_KICK_STOP) != 0) {
+        vcpu->requests |= VCPU_STOPPED;
+    }
+    if ((kick & VCPU_KICK_INIT) != 0) {
+        take_init(vcpu);
+    }
+    if ((kick & VCPU_KICK_SIPI) != 0 && vcpu->state == VCPU_STATE_OFF) {
+        vcpu_start_at(vcpu, vcpu->sipi_vector);
+        vcpu->state = VCPU_STATE_RUNNABLE;
+    }
+    vcpu_take_nmis(vcpu, kick);
+    if ((kick & VCPU_KICK_EXTINT_MESSAGE) != 0) {
+        vcpu->extint_message = true;
+    }
+    if ((kick & VCPU_KICK_CONSOLE) != 0) {
+        guest_console_input(vcpu, now);
+    }
+}
+
+/* Output that waits may cost this CPU a quarter of its time and no more: a flood of it must not stop the guests here.
+ */
+#define CONSOLE_REST 3u
+
+/* Input bytes belong to the guest's UART, which vCPU 0's CPU serves. */
+static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    uint64_t got_input = console_service(guests, guest_count, now);
+    uint64_t end = insn_rdtsc();
+
+    for (uint32_t i = 0; i < guest_count && got_input != 0; i++) {
+        struct vcpu *vcpu = &guests[i]->vcpus[0];
+
+        if (((got_input >> i) & 1) == 0) {
+            continue;
+        }
+        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
+        if (vcpu->host_cpu != cpu->index) {
+            cpu_kick(&cpus[vcpu->host_cpu]);
+        }
+    }
+    turn->console_deadline = max_u64(console_deadline(end), end + CONSOLE_REST * (end - now));
+}
+
+/* The boot CPU polls the consoles; others only bring what their guests wrote. */
+static bool polls_console(const struct cpu *cpu)
+{
+    return cpu->bsp;
+}
+
+static void report_unknown(struct guest *guest)
+{
+    char text[160];
+
+    for (uint32_t i = 0; i < guest->unknown_count; i++) {
+        struct unknown_access *access = &guest->unknown[i];
+
+        if (!access->reported) {
+            access->reported = true;
+            log_debug("guest %s %s", guest->name, guest_unknown_describe(access, text, sizeof(text)));
+        }
+    }
+}
+
+/* The CPU forgets the vCPU: what its registers hold is nobody's any more, and a restart begins with fresh ones. */
+static void leave_guest(struct cpu *cpu, struct vcpu *vcpu)
+{
+    if (vcpu->guest->state == GUEST_CRASHED && (vcpu->requests & VCPU_SYSTEM_WRITE) == 0) {
+        vcpu_switch_to(cpu, vcpu);
+        virt_read_system(vcpu); /* for the report */
+    }
+    if (cpu->current == vcpu) {
+        cpu->current = NULL;
+    }
+    vcpu->state = VCPU_STATE_DEAD;
+    guest_end_vcpu_left(vcpu);
+}
+
+/* A guest whose vCPUs are all down has ended: nothing inside or outside of it can wake one. */
+static void check_all_down(struct vcpu *vcpu)
+{
+    const struct guest *guest = vcpu->guest;
+
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        if (!vcpu_is_down(&guest->vcpus[i])) {
+            return;
+        }
+    }
+    guest_stop(vcpu, true, "halted with interrupts off");
+}
+
+static bool can_run(const struct vcpu *vcpu)
+{
+    return vcpu->state == VCPU_STATE_RUNNABLE;
+}
+
+/* Halted, and the config says that nobody else gets its slices. */
+static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
+{
+    return turn->count > 1 && vcpu != NULL && vcpu->state == VCPU_STATE_HALTED && !vcpu->guest->config->share_idle;
+}
+
+/* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to whoever
+ * restarts it. */
+static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) == VCPU_STATE_DEAD) {
+        return;
+    }
+    take_kicks(vcpu, now);
+    if (guest_deadline(vcpu) <= now) {
+        guest_run_timers(vcpu, now);
+    }
+    if ((vcpu->requests & VCPU_CONSOLE) != 0) {
+        report_unknown(vcpu->guest);
+        serve_console(cpu, turn, now);
+    }
+    send_kicks(cpu, vcpu->guest);
+    if (vcpu->state == VCPU_STATE_HALTED && vcpu_can_wake(vcpu)) {
+        vcpu->state = VCPU_STATE_RUNNABLE;
+    }
+    if ((vcpu->requests & VCPU_HALTED) != 0 && vcpu_is_down(vcpu)) {
+        check_all_down(vcpu);
+    }
+    if ((vcpu->requests & VCPU_STOPPED) != 0) {
+        leave_guest(cpu, vcpu);
+        return;
+    }
+    vcpu->requests &= ~VCPU_LEAVE_MASK;
+}
+
+/*
+ * True while the owner of the slice has the CPU for itself. What comes for another guest's vCPU on this CPU waits for
+ * the end of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave
+ * it.
+ */
+static bool slice_lasts(const struct turn *turn, uint64_t now)
+{
+    return turn->count > 1 && turn->owner != NULL && can_run(turn->owner) && now < turn->slice_end;
+}
+
+static void serve_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    if (slice_lasts(turn, now)) {
+        serve_vcpu(cpu, turn, turn->owner, now);
+        if (slice_lasts(turn, now)) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < turn->count; i++) {
+        serve_vcpu(cpu, turn, turn->vcpus[i], now);
+    }
+}
+
+/* A vCPU that was served may have kicked one on the same CPU that had been served before it. */
+static bool kicks_wait(const struct turn *turn)
+{
+    for (uint32_t i = 0; i < turn->count; i++) {
+        if (turn->vcpus[i]->state != VCPU_STATE_DEAD && __atomic_load_n(&turn->vcpus[i]->kick, __ATOMIC_ACQUIRE) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A turn is also what a guest's restart takes. */
+static bool wants_turn(const struct vcpu *vcpu, uint64_t now)
+{
+    return can_run(vcpu) || (vcpu->state == VCPU_STATE_DEAD && guest_restart_deadline(vcpu) <= now);
+}
+
+static uint64_t slice_ticks(const struct vcpu *vcpu)
+{
+    uint32_t slice_us = vcpu->guest->config->slice_us != 0 ? vcpu->guest->config->slice_us : SLICE_DEFAULT_US;
+
+    return clock_ns_to_ticks(&vcpu->guest->host->clock, slice_us * 1000ULL);
+}
+
+/* The next vCPU whose slice begins, in the order of the config. NULL: none wants one. */
+static struct vcpu *next_owner(struct turn *turn, uint64_t now)
+{
+    for (uint32_t i = 0; i < turn->count; i++) {
+        struct vcpu *vcpu = turn->vcpus[turn->next];
+
+        turn->next = turn->next + 1 == turn->count ? 0 : turn->next + 1;
+        if (wants_turn(vcpu, now) || keeps_slice(turn, vcpu)) {
+            turn->slice_end = now + slice_ticks(vcpu);
+            turn->owner = vcpu;
+            return vcpu;
+        }
+    }
+    return NULL;
+}
+
+/* The vCPU that runs: the owner of the slice until its end, then the next. NULL: none wants to, or its slice is kept.
+ */
+static struct vcpu *choose(struct turn *turn, uint64_t now)
+{
+    struct vcpu *next;
+
+    if (turn->count == 1 && can_run(turn->vcpus[0])) {
+        return turn->vcpus[0];
+    }
+    if (slice_lasts(turn, now)) {
+        return turn->owner;
+    }
+    if (keeps_slice(turn, turn->owner) && now < turn->slice_end) {
+        return NULL;
+    }
+    next = next_owner(turn, now);
+    return keeps_slice(turn, next) ? NULL : next;
+}
+
+/* When this CPU has something to do for the vCPU. While another one runs, that is not before the end of its slice. */
+static uint64_t vcpu_deadline(const struct turn *turn, const struct vcpu *vcpu, const struct vcpu *running)
+{
+    uint64_t deadline;
+
+    deadline = vcpu->state == VCPU_STATE_DEAD ? guest_restart_deadline(vcpu) : guest_deadline(vcpu);
+    if (running == NULL || vcpu == running) {
+        return deadline;
+    }
+    if (can_run(vcpu) || keeps_slice(turn, vcpu) ||
+        (vcpu->state != VCPU_STATE_DEAD && __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0)) {
+        return turn->slice_end;
+    }
+    return max_u64(deadline, turn->slice_end);
+}
+
+/* The earliest moment at which this CPU has something to do that the guest does not cause itself. */
+static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, const struct vcpu *running)
+{
+    uint64_t deadline = polls_console(cpu) ? turn->console_deadline : UINT64_MAX;
+
+    if (running == NULL && keeps_slice(turn, turn->owner)) {
+        deadline = min_u64(deadline, turn->slice_end);
+    }
+    for (uint32_t i = 0; i < turn->count; i++) {
+        deadline = min_u64(deadline, vcpu_deadline(turn, turn->vcpus[i], running));
+    }
+    return deadline;
+}
+
+static void arm(struct cpu *cpu, uint64_t deadline)
+{
+    if (deadline != cpu->armed) {
+        __atomic_store_n(&cpu->armed, deadline, __ATOMIC_RELAXED);
+        host_timer_arm(deadline);
+    }
+}
+
+/* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
+static void take_interrupts(struct cpu *cpu)
+{
+    uint64_t flags;
+
+    insn_interrupt_window();
+    flags = cpu_take_flags(cpu);
+    if ((flags & CPU_FLAG_TIMER) != 0) {
+        __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
+    }
+    if ((flags & CPU_FLAG_NMI) != 0) {
+        cpu_report_nmis(cpu);
+    }
+    if ((flags & CPU_FLAG_STOP) != 0) {
+        guest_end_cpu_stops(cpu);
+    }
+}
+
+/* Sleeps until an interrupt. The flags are looked at with interrupts off, and STI takes effect with the HLT. */
+static void idle(struct cpu *cpu)
+{
+    if (cpu_flags(cpu) == 0) {
+        __atomic_store_n(&cpu->idle, true, __ATOMIC_RELAXED);
+        insn_sti_hlt_cli();
+        __atomic_store_n(&cpu->idle, false, __ATOMIC_RELAXED);
+    }
+}
+
+_Noreturn void cpu_loop_run(struct cpu *cpu)
+{
+    struct turn *turn = &turns[cpu->index];
+
+    turn->console_deadline = console_deadline(insn_rdtsc());
+    for (;;) {
+        uint64_t now;
+        struct vcpu *vcpu;
+
+        take_interrupts(cpu);
+        now = insn_rdtsc();
+        watchdog_turn(cpu, now);
+        serve_vcpus(cpu, turn, now);
+        if (polls_console(cpu) && now >= turn->console_deadline) {
+            serve_console(cpu, turn, now);
+            guest_end_serve();
+            continue;
+        }
+        if (turn->count > 1 && !slice_lasts(turn, now) && kicks_wait(turn)) {
+            continue;
+        }
+        vcpu = choose(turn, now);
+        if (vcpu != NULL && vcpu->state == VCPU_STATE_DEAD) {
+            guest_restart_run(vcpu, turn->slice_end);
+            continue;
+        }
+        if (vcpu == NULL) {
+            arm(cpu, min_u64(next_deadline(cpu, turn, NULL), watchdog_deadline()));
+            idle(cpu);
+            continue;
+        }
+        arm(cpu, next_deadline(cpu, turn, vcpu));
+        if (!first_entry_told) {
+            fault_at("entry");
+            tell_first_entry(vcpu->guest);
+        }
+        vcpu_switch_to(cpu, vcpu);
+        vcpu->leave_at = cpu->armed;
+        __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
+        fault_vcpu(vcpu);
+        virt_run(cpu, vcpu);
+        __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
+        fault_at("turn");
+        vcpu->cpu_ticks += insn_rdtsc() - now;
+    }
+}

@@ -1,0 +1,105 @@
+/*
+ * System state between the VMCB's save area and struct vcpu. Read only after exits whose handlers look at it; written
+ * back whole when a handler changed any of it. APM 2 B.2.
+ */
+#include "hv/svm/decode.h"
+#include "hv/svm/svm.h"
+
+#include "hv/x86/registers.h"
+
+/* A guest that switches its caches off would slow down who shares them: it only sees that it did. APM 2 7.6.2. */
+#define CR0_HIDDEN (CR0_NW | CR0_CD)
+
+static void read_tables(const struct vmcb *vmcb, struct vcpu_system *system)
+{
+    system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
+    system->idtr = (struct table_register){vmcb->idtr.base, (uint16_t)vmcb->idtr.limit};
+}
+
+void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    struct vcpu_system *system = &vcpu->system;
+
+    system->segments[SEGMENT_ES] = svm_decode_segment(&vmcb->es);
+    system->segments[SEGMENT_CS] = svm_decode_segment(&vmcb->cs);
+    system->segments[SEGMENT_SS] = svm_decode_segment(&vmcb->ss);
+    system->segments[SEGMENT_DS] = svm_decode_segment(&vmcb->ds);
+    system->segments[SEGMENT_FS] = svm_decode_segment(&vmcb->fs);
+    system->segments[SEGMENT_GS] = svm_decode_segment(&vmcb->gs);
+    system->segments[SEGMENT_LDTR] = svm_decode_segment(&vmcb->ldtr);
+    system->segments[SEGMENT_TR] = svm_decode_segment(&vmcb->tr);
+    read_tables(vmcb, system);
+    system->cr0 = vmcb->cr0 | svm->hidden_cr0;
+    system->cr2 = vmcb->cr2;
+    system->cr3 = vmcb->cr3;
+    system->cr4 = vmcb->cr4 & ~svm->added_cr4;
+    system->efer = (vmcb->efer & ~EFER_SVME) | svm->hidden_lme;
+    if ((vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
+        system->efer |= EFER_LMA; /* Bochs clears it before it reports the write of CR0 that would end long mode */
+    }
+    system->dr7 = vmcb->dr7;
+    system->cpl = vmcb->cpl;
+    vcpu->msrs.pat = vmcb->pat;
+}
+
+static void write_tables(struct vmcb *vmcb, const struct vcpu_system *system)
+{
+    vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
+    vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
+}
+
+/* Where the guest's CR0 is not the CPU's, all accesses leave the guest; else only those that may make it so. */
+static void write_cr0(struct svm_vcpu *svm, uint64_t cr0)
+{
+    const uint32_t all = INTERCEPT_CR_CR0_READ | INTERCEPT_CR_CR0_WRITE;
+    uint32_t *intercepts = &svm->vmcb.intercepts[INTERCEPT_CR];
+
+    svm->hidden_cr0 = cr0 & CR0_HIDDEN;
+    svm->vmcb.cr0 = cr0 & ~CR0_HIDDEN;
+    *intercepts = svm->hidden_cr0 != 0 ? *intercepts | all : *intercepts & ~all;
+}
+
+/* Machine checks are the host's: without MCE one would shut the CPU down. A guest that has MCE clear is asked for its
+ * reads, too. APM 2 9.2; 3.1.3 "CR4 Register". */
+static void write_cr4(struct svm_vcpu *svm, uint64_t cr4)
+{
+    uint32_t *intercepts = &svm->vmcb.intercepts[INTERCEPT_CR];
+
+    svm->added_cr4 = ~cr4 & CR4_MCE;
+    svm->vmcb.cr4 = cr4 | CR4_MCE;
+    *intercepts = svm->added_cr4 != 0 ? *intercepts | INTERCEPT_CR_CR4_READ : *intercepts & ~INTERCEPT_CR_CR4_READ;
+}
+
+/* LME means nothing before paging is on, and the write of CR0 that switches it on leaves the guest. Until then the CPU
+ * does not see it: QEMU 7.2 would come back from a guest with LME and without PAE with the host's paging off. */
+static void write_efer(struct svm_vcpu *svm, const struct vcpu_system *system)
+{
+    svm->hidden_lme = (system->cr0 & CR0_PG) == 0 ? system->efer & EFER_LME : 0;
+    svm->vmcb.efer = (system->efer & ~svm->hidden_lme) | EFER_SVME;
+}
+
+void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    const struct vcpu_system *system = &vcpu->system;
+
+    vmcb->es = svm_encode_segment(&system->segments[SEGMENT_ES]);
+    vmcb->cs = svm_encode_segment(&system->segments[SEGMENT_CS]);
+    vmcb->ss = svm_encode_segment(&system->segments[SEGMENT_SS]);
+    vmcb->ds = svm_encode_segment(&system->segments[SEGMENT_DS]);
+    vmcb->fs = svm_encode_segment(&system->segments[SEGMENT_FS]);
+    vmcb->gs = svm_encode_segment(&system->segments[SEGMENT_GS]);
+    vmcb->ldtr = svm_encode_segment(&system->segments[SEGMENT_LDTR]);
+    vmcb->tr = svm_encode_segment(&system->segments[SEGMENT_TR]);
+    write_tables(vmcb, system);
+    write_cr0(svm, system->cr0);
+    vmcb->cr2 = system->cr2;
+    vmcb->cr3 = system->cr3;
+    write_cr4(svm, system->cr4);
+    write_efer(svm, system);
+    vmcb->dr7 = system->dr7;
+    vmcb->cpl = system->cpl;
+    vmcb->pat = vcpu->msrs.pat;
+    svm->clean = 0;
+}

@@ -1,4 +1,0 @@
-/* The only file that is compiled again when nothing but the version changes. */
-#include "hv/version.h"
-
-const char *const plinth_version = PLINTH_VERSION;

@@ -1,7 +1,0 @@
-#ifndef HV_VERSION_H
-#define HV_VERSION_H
-
-/* What `git describe` said when this was built: "v0.1-3-g0123abc". */
-extern const char *const plinth_version;
-
-#endif

@@ -1,0 +1,106 @@
+/* The choice, and the one comparison. */
+#include "hv/virt/virt.h"
+
+#include "hv/base/format.h"
+#include "hv/svm/svm.h"
+#include "hv/vmx/vmx.h"
+#include "hv/x86/insn.h"
+
+/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A 3.3; "HygonGenuine" and "AuthenticAMD" have SVM. */
+#define VENDOR_INTEL_EBX 0x756e6547u
+#define VENDOR_AMD_EBX 0x68747541u
+#define VENDOR_HYGON_EBX 0x6f677948u
+#define VENDOR_CENTAUR_EBX 0x746e6543u
+#define VENDOR_ZHAOXIN_EBX 0x68532020u
+
+static enum virt_vendor virt_vendor;
+
+bool virt_detect(struct virt_support *support)
+{
+    uint32_t vendor = insn_cpuid(0, 0).ebx;
+    bool found;
+
+    *support = (struct virt_support){.vendor = VIRT_NONE};
+    if (vendor == VENDOR_AMD_EBX || vendor == VENDOR_HYGON_EBX) {
+        found = svm_detect(support);
+    } else if (vendor == VENDOR_INTEL_EBX || vendor == VENDOR_CENTAUR_EBX || vendor == VENDOR_ZHAOXIN_EBX) {
+        found = vmx_detect(support);
+    } else {
+        format_text(
+            support->missing, sizeof(support->missing),
+            "this CPU's maker (CPUID leaf 0, EBX 0x%x) is not known to have VMX or SVM; use an Intel or AMD CPU",
+            vendor);
+        found = false;
+    }
+    virt_vendor = support->vendor;
+    return found;
+}
+
+uint64_t virt_cpu_bytes(void)
+{
+    return virt_vendor == VIRT_VMX ? vmx_cpu_bytes() : svm_cpu_bytes();
+}
+
+uint64_t virt_vcpu_bytes(void)
+{
+    return virt_vendor == VIRT_VMX ? vmx_vcpu_bytes() : svm_vcpu_bytes();
+}
+
+bool virt_enable(struct cpu *cpu, void *memory)
+{
+    return virt_vendor == VIRT_VMX ? vmx_enable(cpu, memory) : svm_enable(cpu, memory);
+}
+
+void virt_disable(struct cpu *cpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_disable(cpu);
+    } else {
+        svm_disable(cpu);
+    }
+}
+
+void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_vcpu_init(vcpu, memory, nested);
+    } else {
+        svm_vcpu_init(vcpu, memory, nested);
+    }
+}
+
+void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_vcpu_load(cpu, vcpu);
+    } else {
+        svm_vcpu_load(cpu, vcpu);
+    }
+}
+
+void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_vcpu_put(cpu, vcpu);
+    } else {
+        svm_vcpu_put(cpu, vcpu);
+    }
+}
+
+void virt_read_system(struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_read_system(vcpu);
+    } else {
+        svm_read_system(vcpu->vendor, vcpu);
+    }
+}
+
+void virt_run(struct cpu *cpu, struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_run(cpu, vcpu);
+    } else {
+        svm_run(cpu, vcpu);
+    }
+}

@@ -1,0 +1,40 @@
+/*
+ * The choice of the vendor, made once at boot. The efi stage asks virt_detect() before the point of no return; after it
+ * every CPU enables what was found and runs vCPUs through virt_run(), which is one comparison and a direct call.
+ */
+#ifndef HV_VIRT_VIRT_H
+#define HV_VIRT_VIRT_H
+
+#include "hv/core/virt_support.h"
+
+/* Looks at this CPU: CPUID and capability MSRs only, changes nothing. False: `missing` says why no guest can run here.
+ */
+bool virt_detect(struct virt_support *support);
+
+struct cpu;
+
+/* Bytes of page-aligned memory that the vendor needs per host CPU and per vCPU (VMXON region and VMCS, or host save
+ * area and VMCB, bitmaps). */
+uint64_t virt_cpu_bytes(void);
+uint64_t virt_vcpu_bytes(void);
+
+/* Switches VMX or SVM on, on the calling CPU. `memory` is virt_cpu_bytes() of zeroed pages. False: cpu->why says why:
+ * it is switched off there, it fails, or the CPU has not what the boot CPU has. */
+bool virt_enable(struct cpu *cpu, void *memory);
+void virt_disable(struct cpu *cpu);
+
+/* Sets up a vCPU's control structure on memory of virt_vcpu_bytes() zeroed pages. */
+void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
+
+/* Makes this vCPU the one that runs on this CPU (loads what is not switched by the control structure), and the reverse.
+ */
+void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
+void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
+
+/* Brings vcpu->system up to date, for a report. The vCPU is loaded. */
+void virt_read_system(struct vcpu *vcpu);
+
+/* Enters the guest and handles exits until vcpu->requests has a bit of VCPU_LEAVE_MASK. */
+void virt_run(struct cpu *cpu, struct vcpu *vcpu);
+
+#endif

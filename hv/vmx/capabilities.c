@@ -1,0 +1,199 @@
+#include "hv/vmx/capabilities.h"
+
+#include "hv/base/format.h"
+
+/* IA32_VMX_BASIC. SDM 3D A.1. */
+#define BASIC_REVISION 0x7fffffffULL
+
+/* IA32_VMX_EPT_VPID_CAP. SDM 3D A.10. */
+#define EPT_CAP_EXECUTE_ONLY (1ULL << 0)
+#define EPT_CAP_WALK_4 (1ULL << 6)
+#define EPT_CAP_WRITE_BACK (1ULL << 14)
+#define EPT_CAP_2M (1ULL << 16)
+#define EPT_CAP_1G (1ULL << 17)
+#define EPT_CAP_ACCESSED_DIRTY (1ULL << 21)
+#define EPT_CAP_INVEPT_ALL (1ULL << 26)
+
+#define FEATURE_CONTROL_LOCK (1ULL << 0)
+#define FEATURE_CONTROL_VMX (1ULL << 2)
+
+struct control_feature {
+    uint32_t bit;
+    const char *name;
+};
+
+static const struct control_feature required_pin[] = {
+    {PIN_EXTERNAL_INTERRUPT, "external-interrupt exiting"},
+    {PIN_NMI, "NMI exiting"},
+    {PIN_VIRTUAL_NMI, "virtual NMIs"},
+};
+static const struct control_feature required_primary[] = {
+    {PRIMARY_TSC_OFFSET, "TSC offsetting"}, {PRIMARY_HLT, "HLT exiting"},
+    {PRIMARY_MWAIT, "MWAIT exiting"},       {PRIMARY_MONITOR, "MONITOR exiting"},
+    {PRIMARY_RDPMC, "RDPMC exiting"},       {PRIMARY_UNCONDITIONAL_IO, "unconditional I/O exiting"},
+    {PRIMARY_MSR_BITMAPS, "MSR bitmaps"},   {PRIMARY_SECONDARY, "secondary controls"},
+};
+static const struct control_feature required_secondary[] = {
+    {SECONDARY_EPT, "EPT (extended page tables)"},
+    {SECONDARY_UNRESTRICTED, "unrestricted guest"},
+};
+static const struct control_feature required_exit[] = {
+    {EXIT_HOST_64BIT, "64-bit host"},
+    {EXIT_SAVE_DEBUG, "save debug controls"},
+};
+static const struct control_feature required_entry[] = {
+    {ENTRY_LOAD_DEBUG, "load debug controls"},
+};
+
+#define OPTIONAL_PRIMARY PRIMARY_TPR_SHADOW
+#define OPTIONAL_SECONDARY (SECONDARY_RDTSCP | SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_INVPCID)
+
+/* PAT and EFER are switched by these where the CPU has them all, by MSR areas otherwise. */
+#define SWITCH_EXIT (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
+#define SWITCH_ENTRY (ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
+
+static bool say_missing(struct virt_support *support, const char *form, const char *name)
+{
+    support->vendor = VIRT_NONE;
+    format_text(support->missing, sizeof(support->missing), "%s%s", form, name);
+    return false;
+}
+
+/* All rows of a table, or the sentence that names the first one that the CPU lacks. */
+static bool require(struct virt_support *support, uint64_t capability, const struct control_feature *rows,
+                    uint32_t count, uint32_t *control)
+{
+    uint32_t allowed = (uint32_t)(capability >> 32);
+
+    *control = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if ((allowed & rows[i].bit) == 0) {
+            return say_missing(
+                support,
+                "this CPU's VMX lacks a feature that Plinth needs (use a Core i from 2010 or later): ", rows[i].name);
+        }
+        *control |= rows[i].bit;
+    }
+    *control |= (uint32_t)capability;
+    return true;
+}
+
+static bool find_required(struct vmx_features *features, struct virt_support *support)
+{
+    const struct vmx_entry_caps *caps = &features->caps;
+
+    return require(support, caps->pin, required_pin, ARRAY_COUNT(required_pin), &features->pin) &&
+           require(support, caps->primary, required_primary, ARRAY_COUNT(required_primary), &features->primary) &&
+           require(support, caps->secondary, required_secondary, ARRAY_COUNT(required_secondary),
+                   &features->secondary) &&
+           require(support, caps->exit, required_exit, ARRAY_COUNT(required_exit), &features->exit) &&
+           require(support, caps->entry, required_entry, ARRAY_COUNT(required_entry), &features->entry);
+}
+
+static void find_optional(struct vmx_features *features)
+{
+    uint32_t primary = (uint32_t)(features->caps.primary >> 32);
+    uint32_t secondary = (uint32_t)(features->caps.secondary >> 32);
+
+    features->msr_areas = (features->caps.exit >> 32 & SWITCH_EXIT) != SWITCH_EXIT ||
+                          (features->caps.entry >> 32 & SWITCH_ENTRY) != SWITCH_ENTRY;
+    features->exit |= features->msr_areas ? 0 : SWITCH_EXIT;
+    features->entry |= features->msr_areas ? 0 : SWITCH_ENTRY;
+    features->primary |= primary & OPTIONAL_PRIMARY;
+    features->secondary |= secondary & OPTIONAL_SECONDARY;
+    features->tpr_shadow = (features->primary & PRIMARY_TPR_SHADOW) != 0;
+    features->vpid = (features->secondary & SECONDARY_VPID) != 0;
+    features->virtual_apic =
+        features->tpr_shadow && (secondary & SECONDARY_VIRTUAL_APIC_ALL) == SECONDARY_VIRTUAL_APIC_ALL;
+    features->primary |= features->tpr_shadow ? 0 : PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE;
+}
+
+static bool find_ept(const struct vmx_features *features, struct virt_support *support)
+{
+    uint64_t caps = features->caps.ept_vpid;
+
+    if ((caps & EPT_CAP_WALK_4) == 0 || (caps & EPT_CAP_WRITE_BACK) == 0 || (caps & EPT_CAP_2M) == 0 ||
+        (caps & EPT_CAP_INVEPT_ALL) == 0) {
+        return say_missing(
+            support, "this CPU's EPT lacks 4-level walks, write-back tables, 2 MiB pages or INVEPT; use a newer CPU",
+            "");
+    }
+    support->format = &page_table_ept4;
+    support->caps = (struct page_table_caps){
+        .largest_leaf = (caps & EPT_CAP_1G) != 0 ? LEVEL_1G : LEVEL_2M,
+        .physical_bits = features->caps.physical_bits,
+        .execute_only = (caps & EPT_CAP_EXECUTE_ONLY) != 0,
+        .accessed_dirty = (caps & EPT_CAP_ACCESSED_DIRTY) != 0,
+    };
+    return true;
+}
+
+static void describe(const struct vmx_features *features, struct virt_support *support)
+{
+    bool gib_pages = support->caps.largest_leaf == LEVEL_1G;
+    bool vpid = features->vpid;
+    bool tpr = features->tpr_shadow;
+
+    format_text(support->used, sizeof(support->used), "Intel VMX with EPT, unrestricted guest%s%s%s%s%s",
+                gib_pages ? ", 1 GiB pages" : "", vpid ? ", VPID" : "", tpr ? ", TPR shadow" : "",
+                features->virtual_apic ? ", virtual APIC" : "",
+                support->caps.accessed_dirty ? ", accessed/dirty bits" : "");
+    format_text(support->without, sizeof(support->without), "%s%s%s%s%s",
+                gib_pages ? "" : "1 GiB pages (2 MiB pages instead, more tables); ",
+                vpid ? "" : "VPID (each entry flushes the TLB); ", tpr ? "" : "TPR shadow (CR8 accesses exit); ",
+                features->virtual_apic ? "" : "virtual APIC (EOI and interrupt windows exit); ",
+                features->msr_areas ? "PAT and EFER controls (MSR areas instead); " : "");
+}
+
+bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *support)
+{
+    features->revision = (uint32_t)(features->caps.basic & BASIC_REVISION);
+    if (!find_required(features, support)) {
+        return false;
+    }
+    if ((features->primary & (PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE)) != 0) {
+        return say_missing(support, "this CPU's VMX insists on exits for CR3; use a Core i from 2010 or later", "");
+    }
+    find_optional(features);
+    if (!find_ept(features, support)) {
+        return false;
+    }
+    support->vendor = VIRT_VMX;
+    describe(features, support);
+    return true;
+}
+
+bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
+                            size_t why_bytes)
+{
+    const struct virt_word words[] = {
+        {"revision and VMCS format (IA32_VMX_BASIC)", boot->basic, here->basic},
+        {"pin-based controls", boot->pin, here->pin},
+        {"primary controls", boot->primary, here->primary},
+        {"secondary controls", boot->secondary, here->secondary},
+        {"exit controls", boot->exit, here->exit},
+        {"entry controls", boot->entry, here->entry},
+        {"EPT and VPID", boot->ept_vpid, here->ept_vpid},
+        {"CR0 bits that must be set", boot->cr0_fixed0, here->cr0_fixed0},
+        {"CR0 bits that may be set", boot->cr0_fixed1, here->cr0_fixed1},
+        {"CR4 bits that must be set", boot->cr4_fixed0, here->cr4_fixed0},
+        {"CR4 bits that may be set", boot->cr4_fixed1, here->cr4_fixed1},
+        {"physical address bits", boot->physical_bits, here->physical_bits},
+        {"linear address bits", boot->linear_bits, here->linear_bits},
+    };
+
+    return virt_words_alike("VMX", words, ARRAY_COUNT(words), why, why_bytes);
+}
+
+enum vmx_lock vmx_capabilities_lock(uint64_t feature_control)
+{
+    if ((feature_control & FEATURE_CONTROL_LOCK) == 0) {
+        return VMX_LOCK_OPEN;
+    }
+    return (feature_control & FEATURE_CONTROL_VMX) != 0 ? VMX_LOCK_ON : VMX_LOCK_OFF;
+}
+
+uint64_t vmx_capabilities_lock_value(uint64_t feature_control)
+{
+    return feature_control | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX;
+}

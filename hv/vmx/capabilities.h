@@ -1,0 +1,51 @@
+/*
+ * What this CPU's VMX can do, from the values of its capability MSRs. Pure: tests feed it the words of other CPUs.
+ * SDM 3D appendix A "VMX Capability Reporting Facility".
+ *
+ * A control word is what we want, plus what the CPU insists on, and nothing that it does not have: the low half of a
+ * capability MSR holds the bits that must be 1, the high half those that may be. What is required fails closed with its
+ * name and a remedy, what is optional is listed with what changes without it.
+ */
+#ifndef HV_VMX_CAPABILITIES_H
+#define HV_VMX_CAPABILITIES_H
+
+#include "hv/core/virt_support.h"
+#include "hv/vmx/entry_check.h"
+
+/* The control words as this CPU wants them, and optional features; found once. */
+struct vmx_features {
+    uint32_t revision;
+    uint32_t pin;
+    uint32_t primary;
+    uint32_t secondary;
+    uint32_t exit;
+    uint32_t entry;
+    struct vmx_entry_caps caps; /* what it allows, as its MSRs say */
+    bool tpr_shadow;
+    bool vpid;
+    bool virtual_apic; /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
+    bool tsc_aux;
+    bool msr_areas; /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
+};
+
+/* Fills the control words and optional features from features->caps, and `support`. False: support->missing says what
+ * lacks. */
+bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *support);
+
+/* Control words were computed from the boot CPU's capabilities: every CPU must have the same. False: `why` says
+ * which is the first one that it has not. */
+bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
+                            size_t why_bytes);
+
+/* IA32_FEATURE_CONTROL. SDM 3C 23.7 "Enabling and Entering VMX Operation". */
+enum vmx_lock {
+    VMX_LOCK_OPEN, /* nobody has decided: we switch VMX on and lock, as the firmware should have done */
+    VMX_LOCK_ON,
+    VMX_LOCK_OFF,
+};
+enum vmx_lock vmx_capabilities_lock(uint64_t feature_control);
+
+/* What is written where the lock is open. */
+uint64_t vmx_capabilities_lock_value(uint64_t feature_control);
+
+#endif

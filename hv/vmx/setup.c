@@ -1,0 +1,227 @@
+/*
+ * A vCPU's VMCS, in parts: controls, MSR bitmap, host state, nested paging, the state of INIT.
+ *
+ * A VMCS can only be written while it is current on the CPU, so vmx_vcpu_init() only prepares the memory, and the first
+ * vmx_vcpu_load() on the vCPU's own CPU fills it.
+ */
+#include "hv/vmx/vmx.h"
+
+#include "hv/base/memory.h"
+#include "hv/host/cpu.h"
+#include "hv/host/panic.h"
+#include "hv/policy/msr_policy.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
+
+/* Four parts of 1 KiB: reads of low and high MSRs, writes of low and high ones. SDM 3C 24.6.9. */
+#define MSR_MAP_BYTES 4096u
+#define MSR_MAP_PART 1024u
+#define MSR_MAP_RANGE 8192u
+#define MSR_MAP_HIGH_BASE 0xc0000000u
+
+#define INVEPT_ALL 2u
+#define INVVPID_SINGLE 1u
+#define NO_LINK 0xffffffffffffffffULL
+#define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 26.2.3 */
+
+/* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
+static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
+static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
+static bool map_ready;
+
+/* Intercepted exceptions, with the reasons of hv/svm/setup.c: #DB, #UD, #AC, #MC. */
+#define EXCEPTION_BITMAP ((1u << EXCEPTION_DB) | (1u << EXCEPTION_UD) | (1u << EXCEPTION_AC) | (1u << EXCEPTION_MC))
+
+/* CR0 bits that the guest may not change alone: NE must stay set, and CD and NW would uncache the neighbours' lines. */
+#define CR0_OWNED (CR0_NE | CR0_NW | CR0_CD)
+
+static const uint32_t live_msrs[VMX_LIVE_MSRS] = {MSR_STAR,   MSR_LSTAR,          MSR_CSTAR,
+                                                  MSR_SFMASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX};
+
+static void msr_map_pass(const struct msr_pass_through *pass)
+{
+    bool high = pass->msr >= MSR_MAP_HIGH_BASE;
+    uint32_t index = high ? pass->msr - MSR_MAP_HIGH_BASE : pass->msr;
+    uint8_t *part = &msr_map[high ? MSR_MAP_PART : 0];
+    uint8_t bit = (uint8_t)(1u << (index % 8));
+
+    if (index >= MSR_MAP_RANGE) {
+        return;
+    }
+    if (pass->read) {
+        part[index / 8] = (uint8_t)(part[index / 8] & ~bit);
+    }
+    if (pass->write) {
+        part[2 * MSR_MAP_PART + index / 8] = (uint8_t)(part[2 * MSR_MAP_PART + index / 8] & ~bit);
+    }
+}
+
+static void build_map(void)
+{
+    if (map_ready) {
+        return;
+    }
+    memset(msr_map, 0xff, sizeof(msr_map));
+    for (uint32_t i = 0; i < msr_pass_through_count; i++) {
+        if (msr_pass_through_list[i].msr != MSR_TSC_AUX || vmx_features.tsc_aux) {
+            msr_map_pass(&msr_pass_through_list[i]);
+        }
+    }
+    memcpy(msr_map_virtual_apic, msr_map, sizeof(msr_map));
+    vmx_apic_build_map(msr_map_virtual_apic);
+    map_ready = true;
+}
+
+uint64_t vmx_msr_map(bool virtual_apic)
+{
+    return (uint64_t)(uintptr_t)(virtual_apic ? msr_map_virtual_apic : msr_map);
+}
+
+static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
+    vmx->primary = vmx_features.primary;
+    vmx_write(VMCS_PRIMARY_CONTROLS, vmx->primary);
+    vmx->secondary = vmx_features.secondary;
+    vmx_write(VMCS_SECONDARY_CONTROLS, vmx->secondary);
+    vmx_write(VMCS_EXIT_CONTROLS, vmx_features.exit);
+    vmx->entry = vmx_features.entry;
+    vmx_write(VMCS_ENTRY_CONTROLS, vmx->entry);
+    vmx_write(VMCS_EXCEPTION_BITMAP, EXCEPTION_BITMAP);
+    vmx_write(VMCS_PAGE_FAULT_MASK, 0);
+    vmx_write(VMCS_PAGE_FAULT_MATCH, 0);
+    vmx_write(VMCS_CR3_TARGET_COUNT, 0);
+    vmx_write(VMCS_ENTRY_EVENT, 0);
+    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(false));
+    vmx_write(VMCS_LINK_POINTER, NO_LINK);
+    vmx_write(VMCS_CR0_MASK, CR0_OWNED);
+    vmx_write(VMCS_CR4_MASK, ~vcpu->guest->cr4_allowed | CR4_MCE); /* machine checks are the host's: always on */
+    if (vmx_features.tpr_shadow) {
+        vmx_write(VMCS_VIRTUAL_APIC, (uint64_t)(uintptr_t)vcpu->lapic.page);
+        vmx_write(VMCS_TPR_THRESHOLD, 0);
+        vmx->tpr_threshold = 0;
+    }
+}
+
+/* Where the CPU has no controls for PAT and EFER. SDM 3C 24.7.2, 24.8.2 "VM-Entry Controls for MSRs". */
+static void setup_msr_areas(struct vmx_vcpu *vmx)
+{
+    uint32_t count = vmx_features.msr_areas ? VMX_AREA_MSRS : 0;
+
+    vmx->guest_msrs[VMX_AREA_PAT].msr = vmx->host_msrs[VMX_AREA_PAT].msr = MSR_PAT;
+    vmx->guest_msrs[VMX_AREA_EFER].msr = vmx->host_msrs[VMX_AREA_EFER].msr = MSR_EFER;
+    vmx_write(VMCS_ENTRY_MSR_LOAD, (uint64_t)(uintptr_t)vmx->guest_msrs);
+    vmx_write(VMCS_EXIT_MSR_STORE, (uint64_t)(uintptr_t)vmx->guest_msrs);
+    vmx_write(VMCS_EXIT_MSR_LOAD, (uint64_t)(uintptr_t)vmx->host_msrs);
+    vmx_write(VMCS_ENTRY_MSR_LOAD_COUNT, count);
+    vmx_write(VMCS_EXIT_MSR_STORE_COUNT, count);
+    vmx_write(VMCS_EXIT_MSR_LOAD_COUNT, count);
+}
+
+static void setup_nested(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    vmx_write(VMCS_EPT_POINTER, vmx->eptp);
+    if (vmx_features.vpid) {
+        vmx_write(VMCS_VPID, vcpu->guest->asid + vcpu->index);
+    }
+}
+
+/* What a VM exit loads. The CPU is the one that the vCPU is pinned to. SDM 3C 24.5 "Host-State Area". */
+static void setup_host(struct vmx_vcpu *vmx)
+{
+    struct insn_table_pointer gdt = insn_sgdt();
+    struct insn_table_pointer idt = insn_sidt();
+    const uint16_t clear = (uint16_t)~SELECTOR_RPL_TI;
+
+    vmx_write(VMCS_HOST_CR0, insn_read_cr0());
+    vmx_write(VMCS_HOST_CR3, insn_read_cr3());
+    vmx_write(VMCS_HOST_CR4, insn_read_cr4());
+    vmx_write(VMCS_HOST_CS_SELECTOR, insn_read_cs() & clear);
+    vmx_write(VMCS_HOST_SS_SELECTOR, insn_read_ss() & clear);
+    vmx_write(VMCS_HOST_DS_SELECTOR, insn_read_ds() & clear);
+    vmx_write(VMCS_HOST_ES_SELECTOR, insn_read_es() & clear);
+    vmx_write(VMCS_HOST_FS_SELECTOR, insn_read_fs() & clear);
+    vmx_write(VMCS_HOST_GS_SELECTOR, insn_read_gs() & clear);
+    vmx_write(VMCS_HOST_TR_SELECTOR, insn_str() & clear);
+    vmx_write(VMCS_HOST_FS_BASE, insn_rdmsr(MSR_FS_BASE));
+    vmx_write(VMCS_HOST_GS_BASE, insn_rdmsr(MSR_GS_BASE));
+    vmx_write(VMCS_HOST_TR_BASE, (uint64_t)(uintptr_t)&cpu_this()->descriptors.tss);
+    vmx_write(VMCS_HOST_GDTR_BASE, gdt.base);
+    vmx_write(VMCS_HOST_IDTR_BASE, idt.base);
+    vmx_write(VMCS_HOST_SYSENTER_CS, 0);
+    vmx_write(VMCS_HOST_SYSENTER_ESP, 0);
+    vmx_write(VMCS_HOST_SYSENTER_EIP, 0);
+    vmx->host_msrs[VMX_AREA_PAT].value = insn_rdmsr(MSR_PAT);
+    vmx->host_msrs[VMX_AREA_EFER].value = insn_rdmsr(MSR_EFER);
+    if (!vmx_features.msr_areas) {
+        vmx_write(VMCS_HOST_PAT, vmx->host_msrs[VMX_AREA_PAT].value);
+        vmx_write(VMCS_HOST_EFER, vmx->host_msrs[VMX_AREA_EFER].value);
+    }
+    vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)vmx_exit);
+}
+
+void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested)
+{
+    struct vmx_vcpu *vmx = memory;
+
+    build_map();
+    vcpu->vendor = vmx;
+    vmx->eptp = page_table_root_pointer(nested);
+    memcpy(vmx->vmcs, &vmx_features.revision, sizeof(vmx_features.revision));
+    vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_TSC;
+}
+
+/* The first time on this CPU: an empty VMCS becomes current and is filled, and no old translation is left. */
+static void first_load(const struct cpu *cpu, struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    const struct vmx_insn_descriptor none = {0, 0};
+
+    setup_controls(vmx, vcpu);
+    setup_msr_areas(vmx);
+    setup_nested(vmx, vcpu);
+    setup_host(vmx);
+    vmx->loaded_cpu = cpu->index + 1;
+    vmx->launched = 0;
+    vmx->rip = vmx->rflags = vmx->rsp = ~0ULL;
+    if (!vmx_insn_invept(INVEPT_ALL, &none)) {
+        hv_panic(PANIC_VENDOR, "INVEPT fails");
+    }
+}
+
+void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
+{
+    struct vmx_vcpu *vmx = vcpu->vendor;
+    uint64_t address = (uint64_t)(uintptr_t)vmx->vmcs;
+
+    if (vmx->loaded_cpu == 0 && !vmx_insn_vmclear(address)) {
+        hv_panic(PANIC_VENDOR, "VMCLEAR fails for guest %s", vcpu->guest->name);
+    }
+    if (!vmx_insn_vmptrld(address)) {
+        hv_panic(PANIC_VENDOR, "VMPTRLD fails for guest %s", vcpu->guest->name);
+    }
+    if (vmx->loaded_cpu == 0) {
+        first_load(cpu, vmx, vcpu);
+    }
+    for (uint32_t i = 0; i < VMX_LIVE_MSRS; i++) {
+        if (live_msrs[i] != MSR_TSC_AUX || vmx_features.tsc_aux) {
+            insn_wrmsr(live_msrs[i], vmx->live_msrs[i]);
+        }
+    }
+    insn_write_cr2(vmx->cr2);
+    insn_write_dr6(vmx->dr6);
+}
+
+void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
+{
+    struct vmx_vcpu *vmx = vcpu->vendor;
+
+    (void)cpu;
+    for (uint32_t i = 0; i < VMX_LIVE_MSRS; i++) {
+        if (live_msrs[i] != MSR_TSC_AUX || vmx_features.tsc_aux) {
+            vmx->live_msrs[i] = insn_rdmsr(live_msrs[i]);
+        }
+    }
+    vmx->cr2 = insn_read_cr2();
+    vmx->dr6 = insn_read_dr6();
+    (void)vmx_nmi_is_blocked(vmx);
+}

@@ -1,0 +1,162 @@
+/*
+ * System state between the VMCS and struct vcpu. Read only after exits whose handlers look at it; written back whole
+ * when a handler changed any of it. SDM 3C 24.4 "Guest-State Area".
+ */
+#include "hv/vmx/vmx.h"
+
+#include "hv/emulate/cr_access.h"
+#include "hv/host/panic.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
+
+#define CR0_HIDDEN (CR0_NE | CR0_NW | CR0_CD)
+
+uint64_t vmx_read(enum vmcs_field field)
+{
+    uint64_t value;
+
+    if (!vmx_insn_vmread((uint64_t)field, &value)) {
+        hv_panic(PANIC_VENDOR, "VMREAD of field 0x%x fails", (uint32_t)field);
+    }
+    return value;
+}
+
+void vmx_write(enum vmcs_field field, uint64_t value)
+{
+    if (!vmx_insn_vmwrite((uint64_t)field, value)) {
+        hv_panic(PANIC_VENDOR, "VMWRITE of 0x%" PRIx64 " to field 0x%x fails", value, (uint32_t)field);
+    }
+}
+
+void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary)
+{
+    if (primary != vmx->primary) {
+        vmx->primary = primary;
+        vmx_write(VMCS_PRIMARY_CONTROLS, primary);
+    }
+}
+
+static enum vmcs_field segment_field(enum vmcs_field of_es, uint32_t index)
+{
+    return (enum vmcs_field)((uint32_t)of_es + index * VMCS_SEGMENT_STRIDE);
+}
+
+static struct segment read_segment(uint32_t index)
+{
+    return (struct segment){
+        .base = vmx_read(segment_field(VMCS_GUEST_ES_BASE, index)),
+        .limit = (uint32_t)vmx_read(segment_field(VMCS_GUEST_ES_LIMIT, index)),
+        .access = (uint32_t)vmx_read(segment_field(VMCS_GUEST_ES_ACCESS, index)),
+        .selector = (uint16_t)vmx_read(segment_field(VMCS_GUEST_ES_SELECTOR, index)),
+    };
+}
+
+static void write_segment(uint32_t index, const struct segment *segment)
+{
+    vmx_write(segment_field(VMCS_GUEST_ES_BASE, index), segment->base);
+    vmx_write(segment_field(VMCS_GUEST_ES_LIMIT, index), segment->limit);
+    vmx_write(segment_field(VMCS_GUEST_ES_ACCESS, index), segment->access);
+    vmx_write(segment_field(VMCS_GUEST_ES_SELECTOR, index), segment->selector);
+}
+
+/* Owned bits of CR0 and CR4 come from the shadows, the others from the registers. SDM 3C 24.6.6. */
+static uint64_t read_cr(enum vmcs_field actual, enum vmcs_field shadow, enum vmcs_field mask)
+{
+    uint64_t owned = vmx_read(mask);
+
+    return (vmx_read(actual) & ~owned) | (vmx_read(shadow) & owned);
+}
+
+/* PAT and EFER have fields where the CPU has controls for them. */
+static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index, enum vmcs_field field)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    return vmx_features.msr_areas ? vmx->guest_msrs[index].value : vmx_read(field);
+}
+
+static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum vmcs_field field, uint64_t value)
+{
+    vmx->guest_msrs[index].value = value;
+    if (!vmx_features.msr_areas) {
+        vmx_write(field, value);
+    }
+}
+
+/* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
+ * changed since it loaded them. SDM 3C 26.3.2.4, 27.3.4. */
+static bool has_pdptes(const struct vcpu_system *system)
+{
+    return pae_is_on(system->cr0, system->cr4, system->efer);
+}
+
+static enum vmcs_field pdpte_field(uint32_t index)
+{
+    return (enum vmcs_field)(VMCS_GUEST_PDPTE0 + index * 2);
+}
+
+static void read_pdptes(struct vcpu_system *system)
+{
+    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+        system->pae_pointers[i] = vmx_read(pdpte_field(i));
+    }
+}
+
+static void write_pdptes(const struct vcpu_system *system)
+{
+    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+        vmx_write(pdpte_field(i), system->pae_pointers[i]);
+    }
+}
+
+void vmx_read_system(struct vcpu *vcpu)
+{
+    struct vcpu_system *system = &vcpu->system;
+
+    for (uint32_t i = 0; i < SEGMENT_COUNT; i++) {
+        system->segments[i] = read_segment(i);
+    }
+    system->gdtr = (struct table_register){vmx_read(VMCS_GUEST_GDTR_BASE), (uint16_t)vmx_read(VMCS_GUEST_GDTR_LIMIT)};
+    system->idtr = (struct table_register){vmx_read(VMCS_GUEST_IDTR_BASE), (uint16_t)vmx_read(VMCS_GUEST_IDTR_LIMIT)};
+    system->cr0 = read_cr(VMCS_GUEST_CR0, VMCS_CR0_SHADOW, VMCS_CR0_MASK);
+    system->cr2 = insn_read_cr2();
+    system->cr3 = vmx_read(VMCS_GUEST_CR3);
+    system->cr4 = read_cr(VMCS_GUEST_CR4, VMCS_CR4_SHADOW, VMCS_CR4_MASK);
+    system->efer = read_switched(vcpu, VMX_AREA_EFER, VMCS_GUEST_EFER);
+    read_pdptes(system);
+    system->dr7 = vmx_read(VMCS_GUEST_DR7);
+    system->cpl = (uint8_t)SEGMENT_DPL(system->segments[SEGMENT_SS].access);
+    vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
+}
+
+/* A segment that the guest never loaded is "unusable"; TR must be a busy TSS, whatever the guest has. */
+static void write_segments(const struct vcpu_system *system)
+{
+    for (uint32_t i = 0; i < SEGMENT_COUNT; i++) {
+        write_segment(i, &system->segments[i]);
+    }
+}
+
+void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    const struct vcpu_system *system = &vcpu->system;
+    uint32_t entry = (vmx->entry & ~ENTRY_IA32E) | ((system->efer & EFER_LMA) != 0 ? ENTRY_IA32E : 0);
+
+    write_segments(system);
+    vmx_write(VMCS_GUEST_GDTR_BASE, system->gdtr.base);
+    vmx_write(VMCS_GUEST_GDTR_LIMIT, system->gdtr.limit);
+    vmx_write(VMCS_GUEST_IDTR_BASE, system->idtr.base);
+    vmx_write(VMCS_GUEST_IDTR_LIMIT, system->idtr.limit);
+    vmx_write(VMCS_GUEST_CR0, (system->cr0 & ~CR0_HIDDEN) | CR0_NE);
+    vmx_write(VMCS_CR0_SHADOW, system->cr0);
+    vmx_write(VMCS_GUEST_CR3, system->cr3);
+    vmx_write(VMCS_GUEST_CR4, system->cr4 | vmx_features.caps.cr4_fixed0 | CR4_MCE);
+    vmx_write(VMCS_CR4_SHADOW, system->cr4);
+    write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
+    vmx_write(VMCS_GUEST_DR7, system->dr7);
+    write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
+    insn_write_cr2(system->cr2);
+    write_pdptes(system);
+    vmx_write(VMCS_ENTRY_CONTROLS, entry);
+    vmx->entry = entry;
+}

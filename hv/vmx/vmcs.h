@@ -1,0 +1,230 @@
+/*
+ * The virtual-machine control structure: field encodings and the bits of its controls.
+ * SDM 3D appendix B "Field Encoding in VMCS"; SDM 3C 24 "Virtual-Machine Control Structures".
+ */
+#ifndef HV_VMX_VMCS_H
+#define HV_VMX_VMCS_H
+
+#include "hv/base/types.h"
+
+enum vmcs_field {
+    /* 16-bit. SDM 3D B.1 */
+    VMCS_VPID = 0x0000,
+    VMCS_GUEST_ES_SELECTOR = 0x0800, /* CS SS DS FS GS LDTR TR follow, 2 apart */
+    VMCS_GUEST_INTERRUPT_STATUS = 0x0810,
+    VMCS_HOST_ES_SELECTOR = 0x0c00,
+    VMCS_HOST_CS_SELECTOR = 0x0c02,
+    VMCS_HOST_SS_SELECTOR = 0x0c04,
+    VMCS_HOST_DS_SELECTOR = 0x0c06,
+    VMCS_HOST_FS_SELECTOR = 0x0c08,
+    VMCS_HOST_GS_SELECTOR = 0x0c0a,
+    VMCS_HOST_TR_SELECTOR = 0x0c0c,
+
+    /* 64-bit. SDM 3D B.2 */
+    VMCS_IO_BITMAP_A = 0x2000,
+    VMCS_IO_BITMAP_B = 0x2002,
+    VMCS_MSR_BITMAP = 0x2004,
+    VMCS_EXIT_MSR_STORE = 0x2006,
+    VMCS_EXIT_MSR_LOAD = 0x2008,
+    VMCS_ENTRY_MSR_LOAD = 0x200a,
+    VMCS_PML_ADDRESS = 0x200e,
+    VMCS_TSC_OFFSET = 0x2010,
+    VMCS_VIRTUAL_APIC = 0x2012,
+    VMCS_APIC_ACCESS = 0x2014,
+    VMCS_EPT_POINTER = 0x201a,
+    VMCS_EOI_EXIT_0 = 0x201c, /* 1, 2, 3 follow, 2 apart */
+    VMCS_GUEST_PHYSICAL = 0x2400,
+    VMCS_LINK_POINTER = 0x2800,
+    VMCS_GUEST_DEBUGCTL = 0x2802,
+    VMCS_GUEST_PAT = 0x2804,
+    VMCS_GUEST_EFER = 0x2806,
+    VMCS_GUEST_PDPTE0 = 0x280a, /* 1, 2, 3 follow, 2 apart */
+    VMCS_HOST_PAT = 0x2c00,
+    VMCS_HOST_EFER = 0x2c02,
+
+    /* 32-bit. SDM 3D B.3 */
+    VMCS_PIN_CONTROLS = 0x4000,
+    VMCS_PRIMARY_CONTROLS = 0x4002,
+    VMCS_EXCEPTION_BITMAP = 0x4004,
+    VMCS_PAGE_FAULT_MASK = 0x4006,
+    VMCS_PAGE_FAULT_MATCH = 0x4008,
+    VMCS_CR3_TARGET_COUNT = 0x400a,
+    VMCS_EXIT_CONTROLS = 0x400c,
+    VMCS_EXIT_MSR_STORE_COUNT = 0x400e,
+    VMCS_EXIT_MSR_LOAD_COUNT = 0x4010,
+    VMCS_ENTRY_CONTROLS = 0x4012,
+    VMCS_ENTRY_MSR_LOAD_COUNT = 0x4014,
+    VMCS_ENTRY_EVENT = 0x4016,
+    VMCS_ENTRY_ERROR_CODE = 0x4018,
+    VMCS_ENTRY_INSTRUCTION_LENGTH = 0x401a,
+    VMCS_TPR_THRESHOLD = 0x401c,
+    VMCS_SECONDARY_CONTROLS = 0x401e,
+    VMCS_INSTRUCTION_ERROR = 0x4400,
+    VMCS_EXIT_REASON = 0x4402,
+    VMCS_EXIT_EVENT = 0x4404,
+    VMCS_EXIT_ERROR_CODE = 0x4406,
+    VMCS_VECTORING_EVENT = 0x4408,
+    VMCS_VECTORING_ERROR_CODE = 0x440a,
+    VMCS_EXIT_INSTRUCTION_LENGTH = 0x440c,
+    VMCS_GUEST_ES_LIMIT = 0x4800, /* CS SS DS FS GS LDTR TR follow, 2 apart */
+    VMCS_GUEST_GDTR_LIMIT = 0x4810,
+    VMCS_GUEST_IDTR_LIMIT = 0x4812,
+    VMCS_GUEST_ES_ACCESS = 0x4814, /* likewise */
+    VMCS_GUEST_INTERRUPTIBILITY = 0x4824,
+    VMCS_GUEST_ACTIVITY = 0x4826,
+    VMCS_GUEST_SYSENTER_CS = 0x482a,
+    VMCS_HOST_SYSENTER_CS = 0x4c00,
+
+    /* natural width. SDM 3D B.4 */
+    VMCS_CR0_MASK = 0x6000,
+    VMCS_CR4_MASK = 0x6002,
+    VMCS_CR0_SHADOW = 0x6004,
+    VMCS_CR4_SHADOW = 0x6006,
+    VMCS_EXIT_QUALIFICATION = 0x6400,
+    VMCS_GUEST_LINEAR = 0x640a,
+    VMCS_GUEST_CR0 = 0x6800,
+    VMCS_GUEST_CR3 = 0x6802,
+    VMCS_GUEST_CR4 = 0x6804,
+    VMCS_GUEST_ES_BASE = 0x6806, /* CS SS DS FS GS LDTR TR follow, 2 apart */
+    VMCS_GUEST_GDTR_BASE = 0x6816,
+    VMCS_GUEST_IDTR_BASE = 0x6818,
+    VMCS_GUEST_DR7 = 0x681a,
+    VMCS_GUEST_RSP = 0x681c,
+    VMCS_GUEST_RIP = 0x681e,
+    VMCS_GUEST_RFLAGS = 0x6820,
+    VMCS_GUEST_PENDING_DEBUG = 0x6822,
+    VMCS_GUEST_SYSENTER_ESP = 0x6824,
+    VMCS_GUEST_SYSENTER_EIP = 0x6826,
+    VMCS_HOST_CR0 = 0x6c00,
+    VMCS_HOST_CR3 = 0x6c02,
+    VMCS_HOST_CR4 = 0x6c04,
+    VMCS_HOST_FS_BASE = 0x6c06,
+    VMCS_HOST_GS_BASE = 0x6c08,
+    VMCS_HOST_TR_BASE = 0x6c0a,
+    VMCS_HOST_GDTR_BASE = 0x6c0c,
+    VMCS_HOST_IDTR_BASE = 0x6c0e,
+    VMCS_HOST_SYSENTER_ESP = 0x6c10,
+    VMCS_HOST_SYSENTER_EIP = 0x6c12,
+    VMCS_HOST_RSP = 0x6c14,
+    VMCS_HOST_RIP = 0x6c16,
+};
+
+/* Fields of one kind for the eight guest segments stand 2 apart, in the order of enum segment_index. */
+#define VMCS_SEGMENT_STRIDE 2u
+
+/* Pin-based controls. SDM 3C 24.6.1, table 24-5. */
+#define PIN_EXTERNAL_INTERRUPT (1u << 0)
+#define PIN_NMI (1u << 3)
+#define PIN_VIRTUAL_NMI (1u << 5)
+
+/* Primary processor-based controls. SDM 3C 24.6.2, table 24-6. */
+#define PRIMARY_INTERRUPT_WINDOW (1u << 2)
+#define PRIMARY_TSC_OFFSET (1u << 3)
+#define PRIMARY_HLT (1u << 7)
+#define PRIMARY_INVLPG (1u << 9)
+#define PRIMARY_MWAIT (1u << 10)
+#define PRIMARY_RDPMC (1u << 11)
+#define PRIMARY_RDTSC (1u << 12)
+#define PRIMARY_CR3_LOAD (1u << 15)
+#define PRIMARY_CR3_STORE (1u << 16)
+#define PRIMARY_CR8_LOAD (1u << 19)
+#define PRIMARY_CR8_STORE (1u << 20)
+#define PRIMARY_TPR_SHADOW (1u << 21)
+#define PRIMARY_NMI_WINDOW (1u << 22)
+#define PRIMARY_UNCONDITIONAL_IO (1u << 24)
+#define PRIMARY_MSR_BITMAPS (1u << 28)
+#define PRIMARY_MONITOR (1u << 29)
+#define PRIMARY_SECONDARY (1u << 31)
+
+/* Secondary processor-based controls. SDM 3C 24.6.2, table 24-7. */
+#define SECONDARY_APIC_ACCESSES (1u << 0)
+#define SECONDARY_EPT (1u << 1)
+#define SECONDARY_RDTSCP (1u << 3)
+#define SECONDARY_X2APIC (1u << 4)
+#define SECONDARY_VPID (1u << 5)
+#define SECONDARY_WBINVD (1u << 6)
+#define SECONDARY_UNRESTRICTED (1u << 7)
+#define SECONDARY_APIC_REGISTERS (1u << 8)
+#define SECONDARY_INTERRUPT_DELIVERY (1u << 9)
+#define SECONDARY_INVPCID (1u << 12)
+
+/* What a virtual APIC takes in x2APIC mode. */
+#define SECONDARY_VIRTUAL_APIC_ALL (SECONDARY_X2APIC | SECONDARY_APIC_REGISTERS | SECONDARY_INTERRUPT_DELIVERY)
+
+/* VM-exit controls. SDM 3C 24.7.1, table 24-13. */
+#define EXIT_SAVE_DEBUG (1u << 2)
+#define EXIT_HOST_64BIT (1u << 9)
+#define EXIT_SAVE_PAT (1u << 18)
+#define EXIT_LOAD_PAT (1u << 19)
+#define EXIT_SAVE_EFER (1u << 20)
+#define EXIT_LOAD_EFER (1u << 21)
+
+/* VM-entry controls. SDM 3C 24.8.1, table 24-15. */
+#define ENTRY_LOAD_DEBUG (1u << 2)
+#define ENTRY_IA32E (1u << 9)
+#define ENTRY_LOAD_PAT (1u << 14)
+#define ENTRY_LOAD_EFER (1u << 15)
+
+/* Event fields: entry, exit and IDT-vectoring. SDM 3C 24.8.3, table 24-16. */
+#define VMX_EVENT_VECTOR 0xffu
+#define VMX_EVENT_TYPE_SHIFT 8u
+#define VMX_EVENT_TYPE 7u
+#define VMX_EVENT_HAS_ERROR (1u << 11)
+#define VMX_EVENT_NMI_UNBLOCKED (1u << 12) /* exit only: an IRET had ended an NMI when this exit came */
+#define VMX_EVENT_VALID (1u << 31)
+
+/* Interruptibility state. SDM 3C 24.4.2, table 24-3. */
+#define INTERRUPTIBILITY_STI (1u << 0)
+#define INTERRUPTIBILITY_MOV_SS (1u << 1)
+#define INTERRUPTIBILITY_NMI (1u << 3)
+
+#define VMX_EXIT_ENTRY_FAILED (1u << 31)
+
+/* Basic exit reasons. SDM 3D appendix C "VMX Basic Exit Reasons". */
+enum vmx_exit_reason {
+    VMX_EXIT_EXCEPTION_NMI = 0,
+    VMX_EXIT_EXTERNAL_INTERRUPT = 1,
+    VMX_EXIT_TRIPLE_FAULT = 2,
+    VMX_EXIT_INIT = 3,
+    VMX_EXIT_SIPI = 4,
+    VMX_EXIT_INTERRUPT_WINDOW = 7,
+    VMX_EXIT_NMI_WINDOW = 8,
+    VMX_EXIT_TASK_SWITCH = 9,
+    VMX_EXIT_CPUID = 10,
+    VMX_EXIT_GETSEC = 11,
+    VMX_EXIT_HLT = 12,
+    VMX_EXIT_INVD = 13,
+    VMX_EXIT_INVLPG = 14,
+    VMX_EXIT_RDPMC = 15,
+    VMX_EXIT_RSM = 17,
+    VMX_EXIT_VMCALL = 18,
+    VMX_EXIT_VMCLEAR = 19,
+    VMX_EXIT_VMXON = 27,
+    VMX_EXIT_CR = 28,
+    VMX_EXIT_IO = 30,
+    VMX_EXIT_RDMSR = 31,
+    VMX_EXIT_WRMSR = 32,
+    VMX_EXIT_BAD_GUEST_STATE = 33,
+    VMX_EXIT_BAD_MSR_AREA = 34,
+    VMX_EXIT_MWAIT = 36,
+    VMX_EXIT_MONITOR = 39,
+    VMX_EXIT_PAUSE = 40,
+    VMX_EXIT_ENTRY_MACHINE_CHECK = 41,
+    VMX_EXIT_TPR_BELOW_THRESHOLD = 43,
+    VMX_EXIT_APIC_ACCESS = 44,
+    VMX_EXIT_VIRTUAL_EOI = 45,
+    VMX_EXIT_EPT_VIOLATION = 48,
+    VMX_EXIT_EPT_MISCONFIGURATION = 49,
+    VMX_EXIT_INVEPT = 50,
+    VMX_EXIT_INVVPID = 53,
+    VMX_EXIT_WBINVD = 54,
+    VMX_EXIT_XSETBV = 55,
+    VMX_EXIT_APIC_WRITE = 56,
+    VMX_EXIT_INVPCID = 58,
+    VMX_EXIT_VMFUNC = 59,
+    VMX_EXIT_ENCLS = 60,
+    VMX_EXIT_XSAVES = 63,
+    VMX_EXIT_XRSTORS = 64,
+};
+
+#endif

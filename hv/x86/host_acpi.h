@@ -1,0 +1,84 @@
+/*
+ * The few things that the hypervisor itself wants from the firmware's ACPI tables. Pure: tables are spans of bytes that
+ * a caller-given window makes reachable, every length and checksum is verified, and nothing is executed (no AML).
+ *
+ * ACPI 6.5, 5.2 "ACPI System Description Tables".
+ */
+#ifndef HV_X86_HOST_ACPI_H
+#define HV_X86_HOST_ACPI_H
+
+#include "hv/base/span.h"
+#include "hv/base/status.h"
+#include "hv/base/types.h"
+
+#define ACPI_CPUS_MAX 64u
+#define ACPI_IOAPICS_MAX 8u
+
+/* Generic Address Structure, ACPI 6.5 5.2.3.2. */
+enum acpi_space {
+    ACPI_SPACE_MEMORY = 0,
+    ACPI_SPACE_PORT = 1,
+    ACPI_SPACE_NONE = 0xff, /* not given */
+};
+
+struct acpi_address {
+    uint8_t space; /* enum acpi_space, or another value that we do not serve */
+    uint8_t bits;
+    uint8_t access; /* 3: 32 bits at a time */
+    uint64_t address;
+};
+
+/* Serial ports of SPCR and DBG2, by the same numbers of interfaces. Microsoft "Debug Port Table 2", table 3. */
+#define ACPI_UARTS_MAX 4u
+#define ACPI_UART_16550 0x00u
+#define ACPI_UART_16450 0x01u
+#define ACPI_UART_16550_GAS 0x12u
+#define ACPI_ACCESS_DWORD 3u
+
+struct acpi_uart {
+    struct acpi_address address;
+    uint16_t interface;
+};
+
+struct acpi_tables {
+    bool found; /* a valid RSDP with a valid root table */
+    bool has_fadt;
+    uint16_t pm_timer_port; /* 0: none. 3.579545 MHz */
+    bool pm_timer_32bit;
+    uint16_t pm1a_control_port; /* 0: none */
+    uint16_t pm1b_control_port;
+    uint16_t smi_command_port;
+    uint8_t acpi_enable_value;
+    bool has_sleep_s5; /* \_S5_ was found in the DSDT */
+    uint8_t sleep_type_a, sleep_type_b;
+    bool has_reset;
+    struct acpi_address reset;
+    uint8_t reset_value;
+    bool hardware_reduced;
+    struct acpi_address sleep_control; /* hardware-reduced machines */
+    struct {
+        uint32_t apic_id;
+        bool enabled;
+    } cpus[ACPI_CPUS_MAX];
+    uint32_t cpu_count;
+    uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
+    uint32_t ioapic_count;
+    bool has_8259;                          /* MADT flag PCAT_COMPAT */
+    struct acpi_uart uarts[ACPI_UARTS_MAX]; /* from SPCR and DBG2; whatever their interface */
+    uint32_t uart_count;
+    char problem[120]; /* the first defect that was met; empty: none */
+};
+
+/*
+ * Reads what is there. Physical address h is reached at window + h, and only [0, limit) may be read: addresses beyond
+ * it count as a defect. Returns tables->found.
+ */
+bool acpi_read(struct acpi_tables *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
+
+/* The bytes of a table add up to 0 modulo 256. */
+bool acpi_checksum_good(struct span bytes);
+
+/* Finds the SLP_TYP values of \_S5_ in a DSDT's bytes; false where there is no such package. ACPI 6.5 7.4.2. */
+bool acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b);
+
+#endif

@@ -42,7 +42,7 @@ all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 LINK_IMAGE = lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /opt:ref /opt:icf
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /debug:dwarf $^
-	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map $^
+	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map /lldmap:$(BUILD)/plinth-sections.map $^
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is

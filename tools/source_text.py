@@ -8,6 +8,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What goes into the image. Tests and host tools are ordinary C programs and have more freedom.
 IMAGE_FOLDERS = ("hv", "efi", "config", "guest-loader")
 
+FUNCTION_NAME = re.compile(r"(\w+)\s*\(")
 TOKENS = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
 
 
@@ -41,6 +42,33 @@ def code_only(text):
 def code_and_includes(text):
     """Comments blanked, strings kept."""
     return TOKENS.sub(lambda match: match[0] if match[0][0] in "\"'" else blank(match), text)
+
+
+def functions(path):
+    """(name, first line, number of lines) of every function, from its opening brace to its closing one. Relies on
+    clang-format's layout: these braces stand alone in column 1."""
+    lines = code_only(read(path)).split("\n")
+    start = None
+    for number, line in enumerate(lines, 1):
+        if line.rstrip() == "{" and start is None:
+            start = number
+        elif line.startswith("}") and start is not None:
+            if line.rstrip() == "}":
+                yield _function_name(lines, start), start, number - start + 1
+            start = None
+
+
+def _function_name(lines, start):
+    for number in range(start - 2, max(start - 12, -1), -1):
+        found = FUNCTION_NAME.search(lines[number])
+        if found and not lines[number].startswith((" ", "\t")):
+            return found[1]
+    return "?"
+
+
+def code_lines(text):
+    """How many lines have code: neither blank nor nothing but comment. This is what the tree's figures count by."""
+    return sum(bool(line.strip()) for line in code_and_includes(text).split("\n"))
 
 
 def report(name, findings):

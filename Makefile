@@ -6,7 +6,13 @@
 #: make unit          native unit tests of the pure code
 #: make clean         remove build/
 
+# A folder, relative to this one or absolute. The tools are told of it by the environment.
 BUILD ?= build
+export BUILD
+ifneq ($(words $(BUILD)),1)
+$(error BUILD is "$(BUILD)": make takes a blank for the end of a name, so this folder's path must have none. The path of the \
+	source tree may: a relative BUILD, like the default, does not contain it)
+endif
 Q ?= @
 CC := clang
 EFI_TARGET := --target=x86_64-unknown-windows

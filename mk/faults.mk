@@ -29,7 +29,7 @@ $(FAULTS_OUT)/BOOTX64.EFI: $(FAULTS_OBJECTS) $(BUILD)/BOOTX64.EFI
 fault-image: $(FAULTS_OUT)/BOOTX64.EFI
 
 faults: fault-image guests
-	BUILD=$(abspath $(BUILD)) tests/boot/sweep.py
+	tests/boot/sweep.py
 
 -include $(FAULTS_OBJECTS:.o=.d)
 

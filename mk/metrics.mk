@@ -3,9 +3,9 @@
 #: make size          BOOTX64.EFI's size by folder alone
 
 metrics: $(BUILD)/BOOTX64.EFI
-	@BUILD='$(BUILD)' tools/metrics
+	@tools/metrics
 
 size: $(BUILD)/BOOTX64.EFI
-	@BUILD='$(BUILD)' tools/metrics size
+	@tools/metrics size
 
 .PHONY: metrics size

@@ -2,6 +2,6 @@
 #: make svg-picture   the pictures of plinth-check --svg in a headless browser: colours, and no text on another one
 
 svg-picture: $(BUILD)/plinth-check $(DEMO_FILES)
-	BUILD=$(abspath $(BUILD)) tests/tools/svg_picture.py
+	tests/tools/svg_picture.py
 
 .PHONY: svg-picture

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What goes into the image. Tests and host tools are ordinary C programs and have more freedom.
@@ -12,12 +13,25 @@ FUNCTION_NAME = re.compile(r"(\w+)\s*\(")
 TOKENS = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
 
 
+def all_files():
+    """Paths under the root: tracked by git or not yet, but not ignored. In a source archive: all but what was built."""
+    if os.path.exists(os.path.join(ROOT, ".git")):
+        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                                check=True, stdout=subprocess.PIPE, text=True).stdout.split("\0")
+        return sorted({path for path in listed if os.path.isfile(os.path.join(ROOT, path))})
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        inside = os.path.relpath(folder, ROOT)
+        folders[:] = [name for name in folders if name != "__pycache__" and
+                      not (inside == "." and (name == "build" or name.startswith("build-")))]
+        found += [os.path.normpath(os.path.join(inside, name)) for name in names]
+    return sorted(found)
+
+
 def files(*endings, folders=None):
-    """Paths under the root, tracked by git or not yet, but not ignored."""
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
-                            stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    return sorted({path for path in listed if path.endswith(endings) and os.path.isfile(os.path.join(ROOT, path))
-                   and (folders is None or path.split("/")[0] in folders)})
+    """Those of them with one of these endings, in these folders of the root."""
+    return [path for path in all_files() if path.endswith(endings) and
+            (folders is None or path.split("/")[0] in folders)]
 
 
 def read(path):
@@ -78,3 +92,7 @@ def report(name, findings):
     if findings:
         print(f"{name}: {len(findings)} finding(s)")
     return 1 if findings else 0
+
+
+if __name__ == "__main__":  # for shell scripts: the names of all files, or of those with one of these endings
+    print("\n".join(files(*sys.argv[1:]) if sys.argv[1:] else all_files()))

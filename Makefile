@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The real build, out of tree under $(BUILD). build.sh installs what is missing and calls this.
 #
 # `make help` prints every line that starts with `#:`, here and in mk/*.mk.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Everything that a user of this tree needs: installs what is missing, builds, runs, tests. `./build.sh help` lists it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

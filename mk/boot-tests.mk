@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Boots in the emulators that tests/boot drives.
 #: make boot          boot tests in QEMU and Bochs (tests/boot/run.py --list; also NAME... for some)
 boot: image guests

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # docs/config.md is printed from the rules' and keys' data, so that it cannot say anything else.
 
 config-manual: $(BUILD)/plinth-check

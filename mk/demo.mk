@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The demo image build/plinth.img: Debian's cloud kernel as it is in the package, an initramfs from busybox, and hello.
 
 DEMO_KERNEL := linux-image-cloud-amd64

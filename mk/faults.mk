@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The test build with faults: the image's own objects, but for the few files that include hv/host/fault.h, which are compiled
 # with tests/faults/hv/host/fault.h in its place. tests/boot/faults.py is the table.
 #: make faults        every named fault in QEMU and Bochs: each gives its code on two channels, none is silent

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The screen console's font, made at build time from Debian's package console-setup-linux (the public-domain "Fixed").
 FONT_FILE ?= /usr/share/consolefonts/Lat15-Fixed16.psf.gz
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package
 # libclang-rt-14-dev.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Guests of our own, in $(BUILD)/guests: `make guests` builds them all, `make guests-oracle` runs those that plain QEMU
 # can boot (its firmware does multiboot 1 and PVH), because a PC must behave as they say.
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Hostile guests beside a well-behaved one: docs/isolation.md.
 #: make hostile       every attack on the hypervisor, in QEMU and Bochs, and the table of attacks and outcomes
 

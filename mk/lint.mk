@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Checks of the source text.
 #: make lint          layers, fences, function length, formatting, static analysis: a line each
 #: make analyze       clang's static analyzer alone

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The tree's figures.
 #: make metrics       lines of code by folder, functions, static asserts, and the image's size by folder
 #: make size          BOOTX64.EFI's size by folder alone

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Parts of the hypervisor that are not pure, compiled natively on models of what they drive: the start on a model of the
 # firmware, drivers on models of their devices.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Benchmarks, soak, coverage and fuzzing of hv/mm's page tables.
 #: make bench         speed of the page-table core, compiled as in the image (median and best of 11)
 #: make soak          the model test with 10^8 operations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # That BOOTX64.EFI depends on the sources and the version alone.
 #: make check-reproducible   the same image from a copy of the tree in another folder
 # Only C files and the Makefile are copied: an export of the working tree, without git, built with the same version text.

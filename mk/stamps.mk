@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What objects depend on beside their sources, as files whose time changes only when their text does: the flags of the
 # image's and the native objects, and the version, which is in one file of the image and in plinth-check.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Other projects' kernels, from Debian's archive as they are: config/examples/*.conf boot them, and
 # docs/guests.md has the results.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Commands for gdb, to debug Plinth in QEMU: sourced by gdb (tools/run-gdb does that), not run by itself.
 
     plinth start              run the machine from its reset until the firmware has loaded the hypervisor, give gdb the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Frames of the hypervisor for gdb: which function called which, from the image's own tables. Loaded by gdb_plinth.py.
 
 A PE image says in its section .pdata, for each function, how its prologue moves the stack and where it keeps registers.

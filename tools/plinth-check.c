@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth-check: says what is wrong with a plinth.conf, or prints the plan that the hypervisor would make of it.
  *

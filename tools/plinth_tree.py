@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the host tools share: where the tree is, where the things are that were built, and the version.
 
 There are two kinds of trees. A source tree has a Makefile; what was built lies in the folder BUILD (of the environment;

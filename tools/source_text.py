@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the check-* scripts share: which C files the tree has, and a source text without its comments and strings."""
 
 import os

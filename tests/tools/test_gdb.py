@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Debugging as docs/debugging.md says: one boot of the small guest in QEMU under gdb (tools/run-gdb). A breakpoint on a
 function of the hypervisor is hit with its source line; the callers of an exit's handler are the run loop's; a breakpoint
 in the guest is hit with its source line, and the guest's memory there is the code of its file.

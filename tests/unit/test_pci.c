@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PCI configuration: one host bridge, nothing else, and the reset register. */
 #include <setjmp.h>
 #include <stdarg.h>

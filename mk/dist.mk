@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The archive for people who do not build: docs/archive.md says what is in it, and is its README. `make install` puts the
+# The archive for use without a build: docs/archive.md says what is in it, and is its README. `make install` puts the
 # same tree under PREFIX. Neither writes into the source tree, and both take paths with blanks.
 #: make dist          build/plinth-VERSION.tar.xz: BOOTX64.EFI, plinth-check, tools, docs, examples, SHA256SUMS
 #: make install       the same under $(DESTDIR)$(PREFIX), /usr/local by default; make uninstall

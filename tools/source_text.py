@@ -86,6 +86,12 @@ def code_lines(text):
     return sum(bool(line.strip()) for line in code_and_includes(text).split("\n"))
 
 
+def opening_comment(text):
+    """The comment that a C file begins with, behind its licence; empty where there is none."""
+    found = re.match(r"(?:/\* SPDX-[^\n]*\*/\n)?(/\*.*?\*/)", text, re.DOTALL)
+    return found[1] if found else ""
+
+
 def report(name, findings):
     """Prints the findings and returns the exit status."""
     for finding in findings:

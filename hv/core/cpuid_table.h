@@ -11,6 +11,7 @@
 #define CPUID_TABLE_MAX 96u
 #define CPUID_BASIC_MAX 0x20u
 #define CPUID_EXTENDED_MAX 0x22u
+_Static_assert(CPUID_TABLE_MAX <= 256, "struct cpuid_table finds entries by an index of 8 bits");
 
 /* Guests may use these extended states: x87, SSE, AVX, AVX-512. SDM 1 13.1. */
 #define CPUID_XCR0_ALLOWED 0xe7u

@@ -16,6 +16,8 @@
 #define HOST_SELECTOR_DATA 0x10u
 #define HOST_SELECTOR_TSS 0x18u
 #define HOST_GDT_ENTRIES 5u /* null, code, data, and two for the 16-byte TSS descriptor */
+_Static_assert(HOST_SELECTOR_TSS / 8 + 2 == HOST_GDT_ENTRIES, "the TSS descriptor is the last");
+_Static_assert(((HOST_SELECTOR_CODE | HOST_SELECTOR_DATA | HOST_SELECTOR_TSS) & 7u) == 0, "RPL 0, in the GDT");
 
 /* Interrupt stack table entries, counted from 1 in a gate. SDM 3A 6.14.5. */
 enum descriptor_ist {
@@ -37,6 +39,10 @@ struct descriptor_tss {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct descriptor_tss) == 104, "the TSS's 64-bit form");
+_Static_assert(offsetof(struct descriptor_tss, rsp) == 4, "RSP0 at byte 4");
+_Static_assert(offsetof(struct descriptor_tss, ist) == 36, "IST1 at byte 36");
+_Static_assert(offsetof(struct descriptor_tss, io_map_base) == 102, "the I/O map's base at byte 102");
+_Static_assert(DESCRIPTOR_IST_COUNT <= ARRAY_COUNT(((struct descriptor_tss *)0)->ist), "the CPU has seven");
 
 struct descriptor_tables {
     uint64_t gdt[HOST_GDT_ENTRIES];

@@ -18,6 +18,7 @@
 
 #define LEAF_BIT (1ULL << 7)
 #define ADDRESS_BITS 0x000ffffffffff000ULL
+_Static_assert(ENTRIES == 1u << INDEX_BITS && ENTRIES * sizeof(uint64_t) == PAGE_BYTES, "a table fills a page");
 
 /* What "present" means, and the low address bits that a large leaf must have clear. */
 struct audit_rules {
@@ -36,6 +37,7 @@ static const struct audit_rules rules[] = {
     [AUDIT_NPT4] = {.present = 0x001, .levels = 4, .large_reserved_from = 13},
     [AUDIT_NPT5] = {.present = 0x001, .levels = 5, .large_reserved_from = 13},
 };
+_Static_assert(ARRAY_COUNT(rules) == AUDIT_NPT5 + 1, "a row for every format");
 
 /* Leaves in one piece. bytes 0: none yet. */
 struct run {
@@ -377,6 +379,7 @@ static const char *const violation_texts[] = {
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
     [AUDIT_TREE_TOO_LARGE] = "has more tables than there can be; some point back",
 };
+_Static_assert(ARRAY_COUNT(violation_texts) == AUDIT_TREE_TOO_LARGE + 1, "a text for every violation");
 
 static void write_sentence(const struct audit_request *request, struct audit_finding *finding)
 {

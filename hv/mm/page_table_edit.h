@@ -28,6 +28,7 @@ struct page_edit {
     uint64_t fresh_at[PAGE_LEVELS_MAX];
     enum page_flush flush;
 };
+_Static_assert(PAGE_LEVELS_MAX <= 8 * sizeof(((struct page_edit *)0)->fresh), "a bit per level");
 
 static inline uint64_t entry_load(const uint64_t *entry)
 {

@@ -35,6 +35,8 @@ struct page_find_answer {
     uint64_t leaf;
     uint64_t rights;
 };
+#define PAGE_FIND_LEVEL_MASK 7u
+_Static_assert(PAGE_LEVELS_MAX - 1 <= PAGE_FIND_LEVEL_MASK, "a level fits into the three lowest address bits");
 struct page_find_answer page_find_slowly(const struct page_table *table, uint64_t address) __attribute__((pure, cold));
 
 static inline __attribute__((always_inline)) uint64_t page_find_load(uint64_t window, uint64_t link, uint64_t index)
@@ -61,7 +63,7 @@ static inline __attribute__((always_inline)) bool page_find_any(const struct pag
                                                                 uint64_t address, struct page_found *found)
 {
     struct page_find_answer answer = page_find_slowly(table, address);
-    uint32_t level = (uint32_t)(answer.rights >> PAGE_SHIFT) & 7u;
+    uint32_t level = (uint32_t)(answer.rights >> PAGE_SHIFT) & PAGE_FIND_LEVEL_MASK;
 
     (void)page_find_end(format, answer.leaf, address, level, found);
     found->rights = answer.rights & ~ADDRESS_MASK;

@@ -29,6 +29,11 @@
 #define LINK_PINNED (1ULL << 52)
 #define LINK_NESTED (1ULL << 53)
 _Static_assert(ENTRIES_PER_TABLE * sizeof(uint64_t) == PAGE_BYTES, "a table fills a page");
+_Static_assert(ENTRIES_PER_TABLE == 1u << ENTRIES_SHIFT, "an index has nine bits");
+_Static_assert(PAGE_SHIFT + LEVEL_2M * ENTRIES_SHIFT == 21 && PAGE_SHIFT + LEVEL_1G * ENTRIES_SHIFT == 30,
+               "levels have the sizes of their names");
+_Static_assert(ADDRESS_MASK == ((1ULL << 52) - PAGE_BYTES), "bits 51:12");
+_Static_assert(((LINK_PINNED | LINK_NESTED) & ADDRESS_MASK) == 0, "our bits are no address bits");
 
 #define CACHE_TYPES 5u
 _Static_assert(CACHE_WB + 1 == CACHE_TYPES, "cache_index has one row per type");
@@ -52,13 +57,13 @@ struct page_table_format {
     uint64_t address_outside; /* and then have none of these bits */
     uint8_t levels;
     uint8_t address_bits;
-    bool sign_extended;          /* addresses are canonical: the upper half is at the top of 64 bits */
-    bool touch_always;           /* accessed and dirty need no capability */
-    bool execute_only;           /* can be had with caps.execute_only */
-    bool no_execute_needs_cap;   /* leaves without execute need caps.no_execute */
-    uint8_t cache_high_shift[2]; /* the third cache bit is 4 << this, at 4 KiB and above */
-    uint8_t cache_index[5];      /* by enum cache_type; the lower two bits stand at 4:3 */
-    enum cache_type cache_of[8]; /* the way back */
+    bool sign_extended;               /* addresses are canonical: the upper half is at the top of 64 bits */
+    bool touch_always;                /* accessed and dirty need no capability */
+    bool execute_only;                /* can be had with caps.execute_only */
+    bool no_execute_needs_cap;        /* leaves without execute need caps.no_execute */
+    uint8_t cache_high_shift[2];      /* the third cache bit is 4 << this, at 4 KiB and above */
+    uint8_t cache_index[CACHE_TYPES]; /* by enum cache_type; the lower two bits stand at 4:3 */
+    enum cache_type cache_of[8];      /* the way back */
 };
 
 static inline uint32_t level_shift(uint32_t level)

@@ -17,6 +17,7 @@ enum page_level {
     LEVEL_256T = 4,
 };
 #define PAGE_LEVELS_MAX 5u
+_Static_assert(PAGE_LEVELS_MAX == LEVEL_256T + 1, "a place on the path for every level");
 
 enum cache_type {
     CACHE_UC,

@@ -13,6 +13,7 @@
 
 #define ACPI_CPUS_MAX 64u
 #define ACPI_IOAPICS_MAX 8u
+#define ACPI_ECAM_MAX 16u
 
 /* Generic Address Structure, ACPI 6.5 5.2.3.2. */
 enum acpi_space {
@@ -40,7 +41,15 @@ struct acpi_uart {
     uint16_t interface;
 };
 
-struct acpi_tables {
+/* Configuration space in memory, of some buses of a segment group. "PCI Firmware Specification" 3.3, 4.1.2 "MCFG Table
+ * Description". */
+struct acpi_ecam {
+    uint64_t base; /* of bus 0, whether it is among them or not */
+    uint16_t segment;
+    uint8_t bus_first, bus_last;
+};
+
+struct host_acpi {
     bool found; /* a valid RSDP with a valid root table */
     bool has_fadt;
     uint16_t pm_timer_port; /* 0: none. 3.579545 MHz */
@@ -63,6 +72,8 @@ struct acpi_tables {
     uint32_t cpu_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
     uint32_t ioapic_count;
+    struct acpi_ecam ecam[ACPI_ECAM_MAX];
+    uint32_t ecam_count;
     bool has_8259;                          /* MADT flag PCAT_COMPAT */
     struct acpi_uart uarts[ACPI_UARTS_MAX]; /* from SPCR and DBG2; whatever their interface */
     uint32_t uart_count;
@@ -73,12 +84,12 @@ struct acpi_tables {
  * Reads what is there. Physical address h is reached at window + h, and only [0, limit) may be read: addresses beyond
  * it count as a defect. Returns tables->found.
  */
-bool acpi_read(struct acpi_tables *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
+bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
 
 /* The bytes of a table add up to 0 modulo 256. */
-bool acpi_checksum_good(struct span bytes);
+bool host_acpi_checksum_good(struct span bytes);
 
 /* Finds the SLP_TYP values of \_S5_ in a DSDT's bytes; false where there is no such package. ACPI 6.5 7.4.2. */
-bool acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b);
+bool host_acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b);
 
 #endif

@@ -108,9 +108,9 @@ struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
     enum config_final when_all_stopped;
-    bool log_debug; /* `log = debug` */
+    bool log_debug;     /* `log = debug` */
     bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
-    bool inventory; /* write \plinth\machine.txt at the start */
+    bool inventory;     /* write \plinth\machine.txt at the start */
     bool console_serial;
     bool console_screen;
 };

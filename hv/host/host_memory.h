@@ -34,7 +34,8 @@ bool host_memory_map_device(uint64_t start, uint64_t bytes);
 /* Loads the tree on another CPU. */
 void host_memory_load_cpu(void);
 
-/* The page at `address` becomes RX or again RW: the trampoline, while CPUs start. Caller: the BSP, no other CPU runs. */
+/* The page at `address` becomes RX or again RW: the trampoline, while CPUs start. Caller: the BSP, no other CPU
+ * runs. */
 void host_memory_set_executable(uint64_t address, bool executable);
 
 /* The tree's root for CR3. */

@@ -4,7 +4,8 @@
 #define TABLES_PER_EDGE 2u /* a border inside a 1 GiB leaf: one table of 2 MiB leaves, one of 4 KiB leaves */
 #define ROOT_TABLES_MAX 2u /* five levels */
 
-/* Tables that borders inside large leaves take: of several borders in one GiB or one 2 MiB, ascending, the first pays. */
+/* Tables that borders inside large leaves take: of several borders in one GiB or one 2 MiB, ascending, the first
+ * pays. */
 struct edge_count {
     uint64_t last_gib, last_2mib;
     uint64_t tables;

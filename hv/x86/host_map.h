@@ -1,5 +1,6 @@
 /*
- * The hypervisor's own address space: identity, memory and the few devices that are used, never writable and executable.
+ * The hypervisor's own address space: identity, memory and the few devices that are used, never writable and
+ * executable.
  *
  *   0             absent: a null pointer faults
  *   memory        read-write, no-execute, in the memory type that the MTRRs say, with the largest leaves that fit

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 """Every boot case: a row each. script.py explains the words."""
 
 import hashlib

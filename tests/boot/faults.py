@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 """Named faults that the test build (mk/faults.mk) makes happen, and the code that each must give. tests/boot/sweep.py runs
 them.
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * What an exit costs: TSC ticks from before an instruction that leaves the guest to after it, the cheapest of many.
  *

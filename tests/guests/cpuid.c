@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* What CPUID must say on this PC, so that stock kernels neither warn nor look for what is not there. */
 #include "tests/guests/lib/guest.h"
 

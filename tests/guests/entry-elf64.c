@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Plain ELF64: long mode, rdi = rbx = start information, a stack as if called. docs/boot-protocols.md. */
 #include "tests/guests/lib/entry.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Multiboot 1, section 3.2 "Machine state" and 3.3 "Boot information format". */
 #include "tests/guests/lib/entry.h"
 

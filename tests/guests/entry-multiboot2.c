@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Multiboot 2, section 3.5 "Machine state" and 3.6 "Boot information format". */
 #include "tests/guests/lib/entry.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * The demo's second guest: says where it is, waits a few times by its own timer, and powers off.
  */

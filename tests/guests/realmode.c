@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * Real mode with its own interrupt table: software and hardware interrupts, exceptions, port I/O, HLT, segments, and a
  * step to protected mode and back, as boot loaders do it.

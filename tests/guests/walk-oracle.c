@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * The CPU's MMU against hv/mm/guest_walk.c, which is linked into this guest as it is.
  *

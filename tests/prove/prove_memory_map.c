@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* A memory map from descriptors of any contents, with any stride; then any change, search and sum on any map. */
 #include "hv/mm/memory_map.h"
 

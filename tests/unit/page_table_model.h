@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * The model: random operations on a tree, and beside it a flat reference that is too simple to be wrong.
  *

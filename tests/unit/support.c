@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* What pure code needs from its surroundings, for native programs: the log on stderr, and a failed check aborts. */
 #include "hv/base/check.h"
 #include "hv/base/log.h"

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The real-time clock and CMOS RAM. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * The crash report's walk: every paging mode's tables by name, and where it stops. Tables are written by hand.
  */

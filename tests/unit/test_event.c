@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Exceptions that meet each other, and what is injected when. A vCPU with a real local APIC, no vendor. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The guest-physical layout's promises: RAM where the picture says, an e820 that covers it, sizes checked. */
 #include "hv/mm/guest_layout.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Promises of hv/x86/unwind.h, on images made by hand after Microsoft's description of the tables. */
 #include "hv/x86/unwind.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The keyboard controller with nothing plugged in. */
 #include <setjmp.h>
 #include <stdarg.h>

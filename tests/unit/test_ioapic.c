@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The I/O APIC: what its pins send, and when. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The local APIC as a guest's kernel meets it: by its page, by its MSRs, and by what it delivers. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Plain ELF, PVH, flat binaries, and what a file is recognized as. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The Linux boot protocol: what the guest finds, and that every field that is out of range is named. */
 #include <setjmp.h>
 #include <stdarg.h>

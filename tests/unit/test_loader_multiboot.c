@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Multiboot 1 and 2. */
 #include <setjmp.h>
 #include <stdarg.h>

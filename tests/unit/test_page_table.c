@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Promises of map, unmap, protect, lookup, count and the root pointer, in every format. */
 #include <setjmp.h>
 #include <stdarg.h>

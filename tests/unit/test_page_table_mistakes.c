@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Mistakes that shipped in other page-table code, each as the promise that this one does not make it. */
 #define _GNU_SOURCE
 #include <setjmp.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /*
  * The order of stores: at every moment of an operation each address translates as before or as after.
  *

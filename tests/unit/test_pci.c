@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* PCI configuration: one host bridge, nothing else, and the reset register. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The 8259 pair, driven by command words as kernels and old programs do. */
 #include <setjmp.h>
 #include <stdarg.h>

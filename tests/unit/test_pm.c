@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* ACPI fixed hardware: timer, status, enable, control. */
 #include <setjmp.h>
 #include <stdarg.h>

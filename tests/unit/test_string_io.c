@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* INS and OUTS: sizes, directions, segments, repeats cut into exits, faults in the middle. */
 #include "emulate_harness.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Promises of hv/mm/table_pool.h. */
 #include "hv/mm/table_pool.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Output on the serial port, by polling, and the end of a guest. */
 #include "tests/guests/lib/guest.h"
 

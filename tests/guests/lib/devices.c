@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* The few devices that several guests use. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* Checks of entry states; lib/entry.h. */
 #include "tests/guests/lib/entry.h"
 #include "tests/guests/lib/start_info.h"

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 #include "tests/guests/lib/hostile.h"
 
 uint64_t window_directory[512] __attribute__((aligned(4096)));

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: MIT */
 /* GDT, IDT and the devices that several guests use, for 32-bit and 64-bit code. */
 #include "tests/guests/lib/guest.h"
 

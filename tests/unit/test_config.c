@@ -298,7 +298,7 @@ static const struct {
     {A "\"memory\" = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
     {A "disk = a.img\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
     {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
-    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log inventory when-all-stopped."},
+    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log quiet-devices inventory when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},

@@ -18,7 +18,9 @@
 #define CONFIG_MODULES_MAX 16u
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
-#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: what somebody wrote by hand is far smaller */
+/* Of a file that is named: one byte less than FAT32's most, which a cut copy has. */
+#define CONFIG_FILE_BYTES_MAX 0xfffffffeULL
+#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: a config that is written by hand is far smaller */
 #define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
 
 /* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */
@@ -108,9 +110,10 @@ struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
     enum config_final when_all_stopped;
-    bool log_debug; /* `log = debug` */
-    bool inventory; /* write \plinth\machine.txt at the start */
-    bool quirks;    /* repairs for emulators where one is found; default yes */
+    bool log_debug;     /* `log = debug` */
+    bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
+    bool inventory;     /* write \plinth\machine.txt at the start */
+    bool quirks;        /* repairs for emulators where one is found; default yes */
     bool console_serial;
     bool console_screen;
 };

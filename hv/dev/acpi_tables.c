@@ -4,9 +4,9 @@
  *
  *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | RSDT | XSDT
  *
- * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. AML has
- * the same need inside: a package starts with its own length. It is always written in the two-byte form, so that it can
- * be filled in afterwards.
+ * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. AML
+ * has the same need inside: a package starts with its own length. It is always written in the two-byte form, so that
+ * it can be filled in afterwards.
  *
  * The machine that the tables describe has fixed hardware in ACPI mode from the start (SMI_CMD is 0), a PM timer, S5,
  * and a reset register; the interrupt source overrides are those of every PC: IRQ 0 on pin 2, and the SCI
@@ -315,7 +315,8 @@ static uint64_t put_facs(struct table_writer *out)
 /* 5.2.9 table 5.10 "IA-PC Boot Architecture Flags": legacy devices, no VGA; no 8042; there are an RTC and MSIs. */
 #define BOOT_LEGACY_DEVICES 0x0001u
 #define BOOT_NO_VGA 0x0004u
-/* 5.2.9 table 5.9: WBINVD works, C1, no fixed buttons, no fixed RTC wake, 32-bit PM timer, reset register, headless. */
+/* 5.2.9 table 5.9: WBINVD works, C1, no fixed buttons, no fixed RTC wake, 32-bit PM timer, reset register,
+ * headless. */
 #define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10 | 1u << 12)
 #define SCI_INTERRUPT 9u
 #define RESET_PORT 0xcf9u

@@ -1,6 +1,6 @@
 /*
  * The virtual-machine control structure: field encodings and the bits of its controls.
- * SDM 3D appendix B "Field Encoding in VMCS"; SDM 3C 25 "Virtual Machine Control Structures".
+ * SDM 3D appendix B "Field Encoding in VMCS"; SDM 3C 25 "Virtual-Machine Control Structures".
  */
 #ifndef HV_VMX_VMCS_H
 #define HV_VMX_VMCS_H

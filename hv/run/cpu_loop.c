@@ -409,7 +409,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             tell_first_entry(vcpu->guest);
         }
         vcpu_switch_to(cpu, vcpu);
-        vcpu->leave_at = vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : 0;
+        vcpu->leave_at = vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : UINT64_MAX;
         __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
         fault_vcpu(vcpu);
         virt_run(cpu, vcpu);

@@ -123,14 +123,6 @@ static void make_guest(uint32_t i)
     }
 }
 
-/* Only for a byte that is sent: other exits of the long way would tell the console of it once more. */
-static void fill_console(void)
-{
-    for (uint32_t i = 0; i < COPIES; i++) {
-        guests[i].platform.console_out.head += BYTE_RING_BYTES;
-    }
-}
-
 /* What waits in the local APIC, is in service, holds vectors off; the timer's mode. */
 static void random_apic(void)
 {
@@ -179,7 +171,7 @@ static void random_registers(void)
 {
     uint64_t requests = one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
     uint32_t value;
-    uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : 0;
+    uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : UINT64_MAX;
 
     for (uint32_t n = 0; n < GPR_COUNT; n++) {
         vcpus[0].gpr[n] = random_word();
@@ -231,8 +223,8 @@ static bool same_uart(const struct uart *a, const struct uart *b)
     return a->ier == b->ier && a->fcr == b->fcr && a->lcr == b->lcr && a->mcr == b->mcr && a->scr == b->scr &&
            a->dll == b->dll && a->dlm == b->dlm && a->errors == b->errors && a->msr_delta == b->msr_delta &&
            a->thre_event == b->thre_event && a->rx_timeout == b->rx_timeout && a->rx.count == b->rx.count &&
-           a->tx.count == b->tx.count && a->rx_timeout_at == b->rx_timeout_at && a->irq == b->irq &&
-           a->deadline == b->deadline;
+           a->tx.count == b->tx.count && a->rx_timeout_at == b->rx_timeout_at && a->signals.lines == b->signals.lines &&
+           a->signals.deadline == b->signals.deadline;
 }
 
 /* Which of the two did anything else than the other, in a word; NULL: they are alike. */

@@ -81,7 +81,7 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
 
     if (kind < 2) {
         vmcb->exit_code = SVM_EXIT_CPUID;
-        vcpus[0].leave_at = vcpus[1].leave_at = 0; /* which the short CPUID does not look at */
+        vcpus[0].leave_at = vcpus[1].leave_at = UINT64_MAX; /* which the short CPUID does not look at */
         vmcb->rax = (vmcb->rax & ~0xffffffffULL) | ONE_OF(some_leaves);
         vcpus[0].gpr[GPR_RCX] = random_word() % 3;
         return &cpuid_forms[one_in(8)];
@@ -101,9 +101,6 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
                                                       : 1)
                            << SVM_IOIO_SIZE_SHIFT;
     vmcb->exit_info2 = vmcb->rip + form->count;
-    if (vmcb->exit_info1 >> SVM_IOIO_PORT_SHIFT == 0x3f8 && !in && one_in(8)) {
-        fill_console();
-    }
     return form;
 }
 

@@ -94,7 +94,7 @@ static const struct exiting *random_exit(uint64_t *fields)
 
     if (kind < 2) {
         fields[VMCS_EXIT_REASON] = VMX_EXIT_CPUID;
-        vcpus[0].leave_at = vcpus[1].leave_at = 0; /* which the short CPUID does not look at */
+        vcpus[0].leave_at = vcpus[1].leave_at = UINT64_MAX; /* which the short CPUID does not look at */
         vcpus[0].gpr[GPR_RAX] = (vcpus[0].gpr[GPR_RAX] & ~0xffffffffULL) | ONE_OF(some_leaves);
         return &cpuid_forms[one_in(8)];
     } else if (kind < 5) {
@@ -110,9 +110,6 @@ static const struct exiting *random_exit(uint64_t *fields)
                                       (uint64_t)(form->count == 2    ? 1
                                                  : form->code[0] & 1 ? 3
                                                                      : 0);
-    if (fields[VMCS_EXIT_QUALIFICATION] >> VMX_IO_PORT_SHIFT == 0x3f8 && !in && one_in(8)) {
-        fill_console();
-    }
     return form;
 }
 

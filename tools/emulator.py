@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs an emulator with its serial port on our terminal and judges how the run ended. Used by run-qemu and run-bochs.
 
 The contract with the hypervisor, on the serial port:

@@ -113,6 +113,7 @@ struct config {
     bool log_debug;     /* `log = debug` */
     bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
     bool inventory;     /* write \plinth\machine.txt at the start */
+    bool quirks;        /* repairs for emulators where one is found; default yes */
     bool console_serial;
     bool console_screen;
 };

@@ -58,6 +58,7 @@ static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
                                           {"halt", WATCHDOG_HALT},
                                           {"exit", WATCHDOG_EXIT},
                                           {NULL, 0}};
+static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
 #define OUTPUT_SERIAL 1u
@@ -111,6 +112,7 @@ static const struct key keys[] = {
     {"log", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(log_debug), NO_POSITION, levels, NULL},
     {"quiet-devices", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quiet_devices), NO_POSITION, yes_no, NULL},
     {"inventory", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(inventory), NO_POSITION, yes_no, NULL},
+    {"quirks", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quirks), NO_POSITION, quirks, NULL},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
 };
 _Static_assert(sizeof(struct config) < NO_POSITION, "offsets fit into 16 bits");

@@ -278,6 +278,7 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config->console_serial = true;
     config->console_screen = true;
     config->quiet_devices = true;
+    config->quirks = true;
     if (!config_is_text(file, errors)) {
         return false;
     }

@@ -102,6 +102,9 @@ static const struct manual_key manual_keys[] = {
     {"hypervisor", "quiet-devices", "`yes`, `no`", "`yes`",
      "whether USB controllers are taken from the firmware and the devices that it used lose the right to write to "
      "memory; `no` is for a machine that hangs at the start with it, and then its devices can reach any guest"},
+    {"hypervisor", "quirks", "`auto`, `none`", "`auto`",
+     "repairs for what emulators of CPUs get wrong, where one is found. A CPU needs none; the start's log names those "
+     "that are on, `docs/emulators.md` describes them"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
      "what the machine does when no guest runs any more; where one has failed, a real machine goes off a minute later, "
      "so that "

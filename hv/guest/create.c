@@ -24,7 +24,7 @@
 
 #define ROM_BYTES (GUEST_ACPI_END - GUEST_ACPI_START)
 #define RSDP_BYTES 36u
-#define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 28.1 */
+#define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 29.1 */
 
 struct guest *guests[CONFIG_GUESTS_MAX];
 uint32_t guest_count;
@@ -98,6 +98,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .tsc_khz = host->tsc_khz,
         .tsc_stable = host->tsc_stable,
         .is_intel = host->is_intel,
+        .hide_xsavec = host->quirks.broken_xsavec,
     };
 
     text_copy(guest->config->name, guest->name, sizeof(guest->name));

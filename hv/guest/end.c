@@ -267,7 +267,7 @@ _Noreturn static void end_run(const struct guest *last)
         console_flush();
         tsc_wait_us(SCREEN_STAYS_S * US_PER_S);
     }
-    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 23.8 */
+    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 24.8 */
     switch (final) {
     case FINAL_POWEROFF:
         power_off();

@@ -6,15 +6,17 @@
 #include "hv/mm/memory_map.h"
 #include "hv/x86/insn.h"
 
-void report_cpu(const struct virt_support *support)
+void report_cpu(const struct virt_support *support, const struct quirks *quirks)
 {
     char name[HOST_CPU_NAME_BYTES];
+    char text[QUIRKS_TEXT_MAX];
 
     host_cpu_name(name);
     log_info("%s: %s", name, support->used);
     if (support->without[0] != '\0') {
         log_info("not there: %s", support->without);
     }
+    log_info("%s", quirks_text(support->emulator, quirks, text));
 }
 
 void report_memory(const struct boot_info *info)

@@ -312,7 +312,7 @@ static const struct {
     {A "disk = a.img\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
     {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
     {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1,
-     "There are: console log quiet-devices inventory when-all-stopped."},
+     "There are: console log quiet-devices inventory quirks when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},

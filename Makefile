@@ -27,7 +27,7 @@ EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 PURE := $(shell sed '/^#/d' tools/pure.list)
 PURE_SOURCES := $(sort $(filter %.c,$(PURE)) $(foreach d,$(filter-out %.c,$(PURE)),$(wildcard $(d)/*.c)))
 
-IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c config/*.c guest-loader/*.c))
+IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c hv/dev/*/*.c config/*.c guest-loader/*.c))
 IMAGE_ASM := $(wildcard efi/*.S hv/*/*.S)
 IMAGE_OBJECTS := $(IMAGE_SOURCES:%.c=$(BUILD)/image/%.o) $(IMAGE_ASM:%.S=$(BUILD)/image/%.S.o)
 NATIVE_OBJECTS := $(PURE_SOURCES:%.c=$(BUILD)/native/%.o)

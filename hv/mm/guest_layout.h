@@ -31,6 +31,15 @@
 #define GUEST_IOAPIC_BASE 0xfec00000ULL
 #define GUEST_HPET_BASE 0xfed00000ULL
 
+/* PCI: where base address registers may point, and the configuration space of bus 0. The ports are above those of a
+ * PC's own devices; the window above 4 GiB begins behind the guest's RAM (guest_layout_pci_high). */
+#define GUEST_PCI_LOW_START 0xc0000000ULL
+#define GUEST_PCI_LOW_END 0xe0000000ULL
+#define GUEST_ECAM_BASE 0xe0000000ULL
+#define GUEST_PCI_PORTS_START 0xc000ULL
+#define GUEST_PCI_PORTS_END 0x10000ULL
+#define GUEST_PCI_HIGH_BYTES (16 * GIB)
+
 enum e820_type {
     E820_RAM = 1,
     E820_RESERVED = 2,
@@ -55,6 +64,10 @@ struct guest_layout {
 
 /* memory_bytes: a multiple of 4 KiB, at least GUEST_MEMORY_MIN; else STATUS_MISALIGNED or STATUS_INVALID. */
 enum status guest_layout_make(uint64_t memory_bytes, struct guest_layout *layout);
+
+/* Where the window for PCI above 4 GiB begins: GUEST_PCI_HIGH_BYTES from there. 0: a CPU with so many physical address
+ * bits does not reach its end. */
+uint64_t guest_layout_pci_high(const struct guest_layout *layout, unsigned physical_bits);
 
 /* True where [start, start + bytes) is RAM of the guest and inside one e820 RAM entry. */
 bool guest_layout_usable(const struct guest_layout *layout, gpa_t start, uint64_t bytes);

@@ -133,7 +133,7 @@ uint32_t pci_config_read(struct pci_function *function, unsigned offset, uint8_t
     uint32_t value = 0;
 
     if (function->ops != NULL && function->ops->config_read != NULL &&
-        function->ops->config_read(function->device, offset, size, &value)) {
+        function->ops->config_read(function, offset, size, &value)) {
         return value;
     }
     for (unsigned i = 0; i < size; i++) {
@@ -150,7 +150,7 @@ static bool is_decoding(unsigned index)
 void pci_config_write(struct pci_function *function, unsigned offset, uint8_t size, uint32_t value)
 {
     if (function->ops != NULL && function->ops->config_write != NULL &&
-        function->ops->config_write(function->device, offset, size, value)) {
+        function->ops->config_write(function, offset, size, value)) {
         return;
     }
     for (unsigned i = 0; i < size && offset + i < PCI_CONFIG_BYTES; i++) {
@@ -171,7 +171,7 @@ uint64_t pci_bar_read(struct pci_function *function, unsigned bar, uint64_t offs
     if (function->ops == NULL || function->ops->read == NULL) {
         return 0;
     }
-    return function->ops->read(function->device, bar, offset, size);
+    return function->ops->read(function, bar, offset, size);
 }
 
 void pci_bar_write(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
@@ -179,7 +179,7 @@ void pci_bar_write(struct pci_function *function, unsigned bar, uint64_t offset,
     if (pci_msix_covers(function, bar, offset)) {
         pci_msix_write(function, offset, size, value);
     } else if (function->ops != NULL && function->ops->write != NULL) {
-        function->ops->write(function->device, bar, offset, size, value);
+        function->ops->write(function, bar, offset, size, value);
     }
 }
 

@@ -61,14 +61,16 @@ struct pci_bar {
     uint64_t bytes; /* a power of two, at least 4 (ports) or 16 */
 };
 
+struct pci_function;
+
 /* What a device does. Any may be NULL: reads then give 0. Offsets are within the BAR, accesses do not cross its end;
  * size is 1, 2, 4 or 8 (ports: at most 4), at any alignment. */
 struct pci_device_ops {
-    uint64_t (*read)(void *device, unsigned bar, uint64_t offset, uint8_t size);
-    void (*write)(void *device, unsigned bar, uint64_t offset, uint8_t size, uint64_t value);
+    uint64_t (*read)(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size);
+    void (*write)(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value);
     /* Sees an access to the configuration space first. True: that was it. */
-    bool (*config_read)(void *device, unsigned offset, uint8_t size, uint32_t *value);
-    bool (*config_write)(void *device, unsigned offset, uint8_t size, uint32_t value);
+    bool (*config_read)(struct pci_function *function, unsigned offset, uint8_t size, uint32_t *value);
+    bool (*config_write)(struct pci_function *function, unsigned offset, uint8_t size, uint32_t value);
 };
 
 struct pci_identity {
@@ -87,7 +89,7 @@ struct pci_msix_entry {
 
 struct pci_function {
     const struct pci_device_ops *ops;
-    void *device;  /* what `ops` are called with */
+    void *device;  /* what the function belongs to */
     uint8_t devfn; /* device << 3 | function; the first byte of saved state */
     struct bus_signals signals;
     uint8_t config[PCI_CONFIG_BYTES];

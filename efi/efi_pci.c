@@ -24,7 +24,7 @@
 #define PCI_CLASS 0x08u
 #define PCI_HEADER 0x0cu
 #define PCI_BARS 0x10u
-#define PCI_NOBODY 0xffffu
+#define PCI_ABSENT 0xffffu
 #define PCI_COMMAND_PORTS (1u << 0)
 #define PCI_COMMAND_MEMORY (1u << 1)
 #define PCI_COMMAND_MASTER (1u << 2)
@@ -46,7 +46,7 @@ static uint32_t config_read(uint32_t address, uint32_t offset)
 
 static bool is_there(uint32_t address)
 {
-    return (config_read(address, PCI_ID) & 0xffff) != PCI_NOBODY;
+    return (config_read(address, PCI_ID) & 0xffff) != PCI_ABSENT;
 }
 
 /* The command register is written alone: its upper neighbour, the status register, clears what is written as one. */

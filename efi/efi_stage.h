@@ -51,10 +51,10 @@ struct efi_stage {
     EFI_STATUS status;        /* of the first failure: what efi_main returns */
     EFI_LOADED_IMAGE *loaded; /* of ourselves */
     EFI_FILE_HANDLE volume;   /* root folder of the volume that we were started from; NULL when closed */
-    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or nobody is there */
+    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or there is no COM1 */
     struct boot_info *info;   /* what crosses */
     struct virt_support support;
-    struct acpi_tables acpi; /* what the firmware's tables say */
+    struct host_acpi acpi; /* what the firmware's tables say */
     struct efi_file files[EFI_FILES_MAX];
     uint32_t file_count;
     struct efi_pages pages[EFI_PAGES_MAX]; /* taken from the firmware: given back on failure */

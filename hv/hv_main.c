@@ -31,7 +31,7 @@
 #include "hv/x86/host_acpi.h"
 #include "hv/x86/registers.h"
 
-static struct acpi_tables acpi;
+static struct host_acpi acpi;
 static struct virt_support support;
 static struct host_facts host;
 
@@ -62,7 +62,7 @@ static void start(void *argument)
     create_guests(info);
     fault_at("guests");
     report_time(info, &host.clock);
-    watchdog_start(&host.clock);
+    cpu_watch_start(&host.clock);
     smp_release();
     run_cpu(cpu_this());
 }
@@ -127,7 +127,7 @@ static uint32_t highest_apic_id(const struct boot_info *info)
 
 static void own_the_interrupts(const struct boot_info *info)
 {
-    if (!acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory))) {
+    if (!host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory))) {
         log_info("the firmware has no ACPI tables");
     }
     if (acpi.problem[0] != '\0') {

@@ -22,6 +22,8 @@
 
 #define PAGE_SHIFT 12u
 #define PAGE_BYTES 4096u
+_Static_assert(PAGE_BYTES == 1u << PAGE_SHIFT && PAGE_BYTES == 4 * KIB, "one size of page");
+_Static_assert(MIB == KIB * KIB && GIB == MIB * KIB, "powers of 1024");
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -36,6 +38,7 @@ typedef struct hpa {
 } hpa_t;
 
 _Static_assert(sizeof(gpa_t) == 8 && sizeof(hpa_t) == 8, "an address type costs nothing");
+_Static_assert(sizeof(void *) == 8, "the hypervisor's memory is identity-mapped: a pointer holds an hpa_t");
 
 static inline gpa_t gpa(uint64_t value)
 {

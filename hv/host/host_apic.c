@@ -14,6 +14,7 @@
 #define APIC_SVR 0x0f0u
 #define APIC_ISR 0x100u
 #define APIC_ISR_WORDS 8u
+_Static_assert(APIC_ISR_WORDS * 32 == 256, "a bit per vector");
 #define APIC_ESR 0x280u
 #define APIC_LVT_CMCI 0x2f0u
 #define APIC_ICR 0x300u
@@ -66,7 +67,7 @@
 #define IOAPIC_MASKED (1u << 16)
 #define IOAPIC_LAST_ENTRY(version) (((version) >> 16) & 0xffu)
 #define IOAPIC_ENTRIES_MAX 240u
-#define IOAPIC_NOBODY 0xffffffffu
+#define IOAPIC_ABSENT 0xffffffffu
 
 #define XAPIC_ID_MAX 0xfeu
 #define CALIBRATION_US 3000u
@@ -121,7 +122,7 @@ static void silence_ioapic(uint64_t base)
 {
     uint32_t version = ioapic_read(base, IOAPIC_VERSION);
 
-    if (version == IOAPIC_NOBODY) {
+    if (version == IOAPIC_ABSENT) {
         return;
     }
     for (uint32_t i = 0; i <= IOAPIC_LAST_ENTRY(version) && i < IOAPIC_ENTRIES_MAX; i++) {
@@ -130,7 +131,7 @@ static void silence_ioapic(uint64_t base)
     }
 }
 
-void host_apic_init_machine(const struct acpi_tables *acpi, uint32_t highest_apic_id)
+void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_id)
 {
     uint32_t features = insn_cpuid(CPUID_FEATURES, 0).ecx;
     uint64_t base = insn_rdmsr(MSR_APIC_BASE);
@@ -232,8 +233,8 @@ void host_apic_end_stray(void)
     }
 }
 
-/* The xAPIC takes one command at a time; a command that stays pending means that nobody takes it, so give up waiting.
- */
+/* The xAPIC takes one command at a time; a command that stays pending means that no APIC takes it, so give up
+ * waiting. */
 static void wait_icr(void)
 {
     uint64_t end = tsc_after_us(ICR_WAIT_US);

@@ -183,7 +183,7 @@ static uint64_t measure_best(const struct reference *reference, struct rate *bes
     return best_ppm;
 }
 
-/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 18.7.3. */
+/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 20.7.3. */
 static uint64_t cpuid_hz(void)
 {
     struct cpuid_result ratio;
@@ -218,7 +218,7 @@ static bool is_virtual(void)
     return (insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0;
 }
 
-static struct reference choose_reference(const struct acpi_tables *acpi)
+static struct reference choose_reference(const struct host_acpi *acpi)
 {
     if (acpi->pm_timer_port != 0) {
         return (struct reference){"the ACPI PM timer", PM_TIMER_HZ, acpi->pm_timer_32bit ? UINT32_MAX : PM_TIMER_24BIT,
@@ -267,7 +267,7 @@ static void believe_timer(struct tsc_calibration *result, const struct reference
     compare_with_cpuid(result, reference, rate->whole_hz);
 }
 
-struct tsc_calibration tsc_calibrate(const struct acpi_tables *acpi)
+struct tsc_calibration tsc_calibrate(const struct host_acpi *acpi)
 {
     struct reference reference = choose_reference(acpi);
     struct tsc_calibration result;

@@ -40,6 +40,18 @@
 #define GUEST_PCI_PORTS_END 0x10000ULL
 #define GUEST_PCI_HIGH_BYTES (16 * GIB)
 
+_Static_assert(GUEST_EBDA_START < GUEST_LEGACY_START && GUEST_LEGACY_START < GUEST_ACPI_START, "in this order");
+_Static_assert(GUEST_ACPI_START < GUEST_ACPI_END && GUEST_ACPI_END <= GUEST_LEGACY_END,
+               "the tables lie in the ROM area");
+_Static_assert(GUEST_MEMORY_MIN >= GUEST_LEGACY_END, "the smallest guest has the first MiB whole");
+_Static_assert(GUEST_RAM_LOW_MAX <= GUEST_IOAPIC_BASE && GUEST_IOAPIC_BASE < GUEST_HPET_BASE &&
+                   GUEST_HPET_BASE < GUEST_LAPIC_BASE && GUEST_LAPIC_BASE < GUEST_TEST_MEMORY_START,
+               "devices and the test memory lie above low RAM, apart from each other");
+_Static_assert(GUEST_TEST_MEMORY_START + GUEST_TEST_MEMORY_BYTES <= GUEST_RAM_HIGH_START, "and below high RAM");
+_Static_assert(GUEST_RAM_LOW_MAX <= GUEST_PCI_LOW_START && GUEST_PCI_LOW_END <= GUEST_ECAM_BASE &&
+                   GUEST_ECAM_BASE < GUEST_IOAPIC_BASE,
+               "PCI lies between low RAM and the devices");
+
 enum e820_type {
     E820_RAM = 1,
     E820_RESERVED = 2,

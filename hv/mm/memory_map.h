@@ -46,8 +46,8 @@ enum status memory_map_set(struct memory_map *map, uint64_t start, uint64_t end,
 enum status memory_map_convert(struct memory_map *map, uint64_t start, uint64_t end, enum memory_type from,
                                enum memory_type to);
 
-/* The lowest place in `type` of `bytes` at a multiple of `alignment` within [low, high). STATUS_NOT_FOUND: none. Who
- * would like 1 GiB but can live with 2 MiB asks twice. */
+/* The lowest place in `type` of `bytes` at a multiple of `alignment` within [low, high). STATUS_NOT_FOUND: none. A
+ * caller that would like 1 GiB but can live with 2 MiB asks twice. */
 enum status memory_map_find(const struct memory_map *map, enum memory_type type, uint64_t bytes, uint64_t alignment,
                             uint64_t low, uint64_t high, uint64_t *start);
 

@@ -3,6 +3,7 @@
  * only where tables exist are they looked at, and of those only the entries that the range covers in part or that are
  * too large for a leaf. So counting costs a small part of the operation, and is exact.
  */
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 /*

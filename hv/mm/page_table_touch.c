@@ -2,6 +2,7 @@
  * Where others write to a tree at the same time: the hardware its accessed and dirty bits, other CPUs their mappings.
  * Every store here is an atomic read-modify-write, and every answer comes from the value that it replaced.
  */
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 static uint64_t touch_mask(const struct page_table_format *format, uint32_t which)

@@ -150,6 +150,7 @@ void config_rules_file(const struct config *config, struct config_errors *errors
         config_report(errors, (struct config_position){1, 1}, "no-guest",
                       "The file names no guest; add a section `[guest NAME]` with `kernel = FILE`.");
     }
+    config_rules_devices(config, errors);
     for (uint32_t second = 1; second < config->guest_count; second++) {
         bool told = false; /* one report per guest is enough */
 

@@ -39,6 +39,9 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
  */
 void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
 
+/* Networks are numbered in the order in which the file names them. One that it does not name: their number. */
+uint32_t config_network_index(const struct config *config, struct text network);
+
 /*
  * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`
  * components taken out and `/` turned into `\`. mkusb writes to the same path that the loader reads.

@@ -38,7 +38,6 @@ typedef struct hpa {
 } hpa_t;
 
 _Static_assert(sizeof(gpa_t) == 8 && sizeof(hpa_t) == 8, "an address type costs nothing");
-_Static_assert(sizeof(void *) == 8, "the hypervisor's memory is identity-mapped: a pointer holds an hpa_t");
 
 static inline gpa_t gpa(uint64_t value)
 {

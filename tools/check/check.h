@@ -60,7 +60,7 @@ struct check {
     struct memory_map without_files; /* the machine's map when the files were read */
     struct memory_map planned;       /* and with the guests in it */
     /* Files whose memory is taken from the machine's. */
-    struct text taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)];
+    struct text taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
     uint32_t taken_count;
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];

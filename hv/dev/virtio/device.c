@@ -231,7 +231,7 @@ bool virtio_take(struct virtio_device *device, unsigned index, struct virtq_chai
  * A kick that comes while another CPU holds the lock is that CPU's: after letting go it looks again. The fences are in
  * the atomics: the bit is set before the lock is tried, and the lock is free before the bits are looked at.
  */
-bool virtio_service(struct virtio_device *device, struct virtio_budget *budget)
+bool virtio_service_by(struct virtio_device *device, struct virtio_budget *budget, virtio_work *work, void *context)
 {
     while (virtio_has_work(device)) {
         uint32_t kicked;
@@ -242,7 +242,7 @@ bool virtio_service(struct virtio_device *device, struct virtio_budget *budget)
         }
         kicked = __atomic_exchange_n(&device->kicked, 0, __ATOMIC_ACQ_REL);
         if (virtio_runs(device)) {
-            more = device->kind->service(device, kicked, budget);
+            more = work(context, device, kicked, budget);
         }
         if (more) {
             __atomic_fetch_or(&device->kicked, kicked, __ATOMIC_RELEASE);
@@ -254,4 +254,15 @@ bool virtio_service(struct virtio_device *device, struct virtio_budget *budget)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     }
     return false;
+}
+
+static bool work_of_kind(void *context, struct virtio_device *device, uint32_t kicked, struct virtio_budget *budget)
+{
+    (void)context;
+    return device->kind->service(device, kicked, budget);
+}
+
+bool virtio_service(struct virtio_device *device, struct virtio_budget *budget)
+{
+    return virtio_service_by(device, budget, work_of_kind, NULL);
 }

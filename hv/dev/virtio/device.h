@@ -139,6 +139,10 @@ static inline bool virtio_has_work(const struct virtio_device *device)
  */
 bool virtio_service(struct virtio_device *device, struct virtio_budget *budget);
 
+/* The same with other work than the kind's own. */
+typedef bool virtio_work(void *context, struct virtio_device *device, uint32_t kicked, struct virtio_budget *budget);
+bool virtio_service_by(struct virtio_device *device, struct virtio_budget *budget, virtio_work *work, void *context);
+
 void virtio_signal(struct virtio_device *device, uint32_t signals);
 static inline uint32_t virtio_take_signals(struct virtio_device *device)
 {

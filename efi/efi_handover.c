@@ -31,7 +31,7 @@ static void stop_devices(struct efi_stage *stage)
 {
     EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
 
-    efi_pci_quiet();
+    efi_pci_stop_masters();
     stage->boot->RestoreTPL(before);
 }
 

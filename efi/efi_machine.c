@@ -188,7 +188,7 @@ static void find_uarts(struct efi_stage *stage)
     efi_pci_each(add_pci_uart, stage->info);
 }
 
-bool efi_machine_look(struct efi_stage *stage)
+bool efi_machine_read(struct efi_stage *stage)
 {
     if (!efi_map_snapshot(stage)) {
         return false;

@@ -50,7 +50,7 @@ static bool is_there(uint32_t address)
 }
 
 /* The command register is written alone: its upper neighbour, the status register, clears what is written as one. */
-static void quiet_function(void *context, const struct efi_pci_function *function)
+static void stop_master(void *context, const struct efi_pci_function *function)
 {
     uint32_t address = address_of(function->bus, function->device, function->function);
     uint32_t class = function->class_code >> 16;
@@ -135,7 +135,7 @@ void efi_pci_open(const struct efi_pci_function *function)
     insn_out16(CONFIG_DATA, (uint16_t)(command | PCI_COMMAND_PORTS | PCI_COMMAND_MEMORY));
 }
 
-void efi_pci_quiet(void)
+void efi_pci_stop_masters(void)
 {
-    efi_pci_each(quiet_function, NULL);
+    efi_pci_each(stop_master, NULL);
 }

@@ -6,6 +6,9 @@
  * a stable code (efi_fail), and efi_main gives everything back and returns to the firmware. Codes: docs/boot.md.
  *
  * Memory, the open volume and what else must be given back is recorded in struct efi_stage, never in a step.
+ *
+ * This folder has everything before the hand-over, and is the only one that may include UEFI's headers; nothing of it
+ * runs afterwards.
  */
 #ifndef EFI_STAGE_H
 #define EFI_STAGE_H
@@ -124,7 +127,7 @@ bool efi_disks_take(struct efi_stage *stage);
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
-bool efi_machine_look(struct efi_stage *stage);
+bool efi_machine_read(struct efi_stage *stage);
 void efi_machine_time(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
 bool efi_machine_sections(struct efi_stage *stage);
@@ -171,12 +174,12 @@ void efi_pci_find(struct efi_stage *stage);
 void efi_pci_open(const struct efi_pci_function *function);
 
 /* Switches bus mastering off. */
-void efi_pci_quiet(void);
+void efi_pci_stop_masters(void);
 
 /* ---- efi_last_boot.c: what the last run said ---- */
 
 /* Also finds the place where this run keeps its own last words. */
-bool efi_last_boot_tell(struct efi_stage *stage);
+bool efi_last_boot_print(struct efi_stage *stage);
 
 /* ---- efi_inventory.c: \plinth\machine.txt, where the config asks for it ---- */
 

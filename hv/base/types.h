@@ -2,6 +2,9 @@
  * The vocabulary that every other file uses: fixed-width types, the two kinds of physical address, sizes, alignment.
  *
  * The image is LLP64 (`long` has 32 bits), the native tests are LP64: only fixed-width types and size_t are used.
+ *
+ * This folder has what every other file may use: types, status, checks, log, text, locks. Nothing here knows a CPU, a
+ * guest or a page table.
  */
 #ifndef HV_BASE_TYPES_H
 #define HV_BASE_TYPES_H

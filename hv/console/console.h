@@ -12,6 +12,8 @@
  *
  * The parts: console_mux.c decides which byte goes where (pure), console_screen.c is the grid (pure),
  * console_uart.c the ports, console.c the wiring and the lock.
+ *
+ * This folder has where text goes and keys come from. Nothing here knows what a guest is but its ring and its name.
  */
 #ifndef HV_CONSOLE_CONSOLE_H
 #define HV_CONSOLE_CONSOLE_H

@@ -1,5 +1,8 @@
 /*
  * A guest: its memory, its PC, its vCPUs, and what became of it.
+ *
+ * This folder has what a guest and a vCPU are, and what happens to them whatever the vendor. Pure: handlers change the
+ * vCPU and its guest and nothing of the machine.
  */
 #ifndef HV_CORE_GUEST_H
 #define HV_CORE_GUEST_H

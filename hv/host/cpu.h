@@ -3,6 +3,9 @@
  *
  * cpus[0] is the one that firmware started (the BSP); the order is boot_info's, so `cpus = 0,1` in plinth.conf means
  * indices of this array. GS points to the CPU's own entry.
+ *
+ * This folder has the machine as the hypervisor drives it: CPUs, interrupts, clock, traps, memory pool, panic, power.
+ * No guest's state is changed here.
  */
 #ifndef HV_HOST_CPU_H
 #define HV_HOST_CPU_H

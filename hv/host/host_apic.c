@@ -98,7 +98,7 @@ static void apic_write(uint32_t reg, uint32_t value)
 }
 
 /* ICW1 to ICW4 move the vectors away from the exceptions; then every input is masked. */
-static void silence_pics(void)
+static void mask_pics(void)
 {
     insn_out8(PIC_MASTER_COMMAND, PIC_ICW1_ICW4);
     insn_out8(PIC_SLAVE_COMMAND, PIC_ICW1_ICW4);
@@ -118,7 +118,7 @@ static uint32_t ioapic_read(uint64_t base, uint32_t index)
     return insn_mmio_read32(base + IOAPIC_WINDOW);
 }
 
-static void silence_ioapic(uint64_t base)
+static void mask_ioapic(uint64_t base)
 {
     uint32_t version = ioapic_read(base, IOAPIC_VERSION);
 
@@ -136,12 +136,12 @@ void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_
     uint32_t features = insn_cpuid(CPUID_FEATURES, 0).ecx;
     uint64_t base = insn_rdmsr(MSR_APIC_BASE);
 
-    silence_pics();
+    mask_pics();
     for (uint32_t i = 0; i < acpi->ioapic_count; i++) {
-        silence_ioapic(acpi->ioapics[i]);
+        mask_ioapic(acpi->ioapics[i]);
     }
     if (acpi->ioapic_count == 0) {
-        silence_ioapic(IOAPIC_USUAL_BASE);
+        mask_ioapic(IOAPIC_USUAL_BASE);
     }
     apic.base = base & APIC_BASE_ADDRESS;
     apic.x2apic =

@@ -42,7 +42,7 @@ static _Noreturn void end(void)
 }
 
 /* A CPU panics already. Where it is this one, its report has met a second fault: say so once, and end. */
-static _Noreturn void end_again(void)
+static _Noreturn void end_nested(void)
 {
     if (cpu_this() == panic_cpu && !panic_nested) {
         panic_nested = true;
@@ -75,7 +75,7 @@ static void begin(void)
 {
     insn_cli();
     if (!panic_state_enter()) {
-        end_again();
+        end_nested();
     }
     panic_cpu = cpu_this();
     console_panic_mode();

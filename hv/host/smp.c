@@ -135,7 +135,7 @@ uint32_t smp_bsp_index(void)
 }
 
 /* It runs well and is of no use: only the NMI of a panic reaches it. */
-_Noreturn static void stay_out(void)
+_Noreturn static void halt_failed_cpu(void)
 {
     for (;;) {
         insn_cli();
@@ -156,7 +156,7 @@ static void cpu_start(void *argument)
     cpu->failure = start_steps->prepare(cpu);
     if (cpu->failure != NULL) {
         __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
-        stay_out();
+        halt_failed_cpu();
     }
     __atomic_store_n(&cpu->state, CPU_STATE_READY, __ATOMIC_RELEASE);
     while (__atomic_load_n(&released, __ATOMIC_ACQUIRE) == 0) {

@@ -62,13 +62,7 @@ void page_need_count(struct page_need *need, const struct page_table *table, uin
     cursor_start(cursor, table, start, start + bytes);
     need->format = table->format;
     need->tables = 0;
-    for (;;) {
-        while (cursor->address == cursor_stop(cursor)) {
-            if (cursor->level == cursor->top) {
-                return;
-            }
-            cursor->level++;
-        }
+    while (cursor_goes_on(cursor)) {
         need_step(need);
     }
 }

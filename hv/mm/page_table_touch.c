@@ -210,13 +210,7 @@ static void harvest_run(struct harvester *harvester)
 {
     struct page_cursor *cursor = &harvester->cursor;
 
-    for (;;) {
-        while (cursor->address == cursor_stop(cursor)) {
-            if (cursor->level == cursor->top) {
-                return;
-            }
-            cursor->level++;
-        }
+    while (cursor_goes_on(cursor)) {
         harvest_step(harvester);
     }
 }

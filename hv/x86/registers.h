@@ -1,6 +1,9 @@
 /*
  * Names of the registers, bits, MSRs and CPUID leaves that both vendors share. What only VMX or SVM has is in
  * hv/vmx and hv/svm. docs/manuals.md lists the editions behind the citations.
+ *
+ * This folder has facts about the CPU and pure code about them, and in insn.h its instructions. What drives the
+ * machine is in hv/host; nothing here has state.
  */
 #ifndef HV_X86_REGISTERS_H
 #define HV_X86_REGISTERS_H

@@ -642,7 +642,7 @@ bool efi_machine_sections(struct efi_stage *stage)
     return true;
 }
 
-bool efi_machine_look(struct efi_stage *stage)
+bool efi_machine_read(struct efi_stage *stage)
 {
     stage->info->cpu_count = (uint32_t)min_u64(check.machine.cpu_count, BOOT_CPUS_MAX);
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
@@ -658,7 +658,7 @@ bool efi_virt_check(struct efi_stage *stage)
     return true;
 }
 
-bool efi_last_boot_tell(struct efi_stage *stage)
+bool efi_last_boot_print(struct efi_stage *stage)
 {
     (void)stage;
     return true;

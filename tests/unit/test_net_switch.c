@@ -62,7 +62,8 @@ static int setup(void **state)
     memset(&net_switch, 0, sizeof(net_switch));
     for (unsigned i = 0; i < GUESTS; i++) {
         arena_init(&peers[i].arena);
-        virtio_net_init(&peers[i].card, &peers[i].arena.memory, macs[i]);
+        virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i]);
+        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device);
         assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net), i);
         start_peer(i, false, OFFLOADS, 32);
     }

@@ -34,7 +34,8 @@ static void make(bool read_only, uint32_t change_pages)
         file[i] = expected[i] = (uint8_t)(i * 7 + i / 512);
     }
     disk_image_init(&image, (struct span){file, DISK_BYTES}, map, changes, change_pages);
-    virtio_block_init(&disk, &arena.memory, &image, read_only, "a-rather-long-name.img");
+    virtio_block_init(&disk.block, &arena.memory, &image, read_only, "a-rather-long-name.img");
+    virtio_pci_init(&disk.pci, &disk.block.device);
 }
 
 static int setup(void **state)

@@ -337,10 +337,9 @@ static void fill_config(struct virtio_device *device, uint64_t bytes)
     put(device, CONFIG_ZEROES_UNMAP, 1, 1);
 }
 
-void virtio_block_init(struct virtio_block_pci *disk, const struct guest_memory *memory, struct disk_image *image,
+void virtio_block_init(struct virtio_block *block, const struct guest_memory *memory, struct disk_image *image,
                        bool read_only, const char *id)
 {
-    struct virtio_block *block = &disk->block;
     uint64_t features = BLOCK_F_SEG_MAX | BLOCK_F_BLK_SIZE | BLOCK_F_FLUSH | BLOCK_F_TOPOLOGY |
                         (read_only ? BLOCK_F_RO : BLOCK_F_DISCARD | BLOCK_F_WRITE_ZEROES);
 
@@ -352,7 +351,6 @@ void virtio_block_init(struct virtio_block_pci *disk, const struct guest_memory 
     }
     virtio_init(&block->device, &kind, memory, features);
     fill_config(&block->device, image->bytes);
-    virtio_pci_init(&disk->pci, &block->device);
 }
 
 /* The request in flight and the disk's changes are not plain data: a disk has no saved state yet. */

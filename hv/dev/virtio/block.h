@@ -47,8 +47,8 @@ struct virtio_block_pci {
 
 extern const struct bus_row virtio_block_row;
 
-/* `id`: what the guest sees as its serial number, cut to BLOCK_ID_BYTES. */
-void virtio_block_init(struct virtio_block_pci *disk, const struct guest_memory *memory, struct disk_image *image,
+/* Once. `id`: what the guest sees as its serial number, cut to BLOCK_ID_BYTES. */
+void virtio_block_init(struct virtio_block *block, const struct guest_memory *memory, struct disk_image *image,
                        bool read_only, const char *id);
 
 #endif

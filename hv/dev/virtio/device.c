@@ -57,15 +57,20 @@ static void reset(struct virtio_device *device)
     }
 }
 
+void virtio_reset(struct virtio_device *device)
+{
+    lock(device);
+    reset(device);
+    unlock(device);
+}
+
 void virtio_init(struct virtio_device *device, const struct virtio_kind *kind, const struct guest_memory *memory,
                  uint64_t features)
 {
     device->kind = kind;
     device->memory = memory;
     device->offered = features | RING_FEATURES;
-    lock(device);
-    reset(device);
-    unlock(device);
+    virtio_reset(device);
 }
 
 /* ---- status and features ---- */
@@ -96,15 +101,14 @@ static void start(struct virtio_device *device)
 
 void virtio_status_write(struct virtio_device *device, uint8_t status)
 {
-    uint8_t before = device->status;
-    uint8_t now;
+    uint8_t before, now;
 
-    lock(device);
     if (status == 0) {
-        reset(device);
-        unlock(device);
+        virtio_reset(device);
         return;
     }
+    lock(device);
+    before = device->status;
     now = (uint8_t)((before & VIRTIO_NEEDS_RESET) | (status & ~VIRTIO_NEEDS_RESET));
     if ((now & ~before & VIRTIO_FEATURES_OK) != 0 && !features_fit(device)) {
         now &= (uint8_t)~VIRTIO_FEATURES_OK;

@@ -97,9 +97,13 @@ struct virtio_device {
     uint8_t config[VIRTIO_CONFIG_MAX];
 };
 
-/* As after a reset by its driver. `features` are the kind's own, with those of the rings added here. */
+/* Once, on zeroed memory: later a sender's CPU may hold a lock. `features` are the kind's own, with those of the rings
+ * added here. */
 void virtio_init(struct virtio_device *device, const struct virtio_kind *kind, const struct guest_memory *memory,
                  uint64_t features);
+
+/* As after a reset by its driver: nothing of the guest's memory is touched any more until one has been ready again. */
+void virtio_reset(struct virtio_device *device);
 
 /* ---- what transports do. They change queues and status: these take the locks. ---- */
 

@@ -330,15 +330,12 @@ static const struct virtio_kind kind = {
     .config_write = config_write,
 };
 
-void virtio_net_init(struct virtio_net_pci *card, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES])
+void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES])
 {
-    struct virtio_net *net = &card->net;
-
     memset(net, 0, sizeof(*net));
     net->config_mac = net_mac(mac);
     net->device.config[CONFIG_STATUS] = STATUS_LINK_UP;
     virtio_init(&net->device, &kind, memory, FEATURES);
-    virtio_pci_init(&card->pci, &net->device);
 }
 
 /* Packets in flight are not plain data: a card has no saved state yet. */

@@ -93,7 +93,8 @@ struct virtio_net_pci {
 
 extern const struct bus_row virtio_net_row;
 
-void virtio_net_init(struct virtio_net_pci *card, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES]);
+/* Once. */
+void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES]);
 
 /* A MAC address as a number, byte 0 in bits 7:0. */
 static inline uint64_t net_mac(const uint8_t bytes[NET_MAC_BYTES])

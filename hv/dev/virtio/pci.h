@@ -26,7 +26,7 @@ struct virtio_pci {
     uint32_t driver_feature_select;
 };
 
-/* Describes the function; the device has been made by virtio_init(). */
+/* Describes the function, at each start of the guest; the device has been made by virtio_init(). */
 void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device);
 
 /* Turns what the device has to tell its driver into interrupts. Under the lock of the guest's PC. */

@@ -8,7 +8,7 @@
  * Fault".
  */
 #include "hv/core/event.h"
-#include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 
 enum exception_class {
     CLASS_BENIGN,

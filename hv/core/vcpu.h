@@ -211,7 +211,7 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
-    /* Host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it. */
+    /* Host TSC at which an exit ends the turn, whatever it was; UINT64_MAX: none. hv/run/cpu_loop.c sets it. */
     uint64_t leave_at;
     /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
     uint64_t cpu_ticks;

@@ -9,6 +9,7 @@
 #include "hv/dev/cmos.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
 
 /* MC146818A, "Address Map". */
 #define RTC_SECONDS 0x00u
@@ -298,7 +299,7 @@ static uint64_t next_deadline(const struct cmos *cmos, uint64_t now)
     uint8_t enabled = cmos->ram[RTC_B];
     uint64_t deadline = DEADLINE_NONE;
 
-    if (cmos->irq) {
+    if (cmos->signals.lines != 0) {
         return DEADLINE_NONE; /* the line is high until register C is read */
     }
     if ((enabled & B_PIE) != 0 && periodic_on(cmos)) {
@@ -320,9 +321,9 @@ static void update(struct cmos *cmos, uint64_t now)
 {
     uint8_t due = cmos->ram[RTC_C] & cmos->ram[RTC_B] & (C_PF | C_AF | C_UF);
 
-    cmos->irq = due != 0;
+    cmos->signals.lines = due != 0;
     cmos->ram[RTC_C] = (uint8_t)((cmos->ram[RTC_C] & ~C_IRQF) | (due != 0 ? C_IRQF : 0));
-    cmos->deadline = next_deadline(cmos, now);
+    cmos->signals.deadline = next_deadline(cmos, now);
 }
 
 void cmos_run(struct cmos *cmos, uint64_t now)
@@ -354,7 +355,7 @@ static uint8_t read_a(const struct cmos *cmos, uint64_t now)
 
 uint8_t cmos_read(struct cmos *cmos, uint16_t port, uint64_t now)
 {
-    if (port == 0x70) {
+    if (port == CMOS_INDEX_PORT) {
         return 0xff; /* write-only */
     }
     if (cmos->index == RTC_A) {
@@ -421,7 +422,7 @@ static void write_data(struct cmos *cmos, uint8_t value, uint64_t now)
 
 void cmos_write(struct cmos *cmos, uint16_t port, uint8_t value, uint64_t now)
 {
-    if (port == 0x70) {
+    if (port == CMOS_INDEX_PORT) {
         cmos->index = value & 0x7fu; /* bit 7 masks NMIs, which nothing here raises */
     } else {
         write_data(cmos, value, now);
@@ -471,3 +472,49 @@ void cmos_reset(struct cmos *cmos, const struct cmos_config *config, uint64_t no
     cmos->seen_s = guest_ns(cmos, now) / SECOND_NS;
     update(cmos, now);
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = cmos_read(state, (uint16_t)access->at, access->now);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    cmos_write(state, (uint16_t)access->at, (uint8_t)access->value, access->now);
+    return true;
+}
+
+static void run(void *state, uint64_t now)
+{
+    cmos_run(state, now);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    const struct platform_config *config = environment->config;
+    const struct cmos_config own = {
+        .clock = config->clock,
+        .wall_clock_ns = config->wall_clock_ns,
+        .wall_clock_tsc = config->wall_clock_tsc,
+        .ram_low_bytes = config->ram_low_bytes,
+        .ram_high_bytes = config->ram_high_bytes,
+    };
+
+    cmos_reset(state, &own, now);
+}
+
+const struct bus_row cmos_row = {
+    .name = "RTC",
+    BUS_RANGES(BUS_PORTS(CMOS_INDEX_PORT, 2)),
+    .read = read_at,
+    .write = write_at,
+    .run = run,
+    .reset = reset,
+    .lines = {CMOS_IRQ},
+    .line_count = 1,
+    .asleep_unheard = true,
+    BUS_STATE(struct cmos, signals),
+};

@@ -10,6 +10,7 @@
 #define HV_DEV_CRTC_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 
 #define CRTC_INDEX 0x3d4u
 #define CRTC_DATA 0x3d5u
@@ -21,6 +22,7 @@
 #define TEXT_ROW_BYTES (2 * TEXT_COLUMNS)
 
 struct crtc {
+    struct bus_signals signals;
     uint8_t index;
     uint8_t status;
     uint8_t registers[CRTC_REGISTERS];
@@ -34,5 +36,7 @@ void crtc_write(struct crtc *crtc, uint16_t port, uint8_t value);
 
 /* A row's cells as text, what is no printable ASCII as a blank, without the blanks at the end. Gives its length. */
 uint32_t crtc_row_text(const uint8_t cells[TEXT_ROW_BYTES], char text[TEXT_COLUMNS + 1]);
+
+extern const struct bus_row crtc_row;
 
 #endif

@@ -7,6 +7,14 @@
 #include "hv/dev/pci.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/timebase.h"
+
+/* Ports of the row: the address needs a dword, the reset control a byte, the data take any width. */
+#define PORTS_FIRST 0xcf8u
+#define PORTS_BYTES 8u
+#define AT_ADDRESS 0u
+#define AT_RESET_CONTROL 1u
+#define AT_DATA 4u
 
 #define ADDRESS_ENABLE 0x80000000u
 #define ADDRESS_BITS 0x80fffffcu
@@ -37,6 +45,7 @@ void pci_reset(struct pci *pci)
 {
     memset(pci, 0, sizeof(*pci));
     memcpy(pci->bridge, bridge_header, sizeof(bridge_header));
+    pci->signals.deadline = DEADLINE_NONE;
 }
 
 uint32_t pci_address_read(const struct pci *pci)
@@ -117,7 +126,53 @@ uint8_t pci_reset_control_read(const struct pci *pci)
 void pci_reset_control_write(struct pci *pci, uint8_t value)
 {
     if ((value & RESET_CPU) != 0 && (pci->reset_control & RESET_CPU) == 0) {
-        pci->reset_requested = true;
+        bus_request_power(&pci->signals, POWER_RESET_REQUESTED, "port 0xcf9");
     }
     pci->reset_control = value & RESET_BITS;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    if (access->at >= AT_DATA) {
+        access->value = pci_data_read(state, (unsigned)access->at - AT_DATA, access->size);
+    } else if (access->at == AT_ADDRESS && access->size == 4) {
+        access->value = pci_address_read(state);
+    } else if (access->at == AT_RESET_CONTROL && access->size == 1) {
+        access->value = pci_reset_control_read(state);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    if (access->at >= AT_DATA) {
+        pci_data_write(state, (unsigned)access->at - AT_DATA, access->size, (uint32_t)access->value);
+    } else if (access->at == AT_ADDRESS && access->size == 4) {
+        pci_address_write(state, (uint32_t)access->value);
+    } else if (access->at == AT_RESET_CONTROL && access->size == 1) {
+        pci_reset_control_write(state, (uint8_t)access->value);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)environment;
+    (void)now;
+    pci_reset(state);
+}
+
+const struct bus_row pci_row = {
+    .name = "PCI",
+    BUS_RANGES(BUS_AT(BUS_PORT, PORTS_FIRST, PORTS_BYTES, 0, 1 | 2 | 4)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    BUS_STATE(struct pci, signals),
+};

@@ -6,14 +6,15 @@
 #define HV_DEV_PCI_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 
 #define PCI_HEADER_BYTES 64u
 
 struct pci {
+    struct bus_signals signals;
     uint32_t address;                 /* port 0xcf8 */
     uint8_t reset_control;            /* port 0xcf9 */
     uint8_t bridge[PCI_HEADER_BYTES]; /* 00:00.0 */
-    bool reset_requested;
 };
 
 void pci_reset(struct pci *pci);
@@ -28,5 +29,7 @@ void pci_data_write(struct pci *pci, unsigned offset, uint8_t size, uint32_t val
 /* Port 0xcf9. A rising bit 2 asks for a reset. */
 uint8_t pci_reset_control_read(const struct pci *pci);
 void pci_reset_control_write(struct pci *pci, uint8_t value);
+
+extern const struct bus_row pci_row;
 
 #endif

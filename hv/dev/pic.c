@@ -10,6 +10,7 @@
 #include "hv/dev/pic.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/timebase.h"
 
 /* Initialization and operation command words. 8259A data sheet, "Programming the 8259A", figures 7 and 8. */
 #define ICW1 0x10u
@@ -36,6 +37,10 @@ enum ocw2_command {
     OCW2_ROTATE_SPECIFIC_EOI = 7,
 };
 
+#define MASTER_PORT 0x20u
+#define SLAVE_PORT 0xa0u
+#define ELCR_MASTER_PORT 0x4d0u
+#define ELCR_SLAVE_PORT 0x4d1u
 #define MASTER 0u
 #define SLAVE 1u
 #define SPURIOUS_IR 7u
@@ -142,22 +147,25 @@ static unsigned acknowledge_slave(struct pic_pair *pair)
     return ir;
 }
 
+/* The pair's output follows from its state. */
+static void update(struct pic_pair *pair)
+{
+    pair->signals.lines = requested_ir(&pair->chips[MASTER], true) >= 0;
+}
+
 uint8_t pic_pair_acknowledge(struct pic_pair *pair)
 {
     struct pic *master = &pair->chips[MASTER];
     bool from_slave = requested_ir(master, true) == (int)PIC_CASCADE_IRQ && !master->single;
     unsigned ir = acknowledge(master, true);
+    uint8_t vector = (uint8_t)(master->vector_base + ir);
 
-    if (!from_slave) {
-        return (uint8_t)(master->vector_base + ir);
+    if (from_slave) {
+        ir = acknowledge_slave(pair);
+        vector = (uint8_t)(pair->chips[SLAVE].vector_base + ir);
     }
-    ir = acknowledge_slave(pair);
-    return (uint8_t)(pair->chips[SLAVE].vector_base + ir);
-}
-
-bool pic_pair_intr(const struct pic_pair *pair)
-{
-    return requested_ir(&pair->chips[MASTER], true) >= 0;
+    update(pair);
+    return vector;
 }
 
 bool pic_pair_masked(const struct pic_pair *pair, unsigned irq)
@@ -175,6 +183,7 @@ void pic_pair_set_line(struct pic_pair *pair, unsigned irq, bool high)
     }
     set_input(&pair->chips[irq / 8], irq % 8, high);
     cascade(pair);
+    update(pair);
 }
 
 static void reset_chip(struct pic *pic, uint8_t vector_base, uint8_t elcr_mask)
@@ -191,6 +200,7 @@ void pic_pair_reset(struct pic_pair *pair)
     reset_chip(&pair->chips[MASTER], 0x08, ELCR_MASTER_BITS);
     reset_chip(&pair->chips[SLAVE], 0x70, ELCR_SLAVE_BITS);
     pair->chips[SLAVE].elcr = 1u << (SCI_IRQ - 8);
+    pair->signals = (struct bus_signals){.deadline = DEADLINE_NONE};
 }
 
 /* --- Commands --- */
@@ -316,7 +326,7 @@ static void write_elcr(struct pic *pic, uint8_t value)
 
 void pic_pair_write(struct pic_pair *pair, uint16_t port, uint8_t value)
 {
-    if (port == 0x4d0 || port == 0x4d1) {
+    if (port == ELCR_MASTER_PORT || port == ELCR_SLAVE_PORT) {
         write_elcr(&pair->chips[port & 1], value);
     } else {
         struct pic *pic = &pair->chips[port >> 7];
@@ -328,6 +338,8 @@ void pic_pair_write(struct pic_pair *pair, uint16_t port, uint8_t value)
         }
     }
     cascade(pair);
+    update(pair);
+    pair->signals.wants |= BUS_MASKS;
 }
 
 /* A read in poll mode is an acknowledge: bit 7 says whether there was a request, bits 2:0 which. */
@@ -342,6 +354,7 @@ static uint8_t poll(struct pic_pair *pair, unsigned chip)
         return 0;
     }
     ir = chip == SLAVE ? acknowledge_slave(pair) : acknowledge(pic, true);
+    update(pair);
     return (uint8_t)(0x80u | ir);
 }
 
@@ -350,7 +363,7 @@ uint8_t pic_pair_read(struct pic_pair *pair, uint16_t port)
     unsigned chip = port >> 7 & 1u;
     struct pic *pic = &pair->chips[chip];
 
-    if (port == 0x4d0 || port == 0x4d1) {
+    if (port == ELCR_MASTER_PORT || port == ELCR_SLAVE_PORT) {
         return pair->chips[port & 1].elcr;
     }
     if (pic->poll) {
@@ -361,3 +374,35 @@ uint8_t pic_pair_read(struct pic_pair *pair, uint16_t port)
     }
     return pic->read_isr ? pic->isr : pic->irr;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = pic_pair_read(state, (uint16_t)access->at);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    pic_pair_write(state, (uint16_t)access->at, (uint8_t)access->value);
+    return true;
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)environment;
+    (void)now;
+    pic_pair_reset(state);
+}
+
+const struct bus_row pic_row = {
+    .name = "8259",
+    BUS_RANGES(BUS_PORTS(MASTER_PORT, 2), BUS_PORTS(SLAVE_PORT, 2), BUS_PORTS(ELCR_MASTER_PORT, 2)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    .lines = {BUS_LINE_INTR},
+    .line_count = 1,
+    BUS_STATE(struct pic_pair, signals),
+};

@@ -9,6 +9,7 @@
 #define HV_DEV_PM_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 #include "hv/dev/timebase.h"
 
 #define PM_BASE 0x600u
@@ -17,18 +18,17 @@
 #define PM_CONTROL_OFFSET 4u
 #define PM_TIMER_OFFSET 8u
 #define PM_BYTES 12u
+#define PM_IRQ 9u /* the SCI */
 #define PM_TIMER_HZ 3579545u
 #define PM_SLEEP_TYPE_S5 0u /* what the DSDT's \_S5 says */
 
 struct pm {
+    struct bus_signals signals; /* line 0: the SCI; power: soft-off */
     struct timebase base;
     uint16_t status;
     uint16_t enable;
     uint16_t control;
     uint64_t half_cycles; /* times that the timer's top bit has changed, as far as `status` knows */
-    bool off_requested;
-    bool irq;
-    uint64_t deadline;
 };
 
 void pm_reset(struct pm *pm, const struct clock *clock, uint64_t now);
@@ -38,5 +38,7 @@ uint32_t pm_read(struct pm *pm, unsigned offset, uint8_t size, uint64_t now);
 void pm_write(struct pm *pm, unsigned offset, uint8_t size, uint32_t value, uint64_t now);
 
 void pm_run(struct pm *pm, uint64_t now);
+
+extern const struct bus_row pm_row;
 
 #endif

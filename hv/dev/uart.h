@@ -12,7 +12,10 @@
 #include "hv/base/byte_ring.h"
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 
+#define UART_BASE 0x3f8u
+#define UART_IRQ 4u
 #define UART_FIFO_BYTES 16u
 
 struct uart_fifo {
@@ -23,8 +26,9 @@ struct uart_fifo {
 
 struct uart {
     const struct clock *clock;
-    struct byte_ring *out; /* NULL: nobody listens, bytes vanish */
-    struct byte_ring *in;  /* NULL: nobody types */
+    struct byte_ring *out;      /* NULL: nobody listens, bytes vanish */
+    struct byte_ring *in;       /* NULL: nobody types */
+    struct bus_signals signals; /* line 0: the interrupt */
     uint8_t ier, fcr, lcr, mcr, scr;
     uint8_t dll, dlm;
     uint8_t errors;    /* OE, PE, FE, BI of LSR, cleared by reading it */
@@ -34,8 +38,6 @@ struct uart {
     struct uart_fifo rx;
     struct uart_fifo tx;
     uint64_t rx_timeout_at; /* host TSC; DEADLINE_NONE */
-    bool irq;
-    uint64_t deadline;
 };
 
 /* 115200 8N1, FIFOs off, interrupts off: as firmware leaves it. */
@@ -46,14 +48,17 @@ uint8_t uart_read(struct uart *uart, unsigned reg, uint64_t now);
 void uart_write(struct uart *uart, unsigned reg, uint8_t value, uint64_t now);
 
 /*
- * The two accesses of which a console makes nearly all, in a few instructions: a read of LSR, and a write of THR.
- * False: the access would change more than itself (the IRQ line, a deadline, the FIFO), nothing is done, and the
- * functions above do it.
+ * The two accesses of which a console makes nearly all, in a few instructions: a read of LSR, and a write of THR. They
+ * keep the contract of the quick way (bus.h): false where the access would change the interrupt line, the deadline or
+ * the FIFO.
  */
 bool uart_quick_status(const struct uart *uart, uint64_t now, uint8_t *value);
 bool uart_quick_send(struct uart *uart, uint8_t byte);
 
 /* Moves bytes between FIFOs and rings as there is room, and the receive timeout; sets `irq` and `deadline`. */
 void uart_run(struct uart *uart, uint64_t now);
+
+/* Registers 0 to 7 at UART_BASE. */
+extern const struct bus_row uart_row;
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_memory.h"
@@ -196,7 +197,7 @@ static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, 
 /* The turn's time, at the last exit: see turn_ends(). */
 static inline bool time_is_over(const struct vcpu *vcpu)
 {
-    return vcpu->leave_at != 0 && vcpu->exit_tsc >= vcpu->leave_at;
+    return vcpu->exit_tsc >= vcpu->leave_at;
 }
 
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)

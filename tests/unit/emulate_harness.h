@@ -17,6 +17,7 @@
 
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 #include "hv/core/vm_exit.h"
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/registers.h"

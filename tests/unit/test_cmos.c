@@ -185,22 +185,22 @@ static void flags_are_there_for_who_polls(void **state)
     assert_int_equal(in_cmos(0x0c, 100), 0);
     assert_int_equal(in_cmos(0x0c, 2 * SECOND), 0x50); /* PF and UF, no interrupt */
     assert_int_equal(in_cmos(0x0c, 2 * SECOND), 0);
-    assert_false(cmos.irq);
-    assert_true(cmos.deadline == DEADLINE_NONE);
+    assert_int_equal(cmos.signals.lines, 0);
+    assert_true(cmos.signals.deadline == DEADLINE_NONE);
 }
 
 static void the_update_interrupt_comes_each_second(void **state)
 {
     (void)state;
     out_cmos(0x0b, 0x12, SECOND / 4);
-    assert_in_range(cmos.deadline, SECOND, SECOND + 2);
+    assert_in_range(cmos.signals.deadline, SECOND, SECOND + 2);
     for (uint64_t second = 1; second < 5; second++) {
         cmos_run(&cmos, second * SECOND + 5);
-        assert_true(cmos.irq);
-        assert_true(cmos.deadline == DEADLINE_NONE); /* until it is acknowledged */
+        assert_int_equal(cmos.signals.lines, 1);
+        assert_true(cmos.signals.deadline == DEADLINE_NONE); /* until it is acknowledged */
         assert_int_equal(in_cmos(0x0c, second * SECOND + 5) & 0x90, 0x90);
-        assert_false(cmos.irq);
-        assert_in_range(cmos.deadline, (second + 1) * SECOND, (second + 1) * SECOND + 2);
+        assert_int_equal(cmos.signals.lines, 0);
+        assert_in_range(cmos.signals.deadline, (second + 1) * SECOND, (second + 1) * SECOND + 2);
     }
 }
 
@@ -214,14 +214,14 @@ static void the_periodic_interrupt_has_every_rate(void **state)
         out_cmos(0x0a, (uint8_t)(0x20 | rate), 0);
         out_cmos(0x0b, 0x42, 0);
         for (unsigned period = 1; period < 20; period++) {
-            assert_in_range(cmos.deadline, SECOND * period / hz[rate], SECOND * period / hz[rate] + 3);
-            cmos_run(&cmos, cmos.deadline);
-            assert_true(cmos.irq);
+            assert_in_range(cmos.signals.deadline, SECOND * period / hz[rate], SECOND * period / hz[rate] + 3);
+            cmos_run(&cmos, cmos.signals.deadline);
+            assert_int_equal(cmos.signals.lines, 1);
             assert_int_equal(in_cmos(0x0c, SECOND * period / hz[rate] + 3) & 0xc0, 0xc0);
         }
     }
     out_cmos(0x0a, 0x20, 0); /* rate 0: off */
-    assert_true(cmos.deadline == DEADLINE_NONE);
+    assert_true(cmos.signals.deadline == DEADLINE_NONE);
 }
 
 static void the_alarm_matches_its_time_and_wildcards(void **state)
@@ -231,21 +231,21 @@ static void the_alarm_matches_its_time_and_wildcards(void **state)
     out_cmos(0x03, 0x00, 0);
     out_cmos(0x01, 0x05, 0); /* 00:00:05 is in 15 s */
     out_cmos(0x0b, 0x22, 0);
-    assert_in_range(cmos.deadline, 15 * SECOND, 15 * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, 15 * SECOND, 15 * SECOND + 2);
     cmos_run(&cmos, 14 * SECOND);
-    assert_false(cmos.irq);
+    assert_int_equal(cmos.signals.lines, 0);
     cmos_run(&cmos, 15 * SECOND);
-    assert_true(cmos.irq);
+    assert_int_equal(cmos.signals.lines, 1);
     assert_int_equal(in_cmos(0x0c, 15 * SECOND) & 0xa0, 0xa0);
-    assert_in_range(cmos.deadline, (15 + 86400) * SECOND, (15 + 86400) * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, (15 + 86400) * SECOND, (15 + 86400) * SECOND + 2);
     out_cmos(0x05, 0xff, 15 * SECOND); /* every hour */
-    assert_in_range(cmos.deadline, (15 + 3600) * SECOND, (15 + 3600) * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, (15 + 3600) * SECOND, (15 + 3600) * SECOND + 2);
     out_cmos(0x03, 0xc0, 15 * SECOND); /* every minute */
-    assert_in_range(cmos.deadline, (15 + 60) * SECOND, (15 + 60) * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, (15 + 60) * SECOND, (15 + 60) * SECOND + 2);
     out_cmos(0x01, 0xff, 15 * SECOND); /* every second */
-    assert_in_range(cmos.deadline, 16 * SECOND, 16 * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, 16 * SECOND, 16 * SECOND + 2);
     out_cmos(0x01, 0x77, 15 * SECOND); /* never */
-    assert_true(cmos.deadline == DEADLINE_NONE);
+    assert_true(cmos.signals.deadline == DEADLINE_NONE);
 }
 
 static void an_alarm_between_two_readings_is_not_missed(void **state)

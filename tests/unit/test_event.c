@@ -8,6 +8,7 @@
 
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 
 #include <string.h>
 

@@ -64,11 +64,11 @@ static uint32_t take_edges(void)
 /* The host's part: to the next deadline, never past `end`. Gives whether there was one. */
 static bool sleep_until(uint64_t end)
 {
-    if (hpet.deadline >= end) {
+    if (hpet.signals.deadline >= end) {
         now = end;
         return false;
     }
-    now = max_u64(now, hpet.deadline);
+    now = max_u64(now, hpet.signals.deadline);
     return true;
 }
 

@@ -99,10 +99,10 @@ static void a_rising_reset_bit_resets(void **state)
 {
     (void)state;
     pci_reset_control_write(&pci, 0x02);
-    assert_false(pci.reset_requested);
+    assert_int_equal(pci.signals.power, POWER_ON);
     assert_int_equal(pci_reset_control_read(&pci), 0x02);
     pci_reset_control_write(&pci, 0x06);
-    assert_true(pci.reset_requested);
+    assert_int_equal(pci.signals.power, POWER_RESET_REQUESTED);
 }
 
 int main(void)

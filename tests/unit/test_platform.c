@@ -481,7 +481,7 @@ static void debug_ports_work_when_they_are_configured(void **state)
     assert_int_equal(byte, '!');
     out_port(0xf4, 4, 0x12345678);
     assert_int_equal(platform.power, POWER_DEBUG_EXIT);
-    assert_int_equal(platform.debug_exit_value, 0x12345678);
+    assert_int_equal(platform.debug_ports.exit_value, 0x12345678);
 }
 
 static void without_a_console_output_vanishes_and_nothing_blocks(void **state)

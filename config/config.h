@@ -132,6 +132,7 @@ struct config_guest {
 struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
+    uint32_t network_count; /* that guests name */
     enum config_final when_all_stopped;
     bool log_debug; /* `log = debug` */
     bool inventory; /* write \plinth\machine.txt at the start */

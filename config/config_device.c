@@ -245,7 +245,7 @@ uint32_t config_network_index(const struct config *config, struct text network)
     return index;
 }
 
-void config_rules_devices(const struct config *config, struct config_errors *errors)
+void config_rules_devices(struct config *config, struct config_errors *errors)
 {
     for (uint32_t second = 0; second < config->guest_count; second++) {
         const struct config_guest *guest = &config->guests[second];
@@ -254,7 +254,10 @@ void config_rules_devices(const struct config *config, struct config_errors *err
             check_macs(&config->guests[first], guest, errors);
         }
         for (uint32_t n = 0; n < guest->net_count; n++) {
-            if (config_network_index(config, guest->nets[n].network) >= CONFIG_NETWORKS_MAX) {
+            uint32_t network = config_network_index(config, guest->nets[n].network);
+
+            config->network_count = (uint32_t)max_u64(config->network_count, network + 1);
+            if (network >= CONFIG_NETWORKS_MAX) {
                 config_report(errors, guest->nets[n].position, "too-many-networks",
                               "At most %u networks are there; let guests share some.", CONFIG_NETWORKS_MAX);
                 return;

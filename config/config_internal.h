@@ -105,7 +105,7 @@ void config_read_net(struct config_piece network, struct config_piece options, s
                      struct config_errors *errors);
 
 /* The rules between the devices of all guests. */
-void config_rules_devices(const struct config *config, struct config_errors *errors);
+void config_rules_devices(struct config *config, struct config_errors *errors);
 
 /* ---- keys: config_key.c ---- */
 
@@ -141,6 +141,6 @@ bool config_key_was_seen(const struct config_seen *seen, const char *name, struc
 void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
 
 /* The rules between guests, when the file ends. */
-void config_rules_file(const struct config *config, struct config_errors *errors);
+void config_rules_file(struct config *config, struct config_errors *errors);
 
 #endif

@@ -144,7 +144,7 @@ static void check_places(const struct config_guest *first, const struct config_g
     }
 }
 
-void config_rules_file(const struct config *config, struct config_errors *errors)
+void config_rules_file(struct config *config, struct config_errors *errors)
 {
     if (config->guest_count == 0 && errors->count == 0) {
         config_report(errors, (struct config_position){1, 1}, "no-guest",

@@ -23,11 +23,11 @@
 #define PCI_COMMAND 0x04u
 #define PCI_CLASS 0x08u
 #define PCI_HEADER 0x0cu
-#define PCI_BARS 0x10u
+#define REGISTER_BARS 0x10u
 #define PCI_ABSENT 0xffffu
 #define PCI_COMMAND_PORTS (1u << 0)
-#define PCI_COMMAND_MEMORY (1u << 1)
-#define PCI_COMMAND_MASTER (1u << 2)
+#define COMMAND_MEMORY (1u << 1)
+#define COMMAND_MASTER (1u << 2)
 #define PCI_CLASS_DISPLAY 0x03u
 #define PCI_CLASS_BRIDGE 0x06u
 #define PCI_HEADER_MANY_FUNCTIONS 0x00800000u
@@ -57,11 +57,11 @@ static void stop_master(void *context, const struct efi_pci_function *function)
     uint32_t command = config_read(address, PCI_COMMAND) & 0xffff;
 
     (void)context;
-    if (class == PCI_CLASS_DISPLAY || class == PCI_CLASS_BRIDGE || (command & PCI_COMMAND_MASTER) == 0) {
+    if (class == PCI_CLASS_DISPLAY || class == PCI_CLASS_BRIDGE || (command & COMMAND_MASTER) == 0) {
         return;
     }
     insn_out32(CONFIG_ADDRESS, address | PCI_COMMAND);
-    insn_out16(CONFIG_DATA, (uint16_t)(command & ~PCI_COMMAND_MASTER));
+    insn_out16(CONFIG_DATA, (uint16_t)(command & ~COMMAND_MASTER));
 }
 
 /* What a look at the whole bus found: it takes milliseconds, so it is done once. */
@@ -87,7 +87,7 @@ static void add_function(uint32_t bus, uint32_t device, uint32_t index)
         .class_code = config_read(address, PCI_CLASS) >> 8,
     };
     for (uint32_t i = 0; i < EFI_PCI_BARS; i++) {
-        function->bars[i] = config_read(address, PCI_BARS + 4 * i);
+        function->bars[i] = config_read(address, REGISTER_BARS + 4 * i);
     }
 }
 
@@ -132,7 +132,7 @@ void efi_pci_open(const struct efi_pci_function *function)
     uint32_t command = config_read(address, PCI_COMMAND) & 0xffff;
 
     insn_out32(CONFIG_ADDRESS, address | PCI_COMMAND);
-    insn_out16(CONFIG_DATA, (uint16_t)(command | PCI_COMMAND_PORTS | PCI_COMMAND_MEMORY));
+    insn_out16(CONFIG_DATA, (uint16_t)(command | PCI_COMMAND_PORTS | COMMAND_MEMORY));
 }
 
 void efi_pci_stop_masters(void)

@@ -167,9 +167,11 @@ static const struct manual_rule manual_rules[] = {
     {"duplicate-section", "`[hypervisor]` is written once.",
      "[hypervisor]\nlog = debug\n[guest a]\nkernel = k\n[hypervisor]\nconsole = serial\n",
      "[hypervisor]\nlog = debug\nconsole = serial\n[guest a]\nkernel = k\n", 0},
-    {"bad-disk", "The options of a disk are `ro`, `keep=no`, `keep=restart` and `changes` with a size, and `ro` stands alone.",
+    {"bad-disk",
+     "The options of a disk are `ro`, `keep=no`, `keep=restart` and `changes` with a size, and `ro` stands alone.",
      "[guest a]\nkernel = k\ndisk = root.img,rw\n", "[guest a]\nkernel = k\ndisk = root.img,ro\n", 0},
-    {"bad-network", "A network is named as a guest is; the option of a card is `mac`, six bytes, not a group's address.",
+    {"bad-network",
+     "A network is named as a guest is; the option of a card is `mac`, six bytes, not a group's address.",
      "[guest a]\nkernel = k\nnet = lan,mac=01:00:5e:00:00:01\n",
      "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n", 0},
     {"mac-twice", "Every card on a network has an address of its own.",
@@ -260,7 +262,8 @@ static const struct manual_long_rule manual_long_rules[] = {
      "[guest a]\nkernel = hello.elf\ndisk = notes.txt\n", 5, 4, 0},
     {"too-many-cards", "At most 4 `net` lines in a guest.", "[guest a]\nkernel = hello.elf\nnet = lan\n",
      "[guest a]\nkernel = hello.elf\nnet = lan\n", 5, 4, 0},
-    {"too-many-networks", "At most 16 networks.", "[guest a]\nkernel = hello.elf\nnet = n1\nnet = n2\nnet = n3\nnet = n4\n[guest b]\nkernel = hello.elf\nnet = n5\n"
+    {"too-many-networks", "At most 16 networks.",
+     "[guest a]\nkernel = hello.elf\nnet = n1\nnet = n2\nnet = n3\nnet = n4\n[guest b]\nkernel = hello.elf\nnet = n5\n"
      "net = n6\nnet = n7\nnet = n8\n[guest c]\nkernel = hello.elf\nnet = n9\nnet = n10\nnet = n11\nnet = n12\n"
      "[guest d]\nkernel = hello.elf\nnet = n13\nnet = n14\nnet = n15\nnet = n16\n[guest e]\nkernel = hello.elf\n"
      "net = n17\n",

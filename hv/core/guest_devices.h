@@ -14,7 +14,7 @@
 #ifndef HV_CORE_GUEST_DEVICES_H
 #define HV_CORE_GUEST_DEVICES_H
 
-#include "config/config.h"
+#include "config/parse.h"
 #include "hv/boot_info.h"
 #include "hv/core/guest.h"
 #include "hv/dev/virtio/block.h"

@@ -19,17 +19,17 @@
 /* Where the copy is. */
 struct transfer {
     struct virtio_net *sender, *receiver;
-    struct virtq_cursor from;     /* in the sender's chain, behind the Ethernet header */
-    struct virtq_cursor to;       /* in the receiver's buffer */
-    uint64_t room;                /* left in that buffer */
-    uint32_t in_buffer;           /* bytes written to it */
-    uint16_t heads[BUFFERS_MAX];  /* of the buffers that were filled, and with how much */
+    struct virtq_cursor from;    /* in the sender's chain, behind the Ethernet header */
+    struct virtq_cursor to;      /* in the receiver's buffer */
+    uint64_t room;               /* left in that buffer */
+    uint32_t in_buffer;          /* bytes written to it */
+    uint16_t heads[BUFFERS_MAX]; /* of the buffers that were filled, and with how much */
     uint32_t written[BUFFERS_MAX];
     uint16_t buffers;
-    gpa_t count_at[2];      /* the two bytes of the header's `buffers` field */
-    uint64_t checksum_at;   /* offset in the frame; 0: none has to be made */
-    uint32_t frame_done;    /* bytes of the frame that are copied */
-    uint32_t sum;           /* of the bytes from checksum_start on */
+    gpa_t count_at[2];    /* the two bytes of the header's `buffers` field */
+    uint64_t checksum_at; /* offset in the frame; 0: none has to be made */
+    uint32_t frame_done;  /* bytes of the frame that are copied */
+    uint32_t sum;         /* of the bytes from checksum_start on */
     gpa_t checksum_gpa[2];
 };
 
@@ -76,7 +76,8 @@ static uint8_t *receive_piece(struct transfer *transfer, uint64_t bytes, uint64_
     if (!make_room(transfer)) {
         return NULL;
     }
-    to = virtq_piece(transfer->receiver->device.memory, &transfer->receiver->receive_chain, &transfer->to, bytes, piece);
+    to =
+        virtq_piece(transfer->receiver->device.memory, &transfer->receiver->receive_chain, &transfer->to, bytes, piece);
     if (to != NULL) {
         transfer->room -= *piece;
         transfer->in_buffer += (uint32_t)*piece;
@@ -207,8 +208,7 @@ static bool put_rest(struct transfer *transfer)
 
     while (left != 0) {
         uint64_t piece = 0;
-        const uint8_t *from =
-            virtq_piece(sender->device.memory, &sender->send_chain, &transfer->from, left, &piece);
+        const uint8_t *from = virtq_piece(sender->device.memory, &sender->send_chain, &transfer->from, left, &piece);
 
         if (from == NULL || !put_bytes(transfer, from, piece)) {
             return false;

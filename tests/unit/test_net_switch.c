@@ -34,8 +34,7 @@ struct peer {
 static struct peer peers[GUESTS];
 static struct net_switch net_switch;
 
-static const uint8_t macs[GUESTS][6] = {
-    {2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}, {2, 0, 0, 0, 0, 4}};
+static const uint8_t macs[GUESTS][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}, {2, 0, 0, 0, 0, 4}};
 
 static void post(struct peer *peer, uint32_t bytes)
 {
@@ -220,8 +219,12 @@ static void no_card_takes_another_ones_address(void **state)
 
 static void large_frames_are_spread_over_buffers(void **state)
 {
-    struct net_header header = {.flags = 1, .gso_type = NET_GSO_TCP4, .header_bytes = 54, .gso_bytes = 1460,
-                                .checksum_start = 34, .checksum_offset = 16};
+    struct net_header header = {.flags = 1,
+                                .gso_type = NET_GSO_TCP4,
+                                .header_bytes = 54,
+                                .gso_bytes = 1460,
+                                .checksum_start = 34,
+                                .checksum_offset = 16};
     static uint8_t frame[256 * 1024];
     struct net_header got;
 
@@ -452,7 +455,8 @@ static void features_depend_on_each_other(void **state)
     assert_false(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | GUEST_TSO4, 3, RINGS, 128));
     assert_false(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | HOST_TSO4, 3, RINGS, 128));
     assert_false(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | 1ULL << 18, 3, RINGS, 128));
-    assert_true(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | HOST_TSO4 | CSUM, 3, RINGS, 128));
+    assert_true(
+        vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | HOST_TSO4 | CSUM, 3, RINGS, 128));
     assert_int_equal(driver_read32(&peer->card.pci.function, 0), 0x10001af4);
     assert_int_equal(vd_config(&peer->driver, 6, 2), 1);
     assert_int_equal(vd_config(&peer->driver, 0, 1), 2);

@@ -47,7 +47,8 @@ static void the_legacy_layout_is_the_drivers(void **state)
 
 static void a_chain_goes_there_and_back(void **state)
 {
-    const struct driver_buffer buffers[] = {{BUFFERS, 16, false}, {BUFFERS + 4096, 512, true}, {ARENA_SPLIT - 8, 16, true}};
+    const struct driver_buffer buffers[] = {
+        {BUFFERS, 16, false}, {BUFFERS + 4096, 512, true}, {ARENA_SPLIT - 8, 16, true}};
     struct virtq_cursor cursor;
     uint8_t bytes[528];
     uint16_t head, used;
@@ -232,9 +233,9 @@ static void buffers_are_ram(void **state)
     static const struct {
         uint64_t address;
         uint32_t bytes;
-    } outside[] = {{ARENA_BYTES, 1},     {ARENA_BYTES - 1, 2},   {0xfee00000, 4},
-                   {~0ULL, 1},           {~0ULL - 15, 0x100},    {1ULL << 52, 16},
-                   {0, 0xffffffff},      {ARENA_SPLIT, 1 << 20}, {0xe0000000, 4096}};
+    } outside[] = {{ARENA_BYTES, 1}, {ARENA_BYTES - 1, 2},   {0xfee00000, 4},
+                   {~0ULL, 1},       {~0ULL - 15, 0x100},    {1ULL << 52, 16},
+                   {0, 0xffffffff},  {ARENA_SPLIT, 1 << 20}, {0xe0000000, 4096}};
 
     for (unsigned i = 0; i < ARRAY_COUNT(outside); i++) {
         setup(state);
@@ -255,7 +256,8 @@ static void what_is_read_comes_first(void **state)
 
 static void a_chain_has_at_most_4_gib(void **state)
 {
-    struct guest_memory large = {.ranges = {{gpa(0), hpa(0), 1ULL << 40}}, .range_count = 1, .window = arena.memory.window};
+    struct guest_memory large = {
+        .ranges = {{gpa(0), hpa(0), 1ULL << 40}}, .range_count = 1, .window = arena.memory.window};
 
     (void)state;
     driver_queue_init(&driver, &arena, 0x1000, SIZE);

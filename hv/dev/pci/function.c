@@ -157,8 +157,7 @@ void pci_config_write(struct pci_function *function, unsigned offset, uint8_t si
         unsigned index = offset + i;
         uint8_t bits = function->writable[index];
 
-        function->config[index] =
-            (uint8_t)((function->config[index] & ~bits) | ((uint8_t)(value >> (8 * i)) & bits));
+        function->config[index] = (uint8_t)((function->config[index] & ~bits) | ((uint8_t)(value >> (8 * i)) & bits));
         function->moved = function->moved || is_decoding(index);
     }
 }
@@ -233,7 +232,7 @@ struct bus_range pci_bar_range(const struct pci_function *function, unsigned ind
     bool ports = bar->kind == PCI_BAR_PORTS;
     uint64_t limit = ports ? BUS_PORTS_COUNT - 1 : bar->kind == PCI_BAR_MEMORY32 ? UINT32_MAX : UINT64_MAX;
     uint16_t enable = ports ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
-    struct bus_range nowhere = {.later = true};
+    struct bus_range nowhere = {0};
     uint64_t first;
 
     if (bar->kind == PCI_BAR_NONE || (pci_command(function) & enable) == 0) {
@@ -248,7 +247,6 @@ struct bus_range pci_bar_range(const struct pci_function *function, unsigned ind
         .bytes = bar->bytes,
         .as = PCI_AT(index, 0),
         .space = ports ? BUS_PORT : BUS_MEMORY,
-        .widths = ports ? 7 : BUS_ALL_WIDTHS,
-        .later = true,
+        .widths = ports ? 1 | 2 | 4 : BUS_ALL_WIDTHS,
     };
 }

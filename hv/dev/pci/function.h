@@ -95,12 +95,12 @@ struct pci_function {
     uint8_t config[PCI_CONFIG_BYTES];
     uint8_t writable[PCI_CONFIG_BYTES]; /* 1: the guest may change the bit */
     struct pci_bar bars[PCI_BARS];
-    bool moved;          /* a BAR or the command changed: the bus decodes anew */
-    uint8_t last_cap;    /* offset of the newest capability; 0: none */
-    uint8_t cap_end;     /* where the next one goes */
-    uint8_t msi_cap;     /* 0: none */
-    uint8_t msix_cap;    /* 0: none */
-    uint8_t msix_bar;    /* has the table and the pending bits */
+    bool moved;       /* a BAR or the command changed: the bus decodes anew */
+    uint8_t last_cap; /* offset of the newest capability; 0: none */
+    uint8_t cap_end;  /* where the next one goes */
+    uint8_t msi_cap;  /* 0: none */
+    uint8_t msix_cap; /* 0: none */
+    uint8_t msix_bar; /* has the table and the pending bits */
     uint8_t msix_count;
     uint32_t msix_table; /* offsets in the BAR */
     uint32_t msix_pba;
@@ -119,8 +119,7 @@ void pci_function_add_bar(struct pci_function *function, unsigned index, struct 
 uint8_t pci_function_add_capability(struct pci_function *function, uint8_t id, const uint8_t *body, unsigned bytes);
 
 /* 1 to PCI_MSIX_MAX vectors; the table and the pending bits lie in memory BAR `bar`. */
-void pci_function_add_msix(struct pci_function *function, unsigned vectors, unsigned bar, uint32_t table,
-                           uint32_t pba);
+void pci_function_add_msix(struct pci_function *function, unsigned vectors, unsigned bar, uint32_t table, uint32_t pba);
 
 /* vectors: 1, 2, 4, 8, 16 or 32. With 64-bit addresses and a mask per vector. */
 void pci_function_add_msi(struct pci_function *function, unsigned vectors);
@@ -157,8 +156,7 @@ void pci_bar_write(struct pci_function *function, unsigned bar, uint64_t offset,
 /* What a row is told of an access: the BAR's number above the offset. */
 #define PCI_AT(bar, offset) ((uint64_t)(bar) << 56 | (offset))
 
-#define PCI_ROW_RANGES \
-    .ranges = {BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER}
+#define PCI_ROW_RANGES BUS_RANGES(BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER)
 
 bool pci_row_read(void *state, struct bus_access *access);
 bool pci_row_write(void *state, const struct bus_access *access);

@@ -229,6 +229,13 @@ void pci_host_apply(struct pci_host *host, struct bus *bus)
     }
 }
 
+void pci_host_settle(struct pci_host *host, const struct pci_function *function, struct bus *bus)
+{
+    uint8_t index = host->index_of[function->devfn];
+
+    bus_settle(bus, host->device_numbers[index - 1]);
+}
+
 /* ---- configuration space ---- */
 
 uint32_t pci_host_config_read(struct pci_host *host, uint8_t devfn, unsigned offset, uint8_t size)
@@ -273,9 +280,7 @@ static void data_write(struct pci_host *host, unsigned offset, uint8_t size, uin
 static void reset_control_write(struct pci_host *host, uint8_t value)
 {
     if ((value & RESET_CPU) != 0 && (host->reset_control & RESET_CPU) == 0) {
-        host->signals.wants |= BUS_POWER;
-        host->signals.power = POWER_RESET_REQUESTED;
-        host->signals.power_reason = "port 0xcf9";
+        bus_request_power(&host->signals, POWER_RESET_REQUESTED, "port 0xcf9");
     }
     host->reset_control = value & RESET_BITS;
 }
@@ -401,13 +406,9 @@ static void host_reset(void *state, const struct bus_environment *environment, u
 }
 
 const struct bus_row pci_host_row = {
-    .name = "pci",
-    .ranges = {{.space = BUS_PORT, .first = HOST_PORTS, .bytes = HOST_PORT_COUNT, .as = PCI_HOST_ADDRESS, .widths = 7},
-               {.space = BUS_MEMORY,
-                .first = GUEST_ECAM_BASE,
-                .bytes = PCI_ECAM_BYTES,
-                .as = PCI_HOST_ECAM,
-                .widths = BUS_ALL_WIDTHS}},
+    .name = "PCI",
+    BUS_RANGES(BUS_AT(BUS_PORT, HOST_PORTS, HOST_PORT_COUNT, PCI_HOST_ADDRESS, 1 | 2 | 4),
+               BUS_AT(BUS_MEMORY, GUEST_ECAM_BASE, PCI_ECAM_BYTES, PCI_HOST_ECAM, BUS_ALL_WIDTHS)),
     .read = host_read,
     .write = host_write,
     .reset = host_reset,

@@ -38,7 +38,7 @@
 struct pci_host {
     struct pci_function *functions[PCI_FUNCTIONS_MAX];
     const struct bus_row *rows[PCI_FUNCTIONS_MAX];
-    struct bus_signals signals; /* saved from here on */
+    struct bus_signals signals;                /* saved from here on */
     uint8_t device_numbers[PCI_FUNCTIONS_MAX]; /* on the device bus */
     uint32_t count;
     uint8_t index_of[PCI_DEVFNS]; /* 1 + index; 0: nothing is there */
@@ -66,6 +66,9 @@ enum status pci_host_attach(struct pci_host *host, const struct pci_windows *win
 
 /* Carries what configuration writes changed to the bus. */
 void pci_host_apply(struct pci_host *host, struct bus *bus);
+
+/* A function of this host has changed outside of an access: the bus looks at its signals. */
+void pci_host_settle(struct pci_host *host, const struct pci_function *function, struct bus *bus);
 
 /* A function's configuration space; size 1, 2 or 4. Nothing there: all ones, and writes vanish. */
 uint32_t pci_host_config_read(struct pci_host *host, uint8_t devfn, unsigned offset, uint8_t size);

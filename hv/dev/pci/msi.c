@@ -101,8 +101,7 @@ void pci_function_add_msi(struct pci_function *function, unsigned vectors)
 
 bool pci_msix_enabled(const struct pci_function *function)
 {
-    return function->msix_cap != 0 &&
-           (pci_config_word(function, function->msix_cap + MSIX_CONTROL) & MSIX_ENABLE) != 0;
+    return function->msix_cap != 0 && (pci_config_word(function, function->msix_cap + MSIX_CONTROL) & MSIX_ENABLE) != 0;
 }
 
 bool pci_msi_enabled(const struct pci_function *function)
@@ -144,9 +143,8 @@ static uint32_t ready_vectors(const struct pci_function *function)
     uint32_t ready = 0;
 
     if (!pci_msix_enabled(function)) {
-        return pci_msi_enabled(function)
-                   ? function->pending & ~pci_config_dword(function, function->msi_cap + MSI_MASK)
-                   : 0;
+        return pci_msi_enabled(function) ? function->pending & ~pci_config_dword(function, function->msi_cap + MSI_MASK)
+                                         : 0;
     }
     if ((pci_config_word(function, function->msix_cap + MSIX_CONTROL) & MSIX_FUNCTION_MASK) != 0) {
         return 0;

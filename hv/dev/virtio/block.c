@@ -107,8 +107,7 @@ static void get_id(struct virtio_block *block)
     struct virtq_cursor cursor = virtq_writable(&block->chain);
     uint64_t room = min_u64(block->chain.writable_bytes - 1, BLOCK_ID_BYTES);
 
-    block->written =
-        (uint32_t)virtq_scatter(block->device.memory, &block->chain, &cursor, block->id, room);
+    block->written = (uint32_t)virtq_scatter(block->device.memory, &block->chain, &cursor, block->id, room);
 }
 
 /* DISCARD and WRITE_ZEROES: one segment each, as the configuration says. */

@@ -13,9 +13,9 @@
 #define NET_F_CTRL_RX (1ULL << 18)
 #define NET_F_CTRL_MAC_ADDR (1ULL << 23)
 
-#define FEATURES                                                                                                    \
-    (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MAC | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN |            \
-     NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ |          \
+#define FEATURES                                                                                           \
+    (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MAC | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN |   \
+     NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ | \
      NET_F_CTRL_RX | NET_F_CTRL_MAC_ADDR)
 
 /* 5.1.4 "Device configuration layout". */
@@ -99,7 +99,8 @@ static bool read_table(struct virtio_net *net, struct virtq_cursor *cursor, bool
     }
     *overflow = count > NET_FILTER_MAX - net->filter_count;
     if (*overflow) {
-        return virtq_skip(&net->control_chain, cursor, (uint64_t)count * NET_MAC_BYTES) == (uint64_t)count * NET_MAC_BYTES;
+        return virtq_skip(&net->control_chain, cursor, (uint64_t)count * NET_MAC_BYTES) ==
+               (uint64_t)count * NET_MAC_BYTES;
     }
     for (uint32_t i = 0; i < count; i++) {
         uint8_t mac[NET_MAC_BYTES];

@@ -434,7 +434,7 @@ static uint64_t bar_read(struct pci_function *function, unsigned bar, uint64_t o
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
 
-    return bar == BAR_PORTS ? legacy_read(pci, (unsigned)offset, size)
+    return bar == BAR_PORTS    ? legacy_read(pci, (unsigned)offset, size)
            : bar == BAR_MODERN ? modern_read(pci, offset, size)
                                : 0;
 }
@@ -462,8 +462,8 @@ static bool window_names(const struct virtio_pci *pci, unsigned *bar, uint64_t *
     *bar = function->config[pci->window_cap + CAP_BAR];
     *offset = pci_config_dword(function, pci->window_cap + CAP_OFFSET);
     *size = (uint8_t)length;
-    return *bar < PCI_BARS && function->bars[*bar].kind != PCI_BAR_NONE && (length == 1 || length == 2 || length == 4) &&
-           *offset % length == 0 && *offset < function->bars[*bar].bytes;
+    return *bar < PCI_BARS && function->bars[*bar].kind != PCI_BAR_NONE &&
+           (length == 1 || length == 2 || length == 4) && *offset % length == 0 && *offset < function->bars[*bar].bytes;
 }
 
 static bool window_read(struct pci_function *function, unsigned offset, uint8_t size, uint32_t *value)

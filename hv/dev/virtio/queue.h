@@ -33,30 +33,30 @@
 /* The rules, each with its section in Virtio 1.2. virtq_fault_sentence() has the words. */
 enum virtq_fault {
     VIRTQ_SOUND,
-    VIRTQ_RING_NOT_RAM,       /* 2.7: the rings are not in the guest's RAM */
-    VIRTQ_RING_MISALIGNED,    /* 2.7 */
-    VIRTQ_SIZE_BAD,           /* 2.7: no power of two, or larger than the device's */
-    VIRTQ_AVAIL_JUMPS,        /* 2.7.6: more chains available than the queue has descriptors */
-    VIRTQ_HEAD_BEYOND,        /* 2.7.6: a head that is no descriptor's number */
-    VIRTQ_NEXT_BEYOND,        /* 2.7.5: a link to no descriptor */
-    VIRTQ_CHAIN_LONG,         /* 2.7.5.3.1: more descriptors than the queue has: a loop */
-    VIRTQ_CHAIN_BYTES,        /* 2.7.4.2: more than 4 GiB in one chain */
-    VIRTQ_BUFFER_NOT_RAM,     /* 2.7.5: a buffer outside of RAM */
-    VIRTQ_ORDER,              /* 2.7.4.2: a buffer to read behind one to write */
-    VIRTQ_INDIRECT_REFUSED,   /* 2.7.5.3.1: an indirect table that was not negotiated, in another one, or in a chain */
-    VIRTQ_INDIRECT_BYTES,     /* 2.7.5.3.1: a table of no whole descriptors, or none */
-    VIRTQ_REQUEST,            /* of the device: a chain without what the device needs in it */
+    VIRTQ_RING_NOT_RAM,     /* 2.7: the rings are not in the guest's RAM */
+    VIRTQ_RING_MISALIGNED,  /* 2.7 */
+    VIRTQ_SIZE_BAD,         /* 2.7: no power of two, or larger than the device's */
+    VIRTQ_AVAIL_JUMPS,      /* 2.7.6: more chains available than the queue has descriptors */
+    VIRTQ_HEAD_BEYOND,      /* 2.7.6: a head that is no descriptor's number */
+    VIRTQ_NEXT_BEYOND,      /* 2.7.5: a link to no descriptor */
+    VIRTQ_CHAIN_LONG,       /* 2.7.5.3.1: more descriptors than the queue has: a loop */
+    VIRTQ_CHAIN_BYTES,      /* 2.7.4.2: more than 4 GiB in one chain */
+    VIRTQ_BUFFER_NOT_RAM,   /* 2.7.5: a buffer outside of RAM */
+    VIRTQ_ORDER,            /* 2.7.4.2: a buffer to read behind one to write */
+    VIRTQ_INDIRECT_REFUSED, /* 2.7.5.3.1: an indirect table that was not negotiated, in another one, or in a chain */
+    VIRTQ_INDIRECT_BYTES,   /* 2.7.5.3.1: a table of no whole descriptors, or none */
+    VIRTQ_REQUEST,          /* of the device: a chain without what the device needs in it */
     VIRTQ_FAULTS,
 };
 
 struct virtq {
     uint64_t descriptors, available, used; /* guest-physical */
     uint16_t size;
-    uint16_t vector;    /* MSI-X; the transport's */
+    uint16_t vector; /* MSI-X; the transport's */
     bool enabled;
-    bool event_index;   /* VIRTIO_F_EVENT_IDX was negotiated */
-    bool indirect;      /* VIRTIO_F_INDIRECT_DESC was negotiated */
-    uint8_t fault;      /* enum virtq_fault */
+    bool event_index; /* VIRTIO_F_EVENT_IDX was negotiated */
+    bool indirect;    /* VIRTIO_F_INDIRECT_DESC was negotiated */
+    uint8_t fault;    /* enum virtq_fault */
     uint16_t next_available;
     uint16_t seen_available; /* the driver's index when it was last read */
     uint16_t next_used;

@@ -134,8 +134,9 @@ struct config {
     uint32_t guest_count;
     uint32_t network_count; /* that guests name */
     enum config_final when_all_stopped;
-    bool log_debug; /* `log = debug` */
-    bool inventory; /* write \plinth\machine.txt at the start */
+    bool log_debug;     /* `log = debug` */
+    bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
+    bool inventory;     /* write \plinth\machine.txt at the start */
     bool console_serial;
     bool console_screen;
 };

@@ -113,6 +113,7 @@ static const struct key keys[] = {
     {"watchdog", SECTION_GUEST, KIND_WATCHDOG, GUEST_AT(watchdog), NO_POSITION, watchdogs, NULL},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, 0, NO_POSITION, outputs, NULL},
     {"log", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(log_debug), NO_POSITION, levels, NULL},
+    {"quiet-devices", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quiet_devices), NO_POSITION, yes_no, NULL},
     {"inventory", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(inventory), NO_POSITION, yes_no, NULL},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
 };

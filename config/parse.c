@@ -277,6 +277,7 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config->log_debug = false;
     config->console_serial = true;
     config->console_screen = true;
+    config->quiet_devices = true;
     if (!config_is_text(file, errors)) {
         return false;
     }

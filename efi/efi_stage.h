@@ -150,7 +150,7 @@ bool efi_memory_guests(struct efi_stage *stage);
 bool efi_memory_pool(struct efi_stage *stage);
 bool efi_memory_trampoline(struct efi_stage *stage);
 
-/* ---- efi_pci.c: devices that write to memory by themselves ---- */
+/* ---- efi_pci.c: PCI functions ---- */
 
 #define EFI_PCI_BARS 2u
 
@@ -172,9 +172,6 @@ void efi_pci_find(struct efi_stage *stage);
 
 /* Lets a function answer at its base address registers. */
 void efi_pci_open(const struct efi_pci_function *function);
-
-/* Switches bus mastering off. */
-void efi_pci_stop_masters(void);
 
 /* ---- efi_last_boot.c: what the last run said ---- */
 

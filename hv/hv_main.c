@@ -15,6 +15,7 @@
 #include "hv/host/host_apic.h"
 #include "hv/host/host_cpu.h"
 #include "hv/host/host_cpuid.h"
+#include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/machine_check.h"
 #include "hv/host/panic.h"
@@ -56,6 +57,7 @@ static void start(void *argument)
     take_over_interrupts(info);
     fault_at("interrupts");
     calibrate_clock(info);
+    host_devices_quiet(info, &acpi);
     describe_host();
     report_memory(info);
     start_cpus(info);
@@ -103,14 +105,19 @@ static void choose_virtualization(void)
     report_cpu(&support);
 }
 
+/* ACPI is read on the firmware's page tables, because its tables may lie in any memory; our own tree then has what is
+ * needed of the machine. */
 static void take_over_cpu(const struct boot_info *info)
 {
     struct cpu *cpu = &cpus[smp_bsp_index()];
-    const uint64_t *guards;
-    uint32_t guard_count = smp_guards(&guards);
+    struct host_range windows[HOST_DEVICE_WINDOWS_MAX];
+    struct host_places places = {.windows = windows};
 
     descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
-    host_memory_init(info, guards, guard_count);
+    (void)host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory));
+    places.guard_count = smp_guards(&places.guards);
+    places.window_count = host_devices_windows(info, &acpi, windows);
+    host_memory_init(info, &places);
     host_memory_report();
     machine_check_start(cpu->index);
 }
@@ -127,7 +134,7 @@ static uint32_t highest_apic_id(const struct boot_info *info)
 
 static void take_over_interrupts(const struct boot_info *info)
 {
-    if (!host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory))) {
+    if (!acpi.found) {
         log_info("the firmware has no ACPI tables");
     }
     if (acpi.problem[0] != '\0') {

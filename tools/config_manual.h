@@ -97,6 +97,9 @@ static const struct manual_key manual_keys[] = {
     {"hypervisor", "log", "`info`, `debug`", "`info`", "how much it says"},
     {"hypervisor", "inventory", "`yes`, `no`", "`no`",
      "whether the machine's memory map, CPUs and devices are written to `\\plinth\\machine.txt` at each start"},
+    {"hypervisor", "quiet-devices", "`yes`, `no`", "`yes`",
+     "whether USB controllers are taken from the firmware and the devices that it used lose the right to write to "
+     "memory; `no` is for a machine that hangs at the start with it, and then its devices can reach any guest"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
      "what the machine does when no guest runs any more; where one has failed, a real machine goes off a minute later, "
      "so that "

@@ -34,7 +34,8 @@ static void guest_stop_vcpus(struct vcpu *vcpu)
     }
 }
 
-/* The first reason to end stands; a later one, from any vCPU, only makes its vCPU leave. `code`: 0 unless it crashed. */
+/* The first reason to end stands; a later one, from any vCPU, only makes its vCPU leave. `code`: 0 unless it
+ * crashed. */
 static void guest_end_as(struct vcpu *vcpu, enum guest_state state, uint32_t code, bool well, const char *form,
                          va_list list)
 {

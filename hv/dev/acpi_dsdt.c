@@ -1,9 +1,9 @@
 /*
  * The DSDT: \_S5, the PCI Express host bridge with its windows and interrupt routing, and the devices of the ISA bus.
  *
- * Interrupts. _PRT says which interrupt each device's pin A leads to, and there are two answers: pins of the I/O APIC, or
- * inputs of the 8259 for a kernel that has not called _PIC(1). PCI Firmware Specification 3.0, 4.3; ACPI 6.5, 6.2.13
- * "_PRT (PCI Routing Table)", 5.8.1 "_PIC Method".
+ * Interrupts. _PRT says which interrupt each device's pin A leads to, and there are two answers: pins of the I/O
+ * APIC, or inputs of the 8259 for a kernel that has not called _PIC(1). PCI Firmware Specification 3.0, 4.3; ACPI
+ * 6.5, 6.2.13 "_PRT (PCI Routing Table)", 5.8.1 "_PIC Method".
  *
  * _OSC gives the kernel everything that it asks for: no firmware is there to keep anything. The ECAM's range is a
  * resource of the board (PNP0C02), as the specification of MCFG demands; kernels do not trust it otherwise.

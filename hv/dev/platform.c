@@ -587,7 +587,7 @@ enum status platform_attach_pci(struct platform *platform, const struct pci_wind
     return status;
 }
 
-void platform_function_changed(struct platform *platform, const struct pci_function *function)
+void platform_function_changed(struct platform *platform, const struct pci_endpoint *function)
 {
     pci_host_settle(&platform->pci_host, function, &platform->bus);
     carry_news(platform);

@@ -2,8 +2,8 @@
  * The copy of a packet between two guests. See net_transfer.h.
  *
  * The receiver's buffers are taken one after the other (5.1.6.3 of Virtio 1.2): with merged buffers as many as the
- * packet needs, otherwise one that holds all of it. They are given back only when the packet is whole; where the buffers
- * end before it does, all of them are put back as if they had not been taken, and the packet is lost.
+ * packet needs, otherwise one that holds all of it. They are given back only when the packet is whole; where the
+ * buffers end before it does, all of them are put back as if they had not been taken, and the packet is lost.
  *
  * The frame's first bytes and the header come from the copies by which the packet was sent on, so they are what the
  * switch has looked at. The rest is read from the sender's memory here, for the first and only time per receiver.

@@ -1,10 +1,12 @@
 /*
- * A guest that attacks its devices: accesses to ports, memory and configuration space in every width, rings and buffers
- * of arbitrary bytes, base address registers anywhere. Beside it on the network is a guest whose driver is sound.
+ * A guest that attacks its devices: accesses to ports, memory and configuration space in every width, rings and
+ * buffers of arbitrary bytes, base address registers anywhere. Beside it on the network is a guest whose driver is
+ * sound.
  *
- * The input is the attacker's RAM, repeated, and a list of accesses. Checked, beside what the sanitizers see: the PC's own
- * devices stay where they are; one service ends within its budget and one step more; of the neighbour's memory nothing
- * changes but its receive buffers and used ring; the disk's image stays as it is, and so does what lies around its changes.
+ * The input is the attacker's RAM, repeated, and a list of accesses. Checked, beside what the sanitizers see: the
+ * PC's own devices stay where they are; one service ends within its budget and one step more; of the neighbour's
+ * memory nothing changes but its receive buffers and used ring; the disk's image stays as it is, and so does what
+ * lies around its changes.
  */
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
@@ -19,7 +21,8 @@
 #define ACCESSES_MAX 64u
 #define TURNS 3u
 /* A step that a budget does not cut: one chain of the longest kind, one frame, one segment of zeroes. */
-#define OVERSHOOT_MAX ((int64_t)(VIRTIO_COST_CHAIN + VIRTIO_COST_DESCRIPTOR * VIRTQ_SIZE_MAX + NET_FRAME_MAX + 8192 * 32 + 4096))
+#define OVERSHOOT_MAX \
+    ((int64_t)(VIRTIO_COST_CHAIN + VIRTIO_COST_DESCRIPTOR * VIRTQ_SIZE_MAX + NET_FRAME_MAX + 8192 * 32 + 4096))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -279,7 +279,7 @@ static void interrupts_go_both_ways(void)
     CHECK_EQUAL(pings, pongs);
 }
 
-static void shorthands_reach_whom_they_name(void)
+static void shorthands_reach_the_cpus_that_they_name(void)
 {
     uint32_t ap = ap_counted, bsp = bsp_counted;
 
@@ -397,7 +397,7 @@ void guest_main(void)
     start_second(1);
     CHECK(ap_id != bsp_id);
     interrupts_go_both_ways();
-    shorthands_reach_whom_they_name();
+    shorthands_reach_the_cpus_that_they_name();
     an_nmi_wakes_a_halted_cpu();
     if (!on_plain_tcg()) { /* whose CPU remembers one, also before it has begun it */
         two_nmis_at_once_are_two();

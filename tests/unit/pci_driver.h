@@ -7,12 +7,12 @@
 
 #include "hv/dev/pci/function.h"
 
-static inline uint32_t driver_read32(struct pci_function *function, unsigned offset)
+static inline uint32_t driver_read32(struct pci_endpoint *function, unsigned offset)
 {
     return pci_config_read(function, offset, 4);
 }
 
-static inline void driver_write32(struct pci_function *function, unsigned offset, uint32_t value)
+static inline void driver_write32(struct pci_endpoint *function, unsigned offset, uint32_t value)
 {
     pci_config_write(function, offset, 4, value);
 }
@@ -24,7 +24,7 @@ struct driver_bar {
 };
 
 /* Writes all ones, reads the mask, and puts the old value back. */
-static inline struct driver_bar driver_size_bar(struct pci_function *function, unsigned index)
+static inline struct driver_bar driver_size_bar(struct pci_endpoint *function, unsigned index)
 {
     unsigned at = 0x10 + 4 * index;
     uint32_t low = driver_read32(function, at), high = 0;
@@ -49,7 +49,7 @@ static inline struct driver_bar driver_size_bar(struct pci_function *function, u
 }
 
 /* The offset of the nth capability with this id; 0: there is none. A list longer than the space is a loop. */
-static inline unsigned driver_find_capability(struct pci_function *function, uint8_t id, unsigned nth)
+static inline unsigned driver_find_capability(struct pci_endpoint *function, uint8_t id, unsigned nth)
 {
     unsigned at = 0;
 

@@ -342,7 +342,7 @@ static const struct {
     {A "net = lan,mac=00:00:00:00:00:00\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
     {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
-    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log inventory when-all-stopped."},
+    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log quiet-devices inventory when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},

@@ -87,7 +87,7 @@ static void an_access_over_two_device_pages_is_split_between_them(void **state)
     assert_int_equal(device_value(0xffd, 4), 0xddccbbaa);
 }
 
-static void nobody_reads_as_all_ones_and_swallows_writes(void **state)
+static void no_device_reads_as_all_ones_and_ignores_writes(void **state)
 {
     (void)state;
     enter_protected_mode();
@@ -101,7 +101,7 @@ static void nobody_reads_as_all_ones_and_swallows_writes(void **state)
     assert_false(vcpu.pending.valid || (vcpu.requests & VCPU_STOPPED));
 }
 
-static void the_end_of_ram_is_split_from_nobody(void **state)
+static void the_end_of_ram_is_split_from_what_no_device_has(void **state)
 {
     (void)state;
     enter_protected_mode();
@@ -556,8 +556,8 @@ int main(void)
         cmocka_unit_test(one_mov_is_one_device_access_of_its_width),
         cmocka_unit_test(a_read_modify_write_reads_once_and_writes_once),
         cmocka_unit_test(an_access_over_two_device_pages_is_split_between_them),
-        cmocka_unit_test(nobody_reads_as_all_ones_and_swallows_writes),
-        cmocka_unit_test(the_end_of_ram_is_split_from_nobody),
+        cmocka_unit_test(no_device_reads_as_all_ones_and_ignores_writes),
+        cmocka_unit_test(the_end_of_ram_is_split_from_what_no_device_has),
         cmocka_unit_test(real_mode_uses_segment_bases_and_16_bit_addresses),
         cmocka_unit_test(a_real_mode_limit_fault_has_no_error_code),
         cmocka_unit_test(protected_mode_checks_limits_types_and_null_segments),

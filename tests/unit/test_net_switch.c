@@ -152,7 +152,7 @@ static void expect_nothing(unsigned index)
     assert_int_equal(take_frame(index, frame, &header), 0);
 }
 
-static const uint8_t everyone[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 static void a_packet_reaches_the_card_that_it_names(void **state)
 {
@@ -173,12 +173,12 @@ static void a_packet_reaches_the_card_that_it_names(void **state)
 static void a_broadcast_reaches_all_others(void **state)
 {
     (void)state;
-    put_frame(1, everyone, 200, NULL);
+    put_frame(1, broadcast, 200, NULL);
     assert_int_equal(run(1, NULL), 0xd);
-    expect_frame(0, 1, everyone, 200);
+    expect_frame(0, 1, broadcast, 200);
     expect_nothing(1);
-    expect_frame(2, 1, everyone, 200);
-    expect_frame(3, 1, everyone, 200);
+    expect_frame(2, 1, broadcast, 200);
+    expect_frame(3, 1, broadcast, 200);
 }
 
 static void unknown_addresses_are_flooded_until_they_are_learned(void **state)
@@ -206,7 +206,7 @@ static void unknown_addresses_are_flooded_until_they_are_learned(void **state)
 static void no_card_takes_another_ones_address(void **state)
 {
     (void)state;
-    put_frame(1, everyone, 60, NULL); /* guest 1 pretends to be guest 2 */
+    put_frame(1, broadcast, 60, NULL); /* guest 1 pretends to be guest 2 */
     arena_put(&peers[1].arena, SENT + 12 + 6, net_mac(macs[2]) & 0xffffffff, 4);
     arena_put(&peers[1].arena, SENT + 12 + 10, net_mac(macs[2]) >> 32, 2);
     run(1, NULL);
@@ -393,13 +393,13 @@ static void a_flood_goes_on_where_the_budget_ended(void **state)
         start_peer(i, false, OFFLOADS, 64);
     }
     for (unsigned i = 0; i < 4; i++) {
-        put_frame(0, everyone, 30000, NULL);
+        put_frame(0, broadcast, 30000, NULL);
     }
     run(0, &turns);
     assert_in_range(turns, 1, 3);
     for (unsigned i = 1; i < GUESTS; i++) {
         for (unsigned n = 0; n < 4; n++) {
-            expect_frame(i, 0, everyone, 30000);
+            expect_frame(i, 0, broadcast, 30000);
         }
         expect_nothing(i);
     }

@@ -13,7 +13,7 @@
 #define TABLE 0x000u
 #define PBA 0x800u
 
-static struct pci_function function;
+static struct pci_endpoint function;
 static struct {
     unsigned bar;
     uint64_t offset, value;
@@ -21,7 +21,7 @@ static struct {
     unsigned reads, writes;
 } device;
 
-static uint64_t device_read(struct pci_function *state, unsigned bar, uint64_t offset, uint8_t size)
+static uint64_t device_read(struct pci_endpoint *state, unsigned bar, uint64_t offset, uint8_t size)
 {
     (void)state;
     device.bar = bar;
@@ -31,7 +31,7 @@ static uint64_t device_read(struct pci_function *state, unsigned bar, uint64_t o
     return 0x1122334455667788ULL;
 }
 
-static void device_write(struct pci_function *state, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
+static void device_write(struct pci_endpoint *state, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
 {
     (void)state;
     device.bar = bar;

@@ -19,18 +19,18 @@
 static struct platform platform;
 static const struct clock clock = {.tsc_hz = 1000000000};
 static struct card {
-    struct pci_function function; /* first */
+    struct pci_endpoint function; /* first */
     uint64_t marks[PCI_BARS];     /* last written, by BAR */
 } cards[CARDS];
 
-static uint64_t card_read(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size)
+static uint64_t card_read(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size)
 {
     const struct card *card = (const struct card *)function;
 
     return (uint64_t)(card - cards) << 16 | (uint64_t)bar << 8 | (offset & 0xf0) | size;
 }
 
-static void card_write(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
+static void card_write(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
 {
     struct card *card = (struct card *)function;
 

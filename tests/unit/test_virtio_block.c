@@ -365,7 +365,7 @@ static void a_queue_is_reset_alone(void **state)
 
 static void configuration_space_has_a_window_to_the_registers(void **state)
 {
-    struct pci_function *function = &disk.pci.function;
+    struct pci_endpoint *function = &disk.pci.function;
     unsigned cap, nth = 0;
 
     (void)state;

@@ -42,7 +42,7 @@ static inline void vd_write(struct virtio_driver *driver, unsigned bar, uint64_t
 
 static inline struct virtio_place vd_find(struct virtio_driver *driver, uint8_t type, bool ports, uint32_t *more)
 {
-    struct pci_function *function = &driver->pci->function;
+    struct pci_endpoint *function = &driver->pci->function;
     unsigned cap;
 
     for (unsigned nth = 0; (cap = driver_find_capability(function, 9, nth)) != 0; nth++) {

@@ -1,8 +1,8 @@
 /*
  * A function's configuration space and BARs. See function.h.
  *
- * Every byte has a mask of the bits that the guest may change; a BAR's mask is what sizes it. PCI Local Bus 3.0, 6.2.5.1
- * "Address Maps": software writes all ones, and the bits that stay 0 say how large the range is.
+ * Every byte has a mask of the bits that the guest may change; a BAR's mask is what sizes it. PCI Local Bus 3.0,
+ * 6.2.5.1 "Address Maps": software writes all ones, and the bits that stay 0 say how large the range is.
  */
 #include "hv/dev/pci/function.h"
 
@@ -11,7 +11,7 @@
 
 #define PCI_DEVICE 0x02u
 #define PCI_REVISION 0x08u
-#define PCI_CLASS 0x09u
+#define PCI_CLASS_CODE 0x09u
 #define PCI_CACHE_LINE 0x0cu
 #define PCI_LATENCY 0x0du
 #define PCI_SUBSYSTEM_VENDOR 0x2cu
@@ -37,7 +37,7 @@ static void put(uint8_t *bytes, unsigned offset, uint64_t value, unsigned size)
     }
 }
 
-void pci_function_init(struct pci_function *function, const struct pci_identity *identity,
+void pci_function_init(struct pci_endpoint *function, const struct pci_identity *identity,
                        const struct pci_device_ops *ops, void *device)
 {
     memset(function, 0, sizeof(*function));
@@ -49,7 +49,7 @@ void pci_function_init(struct pci_function *function, const struct pci_identity 
     put(function->config, PCI_DEVICE, identity->device, 2);
     put(function->config, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY, 2);
     put(function->config, PCI_REVISION, identity->revision, 1);
-    put(function->config, PCI_CLASS, identity->class_code, 3);
+    put(function->config, PCI_CLASS_CODE, identity->class_code, 3);
     put(function->config, PCI_SUBSYSTEM_VENDOR, identity->subsystem_vendor, 2);
     put(function->config, PCI_SUBSYSTEM, identity->subsystem, 2);
     put(function->config, PCI_INTERRUPT_PIN, identity->has_intx ? INTX_PIN_A : 0, 1);
@@ -72,7 +72,7 @@ static uint32_t bar_flags(const struct pci_bar *bar)
     return (bar->kind == PCI_BAR_MEMORY64 ? BAR_IS_64 : 0) | (bar->prefetchable ? BAR_PREFETCHABLE : 0);
 }
 
-void pci_function_add_bar(struct pci_function *function, unsigned index, struct pci_bar bar)
+void pci_function_add_bar(struct pci_endpoint *function, unsigned index, struct pci_bar bar)
 {
     unsigned size = bar.kind == PCI_BAR_MEMORY64 ? 8 : 4;
 
@@ -83,7 +83,7 @@ void pci_function_add_bar(struct pci_function *function, unsigned index, struct 
     put(function->writable, bar_offset(index), ~(bar.bytes - 1), size);
 }
 
-uint64_t pci_bar_address(const struct pci_function *function, unsigned index)
+uint64_t pci_bar_address(const struct pci_endpoint *function, unsigned index)
 {
     const struct pci_bar *bar = &function->bars[index];
     uint64_t address = pci_config_dword(function, bar_offset(index));
@@ -94,7 +94,7 @@ uint64_t pci_bar_address(const struct pci_function *function, unsigned index)
     return address & ~(uint64_t)(bar->kind == PCI_BAR_PORTS ? PORTS_FLAG_BITS : MEMORY_FLAG_BITS);
 }
 
-void pci_bar_set_address(struct pci_function *function, unsigned index, uint64_t address)
+void pci_bar_set_address(struct pci_endpoint *function, unsigned index, uint64_t address)
 {
     const struct pci_bar *bar = &function->bars[index];
 
@@ -102,7 +102,7 @@ void pci_bar_set_address(struct pci_function *function, unsigned index, uint64_t
     function->moved = true;
 }
 
-uint8_t pci_function_add_capability(struct pci_function *function, uint8_t id, const uint8_t *body, unsigned bytes)
+uint8_t pci_function_add_capability(struct pci_endpoint *function, uint8_t id, const uint8_t *body, unsigned bytes)
 {
     uint8_t offset = function->cap_end;
 
@@ -117,7 +117,7 @@ uint8_t pci_function_add_capability(struct pci_function *function, uint8_t id, c
 }
 
 /* The interrupt bit is the only one that changes by itself. */
-static uint8_t config_byte(const struct pci_function *function, unsigned index)
+static uint8_t config_byte(const struct pci_endpoint *function, unsigned index)
 {
     if (index >= PCI_CONFIG_BYTES) {
         return 0; /* no extended capabilities: their list begins with an empty header */
@@ -128,7 +128,7 @@ static uint8_t config_byte(const struct pci_function *function, unsigned index)
     return function->config[index];
 }
 
-uint32_t pci_config_read(struct pci_function *function, unsigned offset, uint8_t size)
+uint32_t pci_config_read(struct pci_endpoint *function, unsigned offset, uint8_t size)
 {
     uint32_t value = 0;
 
@@ -147,7 +147,7 @@ static bool is_decoding(unsigned index)
     return index < PCI_STATUS ? index >= PCI_COMMAND : index - PCI_BAR0 < 4 * PCI_BARS;
 }
 
-void pci_config_write(struct pci_function *function, unsigned offset, uint8_t size, uint32_t value)
+void pci_config_write(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
 {
     if (function->ops != NULL && function->ops->config_write != NULL &&
         function->ops->config_write(function, offset, size, value)) {
@@ -162,7 +162,7 @@ void pci_config_write(struct pci_function *function, unsigned offset, uint8_t si
     }
 }
 
-uint64_t pci_bar_read(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size)
+uint64_t pci_bar_read(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size)
 {
     if (pci_msix_covers(function, bar, offset)) {
         return pci_msix_read(function, offset, size);
@@ -173,7 +173,7 @@ uint64_t pci_bar_read(struct pci_function *function, unsigned bar, uint64_t offs
     return function->ops->read(function, bar, offset, size);
 }
 
-void pci_bar_write(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
+void pci_bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
 {
     if (pci_msix_covers(function, bar, offset)) {
         pci_msix_write(function, offset, size, value);
@@ -184,7 +184,7 @@ void pci_bar_write(struct pci_function *function, unsigned bar, uint64_t offset,
 
 /* ---- on the device bus ---- */
 
-void pci_signal(struct pci_function *function)
+void pci_signal(struct pci_endpoint *function)
 {
     function->signals.deadline = DEADLINE_NONE;
     function->signals.lines = pci_intx_asserted(function) ? 1 : 0;
@@ -195,7 +195,7 @@ void pci_signal(struct pci_function *function)
 
 bool pci_row_read(void *state, struct bus_access *access)
 {
-    struct pci_function *function = state;
+    struct pci_endpoint *function = state;
     uint64_t at = access->at;
 
     access->value = pci_bar_read(function, (unsigned)(at >> 56), at & (PCI_AT(1, 0) - 1), access->size);
@@ -205,7 +205,7 @@ bool pci_row_read(void *state, struct bus_access *access)
 
 bool pci_row_write(void *state, const struct bus_access *access)
 {
-    struct pci_function *function = state;
+    struct pci_endpoint *function = state;
     uint64_t at = access->at;
 
     pci_bar_write(function, (unsigned)(at >> 56), at & (PCI_AT(1, 0) - 1), access->size, access->value);
@@ -215,7 +215,7 @@ bool pci_row_write(void *state, const struct bus_access *access)
 
 bool pci_row_next_message(void *state, struct apic_message *message)
 {
-    struct pci_function *function = state;
+    struct pci_endpoint *function = state;
     bool taken = pci_take_message(function, message);
 
     pci_signal(function);
@@ -226,7 +226,7 @@ bool pci_row_next_message(void *state, struct apic_message *message)
  * A BAR at 0 is one that has no place yet. One that passes the end of its space, as while it is being sized, decodes
  * nothing.
  */
-struct bus_range pci_bar_range(const struct pci_function *function, unsigned index)
+struct bus_range pci_bar_range(const struct pci_endpoint *function, unsigned index)
 {
     const struct pci_bar *bar = &function->bars[index];
     bool ports = bar->kind == PCI_BAR_PORTS;

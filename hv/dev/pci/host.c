@@ -50,7 +50,7 @@ static void mark_several(struct pci_host *host, uint8_t devfn)
     }
 }
 
-enum status pci_host_add(struct pci_host *host, const struct bus_row *row, struct pci_function *function, uint8_t devfn)
+enum status pci_host_add(struct pci_host *host, const struct bus_row *row, struct pci_endpoint *function, uint8_t devfn)
 {
     if (host->count == PCI_FUNCTIONS_MAX) {
         return STATUS_NO_SPACE;
@@ -99,9 +99,9 @@ static bool find_place(struct pci_windows *left, const struct pci_bar *bar, uint
 }
 
 /* The largest BAR that has no place yet. NULL: all have one. */
-static struct pci_function *next_largest(const struct pci_host *host, unsigned *bar)
+static struct pci_endpoint *next_largest(const struct pci_host *host, unsigned *bar)
 {
-    struct pci_function *found = NULL;
+    struct pci_endpoint *found = NULL;
     uint64_t most = 0;
 
     for (uint32_t i = 0; i < host->count; i++) {
@@ -121,7 +121,7 @@ static struct pci_function *next_largest(const struct pci_host *host, unsigned *
 static enum status assign(struct pci_host *host, const struct pci_windows *windows)
 {
     struct pci_windows left = *windows;
-    struct pci_function *function;
+    struct pci_endpoint *function;
     uint64_t address = 0;
     unsigned bar = 0;
 
@@ -146,7 +146,7 @@ static bool is_placed(const struct bus *bus, uint8_t device, unsigned bar, const
 }
 
 /* Takes away what has left its place. */
-static void displace(const struct pci_function *function, uint8_t device, struct bus *bus)
+static void displace(const struct pci_endpoint *function, uint8_t device, struct bus *bus)
 {
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         struct bus_range range = pci_bar_range(function, bar);
@@ -158,7 +158,7 @@ static void displace(const struct pci_function *function, uint8_t device, struct
 }
 
 /* What overlaps is refused and answers nowhere; the guest sees its own value in the register all the same. */
-static void place(const struct pci_function *function, uint8_t device, struct bus *bus)
+static void place(const struct pci_endpoint *function, uint8_t device, struct bus *bus)
 {
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         struct bus_range range = pci_bar_range(function, bar);
@@ -229,7 +229,7 @@ void pci_host_apply(struct pci_host *host, struct bus *bus)
     }
 }
 
-void pci_host_settle(struct pci_host *host, const struct pci_function *function, struct bus *bus)
+void pci_host_settle(struct pci_host *host, const struct pci_endpoint *function, struct bus *bus)
 {
     uint8_t index = host->index_of[function->devfn];
 

@@ -1,13 +1,14 @@
 /*
  * The interrupts of a PCI function: INTx, MSI, MSI-X. PCI Local Bus 3.0, 2.2.6 and 6.8.
  *
- * MSI, with 64-bit addresses and masks (6.8.1.4):      MSI-X (6.8.2):
+ * MSI, with 64-bit addresses and masks (6.8.1.4), and MSI-X (6.8.2), whose table has for each vector address, upper
+ * address, data and control (bit 0: mask):
  *
- *   00  | control  | next | 05 |                         00  | control  | next | 11 |
- *   04  | address              |                         04  | table offset   | BIR |
- *   08  | upper address        |                         08  | PBA offset     | BIR |
+ *   00  | control  | next | 05 |      00  | control  | next | 11 |
+ *   04  | address              |      04  | table offset   | BIR |
+ *   08  | upper address        |      08  | PBA offset     | BIR |
  *   0c  |          | data      |
- *   10  | mask bits            |                         table entry: address, upper address, data, control (bit 0: mask)
+ *   10  | mask bits            |
  *   14  | pending bits         |
  *
  * A message is a write of 32 bits to 0xfeexxxxx that the local APICs take. SDM 3A 11.11 "Message Signalled Interrupts":
@@ -58,7 +59,7 @@
 #define MESSAGE_DELIVERY(data) ((data) >> 8 & 7u)
 #define MESSAGE_LEVEL 0xc000u /* triggered by a level, and asserted */
 
-void pci_function_add_msix(struct pci_function *function, unsigned vectors, unsigned bar, uint32_t table, uint32_t pba)
+void pci_function_add_msix(struct pci_endpoint *function, unsigned vectors, unsigned bar, uint32_t table, uint32_t pba)
 {
     uint8_t body[MSIX_BYTES - 2] = {0};
     unsigned offset;
@@ -81,7 +82,7 @@ void pci_function_add_msix(struct pci_function *function, unsigned vectors, unsi
     }
 }
 
-void pci_function_add_msi(struct pci_function *function, unsigned vectors)
+void pci_function_add_msi(struct pci_endpoint *function, unsigned vectors)
 {
     uint8_t body[MSI_BYTES - 2] = {0};
     unsigned log2 = (unsigned)__builtin_ctz(vectors);
@@ -99,18 +100,18 @@ void pci_function_add_msi(struct pci_function *function, unsigned vectors)
     }
 }
 
-bool pci_msix_enabled(const struct pci_function *function)
+bool pci_msix_enabled(const struct pci_endpoint *function)
 {
     return function->msix_cap != 0 && (pci_config_word(function, function->msix_cap + MSIX_CONTROL) & MSIX_ENABLE) != 0;
 }
 
-bool pci_msi_enabled(const struct pci_function *function)
+bool pci_msi_enabled(const struct pci_endpoint *function)
 {
     return function->msi_cap != 0 && (pci_config_word(function, function->msi_cap + MSI_CONTROL) & MSI_ENABLE) != 0;
 }
 
 /* How many vectors of MSI the guest has switched on. More than there are is "undefined"; here the rest stays off. */
-static unsigned msi_vectors(const struct pci_function *function)
+static unsigned msi_vectors(const struct pci_endpoint *function)
 {
     uint16_t control = pci_config_word(function, function->msi_cap + MSI_CONTROL);
     unsigned capable = control >> 1 & 7u;
@@ -119,7 +120,7 @@ static unsigned msi_vectors(const struct pci_function *function)
 }
 
 /* The pending bits of MSI can be read in the capability. */
-static void show_pending(struct pci_function *function)
+static void show_pending(struct pci_endpoint *function)
 {
     if (function->msi_cap != 0) {
         uint32_t pending = pci_msi_enabled(function) ? function->pending : 0;
@@ -128,7 +129,7 @@ static void show_pending(struct pci_function *function)
     }
 }
 
-void pci_interrupt(struct pci_function *function, unsigned vector)
+void pci_interrupt(struct pci_endpoint *function, unsigned vector)
 {
     if (pci_msix_enabled(function) ? vector < function->msix_count
                                    : pci_msi_enabled(function) && vector < msi_vectors(function)) {
@@ -138,7 +139,7 @@ void pci_interrupt(struct pci_function *function, unsigned vector)
 }
 
 /* Those that wait and are not masked. A vector that waited for a mechanism that is off now waits for it to come on. */
-static uint32_t ready_vectors(const struct pci_function *function)
+static uint32_t ready_vectors(const struct pci_endpoint *function)
 {
     uint32_t ready = 0;
 
@@ -159,13 +160,13 @@ static uint32_t ready_vectors(const struct pci_function *function)
     return ready;
 }
 
-bool pci_intx_asserted(const struct pci_function *function)
+bool pci_intx_asserted(const struct pci_endpoint *function)
 {
     return function->intx && (pci_command(function) & PCI_COMMAND_INTX_OFF) == 0 && !pci_msix_enabled(function) &&
            !pci_msi_enabled(function);
 }
 
-bool pci_has_message(const struct pci_function *function)
+bool pci_has_message(const struct pci_endpoint *function)
 {
     return function->pending != 0 && (pci_command(function) & PCI_COMMAND_MASTER) != 0 && ready_vectors(function) != 0;
 }
@@ -191,7 +192,7 @@ static bool message_of(uint32_t address, uint32_t upper, uint32_t data, struct a
     return true;
 }
 
-static bool msix_message(const struct pci_function *function, unsigned vector, struct apic_message *message)
+static bool msix_message(const struct pci_endpoint *function, unsigned vector, struct apic_message *message)
 {
     const uint32_t *words = function->msix[vector].words;
 
@@ -199,7 +200,7 @@ static bool msix_message(const struct pci_function *function, unsigned vector, s
 }
 
 /* The vector's number replaces the low bits of the data. 6.8.1.6. */
-static bool msi_message(const struct pci_function *function, unsigned vector, struct apic_message *message)
+static bool msi_message(const struct pci_endpoint *function, unsigned vector, struct apic_message *message)
 {
     unsigned cap = function->msi_cap;
     uint32_t low = msi_vectors(function) - 1;
@@ -209,7 +210,7 @@ static bool msi_message(const struct pci_function *function, unsigned vector, st
                       (data & ~low) | (vector & low), message);
 }
 
-bool pci_take_message(struct pci_function *function, struct apic_message *message)
+bool pci_take_message(struct pci_endpoint *function, struct apic_message *message)
 {
     while (pci_has_message(function)) {
         unsigned vector = (unsigned)__builtin_ctz(ready_vectors(function));
@@ -226,7 +227,7 @@ bool pci_take_message(struct pci_function *function, struct apic_message *messag
 
 /* ---- the MSI-X structures in memory ---- */
 
-bool pci_msix_covers(const struct pci_function *function, unsigned bar, uint64_t offset)
+bool pci_msix_covers(const struct pci_endpoint *function, unsigned bar, uint64_t offset)
 {
     return function->msix_cap != 0 && bar == function->msix_bar &&
            (offset - function->msix_table < function->msix_count * MSIX_ENTRY_BYTES ||
@@ -234,7 +235,7 @@ bool pci_msix_covers(const struct pci_function *function, unsigned bar, uint64_t
 }
 
 /* Accesses of other widths than 4 and 8 are "undefined"; here they are parts of the words. */
-static uint8_t msix_byte(const struct pci_function *function, uint64_t offset)
+static uint8_t msix_byte(const struct pci_endpoint *function, uint64_t offset)
 {
     uint64_t at = offset - function->msix_table;
 
@@ -245,7 +246,7 @@ static uint8_t msix_byte(const struct pci_function *function, uint64_t offset)
     return at < sizeof(function->pending) && pci_msix_enabled(function) ? (uint8_t)(function->pending >> (8 * at)) : 0;
 }
 
-uint64_t pci_msix_read(const struct pci_function *function, uint64_t offset, uint8_t size)
+uint64_t pci_msix_read(const struct pci_endpoint *function, uint64_t offset, uint8_t size)
 {
     uint64_t value = 0;
 
@@ -264,7 +265,7 @@ static uint32_t writable_bits(unsigned word)
     return word == MSIX_ADDRESS_WORD ? ~3u : ~0u;
 }
 
-void pci_msix_write(struct pci_function *function, uint64_t offset, uint8_t size, uint64_t value)
+void pci_msix_write(struct pci_endpoint *function, uint64_t offset, uint8_t size, uint64_t value)
 {
     for (unsigned i = 0; i < size; i++) {
         uint64_t at = offset + i - function->msix_table;

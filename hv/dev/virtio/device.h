@@ -1,18 +1,21 @@
 /*
- * A virtio device, whatever it does and however the guest reaches it: status, features, queues, configuration, and who
- * may touch them. Virtio 1.2, 2 "Basic Facilities of a Virtio Device".
+ * This folder has virtio: queues, devices, and the transports by which a guest reaches them. Nothing here knows
+ * another guest; what crosses is in hv/share/.
+ *
+ * A virtio device, whatever it does and however the guest reaches it: status, features, queues, configuration, and
+ * the locks around them. Virtio 1.2, 2 "Basic Facilities of a Virtio Device".
  *
  *   transport (pci.c)  ->  virtio_*()  ->  struct virtio_device  <-  the kind: block.c, net.c, ...
  *
  * A write of the guest's to a notification register only sets a bit in `kicked`. The work itself, which may copy a
- * hundred KiB, is done by virtio_service() after the guest's PC has been let go, with a budget: what is left over keeps
- * its bit, and the caller comes back after the guest has run. What the driver is to be told waits in `signals` until the
- * caller carries it to the transport.
+ * hundred KiB, is done by virtio_service() after the guest's PC has been let go, with a budget: what is left over
+ * keeps its bit, and the caller comes back after the guest has run. What the driver is to be told waits in `signals`
+ * until the caller carries it to the transport.
  *
- * Locks. `service_lock` is held while a kind works on the queues that the guest notifies, `receive_lock` while bytes are
- * put into queues that another guest's packets fill. Both are only ever tried, never waited for, by those who work
- * (spinlock_try): work that finds the lock taken is left to its holder, or for later. A write that changes queues or
- * status takes both, in this order; it waits for one budget of work at most. docs/decisions/0020.
+ * Locks. `service_lock` is held while a kind works on the queues that the guest notifies, `receive_lock` while bytes
+ * are put into queues that another guest's packets fill. Work only tries them and never waits (spinlock_try): work
+ * that finds a lock taken is left to its holder, or for later. A write that changes queues or status takes both, in
+ * this order; it waits for one budget of work at most. docs/decisions/0020.
  */
 #ifndef HV_DEV_VIRTIO_DEVICE_H
 #define HV_DEV_VIRTIO_DEVICE_H

@@ -1,10 +1,10 @@
 /*
  * The bytes of a guest's disk: an image that was read before the hand-over, and what the guest has changed of it.
  *
- * Pages of 4 KiB. `map` has a word for each: the page is as in the image, or all zeroes, or one of `changes`. So several
- * guests can use one image, each pays only for the pages that it has written, and what a guest discards it has back.
- * Where one guest alone uses an image and its changes may stay for good, the image's own memory is `changes`, and nothing
- * is ever copied (disk_image_in_place).
+ * Pages of 4 KiB. `map` has a word for each: the page is as in the image, or all zeroes, or one of `changes`. So
+ * several guests can use one image, each pays only for the pages that it has written, and what a guest discards it
+ * has back. Where one guest alone uses an image and its changes may stay for good, the image's own memory is
+ * `changes`, and nothing is ever copied (disk_image_in_place).
  */
 #ifndef HV_DEV_VIRTIO_DISK_IMAGE_H
 #define HV_DEV_VIRTIO_DISK_IMAGE_H

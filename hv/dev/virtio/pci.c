@@ -430,7 +430,7 @@ void virtio_pci_carry_signals(struct virtio_pci *pci)
 
 /* ---- BARs, and the window to them in configuration space ---- */
 
-static uint64_t bar_read(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size)
+static uint64_t bar_read(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size)
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
 
@@ -439,7 +439,7 @@ static uint64_t bar_read(struct pci_function *function, unsigned bar, uint64_t o
                                : 0;
 }
 
-static void bar_write(struct pci_function *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
+static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
 
@@ -456,7 +456,7 @@ static void bar_write(struct pci_function *function, unsigned bar, uint64_t offs
  */
 static bool window_names(const struct virtio_pci *pci, unsigned *bar, uint64_t *offset, uint8_t *size)
 {
-    const struct pci_function *function = &pci->function;
+    const struct pci_endpoint *function = &pci->function;
     uint32_t length = pci_config_dword(function, pci->window_cap + CAP_LENGTH);
 
     *bar = function->config[pci->window_cap + CAP_BAR];
@@ -466,7 +466,7 @@ static bool window_names(const struct virtio_pci *pci, unsigned *bar, uint64_t *
            (length == 1 || length == 2 || length == 4) && *offset % length == 0 && *offset < function->bars[*bar].bytes;
 }
 
-static bool window_read(struct pci_function *function, unsigned offset, uint8_t size, uint32_t *value)
+static bool window_read(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t *value)
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
     uint64_t at;
@@ -482,7 +482,7 @@ static bool window_read(struct pci_function *function, unsigned offset, uint8_t 
     return true;
 }
 
-static bool window_write(struct pci_function *function, unsigned offset, uint8_t size, uint32_t value)
+static bool window_write(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
     uint64_t at;

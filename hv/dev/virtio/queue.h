@@ -6,11 +6,11 @@
  *   available     | flags | idx | ring[size] | used_event |       the driver writes: heads of chains for the device
  *   used          | flags | idx | {id, bytes}[size] | avail_event |   the device writes: chains it has done
  *
- * One core for all devices, and it trusts nothing. All rings lie in memory that the guest changes at any time, so every
- * field is read once, into a copy that is then checked and used. A chain has at most as many descriptors as the queue,
- * indirect ones included, so a loop ends; every buffer lies in RAM; no chain is longer than 4 GiB. What breaks a rule
- * breaks the queue for good (until the driver resets it), and `fault` says which rule it was: the device then asks for a
- * reset (DEVICE_NEEDS_RESET).
+ * One core for all devices, and it trusts nothing. All rings lie in memory that the guest changes at any time, so
+ * every field is read once, into a copy that is then checked and used. A chain has at most as many descriptors as
+ * the queue, indirect ones included, so a loop ends; every buffer lies in RAM; no chain is longer than 4 GiB. What
+ * breaks a rule breaks the queue for good (until the driver resets it), and `fault` says which rule it was: the
+ * device then asks for a reset (DEVICE_NEEDS_RESET).
  *
  * A chain is kept as guest-physical spans, so a device can keep one while it works on it for several exits. Its bytes
  * are reached with a cursor that moves over spans and pieces of RAM.

@@ -15,7 +15,7 @@ trap_stubs:
 	vector = 0
 	.rept 256
 	.balign 16
-	.if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17)
+	.if (vector != 8) && ((vector < 10) || (vector > 14)) && (vector != 17)
 	PUSH $0
 	.endif
 	PUSH $vector

@@ -1,6 +1,7 @@
 /* A guest's disks and network cards. See guest_devices.h. */
 #include "hv/core/guest_devices.h"
 
+#include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/base/text.h"
 #include "hv/core/guest_irq.h"
@@ -173,7 +174,6 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
             platform_function_changed(&guest->platform, &devices->functions[i]->function);
         }
     }
-    guest->platform.device_work = false; /* what is kicked is known */
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     platform_give(guest);
@@ -232,8 +232,11 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
 void guest_devices_work(struct vcpu *vcpu, uint64_t now)
 {
     struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
-    bool more = work_on_all(vcpu, &budget);
+    bool more;
 
+    /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
+    __atomic_store_n(&vcpu->guest->platform.device_work, false, __ATOMIC_SEQ_CST);
+    more = work_on_all(vcpu, &budget);
     guest_devices_told(vcpu, now);
     if (more) {
         set_deadline(vcpu, now + 2 * clock_ns_to_ticks(&vcpu->guest->host->clock, PAUSE_NS));
@@ -245,5 +248,55 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now)
     if (guest_devices_deadline(vcpu->guest) <= now) {
         __atomic_store_n(&vcpu->guest->devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
         guest_devices_work(vcpu, now);
+    }
+}
+
+/* ---- reports ---- */
+
+#define REPORT_TEXT_MAX 200u
+
+static void report_disk(const struct guest *guest, uint32_t index, bool with_counters)
+{
+    const struct guest_disk *disk = &guest->devices->disks[index];
+    const struct virtio_block_counters *counters = &disk->state.block.counters;
+    struct text path = guest->config->disks[index].path;
+    char bytes[FORMAT_BYTES_MAX], text[REPORT_TEXT_MAX] = "";
+
+    if (with_counters) {
+        format_text(text, sizeof(text),
+                    "; %" PRIu64 " reads of %" PRIu64 " KiB, %" PRIu64 " writes of %" PRIu64 " KiB, %" PRIu64
+                    " errors, %" PRIu64 " of them without memory for changes",
+                    counters->reads, counters->bytes_read >> 10, counters->writes, counters->bytes_written >> 10,
+                    counters->errors, counters->full);
+    }
+    log_info("  disk %u of guest %s: %.*s, %s%s%s", index, guest->name, (int)path.length, path.start,
+             format_bytes(bytes, disk->image.bytes), disk->state.block.read_only ? ", read-only" : "", text);
+}
+
+static void report_card(const struct guest *guest, uint32_t index, bool with_counters)
+{
+    const struct net_counters *counters = &guest->devices->cards[index].state.net.counters;
+    const struct config_net *config = &guest->config->nets[index];
+    const uint8_t *mac = config->mac;
+    char text[REPORT_TEXT_MAX] = "";
+
+    if (with_counters) {
+        format_text(text, sizeof(text),
+                    "; sent %" PRIu64 " packets (%" PRIu64 " KiB), received %" PRIu64 " (%" PRIu64
+                    " KiB), lost %" PRIu64 " without a buffer, %" PRIu64 " too large; %" PRIu64 " bad ones sent",
+                    counters->sent_packets, counters->sent_bytes >> 10, counters->received_packets,
+                    counters->received_bytes >> 10, counters->lost_full, counters->lost_unfit, counters->bad);
+    }
+    log_info("  network card %u of guest %s: %02x:%02x:%02x:%02x:%02x:%02x on %.*s%s", index, guest->name, mac[0],
+             mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
+}
+
+void guest_devices_report(const struct guest *guest, bool with_counters)
+{
+    for (uint32_t i = 0; i < guest->config->disk_count; i++) {
+        report_disk(guest, i, with_counters);
+    }
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        report_card(guest, i, with_counters);
     }
 }

@@ -73,6 +73,9 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now);
 /* Goes on with what is left, where its time has come. vCPU 0's CPU. */
 void guest_devices_run(struct vcpu *vcpu, uint64_t now);
 
+/* A line for each: what it is, and (for the status) what it has done. */
+void guest_devices_report(const struct guest *guest, bool with_counters);
+
 static inline uint64_t guest_devices_deadline(const struct guest *guest)
 {
     return guest->devices == NULL ? UINT64_MAX : __atomic_load_n(&guest->devices->deadline, __ATOMIC_ACQUIRE);

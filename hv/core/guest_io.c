@@ -90,7 +90,7 @@ bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
 /* Queues that the access notified, once the PC has been let go. */
 static inline void work_on_devices(struct vcpu *vcpu)
 {
-    if (vcpu->guest->platform.device_work) {
+    if (__atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
         guest_devices_work(vcpu, vcpu->exit_tsc);
     }
 }

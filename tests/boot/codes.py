@@ -13,6 +13,7 @@ NOT_REACHED = {
     12: "VMX instructions fail on a control structure that the hypervisor has made itself only by a defect of ours",
     715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
     723: "the fault allocate-file is the same allocation for the file itself; the faults' config has no compressed kernel",
+    724: "the fault allocate-file is the same allocation for the file itself; the faults' config has no disk",
     722: "the config's rule bad-memory refuses such sizes before",
 }
 

@@ -31,6 +31,17 @@ void *guest_memory_piece(const struct guest_memory *memory, gpa_t start, uint64_
 /* True where every byte of [start, start + bytes) is RAM, in however many ranges. */
 bool guest_memory_is_ram(const struct guest_memory *memory, gpa_t start, uint64_t bytes);
 
+/* guest_memory_pointer() where it is likely: in the first range, which holds a guest's low RAM. NULL may mean anything. */
+static inline void *guest_memory_quick(const struct guest_memory *memory, uint64_t start, uint64_t bytes)
+{
+    const struct guest_range *range = &memory->ranges[0];
+    uint64_t offset = start - range->start.value;
+
+    return offset < range->bytes && bytes <= range->bytes - offset
+               ? (void *)(uintptr_t)(memory->window + range->backing.value + offset)
+               : NULL;
+}
+
 /* Copies across range borders; false (and for read: nothing useful in `to`) where any byte is not RAM. */
 bool guest_memory_read(const struct guest_memory *memory, gpa_t from, void *to, size_t bytes);
 bool guest_memory_write(const struct guest_memory *memory, gpa_t to, const void *from, size_t bytes);

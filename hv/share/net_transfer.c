@@ -26,11 +26,11 @@ struct transfer {
     uint16_t heads[BUFFERS_MAX]; /* of the buffers that were filled, and with how much */
     uint32_t written[BUFFERS_MAX];
     uint16_t buffers;
-    gpa_t count_at[2];    /* the two bytes of the header's `buffers` field */
+    uint8_t *count_at[2]; /* the two bytes of the header's `buffers` field */
     uint64_t checksum_at; /* offset in the frame; 0: none has to be made */
     uint32_t frame_done;  /* bytes of the frame that are copied */
     uint32_t sum;         /* of the bytes from checksum_start on */
-    gpa_t checksum_gpa[2];
+    uint8_t *sum_at[CHECKSUM_BYTES];
 };
 
 /* Takes the receiver's next buffer. False: there is none. */
@@ -85,19 +85,6 @@ static uint8_t *receive_piece(struct transfer *transfer, uint64_t bytes, uint64_
     return to;
 }
 
-/* The guest-physical address of the byte that comes next. */
-static gpa_t next_address(const struct transfer *transfer)
-{
-    const struct virtq_chain *chain = &transfer->receiver->receive_chain;
-    struct virtq_cursor at = transfer->to;
-
-    while (at.offset == chain->spans[at.span].bytes) {
-        at.span++;
-        at.offset = 0;
-    }
-    return gpa(chain->spans[at.span].start.value + at.offset);
-}
-
 /* ---- checksums, for drivers that want them made: the Internet's, RFC 1071 ---- */
 
 struct half_word {
@@ -144,7 +131,7 @@ static void sum_piece(struct transfer *transfer, const uint8_t *to, uint64_t pie
     uint64_t start = transfer->sender->packet.header.checksum_start;
     uint64_t first = max_u64(start, transfer->frame_done);
 
-    if (transfer->checksum_at != 0 && first < transfer->frame_done + piece) {
+    if (first < transfer->frame_done + piece) {
         transfer->sum = sum_bytes(transfer->sum, to + (first - transfer->frame_done),
                                   transfer->frame_done + piece - first, first - start);
     }
@@ -160,25 +147,22 @@ static void put_checksum(struct transfer *transfer)
     bytes[0] = (uint8_t)sum;
     bytes[1] = (uint8_t)(sum >> 8);
     for (unsigned i = 0; i < CHECKSUM_BYTES; i++) {
-        (void)guest_memory_write(transfer->receiver->device.memory, transfer->checksum_gpa[i], &bytes[i], 1);
+        *transfer->sum_at[i] = bytes[i];
     }
 }
 
 /* ---- the parts of a packet ---- */
 
-/* How far a piece may go so that it does not step over the checksum's two bytes, whose addresses are wanted. */
-static uint64_t limit_piece(struct transfer *transfer, uint64_t bytes)
+/* Where the checksum's two bytes came to lie, when a piece of the frame was copied to `to`. */
+static void note_checksum(struct transfer *transfer, uint8_t *to, uint64_t piece)
 {
-    uint64_t at = transfer->checksum_at;
+    for (unsigned i = 0; i < CHECKSUM_BYTES; i++) {
+        uint64_t at = transfer->checksum_at + i - transfer->frame_done;
 
-    if (at == 0 || transfer->frame_done > at + 1) {
-        return bytes;
+        if (at < piece) {
+            transfer->sum_at[i] = to + at;
+        }
     }
-    if (transfer->frame_done < at) {
-        return min_u64(bytes, at - transfer->frame_done);
-    }
-    transfer->checksum_gpa[transfer->frame_done - at] = next_address(transfer);
-    return 1;
 }
 
 /* Bytes of the frame that the hypervisor holds. */
@@ -186,13 +170,16 @@ static bool put_bytes(struct transfer *transfer, const uint8_t *from, uint64_t b
 {
     while (bytes != 0) {
         uint64_t piece = 0;
-        uint8_t *to = make_room(transfer) ? receive_piece(transfer, limit_piece(transfer, bytes), &piece) : NULL;
+        uint8_t *to = receive_piece(transfer, bytes, &piece);
 
         if (to == NULL) {
             return false;
         }
         memcpy(to, from, (size_t)piece);
-        sum_piece(transfer, to, piece);
+        if (transfer->checksum_at != 0) {
+            note_checksum(transfer, to, piece);
+            sum_piece(transfer, to, piece);
+        }
         transfer->frame_done += (uint32_t)piece;
         from += piece;
         bytes -= piece;
@@ -233,23 +220,20 @@ static bool put_header(struct transfer *transfer)
     }
     header.buffers = 1;
     for (uint32_t done = 0; done < bytes;) {
-        uint64_t piece = 0, most = bytes - done;
-        uint8_t *to;
+        uint64_t piece = 0;
+        uint8_t *to = receive_piece(transfer, bytes - done, &piece);
 
-        if (!make_room(transfer)) {
-            return false;
-        }
-        if (done >= HEADER_BUFFERS_OFFSET) {
-            transfer->count_at[done - HEADER_BUFFERS_OFFSET] = next_address(transfer);
-            most = 1;
-        } else if (bytes > HEADER_BUFFERS_OFFSET) {
-            most = HEADER_BUFFERS_OFFSET - done;
-        }
-        to = receive_piece(transfer, most, &piece);
         if (to == NULL) {
             return false;
         }
         memcpy(to, from + done, (size_t)piece);
+        for (uint32_t i = 0; i < 2; i++) {
+            uint32_t at = HEADER_BUFFERS_OFFSET + i - done;
+
+            if (at < piece) {
+                transfer->count_at[i] = to + at;
+            }
+        }
         done += (uint32_t)piece;
     }
     return true;
@@ -280,12 +264,9 @@ static void give_back(struct transfer *transfer)
     struct virtio_device *device = &transfer->receiver->device;
 
     transfer->written[transfer->buffers - 1] = transfer->in_buffer;
-    if (merges(transfer)) {
-        for (unsigned i = 0; i < 2; i++) {
-            uint8_t byte = (uint8_t)(transfer->buffers >> (8 * i));
-
-            (void)guest_memory_write(device->memory, transfer->count_at[i], &byte, 1);
-        }
+    if (transfer->buffers != 1) {
+        *transfer->count_at[0] = (uint8_t)transfer->buffers;
+        *transfer->count_at[1] = (uint8_t)(transfer->buffers >> 8);
     }
     for (uint16_t i = 0; i < transfer->buffers; i++) {
         virtq_push(&device->queues[NET_RECEIVE], device->memory, transfer->heads[i], transfer->written[i]);

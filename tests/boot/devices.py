@@ -10,8 +10,10 @@ GREETING = "read from the disk"
 LARGE_MD5 = hashlib.md5(b"sixteen bytes..\n" * ((4 << 20) // 16)).hexdigest()
 FILES = {"vmlinuz": Built("demo/vmlinuz"), "initramfs.cpio": Built("devices/initramfs.cpio"),
          "disk.img": Built("devices/disk.img")}
-DRIVER_TROUBLE = (r"virtio.*(fail|error|reset|bad)", r"I/O error", r"EXT4-fs error", r"the device waits for its driver",
-                  r"cannot be loaded", r"PCI: Fatal", r"BAR \d.*(no space|failed to assign|conflict)", r"MMCONFIG.*not reserved")
+# What the guest's kernel, or the hypervisor, says of drivers that do not get on with their devices.
+DRIVER_TROUBLE = tuple(rf"\[ *\d+\.\d+\] .*{text}" for text in (
+    r"virtio.*(fail|error|reset|bad)", r"I/O error", r"EXT4-fs error", r"PCI: Fatal", r"MMCONFIG.*not reserved",
+    r"BAR \d.*(no space|failed to assign|conflict)")) + (r"the device waits for its driver", r"cannot be loaded")
 
 
 def linux(name, more, cmdline=""):

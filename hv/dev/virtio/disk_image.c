@@ -63,22 +63,37 @@ static uint64_t image_bytes_of(const struct disk_image *disk, uint32_t page)
     return disk->image == NULL || start >= disk->image_bytes ? 0 : min_u64(PAGE_BYTES, disk->image_bytes - start);
 }
 
+/* How many of `bytes` follow each other in memory, from `within` a page on. */
+static uint64_t together(const struct disk_image *disk, uint32_t page, uint64_t within, uint64_t bytes)
+{
+    uint64_t there = PAGE_BYTES - within;
+    uint32_t word = disk->map[page];
+
+    while (there < bytes) {
+        word += word >= PAGE_CHANGED;
+        if (disk->map[++page] != word) {
+            return there;
+        }
+        there += PAGE_BYTES;
+    }
+    return bytes;
+}
+
 const uint8_t *disk_image_read(const struct disk_image *disk, uint64_t offset, uint64_t bytes, uint64_t *piece)
 {
     uint32_t page = (uint32_t)(offset / PAGE_BYTES);
     uint64_t within = offset % PAGE_BYTES;
     uint32_t word = disk->map[page];
-    uint64_t there;
+    uint64_t end = disk->image == NULL ? 0 : disk->image_bytes;
 
-    *piece = min_u64(bytes, PAGE_BYTES - within);
+    *piece = together(disk, page, within, bytes);
     if (word >= PAGE_CHANGED) {
         return changed_page(disk, word) + within;
     }
-    there = word == PAGE_IMAGE ? image_bytes_of(disk, page) : 0;
-    if (within >= there) {
+    if (word == PAGE_ZERO || offset >= end) {
         return NULL;
     }
-    *piece = min_u64(*piece, there - within);
+    *piece = min_u64(*piece, end - offset);
     return disk->image + offset;
 }
 
@@ -125,9 +140,13 @@ uint8_t *disk_image_write(struct disk_image *disk, uint64_t offset, uint64_t byt
     uint32_t page = (uint32_t)(offset / PAGE_BYTES);
     uint64_t within = offset % PAGE_BYTES;
 
-    *piece = min_u64(bytes, PAGE_BYTES - within);
-    if (disk->map[page] < PAGE_CHANGED && !make_page(disk, page)) {
-        return NULL;
+    if (disk->map[page] >= PAGE_CHANGED) {
+        *piece = together(disk, page, within, bytes);
+    } else {
+        *piece = min_u64(bytes, PAGE_BYTES - within);
+        if (!make_page(disk, page)) {
+            return NULL;
+        }
     }
     return changed_page(disk, disk->map[page]) + within;
 }

@@ -40,10 +40,10 @@ void disk_image_forget(struct disk_image *disk);
 
 uint64_t disk_image_pages(uint64_t image_bytes);
 
-/* The bytes at `offset`, at most `bytes` and within one page: *piece of them. NULL: zeroes. */
+/* The bytes at `offset` that are together in memory, at most `bytes` of them: *piece. NULL: zeroes. */
 const uint8_t *disk_image_read(const struct disk_image *disk, uint64_t offset, uint64_t bytes, uint64_t *piece);
 
-/* The same to write to; pages come into being here. NULL: `changes` is full. */
+/* The same to write to. A page comes into being here. NULL: `changes` is full. */
 uint8_t *disk_image_write(struct disk_image *disk, uint64_t offset, uint64_t bytes, uint64_t *piece);
 
 /* Makes [offset, offset + bytes) zeroes; whole pages give their memory back. False: `changes` is full. */

@@ -223,16 +223,18 @@ static bool read_packet(struct virtio_net *net)
     struct virtq_cursor cursor = virtq_readable(chain);
     struct net_packet *packet = &net->packet;
     uint32_t header_bytes = virtio_net_header_bytes(net);
+    uint8_t start[sizeof(struct net_header) + NET_ETHERNET_BYTES];
 
     if (chain->readable_bytes < header_bytes + NET_ETHERNET_BYTES ||
         chain->readable_bytes > header_bytes + NET_FRAME_MAX) {
         return false;
     }
-    packet->header = (struct net_header){0};
     packet->bytes = (uint32_t)chain->readable_bytes - header_bytes;
     packet->next_port = 0;
-    (void)virtq_gather(net->device.memory, chain, &cursor, &packet->header, header_bytes);
-    (void)virtq_gather(net->device.memory, chain, &cursor, packet->ethernet, NET_ETHERNET_BYTES);
+    (void)virtq_gather(net->device.memory, chain, &cursor, start, header_bytes + NET_ETHERNET_BYTES);
+    packet->header = (struct net_header){0};
+    memcpy(&packet->header, start, header_bytes);
+    memcpy(packet->ethernet, start + header_bytes, NET_ETHERNET_BYTES);
     packet->rest = cursor;
     return header_is_good(net, &packet->header, packet->bytes);
 }

@@ -43,14 +43,14 @@ static uint64_t used_bytes(const struct virtq *queue)
     return USED_RING + sizeof(struct used_element) * queue->size + 2u;
 }
 
-static uint64_t used_event_at(const struct virtq *queue)
+static uint64_t used_event_offset(const struct virtq *queue)
 {
-    return queue->available + AVAILABLE_RING + 2u * queue->size;
+    return AVAILABLE_RING + 2u * queue->size;
 }
 
-static uint64_t available_event_at(const struct virtq *queue)
+static uint64_t available_event_offset(const struct virtq *queue)
 {
-    return queue->used + USED_RING + sizeof(struct used_element) * queue->size;
+    return USED_RING + sizeof(struct used_element) * queue->size;
 }
 
 void virtq_reset(struct virtq *queue, uint16_t size)
@@ -72,6 +72,11 @@ void virtq_place_legacy(struct virtq *queue, uint64_t address)
     queue->used = align_up(queue->available + available_bytes(queue), VIRTQ_LEGACY_ALIGN);
 }
 
+static uint64_t host_of(const struct guest_memory *memory, uint64_t address, uint64_t bytes)
+{
+    return (uint64_t)(uintptr_t)guest_memory_pointer(memory, gpa(address), bytes);
+}
+
 bool virtq_enable(struct virtq *queue, const struct guest_memory *memory)
 {
     if (queue->size == 0 || queue->size > VIRTQ_SIZE_MAX || (queue->size & (queue->size - 1)) != 0) {
@@ -83,22 +88,53 @@ bool virtq_enable(struct virtq *queue, const struct guest_memory *memory)
                !guest_memory_is_ram(memory, gpa(queue->used), used_bytes(queue))) {
         virtq_break(queue, VIRTQ_RING_NOT_RAM);
     }
+    if (queue->fault == VIRTQ_SOUND) {
+        queue->host_descriptors =
+            host_of(memory, queue->descriptors, sizeof(struct descriptor) * (uint64_t)queue->size);
+        queue->host_available = host_of(memory, queue->available, available_bytes(queue));
+        queue->host_used = host_of(memory, queue->used, used_bytes(queue));
+    }
     queue->enabled = true;
     return queue->fault == VIRTQ_SOUND;
 }
 
 /* ---- fields of the rings: naturally aligned, so none crosses a page ---- */
 
-static uint16_t load_word(const struct guest_memory *memory, uint64_t address)
+/* One of the rings, and a place in it. */
+struct place {
+    uint64_t host; /* 0: it is not in one piece */
+    uint64_t ring; /* guest-physical */
+    uint64_t offset;
+};
+
+static struct place in_available(const struct virtq *queue, uint64_t offset)
 {
-    const uint16_t *word = guest_memory_pointer(memory, gpa(address), sizeof(*word));
+    return (struct place){queue->host_available, queue->available, offset};
+}
+
+static struct place in_used(const struct virtq *queue, uint64_t offset)
+{
+    return (struct place){queue->host_used, queue->used, offset};
+}
+
+static void *field_at(const struct guest_memory *memory, struct place place, uint64_t bytes)
+{
+    if (place.host != 0) {
+        return (void *)(uintptr_t)(place.host + place.offset);
+    }
+    return guest_memory_pointer(memory, gpa(place.ring + place.offset), bytes);
+}
+
+static uint16_t load_word(const struct guest_memory *memory, struct place place)
+{
+    const uint16_t *word = field_at(memory, place, sizeof(*word));
 
     return word == NULL ? 0 : __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
-static void store_word(const struct guest_memory *memory, uint64_t address, uint16_t value)
+static void store_word(const struct guest_memory *memory, struct place place, uint16_t value)
 {
-    uint16_t *word = guest_memory_pointer(memory, gpa(address), sizeof(*word));
+    uint16_t *word = field_at(memory, place, sizeof(*word));
 
     if (word != NULL) {
         __atomic_store_n(word, value, __ATOMIC_RELEASE);
@@ -113,9 +149,12 @@ struct word_anywhere {
 /* A copy of its own: the compiler may not read the guest's memory a second time. */
 static bool load_descriptor(const struct guest_memory *memory, uint64_t address, struct descriptor *copy)
 {
-    const volatile struct word_anywhere *words = guest_memory_pointer(memory, gpa(address), sizeof(*copy));
+    const volatile struct word_anywhere *words = guest_memory_quick(memory, address, sizeof(*copy));
     uint64_t rest;
 
+    if (words == NULL) {
+        words = guest_memory_pointer(memory, gpa(address), sizeof(*copy));
+    }
     if (words == NULL) {
         return false;
     }
@@ -140,6 +179,12 @@ struct walk {
     bool in_indirect;
 };
 
+static bool is_ram(const struct guest_memory *memory, const struct descriptor *descriptor)
+{
+    return guest_memory_quick(memory, descriptor->address, descriptor->bytes) != NULL ||
+           guest_memory_is_ram(memory, gpa(descriptor->address), descriptor->bytes);
+}
+
 static bool add_span(struct walk *walk, const struct descriptor *descriptor)
 {
     struct virtq_chain *chain = walk->chain;
@@ -150,7 +195,7 @@ static bool add_span(struct walk *walk, const struct descriptor *descriptor)
         virtq_break(walk->queue, VIRTQ_ORDER);
         return false;
     }
-    if (!guest_memory_is_ram(walk->memory, gpa(descriptor->address), descriptor->bytes)) {
+    if (!is_ram(walk->memory, descriptor)) {
         virtq_break(walk->queue, VIRTQ_BUFFER_NOT_RAM);
         return false;
     }
@@ -180,7 +225,7 @@ static bool enter_indirect(struct walk *walk, const struct descriptor *descripto
         virtq_break(walk->queue, VIRTQ_INDIRECT_BYTES);
         return false;
     }
-    if (!guest_memory_is_ram(walk->memory, gpa(descriptor->address), descriptor->bytes)) {
+    if (!is_ram(walk->memory, descriptor)) {
         virtq_break(walk->queue, VIRTQ_BUFFER_NOT_RAM);
         return false;
     }
@@ -238,7 +283,7 @@ static bool walk_chain(struct walk *walk, uint32_t index)
 static int32_t count_available(struct virtq *queue, const struct guest_memory *memory)
 {
     if (queue->seen_available == queue->next_available) {
-        queue->seen_available = load_word(memory, queue->available + AVAILABLE_INDEX);
+        queue->seen_available = load_word(memory, in_available(queue, AVAILABLE_INDEX));
     }
     if ((uint16_t)(queue->seen_available - queue->next_available) > queue->size) {
         virtq_break(queue, VIRTQ_AVAIL_JUMPS);
@@ -266,8 +311,8 @@ enum virtq_result virtq_pop(struct virtq *queue, const struct guest_memory *memo
     }
     chain->readable = chain->writable = 0;
     chain->readable_bytes = chain->writable_bytes = 0;
-    chain->head = load_word(memory, queue->available + AVAILABLE_RING +
-                                        2u * (queue->next_available & (uint16_t)(queue->size - 1u)));
+    chain->head = load_word(
+        memory, in_available(queue, AVAILABLE_RING + 2u * (queue->next_available & (uint16_t)(queue->size - 1u))));
     if (chain->head >= queue->size) {
         virtq_break(queue, VIRTQ_HEAD_BEYOND);
         return VIRTQ_BROKEN;
@@ -288,12 +333,14 @@ void virtq_unpop(struct virtq *queue)
 
 void virtq_push(struct virtq *queue, const struct guest_memory *memory, uint16_t head, uint32_t written)
 {
-    const struct used_element element = {head, written};
-    uint64_t at = queue->used + USED_RING + sizeof(element) * (queue->next_used & (uint16_t)(queue->size - 1u));
+    uint64_t at = USED_RING + sizeof(struct used_element) * (queue->next_used & (uint16_t)(queue->size - 1u));
+    uint64_t *element = field_at(memory, in_used(queue, at), sizeof(struct used_element));
 
-    (void)guest_memory_write(memory, gpa(at), &element, sizeof(element));
+    if (element != NULL) {
+        ((struct word_anywhere *)element)->value = (uint64_t)written << 32 | head;
+    }
     queue->next_used++;
-    store_word(memory, queue->used + USED_INDEX, queue->next_used); /* releases the element and the buffers' bytes */
+    store_word(memory, in_used(queue, USED_INDEX), queue->next_used); /* releases the element and the buffers' bytes */
 }
 
 /* 2.7.10 "Used Buffer Notification Suppression": has the index passed the event since the last time? */
@@ -314,9 +361,9 @@ bool virtq_wants_interrupt(struct virtq *queue, const struct guest_memory *memor
      * sides, so one of the two sees the other's. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (queue->event_index) {
-        return has_passed(load_word(memory, used_event_at(queue)), queue->next_used, before);
+        return has_passed(load_word(memory, in_available(queue, used_event_offset(queue))), queue->next_used, before);
     }
-    return (load_word(memory, queue->available + AVAILABLE_FLAGS) & AVAILABLE_NO_INTERRUPT) == 0;
+    return (load_word(memory, in_available(queue, AVAILABLE_FLAGS)) & AVAILABLE_NO_INTERRUPT) == 0;
 }
 
 bool virtq_rearm(struct virtq *queue, const struct guest_memory *memory)
@@ -325,19 +372,19 @@ bool virtq_rearm(struct virtq *queue, const struct guest_memory *memory)
         return false;
     }
     if (queue->event_index) {
-        store_word(memory, available_event_at(queue), queue->next_available);
+        store_word(memory, in_used(queue, available_event_offset(queue)), queue->next_available);
     } else {
-        store_word(memory, queue->used + USED_FLAGS, 0);
+        store_word(memory, in_used(queue, USED_FLAGS), 0);
     }
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return load_word(memory, queue->available + AVAILABLE_INDEX) != queue->next_available;
+    return load_word(memory, in_available(queue, AVAILABLE_INDEX)) != queue->next_available;
 }
 
 /* With event indices there is nothing to do: an index that has been passed asks for nothing. */
 void virtq_disarm(struct virtq *queue, const struct guest_memory *memory)
 {
     if (queue->enabled && queue->fault == VIRTQ_SOUND && !queue->event_index) {
-        store_word(memory, queue->used + USED_FLAGS, USED_NO_NOTIFY);
+        store_word(memory, in_used(queue, USED_FLAGS), USED_NO_NOTIFY);
     }
 }
 
@@ -389,14 +436,19 @@ uint8_t *virtq_piece(const struct guest_memory *memory, const struct virtq_chain
                      uint64_t bytes, uint64_t *piece)
 {
     const struct virtq_span *span;
+    uint64_t address;
     uint8_t *host;
 
     if (bytes == 0 || !cursor_settle(chain, cursor)) {
         return NULL;
     }
     span = &chain->spans[cursor->span];
-    host = guest_memory_piece(memory, gpa(span->start.value + cursor->offset),
-                              min_u64(bytes, span->bytes - cursor->offset), piece);
+    address = span->start.value + cursor->offset;
+    *piece = min_u64(bytes, span->bytes - cursor->offset);
+    host = guest_memory_quick(memory, address, *piece);
+    if (host == NULL) {
+        host = guest_memory_piece(memory, gpa(address), *piece, piece);
+    }
     if (host != NULL) {
         cursor->offset += (uint32_t)*piece;
     }

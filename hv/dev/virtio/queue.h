@@ -51,6 +51,8 @@ enum virtq_fault {
 
 struct virtq {
     uint64_t descriptors, available, used; /* guest-physical */
+    /* Where the host has them, each in one piece of RAM; 0: it is not in one piece. virtq_enable() finds them. */
+    uint64_t host_descriptors, host_available, host_used;
     uint16_t size;
     uint16_t vector; /* MSI-X; the transport's */
     bool enabled;

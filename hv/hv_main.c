@@ -194,6 +194,7 @@ static bool has_features(struct cpu *cpu)
 
 static const char *prepare_cpu(struct cpu *cpu)
 {
+    (void)host_cpu_apply_errata();
     machine_check_start(cpu->index);
     return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
 }
@@ -215,10 +216,14 @@ static void start_cpus(const struct boot_info *info)
     for (uint32_t i = 0; i < cpu_count; i++) {
         cpus[i].vendor = pool_take(virt_cpu_bytes());
     }
+    if (host_cpu_apply_errata()) {
+        log_info("C1E is switched off on every CPU: it stops this CPU's APIC timer (AMD erratum 400)");
+    }
     if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
     }
     ready = smp_start(info, &cpu_steps);
+    host.tsc_stable = host.tsc_stable && smp_tsc_agrees();
     log_info("CPUs: %u of %u ready, %s", ready, cpu_count, host_apic_is_x2apic() ? "x2APIC" : "xAPIC");
 }
 

@@ -5,7 +5,7 @@
 FAULTS_OUT := $(BUILD)/faults
 FAULTS_ENTRY := hv/vmx/run hv/svm/run
 # Behind a header that plays a second CPU which is not as the first.
-FAULTS_OTHER_CPU := hv/host/smp hv/host/host_cpuid hv/vmx/features hv/svm/features
+FAULTS_OTHER_CPU := hv/host/smp hv/host/tsc_sync hv/host/host_cpuid hv/vmx/features hv/svm/features
 FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/run/cpu_loop hv/guest/create $(FAULTS_ENTRY) $(FAULTS_OTHER_CPU)
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/fault_entry.h
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): tests/faults/fault_entry.h

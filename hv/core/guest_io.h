@@ -8,7 +8,7 @@
 
 #include "hv/core/guest.h"
 
-/* size 1, 2, 4. False: nobody there; *value is all ones, and the access has been noted. */
+/* size 1, 2, 4. False: nothing is there; *value is all ones, and the access has been noted. */
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value);
 
@@ -16,8 +16,8 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
  * The short way for bytes. True: what the functions above would have done has been done, and what it caused is in the
  * vCPU's requests. False: nothing has been done, and they do it.
  *
- * Inlined into its one caller, hv/exit/dispatch.c, because a console makes nearly all of a guest's exits. Where a guest
- * has several vCPUs nothing but the inert ports can be looked up without the lock.
+ * Inlined into its one caller, hv/exit/dispatch.c, because a console makes nearly all of a guest's exits. Where a
+ * guest has several vCPUs nothing but the inert ports can be looked up without the lock.
  */
 bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
 bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
@@ -57,7 +57,7 @@ static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint
     return guest_byte_write(vcpu, port, value);
 }
 
-/* size 1, 2, 4, 8, within one page. False: nobody there; all ones; noted. */
+/* size 1, 2, 4, 8, within one page. False: nothing is there; all ones; noted. */
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
 bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);
 

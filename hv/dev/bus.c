@@ -1,6 +1,6 @@
 /*
- * The device bus: look-up, accesses, and what devices leave. See bus.h for what it promises; bus_place.c puts devices on
- * it.
+ * The device bus: look-up, accesses, and what devices leave. See bus.h for what it promises; bus_place.c puts devices
+ * on it.
  *
  *   ports[port] ------------------------+--> claims[number]: range, device, row, state
  *   memory[], searched by halves -------+

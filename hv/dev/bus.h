@@ -11,27 +11,28 @@
  *   wires (platform.c)  <-  bus: bus_settle() takes what the device left in its signals
  *
  * What a device promises. It changes its own state and nothing else, knows no vCPU, no vendor and no other guest, and
- * calls no other device. Time is the host TSC of the access, never a clock of its own. Each function of a row ends after
- * a number of steps that no value of the guest's raises above DEVICE_STEPS_MAX: what lies in between is computed, not
- * walked through (docs/exits.md, "How long an exit can take"). What it wants of others it leaves in its struct
- * bus_signals: the bus looks there after each call, and the wires carry it on. Signals are levels and stay until the
- * state changes them, but for `edges`, `power` and `wants`, which the bus takes and clears.
+ * calls no other device. Time is the host TSC of the access, never a clock of its own. Each function of a row ends
+ * after a bounded number of steps, whatever the guest's values are: time that has passed is computed with, not walked
+ * through (docs/exits.md, "How long an exit can take"). What it wants of others it leaves in its struct bus_signals:
+ * the bus looks there after each call, and the wires carry it on. Signals are levels and stay until the state changes
+ * them, but for `edges`, `power` and `wants`, which the bus takes and clears.
  *
- * What the bus promises. A row's functions are called by one CPU at a time. Before an access run() has been called if the
- * device's deadline had come. An access is one of the widths that its range lists and lies inside of the range; other
- * accesses come in pieces (bus_read()). No two ranges of one space overlap. A look-up costs a load in the space of ports,
- * and a binary search in the space of memory, however many devices there are.
+ * What the bus promises. A row's functions are called by one CPU at a time. Before an access run() has been called if
+ * the device's deadline had come. An access is one of the widths that its range lists and lies inside of the range;
+ * other accesses come in pieces (bus_read()). No two ranges of one space overlap. A look-up costs a load in the space
+ * of ports, and a binary search in the space of memory, however many devices there are.
  *
  * Quick. Ports that are used thousands of times a second may have a short way beside read() and write(), byte accesses
  * only. Its contract:
- *   - true: it has done exactly what read() or write() would have done, and the device's signals are as before: no line,
- *     no deadline, no want has changed. (Console bytes in a ring are no signal: the caller looks at the ring.) The bus
- *     therefore does not look at the signals after it.
+ *   - true: it has done exactly what read() or write() would have done, and the device's signals are as before: no
+ *     line, no deadline, no want has changed. (Console bytes in a ring are no signal: the caller looks at the ring.)
+ *     The bus therefore does not look at the signals after it.
  *   - false: nothing has been changed, and the access is made by read() or write().
  *   - It is not told of deadlines that have come: it answers false where run() would have to be called first.
- * tests/unit/test_exit_quick.c makes random accesses both ways and compares. An `inert` row has no effect at all: reads
- * give all ones and writes vanish, without a look at the device or a lock. A bus has one such device, of byte ports, and
- * it does not move.
+ *
+ * tests/unit/test_exit_quick.c makes random accesses both ways and compares. An `inert` row has no effect at all:
+ * reads give all ones and writes vanish, without a look at the device or a lock. A bus has one such device, of byte
+ * ports, and it does not move.
  *
  * Moving. Each range of a device has a number, its place in the row's list, and bus_place() puts it somewhere else or
  * takes it away at any time, as a write of a PCI base address register does. Nothing but the bus's own tables changes.
@@ -72,8 +73,8 @@ struct bus_range {
     uint8_t widths;
 };
 
-/* A row's ranges: BUS_RANGES(one, another). Ports whose device is told the port's own number; registers from 0 at ports
- * and in memory; and a range that is nowhere at first. */
+/* A row's ranges: BUS_RANGES(one, another). Ports whose device is told the port's own number; registers from 0 at
+ * ports and in memory; and a range that is nowhere at first. */
 #define BUS_RANGES(...)                                \
     .ranges = (const struct bus_range[]){__VA_ARGS__}, \
     .range_count = sizeof((struct bus_range[]){__VA_ARGS__}) / sizeof(struct bus_range)
@@ -139,9 +140,9 @@ enum bus_presence {
 };
 
 /*
- * The state's bytes from `saved_from` to its end are plain data: no pointer, and nothing of the host but TSC values. They
- * and a reset with the same environment make the device again, whole (tests/unit/test_platform.c copies every device so
- * and compares what both do). What is a pointer stands before them.
+ * The state's bytes from `saved_from` to its end are plain data: no pointer, and nothing of the host but TSC values.
+ * They and a reset with the same environment make the device again, whole (tests/unit/test_platform.c copies every
+ * device so and compares what both do). What is a pointer stands before them.
  */
 #define BUS_STATE(type, first_saved)                                              \
     .state_bytes = sizeof(type), .signals_at = (uint32_t)offsetof(type, signals), \
@@ -168,9 +169,8 @@ struct bus_row {
 
     uint8_t lines[BUS_DEVICE_LINES_MAX]; /* which line of the bus each of its own is; BUS_NO_LINE */
     uint32_t line_count;
-    bool
-        asleep_unheard; /* its deadline wakes no CPU while line 0 is masked everywhere: the state is computed when it is
-                            looked at */
+    /* Its deadline wakes no CPU while line 0 is masked everywhere: the state is computed when it is looked at. */
+    bool asleep_unheard;
     bool inert;
     enum bus_presence presence;
     uint32_t state_bytes, signals_at, saved_from;
@@ -239,28 +239,30 @@ enum status bus_attach(struct bus *bus, const struct bus_row *row, void *state, 
 
 /*
  * Puts range number `range` of a device where *to says, in place of where it is; NULL or 0 bytes: nowhere. Fails and
- * changes nothing with STATUS_BUSY where it would overlap a range of the same space, STATUS_OVERFLOW where it passes the
- * end of the space, STATUS_INVALID for a device or range that there is not, no widths, or an inert range that would
- * move, STATUS_NO_SPACE where BUS_CLAIMS_MAX is reached. The steps are bounded by the range's ports, or by
+ * changes nothing with STATUS_BUSY where it would overlap a range of the same space, STATUS_OVERFLOW where it passes
+ * the end of the space, STATUS_INVALID for a device or range that there is not, no widths, or an inert range that
+ * would move, STATUS_NO_SPACE where BUS_CLAIMS_MAX is reached. The steps are bounded by the range's ports, or by
  * BUS_CLAIMS_MAX.
  */
 enum status bus_place(struct bus *bus, unsigned device, unsigned range, const struct bus_range *to);
 
-/* Connects a device's own line `n` to a line of the bus; BUS_NO_LINE: to none. A line that is high is carried along. */
+/* Connects a device's own line `n` to a line of the bus; BUS_NO_LINE: to none. A line that is high is carried
+ * along. */
 void bus_wire(struct bus *bus, unsigned device, unsigned n, uint8_t line);
 
 /* --- Accesses. The caller has run what is due, and carries afterwards what devices left. --- */
 
 /*
- * An access that no single device takes in one piece is made in pieces, lowest first: of the widest width below its size
- * that the range knows, or bytes where it leaves the range or meets none. A piece that meets nothing reads all ones.
- * Ports do not wrap: past 0xffff there is nothing. False: no piece was answered. size is 1, 2, 4 or 8; *value has that
- * many bytes.
+ * An access that no single device takes in one piece is made in pieces, lowest first: of the widest width below its
+ * size that the range knows, or bytes where it leaves the range or meets none. A piece that meets nothing reads all
+ * ones. Ports do not wrap: past 0xffff there is nothing. False: no piece was answered. size is 1, 2, 4 or 8; *value
+ * has that many bytes.
  */
 bool bus_read(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t now, uint64_t *value);
 bool bus_write(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t value, uint64_t now);
 
-/* A port's number of a claim. The one question that needs no lock is whether it is BUS_INERT_CLAIM: those do not move. */
+/* A port's number of a claim. The one question that needs no lock is whether it is BUS_INERT_CLAIM: those do not
+ * move. */
 static inline uint8_t bus_port_number(const struct bus *bus, uint16_t port)
 {
     return __atomic_load_n(&bus->ports[port], __ATOMIC_RELAXED);

@@ -1,8 +1,8 @@
 /*
  * What is on the device bus, and where: devices are added, ranges are placed and moved. See bus.h.
  *
- * The map of ports and the order of memory follow from the claims; every change is checked as a whole before anything is
- * changed. Nothing here is on the way of an access, except where an access is a write of a base address register.
+ * The map of ports and the order of memory follow from the claims; every change is checked as a whole before anything
+ * is changed. Nothing here is on the way of an access, except where an access is a write of a base address register.
  */
 #include "hv/base/check.h"
 #include "hv/base/memory.h"

@@ -237,8 +237,8 @@ static int64_t next_alarm(const struct cmos *cmos, int64_t after)
 }
 
 /*
- * MC146818A, "Register A", rate selection: the period is 2^(rate-1) of the 32.768 kHz time base, so 3 is 8192 Hz and 15
- * is 2 Hz; 1 and 2 are 256 and 128 Hz. Returns the exponent; call it only when periodic_on().
+ * MC146818A, "Register A", rate selection: the period is 2^(rate-1) of the 32.768 kHz time base, so 3 is 8192 Hz and
+ * 15 is 2 Hz; 1 and 2 are 256 and 128 Hz. Returns the exponent; call it only when periodic_on().
  */
 static unsigned period_shift(const struct cmos *cmos)
 {
@@ -286,7 +286,8 @@ static void run_seconds(struct cmos *cmos, uint64_t now)
     cmos->seen_s = second;
 }
 
-/* The host TSC at which the guest's clock shows `second`. Counted from now, so the clock's rounding does not matter. */
+/* The host TSC at which the guest's clock shows `second`. Counted from now, so the clock's rounding does not
+ * matter. */
 static uint64_t tsc_of_second(const struct cmos *cmos, int64_t second, uint64_t now)
 {
     int64_t wait_ns = second * SECOND_NS - guest_ns(cmos, now);

@@ -1,5 +1,5 @@
 /*
- * The CRT controller's registers (0x3d4, 0x3d5) and the status port (0x3da) of a display that nobody looks at. Kernels
+ * The CRT controller's registers (0x3d4, 0x3d5) and the status port (0x3da) of a display that is drawn nowhere. Kernels
  * keep the text cursor in the former: xv6 and JOS read back where it is before they print their first character, and
  * 0xffff ends xv6. Others wait for the retrace bit of the latter to change, so it changes with every read.
  *

@@ -1,7 +1,7 @@
 /*
  * The devices of the guest's PC, a line each: the type of its state, its name, which is that of its member in struct
- * platform and, with `_row` behind it, of its row. A device is added by its header and a line here, and by nothing else
- * (docs/devices.md, "To add a device"). In this order they are reset, and run when several are due.
+ * platform and, with `_row` behind it, of its row. A device is added by its header and a line here, and by nothing
+ * else (docs/devices.md, "To add a device"). In this order they are reset, and run when several are due.
  */
 #ifndef HV_DEV_DEVICES_H
 #define HV_DEV_DEVICES_H

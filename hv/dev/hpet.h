@@ -1,15 +1,17 @@
 /*
- * The HPET at 0xfed00000: a 64-bit counter at four times the PM timer's rate and three timers. IA-PC HPET Specification
- * 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in legacy replacement
- * mode IRQ 0 and IRQ 8 in place of the 8254 and the RTC (2.2.3 "LegacyReplacement Routing").
+ * The HPET at 0xfed00000: a 64-bit counter at four times the PM timer's rate and three timers. IA-PC HPET
+ * Specification 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in
+ * legacy replacement mode IRQ 0 and IRQ 8 in place of the 8254 and the RTC (2.2.3 "LegacyReplacement Routing").
  *
- * No ACPI table names it: kernels that look have better clocks here. It is for those that take the address for granted.
+ * No ACPI table names it: kernels that look have better clocks here. It is for those that take the address for
+ * granted.
  *
- * A timer that is set to a time that has just passed fires at once: a guest whose CPU was elsewhere between its reading
- * of the counter and its writing of the comparator would else wait for the counter to come round. "Just" is half of 32
- * bits.
+ * A timer that is set to a time that has just passed fires at once: a guest whose CPU was elsewhere between its
+ * reading of the counter and its writing of the comparator would else wait for the counter to come round. "Just" is
+ * half of 32 bits.
  *
- * Edges are left in `edges` for the wires to take, levels are in `status`; BUS_ROUTES says that there is something new.
+ * Edges are left in `edges` for the wires to take, levels are in `status`; BUS_ROUTES says that there is something
+ * new.
  */
 #ifndef HV_DEV_HPET_H
 #define HV_DEV_HPET_H

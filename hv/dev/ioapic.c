@@ -68,7 +68,7 @@ static void evaluate_level(struct ioapic *ioapic, unsigned pin)
     }
 }
 
-/* Messages that wait are wanted by nobody but the wires. */
+/* Messages that wait are for the wires to take. */
 static void update(struct ioapic *ioapic)
 {
     if (ioapic->pending != 0) {

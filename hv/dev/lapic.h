@@ -5,7 +5,8 @@
  * CPU touches the page; others post vectors into `pending` (atomically) and kick the vCPU.
  * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)"; APM 2 16.
  *
- * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say so).
+ * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say
+ * so).
  */
 #ifndef HV_DEV_LAPIC_H
 #define HV_DEV_LAPIC_H

@@ -14,8 +14,8 @@
  *
  * LINT0 in another mode than ExtINT sees the rising edges of INTR: `extint_rises`.
  *
- * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is noticed,
- * so a slow host does not lose a tick that a PC would have delivered.
+ * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is
+ * noticed, so a slow host does not lose a tick that a PC would have delivered.
  */
 #include "hv/dev/platform.h"
 
@@ -288,8 +288,8 @@ static void carry_intr(struct platform *platform)
 }
 
 /*
- * Devices first, then the 8259 that they drive, then the I/O APIC that both drive, then its messages: nothing leads back,
- * so one pass carries everything.
+ * Devices first, then the 8259 that they drive, then the I/O APIC that both drive, then its messages: nothing leads
+ * back, so one pass carries everything.
  */
 void platform_carry(struct platform *platform)
 {
@@ -340,8 +340,8 @@ static bool irq_masked(const struct platform *platform, unsigned irq)
 }
 
 /*
- * A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. That one
- * ends with an EOI, after which the deadline is computed anew; with automatic EOI none would come by.
+ * A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. That
+ * one ends with an EOI, after which the deadline is computed anew; with automatic EOI none would come by.
  */
 static bool tick_matters(const struct platform *platform)
 {
@@ -473,8 +473,9 @@ void platform_console_poll(struct platform *platform, uint64_t now)
 }
 
 /*
- * A level that nobody clears comes back at its EOI. On a PC the messages take a while, and the program that is
- * interrupted gets on between them; here it would never execute an instruction again, and hang without a word.
+ * A level that the guest does not clear comes back at its EOI. On a PC the messages take a while, and the program
+ * that is interrupted gets on between them; here it would never execute an instruction again, and hang without a
+ * word.
  */
 static void hold_back_levels(struct platform *platform, uint64_t now)
 {

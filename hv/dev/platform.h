@@ -1,10 +1,11 @@
 /*
- * The guest's PC: every port and MMIO device other than the local APICs, on one bus (bus.h), and the wires between them.
+ * The guest's PC: every port and MMIO device other than the local APICs, on one bus (bus.h), and the wires between
+ * them.
  *
- * Pure. An access finds its device on the bus, the device changes its own state, the wires carry what it left, and what
- * concerns others is left in this struct for the caller to collect: interrupt messages in `outbox`, console bytes in the
- * rings, a power request in `power`. The caller (hv/core) holds `lock` around every call when a guest has several vCPUs.
- * Which devices there are: devices.h. Where they are: their rows, and docs/devices.md.
+ * Pure. An access finds its device on the bus, the device changes its own state, the wires carry what it left, and
+ * what concerns others is left in this struct for the caller to collect: interrupt messages in `outbox`, console
+ * bytes in the rings, a power request in `power`. The caller (hv/core) holds `lock` around every call when a guest
+ * has several vCPUs. Which devices there are: devices.h. Where they are: their rows, and docs/devices.md.
  *
  * This folder has the guest's PC: a file pair per device. Pure: a device sees no vCPU, no other guest and nothing of
  * the host, and calls nothing outside of the folder.
@@ -51,8 +52,8 @@ struct platform {
     struct bus bus;
 };
 
-/* The first time on zeroed memory. The lock and what is still in the console rings survive: a guest's last words before
- * a restart are not lost. */
+/* The first time on zeroed memory. The lock and what is still in the console rings survive: a guest's last words
+ * before a restart are not lost. */
 void platform_reset(struct platform *platform, const struct platform_config *config, uint64_t now);
 
 /* Puts the functions that were added to `pci_host` since the reset on the bus, as firmware does. STATUS_NO_SPACE: a
@@ -70,7 +71,8 @@ bool platform_port_write(struct platform *platform, uint16_t port, uint8_t size,
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value);
 bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now);
 
-/* Has a device left something that platform_carry() would take on? After an access that did not come by the four above. */
+/* Has a device left something that platform_carry() would take on? After an access that did not come by the four
+ * above. */
 static inline bool platform_has_news(const struct platform *platform)
 {
     return platform->bus.wanting != 0 || platform->bus.lines != platform->bus_lines;

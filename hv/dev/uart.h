@@ -26,14 +26,14 @@ struct uart_fifo {
 
 struct uart {
     const struct clock *clock;
-    struct byte_ring *out;      /* NULL: nobody listens, bytes vanish */
-    struct byte_ring *in;       /* NULL: nobody types */
+    struct byte_ring *out;      /* NULL: no console, bytes vanish */
+    struct byte_ring *in;       /* NULL: nothing is typed */
     struct bus_signals signals; /* line 0: the interrupt */
     uint8_t ier, fcr, lcr, mcr, scr;
     uint8_t dll, dlm;
     uint8_t errors;    /* OE, PE, FE, BI of LSR, cleared by reading it */
     uint8_t msr_delta; /* low four bits of MSR, cleared by reading it */
-    bool thre_event;   /* the transmitter ran empty and nobody has been told yet */
+    bool thre_event;   /* the transmitter ran empty and the guest has not been told yet */
     bool rx_timeout;   /* bytes below the trigger level have waited for four characters' time */
     struct uart_fifo rx;
     struct uart_fifo tx;

@@ -50,7 +50,8 @@ void report_guest(const struct guest *guest, const struct boot_guest *boot)
 
 void report_time(const struct boot_info *info, const struct clock *clock)
 {
-    uint64_t us = clock_ticks_to_ns(clock, insn_rdtsc() - info->tsc_start - info->tsc_file_ticks) / 1000;
+    uint64_t us =
+        clock_ticks_to_ns(clock, clock_ticks_since(insn_rdtsc(), info->tsc_start + info->tsc_file_ticks)) / 1000;
 
     log_info("start took %" PRIu64 ".%03" PRIu64 " ms without file reads; Ctrl-] ? lists the console's keys", us / 1000,
              us % 1000);

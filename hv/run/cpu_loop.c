@@ -419,6 +419,6 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         virt_run(cpu, vcpu);
         __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
         fault_at("turn");
-        vcpu->cpu_ticks += insn_rdtsc() - now;
+        vcpu->cpu_ticks += clock_ticks_since(insn_rdtsc(), now);
     }
 }

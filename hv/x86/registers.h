@@ -66,6 +66,7 @@
 #define MSR_APIC_BASE 0x1bu
 #define MSR_FEATURE_CONTROL 0x3au
 #define MSR_TSC_ADJUST 0x3bu
+#define MSR_MICROCODE 0x8bu /* IA32_BIOS_SIGN_ID; AMD: PATCH_LEVEL */
 #define MSR_MTRR_CAP 0xfeu
 #define MSR_MCG_CAP 0x179u
 #define MCG_CAP_BANKS 0xffu
@@ -103,7 +104,9 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 #define MSR_GS_BASE 0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX 0xc0000103u
-#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.9.4, 3.2.1 */
+#define MSR_AMD_SYSCFG 0xc0010010u            /* APM 2 7.9.4, 3.2.1 */
+#define MSR_AMD_INTERRUPT_PENDING 0xc0010055u /* C1E: bits 28 and 27. AMD family 10h BKDG, 2.4.3.3.3 */
+#define AMD_INTERRUPT_PENDING_C1E (3ULL << 27)
 #define MSR_AMD_TOM2 0xc001001du
 
 /* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */
@@ -118,6 +121,12 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE)) == 0, "flags and address");
 
 /* CPUID leaves and bits. SDM 2A "CPUID"; APM 3 appendix E. */
+/* EBX of CPUID leaf 0: four letters of the maker's name. SDM 2A "CPUID", table 3-8; APM 3 E.3. */
+#define VENDOR_INTEL_EBX 0x756e6547u
+#define VENDOR_AMD_EBX 0x68747541u
+#define VENDOR_HYGON_EBX 0x6f677948u
+#define VENDOR_CENTAUR_EBX 0x746e6543u
+#define VENDOR_ZHAOXIN_EBX 0x68532020u
 #define CPUID_VENDOR 0x0u
 #define CPUID_FEATURES 0x1u
 #define CPUID_1_ECX_VMX (1u << 5)

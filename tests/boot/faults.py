@@ -114,7 +114,7 @@ OTHER_CPU = [
 ]
 
 # A second CPU whose TSC shows another time: it is named, and everything goes on.
-OTHER_TSC = [Fault("cpu1:tsc", 0, "CPU 1's TSC is \\d+ ticks ahead of the boot CPU's", EVERYWHERE, smp=2)]
+OTHER_TSC = [Fault("cpu1:tsc", 0, "CPU 1's TSC differs from the boot CPU's by \\d+ ticks", EVERYWHERE, smp=2)]
 
 # A vCPU's state that no CPU can enter with.
 ENTRIES = [

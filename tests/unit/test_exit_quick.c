@@ -413,7 +413,7 @@ static void an_entry_that_the_cpu_refuses_ends_the_guest_with_its_code(void **st
     assert_non_null(strstr(guests[0].report, "0x80000021"));
 }
 
-static void an_exit_that_nobody_asked_for_ends_the_guest_with_its_code(void **state)
+static void an_exit_that_was_not_asked_for_ends_the_guest_with_its_code(void **state)
 {
     const struct vm_exit exit = {.kind = EXIT_UNKNOWN, .raw = 0x3ff};
 
@@ -438,7 +438,7 @@ int main(void)
         cmocka_unit_test_setup(the_console_is_told_of_an_echo_at_once_and_then_by_lines, setup),
         cmocka_unit_test_setup(half_a_line_is_told_after_a_millisecond, setup),
         cmocka_unit_test_setup(an_entry_that_the_cpu_refuses_ends_the_guest_with_its_code, setup),
-        cmocka_unit_test_setup(an_exit_that_nobody_asked_for_ends_the_guest_with_its_code, setup),
+        cmocka_unit_test_setup(an_exit_that_was_not_asked_for_ends_the_guest_with_its_code, setup),
     };
 
     return cmocka_run_group_tests_name("short ways", tests, NULL, NULL);

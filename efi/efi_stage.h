@@ -32,9 +32,8 @@
 /* Each image is read once, however many guests name it. */
 #define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
-/* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few of our own. */
-#define EFI_PAGES_MAX \
-    (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 2u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
+/* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few more. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 2u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
     uint64_t start;

@@ -8,7 +8,7 @@
 #include "hv/core/platform_lock.h"
 #include "hv/mm/guest_layout.h"
 
-/* What is left of a piece of work waits for as long as the longest one takes, so that the guest runs half of the time. */
+/* What is left of a piece of work waits for as long as the longest one takes: the guest runs half of the time. */
 #define PAUSE_NS 30000u
 
 #define FIRST_PCI_DEVICE 1u

@@ -154,7 +154,7 @@ static void carry_isa_lines(struct platform *platform)
     }
 }
 
-/* The router of a PC's chipset leads each line to an input of the 8259, too, which is high while one of its lines asks. */
+/* The router of a PC's chipset leads each line to an input of the 8259, too, which is high while one line asks. */
 static void carry_pci_irqs(struct platform *platform)
 {
     uint32_t lines = (platform->bus.lines & PCI_LINE_BITS) >> BUS_LINE_PCI;
@@ -565,7 +565,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
 
 /* --- PCI functions --- */
 
-/* Lines are high until a function asks, and the inputs that they lead to are shared: level-triggered. ELCR: PIIX4 7.3. */
+/* Lines are high until a function asks, and the 8259's inputs that they lead to are levels. ELCR: PIIX4 7.3. */
 static void wire_pci(struct platform *platform)
 {
     uint32_t pins = platform->bus.wired & PCI_LINE_BITS;

@@ -31,7 +31,7 @@ void *guest_memory_piece(const struct guest_memory *memory, gpa_t start, uint64_
 /* True where every byte of [start, start + bytes) is RAM, in however many ranges. */
 bool guest_memory_is_ram(const struct guest_memory *memory, gpa_t start, uint64_t bytes);
 
-/* guest_memory_pointer() where it is likely: in the first range, which holds a guest's low RAM. NULL may mean anything. */
+/* guest_memory_pointer() where it is likely: in the first range, a guest's low RAM. NULL may mean anything. */
 static inline void *guest_memory_quick(const struct guest_memory *memory, uint64_t start, uint64_t bytes)
 {
     const struct guest_range *range = &memory->ranges[0];

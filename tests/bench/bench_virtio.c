@@ -2,8 +2,8 @@
  * What disks and networks cost in the hypervisor, in instructions beside the copies: `make bench-virtio`.
  *
  * Two guests with one vCPU each, made of the same objects as the hypervisor's; drivers as in the unit tests. Each row
- * puts work into a queue, and then counts what one notification causes: guest_port_write() and everything below it, as at
- * an exit. callgrind counts inside of counted_*() only; memcpy and memset are taken off by tests/bench/bench-virtio.
+ * puts work into a queue, and then counts what one notification causes: guest_port_write() and everything below it, as
+ * at an exit. callgrind counts inside of counted_*() only; memcpy and memset are taken off by tests/bench/bench-virtio.
  */
 #include <setjmp.h>
 #include <stdarg.h>

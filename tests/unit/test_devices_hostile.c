@@ -27,8 +27,8 @@ static uint64_t next_random(void)
 static void fill_rings(uint8_t *bytes, size_t size)
 {
     for (size_t at = 0; at + 16 <= size; at += 16) {
-        uint64_t words[2] = {next_random() % (RAM_BYTES + 0x100), next_random() % 3000 | (next_random() & 7) << 32 |
-                                                                     (next_random() % 20) << 48};
+        uint64_t words[2] = {next_random() % (RAM_BYTES + 0x100),
+                             next_random() % 3000 | (next_random() & 7) << 32 | (next_random() % 20) << 48};
 
         memcpy(bytes + at, words, sizeof(words));
     }

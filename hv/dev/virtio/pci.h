@@ -1,8 +1,8 @@
 /*
  * Virtio over PCI, transitional: one function that both kinds of drivers know. Virtio 1.2, 4.1 "Virtio Over PCI Bus".
  *
- *   BAR 0   ports,   128 bytes   the legacy registers (4.1.4.10), and modern drivers' first notification register: a write
- *                                to a port costs a third of one to memory, whose instruction must be decoded
+ *   BAR 0   ports,   128 bytes   the legacy registers (4.1.4.10), and modern drivers' first notification register: a
+ *                                write to a port costs less than one to memory, whose instruction is decoded
  *   BAR 1   memory,  4 KiB       MSI-X: table at 0, pending bits at 0x800
  *   BAR 4   memory,  16 KiB      modern: common configuration at 0, ISR at 0x1000, the device's own at 0x2000,
  *                                notifications at 0x3000

@@ -25,7 +25,7 @@
 #define RAM_BYTES 0x100000u
 #define DEVICE_GPA 0xfed00000ULL
 #define DEVICE_BYTES 0x2000u
-#define NOBODY_GPA 0xd0000000ULL
+#define NO_DEVICE_GPA 0xd0000000ULL
 #define RECORD_MAX 8192u
 
 struct record {

@@ -178,7 +178,7 @@ static void update_in_progress_covers_the_end_of_each_second(void **state)
     assert_int_equal(in_cmos(0x0a, 2 * SECOND - 1000), 0x26);
 }
 
-static void flags_are_there_for_who_polls(void **state)
+static void flags_are_there_for_a_guest_that_polls(void **state)
 {
     (void)state;
     (void)in_cmos(0x0c, 0);
@@ -300,7 +300,7 @@ int main(void)
         cmocka_unit_test_setup(a_divider_reset_starts_in_the_middle_of_a_second, setup),
         cmocka_unit_test_setup(nonsense_in_the_registers_becomes_a_valid_time, setup),
         cmocka_unit_test_setup(update_in_progress_covers_the_end_of_each_second, setup),
-        cmocka_unit_test_setup(flags_are_there_for_who_polls, setup),
+        cmocka_unit_test_setup(flags_are_there_for_a_guest_that_polls, setup),
         cmocka_unit_test_setup(the_update_interrupt_comes_each_second, setup),
         cmocka_unit_test_setup(the_periodic_interrupt_has_every_rate, setup),
         cmocka_unit_test_setup(the_alarm_matches_its_time_and_wildcards, setup),

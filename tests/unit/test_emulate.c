@@ -91,7 +91,7 @@ static void no_device_reads_as_all_ones_and_ignores_writes(void **state)
 {
     (void)state;
     enter_protected_mode();
-    vcpu.gpr[GPR_RBX] = NOBODY_GPA;
+    vcpu.gpr[GPR_RBX] = NO_DEVICE_GPA;
     RUN("\x66\x8b\x03"); /* mov ax, [ebx] */
     assert_int_equal(vcpu.gpr[GPR_RAX], 0xffff);
     vcpu.rip = CODE_ADDRESS;
@@ -288,7 +288,7 @@ static void a_page_table_outside_memory_is_a_page_fault_with_reserved_bits(void 
 {
     (void)state;
     enter_long_mode();
-    put_entry(TABLE_PDPT, 1, NOBODY_GPA | PTE_P | PTE_W | PTE_U);
+    put_entry(TABLE_PDPT, 1, NO_DEVICE_GPA | PTE_P | PTE_W | PTE_U);
     vcpu.gpr[GPR_RBX] = WINDOW + GIB;
     RUN("\x89\x03");
     assert_true(raised(EXCEPTION_PF, true, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED | PAGE_FAULT_WRITE, CODE_ADDRESS));
@@ -481,16 +481,16 @@ static void a_register_form_is_not_taken_for_a_memory_access(void **state)
 
 static void executing_where_there_is_no_memory_stops_the_guest(void **state)
 {
-    const struct exit_nested_fault fetch = {.address = {NOBODY_GPA}, .fetch = true};
+    const struct exit_nested_fault fetch = {.address = {NO_DEVICE_GPA}, .fetch = true};
 
     (void)state;
     enter_protected_mode();
-    vcpu.rip = NOBODY_GPA;
+    vcpu.rip = NO_DEVICE_GPA;
     emulate_nested_fault(&vcpu, &fetch);
     assert_true(stopped_with(GUEST_CODE_FETCH));
 
     enter_protected_mode();
-    vcpu.rip = NOBODY_GPA;
+    vcpu.rip = NO_DEVICE_GPA;
     emulate_nested_fault(&vcpu, &read_fault); /* the same, found by the fetch */
     assert_true(stopped_with(GUEST_CODE_FETCH));
 }

@@ -68,6 +68,9 @@ static void make_guest(unsigned index)
     const struct platform_config platform = {.clock = &host.clock, .ram_low_bytes = ARENA_BYTES, .cpus = 1};
 
     arena_init(&arenas[index]);
+    /* One piece, as the planner gives a guest wherever it can. */
+    arenas[index].memory.ranges[0].bytes = ARENA_BYTES;
+    arenas[index].memory.range_count = 1;
     own->disk_count = index == 0;
     own->disks[0].path = text_of("disk.img");
     own->net_count = 1;

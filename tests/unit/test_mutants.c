@@ -324,6 +324,9 @@ static void write_kernels(void)
             for (uint32_t m = 0; m < guest->module_count; m++) {
                 write_named(guest->modules[m].path);
             }
+            for (uint32_t d = 0; d < guest->disk_count; d++) {
+                write_named(guest->disks[d].path);
+            }
         }
     }
 }
@@ -436,6 +439,11 @@ static bool find_file(const char *volume_path, struct span *bytes)
 
         for (uint32_t m = 0; m <= guest->module_count; m++) {
             if (!look_at_file(m == 0 ? guest->kernel : guest->modules[m - 1].path, volume_path, bytes)) {
+                return false;
+            }
+        }
+        for (uint32_t d = 0; d < guest->disk_count; d++) {
+            if (!look_at_file(guest->disks[d].path, volume_path, bytes)) {
                 return false;
             }
         }

@@ -21,7 +21,9 @@
 #define CONFIG_NETWORKS_MAX 16u /* of all guests */
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
-#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: what somebody wrote by hand is far smaller */
+/* Of a file that is named: one byte less than FAT32's most, which a cut copy has. */
+#define CONFIG_FILE_BYTES_MAX 0xfffffffeULL
+#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: a config that is written by hand is far smaller */
 #define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
 
 /* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */

@@ -6,25 +6,15 @@
  */
 #include "config/parse.h"
 
-static bool same_file(struct text one, struct text other)
-{
-    char one_path[CONFIG_PATH_MAX + 1];
-    char other_path[CONFIG_PATH_MAX + 1];
-
-    config_volume_path(one, one_path);
-    config_volume_path(other, other_path);
-    return text_equal(text_of(one_path), text_of(other_path));
-}
-
 static uint32_t uses_by(const struct config_guest *guest, struct text path)
 {
-    uint32_t uses = same_file(guest->kernel, path) ? 1 : 0;
+    uint32_t uses = config_path_same(guest->kernel, path) ? 1 : 0;
 
     for (uint32_t i = 0; i < guest->module_count; i++) {
-        uses += same_file(guest->modules[i].path, path);
+        uses += config_path_same(guest->modules[i].path, path);
     }
     for (uint32_t i = 0; i < guest->disk_count; i++) {
-        uses += same_file(guest->disks[i].path, path);
+        uses += config_path_same(guest->disks[i].path, path);
     }
     return uses;
 }

@@ -1,6 +1,7 @@
 /*
  * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
- * (config_value.c), the table of keys (config_key.c), the rules between keys (config_rules.c), and errors.
+ * (config_value.c), the table of keys (config_key.c), paths (config_path.c), the rules between keys (config_rules.c),
+ * and errors.
  */
 #ifndef CONFIG_CONFIG_INTERNAL_H
 #define CONFIG_CONFIG_INTERNAL_H
@@ -17,7 +18,7 @@ __attribute__((format(printf, 4, 5))) void config_report(struct config_errors *e
 #define CONFIG_SHOWN_MAX 48u
 #define TEXT_ARGS(text) (int)min_u64((text).length, CONFIG_SHOWN_MAX), (text).start
 
-/* ---- the frame: config.c ---- */
+/* ---- the frame: parse.c ---- */
 
 /* False: an error was reported, and nothing else of the file is worth reading. */
 bool config_is_text(struct text file, struct config_errors *errors);
@@ -134,6 +135,11 @@ bool config_key_begins(enum config_section section, struct config_piece line, st
 
 /* True where this key of a guest was written in the file. */
 bool config_key_was_seen(const struct config_seen *seen, const char *name, struct config_position *position);
+
+/* ---- paths: config_path.c ---- */
+
+/* True where the path names a file that a FAT volume can hold under this name; else the error was reported. */
+bool config_path_check(struct config_piece path, struct config_errors *errors);
 
 /* ---- rules: config_rules.c ---- */
 

@@ -236,57 +236,6 @@ static void read_text(const struct setting *setting)
     memcpy(target_of(setting), &value.text, sizeof(value.text));
 }
 
-static bool path_char_allowed(char c)
-{
-    static const char refused[] = ":*?\"<>|";
-
-    for (size_t i = 0; i < sizeof(refused) - 1; i++) {
-        if (c == refused[i]) {
-            return false;
-        }
-    }
-    return c >= ' ' && c <= '~';
-}
-
-/* The two characters that are seldom part of a file's name have a sentence of their own. */
-static void report_path_char(const struct setting *setting, struct config_piece path, size_t at)
-{
-    const char *why = "a FAT volume cannot hold it; rename the file (ASCII without *?<>|)";
-
-    if (path.text.start[at] == ':') {
-        why = "paths are relative to this config file, without a drive or host in front";
-    } else if (path.text.start[at] == '"') {
-        why = "double quotes stand in front of the path and behind it, or not at all";
-    }
-    config_report(setting->errors, path.position, "bad-path", "The path \"%.*s\" has a wrong character (its %u.): %s.",
-                  TEXT_ARGS(path.text), (unsigned)at + 1, why);
-}
-
-/* Paths must fit a FAT volume: printable ASCII without the characters that FAT refuses, and some name in them. */
-static bool check_path(const struct setting *setting, struct config_piece path)
-{
-    bool named = false;
-    static const char prefix[] = "\\plinth\\";
-
-    for (size_t i = 0; i < path.text.length; i++) {
-        char c = path.text.start[i];
-
-        if (!path_char_allowed(c)) {
-            report_path_char(setting, path, i);
-            return false;
-        }
-        named = named || (c != '/' && c != '\\' && c != '.');
-    }
-    if (!named || path.text.length + sizeof(prefix) - 1 > CONFIG_PATH_MAX) {
-        config_report(setting->errors, path.position, "bad-path",
-                      named ? "The path \"%.*s...\" is too long; %u characters are allowed."
-                            : "\"%.*s\" names no file; write its path relative to this config file.",
-                      TEXT_ARGS(path.text), (unsigned)(CONFIG_PATH_MAX + 1 - sizeof(prefix)));
-        return false;
-    }
-    return true;
-}
-
 /* The path in front of the value; *rest is what follows it. */
 static bool read_path_word(const struct setting *setting, struct config_piece *path, struct config_piece *rest)
 {
@@ -296,7 +245,7 @@ static bool read_path_word(const struct setting *setting, struct config_piece *p
                       "The double quote in front of the path is not closed; put one behind the path.");
         return false;
     }
-    return check_path(setting, *path);
+    return config_path_check(*path, setting->errors);
 }
 
 static bool nothing_follows(const struct setting *setting, struct config_piece rest)
@@ -351,7 +300,7 @@ static void read_disk(const struct setting *setting)
     if (!config_device_cut(setting->value, &path, &options)) {
         config_report(setting->errors, setting->value.position, "bad-quote",
                       "The double quote in front of the path is not closed; put one behind the path.");
-    } else if (check_path(setting, path)) {
+    } else if (config_path_check(path, setting->errors)) {
         config_read_disk(path, options, setting->guest, setting->errors);
     }
 }
@@ -486,7 +435,7 @@ static bool is_one_of(struct text name, const char *words)
     return false;
 }
 
-/* The key that somebody meant who wrote this, or NULL. */
+/* The key that the file probably means by this, or NULL. */
 static const struct key *meant_by(enum config_section section, struct text name)
 {
     const struct key *nearest = NULL;

@@ -288,28 +288,3 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config_rules_file(config, errors);
     return errors->count == 0;
 }
-
-/* True for the parts of a path that lead nowhere: "", "." and "..". */
-static bool is_empty_component(struct text component)
-{
-    return component.length == 0 || text_is(component, ".") || text_is(component, "..");
-}
-
-void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1])
-{
-    size_t used = text_copy(text_of("\\plinth"), to, CONFIG_PATH_MAX + 1);
-    size_t start = 0;
-
-    for (size_t i = 0; i <= path.length; i++) {
-        struct text component = {path.start + start, i - start};
-
-        if (i < path.length && path.start[i] != '/' && path.start[i] != '\\') {
-            continue;
-        }
-        if (!is_empty_component(component)) {
-            used += text_copy(text_of("\\"), to + used, CONFIG_PATH_MAX + 1 - used);
-            used += text_copy(component, to + used, CONFIG_PATH_MAX + 1 - used);
-        }
-        start = i + 1;
-    }
-}

@@ -29,8 +29,8 @@ struct config_machine {
     uint64_t memory_bytes; /* usable by guests */
 };
 
-/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
- */
+/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no
+ * error. */
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
 
 /*
@@ -59,5 +59,11 @@ uint32_t config_network_index(const struct config *config, struct text network);
  * components taken out and `/` turned into `\`. mkusb writes to the same path that the loader reads.
  */
 void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1]);
+
+/* True where two paths of a config are one file on the boot volume, which knows no case. */
+bool config_path_same(struct text one, struct text other);
+
+/* Letters of FAT names in any case. */
+bool config_path_alike(struct text one, struct text other);
 
 #endif

@@ -40,6 +40,13 @@ struct efi_pages {
     uint64_t count;
 };
 
+/* Places that the firmware's map calls free and that it does not give: EDK2 has one for each of some six types. */
+#define EFI_REFUSED_MAX 64u
+
+struct efi_refused {
+    uint64_t start, end;
+};
+
 struct efi_file {
     struct text path; /* as the config writes it */
     struct span bytes;
@@ -62,6 +69,8 @@ struct efi_stage {
     uint32_t file_count;
     struct efi_pages pages[EFI_PAGES_MAX]; /* taken from the firmware: given back on failure */
     uint32_t page_count;
+    struct efi_refused refused[EFI_REFUSED_MAX];
+    uint32_t refused_count;
     void *map_bytes; /* a buffer for the firmware's memory map, large enough for the last one */
     uint64_t map_capacity;
     struct memory_map map; /* the firmware's map as it is while we plan */
@@ -141,7 +150,8 @@ void efi_pages_return_all(struct efi_stage *stage);
 /* The firmware's map of this moment into stage->map_bytes, and its key. */
 EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key);
 
-/* stage->map of this moment, in which only what guests may have is MEMORY_FREE. */
+/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the firmware
+ * has refused. */
 bool efi_map_snapshot(struct efi_stage *stage);
 
 bool efi_memory_start(struct efi_stage *stage);

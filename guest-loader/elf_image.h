@@ -7,7 +7,8 @@
 
 #include "guest-loader/plan.h"
 
-#define ELF_SEGMENTS_MAX 64u /* program headers of all types */
+/* Program headers of all types; LOADER_COPIES_MAX bounds those that are loaded. */
+#define ELF_SEGMENTS_MAX 512u
 
 /* Types of program headers. gABI 4.1, figure 5-2. */
 #define ELF_PT_LOAD 1u

@@ -8,7 +8,8 @@
 #include "hv/base/span.h"
 #include "hv/mm/guest_layout.h"
 
-#define LOADER_COPIES_MAX 64u
+/* An ELF file with a segment for each of its sections has some dozens; the loader itself and modules need 24. */
+#define LOADER_COPIES_MAX 256u
 #define LOADER_BLOB_BYTES 40960u
 
 /* One piece of guest memory: `bytes` from `from`, then zeroes up to `memory_bytes`. */

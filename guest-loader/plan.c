@@ -72,13 +72,19 @@ static bool find_occupant(const struct loader *loader, uint64_t start, uint64_t 
     return false;
 }
 
+/* Kernels that link their screen buffer to its place have a segment there. It is backed as RAM is. */
+static bool in_display_memory(uint64_t start, uint64_t end)
+{
+    return start >= GUEST_LEGACY_START && end <= GUEST_DISPLAY_END;
+}
+
 enum status plan_require_ram(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes)
 {
     const struct guest_layout *layout = &loader->request->layout;
     uint64_t end = start + bytes;
     char size[FORMAT_BYTES_MAX], memory[FORMAT_BYTES_MAX];
 
-    if (end >= start && guest_layout_usable(layout, gpa(start), bytes)) {
+    if (end >= start && (guest_layout_usable(layout, gpa(start), bytes) || in_display_memory(start, end))) {
         return STATUS_OK;
     }
     format_bytes(size, bytes);
@@ -181,14 +187,34 @@ bool plan_find(const struct loader *loader, uint64_t bytes, uint64_t alignment, 
     return false;
 }
 
-static uint64_t kernel_end(const struct loader *loader)
+uint64_t plan_occupied_end(const struct loader *loader)
 {
-    uint64_t end = 0;
+    uint64_t end = GUEST_LEGACY_END;
 
     for (uint32_t i = 0; i < loader->plan->copy_count; i++) {
         end = max_u64(end, copy_end(&loader->plan->copies[i]));
     }
+    for (uint32_t i = 0; i < loader->reserved_count; i++) {
+        end = max_u64(end, loader->reserved[i].end);
+    }
     return end;
+}
+
+static enum status fail_module(struct loader *loader, uint32_t index, uint64_t low)
+{
+    uint64_t bytes = loader->request->modules[index].bytes.bytes;
+    char size[FORMAT_BYTES_MAX];
+
+    format_bytes(size, bytes);
+    if (low > GUEST_RAM_LOW_MAX || bytes > GUEST_RAM_LOW_MAX - low) {
+        return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
+                           "module %u (%s) does not fit between 0x%" PRIx64
+                           " and 3 GiB, where this protocol's modules lie: make the modules smaller",
+                           index + 1, size, low);
+    }
+    return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
+                       "module %u (%s) does not fit above the kernel: write memory = %uM or more", index + 1, size,
+                       (unsigned)(align_up(low + bytes + LOADER_BLOB_BYTES, MIB) / MIB));
 }
 
 static enum status place_module(struct loader *loader, uint32_t index, uint64_t low)
@@ -198,11 +224,7 @@ static enum status place_module(struct loader *loader, uint32_t index, uint64_t 
 
     /* 4 GiB: all protocols but one give modules 32-bit addresses. */
     if (!plan_find(loader, max_u64(bytes.bytes, 1), PAGE_BYTES, low, GUEST_RAM_HIGH_START, PLAN_LOWEST, &start)) {
-        char size[FORMAT_BYTES_MAX];
-
-        return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
-                           "module %u (%s) does not fit above the kernel: give the guest more memory", index + 1,
-                           format_bytes(size, bytes.bytes));
+        return fail_module(loader, index, low);
     }
     loader->module_addresses[index] = start;
     if (bytes.bytes == 0) {
@@ -214,7 +236,7 @@ static enum status place_module(struct loader *loader, uint32_t index, uint64_t 
 
 enum status plan_modules(struct loader *loader)
 {
-    uint64_t low = max_u64(align_up(kernel_end(loader), PAGE_BYTES), GUEST_LEGACY_END);
+    uint64_t low = align_up(plan_occupied_end(loader), PAGE_BYTES);
 
     for (uint32_t i = 0; i < loader->request->module_count; i++) {
         enum status status = place_module(loader, i, low);

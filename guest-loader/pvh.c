@@ -13,7 +13,7 @@
 #define PVH_NOTE_PHYS32_ENTRY 18u
 #define PVH_CODE_SELECTOR 0x08u
 
-/* An error struct that nobody reads: recognition only asks yes or no. */
+/* The error struct is not read: recognition only asks yes or no. */
 bool pvh_recognize(struct span kernel)
 {
     struct load_request request = {.kernel = kernel};

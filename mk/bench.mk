@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Figures of the running hypervisor, deterministic: a tick is an instruction.
 #: make bench-exit    instructions per exit, by kind, on each vendor (QEMU -icount, Bochs)
 bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
@@ -5,7 +6,12 @@ bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 
 #: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
 bench-apicv: image
-	BUILD=$(abspath $(BUILD)) tests/boot/bench_apicv.py
+	tests/boot/bench_apicv.py
+
+#: make bench-boot    instructions of a Linux boot under Plinth, as a ratio to QEMU's own boot of the same kernel
+bench-boot: image
+	tests/boot/bench_boot.py
+
 
 #: make bench-virtio  instructions per disk request and per packet, beside the copies (native, callgrind)
 bench-virtio: $(BUILD)/bench/virtio
@@ -24,4 +30,4 @@ $(BUILD)/bench/virtio: $(BENCH_VIRTIO_OBJECTS)
 
 -include $(BENCH_VIRTIO_OBJECTS:.o=.d)
 
-.PHONY: bench-exit bench-apicv bench-virtio
+.PHONY: bench-exit bench-apicv bench-boot bench-virtio

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The manual of plinth.conf as data: keys and rules, each rule with one wrong and one right example. docs/config.md is
  * printed from it by `plinth-check --manual`, and tests/unit/test_config.c runs every example.
@@ -39,7 +40,8 @@ static const char manual_opening[] =
     LINE("  without B or iB behind them.")
     LINE("- Paths are relative to the folder of the config file, on the host and on the boot volume alike: `/`, `\\`, leading")
     LINE("  slashes and the components `.` and `..` make no difference to the place on the boot volume, which is always")
-    LINE("  below `\\plinth\\`.");
+    LINE("  below `\\plinth\\`. A FAT volume knows no case, so neither do paths, and holds no file of 4 GiB: an initrd can")
+    LINE("  be split, each part in an `initrd` line.");
 
 static const char manual_details[] =
     LINE("")
@@ -222,7 +224,11 @@ static const struct manual_rule manual_rules[] = {
     {"memory-two-owners", "Guests with `memory-at` do not overlap.",
      "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 5G\n",
      "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 6G\n", 0},
-    {"bad-path", "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes.",
+    {"bad-path",
+     "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes. No name in it "
+     "begins "
+     "or ends with a blank, ends with a dot, is a word for a device (`con`, `nul`, `com1`) or one of Plinth's own "
+     "files.",
      "[guest a]\nkernel = my kernel\n", "[guest a]\nkernel = \"my kernel\"\n", 0},
     {"missing-kernel", "Every guest has a `kernel`.", "[guest a]\nmemory = 1G\n", "[guest a]\nkernel = k\n", 0},
     {"flat-only", "`load-address`, `entry` and `mode` belong to `protocol = flat`.",
@@ -244,7 +250,8 @@ static const struct manual_rule manual_rules[] = {
 
 /*
  * Rules about files and numbers of things: plinth-check and the boot loader look at the files. tests/tools runs these
- * examples; beside them lie hello.elf, an empty file `empty`, and `notes.txt`, which is no kernel.
+ * examples; beside them lie hello.elf, another file HELLO.ELF, an empty file `empty`, `huge` of 4 GiB, and `notes.txt`,
+ * which is no kernel.
  */
 struct manual_long_rule {
     const char *name;
@@ -277,6 +284,12 @@ static const struct manual_long_rule manual_long_rules[] = {
      "[guest a]\nkernel = hello.elf\n", 0, 0, 0},
     {"empty-file", "No file that is named is empty.", "[guest a]\nkernel = empty\n", "[guest a]\nkernel = hello.elf\n",
      0, 0, 0},
+    {"large-file", "No file that is named has 4 GiB or more: a FAT volume holds none.",
+     "[guest a]\nkernel = hello.elf\nmodule = huge\n", "[guest a]\nkernel = hello.elf\nmodule = notes.txt\n", 0, 0, 0},
+    {"file-twice",
+     "No two files that are named have the same place on the boot volume, where case makes no difference.",
+     "[guest a]\nkernel = hello.elf\nmodule = HELLO.ELF\n", "[guest a]\nkernel = hello.elf\nmodule = notes.txt\n", 0, 0,
+     0},
     {"bad-image", "The loader accepts the kernel for this guest's memory and protocol.",
      "[guest a]\nkernel = notes.txt\n", "[guest a]\nkernel = hello.elf\n", 0, 0, 0},
 };

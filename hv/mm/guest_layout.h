@@ -2,10 +2,18 @@
  * Guest-physical layout: from "memory = 512M" to RAM ranges, holes and an e820 map.
  *
  *   0                                        low_bytes        3 GiB              4 GiB          4 GiB + high_bytes
- *   |  RAM (legacy area reserved in e820)        |  nothing     |  MMIO hole        |  RAM            |
+ *   |  RAM (in part reserved in e820)            |  nothing     |  MMIO hole        |  RAM            |
  *
- * RAM is backed from 0 without a gap (0xa0000..0xfffff too, so that 1 GiB leaves fit), but e820 reserves the top KiB of
- * the first 640 KiB (EBDA) and 0xa0000..0xfffff, where the ACPI tables' root pointer is.
+ * RAM is backed from 0 without a gap (0xa0000..0xfffff too, so that 1 GiB leaves fit). What the guest is told is a PC's
+ * memory map, as its firmware would have given it, and every boot protocol gives this one:
+ *
+ *   0        0x9fc00    RAM
+ *   0x9fc00  0xa0000    reserved: the EBDA
+ *   0xa0000  0xe0000    in no entry: the display's memory and adapters' ROMs; kernels claim them as devices
+ *   0xe0000  0x100000   reserved: the BIOS, with the ACPI tables and what hv/dev/bios_tables.h has
+ *   0x100000 low_bytes  RAM
+ *   0xfffc0000 4 GiB    reserved: a PC's flash chip, whose place no device may take
+ *   4 GiB    ...        RAM
  */
 #ifndef HV_MM_GUEST_LAYOUT_H
 #define HV_MM_GUEST_LAYOUT_H
@@ -17,7 +25,9 @@
 #define GUEST_RAM_HIGH_START (4 * GIB)
 #define GUEST_MEMORY_MIN (1 * MIB)
 #define GUEST_EBDA_START 0x9fc00ULL
-#define GUEST_LEGACY_START 0xa0000ULL
+#define GUEST_LEGACY_START \
+    0xa0000ULL /* a PC's display adapter has its memory from here; the text mode's is at 0xb8000 */
+#define GUEST_DISPLAY_END 0xc0000ULL
 #define GUEST_LEGACY_END 0x100000ULL
 #define GUEST_ACPI_START 0xe0000ULL /* RSDP first; all tables within [start, end) */
 #define GUEST_ACPI_END 0x100000ULL
@@ -30,6 +40,7 @@
 #define GUEST_LAPIC_BASE 0xfee00000ULL
 #define GUEST_IOAPIC_BASE 0xfec00000ULL
 #define GUEST_HPET_BASE 0xfed00000ULL
+#define GUEST_FLASH_START 0xfffc0000ULL /* to 4 GiB: reserved, and nothing is there */
 
 /* PCI: where base address registers may point, and the configuration space of bus 0. The ports are above those of a
  * PC's own devices; the window above 4 GiB begins behind the guest's RAM (guest_layout_pci_high). */

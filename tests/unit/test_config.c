@@ -264,6 +264,19 @@ static const struct {
     {"[guest a]\nkernel = ../\\.\n", "bad-path", 2, 10},
     {"[guest a]\nkernel = k\ninitrd = i arguments\n", "bad-path", 3, 12},
     {"[guest a]\nkernel = k\nmodule = a|b\n", "bad-path", 3, 10},
+    {"[guest a]\nkernel = hello.\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = a./hello\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = ...\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = \"hello \"\n", "bad-path", 2, 11},
+    {"[guest a]\nkernel = \" hello\"\n", "bad-path", 2, 11},
+    {"[guest a]\nkernel = \"a /hello\"\n", "bad-path", 2, 11},
+    {"[guest a]\nkernel = hello/\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = hello/.\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = CON\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = nul.elf\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = lpt9/hello\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = Plinth.conf\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = k\nmodule = ../machine.txt\n", "bad-path", 3, 10},
     {"[guest a]\nkernel = k\nslice = 99us\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = 1001 ms\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = ms\n", "bad-duration", 3, 9},
@@ -621,7 +634,7 @@ static void volume_paths_stay_under_plinth(void **state)
     } cases[] = {
         {"vmlinuz", "\\plinth\\vmlinuz"},    {"/boot/vmlinuz", "\\plinth\\boot\\vmlinuz"},
         {"./a//b/./c", "\\plinth\\a\\b\\c"}, {"../../x", "\\plinth\\x"},
-        {"a\\b/..\\c", "\\plinth\\a\\b\\c"}, {"...", "\\plinth\\..."},
+        {"a\\b/..\\c", "\\plinth\\a\\b\\c"}, {".config", "\\plinth\\.config"},
     };
     char volume[CONFIG_PATH_MAX + 1];
     char longest[400];
@@ -634,6 +647,29 @@ static void volume_paths_stay_under_plinth(void **state)
     memset(longest, 'a', sizeof(longest));
     config_volume_path((struct text){longest, sizeof(longest)}, volume);
     assert_int_equal(strlen(volume), CONFIG_PATH_MAX);
+}
+
+static void names_that_only_look_reserved_are_names(void **state)
+{
+    static const char *const names[] = {".hidden",    "console", "com",  "com0",          "com10",      "lpt",
+                                        "nul-device", "a.con",   "aux_", "x/plinth.conf", "hello..elf", "a b"};
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        snprintf(text, sizeof(text), "[guest a]\nkernel = \"%s\"\n", names[i]);
+        assert_true(parse(text));
+    }
+}
+
+static void paths_that_differ_in_case_or_lead_to_one_place_are_the_same(void **state)
+{
+    (void)state;
+    assert_true(config_path_same(text_of("a/Hello.elf"), text_of("\\A\\.\\HELLO.ELF")));
+    assert_true(config_path_same(text_of("../x"), text_of("x")));
+    assert_false(config_path_same(text_of("ax"), text_of("a/x")));
+    assert_false(config_path_same(text_of("hello"), text_of("hello1")));
+    assert_false(config_path_same(text_of("a@b"), text_of("a`b"))); /* bit 5 alone is no case */
 }
 
 static void the_longest_path_that_parses_fits_the_volume(void **state)
@@ -700,6 +736,8 @@ int main(void)
         cmocka_unit_test(a_guest_with_more_cpus_than_the_machine_spreads_over_all),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
         cmocka_unit_test(volume_paths_stay_under_plinth),
+        cmocka_unit_test(names_that_only_look_reserved_are_names),
+        cmocka_unit_test(paths_that_differ_in_case_or_lead_to_one_place_are_the_same),
         cmocka_unit_test(the_longest_path_that_parses_fits_the_volume),
         cmocka_unit_test(limits_are_named),
     };

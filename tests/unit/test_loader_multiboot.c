@@ -515,6 +515,21 @@ static void bad_tag_sizes_are_errors(void **state)
     plan_fails(&request, STATUS_MALFORMED, "too short");
 }
 
+/* Boot loaders stop at the end tag's type; kernels are linked with sizes of all kinds in it. */
+static void the_end_tag_ends_the_list_whatever_its_size(void **state)
+{
+    static const uint32_t sizes[] = {0, 4, 8, 0xffffffff};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        struct load_request request = tags_request(NULL, 0);
+
+        put(&image, HEADER + 20, sizes[i], 4);
+        plan_ok(&request);
+        assert_int_equal(plan.protocol, PROTOCOL_MULTIBOOT2);
+    }
+}
+
 static void bad_multiboot2_headers_are_errors(void **state)
 {
     struct load_request request = tags_request(NULL, 0);
@@ -575,6 +590,7 @@ int main(void)
         cmocka_unit_test(a_relocatable_kernel_moves_where_its_tag_wants_it),
         cmocka_unit_test(required_requests_and_tags_that_are_not_known_are_errors_and_optional_ones_are_not),
         cmocka_unit_test(bad_tag_sizes_are_errors),
+        cmocka_unit_test(the_end_tag_ends_the_list_whatever_its_size),
         cmocka_unit_test(bad_multiboot2_headers_are_errors),
         cmocka_unit_test(a_multiboot_file_cut_anywhere_is_an_error_or_another_protocol),
     };

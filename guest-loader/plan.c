@@ -321,8 +321,8 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
  *   0x40    interrupt vectors 0x10 to 0x1f: BIOS services. There is no BIOS: each says so and returns, because a kernel
  *           that asks without being sure (Xen for disks and video modes) would else run into zeroes.
  *   0x400   the BIOS data area: the first serial port, the EBDA's segment, the KiB of memory below it, an empty
- * keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h) 0x4f0   the code of
- * the services, in the 16 bytes that a BIOS leaves to applications
+ *           keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h)
+ *   0x4f0   the code of the services, in the 16 bytes that a BIOS leaves to applications
  *
  * A kernel that loads there comes first: then there is none of it.
  */

@@ -77,6 +77,7 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
+    struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;

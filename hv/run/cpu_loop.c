@@ -3,6 +3,7 @@
 #include "hv/base/log.h"
 #include "hv/console/console.h"
 #include "hv/core/event.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/guest/create.h"
@@ -110,6 +111,9 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     }
     if ((kick & VCPU_KICK_CONSOLE) != 0) {
         guest_console_input(vcpu, now);
+    }
+    if ((kick & VCPU_KICK_DEVICES) != 0) {
+        guest_devices_told(vcpu, now);
     }
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf as data: what the user wrote, after parse.h has read and checked it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The values of `disk` and `net`: a file or a name, then options, with commas between.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which memory a disk needs beside its image: the same answer on the desk and on the target.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
  * (config_value.c), the table of keys (config_key.c), paths (config_path.c), the rules between keys (config_rules.c),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keys: one table row each, with where the value goes and how it is read.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rules that can be checked without the machine: between the keys of a guest, and between guests.
  */

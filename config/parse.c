@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: the parser's frame. A line is read (config_text.c), opens a section (here) or sets a key (config_key.c),
  * and when a section or the file ends the rules between keys are checked (config_rules.c). The second half of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: parsed and checked. Pure: the same object files serve the target and plinth-check.
  */

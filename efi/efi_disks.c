@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The memory that a disk needs beside its image: a map, and pages for what the guest changes. Taken here, because
  * nothing is allocated after the hand-over. hv/dev/virtio/disk_image.h says what they are for.

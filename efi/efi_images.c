@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The images that the config names: read once each, kernels expanded, and loaded for a trial. The trial makes the same
  * plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here

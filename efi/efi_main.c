@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Plinth starts here. This file is the table of contents of everything that happens while the firmware still runs the
  * machine; docs/boot.md tells it in words.

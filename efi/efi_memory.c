@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
  *

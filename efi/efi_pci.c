@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The PCI functions of segment 0, for the inventory and for UARTs on cards. What makes devices quiet comes after the
  * hand-over: hv/host/host_devices.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The UEFI stage: everything that may speak UEFI. It reads plinth.conf and the images, looks at the machine, takes the
  * memory, and crosses to hv_main() with one struct boot_info. Nothing of it runs after that.

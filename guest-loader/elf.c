@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Plain ELF: entered as guest-loader/own_entry.h says, long mode for 64-bit files and protected mode for 32-bit
  * ones. */
 #include "guest-loader/elf_image.h"

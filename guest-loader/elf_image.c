@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ELF files as data; guest-loader/elf_image.h tells what for. */
 #include "guest-loader/elf_image.h"
 

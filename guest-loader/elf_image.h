@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An ELF file as a kernel: header, program headers, notes and section headers, of both classes, read through one table
  * of field offsets. System V ABI, gABI 4.1, chapter 4 "Object Files" and chapter 5 "Program Loading".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A flat binary: where it goes and how it is entered is what the config says (load, entry, mode). */
 #include "guest-loader/own_entry.h"
 #include "guest-loader/protocols.h"

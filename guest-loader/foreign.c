@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Files that are no kernels for this protocol; guest-loader/foreign.h tells what for. */
 #include "guest-loader/foreign.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Multiboot 2. Multiboot2 Specification 2.0, chapter 3: "The specification".
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Entry states without a protocol; guest-loader/own_entry.h has them. */
 #include "guest-loader/own_entry.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The second half of plain ELF and flat binaries, which have no protocol of their own, so the entry state is Plinth's
  * (docs/boot-protocols.md):

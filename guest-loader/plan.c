@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The shared half of every boot protocol; guest-loader/plan.h tells the order and the places. */
 #include "guest-loader/plan.h"
 

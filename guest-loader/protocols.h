@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One recognizer and one planner per boot protocol. A recognizer looks only for the header's magic; the planner then
  * checks every field and names what is wrong.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What crosses from efi/ to hv/ at the point of no return: plain data, no UEFI type, versioned.
  * All pointers are physical addresses (identity-mapped) in MEMORY_LOADER regions of `memory`.

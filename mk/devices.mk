@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the boot rows of disks and networks need: an initramfs with the stock kernel's modules of virtio, and a disk with
 # ext4 that mke2fs fills from a folder.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A ticket lock: first come, first served, so that no CPU starves another. Never held across a guest entry. */
 #ifndef HV_BASE_SPINLOCK_H
 #define HV_BASE_SPINLOCK_H

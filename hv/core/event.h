@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events of a vCPU: exceptions that handlers raise, and the choice of what is injected at the next entry.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a guest ends, and accesses that no device answers. */
 #include "hv/core/guest.h"
 

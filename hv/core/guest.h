@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest: its memory, its PC, its vCPUs, and what became of it.
  *

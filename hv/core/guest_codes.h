@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The stable codes of a guest's failure, with what to do about it: GUEST_CODES(row) expands row(name, number, remedy).
  * Numbers are never reused. docs/codes.md is generated from this table and from the sentences of guest_fail().

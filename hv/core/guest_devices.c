@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A guest's disks and network cards. See guest_devices.h. */
 #include "hv/core/guest_devices.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's disks and network cards: on its PCI bus, at work, and in touch with other guests.
  *

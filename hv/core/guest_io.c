@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Between the handlers and the devices: the lock, and what an access caused (guest_irq.c). See guest_io.h.
  */

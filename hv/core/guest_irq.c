@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What devices and local APICs left for vCPUs: messages are routed, lines and power requests told, other CPUs kicked.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The DSDT: \_S5, the PCI Express host bridge with its windows and interrupt routing, and the devices of the ISA bus.
  *

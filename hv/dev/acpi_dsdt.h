@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Inside of the ACPI tables: what acpi_tables.c and acpi_dsdt.c share. */
 #ifndef HV_DEV_ACPI_DSDT_H
 #define HV_DEV_ACPI_DSDT_H

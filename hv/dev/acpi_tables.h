@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's ACPI tables: RSDP, XSDT, FADT (reset register, PM1a for S5), DSDT (_S5, the UART, PCI), MADT, MCFG.
  * ACPI 6.5, 5.2.

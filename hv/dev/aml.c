@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* AML. See aml.h. */
 #include "hv/dev/aml.h"
 

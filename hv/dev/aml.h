@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * AML, front to back into a table. ACPI 6.5, 20.2 "AML Grammar Definition", 6.4 "Resource Data Types for ACPI".
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The device bus of one guest: which device answers which port and which address, when a device wants to be run, and
  * what it leaves for others.

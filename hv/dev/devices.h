@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The devices of the guest's PC, a line each: the type of its state, its name, which is that of its member in struct
  * platform and, with `_row` behind it, of its row. A device is added by its header and a line here, and by nothing

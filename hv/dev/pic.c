@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8259A pair. See pic.h for the rules about lines; the names of the command words are the data sheet's.
  *

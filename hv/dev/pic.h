@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The pair of 8259A interrupt controllers and their ELCR, as the south bridge of a PC has them.
  * Intel 8259A data sheet (231468-003); Intel 82371AB (PIIX4) data sheet 4.2.5, 7.3 for ports 0x4d0 and 0x4d1.

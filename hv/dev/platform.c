@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The wires of the guest's PC. See platform.h; bus.h for what devices promise and leave.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's PC: every port and MMIO device other than the local APICs, on one bus (bus.h), and the wires between
  * them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the guest's PC is built from: hv/guest/create.c fills it in, devices read it at their reset. */
 #ifndef HV_DEV_PLATFORM_CONFIG_H
 #define HV_DEV_PLATFORM_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Execution. Every function translates first, then loads and stores, then writes registers and moves rip: whatever
  * faults has changed nothing. Read with hv/emulate/emulate_memory.h (operands) and hv/emulate/emulate_alu.h (flags).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guests from the plan. Everything that can be wrong was checked before the hand-over with the same code, so what fails
  * here is our bug and a panic. Memory comes from the pool and is never given back; a restart uses it again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/end.h"
 
 #include "hv/base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/status.h"
 
 #include "hv/base/format.h"

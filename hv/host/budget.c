@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/budget.h"
 
 #include "guest-loader/load_plan.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this CPU is and can, as far as the host's own paging is concerned, and the registers that switch it on.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_devices.h"
 
 #include "hv/base/log.h"

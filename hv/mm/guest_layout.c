@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-physical layout. See guest_layout.h for the picture.
  *

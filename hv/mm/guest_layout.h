@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-physical layout: from "memory = 512M" to RAM ranges, holes and an e820 map.
  *

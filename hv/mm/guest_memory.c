@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The only way from a guest-physical address to a host pointer.
  *

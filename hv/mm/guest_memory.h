@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's RAM as the hypervisor reaches it: at most GUEST_RANGES_MAX ranges of guest-physical addresses with the host
  * memory behind each. Every access of the hypervisor to guest memory goes through here, so no guest address can lead

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/run/cpu_loop.h"
 
 #include "hv/base/log.h"

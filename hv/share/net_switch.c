@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A network between guests. See net_switch.h. */
 #include "hv/share/net_switch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * This folder has what crosses between guests, and nowhere else does one function hold two guests' memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The copy of a packet between two guests. See net_transfer.h.
  *

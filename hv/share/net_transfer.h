@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One packet from one card's send_chain into another card's receive queue: the copy between two guests. */
 #ifndef HV_SHARE_NET_TRANSFER_H
 #define HV_SHARE_NET_TRANSFER_H

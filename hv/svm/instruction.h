@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The instruction that exited, for CPUs that do not tell: its length where there is no next rip save, and the registers
  * of a move to or from a control register. VMX has both in exit fields. APM 2 15.5.1.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * System state between the VMCB's save area and struct vcpu. Read only after exits whose handlers look at it; written
  * back whole when a handler changed any of it. APM 2 B.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One instruction of the guest, after which an event can be injected. Pure: it changes a VMCB and a vCPU in memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the VMCS's exit fields to the neutral exit. Pure: tests feed it words recorded from real exits.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Access to the fields of the VMCS that is current on this CPU. A field that cannot be read or written is a bug of ours:
  * panic.

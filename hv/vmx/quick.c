@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The short way of the exits that a running guest makes most of: CPUID, a write of the APIC's EOI or of the deadline,
  * and the ports of the UART and of delays. For these neither a neutral exit nor all of struct vcpu is needed.

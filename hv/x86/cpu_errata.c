@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/cpu_errata.h"
 
 #define FAMILY_EXTENDED 0xfu /* the extended family is added to it */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Errata of CPUs that decide how the hypervisor drives them, by family, model, stepping and microcode revision. Pure.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/pci.h"
 
 static bool is_there(const struct pci_access *access, struct pci_address address)

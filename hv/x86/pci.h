@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The machine's PCI functions: where they are, and how their configuration space is read. Pure: the caller gives the
  * access, so that invented machines serve as well as the real one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * PCI configuration space of segment 0 by ports 0xcf8 and 0xcfc: "PCI Local Bus Specification" 3.0, 3.2.2.3.2 "Software
  * Generation of Configuration Transactions". One CPU at a time uses the pair.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/usb_handoff.h"
 
 #define WAIT_STEP_US 100u

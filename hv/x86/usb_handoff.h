@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * USB controllers: the firmware's system management code drives them as a keyboard until it is told to stop, by a
  * protocol that each kind of controller has. Without it that code goes on to serve a controller whose bus mastering is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What disks and networks cost in the hypervisor, in instructions beside the copies: `make bench-virtio`.
  *

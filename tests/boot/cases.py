@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every boot case: a row each. script.py explains the words."""
 
 import hashlib

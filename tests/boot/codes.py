@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What tools/check-codes cannot read in the source: why a code is reached by no test, and sentences that are put
 together at run time."""
 

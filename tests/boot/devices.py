@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Boot rows of disks and networks: the stock Debian kernel with its own modules of virtio finds them, uses them and
 checks every byte. The disk is made by mke2fs, `make devices-images`."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Mutants of the example configs in QEMU: plinth-check, with the inventory that this machine writes of itself, and the target
 come to the same verdict of each, with the same lines, and no bad one enters a guest. One boot judges them all; a few good
 ones are then booted in the hypervisor as it is, up to their first guest. The mutants are those of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest that attacks its devices: accesses to ports, memory and configuration space in every width, rings and
  * buffers of arbitrary bytes, base address registers anywhere. Beside it on the network is a guest whose driver is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A PCI function as a driver handles it: sizes and reads BARs, walks the list of capabilities, sets up MSI-X. What a
  * kernel does, written down from the specification and not from hv/dev/pci, so that the two can be compared.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ACPI tables as a kernel reads them: found by pointers, checked by checksums; and by iasl where it is
  * installed. */
 #define _DEFAULT_SOURCE /* mkdtemp */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The real-time clock and CMOS RAM. */
 #include <setjmp.h>
 #include <stdarg.h>

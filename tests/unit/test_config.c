@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
  * example that breaks it and one that keeps it, and both are run here.

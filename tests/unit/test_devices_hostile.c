@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fuzzer's attacker (tests/fuzz/fuzz_devices.c) in every test run: 10,000 inputs that only look random. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest-physical layout's promises: RAM where the picture says, the memory map of a PC, sizes checked. */
 #include "hv/mm/guest_layout.h"
 

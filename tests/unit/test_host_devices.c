@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Promises of hv/x86/pci.h and hv/x86/usb_handoff.h on invented machines: every function on every segment is found,
  * bus mastering goes from all but bridges and displays and nothing else of a command register changes, and a USB

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Plain ELF, PVH, flat binaries, and what a file is recognized as. */
 #include <setjmp.h>
 #include <stdarg.h>

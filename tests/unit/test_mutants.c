@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One verdict everywhere: thousands of mutants of the example configs and of machine descriptions are judged twice, by
  * plinth-check's steps (tools/check) and by the target's own start (efi/efi_main.c with the files that it calls),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Networks between guests: drivers written from the specification send each other packets through the switch. */
 #include <setjmp.h>
 #include <stdarg.h>

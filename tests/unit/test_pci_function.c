@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A PCI function: its BARs, capabilities and interrupts, as a driver finds them. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The host bridge on the device bus: found by ports and by ECAM, every access width; BARs that firmware has placed and
  * that a guest moves, also onto each other and onto other devices; interrupts through the wires of the PC.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * SVM's short ways do what the long way does: every exit is made twice from the same random state, by
  * svm_handle_any_exit() and by svm_handle_exit(), and the VMCB that would be entered next, the vCPU and the devices are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Stepping a guest on SVM (hv/svm/step.h), against a model: a small CPU with SVM's rules for shadows, traps, intercepts
  * and event injection runs random programs under the vendor's own run loop, while NMIs and interrupts arrive. The model

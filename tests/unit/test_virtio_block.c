@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A virtio disk over PCI, against a driver written from the specification, in both register layouts. */
 #include <setjmp.h>
 #include <stdarg.h>

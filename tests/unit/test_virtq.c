@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The virtqueue core against a driver written from the specification, and against drivers that break the rules. */
 #include <setjmp.h>
 #include <stdarg.h>

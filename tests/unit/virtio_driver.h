@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A virtio driver over PCI, in both register layouts, written from the specification: finds the structures by walking
  * the capabilities, negotiates, sets up queues and MSI-X. Over tests/unit/virtq_driver.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The driver's side of a split virtqueue, written from the specification: what a kernel does with descriptors, the
  * available ring and the used ring. Memory is an arena that the device sees as a guest's RAM in two pieces.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * This folder has a guest's PCI bus: functions, their interrupts, and the host bridge that they are found by.
  * Nothing of the machine's own PCI is here (hv/x86/pci.h), and nothing of what a device does.

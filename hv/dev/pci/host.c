@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The host bridge. See host.h. */
 #include "hv/dev/pci/host.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's PCI Express host bridge: one bus (0) with up to 32 devices of 8 functions, its configuration space by
  * ECAM and by ports 0xcf8 and 0xcfc, and the reset control register between these (port 0xcf9; Intel ICH9 data sheet

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The interrupts of a PCI function: INTx, MSI, MSI-X. PCI Local Bus 3.0, 2.2.6 and 6.8.
  *

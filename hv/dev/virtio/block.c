@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A virtio disk. See block.h. */
 #include "hv/dev/virtio/block.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A virtio disk over a struct disk_image. Virtio 1.2, 5.2 "Block Device".
  *

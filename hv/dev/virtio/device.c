@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What all virtio devices have in common. See device.h. */
 #include "hv/dev/virtio/device.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * This folder has virtio: queues, devices, and the transports by which a guest reaches them. Nothing here knows
  * another guest; what crosses is in hv/share/.

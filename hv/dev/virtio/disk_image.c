@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/dev/virtio/disk_image.h"
 
 #include "hv/base/memory.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The bytes of a guest's disk: an image that was read before the hand-over, and what the guest has changed of it.
  *

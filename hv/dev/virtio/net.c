@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A virtio network card. See net.h. */
 #include "hv/dev/virtio/net.h"
 

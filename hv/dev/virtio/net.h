@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A virtio network card, without the network. Virtio 1.2, 5.1 "Network Device".
  *

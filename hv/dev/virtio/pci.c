@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Virtio over PCI. See pci.h. */
 #include "hv/dev/virtio/pci.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Virtio over PCI, transitional: one function that both kinds of drivers know. Virtio 1.2, 4.1 "Virtio Over PCI Bus".
  *

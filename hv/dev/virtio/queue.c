@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The queue core. See queue.h. */
 #include "hv/dev/virtio/queue.h"
 

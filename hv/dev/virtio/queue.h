@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A virtqueue: split rings in a guest's memory, by which a driver hands buffers to a device and gets them back.
  * Virtio 1.2, 2.7 "Split Virtqueues".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the guests entry-* check of their entry state and boot information. Their config has the command line
  * "alpha beta=1" and one module with the text below and the arguments "one two".

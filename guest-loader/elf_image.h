@@ -40,8 +40,6 @@ struct elf_segment {
     uint64_t alignment;
 };
 
-bool elf_recognize(struct span file);
-
 /* Checks the header and that the program headers are in the file. */
 enum status elf_open(struct loader *loader, struct elf_image *image);
 

@@ -7,7 +7,7 @@
  *   8254 OUT 0 -> IRQ 0      IRQ n -> 8259 pair, input n
  *   8042       -> IRQ 1, 12  IRQ n -> I/O APIC pin n, but IRQ 0 -> pin 2 (the MADT says so)
  *   16550      -> IRQ 4      8259 INTR -> `extint` (LINT0 of the local APICs) and I/O APIC pin 0
- *   RTC        -> IRQ 8      PCI lines 16 to 23 -> I/O APIC pins 16 to 23, active low, and 8259 inputs 10 and 11
+ *   RTC        -> IRQ 8      PCI lines 16 to 23 -> I/O APIC pins 16 to 23, active low, and IRQs 10 and 11
  *   ACPI SCI   -> IRQ 9      messages of the I/O APIC and of all others -> `outbox`
  *
  * The HPET's timers drive I/O APIC pins 2 and 16 to 23, or in its legacy mode IRQ 0 and IRQ 8, which the 8254 and the
@@ -155,13 +155,16 @@ static void carry_isa_lines(struct platform *platform)
     }
 }
 
-/* The router of a PC's chipset leads each line to an input of the 8259, too, which is high while one line asks. */
+/*
+ * The router of a PC's chipset leads each line to an IRQ, too, which is high while one line asks. Kernels take it that
+ * know of no other routing: without ACPI's tables, by the 8259 or by the I/O APIC's pin of the same number.
+ */
 static void carry_pci_irqs(struct platform *platform)
 {
     uint32_t lines = (platform->bus.lines & PCI_LINE_BITS) >> BUS_LINE_PCI;
 
-    pic_pair_set_line(&platform->pic, PCI_IRQ_EVEN, (lines & PCI_EVEN_LINES) != 0);
-    pic_pair_set_line(&platform->pic, PCI_IRQ_ODD, (lines & ~PCI_EVEN_LINES) != 0);
+    set_isa_line(platform, PCI_IRQ_EVEN, (lines & PCI_EVEN_LINES) != 0);
+    set_isa_line(platform, PCI_IRQ_ODD, (lines & ~PCI_EVEN_LINES) != 0);
 }
 
 static void carry_pci_lines(struct platform *platform)
@@ -575,6 +578,7 @@ static void wire_pci(struct platform *platform)
         set_pci_pin(platform, (unsigned)__builtin_ctz(left));
     }
     if (pins != 0) {
+        platform->ioapic.driven |= 1u << PCI_IRQ_EVEN | 1u << PCI_IRQ_ODD;
         pic_pair_write(&platform->pic, ELCR_HIGH,
                        pic_pair_read(&platform->pic, ELCR_HIGH) | 1u << (PCI_IRQ_EVEN - 8) | 1u << (PCI_IRQ_ODD - 8));
     }

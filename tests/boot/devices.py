@@ -66,7 +66,7 @@ def keep_case(common):
                 timeout_s=LINUX_TIMEOUT_S, smp=2, emulators=QEMU, forbidden=DRIVER_TROUBLE)
 
 
-def net_case(common, name, more="", bytes_sent=4 << 20, smp=2, **options):
+def net_case(common, name, more="", bytes_sent=1 << 19, smp=2, **options):
     """Two Linuxes on one network: one pings the other, and sends it bytes whose checksum comes back."""
     prompt = r"\[one\] linux# "
     config = (linux("one", f"net = lan\n{more}", " address=10.0.0.1") +

@@ -390,6 +390,24 @@ static void intx_reaches_its_pin_and_the_8259(void **state)
     assert_false(platform.extint);
 }
 
+/* What a kernel without ACPI takes: the I/O APIC's pin of the Interrupt Line register's number. */
+static void intx_reaches_the_io_apics_pin_of_its_irq(void **state)
+{
+    struct apic_message message;
+    uint16_t port = (uint16_t)bar_of(1, 0);
+
+    (void)state;
+    memory_write(0xfec00000, 4, 0x10 + 2 * 11); /* device 1: IRQ 11; an edge, active high */
+    memory_write(0xfec00010, 4, 0x5b);
+    port_write(port, 4, 1);
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x5b);
+    port_write(port, 4, 0);
+    assert_false(platform_take_message(&platform, &message));
+    port_write(port, 4, 1);
+    assert_true(platform_take_message(&platform, &message));
+}
+
 static void messages_come_from_the_table(void **state)
 {
     struct apic_message message;
@@ -430,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup(two_bars_may_change_places, setup),
         cmocka_unit_test_setup(random_moves_never_reach_anything_else, setup),
         cmocka_unit_test_setup(intx_reaches_its_pin_and_the_8259, setup),
+        cmocka_unit_test_setup(intx_reaches_the_io_apics_pin_of_its_irq, setup),
         cmocka_unit_test_setup(messages_come_from_the_table, setup),
     };
 

@@ -146,8 +146,8 @@ void efi_pages_return_all(struct efi_stage *stage);
 /* The firmware's map of this moment into stage->map_bytes, and its key. */
 EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key);
 
-/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the firmware
- * has refused. */
+/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the
+ * firmware has refused. */
 bool efi_map_snapshot(struct efi_stage *stage);
 
 bool efi_memory_start(struct efi_stage *stage);

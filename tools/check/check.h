@@ -1,6 +1,7 @@
 /*
- * plinth-check: what its parts share. The steps are check_steps.c, the files that the config names check_files.c, the machine's description check_machine.c, and what
- * is printed check_text.c, check_json.c, check_svg.c and check_manual.c.
+ * plinth-check: what its parts share. The steps are check_steps.c, the files that the config names check_files.c, the
+ * machine's description check_machine.c, and what is printed check_text.c, check_json.c, check_svg.c and
+ * check_manual.c.
  */
 #ifndef TOOLS_CHECK_CHECK_H
 #define TOOLS_CHECK_CHECK_H

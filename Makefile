@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The real build, out of tree under $(BUILD). build.sh installs what is missing and calls this.
 #
 # `make help` prints every line that starts with `#:`, here and in mk/*.mk.
@@ -6,17 +7,24 @@
 #: make unit          native unit tests of the pure code
 #: make clean         remove build/
 
+# A folder, relative to this one or absolute. The tools are told of it by the environment.
 BUILD ?= build
+export BUILD
+ifneq ($(words $(BUILD)),1)
+$(error BUILD is "$(BUILD)": make takes a blank for the end of a name, so this folder's path must have none. The path of the \
+	source tree may: a relative BUILD, like the default, does not contain it)
+endif
 Q ?= @
 CC := clang
 EFI_TARGET := --target=x86_64-unknown-windows
 
 WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wswitch-enum -Wvla -Wundef -Wimplicit-fallthrough
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell tools/version)
 
 OPTIMIZE := -Oz -fno-jump-tables
-IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gcodeview -ffreestanding -fno-builtin-printf -mno-red-zone \
+IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gdwarf-4 -fdebug-compilation-dir=. -fdebug-prefix-map=$(BUILD)/=build/ \
+	-ffreestanding -fno-builtin-printf -mno-red-zone \
 	-ffunction-sections -fdata-sections -mgeneral-regs-only -mno-stack-arg-probe -fno-stack-protector -fno-strict-aliasing \
 	-fasynchronous-unwind-tables \
 	-I. $(WARNINGS)
@@ -37,12 +45,12 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 
-# Linked twice: what is shipped says nothing of debugging, because a PDB and all that names it depend on the folders that
-# were built in; plinth-debug.efi is the same code, for llvm-symbolizer and debuggers. `make check-reproducible`
+# Linked twice: plinth-debug.efi is the same code with DWARF and symbols, for gdb and llvm-symbolizer; what is shipped says
+# nothing of debugging, which is eight times as large. Neither names the folder that was built in: `make check-reproducible`
 LINK_IMAGE = lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /opt:ref /opt:icf
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
-	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /pdb:$(BUILD)/plinth.pdb /debug $^
-	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map $^
+	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /debug:dwarf $^
+	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map /lldmap:$(BUILD)/plinth-sections.map $^
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is

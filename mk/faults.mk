@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The test build with faults: the image's own objects, but for the few files that include hv/host/fault.h, which are compiled
 # with tests/faults/hv/host/fault.h in its place. tests/boot/faults.py is the table.
 #: make faults        every named fault in QEMU and Bochs: each gives its code on two channels, none is silent
@@ -29,7 +30,7 @@ $(FAULTS_OUT)/BOOTX64.EFI: $(FAULTS_OBJECTS) $(BUILD)/BOOTX64.EFI
 fault-image: $(FAULTS_OUT)/BOOTX64.EFI
 
 faults: fault-image guests
-	BUILD=$(abspath $(BUILD)) tests/boot/sweep.py
+	tests/boot/sweep.py
 
 -include $(FAULTS_OBJECTS:.o=.d)
 

@@ -1,10 +1,9 @@
-# libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package libclang-rt-14-dev.
+# SPDX-License-Identifier: MIT
+# libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package
+# libclang-rt-14-dev.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
 #
-#   make fuzz                        every fuzzer there is
-#   make fuzz-config                 one of them
-#   make fuzz-config FUZZ_SECONDS=600
-#   make fuzz-figures                every fuzzer, and a table of what they did
+#: make fuzz          every fuzzer there is; fuzz-config: one of them; FUZZ_SECONDS=600: so long
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer

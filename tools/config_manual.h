@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The manual of plinth.conf as data: keys and rules, each rule with one wrong and one right example. docs/config.md is
  * printed from it by `plinth-check --manual`, and tests/unit/test_config.c runs every example.

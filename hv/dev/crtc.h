@@ -20,6 +20,7 @@
 #define TEXT_ROWS 25u
 #define TEXT_COLUMNS 80u
 #define TEXT_ROW_BYTES (2 * TEXT_COLUMNS)
+_Static_assert(TEXT_ROWS *TEXT_ROW_BYTES <= 4 * KIB, "one page of text memory");
 
 struct crtc {
     struct bus_signals signals;

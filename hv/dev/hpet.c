@@ -10,7 +10,9 @@
 #include "hv/dev/hpet.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/pit.h"
 #include "hv/dev/platform_config.h"
+#include "hv/dev/pm.h"
 #include "hv/mm/guest_layout.h"
 
 #define REG_CAPABILITIES 0x000u
@@ -23,6 +25,9 @@
 
 /* 2.3.4 "General Capabilities and ID Register": period in fs, Intel, legacy routes, 64 bits, last timer, revision. */
 #define PERIOD_FS 69841279ULL /* 10^15 / HPET_HZ */
+_Static_assert(PERIOD_FS == (1000000000000000ULL + HPET_HZ / 2) / HPET_HZ, "the period of HPET_HZ, in femtoseconds");
+_Static_assert(HPET_HZ == 4u * PM_TIMER_HZ && (HPET_HZ + 6) / 12 == PIT_HZ,
+               "one crystal of 14.31818 MHz has all three");
 #define CAPABILITIES (PERIOD_FS << 32 | 0x8086u << 16 | 1u << 15 | 1u << 13 | (HPET_TIMERS - 1) << 8 | 1u)
 /* 2.3.5 "General Configuration Register". */
 #define CONFIG_ENABLE 0x1u

@@ -39,6 +39,8 @@
 
 /* Bits of LVT entries that software can write, timer to error. SDM 3A 11.5.1, figure 11-8. */
 static const uint32_t lvt_bits[LAPIC_LVT_COUNT] = {0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
+_Static_assert(LAPIC_LVT_COUNT == (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER) / 0x10 + 1, "a word for every entry");
+_Static_assert(LAPIC_REGISTERS_END / 0x10 == 64, "REGISTER_BIT: a bit per register in 64 bits");
 /* Read-only bits: delivery status, and remote IRR of LINT pins. Writing them is no error. */
 #define LAPIC_LVT_READ_ONLY 0x5000u
 

@@ -17,6 +17,7 @@
 #include "hv/dev/timebase.h"
 
 #define LAPIC_REGISTER_COUNT 1024u
+_Static_assert(LAPIC_REGISTER_COUNT * sizeof(uint32_t) == PAGE_BYTES, "the APIC page");
 #define LAPIC_OUTBOX_MAX 4u
 
 struct lapic_page {

@@ -18,6 +18,8 @@
 #define PM_CONTROL_OFFSET 4u
 #define PM_TIMER_OFFSET 8u
 #define PM_BYTES 12u
+_Static_assert(PM_ENABLE_OFFSET == PM_STATUS_OFFSET + 2 && PM_TIMER_OFFSET + 4 == PM_BYTES,
+               "status and enable are halves of one block; the timer's 32 bits are the last");
 #define PM_IRQ 9u /* the SCI */
 #define PM_TIMER_HZ 3579545u
 #define PM_SLEEP_TYPE_S5 0u /* what the DSDT's \_S5 says */

@@ -38,6 +38,7 @@ enum uart_register {
 #define IIR_LINE 0x06u
 #define IIR_TIMEOUT 0x0cu
 #define IIR_FIFOS 0xc0u
+_Static_assert(((IIR_NONE | IIR_THRE | IIR_RX | IIR_LINE | IIR_TIMEOUT) & IIR_FIFOS) == 0, "the cause is bits 3:0");
 #define FCR_ENABLE 0x01u
 #define FCR_CLEAR_RX 0x02u
 #define FCR_CLEAR_TX 0x04u

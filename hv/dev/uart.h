@@ -17,6 +17,7 @@
 #define UART_BASE 0x3f8u
 #define UART_IRQ 4u
 #define UART_FIFO_BYTES 16u
+_Static_assert(2 * UART_FIFO_BYTES <= UINT8_MAX, "head and count are bytes, and are added");
 
 struct uart_fifo {
     uint8_t data[UART_FIFO_BYTES];

@@ -449,7 +449,7 @@ CASES = [
     linux_case("linux-odd-size", linux_conf("300M"), emulators=QEMU),
 
     # The small guest, on machines and with memory of different shapes.
-    hello_case("hello", hello_conf()),
+    hello_case("hello", hello_conf(), whole_boot=True),
     # The second one prints to its text display only.
     hello_case("hello-4mib", hello_conf("4M") + SCREEN_CONF,
                files={"screen.elf": Built("guests/screen.elf")}, passes=(("hello", "hello"),), required=(

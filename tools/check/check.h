@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth-check: what its parts share. The steps are check_steps.c, the files that the config names check_files.c, the
  * machine's description check_machine.c, and what is printed check_text.c, check_json.c, check_svg.c and

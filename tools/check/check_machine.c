@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The machine's description: \\plinth\\machine.txt as the hypervisor writes it (efi/efi_inventory.c), or a few lines by
  * hand. The reader of lines is the config's.

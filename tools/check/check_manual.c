@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* docs/config.md, printed from tools/config_manual.h. */
 #include "tools/check/check.h"
 

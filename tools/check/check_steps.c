@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The steps of plinth-check, in the order of the hypervisor's start (efi/efi_main.c) and with its object files:
  *

@@ -1,15 +1,6 @@
-# docs/config.md is printed from the rules' and keys' data, so that it cannot say anything else.
-
-config-manual: $(BUILD)/plinth-check
-	$(BUILD)/plinth-check --manual >docs/config.md
-
-check-config-manual: $(BUILD)/plinth-check
-	@$(BUILD)/plinth-check --manual | cmp -s - docs/config.md || \
-		{ printf 'docs/config.md is out of date: run make config-manual\n'; exit 1; }
-
-unit: check-config-manual
-
-.PHONY: config-manual check-config-manual
+# SPDX-License-Identifier: MIT
+# Parts of the hypervisor that are not pure, compiled natively on models of what they drive: the start on a model of the
+# firmware, drivers on models of their devices.
 
 # The target's own start, compiled natively on a model of the firmware, beside plinth-check's steps: test_mutants.
 MUTANT_EFI := efi_main efi_config efi_images efi_memory efi_volume
@@ -29,7 +20,7 @@ $(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
 #: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
 COUNT ?= 200
 mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
-	BUILD=$(abspath $(BUILD)) tests/boot/mutants.py --count $(COUNT)
+	tests/boot/mutants.py --count $(COUNT)
 
 .PHONY: mutants-boot
 

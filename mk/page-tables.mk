@@ -1,9 +1,9 @@
+# SPDX-License-Identifier: MIT
 # Benchmarks, soak, coverage and fuzzing of hv/mm's page tables.
-#
-#   make bench      speed of the page-table core, compiled as in the image (median and best of 11)
-#   make soak       the model test with 10^8 operations
-#   make coverage   branch coverage of hv/mm by the unit tests
-#   make fuzz-page_table   libFuzzer with ASan and UBSan over operation strings, FUZZ_SECONDS
+#: make bench         speed of the page-table core, compiled as in the image (median and best of 11)
+#: make soak          the model test with 10^8 operations
+#: make coverage      branch coverage of hv/mm by the unit tests
+#: make fuzz-page_table  libFuzzer with ASan and UBSan over operation strings, FUZZ_SECONDS
 
 MM_TABLE_SOURCES := $(wildcard hv/mm/page_table*.c) hv/mm/table_pool.c hv/base/format.c
 
@@ -72,16 +72,3 @@ fuzz-page_table: $(BUILD)/fuzz/page_table
 		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/fuzz/page_table.log)" $(FUZZ_SECONDS)
 
 .PHONY: bench bench-page_table soak soak-page_table coverage coverage-mm fuzz-page_table
-
-# The guest walk-oracle has the hypervisor's guest walk in it, to compare it with the MMU.
-WALK_ORACLE_CODE := hv/mm/guest_walk.o hv/mm/guest_memory.o
-$(BUILD)/guests/walk-oracle.elf: $(WALK_ORACLE_CODE:%=$(BUILD)/guests/64/%)
-$(BUILD)/guests/walk-oracle-32.elf: $(WALK_ORACLE_CODE:%=$(BUILD)/guests/32/%)
-
-$(BUILD)/guests/64/hv/%.o: hv/%.c
-	@mkdir -p $(@D)
-	$(CC) $(GUEST_FLAGS_64) -MMD -MP -c -o $@ $<
-# 32-bit code: pointers are smaller than addresses, and the guest does 64-bit atomic accesses itself.
-$(BUILD)/guests/32/hv/%.o: hv/%.c
-	@mkdir -p $(@D)
-	$(CC) $(GUEST_FLAGS_32) -Wno-atomic-alignment -MMD -MP -c -o $@ $<

@@ -1,4 +1,4 @@
-/* See hv/dev/bios_rom.h. The code is 16-bit and short enough to be written down; tests/guests/bios.c runs it. */
+/* See hv/dev/bios_rom.h. The code is 16-bit and short enough to be written down; the boot case real-mode runs it. */
 #include "hv/dev/bios_rom.h"
 
 #include "guest-loader/bios.h"

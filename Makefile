@@ -35,7 +35,7 @@ EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 PURE := $(shell sed '/^#/d' tools/pure.list)
 PURE_SOURCES := $(sort $(filter %.c,$(PURE)) $(foreach d,$(filter-out %.c,$(PURE)),$(wildcard $(d)/*.c)))
 
-IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c config/*.c guest-loader/*.c))
+IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c hv/dev/*/*.c config/*.c guest-loader/*.c))
 IMAGE_ASM := $(wildcard efi/*.S hv/*/*.S)
 IMAGE_OBJECTS := $(IMAGE_SOURCES:%.c=$(BUILD)/image/%.o) $(IMAGE_ASM:%.S=$(BUILD)/image/%.S.o)
 NATIVE_OBJECTS := $(PURE_SOURCES:%.c=$(BUILD)/native/%.o)
@@ -56,10 +56,12 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is
 # in SMALLER_SOURCES costs an exit no more at -Os, or a twentieth of the 3,000 instructions of an emulated one. Jump tables
 # make code larger, and no exit cheaper.
-HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/decode.c) hv/exit/dispatch.c \
-	hv/core/guest_io.c hv/core/guest_irq.c hv/policy/msr_policy.c hv/dev/uart.c hv/dev/bus.c hv/mm/guest_walk.c
+HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
+	hv/exit/dispatch.c hv/core/guest_io.c hv/core/guest_irq.c hv/policy/msr_policy.c hv/dev/uart.c hv/dev/bus.c \
+	hv/mm/guest_walk.c hv/dev/virtio/queue.c hv/share/net_transfer.c hv/share/net_switch.c hv/dev/virtio/net.c
 SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/apic.c hv/emulate/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
-	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c
+	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c hv/core/guest_devices.c \
+	$(foreach f,block device disk_image pci,hv/dev/virtio/$(f).c) hv/dev/pci/msi.c hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 
@@ -88,10 +90,13 @@ $(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
 	$(Q)ar rcs $@ $^
 
 # One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed.
-$(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
-	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/unit/support.c $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
+	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a \
+		-lcmocka $(UNIT_LIBS)
+
+.SECONDARY: $(BUILD)/native/tests/unit/support.o
 
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 $(BUILD)/unit/test_gzip: UNIT_LIBS := -lz

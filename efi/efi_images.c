@@ -132,6 +132,11 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
             return false;
         }
     }
+    for (uint32_t i = 0; i < config->disk_count; i++) {
+        if (!read_image(stage, config->disks[i].path, config->disks[i].position, &guest->disks[i].image)) {
+            return false;
+        }
+    }
     return true;
 }
 

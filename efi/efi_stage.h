@@ -30,10 +30,10 @@
 #define EFI_LAST_BOOT_PATH "\\plinth\\last-boot.txt"
 
 /* Each image is read once, however many guests name it. */
-#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + 1u))
+#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
-/* Every image, every expanded kernel, every range of every guest, and a few of our own. */
-#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 16u)
+/* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few more. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 2u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
     uint64_t start;
@@ -127,6 +127,10 @@ bool efi_volume_write(struct efi_stage *stage, const char *path, struct text byt
 bool efi_config_read(struct efi_stage *stage);
 bool efi_images_read(struct efi_stage *stage);
 bool efi_images_check(struct efi_stage *stage);
+
+/* ---- efi_disks.c: the memory that disks' changes take ---- */
+
+bool efi_disks_take(struct efi_stage *stage);
 
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 

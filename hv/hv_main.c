@@ -37,7 +37,7 @@ static struct virt_support support;
 static struct host_facts host;
 
 static void take_over_cpu(const struct boot_info *info);
-static void choose_virtualization(void);
+static void choose_virtualization(const struct boot_info *info);
 static void take_over_interrupts(const struct boot_info *info);
 static void calibrate_clock(const struct boot_info *info);
 static void describe_host(void);
@@ -53,7 +53,7 @@ static void start(void *argument)
     log_info("Plinth %s", plinth_version);
     take_over_cpu(info);
     fault_at("cpu");
-    choose_virtualization();
+    choose_virtualization(info);
     take_over_interrupts(info);
     fault_at("interrupts");
     calibrate_clock(info);
@@ -97,12 +97,13 @@ _Noreturn void hv_main(struct boot_info *info)
     stack_switch(cpus[smp_bsp_index()].stacks.main_top, start, info);
 }
 
-static void choose_virtualization(void)
+static void choose_virtualization(const struct boot_info *info)
 {
     if (!virt_detect(&support)) {
         hv_panic(PANIC_VIRT, "%s", support.missing);
     }
-    report_cpu(&support);
+    quirks_choose(support.emulator, support.vendor == VIRT_VMX, info->config.quirks, &host.quirks);
+    report_cpu(&support, &host.quirks);
 }
 
 /* ACPI is read on the firmware's page tables, because its tables may lie in any memory; our own tree then has what is

@@ -18,6 +18,14 @@ static inline void spinlock_take(struct spinlock *lock)
     }
 }
 
+/* Takes the lock where it is free; never waits, and never stands in the queue. */
+static inline bool spinlock_try(struct spinlock *lock)
+{
+    uint32_t ticket = __atomic_load_n(&lock->serving, __ATOMIC_ACQUIRE);
+
+    return __atomic_compare_exchange_n(&lock->next, &ticket, ticket + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 static inline void spinlock_release(struct spinlock *lock)
 {
     __atomic_store_n(&lock->serving, lock->serving + 1, __ATOMIC_RELEASE);

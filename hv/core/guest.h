@@ -11,6 +11,7 @@
 #include "hv/base/spinlock.h"
 #include "hv/core/cpuid_table.h"
 #include "hv/core/guest_codes.h"
+#include "hv/core/quirks.h"
 #include "hv/core/vcpu.h"
 #include "hv/dev/platform.h"
 #include "hv/mm/guest_layout.h"
@@ -57,6 +58,7 @@ struct host_facts {
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
     struct cpuid_host cpuid;
+    struct quirks quirks; /* of the emulator that the machine is, if it is one */
 };
 
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
@@ -76,6 +78,7 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
+    struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;

@@ -27,6 +27,7 @@ struct virt_support {
     struct page_table_caps caps;            /* of nested trees */
     char used[300];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
     char without[300];                      /* optional features that are not there and what changes; empty: none */
+    enum emulator emulator;                 /* whose signature this CPU has */
     char missing[300];                      /* vendor VIRT_NONE: the required feature by name, and the remedy */
 };
 

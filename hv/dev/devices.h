@@ -14,7 +14,7 @@
 #include "hv/dev/i8042.h"
 #include "hv/dev/idle_ports.h"
 #include "hv/dev/ioapic.h"
-#include "hv/dev/pci.h"
+#include "hv/dev/pci/host.h"
 #include "hv/dev/pic.h"
 #include "hv/dev/pit.h"
 #include "hv/dev/pm.h"
@@ -31,7 +31,7 @@
     DEVICE(struct uart, uart)               \
     DEVICE(struct i8042, i8042)             \
     DEVICE(struct crtc, crtc)               \
-    DEVICE(struct pci, pci)                 \
+    DEVICE(struct pci_host, pci_host)       \
     DEVICE(struct idle_ports, idle_ports)   \
     DEVICE(struct delay_ports, delay_ports) \
     DEVICE(struct bios_port, bios_port)     \

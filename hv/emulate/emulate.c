@@ -275,7 +275,7 @@ static bool do_bit(struct vcpu *vcpu, const struct instruction *instruction)
     return true;
 }
 
-/* SDM 3A 6.2.3 / SDM 1 6.2.3: the width of the stack pointer is SS.B, in 64-bit mode 64 bits. */
+/* SDM 1 6.2.3: the width of the stack pointer is SS.B, in 64-bit mode 64 bits. */
 static uint8_t stack_width(const struct vcpu *vcpu)
 {
     if (emulate_code_mode(vcpu) == CODE_64) {

@@ -7,6 +7,7 @@
 #include "guest-loader/loader.h"
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/vcpu_reset.h"
@@ -25,7 +26,7 @@
 
 #define ROM_BYTES (GUEST_ACPI_END - GUEST_ACPI_START)
 #define RSDP_BYTES 36u
-#define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 28.1 */
+#define FIRST_ASID 1u /* 0 is the host's. APM 2 15.16; SDM 3C 29.1 */
 
 struct guest *guests[CONFIG_GUESTS_MAX];
 uint32_t guest_count;
@@ -35,6 +36,7 @@ static struct load_plan *load_plan; /* one for all guests: loaded one after the 
 static uint8_t *rom_buffer;
 static struct page_table *nested_trees; /* one per guest */
 static struct table_pool *nested_pools;
+static struct guest_network *networks; /* those that the config names, by config_network_index() */
 
 /* Guest RAM is write-back and everything is allowed: what the guest's own tables say is the guest's business. */
 static const struct page_attributes guest_ram_attributes = {
@@ -89,6 +91,14 @@ static void clear_memory(struct guest *guest)
     }
 }
 
+static void create_devices(struct guest *guest)
+{
+    if (guest->config->disk_count + guest->config->net_count != 0) {
+        guest_devices_create(guest, pool_take(sizeof(struct guest_devices)), &boot->config, &boot->guests[guest->index],
+                             networks);
+    }
+}
+
 static void create(struct guest *guest, const struct virt_support *support, const struct host_facts *host,
                    uint32_t first_asid)
 {
@@ -99,6 +109,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .tsc_khz = host->tsc_khz,
         .tsc_stable = host->tsc_stable,
         .is_intel = host->is_intel,
+        .hide_xsavec = host->quirks.broken_xsavec,
     };
 
     text_copy(guest->config->name, guest->name, sizeof(guest->name));
@@ -111,6 +122,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     build_tree(guest, support, plan);
     create_vcpus(guest, first_asid);
     clear_memory(guest);
+    create_devices(guest);
     guest_load_images(guest);
 }
 
@@ -164,6 +176,9 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
     nested_pools = pool_take(guest_count * sizeof(struct table_pool));
     load_plan = pool_take(sizeof(struct load_plan));
     rom_buffer = pool_take(ROM_BYTES);
+    if (info->config.network_count != 0) {
+        networks = pool_take(info->config.network_count * sizeof(struct guest_network));
+    }
     for (uint32_t i = 0; i < guest_count; i++) {
         uint64_t before = pool_used();
 
@@ -188,7 +203,12 @@ const struct page_table *guest_nested_tree(const struct guest *guest)
 static void write_firmware_tables(struct guest *guest)
 {
     const struct cpuid_words *cpuid_1 = &cpuid_table_find(&guest->cpuid, 1)->words;
-    struct acpi_tables_config acpi = {.cpu_count = guest->vcpu_count, .base = GUEST_ACPI_START};
+    struct acpi_tables_config acpi = {
+        .cpu_count = guest->vcpu_count,
+        .base = GUEST_ACPI_START,
+        .pci_devices = guest_devices_pci(guest),
+        .pci_high_start = guest_layout_pci_high(&guest->layout, guest->host->physical_bits),
+    };
     struct bios_tables_config bios = {
         .cpu_count = guest->vcpu_count,
         .cpu_signature = cpuid_1->eax,
@@ -199,6 +219,7 @@ static void write_firmware_tables(struct guest *guest)
     uint8_t ebda_kib = (GUEST_LEGACY_START - GUEST_EBDA_START) / KIB;
     uint64_t used = 0;
 
+    acpi.pci_high_bytes = acpi.pci_high_start == 0 ? 0 : GUEST_PCI_HIGH_BYTES;
     memset(rom_buffer, 0, ROM_BYTES);
     bios_rom_build(bios_buffer);
     if (acpi_tables_build(&acpi, rom_buffer, BIOS_TABLES_BASE - GUEST_ACPI_START, &used) != STATUS_OK ||
@@ -262,6 +283,9 @@ static void reset_platform(struct guest *guest, const struct entry_state *entry)
     };
 
     platform_reset(&guest->platform, &config, insn_rdtsc());
+    if (guest_devices_attach(guest, host->physical_bits) != STATUS_OK) {
+        hv_panic(PANIC_GUEST_CREATE, "the devices of guest %s find no place on its PCI bus", guest->name);
+    }
     guest->platform_deadline = platform_deadline(&guest->platform);
 }
 

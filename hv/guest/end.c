@@ -4,6 +4,7 @@
 #include "hv/base/spinlock.h"
 #include "hv/console/console.h"
 #include "hv/core/crash_report.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
@@ -270,7 +271,7 @@ _Noreturn static void end_run(const struct guest *last)
         console_flush();
         tsc_wait_us(SCREEN_STAYS_S * US_PER_S);
     }
-    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 23.8 */
+    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 24.8 */
     switch (final) {
     case FINAL_POWEROFF:
         power_off();
@@ -328,6 +329,7 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
     last = left_counts[guest->index] == guest->vcpu_count;
     spinlock_release(&end_lock);
     if (last) {
+        guest_devices_close(guest);
         console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
         __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
         guest_end_serve();

@@ -3,6 +3,7 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
 #include "hv/dev/crtc.h"
 #include "hv/guest/create.h"
@@ -151,6 +152,7 @@ static void print_status(void *context)
     for (uint32_t i = 0; i < guest_count; i++) {
         print_guest(guests[i]);
         print_exits(guests[i]);
+        guest_devices_report(guests[i], true);
         print_unknown(guests[i]);
         guest_status_screen(guests[i]);
     }

@@ -19,6 +19,7 @@ struct cpuid_policy_input {
     uint32_t tsc_khz;
     bool tsc_stable;
     bool is_intel;
+    bool hide_xsavec; /* quirks.broken_xsavec */
 };
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);

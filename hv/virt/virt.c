@@ -7,7 +7,7 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
-/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A 3.3; "HygonGenuine" and "AuthenticAMD" have SVM. */
+/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A "CPUID"; "HygonGenuine" and "AuthenticAMD" have SVM. */
 
 static enum virt_vendor virt_vendor;
 
@@ -88,7 +88,7 @@ void virt_read_system(struct vcpu *vcpu)
     if (virt_vendor == VIRT_VMX) {
         vmx_read_system(vcpu);
     } else {
-        svm_read_system(vcpu->vendor, vcpu);
+        svm_read_system(vcpu);
     }
 }
 

@@ -50,6 +50,18 @@
 #define XCR0_X87 (1ULL << 0)
 #define XCR0_SSE (1ULL << 1)
 #define XCR0_AVX (1ULL << 2)
+#define XCR0_OPMASK (1ULL << 5)
+#define XCR0_ZMM_HI256 (1ULL << 6)
+#define XCR0_HI16_ZMM (1ULL << 7)
+#define XCR0_AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
+
+/* DR6 and DR7. SDM 3B 18.2.3, 18.2.4; APM 2 13.1.1.3. */
+#define DR6_RESET 0xffff0ff0ULL /* after INIT: SDM 3A 10.1.1, table 10-1 */
+#define DR6_BREAKPOINTS 0xfULL  /* B0 to B3 */
+#define DR6_BD (1ULL << 13)     /* an access to a debug register while DR7.GD was set */
+#define DR6_BS (1ULL << 14)     /* single step */
+#define DR6_BT (1ULL << 15)     /* a switch to a task whose TSS has its T flag */
+#define DR7_GD (1ULL << 13)
 
 /* IA32_EFER. SDM 3A 2.2.1 "Extended Feature Enable Register"; APM 2 3.1.7. */
 #define EFER_SCE (1ULL << 0)
@@ -147,6 +159,7 @@ _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BAS
 #define CPUID_81_ECX_SVM (1u << 2)
 #define CPUID_81_EDX_NX (1u << 20)
 #define CPUID_81_EDX_GIB_PAGES (1u << 26)
+#define CPUID_81_EDX_RDTSCP (1u << 27)
 #define CPUID_81_EDX_LM (1u << 29)
 #define CPUID_BRAND_FIRST 0x80000002u
 #define CPUID_BRAND_LAST 0x80000004u

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 
+import devices
 import faults
 import series
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send, Truncated)
@@ -638,6 +639,8 @@ CASES = [
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
 ]
+
+CASES += devices.rows(sys.modules[__name__])
 
 # A machine that cannot start says so on both serial ports.
 for forced in (case for case in CASES if case.name in faults.FORCED):

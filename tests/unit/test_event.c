@@ -179,7 +179,7 @@ static void a_masked_nmi_lets_interrupts_pass(void **state)
     lapic_post(&vcpu.lapic, 0x41, false);
     assert_int_equal(vcpu_select_event(&vcpu, true, false, &event), EVENT_INJECT);
     assert_int_equal(event.vector, 0x41);
-    assert_false(vcpu_wants_window(&vcpu, &nmi));
+    assert_false(vcpu_wants_window(&vcpu, EVENT_INJECT, &nmi));
     assert_true(nmi);
 }
 

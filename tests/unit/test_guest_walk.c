@@ -190,6 +190,8 @@ static void a_pae_pointer_that_qemu_marked_is_followed(void **state)
     paging.efer = EFER_NXE;
     put64(TABLE(1), 0, 0x200000 | P | PS);
     put64(TABLE(0), 0, TABLE(1) | P | A);
+    expect_fault(0x123, GUEST_READ, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED);
+    paging.pointer_accessed = true;
     expect_ok(0x123, GUEST_READ, 0x200123, 0x200000);
     assert_int_equal(get64(TABLE(0), 0), TABLE(1) | P | A);
 }

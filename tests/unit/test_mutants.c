@@ -365,6 +365,9 @@ static void write_kernels(void)
             for (uint32_t m = 0; m < guest->module_count; m++) {
                 write_named(guest->modules[m].path);
             }
+            for (uint32_t d = 0; d < guest->disk_count; d++) {
+                write_named(guest->disks[d].path);
+            }
         }
     }
 }
@@ -514,6 +517,9 @@ static void make_stick(void)
 
         for (uint32_t m = 0; m <= guest->module_count; m++) {
             store_file(m == 0 ? guest->kernel : guest->modules[m - 1].path);
+        }
+        for (uint32_t d = 0; d < guest->disk_count; d++) {
+            store_file(guest->disks[d].path);
         }
     }
 }

@@ -35,6 +35,7 @@ enum unknown_kind {
     UNKNOWN_MMIO_READ,
     UNKNOWN_MMIO_WRITE,
     UNKNOWN_HYPERCALL,
+    UNKNOWN_BIOS, /* the interrupt's number << 8 | AH */
 };
 
 /* An access that no device answers: logged once per guest and resource, counted, named in the final report. */

@@ -135,6 +135,7 @@ bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *v
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value)
 {
     struct guest *guest = vcpu->guest;
+    uint32_t service;
     bool known;
 
     platform_take(guest);
@@ -143,7 +144,9 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
     guest_deadline_changed(vcpu);
     platform_give(guest);
     work_on_devices(vcpu);
-    if (!known) {
+    if (bios_rom_is_service(port, size, value, &service)) {
+        guest_note_unknown(vcpu, UNKNOWN_BIOS, service, 0);
+    } else if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_PORT_WRITE, port, value);
     }
     return known;

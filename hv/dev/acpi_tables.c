@@ -3,7 +3,7 @@
  * The guest's ACPI tables. ACPI 6.5: 5.2.5 RSDP, 5.2.6 table header, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.9 FADT, 5.2.10 FACS,
  * 5.2.12 MADT.
  *
- *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | MCFG | RSDT | XSDT
+ *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | MCFG | SPCR | DBG2 | RSDT | XSDT
  *
  * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. The
  * DSDT is acpi_dsdt.c's.
@@ -227,6 +227,89 @@ static uint64_t put_mcfg(struct table_writer *out)
     return start;
 }
 
+/* --- The console: SPCR and DBG2 --- */
+
+#define COM1_PORT 0x3f8u
+#define COM1_PORTS 8u
+#define COM1_IRQ 4u
+#define COM1_PATH "\\_SB.COM1"
+#define SERIAL_16550 0x00u
+#define SERIAL_DEBUG_PORT 0x8000u
+/* Microsoft, "Serial Port Console Redirection Table", table 1: interrupt types, bits; settings. */
+#define SPCR_REVISION 2u
+#define SPCR_BYTES 80u
+#define SPCR_8259_AND_IOAPIC 0x03u
+#define SPCR_BAUD_115200 7u
+#define SPCR_ONE_STOP_BIT 1u
+#define SPCR_VT_UTF8 2u
+#define NO_PCI_DEVICE 0xffffu
+
+/* A Generic Address Structure of byte registers in I/O space. ACPI 6.5, 5.2.3.2. */
+static void put_port(struct table_writer *out, uint16_t port)
+{
+    writer_u8(out, 1); /* system I/O space */
+    writer_u8(out, 8);
+    writer_u8(out, 0);
+    writer_u8(out, 1); /* access size: a byte */
+    writer_uint(out, port, 8);
+}
+
+/* Where firmware would have its console, for kernels that take no word about it: NOVA is silent without. */
+static uint64_t put_spcr(struct table_writer *out)
+{
+    uint64_t start = acpi_table_begin(out, "SPCR", SPCR_REVISION);
+
+    writer_u8(out, SERIAL_16550);
+    writer_zeroes(out, 3);
+    put_port(out, COM1_PORT);
+    writer_u8(out, SPCR_8259_AND_IOAPIC);
+    writer_u8(out, COM1_IRQ);
+    writer_uint(out, COM1_IRQ, 4); /* the global interrupt */
+    writer_u8(out, SPCR_BAUD_115200);
+    writer_u8(out, 0); /* no parity */
+    writer_u8(out, SPCR_ONE_STOP_BIT);
+    writer_u8(out, 0); /* no flow control */
+    writer_u8(out, SPCR_VT_UTF8);
+    writer_u8(out, 0); /* language */
+    writer_uint(out, NO_PCI_DEVICE, 2);
+    writer_uint(out, NO_PCI_DEVICE, 2);
+    writer_zeroes(out, SPCR_BYTES - (out->used - start));
+    acpi_table_end(out, start);
+    return start;
+}
+
+/* Microsoft, "Debug Port Table 2 (DBG2)", tables 1 "DBG2 table" and 2 "Debug Device Information structure". */
+#define DBG2_DEVICES_OFFSET 44u
+#define DBG2_DEVICE_BYTES 22u /* before the addresses */
+#define DBG2_ADDRESS_BYTES 12u
+
+static uint64_t put_dbg2(struct table_writer *out)
+{
+    static const char path[] = COM1_PATH;
+    uint64_t start = acpi_table_begin(out, "DBG2", 0);
+
+    writer_uint(out, DBG2_DEVICES_OFFSET, 4);
+    writer_uint(out, 1, 4); /* devices */
+    writer_u8(out, 0);      /* revision of the device's structure */
+    writer_uint(out, DBG2_DEVICE_BYTES + DBG2_ADDRESS_BYTES + 4 + sizeof(path), 2);
+    writer_u8(out, 1); /* addresses */
+    writer_uint(out, sizeof(path), 2);
+    writer_uint(out, DBG2_DEVICE_BYTES + DBG2_ADDRESS_BYTES + 4, 2); /* where the path is */
+    writer_uint(out, 0, 2);                                          /* no data of the OEM's, */
+    writer_uint(out, 0, 2);                                          /* so nowhere */
+    writer_uint(out, SERIAL_DEBUG_PORT, 2);
+    writer_uint(out, SERIAL_16550, 2);
+    writer_uint(out, 0, 2);
+    writer_uint(out, DBG2_DEVICE_BYTES, 2);                      /* where the address is, */
+    writer_uint(out, DBG2_DEVICE_BYTES + DBG2_ADDRESS_BYTES, 2); /* and its size */
+    put_port(out, COM1_PORT);
+    writer_uint(out, COM1_PORTS, 4);
+    writer_text(out, path);
+    writer_u8(out, 0);
+    acpi_table_end(out, start);
+    return start;
+}
+
 /* --- Root tables --- */
 
 #define RSDP_BYTES 36u
@@ -267,7 +350,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     struct table_writer out = {.to = buffer, .capacity = capacity};
     uint64_t base = config->base;
     uint64_t facs, dsdt, rsdt, xsdt;
-    uint64_t listed[3];
+    uint64_t listed[5];
 
     if (config->cpu_count == 0 || config->cpu_count > XAPIC_CPUS_MAX || base + capacity > UINT32_MAX) {
         return STATUS_INVALID;
@@ -281,6 +364,8 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     listed[0] = base + put_fadt(&out, base, facs, dsdt);
     listed[1] = base + put_madt(&out, config->cpu_count);
     listed[2] = base + put_mcfg(&out);
+    listed[3] = base + put_spcr(&out);
+    listed[4] = base + put_dbg2(&out);
     rsdt = put_root(&out, "RSDT", 4, listed, ARRAY_COUNT(listed));
     xsdt = put_root(&out, "XSDT", 8, listed, ARRAY_COUNT(listed));
     if (out.full) {

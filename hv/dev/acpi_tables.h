@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's ACPI tables: RSDP, XSDT, FADT (reset register, PM1a for S5), DSDT (_S5, the UART, PCI), MADT, MCFG.
- * ACPI 6.5, 5.2.
+ * The guest's ACPI tables: RSDP, XSDT, FADT (reset register, PM1a for S5), DSDT (_S5, the UART, PCI), MADT, MCFG, and
+ * SPCR and DBG2, which name the UART as console and debug port. ACPI 6.5, 5.2.
  */
 #ifndef HV_DEV_ACPI_TABLES_H
 #define HV_DEV_ACPI_TABLES_H

@@ -7,6 +7,7 @@
 #ifndef HV_DEV_DEVICES_H
 #define HV_DEV_DEVICES_H
 
+#include "hv/dev/bios_rom.h"
 #include "hv/dev/cmos.h"
 #include "hv/dev/crtc.h"
 #include "hv/dev/debug_ports.h"
@@ -34,6 +35,7 @@
     DEVICE(struct pci_host, pci_host)       \
     DEVICE(struct idle_ports, idle_ports)   \
     DEVICE(struct delay_ports, delay_ports) \
+    DEVICE(struct bios_port, bios_port)     \
     DEVICE(struct debug_ports, debug_ports) \
     DEVICE(struct testdev, testdev)
 

@@ -13,6 +13,7 @@
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/dev/acpi_tables.h"
+#include "hv/dev/bios_rom.h"
 #include "hv/dev/bios_tables.h"
 #include "hv/host/cpu.h"
 #include "hv/host/fault.h"
@@ -198,7 +199,7 @@ const struct page_table *guest_nested_tree(const struct guest *guest)
     return &nested_trees[guest->index];
 }
 
-/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest from 0xf0000, and the EBDA's size in KiB.
+/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest and the BIOS's code from 0xf0000, and the EBDA's size in KiB.
  */
 static void write_firmware_tables(struct guest *guest)
 {
@@ -221,8 +222,9 @@ static void write_firmware_tables(struct guest *guest)
 
     acpi.pci_high_bytes = acpi.pci_high_start == 0 ? 0 : GUEST_PCI_HIGH_BYTES;
     memset(rom_buffer, 0, ROM_BYTES);
+    bios_rom_build(bios_buffer);
     if (acpi_tables_build(&acpi, rom_buffer, BIOS_TABLES_BASE - GUEST_ACPI_START, &used) != STATUS_OK ||
-        bios_tables_build(&bios, bios_buffer, GUEST_ACPI_END - BIOS_TABLES_BASE, &used) != STATUS_OK ||
+        bios_tables_build(&bios, bios_buffer, BIOS_ROM_CODE, &used) != STATUS_OK ||
         !guest_memory_write(&guest->memory, gpa(GUEST_ACPI_START), rom_buffer, ROM_BYTES) ||
         !guest_memory_write(&guest->memory, gpa(GUEST_EBDA_START), &ebda_kib, sizeof(ebda_kib))) {
         hv_panic(PANIC_GUEST_CREATE, "the firmware tables of guest %s do not fit", guest->name);
@@ -265,7 +267,7 @@ static void execute_plan(struct guest *guest, const struct load_plan *plan)
     }
 }
 
-static void reset_platform(struct guest *guest)
+static void reset_platform(struct guest *guest, const struct entry_state *entry)
 {
     const struct host_facts *host = guest->host;
     struct platform_config config = {
@@ -275,6 +277,7 @@ static void reset_platform(struct guest *guest)
         .ram_low_bytes = guest->layout.low_bytes,
         .ram_high_bytes = guest->layout.high_bytes,
         .cpus = (uint16_t)guest->vcpu_count,
+        .bios_interrupts = entry->mode == MODE_REAL16,
         .debug_ports = guest->config->debug_ports,
         .debug_exit_ok = guest->config->debug_exit_ok,
         .console = guest->config->console,
@@ -328,7 +331,7 @@ void guest_load_images(struct guest *guest)
         hv_panic(PANIC_GUEST_CREATE, "guest %s: %s", guest->name, error.sentence);
     }
     execute_plan(guest, load_plan);
-    reset_platform(guest);
+    reset_platform(guest, &load_plan->entry);
     guest->start_tsc = insn_rdtsc();
     guest->unknown_count = 0;
     guest->unknown_dropped = 0;

@@ -172,7 +172,10 @@ static void report(const struct guest *guest)
     log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
-    guest_status_screen(guest);
+    if (!guest_status_screen(guest) && guest->config->console) {
+        log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
+                    guest->name);
+    }
 }
 
 static enum config_action action_of(const struct guest *guest)

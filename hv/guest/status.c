@@ -124,14 +124,14 @@ static void print_unknown(struct guest *guest)
 }
 
 /* The guest may write meanwhile: each cell is read once. */
-void guest_status_screen(const struct guest *guest)
+bool guest_status_screen(const struct guest *guest)
 {
     const uint8_t *cells = guest_memory_pointer(&guest->memory, gpa(TEXT_MEMORY), TEXT_ROWS * TEXT_ROW_BYTES);
     char text[TEXT_COLUMNS + 1];
     bool shown = false;
 
     if (cells == NULL || guest->platform.console_out.head != 0) {
-        return;
+        return true;
     }
     for (uint32_t row = 0; row < TEXT_ROWS; row++) {
         if (crtc_row_text(&cells[row * TEXT_ROW_BYTES], text) == 0) {
@@ -143,6 +143,7 @@ void guest_status_screen(const struct guest *guest)
         }
         log_info("  | %s", text);
     }
+    return shown;
 }
 
 static void print_status(void *context)

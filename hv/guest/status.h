@@ -11,8 +11,8 @@
 /* Makes the console call it. */
 void guest_status_init(void);
 
-/* What a guest shows on its text display, where its serial port has said nothing: many small kernels know no other way.
- */
-void guest_status_screen(const struct guest *guest);
+/* What a guest shows on its text display, where its serial port has said nothing: many small kernels know no other
+ * way. False: it has said nothing on either. */
+bool guest_status_screen(const struct guest *guest);
 
 #endif

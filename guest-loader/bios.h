@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where the guest's BIOS area has code: what the loader's interrupt vectors point to, and hv/dev/bios_rom.c writes. All
  * offsets are in segment 0xf000. IBM, Personal Computer AT Technical Reference, "ROM BIOS": the entry points that

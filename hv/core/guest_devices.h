@@ -9,7 +9,7 @@
  * Work is done after the lock of the guest's PC has been let go, with one budget per exit (VIRTIO_BUDGET_BYTES).
  * What is left goes on at `deadline`, after the guest has run for as long as the work took, on the CPU of vCPU 0.
  *
- * Which CPU touches what: docs/decisions/0020. In short, devices have locks of their own, below the PC's; another
+ * Which CPU touches what: docs/decisions/0007. In short, devices have locks of their own, below the PC's; another
  * guest's CPU only ever takes a card's receive_lock, and only tries it.
  */
 #ifndef HV_CORE_GUEST_DEVICES_H

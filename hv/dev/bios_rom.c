@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See hv/dev/bios_rom.h. The code is 16-bit and short enough to be written down; the boot case real-mode runs it. */
 #include "hv/dev/bios_rom.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The code in a guest's BIOS area: as much of a BIOS as kernels run into that start without one.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The BIOS area's code: every vector leads to it, every routine decodes whole, and its port takes nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -16,7 +16,7 @@
  * Locks. `service_lock` is held while a kind works on the queues that the guest notifies, `receive_lock` while bytes
  * are put into queues that another guest's packets fill. Work only tries them and never waits (spinlock_try): work
  * that finds a lock taken is left to its holder, or for later. A write that changes queues or status takes both, in
- * this order; it waits for one budget of work at most. docs/decisions/0020.
+ * this order; it waits for one budget of work at most. docs/decisions/0007.
  */
 #ifndef HV_DEV_VIRTIO_DEVICE_H
 #define HV_DEV_VIRTIO_DEVICE_H

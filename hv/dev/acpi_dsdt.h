@@ -3,7 +3,7 @@
 #ifndef HV_DEV_ACPI_DSDT_H
 #define HV_DEV_ACPI_DSDT_H
 
-#include "hv/dev/acpi_tables.h"
+#include "hv/dev/acpi_config.h"
 #include "hv/dev/table_writer.h"
 
 /* A table's header, aligned; *begin returns its offset, which the end is given, and length and checksum are filled in

@@ -106,8 +106,8 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
 }
 
 /*
- * The guest may have raised CR8 since the last exit. Where something waits for its TPR that exits; where something waits
- * for an EOI only that looks at the TPR.
+ * The guest may have raised CR8 since the last exit. Where something waits for its TPR that exits; where something
+ * waits for an EOI only that looks at the TPR.
  */
 static void write_cr8(struct vmcb *vmcb)
 {

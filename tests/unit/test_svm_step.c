@@ -5,7 +5,8 @@
  * knows what the guest's own TF and shadow are, and whether an NMI is being handled, and fails where the guest could
  * see anything else:
  *
- *   - TF in flags that are pushed or stored is the guest's own, and each instruction that it steps is followed by its #DB;
+ *   - TF in flags that are pushed or stored is the guest's own, and each instruction that it steps is followed by its
+ *   #DB;
  *   - an exception that an instruction raises is delivered before anything else runs, once;
  *   - no NMI and no interrupt comes in a shadow, and no NMI within another one;
  *   - an NMI that may come does so before many instructions have run, and every program comes to its end.

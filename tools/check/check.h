@@ -68,8 +68,8 @@ struct check {
     struct check_machine machine;
     struct memory_map without_files; /* the machine's map when the files were read */
     struct memory_map planned;       /* and with the guests in it */
-    struct check_file
-        files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)]; /* of the boot volume, each once */
+    /* Of the boot volume, each once. */
+    struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
     uint32_t file_count;
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];

@@ -5,7 +5,7 @@
  */
 #include "efi/efi_stage.h"
 
-#include "hv/x86/pci_ports.h"
+#include "hv/host/pci_ports.h"
 
 #define PCI_FOUND_MAX 1024u
 #define PCI_COMMAND_PORTS (1u << 0)

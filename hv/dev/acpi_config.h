@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a guest's ACPI tables are made from. */
 #ifndef HV_DEV_ACPI_CONFIG_H
 #define HV_DEV_ACPI_CONFIG_H

@@ -5,8 +5,8 @@
 #ifndef HV_HOST_HOST_CPU_H
 #define HV_HOST_HOST_CPU_H
 
+#include "hv/host/cpu_errata.h"
 #include "hv/mm/page_table.h"
-#include "hv/x86/cpu_errata.h"
 #include "hv/x86/mtrr.h"
 
 #define HOST_CPU_NAME_BYTES 49u

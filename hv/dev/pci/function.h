@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * This folder has a guest's PCI bus: functions, their interrupts, and the host bridge that they are found by.
- * Nothing of the machine's own PCI is here (hv/x86/pci.h), and nothing of what a device does.
+ * Nothing of the machine's own PCI is here (hv/host/pci_scan.h), and nothing of what a device does.
  *
  * This file: one function, its configuration space, its base address registers, its interrupts.
  *

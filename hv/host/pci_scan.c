@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/x86/pci.h"
+#include "hv/host/pci_scan.h"
 
 static bool is_there(const struct pci_access *access, struct pci_address address)
 {

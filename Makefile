@@ -35,7 +35,7 @@ EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 PURE := $(shell sed '/^#/d' tools/pure.list)
 PURE_SOURCES := $(sort $(filter %.c,$(PURE)) $(foreach d,$(filter-out %.c,$(PURE)),$(wildcard $(d)/*.c)))
 
-IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c config/*.c guest-loader/*.c))
+IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c hv/dev/*/*.c config/*.c guest-loader/*.c))
 IMAGE_ASM := $(wildcard efi/*.S hv/*/*.S)
 IMAGE_OBJECTS := $(IMAGE_SOURCES:%.c=$(BUILD)/image/%.o) $(IMAGE_ASM:%.S=$(BUILD)/image/%.S.o)
 NATIVE_OBJECTS := $(PURE_SOURCES:%.c=$(BUILD)/native/%.o)
@@ -58,9 +58,10 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # make code larger, and no exit cheaper.
 HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
 	hv/exit/dispatch.c hv/core/guest_io.c hv/core/guest_irq.c hv/policy/msr_policy.c hv/dev/uart.c hv/dev/bus.c \
-	hv/mm/guest_walk.c
+	hv/mm/guest_walk.c hv/dev/virtio/queue.c hv/share/net_transfer.c hv/share/net_switch.c hv/dev/virtio/net.c
 SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/apic.c hv/emulate/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
-	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c
+	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c hv/core/guest_devices.c \
+	$(foreach f,block device disk_image pci,hv/dev/virtio/$(f).c) hv/dev/pci/msi.c hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 

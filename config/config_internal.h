@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
  * (config_value.c), the table of keys (config_key.c), paths (config_path.c), the rules between keys (config_rules.c),
@@ -70,6 +71,9 @@ uint32_t config_text_distance(struct text left, const char *right);
 
 struct config_piece config_trim(struct config_piece piece);
 
+/* What guests and networks may be called. */
+bool config_is_name(struct text name);
+
 /* ---- values: config_value.c ---- */
 
 /* "512M", "1.5G", "64 KiB", "0x100000", "4096". False where it is none of these or passes 2^63. */
@@ -91,6 +95,20 @@ enum config_cpus_result {
 /* "2": two vCPUs anywhere. "1,2" "0-3" "2,": on these host CPUs. */
 enum config_cpus_result config_value_cpus(struct text text, struct config_guest *guest);
 
+/* ---- disks and network cards: config_device.c ---- */
+
+/* Cuts a value into what stands in front of the first comma, quotes taken off, and the options behind it. False: a
+ * quote stays open. */
+bool config_device_cut(struct config_piece value, struct config_piece *first, struct config_piece *options);
+
+void config_read_disk(struct config_piece path, struct config_piece options, struct config_guest *guest,
+                      struct config_errors *errors);
+void config_read_net(struct config_piece network, struct config_piece options, struct config_guest *guest,
+                     struct config_errors *errors);
+
+/* The rules between the devices of all guests. */
+void config_rules_devices(struct config *config, struct config_errors *errors);
+
 /* ---- keys: config_key.c ---- */
 
 enum config_section {
@@ -100,7 +118,7 @@ enum config_section {
     SECTION_SKIPPED, /* one that was refused: its settings are not looked at */
 };
 
-#define CONFIG_KEYS_MAX 32u
+#define CONFIG_KEYS_MAX 40u
 
 /* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
 struct config_seen {
@@ -130,6 +148,6 @@ bool config_path_check(struct config_piece path, struct config_errors *errors);
 void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
 
 /* The rules between guests, when the file ends. */
-void config_rules_file(const struct config *config, struct config_errors *errors);
+void config_rules_file(struct config *config, struct config_errors *errors);
 
 #endif

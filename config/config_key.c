@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keys: one table row each, with where the value goes and how it is read.
  *
@@ -22,6 +23,8 @@ enum value_kind {
     KIND_TEXT, /* may be empty */
     KIND_CPUS,
     KIND_MODULE,
+    KIND_DISK,
+    KIND_NET,
     KIND_OUTPUTS,
 };
 
@@ -94,6 +97,8 @@ static const struct key keys[] = {
     {"protocol", SECTION_GUEST, KIND_CHOICE, GUEST_AT(protocol), GUEST_AT(protocol_position), protocols, "type format"},
     {"initrd", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, "initramfs ramdisk"},
     {"module", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, NULL},
+    {"disk", SECTION_GUEST, KIND_DISK, 0, NO_POSITION, NULL, "drive hda hdd vda block"},
+    {"net", SECTION_GUEST, KIND_NET, 0, NO_POSITION, NULL, "network nic vif netdev bridge"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs cmd command-line options"},
     {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
@@ -290,6 +295,32 @@ static void read_module(const struct setting *setting)
     guest->modules[guest->module_count++] = (struct config_module){path.text, arguments.text, path.position};
 }
 
+static void read_disk(const struct setting *setting)
+{
+    struct config_piece path;
+    struct config_piece options;
+
+    if (!config_device_cut(setting->value, &path, &options)) {
+        config_report(setting->errors, setting->value.position, "bad-quote",
+                      "The double quote in front of the path is not closed; put one behind the path.");
+    } else if (config_path_check(path, setting->errors)) {
+        config_read_disk(path, options, setting->guest, setting->errors);
+    }
+}
+
+static void read_net(const struct setting *setting)
+{
+    struct config_piece network;
+    struct config_piece options;
+
+    if (!config_device_cut(setting->value, &network, &options)) {
+        config_report(setting->errors, setting->value.position, "bad-quote",
+                      "The double quote in front of the network is not closed; put one behind it.");
+    } else {
+        config_read_net(network, options, setting->guest, setting->errors);
+    }
+}
+
 static void read_cpus(const struct setting *setting)
 {
     switch (config_value_cpus(setting->value.text, setting->guest)) {
@@ -364,6 +395,12 @@ static void read_value(const struct setting *setting)
         break;
     case KIND_MODULE:
         read_module(setting);
+        break;
+    case KIND_DISK:
+        read_disk(setting);
+        break;
+    case KIND_NET:
+        read_net(setting);
         break;
     case KIND_OUTPUTS:
         if (read_choice(setting, &number)) {
@@ -510,6 +547,11 @@ static bool take_plain(struct setting *setting)
     return true;
 }
 
+static bool is_repeatable(const struct key *key)
+{
+    return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET;
+}
+
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
                      struct config *config, struct config_guest *guest, struct config_errors *errors)
 {
@@ -522,7 +564,7 @@ void config_key_read(enum config_section section, const struct config_line *line
         return;
     }
     first = &seen->keys[key - keys];
-    if (first->line != 0 && key->kind != KIND_MODULE) {
+    if (first->line != 0 && !is_repeatable(key)) {
         config_report(errors, line->name.position, "duplicate-key",
                       "`%s` was already written in line %u; take one of the two out.", key->name, first->line);
         return;
@@ -536,7 +578,7 @@ void config_key_read(enum config_section section, const struct config_line *line
                       "`%s` has no value; write one behind the =, or take the line out.", key->name);
         return;
     }
-    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && key->kind != KIND_MODULE && !take_plain(&setting)) {
+    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && !is_repeatable(key) && !take_plain(&setting)) {
         return;
     }
     read_value(&setting);

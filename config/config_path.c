@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Paths of files that the config names, as the boot volume sees them. One check and one view for the target and the
  * tools on the host:

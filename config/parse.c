@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: the parser's frame. A line is read (config_text.c), opens a section (here) or sets a key (config_key.c),
  * and when a section or the file ends the rules between keys are checked (config_rules.c). The second half of the
@@ -33,7 +34,7 @@ static bool is_name_char(char c, bool first)
     return letter || (!first && (c == '-' || c == '_' || c == '.'));
 }
 
-static bool is_name(struct text name)
+bool config_is_name(struct text name)
 {
     if (name.length == 0 || name.length > CONFIG_NAME_MAX) {
         return false;
@@ -64,7 +65,7 @@ static void open_guest(struct parser *parser, struct config_piece name)
     if (name.text.length == 0) {
         config_report(parser->errors, name.position, "bad-name",
                       "This guest has no name; write one behind a blank: [guest linux].");
-    } else if (!config_unquote(&name) || !is_name(name.text)) {
+    } else if (!config_unquote(&name) || !config_is_name(name.text)) {
         config_report(parser->errors, name.position, "bad-name",
                       "\"%.*s\" cannot be a guest's name; use 1 to %u letters, digits, '-', '_' or '.', a letter or "
                       "digit first: [guest linux].",
@@ -126,7 +127,7 @@ static void report_section(struct parser *parser, struct config_piece name)
 
     if (config_text_distance(name.text, "hypervisor") <= SECTION_DISTANCE_MAX) {
         format_text(meant, sizeof(meant), "hypervisor");
-    } else if (is_name(name.text) && config_text_distance(name.text, "guest") > SECTION_DISTANCE_MAX) {
+    } else if (config_is_name(name.text) && config_text_distance(name.text, "guest") > SECTION_DISTANCE_MAX) {
         format_text(meant, sizeof(meant), "guest %.*s", TEXT_ARGS(name.text));
     } else {
         config_report(parser->errors, name.position, "unknown-section",

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: parsed and checked. Pure: the same object files serve the target and plinth-check.
  */
@@ -38,6 +39,21 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
  * pieces are rare, and among equals the first in the file. `order` has guest_count indices.
  */
 void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
+
+/* What a disk needs beside its image. */
+struct config_disk_plan {
+    uint64_t map_pages;    /* pages of the image: a word of 32 bits for each */
+    uint64_t change_pages; /* memory for what the guest changes */
+    bool in_place;         /* the image's own memory takes the changes */
+};
+
+#define CONFIG_DISK_MAP_BYTES 4u
+
+struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
+                                         uint64_t image_bytes);
+
+/* Networks are numbered in the order in which the file names them. One that it does not name: their number. */
+uint32_t config_network_index(const struct config *config, struct text network);
 
 /*
  * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The images that the config names: read once each, kernels expanded, and loaded for a trial. The trial makes the same
  * plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here
@@ -129,6 +130,11 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
     }
     for (uint32_t i = 0; i < config->module_count; i++) {
         if (!read_image(stage, config->modules[i].path, config->modules[i].position, &guest->modules[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < config->disk_count; i++) {
+        if (!read_image(stage, config->disks[i].path, config->disks[i].position, &guest->disks[i].image)) {
             return false;
         }
     }

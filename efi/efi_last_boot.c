@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the last run said, if its memory is still there: the console keeps its last 64 KiB in a ring of RAM
  * (hv/console/console.h), which a warm reset leaves alone. The ring is at the first of a few addresses that the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
  *
@@ -18,10 +19,10 @@
 #define MAP_SLACK_DESCRIPTORS (2u * EFI_PAGES_MAX)
 
 /*
- * Where the firmware refuses a place, it is planned anew. Between a snapshot and the allocation the firmware's own timers
- * may take a page; and EDK2 calls memory free that it keeps for one type (gMemoryTypeInformation: ACPI tables, runtime
- * services), and answers "not found" where it is asked for as another. So what was refused is found by trying its
- * parts, and is no guest's from then on. Each try finds all of one range.
+ * Where the firmware refuses a place, it is planned anew. Between a snapshot and the allocation the firmware's own
+ * timers may take a page; and EDK2 calls memory free that it keeps for one type (gMemoryTypeInformation: ACPI tables,
+ * runtime services), and answers "not found" where it is asked for as another. So what was refused is found by trying
+ * its parts, and is no guest's from then on. Each try finds all of one range.
  */
 #define PLAN_TRIES 16u
 /* A range is tried in so many parts at most, so that a firmware that gives nothing is not asked for each page. */
@@ -176,9 +177,9 @@ static bool is_given(struct efi_stage *stage, uint64_t start, uint64_t bytes)
 }
 
 /*
- * Finds the parts of [start, start + bytes), which was refused as a whole, that are refused by themselves. From the start
- * on, a part that is refused is halved, down to the smallest that is looked at; behind one that is given, the next is
- * twice as large.
+ * Finds the parts of [start, start + bytes), which was refused as a whole, that are refused by themselves. From the
+ * start on, a part that is refused is halved, down to the smallest that is looked at; behind one that is given, the
+ * next is twice as large.
  */
 static bool find_refused(struct efi_stage *stage, uint64_t start, uint64_t bytes)
 {

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The PCI functions of segment 0, for the inventory and for UARTs on cards. What makes devices quiet comes after the
  * hand-over: hv/host/host_devices.h.
  */
 #include "efi/efi_stage.h"
 
-#include "hv/x86/pci_ports.h"
+#include "hv/host/pci_ports.h"
 
 #define PCI_FOUND_MAX 1024u
 #define PCI_COMMAND_PORTS (1u << 0)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The UEFI stage: everything that may speak UEFI. It reads plinth.conf and the images, looks at the machine, takes the
  * memory, and crosses to hv_main() with one struct boot_info. Nothing of it runs after that.
@@ -30,10 +31,10 @@
 #define EFI_LAST_BOOT_PATH "\\plinth\\last-boot.txt"
 
 /* Each image is read once, however many guests name it. */
-#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + 1u))
+#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
-/* Every image, every expanded kernel, every range of every guest, and a few of our own. */
-#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 16u)
+/* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few more. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 2u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
     uint64_t start;
@@ -128,6 +129,10 @@ bool efi_config_read(struct efi_stage *stage);
 bool efi_images_read(struct efi_stage *stage);
 bool efi_images_check(struct efi_stage *stage);
 
+/* ---- efi_disks.c: the memory that disks' changes take ---- */
+
+bool efi_disks_take(struct efi_stage *stage);
+
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
@@ -146,8 +151,8 @@ void efi_pages_return_all(struct efi_stage *stage);
 /* The firmware's map of this moment into stage->map_bytes, and its key. */
 EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key);
 
-/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the firmware
- * has refused. */
+/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the
+ * firmware has refused. */
 bool efi_map_snapshot(struct efi_stage *stage);
 
 bool efi_memory_start(struct efi_stage *stage);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Files of the volume that the firmware started us from: the one that carries our own image, found through the loaded
  * image's device handle, so that two sticks in one machine never mix.

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* ELF files as data; guest-loader/elf_image.h tells what for. */
 #include "guest-loader/elf_image.h"
 
 #include "guest-loader/foreign.h"
+#include "guest-loader/protocols.h"
 #include "hv/base/memory.h"
 #include "hv/base/text.h"
 
@@ -49,9 +51,9 @@ static uint64_t read_word(struct span file, uint64_t offset, uint8_t bytes)
     return value;
 }
 
-bool elf_recognize(struct span file)
+bool elf_recognize(struct span kernel)
 {
-    return file.bytes >= sizeof(elf_magic) && memcmp(file.base, elf_magic, sizeof(elf_magic)) == 0;
+    return kernel.bytes >= sizeof(elf_magic) && memcmp(kernel.base, elf_magic, sizeof(elf_magic)) == 0;
 }
 
 /* ---- The header ---- */

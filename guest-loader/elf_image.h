@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An ELF file as a kernel: header, program headers, notes and section headers, of both classes, read through one table
  * of field offsets. System V ABI, gABI 4.1, chapter 4 "Object Files" and chapter 5 "Program Loading".
@@ -38,8 +39,6 @@ struct elf_segment {
     uint64_t memory_bytes;
     uint64_t alignment;
 };
-
-bool elf_recognize(struct span file);
 
 /* Checks the header and that the program headers are in the file. */
 enum status elf_open(struct loader *loader, struct elf_image *image);

@@ -1,7 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Files that are no kernels for this protocol; guest-loader/foreign.h tells what for. */
 #include "guest-loader/foreign.h"
 
-#include "guest-loader/elf_image.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/memory.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a file is that a boot protocol cannot enter, by its first bytes and magic numbers, so that an error says what
  * was found and what to do, and not what was missing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Kernels compressed with gzip, expanded before their boot header is looked for. Pure: the caller gives the memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Linux: a bzImage, or an ELF file (vmlinux), by the boot protocol. Linux, Documentation/arch/x86/boot.rst, sections
  * "The Real-Mode Kernel Header", "64-bit Boot Protocol", "32-bit Boot Protocol"; Documentation/arch/x86/zero-page.rst.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a loader is asked and what it answers, as data: the request, the plan of copies, the entry state, the error.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Recognition and dispatch. The order matters: a bzImage is also an EFI application, a multiboot kernel is usually also
  * an ELF file, and Linux's vmlinux is an ELF file with a PVH note. The most specific header wins; a flat binary looks

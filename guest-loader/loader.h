@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Image bytes -> load plan: what is copied where in a guest's memory, and in which state its first CPU starts.
  *

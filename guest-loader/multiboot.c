@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Multiboot 1. Multiboot Specification 0.6.96, chapter 3: "The specification".
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Multiboot 2. Multiboot2 Specification 2.0, chapter 3: "The specification".
  *
@@ -212,8 +213,8 @@ static enum status read_tag(struct loader *loader, struct multiboot2_header *hea
     return STATUS_OK;
 }
 
-/* Each tag has at least 8 bytes, so the loop ends with the header. The end tag is known by its type alone, whatever size
- * it has, and a list without one ends with the header. */
+/* Each tag has at least 8 bytes, so the loop ends with the header. The end tag is known by its type alone, whatever
+ * size it has, and a list without one ends with the header. */
 static enum status read_tags(struct loader *loader, struct multiboot2_header *header)
 {
     struct span kernel = loader->request->kernel;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See guest-loader/multiboot_common.h. */
 #include "guest-loader/multiboot_common.h"
 

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* The shared half of every boot protocol; guest-loader/plan.h tells the order and the places. */
 #include "guest-loader/plan.h"
 
+#include "guest-loader/bios.h"
 #include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
@@ -318,37 +320,15 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
 /*
  * What kernels without ACPI or e820 look for in page 0, as a PC's firmware leaves it:
  *
- *   0x40    interrupt vectors 0x10 to 0x1f: BIOS services. There is no BIOS: each says so and returns, because a kernel
- *           that asks without being sure (Xen for disks and video modes) would else run into zeroes.
+ *   0x000   interrupt vectors, which lead to hv/dev/bios_rom.h: there is no BIOS, and each says so
  *   0x400   the BIOS data area: the first serial port, the EBDA's segment, the KiB of memory below it, an empty
- * keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h) 0x4f0   the code of
- * the services, in the 16 bytes that a BIOS leaves to applications
+ *           keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h)
  *
  * A kernel that loads there comes first: then there is none of it.
  */
-#define BIOS_START 0x40ULL
-#define BIOS_END 0x500ULL
-#define BIOS_VECTOR_FIRST 0x10u
-#define BIOS_VECTOR_LAST 0x1fu
-#define BIOS_VECTOR_MEMORY 0x12u
-#define BIOS_CODE 0x4f0u
-#define BIOS_CODE_MEMORY 0x4fcu
+#define BIOS_DATA_START 0ULL
+#define BIOS_DATA_END 0x500ULL
 #define LOW_KIB (GUEST_EBDA_START / KIB)
-
-/* CF set and AH 0x86 mean "no such function"; ZF set means "no key" to those that poll the keyboard. */
-static const uint8_t bios_code[] = {
-    0x55,                   /* push bp */
-    0x89, 0xe5,             /* mov bp, sp */
-    0x80, 0x4e, 0x06, 0x41, /* or byte [bp + 6], CF | ZF: of the caller's flags */
-    0xb4, 0x86,             /* mov ah, 0x86 */
-    0x5d,                   /* pop bp */
-    0xcf,                   /* iret */
-    0x90,
-    /* int 0x12: how much memory */
-    0xb8, LOW_KIB & 0xff, LOW_KIB >> 8, /* mov ax, KiB */
-    0xcf,                               /* iret */
-};
-_Static_assert(BIOS_CODE + sizeof(bios_code) == BIOS_END, "the area has 16 bytes");
 
 /* IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, section 3 "Data Areas". */
 static const struct {
@@ -369,18 +349,20 @@ static const struct {
     {0x484, 0x1018}, /* rows less one, and 16 (of a word): the height of a character */
 };
 
-/* `memory` begins at BIOS_START. */
+/* `memory` begins at address 0. */
 static void put_u16(uint8_t *memory, uint64_t address, uint16_t value)
 {
-    memcpy(memory + (address - BIOS_START), &value, sizeof(value));
+    memcpy(memory + address, &value, sizeof(value));
 }
 
-static void put_bios_services(uint8_t *memory)
+static void put_vectors(uint8_t *memory)
 {
-    for (uint32_t vector = BIOS_VECTOR_FIRST; vector <= BIOS_VECTOR_LAST; vector++) {
-        put_u16(memory, vector * 4, vector == BIOS_VECTOR_MEMORY ? BIOS_CODE_MEMORY : BIOS_CODE);
+    for (uint32_t vector = 0; vector < BIOS_VECTORS; vector++) {
+        uint16_t offset = bios_vector(vector);
+
+        put_u16(memory, vector * 4, offset);
+        put_u16(memory, vector * 4 + 2, offset == 0 ? 0 : BIOS_SEGMENT);
     }
-    memcpy(memory + (BIOS_CODE - BIOS_START), bios_code, sizeof(bios_code));
 }
 
 static enum status put_bios_data(struct loader *loader)
@@ -391,19 +373,19 @@ static enum status put_bios_data(struct loader *loader)
     void *memory;
     enum status status;
 
-    if (find_occupant(loader, BIOS_START, BIOS_END, &occupant, &name)) {
+    if (find_occupant(loader, BIOS_DATA_START, BIOS_DATA_END, &occupant, &name)) {
         return STATUS_OK;
     }
-    status = plan_blob_take(loader, BIOS_END - BIOS_START, 8, &memory, &unused);
+    status = plan_blob_take(loader, BIOS_DATA_END, 8, &memory, &unused);
     if (status != STATUS_OK) {
         return status;
     }
-    put_bios_services(memory);
+    put_vectors(memory);
     for (uint32_t i = 0; i < ARRAY_COUNT(bios_data); i++) {
         put_u16(memory, bios_data[i].address, bios_data[i].value);
     }
     return plan_copy(loader, "the BIOS data area", PLAN_NOT_IN_FILE,
-                     (struct load_copy){gpa(BIOS_START), memory, BIOS_END - BIOS_START, BIOS_END - BIOS_START});
+                     (struct load_copy){gpa(BIOS_DATA_START), memory, BIOS_DATA_END, BIOS_DATA_END});
 }
 
 /* Its whole capacity was kept free until now; what it holds is known only here. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What every boot protocol needs to make its plan: copies that never overlap, room for what has no fixed place, and
  * the blob, which is everything that the loader writes itself (boot information, strings, GDT, page tables).

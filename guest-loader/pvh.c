@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * PVH direct boot: an ELF file with a note that gives a 32-bit entry. Xen, docs/misc/pvh.pandoc "x86/HVM direct boot
  * ABI": ebx = start information, flat 32-bit segments, paging off, interrupts off, a 32-bit TSS with base 0 and limit

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's start after the hand-over, as a table of contents: first what is needed to say anything, then what
  * is needed to survive a mistake, then the machine, then the guests. Nothing below returns to the firmware.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # For boot tests that go on from a saved machine (tests/boot/saved.py): what the firmware starts where one is saved, and what
 # gives Bochs a command to save with.
 SAVED := $(BUILD)/saved

@@ -54,6 +54,9 @@ static void print_files(const struct check *check)
         for (uint32_t m = 0; m < guest->module_count; m++) {
             print_file(check, guest->modules[m].path);
         }
+        for (uint32_t d = 0; d < guest->disk_count; d++) {
+            print_file(check, guest->disks[d].path);
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Time: TSC ticks to nanoseconds and back without a division on the way.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's own voice: sentences with values and units, to every console there is (hv/console/console.c in the
  * image; stderr in native tests). Pure code seldom logs: it returns a status and fills an error text.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_uart.h"
 
 #include "hv/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/cpuid_table.h"
 
 #define LEAF_EXTENDED 0x80000000u

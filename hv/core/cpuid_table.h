@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What CPUID answers, as data: the host's words as they were captured, and a guest's table, which hv/policy makes of
  * them. SDM 2A "CPUID"; APM 3 appendix E.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events: exceptions that handlers raise, and the choice of what is injected at the next entry.
  *

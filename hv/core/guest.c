@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a guest ends, and accesses that no device answers. */
 #include "hv/core/guest.h"
 
@@ -88,6 +89,8 @@ static const char *unknown_kind_name(enum unknown_kind kind)
         return "writes to guest-physical page";
     case UNKNOWN_HYPERCALL:
         return "makes hypercall";
+    case UNKNOWN_BIOS:
+        return "calls BIOS service (interrupt, AH)";
     }
     return "?";
 }
@@ -106,6 +109,8 @@ static const char *unknown_answer(enum unknown_kind kind)
         return "not offered, it gets #GP";
     case UNKNOWN_HYPERCALL:
         return "not offered, it gets -ENOSYS";
+    case UNKNOWN_BIOS:
+        return "a guest has no BIOS, it gets CF set";
     }
     return "?";
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest: its memory, its PC, its vCPUs, and what became of it.
  *
@@ -34,6 +35,7 @@ enum unknown_kind {
     UNKNOWN_MMIO_READ,
     UNKNOWN_MMIO_WRITE,
     UNKNOWN_HYPERCALL,
+    UNKNOWN_BIOS, /* the interrupt's number << 8 | AH */
 };
 
 /* An access that no device answers: logged once per guest and resource, counted, named in the final report. */
@@ -77,6 +79,7 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
+    struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The stable codes of a guest's failure, with what to do about it: GUEST_CODES(row) expands row(name, number, remedy).
  * Numbers are never reused. docs/codes.md is generated from this table and from the sentences of guest_fail().
@@ -16,7 +17,8 @@
     row(GUEST_CODE_DEBUG_EXIT, 306u, "the guest reports a failure of its own: see its last lines; where the value is its success, write it as `debug-exit-ok`") \
     row(GUEST_CODE_BAD_STATE, 307u, "give the guest more `memory`, or mend where its kernel puts IDT, GDT, TSS and stack") \
     row(GUEST_CODE_NO_CPU, 308u, "give the guest other `cpus`; the line about that CPU at the start says why it was left out") \
-    row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind")
+    row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind") \
+    row(GUEST_CODE_NO_BIOS, 310u, "a guest has no BIOS: take a kernel that starts by a boot protocol (docs/boot-protocols.md), or mend its real-mode code")
 /* clang-format on */
 
 enum guest_code {

@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Between the handlers and the devices: the lock, and what an access caused (guest_irq.c). See guest_io.h.
  */
 #include "hv/core/guest_io.h"
 
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_irq.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/platform_lock.h"
@@ -86,6 +88,14 @@ bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
     return done;
 }
 
+/* Queues that the access notified, once the PC has been let go. */
+static inline void work_on_devices(struct vcpu *vcpu)
+{
+    if (__atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
+        guest_devices_work(vcpu, vcpu->exit_tsc);
+    }
+}
+
 bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
 {
     struct guest *guest = vcpu->guest;
@@ -102,6 +112,7 @@ bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
         done = write_byte(vcpu, claim, port, value);
     }
     platform_give(guest);
+    work_on_devices(vcpu);
     return done;
 }
 
@@ -124,6 +135,7 @@ bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *v
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value)
 {
     struct guest *guest = vcpu->guest;
+    uint32_t service;
     bool known;
 
     platform_take(guest);
@@ -131,7 +143,10 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
     guest_collect(vcpu, vcpu->exit_tsc);
     guest_deadline_changed(vcpu);
     platform_give(guest);
-    if (!known) {
+    work_on_devices(vcpu);
+    if (bios_rom_is_service(port, size, value, &service)) {
+        guest_note_unknown(vcpu, UNKNOWN_BIOS, service, 0);
+    } else if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_PORT_WRITE, port, value);
     }
     return known;
@@ -196,6 +211,7 @@ bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t v
     guest_collect(vcpu, vcpu->exit_tsc);
     guest_deadline_changed(vcpu);
     platform_give(guest);
+    work_on_devices(vcpu);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_MMIO_WRITE, MMIO_PAGE(address.value), value);
     }
@@ -260,6 +276,9 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
         guest_deadline_changed(vcpu);
         platform_give(guest);
     }
+    if (vcpu->index == 0) {
+        guest_devices_run(vcpu, now);
+    }
     if (vcpu->index == 0 && guest->watchdog.deadline <= now) {
         guest_watchdog_look(vcpu, now);
     }
@@ -272,6 +291,7 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
     if (vcpu->index == 0) {
         deadline = min_u64(deadline, __atomic_load_n(&vcpu->guest->platform_deadline, __ATOMIC_ACQUIRE));
         deadline = min_u64(deadline, vcpu->guest->watchdog.deadline);
+        deadline = min_u64(deadline, guest_devices_deadline(vcpu->guest));
     }
     return deadline;
 }

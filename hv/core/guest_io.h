@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's accesses to ports and MMIO, from any handler: the platform and the local APIC behind one call, with the
  * platform's lock where it is needed, and everything that the access caused (interrupts, a power request, console

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What devices and local APICs left for vCPUs: messages are routed, lines and power requests told, other CPUs kicked.
  */
@@ -108,6 +109,18 @@ void guest_route_ipis(struct vcpu *vcpu)
     vcpu->lapic.outbox_count = 0;
 }
 
+#define VECTOR_NO_BOOT_DEVICE 0x18u
+
+/* Exceptions by the master's vectors, too: in real mode they are the same. */
+static void fail_no_bios(struct vcpu *vcpu, uint32_t vector)
+{
+    if (vector == VECTOR_NO_BOOT_DEVICE) {
+        guest_fail(vcpu, GUEST_CODE_NO_BIOS, "has found nothing to boot (INT 18h): there is no BIOS that it could ask");
+    } else {
+        guest_fail(vcpu, GUEST_CODE_NO_BIOS, "took exception %u in real mode without a handler of its own", vector);
+    }
+}
+
 static void apply_power_request(struct vcpu *vcpu)
 {
     const struct platform *platform = &vcpu->guest->platform;
@@ -130,6 +143,9 @@ static void apply_power_request(struct vcpu *vcpu)
                        "ended itself through the debug-exit port with 0x%x, which means failure",
                        platform->debug_ports.exit_value);
         }
+        break;
+    case POWER_NO_BIOS:
+        fail_no_bios(vcpu, platform->bios_port.vector);
         break;
     }
 }

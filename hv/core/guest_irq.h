@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What devices and local APICs leave for vCPUs: interrupt messages and their routing, the 8259's line, kicks of other
  * CPUs, a power request, a new deadline.

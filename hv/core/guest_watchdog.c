@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/guest_watchdog.h"
 
 #include "hv/core/guest_codes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A guest's platform has one lock; a guest with one vCPU needs none. */
 #ifndef HV_CORE_PLATFORM_LOCK_H
 #define HV_CORE_PLATFORM_LOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the emulators of CPUs do otherwise than the manuals say, one name each, and the only switch of every repair.
  *

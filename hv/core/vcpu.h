@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A virtual CPU as both vendors and all handlers see it.
  *
@@ -246,6 +247,7 @@ enum vcpu_kick {
     VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
     VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
     VCPU_KICK_NMI_AGAIN = 1u << 8, /* a second one before the vCPU has looked */
+    VCPU_KICK_DEVICES = 1u << 9,   /* another guest has put something into its devices' queues */
 };
 
 /*

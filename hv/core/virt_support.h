@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What virt_detect() finds out about this CPU. Included by both vendors, which fill it, and by hv/virt/virt.h. */
 #ifndef HV_CORE_VIRT_SUPPORT_H
 #define HV_CORE_VIRT_SUPPORT_H

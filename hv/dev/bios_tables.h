@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a PC's firmware leaves in its ROM beside ACPI, for kernels that look there:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The device bus: look-up, accesses, and what devices leave. See bus.h for what it promises; bus_place.c puts devices
  * on it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The device bus of one guest: which device answers which port and which address, when a device wants to be run, and
  * what it leaves for others.
@@ -100,6 +101,7 @@ enum platform_power {
     POWER_OFF_REQUESTED,   /* ACPI S5 */
     POWER_RESET_REQUESTED, /* 0xcf9, 0x92, 0x64, ACPI reset register */
     POWER_DEBUG_EXIT,      /* port 0xf4; the value is in debug_ports.exit_value */
+    POWER_NO_BIOS,         /* it needs what only a BIOS has; the vector is in bios_port.vector */
 };
 
 /* What a device asks the wires to look at: bits of bus_signals.wants. */
@@ -111,6 +113,7 @@ enum bus_want {
     BUS_ROUTES = 1u << 4,    /* the HPET: edges, levels or their pins have changed */
     BUS_TEST_LINE = 1u << 5, /* the test device: `line` and `level` */
     BUS_PLACES = 1u << 6,    /* PCI: base address registers have changed */
+    BUS_WORK = 1u << 7,      /* virtio: queues have buffers to look at, once the guest's PC has been let go */
 };
 
 struct bus_signals {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What is on the device bus, and where: devices are added, ranges are placed and moved. See bus.h.
  *

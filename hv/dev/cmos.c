@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The real-time clock and its RAM. See cmos.h.
  *
@@ -205,30 +206,59 @@ static void set_time(struct cmos *cmos, int64_t fraction_ns, uint64_t now)
 
 /* --- Flags --- */
 
-static bool alarm_matches(const struct cmos *cmos, uint8_t index, uint32_t value)
+/* An alarm's register: a number, or ALARM_ANY. Numbers that no clock shows are never reached. */
+#define ANY UINT32_MAX
+#define HOURS_A_DAY 24u
+#define MINUTES_AN_HOUR 60u
+#define SECONDS_A_MINUTE 60u
+#define ALARM_JUMPS 8u /* seconds, minutes, hours, and once more each after a carry */
+
+static uint32_t alarm_register(const struct cmos *cmos, uint8_t index)
 {
     uint8_t alarm = cmos->ram[index];
 
     if ((alarm & ALARM_ANY) == ALARM_ANY) {
-        return true;
+        return ANY;
     }
-    return value == (index == RTC_HOURS_ALARM ? decode_hour(cmos, alarm) : decode(cmos, alarm));
+    return index == RTC_HOURS_ALARM ? decode_hour(cmos, alarm) : decode(cmos, alarm);
 }
 
-/* The first second after `after` at which the alarm matches, or INT64_MAX for an impossible time. */
+/* How many units lie between what the clock shows and what the alarm wants, in a cycle of `cycle` units. */
+static uint32_t units_ahead(uint32_t shown, uint32_t wanted, uint32_t cycle)
+{
+    if (wanted == ANY || wanted == shown) {
+        return 0;
+    }
+    return wanted > shown ? wanted - shown : wanted + cycle - shown;
+}
+
+/*
+ * The first second after `after` at which the alarm matches, or INT64_MAX for an impossible time. Each jump goes to the
+ * beginning of the unit that the alarm wants, so a handful reach it wherever it is.
+ */
 static int64_t next_alarm(const struct cmos *cmos, int64_t after)
 {
+    uint32_t hour = alarm_register(cmos, RTC_HOURS_ALARM);
+    uint32_t minute = alarm_register(cmos, RTC_MINUTES_ALARM);
+    uint32_t second = alarm_register(cmos, RTC_SECONDS_ALARM);
     int64_t time = after + 1;
 
-    for (unsigned steps = 0; steps < 3 * (24 + 60 + 60); steps++) {
+    if ((hour != ANY && hour >= HOURS_A_DAY) || (minute != ANY && minute >= MINUTES_AN_HOUR) ||
+        (second != ANY && second >= SECONDS_A_MINUTE)) {
+        return INT64_MAX;
+    }
+    for (unsigned jumps = 0; jumps < ALARM_JUMPS; jumps++) {
         uint32_t of_day = (uint32_t)(time % DAY_SECONDS);
+        uint32_t hours = units_ahead(of_day / 3600, hour, HOURS_A_DAY);
+        uint32_t minutes = units_ahead(of_day / 60 % 60, minute, MINUTES_AN_HOUR);
+        uint32_t seconds = units_ahead(of_day % 60, second, SECONDS_A_MINUTE);
 
-        if (!alarm_matches(cmos, RTC_HOURS_ALARM, of_day / 3600)) {
-            time += 3600 - of_day % 3600;
-        } else if (!alarm_matches(cmos, RTC_MINUTES_ALARM, of_day / 60 % 60)) {
-            time += 60 - of_day % 60;
-        } else if (!alarm_matches(cmos, RTC_SECONDS_ALARM, of_day % 60)) {
-            time += 1;
+        if (hours != 0) {
+            time += hours * 3600 - of_day % 3600;
+        } else if (minutes != 0) {
+            time += minutes * 60 - of_day % 60;
+        } else if (seconds != 0) {
+            time += seconds;
         } else {
             return time;
         }

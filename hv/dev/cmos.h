@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The MC146818-compatible real-time clock with 128 bytes of CMOS RAM, ports 0x70 and 0x71, IRQ 8.
  * Motorola MC146818A data sheet; Intel 82371AB (PIIX4) data sheet 4.2.6.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See hv/dev/crtc.h. */
 #include "hv/dev/crtc.h"
 

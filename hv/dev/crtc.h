@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CRT controller's registers (0x3d4, 0x3d5) and the status port (0x3da) of a display that is drawn nowhere. Kernels
  * keep the text cursor in the former: xv6 and JOS read back where it is before they print their first character, and

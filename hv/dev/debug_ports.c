@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See hv/dev/debug_ports.h. */
 #include "hv/dev/debug_ports.h"
 

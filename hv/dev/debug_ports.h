@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two ports of emulators, there only with `debug-ports = yes`: 0xe9, whose bytes go to the console and which reads
  * 0xe9 (Bochs, "port_e9_hack"), and 0xf4, where a test kernel leaves its verdict and ends (QEMU, isa-debug-exit). The

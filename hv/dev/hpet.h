@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The HPET at 0xfed00000: a 64-bit counter at four times the PM timer's rate and three timers. IA-PC HPET
  * Specification 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keyboard controller with nothing plugged in. See i8042.h.
  */

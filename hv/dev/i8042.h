@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keyboard controller without a keyboard or a mouse (ports 0x60 and 0x64), and system control port A (0x92).
  * IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller"; PIIX4 4.2.7 for 0x92.

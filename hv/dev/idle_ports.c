@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See hv/dev/idle_ports.h. */
 #include "hv/dev/idle_ports.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ports that every PC has and that do nothing here: the DMA controllers and their page registers, which read 0 because
  * nothing uses them, and those whose accesses mean nothing but time or are write-only (0x80: diagnostics; 0xed: Linux'

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The I/O APIC: 24 pins, each with a redirection entry, and messages to local APICs.
  * Intel 82093AA data sheet (290566-001) 3; Intel ICH9 data sheet 13.5 for version 0x20 and its EOI register.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC: registers, priorities, and interrupts in and out. The timer is in lapic_timer.c.
  * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC of one vCPU: xAPIC page and x2APIC MSRs over the same registers.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC's register page, for lapic.c and lapic_timer.c (nothing else needs it, except VMX's virtual-APIC page
  * set-up and tests). SDM 3A 11.4.1 "The Local APIC Block Diagram", table 11-1.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC's timer. SDM 3A 11.5.4 "APIC Timer".
  *

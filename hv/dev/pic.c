@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8259A pair. See pic.h for the rules about lines; the names of the command words are the data sheet's.
  *
@@ -10,6 +11,7 @@
 #include "hv/dev/pic.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
 #include "hv/dev/timebase.h"
 
 /* Initialization and operation command words. 8259A data sheet, "Programming the 8259A", figures 7 and 8. */
@@ -49,6 +51,8 @@ enum ocw2_command {
 #define ELCR_MASTER_BITS 0xf8u
 #define ELCR_SLAVE_BITS 0xdeu
 #define SCI_IRQ 9u
+/* What a BIOS leaves open of the master: the timer, the keyboard, the cascade. */
+#define BIOS_OPEN (1u << 0 | 1u << 1 | CASCADE_BIT)
 
 /* The position of the highest-priority bit, counted from the highest priority: 0..7, or 8 for none. */
 static unsigned priority_of(const struct pic *pic, uint8_t bits)
@@ -391,9 +395,13 @@ static bool write_at(void *state, const struct bus_access *access)
 
 static void reset(void *state, const struct bus_environment *environment, uint64_t now)
 {
-    (void)environment;
+    struct pic_pair *pair = state;
+
     (void)now;
-    pic_pair_reset(state);
+    pic_pair_reset(pair);
+    if (environment->config->bios_interrupts) {
+        pair->chips[MASTER].imr = (uint8_t)~BIOS_OPEN;
+    }
 }
 
 const struct bus_row pic_row = {

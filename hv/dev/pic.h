@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The pair of 8259A interrupt controllers and their ELCR, as the south bridge of a PC has them.
  * Intel 8259A data sheet (231468-003); Intel 82371AB (PIIX4) data sheet 4.2.5, 7.3 for ports 0x4d0 and 0x4d1.
@@ -46,7 +47,8 @@ struct pic_pair {
     struct pic chips[2];        /* master, slave */
 };
 
-/* As firmware leaves it: vectors 0x08 and 0x70, everything masked, IRQ 9 level-triggered for the SCI. */
+/* Vectors 0x08 and 0x70, everything masked, IRQ 9 level-triggered for the SCI: as UEFI's firmware and boot loaders
+ * leave it. */
 void pic_pair_reset(struct pic_pair *pair);
 
 /* Ports 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8254. See pit.h: nothing ticks, everything is computed from the tick of the access.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8254 timer: three channels in all six modes, and system control port B (0x61).
  * Intel 8254 data sheet (231164-005); Intel 82371AB (PIIX4) data sheet 4.2.3, 4.2.4 for the port and its wiring.

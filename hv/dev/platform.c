@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The wires of the guest's PC. See platform.h; bus.h for what devices promise and leave.
  *
@@ -6,7 +7,7 @@
  *   8254 OUT 0 -> IRQ 0      IRQ n -> 8259 pair, input n
  *   8042       -> IRQ 1, 12  IRQ n -> I/O APIC pin n, but IRQ 0 -> pin 2 (the MADT says so)
  *   16550      -> IRQ 4      8259 INTR -> `extint` (LINT0 of the local APICs) and I/O APIC pin 0
- *   RTC        -> IRQ 8      lines 16 to 23 -> I/O APIC pins 16 to 23 (PCI)
+ *   RTC        -> IRQ 8      PCI lines 16 to 23 -> I/O APIC pins 16 to 23, active low, and IRQs 10 and 11
  *   ACPI SCI   -> IRQ 9      messages of the I/O APIC and of all others -> `outbox`
  *
  * The HPET's timers drive I/O APIC pins 2 and 16 to 23, or in its legacy mode IRQ 0 and IRQ 8, which the 8254 and the
@@ -26,8 +27,11 @@
 #define PIN_INTR 0u
 #define PIN_TIMER 2u
 #define ISA_LINES 0xffffu
-#define PCI_LINES 0xff0000u
+#define PCI_LINE_BITS 0xff0000u
+#define PCI_EVEN_LINES 0x55u
 #define INTR_LINE (1u << BUS_LINE_INTR)
+
+#define ELCR_HIGH 0x4d1u
 
 #define CONSOLE_BATCH_BYTES 512u
 #define CONSOLE_WAIT_NS 1000000u
@@ -72,12 +76,18 @@ static void set_isa_line(struct platform *platform, unsigned irq, bool high)
 /* Pins whose lines a device has been connected to; the others are never active, whatever their polarity. */
 static uint32_t driven_pins(const struct bus *bus)
 {
-    uint32_t pins = bus->wired & (ISA_LINES | PCI_LINES) & ~(1u << PIT_IRQ);
+    uint32_t pins = bus->wired & (ISA_LINES | PCI_LINE_BITS) & ~(1u << PIT_IRQ);
 
     return pins | (bus->wired >> PIT_IRQ & 1u) << PIN_TIMER | (bus->wired >> BUS_LINE_INTR & 1u) << PIN_INTR;
 }
 
 #define HPET_LEGACY_LINES (1u << PIT_IRQ | 1u << CMOS_IRQ)
+
+/* PCI's lines are active low and shared: a pin is low while a function or a timer of the HPET holds it. */
+static void set_pci_pin(struct platform *platform, unsigned pin)
+{
+    ioapic_set_line(&platform->ioapic, pin, ((platform->bus.lines | platform->hpet_high) >> pin & 1u) == 0);
+}
 
 static void set_hpet_line(struct platform *platform, unsigned timer, unsigned pin, bool high)
 {
@@ -88,7 +98,12 @@ static void set_hpet_line(struct platform *platform, unsigned timer, unsigned pi
         platform->lines = (platform->lines & ~(1u << irq)) | (uint32_t)high << irq;
     } else if ((HPET_PINS >> pin & 1u) != 0) {
         platform->ioapic.driven |= 1u << pin;
-        ioapic_set_line(&platform->ioapic, pin, high);
+        platform->hpet_high = (platform->hpet_high & ~(1u << pin)) | (uint32_t)high << pin;
+        if ((platform->bus.wired >> pin & 1u) != 0) {
+            set_pci_pin(platform, pin);
+        } else {
+            ioapic_set_line(&platform->ioapic, pin, high);
+        }
     }
 }
 
@@ -140,14 +155,27 @@ static void carry_isa_lines(struct platform *platform)
     }
 }
 
+/*
+ * The router of a PC's chipset leads each line to an IRQ, too, which is high while one line asks. Kernels take it that
+ * know of no other routing: without ACPI's tables, by the 8259 or by the I/O APIC's pin of the same number.
+ */
+static void carry_pci_irqs(struct platform *platform)
+{
+    uint32_t lines = (platform->bus.lines & PCI_LINE_BITS) >> BUS_LINE_PCI;
+
+    set_isa_line(platform, PCI_IRQ_EVEN, (lines & PCI_EVEN_LINES) != 0);
+    set_isa_line(platform, PCI_IRQ_ODD, (lines & ~PCI_EVEN_LINES) != 0);
+}
+
 static void carry_pci_lines(struct platform *platform)
 {
-    uint32_t changed = (platform->bus.lines ^ platform->bus_lines) & PCI_LINES;
+    uint32_t changed = (platform->bus.lines ^ platform->bus_lines) & PCI_LINE_BITS;
 
+    if (changed != 0) {
+        carry_pci_irqs(platform);
+    }
     for (; changed != 0; changed &= changed - 1) {
-        unsigned pin = (unsigned)__builtin_ctz(changed);
-
-        ioapic_set_line(&platform->ioapic, pin, (platform->bus.lines >> pin & 1u) != 0);
+        set_pci_pin(platform, (unsigned)__builtin_ctz(changed));
     }
 }
 
@@ -230,6 +258,12 @@ static void carry_wants(struct platform *platform, unsigned number)
     }
     if ((wants & BUS_MESSAGES) != 0) {
         carry_messages(platform, number);
+    }
+    if ((wants & BUS_PLACES) != 0) {
+        pci_host_apply(&platform->pci_host, &platform->bus);
+    }
+    if ((wants & BUS_WORK) != 0) {
+        platform->device_work = true;
     }
     if ((wants & BUS_MASKS) != 0) {
         platform->deadline_stale = true;
@@ -520,6 +554,8 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     platform->bus_lines = 0;
     platform->lines = 0;
     platform->hpet_levels = 0;
+    platform->hpet_high = 0;
+    platform->device_work = false;
     platform->level_repeats = 0;
     platform->level_deadline = DEADLINE_NONE;
     platform->extint = false;
@@ -529,4 +565,36 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     platform->console_deadline = DEADLINE_NONE;
     platform->deadline_stale = true;
     platform_carry(platform);
+}
+
+/* --- PCI functions --- */
+
+/* Lines are high until a function asks, and the 8259's inputs that they lead to are levels. ELCR: PIIX4 7.3. */
+static void wire_pci(struct platform *platform)
+{
+    uint32_t pins = platform->bus.wired & PCI_LINE_BITS;
+
+    for (uint32_t left = pins; left != 0; left &= left - 1) {
+        set_pci_pin(platform, (unsigned)__builtin_ctz(left));
+    }
+    if (pins != 0) {
+        platform->ioapic.driven |= 1u << PCI_IRQ_EVEN | 1u << PCI_IRQ_ODD;
+        pic_pair_write(&platform->pic, ELCR_HIGH,
+                       pic_pair_read(&platform->pic, ELCR_HIGH) | 1u << (PCI_IRQ_EVEN - 8) | 1u << (PCI_IRQ_ODD - 8));
+    }
+}
+
+enum status platform_attach_pci(struct platform *platform, const struct pci_windows *windows)
+{
+    enum status status = pci_host_attach(&platform->pci_host, windows, &platform->bus);
+
+    wire_pci(platform);
+    platform_carry(platform);
+    return status;
+}
+
+void platform_function_changed(struct platform *platform, const struct pci_endpoint *function)
+{
+    pci_host_settle(&platform->pci_host, function, &platform->bus);
+    carry_news(platform);
 }

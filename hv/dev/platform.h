@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's PC: every port and MMIO device other than the local APICs, on one bus (bus.h), and the wires between
  * them.
@@ -37,6 +38,8 @@ struct platform {
     uint8_t hpet_pins[HPET_TIMERS]; /* where they were routed then */
     uint32_t level_repeats;         /* how many levels asked again right at their EOI, one after the other */
     uint64_t level_deadline;        /* host TSC: those that were told to wait ask again then */
+    uint32_t hpet_high;             /* I/O APIC pins that its timers hold active */
+    bool device_work;               /* a device has BUS_WORK; the caller clears it, once the lock is let go */
     bool extint;                    /* the 8259's INTR line is high */
     uint32_t extint_rises;          /* how often it rose; atomic, each vCPU's CPU compares it */
     enum platform_power power;
@@ -53,6 +56,13 @@ struct platform {
 /* The first time on zeroed memory. The lock and what is still in the console rings survive: a guest's last words
  * before a restart are not lost. */
 void platform_reset(struct platform *platform, const struct platform_config *config, uint64_t now);
+
+/* Puts the functions that were added to `pci_host` since the reset on the bus, as firmware does. STATUS_NO_SPACE: a
+ * window is full, or the bus. */
+enum status platform_attach_pci(struct platform *platform, const struct pci_windows *windows);
+
+/* A function has changed outside of an access, as when another guest's CPU gave it something. */
+void platform_function_changed(struct platform *platform, const struct pci_endpoint *function);
 
 /* size is 1, 2 or 4. False: no device there; *value is all ones of the size. */
 bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ACPI fixed hardware: PM1a event and control blocks and the power-management timer. ACPI 6.5, 4.8.3.
  *

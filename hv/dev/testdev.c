@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See testdev.h. */
 #include "hv/dev/testdev.h"
 

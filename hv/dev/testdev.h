@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What emulators offer to test kernels beside the debug console and exit ports, and no PC has: there only with
  * `debug-ports = yes`.

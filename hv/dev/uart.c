@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 16550A. See uart.h for what is different from real time: sending takes none.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 16550A serial port at 0x3f8, IRQ 4. National Semiconductor PC16550D data sheet (TL/C/8652), June 1995.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/emulate/cr_access.h"
 
 #include "hv/core/guest_io.h"

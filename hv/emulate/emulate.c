@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Execution. Every function translates first, then loads and stores, then writes registers and moves rip: whatever
  * faults has changed nothing. Read with emulate_fetch.h (instructions), emulate_memory.h (operands) and emulate_alu.h

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator: runs one instruction that touched guest-physical memory which is no RAM, the way the CPU would have.
  *

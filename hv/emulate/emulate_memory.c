@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Segment checks, translation, and the split between RAM and devices.
  *

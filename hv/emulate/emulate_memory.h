@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How the emulator reaches the guest's memory: segments, the guest's page tables, RAM and devices.
  *

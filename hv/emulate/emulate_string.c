@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One iteration is: translate both operands, load, store, step the registers. A fault can only come from a translation,
  * so the registers always say exactly what has been done. SDM 2B "REP/REPE/REPZ/REPNE/REPNZ".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INS and OUTS. The exit tells port and size; memory, address size, segment and repeat prefix come from the
  * instruction.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The task switch in the manual's steps. SDM 3A 8.3 "Task Switching"; APM 2 12.3 and 15.14.1.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The one switch. Frequent exits first in the file; each handler is short or lives in a file of its own:
  * CPUID in cpuid_policy.c, MSRs in msr_policy.c, ports and MMIO in guest_io.c and emulate.c, control registers in

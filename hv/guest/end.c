@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/end.h"
 
 #include "hv/base/log.h"
 #include "hv/base/spinlock.h"
 #include "hv/console/console.h"
 #include "hv/core/crash_report.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
@@ -170,7 +172,10 @@ static void report(const struct guest *guest)
     log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
-    guest_status_screen(guest);
+    if (!guest_status_screen(guest) && guest->config->console) {
+        log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
+                    guest->name);
+    }
 }
 
 static enum config_action action_of(const struct guest *guest)
@@ -325,6 +330,7 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
     last = left_counts[guest->index] == guest->vcpu_count;
     spinlock_release(&end_lock);
     if (last) {
+        guest_devices_close(guest);
         console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
         __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
         guest_end_serve();

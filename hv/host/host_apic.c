@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_apic.h"
 
 #include "hv/base/log.h"

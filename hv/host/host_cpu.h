@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this CPU is and can, as far as the host's own paging is concerned, and the registers that switch it on.
  */
 #ifndef HV_HOST_HOST_CPU_H
 #define HV_HOST_HOST_CPU_H
 
+#include "hv/host/cpu_errata.h"
 #include "hv/mm/page_table.h"
-#include "hv/x86/cpu_errata.h"
 #include "hv/x86/mtrr.h"
 
 #define HOST_CPU_NAME_BYTES 49u

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_devices.h"
 
 #include "hv/base/log.h"
 #include "hv/host/host_memory.h"
+#include "hv/host/pci_ports.h"
 #include "hv/host/tsc.h"
+#include "hv/host/usb_handoff.h"
 #include "hv/x86/insn.h"
-#include "hv/x86/pci_ports.h"
 #include "hv/x86/registers.h"
-#include "hv/x86/usb_handoff.h"
 
 #define IOAPIC_USUAL_BASE 0xfec00000ULL /* Intel 82093AA data sheet, 3.0; where the firmware has no MADT */
 #define BUSES_MAX (ACPI_ECAM_MAX + 1u)

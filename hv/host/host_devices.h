@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The machine's devices, as far as the hypervisor touches them: which of their registers it needs mapped, and how the
  * firmware's devices are made quiet.

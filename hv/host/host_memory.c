@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_memory.h"
 
 #include "hv/base/format.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The host's address space: which memory there is, what is where in it, and the tree in use (hv/x86/host_map.h builds
  * it). Order: host_memory_tables_max() before the hand-over; host_memory_init() once on the BSP, after smp_assign();

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's own memory after the hand-over: one span, counted before the point of no return (budget.h) and
  * handed out once, so that pool_take() cannot fail unless the count was wrong, which is our bug and a panic. Nothing is

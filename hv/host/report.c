@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/report.h"
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"
+#include "hv/core/guest_devices.h"
 #include "hv/host/host_cpu.h"
 #include "hv/mm/memory_map.h"
 #include "hv/x86/insn.h"
@@ -46,6 +48,7 @@ void report_guest(const struct guest *guest, const struct boot_guest *boot)
              " tables, costs %" PRIu64 " KiB beside its memory",
              guest->name, list, format_bytes(memory, guest->config->memory_bytes), boot->plan.leaves[LEVEL_1G],
              boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count, guest->cost_bytes / KIB);
+    guest_devices_report(guest, false);
 }
 
 void report_time(const struct boot_info *info, const struct clock *clock)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The start's lines about the CPU, the memory, the guests and the time it took.
  */

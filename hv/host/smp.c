@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/smp.h"
 
 #include "hv/base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Starting the other CPUs: INIT, SIPI, SIPI, and what each reports.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the first instruction of a CPU that was sent a SIPI to 64-bit code on its own stack.
  *

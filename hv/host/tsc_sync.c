@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/tsc_sync.h"
 
 #include "hv/base/spinlock.h"

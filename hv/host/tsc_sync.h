@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The TSCs of two CPUs, compared when the second one starts.
  *

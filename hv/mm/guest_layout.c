@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-physical layout. See guest_layout.h for the picture.
  *
@@ -48,4 +49,11 @@ bool guest_layout_usable(const struct guest_layout *layout, gpa_t start, uint64_
         }
     }
     return false;
+}
+
+uint64_t guest_layout_pci_high(const struct guest_layout *layout, unsigned physical_bits)
+{
+    uint64_t start = align_up(GUEST_RAM_HIGH_START + layout->high_bytes, GUEST_PCI_HIGH_BYTES);
+
+    return start + GUEST_PCI_HIGH_BYTES <= 1ULL << physical_bits ? start : 0;
 }

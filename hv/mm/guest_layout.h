@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-physical layout: from "memory = 512M" to RAM ranges, holes and an e820 map.
  *
@@ -42,6 +43,15 @@
 #define GUEST_HPET_BASE 0xfed00000ULL
 #define GUEST_FLASH_START 0xfffc0000ULL /* to 4 GiB: reserved, and nothing is there */
 
+/* PCI: where base address registers may point, and the configuration space of bus 0. The ports are above those of a
+ * PC's own devices; the window above 4 GiB begins behind the guest's RAM (guest_layout_pci_high). */
+#define GUEST_PCI_LOW_START 0xc0000000ULL
+#define GUEST_PCI_LOW_END 0xe0000000ULL
+#define GUEST_ECAM_BASE 0xe0000000ULL
+#define GUEST_PCI_PORTS_START 0xc000ULL
+#define GUEST_PCI_PORTS_END 0x10000ULL
+#define GUEST_PCI_HIGH_BYTES (16 * GIB)
+
 _Static_assert(GUEST_EBDA_START < GUEST_LEGACY_START && GUEST_LEGACY_START < GUEST_ACPI_START, "in this order");
 _Static_assert(GUEST_ACPI_START < GUEST_ACPI_END && GUEST_ACPI_END <= GUEST_LEGACY_END,
                "the tables lie in the ROM area");
@@ -50,6 +60,9 @@ _Static_assert(GUEST_RAM_LOW_MAX <= GUEST_IOAPIC_BASE && GUEST_IOAPIC_BASE < GUE
                    GUEST_HPET_BASE < GUEST_LAPIC_BASE && GUEST_LAPIC_BASE < GUEST_TEST_MEMORY_START,
                "devices and the test memory lie above low RAM, apart from each other");
 _Static_assert(GUEST_TEST_MEMORY_START + GUEST_TEST_MEMORY_BYTES <= GUEST_RAM_HIGH_START, "and below high RAM");
+_Static_assert(GUEST_RAM_LOW_MAX <= GUEST_PCI_LOW_START && GUEST_PCI_LOW_END <= GUEST_ECAM_BASE &&
+                   GUEST_ECAM_BASE < GUEST_IOAPIC_BASE,
+               "PCI lies between low RAM and the devices");
 
 enum e820_type {
     E820_RAM = 1,
@@ -75,6 +88,10 @@ struct guest_layout {
 
 /* memory_bytes: a multiple of 4 KiB, at least GUEST_MEMORY_MIN; else STATUS_MISALIGNED or STATUS_INVALID. */
 enum status guest_layout_make(uint64_t memory_bytes, struct guest_layout *layout);
+
+/* Where the window for PCI above 4 GiB begins: GUEST_PCI_HIGH_BYTES from there. 0: a CPU with so many physical address
+ * bits does not reach its end. */
+uint64_t guest_layout_pci_high(const struct guest_layout *layout, unsigned physical_bits);
 
 /* True where [start, start + bytes) is RAM of the guest and inside one e820 RAM entry. */
 bool guest_layout_usable(const struct guest_layout *layout, gpa_t start, uint64_t bytes);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's MMU in software: one loop for all paging modes, which differ only in a row of constants.
  *

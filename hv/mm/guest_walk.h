@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-virtual to guest-physical through the guest's own tables, as its MMU would do it: no paging, 32-bit (with PSE),
  * PAE, 4-level, 5-level; U/S, R/W, NX, WP, SMEP, SMAP, reserved bits.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The memory map: a sorted array of half-open regions, in one canonical form.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The memory map: sorted, never overlapping regions of host-physical memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The walk that all range operations share. Internal to hv/mm/page_table*.c.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The planner: from the guests' sizes and the machine's memory map to host ranges, leaf counts and table counts.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The answer to CPUID for any leaf. hv/exit/dispatch.c itself answers the usual ones; the rest is in a file of its own,
  * so that the usual path needs no stack frame for it.

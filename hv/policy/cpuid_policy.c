@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rows below say, leaf by leaf and register by register, which of the host's bits a guest may see (`keep`) and
  * which are added because the hypervisor provides the feature itself (`add`). A leaf that has no row is all zero: a new

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPUID policy: what a guest sees of the CPU, as a table of rows with a reason each.
  *

@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/run/cpu_loop.h"
 
+#include "hv/base/check.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
 #include "hv/core/event.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/guest/create.h"
@@ -18,9 +21,12 @@
 #define SLICE_DEFAULT_US 10000u
 #define US_PER_NS_SCALE 1000u
 
+/* A config may put every vCPU that there can be on one CPU. */
+#define TURN_VCPUS_MAX (CONFIG_GUESTS_MAX * CONFIG_GUEST_CPUS_MAX)
+
 /* The vCPUs of one host CPU, and where its turn is. */
 struct turn {
-    struct vcpu *vcpus[CONFIG_GUESTS_MAX];
+    struct vcpu *vcpus[TURN_VCPUS_MAX];
     uint32_t count;
     uint32_t next;
     struct vcpu *owner; /* whose slice it is; it may have halted since */
@@ -39,6 +45,7 @@ void cpu_loop_assign(const struct boot_info *info)
         for (uint32_t v = 0; v < guests[g]->vcpu_count; v++) {
             struct turn *turn = &turns[guests[g]->vcpus[v].host_cpu];
 
+            CHECK_OP(turn->count, <, TURN_VCPUS_MAX);
             turn->vcpus[turn->count++] = &guests[g]->vcpus[v];
         }
     }
@@ -110,6 +117,9 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     }
     if ((kick & VCPU_KICK_CONSOLE) != 0) {
         guest_console_input(vcpu, now);
+    }
+    if ((kick & VCPU_KICK_DEVICES) != 0) {
+        guest_devices_told(vcpu, now);
     }
 }
 

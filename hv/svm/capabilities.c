@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/capabilities.h"
 
 #include "hv/base/format.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this CPU's SVM can do, from its CPUID words and VM_CR. Pure: tests feed it the words of other CPUs.
  * APM 2 15.4 "Enabling SVM"; APM 3 E.4.9 "Function 8000_000Ah: SVM Features".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/decode.h"
 
 /* EXITINFO1 of #NPF. APM 2 15.25.6 "Nested versus Guest Page Faults, Fault Ordering". */

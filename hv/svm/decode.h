@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the VMCB's exit words to the neutral exit. Pure: tests feed it words recorded from real exits.
  */

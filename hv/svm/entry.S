@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The way into a guest and back, and round again. APM 2 15.5 "VMRUN Instruction".
  *

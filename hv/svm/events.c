@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events: what is injected at the next entry, which exit is wanted for what has to wait, and what an exit interrupted.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading what this CPU has (capabilities.c says what that means), and switching SVM on and off.
  * APM 2 15.4 "Enabling SVM".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The instructions that only SVM has, one function each. APM 3, by name. VMRUN is in
  * entry.S. */
 #ifndef HV_SVM_INSN_H

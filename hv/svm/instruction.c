@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/instruction.h"
 
 #include "hv/emulate/emulate.h"

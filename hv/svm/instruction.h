@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The instruction that exited, for CPUs that do not tell: its length where there is no next rip save, and the registers
  * of a move to or from a control register. VMX has both in exit fields. APM 2 15.5.1.
@@ -11,8 +12,8 @@
 #include "hv/x86/registers.h"
 
 /*
- * The usual forms of the instructions that exit, looked at where they lie: in 64-bit mode with 4-level paging. The L bit of CS is attribute 9. APM 2 4.8.1
- * "Code-Segment Descriptors", 15.5.1.
+ * The usual forms of the instructions that exit, looked at where they lie: in 64-bit mode with 4-level paging. The L
+ * bit of CS is attribute 9. APM 2 4.8.1 "Code-Segment Descriptors", 15.5.1.
  */
 static inline uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an entry and an exit pay for repairs (quirks.c): a few comparisons in an emulator, one on a CPU.
  */

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Repairs for emulators of SVM, each behind its field of struct quirks: hv/core/quirks.h names them and
- * docs/emulators.md describes what was seen. None of this runs on a CPU: svm_vcpu.repairs is false there. Repairs of one
- * line stand where the line is (state.c, setup.c).
+ * docs/emulators.md describes what was seen. None of this runs on a CPU: svm_vcpu.repairs is false there. Repairs of
+ * one line stand where the line is (state.c, setup.c).
  */
 #include "hv/svm/svm.h"
 
@@ -10,7 +11,7 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
-/* What makes a triple fault of a double fault. APM 2 8.2.9 "#DF (Double Fault)", table 8-3. */
+/* What makes a triple fault of a double fault. APM 2 8.2.9 "#DF: Double-Fault Exception (Vector 8)", table 8-3. */
 #define TRIPLE_FAULT_EXCEPTIONS \
     (1u << EXCEPTION_TS | 1u << EXCEPTION_NP | 1u << EXCEPTION_SS | 1u << EXCEPTION_GP | 1u << EXCEPTION_PF)
 #define RFLAGS_NT (1ULL << 14)
@@ -30,8 +31,8 @@ bool svm_quirks_any(const struct vcpu *vcpu)
 /* --- before an entry --- */
 
 /*
- * no_shutdown_exit: while a double fault is delivered, whatever makes a triple fault of it exits. #DF itself always does
- * (setup.c), so that its delivery is ours.
+ * no_shutdown_exit: while a double fault is delivered, whatever makes a triple fault of it exits. #DF itself always
+ * does (setup.c), so that its delivery is ours.
  */
 static void watch_double_fault(struct svm_vcpu *svm, bool on)
 {

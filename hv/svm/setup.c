@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A vCPU's VMCB, in parts: intercepts from a table, permission maps, nested paging, the state of INIT.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * System state between the VMCB's save area and struct vcpu. Read only after exits whose handlers look at it; written
  * back whole when a handler changed any of it. APM 2 B.
@@ -7,7 +8,8 @@
 #include "hv/svm/decode.h"
 #include "hv/x86/registers.h"
 
-/* A guest that switches its caches off would slow down others that share them: it only sees that it did. APM 2 7.6.2. */
+/* A guest that switches its caches off would slow down others that share them: it only sees that it did. APM 2
+ * 7.6.2. */
 #define CR0_HIDDEN (CR0_NW | CR0_CD)
 
 /* The SYSCALL and SYSENTER MSRs and debug registers after INIT or power-up, and nothing to inject. APM 2 14.1.3

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/step.h"
 
 #include "hv/x86/registers.h"

@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One instruction of the guest, after which an event can be injected. Pure: it changes a VMCB and a vCPU in memory.
  *
  * SVM tells neither the end of an interrupt shadow nor the end of an NMI, and VMX tells both. So the guest runs one
  * instruction with RFLAGS.TF set, and the #DB that follows is swallowed:
  *
- *   - an NMI waits in a shadow, for the instruction after STI or MOV SS (and an interrupt does, where the emulator loses
+ *   - an NMI waits in a shadow, for the instruction after STI or MOV SS (and an interrupt does, where the emulator
+ *   loses
  *     shadows: quirks.lost_shadow);
  *   - an NMI is at its end: the IRET that unmasks the next one exits before it has run. APM 2 15.21.5.
  *

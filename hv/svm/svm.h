@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * AMD SVM: the vendor's side of hv/virt/virt.h, function for function. APM 2 15.4 "Enabling SVM".
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The virtual machine control block: layout and the bits of its fields. APM 2 appendix B "Layout of VMCB".
  */

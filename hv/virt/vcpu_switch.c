@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/virt/vcpu_switch.h"
 
 #include "hv/base/memory.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The choice, and the one comparison. */
 #include "hv/virt/virt.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The choice of the vendor, made once at boot. The efi stage asks virt_detect() before the point of no return; after it
  * every CPU enables what was found and runs vCPUs through virt_run(), which is one comparison and a direct call.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC served by the CPU: in x2APIC mode the guest reads most registers, writes TPR, EOI and self-IPI, and
  * takes its interrupts without an exit. SDM 3C 30 "APIC Virtualization and Virtual Interrupts".

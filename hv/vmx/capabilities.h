@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this CPU's VMX can do, from the values of its capability MSRs. Pure: tests feed it the words of other CPUs.
  * SDM 3D appendix A "VMX Capability Reporting Facility".

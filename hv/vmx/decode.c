@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/vmx/decode.h"
 
 /* Control-register accesses. Table 28-3. */

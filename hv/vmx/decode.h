@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the VMCS's exit fields to the neutral exit. Pure: tests feed it words recorded from real exits.
  */
@@ -36,8 +37,8 @@ struct vcpu_event vmx_decode_event(uint32_t vectoring, uint32_t error);
 /* The reverse, for the VM-entry interruption-information field. SDM 3C 25.8.3. */
 uint32_t vmx_encode_event(const struct vcpu_event *event);
 
-/* #MC is the host's, and the exit has taken it from the CPU: it is not delivered any more. Also one that came during the
- * entry. SDM 3C 25.9.2, 27.9 "Machine-Check Events During VM Entry". */
+/* #MC is the host's, and the exit has taken it from the CPU: it is not delivered any more. Also one that came during
+ * the entry. SDM 3C 25.9.2, 27.9 "Machine-Check Events During VM Entry". */
 static inline bool vmx_exit_is_machine_check(const struct vmx_exit_words *words)
 {
     if (words->reason == (VMX_EXIT_ENTRY_FAILED | VMX_EXIT_ENTRY_MACHINE_CHECK)) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The way into a guest and back, and round again. SDM 3C 27 "VM Entries"; SDM 3C 28 "VM Exits".
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Why a VM entry failed, in a sentence. Pure.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The checks on guest state. SDM 3C 27.3.1 "Checks on the Guest State Area", in its order. */
 #include "hv/vmx/entry_check.h"
 

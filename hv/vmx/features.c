@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reading what this CPU has (capabilities.c says what that means), and switching VMX on and off.
  * SDM 3C 24.7 "Enabling and Entering VMX Operation".

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Access to the fields of the VMCS that is current on this CPU. A field that cannot be read or written is a bug of ours:
- * panic.
+ * Access to the fields of the VMCS that is current on this CPU. A field that cannot be read or written is a bug of
+ * ours: panic.
  */
 #ifndef HV_VMX_FIELD_H
 #define HV_VMX_FIELD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The instructions that only VMX has, one function each. SDM 3C 31 "VMX Instruction Reference". VMLAUNCH and VMRESUME
  * are in entry.S. Those that can fail give false: CF or ZF is set then. SDM 3C 31.2 "Conventions".

@@ -1,14 +1,15 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The short way of the exits that a running guest makes most of: CPUID, a write of the APIC's EOI or of the deadline,
  * and the ports of the UART and of delays. For these neither a neutral exit nor all of struct vcpu is needed.
  *
- * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested, nothing
- * is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it and the end
- * of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports exit_tsc; rip,
- * rflags and rsp stay in the control structure. Where the turn's time is over (quirks.late_host_interrupts) only CPUID
- * still goes this way. What is not done is left entirely to the long way, with nothing
- * changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c and
- * test_vmx_quick.c run both ways on random states and compare.
+ * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested,
+ * nothing is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it
+ * and the end of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports
+ * exit_tsc; rip, rflags and rsp stay in the control structure. Where the turn's time is over
+ * (quirks.late_host_interrupts) only CPUID still goes this way. What is not done is left entirely to the long way, with
+ * nothing changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c
+ * and test_vmx_quick.c run both ways on random states and compare.
  */
 #include "hv/vmx/vmx.h"
 

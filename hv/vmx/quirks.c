@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Repairs for emulators of VMX, each behind its field of struct quirks: hv/core/quirks.h names them and
  * docs/emulators.md describes what was seen. None of this runs on a CPU.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The run loop: apply requests, choose the event, enter, decode, dispatch. It is left when a request needs
  * hv/run/cpu_loop.c: a host interrupt, a halt, a new deadline, console bytes, the end of the guest.

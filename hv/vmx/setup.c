@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A vCPU's VMCS, in parts: controls, MSR bitmap, host state, nested paging, the state of INIT.
  *

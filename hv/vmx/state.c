@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * System state between the VMCS and struct vcpu. Read only after exits whose handlers look at it; written back whole
  * when a handler changed any of it. SDM 3C 25.4 "Guest-State Area".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The virtual-machine control structure: field encodings and the bits of its controls.
  * SDM 3D appendix B "Field Encoding in VMCS"; SDM 3C 25 "Virtual-Machine Control Structures".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Intel VMX: the vendor's side of hv/virt/virt.h, function for function. SDM 3C 24 "Introduction to Virtual Machine
  * Extensions".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/host_acpi.h"
 
 #include "hv/base/format.h"

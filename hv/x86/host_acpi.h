@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The few things that the hypervisor itself wants from the firmware's ACPI tables. Pure: tables are spans of bytes that
  * a caller-given window makes reachable, every length and checksum is verified, and nothing is executed (no AML).

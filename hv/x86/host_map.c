@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/host_map.h"
 
 #define LARGEST_TABLE_SPAN (512 * GIB) /* what one table of 1 GiB leaves covers */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's own address space: identity, memory and the few devices that are used, never writable and
  * executable.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The four functions that the compiler may call by itself (hv/base/memory.h), without vector registers.
  *

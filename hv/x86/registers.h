@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Names of the registers, bits, MSRs and CPUID leaves that both vendors share. What only VMX or SVM has is in
  * hv/vmx and hv/svm. docs/manuals.md lists the editions behind the citations.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What tools/check-codes cannot read in the source: why a code is reached by no test, and sentences that are put
 together at run time."""
 
@@ -14,6 +15,7 @@ NOT_REACHED = {
     715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
     718: "a stick with a file of 4 GiB; unit test_mutants reaches it on a model of the firmware",
     723: "the fault allocate-file is the same allocation for the file itself; the faults' config has no compressed kernel",
+    724: "the fault allocate-file is the same allocation for the file itself; the faults' config has no disk",
     722: "the config's rule bad-memory refuses such sizes before",
 }
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Named faults that the test build (mk/faults.mk) makes happen, and the code that each must give. tests/boot/sweep.py runs
 them.
 

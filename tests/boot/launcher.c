@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where the state of a machine is saved, the firmware starts this. It says that it is ready, waits until another stick
  * is in the place of the one that it came from, has the firmware look at the controller anew, and starts

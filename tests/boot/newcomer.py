@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What a newcomer does: the README's section "Your own guest, from the beginning", its commands pasted into a shell in a copy
 of the tree with what is built so far. They all work, and the output has the lines that the section shows, in their order.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Jobs side by side, the longest first, and how long each took.
 
 A job is a function that gives lines to print, of which those that count begin with `ok ` or `FAILED `. It may have to wait

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Boots every case of tests/boot/cases.py in every emulator that it names, two at a time, and prints for each
 
     ok boot-NAME-EMULATOR (seconds)        or        FAILED boot-NAME-EMULATOR: reason

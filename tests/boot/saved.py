@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Saved machines: what the firmware does before it looks at the stick is done once for each kind of machine.
 
 It is the same in every boot, and longer than most tests: 4 of 6 seconds in QEMU, 11 of 12 in Bochs. So a machine is booted

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The words in which boot cases are written: what to put on the stick, what to type, what must and must not appear.
 
 A case is a row; a row times its emulators is a test. Texts are regular expressions over the serial output without

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Every named fault in both vendors' emulators, on a machine with two serial ports: each gives its code, its sentence and
 its end on both, and none is silent. Prints a line per fault and emulator, and the table's sum. (make faults)
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Arbitrary bytes as plinth.conf. Checked: a verdict and its errors agree, every error has a place in the file, and
  * what was accepted keeps the promises that the rest of the hypervisor builds on.

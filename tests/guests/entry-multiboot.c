@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 1, section 3.2 "Machine state" and 3.3 "Boot information format". */
 #include "tests/guests/lib/entry.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 2, section 3.5 "Machine state" and 3.6 "Boot information format". */
 #include "tests/guests/lib/entry.h"
 

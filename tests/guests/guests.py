@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The guests of tests/guests as a table: what they are called, their files, and what plinth.conf says about them.
 
   guests.py list                         names, one a line

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The HPET where every PC has it: its counter, a timer once and again and again through the I/O APIC, and in the place
  * of the 8254. IA-PC HPET Specification 1.0a, 2.3 "Memory Mapped Registers".

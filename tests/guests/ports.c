@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Port I/O as on a PC: no device reads all ones; string forms move memory, registers and direction as they
  * should. */
 #include "tests/guests/lib/guest.h"

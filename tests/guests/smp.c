@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A second CPU as every SMP kernel starts it: INIT, SIPI, a trampoline through real and protected mode. Then interrupts
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """
 The example of docs/devices.md, "To add a device", done: its four pieces are added to a copy of the tree, which is built;
 the example's own test, the tests of the bus and of the whole PC, and the checks of the source must pass, and

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """mkusb's promises, one line each: `ok mkusb: PROMISE` or `FAILED ...`. BUILD is the build folder, with the guests in it.
 mtools and fsck.vfat look at what was written."""
 

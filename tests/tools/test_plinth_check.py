@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """plinth-check's promises, one line each: `ok plinth-check: PROMISE` or `FAILED ...`. BUILD is the build folder, with the
 demo's kernel and the guests in it."""
 

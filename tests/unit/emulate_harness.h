@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A small machine for the tests of the emulator: 1 MiB of RAM, two pages of a device that is plain memory and keeps a
  * record of every access, no device elsewhere; ports likewise. One vCPU, in any mode.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * For tests and fuzzers of guest-loader: images built byte by byte, what every plan promises, and a guest memory into
  * which a plan is executed, so that tests read boot information where a guest would.

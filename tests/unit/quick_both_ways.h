@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two copies of a guest with one vCPU, for the tests that make an exit twice from the same state: copy 0 goes the long
- * way, copy 1 the short way where there is one (hv/svm/quick.c and hv/vmx/quick.c have the contract). The including test
- * runs the vendor's real code against its own model of the control structure.
+ * way, copy 1 the short way where there is one (hv/svm/quick.c and hv/vmx/quick.c have the contract). The including
+ * test runs the vendor's real code against its own model of the control structure.
  */
 #ifndef TESTS_UNIT_QUICK_BOTH_WAYS_H
 #define TESTS_UNIT_QUICK_BOTH_WAYS_H

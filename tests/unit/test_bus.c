@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The device bus: where accesses go, what is refused, moves, what devices leave. The last test makes a random bus and
  * a naive list of ranges, moves ranges in both for a while, and compares every answer.

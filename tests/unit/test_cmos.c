@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The real-time clock and CMOS RAM. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -248,6 +249,48 @@ static void the_alarm_matches_its_time_and_wildcards(void **state)
     assert_true(cmos.signals.deadline == DEADLINE_NONE);
 }
 
+static uint8_t bcd(uint32_t value)
+{
+    return (uint8_t)(value / 10 << 4 | value % 10);
+}
+
+/* By looking at every second of two days: what next_alarm() finds with a handful of jumps. */
+static uint64_t seconds_to_alarm(uint32_t hour, uint32_t minute, uint32_t second)
+{
+    for (uint64_t wait = 1; wait <= 2 * 86400; wait++) {
+        uint64_t of_day = (LEAP_DAY + wait) % 86400;
+
+        if ((hour >= 192 || hour == of_day / 3600) && (minute >= 192 || minute == of_day / 60 % 60) &&
+            (second >= 192 || second == of_day % 60)) {
+            return wait;
+        }
+    }
+    return 0;
+}
+
+static void every_alarm_is_found_where_it_is(void **state)
+{
+    static const uint32_t hours[] = {0, 1, 12, 22, 23, 24, 200}, others[] = {0, 1, 30, 49, 50, 51, 58, 59, 60, 99, 200};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(hours) * ARRAY_COUNT(others) * ARRAY_COUNT(others); i++) {
+        uint32_t hour = hours[i % ARRAY_COUNT(hours)], minute = others[i / ARRAY_COUNT(hours) % ARRAY_COUNT(others)];
+        uint32_t second = others[i / ARRAY_COUNT(hours) / ARRAY_COUNT(others)];
+        uint64_t wait = seconds_to_alarm(hour, minute, second);
+
+        start_at(LEAP_DAY);
+        out_cmos(0x05, hour == 200 ? 0xff : bcd(hour), 0);
+        out_cmos(0x03, minute == 200 ? 0xff : bcd(minute), 0);
+        out_cmos(0x01, second == 200 ? 0xff : bcd(second), 0);
+        out_cmos(0x0b, 0x22, 0);
+        if (wait == 0) {
+            assert_true(cmos.signals.deadline == DEADLINE_NONE);
+        } else {
+            assert_in_range(cmos.signals.deadline, wait * SECOND, wait * SECOND + 2);
+        }
+    }
+}
+
 static void an_alarm_between_two_readings_is_not_missed(void **state)
 {
     (void)state;
@@ -304,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup(the_update_interrupt_comes_each_second, setup),
         cmocka_unit_test_setup(the_periodic_interrupt_has_every_rate, setup),
         cmocka_unit_test_setup(the_alarm_matches_its_time_and_wildcards, setup),
+        cmocka_unit_test_setup(every_alarm_is_found_where_it_is, setup),
         cmocka_unit_test_setup(an_alarm_between_two_readings_is_not_missed, setup),
         cmocka_unit_test_setup(memory_sizes_are_where_firmware_puts_them, setup),
         cmocka_unit_test_setup(ram_bytes_are_stored_and_status_registers_are_not, setup),

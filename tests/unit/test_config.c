@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
  * example that breaks it and one that keeps it, and both are run here.
@@ -103,6 +104,35 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(config.guests[0].memory_position.line, 0);
     assert_int_equal(config.when_all_stopped, FINAL_POWEROFF);
     assert_true(config.console_serial && config.console_screen && !config.log_debug);
+}
+
+static void disks_and_cards_keep_their_options(void **state)
+{
+    const struct config_guest *guest = &config.guests[0];
+    static const uint8_t mac[] = {0x52, 0x54, 0, 0x12, 0x34, 0xab};
+
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = k\ndisk = a.img\ndisk = \"my disk, old.img\" , ro\n"
+                      "disk = c.img,keep=no,changes=64M\ndisk = d.img, keep=restart\n"
+                      "net = lan\nnet = dmz,mac=52:54:00:12:34:AB\nnet = lan\n"
+                      "[guest b]\nkernel = k\nnet = dmz\nnet = lan\n"));
+    assert_int_equal(guest->disk_count, 4);
+    expect_text(guest->disks[0].path, "a.img");
+    assert_false(guest->disks[0].read_only || guest->disks[0].forget);
+    expect_text(guest->disks[1].path, "my disk, old.img");
+    assert_true(guest->disks[1].read_only);
+    assert_true(guest->disks[2].forget);
+    assert_int_equal(guest->disks[2].changes_bytes, 64 * MIB);
+    assert_false(guest->disks[3].forget);
+    assert_int_equal(guest->net_count, 3);
+    expect_text(guest->nets[1].network, "dmz");
+    assert_memory_equal(guest->nets[1].mac, mac, sizeof(mac));
+    assert_int_equal(guest->nets[0].mac[0] & 3, 2); /* locally administered, of one card */
+    assert_memory_not_equal(guest->nets[0].mac, guest->nets[2].mac, sizeof(mac));
+    assert_memory_not_equal(guest->nets[0].mac, config.guests[1].nets[1].mac, sizeof(mac));
+    assert_int_equal(config_network_index(&config, text_of("lan")), 0);
+    assert_int_equal(config_network_index(&config, text_of("dmz")), 1);
+    assert_int_equal(config_network_index(&config, text_of("wan")), 2);
 }
 
 static void every_key_reaches_its_field(void **state)
@@ -309,7 +339,22 @@ static const struct {
     {A "onstop = stay\n", "unknown-key", 3, 1, "did you mean `on-stop`?"},
     {A "on crash = stay\n", "unknown-key", 3, 1, "did you mean `on-crash`?"},
     {A "\"memory\" = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
-    {A "disk = a.img\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
+    {A "drive = a.img\n", "unknown-key", 3, 1, "did you mean `disk`?"},
+    {A "nic = lan\n", "unknown-key", 3, 1, "did you mean `net`?"},
+    {A "soundcard = yes\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
+    {A "disk = a.img,rw\n", "bad-disk", 3, 14, "\"rw\" is no option"},
+    {A "disk = a.img,keep=yes\n", "bad-disk", 3, 14, "`keep=no`"},
+    {A "disk = a.img,changes=lots\n", "bad-disk", 3, 14, "`changes=64M`"},
+    {A "disk = a.img,ro,keep=no\n", "bad-disk", 3, 8, "no changes to keep"},
+    {A "disk = \"a.img\n", "bad-quote", 3, 8, "put one behind the path"},
+    {A "disk = ,ro\n", "bad-path", 3, 8, "names no file"},
+    {A "disk = c:\\a.img\n", "bad-path", 3, 8, "without a drive"},
+    {A "net = my lan\n", "bad-network", 3, 7, "1 to 15 letters"},
+    {A "net = lan,model=e1000\n", "bad-network", 3, 11, "`mac=52:54:00:12:34:56`"},
+    {A "net = lan,mac=ff:ff:ff:ff:ff:ff\n", "bad-network", 3, 11, "not a group's"},
+    {A "net = lan,mac=52:54:00:12:34\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
+    {A "net = lan,mac=00:00:00:00:00:00\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
+    {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
     {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1,
      "There are: console log quiet-devices inventory quirks when-all-stopped."},
@@ -676,6 +721,7 @@ int main(void)
         cmocka_unit_test(every_key_of_the_manual_exists),
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(disks_and_cards_keep_their_options),
         cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/console/console_mux.h: lines of different sources never mix, the focused guest is not delayed, keys
  * work. */
 #include "hv/console/console_mux.h"

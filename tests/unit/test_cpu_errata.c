@@ -1,6 +1,7 @@
-/* Promises of hv/x86/cpu_errata.h: CPUs are told apart as the manuals say, and an erratum is seen on the CPUs that have
+/* SPDX-License-Identifier: MIT */
+/* Promises of hv/host/cpu_errata.h: CPUs are told apart as the manuals say, and an erratum is seen on the CPUs that have
  * it, until the microcode that mends it. The signatures are those of CPUs as they are sold. */
-#include "hv/x86/cpu_errata.h"
+#include "hv/host/cpu_errata.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

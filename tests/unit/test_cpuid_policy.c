@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a guest sees of the CPU: the table that the policy makes of a host's answers, and the answers from it. */
 #include <setjmp.h>
 #include <stdarg.h>

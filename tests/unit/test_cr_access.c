@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Control registers that the guest writes under our eyes: what the manual refuses is #GP and changes nothing, what it
  * allows is taken over, and CR4 has only the bits whose features the guest's CPUID offers.

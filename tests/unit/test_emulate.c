@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator where no CPU can be asked: 16- and 32-bit code, segments, faults and their error codes, near branches,
  * repeated strings cut into exits, and what a guest does wrong. The arithmetic is in test_emulate_cpu.c.

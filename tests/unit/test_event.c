@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exceptions that meet each other, and what is injected when. A vCPU with a real local APIC, no vendor. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The short ways do what the long way does: each exit is made twice from the same state, once by exit_dispatch() and
  * once by its short way, and registers, local APIC, UART and console are compared. And when the console is told.

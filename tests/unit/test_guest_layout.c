@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest-physical layout's promises: RAM where the picture says, the memory map of a PC, sizes checked. */
 #include "hv/mm/guest_layout.h"
 
@@ -9,7 +10,8 @@
 
 static struct guest_layout layout;
 
-/* What a PC's firmware says of everything that is not RAM (QEMU 7.2's pc with SeaBIOS 1.16 has the BIOS from 0xf0000). */
+/* What a PC's firmware says of everything that is not RAM (QEMU 7.2's pc with SeaBIOS 1.16 has the BIOS from
+ * 0xf0000). */
 static const struct e820_entry reserved_on_a_pc[] = {
     {0x9fc00, 0x400, E820_RESERVED},
     {0xe0000, 0x20000, E820_RESERVED},

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest walk's promises: the address, the page size and the exact error code that an MMU gives, in every paging
  * mode. The tables are written here by hand, and rights are compared with SDM 3A 4.6.1's text as a decision table.

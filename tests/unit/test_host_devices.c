@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Promises of hv/x86/pci.h and hv/x86/usb_handoff.h on invented machines: every function on every segment is found,
+ * Promises of hv/host/pci_scan.h and hv/host/usb_handoff.h on invented machines: every function on every segment is found,
  * bus mastering goes from all but bridges and displays and nothing else of a command register changes, and a USB
  * controller is taken from a firmware that lets go, that lets go late, and that never does.
  */
@@ -10,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "hv/x86/usb_handoff.h"
+#include "hv/host/usb_handoff.h"
 
 #include <string.h>
 

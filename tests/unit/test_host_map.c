@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/x86/host_map.h and hv/x86/mtrr.h: the host's map is identity, W^X, holds what must be absent absent,
  * never lets a leaf span two memory types, and takes no more tables than were counted. */
 #include "hv/x86/host_map.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The HPET: its counter, its comparators, its wires. Time is a TSC of 1 GHz that the test moves. */
 #include <setjmp.h>
 #include <stdarg.h>

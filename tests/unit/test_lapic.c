@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The local APIC as a guest's kernel meets it: by its page, by its MSRs, and by what it delivers. */
 #include <setjmp.h>
 #include <stdarg.h>

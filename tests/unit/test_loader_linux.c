@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The Linux boot protocol: what the guest finds, and that every field that is out of range is named. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One memory map everywhere: what each boot protocol tells its kernel is the guest's e820 map, entry by entry. */
 #include <setjmp.h>
 #include <stdarg.h>

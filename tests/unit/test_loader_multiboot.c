@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 1 and 2. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One verdict everywhere: thousands of mutants of the example configs and of machine descriptions are judged twice, by
  * plinth-check's steps (tools/check) and by the target's own start (efi/efi_main.c with the files that it calls),
@@ -365,6 +366,9 @@ static void write_kernels(void)
             for (uint32_t m = 0; m < guest->module_count; m++) {
                 write_named(guest->modules[m].path);
             }
+            for (uint32_t d = 0; d < guest->disk_count; d++) {
+                write_named(guest->disks[d].path);
+            }
         }
     }
 }
@@ -514,6 +518,9 @@ static void make_stick(void)
 
         for (uint32_t m = 0; m <= guest->module_count; m++) {
             store_file(m == 0 ? guest->kernel : guest->modules[m - 1].path);
+        }
+        for (uint32_t d = 0; d < guest->disk_count; d++) {
+            store_file(guest->disks[d].path);
         }
     }
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The order of stores: at every moment of an operation each address translates as before or as after.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 8254: modes, counts and latches, with the time in its own ticks. */
 #include <setjmp.h>
 #include <stdarg.h>

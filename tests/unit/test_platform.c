@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The whole PC: ports, wires, deadlines, power. Driven as a guest drives it, with a time that the test gives. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ACPI fixed hardware: timer, status, enable, control. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which repairs are on: none on a CPU, those of the emulator that was found on its vendor's side, and none where the
  * config wants none. And the signatures by which the vendors find the emulators.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* INS and OUTS: sizes, directions, segments, repeats cut into exits, faults in the middle. */
 #include "emulate_harness.h"
 

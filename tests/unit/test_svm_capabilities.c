@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What Plinth makes of a CPU's CPUID words about SVM and of VM_CR. The sentences are what a user gets to see, so they
  * must say what to do.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * SVM's short ways do what the long way does: every exit is made twice from the same random state, by
  * svm_handle_any_exit() and by svm_handle_exit(), and the VMCB that would be entered next, the vCPU and the devices are
@@ -105,8 +106,8 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
 }
 
 /*
- * The guest may have raised CR8 since the last exit. Where something waits for its TPR that exits; where something waits
- * for an EOI only that looks at the TPR.
+ * The guest may have raised CR8 since the last exit. Where something waits for its TPR that exits; where something
+ * waits for an EOI only that looks at the TPR.
  */
 static void write_cr8(struct vmcb *vmcb)
 {

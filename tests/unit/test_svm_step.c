@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Stepping a guest on SVM (hv/svm/step.h), against a model: a small CPU with SVM's rules for shadows, traps, intercepts
  * and event injection runs random programs under the vendor's own run loop, while NMIs and interrupts arrive. The model
  * knows what the guest's own TF and shadow are, and whether an NMI is being handled, and fails where the guest could
  * see anything else:
  *
- *   - TF in flags that are pushed or stored is the guest's own, and each instruction that it steps is followed by its #DB;
+ *   - TF in flags that are pushed or stored is the guest's own, and each instruction that it steps is followed by its
+ *   #DB;
  *   - an exception that an instruction raises is delivered before anything else runs, once;
  *   - no NMI and no interrupt comes in a shadow, and no NMI within another one;
  *   - an NMI that may come does so before many instructions have run, and every program comes to its end.

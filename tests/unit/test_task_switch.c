@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Task switches: what is saved, what is loaded, links and busy bits, the error code of a gate, and the exceptions of
  * table 7-1 with their error codes, in the old task before the commit point and in the new one behind it.

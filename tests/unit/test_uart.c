@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 16550A, as drivers that poll and drivers that wait for interrupts use it. */
 #include <setjmp.h>
 #include <stdarg.h>

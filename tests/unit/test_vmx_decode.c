@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From VMX's exit words to the neutral exit. Words marked "recorded" are those of a Linux guest and of our own guests
  * in Bochs 2.7 (corei7_skylake_x), printed by a temporary log line in hv/vmx/run.c; the others follow the manual's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * VMX's short ways do what the long way does: every exit is made twice from the same random state, by
  * vmx_handle_any_exit() and by vmx_handle_exit(), and the VMCS that would be entered next, the vCPU and the devices are

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plinth-check: what its parts share. The steps are check_steps.c, the files that the config names check_files.c, the machine's description check_machine.c, and what
- * is printed check_text.c, check_json.c, check_svg.c and check_manual.c.
+ * plinth-check: what its parts share. The steps are check_steps.c, the files that the config names check_files.c, the
+ * machine's description check_machine.c, and what is printed check_text.c, check_json.c, check_svg.c and
+ * check_manual.c.
  */
 #ifndef TOOLS_CHECK_CHECK_H
 #define TOOLS_CHECK_CHECK_H
@@ -67,7 +68,8 @@ struct check {
     struct check_machine machine;
     struct memory_map without_files; /* the machine's map when the files were read */
     struct memory_map planned;       /* and with the guests in it */
-    struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)]; /* of the boot volume, each once */
+    /* Of the boot volume, each once. */
+    struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
     uint32_t file_count;
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];

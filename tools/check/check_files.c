@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The files that the config names, on this host and as the boot volume will have them: a FAT volume, which knows no
  * case, holds no file of 4 GiB, and has one place for two paths that lead to the same one. What config/config_path.c

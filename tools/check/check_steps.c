@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Pages for a file or what it expands to, from the top. Without them the target says P0716 or P0723. */
+/* Pages for a file or what it expands to, from the top. Without them the target says P0716, P0723 or P0724. */
 static void take_pages(struct check *check, uint64_t bytes, struct config_position position)
 {
     struct memory_map *map = &check->without_files;
@@ -217,6 +217,32 @@ static void plan_own(struct check *check)
     }
 }
 
+/* A disk's image, which nothing looks into, and the memory beside it. */
+static void check_disk(struct check *check, const struct config_disk *disk)
+{
+    struct span image;
+    struct config_disk_plan plan;
+
+    if (!read_image(check, disk->path, disk->position, &image)) {
+        return;
+    }
+    plan = config_disk_plan(&check->config, disk, image.bytes);
+    take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
+    if (plan.change_pages != 0) {
+        take_pages(check, plan.change_pages * PAGE_BYTES, disk->position);
+    }
+    check_file_free(image);
+}
+
+static void check_disks(struct check *check)
+{
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        for (uint32_t i = 0; i < check->config.guests[g].disk_count; i++) {
+            check_disk(check, &check->config.guests[g].disks[i]);
+        }
+    }
+}
+
 void check_run(struct check *check)
 {
     struct config_machine machine;
@@ -240,6 +266,7 @@ void check_run(struct check *check)
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         check_images(check, g);
     }
+    check_disks(check);
     if (check->errors.count == 0) {
         plan_guests(check);
     }

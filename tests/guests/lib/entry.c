@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Checks of entry states; lib/entry.h. */
 #include "tests/guests/lib/entry.h"
 #include "tests/guests/lib/start_info.h"

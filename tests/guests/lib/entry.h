@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the guests entry-* check of their entry state and boot information. Their config has the command line
  * "alpha beta=1" and one module with the text below and the arguments "one two".
@@ -40,8 +41,8 @@ void entry_check_rsdp(uint64_t address);
 void entry_check_place(const char *what, uint64_t address);
 
 /*
- * The memory map, entry by entry and then as a whole: as on a PC the EBDA and the BIOS are reserved, no entry covers the
- * display's memory and the adapters' ROMs, the entries ascend, and this code is in RAM.
+ * The memory map, entry by entry and then as a whole: as on a PC the EBDA and the BIOS are reserved, no entry covers
+ * the display's memory and the adapters' ROMs, the entries ascend, and this code is in RAM.
  */
 void entry_check_memory(uint64_t start, uint64_t bytes, uint32_t type);
 void entry_check_memory_end(void);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the Linux boot protocol promises in both entries; Documentation/arch/x86/boot.rst and zero-page.rst. */
 #ifndef TESTS_GUESTS_LIB_ENTRY_LINUX_H
 #define TESTS_GUESTS_LIB_ENTRY_LINUX_H

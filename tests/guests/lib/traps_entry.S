@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One stub per vector, 16 bytes apart: each pushes an error code where the CPU does not, and its vector, so that
  * struct trap_frame (lib/guest.h) always looks the same.

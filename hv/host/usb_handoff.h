@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * USB controllers: the firmware's system management code drives them as a keyboard until it is told to stop, by a
  * protocol that each kind of controller has. Without it that code goes on to serve a controller whose bus mastering is
@@ -6,10 +7,10 @@
  * "Universal Host Controller Interface" 1.1, 5.2.1 "LEGSUP"; "OpenHCI" 1.0a, 5.1.1.3 "Take Control of Host Controller";
  * "EHCI" 1.0, 2.1.7 "USBLEGSUP", 2.1.8 "USBLEGCTLSTS"; "xHCI" 1.2, 7.1 "USB Legacy Support Capability".
  */
-#ifndef HV_X86_USB_HANDOFF_H
-#define HV_X86_USB_HANDOFF_H
+#ifndef HV_HOST_USB_HANDOFF_H
+#define HV_HOST_USB_HANDOFF_H
 
-#include "hv/x86/pci.h"
+#include "hv/host/pci_scan.h"
 
 #define USB_HANDOFF_WAIT_US 1000000u /* for the firmware's answer, per controller; 1 s, as the EHCI appendix takes it */
 

@@ -1,4 +1,5 @@
-#include "hv/x86/cpu_errata.h"
+/* SPDX-License-Identifier: MIT */
+#include "hv/host/cpu_errata.h"
 
 #define FAMILY_EXTENDED 0xfu /* the extended family is added to it */
 #define FAMILY_P6 6u

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * PCI configuration space of segment 0 by ports 0xcf8 and 0xcfc: "PCI Local Bus Specification" 3.0, 3.2.2.3.2 "Software
  * Generation of Configuration Transactions". One CPU at a time uses the pair.
  */
-#ifndef HV_X86_PCI_PORTS_H
-#define HV_X86_PCI_PORTS_H
+#ifndef HV_HOST_PCI_PORTS_H
+#define HV_HOST_PCI_PORTS_H
 
+#include "hv/host/pci_scan.h"
 #include "hv/x86/insn.h"
-#include "hv/x86/pci.h"
 
 #define PCI_PORT_ADDRESS 0xcf8u
 #define PCI_PORT_DATA 0xcfcu

@@ -1,4 +1,5 @@
-#include "hv/x86/pci.h"
+/* SPDX-License-Identifier: MIT */
+#include "hv/host/pci_scan.h"
 
 static bool is_there(const struct pci_access *access, struct pci_address address)
 {

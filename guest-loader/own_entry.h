@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The second half of plain ELF and flat binaries, which have no protocol of their own, so the entry state is Plinth's
  * (docs/boot-protocols.md):
@@ -10,12 +11,12 @@
  *
  * so that in the first two the entry may be a C function taking a pointer to struct start_info.
  */
-#ifndef GUEST_LOADER_PLAIN_H
-#define GUEST_LOADER_PLAIN_H
+#ifndef GUEST_LOADER_OWN_ENTRY_H
+#define GUEST_LOADER_OWN_ENTRY_H
 
 #include "guest-loader/plan.h"
 
 /* What follows once the kernel is in its place: modules, boot information, entry state. */
-enum status plain_plan(struct loader *loader, enum config_mode mode, uint64_t entry);
+enum status own_entry_plan(struct loader *loader, enum config_mode mode, uint64_t entry);
 
 #endif

@@ -1,4 +1,5 @@
-#include "hv/x86/usb_handoff.h"
+/* SPDX-License-Identifier: MIT */
+#include "hv/host/usb_handoff.h"
 
 #define WAIT_STEP_US 100u
 #define REGISTERS_BYTES (64 * KIB) /* of an xHCI, which has the largest */

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Errata of CPUs that decide how the hypervisor drives them, by family, model, stepping and microcode revision. Pure.
  */
-#ifndef HV_X86_CPU_ERRATA_H
-#define HV_X86_CPU_ERRATA_H
+#ifndef HV_HOST_CPU_ERRATA_H
+#define HV_HOST_CPU_ERRATA_H
 
 #include "hv/base/types.h"
 

@@ -1,5 +1,6 @@
-/* Entry states without a protocol; guest-loader/plain.h has them. */
-#include "guest-loader/plain.h"
+/* SPDX-License-Identifier: MIT */
+/* Entry states without a protocol; guest-loader/own_entry.h has them. */
+#include "guest-loader/own_entry.h"
 
 #include "guest-loader/start_info.h"
 
@@ -45,7 +46,7 @@ static enum status enter_real_mode(struct loader *loader, uint64_t entry, uint64
     return STATUS_OK;
 }
 
-enum status plain_plan(struct loader *loader, enum config_mode mode, uint64_t entry)
+enum status own_entry_plan(struct loader *loader, enum config_mode mode, uint64_t entry)
 {
     uint64_t info = 0;
     enum status status = start_info_open(loader, &info);

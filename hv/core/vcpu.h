@@ -226,7 +226,9 @@ struct vcpu {
     uint64_t leave_at;
     /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
     uint64_t cpu_ticks;
-    uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
+    uint64_t turn_began;  /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
+    uint64_t refetch_rip; /* where the bytes were not those of the instruction that exited, and how often in a row */
+    uint32_t refetches;
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
     void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */

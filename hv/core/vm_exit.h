@@ -88,6 +88,7 @@ struct vm_exit {
         struct {
             uint8_t vector;
             bool has_error;
+            bool by_int1; /* with the exit's length: a trap that exits before its instruction is stepped over */
             uint32_t error;
             uint64_t address; /* #PF, #DB: CR2 or DR6 bits */
         } exception;

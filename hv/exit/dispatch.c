@@ -160,6 +160,8 @@ static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     if (exit->exception.vector == EXCEPTION_UD && is_foreign_hypercall(vcpu)) {
         handle_hypercall(vcpu, HYPERCALL_BYTES);
+    } else if (exit->exception.by_int1) {
+        vcpu_raise_int1(vcpu, exit->length);
     } else if (exit->exception.vector == EXCEPTION_PF) {
         vcpu_raise_page_fault(vcpu, exit->exception.address, exit->exception.error);
     } else if (exit->exception.has_error) {

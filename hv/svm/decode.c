@@ -65,6 +65,7 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
 
     exit->kind = EXIT_EXCEPTION;
     exit->exception.vector = vector;
+    exit->exception.by_int1 = false; /* that has an intercept of its own, which is not used */
     exit->exception.has_error = vector == EXCEPTION_AC || vector == EXCEPTION_PF || vector == EXCEPTION_DF ||
                                 (vector >= EXCEPTION_TS && vector <= EXCEPTION_GP);
     exit->exception.error = (uint32_t)vmcb->exit_info1;
@@ -77,6 +78,7 @@ static void decode_rdpmc(struct vm_exit *exit)
     exit->kind = EXIT_EXCEPTION;
     exit->exception.vector = EXCEPTION_GP;
     exit->exception.has_error = true;
+    exit->exception.by_int1 = false;
     exit->exception.error = 0;
 }
 

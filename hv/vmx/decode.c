@@ -87,6 +87,7 @@ static void decode_exception(const struct vmx_exit_words *words, struct vm_exit 
     exit->kind = type == EVENT_NMI ? EXIT_HOST_INTERRUPT : EXIT_EXCEPTION;
     exit->exception.vector = (uint8_t)(words->event & VMX_EVENT_VECTOR);
     exit->exception.has_error = (words->event & VMX_EVENT_HAS_ERROR) != 0;
+    exit->exception.by_int1 = type == EVENT_PRIVILEGED_SOFTWARE_EXCEPTION;
     exit->exception.error = words->error_code;
     exit->exception.address = words->qualification;
 }
@@ -97,6 +98,7 @@ static void decode_rdpmc(struct vm_exit *exit)
     exit->kind = EXIT_EXCEPTION;
     exit->exception.vector = EXCEPTION_GP;
     exit->exception.has_error = true;
+    exit->exception.by_int1 = false;
     exit->exception.error = 0;
 }
 

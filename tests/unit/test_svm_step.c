@@ -207,7 +207,7 @@ static void deliver(struct vmcb *vmcb, uint8_t vector, uint64_t rip)
         cpu.exceptions++;
     } else if (cpu.trap_due) {
         PROMISE(vector == EXCEPTION_DB);
-        PROMISE((vmcb->dr6 & DR6_BS) != 0);
+        PROMISE((vmcb->dr6 & DR6_BS) != 0 || cpu.hides_dr6); /* a POPF may have cleared TF, which is all there is then */
         cpu.trap_due = false;
         cpu.traps++;
     } else if (vector == EXCEPTION_NMI) {

@@ -18,6 +18,7 @@ enum exit_kind {
     EXIT_HLT,
     EXIT_HYPERCALL, /* VMCALL, VMMCALL */
     EXIT_XSETBV,
+    EXIT_RDPMC,
     EXIT_WBINVD, /* WBINVD, INVD, WBNOINVD */
     EXIT_CR_ACCESS,
     EXIT_EXCEPTION, /* an intercepted exception, before its delivery */
@@ -117,6 +118,7 @@ static inline bool exit_wants_system(const struct vcpu *vcpu, const struct vm_ex
         return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER || (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_PAT;
     case EXIT_NESTED_FAULT:
     case EXIT_XSETBV:
+    case EXIT_RDPMC:
     case EXIT_CR_ACCESS:
     case EXIT_EXCEPTION:
     case EXIT_TASK_SWITCH:

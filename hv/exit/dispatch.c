@@ -141,6 +141,27 @@ static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
 }
 
 /*
+ * Kernels for AMD take the four counters for granted that every CPU since the K7 has: they are there and count nothing,
+ * as their MSRs say (hv/policy/msr_policy.c). Intel's are offered by CPUID leaf 0xa, and none is. APM 3 "RDPMC"; SDM 2B
+ * "RDPMC".
+ */
+#define AMD_COUNTERS 4u
+
+static void handle_rdpmc(struct vcpu *vcpu, uint8_t length)
+{
+    const struct vcpu_system *system = &vcpu->system;
+    bool allowed = system->cpl == 0 || (system->cr0 & CR0_PE) == 0 || (system->cr4 & CR4_PCE) != 0;
+
+    if (!allowed || vcpu->guest->host->is_intel || (uint32_t)vcpu->gpr[GPR_RCX] >= AMD_COUNTERS) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    vcpu->gpr[GPR_RAX] = 0;
+    vcpu->gpr[GPR_RDX] = 0;
+    vcpu_advance(vcpu, length);
+}
+
+/*
  * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
  * that know only one of them expect the answer that KVM gives to both. SDM 3C 31.3, "VMCALL"; APM 3 "VMMCALL".
  */
@@ -288,6 +309,9 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         break;
     case EXIT_XSETBV:
         handle_xsetbv(vcpu, exit->length);
+        break;
+    case EXIT_RDPMC:
+        handle_rdpmc(vcpu, exit->length);
         break;
     case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back */
     case EXIT_NOTHING:

@@ -28,8 +28,8 @@ bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
  */
 static void set_tpr_threshold(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    int requested = lapic_highest_requested(&vcpu->lapic);
     uint64_t tpr = lapic_cr8(&vcpu->lapic);
+    int requested = tpr != 0 ? lapic_highest_requested(&vcpu->lapic) : -1; /* 0 holds no vector off */
     uint32_t class = requested >= 0 ? (uint32_t)requested >> TPR_SHIFT : 0;
     uint32_t threshold = class <= tpr ? class : 0;
 
@@ -54,7 +54,7 @@ static void set_windows(struct vmx_vcpu *vmx, struct vcpu *vcpu, bool interrupt,
 }
 
 /* Real mode pushes no error codes, and an entry with one is refused. SDM 3C 27.2.1.3; 3B 21.1.4. */
-static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
+__attribute__((noinline)) static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
 {
     struct vcpu_event injected = *event;
 

@@ -46,7 +46,7 @@ missing_packages() {
     done
 }
 
-# Installs what is missing of its arguments, as root. Anybody else is told the one command.
+# Installs what is missing of its arguments, as root. Another user is told the one command.
 install_packages() {
     local missing
     mapfile -t missing < <(missing_packages "$@")

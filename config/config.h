@@ -3,6 +3,9 @@
  *
  * An INI-like text: `#` comments, `[hypervisor]`, one `[guest NAME]` per guest, `key = value`. docs/config.md lists the
  * keys. Texts point into the file's bytes, which therefore stay in memory as long as the result is used.
+ *
+ * This folder has plinth.conf: data, parser, rules. Pure: no file is read here, and nothing of the machine is known
+ * but what the caller says.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H

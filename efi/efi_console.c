@@ -8,8 +8,8 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 
-/* The handles that the firmware's console splitter writes to. It is EDK2's convention, kept by firmwares made from it.
- */
+/* The handles that the firmware's console splitter writes to. It is EDK2's convention, kept by firmwares made from
+ * it. */
 static EFI_GUID console_out_guid = {0xd3b36f2c, 0xd551, 0x11d4, {0x9a, 0x46, 0x00, 0x90, 0x27, 0x3f, 0xc1, 0x4d}};
 static EFI_GUID device_path_guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
 

@@ -20,6 +20,8 @@ struct mp_cpu {
 #define MP_CPU_HEALTHY (1u << 2)
 #define MP_CPU_USABLE (MP_CPU_ENABLED | MP_CPU_HEALTHY)
 
+_Static_assert(ACPI_CPUS_MAX == BOOT_CPUS_MAX, "no CPU that the MADT names is left out before the hand-over");
+
 struct mp_services {
     EFI_STATUS(EFIAPI *count)(struct mp_services *services, UINTN *all, UINTN *enabled);
     EFI_STATUS(EFIAPI *describe)(struct mp_services *services, UINTN number, struct mp_cpu *cpu);
@@ -68,7 +70,7 @@ static void list_by_services(struct boot_info *info, struct mp_services *service
     }
 }
 
-static void list_by_madt(struct boot_info *info, const struct acpi_tables *acpi, uint32_t bsp_id)
+static void list_by_madt(struct boot_info *info, const struct host_acpi *acpi, uint32_t bsp_id)
 {
     for (uint32_t rank = 0; rank < RANKS; rank++) {
         for (uint32_t i = 0; i < acpi->cpu_count; i++) {

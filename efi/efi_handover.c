@@ -31,7 +31,7 @@ static void stop_devices(struct efi_stage *stage)
 {
     EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
 
-    efi_pci_quiet();
+    efi_pci_stop_masters();
     stage->boot->RestoreTPL(before);
 }
 
@@ -72,6 +72,6 @@ bool efi_handover(struct efi_stage *stage)
     if (EFI_ERROR(exit_boot_services(stage))) {
         hv_refused(stage->info);
     }
-    insn_cli(); /* the firmware's interrupt table is nobody's memory now */
+    insn_cli(); /* the firmware's interrupt table is free memory now */
     return true;
 }

@@ -60,7 +60,7 @@ static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
 
 static void add_tables(struct inventory *inventory, const struct efi_stage *stage)
 {
-    const struct acpi_tables *acpi = &stage->acpi;
+    const struct host_acpi *acpi = &stage->acpi;
 
     add(inventory, "acpi = %s, %u CPUs, %u I/O APICs, PM timer %s, reset register %s, soft-off %s, %u serial ports\n",
         acpi->found ? "found" : "missing", acpi->cpu_count, acpi->ioapic_count, acpi->pm_timer_port != 0 ? "yes" : "no",
@@ -90,6 +90,7 @@ static void add_pci(void *context, const struct efi_pci_function *function)
 static void add_memory(struct inventory *inventory, const struct memory_map *map)
 {
     static const char *const types[] = {"free", "boot", "loader", "acpi", "reserved", "mmio"};
+    _Static_assert(ARRAY_COUNT(types) == MEMORY_MMIO + 1, "a word for every type");
 
     for (uint32_t i = 0; i < map->count; i++) {
         const struct memory_region *region = &map->regions[i];

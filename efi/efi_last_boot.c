@@ -75,7 +75,7 @@ static void tell(struct efi_stage *stage, const struct console_ram *ring)
     efi_pages_return(stage, address);
 }
 
-bool efi_last_boot_tell(struct efi_stage *stage)
+bool efi_last_boot_print(struct efi_stage *stage)
 {
     static const uint64_t places[] = {0x180000, 0x140000, 0x1c0000, 0x3c0000, 0x1fc0000};
 

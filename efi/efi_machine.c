@@ -136,8 +136,8 @@ static void add_uart(struct boot_info *info, const struct boot_uart *uart)
     }
 }
 
-/* A port that SPCR or DBG2 names. Its rate is what the firmware wants; COM1 to COM4 are a PC's, and are known already.
- */
+/* A port that SPCR or DBG2 names. Its rate is what the firmware wants; COM1 to COM4 are a PC's, and are known
+ * already. */
 static void add_acpi_uart(struct boot_info *info, const struct acpi_uart *from)
 {
     struct boot_uart uart = {.base = from->address.address, .stride = 1, .keep_rate = true};
@@ -188,14 +188,14 @@ static void find_uarts(struct efi_stage *stage)
     efi_pci_each(add_pci_uart, stage->info);
 }
 
-bool efi_machine_look(struct efi_stage *stage)
+bool efi_machine_read(struct efi_stage *stage)
 {
     if (!efi_map_snapshot(stage)) {
         return false;
     }
     stage->info->rsdp = find_rsdp(stage->system);
     if (stage->info->rsdp != 0) {
-        acpi_read(&stage->acpi, stage->info->rsdp, 0, memory_map_top(&stage->map));
+        host_acpi_read(&stage->acpi, stage->info->rsdp, 0, memory_map_top(&stage->map));
     }
     find_screen(stage);
     find_uarts(stage);

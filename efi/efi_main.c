@@ -20,9 +20,9 @@ static bool prepare(struct efi_stage *stage)
 {
     return efi_memory_start(stage)         /* struct boot_info, and a buffer for the firmware's memory map */
            && efi_machine_sections(stage)  /* our own image, for W^X */
-           && efi_machine_look(stage)      /* ACPI, screen, UARTs, CPUs */
+           && efi_machine_read(stage)      /* ACPI, screen, UARTs, CPUs */
            && efi_volume_open(stage)       /* where we were started from */
-           && efi_last_boot_tell(stage)    /* what the last run said, after a warm reset */
+           && efi_last_boot_print(stage)   /* what the last run said, after a warm reset */
            && efi_config_read(stage)       /* plinth.conf: parsed, and checked against this machine */
            && efi_virt_check(stage)        /* VMX or SVM with what we need of it */
            && efi_inventory_write(stage)   /* machine.txt, where the config asks for it */

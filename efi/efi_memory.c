@@ -5,7 +5,7 @@
  *   the trampoline page    below 1 MiB, where other CPUs start in real mode
  *   the pool               everything else that the hypervisor will ever need: tables, stacks, vCPUs
  *
- * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nobody else's. Every range is
+ * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nothing else that. Every range is
  * recorded and given back on failure.
  */
 #include "config/parse.h"

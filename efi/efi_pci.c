@@ -24,7 +24,7 @@
 #define PCI_CLASS 0x08u
 #define PCI_HEADER 0x0cu
 #define PCI_BARS 0x10u
-#define PCI_NOBODY 0xffffu
+#define PCI_ABSENT 0xffffu
 #define PCI_COMMAND_PORTS (1u << 0)
 #define PCI_COMMAND_MEMORY (1u << 1)
 #define PCI_COMMAND_MASTER (1u << 2)
@@ -46,11 +46,11 @@ static uint32_t config_read(uint32_t address, uint32_t offset)
 
 static bool is_there(uint32_t address)
 {
-    return (config_read(address, PCI_ID) & 0xffff) != PCI_NOBODY;
+    return (config_read(address, PCI_ID) & 0xffff) != PCI_ABSENT;
 }
 
 /* The command register is written alone: its upper neighbour, the status register, clears what is written as one. */
-static void quiet_function(void *context, const struct efi_pci_function *function)
+static void stop_master(void *context, const struct efi_pci_function *function)
 {
     uint32_t address = address_of(function->bus, function->device, function->function);
     uint32_t class = function->class_code >> 16;
@@ -135,7 +135,7 @@ void efi_pci_open(const struct efi_pci_function *function)
     insn_out16(CONFIG_DATA, (uint16_t)(command | PCI_COMMAND_PORTS | PCI_COMMAND_MEMORY));
 }
 
-void efi_pci_quiet(void)
+void efi_pci_stop_masters(void)
 {
-    efi_pci_each(quiet_function, NULL);
+    efi_pci_each(stop_master, NULL);
 }

@@ -6,6 +6,9 @@
  * a stable code (efi_fail), and efi_main gives everything back and returns to the firmware. Codes: docs/boot.md.
  *
  * Memory, the open volume and what else must be given back is recorded in struct efi_stage, never in a step.
+ *
+ * This folder has everything before the hand-over, and is the only one that may include UEFI's headers; nothing of it
+ * runs afterwards.
  */
 #ifndef EFI_STAGE_H
 #define EFI_STAGE_H
@@ -51,10 +54,10 @@ struct efi_stage {
     EFI_STATUS status;        /* of the first failure: what efi_main returns */
     EFI_LOADED_IMAGE *loaded; /* of ourselves */
     EFI_FILE_HANDLE volume;   /* root folder of the volume that we were started from; NULL when closed */
-    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or nobody is there */
+    bool console_uart;        /* our messages are copied to COM1; else the firmware does that, or there is no COM1 */
     struct boot_info *info;   /* what crosses */
     struct virt_support support;
-    struct acpi_tables acpi; /* what the firmware's tables say */
+    struct host_acpi acpi; /* what the firmware's tables say */
     struct efi_file files[EFI_FILES_MAX];
     uint32_t file_count;
     struct efi_pages pages[EFI_PAGES_MAX]; /* taken from the firmware: given back on failure */
@@ -119,7 +122,7 @@ bool efi_images_check(struct efi_stage *stage);
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
-bool efi_machine_look(struct efi_stage *stage);
+bool efi_machine_read(struct efi_stage *stage);
 void efi_machine_time(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
 bool efi_machine_sections(struct efi_stage *stage);
@@ -166,12 +169,12 @@ void efi_pci_find(struct efi_stage *stage);
 void efi_pci_open(const struct efi_pci_function *function);
 
 /* Switches bus mastering off. */
-void efi_pci_quiet(void);
+void efi_pci_stop_masters(void);
 
 /* ---- efi_last_boot.c: what the last run said ---- */
 
 /* Also finds the place where this run keeps its own last words. */
-bool efi_last_boot_tell(struct efi_stage *stage);
+bool efi_last_boot_print(struct efi_stage *stage);
 
 /* ---- efi_inventory.c: \plinth\machine.txt, where the config asks for it ---- */
 

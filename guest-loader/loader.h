@@ -5,6 +5,8 @@
  * message and the machine goes back to the firmware, and again when the guest is created (and at every restart).
  * One file per boot protocol: each recognizes its header, checks every field against the image and the guest's memory,
  * and writes copies and the entry state. Nobody here writes guest memory: hv/guest/create.c executes the plan.
+ *
+ * This folder has the boot protocols of guests. Pure: bytes in, a plan out; nothing is copied into a guest here.
  */
 #ifndef GUEST_LOADER_LOADER_H
 #define GUEST_LOADER_LOADER_H

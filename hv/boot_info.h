@@ -1,6 +1,8 @@
 /*
  * What crosses from efi/ to hv/ at the point of no return: plain data, no UEFI type, versioned.
  * All pointers are physical addresses (identity-mapped) in MEMORY_LOADER regions of `memory`.
+ *
+ * This folder itself has the start after the hand-over and what crosses it; all else is in a folder of its own.
  */
 #ifndef HV_BOOT_INFO_H
 #define HV_BOOT_INFO_H

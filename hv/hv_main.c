@@ -31,14 +31,14 @@
 #include "hv/x86/host_acpi.h"
 #include "hv/x86/registers.h"
 
-static struct acpi_tables acpi;
+static struct host_acpi acpi;
 static struct virt_support support;
 static struct host_facts host;
 
-static void own_the_cpu(const struct boot_info *info);
+static void take_over_cpu(const struct boot_info *info);
 static void choose_virtualization(void);
-static void own_the_interrupts(const struct boot_info *info);
-static void know_the_time(const struct boot_info *info);
+static void take_over_interrupts(const struct boot_info *info);
+static void calibrate_clock(const struct boot_info *info);
 static void describe_host(void);
 static void start_cpus(const struct boot_info *info);
 static void create_guests(const struct boot_info *info);
@@ -50,25 +50,25 @@ static void start(void *argument)
     const struct boot_info *info = argument;
 
     log_info("Plinth %s", plinth_version);
-    own_the_cpu(info);
+    take_over_cpu(info);
     fault_at("cpu");
     choose_virtualization();
-    own_the_interrupts(info);
+    take_over_interrupts(info);
     fault_at("interrupts");
-    know_the_time(info);
+    calibrate_clock(info);
     describe_host();
     report_memory(info);
     start_cpus(info);
     create_guests(info);
     fault_at("guests");
     report_time(info, &host.clock);
-    watchdog_start(&host.clock);
+    cpu_watch_start(&host.clock);
     smp_release();
     run_cpu(cpu_this());
 }
 
 /* On the firmware's stack and tables. Interrupts stay off until a CPU waits for its first one. */
-static void be_able_to_speak(const struct boot_info *info)
+static void init_reporting(const struct boot_info *info)
 {
     insn_cli();
     cpu_bind(&cpus[0]);
@@ -78,13 +78,13 @@ static void be_able_to_speak(const struct boot_info *info)
 
 _Noreturn void hv_refused(struct boot_info *info)
 {
-    be_able_to_speak(info);
+    init_reporting(info);
     hv_panic(PANIC_HANDOVER, "the firmware does not hand the machine over (ExitBootServices)");
 }
 
 _Noreturn void hv_main(struct boot_info *info)
 {
-    be_able_to_speak(info);
+    init_reporting(info);
     if (info->version != BOOT_INFO_VERSION) {
         hv_panic(PANIC_BOOT_INFO, "the loader's boot information has version %u, %u is wanted", info->version,
                  BOOT_INFO_VERSION);
@@ -103,7 +103,7 @@ static void choose_virtualization(void)
     report_cpu(&support);
 }
 
-static void own_the_cpu(const struct boot_info *info)
+static void take_over_cpu(const struct boot_info *info)
 {
     struct cpu *cpu = &cpus[smp_bsp_index()];
     const uint64_t *guards;
@@ -125,9 +125,9 @@ static uint32_t highest_apic_id(const struct boot_info *info)
     return highest;
 }
 
-static void own_the_interrupts(const struct boot_info *info)
+static void take_over_interrupts(const struct boot_info *info)
 {
-    if (!acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory))) {
+    if (!host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory))) {
         log_info("the firmware has no ACPI tables");
     }
     if (acpi.problem[0] != '\0') {
@@ -139,7 +139,7 @@ static void own_the_interrupts(const struct boot_info *info)
     cpu_this()->apic_id = host_apic_id();
 }
 
-static void know_the_time(const struct boot_info *info)
+static void calibrate_clock(const struct boot_info *info)
 {
     struct tsc_calibration tsc = tsc_calibrate(&acpi);
 

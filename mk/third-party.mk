@@ -1,4 +1,4 @@
-# Kernels that nobody here wrote, from Debian's archive as they are: config/examples/*.conf boot them, and
+# Other projects' kernels, from Debian's archive as they are: config/examples/*.conf boot them, and
 # docs/guests.md has the results.
 
 THIRD := $(BUILD)/third-party

@@ -7,79 +7,79 @@
 
 #define LINE(text) text "\n"
 
-/* clang-format off: one line of the manual per line */
-static const char manual_opening[] = LINE("# plinth.conf") LINE("") LINE(
-    "<!-- Printed by `plinth-check --manual`; change tools/config_manual.h instead. -->") LINE("")
-    LINE("One text file says which guests run, on which CPUs, with how much memory. On the boot volume it is") LINE(
-        "`\\plinth\\plinth.conf`, with the files that it names beside it. `plinth-check plinth.conf` says what is "
-        "wrong") LINE("with it, or what the hypervisor will make of it, with the same code that the hypervisor runs.")
-        LINE("") LINE("    [guest linux]") LINE("    kernel  = vmlinuz") LINE("    initrd  = initrd.img") LINE(
-            "    cmdline = console=ttyS0") LINE("    memory  = 1G") LINE("") LINE("## How it is written") LINE("")
-            LINE("- Sections are `[hypervisor]` (may be left out) and one `[guest NAME]` per guest. Below them stand "
-                 "lines") LINE("  `key = value`. The order of sections and keys means nothing, except that modules are "
-                               "kept in their order and") LINE("  CPUs are given out guest by guest.")
-                LINE("- A comment begins with `#` at the start of a line or after a blank, and ends with the line. "
-                     "Inside "
-                     "double quotes") LINE("  `#` is an ordinary character; so is it in the middle of a word (`a=#b`).")
-                    LINE("- A value may stand in double quotes; they are taken off. There are no escapes. Quotes that "
-                         "do "
-                         "not surround the")
-                        LINE("  whole value stay: `cmdline = dyndbg=\"file x +p\" quiet` is passed as it stands.") LINE(
-                            "- Keys, words and units may be written in capitals, and `_` for `-`. Names, paths and "
-                            "command lines are kept as")
-                            LINE("  they are. Line ends may be those of any system; a byte-order mark is skipped.")
-                                LINE("- Sizes and addresses: `512M`, `1.5G`, `64 KiB`, `65536`, `0x100000`. K, M, G "
-                                     "and T are powers of 1024, with or") LINE("  without B or iB behind them.")
-                                    LINE("- Paths are relative to the folder of the config file, on the host and on "
-                                         "the boot volume alike: `/`, `\\`, leading")
-                                        LINE("  slashes and the components `.` and `..` make no difference to the "
-                                             "place on the boot volume, which is always") LINE("  below `\\plinth\\`.");
+/* One line of the manual per line. */
+/* clang-format off */
+static const char manual_opening[] =
+    LINE("# plinth.conf")
+    LINE("")
+    LINE("<!-- Printed by `plinth-check --manual`; change tools/config_manual.h instead. -->")
+    LINE("")
+    LINE("One text file says which guests run, on which CPUs, with how much memory. On the boot volume it is")
+    LINE("`\\plinth\\plinth.conf`, with the files that it names beside it. `plinth-check plinth.conf` says what is wrong")
+    LINE("with it, or what the hypervisor will make of it, with the same code that the hypervisor runs.")
+    LINE("")
+    LINE("    [guest linux]")
+    LINE("    kernel  = vmlinuz")
+    LINE("    initrd  = initrd.img")
+    LINE("    cmdline = console=ttyS0")
+    LINE("    memory  = 1G")
+    LINE("")
+    LINE("## How it is written")
+    LINE("")
+    LINE("- Sections are `[hypervisor]` (may be left out) and one `[guest NAME]` per guest. Below them stand lines")
+    LINE("  `key = value`. The order of sections and keys means nothing, except that modules are kept in their order and")
+    LINE("  CPUs are given out guest by guest.")
+    LINE("- A comment begins with `#` at the start of a line or after a blank, and ends with the line. Inside double quotes")
+    LINE("  `#` is an ordinary character; so is it in the middle of a word (`a=#b`).")
+    LINE("- A value may stand in double quotes; they are taken off. There are no escapes. Quotes that do not surround the")
+    LINE("  whole value stay: `cmdline = dyndbg=\"file x +p\" quiet` is passed as it stands.")
+    LINE("- Keys, words and units may be written in capitals, and `_` for `-`. Names, paths and command lines are kept as")
+    LINE("  they are. Line ends may be those of any system; a byte-order mark is skipped.")
+    LINE("- Sizes and addresses: `512M`, `1.5G`, `64 KiB`, `65536`, `0x100000`. K, M, G and T are powers of 1024, with or")
+    LINE("  without B or iB behind them.")
+    LINE("- Paths are relative to the folder of the config file, on the host and on the boot volume alike: `/`, `\\`, leading")
+    LINE("  slashes and the components `.` and `..` make no difference to the place on the boot volume, which is always")
+    LINE("  below `\\plinth\\`.");
 
-static const char manual_details[] = LINE("") LINE("## CPUs") LINE("") LINE(
-    "A single number counts: `cpus = 2` asks for two virtual CPUs and leaves their place to Plinth. Anything with a "
-    "comma") LINE("or a dash is a list of host CPUs, counted from 0, in the order of the guest's own: `cpus = 1,2`, "
-                  "`cpus = 0-3`,") LINE("and `cpus = 2,` for host CPU 2 alone. CPU 0 is a CPU like the others.")
-    LINE("") LINE(
-        "Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far, "
-        "the lowest number") LINE("first; so CPUs are shared only where there are more virtual CPUs than host CPUs. A "
-                                  "CPU in a list of a guest") LINE("without `slice` is that guest's alone. Guests that "
-                                                                   "share a CPU take turns: each runs for its `slice`, "
-                                                                   "10 "
-                                                                   "ms where") LINE("none is written.") LINE("")
-        LINE("## Memory") LINE("") LINE(
-            "Guest RAM starts at guest-physical 0; what passes 3 GiB continues at 4 GiB. The planner looks for host "
-            "memory that") LINE("allows the largest leaves in the nested page table: 1 GiB for whole GiBs, 2 MiB for "
-                                "the rest. Memory below 1 MiB of") LINE("the host is never given to a guest.") LINE("")
-            LINE(
-                "Nobody has to write addresses. Who wants to (a memory controller for each guest, a dump that is read "
-                "from outside)") LINE("writes `memory-at`: all RAM of that guest is then one piece from there, and the "
-                                      "others are planned around it. The place")
-                LINE("has to be free: `plinth-check --machine` shows what is, and so does the machine itself before it "
-                     "starts "
-                     "anything.") LINE("") LINE("## What plinth-check prints") LINE("")
-                    LINE("A line for each mistake, `file:line:column: rule: sentence`, in the file's order; the rules "
-                         "are below. Where there "
-                         "is none,") LINE("the plan: each guest with its CPUs, slice, memory (where it is on the "
-                                          "machine, pages of which "
-                                          "sizes, bytes of tables)")
-                        LINE("and devices, then the machine's CPUs and memory. Exit status 0 "
-                             "where the config is good, 1 where not, 2 where the command")
-                            LINE("line is not understood. `--json` prints the same "
-                                 "as one object, `--svg FILE` draws the plan. Colours only on a terminal,")
-                                LINE("and not with `NO_COLOR` or "
-                                     "`TERM=dumb`.") LINE("") LINE("## A machine for plinth-check") LINE("")
-                                    LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; "
-                                         "without it the "
-                                         "machine "
-                                         "has what the config")
-                                        LINE("needs. The hypervisor writes it with `inventory = yes` as "
-                                             "`\\plinth\\machine.txt`; a few lines by hand do, too.") LINE("")
-                                            LINE("    cpus = 4")
-                                                LINE("    memory = 8G                           # the usual hole "
-                                                     "below 4 GiB assumed, or region by region:")
-                                                    LINE("    region = 0x100000 0x80000000 free     # start, end, and "
-                                                         "free, boot, loader, acpi, "
-                                                         "reserved or mmio");
+static const char manual_details[] =
+    LINE("")
+    LINE("## CPUs")
+    LINE("")
+    LINE("A single number counts: `cpus = 2` asks for two virtual CPUs and leaves their place to Plinth. Anything with a comma")
+    LINE("or a dash is a list of host CPUs, counted from 0, in the order of the guest's own: `cpus = 1,2`, `cpus = 0-3`,")
+    LINE("and `cpus = 2,` for host CPU 2 alone. CPU 0 is a CPU like the others.")
+    LINE("")
+    LINE("Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far, the lowest number")
+    LINE("first; so CPUs are shared only where there are more virtual CPUs than host CPUs. A CPU in a list of a guest")
+    LINE("without `slice` is that guest's alone. Guests that share a CPU take turns: each runs for its `slice`, 10 ms where")
+    LINE("none is written.")
+    LINE("")
+    LINE("## Memory")
+    LINE("")
+    LINE("Guest RAM starts at guest-physical 0; what passes 3 GiB continues at 4 GiB. The planner looks for host memory that")
+    LINE("allows the largest leaves in the nested page table: 1 GiB for whole GiBs, 2 MiB for the rest. Memory below 1 MiB of")
+    LINE("the host is never given to a guest.")
+    LINE("")
+    LINE("No address has to be written. Where it matters (a memory controller for each guest, a dump that is read from outside),")
+    LINE("write `memory-at`: all RAM of that guest is then one piece from there, and the others are planned around it. The place")
+    LINE("has to be free: `plinth-check --machine` shows what is, and so does the machine itself before it starts anything.")
+    LINE("")
+    LINE("## What plinth-check prints")
+    LINE("")
+    LINE("A line for each mistake, `file:line:column: rule: sentence`, in the file's order; the rules are below. Where there is none,")
+    LINE("the plan: each guest with its CPUs, slice, memory (where it is on the machine, pages of which sizes, bytes of tables)")
+    LINE("and devices, then the machine's CPUs and memory. Exit status 0 where the config is good, 1 where not, 2 where the command")
+    LINE("line is not understood. `--json` prints the same as one object, `--svg FILE` draws the plan. Colours only on a terminal,")
+    LINE("and not with `NO_COLOR` or `TERM=dumb`.")
+    LINE("")
+    LINE("## A machine for plinth-check")
+    LINE("")
+    LINE("`plinth-check --machine FILE` plans for the machine that FILE describes; without it the machine has what the config")
+    LINE("needs. The hypervisor writes it with `inventory = yes` as `\\plinth\\machine.txt`; a few lines by hand do, too.")
+    LINE("")
+    LINE("    cpus = 4")
+    LINE("    memory = 8G                           # the usual hole below 4 GiB assumed, or region by region:")
+    LINE("    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, reserved or mmio");
 
 /* clang-format on */
 #undef LINE
@@ -238,7 +238,7 @@ static const struct manual_long_rule manual_long_rules[] = {
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},
-    {"memory-not-free", "The memory that `memory-at` names is there, and nobody else's.",
+    {"memory-not-free", "The memory that `memory-at` names is there, and free.",
      "[guest a]\nkernel = hello.elf\nmemory-at = 3G\n", "[guest a]\nkernel = hello.elf\nmemory-at = 4G\n", 0, 0, 2},
     {"missing-file", "Every file that is named is there and can be read.", "[guest a]\nkernel = helo.elf\n",
      "[guest a]\nkernel = hello.elf\n", 0, 0, 0},

@@ -179,7 +179,7 @@ class Run:
         self.pressed = False
 
     def press_key(self, terminal):
-        """Nobody sits there to read an error before the hand-over, and nothing else is waited for: the firmware goes on."""
+        """No key comes after an error before the hand-over, and nothing else is waited for: the firmware goes on."""
         asked = not self.lines.entered and ASKS_FOR_KEY in self.lines.final()
         if asked and not self.pressed and terminal.saved is None:
             self.keys += b"\r"
@@ -279,7 +279,7 @@ def judge(run, name):
     except Verdict as verdict:
         result = verdict
     except BrokenPipeError:
-        result = Verdict(EXIT_FAILED, "nobody reads the output any more")
+        result = Verdict(EXIT_FAILED, "the output is not read any more")
     finally:
         kill_group(run.process)
     if result.status != EXIT_OK:

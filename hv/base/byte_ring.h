@@ -15,6 +15,8 @@ struct byte_ring {
     uint32_t tail; /* next to read; the consumer's */
     uint8_t data[BYTE_RING_BYTES];
 };
+_Static_assert(offsetof(struct byte_ring, head) == 0 && offsetof(struct byte_ring, tail) == 4,
+               "producer and consumer store different words");
 
 static inline uint32_t byte_ring_count(const struct byte_ring *ring)
 {

@@ -1,5 +1,5 @@
 /*
- * The first class of failure: a status for the caller, who decides. (The other two are guest_fail() in hv/core and
+ * The first class of failure: a status; the caller decides. (The other two are guest_fail() in hv/core and
  * hv_panic(); see docs/architecture.md.)
  */
 #ifndef HV_BASE_STATUS_H
@@ -14,7 +14,7 @@ enum status {
     STATUS_NO_MEMORY,   /* a pool or a memory map has not enough left; nothing was changed */
     STATUS_NO_SPACE,    /* a fixed-size result array is full */
     STATUS_NOT_FOUND,
-    STATUS_BUSY,      /* somebody else did it first */
+    STATUS_BUSY,      /* another CPU did it first */
     STATUS_MALFORMED, /* bytes from outside do not have the form they claim */
     STATUS_DENIED,
 };

@@ -2,6 +2,9 @@
  * The vocabulary that every other file uses: fixed-width types, the two kinds of physical address, sizes, alignment.
  *
  * The image is LLP64 (`long` has 32 bits), the native tests are LP64: only fixed-width types and size_t are used.
+ *
+ * This folder has what every other file may use: types, status, checks, log, text, locks. Nothing here knows a CPU, a
+ * guest or a page table.
  */
 #ifndef HV_BASE_TYPES_H
 #define HV_BASE_TYPES_H
@@ -22,6 +25,8 @@
 
 #define PAGE_SHIFT 12u
 #define PAGE_BYTES 4096u
+_Static_assert(PAGE_BYTES == 1u << PAGE_SHIFT && PAGE_BYTES == 4 * KIB, "one size of page");
+_Static_assert(MIB == KIB * KIB && GIB == MIB * KIB, "powers of 1024");
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -15,6 +15,8 @@
  * they make of a line and of a full screen; console_mux.c decides what is shown and what is typed to whom, with
  * console_show.c, console_keys.c and vt_output.c; vt_tracker.c follows a guest that is alone. console_screen.c is the
  * screen's grid. console_uart.c are the ports, console.c the wiring and the lock.
+ *
+ * This folder has where text goes and keys come from. Nothing here knows what a guest is but its ring and its name.
  */
 #ifndef HV_CONSOLE_CONSOLE_H
 #define HV_CONSOLE_CONSOLE_H

@@ -1,6 +1,6 @@
 /*
  * What CPUID answers, as data: the host's words as they were captured, and a guest's table, which hv/policy makes of
- * them. SDM 2A 3.3 "CPUID"; APM 3 appendix E.
+ * them. SDM 2A "CPUID"; APM 3 appendix E.
  */
 #ifndef HV_CORE_CPUID_TABLE_H
 #define HV_CORE_CPUID_TABLE_H
@@ -11,6 +11,7 @@
 #define CPUID_TABLE_MAX 96u
 #define CPUID_BASIC_MAX 0x20u
 #define CPUID_EXTENDED_MAX 0x22u
+_Static_assert(CPUID_TABLE_MAX <= 256, "struct cpuid_table finds entries by an index of 8 bits");
 
 /* Guests may use these extended states: x87, SSE, AVX, AVX-512. SDM 1 13.1. */
 #define CPUID_XCR0_ALLOWED 0xe7u
@@ -63,7 +64,7 @@ struct cpuid_dynamic {
 };
 
 /* What of leaf 1 is the vCPU's: initial APIC id in EBX 31:24; OSXSAVE is CR4's; APIC as IA32_APIC_BASE has it. SDM
- * 2A 3.3, table 3-8. */
+ * 2A "CPUID", table 3-8. */
 #define CPUID_1_APIC_ID_SHIFT 24u
 #define CPUID_1_OSXSAVE (1u << 27)
 #define CPUID_1_APIC (1u << 9)

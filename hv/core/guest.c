@@ -1,4 +1,4 @@
-/* How a guest ends, and what it touched that nobody answers. */
+/* How a guest ends, and accesses that no device answers. */
 #include "hv/core/guest.h"
 
 #include "hv/base/format.h"
@@ -34,40 +34,40 @@ static void guest_stop_vcpus(struct vcpu *vcpu)
     }
 }
 
-void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...)
+/* The first reason to end stands; a later one, from any vCPU, only makes its vCPU leave. `code`: 0 unless it crashed. */
+static void guest_end_as(struct vcpu *vcpu, enum guest_state state, uint32_t code, bool well, const char *form,
+                         va_list list)
 {
     struct guest *guest = vcpu->guest;
-    va_list list;
 
     vcpu->requests |= VCPU_STOPPED;
     if (!guest_is_first_reason(guest)) {
         return;
     }
-    va_start(list, form);
     format_list(guest->report, sizeof(guest->report), form, list);
-    va_end(list);
-    guest->ended_well = false;
+    guest->ended_well = well;
     guest->failure_code = code;
     guest->failed_vcpu = vcpu->index;
-    guest_enter_state(guest, GUEST_CRASHED);
+    guest_enter_state(guest, state);
     guest_stop_vcpus(vcpu);
+}
+
+void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...)
+{
+    va_list list;
+
+    va_start(list, form);
+    guest_end_as(vcpu, GUEST_CRASHED, code, false, form, list);
+    va_end(list);
 }
 
 void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...)
 {
-    struct guest *guest = vcpu->guest;
     va_list list;
 
-    vcpu->requests |= VCPU_STOPPED;
-    if (!guest_is_first_reason(guest)) {
-        return;
-    }
     va_start(list, form);
-    format_list(guest->report, sizeof(guest->report), form, list);
+    guest_end_as(vcpu, GUEST_STOPPED, 0, well, form, list);
     va_end(list);
-    guest->ended_well = well;
-    guest_enter_state(guest, GUEST_STOPPED);
-    guest_stop_vcpus(vcpu);
 }
 
 static const char *unknown_kind_name(enum unknown_kind kind)
@@ -96,10 +96,10 @@ static const char *unknown_answer(enum unknown_kind kind)
     switch (kind) {
     case UNKNOWN_PORT_READ:
     case UNKNOWN_MMIO_READ:
-        return "nobody is there, it reads all ones";
+        return "no device is there, it reads all ones";
     case UNKNOWN_PORT_WRITE:
     case UNKNOWN_MMIO_WRITE:
-        return "nobody is there, the write is ignored";
+        return "no device is there, the write is ignored";
     case UNKNOWN_MSR_READ:
     case UNKNOWN_MSR_WRITE:
         return "not offered, it gets #GP";

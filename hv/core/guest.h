@@ -1,5 +1,8 @@
 /*
  * A guest: its memory, its PC, its vCPUs, and what became of it.
+ *
+ * This folder has what a guest and a vCPU are, and what happens to them whatever the vendor. Pure: handlers change the
+ * vCPU and its guest and nothing of the machine.
  */
 #ifndef HV_CORE_GUEST_H
 #define HV_CORE_GUEST_H
@@ -32,7 +35,7 @@ enum unknown_kind {
     UNKNOWN_HYPERCALL,
 };
 
-/* An access that nobody answers: logged once per guest and resource, counted, named in the final report. */
+/* An access that no device answers: logged once per guest and resource, counted, named in the final report. */
 struct unknown_access {
     enum unknown_kind kind;
     uint64_t resource; /* port, MSR, page of guest-physical address */
@@ -80,7 +83,7 @@ struct guest {
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
     uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/run/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */
-    bool ending;                   /* atomic: somebody has a reason already */
+    bool ending;                   /* atomic: a reason is being written or stands */
     bool ended_well;               /* as the config expects */
     char report[GUEST_REPORT_MAX]; /* one sentence: why it stopped or failed */
     uint32_t failure_code;         /* GUEST_CRASHED only */
@@ -96,14 +99,14 @@ struct guest {
 
 /*
  * The second class of failure: this guest misbehaved or is broken. Stops it (all vCPUs), keeps the sentence, and
- * everybody else runs on. Returns; the handler then returns to the run loop, which leaves.
+ * all others run on. Returns; the handler then returns to the run loop, which leaves.
  */
 __attribute__((format(printf, 3, 4))) void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...);
 
 /* The guest ended by its own wish. */
 __attribute__((format(printf, 3, 4))) void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...);
 
-/* Notes an access that nobody answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
+/* Notes an access that no device answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
 
 /* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */

@@ -34,6 +34,7 @@ enum gpr {
     GPR_R15,
     GPR_COUNT,
 };
+_Static_assert(GPR_COUNT == 16 && GPR_RSP == 4 && GPR_R8 == 8, "numbers of the encoding, REX bits included");
 
 /* In the order of the instruction encoding, then the two system segments. */
 enum segment_index {
@@ -47,9 +48,10 @@ enum segment_index {
     SEGMENT_TR,
     SEGMENT_COUNT,
 };
+_Static_assert(SEGMENT_CS == 1 && SEGMENT_GS == 5 && SEGMENT_LDTR == 6, "numbers of the encoding, then LDTR and TR");
 
 /*
- * Access rights in VMX's form (SDM 3C 24.4.1 "Guest Register State", table 24-2):
+ * Access rights in VMX's form (SDM 3C 25.4.1 "Guest Register State", table 25-2):
  * type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16.
  */
 #define SEGMENT_TYPE(access) ((access)&0xfu)
@@ -110,7 +112,7 @@ enum exception {
     EXCEPTION_XM = 19,
 };
 
-/* Kinds of events, with the numbers that both vendors' injection fields use (SVM has no 5 and 6). SDM 3C 24.8.3; APM
+/* Kinds of events, with the numbers that both vendors' injection fields use (SVM has no 5 and 6). SDM 3C 25.8.3; APM
  * 2 15.20. */
 enum event_kind {
     EVENT_INTERRUPT = 0,
@@ -153,6 +155,10 @@ enum vcpu_request {
     VCPU_MESSAGES = 1u << 21, /* the lapic or platform has messages for other vCPUs */
 };
 #define VCPU_LEAVE_MASK 0xffff0000u
+_Static_assert((VCPU_LEAVE_MASK & (VCPU_XCR0 | VCPU_TASK_TRAP | VCPU_RESET)) == 0,
+               "the vendor's bits are the low half");
+_Static_assert((VCPU_HALTED & VCPU_LEAVE_MASK) != 0 && (VCPU_MESSAGES & VCPU_LEAVE_MASK) != 0,
+               "the loop's bits are the high half");
 
 enum vcpu_state {
     VCPU_STATE_OFF, /* waits for SIPI (secondary CPUs start so) */
@@ -171,7 +177,9 @@ struct vcpu_msrs {
     uint64_t pat; /* the vendor loads it; a write sets VCPU_SYSTEM_WRITE */
 };
 
+#define EXIT_KINDS_MAX 32u
 #define EXIT_RING_ENTRIES 64u
+_Static_assert((EXIT_RING_ENTRIES & (EXIT_RING_ENTRIES - 1)) == 0, "the index is masked");
 
 /* One line of a crash report's history. */
 struct exit_record {
@@ -203,10 +211,10 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
-    uint64_t
-        leave_at; /* host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it */
-    uint64_t
-        cpu_ticks; /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts */
+    /* Host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it. */
+    uint64_t leave_at;
+    /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
+    uint64_t cpu_ticks;
     uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
@@ -214,7 +222,7 @@ struct vcpu {
     void *live;    /* hv/virt/vcpu_switch.c: extended state while another vCPU has the CPU */
     struct exit_record ring[EXIT_RING_ENTRIES];
     uint32_t ring_next;
-    uint64_t exit_counts[32]; /* by enum exit_kind */
+    uint64_t exit_counts[EXIT_KINDS_MAX]; /* by enum exit_kind */
 };
 
 /* What other CPUs may ask of a vCPU. */

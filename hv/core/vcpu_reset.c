@@ -2,6 +2,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/guest.h"
+#include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
 
 #define PAT_RESET 0x0007040600070406ULL /* SDM 3A 12.12.4 */
@@ -10,6 +11,8 @@
 #define RESET_CS_BASE 0xffff0000u
 #define RESET_RIP 0xfff0u
 #define MTRR_DEFAULT_WRITE_BACK 0xc06u /* enabled, fixed enabled, type 6 */
+_Static_assert(RESET_CS_BASE + RESET_RIP == 0xfffffff0u, "the first instruction after a reset. SDM 3A 10.1.1");
+_Static_assert(EXIT_MSR_PAT == MSR_PAT && EXIT_MSR_EFER == MSR_EFER, "vm_exit.h names them without registers.h");
 
 /* Access rights: present, accessed. Code is readable, data writable. */
 #define ACCESS_REAL_CODE 0x009bu
@@ -33,8 +36,8 @@ static void set_data_segments(struct vcpu_system *system, uint16_t selector, uin
     }
 }
 
-/* Both CR0.CD and CR0.NW keep their values over an INIT; at power-up they are set, and no firmware would leave them so.
- */
+/* Both CR0.CD and CR0.NW keep their values over an INIT; at power-up they are set, and no firmware would leave them
+ * so. */
 static void reset_system(struct vcpu_system *system)
 {
     memset(system, 0, sizeof(*system));

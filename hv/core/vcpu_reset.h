@@ -7,7 +7,7 @@
 #include "guest-loader/load_plan.h"
 #include "hv/core/vcpu.h"
 
-/* SDM 3A 9.1.1, table 9-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". The APIC is not
+/* SDM 3A 10.1.1, table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT". The APIC is not
  * touched. */
 void vcpu_reset(struct vcpu *vcpu);
 

@@ -30,6 +30,8 @@ enum exit_kind {
     EXIT_UNKNOWN,    /* an exit that was never asked for */
     EXIT_KIND_COUNT,
 };
+_Static_assert(EXIT_KIND_COUNT <= EXIT_KINDS_MAX, "struct vcpu counts every kind");
+_Static_assert(EXIT_KIND_COUNT <= 32, "guest_watchdog.c has a bit per kind in 32 bits");
 
 const char *exit_kind_name(enum exit_kind kind);
 

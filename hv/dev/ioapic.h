@@ -10,7 +10,7 @@
 #define HV_DEV_IOAPIC_H
 
 #include "hv/base/types.h"
-#include "hv/dev/lapic.h"
+#include "hv/dev/apic_message.h"
 
 #define IOAPIC_PINS 24u
 #define IOAPIC_MMIO_BYTES 4096u

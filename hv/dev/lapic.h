@@ -12,39 +12,11 @@
 
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
+#include "hv/dev/apic_message.h"
 #include "hv/dev/timebase.h"
 
 #define LAPIC_REGISTER_COUNT 1024u
 #define LAPIC_OUTBOX_MAX 4u
-
-enum apic_delivery {
-    APIC_FIXED = 0,
-    APIC_LOWEST = 1,
-    APIC_SMI = 2,
-    APIC_NMI = 4,
-    APIC_INIT = 5,
-    APIC_STARTUP = 6,
-    APIC_EXTINT = 7,
-};
-
-enum apic_shorthand {
-    APIC_TO_DESTINATION = 0,
-    APIC_TO_SELF = 1,
-    APIC_TO_ALL = 2,
-    APIC_TO_OTHERS = 3,
-};
-
-/* What travels between APICs: from an ICR, the I/O APIC, or an MSI. hv/core routes it. */
-struct apic_message {
-    uint32_t destination; /* APIC id or logical destination; all ones of its width: everybody */
-    uint8_t vector;
-    uint8_t delivery;  /* enum apic_delivery */
-    uint8_t shorthand; /* enum apic_shorthand; ICR only */
-    bool logical;
-    bool level;    /* trigger mode: sets TMR */
-    bool deassert; /* INIT level de-assert: ignored by all later processors */
-    bool x2apic;   /* destination has 32 bits */
-};
 
 struct lapic_page {
     uint32_t registers[LAPIC_REGISTER_COUNT];

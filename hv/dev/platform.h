@@ -11,6 +11,9 @@
  *   70-71  CMOS/RTC      80 ed  delay   92  A20, reset                 3f8-3ff  16550, IRQ 4
  *   cf8-cff  PCI configuration, reset   600-60b  ACPI PM1a, PM timer   e9 f4  debug ports (only if configured)
  *   0-f 81-8f c0-df  DMA: idle          f0-f1  FPU error: idle      3d4-3d5 3da  text display's registers
+ *
+ * This folder has the guest's PC: a file pair per device. Pure: a device sees no vCPU, no other guest and nothing of
+ * the host, and calls nothing outside of the folder.
  */
 #ifndef HV_DEV_PLATFORM_H
 #define HV_DEV_PLATFORM_H

@@ -7,6 +7,9 @@
  * to guest_mmio_read() and guest_mmio_write(); where nobody answers, reads give all ones and writes vanish.
  *
  * Which forms are claimed is in docs/instruction-decoder.md; any other instruction stops the guest with its bytes.
+ *
+ * This folder has instructions that the hypervisor executes in the CPU's place. Pure; what an instruction means for a
+ * guest's CPUID, MSRs or devices is decided elsewhere.
  */
 #ifndef HV_EMULATE_EMULATE_H
 #define HV_EMULATE_EMULATE_H

@@ -1,5 +1,7 @@
 /*
  * What an exit means: one switch over the neutral kinds, the same for both vendors.
+ *
+ * This folder has the switch over exits and no more: what an exit does is in the folders below.
  */
 #ifndef HV_EXIT_DISPATCH_H
 #define HV_EXIT_DISPATCH_H

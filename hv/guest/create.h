@@ -1,6 +1,9 @@
 /*
  * From boot_info to guests that are ready to be entered: memory zeroed, nested tree built and audited, image loaded,
  * boot information and ACPI tables written, vCPUs in their entry state.
+ *
+ * This folder has a guest's life beside its running: create, end, restart, status. Nothing here is called while a
+ * guest runs undisturbed.
  */
 #ifndef HV_GUEST_CREATE_H
 #define HV_GUEST_CREATE_H

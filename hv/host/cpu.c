@@ -73,7 +73,7 @@ void cpu_report_nmis(struct cpu *cpu)
 
     if (count >= 2 * cpu->nmis_reported) {
         cpu->nmis_reported = count;
-        log_warning("CPU %u got an NMI that nobody here sent, %" PRIu64 " until now: %s; the guests go on", cpu->index,
+        log_warning("CPU %u got an NMI that no CPU sent, %" PRIu64 " until now: %s; the guests go on", cpu->index,
                     count, nmi_cause(insn_in8(PORT_NMI_STATUS)));
     }
 }

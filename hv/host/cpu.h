@@ -1,8 +1,11 @@
 /*
- * A physical CPU as the hypervisor keeps it: who it is, where its stacks are, what it runs, what interrupted it.
+ * A physical CPU as the hypervisor keeps it: which one it is, where its stacks are, what it runs, what interrupted it.
  *
  * cpus[0] is the one that firmware started (the BSP); the order is boot_info's, so `cpus = 0,1` in plinth.conf means
  * indices of this array. GS points to the CPU's own entry.
+ *
+ * This folder has the machine as the hypervisor drives it: CPUs, interrupts, clock, traps, memory pool, panic, power.
+ * No guest's state is changed here.
  */
 #ifndef HV_HOST_CPU_H
 #define HV_HOST_CPU_H
@@ -12,11 +15,13 @@
 #include "hv/x86/insn.h"
 
 #define CPUS_MAX 64u
+_Static_assert(CPUS_MAX <= 64, "struct guest.kick_cpus and others have a bit per CPU in 64 bits");
 #define CPU_WHY_MAX 160u
 
 /* Each CPU's normal stack and each of its interrupt stacks; under each lies an absent guard page. */
 #define CPU_STACK_BYTES (32 * KIB)
 #define CPU_IST_BYTES (8 * KIB)
+_Static_assert(CPU_STACK_BYTES % PAGE_BYTES == 0 && CPU_IST_BYTES % PAGE_BYTES == 0, "guard pages lie between them");
 #define CPU_GUARDS (1u + DESCRIPTOR_IST_COUNT)
 #define CPU_GUARDS_MAX (CPUS_MAX * CPU_GUARDS)
 
@@ -58,7 +63,7 @@ struct cpu {
     struct vcpu *current;                /* what it runs now; NULL: nothing */
     void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
     char why[CPU_WHY_MAX];               /* room for `failure` */
-    uint64_t nmis;                       /* that nobody here sent */
+    uint64_t nmis;                       /* that no CPU sent */
     uint64_t nmis_reported;              /* how many there were when that was last said */
     bool nmi_asked;                      /* atomic: the next NMI is another CPU's question (hv/host/cpu_watch.c) */
     uint64_t turns;                      /* of cpu_loop_run(): hv/host/cpu_watch.c looks whether they go on */
@@ -68,6 +73,7 @@ struct cpu {
     struct cpu_stacks stacks;
     struct descriptor_tables descriptors;
 };
+_Static_assert(offsetof(struct cpu, self) == 0, "cpu_this() reads GS:0");
 
 extern struct cpu cpus[CPUS_MAX];
 extern uint32_t cpu_count; /* entries of cpus[], those that failed included */

@@ -7,7 +7,7 @@
 
 #define SENTENCE_MAX 120u
 
-static struct watch watches[CPUS_MAX]; /* whoever moved `due` on has them until then */
+static struct watch watches[CPUS_MAX]; /* owned until then by the CPU that moved `due` on */
 static uint64_t due = UINT64_MAX;
 static uint64_t check_ticks;
 
@@ -21,7 +21,7 @@ static uint32_t ready_cpus(void)
     return ready;
 }
 
-void watchdog_start(const struct clock *clock)
+void cpu_watch_start(const struct clock *clock)
 {
     check_ticks = clock_ns_to_ticks(clock, WATCH_CHECK_S * NS_PER_SECOND);
     if (ready_cpus() > 1) {
@@ -79,7 +79,7 @@ static void look(const struct cpu *self)
     }
 }
 
-void watchdog_turn(struct cpu *cpu, uint64_t now)
+void cpu_watch_turn(struct cpu *cpu, uint64_t now)
 {
     uint64_t when = __atomic_load_n(&due, __ATOMIC_RELAXED);
 
@@ -90,7 +90,7 @@ void watchdog_turn(struct cpu *cpu, uint64_t now)
     }
 }
 
-uint64_t watchdog_deadline(void)
+uint64_t cpu_watch_deadline(void)
 {
     return __atomic_load_n(&due, __ATOMIC_RELAXED);
 }

@@ -2,10 +2,10 @@
  * A CPU that hangs is noticed by another one.
  *
  * Ours alone counts: a CPU that is in a guest or asleep is well, however long. A CPU that comes to its loop counts its
- * turn there, and now and then whoever comes first looks whether the others' counts go on (CHECK_S seconds lie between
- * two looks). One that stands still is asked: by an interrupt, then by an NMI, each of which ends the guest's turn if
+ * turn there, and now and then the first one to come looks whether the others' counts go on (WATCH_CHECK_S seconds lie
+ * between two looks). One that stands still is asked: by an interrupt, then by an NMI, each of which ends the guest's turn if
  * it was in one. One that still stands still after that hangs, and the machine ends with P0014: what it holds and what
- * it was about to write is not known, so nobody can go on without it.
+ * it was about to write is not known, so no other CPU can go on without it.
  *
  * Nothing is counted on the way of an exit, and no timer interrupts a guest for this: only a CPU that sleeps sets its
  * own. A vCPU that has not left its guest since its turn began (no exit's TSC is later) is not asked. One that has may
@@ -23,7 +23,7 @@
 #include "hv/host/cpu.h"
 
 /* What one CPU's count has been like: of the looks, and not of the time, so that a machine that was stopped as a whole
- * (system management, a debugger) accuses nobody. */
+ * (system management, a debugger) accuses no CPU. */
 struct watch {
     uint64_t turns;
     uint32_t still; /* looks in a row at which the count stood still */
@@ -69,12 +69,12 @@ static inline enum watch_verdict watch_look(struct watch *watch, uint64_t turns,
 }
 
 /* Before the other CPUs are let go. With one CPU that is ready nothing is watched. */
-void watchdog_start(const struct clock *clock);
+void cpu_watch_start(const struct clock *clock);
 
 /* A turn of the CPU's loop. */
-void watchdog_turn(struct cpu *cpu, uint64_t now);
+void cpu_watch_turn(struct cpu *cpu, uint64_t now);
 
 /* When a CPU that sleeps has to look. */
-uint64_t watchdog_deadline(void);
+uint64_t cpu_watch_deadline(void);
 
 #endif

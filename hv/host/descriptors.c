@@ -10,7 +10,7 @@
 #define GDT_CODE 0x00af9b000000ffffULL
 #define GDT_DATA 0x00cf93000000ffffULL
 
-/* An available 64-bit TSS, present, DPL 0. SDM 3A 7.2.3 "TSS Descriptor in 64-bit mode". */
+/* An available 64-bit TSS, present, DPL 0. SDM 3A 8.2.3 "TSS Descriptor in 64-bit mode". */
 #define TSS_ACCESS 0x89ULL
 
 /* A present 64-bit interrupt gate of DPL 0: interrupts stay off in the handler. SDM 3A 6.14.1, figure 6-8. */
@@ -31,6 +31,11 @@ struct idt_gate {
 };
 
 _Static_assert(sizeof(struct idt_gate) == 16, "a 64-bit gate");
+_Static_assert(offsetof(struct idt_gate, ist) == 4 && offsetof(struct idt_gate, access) == 5,
+               "IST 2:0 of byte 4, then type");
+_Static_assert(offsetof(struct idt_gate, offset_middle) == 6 && offsetof(struct idt_gate, offset_high) == 8,
+               "bits 31:16 and 63:32 of the offset");
+_Static_assert(IDT_ENTRIES * sizeof(struct idt_gate) == PAGE_BYTES, "a gate for every vector; the limit fits 16 bits");
 
 static struct idt_gate idt[IDT_ENTRIES] __attribute__((aligned(16)));
 

@@ -14,6 +14,7 @@
 #define APIC_SVR 0x0f0u
 #define APIC_ISR 0x100u
 #define APIC_ISR_WORDS 8u
+_Static_assert(APIC_ISR_WORDS * 32 == 256, "a bit per vector");
 #define APIC_ESR 0x280u
 #define APIC_LVT_CMCI 0x2f0u
 #define APIC_ICR 0x300u
@@ -66,7 +67,7 @@
 #define IOAPIC_MASKED (1u << 16)
 #define IOAPIC_LAST_ENTRY(version) (((version) >> 16) & 0xffu)
 #define IOAPIC_ENTRIES_MAX 240u
-#define IOAPIC_NOBODY 0xffffffffu
+#define IOAPIC_ABSENT 0xffffffffu
 
 #define XAPIC_ID_MAX 0xfeu
 #define CALIBRATION_US 3000u
@@ -97,7 +98,7 @@ static void apic_write(uint32_t reg, uint32_t value)
 }
 
 /* ICW1 to ICW4 move the vectors away from the exceptions; then every input is masked. */
-static void silence_pics(void)
+static void mask_pics(void)
 {
     insn_out8(PIC_MASTER_COMMAND, PIC_ICW1_ICW4);
     insn_out8(PIC_SLAVE_COMMAND, PIC_ICW1_ICW4);
@@ -117,11 +118,11 @@ static uint32_t ioapic_read(uint64_t base, uint32_t index)
     return insn_mmio_read32(base + IOAPIC_WINDOW);
 }
 
-static void silence_ioapic(uint64_t base)
+static void mask_ioapic(uint64_t base)
 {
     uint32_t version = ioapic_read(base, IOAPIC_VERSION);
 
-    if (version == IOAPIC_NOBODY) {
+    if (version == IOAPIC_ABSENT) {
         return;
     }
     for (uint32_t i = 0; i <= IOAPIC_LAST_ENTRY(version) && i < IOAPIC_ENTRIES_MAX; i++) {
@@ -130,17 +131,17 @@ static void silence_ioapic(uint64_t base)
     }
 }
 
-void host_apic_init_machine(const struct acpi_tables *acpi, uint32_t highest_apic_id)
+void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_id)
 {
     uint32_t features = insn_cpuid(CPUID_FEATURES, 0).ecx;
     uint64_t base = insn_rdmsr(MSR_APIC_BASE);
 
-    silence_pics();
+    mask_pics();
     for (uint32_t i = 0; i < acpi->ioapic_count; i++) {
-        silence_ioapic(acpi->ioapics[i]);
+        mask_ioapic(acpi->ioapics[i]);
     }
     if (acpi->ioapic_count == 0) {
-        silence_ioapic(IOAPIC_USUAL_BASE);
+        mask_ioapic(IOAPIC_USUAL_BASE);
     }
     apic.base = base & APIC_BASE_ADDRESS;
     apic.x2apic =
@@ -232,8 +233,8 @@ void host_apic_end_stray(void)
     }
 }
 
-/* The xAPIC takes one command at a time; a command that stays pending means that nobody takes it, so give up waiting.
- */
+/* The xAPIC takes one command at a time; a command that stays pending means that no APIC takes it, so give up
+ * waiting. */
 static void wait_icr(void)
 {
     uint64_t end = tsc_after_us(ICR_WAIT_US);

@@ -2,8 +2,8 @@
  * The host's own interrupt controllers: the local APIC of each CPU, and everything older or further away silenced.
  *
  * The hypervisor takes three interrupts and no more: its timer, a kick from another CPU, and the spurious one. A
- * handler only sets a bit in its struct cpu and ends the interrupt; hv/run/cpu_loop.c looks at the bits. Guests never see
- * these vectors. The 8259 pair is remapped away from the exceptions and masked, all I/O APIC inputs are masked: no
+ * handler only sets a bit in its struct cpu and ends the interrupt; hv/run/cpu_loop.c looks at the bits. Guests never
+ * see these vectors. The 8259 pair is remapped away from the exceptions and masked, all I/O APIC inputs are masked: no
  * device of the machine interrupts us.
  *
  * Both access modes are served: x2APIC MSRs where the firmware has enabled them or an APIC id does not fit into 8 bits,
@@ -16,16 +16,19 @@
 #define HV_HOST_HOST_APIC_H
 
 #include "hv/base/types.h"
+#include "hv/host/host_vectors.h"
 
-#define HOST_VECTOR_PIC 0x20u /* where a stray 8259 interrupt would land: 0x20..0x2f */
-#define HOST_VECTOR_TIMER 0xf0u
-#define HOST_VECTOR_KICK 0xf1u
-#define HOST_VECTOR_SPURIOUS 0xffu
+_Static_assert(HOST_VECTOR_PIC >= 32 && HOST_VECTOR_PIC % 8 == 0,
+               "above the exceptions; an 8259 sets the three low bits");
+_Static_assert(HOST_VECTOR_PIC + 16 <= HOST_VECTOR_TIMER && HOST_VECTOR_TIMER < HOST_VECTOR_KICK &&
+                   HOST_VECTOR_KICK < HOST_VECTOR_SPURIOUS,
+               "no vector is used twice");
+_Static_assert((HOST_VECTOR_SPURIOUS & 15) == 15, "older APICs have bits 3:0 of the spurious vector set. SDM 3A 11.9");
 
-struct acpi_tables;
+struct host_acpi;
 
 /* Silences the 8259s and the I/O APICs (those of the MADT, or the usual one) and chooses the access mode. */
-void host_apic_init_machine(const struct acpi_tables *acpi, uint32_t highest_apic_id);
+void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_id);
 
 /* Enables this CPU's local APIC, its timer's vector, and masks every other local input. */
 void host_apic_init_cpu(void);

@@ -69,7 +69,7 @@ bool host_cpu_five_levels(void)
     return (insn_read_cr4() & CR4_LA57) != 0;
 }
 
-/* AMD: memory from 4 GiB to TOM2 is write-back by a bit of its own. APM 2 7.9.3 "Top of Memory". */
+/* AMD: memory from 4 GiB to TOM2 is write-back by a bit of its own. APM 2 7.9.4 "Top of Memory". */
 static uint64_t force_wb_end(void)
 {
     uint32_t vendor = insn_cpuid(CPUID_VENDOR, 0).ebx;

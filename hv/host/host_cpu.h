@@ -18,8 +18,8 @@ bool host_cpu_is_virtual(void);
 /* What the host's page tables may use. `no_execute` false: the CPU cannot run Plinth. */
 struct page_table_caps host_cpu_paging_caps(void);
 
-/* True where firmware left 5-level paging on: it cannot be left in long mode, so the host's tree has five levels too.
- */
+/* True where firmware left 5-level paging on: it cannot be left in long mode, so the host's tree has five levels
+ * too. */
 bool host_cpu_five_levels(void);
 
 void host_cpu_read_mtrrs(struct mtrr_state *state);

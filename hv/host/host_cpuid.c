@@ -2,7 +2,7 @@
 
 #include "hv/x86/insn.h"
 
-/* Leaves with subleaves, and how many of them are asked for. SDM 2A 3.3 "CPUID". */
+/* Leaves with subleaves, and how many of them are asked for. SDM 2A "CPUID". */
 static const struct {
     uint32_t leaf;
     uint32_t subleaves;

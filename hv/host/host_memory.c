@@ -11,6 +11,8 @@
 #include "hv/x86/host_map.h"
 #include "hv/x86/insn.h"
 
+_Static_assert(sizeof(void *) == 8, "the hypervisor's memory is identity-mapped: a pointer holds an hpa_t");
+
 #define ALIGNMENT (2 * MIB)
 #define LOW_END (4 * GIB) /* local APICs, I/O APICs and firmware's flash lie below it whatever memory there is */
 

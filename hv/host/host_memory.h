@@ -18,7 +18,7 @@ void host_memory_init(const struct boot_info *info, const uint64_t *guards, uint
 /* Loads the tree on another CPU. */
 void host_memory_load_cpu(void);
 
-/* The page at `address` becomes RX or again RW: the trampoline, while CPUs start. Caller: the BSP, nobody else runs. */
+/* The page at `address` becomes RX or again RW: the trampoline, while CPUs start. Caller: the BSP, no other CPU runs. */
 void host_memory_set_executable(uint64_t address, bool executable);
 
 /* The tree's root for CR3. */

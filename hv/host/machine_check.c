@@ -25,7 +25,7 @@ static uint32_t bank_count(uint64_t capabilities)
     return (uint32_t)(capabilities & MCG_CAP_BANKS);
 }
 
-/* An address and a further word are there only where the status says so. SDM 3B 15.3.2.2 "IA32_MCi_STATUS MSRs"; APM 2
+/* An address and a further word are there only where the status says so. SDM 3B 16.3.2.2 "IA32_MCi_STATUS MSRs"; APM 2
  * 9.3.2.2. */
 void machine_check_report(enum log_level level, const char *heading)
 {
@@ -43,7 +43,7 @@ void machine_check_report(enum log_level level, const char *heading)
     }
 }
 
-/* SDM 3B 15.8 "Machine-Check Initialization"; APM 2 9.4. */
+/* SDM 3B 16.8 "Machine-Check Initialization"; APM 2 9.4. */
 void machine_check_start(uint32_t cpu)
 {
     char heading[HEADING_MAX];

@@ -1,6 +1,6 @@
 /*
  * Machine checks: what the CPU's banks say of broken hardware. A CPU reports by #MC only what its banks are told to
- * report, and after a reset they still hold what came before. SDM 3B 15 "Machine-Check Architecture"; APM 2 9.
+ * report, and after a reset they still hold what came before. SDM 3B 16 "Machine-Check Architecture"; APM 2 9.
  */
 #ifndef HV_HOST_MACHINE_CHECK_H
 #define HV_HOST_MACHINE_CHECK_H

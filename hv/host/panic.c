@@ -41,8 +41,8 @@ static _Noreturn void end(void)
     hv_panic_stop();
 }
 
-/* Somebody panics already. Where it is this CPU, its report has met a second fault: say so once, and end. */
-static _Noreturn void end_again(void)
+/* A CPU panics already. Where it is this one, its report has met a second fault: say so once, and end. */
+static _Noreturn void end_nested(void)
 {
     if (cpu_this() == panic_cpu && !panic_nested) {
         panic_nested = true;
@@ -53,7 +53,7 @@ static _Noreturn void end_again(void)
 }
 
 /* By an NMI each, and not by one to all: a CPU that was never started is in the firmware's code, whose tables are
- * nobody's memory now, and an NMI there would reset the machine. They get a moment, so that their lines are not in
+ * free memory now, and an NMI there would reset the machine. They get a moment, so that their lines are not in
  * between. */
 static void stop_others(void)
 {
@@ -70,12 +70,12 @@ static void stop_others(void)
     }
 }
 
-/* The first to come stops everybody else and goes on. */
+/* The first to come stops all others and goes on. */
 static void begin(void)
 {
     insn_cli();
     if (!panic_state_enter()) {
-        end_again();
+        end_nested();
     }
     panic_cpu = cpu_this();
     console_panic_mode();

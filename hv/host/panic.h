@@ -3,7 +3,7 @@
  * console, with a stable code, a sentence and what to do about it. No guest action may lead here.
  *
  * The last line is "plinth: result failed", which tools/run-qemu and tools/run-bochs recognize. The machine is then
- * halted with the screen readable; it is not switched off, because whoever sits in front of it has to read the screen.
+ * halted with the screen readable; it is not switched off, because the screen is there to be read.
  */
 #ifndef HV_HOST_PANIC_H
 #define HV_HOST_PANIC_H
@@ -20,7 +20,7 @@ struct vcpu;
  * comes from the NMI that stops it, and from the last exits of the vCPU that it has. */
 _Noreturn void hv_panic_hang(const struct cpu *hung, const char *sentence);
 
-/* A machine check while this guest ran: what it did is lost, and nobody can say what else is. */
+/* A machine check while this guest ran: what it did is lost, and what else is cannot be known. */
 _Noreturn void hv_panic_machine_check(const struct vcpu *vcpu);
 
 /* Where the image lies, for backtraces. */

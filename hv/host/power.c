@@ -29,9 +29,9 @@
 #define KEYBOARD_COMMAND_PORT 0x64u
 #define KEYBOARD_PULSE_RESET 0xfeu
 
-static const struct acpi_tables *acpi;
+static const struct host_acpi *acpi;
 
-void power_init(const struct acpi_tables *tables)
+void power_init(const struct host_acpi *tables)
 {
     acpi = tables;
 }

@@ -10,10 +10,10 @@
 
 #include "hv/base/types.h"
 
-struct acpi_tables;
+struct host_acpi;
 
 /* What later calls use. The tables stay where they are. */
-void power_init(const struct acpi_tables *acpi);
+void power_init(const struct host_acpi *acpi);
 
 /* All three flush the consoles first. Any CPU may call them; others should have left their guests. */
 _Noreturn void power_off(void);

@@ -6,6 +6,7 @@
 #include "hv/host/host_cpu.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/pool.h"
+#include "hv/host/trampoline.h"
 #include "hv/host/traps.h"
 #include "hv/host/tsc.h"
 
@@ -14,9 +15,6 @@
 #define FIRST_SIPI_WAIT_US 20000u
 #define SECOND_SIPI_WAIT_US 1000000u
 
-#define TRAMPOLINE_DATA 0xf00u
-#define SELECTOR_CODE32 0x08u
-#define SELECTOR_CODE64 0x10u
 #define LOW_MEMORY_END 0x100000ULL
 
 /* Flat 32-bit code, 64-bit code, data. SDM 3A 3.4.5. */
@@ -35,9 +33,9 @@ struct far_pointer {
     uint16_t reserved;
 };
 
-/* The offsets are those of hv/host/trampoline.S. */
+/* hv/host/trampoline.h has the offsets. */
 struct trampoline_data {
-    uint64_t gdt[4];
+    uint64_t gdt[TRAMPOLINE_DATA_SELECTOR / 8 + 1];
     uint16_t gdt_limit;
     uint32_t gdt_base;
     uint16_t reserved;
@@ -49,14 +47,17 @@ struct trampoline_data {
     uint32_t mark;
 } __attribute__((packed));
 
-_Static_assert(offsetof(struct trampoline_data, gdt_limit) == 0x20, "DATA_GDT_POINTER");
-_Static_assert(offsetof(struct trampoline_data, to_32) == 0x28, "DATA_FAR_32");
-_Static_assert(offsetof(struct trampoline_data, to_64) == 0x30, "DATA_FAR_64");
-_Static_assert(offsetof(struct trampoline_data, cr3) == 0x38, "DATA_CR3");
-_Static_assert(offsetof(struct trampoline_data, cr4) == 0x3c, "DATA_CR4");
-_Static_assert(offsetof(struct trampoline_data, next) == 0x40, "DATA_NEXT");
-_Static_assert(offsetof(struct trampoline_data, mark) == 0x48, "DATA_MARK");
+#define DATA_AT(member) (TRAMPOLINE_DATA + offsetof(struct trampoline_data, member))
+_Static_assert(DATA_AT(gdt_limit) == TRAMPOLINE_GDT_POINTER, "trampoline.S");
+_Static_assert(DATA_AT(to_32) == TRAMPOLINE_FAR_32, "trampoline.S");
+_Static_assert(DATA_AT(to_64) == TRAMPOLINE_FAR_64, "trampoline.S");
+_Static_assert(DATA_AT(cr3) == TRAMPOLINE_CR3, "trampoline.S");
+_Static_assert(DATA_AT(cr4) == TRAMPOLINE_CR4, "trampoline.S");
+_Static_assert(DATA_AT(next) == TRAMPOLINE_NEXT, "trampoline.S");
+_Static_assert(DATA_AT(mark) == TRAMPOLINE_MARK, "trampoline.S");
 _Static_assert(TRAMPOLINE_DATA + sizeof(struct trampoline_data) <= PAGE_BYTES, "within the page");
+_Static_assert(sizeof(struct far_pointer) == 8, "JMP FAR reads six bytes of it");
+_Static_assert(LOW_MEMORY_END == 0x100u * PAGE_BYTES, "a SIPI's vector is a page number of 8 bits");
 
 /* Where the CPU that starts now goes on; in ordinary memory, because the trampoline page is not writable then. */
 static struct {
@@ -65,6 +66,10 @@ static struct {
     struct cpu *argument;
     uint64_t tsc; /* its own, once it has its tables; 0: not come so far */
 } smp_next;
+#define NEXT_AT(member) offsetof(__typeof__(smp_next), member)
+_Static_assert(NEXT_AT(stack) == TRAMPOLINE_NEXT_STACK, "trampoline.S");
+_Static_assert(NEXT_AT(entry) == TRAMPOLINE_NEXT_ENTRY, "trampoline.S");
+_Static_assert(NEXT_AT(argument) == TRAMPOLINE_NEXT_ARGUMENT, "trampoline.S");
 
 /* A copy of the tree's root for a CPU that has 32 bits of CR3 only: needed where the pool lies above 4 GiB. */
 static uint64_t low_root[PAGE_BYTES / sizeof(uint64_t)] __attribute__((aligned(PAGE_BYTES)));
@@ -130,7 +135,7 @@ uint32_t smp_bsp_index(void)
 }
 
 /* It runs well and is of no use: only the NMI of a panic reaches it. */
-_Noreturn static void stay_out(void)
+_Noreturn static void halt_failed_cpu(void)
 {
     for (;;) {
         insn_cli();
@@ -151,7 +156,7 @@ static void cpu_start(void *argument)
     cpu->failure = start_steps->prepare(cpu);
     if (cpu->failure != NULL) {
         __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
-        stay_out();
+        halt_failed_cpu();
     }
     __atomic_store_n(&cpu->state, CPU_STATE_READY, __ATOMIC_RELEASE);
     while (__atomic_load_n(&released, __ATOMIC_ACQUIRE) == 0) {
@@ -192,11 +197,13 @@ static void fill_trampoline(uint64_t page, uint32_t root)
     // cppcheck-suppress comparePointers ; both are labels of one piece of assembly
     memcpy((void *)(uintptr_t)page, trampoline_start, (size_t)(trampoline_end - trampoline_start));
     *data = (struct trampoline_data){
-        .gdt = {0, GDT_CODE32, GDT_CODE64, GDT_DATA},
+        .gdt = {[TRAMPOLINE_CODE32 / 8] = GDT_CODE32,
+                [TRAMPOLINE_CODE64 / 8] = GDT_CODE64,
+                [TRAMPOLINE_DATA_SELECTOR / 8] = GDT_DATA},
         .gdt_limit = sizeof(data->gdt) - 1,
         .gdt_base = (uint32_t)(page + TRAMPOLINE_DATA),
-        .to_32 = far_to(page, trampoline_32, SELECTOR_CODE32),
-        .to_64 = far_to(page, trampoline_64, SELECTOR_CODE64),
+        .to_32 = far_to(page, trampoline_32, TRAMPOLINE_CODE32),
+        .to_64 = far_to(page, trampoline_64, TRAMPOLINE_CODE64),
         .cr3 = root,
         .cr4 = (uint32_t)host_cpu_cr4(),
         .next = (uint64_t)(uintptr_t)&smp_next,
@@ -228,6 +235,7 @@ static const char *failure_text(uint32_t mark)
         "it started and stopped in protected mode",
         "it started and stopped while entering long mode",
     };
+    _Static_assert(ARRAY_COUNT(texts) == TRAMPOLINE_MARKS, "a text for every mark of trampoline.S, and for none");
 
     return mark < ARRAY_COUNT(texts) ? texts[mark] : texts[0];
 }
@@ -267,7 +275,7 @@ static void start_one(struct cpu *cpu, uint64_t page)
         host_apic_send_sipi(cpu->apic_id, vector);
         if (!wait_decided(cpu, SECOND_SIPI_WAIT_US)) {
             cpu->failure = failure_text(data->mark);
-            /* Held in reset: it must not come up late on a stack that it shares with nobody's knowledge. */
+            /* Held in reset: it must not come up late on a stack that another CPU has by then. */
             host_apic_send_init(cpu->apic_id);
             __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
         }

@@ -1,24 +1,16 @@
 /*
  * From the first instruction of a CPU that was sent a SIPI to 64-bit code on its own stack.
  *
- * hv/host/smp.c copies [trampoline_start, trampoline_end) to a page below 1 MiB, to which the SIPI's vector leads, and fills
- * the data at TRAMPOLINE_DATA (struct trampoline_data there, same offsets). The CPU begins in real mode with CS = page
- * << 8, IP = 0. It goes straight to long mode: a GDT of the page's own, PAE and the host's CR4, the host's page-table
- * root, EFER.LME and NXE, paging. SDM 3A 9.4.4 "MP Initialization Example", 9.8.5 "Initializing IA-32e Mode";
+ * hv/host/smp.c copies [trampoline_start, trampoline_end) to a page below 1 MiB, to which the SIPI's vector leads, and
+ * fills the data at TRAMPOLINE_DATA (struct trampoline_data there, same offsets). The CPU begins in real mode with
+ * CS = page << 8, IP = 0. It goes straight to long mode: a GDT of the page's own, PAE and the host's CR4, the host's page-table
+ * root, EFER.LME and NXE, paging. SDM 3A 9.4.4 "MP Initialization Example", 10.8.5 "Initializing IA-32e Mode";
  * APM 2 14.6.
  *
  * The page is executable and not writable by then, so the progress mark is written only before paging is on.
  */
-#define DATA 0xf00
-#define DATA_GDT_POINTER (DATA + 0x20)
-#define DATA_FAR_32 (DATA + 0x28)
-#define DATA_FAR_64 (DATA + 0x30)
-#define DATA_CR3 (DATA + 0x38)
-#define DATA_CR4 (DATA + 0x3c)
-#define DATA_NEXT (DATA + 0x40)
-#define DATA_MARK (DATA + 0x48)
+#include "hv/host/trampoline.h"
 
-#define SELECTOR_DATA 0x18
 #define CR0_PE_ET 0x11
 #define CR0_LONG 0x80010033 /* PG, WP, NE, ET, MP, PE */
 #define MSR_EFER 0xc0000080
@@ -33,43 +25,43 @@ trampoline_start:
     cld
     movw    %cs, %ax
     movw    %ax, %ds
-    movl    $1, DATA_MARK
-    lgdtl   DATA_GDT_POINTER
+    movl    $TRAMPOLINE_MARK_REAL, TRAMPOLINE_MARK
+    lgdtl   TRAMPOLINE_GDT_POINTER
     movl    $CR0_PE_ET, %eax
     movl    %eax, %cr0
     xorl    %ebx, %ebx
     movw    %cs, %bx
     shll    $4, %ebx                /* the page's address, for the code that has no CS base */
-    ljmpl   *DATA_FAR_32
+    ljmpl   *TRAMPOLINE_FAR_32
 
     .code32
 trampoline_32:
-    movl    $SELECTOR_DATA, %eax
+    movl    $TRAMPOLINE_DATA_SELECTOR, %eax
     movl    %eax, %ds
     movl    %eax, %es
     movl    %eax, %ss
-    movl    $2, DATA_MARK(%ebx)
-    movl    DATA_CR4(%ebx), %eax
+    movl    $TRAMPOLINE_MARK_PROTECTED, TRAMPOLINE_MARK(%ebx)
+    movl    TRAMPOLINE_CR4(%ebx), %eax
     movl    %eax, %cr4
-    movl    DATA_CR3(%ebx), %eax
+    movl    TRAMPOLINE_CR3(%ebx), %eax
     movl    %eax, %cr3
     movl    $MSR_EFER, %ecx
     rdmsr
     orl     $EFER_LME_NXE, %eax
     wrmsr
-    movl    $3, DATA_MARK(%ebx)
+    movl    $TRAMPOLINE_MARK_LONG, TRAMPOLINE_MARK(%ebx)
     movl    $CR0_LONG, %eax
     movl    %eax, %cr0
-    ljmpl   *DATA_FAR_64(%ebx)
+    ljmpl   *TRAMPOLINE_FAR_64(%ebx)
 
     .code64
 trampoline_64:
     movl    %ebx, %ebx              /* the upper half is undefined after the change of mode */
-    movq    DATA_NEXT(%rbx), %rax   /* struct smp_next: stack, entry, argument */
-    movq    0(%rax), %rsp
-    movq    16(%rax), %rcx
+    movq    TRAMPOLINE_NEXT(%rbx), %rax   /* struct smp_next: stack, entry, argument */
+    movq    TRAMPOLINE_NEXT_STACK(%rax), %rsp
+    movq    TRAMPOLINE_NEXT_ARGUMENT(%rax), %rcx
     xorl    %ebp, %ebp
     subq    $32, %rsp
     pushq   $0
-    jmpq    *8(%rax)
+    jmpq    *TRAMPOLINE_NEXT_ENTRY(%rax)
 trampoline_end:

@@ -10,6 +10,8 @@
  * GS needs no care: the hypervisor always runs with its own GS base, and interrupts and NMIs are held off between an
  * exit and its restoration (GIF on AMD; the VMCS restores it on Intel).
  */
+#include "hv/host/host_vectors.h"
+
     .text
 
 /* \@ counts the macro's uses: it is the vector. 8, 10-14, 17, 21, 29 and 30 come with an error code. SDM 3A 6.13;
@@ -23,7 +25,7 @@
     jmp     trap_common
     .endm
 
-/* hv/host/host_apic.h has the vectors. Of another interrupt nobody wants to know which it is. */
+/* Of an interrupt that is not one of ours it does not matter which it is. */
     .macro INTERRUPT_STUB vector
     .p2align 4
     pushq   $0
@@ -37,9 +39,9 @@ trap_stubs:
     .rept 32
     TRAP_STUB
     .endr
-    INTERRUPT_STUB 0xf0
-    INTERRUPT_STUB 0xf1
-    INTERRUPT_STUB 0xff
+    INTERRUPT_STUB HOST_VECTOR_TIMER
+    INTERRUPT_STUB HOST_VECTOR_KICK
+    INTERRUPT_STUB HOST_VECTOR_SPURIOUS
 
 trap_common:
     pushq   %rax

@@ -7,6 +7,7 @@
 #define VECTOR_NMI 2u
 #define VECTOR_FIRST_INTERRUPT 32u
 #define STUB_BYTES 16u /* hv/host/trap_entry.S */
+_Static_assert(HOST_VECTOR_PIC >= VECTOR_FIRST_INTERRUPT, "no interrupt is taken for an exception");
 
 /* Bits of a page-fault error code. SDM 3A 4.7 "Page-Fault Exceptions". */
 #define FAULT_PRESENT (1ULL << 0)

@@ -19,8 +19,13 @@ struct trap_frame {
 };
 
 _Static_assert(sizeof(struct trap_frame) == 176, "trap_entry.S pushes 22 words");
+_Static_assert(offsetof(struct trap_frame, rax) == 14 * 8 && offsetof(struct trap_frame, vector) == 15 * 8,
+               "trap_entry.S: 15 registers, RAX pushed first, then upwards the vector");
+_Static_assert(offsetof(struct trap_frame, error) == 16 * 8 && offsetof(struct trap_frame, rip) == 17 * 8,
+               "the error code lies under the CPU's five words");
+_Static_assert(sizeof(struct trap_frame) % 16 == 0, "RSP is aligned to 16 at the call");
 
-/* The lower layer calls up by these two names, which hv/host/cpu.c and hv/host/panic.c define. */
+/* What traps.c hands on: hv/host/cpu.c defines the first two, hv/host/panic.c the third. */
 void trap_interrupt(uint8_t vector);
 void trap_nmi(const struct trap_frame *frame);
 _Noreturn void trap_fatal(const struct trap_frame *frame);

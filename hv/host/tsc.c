@@ -183,7 +183,7 @@ static uint64_t measure_best(const struct reference *reference, struct rate *bes
     return best_ppm;
 }
 
-/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 18.7.3. */
+/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 20.7.3. */
 static uint64_t cpuid_hz(void)
 {
     struct cpuid_result ratio;
@@ -218,7 +218,7 @@ static bool is_virtual(void)
     return (insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0;
 }
 
-static struct reference choose_reference(const struct acpi_tables *acpi)
+static struct reference choose_reference(const struct host_acpi *acpi)
 {
     if (acpi->pm_timer_port != 0) {
         return (struct reference){"the ACPI PM timer", PM_TIMER_HZ, acpi->pm_timer_32bit ? UINT32_MAX : PM_TIMER_24BIT,
@@ -228,7 +228,7 @@ static struct reference choose_reference(const struct acpi_tables *acpi)
 }
 
 /* No timer works: CPUID's word is all there is. */
-static void believe_cpuid(struct tsc_calibration *result)
+static void take_cpuid_rate(struct tsc_calibration *result)
 {
     result->hz = cpuid_hz() != 0 ? cpuid_hz() : cpuid_base_hz();
     result->source = cpuid_hz() != 0 ? "CPUID leaf 0x15, not checked" : "CPUID leaf 0x16, not checked";
@@ -236,7 +236,7 @@ static void believe_cpuid(struct tsc_calibration *result)
     format_text(result->note, sizeof(result->note), "neither an ACPI PM timer nor an 8254 counts on this machine");
 }
 
-static bool agrees(uint64_t stated, uint64_t measured)
+static bool rates_agree(uint64_t stated, uint64_t measured)
 {
     return difference(stated, measured) <= measured / CPUID_TOLERANCE;
 }
@@ -247,19 +247,19 @@ static void compare_with_cpuid(struct tsc_calibration *result, const struct refe
     uint64_t exact = cpuid_hz();
     uint64_t stated = exact != 0 ? exact : cpuid_base_hz();
 
-    if (exact != 0 && agrees(exact, measured)) {
+    if (exact != 0 && rates_agree(exact, measured)) {
         result->hz = exact;
         result->source = reference->port != 0 ? "CPUID leaf 0x15, checked with the ACPI PM timer"
                                               : "CPUID leaf 0x15, checked with the 8254 timer";
-    } else if (stated != 0 && !agrees(stated, measured)) {
+    } else if (stated != 0 && !rates_agree(stated, measured)) {
         format_text(result->note, sizeof(result->note),
                     "CPUID leaf %s states %" PRIu64 " kHz and %s measures %" PRIu64 " kHz: the timer is believed",
                     exact != 0 ? "0x15" : "0x16", stated / 1000, reference->name, measured / 1000);
     }
 }
 
-static void believe_timer(struct tsc_calibration *result, const struct reference *reference, const struct rate *rate,
-                          uint64_t halves_ppm)
+static void take_measured_rate(struct tsc_calibration *result, const struct reference *reference,
+                               const struct rate *rate, uint64_t halves_ppm)
 {
     result->hz = rate->whole_hz;
     result->source = reference->port != 0 ? "measured with the ACPI PM timer" : "measured with the 8254 timer";
@@ -267,7 +267,7 @@ static void believe_timer(struct tsc_calibration *result, const struct reference
     compare_with_cpuid(result, reference, rate->whole_hz);
 }
 
-struct tsc_calibration tsc_calibrate(const struct acpi_tables *acpi)
+struct tsc_calibration tsc_calibrate(const struct host_acpi *acpi)
 {
     struct reference reference = choose_reference(acpi);
     struct tsc_calibration result;
@@ -281,9 +281,9 @@ struct tsc_calibration tsc_calibrate(const struct acpi_tables *acpi)
         halves_ppm = measure_best(&reference, &rate);
     }
     if (halves_ppm == UINT64_MAX) {
-        believe_cpuid(&result);
+        take_cpuid_rate(&result);
     } else {
-        believe_timer(&result, &reference, &rate, halves_ppm);
+        take_measured_rate(&result, &reference, &rate, halves_ppm);
     }
     known_hz = result.hz;
     return result;

@@ -28,10 +28,10 @@ struct tsc_calibration {
     char note[TSC_NOTE_MAX]; /* what was odd; empty where nothing was */
 };
 
-struct acpi_tables;
+struct host_acpi;
 
 /* Takes about 20 ms. Without any timer and without CPUID's word, hz is 0 and the note says what is missing. */
-struct tsc_calibration tsc_calibrate(const struct acpi_tables *acpi);
+struct tsc_calibration tsc_calibrate(const struct host_acpi *acpi);
 
 /* Waits with the CPU busy. Correct after tsc_calibrate(); before it, a rate of 4 GHz is taken, which waits too long
  * rather than too short on slower CPUs. */

@@ -18,6 +18,7 @@
 
 #define LEAF_BIT (1ULL << 7)
 #define ADDRESS_BITS 0x000ffffffffff000ULL
+_Static_assert(ENTRIES == 1u << INDEX_BITS && ENTRIES * sizeof(uint64_t) == PAGE_BYTES, "a table fills a page");
 
 /* What "present" means, and the low address bits that a large leaf must have clear. */
 struct audit_rules {
@@ -27,7 +28,7 @@ struct audit_rules {
 };
 
 static const struct audit_rules rules[] = {
-    /* SDM 3C 28.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
+    /* SDM 3C 29.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
      * execute control is on; taken as set here, since a guest must not reach the page either way. Large leaves have
      * bits 20:12 or 29:12 reserved (tables 28-3 and 28-5). */
     [AUDIT_EPT4] = {.present = 0x407, .levels = 4, .large_reserved_from = 12},
@@ -36,6 +37,7 @@ static const struct audit_rules rules[] = {
     [AUDIT_NPT4] = {.present = 0x001, .levels = 4, .large_reserved_from = 13},
     [AUDIT_NPT5] = {.present = 0x001, .levels = 5, .large_reserved_from = 13},
 };
+_Static_assert(ARRAY_COUNT(rules) == AUDIT_NPT5 + 1, "a row for every format");
 
 /* Leaves in one piece. bytes 0: none yet. */
 struct run {
@@ -371,12 +373,13 @@ static const char *const violation_texts[] = {
     [AUDIT_REACHES_GUEST] = "reaches the memory of another guest",
     [AUDIT_REACHES_HYPERVISOR] = "reaches the hypervisor's memory",
     [AUDIT_REACHES_FIRMWARE] = "reaches firmware or device memory",
-    [AUDIT_REACHES_NOTHING] = "reaches memory that nobody granted",
+    [AUDIT_REACHES_NOTHING] = "reaches memory that was not granted",
     [AUDIT_WRONG_PLACE] = "reaches its own memory at the wrong guest-physical address",
     [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
     [AUDIT_TREE_TOO_LARGE] = "has more tables than there can be; some point back",
 };
+_Static_assert(ARRAY_COUNT(violation_texts) == AUDIT_TREE_TOO_LARGE + 1, "a text for every violation");
 
 static void write_sentence(const struct audit_request *request, struct audit_finding *finding)
 {

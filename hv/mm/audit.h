@@ -56,7 +56,7 @@ enum audit_violation {
     AUDIT_REACHES_GUEST,
     AUDIT_REACHES_HYPERVISOR,
     AUDIT_REACHES_FIRMWARE,
-    AUDIT_REACHES_NOTHING, /* no memory at all, or memory that nobody granted */
+    AUDIT_REACHES_NOTHING, /* no memory at all, or memory that was not granted */
     AUDIT_WRONG_PLACE,     /* its own memory, but at another guest-physical address than planned */
     AUDIT_TABLE_OUTSIDE,   /* a table lies where it is not protected */
     AUDIT_ENTRY_MALFORMED, /* reserved bits: the CPU would refuse it */

@@ -8,6 +8,7 @@
 
 /* 64 TiB: far beyond any machine, and low enough that no sum below can pass 2^52 (SDM 3A 4.1.4, MAXPHYADDR <= 52). */
 #define GUEST_MEMORY_MAX (1ULL << 46)
+_Static_assert(GUEST_RAM_HIGH_START + GUEST_MEMORY_MAX < 1ULL << 52, "no sum passes the largest MAXPHYADDR");
 
 static void e820_add(struct guest_layout *layout, uint64_t start, uint64_t end, enum e820_type type)
 {

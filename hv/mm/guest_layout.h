@@ -31,6 +31,15 @@
 #define GUEST_IOAPIC_BASE 0xfec00000ULL
 #define GUEST_HPET_BASE 0xfed00000ULL
 
+_Static_assert(GUEST_EBDA_START < GUEST_LEGACY_START && GUEST_LEGACY_START < GUEST_ACPI_START, "in this order");
+_Static_assert(GUEST_ACPI_START < GUEST_ACPI_END && GUEST_ACPI_END <= GUEST_LEGACY_END,
+               "the tables lie in the ROM area");
+_Static_assert(GUEST_MEMORY_MIN >= GUEST_LEGACY_END, "the smallest guest has the first MiB whole");
+_Static_assert(GUEST_RAM_LOW_MAX <= GUEST_IOAPIC_BASE && GUEST_IOAPIC_BASE < GUEST_HPET_BASE &&
+                   GUEST_HPET_BASE < GUEST_LAPIC_BASE && GUEST_LAPIC_BASE < GUEST_TEST_MEMORY_START,
+               "devices and the test memory lie above low RAM, apart from each other");
+_Static_assert(GUEST_TEST_MEMORY_START + GUEST_TEST_MEMORY_BYTES <= GUEST_RAM_HIGH_START, "and below high RAM");
+
 enum e820_type {
     E820_RAM = 1,
     E820_RESERVED = 2,

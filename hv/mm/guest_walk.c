@@ -11,7 +11,7 @@
  * reserved bits on the way down and rights at the leaf, and only then sets accessed and dirty bits, by
  * compare-exchange: where another vCPU changed an entry in between, the walk starts again, as an MMU would see the new
  * entry. After RESTARTS_MAX such races the walk answers with what it last read and leaves the bits: a guest that
- * rewrites its tables faster than that harms nobody but itself.
+ * rewrites its tables faster than that harms itself only.
  *
  * Not done: protection keys and shadow stacks (guests are not offered them). PAE's page-directory pointers are read
  * from memory at each walk, as AMD does under nested paging; Intel keeps them in registers since the last write of CR3,
@@ -72,11 +72,19 @@ struct walk_mode {
     uint64_t always_reserved; /* in every entry */
 };
 
+#define LEVELS_32 2
+#define LEVELS_PAE 3
+#define INDEX_32 10 /* bits of an address that select an entry of 4 bytes */
+#define INDEX_64 9  /* and one of 8 */
+_Static_assert(PAGE_SHIFT + LEVELS_32 * INDEX_32 == 32, "32-bit paging. SDM 3A 4.3");
+_Static_assert(PAGE_SHIFT + (LEVELS_PAE - 1) * INDEX_64 + 2 == 32, "PAE paging has four pointers. SDM 3A 4.4");
+_Static_assert((4u << INDEX_32) == PAGE_BYTES && (8u << INDEX_64) == PAGE_BYTES, "a table fills a page");
+
 #define LINEAR(bits) ((1ULL << (bits)) - 1)
-static const struct walk_mode mode_32 = {2, 10, 4, 1, false, LINEAR(32), 0xfffff000, 0};
-static const struct walk_mode mode_pae = {3, 9, 8, 1, true, LINEAR(32), 0xffffffe0, PAE_HIGH_RESERVED};
-static const struct walk_mode mode_4 = {4, 9, 8, 2, false, LINEAR(48), ENTRY_ADDRESS, 0};
-static const struct walk_mode mode_5 = {5, 9, 8, 2, false, LINEAR(57), ENTRY_ADDRESS, 0};
+static const struct walk_mode mode_32 = {LEVELS_32, INDEX_32, 4, 1, false, LINEAR(32), 0xfffff000, 0};
+static const struct walk_mode mode_pae = {LEVELS_PAE, INDEX_64, 8, 1, true, LINEAR(32), 0xffffffe0, PAE_HIGH_RESERVED};
+static const struct walk_mode mode_4 = {4, INDEX_64, 8, 2, false, LINEAR(PAGE_SHIFT + 4 * INDEX_64), ENTRY_ADDRESS, 0};
+static const struct walk_mode mode_5 = {5, INDEX_64, 8, 2, false, LINEAR(PAGE_SHIFT + 5 * INDEX_64), ENTRY_ADDRESS, 0};
 
 /* One walk: what was asked, and the entries that were met, by level. */
 struct walk {

@@ -50,6 +50,8 @@ static const enum memory_type uefi_types[] = {
     MEMORY_RESERVED, /* EfiPersistentMemory: keeps data that is not ours to overwrite */
     MEMORY_RESERVED, /* EfiUnacceptedMemoryType */
 };
+_Static_assert(ARRAY_COUNT(uefi_types) == 16, "EfiMaxMemoryType of UEFI 2.10, 7.2.1");
+_Static_assert(UEFI_OFFSET_ATTRIBUTE + sizeof(uint64_t) == UEFI_DESCRIPTOR_BYTES, "the attribute is the last field");
 
 static void check_pair(const struct memory_map *map, uint32_t index)
 {

@@ -3,6 +3,9 @@
  *
  * Built from the firmware's UEFI descriptors (any stride, unsorted, overlapping, absurd): where descriptors overlap the
  * more restrictive type wins; what is not described is not memory. Then carved: find aligned space, reserve, release.
+ *
+ * This folder has memory as data: the map, the planner, page tables, a guest's memory, the audit. Pure: no register of
+ * a CPU, no device, no allocation beyond a pool that the caller gives.
  */
 #ifndef HV_MM_MEMORY_MAP_H
 #define HV_MM_MEMORY_MAP_H
@@ -46,8 +49,8 @@ enum status memory_map_set(struct memory_map *map, uint64_t start, uint64_t end,
 enum status memory_map_convert(struct memory_map *map, uint64_t start, uint64_t end, enum memory_type from,
                                enum memory_type to);
 
-/* The lowest place in `type` of `bytes` at a multiple of `alignment` within [low, high). STATUS_NOT_FOUND: none. Who
- * would like 1 GiB but can live with 2 MiB asks twice. */
+/* The lowest place in `type` of `bytes` at a multiple of `alignment` within [low, high). STATUS_NOT_FOUND: none. A
+ * caller that would like 1 GiB but can live with 2 MiB asks twice. */
 enum status memory_map_find(const struct memory_map *map, enum memory_type type, uint64_t bytes, uint64_t alignment,
                             uint64_t low, uint64_t high, uint64_t *start);
 

@@ -1,11 +1,50 @@
 /*
- * Set-up, map, unmap and protect. See page_table.h for what they promise and page_table_edit.h for the order of stores.
+ * Set-up, map, unmap and protect; and, since every other file of the core is a part of it, how a map works as a whole.
+ * What each function promises is in page_table.h.
+ *
+ * An address is an index per level and an offset. Levels count from the leaf, so that a level's name is the size of
+ * what one entry of its tables covers; a tree of 4 levels begins with a root of level 3, one of 5 with level 4:
+ *
+ *    63       57 56     48 47     39 38     30 29     21 20     12 11          0
+ *   +-----------+---------+---------+---------+---------+---------+-------------+
+ *   | sign, 0   | level 4 | level 3 | level 2 | level 1 | level 0 |   offset    |
+ *   |           | 256 TiB | 512 GiB |  1 GiB  |  2 MiB  |  4 KiB  | in 4 KiB    |
+ *   +-----------+---------+---------+---------+---------+---------+-------------+
+ *                 links only          leaves or links   leaves only
+ *
+ * An entry is one of three, and the six formats differ only in where the bits of it stand:
+ *
+ *   hole   none of the format's `present` bits is set; we write 0
+ *   leaf   maps memory: an address aligned to the level's size, rights, memory type, accessed and dirty bits
+ *   link   leads to a table of the level below. Ours allow everything (the leaf decides) and carry two bits of our own:
+ *            pinned (52)  the table was populated: it stays, empty or not, until page_table_vacate
+ *            nested (53)  the table below has, or had, links itself; where it is clear, that table is given back unread
+ *   A table is fresh from when it is taken from the pool until it is linked: no CPU can reach it, its stores are plain.
+ *
+ * The files, in the order in which a map goes through them:
+ *
+ *   page_table_formats.{h,c}    the rights and the memory type become the bits of a leaf: once per map, not per entry
+ *   page_table_count.c          how many tables it will take. Fewer in the pool: STATUS_NO_MEMORY, nothing changed
+ *   page_table_cursor.h         the walk: one place per level, down and up along the range, no recursion
+ *   page_table_edit.{h,c}       entering a table: the one that is there, one split from a leaf, or a fresh one
+ *   page_table.c (map_step)     the leaves. A loop of stores if the table is fresh, else a store per change
+ *   page_table_edit.{h,c}       leaving a fresh table: it is complete, and one store publishes it in the table above
+ *
+ * For example, 2 MiB + 8 KiB at address 4 MiB - 4 KiB, to a target that agrees modulo 2 MiB, in an empty tree:
+ *
+ *   root (level 3) --- level 2 --- level 1 ---+-- [1]: fresh table of level 0: 511 holes, leaf [511]    4 KiB
+ *                                             +-- [2]: leaf                                             2 MiB
+ *                                             +-- [3]: fresh table of level 0: leaf [0], 511 holes      4 KiB
+ *
+ * The two tables of level 0 are published when the range leaves them, in tables of level 1 and 2 that are fresh as
+ * well; a CPU sees all of it at once, with the last store, which is the one into the root.
  *
  * A map has one leaf level for the whole range: how far address and target agree modulo the page sizes does not change
  * along it. At that level and below, entries that the range covers whole are leaves; everything else is a way down. So
  * a range has at most one such way at its start and one at its end, and between them whole tables are filled by a loop
- * that does nothing but add and store.
+ * that does nothing but add and store. Unmap and protect are the same walk with another step.
  */
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 #include "hv/base/memory.h"
@@ -46,14 +85,6 @@ uint64_t page_table_root_pointer(const struct page_table *table)
     const struct page_table_format *format = table->format;
 
     return table->root.value | format->root_pointer | (table->caps.accessed_dirty ? format->root_accessed : 0);
-}
-
-static enum status range_finish(enum page_flush *flush, enum page_flush owed)
-{
-    if (flush != NULL) {
-        *flush = owed;
-    }
-    return STATUS_OK;
 }
 
 /* --- map --- */
@@ -166,7 +197,7 @@ enum status page_table_map(struct page_table *table, uint64_t address, hpa_t to,
     edit.delta = to.value - start;
     edit.leaf_level = need.leaf_level;
     edit_run(&edit, map_step, edit_publish);
-    return range_finish(flush, edit.flush);
+    return edit_finish(&edit, flush);
 }
 
 /* --- unmap --- */
@@ -253,7 +284,7 @@ enum status page_table_unmap(struct page_table *table, uint64_t address, uint64_
     /* From here on nothing can fail. */
     edit_start(&edit, table, start, bytes);
     edit_run(&edit, unmap_step, edit_prune);
-    return range_finish(flush, edit.flush);
+    return edit_finish(&edit, flush);
 }
 
 /* --- protect --- */
@@ -349,5 +380,5 @@ enum status page_table_protect(struct page_table *table, uint64_t address, uint6
     edit.flags[0] = need.flags[0];
     edit.flags[1] = need.flags[1];
     edit_run(&edit, protect_step, edit_leave_nothing);
-    return range_finish(flush, edit.flush);
+    return edit_finish(&edit, flush);
 }

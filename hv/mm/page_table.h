@@ -4,93 +4,28 @@
  * A tree maps addresses of its owner's kind (linear for the host, guest-physical for EPT and nPT) to host-physical
  * memory. Every operation takes a range [address, address + bytes) of whole 4 KiB pages, counts the tables that it will
  * need before it changes anything, and then cannot fail: it succeeds whole or changes nothing. It says which flush it
- * owes; whoever owns the CPUs that use the tree does it, and does it before the pool of the tree is used again, because
- * a CPU may hold a pointer to a table that just went back to the pool.
+ * owes; the caller does it on every CPU that uses the tree, before the pool of the tree is used again, because a CPU
+ * may hold a pointer to a table that just went back to the pool.
  *
  * One writer at a time per tree and pool (page_table_map_concurrent and the accessed/dirty functions excepted). CPUs
  * and devices may walk the tree meanwhile: tables are filled first and linked by one store, entries change by one store
  * or compare-exchange, and each address translates as before or as after, never to a third thing.
  *
- * The parts: this interface; page_table_format.{h,c} (bits as data); page_table_cursor.h (the walk that all operations
- * share); page_table.c (set-up, map, unmap, protect, count); page_table_shape.c (populate, vacate, coalesce);
- * page_table_lookup.c; page_table_touch.c (accessed and dirty bits, concurrent map); page_table_visit.{h,c} (visit,
- * dump, compare: include it where you need it).
+ * page_table.c opens with the picture of a tree and the order of a map. The operations are in page_table.c (set-up,
+ * map, unmap, protect), page_table_shape.c (populate, vacate, coalesce), page_table_lookup.c and page_table_touch.c
+ * (accessed and dirty bits, concurrent map). Apart from this interface: page_table_find.h (one address, on hot paths)
+ * and page_table_visit.h (visit, dump, compare).
  */
 #ifndef HV_MM_PAGE_TABLE_H
 #define HV_MM_PAGE_TABLE_H
 
 #include "hv/base/status.h"
 #include "hv/base/types.h"
+#include "hv/mm/page_table_types.h"
 #include "hv/mm/table_pool.h"
-
-/* Levels count from the leaf: a level names the size of what one entry of its tables covers. */
-enum page_level {
-    LEVEL_4K = 0,
-    LEVEL_2M = 1,
-    LEVEL_1G = 2, /* the largest leaf */
-    LEVEL_512G = 3,
-    LEVEL_256T = 4,
-};
-#define PAGE_LEVELS_MAX 5u
-
-enum cache_type {
-    CACHE_UC,
-    CACHE_WC,
-    CACHE_WT,
-    CACHE_WP,
-    CACHE_WB,
-};
-
-/*
- * The value of IA32_PAT that every CPU of the hypervisor loads before it uses a host or nPT tree, so that indices mean
- * { 0 WB, 1 WT, 2 UC-, 3 UC, 4 WP, 5 WC, 6 UC-, 7 UC }. Index 0 to 3 are those of the reset value, so that tables of
- * the firmware keep their meaning. SDM 3A 12.12.2 "IA32_PAT MSR"; APM 2 7.8.2 "PAT Indexing", 15.25.8 for nPT.
- */
-#define PAGE_TABLE_HOST_PAT 0x0007010500070406ULL
-
-struct page_attributes {
-    bool read, write, execute;
-    bool user;   /* host: U/S; EPT: user execute, which the CPU reads only under mode-based execute control; nPT: guest
-                    accesses count as a user's, so it is forced */
-    bool global; /* host only */
-    bool ignore_guest; /* EPT only: the guest's PAT has no say in the memory type */
-    enum cache_type cache;
-};
-
-struct page_table_format; /* const data; the descriptors are below */
-extern const struct page_table_format page_table_host4;
-extern const struct page_table_format page_table_host5;
-extern const struct page_table_format page_table_ept4;
-extern const struct page_table_format page_table_ept5;
-extern const struct page_table_format page_table_npt4;
-extern const struct page_table_format page_table_npt5;
 
 /* "host4", "ept5" ... */
 const char *page_table_format_name(const struct page_table_format *format);
-
-/* What the CPU offers, found at run time. */
-struct page_table_caps {
-    enum page_level largest_leaf; /* at most LEVEL_1G */
-    uint8_t physical_bits;        /* MAXPHYADDR: 32 to 52 */
-    bool no_execute;              /* host, nPT: EFER.NXE is on */
-    bool execute_only;            /* EPT */
-    bool accessed_dirty;          /* EPT; the other formats always have it */
-};
-
-struct page_table {
-    const struct page_table_format *format;
-    struct page_table_caps caps;
-    struct table_pool *pool;
-    hpa_t root;
-};
-
-/* From the least to the most. FLUSH_RANGE: only translations of the range may be stale. FLUSH_ALL: a table left the
- * tree, and a CPU may still hold a pointer to it. */
-enum page_flush {
-    FLUSH_NONE,
-    FLUSH_RANGE,
-    FLUSH_ALL,
-};
 
 /*
  * What all range operations answer, besides STATUS_OK:
@@ -174,9 +109,10 @@ enum status page_table_walk_create(struct page_table *table, uint64_t address, e
 
 /*
  * Maps one page or leaf of `level` in a populated range where nothing is mapped yet; any number of CPUs may do so at
- * the same time, also for the same address, while others walk. Exactly one of them gets STATUS_OK. STATUS_BUSY
- * something is mapped there; `found` (may be NULL) says what, as of after the attempt STATUS_NOT_FOUND  the range is
- * not populated for this level No flush is owed: an absent entry is cached nowhere.
+ * the same time, also for the same address, while others walk. Exactly one of them gets STATUS_OK.
+ *   STATUS_BUSY       something is mapped there; `found` (may be NULL) says what, as of after the attempt
+ *   STATUS_NOT_FOUND  the range is not populated for this level
+ * No flush is owed: an absent entry is cached nowhere.
  */
 enum status page_table_map_concurrent(struct page_table *table, uint64_t address, hpa_t to, enum page_level level,
                                       struct page_attributes attributes, struct page_lookup *found);

@@ -3,6 +3,7 @@
  * only where tables exist are they looked at, and of those only the entries that the range covers in part or that are
  * too large for a leaf. So counting costs a small part of the operation, and is exact.
  */
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 /*
@@ -61,13 +62,7 @@ void page_need_count(struct page_need *need, const struct page_table *table, uin
     cursor_start(cursor, table, start, start + bytes);
     need->format = table->format;
     need->tables = 0;
-    for (;;) {
-        while (cursor->address == cursor_stop(cursor)) {
-            if (cursor->level == cursor->top) {
-                return;
-            }
-            cursor->level++;
-        }
+    while (cursor_goes_on(cursor)) {
         need_step(need);
     }
 }

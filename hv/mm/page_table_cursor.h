@@ -89,6 +89,18 @@ static inline void cursor_enter(struct page_cursor *cursor, uint64_t *table)
     cursor->stops[cursor->level] = stop;
 }
 
+/* Up from every table that the range is through with, for operations that have nothing to do there. False at the end. */
+static inline bool cursor_goes_on(struct page_cursor *cursor)
+{
+    while (cursor->address == cursor_stop(cursor)) {
+        if (cursor->level == cursor->top) {
+            return false;
+        }
+        cursor->level++;
+    }
+    return true;
+}
+
 /* The entry that links to the table of `level` on the path; `inside` is an address that this table covers. */
 static inline uint64_t *cursor_parent(const struct page_cursor *cursor, uint32_t level, uint64_t inside)
 {

@@ -14,6 +14,14 @@ void edit_start(struct page_edit *edit, struct page_table *table, uint64_t start
     edit->flush = FLUSH_NONE;
 }
 
+enum status edit_finish(const struct page_edit *edit, enum page_flush *flush)
+{
+    if (flush != NULL) {
+        *flush = edit->flush;
+    }
+    return STATUS_OK;
+}
+
 /* The table of `level` on the path has a link from now on; the link to it says so. The root has none. */
 static void edit_mark_nested(struct page_edit *edit, uint32_t level, uint64_t inside)
 {

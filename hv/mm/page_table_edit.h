@@ -3,10 +3,10 @@
  * giving back. Internal to hv/mm/page_table*.c.
  *
  * The order of stores is the whole safety of a tree that others walk meanwhile:
- *   - A table for a hole is "fresh": nobody can reach it. Its entries are plain stores. It is linked by edit_publish,
+ *   - A table for a hole is "fresh": no CPU can reach it. Its entries are plain stores. It is linked by edit_publish,
  *     with one store, when the range is through with it and all of its 512 entries are written.
  *   - A leaf that must be split becomes 512 leaves that say the same; a compare-exchange links them, so that an
- * accessed or dirty bit that the hardware sets meanwhile is noticed and carried over.
+ *     accessed or dirty bit that the hardware sets meanwhile is noticed and carried over.
  *   - In a table that is reachable, each entry goes from old to new by one 64-bit store.
  *   - A table is unlinked first and given back afterwards.
  */
@@ -28,6 +28,7 @@ struct page_edit {
     uint64_t fresh_at[PAGE_LEVELS_MAX];
     enum page_flush flush;
 };
+_Static_assert(PAGE_LEVELS_MAX <= 8 * sizeof(((struct page_edit *)0)->fresh), "a bit per level");
 
 static inline uint64_t entry_load(const uint64_t *entry)
 {
@@ -61,6 +62,9 @@ static inline void leaves_fill(uint64_t *entry, uint32_t count, uint64_t value, 
 }
 
 void edit_start(struct page_edit *edit, struct page_table *table, uint64_t start, uint64_t bytes);
+
+/* The end of an operation: says in `flush`, which may be NULL, what is owed. */
+enum status edit_finish(const struct page_edit *edit, enum page_flush *flush);
 
 /* Enters the table below the entry that the cursor is at: the one that is there, one split from its leaf, or a fresh
  * one, in which all that the range does not cover is holes already. */

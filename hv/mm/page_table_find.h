@@ -9,7 +9,7 @@
  * no bit outside `link_mask`, hence subtracting it carries into no bit of the mask exactly where all its bits are
  * there, and (entry - link) & link_mask is 0 for our links and for nothing else. Where the test fails at a level that
  * can have leaves, one more tells a leaf. What is left (a hole, or a link that takes a right away, in a tree that
- * somebody else wrote) goes the slow way, which combines the rights as the hardware does. So the answer is right for
+ * other software wrote) goes the slow way, which combines the rights as the hardware does. So the answer is right for
  * any tree of the format.
  */
 #ifndef HV_MM_PAGE_TABLE_FIND_H
@@ -29,12 +29,14 @@ struct page_found {
 };
 
 /* The slow way, from the root: any format, any link, holes. `rights` has the level where address bits would stand, so
- * that the answer fits into two registers: a pure function, after which the caller need not read the tree's root again.
- */
+ * that the answer fits into two registers: a pure function, after which the caller need not read the tree's root
+ * again. */
 struct page_find_answer {
     uint64_t leaf;
     uint64_t rights;
 };
+#define PAGE_FIND_LEVEL_MASK 7u
+_Static_assert(PAGE_LEVELS_MAX - 1 <= PAGE_FIND_LEVEL_MASK, "a level fits into the three lowest address bits");
 struct page_find_answer page_find_slowly(const struct page_table *table, uint64_t address) __attribute__((pure, cold));
 
 static inline __attribute__((always_inline)) uint64_t page_find_load(uint64_t window, uint64_t link, uint64_t index)
@@ -61,7 +63,7 @@ static inline __attribute__((always_inline)) bool page_find_any(const struct pag
                                                                 uint64_t address, struct page_found *found)
 {
     struct page_find_answer answer = page_find_slowly(table, address);
-    uint32_t level = (uint32_t)(answer.rights >> PAGE_SHIFT) & 7u;
+    uint32_t level = (uint32_t)(answer.rights >> PAGE_SHIFT) & PAGE_FIND_LEVEL_MASK;
 
     (void)page_find_end(format, answer.leaf, address, level, found);
     found->rights = answer.rights & ~ADDRESS_MASK;

@@ -8,8 +8,8 @@
  *   |NX |          |N |P | address of the table or page | A/D (EPT) | L | rights  |   L: leaf above 4 KiB
  *   +---+----------+--+--+------------------------------+-----------+---+---------+   N, P: our two bits in links
  *
- * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.5 table 4-15 ff. and 3C 29.3.3
- * table 29-1 ff.; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
+ * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.4, tables 4-15 to 4-20, and 3C
+ * 29.3.2, tables 29-1 to 29-6; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
  *   LINK_PINNED  the table was populated: it stays, empty or not, until page_table_vacate.
  *   LINK_NESTED  the table below holds, or once held, links itself. Where it is clear, the table can go back to the
  *                pool without being read.
@@ -20,7 +20,8 @@
 #ifndef HV_MM_PAGE_TABLE_FORMAT_H
 #define HV_MM_PAGE_TABLE_FORMAT_H
 
-#include "hv/mm/page_table.h"
+#include "hv/base/status.h"
+#include "hv/mm/page_table_types.h"
 
 #define ENTRIES_SHIFT 9u
 #define ENTRIES_PER_TABLE 512u
@@ -28,39 +29,41 @@
 #define LINK_PINNED (1ULL << 52)
 #define LINK_NESTED (1ULL << 53)
 _Static_assert(ENTRIES_PER_TABLE * sizeof(uint64_t) == PAGE_BYTES, "a table fills a page");
+_Static_assert(ENTRIES_PER_TABLE == 1u << ENTRIES_SHIFT, "an index has nine bits");
+_Static_assert(PAGE_SHIFT + LEVEL_2M * ENTRIES_SHIFT == 21 && PAGE_SHIFT + LEVEL_1G * ENTRIES_SHIFT == 30,
+               "levels have the sizes of their names");
+_Static_assert(ADDRESS_MASK == ((1ULL << 52) - PAGE_BYTES), "bits 51:12");
+_Static_assert(((LINK_PINNED | LINK_NESTED) & ADDRESS_MASK) == 0, "our bits are no address bits");
 
 #define CACHE_TYPES 5u
 _Static_assert(CACHE_WB + 1 == CACHE_TYPES, "cache_index has one row per type");
 
 struct page_table_format {
     const char *name;
-    uint64_t present;         /* any of these bits: the entry is present */
-    uint64_t leaf;            /* tells a leaf above 4 KiB from a link */
-    uint64_t read;            /* the rights; 0 where the format has none */
-    uint64_t write;           /**/
-    uint64_t execute;         /**/
-    uint64_t user;            /**/
-    uint64_t link;            /* what our links carry: a link allows everything, the leaf decides */
-    uint64_t link_mask;       /* the rights and `leaf`: with `link`, what tells our links from all else */
-    uint64_t inverted;        /* those rights whose bit forbids */
-    uint64_t forced;          /* set in every leaf */
-    uint64_t global;          /* leaves only */
-    uint64_t ignore_guest;    /* EPT's "ignore PAT" */
-    uint64_t accessed;        /* leaves and links */
-    uint64_t dirty;           /* leaves */
-    uint64_t root_pointer;    /* set in CR3, nCR3 or EPTP */
-    uint64_t root_accessed;   /* and this where caps.accessed_dirty */
+    uint64_t present;                    /* any of these bits: the entry is present */
+    uint64_t leaf;                       /* tells a leaf above 4 KiB from a link */
+    uint64_t read, write, execute, user; /* the rights; 0 where the format has none */
+    uint64_t link;                       /* what our links carry: a link allows everything, the leaf decides */
+    uint64_t link_mask;                  /* the rights and `leaf`: with `link`, what tells our links from all else */
+    uint64_t inverted;                   /* those rights whose bit forbids */
+    uint64_t forced;                     /* set in every leaf */
+    uint64_t global;                     /* leaves only */
+    uint64_t ignore_guest;               /* EPT's "ignore PAT" */
+    uint64_t accessed;                   /* leaves and links */
+    uint64_t dirty;                      /* leaves */
+    uint64_t root_pointer;               /* set in CR3, nCR3 or EPTP */
+    uint64_t root_accessed;              /* and this where caps.accessed_dirty */
     uint64_t address_half;    /* added to an address, the format's addresses begin at 0: half the width if canonical */
     uint64_t address_outside; /* and then have none of these bits */
     uint8_t levels;
     uint8_t address_bits;
-    bool sign_extended;          /* addresses are canonical: the upper half is at the top of 64 bits */
-    bool touch_always;           /* accessed and dirty need no capability */
-    bool execute_only;           /* can be had with caps.execute_only */
-    bool no_execute_needs_cap;   /* leaves without execute need caps.no_execute */
-    uint8_t cache_high_shift[2]; /* the third cache bit is 4 << this, at 4 KiB and above */
-    uint8_t cache_index[5];      /* by enum cache_type; the lower two bits stand at 4:3 */
-    enum cache_type cache_of[8]; /* the way back */
+    bool sign_extended;               /* addresses are canonical: the upper half is at the top of 64 bits */
+    bool touch_always;                /* accessed and dirty need no capability */
+    bool execute_only;                /* can be had with caps.execute_only */
+    bool no_execute_needs_cap;        /* leaves without execute need caps.no_execute */
+    uint8_t cache_high_shift[2];      /* the third cache bit is 4 << this, at 4 KiB and above */
+    uint8_t cache_index[CACHE_TYPES]; /* by enum cache_type; the lower two bits stand at 4:3 */
+    enum cache_type cache_of[8];      /* the way back */
 };
 
 static inline uint32_t level_shift(uint32_t level)

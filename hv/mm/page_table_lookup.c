@@ -1,6 +1,7 @@
 /* Reading a tree: what one address means, decoded, and where its entries stand. The walk is page_table_find.h. */
 #include "hv/mm/page_table_find.h"
 
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 struct page_find_answer page_find_slowly(const struct page_table *table, uint64_t address)

@@ -4,17 +4,10 @@
  * That a table was populated is a bit in the link to it (LINK_PINNED), and in all links above. It is not counted: two
  * populate of overlapping ranges pin the shared tables once, and one vacate over a range unpins all that it touches.
  */
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 #include "hv/base/memory.h"
-
-static enum status shape_finish(enum page_flush *flush, enum page_flush owed)
-{
-    if (flush != NULL) {
-        *flush = owed;
-    }
-    return STATUS_OK;
-}
 
 /* --- populate --- */
 
@@ -85,7 +78,7 @@ enum status page_table_populate(struct page_table *table, uint64_t address, uint
     edit.leaf_level = need.leaf_level;
     edit.pin = LINK_PINNED;
     edit_run(&edit, populate_step, edit_publish);
-    return shape_finish(flush, edit.flush);
+    return edit_finish(&edit, flush);
 }
 
 /* --- vacate --- */
@@ -150,7 +143,7 @@ enum status page_table_vacate(struct page_table *table, uint64_t address, uint64
     }
     edit_start(&edit, table, start, bytes);
     edit_run(&edit, shape_step, vacate_leave);
-    return shape_finish(flush, edit.flush);
+    return edit_finish(&edit, flush);
 }
 
 /* --- coalesce --- */
@@ -232,5 +225,5 @@ enum status page_table_coalesce(struct page_table *table, uint64_t address, uint
     edit_start(&edit, table, start, bytes);
     edit.leaf_level = (uint32_t)(largest < table->caps.largest_leaf ? largest : table->caps.largest_leaf);
     edit_run(&edit, shape_step, coalesce_leave);
-    return shape_finish(flush, edit.flush);
+    return edit_finish(&edit, flush);
 }

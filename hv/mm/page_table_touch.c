@@ -2,6 +2,7 @@
  * Where others write to a tree at the same time: the hardware its accessed and dirty bits, other CPUs their mappings.
  * Every store here is an atomic read-modify-write, and every answer comes from the value that it replaced.
  */
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
 
 static uint64_t touch_mask(const struct page_table_format *format, uint32_t which)
@@ -209,13 +210,7 @@ static void harvest_run(struct harvester *harvester)
 {
     struct page_cursor *cursor = &harvester->cursor;
 
-    for (;;) {
-        while (cursor->address == cursor_stop(cursor)) {
-            if (cursor->level == cursor->top) {
-                return;
-            }
-            cursor->level++;
-        }
+    while (cursor_goes_on(cursor)) {
         harvest_step(harvester);
     }
 }

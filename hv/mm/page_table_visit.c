@@ -136,6 +136,8 @@ static const char *cache_name(enum cache_type cache)
 void page_extent_text(const struct page_extent *extent, char text[PAGE_EXTENT_TEXT_MAX])
 {
     static const char *const sizes[] = {"4K", "2M", "1G"};
+    _Static_assert(ARRAY_COUNT(sizes) == LEVEL_1G + 1 && ARRAY_COUNT(extent->leaves) == LEVEL_1G + 1,
+                   "a size of leaf each");
     const struct page_attributes *attributes = &extent->attributes;
     uint64_t last = extent->address + extent->bytes - 1;
     size_t length;

@@ -1,10 +1,11 @@
 /*
  * A tree as a sequence of extents: leaves and holes in the order of their addresses. The visitor is pulled, one extent
- * per call, so that two trees can be visited side by side (compare) and nobody needs a callback with a context.
+ * per call, so that two trees can be visited side by side (compare) without a callback and its context.
  */
 #ifndef HV_MM_PAGE_TABLE_VISIT_H
 #define HV_MM_PAGE_TABLE_VISIT_H
 
+#include "hv/mm/page_table.h"
 #include "hv/mm/page_table_cursor.h"
 
 struct page_extent {

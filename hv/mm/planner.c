@@ -10,7 +10,7 @@
  *   1. the one that holds most of it (few ranges: guest_memory.h has room for GUEST_RANGES_MAX);
  *   2. the one that breaks up the fewest whole GiBs, then whole 2 MiBs, of free memory (for guests planned later);
  *   3. the one right behind the piece before it (one range instead of two);
- *   4. above 4 GiB (low memory stays for those who need it);
+ *   4. above 4 GiB (low memory stays for what needs it);
  *   5. the smallest free region, and then the lowest address.
  * Nothing depends on anything but the arguments: the same map and sizes give the same plan.
  *

@@ -42,7 +42,7 @@ void planner_keep_reserve(struct memory_map *map);
 
 /* What of the hypervisor's own memory depends on the machine and its CPU: hv/host/pool.c counts it, machine.txt has it. */
 struct planner_own {
-    uint64_t fixed_bytes; /* host map, CPUs, and what nobody counts one by one */
+    uint64_t fixed_bytes; /* host map, CPUs, and what is not counted one by one */
     uint64_t guest_bytes; /* for each guest */
     uint64_t vcpu_bytes;  /* for each of its vCPUs */
 };

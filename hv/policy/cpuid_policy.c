@@ -1,7 +1,7 @@
 /*
  * The rows below say, leaf by leaf and register by register, which of the host's bits a guest may see (`keep`) and
  * which are added because the hypervisor provides the feature itself (`add`). A leaf that has no row is all zero: a new
- * CPU's new features are hidden until somebody has thought about them.
+ * CPU's new features are hidden until a row here allows them.
  *
  * Topology is that of the guest: one package, vcpu_count cores of one thread, APIC ids from 0.
  */
@@ -17,7 +17,7 @@
 #define LEAF_PLINTH 0x40000100u
 #define LEAF_NONE 0xffffffffu /* of the zero entry: no table has this leaf */
 
-/* Bits of the features that the hypervisor itself decides on. SDM 2A 3.3, table 3-8; APM 3 E.3. */
+/* Bits of the features that the hypervisor itself decides on. SDM 2A "CPUID", table 3-8; APM 3 E.3. */
 #define LEAF1_ECX_XSAVE (1u << 26)
 #define LEAF1_EDX_APIC CPUID_1_APIC
 /* XSAVEOPT and XGETBV with ECX 1. Not XSAVEC: Bochs 2.7 writes the AVX component of the compacted form over the header,
@@ -31,7 +31,7 @@
 #define KVM_FEATURE_CLOCKSOURCE_STABLE (1u << 24)
 
 /*
- * What guests keep of the feature words, by name. SDM 2A 3.3, tables 3-8 to 3-11; APM 3 E.3 and E.4.
+ * What guests keep of the feature words, by name. SDM 2A "CPUID", tables 3-8 to 3-11; APM 3 E.3 and E.4.
  */
 #define BIT(n) (1u << (n))
 
@@ -81,7 +81,7 @@ static const struct policy_row policy_rows[] = {
      * TSC-deadline and x2APIC are emulated whatever the host has */
     {0x00000001, 0, {ALL, 0x0000ff00, LEAF1_ECX_KEEP, LEAF1_EDX_KEEP}, {0, 0, LEAF1_ECX_ADD, LEAF1_EDX_APIC}},
     {0x00000002, 0, {ALL, ALL, ALL, ALL}, {0}}, /* cache descriptors */
-    {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; who shares them is set below */
+    {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
     /* no thermal or power management; ARAT: the APIC timer never stops */
     {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0}},
     /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT, protection keys, speculation controls;
@@ -102,7 +102,7 @@ static const struct policy_row policy_rows[] = {
     {0x80000008, 0, {0x0000ffff, EXTENDED8_EBX_KEEP, 0, 0}, {0}},
     {0x80000019, 0, {ALL, ALL, 0, 0}, {0}}, /* 1 GiB TLBs */
     {0x8000001a, 0, {ALL, 0, 0, 0}, {0}}, /* how wide vector units are */
-    {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; who shares them is set below */
+    {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
 };
 /* clang-format on */
 
@@ -221,7 +221,7 @@ static uint32_t bits_for(uint32_t count)
     return bits;
 }
 
-/* SDM 2A 3.3, leaf 0xb "Extended Topology Enumeration": one thread a core, all cores in one package. */
+/* SDM 2A "CPUID", leaf 0xb "Extended Topology Enumeration": one thread a core, all cores in one package. */
 static void add_topology(struct cpuid_table *table, uint32_t vcpu_count)
 {
     table_add(table, 0xb, 0, (struct cpuid_words){0, 1, 1u << 8, 0});
@@ -231,7 +231,7 @@ static void add_topology(struct cpuid_table *table, uint32_t vcpu_count)
 
 /*
  * Leaf 0x15: TSC = crystal * EBX / EAX. The crystal is the clock of the emulated APIC timer, so that both agree.
- * SDM 2A 3.3, leaf 15H "Time Stamp Counter and Nominal Core Crystal Clock Information"; Intel only.
+ * SDM 2A "CPUID", leaf 15H "Time Stamp Counter and Nominal Core Crystal Clock Information"; Intel only.
  */
 static void add_tsc_leaves(struct cpuid_table *table, uint32_t tsc_khz)
 {
@@ -340,7 +340,7 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     if (input->is_intel) {
         add_tsc_leaves(table, input->tsc_khz);
     } else {
-        /* APM 3 E.4.17: extended APIC id (patched), one thread a core, one node. */
+        /* APM 3 E.4.16: extended APIC id (patched), one thread a core, one node. */
         table_add(table, 0x8000001e, 0, (struct cpuid_words){0, 0, 0, 0});
     }
     add_hypervisor_leaves(table, input);

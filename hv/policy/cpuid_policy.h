@@ -3,7 +3,10 @@
  *
  * The host's answers are captured once (struct cpuid_host); the policy makes from them one table per guest, and a CPUID
  * exit is a look-up with a few bits patched in: APIC id, OSXSAVE, the size of the XSAVE area.
- * SDM 2A 3.3 "CPUID"; APM 3 appendix E.
+ * SDM 2A "CPUID"; APM 3 appendix E.
+ *
+ * This folder has what a guest sees of its CPU, as tables with a reason per row: CPUID, MSRs, CR4, the paravirtual
+ * clock. Pure; nothing is emulated here.
  */
 #ifndef HV_POLICY_CPUID_POLICY_H
 #define HV_POLICY_CPUID_POLICY_H

@@ -1,5 +1,5 @@
 /*
- * One table for both vendors. A row says for whom it exists, what a read gives and what a write does. Rows are searched
+ * One table for both vendors. A row says on which CPUs it exists, what a read gives and what a write does. Rows are searched
  * from the top; the two MSRs that a running kernel writes at each timer tick are looked at before the table.
  */
 #include "hv/policy/msr_policy.h"
@@ -105,7 +105,7 @@ static const struct msr_row msr_rows[] = {
 
 /*
  * These live in the control structure or are loaded with the vCPU, and nothing that a guest writes into them reaches
- * anybody else. TSC_AUX and the SYSCALL MSRs are switched when another vCPU is loaded on the CPU.
+ * any other guest. TSC_AUX and the SYSCALL MSRs are switched when another vCPU is loaded on the CPU.
  */
 const struct msr_pass_through msr_pass_through_list[] = {
     {0xc0000100, true, true}, /* FS base */

@@ -21,6 +21,10 @@ struct system_time {
     uint8_t reserved1[2];
 };
 _Static_assert(sizeof(struct system_time) == 32, "layout is the guest's");
+_Static_assert(offsetof(struct system_time, tsc_timestamp) == 8 && offsetof(struct system_time, system_time_ns) == 16,
+               "pvclock_vcpu_time_info: two words of 64 bits");
+_Static_assert(offsetof(struct system_time, tsc_shift) == 28 && offsetof(struct system_time, flags) == 29,
+               "pvclock_vcpu_time_info: shift and flags");
 
 void paravirt_clock_scale(uint64_t tsc_hz, uint32_t *multiplier, int8_t *shift)
 {

@@ -383,7 +383,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
 
         take_interrupts(cpu);
         now = insn_rdtsc();
-        watchdog_turn(cpu, now);
+        cpu_watch_turn(cpu, now);
         serve_vcpus(cpu, turn, now);
         if (polls_console(cpu) && now >= turn->console_deadline) {
             serve_console(cpu, turn, now);
@@ -399,7 +399,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             continue;
         }
         if (vcpu == NULL) {
-            arm(cpu, min_u64(next_deadline(cpu, turn, NULL), watchdog_deadline()));
+            arm(cpu, min_u64(next_deadline(cpu, turn, NULL), cpu_watch_deadline()));
             idle(cpu);
             continue;
         }

@@ -4,6 +4,9 @@
  *
  * vCPUs that share a CPU take turns in the order of plinth.conf, each for its slice; one that halts gives the rest of
  * its slice away. A CPU with one vCPU has no slices: nothing but that guest's own timers interrupts it.
+ *
+ * This folder has the loop of a CPU: which vCPU runs, until when, and what is done in between. What an exit means is
+ * not known here.
  */
 #ifndef HV_RUN_CPU_LOOP_H
 #define HV_RUN_CPU_LOOP_H

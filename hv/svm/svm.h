@@ -9,6 +9,9 @@
  *   svm_entry_check.c  why an entry failed (pure)
  *   svm_run.c       the run loop: requests, events, entry, exit
  *   svm_entry.S     VMRUN
+ *
+ * This folder has all that only AMD's CPUs have; its files and functions mirror hv/vmx. No decision about a guest is
+ * made here: exits go to hv/exit.
  */
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H

@@ -1,6 +1,9 @@
 /*
  * The choice of the vendor, made once at boot. The efi stage asks virt_detect() before the point of no return; after it
  * every CPU enables what was found and runs vCPUs through virt_run(), which is one comparison and a direct call.
+ *
+ * This folder has the choice between the vendors, and what switches with a vCPU on either. It is the only one that
+ * names both.
  */
 #ifndef HV_VIRT_VIRT_H
 #define HV_VIRT_VIRT_H

@@ -11,6 +11,9 @@
  *   vmx_entry_check.c, vmx_entry_guest.c   why an entry failed (pure)
  *   vmx_run.c       the run loop: requests, events, entry, exit
  *   vmx_entry.S     VMLAUNCH, VMRESUME
+ *
+ * This folder has all that only Intel's CPUs have; its files and functions mirror hv/svm. No decision about a guest is
+ * made here: exits go to hv/exit.
  */
 #ifndef HV_VMX_VMX_H
 #define HV_VMX_VMX_H

@@ -57,7 +57,7 @@ enum operation {
     OPERATION_RCR,
     OPERATION_SHL,
     OPERATION_SHR,
-    OPERATION_SAL, /* not claimed: nobody writes it */
+    OPERATION_SAL, /* not claimed: compilers do not write it */
     OPERATION_SAR,
     OPERATION_MUL,       /* of the accumulator, to twice its width */
     OPERATION_IMUL_WIDE, /* the same with signs */
@@ -95,6 +95,9 @@ enum operation {
     OPERATION_OTHER, /* known for its length only */
     OPERATION_COUNT,
 };
+_Static_assert(OPERATION_CMP - OPERATION_ADD == 7 && OPERATION_SAR - OPERATION_ROL == 7 &&
+                   OPERATION_BTC - OPERATION_BT == 3,
+               "groups 1, 2 and 8 are in the order of the reg field: it is added");
 
 enum rep_prefix {
     REP_NONE,

@@ -51,6 +51,9 @@ struct opcode {
     uint8_t form;      /* enum operand_form */
     uint16_t traits;   /* enum opcode_trait */
 };
+_Static_assert(OPERATION_COUNT <= 256 && FORM_GROUP < 256, "both fit into a byte");
+_Static_assert(TRAIT_SHIFT == 1u << 15, "the traits fill 16 bits: the next one needs a wider field");
+_Static_assert(sizeof(struct opcode) == 4, "two tables of 256: 2 KiB");
 
 enum opcode_group {
     GROUP_1_80, /* in the names: the opcode map's group number and the opcode */

@@ -33,6 +33,17 @@
 #define FADT_FLAG_RESET_REG_SUP (1u << 10)
 #define FADT_FLAG_HW_REDUCED (1u << 20)
 
+/* A generic address is 12 bytes. ACPI 6.5 5.2.3.2. */
+#define GAS_BYTES 12u
+_Static_assert(RSDP_XSDT + sizeof(uint64_t) + 4 == RSDP_V2_BYTES,
+               "the XSDT's address, a checksum, three reserved bytes");
+_Static_assert(RSDP_RSDT + sizeof(uint32_t) == RSDP_V1_BYTES, "the RSDT's address ends the first form");
+_Static_assert(FADT_RESET_VALUE == FADT_RESET_REG + GAS_BYTES, "RESET_VALUE follows RESET_REG");
+_Static_assert(FADT_RESET_REG == FADT_FLAGS + sizeof(uint32_t), "RESET_REG follows Flags");
+_Static_assert(FADT_X_PM1B_CNT == FADT_X_PM1A_CNT + GAS_BYTES, "X_PM1b_CNT_BLK follows X_PM1a_CNT_BLK");
+_Static_assert(FADT_X_PM_TMR == FADT_X_PM1B_CNT + 2 * GAS_BYTES, "X_PM2_CNT_BLK lies between");
+_Static_assert(FADT_PM1B_CNT == FADT_PM1A_CNT + sizeof(uint32_t), "the ports of 32 bits likewise");
+
 /* Multiple APIC Description Table. ACPI 6.5 5.2.12. */
 #define MADT_FLAGS 40u
 #define MADT_ENTRIES 44u
@@ -67,13 +78,13 @@
 #define AML_ROOT '\\'
 
 struct reader {
-    struct acpi_tables *tables;
+    struct host_acpi *tables;
     uint64_t window;
     uint64_t limit;
     uint64_t dsdt;
 };
 
-__attribute__((format(printf, 2, 3))) static void note_problem(struct acpi_tables *tables, const char *form, ...)
+__attribute__((format(printf, 2, 3))) static void note_problem(struct host_acpi *tables, const char *form, ...)
 {
     va_list list;
 
@@ -92,7 +103,7 @@ static struct span physical(const struct reader *reader, uint64_t address, uint6
     return (struct span){(const uint8_t *)(uintptr_t)(reader->window + address), bytes};
 }
 
-bool acpi_checksum_good(struct span bytes)
+bool host_acpi_checksum_good(struct span bytes)
 {
     uint8_t sum = 0;
 
@@ -114,7 +125,7 @@ static struct span table_at(struct reader *reader, uint64_t address)
         return header;
     }
     table = physical(reader, address, bytes);
-    if (bytes < HEADER_BYTES || bytes > TABLE_BYTES_MAX || !acpi_checksum_good(table)) {
+    if (bytes < HEADER_BYTES || bytes > TABLE_BYTES_MAX || !host_acpi_checksum_good(table)) {
         note_problem(reader->tables, "the ACPI table %.4s has a wrong length or checksum", (const char *)header.base);
         return (struct span){NULL, 0};
     }
@@ -158,7 +169,7 @@ static uint16_t read_port(struct span table, uint64_t extended, uint64_t old)
 
 static void read_fadt(struct reader *reader, struct span table)
 {
-    struct acpi_tables *tables = reader->tables;
+    struct host_acpi *tables = reader->tables;
     uint32_t flags = 0;
     uint32_t port = 0;
     uint32_t dsdt = 0;
@@ -183,7 +194,7 @@ static void read_fadt(struct reader *reader, struct span table)
     reader->dsdt = x_dsdt != 0 ? x_dsdt : dsdt;
 }
 
-static void add_cpu(struct acpi_tables *tables, uint32_t apic_id, uint32_t flags)
+static void add_cpu(struct host_acpi *tables, uint32_t apic_id, uint32_t flags)
 {
     if (tables->cpu_count < ACPI_CPUS_MAX) {
         tables->cpus[tables->cpu_count].apic_id = apic_id;
@@ -191,7 +202,7 @@ static void add_cpu(struct acpi_tables *tables, uint32_t apic_id, uint32_t flags
     }
 }
 
-static void read_madt_entry(struct acpi_tables *tables, struct span entry)
+static void read_madt_entry(struct host_acpi *tables, struct span entry)
 {
     uint8_t short_id = 0;
     uint32_t id = 0;
@@ -238,7 +249,7 @@ static void read_madt(struct reader *reader, struct span table)
     }
 }
 
-static void add_uart(struct acpi_tables *tables, struct acpi_address address, uint16_t interface)
+static void add_uart(struct host_acpi *tables, struct acpi_address address, uint16_t interface)
 {
     if (address.space != ACPI_SPACE_NONE && tables->uart_count < ACPI_UARTS_MAX) {
         tables->uarts[tables->uart_count++] = (struct acpi_uart){address, interface};
@@ -336,7 +347,7 @@ static bool read_s5_package(struct span aml, uint64_t at, uint8_t *type_a, uint8
     return true;
 }
 
-bool acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b)
+bool host_acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b)
 {
     for (uint64_t at = 0; at + SIGNATURE_BYTES <= aml.bytes; at++) {
         if (memcmp(aml.base + at, "_S5_", SIGNATURE_BYTES) == 0 && read_s5_package(aml, at, type_a, type_b)) {
@@ -348,11 +359,11 @@ bool acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b)
 
 static void find_s5_in(struct reader *reader, struct span table)
 {
-    struct acpi_tables *tables = reader->tables;
+    struct host_acpi *tables = reader->tables;
 
     if (!tables->has_sleep_s5 && table.base != NULL) {
-        tables->has_sleep_s5 = acpi_find_s5(span_part(table, HEADER_BYTES, table.bytes - HEADER_BYTES),
-                                            &tables->sleep_type_a, &tables->sleep_type_b);
+        tables->has_sleep_s5 = host_acpi_find_s5(span_part(table, HEADER_BYTES, table.bytes - HEADER_BYTES),
+                                                 &tables->sleep_type_a, &tables->sleep_type_b);
     }
 }
 
@@ -395,7 +406,7 @@ static struct span find_root(struct reader *reader, uint64_t rsdp, uint64_t *ent
     uint32_t rsdt = 0;
     uint64_t xsdt = 0;
 
-    if (pointer.base == NULL || memcmp(pointer.base, "RSD PTR ", 8) != 0 || !acpi_checksum_good(pointer)) {
+    if (pointer.base == NULL || memcmp(pointer.base, "RSD PTR ", 8) != 0 || !host_acpi_checksum_good(pointer)) {
         note_problem(reader->tables, "the ACPI root pointer at 0x%" PRIx64 " is not valid", rsdp);
         return (struct span){NULL, 0};
     }
@@ -408,7 +419,7 @@ static struct span find_root(struct reader *reader, uint64_t rsdp, uint64_t *ent
     return table_at(reader, xsdt != 0 ? xsdt : rsdt);
 }
 
-bool acpi_read(struct acpi_tables *tables, uint64_t rsdp, uint64_t window, uint64_t limit)
+bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, uint64_t limit)
 {
     struct reader reader = {tables, window, limit, 0};
     uint64_t entry_bytes = 4;

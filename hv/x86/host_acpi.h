@@ -40,7 +40,7 @@ struct acpi_uart {
     uint16_t interface;
 };
 
-struct acpi_tables {
+struct host_acpi {
     bool found; /* a valid RSDP with a valid root table */
     bool has_fadt;
     uint16_t pm_timer_port; /* 0: none. 3.579545 MHz */
@@ -73,12 +73,12 @@ struct acpi_tables {
  * Reads what is there. Physical address h is reached at window + h, and only [0, limit) may be read: addresses beyond
  * it count as a defect. Returns tables->found.
  */
-bool acpi_read(struct acpi_tables *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
+bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
 
 /* The bytes of a table add up to 0 modulo 256. */
-bool acpi_checksum_good(struct span bytes);
+bool host_acpi_checksum_good(struct span bytes);
 
 /* Finds the SLP_TYP values of \_S5_ in a DSDT's bytes; false where there is no such package. ACPI 6.5 7.4.2. */
-bool acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b);
+bool host_acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b);
 
 #endif

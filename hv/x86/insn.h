@@ -23,6 +23,7 @@ struct insn_table_pointer {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct insn_table_pointer) == 10, "2 bytes of limit, 8 of base");
+_Static_assert(offsetof(struct insn_table_pointer, base) == 2, "the base follows the limit at once");
 
 static inline struct cpuid_result insn_cpuid(uint32_t leaf, uint32_t subleaf)
 {

@@ -8,16 +8,31 @@
 /* IA32_MTRR_PHYSMASKn. SDM 3A 12.11.2.3, figure 12-7. */
 #define VARIABLE_VALID (1ULL << 11)
 
+#define FIXED_16K 0x80000ULL
+#define FIXED_4K 0xc0000ULL
+#define FIXED_64K_SHIFT 16u
+#define FIXED_16K_SHIFT 14u
+#define FIXED_4K_SHIFT 12u
+#define FIXED_16K_FIRST 1u
+#define FIXED_4K_FIRST 3u
+#define TYPES_PER_REGISTER 8ULL
+
 /* The three granularities of the fixed ranges. SDM 3A 12.11.2.2, table 12-9. */
 static const struct {
     uint64_t start, end;
     uint32_t shift;
     uint32_t first_register;
 } fixed_areas[] = {
-    {0x00000, 0x80000, 16, 0},
-    {0x80000, 0xc0000, 14, 1},
-    {0xc0000, 0x100000, 12, 3},
+    {0, FIXED_16K, FIXED_64K_SHIFT, 0},
+    {FIXED_16K, FIXED_4K, FIXED_16K_SHIFT, FIXED_16K_FIRST},
+    {FIXED_4K, MTRR_FIXED_END, FIXED_4K_SHIFT, FIXED_4K_FIRST},
 };
+_Static_assert(FIXED_16K == TYPES_PER_REGISTER << FIXED_64K_SHIFT, "one register of 64 KiB ranges");
+_Static_assert(FIXED_4K - FIXED_16K == (FIXED_4K_FIRST - FIXED_16K_FIRST) * TYPES_PER_REGISTER << FIXED_16K_SHIFT,
+               "two of 16 KiB ranges");
+_Static_assert(MTRR_FIXED_END - FIXED_4K == (MTRR_FIXED_REGISTERS - FIXED_4K_FIRST) * TYPES_PER_REGISTER
+                                                << FIXED_4K_SHIFT,
+               "eight of 4 KiB ranges");
 
 /* Encodings of memory types. SDM 3A 12.11, table 12-8. Reserved ones count as uncached. */
 static enum cache_type type_of(uint64_t encoding)

@@ -26,15 +26,15 @@ struct mtrr_state {
     uint64_t fixed[MTRR_FIXED_REGISTERS];
     struct mtrr_variable variable[MTRR_VARIABLE_MAX];
     uint32_t variable_count;
-    uint64_t
-        force_wb_end; /* AMD Tom2ForceMemTypeWB: [4 GiB, here) is WB unless a variable range says otherwise; 0: no */
+    /* AMD Tom2ForceMemTypeWB: [4 GiB, here) is WB unless a variable range says otherwise; 0: no. */
+    uint64_t force_wb_end;
     uint8_t physical_bits;
 };
 
 enum cache_type mtrr_type(const struct mtrr_state *state, uint64_t address);
 
-/* The end of the run of one type that begins at `start`, at most `limit`; the type in *type. Both are 4 KiB multiples.
- */
+/* The end of the run of one type that begins at `start`, at most `limit`; the type in *type. Both are 4 KiB
+ * multiples. */
 uint64_t mtrr_run(const struct mtrr_state *state, uint64_t start, uint64_t limit, enum cache_type *type);
 
 #endif

@@ -1,6 +1,9 @@
 /*
  * Names of the registers, bits, MSRs and CPUID leaves that both vendors share. What only VMX or SVM has is in
  * hv/vmx and hv/svm. docs/manuals.md lists the editions behind the citations.
+ *
+ * This folder has facts about the CPU and pure code about them, and in insn.h its instructions. What drives the
+ * machine is in hv/host; nothing here has state.
  */
 #ifndef HV_X86_REGISTERS_H
 #define HV_X86_REGISTERS_H
@@ -85,6 +88,8 @@
 #define MSR_MTRR_FIX_4K_C0000 0x268u /* and seven more up to 0x26f */
 #define MSR_PAT 0x277u
 #define MSR_MTRR_DEF_TYPE 0x2ffu
+_Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_FIX_4K_C0000 + 7 == 0x26fu,
+               "1, 2 and 8 registers, at 250H, 258H and 268H");
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_X2APIC_FIRST 0x800u
 #define MSR_X2APIC_LAST 0x8ffu
@@ -98,7 +103,7 @@
 #define MSR_GS_BASE 0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX 0xc0000103u
-#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.7.8, 7.9 */
+#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.9.4, 3.2.1 */
 #define MSR_AMD_TOM2 0xc001001du
 
 /* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */
@@ -110,6 +115,7 @@
 #define APIC_BASE_X2APIC (1ULL << 10)
 #define APIC_BASE_ENABLE (1ULL << 11)
 #define APIC_BASE_ADDRESS 0x000ffffffffff000ULL
+_Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE)) == 0, "flags and address");
 
 /* CPUID leaves and bits. SDM 2A "CPUID"; APM 3 appendix E. */
 #define CPUID_VENDOR 0x0u

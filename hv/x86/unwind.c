@@ -11,6 +11,7 @@
 
 /* RUNTIME_FUNCTION. */
 #define FUNCTION_BYTES 12u
+_Static_assert(FUNCTION_BYTES == 3 * sizeof(uint32_t), "start, end, unwind information");
 
 /* UNWIND_INFO: version and flags, prologue size, code count, frame register and offset; then 2-byte codes. */
 #define INFO_HEADER_BYTES 4u

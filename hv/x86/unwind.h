@@ -20,6 +20,8 @@ struct unwind_context {
 };
 
 _Static_assert(offsetof(struct unwind_context, gpr) == 8, "unwind_capture() in stack.S");
+_Static_assert(offsetof(struct unwind_context, rip) == 0 && sizeof(struct unwind_context) == 8 + 8 * 16,
+               "unwind_capture() in stack.S");
 
 struct unwind_image {
     struct span image; /* as loaded, from its DOS header on */

@@ -85,7 +85,7 @@ class Debugger:
     def tsc_at(self, address):
         """Runs to the address, executes one RDTSC in its place, puts everything back. The value of the TSC."""
         self.ask("?")
-        self.ask("qXfer:features:read:target.xml:0,ffb")  # QEMU writes single registers only for who has asked this
+        self.ask("qXfer:features:read:target.xml:0,ffb")  # QEMU writes single registers only after this was asked
         self.expect(f"Z1,{address:x},1", "OK")
         self.expect("c", "T")
         self.expect(f"z1,{address:x},1", "OK")

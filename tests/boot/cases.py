@@ -186,7 +186,7 @@ def guests_case(name, names, more_lines="", **more):
 
 
 ENTRY_GUESTS = [name for name in guests.GUESTS if name.startswith(("entry-", "realmode"))]
-# They compare times, so nobody else may be on their CPU, and they run where a busy host does not count: in Bochs, whose
+# They compare times, so no other guest may be on their CPU, and they run where a busy host does not count: in Bochs, whose
 # time is instructions.
 TIMER_GUESTS = [name for name in guests.GUESTS if "timer" in name]
 # Corners of a PC, as test kernels of other projects look into them.
@@ -586,7 +586,7 @@ CASES = [
              r"invalid guest state: guest TR \(.*\): S is set)",
              r"guest hello failed: the CPU refused to enter the guest")),
 
-    # Kernels that nobody here wrote. `make third-party` runs the slow ones, too.
+    # Other projects' kernels. `make third-party` runs the slow ones, too.
     memtest_case("third-memtest", "memtest.conf", "memtest86+x64.bin", MEMTEST_FADES, "8M", emulators=QEMU),
     memtest_case("third-memtest-pass", "memtest.conf", "memtest86+x64.bin", MEMTEST_PASS, emulators=QEMU, slow=True),
     memtest_case("third-memtest-ia32", "memtest-ia32.conf", "memtest86+ia32.bin", MEMTEST_FADES, "8M", slow=True),

@@ -29,7 +29,7 @@ SENTENCES = {
                      "[exception] at +0x[...]: the CPU's stack has overflowed into its guard page (address 0x[...])")],
 }
 
-# A remedy is a sentence of its own that tells somebody to do something.
+# A remedy is a sentence of its own that tells the reader what to do.
 REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Correct|Write|Switch)\b|[Rr]emove ")
 # These end with a sentence of another part, which says what to do itself.
 CARRIED = (631, 721)

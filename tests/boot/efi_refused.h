@@ -20,7 +20,7 @@ static inline void refused_svm_write_system(struct svm_vcpu *svm, const struct v
     }
 }
 
-/* TR is a code or data segment. SDM 3C 26.3.1.2. */
+/* TR is a code or data segment. SDM 3C 27.3.1.2. */
 static inline void refused_vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     vmx_write_system(vmx, vcpu);

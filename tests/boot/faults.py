@@ -66,8 +66,8 @@ TRAPS = [
     Fault("turn:hang", 14, "CPU . hangs(?s:.*?)it has guest hello, vCPU .(?s:.*?)last exits, by how long before the end", EVERYWHERE, smp=2),
 ]
 
-# An NMI that nobody here sent is said, and nothing else happens: at each stage, and 256 at whatever the boot CPU does then.
-NMI = r"warning: CPU 0 got an NMI that nobody here sent, {} until now: the chipset names no cause"
+# An NMI that no CPU sent is said, and nothing else happens: at each stage, and 256 at whatever the boot CPU does then.
+NMI = r"warning: CPU 0 got an NMI that no CPU sent, {} until now: the chipset names no cause"
 NMIS = [
     Fault("+".join(f"{place}:nmi" for place in PLACES), 0, NMI.format(3)),  # the loop finds three, the fourth comes in it
     Fault("second-cpu:nmi-storm", 0, NMI.format(r"(1[6-9]|[2-9]\d|\d{3})"), EVERYWHERE, smp=2),
@@ -92,8 +92,8 @@ INFO = [
 TREES = [
     Fault("tree:other-guest", 13, "Guest hello reaches the memory of another guest.*guest other", EVERYWHERE, 2),
     Fault("tree:hypervisor", 13, "Guest hello reaches the hypervisor's memory", BOTH, 2),
-    Fault("tree:firmware", 13, "Guest hello reaches (firmware or device memory|memory that nobody granted)", BOTH, 2),
-    Fault("tree:no-memory", 13, "Guest hello reaches memory that nobody granted", BOTH, 2),
+    Fault("tree:firmware", 13, "Guest hello reaches (firmware or device memory|memory that was not granted)", BOTH, 2),
+    Fault("tree:no-memory", 13, "Guest hello reaches memory that was not granted", BOTH, 2),
     Fault("tree:wrong-place", 13, "Guest hello reaches its own memory at the wrong", BOTH, 2),
     Fault("tree:table-in-guest", 13, "Guest hello has a table outside", BOTH, 2),
     Fault("tree:reserved-bit", 13, "Guest hello has a table entry with reserved bits", BOTH, 2),
@@ -126,19 +126,19 @@ ENTRIES = [
 # Entries that the CPU refuses, of every class that the manuals list: tests/faults/fault_entry.h breaks a field of the
 # control structure of the guest that has this name; one boot has many. Name -> what the sentence has in it.
 ENTRIES_VMX = {
-    # Controls. SDM 3C 26.2.1.
+    # Controls. SDM 3C 27.2.1.
     "pin-clear": "pin-based controls", "primary-set": "primary controls", "secondary-set": "secondary controls",
     "exit-clear": "VM-exit controls", "entry-set": "VM-entry controls", "entry-smm": "VM-entry controls",
     "cr3-targets": "CR3-target count", "msr-bitmap": "the MSR bitmap at", "virtual-apic": "the virtual-APIC page at",
     "vpid-zero": "VPID is enabled and 0", "ept-type": "memory type 3", "ept-walk": "walk length",
     "ept-reserved": "EPT pointer .* reserved bits", "event-type": "type 1 does not exist",
     "event-vector": "does not have vector 3", "event-reserved": "event to inject .* reserved bits",
-    # The host's state. SDM 3C 26.2.2 to 26.2.4.
+    # The host's state. SDM 3C 27.2.2 to 27.2.4.
     "host-cr0": "host CR0", "host-cr3": "host CR3", "host-cr4": "host CR4", "host-cs": "host selector",
     "host-tr": "host selector", "host-ds": "host selector", "host-gs-base": "host GS base", "host-gdtr": "host GDTR base",
     "host-idtr": "host IDTR base", "host-tr-base": "host TR base", "host-rip": "host RIP",
     "host-width": "64-bit host|VM-exit controls|address-space size",
-    # The guest's. SDM 3C 26.3.1.
+    # The guest's. SDM 3C 27.3.1.
     "cr0-paging": "paging without protection", "cr3-wide": "guest CR3", "cr4-reserved": "guest CR4", "cr4-vmxe": "guest CR4",
     "debugctl": "guest DEBUGCTL", "dr7-upper": "guest DR7", "efer-reserved": "guest EFER", "efer-lma": "guest EFER",
     "pat-type": "guest PAT", "ia32e": "IA-32e|guest EFER", "cs-type": "guest CS", "cs-limit": "guest CS", "ss-type": "guest SS",

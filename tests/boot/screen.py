@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a person sees who has only the screen: boots images in QEMU, takes pictures of the screen, and reads the text back
+"""What can be seen of Plinth where there is only the screen: boots images in QEMU, takes pictures of the screen, and reads the text back
 by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
 
     no-serial    a machine whose only serial port hangs: progress, a line per guest with its state, the end
@@ -35,7 +35,7 @@ VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 LIMIT_S = 180  # only a hang reaches it
 PICTURE_EVERY_S = 0.7
-# A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 15.3.2.2.
+# A bank's words: valid, uncorrected, enabled, with an address and a further word, the context lost. SDM 3B 16.3.2.2.
 BANK_STATUS, BANK_ADDRESS, BANK_MISC = 0xbe00000000000135, 0x1234000, 0x8c
 SCALES = (1, 2, 3)
 
@@ -169,7 +169,7 @@ def stick_of(name, config, fault=None, efi=None, files=None):
 
 
 class HungPort:
-    """A COM3 that takes no byte: QEMU writes it into a pipe that is full and that nobody reads."""
+    """A COM3 that takes no byte: QEMU writes it into a pipe that is full and that is not read."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="plinth-hung-")
@@ -220,7 +220,7 @@ def panic(font):
         end = time.monotonic() + LIMIT_S
         while not re.search(r"The last run ended with:(?s:.*)\| plinth: result failed", machine.serial_text()):
             if time.monotonic() > end:
-                raise run.CaseError("after the reset nobody tells of the panic")
+                raise run.CaseError("after the reset no line tells of the panic")
             time.sleep(PICTURE_EVERY_S)
     finally:
         machine.end()

@@ -30,7 +30,7 @@ static inline bool fault_guest_is(const struct vcpu *vcpu, const char *name)
 #define FAULT_NOT_CANONICAL 0x8000000000000000ULL
 #define FAULT_SEGMENT(first, index) ((enum vmcs_field)((first) + (index)*VMCS_SEGMENT_STRIDE))
 
-/* Control fields (SDM 3C 26.2.1), host state (26.2.2 to 26.2.4), guest state (26.3.1). */
+/* Control fields (SDM 3C 27.2.1), host state (27.2.2 to 27.2.4), guest state (27.3.1). */
 static const struct {
     const char *guest;
     enum vmcs_field field;

@@ -190,7 +190,7 @@ void fault_boot_info(struct boot_info *info)
         info->uart_count = 0;
         info->framebuffer.format = BOOT_PIXEL_NONE;
     } else if (fault_is("info:no-cpu") || fault_is("info:no-cpu-for-guest")) {
-        info->cpus[1].apic_id = 77; /* nobody has it */
+        info->cpus[1].apic_id = 77; /* no CPU has it */
     }
 }
 

@@ -14,7 +14,7 @@ bool series_run(void);
 /* The config of this start, where `name` is plinth.conf; NULL: it is another file, or the stick's own config serves. */
 EFI_FILE *series_open(const CHAR16 *name);
 
-/* Nobody waits for a key. */
+/* No key is waited for. */
 void series_consoles(EFI_SYSTEM_TABLE *system);
 
 #endif

@@ -37,7 +37,7 @@ static inline struct cpuid_result other_cpuid(uint32_t leaf, uint32_t subleaf)
         words.edx &= ~1u;
     } else if (leaf == 0x8000000a && fault_is_here("cpu1:asids")) {
         words.ebx = 8;
-    } else if (leaf == 1 && fault_is_here("cpu1:no-sse4.2")) { /* SDM 2A 3.3, table 3-10: ECX bit 20 */
+    } else if (leaf == 1 && fault_is_here("cpu1:no-sse4.2")) { /* SDM 2A "CPUID", table 3-10: ECX bit 20 */
         words.ecx &= ~(1u << 20);
     }
     return words;
@@ -48,7 +48,7 @@ static inline uint64_t other_rdtsc(void)
     return insn_rdtsc() + (fault_is_here("cpu1:tsc") ? 1ULL << 40 : 0);
 }
 
-/* A region that is not aligned is refused. SDM 3D 30.3 "VMXON". */
+/* A region that is not aligned is refused. SDM 3C 31.3 "VMX Instructions", VMXON. */
 static inline bool other_vmxon(uint64_t region)
 {
     return vmx_insn_vmxon(fault_is_here("cpu1:vmxon") ? region + 8 : region);

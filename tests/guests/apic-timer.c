@@ -1,5 +1,5 @@
-/* The local APIC and its timer: one-shot, periodic, TSC-deadline where the CPU has it, priorities, self-IPI, disable.
- */
+/* The local APIC and its timer: one-shot, periodic, TSC-deadline where the CPU has it, priorities, self-IPI,
+ * disable. */
 #include "tests/guests/lib/guest.h"
 
 const char guest_name[] = "apic-timer";

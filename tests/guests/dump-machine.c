@@ -759,7 +759,7 @@ struct instruction {
 
 /*
  * They run with rax = rdi = a page of scratch, rsi = a page of zeroes, rcx = rdx = 0, all offered extended states on.
- * MWAIT comes before MONITOR, so that nobody sleeps.
+ * MWAIT comes before MONITOR, so that no CPU sleeps.
  */
 /* clang-format off */
 static const struct instruction instructions[] = {

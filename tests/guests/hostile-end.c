@@ -1,6 +1,6 @@
 /*
- * Attacks that end the guest: attack=NAME says which one. The hypervisor must name what was done, and nobody else may
- * notice. A guest that comes back prints FAIL.
+ * Attacks that end the guest: attack=NAME says which one. The hypervisor must name what was done, and no other guest
+ * may notice. A guest that comes back prints FAIL.
  */
 #include "tests/guests/lib/hostile.h"
 
@@ -218,7 +218,7 @@ static void clear_pg(void)
 /*
  * #DB whose delivery makes the next #DB (CVE-2015-8104): the handler's stack is that of an IST, so it never runs out,
  * and a breakpoint is on what the delivery writes there, or on the handler's first instruction. A CPU that were not
- * made to exit at each would never come out of its microcode. SDM 3B 17.2; APM 2 13.1.1.
+ * made to exit at each would never come out of its microcode. SDM 3B 18.2; APM 2 13.1.1.
  */
 #define TSS_SELECTOR 0x18u
 #define IST_GATE_1 1u
@@ -245,7 +245,7 @@ static void debug_handler_with_own_stack(void)
     }
     gdt[3] = (sizeof(db_tss) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
     gdt[4] = base >> 32;
-    db_tss[9] = (uint32_t)top; /* IST1. SDM 3A 7.7, figure 7-11 */
+    db_tss[9] = (uint32_t)top; /* IST1. SDM 3A 8.7, figure 8-11 */
     db_tss[10] = (uint32_t)(top >> 32);
     old = (struct pointer){sizeof(gdt) - 1, (uintptr_t)gdt};
     __asm__ volatile("lgdt %0; ltr %w1" : : "m"(old), "r"(TSS_SELECTOR));

@@ -1,5 +1,5 @@
 /*
- * Attacks that a guest survives: everything that it can touch, with values that nobody means. What it gets back does
+ * Attacks that a guest survives: everything that it can touch, with values that make no sense. What it gets back does
  * not matter here; what matters is that the hypervisor and the neighbour do not notice.
  */
 #include "tests/guests/lib/hostile.h"
@@ -510,7 +510,7 @@ static void caches_fill(uint64_t start)
     }
 }
 
-/* Lines that were modified are not lost, whatever the guest does to caches: they may be somebody else's as well. */
+/* Lines that were modified are not lost, whatever the guest does to caches: they may be another guest's as well. */
 static void caches_check(uint64_t start)
 {
     uint64_t state = start;

@@ -52,7 +52,7 @@ static void the_tsc_can_be_moved(void)
     CHECK((rdtsc() >> 40) == (now >> 40));
 }
 
-/* SDM 3B 17.17.3 "Time-Stamp Counter Adjustment": a move by either register shows in the other. */
+/* SDM 3B 18.17.3 "Time-Stamp Counter Adjustment": a move by either register shows in the other. */
 static void the_adjustment_moves_with_the_tsc(void)
 {
     uint64_t before, adjust;

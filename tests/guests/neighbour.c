@@ -32,7 +32,7 @@ static uint64_t field[FIELD_WORDS];
 static volatile uint32_t ticks;
 static volatile uint64_t deadline;
 static volatile uint64_t latest;
-static volatile uint64_t earliest; /* before its time: nobody asked for such a tick */
+static volatile uint64_t earliest; /* before its time: no such tick was asked for */
 static volatile uint32_t early;
 static volatile uint32_t while_off; /* an interrupt that came with interrupts off: no PC does that */
 static uint64_t period;

@@ -1,6 +1,6 @@
 /*
  * Debug exceptions: single steps over emulated instructions and shadows, breakpoints, general detect, INT1, and what
- * DR6 and DR7 say. SDM 3B 17.2 "Debug Registers", 17.3 "Debug Exceptions".
+ * DR6 and DR7 say. SDM 3B 18.2 "Debug Registers", 18.3 "Debug Exceptions".
  */
 #include "tests/guests/lib/guest.h"
 
@@ -204,7 +204,7 @@ static void an_instruction_breakpoint_is_a_fault(void)
     write_dr7(DR7_CLEAR);
     CHECK_EQUAL(count, 1);
     check_hit("an instruction breakpoint", 0, here, DR6_CLEAR | DR6_BS | 4);
-    CHECK_EQUAL(hits[0].flags & FLAG_RF, 0); /* the only fault without it. SDM 3B 17.3.1.1 */
+    CHECK_EQUAL(hits[0].flags & FLAG_RF, 0); /* the only fault without it. SDM 3B 18.3.1.1 */
     CHECK_EQUAL(read_dr2(), here);
 }
 

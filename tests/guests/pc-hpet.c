@@ -155,7 +155,7 @@ static void a_level_that_nobody_clears_lets_the_program_go_on(void)
     set_pin(0x10000);
 }
 
-/* Nobody else interrupts on IRQ 0 then: the 8254, left running, has lost it. */
+/* Nothing else interrupts on IRQ 0 then: the 8254, left running, has lost it. */
 static void it_takes_the_place_of_the_8254(void)
 {
     uint32_t count = 1193;

@@ -1,5 +1,5 @@
-/* The 8254 through the 8259: interrupts while halted, rate and one-shot modes, masking, read-back, EOI, spurious IRR.
- */
+/* The 8254 through the 8259: interrupts while halted, rate and one-shot modes, masking, read-back, EOI, spurious
+ * IRR. */
 #include "tests/guests/lib/guest.h"
 
 const char guest_name[] = "pic-timer";

@@ -1,10 +1,10 @@
-/* Port I/O as on a PC: nobody there reads all ones; string forms move memory, registers and direction as they should.
- */
+/* Port I/O as on a PC: no device reads all ones; string forms move memory, registers and direction as they
+ * should. */
 #include "tests/guests/lib/guest.h"
 
 const char guest_name[] = "ports";
 
-#define NOBODY 0x1234      /* no device of this PC, and none of QEMU's */
+#define NO_DEVICE 0x1234   /* no device of this PC, and none of QEMU's */
 #define SCRATCH (COM1 + 7) /* a register of the 16550 that keeps what is written */
 #define COUNT 5
 
@@ -36,12 +36,12 @@ STRING_IN(in_bytes_backwards, "insb")
 
 static void nobody_reads_all_ones_and_ignores_writes(void)
 {
-    out8(NOBODY, 0x12);
-    out16(NOBODY, 0x1234);
-    out32(NOBODY, 0x12345678);
-    CHECK_EQUAL(in8(NOBODY), 0xff);
-    CHECK_EQUAL(in16(NOBODY), 0xffff);
-    CHECK_EQUAL(in32(NOBODY), 0xffffffff);
+    out8(NO_DEVICE, 0x12);
+    out16(NO_DEVICE, 0x1234);
+    out32(NO_DEVICE, 0x12345678);
+    CHECK_EQUAL(in8(NO_DEVICE), 0xff);
+    CHECK_EQUAL(in16(NO_DEVICE), 0xffff);
+    CHECK_EQUAL(in32(NO_DEVICE), 0xffffffff);
 }
 
 static void in_changes_only_as_much_of_the_accumulator_as_it_reads(void)
@@ -51,9 +51,9 @@ static void in_changes_only_as_much_of_the_accumulator_as_it_reads(void)
     out8(SCRATCH, 0x5a);
     __asm__ volatile("inb %%dx, %%al" : "=a"(value) : "0"((word_t)-1 ^ 0xff), "d"((uint16_t)SCRATCH));
     CHECK_EQUAL(value, ((word_t)-1 ^ 0xff) | 0x5a);
-    __asm__ volatile("inw %%dx, %%ax" : "=a"(value) : "0"((word_t)0x11220000), "d"((uint16_t)NOBODY));
+    __asm__ volatile("inw %%dx, %%ax" : "=a"(value) : "0"((word_t)0x11220000), "d"((uint16_t)NO_DEVICE));
     CHECK_EQUAL(value, 0x1122ffff);
-    __asm__ volatile("inl %%dx, %%eax" : "=a"(value) : "0"((word_t)-1), "d"((uint16_t)NOBODY));
+    __asm__ volatile("inl %%dx, %%eax" : "=a"(value) : "0"((word_t)-1), "d"((uint16_t)NO_DEVICE));
     CHECK_EQUAL(value, 0xffffffffu); /* a 32-bit result clears the upper half */
 }
 
@@ -65,9 +65,9 @@ static void a_string_out_ends_with_its_last_byte(void)
     CHECK_EQUAL(r.count, 0);
     CHECK_EQUAL(r.address, (uintptr_t)bytes + COUNT);
     CHECK_EQUAL(in8(SCRATCH), 0x77);
-    r = out_words(NOBODY, bytes, 2);
+    r = out_words(NO_DEVICE, bytes, 2);
     CHECK_EQUAL(r.address, (uintptr_t)bytes + 4);
-    r = out_longs(NOBODY, bytes, 1);
+    r = out_longs(NO_DEVICE, bytes, 1);
     CHECK_EQUAL(r.address, (uintptr_t)bytes + 4);
 }
 
@@ -83,11 +83,11 @@ static void a_string_in_fills_exactly_its_count(void)
     for (unsigned i = 0; i < 16; i++) {
         CHECK_EQUAL(bytes[i], i >= 1 && i < 1 + COUNT ? 0x3c : 0);
     }
-    r = in_words(NOBODY, &bytes[16], 2);
+    r = in_words(NO_DEVICE, &bytes[16], 2);
     CHECK_EQUAL(r.address, (uintptr_t)&bytes[20]);
     CHECK_EQUAL(bytes[19], 0xff);
     CHECK_EQUAL(bytes[20], 0);
-    r = in_longs(NOBODY, &bytes[24], 1);
+    r = in_longs(NO_DEVICE, &bytes[24], 1);
     CHECK_EQUAL(bytes[27], 0xff);
     CHECK_EQUAL(bytes[28], 0);
 }

@@ -56,7 +56,7 @@ static void faults_go_through_the_table(void)
 }
 
 /* Real mode pushes no error code, also for what the CPU leaves to a hypervisor: the handlers would not come back.
- * SDM 3A 20.1.4 "Interrupt and Exception Handling". */
+ * SDM 3B 21.1.4 "Interrupt and Exception Handling". */
 static void protection_faults_have_no_error_code(void)
 {
     if (on_plain_tcg()) {

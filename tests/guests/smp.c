@@ -1,7 +1,7 @@
 /*
  * A second CPU as every SMP kernel starts it: INIT, SIPI, a trampoline through real and protected mode. Then interrupts
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
- * that does not go back from one CPU to the other. SDM 3A 8.4 "Multiple-Processor (MP) Initialization", 10.6 (11.6)
+ * that does not go back from one CPU to the other. SDM 3A 9.4 "Multiple-Processor (MP) Initialization", 11.6
  * "Issuing Interprocessor Interrupts". It needs `cpus = 2`. smp-x2apic.c is the same with both local APICs in x2APIC
  * mode.
  *
@@ -263,7 +263,7 @@ static void start_second(uint32_t expected)
     CHECK_EQUAL(starts, expected - 1); /* an INIT alone starts nothing */
     send(0, TO_OTHERS | ICR_SIPI | TRAMPOLINE >> 12);
     wait_until(&starts, expected, "starts of the second CPU");
-    send(0, TO_OTHERS | ICR_SIPI | TRAMPOLINE >> 12); /* the second one of every kernel: nobody waits for it */
+    send(0, TO_OTHERS | ICR_SIPI | TRAMPOLINE >> 12); /* the second one of every kernel: no CPU waits for it */
     pit_wait_us(10000);
     CHECK_EQUAL(starts, expected);
 }
@@ -292,8 +292,8 @@ static void shorthands_reach_whom_they_name(void)
     wait_until(&ap_counted, ap + 2, "interrupts to the others");
     CHECK_EQUAL(bsp_counted, bsp + 2);
     send(SMP_X2APIC ? X2APIC_ALL : XAPIC_ALL, ICR_FIXED | COUNTED);
-    wait_until(&ap_counted, ap + 3, "interrupts to everybody's address");
-    wait_until(&bsp_counted, bsp + 3, "interrupts to everybody's address, here");
+    wait_until(&ap_counted, ap + 3, "interrupts to the broadcast address");
+    wait_until(&bsp_counted, bsp + 3, "interrupts to the broadcast address, here");
 }
 
 static void an_nmi_wakes_a_halted_cpu(void)

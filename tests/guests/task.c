@@ -2,7 +2,7 @@
  * Task switches of 32-bit protected mode: JMP and CALL to a TSS and to a task gate, IRET by the nested-task link, task
  * gates of the IDT for software interrupts, external ones and exceptions with an error code, busy bits, links, CR3 and
  * LDT of a task, a 16-bit TSS, and the exceptions that a wrong TSS raises, in the old task or in the new one.
- * SDM 3A 7 "Task Management", table 7-1 "Exception Conditions Checked During a Task Switch".
+ * SDM 3A 8 "Task Management", table 8-1 "Exception Conditions Checked During a Task Switch".
  */
 #include "tests/guests/lib/guest.h"
 
@@ -48,12 +48,12 @@ struct tss {
     uint32_t link, stacks[6], cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi;
     uint32_t es, cs, ss, ds, fs, gs, ldt, trap;
 };
-_Static_assert(sizeof(struct tss) == 104, "SDM 3A 7.2.1, figure 7-2");
+_Static_assert(sizeof(struct tss) == 104, "SDM 3A 8.2.1, figure 8-2");
 
 struct tss_16 {
     uint16_t link, stacks[6], ip, flags, ax, cx, dx, bx, sp, bp, si, di, es, cs, ss, ds, ldt;
 };
-_Static_assert(sizeof(struct tss_16) == 44, "SDM 3A 7.6, figure 7-10");
+_Static_assert(sizeof(struct tss_16) == 44, "SDM 3A 8.6, figure 8-10");
 
 static uint64_t gdt[GDT_ENTRIES] __attribute__((aligned(8)));
 static uint64_t ldt[2] __attribute__((aligned(8)));

@@ -100,7 +100,7 @@ _Noreturn void check_failed(const char *file, uint32_t line, const char *conditi
 }
 
 #ifndef __x86_64__
-/* A 64-bit access is no single instruction here; nobody else touches the copies. */
+/* A 64-bit access is no single instruction here; nothing else touches the copies. */
 uint64_t plain_load(const volatile void *from, int order) __asm__("__atomic_load_8");
 uint64_t plain_load(const volatile void *from, int order)
 {

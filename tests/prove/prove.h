@@ -15,7 +15,7 @@
 #define __atomic_store_n(at, value, order) (*(at) = (value))
 #define __atomic_fetch_or(at, value, order) (*(at) |= (value))
 #define __atomic_fetch_and(at, value, order) (*(at) &= (value))
-/* May fail at any time, as on a machine where somebody else stores to the same place. */
+/* May fail at any time, as on a machine where another CPU stores to the same place. */
 #define __atomic_compare_exchange_n(at, old, new, weak, success, failure) \
     (prove_any_u8() != 0 ? (*(at) = (new), 1) : (*(old) = *(at), 0))
 

@@ -1,5 +1,5 @@
-/* guest_walk over RAM of any contents, any control registers, any address: the walker reads and writes guest RAM only.
- */
+/* guest_walk over RAM of any contents, any control registers, any address: the walker reads and writes guest RAM
+ * only. */
 #include "hv/mm/guest_walk.h"
 
 #define RAM_BYTES 0x4000u

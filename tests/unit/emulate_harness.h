@@ -1,6 +1,6 @@
 /*
  * A small machine for the tests of the emulator: 1 MiB of RAM, two pages of a device that is plain memory and keeps a
- * record of every access, nobody elsewhere; ports likewise. One vCPU, in any mode.
+ * record of every access, no device elsewhere; ports likewise. One vCPU, in any mode.
  *
  * It stands in for hv/core/guest_io.c as a whole, so that the archive's member is not linked.
  */

@@ -168,7 +168,7 @@ static inline void make_linux(struct image *image)
     put(image, 0x238, 2047, 4);
     put(image, 0x258, 0x1000000, 8);
     put(image, 0x260, 0x100000, 4);
-    memcpy(&image->bytes[0x300], "9.8.7-test (someone)", 21);
+    memcpy(&image->bytes[0x300], "9.8.7-test (builder)", 21);
     memset(&image->bytes[LINUX_SETUP_BYTES], 0x90, LINUX_CODE_BYTES);
     image->size = LINUX_SETUP_BYTES + LINUX_CODE_BYTES;
 }

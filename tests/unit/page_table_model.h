@@ -5,7 +5,7 @@
  * boundaries, so between two of them the truth is one row: mapped or not, to where, how. Boundaries are drawn close
  * around multiples of 4 KiB, 2 MiB, 1 GiB and 512 GiB, where page tables have their edges. The reference says what
  * every operation must answer (also that it must refuse), and what every address must translate to. Accessed and dirty
- * bits are followed on the first page of each row: a bit that was set stays until somebody clears or replaces it.
+ * bits are followed on the first page of each row: a bit that was set stays until an operation clears or replaces it.
  *
  * Where the choices come from is the caller's: a generator (test_page_table_model.c) or the fuzzer's bytes.
  */

@@ -1,5 +1,5 @@
-/* The ACPI tables as a kernel reads them: found by pointers, checked by checksums; and by iasl where it is installed.
- */
+/* The ACPI tables as a kernel reads them: found by pointers, checked by checksums; and by iasl where it is
+ * installed. */
 #define _DEFAULT_SOURCE /* mkdtemp */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -232,7 +232,7 @@ static bool file_contains(const char *path, const char *text)
     return strstr(content, text) != NULL;
 }
 
-/* The AML means what was intended to a compiler that nobody here wrote: it is decompiled, and compiled again. */
+/* The AML means what was intended to another project's compiler: it is decompiled, and compiled again. */
 static void iasl_accepts_the_tables(void **state)
 {
     char directory[] = "/tmp/plinth-acpi-XXXXXX";

@@ -255,7 +255,7 @@ static const struct {
 
 #define A "[guest a]\nkernel = k\n"
 
-/* As people write it who know other programs, and a part of the sentence that they get. */
+/* As users of other programs write it, and a part of the sentence that they get. */
 static const struct {
     const char *text;
     const char *rule;

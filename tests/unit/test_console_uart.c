@@ -1,6 +1,6 @@
 /*
  * The console's 16550 driver on a model of the chip: what is sent arrives, in ports as in memory; a chip that takes no
- * more bytes is given up after a time and holds up nobody; an empty bus is no UART. Time is the model's: every look at
+ * more bytes is given up after a time and holds up no CPU; an empty bus is no UART. Time is the model's: every look at
  * a register takes a microsecond.
  */
 #include <setjmp.h>
@@ -205,7 +205,7 @@ static void a_hung_chip_is_given_up_and_costs_a_bounded_time(void **state)
     assert_true(uart_empty(&uart));
     assert_int_equal(uart_room(&uart), UART_RING_BYTES);
     before = chip.now;
-    put_text("nobody hears this");
+    put_text("this is not sent");
     uart_flush(&uart);
     assert_int_equal(chip.now, before);
 }

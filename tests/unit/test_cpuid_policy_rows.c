@@ -99,7 +99,7 @@ static struct cpuid_words answer(const struct cpuid_table *table, uint32_t leaf,
     return cpuid_table_answer(table, leaf, subleaf, &dynamic);
 }
 
-/* What no guest may see, whatever the host has. SDM 2A 3.3, tables 3-8 to 3-11; APM 3 E.3 and E.4. */
+/* What no guest may see, whatever the host has. SDM 2A "CPUID", tables 3-8 to 3-11; APM 3 E.3 and E.4. */
 static const struct {
     uint32_t leaf, subleaf;
     enum word word;

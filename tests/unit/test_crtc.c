@@ -1,4 +1,4 @@
-/* The text display that nobody looks at: its registers, its retrace, its rows as text. */
+/* The text display that is drawn nowhere: its registers, its retrace, its rows as text. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -293,7 +293,7 @@ static const char *compare_memory(const struct instruction *ours, const cs_x86_o
     return same_segment(ours, theirs) ? NULL : "segment";
 }
 
-/* LMSW, SMSW and what is known for its length only have memory operands whose size nobody uses. */
+/* LMSW, SMSW and what is known for its length only have memory operands whose size is not used. */
 static bool size_matters(const struct instruction *ours)
 {
     return ours->operation != OPERATION_OTHER && ours->operation != OPERATION_LMSW && ours->operation != OPERATION_SMSW;

@@ -25,8 +25,7 @@
 #define ROUNDS 300000u
 #define COMPARED_FLAGS (FLAGS_STATUS | RFLAGS_DF)
 
-/* --- the native side -----------------------------------------------------------------------------------------------
- */
+/* --- the native side ---------------------------------------------------------------------------------------------- */
 
 struct native_state {
     uint64_t gpr[16];
@@ -40,8 +39,8 @@ struct native_state native_state;
 void native_run(void);
 extern const char native_return[];
 
-/* Loads the registers, jumps to the code, which jumps to native_return, and stores the registers. MOV changes no flag.
- */
+/* Loads the registers, jumps to the code, which jumps to native_return, and stores the registers. MOV changes no
+ * flag. */
 __asm__(".text\n"
         ".globl native_run\n"
         "native_run:\n"
@@ -97,8 +96,7 @@ static void run_native(const uint8_t *code, uint8_t length)
     native_run();
 }
 
-/* --- random instructions -------------------------------------------------------------------------------------------
- */
+/* --- random instructions ------------------------------------------------------------------------------------------ */
 
 static uint64_t random_state = 0x9e3779b97f4a7c15;
 
@@ -413,8 +411,7 @@ static bool make_trial(struct trial *trial, const struct form *form)
     return true;
 }
 
-/* --- both sides ----------------------------------------------------------------------------------------------------
- */
+/* --- both sides --------------------------------------------------------------------------------------------------- */
 
 static uint8_t *emulated_page(uint32_t page)
 {

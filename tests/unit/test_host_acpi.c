@@ -17,7 +17,7 @@
 #define DBG2 0xd00u
 
 static uint8_t memory[MEMORY_BYTES];
-static struct acpi_tables tables;
+static struct host_acpi tables;
 
 static void put32(uint32_t at, uint32_t value)
 {
@@ -143,7 +143,7 @@ static void write_all(bool extended)
 
 static bool read_all(void)
 {
-    return acpi_read(&tables, RSDP, (uint64_t)(uintptr_t)memory, sizeof(memory));
+    return host_acpi_read(&tables, RSDP, (uint64_t)(uintptr_t)memory, sizeof(memory));
 }
 
 static void expect_everything(void)
@@ -202,7 +202,7 @@ static void extended_ports_win_over_old_ones(void **state)
 static void a_machine_without_tables_is_not_an_error(void **state)
 {
     (void)state;
-    assert_false(acpi_read(&tables, 0, (uint64_t)(uintptr_t)memory, sizeof(memory)));
+    assert_false(host_acpi_read(&tables, 0, (uint64_t)(uintptr_t)memory, sizeof(memory)));
     assert_string_equal(tables.problem, "");
 }
 
@@ -241,16 +241,16 @@ static void s5_is_found_in_every_form_of_package(void **state)
     uint8_t a = 9, b = 9;
 
     (void)state;
-    assert_true(acpi_find_s5((struct span){root_zero, sizeof(root_zero)}, &a, &b));
+    assert_true(host_acpi_find_s5((struct span){root_zero, sizeof(root_zero)}, &a, &b));
     assert_int_equal(a, 0);
     assert_int_equal(b, 0);
-    assert_true(acpi_find_s5((struct span){long_length, sizeof(long_length)}, &a, &b));
+    assert_true(host_acpi_find_s5((struct span){long_length, sizeof(long_length)}, &a, &b));
     assert_int_equal(a, 3);
     assert_int_equal(b, 1);
-    assert_false(acpi_find_s5((struct span){no_package, sizeof(no_package)}, &a, &b));
-    assert_false(acpi_find_s5((struct span){only_a_use, sizeof(only_a_use)}, &a, &b));
-    assert_false(acpi_find_s5((struct span){cut, sizeof(cut)}, &a, &b));
-    assert_false(acpi_find_s5((struct span){NULL, 0}, &a, &b));
+    assert_false(host_acpi_find_s5((struct span){no_package, sizeof(no_package)}, &a, &b));
+    assert_false(host_acpi_find_s5((struct span){only_a_use, sizeof(only_a_use)}, &a, &b));
+    assert_false(host_acpi_find_s5((struct span){cut, sizeof(cut)}, &a, &b));
+    assert_false(host_acpi_find_s5((struct span){NULL, 0}, &a, &b));
 }
 
 /* Any bytes anywhere, with checksums made right again so that the parsers behind them are reached. */

@@ -128,7 +128,7 @@ static void a_periodic_timer_keeps_its_rate_however_late_it_is_run(void **state)
         fired += take_edges();
     }
     assert_in_range(fired, 499, 501);
-    now += HZ / 2; /* nobody looks: that is one interrupt */
+    now += HZ / 2; /* not looked at: that is one interrupt */
     assert_int_equal(take_edges(), 1);
     assert_int_equal(take_edges(), 0);
     assert_in_range(get(COMPARATOR(0)) - get(COUNTER), 1, 28636);

@@ -130,7 +130,7 @@ static void a_level_fires_again_after_eoi_while_it_is_active(void **state)
     ioapic_set_line(&ioapic, 9, true);
     assert_false(fires()); /* in service */
     ioapic_eoi(&ioapic, 0x41);
-    assert_false(fires()); /* somebody else's */
+    assert_false(fires()); /* another pin's */
     ioapic_eoi(&ioapic, 0x42);
     assert_true(fires());
     ioapic_set_line(&ioapic, 9, false);

@@ -533,7 +533,7 @@ static void what_was_due_fires_before_a_register_changes(void **state)
 {
     (void)state;
     start(LAPIC_TIMER_ONE_SHOT, 1000, 0);
-    write_reg(LAPIC_LVT_TIMER, LAPIC_LVT_MASKED | 0xef, 1500); /* nobody has run the timer since its end */
+    write_reg(LAPIC_LVT_TIMER, LAPIC_LVT_MASKED | 0xef, 1500); /* the timer was not run since its end */
     deliver(0xef);
 }
 

@@ -240,8 +240,8 @@ static void write_file(const char *name, const void *bytes, size_t count)
     fclose(out);
 }
 
-/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object Files".
- */
+/* The smallest image that a loader accepts: ELF64 for x86-64 with one segment at 1 MiB. System V ABI, 4 "Object
+ * Files". */
 static void write_kernel(const char *name)
 {
     static const uint8_t ident[] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
@@ -422,8 +422,8 @@ static bool look_at_file(struct text named, const char *volume_path, struct span
 }
 
 /* What mkusb would have put at this place of the volume: the config, or a file that the config names. A place that two
- * paths name is empty where one of them leads nowhere (`../hello.elf` beside `hello.elf`): mkusb makes no stick then.
- */
+ * paths name is empty where one of them leads nowhere (`../hello.elf` beside `hello.elf`): mkusb makes no stick
+ * then. */
 static bool find_file(const char *volume_path, struct span *bytes)
 {
     *bytes = (struct span){NULL, 0};
@@ -642,7 +642,7 @@ bool efi_machine_sections(struct efi_stage *stage)
     return true;
 }
 
-bool efi_machine_look(struct efi_stage *stage)
+bool efi_machine_read(struct efi_stage *stage)
 {
     stage->info->cpu_count = (uint32_t)min_u64(check.machine.cpu_count, BOOT_CPUS_MAX);
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
@@ -658,7 +658,7 @@ bool efi_virt_check(struct efi_stage *stage)
     return true;
 }
 
-bool efi_last_boot_tell(struct efi_stage *stage)
+bool efi_last_boot_print(struct efi_stage *stage)
 {
     (void)stage;
     return true;

@@ -176,7 +176,7 @@ FOR_EACH_FORMAT(walk_ends_at_the_level_asked_for_or_above)
     assert_int_equal(entry.value, 0);
 }
 
-/* A tree that somebody else wrote, whose links take rights away. */
+/* A tree that other software wrote, whose links take rights away. */
 static void lookup_combines_the_rights_along_the_walk(void **state)
 {
     static const struct {

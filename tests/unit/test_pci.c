@@ -91,7 +91,7 @@ static void only_command_and_scratch_registers_are_writable(void **state)
     pci_data_write(&pci, 0, 1, 0x0b);
     assert_int_equal(config_read(0, 0, 0, 0x3c), 0x0b);
     pci_address_write(&pci, 0x80000800);
-    pci_data_write(&pci, 0, 4, 0x12345678); /* nobody there */
+    pci_data_write(&pci, 0, 4, 0x12345678); /* no device there */
     assert_int_equal(config_read(0, 1, 0, 0), 0xffffffff);
 }
 

@@ -339,7 +339,7 @@ static void the_hpet_takes_the_places_of_the_8254_and_the_rtc(void **state)
     hpet_out(0x100, 4);
     hpet_out(0x120, 4);
     hpet_out(0x010, 3);
-    platform_run_timers(&platform, now + 10 * HZ); /* the 8254 runs at 18.2 Hz, and nobody hears it */
+    platform_run_timers(&platform, now + 10 * HZ); /* the 8254 runs at 18.2 Hz, and it interrupts no CPU */
     now += 10 * HZ;
     assert_false(platform.extint);
     hpet_out(0x108, 10 * 14318180ULL + 14318180);

@@ -15,7 +15,7 @@
 
 #define WHY_MAX 160u
 
-/* APM 3 E.4.9 "Function 8000_000Ah-SVM Features", E.4.2 "Function 8000_0001h". */
+/* APM 3 E.4.9 "Function 8000_000Ah: SVM Features", E.4.2. */
 #define NESTED_PAGING (1u << 0)
 #define NEXT_RIP (1u << 3)
 #define VMCB_CLEAN (1u << 5)

@@ -227,7 +227,7 @@ static void an_interrupted_delivery_is_given_back_unless_an_instruction_caused_i
     assert_int_equal(event.error, 2);
 }
 
-/* APM 2 B.2: 12 bits there, 16 in the neutral form; a segment that is not present is "unusable". */
+/* APM 2 appendix B, table B-2: 12 bits there, 16 in the neutral form; a segment that is not present is "unusable". */
 static void segments_survive_the_way_there_and_back(void **state)
 {
     static const struct {

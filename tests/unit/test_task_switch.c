@@ -304,8 +304,7 @@ static void the_t_flag_of_a_tss_traps_before_the_first_instruction(void **state)
     assert_true(vcpu.requests & VCPU_TASK_TRAP);
 }
 
-/* --- faults in the old task ------------------------------------------------------------------------------------------
- */
+/* --- faults in the old task --------------------------------------------------------------------------------------- */
 
 static bool nothing_changed(void)
 {
@@ -360,8 +359,7 @@ static void a_tss_that_cannot_be_written_faults_before_anything_changes(void **s
     assert_true(nothing_changed());
 }
 
-/* --- faults in the new task ------------------------------------------------------------------------------------------
- */
+/* --- faults in the new task --------------------------------------------------------------------------------------- */
 
 static void a_bad_selector_in_the_tss_faults_in_the_new_task(void **state)
 {

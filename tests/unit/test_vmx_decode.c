@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-/* In the order of struct vmx_exit_words: reason, event, error, vectoring, vectoring error, length, qualification, gpa.
- */
+/* In the order of struct vmx_exit_words: reason, event, error, vectoring, vectoring error, length, qualification,
+ * gpa. */
 static struct vm_exit decode(struct vmx_exit_words words)
 {
     struct vm_exit exit;
@@ -34,7 +34,7 @@ static struct vm_exit decode_io_word(uint64_t qualification)
     return exit;
 }
 
-/* SDM 3C 27.2.1, table 27-5. */
+/* SDM 3C 28.2.1, table 28-5. */
 static void port_accesses_have_port_size_and_direction(void **state)
 {
     struct vm_exit exit;
@@ -271,7 +271,7 @@ static void qualifications_are_read_where_they_are_decoded(void **state)
     assert_false(vmx_exit_needs_qualification(32));
 }
 
-/* SDM 3C 24.9.3. */
+/* SDM 3C 25.9.3. */
 static void an_interrupted_delivery_is_given_back(void **state)
 {
     struct vcpu_event event;

@@ -59,8 +59,8 @@ struct check {
     struct check_machine machine;
     struct memory_map without_files; /* the machine's map when the files were read */
     struct memory_map planned;       /* and with the guests in it */
-    struct text
-        taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)]; /* files whose memory is taken from the machine's */
+    /* Files whose memory is taken from the machine's. */
+    struct text taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)];
     uint32_t taken_count;
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];

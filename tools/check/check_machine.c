@@ -13,9 +13,13 @@
  */
 #include "tools/check/check.h"
 
+#include "hv/boot_info.h"
+
 /* What firmware and hypervisor keep of a machine that is known by its memory size only. */
 #define FIRMWARE_BYTES (64 * MIB)
 #define LOW_MEMORY_END (2 * GIB)
+
+_Static_assert(MACHINE_CPUS_MAX == BOOT_CPUS_MAX, "a description has as many CPUs as a machine");
 #define HIGH_MEMORY_START (4 * GIB)
 #define MACHINE_BYTES_MAX (1u << 20)
 #define PHYSICAL_END (1ULL << 52)

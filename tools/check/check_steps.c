@@ -133,7 +133,7 @@ static void take_pages(struct check *check, uint64_t bytes, struct config_positi
     }
 }
 
-/* The target reads a file once, whoever names it. */
+/* The target reads a file once, however many guests name it. */
 static bool first_read(struct check *check, struct text path)
 {
     char volume_path[CONFIG_PATH_MAX + 1];

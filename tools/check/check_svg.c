@@ -6,8 +6,7 @@
  *   [linux 0]      [unikernel 0]
  *
  *   host memory                                    one bar per piece, from address 0 down; its height grows with the
- *   0x100000  | linux       256 MiB |              logarithm of its size, so that small pieces are seen beside large
- * ones
+ *   0x100000  | linux       256 MiB |              logarithm of its size: small pieces are seen beside large ones
  *
  * Neighbouring pieces that no guest has and that are of one kind, and small ones of the firmware, are drawn as one.
  */

@@ -49,7 +49,7 @@ static void print_devices(const struct config_guest *guest)
 {
     printf(
         "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
-        guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "nobody listens",
+        guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "not shown",
         guest->debug_ports ? ", debug ports 0xe9 and 0xf4" : "");
 }
 

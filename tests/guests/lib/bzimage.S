@@ -40,7 +40,7 @@ magic:
 	.org 0x268
 header_end:
 version:
-	.asciz "plinth-entry-test (nobody)"
+	.asciz "plinth-entry-test (plinth)"
 	.org 0x400
 kernel:
 	.incbin KERNEL

@@ -5,7 +5,7 @@
  *     void guest_main(void) { CHECK_EQUAL(in8(0x1234), 0xff); }
  *
  * Returning from guest_main prints "PASS ports"; guest_fail() and a CHECK that does not hold print "FAIL ports: why".
- * Both are the last line, and then the guest powers off. An exception that nobody expects is a FAIL, too.
+ * Both are the last line, and then the guest powers off. An exception that the guest does not expect is a FAIL, too.
  *
  * The same files are compiled for 64-bit (entered by ELF64 or PVH), 32-bit (ELF32, PVH, multiboot) and 16-bit code.
  */

@@ -1,0 +1,286 @@
+/*
+ * The device bus of one guest: which device answers which port and which address, when a device wants to be run, and
+ * what it leaves for others.
+ *
+ * A device is a struct of plain data (its state) and one const row, which says all that the bus must know of it. The
+ * row stands at the end of the device's file; hv/dev/devices.h lists the rows of the guest's PC, a line each, and
+ * bus_attach() adds others at run time, as a PCI function is added.
+ *
+ *   access  ->  bus: which range?  ->  row->read() or row->write(): the device changes its own state
+ *                                          |
+ *   wires (platform.c)  <-  bus: bus_settle() takes what the device left in its signals
+ *
+ * What a device promises. It changes its own state and nothing else, knows no vCPU, no vendor and no other guest, and
+ * calls no other device. Time is the host TSC of the access, never a clock of its own. Each function of a row ends after
+ * a number of steps that no value of the guest's raises above DEVICE_STEPS_MAX: what lies in between is computed, not
+ * walked through (docs/exits.md, "How long an exit can take"). What it wants of others it leaves in its struct
+ * bus_signals: the bus looks there after each call, and the wires carry it on. Signals are levels and stay until the
+ * state changes them, but for `edges`, `power` and `wants`, which the bus takes and clears.
+ *
+ * What the bus promises. A row's functions are called by one CPU at a time. Before an access run() has been called if the
+ * device's deadline had come. An access is one of the widths that its range lists and lies inside of the range; other
+ * accesses come in pieces (bus_read()). No two ranges of one space overlap. A look-up costs a load in the space of ports,
+ * and a binary search in the space of memory, however many devices there are.
+ *
+ * Quick. Ports that are used thousands of times a second may have a short way beside read() and write(), byte accesses
+ * only. Its contract:
+ *   - true: it has done exactly what read() or write() would have done, and the device's signals are as before: no line,
+ *     no deadline, no want has changed. (Console bytes in a ring are no signal: the caller looks at the ring.) The bus
+ *     therefore does not look at the signals after it.
+ *   - false: nothing has been changed, and the access is made by read() or write().
+ *   - It is not told of deadlines that have come: it answers false where run() would have to be called first.
+ * tests/unit/test_exit_quick.c makes random accesses both ways and compares. An `inert` row has no effect at all: reads
+ * give all ones and writes vanish, without a look at the device or a lock.
+ *
+ * Moving. Each range of a device has a number, its place in the row's list, and bus_place() puts it somewhere else or
+ * takes it away at any time, as a write of a PCI base address register does. Nothing but the bus's own tables changes.
+ */
+#ifndef HV_DEV_BUS_H
+#define HV_DEV_BUS_H
+
+#include "hv/base/status.h"
+#include "hv/base/types.h"
+#include "hv/dev/apic_message.h"
+
+#define BUS_DEVICES_MAX 64u
+#define BUS_RANGES_MAX 8u   /* of one device: six base address registers, an expansion ROM, and one more */
+#define BUS_CLAIMS_MAX 192u /* ranges that are placed, of all devices */
+#define BUS_PORTS_COUNT 0x10000u
+#define BUS_LINES_MAX 32u       /* interrupt lines of the bus */
+#define BUS_DEVICE_LINES_MAX 4u /* of one device */
+#define BUS_NO_LINE 0xffu
+
+/* Names of the bus's interrupt lines: 0 to 15 are IRQs, 16 to 23 the I/O APIC's pins for PCI. */
+#define BUS_LINE_PCI 16u
+#define BUS_LINE_INTR 24u /* the 8259's output */
+
+enum bus_space {
+    BUS_PORT,
+    BUS_MEMORY,
+};
+
+/* Widths of accesses that a device takes in one piece: an OR of 1, 2, 4 and 8. */
+#define BUS_BYTES 1u
+#define BUS_ALL_WIDTHS 15u
+
+struct bus_range {
+    uint64_t first; /* port or guest-physical address */
+    uint64_t bytes; /* 0: nowhere; a row's list of ranges ends with the first that has none, unless `later` is set */
+    uint64_t as;    /* what the device is told for `first`, counting up from there: tells its ranges apart */
+    uint8_t space;  /* enum bus_space */
+    uint8_t widths;
+    bool later; /* in a row: has a number, and bus_place() will place it */
+};
+
+/* A row's ranges, to be read as a list: ports whose device is told the port's own number, and registers from 0. */
+#define BUS_PORTS(port, count)                                                                  \
+    {                                                                                           \
+        .space = BUS_PORT, .first = (port), .bytes = (count), .as = (port), .widths = BUS_BYTES \
+    }
+#define BUS_REGISTERS(port, count)                                                         \
+    {                                                                                      \
+        .space = BUS_PORT, .first = (port), .bytes = (count), .as = 0, .widths = BUS_BYTES \
+    }
+#define BUS_MMIO(address, size)                                                                     \
+    {                                                                                               \
+        .space = BUS_MEMORY, .first = (address), .bytes = (size), .as = 0, .widths = BUS_ALL_WIDTHS \
+    }
+#define BUS_LATER     \
+    {                 \
+        .later = true \
+    }
+
+struct bus_access {
+    uint64_t at;    /* the range's `as` plus the distance from its first port or byte */
+    uint64_t value; /* write: 0 above the size. read: the device's answer; what is above the size is cut off */
+    uint64_t now;   /* host TSC */
+    uint8_t size;   /* bytes: 1, 2, 4 or 8 */
+};
+
+/* What the guest's machine is asked to do. The first request counts. */
+enum platform_power {
+    POWER_ON,
+    POWER_OFF_REQUESTED,   /* ACPI S5 */
+    POWER_RESET_REQUESTED, /* 0xcf9, 0x92, 0x64, ACPI reset register */
+    POWER_DEBUG_EXIT,      /* port 0xf4; the value is in debug_ports.exit_value */
+};
+
+/* What a device asks the wires to look at: bits of bus_signals.wants. */
+enum bus_want {
+    BUS_EDGES = 1u << 0,     /* lines in `edges` went low and high again */
+    BUS_POWER = 1u << 1,     /* `power` and `power_reason` */
+    BUS_MESSAGES = 1u << 2,  /* row->next_message() has some; stays until it has none */
+    BUS_MASKS = 1u << 3,     /* an interrupt controller: what a guest can hear of may have changed */
+    BUS_ROUTES = 1u << 4,    /* the HPET: edges, levels or their pins have changed */
+    BUS_TEST_LINE = 1u << 5, /* the test device: `line` and `level` */
+    BUS_PLACES = 1u << 6,    /* PCI: base address registers have changed */
+};
+
+struct bus_signals {
+    uint64_t deadline; /* host TSC at which run() wants to be called; DEADLINE_NONE */
+    uint32_t lines;    /* levels: bit n is high where the device's n-th line is */
+    uint32_t wants;    /* enum bus_want */
+    uint32_t edges;    /* with BUS_EDGES: bits as in `lines` */
+    enum platform_power power;
+    const char *power_reason; /* "port 0xcf9"; NULL outside of a call, so no saved state has a pointer */
+};
+
+struct platform_config;
+struct byte_ring;
+
+/* What a device may know of its guest, at a reset. All of it outlives the guest's PC. */
+struct bus_environment {
+    const struct platform_config *config;
+    struct byte_ring *console_out; /* NULL: no console is wired */
+    struct byte_ring *console_in;
+};
+
+/* When a row of hv/dev/devices.h is on the bus. */
+enum bus_presence {
+    BUS_ALWAYS,
+    BUS_WITH_DEBUG_PORTS, /* debug-ports = yes */
+};
+
+/*
+ * The state's bytes from `saved_from` to its end are plain data: no pointer, and nothing of the host but TSC values. They
+ * and a reset with the same environment make the device again, whole (tests/unit/test_platform.c copies every device so
+ * and compares what both do). What is a pointer stands before them.
+ */
+#define BUS_STATE(type, first_saved)                                              \
+    .state_bytes = sizeof(type), .signals_at = (uint32_t)offsetof(type, signals), \
+    .saved_from = (uint32_t)offsetof(type, first_saved)
+
+struct bus_row {
+    const char *name;                        /* for reports and saved state; no two rows share one */
+    struct bus_range ranges[BUS_RANGES_MAX]; /* where it is after a reset */
+
+    /* False: nothing is at this place of the range; a read then gives all ones. NULL: nothing anywhere. */
+    bool (*read)(void *state, struct bus_access *access);
+    bool (*write)(void *state, const struct bus_access *access);
+
+    /* The short way, or NULL. `at` as in struct bus_access. */
+    bool (*quick_read)(void *state, uint64_t at, uint64_t now, uint8_t *value);
+    bool (*quick_write)(void *state, uint64_t at, uint8_t value);
+
+    void (*run)(void *state,
+                uint64_t now); /* called when `deadline` has come, and may be called at any time. NULL: it has none */
+    void (*reset)(void *state, const struct bus_environment *environment, uint64_t now);
+    bool (*next_message)(void *state,
+                         struct apic_message *message); /* takes the oldest; false: none. NULL: it sends none */
+
+    uint8_t lines[BUS_DEVICE_LINES_MAX]; /* which line of the bus each of its own is; BUS_NO_LINE */
+    uint32_t line_count;
+    bool
+        asleep_unheard; /* its deadline wakes no CPU while line 0 is masked everywhere: the state is computed when it is
+                            looked at */
+    bool inert;
+    enum bus_presence presence;
+    uint32_t state_bytes, signals_at, saved_from;
+};
+
+/* A range that is placed. 64 bytes, so that finding one is a shift. */
+struct bus_claim {
+    void *state;
+    bool (*quick_read)(void *state, uint64_t at, uint64_t now, uint8_t *value);
+    bool (*quick_write)(void *state, uint64_t at, uint8_t value);
+    const struct bus_row *row;
+    uint64_t first;
+    uint64_t last; /* included, so that a range can end at the end of the space */
+    uint64_t as;
+    uint8_t device;
+    uint8_t widths;
+    uint8_t space;
+    uint8_t range; /* its number within the device */
+};
+_Static_assert(sizeof(struct bus_claim) == 64, "claims are found by a shift");
+
+struct bus_device {
+    const struct bus_row *row;
+    void *state;
+    struct bus_signals *signals;
+    uint64_t deadline; /* and the levels, as they were when the bus last looked */
+    uint32_t lines;
+    uint8_t line_of[BUS_DEVICE_LINES_MAX];
+    uint8_t claims[BUS_RANGES_MAX]; /* by number of the range; BUS_NO_CLAIM */
+};
+
+#define BUS_NO_CLAIM 0u           /* also claims[0], which is never used */
+#define BUS_INERT_CLAIM UINT8_MAX /* in the map of ports: an inert device */
+
+struct bus {
+    uint64_t due;                        /* no device has a deadline before it */
+    uint64_t timed;                      /* bit n: device n has a deadline */
+    uint64_t wanting;                    /* bit n: device n has wants that the wires have not taken */
+    uint32_t lines;                      /* levels of the bus's lines: high where any device drives one high */
+    bool deadline_moved;                 /* set where a deadline changed; the wires clear it */
+    uint8_t line_drivers[BUS_LINES_MAX]; /* how many devices drive it high */
+    uint32_t device_count;
+    uint32_t memory_count;
+    uint8_t memory[BUS_CLAIMS_MAX]; /* claims of memory, ascending by address */
+    struct bus_device devices[BUS_DEVICES_MAX];
+    struct bus_claim claims[BUS_CLAIMS_MAX];
+    uint8_t ports[BUS_PORTS_COUNT]; /* the claim of each port */
+};
+_Static_assert(BUS_CLAIMS_MAX <= BUS_INERT_CLAIM, "a claim's number fits the map of ports");
+_Static_assert(BUS_DEVICES_MAX <= 64, "sets of devices are words");
+_Static_assert(BUS_LINES_MAX <= 32, "sets of lines are words");
+
+/* --- Who is on the bus --- */
+
+/* No device, no claim, no line. */
+void bus_reset(struct bus *bus);
+
+/*
+ * Adds a device whose state has been reset; its row and state outlive the bus. Its ranges are placed, all or none.
+ * *device is its number, or may be NULL. STATUS_NO_SPACE: BUS_DEVICES_MAX or BUS_CLAIMS_MAX is reached; and what
+ * bus_place() says.
+ */
+enum status bus_attach(struct bus *bus, const struct bus_row *row, void *state, unsigned *device);
+
+/*
+ * Puts range number `range` of a device where *to says, in place of where it is; NULL or 0 bytes: nowhere. Fails and
+ * changes nothing with STATUS_BUSY where it would overlap a range of the same space, STATUS_OVERFLOW where it passes the
+ * end of the space, STATUS_INVALID for a device or range that there is not or no widths, STATUS_NO_SPACE. The steps are
+ * bounded by the range's ports, or by BUS_CLAIMS_MAX.
+ */
+enum status bus_place(struct bus *bus, unsigned device, unsigned range, const struct bus_range *to);
+
+/* Connects a device's own line `n` to a line of the bus; BUS_NO_LINE: to none. A line that is high is carried along. */
+void bus_wire(struct bus *bus, unsigned device, unsigned n, uint8_t line);
+
+/* --- Accesses. The caller has run what is due, and carries afterwards what devices left. --- */
+
+/*
+ * An access that no single device takes in one piece is made in pieces, lowest first: of the widest width below its size
+ * that the range knows, or bytes where it leaves the range or meets none. A piece that meets nothing reads all ones.
+ * Ports do not wrap: past 0xffff there is nothing. False: no piece was answered. size is 1, 2, 4 or 8; *value has that
+ * many bytes.
+ */
+bool bus_read(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t now, uint64_t *value);
+bool bus_write(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t value, uint64_t now);
+
+/* The claim at an address; NULL: nothing is there. */
+const struct bus_claim *bus_find(const struct bus *bus, enum bus_space space, uint64_t address);
+
+/* --- What devices leave --- */
+
+void bus_take_signals(struct bus *bus, unsigned device);
+
+/* After each call of one of a device's functions, or of the wires to it. */
+static inline void bus_settle(struct bus *bus, unsigned device)
+{
+    const struct bus_device *known = &bus->devices[device];
+    const struct bus_signals *signals = known->signals;
+
+    if (signals->deadline != known->deadline || signals->lines != known->lines || signals->wants != 0) {
+        bus_take_signals(bus, device);
+    }
+}
+
+/* Runs every device whose deadline has come. */
+void bus_run(struct bus *bus, uint64_t now);
+
+/* Takes and clears a device's wants; the other signals stay. */
+uint32_t bus_take_wants(struct bus *bus, unsigned device);
+
+#endif

@@ -1,0 +1,12 @@
+/*
+ * The vectors of the host's interrupts. Plain numbers, because hv/host/trap_entry.S includes them too.
+ */
+#ifndef HV_HOST_HOST_VECTORS_H
+#define HV_HOST_HOST_VECTORS_H
+
+#define HOST_VECTOR_PIC 0x20 /* where a stray 8259 interrupt would land: 0x20..0x2f */
+#define HOST_VECTOR_TIMER 0xf0
+#define HOST_VECTOR_KICK 0xf1
+#define HOST_VECTOR_SPURIOUS 0xff
+
+#endif

@@ -259,6 +259,9 @@ static void end_page(struct console_mux *mux, struct mux_source *source, enum vt
     source->after_page = next;
 }
 
+static void take_event(struct console_mux *mux, struct mux_source *source, enum vt_event event, uint64_t now,
+                       struct mux_output *output);
+
 /* One row; false where there was none left. Blank ones are left out. */
 static bool end_page_step(struct console_mux *mux, struct mux_source *source, uint64_t now, struct mux_output *output)
 {
@@ -277,8 +280,8 @@ static bool end_page_step(struct console_mux *mux, struct mux_source *source, ui
     }
     source->page_ended = false;
     page->open = false;
-    if (source->after_page == VT_PRINT) {
-        take_line_event(mux, source, source->after_page, now, output);
+    if (source->after_page == VT_PRINT || source->after_page == VT_CSI) {
+        take_event(mux, source, source->after_page, now, output);
     }
     source->after_page = VT_NOTHING;
     return false;
@@ -330,7 +333,9 @@ static void take_event(struct console_mux *mux, struct mux_source *source, enum 
             show_page(mux, output);
         }
     }
-    if (has_page(source)) {
+    if (has_page(source) && !source->page->alternate && page_is_wanted(event, &source->parser, &alternate) && alternate) {
+        end_page(mux, source, event, output); /* its text stays as lines; then the alternate page is opened */
+    } else if (has_page(source)) {
         take_page_event(mux, source, event, output);
     } else {
         take_line_event(mux, source, event, now, output);

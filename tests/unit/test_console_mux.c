@@ -685,6 +685,21 @@ static void a_guest_that_ends_leaves_its_page_as_lines(void **state)
     assert_non_null(strstr(f.bytes, "[alpha] last words\r\n"));
 }
 
+/* `clear`, then an editor: what stood on the cleared screen is not lost. */
+static void a_page_below_an_alternate_one_becomes_lines(void **state)
+{
+    (void)state;
+    start(2);
+    guest_writes(0, "\x1b[H\x1b[2Jfirst\r\nsecond\x1b[?1049h\x1b[2;2Hediting");
+    pump();
+    f.bytes[f.output.length] = '\0';
+    assert_non_null(strstr(f.bytes, "[alpha] first\r\n[alpha] second\r\n" ENTER));
+    f.output.length = 0;
+    guest_writes(0, "\x1b[?1049l$ ");
+    pump();
+    expect(LEAVE "[alpha] $ ");
+}
+
 /* Without the focus nothing is a page: kernels that clear the screen first are read line by line. */
 static void another_guests_screen_is_lines(void **state)
 {
@@ -1014,6 +1029,7 @@ int main(void)
         cmocka_unit_test(a_line_of_another_leaves_the_full_screen_and_it_comes_back),
         cmocka_unit_test(a_page_that_would_scroll_becomes_lines),
         cmocka_unit_test(a_guest_that_ends_leaves_its_page_as_lines),
+        cmocka_unit_test(a_page_below_an_alternate_one_becomes_lines),
         cmocka_unit_test(another_guests_screen_is_lines),
         cmocka_unit_test(a_row_that_looks_like_a_line_of_ours_is_marked),
         cmocka_unit_test(the_hypervisors_line_is_bare_after_text),

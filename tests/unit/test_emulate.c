@@ -6,6 +6,7 @@
 #include "emulate_harness.h"
 
 #include "hv/emulate/emulate.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_string.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_history.h"
 
 static void put(struct console_history *history, char byte)

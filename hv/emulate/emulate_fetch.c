@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/emulate/emulate_fetch.h"
 
 #include "hv/base/format.h"

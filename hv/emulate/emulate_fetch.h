@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The instruction at CS:RIP, fetched as the CPU would: through the guest's own tables, with the exceptions that a fetch
  * can raise. What is there now may not be what the CPU executed: the guest may have written it since.

@@ -282,8 +282,40 @@ def crash():
             r"guest one is restarted in 0 ms"]
 
 
+CONSOLE_FILES = {"hostile-console.elf": Built("guests/hostile-console.elf")}
+# What is left of a guest's output where sequences and line ends are taken away: no control characters.
+CONTROLS = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+FORGED = (r"^\[bank\] forged", r"^plinth: \w+: forged", r"^plinth: result forged", CONTROLS)
+WAIT_FOR_A_BYTE_MS = 250  # two floods share 11520 bytes a second
+
+
+def console_conf(name, cpu, cmdline):
+    return f"[guest {name}]\nkernel = hostile-console.elf\nprotocol = elf\nmemory = 16M\ncpus = {cpu},\ncmdline = {cmdline}\n"
+
+
+def console_case(name, focused, **more):
+    """One guest attacks the terminal by what it prints; the other one listens. Either has the focus."""
+    confs = [console_conf("bank", 0, "attack=listen ms=3000"), console_conf("evil", 1, "attack=forge,ask,blind")]
+    return Case(name, "".join(confs if focused == "bank" else reversed(confs)), [r"plinth: result ok\s*\Z"], smp=2,
+                files=CONSOLE_FILES, forbidden=(*NEVER, *FORGED), required=(
+                    r"^\[bank\] 0 bytes were typed to it:$", r"\[bank\] PASS hostile-console", r"\[evil\] .*forged by backspaces",
+                    r"plinth: guest evil stopped: ", r"plinth: guest bank stopped: "), **more)
+
+
+def waited_little(match):
+    return None if int(match[1]) <= WAIT_FOR_A_BYTE_MS else f"the guest that talks waited {match[1]} ms for one byte"
+
+
+def starving_case(name, focused, **more):
+    """One guest prints without end, the other one still gets its bytes out."""
+    confs = [console_conf("flood", 0, "attack=flood ms=4000"), console_conf("talker", 1, "attack=talk wait=500")]
+    return Case(name, "".join(confs if focused == "flood" else reversed(confs)), [
+        Expect(r"\[talker\] 8000 bytes took \d+ ms, the longest wait for one byte (\d+) ms", waited_little),
+        r"plinth: result ok\s*\Z"], smp=2, files=CONSOLE_FILES, forbidden=NEVER, **more)
+
+
 MANY_GUESTS = 24
-COST_KIB = 160  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted; 64 are the bus's port map
+COST_KIB = 176  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted; 64 are the bus's port map
 
 
 def cost_is_small(match):
@@ -506,6 +538,11 @@ CASES = [
     hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # What never ends by itself: endless #AC and #DB, and a loop; the watchdog ends them.
     hostile_case("hostile-endless", "endless", "shared", "bochs-vmx", emulators=("bochs-vmx", "bochs-svm")),
+    # The console: what guests print to deceive or blind its operator, and a flood beside a guest that polls its UART.
+    console_case("console-attacked", "bank"),
+    console_case("console-attacked-by-focused", "evil"),
+    starving_case("console-flood", "flood", emulators=BOCHS),
+    starving_case("console-flood-unfocused", "talker", emulators=BOCHS_VMX),
     Case("restart", neighbour_conf(400) + end_conf("crasher", "triple-fault", "on-crash = restart") +
          end_conf("resetter", "reset-cf9", "on-stop = restart"), [r"plinth: result failed"], status=1, files=HOSTILE_FILES,
          required=(r"^\[neighbour\] PASS neighbour$", r"guest crasher was restarted 10 times in a row and stays stopped",

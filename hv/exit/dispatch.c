@@ -53,6 +53,12 @@ static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
     return true;
 }
 
+static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
+{
+    (void)answer_cpuid(vcpu, (uint32_t)vcpu->gpr[GPR_RAX], &vcpu->gpr[GPR_RAX]);
+    vcpu_advance(vcpu, length);
+}
+
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
 static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
 {
@@ -275,9 +281,7 @@ static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     record(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
-    if (turn_ends(vcpu, exit)) {
-        vcpu->requests |= VCPU_YIELD;
-    }
+    vcpu->requests |= turn_ends(vcpu, exit) ? VCPU_YIELD : 0;
     switch (exit->kind) {
     case EXIT_HOST_INTERRUPT:
         vcpu->requests |= VCPU_YIELD;
@@ -286,8 +290,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu->requests |= VCPU_EVENT;
         break;
     case EXIT_CPUID:
-        (void)answer_cpuid(vcpu, (uint32_t)vcpu->gpr[GPR_RAX], &vcpu->gpr[GPR_RAX]);
-        vcpu_advance(vcpu, exit->length);
+        handle_cpuid(vcpu, exit->length);
         break;
     case EXIT_RDMSR:
         msr_read(vcpu, exit->length);

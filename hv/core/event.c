@@ -93,6 +93,13 @@ void vcpu_raise_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error)
     raise(vcpu, EXCEPTION_PF, true, error);
 }
 
+void vcpu_raise_int1(struct vcpu *vcpu, uint8_t length)
+{
+    vcpu->pending = (struct vcpu_event){
+        .valid = true, .vector = EXCEPTION_DB, .kind = EVENT_PRIVILEGED_SOFTWARE_EXCEPTION, .length = length};
+    vcpu->requests |= VCPU_EVENT;
+}
+
 void vcpu_advance(struct vcpu *vcpu, uint8_t length)
 {
     vcpu->rip += length;

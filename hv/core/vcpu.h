@@ -226,7 +226,9 @@ struct vcpu {
     uint64_t leave_at;
     /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
     uint64_t cpu_ticks;
-    uint64_t turn_began; /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
+    uint64_t turn_began;  /* host TSC; 0: it has no turn now. Others may read it: hv/guest/status.c */
+    uint64_t refetch_rip; /* where the bytes were not those of the instruction that exited, and how often in a row */
+    uint32_t refetches;
     uint8_t sipi_vector;
     uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
     void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */
@@ -248,7 +250,13 @@ enum vcpu_kick {
     VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
     VCPU_KICK_NMI_AGAIN = 1u << 8, /* a second one before the vCPU has looked */
     VCPU_KICK_DEVICES = 1u << 9,   /* another guest has put something into its devices' queues */
+    VCPU_KICK_TAKING = 1u << 10,   /* the others were taken, and what they asked for does not show yet */
 };
+_Static_assert((uint32_t)VCPU_KICK_INTERRUPT + VCPU_KICK_NMI + VCPU_KICK_INIT + VCPU_KICK_SIPI + VCPU_KICK_STOP +
+                       VCPU_KICK_EXTINT + VCPU_KICK_CONSOLE + VCPU_KICK_EXTINT_MESSAGE + VCPU_KICK_NMI_AGAIN +
+                       VCPU_KICK_DEVICES + VCPU_KICK_TAKING ==
+                   2u * VCPU_KICK_TAKING - 1,
+               "the bits from 0 on, each once");
 
 /*
  * Two NMIs that arrive while the vCPU is out of the guest are two, as on a CPU that would have begun the first one at

@@ -14,6 +14,7 @@ const char *exit_kind_name(enum exit_kind kind)
         [EXIT_HLT] = "HLT",
         [EXIT_HYPERCALL] = "hypercall",
         [EXIT_XSETBV] = "XSETBV",
+        [EXIT_RDPMC] = "RDPMC",
         [EXIT_WBINVD] = "WBINVD",
         [EXIT_CR_ACCESS] = "control register",
         [EXIT_EXCEPTION] = "exception",

@@ -18,6 +18,7 @@ enum exit_kind {
     EXIT_HLT,
     EXIT_HYPERCALL, /* VMCALL, VMMCALL */
     EXIT_XSETBV,
+    EXIT_RDPMC,
     EXIT_WBINVD, /* WBINVD, INVD, WBNOINVD */
     EXIT_CR_ACCESS,
     EXIT_EXCEPTION, /* an intercepted exception, before its delivery */
@@ -88,6 +89,7 @@ struct vm_exit {
         struct {
             uint8_t vector;
             bool has_error;
+            bool by_int1; /* with the exit's length: a trap that exits before its instruction is stepped over */
             uint32_t error;
             uint64_t address; /* #PF, #DB: CR2 or DR6 bits */
         } exception;
@@ -116,6 +118,7 @@ static inline bool exit_wants_system(const struct vcpu *vcpu, const struct vm_ex
         return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER || (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_PAT;
     case EXIT_NESTED_FAULT:
     case EXIT_XSETBV:
+    case EXIT_RDPMC:
     case EXIT_CR_ACCESS:
     case EXIT_EXCEPTION:
     case EXIT_TASK_SWITCH:

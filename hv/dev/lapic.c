@@ -438,6 +438,13 @@ static void self_ipi(struct lapic *lapic, uint8_t vector)
     }
 }
 
+static uint32_t own_id(const struct lapic *lapic)
+{
+    uint32_t id = lapic_get(lapic, LAPIC_ID);
+
+    return lapic_x2apic(lapic) ? id : id >> 24;
+}
+
 static void send_ipi(struct lapic *lapic, uint32_t icr, uint32_t destination)
 {
     struct apic_message message = {
@@ -457,12 +464,16 @@ static void send_ipi(struct lapic *lapic, uint32_t icr, uint32_t destination)
         lapic_error(lapic, LAPIC_ERROR_SEND_VECTOR);
         return;
     }
-    if (message.shorthand == APIC_TO_SELF) {
-        if (has_vector) {
-            self_ipi(lapic,
-                     message.vector); /* every other mode with this shorthand is invalid. SDM 3A 11.6.1, table 11-3 */
+    if (message.shorthand == APIC_TO_SELF && message.delivery != APIC_NMI) {
+        if (has_vector) { /* every other mode with this shorthand is invalid. SDM 3A 11.6.1, table 11-3 */
+            self_ipi(lapic, message.vector);
         }
         return;
+    }
+    if (message.shorthand == APIC_TO_SELF) { /* invalid as well, but CPUs deliver it, and kernels rely on that */
+        message.shorthand = APIC_TO_DESTINATION;
+        message.logical = false;
+        message.destination = own_id(lapic);
     }
     if (message.delivery == 3 || message.delivery == APIC_EXTINT) {
         return; /* reserved */
@@ -475,7 +486,7 @@ bool lapic_matches(const struct lapic *lapic, const struct apic_message *message
     uint32_t broadcast = message->x2apic ? 0xffffffffu : 0xffu;
     uint32_t destination = message->destination;
     bool x2apic = lapic_x2apic(lapic);
-    uint32_t id = x2apic ? lapic_get(lapic, LAPIC_ID) : lapic_get(lapic, LAPIC_ID) >> 24;
+    uint32_t id = own_id(lapic);
     uint32_t logical = lapic_get(lapic, LAPIC_LDR);
 
     if (destination == broadcast) {

@@ -10,6 +10,7 @@
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
+#include "hv/emulate/emulate_port.h"
 #include "hv/emulate/emulate_registers.h"
 #include "hv/emulate/emulate_string.h"
 #include "hv/emulate/string_io.h"
@@ -359,16 +360,21 @@ static bool do_branch(struct vcpu *vcpu, const struct instruction *instruction)
     return false;
 }
 
-/* Both go as far as one exit goes and move rip themselves. */
+/* Goes as far as one exit goes, and moves rip itself. */
 static bool do_string(struct vcpu *vcpu, const struct instruction *instruction)
 {
     emulate_string(vcpu, instruction);
     return false;
 }
 
+/* The CPU would have exited for the port, after it had checked it: so it has executed something else. */
 static bool do_string_io(struct vcpu *vcpu, const struct instruction *instruction)
 {
-    string_io_run(vcpu, instruction, (uint16_t)vcpu->gpr[GPR_RDX]);
+    uint16_t port = (uint16_t)vcpu->gpr[GPR_RDX];
+
+    if (emulate_port_allowed(vcpu, port, instruction->rm_bytes)) {
+        string_io_run(vcpu, instruction, port);
+    }
     return false;
 }
 

@@ -6,6 +6,7 @@
 #include "hv/emulate/emulate_memory.h"
 
 #define LINEAR_32_MASK 0xffffffffULL
+#define REFETCHES_MAX 16u
 
 static uint64_t fetch_address(const struct vcpu *vcpu, enum code_mode mode)
 {
@@ -117,6 +118,13 @@ uint8_t emulate_length(struct vcpu *vcpu)
         return length;
     }
     return emulate_fetch(vcpu, &fetched) == FETCH_OK ? fetched.instruction.length : 0;
+}
+
+bool emulate_enter_again(struct vcpu *vcpu)
+{
+    vcpu->refetches = vcpu->refetch_rip == vcpu->rip ? vcpu->refetches + 1 : 0;
+    vcpu->refetch_rip = vcpu->rip;
+    return vcpu->refetches <= REFETCHES_MAX;
 }
 
 const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX])

@@ -34,6 +34,12 @@ uint64_t emulate_fetch_address(const struct vcpu *vcpu);
 #define FETCHED_TEXT_MAX (INSTRUCTION_BYTES_MAX * 3 + 1)
 const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX]);
 
+/*
+ * Where the instruction at CS:RIP is not the one that exited: the guest has rewritten it or its tables meanwhile. True: it
+ * is best entered again, and the CPU executes what is there now. False: that has been tried so often that it is hopeless.
+ */
+bool emulate_enter_again(struct vcpu *vcpu);
+
 /* Its length; 0 where an exception was raised or the instruction is not claimed. Wants the system state. */
 uint8_t emulate_length(struct vcpu *vcpu);
 

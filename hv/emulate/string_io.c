@@ -3,7 +3,8 @@
  * INS and OUTS. The exit tells port and size; memory, address size, segment and repeat prefix come from the
  * instruction.
  *
- * Permission was checked by the CPU before the exit (IOPL, the TSS's map). Memory is checked here, before the port is
+ * Permission was checked by the CPU before the exit (IOPL, the TSS's map), for the port and the size that the exit tells;
+ * what the emulator runs without such an exit, it checks (emulate_port.h). Memory is checked here, before the port is
  * touched: a byte taken from a port must not be lost to a page fault. A run of elements upwards within one page of RAM
  * is translated once, which makes `rep outsb` to a debug console cheap; all else goes element by element.
  * SDM 2A "INS/INSB/INSW/INSD", 2B "OUTS/OUTSB/OUTSW/OUTSD"; SDM 1 19.5.1 "I/O Privilege Level".
@@ -181,6 +182,9 @@ void string_io(struct vcpu *vcpu, const struct exit_io *io)
         return;
     }
     if (result == FETCH_UNSUPPORTED || fetched.instruction.operation != expected) {
+        if (emulate_enter_again(vcpu)) {
+            return;
+        }
         guest_fail(vcpu, GUEST_CODE_UNDECODABLE,
                    "string access to port 0x%x at rip 0x%" PRIx64
                    ", but the bytes there are %s: its code changed while it ran",

@@ -269,6 +269,9 @@ static bool find_next_rip(struct switching *switching)
     case FETCH_RAISED:
         return false;
     case FETCH_UNSUPPORTED:
+        if (emulate_enter_again(vcpu)) {
+            return false;
+        }
         guest_fail(vcpu, GUEST_CODE_TASK_SWITCH,
                    "task switch at rip 0x%" PRIx64 ", but the bytes there are %s: its code changed while it ran",
                    vcpu->rip, emulate_bytes_text(&fetched, text));

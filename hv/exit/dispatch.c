@@ -53,6 +53,12 @@ static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
     return true;
 }
 
+static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
+{
+    (void)answer_cpuid(vcpu, (uint32_t)vcpu->gpr[GPR_RAX], &vcpu->gpr[GPR_RAX]);
+    vcpu_advance(vcpu, length);
+}
+
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
 static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
 {
@@ -141,6 +147,27 @@ static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
 }
 
 /*
+ * Kernels for AMD take the four counters for granted that every CPU since the K7 has: they are there and count nothing,
+ * as their MSRs say (hv/policy/msr_policy.c). Intel's are offered by CPUID leaf 0xa, and none is. APM 3 "RDPMC"; SDM 2B
+ * "RDPMC".
+ */
+#define AMD_COUNTERS 4u
+
+static void handle_rdpmc(struct vcpu *vcpu, uint8_t length)
+{
+    const struct vcpu_system *system = &vcpu->system;
+    bool allowed = system->cpl == 0 || (system->cr0 & CR0_PE) == 0 || (system->cr4 & CR4_PCE) != 0;
+
+    if (!allowed || vcpu->guest->host->is_intel || (uint32_t)vcpu->gpr[GPR_RCX] >= AMD_COUNTERS) {
+        vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
+        return;
+    }
+    vcpu->gpr[GPR_RAX] = 0;
+    vcpu->gpr[GPR_RDX] = 0;
+    vcpu_advance(vcpu, length);
+}
+
+/*
  * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
  * that know only one of them expect the answer that KVM gives to both. SDM 3C 31.3, "VMCALL"; APM 3 "VMMCALL".
  */
@@ -160,6 +187,8 @@ static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     if (exit->exception.vector == EXCEPTION_UD && is_foreign_hypercall(vcpu)) {
         handle_hypercall(vcpu, HYPERCALL_BYTES);
+    } else if (exit->exception.by_int1) {
+        vcpu_raise_int1(vcpu, exit->length);
     } else if (exit->exception.vector == EXCEPTION_PF) {
         vcpu_raise_page_fault(vcpu, exit->exception.address, exit->exception.error);
     } else if (exit->exception.has_error) {
@@ -252,9 +281,7 @@ static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     record(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
-    if (turn_ends(vcpu, exit)) {
-        vcpu->requests |= VCPU_YIELD;
-    }
+    vcpu->requests |= turn_ends(vcpu, exit) ? VCPU_YIELD : 0;
     switch (exit->kind) {
     case EXIT_HOST_INTERRUPT:
         vcpu->requests |= VCPU_YIELD;
@@ -263,8 +290,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu->requests |= VCPU_EVENT;
         break;
     case EXIT_CPUID:
-        (void)answer_cpuid(vcpu, (uint32_t)vcpu->gpr[GPR_RAX], &vcpu->gpr[GPR_RAX]);
-        vcpu_advance(vcpu, exit->length);
+        handle_cpuid(vcpu, exit->length);
         break;
     case EXIT_RDMSR:
         msr_read(vcpu, exit->length);
@@ -286,6 +312,9 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         break;
     case EXIT_XSETBV:
         handle_xsetbv(vcpu, exit->length);
+        break;
+    case EXIT_RDPMC:
+        handle_rdpmc(vcpu, exit->length);
         break;
     case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back */
     case EXIT_NOTHING:

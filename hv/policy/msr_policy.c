@@ -13,6 +13,7 @@
 /* CPUID 0x80000001 EDX. */
 #define EXTENDED_EDX_NX (1u << 20)
 #define EXTENDED_EDX_FFXSR (1u << 25)
+#define EXTENDED_ECX_TCE (1u << 17) /* translation cache extension */
 #define EXTENDED_EDX_LM (1u << 29)
 
 /* IA32_MISC_ENABLE: fast strings on; BTS and PEBS unavailable. SDM 4 table 2-2. */
@@ -138,21 +139,22 @@ static const struct msr_row *row_find(const struct vcpu *vcpu, uint32_t msr)
     return NULL;
 }
 
-static uint32_t extended_features(const struct vcpu *vcpu)
+static struct cpuid_words extended_features(const struct vcpu *vcpu)
 {
     const struct cpuid_dynamic dynamic = {.apic_enabled = true};
 
-    return cpuid_table_answer(&vcpu->guest->cpuid, 0x80000001, 0, &dynamic).edx;
+    return cpuid_table_answer(&vcpu->guest->cpuid, CPUID_EXTENDED_1, 0, &dynamic);
 }
 
 /* Bits that CPUID does not offer are reserved; LME cannot change under paging; LMA is the CPU's. APM 2 3.1.7. */
 static bool efer_write(struct vcpu *vcpu, uint64_t value)
 {
     struct vcpu_system *system = &vcpu->system;
-    uint32_t features = extended_features(vcpu);
-    uint64_t allowed = EFER_SCE | EFER_LMA | ((features & EXTENDED_EDX_LM) != 0 ? EFER_LME : 0) |
-                       ((features & EXTENDED_EDX_NX) != 0 ? EFER_NXE : 0) |
-                       ((features & EXTENDED_EDX_FFXSR) != 0 ? EFER_FFXSR : 0);
+    struct cpuid_words features = extended_features(vcpu);
+    uint64_t allowed = EFER_SCE | EFER_LMA | ((features.edx & EXTENDED_EDX_LM) != 0 ? EFER_LME : 0) |
+                       ((features.edx & EXTENDED_EDX_NX) != 0 ? EFER_NXE : 0) |
+                       ((features.edx & EXTENDED_EDX_FFXSR) != 0 ? EFER_FFXSR : 0) |
+                       ((features.ecx & EXTENDED_ECX_TCE) != 0 ? EFER_TCE : 0);
     bool paging = (system->cr0 & CR0_PG) != 0;
 
     if ((value & ~allowed) != 0 || (paging && ((value ^ system->efer) & EFER_LME) != 0)) {

@@ -99,7 +99,7 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     if (__atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) == 0) {
         return;
     }
-    kick = __atomic_exchange_n(&vcpu->kick, 0, __ATOMIC_ACQ_REL);
+    kick = __atomic_exchange_n(&vcpu->kick, (uint32_t)VCPU_KICK_TAKING, __ATOMIC_ACQ_REL);
     vcpu->requests |= VCPU_EVENT;
     if ((kick & VCPU_KICK_STOP) != 0) {
         vcpu->requests |= VCPU_STOPPED;
@@ -121,6 +121,7 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     if ((kick & VCPU_KICK_DEVICES) != 0) {
         guest_devices_told(vcpu, now);
     }
+    __atomic_fetch_and(&vcpu->kick, ~(uint32_t)VCPU_KICK_TAKING, __ATOMIC_RELEASE);
 }
 
 /* Output that waits may cost this CPU a quarter of its time and no more: a flood of it must not stop the guests
@@ -181,11 +182,13 @@ static void leave_guest(struct cpu *cpu, struct vcpu *vcpu)
     guest_end_vcpu_left(vcpu);
 }
 
-/* A guest whose vCPUs are all down has ended: nothing inside or outside of it can wake one. */
+/* A guest whose vCPUs are all down has ended: nothing inside or outside of it can wake one. Of two that halt at once on
+ * two CPUs, each has said so before it looks at the other. */
 static void check_all_down(struct vcpu *vcpu)
 {
     const struct guest *guest = vcpu->guest;
 
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < guest->vcpu_count; i++) {
         if (!vcpu_is_down(&guest->vcpus[i])) {
             return;
@@ -205,13 +208,9 @@ static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
     return turn->count > 1 && vcpu != NULL && vcpu->state == VCPU_STATE_HALTED && !vcpu->guest->config->share_idle;
 }
 
-/* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to the
- * CPU that restarts it. */
-static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
+/* What the vCPU's last turn, its timers and its neighbours left to do, but for telling other CPUs. */
+static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
-    if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) == VCPU_STATE_DEAD) {
-        return;
-    }
     take_kicks(vcpu, now);
     if (guest_deadline(vcpu) <= now) {
         guest_run_timers(vcpu, now);
@@ -220,7 +219,6 @@ static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *v
         report_unknown(vcpu->guest);
         exchange_console(cpu, turn, now);
     }
-    send_kicks(cpu, vcpu->guest);
     if (vcpu->state == VCPU_STATE_HALTED && vcpu_can_wake(vcpu)) {
         vcpu->state = VCPU_STATE_RUNNABLE;
     }
@@ -234,6 +232,16 @@ static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *v
     vcpu->requests &= ~VCPU_LEAVE_MASK;
 }
 
+/* The kicks come last: the guest's end, which may just have been found, is for its other CPUs, too. A dead vCPU belongs
+ * to the CPU that restarts it. */
+static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) != VCPU_STATE_DEAD) {
+        collect_requests(cpu, turn, vcpu, now);
+        send_kicks(cpu, vcpu->guest);
+    }
+}
+
 /*
  * True while the owner of the slice has the CPU for itself. What comes for another guest's vCPU on this CPU waits for
  * the end of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave
@@ -244,20 +252,6 @@ static bool slice_lasts(const struct turn *turn, uint64_t now)
     return turn->count > 1 && turn->owner != NULL && can_run(turn->owner) && now < turn->slice_end;
 }
 
-static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
-{
-    if (slice_lasts(turn, now)) {
-        collect_from_vcpu(cpu, turn, turn->owner, now);
-        if (slice_lasts(turn, now)) {
-            return;
-        }
-    }
-    for (uint32_t i = 0; i < turn->count; i++) {
-        collect_from_vcpu(cpu, turn, turn->vcpus[i], now);
-    }
-}
-
-/* A vCPU that was looked at may have kicked one on the same CPU that had been before it. */
 static bool kicks_wait(const struct turn *turn)
 {
     for (uint32_t i = 0; i < turn->count; i++) {
@@ -266,6 +260,23 @@ static bool kicks_wait(const struct turn *turn)
         }
     }
     return false;
+}
+
+/* From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third time,
+ * or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass. */
+static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    if (slice_lasts(turn, now)) {
+        collect_from_vcpu(cpu, turn, turn->owner, now);
+        if (slice_lasts(turn, now)) {
+            return;
+        }
+    }
+    for (uint32_t pass = 0; pass < 2 && (pass == 0 || kicks_wait(turn)); pass++) {
+        for (uint32_t i = 0; i < turn->count; i++) {
+            collect_from_vcpu(cpu, turn, turn->vcpus[i], now);
+        }
+    }
 }
 
 /* A turn is also what a guest's restart takes. */
@@ -382,8 +393,8 @@ static void idle(struct cpu *cpu)
     }
 }
 
-/* What has happened: interrupts, timers and kicks of the vCPUs here, the console. False: something may have come up
- * meanwhile that belongs to it, so that nothing can be decided yet. */
+/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which takes
+ * its time, so that more may have happened. */
 static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     cpu_watch_turn(cpu, now);
@@ -393,7 +404,7 @@ static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
         guest_end_serve();
         return false;
     }
-    return turn->count == 1 || slice_lasts(turn, now) || !kicks_wait(turn);
+    return true;
 }
 
 static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
@@ -422,7 +433,9 @@ static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu
 /* The vCPU's turn, the restart of a dead one's guest, or sleep. */
 static void run(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
-    if (vcpu == NULL) {
+    if (vcpu == NULL && kicks_wait(turn)) {
+        return; /* from a vCPU on this CPU: no interrupt tells of it */
+    } else if (vcpu == NULL) {
         sleep_until_work(cpu, turn);
     } else if (vcpu->state == VCPU_STATE_DEAD) {
         guest_restart_run(vcpu, turn->slice_end);

@@ -65,19 +65,11 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
 
     exit->kind = EXIT_EXCEPTION;
     exit->exception.vector = vector;
+    exit->exception.by_int1 = false; /* that has an intercept of its own, which is not used */
     exit->exception.has_error = vector == EXCEPTION_AC || vector == EXCEPTION_PF || vector == EXCEPTION_DF ||
                                 (vector >= EXCEPTION_TS && vector <= EXCEPTION_GP);
     exit->exception.error = (uint32_t)vmcb->exit_info1;
     exit->exception.address = vmcb->exit_info2;
-}
-
-/* There is no performance counter, so RDPMC always names one that is not there: #GP. APM 3 "RDPMC". */
-static void decode_rdpmc(struct vm_exit *exit)
-{
-    exit->kind = EXIT_EXCEPTION;
-    exit->exception.vector = EXCEPTION_GP;
-    exit->exception.has_error = true;
-    exit->exception.error = 0;
 }
 
 static enum exit_kind simple_kind(uint64_t code)
@@ -98,6 +90,8 @@ static enum exit_kind simple_kind(uint64_t code)
         return EXIT_HYPERCALL;
     case SVM_EXIT_XSETBV:
         return EXIT_XSETBV;
+    case SVM_EXIT_RDPMC:
+        return EXIT_RDPMC;
     case SVM_EXIT_INVD:
     case SVM_EXIT_WBINVD:
         return EXIT_WBINVD;
@@ -138,8 +132,6 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
         decode_nested_fault(vmcb, exit);
     } else if (code == SVM_EXIT_TASK_SWITCH) {
         decode_task_switch(vmcb, exit);
-    } else if (code == SVM_EXIT_RDPMC) {
-        decode_rdpmc(exit);
     } else if (code >= SVM_EXIT_EXCEPTION_FIRST && code <= SVM_EXIT_EXCEPTION_LAST) {
         decode_exception(vmcb, exit);
     } else {

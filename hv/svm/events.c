@@ -20,9 +20,10 @@ bool svm_nmi_is_blocked(struct svm_vcpu *svm, const struct vcpu *vcpu)
 /* Does something wait that the TPR alone holds off? Then an exit comes when the guest writes CR8. */
 static bool waits_for_tpr(struct vcpu *vcpu)
 {
-    int requested = lapic_highest_requested(&vcpu->lapic);
+    uint64_t tpr = lapic_cr8(&vcpu->lapic);
+    int requested = tpr != 0 ? lapic_highest_requested(&vcpu->lapic) : -1; /* 0 holds no vector off */
 
-    return requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= lapic_cr8(&vcpu->lapic);
+    return requested >= 0 && ((uint64_t)requested >> TPR_SHIFT) <= tpr;
 }
 
 /*
@@ -55,7 +56,7 @@ static void set_windows(struct svm_vcpu *svm, struct vcpu *vcpu, bool interrupt,
 }
 
 /* Real mode pushes no error codes. APM 2 8.1; 15.20 "Event Injection". */
-static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
+__attribute__((noinline)) static void inject(struct svm_vcpu *svm, const struct vcpu_event *event)
 {
     struct vcpu_event injected = *event;
 

@@ -5,21 +5,13 @@
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/exit/dispatch.h"
 
-#define NO_LENGTH_MAX 16u
-
 /*
- * The bytes at rip are not those of the instruction that exited: the guest rewrote them or its tables meanwhile, and an
- * exception may have been raised by the fetch. The guest goes on from there; when that exits again without progress, it
- * is stopped.
+ * The bytes at rip are not those of the instruction that exited, or an exception was raised by the fetch. The guest goes on
+ * from there; when that exits again and again without progress, it is stopped.
  */
-static void note_no_length(struct svm_vcpu *svm, struct vcpu *vcpu)
+static void go_on_from_there(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    if (vcpu->pending.valid) {
-        return;
-    }
-    svm->no_length_count = svm->no_length_rip == vcpu->rip ? svm->no_length_count + 1 : 0;
-    svm->no_length_rip = vcpu->rip;
-    if (svm->no_length_count > NO_LENGTH_MAX) {
+    if (!vcpu->pending.valid && !emulate_enter_again(vcpu)) {
         guest_fail(vcpu, GUEST_CODE_UNDECODABLE,
                    "the instruction at rip 0x%" PRIx64 " that left the guest (exit 0x%x) cannot be decoded", vcpu->rip,
                    (uint32_t)svm->vmcb.exit_code);
@@ -33,9 +25,29 @@ uint8_t svm_fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
     svm_read_system(vcpu);
     length = emulate_length(vcpu);
     if (length == 0) {
-        note_no_length(svm, vcpu);
+        go_on_from_there(svm, vcpu);
     }
     return length;
+}
+
+/* Is this what the CPU has checked and left the guest for? APM 2 15.8.1; CLTS and LMSW write CR0, SMSW reads it. */
+static bool is_access_of(uint64_t exit_code, const struct exit_cr_access *access)
+{
+    switch (exit_code) {
+    case SVM_EXIT_CR0_READ:
+        return access->number == 0 && !access->write;
+    case SVM_EXIT_CR0_WRITE:
+    case SVM_EXIT_CR0_SELECTIVE:
+        return access->number == 0 && access->write;
+    case SVM_EXIT_CR4_READ:
+        return access->number == 4 && !access->write;
+    case SVM_EXIT_CR4_WRITE:
+        return access->number == 4 && access->write;
+    case SVM_EXIT_CR8_WRITE:
+        return access->number == 8 && access->write;
+    default:
+        return false;
+    }
 }
 
 /* The register is in the instruction, or in EXITINFO1 with decode assists: the instruction always serves. */
@@ -44,8 +56,8 @@ void svm_handle_cr_access(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vm_exit exit = {.kind = EXIT_CR_ACCESS, .raw = (uint32_t)svm->vmcb.exit_code};
 
     svm_read_system(vcpu);
-    if (!emulate_decode_cr(vcpu, &exit.cr, &exit.length)) {
-        note_no_length(svm, vcpu);
+    if (!emulate_decode_cr(vcpu, &exit.cr, &exit.length) || !is_access_of(svm->vmcb.exit_code, &exit.cr)) {
+        go_on_from_there(svm, vcpu);
         return;
     }
     exit_dispatch(vcpu, &exit);

@@ -149,8 +149,8 @@ static uint64_t enabled_breakpoints(uint64_t dr7, bool instruction, uint64_t rip
 }
 
 /*
- * dr6_not_saved: the cause of a #DB is worked out: general detect, an instruction breakpoint, a step, every data
- * breakpoint that is on, and where there is none a step of an instruction that cleared TF. APM 2 15.12.2 "#DB (Debug)".
+ * dr6_not_saved: the cause of a #DB is worked out: general detect, an instruction breakpoint, a step, and where nothing
+ * else remains every data breakpoint that is on. INT1 has none; neither has the step of a POPF that cleared TF. APM 2 15.12.2 "#DB (Debug)".
  */
 void svm_quirks_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
@@ -168,8 +168,7 @@ void svm_quirks_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu)
     } else if (((vmcb->rflags | svm->step.tf) & RFLAGS_TF) != 0) { /* an IRET that was stepped has loaded RFLAGS */
         vmcb->dr6 |= DR6_BS;
     } else if ((vmcb->dr6 & DR6_BREAKPOINTS) == 0) {
-        matches = enabled_breakpoints(vmcb->dr7, false, 0);
-        vmcb->dr6 |= matches != 0 ? matches : DR6_BS; /* of a POPF or IRET that cleared TF */
+        vmcb->dr6 |= enabled_breakpoints(vmcb->dr7, false, 0);
     }
     vmcb->clean &= ~CLEAN_DR;
 }

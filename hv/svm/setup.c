@@ -36,7 +36,7 @@ static const struct intercept intercepts[] = {
     {INTERCEPT_MISC1, MISC1_NMI},           /* physical NMIs are the host's */
     {INTERCEPT_MISC1, MISC1_INIT},          /* an INIT from outside must not reset the CPU under us */
     {INTERCEPT_MISC1, MISC1_CR0_SELECTIVE}, /* CD and NW would uncache the neighbours' lines */
-    {INTERCEPT_MISC1, MISC1_RDPMC},         /* there are no performance counters: #GP */
+    {INTERCEPT_MISC1, MISC1_RDPMC},         /* there are no performance counters that count */
     {INTERCEPT_MISC1, MISC1_CPUID},         /* the guest sees the machine of the policy */
     {INTERCEPT_MISC1, MISC1_RSM},           /* there is no system management mode */
     {INTERCEPT_MISC1, MISC1_INVD},          /* would drop other guests' modified cache lines */

@@ -6,6 +6,7 @@
 #include "hv/svm/svm.h"
 
 #include "hv/svm/decode.h"
+#include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
 /* A guest that switches its caches off would slow down others that share them: it only sees that it did. APM 2
@@ -33,6 +34,9 @@ void svm_reset_state(struct svm_vcpu *svm)
     vmcb->intercepts[INTERCEPT_MISC1] &= ~(1u << MISC1_VINTR);
     vmcb->intercepts[INTERCEPT_CR] &= ~INTERCEPT_CR_CR8_WRITE;
     vmcb->int_control = INT_CONTROL_V_MASKING;
+    if (svm_features.tsc_aux) {
+        insn_wrmsr(MSR_TSC_AUX, 0); /* the vCPU is loaded */
+    }
     svm_step_reset(&svm->step, vmcb);
     svm->quirk.armed = 0;
     svm->quirk.shadow_rip = SVM_NO_SHADOW;

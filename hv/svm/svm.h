@@ -50,8 +50,6 @@ struct svm_vcpu {
     bool exit_at_once; /* the next entry is to end before the guest's first instruction */
     bool repairs;      /* quirks.c has something to do at entries and exits */
     uint64_t tsc_aux;
-    uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
-    uint64_t no_length_count;
     uint64_t hidden_cr0; /* CD and NW as the guest wrote them: the CPU has them clear */
     uint64_t hidden_lme; /* quirks.lme_without_paging: EFER.LME, which the CPU has clear */
     uint64_t added_cr4;  /* MCE, where the guest has it clear: the CPU has it set */

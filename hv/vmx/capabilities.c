@@ -53,7 +53,9 @@ static const struct control_feature required_entry[] = {
 };
 
 #define OPTIONAL_PRIMARY PRIMARY_TPR_SHADOW
-#define OPTIONAL_SECONDARY (SECONDARY_RDTSCP | SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_INVPCID)
+/* ENCLS and ENCLV, where the CPU has them, would make enclaves in a guest that sees no SGX. */
+#define OPTIONAL_SECONDARY \
+    (SECONDARY_RDTSCP | SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_INVPCID | SECONDARY_ENCLS | SECONDARY_ENCLV)
 
 /* PAT and EFER are switched by these where the CPU has them all, by MSR areas otherwise. */
 #define SWITCH_EXIT (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)

@@ -87,17 +87,9 @@ static void decode_exception(const struct vmx_exit_words *words, struct vm_exit 
     exit->kind = type == EVENT_NMI ? EXIT_HOST_INTERRUPT : EXIT_EXCEPTION;
     exit->exception.vector = (uint8_t)(words->event & VMX_EVENT_VECTOR);
     exit->exception.has_error = (words->event & VMX_EVENT_HAS_ERROR) != 0;
+    exit->exception.by_int1 = type == EVENT_PRIVILEGED_SOFTWARE_EXCEPTION;
     exit->exception.error = words->error_code;
     exit->exception.address = words->qualification;
-}
-
-/* There is no performance counter, so RDPMC always names one that is not there: #GP. SDM 2B "RDPMC". */
-static void decode_rdpmc(struct vm_exit *exit)
-{
-    exit->kind = EXIT_EXCEPTION;
-    exit->exception.vector = EXCEPTION_GP;
-    exit->exception.has_error = true;
-    exit->exception.error = 0;
 }
 
 static enum exit_kind simple_kind(uint32_t reason)
@@ -125,6 +117,8 @@ static enum exit_kind simple_kind(uint32_t reason)
         return EXIT_HYPERCALL;
     case VMX_EXIT_XSETBV:
         return EXIT_XSETBV;
+    case VMX_EXIT_RDPMC:
+        return EXIT_RDPMC;
     case VMX_EXIT_INVD:
     case VMX_EXIT_WBINVD:
         return EXIT_WBINVD;
@@ -142,6 +136,13 @@ static enum exit_kind simple_kind(uint32_t reason)
     case VMX_EXIT_ENCLS:
     case VMX_EXIT_XSAVES:
     case VMX_EXIT_XRSTORS:
+    case VMX_EXIT_PCONFIG:
+    case VMX_EXIT_UMWAIT:
+    case VMX_EXIT_TPAUSE:
+    case VMX_EXIT_LOADIWKEY:
+    case VMX_EXIT_ENCLV:
+    case VMX_EXIT_SEAMCALL:
+    case VMX_EXIT_TDCALL:
         return EXIT_UNDEFINED;
     default:
         return reason >= VMX_EXIT_VMCLEAR && reason <= VMX_EXIT_VMXON ? EXIT_UNDEFINED : EXIT_UNKNOWN;
@@ -164,9 +165,6 @@ void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
         break;
     case VMX_EXIT_TASK_SWITCH:
         decode_task_switch(words, exit);
-        break;
-    case VMX_EXIT_RDPMC:
-        decode_rdpmc(exit);
         break;
     case VMX_EXIT_EPT_VIOLATION:
     case VMX_EXIT_EPT_MISCONFIGURATION:
@@ -198,7 +196,7 @@ bool vmx_exit_needs_length(uint32_t reason)
     return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
            reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
            reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
-           reason == VMX_EXIT_TASK_SWITCH;
+           reason == VMX_EXIT_TASK_SWITCH || reason == VMX_EXIT_RDPMC;
 }
 
 /* Software interrupts and exceptions are not injected again: rip still points at the instruction, which runs again. */

@@ -28,8 +28,8 @@ bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
  */
 static void set_tpr_threshold(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    int requested = lapic_highest_requested(&vcpu->lapic);
     uint64_t tpr = lapic_cr8(&vcpu->lapic);
+    int requested = tpr != 0 ? lapic_highest_requested(&vcpu->lapic) : -1; /* 0 holds no vector off */
     uint32_t class = requested >= 0 ? (uint32_t)requested >> TPR_SHIFT : 0;
     uint32_t threshold = class <= tpr ? class : 0;
 
@@ -54,7 +54,7 @@ static void set_windows(struct vmx_vcpu *vmx, struct vcpu *vcpu, bool interrupt,
 }
 
 /* Real mode pushes no error codes, and an entry with one is refused. SDM 3C 27.2.1.3; 3B 21.1.4. */
-static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
+__attribute__((noinline)) static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
 {
     struct vcpu_event injected = *event;
 
@@ -63,6 +63,9 @@ static void inject(struct vmx_vcpu *vmx, const struct vcpu_event *event)
     vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(&injected));
     if (injected.has_error) {
         vmx_write(VMCS_ENTRY_ERROR_CODE, event->error);
+    }
+    if (event->kind == EVENT_PRIVILEGED_SOFTWARE_EXCEPTION) { /* SDM 3C 25.8.3 */
+        vmx_write(VMCS_ENTRY_INSTRUCTION_LENGTH, event->length);
     }
     if (event->kind == EVENT_NMI) {
         /* An NMI whose delivery was interrupted left the blocking set: it is delivered again. SDM 3C 27.3.1.5. */
@@ -97,13 +100,12 @@ void vmx_take_back_event(struct vcpu *vcpu, const struct vmx_exit_words *words)
 }
 
 /* A #DB exit leaves DR6 and DR7 as they were: the delivery would have changed them. SDM 3C 28.1; 3B 18.2.3, 18.2.4. */
-static void finish_debug_exception(struct vcpu *vcpu, const struct vmx_exit_words *words, uint32_t type)
+static void finish_debug_exception(const struct vmx_exit_words *words, uint32_t type)
 {
     uint64_t bits = words->qualification & DR6_BITS_OF_QUALIFICATION;
 
-    if (type == EVENT_PRIVILEGED_SOFTWARE_EXCEPTION) { /* INT1: a trap, but the exit comes before it is stepped over */
-        vcpu->rip += vmx_read(VMCS_EXIT_INSTRUCTION_LENGTH);
-        return;
+    if (type == EVENT_PRIVILEGED_SOFTWARE_EXCEPTION) {
+        return; /* INT1 leaves both as they are */
     }
     insn_write_dr6((insn_read_dr6() & ~DR6_BREAKPOINTS) | bits);
     if ((bits & DR6_BD) != 0) {
@@ -112,14 +114,14 @@ static void finish_debug_exception(struct vcpu *vcpu, const struct vmx_exit_word
 }
 
 /* NMIs were taken from the CPU with the exit. SDM 3C 28.1. */
-void vmx_finish_exception(struct vcpu *vcpu, const struct vmx_exit_words *words)
+void vmx_finish_exception(const struct vmx_exit_words *words)
 {
     uint32_t type = (words->event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE;
 
     if (type == EVENT_NMI) {
         vmx_insn_nmi();
     } else if ((words->event & VMX_EVENT_VECTOR) == EXCEPTION_DB) {
-        finish_debug_exception(vcpu, words, type);
+        finish_debug_exception(words, type);
     }
     if ((words->event & VMX_EVENT_NMI_UNBLOCKED) != 0 && (words->event & VMX_EVENT_VECTOR) != EXCEPTION_DF) {
         vmx_write(VMCS_GUEST_INTERRUPTIBILITY, vmx_read(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);

@@ -93,6 +93,7 @@ static inline void read_words(struct vmx_exit_words *words)
     if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
         words->event = (uint32_t)vmx_read_inline(VMCS_EXIT_EVENT);
         words->error_code = (uint32_t)vmx_read_inline(VMCS_EXIT_ERROR_CODE);
+        words->length = (uint32_t)vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH); /* of INT1 */
     }
 }
 
@@ -185,7 +186,7 @@ bool vmx_handle_any_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu)
         vmx_take_back_event(vcpu, &words);
     }
     if (words.reason == VMX_EXIT_EXCEPTION_NMI) {
-        vmx_finish_exception(vcpu, &words);
+        vmx_finish_exception(&words);
     }
     handle_exit(vcpu, &words);
     return enter_again(vmx, vcpu);

@@ -21,6 +21,7 @@
 #define MSR_MAP_HIGH_BASE 0xc0000000u
 
 #define NO_LINK 0xffffffffffffffffULL
+#define ALL_LEAVES 0xffffffffffffffffULL
 #define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 27.2.3 */
 
 /* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
@@ -76,6 +77,17 @@ uint64_t vmx_msr_map(bool virtual_apic)
     return (uint64_t)(uintptr_t)(virtual_apic ? msr_map_virtual_apic : msr_map);
 }
 
+/* Every leaf exits, and gets #UD: SGX is not offered. SDM 3C 25.6.16, 25.6.17. */
+static void setup_enclaves(const struct vmx_vcpu *vmx)
+{
+    if ((vmx->secondary & SECONDARY_ENCLS) != 0) {
+        vmx_write(VMCS_ENCLS_EXITS, ALL_LEAVES);
+    }
+    if ((vmx->secondary & SECONDARY_ENCLV) != 0) {
+        vmx_write(VMCS_ENCLV_EXITS, ALL_LEAVES);
+    }
+}
+
 static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
@@ -83,6 +95,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PRIMARY_CONTROLS, vmx->primary);
     vmx->secondary = vmx_features.secondary;
     vmx_write(VMCS_SECONDARY_CONTROLS, vmx->secondary);
+    setup_enclaves(vmx);
     vmx_write(VMCS_EXIT_CONTROLS, vmx_features.exit);
     vmx->entry = vmx_features.entry;
     vmx_write(VMCS_ENTRY_CONTROLS, vmx->entry);

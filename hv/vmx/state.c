@@ -61,6 +61,9 @@ void vmx_reset_state(struct vmx_vcpu *vmx)
     insn_wrmsr(MSR_CSTAR, 0);
     insn_wrmsr(MSR_SFMASK, 0);
     insn_wrmsr(MSR_KERNEL_GS_BASE, 0);
+    if (vmx_features.tsc_aux) {
+        insn_wrmsr(MSR_TSC_AUX, 0);
+    }
     insn_write_dr6(DR6_RESET);
 }
 

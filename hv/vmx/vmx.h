@@ -122,7 +122,7 @@ static inline void vmx_end_shadow(struct vmx_vcpu *vmx)
 bool vmx_nmi_is_blocked(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 void vmx_choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 void vmx_take_back_event(struct vcpu *vcpu, const struct vmx_exit_words *words);
-void vmx_finish_exception(struct vcpu *vcpu, const struct vmx_exit_words *words);
+void vmx_finish_exception(const struct vmx_exit_words *words);
 
 /* entry.S: enters the guest again and again, until vmx_handle_exit() says false (0) or the entry fails (1). */
 uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched);

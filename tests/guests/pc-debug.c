@@ -167,6 +167,48 @@ static void steps_go_on_in_the_shadow_of_sti(void)
 }
 
 /* MOV SS holds them back for one instruction, also for one that leaves the guest. */
+#ifdef __x86_64__
+#define GATE_BYTES 16u
+#else
+#define GATE_BYTES 8u
+#endif
+#define GATE_PRESENT 0x80u
+#define NP 11
+
+/* The byte of a gate that has its P bit. SDM 3A 6.11. */
+static volatile uint8_t *gate_rights(uint8_t vector)
+{
+    struct __attribute__((packed)) {
+        uint16_t limit;
+        word_t base;
+    } idt;
+
+    __asm__ volatile("sidt %0" : "=m"(idt));
+    return (volatile uint8_t *)(uintptr_t)(idt.base + vector * GATE_BYTES + 5);
+}
+
+static volatile word_t fault_ip;
+
+static void on_absent_gate(struct trap_frame *frame)
+{
+    fault_ip = frame->ip;
+    frame->ip += 1;
+}
+
+/* It is not stepped over when its delivery faults. */
+static void int1_that_cannot_be_delivered_faults_where_it_is(void)
+{
+    start();
+    trap_set(NP, on_absent_gate);
+    fault_ip = 0;
+    *gate_rights(DB) &= (uint8_t)~GATE_PRESENT;
+    __asm__ volatile(SET_EXPECTED "\n1: .byte 0xf1\n\tnop" : : : "memory");
+    *gate_rights(DB) |= GATE_PRESENT;
+    CHECK_EQUAL(count, 0);
+    CHECK_EQUAL(fault_ip, expected);
+    trap_set(NP, NULL);
+}
+
 static void mov_ss_holds_a_step_back(void)
 {
     start();
@@ -256,6 +298,7 @@ void guest_main(void)
     if (!cpu_is_qemus()) {
         steps_go_on_in_the_shadow_of_sti();
         int1_is_a_trap_without_a_cause();
+        int1_that_cannot_be_delivered_faults_where_it_is();
     }
     mov_ss_holds_a_step_back();
     an_instruction_breakpoint_is_a_fault();

@@ -27,6 +27,7 @@ const char guest_name[] = "pc-user";
 #define PF_USER 4u
 #define CR0_PG 0x80000000u
 #define CR4_TSD (1u << 2)
+#define CR4_PCE 0x100u
 #define CR4_PSE (1u << 4)
 #define CR4_MCE (1u << 6)
 #define CR4_UMIP (1u << 11)
@@ -329,6 +330,22 @@ static void rdpmc_is_refused(void)
     REFUSED("movl $64, %%ecx; rdpmc");
 }
 
+/* Which every CPU of AMD's has, and which kernels take for granted. APM 3 "RDPMC". */
+static void four_counters_may_be_read(void)
+{
+    for (uint32_t counter = 0; counter < 4; counter++) {
+        uint32_t low = 1, high = 1;
+
+        __asm__ volatile("rdpmc" : "=a"(low), "=d"(high) : "c"(counter));
+        CHECK_EQUAL(high >> 16, 0); /* 48 bits */
+    }
+}
+
+static bool cpu_is_amds(void)
+{
+    return cpuid(0, 0).ebx == 0x68747541u; /* "Auth" */
+}
+
 static struct pointer stored __attribute__((aligned(16)));
 
 static void the_tables_places_are_hidden(void)
@@ -501,6 +518,10 @@ void guest_main(void)
     if (cpu_has_rdpmc()) {
         in_user(rdpmc_is_refused, 0);
         rdpmc_is_refused(); /* and the kernel's: there is no such counter */
+        if (cpu_is_amds()) {
+            four_counters_may_be_read();
+            with_cr4(CR4_PCE, four_counters_may_be_read);
+        }
     }
     smap_holds_for_emulated_instructions();
     if (!on_plain_tcg()) { /* reserved bits of CR4 stop it */

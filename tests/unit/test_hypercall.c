@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Both vendors' hypercall instructions mean the same on both: the one that the CPU raises #UD for, too. */
+/*
+ * Both vendors' hypercall instructions mean the same on both: the one that the CPU raises #UD for, too. And what RDPMC
+ * and INT1 do.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,6 +139,53 @@ static void all_else_stays_undefined(void **state)
     assert_int_not_equal(guest.state, GUEST_CRASHED);
 }
 
+/* RDPMC of a counter, by code of a privilege level. True: it read 0. */
+static bool reads_counter(bool is_intel, uint32_t counter, uint8_t cpl, uint64_t cr4)
+{
+    const struct vm_exit exit = {.kind = EXIT_RDPMC, .length = 2};
+
+    put(CODE_32_ACCESS, RIP, "\x0f\x33", 2);
+    host.is_intel = is_intel;
+    vcpu.gpr[GPR_RCX] = counter;
+    vcpu.gpr[GPR_RDX] = 98;
+    vcpu.system.cpl = cpl;
+    vcpu.system.cr4 = cr4;
+    exit_dispatch(&vcpu, &exit);
+    if (vcpu.pending.valid) {
+        assert_true(vcpu.pending.vector == EXCEPTION_GP && vcpu.pending.has_error && vcpu.pending.error == 0);
+        assert_true(vcpu.rip == RIP && vcpu.gpr[GPR_RAX] == 99 && vcpu.gpr[GPR_RDX] == 98);
+        return false;
+    }
+    assert_true(vcpu.rip == RIP + 2 && vcpu.gpr[GPR_RAX] == 0 && vcpu.gpr[GPR_RDX] == 0);
+    return true;
+}
+
+static void amd_has_four_counters_that_count_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t counter = 0; counter < 8; counter++) {
+        assert_int_equal(reads_counter(false, counter, 0, 0), counter < 4);
+        assert_false(reads_counter(true, counter, 0, 0));
+        assert_false(reads_counter(false, counter, 3, 0));
+        assert_int_equal(reads_counter(false, counter, 3, CR4_PCE), counter < 4);
+    }
+}
+
+static void int1_is_injected_as_what_it_is(void **state)
+{
+    const struct vm_exit exit = {
+        .kind = EXIT_EXCEPTION, .length = 1, .exception = {.vector = EXCEPTION_DB, .by_int1 = true}};
+
+    (void)state;
+    put(CODE_32_ACCESS, RIP, "\xf1", 1);
+    exit_dispatch(&vcpu, &exit);
+    assert_true(vcpu.pending.valid && vcpu.pending.vector == EXCEPTION_DB && !vcpu.pending.has_error);
+    assert_int_equal(vcpu.pending.kind, EVENT_PRIVILEGED_SOFTWARE_EXCEPTION);
+    assert_int_equal(vcpu.pending.length, 1);
+    assert_int_equal(vcpu.rip, RIP);
+    assert_int_equal(vcpu.rflags & RFLAGS_RF, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +194,8 @@ int main(void)
         cmocka_unit_test(code_64_gets_an_answer_of_64_bits),
         cmocka_unit_test(user_code_is_refused),
         cmocka_unit_test(all_else_stays_undefined),
+        cmocka_unit_test(amd_has_four_counters_that_count_nothing),
+        cmocka_unit_test(int1_is_injected_as_what_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -371,6 +371,28 @@ static void the_self_shorthand_needs_no_other_cpu(void **state)
     assert_int_equal(lapic_highest_deliverable(&lapic), 0x33);
 }
 
+/* Invalid by the manual, and delivered by every CPU: as a message to its own id. Other modes are not. */
+static void an_nmi_by_the_self_shorthand_is_a_message_to_itself(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_ICR, 0x00044402, 0);
+    assert_int_equal(lapic.outbox_count, 1);
+    assert_int_equal(lapic.outbox[0].delivery, APIC_NMI);
+    assert_int_equal(lapic.outbox[0].shorthand, APIC_TO_DESTINATION);
+    assert_true(lapic_matches(&lapic, &lapic.outbox[0]));
+    lapic.outbox_count = 0;
+    for (uint32_t delivery = 2; delivery < 8; delivery++) { /* SMI to ExtINT, with the logical bit */
+        if (delivery != APIC_NMI) {
+            write_reg(LAPIC_ICR, 0x00044802 | delivery << 8, 0);
+        }
+    }
+    assert_int_equal(lapic.outbox_count, 0);
+    write_reg(LAPIC_ICR, 0x00044c02, 0);
+    assert_false(lapic.outbox[0].logical);
+    assert_true(lapic_matches(&lapic, &lapic.outbox[0]));
+}
+
 static void matches(uint32_t destination, bool logical, bool x2apic, bool expected)
 {
     const struct apic_message message = {.destination = destination, .logical = logical, .x2apic = x2apic};
@@ -705,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup(short_and_misaligned_accesses_see_the_register_bytes, setup),
         cmocka_unit_test_setup(an_icr_write_sends_what_it_says, setup),
         cmocka_unit_test_setup(the_self_shorthand_needs_no_other_cpu, setup),
+        cmocka_unit_test_setup(an_nmi_by_the_self_shorthand_is_a_message_to_itself, setup),
         cmocka_unit_test_setup(destinations_match_in_every_mode, setup),
         cmocka_unit_test_setup(a_one_shot_count_fires_once_at_its_end, setup),
         cmocka_unit_test_setup(every_divider_divides, setup),

@@ -2,6 +2,7 @@
 /* INS and OUTS: sizes, directions, segments, repeats cut into exits, faults in the middle. */
 #include "emulate_harness.h"
 
+#include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_string.h"
 #include "hv/emulate/string_io.h"
 
@@ -196,9 +197,124 @@ static void other_bytes_at_rip_stop_the_guest(void **state)
 {
     (void)state;
     enter_protected_mode();
+    vcpu.refetch_rip = CODE_ADDRESS; /* not for the first time */
+    vcpu.refetches = 100;
     RUN("\xee", false, 1); /* out dx, al */
     assert_true(guest.state == GUEST_CRASHED && guest.failure_code == GUEST_CODE_UNDECODABLE);
     assert_non_null(strstr(guest.report, "port 0xe9"));
+}
+
+/* --- executed after another exit: the guest has put the instruction there meanwhile --- */
+
+#define TSS 0x60000u
+#define TSS_MAP 104u
+#define IOPL_3 0x3000u
+
+/* A 32-bit TSS with a map behind its registers. */
+static void enter_ring_3(uint32_t limit)
+{
+    const uint16_t map = TSS_MAP;
+
+    enter_protected_mode();
+    vcpu.system.cpl = 3;
+    vcpu.system.segments[SEGMENT_TR] = (struct segment){.base = TSS, .limit = limit, .access = 0x8b};
+    memcpy(ram + TSS + 102, &map, sizeof(map));
+    memcpy(ram + 0x50000, "\x5a\xa5", 2);
+}
+
+static void refuse_port(uint16_t port)
+{
+    ram[TSS + TSS_MAP + port / 8] |= (uint8_t)(1u << port % 8);
+}
+
+/* What a write of a device's register became: OUTS of `size` bytes to `port`. True: it was done. */
+static bool writes(uint16_t port, uint8_t size)
+{
+    const struct exit_nested_fault fault = {.address = gpa(DEVICE_GPA), .write = true};
+
+    vcpu.pending.valid = false;
+    vcpu.rip = CODE_ADDRESS;
+    vcpu.gpr[GPR_RSI] = 0x50000;
+    vcpu.gpr[GPR_RDX] = port;
+    record_count = 0;
+    put_code(size == 1 ? "\x6e" : size == 2 ? "\x66\x6f" : "\x6f", size == 2 ? 2 : 1);
+    emulate_nested_fault(&vcpu, &fault);
+    if (record_count == 0) {
+        assert_true(vcpu.pending.valid && vcpu.pending.vector == EXCEPTION_GP && vcpu.pending.error == 0);
+        assert_int_equal(vcpu.rip, CODE_ADDRESS);
+        assert_int_equal(vcpu.gpr[GPR_RSI], 0x50000);
+        return false;
+    }
+    assert_true(!vcpu.pending.valid && record_count == 1 && records[0].address == port && records[0].size == size);
+    return true;
+}
+
+static void ring_3_needs_iopl_or_the_map_as_the_cpu_would_check_it(void **state)
+{
+    (void)state;
+    enter_ring_3(TSS_MAP + 0x2000);
+    assert_true(writes(PORT, 1)); /* the map allows all */
+    refuse_port(PORT);
+    assert_false(writes(PORT, 1));
+    vcpu.rflags |= IOPL_3;
+    assert_true(writes(PORT, 1));
+    vcpu.rflags &= ~(uint64_t)0x1000; /* IOPL 2 */
+    assert_false(writes(PORT, 1));
+    vcpu.system.cpl = 2;
+    assert_true(writes(PORT, 1));
+}
+
+static void every_port_of_an_access_is_looked_up_in_the_map(void **state)
+{
+    (void)state;
+    for (uint16_t port = 0xe0; port < 0xf8; port++) {
+        for (uint8_t size = 1; size <= 4; size = (uint8_t)(size * 2)) {
+            enter_ring_3(TSS_MAP + 0x2000);
+            refuse_port(0xec);
+            assert_int_equal(writes(port, size), port > 0xec || port + size <= 0xec);
+        }
+    }
+}
+
+static void virtual_8086_code_has_the_map_alone(void **state)
+{
+    (void)state;
+    enter_ring_3(TSS_MAP + 0x2000);
+    refuse_port(PORT);
+    vcpu.rflags |= IOPL_3;
+    assert_true(writes(PORT, 1));
+    vcpu.rflags |= RFLAGS_VM;
+    assert_false(writes(PORT, 1));
+    assert_true(writes(PORT + 1, 1));
+}
+
+static void a_tss_without_a_map_allows_nothing(void **state)
+{
+    (void)state;
+    enter_ring_3(TSS_MAP + PORT / 8); /* the byte behind is looked at as well */
+    assert_false(writes(PORT, 1));
+    enter_ring_3(TSS_MAP + PORT / 8 + 1);
+    assert_true(writes(PORT, 1));
+    enter_ring_3(102); /* half of the map's place */
+    assert_false(writes(PORT, 1));
+    enter_ring_3(TSS_MAP + 0x2000);
+    vcpu.system.segments[SEGMENT_TR].access = 0x83; /* of 16 bits */
+    assert_false(writes(PORT, 1));
+    vcpu.system.segments[SEGMENT_TR].access = SEGMENT_UNUSABLE;
+    assert_false(writes(PORT, 1));
+}
+
+static void other_bytes_at_rip_are_left_to_the_cpu_sixteen_times(void **state)
+{
+    (void)state;
+    enter_protected_mode();
+    for (uint32_t i = 0; i < 17; i++) {
+        RUN("\xee", false, 1); /* out dx, al */
+        assert_int_equal(guest.state, GUEST_RUNNING);
+        assert_true(!vcpu.pending.valid && vcpu.rip == CODE_ADDRESS && record_count == 0);
+    }
+    RUN("\xee", false, 1);
+    assert_int_equal(guest.failure_code, GUEST_CODE_UNDECODABLE);
 }
 
 int main(void)
@@ -216,6 +332,11 @@ int main(void)
         cmocka_unit_test(a_port_that_no_device_answers_gives_ones),
         cmocka_unit_test(rep_with_nothing_to_do_only_moves_rip),
         cmocka_unit_test(other_bytes_at_rip_stop_the_guest),
+        cmocka_unit_test(other_bytes_at_rip_are_left_to_the_cpu_sixteen_times),
+        cmocka_unit_test(ring_3_needs_iopl_or_the_map_as_the_cpu_would_check_it),
+        cmocka_unit_test(every_port_of_an_access_is_looked_up_in_the_map),
+        cmocka_unit_test(virtual_8086_code_has_the_map_alone),
+        cmocka_unit_test(a_tss_without_a_map_allows_nothing),
     };
 
     return cmocka_run_group_tests_name("string I/O", tests, NULL, NULL);

@@ -207,7 +207,8 @@ static void deliver(struct vmcb *vmcb, uint8_t vector, uint64_t rip)
         cpu.exceptions++;
     } else if (cpu.trap_due) {
         PROMISE(vector == EXCEPTION_DB);
-        PROMISE((vmcb->dr6 & DR6_BS) != 0);
+        /* A POPF may have cleared TF, which is all there is then. */
+        PROMISE((vmcb->dr6 & DR6_BS) != 0 || cpu.hides_dr6);
         cpu.trap_due = false;
         cpu.traps++;
     } else if (vector == EXCEPTION_NMI) {

@@ -431,6 +431,8 @@ static void code_that_changed_during_the_switch_ends_the_guest_with_a_code(void 
     (void)state;
     set_up();
     put_code("\x0f\xb2\x20", 3);
+    vcpu.refetch_rip = CODE_ADDRESS; /* not for the first time */
+    vcpu.refetches = 100;
     switch_to(SELECTOR_NEW, TASK_SWITCH_JMP);
     assert_int_equal(guest.state, GUEST_CRASHED);
     assert_int_equal(guest.failure_code, GUEST_CODE_TASK_SWITCH);

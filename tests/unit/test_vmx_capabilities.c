@@ -76,6 +76,16 @@ static void control_words_lie_between_what_must_and_what_may_be_set(void **state
     assert_int_equal(features.exit & ~(uint32_t)(caps->exit >> 32), 0);
     assert_int_equal((uint32_t)caps->entry & ~features.entry, 0);
     assert_int_equal(features.entry & ~(uint32_t)(caps->entry >> 32), 0);
+    /* ENCLS and ENCLV would run in the guest unless they exit; the recorded CPU has neither. */
+    assert_int_equal(features.secondary & (SECONDARY_ENCLS | SECONDARY_ENCLV), 0);
+    {
+        struct vmx_entry_caps with_sgx = recorded_caps;
+
+        with_sgx.secondary |= (uint64_t)(SECONDARY_ENCLS | SECONDARY_ENCLV) << 32;
+        assert_true(find(with_sgx));
+        assert_int_equal(features.secondary & (SECONDARY_ENCLS | SECONDARY_ENCLV), SECONDARY_ENCLS | SECONDARY_ENCLV);
+        assert_true(find(recorded_caps));
+    }
     /* The virtual APIC is switched on later, for guests in x2APIC mode only. */
     assert_int_equal(features.secondary & SECONDARY_VIRTUAL_APIC_ALL, 0);
 }

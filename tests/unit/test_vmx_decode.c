@@ -160,10 +160,23 @@ static void exceptions_are_the_guests_and_nmis_the_hosts(void **state)
     assert_int_equal(exit.exception.address, 0x1234);
     exit = decode((struct vmx_exit_words){.event = 0x80000202}); /* NMI */
     assert_int_equal(exit.kind, EXIT_HOST_INTERRUPT);
-    exit = decode((struct vmx_exit_words){.reason = VMX_EXIT_RDPMC, .error_code = 7}); /* a counter that is not there */
-    assert_int_equal(exit.exception.vector, EXCEPTION_GP);
-    assert_true(exit.exception.has_error);
-    assert_int_equal(exit.exception.error, 0);
+    assert_false(exit.exception.by_int1);
+}
+
+static void int1_keeps_its_length(void **state)
+{
+    const struct vmx_exit_words words = {.event = 0x80000501, .length = 2};
+    const struct vcpu_event again = {
+        .valid = true, .vector = EXCEPTION_DB, .kind = EVENT_PRIVILEGED_SOFTWARE_EXCEPTION, .length = 2};
+    struct vm_exit exit = decode(words);
+
+    (void)state;
+    assert_int_equal(exit.kind, EXIT_EXCEPTION);
+    assert_int_equal(exit.exception.vector, EXCEPTION_DB);
+    assert_true(exit.exception.by_int1);
+    assert_int_equal(exit.length, 2);
+    assert_int_equal(vmx_encode_event(&again), 0x80000501);
+    assert_false(decode((struct vmx_exit_words){.event = 0x80000301}).exception.by_int1);
 }
 
 static void machine_checks_are_the_hosts_in_the_guest_and_at_its_entry(void **state)
@@ -187,7 +200,7 @@ static void every_exit_reason_has_its_kind(void **state)
         {1, EXIT_HOST_INTERRUPT}, {2, EXIT_SHUTDOWN},         {3, EXIT_HOST_INTERRUPT},
         {4, EXIT_HOST_INTERRUPT}, {7, EXIT_INTERRUPT_WINDOW}, {8, EXIT_INTERRUPT_WINDOW},
         {10, EXIT_CPUID},         {11, EXIT_UNDEFINED},       {12, EXIT_HLT},
-        {13, EXIT_WBINVD},        {15, EXIT_EXCEPTION},       {17, EXIT_UNDEFINED},
+        {13, EXIT_WBINVD},        {15, EXIT_RDPMC},           {17, EXIT_UNDEFINED},
         {18, EXIT_HYPERCALL},     {19, EXIT_UNDEFINED},       {20, EXIT_UNDEFINED},
         {21, EXIT_UNDEFINED},     {22, EXIT_UNDEFINED},       {23, EXIT_UNDEFINED},
         {24, EXIT_UNDEFINED},     {25, EXIT_UNDEFINED},       {26, EXIT_UNDEFINED},
@@ -198,9 +211,11 @@ static void every_exit_reason_has_its_kind(void **state)
         {50, EXIT_UNDEFINED},     {53, EXIT_UNDEFINED},       {54, EXIT_WBINVD},
         {55, EXIT_XSETBV},        {56, EXIT_APIC_WRITE},      {59, EXIT_UNDEFINED},
         {60, EXIT_UNDEFINED},     {63, EXIT_UNDEFINED},       {64, EXIT_UNDEFINED},
-        {9, EXIT_TASK_SWITCH},
+        {65, EXIT_UNDEFINED},     {67, EXIT_UNDEFINED},       {68, EXIT_UNDEFINED},
+        {69, EXIT_UNDEFINED},     {70, EXIT_UNDEFINED},       {76, EXIT_UNDEFINED},
+        {77, EXIT_UNDEFINED},     {9, EXIT_TASK_SWITCH},
     };
-    enum exit_kind kinds[71];
+    enum exit_kind kinds[80];
 
     (void)state;
     for (uint32_t i = 0; i < ARRAY_COUNT(kinds); i++) {
@@ -246,12 +261,12 @@ static void apic_writes_have_the_register_and_unknown_exits_their_words(void **s
 static void lengths_are_read_where_an_instruction_is_stepped_over(void **state)
 {
     (void)state;
-    for (uint32_t reason = 1; reason <= 70; reason++) {
+    for (uint32_t reason = 1; reason <= 80; reason++) {
         struct vm_exit exit = decode((struct vmx_exit_words){.reason = reason});
         bool stepped = exit.kind == EXIT_CPUID || exit.kind == EXIT_HLT || exit.kind == EXIT_WBINVD ||
                        exit.kind == EXIT_HYPERCALL || exit.kind == EXIT_CR_ACCESS || exit.kind == EXIT_IO ||
                        exit.kind == EXIT_RDMSR || exit.kind == EXIT_WRMSR || exit.kind == EXIT_NOTHING ||
-                       exit.kind == EXIT_XSETBV || exit.kind == EXIT_TASK_SWITCH;
+                       exit.kind == EXIT_XSETBV || exit.kind == EXIT_RDPMC || exit.kind == EXIT_TASK_SWITCH;
 
         if (vmx_exit_needs_length(reason) != stepped) {
             fail_msg("reason %u", reason);
@@ -344,6 +359,7 @@ int main(void)
         cmocka_unit_test(control_register_accesses_have_register_and_way),
         cmocka_unit_test(task_switches_have_selector_and_source),
         cmocka_unit_test(exceptions_are_the_guests_and_nmis_the_hosts),
+        cmocka_unit_test(int1_keeps_its_length),
         cmocka_unit_test(machine_checks_are_the_hosts_in_the_guest_and_at_its_entry),
         cmocka_unit_test(every_exit_reason_has_its_kind),
         cmocka_unit_test(failed_entries_are_told_from_exits_with_the_same_number),

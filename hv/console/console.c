@@ -273,7 +273,7 @@ static bool guest_runs(const struct guest *guest)
 /* One line per guest below the text, whenever its state is another one. */
 static void show_state(const struct guest *guest, uint32_t index, uint32_t guest_count)
 {
-    static const char *const names[] = {"runs", "has stopped", "has failed"};
+    static const char *const names[] = {"runs", "has stopped", "has failed", "has asked for a reset"};
     uint32_t state = __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE);
     uint32_t shown = 1 + state + guest->restarts * (uint32_t)ARRAY_COUNT(names);
     char line[LINE_BYTES];

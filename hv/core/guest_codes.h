@@ -16,7 +16,10 @@
     row(GUEST_CODE_DEBUG_EXIT, 306u, "the guest reports a failure of its own: see its last lines; where the value is its success, write it as `debug-exit-ok`") \
     row(GUEST_CODE_BAD_STATE, 307u, "give the guest more `memory`, or mend where its kernel puts IDT, GDT, TSS and stack") \
     row(GUEST_CODE_NO_CPU, 308u, "give the guest other `cpus`; the line about that CPU at the start says why it was left out") \
-    row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind")
+    row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind") \
+    row(GUEST_CODE_PANICKED, 311u, "see the guest's last lines: its kernel says why it panicked; `on-crash = restart` starts it again") \
+    row(GUEST_CODE_RESET, 312u, "see why the guest resets itself, or let it: `on-reset = restart`") \
+    row(GUEST_CODE_WATCHDOG_DEVICE, 313u, "see why the guest's watchdog program did not run, or give its watchdog more time (in the guest)")
 /* clang-format on */
 
 enum guest_code {

@@ -6,6 +6,7 @@
  */
 #include "hv/core/guest_io.h"
 
+#include "hv/core/guest_order.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/x86/registers.h"
 
@@ -140,7 +141,7 @@ static void apply_power_request(struct vcpu *vcpu)
         guest_stop(vcpu, true, "powered off (%s)", platform->power_reason);
         break;
     case POWER_RESET_REQUESTED:
-        guest_stop(vcpu, true, "asked for a reset (%s)", platform->power_reason);
+        guest_reset(vcpu, platform->power_reason);
         break;
     case POWER_DEBUG_EXIT:
         if (platform->debug_exit_value == platform->config.debug_exit_ok) {
@@ -421,6 +422,9 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
     if (vcpu->index == 0 && guest->watchdog.deadline <= now) {
         guest_watchdog_look(vcpu, now);
     }
+    if (vcpu->index == 0 && guest->stop_deadline <= now) {
+        guest_order_expire(vcpu);
+    }
 }
 
 uint64_t guest_deadline(const struct vcpu *vcpu)
@@ -430,6 +434,7 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
     if (vcpu->index == 0) {
         deadline = min_u64(deadline, __atomic_load_n(&vcpu->guest->platform_deadline, __ATOMIC_ACQUIRE));
         deadline = min_u64(deadline, vcpu->guest->watchdog.deadline);
+        deadline = min_u64(deadline, vcpu->guest->stop_deadline);
     }
     return deadline;
 }
@@ -440,6 +445,17 @@ void guest_console_input(struct vcpu *vcpu, uint64_t now)
 
     platform_take(guest);
     platform_console_poll(&guest->platform, now);
+    collect(vcpu, now);
+    deadline_changed(vcpu);
+    platform_give(guest);
+}
+
+void guest_press_power_button(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    platform_take(guest);
+    platform_press_power_button(&guest->platform);
     collect(vcpu, now);
     deadline_changed(vcpu);
     platform_give(guest);

@@ -236,6 +236,7 @@ enum vcpu_kick {
     VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
     VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
     VCPU_KICK_NMI_AGAIN = 1u << 8, /* a second one before the vCPU has looked */
+    VCPU_KICK_ORDER = 1u << 9,     /* guest->order; vCPU 0 only */
 };
 
 /*

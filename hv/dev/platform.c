@@ -654,3 +654,9 @@ void platform_reset(struct platform *platform, const struct platform_config *con
     platform->console_quiet_until = 0;
     platform->console_deadline = DEADLINE_NONE;
 }
+
+void platform_press_power_button(struct platform *platform)
+{
+    pm_press_power_button(&platform->pm);
+    propagate(platform);
+}

@@ -9,6 +9,7 @@
 #include "hv/base/memory.h"
 #include "hv/console/console.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_order.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/dev/acpi_tables.h"
@@ -318,6 +319,8 @@ void guest_load_images(struct guest *guest)
     guest->unknown_dropped = 0;
     guest->report[0] = '\0';
     reset_vcpus(guest, &load_plan->entry);
+    guest->panicked = false;
+    guest_order_forget(guest);
     guest_watchdog_start(guest, guest->start_tsc);
     release_vcpus(guest);
 }

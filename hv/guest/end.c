@@ -1,10 +1,11 @@
 #include "hv/guest/end.h"
 
+#include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/base/spinlock.h"
 #include "hv/console/console.h"
 #include "hv/core/crash_report.h"
-#include "hv/core/vm_exit.h"
+#include "hv/core/exit_counts.h"
 #include "hv/guest/create.h"
 #include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
@@ -23,6 +24,7 @@
 #define RUN_WELL_MS 60000u
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 5000u
+#define WHY_BYTES 96u
 #define REPORT_BYTES_MAX 16000u /* a crash with all of its exits, unknown accesses and its text display */
 #define NS_PER_MS 1000000ULL
 
@@ -30,6 +32,7 @@ static const struct boot_info *boot;
 static struct spinlock end_lock;
 static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by guest */
 static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran well, by guest */
+static bool over[CONFIG_GUESTS_MAX];            /* has ended, is reported, and is not restarted by itself */
 static uint32_t guests_over;
 static uint64_t unreported; /* atomic, a bit per guest: it has ended, and its report waits for room on the consoles */
 
@@ -101,30 +104,11 @@ static void report_code(const struct vcpu *vcpu)
     }
 }
 
-static uint64_t exit_total(const struct guest *guest)
-{
-    uint64_t total = 0;
-
-    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-        for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-            total += guest->vcpus[v].exit_counts[kind];
-        }
-    }
-    return total;
-}
-
 static void report_exits(const struct guest *guest)
 {
-    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-        uint64_t count = 0;
+    char text[EXIT_COUNTS_TEXT_MAX];
 
-        for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-            count += guest->vcpus[v].exit_counts[kind];
-        }
-        if (count != 0) {
-            log_debug("  %" PRIu64 " exits: %s", count, exit_kind_name((enum exit_kind)kind));
-        }
-    }
+    log_debug("  %s", exit_counts_text(guest, text, sizeof(text)));
 }
 
 static void report_unknown_accesses(const struct guest *guest)
@@ -168,15 +152,28 @@ static void report(const struct guest *guest)
     } else {
         log_info("guest %s stopped: %s", guest->name, guest->report);
     }
-    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
+    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
     guest_status_screen(guest);
 }
 
+/* What follows. The operator's last order decides: a guest that was asked to stop is not wanted again. */
 static enum config_action action_of(const struct guest *guest)
 {
-    return guest->state == GUEST_CRASHED ? guest->config->on_crash : guest->config->on_stop;
+    if (guest->obeyed != ORDER_NONE) {
+        return guest->obeyed == ORDER_RESTART ? ACTION_RESTART : ACTION_STAY;
+    }
+    switch ((enum guest_state)guest->state) {
+    case GUEST_CRASHED:
+        return guest->config->on_crash;
+    case GUEST_RESET:
+        return guest->config->on_reset;
+    case GUEST_STOPPED:
+    case GUEST_RUNNING:
+        break;
+    }
+    return guest->config->on_stop;
 }
 
 static uint32_t backoff_ms(uint32_t restarts_before)
@@ -184,6 +181,13 @@ static uint32_t backoff_ms(uint32_t restarts_before)
     uint32_t doublings = restarts_before == 0 ? 0 : restarts_before - 1;
 
     return restarts_before == 0 ? 0 : (uint32_t)min_u64((uint64_t)BACKOFF_FIRST_MS << doublings, BACKOFF_MAX_MS);
+}
+
+static void plan_start(struct guest *guest, uint32_t wait_ms)
+{
+    guest->restarts++;
+    left_counts[guest->index] = 0;
+    guest_restart_plan(guest, insn_rdtsc() + clock_ns_to_ticks(&guest->host->clock, wait_ms * NS_PER_MS));
 }
 
 /* True where the guest will run again. */
@@ -195,20 +199,19 @@ static bool restart(struct guest *guest)
     if (action_of(guest) != ACTION_RESTART || never_ran(guest)) {
         return false;
     }
-    if (ran_ms(guest) >= RUN_WELL_MS) {
+    if (ran_ms(guest) >= RUN_WELL_MS || guest->obeyed != ORDER_NONE) {
         *count = 0;
     }
     if (*count == RESTARTS_MAX) {
         log_warning("guest %s was restarted %u times in a row and stays stopped now", guest->name, *count);
+        guest->ended_well = guest->ended_well && guest->state == GUEST_STOPPED;
         return false;
     }
     wait_ms = backoff_ms(*count);
     (*count)++;
-    guest->restarts++;
     log_info("guest %s is restarted in %u ms (%u of at most %u times in a row)", guest->name, wait_ms, *count,
              RESTARTS_MAX);
-    left_counts[guest->index] = 0;
-    guest_restart_plan(guest, insn_rdtsc() + clock_ns_to_ticks(&guest->host->clock, wait_ms * NS_PER_MS));
+    plan_start(guest, wait_ms);
     return true;
 }
 
@@ -236,16 +239,14 @@ static bool ended_as_configured(const struct guest *guest)
 #define SCREEN_STAYS_S 60u
 #define US_PER_S 1000000ULL
 
-/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. `last` is the
- * guest whose end is the machine's. */
-_Noreturn static void end_run(const struct guest *last)
+/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. */
+_Noreturn static void end_run(const char *why, enum config_final final)
 {
     static const char *const endings[] = {
         [FINAL_POWEROFF] = "the machine is switched off",
         [FINAL_REBOOT] = "the machine is restarted",
         [FINAL_HALT] = "the machine halts (when-all-stopped = halt)",
     };
-    enum config_final final = boot->config.when_all_stopped;
     bool well = true;
     bool stays;
 
@@ -254,11 +255,7 @@ _Noreturn static void end_run(const struct guest *last)
     for (uint32_t i = 0; i < guest_count; i++) {
         well = ended_as_configured(guests[i]) && well;
     }
-    if (guests_over == guest_count) {
-        log_info("all guests have stopped; %s", endings[final]);
-    } else {
-        log_info("guest %s has stopped, and its config says poweroff; %s", last->name, endings[final]);
-    }
+    log_info("%s; %s", why, endings[final]);
     stays = !well && final == FINAL_POWEROFF && !host_cpu_is_virtual();
     if (stays) {
         log_info("the screen stays for %u s", SCREEN_STAYS_S);
@@ -290,14 +287,27 @@ void guest_end_unstarted(struct guest *guest, const struct cpu *cpu)
     __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
 }
 
+/* The guest stays as it is. It may have been the last one, or its end may be the machine's. */
+static void count_over(struct guest *guest)
+{
+    char why[WHY_BYTES];
+
+    over[guest->index] = true;
+    guests_over++;
+    if (guests_over == guest_count) {
+        end_run("all guests have stopped", boot->config.when_all_stopped);
+    }
+    if (action_of(guest) == ACTION_POWEROFF) {
+        format_text(why, sizeof(why), "guest %s has stopped, and its config says poweroff", guest->name);
+        end_run(why, boot->config.when_all_stopped);
+    }
+}
+
 static void finish(struct guest *guest)
 {
     report(guest);
     if (!restart(guest)) {
-        guests_over++;
-        if (guests_over == guest_count || action_of(guest) == ACTION_POWEROFF) {
-            end_run(guest);
-        }
+        count_over(guest);
     }
 }
 
@@ -314,6 +324,43 @@ void guest_end_serve(void)
         }
     }
     spinlock_release(&end_lock);
+}
+
+bool guest_end_start(struct guest *guest)
+{
+    bool can;
+
+    spinlock_take(&end_lock);
+    can = over[guest->index] && !never_ran(guest);
+    if (can) {
+        over[guest->index] = false;
+        guests_over--;
+        in_a_row[guest->index] = 0;
+        plan_start(guest, 0);
+    }
+    spinlock_release(&end_lock);
+    return can;
+}
+
+bool guest_end_cancel_restart(struct guest *guest)
+{
+    bool cancelled;
+
+    spinlock_take(&end_lock);
+    cancelled = guest_restart_cancel(guest);
+    if (cancelled) {
+        guest->obeyed = ORDER_KILL;
+        log_info("guest %s is not restarted", guest->name);
+        count_over(guest);
+    }
+    spinlock_release(&end_lock);
+    return cancelled;
+}
+
+_Noreturn void guest_end_poweroff(const char *why)
+{
+    spinlock_take(&end_lock);
+    end_run(why, FINAL_POWEROFF);
 }
 
 void guest_end_vcpu_left(struct vcpu *vcpu)

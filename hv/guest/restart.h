@@ -19,6 +19,9 @@ void guest_restart_init(void);
 /* The guest starts again when the TSC has reached `at`. All its vCPUs are dead. */
 void guest_restart_plan(struct guest *guest, uint64_t at);
 
+/* Takes a plan back. False: there is none, or the guest has begun. */
+bool guest_restart_cancel(struct guest *guest);
+
 /* When this vCPU's CPU has to work on a restart; UINT64_MAX: never. */
 uint64_t guest_restart_deadline(const struct vcpu *vcpu);
 

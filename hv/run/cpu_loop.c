@@ -4,6 +4,7 @@
 #include "hv/console/console.h"
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
@@ -76,7 +77,7 @@ static void send_kicks(const struct cpu *cpu, struct guest *guest)
 static void take_init(struct vcpu *vcpu)
 {
     if (vcpu->index == 0) {
-        guest_stop(vcpu, true, "asked for a reset (INIT to its boot CPU)");
+        guest_reset(vcpu, "INIT to its boot CPU");
         return;
     }
     lapic_reset(&vcpu->lapic, true);
@@ -107,6 +108,9 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     vcpu_take_nmis(vcpu, kick);
     if ((kick & VCPU_KICK_EXTINT_MESSAGE) != 0) {
         vcpu->extint_message = true;
+    }
+    if ((kick & VCPU_KICK_ORDER) != 0) {
+        guest_order_take(vcpu, now);
     }
     if ((kick & VCPU_KICK_CONSOLE) != 0) {
         guest_console_input(vcpu, now);

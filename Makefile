@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The real build, out of tree under $(BUILD). build.sh installs what is missing and calls this.
 #
 # `make help` prints every line that starts with `#:`, here and in mk/*.mk.
@@ -6,17 +7,24 @@
 #: make unit          native unit tests of the pure code
 #: make clean         remove build/
 
+# A folder, relative to this one or absolute. The tools are told of it by the environment.
 BUILD ?= build
+export BUILD
+ifneq ($(words $(BUILD)),1)
+$(error BUILD is "$(BUILD)": make takes a blank for the end of a name, so this folder's path must have none. The path of the \
+	source tree may: a relative BUILD, like the default, does not contain it)
+endif
 Q ?= @
 CC := clang
 EFI_TARGET := --target=x86_64-unknown-windows
 
 WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wswitch-enum -Wvla -Wundef -Wimplicit-fallthrough
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell tools/version)
 
 OPTIMIZE := -Oz -fno-jump-tables
-IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gcodeview -ffreestanding -fno-builtin-printf -mno-red-zone \
+IMAGE_CFLAGS = $(EFI_TARGET) -std=c17 $(OPTIMIZE) -g -gdwarf-4 -fdebug-compilation-dir=. -fdebug-prefix-map=$(BUILD)/=build/ \
+	-ffreestanding -fno-builtin-printf -mno-red-zone \
 	-ffunction-sections -fdata-sections -mgeneral-regs-only -mno-stack-arg-probe -fno-stack-protector -fno-strict-aliasing \
 	-fasynchronous-unwind-tables \
 	-I. $(WARNINGS)
@@ -27,7 +35,7 @@ EFI_CFLAGS := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 PURE := $(shell sed '/^#/d' tools/pure.list)
 PURE_SOURCES := $(sort $(filter %.c,$(PURE)) $(foreach d,$(filter-out %.c,$(PURE)),$(wildcard $(d)/*.c)))
 
-IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c config/*.c guest-loader/*.c))
+IMAGE_SOURCES := $(sort $(wildcard efi/*.c hv/*.c hv/*/*.c hv/dev/*/*.c config/*.c guest-loader/*.c))
 IMAGE_ASM := $(wildcard efi/*.S hv/*/*.S)
 IMAGE_OBJECTS := $(IMAGE_SOURCES:%.c=$(BUILD)/image/%.o) $(IMAGE_ASM:%.S=$(BUILD)/image/%.S.o)
 NATIVE_OBJECTS := $(PURE_SOURCES:%.c=$(BUILD)/native/%.o)
@@ -37,21 +45,23 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 
-# Linked twice: what is shipped says nothing of debugging, because a PDB and all that names it depend on the folders that
-# were built in; plinth-debug.efi is the same code, for llvm-symbolizer and debuggers. `make check-reproducible`
+# Linked twice: plinth-debug.efi is the same code with DWARF and symbols, for gdb and llvm-symbolizer; what is shipped says
+# nothing of debugging, which is eight times as large. Neither names the folder that was built in: `make check-reproducible`
 LINK_IMAGE = lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /opt:ref /opt:icf
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
-	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /pdb:$(BUILD)/plinth.pdb /debug $^
-	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map $^
+	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /debug:dwarf $^
+	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map /lldmap:$(BUILD)/plinth-sections.map $^
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is
 # in SMALLER_SOURCES costs an exit no more at -Os, or a twentieth of the 3,000 instructions of an emulated one. Jump tables
 # make code larger, and no exit cheaper.
-HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/decode.c) hv/exit/dispatch.c \
-	hv/core/guest_io.c hv/policy/msr_policy.c hv/dev/uart.c hv/mm/guest_walk.c
+HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
+	hv/exit/dispatch.c hv/core/guest_io.c hv/core/guest_irq.c hv/policy/msr_policy.c hv/dev/uart.c hv/dev/bus.c \
+	hv/mm/guest_walk.c hv/dev/virtio/queue.c hv/share/net_transfer.c hv/share/net_switch.c hv/dev/virtio/net.c
 SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/apic.c hv/emulate/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
-	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c
+	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c hv/core/guest_devices.c \
+	$(foreach f,block device disk_image pci,hv/dev/virtio/$(f).c) hv/dev/pci/msi.c hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 
@@ -80,10 +90,13 @@ $(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
 	$(Q)ar rcs $@ $^
 
 # One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed.
-$(BUILD)/unit/%: tests/unit/%.c tests/unit/support.c $(BUILD)/libplinth.a
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
-	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/unit/support.c $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
+	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a \
+		-lcmocka $(UNIT_LIBS)
+
+.SECONDARY: $(BUILD)/native/tests/unit/support.o
 
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 $(BUILD)/unit/test_gzip: UNIT_LIBS := -lz

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Everything that a user of this tree needs: installs what is missing, builds, runs, tests. `./build.sh help` lists it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -17,6 +18,7 @@ PACKAGES=(
 )
 TEST_PACKAGES=(
     libcmocka-dev libcapstone-dev zlib1g-dev # unit tests
+    gdb                                     # make gdb, and its test
     libclang-rt-14-dev                      # sanitizers and fuzzers
     clang-format cppcheck shellcheck             # lint
     mtools dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes
@@ -33,6 +35,7 @@ usage() {
 ./build.sh test               every test there is; the last line is `N passed, N failed`. Installs what only the tests
                               need: a browser, lint tools, libraries (about 600 MB)
 ./build.sh clean              remove build/
+./build.sh version            the version: VERSION and the commit
 ./build.sh help               this text
 
 The variable BUILD names another folder than build/. `make help` lists the targets for developers.
@@ -130,6 +133,7 @@ main() {
         ;;
     clean) make clean ;;
     help | -h | --help) usage ;;
+    version | --version) exec tools/version build.sh ;;
     *)
         printf 'build.sh: unknown command %s\n\n' "$command" >&2
         usage >&2

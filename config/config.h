@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf as data: what the user wrote, after parse.h has read and checked it.
  *
@@ -16,9 +17,14 @@
 #define CONFIG_GUESTS_MAX 32u
 #define CONFIG_GUEST_CPUS_MAX 16u
 #define CONFIG_MODULES_MAX 16u
+#define CONFIG_DISKS_MAX 4u
+#define CONFIG_NETS_MAX 4u      /* network cards of a guest */
+#define CONFIG_NETWORKS_MAX 16u /* of all guests */
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
-#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: what somebody wrote by hand is far smaller */
+/* Of a file that is named: one byte less than FAT32's most, which a cut copy has. */
+#define CONFIG_FILE_BYTES_MAX 0xfffffffeULL
+#define CONFIG_BYTES_MAX (256 * KIB) /* of the file: a config that is written by hand is far smaller */
 #define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
 
 /* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */
@@ -63,6 +69,24 @@ struct config_module {
     struct config_position position;
 };
 
+struct config_disk {
+    struct text path;
+    struct config_position position;
+    bool read_only;
+    bool forget;            /* keep=no: a restart of the guest finds the image as it was */
+    uint64_t changes_bytes; /* memory for what the guest changes; 0: as much as the disk has */
+};
+
+#define CONFIG_MAC_BYTES 6u
+#define CONFIG_MAC_GROUP 0x01u /* of the first byte: broadcast and multicast. IEEE 802, 8.2.2 */
+#define CONFIG_MAC_LOCAL 0x02u /* no manufacturer's */
+
+struct config_net {
+    struct text network;
+    struct config_position position;
+    uint8_t mac[CONFIG_MAC_BYTES];
+};
+
 /* What counts as progress. */
 enum config_watchdog {
     WATCHDOG_OFF,
@@ -88,6 +112,10 @@ struct config_guest {
     struct config_position protocol_position;
     struct config_module modules[CONFIG_MODULES_MAX]; /* `initrd` and `module`, in file order */
     uint32_t module_count;
+    struct config_disk disks[CONFIG_DISKS_MAX]; /* in file order */
+    uint32_t disk_count;
+    struct config_net nets[CONFIG_NETS_MAX];
+    uint32_t net_count;
     struct text cmdline;
     struct config_position cmdline_position;
     bool console; /* takes part in the console; default yes */
@@ -110,9 +138,12 @@ struct config_guest {
 struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
+    uint32_t network_count; /* that guests name */
     enum config_final when_all_stopped;
-    bool log_debug; /* `log = debug` */
-    bool inventory; /* write \plinth\machine.txt at the start */
+    bool log_debug;     /* `log = debug` */
+    bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
+    bool inventory;     /* write \plinth\machine.txt at the start */
+    bool quirks;        /* repairs for emulators where one is found; default yes */
     bool console_serial;
     bool console_screen;
 };

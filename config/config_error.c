@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Errors of the config: kept in file order, so that the first one printed is the first one to mend. */
 #include "config/config_internal.h"
 

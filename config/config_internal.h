@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
- * (config_value.c), the table of keys (config_key.c), the rules between keys (config_rules.c), and errors.
+ * (config_value.c), the table of keys (config_key.c), paths (config_path.c), the rules between keys (config_rules.c),
+ * and errors.
  */
 #ifndef CONFIG_CONFIG_INTERNAL_H
 #define CONFIG_CONFIG_INTERNAL_H
@@ -17,7 +19,7 @@ __attribute__((format(printf, 4, 5))) void config_report(struct config_errors *e
 #define CONFIG_SHOWN_MAX 48u
 #define TEXT_ARGS(text) (int)min_u64((text).length, CONFIG_SHOWN_MAX), (text).start
 
-/* ---- the frame: config.c ---- */
+/* ---- the frame: parse.c ---- */
 
 /* False: an error was reported, and nothing else of the file is worth reading. */
 bool config_is_text(struct text file, struct config_errors *errors);
@@ -69,6 +71,9 @@ uint32_t config_text_distance(struct text left, const char *right);
 
 struct config_piece config_trim(struct config_piece piece);
 
+/* What guests and networks may be called. */
+bool config_is_name(struct text name);
+
 /* ---- values: config_value.c ---- */
 
 /* "512M", "1.5G", "64 KiB", "0x100000", "4096". False where it is none of these or passes 2^63. */
@@ -90,6 +95,20 @@ enum config_cpus_result {
 /* "2": two vCPUs anywhere. "1,2" "0-3" "2,": on these host CPUs. */
 enum config_cpus_result config_value_cpus(struct text text, struct config_guest *guest);
 
+/* ---- disks and network cards: config_device.c ---- */
+
+/* Cuts a value into what stands in front of the first comma, quotes taken off, and the options behind it. False: a
+ * quote stays open. */
+bool config_device_cut(struct config_piece value, struct config_piece *first, struct config_piece *options);
+
+void config_read_disk(struct config_piece path, struct config_piece options, struct config_guest *guest,
+                      struct config_errors *errors);
+void config_read_net(struct config_piece network, struct config_piece options, struct config_guest *guest,
+                     struct config_errors *errors);
+
+/* The rules between the devices of all guests. */
+void config_rules_devices(struct config *config, struct config_errors *errors);
+
 /* ---- keys: config_key.c ---- */
 
 enum config_section {
@@ -99,7 +118,7 @@ enum config_section {
     SECTION_SKIPPED, /* one that was refused: its settings are not looked at */
 };
 
-#define CONFIG_KEYS_MAX 32u
+#define CONFIG_KEYS_MAX 40u
 
 /* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
 struct config_seen {
@@ -118,12 +137,17 @@ bool config_key_begins(enum config_section section, struct config_piece line, st
 /* True where this key of a guest was written in the file. */
 bool config_key_was_seen(const struct config_seen *seen, const char *name, struct config_position *position);
 
+/* ---- paths: config_path.c ---- */
+
+/* True where the path names a file that a FAT volume can hold under this name; else the error was reported. */
+bool config_path_check(struct config_piece path, struct config_errors *errors);
+
 /* ---- rules: config_rules.c ---- */
 
 /* The rules inside one guest, when its section ends. */
 void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
 
 /* The rules between guests, when the file ends. */
-void config_rules_file(const struct config *config, struct config_errors *errors);
+void config_rules_file(struct config *config, struct config_errors *errors);
 
 #endif

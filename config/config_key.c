@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keys: one table row each, with where the value goes and how it is read.
  *
@@ -23,6 +24,8 @@ enum value_kind {
     KIND_TEXT, /* may be empty */
     KIND_CPUS,
     KIND_MODULE,
+    KIND_DISK,
+    KIND_NET,
     KIND_OUTPUTS,
 };
 
@@ -64,6 +67,7 @@ static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
                                           {"halt", WATCHDOG_HALT},
                                           {"exit", WATCHDOG_EXIT},
                                           {NULL, 0}};
+static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
 #define OUTPUT_SERIAL 1u
@@ -99,6 +103,8 @@ static const struct key keys[] = {
     {"protocol", SECTION_GUEST, KIND_CHOICE, GUEST_AT(protocol), GUEST_AT(protocol_position), protocols, "type format"},
     {"initrd", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, "initramfs ramdisk"},
     {"module", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, NULL},
+    {"disk", SECTION_GUEST, KIND_DISK, 0, NO_POSITION, NULL, "drive hda hdd vda block"},
+    {"net", SECTION_GUEST, KIND_NET, 0, NO_POSITION, NULL, "network nic vif netdev bridge"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs cmd command-line options"},
     {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
@@ -117,7 +123,9 @@ static const struct key keys[] = {
     {"watchdog", SECTION_GUEST, KIND_WATCHDOG, GUEST_AT(watchdog), NO_POSITION, watchdogs, NULL},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, 0, NO_POSITION, outputs, NULL},
     {"log", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(log_debug), NO_POSITION, levels, NULL},
+    {"quiet-devices", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quiet_devices), NO_POSITION, yes_no, NULL},
     {"inventory", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(inventory), NO_POSITION, yes_no, NULL},
+    {"quirks", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quirks), NO_POSITION, quirks, NULL},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
 };
 _Static_assert(sizeof(struct config) < NO_POSITION, "offsets fit into 16 bits");
@@ -241,57 +249,6 @@ static void read_text(const struct setting *setting)
     memcpy(target_of(setting), &value.text, sizeof(value.text));
 }
 
-static bool path_char_allowed(char c)
-{
-    static const char refused[] = ":*?\"<>|";
-
-    for (size_t i = 0; i < sizeof(refused) - 1; i++) {
-        if (c == refused[i]) {
-            return false;
-        }
-    }
-    return c >= ' ' && c <= '~';
-}
-
-/* The two characters that are seldom part of a file's name have a sentence of their own. */
-static void report_path_char(const struct setting *setting, struct config_piece path, size_t at)
-{
-    const char *why = "a FAT volume cannot hold it; rename the file (ASCII without *?<>|)";
-
-    if (path.text.start[at] == ':') {
-        why = "paths are relative to this config file, without a drive or host in front";
-    } else if (path.text.start[at] == '"') {
-        why = "double quotes stand in front of the path and behind it, or not at all";
-    }
-    config_report(setting->errors, path.position, "bad-path", "The path \"%.*s\" has a wrong character (its %u.): %s.",
-                  TEXT_ARGS(path.text), (unsigned)at + 1, why);
-}
-
-/* Paths must fit a FAT volume: printable ASCII without the characters that FAT refuses, and some name in them. */
-static bool check_path(const struct setting *setting, struct config_piece path)
-{
-    bool named = false;
-    static const char prefix[] = "\\plinth\\";
-
-    for (size_t i = 0; i < path.text.length; i++) {
-        char c = path.text.start[i];
-
-        if (!path_char_allowed(c)) {
-            report_path_char(setting, path, i);
-            return false;
-        }
-        named = named || (c != '/' && c != '\\' && c != '.');
-    }
-    if (!named || path.text.length + sizeof(prefix) - 1 > CONFIG_PATH_MAX) {
-        config_report(setting->errors, path.position, "bad-path",
-                      named ? "The path \"%.*s...\" is too long; %u characters are allowed."
-                            : "\"%.*s\" names no file; write its path relative to this config file.",
-                      TEXT_ARGS(path.text), (unsigned)(CONFIG_PATH_MAX + 1 - sizeof(prefix)));
-        return false;
-    }
-    return true;
-}
-
 /* The path in front of the value; *rest is what follows it. */
 static bool read_path_word(const struct setting *setting, struct config_piece *path, struct config_piece *rest)
 {
@@ -301,7 +258,7 @@ static bool read_path_word(const struct setting *setting, struct config_piece *p
                       "The double quote in front of the path is not closed; put one behind the path.");
         return false;
     }
-    return check_path(setting, *path);
+    return config_path_check(*path, setting->errors);
 }
 
 static bool nothing_follows(const struct setting *setting, struct config_piece rest)
@@ -346,6 +303,32 @@ static void read_module(const struct setting *setting)
         return;
     }
     guest->modules[guest->module_count++] = (struct config_module){path.text, arguments.text, path.position};
+}
+
+static void read_disk(const struct setting *setting)
+{
+    struct config_piece path;
+    struct config_piece options;
+
+    if (!config_device_cut(setting->value, &path, &options)) {
+        config_report(setting->errors, setting->value.position, "bad-quote",
+                      "The double quote in front of the path is not closed; put one behind the path.");
+    } else if (config_path_check(path, setting->errors)) {
+        config_read_disk(path, options, setting->guest, setting->errors);
+    }
+}
+
+static void read_net(const struct setting *setting)
+{
+    struct config_piece network;
+    struct config_piece options;
+
+    if (!config_device_cut(setting->value, &network, &options)) {
+        config_report(setting->errors, setting->value.position, "bad-quote",
+                      "The double quote in front of the network is not closed; put one behind it.");
+    } else {
+        config_read_net(network, options, setting->guest, setting->errors);
+    }
 }
 
 static void read_cpus(const struct setting *setting)
@@ -426,6 +409,12 @@ static void read_value(const struct setting *setting)
     case KIND_MODULE:
         read_module(setting);
         break;
+    case KIND_DISK:
+        read_disk(setting);
+        break;
+    case KIND_NET:
+        read_net(setting);
+        break;
     case KIND_OUTPUTS:
         if (read_choice(setting, &number)) {
             setting->config->console_serial = (number & OUTPUT_SERIAL) != 0;
@@ -462,7 +451,7 @@ static bool is_one_of(struct text name, const char *words)
     return false;
 }
 
-/* The key that somebody meant who wrote this, or NULL. */
+/* The key that the file probably means by this, or NULL. */
 static const struct key *meant_by(enum config_section section, struct text name)
 {
     const struct key *nearest = NULL;
@@ -571,6 +560,11 @@ static bool take_plain(struct setting *setting)
     return true;
 }
 
+static bool is_repeatable(const struct key *key)
+{
+    return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET;
+}
+
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
                      struct config *config, struct config_guest *guest, struct config_errors *errors)
 {
@@ -583,7 +577,7 @@ void config_key_read(enum config_section section, const struct config_line *line
         return;
     }
     first = &seen->keys[key - keys];
-    if (first->line != 0 && key->kind != KIND_MODULE) {
+    if (first->line != 0 && !is_repeatable(key)) {
         config_report(errors, line->name.position, "duplicate-key",
                       "`%s` was already written in line %u; take one of the two out.", key->name, first->line);
         return;
@@ -597,7 +591,7 @@ void config_key_read(enum config_section section, const struct config_line *line
                       "`%s` has no value; write one behind the =, or take the line out.", key->name);
         return;
     }
-    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && key->kind != KIND_MODULE && !take_plain(&setting)) {
+    if (key->kind != KIND_TEXT && key->kind != KIND_PATH && !is_repeatable(key) && !take_plain(&setting)) {
         return;
     }
     read_value(&setting);

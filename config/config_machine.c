@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The second half of the rules: the config against the machine it is to run on, and the placement of vCPUs.
  *

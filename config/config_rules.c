@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rules that can be checked without the machine: between the keys of a guest, and between guests.
  */
@@ -144,12 +145,13 @@ static void check_places(const struct config_guest *first, const struct config_g
     }
 }
 
-void config_rules_file(const struct config *config, struct config_errors *errors)
+void config_rules_file(struct config *config, struct config_errors *errors)
 {
     if (config->guest_count == 0 && errors->count == 0) {
         config_report(errors, (struct config_position){1, 1}, "no-guest",
                       "The file names no guest; add a section `[guest NAME]` with `kernel = FILE`.");
     }
+    config_rules_devices(config, errors);
     for (uint32_t second = 1; second < config->guest_count; second++) {
         bool told = false; /* one report per guest is enough */
 

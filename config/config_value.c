@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Values: sizes, durations, CPU lists. All numbers are read with overflow checks; a text is a value only as a whole.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: the parser's frame. A line is read (config_text.c), opens a section (here) or sets a key (config_key.c),
  * and when a section or the file ends the rules between keys are checked (config_rules.c). The second half of the
@@ -34,7 +35,7 @@ static bool is_name_char(char c, bool first)
     return letter || (!first && (c == '-' || c == '_' || c == '.'));
 }
 
-static bool is_name(struct text name)
+bool config_is_name(struct text name)
 {
     if (name.length == 0 || name.length > CONFIG_NAME_MAX) {
         return false;
@@ -65,7 +66,7 @@ static void open_guest(struct parser *parser, struct config_piece name)
     if (name.text.length == 0) {
         config_report(parser->errors, name.position, "bad-name",
                       "This guest has no name; write one behind a blank: [guest linux].");
-    } else if (!config_unquote(&name) || !is_name(name.text)) {
+    } else if (!config_unquote(&name) || !config_is_name(name.text)) {
         config_report(parser->errors, name.position, "bad-name",
                       "\"%.*s\" cannot be a guest's name; use 1 to %u letters, digits, '-', '_' or '.', a letter or "
                       "digit first: [guest linux].",
@@ -129,7 +130,7 @@ static void report_section(struct parser *parser, struct config_piece name)
 
     if (config_text_distance(name.text, "hypervisor") <= SECTION_DISTANCE_MAX) {
         format_text(meant, sizeof(meant), "hypervisor");
-    } else if (is_name(name.text) && config_text_distance(name.text, "guest") > SECTION_DISTANCE_MAX) {
+    } else if (config_is_name(name.text) && config_text_distance(name.text, "guest") > SECTION_DISTANCE_MAX) {
         format_text(meant, sizeof(meant), "guest %.*s", TEXT_ARGS(name.text));
     } else {
         config_report(parser->errors, name.position, "unknown-section",
@@ -280,6 +281,8 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config->log_debug = false;
     config->console_serial = true;
     config->console_screen = true;
+    config->quiet_devices = true;
+    config->quirks = true;
     if (!config_is_text(file, errors)) {
         return false;
     }
@@ -289,29 +292,4 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     close_section(&parser);
     config_rules_file(config, errors);
     return errors->count == 0;
-}
-
-/* True for the parts of a path that lead nowhere: "", "." and "..". */
-static bool is_empty_component(struct text component)
-{
-    return component.length == 0 || text_is(component, ".") || text_is(component, "..");
-}
-
-void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1])
-{
-    size_t used = text_copy(text_of("\\plinth"), to, CONFIG_PATH_MAX + 1);
-    size_t start = 0;
-
-    for (size_t i = 0; i <= path.length; i++) {
-        struct text component = {path.start + start, i - start};
-
-        if (i < path.length && path.start[i] != '/' && path.start[i] != '\\') {
-            continue;
-        }
-        if (!is_empty_component(component)) {
-            used += text_copy(text_of("\\"), to + used, CONFIG_PATH_MAX + 1 - used);
-            used += text_copy(component, to + used, CONFIG_PATH_MAX + 1 - used);
-        }
-        start = i + 1;
-    }
 }

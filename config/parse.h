@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: parsed and checked. Pure: the same object files serve the target and plinth-check.
  */
@@ -29,8 +30,8 @@ struct config_machine {
     uint64_t memory_bytes; /* usable by guests */
 };
 
-/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no error.
- */
+/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no
+ * error. */
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
 
 /*
@@ -39,10 +40,31 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
  */
 void config_plan_order(const struct config *config, uint32_t order[CONFIG_GUESTS_MAX]);
 
+/* What a disk needs beside its image. */
+struct config_disk_plan {
+    uint64_t map_pages;    /* pages of the image: a word of 32 bits for each */
+    uint64_t change_pages; /* memory for what the guest changes */
+    bool in_place;         /* the image's own memory takes the changes */
+};
+
+#define CONFIG_DISK_MAP_BYTES 4u
+
+struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
+                                         uint64_t image_bytes);
+
+/* Networks are numbered in the order in which the file names them. One that it does not name: their number. */
+uint32_t config_network_index(const struct config *config, struct text network);
+
 /*
  * Where a file that the config names lies on the boot volume: under \plinth\, with leading slashes, `.` and `..`
  * components taken out and `/` turned into `\`. mkusb writes to the same path that the loader reads.
  */
 void config_volume_path(struct text path, char to[CONFIG_PATH_MAX + 1]);
+
+/* True where two paths of a config are one file on the boot volume, which knows no case. */
+bool config_path_same(struct text one, struct text other);
+
+/* Letters of FAT names in any case. */
+bool config_path_alike(struct text one, struct text other);
 
 #endif

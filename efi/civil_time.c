@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "efi/civil_time.h"
 
 #define SECONDS_PER_DAY 86400u

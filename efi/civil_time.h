@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a date and a time of day to Unix time. Pure, so that it is tested on the host. */
 #ifndef EFI_CIVIL_TIME_H
 #define EFI_CIVIL_TIME_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth.conf: read, parsed and checked against this machine before anything else is read. The rules themselves are in
  * config/, and plinth-check on a desk says the same sentences.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPUs of the machine: MP services where the firmware has them, else the MADT, else the one that we run on.
  *

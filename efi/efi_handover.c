@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hand-over: from the firmware's machine to ours.
  *
@@ -24,15 +25,6 @@ static EFI_STATUS take_map(struct efi_stage *stage, uint64_t *key)
         status = EFI_VOLUME_CORRUPTED;
     }
     return status;
-}
-
-/* With interrupts off, for a firmware's interrupt handler may use the same pair of ports. */
-static void stop_devices(struct efi_stage *stage)
-{
-    EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
-
-    efi_pci_stop_masters();
-    stage->boot->RestoreTPL(before);
 }
 
 static EFI_STATUS exit_boot_services(struct efi_stage *stage)
@@ -65,10 +57,9 @@ bool efi_handover(struct efi_stage *stage)
     efi_machine_time(stage);
 
     /*
-     * THE POINT OF NO RETURN. Below, the firmware's devices are stopped, and it cannot take the machine back. Its
-     * console is gone: what fails now is said on the hypervisor's, and the machine stops.
+     * THE POINT OF NO RETURN. Below, the firmware cannot take the machine back. Its console is gone: what fails now
+     * is said on the hypervisor's, and the machine stops. Its devices still run: hv/host/host_devices.h.
      */
-    stop_devices(stage);
     if (EFI_ERROR(exit_boot_services(stage))) {
         hv_refused(stage->info);
     }

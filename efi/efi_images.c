@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The images that the config names: read once each, kernels expanded, and loaded for a trial. The trial makes the same
  * plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here
@@ -21,13 +22,10 @@ static void say_where(char to[WHERE_MAX], struct config_position position)
 }
 
 /* Several guests may run one kernel: images are only read from, so they share the bytes. */
-static bool find_read(const struct efi_stage *stage, const char *volume_path, struct span *bytes)
+static bool find_read(const struct efi_stage *stage, struct text path, struct span *bytes)
 {
-    char other[CONFIG_PATH_MAX + 1];
-
     for (uint32_t i = 0; i < stage->file_count; i++) {
-        config_volume_path(stage->files[i].path, other);
-        if (text_equal(text_of(other), text_of(volume_path))) {
+        if (config_path_same(stage->files[i].path, path)) {
             *bytes = stage->files[i].bytes;
             return true;
         }
@@ -39,12 +37,12 @@ static bool read_image(struct efi_stage *stage, struct text path, struct config_
 {
     char volume_path[CONFIG_PATH_MAX + 1];
     char where[WHERE_MAX];
-    struct efi_want want = {.path = volume_path, .where = where, .bytes_max = UINT64_MAX, .progress = true};
+    struct efi_want want = {.path = volume_path, .where = where, .bytes_max = CONFIG_FILE_BYTES_MAX, .progress = true};
 
-    config_volume_path(path, volume_path);
-    if (find_read(stage, volume_path, bytes)) {
+    if (find_read(stage, path, bytes)) {
         return true;
     }
+    config_volume_path(path, volume_path);
     say_where(where, position);
     if (!efi_volume_read(stage, &want, bytes)) {
         return false;
@@ -76,7 +74,7 @@ static struct efi_file *file_of(struct efi_stage *stage, struct span bytes)
     return &stage->files[i];
 }
 
-/* Into pages of its own; the file as it is may be somebody's module, too. */
+/* Into pages of its own; the file as it is may be a guest's module, too. */
 static bool expand(struct efi_stage *stage, const struct config_guest *config, struct efi_file *file)
 {
     struct load_error error = {.offset = UINT64_MAX};
@@ -132,6 +130,11 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
     }
     for (uint32_t i = 0; i < config->module_count; i++) {
         if (!read_image(stage, config->modules[i].path, config->modules[i].position, &guest->modules[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < config->disk_count; i++) {
+        if (!read_image(stage, config->disks[i].path, config->disks[i].position, &guest->disks[i].image)) {
             return false;
         }
     }

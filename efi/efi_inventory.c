@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * `inventory = yes`: what this machine has, written to \plinth\machine.txt on the boot volume, where plinth-check
  * --machine reads it. One line per thing in the form `key = value`, the same reader as for plinth.conf.

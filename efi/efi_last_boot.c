@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the last run said, if its memory is still there: the console keeps its last 64 KiB in a ring of RAM
- * (hv/console/console.h), which a warm reset leaves alone. The ring is at the first of a few addresses that the firmware gives,
- * low ones between 1 and 2 MiB first: no guest's large page is lost by it, and firmwares hardly use that memory.
+ * (hv/console/console.h), which a warm reset leaves alone. The ring is at the first of a few addresses that the
+ * firmware gives, low ones between 1 and 2 MiB first: no guest's large page is lost by it, and firmwares hardly use
+ * that memory.
  *
  * A ring that is found is told in a few lines and written to \\plinth\\last-boot.txt; then it is this run's.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this machine has, as far as only the firmware can say: ACPI tables, the screen, UARTs, the wall clock. None of
  * it is required; what is missing is left out of struct boot_info.

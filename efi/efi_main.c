@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Plinth starts here. This file is the table of contents of everything that happens while the firmware still runs the
  * machine; docs/boot.md tells it in words.
@@ -26,8 +27,9 @@ static bool prepare(struct efi_stage *stage)
            && efi_config_read(stage)       /* plinth.conf: parsed, and checked against this machine */
            && efi_virt_check(stage)        /* VMX or SVM with what we need of it */
            && efi_inventory_write(stage)   /* machine.txt, where the config asks for it */
-           && efi_images_read(stage)       /* kernels and modules */
+           && efi_images_read(stage)       /* kernels, modules and disks */
            && efi_images_check(stage)      /* each would load */
+           && efi_disks_take(stage)        /* memory for what guests change of their disks */
            && efi_memory_guests(stage)     /* the guests' RAM */
            && efi_memory_trampoline(stage) /* the page where other CPUs start */
            && efi_memory_pool(stage);      /* the hypervisor's own memory */

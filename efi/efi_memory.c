@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
  *
@@ -17,8 +18,16 @@
 /* The map grows by every range that we take: room for all of them beside what it has at the start. */
 #define MAP_SLACK_DESCRIPTORS (2u * EFI_PAGES_MAX)
 
-/* Between a snapshot and the allocation the firmware's own timers may take a page; then we plan anew. */
-#define PLAN_TRIES 4u
+/*
+ * Where the firmware refuses a place, it is planned anew. Between a snapshot and the allocation the firmware's own
+ * timers may take a page; and EDK2 calls memory free that it keeps for one type (gMemoryTypeInformation: ACPI tables,
+ * runtime services), and answers "not found" where it is asked for as another. So what was refused is found by trying
+ * its parts, and is no guest's from then on. Each try finds all of one range.
+ */
+#define PLAN_TRIES 16u
+/* A range is tried in so many parts at most, so that a firmware that gives nothing is not asked for each page. */
+#define PROBE_PARTS_MAX 1024u
+#define PROBES_MAX (4u * PROBE_PARTS_MAX)
 
 #define TRAMPOLINE_MAX 0x9ffffULL /* the last byte of a page that a start-up IPI can name, below the video memory */
 
@@ -95,6 +104,9 @@ bool efi_map_snapshot(struct efi_stage *stage)
         /* The first MiB has the trampoline and what old firmware keeps there: no guest's. */
         status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
     }
+    for (uint32_t i = 0; i < stage->refused_count && status == STATUS_OK; i++) {
+        status = memory_map_set(&stage->map, stage->refused[i].start, stage->refused[i].end, MEMORY_RESERVED);
+    }
     return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
 }
 
@@ -134,6 +146,74 @@ bool efi_memory_start(struct efi_stage *stage)
     return take_map_buffer(stage);
 }
 
+/* ---- what the firmware refuses ---- */
+
+/* False: there are more such places than any firmware has. */
+static bool note_refused(struct efi_stage *stage, uint64_t start, uint64_t end)
+{
+    struct efi_refused *last = stage->refused_count == 0 ? NULL : &stage->refused[stage->refused_count - 1];
+
+    if (last != NULL && last->end == start) {
+        last->end = end;
+        return true;
+    }
+    if (stage->refused_count == EFI_REFUSED_MAX) {
+        return false;
+    }
+    stage->refused[stage->refused_count++] = (struct efi_refused){start, end};
+    return true;
+}
+
+/* Whether the firmware gives these pages. They are given back. */
+static bool is_given(struct efi_stage *stage, uint64_t start, uint64_t bytes)
+{
+    uint64_t address = start;
+    bool given = !EFI_ERROR(efi_pages_take(stage, AllocateAddress, bytes / PAGE_BYTES, &address));
+
+    if (given) {
+        efi_pages_return(stage, start);
+    }
+    return given;
+}
+
+/*
+ * Finds the parts of [start, start + bytes), which was refused as a whole, that are refused by themselves. From the
+ * start on, a part that is refused is halved, down to the smallest that is looked at; behind one that is given, the
+ * next is twice as large.
+ */
+static bool find_refused(struct efi_stage *stage, uint64_t start, uint64_t bytes)
+{
+    uint64_t least = max_u64(align_up(bytes / PROBE_PARTS_MAX, PAGE_BYTES), PAGE_BYTES);
+    uint64_t end = start + bytes;
+    uint64_t size = bytes;
+
+    for (uint32_t probe = 0; probe < PROBES_MAX && start < end; probe++) {
+        size = min_u64(size, end - start);
+        if (is_given(stage, start, size)) {
+            start += size;
+            size *= 2;
+        } else if (size > least) {
+            size = max_u64(align_down(size / 2, least), least);
+        } else {
+            if (!note_refused(stage, start, start + size)) {
+                return false;
+            }
+            start += size;
+        }
+    }
+    return start == end || note_refused(stage, start, end);
+}
+
+static uint64_t refused_bytes(const struct efi_stage *stage)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < stage->refused_count; i++) {
+        bytes += stage->refused[i].end - stage->refused[i].start;
+    }
+    return bytes;
+}
+
 /* ---- guests ---- */
 
 static void return_guest(struct efi_stage *stage, const struct guest_memory *memory, uint32_t taken)
@@ -143,8 +223,8 @@ static void return_guest(struct efi_stage *stage, const struct guest_memory *mem
     }
 }
 
-/* All ranges of a plan, or none. */
-static EFI_STATUS take_guest(struct efi_stage *stage, const struct guest_memory *memory)
+/* All ranges of a plan, or none. What the firmware refused is known then; *known: all of it. */
+static EFI_STATUS take_guest(struct efi_stage *stage, const struct guest_memory *memory, bool *known)
 {
     for (uint32_t i = 0; i < memory->range_count; i++) {
         uint64_t address = memory->ranges[i].backing.value;
@@ -152,6 +232,7 @@ static EFI_STATUS take_guest(struct efi_stage *stage, const struct guest_memory 
 
         if (EFI_ERROR(status)) {
             return_guest(stage, memory, i);
+            *known = find_refused(stage, address, memory->ranges[i].bytes);
             return status;
         }
     }
@@ -182,14 +263,36 @@ static bool fail_place(struct efi_stage *stage, const struct config_guest *confi
                     config->name.start, config->memory_at, from);
 }
 
+static bool fail_refused(struct efi_stage *stage, const struct config_guest *config)
+{
+    char refused[FORMAT_BYTES_MAX];
+
+    return efi_fail(stage, EFI_NOT_FOUND,
+                    "P0804: the firmware does not give guest \"%.*s\" memory that its own map calls free (%s refused). "
+                    "Update the firmware, or lower `memory` (plinth.conf:%u:%u).",
+                    (int)config->name.length, config->name.start, format_bytes(refused, refused_bytes(stage)),
+                    config->memory_position.line, config->memory_position.column);
+}
+
+static bool fail_plan(struct efi_stage *stage, const struct config_guest *config, enum status status, uint64_t missing)
+{
+    if (status == STATUS_BUSY) {
+        return fail_place(stage, config, missing);
+    }
+    if (stage->refused_count != 0 && refused_bytes(stage) >= missing) {
+        return fail_refused(stage, config);
+    }
+    return fail_guest(stage, config, missing);
+}
+
 static bool plan_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
     struct guest_plan *plan = &stage->info->guests[index].plan;
-    EFI_STATUS taken = EFI_NOT_FOUND;
+    const struct planner_request request = {config->memory_bytes, config->debug_ports, config->memory_at};
+    bool known = true;
 
-    for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(taken); try++) {
-        const struct planner_request request = {config->memory_bytes, config->debug_ports, config->memory_at};
+    for (uint32_t try = 0; try < PLAN_TRIES && known; try++) {
         uint64_t missing = 0;
         enum status status;
 
@@ -203,18 +306,13 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
         status = planner_guest(&stage->map, &request, stage->support.format, (unsigned)stage->support.caps.largest_leaf,
                                plan, &missing);
         if (status != STATUS_OK) {
-            return status == STATUS_BUSY ? fail_place(stage, config, missing) : fail_guest(stage, config, missing);
+            return fail_plan(stage, config, status, missing);
         }
-        taken = take_guest(stage, &plan->memory);
+        if (!EFI_ERROR(take_guest(stage, &plan->memory, &known))) {
+            return true;
+        }
     }
-    if (EFI_ERROR(taken)) {
-        return efi_fail(stage, taken,
-                        "P0804: the firmware does not give guest \"%.*s\" memory that its own map calls free (%s). "
-                        "Update the firmware, or lower `memory` (plinth.conf:%u:%u).",
-                        (int)config->name.length, config->name.start, efi_status_name(taken),
-                        config->memory_position.line, config->memory_position.column);
-    }
-    return true;
+    return fail_refused(stage, config);
 }
 
 bool efi_memory_guests(struct efi_stage *stage)
@@ -280,12 +378,14 @@ bool efi_memory_trampoline(struct efi_stage *stage)
 static EFI_STATUS take_pool(struct efi_stage *stage, uint64_t bytes, uint64_t *start)
 {
     EFI_STATUS status = EFI_NOT_FOUND;
+    bool known = true;
 
-    for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(status); try++) {
+    for (uint32_t try = 0; try < PLAN_TRIES && EFI_ERROR(status) && known; try++) {
         if (!efi_map_snapshot(stage) || planner_own_place(&stage->map, bytes, start) != STATUS_OK) {
             return EFI_OUT_OF_RESOURCES;
         }
         status = efi_pages_take(stage, AllocateAddress, bytes / PAGE_BYTES, start);
+        known = !EFI_ERROR(status) || find_refused(stage, *start, bytes);
     }
     return status;
 }

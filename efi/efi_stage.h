@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The UEFI stage: everything that may speak UEFI. It reads plinth.conf and the images, looks at the machine, takes the
  * memory, and crosses to hv_main() with one struct boot_info. Nothing of it runs after that.
@@ -30,14 +31,21 @@
 #define EFI_LAST_BOOT_PATH "\\plinth\\last-boot.txt"
 
 /* Each image is read once, however many guests name it. */
-#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + 1u))
+#define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
-/* Every image, every expanded kernel, every range of every guest, and a few of our own. */
-#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX + CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 16u)
+/* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few more. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 2u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
     uint64_t start;
     uint64_t count;
+};
+
+/* Places that the firmware's map calls free and that it does not give: EDK2 has one for each of some six types. */
+#define EFI_REFUSED_MAX 64u
+
+struct efi_refused {
+    uint64_t start, end;
 };
 
 struct efi_file {
@@ -62,6 +70,8 @@ struct efi_stage {
     uint32_t file_count;
     struct efi_pages pages[EFI_PAGES_MAX]; /* taken from the firmware: given back on failure */
     uint32_t page_count;
+    struct efi_refused refused[EFI_REFUSED_MAX];
+    uint32_t refused_count;
     void *map_bytes; /* a buffer for the firmware's memory map, large enough for the last one */
     uint64_t map_capacity;
     struct memory_map map; /* the firmware's map as it is while we plan */
@@ -119,6 +129,10 @@ bool efi_config_read(struct efi_stage *stage);
 bool efi_images_read(struct efi_stage *stage);
 bool efi_images_check(struct efi_stage *stage);
 
+/* ---- efi_disks.c: the memory that disks' changes take ---- */
+
+bool efi_disks_take(struct efi_stage *stage);
+
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
@@ -137,7 +151,8 @@ void efi_pages_return_all(struct efi_stage *stage);
 /* The firmware's map of this moment into stage->map_bytes, and its key. */
 EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key);
 
-/* stage->map of this moment, in which only what guests may have is MEMORY_FREE. */
+/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the
+ * firmware has refused. */
 bool efi_map_snapshot(struct efi_stage *stage);
 
 bool efi_memory_start(struct efi_stage *stage);
@@ -145,7 +160,7 @@ bool efi_memory_guests(struct efi_stage *stage);
 bool efi_memory_pool(struct efi_stage *stage);
 bool efi_memory_trampoline(struct efi_stage *stage);
 
-/* ---- efi_pci.c: devices that write to memory by themselves ---- */
+/* ---- efi_pci.c: PCI functions ---- */
 
 #define EFI_PCI_BARS 2u
 
@@ -167,9 +182,6 @@ void efi_pci_find(struct efi_stage *stage);
 
 /* Lets a function answer at its base address registers. */
 void efi_pci_open(const struct efi_pci_function *function);
-
-/* Switches bus mastering off. */
-void efi_pci_stop_masters(void);
 
 /* ---- efi_last_boot.c: what the last run said ---- */
 

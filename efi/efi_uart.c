@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * 16550s, polled: whether one answers, and bytes out. The hypervisor has its own driver (hv/console/console.c); this one is for
- * sentences of the UEFI stage where the firmware's console does not reach the serial line.
+ * 16550s, polled: whether one answers, and bytes out. The hypervisor has its own driver (hv/console/console.c); this
+ * one is for sentences of the UEFI stage where the firmware's console does not reach the serial line.
  */
 #include "hv/console/uart_port.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Files of the volume that the firmware started us from: the one that carries our own image, found through the loaded
  * image's device handle, so that two sticks in one machine never mix.
@@ -103,8 +104,8 @@ static bool open_file(struct efi_stage *stage, struct reading *reading)
     status = stage->volume->Open(stage->volume, &reading->file, name, EFI_FILE_MODE_READ, 0);
     if (status == EFI_NOT_FOUND) {
         return efi_fail(stage, status,
-                        "P0711: %s%s is not on the volume that Plinth was started from. Copy it there, or correct the "
-                        "path.",
+                        "P0711: %s%s is not on the volume that Plinth was started from. Copy it there (a FAT volume "
+                        "takes no file of 4 GiB), or correct the path.",
                         reading->want->where, reading->want->path);
     }
     if (EFI_ERROR(status)) {
@@ -133,6 +134,13 @@ static bool measure_file(struct efi_stage *stage, struct reading *reading)
     if (reading->bytes == 0) {
         return efi_fail(stage, EFI_LOAD_ERROR, "P0714: %s%s is empty. Copy it to the volume again.",
                         reading->want->where, reading->want->path);
+    }
+    if (reading->bytes > CONFIG_FILE_BYTES_MAX) {
+        return efi_fail(stage, EFI_LOAD_ERROR,
+                        "P0718: %s%s has %" PRIu64
+                        " bytes, the most that a FAT volume holds: the copy of a larger file "
+                        "ends so. Split the file (split -b 2G) and name the parts in order, each in an `initrd` line.",
+                        reading->want->where, reading->want->path, reading->bytes);
     }
     if (reading->bytes > reading->want->bytes_max) {
         return efi_fail(stage, EFI_LOAD_ERROR, "P0715: %s%s has %s; at most %s can be used. Name another file.",

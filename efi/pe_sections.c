@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * PE Format (Microsoft), "COFF File Header", "Optional Header", "Section Table".
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The sections of an image as the firmware loaded it, from the PE headers that lie in front of it: the host map gives
  * each exactly the rights that its header states. Pure, so that it is tested on the host.

@@ -1,6 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* ELF files as data; guest-loader/elf_image.h tells what for. */
 #include "guest-loader/elf_image.h"
 
+#include "guest-loader/foreign.h"
+#include "guest-loader/protocols.h"
 #include "hv/base/memory.h"
 #include "hv/base/text.h"
 
@@ -48,12 +51,36 @@ static uint64_t read_word(struct span file, uint64_t offset, uint8_t bytes)
     return value;
 }
 
-bool elf_recognize(struct span file)
+bool elf_recognize(struct span kernel)
 {
-    return file.bytes >= sizeof(elf_magic) && memcmp(file.base, elf_magic, sizeof(elf_magic)) == 0;
+    return kernel.bytes >= sizeof(elf_magic) && memcmp(kernel.base, elf_magic, sizeof(elf_magic)) == 0;
 }
 
 /* ---- The header ---- */
+
+/* For a file that was not called an ELF file, in the terms of what it was called. */
+static enum status fail_no_elf(struct loader *loader)
+{
+    switch (loader->request->protocol) {
+    case PROTOCOL_ELF:
+        return foreign_fail(loader, "protocol = elf, but the file has no ELF header",
+                            "(7f 'E' 'L' 'F'): check that this is the kernel's own image");
+    case PROTOCOL_PVH:
+        return foreign_fail(loader, "protocol = pvh is for ELF files, and this one has no ELF header",
+                            "(7f 'E' 'L' 'F'): check that this is the kernel's own image");
+    case PROTOCOL_AUTO:
+    case PROTOCOL_LINUX:
+    case PROTOCOL_MULTIBOOT:
+    case PROTOCOL_MULTIBOOT2:
+    case PROTOCOL_FLAT:
+        break;
+    }
+    return loader_fail(loader, STATUS_MALFORMED, PLAN_NOT_IN_FILE,
+                       "the %s header gives no load addresses (%s), and the file is no ELF file that would: "
+                       "put them into the header, or link an ELF file",
+                       loader->plan->protocol == PROTOCOL_MULTIBOOT2 ? "multiboot2" : "multiboot",
+                       loader->plan->protocol == PROTOCOL_MULTIBOOT2 ? "no address tag" : "flag 16 is clear");
+}
 
 static enum status check_identity(struct loader *loader, struct span file)
 {
@@ -61,7 +88,7 @@ static enum status check_identity(struct loader *loader, struct span file)
     uint8_t data = (uint8_t)read_word(file, ELF_DATA_OFFSET, 1);
 
     if (!elf_recognize(file)) {
-        return loader_fail(loader, STATUS_MALFORMED, 0, "no ELF magic at the start: this is not an ELF file");
+        return fail_no_elf(loader);
     }
     if (class != ELF_CLASS_32 && class != ELF_CLASS_64) {
         return loader_fail(loader, STATUS_MALFORMED, ELF_CLASS_OFFSET, "ELF class %u is neither 32-bit nor 64-bit",
@@ -88,9 +115,11 @@ static enum status check_machine(struct loader *loader, struct span file, bool i
                            "ELF type %u is not an executable: link the object file first", (unsigned)type);
     }
     if (machine != (is_64 ? ELF_MACHINE_X86_64 : ELF_MACHINE_386)) {
+        const char *name = foreign_elf_machine((uint32_t)machine);
+
         return loader_fail(loader, STATUS_UNSUPPORTED, ELF_MACHINE_OFFSET,
-                           "ELF machine %u in a %s file is not an x86 kernel: build it for x86-64 or i386",
-                           (unsigned)machine, is_64 ? "64-bit" : "32-bit");
+                           "a %s ELF file for %s (machine %u) is no x86 kernel: build it for x86-64 or i386",
+                           is_64 ? "64-bit" : "32-bit", name != NULL ? name : "an unknown CPU", (unsigned)machine);
     }
     return STATUS_OK;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An ELF file as a kernel: header, program headers, notes and section headers, of both classes, read through one table
  * of field offsets. System V ABI, gABI 4.1, chapter 4 "Object Files" and chapter 5 "Program Loading".
@@ -7,7 +8,8 @@
 
 #include "guest-loader/plan.h"
 
-#define ELF_SEGMENTS_MAX 64u /* program headers of all types */
+/* Program headers of all types; LOADER_COPIES_MAX bounds those that are loaded. */
+#define ELF_SEGMENTS_MAX 512u
 
 /* Types of program headers. gABI 4.1, figure 5-2. */
 #define ELF_PT_LOAD 1u
@@ -37,8 +39,6 @@ struct elf_segment {
     uint64_t memory_bytes;
     uint64_t alignment;
 };
-
-bool elf_recognize(struct span file);
 
 /* Checks the header and that the program headers are in the file. */
 enum status elf_open(struct loader *loader, struct elf_image *image);

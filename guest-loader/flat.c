@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* A flat binary: where it goes and how it is entered is what the config says (load, entry, mode). */
-#include "guest-loader/plain.h"
+#include "guest-loader/own_entry.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
 
@@ -40,5 +41,5 @@ enum status flat_plan(struct loader *loader)
     format_text(plan->description, sizeof(plan->description),
                 "flat binary at 0x%" PRIx64 ", entered in %s at 0x%" PRIx64, load, mode_name(request->flat_mode),
                 entry);
-    return plain_plan(loader, request->flat_mode, entry);
+    return own_entry_plan(loader, request->flat_mode, entry);
 }

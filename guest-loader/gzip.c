@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Inflate. RFC 1952 is the file around it, RFC 1951 the compressed data: blocks of literal bytes and of (length,
  * distance) pairs, each block with Huffman codes of its own.

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Kernels compressed with gzip, expanded before anybody looks at their boot header. Pure: the caller gives the memory.
+ * Kernels compressed with gzip, expanded before their boot header is looked for. Pure: the caller gives the memory.
  *
  *   gzip_recognize()  by the first bytes
  *   gzip_size()       what the trailer says that it expands to, so that the caller can get that much memory

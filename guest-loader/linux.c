@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Linux: a bzImage, or an ELF file (vmlinux), by the boot protocol. Linux, Documentation/arch/x86/boot.rst, sections
  * "The Real-Mode Kernel Header", "64-bit Boot Protocol", "32-bit Boot Protocol"; Documentation/arch/x86/zero-page.rst.
@@ -13,6 +14,7 @@
  * brought it, and a field that a kernel is too old to have reads as that version's default.
  */
 #include "guest-loader/elf_image.h"
+#include "guest-loader/foreign.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
@@ -30,6 +32,7 @@
 #define LINUX_HEADER_END_MAX 0x290u /* the zero page has room up to here */
 #define LINUX_LOADED_HIGH 0x01u     /* loadflags: the kernel runs at 1 MiB or above */
 #define LINUX_XLF_KERNEL_64 0x01u   /* xloadflags: there is a 64-bit entry */
+#define LINUX_XLF_ABOVE_4G 0x02u    /* xloadflags: what the loader places may lie above 4 GiB */
 #define LINUX_ENTRY_64_OFFSET 0x200u
 #define LINUX_LOADER_UNDEFINED 0xffu /* type_of_loader without an assigned number */
 #define LINUX_CODE_SELECTOR 0x10u    /* __BOOT_CS; __BOOT_DS is 0x18 */
@@ -39,6 +42,8 @@
 /* Offsets in the zero page; the header keeps its file offsets in it. */
 #define ZERO_PAGE_BYTES 4096u
 #define ZERO_PAGE_ACPI_RSDP 0x70u
+#define ZERO_PAGE_EXT_RAMDISK_IMAGE 0xc0u /* the upper halves */
+#define ZERO_PAGE_EXT_RAMDISK_SIZE 0xc4u
 #define ZERO_PAGE_E820_COUNT 0x1e8u
 #define ZERO_PAGE_TYPE_OF_LOADER 0x210u
 #define ZERO_PAGE_CODE32_START 0x214u
@@ -124,8 +129,8 @@ static enum status read_version(struct loader *loader, uint64_t *version)
     uint16_t flag = 0, value = 0;
 
     if (!linux_recognize(file)) {
-        return loader_fail(loader, STATUS_MALFORMED, fields[FIELD_MAGIC].offset,
-                           "no \"HdrS\" at offset 0x202: this is not a bzImage");
+        return foreign_fail(loader, "protocol = linux, but the file has no Linux header (\"HdrS\" at offset 0x202)",
+                            "and no ELF header: check that this is the kernel's own image");
     }
     span_read_u16(file, fields[FIELD_BOOT_FLAG].offset, &flag);
     if (flag != LINUX_BOOT_FLAG) {
@@ -134,7 +139,9 @@ static enum status read_version(struct loader *loader, uint64_t *version)
     span_read_u16(file, fields[FIELD_VERSION].offset, &value);
     *version = value;
     if (value < LINUX_VERSION_MIN) {
-        return header_fail(loader, FIELD_VERSION, value, "and 0x206 (Linux 2.6.22) is the oldest that is supported");
+        return header_fail(loader, FIELD_VERSION, value,
+                           "and 0x206 (Linux 2.6.22) is the oldest that is supported (memdisk, grub.exe and the like "
+                           "need a BIOS, and a guest has none)");
     }
     return STATUS_OK;
 }
@@ -194,6 +201,12 @@ static enum status check_header(struct loader *loader, const struct linux_header
     if ((header->field[FIELD_LOADFLAGS] & LINUX_LOADED_HIGH) == 0) {
         return header_fail(loader, FIELD_LOADFLAGS, header->field[FIELD_LOADFLAGS],
                            "a zImage that loads low: build a bzImage");
+    }
+    /* Real kernels have the default in the file; iPXE's .lkrn, which runs its real-mode part only, has 0. */
+    if (!header->entry_64 && header->field[FIELD_CODE32_START] == 0) {
+        return header_fail(loader, FIELD_CODE32_START, 0,
+                           "so there is no 32-bit entry: a program for real mode, as iPXE's .lkrn is, needs a BIOS, "
+                           "and a guest has none");
     }
     if (header->field[FIELD_RELOCATABLE] != 0 && !is_power_of_two(alignment)) {
         return header_fail(loader, FIELD_KERNEL_ALIGNMENT, alignment, "not a power of two");
@@ -277,12 +290,48 @@ static uint64_t initrd_bytes(const struct load_request *request)
     return total;
 }
 
-/* As high as the kernel allows, so that it does not stand in the way of the decompressor. */
+/* With the 64-bit entry only: the 32-bit one has no way to say where it is. */
+static bool takes_initrd_above_4g(const struct linux_header *header)
+{
+    return header->entry_64 && (header->field[FIELD_XLOADFLAGS] & LINUX_XLF_ABOVE_4G) != 0;
+}
+
+static enum status fail_initrd(struct loader *loader, uint64_t bytes, uint64_t high, bool above)
+{
+    uint64_t low = align_up(plan_occupied_end(loader), PAGE_BYTES);
+    bool fits_low = low < high && bytes <= high - low;
+    /* The boot information may stand at the end. */
+    uint64_t wanted = fits_low ? low + bytes + LOADER_BLOB_BYTES : GUEST_RAM_LOW_MAX + bytes;
+    char size[FORMAT_BYTES_MAX];
+
+    format_bytes(size, bytes);
+    if (!fits_low && !above) {
+        return loader_fail(loader, STATUS_NO_MEMORY, fields[FIELD_INITRD_ADDR_MAX].offset,
+                           "the initrd (%s) does not fit between the kernel and 0x%" PRIx64
+                           ", and this kernel takes it no higher: make it smaller, or take a newer 64-bit kernel",
+                           size, high);
+    }
+    return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
+                       "the initrd (%s) does not fit beside the kernel: write memory = %uM or more", size,
+                       (unsigned)(align_up(wanted, MIB) / MIB));
+}
+
+/*
+ * As high as the kernel allows, so that it does not stand in the way of the decompressor. Kernels that say so take it
+ * anywhere, above 4 GiB too; that is for what does not fit where all of them take it.
+ */
+static bool find_initrd(const struct loader *loader, uint64_t bytes, uint64_t high, bool above, uint64_t *address)
+{
+    return plan_find(loader, bytes, PAGE_BYTES, GUEST_LEGACY_END, high, PLAN_HIGHEST, address) ||
+           (above && plan_find(loader, bytes, PAGE_BYTES, GUEST_LEGACY_END, UINT64_MAX, PLAN_HIGHEST, address));
+}
+
 static enum status place_initrd(struct loader *loader, const struct linux_header *header, uint64_t *address,
                                 uint64_t *bytes)
 {
     const struct load_request *request = loader->request;
-    uint64_t high = min_u64(header->field[FIELD_INITRD_ADDR_MAX] + 1, GUEST_RAM_HIGH_START);
+    uint64_t high = min_u64(header->field[FIELD_INITRD_ADDR_MAX] + 1, GUEST_RAM_LOW_MAX);
+    bool above = takes_initrd_above_4g(header);
     enum status status = STATUS_OK;
     uint64_t at;
 
@@ -290,13 +339,8 @@ static enum status place_initrd(struct loader *loader, const struct linux_header
     if (*bytes == 0) {
         return STATUS_OK;
     }
-    if (!plan_find(loader, *bytes, PAGE_BYTES, GUEST_LEGACY_END, high, PLAN_HIGHEST, address)) {
-        char size[FORMAT_BYTES_MAX];
-
-        return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
-                           "the initrd (%s) does not fit between the kernel and 0x%" PRIx64
-                           ": give the guest more memory",
-                           format_bytes(size, *bytes), high);
+    if (!find_initrd(loader, *bytes, high, above, address)) {
+        return fail_initrd(loader, *bytes, high, above);
     }
     at = *address;
     for (uint32_t i = 0; status == STATUS_OK && i < request->module_count; i++) {
@@ -366,6 +410,8 @@ static enum status put_zero_page(struct loader *loader, const struct linux_heade
     put_u32(page, ZERO_PAGE_CODE32_START, load);
     put_u32(page, ZERO_PAGE_RAMDISK_IMAGE, initrd);
     put_u32(page, ZERO_PAGE_RAMDISK_SIZE, initrd_size);
+    put_u32(page, ZERO_PAGE_EXT_RAMDISK_IMAGE, initrd >> 32);
+    put_u32(page, ZERO_PAGE_EXT_RAMDISK_SIZE, initrd_size >> 32);
     put_u32(page, ZERO_PAGE_CMD_LINE_PTR, cmdline);
     memcpy(page + ZERO_PAGE_ACPI_RSDP, &request->rsdp.value, sizeof(request->rsdp.value));
     put_e820(page, &request->layout);

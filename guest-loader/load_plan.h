@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a loader is asked and what it answers, as data: the request, the plan of copies, the entry state, the error.
  */
@@ -8,7 +9,8 @@
 #include "hv/base/span.h"
 #include "hv/mm/guest_layout.h"
 
-#define LOADER_COPIES_MAX 64u
+/* An ELF file with a segment for each of its sections has some dozens; the loader itself and modules need 24. */
+#define LOADER_COPIES_MAX 256u
 #define LOADER_BLOB_BYTES 40960u
 
 /* One piece of guest memory: `bytes` from `from`, then zeroes up to `memory_bytes`. */

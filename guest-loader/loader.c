@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Recognition and dispatch. The order matters: a bzImage is also an EFI application, a multiboot kernel is usually also
  * an ELF file, and Linux's vmlinux is an ELF file with a PVH note. The most specific header wins; a flat binary looks
@@ -6,38 +7,14 @@
 #include "guest-loader/loader.h"
 
 #include "guest-loader/elf_image.h"
+#include "guest-loader/foreign.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/memory.h"
 
-/* What a file is when it is no kernel that can be entered, by its first bytes. */
-struct foreign_form {
-    uint8_t magic[6];
-    uint8_t magic_bytes;
-    const char *sentence;
-};
-
-static const struct foreign_form foreign_forms[] = {
-    {{0x1f, 0x8b}, 2, "what is compressed with gzip is compressed twice, or not by deflate: unpack it first (gunzip)"},
-    {{0xfd, '7', 'z', 'X', 'Z', 0}, 6, "the kernel is compressed with xz: unpack it first (unxz)"},
-    {{0x28, 0xb5, 0x2f, 0xfd}, 4, "the kernel is compressed with zstd: unpack it first (unzstd)"},
-    {{'B', 'Z', 'h'}, 3, "the kernel is compressed with bzip2: unpack it first (bunzip2)"},
-    {{'M', 'Z'}, 2, "this is an EFI or DOS program, not a kernel: give the kernel's own image"},
-};
-
 static enum status fail_unknown(struct loader *loader)
 {
-    struct span kernel = loader->request->kernel;
-
-    for (uint32_t i = 0; i < ARRAY_COUNT(foreign_forms); i++) {
-        const struct foreign_form *form = &foreign_forms[i];
-
-        if (kernel.bytes >= form->magic_bytes && memcmp(kernel.base, form->magic, form->magic_bytes) == 0) {
-            return loader_fail(loader, STATUS_UNSUPPORTED, 0, "%s", form->sentence);
-        }
-    }
-    return loader_fail(loader, STATUS_NOT_FOUND, 0,
-                       "no boot header that is known (Linux bzImage, multiboot, multiboot2, PVH, ELF): for a flat "
-                       "binary write protocol = flat");
+    return foreign_fail(loader, "no boot header that is known",
+                        "(Linux bzImage, multiboot, multiboot2, PVH, ELF): for a flat binary write protocol = flat");
 }
 
 static enum config_protocol recognize(struct span kernel)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Multiboot 1. Multiboot Specification 0.6.96, chapter 3: "The specification".
  *
@@ -5,6 +6,7 @@
  * gives load addresses. Entered in flat 32-bit protected mode with eax = 0x2badb002 and ebx = boot information.
  */
 #include "guest-loader/elf_image.h"
+#include "guest-loader/foreign.h"
 #include "guest-loader/multiboot_common.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
@@ -95,13 +97,14 @@ static enum status check_header(struct loader *loader, struct multiboot_header *
     uint32_t unknown;
 
     if (!find_header(loader->request->kernel, header)) {
-        return loader_fail(loader, STATUS_NOT_FOUND, 0,
-                           "no multiboot header in the first 8 KiB (magic 0x1badb002, 4-aligned, checksum 0)");
+        return foreign_fail(loader, "no multiboot header in the first 8 KiB (magic 0x1badb002, 4-aligned, checksum 0)",
+                            "is there: try protocol = auto");
     }
     unknown = header->flags & MULTIBOOT_WANTS_REQUIRED & ~MULTIBOOT_WANTS_KNOWN;
     if (unknown != 0) {
-        return loader_fail(loader, STATUS_UNSUPPORTED, header->offset + 4,
-                           "the multiboot header requires features 0x%x that nobody knows: clear these flags", unknown);
+        return loader_fail(
+            loader, STATUS_UNSUPPORTED, header->offset + 4,
+            "the multiboot header requires features 0x%x that the specification has not: clear these flags", unknown);
     }
     return STATUS_OK;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Multiboot 2. Multiboot2 Specification 2.0, chapter 3: "The specification".
  *
@@ -7,6 +8,7 @@
  * without it.
  */
 #include "guest-loader/elf_image.h"
+#include "guest-loader/foreign.h"
 #include "guest-loader/multiboot_common.h"
 #include "guest-loader/protocols.h"
 #include "hv/base/format.h"
@@ -103,8 +105,9 @@ static enum status open_header(struct loader *loader, struct multiboot2_header *
     uint32_t words[4] = {0};
 
     if (!find_header(kernel, &header->offset, words)) {
-        return loader_fail(loader, STATUS_NOT_FOUND, 0,
-                           "no multiboot2 header in the first 32 KiB (magic 0xe85250d6, 8-aligned, checksum 0)");
+        return foreign_fail(loader,
+                            "no multiboot2 header in the first 32 KiB (magic 0xe85250d6, 8-aligned, checksum 0)",
+                            "is there: try protocol = auto");
     }
     if (words[1] != MULTIBOOT2_ARCHITECTURE_I386) {
         return loader_fail(loader, STATUS_UNSUPPORTED, header->offset + 4,
@@ -126,8 +129,9 @@ static enum status check_request(struct loader *loader, struct span tag, uint64_
 
     for (uint64_t at = MULTIBOOT2_TAG_BYTES; span_read_u32(tag, at, &type); at += 4) {
         if (type > INFO_TAG_KNOWN_MAX && !optional) {
-            return loader_fail(loader, STATUS_UNSUPPORTED, offset + at,
-                               "multiboot2: the kernel requires boot information of type %u, which nobody knows", type);
+            return loader_fail(
+                loader, STATUS_UNSUPPORTED, offset + at,
+                "multiboot2: the kernel requires boot information of type %u, which the specification has not", type);
         }
     }
     return STATUS_OK;
@@ -200,7 +204,8 @@ static enum status read_tag(struct loader *loader, struct multiboot2_header *hea
     }
     if (type > HEADER_TAG_RELOCATABLE && !optional) {
         return loader_fail(loader, STATUS_UNSUPPORTED, offset,
-                           "multiboot2: the header requires tag %u, which nobody knows: mark it optional", type);
+                           "multiboot2: the header requires tag %u, which the specification has not: mark it optional",
+                           type);
     }
     if (!whole) {
         return loader_fail(loader, STATUS_MALFORMED, offset, "multiboot2: header tag %u is too short", type);
@@ -208,8 +213,8 @@ static enum status read_tag(struct loader *loader, struct multiboot2_header *hea
     return STATUS_OK;
 }
 
-/* Each tag has at least 8 bytes, so the loop ends with the header. A list without an end tag ends with the header too.
- */
+/* Each tag has at least 8 bytes, so the loop ends with the header. The end tag is known by its type alone, whatever
+ * size it has, and a list without one ends with the header. */
 static enum status read_tags(struct loader *loader, struct multiboot2_header *header)
 {
     struct span kernel = loader->request->kernel;
@@ -222,12 +227,12 @@ static enum status read_tags(struct loader *loader, struct multiboot2_header *he
 
         span_read_u16(kernel, at, &type);
         span_read_u32(kernel, at + 4, &bytes);
+        if (type == HEADER_TAG_END) {
+            return STATUS_OK;
+        }
         if (bytes < MULTIBOOT2_TAG_BYTES || bytes > end - at) {
             return loader_fail(loader, STATUS_MALFORMED, at + 4,
                                "multiboot2: header tag %u has %u bytes, which do not fit the header", type, bytes);
-        }
-        if (type == HEADER_TAG_END) {
-            return STATUS_OK;
         }
         status = read_tag(loader, header, span_part(kernel, at, bytes), at);
         if (status != STATUS_OK) {
@@ -261,9 +266,10 @@ static enum status choose_base(struct loader *loader, const struct multiboot2_he
         return STATUS_OK;
     }
     return loader_fail(loader, STATUS_NO_MEMORY, header->offset,
-                       "multiboot2: no room for the kernel's 0x%" PRIx64 " bytes within 0x%x..0x%x: give the guest "
-                       "more memory",
-                       high - low, header->minimum, header->maximum);
+                       "multiboot2: no room for the kernel's 0x%" PRIx64 " bytes within 0x%x..0x%x: %s", high - low,
+                       header->minimum, header->maximum,
+                       limit > loader->request->layout.low_bytes ? "give the guest more memory"
+                                                                 : "widen the range in the relocatable tag");
 }
 
 static enum status place_elf(struct loader *loader, const struct multiboot2_header *header, struct elf_image *image,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See guest-loader/multiboot_common.h. */
 #include "guest-loader/multiboot_common.h"
 
@@ -88,7 +89,7 @@ static struct section section_at(const struct elf_image *image, uint32_t index)
     return section;
 }
 
-/* Sections that segments load have addresses; 0 is nobody's. */
+/* Sections that segments load have addresses; 0 is none. */
 static bool is_loose(const struct elf_image *image, const struct section *section)
 {
     return section->type != SECTION_NULL && section->type != SECTION_NOBITS && section->address == 0 &&

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the two multiboot versions share: load addresses in the header, ELF sections, names. */
 #ifndef GUEST_LOADER_MULTIBOOT_COMMON_H
 #define GUEST_LOADER_MULTIBOOT_COMMON_H

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* The shared half of every boot protocol; guest-loader/plan.h tells the order and the places. */
 #include "guest-loader/plan.h"
 
+#include "guest-loader/bios.h"
 #include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
@@ -72,13 +74,19 @@ static bool find_occupant(const struct loader *loader, uint64_t start, uint64_t 
     return false;
 }
 
+/* Kernels that link their screen buffer to its place have a segment there. It is backed as RAM is. */
+static bool in_display_memory(uint64_t start, uint64_t end)
+{
+    return start >= GUEST_LEGACY_START && end <= GUEST_DISPLAY_END;
+}
+
 enum status plan_require_ram(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes)
 {
     const struct guest_layout *layout = &loader->request->layout;
     uint64_t end = start + bytes;
     char size[FORMAT_BYTES_MAX], memory[FORMAT_BYTES_MAX];
 
-    if (end >= start && guest_layout_usable(layout, gpa(start), bytes)) {
+    if (end >= start && (guest_layout_usable(layout, gpa(start), bytes) || in_display_memory(start, end))) {
         return STATUS_OK;
     }
     format_bytes(size, bytes);
@@ -181,14 +189,34 @@ bool plan_find(const struct loader *loader, uint64_t bytes, uint64_t alignment, 
     return false;
 }
 
-static uint64_t kernel_end(const struct loader *loader)
+uint64_t plan_occupied_end(const struct loader *loader)
 {
-    uint64_t end = 0;
+    uint64_t end = GUEST_LEGACY_END;
 
     for (uint32_t i = 0; i < loader->plan->copy_count; i++) {
         end = max_u64(end, copy_end(&loader->plan->copies[i]));
     }
+    for (uint32_t i = 0; i < loader->reserved_count; i++) {
+        end = max_u64(end, loader->reserved[i].end);
+    }
     return end;
+}
+
+static enum status fail_module(struct loader *loader, uint32_t index, uint64_t low)
+{
+    uint64_t bytes = loader->request->modules[index].bytes.bytes;
+    char size[FORMAT_BYTES_MAX];
+
+    format_bytes(size, bytes);
+    if (low > GUEST_RAM_LOW_MAX || bytes > GUEST_RAM_LOW_MAX - low) {
+        return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
+                           "module %u (%s) does not fit between 0x%" PRIx64
+                           " and 3 GiB, where this protocol's modules lie: make the modules smaller",
+                           index + 1, size, low);
+    }
+    return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
+                       "module %u (%s) does not fit above the kernel: write memory = %uM or more", index + 1, size,
+                       (unsigned)(align_up(low + bytes + LOADER_BLOB_BYTES, MIB) / MIB));
 }
 
 static enum status place_module(struct loader *loader, uint32_t index, uint64_t low)
@@ -198,11 +226,7 @@ static enum status place_module(struct loader *loader, uint32_t index, uint64_t 
 
     /* 4 GiB: all protocols but one give modules 32-bit addresses. */
     if (!plan_find(loader, max_u64(bytes.bytes, 1), PAGE_BYTES, low, GUEST_RAM_HIGH_START, PLAN_LOWEST, &start)) {
-        char size[FORMAT_BYTES_MAX];
-
-        return loader_fail(loader, STATUS_NO_MEMORY, PLAN_NOT_IN_FILE,
-                           "module %u (%s) does not fit above the kernel: give the guest more memory", index + 1,
-                           format_bytes(size, bytes.bytes));
+        return fail_module(loader, index, low);
     }
     loader->module_addresses[index] = start;
     if (bytes.bytes == 0) {
@@ -214,7 +238,7 @@ static enum status place_module(struct loader *loader, uint32_t index, uint64_t 
 
 enum status plan_modules(struct loader *loader)
 {
-    uint64_t low = max_u64(align_up(kernel_end(loader), PAGE_BYTES), GUEST_LEGACY_END);
+    uint64_t low = align_up(plan_occupied_end(loader), PAGE_BYTES);
 
     for (uint32_t i = 0; i < loader->request->module_count; i++) {
         enum status status = place_module(loader, i, low);
@@ -296,37 +320,15 @@ enum status plan_blob_string(struct loader *loader, struct text text, uint64_t *
 /*
  * What kernels without ACPI or e820 look for in page 0, as a PC's firmware leaves it:
  *
- *   0x40    interrupt vectors 0x10 to 0x1f: BIOS services. There is no BIOS: each says so and returns, because a kernel
- *           that asks without being sure (Xen for disks and video modes) would else run into zeroes.
+ *   0x000   interrupt vectors, which lead to hv/dev/bios_rom.h: there is no BIOS, and each says so
  *   0x400   the BIOS data area: the first serial port, the EBDA's segment, the KiB of memory below it, an empty
- * keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h) 0x4f0   the code of
- * the services, in the 16 bytes that a BIOS leaves to applications
+ *           keyboard buffer, and the text display in mode 3, whose memory and cursor exist (hv/dev/crtc.h)
  *
  * A kernel that loads there comes first: then there is none of it.
  */
-#define BIOS_START 0x40ULL
-#define BIOS_END 0x500ULL
-#define BIOS_VECTOR_FIRST 0x10u
-#define BIOS_VECTOR_LAST 0x1fu
-#define BIOS_VECTOR_MEMORY 0x12u
-#define BIOS_CODE 0x4f0u
-#define BIOS_CODE_MEMORY 0x4fcu
+#define BIOS_DATA_START 0ULL
+#define BIOS_DATA_END 0x500ULL
 #define LOW_KIB (GUEST_EBDA_START / KIB)
-
-/* CF set and AH 0x86 mean "no such function"; ZF set means "no key" to those that poll the keyboard. */
-static const uint8_t bios_code[] = {
-    0x55,                   /* push bp */
-    0x89, 0xe5,             /* mov bp, sp */
-    0x80, 0x4e, 0x06, 0x41, /* or byte [bp + 6], CF | ZF: of the caller's flags */
-    0xb4, 0x86,             /* mov ah, 0x86 */
-    0x5d,                   /* pop bp */
-    0xcf,                   /* iret */
-    0x90,
-    /* int 0x12: how much memory */
-    0xb8, LOW_KIB & 0xff, LOW_KIB >> 8, /* mov ax, KiB */
-    0xcf,                               /* iret */
-};
-_Static_assert(BIOS_CODE + sizeof(bios_code) == BIOS_END, "the area has 16 bytes");
 
 /* IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, section 3 "Data Areas". */
 static const struct {
@@ -347,18 +349,20 @@ static const struct {
     {0x484, 0x1018}, /* rows less one, and 16 (of a word): the height of a character */
 };
 
-/* `memory` begins at BIOS_START. */
+/* `memory` begins at address 0. */
 static void put_u16(uint8_t *memory, uint64_t address, uint16_t value)
 {
-    memcpy(memory + (address - BIOS_START), &value, sizeof(value));
+    memcpy(memory + address, &value, sizeof(value));
 }
 
-static void put_bios_services(uint8_t *memory)
+static void put_vectors(uint8_t *memory)
 {
-    for (uint32_t vector = BIOS_VECTOR_FIRST; vector <= BIOS_VECTOR_LAST; vector++) {
-        put_u16(memory, vector * 4, vector == BIOS_VECTOR_MEMORY ? BIOS_CODE_MEMORY : BIOS_CODE);
+    for (uint32_t vector = 0; vector < BIOS_VECTORS; vector++) {
+        uint16_t offset = bios_vector(vector);
+
+        put_u16(memory, vector * 4, offset);
+        put_u16(memory, vector * 4 + 2, offset == 0 ? 0 : BIOS_SEGMENT);
     }
-    memcpy(memory + (BIOS_CODE - BIOS_START), bios_code, sizeof(bios_code));
 }
 
 static enum status put_bios_data(struct loader *loader)
@@ -369,19 +373,19 @@ static enum status put_bios_data(struct loader *loader)
     void *memory;
     enum status status;
 
-    if (find_occupant(loader, BIOS_START, BIOS_END, &occupant, &name)) {
+    if (find_occupant(loader, BIOS_DATA_START, BIOS_DATA_END, &occupant, &name)) {
         return STATUS_OK;
     }
-    status = plan_blob_take(loader, BIOS_END - BIOS_START, 8, &memory, &unused);
+    status = plan_blob_take(loader, BIOS_DATA_END, 8, &memory, &unused);
     if (status != STATUS_OK) {
         return status;
     }
-    put_bios_services(memory);
+    put_vectors(memory);
     for (uint32_t i = 0; i < ARRAY_COUNT(bios_data); i++) {
         put_u16(memory, bios_data[i].address, bios_data[i].value);
     }
     return plan_copy(loader, "the BIOS data area", PLAN_NOT_IN_FILE,
-                     (struct load_copy){gpa(BIOS_START), memory, BIOS_END - BIOS_START, BIOS_END - BIOS_START});
+                     (struct load_copy){gpa(BIOS_DATA_START), memory, BIOS_DATA_END, BIOS_DATA_END});
 }
 
 /* Its whole capacity was kept free until now; what it holds is known only here. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What every boot protocol needs to make its plan: copies that never overlap, room for what has no fixed place, and
  * the blob, which is everything that the loader writes itself (boot information, strings, GDT, page tables).
@@ -75,7 +76,7 @@ __attribute__((format(printf, 4, 5))) enum status loader_fail(struct loader *loa
 /* One piece of memory with a fixed place. `what` is a literal that names it; `offset` is where the file says so. */
 enum status plan_copy(struct loader *loader, const char *what, uint64_t offset, struct load_copy copy);
 
-/* [start, start + bytes) is RAM of the guest; plan_copy() asks this itself. */
+/* [start, start + bytes) is RAM of the guest, or the display's memory; plan_copy() asks this itself. */
 enum status plan_require_ram(struct loader *loader, const char *what, uint64_t offset, uint64_t start, uint64_t bytes);
 
 /* Keeps RAM free of everything planned later, without writing to it. At most PLAN_RESERVED_MAX times per plan. */
@@ -84,6 +85,9 @@ void plan_reserve(struct loader *loader, uint64_t start, uint64_t bytes);
 /* Room of `bytes` at a multiple of `alignment` (a power of two) in RAM within [low, high) that nothing occupies. */
 bool plan_find(const struct loader *loader, uint64_t bytes, uint64_t alignment, uint64_t low, uint64_t high,
                enum plan_end end, uint64_t *start);
+
+/* Where what was planned until now ends; at least 1 MiB. */
+uint64_t plan_occupied_end(const struct loader *loader);
 
 /* Places every module page-aligned, in order, above the kernel (and above 1 MiB), as low as it goes. */
 enum status plan_modules(struct loader *loader);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * PVH direct boot: an ELF file with a note that gives a 32-bit entry. Xen, docs/misc/pvh.pandoc "x86/HVM direct boot
  * ABI": ebx = start information, flat 32-bit segments, paging off, interrupts off, a 32-bit TSS with base 0 and limit
@@ -13,7 +14,7 @@
 #define PVH_NOTE_PHYS32_ENTRY 18u
 #define PVH_CODE_SELECTOR 0x08u
 
-/* An error struct that nobody reads: recognition only asks yes or no. */
+/* The error struct is not read: recognition only asks yes or no. */
 bool pvh_recognize(struct span kernel)
 {
     struct load_request request = {.kernel = kernel};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PVH's boot information; see guest-loader/start_info.h. */
 #include "guest-loader/start_info.h"
 

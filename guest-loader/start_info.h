@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The boot information of PVH, which Plinth also gives to plain ELF and flat guests: command line, modules, memory map,
  * RSDP. Xen, public/arch-x86/hvm/start_info.h, version 1; docs/boot-protocols.md has the layout.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What crosses from efi/ to hv/ at the point of no return: plain data, no UEFI type, versioned.
  * All pointers are physical addresses (identity-mapped) in MEMORY_LOADER regions of `memory`.
@@ -12,7 +13,7 @@
 #include "hv/mm/memory_map.h"
 #include "hv/mm/planner.h"
 
-#define BOOT_INFO_VERSION 2u
+#define BOOT_INFO_VERSION 3u
 #define BOOT_CPUS_MAX 64u
 #define BOOT_SECTIONS_MAX 16u
 #define BOOT_UARTS_MAX 8u
@@ -54,10 +55,20 @@ struct boot_uart {
     bool keep_rate; /* its clock is not known to be a PC's: the rate stays as the firmware set it */
 };
 
+/* The memory of a disk. Its pages are MEMORY_LOADER and no guest's. */
+struct boot_disk {
+    struct span image;
+    uint64_t map;     /* DISK_MAP_BYTES for each page of the image */
+    uint64_t changes; /* 0: there is none, or the image's own memory takes them */
+    uint32_t change_pages;
+    bool in_place;
+};
+
 struct boot_guest {
     struct guest_plan plan;
     struct span kernel;
     struct span modules[CONFIG_MODULES_MAX];
+    struct boot_disk disks[CONFIG_DISKS_MAX];
 };
 
 struct boot_info {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's start after the hand-over, as a table of contents: first what is needed to say anything, then what
  * is needed to survive a mistake, then the machine, then the guests. Nothing below returns to the firmware.
@@ -15,6 +16,7 @@
 #include "hv/host/host_apic.h"
 #include "hv/host/host_cpu.h"
 #include "hv/host/host_cpuid.h"
+#include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/machine_check.h"
 #include "hv/host/panic.h"
@@ -36,7 +38,7 @@ static struct virt_support support;
 static struct host_facts host;
 
 static void take_over_cpu(const struct boot_info *info);
-static void choose_virtualization(void);
+static void choose_virtualization(const struct boot_info *info);
 static void take_over_interrupts(const struct boot_info *info);
 static void calibrate_clock(const struct boot_info *info);
 static void describe_host(void);
@@ -52,10 +54,11 @@ static void start(void *argument)
     log_info("Plinth %s", plinth_version);
     take_over_cpu(info);
     fault_at("cpu");
-    choose_virtualization();
+    choose_virtualization(info);
     take_over_interrupts(info);
     fault_at("interrupts");
     calibrate_clock(info);
+    host_devices_quiet(info, &acpi);
     describe_host();
     report_memory(info);
     start_cpus(info);
@@ -95,22 +98,28 @@ _Noreturn void hv_main(struct boot_info *info)
     stack_switch(cpus[smp_bsp_index()].stacks.main_top, start, info);
 }
 
-static void choose_virtualization(void)
+static void choose_virtualization(const struct boot_info *info)
 {
     if (!virt_detect(&support)) {
         hv_panic(PANIC_VIRT, "%s", support.missing);
     }
-    report_cpu(&support);
+    quirks_choose(support.emulator, support.vendor == VIRT_VMX, info->config.quirks, &host.quirks);
+    report_cpu(&support, &host.quirks);
 }
 
+/* ACPI is read on the firmware's page tables, because its tables may lie in any memory; our own tree then has what is
+ * needed of the machine. */
 static void take_over_cpu(const struct boot_info *info)
 {
     struct cpu *cpu = &cpus[smp_bsp_index()];
-    const uint64_t *guards;
-    uint32_t guard_count = smp_guards(&guards);
+    struct host_range windows[HOST_DEVICE_WINDOWS_MAX];
+    struct host_places places = {.windows = windows};
 
     descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
-    host_memory_init(info, guards, guard_count);
+    (void)host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory));
+    places.guard_count = smp_guards(&places.guards);
+    places.window_count = host_devices_windows(info, &acpi, windows);
+    host_memory_init(info, &places);
     host_memory_report();
     machine_check_start(cpu->index);
 }
@@ -127,7 +136,7 @@ static uint32_t highest_apic_id(const struct boot_info *info)
 
 static void take_over_interrupts(const struct boot_info *info)
 {
-    if (!host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory))) {
+    if (!acpi.found) {
         log_info("the firmware has no ACPI tables");
     }
     if (acpi.problem[0] != '\0') {
@@ -187,6 +196,7 @@ static bool has_features(struct cpu *cpu)
 
 static const char *prepare_cpu(struct cpu *cpu)
 {
+    (void)host_cpu_apply_errata();
     machine_check_start(cpu->index);
     return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
 }
@@ -208,10 +218,14 @@ static void start_cpus(const struct boot_info *info)
     for (uint32_t i = 0; i < cpu_count; i++) {
         cpus[i].vendor = pool_take(virt_cpu_bytes());
     }
+    if (host_cpu_apply_errata()) {
+        log_info("C1E is switched off on every CPU: it stops this CPU's APIC timer (AMD erratum 400)");
+    }
     if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
     }
     ready = smp_start(info, &cpu_steps);
+    host.tsc_stable = host.tsc_stable && smp_tsc_agrees();
     log_info("CPUs: %u of %u ready, %s", ready, cpu_count, host_apic_is_x2apic() ? "x2APIC" : "xAPIC");
 }
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Figures of the running hypervisor, deterministic: a tick is an instruction.
 #: make bench-exit    instructions per exit, by kind, on each vendor (QEMU -icount, Bochs)
 bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
@@ -5,6 +6,28 @@ bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 
 #: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
 bench-apicv: image
-	BUILD=$(abspath $(BUILD)) tests/boot/bench_apicv.py
+	tests/boot/bench_apicv.py
 
-.PHONY: bench-exit bench-apicv
+#: make bench-boot    instructions of a Linux boot under Plinth, as a ratio to QEMU's own boot of the same kernel
+bench-boot: image
+	tests/boot/bench_boot.py
+
+
+#: make bench-virtio  instructions per disk request and per packet, beside the copies (native, callgrind)
+bench-virtio: $(BUILD)/bench/virtio
+	tests/bench/bench-virtio $< $(BUILD)/bench/callgrind-virtio
+
+# Each file optimized as in the image; memcpy and memset as calls, so that callgrind can tell them apart.
+BENCH_VIRTIO_OBJECTS := $(patsubst %.c,$(BUILD)/bench/virtio-%.o,$(PURE_SOURCES) tests/bench/bench_virtio.c tests/unit/support.c)
+$(BUILD)/bench/virtio-%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -O2 -g -DPLINTH_DEBUG_CHECKS,$(NATIVE_CFLAGS)) -gdwarf-4 -ffreestanding -mgeneral-regs-only \
+		$(if $(filter $<,$(HOT_SOURCES)),-O2,$(if $(filter $<,$(SMALLER_SOURCES)),-Os,-Oz)) -fno-jump-tables \
+		-MMD -MP -c -o $@ $<
+
+$(BUILD)/bench/virtio: $(BENCH_VIRTIO_OBJECTS)
+	$(Q)$(CC) -o $@ $^ -lcmocka
+
+-include $(BENCH_VIRTIO_OBJECTS:.o=.d)
+
+.PHONY: bench-exit bench-apicv bench-boot bench-virtio

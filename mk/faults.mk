@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The test build with faults: the image's own objects, but for the few files that include hv/host/fault.h, which are compiled
 # with tests/faults/hv/host/fault.h in its place. tests/boot/faults.py is the table.
 #: make faults        every named fault in QEMU and Bochs: each gives its code on two channels, none is silent
@@ -5,7 +6,7 @@
 FAULTS_OUT := $(BUILD)/faults
 FAULTS_ENTRY := hv/vmx/run hv/svm/run
 # Behind a header that plays a second CPU which is not as the first.
-FAULTS_OTHER_CPU := hv/host/smp hv/host/host_cpuid hv/vmx/features hv/svm/features
+FAULTS_OTHER_CPU := hv/host/smp hv/host/tsc_sync hv/host/host_cpuid hv/vmx/features hv/svm/features
 FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/run/cpu_loop hv/guest/create $(FAULTS_ENTRY) $(FAULTS_OTHER_CPU)
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/fault_entry.h
 $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): tests/faults/fault_entry.h
@@ -29,7 +30,7 @@ $(FAULTS_OUT)/BOOTX64.EFI: $(FAULTS_OBJECTS) $(BUILD)/BOOTX64.EFI
 fault-image: $(FAULTS_OUT)/BOOTX64.EFI
 
 faults: fault-image guests
-	BUILD=$(abspath $(BUILD)) tests/boot/sweep.py
+	tests/boot/sweep.py
 
 -include $(FAULTS_OBJECTS:.o=.d)
 

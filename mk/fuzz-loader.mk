@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Fuzzing of the guest loader: one libFuzzer program per boot protocol, with the address and undefined-behaviour
 # sanitizers, started from well-formed images that the program itself writes.
 #

@@ -1,14 +1,13 @@
-# libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package libclang-rt-14-dev.
+# SPDX-License-Identifier: MIT
+# libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package
+# libclang-rt-14-dev.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
 #
-#   make fuzz                        every fuzzer there is
-#   make fuzz-config                 one of them
-#   make fuzz-config FUZZ_SECONDS=600
-#   make fuzz-figures                every fuzzer, and a table of what they did
+#: make fuzz          every fuzzer there is; fuzz-config: one of them; FUZZ_SECONDS=600: so long
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
-FUZZ_NAMES := memory_map guest_walk config gzip console
+FUZZ_NAMES := memory_map guest_walk config gzip devices console
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
@@ -24,6 +23,8 @@ $(FUZZ_OUT)/gzip: FUZZ_MORE_SOURCES := guest-loader/gzip.c -lz
 FUZZ_CONSOLE_SOURCES := $(filter hv/console/%.c,$(PURE))
 $(FUZZ_OUT)/console: $(FUZZ_CONSOLE_SOURCES) $(wildcard hv/console/*.h) tests/unit/console_promises.h tests/unit/terminal_model.h
 $(FUZZ_OUT)/console: FUZZ_MORE_SOURCES := $(FUZZ_CONSOLE_SOURCES)
+$(FUZZ_OUT)/devices: FUZZ_MORE_SOURCES := $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
+$(FUZZ_OUT)/devices: $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.[ch]))
 
 # A run starts from the corpus it left, and from the seeds in tests/fuzz/seeds/NAME where there are any.
 FUZZ_RUNS := $(FUZZ_NAMES:%=fuzz-%)

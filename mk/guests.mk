@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Guests of our own, in $(BUILD)/guests: `make guests` builds them all, `make guests-oracle` runs those that plain QEMU
 # can boot (its firmware does multiboot 1 and PVH), because a PC must behave as they say.
 #
@@ -119,6 +120,19 @@ $(GUEST_OUT)/module.txt:
 .PHONY: guests
 
 guests-oracle: guests
-	BUILD=$(BUILD) tests/guests/guests.py oracle
+	tests/guests/guests.py oracle
 
 .PHONY: guests-oracle
+
+# The guest walk-oracle has the hypervisor's guest walk in it, to compare it with the MMU.
+WALK_ORACLE_CODE := hv/mm/guest_walk.o hv/mm/guest_memory.o
+$(BUILD)/guests/walk-oracle.elf: $(WALK_ORACLE_CODE:%=$(BUILD)/guests/64/%)
+$(BUILD)/guests/walk-oracle-32.elf: $(WALK_ORACLE_CODE:%=$(BUILD)/guests/32/%)
+
+$(BUILD)/guests/64/hv/%.o: hv/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_64) -MMD -MP -c -o $@ $<
+# 32-bit code: pointers are smaller than addresses, and the guest does 64-bit atomic accesses itself.
+$(BUILD)/guests/32/hv/%.o: hv/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_FLAGS_32) -Wno-atomic-alignment -MMD -MP -c -o $@ $<

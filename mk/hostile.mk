@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Hostile guests beside a well-behaved one: docs/isolation.md.
 #: make hostile       every attack on the hypervisor, in QEMU and Bochs, and the table of attacks and outcomes
 
@@ -11,7 +12,7 @@ $(HOSTILE_FILES): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/64/%.o $(HOSTILE_LIB) $(GUEST
 guests: $(HOSTILE_FILES)
 
 hostile: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check $(HOSTILE_FILES) $(GUEST_OUT)/hostile-ac-32.elf
-	BUILD=$(abspath $(BUILD)) tests/guests/hostile.py
+	tests/guests/hostile.py
 
 -include $(HOSTILE_LIB:.o=.d)
 

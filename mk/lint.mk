@@ -1,9 +1,10 @@
+# SPDX-License-Identifier: MIT
 # Checks of the source text.
 #: make lint          layers, fences, function length, formatting, static analysis: a line each
 #: make analyze       clang's static analyzer alone
 
 lint:
-	BUILD=$(BUILD) tools/check-all
+	tools/check-all
 
 # One stamp per source, with the image's flags; a finding is an error.
 ANALYZE_FLAGS := --analyze -Xclang -analyzer-werror -Xclang -analyzer-output=text

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+# Proofs.
 #: make prove         absence of run-time errors by Frama-C's value analysis; each alarm left is listed (docs/proof.md)
 # Debian's package frama-c-base. Each proof is tests/prove/prove_NAME.c with the code that it drives; the alarms that
 # Frama-C gives must be those of tests/prove/alarms-NAME, which docs/proof.md explains: one more or one less is a failure.

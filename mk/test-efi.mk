@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # For boot tests: hypervisors with a few files compiled behind tests/boot/efi_NAME.h, which plays a CPU, a firmware or a
 # mistake that no emulator has. build/efi-NAME/BOOTX64.EFI.
 TEST_EFI_bare := hv/vmx/features

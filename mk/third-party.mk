@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Other projects' kernels, from Debian's archive as they are: config/examples/*.conf boot them, and
 # docs/guests.md has the results.
 
@@ -31,10 +32,6 @@ third-party-small: $(THIRD_SMALL)
 
 #: make third-party   boots the third-party kernels of docs/guests.md and prints their table; downloads 130 MB the first time
 third-party: image guests $(THIRD_SMALL) $(THIRD_LARGE)
-	BUILD=$(abspath $(BUILD)) tests/boot/tables third-party
+	tests/boot/tables third-party
 
-#: make protocols-table  boots a guest per boot protocol on each vendor and prints the table of docs/guests.md
-protocols-table: image guests
-	BUILD=$(abspath $(BUILD)) tests/boot/tables protocols
-
-.PHONY: third-party third-party-small protocols-table
+.PHONY: third-party third-party-small

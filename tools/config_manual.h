@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The manual of plinth.conf as data: keys and rules, each rule with one wrong and one right example. docs/config.md is
  * printed from it by `plinth-check --manual`, and tests/unit/test_config.c runs every example.
@@ -39,7 +40,8 @@ static const char manual_opening[] =
     LINE("  without B or iB behind them.")
     LINE("- Paths are relative to the folder of the config file, on the host and on the boot volume alike: `/`, `\\`, leading")
     LINE("  slashes and the components `.` and `..` make no difference to the place on the boot volume, which is always")
-    LINE("  below `\\plinth\\`.");
+    LINE("  below `\\plinth\\`. A FAT volume knows no case, so neither do paths, and holds no file of 4 GiB: an initrd can")
+    LINE("  be split, each part in an `initrd` line.");
 
 static const char manual_details[] =
     LINE("")
@@ -97,6 +99,12 @@ static const struct manual_key manual_keys[] = {
     {"hypervisor", "log", "`info`, `debug`", "`info`", "how much it says"},
     {"hypervisor", "inventory", "`yes`, `no`", "`no`",
      "whether the machine's memory map, CPUs and devices are written to `\\plinth\\machine.txt` at each start"},
+    {"hypervisor", "quiet-devices", "`yes`, `no`", "`yes`",
+     "whether USB controllers are taken from the firmware and the devices that it used lose the right to write to "
+     "memory; `no` is for a machine that hangs at the start with it, and then its devices can reach any guest"},
+    {"hypervisor", "quirks", "`auto`, `none`", "`auto`",
+     "repairs for what emulators of CPUs get wrong, where one is found. A CPU needs none; the start's log names those "
+     "that are on, `docs/emulators.md` describes them"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
      "what the machine does when no guest runs any more; where one has failed, a real machine goes off a minute later, "
      "so that "
@@ -113,6 +121,13 @@ static const struct manual_key manual_keys[] = {
     {"guest", "initrd", "a path", "none", "a file that the guest finds in its memory; may be repeated"},
     {"guest", "module", "a path, then arguments", "none",
      "the same, with a string of its own for multiboot and PVH; may be repeated"},
+    {"guest", "disk", "a path, then `,ro`, `,keep=no`, `,keep=restart`, `,changes=64M`", "none",
+     "an image that the guest has as a virtio disk (`/dev/vda`, then `vdb`, ...); may be repeated. It is read into "
+     "memory at the start, and what the guest writes is gone at power-off. `ro`: it cannot write. `keep=no`: a restart "
+     "of the guest finds the image as it was. `changes`: how much memory its changes may take where the image is not "
+     "its alone; by default as much as the image has"},
+    {"guest", "net", "a network's name, then `,mac=52:54:00:12:34:56`", "none",
+     "a virtio network card; guests whose cards name the same network reach each other. May be repeated"},
     {"guest", "cmdline", "text", "empty", "the kernel's command line"},
     {"guest", "console", "`yes`, `no`", "`yes`", "whether the guest's serial port takes part in the console"},
     {"guest", "on-stop", "`stay`, `restart`, `poweroff`", "`stay`",
@@ -165,6 +180,19 @@ static const struct manual_rule manual_rules[] = {
     {"duplicate-section", "`[hypervisor]` is written once.",
      "[hypervisor]\nlog = debug\n[guest a]\nkernel = k\n[hypervisor]\nconsole = serial\n",
      "[hypervisor]\nlog = debug\nconsole = serial\n[guest a]\nkernel = k\n", 0},
+    {"bad-disk",
+     "The options of a disk are `ro`, `keep=no`, `keep=restart` and `changes` with a size, and `ro` stands alone.",
+     "[guest a]\nkernel = k\ndisk = root.img,rw\n", "[guest a]\nkernel = k\ndisk = root.img,ro\n", 0},
+    {"bad-network",
+     "A network is named as a guest is; the option of a card is `mac`, six bytes, not a group's address.",
+     "[guest a]\nkernel = k\nnet = lan,mac=01:00:5e:00:00:01\n",
+     "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n", 0},
+    {"mac-twice", "Every card on a network has an address of its own.",
+     "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n[guest b]\nkernel = k\nnet = "
+     "lan,mac=52:54:00:00:00:01\n",
+     "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n[guest b]\nkernel = k\nnet = "
+     "lan,mac=52:54:00:00:00:02\n",
+     0},
     {"bad-name", "A guest's name has 1 to 15 letters, digits, `-`, `_` or `.`, and starts with a letter or digit.",
      "[guest my linux]\nkernel = k\n", "[guest my-linux]\nkernel = k\n", 0},
     {"duplicate-name", "Every guest has a name of its own.", "[guest a]\nkernel = k\n[guest a]\nkernel = k\n",
@@ -174,7 +202,7 @@ static const struct manual_rule manual_rules[] = {
     {"key-outside-section", "Keys stand below a section.", "kernel = k\n", "[guest a]\nkernel = k\n", 0},
     {"unknown-key", "Only the keys listed above exist, each in its section.", "[guest a]\nkernel = k\nmemroy = 1G\n",
      "[guest a]\nkernel = k\nmemory = 1G\n", 0},
-    {"duplicate-key", "A key is written once in a section, except `initrd` and `module`.",
+    {"duplicate-key", "A key is written once in a section, except `initrd`, `module`, `disk` and `net`.",
      "[guest a]\nkernel = k\nmemory = 1G\nmemory = 2G\n", "[guest a]\nkernel = k\nmemory = 2G\n", 0},
     {"empty-value", "Every key but `cmdline` needs a value.", "[guest a]\nkernel = k\nmemory =\n",
      "[guest a]\nkernel = k\ncmdline =\n", 0},
@@ -204,7 +232,11 @@ static const struct manual_rule manual_rules[] = {
     {"memory-two-owners", "Guests with `memory-at` do not overlap.",
      "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 5G\n",
      "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 6G\n", 0},
-    {"bad-path", "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes.",
+    {"bad-path",
+     "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes. No name in it "
+     "begins "
+     "or ends with a blank, ends with a dot, is a word for a device (`con`, `nul`, `com1`) or one of Plinth's own "
+     "files.",
      "[guest a]\nkernel = my kernel\n", "[guest a]\nkernel = \"my kernel\"\n", 0},
     {"missing-kernel", "Every guest has a `kernel`.", "[guest a]\nmemory = 1G\n", "[guest a]\nkernel = k\n", 0},
     {"flat-only", "`load-address`, `entry` and `mode` belong to `protocol = flat`.",
@@ -226,7 +258,8 @@ static const struct manual_rule manual_rules[] = {
 
 /*
  * Rules about files and numbers of things: plinth-check and the boot loader look at the files. tests/tools runs these
- * examples; beside them lie hello.elf, an empty file `empty`, and `notes.txt`, which is no kernel.
+ * examples; beside them lie hello.elf, another file HELLO.ELF, an empty file `empty`, `huge` of 4 GiB, and `notes.txt`,
+ * which is no kernel.
  */
 struct manual_long_rule {
     const char *name;
@@ -243,12 +276,28 @@ static const struct manual_long_rule manual_long_rules[] = {
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},
+    {"too-many-disks", "At most 4 `disk` lines in a guest.", "[guest a]\nkernel = hello.elf\ndisk = notes.txt\n",
+     "[guest a]\nkernel = hello.elf\ndisk = notes.txt\n", 5, 4, 0},
+    {"too-many-cards", "At most 4 `net` lines in a guest.", "[guest a]\nkernel = hello.elf\nnet = lan\n",
+     "[guest a]\nkernel = hello.elf\nnet = lan\n", 5, 4, 0},
+    {"too-many-networks", "At most 16 networks.",
+     "[guest a]\nkernel = hello.elf\nnet = n1\nnet = n2\nnet = n3\nnet = n4\n[guest b]\nkernel = hello.elf\nnet = n5\n"
+     "net = n6\nnet = n7\nnet = n8\n[guest c]\nkernel = hello.elf\nnet = n9\nnet = n10\nnet = n11\nnet = n12\n"
+     "[guest d]\nkernel = hello.elf\nnet = n13\nnet = n14\nnet = n15\nnet = n16\n[guest e]\nkernel = hello.elf\n"
+     "net = n17\n",
+     "[guest a]\nkernel = hello.elf\nnet = n1\n[guest e]\nkernel = hello.elf\nnet = n1\n", 0, 0, 0},
     {"memory-not-free", "The memory that `memory-at` names is there, and free.",
      "[guest a]\nkernel = hello.elf\nmemory-at = 3G\n", "[guest a]\nkernel = hello.elf\nmemory-at = 4G\n", 0, 0, 2},
     {"missing-file", "Every file that is named is there and can be read.", "[guest a]\nkernel = helo.elf\n",
      "[guest a]\nkernel = hello.elf\n", 0, 0, 0},
     {"empty-file", "No file that is named is empty.", "[guest a]\nkernel = empty\n", "[guest a]\nkernel = hello.elf\n",
      0, 0, 0},
+    {"large-file", "No file that is named has 4 GiB or more: a FAT volume holds none.",
+     "[guest a]\nkernel = hello.elf\nmodule = huge\n", "[guest a]\nkernel = hello.elf\nmodule = notes.txt\n", 0, 0, 0},
+    {"file-twice",
+     "No two files that are named have the same place on the boot volume, where case makes no difference.",
+     "[guest a]\nkernel = hello.elf\nmodule = HELLO.ELF\n", "[guest a]\nkernel = hello.elf\nmodule = notes.txt\n", 0, 0,
+     0},
     {"bad-image", "The loader accepts the kernel for this guest's memory and protocol.",
      "[guest a]\nkernel = notes.txt\n", "[guest a]\nkernel = hello.elf\n", 0, 0, 0},
 };

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs an emulator with its serial port on our terminal and judges how the run ended. Used by run-qemu and run-bochs.
 
 The contract with the hypervisor, on the serial port:
@@ -8,6 +9,9 @@ The contract with the hypervisor, on the serial port:
 
 Only the last line that is not empty counts, and `ok` only with a power-off, so a guest that prints one of these
 changes nothing. The exit status is 0 for ok, 1 for everything else that ended, 124 for the time limit.
+
+A machine can be saved where tests/boot/launcher.c says that it is ready (--save), and a run can go on from there with
+another image (--resume): tests/boot/saved.py does both, and keeps what is saved.
 
 A run ends for one of the reasons of `class Verdict`. Whatever happens, also to this process, the emulator dies with
 it: it runs in a process group of its own that is killed at the end, and asks the kernel to be killed with its parent.
@@ -27,6 +31,7 @@ import tty
 EXIT_OK, EXIT_FAILED, EXIT_TIMEOUT = 0, 1, 124
 RESULT_OK, RESULT_FAILED = "plinth: result ok", "plinth: result failed"
 RETURNED = "plinth: returned to the firmware"
+READY = "launcher: ready"  # tests/boot/launcher.c: the machine can be saved now
 ASKS_FOR_KEY = "or when a key is pressed"
 # What OVMF prints when nothing was started, or when what it started came back without our line.
 FIRMWARE_IDLE = re.compile(r"BdsDxe: (failed to (start|load)|No bootable option)|UEFI Interactive Shell|^Shell> ")
@@ -98,8 +103,11 @@ class Verdict(Exception):
         self.status, self.reason = status, reason
 
 
+LIBC = ctypes.CDLL(None)  # here, because a child between fork and exec should load nothing
+
+
 def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start(command, **more):

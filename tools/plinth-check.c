@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * plinth-check: says what is wrong with a plinth.conf, or prints the plan that the hypervisor would make of it.
  *
  * The parser, checker, planner and loaders are the hypervisor's own object files, so the verdicts are the same as on
  * the machine. What is added is in tools/check: reading files, the machine's description, and printing.
  */
+#include "hv/host/version.h"
 #include "tools/check/check.h"
 
 #include <string.h>
@@ -30,6 +32,7 @@ static const char help[] =
     "  --svg FILE      draw the plan: CPUs and memory of the machine, and the guests in them\n"
     "  --files         print each file that the config names: path on this host, a tab, path on the boot volume\n"
     "  --manual        print docs/config.md\n"
+    "  --version       print the version, which is that of the hypervisor's first line\n"
     "  --help          this text\n";
 
 static void print_file(const struct check *check, struct text path)
@@ -50,6 +53,9 @@ static void print_files(const struct check *check)
         print_file(check, guest->kernel);
         for (uint32_t m = 0; m < guest->module_count; m++) {
             print_file(check, guest->modules[m].path);
+        }
+        for (uint32_t d = 0; d < guest->disk_count; d++) {
+            print_file(check, guest->disks[d].path);
         }
     }
 }
@@ -104,6 +110,10 @@ static bool is_question(const char *word)
     }
     if (strcmp(word, "--manual") == 0) {
         check_print_manual();
+        return true;
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("plinth-check (Plinth) %s\n", plinth_version);
         return true;
     }
     return false;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A ring of bytes between one producer and one consumer, which may be two CPUs: a guest's UART and the console.
  * The indices run freely and are masked on use; a full ring refuses, and nothing is overwritten.

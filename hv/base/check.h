@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Assertions of two strengths. CHECK guards isolation and is always on; DEBUG_CHECK guards the obvious and is on in
  * native tests. Both print both values. check_failed() is hv_panic in the image and abort in the tests.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Time: TSC ticks to nanoseconds and back without a division on the way.
  *
@@ -36,6 +37,12 @@ static inline uint64_t clock_ticks_to_ns(const struct clock *clock, uint64_t tic
 static inline uint64_t clock_ns_to_ticks(const struct clock *clock, uint64_t ns)
 {
     return (uint64_t)(((unsigned __int128)ns * clock->ticks_per_ns_32) >> 32);
+}
+
+/* Ticks from `then` to `now`; 0 where another CPU's TSC makes `then` the later one. */
+static inline uint64_t clock_ticks_since(uint64_t now, uint64_t then)
+{
+    return now > then ? now - then : 0;
 }
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/base/format.h"
 
 struct output {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Formatting without a libc: the subset of printf that the hypervisor's sentences need.
  *

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The hypervisor's own voice: sentences with values and units, to every console there is (hv/console/console.c in the image;
- * stderr in native tests). Pure code seldom logs: it returns a status and fills an error text.
+ * The hypervisor's own voice: sentences with values and units, to every console there is (hv/console/console.c in the
+ * image; stderr in native tests). Pure code seldom logs: it returns a status and fills an error text.
  */
 #ifndef HV_BASE_LOG_H
 #define HV_BASE_LOG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The four memory functions that the compiler may call by itself. In the image they are hv/x86/memory.S; natively
  * libc's. */
 #ifndef HV_BASE_MEMORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A span of bytes from outside (an image file, a table of the firmware): every read is bounds-checked and
  * little-endian; a read past the end gives false and leaves the result alone.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The first class of failure: a status; the caller decides. (The other two are guest_fail() in hv/core and
  * hv_panic(); see docs/architecture.md.)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/base/text.h"
 
 #include "hv/base/memory.h"

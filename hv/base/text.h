@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text that is not zero-terminated: a piece of plinth.conf, which stays in memory as long as the hypervisor runs. */
 #ifndef HV_BASE_TEXT_H
 #define HV_BASE_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The vocabulary that every other file uses: fixed-width types, the two kinds of physical address, sizes, alignment.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console.h"
 
 #include "hv/base/format.h"
@@ -449,7 +450,8 @@ static bool has_input(void)
 /* When somebody types or a port polls, whatever the screen wants. */
 static uint64_t polling_deadline(uint64_t now)
 {
-    if (has_input() && console.last_typed != 0 && now - console.last_typed < console_ticks_of_us(TYPING_LASTS_US)) {
+    if (has_input() && console.last_typed != 0 &&
+        clock_ticks_since(now, console.last_typed) < console_ticks_of_us(TYPING_LASTS_US)) {
         return now + console_ticks_of_us(TYPING_US);
     }
     if (has_input() || mux_has_partial(&console.mux)) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every message to every console there is: 16550 ports, the firmware's framebuffer, a ring in RAM.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The screen console's characters: printable ASCII, 8 dots wide, the leftmost dot in the highest bit of each row.
  * Made by tools/mkfont at build time. */
 #ifndef HV_CONSOLE_CONSOLE_FONT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_mux.h"
 
 #include "hv/base/format.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which byte goes where: many guests and the hypervisor share one console. Pure: bytes come from the guests' rings and
  * the keyboard, and go into a struct mux_output that the caller empties into its devices.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The console's last words: a ring in RAM that a warm reset leaves alone. efi/efi_last_boot.c chooses where it is and
  * reads what the last run left there; hv/console/console.c fills it. A debugger or a memory dump finds it by its magic.

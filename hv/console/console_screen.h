@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The screen as a console: a grid of characters in RAM, drawn into a framebuffer cell by cell.
  *

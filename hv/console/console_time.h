@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The console's time: microseconds as TSC ticks. The rate is given once it is known; before that 4 GHz are taken, so
  * that no wait is too short.

@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_uart.h"
 
+#include "hv/base/clock.h"
 #include "hv/console/console_time.h"
 #include "hv/console/uart_port.h"
 #include "hv/x86/insn.h"
@@ -86,7 +88,7 @@ static void note_full(struct console_uart *uart, uint64_t now)
 {
     if (uart->full_since == 0) {
         uart->full_since = now;
-    } else if (now > uart->full_since && now - uart->full_since > console_ticks_of_us(UART_STUCK_US)) {
+    } else if (clock_ticks_since(now, uart->full_since) > console_ticks_of_us(UART_STUCK_US)) {
         uart->alive = false;
     }
 }

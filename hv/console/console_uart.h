@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A 16550 as a console: a large ring in front of its FIFO, drained as far as the port can take bytes at once.
  *

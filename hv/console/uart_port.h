@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A register of a 16550, wherever it is: I/O ports, bytes in memory, or words of 32 bits in memory. */
 #ifndef HV_CONSOLE_UART_PORT_H
 #define HV_CONSOLE_UART_PORT_H

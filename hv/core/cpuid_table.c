@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/cpuid_table.h"
 
 #define LEAF_EXTENDED 0x80000000u
@@ -25,6 +26,26 @@ static uint32_t xsave_area_bytes(const struct cpuid_table *table, uint64_t compo
             uint32_t end = entry->words.eax + entry->words.ebx;
 
             bytes = end > bytes ? end : bytes;
+        }
+    }
+    return bytes;
+}
+
+/* The same in compacted form: one after the other, some of them on 64-byte boundaries. SDM 1 13.4.3. */
+#define COMPONENT_IS_ALIGNED (1u << 1)
+#define COMPONENT_ALIGNMENT 64u
+
+static uint32_t xsave_compacted_bytes(const struct cpuid_table *table, uint64_t components)
+{
+    uint32_t bytes = 512 + 64;
+
+    for (uint32_t i = table->basic[0xd]; i < table->count && table->entries[i].leaf == 0xd; i++) {
+        const struct cpuid_entry *entry = &table->entries[i];
+
+        if (entry->subleaf >= 2 && entry->subleaf < 64 && ((components >> entry->subleaf) & 1) != 0) {
+            bytes =
+                (entry->words.ecx & COMPONENT_IS_ALIGNED) != 0 ? (uint32_t)align_up(bytes, COMPONENT_ALIGNMENT) : bytes;
+            bytes += entry->words.eax;
         }
     }
     return bytes;
@@ -84,6 +105,8 @@ static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t suble
         if (table->xsave && subleaf == 0) {
             words->ebx = xsave_area_bytes(table, dynamic->xcr0);
             words->ecx = xsave_area_bytes(table, table->xcr0_supported);
+        } else if (subleaf == 1 && (words->eax & CPUID_D1_EAX_XSAVEC) != 0) {
+            words->ebx = xsave_compacted_bytes(table, dynamic->xcr0);
         }
         break;
     case 0x80000001:

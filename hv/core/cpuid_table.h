@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What CPUID answers, as data: the host's words as they were captured, and a guest's table, which hv/policy makes of
  * them. SDM 2A "CPUID"; APM 3 appendix E.
@@ -15,6 +16,9 @@ _Static_assert(CPUID_TABLE_MAX <= 256, "struct cpuid_table finds entries by an i
 
 /* Guests may use these extended states: x87, SSE, AVX, AVX-512. SDM 1 13.1. */
 #define CPUID_XCR0_ALLOWED 0xe7u
+
+/* Of leaf 0xd, subleaf 1. SDM 2A "CPUID", table 3-8. */
+#define CPUID_D1_EAX_XSAVEC (1u << 1)
 
 struct cpuid_words {
     uint32_t eax, ebx, ecx, edx;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/crash_report.h"
 
 #include "hv/base/format.h"

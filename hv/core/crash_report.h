@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a crash report says about the instruction at which a guest ended: its bytes, and the way of its address through
  * the guest's own tables, entry by entry, as they stand. Nothing is changed: no accessed bit, no exception.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events: exceptions that handlers raise, and the choice of what is injected at the next entry.
  *
@@ -8,7 +9,7 @@
  * Fault".
  */
 #include "hv/core/event.h"
-#include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 
 enum exception_class {
     CLASS_BENIGN,
@@ -42,7 +43,7 @@ static bool pair_makes_double_fault(enum exception_class first, enum exception_c
            (first == CLASS_PAGE_FAULT && (second == CLASS_CONTRIBUTORY || second == CLASS_PAGE_FAULT));
 }
 
-/* Faults push RFLAGS with RF set, so that a debugger's breakpoint does not hit twice. SDM 3B 17.3.1.1. */
+/* Faults push RFLAGS with RF set, so that a debugger's breakpoint does not hit twice. SDM 3B 18.3.1.1. */
 static bool exception_is_fault(uint8_t vector)
 {
     return vector != EXCEPTION_DB && vector != EXCEPTION_BP && vector != EXCEPTION_OF && vector != EXCEPTION_NMI;
@@ -172,12 +173,11 @@ enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, boo
     return select_interrupt(vcpu, interrupts_open, event);
 }
 
-bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi)
+bool vcpu_waits_behind_injection(struct vcpu *vcpu)
 {
     bool interrupt = extint_waits(vcpu) || injectable_vector(vcpu) >= 0;
 
-    *nmi = vcpu->nmi_pending != 0;
-    if (!interrupt && !*nmi) {
+    if (!interrupt && vcpu->nmi_pending == 0) {
         vcpu->requests &= ~(uint32_t)VCPU_EVENT;
     }
     return interrupt;

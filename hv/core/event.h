@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events of a vCPU: exceptions that handlers raise, and the choice of what is injected at the next entry.
  */
@@ -23,13 +24,21 @@ enum event_choice {
     EVENT_WANT_WINDOW, /* an interrupt waits that the guest cannot take now */
 };
 
+/* After an injection, what waits has not been looked at: true where it is an interrupt. Clears VCPU_EVENT where nothing
+ * does. */
+bool vcpu_waits_behind_injection(struct vcpu *vcpu);
+
 /*
  * What to inject at the next entry. interrupts_open: RFLAGS.IF is set and no STI or MOV SS shadow. nmi_open: no NMI in
- * progress and no shadow. Clears VCPU_EVENT when nothing more waits. Afterwards, whatever it was, the caller asks which
- * windows are needed: vcpu_wants_window() is true where an interrupt waits, and *nmi where an NMI does.
+ * progress and no shadow. Clears VCPU_EVENT when nothing more waits. Afterwards the caller asks which windows are
+ * needed, with the choice: vcpu_wants_window() is true where an interrupt waits, and *nmi where an NMI does.
  */
 enum event_choice vcpu_select_event(struct vcpu *vcpu, bool interrupts_open, bool nmi_open, struct vcpu_event *event);
-bool vcpu_wants_window(struct vcpu *vcpu, bool *nmi);
+static inline bool vcpu_wants_window(struct vcpu *vcpu, enum event_choice choice, bool *nmi)
+{
+    *nmi = vcpu->nmi_pending != 0;
+    return choice == EVENT_INJECT ? vcpu_waits_behind_injection(vcpu) : choice == EVENT_WANT_WINDOW;
+}
 
 /* True where a halted vCPU has something that ends its HLT. */
 bool vcpu_can_wake(struct vcpu *vcpu);

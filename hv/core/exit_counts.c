@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/exit_counts.h"
 
 #include "hv/base/format.h"

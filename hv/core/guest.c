@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a guest ends, and accesses that no device answers. */
 #include "hv/core/guest.h"
 
@@ -34,7 +35,8 @@ static void guest_stop_vcpus(struct vcpu *vcpu)
     }
 }
 
-/* The first reason to end stands; a later one, from any vCPU, only makes its vCPU leave. `code`: 0 unless it crashed. */
+/* The first reason to end stands; a later one, from any vCPU, only makes its vCPU leave. `code`: 0 unless it
+ * crashed. */
 static void guest_end_as(struct vcpu *vcpu, enum guest_state state, uint32_t code, bool well, const char *form,
                          va_list list)
 {
@@ -110,6 +112,8 @@ static const char *unknown_kind_name(enum unknown_kind kind)
         return "writes to guest-physical page";
     case UNKNOWN_HYPERCALL:
         return "makes hypercall";
+    case UNKNOWN_BIOS:
+        return "calls BIOS service (interrupt, AH)";
     }
     return "?";
 }
@@ -128,6 +132,8 @@ static const char *unknown_answer(enum unknown_kind kind)
         return "not offered, it gets #GP";
     case UNKNOWN_HYPERCALL:
         return "not offered, it gets -ENOSYS";
+    case UNKNOWN_BIOS:
+        return "a guest has no BIOS, it gets CF set";
     }
     return "?";
 }

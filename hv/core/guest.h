@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest: its memory, its PC, its vCPUs, and what became of it.
  *
@@ -11,6 +12,7 @@
 #include "hv/base/spinlock.h"
 #include "hv/core/cpuid_table.h"
 #include "hv/core/guest_codes.h"
+#include "hv/core/quirks.h"
 #include "hv/core/vcpu.h"
 #include "hv/dev/platform.h"
 #include "hv/mm/guest_layout.h"
@@ -42,6 +44,7 @@ enum unknown_kind {
     UNKNOWN_MMIO_READ,
     UNKNOWN_MMIO_WRITE,
     UNKNOWN_HYPERCALL,
+    UNKNOWN_BIOS, /* the interrupt's number << 8 | AH */
 };
 
 /* An access that no device answers: logged once per guest and resource, counted, named in the final report. */
@@ -65,6 +68,7 @@ struct host_facts {
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
     struct cpuid_host cpuid;
+    struct quirks quirks; /* of the emulator that the machine is, if it is one */
 };
 
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
@@ -88,6 +92,7 @@ struct guest {
     enum guest_order obeyed; /* what was done last since the start: it decides over `on_stop` */
     uint64_t stop_deadline;  /* host TSC at which it is killed after its power button; UINT64_MAX: none */
     bool panicked;           /* its kernel has said so */
+    struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;

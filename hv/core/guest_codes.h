@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The stable codes of a guest's failure, with what to do about it: GUEST_CODES(row) expands row(name, number, remedy).
  * Numbers are never reused. docs/codes.md is generated from this table and from the sentences of guest_fail().
@@ -17,6 +18,7 @@
     row(GUEST_CODE_BAD_STATE, 307u, "give the guest more `memory`, or mend where its kernel puts IDT, GDT, TSS and stack") \
     row(GUEST_CODE_NO_CPU, 308u, "give the guest other `cpus`; the line about that CPU at the start says why it was left out") \
     row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind") \
+    row(GUEST_CODE_NO_BIOS, 310u, "a guest has no BIOS: take a kernel that starts by a boot protocol (docs/boot-protocols.md), or mend its real-mode code") \
     row(GUEST_CODE_PANICKED, 311u, "see the guest's last lines: its kernel says why it panicked; `on-crash = restart` starts it again") \
     row(GUEST_CODE_RESET, 312u, "see why the guest resets itself, or let it: `on-reset = restart`") \
     row(GUEST_CODE_WATCHDOG_DEVICE, 313u, "see why the guest's watchdog program did not run, or give its watchdog more time (in the guest)")

@@ -1,244 +1,120 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Between the handlers and the devices: the lock, and what an access caused.
- *
- * A device never calls anybody. After each call into the platform, collect() looks at what it left: messages for local
- * APICs, a power request, bytes for the console, an earlier deadline.
+ * Between the handlers and the devices: the lock, and what an access caused (guest_irq.c). See guest_io.h.
  */
 #include "hv/core/guest_io.h"
 
+#include "hv/core/guest_devices.h"
+#include "hv/core/guest_irq.h"
 #include "hv/core/guest_order.h"
 #include "hv/core/guest_watchdog.h"
+#include "hv/core/platform_lock.h"
 #include "hv/x86/registers.h"
 
 #define MMIO_PAGE(address) ((address) & ~0xfffULL)
 
-static void platform_take(struct guest *guest)
-{
-    if (guest->vcpu_count > 1) {
-        spinlock_take(&guest->platform.lock);
-    }
-}
-
-static void platform_give(struct guest *guest)
-{
-    if (guest->vcpu_count > 1) {
-        spinlock_release(&guest->platform.lock);
-    }
-}
-
-/* Returns what waited already. Of NMIs two are told apart, which is as many as matter: vcpu_note_nmi(). */
-static uint32_t kick_set(struct vcpu *target, enum vcpu_kick kick)
-{
-    uint32_t before = __atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_ACQ_REL);
-
-    if (kick == VCPU_KICK_NMI && (before & VCPU_KICK_NMI) != 0) {
-        before = __atomic_fetch_or(&target->kick, (uint32_t)VCPU_KICK_NMI_AGAIN, __ATOMIC_ACQ_REL);
-    }
-    return before;
-}
-
-/* Tells another vCPU, or this one, that something waits for it. */
-static void vcpu_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick)
-{
-    if (target == from && (kick == VCPU_KICK_INTERRUPT || kick == VCPU_KICK_EXTINT)) {
-        target->requests |= VCPU_EVENT;
-        return;
-    }
-    if (target == from && (kick == VCPU_KICK_NMI || kick == VCPU_KICK_EXTINT_MESSAGE)) {
-        if (kick == VCPU_KICK_NMI) {
-            vcpu_note_nmi(target);
-        } else {
-            target->extint_message = true;
-        }
-        target->requests |= VCPU_EVENT;
-        return;
-    }
-    if ((kick_set(target, kick) & (uint32_t)kick) != 0) {
-        return; /* its CPU has been told and has not looked yet: a flood is one interrupt of that CPU, not many */
-    }
-    __atomic_fetch_or(&from->guest->kick_cpus, 1ULL << target->host_cpu, __ATOMIC_RELEASE);
-    from->requests |= VCPU_MESSAGES;
-}
-
-static void deliver(struct vcpu *from, struct vcpu *target, const struct apic_message *message)
-{
-    switch ((enum apic_delivery)message->delivery) {
-    case APIC_FIXED:
-    case APIC_LOWEST:
-        lapic_post(&target->lapic, message->vector, message->level);
-        vcpu_notify(from, target, VCPU_KICK_INTERRUPT);
-        break;
-    case APIC_NMI:
-        vcpu_notify(from, target, VCPU_KICK_NMI);
-        break;
-    case APIC_INIT:
-        if (!message->deassert) {
-            vcpu_notify(from, target, VCPU_KICK_INIT);
-        }
-        break;
-    case APIC_STARTUP:
-        target->sipi_vector = message->vector;
-        vcpu_notify(from, target, VCPU_KICK_SIPI);
-        break;
-    case APIC_EXTINT:
-        vcpu_notify(from, target, VCPU_KICK_EXTINT_MESSAGE);
-        break;
-    case APIC_SMI:
-        break; /* guests have no system management mode */
-    }
-}
-
-static bool message_reaches(const struct vcpu *from, const struct vcpu *target, const struct apic_message *message,
-                            bool is_ipi)
-{
-    switch (is_ipi ? (enum apic_shorthand)message->shorthand : APIC_TO_DESTINATION) {
-    case APIC_TO_SELF:
-        return target == from;
-    case APIC_TO_ALL:
-        return true;
-    case APIC_TO_OTHERS:
-        return target != from;
-    case APIC_TO_DESTINATION:
-        return lapic_matches(&target->lapic, message);
-    }
-    return false;
-}
-
-/* Lowest priority goes to the first CPU that matches: which one is free to the implementation. SDM 3A 11.6.2.4. */
-static void route(struct vcpu *from, const struct apic_message *message, bool is_ipi)
-{
-    struct guest *guest = from->guest;
-
-    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
-        struct vcpu *target = &guest->vcpus[i];
-
-        if (!message_reaches(from, target, message, is_ipi)) {
-            continue;
-        }
-        deliver(from, target, message);
-        if (message->delivery == APIC_LOWEST) {
-            return;
-        }
-    }
-}
-
-void guest_route_ipis(struct vcpu *vcpu)
-{
-    for (uint32_t i = 0; i < vcpu->lapic.outbox_count; i++) {
-        route(vcpu, &vcpu->lapic.outbox[i], true);
-    }
-    vcpu->lapic.outbox_count = 0;
-}
-
-static void apply_power_request(struct vcpu *vcpu)
-{
-    const struct platform *platform = &vcpu->guest->platform;
-
-    switch (platform->power) {
-    case POWER_ON:
-        break;
-    case POWER_OFF_REQUESTED:
-        guest_stop(vcpu, true, "powered off (%s)", platform->power_reason);
-        break;
-    case POWER_RESET_REQUESTED:
-        guest_reset(vcpu, platform->power_reason);
-        break;
-    case POWER_DEBUG_EXIT:
-        if (platform->debug_exit_value == platform->config.debug_exit_ok) {
-            guest_stop(vcpu, true, "ended itself through the debug-exit port with %u", platform->debug_exit_value);
-        } else {
-            guest_fail(vcpu, GUEST_CODE_DEBUG_EXIT,
-                       "ended itself through the debug-exit port with 0x%x, which means failure",
-                       platform->debug_exit_value);
-        }
-        break;
-    }
-}
-
-/* What the platform left for others. Called with the lock held. */
-static void collect(struct vcpu *vcpu, uint64_t now)
-{
-    struct guest *guest = vcpu->guest;
-    struct platform *platform = &guest->platform;
-    struct apic_message message;
-
-    while (platform->outbox_count != 0 && platform_take_message(platform, &message)) {
-        route(vcpu, &message, false);
-    }
-    if (platform->extint) {
-        vcpu_notify(vcpu, &guest->vcpus[0], VCPU_KICK_EXTINT);
-    }
-    if (platform->power != POWER_ON) {
-        apply_power_request(vcpu);
-    }
-    if (platform_console_wants(platform, now)) {
-        vcpu->requests |= VCPU_CONSOLE;
-    }
-}
-
-/* A device's deadline belongs to vCPU 0's CPU; when another vCPU changed it, that CPU must look again. */
-static void deadline_changed(struct vcpu *vcpu)
-{
-    uint64_t deadline = platform_deadline(&vcpu->guest->platform);
-
-    if (deadline != vcpu->guest->platform_deadline) {
-        __atomic_store_n(&vcpu->guest->platform_deadline, deadline, __ATOMIC_RELEASE);
-        vcpu->requests |= VCPU_TIMER;
-        if (vcpu->index != 0) {
-            vcpu_notify(vcpu, &vcpu->guest->vcpus[0], VCPU_KICK_INTERRUPT);
-        }
-    }
-}
-
-/* After a byte that went the short way: only the console can have something to do. */
-static void quick_written(struct vcpu *vcpu)
+/* What the bus says after a byte: nearly always nothing. A byte for the console is no news of the bus. */
+static void after_byte(struct vcpu *vcpu, bool console)
 {
     struct platform *platform = &vcpu->guest->platform;
-    uint64_t before = platform->console_deadline;
+
+    if (platform_has_news(platform) || console) {
+        platform_carry(platform);
+        guest_collect(vcpu, vcpu->exit_tsc);
+    }
+    if (platform->deadline_stale || platform->bus.deadline_moved) {
+        guest_deadline_changed(vcpu);
+    }
+}
+
+/* After a byte that may have gone to the console, and nowhere else. */
+void guest_byte_sent(struct vcpu *vcpu)
+{
+    struct platform *platform = &vcpu->guest->platform;
 
     if (platform_console_wants(platform, vcpu->exit_tsc)) {
         vcpu->requests |= VCPU_CONSOLE;
     }
-    if (platform->console_deadline != before) {
-        deadline_changed(vcpu);
+    if (platform->deadline_stale) {
+        guest_deadline_changed(vcpu);
     }
 }
 
-bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
+/* False where a device is due first or takes no bytes here: then the long way is taken. */
+static bool may_be_short(const struct vcpu *vcpu, const struct bus_claim *claim)
 {
-    struct guest *guest = vcpu->guest;
-    bool done;
+    return vcpu->exit_tsc < vcpu->guest->platform.bus.due && (claim->widths & BUS_BYTES) != 0;
+}
 
-    if (platform_is_delay(port)) {
-        *value = 0xff;
-        return true;
-    }
-    if (port != PLATFORM_UART_STATUS) {
+static bool read_byte(struct vcpu *vcpu, const struct bus_claim *claim, uint16_t port, uint8_t *value)
+{
+    struct bus_access access = {.at = port + claim->bias, .now = vcpu->exit_tsc, .size = 1};
+
+    if (!may_be_short(vcpu, claim) || !claim->row->read(claim->state, &access)) {
         return false;
     }
-    platform_take(guest);
-    done = uart_quick_status(&guest->platform.uart, vcpu->exit_tsc, value);
-    platform_give(guest);
-    return done;
+    *value = (uint8_t)access.value;
+    bus_settle(&vcpu->guest->platform.bus, claim->device);
+    after_byte(vcpu, false);
+    return true;
 }
 
-__attribute__((noinline)) static bool quick_send(struct vcpu *vcpu, uint8_t value)
+static bool write_byte(struct vcpu *vcpu, const struct bus_claim *claim, uint16_t port, uint8_t value)
+{
+    struct platform *platform = &vcpu->guest->platform;
+    uint32_t head = platform->console_out.head;
+    const struct bus_access access = {.at = port + claim->bias, .value = value, .now = vcpu->exit_tsc, .size = 1};
+
+    if (!may_be_short(vcpu, claim) || !claim->row->write(claim->state, &access)) {
+        return false;
+    }
+    bus_settle(&platform->bus, claim->device);
+    after_byte(vcpu, platform->console_out.head != head);
+    return true;
+}
+
+/* With several vCPUs the lock comes first, so what guest_quick_port_read() did not dare is tried here. */
+bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
 {
     struct guest *guest = vcpu->guest;
+    const struct bus_claim *claim;
     bool done;
 
     platform_take(guest);
-    done = uart_quick_send(&guest->platform.uart, value);
-    if (done) {
-        quick_written(vcpu);
-    }
+    claim = &guest->platform.bus.claims[bus_port_number(&guest->platform.bus, port)];
+    done = (guest->vcpu_count > 1 && claim->quick_read != NULL &&
+            claim->quick_read(claim->state, port + claim->bias, vcpu->exit_tsc, value)) ||
+           read_byte(vcpu, claim, port, value);
     platform_give(guest);
     return done;
 }
 
-bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
+/* Queues that the access notified, once the PC has been let go. */
+static inline void work_on_devices(struct vcpu *vcpu)
 {
-    return port == PLATFORM_UART_DATA ? quick_send(vcpu, value) : platform_is_delay(port);
+    if (__atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
+        guest_devices_work(vcpu, vcpu->exit_tsc);
+    }
+}
+
+bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
+{
+    struct guest *guest = vcpu->guest;
+    const struct bus_claim *claim;
+    bool done;
+
+    platform_take(guest);
+    claim = &guest->platform.bus.claims[bus_port_number(&guest->platform.bus, port)];
+    if (guest->vcpu_count > 1 && claim->quick_write != NULL &&
+        claim->quick_write(claim->state, port + claim->bias, value)) {
+        guest_byte_sent(vcpu);
+        done = true;
+    } else {
+        done = write_byte(vcpu, claim, port, value);
+    }
+    platform_give(guest);
+    work_on_devices(vcpu);
+    return done;
 }
 
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)
@@ -248,8 +124,8 @@ bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *v
 
     platform_take(guest);
     known = platform_port_read(&guest->platform, port, size, vcpu->exit_tsc, value);
-    collect(vcpu, vcpu->exit_tsc);
-    deadline_changed(vcpu);
+    guest_collect(vcpu, vcpu->exit_tsc);
+    guest_deadline_changed(vcpu);
     platform_give(guest);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_PORT_READ, port, 0);
@@ -260,14 +136,18 @@ bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *v
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value)
 {
     struct guest *guest = vcpu->guest;
+    uint32_t service;
     bool known;
 
     platform_take(guest);
     known = platform_port_write(&guest->platform, port, size, value, vcpu->exit_tsc);
-    collect(vcpu, vcpu->exit_tsc);
-    deadline_changed(vcpu);
+    guest_collect(vcpu, vcpu->exit_tsc);
+    guest_deadline_changed(vcpu);
     platform_give(guest);
-    if (!known) {
+    work_on_devices(vcpu);
+    if (bios_rom_is_service(port, size, value, &service)) {
+        guest_note_unknown(vcpu, UNKNOWN_BIOS, service, 0);
+    } else if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_PORT_WRITE, port, value);
     }
     return known;
@@ -307,7 +187,7 @@ bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *v
     }
     platform_take(guest);
     known = platform_mmio_read(&guest->platform, address, size, vcpu->exit_tsc, value);
-    collect(vcpu, vcpu->exit_tsc);
+    guest_collect(vcpu, vcpu->exit_tsc);
     platform_give(guest);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_MMIO_READ, MMIO_PAGE(address.value), 0);
@@ -329,9 +209,10 @@ bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t v
     }
     platform_take(guest);
     known = platform_mmio_write(&guest->platform, address, size, value, vcpu->exit_tsc);
-    collect(vcpu, vcpu->exit_tsc);
-    deadline_changed(vcpu);
+    guest_collect(vcpu, vcpu->exit_tsc);
+    guest_deadline_changed(vcpu);
     platform_give(guest);
+    work_on_devices(vcpu);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_MMIO_WRITE, MMIO_PAGE(address.value), value);
     }
@@ -381,29 +262,6 @@ void guest_apic_written(struct vcpu *vcpu, uint32_t offset)
     apic_accessed(vcpu, deadline);
 }
 
-void guest_apic_eoi(struct vcpu *vcpu)
-{
-    struct guest *guest = vcpu->guest;
-
-    vcpu->lapic.eoi_pending = false;
-    platform_take(guest);
-    platform_eoi(&guest->platform, vcpu->lapic.eoi_vector, vcpu->exit_tsc);
-    collect(vcpu, vcpu->exit_tsc);
-    deadline_changed(vcpu);
-    platform_give(guest);
-}
-
-uint8_t guest_acknowledge_extint(struct vcpu *vcpu)
-{
-    struct guest *guest = vcpu->guest;
-    uint8_t vector;
-
-    platform_take(guest);
-    vector = platform_acknowledge_extint(&guest->platform);
-    platform_give(guest);
-    return vector;
-}
-
 void guest_run_timers(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;
@@ -415,9 +273,12 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
     if (vcpu->index == 0 && __atomic_load_n(&guest->platform_deadline, __ATOMIC_ACQUIRE) <= now) {
         platform_take(guest);
         platform_run_timers(&guest->platform, now);
-        collect(vcpu, now);
-        deadline_changed(vcpu);
+        guest_collect(vcpu, now);
+        guest_deadline_changed(vcpu);
         platform_give(guest);
+    }
+    if (vcpu->index == 0) {
+        guest_devices_run(vcpu, now);
     }
     if (vcpu->index == 0 && guest->watchdog.deadline <= now) {
         guest_watchdog_look(vcpu, now);
@@ -435,6 +296,7 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
         deadline = min_u64(deadline, __atomic_load_n(&vcpu->guest->platform_deadline, __ATOMIC_ACQUIRE));
         deadline = min_u64(deadline, vcpu->guest->watchdog.deadline);
         deadline = min_u64(deadline, vcpu->guest->stop_deadline);
+        deadline = min_u64(deadline, guest_devices_deadline(vcpu->guest));
     }
     return deadline;
 }
@@ -445,8 +307,8 @@ void guest_console_input(struct vcpu *vcpu, uint64_t now)
 
     platform_take(guest);
     platform_console_poll(&guest->platform, now);
-    collect(vcpu, now);
-    deadline_changed(vcpu);
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
     platform_give(guest);
 }
 
@@ -456,7 +318,7 @@ void guest_press_power_button(struct vcpu *vcpu, uint64_t now)
 
     platform_take(guest);
     platform_press_power_button(&guest->platform);
-    collect(vcpu, now);
-    deadline_changed(vcpu);
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
     platform_give(guest);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's accesses to ports and MMIO, from any handler: the platform and the local APIC behind one call, with the
  * platform's lock where it is needed, and everything that the access caused (interrupts, a power request, console
@@ -8,16 +9,56 @@
 
 #include "hv/core/guest.h"
 
-/* size 1, 2, 4. False: nobody there; *value is all ones, and the access has been noted. */
+/* size 1, 2, 4. False: nothing is there; *value is all ones, and the access has been noted. */
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value);
 
-/* The short way for bytes: the UART's transmitter and line status, the delay ports, and what a byte sent causes. False:
- * it is none of these or changes more than itself, nothing has been done, and the functions above do it. */
-bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
-bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
+/*
+ * The short way for bytes. True: what the functions above would have done has been done, and what it caused is in the
+ * vCPU's requests. False: nothing has been done, and they do it.
+ *
+ * Inlined into its one caller, hv/exit/dispatch.c, because a console makes nearly all of a guest's exits. Where a
+ * guest has several vCPUs nothing but the inert ports can be looked up without the lock.
+ */
+bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
+bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
+void guest_byte_sent(struct vcpu *vcpu);
 
-/* size 1, 2, 4, 8, within one page. False: nobody there; all ones; noted. */
+static inline bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
+{
+    const struct guest *guest = vcpu->guest;
+    uint8_t number = bus_port_number(&guest->platform.bus, port);
+    const struct bus_claim *claim = &guest->platform.bus.claims[number];
+
+    if (number == BUS_INERT_CLAIM) {
+        *value = 0xff;
+        return true;
+    }
+    if (guest->vcpu_count == 1 && claim->quick_read != NULL &&
+        claim->quick_read(claim->state, port + claim->bias, vcpu->exit_tsc, value)) {
+        return true;
+    }
+    return guest_byte_read(vcpu, port, value);
+}
+
+static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
+{
+    const struct guest *guest = vcpu->guest;
+    uint8_t number = bus_port_number(&guest->platform.bus, port);
+    const struct bus_claim *claim = &guest->platform.bus.claims[number];
+
+    if (number == BUS_INERT_CLAIM) {
+        return true;
+    }
+    if (guest->vcpu_count == 1 && claim->quick_write != NULL &&
+        claim->quick_write(claim->state, port + claim->bias, value)) {
+        guest_byte_sent(vcpu);
+        return true;
+    }
+    return guest_byte_write(vcpu, port, value);
+}
+
+/* size 1, 2, 4, 8, within one page. False: nothing is there; all ones; noted. */
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
 bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);
 
@@ -44,14 +85,5 @@ uint64_t guest_deadline(const struct vcpu *vcpu);
 void guest_press_power_button(struct vcpu *vcpu, uint64_t now);
 
 void guest_console_input(struct vcpu *vcpu, uint64_t now);
-
-/* Asks the 8259's INTR line for vCPU 0; the vector. */
-uint8_t guest_acknowledge_extint(struct vcpu *vcpu);
-
-/* A local APIC ended a level-triggered interrupt: tell the I/O APIC. */
-void guest_apic_eoi(struct vcpu *vcpu);
-
-/* Routes the IPIs that a vCPU's local APIC left in its outbox. */
-void guest_route_ipis(struct vcpu *vcpu);
 
 #endif

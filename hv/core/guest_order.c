@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/guest_order.h"
 
 #include "hv/core/guest_io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the operator asks of a running guest: to switch itself off, to end, to begin again.
  *

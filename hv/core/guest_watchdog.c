@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/guest_watchdog.h"
 
 #include "hv/core/guest_codes.h"
@@ -95,7 +96,7 @@ void guest_watchdog_look(struct vcpu *vcpu, uint64_t now)
     if (progress != watchdog->progress || (waiting_is_progress(guest) && is_waiting(guest))) {
         watchdog->progress = progress;
         watchdog->progress_at = now;
-    } else if (now - watchdog->progress_at >= ticks(guest)) {
+    } else if (clock_ticks_since(now, watchdog->progress_at) >= ticks(guest)) {
         guest_fail(vcpu, GUEST_CODE_WATCHDOG, "it %s for %u ms (watchdog)", missed(guest->config->watchdog),
                    guest->config->watchdog_us / US_PER_MS);
     }

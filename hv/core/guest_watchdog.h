@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The watchdog of a guest (`watchdog = KIND TIME`): no progress of the chosen kind for that long is a crash.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A virtual CPU as both vendors and all handlers see it.
  *
@@ -143,9 +144,9 @@ enum vcpu_request {
     VCPU_MSR_BITMAP = 1u << 5,   /* APIC mode or similar changed what may pass through */
     VCPU_CR2_WRITE = 1u << 6,    /* raise_page_fault set system.cr2 */
     VCPU_STEP_TRAP = 1u << 7,    /* an emulated instruction ran with RFLAGS.TF: set DR6.BS with the pending #DB */
+    VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
     VCPU_XCR0 = 1u << 9,         /* load vcpu->xcr0 */
     VCPU_TASK_TRAP = 1u << 10,   /* a task switch to a TSS with its T flag: set DR6.BT with the pending #DB */
-    VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
 
     VCPU_HALTED = 1u << 16,   /* nothing to run until an interrupt */
     VCPU_TIMER = 1u << 17,    /* a deadline changed */
@@ -155,10 +156,20 @@ enum vcpu_request {
     VCPU_MESSAGES = 1u << 21, /* the lapic or platform has messages for other vCPUs */
 };
 #define VCPU_LEAVE_MASK 0xffff0000u
-_Static_assert((VCPU_LEAVE_MASK & (VCPU_XCR0 | VCPU_TASK_TRAP | VCPU_RESET)) == 0,
-               "the vendor's bits are the low half");
-_Static_assert((VCPU_HALTED & VCPU_LEAVE_MASK) != 0 && (VCPU_MESSAGES & VCPU_LEAVE_MASK) != 0,
-               "the loop's bits are the high half");
+#define VCPU_APPLY_MASK                                                                                          \
+    (VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_EVENT | VCPU_ADVANCED | VCPU_TSC | VCPU_MSR_BITMAP | VCPU_CR2_WRITE | \
+     VCPU_STEP_TRAP | VCPU_RESET | VCPU_XCR0 | VCPU_TASK_TRAP)
+_Static_assert((VCPU_APPLY_MASK & VCPU_LEAVE_MASK) == 0, "what the vendor applies does not make it leave");
+_Static_assert(((VCPU_HALTED | VCPU_TIMER | VCPU_CONSOLE | VCPU_STOPPED | VCPU_YIELD | VCPU_MESSAGES) &
+                ~VCPU_LEAVE_MASK) == 0,
+               "what hv/run/cpu_loop.c looks at makes the vendor leave");
+_Static_assert((uint32_t)VCPU_SYSTEM_WRITE + VCPU_FLUSH + VCPU_EVENT + VCPU_ADVANCED + VCPU_TSC + VCPU_MSR_BITMAP +
+                       VCPU_CR2_WRITE + VCPU_STEP_TRAP + VCPU_RESET + VCPU_XCR0 + VCPU_TASK_TRAP ==
+                   2u * VCPU_TASK_TRAP - 1,
+               "the bits from 0 on, each once");
+_Static_assert((uint32_t)VCPU_HALTED + VCPU_TIMER + VCPU_CONSOLE + VCPU_STOPPED + VCPU_YIELD + VCPU_MESSAGES ==
+                   2u * VCPU_MESSAGES - VCPU_HALTED,
+               "the bits from 16 on, each once");
 
 enum vcpu_state {
     VCPU_STATE_OFF, /* waits for SIPI (secondary CPUs start so) */
@@ -211,7 +222,7 @@ struct vcpu {
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
     enum vcpu_state state;
-    /* Host TSC at which an exit ends the turn, whatever it was; 0: none. hv/run/cpu_loop.c sets it. */
+    /* Host TSC at which an exit ends the turn, whatever it was; UINT64_MAX: none. hv/run/cpu_loop.c sets it. */
     uint64_t leave_at;
     /* TSC ticks that it had its CPU, exits included, without the present turn; hv/run/cpu_loop.c counts them. */
     uint64_t cpu_ticks;
@@ -236,7 +247,8 @@ enum vcpu_kick {
     VCPU_KICK_CONSOLE = 1u << 6, /* platform.console_in has bytes */
     VCPU_KICK_EXTINT_MESSAGE = 1u << 7,
     VCPU_KICK_NMI_AGAIN = 1u << 8, /* a second one before the vCPU has looked */
-    VCPU_KICK_ORDER = 1u << 9,     /* guest->order; vCPU 0 only */
+    VCPU_KICK_DEVICES = 1u << 9,   /* another guest has put something into its devices' queues */
+    VCPU_KICK_ORDER = 1u << 10,     /* guest->order; vCPU 0 only */
 };
 
 /*

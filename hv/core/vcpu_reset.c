@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/vcpu_reset.h"
 
 #include "hv/base/memory.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The states in which a vCPU starts: power-up or INIT, a start-up IPI, and what a boot protocol promises.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/virt_support.h"
 
 #include "hv/base/format.h"

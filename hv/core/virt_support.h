@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What virt_detect() finds out about this CPU. Included by both vendors, which fill it, and by hv/virt/virt.h. */
 #ifndef HV_CORE_VIRT_SUPPORT_H
 #define HV_CORE_VIRT_SUPPORT_H
@@ -27,6 +28,7 @@ struct virt_support {
     struct page_table_caps caps;            /* of nested trees */
     char used[300];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
     char without[300];                      /* optional features that are not there and what changes; empty: none */
+    enum emulator emulator;                 /* whose signature this CPU has */
     char missing[300];                      /* vendor VIRT_NONE: the required feature by name, and the remedy */
 };
 

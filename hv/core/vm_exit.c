@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/core/vm_exit.h"
 
 const char *exit_kind_name(enum exit_kind kind)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The neutral exit: what both vendors' decoders make of their raw exit words, and all that a handler gets to see.
  */

@@ -1,12 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's ACPI tables. ACPI 6.5: 5.2.5 RSDP, 5.2.6 table header, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.9 FADT, 5.2.10 FACS,
- * 5.2.12 MADT; 20.2 "AML Grammar Definition" for the DSDT.
+ * 5.2.12 MADT.
  *
- *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | RSDT | XSDT
+ *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | MCFG | SPCR | DBG2 | RSDT | XSDT
  *
- * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. AML has
- * the same need inside: a package starts with its own length. It is always written in the two-byte form, so that it can
- * be filled in afterwards.
+ * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. The
+ * DSDT is acpi_dsdt.c's.
  *
  * The machine that the tables describe has fixed hardware in ACPI mode from the start (SMI_CMD is 0), a PM timer, S5,
  * and a reset register; the interrupt source overrides are those of every PC: IRQ 0 on pin 2, and the SCI
@@ -16,6 +16,8 @@
 #include "hv/dev/acpi_tables.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/acpi_dsdt.h"
+#include "hv/dev/pci/host.h"
 #include "hv/dev/pm.h"
 #include "hv/dev/table_writer.h"
 #include "hv/mm/guest_layout.h"
@@ -32,7 +34,7 @@
 
 /* --- Tables --- */
 
-static uint64_t table_begin(struct table_writer *out, const char *signature, uint8_t revision)
+uint64_t acpi_table_begin(struct table_writer *out, const char *signature, uint8_t revision)
 {
     uint64_t start;
 
@@ -50,247 +52,10 @@ static uint64_t table_begin(struct table_writer *out, const char *signature, uin
     return start;
 }
 
-static void table_end(struct table_writer *out, uint64_t start)
+void acpi_table_end(struct table_writer *out, uint64_t start)
 {
     writer_patch(out, start + HEADER_LENGTH_OFFSET, out->used - start, 4);
     writer_patch(out, start + HEADER_CHECKSUM_OFFSET, writer_checksum(out, start, out->used - start), 1);
-}
-
-/* --- AML --- */
-
-#define AML_NAME 0x08u
-#define AML_BYTE 0x0au
-#define AML_DWORD 0x0cu
-#define AML_SCOPE 0x10u
-#define AML_BUFFER 0x11u
-#define AML_PACKAGE 0x12u
-#define AML_EXTENDED 0x5bu
-#define AML_DEVICE 0x82u
-#define AML_ROOT '\\'
-/* A two-byte package length: bits 3:0 in the first byte, which says "one more", and 11:4 in the second. 20.2.4. */
-#define AML_LENGTH_BYTES 2u
-#define AML_LENGTH_MAX 0xfffu
-
-static uint64_t package_begin(struct table_writer *out)
-{
-    uint64_t start = out->used;
-
-    writer_zeroes(out, AML_LENGTH_BYTES);
-    return start;
-}
-
-static void package_end(struct table_writer *out, uint64_t start)
-{
-    uint64_t length = out->used - start;
-
-    if (length > AML_LENGTH_MAX) {
-        out->full = true;
-    }
-    writer_patch(out, start, 0x40u | (length & 15u) | (length >> 4 & 0xffu) << 8, AML_LENGTH_BYTES);
-}
-
-static void aml_byte(struct table_writer *out, uint8_t value)
-{
-    writer_u8(out, AML_BYTE);
-    writer_u8(out, value);
-}
-
-static void aml_name(struct table_writer *out, const char *name)
-{
-    writer_u8(out, AML_NAME);
-    writer_text(out, name);
-}
-
-static uint64_t device_begin(struct table_writer *out, const char *name)
-{
-    uint64_t start;
-
-    writer_u8(out, AML_EXTENDED);
-    writer_u8(out, AML_DEVICE);
-    start = package_begin(out);
-    writer_text(out, name);
-    return start;
-}
-
-/* "PNP0A03" as EISAID() packs it: three letters of five bits, then four hex digits, most significant byte first. */
-static uint32_t eisa_id(const char *id)
-{
-    uint32_t value = (uint32_t)(id[0] - '@') << 26 | (uint32_t)(id[1] - '@') << 21 | (uint32_t)(id[2] - '@') << 16;
-
-    for (unsigned i = 3; i < 7; i++) {
-        uint32_t digit = id[i] <= '9' ? (uint32_t)(id[i] - '0') : (uint32_t)(id[i] - 'A') + 10;
-
-        value |= digit << (4 * (6 - i));
-    }
-    return __builtin_bswap32(value);
-}
-
-static void aml_device_ids(struct table_writer *out, const char *hid, uint8_t uid)
-{
-    aml_name(out, "_HID");
-    writer_u8(out, AML_DWORD);
-    writer_uint(out, eisa_id(hid), 4);
-    aml_name(out, "_UID");
-    aml_byte(out, uid);
-}
-
-/* Name (_CRS, ResourceTemplate () {...}): a buffer whose size is only known at its end. */
-struct template
-{
-    uint64_t package;
-    uint64_t size_at;
-};
-
-static struct template crs_begin(struct table_writer *out)
-{
-    struct template crs;
-
-    aml_name(out, "_CRS");
-    writer_u8(out, AML_BUFFER);
-    crs.package = package_begin(out);
-    writer_u8(out, 0x0b); /* the size: a word constant */
-    crs.size_at = out->used;
-    writer_uint(out, 0, 2);
-    return crs;
-}
-
-static void crs_end(struct table_writer *out, struct template crs)
-{
-    writer_u8(out, 0x79); /* end tag, 6.4.2.9; checksum 0: not used */
-    writer_u8(out, 0);
-    writer_patch(out, crs.size_at, out->used - crs.size_at - 2, 2);
-    package_end(out, crs.package);
-}
-
-/* 6.4.2.5 "I/O Port Descriptor": 16-bit decode, fixed place. */
-static void crs_io(struct table_writer *out, uint16_t port, uint8_t ports)
-{
-    writer_u8(out, 0x47);
-    writer_u8(out, 1);
-    writer_uint(out, port, 2);
-    writer_uint(out, port, 2);
-    writer_u8(out, 1);
-    writer_u8(out, ports);
-}
-
-/* 6.4.2.1 "IRQ Descriptor" without flags: edge-triggered, active high, exclusive. */
-static void crs_irq(struct table_writer *out, unsigned irq)
-{
-    writer_u8(out, 0x22);
-    writer_uint(out, 1u << irq, 2);
-}
-
-enum address_space_type {
-    SPACE_MEMORY = 0,
-    SPACE_IO = 1,
-    SPACE_BUS = 2,
-};
-
-/*
- * 6.4.3.5 "Address Space Resource Descriptors": producer, fixed minimum and maximum, positive decode. bytes 2 is the
- * word form, 4 the dword form.
- */
-static void crs_window(struct table_writer *out, enum address_space_type type, unsigned bytes, uint32_t first,
-                       uint32_t last)
-{
-    static const uint8_t type_flags[] = {[SPACE_MEMORY] = 0x01 /* read-write, non-cacheable */,
-                                         [SPACE_IO] = 0x03 /* the entire range */,
-                                         [SPACE_BUS] = 0x00};
-
-    writer_u8(out, bytes == 2 ? 0x88 : 0x87);
-    writer_uint(out, 3 + 5 * bytes, 2);
-    writer_u8(out, (uint8_t)type);
-    writer_u8(out, 0x0c);
-    writer_u8(out, type_flags[type]);
-    writer_uint(out, 0, bytes); /* granularity */
-    writer_uint(out, first, bytes);
-    writer_uint(out, last, bytes);
-    writer_uint(out, 0, bytes); /* translation */
-    writer_uint(out, last - first + 1, bytes);
-}
-
-/* Where PCI memory could be: from the top of low RAM's largest size to the I/O APIC. */
-#define PCI_WINDOW_FIRST 0xc0000000u
-#define PCI_WINDOW_LAST 0xfebfffffu
-
-static void dsdt_pci(struct table_writer *out)
-{
-    uint64_t device = device_begin(out, "PCI0");
-    struct template crs;
-
-    aml_device_ids(out, "PNP0A03", 0);
-    crs = crs_begin(out);
-    crs_window(out, SPACE_BUS, 2, 0, 0);
-    crs_io(out, 0xcf8, 8);
-    crs_window(out, SPACE_IO, 2, 0x0000, 0x0cf7);
-    crs_window(out, SPACE_IO, 2, 0x0d00, 0xffff);
-    crs_window(out, SPACE_MEMORY, 4, PCI_WINDOW_FIRST, PCI_WINDOW_LAST);
-    crs_end(out, crs);
-    package_end(out, device);
-}
-
-struct isa_device {
-    const char *name;
-    const char *hid;
-    uint8_t uid;
-    uint16_t port;
-    uint8_t ports;
-    uint8_t irq;
-};
-
-static const struct isa_device isa_devices[] = {
-    {"COM1", "PNP0501", 1, 0x3f8, 8, 4},
-    {"RTC_", "PNP0B00", 0, 0x70, 2, 8},
-};
-
-static void dsdt_isa(struct table_writer *out, const struct isa_device *isa)
-{
-    uint64_t device = device_begin(out, isa->name);
-    struct template crs;
-
-    aml_device_ids(out, isa->hid, isa->uid);
-    crs = crs_begin(out);
-    crs_io(out, isa->port, isa->ports);
-    crs_irq(out, isa->irq);
-    crs_end(out, crs);
-    package_end(out, device);
-}
-
-/* Name (\_S5, Package () {type, type, 0, 0}): what goes into SLP_TYP for soft-off. 7.4.2.6. */
-static void dsdt_s5(struct table_writer *out)
-{
-    uint64_t package;
-
-    writer_u8(out, AML_NAME);
-    writer_u8(out, AML_ROOT);
-    writer_text(out, "_S5_");
-    writer_u8(out, AML_PACKAGE);
-    package = package_begin(out);
-    writer_u8(out, 4);
-    aml_byte(out, PM_SLEEP_TYPE_S5);
-    aml_byte(out, PM_SLEEP_TYPE_S5);
-    aml_byte(out, 0);
-    aml_byte(out, 0);
-    package_end(out, package);
-}
-
-static uint64_t put_dsdt(struct table_writer *out)
-{
-    uint64_t start = table_begin(out, "DSDT", 2);
-    uint64_t scope;
-
-    dsdt_s5(out);
-    writer_u8(out, AML_SCOPE);
-    scope = package_begin(out);
-    writer_u8(out, AML_ROOT);
-    writer_text(out, "_SB_");
-    dsdt_pci(out);
-    for (size_t i = 0; i < ARRAY_COUNT(isa_devices); i++) {
-        dsdt_isa(out, &isa_devices[i]);
-    }
-    package_end(out, scope);
-    table_end(out, start);
-    return start;
 }
 
 /* --- FACS and FADT --- */
@@ -362,7 +127,7 @@ static const struct {
 
 static uint64_t put_fadt(struct table_writer *out, uint64_t base, uint64_t facs, uint64_t dsdt)
 {
-    uint64_t start = table_begin(out, "FACP", FADT_REVISION);
+    uint64_t start = acpi_table_begin(out, "FACP", FADT_REVISION);
 
     writer_zeroes(out, FADT_BYTES - HEADER_BYTES);
     for (size_t i = 0; i < ARRAY_COUNT(fadt_fields); i++) {
@@ -379,7 +144,7 @@ static uint64_t put_fadt(struct table_writer *out, uint64_t base, uint64_t facs,
     writer_patch(out, start + 36, base + facs, 4);
     writer_patch(out, start + 40, base + dsdt, 4);
     writer_patch(out, start + 140, base + dsdt, 8); /* X_DSDT */
-    table_end(out, start);
+    acpi_table_end(out, start);
     return start;
 }
 
@@ -433,7 +198,7 @@ static void madt_lint1_nmi(struct table_writer *out)
 
 static uint64_t put_madt(struct table_writer *out, uint32_t cpu_count)
 {
-    uint64_t start = table_begin(out, "APIC", 5);
+    uint64_t start = acpi_table_begin(out, "APIC", 5);
 
     writer_uint(out, GUEST_LAPIC_BASE, 4);
     writer_uint(out, MADT_PCAT_COMPAT, 4);
@@ -442,7 +207,107 @@ static uint64_t put_madt(struct table_writer *out, uint32_t cpu_count)
     madt_override(out, 0, 2, INTI_CONFORMS);
     madt_override(out, SCI_INTERRUPT, SCI_INTERRUPT, INTI_HIGH_LEVEL);
     madt_lint1_nmi(out);
-    table_end(out, start);
+    acpi_table_end(out, start);
+    return start;
+}
+
+/* --- MCFG --- */
+
+/* PCI Firmware Specification 3.0, 4.1.2 "MCFG Table Description": one range, segment 0, bus 0. */
+static uint64_t put_mcfg(struct table_writer *out)
+{
+    uint64_t start = acpi_table_begin(out, "MCFG", 1);
+
+    writer_zeroes(out, 8);
+    writer_uint(out, GUEST_ECAM_BASE, 8);
+    writer_uint(out, 0, 2); /* segment */
+    writer_u8(out, 0);      /* first bus */
+    writer_u8(out, (uint8_t)(PCI_ECAM_BYTES / (PCI_DEVFNS * 4096u) - 1));
+    writer_zeroes(out, 4);
+    acpi_table_end(out, start);
+    return start;
+}
+
+/* --- The console: SPCR and DBG2 --- */
+
+#define COM1_PORT 0x3f8u
+#define COM1_PORTS 8u
+#define COM1_IRQ 4u
+#define COM1_PATH "\\_SB.COM1"
+#define SERIAL_16550 0x00u
+#define SERIAL_DEBUG_PORT 0x8000u
+/* Microsoft, "Serial Port Console Redirection Table", table 1: interrupt types, bits; settings. */
+#define SPCR_REVISION 2u
+#define SPCR_BYTES 80u
+#define SPCR_8259_AND_IOAPIC 0x03u
+#define SPCR_BAUD_115200 7u
+#define SPCR_ONE_STOP_BIT 1u
+#define SPCR_VT_UTF8 2u
+#define NO_PCI_DEVICE 0xffffu
+
+/* A Generic Address Structure of byte registers in I/O space. ACPI 6.5, 5.2.3.2. */
+static void put_port(struct table_writer *out, uint16_t port)
+{
+    writer_u8(out, 1); /* system I/O space */
+    writer_u8(out, 8);
+    writer_u8(out, 0);
+    writer_u8(out, 1); /* access size: a byte */
+    writer_uint(out, port, 8);
+}
+
+/* Where firmware would have its console, for kernels that take no word about it: NOVA is silent without. */
+static uint64_t put_spcr(struct table_writer *out)
+{
+    uint64_t start = acpi_table_begin(out, "SPCR", SPCR_REVISION);
+
+    writer_u8(out, SERIAL_16550);
+    writer_zeroes(out, 3);
+    put_port(out, COM1_PORT);
+    writer_u8(out, SPCR_8259_AND_IOAPIC);
+    writer_u8(out, COM1_IRQ);
+    writer_uint(out, COM1_IRQ, 4); /* the global interrupt */
+    writer_u8(out, SPCR_BAUD_115200);
+    writer_u8(out, 0); /* no parity */
+    writer_u8(out, SPCR_ONE_STOP_BIT);
+    writer_u8(out, 0); /* no flow control */
+    writer_u8(out, SPCR_VT_UTF8);
+    writer_u8(out, 0); /* language */
+    writer_uint(out, NO_PCI_DEVICE, 2);
+    writer_uint(out, NO_PCI_DEVICE, 2);
+    writer_zeroes(out, SPCR_BYTES - (out->used - start));
+    acpi_table_end(out, start);
+    return start;
+}
+
+/* Microsoft, "Debug Port Table 2 (DBG2)", tables 1 "DBG2 table" and 2 "Debug Device Information structure". */
+#define DBG2_DEVICES_OFFSET 44u
+#define DBG2_DEVICE_BYTES 22u /* before the addresses */
+#define DBG2_ADDRESS_BYTES 12u
+
+static uint64_t put_dbg2(struct table_writer *out)
+{
+    static const char path[] = COM1_PATH;
+    uint64_t start = acpi_table_begin(out, "DBG2", 0);
+
+    writer_uint(out, DBG2_DEVICES_OFFSET, 4);
+    writer_uint(out, 1, 4); /* devices */
+    writer_u8(out, 0);      /* revision of the device's structure */
+    writer_uint(out, DBG2_DEVICE_BYTES + DBG2_ADDRESS_BYTES + 4 + sizeof(path), 2);
+    writer_u8(out, 1); /* addresses */
+    writer_uint(out, sizeof(path), 2);
+    writer_uint(out, DBG2_DEVICE_BYTES + DBG2_ADDRESS_BYTES + 4, 2); /* where the path is */
+    writer_uint(out, 0, 2);                                          /* no data of the OEM's, */
+    writer_uint(out, 0, 2);                                          /* so nowhere */
+    writer_uint(out, SERIAL_DEBUG_PORT, 2);
+    writer_uint(out, SERIAL_16550, 2);
+    writer_uint(out, 0, 2);
+    writer_uint(out, DBG2_DEVICE_BYTES, 2);                      /* where the address is, */
+    writer_uint(out, DBG2_DEVICE_BYTES + DBG2_ADDRESS_BYTES, 2); /* and its size */
+    put_port(out, COM1_PORT);
+    writer_uint(out, COM1_PORTS, 4);
+    writer_text(out, path);
+    writer_u8(out, 0);
+    acpi_table_end(out, start);
     return start;
 }
 
@@ -454,12 +319,12 @@ static uint64_t put_madt(struct table_writer *out, uint32_t cpu_count)
 static uint64_t put_root(struct table_writer *out, const char *signature, unsigned pointer_bytes,
                          const uint64_t *tables, size_t count)
 {
-    uint64_t start = table_begin(out, signature, 1);
+    uint64_t start = acpi_table_begin(out, signature, 1);
 
     for (size_t i = 0; i < count; i++) {
         writer_uint(out, tables[i], pointer_bytes);
     }
-    table_end(out, start);
+    acpi_table_end(out, start);
     return start;
 }
 
@@ -486,7 +351,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     struct table_writer out = {.to = buffer, .capacity = capacity};
     uint64_t base = config->base;
     uint64_t facs, dsdt, rsdt, xsdt;
-    uint64_t listed[2];
+    uint64_t listed[5];
 
     if (config->cpu_count == 0 || config->cpu_count > XAPIC_CPUS_MAX || base + capacity > UINT32_MAX) {
         return STATUS_INVALID;
@@ -496,9 +361,12 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     }
     writer_zeroes(&out, RSDP_BYTES);
     facs = put_facs(&out);
-    dsdt = put_dsdt(&out);
+    dsdt = acpi_put_dsdt(&out, config);
     listed[0] = base + put_fadt(&out, base, facs, dsdt);
     listed[1] = base + put_madt(&out, config->cpu_count);
+    listed[2] = base + put_mcfg(&out);
+    listed[3] = base + put_spcr(&out);
+    listed[4] = base + put_dbg2(&out);
     rsdt = put_root(&out, "RSDT", 4, listed, ARRAY_COUNT(listed));
     xsdt = put_root(&out, "XSDT", 8, listed, ARRAY_COUNT(listed));
     if (out.full) {

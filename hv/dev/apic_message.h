@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What travels between APICs: from an ICR, the I/O APIC, or an MSI. hv/core/guest_irq.c routes it.
  * SDM 3A 11.6.1 "Interrupt Command Register (ICR)", 11.11 "Message Signalled Interrupts"; 82093AA data sheet 3.2.4.

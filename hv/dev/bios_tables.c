@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The MultiProcessor tables and SMBIOS. See bios_tables.h.
  *

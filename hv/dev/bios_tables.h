@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a PC's firmware leaves in its ROM beside ACPI, for kernels that look there:
  *
  *   - the MultiProcessor tables (Intel, MultiProcessor Specification 1.4): xv6 and JOS know no others, Linux without
- * ACPI, HelenOS and 9front read them;
+ *     ACPI, HelenOS and 9front read them;
  *   - SMBIOS (DMTF DSP0134, 2.8): IncludeOS ends itself where there is none.
  *
  * Both are found by a signature at a multiple of 16 between 0xf0000 and 1 MiB.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The real-time clock and its RAM. See cmos.h.
  *
@@ -9,6 +10,7 @@
 #include "hv/dev/cmos.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
 
 /* MC146818A, "Address Map". */
 #define RTC_SECONDS 0x00u
@@ -204,30 +206,59 @@ static void set_time(struct cmos *cmos, int64_t fraction_ns, uint64_t now)
 
 /* --- Flags --- */
 
-static bool alarm_matches(const struct cmos *cmos, uint8_t index, uint32_t value)
+/* An alarm's register: a number, or ALARM_ANY. Numbers that no clock shows are never reached. */
+#define ANY UINT32_MAX
+#define HOURS_A_DAY 24u
+#define MINUTES_AN_HOUR 60u
+#define SECONDS_A_MINUTE 60u
+#define ALARM_JUMPS 8u /* seconds, minutes, hours, and once more each after a carry */
+
+static uint32_t alarm_register(const struct cmos *cmos, uint8_t index)
 {
     uint8_t alarm = cmos->ram[index];
 
     if ((alarm & ALARM_ANY) == ALARM_ANY) {
-        return true;
+        return ANY;
     }
-    return value == (index == RTC_HOURS_ALARM ? decode_hour(cmos, alarm) : decode(cmos, alarm));
+    return index == RTC_HOURS_ALARM ? decode_hour(cmos, alarm) : decode(cmos, alarm);
 }
 
-/* The first second after `after` at which the alarm matches, or INT64_MAX for an impossible time. */
+/* How many units lie between what the clock shows and what the alarm wants, in a cycle of `cycle` units. */
+static uint32_t units_ahead(uint32_t shown, uint32_t wanted, uint32_t cycle)
+{
+    if (wanted == ANY || wanted == shown) {
+        return 0;
+    }
+    return wanted > shown ? wanted - shown : wanted + cycle - shown;
+}
+
+/*
+ * The first second after `after` at which the alarm matches, or INT64_MAX for an impossible time. Each jump goes to the
+ * beginning of the unit that the alarm wants, so a handful reach it wherever it is.
+ */
 static int64_t next_alarm(const struct cmos *cmos, int64_t after)
 {
+    uint32_t hour = alarm_register(cmos, RTC_HOURS_ALARM);
+    uint32_t minute = alarm_register(cmos, RTC_MINUTES_ALARM);
+    uint32_t second = alarm_register(cmos, RTC_SECONDS_ALARM);
     int64_t time = after + 1;
 
-    for (unsigned steps = 0; steps < 3 * (24 + 60 + 60); steps++) {
+    if ((hour != ANY && hour >= HOURS_A_DAY) || (minute != ANY && minute >= MINUTES_AN_HOUR) ||
+        (second != ANY && second >= SECONDS_A_MINUTE)) {
+        return INT64_MAX;
+    }
+    for (unsigned jumps = 0; jumps < ALARM_JUMPS; jumps++) {
         uint32_t of_day = (uint32_t)(time % DAY_SECONDS);
+        uint32_t hours = units_ahead(of_day / 3600, hour, HOURS_A_DAY);
+        uint32_t minutes = units_ahead(of_day / 60 % 60, minute, MINUTES_AN_HOUR);
+        uint32_t seconds = units_ahead(of_day % 60, second, SECONDS_A_MINUTE);
 
-        if (!alarm_matches(cmos, RTC_HOURS_ALARM, of_day / 3600)) {
-            time += 3600 - of_day % 3600;
-        } else if (!alarm_matches(cmos, RTC_MINUTES_ALARM, of_day / 60 % 60)) {
-            time += 60 - of_day % 60;
-        } else if (!alarm_matches(cmos, RTC_SECONDS_ALARM, of_day % 60)) {
-            time += 1;
+        if (hours != 0) {
+            time += hours * 3600 - of_day % 3600;
+        } else if (minutes != 0) {
+            time += minutes * 60 - of_day % 60;
+        } else if (seconds != 0) {
+            time += seconds;
         } else {
             return time;
         }
@@ -236,8 +267,8 @@ static int64_t next_alarm(const struct cmos *cmos, int64_t after)
 }
 
 /*
- * MC146818A, "Register A", rate selection: the period is 2^(rate-1) of the 32.768 kHz time base, so 3 is 8192 Hz and 15
- * is 2 Hz; 1 and 2 are 256 and 128 Hz. Returns the exponent; call it only when periodic_on().
+ * MC146818A, "Register A", rate selection: the period is 2^(rate-1) of the 32.768 kHz time base, so 3 is 8192 Hz and
+ * 15 is 2 Hz; 1 and 2 are 256 and 128 Hz. Returns the exponent; call it only when periodic_on().
  */
 static unsigned period_shift(const struct cmos *cmos)
 {
@@ -285,7 +316,8 @@ static void run_seconds(struct cmos *cmos, uint64_t now)
     cmos->seen_s = second;
 }
 
-/* The host TSC at which the guest's clock shows `second`. Counted from now, so the clock's rounding does not matter. */
+/* The host TSC at which the guest's clock shows `second`. Counted from now, so the clock's rounding does not
+ * matter. */
 static uint64_t tsc_of_second(const struct cmos *cmos, int64_t second, uint64_t now)
 {
     int64_t wait_ns = second * SECOND_NS - guest_ns(cmos, now);
@@ -298,7 +330,7 @@ static uint64_t next_deadline(const struct cmos *cmos, uint64_t now)
     uint8_t enabled = cmos->ram[RTC_B];
     uint64_t deadline = DEADLINE_NONE;
 
-    if (cmos->irq) {
+    if (cmos->signals.lines != 0) {
         return DEADLINE_NONE; /* the line is high until register C is read */
     }
     if ((enabled & B_PIE) != 0 && periodic_on(cmos)) {
@@ -320,9 +352,9 @@ static void update(struct cmos *cmos, uint64_t now)
 {
     uint8_t due = cmos->ram[RTC_C] & cmos->ram[RTC_B] & (C_PF | C_AF | C_UF);
 
-    cmos->irq = due != 0;
+    cmos->signals.lines = due != 0;
     cmos->ram[RTC_C] = (uint8_t)((cmos->ram[RTC_C] & ~C_IRQF) | (due != 0 ? C_IRQF : 0));
-    cmos->deadline = next_deadline(cmos, now);
+    cmos->signals.deadline = next_deadline(cmos, now);
 }
 
 void cmos_run(struct cmos *cmos, uint64_t now)
@@ -354,7 +386,7 @@ static uint8_t read_a(const struct cmos *cmos, uint64_t now)
 
 uint8_t cmos_read(struct cmos *cmos, uint16_t port, uint64_t now)
 {
-    if (port == 0x70) {
+    if (port == CMOS_INDEX_PORT) {
         return 0xff; /* write-only */
     }
     if (cmos->index == RTC_A) {
@@ -421,7 +453,7 @@ static void write_data(struct cmos *cmos, uint8_t value, uint64_t now)
 
 void cmos_write(struct cmos *cmos, uint16_t port, uint8_t value, uint64_t now)
 {
-    if (port == 0x70) {
+    if (port == CMOS_INDEX_PORT) {
         cmos->index = value & 0x7fu; /* bit 7 masks NMIs, which nothing here raises */
     } else {
         write_data(cmos, value, now);
@@ -471,3 +503,49 @@ void cmos_reset(struct cmos *cmos, const struct cmos_config *config, uint64_t no
     cmos->seen_s = guest_ns(cmos, now) / SECOND_NS;
     update(cmos, now);
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = cmos_read(state, (uint16_t)access->at, access->now);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    cmos_write(state, (uint16_t)access->at, (uint8_t)access->value, access->now);
+    return true;
+}
+
+static void run(void *state, uint64_t now)
+{
+    cmos_run(state, now);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    const struct platform_config *config = environment->config;
+    const struct cmos_config own = {
+        .clock = config->clock,
+        .wall_clock_ns = config->wall_clock_ns,
+        .wall_clock_tsc = config->wall_clock_tsc,
+        .ram_low_bytes = config->ram_low_bytes,
+        .ram_high_bytes = config->ram_high_bytes,
+    };
+
+    cmos_reset(state, &own, now);
+}
+
+const struct bus_row cmos_row = {
+    .name = "RTC",
+    BUS_RANGES(BUS_PORTS(CMOS_INDEX_PORT, 2)),
+    .read = read_at,
+    .write = write_at,
+    .run = run,
+    .reset = reset,
+    .lines = {CMOS_IRQ},
+    .line_count = 1,
+    .asleep_unheard = true,
+    BUS_STATE(struct cmos, signals),
+};

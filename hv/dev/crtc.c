@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* See hv/dev/crtc.h. */
 #include "hv/dev/crtc.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/timebase.h"
 
 /* "Input Status Register 1": the display is off, and the vertical retrace. */
 #define STATUS_CHANGES 0x09u
@@ -9,6 +11,7 @@
 void crtc_reset(struct crtc *crtc)
 {
     memset(crtc, 0, sizeof(*crtc));
+    crtc->signals.deadline = DEADLINE_NONE;
 }
 
 uint8_t crtc_read(struct crtc *crtc, uint16_t port)
@@ -48,3 +51,33 @@ uint32_t crtc_row_text(const uint8_t cells[TEXT_ROW_BYTES], char text[TEXT_COLUM
     text[length] = '\0';
     return length;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = crtc_read(state, (uint16_t)access->at);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    crtc_write(state, (uint16_t)access->at, (uint8_t)access->value);
+    return true;
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)environment;
+    (void)now;
+    crtc_reset(state);
+}
+
+const struct bus_row crtc_row = {
+    .name = "text display",
+    BUS_RANGES(BUS_PORTS(CRTC_INDEX, 2), BUS_PORTS(CRTC_STATUS, 1)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    BUS_STATE(struct crtc, signals),
+};

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The CRT controller's registers (0x3d4, 0x3d5) and the status port (0x3da) of a display that nobody looks at. Kernels
+ * The CRT controller's registers (0x3d4, 0x3d5) and the status port (0x3da) of a display that is drawn nowhere. Kernels
  * keep the text cursor in the former: xv6 and JOS read back where it is before they print their first character, and
  * 0xffff ends xv6. Others wait for the retrace bit of the latter to change, so it changes with every read.
  *
@@ -10,6 +11,7 @@
 #define HV_DEV_CRTC_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 
 #define CRTC_INDEX 0x3d4u
 #define CRTC_DATA 0x3d5u
@@ -19,8 +21,10 @@
 #define TEXT_ROWS 25u
 #define TEXT_COLUMNS 80u
 #define TEXT_ROW_BYTES (2 * TEXT_COLUMNS)
+_Static_assert(TEXT_ROWS *TEXT_ROW_BYTES <= 4 * KIB, "one page of text memory");
 
 struct crtc {
+    struct bus_signals signals;
     uint8_t index;
     uint8_t status;
     uint8_t registers[CRTC_REGISTERS];
@@ -34,5 +38,7 @@ void crtc_write(struct crtc *crtc, uint16_t port, uint8_t value);
 
 /* A row's cells as text, what is no printable ASCII as a blank, without the blanks at the end. Gives its length. */
 uint32_t crtc_row_text(const uint8_t cells[TEXT_ROW_BYTES], char text[TEXT_COLUMNS + 1]);
+
+extern const struct bus_row crtc_row;
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The HPET's registers. See hpet.h.
  *
@@ -10,6 +11,10 @@
 #include "hv/dev/hpet.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/pit.h"
+#include "hv/dev/platform_config.h"
+#include "hv/dev/pm.h"
+#include "hv/mm/guest_layout.h"
 
 #define REG_CAPABILITIES 0x000u
 #define REG_CONFIG 0x010u
@@ -21,6 +26,9 @@
 
 /* 2.3.4 "General Capabilities and ID Register": period in fs, Intel, legacy routes, 64 bits, last timer, revision. */
 #define PERIOD_FS 69841279ULL /* 10^15 / HPET_HZ */
+_Static_assert(PERIOD_FS == (1000000000000000ULL + HPET_HZ / 2) / HPET_HZ, "the period of HPET_HZ, in femtoseconds");
+_Static_assert(HPET_HZ == 4u * PM_TIMER_HZ && (HPET_HZ + 6) / 12 == PIT_HZ,
+               "one crystal of 14.31818 MHz has all three");
 #define CAPABILITIES (PERIOD_FS << 32 | 0x8086u << 16 | 1u << 15 | 1u << 13 | (HPET_TIMERS - 1) << 8 | 1u)
 /* 2.3.5 "General Configuration Register". */
 #define CONFIG_ENABLE 0x1u
@@ -68,7 +76,7 @@ static void arm(struct hpet_timer *timer, uint64_t count)
 
 static void update_deadline(struct hpet *hpet)
 {
-    hpet->deadline = DEADLINE_NONE;
+    hpet->signals.deadline = DEADLINE_NONE;
     for (unsigned i = 0; i < HPET_TIMERS && (hpet->config & CONFIG_ENABLE) != 0; i++) {
         const struct hpet_timer *timer = &hpet->timers[i];
         uint64_t due;
@@ -77,7 +85,8 @@ static void update_deadline(struct hpet *hpet)
             continue;
         }
         due = timebase_tsc(&hpet->base, timer->next - hpet->offset);
-        hpet->deadline = min_u64(hpet->deadline, is_periodic(timer) ? max_u64(due, hpet->not_before) : due);
+        hpet->signals.deadline =
+            min_u64(hpet->signals.deadline, is_periodic(timer) ? max_u64(due, hpet->not_before) : due);
     }
 }
 
@@ -116,6 +125,7 @@ void hpet_run(struct hpet *hpet, uint64_t now)
     }
     if (fired) {
         hpet->not_before = now + hpet->quiet_tsc;
+        hpet->signals.wants |= BUS_ROUTES;
         update_deadline(hpet);
     }
 }
@@ -129,7 +139,7 @@ void hpet_reset(struct hpet *hpet, const struct clock *clock, uint64_t now)
         hpet->timers[i].comparator = UINT64_MAX;
         hpet->timers[i].next = NEVER;
     }
-    hpet->deadline = DEADLINE_NONE;
+    hpet->signals.deadline = DEADLINE_NONE;
 }
 
 /* --- Registers --- */
@@ -268,6 +278,7 @@ void hpet_write(struct hpet *hpet, uint32_t offset, uint8_t size, uint64_t value
         old = hpet->timers[timer].period;
     }
     write_register(hpet, at, (old & ~mask) | (value << shift & mask), now);
+    hpet->signals.wants |= BUS_ROUTES;
     update_deadline(hpet);
 }
 
@@ -297,3 +308,39 @@ uint32_t hpet_levels(const struct hpet *hpet)
     }
     return levels;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    hpet_run(state, access->now);
+    access->value = hpet_read(state, (uint32_t)access->at, access->size, access->now);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    hpet_run(state, access->now);
+    hpet_write(state, (uint32_t)access->at, access->size, access->value, access->now);
+    return true;
+}
+
+static void run(void *state, uint64_t now)
+{
+    hpet_run(state, now);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    hpet_reset(state, environment->config->clock, now);
+}
+
+const struct bus_row hpet_row = {
+    .name = "HPET",
+    BUS_RANGES(BUS_MMIO(GUEST_HPET_BASE, HPET_BYTES)),
+    .read = read_at,
+    .write = write_at,
+    .run = run,
+    .reset = reset,
+    BUS_STATE(struct hpet, signals),
+};

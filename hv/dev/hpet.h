@@ -1,21 +1,25 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The HPET at 0xfed00000: a 64-bit counter at four times the PM timer's rate and three timers. IA-PC HPET Specification
- * 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in legacy replacement
- * mode IRQ 0 and IRQ 8 in place of the 8254 and the RTC (2.2.3 "LegacyReplacement Routing").
+ * The HPET at 0xfed00000: a 64-bit counter at four times the PM timer's rate and three timers. IA-PC HPET
+ * Specification 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in
+ * legacy replacement mode IRQ 0 and IRQ 8 in place of the 8254 and the RTC (2.2.3 "LegacyReplacement Routing").
  *
- * No ACPI table names it: kernels that look have better clocks here. It is for those that take the address for granted.
+ * No ACPI table names it: kernels that look have better clocks here. It is for those that take the address for
+ * granted.
  *
- * A timer that is set to a time that has just passed fires at once: a guest whose CPU was elsewhere between its reading
- * of the counter and its writing of the comparator would else wait for the counter to come round. "Just" is half of 32
- * bits.
+ * A timer that is set to a time that has just passed fires at once: a guest whose CPU was elsewhere between its
+ * reading of the counter and its writing of the comparator would else wait for the counter to come round. "Just" is
+ * half of 32 bits.
  *
- * Edges are left in `edges` for the platform to take; levels are in `status`.
+ * Edges are left in `edges` for the wires to take, levels are in `status`; BUS_ROUTES says that there is something
+ * new.
  */
 #ifndef HV_DEV_HPET_H
 #define HV_DEV_HPET_H
 
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 #include "hv/dev/timebase.h"
 
 #define HPET_BYTES 0x400u
@@ -31,13 +35,13 @@ struct hpet_timer {
 };
 
 struct hpet {
+    struct bus_signals signals;
     struct timebase base;
     uint64_t offset; /* the count at base.start; the count itself while halted */
     uint64_t config;
     uint64_t status; /* level-triggered timers that have fired */
     struct hpet_timer timers[HPET_TIMERS];
-    uint32_t edges;    /* edge-triggered timers that have fired and were not taken */
-    uint64_t deadline; /* host TSC */
+    uint32_t edges; /* edge-triggered timers that have fired and were not taken */
     uint64_t quiet_tsc;
     uint64_t not_before; /* host TSC before which no periodic timer asks to be run */
 };
@@ -58,5 +62,7 @@ bool hpet_is_legacy(const struct hpet *hpet);
 
 /* Timers whose level is high, a bit each. */
 uint32_t hpet_levels(const struct hpet *hpet);
+
+extern const struct bus_row hpet_row;
 
 #endif

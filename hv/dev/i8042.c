@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keyboard controller with nothing plugged in. See i8042.h.
  */
 #include "hv/dev/i8042.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/timebase.h"
 
 /* Status register, port 0x64. */
 #define STATUS_OUTPUT_FULL 0x01u
@@ -36,9 +38,10 @@ static void update(struct i8042 *keyboard)
 {
     bool full = (keyboard->status & STATUS_OUTPUT_FULL) != 0;
     bool aux = (keyboard->status & STATUS_AUX_DATA) != 0;
+    bool irq1 = full && !aux && (keyboard->command_byte & COMMAND_BYTE_IRQ1) != 0;
+    bool irq12 = full && aux && (keyboard->command_byte & COMMAND_BYTE_IRQ12) != 0;
 
-    keyboard->irq1 = full && !aux && (keyboard->command_byte & COMMAND_BYTE_IRQ1) != 0;
-    keyboard->irq12 = full && aux && (keyboard->command_byte & COMMAND_BYTE_IRQ12) != 0;
+    keyboard->signals.lines = (irq1 ? I8042_LINE_KEYBOARD : 0) | (irq12 ? I8042_LINE_MOUSE : 0);
 }
 
 static void put_output(struct i8042 *keyboard, uint8_t value, uint8_t status_bits)
@@ -55,6 +58,7 @@ void i8042_reset(struct i8042 *keyboard)
     keyboard->command_byte = COMMAND_BYTE_SYSTEM | COMMAND_BYTE_KEYBOARD_OFF | COMMAND_BYTE_AUX_OFF;
     keyboard->output_port = 0xcc | OUTPUT_PORT_NO_RESET | OUTPUT_PORT_A20;
     keyboard->control_a = CONTROL_A_A20;
+    keyboard->signals.deadline = DEADLINE_NONE;
 }
 
 /* The A20 gate is one wire with two switches, here and at port 0x92. */
@@ -69,7 +73,7 @@ static void write_output_port(struct i8042 *keyboard, uint8_t value)
     keyboard->output_port = value | OUTPUT_PORT_NO_RESET;
     set_a20(keyboard, (value & OUTPUT_PORT_A20) != 0);
     if ((value & OUTPUT_PORT_NO_RESET) == 0) {
-        keyboard->reset_by = "keyboard controller, output port";
+        bus_request_power(&keyboard->signals, POWER_RESET_REQUESTED, "keyboard controller, output port");
     }
 }
 
@@ -145,7 +149,7 @@ static void write_command(struct i8042 *keyboard, uint8_t command)
         break;
     default: /* 0xf0..0xff pulse the output port bits that are 0; bit 0 is reset */
         if (command >= 0xf0 && (command & 1u) == 0) {
-            keyboard->reset_by = "port 0x64";
+            bus_request_power(&keyboard->signals, POWER_RESET_REQUESTED, "port 0x64");
         }
         break;
     }
@@ -167,7 +171,7 @@ static void write_data(struct i8042 *keyboard, uint8_t value)
 static void write_control_a(struct i8042 *keyboard, uint8_t value)
 {
     if ((value & CONTROL_A_RESET) != 0 && (keyboard->control_a & CONTROL_A_RESET) == 0) {
-        keyboard->reset_by = "port 0x92";
+        bus_request_power(&keyboard->signals, POWER_RESET_REQUESTED, "port 0x92");
     }
     keyboard->control_a = value & (CONTROL_A_RESET | CONTROL_A_A20);
     set_a20(keyboard, (value & CONTROL_A_A20) != 0);
@@ -175,11 +179,11 @@ static void write_control_a(struct i8042 *keyboard, uint8_t value)
 
 void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value)
 {
-    if (port == 0x92) {
+    if (port == I8042_CONTROL_A_PORT) {
         write_control_a(keyboard, value);
         return;
     }
-    if (port == 0x64) {
+    if (port == I8042_COMMAND_PORT) {
         keyboard->status |= STATUS_COMMAND;
         keyboard->expects = 0;
         write_command(keyboard, value);
@@ -193,13 +197,45 @@ void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value)
 /* Reading the data empties the output buffer; an empty one repeats the last byte. */
 uint8_t i8042_read(struct i8042 *keyboard, uint16_t port)
 {
-    if (port == 0x92) {
+    if (port == I8042_CONTROL_A_PORT) {
         return keyboard->control_a;
     }
-    if (port == 0x64) {
+    if (port == I8042_COMMAND_PORT) {
         return keyboard->status;
     }
     keyboard->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_AUX_DATA | STATUS_TIMEOUT);
     update(keyboard);
     return keyboard->data;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = i8042_read(state, (uint16_t)access->at);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    i8042_write(state, (uint16_t)access->at, (uint8_t)access->value);
+    return true;
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)environment;
+    (void)now;
+    i8042_reset(state);
+}
+
+const struct bus_row i8042_row = {
+    .name = "8042",
+    BUS_RANGES(BUS_PORTS(I8042_DATA_PORT, 1), BUS_PORTS(I8042_COMMAND_PORT, 1), BUS_PORTS(I8042_CONTROL_A_PORT, 1)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    .lines = {I8042_IRQ_KEYBOARD, I8042_IRQ_MOUSE},
+    .line_count = 2,
+    BUS_STATE(struct i8042, signals),
+};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keyboard controller without a keyboard or a mouse (ports 0x60 and 0x64), and system control port A (0x92).
  * IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller"; PIIX4 4.2.7 for 0x92.
@@ -9,17 +10,26 @@
 #define HV_DEV_I8042_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
+
+#define I8042_DATA_PORT 0x60u
+#define I8042_COMMAND_PORT 0x64u
+#define I8042_CONTROL_A_PORT 0x92u
+#define I8042_IRQ_KEYBOARD 1u
+#define I8042_IRQ_MOUSE 12u
+
+/* Its lines of the signals. */
+#define I8042_LINE_KEYBOARD 1u
+#define I8042_LINE_MOUSE 2u
 
 struct i8042 {
+    struct bus_signals signals;
     uint8_t status;
     uint8_t command_byte;
     uint8_t output_port;
-    uint8_t data;         /* output buffer */
-    uint8_t expects;      /* command whose parameter comes next through port 0x60; 0: none */
-    uint8_t control_a;    /* port 0x92 */
-    const char *reset_by; /* set once a reset was asked for: the port */
-    bool irq1;
-    bool irq12;
+    uint8_t data;      /* output buffer */
+    uint8_t expects;   /* command whose parameter comes next through port 0x60; 0: none */
+    uint8_t control_a; /* port 0x92 */
 };
 
 void i8042_reset(struct i8042 *keyboard);
@@ -27,5 +37,7 @@ void i8042_reset(struct i8042 *keyboard);
 /* port is 0x60, 0x64 or 0x92. */
 uint8_t i8042_read(struct i8042 *keyboard, uint16_t port);
 void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value);
+
+extern const struct bus_row i8042_row;
 
 #endif

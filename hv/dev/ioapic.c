@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The I/O APIC. See ioapic.h for the idea.
  *
@@ -15,6 +16,8 @@
 #include "hv/dev/ioapic.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/timebase.h"
+#include "hv/mm/guest_layout.h"
 
 #define ENTRY_VECTOR(entry) ((uint8_t)(entry))
 #define ENTRY_DELIVERY(entry) ((uint8_t)((entry) >> 8 & 7u))
@@ -66,10 +69,19 @@ static void evaluate_level(struct ioapic *ioapic, unsigned pin)
     }
 }
 
+/* Messages that wait are for the wires to take. */
+static void update(struct ioapic *ioapic)
+{
+    if (ioapic->pending != 0) {
+        ioapic->signals.wants |= BUS_MESSAGES;
+    }
+}
+
 void ioapic_reset(struct ioapic *ioapic, uint32_t driven)
 {
     memset(ioapic, 0, sizeof(*ioapic));
     ioapic->driven = driven;
+    ioapic->signals.deadline = DEADLINE_NONE;
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         ioapic->entries[pin] = ENTRY_MASKED;
     }
@@ -86,6 +98,7 @@ void ioapic_set_line(struct ioapic *ioapic, unsigned pin, bool high)
     } else if (!was_active && pin_active(ioapic, pin) && !ioapic_masked(ioapic, pin)) {
         ioapic->pending |= bit;
     }
+    update(ioapic);
 }
 
 bool ioapic_may_break_in(const struct ioapic *ioapic)
@@ -111,6 +124,7 @@ void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
             evaluate_level(ioapic, pin);
         }
     }
+    update(ioapic);
 }
 
 void ioapic_ask_again(struct ioapic *ioapic)
@@ -118,6 +132,7 @@ void ioapic_ask_again(struct ioapic *ioapic)
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         evaluate_level(ioapic, pin);
     }
+    update(ioapic);
 }
 
 bool ioapic_next_message(struct ioapic *ioapic, struct apic_message *message)
@@ -213,7 +228,45 @@ void ioapic_write(struct ioapic *ioapic, uint32_t offset, uint8_t size, uint64_t
         ioapic->select = (uint8_t)value;
     } else if (offset == IOAPIC_WINDOW && size >= 4) {
         write_window(ioapic, (uint32_t)value);
+        ioapic->signals.wants |= BUS_MASKS;
     } else if (offset == IOAPIC_EOI) {
         ioapic_eoi(ioapic, (uint8_t)value);
     }
+    update(ioapic);
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = ioapic_read(state, (uint32_t)access->at, access->size);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    ioapic_write(state, (uint32_t)access->at, access->size, access->value);
+    return true;
+}
+
+static bool next_message(void *state, struct apic_message *message)
+{
+    return ioapic_next_message(state, message);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)environment;
+    (void)now;
+    ioapic_reset(state, 0);
+}
+
+const struct bus_row ioapic_row = {
+    .name = "I/O APIC",
+    BUS_RANGES(BUS_MMIO(GUEST_IOAPIC_BASE, IOAPIC_MMIO_BYTES)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    .next_message = next_message,
+    BUS_STATE(struct ioapic, signals),
+};

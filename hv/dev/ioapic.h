@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The I/O APIC: 24 pins, each with a redirection entry, and messages to local APICs.
  * Intel 82093AA data sheet (290566-001) 3; Intel ICH9 data sheet 13.5 for version 0x20 and its EOI register.
@@ -11,14 +12,16 @@
 
 #include "hv/base/types.h"
 #include "hv/dev/apic_message.h"
+#include "hv/dev/bus.h"
 
 #define IOAPIC_PINS 24u
 #define IOAPIC_MMIO_BYTES 4096u
 
 struct ioapic {
-    uint32_t id;     /* register 0: bits 27:24 */
-    uint8_t select;  /* IOREGSEL */
-    uint32_t lines;  /* pins, electrically high = 1 */
+    struct bus_signals signals; /* BUS_MESSAGES while `pending` has any */
+    uint32_t id;                /* register 0: bits 27:24 */
+    uint8_t select;             /* IOREGSEL */
+    uint32_t lines;             /* pins, electrically high = 1 */
     uint32_t driven; /* pins that are wired to a device; the others are never active, whatever their polarity */
     uint32_t pending;
     uint64_t entries[IOAPIC_PINS];
@@ -49,5 +52,7 @@ static inline bool ioapic_masked(const struct ioapic *ioapic, unsigned pin)
 
 /* May a pin send something that a CPU takes with interrupts off: NMI or INIT? */
 bool ioapic_may_break_in(const struct ioapic *ioapic);
+
+extern const struct bus_row ioapic_row;
 
 #endif

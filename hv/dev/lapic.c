@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC: registers, priorities, and interrupts in and out. The timer is in lapic_timer.c.
  * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)".
  *
- * Who may touch what: the registers and everything else here belong to the CPU that runs the vCPU. Other CPUs only set
- * bits in `pending`, `pending_level` and `pending_words`, in this order for a level-triggered vector: level, vector,
- * word. lapic_merge_pending() takes them in the opposite order, so it never sees a vector without its trigger mode, and
- * a vector that it misses is still announced by its word.
+ * What may be touched from where: the registers and everything else here belong to the CPU that runs the vCPU. Other
+ * CPUs only set bits in `pending`, `pending_level` and `pending_words`, in this order for a level-triggered vector:
+ * level, vector, word. lapic_merge_pending() takes them in the opposite order, so it never sees a vector without its
+ * trigger mode, and a vector that it misses is still announced by its word.
  *
  * PPR is kept true in the page at every change of TPR or ISR: it is read on each delivery and, with VMX's APIC
  * virtualization, by the CPU itself. Where the CPU moves TPR alone, follow_tpr() notices.
@@ -39,6 +40,8 @@
 
 /* Bits of LVT entries that software can write, timer to error. SDM 3A 11.5.1, figure 11-8. */
 static const uint32_t lvt_bits[LAPIC_LVT_COUNT] = {0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
+_Static_assert(LAPIC_LVT_COUNT == (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER) / 0x10 + 1, "a word for every entry");
+_Static_assert(LAPIC_REGISTERS_END / 0x10 == 64, "REGISTER_BIT: a bit per register in 64 bits");
 /* Read-only bits: delivery status, and remote IRR of LINT pins. Writing them is no error. */
 #define LAPIC_LVT_READ_ONLY 0x5000u
 
@@ -169,7 +172,7 @@ bool lapic_accepts_lint_nmi(const struct lapic *lapic)
     return (lint1 & LAPIC_LVT_MASKED) == 0 && (lint1 >> 8 & 7u) == APIC_NMI;
 }
 
-/* The level-triggered kind is an edge, too: the 8259's line stays high until somebody acknowledges it. */
+/* The level-triggered kind is an edge, too: the 8259's line stays high until it is acknowledged. */
 bool lapic_lint0_edge(struct lapic *lapic)
 {
     uint32_t lint0 = lapic_get(lapic, LAPIC_LVT_LINT0);
@@ -610,7 +613,7 @@ uint32_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, uint64_t now)
     uint32_t line = offset & 0xff0u;
 
     if (!lapic_enabled(lapic) || lapic_x2apic(lapic)) {
-        return 0xffffffffu; /* the page is not decoded: nobody answers on the bus */
+        return 0xffffffffu; /* the page is not decoded: nothing answers on the bus */
     }
     if (!xapic_knows(offset)) {
         lapic_error(lapic, LAPIC_ERROR_REGISTER);

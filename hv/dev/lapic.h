@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC of one vCPU: xAPIC page and x2APIC MSRs over the same registers.
  *
@@ -5,7 +6,8 @@
  * CPU touches the page; others post vectors into `pending` (atomically) and kick the vCPU.
  * SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)"; APM 2 16.
  *
- * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say so).
+ * Times are host TSC ticks. The timer counts at lapic_timer_hz() before the divider (CPUID 0x15 and 0x40000010 say
+ * so).
  */
 #ifndef HV_DEV_LAPIC_H
 #define HV_DEV_LAPIC_H
@@ -16,6 +18,7 @@
 #include "hv/dev/timebase.h"
 
 #define LAPIC_REGISTER_COUNT 1024u
+_Static_assert(LAPIC_REGISTER_COUNT * sizeof(uint32_t) == PAGE_BYTES, "the APIC page");
 #define LAPIC_OUTBOX_MAX 4u
 
 struct lapic_page {

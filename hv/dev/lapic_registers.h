@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The local APIC's register page, for lapic.c and lapic_timer.c (nobody else needs it, except VMX's virtual-APIC page
+ * The local APIC's register page, for lapic.c and lapic_timer.c (nothing else needs it, except VMX's virtual-APIC page
  * set-up and tests). SDM 3A 11.4.1 "The Local APIC Block Diagram", table 11-1.
  */
 #ifndef HV_DEV_LAPIC_REGISTERS_H
@@ -35,6 +36,9 @@
 #define LAPIC_TIMER_DIVIDE 0x3e0u
 #define LAPIC_SELF_IPI 0x3f0u /* x2APIC only */
 #define LAPIC_REGISTERS_END 0x400u
+_Static_assert(LAPIC_IRR - LAPIC_TMR == 0x80 && LAPIC_TMR - LAPIC_ISR == 0x80 && LAPIC_ESR - LAPIC_IRR == 0x80,
+               "256 vectors each: eight registers of 32 bits, 16 bytes apart");
+_Static_assert(LAPIC_LVT_ERROR - LAPIC_LVT_TIMER == 5 * 0x10, "six entries of the LVT in a row. SDM 3A 11.4.8");
 
 /* IA32_APIC_BASE. SDM 3A 11.4.4 "Local APIC Status and Location", figure 11-5; 11.12.1. */
 #define LAPIC_BASE_BSP (1ULL << 8)

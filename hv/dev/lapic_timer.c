@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC's timer. SDM 3A 11.5.4 "APIC Timer".
  *
- * One-shot and periodic counts are not decremented by anybody: `timer_start` is the host TSC at which the present count
- * began, and the current count follows from the time of the read. `deadline` is the host TSC at which the timer
+ * One-shot and periodic counts are not decremented by anything: `timer_start` is the host TSC at which the present
+ * count began, and the current count follows from the time of the read. `deadline` is the host TSC at which the timer
  * interrupts next; a masked timer has none and costs nothing, and its count reads right all the same.
  *
  * The undivided frequency is 1 GHz, so a count is a number of nanoseconds shifted by the divider. Where the TSC is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8259A pair. See pic.h for the rules about lines; the names of the command words are the data sheet's.
  *
@@ -10,6 +11,8 @@
 #include "hv/dev/pic.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
+#include "hv/dev/timebase.h"
 
 /* Initialization and operation command words. 8259A data sheet, "Programming the 8259A", figures 7 and 8. */
 #define ICW1 0x10u
@@ -36,6 +39,10 @@ enum ocw2_command {
     OCW2_ROTATE_SPECIFIC_EOI = 7,
 };
 
+#define MASTER_PORT 0x20u
+#define SLAVE_PORT 0xa0u
+#define ELCR_MASTER_PORT 0x4d0u
+#define ELCR_SLAVE_PORT 0x4d1u
 #define MASTER 0u
 #define SLAVE 1u
 #define SPURIOUS_IR 7u
@@ -44,6 +51,8 @@ enum ocw2_command {
 #define ELCR_MASTER_BITS 0xf8u
 #define ELCR_SLAVE_BITS 0xdeu
 #define SCI_IRQ 9u
+/* What a BIOS leaves open of the master: the timer, the keyboard, the cascade. */
+#define BIOS_OPEN (1u << 0 | 1u << 1 | CASCADE_BIT)
 
 /* The position of the highest-priority bit, counted from the highest priority: 0..7, or 8 for none. */
 static unsigned priority_of(const struct pic *pic, uint8_t bits)
@@ -142,22 +151,25 @@ static unsigned acknowledge_slave(struct pic_pair *pair)
     return ir;
 }
 
+/* The pair's output follows from its state. */
+static void update(struct pic_pair *pair)
+{
+    pair->signals.lines = requested_ir(&pair->chips[MASTER], true) >= 0;
+}
+
 uint8_t pic_pair_acknowledge(struct pic_pair *pair)
 {
     struct pic *master = &pair->chips[MASTER];
     bool from_slave = requested_ir(master, true) == (int)PIC_CASCADE_IRQ && !master->single;
     unsigned ir = acknowledge(master, true);
+    uint8_t vector = (uint8_t)(master->vector_base + ir);
 
-    if (!from_slave) {
-        return (uint8_t)(master->vector_base + ir);
+    if (from_slave) {
+        ir = acknowledge_slave(pair);
+        vector = (uint8_t)(pair->chips[SLAVE].vector_base + ir);
     }
-    ir = acknowledge_slave(pair);
-    return (uint8_t)(pair->chips[SLAVE].vector_base + ir);
-}
-
-bool pic_pair_intr(const struct pic_pair *pair)
-{
-    return requested_ir(&pair->chips[MASTER], true) >= 0;
+    update(pair);
+    return vector;
 }
 
 bool pic_pair_masked(const struct pic_pair *pair, unsigned irq)
@@ -175,6 +187,7 @@ void pic_pair_set_line(struct pic_pair *pair, unsigned irq, bool high)
     }
     set_input(&pair->chips[irq / 8], irq % 8, high);
     cascade(pair);
+    update(pair);
 }
 
 static void reset_chip(struct pic *pic, uint8_t vector_base, uint8_t elcr_mask)
@@ -191,6 +204,7 @@ void pic_pair_reset(struct pic_pair *pair)
     reset_chip(&pair->chips[MASTER], 0x08, ELCR_MASTER_BITS);
     reset_chip(&pair->chips[SLAVE], 0x70, ELCR_SLAVE_BITS);
     pair->chips[SLAVE].elcr = 1u << (SCI_IRQ - 8);
+    pair->signals = (struct bus_signals){.deadline = DEADLINE_NONE};
 }
 
 /* --- Commands --- */
@@ -316,7 +330,7 @@ static void write_elcr(struct pic *pic, uint8_t value)
 
 void pic_pair_write(struct pic_pair *pair, uint16_t port, uint8_t value)
 {
-    if (port == 0x4d0 || port == 0x4d1) {
+    if (port == ELCR_MASTER_PORT || port == ELCR_SLAVE_PORT) {
         write_elcr(&pair->chips[port & 1], value);
     } else {
         struct pic *pic = &pair->chips[port >> 7];
@@ -328,6 +342,8 @@ void pic_pair_write(struct pic_pair *pair, uint16_t port, uint8_t value)
         }
     }
     cascade(pair);
+    update(pair);
+    pair->signals.wants |= BUS_MASKS;
 }
 
 /* A read in poll mode is an acknowledge: bit 7 says whether there was a request, bits 2:0 which. */
@@ -342,6 +358,7 @@ static uint8_t poll(struct pic_pair *pair, unsigned chip)
         return 0;
     }
     ir = chip == SLAVE ? acknowledge_slave(pair) : acknowledge(pic, true);
+    update(pair);
     return (uint8_t)(0x80u | ir);
 }
 
@@ -350,7 +367,7 @@ uint8_t pic_pair_read(struct pic_pair *pair, uint16_t port)
     unsigned chip = port >> 7 & 1u;
     struct pic *pic = &pair->chips[chip];
 
-    if (port == 0x4d0 || port == 0x4d1) {
+    if (port == ELCR_MASTER_PORT || port == ELCR_SLAVE_PORT) {
         return pair->chips[port & 1].elcr;
     }
     if (pic->poll) {
@@ -361,3 +378,39 @@ uint8_t pic_pair_read(struct pic_pair *pair, uint16_t port)
     }
     return pic->read_isr ? pic->isr : pic->irr;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = pic_pair_read(state, (uint16_t)access->at);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    pic_pair_write(state, (uint16_t)access->at, (uint8_t)access->value);
+    return true;
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    struct pic_pair *pair = state;
+
+    (void)now;
+    pic_pair_reset(pair);
+    if (environment->config->bios_interrupts) {
+        pair->chips[MASTER].imr = (uint8_t)~BIOS_OPEN;
+    }
+}
+
+const struct bus_row pic_row = {
+    .name = "8259",
+    BUS_RANGES(BUS_PORTS(MASTER_PORT, 2), BUS_PORTS(SLAVE_PORT, 2), BUS_PORTS(ELCR_MASTER_PORT, 2)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    .lines = {BUS_LINE_INTR},
+    .line_count = 1,
+    BUS_STATE(struct pic_pair, signals),
+};

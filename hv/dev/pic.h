@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The pair of 8259A interrupt controllers and their ELCR, as the south bridge of a PC has them.
  * Intel 8259A data sheet (231468-003); Intel 82371AB (PIIX4) data sheet 4.2.5, 7.3 for ports 0x4d0 and 0x4d1.
@@ -9,6 +10,7 @@
 #define HV_DEV_PIC_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 
 #define PIC_CASCADE_IRQ 2u
 #define PIC_IRQ_COUNT 16u
@@ -41,10 +43,12 @@ struct pic {
 };
 
 struct pic_pair {
-    struct pic chips[2]; /* master, slave */
+    struct bus_signals signals; /* line 0: the INT output of the master */
+    struct pic chips[2];        /* master, slave */
 };
 
-/* As firmware leaves it: vectors 0x08 and 0x70, everything masked, IRQ 9 level-triggered for the SCI. */
+/* Vectors 0x08 and 0x70, everything masked, IRQ 9 level-triggered for the SCI: as UEFI's firmware and boot loaders
+ * leave it. */
 void pic_pair_reset(struct pic_pair *pair);
 
 /* Ports 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1. */
@@ -55,12 +59,18 @@ void pic_pair_write(struct pic_pair *pair, uint16_t port, uint8_t value);
 void pic_pair_set_line(struct pic_pair *pair, unsigned irq, bool high);
 
 /* The master's INT output. */
-bool pic_pair_intr(const struct pic_pair *pair);
+static inline bool pic_pair_intr(const struct pic_pair *pair)
+{
+    return pair->signals.lines != 0;
+}
 
 /* The two INTA cycles: the vector, spurious ones included. */
 uint8_t pic_pair_acknowledge(struct pic_pair *pair);
 
 /* True where this IRQ cannot interrupt now because of a mask (of its own or of the cascade). */
 bool pic_pair_masked(const struct pic_pair *pair, unsigned irq);
+
+/* Ports as above; its line is BUS_LINE_INTR. */
+extern const struct bus_row pic_row;
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8254. See pit.h: nothing ticks, everything is computed from the tick of the access.
  *
@@ -16,6 +17,7 @@
 #include "hv/dev/pit.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
 
 #define MODE_TERMINAL_COUNT 0u
 #define MODE_ONE_SHOT 1u
@@ -26,6 +28,8 @@
 
 /* Control word. 8254 data sheet, "Control Word Format" and "Read-Back Command". */
 #define CONTROL_PORT 3u
+#define PORT_B 4u /* in the row */
+#define LINE_IRQ0 1u
 #define CONTROL_CHANNEL(value) ((value) >> 6)
 #define CONTROL_ACCESS(value) ((value) >> 4 & 3u)
 #define CONTROL_MODE(value) ((value) >> 1 & 7u)
@@ -363,7 +367,14 @@ static void write_control(struct pit *pit, uint8_t value, uint64_t tick)
 static void plan_next_edge(struct pit *pit, uint64_t tick)
 {
     pit->next_edge = next_rise(&pit->channels[0], tick);
-    pit->deadline = timebase_tsc(&pit->base, pit->next_edge);
+    pit->signals.deadline = timebase_tsc(&pit->base, pit->next_edge);
+}
+
+static void raise_irq0(struct pit *pit)
+{
+    pit->signals.lines = LINE_IRQ0;
+    pit->signals.edges = LINE_IRQ0;
+    pit->signals.wants |= BUS_EDGES;
 }
 
 /* Meets the edges up to `tick`; several are one. */
@@ -373,8 +384,7 @@ static void run_to(struct pit *pit, uint64_t tick)
         channel_sync(&pit->channels[i], tick);
     }
     if (tick >= pit->next_edge) {
-        pit->irq0 = true;
-        pit->irq0_edge = true;
+        raise_irq0(pit);
         plan_next_edge(pit, tick);
     }
 }
@@ -382,14 +392,6 @@ static void run_to(struct pit *pit, uint64_t tick)
 void pit_run(struct pit *pit, uint64_t now)
 {
     run_to(pit, timebase_ticks(&pit->base, now));
-}
-
-bool pit_take_edge(struct pit *pit)
-{
-    bool edge = pit->irq0_edge;
-
-    pit->irq0_edge = false;
-    return edge;
 }
 
 bool pit_output(const struct pit *pit, unsigned channel, uint64_t now)
@@ -428,10 +430,9 @@ void pit_write(struct pit *pit, unsigned port, uint8_t value, uint64_t now)
     }
     is_high = channel_output(&pit->channels[0], tick);
     if (is_high && !was_high) {
-        pit->irq0 = true;
-        pit->irq0_edge = true;
+        raise_irq0(pit);
     } else if (!is_high && was_high) {
-        pit->irq0 = false;
+        pit->signals.lines = 0;
     }
     plan_next_edge(pit, tick);
 }
@@ -473,3 +474,45 @@ void pit_reset(struct pit *pit, const struct clock *clock, uint64_t now)
     }
     plan_next_edge(pit, 0);
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value =
+        access->at == PORT_B ? pit_port_b_read(state, access->now) : pit_read(state, (unsigned)access->at, access->now);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    if (access->at == PORT_B) {
+        pit_port_b_write(state, (uint8_t)access->value, access->now);
+    } else {
+        pit_write(state, (unsigned)access->at, (uint8_t)access->value, access->now);
+    }
+    return true;
+}
+
+static void run(void *state, uint64_t now)
+{
+    pit_run(state, now);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    pit_reset(state, environment->config->clock, now);
+}
+
+const struct bus_row pit_row = {
+    .name = "8254",
+    BUS_RANGES(BUS_REGISTERS(0x40, 4), BUS_AT(BUS_PORT, 0x61, 1, PORT_B, BUS_BYTES)),
+    .read = read_at,
+    .write = write_at,
+    .run = run,
+    .reset = reset,
+    .lines = {PIT_IRQ},
+    .line_count = 1,
+    .asleep_unheard = true,
+    BUS_STATE(struct pit, signals),
+};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 8254 timer: three channels in all six modes, and system control port B (0x61).
  * Intel 8254 data sheet (231164-005); Intel 82371AB (PIIX4) data sheet 4.2.3, 4.2.4 for the port and its wiring.
@@ -10,9 +11,11 @@
 #define HV_DEV_PIT_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 #include "hv/dev/timebase.h"
 
 #define PIT_CHANNELS 3u
+#define PIT_IRQ 0u
 #define PIT_HZ 1193182u /* 14.31818 MHz / 12 */
 
 struct pit_channel {
@@ -40,13 +43,11 @@ struct pit_channel {
 };
 
 struct pit {
+    struct bus_signals signals; /* line 0, IRQ 0: raised by an edge, lowered when programming drives OUT low */
     struct timebase base;
     struct pit_channel channels[PIT_CHANNELS];
     uint8_t port_b;     /* bits 3:0 as written */
-    bool irq0;          /* level of IRQ 0: raised by an edge, lowered when programming drives OUT low */
-    bool irq0_edge;     /* a rising edge that pit_take_edge() has not seen yet */
-    uint64_t next_edge; /* tick of the next rising edge of OUT 0 */
-    uint64_t deadline;  /* its host TSC */
+    uint64_t next_edge; /* tick of the next rising edge of OUT 0; signals.deadline is its host TSC */
 };
 
 /* As firmware leaves it: channel 0 in mode 3 with count 65536, channel 1 the refresh, channel 2 silent. */
@@ -60,12 +61,13 @@ void pit_write(struct pit *pit, unsigned port, uint8_t value, uint64_t now);
 uint8_t pit_port_b_read(struct pit *pit, uint64_t now);
 void pit_port_b_write(struct pit *pit, uint8_t value, uint64_t now);
 
-/* Brings channel 0 up to `now`. */
+/* Brings channel 0 up to `now`; a rising edge that it meets is left in the signals' edges. */
 void pit_run(struct pit *pit, uint64_t now);
-/* True once after each rising edge of channel 0 that pit_run() met. */
-bool pit_take_edge(struct pit *pit);
 
 /* The output pin of a channel. */
 bool pit_output(const struct pit *pit, unsigned channel, uint64_t now);
+
+/* Ports 0x40 to 0x43 and 0x61. */
+extern const struct bus_row pit_row;
 
 #endif

@@ -1,87 +1,109 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The bus and the wires of the guest's PC. See platform.h.
+ * The wires of the guest's PC. See platform.h; bus.h for what devices promise and leave.
  *
- * An access goes: bring timers up to `now`; the device; take over what it wants (power, reset); propagate its interrupt
- * line. Wires:
+ * An access goes: run what is due; the device; carry what it left. Wires:
  *
  *   8254 OUT 0 -> IRQ 0      IRQ n -> 8259 pair, input n
  *   8042       -> IRQ 1, 12  IRQ n -> I/O APIC pin n, but IRQ 0 -> pin 2 (the MADT says so)
  *   16550      -> IRQ 4      8259 INTR -> `extint` (LINT0 of the local APICs) and I/O APIC pin 0
- *   RTC        -> IRQ 8
- *   ACPI SCI   -> IRQ 9      I/O APIC -> `outbox`
+ *   RTC        -> IRQ 8      PCI lines 16 to 23 -> I/O APIC pins 16 to 23, active low, and IRQs 10 and 11
+ *   ACPI SCI   -> IRQ 9      messages of the I/O APIC and of all others -> `outbox`
  *
  * The HPET's timers drive I/O APIC pins 2 and 16 to 23, or in its legacy mode IRQ 0 and IRQ 8, which the 8254 and the
  * RTC then have lost.
  *
  * LINT0 in another mode than ExtINT sees the rising edges of INTR: `extint_rises`.
  *
- * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is noticed,
- * so a slow host does not lose a tick that a PC would have delivered.
+ * IRQ 0 is propagated as pulses: each rising edge of OUT 0 is a low and a high on the wire, however late it is
+ * noticed, so a slow host does not lose a tick that a PC would have delivered.
  */
 #include "hv/dev/platform.h"
 
+#include "hv/base/check.h"
 #include "hv/base/memory.h"
-#include "hv/mm/guest_layout.h"
+#include "hv/dev/timebase.h"
 
-#define IRQ_TIMER 0u
-#define IRQ_KEYBOARD 1u
-#define IRQ_UART 4u
-#define IRQ_RTC 8u
-#define IRQ_SCI 9u
-#define IRQ_MOUSE 12u
 #define PIN_INTR 0u
 #define PIN_TIMER 2u
-#define DRIVEN_PINS                                                                                           \
-    (1u << PIN_INTR | 1u << PIN_TIMER | 1u << IRQ_KEYBOARD | 1u << IRQ_UART | 1u << IRQ_RTC | 1u << IRQ_SCI | \
-     1u << IRQ_MOUSE)
+#define ISA_LINES 0xffffu
+#define PCI_LINE_BITS 0xff0000u
+#define PCI_EVEN_LINES 0x55u
+#define INTR_LINE (1u << BUS_LINE_INTR)
 
-#define UART_BASE PLATFORM_UART_DATA
-#define PCI_ADDRESS 0xcf8u
-#define PCI_DATA 0xcfcu
-#define RESET_CONTROL 0xcf9u
-#define DEBUG_CONSOLE 0xe9u
-#define DEBUG_EXIT 0xf4u
+#define ELCR_HIGH 0x4d1u
 
 #define CONSOLE_BATCH_BYTES 512u
 #define CONSOLE_WAIT_NS 1000000u
 #define LEVEL_REPEATS_MAX 1000u
 #define LEVEL_PAUSE_NS 1000000u
 
+/* The number of each device on the bus: its place in the list. */
+enum platform_device {
+#define NUMBER(type, name) DEVICE_##name,
+    PLATFORM_DEVICES(NUMBER)
+#undef NUMBER
+        DEVICE_COUNT
+};
+
+struct platform_entry {
+    const struct bus_row *row;
+    size_t at; /* its state in struct platform */
+};
+
+static const struct platform_entry entries[] = {
+#define ENTRY(type, name) {&name##_row, offsetof(struct platform, name)},
+    PLATFORM_DEVICES(ENTRY)
+#undef ENTRY
+};
+_Static_assert(ARRAY_COUNT(entries) == DEVICE_COUNT && ARRAY_COUNT(entries) <= BUS_DEVICES_MAX / 2,
+               "half of the bus is left for devices that are added at run time");
+
 /* --- Interrupt lines --- */
+
+static unsigned pin_of_irq(unsigned irq)
+{
+    return irq == PIT_IRQ ? PIN_TIMER : irq;
+}
 
 static void set_isa_line(struct platform *platform, unsigned irq, bool high)
 {
     pic_pair_set_line(&platform->pic, irq, high);
-    ioapic_set_line(&platform->ioapic, irq == IRQ_TIMER ? PIN_TIMER : irq, high);
+    ioapic_set_line(&platform->ioapic, pin_of_irq(irq), high);
+    platform->deadline_stale = true; /* whether a tick that the 8259 holds is worth waking up for */
 }
 
-static void collect_messages(struct platform *platform)
+/* Pins whose lines a device has been connected to; the others are never active, whatever their polarity. */
+static uint32_t driven_pins(const struct bus *bus)
 {
-    while (platform->outbox_count < PLATFORM_OUTBOX_MAX &&
-           ioapic_next_message(&platform->ioapic, &platform->outbox[platform->outbox_count])) {
-        platform->outbox_count++;
-    }
+    uint32_t pins = bus->wired & (ISA_LINES | PCI_LINE_BITS) & ~(1u << PIT_IRQ);
+
+    return pins | (bus->wired >> PIT_IRQ & 1u) << PIN_TIMER | (bus->wired >> BUS_LINE_INTR & 1u) << PIN_INTR;
 }
 
-static uint32_t device_lines(const struct platform *platform)
+#define HPET_LEGACY_LINES (1u << PIT_IRQ | 1u << CMOS_IRQ)
+
+/* PCI's lines are active low and shared: a pin is low while a function or a timer of the HPET holds it. */
+static void set_pci_pin(struct platform *platform, unsigned pin)
 {
-    return (uint32_t)platform->pit.irq0 << IRQ_TIMER | (uint32_t)platform->keyboard.irq1 << IRQ_KEYBOARD |
-           (uint32_t)platform->uart.irq << IRQ_UART | (uint32_t)platform->cmos.irq << IRQ_RTC |
-           (uint32_t)platform->pm.irq << IRQ_SCI | (uint32_t)platform->keyboard.irq12 << IRQ_MOUSE;
+    ioapic_set_line(&platform->ioapic, pin, ((platform->bus.lines | platform->hpet_high) >> pin & 1u) == 0);
 }
-
-#define HPET_LEGACY_LINES (1u << IRQ_TIMER | 1u << IRQ_RTC)
 
 static void set_hpet_line(struct platform *platform, unsigned timer, unsigned pin, bool high)
 {
     if (hpet_is_legacy(&platform->hpet) && timer < 2) {
-        unsigned irq = timer == 0 ? IRQ_TIMER : IRQ_RTC;
+        unsigned irq = timer == 0 ? PIT_IRQ : CMOS_IRQ;
 
         set_isa_line(platform, irq, high);
         platform->lines = (platform->lines & ~(1u << irq)) | (uint32_t)high << irq;
     } else if ((HPET_PINS >> pin & 1u) != 0) {
         platform->ioapic.driven |= 1u << pin;
-        ioapic_set_line(&platform->ioapic, pin, high);
+        platform->hpet_high = (platform->hpet_high & ~(1u << pin)) | (uint32_t)high << pin;
+        if ((platform->bus.wired >> pin & 1u) != 0) {
+            set_pci_pin(platform, pin);
+        } else {
+            ioapic_set_line(&platform->ioapic, pin, high);
+        }
     }
 }
 
@@ -115,43 +137,183 @@ static void propagate_hpet(struct platform *platform)
     platform->hpet_levels = levels;
 }
 
-/* Carries what the devices want to the interrupt controllers, and what those want to the outside. */
-static void propagate(struct platform *platform)
+/* Levels of IRQs: those that the HPET has taken over stay as it left them. */
+static void carry_isa_lines(struct platform *platform)
 {
-    uint32_t lines = device_lines(platform);
-    bool legacy = hpet_is_legacy(&platform->hpet);
+    uint32_t lines = platform->bus.lines & ISA_LINES;
     uint32_t changed;
-    bool extint;
 
-    if (legacy) {
+    if (hpet_is_legacy(&platform->hpet)) {
         lines = (lines & ~HPET_LEGACY_LINES) | (platform->lines & HPET_LEGACY_LINES);
     }
     changed = lines ^ platform->lines;
-    if (pit_take_edge(&platform->pit) && !legacy) {
-        set_isa_line(platform, IRQ_TIMER, false);
-        set_isa_line(platform, IRQ_TIMER, true);
-        changed |= 1u << IRQ_TIMER; /* and then the level that programming has left */
-    }
     platform->lines = lines;
-    while (changed != 0) {
+    for (; changed != 0; changed &= changed - 1) {
         unsigned irq = (unsigned)__builtin_ctz(changed);
 
         set_isa_line(platform, irq, (lines >> irq & 1u) != 0);
-        changed &= changed - 1;
     }
-    if ((platform->hpet.edges | platform->hpet.status | platform->hpet_levels) != 0) {
+}
+
+/*
+ * The router of a PC's chipset leads each line to an IRQ, too, which is high while one line asks. Kernels take it that
+ * know of no other routing: without ACPI's tables, by the 8259 or by the I/O APIC's pin of the same number.
+ */
+static void carry_pci_irqs(struct platform *platform)
+{
+    uint32_t lines = (platform->bus.lines & PCI_LINE_BITS) >> BUS_LINE_PCI;
+
+    set_isa_line(platform, PCI_IRQ_EVEN, (lines & PCI_EVEN_LINES) != 0);
+    set_isa_line(platform, PCI_IRQ_ODD, (lines & ~PCI_EVEN_LINES) != 0);
+}
+
+static void carry_pci_lines(struct platform *platform)
+{
+    uint32_t changed = (platform->bus.lines ^ platform->bus_lines) & PCI_LINE_BITS;
+
+    if (changed != 0) {
+        carry_pci_irqs(platform);
+    }
+    for (; changed != 0; changed &= changed - 1) {
+        set_pci_pin(platform, (unsigned)__builtin_ctz(changed));
+    }
+}
+
+/* A low and a high, and then the level that programming has left. */
+static void carry_edge(struct platform *platform, unsigned irq)
+{
+    bool taken_over = hpet_is_legacy(&platform->hpet) && (HPET_LEGACY_LINES >> irq & 1u) != 0;
+
+    if (taken_over || irq >= PIC_IRQ_COUNT) {
+        return;
+    }
+    set_isa_line(platform, irq, false);
+    set_isa_line(platform, irq, true);
+    set_isa_line(platform, irq, (platform->bus.lines >> irq & 1u) != 0);
+    platform->lines = (platform->lines & ~(1u << irq)) | (platform->bus.lines & 1u << irq);
+}
+
+static void carry_edges(struct platform *platform, const struct bus_device *device)
+{
+    for (uint32_t left = device->signals->edges; left != 0; left &= left - 1) {
+        carry_edge(platform, device->line_of[__builtin_ctz(left)]);
+    }
+    device->signals->edges = 0;
+}
+
+/* --- What devices want --- */
+
+static void carry_messages(struct platform *platform, unsigned number)
+{
+    const struct bus_device *device = &platform->bus.devices[number];
+
+    while (platform->outbox_count < PLATFORM_OUTBOX_MAX) {
+        if (!device->row->next_message(device->state, &platform->outbox[platform->outbox_count])) {
+            return;
+        }
+        platform->outbox_count++;
+    }
+    device->signals->wants |= BUS_MESSAGES; /* the rest, when there is room */
+    platform->bus.wanting |= 1ULL << number;
+}
+
+/* The first request counts. */
+static void carry_power(struct platform *platform, struct bus_signals *signals)
+{
+    if (platform->power == POWER_ON) {
+        platform->power = signals->power;
+        platform->power_reason = signals->power_reason;
+    }
+    signals->power = POWER_ON;
+    signals->power_reason = NULL;
+}
+
+/* A pin counts as driven from the first time on that the test device moves it. */
+static void carry_test_line(struct platform *platform)
+{
+    uint8_t line = platform->testdev.line;
+
+    platform->testdev.line = TESTDEV_NO_LINE;
+    platform->ioapic.driven |= 1u << line;
+    pic_pair_set_line(&platform->pic, line, platform->testdev.level);
+    ioapic_set_line(&platform->ioapic, line, platform->testdev.level);
+}
+
+static void carry_wants(struct platform *platform, unsigned number)
+{
+    struct bus_device *device = &platform->bus.devices[number];
+    uint32_t wants = bus_take_wants(&platform->bus, number);
+
+    if ((wants & BUS_POWER) != 0) {
+        carry_power(platform, device->signals);
+    }
+    if ((wants & BUS_EDGES) != 0) {
+        carry_edges(platform, device);
+    }
+    if ((wants & BUS_ROUTES) != 0) {
         propagate_hpet(platform);
     }
-    extint = pic_pair_intr(&platform->pic);
-    if (extint != platform->extint) {
-        platform->extint = extint;
-        if (extint) {
-            __atomic_store_n(&platform->extint_rises, platform->extint_rises + 1, __ATOMIC_RELEASE);
-        }
-        ioapic_set_line(&platform->ioapic, PIN_INTR, extint);
+    if ((wants & BUS_TEST_LINE) != 0) {
+        carry_test_line(platform);
     }
-    if (platform->ioapic.pending != 0) {
-        collect_messages(platform);
+    if ((wants & BUS_MESSAGES) != 0) {
+        carry_messages(platform, number);
+    }
+    if ((wants & BUS_PLACES) != 0) {
+        pci_host_apply(&platform->pci_host, &platform->bus);
+    }
+    if ((wants & BUS_WORK) != 0) {
+        platform->device_work = true;
+    }
+    if ((wants & BUS_MASKS) != 0) {
+        platform->deadline_stale = true;
+    }
+}
+
+static void carry_all_wants(struct platform *platform)
+{
+    for (uint64_t left = platform->bus.wanting; left != 0; left &= left - 1) {
+        carry_wants(platform, (unsigned)__builtin_ctzll(left));
+    }
+}
+
+static void carry_intr(struct platform *platform)
+{
+    bool extint = pic_pair_intr(&platform->pic);
+
+    if (extint == platform->extint) {
+        return;
+    }
+    platform->extint = extint;
+    if (extint) {
+        __atomic_store_n(&platform->extint_rises, platform->extint_rises + 1, __ATOMIC_RELEASE);
+    }
+    ioapic_set_line(&platform->ioapic, PIN_INTR, extint);
+}
+
+/*
+ * Devices first, then the 8259 that they drive, then the I/O APIC that both drive, then its messages: nothing leads
+ * back, so one pass carries everything.
+ */
+void platform_carry(struct platform *platform)
+{
+    struct bus *bus = &platform->bus;
+
+    platform->ioapic.driven |= driven_pins(bus);
+    carry_all_wants(platform);
+    carry_isa_lines(platform);
+    carry_pci_lines(platform);
+    bus_settle(bus, DEVICE_pic);
+    carry_intr(platform);
+    platform->bus_lines = bus->lines;
+    bus_settle(bus, DEVICE_ioapic);
+    carry_all_wants(platform);
+}
+
+static void carry_news(struct platform *platform)
+{
+    if (platform_has_news(platform)) {
+        platform_carry(platform);
     }
 }
 
@@ -159,322 +321,86 @@ static void propagate(struct platform *platform)
 
 static void run_due(struct platform *platform, uint64_t now)
 {
-    if (now >= platform->pit.deadline) {
-        pit_run(&platform->pit, now);
-    }
-    if (now >= platform->cmos.deadline) {
-        cmos_run(&platform->cmos, now);
-    }
-    if (now >= platform->pm.deadline) {
-        pm_run(&platform->pm, now);
-    }
-    if (now >= platform->hpet.deadline) {
-        hpet_run(&platform->hpet, now);
-    }
-    if (now >= platform->uart.deadline) {
-        uart_run(&platform->uart, now);
+    if (now >= platform->bus.due) {
+        bus_run(&platform->bus, now);
     }
     if (now >= platform->level_deadline) {
         platform->level_deadline = DEADLINE_NONE;
+        platform->deadline_stale = true;
         ioapic_ask_again(&platform->ioapic);
+        bus_settle(&platform->bus, DEVICE_ioapic);
     }
+    carry_news(platform);
 }
 
 void platform_run_timers(struct platform *platform, uint64_t now)
 {
     run_due(platform, now);
-    propagate(platform);
 }
 
 static bool irq_masked(const struct platform *platform, unsigned irq)
 {
-    return pic_pair_masked(&platform->pic, irq) && ioapic_masked(&platform->ioapic, irq == IRQ_TIMER ? PIN_TIMER : irq);
+    return pic_pair_masked(&platform->pic, irq) && ioapic_masked(&platform->ioapic, pin_of_irq(irq));
 }
 
 /*
- * A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. That one
- * ends with an EOI, after which the deadline is computed anew; with automatic EOI nobody would come by.
+ * A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. That
+ * one ends with an EOI, after which the deadline is computed anew; with automatic EOI none would come by.
  */
 static bool tick_matters(const struct platform *platform)
 {
     const struct pic *pic = &platform->pic.chips[0];
-    bool pic_has_it = (pic->irr & 1u << IRQ_TIMER) != 0 && !pic->auto_eoi;
+    bool pic_has_it = (pic->irr & 1u << PIT_IRQ) != 0 && !pic->auto_eoi;
 
-    return !ioapic_masked(&platform->ioapic, PIN_TIMER) || (!pic_pair_masked(&platform->pic, IRQ_TIMER) && !pic_has_it);
+    return !ioapic_masked(&platform->ioapic, PIN_TIMER) || (!pic_pair_masked(&platform->pic, PIT_IRQ) && !pic_has_it);
 }
 
-uint64_t platform_deadline(const struct platform *platform)
+/* May the device's deadline wake a CPU? */
+static bool is_heard(const struct platform *platform, const struct bus_device *device)
 {
-    uint64_t deadline = tick_matters(platform) ? platform->pit.deadline : DEADLINE_NONE;
+    unsigned line = device->line_of[0];
 
-    if (!irq_masked(platform, IRQ_RTC)) {
-        deadline = min_u64(deadline, platform->cmos.deadline);
+    if (!device->row->asleep_unheard || line >= PIC_IRQ_COUNT) {
+        return true;
     }
-    if (!irq_masked(platform, IRQ_SCI)) {
-        deadline = min_u64(deadline, platform->pm.deadline);
-    }
-    if (!irq_masked(platform, IRQ_UART)) {
-        deadline = min_u64(deadline, platform->uart.deadline);
-    }
-    deadline = min_u64(deadline, platform->level_deadline);
-    return min_u64(min_u64(deadline, platform->hpet.deadline), platform->console_deadline);
+    return line == PIT_IRQ ? tick_matters(platform) : !irq_masked(platform, line);
 }
 
-/* --- Power --- */
-
-static void request_power(struct platform *platform, enum platform_power power, const char *reason)
+static uint64_t compute_deadline(const struct platform *platform)
 {
-    if (platform->power == POWER_ON) {
-        platform->power = power;
-        platform->power_reason = reason;
-    }
-}
+    uint64_t deadline = min_u64(platform->level_deadline, platform->console_deadline);
 
-static void collect_power(struct platform *platform)
-{
-    if (platform->pm.off_requested) {
-        request_power(platform, POWER_OFF_REQUESTED, "ACPI S5");
-    }
-    if (platform->pci.reset_requested) {
-        request_power(platform, POWER_RESET_REQUESTED, "port 0xcf9");
-    }
-    if (platform->keyboard.reset_by != NULL) {
-        request_power(platform, POWER_RESET_REQUESTED, platform->keyboard.reset_by);
-    }
-}
+    for (uint64_t left = platform->bus.timed; left != 0; left &= left - 1) {
+        const struct bus_device *device = &platform->bus.devices[__builtin_ctzll(left)];
 
-/* --- Byte ports --- */
-
-static bool is_uart(uint16_t port)
-{
-    return (port & ~7u) == UART_BASE;
-}
-
-static bool is_pm(uint16_t port)
-{
-    return port >= PM_BASE && port < PM_BASE + PM_BYTES;
-}
-
-static bool read_byte(struct platform *platform, uint16_t port, uint64_t now, uint8_t *value)
-{
-    switch (port) {
-    case 0x20 ... 0x21:
-    case 0xa0 ... 0xa1:
-    case 0x4d0 ... 0x4d1:
-        *value = pic_pair_read(&platform->pic, port);
-        return true;
-    case 0x40 ... 0x43:
-        *value = pit_read(&platform->pit, port & 3u, now);
-        return true;
-    case 0x61:
-        *value = pit_port_b_read(&platform->pit, now);
-        return true;
-    case 0x60:
-    case 0x64:
-    case 0x92:
-        *value = i8042_read(&platform->keyboard, port);
-        return true;
-    case CRTC_INDEX:
-    case CRTC_DATA:
-    case CRTC_STATUS:
-        *value = crtc_read(&platform->crtc, port);
-        return true;
-    case 0x70 ... 0x71:
-        *value = cmos_read(&platform->cmos, port, now);
-        return true;
-    case 0x00 ... 0x0f: /* DMA controllers that nobody uses */
-    case 0x81 ... 0x8f:
-    case 0xc0 ... 0xdf:
-        *value = 0;
-        return true;
-    case 0x80: /* diagnostics and delay */
-    case 0xed:
-    case 0xf0 ... 0xf1: /* FPU error latch, write-only */
-        *value = 0xff;
-        return true;
-    case RESET_CONTROL:
-        *value = pci_reset_control_read(&platform->pci);
-        return true;
-    case PCI_DATA ... PCI_DATA + 3:
-        *value = (uint8_t)pci_data_read(&platform->pci, port & 3u, 1);
-        return true;
-    case DEBUG_CONSOLE:
-        *value = platform->config.debug_ports ? DEBUG_CONSOLE : 0xff;
-        return platform->config.debug_ports;
-    default:
-        *value = 0xff;
-        return false;
-    }
-}
-
-static void debug_put(struct platform *platform, uint8_t value)
-{
-    if (platform->config.console) {
-        (void)byte_ring_put(&platform->console_out, value);
-    }
-}
-
-static bool write_byte(struct platform *platform, uint16_t port, uint8_t value, uint64_t now)
-{
-    switch (port) {
-    case 0x20 ... 0x21:
-    case 0xa0 ... 0xa1:
-    case 0x4d0 ... 0x4d1:
-        pic_pair_write(&platform->pic, port, value);
-        return true;
-    case 0x40 ... 0x43:
-        pit_write(&platform->pit, port & 3u, value, now);
-        return true;
-    case 0x61:
-        pit_port_b_write(&platform->pit, value, now);
-        return true;
-    case 0x60:
-    case 0x64:
-    case 0x92:
-        i8042_write(&platform->keyboard, port, value);
-        return true;
-    case CRTC_INDEX:
-    case CRTC_DATA:
-    case CRTC_STATUS:
-        crtc_write(&platform->crtc, port, value);
-        return true;
-    case 0x70 ... 0x71:
-        cmos_write(&platform->cmos, port, value, now);
-        return true;
-    case 0x00 ... 0x0f:
-    case 0x80 ... 0x8f:
-    case 0xc0 ... 0xdf:
-    case 0xed:
-    case 0xf0 ... 0xf1:
-        return true; /* known, and without effect */
-    case RESET_CONTROL:
-        pci_reset_control_write(&platform->pci, value);
-        return true;
-    case PCI_DATA ... PCI_DATA + 3:
-        pci_data_write(&platform->pci, port & 3u, 1, value);
-        return true;
-    case DEBUG_CONSOLE:
-        if (platform->config.debug_ports) {
-            debug_put(platform, value);
+        if (device->deadline < deadline && is_heard(platform, device)) {
+            deadline = device->deadline;
         }
-        return platform->config.debug_ports;
-    default:
-        return false;
     }
+    return deadline;
 }
 
-/* --- Ports of any size --- */
-
-static uint32_t size_mask(uint8_t size)
+uint64_t platform_deadline(struct platform *platform)
 {
-    return size >= 4 ? 0xffffffffu : (1u << (size * 8)) - 1;
+    if (platform->deadline_stale || platform->bus.deadline_moved) {
+        platform->deadline_stale = false;
+        platform->bus.deadline_moved = false;
+        platform->deadline = compute_deadline(platform);
+    }
+    return platform->deadline;
 }
 
-/* Registers that are wider than a byte; everything else is cut into bytes at consecutive ports. */
-static bool read_wide(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)
-{
-    if (port == PCI_ADDRESS && size == 4) {
-        *value = pci_address_read(&platform->pci);
-        return true;
-    }
-    if (port >= PCI_DATA && port + size <= PCI_DATA + 4) {
-        *value = pci_data_read(&platform->pci, port & 3u, size);
-        return true;
-    }
-    if (is_pm(port) && is_pm((uint16_t)(port + size - 1))) {
-        *value = pm_read(&platform->pm, port - PM_BASE, size, now);
-        return true;
-    }
-    return platform->config.debug_ports && testdev_port_read(&platform->testdev, port, size, value);
-}
-
-/* A pin counts as driven from the first time on that the test device moves it. */
-static void move_test_line(struct platform *platform)
-{
-    uint8_t line = platform->testdev.line;
-
-    if (line == TESTDEV_NO_LINE) {
-        return;
-    }
-    platform->testdev.line = TESTDEV_NO_LINE;
-    platform->ioapic.driven |= 1u << line;
-    pic_pair_set_line(&platform->pic, line, platform->testdev.level);
-    ioapic_set_line(&platform->ioapic, line, platform->testdev.level);
-}
-
-static bool write_debug(struct platform *platform, uint16_t port, uint8_t size, uint32_t value)
-{
-    if (port == DEBUG_EXIT) {
-        platform->debug_exit_value = value;
-        request_power(platform, POWER_DEBUG_EXIT, "port 0xf4");
-        return true;
-    }
-    if (!testdev_port_write(&platform->testdev, port, size, value)) {
-        return false;
-    }
-    move_test_line(platform);
-    return true;
-}
-
-static bool write_wide(struct platform *platform, uint16_t port, uint8_t size, uint32_t value, uint64_t now)
-{
-    if (port == PCI_ADDRESS && size == 4) {
-        pci_address_write(&platform->pci, value);
-        return true;
-    }
-    if (port >= PCI_DATA && port + size <= PCI_DATA + 4) {
-        pci_data_write(&platform->pci, port & 3u, size, value);
-        return true;
-    }
-    if (is_pm(port) && is_pm((uint16_t)(port + size - 1))) {
-        pm_write(&platform->pm, port - PM_BASE, size, value, now);
-        return true;
-    }
-    return platform->config.debug_ports && write_debug(platform, port, size, value);
-}
-
-/* A wide access at the end of the port space runs into nothing: it does not wrap to port 0. */
-static bool read_port_byte(struct platform *platform, uint32_t port, uint64_t now, uint8_t *value)
-{
-    if (port > UINT16_MAX) {
-        *value = 0xff;
-        return false;
-    }
-    if (is_uart((uint16_t)port)) {
-        *value = uart_read(&platform->uart, port & 7u, now);
-        return true;
-    }
-    return read_byte(platform, (uint16_t)port, now, value);
-}
-
-static bool write_port_byte(struct platform *platform, uint32_t port, uint8_t value, uint64_t now)
-{
-    if (port > UINT16_MAX) {
-        return false;
-    }
-    if (is_uart((uint16_t)port)) {
-        uart_write(&platform->uart, port & 7u, value, now);
-        return true;
-    }
-    return write_byte(platform, (uint16_t)port, value, now);
-}
+/* --- Accesses --- */
 
 bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value)
 {
+    uint64_t wide;
     bool known;
 
     run_due(platform, now);
-    known = read_wide(platform, port, size, now, value);
-    if (!known) {
-        *value = 0;
-        for (unsigned i = 0; i < size; i++) {
-            uint8_t byte;
-
-            known |= read_port_byte(platform, port + i, now, &byte);
-            *value |= (uint32_t)byte << (8 * i);
-        }
-    }
-    propagate(platform);
+    known = bus_read(&platform->bus, BUS_PORT, port, size, now, &wide);
+    *value = (uint32_t)wide;
+    carry_news(platform);
     return known;
 }
 
@@ -483,65 +409,39 @@ bool platform_port_write(struct platform *platform, uint16_t port, uint8_t size,
     bool known;
 
     run_due(platform, now);
-    value &= size_mask(size);
-    known = write_wide(platform, port, size, value, now);
-    if (!known) {
-        for (unsigned i = 0; i < size; i++) {
-            known |= write_port_byte(platform, port + i, (uint8_t)(value >> (8 * i)), now);
-        }
-    }
-    collect_power(platform);
-    propagate(platform);
+    known = bus_write(&platform->bus, BUS_PORT, port, size, value, now);
+    carry_news(platform);
     return known;
-}
-
-/* --- Memory --- */
-
-static bool is_ioapic(gpa_t address)
-{
-    return address.value - GUEST_IOAPIC_BASE < IOAPIC_MMIO_BYTES;
-}
-
-static bool is_hpet(gpa_t address)
-{
-    return address.value - GUEST_HPET_BASE < HPET_BYTES;
 }
 
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value)
 {
-    if (!is_ioapic(address) && !is_hpet(address)) {
-        *value = ~0ULL >> (64 - 8 * size);
-        return false;
-    }
+    bool known;
+
     run_due(platform, now);
-    if (is_ioapic(address)) {
-        *value = ioapic_read(&platform->ioapic, (uint32_t)(address.value - GUEST_IOAPIC_BASE), size);
-    } else {
-        hpet_run(&platform->hpet, now);
-        *value = hpet_read(&platform->hpet, (uint32_t)(address.value - GUEST_HPET_BASE), size, now);
-    }
-    propagate(platform);
-    return true;
+    known = bus_read(&platform->bus, BUS_MEMORY, address.value, size, now, value);
+    carry_news(platform);
+    return known;
 }
 
+/* Edges up to now have met the old entries of the I/O APIC. */
 bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now)
 {
-    if (!is_ioapic(address) && !is_hpet(address)) {
-        return false;
-    }
+    bool known;
+
     run_due(platform, now);
-    propagate(platform); /* edges up to now meet the old entries */
-    if (is_ioapic(address)) {
-        ioapic_write(&platform->ioapic, (uint32_t)(address.value - GUEST_IOAPIC_BASE), size, value);
-    } else {
-        hpet_run(&platform->hpet, now);
-        hpet_write(&platform->hpet, (uint32_t)(address.value - GUEST_HPET_BASE), size, value, now);
-    }
-    propagate(platform);
-    return true;
+    known = bus_write(&platform->bus, BUS_MEMORY, address.value, size, value, now);
+    carry_news(platform);
+    return known;
 }
 
 /* --- The rest of the interface --- */
+
+static void set_console_deadline(struct platform *platform, uint64_t deadline)
+{
+    platform->deadline_stale |= platform->console_deadline != deadline;
+    platform->console_deadline = deadline;
+}
 
 /*
  * The console is told of a burst's first byte at once, so that an echo is immediate, and then of whole lines, of many
@@ -554,17 +454,17 @@ bool platform_console_wants(struct platform *platform, uint64_t now)
     bool line = count != 0 && ring->data[(ring->head - 1) & (BYTE_RING_BYTES - 1)] == '\n';
 
     if (count == 0) {
-        platform->console_deadline = DEADLINE_NONE;
+        set_console_deadline(platform, DEADLINE_NONE);
         return false;
     }
     if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until ||
         now >= platform->console_deadline) {
         platform->console_quiet_until = now + clock_ns_to_ticks(platform->config.clock, CONSOLE_WAIT_NS);
-        platform->console_deadline = DEADLINE_NONE;
+        set_console_deadline(platform, DEADLINE_NONE);
         return true;
     }
     if (platform->console_deadline == DEADLINE_NONE) {
-        platform->console_deadline = platform->console_quiet_until;
+        set_console_deadline(platform, platform->console_quiet_until);
     }
     return false;
 }
@@ -572,12 +472,14 @@ bool platform_console_wants(struct platform *platform, uint64_t now)
 void platform_console_poll(struct platform *platform, uint64_t now)
 {
     uart_run(&platform->uart, now);
-    propagate(platform);
+    bus_settle(&platform->bus, DEVICE_uart);
+    carry_news(platform);
 }
 
 /*
- * A level that nobody clears comes back at its EOI. On a PC the messages take a while, and the program that is
- * interrupted gets on between them; here it would never execute an instruction again, and hang without a word.
+ * A level that the guest does not clear comes back at its EOI. On a PC the messages take a while, and the program
+ * that is interrupted gets on between them; here it would never execute an instruction again, and hang without a
+ * word.
  */
 static void hold_back_levels(struct platform *platform, uint64_t now)
 {
@@ -586,6 +488,7 @@ static void hold_back_levels(struct platform *platform, uint64_t now)
     } else if (++platform->level_repeats >= LEVEL_REPEATS_MAX) {
         platform->level_repeats = 0;
         platform->ioapic.pending = 0;
+        platform->deadline_stale = true;
         platform->level_deadline = now + clock_ns_to_ticks(platform->config.clock, LEVEL_PAUSE_NS);
     }
 }
@@ -594,14 +497,16 @@ void platform_eoi(struct platform *platform, uint8_t vector, uint64_t now)
 {
     ioapic_eoi(&platform->ioapic, vector);
     hold_back_levels(platform, now);
-    propagate(platform);
+    bus_settle(&platform->bus, DEVICE_ioapic);
+    carry_news(platform);
 }
 
 uint8_t platform_acknowledge_extint(struct platform *platform)
 {
     uint8_t vector = pic_pair_acknowledge(&platform->pic);
 
-    propagate(platform);
+    bus_settle(&platform->bus, DEVICE_pic);
+    carry_news(platform);
     return vector;
 }
 
@@ -615,48 +520,88 @@ bool platform_take_message(struct platform *platform, struct apic_message *messa
     for (uint32_t i = 0; i < platform->outbox_count; i++) {
         platform->outbox[i] = platform->outbox[i + 1];
     }
-    collect_messages(platform);
+    carry_news(platform); /* what found no room */
     return true;
+}
+
+static void attach(struct platform *platform, const struct platform_entry *entry,
+                   const struct bus_environment *environment, uint64_t now)
+{
+    void *state = (uint8_t *)platform + entry->at;
+    bool present = entry->row->presence == BUS_ALWAYS || environment->config->debug_ports;
+    enum status status;
+
+    entry->row->reset(state, environment, now);
+    status = present ? bus_attach(&platform->bus, entry->row, state, NULL)
+                     : bus_add(&platform->bus, entry->row, state, NULL);
+    CHECK_OP((unsigned)status, ==, STATUS_OK);
 }
 
 void platform_reset(struct platform *platform, const struct platform_config *config, uint64_t now)
 {
-    struct cmos_config cmos = {
-        .clock = config->clock,
-        .wall_clock_ns = config->wall_clock_ns,
-        .wall_clock_tsc = config->wall_clock_tsc,
-        .ram_low_bytes = config->ram_low_bytes,
-        .ram_high_bytes = config->ram_high_bytes,
+    struct bus_environment environment = {
+        .config = &platform->config,
+        .console_out = config->console ? &platform->console_out : NULL,
+        .console_in = config->console ? &platform->console_in : NULL,
     };
 
     platform->config = *config;
-    pic_pair_reset(&platform->pic);
-    pit_reset(&platform->pit, config->clock, now);
-    ioapic_reset(&platform->ioapic, DRIVEN_PINS);
-    cmos_reset(&platform->cmos, &cmos, now);
-    i8042_reset(&platform->keyboard);
-    crtc_reset(&platform->crtc);
-    hpet_reset(&platform->hpet, config->clock, now);
-    uart_reset(&platform->uart, config->clock, config->console ? &platform->console_out : NULL,
-               config->console ? &platform->console_in : NULL);
-    pci_reset(&platform->pci);
-    pm_reset(&platform->pm, config->clock, now);
-    testdev_reset(&platform->testdev, config->cpus, config->ram_low_bytes + config->ram_high_bytes);
+    bus_reset(&platform->bus);
+    for (unsigned i = 0; i < ARRAY_COUNT(entries); i++) {
+        attach(platform, &entries[i], &environment, now);
+    }
     platform->outbox_count = 0;
+    platform->bus_lines = 0;
     platform->lines = 0;
     platform->hpet_levels = 0;
+    platform->hpet_high = 0;
+    platform->device_work = false;
     platform->level_repeats = 0;
     platform->level_deadline = DEADLINE_NONE;
     platform->extint = false;
     platform->power = POWER_ON;
     platform->power_reason = NULL;
-    platform->debug_exit_value = 0;
     platform->console_quiet_until = 0;
     platform->console_deadline = DEADLINE_NONE;
+    platform->deadline_stale = true;
+    platform_carry(platform);
+}
+
+/* --- PCI functions --- */
+
+/* Lines are high until a function asks, and the 8259's inputs that they lead to are levels. ELCR: PIIX4 7.3. */
+static void wire_pci(struct platform *platform)
+{
+    uint32_t pins = platform->bus.wired & PCI_LINE_BITS;
+
+    for (uint32_t left = pins; left != 0; left &= left - 1) {
+        set_pci_pin(platform, (unsigned)__builtin_ctz(left));
+    }
+    if (pins != 0) {
+        platform->ioapic.driven |= 1u << PCI_IRQ_EVEN | 1u << PCI_IRQ_ODD;
+        pic_pair_write(&platform->pic, ELCR_HIGH,
+                       pic_pair_read(&platform->pic, ELCR_HIGH) | 1u << (PCI_IRQ_EVEN - 8) | 1u << (PCI_IRQ_ODD - 8));
+    }
+}
+
+enum status platform_attach_pci(struct platform *platform, const struct pci_windows *windows)
+{
+    enum status status = pci_host_attach(&platform->pci_host, windows, &platform->bus);
+
+    wire_pci(platform);
+    platform_carry(platform);
+    return status;
+}
+
+void platform_function_changed(struct platform *platform, const struct pci_endpoint *function)
+{
+    pci_host_settle(&platform->pci_host, function, &platform->bus);
+    carry_news(platform);
 }
 
 void platform_press_power_button(struct platform *platform)
 {
     pm_press_power_button(&platform->pm);
-    propagate(platform);
+    bus_settle(&platform->bus, DEVICE_pm);
+    carry_news(platform);
 }

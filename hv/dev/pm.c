@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ACPI fixed hardware. See pm.h. ACPI 6.5, 4.8.3.1 "PM1 Event Grouping", 4.8.3.2 "PM1 Control Grouping", 4.8.3.3
  * "Power Management Timer".
@@ -8,6 +9,7 @@
 #include "hv/dev/pm.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
 
 #define PM1_TMR 0x0001u
 #define PM1_PWRBTN 0x0100u
@@ -21,10 +23,10 @@
 
 static void update(struct pm *pm)
 {
-    pm->irq = (pm->status & pm->enable & PM1_ENABLE_BITS) != 0;
-    pm->deadline = DEADLINE_NONE;
+    pm->signals.lines = (pm->status & pm->enable & PM1_ENABLE_BITS) != 0;
+    pm->signals.deadline = DEADLINE_NONE;
     if ((pm->enable & PM1_TMR) != 0 && (pm->status & PM1_TMR) == 0) {
-        pm->deadline = timebase_tsc(&pm->base, (pm->half_cycles + 1) << PM_TIMER_TOP_BIT);
+        pm->signals.deadline = timebase_tsc(&pm->base, (pm->half_cycles + 1) << PM_TIMER_TOP_BIT);
     }
 }
 
@@ -85,7 +87,7 @@ static void write_control(struct pm *pm, uint16_t value)
 {
     pm->control = (uint16_t)((value & PM1_CONTROL_BITS) | PM1_SCI_EN);
     if ((value & PM1_SLP_EN) != 0 && PM1_SLP_TYP(value) == PM_SLEEP_TYPE_S5) {
-        pm->off_requested = true;
+        bus_request_power(&pm->signals, POWER_OFF_REQUESTED, "ACPI S5");
     }
 }
 
@@ -130,3 +132,40 @@ void pm_press_power_button(struct pm *pm)
     pm->status |= PM1_PWRBTN;
     update(pm);
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = pm_read(state, (unsigned)access->at, access->size, access->now);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    pm_write(state, (unsigned)access->at, access->size, (uint32_t)access->value, access->now);
+    return true;
+}
+
+static void run(void *state, uint64_t now)
+{
+    pm_run(state, now);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    pm_reset(state, environment->config->clock, now);
+}
+
+const struct bus_row pm_row = {
+    .name = "ACPI fixed hardware",
+    BUS_RANGES(BUS_AT(BUS_PORT, PM_BASE, PM_BYTES, 0, 1 | 2 | 4)),
+    .read = read_at,
+    .write = write_at,
+    .run = run,
+    .reset = reset,
+    .lines = {PM_IRQ},
+    .line_count = 1,
+    .asleep_unheard = true,
+    BUS_STATE(struct pm, signals),
+};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * ACPI fixed hardware: PM1a event and control blocks and the power-management timer. ACPI 6.5, 4.8.3.
  *
@@ -9,6 +10,7 @@
 #define HV_DEV_PM_H
 
 #include "hv/base/types.h"
+#include "hv/dev/bus.h"
 #include "hv/dev/timebase.h"
 
 #define PM_BASE 0x600u
@@ -17,18 +19,19 @@
 #define PM_CONTROL_OFFSET 4u
 #define PM_TIMER_OFFSET 8u
 #define PM_BYTES 12u
+_Static_assert(PM_ENABLE_OFFSET == PM_STATUS_OFFSET + 2 && PM_TIMER_OFFSET + 4 == PM_BYTES,
+               "status and enable are halves of one block; the timer's 32 bits are the last");
+#define PM_IRQ 9u /* the SCI */
 #define PM_TIMER_HZ 3579545u
 #define PM_SLEEP_TYPE_S5 0u /* what the DSDT's \_S5 says */
 
 struct pm {
+    struct bus_signals signals; /* line 0: the SCI; power: soft-off */
     struct timebase base;
     uint16_t status;
     uint16_t enable;
     uint16_t control;
     uint64_t half_cycles; /* times that the timer's top bit has changed, as far as `status` knows */
-    bool off_requested;
-    bool irq;
-    uint64_t deadline;
 };
 
 void pm_reset(struct pm *pm, const struct clock *clock, uint64_t now);
@@ -41,5 +44,6 @@ void pm_run(struct pm *pm, uint64_t now);
 
 /* The power button is pressed: its status bit, and the SCI where the guest has enabled it. ACPI 6.5, 4.8.2.2.1.1. */
 void pm_press_power_button(struct pm *pm);
+extern const struct bus_row pm_row;
 
 #endif

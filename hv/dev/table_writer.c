@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See hv/dev/table_writer.h. */
 #include "hv/dev/table_writer.h"
 

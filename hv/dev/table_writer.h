@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writing firmware tables front to back into a bounded buffer. What does not fit is not written, and `full` says so in
  * the end. A length or a checksum is patched in afterwards.

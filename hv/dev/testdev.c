@@ -1,7 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* See testdev.h. */
 #include "hv/dev/testdev.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
+#include "hv/dev/timebase.h"
 
 #define LATCH_FIRST 0xe0u
 #define LATCH_BYTES 4u
@@ -29,6 +32,7 @@ void testdev_reset(struct testdev *testdev, uint16_t cpus, uint64_t ram_bytes)
     testdev->cpus = cpus;
     testdev->ram_bytes = ram_bytes;
     testdev->line = TESTDEV_NO_LINE;
+    testdev->signals.deadline = DEADLINE_NONE;
 }
 
 static uint64_t item_value(const struct testdev *testdev)
@@ -97,7 +101,43 @@ bool testdev_port_write(struct testdev *testdev, uint16_t port, uint8_t size, ui
     if (port >= LINES_FIRST && port < LINES_FIRST + TESTDEV_LINES && size == 1) {
         testdev->line = (uint8_t)(port - LINES_FIRST);
         testdev->level = value != 0;
+        testdev->signals.wants |= BUS_TEST_LINE;
         return true;
     }
     return false;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    uint32_t value;
+    bool answered = testdev_port_read(state, (uint16_t)access->at, access->size, &value);
+
+    access->value = answered ? value : access->value;
+    return answered;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    return testdev_port_write(state, (uint16_t)access->at, access->size, (uint32_t)access->value);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    const struct platform_config *config = environment->config;
+
+    (void)now;
+    testdev_reset(state, config->cpus, config->ram_low_bytes + config->ram_high_bytes);
+}
+
+const struct bus_row testdev_row = {
+    .name = "test device",
+    BUS_RANGES(BUS_AT(BUS_PORT, LATCH_FIRST, LATCH_BYTES + DROP_BYTES, LATCH_FIRST, 1 | 2 | 4),
+               BUS_AT(BUS_PORT, FW_CFG_SELECT, 2, FW_CFG_SELECT, 1 | 2), BUS_PORTS(LINES_FIRST, TESTDEV_LINES)),
+    .read = read_at,
+    .write = write_at,
+    .reset = reset,
+    .presence = BUS_WITH_DEBUG_PORTS,
+    BUS_STATE(struct testdev, signals),
+};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A device counter that runs at its own fixed frequency, read from the host's TSC without a division.
  *

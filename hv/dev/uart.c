@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 16550A. See uart.h for what is different from real time: sending takes none.
  *
@@ -11,6 +12,7 @@
 #include "hv/dev/uart.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/platform_config.h"
 #include "hv/dev/timebase.h"
 
 enum uart_register {
@@ -37,6 +39,7 @@ enum uart_register {
 #define IIR_LINE 0x06u
 #define IIR_TIMEOUT 0x0cu
 #define IIR_FIFOS 0xc0u
+_Static_assert(((IIR_NONE | IIR_THRE | IIR_RX | IIR_LINE | IIR_TIMEOUT) & IIR_FIFOS) == 0, "the cause is bits 3:0");
 #define FCR_ENABLE 0x01u
 #define FCR_CLEAR_RX 0x02u
 #define FCR_CLEAR_TX 0x04u
@@ -165,10 +168,11 @@ static uint8_t modem_inputs(const struct uart *uart)
 
 static void update(struct uart *uart, uint64_t now)
 {
-    uart->irq = (uart->mcr & MCR_OUT2) != 0 && interrupt_id(uart) != IIR_NONE;
-    uart->deadline = (uart->ier & IER_RX) != 0 ? uart->rx_timeout_at : DEADLINE_NONE;
+    uart->signals.lines = (uart->mcr & MCR_OUT2) != 0 && interrupt_id(uart) != IIR_NONE;
+    uart->signals.deadline = (uart->ier & IER_RX) != 0 ? uart->rx_timeout_at : DEADLINE_NONE;
     if (!tx_empty(uart)) {
-        uart->deadline = min_u64(uart->deadline, now + clock_ns_to_ticks(uart->clock, FULL_RING_RETRY_NS));
+        uart->signals.deadline =
+            min_u64(uart->signals.deadline, now + clock_ns_to_ticks(uart->clock, FULL_RING_RETRY_NS));
     }
 }
 
@@ -424,7 +428,7 @@ bool uart_quick_status(const struct uart *uart, uint64_t now, uint8_t *value)
 
 bool uart_quick_send(struct uart *uart, uint8_t byte)
 {
-    bool line_stays = (uart->ier & IER_THRE) == 0 || uart->irq;
+    bool line_stays = (uart->ier & IER_THRE) == 0 || uart->signals.lines != 0;
 
     if (!line_stays || !tx_empty(uart) || (uart->lcr & LCR_DLAB) != 0 || looped(uart) || !console_put(uart, byte)) {
         return false;
@@ -465,5 +469,55 @@ void uart_reset(struct uart *uart, const struct clock *clock, struct byte_ring *
     uart->lcr = 3;
     uart->dll = 1;
     uart->rx_timeout_at = DEADLINE_NONE;
-    uart->deadline = DEADLINE_NONE;
+    uart->signals.deadline = DEADLINE_NONE;
 }
+
+/* --- The row --- */
+
+static bool read_at(void *state, struct bus_access *access)
+{
+    access->value = uart_read(state, (unsigned)access->at, access->now);
+    return true;
+}
+
+static bool write_at(void *state, const struct bus_access *access)
+{
+    uart_write(state, (unsigned)access->at, (uint8_t)access->value, access->now);
+    return true;
+}
+
+static bool quick_read_at(void *state, uint64_t at, uint64_t now, uint8_t *value)
+{
+    return at == UART_LSR && uart_quick_status(state, now, value);
+}
+
+static bool quick_write_at(void *state, uint64_t at, uint8_t value)
+{
+    return at == UART_DATA && uart_quick_send(state, value);
+}
+
+static void run(void *state, uint64_t now)
+{
+    uart_run(state, now);
+}
+
+static void reset(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)now;
+    uart_reset(state, environment->config->clock, environment->console_out, environment->console_in);
+}
+
+const struct bus_row uart_row = {
+    .name = "16550",
+    BUS_RANGES(BUS_REGISTERS(UART_BASE, 8)),
+    .read = read_at,
+    .write = write_at,
+    .quick_read = quick_read_at,
+    .quick_write = quick_write_at,
+    .run = run,
+    .reset = reset,
+    .lines = {UART_IRQ},
+    .line_count = 1,
+    .asleep_unheard = true,
+    BUS_STATE(struct uart, signals),
+};

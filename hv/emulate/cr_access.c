@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/emulate/cr_access.h"
 
 #include "hv/core/guest_io.h"
@@ -9,10 +10,10 @@
 #define CR8_MAX 15u
 
 /* A present one has bits 2:1, 8:5 and those above the physical addresses reserved. SDM 3A 4.4.1, table 4-8; APM
- * 2 5.2.3. Bit 5 is let pass under SVM: QEMU's MMU sets it as if it were an accessed bit. VM entry would refuse it. */
+ * 2 5.2.3. */
 #define PAE_POINTER_PRESENT 1ULL
-#define PAE_POINTER_RESERVED 0x1c6ULL
-#define PAE_POINTER_BIT5 0x20ULL
+#define PAE_POINTER_RESERVED 0x1e6ULL
+#define PAE_POINTER_BIT5 0x20ULL /* quirks.pae_pointer_accessed */
 #define PAE_TABLE_ALIGNMENT 32u
 
 /* Which changes make the CPU load them: SDM 3A 4.4.1 "PDPTE Registers". */
@@ -22,8 +23,8 @@
 bool pae_pointers_load(struct vcpu *vcpu, uint64_t cr3)
 {
     const struct host_facts *host = vcpu->guest->host;
-    uint64_t reserved =
-        PAE_POINTER_RESERVED | (host->is_intel ? PAE_POINTER_BIT5 : 0) | ~((1ULL << host->physical_bits) - 1);
+    uint64_t defined = host->quirks.pae_pointer_accessed ? PAE_POINTER_BIT5 : 0;
+    uint64_t reserved = (PAE_POINTER_RESERVED | ~((1ULL << host->physical_bits) - 1)) & ~defined;
     uint64_t pointers[PAE_POINTERS];
     gpa_t table = gpa(align_down((uint32_t)cr3, PAE_TABLE_ALIGNMENT));
 
@@ -47,7 +48,7 @@ static bool in_64bit_code(const struct vcpu_system *system)
     return (system->efer & EFER_LMA) != 0 && (system->segments[SEGMENT_CS].access & SEGMENT_L) != 0;
 }
 
-/* SDM 2B "MOV-Move to/from Control Registers", and 3A 9.8.5 "Initializing IA-32e Mode". */
+/* SDM 2B "MOV-Move to/from Control Registers", and 3A 10.8.5 "Initializing IA-32e Mode". */
 static bool cr0_write(struct vcpu *vcpu, uint64_t value)
 {
     struct vcpu_system *system = &vcpu->system;

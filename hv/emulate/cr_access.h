@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Control registers where a vendor must intercept them: CR0 and CR4 writes under the rules of the manual, CR8.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Execution. Every function translates first, then loads and stores, then writes registers and moves rip: whatever
  * faults has changed nothing. Read with hv/emulate/emulate_memory.h (operands) and hv/emulate/emulate_alu.h (flags).
@@ -275,7 +276,7 @@ static bool do_bit(struct vcpu *vcpu, const struct instruction *instruction)
     return true;
 }
 
-/* SDM 3A 6.2.3 / SDM 1 6.2.3: the width of the stack pointer is SS.B, in 64-bit mode 64 bits. */
+/* SDM 1 6.2.3: the width of the stack pointer is SS.B, in 64-bit mode 64 bits. */
 static uint8_t stack_width(const struct vcpu *vcpu)
 {
     if (emulate_code_mode(vcpu) == CODE_64) {

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator: runs one instruction that touched guest-physical memory which is no RAM, the way the CPU would have.
  *
  * Why: a nested page fault tells an address and a direction, never the value. The instruction at CS:RIP is fetched
  * through the guest's own page tables, decoded (hv/x86/decode.h), its operands translated with every check that the CPU
  * makes, and executed on struct vcpu: registers, exact flags, exact exceptions. Operands in RAM go to RAM, the others
- * to guest_mmio_read() and guest_mmio_write(); where nobody answers, reads give all ones and writes vanish.
+ * to guest_mmio_read() and guest_mmio_write(); where no device answers, reads give all ones and writes vanish.
  *
  * Which forms are claimed is in docs/instruction-decoder.md; any other instruction stops the guest with its bytes.
  *

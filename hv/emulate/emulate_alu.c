@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Everything is an addition with carry, a subtraction with borrow, or a logic operation; the flags of the first two
  * come from the carries out of each bit: carries = (a & b) | ((a | b) & ~sum).

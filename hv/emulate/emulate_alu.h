@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The arithmetic of emulated instructions, with exact flags. SDM 1 3.4.3.1 "Status Flags"; SDM 2 per instruction.
  * Where the manual leaves AF undefined (logic operations) it is cleared, as CPUs do.

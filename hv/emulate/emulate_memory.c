@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Segment checks, translation, and the split between RAM and devices.
  *
@@ -102,6 +103,7 @@ static void fill_paging(const struct vcpu *vcpu, bool implicit, struct guest_pag
         .nx_supported = true,
         .gib_pages = vcpu->guest->host->gib_pages,
         .upper_bit8_reserved = !vcpu->guest->host->is_intel,
+        .pointer_accessed = vcpu->guest->host->quirks.pae_pointer_accessed,
     };
 }
 
@@ -230,7 +232,7 @@ static void store_device(struct vcpu *vcpu, const struct memory_piece *piece, co
 
         width = device_width((uint8_t)(piece->bytes - done));
         memcpy(&value, from + done, width);
-        (void)guest_mmio_write(vcpu, gpa(piece->address.value + done), width, value); /* nobody there: it is noted */
+        (void)guest_mmio_write(vcpu, gpa(piece->address.value + done), width, value); /* no device there: it is noted */
     }
 }
 

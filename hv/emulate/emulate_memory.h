@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How the emulator reaches the guest's memory: segments, the guest's page tables, RAM and devices.
  *
@@ -30,7 +31,7 @@ struct memory_operand {
 enum code_mode emulate_code_mode(const struct vcpu *vcpu);
 bool emulate_protected(const struct vcpu *vcpu); /* protected mode without virtual-8086: segments have types */
 
-/* Raises an exception that has an error code, which real mode does not push. SDM 3A 20.1.4. */
+/* Raises an exception that has an error code, which real mode does not push. SDM 3B 21.1.4. */
 void emulate_raise_error(struct vcpu *vcpu, enum exception vector, uint32_t error);
 
 /* Is this address canonical for the guest's paging mode? SDM 1 3.3.7.1. */

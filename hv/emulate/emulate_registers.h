@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's registers as an instruction names them: parts, widths, the rules for what a write leaves of the rest.
  */

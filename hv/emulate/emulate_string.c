@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One iteration is: translate both operands, load, store, step the registers. A fault can only come from a translation,
  * so the registers always say exactly what has been done. SDM 2B "REP/REPE/REPZ/REPNE/REPNZ".
@@ -24,7 +25,7 @@ uint64_t string_step(const struct vcpu *vcpu, const struct instruction *instruct
     return (vcpu->rflags & RFLAGS_DF) ? 0 - (uint64_t)instruction->rm_bytes : instruction->rm_bytes;
 }
 
-/* RF is set in what an interrupt between two iterations pushes. SDM 3B 17.3.1.1. */
+/* RF is set in what an interrupt between two iterations pushes. SDM 3B 18.3.1.1. */
 void string_finish(struct vcpu *vcpu, const struct instruction *instruction, bool complete)
 {
     vcpu_advance(vcpu, complete ? instruction->length : 0);

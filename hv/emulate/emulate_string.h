@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * MOVS, CMPS, STOS, LODS and SCAS with an operand on a device, with and without a repeat prefix.
  */

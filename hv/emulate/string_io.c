@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INS and OUTS. The exit tells port and size; memory, address size, segment and repeat prefix come from the
  * instruction.
@@ -5,7 +6,7 @@
  * Permission was checked by the CPU before the exit (IOPL, the TSS's map). Memory is checked here, before the port is
  * touched: a byte taken from a port must not be lost to a page fault. A run of elements upwards within one page of RAM
  * is translated once, which makes `rep outsb` to a debug console cheap; all else goes element by element.
- * SDM 2A "INS/INSB/INSW/INSD", 2B "OUTS/OUTSB/OUTSW/OUTSD"; SDM 1 19.6 "I/O Privilege Level".
+ * SDM 2A "INS/INSB/INSW/INSD", 2B "OUTS/OUTSB/OUTSW/OUTSD"; SDM 1 19.5.1 "I/O Privilege Level".
  */
 #include "hv/emulate/string_io.h"
 
@@ -40,7 +41,7 @@ static uint64_t transfer(const struct string_port *string, uint64_t value)
     uint32_t read = 0;
 
     if (!string->in) {
-        (void)guest_port_write(string->vcpu, string->port, string->size, (uint32_t)value); /* nobody there: noted */
+        (void)guest_port_write(string->vcpu, string->port, string->size, (uint32_t)value); /* no device there: noted */
         return value;
     }
     if (!guest_port_read(string->vcpu, string->port, string->size, &read)) {

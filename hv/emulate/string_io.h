@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INS and OUTS: strings between ports and memory.
  */

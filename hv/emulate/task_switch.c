@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The task switch in the manual's steps. SDM 3A 7.3 "Task Switching"; APM 2 12.3 and 15.14.1.
+ * The task switch in the manual's steps. SDM 3A 8.3 "Task Switching"; APM 2 12.3 and 15.14.1.
  *
  * The commit point is where the old task's state has been written: before it a fault belongs to the old task and
  * nothing has changed; behind it the new task's registers are loaded, and a fault (a bad selector in its TSS) is
  * delivered in the new task, as on the machine. Both TSS are read, and so translated for what will be written to them,
- * before the commit point. The checks are those of table 7-1; the manual leaves their order to the model, ours is: TSS
+ * before the commit point. The checks are those of table 8-1; the manual leaves their order to the model, ours is: TSS
  * descriptor, LDTR, CS, SS, data segments.
  */
 #include "hv/emulate/task_switch.h"
@@ -40,7 +41,7 @@
 #define ACCESS_V86 0xf3u      /* data, writable, accessed, DPL 3. SDM 3C 27.3.1.2 */
 #define RFLAGS_NT (1ULL << 14)
 #define RFLAGS_LOADED 0x3f7fd5ULL /* every flag there is. SDM 1 3.4.3, figure 3-8 */
-#define DR7_LOCAL 0x155ULL        /* L0 to L3 and LE are cleared by a task switch. SDM 3B 17.2.4 */
+#define DR7_LOCAL 0x155ULL        /* L0 to L3 and LE are cleared by a task switch. SDM 3B 18.2.4 */
 #define TSS_BYTES_MAX 104u
 #define TSS_LINK 0u
 #define TSS_32_CR3 28u
@@ -53,7 +54,7 @@ struct tss_format {
     uint8_t ip, flags, gprs, segments, segment_count, ldt;
 };
 
-/* SDM 3A 7.2.1, figure 7-2 "32-Bit Task-State Segment (TSS)"; 7.6, figure 7-10 "16-Bit TSS Format". */
+/* SDM 3A 8.2.1, figure 8-2 "32-Bit Task-State Segment (TSS)"; 8.6, figure 8-10 "16-Bit TSS Format". */
 static const struct tss_format tss_32 = {
     .bytes = 104, .width = 4, .ip = 32, .flags = 36, .gprs = 40, .segments = 72, .segment_count = 6, .ldt = 96};
 static const struct tss_format tss_16 = {
@@ -203,7 +204,7 @@ static bool is_tss(uint32_t access)
     return (access & SEGMENT_S) == 0 && (access & 0x5u) == TYPE_TSS_16;
 }
 
-/* Table 7-1, the first five rows. The CPU has checked most of it before the exit. */
+/* Table 8-1, the first five rows. The CPU has checked most of it before the exit. */
 static bool check_incoming(struct switching *switching)
 {
     uint16_t selector = switching->ts->selector;
@@ -230,7 +231,7 @@ static bool check_incoming(struct switching *switching)
     return true;
 }
 
-/* Does the event's gate in the IDT name the task? SDM 3A 6.11, figure 6-2 "IDT Gate Descriptors". */
+/* stale_task_event: does the event's gate in the IDT name the task? SDM 3A 6.11, figure 6-2 "IDT Gate Descriptors". */
 static bool event_leads_to(struct vcpu *vcpu, uint16_t selector)
 {
     const struct table_register *idtr = &vcpu->system.idtr;
@@ -241,13 +242,11 @@ static bool event_leads_to(struct vcpu *vcpu, uint16_t selector)
            bit_field(gate, 40, 44) == TYPE_TASK_GATE && bit_field(gate, 16, 31) == selector;
 }
 
-/*
- * JMP, CALL, IRET, or INT n, INT3, INTO and INT1 through a task gate: the vendors' decoders leave no event of these.
- * Bochs' SVM then names an event of the past, whose gate is another one.
- */
+/* JMP, CALL, IRET, or INT n, INT3, INTO and INT1 through a task gate: the vendors' decoders leave no event of these. */
 static bool came_by_instruction(struct vcpu *vcpu, const struct exit_task_switch *ts)
 {
-    return ts->reason != TASK_SWITCH_GATE || !vcpu->pending.valid || !event_leads_to(vcpu, ts->selector);
+    return ts->reason != TASK_SWITCH_GATE || !vcpu->pending.valid ||
+           (vcpu->guest->host->quirks.stale_task_event && !event_leads_to(vcpu, ts->selector));
 }
 
 /* An instruction that switches is complete: the old task goes on after it. An event's task goes on where it was. */
@@ -377,7 +376,7 @@ static void load_registers(struct switching *switching)
 
 /*
  * All selectors first, none of them usable: what a fault in the middle leaves to the new task's handler. But CS, for
- * VMX enters no guest without one; no instruction runs with it, because the fault comes first. SDM 3C 26.3.1.2.
+ * VMX enters no guest without one; no instruction runs with it, because the fault comes first. SDM 3C 27.3.1.2.
  */
 static void load_selectors(struct switching *switching)
 {
@@ -424,7 +423,7 @@ static bool load_ldtr(const struct switching *switching)
     return true;
 }
 
-/* Rows 7, 8 and 13 of table 7-1. */
+/* Rows 7, 8 and 13 of table 8-1. */
 static bool code_allowed(const struct segment *segment)
 {
     uint32_t type = SEGMENT_TYPE(segment->access);
@@ -494,7 +493,7 @@ static bool load_segment(const struct switching *switching, uint32_t index)
     return true;
 }
 
-/* SDM 3B 20.2.1 "Address Translation": in virtual-8086 mode a selector is a paragraph. */
+/* SDM 3B 21.2 "Virtual-8086 Mode": in virtual-8086 mode a selector is a paragraph. */
 static void load_v86_segments(struct vcpu *vcpu)
 {
     for (uint32_t i = 0; i <= SEGMENT_GS; i++) {
@@ -546,7 +545,7 @@ static bool push_error(const struct switching *switching)
     return true;
 }
 
-/* The new task's first fetch, and the T flag of its TSS: a debug trap before its first instruction. SDM 3B 17.3.1.5. */
+/* The new task's first fetch, and the T flag of its TSS: a debug trap before its first instruction. SDM 3B 18.3.1.5. */
 static void finish(const struct switching *switching)
 {
     struct vcpu *vcpu = switching->vcpu;

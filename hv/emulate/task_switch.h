@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hardware task switch, which neither VMX nor SVM does for a guest: 32-bit and 16-bit TSS, by JMP, CALL, IRET, or a
  * task gate in the IDT.

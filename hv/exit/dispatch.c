@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The one switch. Frequent exits first in the file; each handler is short or lives in a file of its own:
  * CPUID in cpuid_policy.c, MSRs in msr_policy.c, ports and MMIO in guest_io.c and emulate.c, control registers in
@@ -7,6 +8,7 @@
 
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_memory.h"
@@ -106,13 +108,18 @@ static void handle_hypercall(struct vcpu *vcpu, uint8_t length)
     vcpu_advance(vcpu, length);
 }
 
-/* Component combinations that XSETBV accepts. SDM 2D "XSETBV", 1 13.3. */
+static bool has_all(uint64_t value, uint64_t bits)
+{
+    return (value & bits) == bits;
+}
+
+/* Component combinations that XSETBV accepts: x87 always, AVX with SSE, AVX-512 whole and with AVX. SDM 2D
+ * "XSETBV"; SDM 1 13.3. */
 static bool xcr0_valid(uint64_t value, uint64_t supported)
 {
-    bool avx512 = (value & 0xe0) != 0;
-
-    return (value & 1) != 0 && (value & ~supported) == 0 && ((value & 4) == 0 || (value & 2) != 0) &&
-           (!avx512 || ((value & 0xe0) == 0xe0 && (value & 4) != 0));
+    return has_all(value, XCR0_X87) && (value & ~supported) == 0 &&
+           ((value & XCR0_AVX) == 0 || has_all(value, XCR0_SSE)) &&
+           ((value & XCR0_AVX512) == 0 || has_all(value, XCR0_AVX512 | XCR0_AVX));
 }
 
 static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
@@ -135,7 +142,7 @@ static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
 
 /*
  * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
- * that know only one of them expect the answer that KVM gives to both. SDM 3C 30.3 "VMCALL"; APM 3 4 "VMMCALL".
+ * that know only one of them expect the answer that KVM gives to both. SDM 3C 31.3, "VMCALL"; APM 3 "VMMCALL".
  */
 static bool is_foreign_hypercall(struct vcpu *vcpu)
 {
@@ -146,8 +153,8 @@ static bool is_foreign_hypercall(struct vcpu *vcpu)
 }
 
 /*
- * #DB and #AC are intercepted so that no guest can keep the CPU in an endless delivery, on SVM others around a double
- * fault; they go to the guest as they are. One that came while a double fault was delivered is a triple fault.
+ * #DB and #AC are intercepted so that no guest can keep the CPU in an endless delivery, on SVM all of them during a
+ * step; they go to the guest as they are. One that came while a double fault was delivered is a triple fault.
  */
 static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
@@ -196,7 +203,7 @@ static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, 
 /* The turn's time, at the last exit: see turn_ends(). */
 static inline bool time_is_over(const struct vcpu *vcpu)
 {
-    return vcpu->leave_at != 0 && vcpu->exit_tsc >= vcpu->leave_at;
+    return vcpu->exit_tsc >= vcpu->leave_at;
 }
 
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
@@ -234,9 +241,8 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
  * Turns end by a host interrupt, which a CPU takes between two instructions of the guest. Where that may not come, the
  * exit itself ends the turn:
  *   - an exit during a delivery, and an exception that exits, can come again at the next entry before the guest runs
- * one instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps;
- *   - when the turn's time is over all the same: Bochs 2.7 keeps host interrupts from a guest that is entered with
- *     RFLAGS.IF clear (VMX).
+ *     one instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps;
+ *   - quirks.late_host_interrupts: when the turn's time is over all the same.
  */
 static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 {
@@ -281,7 +287,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
     case EXIT_XSETBV:
         handle_xsetbv(vcpu, exit->length);
         break;
-    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back for anybody */
+    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back */
     case EXIT_NOTHING:
         vcpu_advance(vcpu, exit->length);
         break;

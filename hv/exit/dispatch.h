@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an exit means: one switch over the neutral kinds, the same for both vendors.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From boot_info to guests that are ready to be entered: memory zeroed, nested tree built and audited, image loaded,
  * boot information and ACPI tables written, vCPUs in their entry state.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/end.h"
 
 #include "hv/base/format.h"
@@ -6,6 +7,8 @@
 #include "hv/console/console.h"
 #include "hv/core/crash_report.h"
 #include "hv/core/exit_counts.h"
+#include "hv/core/guest_devices.h"
+#include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
 #include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
@@ -155,7 +158,10 @@ static void report(const struct guest *guest)
     log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
-    guest_status_screen(guest);
+    if (!guest_status_screen(guest) && guest->config->console) {
+        log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
+                    guest->name);
+    }
 }
 
 /* What follows. The operator's last order decides: a guest that was asked to stop is not wanted again. */
@@ -265,7 +271,7 @@ _Noreturn static void end_run(const char *why, enum config_final final)
         console_flush();
         tsc_wait_us(SCREEN_STAYS_S * US_PER_S);
     }
-    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 23.8 */
+    virt_disable(cpu_this()); /* VMX holds INIT off, which is what some machines reset by. SDM 3C 24.8 */
     switch (final) {
     case FINAL_POWEROFF:
         power_off();
@@ -373,6 +379,7 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
     last = left_counts[guest->index] == guest->vcpu_count;
     spinlock_release(&end_lock);
     if (last) {
+        guest_devices_close(guest);
         console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
         __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
         guest_end_serve();

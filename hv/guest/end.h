@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The end of a guest, and of the machine's run: reports, restart, and what happens when all guests have stopped.
  */

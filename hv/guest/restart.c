@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/restart.h"
 
 #include "hv/base/spinlock.h"

@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/status.h"
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
 #include "hv/core/exit_counts.h"
+#include "hv/core/guest_devices.h"
 #include "hv/dev/crtc.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
@@ -101,14 +103,14 @@ static void print_unknown(struct guest *guest)
 }
 
 /* The guest may write meanwhile: each cell is read once. */
-void guest_status_screen(const struct guest *guest)
+bool guest_status_screen(const struct guest *guest)
 {
     const uint8_t *cells = guest_memory_pointer(&guest->memory, gpa(TEXT_MEMORY), TEXT_ROWS * TEXT_ROW_BYTES);
     char text[TEXT_COLUMNS + 1];
     bool shown = false;
 
     if (cells == NULL || guest->platform.console_out.head != 0) {
-        return;
+        return true;
     }
     for (uint32_t row = 0; row < TEXT_ROWS; row++) {
         if (crtc_row_text(&cells[row * TEXT_ROW_BYTES], text) == 0) {
@@ -120,6 +122,7 @@ void guest_status_screen(const struct guest *guest)
         }
         log_info("  | %s", text);
     }
+    return shown;
 }
 
 void guest_status_print(void)
@@ -128,6 +131,7 @@ void guest_status_print(void)
     for (uint32_t i = 0; i < guest_count; i++) {
         print_guest(guests[i]);
         print_exits(guests[i]);
+        guest_devices_report(guests[i], true);
         print_unknown(guests[i]);
         guest_status_screen(guests[i]);
     }

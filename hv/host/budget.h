@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the hypervisor's own memory must hold, counted before the hand-over: efi/ gets that much from the firmware, and
  * after the hand-over pool.h hands it out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/cpu.h"
 
 #include "hv/base/log.h"

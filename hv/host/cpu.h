@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A physical CPU as the hypervisor keeps it: which one it is, where its stacks are, what it runs, what interrupted it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/cpu_watch.h"
 
 #include "hv/base/format.h"

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A CPU that hangs is noticed by another one.
  *
  * Ours alone counts: a CPU that is in a guest or asleep is well, however long. A CPU that comes to its loop counts its
  * turn there, and now and then the first one to come looks whether the others' counts go on (WATCH_CHECK_S seconds lie
- * between two looks). One that stands still is asked: by an interrupt, then by an NMI, each of which ends the guest's turn if
- * it was in one. One that still stands still after that hangs, and the machine ends with P0014: what it holds and what
- * it was about to write is not known, so no other CPU can go on without it.
+ * between two looks). One that stands still is asked: by an interrupt, then by an NMI, each of which ends the guest's
+ * turn if it was in one. One that still stands still after that hangs, and the machine ends with P0014: what it holds
+ * and what it was about to write is not known, so no other CPU can go on without it.
  *
  * Nothing is counted on the way of an exit, and no timer interrupts a guest for this: only a CPU that sleeps sets its
  * own. A vCPU that has not left its guest since its turn began (no exit's TSC is later) is not asked. One that has may

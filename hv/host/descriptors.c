@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/descriptors.h"
 
 #include "hv/host/traps.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPU's own tables: GDT, TSS with its interrupt stacks, IDT.
  *

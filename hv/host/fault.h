@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Places where a test build makes a fault happen, to see that none is silent. In the shipped image all of this is
- * nothing: tests/faults/hv/host/fault.h takes this header's place there (mk/faults.mk), and tests/boot/faults.py has the
- * table of faults.
+ * nothing: tests/faults/hv/host/fault.h takes this header's place there (mk/faults.mk), and tests/boot/faults.py has
+ * the table of faults.
  */
 #ifndef HV_HOST_FAULT_H
 #define HV_HOST_FAULT_H

@@ -1,5 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_apic.h"
 
+#include "hv/base/log.h"
+#include "hv/host/host_cpu.h"
 #include "hv/host/tsc.h"
 #include "hv/x86/host_acpi.h"
 #include "hv/x86/insn.h"
@@ -131,6 +134,21 @@ static void mask_ioapic(uint64_t base)
     }
 }
 
+static bool deadline_is_broken(void)
+{
+    const struct cpu_identity identity = host_cpu_identity();
+    uint32_t wanted;
+
+    if (!cpu_errata_deadline_timer(&identity, &wanted)) {
+        return false;
+    }
+    log_warning(
+        "this CPU's TSC-deadline timer has an erratum that microcode 0x%x mends (it has 0x%x): the one-shot timer "
+        "is used; update the firmware",
+        wanted, identity.microcode);
+    return true;
+}
+
 void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_id)
 {
     uint32_t features = insn_cpuid(CPUID_FEATURES, 0).ecx;
@@ -146,7 +164,7 @@ void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_
     apic.base = base & APIC_BASE_ADDRESS;
     apic.x2apic =
         (base & APIC_BASE_X2APIC) != 0 || (highest_apic_id > XAPIC_ID_MAX && (features & CPUID_1_ECX_X2APIC) != 0);
-    apic.tsc_deadline = (features & CPUID_1_ECX_TSC_DEADLINE) != 0;
+    apic.tsc_deadline = (features & CPUID_1_ECX_TSC_DEADLINE) != 0 && !deadline_is_broken();
 }
 
 /* Inputs that this APIC has; the number of local vectors is in its version register. LINT1 is the machine's NMI button

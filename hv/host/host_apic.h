@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The host's own interrupt controllers: the local APIC of each CPU, and everything older or further away silenced.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_cpu.h"
 
 #include "hv/base/memory.h"
@@ -50,6 +51,45 @@ static uint8_t physical_bits(void)
         return PHYSICAL_BITS_DEFAULT;
     }
     return (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff);
+}
+
+/* Intel: the register has the revision after a 0 was written there and CPUID 1 was run; AMD: it always has. SDM 4 2.1,
+ * table 2-2, IA32_BIOS_SIGN_ID. */
+static uint32_t microcode_of(bool is_intel)
+{
+    uint64_t value = 0;
+
+    if (is_intel && insn_wrmsr_safe(MSR_MICROCODE, 0)) {
+        (void)insn_cpuid(CPUID_FEATURES, 0);
+    }
+    if (!insn_rdmsr_safe(MSR_MICROCODE, &value)) {
+        return 0;
+    }
+    return (uint32_t)(is_intel ? value >> 32 : value);
+}
+
+struct cpu_identity host_cpu_identity(void)
+{
+    struct cpu_identity identity = {
+        .is_intel = insn_cpuid(CPUID_VENDOR, 0).ebx == VENDOR_INTEL_EBX,
+        .is_virtual = host_cpu_is_virtual(),
+    };
+
+    cpu_identity_decode(&identity, insn_cpuid(CPUID_FEATURES, 0).eax);
+    identity.microcode = microcode_of(identity.is_intel);
+    return identity;
+}
+
+bool host_cpu_apply_errata(void)
+{
+    const struct cpu_identity identity = host_cpu_identity();
+    uint64_t value;
+
+    if (!cpu_errata_c1e(&identity) || !insn_rdmsr_safe(MSR_AMD_INTERRUPT_PENDING, &value) ||
+        (value & AMD_INTERRUPT_PENDING_C1E) == 0) {
+        return false;
+    }
+    return insn_wrmsr_safe(MSR_AMD_INTERRUPT_PENDING, value & ~AMD_INTERRUPT_PENDING_C1E);
 }
 
 struct page_table_caps host_cpu_paging_caps(void)

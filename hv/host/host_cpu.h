@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this CPU is and can, as far as the host's own paging is concerned, and the registers that switch it on.
  */
 #ifndef HV_HOST_HOST_CPU_H
 #define HV_HOST_HOST_CPU_H
 
+#include "hv/host/cpu_errata.h"
 #include "hv/mm/page_table.h"
 #include "hv/x86/mtrr.h"
 
@@ -14,6 +16,13 @@ void host_cpu_name(char name[HOST_CPU_NAME_BYTES]);
 
 /* True where the CPU says that it is virtual. CPUID.1:ECX[31]; APM 3 E.3.2. */
 bool host_cpu_is_virtual(void);
+
+/* The maker of the CPU, its model, and its microcode. */
+struct cpu_identity host_cpu_identity(void);
+
+/* Switches off what the calling CPU's errata make harmful: C1E on AMD CPUs whose APIC timer it stops. True: it was
+ * on. */
+bool host_cpu_apply_errata(void);
 
 /* What the host's page tables may use. `no_execute` false: the CPU cannot run Plinth. */
 struct page_table_caps host_cpu_paging_caps(void);

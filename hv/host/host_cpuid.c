@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_cpuid.h"
 
 #include "hv/x86/insn.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/host_memory.h"
 
 #include "hv/base/format.h"
@@ -13,38 +14,58 @@
 
 _Static_assert(sizeof(void *) == 8, "the hypervisor's memory is identity-mapped: a pointer holds an hpa_t");
 
-#define ALIGNMENT (2 * MIB)
-#define LOW_END (4 * GIB) /* local APICs, I/O APICs and firmware's flash lie below it whatever memory there is */
+/* Image sections, the screen, devices, and the guard pages. */
+#define PIECES_MAX (BOOT_SECTIONS_MAX + 1u + HOST_WINDOWS_MAX + CPU_GUARDS_MAX)
 
-/* Image sections, the screen, and the guard pages. */
-#define PIECES_MAX (BOOT_SECTIONS_MAX + 1u + CPU_GUARDS_MAX)
-
-/* Pieces that lie anywhere: sections, screen, trampoline. */
-#define LOOSE_PIECES (BOOT_SECTIONS_MAX + 2u)
+/* Pieces that lie anywhere: sections, screen, trampoline, devices. */
+#define LOOSE_PIECES (BOOT_SECTIONS_MAX + 2u + HOST_WINDOWS_MAX)
 
 static struct {
     struct table_pool pool;
     struct page_table table;
     struct mtrr_state mtrrs;
     struct page_table_caps caps;
-    uint64_t top;
+    struct host_range memory[MEMORY_REGIONS_MAX];
+    uint32_t memory_count;
+    struct host_range windows[HOST_WINDOWS_MAX];
+    uint32_t window_count;
 } host;
 
 static struct host_piece pieces[PIECES_MAX];
 static uint32_t piece_count;
 
-static uint64_t top_of(const struct boot_info *info)
+/* What is mapped as memory, neighbours joined: RAM in any use but the firmware's own, and ACPI's tables. */
+static uint32_t collect_memory(const struct memory_map *map, struct host_range *ranges)
 {
-    return align_up(max_u64(memory_map_top(&info->memory), LOW_END), ALIGNMENT);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < map->count; i++) {
+        const struct memory_region *region = &map->regions[i];
+
+        if (region->type > MEMORY_ACPI) {
+            continue;
+        }
+        if (count != 0 && ranges[count - 1].end == region->start) {
+            ranges[count - 1].end = region->end;
+        } else {
+            ranges[count++] = (struct host_range){region->start, region->end};
+        }
+    }
+    return count;
 }
 
 uint64_t host_memory_tables_max(const struct boot_info *info)
 {
     static struct mtrr_state mtrrs;
-    struct host_map_request request = {.top = top_of(info), .mtrrs = &mtrrs};
+    static struct host_range ranges[MEMORY_REGIONS_MAX];
+    const struct host_map_request request = {
+        .memory = ranges,
+        .memory_count = collect_memory(&info->memory, ranges),
+        .mtrrs = &mtrrs,
+        .largest_leaf = host_cpu_paging_caps().largest_leaf,
+    };
 
     host_cpu_read_mtrrs(&mtrrs);
-    request.largest_leaf = host_cpu_paging_caps().largest_leaf;
     return host_map_tables_max(&request, LOOSE_PIECES, info->cpu_count * cpu_stacks_bytes());
 }
 
@@ -85,6 +106,63 @@ static void add_guards(const uint64_t *guards, uint32_t count)
     }
 }
 
+static bool is_memory(const struct host_range *range)
+{
+    for (uint32_t i = 0; i < host.memory_count; i++) {
+        if (range->start < host.memory[i].end && host.memory[i].start < range->end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_window(const struct host_range *range)
+{
+    for (uint32_t i = 0; i < host.window_count; i++) {
+        if (host.windows[i].start <= range->start && range->end <= host.windows[i].end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Keeps the window. False: it is memory, it has no place, or it is empty or wraps. */
+static bool note_window(const struct host_range *range)
+{
+    if (range->start >= range->end || is_memory(range) || host.window_count == HOST_WINDOWS_MAX) {
+        return false;
+    }
+    host.windows[host.window_count++] = *range;
+    return true;
+}
+
+static void add_windows(const struct host_places *places)
+{
+    for (uint32_t i = 0; i < places->window_count; i++) {
+        const struct host_range *window = &places->windows[i];
+
+        if (!is_window(window) && note_window(window)) {
+            add_piece(window->start, window->end, HOST_PIECE_DEVICE);
+        }
+    }
+}
+
+bool host_memory_map_device(uint64_t start, uint64_t bytes)
+{
+    const struct host_range range = {align_down(start, PAGE_BYTES), align_up(start + bytes, PAGE_BYTES)};
+    const struct host_piece piece = {range.start, range.end, HOST_PIECE_DEVICE};
+    enum page_flush flush;
+
+    if (is_window(&range)) {
+        return true;
+    }
+    if (!note_window(&range) || host_map_apply(&host.table, &host.mtrrs, &piece, LEVEL_2M, &flush) != STATUS_OK) {
+        return false;
+    }
+    insn_write_cr3(host_memory_root());
+    return true;
+}
+
 static void build(const struct boot_info *info, const struct host_map_request *request)
 {
     uint64_t tables = host_memory_tables_max(info);
@@ -104,20 +182,21 @@ static void build(const struct boot_info *info, const struct host_map_request *r
     }
 }
 
-void host_memory_init(const struct boot_info *info, const uint64_t *guards, uint32_t guard_count)
+void host_memory_init(const struct boot_info *info, const struct host_places *places)
 {
-    struct host_map_request request = {.pieces = pieces, .mtrrs = &host.mtrrs};
+    struct host_map_request request = {.pieces = pieces, .mtrrs = &host.mtrrs, .memory = host.memory};
 
     host.caps = host_cpu_paging_caps();
     if (!host.caps.no_execute) {
         hv_panic(PANIC_CPU, "the CPU has no no-execute pages (NX, CPUID 0x80000001 EDX bit 20)");
     }
     host_cpu_read_mtrrs(&host.mtrrs);
-    host.top = top_of(info);
+    host.memory_count = collect_memory(&info->memory, host.memory);
     add_sections(info);
     add_screen(&info->framebuffer);
-    add_guards(guards, guard_count);
-    request.top = host.top;
+    add_windows(places);
+    add_guards(places->guards, places->guard_count);
+    request.memory_count = host.memory_count;
     request.largest_leaf = host.caps.largest_leaf;
     request.piece_count = piece_count;
     build(info, &request);
@@ -148,9 +227,14 @@ void host_memory_set_executable(uint64_t address, bool executable)
 
 void host_memory_report(void)
 {
-    char top[FORMAT_BYTES_MAX];
+    char memory[FORMAT_BYTES_MAX];
+    uint64_t bytes = 0;
 
-    log_info("host map: identity up to %s in %" PRIu64 " tables, %s leaves, no page writable and executable",
-             format_bytes(top, host.top), host.pool.pages - host.pool.free_count,
+    for (uint32_t i = 0; i < host.memory_count; i++) {
+        bytes += host.memory[i].end - host.memory[i].start;
+    }
+    log_info("host map: identity, %s of memory and %u device windows in %" PRIu64
+             " tables, %s leaves, no page writable and executable",
+             format_bytes(memory, bytes), host.window_count, host.pool.pages - host.pool.free_count,
              host.caps.largest_leaf == LEVEL_1G ? "1 GiB" : "2 MiB");
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The vectors of the host's interrupts. Plain numbers, because hv/host/trap_entry.S includes them too.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/machine_check.h"
 
 #include "hv/base/format.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Machine checks: what the CPU's banks say of broken hardware. A CPU reports by #MC only what its banks are told to
  * report, and after a reset they still hold what came before. SDM 3B 16 "Machine-Check Architecture"; APM 2 9.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/panic.h"
 
 #include "hv/base/check.h"

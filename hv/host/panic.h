@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The third class of failure: the hypervisor itself is broken or the machine is. Stops every CPU and says why, on every
  * console, with a stable code, a sentence and what to do about it. No guest action may lead here.

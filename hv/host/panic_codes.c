@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What to do about each code that the hypervisor prints: the hypervisor's own and those of guests. */
 #include "hv/host/panic_codes.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The stable codes of every stop, with what to do about it: PLINTH_CODES(row) expands row(name, number, remedy).
  * Numbers are never reused. P0001-P0099: the hypervisor's own; P0300-P0399: a guest's failures

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/panic_state.h"
 
 #include "hv/x86/insn.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whether a CPU panics, and what the others do then: apart from the report (panic.h), because the interrupt handlers of
  * cpu.c need it and the report needs them.

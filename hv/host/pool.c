@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/pool.h"
 
 #include "hv/base/memory.h"

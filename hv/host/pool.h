@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's own memory after the hand-over: one span, counted before the point of no return (budget.h) and
- * handed out once, so that pool_take() cannot fail unless the count was wrong, which is our bug and a panic. Nothing is given
- * back. The host's stacks come first (they need guard pages, so they are kept together), then the host's page tables.
+ * handed out once, so that pool_take() cannot fail unless the count was wrong, which is our bug and a panic. Nothing is
+ * given back. The host's stacks come first (they need guard pages, so they are kept together), then the host's page
+ * tables.
  */
 #ifndef HV_HOST_POOL_H
 #define HV_HOST_POOL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/power.h"
 
 #include "hv/base/log.h"

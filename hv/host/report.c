@@ -1,20 +1,24 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/report.h"
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"
+#include "hv/core/guest_devices.h"
 #include "hv/host/host_cpu.h"
 #include "hv/mm/memory_map.h"
 #include "hv/x86/insn.h"
 
-void report_cpu(const struct virt_support *support)
+void report_cpu(const struct virt_support *support, const struct quirks *quirks)
 {
     char name[HOST_CPU_NAME_BYTES];
+    char text[QUIRKS_TEXT_MAX];
 
     host_cpu_name(name);
     log_info("%s: %s", name, support->used);
     if (support->without[0] != '\0') {
         log_info("not there: %s", support->without);
     }
+    log_info("%s", quirks_text(support->emulator, quirks, text));
 }
 
 void report_memory(const struct boot_info *info)
@@ -44,11 +48,13 @@ void report_guest(const struct guest *guest, const struct boot_guest *boot)
              " tables, costs %" PRIu64 " KiB beside its memory",
              guest->name, list, format_bytes(memory, guest->config->memory_bytes), boot->plan.leaves[LEVEL_1G],
              boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count, guest->cost_bytes / KIB);
+    guest_devices_report(guest, false);
 }
 
 void report_time(const struct boot_info *info, const struct clock *clock)
 {
-    uint64_t us = clock_ticks_to_ns(clock, insn_rdtsc() - info->tsc_start - info->tsc_file_ticks) / 1000;
+    uint64_t us =
+        clock_ticks_to_ns(clock, clock_ticks_since(insn_rdtsc(), info->tsc_start + info->tsc_file_ticks)) / 1000;
 
     log_info("start took %" PRIu64 ".%03" PRIu64 " ms without file reads; Ctrl-] ? lists the console's keys", us / 1000,
              us % 1000);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The start's lines about the CPU, the memory, the guests and the time it took.
  */
@@ -8,8 +9,8 @@
 #include "hv/core/guest.h"
 #include "hv/core/virt_support.h"
 
-/* The CPU's name, what of its virtualization is used, and what is not there. */
-void report_cpu(const struct virt_support *support);
+/* The CPU's name, what of its virtualization is used, what is not there, and which repairs for emulators are on. */
+void report_cpu(const struct virt_support *support, const struct quirks *quirks);
 
 void report_memory(const struct boot_info *info);
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/host/smp.h"
 
 #include "hv/base/log.h"
@@ -9,11 +10,13 @@
 #include "hv/host/trampoline.h"
 #include "hv/host/traps.h"
 #include "hv/host/tsc.h"
+#include "hv/host/tsc_sync.h"
 
 /* Times of the start-up protocol. SDM 3A 9.4.4.1 "Typical BSP Initialization Sequence". */
 #define INIT_WAIT_US 10000u
 #define FIRST_SIPI_WAIT_US 20000u
 #define SECOND_SIPI_WAIT_US 1000000u
+#define DECIDE_WAIT_US 1000000u /* for what it does once it has its tables */
 
 #define LOW_MEMORY_END 0x100000ULL
 
@@ -64,7 +67,6 @@ static struct {
     uint64_t stack;
     uint64_t entry;
     struct cpu *argument;
-    uint64_t tsc; /* its own, once it has its tables; 0: not come so far */
 } smp_next;
 #define NEXT_AT(member) offsetof(__typeof__(smp_next), member)
 _Static_assert(NEXT_AT(stack) == TRAMPOLINE_NEXT_STACK, "trampoline.S");
@@ -149,9 +151,9 @@ static void cpu_start(void *argument)
     struct cpu *cpu = argument;
 
     descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
-    smp_next.tsc = insn_rdtsc();
     host_memory_load_cpu();
     host_apic_init_cpu();
+    tsc_sync_starting_cpu();
     cpu->apic_id = host_apic_id();
     cpu->failure = start_steps->prepare(cpu);
     if (cpu->failure != NULL) {
@@ -240,25 +242,39 @@ static const char *failure_text(uint32_t mark)
     return mark < ARRAY_COUNT(texts) ? texts[mark] : texts[0];
 }
 
-/*
- * Deadlines and the guests' clocks are TSC values that all CPUs share. A TSC that is off by more than the start takes
- * is seen: it must have shown a time between these two of the boot CPU. SDM 3B 18.17.3 "Time-Stamp Counter Adjustment".
- */
-static void check_tsc(const struct cpu *cpu, uint64_t before, uint64_t after)
-{
-    uint64_t there = smp_next.tsc;
+static bool tsc_agrees = true;
 
-    if (there != 0 && (there < before || there > after)) {
-        log_warning(
-            "CPU %u's TSC is %" PRIu64 " ticks %s the boot CPU's: guests with vCPUs on both see their time jump; "
-            "update the firmware",
-            cpu->index, there < before ? before - there : there - after, there < before ? "behind" : "ahead of");
+/* What the comparison with the boot CPU's TSC found. */
+static void report_tsc(const struct cpu *cpu, uint64_t warp, uint64_t adjusted)
+{
+    if (adjusted != 0) {
+        log_info("CPU %u's TSC was moved by 0x%" PRIx64 " ticks to the boot CPU's (IA32_TSC_ADJUST)", cpu->index,
+                 adjusted);
     }
+    if (warp != 0) {
+        tsc_agrees = false;
+        log_warning("CPU %u's TSC differs from the boot CPU's by %" PRIu64
+                    " ticks: guests are told that the TSC is not stable; update the firmware",
+                    cpu->index, warp);
+    }
+}
+
+/* One start-up IPI, and up to `us` for the CPU to come and be compared. */
+static bool try_start(struct cpu *cpu, uint8_t vector, uint64_t us)
+{
+    uint64_t deadline = tsc_after_us(us);
+    uint64_t warp, adjusted;
+
+    host_apic_send_sipi(cpu->apic_id, vector);
+    if (!tsc_sync_boot_cpu(deadline, &warp, &adjusted)) {
+        return false;
+    }
+    report_tsc(cpu, warp, adjusted);
+    return wait_decided(cpu, DECIDE_WAIT_US);
 }
 
 static void start_one(struct cpu *cpu, uint64_t page)
 {
-    uint64_t before = insn_rdtsc();
     volatile struct trampoline_data *data = trampoline_data_at(page);
     uint8_t vector = (uint8_t)(page >> PAGE_SHIFT);
 
@@ -268,19 +284,15 @@ static void start_one(struct cpu *cpu, uint64_t page)
     smp_next.stack = cpu->stacks.main_top;
     smp_next.entry = (uint64_t)(uintptr_t)cpu_start;
     smp_next.argument = cpu;
-    smp_next.tsc = 0;
+    tsc_sync_begin();
     __atomic_store_n(&cpu->state, CPU_STATE_STARTING, __ATOMIC_RELEASE);
-    host_apic_send_sipi(cpu->apic_id, vector);
-    if (!wait_decided(cpu, FIRST_SIPI_WAIT_US)) {
-        host_apic_send_sipi(cpu->apic_id, vector);
-        if (!wait_decided(cpu, SECOND_SIPI_WAIT_US)) {
-            cpu->failure = failure_text(data->mark);
-            /* Held in reset: it must not come up late on a stack that another CPU has by then. */
-            host_apic_send_init(cpu->apic_id);
-            __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
-        }
+    if (!try_start(cpu, vector, FIRST_SIPI_WAIT_US) && !is_decided(cpu) &&
+        !try_start(cpu, vector, SECOND_SIPI_WAIT_US)) {
+        cpu->failure = failure_text(data->mark);
+        /* Held in reset: it must not come up late on a stack that another CPU has by then. */
+        host_apic_send_init(cpu->apic_id);
+        __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
     }
-    check_tsc(cpu, before, insn_rdtsc());
 }
 
 static void fail_all(const char *sentence)
@@ -373,6 +385,11 @@ uint32_t smp_start(const struct boot_info *info, const struct smp_start_steps *s
     }
     report_places(info);
     return report();
+}
+
+bool smp_tsc_agrees(void)
+{
+    return tsc_agrees;
 }
 
 void smp_release(void)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Starting the other CPUs: INIT, SIPI, SIPI, and what each reports.
  *
@@ -29,6 +30,9 @@ uint32_t smp_start(const struct boot_info *info, const struct smp_start_steps *s
 
 /* The index of the calling CPU at the start: usually 0. */
 uint32_t smp_bsp_index(void);
+
+/* After smp_start(): no CPU that is ready was seen with another TSC than the boot CPU. */
+bool smp_tsc_agrees(void);
 
 /* Lets every started CPU go on into its `run` step. */
 void smp_release(void);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Changes of stack and of segments, which C has no words for. */
     .text
 

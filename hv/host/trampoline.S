@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the first instruction of a CPU that was sent a SIPI to 64-bit code on its own stack.
  *
  * hv/host/smp.c copies [trampoline_start, trampoline_end) to a page below 1 MiB, to which the SIPI's vector leads, and
  * fills the data at TRAMPOLINE_DATA (struct trampoline_data there, same offsets). The CPU begins in real mode with
- * CS = page << 8, IP = 0. It goes straight to long mode: a GDT of the page's own, PAE and the host's CR4, the host's page-table
- * root, EFER.LME and NXE, paging. SDM 3A 9.4.4 "MP Initialization Example", 10.8.5 "Initializing IA-32e Mode";
- * APM 2 14.6.
+ * CS = page << 8, IP = 0. It goes straight to long mode: a GDT of the page's own, PAE and the host's CR4, the host's
+ * page-table root, EFER.LME and NXE, paging. SDM 3A 9.4.4 "MP Initialization Example", 10.8.5 "Initializing IA-32e
+ * Mode"; APM 2 14.6.
  *
  * The page is executable and not writable by then, so the progress mark is written only before paging is on.
  */

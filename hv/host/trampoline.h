@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The data of the trampoline page, as offsets in it: hv/host/trampoline.S reads them, hv/host/smp.c writes them as
  * struct trampoline_data and asserts that both agree. Plain numbers, for the assembler.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where the CPU lands: stubs of 16 bytes, for the 32 exceptions in the order of their vectors, then for the timer, the
  * kick and any other interrupt; and the common way in and out.

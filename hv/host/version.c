@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The only file that is compiled again when nothing but the version changes. */
 #include "hv/host/version.h"
 

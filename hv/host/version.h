@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef HV_HOST_VERSION_H
 #define HV_HOST_VERSION_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The self-audit's walker and its rules. See audit.h.
  *

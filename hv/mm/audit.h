@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The self-audit: proves from the finished nested tables alone that guests cannot reach each other, the hypervisor or
  * the firmware. Promise 1 of the design; run before the first entry, which is refused when it finds anything.

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-physical layout. See guest_layout.h for the picture.
  *
- * The e820 map says less than what is backed: the EBDA, the legacy video and ROM window stay RAM in the nested tree, so
- * that the first GiB can be one leaf, but the guest is told to keep away from them, because the ACPI tables lie there.
+ * The e820 map says less than what is backed: the EBDA, the display's memory and the ROM window stay RAM in the nested
+ * tree, so that the first GiB can be one leaf, but the guest is told to keep away from them.
  */
 #include "hv/mm/guest_layout.h"
 
@@ -28,8 +29,10 @@ enum status guest_layout_make(uint64_t memory_bytes, struct guest_layout *layout
     *layout = (struct guest_layout){.low_bytes = min_u64(memory_bytes, GUEST_RAM_LOW_MAX)};
     layout->high_bytes = memory_bytes - layout->low_bytes;
     e820_add(layout, 0, GUEST_EBDA_START, E820_RAM);
-    e820_add(layout, GUEST_EBDA_START, GUEST_LEGACY_END, E820_RESERVED);
+    e820_add(layout, GUEST_EBDA_START, GUEST_LEGACY_START, E820_RESERVED);
+    e820_add(layout, GUEST_ACPI_START, GUEST_ACPI_END, E820_RESERVED);
     e820_add(layout, GUEST_LEGACY_END, layout->low_bytes, E820_RAM);
+    e820_add(layout, GUEST_FLASH_START, GUEST_RAM_HIGH_START, E820_RESERVED);
     e820_add(layout, GUEST_RAM_HIGH_START, GUEST_RAM_HIGH_START + layout->high_bytes, E820_RAM);
     return STATUS_OK;
 }
@@ -46,4 +49,11 @@ bool guest_layout_usable(const struct guest_layout *layout, gpa_t start, uint64_
         }
     }
     return false;
+}
+
+uint64_t guest_layout_pci_high(const struct guest_layout *layout, unsigned physical_bits)
+{
+    uint64_t start = align_up(GUEST_RAM_HIGH_START + layout->high_bytes, GUEST_PCI_HIGH_BYTES);
+
+    return start + GUEST_PCI_HIGH_BYTES <= 1ULL << physical_bits ? start : 0;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The only way from a guest-physical address to a host pointer.
  *
@@ -34,10 +35,7 @@ void *guest_memory_pointer(const struct guest_memory *memory, gpa_t start, uint6
     return range_pointer(memory, range, start.value);
 }
 
-/*
- * The host bytes at `address`, and in *piece how many of `bytes` lie there in one piece. NULL where it is not RAM.
- * Callers step over a buffer with it: each step moves at least one byte and at most one range.
- */
+/* Callers step over a buffer with it: each step moves at least one byte and at most one range. */
 static void *piece_at(const struct guest_memory *memory, uint64_t address, uint64_t bytes, uint64_t *piece)
 {
     const struct guest_range *range = range_of(memory, address);
@@ -49,7 +47,11 @@ static void *piece_at(const struct guest_memory *memory, uint64_t address, uint6
     return range_pointer(memory, range, address);
 }
 
-/* True where every byte of [start, start + bytes) is RAM. */
+void *guest_memory_piece(const struct guest_memory *memory, gpa_t start, uint64_t bytes, uint64_t *piece)
+{
+    return piece_at(memory, start.value, bytes, piece);
+}
+
 static bool is_ram(const struct guest_memory *memory, uint64_t start, uint64_t bytes)
 {
     uint64_t piece = 0;
@@ -63,6 +65,11 @@ static bool is_ram(const struct guest_memory *memory, uint64_t start, uint64_t b
         }
     }
     return true;
+}
+
+bool guest_memory_is_ram(const struct guest_memory *memory, gpa_t start, uint64_t bytes)
+{
+    return is_ram(memory, start.value, bytes);
 }
 
 bool guest_memory_read(const struct guest_memory *memory, gpa_t from, void *to, size_t bytes)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest's MMU in software: one loop for all paging modes, which differ only in a row of constants.
  *
@@ -46,10 +47,8 @@
 #define ENTRY_NX (1ULL << 63)
 #define ENTRY_ADDRESS 0x000ffffffffff000ULL /* bits 51:12 */
 
-/* PAE: a page-directory pointer has bits 2:1 and 8:5 reserved. SDM 3A 4.4.1, table 4-8. Bit 5 is let pass: QEMU's MMU
- * takes it for an accessed bit and sets it, and a walk that then refused what the MMU has just translated would end the
- * guest. */
-#define PAE_POINTER_RESERVED 0x1c6ULL
+/* PAE: a page-directory pointer has bits 2:1 and 8:5 reserved. SDM 3A 4.4.1, table 4-8. */
+#define PAE_POINTER_RESERVED 0x1e6ULL
 /* PAE: bits 62:52 are reserved, where longer modes ignore them. SDM 3A 4.4.2, tables 4-9 to 4-11. */
 #define PAE_HIGH_RESERVED 0x7ff0000000000000ULL
 
@@ -153,7 +152,8 @@ static uint64_t reserved_bits(const struct walk *walk, unsigned level, bool larg
         return reserved | large_reserved(walk, level);
     }
     if (is_pointer(walk->mode, level)) {
-        return reserved | PAE_POINTER_RESERVED | ENTRY_NX;
+        reserved |= PAE_POINTER_RESERVED | ENTRY_NX;
+        return walk->paging->pointer_accessed ? reserved & ~ENTRY_ACCESSED : reserved;
     }
     if (level > walk->mode->large_levels) {
         reserved |= ENTRY_LARGE;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest-virtual to guest-physical through the guest's own tables, as its MMU would do it: no paging, 32-bit (with PSE),
  * PAE, 4-level, 5-level; U/S, R/W, NX, WP, SMEP, SMAP, reserved bits.
@@ -33,6 +34,7 @@ struct guest_paging {
     uint8_t physical_bits;        /* MAXPHYADDR as the guest's CPUID says it: 32 to 52 */
     bool nx_supported, gib_pages; /* as the guest's CPUID says */
     bool upper_bit8_reserved;     /* as AMD has it: bit 8 of PML5, PML4 and table-pointing PDPT entries must be 0 */
+    bool pointer_accessed;        /* the MMU takes bit 5 of a PAE page-directory pointer for an accessed bit, wrongly */
 };
 
 enum guest_walk_result {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The memory map: a sorted array of half-open regions, in one canonical form.
  *
@@ -43,7 +44,7 @@ static const enum memory_type uefi_types[] = {
     MEMORY_FREE,     /* EfiConventionalMemory */
     MEMORY_RESERVED, /* EfiUnusableMemory */
     MEMORY_ACPI,     /* EfiACPIReclaimMemory */
-    MEMORY_RESERVED, /* EfiACPIMemoryNVS */
+    MEMORY_ACPI,     /* EfiACPIMemoryNVS: tables may lie there; it stays the firmware's */
     MEMORY_MMIO,     /* EfiMemoryMappedIO */
     MEMORY_MMIO,     /* EfiMemoryMappedIOPortSpace */
     MEMORY_RESERVED, /* EfiPalCode */

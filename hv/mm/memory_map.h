@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The memory map: sorted, never overlapping regions of host-physical memory.
  *
@@ -20,8 +21,8 @@ enum memory_type {
     MEMORY_FREE,     /* conventional */
     MEMORY_BOOT,     /* boot services code and data: free after the hand-over */
     MEMORY_LOADER,   /* loader code and data: ours (image, config, images, guests' RAM) */
-    MEMORY_ACPI,     /* ACPI reclaim */
-    MEMORY_RESERVED, /* firmware: runtime services, NVS, persistent, unusable, unaccepted, reserved */
+    MEMORY_ACPI,     /* ACPI reclaim and NVS: tables */
+    MEMORY_RESERVED, /* firmware: runtime services, persistent, unusable, unaccepted, reserved */
     MEMORY_MMIO,
 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Set-up, map, unmap and protect; and, since every other file of the core is a part of it, how a map works as a whole.
  * What each function promises is in page_table.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The one page-table core: host x86-64 and nPT and EPT, each with 4 and 5 levels. See docs/page-tables.md.
  *

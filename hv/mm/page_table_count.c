@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How many tables an operation needs, before it changes anything. Where a tree has a hole or a leaf, arithmetic tells;
  * only where tables exist are they looked at, and of those only the entries that the range covers in part or that are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The walk that all range operations share. Internal to hv/mm/page_table*.c.
  *
@@ -89,7 +90,8 @@ static inline void cursor_enter(struct page_cursor *cursor, uint64_t *table)
     cursor->stops[cursor->level] = stop;
 }
 
-/* Up from every table that the range is through with, for operations that have nothing to do there. False at the end. */
+/* Up from every table that the range is through with, for operations that have nothing to do there. False at the
+ * end. */
 static inline bool cursor_goes_on(struct page_cursor *cursor)
 {
     while (cursor->address == cursor_stop(cursor)) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the operations that change a tree share: entering tables that may not be there yet, splitting, publishing,
  * giving back. Internal to hv/mm/page_table*.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hardware's walk, for hot paths: inline, and it decodes nothing that the caller does not ask for.
  *

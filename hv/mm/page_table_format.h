@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The formats of page-table entries as data, and the few inline functions that read the data.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The six formats as objects, and the way from attributes to the bits of a leaf. The rows are page_table_formats.h. */
 #include "hv/mm/page_table_formats.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The six formats: what page_table_format.h declares, spelled out. A row here is all that a format is: no other file
  * knows where a bit stands, except that bits 51:12 are the address and that links have two bits of ours.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading a tree: what one address means, decoded, and where its entries stand. The walk is page_table_find.h. */
 #include "hv/mm/page_table_find.h"
 

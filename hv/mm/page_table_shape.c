@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Operations that change which tables there are and not what is mapped: populate, vacate, coalesce.
  *

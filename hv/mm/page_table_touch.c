@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where others write to a tree at the same time: the hardware its accessed and dirty bits, other CPUs their mappings.
  * Every store here is an atomic read-modify-write, and every answer comes from the value that it replaced.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a tree is made of: levels, attributes, capabilities, the six formats by name, and the tree itself. Everything of
  * hv/mm/page_table* includes this; callers include page_table.h, which has the operations.

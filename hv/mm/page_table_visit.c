@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See page_table_visit.h. */
 #include "hv/mm/page_table_visit.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A tree as a sequence of extents: leaves and holes in the order of their addresses. The visitor is pulled, one extent
  * per call, so that two trees can be visited side by side (compare) without a callback and its context.

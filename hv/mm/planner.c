@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The planner: which host memory stands behind a guest's RAM.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The planner: from the guests' sizes and the machine's memory map to host ranges, leaf counts and table counts.
  *
@@ -40,7 +41,8 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
  * not allocated: some firmwares fill what is given back, and that takes longer than all the rest. */
 void planner_keep_reserve(struct memory_map *map);
 
-/* What of the hypervisor's own memory depends on the machine and its CPU: hv/host/pool.c counts it, machine.txt has it. */
+/* What of the hypervisor's own memory depends on the machine and its CPU: hv/host/pool.c counts it, machine.txt has
+ * it. */
 struct planner_own {
     uint64_t fixed_bytes; /* host map, CPUs, and what is not counted one by one */
     uint64_t guest_bytes; /* for each guest */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See table_pool.h. Only the set-up is out of line. */
 #include "hv/mm/table_pool.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where tables come from: a span of page-aligned memory counted in advance, and a free list threaded through the first
  * word of free pages. No allocation beyond it. One pool may serve several trees. Not locked: the owner serializes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/policy/cpuid_exit.h"
 
 #include "hv/x86/registers.h"

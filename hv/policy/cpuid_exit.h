@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The answer to CPUID for any leaf. exit.c itself answers the usual ones; the rest is in a file of its own, so that the
- * usual path needs no stack frame for it.
+ * The answer to CPUID for any leaf. hv/exit/dispatch.c itself answers the usual ones; the rest is in a file of its own,
+ * so that the usual path needs no stack frame for it.
  */
 #ifndef HV_POLICY_CPUID_EXIT_H
 #define HV_POLICY_CPUID_EXIT_H

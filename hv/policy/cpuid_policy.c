@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rows below say, leaf by leaf and register by register, which of the host's bits a guest may see (`keep`) and
  * which are added because the hypervisor provides the feature itself (`add`). A leaf that has no row is all zero: a new
@@ -20,9 +21,8 @@
 /* Bits of the features that the hypervisor itself decides on. SDM 2A "CPUID", table 3-8; APM 3 E.3. */
 #define LEAF1_ECX_XSAVE (1u << 26)
 #define LEAF1_EDX_APIC CPUID_1_APIC
-/* XSAVEOPT and XGETBV with ECX 1. Not XSAVEC: Bochs 2.7 writes the AVX component of the compacted form over the header,
- * so that a guest's registers are lost at a task switch. Not XSAVES: there is no IA32_XSS. */
-#define LEAFD_1_EAX_KEEP 0x5u
+/* XSAVEOPT, XSAVEC and XGETBV with ECX 1. Not XSAVES: there is no IA32_XSS. */
+#define LEAFD_1_EAX_KEEP 0x7u
 
 /* KVM's paravirtual features: Linux, Documentation/virt/kvm/x86/cpuid.rst. */
 #define KVM_FEATURE_CLOCKSOURCE (1u << 0)
@@ -293,8 +293,9 @@ static void set_topology(struct cpuid_table *table, const struct cpuid_policy_in
 }
 
 /* Which extended states are offered follows from what the host has and what the policy allows. */
-static void set_xsave(struct cpuid_table *table)
+static void set_xsave(const struct cpuid_policy_input *input, struct cpuid_table *table)
 {
+    uint32_t instructions = input->hide_xsavec ? LEAFD_1_EAX_KEEP & ~CPUID_D1_EAX_XSAVEC : LEAFD_1_EAX_KEEP;
     struct cpuid_entry *main = table_find(table, 0xd, 0);
     struct cpuid_entry *leaf1 = table_find(table, 1, 0);
 
@@ -311,7 +312,7 @@ static void set_xsave(struct cpuid_table *table)
             entry->words = (struct cpuid_words){0, 0, 0, 0};
         }
         if (entry->subleaf == 1) {
-            entry->words = (struct cpuid_words){entry->words.eax & LEAFD_1_EAX_KEEP, 0, 0, 0};
+            entry->words = (struct cpuid_words){entry->words.eax & instructions, 0, 0, 0};
         }
     }
     if (table->xsave) {
@@ -349,5 +350,5 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     power = table_find(table, 0x80000007, 0);
     power->words.edx = input->tsc_stable ? 1u << 8 : 0;
     set_topology(table, input);
-    set_xsave(table);
+    set_xsave(input, table);
 }

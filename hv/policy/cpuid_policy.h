@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPUID policy: what a guest sees of the CPU, as a table of rows with a reason each.
  *
@@ -19,6 +20,7 @@ struct cpuid_policy_input {
     uint32_t tsc_khz;
     bool tsc_stable;
     bool is_intel;
+    bool hide_xsavec; /* quirks.broken_xsavec */
 };
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/policy/cr4_policy.h"
 
 /* A CR4 bit and the CPUID bit that makes it legal. SDM 3A 2.5 "Control Registers". */

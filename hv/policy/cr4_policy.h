@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which control register bits a guest may set: those whose features its CPUID offers.
  */

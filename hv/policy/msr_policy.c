@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * One table for both vendors. A row says on which CPUs it exists, what a read gives and what a write does. Rows are searched
- * from the top; the two MSRs that a running kernel writes at each timer tick are looked at before the table.
+ * One table for both vendors. A row says on which CPUs it exists, what a read gives and what a write does. Rows are
+ * searched from the top; the two MSRs that a running kernel writes at each timer tick are looked at before the table.
  */
 #include "hv/policy/msr_policy.h"
 

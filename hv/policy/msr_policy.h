@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The MSR policy: which numbers a guest may read and write, and what they mean, as a table with a reason per row.
  * Numbers that are in no row give #GP and are noted. The same table says which MSRs pass through without an exit.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/policy/paravirt.h"
 
 #define SYSTEM_TIME_ENABLE 1u

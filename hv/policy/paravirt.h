@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * KVM-compatible paravirtual clock: stock kernels read the TSC's frequency and the time of day from it, and then use
  * the TSC itself. Structures: Linux, Documentation/virt/kvm/x86/msr.rst (MSR_KVM_WALL_CLOCK_NEW,

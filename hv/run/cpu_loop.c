@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/run/cpu_loop.h"
 
+#include "hv/base/check.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
 #include "hv/core/event.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
@@ -19,9 +22,12 @@
 #define SLICE_DEFAULT_US 10000u
 #define US_PER_NS_SCALE 1000u
 
+/* A config may put every vCPU that there can be on one CPU. */
+#define TURN_VCPUS_MAX (CONFIG_GUESTS_MAX * CONFIG_GUEST_CPUS_MAX)
+
 /* The vCPUs of one host CPU, and where its turn is. */
 struct turn {
-    struct vcpu *vcpus[CONFIG_GUESTS_MAX];
+    struct vcpu *vcpus[TURN_VCPUS_MAX];
     uint32_t count;
     uint32_t next;
     struct vcpu *owner; /* whose slice it is; it may have halted since */
@@ -40,6 +46,7 @@ void cpu_loop_assign(const struct boot_info *info)
         for (uint32_t v = 0; v < guests[g]->vcpu_count; v++) {
             struct turn *turn = &turns[guests[g]->vcpus[v].host_cpu];
 
+            CHECK_OP(turn->count, <, TURN_VCPUS_MAX);
             turn->vcpus[turn->count++] = &guests[g]->vcpus[v];
         }
     }
@@ -115,10 +122,13 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     if ((kick & VCPU_KICK_CONSOLE) != 0) {
         guest_console_input(vcpu, now);
     }
+    if ((kick & VCPU_KICK_DEVICES) != 0) {
+        guest_devices_told(vcpu, now);
+    }
 }
 
-/* Output that waits may cost this CPU a quarter of its time and no more: a flood of it must not stop the guests here.
- */
+/* Output that waits may cost this CPU a quarter of its time and no more: a flood of it must not stop the guests
+ * here. */
 #define CONSOLE_REST 3u
 
 /* Input bytes belong to the guest's UART, which vCPU 0's CPU serves. */
@@ -161,7 +171,7 @@ static void report_unknown(struct guest *guest)
     }
 }
 
-/* The CPU forgets the vCPU: what its registers hold is nobody's any more, and a restart begins with fresh ones. */
+/* The CPU forgets the vCPU: what its registers hold means nothing any more, and a restart begins with fresh ones. */
 static void leave_guest(struct cpu *cpu, struct vcpu *vcpu)
 {
     if (vcpu->guest->state == GUEST_CRASHED && (vcpu->requests & VCPU_SYSTEM_WRITE) == 0) {
@@ -193,14 +203,14 @@ static bool can_run(const struct vcpu *vcpu)
     return vcpu->state == VCPU_STATE_RUNNABLE;
 }
 
-/* Halted, and the config says that nobody else gets its slices. */
+/* Halted, and the config says that no other vCPU gets its slices. */
 static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
 {
     return turn->count > 1 && vcpu != NULL && vcpu->state == VCPU_STATE_HALTED && !vcpu->guest->config->share_idle;
 }
 
-/* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to whoever
- * restarts it. */
+/* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to the
+ * CPU that restarts it. */
 static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
     if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) == VCPU_STATE_DEAD) {
@@ -291,8 +301,8 @@ static struct vcpu *next_owner(struct turn *turn, uint64_t now)
     return NULL;
 }
 
-/* The vCPU that runs: the owner of the slice until its end, then the next. NULL: none wants to, or its slice is kept.
- */
+/* The vCPU that runs: the owner of the slice until its end, then the next. NULL: none wants to, or its slice is
+ * kept. */
 static struct vcpu *choose(struct turn *turn, uint64_t now)
 {
     struct vcpu *next;
@@ -413,12 +423,12 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
             tell_first_entry(vcpu->guest);
         }
         vcpu_switch_to(cpu, vcpu);
-        vcpu->leave_at = cpu->armed;
+        vcpu->leave_at = vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : UINT64_MAX;
         __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
         fault_vcpu(vcpu);
         virt_run(cpu, vcpu);
         __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
         fault_at("turn");
-        vcpu->cpu_ticks += insn_rdtsc() - now;
+        vcpu->cpu_ticks += clock_ticks_since(insn_rdtsc(), now);
     }
 }

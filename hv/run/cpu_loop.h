@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a host CPU does for the rest of its life: take its vCPUs in turn, run each until it leaves, serve timers, kicks
  * and consoles in between, and sleep when none of them can run.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/capabilities.h"
 
 #include "hv/base/format.h"
@@ -8,8 +9,8 @@
 #define SVM_EDX_VMCB_CLEAN (1u << 5)
 #define SVM_EDX_FLUSH_BY_ASID (1u << 6)
 #define SVM_EDX_DECODE_ASSISTS (1u << 7)
-#define CPUID_81_EDX_RDTSCP (1u << 27)
 #define SIGNATURE_TCG 0x54474354u /* "TCGT" of "TCGTCGTCGTCG" */
+#define FAMILY_ZEN 0x17u
 #define VM_CR_SVMDIS (1ULL << 4)
 
 const char *svm_capabilities_missing(const struct svm_words *words)
@@ -27,21 +28,15 @@ const char *svm_capabilities_missing(const struct svm_words *words)
     return NULL;
 }
 
-/* Which of the words' bits anything depends on. */
-#define SVM_EDX_USED \
-    (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
-#define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
-
-bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why, size_t why_bytes)
+/* Every Zen has decode assists (APM 3 E.4.9, EDX bit 7), and a hypervisor around us says that it is there. */
+static enum emulator find_emulator(const struct svm_words *words)
 {
-    const struct virt_word words[] = {
-        {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},
-        {"ASIDs", boot->svm_ebx, here->svm_ebx},
-        {"CPUID 8000_0001 EDX", boot->extended_edx & EXTENDED_EDX_USED, here->extended_edx & EXTENDED_EDX_USED},
-        {"physical address bits", boot->physical_bits, here->physical_bits},
-    };
-
-    return virt_words_alike("SVM", words, ARRAY_COUNT(words), why, why_bytes);
+    if (words->outer_ebx == SIGNATURE_TCG) {
+        return EMULATOR_QEMU;
+    }
+    return words->outer_ebx == 0 && words->family >= FAMILY_ZEN && (words->svm_edx & SVM_EDX_DECODE_ASSISTS) == 0
+               ? EMULATOR_BOCHS
+               : EMULATOR_NONE;
 }
 
 static void describe(const struct svm_words *words, const struct svm_features *features, struct virt_support *support)
@@ -73,14 +68,13 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
         .next_rip = (words->svm_edx & SVM_EDX_NEXT_RIP) != 0,
         .flush_by_asid = (words->svm_edx & SVM_EDX_FLUSH_BY_ASID) != 0,
         .vmcb_clean = (words->svm_edx & SVM_EDX_VMCB_CLEAN) != 0,
-        .decode_assists = (words->svm_edx & SVM_EDX_DECODE_ASSISTS) != 0,
-        .injects_twice = words->outer_ebx == SIGNATURE_TCG,
         .tsc_aux = (words->extended_edx & CPUID_81_EDX_RDTSCP) != 0,
         .caps = {.asid_count = words->svm_ebx,
                  .physical_bits = words->physical_bits,
                  .long_mode = (words->extended_edx & CPUID_81_EDX_LM) != 0},
     };
     support->vendor = VIRT_SVM;
+    support->emulator = find_emulator(words);
     support->format = words->five_levels ? &page_table_npt5 : &page_table_npt4;
     support->caps = (struct page_table_caps){
         .largest_leaf = (words->extended_edx & CPUID_81_EDX_GIB_PAGES) != 0 ? LEVEL_1G : LEVEL_2M,
@@ -90,4 +84,21 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
     };
     describe(words, features, support);
     return true;
+}
+
+/* Which of the words' bits anything depends on. */
+#define SVM_EDX_USED \
+    (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
+#define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
+
+bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why, size_t why_bytes)
+{
+    const struct virt_word words[] = {
+        {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},
+        {"ASIDs", boot->svm_ebx, here->svm_ebx},
+        {"CPUID 8000_0001 EDX", boot->extended_edx & EXTENDED_EDX_USED, here->extended_edx & EXTENDED_EDX_USED},
+        {"physical address bits", boot->physical_bits, here->physical_bits},
+    };
+
+    return virt_words_alike("SVM", words, ARRAY_COUNT(words), why, why_bytes);
 }

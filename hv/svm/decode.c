@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/decode.h"
 
 /* EXITINFO1 of #NPF. APM 2 15.25.6 "Nested versus Guest Page Faults, Fault Ordering". */
@@ -70,7 +71,7 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
     exit->exception.address = vmcb->exit_info2;
 }
 
-/* There is no performance counter, so RDPMC always names one that is not there: #GP. APM 3 4 "RDPMC". */
+/* There is no performance counter, so RDPMC always names one that is not there: #GP. APM 3 "RDPMC". */
 static void decode_rdpmc(struct vm_exit *exit)
 {
     exit->kind = EXIT_EXCEPTION;
@@ -123,12 +124,6 @@ static enum exit_kind simple_kind(uint64_t code)
     }
 }
 
-/* QEMU 7.2 stores the 64-bit -1 of VMEXIT_INVALID as a 32-bit one. */
-static bool is_invalid(uint64_t code)
-{
-    return (uint32_t)code == 0xffffffffu;
-}
-
 void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
 {
     uint64_t code = vmcb->exit_code;
@@ -148,7 +143,7 @@ void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit)
     } else if (code >= SVM_EXIT_EXCEPTION_FIRST && code <= SVM_EXIT_EXCEPTION_LAST) {
         decode_exception(vmcb, exit);
     } else {
-        exit->kind = is_invalid(code) ? EXIT_INVALID : simple_kind(code);
+        exit->kind = (uint32_t)code == SVM_EXIT_INVALID ? EXIT_INVALID : simple_kind(code);
         exit->words.info[0] = vmcb->exit_info1;
         exit->words.info[1] = vmcb->exit_info2;
     }
@@ -186,7 +181,7 @@ uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]
 
 /*
  * Software interrupts and INT3, INTO are not injected again: rip still points at the instruction, which runs again.
- * APM 2 15.7.2 "Exceptions or Interrupts During Delivery".
+ * APM 2 15.7.2 "Intercepts During IDT Interrupt Delivery".
  */
 struct vcpu_event svm_decode_event(uint64_t info)
 {

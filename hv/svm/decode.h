@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the VMCB's exit words to the neutral exit. Pure: tests feed it words recorded from real exits.
  */
@@ -19,7 +20,7 @@
 /* EXITINFO1 of MSR: 0 is a read. APM 2 15.11. */
 #define SVM_MSR_WRITE 1ULL
 
-/* `exit->length` is left 0: svm_run.c finds it (next rip or the instruction's bytes). APM 2 appendix C. */
+/* `exit->length` is left 0: run.c finds it (next rip or the instruction's bytes). APM 2 appendix C. */
 void svm_decode_exit(const struct vmcb *vmcb, struct vm_exit *exit);
 
 /* The event whose delivery the exit interrupted, as it is injected again. Invalid: none. APM 2 15.7.2. */
@@ -35,7 +36,7 @@ struct vmcb_segment svm_encode_segment(const struct segment *segment);
 /* True where the instruction that exited has to be stepped over or fetched, so its length matters. */
 bool svm_exit_needs_length(uint64_t exit_code);
 
-/* #MC is the host's, and the exit has taken it from the CPU: nobody delivers it any more. APM 2 15.12
+/* #MC is the host's, and the exit has taken it from the CPU: it is not delivered any more. APM 2 15.12
  * "Exception Intercepts". */
 static inline bool svm_exit_is_machine_check(uint64_t exit_code)
 {

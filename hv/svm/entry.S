@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The way into a guest and back, and round again. APM 2 15.5 "VMRUN Instruction".
  *
@@ -12,7 +13,7 @@
  * not: FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs.
  *
  * The stack, upwards: the callee's 32 bytes, svm, vcpu, host_vmcb, the saved registers. The .seh lines describe it, so
- * that a report of ours shows who called the run loop.
+ * that a report of ours shows the run loop's caller.
  */
 #define FRAME_BYTES 56
 #define FRAME_SVM 32(%rsp)

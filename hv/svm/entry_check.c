@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/svm/entry_check.h"
 
 #include "hv/base/format.h"
@@ -12,7 +13,7 @@
 #define EFER_INTWB (1ULL << 18)
 #define EFER_AIBRSE (1ULL << 21)
 
-/* Attributes of CS in the VMCB's packed form. APM 2 B.2, 4.7.1. */
+/* Attributes of CS in the VMCB's packed form. APM 2 B, 4.7.1. */
 #define VMCB_ATTRIBUTE_L (1u << 9)
 #define VMCB_ATTRIBUTE_D (1u << 10)
 
@@ -168,7 +169,7 @@ static bool pat_legal(uint64_t pat)
     return true;
 }
 
-/* APM 2 15.25.4 "Enabling Nested Paging": what VMRUN checks besides. */
+/* APM 2 15.25.4 "Nested Paging and VMRUN/#VMEXIT": what VMRUN checks besides. */
 static bool check_nested(const struct svm_entry_check *check)
 {
     const struct vmcb *vmcb = check->vmcb;

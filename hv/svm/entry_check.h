@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Why VMRUN refused a VMCB (VMEXIT_INVALID), in a sentence: the checks of APM 2 15.5.1 "Basic Operation",
  * "Canonicalization and Consistency Checks", and of 15.20 "Event Injection", in the manual's order. Pure.

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Reading what this CPU has (svm_capabilities.c says what that means), and switching SVM on and off.
+ * Reading what this CPU has (capabilities.c says what that means), and switching SVM on and off.
  * APM 2 15.4 "Enabling SVM".
  */
 #include "hv/svm/svm.h"
@@ -17,7 +18,21 @@
 #define MSR_VM_CR 0xc0010114u
 #define MSR_VM_HSAVE_PA 0xc0010117u
 
+/* CPUID 1 EAX. APM 3 E.3.2 "Function 1h: Processor and Processor Feature Identifiers". */
+#define FAMILY_SHIFT 8u
+#define FAMILY 0xfu /* the base family; the extended one counts where it is 15 */
+#define EXTENDED_FAMILY_SHIFT 20u
+#define EXTENDED_FAMILY 0xffu
+
 struct svm_features svm_features;
+
+static uint32_t family(void)
+{
+    uint32_t eax = insn_cpuid(CPUID_FEATURES, 0).eax;
+    uint32_t base = (eax >> FAMILY_SHIFT) & FAMILY;
+
+    return base == FAMILY ? base + ((eax >> EXTENDED_FAMILY_SHIFT) & EXTENDED_FAMILY) : base;
+}
 
 /* A leaf or MSR is read only where the one that announces it says that it is there. */
 static struct svm_words read_words(void)
@@ -35,6 +50,7 @@ static struct svm_words read_words(void)
     if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_HYPERVISOR) != 0) {
         words.outer_ebx = insn_cpuid(CPUID_HYPERVISOR, 0).ebx;
     }
+    words.family = family();
     words.five_levels = host_cpu_five_levels();
     words.physical_bits = (uint8_t)(insn_cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff);
     if ((words.extended_ecx & CPUID_81_ECX_SVM) != 0) {

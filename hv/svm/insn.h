@@ -1,5 +1,6 @@
-/* The instructions that only SVM has, one function each. APM 3 4 "System Instruction Reference". VMRUN is in
- * svm_entry.S. */
+/* SPDX-License-Identifier: MIT */
+/* The instructions that only SVM has, one function each. APM 3, by name. VMRUN is in
+ * entry.S. */
 #ifndef HV_SVM_INSN_H
 #define HV_SVM_INSN_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A vCPU's VMCB, in parts: intercepts from a table, permission maps, nested paging, the state of INIT.
  */
@@ -29,7 +30,6 @@ static const struct intercept intercepts[] = {
     {INTERCEPT_CR, 20},                     /* CR4 writes: only what CPUID offers may be switched on */
     {INTERCEPT_EXCEPTION, 1},               /* #DB: a data breakpoint on the stack can make delivery endless */
     {INTERCEPT_EXCEPTION, 6},               /* #UD: VMCALL means the same as VMMCALL */
-    {INTERCEPT_EXCEPTION, 8},               /* #DF: what its delivery raises is intercepted, too (svm_run.c, inject) */
     {INTERCEPT_EXCEPTION, 17},              /* #AC: an unaligned stack in ring 3 can make delivery endless */
     {INTERCEPT_EXCEPTION, 18},              /* #MC is the host's */
     {INTERCEPT_MISC1, MISC1_INTR},          /* physical interrupts are the host's */
@@ -92,18 +92,17 @@ static void build_maps(void)
     maps_ready = true;
 }
 
-static void setup_intercepts(struct vmcb *vmcb)
+/* Physical interrupts are governed by the host's RFLAGS.IF, and CR8 is the virtual TPR. APM 2 15.21.1, 15.21.2. */
+static void setup_controls(struct vmcb *vmcb, const struct vcpu *vcpu)
 {
     for (uint32_t i = 0; i < ARRAY_COUNT(intercepts); i++) {
         vmcb->intercepts[intercepts[i].vector] |= 1u << intercepts[i].bit;
     }
+    if (vcpu->guest->host->quirks.no_shutdown_exit) {
+        vmcb->intercepts[INTERCEPT_EXCEPTION] |= 1u << EXCEPTION_DF; /* quirks.c */
+    }
     vmcb->io_bitmap = (uint64_t)(uintptr_t)io_map;
     vmcb->msr_bitmap = (uint64_t)(uintptr_t)msr_map;
-}
-
-/* Physical interrupts are governed by the host's RFLAGS.IF, and CR8 is the virtual TPR. APM 2 15.21.1, 15.21.2. */
-static void setup_interrupts(struct vmcb *vmcb)
-{
     vmcb->int_control = INT_CONTROL_V_MASKING;
 }
 
@@ -129,7 +128,7 @@ static void setup_nested(struct vmcb *vmcb, const struct vcpu *vcpu, const struc
     vmcb->nested_control = NESTED_CONTROL_ENABLE;
     vmcb->nested_cr3 = page_table_root_pointer(nested);
     vmcb->asid = asid_of(vcpu);
-    vmcb->tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+    svm_flush_translations(vcpu);
 }
 
 void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested)
@@ -138,8 +137,8 @@ void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 
     build_maps();
     vcpu->vendor = svm;
-    setup_intercepts(&svm->vmcb);
-    setup_interrupts(&svm->vmcb);
+    svm->repairs = svm_quirks_any(vcpu);
+    setup_controls(&svm->vmcb, vcpu);
     setup_nested(&svm->vmcb, vcpu, nested);
     vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_TSC;
 }
@@ -150,10 +149,12 @@ void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
     struct svm_vcpu *svm = vcpu->vendor;
 
     (void)cpu;
-    svm->clean = 0;                /* another VMCB, or another CPU, was used in between */
-    insn_write_cr2(svm->vmcb.cr2); /* Bochs 2.7 saves CR2 at #VMEXIT but does not load it at VMRUN */
+    svm->vmcb.clean = 0; /* another VMCB, or another CPU, was used in between */
+    if (vcpu->guest->host->quirks.cr2_not_loaded) {
+        insn_write_cr2(svm->vmcb.cr2);
+    }
     if (asids_are_shared) {
-        svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+        svm_flush_translations(vcpu);
     }
     if (svm_features.tsc_aux) {
         insn_wrmsr(MSR_TSC_AUX, svm->tsc_aux);

@@ -1,23 +1,53 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * System state between the VMCB's save area and struct vcpu. Read only after exits whose handlers look at it; written
- * back whole when a handler changed any of it. APM 2 B.2.
+ * back whole when a handler changed any of it. APM 2 B.
  */
-#include "hv/svm/decode.h"
 #include "hv/svm/svm.h"
 
+#include "hv/svm/decode.h"
 #include "hv/x86/registers.h"
 
-/* A guest that switches its caches off would slow down who shares them: it only sees that it did. APM 2 7.6.2. */
+/* A guest that switches its caches off would slow down others that share them: it only sees that it did. APM 2
+ * 7.6.2. */
 #define CR0_HIDDEN (CR0_NW | CR0_CD)
 
-static void read_tables(const struct vmcb *vmcb, struct vcpu_system *system)
+/* The SYSCALL and SYSENTER MSRs and debug registers after INIT or power-up, and nothing to inject. APM 2 14.1.3
+ * "Processor Initialization State". */
+void svm_reset_state(struct svm_vcpu *svm)
 {
-    system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
-    system->idtr = (struct table_register){vmcb->idtr.base, (uint16_t)vmcb->idtr.limit};
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vmcb->star = 0;
+    vmcb->lstar = 0;
+    vmcb->cstar = 0;
+    vmcb->sfmask = 0;
+    vmcb->kernel_gs_base = 0;
+    vmcb->sysenter_cs = 0;
+    vmcb->sysenter_esp = 0;
+    vmcb->sysenter_eip = 0;
+    vmcb->debugctl = 0;
+    vmcb->dr6 = DR6_RESET;
+    vmcb->int_state = 0;
+    vmcb->event_injection = 0;
+    vmcb->intercepts[INTERCEPT_MISC1] &= ~(1u << MISC1_VINTR);
+    vmcb->intercepts[INTERCEPT_CR] &= ~INTERCEPT_CR_CR8_WRITE;
+    vmcb->int_control = INT_CONTROL_V_MASKING;
+    svm_step_reset(&svm->step, vmcb);
+    svm->quirk.armed = 0;
+    svm->quirk.shadow_rip = SVM_NO_SHADOW;
 }
 
-void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
+void svm_flush_translations(const struct vcpu *vcpu)
 {
+    struct svm_vcpu *svm = vcpu->vendor;
+
+    svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+}
+
+void svm_read_system(struct vcpu *vcpu)
+{
+    const struct svm_vcpu *svm = vcpu->vendor;
     const struct vmcb *vmcb = &svm->vmcb;
     struct vcpu_system *system = &vcpu->system;
 
@@ -29,24 +59,19 @@ void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu)
     system->segments[SEGMENT_GS] = svm_decode_segment(&vmcb->gs);
     system->segments[SEGMENT_LDTR] = svm_decode_segment(&vmcb->ldtr);
     system->segments[SEGMENT_TR] = svm_decode_segment(&vmcb->tr);
-    read_tables(vmcb, system);
+    system->gdtr = (struct table_register){vmcb->gdtr.base, (uint16_t)vmcb->gdtr.limit};
+    system->idtr = (struct table_register){vmcb->idtr.base, (uint16_t)vmcb->idtr.limit};
     system->cr0 = vmcb->cr0 | svm->hidden_cr0;
     system->cr2 = vmcb->cr2;
     system->cr3 = vmcb->cr3;
     system->cr4 = vmcb->cr4 & ~svm->added_cr4;
     system->efer = (vmcb->efer & ~EFER_SVME) | svm->hidden_lme;
-    if ((vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
-        system->efer |= EFER_LMA; /* Bochs clears it before it reports the write of CR0 that would end long mode */
+    if (vcpu->guest->host->quirks.lma_cleared_early && (vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
+        system->efer |= EFER_LMA;
     }
     system->dr7 = vmcb->dr7;
     system->cpl = vmcb->cpl;
     vcpu->msrs.pat = vmcb->pat;
-}
-
-static void write_tables(struct vmcb *vmcb, const struct vcpu_system *system)
-{
-    vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
-    vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
 }
 
 /* Where the guest's CR0 is not the CPU's, all accesses leave the guest; else only those that may make it so. */
@@ -71,11 +96,14 @@ static void write_cr4(struct svm_vcpu *svm, uint64_t cr4)
     *intercepts = svm->added_cr4 != 0 ? *intercepts | INTERCEPT_CR_CR4_READ : *intercepts & ~INTERCEPT_CR_CR4_READ;
 }
 
-/* LME means nothing before paging is on, and the write of CR0 that switches it on leaves the guest. Until then the CPU
- * does not see it: QEMU 7.2 would come back from a guest with LME and without PAE with the host's paging off. */
-static void write_efer(struct svm_vcpu *svm, const struct vcpu_system *system)
+/* lme_without_paging: LME means nothing before paging is on, and the write of CR0 that switches it on exits. Until then
+ * the emulator does not see it. */
+static void write_efer(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
-    svm->hidden_lme = (system->cr0 & CR0_PG) == 0 ? system->efer & EFER_LME : 0;
+    const struct vcpu_system *system = &vcpu->system;
+    bool hide = vcpu->guest->host->quirks.lme_without_paging && (system->cr0 & CR0_PG) == 0;
+
+    svm->hidden_lme = hide ? system->efer & EFER_LME : 0;
     svm->vmcb.efer = (system->efer & ~svm->hidden_lme) | EFER_SVME;
 }
 
@@ -92,14 +120,15 @@ void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu)
     vmcb->gs = svm_encode_segment(&system->segments[SEGMENT_GS]);
     vmcb->ldtr = svm_encode_segment(&system->segments[SEGMENT_LDTR]);
     vmcb->tr = svm_encode_segment(&system->segments[SEGMENT_TR]);
-    write_tables(vmcb, system);
+    vmcb->gdtr = (struct vmcb_segment){.limit = system->gdtr.limit, .base = system->gdtr.base};
+    vmcb->idtr = (struct vmcb_segment){.limit = system->idtr.limit, .base = system->idtr.base};
     write_cr0(svm, system->cr0);
     vmcb->cr2 = system->cr2;
     vmcb->cr3 = system->cr3;
     write_cr4(svm, system->cr4);
-    write_efer(svm, system);
+    write_efer(svm, vcpu);
     vmcb->dr7 = system->dr7;
     vmcb->cpl = system->cpl;
     vmcb->pat = vcpu->msrs.pat;
-    svm->clean = 0;
+    vmcb->clean = 0;
 }

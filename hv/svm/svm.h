@@ -1,17 +1,26 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * AMD SVM: the vendor's side of hv/virt/virt.h, function for function. APM 2 15 "Secure Virtual Machine".
+ * AMD SVM: the vendor's side of hv/virt/virt.h, function for function. APM 2 15.4 "Enabling SVM".
  *
- *   svm_capabilities.c  what this CPU has, by name (pure)
- *   svm_features.c  reading that; switching SVM on and off
- *   svm_setup.c     a vCPU's VMCB in parts, intercepts by table, permission maps
- *   svm_state.c     system state between VMCB and struct vcpu
- *   svm_decode.c    exit words -> neutral exit (pure)
- *   svm_entry_check.c  why an entry failed (pure)
- *   svm_run.c       the run loop: requests, events, entry, exit
- *   svm_entry.S     VMRUN
+ *   run.c           the loop: requests, entry, exit
+ *   events.c        what is injected at the next entry, and what an exit interrupted
+ *   quick.c         the short way of the frequent exits
+ *   decode.c        exit words -> neutral exit (pure)
+ *   entry.S         VMRUN
+ *   entry_check.c   why an entry failed (pure)
+ *   features.c      reading what this CPU has; switching SVM on and off
+ *   capabilities.c  what that means, by name (pure)
+ *   setup.c         a vCPU's VMCB in parts, intercepts by table, permission maps
+ *   state.c         system state between VMCB and struct vcpu
+ *   quirks.c        repairs for emulators
  *
- * This folder has all that only AMD's CPUs have; its files and functions mirror hv/vmx. No decision about a guest is
- * made here: exits go to hv/exit.
+ * Only here, because VMX tells or does by itself what they are for:
+ *   step.c          one instruction of the guest, after which an event can be injected (pure)
+ *   instruction.c   the instruction that exited: its length, and the registers of a move to CR0, CR4, CR8
+ *
+ * hv/vmx has the same files with the same functions in the same order; tools/vendor-diff compares.
+ *
+ * This folder has all that only AMD's CPUs have. No decision about a guest is made here: exits go to hv/exit.
  */
 #ifndef HV_SVM_SVM_H
 #define HV_SVM_SVM_H
@@ -19,6 +28,8 @@
 #include "hv/core/virt_support.h"
 #include "hv/svm/capabilities.h"
 #include "hv/svm/entry_check.h"
+#include "hv/svm/quirk_state.h"
+#include "hv/svm/step.h"
 #include "hv/svm/vmcb.h"
 
 struct cpu;
@@ -35,44 +46,67 @@ _Static_assert(sizeof(struct svm_cpu) == 8192, "two pages");
 /* What SVM needs per vCPU: the VMCB is the first page of the memory that svm_vcpu_init() gets. */
 struct svm_vcpu {
     struct vmcb vmcb;
-    uint64_t step_tf;       /* RFLAGS.TF while the guest is stepped so that an event can follow, else 0 */
-    uint64_t step_rip;      /* the instruction that is stepped over */
-    uint64_t step_dr6;      /* DR6 before the step */
-    uint64_t shadow_rip;    /* where the last entry was in an interrupt shadow, else NO_SHADOW */
-    bool shadow_lost;       /* the CPU did not keep that shadow */
-    bool step_guest_tf;     /* the guest itself single-steps there */
-    bool nmi_masked;        /* an NMI was injected and its IRET has not run */
-    bool step_unmasks;      /* the step is over that IRET */
-    bool virtual_interrupt; /* entered with an interrupt as V_IRQ */
-    uint32_t clean;         /* CLEAN_*: what was not changed since the last entry */
+    struct svm_step step;
+    bool exit_at_once; /* the next entry is to end before the guest's first instruction */
+    bool repairs;      /* quirks.c has something to do at entries and exits */
     uint64_t tsc_aux;
     uint64_t no_length_rip; /* where an instruction could not be measured, and how often in a row */
     uint64_t no_length_count;
-    uint64_t hidden_cr0;                            /* CD and NW as the guest wrote them: the CPU has them clear */
-    uint64_t hidden_lme;                            /* EFER.LME while the guest does not page: the CPU has it clear */
-    uint64_t added_cr4;                             /* MCE, where the guest has it clear: the CPU has it set */
-    char first_entry_wrong[SVM_ENTRY_SENTENCE_MAX]; /* why the CPU should refuse the first entry after a reset, or "" */
-    uint8_t pad[4096 - 96 - SVM_ENTRY_SENTENCE_MAX];
-};
+    uint64_t hidden_cr0; /* CD and NW as the guest wrote them: the CPU has them clear */
+    uint64_t hidden_lme; /* quirks.lme_without_paging: EFER.LME, which the CPU has clear */
+    uint64_t added_cr4;  /* MCE, where the guest has it clear: the CPU has it set */
+    struct svm_quirk_state quirk;
+} __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 
+/* features.c */
 bool svm_detect(struct virt_support *support);
 uint64_t svm_cpu_bytes(void);
 uint64_t svm_vcpu_bytes(void);
 bool svm_enable(struct cpu *cpu, void *memory);
 void svm_disable(struct cpu *cpu);
+
+/* setup.c */
 void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void svm_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
-void svm_run(struct cpu *cpu, struct vcpu *vcpu);
 
-/* svm_state.c */
-void svm_read_system(const struct svm_vcpu *svm, struct vcpu *vcpu);
+/* state.c */
+void svm_reset_state(struct svm_vcpu *svm);
+void svm_flush_translations(const struct vcpu *vcpu);
+void svm_read_system(struct vcpu *vcpu);
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
 
-/* svm_entry.S: enters the guest again and again, until svm_handle_exit() says false. */
+/* events.c */
+static inline void svm_end_shadow(struct svm_vcpu *svm)
+{
+    svm->vmcb.int_state &= ~INT_STATE_SHADOW;
+}
+bool svm_nmi_is_blocked(struct svm_vcpu *svm, const struct vcpu *vcpu);
+void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu);
+void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);
+
+/* entry.S: enters the guest again and again, until svm_handle_exit() says false. */
 void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+_Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "entry.S");
+
+/* quick.c, called by entry.S: the short way where there is one, else svm_handle_any_exit(). */
 bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
-_Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "svm_entry.S");
+
+/* run.c. Handles an exit by exit_dispatch(). False: hv/run/cpu_loop.c has to look at vcpu->requests. */
+bool svm_handle_any_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+/* After an exit that went the short way and left requests. */
+bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu);
+/* Why the CPU should refuse to enter. False: no check that is known. */
+bool svm_find_violation(const struct svm_vcpu *svm, const struct vcpu *vcpu, char sentence[SVM_ENTRY_SENTENCE_MAX]);
+void svm_run(struct cpu *cpu, struct vcpu *vcpu);
+
+/* quirks.c. What quirk_state.h says; these requests have been applied. */
+bool svm_quirks_any(const struct vcpu *vcpu);
+void svm_quirks_prepare(struct svm_vcpu *svm, const struct vcpu *vcpu, uint32_t requests);
+void svm_quirks_repair_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+void svm_quirks_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu);
+void svm_quirks_cpuid(struct vcpu *vcpu);
+void svm_quirks_refusal(const struct svm_vcpu *svm, char sentence[SVM_ENTRY_SENTENCE_MAX]);
 
 #endif

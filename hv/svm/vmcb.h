@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The virtual machine control block: layout and the bits of its fields. APM 2 appendix B "Layout of VMCB".
  */
@@ -6,7 +7,7 @@
 
 #include "hv/base/types.h"
 
-/* APM 2 B.1, table B-1. The five intercept vectors are one array, so that a table names a bit by vector and number. */
+/* APM 2 B, table B-1. The five intercept vectors are one array, so that a table names a bit by vector and number. */
 enum vmcb_intercept_vector {
     INTERCEPT_CR,        /* 0..15 reads, 16..31 writes */
     INTERCEPT_DR,        /* 0..15 reads, 16..31 writes */
@@ -31,9 +32,12 @@ enum vmcb_intercept_misc1 {
     MISC1_VINTR = 4,
     MISC1_CR0_SELECTIVE = 5, /* writes of CR0 that change more than TS and MP */
     MISC1_RDPMC = 15,
+    MISC1_PUSHF = 16,
+    MISC1_POPF = 17,
     MISC1_CPUID = 18,
     MISC1_RSM = 19,
     MISC1_IRET = 20,
+    MISC1_INTN = 21,
     MISC1_INVD = 22,
     MISC1_PAUSE = 23,
     MISC1_HLT = 24,
@@ -54,6 +58,7 @@ enum vmcb_intercept_misc2 {
     MISC2_STGI = 4,
     MISC2_CLGI = 5,
     MISC2_SKINIT = 6,
+    MISC2_ICEBP = 8,
     MISC2_WBINVD = 9,
     MISC2_MONITOR = 10,
     MISC2_MWAIT = 11,
@@ -66,7 +71,7 @@ enum vmcb_intercept_misc2 {
 #define TLB_FLUSH_EVERYTHING 1u
 #define TLB_FLUSH_ASID 3u
 
-/* Interrupt control, offset 0x60. APM 2 15.21 "Interrupt and Exception Support". */
+/* Interrupt control, offset 0x60. APM 2 15.21 "Interrupt and Local APIC Support". */
 #define INT_CONTROL_V_TPR 0xffULL
 #define INT_CONTROL_V_IRQ (1ULL << 8)
 #define INT_CONTROL_V_PRIORITY_SHIFT 16u
@@ -101,14 +106,14 @@ enum vmcb_intercept_misc2 {
 #define CLEAN_CR2 (1u << 9)
 #define CLEAN_ALL 0x3ffu
 
-/* APM 2 B.2, table B-2: attributes are bits 8-15 and 20-23 of the descriptor's upper word, packed into 12 bits. */
+/* APM 2 B, table B-2: attributes are bits 8-15 and 20-23 of the descriptor's upper word, packed into 12 bits. */
 struct vmcb_segment {
     uint16_t selector;
     uint16_t attributes;
     uint32_t limit;
     uint64_t base;
 };
-_Static_assert(sizeof(struct vmcb_segment) == 16, "APM 2 B.2");
+_Static_assert(sizeof(struct vmcb_segment) == 16, "APM 2 B");
 
 #define VMCB_CS_LONG (1u << 9) /* L: 64-bit code */
 
@@ -174,19 +179,19 @@ struct vmcb {
     uint8_t reserved_678[0x1000 - 0x678];
 };
 _Static_assert(sizeof(struct vmcb) == 4096, "a VMCB is one page");
-_Static_assert(offsetof(struct vmcb, pause_filter_threshold) == 0x3c, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, int_control) == 0x60, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, event_injection) == 0xa8, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, next_rip) == 0xc8, "APM 2 B.1");
-_Static_assert(offsetof(struct vmcb, tr) == 0x490, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, cr4) == 0x548, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, rflags) == 0x570, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, rsp) == 0x5d8, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, rax) == 0x5f8, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, cr2) == 0x640, "APM 2 B.2");
-_Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B.2");
+_Static_assert(offsetof(struct vmcb, pause_filter_threshold) == 0x3c, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, int_control) == 0x60, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, event_injection) == 0xa8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, next_rip) == 0xc8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, tr) == 0x490, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, cr4) == 0x548, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, rflags) == 0x570, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, rsp) == 0x5d8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, rax) == 0x5f8, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, cr2) == 0x640, "APM 2 B");
+_Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B");
 
 /* Exit codes. APM 2 appendix C "SVM Intercept Exit Codes". */
 enum svm_exit_code {
@@ -196,6 +201,7 @@ enum svm_exit_code {
     SVM_EXIT_CR4_WRITE = 0x14,
     SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION_FIRST = 0x40,
+    SVM_EXIT_DEBUG = 0x41, /* #DB */
     SVM_EXIT_EXCEPTION_LAST = 0x5f,
     SVM_EXIT_INTR = 0x60,
     SVM_EXIT_NMI = 0x61,
@@ -204,9 +210,12 @@ enum svm_exit_code {
     SVM_EXIT_VINTR = 0x64,
     SVM_EXIT_CR0_SELECTIVE = 0x65,
     SVM_EXIT_RDPMC = 0x6f,
+    SVM_EXIT_PUSHF = 0x70,
+    SVM_EXIT_POPF = 0x71,
     SVM_EXIT_CPUID = 0x72,
     SVM_EXIT_RSM = 0x73,
     SVM_EXIT_IRET = 0x74,
+    SVM_EXIT_INTN = 0x75,
     SVM_EXIT_INVD = 0x76,
     SVM_EXIT_PAUSE = 0x77,
     SVM_EXIT_HLT = 0x78,
@@ -223,6 +232,7 @@ enum svm_exit_code {
     SVM_EXIT_STGI = 0x84,
     SVM_EXIT_CLGI = 0x85,
     SVM_EXIT_SKINIT = 0x86,
+    SVM_EXIT_ICEBP = 0x88,
     SVM_EXIT_WBINVD = 0x89,
     SVM_EXIT_MONITOR = 0x8a,
     SVM_EXIT_MWAIT = 0x8b,
@@ -231,5 +241,7 @@ enum svm_exit_code {
     SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_NPF = 0x400,
 };
+/* Of VMEXIT_INVALID, -1, the lower half: more is not stored everywhere. */
+#define SVM_EXIT_INVALID 0xffffffffu
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/virt/vcpu_switch.h"
 
 #include "hv/base/memory.h"
@@ -6,7 +7,7 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
-/* The legacy area: FCW at 0, MXCSR at 24. SDM 1 10.5.1, 13.4.1. Values of power-up: SDM 3A 9.1.1, table 9-1. */
+/* The legacy area: FCW at 0, MXCSR at 24. SDM 1 10.5.1, 13.4.1. Values of power-up: SDM 3A 10.1.1, table 10-1. */
 #define LEGACY_BYTES 512u
 #define FCW_OFFSET 0u
 #define MXCSR_OFFSET 24u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Registers that stay in the CPU while a vCPU runs and leaves, because no control structure holds them: x87, SSE and
  * AVX state, XCR0, and the debug address registers. They are switched only when another vCPU takes the CPU; a vCPU that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The choice, and the one comparison. */
 #include "hv/virt/virt.h"
 
@@ -5,13 +6,9 @@
 #include "hv/svm/svm.h"
 #include "hv/vmx/vmx.h"
 #include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
 
-/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A 3.3; "HygonGenuine" and "AuthenticAMD" have SVM. */
-#define VENDOR_INTEL_EBX 0x756e6547u
-#define VENDOR_AMD_EBX 0x68747541u
-#define VENDOR_HYGON_EBX 0x6f677948u
-#define VENDOR_CENTAUR_EBX 0x746e6543u
-#define VENDOR_ZHAOXIN_EBX 0x68532020u
+/* CPUID leaf 0: "GenuineIntel" in EBX EDX ECX. SDM 2A "CPUID"; "HygonGenuine" and "AuthenticAMD" have SVM. */
 
 static enum virt_vendor virt_vendor;
 
@@ -92,7 +89,7 @@ void virt_read_system(struct vcpu *vcpu)
     if (virt_vendor == VIRT_VMX) {
         vmx_read_system(vcpu);
     } else {
-        svm_read_system(vcpu->vendor, vcpu);
+        svm_read_system(vcpu);
     }
 }
 

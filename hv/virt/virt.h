@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The choice of the vendor, made once at boot. The efi stage asks virt_detect() before the point of no return; after it
  * every CPU enables what was found and runs vCPUs through virt_run(), which is one comparison and a direct call.
@@ -10,8 +11,8 @@
 
 #include "hv/core/virt_support.h"
 
-/* Looks at this CPU: CPUID and capability MSRs only, changes nothing. False: `missing` says why no guest can run here.
- */
+/* Looks at this CPU: CPUID and capability MSRs only, changes nothing. False: `missing` says why no guest can run
+ * here. */
 bool virt_detect(struct virt_support *support);
 
 struct cpu;
@@ -29,8 +30,8 @@ void virt_disable(struct cpu *cpu);
 /* Sets up a vCPU's control structure on memory of virt_vcpu_bytes() zeroed pages. */
 void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 
-/* Makes this vCPU the one that runs on this CPU (loads what is not switched by the control structure), and the reverse.
- */
+/* Makes this vCPU the one that runs on this CPU (loads what is not switched by the control structure), and the
+ * reverse. */
 void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
 

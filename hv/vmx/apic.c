@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC served by the CPU: in x2APIC mode the guest reads most registers, writes TPR, EOI and self-IPI, and
- * takes its interrupts without an exit. SDM 3C 29 "APIC Virtualization and Virtual Interrupts".
+ * takes its interrupts without an exit. SDM 3C 30 "APIC Virtualization and Virtual Interrupts".
  *
  * The registers are the page of hv/dev/lapic.c, which thereby is the virtual-APIC page. The CPU moves a vector from IRR
  * to ISR and back out of it by itself; what it must be told are two numbers beside the page, in the "guest interrupt
- * status" (SDM 3C 24.4.2): RVI, the highest vector in IRR, whenever we have set one, and SVI, the highest one in ISR,
+ * status" (SDM 3C 25.4.2): RVI, the highest vector in IRR, whenever we have set one, and SVI, the highest one in ISR,
  * when it takes over. hv/core then injects no vectors of the local APIC (vcpu->cpu_delivers), only exceptions, NMIs and
  * what the 8259 has.
  *
@@ -19,7 +20,7 @@
 #include "hv/dev/lapic_registers.h"
 #include "hv/x86/registers.h"
 
-#define MSR_MAP_WRITES 2048u /* writes of low MSRs. SDM 3C 24.6.9 */
+#define MSR_MAP_WRITES 2048u /* writes of low MSRs. SDM 3C 25.6.9 */
 #define STATUS_SVI_SHIFT 8u
 #define STATUS_RVI 0xffu
 #define TMR_WORDS 8u
@@ -33,7 +34,7 @@ static const uint8_t readable[] = {
     0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23,
     0x24, 0x25, 0x26, 0x27, 0x28, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x3e,
 };
-/* TPR, EOI, self-IPI. SDM 3C 29.5 "Virtualizing MSR-Based APIC Accesses". */
+/* TPR, EOI, self-IPI. SDM 3C 30.5 "Virtualizing MSR-Based APIC Accesses". */
 static const uint8_t writable[] = {0x08, 0x0b, 0x3f};
 
 static void open_msr(uint8_t *part, uint32_t msr)
@@ -76,7 +77,7 @@ static void write_eoi_exits(struct vmx_vcpu *vmx, const struct lapic *lapic, boo
     }
 }
 
-/* After a reset or a change of the APIC's mode: who serves the local APIC from now on. */
+/* After a reset or a change of the APIC's mode: which side serves the local APIC from now on. */
 void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     const struct lapic *lapic = &vcpu->lapic;

@@ -1,9 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/vmx/capabilities.h"
 
 #include "hv/base/format.h"
 
 /* IA32_VMX_BASIC. SDM 3D A.1. */
 #define BASIC_REVISION 0x7fffffffULL
+#define BASIC_REGION_SHIFT 32u
+#define BASIC_REGION 0x1fffULL /* bytes of a VMCS */
+
+/* Of Bochs: CPUs have other revisions, and regions of 1024 bytes. */
+#define BOCHS_REVISION 0x2bu
+#define BOCHS_REGION 4096u
 
 /* IA32_VMX_EPT_VPID_CAP. SDM 3D A.10. */
 #define EPT_CAP_EXECUTE_ONLY (1ULL << 0)
@@ -128,6 +135,14 @@ static bool find_ept(const struct vmx_features *features, struct virt_support *s
     return true;
 }
 
+static enum emulator find_emulator(uint64_t basic)
+{
+    bool bochs =
+        (basic & BASIC_REVISION) == BOCHS_REVISION && (basic >> BASIC_REGION_SHIFT & BASIC_REGION) == BOCHS_REGION;
+
+    return bochs ? EMULATOR_BOCHS : EMULATOR_NONE;
+}
+
 static void describe(const struct vmx_features *features, struct virt_support *support)
 {
     bool gib_pages = support->caps.largest_leaf == LEVEL_1G;
@@ -159,6 +174,7 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
         return false;
     }
     support->vendor = VIRT_VMX;
+    support->emulator = find_emulator(features->caps.basic);
     describe(features, support);
     return true;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this CPU's VMX can do, from the values of its capability MSRs. Pure: tests feed it the words of other CPUs.
  * SDM 3D appendix A "VMX Capability Reporting Facility".
@@ -37,9 +38,9 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
 bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
                             size_t why_bytes);
 
-/* IA32_FEATURE_CONTROL. SDM 3C 23.7 "Enabling and Entering VMX Operation". */
+/* IA32_FEATURE_CONTROL. SDM 3C 24.7 "Enabling and Entering VMX Operation". */
 enum vmx_lock {
-    VMX_LOCK_OPEN, /* nobody has decided: we switch VMX on and lock, as the firmware should have done */
+    VMX_LOCK_OPEN, /* undecided: we switch VMX on and lock, as the firmware should have done */
     VMX_LOCK_ON,
     VMX_LOCK_OFF,
 };

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/vmx/decode.h"
 
-/* Control-register accesses. Table 27-3. */
+/* Control-register accesses. Table 28-3. */
 #define CR_NUMBER 0xfULL
 #define CR_TYPE_SHIFT 4u
 #define CR_TYPE 3ULL
@@ -11,13 +12,13 @@
 #define CR_GPR_SHIFT 8u
 #define CR_LMSW_SHIFT 16u
 
-/* EPT violations. Table 27-7. */
+/* EPT violations. Table 28-7. */
 #define EPT_WRITE (1ULL << 1)
 #define EPT_FETCH (1ULL << 2)
 #define EPT_LINEAR_VALID (1ULL << 7)
 #define EPT_FINAL (1ULL << 8)
 
-/* Task switches. Table 27-2. */
+/* Task switches. Table 28-2. */
 #define TASK_SOURCE_SHIFT 30u
 
 static void decode_io(const struct vmx_exit_words *words, struct vm_exit *exit)
@@ -78,7 +79,7 @@ static void decode_cr(const struct vmx_exit_words *words, struct vm_exit *exit)
     };
 }
 
-/* NMIs are the host's. For #DB the qualification holds the DR6 bits. SDM 3C 27.2.1, table 27-1. */
+/* NMIs are the host's. For #DB the qualification holds the DR6 bits. SDM 3C 28.2.1, table 28-1. */
 static void decode_exception(const struct vmx_exit_words *words, struct vm_exit *exit)
 {
     uint32_t type = (words->event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE;
@@ -147,23 +148,6 @@ static enum exit_kind simple_kind(uint32_t reason)
     }
 }
 
-bool vmx_exit_needs_qualification(uint32_t reason)
-{
-    return reason == VMX_EXIT_IO || reason == VMX_EXIT_CR || reason == VMX_EXIT_TASK_SWITCH ||
-           reason == VMX_EXIT_EPT_VIOLATION || reason == VMX_EXIT_EPT_MISCONFIGURATION ||
-           reason == VMX_EXIT_EXCEPTION_NMI || reason == VMX_EXIT_VIRTUAL_EOI || reason == VMX_EXIT_APIC_WRITE ||
-           reason == VMX_EXIT_APIC_ACCESS || (reason & VMX_EXIT_ENTRY_FAILED) != 0;
-}
-
-/* Instructions that are stepped over. SDM 3C 27.2.5 "Information for VM Exits Due to Instruction Execution". */
-bool vmx_exit_needs_length(uint32_t reason)
-{
-    return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
-           reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
-           reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
-           reason == VMX_EXIT_TASK_SWITCH;
-}
-
 void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
 {
     exit->raw = words->reason;
@@ -198,6 +182,23 @@ void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
         exit->words.info[1] = words->guest_physical;
         break;
     }
+}
+
+bool vmx_exit_needs_qualification(uint32_t reason)
+{
+    return reason == VMX_EXIT_IO || reason == VMX_EXIT_CR || reason == VMX_EXIT_TASK_SWITCH ||
+           reason == VMX_EXIT_EPT_VIOLATION || reason == VMX_EXIT_EPT_MISCONFIGURATION ||
+           reason == VMX_EXIT_EXCEPTION_NMI || reason == VMX_EXIT_VIRTUAL_EOI || reason == VMX_EXIT_APIC_WRITE ||
+           reason == VMX_EXIT_APIC_ACCESS || (reason & VMX_EXIT_ENTRY_FAILED) != 0;
+}
+
+/* Instructions that are stepped over. SDM 3C 28.2.5 "Information for VM Exits Due to Instruction Execution". */
+bool vmx_exit_needs_length(uint32_t reason)
+{
+    return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
+           reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
+           reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
+           reason == VMX_EXIT_TASK_SWITCH;
 }
 
 /* Software interrupts and exceptions are not injected again: rip still points at the instruction, which runs again. */

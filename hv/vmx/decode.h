@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the VMCS's exit fields to the neutral exit. Pure: tests feed it words recorded from real exits.
  */
@@ -7,7 +8,7 @@
 #include "hv/core/vm_exit.h"
 #include "hv/vmx/vmcs.h"
 
-/* Qualification of I/O instructions. SDM 3C 27.2.1, table 27-5. */
+/* Qualification of I/O instructions. SDM 3C 28.2.1, table 28-5. */
 #define VMX_IO_SIZE 7ULL /* less 1 */
 #define VMX_IO_SIZE_8 0ULL
 #define VMX_IO_IN (1ULL << 3)
@@ -15,7 +16,7 @@
 #define VMX_IO_REP (1ULL << 5)
 #define VMX_IO_PORT_SHIFT 16u
 
-/* The raw words of one exit; which of them mean anything depends on the reason. SDM 3C 24.9 "VM-Exit Information
+/* The raw words of one exit; which of them mean anything depends on the reason. SDM 3C 25.9 "VM-Exit Information
  * Fields". */
 struct vmx_exit_words {
     uint32_t reason;
@@ -30,14 +31,14 @@ struct vmx_exit_words {
 
 void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit);
 
-/* The event whose delivery the exit interrupted, as it is injected again. Invalid: none. SDM 3C 24.9.3. */
+/* The event whose delivery the exit interrupted, as it is injected again. Invalid: none. SDM 3C 25.9.3. */
 struct vcpu_event vmx_decode_event(uint32_t vectoring, uint32_t error);
 
-/* The reverse, for the VM-entry interruption-information field. SDM 3C 24.8.3. */
+/* The reverse, for the VM-entry interruption-information field. SDM 3C 25.8.3. */
 uint32_t vmx_encode_event(const struct vcpu_event *event);
 
-/* #MC is the host's, and the exit has taken it from the CPU: nobody delivers it any more. Also one that came during the
- * entry. SDM 3C 24.9.2, 26.9 "Machine-Check Events During VM Entry". */
+/* #MC is the host's, and the exit has taken it from the CPU: it is not delivered any more. Also one that came during
+ * the entry. SDM 3C 25.9.2, 27.9 "Machine-Check Events During VM Entry". */
 static inline bool vmx_exit_is_machine_check(const struct vmx_exit_words *words)
 {
     if (words->reason == (VMX_EXIT_ENTRY_FAILED | VMX_EXIT_ENTRY_MACHINE_CHECK)) {

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The way into a guest and back, and round again. SDM 3C 26 "VM Entries", 27 "VM Exits".
+ * The way into a guest and back, and round again. SDM 3C 27 "VM Entries"; SDM 3C 28 "VM Exits".
  *
  *   uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)     MS ABI: rcx, edx
  *
@@ -11,7 +12,7 @@
  * VM exit continues at vmx_exit.
  *
  * The stack, upwards: the callee's 32 bytes, vcpu, launched, the saved registers. The .seh lines describe it, so that a
- * report of ours shows who called the run loop.
+ * report of ours shows the run loop's caller.
  */
 #define HOST_RSP_FIELD 0x6c14
 #define FRAME_BYTES 56

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/vmx/entry_check.h"
 
 #include "hv/base/format.h"
@@ -17,7 +18,7 @@
 #define BASIC_ANY_ERROR_CODE (1ULL << 56)
 #define MISC_ZERO_LENGTH (1ULL << 30)
 
-/* Controls that Plinth never sets but the CPU checks. SDM 3C 24.6.1, 24.6.2, 24.7.1, 24.8.1. */
+/* Controls that Plinth never sets but the CPU checks. SDM 3C 25.6.1, 25.6.2, 25.7.1, 25.8.1. */
 #define PIN_PREEMPTION_TIMER (1u << 6)
 #define PIN_POSTED_INTERRUPTS (1u << 7)
 #define PRIMARY_IO_BITMAPS (1u << 25)
@@ -28,7 +29,7 @@
 #define ENTRY_TO_SMM (1u << 10)
 #define ENTRY_DUAL_MONITOR (1u << 11)
 
-/* The EPT pointer. SDM 3C 24.6.11, table 24-9; capabilities: 3D A.10. */
+/* The EPT pointer. SDM 3C 25.6.11, table 25-9; capabilities: 3D A.10. */
 #define EPTP_TYPE 7ULL
 #define EPTP_TYPE_UC 0ULL
 #define EPTP_TYPE_WB 6ULL
@@ -193,7 +194,7 @@ static bool exits(const struct vmx_entry_check *check, uint32_t bit)
     return (vmx_entry_value(check, VMCS_EXIT_CONTROLS) & bit) != 0;
 }
 
-/* --- VM-execution controls: SDM 3C 26.2.1.1 --- */
+/* --- VM-execution controls: SDM 3C 27.2.1.1 --- */
 
 /* SDM 3D A.3 to A.5: what the capability MSR wants set and what it allows. */
 static bool check_word(const struct vmx_entry_check *check, const char *name, enum vmcs_field field,
@@ -204,11 +205,11 @@ static bool check_word(const struct vmx_entry_check *check, const char *name, en
     uint32_t excess = value & ~(uint32_t)(capability >> 32);
 
     if (missing != 0) {
-        return vmx_entry_violated(check, "%s 0x%x: bits 0x%x must be set on this CPU (SDM 3C 26.2.1)", name, value,
+        return vmx_entry_violated(check, "%s 0x%x: bits 0x%x must be set on this CPU (SDM 3C 27.2.1)", name, value,
                                   missing);
     }
     if (excess != 0) {
-        return vmx_entry_violated(check, "%s 0x%x: bits 0x%x must be clear on this CPU (SDM 3C 26.2.1)", name, value,
+        return vmx_entry_violated(check, "%s 0x%x: bits 0x%x must be clear on this CPU (SDM 3C 27.2.1)", name, value,
                                   excess);
     }
     return true;
@@ -242,7 +243,7 @@ static bool check_area(const struct vmx_entry_check *check, bool used, struct ar
     }
     return vmx_entry_violated(check,
                               "%s at 0x%" PRIx64 " is not aligned to %u or beyond the physical addresses "
-                              "(SDM 3C 26.2.1)",
+                              "(SDM 3C 27.2.1)",
                               area.name, address, area.alignment);
 }
 
@@ -275,7 +276,7 @@ static bool check_tpr(const struct vmx_entry_check *check)
 
     if (!vmx_entry_primary(check, PRIMARY_TPR_SHADOW)) {
         if (vmx_entry_secondary(check, SECONDARY_X2APIC | SECONDARY_APIC_REGISTERS | SECONDARY_INTERRUPT_DELIVERY)) {
-            return vmx_entry_violated(check, "APIC virtualization needs the TPR shadow (SDM 3C 26.2.1.1)");
+            return vmx_entry_violated(check, "APIC virtualization needs the TPR shadow (SDM 3C 27.2.1.1)");
         }
         return true;
     }
@@ -283,11 +284,11 @@ static bool check_tpr(const struct vmx_entry_check *check)
         return true;
     }
     if (threshold > 15) {
-        return vmx_entry_violated(check, "TPR threshold 0x%" PRIx64 " is above 15 (SDM 3C 26.2.1.1)", threshold);
+        return vmx_entry_violated(check, "TPR threshold 0x%" PRIx64 " is above 15 (SDM 3C 27.2.1.1)", threshold);
     }
     if (!vmx_entry_secondary(check, SECONDARY_APIC_ACCESSES) && threshold > (check->state->vtpr >> 4 & 15u)) {
         return vmx_entry_violated(check,
-                                  "TPR threshold %" PRIu64 " is above the virtual TPR's class %u (SDM 3C 26.2.1.1)",
+                                  "TPR threshold %" PRIu64 " is above the virtual TPR's class %u (SDM 3C 27.2.1.1)",
                                   threshold, check->state->vtpr >> 4 & 15u);
     }
     return true;
@@ -296,29 +297,29 @@ static bool check_tpr(const struct vmx_entry_check *check)
 static bool check_execution_rules(const struct vmx_entry_check *check)
 {
     if (vmx_entry_value(check, VMCS_CR3_TARGET_COUNT) > CR3_TARGETS_MAX) {
-        return vmx_entry_violated(check, "CR3-target count is above 4 (SDM 3C 26.2.1.1)");
+        return vmx_entry_violated(check, "CR3-target count is above 4 (SDM 3C 27.2.1.1)");
     }
     if (!pin(check, PIN_NMI) && pin(check, PIN_VIRTUAL_NMI)) {
-        return vmx_entry_violated(check, "virtual NMIs need NMI exiting (SDM 3C 26.2.1.1)");
+        return vmx_entry_violated(check, "virtual NMIs need NMI exiting (SDM 3C 27.2.1.1)");
     }
     if (!pin(check, PIN_VIRTUAL_NMI) && vmx_entry_primary(check, PRIMARY_NMI_WINDOW)) {
-        return vmx_entry_violated(check, "NMI-window exiting needs virtual NMIs (SDM 3C 26.2.1.1)");
+        return vmx_entry_violated(check, "NMI-window exiting needs virtual NMIs (SDM 3C 27.2.1.1)");
     }
     if (vmx_entry_secondary(check, SECONDARY_X2APIC) && vmx_entry_secondary(check, SECONDARY_APIC_ACCESSES)) {
         return vmx_entry_violated(check, "virtualize x2APIC mode and virtualize APIC accesses exclude each other "
-                                         "(SDM 3C 26.2.1.1)");
+                                         "(SDM 3C 27.2.1.1)");
     }
     if (vmx_entry_secondary(check, SECONDARY_INTERRUPT_DELIVERY) && !pin(check, PIN_EXTERNAL_INTERRUPT)) {
         return vmx_entry_violated(check,
-                                  "virtual-interrupt delivery needs external-interrupt exiting (SDM 3C 26.2.1.1)");
+                                  "virtual-interrupt delivery needs external-interrupt exiting (SDM 3C 27.2.1.1)");
     }
     if (pin(check, PIN_POSTED_INTERRUPTS) &&
         (!vmx_entry_secondary(check, SECONDARY_INTERRUPT_DELIVERY) || !exits(check, EXIT_ACKNOWLEDGE))) {
         return vmx_entry_violated(check, "posted interrupts need virtual-interrupt delivery and acknowledge on exit "
-                                         "(SDM 3C 26.2.1.1)");
+                                         "(SDM 3C 27.2.1.1)");
     }
     if (vmx_entry_secondary(check, SECONDARY_VPID) && vmx_entry_value(check, VMCS_VPID) == 0) {
-        return vmx_entry_violated(check, "VPID is enabled and 0, which is the host's (SDM 3C 26.2.1.1)");
+        return vmx_entry_violated(check, "VPID is enabled and 0, which is the host's (SDM 3C 27.2.1.1)");
     }
     return true;
 }
@@ -332,32 +333,32 @@ static bool check_ept(const struct vmx_entry_check *check)
     if (!vmx_entry_secondary(check, SECONDARY_EPT)) {
         if (vmx_entry_secondary(check, SECONDARY_UNRESTRICTED | SECONDARY_PML)) {
             return vmx_entry_violated(check, "unrestricted guest and page-modification logging need EPT "
-                                             "(SDM 3C 26.2.1.1)");
+                                             "(SDM 3C 27.2.1.1)");
         }
         return true;
     }
     if (!(type == EPTP_TYPE_WB && (caps & EPT_CAP_WB) != 0) && !(type == EPTP_TYPE_UC && (caps & EPT_CAP_UC) != 0)) {
         return vmx_entry_violated(check,
                                   "EPT pointer 0x%" PRIx64 ": memory type %" PRIu64 " is not supported "
-                                  "(SDM 3C 26.2.1.1)",
+                                  "(SDM 3C 27.2.1.1)",
                                   eptp, type);
     }
     if ((eptp >> EPTP_WALK_SHIFT & 7) != EPTP_WALK_4) {
-        return vmx_entry_violated(check, "EPT pointer 0x%" PRIx64 ": the walk length is not 4 (SDM 3C 26.2.1.1)", eptp);
+        return vmx_entry_violated(check, "EPT pointer 0x%" PRIx64 ": the walk length is not 4 (SDM 3C 27.2.1.1)", eptp);
     }
     if ((eptp & EPTP_ACCESSED_DIRTY) != 0 && (caps & EPT_CAP_ACCESSED_DIRTY) == 0) {
         return vmx_entry_violated(check,
                                   "EPT pointer 0x%" PRIx64 ": this CPU has no accessed and dirty bits "
-                                  "(SDM 3C 26.2.1.1)",
+                                  "(SDM 3C 27.2.1.1)",
                                   eptp);
     }
     if ((eptp & EPTP_RESERVED_LOW) != 0 || !vmx_entry_fits_physical(check, eptp)) {
-        return vmx_entry_violated(check, "EPT pointer 0x%" PRIx64 ": reserved bits are set (SDM 3C 26.2.1.1)", eptp);
+        return vmx_entry_violated(check, "EPT pointer 0x%" PRIx64 ": reserved bits are set (SDM 3C 27.2.1.1)", eptp);
     }
     return true;
 }
 
-/* --- VM-exit and VM-entry controls: SDM 3C 26.2.1.2, 26.2.1.3 --- */
+/* --- VM-exit and VM-entry controls: SDM 3C 27.2.1.2, 27.2.1.3 --- */
 
 static bool has_error_code(uint32_t vector)
 {
@@ -370,15 +371,15 @@ static bool check_event_type(const struct vmx_entry_check *check, uint32_t event
     uint32_t vector = event & VMX_EVENT_VECTOR;
 
     if (type == 1 || (type == 7 && (check->caps->primary >> 32 & PRIMARY_MONITOR_TRAP) == 0)) {
-        return vmx_entry_violated(check, "event to inject 0x%x: type %u does not exist (SDM 3C 26.2.1.3)", event, type);
+        return vmx_entry_violated(check, "event to inject 0x%x: type %u does not exist (SDM 3C 27.2.1.3)", event, type);
     }
     if ((type == 2 && vector != VECTOR_NMI) || (type == 3 && vector > VECTOR_EXCEPTION_MAX) ||
         (type == 7 && vector != 0)) {
-        return vmx_entry_violated(check, "event to inject 0x%x: type %u does not have vector %u (SDM 3C 26.2.1.3)",
+        return vmx_entry_violated(check, "event to inject 0x%x: type %u does not have vector %u (SDM 3C 27.2.1.3)",
                                   event, type, vector);
     }
     if ((event & 0x7ffff000u) != 0) {
-        return vmx_entry_violated(check, "event to inject 0x%x: reserved bits are set (SDM 3C 26.2.1.3)", event);
+        return vmx_entry_violated(check, "event to inject 0x%x: reserved bits are set (SDM 3C 27.2.1.3)", event);
     }
     return true;
 }
@@ -393,11 +394,11 @@ static bool check_event_error(const struct vmx_entry_check *check, uint32_t even
     bool may = type == 3 && !real_mode && (wants || (check->caps->basic & BASIC_ANY_ERROR_CODE) != 0);
 
     if ((has && !may) || (!has && wants && (check->caps->basic & BASIC_ANY_ERROR_CODE) == 0)) {
-        return vmx_entry_violated(check, "event to inject 0x%x %s an error code%s (SDM 3C 26.2.1.3)", event,
+        return vmx_entry_violated(check, "event to inject 0x%x %s an error code%s (SDM 3C 27.2.1.3)", event,
                                   has ? "must not have" : "must have", real_mode ? " in real mode" : "");
     }
     if (has && vmx_entry_value(check, VMCS_ENTRY_ERROR_CODE) >> 16 != 0) {
-        return vmx_entry_violated(check, "error code to inject 0x%" PRIx64 " has more than 16 bits (SDM 3C 26.2.1.3)",
+        return vmx_entry_violated(check, "error code to inject 0x%" PRIx64 " has more than 16 bits (SDM 3C 27.2.1.3)",
                                   vmx_entry_value(check, VMCS_ENTRY_ERROR_CODE));
     }
     return true;
@@ -417,7 +418,7 @@ static bool check_event(const struct vmx_entry_check *check)
     }
     if (type >= 4 && type <= 6 &&
         (length > ENTRY_LENGTH_MAX || (length == 0 && (check->caps->misc & MISC_ZERO_LENGTH) == 0))) {
-        return vmx_entry_violated(check, "event to inject 0x%x: instruction length %" PRIu64 " (SDM 3C 26.2.1.3)",
+        return vmx_entry_violated(check, "event to inject 0x%x: instruction length %" PRIu64 " (SDM 3C 27.2.1.3)",
                                   event, length);
     }
     return true;
@@ -426,15 +427,15 @@ static bool check_event(const struct vmx_entry_check *check)
 static bool check_exit_entry_rules(const struct vmx_entry_check *check)
 {
     if (!pin(check, PIN_PREEMPTION_TIMER) && exits(check, EXIT_SAVE_TIMER)) {
-        return vmx_entry_violated(check, "saving the preemption timer needs the timer (SDM 3C 26.2.1.2)");
+        return vmx_entry_violated(check, "saving the preemption timer needs the timer (SDM 3C 27.2.1.2)");
     }
     if (vmx_entry_entry(check, ENTRY_TO_SMM | ENTRY_DUAL_MONITOR)) {
-        return vmx_entry_violated(check, "VM-entry controls ask for system management mode (SDM 3C 26.2.1.3)");
+        return vmx_entry_violated(check, "VM-entry controls ask for system management mode (SDM 3C 27.2.1.3)");
     }
     return check_event(check);
 }
 
-/* --- Host state: SDM 3C 26.2.2, 26.2.3, 26.2.4 --- */
+/* --- Host state: SDM 3C 27.2.2, 27.2.3, 27.2.4 --- */
 
 static bool check_host_fixed(const struct vmx_entry_check *check, const char *name, enum vmcs_field field,
                              uint64_t ones, uint64_t allowed)
@@ -443,7 +444,7 @@ static bool check_host_fixed(const struct vmx_entry_check *check, const char *na
 
     if ((ones & ~value) != 0 || (value & ~allowed) != 0) {
         return vmx_entry_violated(
-            check, "host %s 0x%" PRIx64 ": bits 0x%" PRIx64 " must be set, 0x%" PRIx64 " must be clear (SDM 3C 26.2.2)",
+            check, "host %s 0x%" PRIx64 ": bits 0x%" PRIx64 " must be set, 0x%" PRIx64 " must be clear (SDM 3C 27.2.2)",
             name, value, ones & ~value, value & ~allowed);
     }
     return true;
@@ -460,18 +461,18 @@ static bool check_host_registers(const struct vmx_entry_check *check)
         return false;
     }
     if (!vmx_entry_fits_physical(check, vmx_entry_value(check, VMCS_HOST_CR3))) {
-        return vmx_entry_violated(check, "host CR3 0x%" PRIx64 " is beyond the physical addresses (SDM 3C 26.2.2)",
+        return vmx_entry_violated(check, "host CR3 0x%" PRIx64 " is beyond the physical addresses (SDM 3C 27.2.2)",
                                   vmx_entry_value(check, VMCS_HOST_CR3));
     }
     if (exits(check, EXIT_LOAD_PAT) && !vmx_entry_pat_legal(vmx_entry_value(check, VMCS_HOST_PAT))) {
-        return vmx_entry_violated(check, "host PAT 0x%" PRIx64 " has an illegal type (SDM 3C 26.2.2)",
+        return vmx_entry_violated(check, "host PAT 0x%" PRIx64 " has an illegal type (SDM 3C 27.2.2)",
                                   vmx_entry_value(check, VMCS_HOST_PAT));
     }
     if (exits(check, EXIT_LOAD_EFER) &&
         ((efer & ~EFER_DEFINED) != 0 || ((efer & EFER_LMA) != 0) != wide || ((efer & EFER_LME) != 0) != wide)) {
         return vmx_entry_violated(check,
                                   "host EFER 0x%" PRIx64 " has reserved bits, or LMA and LME that differ from the "
-                                  "host's address-space size (SDM 3C 26.2.2)",
+                                  "host's address-space size (SDM 3C 27.2.2)",
                                   efer);
     }
     return true;
@@ -493,7 +494,7 @@ static bool check_host_canonical(const struct vmx_entry_check *check)
         uint64_t value = vmx_entry_value(check, rows[i].field);
 
         if (!vmx_entry_canonical(check, value)) {
-            return vmx_entry_violated(check, "host %s 0x%" PRIx64 " is not canonical (SDM 3C 26.2.2, 26.2.3)",
+            return vmx_entry_violated(check, "host %s 0x%" PRIx64 " is not canonical (SDM 3C 27.2.2, 27.2.3)",
                                       rows[i].name, value);
         }
     }
@@ -509,7 +510,7 @@ static bool check_host_selectors(const struct vmx_entry_check *check)
         if ((selector & SELECTOR_RPL_TI) != 0 || (needed && selector == SELECTOR_NULL)) {
             return vmx_entry_violated(check,
                                       "host selector 0x%" PRIx64 " (field 0x%x): RPL and TI must be 0, CS and TR not "
-                                      "null (SDM 3C 26.2.3)",
+                                      "null (SDM 3C 27.2.3)",
                                       selector, field);
         }
     }
@@ -520,10 +521,10 @@ static bool check_host_selectors(const struct vmx_entry_check *check)
 static bool check_host_size(const struct vmx_entry_check *check)
 {
     if (!exits(check, EXIT_HOST_64BIT)) {
-        return vmx_entry_violated(check, "the VM-exit controls do not return to a 64-bit host (SDM 3C 26.2.4)");
+        return vmx_entry_violated(check, "the VM-exit controls do not return to a 64-bit host (SDM 3C 27.2.4)");
     }
     if ((vmx_entry_value(check, VMCS_HOST_CR4) & CR4_PAE) == 0) {
-        return vmx_entry_violated(check, "host CR4.PAE is clear for a 64-bit host (SDM 3C 26.2.4)");
+        return vmx_entry_violated(check, "host CR4.PAE is clear for a 64-bit host (SDM 3C 27.2.4)");
     }
     return true;
 }

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Why a VM entry failed, in a sentence. Pure.
  *
  * A CPU that refuses an entry says hardly more than "control fields" or "guest state". So after a failure all fields
  * that the manual's checks look at are read from the VMCS, and the checks are gone through in the manual's order until
- * one is violated. SDM 3C 26.2 "Checks on VMX Controls and Host-State Area", 26.3 "Checking and Loading Guest State".
+ * one is violated. SDM 3C 27.2 "Checks on VMX Controls and Host-State Area", 27.3 "Checking and Loading Guest State".
  *
- *   vmx_entry_check.c   the list of fields, VM-execution, VM-exit and VM-entry controls, host state, sentences
- *   vmx_entry_guest.c   guest state
+ *   entry_check.c   the list of fields, VM-execution, VM-exit and VM-entry controls, host state, sentences
+ *   entry_check_guest.c   guest state
  *
  * Left out are checks of features that Plinth never switches on: VMCS shadowing, VM functions, sub-page permissions,
  * CET, protection keys, bound registers, Processor Trace, enclaves, system management mode.
@@ -46,11 +47,11 @@ uint64_t vmx_entry_get(const struct vmx_entry_state *state, enum vmcs_field fiel
 bool vmx_entry_find_violation(const struct vmx_entry_state *state, const struct vmx_entry_caps *caps,
                               char sentence[VMX_ENTRY_SENTENCE_MAX]);
 
-/* What a VM-instruction error number means. SDM 3C 30.4 "VM Instruction Error Numbers", table 30-1. */
+/* What a VM-instruction error number means. SDM 3C 31.4 "VM Instruction Error Numbers", table 31-1. */
 const char *vmx_instruction_error_text(uint32_t number);
 
-/* What the exit of a failed entry says by itself. SDM 3C 26.8 "VM-Entry Failures During or After Loading Guest State".
- */
+/* What the exit of a failed entry says by itself. SDM 3C 27.8 "VM-Entry Failures During or After Loading Guest
+ * State". */
 const char *vmx_entry_failure_text(uint32_t reason, uint64_t qualification);
 
 /* --- Shared by the two files --- */
@@ -79,7 +80,7 @@ bool vmx_entry_primary(const struct vmx_entry_check *check, uint32_t bit);
 bool vmx_entry_secondary(const struct vmx_entry_check *check, uint32_t bit);
 bool vmx_entry_entry(const struct vmx_entry_check *check, uint32_t bit);
 
-/* vmx_entry_guest.c: SDM 3C 26.3.1. */
+/* entry_check_guest.c: SDM 3C 27.3.1. */
 bool vmx_entry_check_guest(const struct vmx_entry_check *check);
 
 #endif

@@ -1,10 +1,11 @@
-/* The checks on guest state. SDM 3C 26.3.1 "Checks on the Guest State Area", in its order. */
+/* SPDX-License-Identifier: MIT */
+/* The checks on guest state. SDM 3C 27.3.1 "Checks on the Guest State Area", in its order. */
 #include "hv/vmx/entry_check.h"
 
 #include "hv/x86/registers.h"
 
 #define EFER_DEFINED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
-#define DEBUGCTL_DEFINED 0xffc3ULL /* SDM 3B 17.4.1, and bits 14, 15 */
+#define DEBUGCTL_DEFINED 0xffc3ULL /* SDM 3B 18.4.1, and bits 14, 15 */
 #define NO_LINK 0xffffffffffffffffULL
 
 /* RFLAGS. SDM 1 3.4.3. */
@@ -14,7 +15,7 @@
 #define RFLAGS_INTERRUPT (1ULL << 9)
 #define RFLAGS_VIRTUAL_8086 (1ULL << 17)
 
-/* Access rights. SDM 3C 24.4.1, table 24-2. */
+/* Access rights. SDM 3C 25.4.1, table 25-2. */
 #define ACCESS_TYPE 0xfu
 #define ACCESS_S (1u << 4)
 #define ACCESS_DPL_SHIFT 5u
@@ -32,7 +33,7 @@
 #define SELECTOR_RPL 3u
 #define LIMIT_V86 0xffffu
 
-/* Activity and interruptibility. SDM 3C 24.4.2. */
+/* Activity and interruptibility. SDM 3C 25.4.2. */
 #define ACTIVITY_ACTIVE 0u
 #define ACTIVITY_HLT 1u
 #define ACTIVITY_WAIT_FOR_SIPI 3u
@@ -116,11 +117,11 @@ static bool check_cr0(const struct vmx_entry_check *check)
     if (missing != 0 || excess != 0) {
         return vmx_entry_violated(check,
                                   "guest CR0 0x%" PRIx64 ": bits 0x%" PRIx64 " must be set, 0x%" PRIx64
-                                  " must be clear (SDM 3C 26.3.1.1)",
+                                  " must be clear (SDM 3C 27.3.1.1)",
                                   cr0, missing, excess);
     }
     if ((cr0 & CR0_PG) != 0 && (cr0 & CR0_PE) == 0) {
-        return vmx_entry_violated(check, "guest CR0 0x%" PRIx64 ": paging without protection (SDM 3C 26.3.1.1)", cr0);
+        return vmx_entry_violated(check, "guest CR0 0x%" PRIx64 ": paging without protection (SDM 3C 27.3.1.1)", cr0);
     }
     return true;
 }
@@ -135,14 +136,14 @@ static bool check_cr4(const struct vmx_entry_check *check)
     if (missing != 0 || excess != 0) {
         return vmx_entry_violated(check,
                                   "guest CR4 0x%" PRIx64 ": bits 0x%" PRIx64 " must be set, 0x%" PRIx64
-                                  " must be clear (SDM 3C 26.3.1.1)",
+                                  " must be clear (SDM 3C 27.3.1.1)",
                                   cr4, missing, excess);
     }
     if (ia32e && ((vmx_entry_value(check, VMCS_GUEST_CR0) & CR0_PG) == 0 || (cr4 & CR4_PAE) == 0)) {
-        return vmx_entry_violated(check, "an IA-32e guest needs CR0.PG and CR4.PAE (SDM 3C 26.3.1.1)");
+        return vmx_entry_violated(check, "an IA-32e guest needs CR0.PG and CR4.PAE (SDM 3C 27.3.1.1)");
     }
     if (!ia32e && (cr4 & CR4_PCIDE) != 0) {
-        return vmx_entry_violated(check, "guest CR4.PCIDE is set outside of IA-32e mode (SDM 3C 26.3.1.1)");
+        return vmx_entry_violated(check, "guest CR4.PCIDE is set outside of IA-32e mode (SDM 3C 27.3.1.1)");
     }
     return true;
 }
@@ -163,12 +164,12 @@ static bool check_guest_addresses(const struct vmx_entry_check *check)
         uint64_t value = vmx_entry_value(check, rows[i].field);
 
         if (!vmx_entry_canonical(check, value)) {
-            return vmx_entry_violated(check, "guest %s 0x%" PRIx64 " is not canonical (SDM 3C 26.3.1.1, 26.3.1.3)",
+            return vmx_entry_violated(check, "guest %s 0x%" PRIx64 " is not canonical (SDM 3C 27.3.1.1, 27.3.1.3)",
                                       rows[i].name, value);
         }
     }
     if (!vmx_entry_fits_physical(check, vmx_entry_value(check, VMCS_GUEST_CR3))) {
-        return vmx_entry_violated(check, "guest CR3 0x%" PRIx64 " is beyond the physical addresses (SDM 3C 26.3.1.1)",
+        return vmx_entry_violated(check, "guest CR3 0x%" PRIx64 " is beyond the physical addresses (SDM 3C 27.3.1.1)",
                                   vmx_entry_value(check, VMCS_GUEST_CR3));
     }
     return true;
@@ -183,10 +184,10 @@ static bool check_debug(const struct vmx_entry_check *check)
         return true;
     }
     if (dr7 >> 32 != 0) {
-        return vmx_entry_violated(check, "guest DR7 0x%" PRIx64 ": bits 63:32 are set (SDM 3C 26.3.1.1)", dr7);
+        return vmx_entry_violated(check, "guest DR7 0x%" PRIx64 ": bits 63:32 are set (SDM 3C 27.3.1.1)", dr7);
     }
     if ((debugctl & ~DEBUGCTL_DEFINED) != 0) {
-        return vmx_entry_violated(check, "guest DEBUGCTL 0x%" PRIx64 ": reserved bits are set (SDM 3C 26.3.1.1)",
+        return vmx_entry_violated(check, "guest DEBUGCTL 0x%" PRIx64 ": reserved bits are set (SDM 3C 27.3.1.1)",
                                   debugctl);
     }
     return true;
@@ -200,19 +201,19 @@ static bool check_pat_efer(const struct vmx_entry_check *check)
     bool paging = (vmx_entry_value(check, VMCS_GUEST_CR0) & CR0_PG) != 0;
 
     if (vmx_entry_entry(check, ENTRY_LOAD_PAT) && !vmx_entry_pat_legal(vmx_entry_value(check, VMCS_GUEST_PAT))) {
-        return vmx_entry_violated(check, "guest PAT 0x%" PRIx64 " has an illegal type (SDM 3C 26.3.1.1)",
+        return vmx_entry_violated(check, "guest PAT 0x%" PRIx64 " has an illegal type (SDM 3C 27.3.1.1)",
                                   vmx_entry_value(check, VMCS_GUEST_PAT));
     }
     if (!vmx_entry_entry(check, ENTRY_LOAD_EFER)) {
         return true;
     }
     if ((efer & ~EFER_DEFINED) != 0) {
-        return vmx_entry_violated(check, "guest EFER 0x%" PRIx64 ": reserved bits are set (SDM 3C 26.3.1.1)", efer);
+        return vmx_entry_violated(check, "guest EFER 0x%" PRIx64 ": reserved bits are set (SDM 3C 27.3.1.1)", efer);
     }
     if (lma != vmx_entry_entry(check, ENTRY_IA32E) || (paging && lma != lme)) {
         return vmx_entry_violated(check,
                                   "guest EFER 0x%" PRIx64 ": LMA must be the IA-32e control%s, and LME under paging "
-                                  "(SDM 3C 26.3.1.1)",
+                                  "(SDM 3C 27.3.1.1)",
                                   efer, vmx_entry_entry(check, ENTRY_IA32E) ? " (set)" : " (clear)");
     }
     return true;
@@ -226,7 +227,7 @@ static bool bad_segment(const struct vmx_entry_check *check, uint32_t index, con
 
     return vmx_entry_violated(check,
                               "guest %s (selector 0x%x, base 0x%" PRIx64 ", limit 0x%x, access 0x%x): %s "
-                              "(SDM 3C 26.3.1.2)",
+                              "(SDM 3C 27.3.1.2)",
                               segment_names[index], segment.selector, segment.base, segment.limit, segment.access,
                               what);
 }
@@ -406,7 +407,7 @@ static bool check_tables(const struct vmx_entry_check *check)
 
     if (gdt > 0xffff || idt > 0xffff) {
         return vmx_entry_violated(
-            check, "guest GDTR limit 0x%" PRIx64 " or IDTR limit 0x%" PRIx64 " is above 0xffff (SDM 3C 26.3.1.3)", gdt,
+            check, "guest GDTR limit 0x%" PRIx64 " or IDTR limit 0x%" PRIx64 " is above 0xffff (SDM 3C 27.3.1.3)", gdt,
             idt);
     }
     return true;
@@ -426,10 +427,10 @@ static bool check_rip(const struct vmx_entry_check *check)
 
     if (!wide && rip >> 32 != 0) {
         return vmx_entry_violated(
-            check, "guest RIP 0x%" PRIx64 " is above 4 GiB outside of 64-bit code (SDM 3C 26.3.1.4)", rip);
+            check, "guest RIP 0x%" PRIx64 " is above 4 GiB outside of 64-bit code (SDM 3C 27.3.1.4)", rip);
     }
     if (wide && !vmx_entry_canonical(check, rip)) {
-        return vmx_entry_violated(check, "guest RIP 0x%" PRIx64 " is not canonical (SDM 3C 26.3.1.4)", rip);
+        return vmx_entry_violated(check, "guest RIP 0x%" PRIx64 " is not canonical (SDM 3C 27.3.1.4)", rip);
     }
     return true;
 }
@@ -440,13 +441,13 @@ static bool check_rflags(const struct vmx_entry_check *check)
     bool protected_mode = (vmx_entry_value(check, VMCS_GUEST_CR0) & CR0_PE) != 0;
 
     if ((rflags & RFLAGS_ZERO) != 0 || (rflags & RFLAGS_ONE) == 0) {
-        return vmx_entry_violated(check, "guest RFLAGS 0x%" PRIx64 ": reserved bits (SDM 3C 26.3.1.4)", rflags);
+        return vmx_entry_violated(check, "guest RFLAGS 0x%" PRIx64 ": reserved bits (SDM 3C 27.3.1.4)", rflags);
     }
     if (in_v86(check) && (vmx_entry_entry(check, ENTRY_IA32E) || !protected_mode)) {
-        return vmx_entry_violated(check, "guest RFLAGS.VM is set in IA-32e or real mode (SDM 3C 26.3.1.4)");
+        return vmx_entry_violated(check, "guest RFLAGS.VM is set in IA-32e or real mode (SDM 3C 27.3.1.4)");
     }
     if (injects(check, 0) && (rflags & RFLAGS_INTERRUPT) == 0) {
-        return vmx_entry_violated(check, "an interrupt is injected with RFLAGS.IF clear (SDM 3C 26.3.1.4)");
+        return vmx_entry_violated(check, "an interrupt is injected with RFLAGS.IF clear (SDM 3C 27.3.1.4)");
     }
     return true;
 }
@@ -461,14 +462,14 @@ static bool check_activity(const struct vmx_entry_check *check)
 
     if (activity > ACTIVITY_WAIT_FOR_SIPI ||
         (activity != ACTIVITY_ACTIVE && (check->caps->misc >> (MISC_ACTIVITY_SHIFT + activity) & 1) == 0)) {
-        return vmx_entry_violated(check, "guest activity state %u does not exist on this CPU (SDM 3C 26.3.1.5)",
+        return vmx_entry_violated(check, "guest activity state %u does not exist on this CPU (SDM 3C 27.3.1.5)",
                                   activity);
     }
     if (activity == ACTIVITY_HLT && dpl_of(&ss) != 0) {
-        return vmx_entry_violated(check, "the guest is halted outside of ring 0 (SDM 3C 26.3.1.5)");
+        return vmx_entry_violated(check, "the guest is halted outside of ring 0 (SDM 3C 27.3.1.5)");
     }
     if (activity != ACTIVITY_ACTIVE && (blocking & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) != 0) {
-        return vmx_entry_violated(check, "the guest is inactive in the shadow of STI or MOV SS (SDM 3C 26.3.1.5)");
+        return vmx_entry_violated(check, "the guest is inactive in the shadow of STI or MOV SS (SDM 3C 27.3.1.5)");
     }
     return true;
 }
@@ -496,7 +497,7 @@ static bool check_blocking(const struct vmx_entry_check *check)
     } else if (virtual_nmi && injects(check, 2) && (state & INTERRUPTIBILITY_NMI) != 0) {
         what = "an NMI is injected while an NMI blocks it";
     }
-    return what == NULL || vmx_entry_violated(check, "guest interruptibility 0x%x: %s (SDM 3C 26.3.1.5)", state, what);
+    return what == NULL || vmx_entry_violated(check, "guest interruptibility 0x%x: %s (SDM 3C 27.3.1.5)", state, what);
 }
 
 /* A single step that waits behind a shadow or a HLT must be announced, and only then. */
@@ -511,12 +512,12 @@ static bool check_pending_debug(const struct vmx_entry_check *check)
 
     if ((pending & PENDING_DEBUG_ZERO) != 0) {
         return vmx_entry_violated(
-            check, "guest pending debug exceptions 0x%" PRIx64 ": reserved bits (SDM 3C 26.3.1.5)", pending);
+            check, "guest pending debug exceptions 0x%" PRIx64 ": reserved bits (SDM 3C 27.3.1.5)", pending);
     }
     if (waits && ((pending & PENDING_DEBUG_BS) != 0) != steps) {
         return vmx_entry_violated(check,
                                   "guest pending debug exceptions 0x%" PRIx64 ": BS must be %u in a shadow or HLT "
-                                  "with this RFLAGS.TF (SDM 3C 26.3.1.5)",
+                                  "with this RFLAGS.TF (SDM 3C 27.3.1.5)",
                                   pending, steps ? 1u : 0u);
     }
     return true;
@@ -529,7 +530,7 @@ static bool check_link(const struct vmx_entry_check *check)
     return link == NO_LINK ||
            vmx_entry_violated(check,
                               "VMCS link pointer 0x%" PRIx64 " is not all ones, and no VMCS is shadowed "
-                              "(SDM 3C 26.3.1.5)",
+                              "(SDM 3C 27.3.1.5)",
                               link);
 }
 
@@ -545,7 +546,7 @@ static bool check_pdptes(const struct vmx_entry_check *check)
 
         if ((entry & PDPTE_PRESENT) != 0 &&
             ((entry & PDPTE_RESERVED_LOW) != 0 || !vmx_entry_fits_physical(check, entry))) {
-            return vmx_entry_violated(check, "guest PDPTE %u 0x%" PRIx64 ": reserved bits are set (SDM 3C 26.3.1.6)", i,
+            return vmx_entry_violated(check, "guest PDPTE %u 0x%" PRIx64 ": reserved bits are set (SDM 3C 27.3.1.6)", i,
                                       entry);
         }
     }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Reading what this CPU has (vmx_capabilities.c says what that means), and switching VMX on and off.
- * SDM 3C 23.7 "Enabling and Entering VMX Operation".
+ * Reading what this CPU has (capabilities.c says what that means), and switching VMX on and off.
+ * SDM 3C 24.7 "Enabling and Entering VMX Operation".
  */
 #include "hv/vmx/vmx.h"
 
@@ -28,7 +29,6 @@
 #define MSR_VMX_TRUE_ENTRY 0x490u
 #define VMX_BASIC_TRUE_CONTROLS (1ULL << 55)
 
-#define CPUID_81_EDX_RDTSCP (1u << 27)
 #define CPUID_7_ECX_LA57 (1u << 16)
 
 struct vmx_features vmx_features;
@@ -39,7 +39,7 @@ static const char locked_off[] =
     "VMX is locked off by the firmware (IA32_FEATURE_CONTROL); switch on VT-x in the firmware set-up";
 
 /* An MSR is read only where the one that announces it says that it is there. */
-static struct vmx_entry_caps read_caps(void)
+static struct vmx_entry_caps read_words(void)
 {
     uint64_t basic = insn_rdmsr(MSR_VMX_BASIC);
     bool exact = (basic & VMX_BASIC_TRUE_CONTROLS) != 0;
@@ -82,7 +82,7 @@ bool vmx_detect(struct virt_support *support)
         return false;
     }
     vmx_features = (struct vmx_features){
-        .caps = read_caps(),
+        .caps = read_words(),
         .tsc_aux = (insn_cpuid(CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_RDTSCP) != 0,
     };
     return vmx_capabilities_find(&vmx_features, support);
@@ -125,7 +125,7 @@ bool vmx_enable(struct cpu *cpu, void *memory)
         format_text(cpu->why, sizeof(cpu->why), "%s", no_vmx);
         return false;
     }
-    here = read_caps();
+    here = read_words();
     if (!unlock(cpu) || !vmx_capabilities_alike(caps, &here, cpu->why, sizeof(cpu->why))) {
         return false;
     }

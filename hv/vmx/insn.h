@@ -1,13 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The instructions that only VMX has, one function each. SDM 3C 30 "VMX Instruction Reference". VMLAUNCH and VMRESUME
- * are in vmx_entry.S. Those that can fail give false: CF or ZF is set then. SDM 3C 30.2 "Conventions".
+ * The instructions that only VMX has, one function each. SDM 3C 31 "VMX Instruction Reference". VMLAUNCH and VMRESUME
+ * are in entry.S. Those that can fail give false: CF or ZF is set then. SDM 3C 31.2 "Conventions".
  */
 #ifndef HV_VMX_INSN_H
 #define HV_VMX_INSN_H
 
 #include "hv/base/types.h"
 
-/* The 128-bit descriptor of INVEPT and INVVPID. SDM 3C 30.3. */
+/* Types of INVEPT and INVVPID, and their 128-bit descriptor. SDM 3C 31.3, "INVEPT" and "INVVPID". */
+#define INVVPID_SINGLE 1u
+#define INVEPT_ALL 2u
 struct vmx_insn_descriptor {
     uint64_t low;
     uint64_t high;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A vCPU's VMCS, in parts: controls, MSR bitmap, host state, nested paging, the state of INIT.
  *
@@ -13,21 +14,19 @@
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
-/* Four parts of 1 KiB: reads of low and high MSRs, writes of low and high ones. SDM 3C 24.6.9. */
+/* Four parts of 1 KiB: reads of low and high MSRs, writes of low and high ones. SDM 3C 25.6.9. */
 #define MSR_MAP_BYTES 4096u
 #define MSR_MAP_PART 1024u
 #define MSR_MAP_RANGE 8192u
 #define MSR_MAP_HIGH_BASE 0xc0000000u
 
-#define INVEPT_ALL 2u
-#define INVVPID_SINGLE 1u
 #define NO_LINK 0xffffffffffffffffULL
-#define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 26.2.3 */
+#define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 27.2.3 */
 
 /* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
 static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
-static bool map_ready;
+static bool maps_ready;
 
 /* Intercepted exceptions, with the reasons of hv/svm/setup.c: #DB, #UD, #AC, #MC. */
 #define EXCEPTION_BITMAP ((1u << EXCEPTION_DB) | (1u << EXCEPTION_UD) | (1u << EXCEPTION_AC) | (1u << EXCEPTION_MC))
@@ -56,9 +55,9 @@ static void msr_map_pass(const struct msr_pass_through *pass)
     }
 }
 
-static void build_map(void)
+static void build_maps(void)
 {
-    if (map_ready) {
+    if (maps_ready) {
         return;
     }
     memset(msr_map, 0xff, sizeof(msr_map));
@@ -69,7 +68,7 @@ static void build_map(void)
     }
     memcpy(msr_map_virtual_apic, msr_map, sizeof(msr_map));
     vmx_apic_build_map(msr_map_virtual_apic);
-    map_ready = true;
+    maps_ready = true;
 }
 
 uint64_t vmx_msr_map(bool virtual_apic)
@@ -103,7 +102,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     }
 }
 
-/* Where the CPU has no controls for PAT and EFER. SDM 3C 24.7.2, 24.8.2 "VM-Entry Controls for MSRs". */
+/* Where the CPU has no controls for PAT and EFER. SDM 3C 25.7.2, 25.8.2 "VM-Entry Controls for MSRs". */
 static void setup_msr_areas(struct vmx_vcpu *vmx)
 {
     uint32_t count = vmx_features.msr_areas ? VMX_AREA_MSRS : 0;
@@ -126,7 +125,7 @@ static void setup_nested(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     }
 }
 
-/* What a VM exit loads. The CPU is the one that the vCPU is pinned to. SDM 3C 24.5 "Host-State Area". */
+/* What a VM exit loads. The CPU is the one that the vCPU is pinned to. SDM 3C 25.5 "Host-State Area". */
 static void setup_host(struct vmx_vcpu *vmx)
 {
     struct insn_table_pointer gdt = insn_sgdt();
@@ -164,7 +163,7 @@ void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 {
     struct vmx_vcpu *vmx = memory;
 
-    build_map();
+    build_maps();
     vcpu->vendor = vmx;
     vmx->eptp = page_table_root_pointer(nested);
     memcpy(vmx->vmcs, &vmx_features.revision, sizeof(vmx_features.revision));
@@ -223,5 +222,5 @@ void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
     }
     vmx->cr2 = insn_read_cr2();
     vmx->dr6 = insn_read_dr6();
-    (void)vmx_nmi_is_blocked(vmx);
+    (void)vmx_nmi_is_blocked(vmx, vcpu);
 }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * System state between the VMCS and struct vcpu. Read only after exits whose handlers look at it; written back whole
- * when a handler changed any of it. SDM 3C 24.4 "Guest-State Area".
+ * when a handler changed any of it. SDM 3C 25.4 "Guest-State Area".
  */
 #include "hv/vmx/vmx.h"
 
@@ -10,6 +11,12 @@
 #include "hv/x86/registers.h"
 
 #define CR0_HIDDEN (CR0_NE | CR0_NW | CR0_CD)
+#define VPID_CAP_SINGLE (1ULL << 41) /* INVVPID of one VPID. SDM 3D A.10 */
+
+_Noreturn void vmx_field_failed(enum vmcs_field field)
+{
+    hv_panic(PANIC_VENDOR, "field 0x%x of the VMCS cannot be accessed", (uint32_t)field);
+}
 
 uint64_t vmx_read(enum vmcs_field field)
 {
@@ -36,6 +43,43 @@ void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary)
     }
 }
 
+/* What is neither in struct vcpu nor loaded with it, after INIT or power-up. SDM 3A 10.1.1. */
+void vmx_reset_state(struct vmx_vcpu *vmx)
+{
+    vmx_write(VMCS_GUEST_SYSENTER_CS, 0);
+    vmx_write(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmx_write(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmx_write(VMCS_GUEST_DEBUGCTL, 0);
+    vmx_write(VMCS_GUEST_PENDING_DEBUG, 0);
+    vmx_write(VMCS_GUEST_INTERRUPTIBILITY, 0);
+    vmx_write(VMCS_GUEST_ACTIVITY, 0);
+    vmx_write(VMCS_ENTRY_EVENT, 0);
+    vmx_write_primary(vmx, vmx->primary & ~(PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW));
+    vmx->had_nmi = 0;
+    insn_wrmsr(MSR_STAR, 0);
+    insn_wrmsr(MSR_LSTAR, 0);
+    insn_wrmsr(MSR_CSTAR, 0);
+    insn_wrmsr(MSR_SFMASK, 0);
+    insn_wrmsr(MSR_KERNEL_GS_BASE, 0);
+    insn_write_dr6(DR6_RESET);
+}
+
+/* The nested tree never changes, so only translations of the guest's own tables can be old. */
+void vmx_flush_translations(const struct vcpu *vcpu)
+{
+    const struct vmx_insn_descriptor vpid = {vcpu->guest->asid + vcpu->index, 0};
+    const struct vmx_insn_descriptor none = {0, 0};
+
+    if (!vmx_features.vpid) {
+        return; /* each entry and exit flushes everything */
+    }
+    if ((vmx_features.caps.ept_vpid & VPID_CAP_SINGLE) != 0) {
+        (void)vmx_insn_invvpid(INVVPID_SINGLE, &vpid);
+    } else {
+        (void)vmx_insn_invept(INVEPT_ALL, &none);
+    }
+}
+
 static enum vmcs_field segment_field(enum vmcs_field of_es, uint32_t index)
 {
     return (enum vmcs_field)((uint32_t)of_es + index * VMCS_SEGMENT_STRIDE);
@@ -59,7 +103,7 @@ static void write_segment(uint32_t index, const struct segment *segment)
     vmx_write(segment_field(VMCS_GUEST_ES_SELECTOR, index), segment->selector);
 }
 
-/* Owned bits of CR0 and CR4 come from the shadows, the others from the registers. SDM 3C 24.6.6. */
+/* Owned bits of CR0 and CR4 come from the shadows, the others from the registers. SDM 3C 25.6.6. */
 static uint64_t read_cr(enum vmcs_field actual, enum vmcs_field shadow, enum vmcs_field mask)
 {
     uint64_t owned = vmx_read(mask);
@@ -84,7 +128,7 @@ static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum
 }
 
 /* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
- * changed since it loaded them. SDM 3C 26.3.2.4, 27.3.4. */
+ * changed since it loaded them. SDM 3C 27.3.2.4, 28.3.4. */
 static bool has_pdptes(const struct vcpu_system *system)
 {
     return pae_is_on(system->cr0, system->cr4, system->efer);
@@ -129,20 +173,14 @@ void vmx_read_system(struct vcpu *vcpu)
     vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
 }
 
-/* A segment that the guest never loaded is "unusable"; TR must be a busy TSS, whatever the guest has. */
-static void write_segments(const struct vcpu_system *system)
-{
-    for (uint32_t i = 0; i < SEGMENT_COUNT; i++) {
-        write_segment(i, &system->segments[i]);
-    }
-}
-
 void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     const struct vcpu_system *system = &vcpu->system;
     uint32_t entry = (vmx->entry & ~ENTRY_IA32E) | ((system->efer & EFER_LMA) != 0 ? ENTRY_IA32E : 0);
 
-    write_segments(system);
+    for (uint32_t i = 0; i < SEGMENT_COUNT; i++) {
+        write_segment(i, &system->segments[i]);
+    }
     vmx_write(VMCS_GUEST_GDTR_BASE, system->gdtr.base);
     vmx_write(VMCS_GUEST_GDTR_LIMIT, system->gdtr.limit);
     vmx_write(VMCS_GUEST_IDTR_BASE, system->idtr.base);

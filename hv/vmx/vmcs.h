@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The virtual-machine control structure: field encodings and the bits of its controls.
- * SDM 3D appendix B "Field Encoding in VMCS"; SDM 3C 24 "Virtual-Machine Control Structures".
+ * SDM 3D appendix B "Field Encoding in VMCS"; SDM 3C 25 "Virtual-Machine Control Structures".
  */
 #ifndef HV_VMX_VMCS_H
 #define HV_VMX_VMCS_H
@@ -112,12 +113,12 @@ enum vmcs_field {
 /* Fields of one kind for the eight guest segments stand 2 apart, in the order of enum segment_index. */
 #define VMCS_SEGMENT_STRIDE 2u
 
-/* Pin-based controls. SDM 3C 24.6.1, table 24-5. */
+/* Pin-based controls. SDM 3C 25.6.1, table 25-5. */
 #define PIN_EXTERNAL_INTERRUPT (1u << 0)
 #define PIN_NMI (1u << 3)
 #define PIN_VIRTUAL_NMI (1u << 5)
 
-/* Primary processor-based controls. SDM 3C 24.6.2, table 24-6. */
+/* Primary processor-based controls. SDM 3C 25.6.2, table 25-6. */
 #define PRIMARY_INTERRUPT_WINDOW (1u << 2)
 #define PRIMARY_TSC_OFFSET (1u << 3)
 #define PRIMARY_HLT (1u << 7)
@@ -136,7 +137,7 @@ enum vmcs_field {
 #define PRIMARY_MONITOR (1u << 29)
 #define PRIMARY_SECONDARY (1u << 31)
 
-/* Secondary processor-based controls. SDM 3C 24.6.2, table 24-7. */
+/* Secondary processor-based controls. SDM 3C 25.6.2, table 25-7. */
 #define SECONDARY_APIC_ACCESSES (1u << 0)
 #define SECONDARY_EPT (1u << 1)
 #define SECONDARY_RDTSCP (1u << 3)
@@ -151,7 +152,7 @@ enum vmcs_field {
 /* What a virtual APIC takes in x2APIC mode. */
 #define SECONDARY_VIRTUAL_APIC_ALL (SECONDARY_X2APIC | SECONDARY_APIC_REGISTERS | SECONDARY_INTERRUPT_DELIVERY)
 
-/* VM-exit controls. SDM 3C 24.7.1, table 24-13. */
+/* VM-exit controls. SDM 3C 25.7.1, table 25-13. */
 #define EXIT_SAVE_DEBUG (1u << 2)
 #define EXIT_HOST_64BIT (1u << 9)
 #define EXIT_SAVE_PAT (1u << 18)
@@ -159,13 +160,13 @@ enum vmcs_field {
 #define EXIT_SAVE_EFER (1u << 20)
 #define EXIT_LOAD_EFER (1u << 21)
 
-/* VM-entry controls. SDM 3C 24.8.1, table 24-15. */
+/* VM-entry controls. SDM 3C 25.8.1, table 25-15. */
 #define ENTRY_LOAD_DEBUG (1u << 2)
 #define ENTRY_IA32E (1u << 9)
 #define ENTRY_LOAD_PAT (1u << 14)
 #define ENTRY_LOAD_EFER (1u << 15)
 
-/* Event fields: entry, exit and IDT-vectoring. SDM 3C 24.8.3, table 24-16. */
+/* Event fields: entry, exit and IDT-vectoring. SDM 3C 25.8.3, table 25-16. */
 #define VMX_EVENT_VECTOR 0xffu
 #define VMX_EVENT_TYPE_SHIFT 8u
 #define VMX_EVENT_TYPE 7u
@@ -173,10 +174,11 @@ enum vmcs_field {
 #define VMX_EVENT_NMI_UNBLOCKED (1u << 12) /* exit only: an IRET had ended an NMI when this exit came */
 #define VMX_EVENT_VALID (1u << 31)
 
-/* Interruptibility state. SDM 3C 24.4.2, table 24-3. */
+/* Interruptibility state. SDM 3C 25.4.2, table 25-3. */
 #define INTERRUPTIBILITY_STI (1u << 0)
 #define INTERRUPTIBILITY_MOV_SS (1u << 1)
 #define INTERRUPTIBILITY_NMI (1u << 3)
+#define INTERRUPTIBILITY_SHADOW (uint64_t)(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)
 
 #define VMX_EXIT_ENTRY_FAILED (1u << 31)
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The decoder's steps, in the order of the bytes: prefixes, opcode, ModRM and SIB, displacement, immediate; then what
  * may not be (LOCK, register forms). Reads past the bytes given set a sticky result and yield zeros, so no step has to

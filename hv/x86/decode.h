@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The instruction decoder: from bytes at CS:RIP to what the instruction does to memory, and how long it is.
  *

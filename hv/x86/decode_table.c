@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The opcode maps. An entry that is not written is refused.
  * SDM 2D A.3 "One, Two, and Three-Byte Opcode Maps", tables A-2 to A-6; APM 3 A.1 "Opcode Maps".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The opcode maps as data: what hv/x86/decode.c must know about an opcode. Private to the decoder.
  */

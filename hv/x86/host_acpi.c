@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/host_acpi.h"
 
 #include "hv/base/format.h"
@@ -76,6 +77,13 @@ _Static_assert(FADT_PM1B_CNT == FADT_PM1A_CNT + sizeof(uint32_t), "the ports of 
 #define AML_DWORD 0x0cu
 #define AML_PACKAGE 0x12u
 #define AML_ROOT '\\'
+
+/* "PCI Firmware Specification" 3.3, 4.1.2 "MCFG Table Description". */
+#define MCFG_ENTRIES 44u
+#define MCFG_ENTRY_BYTES 16u
+#define MCFG_SEGMENT 8u
+#define MCFG_BUS_FIRST 10u
+#define MCFG_BUS_LAST 11u
 
 struct reader {
     struct host_acpi *tables;
@@ -249,6 +257,26 @@ static void read_madt(struct reader *reader, struct span table)
     }
 }
 
+/* Entries of 16 bytes behind the header and 8 reserved bytes. */
+static void read_mcfg(struct reader *reader, struct span table)
+{
+    struct host_acpi *tables = reader->tables;
+
+    for (uint64_t at = MCFG_ENTRIES; at + MCFG_ENTRY_BYTES <= table.bytes; at += MCFG_ENTRY_BYTES) {
+        struct acpi_ecam ecam = {0};
+
+        (void)span_read_u64(table, at, &ecam.base);
+        (void)span_read_u16(table, at + MCFG_SEGMENT, &ecam.segment);
+        (void)span_read_u8(table, at + MCFG_BUS_FIRST, &ecam.bus_first);
+        (void)span_read_u8(table, at + MCFG_BUS_LAST, &ecam.bus_last);
+        if (ecam.base == 0 || !is_aligned(ecam.base, MIB) || ecam.bus_first > ecam.bus_last) {
+            note_problem(tables, "MCFG names PCI configuration space at 0x%" PRIx64 ", which cannot be", ecam.base);
+        } else if (tables->ecam_count < ACPI_ECAM_MAX) {
+            tables->ecam[tables->ecam_count++] = ecam;
+        }
+    }
+}
+
 static void add_uart(struct host_acpi *tables, struct acpi_address address, uint16_t interface)
 {
     if (address.space != ACPI_SPACE_NONE && tables->uart_count < ACPI_UARTS_MAX) {
@@ -377,6 +405,8 @@ static void read_table(struct reader *reader, struct span table)
         read_spcr(reader, table);
     } else if (is_table(table, "DBG2")) {
         read_dbg2(reader, table);
+    } else if (is_table(table, "MCFG")) {
+        read_mcfg(reader, table);
     } else if (is_table(table, "SSDT")) {
         find_s5_in(reader, table);
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The few things that the hypervisor itself wants from the firmware's ACPI tables. Pure: tables are spans of bytes that
  * a caller-given window makes reachable, every length and checksum is verified, and nothing is executed (no AML).
@@ -13,6 +14,7 @@
 
 #define ACPI_CPUS_MAX 64u
 #define ACPI_IOAPICS_MAX 8u
+#define ACPI_ECAM_MAX 16u
 
 /* Generic Address Structure, ACPI 6.5 5.2.3.2. */
 enum acpi_space {
@@ -40,6 +42,14 @@ struct acpi_uart {
     uint16_t interface;
 };
 
+/* Configuration space in memory, of some buses of a segment group. "PCI Firmware Specification" 3.3, 4.1.2 "MCFG Table
+ * Description". */
+struct acpi_ecam {
+    uint64_t base; /* of bus 0, whether it is among them or not */
+    uint16_t segment;
+    uint8_t bus_first, bus_last;
+};
+
 struct host_acpi {
     bool found; /* a valid RSDP with a valid root table */
     bool has_fadt;
@@ -63,6 +73,8 @@ struct host_acpi {
     uint32_t cpu_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
     uint32_t ioapic_count;
+    struct acpi_ecam ecam[ACPI_ECAM_MAX];
+    uint32_t ecam_count;
     bool has_8259;                          /* MADT flag PCAT_COMPAT */
     struct acpi_uart uarts[ACPI_UARTS_MAX]; /* from SPCR and DBG2; whatever their interface */
     uint32_t uart_count;

@@ -1,9 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The hypervisor's own address space: identity, from 0 to the top of memory, never writable and executable.
+ * The hypervisor's own address space: identity, memory and the few devices that are used, never writable and
+ * executable.
  *
  *   0             absent: a null pointer faults
- *   [0, top)      read-write, no-execute, in the memory type that the MTRRs say, with the largest leaves that fit
+ *   memory        read-write, no-execute, in the memory type that the MTRRs say, with the largest leaves that fit
  *                 into a run of one type
+ *   devices       read-write, no-execute, uncached: the windows that the hypervisor uses
+ *   all else      absent. A CPU may read ahead wherever a translation allows it, and a read into a hole of the address
+ *                 space can be a machine check (AMD's HyperTransport range below 1 TiB)
  *   framebuffer   read-write, no-execute, write-combining: its MTRR type is usually UC, and WC in the page tables
  *                 overrides that (SDM 3A 12.5.2.2, table 12-7; APM 2 7.8.5)
  *   image         each section with exactly its rights: text RX, constants R, data RW
@@ -21,7 +26,8 @@ enum host_piece_kind {
     HOST_PIECE_TEXT,     /* read, execute */
     HOST_PIECE_CONSTANT, /* read */
     HOST_PIECE_DATA,     /* read, write */
-    HOST_PIECE_SCREEN,   /* read, write, write-combining; may lie above `top` */
+    HOST_PIECE_SCREEN,   /* read, write, write-combining */
+    HOST_PIECE_DEVICE,   /* read, write, uncached */
     HOST_PIECE_ABSENT,
 };
 
@@ -30,8 +36,14 @@ struct host_piece {
     enum host_piece_kind kind;
 };
 
+/* Memory: whole pages. */
+struct host_range {
+    uint64_t start, end;
+};
+
 struct host_map_request {
-    uint64_t top; /* a multiple of 4 KiB */
+    const struct host_range *memory; /* ascending, with gaps between them */
+    uint32_t memory_count;
     const struct mtrr_state *mtrrs;
     enum page_level largest_leaf;
     const struct host_piece *pieces; /* applied in order, over the plain map */

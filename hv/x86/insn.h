@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every instruction of the host that C cannot say, one function each, named insn_<mnemonic>.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Instructions that may fault on purpose. Where the one at insn_<name>_at raises #GP or #UD, the trap handler continues
  * at insn_safe_failed, which returns false; nothing was pushed since the entry, so the return address is on top.

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The four functions that the compiler may call by itself (hv/base/memory.h), without vector registers.
  *
  * REP MOVSQ and REP STOSQ are fast-string operations on every CPU that can run a hypervisor (SDM 1 7.3.9.3 "Fast-String
- * Operation"), and in emulators, which count iterations, eight times faster than their byte forms. The Microsoft calling
- * convention preserves RDI and RSI: they are parked in R10 and R11, so that these stay leaf functions without a stack
- * frame and the unwinder needs no table for them.
+ * Operation"), and in emulators, which count iterations, eight times faster than their byte forms. The Microsoft
+ * calling convention preserves RDI and RSI: they are parked in R10 and R11, so that these stay leaf functions without a
+ * stack frame and the unwinder needs no table for them.
  * Arguments: RCX, RDX, R8. Result: RAX.
  */
     .text

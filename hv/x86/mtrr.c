@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/mtrr.h"
 
 /* IA32_MTRR_DEF_TYPE. SDM 3A 12.11.2.1, figure 12-6. */

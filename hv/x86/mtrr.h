@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory types as the firmware set them: the memory type range registers, as data.
  *

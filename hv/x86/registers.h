@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Names of the registers, bits, MSRs and CPUID leaves that both vendors share. What only VMX or SVM has is in
  * hv/vmx and hv/svm. docs/manuals.md lists the editions behind the citations.
@@ -50,6 +51,18 @@
 #define XCR0_X87 (1ULL << 0)
 #define XCR0_SSE (1ULL << 1)
 #define XCR0_AVX (1ULL << 2)
+#define XCR0_OPMASK (1ULL << 5)
+#define XCR0_ZMM_HI256 (1ULL << 6)
+#define XCR0_HI16_ZMM (1ULL << 7)
+#define XCR0_AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
+
+/* DR6 and DR7. SDM 3B 18.2.3, 18.2.4; APM 2 13.1.1.3. */
+#define DR6_RESET 0xffff0ff0ULL /* after INIT: SDM 3A 10.1.1, table 10-1 */
+#define DR6_BREAKPOINTS 0xfULL  /* B0 to B3 */
+#define DR6_BD (1ULL << 13)     /* an access to a debug register while DR7.GD was set */
+#define DR6_BS (1ULL << 14)     /* single step */
+#define DR6_BT (1ULL << 15)     /* a switch to a task whose TSS has its T flag */
+#define DR7_GD (1ULL << 13)
 
 /* IA32_EFER. SDM 3A 2.2.1 "Extended Feature Enable Register"; APM 2 3.1.7. */
 #define EFER_SCE (1ULL << 0)
@@ -66,6 +79,7 @@
 #define MSR_APIC_BASE 0x1bu
 #define MSR_FEATURE_CONTROL 0x3au
 #define MSR_TSC_ADJUST 0x3bu
+#define MSR_MICROCODE 0x8bu /* IA32_BIOS_SIGN_ID; AMD: PATCH_LEVEL */
 #define MSR_MTRR_CAP 0xfeu
 #define MSR_MCG_CAP 0x179u
 #define MCG_CAP_BANKS 0xffu
@@ -103,7 +117,9 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 #define MSR_GS_BASE 0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX 0xc0000103u
-#define MSR_AMD_SYSCFG 0xc0010010u /* APM 2 7.9.4, 3.2.1 */
+#define MSR_AMD_SYSCFG 0xc0010010u            /* APM 2 7.9.4, 3.2.1 */
+#define MSR_AMD_INTERRUPT_PENDING 0xc0010055u /* C1E: bits 28 and 27. AMD family 10h BKDG, 2.4.3.3.3 */
+#define AMD_INTERRUPT_PENDING_C1E (3ULL << 27)
 #define MSR_AMD_TOM2 0xc001001du
 
 /* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */
@@ -118,6 +134,12 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE)) == 0, "flags and address");
 
 /* CPUID leaves and bits. SDM 2A "CPUID"; APM 3 appendix E. */
+/* EBX of CPUID leaf 0: four letters of the maker's name. SDM 2A "CPUID", table 3-8; APM 3 E.3. */
+#define VENDOR_INTEL_EBX 0x756e6547u
+#define VENDOR_AMD_EBX 0x68747541u
+#define VENDOR_HYGON_EBX 0x6f677948u
+#define VENDOR_CENTAUR_EBX 0x746e6543u
+#define VENDOR_ZHAOXIN_EBX 0x68532020u
 #define CPUID_VENDOR 0x0u
 #define CPUID_FEATURES 0x1u
 #define CPUID_1_ECX_VMX (1u << 5)
@@ -138,6 +160,7 @@ _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BAS
 #define CPUID_81_ECX_SVM (1u << 2)
 #define CPUID_81_EDX_NX (1u << 20)
 #define CPUID_81_EDX_GIB_PAGES (1u << 26)
+#define CPUID_81_EDX_RDTSCP (1u << 27)
 #define CPUID_81_EDX_LM (1u << 29)
 #define CPUID_BRAND_FIRST 0x80000002u
 #define CPUID_BRAND_LAST 0x80000004u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/x86/unwind.h"
 
 #define GPR_RSP 4u

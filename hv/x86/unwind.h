@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Backtraces from the tables that the compiler writes: .pdata and .xdata of our own image. No frame pointers needed.
  *

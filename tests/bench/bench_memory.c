@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * memset as the hypervisor has it: string stores, no vector registers. Linked before libc's, so that a benchmark of
  * code that fills tables measures what the hypervisor runs.

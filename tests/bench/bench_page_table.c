@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How fast the page-table core is: make bench. The core is compiled with the image's code-generation flags (general
  * registers only, no debug checks), and so is this file.

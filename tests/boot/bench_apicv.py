@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What the CPU's virtual APIC saves: exits by kind and TSC ticks of a Linux boot in Bochs (VMX), with `virtual-apic`
 and without. Bochs' TSC counts instructions while the CPU is not halted, and `quiet` keeps the serial port, which is
 paced, out of the figures. Each boot goes to the shell and is switched off there.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What a Linux boot costs under Plinth: the ratio to the same kernel and initramfs booted by QEMU directly.
 
 Both runs count instructions instead of time (`-icount shift=0`: one tick of the TSC is one instruction), so the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every boot case: a row each. script.py explains the words."""
 
 import hashlib
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 
+import devices
 import faults
 import series
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send, Truncated)
@@ -312,7 +314,7 @@ def starving_case(name, focused, **more):
 
 
 MANY_GUESTS = 24
-COST_KIB = 96  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted
+COST_KIB = 192  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted; 64 are the bus's port map
 
 
 def cost_is_small(match):
@@ -442,6 +444,35 @@ DBG2 = struct.pack("<II BHBHHHHHHHHH BBBBQ I 2s", 44, 1, 0, 40, 1, 2, 38, 0, 0, 
 SPCR = struct.pack("<B3x BBBBQ BBI BBBBBB HH BBB I B I", 0, 1, 8, 0, 1, 0x6e8, 0, 0, 0, 7, 0, 1, 0, 0, 0, 0xffff, 0xffff, 0, 0, 0,
                    0, 0, 0)
 
+def real_mode(name, code):
+    """A guest of a few bytes of 16-bit code at 0x7c00, and its file."""
+    return (f"[guest {name}]\nkernel = {name}.bin\nprotocol = flat\nmode = real\nload-address = 0x7c00\nmemory = 1M\n\n",
+            {f"{name}.bin": bytes.fromhex(code)})
+
+
+# mov dx, 0x3f8; mov al, 'R'; out dx, al; mov al, 10; out dx, al
+PRINT_R = "ba f8 03 b0 52 ee b0 0a ee "
+# Real mode as programs for a BIOS use it; each with what is said at its end.
+REAL_MODE = {
+    # mov word [0x472], 0x1234; jmp 0xffff:0
+    "restart": (PRINT_R + "c7 06 72 04 34 12 ea 00 00 ff ff", r"guest restart stopped: asked for a reset \(the BIOS's reset vector\)"),
+    # int 0x19
+    "bootstrap": (PRINT_R + "cd 19", r"guest bootstrap stopped: asked for a reset \(INT 19h\)"),
+    # int 0x18
+    "nothing": (PRINT_R + "cd 18", r"P0310: guest nothing failed: has found nothing to boot \(INT 18h\)"),
+    # ud2
+    "opcode": (PRINT_R + "0f 0b", r"P0310: guest opcode failed: took exception 6 in real mode"),
+    # mov ah, 0x42; int 0x13; jc +2 (past cd 18, which is not reached); int 0x18; cli; hlt
+    "disk": (PRINT_R + "b4 42 cd 13 72 02 cd 18 fa f4", r"guest disk stopped: halted with interrupts off(?s:.*?)"
+             r"calls BIOS service \(interrupt, AH\) 0x1342"),
+    # sti; 3 times hlt; cmp dword [0x46c], 0: jne +2 (past int 0x18); mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt
+    "ticks": (PRINT_R + "fb f4 f4 f4 66 83 3e 6c 04 02 77 02 cd 18 ba 04 06 b8 00 20 ef f4", r"guest ticks stopped: powered off"),
+    # cli; hlt
+    "silent": ("fa f4", r"guest silent stopped: halted with interrupts off(?s:.*?)guest silent ended without any output"),
+}
+
+TEN_GUESTS = [f"g{i}" for i in range(10)]
+
 CASES = [
     # The main job.
     linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
@@ -452,7 +483,7 @@ CASES = [
     linux_case("linux-odd-size", linux_conf("300M"), emulators=QEMU),
 
     # The small guest, on machines and with memory of different shapes.
-    hello_case("hello", hello_conf()),
+    hello_case("hello", hello_conf(), whole_boot=True),
     # The second one prints to its text display only.
     hello_case("hello-4mib", hello_conf("4M") + SCREEN_CONF,
                files={"screen.elf": Built("guests/screen.elf")}, passes=(("hello", "hello"),), required=(
@@ -573,6 +604,18 @@ CASES = [
         "-chardev", "file,id=card,path={folder}/card.txt", "-device", "pci-serial,chardev=card",
         "-chardev", "file,id=com2,path={folder}/com2.txt", "-serial", "chardev:com2")),
 
+    # OVMF keeps memory for one type each that its map calls free, and refuses it: the smallest free region in Bochs.
+    Case("firmware-refuses-memory", "".join(hello_conf("16M", "debug-ports = yes\n").replace("guest hello", f"guest {guest}")
+                                            for guest in TEN_GUESTS), [r"plinth: result ok\s*\Z"],
+         passes=tuple((guest, "hello") for guest in TEN_GUESTS), files={"hello.elf": HELLO}, forbidden=NEVER, mem="512M",
+         emulators=BOCHS),
+
+    # Code for a BIOS: it restarts, it is told that there is none, its timer ticks.
+    Case("real-mode", "".join(real_mode(name, code)[0] for name, (code, _) in REAL_MODE.items()), [r"plinth: result failed"],
+         status=1, files={file: data for name, (code, _) in REAL_MODE.items() for file, data in real_mode(name, code)[1].items()},
+         required=(*(says for _, says in REAL_MODE.values()), r"^\[restart\] R$"), forbidden=(PANIC, r"\[disk\].*INT 18h"),
+         emulators=("qemu-svm", "bochs-vmx")),
+
     # Errors of the config: rule, line and column.
     refused_case("config-missing", None, r"P0711: \\plinth\\plinth\.conf", emulators=QEMU),
     refused_case("config-empty", "", r"P0714: .*plinth\.conf", emulators=QEMU),
@@ -634,6 +677,8 @@ CASES = [
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
 ]
+
+CASES += devices.rows(sys.modules[__name__])
 
 # A machine that cannot start says so on both serial ports.
 for forced in (case for case in CASES if case.name in faults.FORCED):

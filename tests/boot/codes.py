@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What tools/check-codes cannot read in the source: why a code is reached by no test, and sentences that are put
 together at run time."""
 
@@ -12,7 +13,9 @@ NOT_REACHED = {
     8: "before the hand-over P0631 says the same; a CPU that differs from the first does not exist in an emulator",
     12: "VMX instructions fail on a control structure that the hypervisor has made itself only by a defect of ours",
     715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
+    718: "a stick with a file of 4 GiB; unit test_mutants reaches it on a model of the firmware",
     723: "the fault allocate-file is the same allocation for the file itself; the faults' config has no compressed kernel",
+    724: "the fault allocate-file is the same allocation for the file itself; the faults' config has no disk",
     722: "the config's rule bad-memory refuses such sizes before",
 }
 
@@ -30,7 +33,7 @@ SENTENCES = {
 }
 
 # A remedy is a sentence of its own that tells the reader what to do.
-REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Correct|Write|Switch)\b|[Rr]emove ")
+REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Correct|Write|Switch|Split)\b|[Rr]emove ")
 # These end with a sentence of another part, which says what to do itself.
 CARRIED = (631, 721)
 

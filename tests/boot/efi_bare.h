@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A CPU with the least of VMX that Plinth runs on, for tests: included before hv/vmx/features.c, it takes from the
  * capability MSRs what is optional. No emulator has such a CPU. mk/test-efi.mk makes build/efi-bare/BOOTX64.EFI.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A firmware that has switched virtualization off and locked that, for tests: included before the vendors' files that
  * read features. mk/test-efi.mk makes build/efi-locked/BOOTX64.EFI with it. SDM 4 2.1, IA32_FEATURE_CONTROL; APM

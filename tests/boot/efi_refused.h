@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A mistake of ours in the first guest's control structure, for tests: included before the run loops, it breaks a field
  * whenever they write guest state. The CPU then refuses the entry. mk/test-efi.mk makes build/efi-refused/BOOTX64.EFI.

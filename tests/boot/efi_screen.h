@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A firmware with another screen than OVMF's, for tests: included before efi/efi_machine.c. QEMU's VGA is put into the
  * mode that `-fw_cfg name=opt/plinth/screen,string=3840x2160x16` asks for, and the Graphics Output Protocol's answer is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Named faults that the test build (mk/faults.mk) makes happen, and the code that each must give. tests/boot/sweep.py runs
 them.
 
@@ -114,7 +115,7 @@ OTHER_CPU = [
 ]
 
 # A second CPU whose TSC shows another time: it is named, and everything goes on.
-OTHER_TSC = [Fault("cpu1:tsc", 0, "CPU 1's TSC is \\d+ ticks ahead of the boot CPU's", EVERYWHERE, smp=2)]
+OTHER_TSC = [Fault("cpu1:tsc", 0, "CPU 1's TSC differs from the boot CPU's by \\d+ ticks", EVERYWHERE, smp=2)]
 
 # A vCPU's state that no CPU can enter with.
 ENTRIES = [

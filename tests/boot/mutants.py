@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Mutants of the example configs in QEMU: plinth-check, with the inventory that this machine writes of itself, and the target
 come to the same verdict of each, with the same lines, and no bad one enters a guest. One boot judges them all; a few good
 ones are then booted in the hypervisor as it is, up to their first guest. The mutants are those of
@@ -112,7 +113,7 @@ def squeeze(text):
 
 
 # What plinth-check finds in the files and in the memory plan has a code of its own on the target.
-CODES = {"missing-file": r"P071[123]", "empty-file": r"P0714", "bad-image": r"P072\d", "too-much-memory": r"P080[36]|P0716|P0723",
+CODES = {"missing-file": r"P071[123]", "empty-file": r"P0714", "bad-image": r"P072\d", "too-much-memory": r"P080[36]|P0716|P072[34]",
          "memory-not-free": r"P0807"}
 
 

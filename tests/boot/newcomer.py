@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What a newcomer does: the README's section "Your own guest, from the beginning", its commands pasted into a shell in a copy
 of the tree with what is built so far. They all work, and the output has the lines that the section shows, in their order.
 
@@ -14,13 +15,15 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import pool  # noqa: E402
 import run  # noqa: E402
 
 sys.path.insert(0, os.path.join(run.ROOT, "tools"))
 import emulator  # noqa: E402
 
 SECTION = "## Your own guest, from the beginning\n"
-NOT_COPIED = shutil.ignore_patterns("logs", "boot", "unit", "sanitized", "repeatable", "coverage", "newcomer", "fuzz*", "analyze")
+NOT_COPIED = shutil.ignore_patterns("logs", "boot", "unit", "sanitized", "repeatable", "coverage", "newcomer", "fuzz*", "analyze",
+                                    "saved", "another-folder", "cppcheck")
 LIMIT_S = 600  # only a hang reaches it
 
 
@@ -73,20 +76,23 @@ def check(text, status):
         at = lines.index(line, at) + 1
 
 
-def main():
+def result():
     began, log = time.monotonic(), os.path.join(run.LOGS, "newcomer.log")
     folder = os.path.join(run.BUILD, "newcomer")
-    os.makedirs(run.LOGS, exist_ok=True)
     try:
         copy_tree(folder)
         check(*replay(folder, log))
         shutil.rmtree(folder)
-        print(f"ok newcomer ({time.monotonic() - began:.0f} s)")
-        return 0
+        return [f"ok newcomer ({time.monotonic() - began:.0f} s)"]
     except run.CaseError as error:
-        print(f"FAILED newcomer: {error}; log {log}")
-        print("\n".join(f"    | {line}" for line in run.tail(log)))
-        return 1
+        return [f"FAILED newcomer: {error}; log {log}", *(f"    | {line}" for line in run.tail(log))]
+
+
+def main():
+    run.prepare()
+    lines = result()
+    pool.show(lines)
+    return 1 if pool.failed(lines) else 0
 
 
 if __name__ == "__main__":

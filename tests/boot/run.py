@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Boots every case of tests/boot/cases.py in every emulator that it names, two at a time, and prints for each
 
     ok boot-NAME-EMULATOR (seconds)        or        FAILED boot-NAME-EMULATOR: reason
@@ -8,7 +9,6 @@ select tests: NAME-EMULATOR, or the beginning of it.
 """
 
 import argparse
-import concurrent.futures
 import os
 import re
 import select
@@ -16,24 +16,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
-LOGS = os.path.join(BUILD, "logs")
-STICKS = os.path.join(BUILD, "boot")
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
 import faults  # noqa: E402
+import pool  # noqa: E402
+import saved  # noqa: E402
 import script as words  # noqa: E402
+from pool import BUILD, LOGS, ROOT  # noqa: E402
+
+STICKS = os.path.join(BUILD, "boot")
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=><78cM\\]|[\r\0\x0f\x18]")
 TAIL_LINES = 12
 # The runner has the time limit; this is for a runner that hangs itself.
 RUNNER_GRACE_S = 30
-# When all tests must have ended, in seconds since 1970: tests/run says so. A test gets what is left.
-DEADLINE = float(os.environ.get("TESTS_DEADLINE", "inf"))
 
 
 class CaseError(Exception):
@@ -92,17 +92,29 @@ def make_stick(case):
     return image
 
 
+sticks, sticks_lock = {}, threading.Lock()
+
+
+def stick_of(case):
+    """The case's image, made when the first test wants it."""
+    with sticks_lock:
+        lock = sticks.setdefault(case.name, {"lock": threading.Lock()})
+    with lock["lock"]:
+        if "image" not in lock:
+            lock["image"] = make_stick(case)
+        return lock["image"]
+
+
 # --- One run -----------------------------------------------------------------------------------------------------
 
 
 def command_line(case, emulator, image, log_path, timeout_s=None):
-    runner, options = words.EMULATORS[emulator]
-    command = [os.path.join(ROOT, "tools", runner), *options, "--smp", str(case.smp), "--mem", case.mem, "--timeout",
-               f"{timeout_s or case.timeout_s:.0f}"]
-    if case.cpu:
-        command += ["--cpu", case.cpu]
-    if case.second_says:
-        command += ["--com2", log_path + words.COM2]
+    runner, *options = words.machine_of(case, emulator)
+    command = [os.path.join(ROOT, "tools", runner), *(log_path + words.COM2 if word == "COM2" else word for word in options),
+               "--timeout", f"{timeout_s or case.timeout_s:.0f}"]
+    state = saved.state(words.machine_of(case, emulator)) if words.may_resume(case) else None
+    if state:
+        command += ["--resume", state]
     if runner == "run-bochs":
         return [*command, "--log", log_path + ".bochs", image]
     if case.after:
@@ -166,7 +178,7 @@ class Session:
             if time.monotonic() > deadline:
                 raise CaseError("the runner itself hangs")
         self.advance()
-        return self.process.wait()
+        return pool.ended(self.process)
 
 
 def guest_text(text, guest):
@@ -203,7 +215,7 @@ def check_second_port(case, path):
 
 
 def run_case(case, emulator, image, log_path):
-    timeout_s = min(case.timeout_s, DEADLINE - time.time())
+    timeout_s = min(case.timeout_s, pool.DEADLINE - time.time())
     if timeout_s < 1:
         raise CaseError("not run: the time for all tests is over")
     command = command_line(case, emulator, image, log_path, timeout_s)
@@ -217,7 +229,7 @@ def run_case(case, emulator, image, log_path):
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)  # the runner ends its emulator
-                process.wait(RUNNER_GRACE_S)
+                pool.ended(process)
     check_result(case, session, status)
     check_second_port(case, log_path + words.COM2)
     wrong = case.after(BUILD, image) if case.after else None
@@ -238,17 +250,32 @@ def tail(path):
     return [line.rstrip() for line in read_log(path).splitlines() if line.strip()][-TAIL_LINES:]
 
 
-def result_of(case, emulator, image):
+def name_of(case, emulator):
+    return f"boot-{case.name}-{emulator}"
+
+
+def result_of(case, emulator):
     """The lines to print for one test."""
-    name = f"boot-{case.name}-{emulator}"
+    name = name_of(case, emulator)
     log = os.path.join(LOGS, name + ".log")
     began = time.monotonic()
     try:
-        run_case(case, emulator, image, log)
+        run_case(case, emulator, stick_of(case), log)
         return [f"ok {name} ({time.monotonic() - began:.0f} s)"]
     except CaseError as error:
         lines = tail(log) + tail(log + ".stderr")
         return [f"FAILED {name}: {error}; log {log}", *(f"    | {line}" for line in lines)]
+
+
+def save_result(machine):
+    """Saves a machine; a test that finds none boots the whole way."""
+    name = "saved-" + saved.name_of(machine)
+    log, began = os.path.join(LOGS, name + ".log"), time.monotonic()
+    try:
+        saved.save(machine, log, pool.ended)
+        return [f"ok {name} ({time.monotonic() - began:.0f} s)"]
+    except (saved.SaveError, OSError, subprocess.CalledProcessError) as error:
+        return [f"FAILED {name}: {error}; log {log}", *(f"    | {line}" for line in tail(log))]
 
 
 # --- All of them -------------------------------------------------------------------------------------------------
@@ -263,30 +290,24 @@ def selected(options):
                 yield case, emulator
 
 
-def cost(test):
-    """The long ones first, so that the two workers end at about the same time."""
-    case, emulator = test
-    return case.timeout_s * (2 if emulator != "qemu-svm" else 1)
+def job_of(case, emulator, name=None, work=None):
+    """A test as a job."""
+    machine = words.machine_of(case, emulator) if words.may_resume(case) else None
+    return pool.Job(name or name_of(case, emulator), work or (lambda: result_of(case, emulator)), machine=machine)
 
 
-def run_all(tests, jobs):
-    images, failed = {}, 0
+def with_saved(jobs):
+    """The jobs, and before them those that save the machines which several have."""
+    savers = {machine: pool.Job("saved-" + saved.name_of(machine), lambda machine=machine: save_result(machine), "saved")
+              for machine in saved.worth_saving(job.machine for job in jobs if job.machine)}
+    for job in jobs:
+        job.after += (savers[job.machine],) if job.machine in savers else ()
+    return [*savers.values(), *jobs]
+
+
+def prepare():
     os.makedirs(LOGS, exist_ok=True)
     os.makedirs(STICKS, exist_ok=True)
-    for case in {case.name: case for case, _ in tests}.values():
-        try:
-            images[case.name] = make_stick(case)
-        except CaseError as error:
-            failed += 1
-            print(f"FAILED boot-{case.name}: {error}", flush=True)
-    ready = sorted((test for test in tests if test[0].name in images), key=cost, reverse=True)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(result_of, case, emulator, images[case.name]) for case, emulator in ready]
-        for done in concurrent.futures.as_completed(running):
-            lines = done.result()
-            failed += lines[0].startswith("FAILED")
-            print("\n".join(lines), flush=True)
-    return failed
 
 
 def main():
@@ -294,16 +315,18 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="which cases (default: all)")
     parser.add_argument("--list", action="store_true", help="only say which tests there are")
     parser.add_argument("--emulator", action="append", choices=list(words.EMULATORS), help="only in this emulator")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many at a time")
+    parser.add_argument("--jobs", type=int, default=pool.SLOTS, help="how many at a time")
+    parser.add_argument("--whole", action="store_true", help="boot the whole way, never from a saved machine")
     options = parser.parse_args()
+    saved.enabled = not options.whole
     tests = list(selected(options))
     if options.list:
         print("\n".join(f"{case.name}-{emulator}" for case, emulator in tests))
         return 0
     if not tests:
         parser.error("no case has such a name; --list shows them all")
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # the runners die with us
-    return 1 if run_all(tests, options.jobs) else 0
+    prepare()
+    pool.leave(1 if pool.failed(pool.run(with_saved([job_of(*test) for test in tests]), options.jobs)) else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What can be seen of Plinth where there is only the screen: boots images in QEMU, takes pictures of the screen, and reads the text back
 by comparing each cell with the font's characters. Prints `ok screen-NAME (seconds)` or `FAILED screen-NAME: reason`.
 
@@ -7,7 +8,7 @@ by comparing each cell with the font's characters. Prints `ok screen-NAME (secon
                  tells of it
     machine-check   an error that the machine reports by itself: what its bank says
     failed       a guest's failure stays on the screen for a while, with its sentence, though the machine is to go off
-    modes        other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
+    mode-...     other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
 
@@ -25,6 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
 import faults  # noqa: E402
+import pool  # noqa: E402
 import run  # noqa: E402
 
 sys.path.insert(0, os.path.join(run.ROOT, "tools"))
@@ -260,21 +262,18 @@ def guest_failed(font):
 MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32": 1920 // 8}
 
 
-def modes(font):
-    """The whole run is read from each screen; the size of the letters is the one that hv/console/console_screen.h promises."""
-    stick = stick_of("modes", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
+def in_mode(font, mode):
+    """The whole run is read from this screen; the size of the letters is the one that hv/console/console_screen.h promises."""
+    stick = stick_of(f"mode-{mode}", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
                      efi=cases.Built("efi-screen/BOOTX64.EFI"))
-    for mode, columns in MODES.items():
-        machine = Machine(stick, serial=False, extra=("-vga", "none", "-device", "VGA,vgamem_mb=64",
-                                                      "-fw_cfg", f"name=opt/plinth/screen,string={mode}"))
-        try:
-            text, _ = machine.wait_for(font, r"^\[hello\] PASS hello$|^PASS hello$", r"^plinth: result ok$", r"^hello has stopped$")
-            if not any(line == "-" * columns for line in text.splitlines()):
-                raise run.CaseError(f"{mode}: no line of {columns} dashes:\n{text}")
-        except run.CaseError as error:
-            raise run.CaseError(f"{mode}: {error}") from None
-        finally:
-            machine.end()
+    machine = Machine(stick, serial=False, extra=("-vga", "none", "-device", "VGA,vgamem_mb=64",
+                                                  "-fw_cfg", f"name=opt/plinth/screen,string={mode}"))
+    try:
+        text, _ = machine.wait_for(font, r"^\[hello\] PASS hello$|^PASS hello$", r"^plinth: result ok$", r"^hello has stopped$")
+        if not any(line == "-" * MODES[mode] for line in text.splitlines()):
+            raise run.CaseError(f"no line of {MODES[mode]} dashes:\n{text}")
+    finally:
+        machine.end()
 
 
 def fault_on_both(font, fault):
@@ -305,20 +304,28 @@ def every_fault(font):
     return failed
 
 
+TESTS = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "failed": guest_failed,
+         **{f"mode-{mode}": lambda font, mode=mode: in_mode(font, mode) for mode in MODES}}
+
+
+def result_of(name):
+    began = time.monotonic()
+    try:
+        TESTS[name](read_font())
+        return [f"ok screen-{name} ({time.monotonic() - began:.0f} s)"]
+    except run.CaseError as error:
+        return [f"FAILED screen-{name}: {error}"]
+
+
+def jobs(names=tuple(TESTS)):
+    return [pool.Job(f"screen-{name}", lambda name=name: result_of(name)) for name in names]
+
+
 def main():
-    tests = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "failed": guest_failed, "modes": modes}
     if sys.argv[1:] == ["faults"]:
         return 1 if every_fault(read_font()) else 0
-    failed = 0
-    for name in sys.argv[1:] or tests:
-        began = time.monotonic()
-        try:
-            tests[name](read_font())
-            print(f"ok screen-{name} ({time.monotonic() - began:.0f} s)", flush=True)
-        except run.CaseError as error:
-            failed += 1
-            print(f"FAILED screen-{name}: {error}", flush=True)
-    return 1 if failed else 0
+    run.prepare()
+    return pool.leave(1 if pool.failed(pool.run(jobs(sys.argv[1:] or TESTS))) else 0)
 
 
 if __name__ == "__main__":

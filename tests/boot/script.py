@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The words in which boot cases are written: what to put on the stick, what to type, what must and must not appear.
 
 A case is a row; a row times its emulators is a test. Texts are regular expressions over the serial output without
@@ -14,6 +15,11 @@ EMULATORS = {
     "bochs-svm": ("run-bochs", ["--cpu", "ryzen"]),
 }
 COM2 = ".com2"
+# The usual memory of a machine. In Bochs a small one where the guests fit: what a saved machine has is read at each start.
+MEMORY = "1024M"
+BOCHS_SMALL_MEMORY = "256M"
+BOCHS_SMALL_GUESTS_BYTES = 160 << 20
+UNITS = {"": 20, "K": 10, "M": 20, "G": 30}
 ALL = tuple(EMULATORS)
 QEMU = ("qemu-svm",)
 BOCHS = ("bochs-vmx", "bochs-svm")
@@ -85,7 +91,7 @@ class Case:
     efi: Built = None  # another hypervisor than BOOTX64.EFI
     cpu: str = None  # another CPU model than the emulator's usual one
     smp: int = 1
-    mem: str = "1024M"
+    mem: str = None  # None: MEMORY, or BOCHS_SMALL_MEMORY
     timeout_s: int = SMALL_TIMEOUT_S
     passes: tuple = ()  # (guest, NAME): what this guest printed ends with PASS NAME
     required: tuple = ()  # texts that come in any order
@@ -93,7 +99,30 @@ class Case:
     extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
     runner: tuple = ()  # further options of tools/run-qemu
     second_says: tuple = ()  # texts: the machine has COM2, and they appear there too. Its output: the log's name + COM2
+    whole_boot: bool = False  # never from a saved machine (saved.py)
     slow: bool = False  # only where it is named
     after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it
     # returns a sentence that says what is wrong, or None
     fault: str = None  # a name of faults.py: boots the test build, which makes that fault
+
+
+def memory_of(case, emulator):
+    """The machine's memory, for --mem."""
+    if case.mem or EMULATORS[emulator][0] != "run-bochs" or case.whole_boot:
+        return case.mem or MEMORY
+    sizes = re.findall(r"^memory *= *(\d+)([KMG]?)$", case.config or "", re.MULTILINE)
+    fit = sum(int(size) << UNITS[unit] for size, unit in sizes) <= BOCHS_SMALL_GUESTS_BYTES
+    return BOCHS_SMALL_MEMORY if fit and "memory-at" not in (case.config or "") else MEMORY
+
+
+def machine_of(case, emulator):
+    """The runner and the options that make the machine: tests that have the same ones can start from one saved state."""
+    runner, options = EMULATORS[emulator]
+    cpu = ("--cpu", case.cpu) if case.cpu else tuple(options)
+    com2 = ("--com2", "COM2") if case.second_says else ()
+    return (runner, *cpu, "--smp", str(case.smp), "--mem", memory_of(case, emulator), *com2)
+
+
+def may_resume(case):
+    """Whether the case can start from a saved machine: its own is the machine of its options, and nothing more."""
+    return not (case.whole_boot or case.extra or case.runner)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Many starts of the hypervisor in one boot of the test build (tests/faults/faults_series.c), each with a fault after which
 it returns to the firmware, and with a config of its own where it has one."""
 

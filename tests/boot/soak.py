@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Boots the small guest many times in QEMU and checks that every boot ends alike: exit status 0, and the same lines
 of the hypervisor and the guest in the same order, numbers aside (times differ). `make soak-boot` runs it."""
 

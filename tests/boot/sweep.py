@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Every named fault in both vendors' emulators, on a machine with two serial ports: each gives its code, its sentence and
 its end on both, and none is silent. Prints a line per fault and emulator, and the table's sum. (make faults)
 
@@ -9,11 +10,9 @@ boot), and what emulator, files and config force (faults.FORCED: cases of the or
 """
 
 import argparse
-import concurrent.futures
 import dataclasses
 import os
 import re
-import signal
 import sys
 import time
 
@@ -21,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import cases  # noqa: E402
 import faults  # noqa: E402
+import pool  # noqa: E402
 import run  # noqa: E402
 import series  # noqa: E402
 from script import COM2, EMULATORS  # noqa: E402
@@ -117,16 +117,16 @@ def all_boots(options):
     forced = () if options.ordinary else forced_boots(wanted)
     for boot in [*made_boots(wanted), *entry_boots(wanted), *forced]:
         if boot.emulator in emulators:
-            yield boot
+            name = f"sweep-{boot.case.name}-{boot.emulator}"
+            case = dataclasses.replace(boot.case, name=name, second_says=boot.case.second_says or (r"\S",))
+            yield dataclasses.replace(boot, case=case)
 
 
 def boot_once(boot):
     """What COM1 and COM2 said, and what the case itself found wrong."""
-    name = f"sweep-{boot.case.name}-{boot.emulator}"
-    log = os.path.join(run.LOGS, name + ".log")
-    case = dataclasses.replace(boot.case, name=name, second_says=boot.case.second_says or (r"\S",))
+    log = os.path.join(run.LOGS, boot.case.name + ".log")
     try:
-        run.run_case(case, boot.emulator, run.make_stick(case), log)
+        run.run_case(boot.case, boot.emulator, run.stick_of(boot.case), log)
         wrong = None
     except run.CaseError as error:
         wrong = str(error)
@@ -162,9 +162,16 @@ def result_of(boot):
     return lines
 
 
-def cost(boot):
-    """The long ones first, so that the workers end at about the same time."""
-    return (len(boot.rows) > 1, "hang" in boot.case.name, boot.emulator != "qemu-svm")
+def jobs_of(boots):
+    return [run.job_of(boot.case, boot.emulator, boot.case.name, lambda boot=boot: result_of(boot)) for boot in boots]
+
+
+def sum_of(boots, lines):
+    lines = [line for line in lines if re.match(r"(ok|FAILED) (fault|the boot of) ", line)]
+    names = {row.name for boot in boots for row in boot.rows}
+    silent = sum("silent" in line for line in lines)
+    return (f"{len(names)} named faults in {len(boots)} boots: {len(lines)} results, {pool.failed(lines)} failed, "
+            f"{silent} silent")
 
 
 def main():
@@ -174,28 +181,19 @@ def main():
                         help="as in tests/run: an emulator for each vendor, without faults.ON_REQUEST and its boot cases")
     parser.add_argument("--list", action="store_true", help="only name them")
     parser.add_argument("--emulator", action="append", choices=list(EMULATORS))
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--jobs", type=int, default=pool.SLOTS)
     options = parser.parse_args()
-    boots = sorted(all_boots(options), key=cost, reverse=True)
-    names = {row.name for boot in boots for row in boot.rows}
+    boots = list(all_boots(options))
     if options.list:
         for boot in boots:
             for row in boot.rows:
                 print(f"{row.name} {boot.emulator} P{row.code:04d}")
-        print(f"{len(names)} named faults")
+        print(f"{len({row.name for boot in boots for row in boot.rows})} named faults")
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    os.makedirs(run.LOGS, exist_ok=True)
-    os.makedirs(run.STICKS, exist_ok=True)
-    lines = []
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(result_of, boot) for boot in boots]):
-            print("\n".join(done.result()), flush=True)
-            lines += done.result()
-    failed = sum(line.startswith("FAILED") for line in lines)
-    silent = sum("silent" in line for line in lines)
-    print(f"{len(names)} named faults in {len(boots)} boots: {len(lines)} results, {failed} failed, {silent} silent")
-    return 1 if failed else 0
+    run.prepare()
+    lines = pool.run(run.with_saved(jobs_of(boots)), options.jobs)
+    print(sum_of(boots, lines))
+    return pool.leave(1 if pool.failed(lines) else 0)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A Linux program without a C library: prints the time stamp counter, for `make bench-boot`. It is in the demo's
  * initramfs and runs just before the shell, so its line marks the end of a boot.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Entries that the CPU refuses, of every class, in one boot: a guest whose name stands in these tables gets that field
  * of its control structure broken whenever guest state is written. Included before the two run loops of the test build

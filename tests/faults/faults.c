@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Faults after the hand-over. Which one: the text behind the mark, which tests/boot/run.py writes into the image file,
  * or faults_series.c one after the other.

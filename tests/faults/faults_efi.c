@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Faults before the hand-over: a copy of the firmware's table of services in which one service fails. A name says which
  * service and when; the sentences that must follow are in tests/boot/faults.py.

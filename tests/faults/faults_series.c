@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Many starts in one boot: with the fault `series` the firmware starts this efi_main(), which starts the hypervisor's
  * own (mk/faults.mk gives it another name) once for each entry of \plinth\series.bin, with that entry's fault and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tests/faults/faults_series.c's side of the firmware that tests/faults/faults_efi.c plays. */
 #ifndef TESTS_FAULTS_FAULTS_SERIES_H
 #define TESTS_FAULTS_FAULTS_SERIES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A second CPU that is not as the boot CPU, for tests: included before the files that read what a CPU has
  * (mk/faults.mk). No emulator has such a machine. `locked` and `vmxon` are real: the MSR is locked there, and VMXON is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Arbitrary bytes as plinth.conf. Checked: a verdict and its errors agree, every error has a place in the file, and
  * what was accepted keeps the promises that the rest of the hypervisor builds on.
@@ -44,6 +45,8 @@ static void check_path(struct text path, const uint8_t *data, size_t size)
     CHECK(path.length != 0);
     config_volume_path(path, volume);
     CHECK(strncmp(volume, "\\plinth\\", 8) == 0);
+    CHECK(strstr(volume, ".\\") == NULL && strstr(volume, " \\") == NULL && strstr(volume, "\\ ") == NULL);
+    CHECK(volume[strlen(volume) - 1] != '.' && volume[strlen(volume) - 1] != ' ');
     CHECK(strlen(volume) <= CONFIG_PATH_MAX && strstr(volume, "\\..\\") == NULL && strstr(volume, "\\\\") == NULL);
 }
 

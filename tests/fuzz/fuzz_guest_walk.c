@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Guest walks over arbitrary tables: the input is the guest's state and the contents of its first pages. Checked: a
  * translation is a possible address, a fault has a possible code, and the walk changes nothing but accessed and dirty

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Any bytes as a kernel compressed with gzip: the same verdict and the same output as zlib's, nothing written behind
  * the end, and a sentence with an offset where it is refused.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Any bytes as a kernel: the loader gives an error with a sentence, or a plan that keeps every promise of loader.h
  * (check_plan: copies in RAM, apart from each other, sources within the files; the entry within a copy).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Arbitrary bytes as a UEFI memory map, and a planner on what came out. First byte: the stride; then descriptors.
  * Checked: the map's canonical form, that nothing is free which a restrictive descriptor covers, and that a plan takes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * libFuzzer: operation strings. The bytes are the choices that the model of tests/unit/page_table_model.h asks for
  * (format, capabilities, pool, boundaries, operations and their arguments); the flat reference is the judge.

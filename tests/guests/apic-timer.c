@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The local APIC and its timer: one-shot, periodic, TSC-deadline where the CPU has it, priorities, self-IPI,
  * disable. */
 #include "tests/guests/lib/guest.h"

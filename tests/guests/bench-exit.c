@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an exit costs: TSC ticks from before an instruction that leaves the guest to after it, the cheapest of many.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What CPUID must say on this PC, so that stock kernels neither warn nor look for what is not there. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Prints everything of its machine that a guest can find out, as lines `@ WHAT: VALUE`, for tests/boot/compare-machine:
  * the same guest under both vendors must print the same, but for what docs/machine-differences.md lists.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Plain ELF32: protected mode, ebx = start information, which is also the first argument on the stack. */
 #include "tests/guests/lib/entry.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Plain ELF64: long mode, rdi = rbx = start information, a stack as if called. docs/boot-protocols.md. */
 #include "tests/guests/lib/entry.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A flat binary in real mode at 0x7c00: as a PC starts a boot sector. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A flat binary in protected mode at 0x8000: the same entry state as ELF32. */
 #include "tests/guests/lib/entry.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A flat binary in long mode at 2 MiB: the same entry state as ELF64. */
 #include "tests/guests/lib/entry.h"
 

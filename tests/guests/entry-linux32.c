@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linux, "32-bit Boot Protocol": protected mode, esi = zero page, ebp = edi = ebx = 0, code 0x10, data 0x18. */
 #include "tests/guests/lib/entry_linux.h"
 

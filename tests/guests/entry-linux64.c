@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linux, "64-bit Boot Protocol": long mode, rsi = zero page, code 0x10, data 0x18, entry at load address + 0x200. */
 #include "tests/guests/lib/entry_linux.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 1, section 3.2 "Machine state" and 3.3 "Boot information format". */
 #include "tests/guests/lib/entry.h"
 
@@ -8,7 +9,6 @@ const char guest_name[] = "entry-multiboot";
 #define INFO_SECTIONS 0x20u
 #define INFO_LOADER_NAME 0x200u
 #define INFO_FRAMEBUFFER 0x1000u
-#define TYPE_RAM 1u
 #define TYPE_TEXT 2u
 
 struct info {
@@ -34,19 +34,16 @@ struct __attribute__((packed)) memory {
 
 static void check_memory(const struct info *info)
 {
-    uint64_t here = (uintptr_t)&entry_state;
-    bool found = false;
     uint32_t at = 0;
 
     while (at < info->memory_map_bytes) {
         const struct memory *entry = (const struct memory *)(uintptr_t)(info->memory_map + at);
 
-        print("  memory 0x%q + 0x%q type %u\n", entry->start, entry->length, entry->type);
-        found = found || (entry->type == TYPE_RAM && here >= entry->start && here - entry->start < entry->length);
+        entry_check_memory(entry->start, entry->length, entry->type);
         at += entry->bytes + 4;
     }
     CHECK_EQUAL(at, info->memory_map_bytes);
-    CHECK(found);
+    entry_check_memory_end();
     print("  lower %u KiB, upper %u KiB\n", info->memory_lower_kib, info->memory_upper_kib);
     CHECK(info->memory_lower_kib >= 600 && info->memory_lower_kib <= 640);
     CHECK(info->memory_upper_kib >= 1024);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 2, section 3.5 "Machine state" and 3.6 "Boot information format". */
 #include "tests/guests/lib/entry.h"
 
@@ -53,6 +54,16 @@ static void check_sections(const struct tag *tag)
     entry_check_text("first section", (const char *)(uintptr_t)(section[3] + tag->words[3 + 10]), ".multiboot");
 }
 
+static void check_memory(const struct tag *tag)
+{
+    for (uint32_t at = 2; 8 + at * 4 < tag->bytes; at += 6) {
+        const uint32_t *entry = &tag->words[at];
+
+        entry_check_memory(entry[0] | (uint64_t)entry[1] << 32, entry[2] | (uint64_t)entry[3] << 32, entry[4]);
+    }
+    entry_check_memory_end();
+}
+
 void guest_main(void)
 {
     uint32_t information = (uint32_t)entry_state.bx;
@@ -72,6 +83,7 @@ void guest_main(void)
     CHECK(tag != NULL && tag->words[1] >= 1024);
     tag = find(information, TAG_MEMORY_MAP);
     CHECK(tag != NULL && tag->words[0] == 24 && tag->bytes > 16);
+    check_memory(tag);
     tag = find(information, TAG_FRAMEBUFFER); /* the header asks for a console */
     CHECK(tag != NULL && tag->words[0] == 0xb8000 && tag->words[3] == 80 && tag->words[5] >> 8 == 2);
     check_sections(find(information, TAG_SECTIONS));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PVH: protected mode, ebx = start information, cr4 = 0, nothing in cr0 but PE (ET, which cannot be cleared, aside). */
 #include "tests/guests/lib/entry.h"
 

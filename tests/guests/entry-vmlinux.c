@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Linux's boot protocol in an ELF file, as Firecracker starts it: its own entry, and a zero page that the loader wrote,
  * with the zero page, the command line and the initrd at page boundaries.

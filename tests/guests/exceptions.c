@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exceptions: the vector, the error code, and where the instruction pointer is. SDM 3A 6.15. */
 #include "tests/guests/lib/guest.h"
 

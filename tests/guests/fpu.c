@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* x87 and SSE registers across exits: a hypervisor must not lose or leak a bit of them. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The demo's second guest: says where it is, waits a few times by its own timer, and powers off.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An alignment check whose delivery makes the next one (CVE-2015-5307): in ring 3, with EFLAGS.AC and CR0.AM, the gate
  * of #AC leads to ring 3 and the stack is not aligned. A CPU that were not made to exit at #AC would never come out of

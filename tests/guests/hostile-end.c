@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Attacks that end the guest: attack=NAME says which one. The hypervisor must name what was done, and no other guest
  * may notice. A guest that comes back prints FAIL.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Random instruction streams in ring 0 (seed=N, streams=N): most bytes are random, some begin with an opcode that
  * leaves the guest. Every register holds a hostile value. A timer ends streams that run in circles. It may well destroy

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Attacks on time: interrupts as fast as the machine makes them, at itself and at CPUs that are not its own, and
  * floods of output. Each lasts STORM_MS. The neighbour's ticks tell whether the hypervisor let it get away with it.

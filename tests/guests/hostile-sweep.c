@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Attacks that a guest survives: everything that it can touch, with values that make no sense. What it gets back does
  * not matter here; what matters is that the hypervisor and the neighbour do not notice.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Boots the hostile guests beside the neighbour, on the same CPU and on another one, and prints the table of attacks and
 outcomes.
 

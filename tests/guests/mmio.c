@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every form of memory access that compilers and kernels use on device registers, on the local APIC and the I/O APIC:
  * a hypervisor decodes these instructions itself, so each must move exactly its bytes, registers and flags.

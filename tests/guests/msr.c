@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* MSRs that stock kernels use: they keep what is written, and unknown ones raise #GP and change nothing. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The well-behaved guest beside the hostile ones. It fills memory with a pattern, takes ticks from its own timer while
  * it hashes that memory again and again, and says at the end how late ticks came and how much work it got done.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * NMIs in a guest that shares its CPU. Each handler lasts longer than a turn, so others have the CPU while NMIs are
  * masked here, and the other way round. The masking must not reach them, nor their IRETs end it here: an NMI comes at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every paging mode, one after the other, with large pages and small ones, and a device reached through each at an
  * address of its own: 32-bit with 4 MiB pages, PAE with 2 MiB pages, 4 levels and, where the CPU has them, 5.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC in its corners: the timer's modes changed while it counts, its clock against the TSC, the page
  * disabled and moved, CR8, priorities. SDM 3A 11.4.3, 11.5.4, 11.8.3.1, 11.8.6.

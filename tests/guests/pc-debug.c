@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Debug exceptions: single steps over emulated instructions and shadows, breakpoints, general detect, INT1, and what
  * DR6 and DR7 say. SDM 3B 18.2 "Debug Registers", 18.3 "Debug Exceptions".

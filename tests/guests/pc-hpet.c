@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The HPET where every PC has it: its counter, a timer once and again and again through the I/O APIC, and in the place
  * of the 8254. IA-PC HPET Specification 1.0a, 2.3 "Memory Mapped Registers".
@@ -134,7 +135,7 @@ static void a_timer_fires_again_and_again(void)
 }
 
 /* The level stays until its status is cleared, and is no reason that the program stands still. */
-static void a_level_that_nobody_clears_lets_the_program_go_on(void)
+static void a_level_that_is_not_cleared_lets_the_program_go_on(void)
 {
     set_pin(PIN_LEVEL | PIN_VECTOR);
     interrupts = 0;
@@ -191,6 +192,6 @@ void guest_main(void)
     it_says_how_fast_it_counts_and_counts_so();
     a_timer_fires_once();
     a_timer_fires_again_and_again();
-    a_level_that_nobody_clears_lets_the_program_go_on();
+    a_level_that_is_not_cleared_lets_the_program_go_on();
     it_takes_the_place_of_the_8254();
 }

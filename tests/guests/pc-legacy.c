@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What kernels that know no ACPI look for on a PC, searched as they do: the EBDA and the memory sizes by the BIOS data
  * area and the CMOS, the MultiProcessor tables (Intel, MultiProcessor Specification 1.4, 4 "MP Configuration Table"),

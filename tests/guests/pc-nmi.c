@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * NMIs: at once with interrupts off, one at a time, the next one only after an IRET has run, and what they are not held
  * back by. SDM 3A 6.7 "Nonmaskable Interrupt (NMI)", 11.6.1 "Interrupt Command Register (ICR)".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ways from the 8254 to the CPU: the 8259 through LINT0 as ExtINT, as a fixed vector and as NMI; through the I/O
  * APIC's pin 0 as ExtINT; past the 8259 through pin 2; and with the local APIC off.

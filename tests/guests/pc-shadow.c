@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The shadows of STI and MOV SS, also over instructions that leave the guest, HLT's end, and values that MSRs refuse.
  * SDM 2B "STI", 3A 6.8.3 "Masking Exceptions and Interrupts When Switching Stacks".

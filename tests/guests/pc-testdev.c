@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What emulators offer to test kernels behind `debug-ports = yes`: the numbers of QEMU's fw_cfg, a latch, memory that
  * no memory map names, and interrupt lines. Without them this guest has nothing to say.

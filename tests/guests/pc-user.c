@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * User code: what ring 3 may do and what it may not, where a hypervisor has a hand in it. Ports by IOPL and by the
  * TSS's map, string I/O and device registers through the page tables' rights, SMAP and UMIP, privileged instructions,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC in x2APIC mode: self-IPIs, priorities, task priority, level-triggered interrupts, what cannot be read
  * or written. Where the hypervisor lets the CPU serve the registers, all of this happens without it, and must be the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 8254 through the 8259: interrupts while halted, rate and one-shot modes, masking, read-back, EOI, spurious
  * IRR. */
 #include "tests/guests/lib/guest.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Port I/O as on a PC: no device reads all ones; string forms move memory, registers and direction as they
  * should. */
 #include "tests/guests/lib/guest.h"
@@ -34,7 +35,7 @@ STRING_IN(in_words, "insw")
 STRING_IN(in_longs, "insl")
 STRING_IN(in_bytes_backwards, "insb")
 
-static void nobody_reads_all_ones_and_ignores_writes(void)
+static void no_device_reads_all_ones_and_ignores_writes(void)
 {
     out8(NO_DEVICE, 0x12);
     out16(NO_DEVICE, 0x1234);
@@ -142,7 +143,7 @@ static void immediate_and_register_ports_are_the_same(void)
 
 void guest_main(void)
 {
-    nobody_reads_all_ones_and_ignores_writes();
+    no_device_reads_all_ones_and_ignores_writes();
     in_changes_only_as_much_of_the_accumulator_as_it_reads();
     a_string_out_ends_with_its_last_byte();
     a_string_in_fills_exactly_its_count();

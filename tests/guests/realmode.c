@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Real mode with its own interrupt table: software and hardware interrupts, exceptions, port I/O, HLT, segments, and a
  * step to protected mode and back, as boot loaders do it.

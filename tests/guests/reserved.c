@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Values that a CPU refuses: reserved bits and forbidden combinations in control registers, bases that are not
  * canonical. QEMU's TCG checks none of these, natively or nested, so this guest is for Bochs and real CPUs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A kernel that knows only the text display: it writes there, moves the cursor, says nothing on its serial port, and
  * ends. The hypervisor shows what it wrote.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two CPUs with their local APICs in x2APIC mode, which Intel's CPUs serve by themselves where they can
  * (hv/vmx/apic.c).

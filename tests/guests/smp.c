@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A second CPU as every SMP kernel starts it: INIT, SIPI, a trampoline through real and protected mode. Then interrupts
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
@@ -279,7 +280,7 @@ static void interrupts_go_both_ways(void)
     CHECK_EQUAL(pings, pongs);
 }
 
-static void shorthands_reach_whom_they_name(void)
+static void shorthands_reach_the_cpus_that_they_name(void)
 {
     uint32_t ap = ap_counted, bsp = bsp_counted;
 
@@ -397,7 +398,7 @@ void guest_main(void)
     start_second(1);
     CHECK(ap_id != bsp_id);
     interrupts_go_both_ways();
-    shorthands_reach_whom_they_name();
+    shorthands_reach_the_cpus_that_they_name();
     an_nmi_wakes_a_halted_cpu();
     if (!on_plain_tcg()) { /* whose CPU remembers one, also before it has begun it */
         two_nmis_at_once_are_two();

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest that does nothing but spin, until a byte is typed to it: while it spins, its CPU has no reason to leave it.
  * The status that the hypervisor prints on a key tells how often that happened.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest has in its registers survives the turns of others on its CPU: x87, SSE and AVX registers, debug
  * registers, the MSRs of SYSCALL and SYSENTER, CR2. Several of these guests in one boot are each other's disturbers,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Task switches of 32-bit protected mode: JMP and CALL to a TSS and to a task gate, IRET by the nested-task link, task
  * gates of the IDT for software interrupts, external ones and exceptions with an error code, busy bits, links, CR3 and

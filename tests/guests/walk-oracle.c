@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPU's MMU against hv/mm/guest_walk.c, which is linked into this guest as it is.
  *

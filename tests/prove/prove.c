@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What all proofs share: values of which nothing is known, and the end of a failed CHECK. */
 #include "tests/prove/prove.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Included before every file that `make prove` gives to Frama-C: what clang has built in and Frama-C does not know.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The parts of the config parser that touch the file's bytes, on every text of up to TEXT_BYTES bytes: lines, words,
  * quotes, numbers, sizes, durations, lists of CPUs. (Keys and rules only see what these hand out.) */
 #include "config/config_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* guest_walk over RAM of any contents, any control registers, any address: the walker reads and writes guest RAM
  * only. */
 #include "hv/mm/guest_walk.h"

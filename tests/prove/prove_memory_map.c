@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A memory map from descriptors of any contents, with any stride; then any change, search and sum on any map. */
 #include "hv/mm/memory_map.h"
 

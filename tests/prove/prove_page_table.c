@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The operations on trees, for each format: any tables (all memory below 2^52 may hold anything), any range, any
  * attributes. Proved is that the walk stays in its arrays of levels, that no shift is too wide, that nothing is read

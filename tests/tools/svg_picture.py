@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The pictures of plinth-check --svg as a browser draws them (Debian package chromium, headless).
 
 Of the example configs, and of three that are hard to draw: many long names, tiny guests beside a huge one, a machine with 64

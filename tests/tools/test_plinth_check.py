@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """plinth-check's promises, one line each: `ok plinth-check: PROMISE` or `FAILED ...`. BUILD is the build folder, with the
 demo's kernel and the guests in it."""
 
@@ -173,10 +174,37 @@ def files_that_are_missing_empty_or_no_image_are_named(desk):
         made = check(desk.write("file.conf", f"[guest a]\nkernel = {file}\n"))
         assert made.returncode == 1 and f"file.conf:2:10: {rule}: " in made.stdout, made.stdout
     os.mkdir(desk.path("kernels"))
-    for file, says in (("Hello.ELF", "did you mean hello.elf?"), ("helo.elf", "did you mean hello.elf?"),
+    for file, says in (("Helo.ELF", "did you mean hello.elf?"), ("helo.elf", "did you mean hello.elf?"),
                        ("kernels", "is a folder"), ("nowhere/hello.elf", "relative to the config file")):
         made = check(desk.write("file.conf", f"[guest a]\nkernel = {file}\n"))
         assert made.returncode == 1 and says in made.stdout, (file, made.stdout)
+
+
+def names_are_those_of_a_fat_volume(desk):
+    """A stick knows no case, no dot or blank at a name's end and no file of 4 GiB; what it could not hold is refused here."""
+    for name in ("hello.", " hello", "nul.elf", "other.elf"):
+        shutil.copy(desk.path("hello.elf"), desk.path(name))
+    for name, size in (("cut", (4 << 30) - 1), ("huge", 5 << 30)):
+        with open(desk.path(name), "wb") as out:
+            out.truncate(size)
+    for kernel in ("HELLO.elf", "./Hello.Elf"):
+        made = check("--files", desk.write("fat.conf", f"[guest a]\nkernel = {kernel}\n"))
+        assert made.returncode == 0 and made.stdout.startswith(os.path.join(desk.folder, "")), made.stdout
+        assert made.stdout.splitlines()[0].split("\t")[0].endswith("hello.elf"), made.stdout
+    for value, rule in (("hello.", "bad-path"), ('" hello"', "bad-path"), ('"hello.elf "', "bad-path"), ("nul.elf", "bad-path"),
+                        ("hello.elf/", "bad-path"), ("plinth.conf", "bad-path"), ("Machine.TXT", "bad-path")):
+        made = check(desk.write("fat.conf", f"[guest a]\nkernel = {value}\n"))
+        assert made.returncode == 1 and re.search(rf"fat.conf:2:1[01]: {rule}: ", made.stdout), (value, made.stdout)
+    for name in ("cut", "huge"):
+        made = check(desk.write("fat.conf", f"[guest a]\nkernel = hello.elf\ninitrd = {name}\n"))
+        assert made.returncode == 1 and "fat.conf:3:10: large-file: " in made.stdout and "split -b 2G" in made.stdout, made.stdout
+    os.mkdir(desk.path("in"))
+    shutil.copy(desk.path("hello.elf"), desk.path("in/hello.elf"))
+    shutil.copy(desk.path("hello.elf"), desk.path("OTHER.elf"))
+    made = check(desk.write("fat.conf", "[guest a]\nkernel = other.elf\nmodule = OTHER.elf\n"))
+    assert "fat.conf:3:10: file-twice: " in made.stdout and "(line 2)" in made.stdout, made.stdout
+    made = check(desk.write("in/fat.conf", "[guest a]\nkernel = hello.elf\nmodule = ../hello.elf\n"))
+    assert "fat.conf:3:10: file-twice: " in made.stdout, made.stdout
 
 
 def a_wrong_machine_is_named_with_its_line(desk):
@@ -289,7 +317,7 @@ def a_name_cannot_break_the_picture(desk):
 def every_rule_of_the_source_is_in_the_manual(_):
     rules = set()
     for path in [os.path.join(ROOT, "config", name) for name in os.listdir(os.path.join(ROOT, "config")) if name.endswith(".c")] + [
-            os.path.join(ROOT, "tools", "check", "check_steps.c")]:
+            os.path.join(ROOT, "tools", "check", name) for name in ("check_steps.c", "check_files.c")]:
         with open(path, encoding="utf-8") as source:
             rules |= set(re.findall(r'(?:config_report|read_size)\([^;"]*?"([a-z-]+)",', source.read()))
     manual = set(re.findall(r"^### ([a-z-]+)$", check("--manual").stdout, re.MULTILINE))
@@ -310,7 +338,9 @@ def example_of(block):
 
 def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
     """As the page has them, read by the program: the wrong one gives this rule alone, the right one a plan."""
-    for name in ("k", "my kernel"):
+    with open(desk.path("huge"), "wb") as out:
+        out.truncate(4 << 30)
+    for name in ("k", "my kernel", "HELLO.ELF"):
         shutil.copy(desk.path("hello.elf"), desk.path(name))
     desk.write("empty", "")
     desk.write("notes.txt", "not a kernel\n" * 100)
@@ -339,7 +369,8 @@ TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory
          a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
          errors_beyond_the_list_are_counted, real_machines_are_planned_for,
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
-         files_that_are_missing_empty_or_no_image_are_named, a_wrong_machine_is_named_with_its_line, the_machine_decides,
+         files_that_are_missing_empty_or_no_image_are_named, names_are_those_of_a_fat_volume,
+         a_wrong_machine_is_named_with_its_line, the_machine_decides,
          the_picture_shows_every_cpu_guest_and_piece_of_memory, a_name_cannot_break_the_picture,
          every_rule_of_the_source_is_in_the_manual, every_rule_of_the_manual_has_a_wrong_and_a_right_example, what_cannot_be_written_is_said]
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A small machine for the tests of the emulator: 1 MiB of RAM, two pages of a device that is plain memory and keeps a
  * record of every access, no device elsewhere; ports likewise. One vCPU, in any mode.
@@ -17,6 +18,7 @@
 
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 #include "hv/core/vm_exit.h"
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/registers.h"
@@ -24,7 +26,7 @@
 #define RAM_BYTES 0x100000u
 #define DEVICE_GPA 0xfed00000ULL
 #define DEVICE_BYTES 0x2000u
-#define NOBODY_GPA 0xd0000000ULL
+#define NO_DEVICE_GPA 0xd0000000ULL
 #define RECORD_MAX 8192u
 
 struct record {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every unit test of a protocol asks of the loader: a plan that keeps its promises and is executed, or an error
  * that names what is wrong. Included once, behind cmocka. */
 #ifndef TESTS_UNIT_LOADER_CHECKS_H

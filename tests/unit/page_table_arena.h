@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the page-table tests share: an arena that stands for host-physical memory, a tree in it, the six formats, and a
  * count of the pool, which every test gets back to where it started. cmocka's headers come before this one.

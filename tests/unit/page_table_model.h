@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The model: random operations on a tree, and beside it a flat reference that is too simple to be wrong.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What pure code needs from its surroundings, for native programs: the log on stderr, and a failed check aborts. */
 #include "hv/base/check.h"
 #include "hv/base/log.h"

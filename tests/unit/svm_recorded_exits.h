@@ -1,4 +1,5 @@
-/* Exits of a Linux 6.1 guest in QEMU 7.2 (cpu max), printed by a temporary log line in svm_run.c. */
+/* SPDX-License-Identifier: MIT */
+/* Exits of a Linux 6.1 guest in QEMU 7.2 (cpu max), printed by a temporary log line in hv/svm/run.c. */
 #ifndef TESTS_UNIT_SVM_RECORDED_EXITS_H
 #define TESTS_UNIT_SVM_RECORDED_EXITS_H
 

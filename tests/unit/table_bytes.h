@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Firmware tables as bytes: numbers, lowest byte first, and the sum that makes a table valid. */
 #ifndef TESTS_UNIT_TABLE_BYTES_H
 #define TESTS_UNIT_TABLE_BYTES_H

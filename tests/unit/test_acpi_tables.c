@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ACPI tables as a kernel reads them: found by pointers, checked by checksums; and by iasl where it is
  * installed. */
 #define _DEFAULT_SOURCE /* mkdtemp */
@@ -25,7 +26,11 @@ static uint64_t used;
 
 static void build(uint32_t cpus)
 {
-    const struct acpi_tables_config config = {.cpu_count = cpus, .base = BASE};
+    const struct acpi_tables_config config = {.cpu_count = cpus,
+                                              .base = BASE,
+                                              .pci_devices = 0x0000010e,
+                                              .pci_high_start = 0x400000000ULL,
+                                              .pci_high_bytes = 0x400000000ULL};
 
     memset(buffer, 0xa5, sizeof(buffer));
     assert_int_equal(acpi_tables_build(&config, buffer, sizeof(buffer), &used), STATUS_OK);
@@ -77,9 +82,9 @@ static void rsdt_and_xsdt_list_the_same_tables(void **state)
     build(2);
     rsdt = table_at(read_at(buffer + 16, 4), "RSDT");
     xsdt = table_at(read_at(buffer + 24, 8), "XSDT");
-    assert_int_equal(read_at(rsdt + 4, 4) - 36, 2 * 4);
-    assert_int_equal(read_at(xsdt + 4, 4) - 36, 2 * 8);
-    for (unsigned i = 0; i < 2; i++) {
+    assert_int_equal(read_at(rsdt + 4, 4) - 36, 5 * 4);
+    assert_int_equal(read_at(xsdt + 4, 4) - 36, 5 * 8);
+    for (unsigned i = 0; i < 5; i++) {
         assert_int_equal(read_at(rsdt + 36 + 4 * i, 4), read_at(xsdt + 36 + 8 * i, 8));
     }
 }
@@ -123,6 +128,36 @@ static void fadt_extended_blocks_agree_with_the_legacy_ones(void **state)
         assert_int_equal(fadt[blocks[i].extended + 1], fadt[blocks[i].length] * 8);
     }
     assert_int_equal(read_at(fadt + 40, 4), read_at(fadt + 140, 8));
+}
+
+/* Microsoft, "Serial Port Console Redirection Table" and "Debug Port Table 2": offsets of their tables. */
+static void spcr_and_dbg2_name_the_first_serial_port(void **state)
+{
+    const uint8_t *spcr;
+    const uint8_t *dbg2;
+    const uint8_t *device;
+
+    (void)state;
+    build(1);
+    spcr = listed("SPCR");
+    assert_int_equal(read_at(spcr + 4, 4), 80);
+    assert_int_equal(spcr[36], 0); /* a 16550 */
+    assert_int_equal(spcr[40], 1); /* in I/O space */
+    assert_int_equal(read_at(spcr + 44, 8), 0x3f8);
+    assert_int_equal(spcr[53], 4);
+    assert_int_equal(read_at(spcr + 54, 4), 4);
+    assert_int_equal(spcr[58], 7); /* 115200 baud */
+    assert_int_equal(read_at(spcr + 64, 4), 0xffffffff);
+    dbg2 = listed("DBG2");
+    assert_int_equal(read_at(dbg2 + 40, 4), 1);
+    device = dbg2 + read_at(dbg2 + 36, 4);
+    assert_int_equal(dbg2 + read_at(dbg2 + 4, 4) - device, read_at(device + 1, 2));
+    assert_int_equal(read_at(device + 12, 2), 0x8000);
+    assert_int_equal(read_at(device + 14, 2), 0);
+    assert_int_equal(read_at(device + read_at(device + 18, 2) + 4, 8), 0x3f8);
+    assert_int_equal(read_at(device + read_at(device + 20, 2), 4), 8);
+    assert_string_equal((const char *)device + read_at(device + 6, 2), "\\_SB.COM1");
+    assert_int_equal(read_at(device + 4, 2), sizeof("\\_SB.COM1"));
 }
 
 static void facs_is_aligned_to_64_bytes(void **state)
@@ -180,9 +215,25 @@ static void madt_says_how_irq_0_and_the_sci_are_wired(void **state)
     assert_true(nmi);
 }
 
+static void mcfg_says_where_the_configuration_space_of_bus_0_is(void **state)
+{
+    const uint8_t *mcfg;
+
+    (void)state;
+    build(1);
+    mcfg = listed("MCFG");
+    assert_int_equal(read_at(mcfg + 4, 4), 60);
+    assert_int_equal(read_at(mcfg + 44, 8), 0xe0000000);
+    assert_int_equal(read_at(mcfg + 52, 4), 0); /* segment 0, bus 0 to 0 */
+}
+
 static void too_small_a_buffer_is_refused_and_not_overrun(void **state)
 {
-    const struct acpi_tables_config config = {.cpu_count = 4, .base = BASE};
+    const struct acpi_tables_config config = {.cpu_count = 4,
+                                              .base = BASE,
+                                              .pci_devices = 0x0000010e,
+                                              .pci_high_start = 0x400000000ULL,
+                                              .pci_high_bytes = 0x400000000ULL};
     uint64_t needed;
 
     (void)state;
@@ -236,7 +287,7 @@ static bool file_contains(const char *path, const char *text)
 static void iasl_accepts_the_tables(void **state)
 {
     char directory[] = "/tmp/plinth-acpi-XXXXXX";
-    char command[256], path[128];
+    char command[320], path[128];
 
     (void)state;
     if (system("command -v iasl >/dev/null 2>&1") != 0) {
@@ -250,8 +301,14 @@ static void iasl_accepts_the_tables(void **state)
     write_file(path, listed("FACP"));
     snprintf(path, sizeof(path), "%s/apic.aml", directory);
     write_file(path, listed("APIC"));
+    snprintf(path, sizeof(path), "%s/mcfg.aml", directory);
+    write_file(path, listed("MCFG"));
+    snprintf(path, sizeof(path), "%s/spcr.aml", directory);
+    write_file(path, listed("SPCR"));
+    snprintf(path, sizeof(path), "%s/dbg2.aml", directory);
+    write_file(path, listed("DBG2"));
     snprintf(command, sizeof(command),
-             "cd %s && for t in dsdt facp apic; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
+             "cd %s && for t in dsdt facp apic mcfg spcr dbg2; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
              "iasl -we -p again dsdt.dsl >again.log 2>&1",
              directory);
     assert_int_equal(system(command), 0);
@@ -259,9 +316,22 @@ static void iasl_accepts_the_tables(void **state)
     assert_true(file_contains(path, "Name (\\_S5, Package (0x04)"));
     assert_true(file_contains(path, "EisaId (\"PNP0501\")"));
     assert_true(file_contains(path, "EisaId (\"PNP0A03\")"));
+    assert_true(file_contains(path, "EisaId (\"PNP0A08\")"));
     assert_true(file_contains(path, "WordBusNumber"));
+    assert_true(file_contains(path, "QWordMemory"));
+    assert_true(file_contains(path, "Method (_OSC, 4"));
+    assert_true(file_contains(path, "Method (_PIC, 1"));
+    assert_true(file_contains(path, "Return (PRTA)"));
+    assert_true(file_contains(path, "Memory32Fixed"));
+    assert_true(file_contains(path, "0x0008FFFF"));
     snprintf(path, sizeof(path), "%s/facp.dsl", directory);
     assert_false(file_contains(path, "Incorrect checksum"));
+    snprintf(path, sizeof(path), "%s/spcr.dsl", directory);
+    assert_true(file_contains(path, "00000000000003F8"));
+    assert_false(file_contains(path, "****"));
+    snprintf(path, sizeof(path), "%s/dbg2.dsl", directory);
+    assert_true(file_contains(path, "Namepath : \"\\_SB.COM1\""));
+    assert_false(file_contains(path, "****"));
     snprintf(command, sizeof(command), "rm -rf %s", directory);
     assert_int_equal(system(command), 0);
 }
@@ -273,9 +343,11 @@ int main(void)
         cmocka_unit_test(rsdt_and_xsdt_list_the_same_tables),
         cmocka_unit_test(fadt_tells_of_the_devices_that_the_platform_has),
         cmocka_unit_test(fadt_extended_blocks_agree_with_the_legacy_ones),
+        cmocka_unit_test(spcr_and_dbg2_name_the_first_serial_port),
         cmocka_unit_test(facs_is_aligned_to_64_bytes),
         cmocka_unit_test(madt_has_one_local_apic_per_cpu),
         cmocka_unit_test(madt_says_how_irq_0_and_the_sci_are_wired),
+        cmocka_unit_test(mcfg_says_where_the_configuration_space_of_bus_0_is),
         cmocka_unit_test(too_small_a_buffer_is_refused_and_not_overrun),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(iasl_accepts_the_tables),

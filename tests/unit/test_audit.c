@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The audit's promise: trees as the page-table core builds them pass, and one entry changed for the worse, of any kind
  * and at any level, is found and described. Entries are changed here in the raw tables.

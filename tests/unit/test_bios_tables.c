@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The MultiProcessor tables and SMBIOS as kernels find and read them: by signature, pointers, lengths and sums. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Dates of the firmware's clock: every day of four centuries against the calendar of libc, and what is no date. */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The real-time clock and CMOS RAM. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -178,29 +179,29 @@ static void update_in_progress_covers_the_end_of_each_second(void **state)
     assert_int_equal(in_cmos(0x0a, 2 * SECOND - 1000), 0x26);
 }
 
-static void flags_are_there_for_who_polls(void **state)
+static void flags_are_there_for_a_guest_that_polls(void **state)
 {
     (void)state;
     (void)in_cmos(0x0c, 0);
     assert_int_equal(in_cmos(0x0c, 100), 0);
     assert_int_equal(in_cmos(0x0c, 2 * SECOND), 0x50); /* PF and UF, no interrupt */
     assert_int_equal(in_cmos(0x0c, 2 * SECOND), 0);
-    assert_false(cmos.irq);
-    assert_true(cmos.deadline == DEADLINE_NONE);
+    assert_int_equal(cmos.signals.lines, 0);
+    assert_true(cmos.signals.deadline == DEADLINE_NONE);
 }
 
 static void the_update_interrupt_comes_each_second(void **state)
 {
     (void)state;
     out_cmos(0x0b, 0x12, SECOND / 4);
-    assert_in_range(cmos.deadline, SECOND, SECOND + 2);
+    assert_in_range(cmos.signals.deadline, SECOND, SECOND + 2);
     for (uint64_t second = 1; second < 5; second++) {
         cmos_run(&cmos, second * SECOND + 5);
-        assert_true(cmos.irq);
-        assert_true(cmos.deadline == DEADLINE_NONE); /* until it is acknowledged */
+        assert_int_equal(cmos.signals.lines, 1);
+        assert_true(cmos.signals.deadline == DEADLINE_NONE); /* until it is acknowledged */
         assert_int_equal(in_cmos(0x0c, second * SECOND + 5) & 0x90, 0x90);
-        assert_false(cmos.irq);
-        assert_in_range(cmos.deadline, (second + 1) * SECOND, (second + 1) * SECOND + 2);
+        assert_int_equal(cmos.signals.lines, 0);
+        assert_in_range(cmos.signals.deadline, (second + 1) * SECOND, (second + 1) * SECOND + 2);
     }
 }
 
@@ -214,14 +215,14 @@ static void the_periodic_interrupt_has_every_rate(void **state)
         out_cmos(0x0a, (uint8_t)(0x20 | rate), 0);
         out_cmos(0x0b, 0x42, 0);
         for (unsigned period = 1; period < 20; period++) {
-            assert_in_range(cmos.deadline, SECOND * period / hz[rate], SECOND * period / hz[rate] + 3);
-            cmos_run(&cmos, cmos.deadline);
-            assert_true(cmos.irq);
+            assert_in_range(cmos.signals.deadline, SECOND * period / hz[rate], SECOND * period / hz[rate] + 3);
+            cmos_run(&cmos, cmos.signals.deadline);
+            assert_int_equal(cmos.signals.lines, 1);
             assert_int_equal(in_cmos(0x0c, SECOND * period / hz[rate] + 3) & 0xc0, 0xc0);
         }
     }
     out_cmos(0x0a, 0x20, 0); /* rate 0: off */
-    assert_true(cmos.deadline == DEADLINE_NONE);
+    assert_true(cmos.signals.deadline == DEADLINE_NONE);
 }
 
 static void the_alarm_matches_its_time_and_wildcards(void **state)
@@ -231,21 +232,63 @@ static void the_alarm_matches_its_time_and_wildcards(void **state)
     out_cmos(0x03, 0x00, 0);
     out_cmos(0x01, 0x05, 0); /* 00:00:05 is in 15 s */
     out_cmos(0x0b, 0x22, 0);
-    assert_in_range(cmos.deadline, 15 * SECOND, 15 * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, 15 * SECOND, 15 * SECOND + 2);
     cmos_run(&cmos, 14 * SECOND);
-    assert_false(cmos.irq);
+    assert_int_equal(cmos.signals.lines, 0);
     cmos_run(&cmos, 15 * SECOND);
-    assert_true(cmos.irq);
+    assert_int_equal(cmos.signals.lines, 1);
     assert_int_equal(in_cmos(0x0c, 15 * SECOND) & 0xa0, 0xa0);
-    assert_in_range(cmos.deadline, (15 + 86400) * SECOND, (15 + 86400) * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, (15 + 86400) * SECOND, (15 + 86400) * SECOND + 2);
     out_cmos(0x05, 0xff, 15 * SECOND); /* every hour */
-    assert_in_range(cmos.deadline, (15 + 3600) * SECOND, (15 + 3600) * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, (15 + 3600) * SECOND, (15 + 3600) * SECOND + 2);
     out_cmos(0x03, 0xc0, 15 * SECOND); /* every minute */
-    assert_in_range(cmos.deadline, (15 + 60) * SECOND, (15 + 60) * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, (15 + 60) * SECOND, (15 + 60) * SECOND + 2);
     out_cmos(0x01, 0xff, 15 * SECOND); /* every second */
-    assert_in_range(cmos.deadline, 16 * SECOND, 16 * SECOND + 2);
+    assert_in_range(cmos.signals.deadline, 16 * SECOND, 16 * SECOND + 2);
     out_cmos(0x01, 0x77, 15 * SECOND); /* never */
-    assert_true(cmos.deadline == DEADLINE_NONE);
+    assert_true(cmos.signals.deadline == DEADLINE_NONE);
+}
+
+static uint8_t bcd(uint32_t value)
+{
+    return (uint8_t)(value / 10 << 4 | value % 10);
+}
+
+/* By looking at every second of two days: what next_alarm() finds with a handful of jumps. */
+static uint64_t seconds_to_alarm(uint32_t hour, uint32_t minute, uint32_t second)
+{
+    for (uint64_t wait = 1; wait <= 2 * 86400; wait++) {
+        uint64_t of_day = (LEAP_DAY + wait) % 86400;
+
+        if ((hour >= 192 || hour == of_day / 3600) && (minute >= 192 || minute == of_day / 60 % 60) &&
+            (second >= 192 || second == of_day % 60)) {
+            return wait;
+        }
+    }
+    return 0;
+}
+
+static void every_alarm_is_found_where_it_is(void **state)
+{
+    static const uint32_t hours[] = {0, 1, 12, 22, 23, 24, 200}, others[] = {0, 1, 30, 49, 50, 51, 58, 59, 60, 99, 200};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(hours) * ARRAY_COUNT(others) * ARRAY_COUNT(others); i++) {
+        uint32_t hour = hours[i % ARRAY_COUNT(hours)], minute = others[i / ARRAY_COUNT(hours) % ARRAY_COUNT(others)];
+        uint32_t second = others[i / ARRAY_COUNT(hours) / ARRAY_COUNT(others)];
+        uint64_t wait = seconds_to_alarm(hour, minute, second);
+
+        start_at(LEAP_DAY);
+        out_cmos(0x05, hour == 200 ? 0xff : bcd(hour), 0);
+        out_cmos(0x03, minute == 200 ? 0xff : bcd(minute), 0);
+        out_cmos(0x01, second == 200 ? 0xff : bcd(second), 0);
+        out_cmos(0x0b, 0x22, 0);
+        if (wait == 0) {
+            assert_true(cmos.signals.deadline == DEADLINE_NONE);
+        } else {
+            assert_in_range(cmos.signals.deadline, wait * SECOND, wait * SECOND + 2);
+        }
+    }
 }
 
 static void an_alarm_between_two_readings_is_not_missed(void **state)
@@ -300,10 +343,11 @@ int main(void)
         cmocka_unit_test_setup(a_divider_reset_starts_in_the_middle_of_a_second, setup),
         cmocka_unit_test_setup(nonsense_in_the_registers_becomes_a_valid_time, setup),
         cmocka_unit_test_setup(update_in_progress_covers_the_end_of_each_second, setup),
-        cmocka_unit_test_setup(flags_are_there_for_who_polls, setup),
+        cmocka_unit_test_setup(flags_are_there_for_a_guest_that_polls, setup),
         cmocka_unit_test_setup(the_update_interrupt_comes_each_second, setup),
         cmocka_unit_test_setup(the_periodic_interrupt_has_every_rate, setup),
         cmocka_unit_test_setup(the_alarm_matches_its_time_and_wildcards, setup),
+        cmocka_unit_test_setup(every_alarm_is_found_where_it_is, setup),
         cmocka_unit_test_setup(an_alarm_between_two_readings_is_not_missed, setup),
         cmocka_unit_test_setup(memory_sizes_are_where_firmware_puts_them, setup),
         cmocka_unit_test_setup(ram_bytes_are_stored_and_status_registers_are_not, setup),

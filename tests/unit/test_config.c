@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The config's promises: what a user writes is understood or named with its place; every rule of the manual has an
  * example that breaks it and one that keeps it, and both are run here.
@@ -105,6 +106,35 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(config.guests[0].memory_position.line, 0);
     assert_int_equal(config.when_all_stopped, FINAL_POWEROFF);
     assert_true(config.console_serial && config.console_screen && !config.log_debug);
+}
+
+static void disks_and_cards_keep_their_options(void **state)
+{
+    const struct config_guest *guest = &config.guests[0];
+    static const uint8_t mac[] = {0x52, 0x54, 0, 0x12, 0x34, 0xab};
+
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = k\ndisk = a.img\ndisk = \"my disk, old.img\" , ro\n"
+                      "disk = c.img,keep=no,changes=64M\ndisk = d.img, keep=restart\n"
+                      "net = lan\nnet = dmz,mac=52:54:00:12:34:AB\nnet = lan\n"
+                      "[guest b]\nkernel = k\nnet = dmz\nnet = lan\n"));
+    assert_int_equal(guest->disk_count, 4);
+    expect_text(guest->disks[0].path, "a.img");
+    assert_false(guest->disks[0].read_only || guest->disks[0].forget);
+    expect_text(guest->disks[1].path, "my disk, old.img");
+    assert_true(guest->disks[1].read_only);
+    assert_true(guest->disks[2].forget);
+    assert_int_equal(guest->disks[2].changes_bytes, 64 * MIB);
+    assert_false(guest->disks[3].forget);
+    assert_int_equal(guest->net_count, 3);
+    expect_text(guest->nets[1].network, "dmz");
+    assert_memory_equal(guest->nets[1].mac, mac, sizeof(mac));
+    assert_int_equal(guest->nets[0].mac[0] & 3, 2); /* locally administered, of one card */
+    assert_memory_not_equal(guest->nets[0].mac, guest->nets[2].mac, sizeof(mac));
+    assert_memory_not_equal(guest->nets[0].mac, config.guests[1].nets[1].mac, sizeof(mac));
+    assert_int_equal(config_network_index(&config, text_of("lan")), 0);
+    assert_int_equal(config_network_index(&config, text_of("dmz")), 1);
+    assert_int_equal(config_network_index(&config, text_of("wan")), 2);
 }
 
 static void every_key_reaches_its_field(void **state)
@@ -240,6 +270,19 @@ static const struct {
     {"[guest a]\nkernel = ../\\.\n", "bad-path", 2, 10},
     {"[guest a]\nkernel = k\ninitrd = i arguments\n", "bad-path", 3, 12},
     {"[guest a]\nkernel = k\nmodule = a|b\n", "bad-path", 3, 10},
+    {"[guest a]\nkernel = hello.\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = a./hello\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = ...\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = \"hello \"\n", "bad-path", 2, 11},
+    {"[guest a]\nkernel = \" hello\"\n", "bad-path", 2, 11},
+    {"[guest a]\nkernel = \"a /hello\"\n", "bad-path", 2, 11},
+    {"[guest a]\nkernel = hello/\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = hello/.\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = CON\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = nul.elf\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = lpt9/hello\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = Plinth.conf\n", "bad-path", 2, 10},
+    {"[guest a]\nkernel = k\nmodule = ../machine.txt\n", "bad-path", 3, 10},
     {"[guest a]\nkernel = k\nslice = 99us\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = 1001 ms\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = ms\n", "bad-duration", 3, 9},
@@ -304,9 +347,25 @@ static const struct {
     {A "onstop = stay\n", "unknown-key", 3, 1, "did you mean `on-stop`?"},
     {A "on crash = stay\n", "unknown-key", 3, 1, "did you mean `on-crash`?"},
     {A "\"memory\" = 1G\n", "unknown-key", 3, 1, "did you mean `memory`?"},
-    {A "disk = a.img\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
+    {A "drive = a.img\n", "unknown-key", 3, 1, "did you mean `disk`?"},
+    {A "nic = lan\n", "unknown-key", 3, 1, "did you mean `net`?"},
+    {A "soundcard = yes\n", "unknown-key", 3, 1, "There are: kernel memory memory-at cpus "},
+    {A "disk = a.img,rw\n", "bad-disk", 3, 14, "\"rw\" is no option"},
+    {A "disk = a.img,keep=yes\n", "bad-disk", 3, 14, "`keep=no`"},
+    {A "disk = a.img,changes=lots\n", "bad-disk", 3, 14, "`changes=64M`"},
+    {A "disk = a.img,ro,keep=no\n", "bad-disk", 3, 8, "no changes to keep"},
+    {A "disk = \"a.img\n", "bad-quote", 3, 8, "put one behind the path"},
+    {A "disk = ,ro\n", "bad-path", 3, 8, "names no file"},
+    {A "disk = c:\\a.img\n", "bad-path", 3, 8, "without a drive"},
+    {A "net = my lan\n", "bad-network", 3, 7, "1 to 15 letters"},
+    {A "net = lan,model=e1000\n", "bad-network", 3, 11, "`mac=52:54:00:12:34:56`"},
+    {A "net = lan,mac=ff:ff:ff:ff:ff:ff\n", "bad-network", 3, 11, "not a group's"},
+    {A "net = lan,mac=52:54:00:12:34\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
+    {A "net = lan,mac=00:00:00:00:00:00\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
+    {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "There are: "},
-    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1, "There are: console log inventory when-all-stopped."},
+    {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1,
+     "There are: console log quiet-devices inventory quirks when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},
@@ -584,7 +643,7 @@ static void volume_paths_stay_under_plinth(void **state)
     } cases[] = {
         {"vmlinuz", "\\plinth\\vmlinuz"},    {"/boot/vmlinuz", "\\plinth\\boot\\vmlinuz"},
         {"./a//b/./c", "\\plinth\\a\\b\\c"}, {"../../x", "\\plinth\\x"},
-        {"a\\b/..\\c", "\\plinth\\a\\b\\c"}, {"...", "\\plinth\\..."},
+        {"a\\b/..\\c", "\\plinth\\a\\b\\c"}, {".config", "\\plinth\\.config"},
     };
     char volume[CONFIG_PATH_MAX + 1];
     char longest[400];
@@ -597,6 +656,29 @@ static void volume_paths_stay_under_plinth(void **state)
     memset(longest, 'a', sizeof(longest));
     config_volume_path((struct text){longest, sizeof(longest)}, volume);
     assert_int_equal(strlen(volume), CONFIG_PATH_MAX);
+}
+
+static void names_that_only_look_reserved_are_names(void **state)
+{
+    static const char *const names[] = {".hidden",    "console", "com",  "com0",          "com10",      "lpt",
+                                        "nul-device", "a.con",   "aux_", "x/plinth.conf", "hello..elf", "a b"};
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        snprintf(text, sizeof(text), "[guest a]\nkernel = \"%s\"\n", names[i]);
+        assert_true(parse(text));
+    }
+}
+
+static void paths_that_differ_in_case_or_lead_to_one_place_are_the_same(void **state)
+{
+    (void)state;
+    assert_true(config_path_same(text_of("a/Hello.elf"), text_of("\\A\\.\\HELLO.ELF")));
+    assert_true(config_path_same(text_of("../x"), text_of("x")));
+    assert_false(config_path_same(text_of("ax"), text_of("a/x")));
+    assert_false(config_path_same(text_of("hello"), text_of("hello1")));
+    assert_false(config_path_same(text_of("a@b"), text_of("a`b"))); /* bit 5 alone is no case */
 }
 
 static void the_longest_path_that_parses_fits_the_volume(void **state)
@@ -647,6 +729,7 @@ int main(void)
         cmocka_unit_test(every_key_of_the_manual_exists),
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),
+        cmocka_unit_test(disks_and_cards_keep_their_options),
         cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),
@@ -662,6 +745,8 @@ int main(void)
         cmocka_unit_test(a_guest_with_more_cpus_than_the_machine_spreads_over_all),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
         cmocka_unit_test(volume_paths_stay_under_plinth),
+        cmocka_unit_test(names_that_only_look_reserved_are_names),
+        cmocka_unit_test(paths_that_differ_in_case_or_lead_to_one_place_are_the_same),
         cmocka_unit_test(the_longest_path_that_parses_fits_the_volume),
         cmocka_unit_test(limits_are_named),
     };

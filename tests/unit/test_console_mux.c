@@ -1,4 +1,6 @@
-/* Promises of hv/console/console_mux.h: lines of different sources never mix, the focused guest is not delayed, keys work. */
+/* SPDX-License-Identifier: MIT */
+/* Promises of hv/console/console_mux.h: lines of different sources never mix, the focused guest is not delayed, keys
+ * work. */
 #include "hv/console/console_mux.h"
 
 #include <setjmp.h>

@@ -1,4 +1,6 @@
-/* Promises of hv/console/console_screen.h: what was written is what is drawn, nothing is drawn outside, work is bounded. */
+/* SPDX-License-Identifier: MIT */
+/* Promises of hv/console/console_screen.h: what was written is what is drawn, nothing is drawn outside, work is
+ * bounded. */
 #include "hv/console/console_screen.h"
 
 #include <setjmp.h>

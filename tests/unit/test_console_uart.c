@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The console's 16550 driver on a model of the chip: what is sent arrives, in ports as in memory; a chip that takes no
  * more bytes is given up after a time and holds up no CPU; an empty bus is no UART. Time is the model's: every look at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When a CPU is taken for one that hangs: hv/host/cpu_watch.h. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a guest sees of the CPU: the table that the policy makes of a host's answers, and the answers from it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -158,7 +159,41 @@ static void the_xsave_area_has_the_size_of_what_is_switched_on(void **state)
     assert_int_equal(ask(0xd, 0).ebx, 576);
     assert_int_equal(cpuid_table_answer(&table, 0xd, 0, &with_avx512).ebx, 1088 + 64);
     assert_int_equal(ask(0xd, 0).ecx, 1088 + 64);
-    assert_int_equal(ask(0xd, 1).eax, 0x5); /* neither XSAVEC nor XSAVES */
+    assert_int_equal(ask(0xd, 1).eax, 0x7); /* XSAVEC, but not XSAVES */
+    assert_int_equal(ask(0xd, 1).ebx, 576);
+    assert_int_equal(cpuid_table_answer(&table, 0xd, 1, &with_avx512).ebx, 576 + 256 + 64);
+}
+
+/* Components lie one after the other; those that say so (ECX bit 1), on the next boundary of 64 bytes. SDM 1 13.4.3. */
+static void a_compacted_xsave_area_has_no_holes_but_for_alignment(void **state)
+{
+    const struct cpuid_dynamic with_avx512 = {.apic_enabled = true, .xcr0 = 0x27};
+    struct cpuid_entry *component;
+
+    (void)state;
+    build(true, 1);
+    component = &table.entries[table.basic[0xd]];
+    while (component->subleaf != 2) {
+        component++;
+    }
+    component->words.eax = 240;
+    assert_int_equal(cpuid_table_answer(&table, 0xd, 1, &with_avx512).ebx, 576 + 240 + 64);
+    while (component->subleaf != 5) {
+        component++;
+    }
+    component->words.ecx = 2;
+    assert_int_equal(cpuid_table_answer(&table, 0xd, 1, &with_avx512).ebx, 576 + 256 + 64);
+}
+
+static void xsavec_is_hidden_where_the_emulator_breaks_it(void **state)
+{
+    const struct cpuid_policy_input input = {
+        .host = &host, .vcpu_count = 1, .tsc_khz = 1000000, .is_intel = true, .hide_xsavec = true};
+
+    (void)state;
+    cpuid_policy_build(&input, &table);
+    assert_int_equal(ask(0xd, 1).eax, 0x5);
+    assert_int_equal(ask(0xd, 1).ebx, 0);
 }
 
 static void the_quick_form_says_what_the_answer_depends_on(void **state)
@@ -264,6 +299,8 @@ int main(void)
         cmocka_unit_test(leaves_without_subleaves_ignore_ecx),
         cmocka_unit_test(the_apic_id_osxsave_and_apic_bits_are_the_vcpus),
         cmocka_unit_test(the_xsave_area_has_the_size_of_what_is_switched_on),
+        cmocka_unit_test(a_compacted_xsave_area_has_no_holes_but_for_alignment),
+        cmocka_unit_test(xsavec_is_hidden_where_the_emulator_breaks_it),
         cmocka_unit_test(the_quick_form_says_what_the_answer_depends_on),
         cmocka_unit_test(a_host_without_leaf_7_or_d_is_no_trouble),
     };

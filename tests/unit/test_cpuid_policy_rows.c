@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPUID policy hides what its rows say, offers only what the host has or the hypervisor emulates, and is the same
  * for both vendors. The host here is a CPU that has every bit of every leaf, one that has none, or a random one.

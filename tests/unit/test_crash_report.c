@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The crash report's walk: every paging mode's tables by name, and where it stops. Tables are written by hand.
  */

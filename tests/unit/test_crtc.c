@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The text display that is drawn nowhere: its registers, its retrace, its rows as text. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The decoder against Capstone: every claimed form with every ModRM, every SIB and the prefix combinations that matter,
  * then random encodings, in the three modes. What the decoder accepts must agree with Capstone in length, operation,

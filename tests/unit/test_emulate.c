@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator where no CPU can be asked: 16- and 32-bit code, segments, faults and their error codes, near branches,
  * repeated strings cut into exits, and what a guest does wrong. The arithmetic is in test_emulate_cpu.c.
@@ -87,11 +88,11 @@ static void an_access_over_two_device_pages_is_split_between_them(void **state)
     assert_int_equal(device_value(0xffd, 4), 0xddccbbaa);
 }
 
-static void nobody_reads_as_all_ones_and_swallows_writes(void **state)
+static void no_device_reads_as_all_ones_and_ignores_writes(void **state)
 {
     (void)state;
     enter_protected_mode();
-    vcpu.gpr[GPR_RBX] = NOBODY_GPA;
+    vcpu.gpr[GPR_RBX] = NO_DEVICE_GPA;
     RUN("\x66\x8b\x03"); /* mov ax, [ebx] */
     assert_int_equal(vcpu.gpr[GPR_RAX], 0xffff);
     vcpu.rip = CODE_ADDRESS;
@@ -101,7 +102,7 @@ static void nobody_reads_as_all_ones_and_swallows_writes(void **state)
     assert_false(vcpu.pending.valid || (vcpu.requests & VCPU_STOPPED));
 }
 
-static void the_end_of_ram_is_split_from_nobody(void **state)
+static void the_end_of_ram_is_split_from_what_no_device_has(void **state)
 {
     (void)state;
     enter_protected_mode();
@@ -288,7 +289,7 @@ static void a_page_table_outside_memory_is_a_page_fault_with_reserved_bits(void 
 {
     (void)state;
     enter_long_mode();
-    put_entry(TABLE_PDPT, 1, NOBODY_GPA | PTE_P | PTE_W | PTE_U);
+    put_entry(TABLE_PDPT, 1, NO_DEVICE_GPA | PTE_P | PTE_W | PTE_U);
     vcpu.gpr[GPR_RBX] = WINDOW + GIB;
     RUN("\x89\x03");
     assert_true(raised(EXCEPTION_PF, true, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED | PAGE_FAULT_WRITE, CODE_ADDRESS));
@@ -481,16 +482,16 @@ static void a_register_form_is_not_taken_for_a_memory_access(void **state)
 
 static void executing_where_there_is_no_memory_stops_the_guest(void **state)
 {
-    const struct exit_nested_fault fetch = {.address = {NOBODY_GPA}, .fetch = true};
+    const struct exit_nested_fault fetch = {.address = {NO_DEVICE_GPA}, .fetch = true};
 
     (void)state;
     enter_protected_mode();
-    vcpu.rip = NOBODY_GPA;
+    vcpu.rip = NO_DEVICE_GPA;
     emulate_nested_fault(&vcpu, &fetch);
     assert_true(stopped_with(GUEST_CODE_FETCH));
 
     enter_protected_mode();
-    vcpu.rip = NOBODY_GPA;
+    vcpu.rip = NO_DEVICE_GPA;
     emulate_nested_fault(&vcpu, &read_fault); /* the same, found by the fetch */
     assert_true(stopped_with(GUEST_CODE_FETCH));
 }
@@ -556,8 +557,8 @@ int main(void)
         cmocka_unit_test(one_mov_is_one_device_access_of_its_width),
         cmocka_unit_test(a_read_modify_write_reads_once_and_writes_once),
         cmocka_unit_test(an_access_over_two_device_pages_is_split_between_them),
-        cmocka_unit_test(nobody_reads_as_all_ones_and_swallows_writes),
-        cmocka_unit_test(the_end_of_ram_is_split_from_nobody),
+        cmocka_unit_test(no_device_reads_as_all_ones_and_ignores_writes),
+        cmocka_unit_test(the_end_of_ram_is_split_from_what_no_device_has),
         cmocka_unit_test(real_mode_uses_segment_bases_and_16_bit_addresses),
         cmocka_unit_test(a_real_mode_limit_fault_has_no_error_code),
         cmocka_unit_test(protected_mode_checks_limits_types_and_null_segments),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator against the CPU that runs the test: random instructions of every claimed form in 64-bit mode, executed
  * natively on a window of host memory and emulated with the same registers, flags and memory, where two of the window's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Exceptions that meet each other, and what is injected when. A vCPU with a real local APIC, no vendor. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 
 #include <string.h>
 
@@ -178,7 +180,7 @@ static void a_masked_nmi_lets_interrupts_pass(void **state)
     lapic_post(&vcpu.lapic, 0x41, false);
     assert_int_equal(vcpu_select_event(&vcpu, true, false, &event), EVENT_INJECT);
     assert_int_equal(event.vector, 0x41);
-    assert_false(vcpu_wants_window(&vcpu, &nmi));
+    assert_false(vcpu_wants_window(&vcpu, EVENT_INJECT, &nmi));
     assert_true(nmi);
 }
 

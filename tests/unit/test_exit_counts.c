@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/core/exit_counts.h: counts of all vCPUs, true percentages, and no word of what did not happen. */
 #include "hv/core/exit_counts.h"
 

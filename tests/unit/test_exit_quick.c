@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The short ways do what the long way does: each exit is made twice from the same state, once by exit_dispatch() and
  * once by its short way, and registers, local APIC, UART and console are compared. And when the console is told.
@@ -48,6 +49,7 @@ static void make(uint32_t i)
     vcpus[i].guest = &guests[i];
     vcpus[i].rflags = RFLAGS_FIXED;
     vcpus[i].exit_tsc = 100 * MS;
+    vcpus[i].leave_at = UINT64_MAX;
     lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &host.clock);
     assert_true(lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | 0x400, 46));
     assert_true(lapic_msr_write(&vcpus[i].lapic, 0x80f, 0x1ff, 0));
@@ -75,9 +77,9 @@ static void compare(void)
     assert_memory_equal(&pages[0], &pages[1], sizeof(pages[0]));
     assert_int_equal(vcpus[0].lapic.deadline, vcpus[1].lapic.deadline);
     assert_int_equal(vcpus[0].lapic.tsc_deadline, vcpus[1].lapic.tsc_deadline);
-    assert_int_equal(guests[0].platform.uart.irq, guests[1].platform.uart.irq);
+    assert_int_equal(guests[0].platform.uart.signals.lines, guests[1].platform.uart.signals.lines);
     assert_int_equal(guests[0].platform.uart.thre_event, guests[1].platform.uart.thre_event);
-    assert_int_equal(guests[0].platform.uart.deadline, guests[1].platform.uart.deadline);
+    assert_int_equal(guests[0].platform.uart.signals.deadline, guests[1].platform.uart.signals.deadline);
     assert_int_equal(byte_ring_count(&guests[0].platform.console_out),
                      byte_ring_count(&guests[1].platform.console_out));
     assert_int_equal(vcpus[0].requests & ~(uint32_t)VCPU_ADVANCED, vcpus[1].requests);
@@ -226,10 +228,105 @@ static void uart_and_delay_ports_do_the_same(void **state)
     }
 }
 
+static uint32_t random_next(void)
+{
+    static uint32_t state = 2463534242u;
+
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+
+/* Bytes of the state that are a device's own: two guests' differ by where they are. */
+static void forget_empty_fifo(struct uart_fifo *fifo)
+{
+    if (fifo->count == 0) {
+        memset(fifo, 0, sizeof(*fifo)); /* a byte that went straight through was never in it */
+    }
+}
+
+static void compare_platforms(void)
+{
+    const struct platform *a = &guests[0].platform, *b = &guests[1].platform;
+
+    forget_empty_fifo(&guests[0].platform.uart.tx);
+    forget_empty_fifo(&guests[1].platform.uart.tx);
+    for (unsigned i = 0; i < a->bus.device_count; i++) {
+        const struct bus_device *device = &a->bus.devices[i];
+        uint32_t from = device->row->saved_from;
+
+        assert_memory_equal((const uint8_t *)device->state + from, (const uint8_t *)b->bus.devices[i].state + from,
+                            device->row->state_bytes - from);
+    }
+    assert_int_equal(a->lines, b->lines);
+    assert_int_equal(a->extint, b->extint);
+    assert_int_equal(a->bus.lines, b->bus.lines);
+    assert_int_equal(a->power, b->power);
+    assert_int_equal(guests[0].platform_deadline, guests[1].platform_deadline);
+    assert_memory_equal(a->console_out.data, b->console_out.data, sizeof(a->console_out.data));
+}
+
+/*
+ * Both ways from the same state, at every port that answers: what is not done the short way is done the long way after
+ * it, as by a vendor. Interrupts are on and an APIC takes them, so consequences of every kind come up.
+ */
+static void random_bytes_at_random_ports_do_the_same(void **state)
+{
+    static const uint16_t ports[] = {0x20,  0x21,  0xa0,  0xa1,  0x40,  0x42,  0x43,  0x61,  0x60,  0x64,  0x70,
+                                     0x71,  0x3d4, 0x3d5, 0x3da, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe,
+                                     0x3ff, 0x4d0, 0x600, 0x602, 0x608, 0xcfc, 0x80,  0x0f,  0x2f8, 0xcf9};
+    uint32_t short_ones = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < 200000; i++) {
+        struct exit_io io = {
+            .port = ports[random_next() % ARRAY_COUNT(ports)], .size = 1, .in = random_next() % 2 == 0};
+        uint8_t value = (uint8_t)random_next();
+
+        if (!io.in && (io.port == 0xcf9 || (io.port == 0x64 && value >= 0xf0) || (io.port == 0x60))) {
+            continue; /* a reset ends the guest */
+        }
+        both(GPR_RAX, value);
+        vcpus[1].rip = 0x1000;
+        go_long(EXIT_IO, &io);
+        if (exit_quick_port(&vcpus[1], 99, 0x1000, io.port, io.in)) {
+            short_ones++;
+        } else {
+            const struct vm_exit exit = {.kind = EXIT_IO, .raw = 99, .length = 2, .io = io};
+
+            exit_dispatch(&vcpus[1], &exit);
+        }
+        for (uint32_t v = 0; v < 2; v++) {
+            vcpus[v].requests &= ~(uint32_t)VCPU_ADVANCED;
+            if (guests[v].platform.extint) {
+                vcpus[v].requests |= VCPU_EVENT; /* a line that was high before is told again by the long way only */
+            }
+        }
+        compare();
+        for (uint32_t v = 0; v < 2; v++) {
+            platform_run_timers(&guests[v].platform,
+                                vcpus[v].exit_tsc); /* a short way may leave what is due for later */
+        }
+        compare_platforms();
+        both_later(random_next() % 16 == 0 ? random_next() % (60 * MS) : random_next() % 1000);
+        for (uint32_t v = 0; v < 2; v++) {
+            guest_run_timers(&vcpus[v], vcpus[v].exit_tsc); /* as the host's timer would have made the CPU do */
+            if ((vcpus[v].requests & VCPU_CONSOLE) != 0) {
+                take_all(v);
+            }
+            vcpus[v].requests = 0;
+        }
+    }
+    assert_true(short_ones > 100000);
+}
+
 static void what_changes_more_goes_the_long_way(void **state)
 {
     struct uart *uart = &guests[1].platform.uart;
-    struct platform before;
+    const struct bus_row *row = &uart_row;
+    struct uart before;
+    uint8_t value;
 
     (void)state;
     for (uint32_t i = 0; i < 5; i++) {
@@ -239,15 +336,30 @@ static void what_changes_more_goes_the_long_way(void **state)
         uart->ier = i == 2 ? 2 : 0;    /* the line will rise */
         uart->tx.count = i == 3;       /* the console is full */
         guests[1].platform.console_out.head = i == 4 ? BYTE_RING_BYTES : 0;
-        memcpy(&before, &guests[1].platform, sizeof(before));
-        assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x3f8, false));
-        assert_memory_equal(&before, &guests[1].platform, sizeof(before));
+        before = *uart;
+        assert_false(row->quick_write(uart, 0, 'x'));
+        assert_memory_equal(&before, uart, sizeof(before));
     }
-    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x21, true));
-    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x3f9, false));
+    assert_false(row->quick_write(uart, 1, 0));
+    assert_false(row->quick_read(uart, 7, 0, &value));
     setup(NULL);
     uart->errors = 2;
-    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x3fd, true));
+    assert_false(row->quick_read(uart, 5, 0, &value));
+}
+
+static void what_nothing_answers_and_what_is_due_goes_the_long_way(void **state)
+{
+    struct platform before;
+
+    (void)state;
+    memcpy(&before, &guests[1].platform, sizeof(before));
+    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x2f8, true));
+    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0xcf8, true)); /* a dword's port */
+    vcpus[1].exit_tsc = guests[1].platform.bus.due;
+    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x21, true));
+    vcpus[1].leave_at = vcpus[1].exit_tsc;
+    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x3fd, true)); /* its time is over */
+    assert_memory_equal(&before, &guests[1].platform, sizeof(before));
 }
 
 static void send(uint8_t byte)
@@ -302,7 +414,7 @@ static void an_entry_that_the_cpu_refuses_ends_the_guest_with_its_code(void **st
     assert_non_null(strstr(guests[0].report, "0x80000021"));
 }
 
-static void an_exit_that_nobody_asked_for_ends_the_guest_with_its_code(void **state)
+static void an_exit_that_was_not_asked_for_ends_the_guest_with_its_code(void **state)
 {
     const struct vm_exit exit = {.kind = EXIT_UNKNOWN, .raw = 0x3ff};
 
@@ -322,10 +434,12 @@ int main(void)
         cmocka_unit_test_setup(other_msrs_and_values_that_fault_go_the_long_way, setup),
         cmocka_unit_test_setup(uart_and_delay_ports_do_the_same, setup),
         cmocka_unit_test_setup(what_changes_more_goes_the_long_way, setup),
+        cmocka_unit_test_setup(what_nothing_answers_and_what_is_due_goes_the_long_way, setup),
+        cmocka_unit_test_setup(random_bytes_at_random_ports_do_the_same, setup),
         cmocka_unit_test_setup(the_console_is_told_of_an_echo_at_once_and_then_by_lines, setup),
         cmocka_unit_test_setup(half_a_line_is_told_after_a_millisecond, setup),
         cmocka_unit_test_setup(an_entry_that_the_cpu_refuses_ends_the_guest_with_its_code, setup),
-        cmocka_unit_test_setup(an_exit_that_nobody_asked_for_ends_the_guest_with_its_code, setup),
+        cmocka_unit_test_setup(an_exit_that_was_not_asked_for_ends_the_guest_with_its_code, setup),
     };
 
     return cmocka_run_group_tests_name("short ways", tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* The guest-physical layout's promises: RAM where the picture says, an e820 that covers it, sizes checked. */
+/* SPDX-License-Identifier: MIT */
+/* The guest-physical layout's promises: RAM where the picture says, the memory map of a PC, sizes checked. */
 #include "hv/mm/guest_layout.h"
 
 #include <setjmp.h>
@@ -9,11 +10,19 @@
 
 static struct guest_layout layout;
 
+/* What a PC's firmware says of everything that is not RAM (QEMU 7.2's pc with SeaBIOS 1.16 has the BIOS from
+ * 0xf0000). */
+static const struct e820_entry reserved_on_a_pc[] = {
+    {0x9fc00, 0x400, E820_RESERVED},
+    {0xe0000, 0x20000, E820_RESERVED},
+    {0xfffc0000, 0x40000, E820_RESERVED},
+};
+
 static void check_entries(uint64_t memory_bytes)
 {
     uint64_t ram = 0;
-    uint64_t reserved = 0;
     uint64_t before = 0;
+    uint32_t reserved = 0;
 
     assert_int_equal(guest_layout_make(memory_bytes, &layout), STATUS_OK);
     assert_int_equal(layout.low_bytes + layout.high_bytes, memory_bytes);
@@ -22,12 +31,19 @@ static void check_entries(uint64_t memory_bytes)
 
         assert_true(entry->bytes != 0 && entry->start >= before);
         before = entry->start + entry->bytes;
-        ram += entry->type == E820_RAM ? entry->bytes : 0;
-        reserved += entry->type == E820_RESERVED ? entry->bytes : 0;
+        if (entry->type == E820_RAM) {
+            ram += entry->bytes;
+        } else {
+            assert_true(reserved < ARRAY_COUNT(reserved_on_a_pc));
+            assert_memory_equal(entry, &reserved_on_a_pc[reserved], sizeof(*entry));
+            reserved++;
+        }
+        /* No entry covers the display's memory and the adapters' ROMs. */
+        assert_true(before <= 0xa0000 || entry->start >= 0xe0000);
     }
-    /* All of the guest's memory is described, and only the EBDA and the legacy window are kept from it. */
-    assert_int_equal(ram + reserved, memory_bytes);
-    assert_int_equal(reserved, GUEST_LEGACY_END - GUEST_EBDA_START);
+    assert_int_equal(reserved, ARRAY_COUNT(reserved_on_a_pc));
+    /* All of the guest's memory but what lies between the EBDA's start and 1 MiB. */
+    assert_int_equal(ram, memory_bytes - (GUEST_LEGACY_END - GUEST_EBDA_START));
 }
 
 static void e820_describes_every_byte_of_every_size(void **state)
@@ -54,7 +70,7 @@ static void the_smallest_guest_has_only_low_memory(void **state)
 {
     (void)state;
     assert_int_equal(guest_layout_make(1 * MIB, &layout), STATUS_OK);
-    assert_int_equal(layout.e820_count, 2);
+    assert_int_equal(layout.e820_count, 4);
     assert_false(guest_layout_usable(&layout, gpa(1 * MIB), 1));
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of the access to guest memory: no guest address leads out of the guest's ranges, copies are whole or not. */
 #include "hv/mm/guest_memory.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest walk's promises: the address, the page size and the exact error code that an MMU gives, in every paging
  * mode. The tables are written here by hand, and rights are compared with SDM 3A 4.6.1's text as a decision table.
@@ -190,6 +191,8 @@ static void a_pae_pointer_that_qemu_marked_is_followed(void **state)
     paging.efer = EFER_NXE;
     put64(TABLE(1), 0, 0x200000 | P | PS);
     put64(TABLE(0), 0, TABLE(1) | P | A);
+    expect_fault(0x123, GUEST_READ, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED);
+    paging.pointer_accessed = true;
     expect_ok(0x123, GUEST_READ, 0x200123, 0x200000);
     assert_int_equal(get64(TABLE(0), 0), TABLE(1) | P | A);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The quick walk to an instruction's bytes finds what the full walk finds, and gives up where it should. */
 #include <setjmp.h>
 #include <stdarg.h>

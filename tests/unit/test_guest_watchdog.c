@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A guest without the progress that its config chose is a crash, after its time and not before; one with it is not. */
 #include <setjmp.h>
 #include <stdarg.h>

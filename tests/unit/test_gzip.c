@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Kernels compressed with gzip: what zlib packs comes out as it was, in every form of block and header; what is damaged
  * is an error with an offset and a sentence; and kernels of every kind are recognized in what comes out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/x86/host_acpi.h: what a firmware's tables say is found, and damaged ones are named and harmless. */
 #include "hv/x86/host_acpi.h"
 

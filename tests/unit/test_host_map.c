@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/x86/host_map.h and hv/x86/mtrr.h: the host's map is identity, W^X, holds what must be absent absent,
  * never lets a leaf span two memory types, and takes no more tables than were counted. */
 #include "hv/x86/host_map.h"
@@ -20,6 +21,9 @@
 #define VALID (1ULL << 11)
 #define ENABLE (1ULL << 11)
 #define FIXED_ENABLE (1ULL << 10)
+
+#define MEMORY_RANGES 20u
+#define MEMORY(end) .memory = (const struct host_range[]){{0, end}}, .memory_count = 1
 
 static uint8_t *arena;
 static struct table_pool pool;
@@ -89,7 +93,8 @@ static void expect_sound(uint64_t end)
 
             assert_int_equal(result.to.value, at);
             assert_false(result.attributes.write && result.attributes.execute);
-            if (result.attributes.cache != CACHE_WC) {
+            /* WC and UC in the page tables hold whatever the MTRRs say. SDM 3A 12.5.2.2, table 12-7. */
+            if (result.attributes.cache != CACHE_WC && result.attributes.cache != CACHE_UC) {
                 uint64_t run = mtrr_run(&mtrrs, align_down(at, bytes), next, &type);
 
                 assert_int_equal(run, next);
@@ -109,7 +114,7 @@ static void build(const struct host_map_request *request, uint32_t loose, uint64
 
 static void page_zero_is_absent_and_the_rest_is_identity(void **state)
 {
-    struct host_map_request request = {.top = 4 * GIB, .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G};
+    struct host_map_request request = {MEMORY(4 * GIB), .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G};
 
     (void)state;
     usual_mtrrs();
@@ -124,7 +129,7 @@ static void page_zero_is_absent_and_the_rest_is_identity(void **state)
 
 static void large_memory_of_one_type_takes_the_largest_leaves(void **state)
 {
-    struct host_map_request request = {.top = 64 * GIB, .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G};
+    struct host_map_request request = {MEMORY(64 * GIB), .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G};
 
     (void)state;
     usual_mtrrs();
@@ -147,10 +152,7 @@ static void pieces_have_exactly_their_rights(void **state)
         {0x609000, 0x60a000, HOST_PIECE_ABSENT},       {0x80000000, 0x80300000, HOST_PIECE_SCREEN},
         {0x700000000, 0x700300000, HOST_PIECE_SCREEN},
     };
-    struct host_map_request request = {.top = 4 * GIB,
-                                       .mtrrs = &mtrrs,
-                                       .largest_leaf = LEVEL_1G,
-                                       .pieces = pieces,
+    struct host_map_request request = {MEMORY(4 * GIB), .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G, .pieces = pieces,
                                        .piece_count = ARRAY_COUNT(pieces)};
 
     (void)state;
@@ -172,7 +174,7 @@ static void pieces_have_exactly_their_rights(void **state)
 
 static void one_piece_changes_while_the_tree_is_in_use(void **state)
 {
-    struct host_map_request request = {.top = 4 * GIB, .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G};
+    struct host_map_request request = {MEMORY(4 * GIB), .mtrrs = &mtrrs, .largest_leaf = LEVEL_1G};
     struct host_piece page = {0x9000, 0xa000, HOST_PIECE_TEXT};
     enum page_flush flush;
 
@@ -294,6 +296,78 @@ static void runs_end_exactly_where_the_type_changes(void **state)
     }
 }
 
+/* Some memory below `top`, with holes. */
+static uint32_t random_memory(struct host_range *ranges, uint64_t top)
+{
+    uint32_t count = 0;
+    uint64_t at = dice(2) * PAGE_BYTES;
+
+    while (at < top && count < MEMORY_RANGES) {
+        uint64_t bytes = (1 + (uint64_t)dice(1u << dice(20))) * PAGE_BYTES;
+
+        ranges[count++] = (struct host_range){at, min_u64(at + bytes, top)};
+        at += bytes + (1 + (uint64_t)dice(1u << dice(20))) * PAGE_BYTES;
+    }
+    return count;
+}
+
+static bool is_mapped(const struct host_map_request *request, uint64_t at)
+{
+    bool mapped = false;
+
+    for (uint32_t i = 0; i < request->memory_count; i++) {
+        mapped = mapped || (request->memory[i].start <= at && at < request->memory[i].end);
+    }
+    for (uint32_t i = 0; i < request->piece_count; i++) {
+        if (request->pieces[i].start <= at && at < request->pieces[i].end) {
+            mapped = request->pieces[i].kind != HOST_PIECE_ABSENT;
+        }
+    }
+    return mapped && at >= PAGE_BYTES;
+}
+
+/* Memory and pieces are there, and nothing else: looked at at every border and on both sides of it. */
+static void expect_only(const struct host_map_request *request)
+{
+    for (uint32_t i = 0; i < request->memory_count; i++) {
+        const uint64_t places[] = {request->memory[i].start, request->memory[i].end, request->memory[i].start - 1,
+                                   request->memory[i].end - 1, request->memory[i].start + dice(1u << 20)};
+
+        for (uint32_t k = 0; k < ARRAY_COUNT(places); k++) {
+            if (places[k] < UINT64_MAX / 2) {
+                assert_int_equal(lookup(places[k]).present, is_mapped(request, places[k]));
+            }
+        }
+    }
+}
+
+static void a_hole_is_absent_and_a_device_is_uncached(void **state)
+{
+    static const struct host_range memory[] = {{0, 0xa0000}, {0x100000, 0x7f000000}, {4 * GIB, 1012 * GIB}};
+    static const struct host_piece pieces[] = {
+        {0xfee00000, 0xfee01000, HOST_PIECE_DEVICE},
+        {0xfd00000000, 0xfd00100000, HOST_PIECE_DEVICE}, /* where the MTRRs say write-back */
+    };
+    struct host_map_request request = {.memory = memory,
+                                       .memory_count = 3,
+                                       .mtrrs = &mtrrs,
+                                       .largest_leaf = LEVEL_1G,
+                                       .pieces = pieces,
+                                       .piece_count = 2};
+
+    (void)state;
+    usual_mtrrs();
+    build(&request, 2, 0);
+    assert_false(lookup(0xa0000).present || lookup(0xfffff).present);
+    assert_false(lookup(0x7f000000).present || lookup(4 * GIB - 1).present);
+    assert_true(lookup(0xfee00000).present && !lookup(0xfee01000).present);
+    assert_int_equal(lookup(0xfee00000).attributes.cache, CACHE_UC);
+    assert_int_equal(lookup(0xfd00000000).attributes.cache, CACHE_UC);
+    assert_false(lookup(0xfd00100000).present); /* AMD's HyperTransport range */
+    assert_int_equal(lookup(4 * GIB).level, LEVEL_1G);
+    expect_sound(1024 * GIB);
+}
+
 static void random_machines_are_sound_and_within_the_count(void **state)
 {
     (void)state;
@@ -301,9 +375,13 @@ static void random_machines_are_sound_and_within_the_count(void **state)
     for (uint32_t round = 0; round < 60; round++) {
         struct host_piece pieces[12];
         struct host_map_request request = {.mtrrs = &mtrrs, .pieces = pieces};
+        struct host_range ranges[MEMORY_RANGES];
+        uint64_t top;
 
         random_mtrrs();
-        request.top = (uint64_t)(2048 + dice(2048)) * 2 * MIB;
+        top = (uint64_t)(2048 + dice(2048)) * 2 * MIB;
+        request.memory = ranges;
+        request.memory_count = random_memory(ranges, top);
         request.largest_leaf = dice(2) != 0 ? LEVEL_1G : LEVEL_2M;
         request.piece_count = dice(12);
         for (uint32_t i = 0; i < request.piece_count; i++) {
@@ -313,7 +391,8 @@ static void random_machines_are_sound_and_within_the_count(void **state)
                                             (enum host_piece_kind)dice(HOST_PIECE_ABSENT + 1)};
         }
         build(&request, request.piece_count, 0);
-        expect_sound(request.top);
+        expect_sound(top);
+        expect_only(&request);
         assert_false(lookup(0).present);
     }
 }
@@ -344,6 +423,7 @@ int main(void)
         cmocka_unit_test(without_mtrrs_all_is_write_back_and_with_disabled_ones_uncached),
         cmocka_unit_test(amd_forces_write_back_above_4_gib_unless_a_range_says_otherwise),
         cmocka_unit_test(runs_end_exactly_where_the_type_changes),
+        cmocka_unit_test(a_hole_is_absent_and_a_device_is_uncached),
         cmocka_unit_test(random_machines_are_sound_and_within_the_count),
     };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/x86/unwind.h, on images made by hand after Microsoft's description of the tables. */
 #include "hv/x86/unwind.h"
 

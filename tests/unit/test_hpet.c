@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The HPET: its counter, its comparators, its wires. Time is a TSC of 1 GHz that the test moves. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,11 +65,11 @@ static uint32_t take_edges(void)
 /* The host's part: to the next deadline, never past `end`. Gives whether there was one. */
 static bool sleep_until(uint64_t end)
 {
-    if (hpet.deadline >= end) {
+    if (hpet.signals.deadline >= end) {
         now = end;
         return false;
     }
-    now = max_u64(now, hpet.deadline);
+    now = max_u64(now, hpet.signals.deadline);
     return true;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Both vendors' hypercall instructions mean the same on both: the one that the CPU raises #UD for, too. */
 #include <setjmp.h>
 #include <stdarg.h>

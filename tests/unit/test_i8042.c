@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The keyboard controller with nothing plugged in. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -83,43 +84,43 @@ static void a20_is_one_gate_with_three_switches(void **state)
     i8042_write(&keyboard, 0x92, 0);
     command(0xd0);
     assert_int_equal(answer() & 2, 0);
-    assert_null(keyboard.reset_by);
+    assert_null(keyboard.signals.power_reason);
 }
 
 static void reset_by_pulse_by_output_port_and_by_port_92(void **state)
 {
     (void)state;
     command(0xff);
-    assert_null(keyboard.reset_by);
+    assert_null(keyboard.signals.power_reason);
     command(0xfe);
-    assert_non_null(keyboard.reset_by);
+    assert_non_null(keyboard.signals.power_reason);
     setup(NULL);
     command(0xd1);
     i8042_write(&keyboard, 0x60, 0xde);
-    assert_non_null(keyboard.reset_by);
+    assert_non_null(keyboard.signals.power_reason);
     setup(NULL);
     i8042_write(&keyboard, 0x92, 0x02);
-    assert_null(keyboard.reset_by);
+    assert_null(keyboard.signals.power_reason);
     i8042_write(&keyboard, 0x92, 0x03);
-    assert_string_equal(keyboard.reset_by, "port 0x92");
+    assert_string_equal(keyboard.signals.power_reason, "port 0x92");
 }
 
 static void output_interrupts_only_when_the_command_byte_says_so(void **state)
 {
     (void)state;
     command(0xaa);
-    assert_false(keyboard.irq1);
+    assert_false(keyboard.signals.lines & I8042_LINE_KEYBOARD);
     command(0x60);
     i8042_write(&keyboard, 0x60, 0x03);
-    assert_true(keyboard.irq1);
+    assert_true(keyboard.signals.lines & I8042_LINE_KEYBOARD);
     (void)i8042_read(&keyboard, 0x60);
-    assert_false(keyboard.irq1);
+    assert_false(keyboard.signals.lines & I8042_LINE_KEYBOARD);
     command(0xd3);
     i8042_write(&keyboard, 0x60, 0x12);
-    assert_true(keyboard.irq12);
-    assert_false(keyboard.irq1);
+    assert_true(keyboard.signals.lines & I8042_LINE_MOUSE);
+    assert_false(keyboard.signals.lines & I8042_LINE_KEYBOARD);
     assert_int_equal(answer(), 0x12);
-    assert_false(keyboard.irq12);
+    assert_false(keyboard.signals.lines & I8042_LINE_MOUSE);
 }
 
 int main(void)

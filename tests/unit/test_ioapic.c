@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The I/O APIC: what its pins send, and when. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The local APIC as a guest's kernel meets it: by its page, by its MSRs, and by what it delivers. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -361,7 +362,7 @@ static void an_icr_write_sends_what_it_says(void **state)
     assert_int_equal(read_reg(LAPIC_ICR, 0), 0x000c4608); /* delivery status idle */
 }
 
-static void the_self_shorthand_needs_nobody_else(void **state)
+static void the_self_shorthand_needs_no_other_cpu(void **state)
 {
     (void)state;
     enable();
@@ -703,7 +704,7 @@ int main(void)
         cmocka_unit_test_setup(an_access_to_a_reserved_register_is_an_error, setup),
         cmocka_unit_test_setup(short_and_misaligned_accesses_see_the_register_bytes, setup),
         cmocka_unit_test_setup(an_icr_write_sends_what_it_says, setup),
-        cmocka_unit_test_setup(the_self_shorthand_needs_nobody_else, setup),
+        cmocka_unit_test_setup(the_self_shorthand_needs_no_other_cpu, setup),
         cmocka_unit_test_setup(destinations_match_in_every_mode, setup),
         cmocka_unit_test_setup(a_one_shot_count_fires_once_at_its_end, setup),
         cmocka_unit_test_setup(every_divider_divides, setup),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Plain ELF, PVH, flat binaries, and what a file is recognized as. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "guest-loader/bios.h"
+#include "guest-loader/foreign.h"
 #include "tests/unit/loader_checks.h"
 
 #define CODE 0x1000u /* where the parts' bytes are in the file */
@@ -168,7 +171,7 @@ static void others_find_the_bios_data_area_of_a_pc(void **state)
     assert_int_equal(arena_read(0x413, 2) * KIB, GUEST_EBDA_START);
 }
 
-/* The code itself runs in tests/guests/realmode.c. */
+/* The code itself runs in tests/guests/realmode.c and is looked at in test_bios_rom.c. */
 static void bios_services_have_vectors_that_lead_to_code(void **state)
 {
     struct load_request request = simple_request(false);
@@ -176,12 +179,64 @@ static void bios_services_have_vectors_that_lead_to_code(void **state)
     (void)state;
     plan_ok(&request);
     for (uint32_t vector = 0x10; vector < 0x20; vector++) {
-        uint64_t handler = arena_read(vector * 4, 2);
-
-        assert_int_equal(arena_read(vector * 4 + 2, 2), 0);
-        assert_in_range(handler, 0x4f0, 0x4ff);
-        assert_int_not_equal(arena_read(handler, 1), 0);
+        assert_int_equal(arena_read(vector * 4, 2), bios_vector(vector));
+        assert_int_equal(arena_read(vector * 4 + 2, 2), 0xf000);
     }
+}
+
+/* A linker script that puts the screen buffer to its place makes such a segment, with bytes in the file or without. */
+static void a_segment_in_the_displays_memory_is_loaded(void **state)
+{
+    static const struct elf_part parts[] = {{1, CODE, 0x100000, 0x100000, 0x100, 0x100, 0x1000},
+                                            {1, CODE, 0xb8000, 0xb8000, 0x10, 4000, 0x1000},
+                                            {1, CODE, 0xa0000, 0xa0000, 0, 0x10000, 0x1000}};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0x100010, parts, 3);
+    memset(&image.bytes[CODE], 0x42, 0x100);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_memory_equal(&arena[0xb8000], &image.bytes[CODE], 0x10);
+    assert_int_equal(arena[0xb8010], 0);
+}
+
+static void a_segment_that_leaves_the_displays_memory_is_an_error(void **state)
+{
+    static const struct elf_part below = {1, CODE, 0x9ff00, 0x9ff00, 0x100, 0x101, 1};
+    static const struct elf_part above = {1, CODE, 0xbff00, 0xbff00, 0x100, 0x101, 1};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0x9ff00, &below, 1);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_NO_MEMORY, "0x9ff00");
+    make_elf(&image, true, 0xbff00, &above, 1);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_NO_MEMORY, "0xbff00");
+}
+
+#define MANY_PARTS 200u
+
+static void some_hundred_segments_are_loaded_and_too_many_are_named(void **state)
+{
+    static struct elf_part parts[LOADER_COPIES_MAX];
+    struct load_request request;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        parts[i] = (struct elf_part){1, 0x8000 + i, 0x100000 + i * 0x1000, 0x100000 + i * 0x1000, 1, 2, 1};
+    }
+    make_elf(&image, true, 0x100000, parts, MANY_PARTS);
+    memset(&image.bytes[0x8000], 0x90, MANY_PARTS);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    for (uint32_t i = 0; i < MANY_PARTS; i++) {
+        assert_int_equal(arena_read(0x100000 + i * 0x1000, 2), 0x90);
+    }
+    make_elf(&image, true, 0x100000, parts, LOADER_COPIES_MAX);
+    request = request_of(&image, 16 * MIB);
+    plan_fails(&request, STATUS_NO_SPACE, "use fewer segments");
 }
 
 struct bad_part {
@@ -283,11 +338,17 @@ struct bad_header {
 };
 
 static const struct bad_header bad_headers[] = {
-    {4, 1, 3, STATUS_MALFORMED, "class 3"},        {5, 1, 2, STATUS_UNSUPPORTED, "little-endian"},
-    {16, 2, 1, STATUS_UNSUPPORTED, "type 1"},      {18, 2, 183, STATUS_UNSUPPORTED, "machine 183"},
-    {18, 2, 3, STATUS_UNSUPPORTED, "machine 3"},   {32, 8, 0x7fffffff, STATUS_MALFORMED, "truncated"},
-    {32, 8, ~0ULL, STATUS_MALFORMED, "truncated"}, {54, 2, 55, STATUS_MALFORMED, "55 bytes"},
-    {56, 2, 0, STATUS_MALFORMED, "no program"},    {56, 2, 65, STATUS_UNSUPPORTED, "65 ELF program headers"},
+    {4, 1, 3, STATUS_MALFORMED, "class 3"},
+    {5, 1, 2, STATUS_UNSUPPORTED, "little-endian"},
+    {16, 2, 1, STATUS_UNSUPPORTED, "type 1"},
+    {18, 2, 183, STATUS_UNSUPPORTED, "for arm64 (machine 183)"},
+    {18, 2, 3, STATUS_UNSUPPORTED, "64-bit ELF file for i386"},
+    {18, 2, 0x1234, STATUS_UNSUPPORTED, "unknown CPU (machine 4660)"},
+    {32, 8, 0x7fffffff, STATUS_MALFORMED, "truncated"},
+    {32, 8, ~0ULL, STATUS_MALFORMED, "truncated"},
+    {54, 2, 55, STATUS_MALFORMED, "55 bytes"},
+    {56, 2, 0, STATUS_MALFORMED, "no program"},
+    {56, 2, 513, STATUS_UNSUPPORTED, "513 ELF program headers"},
 };
 
 static void every_bad_elf_header_is_a_named_error(void **state)
@@ -477,20 +538,83 @@ static void an_unknown_file_is_an_error_that_names_what_is_known(void **state)
     plan_fails(&request, STATUS_NOT_FOUND, "protocol = flat");
 }
 
-static void a_compressed_kernel_is_named(void **state)
+struct known_file {
+    uint32_t offset, bytes;
+    uint64_t value;
+    const char *named;
+};
+
+static const struct known_file known_files[] = {
+    {0, 2, 0x8b1f, "gunzip"},
+    {0, 4, 0xfd2fb528, "zstd"},
+    {0, 6, 0x005a587a37fd, "unxz"},
+    {0, 4, 0x184d2204, "unlz4"},
+    {0, 2, 0x5a4d, "EFI"},
+    {56, 4, 0x644d5241, "arm64"},
+    {0, 5, 0x3037303730, "initrd"},
+    {0x8001, 5, 0x3130304443, "CD image"},
+    {510, 2, 0xaa55, "needs a BIOS, and a guest has none"},
+};
+
+static void a_file_that_is_something_else_is_named_by_every_protocol(void **state)
+{
+    static const enum config_protocol protocols[] = {PROTOCOL_AUTO,       PROTOCOL_LINUX, PROTOCOL_MULTIBOOT,
+                                                     PROTOCOL_MULTIBOOT2, PROTOCOL_PVH,   PROTOCOL_ELF};
+    struct load_request request;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(known_files); i++) {
+        memset(&image, 0, sizeof(image));
+        put(&image, 0xfff0, 1, 1);
+        put(&image, known_files[i].offset, known_files[i].value, known_files[i].bytes);
+        request = request_of(&image, 16 * MIB);
+        for (uint32_t p = 0; p < ARRAY_COUNT(protocols); p++) {
+            request.protocol = protocols[p];
+            plan_fails(&request, STATUS_NOT_FOUND, known_files[i].named);
+            assert_true(strlen(error.sentence) < sizeof(error.sentence) - 1); /* whole */
+        }
+    }
+}
+
+static void a_kernel_under_another_protocols_name_is_told_its_own(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    request.protocol = PROTOCOL_ELF;
+    plan_fails(&request, STATUS_NOT_FOUND, "a Linux bzImage: write protocol = linux");
+    request.protocol = PROTOCOL_MULTIBOOT;
+    plan_fails(&request, STATUS_NOT_FOUND, "a Linux bzImage: write protocol = linux");
+    request = simple_request(true);
+    request.protocol = PROTOCOL_MULTIBOOT2;
+    plan_fails(&request, STATUS_NOT_FOUND, "an ELF file: write protocol = auto");
+}
+
+/* Only a file that was called an ELF file lacks an ELF header. */
+static void a_multiboot_file_without_addresses_is_not_told_of_elf_magic(void **state)
 {
     struct load_request request;
 
     (void)state;
     memset(&image, 0, sizeof(image));
-    put(&image, 0, 0x8b1f, 2);
+    put_multiboot(&image, 0x100, 3);
     request = request_of(&image, 16 * MIB);
-    plan_fails(&request, STATUS_UNSUPPORTED, "gunzip");
-    put(&image, 0, 0xfd2fb528, 4);
+    plan_fails(&request, STATUS_MALFORMED, "flag 16 is clear");
+    memset(&image, 0, sizeof(image));
+    put_multiboot2(&image, 0x100, 24);
+    put(&image, 0x110, 0x0000000800000000, 8);
     request = request_of(&image, 16 * MIB);
-    plan_fails(&request, STATUS_UNSUPPORTED, "zstd");
-    put(&image, 0, 0x5a4d, 2);
-    plan_fails(&request, STATUS_UNSUPPORTED, "EFI");
+    plan_fails(&request, STATUS_MALFORMED, "no address tag");
+}
+
+static void an_elf_files_machine_has_a_name_or_a_number(void **state)
+{
+    (void)state;
+    assert_string_equal(foreign_elf_machine(183), "arm64");
+    assert_string_equal(foreign_elf_machine(243), "RISC-V");
+    assert_null(foreign_elf_machine(0));
 }
 
 static void a_command_line_that_no_boot_information_holds_is_an_error(void **state)
@@ -533,6 +657,9 @@ int main(void)
         cmocka_unit_test(bios_services_have_vectors_that_lead_to_code),
         cmocka_unit_test(file_headers_in_the_firmwares_page_are_left_out),
         cmocka_unit_test(code_in_the_firmwares_page_is_an_error),
+        cmocka_unit_test(a_segment_in_the_displays_memory_is_loaded),
+        cmocka_unit_test(a_segment_that_leaves_the_displays_memory_is_an_error),
+        cmocka_unit_test(some_hundred_segments_are_loaded_and_too_many_are_named),
         cmocka_unit_test(every_bad_segment_is_a_named_error_with_the_offset_of_its_header),
         cmocka_unit_test(overlapping_segments_are_an_error),
         cmocka_unit_test(every_bad_elf_header_is_a_named_error),
@@ -546,7 +673,10 @@ int main(void)
         cmocka_unit_test(a_flat_binary_enters_protected_or_long_mode_like_elf),
         cmocka_unit_test(a_flat_entry_outside_of_the_binary_is_an_error),
         cmocka_unit_test(an_unknown_file_is_an_error_that_names_what_is_known),
-        cmocka_unit_test(a_compressed_kernel_is_named),
+        cmocka_unit_test(a_file_that_is_something_else_is_named_by_every_protocol),
+        cmocka_unit_test(a_kernel_under_another_protocols_name_is_told_its_own),
+        cmocka_unit_test(a_multiboot_file_without_addresses_is_not_told_of_elf_magic),
+        cmocka_unit_test(an_elf_files_machine_has_a_name_or_a_number),
         cmocka_unit_test(a_command_line_that_no_boot_information_holds_is_an_error),
         cmocka_unit_test(planning_twice_gives_the_same_plan),
     };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The Linux boot protocol: what the guest finds, and that every field that is out of range is named. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -168,6 +169,121 @@ static void an_initrd_never_overlaps_what_the_kernel_needs_to_start(void **state
     assert_int_equal(zero_page(0x218, 4), 0xf00000);
 }
 
+/* Only sizes count: nothing reads an initrd before the guest is created. */
+static struct load_request request_with_initrd(uint64_t bytes, uint64_t memory_bytes)
+{
+    struct load_request request = request_of(&image, memory_bytes);
+
+    request.modules[0] = (struct load_module){{image.bytes, bytes}, text_of("")};
+    request.module_count = 1;
+    return request;
+}
+
+static uint64_t initrd_address(void)
+{
+    return zero_page(0x218, 4) | zero_page(0xc0, 4) << 32;
+}
+
+static uint64_t initrd_size(void)
+{
+    return zero_page(0x21c, 4) | zero_page(0xc4, 4) << 32;
+}
+
+/* The small copies only: what a zero page says is in low memory. */
+static void load_low_copies(void)
+{
+    static struct load_plan low;
+
+    low = plan;
+    low.copy_count = 0;
+    for (uint32_t i = 0; i < plan.copy_count; i++) {
+        if (plan.copies[i].to.value < MIB) {
+            low.copies[low.copy_count++] = plan.copies[i];
+        }
+    }
+    arena_load(&low);
+}
+
+static void an_initrd_lies_above_4_gib_where_the_kernel_takes_it_there_and_it_fits_nowhere_else(void **state)
+{
+    static const struct {
+        uint64_t bytes, memory_bytes, address;
+    } rows[] = {
+        {1 * GIB, 8 * GIB, 1 * GIB},             /* below initrd_addr_max */
+        {2 * GIB - 17 * MIB, 8 * GIB, 17 * MIB}, /* right behind the kernel */
+        {2 * GIB, 8 * GIB, 7 * GIB},             /* not there: the end of memory */
+        {3 * GIB, 8 * GIB, 6 * GIB},
+        {5 * GIB - PAGE_BYTES, 8 * GIB, 4 * GIB + PAGE_BYTES},
+        {2 * GIB, 3 * GIB, 1 * GIB}, /* between initrd_addr_max and 3 GiB */
+    };
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct load_request request;
+
+        make_linux(&image);
+        request = request_with_initrd(rows[i].bytes, rows[i].memory_bytes);
+        assert_int_equal(loader_plan(&request, &plan, &error), STATUS_OK);
+        check_plan(&request, &plan);
+        load_low_copies();
+        assert_int_equal(initrd_address(), rows[i].address);
+        assert_int_equal(initrd_size(), rows[i].bytes);
+    }
+}
+
+static void a_kernel_that_takes_its_initrd_no_higher_is_not_offered_more_memory(void **state)
+{
+    static const struct {
+        uint32_t offset;
+        uint64_t value;
+    } kernels[] = {{0x236, 0x7d}, {0x236, 0x7e}}; /* without XLF_CAN_BE_LOADED_ABOVE_4G; without the 64-bit entry */
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(kernels); i++) {
+        struct load_request request;
+
+        make_linux(&image);
+        put(&image, kernels[i].offset, kernels[i].value, 2);
+        request = request_with_initrd(3 * GIB, 16 * GIB);
+        plan_fails(&request, STATUS_NO_MEMORY, "takes it no higher");
+        assert_null(strstr(error.sentence, "memory ="));
+    }
+}
+
+static void the_memory_that_an_error_asks_for_is_enough(void **state)
+{
+    static const uint64_t sizes[] = {16 * MIB, 100 * MIB + 1, 2 * GIB - 18 * MIB, 2 * GIB, 3 * GIB, 5 * GIB + 12345};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        struct load_request request;
+        const char *wanted;
+
+        make_linux(&image);
+        request = request_with_initrd(sizes[i], 17 * MIB);
+        plan_fails(&request, STATUS_NO_MEMORY, "write memory = ");
+        wanted = strstr(error.sentence, "memory = ") + strlen("memory = ");
+        request = request_with_initrd(sizes[i], strtoull(wanted, NULL, 10) * MIB);
+        assert_int_equal(loader_plan(&request, &plan, &error), STATUS_OK);
+        check_plan(&request, &plan);
+    }
+}
+
+/* Linux's header around a program that runs in real mode only. */
+static void ipxes_lkrn_is_told_that_there_is_no_bios(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    put(&image, 0x206, 0x207, 2);
+    put(&image, 0x214, 0, 4);
+    put(&image, 0x236, 0, 2);
+    request = request_of(&image, 64 * MIB);
+    plan_fails(&request, STATUS_MALFORMED, "needs a BIOS, and a guest has none");
+    assert_int_equal(error.offset, 0x214);
+}
+
 static void memory_that_holds_init_size_is_enough_and_less_is_an_error_that_says_how_much(void **state)
 {
     struct load_request request;
@@ -228,8 +344,9 @@ static const struct bad_field bad_fields[] = {
     {0x1f4, 4, 0x200 / 16, STATUS_MALFORMED, "ends before it"},
     {0x1fe, 2, 0x1234, STATUS_MALFORMED, "boot_flag"},
     {0x201, 1, 0x10, STATUS_MALFORMED, "too short"},
-    {0x202, 4, 0, STATUS_MALFORMED, "HdrS"},
+    {0x202, 4, 0, STATUS_NOT_FOUND, "HdrS"},
     {0x206, 2, 0x205, STATUS_MALFORMED, "version"},
+    {0x206, 2, 0x203, STATUS_MALFORMED, "need a BIOS"}, /* memdisk */
     {0x211, 1, 0, STATUS_MALFORMED, "loadflags"},
     {0x22c, 4, 0xfffff, STATUS_MALFORMED, "initrd_addr_max"},
     {0x230, 4, 0x200001, STATUS_MALFORMED, "kernel_alignment"},
@@ -327,6 +444,10 @@ int main(void)
         cmocka_unit_test(the_initrd_lies_page_aligned_as_high_as_the_kernel_allows),
         cmocka_unit_test(several_initrds_follow_each_other_at_multiples_of_4),
         cmocka_unit_test(an_initrd_never_overlaps_what_the_kernel_needs_to_start),
+        cmocka_unit_test(an_initrd_lies_above_4_gib_where_the_kernel_takes_it_there_and_it_fits_nowhere_else),
+        cmocka_unit_test(a_kernel_that_takes_its_initrd_no_higher_is_not_offered_more_memory),
+        cmocka_unit_test(the_memory_that_an_error_asks_for_is_enough),
+        cmocka_unit_test(ipxes_lkrn_is_told_that_there_is_no_bios),
         cmocka_unit_test(memory_that_holds_init_size_is_enough_and_less_is_an_error_that_says_how_much),
         cmocka_unit_test(a_command_line_may_be_as_long_as_the_kernel_says_and_no_longer),
         cmocka_unit_test(fields_newer_than_the_protocol_version_are_not_read),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 1 and 2. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -199,7 +200,7 @@ static void a_wrong_checksum_is_no_header(void **state)
     plan_fails(&request, STATUS_NOT_FOUND, "no multiboot header");
 }
 
-static void required_flags_that_nobody_knows_are_an_error_and_the_video_flag_is_not(void **state)
+static void required_flags_that_are_not_known_are_an_error_and_the_video_flag_is_not(void **state)
 {
     struct load_request request = elf_request(false, 7);
 
@@ -471,7 +472,7 @@ static void a_relocatable_kernel_moves_where_its_tag_wants_it(void **state)
     plan_fails(&request, STATUS_NO_MEMORY, "no room");
 }
 
-static void required_requests_and_tags_that_nobody_knows_are_errors_and_optional_ones_are_not(void **state)
+static void required_requests_and_tags_that_are_not_known_are_errors_and_optional_ones_are_not(void **state)
 {
     static const uint32_t request_known[] = {1, 16, 6, 8};
     static const uint32_t request_unknown[] = {1, 16, 6, 22};
@@ -513,6 +514,21 @@ static void bad_tag_sizes_are_errors(void **state)
     plan_fails(&request, STATUS_MALFORMED, "too short");
     request = tags_request(short_entry, 2);
     plan_fails(&request, STATUS_MALFORMED, "too short");
+}
+
+/* Boot loaders stop at the end tag's type; kernels are linked with sizes of all kinds in it. */
+static void the_end_tag_ends_the_list_whatever_its_size(void **state)
+{
+    static const uint32_t sizes[] = {0, 4, 8, 0xffffffff};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        struct load_request request = tags_request(NULL, 0);
+
+        put(&image, HEADER + 20, sizes[i], 4);
+        plan_ok(&request);
+        assert_int_equal(plan.protocol, PROTOCOL_MULTIBOOT2);
+    }
 }
 
 static void bad_multiboot2_headers_are_errors(void **state)
@@ -561,7 +577,7 @@ int main(void)
         cmocka_unit_test(sections_that_do_not_fit_leave_the_kernel_bootable),
         cmocka_unit_test(the_header_is_found_anywhere_in_the_first_8_kib_at_a_multiple_of_4),
         cmocka_unit_test(a_wrong_checksum_is_no_header),
-        cmocka_unit_test(required_flags_that_nobody_knows_are_an_error_and_the_video_flag_is_not),
+        cmocka_unit_test(required_flags_that_are_not_known_are_an_error_and_the_video_flag_is_not),
         cmocka_unit_test(load_addresses_in_the_header_place_the_file),
         cmocka_unit_test(load_end_0_means_the_whole_file_and_bss_end_0_no_bss),
         cmocka_unit_test(every_bad_load_address_is_a_named_error),
@@ -573,8 +589,9 @@ int main(void)
         cmocka_unit_test(an_entry_tag_replaces_the_elf_entry),
         cmocka_unit_test(address_tags_place_the_file_without_elf),
         cmocka_unit_test(a_relocatable_kernel_moves_where_its_tag_wants_it),
-        cmocka_unit_test(required_requests_and_tags_that_nobody_knows_are_errors_and_optional_ones_are_not),
+        cmocka_unit_test(required_requests_and_tags_that_are_not_known_are_errors_and_optional_ones_are_not),
         cmocka_unit_test(bad_tag_sizes_are_errors),
+        cmocka_unit_test(the_end_tag_ends_the_list_whatever_its_size),
         cmocka_unit_test(bad_multiboot2_headers_are_errors),
         cmocka_unit_test(a_multiboot_file_cut_anywhere_is_an_error_or_another_protocol),
     };

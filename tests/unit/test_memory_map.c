@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The memory map's promises: hostile firmware descriptors, canonical form, all-or-nothing changes, exact search. */
 #include "hv/mm/memory_map.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One verdict everywhere: thousands of mutants of the example configs and of machine descriptions are judged twice, by
  * plinth-check's steps (tools/check) and by the target's own start (efi/efi_main.c with the files that it calls),
@@ -27,6 +28,8 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MUTANTS 10000u
@@ -188,6 +191,26 @@ static void change_word(char *text, size_t at)
                                         "vmx",
                                         "reserved",
                                         "a/b",
+                                        "hello.",
+                                        "hello.elf.",
+                                        "\" hello.elf\"",
+                                        "\"hello.elf \"",
+                                        "con",
+                                        "aux.elf",
+                                        "HELLO.ELF",
+                                        "Hello.elf",
+                                        "VMLINUZ",
+                                        "in",
+                                        "in/hello.elf",
+                                        "IN\\HELLO.elf",
+                                        "in/",
+                                        "in/../hello.elf",
+                                        "hello.elf/",
+                                        ".hidden",
+                                        "A~1",
+                                        "big.img",
+                                        "plinth.conf",
+                                        "\"Machine.txt\"",
                                         "18446744073709551616",
                                         "-1",
                                         "100us",
@@ -262,6 +285,25 @@ static void write_kernel(const char *name)
     write_file(name, image, sizeof(image));
 }
 
+#define FAT_LIMIT 0xffffffffULL
+
+/* Names that a FAT volume has otherwise than this host, and files that it cannot hold. */
+static void write_odd_names(void)
+{
+    static const char *const names[] = {"hello.",    "hello.elf.", " hello.elf", "hello.elf ", "con",    "aux.elf",
+                                        "HELLO.ELF", "VmLinuz",    ".hidden",    "a~1",        "big.img"};
+    char path[128];
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        write_kernel(names[i]);
+    }
+    snprintf(path, sizeof(path), "%s/big.img", folder);
+    assert_int_equal(truncate(path, FAT_LIMIT), 0);
+    snprintf(path, sizeof(path), "%s/in", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_kernel("in/hello.elf");
+}
+
 static void read_seed(const char *path)
 {
     FILE *in = fopen(path, "rb");
@@ -324,6 +366,9 @@ static void write_kernels(void)
             for (uint32_t m = 0; m < guest->module_count; m++) {
                 write_named(guest->modules[m].path);
             }
+            for (uint32_t d = 0; d < guest->disk_count; d++) {
+                write_named(guest->disks[d].path);
+            }
         }
     }
 }
@@ -335,6 +380,7 @@ static int set_up(void **context)
     snprintf(config_path, sizeof(config_path), "%s/plinth.conf", folder);
     snprintf(machine_path, sizeof(machine_path), "%s/machine.txt", folder);
     write_file("empty", "", 0);
+    write_odd_names();
     read_seeds();
     write_kernels();
     return 0;
@@ -358,6 +404,7 @@ static struct memory_map model_map; /* guests' RAM is taken from it; what is rea
 static char said[SAID_MAX];
 static size_t said_length;
 static bool entered;
+static const struct boot_info *entered_info;
 static bool images_follow; /* what is allocated from now on is not in the machine's description */
 static jmp_buf way_out;
 
@@ -399,48 +446,114 @@ static EFI_STATUS EFIAPI file_info(EFI_FILE *file, EFI_GUID *type, UINTN *size, 
     return EFI_SUCCESS;
 }
 
-/* Looks at one file that the config names: false where it is this place of the volume, but not on the desk. */
-static bool look_at_file(struct text named, const char *volume_path, struct span *bytes)
+/* A name as a FAT driver looks for it: in capitals, without blanks at its ends and dots at its end. EDK2, FatPkg. */
+static size_t fold_name(const char *from, size_t length, char *to)
 {
-    static uint8_t content[IMAGE_BYTES + 1];
-    char host[HOST_PATH_MAX];
-    char path[CONFIG_PATH_MAX + 1];
-    struct span read;
+    size_t start = 0;
 
-    config_volume_path(named, path);
-    check_host_path(&check, named, host);
-    if (strcmp(path, volume_path) != 0) {
-        return true;
+    while (start < length && from[start] == ' ') {
+        start++;
     }
-    if (!check_read_file(host, IMAGE_BYTES, &read)) {
-        return false;
+    while (length > start && (from[length - 1] == ' ' || from[length - 1] == '.')) {
+        length--;
     }
-    memcpy(content, read.base, read.bytes);
-    *bytes = (struct span){content, read.bytes};
-    free((void *)(uintptr_t)read.base);
-    return true;
+    for (size_t i = start; i < length; i++) {
+        to[i - start] = (char)(from[i] >= 'a' && from[i] <= 'z' ? from[i] - 'a' + 'A' : from[i]);
+    }
+    return length - start;
 }
 
-/* What mkusb would have put at this place of the volume: the config, or a file that the config names. A place that two
- * paths name is empty where one of them leads nowhere (`../hello.elf` beside `hello.elf`): mkusb makes no stick
- * then. */
-static bool find_file(const char *volume_path, struct span *bytes)
+/* True where a FAT driver that is asked for one path finds what is stored under the other. Stored names are kept as
+ * they were written, so one that the driver would have to be asked for with a dot at its end is never found. */
+static bool fat_finds(const char *asked, const char *stored)
 {
-    *bytes = (struct span){NULL, 0};
-    if (strcmp(volume_path, "\\plinth\\plinth.conf") == 0) {
-        *bytes = (struct span){(const uint8_t *)config_text, strlen(config_text)};
-        return true;
+    while (*asked != '\0' && *stored != '\0') {
+        size_t asked_length = strcspn(asked, "\\");
+        size_t stored_length = strcspn(stored, "\\");
+        char name[CONFIG_PATH_MAX + 1];
+        size_t length = fold_name(asked, asked_length, name);
+
+        if (length != stored_length || strncasecmp(name, stored, length) != 0) {
+            return false;
+        }
+        asked += asked_length + (asked[asked_length] == '\\');
+        stored += stored_length + (stored[stored_length] == '\\');
     }
+    return *asked == *stored;
+}
+
+/* What mkusb has put on the volume: files of the host by their places. */
+struct stored_file {
+    char path[CONFIG_PATH_MAX + 1];
+    char host[HOST_PATH_MAX];
+    bool lost; /* it is not there, or another file has the same place: mkusb makes no stick then */
+};
+
+static struct stored_file stored[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)];
+static uint32_t stored_count;
+
+static void store_file(struct text named)
+{
+    struct stored_file *file = &stored[stored_count];
+    struct stat info, other;
+
+    config_volume_path(named, file->path);
+    check_host_path(&check, named, file->host);
+    file->lost = stat(file->host, &info) != 0;
+    for (uint32_t i = 0; i < stored_count; i++) {
+        if (strcasecmp(stored[i].path, file->path) == 0) {
+            stored[i].lost =
+                stored[i].lost || file->lost || stat(stored[i].host, &other) != 0 || other.st_ino != info.st_ino;
+            return;
+        }
+    }
+    stored_count++;
+}
+
+static void make_stick(void)
+{
+    stored_count = 0;
     for (uint32_t g = 0; g < check.config.guest_count; g++) {
         const struct config_guest *guest = &check.config.guests[g];
 
         for (uint32_t m = 0; m <= guest->module_count; m++) {
-            if (!look_at_file(m == 0 ? guest->kernel : guest->modules[m - 1].path, volume_path, bytes)) {
-                return false;
-            }
+            store_file(m == 0 ? guest->kernel : guest->modules[m - 1].path);
+        }
+        for (uint32_t d = 0; d < guest->disk_count; d++) {
+            store_file(guest->disks[d].path);
         }
     }
-    return bytes->base != NULL;
+}
+
+static bool read_stored(const struct stored_file *file, struct span *bytes)
+{
+    static uint8_t content[IMAGE_BYTES + 1];
+    struct span read = {NULL, 0};
+    struct stat info;
+
+    if (stat(file->host, &info) != 0 || !S_ISREG(info.st_mode)) {
+        return false;
+    }
+    *bytes = (struct span){content, (uint64_t)info.st_size};
+    if (check_read_file(file->host, IMAGE_BYTES, &read)) {
+        memcpy(content, read.base, read.bytes);
+        free((void *)(uintptr_t)read.base);
+    }
+    return true;
+}
+
+static bool find_file(const char *volume_path, struct span *bytes)
+{
+    if (strcmp(volume_path, "\\plinth\\plinth.conf") == 0) {
+        *bytes = (struct span){(const uint8_t *)config_text, strlen(config_text)};
+        return true;
+    }
+    for (uint32_t i = 0; i < stored_count; i++) {
+        if (fat_finds(volume_path, stored[i].path)) {
+            return !stored[i].lost && read_stored(&stored[i], bytes);
+        }
+    }
+    return false;
 }
 
 static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name, UINT64 mode, UINT64 attributes)
@@ -511,12 +624,35 @@ static bool take_from_the_top(uint64_t bytes)
     return false;
 }
 
+/* What EDK2's map calls free and keeps for one type, such as ACPI tables: asked for as another, it is refused. */
+struct bin {
+    uint64_t start, end;
+};
+
+static const struct bin *bins;
+static uint32_t bin_count;
+static uint32_t refusals;
+
+static bool is_kept(uint64_t start, uint64_t end)
+{
+    for (uint32_t i = 0; i < bin_count; i++) {
+        if (start < bins[i].end && bins[i].start < end) {
+            refusals++;
+            return true;
+        }
+    }
+    return false;
+}
+
 static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE type, UINTN pages,
                                         EFI_PHYSICAL_ADDRESS *address)
 {
     uint64_t bytes = pages * PAGE_BYTES;
 
     (void)type;
+    if (how == AllocateAddress && is_kept(*address, *address + bytes)) {
+        return EFI_NOT_FOUND;
+    }
     if (how == AllocateAddress) {
         return memory_map_convert(&model_map, *address, *address + bytes, MEMORY_FREE, MEMORY_LOADER) == STATUS_OK
                    ? EFI_SUCCESS
@@ -538,10 +674,14 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
     return EFI_SUCCESS;
 }
 
+/* What lies in the arena is not in the model's map. */
 static EFI_STATUS EFIAPI free_pages(EFI_PHYSICAL_ADDRESS address, UINTN pages)
 {
-    (void)address;
-    (void)pages;
+    if (address - (uint64_t)(uintptr_t)arena >= ARENA_BYTES && address >= MIB) {
+        assert_int_equal(
+            memory_map_convert(&model_map, address, address + pages * PAGE_BYTES, MEMORY_LOADER, MEMORY_FREE),
+            STATUS_OK);
+    }
     return EFI_SUCCESS;
 }
 
@@ -705,6 +845,7 @@ _Noreturn void hv_main(struct boot_info *info)
 {
     assert_true(info->config.guest_count != 0);
     entered = true;
+    entered_info = info;
     longjmp(way_out, 1);
 }
 
@@ -725,6 +866,7 @@ static bool host_verdict(void)
 
 static bool target_verdict(void)
 {
+    make_stick();
     model_map = check.machine.map;
     images_follow = false;
     arena_used = 0;
@@ -741,7 +883,8 @@ static bool target_verdict(void)
 
 static bool rule_of_the_desk(const char *rule)
 {
-    return strcmp(rule, "missing-file") == 0 || strcmp(rule, "empty-file") == 0 || strcmp(rule, "bad-image") == 0;
+    return strcmp(rule, "missing-file") == 0 || strcmp(rule, "empty-file") == 0 || strcmp(rule, "large-file") == 0 ||
+           strcmp(rule, "file-twice") == 0 || strcmp(rule, "bad-image") == 0;
 }
 
 /* Each error that the host found in the config is a line that the target said. Errors of files and memory stop the
@@ -772,7 +915,7 @@ static void compare(bool good)
     }
     assert_non_null(strstr(said, "P0"));
     if (strstr(said, "P0803") == NULL && strstr(said, "P0807") == NULL && strstr(said, "P0806") == NULL &&
-        strstr(said, "P0714") == NULL && strstr(said, "P0716") == NULL) {
+        strstr(said, "P0714") == NULL && strstr(said, "P0718") == NULL && strstr(said, "P0716") == NULL) {
         compare_lines();
     }
 }
@@ -856,10 +999,109 @@ static void every_example_is_good_for_a_machine_with_8_cpus_and_8_gib(void **con
     }
 }
 
+static void judge(const char *text, const char *rule, const char *code)
+{
+    snprintf(config_text, sizeof(config_text), "%s", text);
+    snprintf(machine_text, sizeof(machine_text), "cpus = 4\nmemory = 32G\n");
+    write_file("machine.txt", machine_text, strlen(machine_text));
+    assert_int_equal(host_verdict(), rule == NULL);
+    if (rule != NULL) {
+        assert_string_equal(check.errors.list[0].rule, rule);
+    }
+    compare(rule == NULL);
+    if (code != NULL) {
+        assert_non_null(strstr(said, code));
+    }
+}
+
+static void files_are_those_of_a_fat_volume_on_both(void **context)
+{
+    (void)context;
+    judge("[guest a]\nkernel = hello.elf\nmodule = in/hello.elf\n", NULL, NULL);
+    judge("[guest a]\nkernel = VMLinuz\n[guest b]\nkernel = VMLINUZ\n", NULL, NULL);
+    judge("[guest a]\nkernel = hello.elf.\n", "bad-path", "P0701");
+    judge("[guest a]\nkernel = \" hello.elf\"\n", "bad-path", "P0701");
+    judge("[guest a]\nkernel = aux.elf\n", "bad-path", "P0701");
+    judge("[guest a]\nkernel = hello.elf/\n", "bad-path", "P0701");
+    judge("[guest a]\nkernel = hello.elf\nmodule = HELLO.ELF\n", "file-twice", "P0711");
+    judge("[guest a]\nkernel = big.img\n", "large-file", "P0718");
+    judge("[guest a]\nkernel = hello.elf\nmodule = big.img\n", "large-file", "P0718");
+    judge("[guest a]\nkernel = in\n", "missing-file", "P0711");
+}
+
+/* Every guest has its memory, and none of it is what the firmware keeps. */
+static void check_backing(void)
+{
+    for (uint32_t g = 0; g < entered_info->config.guest_count; g++) {
+        const struct guest_memory *memory = &entered_info->guests[g].plan.memory;
+        uint64_t bytes = 0;
+
+        for (uint32_t r = 0; r < memory->range_count; r++) {
+            uint64_t start = memory->ranges[r].backing.value;
+
+            bytes += memory->ranges[r].bytes;
+            assert_false(is_kept(start, start + memory->ranges[r].bytes));
+        }
+        assert_int_equal(bytes, entered_info->config.guests[g].memory_bytes +
+                                    (entered_info->config.guests[g].debug_ports ? GUEST_TEST_MEMORY_BYTES : 0));
+    }
+    assert_false(is_kept(entered_info->pool_start, entered_info->pool_start + entered_info->pool_bytes));
+}
+
+/* As OVMF has them with 512 MiB in Bochs: an end of the free memory that looks like the smallest free region. */
+static const struct bin bochs_bins[] = {{0x1f8ed000, 0x1f97d000}};
+static const struct bin bins_within[] = {{0x8000000, 0x8090000}, {0xc001000, 0xc002000}, {0x20000000, 0x21000000}};
+static const struct bin everything[] = {{0, UINT64_MAX}};
+
+static const struct {
+    const char *machine, *config;
+    const struct bin *bins;
+    uint32_t bin_count;
+    const char *code; /* NULL: it starts */
+} refusing[] = {
+    {"cpus = 1\nregion = 0x100000 0x1f6ed000 free\nregion = 0x1f8ed000 0x1f97d000 free\n",
+     "[guest a]\nkernel = hello.elf\nmemory = 16M\ndebug-ports = yes\n[guest b]\nkernel = hello.elf\nmemory = 16M\n"
+     "debug-ports = yes\n",
+     bochs_bins, ARRAY_COUNT(bochs_bins), NULL},
+    /* They lie within the only region: what is between them is given. */
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n", "[guest a]\nkernel = hello.elf\nmemory = 900M\n", bins_within,
+     ARRAY_COUNT(bins_within), NULL},
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n", "[guest a]\nkernel = hello.elf\nmemory = 992M\n", bins_within,
+     ARRAY_COUNT(bins_within), "P0804"},
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n",
+     "[guest a]\nkernel = hello.elf\nmemory = 16M\nmemory-at = 0x7fff000\n", bins_within, ARRAY_COUNT(bins_within),
+     "P0807"},
+    {"cpus = 1\nregion = 0x100000 0x40000000 free\n", "[guest a]\nkernel = hello.elf\n", everything, 1, "P0804"},
+};
+
+static void what_the_firmware_refuses_is_planned_around(void **context)
+{
+    (void)context;
+    for (uint32_t i = 0; i < ARRAY_COUNT(refusing); i++) {
+        snprintf(config_text, sizeof(config_text), "%s", refusing[i].config);
+        snprintf(machine_text, sizeof(machine_text), "%s", refusing[i].machine);
+        write_file("machine.txt", machine_text, strlen(machine_text));
+        assert_true(host_verdict());
+        bins = refusing[i].bins;
+        bin_count = refusing[i].bin_count;
+        refusals = 0;
+        assert_int_equal(target_verdict(), refusing[i].code == NULL);
+        assert_true(refusals > 0);
+        if (refusing[i].code == NULL) {
+            check_backing();
+        } else {
+            assert_non_null(strstr(said, refusing[i].code));
+        }
+        bin_count = 0;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_example_is_good_for_a_machine_with_8_cpus_and_8_gib),
+        cmocka_unit_test(what_the_firmware_refuses_is_planned_around),
+        cmocka_unit_test(files_are_those_of_a_fat_volume_on_both),
         cmocka_unit_test(host_and_target_give_every_mutant_the_same_verdict),
     };
 

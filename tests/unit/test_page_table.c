@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of map, unmap, protect, lookup, count and the root pointer, in every format. */
 #include <setjmp.h>
 #include <stdarg.h>

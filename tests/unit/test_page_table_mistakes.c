@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Mistakes that shipped in other page-table code, each as the promise that this one does not make it. */
 #define _GNU_SOURCE
 #include <setjmp.h>

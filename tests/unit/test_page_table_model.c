@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The model test: at least 10^7 random operations against the flat reference of page_table_model.h.
  *   PLINTH_MODEL_OPERATIONS   how many instead (make soak: 10^8)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The order of stores: at every moment of an operation each address translates as before or as after.
  *
@@ -7,8 +8,8 @@
  * compiled differently for the test.
  *
  * Every scene is recorded in every format. Two signals per store take their time, so there only the pages are closed
- * that can be reached from the root, found anew after each store by a scan that takes every word for a link: no walker can
- * see a store into another page. One format per scene, in turn, has all pages closed.
+ * that can be reached from the root, found anew after each store by a scan that takes every word for a link: no walker
+ * can see a store into another page. One format per scene, in turn, has all pages closed.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>

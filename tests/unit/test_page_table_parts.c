@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of populate, vacate, coalesce, walk, visit, dump, compare, accessed and dirty, and the concurrent map. */
 #define _GNU_SOURCE
 #include <pthread.h>

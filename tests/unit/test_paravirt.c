@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The paravirtual clock: the pages of all vCPUs of a guest show one time, whenever each was asked for. */
 #include <setjmp.h>
 #include <stdarg.h>

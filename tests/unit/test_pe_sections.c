@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The image's own sections: rights as the headers state them, and every header that must not be believed. */
 #define _POSIX_C_SOURCE 200809L /* strnlen */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 8259 pair, driven by command words as kernels and old programs do. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 8254: modes, counts and latches, with the time in its own ticks. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +26,17 @@ static int setup(void **state)
     test_clock = clock_of(TSC_HZ);
     pit_reset(&pit, &test_clock, 777);
     return 0;
+}
+
+/* True once after each rising edge that the device has met. */
+static bool take_edge(void)
+{
+    bool edge = (pit.signals.wants & BUS_EDGES) != 0;
+
+    assert_int_equal(pit.signals.edges != 0, edge);
+    pit.signals.wants = 0;
+    pit.signals.edges = 0;
+    return edge;
 }
 
 static void write_mode(unsigned channel, unsigned mode, uint64_t tick)
@@ -81,27 +93,27 @@ static void firmware_leaves_channel_0_at_18_hz(void **state)
     assert_true(output(0, 10));
     assert_false(output(0, 40000));
     assert_true(output(0, 65537));
-    assert_true(pit.deadline == at(65536));
+    assert_true(pit.signals.deadline == at(65536));
     pit_run(&pit, at(65535));
-    assert_false(pit_take_edge(&pit));
+    assert_false(take_edge());
     pit_run(&pit, at(65536));
-    assert_true(pit_take_edge(&pit));
-    assert_false(pit_take_edge(&pit));
-    assert_true(pit.deadline == at(2 * 65536));
+    assert_true(take_edge());
+    assert_false(take_edge());
+    assert_true(pit.signals.deadline == at(2 * 65536));
 }
 
 static void mode_0_interrupts_once_at_the_end_of_the_count(void **state)
 {
     (void)state;
     program(0, 0, 1000, 100);
-    assert_false(pit.irq0);
+    assert_int_equal(pit.signals.lines, 0);
     assert_false(output(0, 1100));
     assert_true(output(0, 1101)); /* N + 1 after the write */
     assert_int_equal(read_count(0, 601), 500);
     pit_run(&pit, at(1101));
-    assert_true(pit_take_edge(&pit));
-    assert_true(pit.irq0);
-    assert_true(pit.deadline == DEADLINE_NONE);
+    assert_true(take_edge());
+    assert_int_equal(pit.signals.lines, 1);
+    assert_true(pit.signals.deadline == DEADLINE_NONE);
     assert_int_equal(read_count(0, 1102), 0xffff); /* it counts on */
     assert_true(output(0, 100000));
     write_count(0, 10, 200000); /* and starts again with a new count */
@@ -115,7 +127,7 @@ static void mode_0_waits_for_both_bytes_of_a_new_count(void **state)
     program(0, 0, 1000, 0);
     pit_write(&pit, 0, 0x10, at(500));
     assert_false(output(0, 5000));
-    assert_true(pit.deadline == DEADLINE_NONE);
+    assert_true(pit.signals.deadline == DEADLINE_NONE);
     pit_write(&pit, 0, 0x00, at(5000));
     assert_true(output(0, 5017));
 }
@@ -164,14 +176,14 @@ static void mode_2_edges_do_not_drift_when_served_late(void **state)
     (void)state;
     program(0, 2, 11932, 0);
     for (uint64_t period = 1; period < 1000; period++) {
-        assert_true(pit.deadline == at(1 + period * 11932));
-        pit_run(&pit, pit.deadline + 300 * (period % 7));
-        assert_true(pit_take_edge(&pit));
+        assert_true(pit.signals.deadline == at(1 + period * 11932));
+        pit_run(&pit, pit.signals.deadline + 300 * (period % 7));
+        assert_true(take_edge());
     }
     pit_run(&pit, at(1 + 5000 * 11932)); /* thousands of edges are one */
-    assert_true(pit_take_edge(&pit));
-    assert_false(pit_take_edge(&pit));
-    assert_true(pit.deadline == at(1 + 5001 * 11932));
+    assert_true(take_edge());
+    assert_false(take_edge());
+    assert_true(pit.signals.deadline == at(1 + 5001 * 11932));
 }
 
 static void mode_2_takes_a_new_count_at_the_end_of_the_period(void **state)
@@ -180,9 +192,9 @@ static void mode_2_takes_a_new_count_at_the_end_of_the_period(void **state)
     program(0, 2, 100, 0);
     write_count(0, 50, 130); /* the second period ends at 201 */
     assert_int_equal(read_count(0, 131), 70);
-    assert_true(pit.deadline == at(201));
+    assert_true(pit.signals.deadline == at(201));
     pit_run(&pit, at(201));
-    assert_true(pit.deadline == at(251));
+    assert_true(pit.signals.deadline == at(251));
     assert_int_equal(read_count(0, 211), 40);
 }
 
@@ -221,9 +233,9 @@ static void mode_3_takes_a_new_count_at_the_half_period(void **state)
     assert_false(output(0, 51)); /* low half of the new count: 20 */
     assert_false(output(0, 70));
     assert_true(output(0, 71));
-    assert_true(pit.deadline == at(71));
+    assert_true(pit.signals.deadline == at(71));
     pit_run(&pit, at(71));
-    assert_true(pit.deadline == at(111));
+    assert_true(pit.signals.deadline == at(111));
 }
 
 static void mode_4_strobes_once(void **state)
@@ -233,10 +245,10 @@ static void mode_4_strobes_once(void **state)
     assert_true(output(0, 100));
     assert_false(output(0, 101));
     assert_true(output(0, 102));
-    assert_true(pit.deadline == at(102));
+    assert_true(pit.signals.deadline == at(102));
     pit_run(&pit, at(102));
-    assert_true(pit_take_edge(&pit));
-    assert_true(pit.deadline == DEADLINE_NONE);
+    assert_true(take_edge());
+    assert_true(pit.signals.deadline == DEADLINE_NONE);
 }
 
 static void mode_5_strobes_after_the_gate(void **state)
@@ -254,15 +266,15 @@ static void counts_of_zero_and_bcd_counts(void **state)
 {
     (void)state;
     program(0, 2, 0, 0);
-    assert_true(pit.deadline == at(65537));
+    assert_true(pit.signals.deadline == at(65537));
     pit_write(&pit, 3, 0x35, at(100)); /* BCD, mode 2 */
     write_count(0, 0x1234, 100);
     assert_int_equal(read_count(0, 101), 0x1234);
     assert_int_equal(read_count(0, 136), 0x1199);
-    assert_true(pit.deadline == at(101 + 1234));
+    assert_true(pit.signals.deadline == at(101 + 1234));
     pit_write(&pit, 3, 0x35, at(5000));
     write_count(0, 0, 5000);
-    assert_true(pit.deadline == at(15001));
+    assert_true(pit.signals.deadline == at(15001));
 }
 
 static void one_byte_access_reads_and_writes_that_byte(void **state)
@@ -271,11 +283,11 @@ static void one_byte_access_reads_and_writes_that_byte(void **state)
     pit_write(&pit, 3, 0x24, at(0)); /* high byte only, mode 2 */
     pit_write(&pit, 0, 0x12, at(0));
     assert_int_equal(pit_read(&pit, 0, at(1)), 0x12);
-    assert_true(pit.deadline == at(0x1201));
+    assert_true(pit.signals.deadline == at(0x1201));
     pit_write(&pit, 3, 0x14, at(10)); /* low byte only */
     pit_write(&pit, 0, 0x80, at(10));
     assert_int_equal(pit_read(&pit, 0, at(11)), 0x80);
-    assert_true(pit.deadline == at(10 + 0x81));
+    assert_true(pit.signals.deadline == at(10 + 0x81));
 }
 
 static void a_latched_count_stays_until_it_is_read(void **state)
@@ -326,12 +338,12 @@ static void programming_that_lowers_the_output_lowers_irq_0(void **state)
     (void)state;
     program(0, 2, 1000, 0);
     pit_run(&pit, at(1001));
-    assert_true(pit_take_edge(&pit));
+    assert_true(take_edge());
     write_mode(0, 0, 1500);
-    assert_false(pit.irq0);
-    assert_false(pit_take_edge(&pit));
+    assert_int_equal(pit.signals.lines, 0);
+    assert_false(take_edge());
     write_mode(0, 2, 1600); /* up again: an edge */
-    assert_true(pit_take_edge(&pit));
+    assert_true(take_edge());
 }
 
 static void tiny_periods_cannot_storm(void **state)
@@ -340,9 +352,9 @@ static void tiny_periods_cannot_storm(void **state)
 
     (void)state;
     program(0, 2, 2, 0);
-    first = pit.deadline;
+    first = pit.signals.deadline;
     pit_run(&pit, first);
-    assert_true(pit.deadline - first > TSC_HZ / 60000);
+    assert_true(pit.signals.deadline - first > TSC_HZ / 60000);
 }
 
 int main(void)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The planner's promises: largest leaves, exact counts (compared with real trees), all or nothing, nothing below 1 MiB,
  * and never memory that was not free.

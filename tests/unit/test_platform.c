@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The whole PC: ports, wires, deadlines, power. Driven as a guest drives it, with a time that the test gives. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -383,7 +384,7 @@ static void the_sci_is_a_level_and_repeats_until_served(void **state)
     assert_false(platform_take_message(&platform, &message));
 }
 
-static void a_level_that_nobody_clears_makes_a_pause_now_and_then(void **state)
+static void a_level_that_is_not_cleared_makes_a_pause_now_and_then(void **state)
 {
     struct apic_message message;
     uint32_t repeats = 0;
@@ -481,7 +482,7 @@ static void debug_ports_work_when_they_are_configured(void **state)
     assert_int_equal(byte, '!');
     out_port(0xf4, 4, 0x12345678);
     assert_int_equal(platform.power, POWER_DEBUG_EXIT);
-    assert_int_equal(platform.debug_exit_value, 0x12345678);
+    assert_int_equal(platform.debug_ports.exit_value, 0x12345678);
 }
 
 static void without_a_console_output_vanishes_and_nothing_blocks(void **state)
@@ -513,6 +514,139 @@ static void a_reset_gives_a_fresh_pc_and_keeps_the_last_words(void **state)
     assert_int_equal(byte, 'w');
 }
 
+/* --- Saved state --- */
+
+static uint32_t random_next(void)
+{
+    static uint32_t state = 2463534242u;
+
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+
+/* An access as a guest makes it, to something that answers: its answer and what the PC says outside. */
+static uint64_t random_access(struct platform *pc, const uint32_t random[4], uint64_t at)
+{
+    const struct bus_claim *claim = &pc->bus.claims[1 + random[0] % 32];
+    uint64_t bytes = claim->last - claim->first + 1, address = claim->first + random[1] % bytes, value = 0;
+    uint8_t size = (uint8_t)(1u << random[2] % 3);
+    bool write = random[2] % 2 == 0;
+    uint32_t port_value = 0;
+
+    if (claim->row == NULL || claim->row->inert) {
+        return 0;
+    }
+    if (claim->space == BUS_MEMORY) {
+        return write ? platform_mmio_write(pc, gpa(address), size, random[3], at)
+                     : platform_mmio_read(pc, gpa(address), size, at, &value) + value;
+    }
+    value = write ? platform_port_write(pc, (uint16_t)address, size, random[3], at)
+                  : platform_port_read(pc, (uint16_t)address, size, at, &port_value);
+    return value + port_value;
+}
+
+/* What the wires remember beside the devices. */
+static void copy_wires(struct platform *to, const struct platform *from)
+{
+    to->lines = from->lines;
+    to->hpet_levels = from->hpet_levels;
+    memcpy(to->hpet_pins, from->hpet_pins, sizeof(to->hpet_pins));
+    to->extint = from->extint;
+    to->level_deadline = from->level_deadline;
+    to->level_repeats = from->level_repeats;
+    to->console_quiet_until = from->console_quiet_until;
+    to->console_deadline = from->console_deadline;
+    memcpy(&to->console_out, &from->console_out, sizeof(to->console_out));
+    memcpy(&to->console_in, &from->console_in, sizeof(to->console_in));
+}
+
+static void restore(struct platform *to, const struct platform *from)
+{
+    platform_reset(to, &from->config, 0);
+    copy_wires(to, from);
+    for (unsigned i = 0; i < from->bus.device_count; i++) {
+        const struct bus_device *device = &from->bus.devices[i];
+        uint32_t at = device->row->saved_from;
+
+        memcpy((uint8_t *)to->bus.devices[i].state + at, (const uint8_t *)device->state + at,
+               device->row->state_bytes - at);
+        bus_settle(&to->bus, i);
+    }
+    to->bus_lines = from->bus_lines;
+}
+
+static void same_outside(struct platform *a, struct platform *b)
+{
+    struct apic_message message[2];
+
+    assert_int_equal(a->extint, b->extint);
+    assert_int_equal(a->lines, b->lines);
+    assert_int_equal(a->power, b->power);
+    assert_true(platform_deadline(a) == platform_deadline(b));
+    while (platform_take_message(a, &message[0])) {
+        assert_true(platform_take_message(b, &message[1]));
+        assert_memory_equal(&message[0], &message[1], sizeof(message[0]));
+        if (message[0].level) {
+            platform_eoi(a, message[0].vector, now);
+            platform_eoi(b, message[0].vector, now);
+        }
+    }
+    assert_false(platform_take_message(b, &message[1]));
+    if (a->extint) {
+        assert_int_equal(platform_acknowledge_extint(a), platform_acknowledge_extint(b));
+    }
+}
+
+/* What a row calls its saved state, and a reset, make the device again: the copy goes on as the original does. */
+static void saved_state_is_all_that_a_device_is(void **state)
+{
+    static struct platform copy;
+
+    (void)state;
+    setup_with(true, true);
+    for (unsigned round = 0; round < 60; round++) {
+        memset(&copy, 0, sizeof(copy));
+        restore(&copy, &platform);
+        for (unsigned i = 0; i < 3000; i++) {
+            const uint32_t random[4] = {random_next(), random_next(), random_next(), random_next()};
+
+            now += random_next() % 64 == 0 ? random_next() % 200000000 : random_next() % 10000;
+            platform_run_timers(&platform, now);
+            platform_run_timers(&copy, now);
+            assert_true(random_access(&platform, random, now) == random_access(&copy, random, now));
+            same_outside(&platform, &copy);
+            platform.power = copy.power = POWER_ON;
+        }
+        assert_memory_equal(&platform.console_out, &copy.console_out, sizeof(copy.console_out));
+        platform.console_out.tail = platform.console_out.head;
+    }
+}
+
+static void no_state_is_saved_that_is_a_pointer(void **state)
+{
+    (void)state;
+    setup_with(true, true);
+    for (unsigned i = 0; i < platform.bus.device_count; i++) {
+        const struct bus_row *row = platform.bus.devices[i].row;
+        const uint8_t *bytes = platform.bus.devices[i].state;
+
+        assert_true(row->saved_from <= row->signals_at + sizeof(struct bus_signals) &&
+                    row->saved_from <= row->state_bytes);
+        for (uint32_t at = row->saved_from; at + sizeof(uint64_t) <= row->state_bytes; at += 4) {
+            uint64_t word;
+
+            memcpy(&word, bytes + at, sizeof(word));
+            assert_false(word - (uintptr_t)&platform < sizeof(platform));
+            assert_false(word - (uintptr_t)&clock_1ghz < sizeof(clock_1ghz));
+        }
+        for (unsigned other = 0; other < i; other++) {
+            assert_string_not_equal(row->name, platform.bus.devices[other].row->name);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,13 +665,15 @@ int main(void)
         cmocka_unit_test_setup(the_hpet_interrupts_by_the_pin_of_its_route, setup),
         cmocka_unit_test_setup(the_hpet_takes_the_places_of_the_8254_and_the_rtc, setup),
         cmocka_unit_test_setup(the_sci_is_a_level_and_repeats_until_served, setup),
-        cmocka_unit_test_setup(a_level_that_nobody_clears_makes_a_pause_now_and_then, setup),
+        cmocka_unit_test_setup(a_level_that_is_not_cleared_makes_a_pause_now_and_then, setup),
         cmocka_unit_test_setup(the_8259_can_be_wired_through_pin_0, setup),
         cmocka_unit_test_setup(the_ioapic_and_the_hpet_are_all_mmio, setup),
         cmocka_unit_test_setup(each_way_of_power_off_and_reset_names_itself, setup),
         cmocka_unit_test_setup(debug_ports_work_when_they_are_configured, setup),
         cmocka_unit_test_setup(without_a_console_output_vanishes_and_nothing_blocks, setup),
         cmocka_unit_test_setup(a_reset_gives_a_fresh_pc_and_keeps_the_last_words, setup),
+        cmocka_unit_test_setup(saved_state_is_all_that_a_device_is, setup),
+        cmocka_unit_test_setup(no_state_is_saved_that_is_a_pointer, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ACPI fixed hardware: timer, status, enable, control. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,8 +52,8 @@ static void the_timer_status_is_set_when_the_top_bit_changes(void **state)
     (void)state;
     assert_int_equal(pm_read(&pm, 0, 2, seconds(599)) & 1, 0);
     assert_int_equal(pm_read(&pm, 0, 2, seconds(600)) & 1, 1);
-    assert_false(pm.irq);
-    assert_true(pm.deadline == DEADLINE_NONE);
+    assert_int_equal(pm.signals.lines, 0);
+    assert_true(pm.signals.deadline == DEADLINE_NONE);
     pm_write(&pm, 0, 2, 1, seconds(600));
     assert_int_equal(pm_read(&pm, 0, 2, seconds(600)) & 1, 0);
     assert_int_equal(pm_read(&pm, 0, 2, seconds(1200)) & 1, 1);
@@ -62,14 +63,14 @@ static void an_enabled_timer_raises_the_sci_until_its_status_is_cleared(void **s
 {
     (void)state;
     pm_write(&pm, 2, 2, 1, seconds(1));
-    assert_in_range(pm.deadline, seconds(599), seconds(600));
-    pm_run(&pm, pm.deadline);
-    assert_true(pm.irq);
+    assert_in_range(pm.signals.deadline, seconds(599), seconds(600));
+    pm_run(&pm, pm.signals.deadline);
+    assert_int_equal(pm.signals.lines, 1);
     pm_write(&pm, 0, 2, 0, seconds(601));
-    assert_true(pm.irq);
+    assert_int_equal(pm.signals.lines, 1);
     pm_write(&pm, 0, 2, 1, seconds(601));
-    assert_false(pm.irq);
-    assert_in_range(pm.deadline, seconds(1199), seconds(1200));
+    assert_int_equal(pm.signals.lines, 0);
+    assert_in_range(pm.signals.deadline, seconds(1199), seconds(1200));
 }
 
 static void enable_keeps_only_its_bits_and_takes_bytes(void **state)
@@ -87,11 +88,11 @@ static void soft_off_needs_the_type_and_the_enable_bit(void **state)
 {
     (void)state;
     pm_write(&pm, 4, 2, 0x2000 | 5 << 10, 1000); /* another sleep state: not there */
-    assert_false(pm.off_requested);
+    assert_int_equal(pm.signals.power, POWER_ON);
     pm_write(&pm, 4, 2, PM_SLEEP_TYPE_S5 << 10, 1000);
-    assert_false(pm.off_requested);
+    assert_int_equal(pm.signals.power, POWER_ON);
     pm_write(&pm, 4, 2, 0x2000 | PM_SLEEP_TYPE_S5 << 10, 1000);
-    assert_true(pm.off_requested);
+    assert_int_equal(pm.signals.power, POWER_OFF_REQUESTED);
     assert_int_equal(pm_read(&pm, 4, 2, 1000), 1); /* SLP_EN reads 0 */
 }
 
@@ -99,7 +100,7 @@ static void soft_off_by_a_byte_write(void **state)
 {
     (void)state;
     pm_write(&pm, 5, 1, 0x20, 1000);
-    assert_true(pm.off_requested);
+    assert_int_equal(pm.signals.power, POWER_OFF_REQUESTED);
 }
 
 int main(void)

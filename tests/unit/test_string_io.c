@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* INS and OUTS: sizes, directions, segments, repeats cut into exits, faults in the middle. */
 #include "emulate_harness.h"
 
@@ -170,7 +171,7 @@ static void a_string_may_come_from_a_device_and_go_to_one(void **state)
     assert_int_equal(device[8], 0x44);
 }
 
-static void a_port_that_nobody_answers_gives_ones(void **state)
+static void a_port_that_no_device_answers_gives_ones(void **state)
 {
     const struct exit_io io = {.port = 0xffff, .size = 2, .in = true, .string = true};
 
@@ -212,7 +213,7 @@ int main(void)
         cmocka_unit_test(a_segment_limit_stops_a_run_at_the_right_element),
         cmocka_unit_test(a_long_string_is_cut_into_exits),
         cmocka_unit_test(a_string_may_come_from_a_device_and_go_to_one),
-        cmocka_unit_test(a_port_that_nobody_answers_gives_ones),
+        cmocka_unit_test(a_port_that_no_device_answers_gives_ones),
         cmocka_unit_test(rep_with_nothing_to_do_only_moves_rip),
         cmocka_unit_test(other_bytes_at_rip_stop_the_guest),
     };

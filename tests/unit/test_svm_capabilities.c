@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What Plinth makes of a CPU's CPUID words about SVM and of VM_CR. The sentences are what a user gets to see, so they
  * must say what to do.
@@ -64,8 +65,7 @@ static void a_current_cpu_has_all_that_is_wanted(void **state)
     (void)state;
     assert_true(find(everything()));
     assert_int_equal(support.vendor, VIRT_SVM);
-    assert_true(features.next_rip && features.vmcb_clean && features.flush_by_asid && features.decode_assists &&
-                features.tsc_aux);
+    assert_true(features.next_rip && features.vmcb_clean && features.flush_by_asid && features.tsc_aux);
     assert_int_equal(features.caps.asid_count, 32768);
     assert_int_equal(support.caps.largest_leaf, LEVEL_1G);
     assert_true(support.caps.no_execute && support.caps.accessed_dirty);
@@ -98,21 +98,6 @@ static void svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up(void **
     expect_missing(words, "SVM is switched off by the firmware (VM_CR.SVMDIS)", "switch on \"SVM Mode\" or \"AMD-V\"");
     words.vm_cr = VM_CR_LOCK; /* locked, and on */
     assert_true(find(words));
-}
-
-static void an_emulator_that_injects_twice_is_known_by_its_signature(void **state)
-{
-    struct svm_words words = everything();
-
-    (void)state;
-    assert_true(find(words));
-    assert_false(features.injects_twice);
-    memcpy(&words.outer_ebx, "TCGTCGTCGTCG", sizeof(words.outer_ebx));
-    assert_true(find(words));
-    assert_true(features.injects_twice);
-    memcpy(&words.outer_ebx, "KVMKVMKVM", sizeof(words.outer_ebx));
-    assert_true(find(words));
-    assert_false(features.injects_twice);
 }
 
 static void what_is_optional_is_listed_with_what_changes_without_it(void **state)
@@ -196,7 +181,6 @@ int main(void)
         cmocka_unit_test(the_boot_cpus_words_are_kept_for_the_others),
         cmocka_unit_test(what_is_required_is_missed_by_its_name_and_with_a_remedy),
         cmocka_unit_test(svm_that_the_firmware_switched_off_is_a_matter_of_its_set_up),
-        cmocka_unit_test(an_emulator_that_injects_twice_is_known_by_its_signature),
         cmocka_unit_test(what_is_optional_is_listed_with_what_changes_without_it),
     };
 

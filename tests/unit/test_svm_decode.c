@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From the VMCB's exit words to the neutral exit. Words marked "recorded" are those of a Linux guest in QEMU 7.2
- * (cpu max), printed by a temporary log line in svm_run.c; the others follow the manual's tables.
+ * (cpu max), printed by a temporary log line in hv/svm/run.c; the others follow the manual's tables.
  */
 #include <setjmp.h>
 #include <stdarg.h>

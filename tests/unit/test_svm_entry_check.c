@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every consistency check of VMRUN is found when it is the only one violated. The valid state is that of a Linux guest
  * in QEMU 7.2 (cpu max), from its VMCB.

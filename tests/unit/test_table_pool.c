@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/mm/table_pool.h. */
 #include "hv/mm/table_pool.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 16550A, as drivers that poll and drivers that wait for interrupts use it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,7 +60,7 @@ static void a_polling_driver_prints(void **state)
     assert_int_equal(byte, 'A');
     assert_true(byte_ring_take(&out, &byte));
     assert_int_equal(byte, 'B');
-    assert_false(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
 }
 
 static void the_divisor_is_not_printed(void **state)
@@ -80,12 +81,12 @@ static void enabling_thre_on_an_empty_transmitter_interrupts_at_once(void **stat
     (void)state;
     out_reg(4, IRQ_ENABLE);
     out_reg(1, 0x02);
-    assert_true(uart.irq);
+    assert_int_equal(uart.signals.lines, 1);
     assert_int_equal(in_reg(2), 0x02);
-    assert_false(uart.irq); /* reading IIR took it away */
+    assert_int_equal(uart.signals.lines, 0); /* reading IIR took it away */
     assert_int_equal(in_reg(2), 0x01);
     out_reg(1, 0x02); /* no change, no new interrupt */
-    assert_false(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
     out_reg(1, 0x00);
     out_reg(1, 0x02);
     assert_int_equal(in_reg(2), 0x02); /* Linux tests for this */
@@ -98,25 +99,25 @@ static void every_written_byte_ends_in_a_thre_interrupt(void **state)
     out_reg(1, 0x02);
     assert_int_equal(in_reg(2), 0x02);
     out_reg(0, 'x');
-    assert_true(uart.irq);
+    assert_int_equal(uart.signals.lines, 1);
     assert_int_equal(in_reg(2), 0x02);
-    assert_false(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
 }
 
 static void out2_gates_the_interrupt(void **state)
 {
     (void)state;
     out_reg(1, 0x02);
-    assert_false(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
     assert_int_equal(in_reg(2) & 1, 0); /* pending all the same */
     out_reg(1, 0x00);
     out_reg(1, 0x02);
     out_reg(4, IRQ_ENABLE);
-    assert_true(uart.irq);
+    assert_int_equal(uart.signals.lines, 1);
     out_reg(4, 0x10);
-    assert_false(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
     out_reg(4, IRQ_ENABLE | 0x10); /* loopback leaves the gate as it is */
-    assert_true(uart.irq);
+    assert_int_equal(uart.signals.lines, 1);
 }
 
 static void a_full_console_holds_the_transmitter_and_loses_nothing(void **state)
@@ -133,22 +134,22 @@ static void a_full_console_holds_the_transmitter_and_loses_nothing(void **state)
     }
     out_reg(0, '1');
     assert_int_equal(in_reg(5), 0);
-    assert_false(uart.irq);
-    assert_in_range(uart.deadline, 1001, 10000000);
+    assert_int_equal(uart.signals.lines, 0);
+    assert_in_range(uart.signals.deadline, 1001, 10000000);
     for (unsigned i = 0; i < 15; i++) {
         out_reg(0, (uint8_t)('2' + i));
     }
     assert_true(byte_ring_take(&out, &byte));
     uart_run(&uart, 2000);
     assert_int_equal(in_reg(5), 0); /* one moved, fifteen wait */
-    assert_false(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
     for (unsigned i = 1; i < BYTE_RING_BYTES; i++) {
         assert_true(byte_ring_take(&out, &byte));
     }
     uart_run(&uart, 3000);
     assert_int_equal(in_reg(5), 0x60);
-    assert_true(uart.irq);
-    assert_true(uart.deadline == DEADLINE_NONE);
+    assert_int_equal(uart.signals.lines, 1);
+    assert_true(uart.signals.deadline == DEADLINE_NONE);
     for (unsigned i = 0; i < 16; i++) {
         assert_true(byte_ring_take(&out, &byte));
         assert_int_equal(byte, '1' + i);
@@ -196,13 +197,13 @@ static void the_trigger_level_decides_when_data_interrupt(void **state)
         out_reg(2, (uint8_t)(i << 6 | 0x07));
         out_reg(1, 0x01);
         for (unsigned count = 1; count <= triggers[i]; count++) {
-            assert_false(uart.irq);
+            assert_int_equal(uart.signals.lines, 0);
             type("k", 1000);
         }
-        assert_true(uart.irq);
+        assert_int_equal(uart.signals.lines, 1);
         assert_int_equal(in_reg(2), 0xc4);
         (void)in_reg(0);
-        assert_false(uart.irq);
+        assert_int_equal(uart.signals.lines, 0);
     }
 }
 
@@ -215,18 +216,18 @@ static void bytes_below_the_trigger_time_out_after_four_characters(void **state)
     out_reg(2, 0xc1);
     out_reg(1, 0x01);
     type("ab", 1000);
-    assert_false(uart.irq);
-    assert_in_range(uart.deadline, 1000 + four_characters - 2, 1000 + four_characters);
-    uart_run(&uart, uart.deadline);
-    assert_true(uart.irq);
+    assert_int_equal(uart.signals.lines, 0);
+    assert_in_range(uart.signals.deadline, 1000 + four_characters - 2, 1000 + four_characters);
+    uart_run(&uart, uart.signals.deadline);
+    assert_int_equal(uart.signals.lines, 1);
     assert_int_equal(in_reg(2), 0xcc);
     assert_int_equal(in_reg(0), 'a');
-    assert_false(uart.irq); /* a read starts the time again */
+    assert_int_equal(uart.signals.lines, 0); /* a read starts the time again */
     assert_int_equal(in_reg(2), 0xc1);
-    uart_run(&uart, uart.deadline);
+    uart_run(&uart, uart.signals.deadline);
     assert_int_equal(in_reg(2), 0xcc);
     assert_int_equal(in_reg(0), 'b');
-    assert_true(uart.deadline == DEADLINE_NONE);
+    assert_true(uart.signals.deadline == DEADLINE_NONE);
 }
 
 static void interrupts_have_the_data_sheets_priorities(void **state)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What Plinth makes of a CPU's VMX capability MSRs. The words are those of Bochs 2.7's models: corei7_skylake_x has
  * everything, corei5_lynnfield_750 no unrestricted guest, core2_penryn_t9600 no EPT.

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From VMX's exit words to the neutral exit. Words marked "recorded" are those of a Linux guest and of our own guests
- * in Bochs 2.7 (corei7_skylake_x), printed by a temporary log line in vmx_run.c; the others follow the manual's tables.
+ * in Bochs 2.7 (corei7_skylake_x), printed by a temporary log line in hv/vmx/run.c; the others follow the manual's
+ * tables.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every check of a VM entry is found when it is the only one violated. The valid state is that of a Linux guest at an
  * I/O exit in Bochs 2.7 (corei7_skylake_x), read from its VMCS; each row changes one thing, or the few that belong

@@ -1,4 +1,5 @@
-/* Exits of a Linux 6.1 guest in Bochs 2.7 (corei7_skylake_x), printed by a temporary log line in vmx_run.c. */
+/* SPDX-License-Identifier: MIT */
+/* Exits of a Linux 6.1 guest in Bochs 2.7 (corei7_skylake_x), printed by a temporary log line in hv/vmx/run.c. */
 #ifndef TESTS_UNIT_VMX_RECORDED_EXITS_H
 #define TESTS_UNIT_VMX_RECORDED_EXITS_H
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The VMCS of a Linux 6.1 guest at a port access, and the capability MSRs, as Bochs 2.7 (corei7_skylake_x) had them.
- * Printed by a temporary log line in vmx_run.c. Fields without a name belong to the segments (2 apart).
+ * Printed by a temporary log line in hv/vmx/run.c. Fields without a name belong to the segments (2 apart).
  */
 #ifndef TESTS_UNIT_VMX_RECORDED_STATE_H
 #define TESTS_UNIT_VMX_RECORDED_STATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What zlib says of a gzip file: the judge of guest-loader/gzip.c in its unit test and its fuzzer. */
 #ifndef TESTS_UNIT_ZLIB_ORACLE_H
 #define TESTS_UNIT_ZLIB_ORACLE_H

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * plinth-check: what its parts share. The steps are check_steps.c, the machine's description check_machine.c, and what
- * is printed check_text.c, check_json.c, check_svg.c and check_manual.c.
+ * plinth-check: what its parts share. The steps are check_steps.c, the files that the config names check_files.c, the
+ * machine's description check_machine.c, and what is printed check_text.c, check_json.c, check_svg.c and
+ * check_manual.c.
  */
 #ifndef TOOLS_CHECK_CHECK_H
 #define TOOLS_CHECK_CHECK_H
@@ -49,6 +51,13 @@ struct check_machine {
     struct planner_own own; /* what the hypervisor takes for itself */
 };
 
+/* A file on the boot volume, and which one of this host it is. */
+struct check_file {
+    struct text path;
+    struct config_position position;
+    uint64_t device, inode;
+};
+
 /* Everything about one run. */
 struct check {
     struct options options;
@@ -59,9 +68,9 @@ struct check {
     struct check_machine machine;
     struct memory_map without_files; /* the machine's map when the files were read */
     struct memory_map planned;       /* and with the guests in it */
-    /* Files whose memory is taken from the machine's. */
-    struct text taken[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX)];
-    uint32_t taken_count;
+    /* Of the boot volume, each once. */
+    struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
+    uint32_t file_count;
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];
     struct load_plan images[CONFIG_GUESTS_MAX];
@@ -75,13 +84,27 @@ void check_machine_read(struct check *check);
 /* The machine that is not described: as many CPUs as the config speaks of, and memory enough from 4 GiB up. */
 void check_machine_assume(struct check *check);
 
-/* ---- check_steps.c ---- */
+/* ---- check_files.c ---- */
 
 /* A whole file in memory, zero-terminated; false where it cannot be read or is larger than `limit`. */
 bool check_read_file(const char *path, uint64_t limit, struct span *result);
 
-/* A path of the config on this host: relative to the config file's folder, whatever slashes it has. */
+/*
+ * A path of the config on this host: relative to the config file's folder, whatever slashes it has. Where a name is not
+ * there, but one that differs in case only, it is that one: the boot volume knows no case.
+ */
 void check_host_path(const struct check *check, struct text path, char to[HOST_PATH_MAX]);
+
+/*
+ * A file that the config names, as the boot volume will have it: false where that volume cannot, or it is not there,
+ * and the error was reported. *first: nothing before it was the same file there. The bytes can be read, but are only
+ * mapped: an initrd of some GiB costs nothing.
+ */
+bool check_file_read(struct check *check, struct text path, struct config_position position, struct span *bytes,
+                     bool *first);
+void check_file_free(struct span bytes);
+
+/* ---- check_steps.c ---- */
 
 /* The steps in order; each runs only where the ones before it found nothing. */
 void check_run(struct check *check);

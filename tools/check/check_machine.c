@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The machine's description: \\plinth\\machine.txt as the hypervisor writes it (efi/efi_inventory.c), or a few lines by
  * hand. The reader of lines is the config's.
@@ -14,6 +15,8 @@
 #include "tools/check/check.h"
 
 #include "hv/boot_info.h"
+
+#include <sys/stat.h>
 
 /* What firmware and hypervisor keep of a machine that is known by its memory size only. */
 #define FIRMWARE_BYTES (64 * MIB)
@@ -340,6 +343,21 @@ void check_machine_read(struct check *check)
     }
 }
 
+/* A disk's image, and as much again for its map and for what is changed. 0 where it is not there. */
+static uint64_t disk_bytes(const struct check *check, const struct config_guest *guest)
+{
+    char host[HOST_PATH_MAX];
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < guest->disk_count; i++) {
+        struct stat info;
+
+        check_host_path(check, guest->disks[i].path, host);
+        bytes += stat(host, &info) == 0 ? 3 * (uint64_t)info.st_size : 0;
+    }
+    return align_up(bytes, GIB);
+}
+
 void check_machine_assume(struct check *check)
 {
     uint64_t memory = GIB;
@@ -349,7 +367,7 @@ void check_machine_assume(struct check *check)
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         const struct config_guest *guest = &check->config.guests[g];
 
-        memory += align_up(guest->memory_bytes, GIB);
+        memory += align_up(guest->memory_bytes, GIB) + disk_bytes(check, guest);
         if (guest->memory_at >= MIB && is_aligned(guest->memory_bytes, PAGE_BYTES)) {
             memory_map_set(&check->machine.map, guest->memory_at, guest->memory_at + guest->memory_bytes, MEMORY_FREE);
         }

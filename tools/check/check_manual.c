@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* docs/config.md, printed from tools/config_manual.h. */
 #include "tools/check/check.h"
 
@@ -62,8 +63,9 @@ void check_print_manual(void)
         print_manual_rule(
             &(struct manual_long_rule){rule->name, rule->meaning, rule->wrong, rule->right, 0, 0, rule->cpus});
     }
-    printf("\n## Rules about files and numbers\n\nIn these examples `hello.elf` is a kernel, `empty` an empty file and "
-           "`notes.txt` a text, all beside the config.\n");
+    printf("\n## Rules about files and numbers\n\nIn these examples `hello.elf` is a kernel, `HELLO.ELF` another one, "
+           "`empty` "
+           "an empty file, `huge` one of 4 GiB and `notes.txt` a text, all beside the config.\n");
     for (size_t i = 0; i < ARRAY_COUNT(manual_long_rules); i++) {
         print_manual_rule(&manual_long_rules[i]);
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The steps of plinth-check, in the order of the hypervisor's start (efi/efi_main.c) and with its object files:
  *
@@ -8,112 +9,15 @@
  *
  * Where files lie is the firmware's choice: they are taken from the top of the memory, as EDK2 does it.
  */
-#define _POSIX_C_SOURCE 200809L /* fileno */
 #include "tools/check/check.h"
 
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define IMAGE_BYTES_MAX (4ULL << 30)
-#define NEAR_NAME_MAX 256u
-#define NEAR_DISTANCE_MAX 2u
-
-bool check_read_file(const char *path, uint64_t limit, struct span *result)
-{
-    FILE *file = fopen(path, "rb");
-    struct stat info;
-    uint8_t *bytes = NULL;
-    bool read = false;
-
-    if (file == NULL) {
-        return false;
-    }
-    if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && (uint64_t)info.st_size <= limit) {
-        bytes = malloc((size_t)info.st_size + 1);
-    }
-    if (bytes != NULL && fread(bytes, 1, (size_t)info.st_size, file) == (size_t)info.st_size) {
-        bytes[info.st_size] = 0;
-        *result = (struct span){bytes, (uint64_t)info.st_size};
-        read = true;
-    }
-    fclose(file);
-    if (!read) {
-        free(bytes);
-    }
-    return read;
-}
-
-void check_host_path(const struct check *check, struct text path, char to[HOST_PATH_MAX])
-{
-    const char *slash = strrchr(check->options.config, '/');
-    int folder = slash == NULL ? 0 : (int)(slash - check->options.config) + 1;
-    size_t skipped = 0;
-
-    while (skipped < path.length && (path.start[skipped] == '/' || path.start[skipped] == '\\')) {
-        skipped++;
-    }
-    snprintf(to, HOST_PATH_MAX, "%.*s%.*s", folder, check->options.config, (int)(path.length - skipped),
-             path.start + skipped);
-    for (char *c = to + folder; *c != '\0'; c++) {
-        *c = *c == '\\' ? '/' : *c;
-    }
-}
-
-/* ---- the files ---- */
-
-/* The name in the same folder that is nearest to a file's that is not there; false: none is near. */
-static bool near_name(const char *host, char near[NEAR_NAME_MAX])
-{
-    const char *slash = strrchr(host, '/');
-    const char *name = slash == NULL ? host : slash + 1;
-    char folder[HOST_PATH_MAX];
-    uint32_t least = NEAR_DISTANCE_MAX + 1;
-    DIR *entries;
-
-    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - host) + 1, slash == NULL ? "." : host);
-    entries = opendir(folder);
-    for (struct dirent *entry = entries != NULL ? readdir(entries) : NULL; entry != NULL; entry = readdir(entries)) {
-        uint32_t distance = config_text_distance(text_of(entry->d_name), name);
-
-        if (distance < least && distance < strlen(name)) {
-            least = distance;
-            snprintf(near, NEAR_NAME_MAX, "%s", entry->d_name);
-        }
-    }
-    if (entries != NULL) {
-        closedir(entries);
-    }
-    return least <= NEAR_DISTANCE_MAX;
-}
-
-static void report_missing(struct check *check, struct text path, struct config_position position)
-{
-    char host[HOST_PATH_MAX];
-    char near[NEAR_NAME_MAX];
-    struct stat info;
-
-    check_host_path(check, path, host);
-    if (stat(host, &info) == 0 && S_ISDIR(info.st_mode)) {
-        config_report(&check->errors, position, "missing-file", "%.150s is a folder; name a file in it.", host);
-    } else if (near_name(host, near)) {
-        config_report(&check->errors, position, "missing-file",
-                      "The file %.150s is not there (paths are relative to the config file); did you mean %.32s?", host,
-                      near);
-    } else {
-        config_report(
-            &check->errors, position, "missing-file",
-            "The file %.130s is not there or cannot be read; put it there or mend the path, which is relative "
-            "to the config file.",
-            host);
-    }
-}
-
-/* Pages for a file or what it expands to, from the top. Without them the target says P0716 or P0723. */
+/* Pages for a file or what it expands to, from the top. Without them the target says P0716, P0723 or P0724. */
 static void take_pages(struct check *check, uint64_t bytes, struct config_position position)
 {
     struct memory_map *map = &check->without_files;
@@ -133,37 +37,14 @@ static void take_pages(struct check *check, uint64_t bytes, struct config_positi
     }
 }
 
-/* The target reads a file once, however many guests name it. */
-static bool first_read(struct check *check, struct text path)
-{
-    char volume_path[CONFIG_PATH_MAX + 1];
-    char other[CONFIG_PATH_MAX + 1];
-
-    config_volume_path(path, volume_path);
-    for (uint32_t i = 0; i < check->taken_count; i++) {
-        config_volume_path(check->taken[i], other);
-        if (strcmp(other, volume_path) == 0) {
-            return false;
-        }
-    }
-    check->taken[check->taken_count++] = path;
-    return true;
-}
-
 static bool read_image(struct check *check, struct text path, struct config_position position, struct span *image)
 {
-    char host[HOST_PATH_MAX];
+    bool first = false;
 
-    check_host_path(check, path, host);
-    if (!check_read_file(host, IMAGE_BYTES_MAX, image)) {
-        report_missing(check, path, position);
+    if (!check_file_read(check, path, position, image, &first)) {
         return false;
     }
-    if (image->bytes == 0) {
-        config_report(&check->errors, position, "empty-file", "The file %.150s is empty; copy it again.", host);
-        return false;
-    }
-    if (first_read(check, path)) {
+    if (first) {
         take_pages(check, image->bytes, position);
     }
     return true;
@@ -171,33 +52,28 @@ static bool read_image(struct check *check, struct text path, struct config_posi
 
 static void free_images(struct load_request *request)
 {
-    free((void *)(uintptr_t)request->kernel.base);
+    check_file_free(request->kernel);
     for (uint32_t m = 0; m < CONFIG_MODULES_MAX; m++) {
-        free((void *)(uintptr_t)request->modules[m].bytes.base);
+        check_file_free(request->modules[m].bytes);
     }
 }
 
 /* Another guest before has the same kernel: the target expands it once. */
 static bool expanded_before(const struct check *check, uint32_t index)
 {
-    char volume_path[CONFIG_PATH_MAX + 1];
-    char other[CONFIG_PATH_MAX + 1];
-
-    config_volume_path(check->config.guests[index].kernel, volume_path);
     for (uint32_t g = 0; g < index; g++) {
-        config_volume_path(check->config.guests[g].kernel, other);
-        if (strcmp(other, volume_path) == 0) {
+        if (config_path_same(check->config.guests[g].kernel, check->config.guests[index].kernel)) {
             return true;
         }
     }
     return false;
 }
 
-/* A kernel that is compressed with gzip is expanded before the loader looks at it. */
-static enum status expand_kernel(struct check *check, uint32_t index, struct span *kernel, struct load_error *error)
+/* A kernel that is compressed with gzip is expanded before the loader looks at it, into *to, which the caller frees. */
+static enum status expand_kernel(struct check *check, uint32_t index, struct span *kernel, uint8_t **to,
+                                 struct load_error *error)
 {
     uint64_t bytes = 0;
-    uint8_t *to;
     enum status status;
 
     if (!gzip_recognize(*kernel)) {
@@ -207,13 +83,12 @@ static enum status expand_kernel(struct check *check, uint32_t index, struct spa
     if (status != STATUS_OK) {
         return status;
     }
-    to = malloc((size_t)bytes);
-    if (to == NULL) {
+    *to = malloc((size_t)bytes);
+    if (*to == NULL) {
         return STATUS_NO_MEMORY;
     }
-    status = gzip_expand(*kernel, to, bytes, error);
-    free((void *)(uintptr_t)kernel->base);
-    *kernel = (struct span){to, bytes};
+    status = gzip_expand(*kernel, *to, bytes, error);
+    *kernel = (struct span){*to, bytes};
     if (!expanded_before(check, index)) {
         take_pages(check, bytes, check->config.guests[index].kernel_position);
     }
@@ -236,6 +111,8 @@ static void check_images(struct check *check, uint32_t index)
     };
     struct load_error error = {.offset = UINT64_MAX, .sentence = "there is no memory to expand it"};
     bool there = read_image(check, guest->kernel, guest->kernel_position, &request.kernel);
+    const struct span file = request.kernel;
+    uint8_t *expanded = NULL;
 
     for (uint32_t m = 0; m < guest->module_count; m++) {
         const struct config_module *module = &guest->modules[m];
@@ -244,7 +121,7 @@ static void check_images(struct check *check, uint32_t index)
         there = read_image(check, module->path, module->position, &request.modules[m].bytes) && there;
     }
     if (there && guest_layout_make(guest->memory_bytes, &request.layout) == STATUS_OK &&
-        (expand_kernel(check, index, &request.kernel, &error) != STATUS_OK ||
+        (expand_kernel(check, index, &request.kernel, &expanded, &error) != STATUS_OK ||
          loader_plan(&request, &check->images[index], &error) != STATUS_OK)) {
         bool in_file = error.offset != UINT64_MAX;
         char offset[48] = "";
@@ -255,6 +132,8 @@ static void check_images(struct check *check, uint32_t index)
         config_report(&check->errors, guest->kernel_position, "bad-image", "%.*s: %s%s.", TEXT_ARGS(guest->kernel),
                       error.sentence, offset);
     }
+    free(expanded);
+    request.kernel = file;
     free_images(&request);
 }
 
@@ -338,12 +217,38 @@ static void plan_own(struct check *check)
     }
 }
 
+/* A disk's image, which nothing looks into, and the memory beside it. */
+static void check_disk(struct check *check, const struct config_disk *disk)
+{
+    struct span image;
+    struct config_disk_plan plan;
+
+    if (!read_image(check, disk->path, disk->position, &image)) {
+        return;
+    }
+    plan = config_disk_plan(&check->config, disk, image.bytes);
+    take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
+    if (plan.change_pages != 0) {
+        take_pages(check, plan.change_pages * PAGE_BYTES, disk->position);
+    }
+    check_file_free(image);
+}
+
+static void check_disks(struct check *check)
+{
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        for (uint32_t i = 0; i < check->config.guests[g].disk_count; i++) {
+            check_disk(check, &check->config.guests[g].disks[i]);
+        }
+    }
+}
+
 void check_run(struct check *check)
 {
     struct config_machine machine;
     bool parsed;
 
-    check->taken_count = 0;
+    check->file_count = 0;
     parsed = config_parse(check->file, &check->config, &check->errors);
 
     if (check->options.machine != NULL) {
@@ -361,6 +266,7 @@ void check_run(struct check *check)
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         check_images(check, g);
     }
+    check_disks(check);
     if (check->errors.count == 0) {
         plan_guests(check);
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The plan as a picture (SVG): the machine's CPUs with the vCPUs on them, its memory with the guests in it, and each
  * guest's own view of its memory. A guest has one colour everywhere.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Verdicts and plan for people.
  */
@@ -51,6 +52,41 @@ static void print_devices(const struct config_guest *guest)
         "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
         guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "not shown",
         guest->debug_ports ? ", debug ports 0xe9 and 0xf4" : "");
+    for (uint32_t i = 0; i < guest->disk_count; i++) {
+        const struct config_disk *disk = &guest->disks[i];
+
+        printf("    disk    %.*s%s%s\n", TEXT_ARGS(disk->path), disk->read_only ? ", read-only" : "",
+               disk->forget ? ", as it was after each restart" : "");
+    }
+    for (uint32_t i = 0; i < guest->net_count; i++) {
+        const struct config_net *net = &guest->nets[i];
+
+        printf("    network %.*s, %02x:%02x:%02x:%02x:%02x:%02x\n", TEXT_ARGS(net->network), net->mac[0], net->mac[1],
+               net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
+    }
+}
+
+/* Which guests reach each other. A network with one member is no mistake, but hardly meant. */
+static void print_network(const struct config *config, uint32_t index)
+{
+    struct text name = {NULL, 0};
+    uint32_t members = 0;
+
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        const struct config_guest *guest = &config->guests[g];
+
+        for (uint32_t n = 0; n < guest->net_count; n++) {
+            if (config_network_index(config, guest->nets[n].network) == index) {
+                if (members == 0) {
+                    name = guest->nets[n].network;
+                    printf("network %.*s:", TEXT_ARGS(name));
+                }
+                printf("%s %.*s", members == 0 ? "" : ",", TEXT_ARGS(guest->name));
+                members++;
+            }
+        }
+    }
+    printf("%s\n", members == 1 ? " alone; warning: nothing is there to be reached" : "");
 }
 
 static void print_memory(const struct guest_plan *plan)
@@ -149,6 +185,9 @@ static void print_plan(const struct check *check)
     }
     for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
         print_cpu(check, cpu);
+    }
+    for (uint32_t network = 0; network < check->config.network_count; network++) {
+        print_network(&check->config, network);
     }
     printf("hypervisor: %s at 0x%" PRIx64 "\n", format_bytes(text, check->own_bytes), check->own_start);
     print_host(check);

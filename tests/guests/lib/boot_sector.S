@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * For the oracle only: the boot sector of a disk image that is a 16-bit guest. The BIOS loads this sector to 0x7c00; it
  * reads the next 63 sectors behind itself (EDD, INT 13h function 42h) and goes on there, where _start is.

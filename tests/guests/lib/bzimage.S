@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The file that the guests entry-linux* are: a setup sector with a boot protocol 2.15 header and nothing to execute, a
  * second one, because setup_sects 0 would mean 4, and then the kernel, KERNEL, which is loaded at 1 MiB.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Output on the serial port, by polling, and the end of a guest. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The few devices that several guests use. */
 #include "tests/guests/lib/guest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Checks of entry states; lib/entry.h. */
 #include "tests/guests/lib/entry.h"
 #include "tests/guests/lib/start_info.h"
@@ -132,19 +133,51 @@ void entry_check_place(const char *what, uint64_t address)
     CHECK(address >= PAGE_BYTES);
 }
 
+#define MAP_RAM 1u
+#define MAP_RESERVED 2u
+#define EBDA_LAST 0x9fffeULL
+#define DISPLAY_START 0xa0000ULL
+#define ROMS_END 0xe0000ULL
+#define BIOS_LAST 0xffff0ULL
+
+static struct {
+    uint64_t end;
+    uint32_t entries;
+    bool code_in_ram, ebda_reserved, bios_reserved;
+} map_seen;
+
+static bool covers(uint64_t start, uint64_t bytes, uint64_t address)
+{
+    return address >= start && address - start < bytes;
+}
+
+void entry_check_memory(uint64_t start, uint64_t bytes, uint32_t type)
+{
+    print("  memory 0x%q + 0x%q type %u\n", start, bytes, type);
+    CHECK(bytes != 0 && start >= map_seen.end);
+    CHECK(start >= ROMS_END || start + bytes <= DISPLAY_START);
+    map_seen.end = start + bytes;
+    map_seen.entries++;
+    map_seen.code_in_ram =
+        map_seen.code_in_ram || (type == MAP_RAM && covers(start, bytes, (uint64_t)(uintptr_t)&entry_state));
+    map_seen.ebda_reserved = map_seen.ebda_reserved || (type == MAP_RESERVED && covers(start, bytes, EBDA_LAST));
+    map_seen.bios_reserved = map_seen.bios_reserved || (type == MAP_RESERVED && covers(start, bytes, BIOS_LAST));
+}
+
+void entry_check_memory_end(void)
+{
+    CHECK(map_seen.entries >= 4);
+    CHECK(map_seen.code_in_ram && map_seen.ebda_reserved && map_seen.bios_reserved);
+}
+
 static void check_memory_map(const struct start_info *info)
 {
-    uint64_t here = (uint64_t)(uintptr_t)&entry_state, end = 0;
-    bool found = false;
-
     for (uint32_t i = 0; i < info->memory_map_count; i++) {
         const struct start_info_memory *entry = &start_info_memory(info)[i];
 
-        CHECK(entry->address >= end); /* ascending */
-        end = entry->address + entry->bytes;
-        found = found || (entry->type == START_INFO_RAM && here >= entry->address && here < end);
+        entry_check_memory(entry->address, entry->bytes, entry->type);
     }
-    CHECK(found);
+    entry_check_memory_end();
 }
 
 void entry_check_start_info(uint64_t address, const char *cmdline_end)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the guests entry-* check of their entry state and boot information. Their config has the command line
  * "alpha beta=1" and one module with the text below and the arguments "one two".
@@ -38,6 +39,13 @@ void entry_check_rsdp(uint64_t address);
 
 /* Boot information in page 0 would be lost to kernels that write there, and below 1 MiB or in RAM it must be. */
 void entry_check_place(const char *what, uint64_t address);
+
+/*
+ * The memory map, entry by entry and then as a whole: as on a PC the EBDA and the BIOS are reserved, no entry covers
+ * the display's memory and the adapters' ROMs, the entries ascend, and this code is in RAM.
+ */
+void entry_check_memory(uint64_t start, uint64_t bytes, uint32_t type);
+void entry_check_memory_end(void);
 
 /* PVH's boot information: magic, memory map, command line, module, RSDP. */
 void entry_check_start_info(uint64_t address, const char *cmdline_end);

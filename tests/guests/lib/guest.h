@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The kit for guests that test one subject each. A guest is one C file with a name and a main:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/guests/lib/hostile.h"
 
 uint64_t window_directory[512] __attribute__((aligned(4096)));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the hostile guests share. An attack is a row of a table: a name and a function. The command line names those to
  * run ("attack=ports", comma-separated), or all run. Each prints "attack NAME" before it begins and "survived NAME"

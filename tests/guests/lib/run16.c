@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the start code calls in 16-bit guests: there is nothing to set up. */
 #include "tests/guests/lib/guest.h"
 

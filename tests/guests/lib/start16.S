@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The way into a 16-bit guest: a flat binary at its linked address below 64 KiB, so that every segment is 0.
  * Offsets are those of struct entry_state, lib/guest.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The way into a 32-bit guest, for ELF32, PVH, multiboot (1 and 2), flat and Linux: they differ in what the registers
  * hold, which entry_state keeps. Offsets are those of struct entry_state, lib/guest.h.

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The two ways into a 64-bit guest: _start in long mode (Plinth's ELF protocol; rdi = start information) and pvh_start
- * in protected mode (the PVH note; ebx = start information), which makes an identity map of 4 GiB and goes to long mode.
- * Both write entry_state first. Offsets are those of struct entry_state, lib/guest.h.
+ * in protected mode (the PVH note; ebx = start information), which makes an identity map of 4 GiB and goes to long
+ * mode. Both write entry_state first. Offsets are those of struct entry_state, lib/guest.h.
  */
 	.section .note.Xen, "a", @note
 	.balign 4

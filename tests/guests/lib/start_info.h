@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PVH's boot information (docs/boot-protocols.md), which 64-bit guests of the kit always have. */
 #ifndef TESTS_GUESTS_LIB_START_INFO_H
 #define TESTS_GUESTS_LIB_START_INFO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* GDT, IDT and the devices that several guests use, for 32-bit and 64-bit code. */
 #include "tests/guests/lib/guest.h"
 

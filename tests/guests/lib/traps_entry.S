@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One stub per vector, 16 bytes apart: each pushes an error code where the CPU does not, and its vector, so that
  * struct trap_frame (lib/guest.h) always looks the same.
@@ -15,7 +16,7 @@ trap_stubs:
 	vector = 0
 	.rept 256
 	.balign 16
-	.if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17)
+	.if (vector != 8) && ((vector < 10) || (vector > 14)) && (vector != 17)
 	PUSH $0
 	.endif
 	PUSH $vector

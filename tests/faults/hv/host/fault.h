@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The test build's side of hv/host/fault.h: the same functions, which do what the name in the image says. */
 #ifndef TESTS_FAULTS_HV_FAULT_H
 #define TESTS_FAULTS_HV_FAULT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Stands in for hv/x86/insn.h in native tests of code that drives a device: the instructions are a model's functions,
  * which the test defines. */
 #ifndef TESTS_MODEL_HV_X86_INSN_H

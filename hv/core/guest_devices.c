@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/* A guest's disks and network cards. See guest_devices.h. */
+#include "hv/core/guest_devices.h"
+
+#include "hv/base/format.h"
+#include "hv/base/log.h"
+#include "hv/base/text.h"
+#include "hv/core/guest_irq.h"
+#include "hv/core/platform_lock.h"
+#include "hv/mm/guest_layout.h"
+
+/* What is left of a piece of work waits for as long as the longest one takes: the guest runs half of the time. */
+#define PAUSE_NS 30000u
+
+#define FIRST_PCI_DEVICE 1u
+#define NAME_TEXT_MAX (CONFIG_PATH_MAX + 1u)
+
+/* ---- making them ---- */
+
+static void add_function(struct guest_devices *devices, struct virtio_pci *function, const struct bus_row *row)
+{
+    devices->functions[devices->count] = function;
+    devices->rows[devices->count++] = row;
+}
+
+/* The name of the file without its folders: what the guest sees as the serial number. */
+static void file_name(struct text path, char to[NAME_TEXT_MAX])
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < path.length; i++) {
+        if (path.start[i] == '/' || path.start[i] == '\\') {
+            start = i + 1;
+        }
+    }
+    text_copy((struct text){path.start + start, path.length - start}, to, NAME_TEXT_MAX);
+}
+
+static void create_disk(struct guest *guest, struct guest_disk *disk, const struct config_disk *config,
+                        const struct boot_disk *boot)
+{
+    uint32_t *map = (uint32_t *)(uintptr_t)boot->map;
+    char name[NAME_TEXT_MAX];
+
+    if (boot->in_place) {
+        /* No other guest has the image, so its memory may be changed: config_disk_plan(). */
+        disk_image_init_in_place(&disk->image, (uint8_t *)(uintptr_t)boot->image.base, boot->image.bytes, map);
+    } else {
+        disk_image_init(&disk->image, boot->image, map, (uint8_t *)(uintptr_t)boot->changes, boot->change_pages);
+    }
+    disk->forget = config->forget;
+    file_name(config->path, name);
+    virtio_block_init(&disk->state.block, &guest->memory, &disk->image, config->read_only, name);
+}
+
+static void create_card(struct guest *guest, struct guest_card *card, const struct config_net *config,
+                        struct guest_network *network)
+{
+    virtio_net_init(&card->state.net, &guest->memory, config->mac);
+    card->network = network;
+    card->port = net_switch_add(&network->net_switch, &card->state.net);
+    network->guests[card->port] = guest;
+}
+
+void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
+                          const struct boot_guest *boot, struct guest_network *networks)
+{
+    const struct config_guest *own = guest->config;
+
+    devices->deadline = UINT64_MAX;
+    for (uint32_t i = 0; i < own->disk_count; i++) {
+        create_disk(guest, &devices->disks[i], &own->disks[i], &boot->disks[i]);
+        add_function(devices, &devices->disks[i].state.pci, &virtio_block_row);
+    }
+    for (uint32_t i = 0; i < own->net_count; i++) {
+        create_card(guest, &devices->cards[i], &own->nets[i],
+                    &networks[config_network_index(config, own->nets[i].network)]);
+        add_function(devices, &devices->cards[i].state.pci, &virtio_net_row);
+    }
+    guest->devices = devices;
+}
+
+static struct virtio_device *device_at(const struct guest_devices *devices, const struct guest *guest, uint32_t index)
+{
+    uint32_t disks = guest->config->disk_count;
+
+    return index < disks ? (struct virtio_device *)(uintptr_t)&devices->disks[index].state.block.device
+                         : (struct virtio_device *)(uintptr_t)&devices->cards[index - disks].state.net.device;
+}
+
+/* ---- the guest's life ---- */
+
+void guest_devices_close(struct guest *guest)
+{
+    for (uint32_t i = 0; guest->devices != NULL && i < guest->devices->count; i++) {
+        virtio_reset(device_at(guest->devices, guest, i));
+    }
+}
+
+static struct pci_windows windows_of(const struct guest *guest, unsigned physical_bits)
+{
+    uint64_t high = guest_layout_pci_high(&guest->layout, physical_bits);
+
+    return (struct pci_windows){
+        .ports_start = GUEST_PCI_PORTS_START,
+        .ports_end = GUEST_PCI_PORTS_END,
+        .low_start = GUEST_PCI_LOW_START,
+        .low_end = GUEST_PCI_LOW_END,
+        .high_start = high,
+        .high_end = high == 0 ? 0 : high + GUEST_PCI_HIGH_BYTES,
+    };
+}
+
+enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
+{
+    struct guest_devices *devices = guest->devices;
+    const struct pci_windows windows = windows_of(guest, physical_bits);
+    enum status status = STATUS_OK;
+
+    if (devices == NULL) {
+        return STATUS_OK;
+    }
+    guest_devices_close(guest);
+    __atomic_store_n(&devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < guest->config->disk_count; i++) {
+        if (devices->disks[i].forget) {
+            disk_image_forget(&devices->disks[i].image);
+        }
+    }
+    for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
+        virtio_pci_init(devices->functions[i], device_at(devices, guest, i));
+        status = pci_host_add(&guest->platform.pci_host, devices->rows[i], &devices->functions[i]->function,
+                              PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
+    }
+    return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
+}
+
+uint32_t guest_devices_pci(const struct guest *guest)
+{
+    return guest->devices == NULL ? 0 : ((1u << guest->devices->count) - 1) << FIRST_PCI_DEVICE;
+}
+
+/* ---- work ---- */
+
+/* The log has a line when a driver breaks a rule, once until it resets the device. */
+static void tell_fault(const struct guest *guest, struct virtio_device *device, uint32_t index)
+{
+    const struct virtq *broken = virtio_broken_queue(device);
+    uint32_t disks = guest->config->disk_count;
+
+    if (broken == NULL || device->fault_told) {
+        return;
+    }
+    device->fault_told = true;
+    log_info("guest %s, %s %u: queue %u: %s; the device waits for its driver to reset it", guest->name,
+             index < disks ? "disk" : "network card", index < disks ? index : index - disks,
+             (uint32_t)(broken - device->queues), virtq_fault_sentence((enum virtq_fault)broken->fault));
+}
+
+void guest_devices_told(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+    struct guest_devices *devices = guest->devices;
+
+    if (devices == NULL) {
+        return;
+    }
+    platform_take(guest);
+    for (uint32_t i = 0; i < devices->count; i++) {
+        struct virtio_device *device = device_at(devices, guest, i);
+
+        if (__atomic_load_n(&device->signals, __ATOMIC_ACQUIRE) != 0) {
+            tell_fault(guest, device, i);
+            virtio_pci_carry_signals(devices->functions[i]);
+            platform_function_changed(&guest->platform, &devices->functions[i]->function);
+        }
+    }
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+    platform_give(guest);
+}
+
+/* Guests whose cards have received something. */
+static void wake_others(struct vcpu *vcpu, const struct guest_network *network, const struct net_wakes *wakes)
+{
+    for (uint32_t word = 0; word < NET_PORTS_MAX / 64; word++) {
+        for (uint64_t left = wakes->words[word]; left != 0; left &= left - 1) {
+            struct guest *other = network->guests[64 * word + (uint32_t)__builtin_ctzll(left)];
+
+            guest_notify(vcpu, &other->vcpus[0], VCPU_KICK_DEVICES);
+        }
+    }
+}
+
+static bool work_on_card(struct vcpu *vcpu, struct guest_card *card, struct virtio_budget *budget)
+{
+    struct net_wakes wakes = {{0}};
+    bool more = net_switch_service(&card->network->net_switch, card->port, budget, &wakes);
+
+    wake_others(vcpu, card->network, &wakes);
+    return more;
+}
+
+static bool work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
+{
+    struct guest *guest = vcpu->guest;
+    struct guest_devices *devices = guest->devices;
+    bool more = false;
+
+    for (uint32_t i = 0; i < guest->config->disk_count; i++) {
+        more |= virtio_service(&devices->disks[i].state.block.device, budget);
+    }
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        more |= work_on_card(vcpu, &devices->cards[i], budget);
+    }
+    return more;
+}
+
+/* The deadline is vCPU 0's CPU's. */
+static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
+{
+    struct guest_devices *devices = vcpu->guest->devices;
+
+    if (__atomic_exchange_n(&devices->deadline, deadline, __ATOMIC_ACQ_REL) == deadline) {
+        return;
+    }
+    vcpu->requests |= VCPU_TIMER;
+    if (vcpu->index != 0) {
+        guest_notify(vcpu, &vcpu->guest->vcpus[0], VCPU_KICK_INTERRUPT);
+    }
+}
+
+void guest_devices_work(struct vcpu *vcpu, uint64_t now)
+{
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    bool more;
+
+    /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
+    __atomic_store_n(&vcpu->guest->platform.device_work, false, __ATOMIC_SEQ_CST);
+    more = work_on_all(vcpu, &budget);
+    guest_devices_told(vcpu, now);
+    if (more) {
+        set_deadline(vcpu, now + 2 * clock_ns_to_ticks(&vcpu->guest->host->clock, PAUSE_NS));
+    }
+}
+
+void guest_devices_run(struct vcpu *vcpu, uint64_t now)
+{
+    if (guest_devices_deadline(vcpu->guest) <= now) {
+        __atomic_store_n(&vcpu->guest->devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
+        guest_devices_work(vcpu, now);
+    }
+}
+
+/* ---- reports ---- */
+
+#define REPORT_TEXT_MAX 200u
+
+static void report_disk(const struct guest *guest, uint32_t index, bool with_counters)
+{
+    const struct guest_disk *disk = &guest->devices->disks[index];
+    const struct virtio_block_counters *counters = &disk->state.block.counters;
+    struct text path = guest->config->disks[index].path;
+    char bytes[FORMAT_BYTES_MAX], text[REPORT_TEXT_MAX] = "";
+
+    if (with_counters) {
+        format_text(text, sizeof(text),
+                    "; %" PRIu64 " reads of %" PRIu64 " KiB, %" PRIu64 " writes of %" PRIu64 " KiB, %" PRIu64
+                    " errors, %" PRIu64 " of them without memory for changes",
+                    counters->reads, counters->bytes_read >> 10, counters->writes, counters->bytes_written >> 10,
+                    counters->errors, counters->full);
+    }
+    log_info("  disk %u of guest %s: %.*s, %s%s%s", index, guest->name, (int)path.length, path.start,
+             format_bytes(bytes, disk->image.bytes), disk->state.block.read_only ? ", read-only" : "", text);
+}
+
+static void report_card(const struct guest *guest, uint32_t index, bool with_counters)
+{
+    const struct net_counters *counters = &guest->devices->cards[index].state.net.counters;
+    const struct config_net *config = &guest->config->nets[index];
+    const uint8_t *mac = config->mac;
+    char text[REPORT_TEXT_MAX] = "";
+
+    if (with_counters) {
+        format_text(text, sizeof(text),
+                    "; sent %" PRIu64 " packets (%" PRIu64 " KiB), received %" PRIu64 " (%" PRIu64
+                    " KiB), lost %" PRIu64 " without a buffer, %" PRIu64 " too large; %" PRIu64 " bad ones sent",
+                    counters->sent_packets, counters->sent_bytes >> 10, counters->received_packets,
+                    counters->received_bytes >> 10, counters->lost_full, counters->lost_unfit, counters->bad);
+    }
+    log_info("  network card %u of guest %s: %02x:%02x:%02x:%02x:%02x:%02x on %.*s%s", index, guest->name, mac[0],
+             mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
+}
+
+void guest_devices_report(const struct guest *guest, bool with_counters)
+{
+    for (uint32_t i = 0; i < guest->config->disk_count; i++) {
+        report_disk(guest, i, with_counters);
+    }
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        report_card(guest, i, with_counters);
+    }
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's disks and network cards: on its PCI bus, at work, and in touch with other guests.
+ *
+ *   the guest notifies a queue -> BUS_WORK -> platform.device_work -> guest_devices_work()
+ *     disks: hv/dev/virtio/block.h       cards: hv/share/net_switch.h, which may fill other guests' receive queues
+ *     -> interrupts for this guest; VCPU_KICK_DEVICES for vCPU 0 of others, whose CPU calls guest_devices_told()
+ *
+ * Work is done after the lock of the guest's PC has been let go, with one budget per exit (VIRTIO_BUDGET_BYTES).
+ * What is left goes on at `deadline`, after the guest has run for as long as the work took, on the CPU of vCPU 0.
+ *
+ * Which CPU touches what: docs/decisions/0007. In short, devices have locks of their own, below the PC's; another
+ * guest's CPU only ever takes a card's receive_lock, and only tries it.
+ */
+#ifndef HV_CORE_GUEST_DEVICES_H
+#define HV_CORE_GUEST_DEVICES_H
+
+#include "config/parse.h"
+#include "hv/boot_info.h"
+#include "hv/core/guest.h"
+#include "hv/dev/virtio/block.h"
+#include "hv/dev/virtio/net.h"
+#include "hv/share/net_switch.h"
+
+#define GUEST_VIRTIO_MAX (CONFIG_DISKS_MAX + CONFIG_NETS_MAX)
+
+struct guest_card {
+    struct virtio_net_pci state;
+    struct guest_network *network;
+    uint32_t port;
+};
+
+struct guest_disk {
+    struct virtio_block_pci state;
+    struct disk_image image;
+    bool forget; /* at a restart of the guest */
+};
+
+struct guest_devices {
+    struct guest_disk disks[CONFIG_DISKS_MAX];
+    struct guest_card cards[CONFIG_NETS_MAX];
+    struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
+    const struct bus_row *rows[GUEST_VIRTIO_MAX];
+    uint32_t count;
+    uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
+};
+
+/* A network and the guests at its ports. */
+struct guest_network {
+    struct net_switch net_switch;
+    struct guest *guests[NET_PORTS_MAX];
+};
+
+/* Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
+ * config_network_index(). */
+void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
+                          const struct boot_guest *boot, struct guest_network *networks);
+
+/* Nothing of the guest's memory is touched by its devices any more, nor by another guest's packets. */
+void guest_devices_close(struct guest *guest);
+
+/* Puts them on the PCI bus of a PC that has been reset, as firmware would. */
+enum status guest_devices_attach(struct guest *guest, unsigned physical_bits);
+
+/* Bit n: PCI device n has an interrupt pin. For the ACPI tables. */
+uint32_t guest_devices_pci(const struct guest *guest);
+
+/* Works on what was notified, within a budget. No lock is held. */
+void guest_devices_work(struct vcpu *vcpu, uint64_t now);
+
+/* Another guest's CPU has put something into this one's queues: tells the drivers. */
+void guest_devices_told(struct vcpu *vcpu, uint64_t now);
+
+/* Goes on with what is left, where its time has come. vCPU 0's CPU. */
+void guest_devices_run(struct vcpu *vcpu, uint64_t now);
+
+/* A line for each: what it is, and (for the status) what it has done. */
+void guest_devices_report(const struct guest *guest, bool with_counters);
+
+static inline uint64_t guest_devices_deadline(const struct guest *guest)
+{
+    return guest->devices == NULL ? UINT64_MAX : __atomic_load_n(&guest->devices->deadline, __ATOMIC_ACQUIRE);
+}
+
+#endif

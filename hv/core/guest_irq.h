@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What devices and local APICs leave for vCPUs: interrupt messages and their routing, the 8259's line, kicks of other
+ * CPUs, a power request, a new deadline.
+ *
+ * A device never calls: after each call into the platform guest_collect() looks at what it left.
+ */
+#ifndef HV_CORE_GUEST_IRQ_H
+#define HV_CORE_GUEST_IRQ_H
+
+#include "hv/core/guest.h"
+
+/* Tells another vCPU, or this one, that something waits for it. `from` is the vCPU whose CPU this is. */
+void guest_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick);
+
+/* What the platform left for others, at host TSC `now`. Called with the platform's lock held. */
+void guest_collect(struct vcpu *vcpu, uint64_t now);
+
+/* Makes a new deadline of the platform known to the CPU of vCPU 0. Called with the platform's lock held. */
+void guest_deadline_changed(struct vcpu *vcpu);
+
+/* Routes the IPIs that a vCPU's local APIC left in its outbox. */
+void guest_route_ipis(struct vcpu *vcpu);
+
+/* A local APIC ended a level-triggered interrupt: tells the I/O APIC. */
+void guest_apic_eoi(struct vcpu *vcpu);
+
+/* Asks the 8259's INTR line for vCPU 0; the vector. */
+uint8_t guest_acknowledge_extint(struct vcpu *vcpu);
+
+#endif

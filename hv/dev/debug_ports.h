@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two ports of emulators, there only with `debug-ports = yes`: 0xe9, whose bytes go to the console and which reads
+ * 0xe9 (Bochs, "port_e9_hack"), and 0xf4, where a test kernel leaves its verdict and ends (QEMU, isa-debug-exit). The
+ * console port has no flow control: bytes that find the ring full are lost.
+ */
+#ifndef HV_DEV_DEBUG_PORTS_H
+#define HV_DEV_DEBUG_PORTS_H
+
+#include "hv/dev/bus.h"
+
+struct debug_ports {
+    struct byte_ring *out; /* NULL: bytes vanish */
+    struct bus_signals signals;
+    uint32_t exit_value; /* with POWER_DEBUG_EXIT */
+};
+
+extern const struct bus_row debug_ports_row;
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Errata of CPUs that decide how the hypervisor drives them, by family, model, stepping and microcode revision. Pure.
+ */
+#ifndef HV_HOST_CPU_ERRATA_H
+#define HV_HOST_CPU_ERRATA_H
+
+#include "hv/base/types.h"
+
+/* What a CPU is. CPUID leaf 1 EAX in display form: SDM 2A "CPUID", "INPUT EAX = 01H". */
+struct cpu_identity {
+    bool is_intel; /* else AMD or Hygon */
+    uint32_t family, model, stepping;
+    uint32_t microcode; /* revision, IA32_BIOS_SIGN_ID; 0: not known */
+    bool is_virtual;    /* an emulator or another hypervisor answers: errata are not its own */
+};
+
+/* Fills family, model and stepping from CPUID leaf 1 EAX. */
+void cpu_identity_decode(struct cpu_identity *identity, uint32_t signature);
+
+/*
+ * TSC-deadline mode loses or delays interrupts until a microcode update on some Intel CPUs. True: this CPU has the
+ * erratum and not the update; *wanted is the revision that mends it, 0 where none is known to be needed.
+ */
+bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wanted);
+
+/* AMD family 0fh (from revision F on), 10h and 11h: the C1E state stops the local APIC's timer, entered by HLT when all
+ * cores of a package halt. Erratum 400. */
+bool cpu_errata_c1e(const struct cpu_identity *identity);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The short way of the exits that a running guest makes most of: CPUID, a write of the APIC's EOI or of the deadline,
+ * and the ports of the UART and of delays. For these neither a neutral exit nor all of struct vcpu is needed.
+ *
+ * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested,
+ * nothing is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it
+ * and the end of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports
+ * exit_tsc; rip, rflags and rsp stay in the control structure. Where the turn's time is over
+ * (quirks.late_host_interrupts) only CPUID still goes this way. What is not done is left entirely to the long way, with
+ * nothing changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c
+ * and test_vmx_quick.c run both ways on random states and compare.
+ */
+#include "hv/svm/svm.h"
+
+#include "hv/exit/dispatch.h"
+#include "hv/svm/decode.h"
+#include "hv/svm/instruction.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
+
+/* Nothing waits, and the instruction has no consequences but its own. */
+static inline bool may_be_quick(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    return vcpu->requests == 0 && (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) == 0;
+}
+
+static inline void step_over(struct vmcb *vmcb, uint64_t next)
+{
+    vmcb->rip = next;
+    vmcb->int_state &= ~INT_STATE_SHADOW;
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+}
+
+/* Where the instruction that exited ends; 0: the long way finds it. */
+static uint64_t next_rip(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    uint8_t length;
+
+    if (vmcb->next_rip != 0) {
+        return vmcb->next_rip;
+    }
+    length = svm_usual_length(vmcb, vcpu);
+    return length == 0 ? 0 : vmcb->rip + length;
+}
+
+static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t next)
+{
+    uint64_t rip = svm->vmcb.rip;
+
+    vcpu->system.cr4 = svm->vmcb.cr4;
+    step_over(&svm->vmcb, next);
+    return exit_quick_cpuid(vcpu, SVM_EXIT_CPUID, rip, &svm->vmcb.rax);
+}
+
+/* V_TPR is looked at because an EOI computes with it; it is taken over by the long way. */
+static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
+}
+
+static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    uint64_t info = vmcb->exit_info1;
+    bool done;
+
+    if ((info & (SVM_IOIO_STRING | SVM_IOIO_REP | SVM_IOIO_SIZE)) != SVM_IOIO_SIZE_8) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    done = exit_quick_port(vcpu, SVM_EXIT_IOIO, vmcb->rip, (uint16_t)(info >> SVM_IOIO_PORT_SHIFT),
+                           (info & SVM_IOIO_IN) != 0);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    return done;
+}
+
+/* False: nothing has been done. */
+static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next;
+
+    if (vmcb->exit_code == SVM_EXIT_IOIO) {
+        next = vmcb->exit_info2;
+        if (!quick_port(vmcb, vcpu)) {
+            return false;
+        }
+    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
+        next = next_rip(vmcb, vcpu);
+        if (next == 0 || !quick_msr_write(vmcb, vcpu)) {
+            return false;
+        }
+    } else if (vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
+        next = next_rip(vmcb, vcpu);
+        return next != 0 && quick_cpuid(svm, vcpu, next);
+    } else {
+        return false;
+    }
+    step_over(vmcb, next);
+    return true;
+}
+
+/* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
+__attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if (!may_be_quick(&svm->vmcb, vcpu) || !try_quick(svm, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    return vcpu->requests == 0 ? true : svm_finish_quick(svm, vcpu);
+}
+
+/* CPUID with a known length comes first and makes no stack frame; nothing of it can leave something to do. */
+bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    if (vmcb->exit_code == SVM_EXIT_CPUID && vmcb->next_rip != 0 && may_be_quick(vmcb, vcpu) &&
+        (uint32_t)vmcb->rax != CPUID_XSAVE) {
+        return quick_cpuid(svm, vcpu, vmcb->next_rip);
+    }
+    return handle_other(svm, vcpu);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The short way of the exits that a running guest makes most of: CPUID, a write of the APIC's EOI or of the deadline,
+ * and the ports of the UART and of delays. For these neither a neutral exit nor all of struct vcpu is needed.
+ *
+ * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested,
+ * nothing is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it
+ * and the end of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports
+ * exit_tsc; rip, rflags and rsp stay in the control structure. Where the turn's time is over
+ * (quirks.late_host_interrupts) only CPUID still goes this way. What is not done is left entirely to the long way, with
+ * nothing changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c
+ * and test_vmx_quick.c run both ways on random states and compare.
+ */
+#include "hv/vmx/vmx.h"
+
+#include "hv/exit/dispatch.h"
+#include "hv/vmx/decode.h"
+#include "hv/x86/insn.h"
+#include "hv/x86/registers.h"
+
+/* Nothing waits, and the instruction has no consequences but its own. A shadow's end is the long way's. */
+static inline bool may_be_quick(const struct vcpu *vcpu)
+{
+    return vcpu->requests == 0 && (vmx_read_inline(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) == 0 &&
+           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) == 0;
+}
+
+static inline void step_over(uint64_t rip)
+{
+    vmx_write_inline(VMCS_GUEST_RIP, rip + vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH));
+}
+
+static inline bool quick_cpuid(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    vcpu->system.cr4 = vmx_read_inline(VMCS_GUEST_CR4);
+    step_over(rip);
+    return exit_quick_cpuid(vcpu, VMX_EXIT_CPUID, rip, &vcpu->gpr[GPR_RAX]);
+}
+
+static inline bool quick_msr_write(struct vcpu *vcpu, uint64_t rip)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip);
+}
+
+static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
+{
+    uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+
+    if ((info & (VMX_IO_STRING | VMX_IO_REP | VMX_IO_SIZE)) != VMX_IO_SIZE_8) {
+        return false;
+    }
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_port(vcpu, VMX_EXIT_IO, rip, (uint16_t)(info >> VMX_IO_PORT_SHIFT), (info & VMX_IO_IN) != 0);
+}
+
+/* False: nothing has been done. */
+static bool try_quick(struct vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip;
+
+    if ((reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR) || !may_be_quick(vcpu)) {
+        return false;
+    }
+    rip = vmx_read_inline(VMCS_GUEST_RIP);
+    if (reason == VMX_EXIT_IO ? !quick_port(vcpu, rip) : !quick_msr_write(vcpu, rip)) {
+        return false;
+    }
+    step_over(rip);
+    return true;
+}
+
+/* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
+__attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
+{
+    if (!try_quick(vcpu, reason)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);
+}
+
+/* CPUID comes first and makes no stack frame; nothing of it can leave something to do. */
+bool vmx_handle_exit(struct vcpu *vcpu)
+{
+    uint32_t reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
+
+    if (reason == VMX_EXIT_CPUID && (uint32_t)vcpu->gpr[GPR_RAX] != CPUID_XSAVE && may_be_quick(vcpu)) {
+        return quick_cpuid(vcpu);
+    }
+    return handle_other(vcpu, reason);
+}

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+# Parts of the hypervisor that are not pure, compiled natively on models of what they drive: the start on a model of the
+# firmware, drivers on models of their devices.
+
+# The target's own start, compiled natively on a model of the firmware, beside plinth-check's steps: test_mutants.
+MUTANT_EFI := efi_main efi_config efi_disks efi_images efi_memory efi_volume
+MUTANT_OBJECTS := $(MUTANT_EFI:%=$(BUILD)/native-efi/efi/%.o) $(BUILD)/native-efi/tools/check/check_steps.o \
+	$(BUILD)/native-efi/tools/check/check_files.o $(BUILD)/native-efi/tools/check/check_machine.o
+
+$(BUILD)/native-efi/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(NATIVE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/test_mutants: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
+$(BUILD)/unit/test_mutants: UNIT_LIBS := $(MUTANT_OBJECTS) $(BUILD)/libplinth.a
+$(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
+
+-include $(MUTANT_OBJECTS:.o=.d)
+
+#: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
+COUNT ?= 200
+mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
+	tests/boot/mutants.py --count $(COUNT)
+
+.PHONY: mutants-boot
+
+# Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
+MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o
+
+$(BUILD)/native-model/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Itests/model $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/test_console_uart: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
+$(BUILD)/unit/test_console_uart: UNIT_LIBS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_console_uart: $(BUILD)/native-model/hv/console/console_uart.o
+
+-include $(MODEL_OBJECTS:.o=.d)

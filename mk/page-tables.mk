@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+# Benchmarks, soak, coverage and fuzzing of hv/mm's page tables.
+#: make bench         speed of the page-table core, compiled as in the image (median and best of 11)
+#: make soak          the model test with 10^8 operations
+#: make coverage      branch coverage of hv/mm by the unit tests
+#: make fuzz-page_table  libFuzzer with ASan and UBSan over operation strings, FUZZ_SECONDS
+
+MM_TABLE_SOURCES := $(wildcard hv/mm/page_table*.c) hv/mm/table_pool.c hv/base/format.c
+
+# As IMAGE_CFLAGS, for the native target; what the image has small is small here too. valgrind reads DWARF 4.
+BENCH_CFLAGS := -std=c17 -gdwarf-4 -fno-builtin-printf -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+	-fno-strict-aliasing -I. $(WARNINGS)
+BENCH_OBJECTS := $(MM_TABLE_SOURCES:%.c=$(BUILD)/bench/%.o) $(BUILD)/bench/tests/bench/bench_memory.o \
+	$(BUILD)/bench/tests/bench/bench_page_table.o
+
+$(BUILD)/bench/hv/%.o: hv/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_CFLAGS) $(if $(filter $<,$(HOT_SOURCES)),-O2,-Oz) -ffreestanding -MMD -MP -c -o $@ $<
+
+$(BUILD)/bench/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BENCH_CFLAGS) -O2 -D_DEFAULT_SOURCE -MMD -MP -c -o $@ $<
+
+$(BUILD)/bench/page_table: $(BENCH_OBJECTS)
+	$(Q)$(CC) -o $@ $^
+
+bench: bench-page_table
+bench-page_table: $(BUILD)/bench/page_table
+	$(Q)$<
+	$(Q)tests/bench/count-instructions $< $(BUILD)/bench/callgrind
+
+-include $(BENCH_OBJECTS:.o=.d)
+
+# The model test, ten times as long.
+soak: soak-page_table
+soak-page_table: $(BUILD)/unit/test_page_table_model
+	PLINTH_MODEL_OPERATIONS=100000000 $<
+
+# Branch coverage of all of hv/mm. It fails where a branch that is not an assertion's is left.
+MM_COVERAGE := $(BUILD)/coverage/mm
+MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model table_pool audit guest_layout \
+	guest_memory guest_walk memory_map planner
+MM_SOURCES := $(wildcard hv/mm/*.c hv/base/*.c)
+MM_FLAGS := -O1 -fprofile-instr-generate -fcoverage-mapping -UPLINTH_DEBUG_CHECKS
+
+$(MM_COVERAGE)/%: tests/unit/test_%.c tests/unit/support.c $(MM_SOURCES) $(wildcard hv/mm/*.h tests/unit/page_table*.h)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(NATIVE_CFLAGS) $(MM_FLAGS) -o $@ $(filter %.c,$^) -lcmocka
+
+coverage: coverage-mm
+coverage-mm: $(MM_TESTS:%=$(MM_COVERAGE)/%)
+	@for t in $(MM_TESTS); do \
+		PLINTH_MODEL_OPERATIONS=300000 LLVM_PROFILE_FILE=$(MM_COVERAGE)/$$t.raw $(MM_COVERAGE)/$$t >$(MM_COVERAGE)/$$t.log 2>&1 || \
+			{ cat $(MM_COVERAGE)/$$t.log; exit 1; }; \
+	done
+	@llvm-profdata merge -o $(MM_COVERAGE)/all.profile $(MM_TESTS:%=$(MM_COVERAGE)/%.raw)
+	@llvm-cov report $(firstword $(MM_TESTS:%=$(MM_COVERAGE)/%)) $(MM_TESTS:%=-object $(MM_COVERAGE)/%) \
+		-instr-profile=$(MM_COVERAGE)/all.profile -show-branch-summary -show-region-summary=false \
+		-show-instantiation-summary=false $(wildcard hv/mm/*.[ch])
+	@llvm-cov export $(firstword $(MM_TESTS:%=$(MM_COVERAGE)/%)) $(MM_TESTS:%=-object $(MM_COVERAGE)/%) \
+		-instr-profile=$(MM_COVERAGE)/all.profile >$(MM_COVERAGE)/all.json
+	@tools/coverage-branches $(MM_COVERAGE)/all.json $(wildcard hv/mm/*.[ch])
+
+# Operation strings for libFuzzer; how the program is built is mk/fuzz.mk's pattern.
+fuzz: fuzz-page_table
+fuzz-page_table: $(BUILD)/fuzz/page_table
+	@mkdir -p $(BUILD)/fuzz/corpus-page_table
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=4096 -print_final_stats=1 $(FUZZ_MORE) \
+		-artifact_prefix=$(BUILD)/fuzz/page_table- $(BUILD)/fuzz/corpus-page_table >$(BUILD)/fuzz/page_table.log 2>&1 || \
+		{ tail -40 $(BUILD)/fuzz/page_table.log; printf 'FAILED fuzz-page_table\n'; exit 1; }
+	@printf 'ok fuzz-page_table: %s executions in %s s, no finding\n' \
+		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/fuzz/page_table.log)" $(FUZZ_SECONDS)
+
+.PHONY: bench bench-page_table soak soak-page_table coverage coverage-mm fuzz-page_table

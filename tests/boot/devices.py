@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Boot rows of disks and networks: the stock Debian kernel with its own modules of virtio finds them, uses them and
+checks every byte. The disk is made by mke2fs, `make devices-images`."""
+
+import hashlib
+
+from script import LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send
+
+DISK_MIB = 16
+GREETING = "read from the disk"
+LARGE_MD5 = hashlib.md5(b"sixteen bytes..\n" * ((4 << 20) // 16)).hexdigest()
+FILES = {"vmlinuz": Built("demo/vmlinuz"), "initramfs.cpio": Built("devices/initramfs.cpio"),
+         "disk.img": Built("devices/disk.img")}
+# What the guest's kernel, or the hypervisor, says of drivers that do not get on with their devices.
+DRIVER_TROUBLE = tuple(rf"\[ *\d+\.\d+\] .*{text}" for text in (
+    r"virtio.*(fail|error|reset|bad)", r"I/O error", r"EXT4-fs error", r"PCI: Fatal", r"MMCONFIG.*not reserved",
+    r"BAR \d.*(no space|failed to assign|conflict)")) + (r"the device waits for its driver", r"cannot be loaded")
+
+
+def linux(name, more, cmdline=""):
+    return (f"[guest {name}]\nmemory = 192M\nkernel = vmlinuz\ninitrd = initramfs.cpio\n"
+            f"cmdline = console=ttyS0 quiet{cmdline}\n{more}")
+
+
+def same(match):
+    return None if match[1] == match[2] else f"the bytes differ: {match[1]} and {match[2]}"
+
+
+def disk_session(prompt):
+    """Reads what mke2fs has put there, writes, drops what the kernel has cached, reads again."""
+    return [
+        Expect(prompt),
+        Answer(prompt, "mount /dev/vda /root; cat /root/greeting", GREETING),
+        Answer(prompt, "md5sum /root/large", LARGE_MD5 + r".*"),
+        Answer(prompt, "cat /sys/block/vda/size /sys/block/vda/serial | xargs", rf"{DISK_MIB * 2048} disk\.img"),
+        Answer(prompt, "head -c 3000000 /dev/urandom >/tmp/r; cp /tmp/r /root/r; echo ok 1", r".*ok 1"),
+        Answer(prompt, "umount /root; echo 3 >/proc/sys/vm/drop_caches; echo ok 2", r".*ok 2"),
+        Answer(prompt, "mount /dev/vda /root; echo ok 3", r".*ok 3"),
+        Answer(prompt, "cat /tmp/r | md5sum; cat /root/r | md5sum", r"(\w+)  -\s+(?:\[\w+\] )?(\w+)  -", same),
+        Answer(prompt, "rm /root/r; umount /root; dmesg | grep -ciE 'i/o error|ext4-fs err'", r"(?:\[\w+\] )?0"),
+    ]
+
+
+def disk_case(common, name, more, cmdline="", **options):
+    return Case(name, linux("linux", f"disk = disk.img\n{more}", cmdline),
+                [*disk_session(common.PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"], files=FILES,
+                timeout_s=LINUX_TIMEOUT_S, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
+
+
+def keep_case(common):
+    """A guest that crashes finds on one disk what it wrote, and on the other what the file on the stick has."""
+    prompt = r"\[one\] linux# "
+    config = linux("one", "disk = disk.img\ndisk = other.img,keep=no\ndisk = disk.img,ro\non-crash = restart\n")
+    return Case("disk-keep", config + "[guest hello]\nmemory = 16M\nkernel = hello.elf\n", [
+        Expect(prompt),
+        Answer(prompt, "m() { mount /dev/vd$1 /root; echo $1 >/root/mark; umount /root; }; m a; m b; echo ok", r".*ok"),
+        Answer(prompt, "cat /sys/block/vd[abc]/ro | xargs", r".*0 0 1"),
+        Send("echo triple >/sys/kernel/reboot/type; echo 1 >/proc/sys/kernel/panic\n"), Expect(prompt),
+        Send("echo c >/proc/sysrq-trigger\n"),
+        Expect(r"guest one (failed|stopped)"),
+        Expect(prompt),
+        Answer(prompt, "mount /dev/vda /root; cat /root/mark; umount /root", r"(?:\[one\] )?a"),
+        Answer(prompt, "mount /dev/vdb /root; cat /root/mark; umount /root", r".*No such file or directory"),
+        Send("poweroff\n"), r"guest one stopped: powered off",
+    ], status=None, files={**FILES, "other.img": Built("devices/disk.img"), "hello.elf": Built("guests/hello.elf")},
+                timeout_s=LINUX_TIMEOUT_S, smp=2, emulators=QEMU, forbidden=DRIVER_TROUBLE)
+
+
+def net_case(common, name, more="", bytes_sent=1 << 19, smp=2, **options):
+    """Two Linuxes on one network: one pings the other, and sends it bytes whose checksum comes back."""
+    prompt = r"\[one\] linux# "
+    config = (linux("one", f"net = lan\n{more}", " address=10.0.0.1") +
+              linux("two", f"net = lan\n{more}", " address=10.0.0.2"))
+    return Case(name, config, [
+        r"\[two\] Linux 6\.",
+        Send("\n"), Expect(prompt),
+        Answer(prompt, "ping -c 5 -i 0.2 10.0.0.2", r"(?:\[one\] )?5 packets transmitted, 5 packets received, 0% packet loss.*"),
+        Answer(prompt, f"head -c {bytes_sent} /dev/urandom >/tmp/f; ls /tmp | wc -l", r"(?:\[one\] )?1"),
+        Answer(prompt, "md5sum </tmp/f; nc 10.0.0.2 7 </tmp/f", r"(\w+)  -\s+(?:\[\w+\] )?(\w+)  -", same),
+        Send("poweroff\n"), r"guest one stopped: powered off",
+        Send("\n"), Expect(r"\[two\] linux# "), Send("poweroff\n"), r"plinth: result ok\s*\Z",
+    ], files=FILES, timeout_s=LINUX_TIMEOUT_S, smp=smp, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
+
+
+def rows(common):
+    return [
+        disk_case(common, "disk", ""),
+        # without MSI-X: by INTx and the I/O APIC; without ACPI's routing: by the Interrupt Line and the 8259
+        disk_case(common, "disk-intx", "", " pci=nomsi", emulators=QEMU),
+        disk_case(common, "disk-8259", "", " pci=nomsi noapic", emulators=QEMU),
+        disk_case(common, "disk-noacpi", "", " pci=nomsi acpi=off", emulators=QEMU),
+        disk_case(common, "disk-smp", "cpus = 2\n", smp=2),
+        keep_case(common),
+        net_case(common, "net"),
+        net_case(common, "net-smp", "cpus = 2\n", smp=4, emulators=QEMU),
+    ]

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest that attacks its devices: accesses to ports, memory and configuration space in every width, rings and
+ * buffers of arbitrary bytes, base address registers anywhere. Beside it on the network is a guest whose driver is
+ * sound.
+ *
+ * The input is the attacker's RAM, repeated, and a list of accesses. Checked, beside what the sanitizers see: the
+ * PC's own devices stay where they are; one service ends within its budget and one step more; of the neighbour's
+ * memory nothing changes but its receive buffers and used ring; the disk's image stays as it is, and so does what
+ * lies around its changes.
+ */
+#include "hv/base/check.h"
+#include "hv/base/memory.h"
+#include "hv/dev/platform.h"
+#include "hv/dev/virtio/block.h"
+#include "hv/dev/virtio/net.h"
+#include "hv/mm/guest_layout.h"
+#include "hv/share/net_switch.h"
+
+#define RAM_BYTES 0x10000u
+#define DISK_PAGES 16u
+#define ACCESSES_MAX 64u
+#define TURNS 3u
+/* A step that a budget does not cut: one chain of the longest kind, one frame, one segment of zeroes. */
+#define OVERSHOOT_MAX \
+    ((int64_t)(VIRTIO_COST_CHAIN + VIRTIO_COST_DESCRIPTOR * VIRTQ_SIZE_MAX + NET_FRAME_MAX + 8192 * 32 + 4096))
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint8_t ram[RAM_BYTES + 4096], neighbour_ram[RAM_BYTES], neighbour_copy[RAM_BYTES];
+static uint8_t file[DISK_PAGES * PAGE_BYTES], file_copy[sizeof(file)];
+static uint8_t changes[(DISK_PAGES / 2 + 1) * PAGE_BYTES];
+static uint32_t map[DISK_PAGES];
+static struct guest_memory memory, neighbour_memory;
+static struct platform platform;
+static const struct clock clock = {.tsc_hz = 1000000000};
+static struct virtio_block_pci disk;
+static struct virtio_net_pci card, neighbour;
+static struct disk_image image;
+static struct net_switch net_switch;
+
+struct access {
+    uint8_t kind;
+    uint8_t size;
+    uint16_t where;
+    uint32_t more;
+    uint64_t value;
+};
+
+/* ---- the neighbour: one page of rings, buffers from 0x8000 on ---- */
+
+#define NEIGHBOUR_SIZE 16u
+#define NEIGHBOUR_USED 0x2000u
+#define NEIGHBOUR_BUFFERS 0x8000u
+
+static void start_neighbour(void)
+{
+    struct virtq *queue = &neighbour.net.device.queues[NET_RECEIVE];
+    uint16_t available[2 + NEIGHBOUR_SIZE] = {0, NEIGHBOUR_SIZE};
+
+    memset(neighbour_ram, 0, sizeof(neighbour_ram));
+    for (uint16_t i = 0; i < NEIGHBOUR_SIZE; i++) {
+        uint64_t descriptor[2] = {NEIGHBOUR_BUFFERS + 2048u * i, 2048 | 2ULL << 32};
+
+        memcpy(neighbour_ram + 16u * i, descriptor, sizeof(descriptor));
+        available[2 + i] = i;
+    }
+    memcpy(neighbour_ram + 0x1000, available, sizeof(available));
+    queue->size = NEIGHBOUR_SIZE;
+    queue->descriptors = 0;
+    queue->available = 0x1000;
+    queue->used = NEIGHBOUR_USED;
+    virtio_features_write(&neighbour.net.device, true, 1);
+    virtio_features_write(&neighbour.net.device, false, NET_F_MRG_RXBUF);
+    virtio_status_write(&neighbour.net.device, 11);
+    virtio_queue_enable(&neighbour.net.device, NET_RECEIVE);
+    virtio_status_write(&neighbour.net.device, 15);
+    memcpy(neighbour_copy, neighbour_ram, sizeof(neighbour_ram));
+}
+
+static void check_neighbour(void)
+{
+    CHECK(memcmp(neighbour_ram, neighbour_copy, NEIGHBOUR_USED) == 0);
+    CHECK(memcmp(neighbour_ram + NEIGHBOUR_USED + 0x1000, neighbour_copy + NEIGHBOUR_USED + 0x1000,
+                 NEIGHBOUR_BUFFERS - NEIGHBOUR_USED - 0x1000) == 0);
+    CHECK(virtio_runs(&neighbour.net.device));
+}
+
+/* ---- the attacker ---- */
+
+static void start(void)
+{
+    const struct platform_config config = {.clock = &clock, .ram_low_bytes = RAM_BYTES, .cpus = 1};
+    const struct pci_windows windows = {0xc000, 0x10000, GUEST_PCI_LOW_START, GUEST_PCI_LOW_END, 0, 0};
+    const uint8_t macs[2][NET_MAC_BYTES] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
+
+    memory = (struct guest_memory){.ranges = {{gpa(0), hpa(0), RAM_BYTES}}, .range_count = 1};
+    neighbour_memory = memory;
+    memory.window = (uint64_t)(uintptr_t)ram;
+    neighbour_memory.window = (uint64_t)(uintptr_t)neighbour_ram;
+    memset(changes, 0x77, sizeof(changes));
+    disk_image_init(&image, (struct span){file, sizeof(file) - 1000}, map, changes, DISK_PAGES / 2);
+    memset(&net_switch, 0, sizeof(net_switch));
+    virtio_block_init(&disk.block, &memory, &image, false, "disk");
+    virtio_net_init(&card.net, &memory, macs[0]);
+    virtio_net_init(&neighbour.net, &neighbour_memory, macs[1]);
+    (void)net_switch_add(&net_switch, &card.net);
+    (void)net_switch_add(&net_switch, &neighbour.net);
+    virtio_pci_init(&disk.pci, &disk.block.device);
+    virtio_pci_init(&card.pci, &card.net.device);
+    platform_reset(&platform, &config, 0);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_block_row, &disk.pci.function, 8) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_net_row, &card.pci.function, 16) == STATUS_OK);
+    CHECK(platform_attach_pci(&platform, &windows) == STATUS_OK);
+    start_neighbour();
+}
+
+/* Half of the accesses go where they hurt: registers of the devices as they are, wherever the BARs are now. */
+static uint64_t memory_place(const struct access *access)
+{
+    const struct virtio_pci *pci = (access->more & 1) != 0 ? &card.pci : &disk.pci;
+
+    switch (access->more >> 1 & 7) {
+    case 0:
+        return GUEST_ECAM_BASE + ((access->more >> 4 & 3) << 15 | (access->where & 0xfffu));
+    case 1:
+        return pci_bar_address(&pci->function, 1) + (access->where & 0xfffu);
+    case 2:
+        return access->where | (uint64_t)access->more << 16;
+    default:
+        return pci_bar_address(&pci->function, 4) + (access->where & 0x303fu);
+    }
+}
+
+static uint16_t port_place(const struct access *access)
+{
+    const struct virtio_pci *pci = (access->more & 1) != 0 ? &card.pci : &disk.pci;
+
+    switch (access->more >> 1 & 3) {
+    case 0:
+        return (uint16_t)(0xcf8 + (access->where & 7));
+    case 1:
+        return access->where;
+    default:
+        return (uint16_t)(pci_bar_address(&pci->function, 0) + (access->where & 0x1f));
+    }
+}
+
+static void write_ram(const struct access *access)
+{
+    memcpy(ram + access->where % (RAM_BYTES - 8), &access->value, 8);
+}
+
+/* A driver that knows what it does up to here: the queue's rings at a page of RAM, and ready. */
+static void set_up(const struct access *access)
+{
+    struct virtio_device *device = (access->more & 1) != 0 ? &card.net.device : &disk.block.device;
+    unsigned queue = access->more >> 1 & 3;
+
+    virtio_status_write(device, 0);
+    virtio_features_write(device, true, 1);
+    virtio_features_write(device, false, (uint32_t)access->value);
+    virtio_status_write(device, 11);
+    for (unsigned i = 0; i < device->kind->queue_count; i++) {
+        device->queues[i].size = (uint16_t)(1u << (access->size % 9));
+        device->queues[i].descriptors = (uint64_t)(access->where & 0xf0u) << 8;
+        device->queues[i].available = device->queues[i].descriptors + 0x800 * (1 + i);
+        device->queues[i].used = 0x4000 + 0x1000 * (queue + i);
+        virtio_queue_enable(device, i);
+    }
+    virtio_status_write(device, 15);
+    disk.pci.function.signals.wants |= BUS_WORK;
+    platform.device_work = true;
+}
+
+static void make(const struct access *access)
+{
+    uint8_t size = (uint8_t)(1u << (access->size & 3));
+    uint64_t wide;
+    uint32_t value;
+
+    switch (access->kind & 7) {
+    case 0:
+        (void)platform_mmio_read(&platform, gpa(memory_place(access)), size, 0, &wide);
+        break;
+    case 1:
+    case 2:
+        (void)platform_mmio_write(&platform, gpa(memory_place(access)), size, access->value, 0);
+        break;
+    case 3:
+        (void)platform_port_read(&platform, port_place(access), size == 8 ? 4 : size, 0, &value);
+        break;
+    case 4:
+    case 5:
+        (void)platform_port_write(&platform, port_place(access), size == 8 ? 4 : size, (uint32_t)access->value, 0);
+        break;
+    case 6:
+        write_ram(access);
+        break;
+    default:
+        set_up(access);
+        break;
+    }
+}
+
+/* What hv/core/guest_devices.c does after an exit, a few times. */
+static void serve(void)
+{
+    struct apic_message message;
+    bool more = true;
+
+    for (unsigned turn = 0; turn < TURNS && more; turn++) {
+        struct virtio_budget budget = {16 * KIB};
+        struct net_wakes wakes = {{0}};
+
+        more = virtio_service(&disk.block.device, &budget);
+        more |= net_switch_service(&net_switch, 0, &budget, &wakes);
+        CHECK(budget.left >= -OVERSHOOT_MAX);
+    }
+    virtio_pci_carry_signals(&disk.pci);
+    platform_function_changed(&platform, &disk.pci.function);
+    virtio_pci_carry_signals(&card.pci);
+    platform_function_changed(&platform, &card.pci.function);
+    platform.device_work = false;
+    for (unsigned i = 0; platform_take_message(&platform, &message); i++) {
+        CHECK(i < 256);
+    }
+}
+
+/* The PC's own devices, wherever the BARs point. */
+static void check_pc(void)
+{
+    uint32_t value = 0;
+    uint64_t wide = 0;
+
+    (void)platform_mmio_read(&platform, gpa(GUEST_ECAM_BASE), 4, 0, &wide);
+    CHECK_OP(wide, ==, 0x00081b36);
+    (void)platform_port_read(&platform, 0x3fd, 1, 0, &value);
+    CHECK_OP(value & 0x60, ==, 0x60);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t accesses = min_u64(size / 2 / sizeof(struct access), ACCESSES_MAX);
+    const uint8_t *filling = data + accesses * sizeof(struct access);
+    size_t filling_bytes = size - accesses * sizeof(struct access);
+
+    if (accesses == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(file); i++) {
+        file[i] = file_copy[i] = (uint8_t)(i * 31);
+    }
+    memset(ram + RAM_BYTES, 0x99, sizeof(ram) - RAM_BYTES);
+    for (size_t at = 0; at < RAM_BYTES; at += filling_bytes) {
+        memcpy(ram + at, filling, (size_t)min_u64(filling_bytes, RAM_BYTES - at));
+    }
+    start();
+    for (size_t i = 0; i < accesses; i++) {
+        struct access access;
+
+        memcpy(&access, data + i * sizeof(access), sizeof(access));
+        make(&access);
+        if (platform.device_work) {
+            serve();
+        }
+    }
+    serve();
+    check_neighbour();
+    check_pc();
+    CHECK(memcmp(file, file_copy, sizeof(file)) == 0);
+    for (size_t i = DISK_PAGES / 2 * PAGE_BYTES; i < sizeof(changes); i++) {
+        CHECK_OP(changes[i], ==, 0x77);
+    }
+    for (size_t i = RAM_BYTES; i < sizeof(ram); i++) {
+        CHECK_OP(ram[i], ==, 0x99);
+    }
+    return 0;
+}

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""mkusb's promises, one line each: `ok mkusb: PROMISE` or `FAILED ...`. BUILD is the build folder, with the guests in it.
+mtools and fsck.vfat look at what was written."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+PROGRAM = os.path.join(ROOT, "tools", "mkusb")
+START = 1 << 20  # of the partition
+
+
+class Desk:
+    """A folder with a kernel, and a file that stands for the hypervisor."""
+
+    def __init__(self, folder):
+        self.folder, self.image = folder, os.path.join(folder, "out.img")
+        shutil.copy(os.path.join(BUILD, "guests", "hello.elf"), self.path("hello.elf"))
+        self.write("efi", "not looked at")
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as out:
+            out.write(text)
+        return self.path(name)
+
+    def make(self, conf, *more):
+        command = [PROGRAM, "-c", self.write("plinth.conf", conf), "-o", self.image, "--efi", self.path("efi"), *more]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+    def tool(self, program, *arguments):
+        return subprocess.run([program, "-i", f"{self.image}@@{START}", *arguments], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, env={**os.environ, "MTOOLS_SKIP_CHECK": "1"}).stdout
+
+
+def what_is_written_is_a_fat_volume_with_the_files(desk):
+    shutil.copy(desk.path("hello.elf"), desk.path("a long name.elf"))
+    made = desk.make('[guest a]\nkernel = HELLO.elf\nmodule = "a long name.elf" words\n')
+    assert made.returncode == 0, made.stdout
+    with open(desk.path("hello.elf"), "rb") as kernel:
+        wanted = kernel.read()
+    for name in ("hello.elf", "Hello.ELF", "a long name.elf"):
+        assert desk.tool("mtype", f"::/plinth/{name}") == wanted, name
+    with open(desk.image, "rb") as whole, open(desk.path("volume"), "wb") as volume:
+        whole.seek(START)
+        volume.write(whole.read()[:-33 * 512])
+    checked = subprocess.run(["/sbin/fsck.vfat", "-n", desk.path("volume")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def the_same_input_gives_the_same_bytes(desk):
+    images = []
+    for _ in range(2):
+        assert desk.make("[guest a]\nkernel = hello.elf\n").returncode == 0
+        with open(desk.image, "rb") as image:
+            images.append(image.read())
+    assert images[0] == images[1]
+
+
+def a_file_that_a_fat_volume_cannot_hold_is_refused_with_a_remedy(desk):
+    for size in (5 << 30, (4 << 30) - 1):
+        with open(desk.path("big.img"), "wb") as out:
+            out.truncate(size)
+        for more in ((), ("--no-check",)):
+            made = desk.make("[guest a]\nkernel = hello.elf\ninitrd = big.img\n", *more)
+            assert made.returncode == 1 and "4 GiB" in made.stdout and "split -b 2G" in made.stdout, made.stdout
+            assert not os.path.exists(desk.image)
+
+
+def a_short_name_is_not_another_files_own(desk):
+    """FAT gives `longname.elf` an alias such as LONGNA~1.ELF; a file that is called so keeps its name."""
+    desk.write("longname1.txt", "long one")
+    desk.write("LONGNA~1.TXT", "short one")
+    desk.write("longna~2.txt", "small one")
+    made = desk.make("[guest a]\nkernel = hello.elf\nmodule = longname1.txt\nmodule = LONGNA~1.TXT\nmodule = longna~2.txt\n")
+    assert made.returncode == 0, made.stdout
+    for name, text in (("longname1.txt", b"long one"), ("LONGNA~1.TXT", b"short one"), ("longna~2.txt", b"small one")):
+        assert desk.tool("mtype", f"::/plinth/{name}") == text, name
+
+
+def two_files_with_one_place_are_refused(desk):
+    desk.write("notes", "one")
+    desk.write("NOTES", "another")
+    conf = "[guest a]\nkernel = hello.elf\nmodule = notes\nmodule = NOTES\n"
+    assert "file-twice" in desk.make(conf).stdout
+    made = desk.make(conf, "--no-check")
+    assert made.returncode == 1 and "Rename one" in made.stdout, made.stdout
+
+
+TESTS = [what_is_written_is_a_fat_volume_with_the_files, the_same_input_gives_the_same_bytes,
+         a_file_that_a_fat_volume_cannot_hold_is_refused_with_a_remedy, a_short_name_is_not_another_files_own,
+         two_files_with_one_place_are_refused]
+
+
+def main():
+    failed = 0
+    for test in TESTS:
+        name = re.sub("_", " ", test.__name__)
+        with tempfile.TemporaryDirectory(prefix="mkusb-") as folder:
+            try:
+                test(Desk(folder))
+                print(f"ok mkusb: {name}")
+            except (AssertionError, OSError, ValueError) as error:
+                failed += 1
+                print(f"FAILED mkusb: {name}: {error!r}"[:600])
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two copies of a guest with one vCPU, for the tests that make an exit twice from the same state: copy 0 goes the long
+ * way, copy 1 the short way where there is one (hv/svm/quick.c and hv/vmx/quick.c have the contract). The including
+ * test runs the vendor's real code against its own model of the control structure.
+ */
+#ifndef TESTS_UNIT_QUICK_BOTH_WAYS_H
+#define TESTS_UNIT_QUICK_BOTH_WAYS_H
+
+#include "hv/core/guest_io.h"
+#include "hv/exit/dispatch.h"
+#include "hv/host/panic.h"
+#include "hv/policy/cpuid_policy.h"
+#include "hv/x86/registers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COPIES 2u
+#define HZ 1000000000ULL
+#define MS 1000000ULL
+#define RAM_BYTES (64 * KIB)
+#define CODE 0x5000u /* the page of the instruction that exits; its tables are the four below it */
+#define X2APIC_ENABLE 0x400u
+#define PRESENT 3ULL
+
+static struct host_facts host;
+static struct vcpu vcpus[COPIES];
+static struct guest guests[COPIES];
+static struct lapic_page pages[COPIES];
+static uint8_t ram[COPIES][RAM_BYTES] __attribute__((aligned(4096)));
+static uint64_t now; /* what RDTSC says */
+static uint64_t seed;
+
+_Noreturn void hv_panic(uint32_t code, const char *form, ...)
+{
+    fprintf(stderr, "panic P%04u: %s\n", code, form);
+    abort();
+}
+
+_Noreturn void hv_panic_machine_check(const struct vcpu *vcpu)
+{
+    (void)vcpu;
+    abort();
+}
+
+/* xorshift64*: one word of it. */
+static uint64_t random_word(void)
+{
+    seed ^= seed >> 12;
+    seed ^= seed << 25;
+    seed ^= seed >> 27;
+    return seed * 0x2545f4914f6cdd1dULL;
+}
+
+static uint64_t one_of(const uint64_t *values, size_t count)
+{
+    return values[random_word() % count];
+}
+
+#define ONE_OF(values) one_of(values, ARRAY_COUNT(values))
+
+static bool one_in(uint64_t n)
+{
+    return random_word() % n == 0;
+}
+
+static void host_add(uint32_t leaf, struct cpuid_words words)
+{
+    host.cpuid.entries[host.cpuid.count++] = (struct cpuid_entry){.leaf = leaf, .words = words};
+}
+
+static void make_host(void)
+{
+    memset(&host, 0, sizeof(host));
+    host.clock = clock_of(HZ);
+    host.physical_bits = 46;
+    host_add(0, (struct cpuid_words){0x16, 1, 2, 3});
+    host_add(1, (struct cpuid_words){0x50657, 0x800, 0xffffffff, 0xffffffff});
+    host_add(7, (struct cpuid_words){0, 0xffffffff, 0, 0});
+    host_add(0xd, (struct cpuid_words){7, 0, 0, 0});
+    host.cpuid.entries[host.cpuid.count++] = (struct cpuid_entry){.leaf = 0xd, .subleaf = 2, .words = {256, 576, 0, 0}};
+    host_add(0x80000000, (struct cpuid_words){0x80000008, 1, 2, 3});
+    host_add(0x80000008, (struct cpuid_words){0x302e, 0, 0, 0});
+}
+
+/* In 64-bit mode with 4-level paging: the linear address CODE is mapped to itself. */
+static void make_memory(uint32_t i, const uint8_t *code, size_t count, uint64_t offset)
+{
+    uint64_t *tables = (uint64_t *)(void *)ram[i];
+
+    memset(ram[i], 0, sizeof(ram[i]));
+    for (uint32_t level = 0; level < 4; level++) {
+        tables[(level + 1) * 512 + (level == 3 ? CODE / PAGE_BYTES : 0)] =
+            level == 3 ? CODE | PRESENT : (level + 2) * PAGE_BYTES | PRESENT;
+    }
+    memcpy(ram[i] + CODE + offset, code, count);
+    guests[i].memory = (struct guest_memory){.range_count = 1, .window = (uint64_t)(uintptr_t)ram[i]};
+    guests[i].memory.ranges[0] = (struct guest_range){gpa(0), hpa(0), RAM_BYTES};
+}
+
+static void make_guest(uint32_t i)
+{
+    const struct platform_config config = {.clock = &host.clock, .console = true};
+    const struct cpuid_policy_input policy = {
+        .host = &host.cpuid, .vcpu_count = 1, .tsc_khz = 1000000, .is_intel = host.is_intel};
+
+    memset(&guests[i], 0, sizeof(guests[i]));
+    memset(&vcpus[i], 0, sizeof(vcpus[i]));
+    memset(&pages[i], 0, sizeof(pages[i]));
+    guests[i].host = &host;
+    guests[i].vcpus = &vcpus[i];
+    guests[i].vcpu_count = 1;
+    cpuid_policy_build(&policy, &guests[i].cpuid);
+    platform_reset(&guests[i].platform, &config, 100 * MS);
+    guests[i].platform_deadline = platform_deadline(&guests[i].platform);
+    guests[i].watchdog.deadline = UINT64_MAX;
+    vcpus[i].guest = &guests[i];
+    lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &host.clock);
+    if (!lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | X2APIC_ENABLE, 46) ||
+        !lapic_msr_write(&vcpus[i].lapic, 0x80f, 0x1ff, 0)) {
+        abort();
+    }
+}
+
+/* What waits in the local APIC, is in service, holds vectors off; the timer's mode. */
+static void random_apic(void)
+{
+    uint8_t in_service = (uint8_t)(0x20 + random_word() % 0xe0);
+    uint8_t waits = (uint8_t)(0x20 + random_word() % 0xe0);
+    uint64_t tpr = one_in(3) ? random_word() & 0xff : 0;
+    bool level = one_in(4), serve = one_in(2), wait = one_in(2), deadline = !one_in(4);
+
+    for (uint32_t i = 0; i < COPIES; i++) {
+        struct lapic *lapic = &vcpus[i].lapic;
+
+        lapic_msr_write(lapic, 0x832, deadline ? 0x400ec : 0x000ec, 0);
+        if (serve) {
+            lapic_post(lapic, in_service, level);
+            if (lapic_highest_deliverable(lapic) == in_service) {
+                lapic_accept(lapic, in_service);
+            }
+        }
+        if (wait) {
+            lapic_post(lapic, waits, false);
+        }
+        lapic_msr_write(lapic, 0x808, tpr, 0);
+        lapic_merge_pending(lapic);
+    }
+}
+
+/* Through its registers, so that the state is one that the guest can make. */
+static void random_uart(void)
+{
+    uint8_t lcr = one_in(8) ? 0x83 : 3, mcr = one_in(8) ? 0x18 : 8,
+            ier = one_in(4) ? (uint8_t)(random_word() & 0xf) : 0;
+    uint8_t errors = one_in(8) ? 2 : 0;
+
+    for (uint32_t i = 0; i < COPIES; i++) {
+        struct platform *platform = &guests[i].platform;
+
+        platform->uart.errors = errors;
+        platform_port_write(platform, 0x3fa, 1, 1, now);
+        platform_port_write(platform, 0x3f9, 1, ier, now);
+        platform_port_write(platform, 0x3fc, 1, mcr, now);
+        platform_port_write(platform, 0x3fb, 1, lcr, now);
+    }
+}
+
+static void random_registers(void)
+{
+    uint64_t requests = one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
+    uint32_t value;
+    uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : UINT64_MAX;
+
+    for (uint32_t n = 0; n < GPR_COUNT; n++) {
+        vcpus[0].gpr[n] = random_word();
+    }
+    for (uint32_t i = 0; i < COPIES; i++) {
+        memcpy(vcpus[i].gpr, vcpus[0].gpr, sizeof(vcpus[i].gpr));
+        vcpus[i].exit_tsc = now - 6;
+        guest_port_read(&vcpus[i], 0x3ff, 1, &value); /* what the devices want has been collected */
+        vcpus[i].requests = (uint32_t)requests;
+        vcpus[i].leave_at = leave_at;
+        vcpus[i].exit_tsc = now - 5;
+    }
+}
+
+/* A new pair of copies in the same state. */
+static void make_copies(uint64_t round)
+{
+    seed = round * 0x9e3779b97f4a7c15ULL + 1;
+    now = 100 * MS + random_word() % MS;
+    make_host();
+    for (uint32_t i = 0; i < COPIES; i++) {
+        make_guest(i);
+    }
+    random_apic();
+    random_uart();
+    random_registers();
+}
+
+/* The instructions that exit: with and without a prefix. */
+struct exiting {
+    uint8_t code[3];
+    uint8_t count;
+};
+
+static const struct exiting cpuid_forms[] = {{{0x0f, 0xa2}, 2}, {{0x48, 0x0f, 0xa2}, 3}};
+static const struct exiting wrmsr_forms[] = {{{0x0f, 0x30}, 2}, {{0x48, 0x0f, 0x30}, 3}};
+static const struct exiting in_forms[] = {{{0xec}, 1}, {{0x66, 0xed}, 2}, {{0xed}, 1}};
+static const struct exiting out_forms[] = {{{0xee}, 1}, {{0x66, 0xef}, 2}, {{0xef}, 1}};
+
+static const uint64_t some_ports[] = {0x3f8, 0x3f8, 0x3f9, 0x3fb, 0x3fc, 0x3fd, 0x3fd,
+                                      0x80,  0xed,  0x21,  0x61,  0x71,  0x1234};
+static const uint64_t some_msrs[] = {0x80b, 0x80b, 0x6e0, 0x6e0, 0x808, 0x830, 0x832, 0x838, 0x10, 0x3b, 0x1234};
+static const uint64_t some_leaves[] = {0,   1,          1,          2,          4,          7,   0xb,
+                                       0xd, 0x40000000, 0x40000001, 0x80000000, 0x80000008, 0x1f};
+
+/* Without what differs between two guests, the rings, and what means nothing, bytes that have left a FIFO. */
+static bool same_uart(const struct uart *a, const struct uart *b)
+{
+    return a->ier == b->ier && a->fcr == b->fcr && a->lcr == b->lcr && a->mcr == b->mcr && a->scr == b->scr &&
+           a->dll == b->dll && a->dlm == b->dlm && a->errors == b->errors && a->msr_delta == b->msr_delta &&
+           a->thre_event == b->thre_event && a->rx_timeout == b->rx_timeout && a->rx.count == b->rx.count &&
+           a->tx.count == b->tx.count && a->rx_timeout_at == b->rx_timeout_at && a->signals.lines == b->signals.lines &&
+           a->signals.deadline == b->signals.deadline;
+}
+
+/* Which of the two did anything else than the other, in a word; NULL: they are alike. */
+static const char *difference(void)
+{
+    const struct vcpu *a = &vcpus[0], *b = &vcpus[1];
+    const struct platform *p = &guests[0].platform, *q = &guests[1].platform;
+
+    if (memcmp(a->ring, b->ring, sizeof(a->ring)) != 0 || a->ring_next != b->ring_next) {
+        return "exit history";
+    } else if (memcmp(a->exit_counts, b->exit_counts, sizeof(a->exit_counts)) != 0) {
+        return "exit counts";
+    } else if (memcmp(&pages[0], &pages[1], sizeof(pages[0])) != 0) {
+        return "local APIC's registers";
+    } else if (a->lapic.deadline != b->lapic.deadline || a->lapic.tsc_deadline != b->lapic.tsc_deadline) {
+        return "APIC timer";
+    } else if (a->requests != b->requests) {
+        return "requests";
+    } else if (!same_uart(&p->uart, &q->uart)) {
+        return "UART";
+    } else if (byte_ring_count(&p->console_out) != byte_ring_count(&q->console_out) ||
+               p->console_quiet_until != q->console_quiet_until || p->console_deadline != q->console_deadline) {
+        return "console";
+    } else if (guests[0].state != guests[1].state || memcmp(&p->pit, &q->pit, sizeof(p->pit)) != 0 ||
+               memcmp(&p->pic, &q->pic, sizeof(p->pic)) != 0 || memcmp(&p->cmos, &q->cmos, sizeof(p->cmos)) != 0) {
+        return "devices";
+    } else if (guests[0].platform_deadline != guests[1].platform_deadline) {
+        return "devices' deadline";
+    }
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Promises of hv/host/cpu_errata.h: CPUs are told apart as the manuals say, and an erratum is seen on the CPUs that have
+ * it, until the microcode that mends it. The signatures are those of CPUs as they are sold. */
+#include "hv/host/cpu_errata.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct cpu_identity identity_of(bool is_intel, uint32_t signature, uint32_t microcode)
+{
+    struct cpu_identity identity = {.is_intel = is_intel, .microcode = microcode};
+
+    cpu_identity_decode(&identity, signature);
+    return identity;
+}
+
+static void signatures_are_decoded(void **state)
+{
+    static const struct {
+        uint32_t signature, family, model, stepping;
+    } rows[] = {
+        {0x000506e3, 6, 0x5e, 3},    /* Skylake, desktop */
+        {0x00050654, 6, 0x55, 4},    /* Skylake, server */
+        {0x00000f4a, 15, 4, 10},     /* Pentium 4: family 15, no extended model */
+        {0x00800f12, 0x17, 1, 2},    /* Zen */
+        {0x00a20f10, 0x19, 0x21, 0}, /* Zen 3 */
+        {0x00100f43, 0x10, 4, 3},    /* Phenom II */
+        {0x00040f33, 0x0f, 0x43, 3}, /* Athlon 64 X2, revision F */
+    };
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct cpu_identity identity = identity_of(true, rows[i].signature, 0);
+
+        assert_int_equal(identity.family, rows[i].family);
+        assert_int_equal(identity.model, rows[i].model);
+        assert_int_equal(identity.stepping, rows[i].stepping);
+    }
+}
+
+static void the_deadline_timer_is_trusted_from_the_microcode_on_that_mends_it(void **state)
+{
+    struct cpu_identity cpu = identity_of(true, 0x000506e3, 0xb1);
+    uint32_t wanted;
+
+    (void)state;
+    assert_true(cpu_errata_deadline_timer(&cpu, &wanted));
+    assert_int_equal(wanted, 0xb2);
+    cpu.microcode = 0xb2;
+    assert_false(cpu_errata_deadline_timer(&cpu, &wanted));
+    cpu = identity_of(true, 0x00050654, 0x2000013);
+    assert_true(cpu_errata_deadline_timer(&cpu, &wanted));
+    cpu = identity_of(true, 0x00050657, 0x1); /* Cascade Lake: a later stepping of the model */
+    assert_false(cpu_errata_deadline_timer(&cpu, &wanted));
+    cpu = identity_of(true, 0x000906ed, 0x10); /* Coffee Lake refresh shares Kaby Lake's row */
+    assert_true(cpu_errata_deadline_timer(&cpu, &wanted));
+    cpu = identity_of(true, 0x000806c1, 0x1); /* Tiger Lake never had it */
+    assert_false(cpu_errata_deadline_timer(&cpu, &wanted));
+}
+
+static void an_emulated_cpu_has_no_errata(void **state)
+{
+    struct cpu_identity cpu = identity_of(true, 0x000506e3, 0x1);
+    uint32_t wanted;
+
+    (void)state;
+    cpu.is_virtual = true;
+    assert_false(cpu_errata_deadline_timer(&cpu, &wanted));
+    cpu.is_virtual = false;
+    cpu.microcode = 0; /* Bochs, and a CPU whose revision cannot be read */
+    assert_false(cpu_errata_deadline_timer(&cpu, &wanted));
+    cpu = identity_of(false, 0x00100f43, 0);
+    cpu.is_virtual = true;
+    assert_false(cpu_errata_c1e(&cpu));
+}
+
+static void c1e_is_an_old_amds(void **state)
+{
+    struct cpu_identity cpu = identity_of(false, 0x00100f43, 0);
+
+    (void)state;
+    assert_true(cpu_errata_c1e(&cpu));
+    cpu = identity_of(false, 0x00040f33, 0);
+    assert_true(cpu_errata_c1e(&cpu));
+    cpu = identity_of(false, 0x00020f71, 0); /* Athlon 64, revision E */
+    assert_false(cpu_errata_c1e(&cpu));
+    cpu = identity_of(false, 0x00600f20, 0); /* family 15h */
+    assert_false(cpu_errata_c1e(&cpu));
+    cpu = identity_of(true, 0x00100f43, 0);
+    assert_false(cpu_errata_c1e(&cpu));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(signatures_are_decoded),
+        cmocka_unit_test(the_deadline_timer_is_trusted_from_the_microcode_on_that_mends_it),
+        cmocka_unit_test(an_emulated_cpu_has_no_errata),
+        cmocka_unit_test(c1e_is_an_old_amds),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: MIT */
+/* Networks between guests: drivers written from the specification send each other packets through the switch. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/share/net_switch.h"
+#include "tests/unit/virtio_driver.h"
+
+#define GUESTS 4u
+#define RINGS 0x10000u
+#define SENT 0x50000u
+#define RECEIVED 0x80000u
+#define BUFFER_BYTES 2048u
+#define MODERN ((1ULL << 32) | (1ULL << 28) | (1ULL << 29))
+#define CSUM (1ULL << 0)
+#define GUEST_CSUM (1ULL << 1)
+#define GUEST_TSO4 (1ULL << 7)
+#define HOST_TSO4 (1ULL << 11)
+#define MRG (1ULL << 15)
+#define CONTROL (1ULL << 17 | 1ULL << 18 | 1ULL << 23)
+#define OFFLOADS (MODERN | CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4 | MRG | CONTROL)
+
+struct peer {
+    struct arena arena;
+    struct virtio_net_pci card;
+    struct virtio_driver driver;
+    uint32_t header_bytes;
+    unsigned posted;
+};
+
+static struct peer peers[GUESTS];
+static struct net_switch net_switch;
+
+static const uint8_t macs[GUESTS][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}, {2, 0, 0, 0, 0, 4}};
+
+static void post(struct peer *peer, uint32_t bytes)
+{
+    struct driver_buffer buffer = {RECEIVED + (uint64_t)BUFFER_BYTES * (peer->posted++ % 64), bytes, true};
+
+    assert_int_not_equal(driver_add(&peer->driver.queues[0], &buffer, 1), 0xffff);
+}
+
+static void start_peer(unsigned index, bool legacy, uint64_t features, unsigned buffers)
+{
+    struct peer *peer = &peers[index];
+
+    peer->posted = 0;
+    peer->header_bytes = (features & (MRG | 1ULL << 32)) != 0 ? 12 : 10;
+    assert_true(vd_start(&peer->driver, &peer->card.pci, &peer->arena, legacy, features, 3, RINGS, 128));
+    for (unsigned i = 0; i < buffers; i++) {
+        post(peer, BUFFER_BYTES);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&net_switch, 0, sizeof(net_switch));
+    for (unsigned i = 0; i < GUESTS; i++) {
+        arena_init(&peers[i].arena);
+        virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i]);
+        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device);
+        assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net), i);
+        start_peer(i, false, OFFLOADS, 32);
+    }
+    return 0;
+}
+
+/* Runs a guest's card until it has nothing more to do. The set of ports that are to be woken. */
+static uint64_t run(unsigned index, unsigned *turns)
+{
+    struct net_wakes wakes = {{0}};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    unsigned count = 0;
+
+    while (net_switch_service(&net_switch, index, &budget, &wakes)) {
+        budget.left = VIRTIO_BUDGET_BYTES;
+        assert_true(++count < 1000);
+    }
+    if (turns != NULL) {
+        *turns = count;
+    }
+    return wakes.words[0];
+}
+
+/* A frame whose bytes behind the addresses say where they are. In two pieces with the header in front of the first. */
+static void put_frame(unsigned from, const uint8_t to[6], uint32_t bytes, const struct net_header *header)
+{
+    struct peer *peer = &peers[from];
+    struct net_header plain = {0};
+    uint32_t first = peer->header_bytes + 20;
+    struct driver_buffer buffers[2] = {{SENT, first, false}, {SENT + 0x1001, bytes - 20, false}};
+
+    (void)guest_memory_write(&peer->arena.memory, gpa(SENT), header != NULL ? header : &plain, peer->header_bytes);
+    for (uint32_t i = 0; i < bytes; i++) {
+        uint8_t byte = i < 6 ? to[i] : i < 12 ? macs[from][i - 6] : (uint8_t)(i * 13 + i / 256);
+
+        arena_put(&peer->arena, i < 20 ? SENT + peer->header_bytes + i : SENT + 0x1001 + i - 20, byte, 1);
+    }
+    assert_int_not_equal(driver_add(&peer->driver.queues[1], buffers, bytes > 20 ? 2 : 1), 0xffff);
+    vd_notify(&peer->driver, 1);
+}
+
+/* The next frame that a guest has received, over as many buffers as its header says. 0: none. */
+static uint32_t take_frame(unsigned index, uint8_t *frame, struct net_header *header)
+{
+    struct peer *peer = &peers[index];
+    uint8_t bytes[256 * 1024];
+    uint32_t used = 0, written, buffers = 1;
+    uint16_t head;
+
+    for (uint32_t i = 0; i < buffers; i++) {
+        if (!driver_take(&peer->driver.queues[0], &head, &written)) {
+            assert_int_equal(i, 0);
+            return 0;
+        }
+        (void)guest_memory_read(&peer->arena.memory,
+                                gpa(arena_get(&peer->arena, peer->driver.queues[0].descriptors + 16u * head, 8)),
+                                bytes + used, written);
+        used += written;
+        if (i == 0) {
+            *header = (struct net_header){0};
+            memcpy(header, bytes, peer->header_bytes);
+            buffers = (peers[index].card.net.device.accepted & MRG) != 0 ? header->buffers : 1;
+        }
+    }
+    memcpy(frame, bytes + peer->header_bytes, used - peer->header_bytes);
+    return used - peer->header_bytes;
+}
+
+static void expect_frame(unsigned index, unsigned from, const uint8_t to[6], uint32_t bytes)
+{
+    static uint8_t frame[256 * 1024];
+    struct net_header header;
+
+    assert_int_equal(take_frame(index, frame, &header), bytes);
+    assert_memory_equal(frame, to, 6);
+    assert_memory_equal(frame + 6, macs[from], 6);
+    for (uint32_t i = 12; i < bytes; i++) {
+        assert_int_equal(frame[i], (uint8_t)(i * 13 + i / 256));
+    }
+}
+
+static void expect_nothing(unsigned index)
+{
+    static uint8_t frame[256 * 1024];
+    struct net_header header;
+
+    assert_int_equal(take_frame(index, frame, &header), 0);
+}
+
+static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+static void a_packet_reaches_the_card_that_it_names(void **state)
+{
+    uint16_t head;
+    uint32_t written;
+
+    (void)state;
+    put_frame(0, macs[2], 60, NULL);
+    assert_int_equal(run(0, NULL), 1u << 2);
+    expect_nothing(1);
+    expect_frame(2, 0, macs[2], 60);
+    expect_nothing(3);
+    assert_true(driver_take(&peers[0].driver.queues[1], &head, &written));
+    assert_int_equal(written, 0);
+    assert_int_equal(virtio_take_signals(&peers[2].card.net.device), 1);
+}
+
+static void a_broadcast_reaches_all_others(void **state)
+{
+    (void)state;
+    put_frame(1, broadcast, 200, NULL);
+    assert_int_equal(run(1, NULL), 0xd);
+    expect_frame(0, 1, broadcast, 200);
+    expect_nothing(1);
+    expect_frame(2, 1, broadcast, 200);
+    expect_frame(3, 1, broadcast, 200);
+}
+
+static void unknown_addresses_are_flooded_until_they_are_learned(void **state)
+{
+    static const uint8_t stranger[6] = {2, 9, 9, 9, 9, 9};
+
+    (void)state;
+    put_frame(0, stranger, 60, NULL);
+    assert_int_equal(run(0, NULL), 0xe);
+    for (unsigned i = 1; i < GUESTS; i++) {
+        expect_frame(i, 0, stranger, 60);
+    }
+    /* a bridge behind guest 3 answers from that address */
+    put_frame(3, macs[0], 60, NULL);
+    arena_put(&peers[3].arena, SENT + 12 + 6, net_mac(stranger) & 0xffffffff, 4);
+    arena_put(&peers[3].arena, SENT + 12 + 10, net_mac(stranger) >> 32, 2);
+    run(3, NULL);
+    put_frame(0, stranger, 60, NULL);
+    run(0, NULL);
+    expect_nothing(1);
+    expect_nothing(2);
+    expect_frame(3, 0, stranger, 60);
+}
+
+static void no_card_takes_another_ones_address(void **state)
+{
+    (void)state;
+    put_frame(1, broadcast, 60, NULL); /* guest 1 pretends to be guest 2 */
+    arena_put(&peers[1].arena, SENT + 12 + 6, net_mac(macs[2]) & 0xffffffff, 4);
+    arena_put(&peers[1].arena, SENT + 12 + 10, net_mac(macs[2]) >> 32, 2);
+    run(1, NULL);
+    peers[1].card.net.mac = net_mac(macs[2]);
+    put_frame(0, macs[2], 61, NULL);
+    run(0, NULL);
+    expect_nothing(1);
+    assert_int_equal(peers[2].card.net.counters.received_packets, 2); /* guest 1's broadcast, and this */
+}
+
+static void large_frames_are_spread_over_buffers(void **state)
+{
+    struct net_header header = {.flags = 1,
+                                .gso_type = NET_GSO_TCP4,
+                                .header_bytes = 54,
+                                .gso_bytes = 1460,
+                                .checksum_start = 34,
+                                .checksum_offset = 16};
+    static uint8_t frame[256 * 1024];
+    struct net_header got;
+
+    (void)state;
+    put_frame(0, macs[1], 40000, &header);
+    assert_int_equal(run(0, NULL), 1u << 1);
+    assert_int_equal(take_frame(1, frame, &got), 40000);
+    assert_int_equal(got.buffers, (40000 + 12 + BUFFER_BYTES - 1) / BUFFER_BYTES);
+    assert_int_equal(got.flags, 1);
+    assert_int_equal(got.gso_type, NET_GSO_TCP4);
+    assert_int_equal(got.gso_bytes, 1460);
+    for (uint32_t i = 14; i < 40000; i++) {
+        assert_int_equal(frame[i], (uint8_t)(i * 13 + i / 256));
+    }
+}
+
+static void where_buffers_are_too_few_the_packet_is_lost_and_the_next_one_is_not(void **state)
+{
+    (void)state;
+    put_frame(0, macs[1], 65000, NULL);
+    put_frame(0, macs[1], 1000, NULL); /* the same memory: both have these bytes */
+    put_frame(0, macs[1], 65000, NULL);
+    (void)state;
+    start_peer(1, false, OFFLOADS, 20);
+    run(0, NULL);
+    assert_int_equal(peers[1].card.net.counters.lost_full, 2);
+    assert_int_equal(peers[1].card.net.counters.received_packets, 1);
+    assert_int_equal(peers[1].card.net.counters.received_bytes, 1000);
+    expect_frame(1, 0, macs[1], 1000);
+    expect_nothing(1);
+}
+
+static void without_merged_buffers_a_frame_fits_into_one_or_is_lost(void **state)
+{
+    (void)state;
+    start_peer(1, true, 0, 4);
+    put_frame(0, macs[1], 2000, NULL);
+    run(0, NULL);
+    expect_frame(1, 0, macs[1], 2000);
+    put_frame(0, macs[1], BUFFER_BYTES - 9, NULL);
+    run(0, NULL);
+    assert_int_equal(peers[1].card.net.counters.lost_full, 1);
+    put_frame(0, macs[1], BUFFER_BYTES - 10, NULL);
+    run(0, NULL);
+    expect_frame(1, 0, macs[1], BUFFER_BYTES - 10);
+    assert_int_equal(peers[1].card.net.counters.received_packets, 2);
+}
+
+static uint16_t reference_checksum(const uint8_t *frame, uint32_t start, uint32_t end)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t i = start; i < end; i++) {
+        sum += (i - start) % 2 == 0 ? (uint32_t)frame[i] << 8 : frame[i];
+    }
+    while (sum > 0xffff) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return (uint16_t)~sum;
+}
+
+static void checksums_are_made_for_drivers_that_want_them(void **state)
+{
+    (void)state;
+    for (uint32_t bytes = 60; bytes < 1400; bytes += 37) {
+        struct net_header header = {.flags = 1, .checksum_start = (uint16_t)(33 + bytes % 2), .checksum_offset = 6};
+        static uint8_t frame[256 * 1024], expected[2048];
+        struct net_header got;
+        uint16_t checksum;
+
+        setup(state);
+        start_peer(1, false, MODERN | (bytes % 3 == 0 ? MRG : 0), 32);
+        put_frame(0, macs[1], bytes, &header);
+        run(0, NULL);
+        assert_int_equal(take_frame(1, frame, &got), bytes);
+        assert_int_equal(got.flags, 0);
+        assert_int_equal(got.buffers, 1);
+        memcpy(expected, frame, bytes);
+        for (unsigned i = header.checksum_start + 6u; i < header.checksum_start + 8u; i++) {
+            expected[i] = (uint8_t)(i * 13 + i / 256);
+        }
+        checksum = reference_checksum(expected, header.checksum_start, bytes);
+        assert_int_equal(frame[header.checksum_start + 6], checksum >> 8);
+        assert_int_equal(frame[header.checksum_start + 7], checksum & 0xff);
+    }
+}
+
+static void filters_are_obeyed(void **state)
+{
+    struct peer *peer = &peers[1];
+    static const uint8_t other[6] = {2, 8, 8, 8, 8, 8};
+    static const uint8_t group[6] = {0x33, 0x33, 0, 0, 0, 1};
+    struct driver_buffer buffers[] = {{SENT, 3, false}, {SENT + 64, 1, true}};
+    struct driver_buffer table[] = {{SENT, 2 + 4 + 4 + 6, false}, {SENT + 64, 1, true}};
+
+    (void)state;
+    arena_put(&peer->arena, SENT, 0, 3); /* not promiscuous */
+    arena_put(&peer->arena, SENT + 64, 0xff, 1);
+    driver_add(&peer->driver.queues[2], buffers, 2);
+    vd_notify(&peer->driver, 2);
+    run(1, NULL);
+    assert_int_equal(arena_get(&peer->arena, SENT + 64, 1), 0);
+    put_frame(0, other, 60, NULL);
+    run(0, NULL);
+    expect_nothing(1);
+    put_frame(0, group, 60, NULL);
+    run(0, NULL);
+    expect_nothing(1);
+    arena_put(&peer->arena, SENT, 1, 8); /* class 1, command 0, no cards, one group */
+    arena_put(&peer->arena, SENT + 6, 1, 4);
+    arena_put(&peer->arena, SENT + 10, net_mac(group), 6);
+    driver_add(&peer->driver.queues[2], table, 2);
+    vd_notify(&peer->driver, 2);
+    run(1, NULL);
+    assert_int_equal(arena_get(&peer->arena, SENT + 64, 1), 0);
+    put_frame(0, group, 60, NULL);
+    run(0, NULL);
+    expect_frame(1, 0, group, 60);
+}
+
+static void an_address_that_the_driver_sets_is_reached(void **state)
+{
+    static const uint8_t other[6] = {2, 8, 8, 8, 8, 8};
+    struct peer *peer = &peers[1];
+    struct driver_buffer buffers[] = {{SENT, 8, false}, {SENT + 64, 1, true}};
+
+    (void)state;
+    arena_put(&peer->arena, SENT, 0x0101, 2);
+    arena_put(&peer->arena, SENT + 2, net_mac(other), 6);
+    driver_add(&peer->driver.queues[2], buffers, 2);
+    vd_notify(&peer->driver, 2);
+    run(1, NULL);
+    assert_int_equal(arena_get(&peer->arena, SENT + 64, 1), 0);
+    assert_int_equal(vd_config(&peer->driver, 0, 4), net_mac(other) & 0xffffffff);
+    put_frame(0, other, 60, NULL);
+    assert_int_equal(run(0, NULL), 1u << 1);
+}
+
+static void bad_packets_are_counted_and_given_back(void **state)
+{
+    struct net_header header = {.flags = 1, .checksum_start = 50, .checksum_offset = 16};
+    uint16_t head;
+    uint32_t written;
+
+    (void)state;
+    put_frame(0, macs[1], 60, &header); /* the checksum would be outside */
+    put_frame(0, macs[1], 66000, NULL);
+    header = (struct net_header){.gso_type = NET_GSO_TCP4};
+    put_frame(0, macs[1], 60, &header);
+    header = (struct net_header){.gso_type = 77, .flags = 1};
+    put_frame(0, macs[1], 60, &header);
+    run(0, NULL);
+    assert_int_equal(peers[0].card.net.counters.bad, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_true(driver_take(&peers[0].driver.queues[1], &head, &written));
+    }
+    expect_nothing(1);
+}
+
+static void a_flood_goes_on_where_the_budget_ended(void **state)
+{
+    unsigned turns;
+
+    (void)state;
+    for (unsigned i = 0; i < GUESTS; i++) {
+        start_peer(i, false, OFFLOADS, 64);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        put_frame(0, broadcast, 30000, NULL);
+    }
+    run(0, &turns);
+    assert_in_range(turns, 1, 3);
+    for (unsigned i = 1; i < GUESTS; i++) {
+        for (unsigned n = 0; n < 4; n++) {
+            expect_frame(i, 0, broadcast, 30000);
+        }
+        expect_nothing(i);
+    }
+}
+
+static void a_receiver_that_is_busy_gets_its_packet_later(void **state)
+{
+    struct net_wakes wakes = {{0}};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+
+    (void)state;
+    put_frame(0, macs[1], 60, NULL);
+    spinlock_take(&peers[1].card.net.device.receive_lock);
+    assert_true(net_switch_service(&net_switch, 0, &budget, &wakes));
+    assert_int_equal(wakes.words[0], 0);
+    spinlock_release(&peers[1].card.net.device.receive_lock);
+    assert_false(net_switch_service(&net_switch, 0, &budget, &wakes));
+    assert_int_equal(wakes.words[0], 2);
+    expect_frame(1, 0, macs[1], 60);
+}
+
+static void a_card_that_was_reset_receives_nothing(void **state)
+{
+    (void)state;
+    vd_status(&peers[1].driver, 0);
+    put_frame(0, macs[1], 60, NULL);
+    assert_int_equal(run(0, NULL), 0);
+    assert_int_equal(peers[1].card.net.counters.received_packets, 0);
+}
+
+static void a_broken_receive_queue_is_the_receivers_fault_alone(void **state)
+{
+    struct peer *peer = &peers[1];
+
+    (void)state;
+    start_peer(1, false, OFFLOADS, 0);
+    driver_descriptor(&peer->arena, peer->driver.queues[0].descriptors, 0, 0xfee00000, 4096, DRIVER_WRITE, 0);
+    driver_publish(&peer->driver.queues[0], 0);
+    put_frame(0, macs[1], 60, NULL);
+    assert_int_equal(run(0, NULL), 2);
+    assert_int_equal(vd_get_status(&peer->driver) & 64, 64);
+    assert_int_equal(vd_get_status(&peers[0].driver), 15);
+    put_frame(0, macs[2], 60, NULL);
+    run(0, NULL);
+    expect_frame(2, 0, macs[2], 60);
+}
+
+static void features_depend_on_each_other(void **state)
+{
+    struct peer *peer = &peers[0];
+
+    (void)state;
+    assert_false(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | GUEST_TSO4, 3, RINGS, 128));
+    assert_false(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | HOST_TSO4, 3, RINGS, 128));
+    assert_false(vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | 1ULL << 18, 3, RINGS, 128));
+    assert_true(
+        vd_start(&peer->driver, &peer->card.pci, &peer->arena, false, MODERN | HOST_TSO4 | CSUM, 3, RINGS, 128));
+    assert_int_equal(driver_read32(&peer->card.pci.function, 0), 0x10001af4);
+    assert_int_equal(vd_config(&peer->driver, 6, 2), 1);
+    assert_int_equal(vd_config(&peer->driver, 0, 1), 2);
+    assert_int_equal(vd_config(&peer->driver, 5, 1), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_packet_reaches_the_card_that_it_names, setup),
+        cmocka_unit_test_setup(a_broadcast_reaches_all_others, setup),
+        cmocka_unit_test_setup(unknown_addresses_are_flooded_until_they_are_learned, setup),
+        cmocka_unit_test_setup(no_card_takes_another_ones_address, setup),
+        cmocka_unit_test_setup(large_frames_are_spread_over_buffers, setup),
+        cmocka_unit_test_setup(where_buffers_are_too_few_the_packet_is_lost_and_the_next_one_is_not, setup),
+        cmocka_unit_test_setup(without_merged_buffers_a_frame_fits_into_one_or_is_lost, setup),
+        cmocka_unit_test_setup(checksums_are_made_for_drivers_that_want_them, setup),
+        cmocka_unit_test_setup(filters_are_obeyed, setup),
+        cmocka_unit_test_setup(an_address_that_the_driver_sets_is_reached, setup),
+        cmocka_unit_test_setup(bad_packets_are_counted_and_given_back, setup),
+        cmocka_unit_test_setup(a_flood_goes_on_where_the_budget_ended, setup),
+        cmocka_unit_test_setup(a_receiver_that_is_busy_gets_its_packet_later, setup),
+        cmocka_unit_test_setup(a_card_that_was_reset_receives_nothing, setup),
+        cmocka_unit_test_setup(a_broken_receive_queue_is_the_receivers_fault_alone, setup),
+        cmocka_unit_test_setup(features_depend_on_each_other, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

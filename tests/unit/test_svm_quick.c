@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SVM's short ways do what the long way does: every exit is made twice from the same random state, by
+ * svm_handle_any_exit() and by svm_handle_exit(), and the VMCB that would be entered next, the vCPU and the devices are
+ * compared. The vendor's own files run here, with RDTSC and what needs ring 0 replaced.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/svm/insn.h"
+#include "hv/x86/insn.h"
+
+#include "hv/exit/dispatch.h"
+
+static uint64_t fake_rdtsc(void);
+static void fake_xsetbv(uint32_t index, uint64_t value);
+
+static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+
+#define exit_dispatch counted_dispatch
+#define insn_rdtsc() fake_rdtsc()
+#define insn_xsetbv(index, value) fake_xsetbv(index, value)
+#define insn_xgetbv(index) ((uint64_t)(index) + 7) /* more than the guest has by XSETBV */
+#define insn_write_cr2(value) ((void)(value))
+
+#include "hv/svm/instruction.c"
+#include "hv/svm/quick.c"
+#include "hv/svm/quirks.c"
+#include "hv/svm/run.c"
+#include "hv/svm/state.c"
+
+#undef exit_dispatch
+#include "tests/unit/quick_both_ways.h"
+
+#define ROUNDS 200000u
+
+struct svm_features svm_features;
+static struct svm_vcpu svms[COPIES];
+static bool cr8_written; /* by the guest: V_TPR is not the local APIC's TPR yet */
+
+static uint64_t fake_rdtsc(void)
+{
+    return now;
+}
+
+static void fake_xsetbv(uint32_t index, uint64_t value)
+{
+    (void)index;
+    (void)value;
+}
+
+static uint32_t dispatched;
+
+static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    dispatched++;
+    exit_dispatch(vcpu, exit);
+}
+
+void cpu_kick(const struct cpu *cpu)
+{
+    (void)cpu;
+    abort(); /* no NMI waits here */
+}
+
+void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
+{
+    (void)svm;
+    (void)vcpu;
+    (void)host_vmcb;
+}
+
+static const struct exiting *random_exit(struct vmcb *vmcb)
+{
+    uint64_t kind = random_word() % 8;
+    const struct exiting *form;
+    bool in = one_in(2);
+
+    if (kind < 2) {
+        vmcb->exit_code = SVM_EXIT_CPUID;
+        vcpus[0].leave_at = vcpus[1].leave_at = UINT64_MAX; /* which the short CPUID does not look at */
+        vmcb->rax = (vmcb->rax & ~0xffffffffULL) | ONE_OF(some_leaves);
+        vcpus[0].gpr[GPR_RCX] = random_word() % 3;
+        return &cpuid_forms[one_in(8)];
+    } else if (kind < 5) {
+        vmcb->exit_code = SVM_EXIT_MSR;
+        vmcb->exit_info1 = SVM_MSR_WRITE;
+        vcpus[0].gpr[GPR_RCX] = ONE_OF(some_msrs);
+        vcpus[0].gpr[GPR_RDX] = one_in(4) ? random_word() : 0;
+        vmcb->rax = one_in(3) ? 0 : 90 * MS + random_word() % (20 * MS);
+        return &wrmsr_forms[one_in(8)];
+    }
+    form = in ? &in_forms[one_in(8) + one_in(8)] : &out_forms[one_in(8) + one_in(8)];
+    vmcb->exit_code = SVM_EXIT_IOIO;
+    vmcb->exit_info1 = ONE_OF(some_ports) << SVM_IOIO_PORT_SHIFT | (in ? SVM_IOIO_IN : 0) |
+                       (uint64_t)(form->count == 2    ? 2
+                                  : form->code[0] & 1 ? 4
+                                                      : 1)
+                           << SVM_IOIO_SIZE_SHIFT;
+    vmcb->exit_info2 = vmcb->rip + form->count;
+    return form;
+}
+
+/*
+ * The guest may have raised CR8 since the last exit. Where something waits for its TPR that exits; where something
+ * waits for an EOI only that looks at the TPR.
+ */
+static void write_cr8(struct vmcb *vmcb)
+{
+    int requested = lapic_highest_requested(&vcpus[0].lapic);
+    bool eoi = vmcb->exit_code == SVM_EXIT_MSR && vcpus[0].gpr[GPR_RCX] == 0x80b;
+
+    cr8_written = one_in(4) && (requested < 0 || (eoi && (uint32_t)requested >> 4 > lapic_cr8(&vcpus[0].lapic)));
+    vmcb->int_control |= cr8_written ? 0xf : 0;
+}
+
+/* A guest in 64-bit mode that has just exited. */
+static void make_exit(void)
+{
+    struct vmcb *vmcb = &svms[0].vmcb;
+    const struct exiting *form;
+
+    memset(svms, 0, sizeof(svms));
+    host.quirks.xsetbv_unseen = one_in(2);
+    svm_features.vmcb_clean = one_in(2);
+    vmcb->efer = EFER_LMA | EFER_LME | EFER_SVME;
+    vmcb->cr0 = CR0_PE | CR0_PG;
+    vmcb->cr3 = PAGE_BYTES;
+    vmcb->cr4 = CR4_PAE | CR4_MCE | (one_in(2) ? CR4_OSXSAVE : 0);
+    vmcb->cs.attributes = (uint16_t)(0x9b | (one_in(8) ? 0 : VMCB_CS_LONG));
+    vmcb->rip = CODE + random_word() % 0x800;
+    vmcb->rflags =
+        RFLAGS_FIXED | (one_in(2) ? RFLAGS_IF : 0) | (one_in(8) ? RFLAGS_TF : 0) | (one_in(8) ? RFLAGS_RF : 0);
+    vmcb->rsp = vcpus[0].gpr[GPR_RSP];
+    vmcb->rax = vcpus[0].gpr[GPR_RAX];
+    vmcb->int_state = one_in(4) ? INT_STATE_SHADOW : 0;
+    vmcb->int_control = INT_CONTROL_V_MASKING | lapic_cr8(&vcpus[0].lapic);
+    vmcb->clean = (uint32_t)random_word() & (svm_features.vmcb_clean ? CLEAN_ALL : 0);
+    vmcb->tlb_control = one_in(2) ? TLB_FLUSH_EVERYTHING : TLB_FLUSH_NOTHING;
+    form = random_exit(vmcb);
+    vmcb->next_rip = one_in(2) ? vmcb->rip + form->count : 0;
+    write_cr8(vmcb);
+    memcpy(&svms[1], &svms[0], sizeof(svms[1]));
+    memcpy(vcpus[1].gpr, vcpus[0].gpr, sizeof(vcpus[1].gpr));
+    for (uint32_t i = 0; i < COPIES; i++) {
+        make_memory(i, form->code, form->count, vmcb->rip - CODE);
+        vcpus[i].vendor = &svms[i];
+        vcpus[i].xcr0 = 1;
+        svms[i].repairs = host.quirks.xsetbv_unseen;
+    }
+}
+
+/* What the next VMRUN would load. Clean bits are about what was changed on the way, which was not the same. */
+static void compare_vmcbs(uint64_t round)
+{
+    struct vmcb *a = &svms[0].vmcb, *b = &svms[1].vmcb;
+
+    a->clean = b->clean = 0;
+    if (memcmp(a, b, sizeof(*a)) != 0) {
+        for (size_t at = 0; at < sizeof(*a); at += 8) {
+            if (memcmp((uint8_t *)a + at, (uint8_t *)b + at, 8) != 0) {
+                fail_msg("round %llu: exit 0x%llx: the VMCBs differ at 0x%zx", (unsigned long long)round,
+                         (unsigned long long)a->exit_code, at);
+            }
+        }
+    }
+}
+
+/* What one way does at once and the other at the next entry or exit: the end of a shadow, the TPR. */
+static void catch_up(void)
+{
+    for (uint32_t i = 0; i < COPIES; i++) {
+        if ((vcpus[i].requests & VCPU_ADVANCED) != 0) {
+            svm_end_shadow(&svms[i]);
+            vcpus[i].requests &= ~(uint32_t)VCPU_ADVANCED;
+        }
+        if (cr8_written) {
+            lapic_cr8_write(&vcpus[i].lapic, svms[i].vmcb.int_control & INT_CONTROL_V_TPR);
+            vcpus[i].requests &= ~(uint32_t)VCPU_EVENT;
+        }
+    }
+}
+
+static bool went_the_short_way(uint64_t round)
+{
+    uint64_t exit_code = svms[0].vmcb.exit_code;
+    const char *differs;
+    bool again[COPIES];
+    bool quick;
+
+    again[0] = svm_handle_any_exit(&svms[0], &vcpus[0]);
+    dispatched = 0;
+    again[1] = svm_handle_exit(&svms[1], &vcpus[1]);
+    quick = dispatched == 0;
+    catch_up();
+    assert_int_equal(again[0], again[1]);
+    differs = difference();
+    if (differs != NULL) {
+        fail_msg("round %llu: exit 0x%llx (words 0x%llx), %s way: %s; requests 0x%x and 0x%x",
+                 (unsigned long long)round, (unsigned long long)exit_code, (unsigned long long)svms[0].vmcb.exit_info1,
+                 quick ? "short" : "long", differs, vcpus[0].requests, vcpus[1].requests);
+    }
+    if (again[0]) {
+        compare_vmcbs(round);
+    } else {
+        assert_int_equal(vcpus[0].rip, vcpus[1].rip);
+        assert_int_equal(vcpus[0].rflags, vcpus[1].rflags);
+        assert_int_equal(vcpus[0].gpr[GPR_RSP], vcpus[1].gpr[GPR_RSP]);
+        assert_int_equal(vcpus[0].gpr[GPR_RAX], vcpus[1].gpr[GPR_RAX]);
+        assert_int_equal(svms[0].vmcb.int_state, svms[1].vmcb.int_state);
+    }
+    for (uint32_t n = 0; n < GPR_COUNT; n++) {
+        if (n != GPR_RAX && n != GPR_RSP) { /* these two are the VMCB's */
+            assert_int_equal(vcpus[0].gpr[n], vcpus[1].gpr[n]);
+        }
+    }
+    return quick;
+}
+
+static void both_ways_give_the_same_on_random_states(void **state)
+{
+    uint64_t quick[3] = {0};
+
+    (void)state;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        uint64_t code;
+
+        make_copies(round);
+        make_exit();
+        code = svms[0].vmcb.exit_code;
+        quick[code == SVM_EXIT_CPUID ? 0 : code == SVM_EXIT_MSR ? 1 : 2] += went_the_short_way(round);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(quick); i++) {
+        assert_true(quick[i] > ROUNDS / 100); /* else this test compares the long way with itself */
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_ways_give_the_same_on_random_states),
+    };
+
+    return cmocka_run_group_tests_name("SVM's short ways", tests, NULL, NULL);
+}

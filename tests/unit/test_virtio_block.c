@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+/* A virtio disk over PCI, against a driver written from the specification, in both register layouts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/dev/virtio/block.h"
+#include "tests/unit/virtio_driver.h"
+
+#define DISK_BYTES (1000 * 512u) /* no whole number of pages */
+#define DISK_PAGES 125u
+#define RINGS 0x10000u
+#define HEADER 0x30000u
+#define STATUS 0x30100u
+#define DATA 0x50000u
+#define MODERN ((1ULL << 32) | (1ULL << 28) | (1ULL << 29))
+
+static struct arena arena;
+static struct virtio_block_pci disk;
+static struct disk_image image;
+static struct virtio_driver driver;
+static uint8_t file[DISK_PAGES * PAGE_BYTES];
+static uint8_t changes[DISK_PAGES * PAGE_BYTES];
+static uint32_t map[DISK_PAGES];
+static uint8_t expected[DISK_BYTES];
+
+static void make(bool read_only, uint32_t change_pages)
+{
+    arena_init(&arena);
+    memset(changes, 0xcc, sizeof(changes));
+    for (unsigned i = 0; i < DISK_BYTES; i++) {
+        file[i] = expected[i] = (uint8_t)(i * 7 + i / 512);
+    }
+    disk_image_init(&image, (struct span){file, DISK_BYTES}, map, changes, change_pages);
+    virtio_block_init(&disk.block, &arena.memory, &image, read_only, "a-rather-long-name.img");
+    virtio_pci_init(&disk.pci, &disk.block.device);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    make(false, DISK_PAGES);
+    assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN, 1, RINGS, 128));
+    return 0;
+}
+
+static int setup_legacy(void **state)
+{
+    (void)state;
+    make(false, DISK_PAGES);
+    assert_true(vd_start(&driver, &disk.pci, &arena, true, 1u << 28, 1, RINGS, 0));
+    return 0;
+}
+
+/* Runs the device until it has nothing left to do; how many times it had to be called again. */
+static unsigned run(int64_t bytes)
+{
+    unsigned turns = 0;
+    struct virtio_budget budget = {bytes};
+
+    while (virtio_service(&disk.block.device, &budget)) {
+        budget.left = bytes;
+        turns++;
+        assert_true(turns < 10000);
+    }
+    virtio_pci_carry_signals(&disk.pci);
+    return turns;
+}
+
+static uint8_t finish_request(uint16_t head, uint32_t *written)
+{
+    uint16_t used;
+
+    vd_notify(&driver, 0);
+    run(VIRTIO_BUDGET_BYTES);
+    assert_true(driver_take(&driver.queues[0], &used, written));
+    assert_int_equal(used, head);
+    return (uint8_t)arena_get(&arena, STATUS, 1);
+}
+
+/* One request with its data in `count` pieces. Returns the status byte. */
+static uint8_t request(uint32_t type, uint64_t sector, uint64_t data, uint32_t bytes, unsigned count, uint32_t *written)
+{
+    struct driver_buffer buffers[64] = {{HEADER, 16, false}};
+    unsigned used = 1;
+
+    arena_put(&arena, HEADER, type, 8);
+    arena_put(&arena, HEADER + 8, sector, 8);
+    arena_put(&arena, STATUS, 0xff, 1);
+    for (unsigned i = 0; i < count && bytes != 0; i++) {
+        uint32_t piece = i + 1 == count ? bytes : bytes / count;
+
+        buffers[used++] = (struct driver_buffer){data, piece, type == 0 || type == 8};
+        data += piece;
+        bytes -= piece;
+    }
+    buffers[used++] = (struct driver_buffer){STATUS, 1, true};
+    return finish_request(driver_add(&driver.queues[0], buffers, used), written);
+}
+
+static void check_data(uint64_t data, uint64_t at, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        assert_int_equal(arena_get(&arena, data + i, 1), expected[at + i]);
+    }
+}
+
+static void its_configuration_describes_the_disk(void **state)
+{
+    (void)state;
+    assert_int_equal(driver_read32(&disk.pci.function, 0), 0x10011af4);
+    assert_int_equal(driver_read32(&disk.pci.function, 0x2c), 0x00021af4);
+    assert_int_equal(vd_config(&driver, 0, 8), 1000);
+    assert_int_equal(vd_config(&driver, 12, 4), 254);
+    assert_int_equal(vd_config(&driver, 20, 4), 512);
+    assert_int_equal(vd_config(&driver, 24, 1), 3);
+    assert_int_equal(vd_config(&driver, 60, 4), 0);
+    assert_int_equal(vd_features(&driver) & (1ULL << 5), 0);
+}
+
+static void it_reads_and_writes(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    assert_int_equal(request(0, 3, DATA, 4096, 3, &written), 0);
+    assert_int_equal(written, 4097);
+    check_data(DATA, 3 * 512, 4096);
+    memset(&expected[9 * 512], 0x5a, 1024);
+    for (unsigned i = 0; i < 1024; i++) {
+        arena_put(&arena, DATA + i, 0x5a, 1);
+    }
+    assert_int_equal(request(1, 9, DATA, 1024, 2, &written), 0);
+    assert_int_equal(written, 1);
+    assert_int_equal(request(0, 0, DATA, 128 * 512, 1, &written), 0);
+    check_data(DATA, 0, 128 * 512);
+    assert_int_equal(file[9 * 512], (uint8_t)(9 * 512 * 7 + 9)); /* the image is as it was */
+    assert_int_equal(image.fresh, 1);                            /* one page has changed */
+    assert_int_equal(request(0, 998, DATA, 1024, 1, &written), 0);
+    check_data(DATA, 998 * 512, 1024);
+    assert_int_equal(request(4, 0, 0, 0, 0, &written), 0); /* flush */
+    assert_int_equal(request(8, 0, DATA, 20, 1, &written), 0);
+    assert_int_equal(written, 21);
+    assert_int_equal(arena_get(&arena, DATA + 2, 1), 'r');
+    assert_int_equal(arena_get(&arena, DATA + 19, 1), 'i');
+}
+
+static void it_works_through_the_legacy_registers(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    assert_int_equal(vd_config(&driver, 0, 4), 1000);
+    assert_int_equal(vd_read(&driver, 0, 12, 2), 256);
+    assert_int_equal(vd_features(&driver) >> 32, 0);
+    assert_int_equal(request(0, 5, DATA, 2048, 2, &written), 0);
+    check_data(DATA, 5 * 512, 2048);
+    assert_true(pci_intx_asserted(&disk.pci.function));
+    assert_int_equal(disk.pci.function.signals.lines, 1);
+    assert_int_equal(vd_read(&driver, 0, 19, 1), 1);
+    assert_int_equal(disk.pci.function.signals.lines, 0);
+    assert_int_equal(vd_read(&driver, 0, 19, 1), 0);
+}
+
+static void what_is_not_on_the_disk_is_an_error(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    assert_int_equal(request(0, 999, DATA, 1024, 1, &written), 1);
+    assert_int_equal(written, 1);
+    assert_int_equal(request(1, 1000, DATA, 512, 1, &written), 1);
+    assert_int_equal(request(0, ~0ULL, DATA, 512, 1, &written), 1);
+    assert_int_equal(request(0, 0, DATA, 100, 1, &written), 1);
+    assert_int_equal(request(99, 0, DATA, 512, 1, &written), 2);
+    assert_int_equal(request(0, 1000, DATA, 0, 0, &written), 0); /* nothing, at the end */
+}
+
+static void a_read_only_disk_refuses_writes(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    make(true, 0);
+    assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN | 1u << 5, 1, RINGS, 128));
+    assert_int_not_equal(vd_features(&driver) & (1ULL << 5), 0);
+    assert_int_equal(request(1, 0, DATA, 512, 1, &written), 1);
+    assert_int_equal(request(13, 0, DATA, 16, 1, &written), 1);
+    assert_int_equal(request(0, 0, DATA, 512, 1, &written), 0);
+    check_data(DATA, 0, 512);
+}
+
+static void writes_fail_where_no_memory_is_left_and_discards_give_it_back(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    make(false, 2);
+    assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN, 1, RINGS, 128));
+    assert_int_equal(request(1, 0, DATA, 512, 1, &written), 0);
+    assert_int_equal(request(1, 80, DATA, 512, 1, &written), 0);
+    assert_int_equal(request(1, 81, DATA, 512, 1, &written), 0); /* the same page */
+    assert_int_equal(request(1, 160, DATA, 512, 1, &written), 1);
+    assert_int_equal(disk.block.counters.full, 1);
+    arena_put(&arena, DATA, 80, 8); /* discard 80 to 87 */
+    arena_put(&arena, DATA + 8, 8, 8);
+    assert_int_equal(request(11, 0, DATA, 16, 1, &written), 0);
+    memset(&expected[80 * 512], 0, 8 * 512);
+    assert_int_equal(request(1, 160, DATA, 512, 1, &written), 0);
+    assert_int_equal(request(0, 76, DATA, 16 * 512, 1, &written), 0);
+    check_data(DATA, 76 * 512, 16 * 512);
+}
+
+static void zeroes_are_written_across_pages(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    arena_put(&arena, DATA, 5, 8); /* sectors 5 to 29, unmap allowed */
+    arena_put(&arena, DATA + 8, 25 | 1ULL << 32, 8);
+    assert_int_equal(request(13, 0, DATA, 16, 1, &written), 0);
+    memset(&expected[5 * 512], 0, 25 * 512);
+    assert_int_equal(request(0, 0, DATA, 64 * 512, 1, &written), 0);
+    check_data(DATA, 0, 64 * 512);
+    arena_put(&arena, DATA, 990, 8);
+    arena_put(&arena, DATA + 8, 11, 8);
+    assert_int_equal(request(13, 0, DATA, 16, 1, &written), 1);
+    arena_put(&arena, DATA + 8, 0x10001, 8);
+    assert_int_equal(request(11, 0, DATA, 16, 1, &written), 1);
+    arena_put(&arena, DATA + 8, 1 | 2ULL << 32, 8);
+    assert_int_equal(request(13, 0, DATA, 16, 1, &written), 2);
+}
+
+static void a_restart_may_forget_the_changes(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    arena_put(&arena, DATA, 0x1111, 8);
+    assert_int_equal(request(1, 7, DATA, 512, 1, &written), 0);
+    disk_image_forget(&image);
+    assert_int_equal(request(0, 7, DATA, 512, 1, &written), 0);
+    check_data(DATA, 7 * 512, 512);
+}
+
+static void changes_may_be_kept_in_the_image_itself(void **state)
+{
+    uint32_t written;
+
+    (void)state;
+    memset(file + DISK_BYTES, 0xee, sizeof(file) - DISK_BYTES);
+    disk_image_init_in_place(&image, file, DISK_BYTES, map);
+    assert_int_equal(file[DISK_BYTES], 0);
+    arena_put(&arena, DATA, 0x1111, 8);
+    assert_int_equal(request(1, 7, DATA, 512, 1, &written), 0);
+    assert_int_equal(file[7 * 512], 0x11);
+    arena_put(&arena, DATA, 8, 8);
+    arena_put(&arena, DATA + 8, 16, 8);
+    assert_int_equal(request(11, 0, DATA, 16, 1, &written), 0);
+    assert_int_equal(request(1, 8, DATA, 512, 1, &written), 0); /* a page that was given back is taken */
+}
+
+static void a_large_request_goes_on_in_turns(void **state)
+{
+    struct driver_buffer buffers[] = {{HEADER, 16, false}, {DATA, 100 * 512, true}, {STATUS, 1, true}};
+    uint16_t head, used;
+    uint32_t written;
+    unsigned turns;
+
+    (void)state;
+    arena_put(&arena, HEADER, 0, 8);
+    arena_put(&arena, HEADER + 8, 1, 8);
+    head = driver_add(&driver.queues[0], buffers, 3);
+    vd_notify(&driver, 0);
+    assert_int_equal(disk.pci.function.signals.wants & BUS_WORK, BUS_WORK);
+    turns = run(6000);
+    assert_in_range(turns, 8, 12);
+    assert_true(driver_take(&driver.queues[0], &used, &written));
+    assert_int_equal(used, head);
+    check_data(DATA, 512, 100 * 512);
+}
+
+static void many_requests_are_one_interrupt(void **state)
+{
+    struct apic_message message;
+    unsigned cap;
+
+    (void)state;
+    cap = driver_find_capability(&disk.pci.function, 0x11, 0);
+    pci_config_write(&disk.pci.function, cap + 2, 2, 0x8000);
+    vd_write(&driver, 1, 16, 4, 0xfee00000);
+    vd_write(&driver, 1, 24, 8, 0x55);
+    vd_write(&driver, driver.common.bar, driver.common.offset + 26, 2, 1); /* queue 0: vector 1 */
+    assert_int_equal(vd_read(&driver, driver.common.bar, driver.common.offset + 26, 2), 1);
+    vd_write(&driver, driver.common.bar, driver.common.offset + 26, 2, 2); /* there are two */
+    assert_int_equal(vd_read(&driver, driver.common.bar, driver.common.offset + 26, 2), 0xffff);
+    vd_write(&driver, driver.common.bar, driver.common.offset + 26, 2, 1);
+    arena_put(&arena, HEADER, 4, 8);
+    for (unsigned i = 0; i < 30; i++) {
+        struct driver_buffer buffers[] = {{HEADER, 16, false}, {STATUS + i, 1, true}};
+
+        driver_add(&driver.queues[0], buffers, 2);
+    }
+    vd_notify(&driver, 0);
+    assert_int_equal(run(VIRTIO_BUDGET_BYTES), 0);
+    assert_true(pci_row_next_message(&disk.pci, &message));
+    assert_int_equal(message.vector, 0x55);
+    assert_false(pci_row_next_message(&disk.pci, &message));
+    assert_int_equal(disk.block.counters.flushes, 30);
+}
+
+static void a_request_without_header_or_status_breaks_the_device(void **state)
+{
+    struct driver_buffer no_status[] = {{HEADER, 16, false}};
+    struct driver_buffer short_header[] = {{HEADER, 15, false}, {STATUS, 1, true}};
+
+    for (unsigned i = 0; i < 2; i++) {
+        setup(state);
+        driver_add(&driver.queues[0], i == 0 ? no_status : short_header, i + 1);
+        vd_notify(&driver, 0);
+        run(VIRTIO_BUDGET_BYTES);
+        assert_int_equal(vd_get_status(&driver), 15 | 64);
+        assert_int_equal(virtio_broken_queue(&disk.block.device)->fault, VIRTQ_REQUEST);
+        vd_notify(&driver, 0);
+        assert_int_equal(run(VIRTIO_BUDGET_BYTES), 0);
+        assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN, 1, RINGS, 128)); /* and a reset mends it */
+        assert_int_equal(vd_get_status(&driver), 15);
+    }
+}
+
+static void features_that_were_not_offered_are_refused(void **state)
+{
+    (void)state;
+    assert_false(vd_start(&driver, &disk.pci, &arena, false, MODERN | 1ULL << 33, 1, RINGS, 128));
+    assert_false(vd_start(&driver, &disk.pci, &arena, false, 0, 1, RINGS, 128)); /* modern, without VERSION_1 */
+    assert_false(vd_start(&driver, &disk.pci, &arena, false, MODERN | 1ULL << 5, 1, RINGS, 128));
+    assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN, 1, RINGS, 128));
+}
+
+static void rings_outside_of_ram_break_the_device(void **state)
+{
+    (void)state;
+    vd_start(&driver, &disk.pci, &arena, false, MODERN, 0, RINGS, 128);
+    vd_queue(&driver, 0, 0xfffff000, 128);
+    assert_int_equal(vd_get_status(&driver) & 64, 64);
+    vd_start(&driver, &disk.pci, &arena, true, 0, 0, RINGS, 128);
+    vd_queue(&driver, 0, 0xfffff000000ULL, 128);
+    assert_int_equal(vd_get_status(&driver) & 64, 64);
+}
+
+static void a_queue_is_reset_alone(void **state)
+{
+    uint64_t common = driver.common.offset;
+    uint32_t written;
+
+    (void)state;
+    assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN | 1ULL << 40, 1, RINGS, 128));
+    vd_write(&driver, driver.common.bar, common + 58, 2, 1);
+    assert_int_equal(vd_read(&driver, driver.common.bar, common + 28, 2), 0);
+    vd_queue(&driver, 0, RINGS + 0x8000, 64);
+    assert_int_equal(request(0, 3, DATA, 4096, 3, &written), 0);
+}
+
+static void configuration_space_has_a_window_to_the_registers(void **state)
+{
+    struct pci_endpoint *function = &disk.pci.function;
+    unsigned cap, nth = 0;
+
+    (void)state;
+    do {
+        cap = driver_find_capability(function, 9, nth++);
+    } while (pci_config_read(function, cap + 3, 1) != 5);
+    pci_config_write(function, cap + 4, 1, 4);
+    driver_write32(function, cap + 8, 0x2000);
+    driver_write32(function, cap + 12, 4);
+    assert_int_equal(driver_read32(function, cap + 16), 1000); /* capacity */
+    driver_write32(function, cap + 8, 20);                     /* device_status */
+    driver_write32(function, cap + 12, 1);
+    assert_int_equal(driver_read32(function, cap + 16), 15);
+    driver_write32(function, cap + 16, 0);
+    assert_int_equal(vd_get_status(&driver), 0);
+    driver_write32(function, cap + 8, 0x4000); /* outside */
+    assert_int_equal(driver_read32(function, cap + 16), 0);
+    driver_write32(function, cap + 16, 0xffffffff);
+}
+
+static void a_random_driver_sees_a_disk(void **state)
+{
+    uint32_t random = 3, written;
+
+    (void)state;
+    for (unsigned i = 0; i < 3000; i++) {
+        uint64_t sector = (random = random * 1664525u + 1013904223u) / 65536 % 980;
+        uint32_t sectors = 1 + (random = random * 1664525u + 1013904223u) / 65536 % 20;
+        bool write = (random >> 30) == 0;
+
+        if (write) {
+            for (uint32_t b = 0; b < sectors * 512; b++) {
+                expected[sector * 512 + b] = (uint8_t)(i + b);
+                arena_put(&arena, DATA + b, (uint8_t)(i + b), 1);
+            }
+        }
+        assert_int_equal(request(write, sector, DATA, sectors * 512, 1 + i % 7, &written), 0);
+        if (!write) {
+            check_data(DATA, sector * 512, sectors * 512);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(its_configuration_describes_the_disk, setup),
+        cmocka_unit_test_setup(it_reads_and_writes, setup),
+        cmocka_unit_test_setup(it_works_through_the_legacy_registers, setup_legacy),
+        cmocka_unit_test_setup(what_is_not_on_the_disk_is_an_error, setup),
+        cmocka_unit_test_setup(a_read_only_disk_refuses_writes, setup),
+        cmocka_unit_test_setup(writes_fail_where_no_memory_is_left_and_discards_give_it_back, setup),
+        cmocka_unit_test_setup(zeroes_are_written_across_pages, setup),
+        cmocka_unit_test_setup(a_restart_may_forget_the_changes, setup),
+        cmocka_unit_test_setup(changes_may_be_kept_in_the_image_itself, setup),
+        cmocka_unit_test_setup(a_large_request_goes_on_in_turns, setup),
+        cmocka_unit_test_setup(many_requests_are_one_interrupt, setup),
+        cmocka_unit_test_setup(a_request_without_header_or_status_breaks_the_device, setup),
+        cmocka_unit_test_setup(features_that_were_not_offered_are_refused, setup),
+        cmocka_unit_test_setup(rings_outside_of_ram_break_the_device, setup),
+        cmocka_unit_test_setup(a_queue_is_reset_alone, setup),
+        cmocka_unit_test_setup(configuration_space_has_a_window_to_the_registers, setup),
+        cmocka_unit_test_setup(a_random_driver_sees_a_disk, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

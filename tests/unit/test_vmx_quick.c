@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * VMX's short ways do what the long way does: every exit is made twice from the same random state, by
+ * vmx_handle_any_exit() and by vmx_handle_exit(), and the VMCS that would be entered next, the vCPU and the devices are
+ * compared. The vendor's own files run here, with VMREAD and VMWRITE on a table, and RDTSC and what needs ring 0
+ * replaced.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hv/exit/dispatch.h"
+#include "hv/vmx/insn.h"
+#include "hv/x86/insn.h"
+
+static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+static bool fake_vmread(uint64_t field, uint64_t *value);
+static bool fake_vmwrite(uint64_t field, uint64_t value);
+static uint64_t fake_rdtsc(void);
+
+#define exit_dispatch counted_dispatch
+#define vmx_insn_vmread(field, value) fake_vmread(field, value)
+#define vmx_insn_vmwrite(field, value) fake_vmwrite(field, value)
+#define vmx_insn_invvpid(type, descriptor) ((void)(type), (void)(descriptor), true)
+#define vmx_insn_invept(type, descriptor) ((void)(type), (void)(descriptor), true)
+#define insn_rdtsc() fake_rdtsc()
+#define insn_read_cr2() 0ULL
+#define insn_write_cr2(value) ((void)(value))
+#define insn_read_dr6() 0ULL
+#define insn_write_dr6(value) ((void)(value))
+#define insn_wrmsr(msr, value) ((void)(msr), (void)(value))
+#define insn_xsetbv(index, value) ((void)(index), (void)(value))
+
+#include "hv/vmx/apic.c"
+#include "hv/vmx/events.c"
+#include "hv/vmx/quick.c"
+#include "hv/vmx/quirks.c"
+#include "hv/vmx/run.c"
+#include "hv/vmx/state.c"
+
+#undef exit_dispatch
+#include "tests/unit/quick_both_ways.h"
+
+#define ROUNDS 50000u
+#define FIELDS 0x8000u /* no encoding is above it. SDM 3D B */
+
+struct vmx_features vmx_features;
+static struct vmx_vcpu vmxs[COPIES];
+static uint64_t vmcs[COPIES][FIELDS];
+static uint32_t current; /* whose VMCS is loaded */
+static uint32_t dispatched;
+
+static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    dispatched++;
+    exit_dispatch(vcpu, exit);
+}
+
+static bool fake_vmread(uint64_t field, uint64_t *value)
+{
+    *value = vmcs[current][field];
+    return true;
+}
+
+static bool fake_vmwrite(uint64_t field, uint64_t value)
+{
+    vmcs[current][field] = value;
+    return true;
+}
+
+static uint64_t fake_rdtsc(void)
+{
+    return now;
+}
+
+uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)
+{
+    (void)vcpu;
+    return launched;
+}
+
+uint64_t vmx_msr_map(bool virtual_apic)
+{
+    return virtual_apic;
+}
+
+static const struct exiting *random_exit(uint64_t *fields)
+{
+    uint64_t kind = random_word() % 8;
+    const struct exiting *form;
+    bool in = one_in(2);
+
+    if (kind < 2) {
+        fields[VMCS_EXIT_REASON] = VMX_EXIT_CPUID;
+        vcpus[0].leave_at = vcpus[1].leave_at = UINT64_MAX; /* which the short CPUID does not look at */
+        vcpus[0].gpr[GPR_RAX] = (vcpus[0].gpr[GPR_RAX] & ~0xffffffffULL) | ONE_OF(some_leaves);
+        return &cpuid_forms[one_in(8)];
+    } else if (kind < 5) {
+        fields[VMCS_EXIT_REASON] = VMX_EXIT_WRMSR;
+        vcpus[0].gpr[GPR_RCX] = ONE_OF(some_msrs);
+        vcpus[0].gpr[GPR_RDX] = one_in(4) ? random_word() : 0;
+        vcpus[0].gpr[GPR_RAX] = one_in(3) ? 0 : 90 * MS + random_word() % (20 * MS);
+        return &wrmsr_forms[one_in(8)];
+    }
+    form = in ? &in_forms[one_in(8) + one_in(8)] : &out_forms[one_in(8) + one_in(8)];
+    fields[VMCS_EXIT_REASON] = VMX_EXIT_IO;
+    fields[VMCS_EXIT_QUALIFICATION] = ONE_OF(some_ports) << VMX_IO_PORT_SHIFT | (in ? VMX_IO_IN : 0) |
+                                      (uint64_t)(form->count == 2    ? 1
+                                                 : form->code[0] & 1 ? 3
+                                                                     : 0);
+    return form;
+}
+
+/* A guest in 64-bit mode that has just exited. */
+static void make_exit(void)
+{
+    uint64_t *fields = vmcs[0];
+    const struct exiting *form;
+
+    memset(vmxs, 0, sizeof(vmxs));
+    memset(vmcs, 0, sizeof(vmcs));
+    vmx_features.tpr_shadow = one_in(2);
+    fields[VMCS_GUEST_CR0] = CR0_PE | CR0_PG | CR0_NE;
+    fields[VMCS_GUEST_CR3] = PAGE_BYTES;
+    fields[VMCS_GUEST_CR4] = CR4_PAE | CR4_VMXE | (one_in(2) ? CR4_OSXSAVE : 0);
+    fields[VMCS_GUEST_EFER] = EFER_LMA | EFER_LME;
+    fields[VMCS_GUEST_ES_ACCESS + SEGMENT_CS * VMCS_SEGMENT_STRIDE] = 0x9b | SEGMENT_L;
+    fields[VMCS_GUEST_RIP] = CODE + random_word() % 0x800;
+    fields[VMCS_GUEST_RFLAGS] =
+        RFLAGS_FIXED | (one_in(2) ? RFLAGS_IF : 0) | (one_in(8) ? RFLAGS_TF : 0) | (one_in(8) ? RFLAGS_RF : 0);
+    fields[VMCS_GUEST_RSP] = vcpus[0].gpr[GPR_RSP];
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = one_in(4) ? INTERRUPTIBILITY_STI : 0;
+    form = random_exit(fields);
+    fields[VMCS_EXIT_INSTRUCTION_LENGTH] = form->count;
+    memcpy(vmcs[1], vmcs[0], sizeof(vmcs[1]));
+    memcpy(vcpus[1].gpr, vcpus[0].gpr, sizeof(vcpus[1].gpr));
+    for (uint32_t i = 0; i < COPIES; i++) {
+        make_memory(i, form->code, form->count, fields[VMCS_GUEST_RIP] - CODE);
+        vcpus[i].vendor = &vmxs[i];
+    }
+}
+
+/* What the next entry would load. */
+static void compare_fields(uint64_t round)
+{
+    for (uint32_t field = 0; field < FIELDS; field++) {
+        if (vmcs[0][field] != vmcs[1][field]) {
+            fail_msg("round %llu: reason %llu: field 0x%x of the VMCS: 0x%llx and 0x%llx", (unsigned long long)round,
+                     (unsigned long long)vmcs[0][VMCS_EXIT_REASON], field, (unsigned long long)vmcs[0][field],
+                     (unsigned long long)vmcs[1][field]);
+        }
+    }
+}
+
+/* What one way does at once and the other at the next entry: the end of a shadow. */
+static void catch_up(void)
+{
+    for (current = 0; current < COPIES; current++) {
+        if ((vcpus[current].requests & VCPU_ADVANCED) != 0) {
+            vmx_end_shadow(&vmxs[current]);
+            vcpus[current].requests &= ~(uint32_t)VCPU_ADVANCED;
+        }
+    }
+}
+
+static bool went_the_short_way(uint64_t round)
+{
+    uint64_t reason = vmcs[0][VMCS_EXIT_REASON];
+    const char *differs;
+    bool again[COPIES];
+    bool quick;
+
+    current = 0;
+    again[0] = vmx_handle_any_exit(&vmxs[0], &vcpus[0]);
+    dispatched = 0;
+    current = 1;
+    again[1] = vmx_handle_exit(&vcpus[1]);
+    quick = dispatched == 0;
+    catch_up();
+    differs = difference();
+    if (differs != NULL) {
+        fail_msg("round %llu: reason %llu (qualification 0x%llx), %s way: %s; requests 0x%x and 0x%x",
+                 (unsigned long long)round, (unsigned long long)reason,
+                 (unsigned long long)vmcs[0][VMCS_EXIT_QUALIFICATION], quick ? "short" : "long", differs,
+                 vcpus[0].requests, vcpus[1].requests);
+    }
+    assert_int_equal(again[0], again[1]);
+    if (again[0]) {
+        compare_fields(round);
+    } else {
+        assert_int_equal(vcpus[0].rip, vcpus[1].rip);
+        assert_int_equal(vcpus[0].rflags, vcpus[1].rflags);
+        assert_int_equal(vcpus[0].gpr[GPR_RSP], vcpus[1].gpr[GPR_RSP]);
+    }
+    for (uint32_t n = 0; n < GPR_COUNT; n++) {
+        if (n != GPR_RSP) { /* the VMCS has it */
+            assert_int_equal(vcpus[0].gpr[n], vcpus[1].gpr[n]);
+        }
+    }
+    return quick;
+}
+
+static void both_ways_give_the_same_on_random_states(void **state)
+{
+    uint64_t quick[3] = {0};
+
+    (void)state;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        uint64_t reason;
+
+        make_copies(round);
+        make_exit();
+        reason = vmcs[0][VMCS_EXIT_REASON];
+        quick[reason == VMX_EXIT_CPUID ? 0 : reason == VMX_EXIT_WRMSR ? 1 : 2] += went_the_short_way(round);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(quick); i++) {
+        assert_true(quick[i] > ROUNDS / 100); /* else this test compares the long way with itself */
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_ways_give_the_same_on_random_states),
+    };
+
+    return cmocka_run_group_tests_name("VMX's short ways", tests, NULL, NULL);
+}

@@ -204,7 +204,8 @@ static const struct durations slices = {SLICE_MIN_US, SLICE_MAX_US,
 static const struct durations watchdog_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US,
                                                 "a kind and a time from 100ms to 3600s, such as console 30s"};
 
-static const struct durations stop_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US, "a time from 100ms to 3600s, such as 30s"};
+static const struct durations stop_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US,
+                                            "a time from 100ms to 3600s, such as 30s"};
 
 static void read_duration(const struct setting *setting, struct config_piece value, const struct durations *allowed,
                           uint32_t *us)

@@ -135,7 +135,8 @@ static const struct manual_key manual_keys[] = {
     {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`",
      "the same when it crashes, or its kernel panics and says so (pvpanic)"},
     {"guest", "on-reset", "`restart`, `stay`, `crash`, `poweroff`", "`restart`",
-     "the same when it asks for a reset, as a `reboot` does; `crash`: a reset counts as a crash, and `on-crash` decides"},
+     "the same when it asks for a reset, as a `reboot` does; `crash`: a reset counts as a crash, and `on-crash` "
+     "decides"},
     {"guest", "stop-time", "`100ms` to `3600s`", "`30s`",
      "how long the guest has to switch itself off after its power button was pressed (Ctrl-] p); then it is killed"},
     {"guest", "debug-ports", "`yes`, `no`", "`no`",

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_history.h"
 
 static void put(struct console_history *history, char byte)
@@ -8,7 +9,7 @@ static void put(struct console_history *history, char byte)
 
 void history_add(struct console_history *history, const char *line)
 {
-    for (uint32_t i = 0; line[i] != '\0' && i < HISTORY_LINE_MAX - 1; i++) {
+    for (uint32_t i = 0; i < HISTORY_LINE_MAX - 1 && line[i] != '\0'; i++) {
         put(history, line[i]);
     }
     put(history, '\n');

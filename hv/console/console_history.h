@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The last lines of a source, as text: to be shown again, and to be looked into. A ring; the oldest lines go first.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is typed: for the focused guest, or after Ctrl-] for the hypervisor. */
 #include "hv/base/format.h"
 #include "hv/console/console_show.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The line that a guest is writing: characters, where its cursor is, and the changes that a shell's line editor makes.
  * Nothing leads out of the line: what would move elsewhere is for a page (console_page.h), or is left out.

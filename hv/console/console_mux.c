@@ -334,7 +334,8 @@ static void take_event(struct console_mux *mux, struct mux_source *source, enum 
             show_page(mux, output);
         }
     }
-    if (has_page(source) && !source->page->alternate && page_is_wanted(event, &source->parser, &alternate) && alternate) {
+    if (has_page(source) && !source->page->alternate && page_is_wanted(event, &source->parser, &alternate) &&
+        alternate) {
         end_page(mux, source, event, output); /* its text stays as lines; then the alternate page is opened */
     } else if (has_page(source)) {
         take_page_event(mux, source, event, output);

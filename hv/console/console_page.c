@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_page.h"
 
 #include "hv/base/memory.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's full screen: the grid on which an editor, a pager or a process list draws.
  *

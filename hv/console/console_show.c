@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/console_show.h"
 
 #include "hv/base/format.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the terminal shows of the focused guest: its open line, or its page. Only console_mux.c calls this.
  */

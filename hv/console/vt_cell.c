@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/vt_cell.h"
 
 /* --- Style --- */

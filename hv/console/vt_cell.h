@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What one place of a terminal shows: a character and its style. And which characters may be shown at all.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/vt_output.h"
 
 #include "hv/base/format.h"

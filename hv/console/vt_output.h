@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What is sent to the terminals behind the consoles. Nothing of a guest is passed on as it came: characters and styles
  * are put together anew here, so a terminal gets these sequences and no others

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/vt_parser.h"
 
 #include "hv/base/memory.h"

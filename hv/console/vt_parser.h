@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Takes a guest's bytes apart as a terminal would: characters, control characters, escape and control sequences. Only
  * takes apart: what of it reaches a terminal is decided by its callers, and nothing is passed on as it came.

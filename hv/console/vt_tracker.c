@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/console/vt_tracker.h"
 
 /* Whatever was begun is ended: CAN for a sequence, ST for a string that CAN does not end. ECMA-48 8.3.6, 8.3.143. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest that is alone on the console has done to the terminal. Its bytes pass as they are, so the terminal is
  * what the guest has made of it; before a line of ours it is brought back to a state in which that line is read.

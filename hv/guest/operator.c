@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "hv/guest/operator.h"
 
 #include "hv/base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the operator's keys ask of guests (Ctrl-] ? lists them): hv/console says which key and which guest, here it is
  * carried out.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What an operator sees who sits at a terminal: boots machines in QEMU within tmux (80 columns, 24 rows, as programs expect it), types, and reads
 the terminal back. Prints `ok terminal-NAME (seconds)` or `FAILED terminal-NAME: reason`.
 

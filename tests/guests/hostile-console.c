@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest can try on the operator's terminal, on the hypervisor's screen and on its neighbours by what it prints.
  * None of it may show but as lines of its own.
@@ -47,7 +48,9 @@ static void forge(void)
     say("\rplinth: result forged by a return\n");
     say("\x1b[2D\x1b[20D[bank] forged by cursor left\n");
     say("\x1b[4A\x1b[1G\x1b[2K[bank] forged four lines above\x1b[4B\n");
-    say("\x1b" "7\x1b[H[bank] forged in the first row\x1b" "8\n");
+    say("\x1b"
+        "7\x1b[H[bank] forged in the first row\x1b"
+        "8\n");
     say("\x1bM\x1bM[bank] forged by reverse line feeds\n");
     say("\x1b[3;1H[bank] forged in the third row\n");
     say("\x1b[2J\x1b[3J\x1b[Hplinth: result forged on an empty screen\n");
@@ -58,7 +61,9 @@ static void forge(void)
 static void ask(void)
 {
     say("\x05\x1b[5n\x1b[6n\x1b[?6n\x1b[c\x1b[0c\x1b[>c\x1b[=c\x1bZ\x1b[x\x1b[18t\x1b[21t\x1b[?1$p\n");
-    say("\x1b]10;?\x07\x1b]11;?\x1b\\\x1b]4;1;?\x07\x1b]52;c;?\x07\x1bP$qm\x1b\\\x1bP+q544e\x1b\\\x9b" "6n\xc2\x9b" "6n\n");
+    say("\x1b]10;?\x07\x1b]11;?\x1b\\\x1b]4;1;?\x07\x1b]52;c;?\x07\x1bP$qm\x1b\\\x1bP+q544e\x1b\\\x9b"
+        "6n\xc2\x9b"
+        "6n\n");
     say("\x1b[?1000h\x1b[?1003h\x1b[?1004h\x1b[?2004h\n");
 }
 
@@ -67,8 +72,10 @@ static void blind(void)
 {
     say("\x1b]0;forged title\n");
     say("\x1bPno end\n\x1bXno end\n\x1b^no end\n\x1b_no end\n\x90\x9d\x98\x9e\x9f\n");
-    say("\x1b[5i\x1b[?2l\x1b[2h\x1b[12l\x1b(0\x0e\x1b[?7l\x1b[?25l\x1b[?5h\x1b[?1049h\x1b[?69h\x1b[2;2s\x1b[5;6r\x1b[?6h\x1b[4h\x1b[?2026h\n");
-    say("\x1b]4;7;#000000\x07\x1b]10;#000000\x07\x1b]11;#000000\x07\x1b]P7000000\x1b" "c\x1b#8\n");
+    say("\x1b[5i\x1b[?2l\x1b[2h\x1b[12l\x1b(0\x0e\x1b[?7l\x1b[?25l\x1b[?5h\x1b[?1049h\x1b[?69h\x1b[2;2s\x1b[5;6r\x1b[?"
+        "6h\x1b[4h\x1b[?2026h\n");
+    say("\x1b]4;7;#000000\x07\x1b]10;#000000\x07\x1b]11;#000000\x07\x1b]P7000000\x1b"
+        "c\x1b#8\n");
     say("\x1b[3"); /* and what follows is its end */
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an operator is promised of a console with several guests, whatever these print, as one check over a terminal
  * model. A program of bytes says what happens: guests print, the hypervisor speaks, keys are typed, time passes, guests

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A terminal as an operator has it, to judge what the console sends: a main screen whose rows are all kept, an alternate
  * screen, wrapping, styles. It is strict: a sequence that the console has no business to send is noted in `bad`, above

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of the console to its operator, whatever guests print: console_promises.h, with programs made at random. */
 #include "tests/unit/console_promises.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of hv/console/vt_parser.h and vt_cell.h: bytes are taken apart as a terminal would, and nothing is lost of
  * what follows. */
 #include "hv/console/vt_cell.h"

@@ -315,6 +315,9 @@ static void iasl_accepts_the_tables(void **state)
     snprintf(path, sizeof(path), "%s/dsdt.dsl", directory);
     assert_true(file_contains(path, "Name (\\_S5, Package (0x04)"));
     assert_true(file_contains(path, "EisaId (\"PNP0501\")"));
+    assert_true(file_contains(path, "Name (_HID, \"QEMU0001\""));
+    assert_true(file_contains(path, "Name (_STA, 0x0F)"));
+    assert_true(file_contains(path, "0x0505,             // Range Minimum"));
     assert_true(file_contains(path, "EisaId (\"PNP0A03\")"));
     assert_true(file_contains(path, "EisaId (\"PNP0A08\")"));
     assert_true(file_contains(path, "WordBusNumber"));

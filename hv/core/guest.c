@@ -86,7 +86,7 @@ void guest_reset(struct vcpu *vcpu, const char *why)
 {
     struct guest *guest = vcpu->guest;
 
-    if (guest->panicked) {
+    if (guest->platform.pvpanic.crash_loaded) {
         guest_fail(vcpu, GUEST_CODE_PANICKED, "its kernel panicked, and it asked for a reset (%s)", why);
     } else if (guest->config->on_reset == ACTION_CRASH) {
         guest_fail(vcpu, GUEST_CODE_RESET, "it asked for a reset (%s), which is a crash by its config", why);

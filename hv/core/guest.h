@@ -91,7 +91,6 @@ struct guest {
     uint32_t order;          /* enum guest_order, atomic: what is still to be done */
     enum guest_order obeyed; /* what was done last since the start: it decides over `on_stop` */
     uint64_t stop_deadline;  /* host TSC at which it is killed after its power button; UINT64_MAX: none */
-    bool panicked;           /* its kernel has said so */
     struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
@@ -124,8 +123,8 @@ __attribute__((format(printf, 3, 4))) void guest_fail(struct vcpu *vcpu, uint32_
 /* The guest ended by its own wish. */
 __attribute__((format(printf, 3, 4))) void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...);
 
-/* The guest asks for a reset; `why` names how. After a panic of its kernel, or where its config says so, that is a crash.
- */
+/* The guest asks for a reset; `why` names how. After a panic of its kernel, or where its config says so, that is a
+ * crash. */
 void guest_reset(struct vcpu *vcpu, const char *why);
 
 /* Notes an access that no device answers; hv/run/cpu_loop.c logs it the first time (`reported`). */

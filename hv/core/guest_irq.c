@@ -144,6 +144,9 @@ static void apply_power_request(struct vcpu *vcpu)
                        platform->debug_ports.exit_value);
         }
         break;
+    case POWER_PANICKED:
+        guest_fail(vcpu, GUEST_CODE_PANICKED, "its kernel panicked (%s)", platform->power_reason);
+        break;
     case POWER_NO_BIOS:
         fail_no_bios(vcpu, platform->bios_port.vector);
         break;

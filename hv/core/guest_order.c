@@ -33,7 +33,8 @@ static void press_power_button(struct vcpu *vcpu, uint64_t now)
 void guest_order_take(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;
-    enum guest_order order = (enum guest_order)__atomic_exchange_n(&guest->order, (uint32_t)ORDER_NONE, __ATOMIC_ACQ_REL);
+    uint32_t taken = __atomic_exchange_n(&guest->order, (uint32_t)ORDER_NONE, __ATOMIC_ACQ_REL);
+    enum guest_order order = (enum guest_order)taken;
 
     if (order == ORDER_NONE) {
         return;
@@ -59,6 +60,6 @@ void guest_order_expire(struct vcpu *vcpu)
     struct guest *guest = vcpu->guest;
 
     guest->stop_deadline = UINT64_MAX;
-    guest_stop(vcpu, true, "killed: it had not switched itself off %u ms after its power button was pressed (stop-time)",
+    guest_stop(vcpu, true, "killed: it was still on %u ms after its power button was pressed (stop-time)",
                guest->config->stop_us / US_PER_MS);
 }

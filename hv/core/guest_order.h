@@ -3,8 +3,8 @@
  * What the operator asks of a running guest: to switch itself off, to end, to begin again.
  *
  * The order is left in the guest and taken by the CPU of its vCPU 0, which owns the devices' deadlines. A power button
- * is pressed as on a PC (hv/dev/pm.h): a system that listens shuts down and switches itself off; one that has not done so
- * after its `stop-time` is killed.
+ * is pressed as on a PC (hv/dev/pm.h): a system that listens shuts down and switches itself off; one that has not done
+ * so after its `stop-time` is killed.
  */
 #ifndef HV_CORE_GUEST_ORDER_H
 #define HV_CORE_GUEST_ORDER_H

@@ -81,8 +81,8 @@ static uint64_t put_facs(struct table_writer *out)
 /* 5.2.9 table 5.10 "IA-PC Boot Architecture Flags": legacy devices, no VGA; no 8042; there are an RTC and MSIs. */
 #define BOOT_LEGACY_DEVICES 0x0001u
 #define BOOT_NO_VGA 0x0004u
-/* 5.2.9 table 5.9: WBINVD works, C1, a fixed power button (bit 4 is 0), no fixed sleep button, no fixed RTC wake, 32-bit
- * PM timer, reset register, headless. */
+/* 5.2.9 table 5.9: WBINVD works, C1, a fixed power button (bit 4 is 0), no fixed sleep button, no fixed RTC wake,
+ * 32-bit PM timer, reset register, headless. */
 #define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10 | 1u << 12)
 #define SCI_INTERRUPT 9u
 #define RESET_PORT 0xcf9u

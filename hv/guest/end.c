@@ -4,6 +4,7 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/base/spinlock.h"
+#include "hv/base/text.h"
 #include "hv/console/console.h"
 #include "hv/core/crash_report.h"
 #include "hv/core/exit_counts.h"
@@ -146,7 +147,10 @@ static void report_vcpu(const struct vcpu *vcpu)
 static void report(const struct guest *guest)
 {
     if (guest->state == GUEST_CRASHED) {
-        log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
+        const char *reason = guest->failure_code == GUEST_CODE_PANICKED ? console_panic_reason(guest) : "";
+
+        log_error("P%04u: guest %s failed: %s%s%s", guest->failure_code, guest->name, guest->report,
+                  reason[0] == '\0' ? "" : ": ", reason);
         log_error("what to do: %s", code_remedy(guest->failure_code));
         if (never_ran(guest)) {
             return;
@@ -245,7 +249,7 @@ static bool ended_as_configured(const struct guest *guest)
 #define SCREEN_STAYS_S 60u
 #define US_PER_S 1000000ULL
 
-/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. */
+/* The last line on every console is for what started the machine: tools/run-qemu and tools/run-bochs read it. */
 _Noreturn static void end_run(const char *why, enum config_final final)
 {
     static const char *const endings[] = {
@@ -309,12 +313,31 @@ static void count_over(struct guest *guest)
     }
 }
 
+/* A kernel whose driver for pvpanic is not there says on its console that it panicked, and then resets the machine. */
+static void note_panic(struct guest *guest)
+{
+    if (guest->state == GUEST_RESET && console_panic_reason(guest)[0] != '\0') {
+        guest->state = GUEST_CRASHED;
+        guest->failure_code = GUEST_CODE_PANICKED;
+        guest->ended_well = false;
+        text_copy(text_of("its kernel panicked, by its console, and asked for a reset"), guest->report,
+                  sizeof(guest->report));
+    }
+}
+
 static void finish(struct guest *guest)
 {
+    note_panic(guest);
     report(guest);
     if (!restart(guest)) {
         count_over(guest);
     }
+}
+
+/* Its last words come before what is said of it. */
+static bool has_said_all(const struct guest *guest)
+{
+    return !guest->config->console || byte_ring_count(&guest->platform.console_out) == 0;
 }
 
 void guest_end_serve(void)
@@ -324,7 +347,7 @@ void guest_end_serve(void)
     }
     spinlock_take(&end_lock);
     for (uint32_t i = 0; i < guest_count && console_room() >= REPORT_BYTES_MAX; i++) {
-        if ((unreported & 1ULL << i) != 0) {
+        if ((unreported & 1ULL << i) != 0 && has_said_all(guests[i])) {
             __atomic_fetch_and(&unreported, ~(1ULL << i), __ATOMIC_RELEASE);
             finish(guests[i]);
         }

@@ -7,8 +7,8 @@
  * a guest that computes. Clearing goes on over several turns; the images are copied in one go at the end (their bytes
  * at the speed of memcpy: a few milliseconds for a Linux kernel with its initramfs).
  *
- * The order: hv/guest/end.c plans it when the last vCPU has left, hv/run/cpu_loop.c calls guest_restart_run() when its time
- * has come, and that releases the vCPUs at its end.
+ * The order: hv/guest/end.c plans it when the last vCPU has left, hv/run/cpu_loop.c calls guest_restart_run() when its
+ * time has come, and that releases the vCPUs at its end.
  */
 #ifndef HV_GUEST_RESTART_H
 #define HV_GUEST_RESTART_H

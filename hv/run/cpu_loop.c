@@ -174,7 +174,7 @@ static void report_unknown(struct guest *guest)
 /* The CPU forgets the vCPU: what its registers hold means nothing any more, and a restart begins with fresh ones. */
 static void leave_guest(struct cpu *cpu, struct vcpu *vcpu)
 {
-    if (vcpu->guest->state == GUEST_CRASHED && (vcpu->requests & VCPU_SYSTEM_WRITE) == 0) {
+    if (vcpu->guest->state != GUEST_STOPPED && (vcpu->requests & VCPU_SYSTEM_WRITE) == 0) {
         vcpu_switch_to(cpu, vcpu);
         virt_read_system(vcpu); /* for the report */
     }

@@ -46,6 +46,7 @@ static void make(uint32_t i)
     platform_reset(&guests[i].platform, &config, 100 * MS);
     guests[i].platform_deadline = platform_deadline(&guests[i].platform);
     guests[i].watchdog.deadline = UINT64_MAX;
+    guests[i].stop_deadline = UINT64_MAX;
     vcpus[i].guest = &guests[i];
     vcpus[i].rflags = RFLAGS_FIXED;
     vcpus[i].exit_tsc = 100 * MS;

@@ -6,6 +6,7 @@
 #include "hv/base/spinlock.h"
 #include "hv/base/text.h"
 #include "hv/console/console.h"
+#include "hv/core/crash_cause.h"
 #include "hv/core/crash_report.h"
 #include "hv/core/exit_counts.h"
 #include "hv/core/guest_devices.h"
@@ -29,6 +30,8 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 5000u
 #define WHY_BYTES 96u
+#define STACK_LINES 3u
+#define CAUSE_BYTES 320u
 #define REPORT_BYTES_MAX 16000u /* a crash with all of its exits, unknown accesses and its text display */
 #define NS_PER_MS 1000000ULL
 
@@ -63,10 +66,11 @@ static void report_registers(const struct vcpu *vcpu)
     log_error("  r13 %016" PRIx64 " r14 %016" PRIx64 " r15 %016" PRIx64, gpr[GPR_R13], gpr[GPR_R14], gpr[GPR_R15]);
     log_error("  cr0 %" PRIx64 " cr2 %" PRIx64 " cr3 %" PRIx64 " cr4 %" PRIx64 " efer %" PRIx64 " cpl %u", system->cr0,
               system->cr2, system->cr3, system->cr4, system->efer, system->cpl);
-    log_error("  cs %04x base %" PRIx64 " ss %04x base %" PRIx64 " gdt %" PRIx64 "+%x idt %" PRIx64 "+%x",
-              system->segments[SEGMENT_CS].selector, system->segments[SEGMENT_CS].base,
-              system->segments[SEGMENT_SS].selector, system->segments[SEGMENT_SS].base, system->gdtr.base,
-              system->gdtr.limit, system->idtr.base, system->idtr.limit);
+    log_error("  cs %04x base %" PRIx64 " ss %04x base %" PRIx64, system->segments[SEGMENT_CS].selector,
+              system->segments[SEGMENT_CS].base, system->segments[SEGMENT_SS].selector,
+              system->segments[SEGMENT_SS].base);
+    log_error("  gdt %" PRIx64 "+%x idt %" PRIx64 "+%x", system->gdtr.base, system->gdtr.limit, system->idtr.base,
+              system->idtr.limit);
 }
 
 static const char *leaf_name(enum page_level level)
@@ -96,12 +100,23 @@ static void report_walk(const struct vcpu *vcpu, const char *what, uint64_t line
     }
 }
 
-/* Where it was, and where its last page fault was. */
+static void kernel_symbols(const struct guest *guest, struct elf_symbols *symbols)
+{
+    elf_symbols_open(boot->guests[guest->index].kernel, symbols);
+}
+
+/* Where it was, how it came there, and where its last page fault was. */
 static void report_code(const struct vcpu *vcpu)
 {
     char text[CRASH_TEXT_MAX];
+    struct elf_symbols symbols;
 
+    kernel_symbols(vcpu->guest, &symbols);
     log_error("  code at rip: %s", crash_report_code_text(vcpu, text, sizeof(text)));
+    for (uint32_t line = 0; line < STACK_LINES && crash_report_stack_text(vcpu, line, text, sizeof(text)); line++) {
+        log_error("  stack %s", text);
+    }
+    log_error("  called from: %s", crash_report_backtrace_text(vcpu, &symbols, text, sizeof(text)));
     report_walk(vcpu, "rip", crash_report_rip(vcpu));
     if (vcpu->system.cr2 != 0) {
         report_walk(vcpu, "cr2", vcpu->system.cr2);
@@ -137,37 +152,6 @@ static bool never_ran(const struct guest *guest)
     return guest->state == GUEST_CRASHED && guest->failure_code == GUEST_CODE_NO_CPU;
 }
 
-static void report_vcpu(const struct vcpu *vcpu)
-{
-    report_registers(vcpu);
-    report_code(vcpu);
-    crash_report_log_exits(vcpu);
-}
-
-static void report(const struct guest *guest)
-{
-    if (guest->state == GUEST_CRASHED) {
-        const char *reason = guest->failure_code == GUEST_CODE_PANICKED ? console_panic_reason(guest) : "";
-
-        log_error("P%04u: guest %s failed: %s%s%s", guest->failure_code, guest->name, guest->report,
-                  reason[0] == '\0' ? "" : ": ", reason);
-        log_error("what to do: %s", code_remedy(guest->failure_code));
-        if (never_ran(guest)) {
-            return;
-        }
-        report_vcpu(&guest->vcpus[guest->failed_vcpu]);
-    } else {
-        log_info("guest %s stopped: %s", guest->name, guest->report);
-    }
-    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
-    report_exits(guest);
-    report_unknown_accesses(guest);
-    if (!guest_status_screen(guest) && guest->config->console) {
-        log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
-                    guest->name);
-    }
-}
-
 /* What follows. The operator's last order decides: a guest that was asked to stop is not wanted again. */
 static enum config_action action_of(const struct guest *guest)
 {
@@ -184,6 +168,88 @@ static enum config_action action_of(const struct guest *guest)
         break;
     }
     return guest->config->on_stop;
+}
+
+/* The first line: what it was, in the guest's terms. */
+static void report_cause(const struct guest *guest, const char *again)
+{
+    const struct vcpu *vcpu = &guest->vcpus[guest->failed_vcpu];
+    char cause[CAUSE_BYTES] = "";
+    char where[ELF_SYMBOL_NAME_MAX + 24];
+    struct elf_symbols symbols;
+
+    if (guest->failure_code == GUEST_CODE_TRIPLE_FAULT) {
+        kernel_symbols(guest, &symbols);
+        (void)crash_cause_text(vcpu, crash_report_name_text(&symbols, vcpu->rip, where, sizeof(where)), cause,
+                               sizeof(cause));
+    } else if (guest->failure_code == GUEST_CODE_PANICKED) {
+        (void)format_text(cause, sizeof(cause), "%s", console_panic_reason(guest));
+    }
+    log_error("P%04u: guest %s failed%s: %s%s%s", guest->failure_code, guest->name, again, guest->report,
+              cause[0] == '\0' ? "" : ": ", cause);
+}
+
+static bool is_restarted_again(const struct guest *guest)
+{
+    uint32_t count = in_a_row[guest->index];
+
+    return action_of(guest) == ACTION_RESTART && count != 0 && count < RESTARTS_MAX && ran_ms(guest) < RUN_WELL_MS;
+}
+
+/* Of the second restart in a row and later ones two lines are enough; the third says when it begins. */
+static void report_again(const struct guest *guest)
+{
+    const struct vcpu *vcpu = &guest->vcpus[guest->failed_vcpu];
+    char text[CRASH_TEXT_MAX];
+    struct elf_symbols symbols;
+
+    kernel_symbols(guest, &symbols);
+    report_cause(guest, " again");
+    log_error("  after %" PRIu64 " ms, at %s", ran_ms(guest),
+              crash_report_backtrace_text(vcpu, &symbols, text, sizeof(text)));
+}
+
+static void report_failure(const struct guest *guest)
+{
+    report_cause(guest, "");
+    log_error("what to do: %s", code_remedy(guest->failure_code));
+    if (!never_ran(guest)) {
+        report_registers(&guest->vcpus[guest->failed_vcpu]);
+        report_code(&guest->vcpus[guest->failed_vcpu]);
+    }
+}
+
+static void report_ran(const struct guest *guest)
+{
+    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
+    report_exits(guest);
+    report_unknown_accesses(guest);
+    if (!guest_status_screen(guest) && guest->config->console) {
+        log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
+                    guest->name);
+    }
+}
+
+static void report(const struct guest *guest)
+{
+    bool failed = guest->state == GUEST_CRASHED;
+
+    if (failed && is_restarted_again(guest)) {
+        report_again(guest);
+        return;
+    }
+    if (failed) {
+        report_failure(guest);
+        if (never_ran(guest)) {
+            return;
+        }
+    } else {
+        log_info("guest %s stopped: %s", guest->name, guest->report);
+    }
+    report_ran(guest);
+    if (failed) {
+        crash_report_log_exits(&guest->vcpus[guest->failed_vcpu]);
+    }
 }
 
 static uint32_t backoff_ms(uint32_t restarts_before)

@@ -3,11 +3,11 @@
  * Why a guest's CPU shut down (a triple fault), in the guest's terms: which exception, what caused it, and why it could
  * not be delivered.
  *
- * Neither vendor tells. At the shutdown a CPU still has the rip of the instruction whose exception was the first, CR2 of
- * the last page fault, and the guest's tables are as they were. So the instruction is decoded, what it touches is looked
- * up in the guest's page tables as its MMU would, and the way of the exception is followed: IDT, gate, code segment,
- * handler, stack. What is not certain is not said: an instruction that could have raised several exceptions is "an
- * exception". Nothing is changed. SDM 3A 6.15 "Exception and Interrupt Reference"; APM 2 8.2 "Vectors".
+ * Neither vendor tells. At the shutdown a CPU still has the rip of the instruction whose exception was the first, CR2
+ * of the last page fault, and the guest's tables are as they were. So the instruction is decoded, what it touches is
+ * looked up in the guest's page tables as its MMU would, and the way of the exception is followed: IDT, gate, code
+ * segment, handler, stack. What is not certain is not said: an instruction that could have raised several exceptions is
+ * "an exception". Nothing is changed. SDM 3A 6.15 "Exception and Interrupt Reference"; APM 2 8.2 "Vectors".
  */
 #ifndef HV_CORE_CRASH_CAUSE_H
 #define HV_CORE_CRASH_CAUSE_H

@@ -328,7 +328,7 @@ def key(text, *shown):
 
 def keys_case(name, **more):
     """All that an operator does by keys, beside a guest that counts its ticks."""
-    config = (life_conf("life", "cpus = 0,\non-stop = restart\n") + life_conf("deaf", "cpus = 0,\ncmdline = deaf\nstop-time = 500ms\n")
+    config = (life_conf("life", "cpus = 0,\nslice = 10ms\non-stop = restart\n") + life_conf("deaf", "cpus = 0,\nslice = 10ms\ncmdline = deaf\nstop-time = 500ms\n")
               + "[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 1,\ncmdline = until-key\n")
     return Case(name, config, [
         Expect(r"(?s:(?=.*\[life\] ready)(?=.*\[deaf\] ready))"),

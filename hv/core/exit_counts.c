@@ -27,15 +27,13 @@ const char *exit_counts_text(const struct guest *guest, char *to, size_t capacit
 {
     uint64_t total = exit_count_total(guest);
     size_t length = format_text(to, capacity, "%" PRIu64 " exits", total);
-    const char *separator = ": ";
 
     for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
         uint64_t count = exit_count(guest, (enum exit_kind)kind);
 
         if (count != 0) {
-            length += format_text(to + length, capacity - length, "%s%s %" PRIu64 " (%u%%)", separator,
+            length += format_text(to + length, capacity - length, ", %s %" PRIu64 " (%u%%)",
                                   exit_kind_name((enum exit_kind)kind), count, (uint32_t)(count * 100 / total));
-            separator = ", ";
         }
     }
     return to;

@@ -11,7 +11,7 @@
 uint64_t exit_count(const struct guest *guest, enum exit_kind kind);
 uint64_t exit_count_total(const struct guest *guest);
 
-/* "58 exits: CPUID 56 (96%), HLT 2 (3%)": kinds that there were, percent rounded down. Returns `to`. */
+/* "58 exits, CPUID 56 (96%), HLT 2 (3%)": kinds that there were, percent rounded down. Returns `to`. */
 const char *exit_counts_text(const struct guest *guest, char *to, size_t capacity);
 
 #endif

@@ -147,6 +147,10 @@ static void apply_power_request(struct vcpu *vcpu)
     case POWER_PANICKED:
         guest_fail(vcpu, GUEST_CODE_PANICKED, "its kernel panicked (%s)", platform->power_reason);
         break;
+    case POWER_WATCHDOG:
+        guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %u s (%s)",
+                   platform->wdat.seconds, platform->power_reason);
+        break;
     case POWER_NO_BIOS:
         fail_no_bios(vcpu, platform->bios_port.vector);
         break;

@@ -20,6 +20,7 @@
 #include "hv/dev/pci/host.h"
 #include "hv/dev/pm.h"
 #include "hv/dev/table_writer.h"
+#include "hv/dev/wdat.h"
 #include "hv/mm/guest_layout.h"
 
 #define OEM_ID "PLINTH"
@@ -351,7 +352,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     struct table_writer out = {.to = buffer, .capacity = capacity};
     uint64_t base = config->base;
     uint64_t facs, dsdt, rsdt, xsdt;
-    uint64_t listed[5];
+    uint64_t listed[6];
 
     if (config->cpu_count == 0 || config->cpu_count > XAPIC_CPUS_MAX || base + capacity > UINT32_MAX) {
         return STATUS_INVALID;
@@ -367,6 +368,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     listed[2] = base + put_mcfg(&out);
     listed[3] = base + put_spcr(&out);
     listed[4] = base + put_dbg2(&out);
+    listed[5] = base + wdat_put_table(&out);
     rsdt = put_root(&out, "RSDT", 4, listed, ARRAY_COUNT(listed));
     xsdt = put_root(&out, "XSDT", 8, listed, ARRAY_COUNT(listed));
     if (out.full) {

@@ -22,6 +22,7 @@
 #include "hv/dev/pvpanic.h"
 #include "hv/dev/testdev.h"
 #include "hv/dev/uart.h"
+#include "hv/dev/wdat.h"
 
 #define PLATFORM_DEVICES(DEVICE)            \
     DEVICE(struct pic_pair, pic)            \
@@ -38,6 +39,7 @@
     DEVICE(struct delay_ports, delay_ports) \
     DEVICE(struct bios_port, bios_port)     \
     DEVICE(struct pvpanic, pvpanic)         \
+    DEVICE(struct wdat, wdat)               \
     DEVICE(struct debug_ports, debug_ports) \
     DEVICE(struct testdev, testdev)
 

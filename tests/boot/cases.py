@@ -349,14 +349,48 @@ def keys_case(name, **more):
         *key("1", r"what you type goes to guest life|the keys are for guest life"),
         *key("l", r"the last lines of guest life:", r"plinth:   \| \[life\] ready", r"end of the last lines"),
         *key("L", r"the last lines of Plinth:", r"plinth:   \| plinth: guest deaf stopped", r"end of the last lines"),
-        *key("m", r"guest life is muted"), Send("x"), *key("l", r"plinth:   \| \[life\] awake", r"end of the last lines"),
+        *key("m", r"guest life is muted"), Send("x"), *key("s", r"end of the status"), *key("s", r"end of the status"),
+        *key("l", r"plinth:   \| \[life\] awake", r"end of the last lines"),
         *key("m", r"guest life is shown again"), Send("x"), r"^\[life\] awake",
         *key("o", r"only the guest that has the focus is shown"), *key("o", r"all guests are shown again"),
-        *key("s", r"status of 3 guests", r"guest deaf has stopped", r"\d+ exits: .*\(\d+%\)", r"end of the status"),
+        *key("s", r"status of 3 guests", r"guest deaf has stopped", r"\d+ exits, .*\(\d+%\)", r"end of the status"),
         *key("q", r"Ctrl-\] q once more switches the machine off"), Send("x"), r"\[life\] awake",
         *key("q", r"Ctrl-\] q once more"), *key("q", r"guest life still ran", r"guest beat still ran",
                                                r"a key asked for it; the machine is switched off", r"plinth: result ok\s*\Z"),
     ], files=LIFE_FILES, smp=2, forbidden=(PANIC, r"plinth: result failed"), **more)
+
+
+LIFE_LINUX = {"vmlinuz": LINUX, "initramfs.cpio": Built("life/initramfs.cpio")}
+LINUX_IS_UP = [r"Linux 6\.\d+\.\d+-\d+-cloud-amd64, 1 CPU", Expect(PROMPT)]
+
+
+def life_linux_case(name, script, more="", status=0, cmdline="console=ttyS0", **kept):
+    """A stock Linux with its drivers for pvpanic, the watchdog and the power button."""
+    return Case(name, linux_conf(more=more).replace("console=ttyS0", cmdline), [*LINUX_IS_UP, *script], status=status,
+                files=LIFE_LINUX, forbidden=(PANIC, "cannot be loaded"), timeout_s=LINUX_TIMEOUT_S, **kept)
+
+
+def linux_life_cases(emulators):
+    """Panic, reboot, watchdog, power button."""
+    crash_linux = Send("echo c >/proc/sysrq-trigger\n")
+    ends = [*LINUX_IS_UP, Send("poweroff\n"), r"plinth: result ok\s*\Z"]
+    yield life_linux_case("linux-panic", [
+        crash_linux, r"P0311: guest linux failed: its kernel panicked \(pvpanic\): sysrq triggered crash",
+        r"guest linux is restarted in 0 ms", *ends], "on-crash = restart\n", emulators=emulators)
+    yield life_linux_case("linux-panic-without-driver", [
+        Send("rmmod pvpanic-mmio\n"), Expect(PROMPT), crash_linux,
+        r"P0311: guest linux failed: its kernel panicked, by its console, and asked for a reset: sysrq triggered crash",
+        r"plinth: result failed"], status=1, cmdline="console=ttyS0 panic=1", emulators=emulators)
+    yield life_linux_case("linux-reboot", [
+        Send("reboot\n"), r"guest linux stopped: asked for a reset", r"guest linux is restarted in 0 ms", *ends],
+        emulators=emulators)
+    yield life_linux_case("linux-watchdog", [
+        Send("watchdog -T 3 -t 1 /dev/watchdog; sleep 6; echo fed\n"), r"^fed", Expect(PROMPT), Send("kill -9 $(pidof watchdog)\n"),
+        r"P0313: guest linux failed: it did not feed its watchdog for 3 s \(WDAT\)", r"plinth: result failed"], status=1,
+        emulators=emulators)
+    yield life_linux_case("linux-power-button", [
+        *key("p", r"guest linux: its power button is pressed", r"the power button was pressed",
+             r"guest linux stopped: powered off \(ACPI S5\)", r"plinth: result ok\s*\Z")], emulators=emulators)
 
 
 MANY_GUESTS = 24
@@ -610,6 +644,8 @@ CASES = [
           r"\d+ exits, .*\(\d+%\)", r"guest halted has stopped", r"end of the status", r"\[neighbour\] PASS neighbour",
           r"plinth: result ok\s*\Z"], files=HOSTILE_FILES, forbidden=(PANIC,), emulators=QEMU),
 
+    # A stock Linux that panics, reboots, does not feed its watchdog, and listens to its power button.
+    *linux_life_cases(("qemu-svm", "bochs-vmx")),
     # The operator's keys, one after the other.
     keys_case("keys", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # A reset: again by default, once more, then stays; counted as a crash. A kernel that tells of its panic by pvpanic.

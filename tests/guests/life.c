@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest whose life the operator has in hand: it says that it is ready, and halts. When its power button is pressed it
- * switches itself off, as a system does that shuts down.
+ * A guest whose life the operator has in hand: it says that it is ready, and answers each byte that is typed to it. When
+ * its power button is pressed it switches itself off, as a system does that shuts down.
  *
  * Command line: `deaf`, and it does not listen to the power button; `panic`, and it tells pvpanic that it panicked;
  * `crash-kernel`, and it tells that a kernel for crashes begins, and resets itself; `reset`, and it resets itself once
@@ -32,10 +32,23 @@ static bool asks_for(const char *word)
     return info != NULL && start_info_argument(info, word) != NULL;
 }
 
+static bool has_byte(void)
+{
+    return (in8(UART_STATUS) & UART_HAS_BYTE) != 0;
+}
+
+static void take_byte(void)
+{
+    (void)in8(COM1);
+    print("awake\n");
+}
+
 static void wait_for_button(void)
 {
     while ((in16(PM1_STATUS) & POWER_BUTTON) == 0) {
-        __asm__ volatile("pause");
+        if (has_byte()) {
+            take_byte();
+        }
     }
     print("the power button was pressed\n");
     out16(PM1_STATUS, POWER_BUTTON);
@@ -45,10 +58,10 @@ static void wait_for_button(void)
 
 static void wait_for_byte(void)
 {
-    while ((in8(UART_STATUS) & UART_HAS_BYTE) == 0) {
+    while (!has_byte()) {
         __asm__ volatile("pause");
     }
-    (void)in8(0x3f8);
+    take_byte();
 }
 
 void guest_main(void)
@@ -71,6 +84,5 @@ void guest_main(void)
     }
     for (;;) {
         wait_for_byte();
-        print("awake\n");
     }
 }

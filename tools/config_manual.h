@@ -277,10 +277,10 @@ static const struct manual_long_rule manual_long_rules[] = {
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},
-    {"too-many-disks", "At most 4 `disk` lines in a guest.", "[guest a]\nkernel = hello.elf\ndisk = notes.txt\n",
-     "[guest a]\nkernel = hello.elf\ndisk = notes.txt\n", 5, 4, 0},
-    {"too-many-cards", "At most 4 `net` lines in a guest.", "[guest a]\nkernel = hello.elf\nnet = lan\n",
-     "[guest a]\nkernel = hello.elf\nnet = lan\n", 5, 4, 0},
+    {"too-many-disks", "At most 4 `disk` lines in a guest.", "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n",
+     "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n", 5, 4, 0},
+    {"too-many-cards", "At most 4 `net` lines in a guest.", "[guest a]\nkernel = hello.elf\nnet = lan1\n",
+     "[guest a]\nkernel = hello.elf\nnet = lan1\n", 5, 4, 0},
     {"too-many-networks", "At most 16 networks.",
      "[guest a]\nkernel = hello.elf\nnet = n1\nnet = n2\nnet = n3\nnet = n4\n[guest b]\nkernel = hello.elf\nnet = n5\n"
      "net = n6\nnet = n7\nnet = n8\n[guest c]\nkernel = hello.elf\nnet = n9\nnet = n10\nnet = n11\nnet = n12\n"

@@ -89,7 +89,7 @@ def rows(common):
         disk_case(common, "disk-intx", "", " pci=nomsi", emulators=QEMU),
         disk_case(common, "disk-8259", "", " pci=nomsi noapic", emulators=QEMU),
         disk_case(common, "disk-noacpi", "", " pci=nomsi acpi=off", emulators=QEMU),
-        disk_case(common, "disk-smp", "cpus = 2\n", smp=2),
+        disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),
         keep_case(common),
         net_case(common, "net"),
         net_case(common, "net-smp", "cpus = 2\n", smp=4, emulators=QEMU),

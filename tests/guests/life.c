@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest whose life the operator has in hand: it says that it is ready, and answers each byte that is typed to it. When
- * its power button is pressed it switches itself off, as a system does that shuts down.
+ * A guest whose life the operator has in hand: it says that it is ready, and answers each byte that is typed to it.
+ * When its power button is pressed it switches itself off, as a system does that shuts down.
  *
  * Command line: `deaf`, and it does not listen to the power button; `panic`, and it tells pvpanic that it panicked;
  * `crash-kernel`, and it tells that a kernel for crashes begins, and resets itself; `reset`, and it resets itself once

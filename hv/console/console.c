@@ -13,11 +13,11 @@
 #define OUTPUT_BYTES 8192u
 #define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
 #define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
-#define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster nobody reads */
+#define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster is not read */
 #define DRAW_CELLS_MAX 512u      /* repainted per service call: about 30 microseconds on a real machine */
 #define BACKLOG_US 1000u         /* next call while output waits: about what a 16-byte FIFO takes at 115200 baud */
-#define TYPING_US 2000u          /* next call while somebody types */
-#define TYPING_LASTS_US 2000000u /* how long after a byte somebody counts as typing */
+#define TYPING_US 2000u          /* next call while keys are typed */
+#define TYPING_LASTS_US 2000000u /* how long after a byte keys count as being typed */
 #define IDLE_US 20000u           /* next call otherwise: the delay of the first byte that is typed */
 #define FOREGROUND 0x00c8c8c8u   /* light grey, in either order of the colours */
 #define LINE_BYTES (LOG_LINE_MAX + 32u)
@@ -31,7 +31,7 @@ struct console_ram console_ram; /* no initializer: it would be 64 KiB of the ima
 static struct console_ram *last_words = &console_ram;
 
 static struct {
-    uint32_t busy; /* the lock: 1 while somebody works on what is below */
+    uint32_t busy; /* the lock: 1 while a CPU works on what is below */
     bool open;     /* console_init() was here */
     bool asynchronous;
     bool panic;
@@ -256,9 +256,9 @@ uint32_t console_room(void)
     return room;
 }
 
-/* What guests may write: their bytes stay in their own rings while there is too little. Most of a UART's ring is for the
- * hypervisor alone, so that no guest's flood costs a line of its own; and what is typed is answered behind GUESTS_BACKLOG
- * bytes at most. */
+/* What guests may write: their bytes stay in their own rings while there is too little. Most of a UART's ring is for
+ * the hypervisor alone, so that no guest's flood costs a line of its own; and what is typed is answered behind
+ * GUESTS_BACKLOG bytes at most. */
 static uint32_t guests_room(void)
 {
     uint32_t backlog = UART_RING_BYTES - console_room();
@@ -274,7 +274,7 @@ static bool guest_runs(const struct guest *guest)
 /* One line per guest below the text, whenever its state is another one. */
 static void show_state(const struct guest *guest, uint32_t index, uint32_t guest_count)
 {
-    static const char *const names[] = {"runs", "has stopped", "has failed"};
+    static const char *const names[] = {"runs", "has stopped", "has failed", "has asked for a reset"};
     uint32_t state = __atomic_load_n(&guest->state, __ATOMIC_ACQUIRE);
     uint32_t shown = 1 + state + guest->restarts * (uint32_t)ARRAY_COUNT(names);
     char line[LINE_BYTES];
@@ -336,7 +336,7 @@ void console_add_guest(struct guest *guest, void *memory, uint64_t bytes)
 
 const char *console_panic_reason(const struct guest *guest)
 {
-    return console.mux.sources[guest->index]->reason;
+    return mux_panic_reason(console.mux.sources[guest->index]);
 }
 
 /* Says each time that a port was given up, on the others and on the screen. */
@@ -376,8 +376,8 @@ static void report_lost(void)
     }
 }
 
-/* Typed bytes of every UART; the result has the focused guest's bit where it got some. What comes behind a command waits
- * until that is carried out. */
+/* Typed bytes of every UART; the result has the focused guest's bit where it got some. What comes behind a command
+ * waits until that is carried out. */
 static uint64_t take_input(uint64_t now)
 {
     uint64_t woken = 0;
@@ -447,7 +447,7 @@ static bool has_input(void)
     return false;
 }
 
-/* When somebody types or a port polls, whatever the screen wants. */
+/* When keys are typed or a port is polled, whatever the screen wants. */
 static uint64_t polling_deadline(uint64_t now)
 {
     if (has_input() && console.last_typed != 0 &&

@@ -8,14 +8,14 @@
  * nothing passes that would do more than that (console_mux.h). Input goes to the guest that has the focus; Ctrl-] is
  * the escape key.
  *
- * Nobody waits here: bytes for a UART go through a ring that is drained as far as its FIFO has room, and the screen is
- * a grid of characters of which a bounded number is redrawn per call. So whoever runs the machine must call
- * console_service() again at console_deadline(). Only the panic path waits, with bounds.
+ * No CPU waits here: bytes for a UART go through a ring that is drained as far as its FIFO has room, and the screen is
+ * a grid of characters of which a bounded number is redrawn per call. So the CPUs' loop must call console_service()
+ * again at console_deadline(). Only the panic path waits, with bounds.
  *
- * The parts (the first ones are pure): vt_parser.c takes guests' bytes apart; console_line.c and console_page.c are what
- * they make of a line and of a full screen; console_mux.c decides what is shown and what is typed to whom, with
- * console_show.c, console_keys.c and vt_output.c; vt_tracker.c follows a guest that is alone. console_screen.c is the
- * screen's grid. console_uart.c are the ports, console.c the wiring and the lock.
+ * The parts (the first ones are pure): vt_parser.c takes guests' bytes apart; console_line.c and console_page.c are
+ * what they make of a line and of a full screen; console_mux.c decides what is shown and which guest gets what is
+ * typed, with console_show.c, console_keys.c and vt_output.c; vt_tracker.c follows a guest that is alone.
+ * console_screen.c is the screen's grid. console_uart.c are the ports, console.c the wiring and the lock.
  *
  * This folder has where text goes and keys come from. Nothing here knows what a guest is but its ring and its name.
  */
@@ -57,7 +57,7 @@ const char *console_panic_reason(const struct guest *guest);
 uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now);
 _Static_assert(CONFIG_GUESTS_MAX <= 64, "one bit per guest");
 
-/* The TSC at which console_service() is wanted again: sooner while there is a backlog or somebody types. UINT64_MAX
+/* The TSC at which console_service() is wanted again: sooner while there is a backlog or keys are typed. UINT64_MAX
  * where there is neither input nor backlog. */
 uint64_t console_deadline(uint64_t now);
 
@@ -67,7 +67,7 @@ uint32_t console_room(void);
 /* Waits until all output is out, each UART with its own bound: before power-off, reset, halt. */
 void console_flush(void);
 
-/* From now on log lines are written out synchronously, whoever holds the console's lock: he may never let go. */
+/* From now on log lines are written out synchronously, whichever CPU holds the console's lock: it may never let go. */
 void console_panic_mode(void);
 
 /* When the other CPUs have stopped: the screen for the report alone, large enough for a photo. */

@@ -19,7 +19,8 @@ struct console_history {
 /* Without its line end; what is beyond HISTORY_LINE_MAX - 1 characters is cut. */
 void history_add(struct console_history *history, const char *line);
 
-/* The line that `before` lines follow, the last one for 0; false where it is not kept. `to` has HISTORY_LINE_MAX bytes. */
+/* The line that `before` lines follow, the last one for 0; false where it is not kept. `to` has HISTORY_LINE_MAX
+ * bytes. */
 bool history_line(const struct console_history *history, uint32_t before, char *to);
 
 #endif

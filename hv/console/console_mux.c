@@ -31,7 +31,7 @@ static bool has_page(const struct mux_source *source)
 
 /* --- Lines --- */
 
-/* What kernels write before the reason of their panic. Linux: kernel/panic.c; the BSDs: kern_shutdown.c, subr_prf.c. */
+/* What kernels write before the reason of their panic: Linux in panic(), the BSDs in panic(9). */
 static const char *reason_in(const char *line)
 {
     static const char *const signs[] = {"Kernel panic - not syncing: ", "panic: "};
@@ -67,9 +67,11 @@ static void remember(struct mux_source *source, const struct vt_cell *cells, uin
     }
     text[length] = '\0';
     history_add(&source->history, text);
-    reason = source->reason[0] == '\0' ? reason_in(text) : NULL;
-    if (reason != NULL) {
+    source->reason_age++;
+    reason = reason_in(text);
+    if (reason != NULL && (source->reason[0] == '\0' || source->reason_age > MUX_REASON_LINES)) {
         (void)format_text(source->reason, sizeof(source->reason), "%s", reason);
+        source->reason_age = 0;
     }
 }
 
@@ -307,7 +309,7 @@ static void take_page_event(struct console_mux *mux, struct mux_source *source, 
 }
 
 /* Only the focused guest gets a page by moving its cursor: of the others every line is shown when it is complete. An
- * alternate page is one that the program closes, so anybody may have it. */
+ * alternate page is one that the program closes, so any guest may have it. */
 static bool opens_page(const struct console_mux *mux, const struct mux_source *source, enum vt_event event,
                        bool *alternate)
 {
@@ -452,7 +454,8 @@ static void flush_partial(struct console_mux *mux, struct mux_source *source, ui
     }
 }
 
-/* Not in the middle of the focused guest's line, where more of it is there: what comes between makes it be shown twice. */
+/* Not in the middle of the focused guest's line, where more of it is there: what comes between makes the line be shown
+ * twice. */
 static bool turn_is_over(const struct console_mux *mux)
 {
     bool within_line = mux->turn == mux->focus && mux->line_open;
@@ -627,6 +630,11 @@ void mux_end_line(struct console_mux *mux, struct mux_output *output)
         remember(source, source->line.cells, source->line.length);
         forget_line(source);
     }
+}
+
+const char *mux_panic_reason(const struct mux_source *source)
+{
+    return source->reason_age <= MUX_REASON_LINES ? source->reason : "";
 }
 
 static void say_focus(struct console_mux *mux, struct mux_output *output)

@@ -11,9 +11,10 @@
  * characters with styles, and put together anew. Each line begins with "[name] ", and two sources never share one. The
  * guest with the focus is interactive: what it writes of its line is shown at once. Another guest's line is shown when
  * it is complete, or when nothing was added for MUX_PARTIAL_US. Where something else must be said in the middle of the
- * focused guest's line (a shell's prompt), that line is ended, the other is printed, and when the guest goes on writing,
- * or after MUX_PARTIAL_US, its line is shown again.
- *   A full-screen program of the focused guest draws on a page, which is shown on the terminal's alternate screen. The
+ * focused guest's line (a shell's prompt), that line is ended, the other is printed, and when the guest goes on
+ * writing, or after MUX_PARTIAL_US, its line is shown again.
+ *
+ * A full-screen program of the focused guest draws on a page, which is shown on the terminal's alternate screen. The
  * lines of the others and of the hypervisor belong to the main screen: for them the page is left, and shown again after
  * MUX_PARTIAL_US, or as soon as a key is typed. So nothing that was said can be written over.
  *
@@ -45,6 +46,7 @@
 #define MUX_TURN_BYTES 256u  /* taken or shown of one source before the next one's turn */
 #define MUX_PUMP_BYTES 8192u /* the same of all sources in one call */
 #define MUX_REASON_MAX 96u
+#define MUX_REASON_LINES 100u /* what was printed longer ago is not the reason of an end */
 
 /* The most that one step adds: the end of a line or page, and twice a prefix with a line, or a row of a page. */
 #define MUX_STEP_MAX 2560u
@@ -69,7 +71,8 @@ struct mux_source {
     struct vt_style style;
     struct console_line line;
     struct console_history history;
-    char reason[MUX_REASON_MAX]; /* what its kernel said of its panic; empty: nothing */
+    char reason[MUX_REASON_MAX]; /* what its kernel said of its panic; empty: nothing... */
+    uint32_t reason_age;         /* ...and how many lines ago */
 };
 
 /* What a key asks of the caller. */
@@ -152,6 +155,9 @@ bool mux_has_partial(const struct console_mux *mux);
 
 /* Ends the focused guest's line or page for good: it was shown, and is not shown again. */
 void mux_end_line(struct console_mux *mux, struct mux_output *output);
+
+/* What the source has printed as the reason of a panic, a few lines ago; an empty text: nothing. */
+const char *mux_panic_reason(const struct mux_source *source);
 
 /* Moves the focus. With several guests, or one that is not the console's, it is said. */
 void mux_focus(struct console_mux *mux, uint32_t source, struct mux_output *output);

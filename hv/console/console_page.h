@@ -10,8 +10,8 @@
  *   rows
  *
  * There are two kinds, as on a terminal. An alternate page is one that the program opens and closes itself
- * (CSI ? 1049 h, l), and its text goes with it. Any other program that puts its cursor somewhere gets a primary page; it
- * ends when its text would scroll off, or with the guest, and its text stays as lines.
+ * (CSI ? 1049 h, l), and its text goes with it. Any other program that puts its cursor somewhere gets a primary page;
+ * it ends when its text would scroll off, or with the guest, and its text stays as lines.
  *
  * A page has 24 rows and 80 columns. A program that believes in a larger terminal (`stty rows 40 columns 120`) makes it
  * larger by what it addresses, up to PAGE_ROWS and PAGE_COLUMNS.

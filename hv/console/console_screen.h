@@ -4,7 +4,7 @@
  *
  * Writing changes the grid only, which is fast. Drawing compares the grid with what was drawn before and repaints the
  * cells that differ, at most as many as the caller allows. Framebuffers are never read (reading one is slow), and fast
- * output that scrolls by is drawn only as far as somebody could see it.
+ * output that scrolls by is drawn only as far as it could be seen.
  *
  * The grid understands what shells and kernels print: CR, LF, BS, TAB, and of the ECMA-48 sequences cursor moves,
  * erasing and positioning, and the alternate screen; colours are skipped. Characters beyond ASCII show as one '?' each.

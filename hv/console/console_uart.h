@@ -4,7 +4,7 @@
  *
  * 115200 baud (where the clock is a PC's), 8 data bits, no parity, 1 stop bit. Where the FIFO works, up to 16 bytes are
  * written each time the transmitter is empty, otherwise one. A port whose transmitter stays full for UART_STUCK_US has
- * nobody behind it, or no hardware: it is given up, so that it cannot hold up the others. National Semiconductor
+ * nothing behind it, or no hardware: it is given up, so that it cannot hold up the others. National Semiconductor
  * PC16550D data sheet, 8.
  */
 #ifndef HV_CONSOLE_CONSOLE_UART_H

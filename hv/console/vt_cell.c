@@ -146,8 +146,8 @@ struct width_range {
     uint8_t columns;
 };
 
-/* What is not here is not shown. Blocks of Unicode, without their combining, invisible and right-to-left characters, and
- * without blanks other than the blank. */
+/* What is not here is not shown. Blocks of Unicode, without their combining, invisible and right-to-left characters,
+ * and without blanks other than the blank. */
 static const struct width_range widths[] = {
     {0x0020, 0x007e, 1}, {0x00a1, 0x00ac, 1}, {0x00ae, 0x02ff, 1}, /* Latin, phonetic */
     {0x0370, 0x0482, 1}, {0x048a, 0x0556, 1},                      /* Greek, Cyrillic, Armenian */

@@ -48,9 +48,9 @@ void vt_style_change(struct vt_style *style, const struct vt_parser *parser);
 
 /*
  * How many columns of a terminal the character takes, as far as terminals agree on it: 1 or 2. 0: it is not shown as it
- * is but as VT_UNKNOWN_CHARACTER. That concerns what has no width (combining and invisible characters), what changes the
- * direction of text and so the place of its neighbours, the scripts that do that, private characters, and those beyond
- * U+FFFF. Unicode 15.0, Standard Annex 11 "East Asian Width".
+ * is but as VT_UNKNOWN_CHARACTER. That concerns what has no width (combining and invisible characters), what changes
+ * the direction of text and so the place of its neighbours, the scripts that do that, private characters, and those
+ * beyond U+FFFF. Unicode 15.0, Standard Annex 11 "East Asian Width".
  */
 uint32_t vt_columns(uint32_t character);
 

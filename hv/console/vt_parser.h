@@ -9,7 +9,7 @@
  *                           VT_CSI        a control sequence: marker, parameters, intermediate, final byte
  *                           VT_NOTHING    a piece of something, or something that is dropped
  *
- * One parser per source, so that what one guest leaves unfinished concerns nobody else. Strings (OSC, DCS, SOS, PM,
+ * One parser per source, so that what one guest leaves unfinished concerns no other. Strings (OSC, DCS, SOS, PM,
  * APC) are swallowed; one that never ends ends with the line, or after VT_STRING_MAX bytes. UTF-8 is decoded: shortest
  * forms only, no surrogates. A byte that is no UTF-8 is VT_UNKNOWN_CHARACTER; the 8-bit controls 0x80 to 0x9f are such
  * bytes, and so are the characters U+0080 to U+009F, which some terminals obey. ECMA-48 5.3 to 5.6; ECMA-35 13.2;

@@ -6,9 +6,10 @@
 
 /*
  * One after the other: out of VT52 mode; printer controller mode, locked keyboard, insert mode, local echo, line feeds
- * that return: off; the usual character set; no left and right margins, lines counted from the screen's first, the cursor
- * at the margin wraps, it is shown, the screen is not reversed, output is not held back; keys as usual, no reports of the
- * mouse, no brackets around pasted text; the main screen. DEC VT510 programmer information; xterm, "Control Sequences".
+ * that return: off; the usual character set; no left and right margins, lines counted from the screen's first, the
+ * cursor at the margin wraps, it is shown, the screen is not reversed, output is not held back; keys as usual, no
+ * reports of the mouse, no brackets around pasted text; the main screen. DEC VT510 programmer information; xterm,
+ * "Control Sequences".
  */
 #define REPAIR_MODES                                                                                            \
     "\x1b<\x1b[4i\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x0f\x1b(B\x1b[?69l\x1b[?6l\x1b[?7h\x1b[?25h\x1b[?5l\x1b[?2026l" \

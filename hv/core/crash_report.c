@@ -6,10 +6,11 @@
 #include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
 
-#define REPORT_LINE_BYTES 110u /* with what stands before them they fit the 128 columns of a usual screen */
+#define REPORT_LINE_BYTES 84u /* with what stands before them they fit the 100 columns of a small screen */
 
 #define CODE_BYTES 15u
-#define EXIT_TEXT_MAX 120u
+#define BACKTRACE_FRAMES 12u
+#define EXIT_TEXT_MAX 240u
 #define ENTRY_PRESENT 1ULL
 #define ENTRY_LARGE 0x80ULL
 #define ENTRY_ADDRESS 0x000ffffffffff000ULL
@@ -177,43 +178,200 @@ static bool alike(const struct exit_record *one, const struct exit_record *other
     return one->kind == other->kind && one->raw == other->raw && one->detail == other->detail && one->rip == other->rip;
 }
 
-const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, char *to, size_t capacity)
+/* How often the `length` exits from `before` on come again right after themselves, the first time counted. */
+static uint32_t repeats(const struct vcpu *vcpu, uint32_t before, uint32_t length)
+{
+    uint32_t times = 1;
+
+    while ((times + 1) * length <= before) {
+        for (uint32_t i = 0; i < length; i++) {
+            if (!alike(record_before_end(vcpu, before - i), record_before_end(vcpu, before - times * length - i))) {
+                return times;
+            }
+        }
+        times++;
+    }
+    return times;
+}
+
+/* The pattern that takes the most exits away; a single exit where none repeats. */
+static uint32_t pattern_at(const struct vcpu *vcpu, uint32_t before, uint32_t *times)
+{
+    uint32_t best = 1;
+
+    *times = repeats(vcpu, before, 1);
+    for (uint32_t length = 2; length <= CRASH_PATTERN_MAX; length++) {
+        uint32_t count = 2 * length <= before ? repeats(vcpu, before, length) : 1;
+
+        if (count > 1 && count * length > *times * best) {
+            *times = count;
+            best = length;
+        }
+    }
+    return best;
+}
+
+static size_t put_exit(const struct exit_record *record, char *to, size_t capacity)
+{
+    return format_text(to, capacity, "%s (0x%x) 0x%" PRIx64 " at 0x%" PRIx64,
+                       exit_kind_name((enum exit_kind)record->kind), record->raw, record->detail, record->rip);
+}
+
+/* One entry: a pattern and how often it came. */
+static size_t put_pattern(const struct vcpu *vcpu, uint32_t before, uint32_t length, uint32_t times, char *to,
+                          size_t capacity)
+{
+    size_t used = format_text(to, capacity, "-%u", before);
+
+    if (times * length > 1) {
+        used += format_text(to + used, capacity - used, "..-%u", before - times * length + 1);
+    }
+    if (length > 1) {
+        used += format_text(to + used, capacity - used, " %u times:", times);
+    }
+    for (uint32_t i = 0; i < length; i++) {
+        used += format_text(to + used, capacity - used, "%s", i == 0 ? " " : ", ");
+        used += put_exit(record_before_end(vcpu, before - i), to + used, capacity - used);
+    }
+    return used;
+}
+
+const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, size_t width, char *to, size_t capacity)
 {
     size_t length = 0;
 
     to[0] = '\0';
     while (*before != 0) {
-        const struct exit_record *record = record_before_end(vcpu, *before);
-        uint32_t last = *before;
         char text[EXIT_TEXT_MAX];
-        char span[16] = "";
-        size_t bytes;
+        uint32_t times;
+        uint32_t pattern = pattern_at(vcpu, *before, &times);
+        size_t bytes = put_pattern(vcpu, *before, pattern, times, text, sizeof(text));
 
-        while (last > 1 && alike(record, record_before_end(vcpu, last - 1))) {
-            last--;
-        }
-        if (last != *before) {
-            (void)format_text(span, sizeof(span), "..-%u", last);
-        }
-        bytes = format_text(text, sizeof(text), "%s-%u%s %s (0x%x) 0x%" PRIx64 " at 0x%" PRIx64,
-                            length == 0 ? "" : "; ", *before, span, exit_kind_name((enum exit_kind)record->kind),
-                            record->raw, record->detail, record->rip);
-        if (length != 0 && length + bytes >= capacity) {
+        if (length != 0 && length + bytes + 2 > width) {
             break;
         }
-        length += format_text(to + length, capacity - length, "%s", text);
-        *before = last - 1;
+        length += format_text(to + length, capacity - length, "%s%s", length == 0 ? "" : "; ", text);
+        *before -= pattern * times;
     }
     return to;
 }
 
+/* Where to begin so that the last exits take no more lines than there may be. */
+static uint32_t first_exit_shown(const struct vcpu *vcpu)
+{
+    char text[EXIT_TEXT_MAX];
+
+    for (uint32_t first = crash_report_exits(vcpu); first != 0;) {
+        uint32_t before = first;
+        uint32_t lines = 0;
+        uint32_t times;
+
+        while (before != 0 && lines <= CRASH_EXIT_LINES) {
+            (void)crash_report_exits_text(vcpu, &before, REPORT_LINE_BYTES, text, sizeof(text));
+            lines++;
+        }
+        if (lines <= CRASH_EXIT_LINES) {
+            return first;
+        }
+        first -= pattern_at(vcpu, first, &times) * times;
+    }
+    return 0;
+}
+
 void crash_report_log_exits(const struct vcpu *vcpu)
 {
-    uint32_t before = crash_report_exits(vcpu);
-    char text[REPORT_LINE_BYTES];
+    uint32_t before = first_exit_shown(vcpu);
+    char text[EXIT_TEXT_MAX];
 
     log_error("  last exits, by how long before the end: kind (CPU's code) detail at rip");
     while (before != 0) {
-        log_error("  %s", crash_report_exits_text(vcpu, &before, text, sizeof(text)));
+        log_error("  %s", crash_report_exits_text(vcpu, &before, REPORT_LINE_BYTES, text, sizeof(text)));
     }
+}
+
+/* --- Names, stack, callers --- */
+
+const char *crash_report_name_text(const struct elf_symbols *symbols, uint64_t address, char *to, size_t capacity)
+{
+    struct text name;
+    uint64_t offset;
+
+    to[0] = '\0';
+    if (symbols != NULL && elf_symbols_find(symbols, address, &name, &offset)) {
+        (void)format_text(to, capacity, "%.*s+0x%" PRIx64, (int)name.length, name.start, offset);
+    }
+    return to;
+}
+
+static uint32_t word_bytes(const struct vcpu *vcpu)
+{
+    const struct segment *cs = &vcpu->system.segments[SEGMENT_CS];
+
+    return (vcpu->system.efer & EFER_LMA) != 0 && (cs->access & SEGMENT_L) != 0 ? 8 : 4;
+}
+
+static uint64_t stack_address(const struct vcpu *vcpu, uint64_t offset)
+{
+    return word_bytes(vcpu) == 8 ? offset : (uint32_t)(vcpu->system.segments[SEGMENT_SS].base + (uint32_t)offset);
+}
+
+static bool read_word(const struct vcpu *vcpu, uint64_t linear, uint64_t *word)
+{
+    *word = 0;
+    for (uint32_t i = 0; i < word_bytes(vcpu); i++) {
+        if (!read_code(vcpu, linear + i, (uint8_t *)word + i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool crash_report_stack_text(const struct vcpu *vcpu, uint32_t line, char *to, size_t capacity)
+{
+    uint32_t bytes = word_bytes(vcpu);
+    uint64_t at = stack_address(vcpu, vcpu->gpr[GPR_RSP]) + (uint64_t)line * CRASH_STACK_WORDS * bytes;
+    size_t length = format_text(to, capacity, "%" PRIx64 ":", at);
+    uint64_t word;
+    uint32_t i;
+
+    for (i = 0; i < CRASH_STACK_WORDS && read_word(vcpu, at + i * bytes, &word); i++) {
+        length += bytes == 8 ? format_text(to + length, capacity - length, " %016" PRIx64, word)
+                             : format_text(to + length, capacity - length, " %08" PRIx64, word);
+    }
+    if (i == 0 && line == 0) {
+        (void)format_text(to, capacity, "0x%" PRIx64 " is no memory that can be read", at);
+    }
+    return i != 0 || line == 0;
+}
+
+static size_t put_place(const struct elf_symbols *symbols, uint64_t address, const char *before, char *to,
+                        size_t capacity)
+{
+    char name[ELF_SYMBOL_NAME_MAX + 24];
+
+    (void)crash_report_name_text(symbols, address, name, sizeof(name));
+    return format_text(to, capacity, "%s0x%" PRIx64 "%s%s%s", before, address, name[0] == '\0' ? "" : " (", name,
+                       name[0] == '\0' ? "" : ")");
+}
+
+/* Frames lie one above the other; what does not is no frame. */
+const char *crash_report_backtrace_text(const struct vcpu *vcpu, const struct elf_symbols *symbols, char *to,
+                                        size_t capacity)
+{
+    uint64_t frame = vcpu->gpr[GPR_RBP];
+    size_t length = put_place(symbols, vcpu->rip, "", to, capacity);
+    uint64_t caller, next;
+
+    for (uint32_t depth = 0; depth < BACKTRACE_FRAMES && frame != 0; depth++) {
+        if (!read_word(vcpu, stack_address(vcpu, frame), &next) ||
+            !read_word(vcpu, stack_address(vcpu, frame) + word_bytes(vcpu), &caller) || caller == 0) {
+            break;
+        }
+        length += put_place(symbols, caller, " <- ", to + length, capacity - length);
+        if (next <= frame) {
+            break;
+        }
+        frame = next;
+    }
+    return to;
 }

@@ -6,6 +6,7 @@
 #ifndef HV_CORE_CRASH_REPORT_H
 #define HV_CORE_CRASH_REPORT_H
 
+#include "guest-loader/elf_symbols.h"
 #include "hv/core/guest.h"
 
 #define CRASH_WALK_STEPS 5u
@@ -42,15 +43,31 @@ const char *crash_report_walk_text(const struct crash_walk *walk, char *to, size
 /* "0f 0b 5d c3 ...", or a sentence where the bytes cannot be read. Returns `to`. */
 const char *crash_report_code_text(const struct vcpu *vcpu, char *to, size_t capacity);
 
-/*
- * The last exits, all that are kept, oldest first: alike neighbours are one entry, and a line has as many as fit.
- * "-64..-3 CPUID (0x72) 0x0 at 0x101af0; -2 ..." : how long before the end, kind, the CPU's own code, detail, rip.
- * *before: exits before the end that are still to be told; begins with crash_report_exits(). Returns `to`.
- */
-uint32_t crash_report_exits(const struct vcpu *vcpu);
-const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, char *to, size_t capacity);
+/* "0x2011fc (main+0x1c) <- 0x200045 (start+0x5) <- ...": where it was, and by the frame pointers that its code keeps
+ * in rbp the callers, as many as fit. Addresses have names where the kernel's symbols have them. Returns `to`. */
+const char *crash_report_backtrace_text(const struct vcpu *vcpu, const struct elf_symbols *symbols, char *to,
+                                        size_t capacity);
 
-/* Logs them all, a heading first. */
+/* "main+0x1c", or nothing. Returns `to`. */
+const char *crash_report_name_text(const struct elf_symbols *symbols, uint64_t address, char *to, size_t capacity);
+
+/* Words of the stack from rsp on, the line's CRASH_STACK_WORDS: "7ff8: 0000000000201234 ...", or a sentence; false
+ * where the line is empty. */
+#define CRASH_STACK_WORDS 4u
+bool crash_report_stack_text(const struct vcpu *vcpu, uint32_t line, char *to, size_t capacity);
+
+/*
+ * The last exits, oldest first: a pattern of up to CRASH_PATTERN_MAX exits that repeats is one entry, and a line has
+ * as many entries as fit into `width`, one at least. "-64..-3 31 times: port I/O (0x7b) 0x3fd at 0x101af0, port I/O
+ * (0x7b) 0x3f8 at 0x101af4; -2 ...": how long before the end, kind, the CPU's own code, detail, rip. *before: exits
+ * before the end that are still to be told; begins with crash_report_exits(). Returns `to`.
+ */
+#define CRASH_PATTERN_MAX 4u
+uint32_t crash_report_exits(const struct vcpu *vcpu);
+const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, size_t width, char *to, size_t capacity);
+
+/* Logs those that fit into CRASH_EXIT_LINES, the last ones, a heading first. */
+#define CRASH_EXIT_LINES 8u
 void crash_report_log_exits(const struct vcpu *vcpu);
 
 #endif

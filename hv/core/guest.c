@@ -54,6 +54,16 @@ static void guest_end_as(struct vcpu *vcpu, enum guest_state state, uint32_t cod
     guest_stop_vcpus(vcpu);
 }
 
+__attribute__((format(printf, 3, 4))) static void guest_end_with(struct vcpu *vcpu, enum guest_state state,
+                                                                 const char *form, ...)
+{
+    va_list list;
+
+    va_start(list, form);
+    guest_end_as(vcpu, state, 0, true, form, list);
+    va_end(list);
+}
+
 void guest_fail(struct vcpu *vcpu, uint32_t code, const char *form, ...)
 {
     va_list list;
@@ -70,6 +80,19 @@ void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...)
     va_start(list, form);
     guest_end_as(vcpu, GUEST_STOPPED, 0, well, form, list);
     va_end(list);
+}
+
+void guest_reset(struct vcpu *vcpu, const char *why)
+{
+    struct guest *guest = vcpu->guest;
+
+    if (guest->platform.pvpanic.crash_loaded) {
+        guest_fail(vcpu, GUEST_CODE_PANICKED, "its kernel panicked, and it asked for a reset (%s)", why);
+    } else if (guest->config->on_reset == ACTION_CRASH) {
+        guest_fail(vcpu, GUEST_CODE_RESET, "it asked for a reset (%s), which is a crash by its config", why);
+    } else {
+        guest_end_with(vcpu, GUEST_RESET, "asked for a reset (%s)", why);
+    }
 }
 
 static const char *unknown_kind_name(enum unknown_kind kind)

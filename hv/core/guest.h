@@ -23,8 +23,17 @@
 
 enum guest_state {
     GUEST_RUNNING,
-    GUEST_STOPPED, /* ended by its own wish: power-off, debug exit 0, reset, all CPUs halted for good */
+    GUEST_STOPPED, /* ended by its own wish, or the operator's: power-off, debug exit 0, all CPUs halted for good */
     GUEST_CRASHED, /* guest_fail() */
+    GUEST_RESET,   /* asked for a reset */
+};
+
+/* hv/core/guest_order.h */
+enum guest_order {
+    ORDER_NONE,
+    ORDER_POWER_BUTTON,
+    ORDER_KILL,
+    ORDER_RESTART,
 };
 
 enum unknown_kind {
@@ -79,6 +88,9 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
+    uint32_t order;          /* enum guest_order, atomic: what is still to be done */
+    enum guest_order obeyed; /* what was done last since the start: it decides over `on_stop` */
+    uint64_t stop_deadline;  /* host TSC at which it is killed after its power button; UINT64_MAX: none */
     struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
@@ -110,6 +122,10 @@ __attribute__((format(printf, 3, 4))) void guest_fail(struct vcpu *vcpu, uint32_
 
 /* The guest ended by its own wish. */
 __attribute__((format(printf, 3, 4))) void guest_stop(struct vcpu *vcpu, bool well, const char *form, ...);
+
+/* The guest asks for a reset; `why` names how. After a panic of its kernel, or where its config says so, that is a
+ * crash. */
+void guest_reset(struct vcpu *vcpu, const char *why);
 
 /* Notes an access that no device answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);

@@ -8,7 +8,7 @@
 
 /* clang-format off */
 #define GUEST_CODES(row) \
-    row(GUEST_CODE_TRIPLE_FAULT, 300u, "the guest's kernel broke its own exception tables: see the registers and its last exits") \
+    row(GUEST_CODE_TRIPLE_FAULT, 300u, "mend what the line above names in the guest's kernel; one that sets its IDT up first can tell such faults itself") \
     row(GUEST_CODE_ENTRY_FAILED, 301u, "the guest has a state that its CPU cannot have, or this is a bug in Plinth: please report these lines") \
     row(GUEST_CODE_UNKNOWN_EXIT, 302u, "this is a bug in Plinth: please report these lines") \
     row(GUEST_CODE_UNDECODABLE, 303u, "please report these lines with the name of the guest's kernel") \
@@ -18,7 +18,10 @@
     row(GUEST_CODE_BAD_STATE, 307u, "give the guest more `memory`, or mend where its kernel puts IDT, GDT, TSS and stack") \
     row(GUEST_CODE_NO_CPU, 308u, "give the guest other `cpus`; the line about that CPU at the start says why it was left out") \
     row(GUEST_CODE_WATCHDOG, 309u, "see what the guest did last, or give its `watchdog` more time or another kind") \
-    row(GUEST_CODE_NO_BIOS, 310u, "a guest has no BIOS: take a kernel that starts by a boot protocol (docs/boot-protocols.md), or mend its real-mode code")
+    row(GUEST_CODE_NO_BIOS, 310u, "a guest has no BIOS: take a kernel that starts by a boot protocol (docs/boot-protocols.md), or mend its real-mode code") \
+    row(GUEST_CODE_PANICKED, 311u, "see the guest's last lines: its kernel says why it panicked; `on-crash = restart` starts it again") \
+    row(GUEST_CODE_RESET, 312u, "see why the guest resets itself, or let it: `on-reset = restart`") \
+    row(GUEST_CODE_WATCHDOG_DEVICE, 313u, "see why the program that feeds the guest's watchdog did not run, or give it more time in the guest")
 /* clang-format on */
 
 enum guest_code {

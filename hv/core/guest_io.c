@@ -6,6 +6,7 @@
 
 #include "hv/core/guest_devices.h"
 #include "hv/core/guest_irq.h"
+#include "hv/core/guest_order.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/platform_lock.h"
 #include "hv/x86/registers.h"
@@ -282,6 +283,9 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
     if (vcpu->index == 0 && guest->watchdog.deadline <= now) {
         guest_watchdog_look(vcpu, now);
     }
+    if (vcpu->index == 0 && guest->stop_deadline <= now) {
+        guest_order_expire(vcpu);
+    }
 }
 
 uint64_t guest_deadline(const struct vcpu *vcpu)
@@ -291,6 +295,7 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
     if (vcpu->index == 0) {
         deadline = min_u64(deadline, __atomic_load_n(&vcpu->guest->platform_deadline, __ATOMIC_ACQUIRE));
         deadline = min_u64(deadline, vcpu->guest->watchdog.deadline);
+        deadline = min_u64(deadline, vcpu->guest->stop_deadline);
         deadline = min_u64(deadline, guest_devices_deadline(vcpu->guest));
     }
     return deadline;
@@ -302,6 +307,17 @@ void guest_console_input(struct vcpu *vcpu, uint64_t now)
 
     platform_take(guest);
     platform_console_poll(&guest->platform, now);
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+    platform_give(guest);
+}
+
+void guest_press_power_button(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    platform_take(guest);
+    platform_press_power_button(&guest->platform);
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     platform_give(guest);

@@ -132,7 +132,7 @@ static void apply_power_request(struct vcpu *vcpu)
         guest_stop(vcpu, true, "powered off (%s)", platform->power_reason);
         break;
     case POWER_RESET_REQUESTED:
-        guest_stop(vcpu, true, "asked for a reset (%s)", platform->power_reason);
+        guest_reset(vcpu, platform->power_reason);
         break;
     case POWER_DEBUG_EXIT:
         if (platform->debug_ports.exit_value == platform->config.debug_exit_ok) {
@@ -143,6 +143,13 @@ static void apply_power_request(struct vcpu *vcpu)
                        "ended itself through the debug-exit port with 0x%x, which means failure",
                        platform->debug_ports.exit_value);
         }
+        break;
+    case POWER_PANICKED:
+        guest_fail(vcpu, GUEST_CODE_PANICKED, "its kernel panicked (%s)", platform->power_reason);
+        break;
+    case POWER_WATCHDOG:
+        guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %u s (%s)",
+                   platform->wdat.seconds, platform->power_reason);
         break;
     case POWER_NO_BIOS:
         fail_no_bios(vcpu, platform->bios_port.vector);

@@ -251,11 +251,12 @@ enum vcpu_kick {
     VCPU_KICK_NMI_AGAIN = 1u << 8, /* a second one before the vCPU has looked */
     VCPU_KICK_DEVICES = 1u << 9,   /* another guest has put something into its devices' queues */
     VCPU_KICK_TAKING = 1u << 10,   /* the others were taken, and what they asked for does not show yet */
+    VCPU_KICK_ORDER = 1u << 11,    /* guest->order; vCPU 0 only */
 };
 _Static_assert((uint32_t)VCPU_KICK_INTERRUPT + VCPU_KICK_NMI + VCPU_KICK_INIT + VCPU_KICK_SIPI + VCPU_KICK_STOP +
                        VCPU_KICK_EXTINT + VCPU_KICK_CONSOLE + VCPU_KICK_EXTINT_MESSAGE + VCPU_KICK_NMI_AGAIN +
-                       VCPU_KICK_DEVICES + VCPU_KICK_TAKING ==
-                   2u * VCPU_KICK_TAKING - 1,
+                       VCPU_KICK_DEVICES + VCPU_KICK_TAKING + VCPU_KICK_ORDER ==
+                   2u * VCPU_KICK_ORDER - 1,
                "the bits from 0 on, each once");
 
 /*

@@ -14,6 +14,7 @@
 #include "hv/dev/aml.h"
 #include "hv/dev/pci/host.h"
 #include "hv/dev/pm.h"
+#include "hv/dev/pvpanic.h"
 #include "hv/mm/guest_layout.h"
 
 /* --- PCI --- */
@@ -153,6 +154,24 @@ static const struct isa_device isa_devices[] = {
     {"RTC_", "PNP0B00", 0, 0x70, 2, 8},
 };
 
+/* Name (_HID, "QEMU0001"): the id by which drivers know it. It is there and works: _STA, 6.3.7. */
+#define STATUS_WORKS 0x0fu
+
+static void dsdt_pvpanic(struct table_writer *out)
+{
+    uint64_t device = aml_device_begin(out, "PEVT");
+    struct aml_crs crs;
+
+    aml_name(out, "_HID");
+    aml_string(out, "QEMU0001");
+    aml_name(out, "_STA");
+    aml_byte(out, STATUS_WORKS);
+    crs = aml_crs_begin(out);
+    aml_crs_io(out, PVPANIC_PORT, 1);
+    aml_crs_end(out, crs);
+    aml_package_end(out, device);
+}
+
 static void dsdt_isa(struct table_writer *out, const struct isa_device *isa)
 {
     uint64_t device = aml_device_begin(out, isa->name);
@@ -200,6 +219,7 @@ uint64_t acpi_put_dsdt(struct table_writer *out, const struct acpi_tables_config
     for (size_t i = 0; i < ARRAY_COUNT(isa_devices); i++) {
         dsdt_isa(out, &isa_devices[i]);
     }
+    dsdt_pvpanic(out);
     aml_package_end(out, scope);
     acpi_table_end(out, start);
     return start;

@@ -10,7 +10,8 @@
  *
  * The machine that the tables describe has fixed hardware in ACPI mode from the start (SMI_CMD is 0), a PM timer, S5,
  * and a reset register; the interrupt source overrides are those of every PC: IRQ 0 on pin 2, and the SCI
- * level-triggered, active high. There are no general-purpose events, no sleep states, no buttons.
+ * level-triggered, active high. There is a power button, and there are no
+ * general-purpose events, no sleep states, no sleep button.
  */
 #include "hv/dev/acpi_tables.h"
 
@@ -19,6 +20,7 @@
 #include "hv/dev/pci/host.h"
 #include "hv/dev/pm.h"
 #include "hv/dev/table_writer.h"
+#include "hv/dev/wdat.h"
 #include "hv/mm/guest_layout.h"
 
 #define OEM_ID "PLINTH"
@@ -80,9 +82,9 @@ static uint64_t put_facs(struct table_writer *out)
 /* 5.2.9 table 5.10 "IA-PC Boot Architecture Flags": legacy devices, no VGA; no 8042; there are an RTC and MSIs. */
 #define BOOT_LEGACY_DEVICES 0x0001u
 #define BOOT_NO_VGA 0x0004u
-/* 5.2.9 table 5.9: WBINVD works, C1, no fixed buttons, no fixed RTC wake, 32-bit PM timer, reset register,
- * headless. */
-#define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10 | 1u << 12)
+/* 5.2.9 table 5.9: WBINVD works, C1, a fixed power button (bit 4 is 0), no fixed sleep button, no fixed RTC wake,
+ * 32-bit PM timer, reset register, headless. */
+#define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10 | 1u << 12)
 #define SCI_INTERRUPT 9u
 #define RESET_PORT 0xcf9u
 #define RESET_VALUE 6u
@@ -350,7 +352,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     struct table_writer out = {.to = buffer, .capacity = capacity};
     uint64_t base = config->base;
     uint64_t facs, dsdt, rsdt, xsdt;
-    uint64_t listed[5];
+    uint64_t listed[6];
 
     if (config->cpu_count == 0 || config->cpu_count > XAPIC_CPUS_MAX || base + capacity > UINT32_MAX) {
         return STATUS_INVALID;
@@ -366,6 +368,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     listed[2] = base + put_mcfg(&out);
     listed[3] = base + put_spcr(&out);
     listed[4] = base + put_dbg2(&out);
+    listed[5] = base + wdat_put_table(&out);
     rsdt = put_root(&out, "RSDT", 4, listed, ARRAY_COUNT(listed));
     xsdt = put_root(&out, "XSDT", 8, listed, ARRAY_COUNT(listed));
     if (out.full) {

@@ -7,6 +7,7 @@
 #define AML_BYTE 0x0au
 #define AML_WORD 0x0bu
 #define AML_DWORD 0x0cu
+#define AML_STRING 0x0du
 #define AML_BUFFER 0x11u
 #define AML_EXTENDED 0x5bu
 #define AML_DEVICE 0x82u
@@ -38,6 +39,13 @@ void aml_byte(struct table_writer *out, uint8_t value)
 {
     writer_u8(out, AML_BYTE);
     writer_u8(out, value);
+}
+
+void aml_string(struct table_writer *out, const char *text)
+{
+    writer_u8(out, AML_STRING);
+    writer_text(out, text);
+    writer_u8(out, 0);
 }
 
 void aml_dword(struct table_writer *out, uint32_t value)

@@ -28,6 +28,7 @@ void aml_package_end(struct table_writer *out, uint64_t start);
 
 void aml_byte(struct table_writer *out, uint8_t value);
 void aml_dword(struct table_writer *out, uint32_t value);
+void aml_string(struct table_writer *out, const char *text);
 void aml_name(struct table_writer *out, const char *name);
 
 /* Ends with aml_package_end(). */

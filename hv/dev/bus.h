@@ -101,6 +101,8 @@ enum platform_power {
     POWER_OFF_REQUESTED,   /* ACPI S5 */
     POWER_RESET_REQUESTED, /* 0xcf9, 0x92, 0x64, ACPI reset register */
     POWER_DEBUG_EXIT,      /* port 0xf4; the value is in debug_ports.exit_value */
+    POWER_PANICKED,        /* its kernel has panicked */
+    POWER_WATCHDOG,        /* its watchdog was not fed */
     POWER_NO_BIOS,         /* it needs what only a BIOS has; the vector is in bios_port.vector */
 };
 

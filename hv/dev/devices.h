@@ -19,8 +19,10 @@
 #include "hv/dev/pic.h"
 #include "hv/dev/pit.h"
 #include "hv/dev/pm.h"
+#include "hv/dev/pvpanic.h"
 #include "hv/dev/testdev.h"
 #include "hv/dev/uart.h"
+#include "hv/dev/wdat.h"
 
 #define PLATFORM_DEVICES(DEVICE)            \
     DEVICE(struct pic_pair, pic)            \
@@ -36,6 +38,8 @@
     DEVICE(struct idle_ports, idle_ports)   \
     DEVICE(struct delay_ports, delay_ports) \
     DEVICE(struct bios_port, bios_port)     \
+    DEVICE(struct pvpanic, pvpanic)         \
+    DEVICE(struct wdat, wdat)               \
     DEVICE(struct debug_ports, debug_ports) \
     DEVICE(struct testdev, testdev)
 

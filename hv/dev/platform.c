@@ -598,3 +598,10 @@ void platform_function_changed(struct platform *platform, const struct pci_endpo
     pci_host_settle(&platform->pci_host, function, &platform->bus);
     carry_news(platform);
 }
+
+void platform_press_power_button(struct platform *platform)
+{
+    pm_press_power_button(&platform->pm);
+    bus_settle(&platform->bus, DEVICE_pm);
+    carry_news(platform);
+}

@@ -105,6 +105,9 @@ void platform_eoi(struct platform *platform, uint8_t vector, uint64_t now);
 /* The 8259's interrupt acknowledge cycle: the vector, and the lines are updated. Valid when `extint`. */
 uint8_t platform_acknowledge_extint(struct platform *platform);
 
+/* The power button of the guest's PC is pressed. */
+void platform_press_power_button(struct platform *platform);
+
 /* Takes the oldest interrupt message; false where there is none. */
 bool platform_take_message(struct platform *platform, struct apic_message *message);
 

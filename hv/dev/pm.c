@@ -12,6 +12,7 @@
 #include "hv/dev/platform_config.h"
 
 #define PM1_TMR 0x0001u
+#define PM1_PWRBTN 0x0100u
 #define PM1_STATUS_BITS 0x8531u /* TMR, BM, GBL, PWRBTN, RTC, WAK: cleared by writing 1 */
 #define PM1_ENABLE_BITS 0x0521u /* TMR, GBL, PWRBTN, RTC */
 #define PM1_SCI_EN 0x0001u
@@ -123,6 +124,12 @@ void pm_write(struct pm *pm, unsigned offset, uint8_t size, uint32_t value, uint
             write_byte(pm, offset + i, (uint8_t)(value >> (8 * i)));
         }
     }
+    update(pm);
+}
+
+void pm_press_power_button(struct pm *pm)
+{
+    pm->status |= PM1_PWRBTN;
     update(pm);
 }
 

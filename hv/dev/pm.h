@@ -42,6 +42,8 @@ void pm_write(struct pm *pm, unsigned offset, uint8_t size, uint32_t value, uint
 
 void pm_run(struct pm *pm, uint64_t now);
 
+/* The power button is pressed: its status bit, and the SCI where the guest has enabled it. ACPI 6.5, 4.8.2.2.1.1. */
+void pm_press_power_button(struct pm *pm);
 extern const struct bus_row pm_row;
 
 #endif

@@ -11,6 +11,7 @@
 #include "hv/console/console.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_order.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/dev/acpi_tables.h"
@@ -92,7 +93,7 @@ static void create_console(struct guest *guest)
     console_add_guest(guest, pool_take(bytes), bytes);
 }
 
-/* No byte of whoever had the memory before may be seen. */
+/* No byte of what had the memory before may be seen. */
 static void clear_memory(struct guest *guest)
 {
     for (uint32_t i = 0; i < guest->memory.range_count; i++) {
@@ -208,8 +209,8 @@ const struct page_table *guest_nested_tree(const struct guest *guest)
     return &nested_trees[guest->index];
 }
 
-/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest and the BIOS's code from 0xf0000, and the EBDA's size in KiB.
- */
+/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest and the BIOS's code from 0xf0000, and the
+ * EBDA's size in KiB. */
 static void write_firmware_tables(struct guest *guest)
 {
     const struct cpuid_words *cpuid_1 = &cpuid_table_find(&guest->cpuid, 1)->words;
@@ -346,6 +347,7 @@ void guest_load_images(struct guest *guest)
     guest->unknown_dropped = 0;
     guest->report[0] = '\0';
     reset_vcpus(guest, &load_plan->entry);
+    guest_order_forget(guest);
     guest_watchdog_start(guest, guest->start_tsc);
     release_vcpus(guest);
 }

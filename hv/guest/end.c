@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/guest/end.h"
 
+#include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/base/spinlock.h"
+#include "hv/base/text.h"
 #include "hv/console/console.h"
+#include "hv/core/crash_cause.h"
 #include "hv/core/crash_report.h"
+#include "hv/core/exit_counts.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
@@ -25,6 +29,9 @@
 #define RUN_WELL_MS 60000u
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MAX_MS 5000u
+#define WHY_BYTES 96u
+#define STACK_LINES 3u
+#define CAUSE_BYTES 320u
 #define REPORT_BYTES_MAX 16000u /* a crash with all of its exits, unknown accesses and its text display */
 #define NS_PER_MS 1000000ULL
 
@@ -32,6 +39,7 @@ static const struct boot_info *boot;
 static struct spinlock end_lock;
 static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by guest */
 static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran well, by guest */
+static bool over[CONFIG_GUESTS_MAX];            /* has ended, is reported, and is not restarted by itself */
 static uint32_t guests_over;
 static uint64_t unreported; /* atomic, a bit per guest: it has ended, and its report waits for room on the consoles */
 
@@ -58,10 +66,11 @@ static void report_registers(const struct vcpu *vcpu)
     log_error("  r13 %016" PRIx64 " r14 %016" PRIx64 " r15 %016" PRIx64, gpr[GPR_R13], gpr[GPR_R14], gpr[GPR_R15]);
     log_error("  cr0 %" PRIx64 " cr2 %" PRIx64 " cr3 %" PRIx64 " cr4 %" PRIx64 " efer %" PRIx64 " cpl %u", system->cr0,
               system->cr2, system->cr3, system->cr4, system->efer, system->cpl);
-    log_error("  cs %04x base %" PRIx64 " ss %04x base %" PRIx64 " gdt %" PRIx64 "+%x idt %" PRIx64 "+%x",
-              system->segments[SEGMENT_CS].selector, system->segments[SEGMENT_CS].base,
-              system->segments[SEGMENT_SS].selector, system->segments[SEGMENT_SS].base, system->gdtr.base,
-              system->gdtr.limit, system->idtr.base, system->idtr.limit);
+    log_error("  cs %04x base %" PRIx64 " ss %04x base %" PRIx64, system->segments[SEGMENT_CS].selector,
+              system->segments[SEGMENT_CS].base, system->segments[SEGMENT_SS].selector,
+              system->segments[SEGMENT_SS].base);
+    log_error("  gdt %" PRIx64 "+%x idt %" PRIx64 "+%x", system->gdtr.base, system->gdtr.limit, system->idtr.base,
+              system->idtr.limit);
 }
 
 static const char *leaf_name(enum page_level level)
@@ -91,42 +100,34 @@ static void report_walk(const struct vcpu *vcpu, const char *what, uint64_t line
     }
 }
 
-/* Where it was, and where its last page fault was. */
+static void kernel_symbols(const struct guest *guest, struct elf_symbols *symbols)
+{
+    elf_symbols_open(boot->guests[guest->index].kernel, symbols);
+}
+
+/* Where it was, how it came there, and where its last page fault was. */
 static void report_code(const struct vcpu *vcpu)
 {
     char text[CRASH_TEXT_MAX];
+    struct elf_symbols symbols;
 
+    kernel_symbols(vcpu->guest, &symbols);
     log_error("  code at rip: %s", crash_report_code_text(vcpu, text, sizeof(text)));
+    for (uint32_t line = 0; line < STACK_LINES && crash_report_stack_text(vcpu, line, text, sizeof(text)); line++) {
+        log_error("  stack %s", text);
+    }
+    log_error("  called from: %s", crash_report_backtrace_text(vcpu, &symbols, text, sizeof(text)));
     report_walk(vcpu, "rip", crash_report_rip(vcpu));
     if (vcpu->system.cr2 != 0) {
         report_walk(vcpu, "cr2", vcpu->system.cr2);
     }
 }
 
-static uint64_t exit_total(const struct guest *guest)
-{
-    uint64_t total = 0;
-
-    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-        for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-            total += guest->vcpus[v].exit_counts[kind];
-        }
-    }
-    return total;
-}
-
 static void report_exits(const struct guest *guest)
 {
-    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-        uint64_t count = 0;
+    char text[EXIT_COUNTS_TEXT_MAX];
 
-        for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-            count += guest->vcpus[v].exit_counts[kind];
-        }
-        if (count != 0) {
-            log_debug("  %" PRIu64 " exits: %s", count, exit_kind_name((enum exit_kind)kind));
-        }
-    }
+    log_debug("  %s", exit_counts_text(guest, text, sizeof(text)));
 }
 
 static void report_unknown_accesses(const struct guest *guest)
@@ -151,26 +152,76 @@ static bool never_ran(const struct guest *guest)
     return guest->state == GUEST_CRASHED && guest->failure_code == GUEST_CODE_NO_CPU;
 }
 
-static void report_vcpu(const struct vcpu *vcpu)
+/* What follows. The operator's last order decides: a guest that was asked to stop is not wanted again. */
+static enum config_action action_of(const struct guest *guest)
 {
-    report_registers(vcpu);
-    report_code(vcpu);
-    crash_report_log_exits(vcpu);
+    if (guest->obeyed != ORDER_NONE) {
+        return guest->obeyed == ORDER_RESTART ? ACTION_RESTART : ACTION_STAY;
+    }
+    switch ((enum guest_state)guest->state) {
+    case GUEST_CRASHED:
+        return guest->config->on_crash;
+    case GUEST_RESET:
+        return guest->config->on_reset;
+    case GUEST_STOPPED:
+    case GUEST_RUNNING:
+        break;
+    }
+    return guest->config->on_stop;
 }
 
-static void report(const struct guest *guest)
+/* The first line: what it was, in the guest's terms. */
+static void report_cause(const struct guest *guest, const char *again)
 {
-    if (guest->state == GUEST_CRASHED) {
-        log_error("P%04u: guest %s failed: %s", guest->failure_code, guest->name, guest->report);
-        log_error("what to do: %s", code_remedy(guest->failure_code));
-        if (never_ran(guest)) {
-            return;
-        }
-        report_vcpu(&guest->vcpus[guest->failed_vcpu]);
-    } else {
-        log_info("guest %s stopped: %s", guest->name, guest->report);
+    const struct vcpu *vcpu = &guest->vcpus[guest->failed_vcpu];
+    char cause[CAUSE_BYTES] = "";
+    char where[ELF_SYMBOL_NAME_MAX + 24];
+    struct elf_symbols symbols;
+
+    if (guest->failure_code == GUEST_CODE_TRIPLE_FAULT) {
+        kernel_symbols(guest, &symbols);
+        (void)crash_cause_text(vcpu, crash_report_name_text(&symbols, vcpu->rip, where, sizeof(where)), cause,
+                               sizeof(cause));
+    } else if (guest->failure_code == GUEST_CODE_PANICKED) {
+        (void)format_text(cause, sizeof(cause), "%s", console_panic_reason(guest));
     }
-    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_total(guest));
+    log_error("P%04u: guest %s failed%s: %s%s%s", guest->failure_code, guest->name, again, guest->report,
+              cause[0] == '\0' ? "" : ": ", cause);
+}
+
+static bool is_restarted_again(const struct guest *guest)
+{
+    uint32_t count = in_a_row[guest->index];
+
+    return action_of(guest) == ACTION_RESTART && count != 0 && count < RESTARTS_MAX && ran_ms(guest) < RUN_WELL_MS;
+}
+
+/* Of the second restart in a row and later ones two lines are enough; the third says when it begins. */
+static void report_again(const struct guest *guest)
+{
+    const struct vcpu *vcpu = &guest->vcpus[guest->failed_vcpu];
+    char text[CRASH_TEXT_MAX];
+    struct elf_symbols symbols;
+
+    kernel_symbols(guest, &symbols);
+    report_cause(guest, " again");
+    log_error("  after %" PRIu64 " ms, at %s", ran_ms(guest),
+              crash_report_backtrace_text(vcpu, &symbols, text, sizeof(text)));
+}
+
+static void report_failure(const struct guest *guest)
+{
+    report_cause(guest, "");
+    log_error("what to do: %s", code_remedy(guest->failure_code));
+    if (!never_ran(guest)) {
+        report_registers(&guest->vcpus[guest->failed_vcpu]);
+        report_code(&guest->vcpus[guest->failed_vcpu]);
+    }
+}
+
+static void report_ran(const struct guest *guest)
+{
+    log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
     if (!guest_status_screen(guest) && guest->config->console) {
@@ -179,9 +230,26 @@ static void report(const struct guest *guest)
     }
 }
 
-static enum config_action action_of(const struct guest *guest)
+static void report(const struct guest *guest)
 {
-    return guest->state == GUEST_CRASHED ? guest->config->on_crash : guest->config->on_stop;
+    bool failed = guest->state == GUEST_CRASHED;
+
+    if (failed && is_restarted_again(guest)) {
+        report_again(guest);
+        return;
+    }
+    if (failed) {
+        report_failure(guest);
+        if (never_ran(guest)) {
+            return;
+        }
+    } else {
+        log_info("guest %s stopped: %s", guest->name, guest->report);
+    }
+    report_ran(guest);
+    if (failed) {
+        crash_report_log_exits(&guest->vcpus[guest->failed_vcpu]);
+    }
 }
 
 static uint32_t backoff_ms(uint32_t restarts_before)
@@ -189,6 +257,13 @@ static uint32_t backoff_ms(uint32_t restarts_before)
     uint32_t doublings = restarts_before == 0 ? 0 : restarts_before - 1;
 
     return restarts_before == 0 ? 0 : (uint32_t)min_u64((uint64_t)BACKOFF_FIRST_MS << doublings, BACKOFF_MAX_MS);
+}
+
+static void plan_start(struct guest *guest, uint32_t wait_ms)
+{
+    guest->restarts++;
+    left_counts[guest->index] = 0;
+    guest_restart_plan(guest, insn_rdtsc() + clock_ns_to_ticks(&guest->host->clock, wait_ms * NS_PER_MS));
 }
 
 /* True where the guest will run again. */
@@ -200,20 +275,19 @@ static bool restart(struct guest *guest)
     if (action_of(guest) != ACTION_RESTART || never_ran(guest)) {
         return false;
     }
-    if (ran_ms(guest) >= RUN_WELL_MS) {
+    if (ran_ms(guest) >= RUN_WELL_MS || guest->obeyed != ORDER_NONE) {
         *count = 0;
     }
     if (*count == RESTARTS_MAX) {
         log_warning("guest %s was restarted %u times in a row and stays stopped now", guest->name, *count);
+        guest->ended_well = guest->ended_well && guest->state == GUEST_STOPPED;
         return false;
     }
     wait_ms = backoff_ms(*count);
     (*count)++;
-    guest->restarts++;
     log_info("guest %s is restarted in %u ms (%u of at most %u times in a row)", guest->name, wait_ms, *count,
              RESTARTS_MAX);
-    left_counts[guest->index] = 0;
-    guest_restart_plan(guest, insn_rdtsc() + clock_ns_to_ticks(&guest->host->clock, wait_ms * NS_PER_MS));
+    plan_start(guest, wait_ms);
     return true;
 }
 
@@ -241,16 +315,14 @@ static bool ended_as_configured(const struct guest *guest)
 #define SCREEN_STAYS_S 60u
 #define US_PER_S 1000000ULL
 
-/* The last line on every console is for whoever started us: tools/run-qemu and tools/run-bochs read it. `last` is the
- * guest whose end is the machine's. */
-_Noreturn static void end_run(const struct guest *last)
+/* The last line on every console is for what started the machine: tools/run-qemu and tools/run-bochs read it. */
+_Noreturn static void end_run(const char *why, enum config_final final)
 {
     static const char *const endings[] = {
         [FINAL_POWEROFF] = "the machine is switched off",
         [FINAL_REBOOT] = "the machine is restarted",
         [FINAL_HALT] = "the machine halts (when-all-stopped = halt)",
     };
-    enum config_final final = boot->config.when_all_stopped;
     bool well = true;
     bool stays;
 
@@ -259,11 +331,7 @@ _Noreturn static void end_run(const struct guest *last)
     for (uint32_t i = 0; i < guest_count; i++) {
         well = ended_as_configured(guests[i]) && well;
     }
-    if (guests_over == guest_count) {
-        log_info("all guests have stopped; %s", endings[final]);
-    } else {
-        log_info("guest %s has stopped, and its config says poweroff; %s", last->name, endings[final]);
-    }
+    log_info("%s; %s", why, endings[final]);
     stays = !well && final == FINAL_POWEROFF && !host_cpu_is_virtual();
     if (stays) {
         log_info("the screen stays for %u s", SCREEN_STAYS_S);
@@ -295,15 +363,47 @@ void guest_end_unstarted(struct guest *guest, const struct cpu *cpu)
     __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
 }
 
+/* The guest stays as it is. It may have been the last one, or its end may be the machine's. */
+static void count_over(struct guest *guest)
+{
+    char why[WHY_BYTES];
+
+    over[guest->index] = true;
+    guests_over++;
+    if (guests_over == guest_count) {
+        end_run("all guests have stopped", boot->config.when_all_stopped);
+    }
+    if (action_of(guest) == ACTION_POWEROFF) {
+        format_text(why, sizeof(why), "guest %s has stopped, and its config says poweroff", guest->name);
+        end_run(why, boot->config.when_all_stopped);
+    }
+}
+
+/* A kernel whose driver for pvpanic is not there says on its console that it panicked, and then resets the machine. */
+static void note_panic(struct guest *guest)
+{
+    if (guest->state == GUEST_RESET && console_panic_reason(guest)[0] != '\0') {
+        guest->state = GUEST_CRASHED;
+        guest->failure_code = GUEST_CODE_PANICKED;
+        guest->ended_well = false;
+        text_copy(text_of("its kernel panicked, by its console, and asked for a reset"), guest->report,
+                  sizeof(guest->report));
+    }
+}
+
 static void finish(struct guest *guest)
 {
+    note_panic(guest);
     report(guest);
     if (!restart(guest)) {
-        guests_over++;
-        if (guests_over == guest_count || action_of(guest) == ACTION_POWEROFF) {
-            end_run(guest);
-        }
+        count_over(guest);
     }
+}
+
+/* Its last words come before what is said of it. */
+static bool has_said_all(const struct guest *guest)
+{
+    return !guest->config->console || byte_ring_count(&guest->platform.console_out) == 0;
 }
 
 void guest_end_serve(void)
@@ -313,12 +413,49 @@ void guest_end_serve(void)
     }
     spinlock_take(&end_lock);
     for (uint32_t i = 0; i < guest_count && console_room() >= REPORT_BYTES_MAX; i++) {
-        if ((unreported & 1ULL << i) != 0) {
+        if ((unreported & 1ULL << i) != 0 && has_said_all(guests[i])) {
             __atomic_fetch_and(&unreported, ~(1ULL << i), __ATOMIC_RELEASE);
             finish(guests[i]);
         }
     }
     spinlock_release(&end_lock);
+}
+
+bool guest_end_start(struct guest *guest)
+{
+    bool can;
+
+    spinlock_take(&end_lock);
+    can = over[guest->index] && !never_ran(guest);
+    if (can) {
+        over[guest->index] = false;
+        guests_over--;
+        in_a_row[guest->index] = 0;
+        plan_start(guest, 0);
+    }
+    spinlock_release(&end_lock);
+    return can;
+}
+
+bool guest_end_cancel_restart(struct guest *guest)
+{
+    bool cancelled;
+
+    spinlock_take(&end_lock);
+    cancelled = guest_restart_cancel(guest);
+    if (cancelled) {
+        guest->obeyed = ORDER_KILL;
+        log_info("guest %s is not restarted", guest->name);
+        count_over(guest);
+    }
+    spinlock_release(&end_lock);
+    return cancelled;
+}
+
+_Noreturn void guest_end_poweroff(const char *why)
+{
+    spinlock_take(&end_lock);
+    end_run(why, FINAL_POWEROFF);
 }
 
 void guest_end_vcpu_left(struct vcpu *vcpu)

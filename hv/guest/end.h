@@ -18,7 +18,13 @@ void guest_end_vcpu_left(struct vcpu *vcpu);
 /* A guest that is never entered, because the config gives it a CPU that did not come up. Before any vCPU runs. */
 void guest_end_unstarted(struct guest *guest, const struct cpu *cpu);
 
-/* Ends that wait for room on the consoles. Whoever polls the consoles calls it after each poll. */
+/* The operator's: a guest that has ended for good begins again; false where it has not, or cannot. One that waits for
+ * its restart stays as it is; false where it does not wait. The machine goes off. */
+bool guest_end_start(struct guest *guest);
+bool guest_end_cancel_restart(struct guest *guest);
+_Noreturn void guest_end_poweroff(const char *why);
+
+/* Ends that wait for room on the consoles. The CPU that polls the consoles calls it after each poll. */
 void guest_end_serve(void);
 
 /* CPU_FLAG_STOP: the machine's run has ended elsewhere; this CPU halts. */

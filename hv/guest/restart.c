@@ -57,9 +57,17 @@ static bool clear_step(struct guest *guest, struct restart *restart)
     return true;
 }
 
-static void start(struct guest *guest, struct restart *restart)
+bool guest_restart_cancel(struct guest *guest)
 {
-    __atomic_store_n(&restart->at, UINT64_MAX, __ATOMIC_RELEASE);
+    return __atomic_exchange_n(&restarts[guest->index].at, UINT64_MAX, __ATOMIC_ACQ_REL) != UINT64_MAX;
+}
+
+/* Unless it was cancelled meanwhile. */
+static void start(struct guest *guest)
+{
+    if (!guest_restart_cancel(guest)) {
+        return;
+    }
     spinlock_take(&load_lock);
     guest_load_images(guest);
     spinlock_release(&load_lock);
@@ -78,5 +86,5 @@ void guest_restart_run(struct vcpu *vcpu, uint64_t until)
             return;
         }
     }
-    start(guest, restart);
+    start(guest);
 }

@@ -7,8 +7,8 @@
  * a guest that computes. Clearing goes on over several turns; the images are copied in one go at the end (their bytes
  * at the speed of memcpy: a few milliseconds for a Linux kernel with its initramfs).
  *
- * The order: hv/guest/end.c plans it when the last vCPU has left, hv/run/cpu_loop.c calls guest_restart_run() when its time
- * has come, and that releases the vCPUs at its end.
+ * The order: hv/guest/end.c plans it when the last vCPU has left, hv/run/cpu_loop.c calls guest_restart_run() when its
+ * time has come, and that releases the vCPUs at its end.
  */
 #ifndef HV_GUEST_RESTART_H
 #define HV_GUEST_RESTART_H
@@ -19,6 +19,9 @@ void guest_restart_init(void);
 
 /* The guest starts again when the TSC has reached `at`. All its vCPUs are dead. */
 void guest_restart_plan(struct guest *guest, uint64_t at);
+
+/* Takes a plan back. False: there is none, or the guest has begun. */
+bool guest_restart_cancel(struct guest *guest);
 
 /* When this vCPU's CPU has to work on a restart; UINT64_MAX: never. */
 uint64_t guest_restart_deadline(const struct vcpu *vcpu);

@@ -4,8 +4,8 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
+#include "hv/core/exit_counts.h"
 #include "hv/core/guest_devices.h"
-#include "hv/core/vm_exit.h"
 #include "hv/dev/crtc.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
@@ -14,6 +14,7 @@
 #define NS_PER_MS 1000000ULL
 #define LINE_TEXT_MAX 400u
 #define UNKNOWN_SHOWN 4u
+#define RESTARTED_TEXT_MAX 40u
 
 static const char *state_of(const struct guest *guest)
 {
@@ -27,6 +28,8 @@ static const char *state_of(const struct guest *guest)
         return "has stopped";
     case GUEST_CRASHED:
         return "has failed";
+    case GUEST_RESET:
+        return "has asked for a reset";
     }
     return "?";
 }
@@ -46,11 +49,6 @@ static const char *vcpu_state_name(enum vcpu_state state)
     return "?";
 }
 
-static uint32_t percent(uint64_t part, uint64_t whole)
-{
-    return whole == 0 ? 0 : (uint32_t)(part / (whole / 100 + 1));
-}
-
 /* A vCPU that has its CPU for itself may have been in one turn since its start. */
 static uint64_t cpu_time_ms(const struct vcpu *vcpu)
 {
@@ -64,8 +62,13 @@ static void print_guest(const struct guest *guest)
 {
     uint64_t ticks = insn_rdtsc() - guest->start_tsc;
 
-    log_info("guest %s %s; %" PRIu64 " ms since its start, restarted %u times", guest->name, state_of(guest),
-             clock_ticks_to_ns(&guest->host->clock, ticks) / NS_PER_MS, guest->restarts);
+    char restarted[RESTARTED_TEXT_MAX] = "";
+
+    if (guest->restarts != 0) {
+        (void)format_text(restarted, sizeof(restarted), ", restarted %u times", guest->restarts);
+    }
+    log_info("guest %s %s; %" PRIu64 " ms since its start%s", guest->name, state_of(guest),
+             clock_ticks_to_ns(&guest->host->clock, ticks) / NS_PER_MS, restarted);
     for (uint32_t i = 0; i < guest->vcpu_count; i++) {
         const struct vcpu *vcpu = &guest->vcpus[i];
 
@@ -74,35 +77,11 @@ static void print_guest(const struct guest *guest)
     }
 }
 
-static uint64_t count_of(const struct guest *guest, uint32_t kind)
-{
-    uint64_t count = 0;
-
-    for (uint32_t v = 0; v < guest->vcpu_count; v++) {
-        count += guest->vcpus[v].exit_counts[kind];
-    }
-    return count;
-}
-
 static void print_exits(const struct guest *guest)
 {
-    char text[LINE_TEXT_MAX];
-    size_t length = 0;
-    uint64_t total = 0;
+    char text[EXIT_COUNTS_TEXT_MAX];
 
-    text[0] = '\0';
-    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-        total += count_of(guest, kind);
-    }
-    for (uint32_t kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-        uint64_t count = count_of(guest, kind);
-
-        if (count != 0) {
-            length += format_text(text + length, sizeof(text) - length, ", %s %" PRIu64 " (%u%%)",
-                                  exit_kind_name((enum exit_kind)kind), count, percent(count, total));
-        }
-    }
-    log_info("  %" PRIu64 " exits%s", total, text);
+    log_info("  %s", exit_counts_text(guest, text, sizeof(text)));
 }
 
 /* The newest ones. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What Ctrl-] s prints: for each guest its state, how long it runs and how much CPU time it had, why it left, and what
- * it touched that nobody answers. Counters of guests that run on other CPUs are read as they are at that moment.
+ * it touched that no device answers. Counters of guests that run on other CPUs are read as they are at that moment.
  */
 #ifndef HV_GUEST_STATUS_H
 #define HV_GUEST_STATUS_H

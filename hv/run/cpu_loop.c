@@ -7,6 +7,7 @@
 #include "hv/core/event.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
@@ -83,7 +84,7 @@ static void send_kicks(const struct cpu *cpu, struct guest *guest)
 static void take_init(struct vcpu *vcpu)
 {
     if (vcpu->index == 0) {
-        guest_stop(vcpu, true, "asked for a reset (INIT to its boot CPU)");
+        guest_reset(vcpu, "INIT to its boot CPU");
         return;
     }
     lapic_reset(&vcpu->lapic, true);
@@ -114,6 +115,9 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     vcpu_take_nmis(vcpu, kick);
     if ((kick & VCPU_KICK_EXTINT_MESSAGE) != 0) {
         vcpu->extint_message = true;
+    }
+    if ((kick & VCPU_KICK_ORDER) != 0) {
+        guest_order_take(vcpu, now);
     }
     if ((kick & VCPU_KICK_CONSOLE) != 0) {
         guest_console_input(vcpu, now);
@@ -171,7 +175,7 @@ static void report_unknown(struct guest *guest)
 /* The CPU forgets the vCPU: what its registers hold means nothing any more, and a restart begins with fresh ones. */
 static void leave_guest(struct cpu *cpu, struct vcpu *vcpu)
 {
-    if (vcpu->guest->state == GUEST_CRASHED && (vcpu->requests & VCPU_SYSTEM_WRITE) == 0) {
+    if (vcpu->guest->state != GUEST_STOPPED && (vcpu->requests & VCPU_SYSTEM_WRITE) == 0) {
         vcpu_switch_to(cpu, vcpu);
         virt_read_system(vcpu); /* for the report */
     }

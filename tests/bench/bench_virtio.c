@@ -88,6 +88,7 @@ static void make_guest(unsigned index)
     guest->vcpus = &vcpus[index];
     guest->vcpu_count = 1;
     guest->watchdog.deadline = UINT64_MAX;
+    guest->stop_deadline = UINT64_MAX;
     vcpus[index].guest = guest;
     lapic_init(&vcpus[index].lapic, &lapic_pages[index], 0, true, &host.clock);
     lapic_virtual_wire(&vcpus[index].lapic);

@@ -314,6 +314,85 @@ def starving_case(name, focused, **more):
         r"plinth: result ok\s*\Z"], smp=2, files=CONSOLE_FILES, forbidden=NEVER, **more)
 
 
+LIFE_FILES = {name: Built(f"guests/{name}") for name in ("life.elf", "neighbour.elf")}
+
+
+def life_conf(name, more=""):
+    return f"[guest {name}]\nkernel = life.elf\nprotocol = elf\nmemory = 4M\n{more}"
+
+
+def key(text, *shown):
+    """The escape key, then this one; what is to be seen then."""
+    return [Send("\x1d" + text), *shown]
+
+
+def keys_case(name, **more):
+    """All that an operator does by keys, beside a guest that counts its ticks."""
+    config = (life_conf("life", "cpus = 0,\nslice = 10ms\non-stop = restart\n") + life_conf("deaf", "cpus = 0,\nslice = 10ms\ncmdline = deaf\nstop-time = 500ms\n")
+              + "[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 1,\ncmdline = until-key\n")
+    return Case(name, config, [
+        Expect(r"(?s:(?=.*\[life\] ready)(?=.*\[deaf\] ready))"),
+        *key("?", r"Ctrl-\] then n: next guest", r"q, twice: switch the machine off"),
+        # Its own wish is a restart, the operator's is that it stays off.
+        *key("p", r"guest life: its power button is pressed", r"\[life\] the power button was pressed",
+             r"guest life stopped: powered off \(ACPI S5\)"),
+        *key("1", r"the keys are for guest life, which does not run"),
+        *key("p", r"guest life does not run"),
+        *key("b", r"guest life is started again", r"\[life\] ready"),
+        *key("b", r"guest life runs already"),
+        *key("r", r"guest life stopped: ended by a key, to be restarted", r"guest life is restarted in 0 ms", r"\[life\] ready"),
+        *key("1"), *key("k", r"guest life stopped: killed by a key"),
+        *key("1", r"the keys are for guest life"), *key("r", r"guest life is started again", r"\[life\] ready"),
+        *key("2", r"what you type goes to guest deaf"),
+        *key("p", r"guest deaf: its power button is pressed; it is killed if it has not switched itself off in 500 ms",
+             r"guest deaf stopped: killed: it was still on 500 ms after"),
+        *key("1", r"what you type goes to guest life|the keys are for guest life"),
+        *key("l", r"the last lines of guest life:", r"plinth:   \| \[life\] ready", r"end of the last lines"),
+        *key("L", r"the last lines of Plinth:", r"plinth:   \| plinth: guest deaf stopped", r"end of the last lines"),
+        *key("m", r"guest life is muted"), Send("x"), *key("s", r"end of the status"), *key("s", r"end of the status"),
+        *key("l", r"plinth:   \| \[life\] awake", r"end of the last lines"),
+        *key("m", r"guest life is shown again"), Send("x"), r"^\[life\] awake",
+        *key("o", r"only the guest that has the focus is shown"), *key("o", r"all guests are shown again"),
+        *key("s", r"status of 3 guests", r"guest deaf has stopped", r"\d+ exits, .*\(\d+%\)", r"end of the status"),
+        *key("q", r"Ctrl-\] q once more switches the machine off"), Send("x"), r"\[life\] awake",
+        *key("q", r"Ctrl-\] q once more"), *key("q", r"guest life still ran", r"guest beat still ran",
+                                               r"a key asked for it; the machine is switched off", r"plinth: result ok\s*\Z"),
+    ], files=LIFE_FILES, smp=2, forbidden=(PANIC, r"plinth: result failed"), **more)
+
+
+LIFE_LINUX = {"vmlinuz": LINUX, "initramfs.cpio": Built("life/initramfs.cpio")}
+LINUX_IS_UP = [r"Linux 6\.\d+\.\d+-\d+-cloud-amd64, 1 CPU", Expect(PROMPT)]
+
+
+def life_linux_case(name, script, more="", status=0, cmdline="console=ttyS0", **kept):
+    """A stock Linux with its drivers for pvpanic, the watchdog and the power button."""
+    return Case(name, linux_conf(more=more).replace("console=ttyS0", cmdline), [*LINUX_IS_UP, *script], status=status,
+                files=LIFE_LINUX, forbidden=(PANIC, "cannot be loaded"), timeout_s=LINUX_TIMEOUT_S, **kept)
+
+
+def linux_life_cases(emulators):
+    """Panic, reboot, watchdog, power button."""
+    crash_linux = Send("echo c >/proc/sysrq-trigger\n")
+    ends = [*LINUX_IS_UP, Send("poweroff\n"), r"plinth: result ok\s*\Z"]
+    yield life_linux_case("linux-panic", [
+        crash_linux, r"P0311: guest linux failed: its kernel panicked \(pvpanic\): sysrq triggered crash",
+        r"guest linux is restarted in 0 ms", *ends], "on-crash = restart\n", emulators=emulators)
+    yield life_linux_case("linux-panic-without-driver", [
+        Send("rmmod pvpanic-mmio\n"), Expect(PROMPT), crash_linux,
+        r"P0311: guest linux failed: its kernel panicked, by its console, and asked for a reset: sysrq triggered crash",
+        r"plinth: result failed"], status=1, cmdline="console=ttyS0 panic=1", emulators=emulators)
+    yield life_linux_case("linux-reboot", [
+        Send("reboot\n"), r"guest linux stopped: asked for a reset", r"guest linux is restarted in 0 ms", *ends],
+        emulators=emulators)
+    yield life_linux_case("linux-watchdog", [
+        Send("watchdog -T 3 -t 1 /dev/watchdog; sleep 6; echo fed\n"), r"^fed", Expect(PROMPT), Send("kill -9 $(pidof watchdog)\n"),
+        r"P0313: guest linux failed: it did not feed its watchdog for 3 s \(WDAT\)", r"plinth: result failed"], status=1,
+        emulators=emulators)
+    yield life_linux_case("linux-power-button", [
+        *key("p", r"guest linux: its power button is pressed", r"the power button was pressed",
+             r"guest linux stopped: powered off \(ACPI S5\)", r"plinth: result ok\s*\Z")], emulators=emulators)
+
+
 MANY_GUESTS = 24
 COST_KIB = 176  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted; 64 are the bus's port map
 
@@ -447,7 +526,7 @@ SPCR = struct.pack("<B3x BBBBQ BBI BBBBBB HH BBB I B I", 0, 1, 8, 0, 1, 0x6e8, 0
 
 def real_mode(name, code):
     """A guest of a few bytes of 16-bit code at 0x7c00, and its file."""
-    return (f"[guest {name}]\nkernel = {name}.bin\nprotocol = flat\nmode = real\nload-address = 0x7c00\nmemory = 1M\n\n",
+    return (f"[guest {name}]\nkernel = {name}.bin\nprotocol = flat\nmode = real\nload-address = 0x7c00\nmemory = 1M\non-reset = stay\n\n",
             {f"{name}.bin": bytes.fromhex(code)})
 
 
@@ -564,6 +643,24 @@ CASES = [
           r"guest neighbour runs; \d+ ms since its start", r"vCPU 0 on CPU 0 \w+ at rip 0x\w+, \d+ ms of CPU time",
           r"\d+ exits, .*\(\d+%\)", r"guest halted has stopped", r"end of the status", r"\[neighbour\] PASS neighbour",
           r"plinth: result ok\s*\Z"], files=HOSTILE_FILES, forbidden=(PANIC,), emulators=QEMU),
+
+    # A stock Linux that panics, reboots, does not feed its watchdog, and listens to its power button.
+    *linux_life_cases(("qemu-svm", "bochs-vmx")),
+    # The operator's keys, one after the other.
+    keys_case("keys", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
+    # A reset: again by default, once more, then stays; counted as a crash. A kernel that tells of its panic by pvpanic.
+    Case("reset-restarts", life_conf("life", "cmdline = reset\n"), [
+        r"^ready", Send("x"), r"guest life stopped: asked for a reset \(port 0xcf9\)", r"guest life is restarted in 0 ms",
+        r"^ready", Send("x"), r"asked for a reset", r"restarted in 50 ms", r"^ready", *key("k", r"guest life stopped: killed by a key"),
+        r"plinth: result ok\s*\Z"], files=LIFE_FILES, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
+    Case("reset-is-a-crash", life_conf("life", "cmdline = reset\non-reset = crash\n"), [
+        r"^ready", Send("x"), r"P0312: guest life failed: it asked for a reset \(port 0xcf9\), which is a crash by its config",
+        r"plinth: result failed"], status=1, files=LIFE_FILES, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
+    Case("panic-is-a-crash", life_conf("one", "cmdline = panic\non-crash = restart\n") + life_conf("two", "cmdline = crash-kernel\n"), [
+        Expect(r"(?s:(?=.*P0311: guest one failed: its kernel panicked \(pvpanic\): a test)"
+               r"(?=.*P0311: guest two failed: its kernel panicked, and it asked for a reset \(port 0xcf9\)))"),
+        r"guest one was restarted 10 times in a row and stays stopped", r"plinth: result failed"], status=1, files=LIFE_FILES,
+         required=(r"\[two\] the crash kernel has saved a dump",), forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
 
     # A guest with two CPUs is crashed by the second one, twice, and starts again with both.
     Case("restart-two-cpus", "[guest smp]\nkernel = smp.elf\nmemory = 16M\ncpus = 0,1\ncmdline = ask\non-crash = restart\n", [

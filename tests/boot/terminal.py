@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What an operator sees who sits at a terminal: boots machines in QEMU within tmux (80 columns, 24 rows, as programs expect it), types, and reads
-the terminal back. Prints `ok terminal-NAME (seconds)` or `FAILED terminal-NAME: reason`.
+"""What an operator sees at a terminal: boots machines in QEMU within tmux (80 columns, 24 rows, as programs expect it),
+types, and reads the terminal back. Prints `ok terminal-NAME (seconds)` or `FAILED terminal-NAME: reason`.
 
     programs    an editor and a process list in a Linux that has the focus, with lines of another guest and of the
                 hypervisor between: each is drawn right, comes back, and leaves every line that was said

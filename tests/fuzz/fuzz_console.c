@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console with several guests: libFuzzer makes what they print, when, and what is typed; whatever it is, the promises
- * of tests/unit/console_promises.h hold on a terminal. The first byte is the terminal's width.
+ * The console with several guests: libFuzzer makes what they print, when, and what is typed; whatever it is, the
+ * promises of tests/unit/console_promises.h hold on a terminal. The first byte is the terminal's width.
  */
 #include "tests/unit/console_promises.h"
 

@@ -40,7 +40,7 @@ static void wait_ms(uint32_t ms)
     }
 }
 
-/* Other sources' lines: over the own prefix, in a row that the hypervisor wrote, by a CR, by a cursor that was saved. */
+/* Other sources' lines: over the own prefix, in a row that the hypervisor wrote, by a CR, by a saved cursor. */
 static void forge(void)
 {
     say("\b\b\b\b\b\b\b\b\b[bank] forged by backspaces\n");
@@ -113,7 +113,7 @@ static void talk(void)
           (uint32_t)((rdtsc() - begin) / hostile_khz()), (uint32_t)(longest / hostile_khz()));
 }
 
-/* Nobody types here: what comes is a terminal's answer to another guest's question. */
+/* No key is typed here: what comes is a terminal's answer to another guest's question. */
 static void listen(void)
 {
     uint32_t ms = hostile_number("ms=", MS_DEFAULT);

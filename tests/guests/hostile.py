@@ -117,6 +117,8 @@ def config(boot, mode, emulator):
             lines.append("slice = 5ms")
         if name in ENDLESS:
             lines.append("watchdog = halt 300ms")
+        if boot == "end":
+            lines.append("on-reset = stay")
         if name == "debug-exit":
             lines.append("debug-ports = yes")
         if cmdline:

@@ -2,7 +2,8 @@
 /*
  * What an operator is promised of a console with several guests, whatever these print, as one check over a terminal
  * model. A program of bytes says what happens: guests print, the hypervisor speaks, keys are typed, time passes, guests
- * end and begin. test_console_promises.c makes such programs at random, tests/fuzz/fuzz_console.c has libFuzzer make them.
+ * end and begin. test_console_promises.c makes such programs at random, tests/fuzz/fuzz_console.c has libFuzzer make
+ * them.
  *
  *   1. The terminal gets characters, styles and moves, nothing that it would answer, nothing unfinished.
  *   2. A row that is complete stays as it is.

@@ -27,6 +27,7 @@
 
 static struct host_facts host;
 static struct vcpu vcpus[COPIES];
+static const struct config_guest guest_config = {.on_reset = ACTION_STAY};
 static struct guest guests[COPIES];
 static struct lapic_page pages[COPIES];
 static uint8_t ram[COPIES][RAM_BYTES] __attribute__((aligned(4096)));
@@ -116,6 +117,8 @@ static void make_guest(uint32_t i)
     platform_reset(&guests[i].platform, &config, 100 * MS);
     guests[i].platform_deadline = platform_deadline(&guests[i].platform);
     guests[i].watchdog.deadline = UINT64_MAX;
+    guests[i].stop_deadline = UINT64_MAX;
+    guests[i].config = &guest_config;
     vcpus[i].guest = &guests[i];
     lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &host.clock);
     if (!lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | X2APIC_ENABLE, 46) ||

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A terminal as an operator has it, to judge what the console sends: a main screen whose rows are all kept, an alternate
- * screen, wrapping, styles. It is strict: a sequence that the console has no business to send is noted in `bad`, above
- * all what a terminal would answer. It behaves as xterm does where terminals differ (BS in the last column).
+ * A terminal as an operator has it, to judge what the console sends: a main screen whose rows are all kept, an
+ * alternate screen, wrapping, styles. It is strict: a sequence that the console has no business to send is noted in
+ * `bad`, above all what a terminal would answer. It behaves as xterm does where terminals differ (BS in the last
+ * column).
  */
 #ifndef TESTS_UNIT_TERMINAL_MODEL_H
 #define TESTS_UNIT_TERMINAL_MODEL_H

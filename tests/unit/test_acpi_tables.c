@@ -82,9 +82,9 @@ static void rsdt_and_xsdt_list_the_same_tables(void **state)
     build(2);
     rsdt = table_at(read_at(buffer + 16, 4), "RSDT");
     xsdt = table_at(read_at(buffer + 24, 8), "XSDT");
-    assert_int_equal(read_at(rsdt + 4, 4) - 36, 5 * 4);
-    assert_int_equal(read_at(xsdt + 4, 4) - 36, 5 * 8);
-    for (unsigned i = 0; i < 5; i++) {
+    assert_int_equal(read_at(rsdt + 4, 4) - 36, 6 * 4);
+    assert_int_equal(read_at(xsdt + 4, 4) - 36, 6 * 8);
+    for (unsigned i = 0; i < 6; i++) {
         assert_int_equal(read_at(rsdt + 36 + 4 * i, 4), read_at(xsdt + 36 + 8 * i, 8));
     }
 }
@@ -307,14 +307,19 @@ static void iasl_accepts_the_tables(void **state)
     write_file(path, listed("SPCR"));
     snprintf(path, sizeof(path), "%s/dbg2.aml", directory);
     write_file(path, listed("DBG2"));
+    snprintf(path, sizeof(path), "%s/wdat.aml", directory);
+    write_file(path, listed("WDAT"));
     snprintf(command, sizeof(command),
-             "cd %s && for t in dsdt facp apic mcfg spcr dbg2; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
+             "cd %s && for t in dsdt facp apic mcfg spcr dbg2 wdat; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
              "iasl -we -p again dsdt.dsl >again.log 2>&1",
              directory);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof(path), "%s/dsdt.dsl", directory);
     assert_true(file_contains(path, "Name (\\_S5, Package (0x04)"));
     assert_true(file_contains(path, "EisaId (\"PNP0501\")"));
+    assert_true(file_contains(path, "Name (_HID, \"QEMU0001\""));
+    assert_true(file_contains(path, "Name (_STA, 0x0F)"));
+    assert_true(file_contains(path, "0x0505,             // Range Minimum"));
     assert_true(file_contains(path, "EisaId (\"PNP0A03\")"));
     assert_true(file_contains(path, "EisaId (\"PNP0A08\")"));
     assert_true(file_contains(path, "WordBusNumber"));
@@ -328,6 +333,10 @@ static void iasl_accepts_the_tables(void **state)
     assert_false(file_contains(path, "Incorrect checksum"));
     snprintf(path, sizeof(path), "%s/spcr.dsl", directory);
     assert_true(file_contains(path, "00000000000003F8"));
+    assert_false(file_contains(path, "****"));
+    snprintf(path, sizeof(path), "%s/wdat.dsl", directory);
+    assert_true(file_contains(path, "Watchdog Action : 06"));
+    assert_true(file_contains(path, "0000000000000624"));
     assert_false(file_contains(path, "****"));
     snprintf(path, sizeof(path), "%s/dbg2.dsl", directory);
     assert_true(file_contains(path, "Namepath : \"\\_SB.COM1\""));

@@ -986,7 +986,25 @@ static void the_reason_of_a_panic_is_kept_until_the_guest_begins_again(void **st
     mux_set_running(&f.mux, 1, false, &f.output);
     assert_string_equal(f.sources[1].reason, "sysrq triggered crash");
     mux_set_running(&f.mux, 1, true, &f.output);
-    assert_string_equal(f.sources[1].reason, "");
+    assert_string_equal(mux_panic_reason(&f.sources[1]), "");
+}
+
+/* Printed long before its end, it is not the reason of it. */
+static void an_old_reason_is_none(void **state)
+{
+    (void)state;
+    start(2);
+    guest_writes(1, "panic: quoted\n");
+    pump();
+    assert_string_equal(mux_panic_reason(&f.sources[1]), "quoted");
+    for (uint32_t i = 0; i <= MUX_REASON_LINES; i++) {
+        guest_writes(1, "x\n");
+        pump();
+    }
+    assert_string_equal(mux_panic_reason(&f.sources[1]), "");
+    guest_writes(1, "panic: real\n");
+    pump();
+    assert_string_equal(mux_panic_reason(&f.sources[1]), "real");
 }
 
 int main(void)
@@ -1047,6 +1065,7 @@ int main(void)
         cmocka_unit_test(a_muted_single_guest_comes_back_between_sequences),
         cmocka_unit_test(the_last_lines_are_the_last_twenty),
         cmocka_unit_test(the_reason_of_a_panic_is_kept_until_the_guest_begins_again),
+        cmocka_unit_test(an_old_reason_is_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

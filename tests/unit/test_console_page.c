@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/console/console_page.h: full-screen programs find a terminal of 24 rows and 80 columns, or the one that
- * they believe in; and what has changed is known. */
+/* Promises of hv/console/console_page.h: full-screen programs find a terminal of 24 rows and 80 columns, or the one
+ * that they believe in; and what has changed is known. */
 #include "hv/console/console_page.h"
 
 #include <setjmp.h>

@@ -160,7 +160,7 @@ static void exits_alike_are_told_once(void **state)
     }
     before = crash_report_exits(&vcpu);
     assert_int_equal(before, 6);
-    crash_report_exits_text(&vcpu, &before, text, sizeof(text));
+    crash_report_exits_text(&vcpu, &before, 200, text, sizeof(text));
     assert_int_equal(before, 0);
     assert_string_equal(text, "-6 port I/O (0x72) 0x3fd at 0x1000; -5..-1 CPUID (0x72) 0x0 at 0x2000");
 }
@@ -168,7 +168,7 @@ static void exits_alike_are_told_once(void **state)
 /* Each of the 64 is told once, in its order, whatever the width of a line. */
 static void all_exits_that_are_kept_are_told(void **state)
 {
-    static const size_t widths[] = {20, 60, 110, sizeof(text)};
+    static const size_t widths[] = {20, 60, 84, 110, 300};
 
     (void)state;
     for (uint32_t i = 0; i < 3 * EXIT_RING_ENTRIES + 5; i++) {
@@ -179,9 +179,9 @@ static void all_exits_that_are_kept_are_told(void **state)
         uint32_t expected = EXIT_RING_ENTRIES;
 
         while (before != 0) {
-            const char *at = crash_report_exits_text(&vcpu, &before, text, widths[w]);
+            const char *at = crash_report_exits_text(&vcpu, &before, widths[w], text, sizeof(text));
 
-            assert_true(strlen(text) < widths[w]);
+            assert_true(strlen(text) <= widths[w] || strstr(text, "; ") == NULL);
             for (; at != NULL; at = strstr(at, "; ") != NULL ? strstr(at, "; ") + 2 : NULL) {
                 assert_int_equal(strtol(at, NULL, 10), -(long)expected);
                 expected--;
@@ -190,6 +190,57 @@ static void all_exits_that_are_kept_are_told(void **state)
         }
         assert_int_equal(expected, 0);
     }
+}
+
+/* Status read, byte written, again and again: one entry. */
+static void a_pattern_that_repeats_is_told_once(void **state)
+{
+    uint32_t before;
+
+    (void)state;
+    note_exit(EXIT_CPUID, 0, 0x2000);
+    for (uint32_t i = 0; i < 25; i++) {
+        note_exit(EXIT_IO, 0x3fd, 0x1000);
+        note_exit(EXIT_IO, 0x3f8, 0x1004);
+    }
+    note_exit(EXIT_SHUTDOWN, 0, 0x3000);
+    before = crash_report_exits(&vcpu);
+    (void)crash_report_exits_text(&vcpu, &before, 300, text, sizeof(text));
+    assert_int_equal(before, 0);
+    assert_string_equal(text, "-52 CPUID (0x72) 0x0 at 0x2000; -51..-2 25 times: port I/O (0x72) 0x3fd at 0x1000, "
+                              "port I/O (0x72) 0x3f8 at 0x1004; -1 triple fault (0x72) 0x0 at 0x3000");
+}
+
+static void the_stack_is_shown_as_far_as_it_is_mapped(void **state)
+{
+    (void)state;
+    long_mode();
+    vcpu.system.cr0 = 0;
+    vcpu.gpr[GPR_RSP] = RAM_BYTES - 16;
+    put(RAM_BYTES - 16, 0x201234, 8);
+    put(RAM_BYTES - 8, ~0ULL, 8);
+    assert_true(crash_report_stack_text(&vcpu, 0, text, sizeof(text)));
+    assert_string_equal(text, "fff0: 0000000000201234 ffffffffffffffff");
+    assert_false(crash_report_stack_text(&vcpu, 1, text, sizeof(text)));
+    vcpu.gpr[GPR_RSP] = RAM_BYTES;
+    assert_true(crash_report_stack_text(&vcpu, 0, text, sizeof(text)));
+    assert_string_equal(text, "0x10000 is no memory that can be read");
+}
+
+static void callers_are_found_by_frame_pointers(void **state)
+{
+    (void)state;
+    long_mode();
+    vcpu.system.cr0 = 0;
+    vcpu.rip = 0x1111;
+    vcpu.gpr[GPR_RBP] = 0x8000;
+    put(0x8000, 0x8040, 8);
+    put(0x8008, 0x2222, 8);
+    put(0x8040, 0x8000, 8); /* a frame that leads back is the last one */
+    put(0x8048, 0x3333, 8);
+    assert_string_equal(crash_report_backtrace_text(&vcpu, NULL, text, sizeof(text)), "0x1111 <- 0x2222 <- 0x3333");
+    vcpu.gpr[GPR_RBP] = RAM_BYTES;
+    assert_string_equal(crash_report_backtrace_text(&vcpu, NULL, text, sizeof(text)), "0x1111");
 }
 
 int main(void)
@@ -205,6 +256,9 @@ int main(void)
         cmocka_unit_test_setup(outside_long_mode_the_segment_counts, set_up),
         cmocka_unit_test_setup(exits_alike_are_told_once, set_up),
         cmocka_unit_test_setup(all_exits_that_are_kept_are_told, set_up),
+        cmocka_unit_test_setup(a_pattern_that_repeats_is_told_once, set_up),
+        cmocka_unit_test_setup(the_stack_is_shown_as_far_as_it_is_mapped, set_up),
+        cmocka_unit_test_setup(callers_are_found_by_frame_pointers, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

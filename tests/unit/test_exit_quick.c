@@ -23,6 +23,7 @@
 
 static struct host_facts host;
 static struct vcpu vcpus[2]; /* 0 goes the long way, 1 the short one */
+static const struct config_guest guest_config = {.on_reset = ACTION_STAY};
 static struct guest guests[2];
 static struct lapic_page pages[2];
 
@@ -46,6 +47,8 @@ static void make(uint32_t i)
     platform_reset(&guests[i].platform, &config, 100 * MS);
     guests[i].platform_deadline = platform_deadline(&guests[i].platform);
     guests[i].watchdog.deadline = UINT64_MAX;
+    guests[i].stop_deadline = UINT64_MAX;
+    guests[i].config = &guest_config;
     vcpus[i].guest = &guests[i];
     vcpus[i].rflags = RFLAGS_FIXED;
     vcpus[i].exit_tsc = 100 * MS;

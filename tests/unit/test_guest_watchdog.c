@@ -35,6 +35,7 @@ static void begin(enum config_watchdog kind, uint32_t seconds)
     guest.vcpu_count = CPUS;
     guest.state = GUEST_RUNNING;
     guest.platform_deadline = UINT64_MAX;
+    guest.stop_deadline = UINT64_MAX;
     for (uint32_t i = 0; i < CPUS; i++) {
         vcpus[i].guest = &guest;
         vcpus[i].index = i;

@@ -103,6 +103,21 @@ static void soft_off_by_a_byte_write(void **state)
     assert_int_equal(pm.signals.power, POWER_OFF_REQUESTED);
 }
 
+static void the_power_button_raises_the_sci_where_it_is_enabled(void **state)
+{
+    (void)state;
+    pm_press_power_button(&pm);
+    assert_int_equal(pm_read(&pm, 0, 2, 1000) & 0x100, 0x100);
+    assert_int_equal(pm.signals.lines, 0);
+    pm_write(&pm, 2, 2, 0x100, 1000);
+    assert_int_equal(pm.signals.lines, 1);
+    pm_write(&pm, 0, 2, 0x100, 1000); /* cleared by writing 1 */
+    assert_int_equal(pm.signals.lines, 0);
+    assert_int_equal(pm_read(&pm, 0, 2, 1000) & 0x100, 0);
+    pm_press_power_button(&pm);
+    assert_int_equal(pm.signals.lines, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +128,7 @@ int main(void)
         cmocka_unit_test_setup(enable_keeps_only_its_bits_and_takes_bytes, setup),
         cmocka_unit_test_setup(soft_off_needs_the_type_and_the_enable_bit, setup),
         cmocka_unit_test_setup(soft_off_by_a_byte_write, setup),
+        cmocka_unit_test_setup(the_power_button_raises_the_sci_where_it_is_enabled, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,8 @@
 static struct vt_parser parser;
 static char seen[1024];
 
-/* Events as text: characters as they are, controls <n>, escapes {intermediate final}, sequences {marker parameters final}. */
+/* Events as text: characters as they are, controls <n>, escapes {intermediate final}, sequences {marker parameters
+ * final}. */
 static void parse(const char *bytes)
 {
     size_t length = strlen(seen);

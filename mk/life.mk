@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+# What the boot rows about a Linux's panic, watchdog, power button and reboot need: an initramfs with the stock kernel's
+# modules for them.
+
+LIFE_OUT := $(BUILD)/life
+LIFE_MODULES := drivers/misc/pvpanic/pvpanic drivers/misc/pvpanic/pvpanic-mmio drivers/watchdog/watchdog \
+	drivers/watchdog/wdat_wdt drivers/acpi/button drivers/input/evdev
+
+# The kernel's package was downloaded for the demo's kernel.
+$(LIFE_OUT)/initramfs.cpio: tools/mkinitramfs $(shell find tests/boot/life-root -type f) $(BUILD)/demo/vmlinuz
+	@rm -rf $(LIFE_OUT)/root && mkdir -p $(LIFE_OUT)/root/modules
+	cp -r tests/boot/life-root/. $(LIFE_OUT)/root
+	dpkg-deb --fsys-tarfile $(wildcard $(BUILD)/downloads/linux-image-*-cloud-amd64_*.deb) | \
+		tar -x -C $(LIFE_OUT) --wildcards $(LIFE_MODULES:%='./lib/modules/*/kernel/%.ko')
+	for module in $(LIFE_MODULES); do cp $(LIFE_OUT)/lib/modules/*/kernel/$$module.ko $(LIFE_OUT)/root/modules; done
+	tools/mkinitramfs -o $@ --root $(LIFE_OUT)/root
+
+image: $(LIFE_OUT)/initramfs.cpio

@@ -24,7 +24,7 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 FOLDER = os.path.join(BUILD, "saved")
 LAUNCHER = os.path.join(FOLDER, "launcher.efi")
 TOOLS = os.path.join(ROOT, "tools")
-EMULATORS = {"run-qemu": "/usr/bin/qemu-system-x86_64", "run-bochs": "/usr/bin/bochs-bin"}
+EMULATORS = {"run-qemu": "qemu-system-x86_64", "run-bochs": "bochs-bin"}
 FIRMWARE = {"run-qemu": "/usr/share/OVMF/OVMF_CODE_4M.fd", "run-bochs": "/usr/share/ovmf/OVMF.fd"}
 USERS_MIN = 2  # a state is worth its making from so many tests on
 LIMIT_S = 900  # only a hang reaches it
@@ -47,7 +47,7 @@ def stamp(path):
 
 def fingerprint(machine):
     runner = machine[0]
-    text = [*machine, stamp(EMULATORS[runner]), stamp(FIRMWARE[runner])]
+    text = [*machine, stamp(shutil.which(EMULATORS[runner]) or EMULATORS[runner]), stamp(FIRMWARE[runner])]
     for path in (os.path.join(TOOLS, runner), os.path.join(TOOLS, "emulator.py"), LAUNCHER):
         with open(path, "rb") as content:
             text.append(hashlib.sha256(content.read()).hexdigest())

@@ -47,6 +47,7 @@ enum config_action {
     ACTION_STAY,
     ACTION_RESTART,
     ACTION_POWEROFF, /* of the whole machine */
+    ACTION_CRASH,    /* a reset only: `on_crash` decides */
 };
 
 enum config_final {
@@ -120,9 +121,11 @@ struct config_guest {
     bool console; /* takes part in the console; default yes */
     enum config_action on_stop;
     enum config_action on_crash;
-    bool debug_ports;       /* 0xe9 prints, 0xf4 ends the guest */
-    uint64_t debug_exit_ok; /* which value, written to 0xf4, ends it well; default 0 */
-    uint64_t load_address;  /* flat binaries: guest-physical */
+    enum config_action on_reset; /* default restart */
+    uint32_t stop_us;            /* how long it has after its power button was pressed */
+    bool debug_ports;            /* 0xe9 prints, 0xf4 ends the guest */
+    uint64_t debug_exit_ok;      /* which value, written to 0xf4, ends it well; default 0 */
+    uint64_t load_address;       /* flat binaries: guest-physical */
     uint64_t entry_address;
     enum config_mode mode;
     uint32_t slice_us;             /* share of a CPU that several guests use */

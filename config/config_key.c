@@ -18,6 +18,7 @@ enum value_kind {
     KIND_ADDRESS,  /* uint64_t */
     KIND_NUMBER,   /* uint64_t below 2^32 */
     KIND_DURATION, /* uint32_t microseconds */
+    KIND_PATIENCE, /* the same, longer */
     KIND_WATCHDOG, /* a choice, then uint32_t microseconds */
     KIND_PATH,
     KIND_TEXT, /* may be empty */
@@ -47,6 +48,11 @@ static const struct choice protocols[] = {{"auto", PROTOCOL_AUTO},
                                           {NULL, 0}};
 static const struct choice actions[] = {
     {"stay", ACTION_STAY}, {"restart", ACTION_RESTART}, {"poweroff", ACTION_POWEROFF}, {NULL, 0}};
+static const struct choice reset_actions[] = {{"restart", ACTION_RESTART},
+                                              {"stay", ACTION_STAY},
+                                              {"crash", ACTION_CRASH},
+                                              {"poweroff", ACTION_POWEROFF},
+                                              {NULL, 0}};
 static const struct choice finals[] = {
     {"poweroff", FINAL_POWEROFF}, {"reboot", FINAL_REBOOT}, {"halt", FINAL_HALT}, {NULL, 0}};
 static const struct choice modes[] = {{"real", MODE_REAL16},
@@ -104,6 +110,8 @@ static const struct key keys[] = {
     {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, NULL},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions, NULL},
+    {"on-reset", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_reset), NO_POSITION, reset_actions, "on-reboot"},
+    {"stop-time", SECTION_GUEST, KIND_PATIENCE, GUEST_AT(stop_us), NO_POSITION, NULL, "stop-timeout shutdown-timeout"},
     {"debug-ports", SECTION_GUEST, KIND_FLAG, GUEST_AT(debug_ports), NO_POSITION, yes_no, NULL},
     {"debug-exit-ok", SECTION_GUEST, KIND_NUMBER, GUEST_AT(debug_exit_ok), NO_POSITION, NULL, NULL},
     {"load-address", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(load_address), NO_POSITION, NULL, NULL},
@@ -195,6 +203,9 @@ static const struct durations slices = {SLICE_MIN_US, SLICE_MAX_US,
                                         "a time from 100us to 1s with its unit; 10ms suits most guests"};
 static const struct durations watchdog_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US,
                                                 "a kind and a time from 100ms to 3600s, such as console 30s"};
+
+static const struct durations stop_times = {WATCHDOG_MIN_US, WATCHDOG_MAX_US,
+                                            "a time from 100ms to 3600s, such as 30s"};
 
 static void read_duration(const struct setting *setting, struct config_piece value, const struct durations *allowed,
                           uint32_t *us)
@@ -380,6 +391,9 @@ static void read_value(const struct setting *setting)
         break;
     case KIND_DURATION:
         read_duration(setting, setting->value, &slices, target_of(setting));
+        break;
+    case KIND_PATIENCE:
+        read_duration(setting, setting->value, &stop_times, target_of(setting));
         break;
     case KIND_WATCHDOG:
         read_watchdog(setting);

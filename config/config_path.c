@@ -54,7 +54,7 @@ static bool take_component(struct text path, size_t *at, struct text *component)
     while (end < path.length && !is_slash(path.start[end])) {
         end++;
     }
-    *component = (struct text){path.start + start, end - start};
+    *component = (struct text){start == 0 ? path.start : path.start + start, end - start};
     *at = end + 1;
     return true;
 }

@@ -16,6 +16,7 @@
 
 #define SECTION_DISTANCE_MAX 3u /* letters that differ */
 #define DEFAULT_MEMORY (256 * MIB)
+#define DEFAULT_STOP_US 30000000u
 #define DEFAULT_LOAD_ADDRESS (1 * MIB)
 
 struct parser {
@@ -89,6 +90,8 @@ static void open_guest(struct parser *parser, struct config_piece name)
             .console = true,
             .virtual_apic = true,
             .share_idle = true,
+            .on_reset = ACTION_RESTART,
+            .stop_us = DEFAULT_STOP_US,
             .load_address = DEFAULT_LOAD_ADDRESS,
             .entry_address = DEFAULT_LOAD_ADDRESS,
             .mode = MODE_PROTECTED32,

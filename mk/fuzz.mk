@@ -7,7 +7,7 @@
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
-FUZZ_NAMES := memory_map guest_walk config gzip devices
+FUZZ_NAMES := memory_map guest_walk config gzip console devices
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
@@ -22,6 +22,9 @@ $(FUZZ_OUT)/gzip: FUZZ_MORE_SOURCES := guest-loader/gzip.c -lz
 
 $(FUZZ_OUT)/devices: FUZZ_MORE_SOURCES := $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
 $(FUZZ_OUT)/devices: $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.[ch]))
+FUZZ_CONSOLE_SOURCES := $(filter hv/console/%.c,$(PURE))
+$(FUZZ_OUT)/console: $(FUZZ_CONSOLE_SOURCES) $(wildcard hv/console/*.h) tests/unit/console_promises.h tests/unit/terminal_model.h
+$(FUZZ_OUT)/console: FUZZ_MORE_SOURCES := $(FUZZ_CONSOLE_SOURCES)
 
 # A run starts from the corpus it left, and from the seeds in tests/fuzz/seeds/NAME where there are any.
 FUZZ_RUNS := $(FUZZ_NAMES:%=fuzz-%)

@@ -35,7 +35,7 @@ READY = "launcher: ready"  # tests/boot/launcher.c: the machine can be saved now
 ASKS_FOR_KEY = "or when a key is pressed"
 # What OVMF prints when nothing was started, or when what it started came back without our line.
 FIRMWARE_IDLE = re.compile(r"BdsDxe: (failed to (start|load)|No bootable option)|UEFI Interactive Shell|^Shell> ")
-ESCAPES = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78cM]")
+ESCAPES = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=><78cM\\]|[\x0f\x18]")
 LINE_BYTES_MAX = 4096
 HALT_GRACE_S = 1.5  # silence after "result failed" that means: it halted and will not power off
 FIRMWARE_GRACE_S = 0.3  # lets what is on its way arrive

@@ -21,8 +21,11 @@
 #define IDLE_US 20000u           /* next call otherwise: the delay of the first byte that is typed */
 #define FOREGROUND 0x00c8c8c8u   /* light grey, in either order of the colours */
 #define LINE_BYTES (LOG_LINE_MAX + 32u)
+#define GUESTS_BACKLOG 6144u /* bytes of guests that wait for a UART: half a second at 115200 baud */
 
 _Static_assert(LOG_LINE_MAX + 32 + MUX_STEP_MAX <= OUTPUT_BYTES, "a log line always fits");
+_Static_assert(MUX_STEP_MAX < GUESTS_BACKLOG && GUESTS_BACKLOG <= OUTPUT_BYTES, "a guest's step always fits at last");
+_Static_assert(GUESTS_BACKLOG < UART_RING_BYTES / 2, "the hypervisor has room whatever guests print");
 
 struct console_ram console_ram; /* no initializer: it would be 64 KiB of the image file */
 static struct console_ram *last_words = &console_ram;
@@ -41,11 +44,11 @@ static struct {
     struct console_mux mux;
     bool mux_ready;
     uint64_t last_typed;
-    uint32_t shown[CONFIG_GUESTS_MAX]; /* what the screen's line of each guest says; 0: nothing yet */
-    uint64_t lost_reported;
+    uint32_t shown[CONFIG_GUESTS_MAX];    /* what the screen's line of each guest says; 0: nothing yet */
+    uint32_t restarts[CONFIG_GUESTS_MAX]; /* of each guest, as far as the multiplexer knows */
+    uint64_t lost_seen, lost_reported;
     uint32_t hung_reported; /* a bit for each port */
-    void (*status)(void *context);
-    void *status_context;
+    void (*command)(enum mux_command command, uint32_t guest);
     char bytes[OUTPUT_BYTES];
     struct mux_output output;
 } console;
@@ -73,7 +76,9 @@ static void prepare(void)
         mux_init(&console.mux);
         console.mux_ready = true;
     }
-    console.output = (struct mux_output){console.bytes, OUTPUT_BYTES, 0};
+    console.output.bytes = console.bytes;
+    console.output.capacity = OUTPUT_BYTES;
+    console.output.length = 0;
 }
 
 static void device_put(char byte)
@@ -201,10 +206,9 @@ void console_set_tsc_hz(uint64_t hz)
     console_tsc_hz = hz;
 }
 
-void console_set_status_hook(void (*status)(void *context), void *context)
+void console_set_command_hook(void (*command)(enum mux_command command, uint32_t guest))
 {
-    console.status_context = context;
-    console.status = status;
+    console.command = command;
 }
 
 static const char *level_prefix(enum log_level level)
@@ -252,14 +256,14 @@ uint32_t console_room(void)
     return room;
 }
 
-/* What guests may write: their bytes stay in their own rings while there is too little, and half of a UART's ring is
- * for the hypervisor alone, so that no guest's flood costs a line of its own. */
+/* What guests may write: their bytes stay in their own rings while there is too little. Most of a UART's ring is for the
+ * hypervisor alone, so that no guest's flood costs a line of its own; and what is typed is answered behind GUESTS_BACKLOG
+ * bytes at most. */
 static uint32_t guests_room(void)
 {
-    uint32_t room = console_room();
-    uint32_t reserve = UART_RING_BYTES / 2;
+    uint32_t backlog = UART_RING_BYTES - console_room();
 
-    return room <= reserve ? 0 : (uint32_t)min_u64(room - reserve, OUTPUT_BYTES);
+    return backlog >= GUESTS_BACKLOG ? 0 : GUESTS_BACKLOG - backlog;
 }
 
 static bool guest_runs(const struct guest *guest)
@@ -290,19 +294,49 @@ static void show_state(const struct guest *guest, uint32_t index, uint32_t guest
     screen_set_status(&console.screen, index, guest_count, line);
 }
 
-/* The first call makes the guests known; later ones tell which of them still run. */
+/* A guest that ended and began again since the last call has done both. */
 static void update_guests(struct guest *const *guests, uint32_t guest_count)
 {
     for (uint32_t i = 0; i < guest_count; i++) {
-        struct platform *platform = &guests[i]->platform;
-
-        if (i >= console.mux.source_count) {
-            (void)mux_add(&console.mux, guests[i]->name, guests[i]->config->console, &platform->console_out,
-                          &platform->console_in);
+        if (guests[i]->restarts != console.restarts[i]) {
+            console.restarts[i] = guests[i]->restarts;
+            mux_set_running(&console.mux, i, false, &console.output);
         }
         mux_set_running(&console.mux, i, guest_runs(guests[i]), &console.output);
         show_state(guests[i], i, guest_count);
     }
+}
+
+uint64_t console_guest_bytes(const struct config *config, const struct config_guest *guest)
+{
+    uint32_t consoles = 0;
+
+    for (uint32_t i = 0; i < config->guest_count; i++) {
+        consoles += config->guests[i].console ? 1 : 0;
+    }
+    return sizeof(struct mux_source) + (guest->console && consoles > 1 ? sizeof(struct console_page) : 0);
+}
+
+void console_add_guest(struct guest *guest, void *memory, uint64_t bytes)
+{
+    struct mux_source *source = memory;
+
+    *source = (struct mux_source){
+        .name = guest->name,
+        .out = &guest->platform.console_out,
+        .in = &guest->platform.console_in,
+        .page = bytes > sizeof(*source) ? (struct console_page *)(void *)(source + 1) : NULL,
+        .console = guest->config->console,
+    };
+    lock();
+    prepare();
+    (void)mux_add(&console.mux, source);
+    unlock();
+}
+
+const char *console_panic_reason(const struct guest *guest)
+{
+    return console.mux.sources[guest->index]->reason;
 }
 
 /* Says each time that a port was given up, on the others and on the screen. */
@@ -311,7 +345,7 @@ static void report_hung(void)
     char notice[LINE_BYTES];
 
     for (uint32_t i = 0; i < console.uart_count; i++) {
-        if (!console.uarts[i].alive && (console.hung_reported & 1u << i) == 0 && guests_room() == OUTPUT_BYTES) {
+        if (!console.uarts[i].alive && (console.hung_reported & 1u << i) == 0 && guests_room() == GUESTS_BACKLOG) {
             console.hung_reported |= 1u << i;
             format_text(notice, sizeof(notice), "plinth: the serial port at 0x%" PRIx64 " takes no bytes: given up",
                         console.uarts[i].port.base);
@@ -329,7 +363,11 @@ static void report_lost(void)
     for (uint32_t i = 0; i < console.uart_count; i++) {
         lost += console.uarts[i].lost;
     }
-    if (lost != console.lost_reported && guests_room() == OUTPUT_BYTES) {
+    if (lost != console.lost_seen) {
+        console.lost_seen = lost;
+        mux_lose_terminal(&console.mux);
+    }
+    if (lost != console.lost_reported && guests_room() == GUESTS_BACKLOG) {
         format_text(notice, sizeof(notice), "plinth: %" PRIu64 " bytes of output were lost: a serial port was too slow",
                     lost - console.lost_reported);
         console.lost_reported = lost;
@@ -338,14 +376,17 @@ static void report_lost(void)
     }
 }
 
-/* Typed bytes of every UART; the result has the focused guest's bit where it got some. */
+/* Typed bytes of every UART; the result has the focused guest's bit where it got some. What comes behind a command waits
+ * until that is carried out. */
 static uint64_t take_input(uint64_t now)
 {
     uint64_t woken = 0;
     uint8_t byte;
 
     for (uint32_t i = 0; i < console.uart_count; i++) {
-        for (uint32_t count = 0; count < INPUT_BYTES_MAX && uart_receive(&console.uarts[i], &byte); count++) {
+        for (uint32_t count = 0;
+             count < INPUT_BYTES_MAX && console.mux.command == MUX_NO_COMMAND && uart_receive(&console.uarts[i], &byte);
+             count++) {
             console.last_typed = now;
             if (mux_type(&console.mux, byte, &console.output)) {
                 woken |= 1ULL << console.mux.focus;
@@ -358,8 +399,9 @@ static uint64_t take_input(uint64_t now)
 
 uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now)
 {
+    enum mux_command command;
+    uint32_t guest;
     uint64_t woken;
-    bool status;
 
     if (!try_lock()) {
         return 0;
@@ -375,11 +417,12 @@ uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint
     report_lost();
     woken = take_input(now);
     write_out(now);
-    status = console.mux.status_wanted;
-    console.mux.status_wanted = false;
+    command = console.mux.command;
+    guest = console.mux.command_source;
+    console.mux.command = MUX_NO_COMMAND;
     unlock();
-    if (status && console.status != NULL) {
-        console.status(console.status_context);
+    if (command != MUX_NO_COMMAND && console.command != NULL) {
+        console.command(command, guest);
     }
     return woken;
 }
@@ -444,6 +487,8 @@ void console_flush(void)
 void console_panic_mode(void)
 {
     console.panic = true;
+    mux_lose_terminal(&console.mux);
+    screen_recover(&console.screen);
 }
 
 void console_panic_screen(void)

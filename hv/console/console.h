@@ -4,15 +4,18 @@
  *
  * Two voices use it. The hypervisor's own (log_line(), hv/base/log.h) is one line at a time with the prefix
  * "plinth: "; guests write bytes into their console_out rings, which console_service() moves on. With one console guest
- * its bytes pass as they are, so that full-screen programs work; with several, whole lines carry "[name] " and lines
- * of different sources never mix. Input goes to the guest that has the focus; Ctrl-] is the escape key.
+ * its bytes pass as they are; with several, whole lines carry "[name] ", lines of different sources never mix, and
+ * nothing passes that would do more than that (console_mux.h). Input goes to the guest that has the focus; Ctrl-] is
+ * the escape key.
  *
  * Nobody waits here: bytes for a UART go through a ring that is drained as far as its FIFO has room, and the screen is
  * a grid of characters of which a bounded number is redrawn per call. So whoever runs the machine must call
  * console_service() again at console_deadline(). Only the panic path waits, with bounds.
  *
- * The parts: console_mux.c decides which byte goes where (pure), console_screen.c is the grid (pure),
- * console_uart.c the ports, console.c the wiring and the lock.
+ * The parts (the first ones are pure): vt_parser.c takes guests' bytes apart; console_line.c and console_page.c are what
+ * they make of a line and of a full screen; console_mux.c decides what is shown and what is typed to whom, with
+ * console_show.c, console_keys.c and vt_output.c; vt_tracker.c follows a guest that is alone. console_screen.c is the
+ * screen's grid. console_uart.c are the ports, console.c the wiring and the lock.
  *
  * This folder has where text goes and keys come from. Nothing here knows what a guest is but its ring and its name.
  */
@@ -21,6 +24,7 @@
 
 #include "hv/base/log.h"
 #include "hv/boot_info.h"
+#include "hv/console/console_mux.h"
 #include "hv/console/console_ram.h"
 #include "hv/core/guest.h"
 
@@ -32,8 +36,18 @@ void console_init(const struct boot_info *info);
 /* How fast the TSC counts, once that is known. */
 void console_set_tsc_hz(uint64_t hz);
 
-/* What Ctrl-] s prints: called from console_service() without the console's lock, so it may log. */
-void console_set_status_hook(void (*status)(void *context), void *context);
+/* What a key asks for (Ctrl-] ? lists them), and the guest that it is for. Called from console_service() without the
+ * console's lock, so it may log. */
+void console_set_command_hook(void (*command)(enum mux_command command, uint32_t guest));
+
+/* A guest's part of the console, in the config's order, before the guests run: its line, its last lines and, where
+ * several guests have a console, its full screen. `memory` has `bytes` bytes, all zeroes: console_guest_bytes(). */
+#define CONSOLE_GUEST_BYTES_MAX (sizeof(struct mux_source) + sizeof(struct console_page))
+uint64_t console_guest_bytes(const struct config *config, const struct config_guest *guest);
+void console_add_guest(struct guest *guest, void *memory, uint64_t bytes);
+
+/* What the guest's kernel has printed as the reason of a panic since its start; an empty text: nothing. */
+const char *console_panic_reason(const struct guest *guest);
 
 /*
  * Moves what there is: guests' output, keyboard input, the UARTs' and the screen's backlog. Any CPU may call it, also

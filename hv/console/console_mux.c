@@ -3,245 +3,670 @@
 
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
+#include "hv/console/console_show.h"
 
-#define PREFIX_MAX 24u
 #define NOTICE_MAX 160u
-
-static void emit(struct mux_output *output, char byte)
-{
-    if (output->length < output->capacity) {
-        output->bytes[output->length++] = byte;
-    }
-}
-
-static void emit_text(struct mux_output *output, const char *text)
-{
-    while (*text != '\0') {
-        emit(output, *text++);
-    }
-}
+#define MUX_LINE_TURN_BYTES (3 * MUX_TURN_BYTES) /* until its line's end, as far as a line is kept */
 
 static bool has_room(const struct mux_output *output)
 {
     return output->capacity - output->length >= MUX_STEP_MAX;
 }
 
-static void emit_prefix(const struct console_mux *mux, const struct mux_source *source, struct mux_output *output)
+static bool has_focus(const struct console_mux *mux, const struct mux_source *source)
 {
-    char prefix[PREFIX_MAX];
+    return source == mux_focused(mux);
+}
 
-    if (mux->console_count > 1) {
-        format_text(prefix, sizeof(prefix), "[%s] ", source->name);
-        emit_text(output, prefix);
+/* Neither muted, nor left out because only the focused guest is wanted. */
+static bool is_shown(const struct console_mux *mux, const struct mux_source *source)
+{
+    return !source->muted && (!mux->solo || has_focus(mux, source));
+}
+
+static bool has_page(const struct mux_source *source)
+{
+    return source->page != NULL && source->page->open;
+}
+
+/* --- Lines --- */
+
+/* What kernels write before the reason of their panic. Linux: kernel/panic.c; the BSDs: kern_shutdown.c, subr_prf.c. */
+static const char *reason_in(const char *line)
+{
+    static const char *const signs[] = {"Kernel panic - not syncing: ", "panic: "};
+
+    for (; *line != '\0'; line++) {
+        for (uint32_t i = 0; i < ARRAY_COUNT(signs); i++) {
+            uint32_t length = 0;
+
+            while (signs[i][length] != '\0' && line[length] == signs[i][length]) {
+                length++;
+            }
+            if (signs[i][length] == '\0') {
+                return line + length;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Keeps the text of a line that is complete. */
+static void remember(struct mux_source *source, const struct vt_cell *cells, uint32_t count)
+{
+    char text[HISTORY_LINE_MAX];
+    uint32_t length = 0;
+    const char *reason;
+
+    for (uint32_t i = 0; i < count && length < sizeof(text) - 1; i++) {
+        uint16_t character = cells[i].character == VT_TAB ? ' ' : cells[i].character;
+
+        if (character != 0) {
+            text[length++] = character < 0x7f ? (char)character : VT_UNKNOWN_CHARACTER;
+        }
+    }
+    text[length] = '\0';
+    history_add(&source->history, text);
+    reason = source->reason[0] == '\0' ? reason_in(text) : NULL;
+    if (reason != NULL) {
+        (void)format_text(source->reason, sizeof(source->reason), "%s", reason);
     }
 }
 
-static struct mux_source *focused(struct console_mux *mux)
+static void forget_line(struct mux_source *source)
 {
-    return mux->focus == MUX_NONE ? NULL : &mux->sources[mux->focus];
-}
-
-/* Ends the focused guest's open line, so that somebody else can say something. */
-static void close_line(struct console_mux *mux, struct mux_output *output)
-{
-    if (mux->line_open) {
-        emit_text(output, "\r\n");
-        mux->line_open = false;
-    }
-}
-
-static void emit_line(const struct mux_source *source, struct mux_output *output)
-{
-    for (uint32_t i = 0; i < source->length; i++) {
-        emit(output, source->line[i]);
-    }
-}
-
-static void keep(struct mux_source *source, char byte, uint64_t now)
-{
-    if (source->length < MUX_LINE_MAX) {
-        source->line[source->length++] = byte;
-    }
-    source->touched = now;
-}
-
-static void begin_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
-{
-    if (!mux->line_open) {
-        emit_prefix(mux, source, output);
-        emit_line(source, output);
-        mux->line_open = true;
-    }
-}
-
-static bool line_is_hidden(const struct console_mux *mux)
-{
-    return mux->focus != MUX_NONE && !mux->line_open && mux->sources[mux->focus].length != 0;
-}
-
-/* Shows again what the focused guest had written of its line, after what the others had to say. Not at once: a guest
- * that goes on writing shows it by itself, and many short interruptions would show it many times. */
-static void reopen_line(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, struct mux_output *output)
-{
-    if (!line_is_hidden(mux)) {
-        mux->line_waits = false;
-        return;
-    }
-    if (!mux->line_waits) {
-        mux->line_waits = true;
-        mux->waits_since = now;
-    }
-    if (now - mux->waits_since >= partial_ticks && has_room(output)) {
-        begin_line(mux, focused(mux), output);
-        mux->line_waits = false;
-    }
-}
-
-/* With several guests a bare LF begins a line at the left; with one, bytes are not touched. */
-static void pass_line_feed(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
-{
-    begin_line(mux, source, output);
-    if (mux->console_count > 1 && !source->return_pending) {
-        emit(output, '\r');
-    }
-    emit(output, '\n');
-    source->length = 0;
+    line_clear(&source->line);
     source->return_pending = false;
-    mux->line_open = false;
-}
-
-/* The focused guest: each byte at once, and the line is kept for reopen_line(). After a lone CR the line is written
- * anew from its left end, the prefix included. */
-static void pass_byte(struct console_mux *mux, struct mux_source *source, char byte, uint64_t now,
-                      struct mux_output *output)
-{
-    if (byte == '\n') {
-        pass_line_feed(mux, source, output);
-        return;
-    }
-    if (byte == '\r') {
-        begin_line(mux, source, output);
-        emit(output, byte);
-        source->return_pending = true;
-        return;
-    }
-    if (source->return_pending) {
-        source->return_pending = false;
-        source->length = 0;
-        mux->line_open = false;
-    }
-    begin_line(mux, source, output);
-    emit(output, byte);
-    keep(source, byte, now);
 }
 
 /* Another guest's complete line, or what there is of it. */
 static void flush_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
-    close_line(mux, output);
-    emit_prefix(mux, source, output);
-    emit_line(source, output);
-    emit_text(output, "\r\n");
-    source->length = 0;
+    remember(source, source->line.cells, source->line.length);
+    if (is_shown(mux, source)) {
+        show_close(mux, output);
+        show_prefix(mux, source->name, output);
+        output_cells(output, source->line.cells, source->line.length);
+        output_plain(output);
+        output_text(output, "\r\n");
+    }
+    forget_line(source);
 }
 
-static void collect_byte(struct console_mux *mux, struct mux_source *source, char byte, uint64_t now,
-                         struct mux_output *output)
+/* The focused guest's; with several a bare LF begins a line at the left. */
+static void end_shown_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
-    if (byte == '\n') {
+    bool at_left = mux->line_open && source->return_pending;
+
+    if (is_shown(mux, source)) {
+        show_line(mux, output);
+        output_plain(output);
+        output_text(output, at_left ? "\n" : "\r\n");
+    }
+    remember(source, source->line.cells, source->line.length);
+    forget_line(source);
+    mux->line_open = false;
+}
+
+static void end_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
+{
+    if (has_focus(mux, source)) {
+        end_shown_line(mux, source, output);
+    } else {
         flush_line(mux, source, output);
+    }
+}
+
+/* After a lone CR the line is written anew from its left end, the prefix included. */
+static void resume_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
+{
+    bool shown = has_focus(mux, source) && is_shown(mux, source);
+
+    if (shown) {
+        show_line(mux, output);
+    }
+    if (source->return_pending) {
+        source->return_pending = false;
+        source->line.cursor = 0;
+        if (shown) {
+            show_prefix(mux, source->name, output);
+        }
+    }
+}
+
+static void take_return(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
+{
+    if (has_focus(mux, source) && is_shown(mux, source)) {
+        show_line(mux, output);
+        output_byte(output, '\r');
+    }
+    source->return_pending = true;
+}
+
+/* The character as it is shown, in the present set. */
+static uint16_t character_of(const struct mux_source *source)
+{
+    uint32_t character = source->parser.character;
+
+    character = source->graphics[source->shifted ? 1 : 0] ? vt_graphic(character) : character;
+    return vt_columns(character) != 0 ? (uint16_t)character : VT_UNKNOWN_CHARACTER;
+}
+
+static struct line_effect change_line(struct mux_source *source, enum vt_event event)
+{
+    const struct line_effect same = {.change = LINE_SAME};
+
+    switch (event) {
+    case VT_PRINT:
+        return line_print(&source->line, (struct vt_cell){.character = character_of(source), .style = source->style});
+    case VT_CONTROL:
+        if (source->parser.character == VT_TAB) {
+            return line_tab(&source->line);
+        }
+        return source->parser.character == VT_BS ? line_backspace(&source->line) : same;
+    case VT_CSI:
+        return line_control(&source->line, &source->parser);
+    case VT_NOTHING:
+    case VT_ESCAPE:
+        break;
+    }
+    return same;
+}
+
+static bool is_style(const struct mux_source *source, enum vt_event event)
+{
+    return event == VT_CSI && source->parser.final == 'm' && source->parser.marker == 0 &&
+           source->parser.intermediate == 0;
+}
+
+/* What a whole screen's sequences mean in a line: the next text is a line of its own. */
+static bool breaks_line(const struct mux_source *source, enum vt_event event)
+{
+    bool alternate;
+
+    return page_is_wanted(event, &source->parser, &alternate) ||
+           (event == VT_ESCAPE && source->parser.intermediate == 0 && source->parser.final == 'c');
+}
+
+static void take_line_event(struct console_mux *mux, struct mux_source *source, enum vt_event event, uint64_t now,
+                            struct mux_output *output)
+{
+    struct line_effect effect;
+
+    if (event == VT_CONTROL && source->parser.character == VT_LF) {
+        end_line(mux, source, output);
         return;
     }
-    if (byte == '\r') {
+    if (event == VT_CONTROL && source->parser.character == VT_CR) {
+        take_return(mux, source, output);
         return;
     }
-    if (source->length == MUX_LINE_MAX) {
+    if (is_style(source, event)) {
+        vt_style_change(&source->style, &source->parser);
+        return;
+    }
+    if (breaks_line(source, event)) {
+        if (source->line.length != 0) {
+            end_line(mux, source, output);
+        }
+        return;
+    }
+    if (event == VT_PRINT && !has_focus(mux, source) && source->line.cursor == LINE_CELLS) {
         flush_line(mux, source, output);
     }
-    keep(source, byte, now);
-}
-
-static void pump_focused(struct console_mux *mux, uint64_t now, struct mux_output *output)
-{
-    struct mux_source *source = focused(mux);
-    uint8_t byte;
-
-    while (source != NULL && has_room(output) && byte_ring_take(source->out, &byte)) {
-        pass_byte(mux, source, (char)byte, now, output);
+    if (source->return_pending && event != VT_ESCAPE) {
+        resume_line(mux, source, output);
+    }
+    if (event == VT_PRINT) {
+        resume_line(mux, source, output);
+    }
+    effect = change_line(source, event);
+    if (effect.change != LINE_SAME) {
+        source->touched = now;
+    }
+    if (mux->line_open && has_focus(mux, source) && is_shown(mux, source)) {
+        show_change(mux, &effect, output);
     }
 }
 
-static void pump_other(struct console_mux *mux, struct mux_source *source, uint64_t now, uint64_t partial_ticks,
+/* --- Pages --- */
+
+static bool is_character_set(const struct mux_source *source, enum vt_event event)
+{
+    return (event == VT_ESCAPE && (source->parser.intermediate == '(' || source->parser.intermediate == ')')) ||
+           (event == VT_CONTROL && (source->parser.character == VT_SO || source->parser.character == VT_SI));
+}
+
+/* Only the designations that programs use: line drawing, and anything else as the usual one. */
+static void take_character_set(struct mux_source *source, enum vt_event event)
+{
+    if (event == VT_CONTROL) {
+        source->shifted = source->parser.character == VT_SO;
+    } else {
+        source->graphics[source->parser.intermediate == ')' ? 1 : 0] = source->parser.final == '0';
+    }
+}
+
+/* The rows become lines; what the program does next is taken when they are shown. */
+static void end_page(struct console_mux *mux, struct mux_source *source, enum vt_event next, struct mux_output *output)
+{
+    if (has_focus(mux, source)) {
+        show_close(mux, output);
+    }
+    source->style = source->page->cursor.style;
+    source->page_ended = !source->page->alternate;
+    source->page_row = 0;
+    source->page->open = source->page_ended;
+    source->after_page = next;
+}
+
+static void take_event(struct console_mux *mux, struct mux_source *source, enum vt_event event, uint64_t now,
+                       struct mux_output *output);
+
+/* One row; false where there was none left. Blank ones are left out. */
+static bool end_page_step(struct console_mux *mux, struct mux_source *source, uint64_t now, struct mux_output *output)
+{
+    struct console_page *page = source->page;
+
+    while (source->page_row < PAGE_ROWS) {
+        uint32_t row = source->page_row++;
+        uint32_t length = page_row_length(page, row);
+
+        if (length != 0) {
+            memcpy(source->line.cells, page->cells[row], length * sizeof(struct vt_cell));
+            source->line.length = length;
+            flush_line(mux, source, output);
+            return true;
+        }
+    }
+    source->page_ended = false;
+    page->open = false;
+    if (source->after_page == VT_PRINT || source->after_page == VT_CSI) {
+        take_event(mux, source, source->after_page, now, output);
+    }
+    source->after_page = VT_NOTHING;
+    return false;
+}
+
+static void take_page_event(struct console_mux *mux, struct mux_source *source, enum vt_event event,
+                            struct mux_output *output)
+{
+    if (event == VT_PRINT) {
+        source->parser.character = character_of(source);
+    }
+    switch (page_take(source->page, event, &source->parser)) {
+    case PAGE_STAYS:
+        break;
+    case PAGE_LEFT:
+        end_page(mux, source, VT_NOTHING, output);
+        break;
+    case PAGE_SCROLLED:
+        end_page(mux, source, event, output);
+        break;
+    }
+}
+
+/* Only the focused guest gets a page by moving its cursor: of the others every line is shown when it is complete. An
+ * alternate page is one that the program closes, so anybody may have it. */
+static bool opens_page(const struct console_mux *mux, const struct mux_source *source, enum vt_event event,
+                       bool *alternate)
+{
+    return source->page != NULL && page_is_wanted(event, &source->parser, alternate) &&
+           (*alternate || has_focus(mux, source));
+}
+
+static void take_event(struct console_mux *mux, struct mux_source *source, enum vt_event event, uint64_t now,
                        struct mux_output *output)
 {
+    bool alternate;
+
+    if (is_character_set(source, event)) {
+        take_character_set(source, event);
+        return;
+    }
+    if (!has_page(source) && opens_page(mux, source, event, &alternate)) {
+        if (source->line.length != 0) {
+            end_line(mux, source, output);
+        }
+        forget_line(source);
+        page_open(source->page, alternate, source->style);
+        if (has_focus(mux, source) && is_shown(mux, source)) {
+            show_page(mux, output);
+        }
+    }
+    if (has_page(source) && !source->page->alternate && page_is_wanted(event, &source->parser, &alternate) &&
+        alternate) {
+        end_page(mux, source, event, output); /* its text stays as lines; then the alternate page is opened */
+    } else if (has_page(source)) {
+        take_page_event(mux, source, event, output);
+    } else {
+        take_line_event(mux, source, event, now, output);
+    }
+}
+
+/* --- One console guest --- */
+
+/* Where something of it was not sent, its bytes pass again from the end of the sequence on. */
+static bool passes(const struct console_mux *mux, struct mux_source *source)
+{
+    if (!is_shown(mux, source)) {
+        source->passed_over = true;
+    } else if (source->passed_over && vt_parser_at_rest(&source->parser)) {
+        source->passed_over = false;
+    }
+    return !source->passed_over;
+}
+
+/* After a bare LF behind text the cursor is not at the left: the line counts as open. */
+static void note_single_line(struct console_mux *mux, struct mux_source *source, enum vt_event event, uint64_t now)
+{
+    bool line_feed = event == VT_CONTROL && source->parser.character == VT_LF;
+
+    if (line_feed) {
+        mux->line_open = mux->line_open && !source->return_pending && source->line.length != 0;
+        remember(source, source->line.cells, source->line.length);
+        forget_line(source);
+    } else if (event == VT_CONTROL && source->parser.character == VT_CR) {
+        source->return_pending = true;
+    } else if (is_style(source, event)) {
+        vt_style_change(&source->style, &source->parser);
+    } else if (event != VT_NOTHING) {
+        source->line.cursor = source->return_pending ? 0 : source->line.cursor;
+        source->return_pending = false;
+        (void)change_line(source, event);
+        source->touched = now;
+    }
+}
+
+static void pass_byte(struct console_mux *mux, struct mux_source *source, uint8_t byte, uint64_t now,
+                      struct mux_output *output)
+{
+    bool sent = passes(mux, source);
+    enum vt_event event = vt_parse(&source->parser, byte);
+
+    if (sent) {
+        if (!mux->line_open && (source->line.length != 0 || (byte != VT_CR && byte != VT_LF))) {
+            show_line(mux, output);
+            output_style(output, source->style);
+        }
+        output_byte(output, (char)byte);
+        vt_tracker_note(&mux->tracker, &source->parser, event, byte);
+    }
+    if (is_character_set(source, event)) {
+        take_character_set(source, event);
+        return;
+    }
+    note_single_line(mux, source, event, now);
+    if (is_style(source, event)) {
+        output->style = source->style;
+    }
+}
+
+/* --- Turns --- */
+
+static void take_byte(struct console_mux *mux, struct mux_source *source, uint8_t byte, uint64_t now,
+                      struct mux_output *output)
+{
+    enum vt_event event;
+
+    if (mux_is_single(mux)) {
+        pass_byte(mux, source, byte, now, output);
+        return;
+    }
+    event = vt_parse(&source->parser, byte);
+    if (event != VT_NOTHING) {
+        take_event(mux, source, event, now, output);
+    }
+}
+
+static bool take_step(struct console_mux *mux, struct mux_source *source, uint64_t now, struct mux_output *output)
+{
     uint8_t byte;
 
-    while (has_room(output) && byte_ring_take(source->out, &byte)) {
-        collect_byte(mux, source, (char)byte, now, output);
+    if (source->page_ended) {
+        return end_page_step(mux, source, now, output);
     }
-    if (source->length != 0 && has_room(output) && (now - source->touched > partial_ticks || !source->running)) {
+    if (byte_ring_take(source->out, &byte)) {
+        take_byte(mux, source, byte, now, output);
+        return true;
+    }
+    return false;
+}
+
+/* Turns are numbered as the sources are; the one after the last is for drawing the page. */
+static bool take_turn(struct console_mux *mux, uint64_t now, struct mux_output *output)
+{
+    if (mux->turn == mux->source_count) {
+        return mux->page_shown && show_page_step(mux, output);
+    }
+    return mux->sources[mux->turn]->console && take_step(mux, mux->sources[mux->turn], now, output);
+}
+
+/* An incomplete line of another guest is shown after a while; of one that has stopped, at once. */
+static void flush_partial(struct console_mux *mux, struct mux_source *source, uint64_t now, uint64_t partial_ticks,
+                          struct mux_output *output)
+{
+    if (!mux_is_single(mux) && !has_focus(mux, source) && !source->page_ended && source->line.length != 0 &&
+        has_room(output) && (now - source->touched > partial_ticks || !source->running)) {
         flush_line(mux, source, output);
+    }
+}
+
+/* Not in the middle of the focused guest's line, where more of it is there: what comes between makes it be shown twice. */
+static bool turn_is_over(const struct console_mux *mux)
+{
+    bool within_line = mux->turn == mux->focus && mux->line_open;
+
+    return mux->turn_bytes >= (within_line ? MUX_LINE_TURN_BYTES : MUX_TURN_BYTES);
+}
+
+/* One after the other until none has anything, or there is no room, or it is enough for one call. */
+static void take_turns(struct console_mux *mux, uint64_t now, struct mux_output *output)
+{
+    uint32_t idle = 0;
+    uint32_t total = 0;
+
+    while (idle <= mux->source_count && total < MUX_PUMP_BYTES && has_room(output)) {
+        uint32_t before = output->length;
+
+        if (!turn_is_over(mux) && take_turn(mux, now, output)) {
+            mux->turn_bytes += 1 + output->length - before;
+            total += 1 + output->length - before;
+            idle = 0;
+        } else {
+            idle = mux->turn_bytes == 0 ? idle + 1 : 0;
+            mux->turn_bytes = 0;
+            mux->turn = mux->turn == mux->source_count ? 0 : mux->turn + 1;
+        }
+    }
+}
+
+static bool focus_is_hidden(const struct console_mux *mux)
+{
+    const struct mux_source *source = mux_focused(mux);
+
+    if (source == NULL || !source->console || !is_shown(mux, source) || source->page_ended) {
+        return false;
+    }
+    if (has_page(source)) {
+        return !mux->page_shown;
+    }
+    return !mux->line_open && source->line.length != 0;
+}
+
+/* Shows again what the focused guest had written, after what the others had to say. Not at once: a guest that goes on
+ * writing shows it by itself, and many short interruptions would show it many times. */
+static void show_again(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, struct mux_output *output)
+{
+    if (!focus_is_hidden(mux)) {
+        mux->hidden_waits = false;
+        mux->page_wanted = false;
+        return;
+    }
+    if (!mux->hidden_waits) {
+        mux->hidden_waits = true;
+        mux->hidden_since = now;
+    }
+    if ((now - mux->hidden_since < partial_ticks && !mux->page_wanted) || !has_room(output)) {
+        return;
+    }
+    if (has_page(mux_focused(mux))) {
+        show_page(mux, output);
+    } else {
+        show_line(mux, output);
+    }
+    mux->hidden_waits = false;
+    mux->page_wanted = false;
+}
+
+static void end_replay(struct console_mux *mux, struct mux_output *output)
+{
+    mux->replay = (struct mux_replay){0};
+    mux_say_again(mux, "plinth: end of the last lines", output);
+}
+
+/* Lines that were shown before, or were not because their guest was muted: as quotations. */
+static void replay_lines(struct console_mux *mux, struct mux_output *output)
+{
+    struct mux_replay *replay = &mux->replay;
+    char text[HISTORY_LINE_MAX];
+    char line[HISTORY_LINE_MAX + NOTICE_MAX];
+
+    while (replay->history != NULL && has_room(output)) {
+        if (history_line(replay->history, replay->before, text)) {
+            format_text(line, sizeof(line), "plinth:   | %s%s%s%s", replay->name == NULL ? "" : "[",
+                        replay->name == NULL ? "" : replay->name, replay->name == NULL ? "" : "] ", text);
+            mux_say_again(mux, line, output);
+        }
+        if (replay->before == 0) {
+            end_replay(mux, output);
+        } else {
+            replay->before--;
+        }
     }
 }
 
 void mux_pump(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, struct mux_output *output)
 {
-    pump_focused(mux, now, output);
+    replay_lines(mux, output);
+    take_turns(mux, now, output);
     for (uint32_t i = 0; i < mux->source_count; i++) {
-        if (i != mux->focus && mux->sources[i].console) {
-            pump_other(mux, &mux->sources[i], now, partial_ticks, output);
+        flush_partial(mux, mux->sources[i], now, partial_ticks, output);
+    }
+    show_again(mux, now, partial_ticks, output);
+}
+
+bool mux_has_bytes(const struct console_mux *mux)
+{
+    for (uint32_t i = 0; i < mux->source_count; i++) {
+        const struct mux_source *source = mux->sources[i];
+
+        if (source->console && (byte_ring_count(source->out) != 0 || source->page_ended)) {
+            return true;
         }
     }
-    reopen_line(mux, now, partial_ticks, output);
+    return show_page_waits(mux) || mux->replay.history != NULL;
+}
+
+bool mux_has_partial(const struct console_mux *mux)
+{
+    for (uint32_t i = 0; i < mux->source_count; i++) {
+        if (i != mux->focus && mux->sources[i]->console && mux->sources[i]->line.length != 0) {
+            return true;
+        }
+    }
+    return focus_is_hidden(mux);
+}
+
+/* --- The hypervisor's lines, focus, life --- */
+
+/* What our sentences quote may come from a guest: only printable characters. */
+static void output_sentence(struct mux_output *output, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        output_byte(output, *text >= ' ' && *text <= '~' ? *text : (char)VT_UNKNOWN_CHARACTER);
+    }
+    output_text(output, "\r\n");
+}
+
+void mux_say_again(struct console_mux *mux, const char *text, struct mux_output *output)
+{
+    if (vt_tracker_repair(&mux->tracker, output)) {
+        output_text(output, "\r\n");
+        mux->line_open = false;
+        mux->page_shown = false;
+        mux->cursor_hidden = false;
+        mux->application_keys = false;
+        if (mux_focused(mux) != NULL && mux_is_single(mux)) {
+            forget_line(mux_focused(mux));
+            mux_focused(mux)->passed_over = true;
+        }
+    }
+    show_close(mux, output);
+    output_plain(output);
+    output_sentence(output, text);
 }
 
 void mux_say(struct console_mux *mux, const char *text, struct mux_output *output)
 {
-    close_line(mux, output);
-    emit_text(output, text);
-    emit_text(output, "\r\n");
+    history_add(&mux->history, text);
+    mux_say_again(mux, text, output);
+}
+
+void mux_lose_terminal(struct console_mux *mux)
+{
+    vt_tracker_lose(&mux->tracker);
+}
+
+void mux_end_line(struct console_mux *mux, struct mux_output *output)
+{
+    struct mux_source *source = mux_focused(mux);
+
+    show_close(mux, output);
+    if (source != NULL && !has_page(source) && source->line.length != 0) {
+        remember(source, source->line.cells, source->line.length);
+        forget_line(source);
+    }
 }
 
 static void say_focus(struct console_mux *mux, struct mux_output *output)
 {
+    const struct mux_source *source = mux_focused(mux);
     char notice[NOTICE_MAX];
 
-    format_text(notice, sizeof(notice), "plinth: what you type goes to guest %s", focused(mux)->name);
+    if (source->console && source->running) {
+        format_text(notice, sizeof(notice), "plinth: what you type goes to guest %s", source->name);
+    } else {
+        format_text(notice, sizeof(notice), "plinth: the keys are for guest %s, which %s", source->name,
+                    source->running ? "has no console" : "does not run");
+    }
     mux_say(mux, notice, output);
 }
 
 /* The next running console guest after the focused one, which may be itself; MUX_NONE where none runs. */
-static uint32_t next_running(const struct console_mux *mux)
+uint32_t mux_next_running(const struct console_mux *mux)
 {
     uint32_t start = mux->focus == MUX_NONE ? mux->source_count - 1 : mux->focus;
 
     for (uint32_t step = 1; step <= mux->source_count; step++) {
         uint32_t candidate = (start + step) % mux->source_count;
 
-        if (mux->sources[candidate].console && mux->sources[candidate].running) {
+        if (mux->sources[candidate]->console && mux->sources[candidate]->running) {
             return candidate;
         }
     }
     return MUX_NONE;
 }
 
-void mux_end_line(struct console_mux *mux, struct mux_output *output)
+void mux_focus(struct console_mux *mux, uint32_t source, struct mux_output *output)
 {
-    close_line(mux, output);
-    if (focused(mux) != NULL) {
-        focused(mux)->length = 0;
-        focused(mux)->return_pending = false;
-    }
-}
-
-static void move_focus(struct console_mux *mux, uint32_t to, struct mux_output *output)
-{
-    if (to == MUX_NONE || to == mux->focus) {
+    if (source == MUX_NONE || source == mux->focus) {
         return;
     }
     mux_end_line(mux, output);
-    mux->focus = to;
-    if (mux->console_count > 1) {
+    mux->focus = source;
+    mux->page_wanted = true;
+    if (!mux_is_single(mux) || !mux->sources[source]->console || !mux->sources[source]->running) {
         say_focus(mux, output);
     }
 }
@@ -252,110 +677,60 @@ void mux_init(struct console_mux *mux)
     mux->focus = MUX_NONE;
 }
 
-bool mux_add(struct console_mux *mux, const char *name, bool console, struct byte_ring *out, struct byte_ring *in)
+bool mux_add(struct console_mux *mux, struct mux_source *source)
 {
     if (mux->source_count == MUX_SOURCES_MAX) {
         return false;
     }
-    mux->sources[mux->source_count] =
-        (struct mux_source){.name = name, .out = out, .in = in, .console = console, .running = true};
-    mux->console_count += console ? 1 : 0;
-    if (mux->focus == MUX_NONE && console) {
+    source->running = true;
+    mux->sources[mux->source_count] = source;
+    mux->console_count += source->console ? 1 : 0;
+    if (mux->focus == MUX_NONE && source->console) {
         mux->focus = mux->source_count;
     }
     mux->source_count++;
     return true;
 }
 
-void mux_set_running(struct console_mux *mux, uint32_t source, bool running, struct mux_output *output)
+/* A guest begins: nothing of what it was before is left in it, but for its history. */
+static void begin_source(struct mux_source *source)
 {
-    bool ended = mux->sources[source].running && !running;
-
-    mux->sources[source].running = running;
-    if (ended && source == mux->focus && has_room(output)) {
-        pump_focused(mux, mux->sources[source].touched, output);
-        mux_end_line(mux, output);
-        move_focus(mux, next_running(mux), output);
-    } else if (running && mux->focus != MUX_NONE && !focused(mux)->running && mux->sources[source].console) {
-        move_focus(mux, source, output);
-    }
+    vt_parser_reset(&source->parser);
+    source->style = (struct vt_style){0};
+    source->graphics[0] = source->graphics[1] = source->shifted = false;
+    source->reason[0] = '\0';
 }
 
-static void say_help(struct console_mux *mux, struct mux_output *output)
+/* The last words of the guest that had the focus; then the focus goes on. */
+static void lose_focused(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
-    mux_say(mux, "plinth: Ctrl-] then n: next guest, s: status, Ctrl-]: send Ctrl-] to the guest, ?: this help",
-            output);
-}
-
-static bool send(struct console_mux *mux, uint8_t byte)
-{
-    struct mux_source *source = focused(mux);
-
-    if (source == NULL || !source->running) {
-        return false;
-    }
-    if (!byte_ring_put(source->in, byte)) {
-        mux->input_lost++;
-        return false;
-    }
-    return true;
-}
-
-static bool type_command(struct console_mux *mux, uint8_t byte, struct mux_output *output)
-{
-    uint32_t next = next_running(mux);
-
-    switch (byte) {
-    case MUX_ESCAPE_KEY:
-        return send(mux, byte);
-    case 'n':
-        if (next == MUX_NONE || next == mux->focus) {
-            mux_say(mux, "plinth: no other running guest has a console", output);
-        } else {
-            move_focus(mux, next, output);
-        }
-        return false;
-    case 's':
-        mux->status_wanted = true;
-        return false;
-    default:
-        say_help(mux, output);
-        return false;
-    }
-}
-
-bool mux_type(struct console_mux *mux, uint8_t byte, struct mux_output *output)
-{
-    if (mux->source_count == 0) {
-        return false;
-    }
-    if (mux->escape) {
-        mux->escape = false;
-        return type_command(mux, byte, output);
-    }
-    if (byte == MUX_ESCAPE_KEY) {
-        mux->escape = true;
-        return false;
-    }
-    return send(mux, byte);
-}
-
-bool mux_has_bytes(const struct console_mux *mux)
-{
-    for (uint32_t i = 0; i < mux->source_count; i++) {
-        if (mux->sources[i].console && byte_ring_count(mux->sources[i].out) != 0) {
-            return true;
+    for (uint32_t i = 0; i < BYTE_RING_BYTES && has_room(output); i++) {
+        if (!take_step(mux, source, source->touched, output)) {
+            break;
         }
     }
-    return false;
+    mux_end_line(mux, output);
+    mux->focus_chosen = false;
+    mux_focus(mux, mux_next_running(mux), output);
 }
 
-bool mux_has_partial(const struct console_mux *mux)
+void mux_set_running(struct console_mux *mux, uint32_t index, bool running, struct mux_output *output)
 {
-    for (uint32_t i = 0; i < mux->source_count; i++) {
-        if (i != mux->focus && mux->sources[i].console && mux->sources[i].length != 0) {
-            return true;
-        }
+    struct mux_source *source = mux->sources[index];
+    bool ended = source->running && !running;
+    bool began = !source->running && running;
+
+    source->running = running;
+    if (ended && index == mux->focus && has_room(output)) {
+        lose_focused(mux, source, output);
     }
-    return line_is_hidden(mux);
+    if (ended && has_page(source) && !source->page_ended) {
+        end_page(mux, source, VT_NOTHING, output);
+    }
+    if (began) {
+        begin_source(source);
+    }
+    if (running && mux->focus != MUX_NONE && !mux->focus_chosen && !mux_focused(mux)->running && source->console) {
+        mux_focus(mux, index, output);
+    }
 }

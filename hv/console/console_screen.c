@@ -8,10 +8,8 @@
 #define GLYPH_FIRST 0x20u
 #define TAB_COLUMNS 8u
 
-#define BYTE_BEL 0x07u
-#define BYTE_BS 0x08u
-#define BYTE_TAB 0x09u
-#define BYTE_ESC 0x1bu
+#define MODE_AUTOWRAP 7u /* DEC VT510 programmer information, DECSET; xterm's for the alternate screen */
+#define MODE_ALTERNATE 1049u
 
 /* In whole rows: painting every cell instead would take most of the start's time. */
 static void clear(const struct screen_pixels *pixels)
@@ -39,6 +37,9 @@ static void open_grid(struct screen *screen, uint32_t scale)
     clear(pixels);
     memset(screen->wanted, ' ', sizeof(screen->wanted));
     memset(screen->drawn, ' ', sizeof(screen->drawn));
+    vt_parser_reset(&screen->parser);
+    screen->alternate = false;
+    screen->stays_in_row = false;
 }
 
 void screen_init(struct screen *screen, const struct screen_pixels *pixels, const uint8_t (*font)[16],
@@ -79,45 +80,32 @@ static void line_feed(struct screen *screen)
 
 static void put_character(struct screen *screen, uint8_t character)
 {
-    if (screen->column >= screen->columns) {
+    if (screen->column >= screen->columns && screen->stays_in_row) {
+        screen->column = screen->columns - 1;
+    } else if (screen->column >= screen->columns) {
         screen->column = 0;
         line_feed(screen);
     }
     screen->wanted[screen->row][screen->column++] = character;
 }
 
-static void put_text(struct screen *screen, uint8_t byte)
+static void put_character_control(struct screen *screen, uint32_t control)
 {
-    if (byte == '\n') {
+    if (control == VT_LF) {
         line_feed(screen);
-    } else if (byte == '\r') {
+    } else if (control == VT_CR) {
         screen->column = 0;
-    } else if (byte == BYTE_BS) {
+    } else if (control == VT_BS) {
         screen->column -= screen->column > 0 ? 1 : 0;
-    } else if (byte == BYTE_TAB) {
+    } else if (control == VT_TAB) {
         screen->column =
             (uint32_t)min_u64((screen->column / TAB_COLUMNS + 1) * TAB_COLUMNS, (uint64_t)screen->columns - 1);
-    } else if (byte == BYTE_ESC) {
-        screen->parse = SCREEN_PARSE_ESCAPE;
-    } else if (byte >= GLYPH_FIRST && byte < GLYPH_FIRST + screen->font_glyphs) {
-        put_character(screen, byte);
-    } else if (byte >= 0xc0) {
-        put_character(screen, '?'); /* the first byte of a UTF-8 character; the others are skipped */
     }
 }
 
-static void put_escape(struct screen *screen, uint8_t byte)
+static bool has_glyph(const struct screen *screen, uint32_t character)
 {
-    if (byte >= 0x20 && byte <= 0x2f) {
-        return; /* an intermediate byte, as in ESC ( B: the final one follows. ECMA-35 13.2 */
-    }
-    if (byte == '[') {
-        screen->parse = SCREEN_PARSE_CONTROL;
-        screen->parameter_count = 0;
-        memset(screen->parameters, 0, sizeof(screen->parameters));
-    } else {
-        screen->parse = byte == ']' ? SCREEN_PARSE_STRING : SCREEN_PARSE_TEXT;
-    }
+    return character >= GLYPH_FIRST && character < 0x80 && character < GLYPH_FIRST + screen->font_glyphs;
 }
 
 /* Blanks cells [from, to) counted row by row. */
@@ -136,7 +124,8 @@ static void control_erase(struct screen *screen, bool whole_screen)
     uint32_t end = whole_screen ? screen->rows * screen->columns : first + screen->columns;
     uint32_t cursor = screen->row * screen->columns + column;
 
-    erase(screen, screen->parameters[0] == 0 ? cursor : first, screen->parameters[0] == 1 ? cursor + 1 : end);
+    erase(screen, screen->parser.parameters[0] == 0 ? cursor : first,
+          screen->parser.parameters[0] == 1 ? cursor + 1 : end);
 }
 
 static void move_to(struct screen *screen, int64_t row, int64_t column)
@@ -150,13 +139,47 @@ static void move_to(struct screen *screen, int64_t row, int64_t column)
     screen->column = (uint32_t)(column > last_column ? last_column : column);
 }
 
-static void control_final(struct screen *screen, uint8_t letter)
+static void enter_alternate(struct screen *screen)
 {
+    if (!screen->alternate) {
+        memcpy(screen->saved, screen->wanted, sizeof(screen->saved));
+        screen->saved_row = screen->row;
+        screen->saved_column = screen->column;
+        screen->alternate = true;
+    }
+    erase(screen, 0, screen->rows * screen->columns);
+}
+
+/* The rows below the text are as they are. */
+static void leave_alternate(struct screen *screen)
+{
+    if (screen->alternate) {
+        memcpy(screen->wanted, screen->saved, (size_t)screen->rows * SCREEN_COLUMNS_MAX);
+        screen->row = (uint32_t)min_u64(screen->saved_row, (uint64_t)screen->rows - 1);
+        screen->column = screen->saved_column;
+        screen->alternate = false;
+    }
+}
+
+static void set_mode(struct screen *screen, uint32_t mode, bool on)
+{
+    if (mode == MODE_AUTOWRAP) {
+        screen->stays_in_row = !on;
+    } else if (mode == MODE_ALTERNATE && on) {
+        enter_alternate(screen);
+    } else if (mode == MODE_ALTERNATE) {
+        leave_alternate(screen);
+    }
+}
+
+static void put_sequence(struct screen *screen)
+{
+    const struct vt_parser *parser = &screen->parser;
     int64_t row = screen->row;
     int64_t column = screen->column;
-    int64_t count = screen->parameters[0] == 0 ? 1 : screen->parameters[0];
+    int64_t count = vt_parameter(parser, 0, 1);
 
-    switch (letter) {
+    switch (parser->final) {
     case 'A':
         move_to(screen, row - count, column);
         break;
@@ -174,7 +197,7 @@ static void control_final(struct screen *screen, uint8_t letter)
         break;
     case 'H':
     case 'f':
-        move_to(screen, count - 1, screen->parameters[1] == 0 ? 0 : (int64_t)screen->parameters[1] - 1);
+        move_to(screen, count - 1, (int64_t)vt_parameter(parser, 1, 1) - 1);
         break;
     case 'J':
         control_erase(screen, true);
@@ -183,22 +206,20 @@ static void control_final(struct screen *screen, uint8_t letter)
         control_erase(screen, false);
         break;
     default:
-        break; /* colours and modes: nothing to show */
+        break; /* colours and the like: nothing to show */
     }
 }
 
-/* Parameters are decimal numbers between semicolons; 0x40..0x7e ends the sequence. ECMA-48 5.4. */
-static void put_control(struct screen *screen, uint8_t byte)
+static void put_control(struct screen *screen)
 {
-    uint32_t *parameter = &screen->parameters[screen->parameter_count];
+    const struct vt_parser *parser = &screen->parser;
 
-    if (byte >= '0' && byte <= '9') {
-        *parameter = *parameter < 1000 ? *parameter * 10 + (byte - '0') : *parameter;
-    } else if (byte == ';') {
-        screen->parameter_count += screen->parameter_count + 1 < SCREEN_PARAMETERS_MAX ? 1 : 0;
-    } else if (byte >= 0x40 && byte <= 0x7e) {
-        screen->parse = SCREEN_PARSE_TEXT;
-        control_final(screen, byte);
+    if (parser->marker == 0 && parser->intermediate == 0) {
+        put_sequence(screen);
+    } else if (parser->marker == '?' && (parser->final == 'h' || parser->final == 'l')) {
+        for (uint32_t i = 0; i < parser->parameter_count; i++) {
+            set_mode(screen, parser->parameters[i], parser->final == 'h');
+        }
     }
 }
 
@@ -207,21 +228,49 @@ void screen_put(struct screen *screen, uint8_t byte)
     if (screen->columns == 0) {
         return;
     }
-    switch (screen->parse) {
-    case SCREEN_PARSE_TEXT:
-        put_text(screen, byte);
+    switch (vt_parse(&screen->parser, byte)) {
+    case VT_NOTHING:
+    case VT_ESCAPE:
+        return;
+    case VT_PRINT:
+        put_character(screen, has_glyph(screen, screen->parser.character) ? (uint8_t)screen->parser.character
+                                                                          : (uint8_t)VT_UNKNOWN_CHARACTER);
         break;
-    case SCREEN_PARSE_ESCAPE:
-        put_escape(screen, byte);
+    case VT_CONTROL:
+        put_character_control(screen, screen->parser.character);
         break;
-    case SCREEN_PARSE_CONTROL:
-        put_control(screen, byte);
+    case VT_CSI:
+        put_control(screen);
         break;
-    case SCREEN_PARSE_STRING:
-        if (byte == BYTE_BEL || byte == BYTE_ESC) {
-            screen->parse = byte == BYTE_ESC ? SCREEN_PARSE_ESCAPE : SCREEN_PARSE_TEXT;
+    }
+    screen->dirty = true;
+}
+
+static bool row_is_blank(const struct screen *screen, uint32_t row)
+{
+    for (uint32_t column = 0; column < screen->columns; column++) {
+        if (screen->wanted[row][column] != ' ') {
+            return false;
         }
-        break;
+    }
+    return true;
+}
+
+void screen_recover(struct screen *screen)
+{
+    if (screen->columns == 0) {
+        return;
+    }
+    leave_alternate(screen);
+    vt_parser_reset(&screen->parser);
+    screen->stays_in_row = false;
+    screen->column = 0;
+    screen->row = screen->rows - 1;
+    while (screen->row > 0 && row_is_blank(screen, screen->row) && row_is_blank(screen, screen->row - 1)) {
+        screen->row--;
+    }
+    if (!row_is_blank(screen, screen->row)) {
+        scroll(screen);
     }
     screen->dirty = true;
 }

@@ -7,18 +7,18 @@
  * output that scrolls by is drawn only as far as somebody could see it.
  *
  * The grid understands what shells and kernels print: CR, LF, BS, TAB, and of the ECMA-48 sequences cursor moves,
- * erasing and positioning; colours are skipped. Characters beyond ASCII show as one '?' each. Pure.
+ * erasing and positioning, and the alternate screen; colours are skipped. Characters beyond ASCII show as one '?' each.
+ * Pure.
  *
  * The last rows may be taken for lines that stay while the text above them scrolls: one per guest with its state.
  */
 #ifndef HV_CONSOLE_CONSOLE_SCREEN_H
 #define HV_CONSOLE_CONSOLE_SCREEN_H
 
-#include "hv/base/types.h"
+#include "hv/console/vt_parser.h"
 
 #define SCREEN_COLUMNS_MAX 240u
 #define SCREEN_ROWS_MAX 135u
-#define SCREEN_PARAMETERS_MAX 4u
 
 /* Every dot is drawn as 2x2 from this width on, as 3x3 from the next; a panic's report from the last one on as 2x2. */
 #define SCREEN_DOUBLE_WIDTH 2048u
@@ -33,13 +33,6 @@ struct screen_pixels {
     uint32_t foreground;      /* of a pixel; the background is black, which is 0 in every format */
 };
 
-enum screen_parse {
-    SCREEN_PARSE_TEXT,
-    SCREEN_PARSE_ESCAPE,
-    SCREEN_PARSE_CONTROL, /* after ESC [ */
-    SCREEN_PARSE_STRING,  /* an OSC string: skipped up to BEL or ESC \ */
-};
-
 struct screen {
     struct screen_pixels pixels;
     const uint8_t (*font)[16]; /* glyphs from 0x20 on */
@@ -47,13 +40,15 @@ struct screen {
     uint32_t columns, rows, scale; /* 0 columns: no screen. Rows of text only */
     uint32_t status_rows;          /* below them: a line of dashes, and those of screen_set_status() */
     uint32_t column, row;          /* the cursor; column may equal `columns`: the next character wraps */
-    enum screen_parse parse;
-    uint32_t parameters[SCREEN_PARAMETERS_MAX];
-    uint32_t parameter_count;
+    bool stays_in_row;             /* what is written behind the last column overwrites it */
+    bool alternate;                /* the alternate screen is shown, `saved` has the main one */
+    uint32_t saved_column, saved_row;
+    struct vt_parser parser;
     uint32_t next_cell; /* where drawing goes on */
     bool dirty;
     uint8_t wanted[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
     uint8_t drawn[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
+    uint8_t saved[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
 };
 
 /* An empty grid as large as the pixels allow; the screen becomes black. */
@@ -64,6 +59,9 @@ void screen_init(struct screen *screen, const struct screen_pixels *pixels, cons
 void screen_enlarge(struct screen *screen);
 
 void screen_put(struct screen *screen, uint8_t byte);
+
+/* Whatever was written: the next byte is text on the main screen, at the left of a row below all text. */
+void screen_recover(struct screen *screen);
 
 /* Shows `text` in line `index` of `count` lines below the text; lines that would leave less than three quarters of the
  * screen to the text are not shown. `count` is the same in every call. */

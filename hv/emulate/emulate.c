@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Execution. Every function translates first, then loads and stores, then writes registers and moves rip: whatever
- * faults has changed nothing. Read with hv/emulate/emulate_memory.h (operands) and hv/emulate/emulate_alu.h (flags).
+ * faults has changed nothing. Read with emulate_fetch.h (instructions), emulate_memory.h (operands) and emulate_alu.h
+ * (flags).
  */
 #include "hv/emulate/emulate.h"
 
 #include "hv/core/event.h"
 #include "hv/emulate/emulate_alu.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
 #include "hv/emulate/emulate_registers.h"
 #include "hv/emulate/emulate_string.h"
@@ -335,84 +337,104 @@ static bool branch_target_allowed(const struct vcpu *vcpu, uint64_t target)
                                               : target <= vcpu->system.segments[SEGMENT_CS].limit;
 }
 
-/* Moves rip itself. */
-static void do_branch(struct vcpu *vcpu, const struct instruction *instruction)
+/* Moves rip itself, so it is never "done". */
+static bool do_branch(struct vcpu *vcpu, const struct instruction *instruction)
 {
     struct memory_operand operand;
     uint64_t target;
 
     if (!translate_rm(vcpu, instruction, GUEST_READ, &operand)) {
-        return;
+        return false;
     }
     target = emulate_load(vcpu, &operand);
     if (!branch_target_allowed(vcpu, target)) {
         emulate_raise_error(vcpu, EXCEPTION_GP, 0);
-        return;
+        return false;
     }
     if (instruction->operation == OPERATION_CALL && !push(vcpu, next_rip(vcpu, instruction), instruction->rm_bytes)) {
-        return;
+        return false;
     }
     vcpu_advance(vcpu, instruction->length);
     vcpu->rip = target;
+    return false;
 }
 
-enum execution {
-    EXECUTION_DONE,    /* move rip past it */
-    EXECUTION_ENDED,   /* an exception was raised, or the instruction moved rip itself */
-    EXECUTION_REFUSED, /* it does not touch memory in a way that is emulated */
+/* Both go as far as one exit goes and move rip themselves. */
+static bool do_string(struct vcpu *vcpu, const struct instruction *instruction)
+{
+    emulate_string(vcpu, instruction);
+    return false;
+}
+
+static bool do_string_io(struct vcpu *vcpu, const struct instruction *instruction)
+{
+    string_io_run(vcpu, instruction, (uint16_t)vcpu->gpr[GPR_RDX]);
+    return false;
+}
+
+/* Executes one operation. True: it is done, and rip is to be moved past it. False: an exception was raised, or rip is
+ * where it belongs. */
+typedef bool (*execute_function)(struct vcpu *vcpu, const struct instruction *instruction);
+
+/* What touches memory in a way that is emulated; no other operation is. */
+static const execute_function functions[OPERATION_COUNT] = {
+    [OPERATION_ADD] = do_arithmetic,
+    [OPERATION_OR] = do_arithmetic,
+    [OPERATION_ADC] = do_arithmetic,
+    [OPERATION_SBB] = do_arithmetic,
+    [OPERATION_AND] = do_arithmetic,
+    [OPERATION_SUB] = do_arithmetic,
+    [OPERATION_XOR] = do_arithmetic,
+    [OPERATION_CMP] = do_arithmetic,
+    [OPERATION_TEST] = do_arithmetic,
+    [OPERATION_NOT] = do_arithmetic,
+    [OPERATION_NEG] = do_arithmetic,
+    [OPERATION_INC] = do_arithmetic,
+    [OPERATION_DEC] = do_arithmetic,
+    [OPERATION_IMUL] = do_arithmetic,
+    [OPERATION_ROL] = do_shift,
+    [OPERATION_ROR] = do_shift,
+    [OPERATION_RCL] = do_shift,
+    [OPERATION_RCR] = do_shift,
+    [OPERATION_SHL] = do_shift,
+    [OPERATION_SHR] = do_shift,
+    [OPERATION_SAR] = do_shift,
+    [OPERATION_MUL] = do_multiply,
+    [OPERATION_IMUL_WIDE] = do_multiply,
+    [OPERATION_MOV] = do_move,
+    [OPERATION_MOVZX] = do_move,
+    [OPERATION_MOVSX] = do_move,
+    [OPERATION_MOVBE] = do_move,
+    [OPERATION_STORE_SEGMENT] = do_store_segment,
+    [OPERATION_SETCC] = do_conditional,
+    [OPERATION_CMOVCC] = do_conditional,
+    [OPERATION_XCHG] = do_exchange,
+    [OPERATION_XADD] = do_exchange,
+    [OPERATION_CMPXCHG] = do_cmpxchg,
+    [OPERATION_CMPXCHG8B] = do_cmpxchg8b,
+    [OPERATION_BT] = do_bit,
+    [OPERATION_BTS] = do_bit,
+    [OPERATION_BTR] = do_bit,
+    [OPERATION_BTC] = do_bit,
+    [OPERATION_PUSH] = do_push,
+    [OPERATION_POP] = do_pop,
+    [OPERATION_CALL] = do_branch,
+    [OPERATION_JMP] = do_branch,
+    [OPERATION_MOVS] = do_string,
+    [OPERATION_CMPS] = do_string,
+    [OPERATION_STOS] = do_string,
+    [OPERATION_LODS] = do_string,
+    [OPERATION_SCAS] = do_string,
+    [OPERATION_INS] = do_string_io,
+    [OPERATION_OUTS] = do_string_io,
 };
 
-static enum execution done_or_ended(bool done)
+/* The function for an instruction with an operand in memory; a string's is in no r/m. NULL: it is not emulated. */
+static execute_function find_function(const struct instruction *instruction)
 {
-    return done ? EXECUTION_DONE : EXECUTION_ENDED;
-}
+    execute_function function = functions[instruction->operation];
 
-static enum execution execute_memory(struct vcpu *vcpu, const struct instruction *instruction)
-{
-    enum operation operation = instruction->operation;
-
-    if (operation >= OPERATION_ADD && operation <= OPERATION_IMUL) {
-        return done_or_ended(do_arithmetic(vcpu, instruction));
-    } else if (operation >= OPERATION_ROL && operation <= OPERATION_SAR) {
-        return done_or_ended(do_shift(vcpu, instruction));
-    } else if (operation == OPERATION_MUL || operation == OPERATION_IMUL_WIDE) {
-        return done_or_ended(do_multiply(vcpu, instruction));
-    } else if (operation == OPERATION_SETCC || operation == OPERATION_CMOVCC) {
-        return done_or_ended(do_conditional(vcpu, instruction));
-    } else if (operation >= OPERATION_MOV && operation <= OPERATION_MOVBE) {
-        return done_or_ended(do_move(vcpu, instruction));
-    } else if (operation >= OPERATION_BT && operation <= OPERATION_BTC) {
-        return done_or_ended(do_bit(vcpu, instruction));
-    } else if (operation == OPERATION_STORE_SEGMENT) {
-        return done_or_ended(do_store_segment(vcpu, instruction));
-    } else if (operation == OPERATION_XCHG || operation == OPERATION_XADD) {
-        return done_or_ended(do_exchange(vcpu, instruction));
-    } else if (operation == OPERATION_CMPXCHG) {
-        return done_or_ended(do_cmpxchg(vcpu, instruction));
-    } else if (operation == OPERATION_CMPXCHG8B) {
-        return done_or_ended(do_cmpxchg8b(vcpu, instruction));
-    } else if (operation == OPERATION_PUSH) {
-        return done_or_ended(do_push(vcpu, instruction));
-    } else if (operation == OPERATION_POP) {
-        return done_or_ended(do_pop(vcpu, instruction));
-    } else if (operation == OPERATION_CALL || operation == OPERATION_JMP) {
-        do_branch(vcpu, instruction);
-        return EXECUTION_ENDED;
-    }
-    return EXECUTION_REFUSED;
-}
-
-static enum execution execute(struct vcpu *vcpu, const struct instruction *instruction)
-{
-    if (instruction->operation >= OPERATION_MOVS && instruction->operation <= OPERATION_SCAS) {
-        emulate_string(vcpu, instruction);
-        return EXECUTION_ENDED;
-    }
-    if (instruction->operation == OPERATION_INS || instruction->operation == OPERATION_OUTS) {
-        string_io_run(vcpu, instruction, (uint16_t)vcpu->gpr[GPR_RDX]);
-        return EXECUTION_ENDED;
-    }
-    return instruction->memory ? execute_memory(vcpu, instruction) : EXECUTION_REFUSED;
+    return instruction->memory || function == do_string || function == do_string_io ? function : NULL;
 }
 
 static void fail_undecodable(struct vcpu *vcpu, const struct exit_nested_fault *fault, const struct fetched *fetched)
@@ -450,7 +472,7 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
 {
     struct fetched fetched;
     enum fetch_result result;
-    enum execution execution = EXECUTION_REFUSED;
+    execute_function execute;
 
     if (fault_is_hopeless(vcpu, fault)) {
         return;
@@ -459,12 +481,10 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
     if (result == FETCH_RAISED) {
         return;
     }
-    if (result == FETCH_OK) {
-        execution = execute(vcpu, &fetched.instruction);
-    }
-    if (execution == EXECUTION_REFUSED) {
+    execute = result == FETCH_OK ? find_function(&fetched.instruction) : NULL;
+    if (execute == NULL) {
         fail_undecodable(vcpu, fault, &fetched);
-    } else if (execution == EXECUTION_DONE) {
+    } else if (execute(vcpu, &fetched.instruction)) {
         vcpu_advance(vcpu, fetched.instruction.length);
     }
 }

@@ -21,12 +21,10 @@
 void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault);
 
 /*
- * For vendors whose CPU does not say (SVM without NRIP save or decode assists). Both fetch at CS:RIP and want the
- * system state. emulate_length: 0 where an exception was raised or the instruction is not claimed. emulate_decode_cr
- * fills *access and *length from the MOV CR, CLTS, LMSW or SMSW there; an LMSW from memory is read, an SMSW to memory
- * is done. False: it is none of these, or an exception was raised (then vcpu->pending is valid).
+ * For vendors whose CPU does not say (SVM): fills *access and *length from the MOV CR, CLTS, LMSW or SMSW at CS:RIP; an
+ * LMSW from memory is read, an SMSW to memory is done. False: it is none of these, or an exception was raised (then
+ * vcpu->pending is valid). Wants the system state.
  */
-uint8_t emulate_length(struct vcpu *vcpu);
 bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length);
 
 #endif

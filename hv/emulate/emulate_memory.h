@@ -52,29 +52,11 @@ bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes,
 uint64_t emulate_load(struct vcpu *vcpu, const struct memory_operand *operand);
 void emulate_store(struct vcpu *vcpu, const struct memory_operand *operand, uint64_t value);
 
-enum fetch_result {
-    FETCH_OK,
-    FETCH_RAISED,      /* an exception was raised or the guest failed */
-    FETCH_UNSUPPORTED, /* not a form that the decoder claims; the bytes are there */
-};
+/* What a walk of the guest's tables has to know. */
+void emulate_paging(const struct vcpu *vcpu, bool implicit, struct guest_paging *paging);
 
-struct fetched {
-    uint8_t bytes[INSTRUCTION_BYTES_MAX];
-    uint8_t count;
-    struct instruction instruction; /* FETCH_OK only */
-};
-
-/* Fetches and decodes the instruction at CS:RIP. */
-enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched);
-
-/* A look at memory: a fetch, or implicit as above. False: it cannot be read; nothing is raised. */
-bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count);
-
-/* The linear address of CS:RIP. */
-uint64_t emulate_fetch_address(const struct vcpu *vcpu);
-
-/* The fetched bytes as text, "0f ae 38", for a sentence. Returns `to`. */
-#define FETCHED_TEXT_MAX (INSTRUCTION_BYTES_MAX * 3 + 1)
-const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX]);
+/* Translates what lies in one page, by the guest's tables alone. */
+bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit,
+                            gpa_t *address);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/guest_io.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
 #include "hv/emulate/emulate_registers.h"
 #include "hv/emulate/emulate_string.h"

@@ -13,6 +13,7 @@
 #include "hv/base/memory.h"
 #include "hv/core/event.h"
 #include "hv/emulate/cr_access.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
 #include "hv/emulate/emulate_registers.h"
 #include "hv/x86/registers.h"

@@ -11,7 +11,7 @@
 #include "hv/core/guest_irq.h"
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate.h"
-#include "hv/emulate/emulate_memory.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/string_io.h"
 #include "hv/emulate/task_switch.h"
 #include "hv/policy/cpuid_exit.h"

@@ -8,6 +8,7 @@
 #include "guest-loader/loader.h"
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
+#include "hv/console/console.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_watchdog.h"
@@ -84,6 +85,13 @@ static void create_vcpus(struct guest *guest, uint32_t first_asid)
     }
 }
 
+static void create_console(struct guest *guest)
+{
+    uint64_t bytes = console_guest_bytes(&boot->config, guest->config);
+
+    console_add_guest(guest, pool_take(bytes), bytes);
+}
+
 /* No byte of whoever had the memory before may be seen. */
 static void clear_memory(struct guest *guest)
 {
@@ -122,6 +130,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     guest->cr4_allowed = cr4_allowed(&guest->cpuid);
     build_tree(guest, support, plan);
     create_vcpus(guest, first_asid);
+    create_console(guest);
     clear_memory(guest);
     create_devices(guest);
     guest_load_images(guest);

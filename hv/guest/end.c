@@ -8,6 +8,7 @@
 #include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
+#include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
 #include "hv/guest/status.h"
 #include "hv/host/host_cpu.h"
@@ -38,7 +39,7 @@ void guest_end_init(const struct boot_info *info)
 {
     boot = info;
     guest_restart_init();
-    guest_status_init();
+    operator_init();
 }
 
 static void report_registers(const struct vcpu *vcpu)

@@ -146,9 +146,8 @@ bool guest_status_screen(const struct guest *guest)
     return shown;
 }
 
-static void print_status(void *context)
+void guest_status_print(void)
 {
-    (void)context;
     log_info("status of %u guests", guest_count);
     for (uint32_t i = 0; i < guest_count; i++) {
         print_guest(guests[i]);
@@ -158,9 +157,4 @@ static void print_status(void *context)
         guest_status_screen(guests[i]);
     }
     log_info("end of the status");
-}
-
-void guest_status_init(void)
-{
-    console_set_status_hook(print_status, NULL);
 }

@@ -8,8 +8,7 @@
 
 #include "hv/core/guest.h"
 
-/* Makes the console call it. */
-void guest_status_init(void);
+void guest_status_print(void);
 
 /* What a guest shows on its text display, where its serial port has said nothing: many small kernels know no other
  * way. False: it has said nothing on either. */

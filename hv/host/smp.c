@@ -199,9 +199,6 @@ static void fill_trampoline(uint64_t page, uint32_t root)
     // cppcheck-suppress comparePointers ; both are labels of one piece of assembly
     memcpy((void *)(uintptr_t)page, trampoline_start, (size_t)(trampoline_end - trampoline_start));
     *data = (struct trampoline_data){
-        .gdt = {[TRAMPOLINE_CODE32 / 8] = GDT_CODE32,
-                [TRAMPOLINE_CODE64 / 8] = GDT_CODE64,
-                [TRAMPOLINE_DATA_SELECTOR / 8] = GDT_DATA},
         .gdt_limit = sizeof(data->gdt) - 1,
         .gdt_base = (uint32_t)(page + TRAMPOLINE_DATA),
         .to_32 = far_to(page, trampoline_32, TRAMPOLINE_CODE32),
@@ -210,6 +207,9 @@ static void fill_trampoline(uint64_t page, uint32_t root)
         .cr4 = (uint32_t)host_cpu_cr4(),
         .next = (uint64_t)(uintptr_t)&smp_next,
     };
+    data->gdt[TRAMPOLINE_CODE32 / 8] = GDT_CODE32;
+    data->gdt[TRAMPOLINE_CODE64 / 8] = GDT_CODE64;
+    data->gdt[TRAMPOLINE_DATA_SELECTOR / 8] = GDT_DATA;
 }
 
 static bool is_decided(const struct cpu *cpu)

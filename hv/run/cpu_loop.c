@@ -127,8 +127,8 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
  * here. */
 #define CONSOLE_REST 3u
 
-/* Input bytes belong to the guest's UART, which vCPU 0's CPU serves. */
-static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
+/* Input bytes belong to the guest's UART, which is with vCPU 0's CPU. */
+static void exchange_console(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     uint64_t got_input = console_service(guests, guest_count, now);
     uint64_t end = insn_rdtsc();
@@ -207,7 +207,7 @@ static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
 
 /* Everything that the vCPU's last turn, its timers and its neighbours left to do. A dead one belongs to the
  * CPU that restarts it. */
-static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
+static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
     if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) == VCPU_STATE_DEAD) {
         return;
@@ -218,7 +218,7 @@ static void serve_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, ui
     }
     if ((vcpu->requests & VCPU_CONSOLE) != 0) {
         report_unknown(vcpu->guest);
-        serve_console(cpu, turn, now);
+        exchange_console(cpu, turn, now);
     }
     send_kicks(cpu, vcpu->guest);
     if (vcpu->state == VCPU_STATE_HALTED && vcpu_can_wake(vcpu)) {
@@ -244,20 +244,20 @@ static bool slice_lasts(const struct turn *turn, uint64_t now)
     return turn->count > 1 && turn->owner != NULL && can_run(turn->owner) && now < turn->slice_end;
 }
 
-static void serve_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
+static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     if (slice_lasts(turn, now)) {
-        serve_vcpu(cpu, turn, turn->owner, now);
+        collect_from_vcpu(cpu, turn, turn->owner, now);
         if (slice_lasts(turn, now)) {
             return;
         }
     }
     for (uint32_t i = 0; i < turn->count; i++) {
-        serve_vcpu(cpu, turn, turn->vcpus[i], now);
+        collect_from_vcpu(cpu, turn, turn->vcpus[i], now);
     }
 }
 
-/* A vCPU that was served may have kicked one on the same CPU that had been served before it. */
+/* A vCPU that was looked at may have kicked one on the same CPU that had been before it. */
 static bool kicks_wait(const struct turn *turn)
 {
     for (uint32_t i = 0; i < turn->count; i++) {
@@ -299,7 +299,7 @@ static struct vcpu *next_owner(struct turn *turn, uint64_t now)
 
 /* The vCPU that runs: the owner of the slice until its end, then the next. NULL: none wants to, or its slice is
  * kept. */
-static struct vcpu *choose(struct turn *turn, uint64_t now)
+static struct vcpu *decide(struct turn *turn, uint64_t now)
 {
     struct vcpu *next;
 
@@ -382,6 +382,55 @@ static void idle(struct cpu *cpu)
     }
 }
 
+/* What has happened: interrupts, timers and kicks of the vCPUs here, the console. False: something may have come up
+ * meanwhile that belongs to it, so that nothing can be decided yet. */
+static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    cpu_watch_turn(cpu, now);
+    collect_from_vcpus(cpu, turn, now);
+    if (polls_console(cpu) && now >= turn->console_deadline) {
+        exchange_console(cpu, turn, now);
+        guest_end_serve();
+        return false;
+    }
+    return turn->count == 1 || slice_lasts(turn, now) || !kicks_wait(turn);
+}
+
+static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
+{
+    arm(cpu, min_u64(next_deadline(cpu, turn, NULL), cpu_watch_deadline()));
+    idle(cpu);
+}
+
+static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    arm(cpu, next_deadline(cpu, turn, vcpu));
+    if (!first_entry_told) {
+        fault_at("entry");
+        tell_first_entry(vcpu->guest);
+    }
+    vcpu_switch_to(cpu, vcpu);
+    vcpu->leave_at = vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : UINT64_MAX;
+    __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
+    fault_vcpu(vcpu);
+    virt_run(cpu, vcpu);
+    __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
+    fault_at("turn");
+    vcpu->cpu_ticks += clock_ticks_since(insn_rdtsc(), now);
+}
+
+/* The vCPU's turn, the restart of a dead one's guest, or sleep. */
+static void run(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    if (vcpu == NULL) {
+        sleep_until_work(cpu, turn);
+    } else if (vcpu->state == VCPU_STATE_DEAD) {
+        guest_restart_run(vcpu, turn->slice_end);
+    } else {
+        run_vcpu(cpu, turn, vcpu, now);
+    }
+}
+
 _Noreturn void cpu_loop_run(struct cpu *cpu)
 {
     struct turn *turn = &turns[cpu->index];
@@ -389,42 +438,11 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
     turn->console_deadline = console_deadline(insn_rdtsc());
     for (;;) {
         uint64_t now;
-        struct vcpu *vcpu;
 
         take_interrupts(cpu);
         now = insn_rdtsc();
-        cpu_watch_turn(cpu, now);
-        serve_vcpus(cpu, turn, now);
-        if (polls_console(cpu) && now >= turn->console_deadline) {
-            serve_console(cpu, turn, now);
-            guest_end_serve();
-            continue;
+        if (collect(cpu, turn, now)) {
+            run(cpu, turn, decide(turn, now), now);
         }
-        if (turn->count > 1 && !slice_lasts(turn, now) && kicks_wait(turn)) {
-            continue;
-        }
-        vcpu = choose(turn, now);
-        if (vcpu != NULL && vcpu->state == VCPU_STATE_DEAD) {
-            guest_restart_run(vcpu, turn->slice_end);
-            continue;
-        }
-        if (vcpu == NULL) {
-            arm(cpu, min_u64(next_deadline(cpu, turn, NULL), cpu_watch_deadline()));
-            idle(cpu);
-            continue;
-        }
-        arm(cpu, next_deadline(cpu, turn, vcpu));
-        if (!first_entry_told) {
-            fault_at("entry");
-            tell_first_entry(vcpu->guest);
-        }
-        vcpu_switch_to(cpu, vcpu);
-        vcpu->leave_at = vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : UINT64_MAX;
-        __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
-        fault_vcpu(vcpu);
-        virt_run(cpu, vcpu);
-        __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
-        fault_at("turn");
-        vcpu->cpu_ticks += clock_ticks_since(insn_rdtsc(), now);
     }
 }

@@ -2,6 +2,7 @@
 #include "hv/svm/instruction.h"
 
 #include "hv/emulate/emulate.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/exit/dispatch.h"
 
 #define NO_LENGTH_MAX 16u

@@ -78,6 +78,12 @@ void svm_step_nmi_begins(struct svm_step *step, struct vmcb *vmcb)
     watch_flags(step, vmcb, false);
 }
 
+/* A #DB without any cause is one, too: the step alone can have asked for it. */
+static bool is_step(uint64_t dr6)
+{
+    return (dr6 & DR6_BS) != 0 || (dr6 & (DR6_BREAKPOINTS | DR6_BD | DR6_BT)) == 0;
+}
+
 /* True where only the step has asked for this #DB. */
 static bool end_by_trap(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu)
 {
@@ -103,7 +109,7 @@ bool svm_step_exit(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu)
         svm_step_begin(step, vmcb, vcpu, SVM_STEP_IRET);
         return true;
     }
-    if (vmcb->exit_code == SVM_EXIT_DEBUG && (vmcb->dr6 & DR6_BS) != 0) {
+    if (vmcb->exit_code == SVM_EXIT_DEBUG && is_step(vmcb->dr6)) {
         return end_by_trap(step, vmcb, vcpu);
     }
     if (!step->guest_tf && (step->reason == SVM_STEP_SHADOW || !moved)) {

@@ -30,7 +30,7 @@ from pool import BUILD, LOGS, ROOT  # noqa: E402
 
 STICKS = os.path.join(BUILD, "boot")
 
-ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78cM]|[\r\0]")
+ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=><78cM\\]|[\r\0\x0f\x18]")
 TAIL_LINES = 12
 # The runner has the time limit; this is for a runner that hangs itself.
 RUNNER_GRACE_S = 30

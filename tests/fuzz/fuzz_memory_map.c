@@ -50,8 +50,11 @@ static void check_restrictive(const uint8_t *bytes, uint64_t count, uint64_t str
         memcpy(&type, bytes + i * stride, 4);
         memcpy(&start, bytes + i * stride + 8, 8);
         memcpy(&pages, bytes + i * stride + 24, 8);
-        if (pages != 0 && start < 1ULL << 52 && (type == 0 || type == 5 || type == 6 || type == 8 || type > 9)) {
+        if (pages != 0 && start < 1ULL << 52 && (type == 0 || type == 5 || type == 6 || type == 8 || type > 10)) {
             CHECK_OP(type_at(&map, start), >=, MEMORY_RESERVED);
+        }
+        if (pages != 0 && start < 1ULL << 52 && type == 10) { /* ACPI NVS */
+            CHECK_OP(type_at(&map, start), >=, MEMORY_ACPI);
         }
     }
 }

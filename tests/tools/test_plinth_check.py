@@ -344,6 +344,8 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         shutil.copy(desk.path("hello.elf"), desk.path(name))
     desk.write("empty", "")
     desk.write("notes.txt", "not a kernel\n" * 100)
+    with open(desk.path("root.img"), "wb") as out:
+        out.truncate(1 << 20)
     with open(os.path.join(ROOT, "docs", "config.md"), encoding="utf-8") as manual:
         rules = re.split(r"^### ", manual.read(), flags=re.MULTILINE)[1:]
     assert len(rules) > 30

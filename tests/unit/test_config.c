@@ -94,6 +94,8 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(config.guests[0].protocol, PROTOCOL_AUTO);
     assert_int_equal(config.guests[0].on_stop, ACTION_STAY);
     assert_int_equal(config.guests[0].on_crash, ACTION_STAY);
+    assert_int_equal(config.guests[0].on_reset, ACTION_RESTART);
+    assert_int_equal(config.guests[0].stop_us, 30000000);
     assert_int_equal(config.guests[0].load_address, MIB);
     assert_int_equal(config.guests[0].entry_address, MIB);
     assert_int_equal(config.guests[0].mode, MODE_PROTECTED32);
@@ -145,6 +147,7 @@ static void every_key_reaches_its_field(void **state)
               "[guest flat]\nkernel = a/b\nmemory = 1.5G\ncpus = 3,1\nprotocol = flat\ninitrd = i1\n"
               "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
               "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\ndebug-exit-ok = 0x10\n"
+              "on-reset = crash\nstop-time = 90s\n"
               "slice = 5ms\nvirtual-apic = no\nshare-idle = no\nwatchdog = Halt 30 s\n"
               "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
     assert_true(config.console_serial && !config.console_screen && config.log_debug);
@@ -167,6 +170,8 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(guest->debug_exit_ok, 0x10);
     assert_int_equal(guest->on_stop, ACTION_RESTART);
     assert_int_equal(guest->on_crash, ACTION_POWEROFF);
+    assert_int_equal(guest->on_reset, ACTION_CRASH);
+    assert_int_equal(guest->stop_us, 90000000);
     assert_int_equal(guest->slice_us, 5000);
     assert_int_equal(guest->watchdog, WATCHDOG_HALT);
     assert_int_equal(guest->watchdog_us, 30000000);
@@ -281,6 +286,9 @@ static const struct {
     {"[guest a]\nkernel = k\nslice = 99us\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = 1001 ms\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nslice = ms\n", "bad-duration", 3, 9},
+    {"[guest a]\nkernel = k\nstop-time = 99ms\n", "bad-duration", 3, 13},
+    {"[guest a]\nkernel = k\non-reset = ignore\n", "bad-value", 3, 12},
+    {"[guest a]\nkernel = k\non-stop = crash\n", "bad-value", 3, 11},
     {"[guest a]\nkernel = k\nslice = 5000000000us\n", "bad-duration", 3, 9},
     {"[guest a]\nkernel = k\nwatchdog = sleep 3s\n", "bad-value", 3, 12},
     {"[guest a]\nkernel = k\nwatchdog = halt\n", "bad-duration", 3, 16},

@@ -296,6 +296,72 @@ static void a_status_line_is_replaced_and_erasing_the_text_leaves_it(void **stat
     expect_row(15, "second run");
 }
 
+/* What a guest leaves unfinished ends with its line: the next one is read. */
+static void an_unfinished_string_hides_no_later_line(void **state)
+{
+    static const char *const unfinished[] = {"\x1b]0;", "\x1bP", "\x1bX", "\x1b^", "\x1b_"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(unfinished) / sizeof(unfinished[0]); i++) {
+        start(4, sizeof(memory));
+        write_text("a");
+        write_text(unfinished[i]);
+        write_text("x\r\nplinth: shown");
+        expect_row(0, "a");
+        expect_row(1, "plinth: shown");
+        write_text("\x1b]0;\x18now");
+        expect_row(1, "plinth: shownnow");
+    }
+}
+
+static void the_alternate_screen_gives_the_main_one_back(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("one\r\ntwo\x1b[?1049h\x1b[3;1Hother\x1b[6;1H\n\n");
+    expect_row(0, "other");
+    write_text("\x1b[?1049l!");
+    expect_row(0, "one");
+    expect_row(1, "two!");
+    expect_row(2, "");
+}
+
+static void without_autowrap_a_row_ends_at_the_margin(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("\x1b[?7l0123456789012345678901234567890123456789xyz");
+    expect_row(0, "012345678901234567890123456789012345678z");
+    expect_row(1, "");
+    write_text("\x1b[?7hw");
+    expect_row(1, "w");
+}
+
+/* Before a panic's report: whatever was written, what comes is text below what is there. */
+static void a_screen_recovers_from_anything(void **state)
+{
+    static const char *const states[] = {"\x1b]0;",    "\x1b[3",   "\x1b[?1049h\x1b[2;2Hx",
+                                         "\x1b[1;30H", "\x1b[?7l", "\xe2\x82"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        start(4, sizeof(memory));
+        write_text("one\r\ntwo\r\n");
+        write_text(states[i]);
+        screen_recover(&screen);
+        write_text("plinth: panic");
+        expect_row(0, "one");
+        expect_row(1, "two");
+        expect_row(2, "plinth: panic");
+    }
+    start(4, sizeof(memory));
+    write_text("1\r\n2\r\n3\r\n4\r\n5\r\n6");
+    screen_recover(&screen);
+    write_text("plinth: panic");
+    expect_row(4, "6");
+    expect_row(5, "plinth: panic");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +380,10 @@ int main(void)
         cmocka_unit_test(large_screens_have_large_letters_and_a_panic_larger_ones),
         cmocka_unit_test(status_lines_stay_while_text_scrolls_above_them),
         cmocka_unit_test(a_status_line_is_replaced_and_erasing_the_text_leaves_it),
+        cmocka_unit_test(an_unfinished_string_hides_no_later_line),
+        cmocka_unit_test(the_alternate_screen_gives_the_main_one_back),
+        cmocka_unit_test(without_autowrap_a_row_ends_at_the_margin),
+        cmocka_unit_test(a_screen_recovers_from_anything),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

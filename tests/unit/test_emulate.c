@@ -7,6 +7,7 @@
 
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_alu.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_string.h"
 
 static const struct exit_nested_fault read_fault = {.address = {DEVICE_GPA}};

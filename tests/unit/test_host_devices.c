@@ -23,7 +23,7 @@
 
 struct model_function {
     struct pci_address address;
-    uint8_t config[CONFIG_BYTES];
+    uint8_t config[CONFIG_BYTES] __attribute__((aligned(4)));
     uint32_t command_writes, status_writes;
 };
 

@@ -185,6 +185,7 @@ static void read_piece(struct virtio_block *block, uint64_t bytes)
 
     if (to == NULL) {
         fail_request(block, STATUS_BYTE_IOERR); /* the chain is shorter than it was */
+        return;
     }
     while (piece != 0) {
         const uint8_t *from = disk_image_read(block->disk, block->at, piece, &there);
@@ -208,6 +209,7 @@ static void write_piece(struct virtio_block *block, uint64_t bytes)
 
     if (from == NULL) {
         fail_request(block, STATUS_BYTE_IOERR);
+        return;
     }
     while (piece != 0) {
         uint8_t *to = disk_image_write(block->disk, block->at, piece, &room);

@@ -89,14 +89,14 @@ $(BUILD)/libplinth.a: $(NATIVE_OBJECTS)
 	$(Q)rm -f $@
 	$(Q)ar rcs $@ $^
 
-# One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed.
-$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a
+# One program per file of tests/unit, with cmocka; tests/unit/support.c gives log_line and check_failed. Compiled apart
+# from the linking: a change of the library links them all again, which lld does in no time.
+$(BUILD)/unit/%: $(BUILD)/native/tests/unit/%.o $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a
 	@mkdir -p $(@D)
-	$(Q)printf '  CC  %s\n' $@
-	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a \
-		-lcmocka $(UNIT_LIBS)
+	$(Q)printf '  LD  %s\n' $@
+	$(Q)$(CC) -fuse-ld=lld -o $@ $< $(BUILD)/native/tests/unit/support.o $(BUILD)/libplinth.a -lcmocka $(UNIT_LIBS)
 
-.SECONDARY: $(BUILD)/native/tests/unit/support.o
+.SECONDARY: $(BUILD)/native/tests/unit/support.o $(UNIT_PROGRAMS:$(BUILD)/unit/%=$(BUILD)/native/tests/unit/%.o)
 
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 $(BUILD)/unit/test_gzip: UNIT_LIBS := -lz
@@ -119,7 +119,7 @@ clean:
 help:
 	@sed -n 's/^#:/ /p' $(MAKEFILE_LIST)
 
--include $(IMAGE_OBJECTS:.o=.d) $(NATIVE_OBJECTS:.o=.d) $(UNIT_PROGRAMS:%=%.d)
+-include $(IMAGE_OBJECTS:.o=.d) $(NATIVE_OBJECTS:.o=.d) $(UNIT_PROGRAMS:$(BUILD)/unit/%=$(BUILD)/native/tests/unit/%.d)
 -include $(wildcard mk/*.mk)
 
 .PHONY: all unit unit-programs clean help

@@ -5,7 +5,6 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
-#include "hv/core/crash_report.h"
 #include "hv/core/guest.h"
 #include "hv/host/cpu.h"
 #include "hv/host/host_apic.h"
@@ -13,7 +12,8 @@
 #include "hv/host/panic_state.h"
 #include "hv/host/traps.h"
 #include "hv/host/version.h"
-#include "hv/x86/unwind.h"
+#include "hv/report/crash_report.h"
+#include "hv/report/unwind.h"
 
 #define SENTENCE_MAX 320u
 #define BACKTRACE_MAX 16u

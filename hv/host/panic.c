@@ -34,11 +34,12 @@ void hv_panic_init(uint64_t image_start, uint64_t image_end)
     image.image = (struct span){(const uint8_t *)(uintptr_t)image_start, image_end - image_start};
 }
 
+/* What guests have printed and is not shown yet comes before the last lines: the result is the last one. */
 static _Noreturn void end(void)
 {
+    console_flush();
     log_error("the machine is halted: reset it, and the next start keeps these lines in \\plinth\\last-boot.txt");
     log_line(LOG_INFO, "result failed");
-    console_flush();
     hv_panic_stop();
 }
 

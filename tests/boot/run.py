@@ -33,7 +33,7 @@ STICKS = os.path.join(BUILD, "boot")
 ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=><78cM\\]|[\r\0\x0f\x18]")
 TAIL_LINES = 12
 # The runner has the time limit; this is for a runner that hangs itself.
-RUNNER_GRACE_S = 30
+RUNNER_GRACE_S = 300
 
 
 class CaseError(Exception):
@@ -131,6 +131,7 @@ class Session:
         self.steps = list(steps)
         self.text, self.raw_tail = "", ""
         self.at = 0  # the end of the last match
+        self.asked = False  # Again's question was typed, and its answer is not complete
 
     def read(self):
         """Waits for output; False at its end."""
@@ -153,6 +154,9 @@ class Session:
             step = self.steps[0]
             if isinstance(step, words.Send):
                 self.type(step.text)
+            elif isinstance(step, words.Again):
+                if not self.asked_until_wanted(step):
+                    return
             else:
                 found = step.regex.search(self.text, self.at)
                 if not found:
@@ -162,6 +166,18 @@ class Session:
                     raise CaseError(wrong)
                 self.at = found.end()
             self.steps.pop(0)
+
+    def asked_until_wanted(self, step):
+        """Whether the answer is there and as wanted; asks, and asks again where it is not."""
+        found = step.regex.search(self.text, self.at) if self.asked else None
+        if found:
+            self.at, self.asked = found.end(), False
+            if step.wanted(self.text[:self.at]):
+                return True
+        if not self.asked:
+            self.type(step.question)
+            self.asked = True
+        return False
 
     def type(self, text):
         try:
@@ -235,7 +251,8 @@ def run_case(case, emulator, image, log_path):
                 pool.ended(process)
     check_result(case, session, status)
     check_second_port(case, log_path + words.COM2)
-    wrong = case.after(BUILD, image) if case.after else None
+    wrong = case.timed(session.text) if case.timed and emulator in words.BOCHS else None
+    wrong = wrong or (case.after(BUILD, image) if case.after else None)
     if wrong:
         raise CaseError(wrong)
 

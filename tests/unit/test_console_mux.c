@@ -428,8 +428,8 @@ static void random_interleavings_lose_and_mix_nothing(void **state)
 
 /* --- Several guests: what passes, and what does not --- */
 
-/* A boot of twelve guests on one CPU ended so: the guests had stopped while their output still waited for a slow port, and
- * the focus went through guests of which half a line had been taken. */
+/* A boot of twelve guests on one CPU ended so: the guests had stopped while their output still waited for a slow port,
+ * and the focus went through guests of which half a line had been taken. */
 static void half_a_line_is_not_lost_when_the_focus_passes_through(void **state)
 {
     (void)state;

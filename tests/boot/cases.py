@@ -409,7 +409,7 @@ def linux_life_cases(emulators):
 
 
 MANY_GUESTS = 24
-COST_KIB = 176  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted; 64 are the bus's port map
+COST_KIB = 96  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted
 
 
 def cost_is_small(match):

@@ -160,7 +160,7 @@ static const char *component_wrong(struct text component)
 
 static bool is_own_file(struct text path)
 {
-    static const char *const own[] = {"plinth.conf", "machine.txt", "last-boot.txt"};
+    static const char *const own[] = {"plinth.conf", "machine.txt", "last-boot.txt", "needs.txt"};
 
     for (size_t i = 0; i < ARRAY_COUNT(own); i++) {
         if (config_path_same(path, text_of(own[i]))) {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const char help[] =
-    "plinth-check [--machine FILE] [--json] [--svg FILE] [--files] plinth.conf\n"
+    "plinth-check [--machine FILE] [--json] [--svg FILE] [--files | --needs] plinth.conf\n"
     "\n"
     "Says what is wrong with a config, one line each:  file:line:column: rule: sentence\n"
     "or prints the plan: guests, CPUs, memory, leaves, bytes of tables. Exit status 0 or 1; 2: not understood.\n"
@@ -31,6 +31,7 @@ static const char help[] =
     "  --json          print verdicts and plan as one JSON object\n"
     "  --svg FILE      draw the plan: CPUs and memory of the machine, and the guests in them\n"
     "  --files         print each file that the config names: path on this host, a tab, path on the boot volume\n"
+    "  --needs         print the smallest machine that the config runs on, as a description for --machine\n"
     "  --manual        print docs/config.md\n"
     "  --version       print the version, which is that of the hypervisor's first line\n"
     "  --help          this text\n";
@@ -69,6 +70,13 @@ static void print_result(const struct check *check)
     case OUTPUT_FILES:
         if (check_is_good(check)) {
             print_files(check);
+            break;
+        }
+        check_print_text(check);
+        break;
+    case OUTPUT_NEEDS:
+        if (check_is_good(check)) {
+            check_print_needs(check);
             break;
         }
         check_print_text(check);
@@ -130,6 +138,8 @@ static bool read_options(int count, char **words, struct options *options, int *
         }
         if (strcmp(words[i], "--files") == 0) {
             options->output = OUTPUT_FILES;
+        } else if (strcmp(words[i], "--needs") == 0) {
+            options->output = OUTPUT_NEEDS;
         } else if (strcmp(words[i], "--json") == 0) {
             options->output = OUTPUT_JSON;
         } else if (strcmp(words[i], "--machine") == 0 && i + 1 < count) {

@@ -266,6 +266,24 @@ def the_machine_decides(desk):
     assert plan["guests"][0]["leaves_1g"] == 0 and plan["guests"][0]["leaves_2m"] == 1024
 
 
+def what_is_needed_is_enough_and_hardly_more(desk):
+    """The answer is a machine's description: the plan for it is good, and for a smaller one it is not."""
+    desk.write("far.conf", "[guest a]\nkernel = hello.elf\nmemory-at = 40G\ncpus = 0,5\n")
+    for name in (*PLANS, "far.conf"):
+        needs = check("--needs", desk.path(name))
+        assert needs.returncode == 0, needs.stdout
+        cpus, memory = (int(re.search(rf"^{key} = (\d+)", needs.stdout, re.MULTILINE)[1]) for key in ("cpus", "memory"))
+        for text, good in ((needs.stdout, True), (f"cpus = {cpus}\nmemory = {memory - max(128, memory // 16) - 1}M\n", False)):
+            made = check("--machine", desk.write("needs.txt", text), desk.path(name))
+            assert (made.returncode == 0) == good, (name, text, made.stdout)
+        used = {cpu for guest in json.loads(check("--json", desk.path(name)).stdout)["guests"] for cpu in guest["cpus"]}
+        assert cpus == max(used) + 1, (name, cpus, used)
+    made = check("--needs", desk.write("hole.conf", "[guest a]\nkernel = hello.elf\nmemory-at = 3G\n"))
+    assert made.returncode == 0 and "No ordinary machine" in made.stdout and "memory =" not in made.stdout, made.stdout
+    made = check("--needs", desk.write("wrong.conf", "[guest a]\n"))
+    assert made.returncode == 1 and "missing-kernel" in made.stdout
+
+
 def boxes_of(svg):
     return [tuple(int(box.get(key)) for key in ("x", "y", "width", "height")) + (box.get("fill"),)
             for box in svg.iter(f"{SVG}rect")][1:]
@@ -374,6 +392,7 @@ TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
          files_that_are_missing_empty_or_no_image_are_named, names_are_those_of_a_fat_volume,
          a_wrong_machine_is_named_with_its_line, the_machine_decides,
+         what_is_needed_is_enough_and_hardly_more,
          the_picture_shows_every_cpu_guest_and_piece_of_memory, a_name_cannot_break_the_picture,
          every_rule_of_the_source_is_in_the_manual, every_rule_of_the_manual_has_a_wrong_and_a_right_example, what_cannot_be_written_is_said]
 

@@ -23,6 +23,7 @@ enum output {
     OUTPUT_TEXT,
     OUTPUT_JSON,
     OUTPUT_FILES,
+    OUTPUT_NEEDS,
 };
 
 struct options {
@@ -71,6 +72,7 @@ struct check {
     /* Of the boot volume, each once. */
     struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
     uint32_t file_count;
+    uint64_t trial_bytes; /* plan for an ordinary machine of so much memory; 0: for one that has what is needed */
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];
     struct load_plan images[CONFIG_GUESTS_MAX];
@@ -81,7 +83,10 @@ struct check {
 /* Reads the description; errors are in check->machine_errors. */
 void check_machine_read(struct check *check);
 
-/* The machine that is not described: as many CPUs as the config speaks of, and memory enough from 4 GiB up. */
+/*
+ * The machine that is not described: as many CPUs as the config speaks of, and memory enough from 4 GiB up, or
+ * check->trial_bytes as an ordinary PC has them.
+ */
 void check_machine_assume(struct check *check);
 
 /* ---- check_files.c ---- */
@@ -110,6 +115,19 @@ void check_file_free(struct span bytes);
 void check_run(struct check *check);
 
 bool check_is_good(const struct check *check);
+
+/* ---- check_needs.c ---- */
+
+struct check_needs {
+    uint32_t cpus;
+    uint64_t memory_bytes; /* of an ordinary PC: from 0 on, with the usual hole below 4 GiB */
+};
+
+/* The smallest machine that a good config runs on, to a sixteenth. False: no ordinary one has memory at its places. */
+bool check_needs(const struct check *check, struct check_needs *needs);
+
+/* The same as a machine's description, for mkusb. */
+void check_print_needs(const struct check *check);
 
 /* ---- output ---- */
 

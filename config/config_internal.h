@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
- * (config_value.c), the table of keys (config_key.c), words from elsewhere (config_words.c), paths (config_path.c), the rules between keys (config_rules.c),
- * and errors.
+ * (config_value.c), the table of keys (config_key.c), words from elsewhere (config_words.c), paths (config_path.c), the
+ * rules between keys (config_rules.c), and errors.
  */
 #ifndef CONFIG_CONFIG_INTERNAL_H
 #define CONFIG_CONFIG_INTERNAL_H
@@ -171,6 +171,6 @@ bool config_path_check(struct config_piece path, struct config_errors *errors);
 void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
 
 /* The rules between guests, when the file ends. */
-void config_rules_file(struct config *config, struct config_errors *errors);
+void config_rules_file(struct config *config, bool is_empty, struct config_errors *errors);
 
 #endif

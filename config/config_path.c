@@ -4,9 +4,9 @@
  * tools on the host:
  *
  *   - a name is printable ASCII without the characters that FAT refuses, or UTF-8 of what a UEFI string holds (no
- *     character beyond 0xffff), and does not begin or end with what a FAT driver strips: blanks, and a dot at the end (Microsoft, FAT32 File System Specification 1.03, "Long Directory
- *     Entries": "leading and trailing spaces" and "trailing periods" are ignored). Such a name would be another one
- *     there;
+ *     character beyond 0xffff), and does not begin or end with what a FAT driver strips: blanks, and a dot at the end
+ *     (Microsoft, FAT32 File System Specification 1.03, "Long Directory Entries": "leading and trailing spaces" and
+ *     "trailing periods" are ignored). Such a name would be another one there;
  *   - it is none of the words that stand for devices, whatever follows a dot: Windows, where sticks are copied, refuses
  *     them;
  *   - it is no file that Plinth itself keeps on the volume;

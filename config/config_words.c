@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Words that people know from libvirt, QEMU, Xen and Firecracker, and that are no keys here: what to do instead today.
- * Words for which there is a key of another name stand in the table of keys (config_key.c). A key that is added with one
- * of these names is found first; its row here then goes.
+ * Words for which there is a key of another name stand in the table of keys (config_key.c). A key that is added with
+ * one of these names is found first; its word here then goes.
  */
 #include "config/config_internal.h"
 

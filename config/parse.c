@@ -312,6 +312,6 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
         read_line(&parser, &line);
     }
     close_section(&parser);
-    config_rules_file(config, errors);
+    config_rules_file(config, file.length == 0, errors);
     return errors->count == 0;
 }

@@ -91,8 +91,12 @@ void check_machine_assume(struct check *check);
 
 /* ---- check_files.c ---- */
 
-/* A whole file in memory, zero-terminated; false where it cannot be read or is larger than `limit`. */
-bool check_read_file(const char *path, uint64_t limit, struct span *result);
+/* A whole file in memory, zero-terminated; "-" is the standard input. NULL, or why it cannot be read: a part of a
+ * sentence. */
+const char *check_read_file(const char *path, uint64_t limit, struct span *result);
+
+/* Says of a config that cannot be read why, and which file is probably meant. */
+void check_report_config(struct check *check, const char *why);
 
 /*
  * A path of the config on this host: relative to the config file's folder, whatever slashes it has. Where a name is not
@@ -147,6 +151,21 @@ struct host_piece {
 uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX]);
 
 const char *check_type_name(enum memory_type type); /* "free" */
+
+/* Words of the config, as a user writes them. */
+const char *check_action_word(enum config_action action);
+const char *check_final_word(enum config_final final);
+const char *check_watchdog_word(enum config_watchdog watchdog);
+const char *check_mode_word(enum config_mode mode);
+const char *check_outputs_word(const struct config *config);
+
+#define CHECK_TIME_MAX 24u
+
+/* "10ms": a time as the config has it. */
+const char *check_time(char to[CHECK_TIME_MAX], uint32_t us);
+
+/* The comment that ends the line of the guest's command line, from its # on; empty: there is none. */
+struct text check_cmdline_comment(const struct check *check, const struct config_guest *guest);
 
 void check_print_text(const struct check *check);
 void check_print_json(const struct check *check);

@@ -328,13 +328,15 @@ static void read_lines(struct check *check)
 void check_machine_read(struct check *check)
 {
     struct span file;
+    const char *why;
 
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
     check->machine.own = own_usual;
-    if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file)) {
+    why = check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file);
+    if (why != NULL) {
         config_report(&check->machine_errors, (struct config_position){1, 1}, "missing-file",
-                      "The machine's description cannot be read; name a text file below 1 MiB.");
+                      "The machine's description cannot be read: %s. Name a text file below 1 MiB.", why);
         return;
     }
     check->machine.file = (struct text){(const char *)file.base, (size_t)file.bytes};

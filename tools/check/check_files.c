@@ -55,7 +55,7 @@ const char *check_read_file(const char *path, uint64_t limit, struct span *resul
     return why;
 }
 
-/* What people have where a plinth.conf should be: NAME.txt, which Windows shows as NAME, and a folder with one in it. */
+/* What people have where a plinth.conf should be: NAME.txt, which Windows shows as NAME; a folder with one in it. */
 static bool near_config(const char *path, char near[HOST_PATH_MAX])
 {
     static const char *const endings[] = {".txt", ".conf", "/plinth.conf"};

@@ -10,9 +10,9 @@
  *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the config}],
  *    "host": [{"start", "end", "use", "guest", "given_to"}]}
  *
- * A key of the config has its name with `_` for `-`, times in us and sizes in bytes (`slice_us`, `memory_bytes`). "needs"
- * is missing where no ordinary machine has memory at the guests' places, "guest" and "given_to" of memory where it is no
- * guest's.
+ * A key of the config has its name with `_` for `-`, times in us and sizes in bytes (`slice_us`, `memory_bytes`).
+ * "needs" is missing where no ordinary machine has memory at the guests' places, "guest" and "given_to" where memory is
+ * no guest's.
  */
 #include "tools/check/check.h"
 

@@ -197,8 +197,7 @@ int main(int count, char **words)
     if (command != COMMAND_CHECK) {
         return command == COMMAND_ANSWERED ? 0 : 2;
     }
-    why = check_read_file(check.options.config, CONFIG_BYTES_MAX, &file);
-    if (why == NULL) {
+    if (check_read_file(check.options.config, CONFIG_BYTES_MAX, &file, &why)) {
         check.file = (struct text){(const char *)file.base, (size_t)file.bytes};
         check_run(&check);
     } else {

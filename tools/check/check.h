@@ -91,9 +91,9 @@ void check_machine_assume(struct check *check);
 
 /* ---- check_files.c ---- */
 
-/* A whole file in memory, zero-terminated; "-" is the standard input. NULL, or why it cannot be read: a part of a
- * sentence. */
-const char *check_read_file(const char *path, uint64_t limit, struct span *result);
+/* A whole file in memory, zero-terminated; "-" is the standard input. False: it cannot be read or is larger than
+ * `limit`; then *why says it, a part of a sentence. */
+bool check_read_file(const char *path, uint64_t limit, struct span *result, const char **why);
 
 /* Says of a config that cannot be read why, and which file is probably meant. */
 void check_report_config(struct check *check, const char *why);

@@ -17,7 +17,7 @@
 #define NEAR_NAME_MAX 256u
 #define NEAR_DISTANCE_MAX 2u
 
-/* Pipes have no size: what comes is read until the end, or one byte beyond the limit. */
+/* Pipes have no size: what comes is read until the end, or one byte beyond the limit. NULL, or why not. */
 static const char *read_stream(FILE *file, uint64_t limit, struct span *result)
 {
     uint8_t *bytes = malloc((size_t)limit + 2);
@@ -34,25 +34,25 @@ static const char *read_stream(FILE *file, uint64_t limit, struct span *result)
     return NULL;
 }
 
-const char *check_read_file(const char *path, uint64_t limit, struct span *result)
+bool check_read_file(const char *path, uint64_t limit, struct span *result, const char **why)
 {
     bool is_input = strcmp(path, "-") == 0;
     FILE *file = is_input ? stdin : fopen(path, "rb");
     struct stat info;
-    const char *why;
 
     if (file == NULL) {
-        return strerror(errno);
+        *why = strerror(errno);
+        return false;
     }
     if (fstat(fileno(file), &info) == 0 && S_ISDIR(info.st_mode)) {
-        why = "it is a folder";
+        *why = "it is a folder";
     } else {
-        why = read_stream(file, limit, result);
+        *why = read_stream(file, limit, result);
     }
     if (!is_input) {
         fclose(file);
     }
-    return why;
+    return *why == NULL;
 }
 
 /* What people have where a plinth.conf should be: NAME.txt, which Windows shows as NAME; a folder with one in it. */

@@ -333,8 +333,7 @@ void check_machine_read(struct check *check)
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
     check->machine.own = own_usual;
-    why = check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file);
-    if (why != NULL) {
+    if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file, &why)) {
         config_report(&check->machine_errors, (struct config_position){1, 1}, "missing-file",
                       "The machine's description cannot be read: %s. Name a text file below 1 MiB.", why);
         return;

@@ -599,7 +599,7 @@ CASES = [
                r"wrote \\plinth\\machine\.txt", r"TPR shadow(?s:.*?)not there: 1 GiB pages", r"0 x 1 GiB, 256 x 2 MiB",
                cpu="corei7_sandy_bridge_2600k", emulators=BOCHS_VMX, files={"pc-x2apic.elf": Built("guests/pc-x2apic.elf")},
                passes=(("hello", "hello"), ("pc-x2apic", "pc-x2apic"))),
-    hello_case("hello-16gib-machine", hello_conf("8G"), r"1 GiB", mem="16G", emulators=QEMU),
+    hello_case("hello-16gib-machine", hello_conf("4G"), r"1 GiB", mem="16G", emulators=QEMU),
     hello_case("hello-two-guests", hello_conf() + hello_conf().replace("guest hello", "guest other"), emulators=QEMU),
     # A place that no planner chooses: its pages are all of 4 KiB.
     hello_case("hello-two-cpus", hello_conf(more="cpus = 1,\nmemory-at = 0x18001000\n"), r"0 x 2 MiB, 4096 x 4 KiB", smp=2),

@@ -111,7 +111,7 @@ $(BUILD)/plinth-check: tools/plinth-check.c $(wildcard tools/check/*.c) tests/un
 	$(Q)printf '  CC  %s\n' $@
 	$(Q)$(CC) $(NATIVE_CFLAGS) -o $@ $(filter %.c %.a,$^)
 
-$(BUILD)/plinth-check: $(wildcard tools/*.h tools/check/*.h config/*.h guest-loader/*.h hv/base/*.h hv/mm/*.h hv/boot_info.h)
+$(BUILD)/plinth-check: $(wildcard tools/*.h tools/check/*.h config/*.h guest-loader/*.h hv/base/*.h hv/mm/*.h hv/plan/*.h hv/boot_info.h)
 
 clean:
 	rm -rf $(BUILD)

@@ -19,7 +19,7 @@
  * ranges. Memory below 1 MiB is never given away: the real-mode trampoline, the BIOS data and old habits of firmware
  * are there.
  */
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 #include "hv/base/check.h"
 #include "hv/mm/page_table_format.h"

@@ -22,7 +22,6 @@
 #include "hv/plan/planner.h"
 
 #include "hv/base/check.h"
-#include "hv/mm/page_table_format.h"
 
 #define PLAN_LOW_BOUND MIB
 #define PLAN_HIGH_START (4 * GIB)
@@ -353,7 +352,7 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
         }
         if (*missing == 0) {
             count_leaves(plan, largest);
-            plan->table_count = count_tables(&plan->memory, format->levels, largest);
+            plan->table_count = count_tables(&plan->memory, page_table_levels(format), largest);
             return STATUS_OK;
         }
         release(map, &plan->memory);

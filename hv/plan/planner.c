@@ -22,6 +22,7 @@
 #include "hv/plan/planner.h"
 
 #include "hv/base/check.h"
+#include "hv/mm/page_table_types.h"
 
 #define PLAN_LOW_BOUND MIB
 #define PLAN_HIGH_START (4 * GIB)

@@ -109,6 +109,27 @@ void guest_route_ipis(struct vcpu *vcpu)
     vcpu->lapic.outbox_count = 0;
 }
 
+uint32_t guest_send_ipis(struct vcpu *vcpu, const struct apic_message *message, uint32_t first, uint64_t low,
+                         uint64_t high)
+{
+    struct guest *guest = vcpu->guest;
+    struct apic_message to_one = *message;
+    uint32_t sent = 0;
+
+    to_one.x2apic = true;
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        uint64_t bit = (uint64_t)guest->vcpus[i].lapic.id - first; /* far too large below it */
+
+        to_one.destination = guest->vcpus[i].lapic.id;
+        if (bit < 128 && ((bit < 64 ? low >> bit : high >> (bit - 64)) & 1) != 0 &&
+            lapic_matches(&guest->vcpus[i].lapic, &to_one)) {
+            deliver(vcpu, &guest->vcpus[i], &to_one);
+            sent++;
+        }
+    }
+    return sent;
+}
+
 #define VECTOR_NO_BOOT_DEVICE 0x18u
 
 /* Exceptions by the master's vectors, too: in real mode they are the same. */

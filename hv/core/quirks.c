@@ -32,6 +32,7 @@ static const struct quirk_row rows[] = {
     {"stale-task-event", FIELD(stale_task_event), ON_BOCHS, FOR_SVM},
     {"tce-refused", FIELD(tce_refused), ON_BOCHS, FOR_SVM},
     {"refusal-spoils-vmcb", FIELD(refusal_spoils_vmcb), ON_QEMU | ON_BOCHS, FOR_SVM},
+    {"wrong-virtual-interrupts", FIELD(wrong_virtual_interrupts), ON_BOCHS, FOR_VMX},
     {"nmi-blocking-inherited", FIELD(nmi_blocking_inherited), ON_BOCHS, FOR_VMX},
     {"late-host-interrupts", FIELD(late_host_interrupts), ON_BOCHS, FOR_SVM | FOR_VMX},
     {"broken-xsavec", FIELD(broken_xsavec), ON_BOCHS, FOR_SVM | FOR_VMX},

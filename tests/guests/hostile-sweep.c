@@ -292,6 +292,12 @@ static void sweep_hypercalls(void)
         TRAP("vmcall", : : "a"(number), "b"(~0ULL), "c"(~0ULL), "d"(~0ULL), "S"(~0ULL) : "memory");
         TRAP("vmmcall", : : "a"(number), "b"(~0ULL), "c"(~0ULL), "d"(~0ULL), "S"(~0ULL) : "memory");
     }
+    for (uint32_t i = 0; i < 512; i++) { /* IPIs of every kind to every APIC id but its own, which is 0 */
+        uint64_t first = i % 2 == 0 ? 0 : 1 + hostile_random(&seed) % 0xffffff00u;
+        uint64_t set = first == 0 ? ~1ULL : ~0ULL;
+
+        TRAP("vmcall", : : "a"(10), "b"(set), "c"(~0ULL), "d"(first), "S"(hostile_random(&seed) & 0x7ff) : "memory");
+    }
 }
 
 /* ---- Control registers ---- */

@@ -157,6 +157,10 @@ static const struct manual_key manual_keys[] = {
     {"guest", "share-idle", "`yes`, `no`", "`yes`",
      "whether the next one gets the rest of the slice while the guest halts; `no`: its slices are its own, used or "
      "not"},
+    {"guest", "ticks", "`all`, `merge`", "`all`",
+     "what becomes of the periods of its timers (8254, RTC, HPET, the local APIC's) that end while another guest has its "
+     "CPU: each interrupts later, one after the other, or they are one interrupt. Kernels that count ticks keep the time "
+     "with `all`; those that read a clock at each tick do with both"},
     {"guest", "load-address", "an address", "`1M`", "flat images: where in guest memory they are put"},
     {"guest", "entry", "an address", "`load-address`", "flat images: the first instruction"},
     {"guest", "mode", "`real`, `protected`, `long` (or `16`, `32`, `64`)", "`protected`",

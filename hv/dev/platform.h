@@ -86,6 +86,14 @@ void platform_carry(struct platform *platform);
 uint64_t platform_deadline(struct platform *platform);
 void platform_run_timers(struct platform *platform, uint64_t now);
 
+/* The same after the guest was off its CPU: periods that have passed are owed to it one by one (hv/dev/ticks.h), and so
+ * are the messages that find an older one of theirs, until platform_absence_ends(). */
+void platform_run_after_absence(struct platform *platform, uint64_t now);
+void platform_absence_ends(struct platform *platform);
+
+/* A message of an edge at this pin of the I/O APIC found its vector still requested. platform_deadline() may change. */
+void platform_edge_merged(struct platform *platform, uint8_t pin);
+
 /* True where console_out has something that the console should take now. Otherwise what is there waits, and
  * `console_deadline` says how long. */
 bool platform_console_wants(struct platform *platform, uint64_t now);

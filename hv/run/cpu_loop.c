@@ -216,6 +216,9 @@ static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
 static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
     take_kicks(vcpu, now);
+    if (cpu->current != NULL && cpu->current != vcpu) {
+        guest_was_away(vcpu, now);
+    }
     if (guest_deadline(vcpu) <= now) {
         guest_run_timers(vcpu, now);
     }

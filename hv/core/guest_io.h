@@ -85,9 +85,6 @@ void guest_was_away(struct vcpu *vcpu, uint64_t now);
 /* The earliest host TSC at which guest_run_timers has something to do for this vCPU. */
 uint64_t guest_deadline(const struct vcpu *vcpu);
 
-/* The operator presses the guest's power button. On the CPU of vCPU 0. */
-void guest_press_power_button(struct vcpu *vcpu, uint64_t now);
-
 /* The console put bytes into platform.console_in (vCPU 0's CPU calls this). */
 void guest_console_input(struct vcpu *vcpu, uint64_t now);
 

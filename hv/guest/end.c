@@ -211,6 +211,10 @@ static void report_failure(const struct guest *guest)
 {
     report_cause(guest, "");
     log_error("what to do: %s", code_remedy(guest->failure_code));
+    if (guest->failure_code == GUEST_CODE_TRIPLE_FAULT &&
+        crash_cause_may_be_emulator(&guest->vcpus[guest->failed_vcpu])) {
+        log_error("  possible emulator fault: docs/emulators.md, stale-code");
+    }
     if (!never_ran(guest)) {
         report_registers(&guest->vcpus[guest->failed_vcpu]);
         report_code(&guest->vcpus[guest->failed_vcpu]);

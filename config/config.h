@@ -128,6 +128,7 @@ struct config_guest {
     struct text cmdline;
     struct config_position cmdline_position;
     bool console; /* takes part in the console; default yes */
+    bool com2;    /* has a second serial port; default no */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */

@@ -90,8 +90,7 @@ struct key {
 };
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
-                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 &&
-                   sizeof(enum config_ticks) == 4,
+                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 && sizeof(enum config_ticks) == 4,
                "KIND_CHOICE writes four bytes");
 
 #define GUEST_AT(member) offsetof(struct config_guest, member)
@@ -110,6 +109,7 @@ static const struct key keys[] = {
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs cmd command-line options"},
     {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"com2", SECTION_GUEST, KIND_FLAG, GUEST_AT(com2), NO_POSITION, yes_no, "serial2 ttys1"},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, NULL},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions, NULL},
     {"on-reset", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_reset), NO_POSITION, reset_actions, "on-reboot"},

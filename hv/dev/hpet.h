@@ -32,7 +32,7 @@ struct hpet_timer {
     uint64_t config;
     uint64_t comparator;
     uint64_t period;
-    uint64_t next; /* the count at which it fires; UINT64_MAX: never */
+    uint64_t next;      /* the count at which it fires; UINT64_MAX: never */
     struct ticks ticks; /* in host TSC ticks */
 };
 

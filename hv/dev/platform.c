@@ -332,7 +332,8 @@ static void carry_news(struct platform *platform)
 
 /* --- Timers --- */
 
-/* Only the 8259 takes IRQ 0, and has one: another one would be merged with it. With the I/O APIC the local APIC tells. */
+/* Only the 8259 takes IRQ 0, and has one: another one would be merged with it. Of the I/O APIC's edges the local APIC
+ * tells. */
 static bool pic_holds_tick(const struct platform *platform)
 {
     return ioapic_masked(&platform->ioapic, PIN_TIMER) && (platform->pic.chips[0].irr & 1u << PIT_IRQ) != 0;
@@ -531,6 +532,10 @@ void platform_console_poll(struct platform *platform, uint64_t now)
 {
     uart_run(&platform->uart, now);
     bus_settle(&platform->bus, DEVICE_uart);
+    if (platform->config.com2) {
+        uart_run(&platform->com2, now);
+        bus_settle(&platform->bus, DEVICE_com2);
+    }
     carry_news(platform);
 }
 
@@ -582,11 +587,24 @@ bool platform_take_message(struct platform *platform, struct apic_message *messa
     return true;
 }
 
+static bool is_present(enum bus_presence presence, const struct platform_config *config)
+{
+    switch (presence) {
+    case BUS_ALWAYS:
+        break;
+    case BUS_WITH_DEBUG_PORTS:
+        return config->debug_ports;
+    case BUS_WITH_COM2:
+        return config->com2;
+    }
+    return true;
+}
+
 static void attach(struct platform *platform, const struct platform_entry *entry,
                    const struct bus_environment *environment, uint64_t now)
 {
     void *state = (uint8_t *)platform + entry->at;
-    bool present = entry->row->presence == BUS_ALWAYS || environment->config->debug_ports;
+    bool present = is_present(entry->row->presence, environment->config);
     enum status status;
 
     entry->row->reset(state, environment, now);
@@ -601,6 +619,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
         .config = &platform->config,
         .console_out = config->console ? &platform->console_out : NULL,
         .console_in = config->console ? &platform->console_in : NULL,
+        .com2_out = &platform->com2_out,
     };
 
     platform->config = *config;

@@ -50,6 +50,7 @@ struct platform {
     bool deadline_stale;
     struct byte_ring console_out; /* guest -> console (16550 and port 0xe9) */
     struct byte_ring console_in;
+    struct byte_ring com2_out;
     struct bus bus;
 };
 
@@ -104,7 +105,8 @@ static inline bool platform_console_is_silent(const struct platform *platform)
     return platform->console_out.head == platform->console_out.tail && platform->console_deadline == DEADLINE_NONE;
 }
 
-/* Takes bytes from console_in into the UART as its FIFO has room; call after console_in was filled. */
+/* Takes bytes from console_in into the UART as its FIFO has room; call after console_in was filled, or com2_out
+ * emptied. */
 void platform_console_poll(struct platform *platform, uint64_t now);
 
 /* A local APIC ended a level-triggered interrupt. */

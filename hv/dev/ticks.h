@@ -2,11 +2,11 @@
 /*
  * Ticks of a periodic timer that its guest is still owed (`ticks = all`).
  *
- * While a guest's CPU is with another guest, periods pass. A timer computes its state from the time, so they would all be
- * one interrupt, and a clock that counts ticks would go slow. So they are counted here, and made up for once the guest
- * runs again: one at a time, none closer to the last than TICKS_GAP_NS, and none while the last one has not been taken
- * (its IRR bit, or the timer's own flag, is still set); such a one stays owed. At most TICKS_OWED_MAX are kept, so a guest
- * never gets more than these at once, however long it was away. Nothing walks through periods: what has passed is divided.
+ * While a guest's CPU is with another guest, periods pass. A timer computes its state from the time, so they would all
+ * be one interrupt, and a clock that counts ticks would go slow. So they are counted here, and made up for once the
+ * guest runs again: one at a time, none closer to the last than TICKS_GAP_NS, and none while the last one has not been
+ * taken (its IRR bit, or the timer's own flag, is still set); such a one stays owed. At most TICKS_OWED_MAX are kept,
+ * however long the guest was away. Nothing walks through periods: what has passed is divided.
  *
  * What a guest misses while it has the CPU, because its interrupts are off, is lost as on a PC.
  *

@@ -655,6 +655,19 @@ CASES = [
     # A stock Linux that panics, reboots, does not feed its watchdog, and listens to its power button.
     linux_life_case("linux-life", emulators=QEMU),
     linux_life_case("linux-life-bochs", emulators=BOCHS, slow=True),
+    # A Linux that restarts its PC by the BIOS's vector, at FFFF:0000.
+    life_linux_case("linux-reboot-bios", [
+        Send("reboot\n"), r"guest linux stopped: asked for a reset", r"guest linux is restarted in 0 ms", *LINUX_IS_UP,
+        Send("poweroff\n"), r"plinth: result ok\s*\Z"], cmdline="console=ttyS0 reboot=b", emulators=QEMU, slow=True),
+    # Without any clock of a hypervisor's, on a CPU half of whose time is another guest's: rates are measured by ticks and counters.
+    Case("linux-ticks", linux_conf(more="cpus = 0,\nslice = 10ms\n").replace("console=ttyS0", "console=ttyS0 nopv no-kvmclock")
+         + "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n", [
+             Expect(r"\[linux\] linux# "), Answer(r"\[linux\] linux# ", "echo at $(date +%s); sleep 1; echo then $(date +%s)",
+                                                  r"at (\d+)\s(?s:.*?)then (\d+)", one_second),
+             Answer(r"\[linux\] linux# ", "dmesg | grep -ciE 'TSC unstable|calibration failed|clocksource.*skew'", r"^\[linux\] (\d+)", count_is_zero),
+             Send("poweroff\n"), r"guest linux stopped: powered off", Send("x"), r"PASS spin", r"plinth: result ok\s*\Z"],
+         files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "spin.elf": Built("guests/spin.elf")}, forbidden=(PANIC,),
+         timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True),
     # The operator's keys, one after the other.
     keys_case("keys", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # A reset: again by default, once more, then stays; counted as a crash. A kernel that tells of its panic by pvpanic.
@@ -662,8 +675,8 @@ CASES = [
         r"^ready", Send("x"), r"guest life stopped: asked for a reset \(port 0xcf9\)", r"guest life is restarted in 0 ms",
         r"^ready", Send("x"), r"asked for a reset", r"restarted in 50 ms", r"^ready", *key("k", r"guest life stopped: killed by a key"),
         r"plinth: result ok\s*\Z"], files=LIFE_FILES, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
-    Case("reset-is-a-crash", life_conf("life", "cmdline = reset\non-reset = crash\n"), [
-        r"^ready", Send("x"), r"P0312: guest life failed: it asked for a reset \(port 0xcf9\), which is a crash by its config",
+    Case("reset-is-a-crash", life_conf("life", "cmdline = reset com2\non-reset = crash\ncom2 = yes\n"), [
+        Expect(r"(?s:(?=.*plinth: guest life COM2: on the second port)(?=.*\nready))"), Send("x"), r"plinth: guest life COM2: and a rest", r"P0312: guest life failed: it asked for a reset \(port 0xcf9\), which is a crash by its config",
         r"plinth: result failed"], status=1, files=LIFE_FILES, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
     Case("panic-is-a-crash", life_conf("one", "cmdline = panic\non-crash = restart\n") + life_conf("two", "cmdline = crash-kernel\n"), [
         Expect(r"(?s:(?=.*P0311: guest one failed: its kernel panicked \(pvpanic\): a test)"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest that shares its CPU and counts ticks of each periodic timer that a PC has: after PHASE_MS there are as many as
- * periods have passed, however often others had the CPU. Those that are still owed then come within LATER_MS.
+ * A guest that shares its CPU and counts ticks of each periodic timer that a PC has: after PHASE_MS there are as many
+ * as periods have passed, however often others had the CPU. Those that are still owed then come within LATER_MS.
  *
  * At the end it halts until a byte is typed, so that its slices stay its own. For a machine whose time is instructions:
  * when the host of an emulator stands still, ticks are lost that no guest was away for.

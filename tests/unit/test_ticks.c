@@ -32,7 +32,7 @@ static struct platform platform;
 static struct lapic_page page;
 static struct lapic lapic;
 static uint64_t now;
-static uint32_t taken;   /* interrupts */
+static uint32_t taken; /* interrupts */
 static uint32_t handler_us;
 
 static int setup(void **state)

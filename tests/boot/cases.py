@@ -659,6 +659,11 @@ CASES = [
     life_linux_case("linux-reboot-bios", [
         Send("reboot\n"), r"guest linux stopped: asked for a reset", r"guest linux is restarted in 0 ms", *LINUX_IS_UP,
         Send("poweroff\n"), r"plinth: result ok\s*\Z"], cmdline="console=ttyS0 reboot=b", emulators=QEMU, slow=True),
+    # An initrd that fits only above 4 GiB.
+    Case("linux-initrd-above-4gib", linux_conf(memory="6G").replace("initrd = initramfs.cpio\n", "initrd = initramfs.cpio\ninitrd = zeroes\n"), [
+        r"RAMDISK: \[mem 0x[1-9a-f][0-9a-f]{8}-", Expect(PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+         files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "zeroes": Built("life/zeroes")}, mem="10G", forbidden=NEVER,
+         timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True),
     # Without any clock of a hypervisor's, on a CPU half of whose time is another guest's: rates are measured by ticks and counters.
     Case("linux-ticks", linux_conf(more="cpus = 0,\nslice = 10ms\n").replace("console=ttyS0", "console=ttyS0 nopv no-kvmclock")
          + "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n", [

@@ -5,7 +5,6 @@
 #include "hv/share/net_transfer.h"
 
 #define LOCK_TRIES 64u
-#define COST_RECEIVER 512u /* beside the bytes: taking buffers, giving them back */
 
 /* Destinations that are more than one port. */
 #define PORT_FLOOD NET_PORTS_MAX
@@ -96,9 +95,8 @@ static bool send_to(struct net_switch *net_switch, struct virtio_net *sender, ui
     if (!try_lock(&receiver->device.receive_lock)) {
         return false;
     }
-    budget->left -= (int64_t)(COST_RECEIVER + sender->packet.bytes);
     if (virtio_runs(&receiver->device)) {
-        if (net_transfer(sender, receiver)) {
+        if (net_transfer(sender, receiver, budget)) {
             virtio_signal(&receiver->device, 1u << NET_RECEIVE);
             net_wake(wakes, port);
         }

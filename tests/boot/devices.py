@@ -63,7 +63,7 @@ def keep_case(common):
         Answer(prompt, "mount /dev/vdb /root; cat /root/mark; umount /root", r".*No such file or directory"),
         Send("poweroff\n"), r"guest one stopped: powered off",
     ], status=None, files={**FILES, "other.img": Built("devices/disk.img"), "hello.elf": Built("guests/hello.elf")},
-                timeout_s=LINUX_TIMEOUT_S, smp=2, emulators=QEMU, forbidden=DRIVER_TROUBLE, whole_boot=True, slow=True)
+                timeout_s=LINUX_TIMEOUT_S, smp=2, emulators=QEMU, forbidden=DRIVER_TROUBLE, slow=True)
 
 
 def net_case(common, name, more="", bytes_sent=1 << 19, smp=2, **options):

@@ -121,7 +121,9 @@ struct config_guest {
     uint32_t net_count;
     struct text cmdline;
     struct config_position cmdline_position;
-    bool console; /* takes part in the console; default yes */
+    bool console;        /* takes part in the console; default yes */
+    bool console_virtio; /* and has a virtio console beside the serial port */
+    bool rng;            /* has a virtio entropy device; default: where it has another PCI device */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */

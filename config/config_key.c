@@ -20,6 +20,7 @@ enum value_kind {
     KIND_NUMBER,   /* uint64_t below 2^32 */
     KIND_DURATION, /* uint32_t microseconds */
     KIND_PATIENCE, /* the same, longer */
+    KIND_CONSOLE,  /* a flag, and which kind */
     KIND_WATCHDOG, /* a choice, then uint32_t microseconds */
     KIND_PATH,
     KIND_TEXT, /* may be empty */
@@ -37,8 +38,11 @@ struct choice {
 
 static const struct choice yes_no[] = {{"yes", 1},  {"no", 0},    {"on", 1}, {"off", 0},
                                        {"true", 1}, {"false", 0}, {NULL, 0}};
-static const struct choice guest_consoles[] = {{"yes", 1}, {"no", 0},  {"serial", 1}, {"uart", 1}, {"com1", 1},
-                                               {"on", 1},  {"off", 0}, {"none", 0},   {NULL, 0}};
+#define CONSOLE_VIRTIO 2u
+static const struct choice guest_consoles[] = {{"yes", 1},  {"no", 0},   {"serial", 1},
+                                               {"uart", 1}, {"com1", 1}, {"on", 1},
+                                               {"off", 0},  {"none", 0}, {"virtio", CONSOLE_VIRTIO},
+                                               {NULL, 0}};
 static const struct choice protocols[] = {{"auto", PROTOCOL_AUTO},
                                           {"linux", PROTOCOL_LINUX},
                                           {"multiboot", PROTOCOL_MULTIBOOT},
@@ -113,7 +117,8 @@ static const struct key keys[] = {
      "network networks nic vif netdev bridge interface interfaces ethernet network-interfaces iface"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
-    {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"console", SECTION_GUEST, KIND_CONSOLE, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"rng", SECTION_GUEST, KIND_FLAG, GUEST_AT(rng), NO_POSITION, yes_no, "entropy random virtio-rng"},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions,
      "on-panic on-failure on-error panic"},
@@ -398,6 +403,12 @@ static void read_value(const struct setting *setting)
         if (read_choice(setting, &number)) {
             flag = number != 0;
             memcpy(target_of(setting), &flag, sizeof(flag));
+        }
+        break;
+    case KIND_CONSOLE:
+        if (read_choice(setting, &number)) {
+            setting->guest->console = number != 0;
+            setting->guest->console_virtio = number == CONSOLE_VIRTIO;
         }
         break;
     case KIND_SIZE:

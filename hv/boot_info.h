@@ -9,6 +9,7 @@
 #define HV_BOOT_INFO_H
 
 #include "config/config.h"
+#include "hv/base/random.h"
 #include "hv/base/span.h"
 #include "hv/mm/memory_map.h"
 #include "hv/mm/planner.h"
@@ -91,7 +92,8 @@ struct boot_info {
     struct boot_uart uarts[BOOT_UARTS_MAX];
     uint32_t uart_count;
     struct boot_framebuffer framebuffer;
-    uint64_t wall_clock_s; /* Unix time at the hand-over */
+    uint64_t wall_clock_s;            /* Unix time at the hand-over */
+    uint8_t random[RANDOM_KEY_BYTES]; /* of the firmware's generator; all 0: it has none */
 };
 
 _Noreturn void hv_main(struct boot_info *info);

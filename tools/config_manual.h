@@ -131,7 +131,11 @@ static const struct manual_key manual_keys[] = {
     {"guest", "net", "a network's name, then `,mac=52:54:00:12:34:56`", "none",
      "a virtio network card; guests whose cards name the same network reach each other. May be repeated"},
     {"guest", "cmdline", "text", "empty", "the kernel's command line"},
-    {"guest", "console", "`yes`, `no`", "`yes`", "whether the guest's serial port takes part in the console"},
+    {"guest", "console", "`yes`, `virtio`, `no`", "`yes`",
+     "whether the guest's serial port takes part in the console; with `virtio` also a virtio console (`hvc0`), which "
+     "costs an exit for a line and not for each byte, and has what is typed once its driver runs"},
+    {"guest", "rng", "`yes`, `no`", "`yes` where it has another virtio device",
+     "a virtio entropy device: random numbers from the CPU and the firmware"},
     {"guest", "on-stop", "`stay`, `restart`, `poweroff`", "`stay`",
      "what follows when the guest switches itself off: nothing, the guest starts again, the machine goes off"},
     {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest's disks and network cards. See guest_devices.h. */
+/* A guest's devices. See guest_devices.h. */
 #include "hv/core/guest_devices.h"
 
 #include "hv/base/check.h"
@@ -12,15 +12,18 @@
 
 /* What is left of a piece of work waits for as long as the longest one takes: the guest runs half of the time. */
 #define PAUSE_NS 30000u
+#define CONSOLE_PAUSE_NS 500000u /* and a console whose ring is full, for as long as a few lines take */
 
 #define FIRST_PCI_DEVICE 1u
 #define NAME_TEXT_MAX (CONFIG_PATH_MAX + 1u)
 
 /* ---- making them ---- */
 
-static void add_function(struct guest_devices *devices, struct virtio_pci *function, const struct bus_row *row)
+static void add_function(struct guest_devices *devices, struct virtio_pci *function, struct virtio_device *device,
+                         const struct bus_row *row)
 {
     devices->functions[devices->count] = function;
+    devices->virtio[devices->count] = device;
     devices->rows[devices->count++] = row;
 }
 
@@ -65,29 +68,31 @@ static void create_card(struct guest *guest, struct guest_card *card, const stru
 }
 
 void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks)
+                          const struct boot_guest *boot, struct guest_network *networks,
+                          const uint8_t key[RANDOM_KEY_BYTES])
 {
     const struct config_guest *own = guest->config;
 
     devices->deadline = UINT64_MAX;
     for (uint32_t i = 0; i < own->disk_count; i++) {
         create_disk(guest, &devices->disks[i], &own->disks[i], &boot->disks[i]);
-        add_function(devices, &devices->disks[i].state.pci, &virtio_block_row);
+        add_function(devices, &devices->disks[i].state.pci, &devices->disks[i].state.block.device, &virtio_block_row);
     }
     for (uint32_t i = 0; i < own->net_count; i++) {
         create_card(guest, &devices->cards[i], &own->nets[i],
                     &networks[config_network_index(config, own->nets[i].network)]);
-        add_function(devices, &devices->cards[i].state.pci, &virtio_net_row);
+        add_function(devices, &devices->cards[i].state.pci, &devices->cards[i].state.net.device, &virtio_net_row);
+    }
+    if (own->console_virtio) {
+        virtio_console_init(&devices->console.console, &guest->memory, &guest->platform.console_out,
+                            &guest->platform.console_in);
+        add_function(devices, &devices->console.pci, &devices->console.console.device, &virtio_console_row);
+    }
+    if (own->rng && key != NULL) {
+        virtio_entropy_init(&devices->entropy.entropy, &guest->memory, key);
+        add_function(devices, &devices->entropy.pci, &devices->entropy.entropy.device, &virtio_entropy_row);
     }
     guest->devices = devices;
-}
-
-static struct virtio_device *device_at(const struct guest_devices *devices, const struct guest *guest, uint32_t index)
-{
-    uint32_t disks = guest->config->disk_count;
-
-    return index < disks ? (struct virtio_device *)(uintptr_t)&devices->disks[index].state.block.device
-                         : (struct virtio_device *)(uintptr_t)&devices->cards[index - disks].state.net.device;
 }
 
 /* ---- the guest's life ---- */
@@ -95,7 +100,7 @@ static struct virtio_device *device_at(const struct guest_devices *devices, cons
 void guest_devices_close(struct guest *guest)
 {
     for (uint32_t i = 0; guest->devices != NULL && i < guest->devices->count; i++) {
-        virtio_reset(device_at(guest->devices, guest, i));
+        virtio_reset(guest->devices->virtio[i]);
     }
 }
 
@@ -130,7 +135,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
         }
     }
     for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
-        virtio_pci_init(devices->functions[i], device_at(devices, guest, i));
+        virtio_pci_init(devices->functions[i], devices->virtio[i]);
         status = pci_host_add(&guest->platform.pci_host, devices->rows[i], &devices->functions[i]->function,
                               PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
@@ -148,15 +153,14 @@ uint32_t guest_devices_pci(const struct guest *guest)
 static void tell_fault(const struct guest *guest, struct virtio_device *device, uint32_t index)
 {
     const struct virtq *broken = virtio_broken_queue(device);
-    uint32_t disks = guest->config->disk_count;
 
     if (broken == NULL || device->fault_told) {
         return;
     }
     device->fault_told = true;
-    log_info("guest %s, %s %u: queue %u: %s; the device waits for its driver to reset it", guest->name,
-             index < disks ? "disk" : "network card", index < disks ? index : index - disks,
-             (uint32_t)(broken - device->queues), virtq_fault_sentence((enum virtq_fault)broken->fault));
+    log_info("guest %s, %s at 00:%02x.0: queue %u: %s; the device waits for its driver to reset it", guest->name,
+             guest->devices->rows[index]->name, FIRST_PCI_DEVICE + index, (uint32_t)(broken - device->queues),
+             virtq_fault_sentence((enum virtq_fault)broken->fault));
 }
 
 void guest_devices_told(struct vcpu *vcpu, uint64_t now)
@@ -169,7 +173,7 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
     }
     platform_take(guest);
     for (uint32_t i = 0; i < devices->count; i++) {
-        struct virtio_device *device = device_at(devices, guest, i);
+        struct virtio_device *device = devices->virtio[i];
 
         if (__atomic_load_n(&device->signals, __ATOMIC_ACQUIRE) != 0) {
             tell_fault(guest, device, i);
@@ -203,7 +207,22 @@ static bool work_on_card(struct vcpu *vcpu, struct guest_card *card, struct virt
     return more;
 }
 
-static bool work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
+/* The rings to the console are the PC's. */
+static bool work_on_console(struct vcpu *vcpu, struct virtio_budget *budget)
+{
+    struct virtio_device *device = &vcpu->guest->devices->console.console.device;
+    bool more = false;
+
+    if (virtio_has_work(device)) {
+        platform_take(vcpu->guest);
+        more = virtio_service(device, budget);
+        platform_give(vcpu->guest);
+    }
+    return more;
+}
+
+/* How long what is left has to wait; 0: nothing is left. */
+static uint64_t work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
 {
     struct guest *guest = vcpu->guest;
     struct guest_devices *devices = guest->devices;
@@ -215,7 +234,13 @@ static bool work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
         more |= work_on_card(vcpu, &devices->cards[i], budget);
     }
-    return more;
+    if (devices->entropy.entropy.device.kind != NULL) {
+        more |= virtio_service(&devices->entropy.entropy.device, budget);
+    }
+    if (guest->config->console_virtio && work_on_console(vcpu, budget) && !more) {
+        return CONSOLE_PAUSE_NS;
+    }
+    return more ? PAUSE_NS : 0;
 }
 
 /* The deadline is vCPU 0's CPU's. */
@@ -235,14 +260,14 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
 void guest_devices_work(struct vcpu *vcpu, uint64_t now)
 {
     struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
-    bool more;
+    uint64_t pause_ns;
 
     /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
     __atomic_store_n(&vcpu->guest->platform.device_work, false, __ATOMIC_SEQ_CST);
-    more = work_on_all(vcpu, &budget);
+    pause_ns = work_on_all(vcpu, &budget);
     guest_devices_told(vcpu, now);
-    if (more) {
-        set_deadline(vcpu, now + 2 * clock_ns_to_ticks(&vcpu->guest->host->clock, PAUSE_NS));
+    if (pause_ns != 0) {
+        set_deadline(vcpu, now + 2 * clock_ns_to_ticks(&vcpu->guest->host->clock, pause_ns));
     }
 }
 
@@ -252,6 +277,21 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now)
         __atomic_store_n(&vcpu->guest->devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
         guest_devices_work(vcpu, now);
     }
+}
+
+bool guest_devices_typed(struct vcpu *vcpu)
+{
+    struct guest *guest = vcpu->guest;
+    bool takes = guest->config->console_virtio && virtio_runs(&guest->devices->console.console.device);
+
+    guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
+    if (takes) {
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+
+        virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
+        (void)virtio_service(&guest->devices->console.console.device, &budget);
+    }
+    return takes;
 }
 
 /* ---- reports ---- */
@@ -294,6 +334,20 @@ static void report_card(const struct guest *guest, uint32_t index, bool with_cou
              mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
 }
 
+static void report_others(const struct guest *guest, bool with_counters)
+{
+    const struct virtio_entropy *entropy = &guest->devices->entropy.entropy;
+
+    if (guest->config->console_virtio) {
+        log_info("  virtio console of guest %s", guest->name);
+    }
+    if (guest->config->rng && entropy->device.kind == NULL) {
+        log_info("  guest %s has no virtio-rng: neither CPU nor firmware have random numbers", guest->name);
+    } else if (guest->config->rng && with_counters) {
+        log_info("  virtio-rng of guest %s: %" PRIu64 " bytes", guest->name, entropy->given);
+    }
+}
+
 void guest_devices_report(const struct guest *guest, bool with_counters)
 {
     for (uint32_t i = 0; i < guest->config->disk_count; i++) {
@@ -301,5 +355,8 @@ void guest_devices_report(const struct guest *guest, bool with_counters)
     }
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
         report_card(guest, i, with_counters);
+    }
+    if (guest->devices != NULL) {
+        report_others(guest, with_counters);
     }
 }

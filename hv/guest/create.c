@@ -18,6 +18,7 @@
 #include "hv/dev/bios_rom.h"
 #include "hv/dev/bios_tables.h"
 #include "hv/host/cpu.h"
+#include "hv/host/entropy.h"
 #include "hv/host/fault.h"
 #include "hv/host/panic.h"
 #include "hv/host/pool.h"
@@ -103,9 +104,14 @@ static void clear_memory(struct guest *guest)
 
 static void create_devices(struct guest *guest)
 {
-    if (guest->config->disk_count + guest->config->net_count != 0) {
+    uint8_t key[RANDOM_KEY_BYTES];
+
+    if (guest_devices_wanted(guest->config)) {
+        bool has_key = host_entropy_key(key);
+
         guest_devices_create(guest, pool_take(sizeof(struct guest_devices)), &boot->config, &boot->guests[guest->index],
-                             networks);
+                             networks, has_key ? key : NULL);
+        memset(key, 0, sizeof(key));
     }
 }
 

@@ -32,6 +32,8 @@ def disk_session(prompt):
         Expect(prompt),
         Answer(prompt, "mount /dev/vda /root; cat /root/greeting", GREETING),
         Answer(prompt, "md5sum /root/large", LARGE_MD5 + r".*"),
+        Answer(prompt, "cat /sys/class/misc/hw_random/rng_current", r"virtio_rng\.0"),
+        Answer(prompt, "head -c 700 /dev/hwrng | wc -c", r"700"),
         Answer(prompt, "cat /sys/block/vda/size /sys/block/vda/serial | xargs", rf"{DISK_MIB * 2048} disk\.img"),
         Answer(prompt, "head -c 3000000 /dev/urandom >/tmp/r; cp /tmp/r /root/r; echo ok 1", r".*ok 1"),
         Answer(prompt, "umount /root; echo 3 >/proc/sys/vm/drop_caches; echo ok 2", r".*ok 2"),
@@ -39,6 +41,20 @@ def disk_session(prompt):
         Answer(prompt, "cat /tmp/r | md5sum; cat /root/r | md5sum", r"(\w+)  -\s+(?:\[\w+\] )?(\w+)  -", same),
         Answer(prompt, "rm /root/r; umount /root; dmesg | grep -ciE 'i/o error|ext4-fs err'", r"(?:\[\w+\] )?0"),
     ]
+
+
+def hvc_case(common):
+    """The shell is on the virtio console; the hypervisor does not see a difference."""
+    return Case("hvc", linux("linux", "console = virtio\n", " console=hvc0"), [
+        Expect(common.PROMPT),
+        Answer(common.PROMPT, "cat /sys/class/tty/console/active", r"(ttyS0 )?hvc0"),
+        Answer(common.PROMPT, "tty", r"/dev/hvc0"),
+        Answer(common.PROMPT, "seq 1 3000 | tail -n 2800 | md5sum", r"(\w+)  -"),
+        Answer(common.PROMPT, "seq 1 900; echo end", r"end"),
+        Answer(common.PROMPT, "grep -c virtio /proc/interrupts", r"[1-9]"),
+        Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+        files={name: FILES[name] for name in ("vmlinuz", "initramfs.cpio")}, timeout_s=LINUX_TIMEOUT_S,
+        forbidden=(*common.NEVER, *DRIVER_TROUBLE))
 
 
 def disk_case(common, name, more, cmdline="", **options):
@@ -89,6 +105,7 @@ def rows(common):
         disk_case(common, "disk-intx", "", " pci=nomsi", emulators=QEMU),
         disk_case(common, "disk-8259", "", " pci=nomsi noapic", emulators=QEMU),
         disk_case(common, "disk-noacpi", "", " pci=nomsi acpi=off", emulators=QEMU),
+        hvc_case(common),
         disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),
         keep_case(common),
         net_case(common, "net"),

@@ -137,6 +137,34 @@ static void disks_and_cards_keep_their_options(void **state)
     assert_int_equal(config_network_index(&config, text_of("wan")), 2);
 }
 
+static void a_virtio_console_and_random_numbers_are_asked_for_or_come_along(void **state)
+{
+    static const struct {
+        const char *keys;
+        bool console, console_virtio, rng;
+    } cases[] = {
+        {"", true, false, false},
+        {"console = virtio\n", true, true, true},
+        {"console = no\n", false, false, false},
+        {"console = virtio\nrng = no\n", true, true, false},
+        {"rng = yes\n", true, false, true},
+        {"disk = a.img\n", true, false, true},
+        {"net = lan\nconsole = serial\n", true, false, true},
+        {"rng = no\nnet = lan\n", true, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char file[128];
+
+        snprintf(file, sizeof(file), "[guest a]\nkernel = k\n%s", cases[i].keys);
+        assert_true(parse(file));
+        assert_int_equal(config.guests[0].console, cases[i].console);
+        assert_int_equal(config.guests[0].console_virtio, cases[i].console_virtio);
+        assert_int_equal(config.guests[0].rng, cases[i].rng);
+    }
+}
+
 static void every_key_reaches_its_field(void **state)
 {
     const struct config_guest *guest = &config.guests[0];
@@ -835,6 +863,7 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(disks_and_cards_keep_their_options),
+        cmocka_unit_test(a_virtio_console_and_random_numbers_are_asked_for_or_come_along),
         cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),

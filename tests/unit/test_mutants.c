@@ -796,6 +796,12 @@ bool efi_machine_read(struct efi_stage *stage)
     return true;
 }
 
+bool efi_machine_random(struct efi_stage *stage)
+{
+    (void)stage;
+    return true;
+}
+
 bool efi_virt_check(struct efi_stage *stage)
 {
     stage->support.format = check.machine.format;

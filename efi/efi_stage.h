@@ -133,6 +133,9 @@ bool efi_images_check(struct efi_stage *stage);
 
 bool efi_disks_take(struct efi_stage *stage);
 
+/* And the memory that guests share. */
+bool efi_shares_take(struct efi_stage *stage);
+
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);

@@ -57,18 +57,36 @@ static void create_disk(struct guest *guest, struct guest_disk *disk, const stru
     virtio_block_init(&disk->state.block, &guest->memory, &disk->image, config->read_only, name);
 }
 
+/* `section`: what the config says of the network; NULL: nothing. */
 static void create_card(struct guest *guest, struct guest_card *card, const struct config_net *config,
-                        struct guest_network *network)
+                        const struct config_network *section, struct guest_network *network)
 {
-    virtio_net_init(&card->state.net, &guest->memory, config->mac);
+    bool isolated = section != NULL && section->isolated;
+    uint16_t mtu = section != NULL ? (uint16_t)section->mtu : 0;
+
+    virtio_net_init(&card->state.net, &guest->memory, config->mac, mtu);
+    network->net_switch.isolated = isolated;
     card->network = network;
-    card->port = net_switch_add(&network->net_switch, &card->state.net);
+    card->port = net_switch_add(&network->net_switch, &card->state.net,
+                                isolated && text_equal(section->router, guest->config->name));
     CHECK_OP(card->port, <, NET_PORTS_MAX);
     network->guests[card->port] = guest;
 }
 
+static void create_share(struct guest *guest, struct guest_share *share, const struct config_guest_share *config,
+                         uint32_t index, struct guest_shared *shared)
+{
+    share->shared = shared;
+    share->device.memory = shared->memory;
+    share->device.bytes = shared->bytes;
+    share->device.place = GUEST_SHARE_START(index);
+    share->device.read_only = config->read_only;
+    CHECK(shared_memory_add(&shared->shared_memory, &share->device));
+    shared->guests[share->device.number] = guest;
+}
+
 void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks,
+                          const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
                           const uint8_t key[RANDOM_KEY_BYTES])
 {
     const struct config_guest *own = guest->config;
@@ -79,9 +97,13 @@ void guest_devices_create(struct guest *guest, struct guest_devices *devices, co
         add_function(devices, &devices->disks[i].state.pci, &devices->disks[i].state.block.device, &virtio_block_row);
     }
     for (uint32_t i = 0; i < own->net_count; i++) {
-        create_card(guest, &devices->cards[i], &own->nets[i],
+        create_card(guest, &devices->cards[i], &own->nets[i], config_network_named(config, own->nets[i].network),
                     &networks[config_network_index(config, own->nets[i].network)]);
         add_function(devices, &devices->cards[i].state.pci, &devices->cards[i].state.net.device, &virtio_net_row);
+    }
+    for (uint32_t i = 0; i < own->share_count; i++) {
+        create_share(guest, &devices->shares[i], &own->shares[i], i,
+                     &shared[config_share_named(config, own->shares[i].name) - config->shares]);
     }
     if (own->console_virtio) {
         virtio_console_init(&devices->console.console, &guest->memory, &guest->platform.console_out,
@@ -102,6 +124,9 @@ void guest_devices_close(struct guest *guest)
     for (uint32_t i = 0; guest->devices != NULL && i < guest->devices->count; i++) {
         virtio_reset(guest->devices->virtio[i]);
     }
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        __atomic_store_n(&guest->devices->shares[i].device.open, false, __ATOMIC_RELEASE);
+    }
 }
 
 static struct pci_windows windows_of(const struct guest *guest, unsigned physical_bits)
@@ -112,10 +137,26 @@ static struct pci_windows windows_of(const struct guest *guest, unsigned physica
         .ports_start = GUEST_PCI_PORTS_START,
         .ports_end = GUEST_PCI_PORTS_END,
         .low_start = GUEST_PCI_LOW_START,
-        .low_end = GUEST_PCI_LOW_END,
+        .low_end = GUEST_PCI_LOW_END - guest->config->share_count * GUEST_SHARE_SLOT,
         .high_start = high,
         .high_end = high == 0 ? 0 : high + GUEST_PCI_HIGH_BYTES,
     };
+}
+
+static enum status attach_shares(struct guest *guest)
+{
+    struct guest_devices *devices = guest->devices;
+    enum status status = STATUS_OK;
+
+    for (uint32_t i = 0; i < guest->config->share_count && status == STATUS_OK; i++) {
+        struct ivshmem *device = &devices->shares[i].device;
+
+        ivshmem_init(device);
+        status = pci_host_add(&guest->platform.pci_host, &ivshmem_row, &device->function,
+                              PCI_DEVFN(FIRST_PCI_DEVICE + devices->count + i, 0));
+        __atomic_store_n(&device->open, true, __ATOMIC_RELEASE);
+    }
+    return status;
 }
 
 enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
@@ -139,6 +180,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
         status = pci_host_add(&guest->platform.pci_host, devices->rows[i], &devices->functions[i]->function,
                               PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
+    status = status == STATUS_OK ? attach_shares(guest) : status;
     return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
 }
 
@@ -181,6 +223,14 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
             platform_function_changed(&guest->platform, &devices->functions[i]->function);
         }
     }
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        struct ivshmem *device = &devices->shares[i].device;
+
+        if (__atomic_load_n(&device->incoming, __ATOMIC_ACQUIRE) != 0) {
+            ivshmem_carry(device);
+            platform_function_changed(&guest->platform, &device->function);
+        }
+    }
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     platform_give(guest);
@@ -205,6 +255,16 @@ static bool work_on_card(struct vcpu *vcpu, struct guest_card *card, struct virt
 
     wake_others(vcpu, card->network, &wakes);
     return more;
+}
+
+static void ring_peers(struct vcpu *vcpu, struct guest_share *share)
+{
+    for (uint32_t left = shared_memory_ring(&share->shared->shared_memory, &share->device); left != 0;
+         left &= left - 1) {
+        struct guest *other = share->shared->guests[__builtin_ctz(left)];
+
+        guest_notify(vcpu, &other->vcpus[0], VCPU_KICK_DEVICES);
+    }
 }
 
 /* The rings to the console are the PC's. */
@@ -233,6 +293,9 @@ static uint64_t work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
     }
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
         more |= work_on_card(vcpu, &devices->cards[i], budget);
+    }
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        ring_peers(vcpu, &devices->shares[i]);
     }
     if (devices->entropy.entropy.device.kind != NULL) {
         more |= virtio_service(&devices->entropy.entropy.device, budget);
@@ -338,6 +401,15 @@ static void report_others(const struct guest *guest, bool with_counters)
 {
     const struct virtio_entropy *entropy = &guest->devices->entropy.entropy;
 
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        const struct ivshmem *device = &guest->devices->shares[i].device;
+        struct text name = guest->config->shares[i].name;
+        char bytes[FORMAT_BYTES_MAX];
+
+        log_info("  shared memory %.*s of guest %s: %s%s, peer %u; doorbells: %" PRIu64 " sent, %" PRIu64 " received",
+                 (int)name.length, name.start, guest->name, format_bytes(bytes, device->bytes),
+                 device->read_only ? ", read-only" : "", device->number, device->sent, device->received);
+    }
     if (guest->config->console_virtio) {
         log_info("  virtio console of guest %s", guest->name);
     }

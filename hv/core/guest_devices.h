@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's disks, network cards, console and random numbers: on its PCI bus, at work, and in touch with other guests.
+ * A guest's disks, network cards, console, random numbers and shared memory: on its PCI bus, at work, and in touch with other guests.
  *
  *   the guest notifies a queue -> BUS_WORK -> platform.device_work -> guest_devices_work()
  *     disks: hv/dev/virtio/block.h       cards: hv/share/net_switch.h, which may fill other guests' receive queues
@@ -23,11 +23,15 @@
 #include "hv/dev/virtio/entropy.h"
 #include "hv/dev/virtio/net.h"
 #include "hv/share/net_switch.h"
+#include "hv/share/shared_memory.h"
 
 #define GUEST_VIRTIO_MAX (CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 2)
+_Static_assert(IVSHMEM_PEERS_MAX >= CONFIG_GUESTS_MAX, "shared memory has a number for every guest");
 _Static_assert(NET_PORTS_MAX >= CONFIG_GUESTS_MAX * CONFIG_NETS_MAX,
                "a network has a port for every card of all guests");
-_Static_assert(GUEST_VIRTIO_MAX <= PCI_FUNCTIONS_MAX, "every device of a guest fits on its PCI bus");
+_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < 32 &&
+                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX <= PCI_FUNCTIONS_MAX,
+               "every device of a guest fits on its PCI bus");
 
 struct guest_card {
     struct virtio_net_pci state;
@@ -41,6 +45,11 @@ struct guest_disk {
     bool forget; /* at a restart of the guest */
 };
 
+struct guest_share {
+    struct ivshmem device; /* first */
+    struct guest_shared *shared;
+};
+
 struct guest_devices {
     struct guest_disk disks[CONFIG_DISKS_MAX];
     struct guest_card cards[CONFIG_NETS_MAX];
@@ -50,6 +59,7 @@ struct guest_devices {
     struct virtio_device *virtio[GUEST_VIRTIO_MAX];
     const struct bus_row *rows[GUEST_VIRTIO_MAX];
     uint32_t count;
+    struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
 
@@ -59,16 +69,24 @@ struct guest_network {
     struct guest *guests[NET_PORTS_MAX];
 };
 
+/* A [shared] of the config and the guests that have it, by their numbers there. */
+struct guest_shared {
+    struct shared_memory shared_memory;
+    uint8_t *memory;
+    uint64_t bytes;
+    struct guest *guests[IVSHMEM_PEERS_MAX];
+};
+
 /* Does the guest have any? */
 static inline bool guest_devices_wanted(const struct config_guest *config)
 {
-    return config->disk_count + config->net_count != 0 || config->console_virtio || config->rng;
+    return config->disk_count + config->net_count + config->share_count != 0 || config->console_virtio || config->rng;
 }
 
 /* Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
- * config_network_index(). `key` is for the entropy device alone; NULL: there are no random numbers for one. */
+ * config_network_index(). `shared` are all of the config, in its order. `key` is for the entropy device alone; NULL: there are no random numbers for one. */
 void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks,
+                          const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
                           const uint8_t key[RANDOM_KEY_BYTES]);
 
 /* Nothing of the guest's memory is touched by its devices any more, nor by another guest's packets. */

@@ -62,9 +62,9 @@ static int setup(void **state)
     memset(&net_switch, 0, sizeof(net_switch));
     for (unsigned i = 0; i < GUESTS; i++) {
         arena_init(&peers[i].arena);
-        virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i]);
+        virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i], i == 3 ? 9000 : 0);
         virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device);
-        assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net), i);
+        assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net, i == 2), i);
         start_peer(i, false, OFFLOADS, 32);
     }
     return 0;
@@ -344,6 +344,86 @@ static void filters_are_obeyed(void **state)
     put_frame(0, group, 60, NULL);
     run(0, NULL);
     expect_frame(1, 0, group, 60);
+}
+
+static void set_mode(unsigned index, uint8_t command, bool on)
+{
+    struct peer *peer = &peers[index];
+    struct driver_buffer buffers[] = {{SENT, 3, false}, {SENT + 64, 1, true}};
+
+    arena_put(&peer->arena, SENT, 0, 1);
+    arena_put(&peer->arena, SENT + 1, command, 1);
+    arena_put(&peer->arena, SENT + 2, on, 1);
+    arena_put(&peer->arena, SENT + 64, 0xff, 1);
+    driver_add(&peer->driver.queues[2], buffers, 2);
+    vd_notify(&peer->driver, 2);
+    run(index, NULL);
+    assert_int_equal(arena_get(&peer->arena, SENT + 64, 1), command > 5 ? 1 : 0);
+}
+
+/* 5.1.6.5.1 "Packet Receive Filtering", all six. */
+static void every_mode_of_reception_is_obeyed(void **state)
+{
+    static const uint8_t other[6] = {2, 8, 8, 8, 8, 8}, group[6] = {0x33, 0x33, 0, 0, 0, 1};
+    static const struct {
+        uint8_t modes; /* bit n: command n */
+        bool own, other, group, broadcast;
+    } cases[] = {{0x01, true, true, true, true},    {0x00, true, false, false, true}, {0x02, true, false, true, true},
+                 {0x04, true, true, false, true},   {0x0a, true, false, false, true}, {0x14, false, false, false, true},
+                 {0x20, true, false, false, false}, {0x39, true, true, true, true}};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        for (uint8_t command = 0; command <= 6; command++) {
+            set_mode(1, command, (cases[i].modes >> command & 1) != 0);
+        }
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, net_mac(macs[1])), cases[i].own);
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, net_mac(other)), cases[i].other);
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, net_mac(group)), cases[i].group);
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, NET_MAC_BROADCAST), cases[i].broadcast);
+    }
+}
+
+static void an_isolated_network_reaches_its_router_alone(void **state)
+{
+    static const uint8_t unknown[6] = {2, 9, 9, 9, 9, 9};
+    static const uint8_t *const to[] = {broadcast, unknown, macs[2]};
+
+    (void)state;
+    net_switch.isolated = true; /* guest 2 is the router */
+    put_frame(0, macs[1], 60, NULL);
+    assert_int_equal(run(0, NULL), 0);
+    for (uint32_t i = 0; i < ARRAY_COUNT(to); i++) {
+        put_frame(0, to[i], 61 + i, NULL);
+        run(0, NULL);
+        expect_frame(2, 0, to[i], 61 + i);
+    }
+    put_frame(2, macs[1], 64, NULL);
+    run(2, NULL);
+    expect_frame(1, 2, macs[1], 64);
+    put_frame(2, broadcast, 65, NULL);
+    run(2, NULL);
+    expect_frame(0, 2, broadcast, 65);
+    expect_frame(1, 2, broadcast, 65);
+    expect_frame(3, 2, broadcast, 65);
+    /* an address that another guest claims does not lead to it */
+    put_frame(1, broadcast, 60, NULL);
+    arena_put(&peers[1].arena, SENT + 12 + 6, net_mac(unknown) & 0xffffffff, 4);
+    arena_put(&peers[1].arena, SENT + 12 + 10, net_mac(unknown) >> 32, 2);
+    run(1, NULL);
+    put_frame(0, unknown, 66, NULL);
+    run(0, NULL);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        assert_int_equal(peers[i].card.net.counters.received_packets, i == 2 ? 4 : i == 1 ? 2 : 1);
+    }
+}
+
+static void the_networks_mtu_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(vd_features(&peers[0].driver) & 1ULL << 3, 0);
+    assert_int_equal(vd_features(&peers[3].driver) & 1ULL << 3, 1ULL << 3);
+    assert_int_equal(vd_config(&peers[3].driver, 10, 2), 9000);
 }
 
 static void an_address_that_the_driver_sets_is_reached(void **state)
@@ -675,6 +755,9 @@ int main(void)
         cmocka_unit_test_setup(large_packets_are_cut_for_drivers_that_take_none, setup),
         cmocka_unit_test_setup(what_cannot_be_cut_is_lost_alone, setup),
         cmocka_unit_test_setup(filters_are_obeyed, setup),
+        cmocka_unit_test_setup(every_mode_of_reception_is_obeyed, setup),
+        cmocka_unit_test_setup(an_isolated_network_reaches_its_router_alone, setup),
+        cmocka_unit_test_setup(the_networks_mtu_is_told, setup),
         cmocka_unit_test_setup(an_address_that_the_driver_sets_is_reached, setup),
         cmocka_unit_test_setup(bad_packets_are_counted_and_given_back, setup),
         cmocka_unit_test_setup(a_flood_goes_on_where_the_budget_ended, setup),

@@ -395,6 +395,7 @@ static void assume_memory(struct check *check)
             placed_end = max_u64(placed_end, guest->memory_at + guest->memory_bytes);
         }
     }
+    memory += check->config.share_count * GIB;
     /* Beyond them, too: files are taken from the top. */
     memory_map_set(&check->machine.map, HIGH_MEMORY_START, placed_end + memory, MEMORY_FREE);
 }

@@ -63,6 +63,10 @@ static void print_devices(const struct config_guest *guest)
         printf("    network %.*s, %02x:%02x:%02x:%02x:%02x:%02x\n", TEXT_ARGS(net->network), net->mac[0], net->mac[1],
                net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
     }
+    for (uint32_t i = 0; i < guest->share_count; i++) {
+        printf("    shared  %.*s%s, guest 0x%" PRIx64 "\n", TEXT_ARGS(guest->shares[i].name),
+               guest->shares[i].read_only ? ", read-only" : "", (uint64_t)GUEST_SHARE_START(i));
+    }
 }
 
 /* Which guests reach each other. A network with one member is no mistake, but hardly meant. */
@@ -86,6 +90,25 @@ static void print_network(const struct config *config, uint32_t index)
         }
     }
     printf("%s\n", members == 1 ? " alone; warning: nothing is there to be reached" : "");
+}
+
+static void print_share(const struct config *config, const struct config_share *share)
+{
+    const char *before = "";
+    char text[FORMAT_BYTES_MAX];
+
+    printf("shared %.*s, %s: ", TEXT_ARGS(share->name), format_bytes(text, share->bytes));
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        const struct config_guest *guest = &config->guests[g];
+
+        for (uint32_t i = 0; i < guest->share_count; i++) {
+            if (text_equal(guest->shares[i].name, share->name)) {
+                printf("%s%.*s%s", before, TEXT_ARGS(guest->name), guest->shares[i].read_only ? " (reads)" : "");
+                before = ", ";
+            }
+        }
+    }
+    printf("\n");
 }
 
 /* A whole text of the config, which may be long. */
@@ -263,6 +286,9 @@ static void print_plan(const struct check *check)
     }
     for (uint32_t network = 0; network < check->config.network_count; network++) {
         print_network(&check->config, network);
+    }
+    for (uint32_t i = 0; i < check->config.share_count; i++) {
+        print_share(&check->config, &check->config.shares[i]);
     }
     print_hypervisor(check);
     print_needs(check);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's disks, network cards, console, random numbers and shared memory: on its PCI bus, at work, and in touch with other guests.
+ * A guest's disks, network cards, console, random numbers and shared memory: on its PCI bus, at work, and in touch
+ * with other guests.
  *
  *   the guest notifies a queue -> BUS_WORK -> platform.device_work -> guest_devices_work()
  *     disks: hv/dev/virtio/block.h       cards: hv/share/net_switch.h, which may fill other guests' receive queues
@@ -83,8 +84,11 @@ static inline bool guest_devices_wanted(const struct config_guest *config)
     return config->disk_count + config->net_count + config->share_count != 0 || config->console_virtio || config->rng;
 }
 
-/* Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
- * config_network_index(). `shared` are all of the config, in its order. `key` is for the entropy device alone; NULL: there are no random numbers for one. */
+/*
+ * Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
+ * config_network_index(); `shared` are all of the config, in its order. `key` is for the entropy device alone; NULL:
+ * there are no random numbers for one.
+ */
 void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
                           const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
                           const uint8_t key[RANDOM_KEY_BYTES]);

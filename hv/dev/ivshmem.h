@@ -13,7 +13,8 @@
  * accesses there do not come here, save writes where the guest may only read, which are lost. Where a guest moves the
  * BAR its accesses do come here; they work, at the price of an exit each.
  *
- * What a doorbell rings for is kept in `rung`. Who is behind a number is not known here (hv/share/shared_memory.h).
+ * What a doorbell rings for is kept in `rung`. The guests behind the numbers are not known here
+ * (hv/share/shared_memory.h).
  */
 #ifndef HV_DEV_IVSHMEM_H
 #define HV_DEV_IVSHMEM_H

@@ -47,6 +47,10 @@ static void print_devices(const struct config_guest *guest)
         "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
         guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "not shown",
         guest->debug_ports ? ", debug ports 0xe9 and 0xf4" : "");
+    if (guest->console_virtio || guest->rng) {
+        printf("            %s%s%s\n", guest->console_virtio ? "virtio console (hvc0)" : "",
+               guest->console_virtio && guest->rng ? ", " : "", guest->rng ? "virtio-rng" : "");
+    }
     for (uint32_t i = 0; i < guest->disk_count; i++) {
         const struct config_disk *disk = &guest->disks[i];
 
@@ -66,6 +70,17 @@ static void print_devices(const struct config_guest *guest)
     for (uint32_t i = 0; i < guest->share_count; i++) {
         printf("    shared  %.*s%s, guest 0x%" PRIx64 "\n", TEXT_ARGS(guest->shares[i].name),
                guest->shares[i].read_only ? ", read-only" : "", (uint64_t)GUEST_SHARE_START(i));
+    }
+}
+
+/* What its section says. */
+static void print_network_section(const struct config_network *section)
+{
+    if (section != NULL && section->isolated) {
+        printf("; isolated, router %.*s", TEXT_ARGS(section->router));
+    }
+    if (section != NULL && section->mtu != 0) {
+        printf("; MTU %" PRIu64, section->mtu);
     }
 }
 
@@ -89,6 +104,7 @@ static void print_network(const struct config *config, uint32_t index)
             }
         }
     }
+    print_network_section(config_network_named(config, name));
     printf("%s\n", members == 1 ? " alone; warning: nothing is there to be reached" : "");
 }
 

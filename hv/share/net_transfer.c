@@ -209,20 +209,25 @@ static bool put_rest(struct transfer *transfer)
     return true;
 }
 
-/* The header as this receiver is to see it; its `buffers` are written at the end. */
-static bool put_header(struct transfer *transfer)
+/* The header as this receiver is to see it, and whether a checksum has to be made. */
+static struct net_header header_for(struct transfer *transfer)
 {
-    const struct virtio_net *receiver = transfer->receiver;
     struct net_header header = transfer->frame->header;
-    uint32_t bytes = virtio_net_header_bytes(receiver);
-    const uint8_t *from = (const uint8_t *)&header;
 
     header.flags &= NET_NEEDS_CHECKSUM;
-    if (header.flags != 0 && !virtio_has(&receiver->device, NET_F_GUEST_CSUM)) {
+    if (header.flags != 0 && !virtio_has(&transfer->receiver->device, NET_F_GUEST_CSUM)) {
         transfer->checksum_at = (uint64_t)header.checksum_start + header.checksum_offset;
         header = (struct net_header){0};
     }
     header.buffers = 1;
+    return header;
+}
+
+/* Its `buffers` are written at the end. */
+static bool put_header(struct transfer *transfer, const struct net_header *header, uint32_t bytes)
+{
+    const uint8_t *from = (const uint8_t *)header;
+
     for (uint32_t done = 0; done < bytes;) {
         uint64_t piece = 0;
         uint8_t *to = receive_piece(transfer, bytes - done, &piece);
@@ -277,9 +282,56 @@ static void give_back(struct transfer *transfer)
     }
 }
 
+/* Where the buffer that was taken has `bytes` in one piece; NULL: it has not. */
+static uint8_t *whole_buffer(const struct transfer *transfer, uint64_t bytes)
+{
+    const struct virtq_chain *chain = &transfer->receiver->receive_chain;
+    const struct virtq_span *span = &chain->spans[chain->readable];
+
+    return chain->writable != 0 && span->bytes >= bytes
+               ? guest_memory_quick(transfer->receiver->device.memory, span->start.value, bytes)
+               : NULL;
+}
+
+/* The usual case, in a few steps: the buffer holds all of it in one piece. */
+static bool put_whole(struct transfer *transfer, const struct net_header *header, uint32_t header_bytes, uint8_t *to)
+{
+    const struct net_frame *frame = transfer->frame;
+    uint64_t rest = frame->bytes - frame->start_bytes;
+    uint8_t *bytes = to + header_bytes;
+
+    memcpy(to, header, header_bytes);
+    memcpy(bytes, frame->start, frame->start_bytes);
+    if (virtq_gather(transfer->sender->device.memory, &transfer->sender->send_chain, &transfer->from,
+                     bytes + frame->start_bytes, rest) != rest) {
+        return false;
+    }
+    transfer->in_buffer = header_bytes + frame->bytes;
+    if (transfer->checksum_at != 0) {
+        uint32_t start = frame->header.checksum_start;
+
+        transfer->sum = net_sum(0, bytes + start, frame->bytes - start, 0);
+        transfer->sum_at[0] = bytes + transfer->checksum_at;
+        transfer->sum_at[1] = transfer->sum_at[0] + 1;
+    }
+    return true;
+}
+
 static bool put_packet(struct transfer *transfer)
 {
-    return next_buffer(transfer) && put_header(transfer) &&
+    uint32_t header_bytes = virtio_net_header_bytes(transfer->receiver);
+    struct net_header header;
+    uint8_t *to;
+
+    if (!next_buffer(transfer)) {
+        return false;
+    }
+    header = header_for(transfer);
+    to = whole_buffer(transfer, (uint64_t)header_bytes + transfer->frame->bytes);
+    if (to != NULL) {
+        return put_whole(transfer, &header, header_bytes, to);
+    }
+    return put_header(transfer, &header, header_bytes) &&
            put_bytes(transfer, transfer->frame->start, transfer->frame->start_bytes) && put_rest(transfer);
 }
 

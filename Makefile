@@ -60,7 +60,7 @@ HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.
 	hv/exit/dispatch.c hv/core/guest_io.c hv/core/guest_irq.c hv/policy/msr_policy.c hv/dev/uart.c hv/dev/bus.c \
 	hv/mm/guest_walk.c hv/dev/virtio/queue.c hv/share/net_transfer.c hv/share/net_switch.c hv/dev/virtio/net.c
 SMALLER_SOURCES := $(wildcard hv/dev/lapic*.c hv/vmx/apic.c hv/emulate/emulate*.c hv/mm/guest_memory.c hv/x86/decode.c) \
-	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c hv/core/guest_devices.c \
+	hv/run/cpu_loop.c hv/core/event.c hv/dev/platform.c \
 	$(foreach f,block device disk_image pci,hv/dev/virtio/$(f).c) hv/dev/pci/msi.c hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables

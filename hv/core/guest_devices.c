@@ -19,12 +19,10 @@
 
 /* ---- making them ---- */
 
-static void add_function(struct guest_devices *devices, struct virtio_pci *function, struct virtio_device *device,
-                         const struct bus_row *row)
+static void add_function(struct guest_devices *devices, struct virtio_pci *function, struct virtio_device *device)
 {
     devices->functions[devices->count] = function;
-    devices->virtio[devices->count] = device;
-    devices->rows[devices->count++] = row;
+    devices->virtio[devices->count++] = device;
 }
 
 /* The name of the file without its folders: what the guest sees as the serial number. */
@@ -94,12 +92,12 @@ void guest_devices_create(struct guest *guest, struct guest_devices *devices, co
     devices->deadline = UINT64_MAX;
     for (uint32_t i = 0; i < own->disk_count; i++) {
         create_disk(guest, &devices->disks[i], &own->disks[i], &boot->disks[i]);
-        add_function(devices, &devices->disks[i].state.pci, &devices->disks[i].state.block.device, &virtio_block_row);
+        add_function(devices, &devices->disks[i].state.pci, &devices->disks[i].state.block.device);
     }
     for (uint32_t i = 0; i < own->net_count; i++) {
         create_card(guest, &devices->cards[i], &own->nets[i], config_network_named(config, own->nets[i].network),
                     &networks[config_network_index(config, own->nets[i].network)]);
-        add_function(devices, &devices->cards[i].state.pci, &devices->cards[i].state.net.device, &virtio_net_row);
+        add_function(devices, &devices->cards[i].state.pci, &devices->cards[i].state.net.device);
     }
     for (uint32_t i = 0; i < own->share_count; i++) {
         create_share(guest, &devices->shares[i], &own->shares[i], i,
@@ -108,11 +106,11 @@ void guest_devices_create(struct guest *guest, struct guest_devices *devices, co
     if (own->console_virtio) {
         virtio_console_init(&devices->console.console, &guest->memory, &guest->platform.console_out,
                             &guest->platform.console_in);
-        add_function(devices, &devices->console.pci, &devices->console.console.device, &virtio_console_row);
+        add_function(devices, &devices->console.pci, &devices->console.console.device);
     }
     if (own->rng && key != NULL) {
         virtio_entropy_init(&devices->entropy.entropy, &guest->memory, key);
-        add_function(devices, &devices->entropy.pci, &devices->entropy.entropy.device, &virtio_entropy_row);
+        add_function(devices, &devices->entropy.pci, &devices->entropy.entropy.device);
     }
     guest->devices = devices;
 }
@@ -177,7 +175,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
     }
     for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
         virtio_pci_init(devices->functions[i], devices->virtio[i]);
-        status = pci_host_add(&guest->platform.pci_host, devices->rows[i], &devices->functions[i]->function,
+        status = pci_host_add(&guest->platform.pci_host, &virtio_pci_row, &devices->functions[i]->function,
                               PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
     status = status == STATUS_OK ? attach_shares(guest) : status;
@@ -201,7 +199,7 @@ static void tell_fault(const struct guest *guest, struct virtio_device *device, 
     }
     device->fault_told = true;
     log_info("guest %s, %s at 00:%02x.0: queue %u: %s; the device waits for its driver to reset it", guest->name,
-             guest->devices->rows[index]->name, FIRST_PCI_DEVICE + index, (uint32_t)(broken - device->queues),
+             device->kind->name, FIRST_PCI_DEVICE + index, (uint32_t)(broken - device->queues),
              virtq_fault_sentence((enum virtq_fault)broken->fault));
 }
 

@@ -58,7 +58,6 @@ struct guest_devices {
     struct virtio_entropy_pci entropy;
     struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
     struct virtio_device *virtio[GUEST_VIRTIO_MAX];
-    const struct bus_row *rows[GUEST_VIRTIO_MAX];
     uint32_t count;
     struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */

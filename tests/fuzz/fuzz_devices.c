@@ -150,10 +150,10 @@ static void start(void)
     virtio_pci_init(&console.pci, &console.console.device);
     virtio_pci_init(&entropy.pci, &entropy.entropy.device);
     platform_reset(&platform, &config, 0);
-    CHECK(pci_host_add(&platform.pci_host, &virtio_block_row, &disk.pci.function, 8) == STATUS_OK);
-    CHECK(pci_host_add(&platform.pci_host, &virtio_net_row, &card.pci.function, 16) == STATUS_OK);
-    CHECK(pci_host_add(&platform.pci_host, &virtio_console_row, &console.pci.function, 24) == STATUS_OK);
-    CHECK(pci_host_add(&platform.pci_host, &virtio_entropy_row, &entropy.pci.function, 32) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &disk.pci.function, 8) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &card.pci.function, 16) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &console.pci.function, 24) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &entropy.pci.function, 32) == STATUS_OK);
     CHECK(pci_host_add(&platform.pci_host, &ivshmem_row, &share.function, 40) == STATUS_OK);
     CHECK(platform_attach_pci(&platform, &windows) == STATUS_OK);
     start_neighbour();

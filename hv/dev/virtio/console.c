@@ -117,6 +117,7 @@ static void queue_reset(struct virtio_device *device, unsigned queue)
 }
 
 static const struct virtio_kind kind = {
+    .name = "virtio-console",
     .id = VIRTIO_CONSOLE,
     .queue_count = 2,
     .queue_size = QUEUE_SIZE,
@@ -135,5 +136,3 @@ void virtio_console_init(struct virtio_console *console, const struct guest_memo
     console->in = in;
     virtio_init(&console->device, &kind, memory, 0);
 }
-
-const struct bus_row virtio_console_row = VIRTIO_PCI_ROW("virtio-console", struct virtio_console_pci);

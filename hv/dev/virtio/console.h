@@ -31,8 +31,6 @@ struct virtio_console_pci {
     struct virtio_console console;
 };
 
-extern const struct bus_row virtio_console_row;
-
 /* Once. Where the rings are worked on, the caller holds the lock of the guest's PC: so too around virtio_service(). */
 void virtio_console_init(struct virtio_console *console, const struct guest_memory *memory, struct byte_ring *out,
                          struct byte_ring *in);

@@ -39,6 +39,7 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
 }
 
 static const struct virtio_kind kind = {
+    .name = "virtio-rng",
     .id = VIRTIO_ENTROPY,
     .queue_count = 1,
     .queue_size = QUEUE_SIZE,
@@ -53,5 +54,3 @@ void virtio_entropy_init(struct virtio_entropy *entropy, const struct guest_memo
     memcpy(entropy->random.key, key, RANDOM_KEY_BYTES);
     virtio_init(&entropy->device, &kind, memory, 0);
 }
-
-const struct bus_row virtio_entropy_row = VIRTIO_PCI_ROW("virtio-rng", struct virtio_entropy_pci);

@@ -25,8 +25,6 @@ struct virtio_entropy_pci {
     struct virtio_entropy entropy;
 };
 
-extern const struct bus_row virtio_entropy_row;
-
 /* Once. */
 void virtio_entropy_init(struct virtio_entropy *entropy, const struct guest_memory *memory,
                          const uint8_t key[RANDOM_KEY_BYTES]);

@@ -339,6 +339,7 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
 }
 
 static const struct virtio_kind kind = {
+    .name = "virtio-net",
     .id = VIRTIO_NET,
     .queue_count = 3,
     .queue_size = QUEUE_SIZE,
@@ -360,5 +361,3 @@ void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, 
     memcpy(&net->device.config[CONFIG_MTU], &mtu, sizeof(mtu));
     virtio_init(&net->device, &kind, memory, FEATURES | (mtu != 0 ? NET_F_MTU : 0));
 }
-
-const struct bus_row virtio_net_row = VIRTIO_PCI_ROW("virtio-net", struct virtio_net_pci);

@@ -91,8 +91,6 @@ struct virtio_net_pci {
     struct virtio_net net;
 };
 
-extern const struct bus_row virtio_net_row;
-
 /* Once. `mtu`: the largest packet that the network's guests are to send, without the Ethernet header; 0: not said. */
 void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES],
                      uint16_t mtu);

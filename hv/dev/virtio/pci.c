@@ -575,7 +575,7 @@ void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device)
 
 /* ---- on the device bus ---- */
 
-bool virtio_pci_row_read(void *state, struct bus_access *access)
+static bool row_read(void *state, struct bus_access *access)
 {
     bool known = pci_row_read(state, access);
 
@@ -584,9 +584,22 @@ bool virtio_pci_row_read(void *state, struct bus_access *access)
 }
 
 /* A register's write may leave something to tell, as when it breaks the device. */
-bool virtio_pci_row_write(void *state, const struct bus_access *access)
+static bool row_write(void *state, const struct bus_access *access)
 {
     pci_bar_write(state, PCI_AT_BAR(access->at), PCI_AT_OFFSET(access->at), access->size, access->value);
     virtio_pci_carry_signals(state);
     return true;
 }
+
+const struct bus_row virtio_pci_row = {
+    .name = "virtio",
+    PCI_ROW_RANGES,
+    .read = row_read,
+    .write = row_write,
+    .next_message = pci_row_next_message,
+    .lines = {BUS_NO_LINE},
+    .line_count = 1,
+    .state_bytes = sizeof(struct virtio_pci),
+    .signals_at = offsetof(struct virtio_pci, function.signals),
+    .saved_from = sizeof(struct virtio_pci),
+};

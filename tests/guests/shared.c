@@ -34,7 +34,7 @@ const char guest_name[] = "shared";
 
 #define WORDS 1024u
 #define FIRST_WORD 16u
-#define FORBIDDEN_WORD 1u /* the reader tries to write it */
+#define FORBIDDEN_WORD 1u     /* the reader tries to write it */
 #define ELSEWHERE 0xc8000000u /* in the window for devices, where none is */
 
 static volatile uint32_t rung[VECTORS];

@@ -48,7 +48,7 @@ def hvc_session(prompt):
         Expect(prompt),
         Answer(prompt, "cat /sys/class/tty/console/active", r"(ttyS0 )?hvc0"),
         Answer(prompt, "tty", r"/dev/hvc0"),
-        Answer(prompt, "seq 1 900; echo end", r"end"),
+        Answer(prompt, "seq 1 200; echo end", r"end"),
     ]
 
 

@@ -42,20 +42,22 @@ def disk_session(prompt):
     ]
 
 
-def hvc_session(prompt):
+def hvc_case(common):
     """The shell is on the virtio console; for the hypervisor's console there is no difference."""
-    return [
-        Expect(prompt),
-        Answer(prompt, "cat /sys/class/tty/console/active", r"(ttyS0 )?hvc0"),
-        Answer(prompt, "tty", r"/dev/hvc0"),
-        Answer(prompt, "seq 1 200; echo end", r"end"),
-    ]
+    return Case("hvc", linux("linux", "console = virtio\n", " console=hvc0"), [
+        Expect(common.PROMPT),
+        Answer(common.PROMPT, "cat /sys/class/tty/console/active", r"(ttyS0 )?hvc0"),
+        Answer(common.PROMPT, "tty", r"/dev/hvc0"),
+        Answer(common.PROMPT, "seq 1 900; echo end", r"end"),
+        Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+        files={name: FILES[name] for name in ("vmlinuz", "initramfs.cpio")}, timeout_s=LINUX_TIMEOUT_S, emulators=QEMU,
+        forbidden=(*common.NEVER, *DRIVER_TROUBLE))
 
 
-def disk_case(common, name, more, cmdline="", before=(), **options):
+def disk_case(common, name, more, cmdline="", **options):
     return Case(name, linux("linux", f"disk = disk.img\n{more}", cmdline),
-                [*(before or [Expect(common.PROMPT)]), *disk_session(common.PROMPT), Send("poweroff\n"),
-                 r"plinth: result ok\s*\Z"], files=FILES, timeout_s=LINUX_TIMEOUT_S, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
+                [Expect(common.PROMPT), *disk_session(common.PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+                files=FILES, timeout_s=LINUX_TIMEOUT_S, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
 
 
 def keep_case(common):
@@ -110,7 +112,8 @@ def shared_case(name, **options):
 
 def rows(common):
     return [
-        disk_case(common, "disk", "console = virtio\n", " console=hvc0", hvc_session(common.PROMPT)),
+        disk_case(common, "disk", ""),
+        hvc_case(common),
         # without MSI-X: by INTx and the I/O APIC; without ACPI's routing: by the Interrupt Line and the 8259
         disk_case(common, "disk-intx", "", " pci=nomsi", emulators=QEMU),
         disk_case(common, "disk-8259", "", " pci=nomsi noapic", emulators=QEMU),

@@ -3,12 +3,12 @@
  * The second half of the rules: the config against the machine it is to run on, and the placement of vCPUs.
  *
  * A list of CPUs in the config is taken as it stands. Everything else is placed: each vCPU goes to the CPU with the
- * fewest vCPUs, among equals first to one without a vCPU of the same guest, then by its core, then to the lowest number.
- * So CPUs are shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a guest without `slice` is
- * never shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
+ * fewest vCPUs, among equals first to one without a vCPU of the same guest, then by its core, then to the lowest
+ * number. So CPUs are shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a guest without
+ * `slice` is never shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
  *
  * Threads of a core share its time and caches, and one can learn of the other by them. So a core with another guest
- * comes last. Where the machine has a core for every vCPU, each gets one; where not, a guest stays on cores that it has.
+ * comes last. Where the machine has a core for every vCPU, each gets one; where not, a guest stays on cores it has.
  */
 #include "config/config_internal.h"
 

@@ -39,11 +39,20 @@ void guest_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick)
     from->requests |= VCPU_MESSAGES;
 }
 
+/* The I/O APIC's edges are those of timers, too, and a tick that is merged with the one before may be owed. */
+static void note_merged(struct vcpu *target, const struct apic_message *message)
+{
+    if (message->pin != 0 && !message->level && lapic_requests(&target->lapic, message->vector)) {
+        platform_edge_merged(&target->guest->platform, message->pin);
+    }
+}
+
 static void deliver(struct vcpu *from, struct vcpu *target, const struct apic_message *message)
 {
     switch ((enum apic_delivery)message->delivery) {
     case APIC_FIXED:
     case APIC_LOWEST:
+        note_merged(target, message);
         lapic_post(&target->lapic, message->vector, message->level);
         guest_notify(from, target, VCPU_KICK_INTERRUPT);
         break;

@@ -25,6 +25,7 @@ static const struct quirk_row rows[] = {
     {"xsetbv-unseen", FIELD(xsetbv_unseen), ON_QEMU, FOR_SVM},
     {"lme-without-paging", FIELD(lme_without_paging), ON_QEMU, FOR_SVM},
     {"pae-pointer-accessed", FIELD(pae_pointer_accessed), ON_QEMU, FOR_SVM},
+    {"stale-code", FIELD(stale_code), ON_QEMU, FOR_SVM},
     {"no-shutdown-exit", FIELD(no_shutdown_exit), ON_BOCHS, FOR_SVM},
     {"dr6-not-saved", FIELD(dr6_not_saved), ON_BOCHS, FOR_SVM},
     {"cr2-not-loaded", FIELD(cr2_not_loaded), ON_BOCHS, FOR_SVM},

@@ -28,6 +28,7 @@ struct quirks {
     bool xsetbv_unseen;        /* the XSETBV intercept is ignored */
     bool lme_without_paging;   /* an exit with EFER.LME set and CR4.PAE clear leaves the host without paging */
     bool pae_pointer_accessed; /* the MMU sets bit 5 of a page-directory pointer, which is reserved */
+    bool stale_code;           /* code that was written right ahead of rip runs as it was before */
     /* SVM in Bochs 2.7 */
     bool no_shutdown_exit;  /* a triple fault ends the emulator: there is no shutdown intercept */
     bool dr6_not_saved;     /* a #DB exit does not leave its cause in DR6 */

@@ -124,6 +124,8 @@ static bool ends_guest(uint32_t port)
     return port + 3 >= COM1 && port < COM1 + 8;
 }
 
+#define WATCHDOG 0x620 /* what was written may have started it: bit 0 */
+
 static void attack_port(uint16_t port, uint32_t value)
 {
     out8(port, (uint8_t)value);
@@ -148,6 +150,7 @@ static void sweep_ports(void)
             (void)in8((uint16_t)port);
         }
     }
+    out8(WATCHDOG, 0);
     pic_init();
 }
 

@@ -256,7 +256,7 @@ static bool access_was_executed(uint64_t exit_code, const char *code, size_t cou
 
 /* The guest's other CPU may write there between the exit and our fetch: what the CPU has not checked is not
  * executed. */
-static void an_access_to_a_control_register_that_has_changed_is_left_to_the_cpu(void **state)
+static void a_changed_access_to_a_control_register_is_left_to_the_cpu(void **state)
 {
     static const struct {
         const char *code;
@@ -301,7 +301,7 @@ static void an_access_to_a_control_register_that_has_changed_is_left_to_the_cpu(
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_access_to_a_control_register_that_has_changed_is_left_to_the_cpu),
+        cmocka_unit_test(a_changed_access_to_a_control_register_is_left_to_the_cpu),
         cmocka_unit_test(both_ways_give_the_same_on_random_states),
     };
 

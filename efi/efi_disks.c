@@ -44,7 +44,7 @@ bool efi_shares_take(struct efi_stage *stage)
 
         if (EFI_ERROR(status)) {
             return efi_fail(stage, status,
-                            "P0725: plinth.conf:%u:%u: [shared %.*s] needs %s, and the firmware has none in one piece "
+                            "P0726: plinth.conf:%u:%u: [shared %.*s] needs %s, and the firmware has none in one piece "
                             "(%s). Write less, or use a machine with more memory.",
                             share->position.line, share->position.column, (int)share->name.length, share->name.start,
                             format_bytes(wanted, share->bytes), efi_status_name(status));

@@ -109,6 +109,9 @@ void efi_uart_write(const struct boot_uart *port, const char *string);
 bool efi_volume_open(struct efi_stage *stage);
 void efi_volume_close(struct efi_stage *stage);
 
+/* Whether the volume has a file of this path; says nothing. */
+bool efi_volume_has(struct efi_stage *stage, const char *path);
+
 /* What a file is for: it makes the difference between two sentences. */
 struct efi_want {
     const char *path;  /* on the volume */

@@ -238,6 +238,13 @@ def real_machines_are_planned_for(desk):
         assert made.returncode == 0 and plan["machine"]["free_bytes"] >= free, (machine[:80], made.stdout[:200])
     text = check("--machine", desk.write("real.txt", hybrid), desk.path("four.conf")).stdout
     assert "CPU 3 (package 0, core 1, thread 1): a vCPU 3" in text and "CPU 23 (package 0, core 15, thread 0): free" in text
+    two = desk.write("two.conf", "[guest a]\nkernel = hello.elf\n[guest b]\nkernel = hello.elf\ncpus = 1\n")
+    made = check("--json", "--machine", desk.path("real.txt"), two)
+    assert [guest["cpus"] for guest in json.loads(made.stdout)["guests"]] == [[0], [2]], "two guests on one core"
+    assert "warning" not in check("--machine", desk.path("real.txt"), two).stdout
+    desk.write("two.conf", "[guest a]\nkernel = hello.elf\ncpus = 0,\n[guest b]\nkernel = hello.elf\ncpus = 1,\n")
+    said = check("--machine", desk.path("real.txt"), two).stdout
+    assert "warning: guests a and b share a core (CPUs 0 and 1 are its threads)" in said, said
     made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 64,\n"))
     assert "cpu-not-there" in made.stdout and "0 to 63" in made.stdout, made.stdout
 

@@ -26,7 +26,7 @@ static bool parse(const char *text)
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
 static bool verdict(const char *text, unsigned cpus)
 {
-    struct config_machine machine = {cpus, 4 * GIB};
+    struct config_machine machine = {.cpu_count = cpus, .memory_bytes = 4 * GIB};
 
     return parse(text) && (cpus == 0 || config_check_machine(&config, &machine, &errors));
 }
@@ -747,6 +747,59 @@ static void a_failed_placement_reads_nothing_beyond_the_cpus(void **state)
     expect_error(1, "too-much-memory", 8, 10);
 }
 
+/* Cores with two threads, numbered as firmware does it: 0 and 1 are core 0, or 0 and n/2. */
+static const struct {
+    const char *config;
+    uint32_t cpus, stride; /* of a core's threads */
+    uint32_t expected[4];
+    uint32_t neighbours;
+} placements[] = {
+#define TWO "[guest a]\nkernel = k\n[guest b]\nkernel = k\n"
+    {TWO, 4, 1, {0, 2}, 0},
+    {TWO, 4, 2, {0, 1}, 0},
+    {TWO, 2, 1, {0, 1}, 1}, /* one core is all there is */
+    {"[guest a]\nkernel = k\ncpus = 2\n", 4, 1, {0, 2}, 0},
+    /* No core for each of four: each guest has one. */
+    {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\ncpus = 2\n", 4, 1, {0, 1, 2, 3}, 0},
+    {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\ncpus = 2\n", 4, 2, {0, 2, 1, 3}, 0},
+    {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n", 4, 1, {0, 2}, 0},
+    {"[guest a]\nkernel = k\n[guest b]\nkernel = k\n[guest c]\nkernel = k\n", 4, 1, {0, 2, 1}, 1},
+    {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 1,\n", 4, 1, {0, 1}, 1}, /* as the lists say */
+};
+
+static void guests_get_cores_of_their_own_while_there_are_some(void **state)
+{
+    struct config_neighbours found;
+
+    (void)state;
+    for (size_t p = 0; p < ARRAY_COUNT(placements); p++) {
+        struct config_machine machine = {.cpu_count = placements[p].cpus, .memory_bytes = GIB, .cores_known = true};
+        uint32_t count = 0;
+        uint32_t from = 0;
+        uint32_t pairs = 0;
+
+        for (uint32_t i = 0; i < machine.cpu_count; i++) {
+            machine.cores[i] = placements[p].stride == 1 ? i & ~1u : i % placements[p].stride;
+        }
+        assert_true(parse(placements[p].config));
+        assert_true(config_check_machine(&config, &machine, &errors));
+        for (uint32_t g = 0; g < config.guest_count; g++) {
+            for (uint32_t i = 0; i < config.guests[g].cpu_count; i++) {
+                if (config.guests[g].cpus[i] != placements[p].expected[count]) {
+                    print_message("placement %zu: guest %u vCPU %u is on CPU %u\n", p, g, i, config.guests[g].cpus[i]);
+                }
+                assert_int_equal(config.guests[g].cpus[i], placements[p].expected[count++]);
+            }
+        }
+        while (config_next_neighbours(&config, &machine, &from, &found)) {
+            assert_true(found.guests[0] < found.guests[1]);
+            assert_int_equal(machine.cores[found.cpus[0]], machine.cores[found.cpus[1]]);
+            pairs++;
+        }
+        assert_int_equal(pairs, placements[p].neighbours);
+    }
+}
+
 /* A FAT volume holds them, and the firmware opens them: efi_volume.c widens UTF-8. */
 static void names_in_other_alphabets_are_names(void **state)
 {
@@ -926,6 +979,7 @@ int main(void)
         cmocka_unit_test(a_guest_with_more_cpus_than_the_machine_spreads_over_all),
         cmocka_unit_test(no_cpu_gets_more_vcpus_than_a_turn_has_room_for),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
+        cmocka_unit_test(guests_get_cores_of_their_own_while_there_are_some),
         cmocka_unit_test(words_from_elsewhere_are_explained_once),
         cmocka_unit_test(every_known_word_has_a_sentence_or_a_key),
         cmocka_unit_test(names_in_other_alphabets_are_names),

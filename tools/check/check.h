@@ -126,6 +126,9 @@ void check_run(struct check *check);
 
 bool check_is_good(const struct check *check);
 
+/* The machine as the config's rules want it: its CPUs, their cores, its memory. */
+struct config_machine check_machine_of(const struct check *check);
+
 /* ---- check_needs.c ---- */
 
 struct check_needs {

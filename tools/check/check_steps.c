@@ -251,6 +251,27 @@ static void check_shares(struct check *check)
     }
 }
 
+struct config_machine check_machine_of(const struct check *check)
+{
+    const struct machine_cpu *cpus = check->machine.cpus;
+    struct config_machine machine = {
+        .cpu_count = check->machine.cpu_count,
+        .memory_bytes = memory_map_bytes(&check->machine.map, MEMORY_FREE),
+        .cores_known = true,
+    };
+
+    for (uint32_t i = 0; i < MACHINE_CPUS_MAX; i++) {
+        uint32_t first = 0;
+
+        while (first < i && (!cpus[i].described || !cpus[first].described || cpus[first].package != cpus[i].package ||
+                             cpus[first].core != cpus[i].core || cpus[first].thread == cpus[i].thread)) {
+            first++;
+        }
+        machine.cores[i] = first < i ? machine.cores[first] : i;
+    }
+    return machine;
+}
+
 void check_run(struct check *check)
 {
     struct config_machine machine;
@@ -269,7 +290,7 @@ void check_run(struct check *check)
     }
     memory_map_set(&check->machine.map, 0, MIB, MEMORY_RESERVED);
     check->without_files = check->machine.map;
-    machine = (struct config_machine){check->machine.cpu_count, memory_map_bytes(&check->machine.map, MEMORY_FREE)};
+    machine = check_machine_of(check);
     config_check_machine(&check->config, &machine, &check->errors);
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         check_images(check, g);

@@ -262,6 +262,21 @@ static void print_cpu(const struct check *check, uint32_t cpu)
     printf("%s\n", used ? "" : " free");
 }
 
+static void print_neighbours(const struct check *check)
+{
+    const struct config_machine machine = check_machine_of(check);
+    struct config_neighbours found;
+    uint32_t from = 0;
+
+    while (config_next_neighbours(&check->config, &machine, &from, &found)) {
+        printf(
+            "warning: guests %.*s and %.*s share a core (CPUs %u and %u are its threads): each slows the other and can "
+            "learn of it; `cpus` lists give them cores of their own\n",
+            TEXT_ARGS(check->config.guests[found.guests[0]].name),
+            TEXT_ARGS(check->config.guests[found.guests[1]].name), found.cpus[0], found.cpus[1]);
+    }
+}
+
 static void print_host(const struct check *check)
 {
     static struct host_piece pieces[HOST_PIECES_MAX];
@@ -300,6 +315,7 @@ static void print_plan(const struct check *check)
     for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
         print_cpu(check, cpu);
     }
+    print_neighbours(check);
     for (uint32_t network = 0; network < check->config.network_count; network++) {
         print_network(&check->config, network);
     }

@@ -3,7 +3,8 @@
  * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
  *
  *   each guest's RAM       where the planner wants it, from a map of this moment, then really allocated there
- *   the trampoline page    below 1 MiB, where other CPUs start in real mode
+ *   the trampoline page    below 1 MiB, where other CPUs start in real mode. Firmwares that give none have boot services
+ *                          there, or keep it for a type of theirs: then one of those pages is taken from the last map
  *   the pool               everything else that the hypervisor will ever need: tables, stacks, vCPUs
  *
  * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nothing else that. Every range is
@@ -88,7 +89,8 @@ static bool fail_map(struct efi_stage *stage, EFI_STATUS status, const char *why
                     why);
 }
 
-bool efi_map_snapshot(struct efi_stage *stage)
+/* stage->map as the firmware has it. */
+static bool read_map(struct efi_stage *stage)
 {
     uint64_t bytes = 0;
     uint64_t stride = 0;
@@ -100,10 +102,18 @@ bool efi_map_snapshot(struct efi_stage *stage)
         return fail_map(stage, got, efi_status_name(got));
     }
     status = memory_map_from_uefi(&stage->map, stage->map_bytes, bytes, stride);
-    if (status == STATUS_OK) {
-        /* The first MiB has the trampoline and what old firmware keeps there: no guest's. */
-        status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
+    return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
+}
+
+bool efi_map_snapshot(struct efi_stage *stage)
+{
+    enum status status;
+
+    if (!read_map(stage)) {
+        return false;
     }
+    /* The first MiB has the trampoline and what old firmware keeps there: no guest's. */
+    status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
     for (uint32_t i = 0; i < stage->refused_count && status == STATUS_OK; i++) {
         status = memory_map_set(&stage->map, stage->refused[i].start, stage->refused[i].end, MEMORY_RESERVED);
     }
@@ -346,12 +356,13 @@ static uint64_t take_low_page(struct efi_stage *stage)
 }
 
 /* The first vCPU that is not on the CPU that runs already; false where there is none. */
-static bool find_other_cpu(const struct config *config, const struct config_guest **guest)
+static bool find_other_cpu(const struct config *config, const struct config_guest **guest, uint32_t *cpu)
 {
     for (uint32_t i = 0; i < config->guest_count; i++) {
         for (uint32_t c = 0; c < config->guests[i].cpu_count; c++) {
             if (config->guests[i].cpus[c] != 0) {
                 *guest = &config->guests[i];
+                *cpu = config->guests[i].cpus[c];
                 return true;
             }
         }
@@ -359,17 +370,41 @@ static bool find_other_cpu(const struct config *config, const struct config_gues
     return false;
 }
 
+uint64_t efi_memory_low_page(const struct memory_map *map)
+{
+    static const enum memory_type types[] = {MEMORY_FREE, MEMORY_BOOT};
+    uint64_t page = 0;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(types); i++) {
+        if (memory_map_find(map, types[i], PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, TRAMPOLINE_MAX + 1, &page) ==
+            STATUS_OK) {
+            return page;
+        }
+    }
+    return 0;
+}
+
 bool efi_memory_trampoline(struct efi_stage *stage)
 {
     const struct config_guest *guest = NULL;
+    uint32_t cpu = 0;
 
     stage->info->trampoline = take_low_page(stage);
-    if (stage->info->trampoline == 0 && find_other_cpu(&stage->info->config, &guest)) {
-        return efi_fail(stage, EFI_OUT_OF_RESOURCES,
-                        "P0805: plinth.conf:%u:%u: guest \"%.*s\" uses more CPUs than the first, and the firmware has "
-                        "no free page below 640 KiB to start them with. Use `cpus = 0,`, or update the firmware.",
-                        guest->cpus_position.line, guest->cpus_position.column, (int)guest->name.length,
-                        guest->name.start);
+    if (stage->info->trampoline != 0) {
+        return true;
+    }
+    /* Free then, though the firmware does not give it now: efi_handover() takes it. */
+    if (!read_map(stage)) {
+        return false;
+    }
+    if (efi_memory_low_page(&stage->map) == 0 && find_other_cpu(&stage->info->config, &guest, &cpu)) {
+        return efi_fail(
+            stage, EFI_OUT_OF_RESOURCES,
+            "P0805: plinth.conf:%u:%u: guest \"%.*s\" needs CPU %u, and none of CPUs 1 to %u can be started: "
+            "the firmware leaves no page below 640 KiB for it, not even after the hand-over. Use "
+            "`cpus = 0,`, or update the firmware.",
+            guest->cpus_position.line, guest->cpus_position.column, (int)guest->name.length, guest->name.start, cpu,
+            stage->info->cpu_count - 1);
     }
     return true;
 }

@@ -158,7 +158,13 @@ bool efi_map_snapshot(struct efi_stage *stage);
 bool efi_memory_start(struct efi_stage *stage);
 bool efi_memory_guests(struct efi_stage *stage);
 bool efi_memory_pool(struct efi_stage *stage);
+
+/* The page where other CPUs start, into info->trampoline. Left 0 where the firmware gives none now but has one that is
+ * free after the hand-over: efi_handover() takes it. */
 bool efi_memory_trampoline(struct efi_stage *stage);
+
+/* A page below 640 KiB, and not page 0, that nothing uses once boot services are gone; 0 where there is none. */
+uint64_t efi_memory_low_page(const struct memory_map *map);
 
 /* ---- efi_pci.c: PCI functions ---- */
 

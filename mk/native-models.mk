@@ -17,6 +17,11 @@ $(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 
+# How files are read, on a model of a volume.
+$(BUILD)/unit/test_efi_volume: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
+$(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_volume: $(BUILD)/native-efi/efi/efi_volume.o
+
 #: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
 COUNT ?= 200
 mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants

@@ -30,6 +30,7 @@
 #include "hv/host/tsc.h"
 #include "hv/host/version.h"
 #include "hv/policy/cpuid_policy.h"
+#include "hv/policy/msr_policy.h"
 #include "hv/run/cpu_loop.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/registers.h"
@@ -175,6 +176,8 @@ static void describe_host(void)
     host.is_intel = support.vendor == VIRT_VMX;
     host.physical_bits = host_cpu_paging_caps().physical_bits;
     host_cpuid_capture(&host.cpuid);
+    host.arch_capabilities = msr_arch_capabilities_shown(host_cpu_arch_capabilities());
+    host.microcode = host_cpu_identity().microcode;
     host.gib_pages = (cpuid_host_words(&host.cpuid, CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_GIB_PAGES) != 0;
 }
 
@@ -198,6 +201,8 @@ static bool has_features(struct cpu *cpu)
 static const char *prepare_cpu(struct cpu *cpu)
 {
     (void)host_cpu_apply_errata();
+    host_cpu_serialize_lfence();
+    host.arch_capabilities = msr_arch_capabilities_join(host.arch_capabilities, host_cpu_arch_capabilities());
     machine_check_start(cpu->index);
     return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
 }
@@ -222,6 +227,7 @@ static void start_cpus(const struct boot_info *info)
     if (host_cpu_apply_errata()) {
         log_info("C1E is switched off on every CPU: it stops this CPU's APIC timer (AMD erratum 400)");
     }
+    host_cpu_serialize_lfence();
     if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
     }

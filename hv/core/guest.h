@@ -68,7 +68,9 @@ struct host_facts {
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
     struct cpuid_host cpuid;
-    struct quirks quirks; /* of the emulator that the machine is, if it is one */
+    uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
+    uint32_t microcode;         /* of the boot CPU; 0: it says none */
+    struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };
 
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
@@ -88,9 +90,9 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
-    uint32_t order;          /* enum guest_order, atomic: what is still to be done */
-    enum guest_order obeyed; /* what was done last since the start: it decides over `on_stop` */
-    uint64_t stop_deadline;  /* host TSC at which it is killed after its power button; UINT64_MAX: none */
+    uint32_t order;                /* enum guest_order, atomic: what is still to be done */
+    enum guest_order obeyed;       /* what was done last since the start: it decides over `on_stop` */
+    uint64_t stop_deadline;        /* host TSC at which it is killed after its power button; UINT64_MAX: none */
     struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;

@@ -625,6 +625,31 @@ static void a_guest_with_more_cpus_than_the_machine_spreads_over_all(void **stat
     assert_int_equal(config.guests[1].slice_us, 10000);
 }
 
+/* The last one that fits, and one more: placed by number, and placed beside lists. */
+static void no_cpu_gets_more_vcpus_than_a_turn_has_room_for(void **state)
+{
+#define SIXTEEN(name) "[guest " name "]\nkernel = k\ncpus = 16\n"
+    static char text[4096];
+    size_t length = 0;
+
+    (void)state;
+    assert_true(verdict(SIXTEEN("a") SIXTEEN("b"), 1));
+    assert_true(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c") SIXTEEN("d"), 2));
+    assert_false(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c") SIXTEEN("d") "[guest e]\nkernel = k\n", 2));
+    expect_error(0, "cpu-full", 13, 8);
+    assert_false(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c"), 1));
+    expect_error(0, "cpu-full", 9, 8);
+    for (uint32_t i = 0; i < CONFIG_GUESTS_MAX; i++) {
+        length += (size_t)snprintf(text + length, sizeof(text) - length,
+                                   "[guest g%u]\nkernel = k\nmemory = 4M\ncpus = 0,\nslice = 5ms\n", i);
+    }
+    assert_true(verdict(text, 1)); /* a list names a CPU once, so lists alone never pass it */
+    snprintf(text + length - strlen("cpus = 0,\nslice = 5ms\n"), 64, "cpus = 2\nslice = 5ms\n");
+    assert_false(verdict(text, 1));
+    expect_error(0, "cpu-full", 5 * CONFIG_GUESTS_MAX - 1, 8);
+#undef SIXTEEN
+}
+
 static void a_failed_placement_reads_nothing_beyond_the_cpus(void **state)
 {
     (void)state;
@@ -743,6 +768,7 @@ int main(void)
         cmocka_unit_test(a_number_of_cpus_is_a_count_and_a_list_names_them),
         cmocka_unit_test(placement_prefers_free_cpus_and_shares_only_when_it_must),
         cmocka_unit_test(a_guest_with_more_cpus_than_the_machine_spreads_over_all),
+        cmocka_unit_test(no_cpu_gets_more_vcpus_than_a_turn_has_room_for),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
         cmocka_unit_test(volume_paths_stay_under_plinth),
         cmocka_unit_test(names_that_only_look_reserved_are_names),

@@ -543,13 +543,14 @@ static bool read_stored(const struct stored_file *file, struct span *bytes)
 {
     static uint8_t content[CONTENT_BYTES];
     struct span read = {NULL, 0};
+    const char *why = NULL;
     struct stat info;
 
     if (stat(file->host, &info) != 0 || !S_ISREG(info.st_mode)) {
         return false;
     }
     *bytes = (struct span){content, (uint64_t)info.st_size};
-    if (check_read_file(file->host, CONTENT_BYTES, &read)) {
+    if (check_read_file(file->host, CONTENT_BYTES, &read, &why)) {
         memcpy(content, read.base, read.bytes);
         free((void *)(uintptr_t)read.base);
     }

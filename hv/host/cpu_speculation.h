@@ -4,8 +4,8 @@
  * by family, model and stepping, with what the CPU itself says: IA32_ARCH_CAPABILITIES and AMD's feature words. Pure.
  *
  * The answers cost nothing while a guest has its CPU to itself: what can be switched on for good is (predictions of
- * guests do not reach the hypervisor), and what one guest may have left in a CPU is cleared when the CPU goes to another
- * guest. An exit costs not one instruction more. What that leaves open is in docs/isolation.md, "Speculation".
+ * guests do not reach the hypervisor), and what one guest may have left in a CPU is cleared when the CPU goes to
+ * another guest. An exit costs not one instruction more. What that leaves open is in docs/isolation.md, "Speculation".
  *
  * Sources: SDM 4 2.1, table 2-2, IA32_ARCH_CAPABILITIES and IA32_SPEC_CTRL; Intel, "Affected Processors: Guidance for
  * Security Issues on Intel Processors"; AMD's security bulletins 7005 (SRSO), 1037 (Retbleed), 7008 (Zenbleed).

@@ -12,6 +12,7 @@
 #include "hv/guest/end.h"
 #include "hv/guest/operator.h"
 #include "hv/host/cpu.h"
+#include "hv/host/cpu_limits.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
 #include "hv/host/host_acpi.h"
@@ -202,6 +203,7 @@ static bool has_features(struct cpu *cpu)
 
 static const char *prepare_cpu(struct cpu *cpu)
 {
+    (void)cpu_limits_lift();
     (void)host_cpu_apply_errata();
     cpu->between_guests = speculation_start(cpu->threads);
     host.arch_capabilities = msr_arch_capabilities_join(host.arch_capabilities, host_cpu_arch_capabilities());

@@ -30,7 +30,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 .PHONY: mutants-boot
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
-MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/host/speculation.o
+MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/host/speculation.o \
+	$(BUILD)/native-model/hv/host/cpu_limits.o $(BUILD)/native-model/efi/efi_cpus.o
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)
@@ -43,5 +44,11 @@ $(BUILD)/unit/test_console_uart: $(BUILD)/native-model/hv/console/console_uart.o
 $(BUILD)/unit/test_cpu_speculation: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
 $(BUILD)/unit/test_cpu_speculation: UNIT_LIBS := $(BUILD)/native-model/hv/host/speculation.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_cpu_speculation: $(BUILD)/native-model/hv/host/speculation.o
+
+$(BUILD)/unit/test_efi_cpus: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS) $(EFI_CFLAGS)
+$(BUILD)/unit/test_efi_cpus: UNIT_LIBS := $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o \
+	$(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_cpus: $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o
+$(BUILD)/native-model/efi/efi_cpus.o: NATIVE_CFLAGS := $(NATIVE_CFLAGS) $(EFI_CFLAGS)
 
 -include $(MODEL_OBJECTS:.o=.d)

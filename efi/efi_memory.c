@@ -14,6 +14,7 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
+#include "hv/host/host_cpu.h"
 #include "hv/virt/virt.h"
 
 /* The map grows by every range that we take: room for all of them beside what it has at the start. */
@@ -105,6 +106,49 @@ static bool read_map(struct efi_stage *stage)
     return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
 }
 
+/* The first part of the free memory that an MTRR does not make write-back; false: there is none. */
+static bool find_uncached(const struct memory_map *map, const struct mtrr_state *mtrrs, uint64_t *start, uint64_t *end)
+{
+    for (uint32_t i = 0; i < map->count; i++) {
+        const struct memory_region *region = &map->regions[i];
+        enum cache_type type = CACHE_WB;
+
+        for (uint64_t at = region->start; region->type == MEMORY_FREE && at < region->end; at = *end) {
+            *start = at;
+            *end = mtrr_run(mtrrs, at, region->end, &type);
+            if (type != CACHE_WB) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* A board with more memory than its firmware has MTRRs for leaves the rest uncached: a guest there would be a hundred
+ * times slower, and the host map's type is the guest's. It is said once, and kept out. */
+static enum status keep_uncached_out(struct efi_stage *stage)
+{
+    static struct mtrr_state mtrrs;
+    enum status status = STATUS_OK;
+    uint64_t bytes = 0;
+    uint64_t start, end;
+    char text[FORMAT_BYTES_MAX];
+
+    host_cpu_read_mtrrs(&mtrrs);
+    while (status == STATUS_OK && find_uncached(&stage->map, &mtrrs, &start, &end)) {
+        status = memory_map_set(&stage->map, start, end, MEMORY_RESERVED);
+        bytes += end - start;
+    }
+    if (bytes > stage->uncached_bytes) {
+        stage->uncached_bytes = bytes;
+        efi_say(stage,
+                "Plinth: %s of memory are uncached (the firmware's MTRRs do not reach them) and no guest's; update the "
+                "firmware",
+                format_bytes(text, bytes));
+    }
+    return status;
+}
+
 bool efi_map_snapshot(struct efi_stage *stage)
 {
     enum status status;
@@ -116,6 +160,9 @@ bool efi_map_snapshot(struct efi_stage *stage)
     status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
     for (uint32_t i = 0; i < stage->refused_count && status == STATUS_OK; i++) {
         status = memory_map_set(&stage->map, stage->refused[i].start, stage->refused[i].end, MEMORY_RESERVED);
+    }
+    if (status == STATUS_OK) {
+        status = keep_uncached_out(stage);
     }
     return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
 }

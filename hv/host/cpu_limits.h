@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Switches of a firmware's set-up that hide from every system what the CPU has: a limit of CPUID's leaves for systems of
- * the nineties ("Limit CPUID Maximum"), and no-execute pages ("Execute Disable Bit"). Both are bits of IA32_MISC_ENABLE on
- * Intel CPUs, and nothing of ours works with them.
+ * Switches of a firmware's set-up that hide from every system what the CPU has: a limit of CPUID's leaves for systems
+ * of the nineties ("Limit CPUID Maximum"), and no-execute pages ("Execute Disable Bit"). Both are bits of
+ * IA32_MISC_ENABLE on Intel CPUs, and nothing of ours works with them.
  */
 #ifndef HV_HOST_CPU_LIMITS_H
 #define HV_HOST_CPU_LIMITS_H

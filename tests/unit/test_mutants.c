@@ -22,6 +22,7 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
+#include "hv/host/host_cpu.h"
 #include "hv/virt/virt.h"
 #include "tools/check/check.h"
 
@@ -409,6 +410,7 @@ static bool entered;
 static const struct boot_info *entered_info;
 static uint8_t read_buffer[MIB];
 static const struct memory_region *low_regions; /* two of the first MiB, or NULL: as in the machine's description */
+static uint64_t uncached_start, uncached_bytes; /* a power of two; 0: none */
 static bool no_low_page;                        /* the firmware gives no page below 1 MiB, whatever its map says */
 static bool images_follow;                      /* what is allocated from now on is not in the machine's description */
 static jmp_buf way_out;
@@ -854,6 +856,19 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
     return planner_own_bytes(&check.machine.own, info->config.guest_count, vcpus, tables);
 }
 
+/* Without MTRRs all memory is write-back; with them, all but [uncached_start, uncached_end). */
+void host_cpu_read_mtrrs(struct mtrr_state *mtrrs)
+{
+    *mtrrs = (struct mtrr_state){.physical_bits = 40};
+    if (uncached_bytes != 0) {
+        mtrrs->present = true;
+        mtrrs->default_type = 1ULL << 11 | 6; /* on, write-back */
+        mtrrs->variable_count = 1;
+        mtrrs->variable[0] = (struct mtrr_variable){.base = uncached_start,
+                                                    .mask = (((1ULL << 40) - 1) & ~(uncached_bytes - 1)) | 1ULL << 11};
+    }
+}
+
 uint64_t virt_cpu_bytes(void)
 {
     return 0;
@@ -1160,9 +1175,38 @@ static void a_page_for_other_cpus_may_be_one_of_boot_services(void **context)
     no_low_page = false;
 }
 
+/* What an MTRR leaves uncached is no guest's and not ours, and it is said how much that is, once. */
+static void uncached_memory_is_no_guests(void **context)
+{
+    (void)context;
+    uncached_start = 0x20000000;
+    uncached_bytes = 0x10000000;
+    snprintf(machine_text, sizeof(machine_text), "cpus = 1\nregion = 0x100000 0x40000000 free\n");
+    write_file("machine.txt", machine_text, strlen(machine_text));
+    snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\nmemory = 600M\n");
+    assert_true(host_verdict());
+    assert_true(target_verdict());
+    for (uint32_t i = 0; i < entered_info->guests[0].plan.memory.range_count; i++) {
+        const struct guest_range *range = &entered_info->guests[0].plan.memory.ranges[i];
+
+        assert_true(range->backing.value + range->bytes <= uncached_start ||
+                    range->backing.value >= uncached_start + uncached_bytes);
+    }
+    assert_true(entered_info->pool_start + entered_info->pool_bytes <= uncached_start ||
+                entered_info->pool_start >= uncached_start + uncached_bytes);
+    assert_non_null(strstr(said, "Plinth: 256 MiB of memory are uncached"));
+    assert_null(strstr(strstr(said, "are uncached") + 1, "are uncached"));
+    snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\nmemory = 800M\n");
+    assert_true(host_verdict());
+    assert_false(target_verdict());
+    assert_non_null(strstr(said, "too-much-memory"));
+    uncached_bytes = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uncached_memory_is_no_guests),
         cmocka_unit_test(a_page_for_other_cpus_may_be_one_of_boot_services),
         cmocka_unit_test(every_example_is_good_for_a_machine_with_8_cpus_and_8_gib),
         cmocka_unit_test(what_the_firmware_refuses_is_planned_around),

@@ -3,8 +3,8 @@
  * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
  *
  *   each guest's RAM       where the planner wants it, from a map of this moment, then really allocated there
- *   the trampoline page    below 1 MiB, where other CPUs start in real mode. Firmwares that give none have boot services
- *                          there, or keep it for a type of theirs: then one of those pages is taken from the last map
+ *   the trampoline page    below 1 MiB, where other CPUs start in real mode. Firmwares that give none have boot
+ *                          services there, or keep it for a type of theirs: then one is taken from the last map
  *   the pool               everything else that the hypervisor will ever need: tables, stacks, vCPUs
  *
  * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nothing else that. Every range is

@@ -457,8 +457,8 @@ bool platform_console_wants(struct platform *platform, uint64_t now)
         set_console_deadline(platform, DEADLINE_NONE);
         return false;
     }
-    if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until ||
-        now >= platform->console_deadline) {
+    /* Where there is a deadline, it is console_quiet_until. */
+    if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until) {
         platform->console_quiet_until = now + clock_ns_to_ticks(platform->config.clock, CONSOLE_WAIT_NS);
         set_console_deadline(platform, DEADLINE_NONE);
         return true;

@@ -21,7 +21,7 @@
 #include "hv/host/fault.h"
 #include "hv/host/panic.h"
 #include "hv/host/pool.h"
-#include "hv/mm/audit.h"
+#include "hv/plan/audit.h"
 #include "hv/policy/cpuid_policy.h"
 #include "hv/policy/cr4_policy.h"
 #include "hv/virt/vcpu_switch.h"

@@ -263,8 +263,8 @@ static bool kicks_wait(const struct turn *turn)
     return false;
 }
 
-/* From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third time,
- * or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass. */
+/* From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third
+ * time, or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass. */
 static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     if (slice_lasts(turn, now)) {
@@ -394,8 +394,8 @@ static void idle(struct cpu *cpu)
     }
 }
 
-/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which takes
- * its time, so that more may have happened. */
+/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which
+ * takes its time, so that more may have happened. */
 static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     cpu_watch_turn(cpu, now);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which CPUs a machine has, from firmwares that say it in their own ways: twice, out of order, with places for CPUs that
- * are not there, with ids of 255 and above; and the switches of a set-up that hide what a CPU has
+ * Which CPUs a machine has, from firmwares that say it in their own ways: twice, out of order, with places for CPUs
+ * that are not there, with ids of 255 and above; and the switches of a set-up that hide what a CPU has
  * (hv/host/cpu_limits.h).
  */
 #include <setjmp.h>

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "hv/dev/platform.h"
+#include "tests/unit/random.h"
 
 #include <string.h>
 
@@ -515,16 +516,6 @@ static void a_reset_gives_a_fresh_pc_and_keeps_the_last_words(void **state)
 }
 
 /* --- Saved state --- */
-
-static uint32_t random_next(void)
-{
-    static uint32_t state = 2463534242u;
-
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state;
-}
 
 /* An access as a guest makes it, to something that answers: its answer and what the PC says outside. */
 static uint64_t random_access(struct platform *pc, const uint32_t random[4], uint64_t at)

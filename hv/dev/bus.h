@@ -137,12 +137,14 @@ struct bus_environment {
     const struct platform_config *config;
     struct byte_ring *console_out; /* NULL: no console is wired */
     struct byte_ring *console_in;
+    struct byte_ring *com2_out;
 };
 
 /* When a row of hv/dev/devices.h is on the bus. */
 enum bus_presence {
     BUS_ALWAYS,
     BUS_WITH_DEBUG_PORTS, /* debug-ports = yes */
+    BUS_WITH_COM2,        /* com2 = yes */
 };
 
 /*

@@ -106,7 +106,7 @@ static bool can_set_efer(uint64_t bit)
 
 /* ---- features with registers of their own ---- */
 
-enum offer { OFFERED, HIDDEN, EITHER };
+enum offer { OFFERED, HIDDEN };
 
 struct feature_bit {
     uint32_t leaf, subleaf;
@@ -139,9 +139,8 @@ static const struct group groups[] = {
     {"UMIP", OFFERED, {{7, 0, ECX, 2}}, {0}, 1 << 11, 0, 0},
     {"five-level paging", OFFERED, {{7, 0, ECX, 16}}, {0}, 1 << 12, 0, 0},
     {"ARCH_CAPABILITIES", OFFERED, {{7, 0, EDX, 29}}, {MSR_ARCH_CAPABILITIES}, 0, 0, 0},
-    /* helpers of protection keys may offer them: whole */
-    {"protection keys", EITHER, {{7, 0, ECX, 3}, {0xd, 0, EAX, 9}}, {0}, 1 << 22, 0x200, 0},
-    {"protection keys for supervisor pages", EITHER, {{7, 0, ECX, 31}}, {0x6e1}, 1 << 24, 0, 0},
+    {"protection keys", HIDDEN, {{7, 0, ECX, 3}, {0xd, 0, EAX, 9}}, {0}, 1 << 22, 0x200, 0},
+    {"protection keys for supervisor pages", HIDDEN, {{7, 0, ECX, 31}}, {0x6e1}, 1 << 24, 0, 0},
     {"VMX, SMX", HIDDEN, {{1, 0, ECX, 5}, {1, 0, ECX, 6}}, {0x480}, 3 << 13, 0, 0},
     {"SVM, SKINIT", HIDDEN, {{0x80000001, 0, ECX, 2}, {0x80000001, 0, ECX, 12}}, {0xc0010114}, 0, 0, 0x1000},
     {"MWAIT, MWAITX", HIDDEN, {{1, 0, ECX, 3}, {0x80000001, 0, ECX, 29}}, {0xe2}, 0, 0, 0},

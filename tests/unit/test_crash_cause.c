@@ -252,6 +252,22 @@ static void an_unknown_exception_says_no_more_than_is_certain(void **state)
     expect("an exception at rip 0x7000; no IDT");
 }
 
+/* Only in the emulator that is known for it, and only where nothing else explains the end. */
+static void an_emulator_may_be_at_fault(void **state)
+{
+    static struct host_facts host;
+
+    (void)state;
+    guest.host = &host;
+    CODE_IS("\x90");
+    host.quirks.stale_code = false;
+    assert_false(crash_cause_may_be_emulator(&vcpu));
+    host.quirks.stale_code = true;
+    assert_true(crash_cause_may_be_emulator(&vcpu));
+    CODE_IS("\x0f\x0b");
+    assert_false(crash_cause_may_be_emulator(&vcpu));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup(the_code_segment_is_looked_at, set_up),
         cmocka_unit_test_setup(the_stack_is_that_of_the_tss, set_up),
         cmocka_unit_test_setup(an_unknown_exception_says_no_more_than_is_certain, set_up),
+        cmocka_unit_test_setup(an_emulator_may_be_at_fault, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,7 +175,7 @@ static bool take_pages(struct efi_stage *stage, struct reading *reading)
     status = efi_pages_take(stage, AllocateMaxAddress, PIECE_BYTES / PAGE_BYTES, &reading->buffer);
     if (EFI_ERROR(status)) {
         return efi_fail(stage, status,
-                        "P0719: the firmware has no 1 MiB of memory below 4 GiB to read %s%s into (%s). Restart the "
+                        "P0726: the firmware has no 1 MiB of memory below 4 GiB to read %s%s into (%s). Restart the "
                         "machine and start Plinth first.",
                         reading->want->where, reading->want->path, efi_status_name(status));
     }

@@ -9,6 +9,7 @@
 
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_10_guid = ACPI_TABLE_GUID;
+static EFI_GUID random_guid = EFI_RNG_PROTOCOL_GUID;
 static EFI_GUID graphics_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 
 #define UART_REGISTERS 8u
@@ -223,6 +224,23 @@ static void lift_limits(struct efi_stage *stage)
                 (lifted & CPU_LIMIT_LEAVES) != 0 ? " CPUID leaves" : "",
                 (lifted & CPU_LIMIT_NO_EXECUTE) != 0 ? " no-execute pages" : "");
     }
+}
+
+/* UEFI 2.10, 37.5 "Random Number Generator Protocol". It is one source of several: hv/host/entropy.c. */
+bool efi_machine_random(struct efi_stage *stage)
+{
+    bool wanted = false;
+    void *found = NULL;
+
+    for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
+        wanted = wanted || stage->info->config.guests[i].rng;
+    }
+    if (wanted && !EFI_ERROR(stage->boot->LocateProtocol(&random_guid, NULL, &found)) && found != NULL) {
+        EFI_RNG_PROTOCOL *random = found;
+
+        (void)random->GetRNG(random, NULL, sizeof(stage->info->random), stage->info->random);
+    }
+    return true;
 }
 
 bool efi_virt_check(struct efi_stage *stage)

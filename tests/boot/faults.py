@@ -176,7 +176,7 @@ FIRMWARE = [
     Fault("allocate-file", 716, "out of memory"),
     Fault("allocate-guest", 804, "its own map calls free"),
     Fault("allocate-pool", 806, "out of memory"),
-    Fault("allocate-buffer", 726, "out of memory"),
+    Fault("allocate-buffer", 727, "out of memory"),
     Fault("allocate-low", 0, "CPUs: 2 of 2 ready", ("qemu-svm",), smp=2),
     Fault("no-low-memory", 805, "none of CPUs 1 to 1", ("qemu-svm",), smp=2),
     Fault("map", 801, "invalid parameter"),

@@ -276,7 +276,7 @@ static void without_memory_below_4_gib_a_sentence_says_so(void **context)
     (void)context;
     make_good();
     broken.no_buffer = true;
-    fails_with("P0726: the firmware has no 1 MiB of memory below 4 GiB");
+    fails_with("P0727: the firmware has no 1 MiB of memory below 4 GiB");
 }
 
 static int set_up(void **context)

@@ -67,6 +67,15 @@ struct config_disk_plan {
 struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
                                          uint64_t image_bytes);
 
+/* The section of a share; NULL: there is none. */
+const struct config_share *config_share_named(const struct config *config, struct text name);
+
+/* Pages to be had for one in one piece, so that it can be mapped by large pages. */
+uint64_t config_share_pages(const struct config_share *share);
+
+/* The section of a network; NULL: it has none. */
+const struct config_network *config_network_named(const struct config *config, struct text name);
+
 /* Networks are numbered in the order in which the file names them. One that it does not name: their number. */
 uint32_t config_network_index(const struct config *config, struct text network);
 

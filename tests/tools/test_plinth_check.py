@@ -350,6 +350,22 @@ def plan_and_json_show_every_key(desk):
     assert plan["machine"]["given_to"] == [{"cpu": 0, "guests": [{"guest": "a", "vcpu": 0}]}]
     assert any(piece.get("given_to") == "a" and piece["start"] == 5 << 30 for piece in plan["host"])
     assert plan["needs"]["cpus"] == 1 and plan["needs"]["memory_bytes"] >= 3 << 30
+    shared = desk.write("shared.conf", "[network lan]\nmtu = 9000\nisolated = yes\nrouter = a\n[shared board]\nsize = 2M\n"
+                        "[guest a]\nkernel = hello.elf\nnet = lan\nconsole = virtio\nshared = board\n"
+                        "[guest b]\nkernel = hello.elf\nnet = lan\nrng = no\nshared = board,ro\n")
+    made = check(shared)
+    for line in ("network lan: a, b; isolated, router a; MTU 9000\n", "shared board, 2 MiB: a, b (reads)\n",
+                 "    shared  board, read-only, guest 0xdc000000\n", "            virtio console (hvc0), virtio-rng\n"):
+        assert line in made.stdout, (line, made.stdout)
+    plan = json.loads(check("--json", shared).stdout)
+    assert plan["networks"] == [{"name": "lan", "isolated": True, "router": "a", "mtu": 9000}]
+    assert plan["shared"] == [{"name": "board", "bytes": 2 << 20}]
+    assert [guest["shared"] for guest in plan["guests"]] == [[{"name": "board", "ro": False}], [{"name": "board", "ro": True}]]
+    assert [(guest["rng"], guest["console_virtio"]) for guest in plan["guests"]] == [(True, True), (False, False)]
+    check("--svg", desk.path("shared.svg"), shared)
+    with open(desk.path("shared.svg"), encoding="utf-8") as picture:
+        drawn = picture.read()
+    assert drawn.count("network lan<") == 2 and "shared board at 0xdc000000, reads<" in drawn
     flat = desk.write("flat.conf", "[guest a]\nkernel = hello.elf\nprotocol = flat\nmode = 16\nload-address = 0x7c00\n")
     assert "flat    at 0x7c00, entered at 0x7c00 in real mode" in check(flat).stdout
     guest = json.loads(check("--json", flat).stdout)["guests"][0]

@@ -73,9 +73,9 @@ static void every_key_of_the_manual_exists(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(manual_keys); i++) {
-        bool guest = strcmp(manual_keys[i].section, "guest") == 0;
+        bool named = strcmp(manual_keys[i].section, "hypervisor") != 0;
 
-        snprintf(text, sizeof(text), "[%s]\n%s =\n", guest ? "guest g" : "hypervisor", manual_keys[i].name);
+        snprintf(text, sizeof(text), "[%s%s]\n%s =\n", manual_keys[i].section, named ? " g" : "", manual_keys[i].name);
         parse(text);
         for (uint32_t e = 0; e < errors.count; e++) {
             assert_string_not_equal(errors.list[e].rule, "unknown-key");
@@ -137,6 +137,60 @@ static void disks_and_cards_keep_their_options(void **state)
     assert_int_equal(config_network_index(&config, text_of("lan")), 0);
     assert_int_equal(config_network_index(&config, text_of("dmz")), 1);
     assert_int_equal(config_network_index(&config, text_of("wan")), 2);
+}
+
+static void networks_and_shared_memory_have_sections(void **state)
+{
+    (void)state;
+    assert_true(parse("[network lan]\nisolated = yes\nrouter = gate\nmtu = 9000\n[shared \"board\"]\nsize = 16M\n"
+                      "[guest gate]\nkernel = k\nnet = lan\nshared = board\n"
+                      "[guest b]\nkernel = k\nnet = lan\nshared = board , ro\n[shared log]\nsize=4K\n"
+                      "[guest c]\nkernel = k\nshared = log\nshared = board\n"));
+    assert_int_equal(config.network_section_count, 1);
+    assert_true(config.networks[0].isolated);
+    assert_int_equal(config.networks[0].mtu, 9000);
+    expect_text(config.networks[0].router, "gate");
+    assert_ptr_equal(config_network_named(&config, text_of("lan")), &config.networks[0]);
+    assert_null(config_network_named(&config, text_of("LAN")));
+    assert_int_equal(config.share_count, 2);
+    assert_int_equal(config.shares[0].bytes, 16 * MIB);
+    assert_ptr_equal(config_share_named(&config, text_of("log")), &config.shares[1]);
+    assert_false(config.guests[0].shares[0].read_only);
+    assert_true(config.guests[1].shares[0].read_only);
+    assert_int_equal(config.guests[2].share_count, 2);
+    assert_true(config.guests[2].memory_bytes == 256 * MIB && !config.guests[2].rng);
+    assert_int_equal(config_share_pages(&config.shares[1]), 1);
+    assert_int_equal(config_share_pages(&config.shares[0]), 16 * MIB / PAGE_BYTES + 511);
+    assert_true(parse("[guest a]\nkernel = k\n")); /* nothing of the file before is left */
+    assert_int_equal(config.network_section_count + config.share_count + config.network_count, 0);
+}
+
+static void a_virtio_console_and_random_numbers_are_asked_for_or_come_along(void **state)
+{
+    static const struct {
+        const char *keys;
+        bool console, console_virtio, rng;
+    } cases[] = {
+        {"", true, false, false},
+        {"console = virtio\n", true, true, true},
+        {"console = no\n", false, false, false},
+        {"console = virtio\nrng = no\n", true, true, false},
+        {"rng = yes\n", true, false, true},
+        {"disk = a.img\n", true, false, true},
+        {"net = lan\nconsole = serial\n", true, false, true},
+        {"rng = no\nnet = lan\n", true, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char file[128];
+
+        snprintf(file, sizeof(file), "[guest a]\nkernel = k\n%s", cases[i].keys);
+        assert_true(parse(file));
+        assert_int_equal(config.guests[0].console, cases[i].console);
+        assert_int_equal(config.guests[0].console_virtio, cases[i].console_virtio);
+        assert_int_equal(config.guests[0].rng, cases[i].rng);
+    }
 }
 
 static void every_key_reaches_its_field(void **state)
@@ -365,6 +419,22 @@ static const struct {
     {A "net = lan,mac=ff:ff:ff:ff:ff:ff\n", "bad-network", 3, 11, "not a group's"},
     {A "net = lan,mac=52:54:00:12:34\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
     {A "net = lan,mac=00:00:00:00:00:00\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
+    {A "shared = m\n", "no-share", 3, 10, "[shared m]"},
+    {A "shared = m,rw\n[shared m]\nsize = 4K\n", "bad-shared", 3, 12, "there is `ro`"},
+    {A "shared = m\nshared = m\n[shared m]\nsize = 4K\n", "bad-shared", 4, 10, "line 3"},
+    {A "size = 4K\n", "unknown-key", 3, 1, "belongs into a [shared NAME] section"},
+    {A "router = a\n", "unknown-key", 3, 1, "belongs into a [network NAME] section"},
+    {A "ivshmem = m\n", "unknown-key", 3, 1, "did you mean `shared`?"},
+    {A "shared = m\n[shared m]\nsize = 4K\nkernel = k\n", "unknown-key", 6, 1, "belongs into a [guest NAME] section"},
+    {A "shared = m\n[shared m]\nsize = 0\n", "bad-share-size", 5, 8, "powers of two"},
+    {A "shared = m\n[shared m]\nsize = 128M\n", "bad-share-size", 5, 8, "up to 64M"},
+    {A "[shared]\nsize = 4K\n", "bad-name", 3, 8, "[shared one]"},
+    {A "[network lan wan]\nmtu = 9000\n", "bad-name", 3, 10, "[network one]"},
+    {A "net = lan\n[network lan]\n[network lan]\n", "duplicate-name", 5, 10, "line 4"},
+    {A "net = lan\n[network wan]\n", "unused-section", 4, 10, "No guest is on network `wan`"},
+    {A "net = lan\n[network lan]\nrouter = a\n", "isolated", 5, 10, "belong together"},
+    {A "net = lan\n[network lan]\nisolated = yes\nrouter = b\n", "no-router", 6, 10, "no guest on network"},
+    {A "net = lan\n[network lan]\nmtu = 500\n", "bad-mtu", 5, 7, "from 576"},
     {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "`name`: a guest has a name alone, in its section's line: [guest NAME]"},
     {A "memory-at = 0\n", "bad-address", 3, 13, "the first 1M of the machine is its firmware's"},
@@ -892,6 +962,8 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(disks_and_cards_keep_their_options),
+        cmocka_unit_test(networks_and_shared_memory_have_sections),
+        cmocka_unit_test(a_virtio_console_and_random_numbers_are_asked_for_or_come_along),
         cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),

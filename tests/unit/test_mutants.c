@@ -37,6 +37,7 @@
 #define SEEDS_MAX 16u
 #define CHANGES_MAX 3u
 #define ARENA_BYTES (8 * MIB)
+#define UNREAD_BYTES (2 * MIB) /* shared memory, which nothing reads before the hand-over; files are smaller */
 #define SAID_MAX 16384u
 #define IMAGE_BYTES 4096u
 #define CONTENT_BYTES (1u << 20) /* what is read of a file that a mutant names: machine.txt and itself, too */
@@ -669,10 +670,14 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
         *address = 0x8000;
         return EFI_SUCCESS;
     }
-    if (bytes > ARENA_BYTES - arena_used) {
+    if (images_follow && !take_from_the_top(bytes)) {
         return EFI_OUT_OF_RESOURCES;
     }
-    if (images_follow && !take_from_the_top(bytes)) {
+    if (bytes >= UNREAD_BYTES) {
+        *address = (uint64_t)(uintptr_t)arena;
+        return EFI_SUCCESS;
+    }
+    if (bytes > ARENA_BYTES - arena_used) {
         return EFI_OUT_OF_RESOURCES;
     }
     *address = (uint64_t)(uintptr_t)arena + arena_used;
@@ -795,6 +800,12 @@ bool efi_machine_read(struct efi_stage *stage)
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
         stage->info->cpus[i] = (struct boot_cpu){.apic_id = i, .is_bsp = i == 0, .healthy = true};
     }
+    return true;
+}
+
+bool efi_machine_random(struct efi_stage *stage)
+{
+    (void)stage;
     return true;
 }
 

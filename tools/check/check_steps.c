@@ -13,6 +13,7 @@
 
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
+#include "hv/boot_info.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,7 @@ static const char *use_of(const struct check *check, uint64_t address)
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = {guest->memory_bytes, guest->debug_ports, guest->memory_at};
+    const struct planner_request request = boot_planner_request(&check->config, guest);
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);
@@ -243,6 +244,13 @@ static void check_disks(struct check *check)
     }
 }
 
+static void check_shares(struct check *check)
+{
+    for (uint32_t i = 0; i < check->config.share_count; i++) {
+        take_pages(check, config_share_pages(&check->config.shares[i]) * PAGE_BYTES, check->config.shares[i].position);
+    }
+}
+
 struct config_machine check_machine_of(const struct check *check)
 {
     const struct machine_cpu *cpus = check->machine.cpus;
@@ -288,6 +296,7 @@ void check_run(struct check *check)
         check_images(check, g);
     }
     check_disks(check);
+    check_shares(check);
     if (check->errors.count == 0) {
         plan_guests(check);
     }

@@ -87,8 +87,11 @@ static uint64_t skip_periods(struct lapic *lapic, uint64_t now)
 {
     uint64_t period = period_ticks(lapic);
     uint64_t passed = now - lapic->timer_start;
-    uint64_t periods = passed < period ? 0 : passed < 2 * period ? 1 : passed / period;
+    uint64_t periods = passed >= period ? 1 : 0;
 
+    if (period != 0 && passed >= 2 * period) {
+        periods = passed / period;
+    }
     lapic->timer_start += periods * period;
     return periods;
 }

@@ -765,22 +765,15 @@ CASES = [
                r"CPU 7 is a hyper-thread of the core of CPU 6", r"CPU 4 is in package 1", r"CPUs: 8 of 8 ready", smp=8,
                extra=("-smp", "8,sockets=2,cores=2,threads=2"), emulators=QEMU),
 
-    # Slices of 10 ms on one CPU: one guest halts and keeps its own, one halts and gives them away, one works in half of them.
-    Case("slices", "".join(f"[guest {name}]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n{more}\n" for name, more in (
-        ("keeper", "cmdline = halt\nshare-idle = no"), ("giver", "cmdline = halt"), ("worker", "cmdline = share"))), [
-            Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
-            r"\[keeper\] PASS spin", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
-         files={"spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, emulators=BOCHS_VMX),
-
     # Slices of 10 ms on one CPU: one guest counts ticks, then halts, and keeps its own; one halts and gives them away; one
     # works in half of them. Ticks that end in the others' slices come later: none is lost.
-    Case("slices-ticks", "".join(f"[guest {name}]\nkernel = {kernel}.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n{more}\n" for name, kernel, more in (
+    Case("slices", "".join(f"[guest {name}]\nkernel = {kernel}.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n{more}\n" for name, kernel, more in (
         ("keeper", "ticks", "share-idle = no"), ("giver", "spin", "cmdline = halt"), ("worker", "spin", "cmdline = share"))), [
             Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
             r"\[keeper\] PASS ticks", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
          required=(r"\[keeper\] +8254: \d+ ticks in 250 ms, \d+ later; away for 1\d\d ms", r"\[keeper\] +RTC: ", r"\[keeper\] +HPET: ",
                    r"\[keeper\] +local APIC: "),
-         files={name: Built(f"guests/{name}") for name in ("spin.elf", "ticks.elf")}, forbidden=NEVER, emulators=BOCHS, slow=True),
+         files={name: Built(f"guests/{name}") for name in ("spin.elf", "ticks.elf")}, forbidden=NEVER, emulators=BOCHS),
 
     # Several guests with several CPUs: make several boots it in Bochs, too.
     several_case("several", timeout_s=LINUX_TIMEOUT_S, emulators=QEMU),

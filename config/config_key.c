@@ -692,7 +692,8 @@ void config_key_read(enum config_section section, const struct config_line *line
                      struct config *config, void *target, struct config_errors *errors)
 {
     const struct key *key = key_of(section, line->name.text);
-    struct setting setting = {key, line->value, config, target, section == SECTION_GUEST ? target : NULL, errors};
+    /* As a guest it is used by the rows of SECTION_GUEST only. */
+    struct setting setting = {key, line->value, config, target, target, errors};
     struct config_position *first;
 
     if (key == NULL) {

@@ -293,10 +293,11 @@ static bool mark_used(const struct walk *walk)
     return true;
 }
 
-enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
-                                  uint64_t address, enum guest_access access, struct guest_translation *result)
+/* Both functions below have a copy of it: one serves every emulated access. */
+__attribute__((always_inline)) static inline enum guest_walk_result
+do_walk(const struct guest_memory *memory, const struct guest_paging *paging, uint64_t address,
+        enum guest_access access, struct guest_translation *result, struct walk *walk)
 {
-    struct walk walk; /* not cleared: the arrays are written before they are read */
     enum guest_walk_result outcome = GUEST_WALK_OK;
 
     if ((paging->cr0 & CR0_PG) == 0) {
@@ -305,20 +306,59 @@ enum guest_walk_result guest_walk(const struct guest_memory *memory, const struc
         return GUEST_WALK_OK;
     }
     DEBUG_CHECK(paging->physical_bits >= 32 && paging->physical_bits <= 52);
-    walk.mode = mode_of(paging);
-    walk.paging = paging;
-    walk.access = access;
-    walk.linear = address & walk.mode->linear_mask;
-    walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
-    walk.reserved = walk.mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
-                    (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
+    walk->mode = mode_of(paging);
+    walk->paging = paging;
+    walk->access = access;
+    walk->linear = address & walk->mode->linear_mask;
+    walk->user_access = paging->cpl == 3 && !paging->implicit_supervisor;
+    walk->reserved = walk->mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
+                     (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
     *result = (struct guest_translation){.error_code = 0};
     for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
-        outcome = walk_down(memory, &walk, result);
-        if (outcome != GUEST_WALK_OK || mark_used(&walk)) {
+        outcome = walk_down(memory, walk, result);
+        if (outcome != GUEST_WALK_OK || mark_used(walk)) {
             break;
         }
     }
+    return outcome;
+}
+
+enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
+                                  uint64_t address, enum guest_access access, struct guest_translation *result)
+{
+    struct walk walk; /* not cleared: the arrays are written before they are read */
+
+    return do_walk(memory, paging, address, access, result, &walk);
+}
+
+enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const struct guest_paging *paging,
+                                      uint64_t address, enum guest_access access, struct guest_translation *result,
+                                      struct guest_way *way)
+{
+    struct walk walk;
+    enum guest_walk_result outcome = do_walk(memory, paging, address, access, result, &walk);
+
+    *way = (struct guest_way){.levels = 0};
+    if (outcome != GUEST_WALK_OK || (paging->cr0 & CR0_PG) == 0) {
+        return outcome;
+    }
+    way->levels = walk.mode->levels;
+    way->leaf_level = walk.leaf_level;
+    way->entry_bytes = walk.mode->entry_bytes;
+    way->rights[way->levels] = GUEST_WAY_ALL;
+    for (unsigned level = way->levels; level-- > walk.leaf_level;) {
+        bool dirty = level == walk.leaf_level && access == GUEST_WRITE;
+        uint64_t entry = walk.entries[level];
+
+        way->slots[level] = walk.slots[level];
+        way->rights[level] = way->rights[level + 1];
+        way->entries[level] = entry;
+        if (!is_pointer(walk.mode, level)) {
+            way->rights[level] &= (entry ^ ENTRY_NX) & GUEST_WAY_ALL;
+            way->entries[level] |= ENTRY_ACCESSED | (dirty ? ENTRY_DIRTY : 0);
+        }
+    }
+    way->dirty = (way->entries[walk.leaf_level] & ENTRY_DIRTY) != 0;
     return outcome;
 }
 

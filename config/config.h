@@ -96,6 +96,13 @@ enum config_watchdog {
     WATCHDOG_EXIT,      /* any exit of its own doing, or a CPU that is halted */
 };
 
+/* How the guest's addresses are translated. */
+enum config_paging {
+    PAGING_AUTO, /* nested where the CPU can */
+    PAGING_NESTED,
+    PAGING_SHADOW,
+};
+
 struct config_guest {
     struct text name;
     struct config_position position;
@@ -133,6 +140,9 @@ struct config_guest {
     enum config_watchdog watchdog; /* default off */
     uint32_t watchdog_us;          /* how long without progress is a crash */
     bool virtual_apic;             /* let the CPU serve the local APIC where it can; default yes */
+    enum config_paging paging;     /* default auto */
+    struct config_position paging_position;
+    uint64_t shadow_bytes; /* for the shadow tables of all its vCPUs; 0: by its memory */
 };
 
 struct config {

@@ -52,6 +52,9 @@ struct config_disk_plan {
 struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
                                          uint64_t image_bytes);
 
+/* Shadow tables for each vCPU of a guest; 0: it has nested paging. `nested_paging`: the CPU can. */
+uint32_t config_shadow_tables(const struct config_guest *guest, bool nested_paging);
+
 /* Networks are numbered in the order in which the file names them. One that it does not name: their number. */
 uint32_t config_network_index(const struct config *config, struct text network);
 

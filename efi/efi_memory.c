@@ -285,6 +285,21 @@ static bool fail_plan(struct efi_stage *stage, const struct config_guest *config
     return fail_guest(stage, config, missing);
 }
 
+static bool plan_shadow(struct efi_stage *stage, const struct config_guest *config, struct guest_plan *plan)
+{
+    const struct virt_support *support = &stage->support;
+
+    plan->shadow_tables = config_shadow_tables(config, support->nested_paging);
+    if (plan->shadow_tables == 0 ? support->nested_paging : support->shadow_paging) {
+        return true;
+    }
+    return efi_fail(stage, EFI_UNSUPPORTED,
+                    "P0632: plinth.conf:%u:%u: guest \"%.*s\" wants %s paging, and this CPU has it not. Write "
+                    "`paging = auto`.",
+                    config->paging_position.line, config->paging_position.column, (int)config->name.length,
+                    config->name.start, plan->shadow_tables == 0 ? "nested" : "shadow");
+}
+
 static bool plan_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
@@ -309,7 +324,7 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
             return fail_plan(stage, config, status, missing);
         }
         if (!EFI_ERROR(take_guest(stage, &plan->memory, &known))) {
-            return true;
+            return plan_shadow(stage, config, plan);
         }
     }
     return fail_refused(stage, config);
@@ -390,6 +405,21 @@ static EFI_STATUS take_pool(struct efi_stage *stage, uint64_t bytes, uint64_t *s
     return status;
 }
 
+/* CR3 has 32 bits under PAE paging. */
+static bool shadow_is_low(struct efi_stage *stage)
+{
+    const struct boot_info *info = stage->info;
+
+    for (uint32_t i = 0; i < info->config.guest_count && info->pool_start + info->pool_bytes > 4 * GIB; i++) {
+        if (info->guests[i].plan.shadow_tables != 0) {
+            return efi_fail(stage, EFI_OUT_OF_RESOURCES,
+                            "P0808: shadow paging needs the hypervisor's own memory below 4 GiB, and guests have it. "
+                            "Lower `memory` of a guest.");
+        }
+    }
+    return true;
+}
+
 bool efi_memory_pool(struct efi_stage *stage)
 {
     const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
@@ -409,5 +439,5 @@ bool efi_memory_pool(struct efi_stage *stage)
                         "piece (%s). Lower `memory` of a guest.",
                         format_bytes(wanted, info->pool_bytes), efi_status_name(status));
     }
-    return true;
+    return shadow_is_low(stage);
 }

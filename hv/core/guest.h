@@ -88,15 +88,16 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
-    uint32_t order;          /* enum guest_order, atomic: what is still to be done */
-    enum guest_order obeyed; /* what was done last since the start: it decides over `on_stop` */
-    uint64_t stop_deadline;  /* host TSC at which it is killed after its power button; UINT64_MAX: none */
+    uint32_t order;                /* enum guest_order, atomic: what is still to be done */
+    enum guest_order obeyed;       /* what was done last since the start: it decides over `on_stop` */
+    uint64_t stop_deadline;        /* host TSC at which it is killed after its power button; UINT64_MAX: none */
     struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;
     uint64_t cr4_allowed;          /* CR4 bits whose features `cpuid` offers */
     uint64_t nested_root;          /* host-physical */
+    uint32_t shadow_tables;        /* for each vCPU; 0: nested paging */
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
     uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/run/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */

@@ -327,7 +327,7 @@ static unsigned leaf_level(const struct fill *fill)
     unsigned level = way->levels == 0 ? LEVEL_2M : way->leaf_level;
 
     level = (unsigned)min_u64(level, fill->shadow->levels == LEVELS_PAE ? LEVEL_2M : LEVEL_1G);
-    level = (unsigned)min_u64(level, fill->shadow->largest);
+    level = (unsigned)min_u64(level, (unsigned)fill->shadow->largest);
     while (level != 0 && ram_of(fill->shadow->memory, fill->address, level) == 0) {
         level--;
     }

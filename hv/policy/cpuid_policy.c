@@ -55,6 +55,8 @@
 /* FSRM VP2INTERSECT SERIALIZE */
 #define LEAF7_EDX_KEEP (BIT(4) | BIT(8) | BIT(14))
 #define LEAF7_EBX_TSC_ADJUST BIT(1)
+#define LEAF1_ECX_PCID BIT(17)
+#define LEAF7_EBX_INVPCID BIT(10)
 /* AVX-VNNI AVX512-BF16 fast zero-length REP MOVSB, short STOSB, short CMPSB */
 #define LEAF7_1_EAX_KEEP (BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12))
 /* LahfSahf AltMovCr8 ABM SSE4A MisAlignSse 3DNowPrefetch XOP FMA4 TCE TBM TopologyExtensions */
@@ -292,6 +294,18 @@ static void set_topology(struct cpuid_table *table, const struct cpuid_policy_in
     }
 }
 
+/* PCID and INVPCID. */
+static void hide_pcid(struct cpuid_table *table)
+{
+    struct cpuid_entry *features = table_find(table, 1, 0);
+    struct cpuid_entry *more = table_find(table, 7, 0);
+
+    features->words.ecx &= ~LEAF1_ECX_PCID;
+    if (more != NULL) {
+        more->words.ebx &= ~LEAF7_EBX_INVPCID;
+    }
+}
+
 /* Which extended states are offered follows from what the host has and what the policy allows. */
 static void set_xsave(const struct cpuid_policy_input *input, struct cpuid_table *table)
 {
@@ -351,4 +365,7 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     power->words.edx = input->tsc_stable ? 1u << 8 : 0;
     set_topology(table, input);
     set_xsave(input, table);
+    if (input->hide_pcid) {
+        hide_pcid(table);
+    }
 }

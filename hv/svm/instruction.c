@@ -39,6 +39,10 @@ static bool is_access_of(uint64_t exit_code, const struct exit_cr_access *access
     case SVM_EXIT_CR0_WRITE:
     case SVM_EXIT_CR0_SELECTIVE:
         return access->number == 0 && access->write;
+    case SVM_EXIT_CR3_READ:
+        return access->number == 3 && !access->write;
+    case SVM_EXIT_CR3_WRITE:
+        return access->number == 3 && access->write;
     case SVM_EXIT_CR4_READ:
         return access->number == 4 && !access->write;
     case SVM_EXIT_CR4_WRITE:

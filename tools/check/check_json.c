@@ -5,7 +5,8 @@
  *   {"file", "good", "errors": [{"file", "line", "column", "rule", "sentence"}], "more_errors",
  *    "machine": {"cpus", "free_bytes", "devices": [...]},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
- *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], "console", "debug_ports", "virtual_apic"}],
+ *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], "console", "debug_ports", "virtual_apic",
+ *                "shadow_tables"}],
  *    "host": [{"start", "end", "use"}]}
  */
 #include "tools/check/check.h"
@@ -117,6 +118,7 @@ static void print_guest(const struct check *check, uint32_t index)
     print_flag("console", guest->console);
     print_flag("debug_ports", guest->debug_ports);
     print_flag("virtual_apic", guest->virtual_apic);
+    printf(", \"shadow_tables\": %u", plan->shadow_tables);
     printf("}");
 }
 

@@ -171,6 +171,15 @@ static void plan_guest(struct check *check, uint32_t index)
                       "too-much-memory", "For guest `%.*s` %s are missing; give it or another guest less.",
                       TEXT_ARGS(guest->name), format_bytes(missing_text, missing));
     }
+    check->plans[index].shadow_tables = config_shadow_tables(guest, check->machine.nested_paging);
+    if (check->plans[index].shadow_tables != 0 && check->machine.format == &page_table_ept4) {
+        config_report(&check->errors, guest->paging_position.line != 0 ? guest->paging_position : guest->position,
+                      "no-shadow-paging", "Shadow paging is there for AMD's SVM only; take `paging = shadow` out.");
+    }
+    if (guest->paging == PAGING_NESTED && !check->machine.nested_paging) {
+        config_report(&check->errors, guest->paging_position, "no-nested-paging",
+                      "The CPU has no nested paging; write `paging = auto`.");
+    }
 }
 
 /* As efi/efi_memory.c does it. */
@@ -208,6 +217,7 @@ static void plan_own(struct check *check)
         }
         vcpus += check->config.guests[g].cpu_count;
         tables += check->plans[g].table_count;
+        tables += planner_shadow_pages(check->plans[g].shadow_tables, check->config.guests[g].cpu_count);
     }
     check->own_bytes = planner_own_bytes(&check->machine.own, check->config.guest_count, vcpus, tables);
     if (planner_own_place(&map, check->own_bytes, &check->own_start) != STATUS_OK) {

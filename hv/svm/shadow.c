@@ -16,22 +16,22 @@
 /* CR4 under paging that is not the guest's own. */
 #define CR4_OF_PAGING (CR4_SMEP | CR4_SMAP | CR4_LA57)
 
-/* The guest's paging, as its VMCB has it now. */
-static void read_paging(const struct svm_vcpu *svm, struct vcpu *vcpu, bool implicit, struct guest_paging *paging)
+/* The guest's paging, as its VMCB has it now; vcpu->system may be older. */
+static void read_paging(const struct svm_vcpu *svm, const struct vcpu *vcpu, bool implicit, struct guest_paging *paging)
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
-    vcpu->system.cr0 = vmcb->cr0 | svm->hidden_cr0;
-    vcpu->system.cr3 = vmcb->cr3;
-    vcpu->system.cr4 = vmcb->cr4 & ~svm->added_cr4;
-    vcpu->system.efer = vmcb->efer;
-    vcpu->system.cpl = vmcb->cpl;
-    vcpu->rflags = vmcb->rflags;
     emulate_paging(vcpu, implicit, paging);
+    paging->cr0 = vmcb->cr0;
+    paging->cr3 = vmcb->cr3;
+    paging->cr4 = vmcb->cr4;
+    paging->efer = vmcb->efer;
+    paging->rflags = vmcb->rflags;
+    paging->cpl = vmcb->cpl;
 }
 
 /* A handler that writes a register of these, or wants a flush, has left it in the VMCB. */
-static void follow_guest(struct svm_vcpu *svm, struct vcpu *vcpu)
+static void follow_guest(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct svm_shadow *shadow = svm->shadow;
     const struct vmcb *vmcb = &svm->vmcb;
@@ -70,7 +70,7 @@ static void watch_registers(struct svm_vcpu *svm, uint64_t cr0, uint64_t cr4)
 }
 
 /* Without paging of the guest's there is no long mode, and PE may be clear: paged real mode. */
-static void take_over(struct svm_vcpu *svm, struct vcpu *vcpu)
+static void take_over(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct svm_shadow *shadow = svm->shadow;
     struct vmcb *vmcb = &svm->vmcb;
@@ -161,6 +161,7 @@ static bool handle_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vmcb *vmcb = &svm->vmcb;
     uint64_t linear;
     uint8_t length;
+    bool again;
 
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->gpr[GPR_RSP] = vmcb->rsp;
@@ -174,7 +175,9 @@ static bool handle_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
         svm->shadow->flushed_cr3 = ~0ULL;
     }
     vmcb->exit_code = SVM_EXIT_PAUSE;
-    return svm_handle_any_exit(svm, vcpu);
+    again = svm_handle_any_exit(svm, vcpu);
+    vmcb->next_rip = 0; /* where the CPU does not write it, it stays 0 */
+    return again;
 }
 
 bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)

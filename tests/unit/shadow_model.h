@@ -697,8 +697,8 @@ static void step(struct model *model)
     check_flush(model);
 }
 
-/* A campaign: `tables` in the pool, leaves up to `largest`. */
-static void begin(struct model *model, uint32_t tables, enum page_level largest)
+/* A campaign: `tables` in the pool, leaves up to `largest`, and so many changes to the guest's empty tables. */
+static void begin(struct model *model, uint32_t tables, enum page_level largest, uint32_t changes)
 {
     if (model->arena == NULL) {
         model->arena =
@@ -728,7 +728,7 @@ static void begin(struct model *model, uint32_t tables, enum page_level largest)
     model->calm = choose(model, 2) != 0;
     set_mode(model);
     choose_addresses(model);
-    for (uint32_t i = 0; i < 1200; i++) {
+    for (uint32_t i = 0; i < changes; i++) {
         change(model);
     }
     flush_all(model);

@@ -10,6 +10,7 @@
 
 #define STEPS 1000000u
 #define CAMPAIGN_STEPS 4000u
+#define CAMPAIGN_CHANGES 1200u
 
 static struct model model;
 
@@ -35,7 +36,7 @@ static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
     model.choose = next;
     model.source = &seed;
     for (uint32_t campaign = 0; model.steps < steps; campaign++) {
-        begin(&model, pools[campaign % ARRAY_COUNT(pools)], (enum page_level)(next(&seed) % 3));
+        begin(&model, pools[campaign % ARRAY_COUNT(pools)], (enum page_level)(next(&seed) % 3), CAMPAIGN_CHANGES);
         for (uint32_t i = 0; i < CAMPAIGN_STEPS; i++) {
             step(&model);
         }

@@ -118,8 +118,9 @@ static void what_is_optional_is_listed_with_what_changes_without_it(void **state
         assert_true(find(words));
         assert_string_equal(support.without, rows[i].sentence);
         assert_int_equal(support.caps.largest_leaf, i == 0 ? LEVEL_2M : LEVEL_1G);
-        assert_int_equal(features.next_rip, i != 1);
-        assert_int_equal(features.flush_by_asid, i != 2);
+        assert_int_equal(support.nested_paging, i != 1);
+        assert_int_equal(features.next_rip, i != 2);
+        assert_int_equal(features.flush_by_asid, i != 3);
     }
 }
 

@@ -28,6 +28,8 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
 struct config_machine {
     uint32_t cpu_count;
     uint64_t memory_bytes; /* usable by guests */
+    bool no_nested_paging; /* the CPU has none */
+    bool no_shadow_paging; /* Plinth has none for this CPU */
 };
 
 /* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no

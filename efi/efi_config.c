@@ -26,7 +26,9 @@ static bool report(struct efi_stage *stage, const struct config_errors *errors)
 
 static struct config_machine machine_of(const struct efi_stage *stage)
 {
-    struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE)};
+    struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE),
+                                     .no_nested_paging = !stage->support.nested_paging,
+                                     .no_shadow_paging = !stage->support.shadow_paging};
 
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
         machine.cpu_count += stage->info->cpus[i].healthy; /* the healthy ones come first: efi_cpus.c */

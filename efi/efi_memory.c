@@ -285,21 +285,6 @@ static bool fail_plan(struct efi_stage *stage, const struct config_guest *config
     return fail_guest(stage, config, missing);
 }
 
-static bool plan_shadow(struct efi_stage *stage, const struct config_guest *config, struct guest_plan *plan)
-{
-    const struct virt_support *support = &stage->support;
-
-    plan->shadow_tables = config_shadow_tables(config, support->nested_paging);
-    if (plan->shadow_tables == 0 ? support->nested_paging : support->shadow_paging) {
-        return true;
-    }
-    return efi_fail(stage, EFI_UNSUPPORTED,
-                    "P0632: plinth.conf:%u:%u: guest \"%.*s\" wants %s paging, and this CPU has it not. Write "
-                    "`paging = auto`.",
-                    config->paging_position.line, config->paging_position.column, (int)config->name.length,
-                    config->name.start, plan->shadow_tables == 0 ? "nested" : "shadow");
-}
-
 static bool plan_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
@@ -324,7 +309,8 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
             return fail_plan(stage, config, status, missing);
         }
         if (!EFI_ERROR(take_guest(stage, &plan->memory, &known))) {
-            return plan_shadow(stage, config, plan);
+            plan->shadow_tables = config_shadow_tables(config, stage->support.nested_paging);
+            return true;
         }
     }
     return fail_refused(stage, config);

@@ -168,6 +168,8 @@ static const struct manual_key manual_keys[] = {
      "flat images: the mode of the CPU at entry"},
 };
 
+#define MANUAL_NO_NESTED_PAGING 0x100u /* in `cpus` */
+
 struct manual_rule {
     const char *name;
     const char *meaning;
@@ -257,6 +259,8 @@ static const struct manual_rule manual_rules[] = {
     {"no-cpu-left", "A guest without a list needs a CPU that no other guest owns by a list without `slice`.",
      "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n",
      "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
+    {"no-such-paging", "`paging` names what the CPU has.", "[guest a]\nkernel = k\npaging = nested\n",
+     "[guest a]\nkernel = k\npaging = auto\n", 1 | MANUAL_NO_NESTED_PAGING},
     {"too-much-memory", "All guests together fit into the machine's memory.",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 2G\n",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 512M\n", 2},

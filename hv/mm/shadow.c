@@ -93,11 +93,10 @@ static bool is_link(const struct shadow_table *row, uint64_t entry)
     return level_of(row) != 0 && (entry & X86_LARGE) == 0;
 }
 
-/* Two entries of ours come of one of the guest's: 4 MiB pages and the tables below. */
+/* Two entries of ours come of one of the guest's: 32-bit paging's 4 MiB. Not for direct tables. */
 static bool is_paired(const struct shadow_table *row)
 {
-    return level_of(row) == LEVEL_2M && (row->place & PLACE_DIRECT) == 0 &&
-           (row->place & (MODE_PAGING | MODE_PAE) << PLACE_MODE_SHIFT) == MODE_PAGING << PLACE_MODE_SHIFT;
+    return level_of(row) == LEVEL_2M && (row->place & MODE_PAE << PLACE_MODE_SHIFT) == 0;
 }
 
 /* The guest's entry that entry `index` of a table is made of, as it is now. */
@@ -145,7 +144,7 @@ static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
     struct shadow_table *row = row_of(shadow, table);
     uint64_t *entry = &entries_of(shadow, table)[index];
 
-    if (*entry != 0 && is_link(row, *entry)) {
+    if (is_link(row, *entry)) {
         uint32_t child = (uint32_t)(((*entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
 
         unlink_below(shadow, child);
@@ -202,14 +201,13 @@ static void forget_name(struct shadow *shadow, uint32_t table)
 
 static uint32_t choose_victim(struct shadow *shadow)
 {
-    for (uint32_t steps = 0; steps < 2 * shadow->count; steps++) {
+    for (uint32_t steps = 0;; steps++) {
         struct shadow_table *row;
-        bool good;
 
+        CHECK_OP(steps, <, 2 * shadow->count); /* a tree has leaves, and they are more than the way of one fill */
         shadow->hand = shadow->hand + 1 < shadow->count ? shadow->hand + 1 : 1;
         row = row_of(shadow, shadow->hand);
-        good = row->epoch == shadow->epoch;
-        if (row->pinned == shadow->fills || (good && (shadow->hand == shadow->root || row->links != 0))) {
+        if (row->pinned == shadow->fills || (row->epoch == shadow->epoch && row->links != 0)) {
             continue;
         }
         if (!row->referenced) {
@@ -217,8 +215,6 @@ static uint32_t choose_victim(struct shadow *shadow)
         }
         row->referenced = false;
     }
-    CHECK_OP(shadow->hand, ==, shadow->count); /* a tree has leaves, and they are more than the way of one fill */
-    return 0;
 }
 
 /* A table by its name, with good entries; one that is not there is taken from another use. */
@@ -255,6 +251,12 @@ static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t sourc
 }
 
 /* --- a fill --- */
+
+/* The bits of a linear address that take part. */
+static uint64_t linear_mask(const struct shadow *shadow)
+{
+    return shadow->levels == LEVELS_PAE ? UINT32_MAX : (1ULL << level_shift(shadow->levels)) - 1;
+}
 
 struct fill {
     struct shadow *shadow;
@@ -456,23 +458,20 @@ enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging
     struct guest_way way;
     struct fill fill = {.shadow = shadow, .paging = paging, .way = &way, .linear = linear, .access = access};
     struct guest_paging implicit = *paging;
+    enum guest_walk_result walked = guest_walk_way(shadow->memory, paging, linear, access, result, &way);
 
-    switch (guest_walk_way(shadow->memory, paging, linear, access, result, &way)) {
-    case GUEST_WALK_OK:
-        break;
-    case GUEST_WALK_FAULT:
-        return SHADOW_GUEST_FAULT;
-    case GUEST_WALK_UNMAPPED:
-        return SHADOW_BAD_TABLE;
+    if (walked != GUEST_WALK_OK) {
+        return walked == GUEST_WALK_FAULT ? SHADOW_GUEST_FAULT : SHADOW_BAD_TABLE;
     }
     fill.address = result->address.value;
-    fill.linear &= shadow->levels == LEVELS_PAE ? UINT32_MAX : (1ULL << level_shift(shadow->levels)) - 1;
+    fill.linear &= linear_mask(shadow);
     if (ram_of(shadow->memory, fill.address, LEVEL_4K) == 0) {
         return SHADOW_DEVICE;
     }
     if (fill_in(&fill) || paging->implicit_supervisor) {
         return SHADOW_FILLED;
     }
+    shadow->flush = true;
     /* There already, and the CPU did not let it through: SMAP, and an access that RFLAGS.AC does not help. The fault
      * does not say which. SDM 3A 4.6.1. */
     implicit.implicit_supervisor = true;
@@ -519,12 +518,13 @@ void shadow_invalidate(struct shadow *shadow, uint64_t linear)
 {
     uint32_t table = shadow->root;
 
-    for (uint32_t depth = 0; depth < PAGE_LEVELS_MAX; depth++) {
+    for (uint32_t depth = 0;; depth++) {
         const struct shadow_table *row = row_of(shadow, table);
-        uint32_t index = level_index(linear, level_of(row));
+        uint32_t index = level_index(linear & linear_mask(shadow), level_of(row));
         uint64_t entry = entries_of(shadow, table)[index];
         uint32_t child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
 
+        CHECK_OP(depth, <, shadow->levels);
         if (is_paired(row)) {
             uint64_t other = entries_of(shadow, table)[index ^ 1];
             uint32_t below = (uint32_t)(((other & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);

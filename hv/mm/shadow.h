@@ -16,9 +16,9 @@
  *   shadow_take_flush()     before the next entry: has the CPU's TLB to be flushed?
  *   shadow_root()           for CR3
  *
- * Which paging mode the CPU needs: as the guest's where that is 64-bit (shadow_levels() 4 or 5), else PAE (3), also
- * where the guest has paging off; SMEP and SMAP are then off for the CPU. CR0.WP and EFER.NXE are on for the CPU, CR4.PAE where there are 3 levels, and
- * PAGE_TABLE_HOST_PAT is loaded: guest RAM is write-back whatever the guest's cache bits say.
+ * Which paging mode the CPU needs: as the guest's where that is 64-bit, else PAE (3 levels), also where the guest has
+ * paging off; SMEP and SMAP are then off for the CPU. CR0.WP and EFER.NXE are on for the CPU, CR4.PAE where there are 3
+ * levels, and PAGE_TABLE_HOST_PAT is loaded: guest RAM is write-back whatever the guest's cache bits say.
  *
  * One deviation is known: with CR0.WP clear and SMAP on, a read-only user page that supervisor code has written to can
  * be touched by supervisor code whatever RFLAGS.AC says, until the next flush.

@@ -756,7 +756,7 @@ CASES = [
 
     # CPUs that lack what is needed: by name.
     refused_case("cpu-no-svm", hello_conf(), r"P0631: .*SVM", cpu="qemu64,-svm", emulators=QEMU),
-    refused_case("cpu-no-npt", hello_conf(more="paging = nested\n"), r"P0632: .*nested paging", cpu="max,-npt", emulators=QEMU),
+    refused_case("cpu-no-npt", hello_conf(more="paging = nested\n"), r"no-such-paging: .*nested", cpu="max,-npt", emulators=QEMU),
     refused_case("cpu-no-vmx", hello_conf(), r"P0631: .*has no VMX .*firmware set-up", cpu="p4_prescott_celeron_336",
                  emulators=BOCHS_VMX),
     refused_case("cpu-no-ept", hello_conf(), r"P0631: .*EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),

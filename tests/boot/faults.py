@@ -202,7 +202,7 @@ FORCED = {
     "config-memory-not-free": (807, ("qemu-svm",)),
     "config-memory-just-too-much": (803, ("qemu-svm",)),
     "cpu-no-svm": (631, ("qemu-svm",)),
-    "cpu-no-npt": (632, ("qemu-svm",)),
+    "cpu-no-npt": (701, ("qemu-svm",)),
     **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},
 }
 

@@ -87,7 +87,10 @@ static void check_placement(const struct config_machine *machine)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct config_machine machine = {1 + (uint32_t)size % 64, (uint64_t)(size % 7 + 1) * GIB};
+    struct config_machine machine = {.cpu_count = 1 + (uint32_t)size % 64,
+                                     .memory_bytes = (uint64_t)(size % 7 + 1) * GIB,
+                                     .no_nested_paging = size % 5 == 0,
+                                     .no_shadow_paging = size % 3 == 0};
     bool good = config_parse((struct text){(const char *)data, size}, &config, &errors);
 
     CHECK_OP(good, ==, errors.count == 0);

@@ -355,7 +355,9 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         name = rule.partition("\n")[0]
         wrong, right = (example_of(part) for part in re.split(r"^(?:Wrong|Right):", rule, flags=re.MULTILINE)[1:])
         cpus = re.search(r"On a machine with (\d+) CPU", rule)
-        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\n")) if cpus else ()
+        nested = "no" if "without nested paging" in rule else "yes"
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n")
+                   ) if cpus else ()
         made = check("--json", *machine, desk.write("wrong.conf", wrong))
         assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout
         made = check(*machine, desk.write("right.conf", right))

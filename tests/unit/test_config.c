@@ -26,7 +26,9 @@ static bool parse(const char *text)
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
 static bool verdict(const char *text, unsigned cpus)
 {
-    struct config_machine machine = {cpus, 4 * GIB};
+    struct config_machine machine = {.cpu_count = cpus & ~MANUAL_NO_NESTED_PAGING,
+                                     .memory_bytes = 4 * GIB,
+                                     .no_nested_paging = (cpus & MANUAL_NO_NESTED_PAGING) != 0};
 
     return parse(text) && (cpus == 0 || config_check_machine(&config, &machine, &errors));
 }

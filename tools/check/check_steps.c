@@ -172,14 +172,6 @@ static void plan_guest(struct check *check, uint32_t index)
                       TEXT_ARGS(guest->name), format_bytes(missing_text, missing));
     }
     check->plans[index].shadow_tables = config_shadow_tables(guest, check->machine.nested_paging);
-    if (check->plans[index].shadow_tables != 0 && check->machine.format == &page_table_ept4) {
-        config_report(&check->errors, guest->paging_position.line != 0 ? guest->paging_position : guest->position,
-                      "no-shadow-paging", "Shadow paging is there for AMD's SVM only; take `paging = shadow` out.");
-    }
-    if (guest->paging == PAGING_NESTED && !check->machine.nested_paging) {
-        config_report(&check->errors, guest->paging_position, "no-nested-paging",
-                      "The CPU has no nested paging; write `paging = auto`.");
-    }
 }
 
 /* As efi/efi_memory.c does it. */
@@ -271,7 +263,10 @@ void check_run(struct check *check)
     }
     memory_map_set(&check->machine.map, 0, MIB, MEMORY_RESERVED);
     check->without_files = check->machine.map;
-    machine = (struct config_machine){check->machine.cpu_count, memory_map_bytes(&check->machine.map, MEMORY_FREE)};
+    machine = (struct config_machine){.cpu_count = check->machine.cpu_count,
+                                      .memory_bytes = memory_map_bytes(&check->machine.map, MEMORY_FREE),
+                                      .no_nested_paging = !check->machine.nested_paging,
+                                      .no_shadow_paging = check->machine.format == &page_table_ept4};
     config_check_machine(&check->config, &machine, &check->errors);
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         check_images(check, g);

@@ -16,6 +16,9 @@
 
 #define CONFIG_GUESTS_MAX 32u
 #define CONFIG_GUEST_CPUS_MAX 16u
+#define CONFIG_MACHINE_CPUS_MAX 64u
+#define CONFIG_CPU_VCPUS_MAX 32u /* of all guests, on one CPU of the machine */
+_Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a CPU once per guest, cannot pass it");
 #define CONFIG_MODULES_MAX 16u
 #define CONFIG_DISKS_MAX 4u
 #define CONFIG_NETS_MAX 4u      /* network cards of a guest */

@@ -11,11 +11,10 @@
 
 #include "hv/base/format.h"
 
-#define MACHINE_CPUS_MAX 64u
 #define DEFAULT_SLICE_US 10000u
 
 struct cpu_load {
-    uint32_t vcpus;
+    uint32_t vcpus;      /* at most CONFIG_CPU_VCPUS_MAX */
     uint32_t last_guest; /* index of the guest that was put here last */
     bool exclusive;      /* pinned by a guest without `slice` */
 };
@@ -24,7 +23,7 @@ struct placement {
     struct config *config;
     const struct config_machine *machine;
     struct config_errors *errors;
-    struct cpu_load cpus[MACHINE_CPUS_MAX];
+    struct cpu_load cpus[CONFIG_MACHINE_CPUS_MAX];
     uint32_t cpu_count;
     bool failed;
 };
@@ -82,6 +81,17 @@ static uint32_t best_cpu(const struct placement *placement, uint32_t guest)
     return best;
 }
 
+/* The best CPU is full, so each one is that the guest may have. */
+static void report_full(struct placement *placement, const struct config_guest *guest)
+{
+    placement->failed = true;
+    config_report(
+        placement->errors, guest->cpus_position.line != 0 ? guest->cpus_position : guest->position, "cpu-full",
+        "Guest `%.*s` has more vCPUs than fit: a CPU takes %u of all guests together, and this machine has %u "
+        "CPU%s; give the guests fewer.",
+        TEXT_ARGS(guest->name), CONFIG_CPU_VCPUS_MAX, placement->cpu_count, placement->cpu_count == 1 ? "" : "s");
+}
+
 static void place_any(struct placement *placement, uint32_t index)
 {
     struct config_guest *guest = &placement->config->guests[index];
@@ -98,6 +108,10 @@ static void place_any(struct placement *placement, uint32_t index)
                           "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line "
                           "out, or add `slice = 10ms` to a guest that may share.",
                           TEXT_ARGS(guest->name), placement->cpu_count);
+            return;
+        }
+        if (placement->cpus[guest->cpus[i]].vcpus == CONFIG_CPU_VCPUS_MAX) {
+            report_full(placement, guest);
             return;
         }
         take_cpu(placement, index, guest->cpus[i]);
@@ -164,7 +178,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
 {
     struct placement placement = {.config = config, .machine = machine, .errors = errors};
 
-    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, MACHINE_CPUS_MAX);
+    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CONFIG_MACHINE_CPUS_MAX);
     for (uint32_t i = 0; i < config->guest_count; i++) {
         place_pinned(&placement, i);
     }

@@ -23,6 +23,7 @@
 #define LINE_BYTES (LOG_LINE_MAX + 32u)
 #define GUESTS_BACKLOG 6144u /* bytes of guests that wait for a UART: half a second at 115200 baud */
 
+_Static_assert(MUX_SOURCES_MAX >= CONFIG_GUESTS_MAX, "every guest is a source");
 _Static_assert(LOG_LINE_MAX + 32 + MUX_STEP_MAX <= OUTPUT_BYTES, "a log line always fits");
 _Static_assert(MUX_STEP_MAX < GUESTS_BACKLOG && GUESTS_BACKLOG <= OUTPUT_BYTES, "a guest's step always fits at last");
 _Static_assert(GUESTS_BACKLOG < UART_RING_BYTES / 2, "the hypervisor has room whatever guests print");

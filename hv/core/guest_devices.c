@@ -2,6 +2,7 @@
 /* A guest's disks and network cards. See guest_devices.h. */
 #include "hv/core/guest_devices.h"
 
+#include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/base/text.h"
@@ -59,6 +60,7 @@ static void create_card(struct guest *guest, struct guest_card *card, const stru
     virtio_net_init(&card->state.net, &guest->memory, config->mac);
     card->network = network;
     card->port = net_switch_add(&network->net_switch, &card->state.net);
+    CHECK_OP(card->port, <, NET_PORTS_MAX);
     network->guests[card->port] = guest;
 }
 

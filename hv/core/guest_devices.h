@@ -23,6 +23,9 @@
 #include "hv/share/net_switch.h"
 
 #define GUEST_VIRTIO_MAX (CONFIG_DISKS_MAX + CONFIG_NETS_MAX)
+_Static_assert(NET_PORTS_MAX >= CONFIG_GUESTS_MAX * CONFIG_NETS_MAX,
+               "a network has a port for every card of all guests");
+_Static_assert(GUEST_VIRTIO_MAX <= PCI_FUNCTIONS_MAX, "every device of a guest fits on its PCI bus");
 
 struct guest_card {
     struct virtio_net_pci state;

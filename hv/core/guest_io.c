@@ -311,14 +311,3 @@ void guest_console_input(struct vcpu *vcpu, uint64_t now)
     guest_deadline_changed(vcpu);
     platform_give(guest);
 }
-
-void guest_press_power_button(struct vcpu *vcpu, uint64_t now)
-{
-    struct guest *guest = vcpu->guest;
-
-    platform_take(guest);
-    platform_press_power_button(&guest->platform);
-    guest_collect(vcpu, now);
-    guest_deadline_changed(vcpu);
-    platform_give(guest);
-}

@@ -81,9 +81,6 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now);
 uint64_t guest_deadline(const struct vcpu *vcpu);
 
 /* The console put bytes into platform.console_in (vCPU 0's CPU calls this). */
-/* The operator presses the guest's power button. On the CPU of vCPU 0. */
-void guest_press_power_button(struct vcpu *vcpu, uint64_t now);
-
 void guest_console_input(struct vcpu *vcpu, uint64_t now);
 
 #endif

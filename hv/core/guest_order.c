@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/core/guest_order.h"
 
-#include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
+#include "hv/core/platform_lock.h"
 
 #define NS_PER_US 1000ULL
 #define US_PER_MS 1000u
@@ -27,7 +28,11 @@ static void press_power_button(struct vcpu *vcpu, uint64_t now)
     if (guest->stop_deadline == UINT64_MAX) {
         guest->stop_deadline = now + clock_ns_to_ticks(&guest->host->clock, guest->config->stop_us * NS_PER_US);
     }
-    guest_press_power_button(vcpu, now);
+    platform_take(guest);
+    platform_press_power_button(&guest->platform);
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+    platform_give(guest);
 }
 
 void guest_order_take(struct vcpu *vcpu, uint64_t now)

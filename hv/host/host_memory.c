@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/host/host_memory.h"
 
+#include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/host/cpu.h"
@@ -71,7 +72,8 @@ uint64_t host_memory_tables_max(const struct boot_info *info)
 
 static void add_piece(uint64_t start, uint64_t end, enum host_piece_kind kind)
 {
-    if (start < end && piece_count < PIECES_MAX) {
+    if (start < end) {
+        CHECK_OP(piece_count, <, PIECES_MAX); /* one that is left out would be a hole in the protection */
         pieces[piece_count++] = (struct host_piece){start, end, kind};
     }
 }

@@ -3,7 +3,7 @@
 
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
-#include "hv/x86/host_acpi.h"
+#include "hv/host/host_acpi.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 

@@ -22,6 +22,7 @@ struct cpuid_policy_input {
     bool is_intel;
     bool hide_xsavec; /* quirks.broken_xsavec */
     bool hide_pcid;   /* shadow tables have none */
+    bool hide_tce;    /* quirks.tce_refused */
 };
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);

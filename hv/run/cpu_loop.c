@@ -22,12 +22,9 @@
 #define SLICE_DEFAULT_US 10000u
 #define US_PER_NS_SCALE 1000u
 
-/* A config may put every vCPU that there can be on one CPU. */
-#define TURN_VCPUS_MAX (CONFIG_GUESTS_MAX * CONFIG_GUEST_CPUS_MAX)
-
 /* The vCPUs of one host CPU, and where its turn is. */
 struct turn {
-    struct vcpu *vcpus[TURN_VCPUS_MAX];
+    struct vcpu *vcpus[CONFIG_CPU_VCPUS_MAX];
     uint32_t count;
     uint32_t next;
     struct vcpu *owner; /* whose slice it is; it may have halted since */
@@ -46,7 +43,7 @@ void cpu_loop_assign(const struct boot_info *info)
         for (uint32_t v = 0; v < guests[g]->vcpu_count; v++) {
             struct turn *turn = &turns[guests[g]->vcpus[v].host_cpu];
 
-            CHECK_OP(turn->count, <, TURN_VCPUS_MAX);
+            CHECK_OP(turn->count, <, CONFIG_CPU_VCPUS_MAX);
             turn->vcpus[turn->count++] = &guests[g]->vcpus[v];
         }
     }

@@ -6,7 +6,7 @@
  * this is enough for all of its memory twice, by the kernel's map and by its programs'.
  */
 #include "config/parse.h"
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 #include "hv/mm/shadow.h"
 
 #define DEFAULT_MIN 128u

@@ -262,6 +262,40 @@ void guest_apic_written(struct vcpu *vcpu, uint32_t offset)
     apic_accessed(vcpu, deadline);
 }
 
+static void run_platform(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    platform_take(guest);
+    platform_run_timers(&guest->platform, now);
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+    platform_give(guest);
+}
+
+void guest_was_away(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    if (guest->config->ticks == TICKS_MERGE) {
+        return;
+    }
+    vcpu->lapic.ticks.counting = true;
+    if (vcpu->lapic.deadline <= now) {
+        lapic_run_timer(&vcpu->lapic, now);
+        vcpu->requests |= VCPU_EVENT;
+    }
+    vcpu->lapic.ticks.counting = false;
+    if (vcpu->index == 0) {
+        platform_take(guest);
+        platform_run_after_absence(&guest->platform, now);
+        guest_collect(vcpu, now);
+        platform_absence_ends(&guest->platform);
+        guest_deadline_changed(vcpu);
+        platform_give(guest);
+    }
+}
+
 void guest_run_timers(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;
@@ -271,11 +305,7 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
         vcpu->requests |= VCPU_EVENT;
     }
     if (vcpu->index == 0 && __atomic_load_n(&guest->platform_deadline, __ATOMIC_ACQUIRE) <= now) {
-        platform_take(guest);
-        platform_run_timers(&guest->platform, now);
-        guest_collect(vcpu, now);
-        guest_deadline_changed(vcpu);
-        platform_give(guest);
+        run_platform(vcpu, now);
     }
     if (vcpu->index == 0) {
         guest_devices_run(vcpu, now);

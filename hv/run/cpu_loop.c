@@ -9,6 +9,7 @@
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
+#include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
 #include "hv/guest/restart.h"
@@ -213,6 +214,9 @@ static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
 static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
     take_kicks(vcpu, now);
+    if (cpu->current != NULL && cpu->current != vcpu) {
+        guest_was_away(vcpu, now);
+    }
     if (guest_deadline(vcpu) <= now) {
         guest_run_timers(vcpu, now);
     }
@@ -263,8 +267,8 @@ static bool kicks_wait(const struct turn *turn)
     return false;
 }
 
-/* From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third time,
- * or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass. */
+/* From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third
+ * time, or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass. */
 static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     if (slice_lasts(turn, now)) {
@@ -394,14 +398,15 @@ static void idle(struct cpu *cpu)
     }
 }
 
-/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which takes
- * its time, so that more may have happened. */
+/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which
+ * takes its time, so that more may have happened. */
 static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     cpu_watch_turn(cpu, now);
     collect_from_vcpus(cpu, turn, now);
     if (polls_console(cpu) && now >= turn->console_deadline) {
         exchange_console(cpu, turn, now);
+        guest_com2_serve();
         guest_end_serve();
         return false;
     }

@@ -6,8 +6,8 @@
 #include "hv/exit/dispatch.h"
 
 /*
- * The bytes at rip are not those of the instruction that exited, or an exception was raised by the fetch. The guest goes on
- * from there; when that exits again and again without progress, it is stopped.
+ * The bytes at rip are not those of the instruction that exited, or an exception was raised by the fetch. The guest
+ * goes on from there; when that exits again and again without progress, it is stopped.
  */
 static void go_on_from_there(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -30,7 +30,8 @@ uint8_t svm_fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
     return length;
 }
 
-/* Is this what the CPU has checked and left the guest for? APM 2 15.8.1; CLTS and LMSW write CR0, SMSW reads it. */
+/* Is this what the CPU has checked and left the guest for? CLTS and LMSW write CR0, SMSW reads it. APM 2 15.8.1 "MOV
+ * CRx/DRx Intercepts". */
 static bool is_access_of(uint64_t exit_code, const struct exit_cr_access *access)
 {
     uint64_t code = exit_code == SVM_EXIT_CR0_SELECTIVE ? SVM_EXIT_CR0_WRITE : exit_code;

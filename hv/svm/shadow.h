@@ -30,7 +30,7 @@ struct svm_shadow {
     uint64_t flushed_cr0, flushed_cr3; /* what shadow_flush() was told last */
     uint64_t flushed_cr4, flushed_efer;
 };
-_Static_assert(sizeof(struct svm_shadow) <= PAGE_BYTES, "hv/mm/planner.c counts one page");
+_Static_assert(sizeof(struct svm_shadow) <= PAGE_BYTES, "hv/plan/planner.c counts one page");
 
 /* The way in for svm_vcpu.enter, with the arguments of svm_enter(). */
 void svm_shadow_run(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/unit/shadow_model.h"
 
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -7,7 +7,8 @@
  *    "needs": {"cpus", "memory_bytes"},
  *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks"},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
- *                "table_bytes", "shadow_tables", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the config}],
+ *                "table_bytes", "shadow_tables", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the
+ *                config}],
  *    "host": [{"start", "end", "use", "guest", "given_to"}]}
  *
  * A key of the config has its name with `_` for `-`, times in us and sizes in bytes (`slice_us`, `memory_bytes`).

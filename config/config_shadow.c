@@ -6,8 +6,8 @@
  * this is enough for all of its memory twice, by the kernel's map and by its programs'.
  */
 #include "config/parse.h"
-#include "hv/plan/planner.h"
 #include "hv/mm/shadow.h"
+#include "hv/plan/planner.h"
 
 #define DEFAULT_MIN 128u
 #define DEFAULT_MAX 4096u

@@ -334,10 +334,17 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
 void guest_console_input(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;
+    bool typed;
 
     platform_take(guest);
-    platform_console_poll(&guest->platform, now);
+    typed = guest_devices_typed(vcpu);
+    if (!typed) {
+        platform_console_poll(&guest->platform, now);
+    }
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     platform_give(guest);
+    if (typed) {
+        guest_devices_told(vcpu, now);
+    }
 }

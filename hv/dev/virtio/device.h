@@ -64,6 +64,7 @@ struct virtio_budget {
 
 /* A kind of device: constant. */
 struct virtio_kind {
+    const char *name;
     uint16_t id; /* enum virtio_id */
     uint16_t queue_count;
     uint16_t queue_size;

@@ -7,7 +7,7 @@
  * that its own TLB could not have held: an entry is there only where a walk of the guest's tables has ended well since
  * the last flush that concerns it, or where the guest's entries were found unchanged since that flush. So the guest's
  * tables need no write protection and its other vCPUs no lock: it is the guest that flushes, on each vCPU for itself,
- * because it has to on a CPU. Decision 10 has the obligations and why it was chosen.
+ * because it has to on a CPU. Decision 12 has the obligations and why it was chosen.
  *
  *   the CPU faults, or INVLPG or a write of a control register exits
  *      shadow_fault()       walks the guest's tables: filled, or the guest's own fault, or a device's address

@@ -68,7 +68,9 @@ struct host_facts {
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
     struct cpuid_host cpuid;
-    struct quirks quirks; /* of the emulator that the machine is, if it is one */
+    uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
+    uint32_t microcode;         /* of the boot CPU; 0: it says none */
+    struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };
 
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */

@@ -320,6 +320,8 @@ cpus = 0,
 virtual-apic = no
 paging = shadow
 shadow-memory = 1M
+com2 = yes
+ticks = merge
 """
 
 
@@ -343,8 +345,8 @@ def plan_and_json_show_every_key(desk):
                                   "quiet_devices": False, "quirks": False}
     wanted = {"kernel": "hello.elf", "cmdline": "one two", "on_stop": "restart", "on_crash": "poweroff", "on_reset": "crash",
               "stop_time_us": 90000000, "watchdog": "halt", "watchdog_us": 1500000, "debug_ports": True, "debug_exit_ok": 16,
-              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True,
-              "paging": "shadow", "shadow_memory": 1 << 20, "shadow_tables": 125,
+              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True,
+              "ticks": "merge", "paging": "shadow", "shadow_memory": 1 << 20, "shadow_tables": 125,
               "modules": [{"path": "notes.txt", "arguments": "some words"}, {"path": "notes.txt", "arguments": ""}],
               "nets": [{"network": "lan", "mac": "52:54:00:12:34:56"}],
               "disks": [{"path": "root.img", "ro": False, "keep": "no", "changes_bytes": 4 << 20},

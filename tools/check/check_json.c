@@ -242,6 +242,8 @@ static void print_policies(const struct config_guest *guest)
     print_flag("share_idle", guest->share_idle);
     print_word("paging", paging_words[guest->paging]);
     printf(", \"shadow_memory\": %" PRIu64, guest->shadow_bytes);
+    print_flag("com2", guest->com2);
+    print_word("ticks", guest->ticks == TICKS_MERGE ? "merge" : "all");
     printf(", \"memory_at\": %" PRIu64, guest->memory_at);
     if (guest->protocol == PROTOCOL_FLAT) {
         printf(", \"load_address\": %" PRIu64 ", \"entry\": %" PRIu64, guest->load_address, guest->entry_address);

@@ -127,6 +127,13 @@ enum config_watchdog {
     WATCHDOG_EXIT,      /* any exit of its own doing, or a CPU that is halted */
 };
 
+/* How the guest's addresses are translated. */
+enum config_paging {
+    PAGING_AUTO, /* nested where the CPU can */
+    PAGING_NESTED,
+    PAGING_SHADOW,
+};
+
 /* What becomes of periods of a timer that passed while another guest had the CPU. */
 enum config_ticks {
     TICKS_ALL,   /* an interrupt each, later */
@@ -176,6 +183,9 @@ struct config_guest {
     enum config_watchdog watchdog; /* default off */
     uint32_t watchdog_us;          /* how long without progress is a crash */
     bool virtual_apic;             /* let the CPU serve the local APIC where it can; default yes */
+    enum config_paging paging;     /* default auto */
+    struct config_position paging_position;
+    uint64_t shadow_bytes; /* for the shadow tables of all its vCPUs; 0: by its memory */
 };
 
 struct config {

@@ -73,6 +73,8 @@ static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
                                           {"halt", WATCHDOG_HALT},
                                           {"exit", WATCHDOG_EXIT},
                                           {NULL, 0}};
+static const struct choice pagings[] = {
+    {"auto", PAGING_AUTO}, {"nested", PAGING_NESTED}, {"shadow", PAGING_SHADOW}, {NULL, 0}};
 static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}, {NULL, 0}};
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
@@ -96,7 +98,8 @@ struct key {
 };
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
-                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 && sizeof(enum config_ticks) == 4,
+                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 &&
+                   sizeof(enum config_ticks) == 4 && sizeof(enum config_paging) == 4,
                "KIND_CHOICE writes four bytes");
 
 #define NETWORK_AT(member) offsetof(struct config_network, member)
@@ -138,6 +141,8 @@ static const struct key keys[] = {
     {"mode", SECTION_GUEST, KIND_CHOICE, GUEST_AT(mode), NO_POSITION, modes, NULL},
     {"share-idle", SECTION_GUEST, KIND_FLAG, GUEST_AT(share_idle), NO_POSITION, yes_no, NULL},
     {"virtual-apic", SECTION_GUEST, KIND_FLAG, GUEST_AT(virtual_apic), NO_POSITION, yes_no, NULL},
+    {"paging", SECTION_GUEST, KIND_CHOICE, GUEST_AT(paging), GUEST_AT(paging_position), pagings, "npt ept hap"},
+    {"shadow-memory", SECTION_GUEST, KIND_SIZE, GUEST_AT(shadow_bytes), NO_POSITION, NULL, "shadow_memory"},
     {"slice", SECTION_GUEST, KIND_DURATION, GUEST_AT(slice_us), NO_POSITION, NULL,
      "timeslice time-slice tslice quantum"},
     {"ticks", SECTION_GUEST, KIND_CHOICE, GUEST_AT(ticks), NO_POSITION, ticks, "lost-ticks tickpolicy driftfix"},

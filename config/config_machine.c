@@ -236,6 +236,31 @@ static void check_memory(struct placement *placement)
     }
 }
 
+static void check_paging(struct placement *placement)
+{
+    const struct config_machine *machine = placement->machine;
+
+    for (uint32_t i = 0; i < placement->config->guest_count; i++) {
+        const struct config_guest *guest = &placement->config->guests[i];
+        bool nested = config_shadow_tables(guest, !machine->no_nested_paging) == 0;
+
+        if (nested ? machine->no_nested_paging : machine->no_shadow_paging) {
+            placement->failed = true;
+            config_report(placement->errors,
+                          guest->paging_position.line != 0 ? guest->paging_position : guest->position, "no-such-paging",
+                          "Guest `%.*s` wants %s paging, which is not to be had on this CPU; write `paging = auto`.",
+                          TEXT_ARGS(guest->name), nested ? "nested" : "shadow");
+        } else if (!nested && guest->share_count != 0) {
+            placement->failed = true;
+            config_report(
+                placement->errors, guest->paging_position.line != 0 ? guest->paging_position : guest->position,
+                "no-such-paging",
+                "Guest `%.*s` has shared memory, which shadow paging does not map yet; take its `shared` out.",
+                TEXT_ARGS(guest->name));
+        }
+    }
+}
+
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors)
 {
     struct placement placement = {.config = config, .machine = machine, .errors = errors};
@@ -252,6 +277,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
         set_slices(&placement);
     }
     check_memory(&placement);
+    check_paging(&placement);
     return !placement.failed;
 }
 

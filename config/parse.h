@@ -31,6 +31,8 @@ struct config_machine {
     uint64_t memory_bytes;                   /* usable by guests */
     uint32_t cores[CONFIG_MACHINE_CPUS_MAX]; /* of each CPU the first one on its core; threads share a core */
     bool cores_known;                        /* false: each CPU is a core of its own */
+    bool no_nested_paging;                   /* the CPU has none */
+    bool no_shadow_paging;                   /* Plinth has none for this CPU */
 };
 
 /*
@@ -66,6 +68,9 @@ struct config_disk_plan {
 
 struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
                                          uint64_t image_bytes);
+
+/* Shadow tables for each vCPU of a guest; 0: it has nested paging. `nested_paging`: the CPU can. */
+uint32_t config_shadow_tables(const struct config_guest *guest, bool nested_paging);
 
 /* The section of a share; NULL: there is none. */
 const struct config_share *config_share_named(const struct config *config, struct text name);

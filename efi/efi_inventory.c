@@ -47,6 +47,7 @@ static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
     add(inventory, "virtualization = %s\n", stage->support.vendor == VIRT_VMX ? "vmx" : "svm");
     add(inventory, "features = %s\n", stage->support.used);
     add(inventory, "largest-leaf = %s\n", stage->support.caps.largest_leaf == LEVEL_1G ? "1G" : "2M");
+    add(inventory, "nested-paging = %s\n", stage->support.nested_paging ? "yes" : "no");
     for (uint32_t i = 0; i < info->cpu_count; i++) {
         healthy += info->cpus[i].healthy;
     }

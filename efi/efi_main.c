@@ -24,9 +24,9 @@ static bool prepare(struct efi_stage *stage)
            && efi_machine_read(stage)      /* ACPI, screen, UARTs, CPUs */
            && efi_volume_open(stage)       /* where we were started from */
            && efi_last_boot_print(stage)   /* what the last run said, after a warm reset */
+           && efi_virt_check(stage)        /* VMX or SVM with what we need of it */
            && efi_config_read(stage)       /* plinth.conf: parsed, and checked against this machine */
            && efi_machine_random(stage)    /* random numbers, where a guest wants them */
-           && efi_virt_check(stage)        /* VMX or SVM with what we need of it */
            && efi_inventory_write(stage)   /* machine.txt, where the config asks for it */
            && efi_images_read(stage)       /* kernels, modules and disks */
            && efi_images_check(stage)      /* each would load */

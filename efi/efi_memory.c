@@ -366,6 +366,7 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
             return fail_plan(stage, config, status, missing);
         }
         if (!EFI_ERROR(take_guest(stage, &plan->memory, &known))) {
+            plan->shadow_tables = config_shadow_tables(config, stage->support.nested_paging);
             return true;
         }
     }
@@ -472,6 +473,21 @@ static EFI_STATUS take_pool(struct efi_stage *stage, uint64_t bytes, uint64_t *s
     return status;
 }
 
+/* CR3 has 32 bits under PAE paging. */
+static bool shadow_is_low(struct efi_stage *stage)
+{
+    const struct boot_info *info = stage->info;
+
+    for (uint32_t i = 0; i < info->config.guest_count && info->pool_start + info->pool_bytes > 4 * GIB; i++) {
+        if (info->guests[i].plan.shadow_tables != 0) {
+            return efi_fail(stage, EFI_OUT_OF_RESOURCES,
+                            "P0808: shadow paging needs the hypervisor's own memory below 4 GiB, and guests have it. "
+                            "Lower `memory` of a guest.");
+        }
+    }
+    return true;
+}
+
 bool efi_memory_pool(struct efi_stage *stage)
 {
     const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
@@ -491,5 +507,5 @@ bool efi_memory_pool(struct efi_stage *stage)
                         "piece (%s). Lower `memory` of a guest.",
                         format_bytes(wanted, info->pool_bytes), efi_status_name(status));
     }
-    return true;
+    return shadow_is_low(stage);
 }

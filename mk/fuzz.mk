@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# libFuzzer targets of the memory map, the guest walk, the config and gzip (zlib is its judge), with ASan and UBSan; package
+# libFuzzer targets of the memory map, the guest walk, shadow paging, the config and gzip (zlib is its judge), with ASan and UBSan; package
 # libclang-rt-14-dev.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
 #
@@ -7,7 +7,7 @@
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
-FUZZ_NAMES := memory_map guest_walk config gzip console devices
+FUZZ_NAMES := memory_map guest_walk shadow config gzip console devices
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Benchmarks, soak, coverage and fuzzing of hv/mm's page tables.
 #: make bench         speed of the page-table core, compiled as in the image (median and best of 11)
-#: make soak          the model test with 10^8 operations
+#: make soak          the model tests with 10^8 operations
 #: make coverage      branch coverage of hv/mm and hv/plan by the unit tests
 #: make fuzz-page_table  libFuzzer with ASan and UBSan over operation strings, FUZZ_SECONDS
 
@@ -32,18 +32,21 @@ bench-page_table: $(BUILD)/bench/page_table
 -include $(BENCH_OBJECTS:.o=.d)
 
 # The model test, ten times as long.
-soak: soak-page_table
+soak: soak-page_table soak-shadow
+soak-shadow: $(BUILD)/unit/test_shadow
+	PLINTH_MODEL_OPERATIONS=100000000 $<
+
 soak-page_table: $(BUILD)/unit/test_page_table_model
 	PLINTH_MODEL_OPERATIONS=100000000 $<
 
 # Branch coverage of all of hv/mm and hv/plan. It fails where a branch that is not an assertion's is left.
 MM_COVERAGE := $(BUILD)/coverage/mm
 MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model table_pool audit guest_layout \
-	guest_memory guest_walk memory_map planner
+	guest_memory guest_walk memory_map planner shadow
 MM_SOURCES := $(wildcard hv/mm/*.c hv/plan/*.c hv/base/*.c)
 MM_FLAGS := -O1 -fprofile-instr-generate -fcoverage-mapping -UPLINTH_DEBUG_CHECKS
 
-$(MM_COVERAGE)/%: tests/unit/test_%.c tests/unit/support.c $(MM_SOURCES) $(wildcard hv/mm/*.h hv/plan/*.h tests/unit/page_table*.h)
+$(MM_COVERAGE)/%: tests/unit/test_%.c tests/unit/support.c $(MM_SOURCES) $(wildcard hv/mm/*.h hv/plan/*.h tests/unit/page_table*.h tests/unit/shadow*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(NATIVE_CFLAGS) $(MM_FLAGS) -o $@ $(filter %.c,$^) -lcmocka
 
@@ -71,4 +74,4 @@ fuzz-page_table: $(BUILD)/fuzz/page_table
 	@printf 'ok fuzz-page_table: %s executions in %s s, no finding\n' \
 		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/fuzz/page_table.log)" $(FUZZ_SECONDS)
 
-.PHONY: bench bench-page_table soak soak-page_table coverage coverage-mm fuzz-page_table
+.PHONY: bench bench-page_table soak soak-page_table soak-shadow coverage coverage-mm fuzz-page_table

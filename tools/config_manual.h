@@ -160,6 +160,11 @@ static const struct manual_key manual_keys[] = {
      "status 33 for success write `0x10`"},
     {"guest", "virtual-apic", "`yes`, `no`", "`yes`",
      "whether the CPU itself serves the guest's local APIC where it can (Intel, x2APIC mode); `no` for comparison"},
+    {"guest", "paging", "`auto`, `nested`, `shadow`", "`auto`",
+     "how the guest's addresses become the machine's: by the CPU's nested paging, or by shadow tables that the "
+     "hypervisor keeps, as on CPUs without it (AMD); `auto`: nested where the CPU can"},
+    {"guest", "shadow-memory", "a size", "8 KiB for each MiB of its memory and vCPU, 1 to 32 MiB",
+     "with shadow paging: memory for the tables of all its vCPUs. More is faster; what does not fit is made again"},
     {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",
      "how long the guest runs before the next one that shares its CPU"},
     {"guest", "watchdog", "a kind, then `100ms` to `3600s`", "none",
@@ -187,6 +192,8 @@ static const struct manual_key manual_keys[] = {
      "the largest packet, without its Ethernet header, that drivers are told to send"},
     {"shared", "size", "a power of two from `4K` to `64M`", "must be written", "how much memory"},
 };
+
+#define MANUAL_NO_NESTED_PAGING 0x100u /* in `cpus` */
 
 struct manual_rule {
     const char *name;
@@ -296,6 +303,8 @@ static const struct manual_rule manual_rules[] = {
     {"no-cpu-left", "A guest without a list needs a CPU that no other guest owns by a list without `slice`.",
      "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n",
      "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
+    {"no-such-paging", "`paging` names what the CPU has.", "[guest a]\nkernel = k\npaging = nested\n",
+     "[guest a]\nkernel = k\npaging = auto\n", 1 | MANUAL_NO_NESTED_PAGING},
     {"cpu-full", "A CPU of the machine takes at most 32 vCPUs of all guests together.",
      "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 2\n",
      "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 14\n[guest c]\nkernel = k\ncpus = 2\n", 1},

@@ -99,6 +99,7 @@ struct guest {
     struct cpuid_table cpuid;
     uint64_t cr4_allowed;          /* CR4 bits whose features `cpuid` offers */
     uint64_t nested_root;          /* host-physical */
+    uint32_t shadow_tables;        /* for each vCPU; 0: nested paging */
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
     uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/run/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */

@@ -8,6 +8,7 @@
 
 #define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR8_MAX 15u
+#define CR3_KEEPS_TRANSLATIONS (1ULL << 63) /* with CR4.PCIDE. SDM 3A 2.5 */
 
 /* A present one has bits 2:1, 8:5 and those above the physical addresses reserved. SDM 3A 4.4.1, table 4-8; APM
  * 2 5.2.3. */
@@ -85,11 +86,14 @@ static bool cr0_write(struct vcpu *vcpu, uint64_t value)
 static bool cr3_write(struct vcpu *vcpu, uint64_t value)
 {
     struct vcpu_system *system = &vcpu->system;
+    uint64_t keeps = (system->cr4 & CR4_PCIDE) != 0 ? CR3_KEEPS_TRANSLATIONS : 0;
+    uint64_t reserved = ~((1ULL << vcpu->guest->host->physical_bits) - 1) & ~keeps;
 
-    if (pae_is_on(system->cr0, system->cr4, system->efer) && !pae_pointers_load(vcpu, value)) {
+    if (((system->efer & EFER_LMA) != 0 && (value & reserved) != 0) ||
+        (pae_is_on(system->cr0, system->cr4, system->efer) && !pae_pointers_load(vcpu, value))) {
         return false;
     }
-    system->cr3 = value & ~(1ULL << 63);
+    system->cr3 = value & ~CR3_KEEPS_TRANSLATIONS;
     vcpu->requests |= VCPU_SYSTEM_WRITE | VCPU_FLUSH;
     return true;
 }

@@ -555,3 +555,17 @@ bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t
     access->lmsw = instruction->operation == OPERATION_LMSW;
     return access->clts || (access->lmsw && read_lmsw_source(vcpu, instruction, &access->lmsw_source));
 }
+
+/* An address that is not canonical, or outside of its segment, is no fault. SDM 2A "INVLPG". */
+bool emulate_decode_invlpg(struct vcpu *vcpu, uint64_t *linear, uint8_t *length)
+{
+    struct fetched fetched;
+
+    if (emulate_fetch(vcpu, &fetched) != FETCH_OK || fetched.instruction.operation != OPERATION_INVLPG) {
+        return false;
+    }
+    (void)emulate_linear(vcpu, fetched.instruction.segment, effective_address(vcpu, &fetched.instruction), 1,
+                         GUEST_READ, linear);
+    *length = fetched.instruction.length;
+    return true;
+}

@@ -27,4 +27,7 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
  */
 bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length);
 
+/* The same for INVLPG: its address, no translation of which is asked for, and its length. */
+bool emulate_decode_invlpg(struct vcpu *vcpu, uint64_t *linear, uint8_t *length);
+
 #endif

@@ -116,6 +116,10 @@ static void create_vcpus(struct guest *guest, uint32_t first_asid)
         lapic_init(&vcpu->lapic, pool_take(sizeof(struct lapic_page)), i, i == 0, &guest->host->clock);
         vcpu_switch_init(vcpu, pool_take(vcpu_switch_bytes()));
         virt_vcpu_init(vcpu, pool_take(virt_vcpu_bytes()), &nested_trees[guest->index]);
+        if (guest->shadow_tables != 0) {
+            virt_vcpu_shadow(vcpu, pool_take(planner_shadow_pages(guest->shadow_tables, 1) * PAGE_BYTES),
+                             guest->shadow_tables, nested_trees[guest->index].caps.largest_leaf);
+        }
     }
 }
 
@@ -158,11 +162,13 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .tsc_stable = host->tsc_stable,
         .is_intel = host->is_intel,
         .hide_xsavec = host->quirks.broken_xsavec,
+        .hide_pcid = plan->shadow_tables != 0,
         .hide_tce = host->quirks.tce_refused,
     };
 
     text_copy(guest->config->name, guest->name, sizeof(guest->name));
     guest->host = host;
+    guest->shadow_tables = plan->shadow_tables;
     guest->layout = plan->layout;
     guest->memory = plan->memory;
     guest->memory.window = 0;

@@ -51,6 +51,7 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
         tables += info->guests[i].plan.table_count;
+        tables += planner_shadow_pages(info->guests[i].plan.shadow_tables, info->config.guests[i].cpu_count);
     }
     budget_own(info, vendor, &own);
     return planner_own_bytes(&own, info->config.guest_count, vcpus, tables);

@@ -57,6 +57,29 @@ struct guest_translation {
 enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
                                   uint64_t address, enum guest_access access, struct guest_translation *result);
 
+/* What the entries from the top down to a level allow together: R/W and U/S where they stand in an entry, and bit 63
+ * where code may be fetched. */
+#define GUEST_WAY_WRITE 0x2ULL
+#define GUEST_WAY_USER 0x4ULL
+#define GUEST_WAY_FETCH (1ULL << 63)
+#define GUEST_WAY_ALL (GUEST_WAY_WRITE | GUEST_WAY_USER | GUEST_WAY_FETCH)
+
+/* The way of a walk that ended well, by level: 0 is the table of 4 KiB pages. Filled from leaf_level to levels - 1. */
+struct guest_way {
+    uint8_t levels; /* 0: no paging */
+    uint8_t leaf_level;
+    uint8_t entry_bytes; /* 4, 8 */
+    bool dirty;          /* the leaf */
+    void *slots[5];      /* where the entries lie in host memory */
+    uint64_t entries[5]; /* with the bits that the walk has set */
+    uint64_t rights[6];  /* down to and with this level; all at `levels` */
+};
+
+/* guest_walk() that tells its way, for shadow tables. */
+enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const struct guest_paging *paging,
+                                      uint64_t address, enum guest_access access, struct guest_translation *result,
+                                      struct guest_way *way);
+
 /*
  * Where in host memory the byte at a linear address lies that the CPU has just fetched code from, with 4-level paging;
  * what follows it in its page follows there. Neither rights nor reserved bits are looked at, for the CPU has, and

@@ -21,6 +21,8 @@
  */
 #include "hv/plan/planner.h"
 
+#include "hv/mm/shadow.h"
+
 #include "hv/base/check.h"
 #include "hv/mm/page_table_types.h"
 
@@ -383,6 +385,11 @@ void planner_keep_reserve(struct memory_map *map)
     if (memory_map_find(map, MEMORY_FREE, PLANNER_RESERVE_BYTES, PAGE_BYTES, MIB, UINT64_MAX, &start) == STATUS_OK) {
         memory_map_convert(map, start, start + PLANNER_RESERVE_BYTES, MEMORY_FREE, MEMORY_RESERVED);
     }
+}
+
+uint64_t planner_shadow_pages(uint32_t tables, uint32_t vcpus)
+{
+    return tables == 0 ? 0 : vcpus * (1 + shadow_bytes(tables) / PAGE_BYTES);
 }
 
 uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables)

@@ -20,8 +20,9 @@
 struct guest_plan {
     struct guest_layout layout;
     struct guest_memory memory;
-    uint64_t leaves[3];   /* 4 KiB, 2 MiB, 1 GiB */
-    uint64_t table_count; /* of the nested tree, root included */
+    uint64_t leaves[3];     /* 4 KiB, 2 MiB, 1 GiB */
+    uint64_t table_count;   /* of the nested tree, root included */
+    uint32_t shadow_tables; /* for each vCPU; 0: nested paging. The caller's */
 };
 
 /* What a guest wants of the planner. */
@@ -55,6 +56,9 @@ struct planner_own {
 };
 
 #define PLANNER_OWN_ALIGNMENT (2 * MIB)
+
+/* What shadow paging takes of it: a page of the vendor's and shadow_bytes() for each vCPU. 0 for no tables. */
+uint64_t planner_shadow_pages(uint32_t tables, uint32_t vcpus);
 
 /* Bytes of the hypervisor's own memory for so many guests and vCPUs and their nested tables: a multiple of 2 MiB. */
 uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables);

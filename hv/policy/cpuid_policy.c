@@ -58,6 +58,8 @@
 /* FSRM VP2INTERSECT MD_CLEAR SERIALIZE ARCH_CAPABILITIES */
 #define LEAF7_EDX_KEEP (BIT(4) | BIT(8) | BIT(10) | BIT(14) | CPUID_7_EDX_ARCH_CAPABILITIES)
 #define LEAF7_EBX_TSC_ADJUST BIT(1)
+#define LEAF1_ECX_PCID BIT(17)
+#define LEAF7_EBX_INVPCID BIT(10)
 /* AVX-VNNI AVX512-BF16 fast zero-length REP MOVSB, short STOSB, short CMPSB */
 #define LEAF7_1_EAX_KEEP (BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12))
 #define EXTENDED1_ECX_TCE BIT(17)
@@ -304,6 +306,18 @@ static void set_topology(struct cpuid_table *table, const struct cpuid_policy_in
     }
 }
 
+/* PCID and INVPCID. */
+static void hide_pcid(struct cpuid_table *table)
+{
+    struct cpuid_entry *features = table_find(table, 1, 0);
+    struct cpuid_entry *more = table_find(table, 7, 0);
+
+    features->words.ecx &= ~LEAF1_ECX_PCID;
+    if (more != NULL) {
+        more->words.ebx &= ~LEAF7_EBX_INVPCID;
+    }
+}
+
 /* Which extended states are offered follows from what the host has and what the policy allows. */
 static void set_xsave(const struct cpuid_policy_input *input, struct cpuid_table *table)
 {
@@ -363,4 +377,7 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     power->words.edx = input->tsc_stable ? 1u << 8 : 0;
     set_topology(table, input);
     set_xsave(input, table);
+    if (input->hide_pcid) {
+        hide_pcid(table);
+    }
 }

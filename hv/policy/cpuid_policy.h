@@ -21,6 +21,7 @@ struct cpuid_policy_input {
     bool tsc_stable;
     bool is_intel;
     bool hide_xsavec; /* quirks.broken_xsavec */
+    bool hide_pcid;   /* shadow tables have none */
     bool hide_tce;    /* quirks.tce_refused */
 };
 

@@ -159,7 +159,7 @@ static bool only_reads(enum operation operation)
     return operation == OPERATION_CMP || operation == OPERATION_TEST || operation == OPERATION_BT ||
            operation == OPERATION_PUSH || operation == OPERATION_CALL || operation == OPERATION_JMP ||
            operation == OPERATION_MUL || operation == OPERATION_IMUL_WIDE || operation == OPERATION_LMSW ||
-           operation == OPERATION_OTHER;
+           operation == OPERATION_INVLPG || operation == OPERATION_OTHER;
 }
 
 static bool check_string(const struct vcpu *vcpu, const struct instruction *instruction, struct crash_cause *cause)

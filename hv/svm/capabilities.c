@@ -19,9 +19,6 @@ const char *svm_capabilities_missing(const struct svm_words *words)
         return "this CPU shows no SVM (AMD-V); switch on \"SVM Mode\" in the firmware's set-up, or use a CPU that has "
                "it";
     }
-    if ((words->svm_edx & SVM_EDX_NESTED_PAGING) == 0) {
-        return "this CPU's SVM has no nested paging (NP); use a CPU from 2008 or later";
-    }
     if ((words->vm_cr & VM_CR_SVMDIS) != 0) {
         return "SVM is switched off by the firmware (VM_CR.SVMDIS); switch on \"SVM Mode\" or \"AMD-V\" in its set-up";
     }
@@ -43,10 +40,11 @@ static void describe(const struct svm_words *words, const struct svm_features *f
 {
     bool gib_pages = support->caps.largest_leaf == LEVEL_1G;
 
-    format_text(support->used, sizeof(support->used), "AMD SVM with nested paging, %u ASIDs%s%s%s", words->svm_ebx,
-                gib_pages ? ", 1 GiB pages" : "", features->next_rip ? ", next rip save" : "",
-                features->flush_by_asid ? ", flush by ASID" : "");
-    format_text(support->without, sizeof(support->without), "%s%s%s",
+    format_text(support->used, sizeof(support->used), "AMD SVM with %s paging, %u ASIDs%s%s%s",
+                support->nested_paging ? "nested" : "shadow", words->svm_ebx, gib_pages ? ", 1 GiB pages" : "",
+                features->next_rip ? ", next rip save" : "", features->flush_by_asid ? ", flush by ASID" : "");
+    format_text(support->without, sizeof(support->without), "%s%s%s%s",
+                support->nested_paging ? "" : "nested paging (shadow tables instead, more exits); ",
                 gib_pages ? "" : "1 GiB pages (2 MiB pages instead, more tables); ",
                 features->next_rip ? "" : "next rip save (lengths come from the instruction decoder); ",
                 features->flush_by_asid ? "" : "flush by ASID (all ASIDs are flushed); ");
@@ -74,6 +72,8 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
                  .long_mode = (words->extended_edx & CPUID_81_EDX_LM) != 0},
     };
     support->vendor = VIRT_SVM;
+    support->nested_paging = (words->svm_edx & SVM_EDX_NESTED_PAGING) != 0;
+    support->shadow_paging = true;
     support->emulator = find_emulator(words);
     support->format = words->five_levels ? &page_table_npt5 : &page_table_npt4;
     support->caps = (struct page_table_caps){

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/svm/decode.h"
 
-/* EXITINFO1 of #NPF. APM 2 15.25.6 "Nested versus Guest Page Faults, Fault Ordering". */
-#define NPF_WRITE (1ULL << 1)
-#define NPF_FETCH (1ULL << 4)
-#define NPF_TABLE_WALK (1ULL << 33)
-
 /* EXITINFO2 of a task switch. APM 2 15.14.1 "Task Switch Intercept". */
 #define TASK_BY_IRET (1ULL << 36)
 #define TASK_BY_JMP (1ULL << 38)
@@ -151,7 +146,8 @@ bool svm_exit_needs_length(uint64_t exit_code)
 bool svm_exit_is_cr_access(uint64_t exit_code)
 {
     return exit_code == SVM_EXIT_CR0_READ || exit_code == SVM_EXIT_CR0_WRITE || exit_code == SVM_EXIT_CR0_SELECTIVE ||
-           exit_code == SVM_EXIT_CR4_READ || exit_code == SVM_EXIT_CR4_WRITE || exit_code == SVM_EXIT_CR8_WRITE;
+           exit_code == SVM_EXIT_CR3_READ || exit_code == SVM_EXIT_CR3_WRITE || exit_code == SVM_EXIT_CR4_READ ||
+           exit_code == SVM_EXIT_CR4_WRITE || exit_code == SVM_EXIT_CR8_WRITE;
 }
 
 /* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4. APM 3 appendix A. */

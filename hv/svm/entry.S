@@ -4,7 +4,8 @@
  *
  *   void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)     MS ABI: rcx, rdx, r8
  *
- * Enters the guest for as long as svm_handle_exit(svm, vcpu) says true. The loop is here so that what the ABI wants
+ * Enters the guest for as long as svm_handle_exit(svm, vcpu) says true; svm_shadow_enter() for as long as
+ * svm_shadow_handle_exit() does (shadow.h). The loop is here so that what the ABI wants
  * preserved is saved once and not at every exit.
  *
  * Called with GIF clear and RFLAGS.IF set: with V_INTR_MASKING that is what lets physical interrupts end the guest's
@@ -21,9 +22,10 @@
 #define FRAME_HOST_VMCB 48(%rsp)
 
     .text
-    .globl svm_enter
-    .seh_proc svm_enter
-svm_enter:
+    .macro ENTER name, handle_exit
+    .globl \name
+    .seh_proc \name
+\name:
     pushq %rbp
     .seh_pushreg %rbp
     pushq %rbx
@@ -88,7 +90,7 @@ svm_enter:
 
     movq FRAME_SVM, %rcx
     movq %rax, %rdx
-    callq svm_handle_exit
+    callq \handle_exit
     testb %al, %al
     jnz 1b
 
@@ -103,3 +105,7 @@ svm_enter:
     popq %rbp
     retq
     .seh_endproc
+    .endm
+
+    ENTER svm_enter, svm_handle_exit
+    ENTER svm_shadow_enter, svm_shadow_handle_exit

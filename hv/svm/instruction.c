@@ -34,21 +34,9 @@ uint8_t svm_fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
  * CRx/DRx Intercepts". */
 static bool is_access_of(uint64_t exit_code, const struct exit_cr_access *access)
 {
-    switch (exit_code) {
-    case SVM_EXIT_CR0_READ:
-        return access->number == 0 && !access->write;
-    case SVM_EXIT_CR0_WRITE:
-    case SVM_EXIT_CR0_SELECTIVE:
-        return access->number == 0 && access->write;
-    case SVM_EXIT_CR4_READ:
-        return access->number == 4 && !access->write;
-    case SVM_EXIT_CR4_WRITE:
-        return access->number == 4 && access->write;
-    case SVM_EXIT_CR8_WRITE:
-        return access->number == 8 && access->write;
-    default:
-        return false;
-    }
+    uint64_t code = exit_code == SVM_EXIT_CR0_SELECTIVE ? SVM_EXIT_CR0_WRITE : exit_code;
+
+    return access->number == code % SVM_EXIT_CR0_WRITE && access->write == (code >= SVM_EXIT_CR0_WRITE);
 }
 
 /* The register is in the instruction, or in EXITINFO1 with decode assists: the instruction always serves. */

@@ -242,7 +242,7 @@ void svm_run(struct cpu *cpu, struct vcpu *vcpu)
     svm_insn_clgi();
     insn_sti(); /* while GIF is clear it lets nothing in; VMRUN wants it */
     before_entry(svm, vcpu);
-    svm_enter(svm, vcpu, (uint64_t)(uintptr_t)&host->host);
+    svm->enter(svm, vcpu, (uint64_t)(uintptr_t)&host->host);
     insn_cli();
     svm_insn_stgi();
 }

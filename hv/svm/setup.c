@@ -137,6 +137,7 @@ void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 
     build_maps();
     vcpu->vendor = svm;
+    svm->enter = svm_enter;
     svm->repairs = svm_quirks_any(vcpu);
     setup_controls(&svm->vmcb, vcpu);
     setup_nested(&svm->vmcb, vcpu, nested);

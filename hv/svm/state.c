@@ -38,6 +38,7 @@ void svm_reset_state(struct svm_vcpu *svm)
         insn_wrmsr(MSR_TSC_AUX, 0); /* the vCPU is loaded */
     }
     svm_step_reset(&svm->step, vmcb);
+    svm->shadow_stale = true;
     svm->quirk.armed = 0;
     svm->quirk.shadow_rip = SVM_NO_SHADOW;
 }

@@ -13,6 +13,7 @@
  *   setup.c         a vCPU's VMCB in parts, intercepts by table, permission maps
  *   state.c         system state between VMCB and struct vcpu
  *   quirks.c        repairs for emulators
+ *   shadow.c        guests without nested paging
  *
  * Only here, because VMX tells or does by itself what they are for:
  *   step.c          one instruction of the guest, after which an event can be injected (pure)
@@ -33,6 +34,7 @@
 #include "hv/svm/vmcb.h"
 
 struct cpu;
+struct svm_shadow;
 
 extern struct svm_features svm_features;
 
@@ -54,6 +56,10 @@ struct svm_vcpu {
     uint64_t hidden_lme; /* quirks.lme_without_paging: EFER.LME, which the CPU has clear */
     uint64_t added_cr4;  /* MCE, where the guest has it clear: the CPU has it set */
     struct svm_quirk_state quirk;
+    /* svm_enter, or what a guest with shadow paging has around it: once a turn, so that no exit has to ask. */
+    void (*enter)(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+    struct svm_shadow *shadow;
+    bool shadow_stale; /* the guest starts again: nothing of its shadow tables stays */
 } __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
 
@@ -68,6 +74,10 @@ void svm_disable(struct cpu *cpu);
 void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void svm_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
+
+/* shadow.c. After svm_vcpu_init(): the guest's translations come of shadow tables, so many and with leaves up to
+ * `largest`, in zeroed pages of planner_shadow_pages(tables, 1) below 4 GiB. */
+void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest);
 
 /* state.c */
 void svm_reset_state(struct svm_vcpu *svm);

@@ -19,8 +19,10 @@ enum vmcb_intercept_vector {
 };
 
 #define INTERCEPT_CR_CR0_READ (1u << 0)
+#define INTERCEPT_CR_CR3_READ (1u << 3)
 #define INTERCEPT_CR_CR4_READ (1u << 4)
 #define INTERCEPT_CR_CR0_WRITE (1u << 16)
+#define INTERCEPT_CR_CR3_WRITE (1u << 19)
 #define INTERCEPT_CR_CR8_WRITE (1u << 24)
 
 /* Bits of INTERCEPT_MISC1. */
@@ -41,6 +43,7 @@ enum vmcb_intercept_misc1 {
     MISC1_INVD = 22,
     MISC1_PAUSE = 23,
     MISC1_HLT = 24,
+    MISC1_INVLPG = 25,
     MISC1_INVLPGA = 26,
     MISC1_IOIO = 27,
     MISC1_MSR = 28,
@@ -196,8 +199,10 @@ _Static_assert(offsetof(struct vmcb, pat) == 0x668, "APM 2 B");
 /* Exit codes. APM 2 appendix C "SVM Intercept Exit Codes". */
 enum svm_exit_code {
     SVM_EXIT_CR0_READ = 0x00,
+    SVM_EXIT_CR3_READ = 0x03,
     SVM_EXIT_CR4_READ = 0x04,
     SVM_EXIT_CR0_WRITE = 0x10,
+    SVM_EXIT_CR3_WRITE = 0x13,
     SVM_EXIT_CR4_WRITE = 0x14,
     SVM_EXIT_CR8_WRITE = 0x18,
     SVM_EXIT_EXCEPTION_FIRST = 0x40,
@@ -219,6 +224,7 @@ enum svm_exit_code {
     SVM_EXIT_INVD = 0x76,
     SVM_EXIT_PAUSE = 0x77,
     SVM_EXIT_HLT = 0x78,
+    SVM_EXIT_INVLPG = 0x79,
     SVM_EXIT_INVLPGA = 0x7a,
     SVM_EXIT_IOIO = 0x7b,
     SVM_EXIT_MSR = 0x7c,
@@ -241,6 +247,11 @@ enum svm_exit_code {
     SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_NPF = 0x400,
 };
+/* EXITINFO1 of #NPF. APM 2 15.25.6 "Nested versus Guest Page Faults, Fault Ordering". */
+#define NPF_WRITE (1ULL << 1)
+#define NPF_FETCH (1ULL << 4)
+#define NPF_TABLE_WALK (1ULL << 33)
+
 /* Of VMEXIT_INVALID, -1, the lower half: more is not stored everywhere. */
 #define SVM_EXIT_INVALID 0xffffffffu
 

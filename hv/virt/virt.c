@@ -2,6 +2,7 @@
 /* The choice, and the one comparison. */
 #include "hv/virt/virt.h"
 
+#include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/svm/svm.h"
 #include "hv/vmx/vmx.h"
@@ -64,6 +65,12 @@ void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *ne
     } else {
         svm_vcpu_init(vcpu, memory, nested);
     }
+}
+
+void virt_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest)
+{
+    CHECK_OP(virt_vendor, ==, VIRT_SVM);
+    svm_vcpu_shadow(vcpu, memory, tables, largest);
 }
 
 void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)

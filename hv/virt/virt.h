@@ -30,6 +30,10 @@ void virt_disable(struct cpu *cpu);
 /* Sets up a vCPU's control structure on memory of virt_vcpu_bytes() zeroed pages. */
 void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 
+/* After it: the vCPU translates by shadow tables, so many, in zeroed pages of planner_shadow_pages(tables, 1) below
+ * 4 GiB. Only where virt_support says that there is shadow paging. */
+void virt_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest);
+
 /* Makes this vCPU the one that runs on this CPU (loads what is not switched by the control structure), and the
  * reverse. */
 void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);

@@ -176,6 +176,7 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
         return false;
     }
     support->vendor = VIRT_VMX;
+    support->nested_paging = true;
     support->emulator = find_emulator(features->caps.basic);
     describe(features, support);
     return true;

@@ -93,6 +93,7 @@ enum operation {
     OPERATION_CLTS,
     OPERATION_LMSW,
     OPERATION_SMSW,
+    OPERATION_INVLPG,
     OPERATION_OTHER, /* known for its length only */
     OPERATION_COUNT,
 };

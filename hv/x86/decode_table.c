@@ -163,7 +163,7 @@ const struct opcode decode_groups[GROUP_COUNT][GROUP_ENTRIES] = {
                  [3] = {OPERATION_OTHER, FORM_RM, TRAIT_MEMORY},
                  [4] = {OPERATION_SMSW, FORM_RM, 0},
                  [6] = {OPERATION_LMSW, FORM_RM, TRAIT_WORD},
-                 [7] = {OPERATION_OTHER, FORM_RM, TRAIT_MEMORY}},
+                 [7] = {OPERATION_INVLPG, FORM_RM, TRAIT_MEMORY}},
     [GROUP_8] = {[4] = {OPERATION_BT, FORM_RM_IMM8, 0},
                  [5] = {OPERATION_BTS, FORM_RM_IMM8, TRAIT_LOCK},
                  [6] = {OPERATION_BTR, FORM_RM_IMM8, TRAIT_LOCK},

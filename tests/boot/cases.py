@@ -675,6 +675,16 @@ CASES = [
                required=(r"^plinth: quirks of Bochs: left off, as asked for$",)),
     guests_case("guests-sharing", SHARING_GUESTS),
     guests_case("guests-sharing-two-cpus", SHARING_GUESTS, smp=2, emulators=("qemu-svm", "bochs-vmx")),
+    # Without nested paging: every mode that a guest starts in, exceptions, paging, devices, rights. The others are on request.
+    guests_case("guests-shadow", [*ENTRY_GUESTS, "exceptions", "exceptions-32", "paging-32", "mmio", "mmio-32", "msr-32",
+                                  "pc-user", "pc-user-32"],
+                cpu="max,-npt", emulators=QEMU, required=(r"AMD SVM with shadow paging",)),
+    guests_case("guests-shadow-devices", [name for name in DEVICE_GUESTS if not name.endswith("-32")], cpu="max,-npt",
+                emulators=QEMU, slow=True),
+    guests_case("guests-shadow-pc-64", [name for name in PC_GUESTS if not name.endswith("-32")], cpu="max,-npt",
+                emulators=QEMU, slow=True),
+    guests_case("guests-shadow-pc-32", [name for name in PC_GUESTS if name.endswith("-32")], cpu="max,-npt", emulators=QEMU,
+                slow=True),
     guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
@@ -854,7 +864,7 @@ CASES = [
 
     # CPUs that lack what is needed: by name.
     refused_case("cpu-no-svm", hello_conf(), r"P0631: .*SVM", cpu="qemu64,-svm", emulators=QEMU),
-    refused_case("cpu-no-npt", hello_conf(), r"P0631: .*nested paging", cpu="max,-npt", emulators=QEMU),
+    refused_case("cpu-no-npt", hello_conf(more="paging = nested\n"), r"no-such-paging: .*nested", cpu="max,-npt", emulators=QEMU),
     refused_case("cpu-no-vmx", hello_conf(), r"P0631: .*has no VMX .*firmware set-up", cpu="p4_prescott_celeron_336",
                  emulators=BOCHS_VMX),
     refused_case("cpu-no-ept", hello_conf(), r"P0631: .*EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),

@@ -108,7 +108,7 @@ OTHER_CPU = [
     Fault("cpu1:true-controls", 308, "it needs CPU 1, and its VMX is not the boot CPU's .*primary controls 0x", VMX, 2, 2),
     Fault("cpu1:ept", 308, "it needs CPU 1, and its VMX is not the boot CPU's .*EPT and VPID 0x", VMX, 2, 2),
     Fault("cpu1:svm-off", 308, "it needs CPU 1, and SVM is switched off", SVM, 2, 2),
-    Fault("cpu1:no-nested-paging", 308, "it needs CPU 1, and this CPU's SVM has no nested paging", SVM, 2, 2),
+    Fault("cpu1:no-nested-paging", 308, "it needs CPU 1, and its SVM is not the boot CPU's .*features", SVM, 2, 2),
     Fault("cpu1:asids", 308, "it needs CPU 1, and its SVM is not the boot CPU's .*ASIDs 0x8, there", SVM, 2, 2),
     Fault("cpu1:no-sse4.2", 308, "it needs CPU 1, and it lacks features of the boot CPU: CPUID leaf 0x1, .*ecx 0x100000",
           EVERYWHERE, 2, 2),
@@ -203,7 +203,8 @@ FORCED = {
         "linux-memory-too-small": 721, "cpu-locked-off": 631}.items()},
     "config-memory-not-free": (807, ("qemu-svm",)),
     "config-memory-just-too-much": (803, ("qemu-svm",)),
-    **{name: (631, ("qemu-svm",)) for name in ("cpu-no-svm", "cpu-no-npt")},
+    "cpu-no-svm": (631, ("qemu-svm",)),
+    "cpu-no-npt": (701, ("qemu-svm",)),
     **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},
 }
 

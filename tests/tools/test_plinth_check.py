@@ -318,6 +318,8 @@ slice = 250us
 share-idle = no
 cpus = 0,
 virtual-apic = no
+paging = shadow
+shadow-memory = 1M
 com2 = yes
 ticks = merge
 """
@@ -335,7 +337,7 @@ def plan_and_json_show_every_key(desk):
                  "root.img, read-only", "on-stop restart, on-crash poweroff, on-reset crash; 90s to stop",
                  "watchdog halt 1500ms", "by port 0xf4: 0x10 is well", "slices of 250us that it keeps", "local APIC (emulated)",
                  "network lan, 52:54:00:12:34:56", "host 0x140000000", "console serial, log debug, when-all-stopped halt",
-                 "writes machine.txt, quiet-devices no, quirks none", "needs: a machine with 1 CPU and "):
+                 "shadow  125 tables and ", "writes machine.txt, quiet-devices no, quirks none", "needs: a machine with 1 CPU and "):
         assert line in made.stdout, (line, made.stdout)
     plan = json.loads(check("--json", conf).stdout)
     guest = plan["guests"][0]
@@ -343,7 +345,8 @@ def plan_and_json_show_every_key(desk):
                                   "quiet_devices": False, "quirks": False}
     wanted = {"kernel": "hello.elf", "cmdline": "one two", "on_stop": "restart", "on_crash": "poweroff", "on_reset": "crash",
               "stop_time_us": 90000000, "watchdog": "halt", "watchdog_us": 1500000, "debug_ports": True, "debug_exit_ok": 16,
-              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True, "ticks": "merge",
+              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True,
+              "ticks": "merge", "paging": "shadow", "shadow_memory": 1 << 20, "shadow_tables": 125,
               "modules": [{"path": "notes.txt", "arguments": "some words"}, {"path": "notes.txt", "arguments": ""}],
               "nets": [{"network": "lan", "mac": "52:54:00:12:34:56"}],
               "disks": [{"path": "root.img", "ro": False, "keep": "no", "changes_bytes": 4 << 20},
@@ -502,7 +505,9 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         name = rule.partition("\n")[0]
         wrong, right = (example_of(part) for part in re.split(r"^(?:Wrong|Right):", rule, flags=re.MULTILINE)[1:])
         cpus = re.search(r"On a machine with (\d+) CPU", rule)
-        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\n")) if cpus else ()
+        nested = "no" if "without nested paging" in rule else "yes"
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n")
+                   ) if cpus else ()
         made = check("--json", *machine, desk.write("wrong.conf", wrong))
         assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout
         made = check(*machine, desk.write("right.conf", right))

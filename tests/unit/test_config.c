@@ -26,7 +26,9 @@ static bool parse(const char *text)
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
 static bool verdict(const char *text, unsigned cpus)
 {
-    struct config_machine machine = {.cpu_count = cpus, .memory_bytes = 4 * GIB};
+    struct config_machine machine = {.cpu_count = cpus & ~MANUAL_NO_NESTED_PAGING,
+                                     .memory_bytes = 4 * GIB,
+                                     .no_nested_paging = (cpus & MANUAL_NO_NESTED_PAGING) != 0};
 
     return parse(text) && (cpus == 0 || config_check_machine(&config, &machine, &errors));
 }
@@ -65,6 +67,19 @@ static void every_rule_of_the_manual_is_broken_and_kept_by_its_examples(void **s
         }
         assert_int_equal(errors.count, 0);
     }
+}
+
+static void shared_memory_needs_nested_paging(void **state)
+{
+    static const char shared[] = "[shared s]\nsize = 1M\n[guest a]\nkernel = k\nshared = s\n";
+    static const char shadow[] = "[shared s]\nsize = 1M\n[guest a]\nkernel = k\nshared = s\npaging = shadow\n";
+
+    (void)state;
+    assert_true(verdict(shared, 1));
+    assert_false(verdict(shared, 1 | MANUAL_NO_NESTED_PAGING));
+    expect_error(0, "no-such-paging", 3, 8);
+    assert_false(verdict(shadow, 1));
+    expect_error(0, "no-such-paging", 6, 10);
 }
 
 static void every_key_of_the_manual_exists(void **state)
@@ -958,6 +973,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_of_the_manual_is_broken_and_kept_by_its_examples),
+        cmocka_unit_test(shared_memory_needs_nested_paging),
         cmocka_unit_test(every_key_of_the_manual_exists),
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),

@@ -137,6 +137,7 @@ static const unsigned operation_ids[OPERATION_COUNT][IDS_MAX] = {
     [OPERATION_CLTS] = {X86_INS_CLTS},
     [OPERATION_LMSW] = {X86_INS_LMSW},
     [OPERATION_SMSW] = {X86_INS_SMSW},
+    [OPERATION_INVLPG] = {X86_INS_INVLPG},
     [OPERATION_OTHER] = {X86_INS_NOP,    X86_INS_PAUSE,   X86_INS_XCHG,    X86_INS_LCALL,    X86_INS_LJMP,
                          X86_INS_INT3,   X86_INS_INT,     X86_INS_INTO,    X86_INS_IRET,     X86_INS_IRETD,
                          X86_INS_IRETQ,  X86_INS_IN,      X86_INS_OUT,     X86_INS_INT1,     X86_INS_HLT,
@@ -294,10 +295,11 @@ static const char *compare_memory(const struct instruction *ours, const cs_x86_o
     return same_segment(ours, theirs) ? NULL : "segment";
 }
 
-/* LMSW, SMSW and what is known for its length only have memory operands whose size is not used. */
+/* LMSW, SMSW, INVLPG and what is known for its length only have memory operands whose size is not used. */
 static bool size_matters(const struct instruction *ours)
 {
-    return ours->operation != OPERATION_OTHER && ours->operation != OPERATION_LMSW && ours->operation != OPERATION_SMSW;
+    return ours->operation != OPERATION_OTHER && ours->operation != OPERATION_LMSW &&
+           ours->operation != OPERATION_SMSW && ours->operation != OPERATION_INVLPG;
 }
 
 static const char *compare_rm(const struct instruction *ours, const cs_x86_op *theirs)

@@ -148,6 +148,10 @@ static void insert_line(char *text, size_t at)
         "region = 0x100000 2G free\n",
         "cpus = 1\n",
         "largest-leaf = 2M\n",
+        "nested-paging = no\n",
+        "paging = shadow\n",
+        "paging = nested\n",
+        "shadow-memory = 16M\n",
         "memory = 66M\n",
         "debug-ports = yes\n",
         "memory-at = 4G\n",
@@ -832,6 +836,8 @@ bool efi_machine_random(struct efi_stage *stage)
 bool efi_virt_check(struct efi_stage *stage)
 {
     stage->support.format = check.machine.format;
+    stage->support.nested_paging = check.machine.nested_paging;
+    stage->support.shadow_paging = check.machine.format != &page_table_ept4;
     stage->support.caps.largest_leaf = (enum page_level)check.machine.largest_leaf;
     return true;
 }
@@ -981,6 +987,7 @@ static void make_mutant(void)
     static const char *const machines[] = {
         "cpus = 4\nmemory = 8G\n",
         "cpus = 1\nmemory = 1G\n",
+        "cpus = 4\nmemory = 4G\nnested-paging = no\n",
         "# as written by inventory = yes\ncpu-name = Some CPU\nvirtualization = vmx\nfeatures = Intel VMX\n"
         "largest-leaf = 2M\ncpus = 2\ncpu = 0 apic 0 package 0 core 0 thread 0\ncpu = 1 apic 1 package 0 core 1 thread "
         "0\n"

@@ -55,6 +55,7 @@ struct check_machine {
     uint32_t device_count;
     const struct page_table_format *format; /* of nested tables */
     unsigned largest_leaf;
+    bool nested_paging;
     struct planner_own own; /* what the hypervisor takes for itself */
 };
 

@@ -7,7 +7,8 @@
  *    "needs": {"cpus", "memory_bytes"},
  *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks"},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
- *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the config}],
+ *                "table_bytes", "shadow_tables", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the
+ *                config}],
  *    "host": [{"start", "end", "use", "guest", "given_to"}]}
  *
  * A key of the config has its name with `_` for `-`, times in us and sizes in bytes (`slice_us`, `memory_bytes`).
@@ -227,6 +228,9 @@ static void print_sections(const struct config *config)
     printf("]");
 }
 
+static const char *const paging_words[] = {
+    [PAGING_AUTO] = "auto", [PAGING_NESTED] = "nested", [PAGING_SHADOW] = "shadow"};
+
 static void print_policies(const struct config_guest *guest)
 {
     print_word("on_stop", check_action_word(guest->on_stop));
@@ -236,6 +240,8 @@ static void print_policies(const struct config_guest *guest)
     printf(", \"watchdog_us\": %u, \"stop_time_us\": %u, \"debug_exit_ok\": %" PRIu64, guest->watchdog_us,
            guest->stop_us, guest->debug_exit_ok);
     print_flag("share_idle", guest->share_idle);
+    print_word("paging", paging_words[guest->paging]);
+    printf(", \"shadow_memory\": %" PRIu64, guest->shadow_bytes);
     print_flag("com2", guest->com2);
     print_word("ticks", guest->ticks == TICKS_MERGE ? "merge" : "all");
     printf(", \"memory_at\": %" PRIu64, guest->memory_at);
@@ -277,6 +283,7 @@ static void print_guest(const struct check *check, uint32_t index)
     print_flag("console", guest->console);
     print_flag("debug_ports", guest->debug_ports);
     print_flag("virtual_apic", guest->virtual_apic);
+    printf(", \"shadow_tables\": %u", plan->shadow_tables);
     print_files(guest);
     print_nets(guest);
     print_policies(guest);

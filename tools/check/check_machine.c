@@ -8,6 +8,7 @@
  *   region = 0x100000 0x80000000 free          start, end, and free, boot, loader, acpi, reserved or mmio
  *   virtualization = vmx                       vmx or svm: the format of nested tables
  *   largest-leaf = 1G                          or 2M
+ *   nested-paging = yes                        or no
  *   hypervisor = fixed 1M guest 20K vcpu 48K   what it takes for itself, for each guest and each vCPU
  *   cpu = 0 apic 0 package 0 core 0 thread 0   for the picture
  *   cpu-name, features, acpi, uart, screen, pci   told only
@@ -210,6 +211,14 @@ static void read_leaf(struct check *check, const struct config_line *line)
     }
 }
 
+static void read_nested(struct check *check, const struct config_line *line)
+{
+    check->machine.nested_paging = config_text_alike(line->value.text, "yes");
+    if (!check->machine.nested_paging && !config_text_alike(line->value.text, "no")) {
+        refuse(check, line->value, "is neither yes nor no.");
+    }
+}
+
 static void read_name(struct check *check, const struct config_line *line)
 {
     check->machine.cpu_name = line->value.text;
@@ -231,11 +240,11 @@ static const struct {
     void (*read)(struct check *check, const struct config_line *line);
     bool once;
 } keys[] = {
-    {"cpus", read_cpus, true},      {"memory", read_memory, true},  {"region", read_region, false},
-    {"cpu", read_cpu, false},       {"pci", read_device, false},    {"virtualization", read_virtualization, true},
-    {"uart", read_device, false},   {"acpi", read_device, false},   {"largest-leaf", read_leaf, true},
-    {"screen", read_device, false}, {"hypervisor", read_own, true}, {"features", NULL, false},
-    {"cpu-name", read_name, true},
+    {"cpus", read_cpus, true},      {"memory", read_memory, true},        {"region", read_region, false},
+    {"cpu", read_cpu, false},       {"pci", read_device, false},          {"virtualization", read_virtualization, true},
+    {"uart", read_device, false},   {"acpi", read_device, false},         {"largest-leaf", read_leaf, true},
+    {"screen", read_device, false}, {"hypervisor", read_own, true},       {"features", NULL, false},
+    {"cpu-name", read_name, true},  {"nested-paging", read_nested, true},
 };
 
 /* Lines of each key; 0: none yet. */
@@ -331,6 +340,7 @@ void check_machine_read(struct check *check)
 
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
+    check->machine.nested_paging = true;
     check->machine.own = own_usual;
     if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file, &why)) {
         config_report(&check->machine_errors, (struct config_position){1, 1}, "missing-file",
@@ -405,6 +415,7 @@ void check_machine_assume(struct check *check)
     check->machine.cpu_count = cpus_needed(&check->config);
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
+    check->machine.nested_paging = true;
     check->machine.own = own_usual;
     if (check->trial_bytes != 0) {
         (void)set_memory(&check->machine.map, check->trial_bytes);

@@ -41,7 +41,10 @@ static void print_manual_rule(const struct manual_long_rule *rule)
 {
     printf("\n### %s\n\n%s\n\n", rule->name, rule->meaning);
     if (rule->cpus != 0) {
-        printf("On a machine with %u CPU%s and 4 GiB:\n\n", rule->cpus, rule->cpus == 1 ? "" : "s");
+        unsigned cpus = rule->cpus & ~MANUAL_NO_NESTED_PAGING;
+
+        printf("On a machine with %u CPU%s and 4 GiB%s:\n\n", cpus, cpus == 1 ? "" : "s",
+               cpus == rule->cpus ? "" : ", without nested paging");
     }
     print_manual_example("Wrong:", rule->wrong, rule->wrong_times);
     printf("\n");

@@ -172,6 +172,7 @@ static void plan_guest(struct check *check, uint32_t index)
                       "too-much-memory", "For guest `%.*s` %s are missing; give it or another guest less.",
                       TEXT_ARGS(guest->name), format_bytes(missing_text, missing));
     }
+    check->plans[index].shadow_tables = config_shadow_tables(guest, check->machine.nested_paging);
 }
 
 /* As efi/efi_memory.c does it. */
@@ -209,6 +210,7 @@ static void plan_own(struct check *check)
         }
         vcpus += check->config.guests[g].cpu_count;
         tables += check->plans[g].table_count;
+        tables += planner_shadow_pages(check->plans[g].shadow_tables, check->config.guests[g].cpu_count);
     }
     check->own_bytes = planner_own_bytes(&check->machine.own, check->config.guest_count, vcpus, tables);
     if (planner_own_place(&map, check->own_bytes, &check->own_start) != STATUS_OK) {
@@ -258,6 +260,8 @@ struct config_machine check_machine_of(const struct check *check)
         .cpu_count = check->machine.cpu_count,
         .memory_bytes = memory_map_bytes(&check->machine.map, MEMORY_FREE),
         .cores_known = true,
+        .no_nested_paging = !check->machine.nested_paging,
+        .no_shadow_paging = check->machine.format == &page_table_ept4,
     };
 
     for (uint32_t i = 0; i < MACHINE_CPUS_MAX; i++) {

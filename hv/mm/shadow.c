@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shadow tables of a vCPU. See shadow.h for the promise.
+ *
+ * A table translates one aligned piece of linear addresses, and is made of one of the guest's tables (or of half or a
+ * quarter of one: 32-bit tables have 1024 entries), or of nothing but a contiguous piece of guest-physical memory
+ * (SHADOW_DIRECT: the guest has a larger leaf than RAM allows, or no paging). Both stand in its name, and with them
+ * what the guest's upper entries allow and the paging mode, so a table can be linked wherever its name is asked for.
+ * Links allow everything, the leaf decides.
+ *
+ *   place    63                         12 11   4  3 2  0        source   63              10   2  1  0
+ *           +-----------------------------+------+--+----+               +------------------+--+--+--+
+ *           | linear address              | mode |D | L  |               | host pointer     |U |W |F |   F: fetch
+ *           +-----------------------------+------+--+----+               +------------------+--+--+--+
+ *
+ * Epochs. A flush of the guest's begins a new epoch, and hides every table by taking all links out of the root. When a
+ * fault needs a table of an older epoch, its leaves are compared with the guest's entries as they were when the leaves
+ * were made (seen[]); what is not the same goes, its links go in any case, and then it is linked. So in the present
+ * epoch what can be reached from the root is a tree in which each table has one parent, and INVLPG finds an address on
+ * the only way that leads to it.
+ *
+ * Recycling. A clock's hand goes over the tables and takes the first that was not used since it came by, is not on the
+ * way of the fill in progress, and links to nothing in this epoch. There always is one: a tree has leaves.
+ */
+#include "hv/mm/shadow.h"
+
+#include "hv/base/check.h"
+#include "hv/base/memory.h"
+#include "hv/mm/page_table_formats.h"
+
+#define PLACE_LEVEL 7ULL
+#define PLACE_DIRECT 8ULL
+#define PLACE_MODE_SHIFT 4u
+#define PLACE_LINEAR (~0xfffULL)
+
+#define SOURCE_FETCH 1ULL
+#define SOURCE_WRITE GUEST_WAY_WRITE
+#define SOURCE_USER GUEST_WAY_USER
+#define SOURCE_RIGHTS 7ULL
+
+#define CR0_WP (1ULL << 16)
+#define CR0_PG (1ULL << 31)
+#define CR4_PSE (1ULL << 4)
+#define CR4_PAE (1ULL << 5)
+#define CR4_LA57 (1ULL << 12)
+#define CR4_SMEP (1ULL << 20)
+#define EFER_LMA (1ULL << 10)
+#define EFER_NXE (1ULL << 11)
+
+/* What of the guest's control registers changes the meaning of its entries or of ours. */
+#define MODE_PAGING 0x01u
+#define MODE_PAE 0x02u
+#define MODE_LONG 0x04u
+#define MODE_LA57 0x08u
+#define MODE_PSE 0x10u
+#define MODE_WP 0x20u
+#define MODE_SMEP 0x40u
+#define MODE_NXE 0x80u
+_Static_assert(MODE_NXE << PLACE_MODE_SHIFT <= ~PLACE_LINEAR, "the mode fits below the address");
+
+#define LEVELS_PAE 3u
+#define ROOT_LOW 0u   /* row 0 is the root of 3 levels, at low_root, and not of the pool */
+#define NEIGHBOURS 7u /* entries after a filled one that are looked at, too */
+#define PAGE_FLAGS 0xfffULL
+
+static struct shadow_table *row_of(const struct shadow *shadow, uint32_t table)
+{
+    return &shadow->rows[table];
+}
+
+static unsigned level_of(const struct shadow_table *row)
+{
+    return (unsigned)(row->place & PLACE_LEVEL);
+}
+
+static uint64_t address_of(const struct shadow *shadow, uint32_t table)
+{
+    return table == ROOT_LOW ? shadow->low_root : shadow->tables + (uint64_t)table * PAGE_BYTES;
+}
+
+static uint64_t *entries_of(const struct shadow *shadow, uint32_t table)
+{
+    return (uint64_t *)(uintptr_t)(shadow->window + address_of(shadow, table));
+}
+
+static uint64_t *seen_of(const struct shadow *shadow, uint32_t table)
+{
+    return &shadow->seen[(uint64_t)table * ENTRIES_PER_TABLE];
+}
+
+static bool is_link(const struct shadow_table *row, uint64_t entry)
+{
+    return level_of(row) != 0 && (entry & X86_LARGE) == 0;
+}
+
+/* Two entries of ours come of one of the guest's: 32-bit paging's 4 MiB. Not for direct tables. */
+static bool is_paired(const struct shadow_table *row)
+{
+    return level_of(row) == LEVEL_2M && (row->place & MODE_PAE << PLACE_MODE_SHIFT) == 0;
+}
+
+/* The guest's entry that entry `index` of a table is made of, as it is now. */
+static uint64_t guest_entry(const struct shadow_table *row, uint32_t index)
+{
+    uint64_t from = row->source & ~SOURCE_RIGHTS;
+    bool wide = (row->place & MODE_PAE << PLACE_MODE_SHIFT) != 0;
+
+    if (wide) {
+        return __atomic_load_n((const uint64_t *)(uintptr_t)from + index, __ATOMIC_RELAXED);
+    }
+    return __atomic_load_n((const uint32_t *)(uintptr_t)from + (is_paired(row) ? index / 2 : index), __ATOMIC_RELAXED);
+}
+
+/* --- entries --- */
+
+static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
+{
+    struct shadow_table *row = row_of(shadow, table);
+
+    entries_of(shadow, table)[index] = entry;
+    row->used[index / 64] |= 1ULL << (index % 64);
+    if (table != ROOT_LOW) {
+        seen_of(shadow, table)[index] = seen;
+    }
+}
+
+/* A table left the tree, and with it all below it: none of them is good any more. */
+static void unlink_below(struct shadow *shadow, uint32_t table)
+{
+    const struct shadow_table *top = row_of(shadow, table);
+    uint64_t piece = ~((1ULL << level_shift(level_of(top) + 1)) - 1);
+
+    for (uint32_t i = 1; i < shadow->count && top->links != 0; i++) {
+        struct shadow_table *row = row_of(shadow, i);
+
+        if (row->epoch == shadow->epoch && level_of(row) < level_of(top) && ((row->place ^ top->place) & piece) == 0) {
+            row->epoch = 0;
+        }
+    }
+}
+
+static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    uint64_t *entry = &entries_of(shadow, table)[index];
+
+    if (is_link(row, *entry)) {
+        uint32_t child = (uint32_t)(((*entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+
+        unlink_below(shadow, child);
+        row_of(shadow, child)->epoch = 0;
+        row->links--;
+    }
+    *entry = 0;
+    row->used[index / 64] &= ~(1ULL << (index % 64));
+    shadow->flush = true;
+}
+
+/* Makes the entries of a table of an older epoch good: links go, and leaves that are not what the guest's entries say
+ * now. With `all` everything goes. */
+static void make_good(struct shadow *shadow, uint32_t table, bool all)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    uint64_t *entries = entries_of(shadow, table);
+    bool direct = (row->place & PLACE_DIRECT) != 0;
+
+    for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
+        for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+
+            if (all || is_link(row, entries[index]) ||
+                (!direct && guest_entry(row, index) != seen_of(shadow, table)[index])) {
+                entries[index] = 0;
+                row->used[word] &= ~(left & -left);
+            }
+        }
+    }
+    row->links = 0;
+    row->epoch = shadow->epoch;
+}
+
+/* --- the pool --- */
+
+static uint16_t *head_of(const struct shadow *shadow, uint64_t place, uint64_t source)
+{
+    uint64_t hash = (place ^ source * 0x9e3779b97f4a7c15ULL) * 0x9e3779b97f4a7c15ULL;
+
+    return &shadow->heads[(hash >> 32) * shadow->count >> 32];
+}
+
+static void forget_name(struct shadow *shadow, uint32_t table)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    uint16_t *at = head_of(shadow, row->place, row->source);
+
+    while (*at != 0 && *at != table) {
+        at = &row_of(shadow, *at)->next;
+    }
+    *at = *at == 0 ? 0 : row->next; /* one that never had a name is in no chain */
+}
+
+static uint32_t choose_victim(struct shadow *shadow)
+{
+    for (uint32_t steps = 0;; steps++) {
+        struct shadow_table *row;
+
+        CHECK_OP(steps, <, 2 * shadow->count); /* a tree has leaves, and they are more than the way of one fill */
+        shadow->hand = shadow->hand + 1 < shadow->count ? shadow->hand + 1 : 1;
+        row = row_of(shadow, shadow->hand);
+        if (row->pinned == shadow->fills || (row->epoch == shadow->epoch && row->links != 0)) {
+            continue;
+        }
+        if (!row->referenced) {
+            return shadow->hand;
+        }
+        row->referenced = false;
+    }
+}
+
+/* A table by its name, with good entries; one that is not there is taken from another use. */
+static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t source)
+{
+    uint16_t *head = head_of(shadow, place, source);
+    struct shadow_table *row;
+    uint32_t table = *head;
+
+    while (table != 0 && (row_of(shadow, table)->place != place || row_of(shadow, table)->source != source)) {
+        table = row_of(shadow, table)->next;
+    }
+    if (table == 0) {
+        table = choose_victim(shadow);
+        row = row_of(shadow, table);
+        if (row->epoch == shadow->epoch) {
+            drop(shadow, row->parent, row->index);
+        }
+        shadow->recycled += row->place != 0 ? 1 : 0;
+        make_good(shadow, table, true);
+        forget_name(shadow, table);
+        row->place = place;
+        row->source = source;
+        row->next = *head;
+        *head = (uint16_t)table;
+    }
+    row = row_of(shadow, table);
+    if (row->epoch != shadow->epoch) {
+        make_good(shadow, table, false);
+    }
+    row->referenced = true;
+    row->pinned = shadow->fills;
+    return table;
+}
+
+/* --- a fill --- */
+
+/* The bits of a linear address that take part. */
+static uint64_t linear_mask(const struct shadow *shadow)
+{
+    return shadow->levels == LEVELS_PAE ? UINT32_MAX : (1ULL << level_shift(shadow->levels)) - 1;
+}
+
+struct fill {
+    struct shadow *shadow;
+    const struct guest_paging *paging;
+    const struct guest_way *way;
+    uint64_t linear;
+    uint64_t address; /* guest-physical */
+    enum guest_access access;
+};
+
+static uint64_t source_rights(uint64_t rights)
+{
+    return (rights & (SOURCE_WRITE | SOURCE_USER)) | ((rights & GUEST_WAY_FETCH) != 0 ? SOURCE_FETCH : 0);
+}
+
+/* What all of the guest's entries allow, and no write before the leaf is dirty. */
+static uint64_t leaf_rights(const struct guest_way *way)
+{
+    return way->rights[way->leaf_level] & (way->dirty ? ~0ULL : ~GUEST_WAY_WRITE);
+}
+
+/* Is a table of `level` on the way below the guest's leaf? Its entries of 4 MiB pages are at level 1. */
+static bool is_direct(const struct guest_way *way, unsigned level)
+{
+    return way->levels == 0 || way->leaf_level > level;
+}
+
+/* The name of the table of `level` on the way. */
+static void name_of(const struct fill *fill, unsigned level, uint64_t *place, uint64_t *source)
+{
+    const struct guest_way *way = fill->way;
+    uint64_t piece = 1ULL << level_shift(level + 1);
+    uint64_t bytes = PAGE_BYTES; /* of the guest's entries */
+
+    *place = (fill->linear & ~(piece - 1)) | fill->shadow->mode << PLACE_MODE_SHIFT | level;
+    if (is_direct(way, level)) {
+        *place |= PLACE_DIRECT;
+        *source = (fill->address & ~(piece - 1)) | source_rights(way->levels == 0 ? GUEST_WAY_ALL : leaf_rights(way));
+        return;
+    }
+    if (way->entry_bytes == 4) {
+        bytes = level == LEVEL_4K ? PAGE_BYTES / 2 : PAGE_BYTES / 4;
+    }
+    *source = ((uint64_t)(uintptr_t)way->slots[level] & ~(bytes - 1)) | source_rights(way->rights[level + 1]);
+}
+
+/* The RAM that a leaf of `level` around the address would show; 0: not all of it is there in one piece. */
+static uint64_t ram_of(const struct guest_memory *memory, uint64_t address, unsigned level)
+{
+    uint64_t bytes = level_bytes(level);
+    uint64_t start = address & ~(bytes - 1);
+
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        const struct guest_range *range = &memory->ranges[i];
+        uint64_t offset = start - range->start.value;
+
+        if (offset < range->bytes && bytes <= range->bytes - offset) {
+            uint64_t host = range->backing.value + offset;
+
+            return is_aligned(host, bytes) ? host : 0;
+        }
+    }
+    return 0;
+}
+
+/* The largest leaf that the guest's, RAM and the CPU allow. */
+static unsigned leaf_level(const struct fill *fill)
+{
+    const struct guest_way *way = fill->way;
+    unsigned level = way->levels == 0 ? LEVEL_2M : way->leaf_level;
+
+    level = (unsigned)min_u64(level, fill->shadow->levels == LEVELS_PAE ? LEVEL_2M : LEVEL_1G);
+    level = (unsigned)min_u64(level, (unsigned)fill->shadow->largest);
+    while (level != 0 && ram_of(fill->shadow->memory, fill->address, level) == 0) {
+        level--;
+    }
+    return level;
+}
+
+static uint64_t make_leaf(uint64_t host, uint64_t rights, bool large)
+{
+    const struct page_attributes attributes = {.read = true,
+                                               .write = (rights & GUEST_WAY_WRITE) != 0,
+                                               .execute = (rights & GUEST_WAY_FETCH) != 0,
+                                               .user = (rights & GUEST_WAY_USER) != 0,
+                                               .cache = CACHE_WB};
+
+    return host | format_encode(&page_table_host4, &attributes, large) | X86_ACCESSED | X86_DIRTY;
+}
+
+/*
+ * With CR0.WP clear supervisor code may write where no entry allows it, and there is no such right in an entry while it
+ * is set: the page becomes a supervisor's, until a user touches it. SMEP would forbid to run a user's page.
+ */
+static uint64_t rights_of(const struct fill *fill)
+{
+    const struct guest_paging *paging = fill->paging;
+    uint64_t rights = fill->way->levels == 0 ? GUEST_WAY_ALL : leaf_rights(fill->way);
+
+    if (fill->access == GUEST_WRITE && (rights & GUEST_WAY_WRITE) == 0) {
+        rights = (rights | GUEST_WAY_WRITE) & ~GUEST_WAY_USER;
+        rights &= (paging->cr4 & CR4_SMEP) != 0 && (fill->way->rights[fill->way->leaf_level] & GUEST_WAY_USER) != 0
+                      ? ~GUEST_WAY_FETCH
+                      : ~0ULL;
+    }
+    return rights;
+}
+
+/*
+ * Entries after the one that was filled which differ from it in nothing but address and dirty bit: a CPU could have
+ * read them ahead, for they are accessed.
+ */
+static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t index)
+{
+    struct shadow *shadow = fill->shadow;
+    const struct shadow_table *row = row_of(shadow, table);
+    uint64_t flags = fill->way->entries[0] & ~(ADDRESS_MASK | X86_DIRTY);
+    uint64_t addresses = (1ULL << fill->paging->physical_bits) - PAGE_BYTES;
+    uint64_t rights = fill->way->rights[0];
+
+    for (uint32_t i = index + 1; i < ENTRIES_PER_TABLE && i <= index + NEIGHBOURS; i++) {
+        uint64_t entry = guest_entry(row, i);
+        uint64_t host = ram_of(shadow->memory, entry & addresses, LEVEL_4K);
+        uint64_t allowed = (entry & X86_DIRTY) != 0 ? ~0ULL : ~GUEST_WAY_WRITE;
+
+        if ((row->used[i / 64] >> (i % 64) & 1) == 0 && (entry & ~(addresses | X86_DIRTY)) == flags && host != 0) {
+            put(shadow, table, i, make_leaf(host, rights & allowed, false), entry);
+        }
+    }
+}
+
+/* Links the table of the next level into entry `index`, if it is not what is linked there. */
+static uint32_t step_down(const struct fill *fill, uint32_t table, uint32_t index, bool *linked)
+{
+    struct shadow *shadow = fill->shadow;
+    struct shadow_table *row = row_of(shadow, table);
+    unsigned level = level_of(row);
+    uint64_t link = table == ROOT_LOW ? X86_PRESENT : page_table_host4.link;
+    uint64_t *entry = &entries_of(shadow, table)[index];
+    uint64_t place;
+    uint64_t source;
+    uint32_t child;
+    struct shadow_table *below;
+
+    name_of(fill, level - 1, &place, &source);
+    child = find_table(shadow, place, source);
+    link |= address_of(shadow, child);
+    if ((*entry & ~X86_ACCESSED) == link) {
+        return child;
+    }
+    if (*entry != 0) {
+        drop(shadow, table, index);
+    }
+    *linked = true;
+    below = row_of(shadow, child);
+    below->parent = (uint16_t)table;
+    below->index = (uint16_t)index;
+    row->links++;
+    put(shadow, table, index, link, 0);
+    shadow->flush |= table == ROOT_LOW; /* the CPU may have the top of 3 levels in registers */
+    return child;
+}
+
+/* False: the access should have been let through as it was: no link was missing, and the leaf is as it is. */
+static bool fill_in(const struct fill *fill)
+{
+    struct shadow *shadow = fill->shadow;
+    uint32_t table = shadow->root;
+    unsigned leaf = leaf_level(fill);
+    uint64_t entry = make_leaf(ram_of(shadow->memory, fill->address, leaf), rights_of(fill), leaf != 0);
+    bool linked = false;
+    uint64_t old;
+    uint32_t index;
+
+    shadow->fills++;
+    row_of(shadow, table)->pinned = shadow->fills;
+    for (unsigned level = shadow->levels - 1u; level > leaf; level--) {
+        table = step_down(fill, table, level_index(fill->linear, level), &linked);
+    }
+    index = level_index(fill->linear, leaf);
+    old = entries_of(shadow, table)[index];
+    if (old == entry) {
+        return linked;
+    }
+    if (old != 0 &&
+        (old | X86_WRITE) != entry) { /* a right that is added needs no flush: a fault made the CPU forget */
+        drop(shadow, table, index);
+    }
+    put(shadow, table, index, entry, is_direct(fill->way, leaf) ? 0 : fill->way->entries[leaf]);
+    if (leaf == 0 && !is_direct(fill->way, 0)) {
+        fill_neighbours(fill, table, index);
+    }
+    return true;
+}
+
+enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear,
+                                enum guest_access access, struct guest_translation *result)
+{
+    struct guest_way way;
+    struct fill fill = {.shadow = shadow, .paging = paging, .way = &way, .linear = linear, .access = access};
+    struct guest_paging implicit = *paging;
+    enum guest_walk_result walked = guest_walk_way(shadow->memory, paging, linear, access, result, &way);
+
+    if (walked != GUEST_WALK_OK) {
+        return walked == GUEST_WALK_FAULT ? SHADOW_GUEST_FAULT : SHADOW_BAD_TABLE;
+    }
+    fill.address = result->address.value;
+    fill.linear &= linear_mask(shadow);
+    if (ram_of(shadow->memory, fill.address, LEVEL_4K) == 0) {
+        return SHADOW_DEVICE;
+    }
+    if (fill_in(&fill) || paging->implicit_supervisor) {
+        return SHADOW_FILLED;
+    }
+    shadow->flush = true;
+    /* There already, and the CPU did not let it through: SMAP, and an access that RFLAGS.AC does not help. The fault
+     * does not say which. SDM 3A 4.6.1. */
+    implicit.implicit_supervisor = true;
+    return paging->cpl != 3 && guest_walk(shadow->memory, &implicit, linear, access, result) == GUEST_WALK_FAULT
+               ? SHADOW_GUEST_FAULT
+               : SHADOW_FILLED;
+}
+
+/* --- flushes --- */
+
+static uint32_t mode_of(const struct guest_paging *paging)
+{
+    if ((paging->cr0 & CR0_PG) == 0) {
+        return 0;
+    }
+    return MODE_PAGING | ((paging->cr4 & CR4_PAE) != 0 ? MODE_PAE : 0) |
+           ((paging->efer & EFER_LMA) != 0 ? MODE_LONG : 0) | ((paging->cr4 & CR4_LA57) != 0 ? MODE_LA57 : 0) |
+           ((paging->cr4 & CR4_PSE) != 0 ? MODE_PSE : 0) | ((paging->cr0 & CR0_WP) != 0 ? MODE_WP : 0) |
+           ((paging->cr4 & CR4_SMEP) != 0 ? MODE_SMEP : 0) | ((paging->efer & EFER_NXE) != 0 ? MODE_NXE : 0);
+}
+
+void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
+{
+    uint64_t top;
+
+    shadow->epoch++;
+    shadow->fills++; /* no way of an older fill is pinned */
+    shadow->flush = true;
+    shadow->mode = mode_of(paging);
+    shadow->levels = LEVELS_PAE;
+    shadow->root = ROOT_LOW;
+    if ((shadow->mode & MODE_LONG) == 0) {
+        make_good(shadow, ROOT_LOW, true);
+        return;
+    }
+    shadow->levels = (shadow->mode & MODE_LA57) != 0 ? 5 : 4;
+    top = shadow->levels - 1u;
+    shadow->root = find_table(shadow, (uint64_t)shadow->mode << PLACE_MODE_SHIFT | top,
+                              (paging->cr3 & ADDRESS_MASK) | SOURCE_RIGHTS);
+}
+
+/* A page of the guest's can be several leaves of ours: then all of them go. */
+void shadow_invalidate(struct shadow *shadow, uint64_t linear)
+{
+    uint32_t table = shadow->root;
+
+    for (uint32_t depth = 0;; depth++) {
+        const struct shadow_table *row = row_of(shadow, table);
+        uint32_t index = level_index(linear & linear_mask(shadow), level_of(row));
+        uint64_t entry = entries_of(shadow, table)[index];
+        uint32_t child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+
+        CHECK_OP(depth, <, shadow->levels);
+        if (is_paired(row)) {
+            uint64_t other = entries_of(shadow, table)[index ^ 1];
+            uint32_t below = (uint32_t)(((other & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+
+            if (other != 0 && (!is_link(row, other) || (row_of(shadow, below)->place & PLACE_DIRECT) != 0)) {
+                drop(shadow, table, index ^ 1);
+            }
+        }
+        if (entry == 0) {
+            return;
+        }
+        if (!is_link(row, entry) || ((row_of(shadow, child)->place & PLACE_DIRECT) != 0)) {
+            drop(shadow, table, index);
+            return;
+        }
+        table = child;
+    }
+}
+
+bool shadow_take_flush(struct shadow *shadow)
+{
+    bool flush = shadow->flush;
+
+    shadow->flush = false;
+    return flush;
+}
+
+uint64_t shadow_root(const struct shadow *shadow)
+{
+    return address_of(shadow, shadow->root);
+}
+
+/* --- set-up --- */
+
+static uint64_t rows_bytes(uint32_t tables)
+{
+    return align_up(tables * (sizeof(struct shadow_table) + sizeof(uint16_t)), PAGE_BYTES);
+}
+
+uint64_t shadow_bytes(uint32_t tables)
+{
+    return rows_bytes(tables) + 2ULL * tables * PAGE_BYTES;
+}
+
+void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum page_level largest, uint64_t window,
+                 hpa_t start, uint32_t tables, hpa_t low_root)
+{
+    uint64_t rows = window + start.value;
+    uint64_t seen = rows + rows_bytes(tables);
+
+    CHECK_OP(tables, >=, SHADOW_TABLES_MIN);
+    CHECK_OP(tables, <=, SHADOW_TABLES_MAX);
+    CHECK_OP(low_root.value, <, 4 * GIB);
+    *shadow = (struct shadow){
+        .memory = memory,
+        .largest = largest,
+        .window = window,
+        .tables = seen - window + (uint64_t)tables * PAGE_BYTES,
+        .low_root = low_root.value,
+        .seen = (uint64_t *)(uintptr_t)seen,
+        .rows = (struct shadow_table *)(uintptr_t)rows,
+        .heads = (uint16_t *)(uintptr_t)(rows + tables * sizeof(struct shadow_table)),
+        .count = tables,
+        .levels = LEVELS_PAE,
+        .epoch = 1,
+    };
+    shadow->rows[ROOT_LOW].place = LEVELS_PAE - 1;
+}
+
+void shadow_forget(struct shadow *shadow)
+{
+    memset(shadow->heads, 0, shadow->count * sizeof(*shadow->heads));
+    shadow->epoch++;
+    for (uint32_t table = 0; table < shadow->count; table++) {
+        make_good(shadow, table, true);
+        row_of(shadow, table)->place = table == ROOT_LOW ? LEVELS_PAE - 1 : 0;
+        row_of(shadow, table)->epoch = 0;
+    }
+    shadow->root = ROOT_LOW;
+    shadow->flush = true;
+}

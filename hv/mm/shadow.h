@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shadow paging: the tables that a CPU without nested paging walks instead of the guest's own. They hold the guest's
+ * translations with host-physical addresses, and are filled on demand.
+ *
+ * The promise is a TLB's. Every vCPU has shadow tables of its own, which no other CPU reads, and they show it nothing
+ * that its own TLB could not have held: an entry is there only where a walk of the guest's tables has ended well since
+ * the last flush that concerns it, or where the guest's entries were found unchanged since that flush. So the guest's
+ * tables need no write protection and its other vCPUs no lock: it is the guest that flushes, on each vCPU for itself,
+ * because it has to on a CPU. Decision 12 has the obligations and why it was chosen.
+ *
+ *   the CPU faults, or INVLPG or a write of a control register exits
+ *      shadow_fault()       walks the guest's tables: filled, or the guest's own fault, or a device's address
+ *      shadow_flush()       a new epoch: nothing is trusted any more, but unchanged tables are linked again
+ *      shadow_invalidate()  one page
+ *   shadow_take_flush()     before the next entry: has the CPU's TLB to be flushed?
+ *   shadow_root()           for CR3
+ *
+ * Which paging mode the CPU needs: as the guest's where that is 64-bit, else PAE (3 levels), also where the guest has
+ * paging off; SMEP and SMAP are then off for the CPU. CR0.WP and EFER.NXE are on for the CPU, CR4.PAE where there are 3
+ * levels, and PAGE_TABLE_HOST_PAT is loaded: guest RAM is write-back whatever the guest's cache bits say.
+ *
+ * One deviation is known: with CR0.WP clear and SMAP on, a read-only user page that supervisor code has written to can
+ * be touched by supervisor code whatever RFLAGS.AC says, until the next flush.
+ *
+ * Pure. Not done: protection keys, PCIDs (guests on shadow tables are not offered them).
+ * SDM 3A 4 "Paging", 4.10 "Caching Translation Information"; APM 2 5.5 "Translation-Lookaside Buffer (TLB)".
+ */
+#ifndef HV_MM_SHADOW_H
+#define HV_MM_SHADOW_H
+
+#include "hv/mm/guest_walk.h"
+#include "hv/mm/page_table_format.h"
+
+/* Enough for any one access, two pages of it and what its delivery touches. A multiple of 8. */
+#define SHADOW_TABLES_MIN 32u
+#define SHADOW_TABLES_MAX 32768u
+#define SHADOW_BITMAP_WORDS (ENTRIES_PER_TABLE / 64u)
+
+/* One table of the pool. `place` and `source` together say what it translates, and are how it is found again. */
+struct shadow_table {
+    uint64_t place;  /* the first linear address, and below bit 12 the level, SHADOW_DIRECT and the mode */
+    uint64_t source; /* where the guest's entries lie in host memory, or the guest-physical address; and the rights */
+    uint64_t used[SHADOW_BITMAP_WORDS]; /* entries that are present */
+    uint64_t epoch;                     /* in which all of its entries are good */
+    uint64_t pinned;                    /* the fill that goes through it */
+    uint16_t parent, index;             /* what links to it, in its epoch */
+    uint16_t next;                      /* of the same hash */
+    uint16_t links;                     /* entries that are links, in its epoch */
+    bool referenced;                    /* since the hand came by */
+};
+
+struct shadow {
+    const struct guest_memory *memory;
+    enum page_level largest; /* leaf */
+    uint64_t window;         /* table i is at window + tables + i * 4 KiB */
+    uint64_t tables;         /* host-physical */
+    uint64_t low_root;       /* host-physical: the four entries at the top of 3 levels */
+    uint64_t *seen;          /* for each entry of each table, the guest's entry that it was made of */
+    struct shadow_table *rows;
+    uint16_t *heads; /* of the hash's chains */
+    uint32_t count;
+    uint32_t hand; /* of the clock that chooses what is recycled */
+    uint32_t root;
+    uint32_t mode; /* of the guest's paging, as far as it is part of `place` */
+    uint8_t levels;
+    bool flush; /* the CPU's TLB may hold what is gone */
+    uint64_t epoch;
+    uint64_t fills;    /* pages put in on demand */
+    uint64_t recycled; /* tables taken from other uses */
+};
+
+/* Bytes for `tables` (at least SHADOW_TABLES_MIN, at most SHADOW_TABLES_MAX): rows, entries seen, tables. */
+uint64_t shadow_bytes(uint32_t tables);
+
+/* `start` is page-aligned memory of shadow_bytes(tables), zeroed, reached at window + start. `low_root` are 32 bytes
+ * below 4 GiB, aligned to 32: CR3 has 32 bits under PAE paging. */
+void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum page_level largest, uint64_t window,
+                 hpa_t start, uint32_t tables, hpa_t low_root);
+
+/* Nothing is known any more: for a restart. shadow_flush() before the next use. */
+void shadow_forget(struct shadow *shadow);
+
+/* The guest has flushed everything, or has written what decides its translations: CR0, CR3, CR4, EFER. */
+void shadow_flush(struct shadow *shadow, const struct guest_paging *paging);
+
+/* The guest has flushed the page of one address. */
+void shadow_invalidate(struct shadow *shadow, uint64_t linear);
+
+enum shadow_result {
+    SHADOW_FILLED,      /* the access will be let through */
+    SHADOW_GUEST_FAULT, /* #PF with result->error_code */
+    SHADOW_DEVICE,      /* result->address is no RAM */
+    SHADOW_BAD_TABLE,   /* an entry of the guest's at result->bad_table lies outside its RAM */
+};
+
+/* The CPU has raised a page fault for this access, of `paging`'s CPL. `paging` is what shadow_flush() was told last.
+ * Sets accessed and dirty bits in the guest's tables, as an MMU does. */
+enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear,
+                                enum guest_access access, struct guest_translation *result);
+
+/* True once after each change that a TLB may not know. */
+bool shadow_take_flush(struct shadow *shadow);
+
+/* What CR3 is to hold, and the levels below it: 3, 4 or 5. */
+uint64_t shadow_root(const struct shadow *shadow);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest without nested paging: what stands between its VMCB and VMRUN. APM 2 15.16 "TLB Control", 15.19 "Paged Real
+ * Mode".
+ *
+ * While the guest does not run, its VMCB is as under nested paging: the control registers are the guest's, and all
+ * other code of this folder is the same. Just before VMRUN they are exchanged for what the CPU needs to walk the shadow
+ * tables (hv/mm/shadow.h), and right after the exit they are put back:
+ *
+ *   svm_run -> svm_shadow_run -> take_over -> svm_shadow_enter (entry.S: VMRUN) -> svm_shadow_handle_exit -+
+ *                                   ^                                                                     |
+ *                                   +--------- svm_handle_exit (quick.c, run.c) <------- put_back <-------+
+ *
+ * Page faults and INVLPG are made into what nested paging would have had: nothing, a fault of the guest's, or a nested
+ * page fault. A guest with nested paging pays nothing for all this: its way in is another one.
+ *
+ * The memory types of the guest's own tables do not count: without nested paging VMRUN loads no PAT of the guest's.
+ */
+#ifndef HV_SVM_SHADOW_H
+#define HV_SVM_SHADOW_H
+
+#include "hv/mm/shadow.h"
+#include "hv/svm/svm.h"
+
+/* One page, before the engine's own memory. */
+struct svm_shadow {
+    struct shadow tables;
+    uint64_t low_root[4] __attribute__((aligned(32)));
+    uint64_t cr0, cr3, cr4, efer;      /* the guest's, while it runs */
+    uint64_t flushed_cr0, flushed_cr3; /* what shadow_flush() was told last */
+    uint64_t flushed_cr4, flushed_efer;
+};
+_Static_assert(sizeof(struct svm_shadow) <= PAGE_BYTES, "hv/plan/planner.c counts one page");
+
+/* The way in for svm_vcpu.enter, with the arguments of svm_enter(). */
+void svm_shadow_run(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+
+/* entry.S: as svm_enter(), with svm_shadow_handle_exit() after each exit. */
+void svm_shadow_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+
+#endif

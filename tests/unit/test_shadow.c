@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* The promises of hv/mm/shadow.h, by the model in shadow_model.h and by cases that have a name. */
+#define _GNU_SOURCE
+#include "tests/unit/shadow_model.h"
+
+#include "hv/plan/planner.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define STEPS 1000000u
+#define CAMPAIGN_STEPS 4000u
+#define CAMPAIGN_CHANGES 1200u
+
+static struct model model;
+
+static uint32_t next(void *source)
+{
+    uint64_t *state = source;
+
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return (uint32_t)(*state >> 16);
+}
+
+static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
+{
+    static const uint32_t pools[] = {SHADOW_TABLES_MIN, SHADOW_TABLES_MIN + 1, 40, 200};
+    const char *wanted = getenv("PLINTH_MODEL_OPERATIONS");
+    const char *seed_text = getenv("PLINTH_MODEL_SEED");
+    uint64_t steps = wanted != NULL ? strtoull(wanted, NULL, 0) : STEPS;
+    uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 0) : 0x5eed5eed5eed5eedULL;
+
+    (void)state;
+    model.choose = next;
+    model.source = &seed;
+    for (uint32_t campaign = 0; model.steps < steps; campaign++) {
+        begin(&model, pools[campaign % ARRAY_COUNT(pools)], (enum page_level)(next(&seed) % 3), CAMPAIGN_CHANGES);
+        for (uint32_t i = 0; i < CAMPAIGN_STEPS; i++) {
+            step(&model);
+        }
+    }
+    print_message("%lu steps: %lu accesses let through, %lu exits, %lu faults of the guest, %lu of devices, %lu bad "
+                  "tables, %lu flushes, %lu tables recycled\n",
+                  model.steps, model.through, model.exits, model.guest_faults, model.devices, model.bad_tables,
+                  model.flushes, model.recycled);
+    assert_true(model.through > steps / 50 && model.guest_faults > steps / 50 && model.devices > steps / 1000);
+    assert_true(model.bad_tables != 0 && model.recycled > steps / 100);
+}
+
+/* --- what the CPU does not let through although it is there --- */
+
+static uint64_t choice_of_zero;
+
+/* One user page at 0, in the guest's page 1 to 3 as tables. */
+static void one_user_page(uint64_t cr4)
+{
+    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+
+    choice_of_zero = 1;
+    model.choose = next;
+    model.source = &choice_of_zero;
+    begin(&model, SHADOW_TABLES_MIN, LEVEL_1G, 0);
+    memset(tables, 0, 4 * PAGE_BYTES);
+    tables[0] = 0x2000 | P | W | U;
+    tables[512] = 0x3000 | P | W | U;
+    tables[1024] = 0x4000 | P | W | U;
+    tables[1536] = 0x5000 | P | W | U;
+    model.paging.cr0 = CR0_PG | CR0_WP;
+    model.paging.cr3 = 0x1000;
+    model.paging.cr4 = CR4_PAE | cr4;
+    model.paging.efer = EFER_LMA | EFER_NXE;
+    shadow_flush(&model.shadow, &model.paging);
+}
+
+static enum shadow_result fault_at_0(uint8_t cpl, bool implicit, uint32_t *error)
+{
+    struct guest_paging paging = model.paging;
+    struct guest_translation result;
+    enum shadow_result answer;
+
+    paging.cpl = cpl;
+    paging.rflags = AC;
+    paging.implicit_supervisor = implicit;
+    answer = shadow_fault(&model.shadow, &paging, 0, GUEST_READ, &result);
+    *error = result.error_code;
+    return answer;
+}
+
+static void smap_holds_for_accesses_that_ac_does_not_help(void **state)
+{
+    uint32_t error;
+
+    (void)state;
+    one_user_page(CR4_SMAP);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_GUEST_FAULT); /* it was there: it must have been implicit */
+    assert_int_equal(error, PAGE_FAULT_PRESENT);
+    assert_int_equal(fault_at_0(3, true, &error), SHADOW_GUEST_FAULT);
+    assert_int_equal(error, PAGE_FAULT_PRESENT);
+}
+
+static void a_fault_without_a_cause_is_let_through_again(void **state)
+{
+    uint32_t error;
+
+    (void)state;
+    one_user_page(0);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+        assert_int_equal(fault_at_0(3, false, &error), SHADOW_FILLED);
+        assert_int_equal(fault_at_0(3, true, &error), SHADOW_FILLED);
+    }
+}
+
+static void memory_is_counted_for_rows_entries_seen_and_tables(void **state)
+{
+    (void)state;
+    assert_int_equal(shadow_bytes(64) % PAGE_BYTES, 0);
+    assert_in_range(shadow_bytes(64), 64 * (2 * PAGE_BYTES + sizeof(struct shadow_table)),
+                    64 * 2 * PAGE_BYTES + 3 * PAGE_BYTES);
+    assert_int_equal(planner_shadow_pages(0, 4), 0);
+    assert_int_equal(planner_shadow_pages(64, 4), 4 * (1 + shadow_bytes(64) / PAGE_BYTES));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_shown_that_a_tlb_could_not_hold),
+        cmocka_unit_test(smap_holds_for_accesses_that_ac_does_not_help),
+        cmocka_unit_test(a_fault_without_a_cause_is_let_through_again),
+        cmocka_unit_test(memory_is_counted_for_rows_entries_seen_and_tables),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest without nested paging: what VMRUN gets, what the guest's VMCB has afterwards, and what becomes of its exits.
+ * The vendor's own files run here; in VMRUN's place stands a list of exits, with checks of what was entered.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "hv/svm/insn.h"
+#include "hv/x86/insn.h"
+
+#include "hv/exit/dispatch.h"
+
+static void noted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+
+#define exit_dispatch noted_dispatch
+#define insn_rdtsc() 1ULL
+#define insn_wrmsr(index, value) ((void)(value))
+#define insn_xsetbv(index, value) ((void)(value))
+#define insn_write_cr2(value) ((void)(value))
+
+#include "hv/svm/instruction.c"
+#include "hv/svm/quick.c"
+#include "hv/svm/quirks.c"
+#include "hv/svm/run.c"
+#include "hv/svm/shadow.c"
+#include "hv/svm/state.c"
+
+#include "hv/mm/page_table_formats.h"
+
+#undef exit_dispatch
+
+#define RAM_BYTES (4 * MIB)
+#define TABLES 64u
+#define MEMORY_BYTES (RAM_BYTES + 4 * MIB)
+#define PHYSICAL_BITS 40u
+
+/* The guest's own tables, an identity map of the first 2 MiB, and its code. */
+#define PML4 0x10000u
+#define OTHER_PML4 0x14000u
+#define CODE 0x20000u
+
+static uint8_t *arena; /* below 4 GiB, so that host-physical addresses are pointers as in the hypervisor */
+static struct host_facts facts;
+static struct guest guest;
+static struct vcpu vcpu;
+static struct svm_vcpu svm;
+static struct lapic_page lapic_page;
+static struct vm_exit noted;
+static uint32_t dispatched;
+struct svm_features svm_features;
+
+static void noted_dispatch(struct vcpu *to, const struct vm_exit *exit)
+{
+    noted = *exit;
+    dispatched++;
+    if (exit->kind != EXIT_NESTED_FAULT) { /* no devices here */
+        exit_dispatch(to, exit);
+    }
+}
+
+void cpu_kick(const struct cpu *cpu)
+{
+    (void)cpu;
+    abort();
+}
+
+void hv_panic_machine_check(const struct vcpu *of)
+{
+    (void)of;
+    abort();
+}
+
+/* VMRUN: the test's exit, one after the other. */
+static void (*cpu_runs)(uint32_t entry);
+
+void svm_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
+{
+    (void)of;
+    (void)to;
+    (void)host_vmcb;
+    abort();
+}
+
+void svm_shadow_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
+{
+    uint32_t entry = 0;
+
+    (void)host_vmcb;
+    do {
+        cpu_runs(entry++);
+    } while (svm_shadow_handle_exit(of, to));
+}
+
+static void put_entry(uint64_t table, uint64_t index, uint64_t entry)
+{
+    memcpy(arena + table + index * 8, &entry, 8);
+}
+
+static int setup(void **state)
+{
+    static uint8_t *memory;
+    uint64_t start;
+
+    (void)state;
+    if (memory == NULL) {
+        memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+        assert_true(memory != MAP_FAILED);
+    }
+    memset(memory, 0, MEMORY_BYTES);
+    start = align_up((uint64_t)(uintptr_t)memory, 2 * MIB);
+    arena = (uint8_t *)(uintptr_t)start;
+    memset(&svm, 0, sizeof(svm));
+    memset(&vcpu, 0, sizeof(vcpu));
+    facts = (struct host_facts){.physical_bits = PHYSICAL_BITS, .gib_pages = true};
+    guest.host = &facts;
+    guest.cr4_allowed = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_MCE;
+    guest.memory = (struct guest_memory){.ranges = {{gpa(0), hpa(start), RAM_BYTES}}, .range_count = 1};
+    vcpu.guest = &guest;
+    vcpu.vendor = &svm;
+    vcpu.leave_at = UINT64_MAX;
+    lapic_init(&vcpu.lapic, &lapic_page, 0, true, &facts.clock);
+    svm_vcpu_shadow(&vcpu, arena + RAM_BYTES, TABLES, LEVEL_2M);
+    put_entry(PML4, 0, (PML4 + 0x1000) | 0x7);
+    put_entry(PML4 + 0x1000, 0, (PML4 + 0x2000) | 0x7);
+    put_entry(PML4 + 0x2000, 0, 0x87); /* 2 MiB, user, writable */
+    put_entry(OTHER_PML4, 0, (PML4 + 0x1000) | 0x7);
+    dispatched = 0;
+    svm.vmcb.efer = EFER_SVME;
+    svm.vmcb.cr0 = CR0_ET;
+    svm.vmcb.cr4 = CR4_MCE;
+    svm.added_cr4 = CR4_MCE;
+    return 0;
+}
+
+static void long_mode(void)
+{
+    svm.vmcb.cr0 = CR0_PG | CR0_PE | CR0_WP | CR0_ET;
+    svm.vmcb.cr3 = PML4;
+    svm.vmcb.cr4 = CR4_MCE | CR4_PAE;
+    svm.added_cr4 = 0;
+    svm.vmcb.efer = EFER_SVME | EFER_LME | EFER_LMA | EFER_NXE;
+    svm.vmcb.cs.attributes = 0x29b;
+    svm.vmcb.ss.attributes = 0xc93;
+    svm.vmcb.rip = CODE;
+    vcpu.rip = CODE;
+}
+
+static void page_fault(uint64_t address, uint64_t error)
+{
+    svm.vmcb.exit_code = EXIT_PAGE_FAULT;
+    svm.vmcb.exit_info1 = error;
+    svm.vmcb.exit_info2 = address;
+}
+
+static void leave(void)
+{
+    svm.vmcb.exit_code = SVM_EXIT_INTR;
+}
+
+/* As the CPU would: the leaf for an address in the tables that CR3 points to, of so many levels. 0: none. */
+static uint64_t leaf_of(uint64_t address, unsigned levels)
+{
+    uint64_t table = svm.vmcb.cr3;
+
+    for (unsigned level = levels; level-- > 0;) {
+        uint64_t entry = ((const uint64_t *)(uintptr_t)table)[level_index(address, level)];
+
+        if ((entry & X86_PRESENT) == 0 || level == 0 || (entry & X86_LARGE) != 0) {
+            return entry;
+        }
+        table = entry & ADDRESS_MASK;
+    }
+    return 0;
+}
+
+/* --- no paging: paged real mode --- */
+
+static void real_mode_runs(uint32_t entry)
+{
+    const struct vmcb *vmcb = &svm.vmcb;
+
+    assert_int_equal(vmcb->cr0, CR0_PG | CR0_WP | CR0_ET);
+    assert_int_equal(vmcb->cr4, CR4_MCE | CR4_PAE);
+    assert_int_equal(vmcb->efer, EFER_SVME | EFER_NXE);
+    assert_true(vmcb->cr3 < 4 * GIB && is_aligned(vmcb->cr3, 32));
+    assert_true((vmcb->intercepts[INTERCEPT_EXCEPTION] & 1u << EXCEPTION_PF) != 0);
+    assert_true((vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR0_READ) != 0); /* it must not see PG */
+    assert_true((vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR4_READ) != 0);
+    switch (entry) {
+    case 0:
+        assert_int_not_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        assert_int_equal(leaf_of(0x1234, 3), 0);
+        page_fault(0x1234, PAGE_FAULT_WRITE);
+        break;
+    case 1:
+        assert_int_equal(leaf_of(0x1234, 3) & ADDRESS_MASK, (uint64_t)(uintptr_t)arena);
+        page_fault(RAM_BYTES + 0x10, PAGE_FAULT_WRITE);
+        break;
+    default:
+        assert_int_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        leave();
+        break;
+    }
+}
+
+static void without_paging_the_cpu_has_it_and_the_guest_does_not_see_it(void **state)
+{
+    (void)state;
+    cpu_runs = real_mode_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+    assert_int_equal(svm.vmcb.cr0, CR0_ET);
+    assert_int_equal(svm.vmcb.cr4, CR4_MCE);
+    assert_int_equal(svm.vmcb.efer, EFER_SVME);
+    assert_int_equal(svm.vmcb.cr3, 0);
+    assert_int_equal(dispatched, 2); /* the device's, and the last one: a fill needs no handler */
+}
+
+/* --- long mode --- */
+
+static void device_runs(uint32_t entry)
+{
+    if (entry == 0) {
+        put_entry(PML4 + 0x2000, 1, 0xe0000087); /* no RAM */
+        page_fault(2 * MIB + 0x20, PAGE_FAULT_WRITE);
+    } else {
+        assert_int_equal(noted.kind, EXIT_NESTED_FAULT);
+        assert_int_equal(noted.fault.address.value, 0xe0000020);
+        assert_true(noted.fault.write && !noted.fault.fetch && !noted.fault.table_walk);
+        leave();
+    }
+}
+
+static void a_device_is_a_nested_page_fault(void **state)
+{
+    (void)state;
+    long_mode();
+    cpu_runs = device_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+    assert_int_equal(dispatched, 2);
+}
+
+static void bad_table_runs(uint32_t entry)
+{
+    if (entry == 0) {
+        put_entry(PML4, 3, 0xe0000007);
+        page_fault(3ULL << 39, 0);
+    } else {
+        assert_int_equal(noted.kind, EXIT_NESTED_FAULT);
+        assert_true(noted.fault.table_walk);
+        assert_int_equal(noted.fault.address.value, 0xe0000000);
+        leave();
+    }
+}
+
+static void a_table_outside_ram_is_one_of_a_walk(void **state)
+{
+    (void)state;
+    long_mode();
+    cpu_runs = bad_table_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+}
+
+static void guest_fault_runs(uint32_t entry)
+{
+    assert_int_equal(entry, 0);
+    page_fault(5 * GIB, PAGE_FAULT_WRITE | PAGE_FAULT_PRESENT); /* what is in our tables is not the guest's matter */
+}
+
+static void a_fault_of_the_guests_has_its_own_error_code(void **state)
+{
+    (void)state;
+    long_mode();
+    cpu_runs = guest_fault_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+    assert_true(vcpu.pending.valid && vcpu.pending.has_error);
+    assert_int_equal(vcpu.pending.vector, EXCEPTION_PF);
+    assert_int_equal(vcpu.pending.error, PAGE_FAULT_WRITE);
+    assert_int_equal(vcpu.system.cr2, 5 * GIB);
+}
+
+static void interrupted_runs(uint32_t entry)
+{
+    assert_int_equal(entry, 0);
+    page_fault(0x1000, PAGE_FAULT_WRITE);
+    svm.vmcb.exit_int_info = EVENT_VALID | 0x42;
+}
+
+static void an_event_whose_delivery_needs_a_page_is_injected_again(void **state)
+{
+    (void)state;
+    long_mode();
+    cpu_runs = interrupted_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+    assert_int_equal(dispatched, 0);
+    assert_true(vcpu.pending.valid && (vcpu.requests & VCPU_EVENT) != 0 && (vcpu.requests & VCPU_YIELD) != 0);
+    assert_int_equal(vcpu.pending.vector, 0x42);
+    assert_int_equal(svm.vmcb.cr3, PML4);
+}
+
+/* The guest's CLTS is seen; mov cr3, rax; mov rbx, cr3; invlpg [rax]. */
+static const uint8_t code[] = {0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xdb, 0x0f, 0x01, 0x38};
+
+static void code_runs(uint32_t entry)
+{
+    struct vmcb *vmcb = &svm.vmcb;
+
+    assert_int_equal(vmcb->efer, EFER_SVME | EFER_LME | EFER_LMA | EFER_NXE);
+    assert_int_equal(vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR0_READ, 0);
+    switch (entry) {
+    case 0:
+        page_fault(0x1000, PAGE_FAULT_WRITE);
+        break;
+    case 1:
+        assert_int_equal(leaf_of(0x1000, 4) & ADDRESS_MASK, (uint64_t)(uintptr_t)arena);
+        vmcb->rax = OTHER_PML4;
+        vmcb->exit_code = SVM_EXIT_CR3_WRITE;
+        break;
+    case 2:
+        assert_int_not_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        assert_int_equal(vmcb->rip, CODE + 3);
+        assert_int_equal(leaf_of(0x1000, 4), 0);
+        vmcb->exit_code = SVM_EXIT_CR3_READ;
+        break;
+    case 3:
+        assert_int_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        assert_int_equal(vcpu.gpr[GPR_RBX], OTHER_PML4);
+        page_fault(0x1000, 0);
+        break;
+    case 4:
+        assert_int_not_equal(leaf_of(0x1000, 4), 0);
+        vmcb->rax = 0x1fff;
+        vmcb->exit_code = SVM_EXIT_INVLPG;
+        break;
+    default:
+        assert_int_equal(vmcb->rip, CODE + sizeof(code));
+        assert_int_equal(vmcb->next_rip, 0);
+        assert_int_equal(leaf_of(0x1000, 4), 0);
+        assert_int_not_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        vmcb->cr0 &= ~CR0_TS;
+        leave();
+        break;
+    }
+}
+
+static void control_registers_are_the_guests_and_tables_follow_them(void **state)
+{
+    (void)state;
+    long_mode();
+    svm.vmcb.cr0 |= CR0_TS;
+    memcpy(arena + CODE, code, sizeof(code));
+    cpu_runs = code_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+    assert_int_equal(svm.vmcb.cr0, CR0_PG | CR0_PE | CR0_WP | CR0_ET);
+    assert_int_equal(svm.vmcb.cr3, OTHER_PML4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(without_paging_the_cpu_has_it_and_the_guest_does_not_see_it, setup),
+        cmocka_unit_test_setup(a_device_is_a_nested_page_fault, setup),
+        cmocka_unit_test_setup(a_table_outside_ram_is_one_of_a_walk, setup),
+        cmocka_unit_test_setup(a_fault_of_the_guests_has_its_own_error_code, setup),
+        cmocka_unit_test_setup(an_event_whose_delivery_needs_a_page_is_injected_again, setup),
+        cmocka_unit_test_setup(control_registers_are_the_guests_and_tables_follow_them, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -67,9 +67,13 @@ struct host_facts {
     bool gib_pages;        /* in the guests' own tables */
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
+    uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
     struct cpuid_host cpuid;
     struct quirks quirks; /* of the emulator that the machine is, if it is one */
 };
+
+/* Loops that a guest can feed end after this time, or with the vCPU's turn, and go on after the next entry. */
+#define EXIT_WORK_NS 50000u
 
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
 struct guest_watchdog {
@@ -88,9 +92,9 @@ struct guest {
     struct platform platform;
     uint64_t platform_deadline; /* what platform_deadline() said last; atomic, hv/core/guest_io.c writes it */
     struct guest_watchdog watchdog;
-    uint32_t order;          /* enum guest_order, atomic: what is still to be done */
-    enum guest_order obeyed; /* what was done last since the start: it decides over `on_stop` */
-    uint64_t stop_deadline;  /* host TSC at which it is killed after its power button; UINT64_MAX: none */
+    uint32_t order;                /* enum guest_order, atomic: what is still to be done */
+    enum guest_order obeyed;       /* what was done last since the start: it decides over `on_stop` */
+    uint64_t stop_deadline;        /* host TSC at which it is killed after its power button; UINT64_MAX: none */
     struct guest_devices *devices; /* hv/core/guest_devices.h; NULL: it has none */
     struct vcpu *vcpus;
     uint32_t vcpu_count;
@@ -132,5 +136,11 @@ void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t reso
 
 /* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
+
+/* The host TSC at which the work of the present exit has to end. */
+static inline uint64_t vcpu_exit_end(const struct vcpu *vcpu)
+{
+    return min_u64(vcpu->exit_tsc + vcpu->guest->host->exit_ticks, vcpu->leave_at);
+}
 
 #endif

@@ -45,6 +45,7 @@ struct guest_devices {
     struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
     const struct bus_row *rows[GUEST_VIRTIO_MAX];
     uint32_t count;
+    uint32_t faults_told;
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
 
@@ -68,8 +69,8 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits);
 /* Bit n: PCI device n has an interrupt pin. For the ACPI tables. */
 uint32_t guest_devices_pci(const struct guest *guest);
 
-/* Works on what was notified, within a budget. No lock is held. */
-void guest_devices_work(struct vcpu *vcpu, uint64_t now);
+/* Works on what was notified, within a budget and until the host TSC `until`. No lock is held. */
+void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until);
 
 /* Another guest's CPU has put something into this one's queues: tells the drivers. */
 void guest_devices_told(struct vcpu *vcpu, uint64_t now);

@@ -7,6 +7,7 @@
 #include "hv/emulate/emulate.h"
 
 #include "hv/core/event.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
@@ -532,7 +533,7 @@ static bool take_smsw(struct vcpu *vcpu, const struct instruction *instruction, 
     return true;
 }
 
-bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
+static bool decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
 {
     struct fetched fetched;
     const struct instruction *instruction = &fetched.instruction;
@@ -554,4 +555,13 @@ bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t
     access->clts = instruction->operation == OPERATION_CLTS;
     access->lmsw = instruction->operation == OPERATION_LMSW;
     return access->clts || (access->lmsw && read_lmsw_source(vcpu, instruction, &access->lmsw_source));
+}
+
+/* An LMSW that found its operand in a device has read it by now; without a dispatch none lets go of the device. */
+bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
+{
+    bool decoded = decode_cr(vcpu, access, length);
+
+    guest_release(vcpu);
+    return decoded;
 }

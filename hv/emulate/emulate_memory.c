@@ -10,6 +10,7 @@
 #include "hv/base/memory.h"
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/platform_lock.h"
 #include "hv/x86/registers.h"
 
 /* Segment types. SDM 3A 3.4.5.1, table 3-1 "Code- and Data-Segment Types". */
@@ -119,6 +120,12 @@ static uint32_t unmapped_error(const struct vcpu *vcpu, enum guest_access access
     return error | (vcpu->system.cpl == 3 && !implicit ? PAGE_FAULT_USER : 0);
 }
 
+/* Devices are the vCPU's from the translation of the first operand that is one to the end of the instruction. */
+static bool hold_if_device(struct vcpu *vcpu, gpa_t address)
+{
+    return guest_memory_pointer(&vcpu->guest->memory, address, 1) != NULL || guest_hold_for(vcpu, address);
+}
+
 bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit, gpa_t *address)
 {
     struct guest_paging paging;
@@ -128,7 +135,7 @@ bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_acces
     switch (guest_walk(&vcpu->guest->memory, &paging, linear, access, &translation)) {
     case GUEST_WALK_OK:
         *address = translation.address;
-        return true;
+        return vcpu->guest->vcpu_count == 1 || access == GUEST_FETCH || hold_if_device(vcpu, *address);
     case GUEST_WALK_FAULT:
         vcpu_raise_page_fault(vcpu, linear, translation.error_code);
         return false;

@@ -9,6 +9,7 @@
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_irq.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_fetch.h"
@@ -68,6 +69,9 @@ static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t len
     if (io->string) {
         string_io(vcpu, io);
         return;
+    }
+    if (!guest_hold(vcpu)) {
+        return; /* not done: the vCPU comes again */
     }
     if (io->in) {
         guest_port_read(vcpu, io->port, io->size, &value);
@@ -300,9 +304,11 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         break;
     case EXIT_IO:
         handle_port(vcpu, &exit->io, exit->length);
+        guest_io_end(vcpu);
         break;
     case EXIT_NESTED_FAULT:
         handle_nested_fault(vcpu, &exit->fault);
+        guest_io_end(vcpu);
         break;
     case EXIT_HLT:
         handle_hlt(vcpu, exit->length);
@@ -328,6 +334,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         break;
     case EXIT_TASK_SWITCH:
         task_switch(vcpu, &exit->task);
+        guest_io_end(vcpu);
         break;
     case EXIT_UNDEFINED:
         vcpu_raise(vcpu, EXCEPTION_UD);

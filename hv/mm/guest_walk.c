@@ -58,7 +58,7 @@
 #define PSE36_RESERVED (1ULL << 21)
 
 #define WALK_LEVELS_MAX 5u
-#define RESTARTS_MAX 64u
+#define RESTARTS_MAX 8u /* where other vCPUs change the tables meanwhile: then without accessed and dirty bits */
 
 struct walk_mode {
     uint8_t levels;

@@ -74,7 +74,7 @@ static int setup(void **state)
 static uint64_t run(unsigned index, unsigned *turns)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
     unsigned count = 0;
 
     while (net_switch_service(&net_switch, index, &budget, &wakes)) {
@@ -409,7 +409,7 @@ static void a_flood_goes_on_where_the_budget_ended(void **state)
 static void a_receiver_that_is_busy_gets_its_packet_later(void **state)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
 
     (void)state;
     put_frame(0, macs[1], 60, NULL);

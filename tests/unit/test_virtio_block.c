@@ -59,7 +59,7 @@ static int setup_legacy(void **state)
 static unsigned run(int64_t bytes)
 {
     unsigned turns = 0;
-    struct virtio_budget budget = {bytes};
+    struct virtio_budget budget = {bytes, UINT64_MAX};
 
     while (virtio_service(&disk.block.device, &budget)) {
         budget.left = bytes;

@@ -16,8 +16,8 @@
 
 #include "hv/boot_info.h"
 #include "hv/console/console_ram.h"
+#include "hv/host/host_acpi.h"
 #include "hv/virt/virt.h"
-#include "hv/x86/host_acpi.h"
 #include "hv/x86/insn.h"
 
 /* Last: after the #pragma pack() in GNU-EFI's headers, clang ignores the packed attribute on this target. */

@@ -10,9 +10,11 @@
 #include "hv/console/console.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
+#include "hv/guest/operator.h"
 #include "hv/host/cpu.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
+#include "hv/host/host_acpi.h"
 #include "hv/host/host_apic.h"
 #include "hv/host/host_cpu.h"
 #include "hv/host/host_cpuid.h"
@@ -30,7 +32,6 @@
 #include "hv/policy/cpuid_policy.h"
 #include "hv/run/cpu_loop.h"
 #include "hv/virt/virt.h"
-#include "hv/x86/host_acpi.h"
 #include "hv/x86/registers.h"
 
 static struct host_acpi acpi;
@@ -247,6 +248,7 @@ static void create_guests(const struct boot_info *info)
 {
     guest_create_all(info, &support, &host);
     guest_end_init(info);
+    operator_init();
     cpu_loop_assign(info);
     for (uint32_t i = 0; i < guest_count; i++) {
         report_guest(guests[i], &info->guests[i]);

@@ -4,7 +4,7 @@
 A PE image says in its section .pdata, for each function, how its prologue moves the stack and where it keeps registers.
 Debian's gdb knows ELF's tables only and would guess, so it is told here. The format: Microsoft, "x64 exception
 handling", "Unwind data for exception handling" (also UEFI specification 2.10, 2.3.4.2, which asks for that convention).
-hv/x86/unwind.c reads the same tables for the backtrace of a panic.
+hv/report/unwind.c reads the same tables for the backtrace of a panic.
 """
 
 import struct

@@ -330,13 +330,3 @@ bool guest_console_input(struct vcpu *vcpu, uint64_t now)
     end_of_call(vcpu, now);
     return true;
 }
-
-bool guest_press_power_button(struct vcpu *vcpu, uint64_t now)
-{
-    if (!guest_hold_in_pass(vcpu)) {
-        return false;
-    }
-    platform_press_power_button(&vcpu->guest->platform);
-    end_of_call(vcpu, now);
-    return true;
-}

@@ -91,9 +91,8 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now);
 /* The earliest host TSC at which guest_run_timers has something to do for this vCPU. */
 uint64_t guest_deadline(const struct vcpu *vcpu);
 
-/* On the CPU of vCPU 0. The operator presses the guest's power button; the console put bytes into platform.console_in.
- * False: the platform cannot be had before vcpu->pass_end; the caller comes again. */
-bool guest_press_power_button(struct vcpu *vcpu, uint64_t now);
+/* On the CPU of vCPU 0: the console put bytes into platform.console_in. False: the platform cannot be had before
+ * vcpu->pass_end; the caller comes again. */
 bool guest_console_input(struct vcpu *vcpu, uint64_t now);
 
 #endif

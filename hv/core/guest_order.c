@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/core/guest_order.h"
 
-#include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
+#include "hv/core/platform_lock.h"
 
 #define NS_PER_US 1000ULL
 #define US_PER_MS 1000u
@@ -28,13 +29,18 @@ static void press_power_button(struct vcpu *vcpu, uint64_t now)
     if (guest->stop_deadline == UINT64_MAX) {
         guest->stop_deadline = now + clock_ns_to_ticks(&guest->host->clock, guest->config->stop_us * NS_PER_US);
     }
-    if (!guest_press_power_button(vcpu, now)) {
+    if (!guest_hold_in_pass(vcpu)) {
         uint32_t none = ORDER_NONE;
 
         (void)__atomic_compare_exchange_n(&guest->order, &none, (uint32_t)ORDER_POWER_BUTTON, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED);
         __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_ORDER, __ATOMIC_RELEASE);
+        return;
     }
+    platform_press_power_button(&guest->platform);
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+    guest_release(vcpu);
 }
 
 void guest_order_take(struct vcpu *vcpu, uint64_t now)

@@ -30,6 +30,7 @@ static const struct quirk_row rows[] = {
     {"cr2-not-loaded", FIELD(cr2_not_loaded), ON_BOCHS, FOR_SVM},
     {"lma-cleared-early", FIELD(lma_cleared_early), ON_BOCHS, FOR_SVM},
     {"stale-task-event", FIELD(stale_task_event), ON_BOCHS, FOR_SVM},
+    {"tce-refused", FIELD(tce_refused), ON_BOCHS, FOR_SVM},
     {"refusal-spoils-vmcb", FIELD(refusal_spoils_vmcb), ON_QEMU | ON_BOCHS, FOR_SVM},
     {"nmi-blocking-inherited", FIELD(nmi_blocking_inherited), ON_BOCHS, FOR_VMX},
     {"late-host-interrupts", FIELD(late_host_interrupts), ON_BOCHS, FOR_SVM | FOR_VMX},

@@ -34,6 +34,7 @@ struct quirks {
     bool cr2_not_loaded;    /* VMRUN does not load CR2 */
     bool lma_cleared_early; /* EFER.LMA is clear already when the write of CR0 that ends long mode exits */
     bool stale_task_event;  /* EXITINTINFO of a task switch by INT n names an event of the past */
+    bool tce_refused;       /* VMRUN refuses EFER.TCE, which CPUID offers */
     /* SVM in both */
     bool refusal_spoils_vmcb; /* a refused VMRUN leaves the host's state in the save area, and no event to inject */
     /* VMX in Bochs 2.7 */

@@ -120,6 +120,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .tsc_stable = host->tsc_stable,
         .is_intel = host->is_intel,
         .hide_xsavec = host->quirks.broken_xsavec,
+        .hide_tce = host->quirks.tce_refused,
     };
 
     text_copy(guest->config->name, guest->name, sizeof(guest->name));

@@ -6,13 +6,9 @@
 #include "hv/base/spinlock.h"
 #include "hv/base/text.h"
 #include "hv/console/console.h"
-#include "hv/core/crash_cause.h"
-#include "hv/core/crash_report.h"
-#include "hv/core/exit_counts.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
-#include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
 #include "hv/guest/status.h"
 #include "hv/host/host_cpu.h"
@@ -20,6 +16,9 @@
 #include "hv/host/power.h"
 #include "hv/host/tsc.h"
 #include "hv/mm/page_table.h"
+#include "hv/report/crash_cause.h"
+#include "hv/report/crash_report.h"
+#include "hv/report/exit_counts.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
 
@@ -47,7 +46,6 @@ void guest_end_init(const struct boot_info *info)
 {
     boot = info;
     guest_restart_init();
-    operator_init();
 }
 
 static void report_registers(const struct vcpu *vcpu)

@@ -4,11 +4,11 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
-#include "hv/core/exit_counts.h"
 #include "hv/core/guest_devices.h"
 #include "hv/dev/crtc.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
+#include "hv/report/exit_counts.h"
 #include "hv/x86/insn.h"
 
 #define NS_PER_MS 1000000ULL

@@ -2,9 +2,9 @@
 #include "hv/host/host_apic.h"
 
 #include "hv/base/log.h"
+#include "hv/host/host_acpi.h"
 #include "hv/host/host_cpu.h"
 #include "hv/host/tsc.h"
-#include "hv/x86/host_acpi.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 

@@ -12,7 +12,7 @@
 #define HV_HOST_HOST_DEVICES_H
 
 #include "hv/boot_info.h"
-#include "hv/x86/host_acpi.h"
+#include "hv/host/host_acpi.h"
 #include "hv/x86/host_map.h"
 
 #define HOST_DEVICE_WINDOWS_MAX (ACPI_IOAPICS_MAX + BOOT_UARTS_MAX + 4u)

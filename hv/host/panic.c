@@ -5,7 +5,6 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/console/console.h"
-#include "hv/core/crash_report.h"
 #include "hv/core/guest.h"
 #include "hv/host/cpu.h"
 #include "hv/host/host_apic.h"
@@ -13,7 +12,8 @@
 #include "hv/host/panic_state.h"
 #include "hv/host/traps.h"
 #include "hv/host/version.h"
-#include "hv/x86/unwind.h"
+#include "hv/report/crash_report.h"
+#include "hv/report/unwind.h"
 
 #define SENTENCE_MAX 320u
 #define BACKTRACE_MAX 16u
@@ -34,11 +34,12 @@ void hv_panic_init(uint64_t image_start, uint64_t image_end)
     image.image = (struct span){(const uint8_t *)(uintptr_t)image_start, image_end - image_start};
 }
 
+/* What guests have printed and is not shown yet comes before the last lines: the result is the last one. */
 static _Noreturn void end(void)
 {
+    console_flush();
     log_error("the machine is halted: reset it, and the next start keeps these lines in \\plinth\\last-boot.txt");
     log_line(LOG_INFO, "result failed");
-    console_flush();
     hv_panic_stop();
 }
 

@@ -3,8 +3,8 @@
 
 #include "hv/base/log.h"
 #include "hv/console/console.h"
+#include "hv/host/host_acpi.h"
 #include "hv/host/tsc.h"
-#include "hv/x86/host_acpi.h"
 #include "hv/x86/insn.h"
 
 /* PM1 control register. ACPI 6.5 4.8.3.2.1, table 4.14. */

@@ -4,7 +4,7 @@
 #include "hv/base/clock.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
-#include "hv/x86/host_acpi.h"
+#include "hv/host/host_acpi.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 

@@ -48,7 +48,7 @@
 /* FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA; AVX512 F DQ IFMA CD BW VL */
 #define LEAF7_EBX_KEEP                                                                                                 \
     (BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(18) | BIT(19) | BIT(20) | BIT(23) | BIT(24) | \
-     BIT(29) | BIT(16) | BIT(17) | BIT(21) | BIT(28) | BIT(30) | BIT(31))
+     BIT(29) | BIT(16) | EXTENDED1_ECX_TCE | BIT(21) | BIT(28) | BIT(30) | BIT(31))
 /* VBMI UMIP VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ LA57 RDPID */
 #define LEAF7_ECX_KEEP \
     (BIT(1) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | BIT(16) | BIT(22))
@@ -57,6 +57,7 @@
 #define LEAF7_EBX_TSC_ADJUST BIT(1)
 /* AVX-VNNI AVX512-BF16 fast zero-length REP MOVSB, short STOSB, short CMPSB */
 #define LEAF7_1_EAX_KEEP (BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12))
+#define EXTENDED1_ECX_TCE BIT(17)
 /* LahfSahf AltMovCr8 ABM SSE4A MisAlignSse 3DNowPrefetch XOP FMA4 TCE TBM TopologyExtensions */
 #define EXTENDED1_ECX_KEEP \
     (BIT(0) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(17) | BIT(21) | BIT(22))
@@ -286,6 +287,9 @@ static void set_topology(struct cpuid_table *table, const struct cpuid_policy_in
     }
     if (sizes != NULL) {
         sizes->words.ecx = (input->vcpu_count - 1) | (bits_for(input->vcpu_count) << 12);
+    }
+    if (features != NULL && input->hide_tce) {
+        features->words.ecx &= ~EXTENDED1_ECX_TCE;
     }
     if (features != NULL && input->vcpu_count > 1) {
         features->words.ecx |= 1u << 1; /* CmpLegacy: several cores, no threads. APM 3 E.4.2 */

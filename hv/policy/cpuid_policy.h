@@ -21,6 +21,7 @@ struct cpuid_policy_input {
     bool tsc_stable;
     bool is_intel;
     bool hide_xsavec; /* quirks.broken_xsavec */
+    bool hide_tce;    /* quirks.tce_refused */
 };
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);

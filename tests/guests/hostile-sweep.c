@@ -110,10 +110,11 @@ static void unaligned_mmio(void)
 
 /* ---- Ports ---- */
 
-/* Those that end the guest, and a dword that would reach them: 0x64, 0x92, 0xf4, 0x604, 0xcf9; and its own console. */
+/* Those that end the guest, and a dword that would reach them: reset (0x64, 0x92, 0xcf9), debug exit (0xf4), pvpanic
+ * (0x505), power (0x604); and its own console. */
 static bool ends_guest(uint32_t port)
 {
-    static const uint16_t ends[] = {0x64, 0x92, 0xf4, 0x604, 0x605, 0xcf9};
+    static const uint16_t ends[] = {0x64, 0x92, 0xf4, 0x505, 0x604, 0x605, 0xcf9};
 
     for (uint32_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         if (port <= ends[i] && port + 3 >= ends[i]) {

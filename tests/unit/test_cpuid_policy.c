@@ -196,6 +196,18 @@ static void xsavec_is_hidden_where_the_emulator_breaks_it(void **state)
     assert_int_equal(ask(0xd, 1).ebx, 0);
 }
 
+static void tce_is_hidden_where_the_emulator_refuses_it(void **state)
+{
+    struct cpuid_policy_input input = {.host = &host, .vcpu_count = 1, .tsc_khz = 1000000, .hide_tce = false};
+
+    (void)state;
+    cpuid_policy_build(&input, &table);
+    assert_int_equal(ask(0x80000001, 0).ecx >> 17 & 1, 1);
+    input.hide_tce = true;
+    cpuid_policy_build(&input, &table);
+    assert_int_equal(ask(0x80000001, 0).ecx >> 17 & 1, 0);
+}
+
 static void the_quick_form_says_what_the_answer_depends_on(void **state)
 {
     (void)state;
@@ -301,6 +313,7 @@ int main(void)
         cmocka_unit_test(the_xsave_area_has_the_size_of_what_is_switched_on),
         cmocka_unit_test(a_compacted_xsave_area_has_no_holes_but_for_alignment),
         cmocka_unit_test(xsavec_is_hidden_where_the_emulator_breaks_it),
+        cmocka_unit_test(tce_is_hidden_where_the_emulator_refuses_it),
         cmocka_unit_test(the_quick_form_says_what_the_answer_depends_on),
         cmocka_unit_test(a_host_without_leaf_7_or_d_is_no_trouble),
     };

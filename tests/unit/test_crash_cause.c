@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/core/crash_cause.h: the exception that a shutdown began with, and why it was not delivered. Guests in
+/* Promises of hv/report/crash_cause.h: the exception that a shutdown began with, and why it was not delivered. Guests in
  * long mode with tables, code, IDT, GDT and TSS written by hand. */
-#include "hv/core/crash_cause.h"
+#include "hv/report/crash_cause.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 /*
  * The crash report's walk: every paging mode's tables by name, and where it stops. Tables are written by hand.
  */
-#include "hv/core/crash_report.h"
+#include "hv/report/crash_report.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/core/exit_counts.h: counts of all vCPUs, true percentages, and no word of what did not happen. */
-#include "hv/core/exit_counts.h"
+/* Promises of hv/report/exit_counts.h: counts of all vCPUs, true percentages, and no word of what did not happen. */
+#include "hv/report/exit_counts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

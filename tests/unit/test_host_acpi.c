@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/x86/host_acpi.h: what a firmware's tables say is found, and damaged ones are named and harmless. */
-#include "hv/x86/host_acpi.h"
+/* Promises of hv/host/host_acpi.h: what a firmware's tables say is found, and damaged ones are named and harmless. */
+#include "hv/host/host_acpi.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/x86/unwind.h, on images made by hand after Microsoft's description of the tables. */
-#include "hv/x86/unwind.h"
+/* Promises of hv/report/unwind.h, on images made by hand after Microsoft's description of the tables. */
+#include "hv/report/unwind.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

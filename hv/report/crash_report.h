@@ -2,9 +2,12 @@
 /*
  * What a crash report says about the instruction at which a guest ended: its bytes, and the way of its address through
  * the guest's own tables, entry by entry, as they stand. Nothing is changed: no accessed bit, no exception.
+ *
+ * This folder has what is told of an end, a guest's or our own: it reads what was left, and nothing depends on what it
+ * finds.
  */
-#ifndef HV_CORE_CRASH_REPORT_H
-#define HV_CORE_CRASH_REPORT_H
+#ifndef HV_REPORT_CRASH_REPORT_H
+#define HV_REPORT_CRASH_REPORT_H
 
 #include "guest-loader/elf_symbols.h"
 #include "hv/core/guest.h"

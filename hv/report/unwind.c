@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/x86/unwind.h"
+#include "hv/report/unwind.h"
 
 #define GPR_RSP 4u
 

@@ -5,8 +5,8 @@
  *
  * ACPI 6.5, 5.2 "ACPI System Description Tables".
  */
-#ifndef HV_X86_HOST_ACPI_H
-#define HV_X86_HOST_ACPI_H
+#ifndef HV_HOST_HOST_ACPI_H
+#define HV_HOST_HOST_ACPI_H
 
 #include "hv/base/span.h"
 #include "hv/base/status.h"

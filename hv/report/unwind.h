@@ -8,8 +8,8 @@
  * Pure: the image's bytes and the stack are spans, every read is checked, a damaged stack ends the backtrace.
  * Microsoft, "x64 exception handling", struct RUNTIME_FUNCTION, struct UNWIND_INFO.
  */
-#ifndef HV_X86_UNWIND_H
-#define HV_X86_UNWIND_H
+#ifndef HV_REPORT_UNWIND_H
+#define HV_REPORT_UNWIND_H
 
 #include "hv/base/span.h"
 #include "hv/base/types.h"

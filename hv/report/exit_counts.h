@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How often a guest's vCPUs have left it, and why. Counters of vCPUs that run are read as they are at that moment. */
-#ifndef HV_CORE_EXIT_COUNTS_H
-#define HV_CORE_EXIT_COUNTS_H
+#ifndef HV_REPORT_EXIT_COUNTS_H
+#define HV_REPORT_EXIT_COUNTS_H
 
 #include "hv/core/guest.h"
 #include "hv/core/vm_exit.h"

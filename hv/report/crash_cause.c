@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/core/crash_cause.h"
+#include "hv/report/crash_cause.h"
 
 #include "hv/base/format.h"
-#include "hv/core/crash_report.h"
 #include "hv/core/vm_exit.h"
+#include "hv/report/crash_report.h"
 #include "hv/x86/decode.h"
 #include "hv/x86/registers.h"
 

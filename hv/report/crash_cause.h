@@ -9,8 +9,8 @@
  * segment, handler, stack. What is not certain is not said: an instruction that could have raised several exceptions is
  * "an exception". Nothing is changed. SDM 3A 6.15 "Exception and Interrupt Reference"; APM 2 8.2 "Vectors".
  */
-#ifndef HV_CORE_CRASH_CAUSE_H
-#define HV_CORE_CRASH_CAUSE_H
+#ifndef HV_REPORT_CRASH_CAUSE_H
+#define HV_REPORT_CRASH_CAUSE_H
 
 #include "hv/core/guest.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/x86/host_acpi.h"
+#include "hv/host/host_acpi.h"
 
 #include "hv/base/format.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/core/crash_report.h"
+#include "hv/report/crash_report.h"
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"

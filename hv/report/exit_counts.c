@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hv/core/exit_counts.h"
+#include "hv/report/exit_counts.h"
 
 #include "hv/base/format.h"
 

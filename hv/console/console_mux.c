@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/console/console_mux.h"
 
+#include "hv/base/clock.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
 #include "hv/console/console_show.h"
@@ -11,6 +12,12 @@
 static bool has_room(const struct mux_output *output)
 {
     return output->capacity - output->length >= MUX_STEP_MAX;
+}
+
+/* The time of this call: a byte's price is the guest's choice (a line feed scrolls the screen). */
+static bool is_over(const struct mux_output *output)
+{
+    return output->until != 0 && clock_now() >= output->until;
 }
 
 static bool has_focus(const struct console_mux *mux, const struct mux_source *source)
@@ -469,7 +476,7 @@ static void take_turns(struct console_mux *mux, uint64_t now, struct mux_output 
     uint32_t idle = 0;
     uint32_t total = 0;
 
-    while (idle <= mux->source_count && total < MUX_PUMP_BYTES && has_room(output)) {
+    while (idle <= mux->source_count && total < MUX_PUMP_BYTES && has_room(output) && !is_over(output)) {
         uint32_t before = output->length;
 
         if (!turn_is_over(mux) && take_turn(mux, now, output)) {
@@ -535,7 +542,7 @@ static void replay_lines(struct console_mux *mux, struct mux_output *output)
     char text[HISTORY_LINE_MAX];
     char line[HISTORY_LINE_MAX + NOTICE_MAX];
 
-    while (replay->history != NULL && has_room(output)) {
+    while (replay->history != NULL && has_room(output) && !is_over(output)) {
         if (history_line(replay->history, replay->before, text)) {
             format_text(line, sizeof(line), "plinth:   | %s%s%s%s", replay->name == NULL ? "" : "[",
                         replay->name == NULL ? "" : replay->name, replay->name == NULL ? "" : "] ", text);

@@ -394,9 +394,11 @@ static void take_interrupts(struct cpu *cpu)
 static void idle(struct cpu *cpu)
 {
     if (cpu_flags(cpu) == 0) {
+        fault_at("asleep");
         __atomic_store_n(&cpu->idle, true, __ATOMIC_RELAXED);
         insn_sti_hlt_cli();
         __atomic_store_n(&cpu->idle, false, __ATOMIC_RELAXED);
+        fault_at("awake");
     }
 }
 

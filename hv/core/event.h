@@ -18,8 +18,8 @@ void vcpu_raise(struct vcpu *vcpu, enum exception vector);
 void vcpu_raise_error(struct vcpu *vcpu, enum exception vector, uint32_t error);
 void vcpu_raise_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error);
 
-/* INT1, which exited before it was stepped over: injected with its length, so that a fault of the delivery shows where it
- * is, and what it pushes is where it ends. */
+/* INT1, which exited before it was stepped over: injected with its length, so that a fault of the delivery shows where
+ * it is, and what it pushes is where it ends. */
 void vcpu_raise_int1(struct vcpu *vcpu, uint8_t length);
 
 enum event_choice {

@@ -10,9 +10,9 @@
 #include "hv/core/guest.h"
 
 /*
- * guest_port_read() to guest_mmio_write() want the platform: guest_hold(), or guest_hold_for() the address, comes before
- * them, and guest_io_end() after the instruction, or after each element of a string: it lets the platform go, and then
- * works on queues that were notified.
+ * guest_port_read() to guest_mmio_write() want the platform: guest_hold(), or guest_hold_for() the address, comes
+ * before them, and guest_io_end() after the instruction: it lets the platform go, which a string does after each
+ * element (guest_release()), and then works on queues that were notified.
  */
 void guest_io_end(struct vcpu *vcpu);
 
@@ -85,8 +85,8 @@ void guest_apic_end_of_interrupt(struct vcpu *vcpu);
 /* VMX's APIC virtualization stored a register at this offset of the page: do what a write of it does. */
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset);
 
-/* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/run/cpu_loop.c with the host TSC. What cannot
- * be done before vcpu->pass_end stays due. */
+/* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/run/cpu_loop.c with the host TSC. What
+ * cannot be done before vcpu->pass_end stays due. */
 void guest_run_timers(struct vcpu *vcpu, uint64_t now);
 /* The earliest host TSC at which guest_run_timers has something to do for this vCPU. */
 uint64_t guest_deadline(const struct vcpu *vcpu);

@@ -20,8 +20,8 @@ void guest_order_give(struct guest *guest, enum guest_order order)
     __atomic_fetch_or(&guest->vcpus[0].kick, (uint32_t)VCPU_KICK_ORDER, __ATOMIC_RELEASE);
 }
 
-/* The first press counts: what follows does not give the guest more time. Where the platform cannot be had now, the order
- * is given once more, but for a later one. */
+/* The first press counts: what follows does not give the guest more time. Where the platform cannot be had now, the
+ * order is given once more, but for a later one. */
 static void press_power_button(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;

@@ -61,15 +61,11 @@ static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
 }
 
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
-static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
+static void access_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
 {
     uint64_t mask = io->size == 4 ? ~0ULL : (1ULL << (io->size * 8)) - 1;
     uint32_t value = 0;
 
-    if (io->string) {
-        string_io(vcpu, io);
-        return;
-    }
     if (!guest_hold(vcpu)) {
         return; /* not done: the vCPU comes again */
     }
@@ -80,6 +76,22 @@ static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t len
         guest_port_write(vcpu, io->port, io->size, (uint32_t)(vcpu->gpr[GPR_RAX] & mask));
     }
     vcpu_advance(vcpu, length);
+}
+
+static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
+{
+    if (io->string) {
+        string_io(vcpu, io);
+    } else {
+        access_port(vcpu, io, length);
+    }
+    guest_io_end(vcpu);
+}
+
+static void handle_task_switch(struct vcpu *vcpu, const struct exit_task_switch *ts)
+{
+    task_switch(vcpu, ts);
+    guest_io_end(vcpu);
 }
 
 /* Halted until an interrupt; with interrupts off only another vCPU, an NMI or nothing at all can end it. */
@@ -101,6 +113,7 @@ static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_faul
         return;
     }
     emulate_nested_fault(vcpu, fault);
+    guest_io_end(vcpu);
 }
 
 /* Code that is not 64-bit gets 32 bits. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
@@ -304,11 +317,9 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         break;
     case EXIT_IO:
         handle_port(vcpu, &exit->io, exit->length);
-        guest_io_end(vcpu);
         break;
     case EXIT_NESTED_FAULT:
         handle_nested_fault(vcpu, &exit->fault);
-        guest_io_end(vcpu);
         break;
     case EXIT_HLT:
         handle_hlt(vcpu, exit->length);
@@ -333,8 +344,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         handle_exception(vcpu, exit);
         break;
     case EXIT_TASK_SWITCH:
-        task_switch(vcpu, &exit->task);
-        guest_io_end(vcpu);
+        handle_task_switch(vcpu, &exit->task);
         break;
     case EXIT_UNDEFINED:
         vcpu_raise(vcpu, EXCEPTION_UD);

@@ -402,8 +402,8 @@ static void idle(struct cpu *cpu)
     }
 }
 
-/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which takes
- * its time, so that more may have happened. */
+/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which
+ * takes its time, so that more may have happened. */
 static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     cpu_watch_turn(cpu, now);

@@ -6,8 +6,8 @@
 #include "hv/exit/dispatch.h"
 
 /*
- * The bytes at rip are not those of the instruction that exited, or an exception was raised by the fetch. The guest goes on
- * from there; when that exits again and again without progress, it is stopped.
+ * The bytes at rip are not those of the instruction that exited, or an exception was raised by the fetch. The guest
+ * goes on from there; when that exits again and again without progress, it is stopped.
  */
 static void go_on_from_there(struct svm_vcpu *svm, struct vcpu *vcpu)
 {

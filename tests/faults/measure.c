@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `measure:exits`: no fault, but how long the hypervisor keeps a CPU, in TSC ticks. Where a tick is an instruction (QEMU
- * with -icount shift=0, Bochs) this is counted, not timed. Told in the log whenever one of the three has grown:
+ * `measure:exits`: no fault, but how long the hypervisor keeps a CPU, in TSC ticks. Where a tick is an instruction
+ * (QEMU with -icount shift=0, Bochs) this is counted, not timed. Told in the log whenever one of the three has grown:
  *
  *   exit   from the CPU's exit to the end of its handling
  *   pass   from there, or from a wake-up, to the next entry or sleep: hv/run/cpu_loop.c, and what it does for guests

@@ -127,7 +127,7 @@ bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
     return done;
 }
 
-void guest_io_end(struct vcpu *vcpu)
+void guest_io_finish(struct vcpu *vcpu)
 {
     guest_release(vcpu);
     if (__atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {

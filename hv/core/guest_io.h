@@ -14,7 +14,14 @@
  * before them, and guest_io_end() after the instruction: it lets the platform go, which a string does after each
  * element (guest_release()), and then works on queues that were notified.
  */
-void guest_io_end(struct vcpu *vcpu);
+void guest_io_finish(struct vcpu *vcpu);
+
+static inline void guest_io_end(struct vcpu *vcpu)
+{
+    if (vcpu->holds_platform || __atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
+        guest_io_finish(vcpu);
+    }
+}
 
 /* size 1, 2, 4. False: nothing is there; *value is all ones, and the access has been noted. */
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);

@@ -230,8 +230,6 @@ static void reset_registers(struct lapic *lapic)
     lapic_timer_stop(lapic);
     lapic->timer_start = 0;
     lapic->outbox_count = 0;
-    memset(lapic->eois, 0, sizeof(lapic->eois));
-    lapic->eoi_pending = false;
     lapic->errors = 0;
 }
 

@@ -5,8 +5,8 @@
  *
  * Permission was checked by the CPU before the exit (IOPL, the TSS's map), for the port and the size that the exit
  * tells; what the emulator runs without such an exit, it checks (emulate_port.h). Memory is checked here, before the
- * port is touched: a byte taken from a port must not be lost to a page fault. A run of elements upwards within one page of RAM
- * is translated once, which makes `rep outsb` to a debug console cheap; all else goes element by element.
+ * port is touched: a byte taken from a port must not be lost to a page fault. A run of elements upwards within one page
+ * of RAM is translated once, which makes `rep outsb` to a debug console cheap; all else goes element by element.
  * SDM 2A "INS/INSB/INSW/INSD", 2B "OUTS/OUTSB/OUTSW/OUTSD"; SDM 1 19.5.1 "I/O Privilege Level".
  */
 #include "hv/emulate/string_io.h"

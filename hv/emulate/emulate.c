@@ -460,9 +460,8 @@ static bool fault_is_hopeless(struct vcpu *vcpu, const struct exit_nested_fault 
 {
     if (vcpu->pending.valid) {
         guest_fail(vcpu, GUEST_CODE_BAD_STATE,
-                   "delivery of vector %u at rip 0x%" PRIx64 " touches guest-physical 0x%" PRIx64
-                   ", which is no memory: its IDT, GDT, TSS or stack is not in RAM",
-                   vcpu->pending.vector, vcpu->rip, fault->address.value);
+                   "the delivery of vector %u touches guest-physical 0x%" PRIx64 ", which is not memory",
+                   vcpu->pending.vector, fault->address.value);
         return true;
     }
     if (fault->fetch && !fault->table_walk) {

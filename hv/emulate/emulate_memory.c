@@ -120,12 +120,6 @@ static uint32_t unmapped_error(const struct vcpu *vcpu, enum guest_access access
     return error | (vcpu->system.cpl == 3 && !implicit ? PAGE_FAULT_USER : 0);
 }
 
-/* Devices are the vCPU's from the translation of the first operand that is one to the end of the instruction. */
-static bool hold_if_device(struct vcpu *vcpu, gpa_t address)
-{
-    return guest_memory_pointer(&vcpu->guest->memory, address, 1) != NULL || guest_hold_for(vcpu, address);
-}
-
 bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit, gpa_t *address)
 {
     struct guest_paging paging;
@@ -135,7 +129,7 @@ bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_acces
     switch (guest_walk(&vcpu->guest->memory, &paging, linear, access, &translation)) {
     case GUEST_WALK_OK:
         *address = translation.address;
-        return vcpu->guest->vcpu_count == 1 || access == GUEST_FETCH || hold_if_device(vcpu, *address);
+        return true;
     case GUEST_WALK_FAULT:
         vcpu_raise_page_fault(vcpu, linear, translation.error_code);
         return false;
@@ -144,6 +138,19 @@ bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_acces
         return false;
     }
     return false;
+}
+
+/* Devices are the vCPU's from the translation of the first operand that is one to the end of the instruction. */
+static bool hold_devices(struct vcpu *vcpu, const struct memory_operand *operand)
+{
+    for (uint32_t i = 0; i < operand->count; i++) {
+        gpa_t address = operand->pieces[i].address;
+
+        if (guest_memory_pointer(&vcpu->guest->memory, address, 1) == NULL && !guest_hold_for(vcpu, address)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, enum guest_access access,
@@ -159,8 +166,11 @@ bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes,
     if (!emulate_translate_page(vcpu, linear, access, implicit, &operand->pieces[0].address)) {
         return false;
     }
-    return operand->count == 1 ||
-           emulate_translate_page(vcpu, (linear + first) & mask, access, implicit, &operand->pieces[1].address);
+    if (operand->count != 1 &&
+        !emulate_translate_page(vcpu, (linear + first) & mask, access, implicit, &operand->pieces[1].address)) {
+        return false;
+    }
+    return vcpu->guest->vcpu_count == 1 || hold_devices(vcpu, operand);
 }
 
 /* SDM 3A 6.15, #AC: only at CPL 3, with CR0.AM and EFLAGS.AC. */

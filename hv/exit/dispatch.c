@@ -106,12 +106,6 @@ static void handle_hlt(struct vcpu *vcpu, uint8_t length)
 
 static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault)
 {
-    if (vcpu->pending.valid) {
-        guest_fail(vcpu, GUEST_CODE_BAD_STATE,
-                   "the delivery of vector %u touches guest-physical 0x%" PRIx64 ", which is not memory",
-                   vcpu->pending.vector, fault->address.value);
-        return;
-    }
     emulate_nested_fault(vcpu, fault);
     guest_io_end(vcpu);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the config parser share: the reader of lines (config_text.c), the readers of values
- * (config_value.c), the table of keys (config_key.c), paths (config_path.c), the rules between keys (config_rules.c),
- * and errors.
+ * (config_value.c), the table of keys (config_key.c), words from elsewhere (config_words.c), paths (config_path.c), the
+ * rules between keys (config_rules.c), and errors.
  */
 #ifndef CONFIG_CONFIG_INTERNAL_H
 #define CONFIG_CONFIG_INTERNAL_H
@@ -58,6 +58,9 @@ struct config_reader config_reader_of(struct text file);
 /* The next line, comments and blanks around taken off. False at the end of the file. */
 bool config_read_line(struct config_reader *reader, struct config_line *line);
 
+/* The next line as it stands, blanks around taken off. False at the end of the file. */
+bool config_read_raw(struct config_reader *reader, struct config_piece *line);
+
 /* Takes the first word off a piece: up to a blank, or what a pair of double quotes holds. False: a quote stays open. */
 bool config_take_word(struct config_piece *rest, struct config_piece *word);
 
@@ -65,6 +68,9 @@ bool config_take_word(struct config_piece *rest, struct config_piece *word);
 bool config_unquote(struct config_piece *piece);
 
 bool config_text_alike(struct text left, const char *right); /* letters in any case, `_` like `-` */
+
+/* True where the text is one of the words of a list with blanks between, letters in any case and `_` like `-`. */
+bool config_text_one_of(struct text text, const char *words);
 
 /* How many letters to change, add or remove to make one of the other; long texts give a large number. */
 uint32_t config_text_distance(struct text left, const char *right);
@@ -109,6 +115,22 @@ void config_read_net(struct config_piece network, struct config_piece options, s
 /* The rules between the devices of all guests. */
 void config_rules_devices(struct config *config, struct config_errors *errors);
 
+/* ---- words from elsewhere: config_words.c ---- */
+
+#define CONFIG_FOREIGN_MAX 32u
+
+/* What to do today where another program has this key, and which sentence of the table it is; NULL: it is unknown. */
+const char *config_word_elsewhere(struct text word, uint32_t *index);
+
+/* What a file is that begins with this line, where that is no plinth.conf; NULL: it may be one. */
+const char *config_word_format(struct text line);
+
+/* What was said in full in this file: it is said once. The line; 0: not yet. */
+struct config_told {
+    uint32_t keys[2]; /* the list of keys, by section: [hypervisor], [guest] */
+    uint32_t foreign[CONFIG_FOREIGN_MAX];
+};
+
 /* ---- keys: config_key.c ---- */
 
 enum config_section {
@@ -123,7 +145,8 @@ enum config_section {
 /* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
 struct config_seen {
     struct config_position keys[CONFIG_KEYS_MAX];
-    bool kernel_meant; /* a line that was refused was meant to be `kernel`: one mistake, one error */
+    bool kernel_meant;       /* a line that was refused was meant to be `kernel`: one mistake, one error */
+    struct config_told told; /* of the whole file */
 };
 
 /* Reads one setting of a section into `config` or `guest`. */
@@ -148,6 +171,6 @@ bool config_path_check(struct config_piece path, struct config_errors *errors);
 void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
 
 /* The rules between guests, when the file ends. */
-void config_rules_file(struct config *config, struct config_errors *errors);
+void config_rules_file(struct config *config, bool is_empty, struct config_errors *errors);
 
 #endif

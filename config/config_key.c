@@ -16,6 +16,7 @@ enum value_kind {
     KIND_FLAG,     /* a bool */
     KIND_SIZE,     /* uint64_t bytes */
     KIND_ADDRESS,  /* uint64_t */
+    KIND_PLACE,    /* the same, not 0 */
     KIND_NUMBER,   /* uint64_t below 2^32 */
     KIND_DURATION, /* uint32_t microseconds */
     KIND_PATIENCE, /* the same, longer */
@@ -96,31 +97,39 @@ _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) =
 #define CONFIG_AT(member) offsetof(struct config, member)
 static const struct key keys[] = {
     {"kernel", SECTION_GUEST, KIND_PATH, GUEST_AT(kernel), GUEST_AT(kernel_position), NULL,
-     "image file bzimage vmlinuz"},
-    {"memory", SECTION_GUEST, KIND_SIZE, GUEST_AT(memory_bytes), GUEST_AT(memory_position), NULL, "mem ram"},
-    {"memory-at", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(memory_at), GUEST_AT(memory_at_position), NULL, NULL},
-    {"cpus", SECTION_GUEST, KIND_CPUS, GUEST_AT(cpus), GUEST_AT(cpus_position), NULL, "smp cores"},
-    {"protocol", SECTION_GUEST, KIND_CHOICE, GUEST_AT(protocol), GUEST_AT(protocol_position), protocols, "type format"},
-    {"initrd", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, "initramfs ramdisk"},
+     "image file bzimage vmlinuz kernel-image kernel-image-path boot-source"},
+    {"memory", SECTION_GUEST, KIND_SIZE, GUEST_AT(memory_bytes), GUEST_AT(memory_position), NULL,
+     "mem ram m maxmem max-memory currentmemory mem-size mem-size-mib memory-mb memory-mib"},
+    {"memory-at", SECTION_GUEST, KIND_PLACE, GUEST_AT(memory_at), GUEST_AT(memory_at_position), NULL, NULL},
+    {"cpus", SECTION_GUEST, KIND_CPUS, GUEST_AT(cpus), GUEST_AT(cpus_position), NULL,
+     "smp cores vcpu vcpus maxvcpus max-vcpus vcpu-count cpuset cpu-pin vcpupin affinity"},
+    {"protocol", SECTION_GUEST, KIND_CHOICE, GUEST_AT(protocol), GUEST_AT(protocol_position), protocols,
+     "type format builder boot-protocol"},
+    {"initrd", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, "initramfs ramdisk initrd-path"},
     {"module", SECTION_GUEST, KIND_MODULE, 0, NO_POSITION, NULL, NULL},
-    {"disk", SECTION_GUEST, KIND_DISK, 0, NO_POSITION, NULL, "drive hda hdd vda block"},
-    {"net", SECTION_GUEST, KIND_NET, 0, NO_POSITION, NULL, "network nic vif netdev bridge"},
+    {"disk", SECTION_GUEST, KIND_DISK, 0, NO_POSITION, NULL,
+     "drive drives hda hdb hdc hdd vda vdb sda block blockdev storage hd disks rootfs path-on-host"},
+    {"net", SECTION_GUEST, KIND_NET, 0, NO_POSITION, NULL,
+     "network networks nic vif netdev bridge interface interfaces ethernet network-interfaces iface"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
-     "append args bootargs cmd command-line options"},
+     "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
     {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
-    {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, NULL},
-    {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions, NULL},
+    {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},
+    {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions,
+     "on-panic on-failure on-error panic"},
     {"on-reset", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_reset), NO_POSITION, reset_actions, "on-reboot"},
     {"stop-time", SECTION_GUEST, KIND_PATIENCE, GUEST_AT(stop_us), NO_POSITION, NULL, "stop-timeout shutdown-timeout"},
-    {"debug-ports", SECTION_GUEST, KIND_FLAG, GUEST_AT(debug_ports), NO_POSITION, yes_no, NULL},
+    {"debug-ports", SECTION_GUEST, KIND_FLAG, GUEST_AT(debug_ports), NO_POSITION, yes_no,
+     "debugcon isa-debugcon isa-debug-exit"},
     {"debug-exit-ok", SECTION_GUEST, KIND_NUMBER, GUEST_AT(debug_exit_ok), NO_POSITION, NULL, NULL},
     {"load-address", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(load_address), NO_POSITION, NULL, NULL},
     {"entry", SECTION_GUEST, KIND_ADDRESS, GUEST_AT(entry_address), NO_POSITION, NULL, NULL},
     {"mode", SECTION_GUEST, KIND_CHOICE, GUEST_AT(mode), NO_POSITION, modes, NULL},
     {"share-idle", SECTION_GUEST, KIND_FLAG, GUEST_AT(share_idle), NO_POSITION, yes_no, NULL},
     {"virtual-apic", SECTION_GUEST, KIND_FLAG, GUEST_AT(virtual_apic), NO_POSITION, yes_no, NULL},
-    {"slice", SECTION_GUEST, KIND_DURATION, GUEST_AT(slice_us), NO_POSITION, NULL, NULL},
-    {"watchdog", SECTION_GUEST, KIND_WATCHDOG, GUEST_AT(watchdog), NO_POSITION, watchdogs, NULL},
+    {"slice", SECTION_GUEST, KIND_DURATION, GUEST_AT(slice_us), NO_POSITION, NULL,
+     "timeslice time-slice tslice quantum"},
+    {"watchdog", SECTION_GUEST, KIND_WATCHDOG, GUEST_AT(watchdog), NO_POSITION, watchdogs, "on-watchdog i6300esb"},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, 0, NO_POSITION, outputs, NULL},
     {"log", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(log_debug), NO_POSITION, levels, NULL},
     {"quiet-devices", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quiet_devices), NO_POSITION, yes_no, NULL},
@@ -136,6 +145,7 @@ _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has roo
 #define SUGGEST_MAX 3u
 
 #define SHOWN_KEY_MAX 24u
+#define SENTENCE_LIST_MAX 400u /* every key of a section */
 #define NUMBER_MAX 0xffffffffu /* of an I/O port */
 
 #define SLICE_MIN_US 100u
@@ -192,6 +202,19 @@ static void read_size(const struct setting *setting, const char *rule, const cha
         return;
     }
     memcpy(target_of(setting), &number, sizeof(number));
+}
+
+/* 0 would count as not written. */
+static void check_place_read(const struct setting *setting)
+{
+    uint64_t number = 1;
+
+    if (config_value_size(setting->value.text, &number) && number == 0) {
+        config_report(setting->errors, setting->value.position, "bad-address",
+                      "`%s` 0 cannot be had: the first 1M of the machine is its firmware's; write another place, or "
+                      "take the line out.",
+                      setting->key->name);
+    }
 }
 
 struct durations {
@@ -385,6 +408,11 @@ static void read_value(const struct setting *setting)
         read_size(setting, "bad-address", "an address; write it with 0x in front (0x7c00), or like a size (1M)",
                   UINT64_MAX);
         break;
+    case KIND_PLACE:
+        read_size(setting, "bad-address", "an address; write it with 0x in front (0x140000000), or like a size (5G)",
+                  UINT64_MAX);
+        check_place_read(setting);
+        break;
     case KIND_NUMBER:
         read_size(setting, "bad-number", "a number up to 0xffffffff; write digits, or 0x and hexadecimal digits (0x10)",
                   NUMBER_MAX);
@@ -435,23 +463,6 @@ static const struct key *key_of(enum config_section section, struct text name)
     return NULL;
 }
 
-/* True where the name is one of the words of a list with blanks between. */
-static bool is_one_of(struct text name, const char *words)
-{
-    struct config_piece rest = {text_of(words != NULL ? words : ""), {0, 0}};
-    struct config_piece word;
-
-    while (rest.text.length != 0 && config_take_word(&rest, &word)) {
-        char copy[24];
-
-        text_copy(word.text, copy, sizeof(copy));
-        if (config_text_alike(name, copy)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The key that the file probably means by this, or NULL. */
 static const struct key *meant_by(enum config_section section, struct text name)
 {
@@ -464,7 +475,7 @@ static const struct key *meant_by(enum config_section section, struct text name)
         if (keys[i].section != section) {
             continue;
         }
-        if (is_one_of(name, keys[i].elsewhere)) {
+        if (keys[i].elsewhere != NULL && config_text_one_of(name, keys[i].elsewhere)) {
             return &keys[i];
         }
         if (distance < least && distance < name.length) {
@@ -475,12 +486,21 @@ static const struct key *meant_by(enum config_section section, struct text name)
     return nearest;
 }
 
-/* There is nothing near: all keys of the section. */
-static void report_no_key(enum config_section section, struct config_piece name, struct config_errors *errors)
+/* There is nothing near: all keys of the section, once in a file. */
+static void report_no_key(enum config_section section, struct config_piece name, struct config_told *told,
+                          struct config_errors *errors)
 {
-    char list[192];
+    uint32_t *line = &told->keys[section == SECTION_GUEST];
+    char list[SENTENCE_LIST_MAX];
     size_t used = 0;
 
+    if (*line != 0) {
+        config_report(errors, name.position, "unknown-key",
+                      "There is no key `%.*s`, either; take it out. Line %u lists the keys.",
+                      (int)min_u64(name.text.length, SHOWN_KEY_MAX), name.text.start, *line);
+        return;
+    }
+    *line = name.position.line;
     for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
         if (keys[i].section == section) {
             used += text_copy(text_of(used == 0 ? "" : " "), list + used, sizeof(list) - used);
@@ -491,21 +511,46 @@ static void report_no_key(enum config_section section, struct config_piece name,
                   (int)min_u64(name.text.length, SHOWN_KEY_MAX), name.text.start, list);
 }
 
+/* Another program's word, with what to do; once in a file. False: it is unknown, too. */
+static bool report_foreign(struct config_piece name, struct config_told *told, struct config_errors *errors)
+{
+    uint32_t index = 0;
+    const char *sentence = config_word_elsewhere(name.text, &index);
+
+    if (sentence == NULL) {
+        return false;
+    }
+    if (told->foreign[index] != 0) {
+        config_report(errors, name.position, "unknown-key", "`%.*s`: as line %u says.", TEXT_ARGS(name.text),
+                      told->foreign[index]);
+        return true;
+    }
+    told->foreign[index] = name.position.line;
+    config_report(errors, name.position, "unknown-key", "`%.*s`: %s", TEXT_ARGS(name.text), sentence);
+    return true;
+}
+
 static void report_unknown(enum config_section section, struct config_piece name, struct config_seen *seen,
                            struct config_errors *errors)
 {
     enum config_section other = section == SECTION_GUEST ? SECTION_HYPERVISOR : SECTION_GUEST;
-    const struct key *meant = meant_by(section, name.text);
+    const struct key *meant;
 
     if (key_of(other, name.text) != NULL) {
         config_report(errors, name.position, "unknown-key", "`%.*s` belongs into %s; move the line there.",
                       TEXT_ARGS(name.text), other == SECTION_GUEST ? "a [guest NAME] section" : "[hypervisor]");
-    } else if (meant != NULL) {
+        return;
+    }
+    if (report_foreign(name, &seen->told, errors)) {
+        return;
+    }
+    meant = meant_by(section, name.text);
+    if (meant != NULL) {
         seen->kernel_meant = seen->kernel_meant || meant->offset == GUEST_AT(kernel);
         config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; did you mean `%s`?",
                       TEXT_ARGS(name.text), meant->name);
     } else {
-        report_no_key(section, name, errors);
+        report_no_key(section, name, &seen->told, errors);
     }
 }
 
@@ -532,6 +577,34 @@ static bool has_separator(struct text value, size_t *at)
         char c = value.start[*at];
 
         if (c == ';' || c == '=' || c == '/') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The value begins with a quote that is none here: ' or one that a word processor makes. */
+static bool has_foreign_quote(const struct setting *setting)
+{
+    static const char *const quotes[] = {"\xe2\x80\x98",
+                                         "\xe2\x80\x99",
+                                         "\xe2\x80\x9a",
+                                         "\xe2\x80\x9c",
+                                         "\xe2\x80\x9d",
+                                         "\xe2\x80\x9e",
+                                         "\xc2\xab",
+                                         "`",
+                                         "'"};
+    struct text value = setting->value.text;
+
+    for (size_t i = 0; i < ARRAY_COUNT(quotes); i++) {
+        struct text quote = text_of(quotes[i]);
+
+        if (value.length > quote.length && text_equal((struct text){value.start, quote.length}, quote)) {
+            config_report(setting->errors, setting->value.position, "bad-quote",
+                          "The value of `%s` begins with a quote that is none here; write plain double quotes (\"), or "
+                          "none.",
+                          setting->key->name);
             return true;
         }
     }
@@ -590,6 +663,9 @@ void config_key_read(enum config_section section, const struct config_line *line
     if (line->value.text.length == 0 && key->kind != KIND_TEXT) {
         config_report(errors, line->value.position, "empty-value",
                       "`%s` has no value; write one behind the =, or take the line out.", key->name);
+        return;
+    }
+    if (has_foreign_quote(&setting)) {
         return;
     }
     if (key->kind != KIND_TEXT && key->kind != KIND_PATH && !is_repeatable(key) && !take_plain(&setting)) {

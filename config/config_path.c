@@ -3,10 +3,10 @@
  * Paths of files that the config names, as the boot volume sees them. One check and one view for the target and the
  * tools on the host:
  *
- *   - a name is printable ASCII without the characters that FAT refuses, and does not begin or end with what a FAT
- *     driver strips: blanks, and a dot at the end (Microsoft, FAT32 File System Specification 1.03, "Long Directory
- *     Entries": "leading and trailing spaces" and "trailing periods" are ignored). Such a name would be another one
- *     there;
+ *   - a name is printable ASCII without the characters that FAT refuses, or UTF-8 of what a UEFI string holds (no
+ *     character beyond 0xffff), and does not begin or end with what a FAT driver strips: blanks, and a dot at the end
+ *     (Microsoft, FAT32 File System Specification 1.03, "Long Directory Entries": "leading and trailing spaces" and
+ *     "trailing periods" are ignored). Such a name would be another one there;
  *   - it is none of the words that stand for devices, whatever follows a dot: Windows, where sticks are copied, refuses
  *     them;
  *   - it is no file that Plinth itself keeps on the volume;
@@ -103,13 +103,36 @@ static bool char_allowed(char c)
     return c >= ' ' && c <= '~';
 }
 
-/* The two characters that are seldom part of a file's name have a sentence of their own. */
+/* Bytes of the character at path[at], which a name may have; 0: it may not. RFC 3629, 4 "Syntax of UTF-8 Byte
+ * Sequences"; a name that UEFI opens has 16 bits for each character. */
+static size_t char_bytes(struct text path, size_t at)
+{
+    const uint8_t *from = (const uint8_t *)path.start + at;
+    size_t left = path.length - at;
+
+    if (from[0] < 0x80) {
+        return char_allowed(path.start[at]) ? 1 : 0;
+    }
+    if (from[0] >= 0xc2 && from[0] < 0xe0 && left >= 2 && (from[1] & 0xc0) == 0x80) {
+        return from[0] == 0xc2 && from[1] < 0xa0 ? 0 : 2; /* control characters */
+    }
+    if ((from[0] & 0xf0) == 0xe0 && left >= 3 && (from[1] & 0xc0) == 0x80 && (from[2] & 0xc0) == 0x80) {
+        uint32_t code = (uint32_t)(from[0] & 0x0f) << 12 | (uint32_t)(from[1] & 0x3f) << 6 | (from[2] & 0x3f);
+
+        return code >= 0x800 && (code < 0xd800 || code >= 0xe000) && code < 0xfffe ? 3 : 0;
+    }
+    return 0;
+}
+
+/* The characters that are seldom part of a file's name have a sentence of their own. */
 static void report_char(struct config_piece path, size_t at, struct config_errors *errors)
 {
-    const char *why = "a FAT volume cannot hold it; rename the file (ASCII without *?<>|)";
+    const char *why = "a FAT volume cannot hold it; rename the file (letters and digits, no *?<>|)";
 
     if (path.text.start[at] == ':') {
         why = "paths are relative to this config file, without a drive or host in front";
+    } else if ((uint8_t)path.text.start[at] >= 0x80) {
+        why = "it is not UTF-8, or none that a file's name there can hold; rename the file";
     } else if (path.text.start[at] == '"') {
         why = "double quotes stand in front of the path and behind it, or not at all";
     }
@@ -160,7 +183,7 @@ static const char *component_wrong(struct text component)
 
 static bool is_own_file(struct text path)
 {
-    static const char *const own[] = {"plinth.conf", "machine.txt", "last-boot.txt"};
+    static const char *const own[] = {"plinth.conf", "machine.txt", "last-boot.txt", "needs.txt"};
 
     for (size_t i = 0; i < ARRAY_COUNT(own); i++) {
         if (config_path_same(path, text_of(own[i]))) {
@@ -199,11 +222,14 @@ bool config_path_check(struct config_piece path, struct config_errors *errors)
 {
     bool named = false;
 
-    for (size_t i = 0; i < path.text.length; i++) {
-        if (!char_allowed(path.text.start[i])) {
+    for (size_t i = 0; i < path.text.length;) {
+        size_t bytes = char_bytes(path.text, i);
+
+        if (bytes == 0) {
             report_char(path, i, errors);
             return false;
         }
+        i += bytes;
     }
     if (!check_components(path, &named, errors)) {
         return false;

@@ -145,11 +145,12 @@ static void check_places(const struct config_guest *first, const struct config_g
     }
 }
 
-void config_rules_file(struct config *config, struct config_errors *errors)
+void config_rules_file(struct config *config, bool is_empty, struct config_errors *errors)
 {
     if (config->guest_count == 0 && errors->count == 0) {
         config_report(errors, (struct config_position){1, 1}, "no-guest",
-                      "The file names no guest; add a section `[guest NAME]` with `kernel = FILE`.");
+                      "The file %s; add a section `[guest NAME]` with `kernel = FILE`.",
+                      is_empty ? "is empty" : "names no guest");
     }
     config_rules_devices(config, errors);
     for (uint32_t second = 1; second < config->guest_count; second++) {

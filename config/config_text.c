@@ -98,6 +98,15 @@ static size_t offset_of(struct text text, char c)
     return i;
 }
 
+bool config_read_raw(struct config_reader *reader, struct config_piece *line)
+{
+    if (!take_line(reader, line)) {
+        return false;
+    }
+    *line = config_trim(*line);
+    return true;
+}
+
 bool config_read_line(struct config_reader *reader, struct config_line *line)
 {
     struct config_piece piece;
@@ -181,6 +190,28 @@ bool config_text_alike(struct text left, const char *right)
         }
     }
     return true;
+}
+
+bool config_text_one_of(struct text text, const char *words)
+{
+    struct text wanted = text_of(words);
+    size_t end;
+
+    for (size_t start = 0; start < wanted.length; start = end + 1) {
+        size_t i = 0;
+
+        end = start;
+        while (end < wanted.length && wanted.start[end] != ' ') {
+            end++;
+        }
+        while (i < text.length && start + i < end && folded(text.start[i]) == folded(wanted.start[start + i])) {
+            i++;
+        }
+        if (i == text.length && start + i == end) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Levenshtein's distance, one row at a time. */

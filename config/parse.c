@@ -119,7 +119,7 @@ static void close_section(struct parser *parser)
     if (parser->section == SECTION_GUEST) {
         config_rules_guest(parser->guest, &parser->seen, parser->errors);
     }
-    parser->seen = (struct config_seen){.keys = {{0, 0}}};
+    parser->seen = (struct config_seen){.told = parser->seen.told};
     parser->section = SECTION_NONE;
 }
 
@@ -268,6 +268,28 @@ bool config_is_text(struct text file, struct config_errors *errors)
     return true;
 }
 
+/* One sentence for a file that is in another format altogether, by its first line that is not blank. */
+static bool is_foreign(struct text file, struct config_errors *errors)
+{
+    struct config_reader reader = config_reader_of(file);
+    struct config_piece line;
+    const char *format = NULL;
+
+    while (config_read_raw(&reader, &line)) {
+        if (line.text.length != 0) {
+            format = config_word_format(line.text);
+            break;
+        }
+    }
+    if (format != NULL) {
+        config_report(errors, line.position, "bad-line",
+                      "The file looks like %s. A plinth.conf has sections [guest NAME] with lines `key = value`; "
+                      "docs/config.md begins with one.",
+                      format);
+    }
+    return format != NULL;
+}
+
 bool config_parse(struct text file, struct config *config, struct config_errors *errors)
 {
     struct parser parser = {.config = config, .errors = errors, .section = SECTION_NONE};
@@ -283,13 +305,13 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config->console_screen = true;
     config->quiet_devices = true;
     config->quirks = true;
-    if (!config_is_text(file, errors)) {
+    if (!config_is_text(file, errors) || is_foreign(file, errors)) {
         return false;
     }
     while (config_read_line(&reader, &line)) {
         read_line(&parser, &line);
     }
     close_section(&parser);
-    config_rules_file(config, errors);
+    config_rules_file(config, file.length == 0, errors);
     return errors->count == 0;
 }

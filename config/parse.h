@@ -8,11 +8,12 @@
 #include "config/config.h"
 
 #define CONFIG_ERRORS_MAX 32u
+#define CONFIG_SENTENCE_BYTES 480u /* with the list of all keys */
 
 struct config_error {
     struct config_position position;
     const char *rule; /* a stable name: "unknown-key" */
-    char sentence[256];
+    char sentence[CONFIG_SENTENCE_BYTES];
 };
 
 struct config_errors {

@@ -7,7 +7,7 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 
-static struct config_errors the_errors; /* 7 KiB: too large for a good stack frame */
+static struct config_errors the_errors; /* 16 KiB: too large for a good stack frame */
 
 static bool report(struct efi_stage *stage, const struct config_errors *errors)
 {

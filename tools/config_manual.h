@@ -69,10 +69,12 @@ static const char manual_details[] =
     LINE("## What plinth-check prints")
     LINE("")
     LINE("A line for each mistake, `file:line:column: rule: sentence`, in the file's order; the rules are below. Where there is none,")
-    LINE("the plan: each guest with its CPUs, slice, memory (where it is on the machine, pages of which sizes, bytes of tables)")
-    LINE("and devices, then the machine's CPUs and memory. Exit status 0 where the config is good, 1 where not, 2 where the command")
-    LINE("line is not understood. `--json` prints the same as one object, `--svg FILE` draws the plan. Colours only on a terminal,")
-    LINE("and not with `NO_COLOR` or `TERM=dumb`.")
+    LINE("the plan: each guest with its CPUs, slice, kernel and files, memory (where it is on the machine, pages of which sizes,")
+    LINE("bytes of tables), devices and what follows its end; then the machine's CPUs and memory, and which machine the config")
+    LINE("needs. The config `-` is the standard input. Exit status 0 where the config is good, 1 where not, 2 where the command")
+    LINE("line is not understood. `--json` prints the same as one object, `--svg FILE` draws the plan, `--needs` prints the")
+    LINE("smallest machine that the config runs on: `tools/run-qemu plinth.conf` and `tools/run-bochs plinth.conf` make theirs by it.")
+    LINE("Colours only on a terminal, and not with `NO_COLOR` or `TERM=dumb`.")
     LINE("")
     LINE("## A machine for plinth-check")
     LINE("")
@@ -207,7 +209,7 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\nmemory = 1G\nmemory = 2G\n", "[guest a]\nkernel = k\nmemory = 2G\n", 0},
     {"empty-value", "Every key but `cmdline` needs a value.", "[guest a]\nkernel = k\nmemory =\n",
      "[guest a]\nkernel = k\ncmdline =\n", 0},
-    {"bad-quote", "Double quotes stand around a whole value, or around a whole path.",
+    {"bad-quote", "Double quotes stand around a whole value, or around a whole path; other quotes are none.",
      "[guest a]\nkernel = k\ncmdline = \"console=ttyS0\" quiet\n",
      "[guest a]\nkernel = k\ncmdline = \"console=ttyS0 quiet\"\n", 0},
     {"bad-value", "Some keys take one of a few words.", "[guest a]\nkernel = k\non-crash = reboot\n",
@@ -234,7 +236,7 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 5G\n",
      "[guest a]\nkernel = k\nmemory = 2G\nmemory-at = 4G\n[guest b]\nkernel = k\nmemory-at = 6G\n", 0},
     {"bad-path",
-     "A path has printable ASCII characters that a FAT volume can hold; blanks need double quotes. No name in it "
+     "A path has characters that a FAT volume can hold (UTF-8); blanks need double quotes. No name in it "
      "begins "
      "or ends with a blank, ends with a dot, is a word for a device (`con`, `nul`, `com1`) or one of Plinth's own "
      "files.",

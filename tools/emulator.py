@@ -28,7 +28,7 @@ import termios
 import time
 import tty
 
-EXIT_OK, EXIT_FAILED, EXIT_TIMEOUT = 0, 1, 124
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_TIMEOUT = 0, 1, 2, 124
 RESULT_OK, RESULT_FAILED = "plinth: result ok", "plinth: result failed"
 RETURNED = "plinth: returned to the firmware"
 READY = "launcher: ready"  # tests/boot/launcher.c: the machine can be saved now

@@ -8,10 +8,12 @@
 #include "hv/host/version.h"
 #include "tools/check/check.h"
 
+#include <errno.h>
+#include <getopt.h>
 #include <string.h>
 
 static const char help[] =
-    "plinth-check [--machine FILE] [--json] [--svg FILE] [--files] plinth.conf\n"
+    "plinth-check [--machine FILE] [--json] [--svg FILE] [--files | --needs] plinth.conf|-\n"
     "\n"
     "Says what is wrong with a config, one line each:  file:line:column: rule: sentence\n"
     "or prints the plan: guests, CPUs, memory, leaves, bytes of tables. Exit status 0 or 1; 2: not understood.\n"
@@ -31,9 +33,12 @@ static const char help[] =
     "  --json          print verdicts and plan as one JSON object\n"
     "  --svg FILE      draw the plan: CPUs and memory of the machine, and the guests in them\n"
     "  --files         print each file that the config names: path on this host, a tab, path on the boot volume\n"
+    "  --needs         print the smallest machine that the config runs on, as a description for --machine\n"
     "  --manual        print docs/config.md\n"
     "  --version       print the version, which is that of the hypervisor's first line\n"
-    "  --help          this text\n";
+    "  -h, --help      this text\n"
+    "\n"
+    "The config - is the standard input; paths in it are then relative to the current folder.\n";
 
 static void print_file(const struct check *check, struct text path)
 {
@@ -73,6 +78,13 @@ static void print_result(const struct check *check)
         }
         check_print_text(check);
         break;
+    case OUTPUT_NEEDS:
+        if (check_is_good(check)) {
+            check_print_needs(check);
+            break;
+        }
+        check_print_text(check);
+        break;
     case OUTPUT_TEXT:
         check_print_text(check);
         break;
@@ -92,8 +104,7 @@ static bool draw_result(const struct check *check)
         check_print_svg(check, out);
     }
     if (out == NULL || ferror(out) != 0 || fclose(out) != 0) {
-        fprintf(stderr, "plinth-check: %s cannot be written; name a file in a folder that you may write to.\n",
-                check->options.svg);
+        fprintf(stderr, "plinth-check: %s cannot be written: %s.\n", check->options.svg, strerror(errno));
         return false;
     }
     return true;
@@ -101,70 +112,96 @@ static bool draw_result(const struct check *check)
 
 /* ---- the command line ---- */
 
-/* True where the word is an option that prints something and ends. */
-static bool is_question(const char *word)
+enum { OPTION_JSON = 256, OPTION_SVG, OPTION_FILES, OPTION_NEEDS, OPTION_MACHINE, OPTION_MANUAL, OPTION_VERSION };
+
+static const struct option long_options[] = {
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"svg", required_argument, NULL, OPTION_SVG},
+    {"files", no_argument, NULL, OPTION_FILES},
+    {"needs", no_argument, NULL, OPTION_NEEDS},
+    {"machine", required_argument, NULL, OPTION_MACHINE},
+    {"manual", no_argument, NULL, OPTION_MANUAL},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+enum command_line { COMMAND_CHECK, COMMAND_ANSWERED, COMMAND_WRONG };
+
+/* One option that getopt_long understood. */
+static enum command_line take_option(int option, struct options *options)
 {
-    if (strcmp(word, "--help") == 0) {
-        fputs(help, stdout);
-        return true;
-    }
-    if (strcmp(word, "--manual") == 0) {
+    switch (option) {
+    case OPTION_JSON:
+        options->output = OUTPUT_JSON;
+        return COMMAND_CHECK;
+    case OPTION_FILES:
+        options->output = OUTPUT_FILES;
+        return COMMAND_CHECK;
+    case OPTION_NEEDS:
+        options->output = OUTPUT_NEEDS;
+        return COMMAND_CHECK;
+    case OPTION_SVG:
+        options->svg = optarg;
+        return COMMAND_CHECK;
+    case OPTION_MACHINE:
+        options->machine = optarg;
+        return COMMAND_CHECK;
+    case OPTION_MANUAL:
         check_print_manual();
-        return true;
-    }
-    if (strcmp(word, "--version") == 0) {
+        return COMMAND_ANSWERED;
+    case OPTION_VERSION:
         printf("plinth-check (Plinth) %s\n", plinth_version);
-        return true;
+        return COMMAND_ANSWERED;
+    case 'h':
+        fputs(help, stdout);
+        return COMMAND_ANSWERED;
+    default: /* getopt_long said what is wrong */
+        fprintf(stderr, "See plinth-check --help.\n");
+        return COMMAND_WRONG;
     }
-    return false;
 }
 
-/* False: a usage error was printed, or an answer (then *status is 0). */
-static bool read_options(int count, char **words, struct options *options, int *status)
+static enum command_line read_options(int count, char **words, struct options *options)
 {
-    *status = 2;
-    for (int i = 1; i < count; i++) {
-        if (is_question(words[i])) {
-            *status = 0;
-            return false;
-        }
-        if (strcmp(words[i], "--files") == 0) {
-            options->output = OUTPUT_FILES;
-        } else if (strcmp(words[i], "--json") == 0) {
-            options->output = OUTPUT_JSON;
-        } else if (strcmp(words[i], "--machine") == 0 && i + 1 < count) {
-            options->machine = words[++i];
-        } else if (strcmp(words[i], "--svg") == 0 && i + 1 < count) {
-            options->svg = words[++i];
-        } else if (words[i][0] != '-' && options->config == NULL) {
-            options->config = words[i];
-        } else {
-            fprintf(stderr, "plinth-check: \"%s\" is not understood; see plinth-check --help.\n", words[i]);
-            return false;
+    enum command_line command = COMMAND_CHECK;
+    int option;
+
+    while ((option = getopt_long(count, words, "h", long_options, NULL)) != -1) {
+        command = take_option(option, options);
+        if (command != COMMAND_CHECK) {
+            return command;
         }
     }
-    if (options->config == NULL) {
-        fprintf(stderr, "plinth-check: name a config file; see plinth-check --help.\n");
-        return false;
+    if (count - optind != 1) {
+        fprintf(stderr, "plinth-check: %s; see plinth-check --help.\n",
+                count == optind ? "name a config file, or - for the standard input" : "one config at a time");
+        return COMMAND_WRONG;
     }
-    return true;
+    options->config = words[optind];
+    if (options->machine != NULL && strcmp(options->machine, "-") == 0 && strcmp(options->config, "-") == 0) {
+        fprintf(stderr, "plinth-check: the standard input is the config or the machine, not both; see plinth-check "
+                        "--help.\n");
+        return COMMAND_WRONG;
+    }
+    return COMMAND_CHECK;
 }
 
 int main(int count, char **words)
 {
     static struct check check;
+    enum command_line command = read_options(count, words, &check.options);
     struct span file;
-    int status;
+    const char *why;
 
-    if (!read_options(count, words, &check.options, &status)) {
-        return status;
+    if (command != COMMAND_CHECK) {
+        return command == COMMAND_ANSWERED ? 0 : 2;
     }
-    if (check_read_file(check.options.config, CONFIG_BYTES_MAX, &file)) {
+    if (check_read_file(check.options.config, CONFIG_BYTES_MAX, &file, &why)) {
         check.file = (struct text){(const char *)file.base, (size_t)file.bytes};
         check_run(&check);
     } else {
-        config_report(&check.errors, (struct config_position){1, 1}, "missing-file",
-                      "The config cannot be read; name a text file of at most 256 KiB.");
+        check_report_config(&check, why);
     }
     print_result(&check);
     return draw_result(&check) && check_is_good(&check) ? 0 : 1;

@@ -7,9 +7,11 @@ lies at its top, plinth-check in its folder `bin`.
 """
 
 import argparse
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 IS_SOURCE = os.path.isfile(os.path.join(ROOT, "Makefile"))
@@ -24,10 +26,16 @@ def built(name):
 
 
 def logs_folder():
-    """The folder for logs, made where it is not there: with the other built things, or the current folder's."""
-    folder = os.path.join(BUILD, "logs") if IS_SOURCE else os.path.abspath("plinth-logs")
-    os.makedirs(folder, exist_ok=True)
-    return folder
+    """The folder for logs, made where it is not there: with the other built things, or the current folder's; where
+    neither can be written to, one for temporary files."""
+    for folder in (*([os.path.join(BUILD, "logs")] if IS_SOURCE else []), os.path.abspath("plinth-logs")):
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return tempfile.mkdtemp(prefix="plinth-logs-")
 
 
 def build_checker():
@@ -35,12 +43,15 @@ def build_checker():
 
     make takes blanks for the end of a name, so it is not told of the folders above the tree, which may have some.
     """
-    if not IS_SOURCE:
+    if not IS_SOURCE or (os.path.exists(built("plinth-check")) and not os.access(BUILD, os.W_OK)):
         return ""
     folder = os.path.relpath(BUILD, ROOT)
     folder = BUILD if folder.startswith("..") else folder
-    made = subprocess.run(["make", "-C", ROOT, "-s", f"BUILD={folder}", f"{folder}/plinth-check"],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    os.makedirs(BUILD, exist_ok=True)
+    with open(os.path.join(BUILD, ".plinth-check.lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several runs at once do not build into each other's files
+        made = subprocess.run(["make", "-C", ROOT, "-s", f"BUILD={folder}", f"{folder}/plinth-check"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return made.stdout.rstrip() if made.returncode != 0 else ""
 
 

@@ -266,6 +266,128 @@ def the_machine_decides(desk):
     assert plan["guests"][0]["leaves_1g"] == 0 and plan["guests"][0]["leaves_2m"] == 1024
 
 
+def what_is_needed_is_enough_and_hardly_more(desk):
+    """The answer is a machine's description: the plan for it is good, and for a smaller one it is not."""
+    desk.write("far.conf", "[guest a]\nkernel = hello.elf\nmemory-at = 40G\ncpus = 0,5\n")
+    for name in (*PLANS, "far.conf"):
+        needs = check("--needs", desk.path(name))
+        assert needs.returncode == 0, needs.stdout
+        cpus, memory = (int(re.search(rf"^{key} = (\d+)", needs.stdout, re.MULTILINE)[1]) for key in ("cpus", "memory"))
+        for text, good in ((needs.stdout, True), (f"cpus = {cpus}\nmemory = {memory - max(128, memory // 16) - 1}M\n", False)):
+            made = check("--machine", desk.write("needs.txt", text), desk.path(name))
+            assert (made.returncode == 0) == good, (name, text, made.stdout)
+        used = {cpu for guest in json.loads(check("--json", desk.path(name)).stdout)["guests"] for cpu in guest["cpus"]}
+        assert cpus == max(used) + 1, (name, cpus, used)
+    made = check("--needs", desk.write("hole.conf", "[guest a]\nkernel = hello.elf\nmemory-at = 3G\n"))
+    assert made.returncode == 0 and "No ordinary machine" in made.stdout and "memory =" not in made.stdout, made.stdout
+    made = check("--needs", desk.write("wrong.conf", "[guest a]\n"))
+    assert made.returncode == 1 and "missing-kernel" in made.stdout
+
+
+EVERY_KEY = """[hypervisor]
+console = serial
+log = debug
+inventory = yes
+quiet-devices = no
+quirks = none
+when-all-stopped = halt
+[guest a]
+kernel = hello.elf
+cmdline = one two   # three
+module = notes.txt some words
+initrd = notes.txt
+disk = root.img,keep=no,changes=4M
+disk = root.img,ro
+net = lan,mac=52:54:00:12:34:56
+on-stop = restart
+on-crash = poweroff
+on-reset = crash
+stop-time = 90s
+watchdog = halt 1500ms
+debug-ports = yes
+debug-exit-ok = 0x10
+memory-at = 5G
+slice = 250us
+share-idle = no
+cpus = 0,
+virtual-apic = no
+"""
+
+
+def plan_and_json_show_every_key(desk):
+    desk.write("notes.txt", "some notes")
+    with open(desk.path("root.img"), "wb") as out:
+        out.truncate(1 << 20)
+    conf = desk.write("every.conf", EVERY_KEY)
+    made = check(conf)
+    assert made.returncode == 0, made.stdout
+    for line in ("    kernel  hello.elf: ", "    cmdline one two\n", "is a comment, and no part of it: # three",
+                 "    module  notes.txt some words\n", "    initrd  notes.txt\n", "root.img, as it was after each restart, 4 MiB",
+                 "root.img, read-only", "on-stop restart, on-crash poweroff, on-reset crash; 90s to stop",
+                 "watchdog halt 1500ms", "by port 0xf4: 0x10 is well", "slices of 250us that it keeps", "local APIC (emulated)",
+                 "network lan, 52:54:00:12:34:56", "host 0x140000000", "console serial, log debug, when-all-stopped halt",
+                 "writes machine.txt, quiet-devices no, quirks none", "needs: a machine with 1 CPU and "):
+        assert line in made.stdout, (line, made.stdout)
+    plan = json.loads(check("--json", conf).stdout)
+    guest = plan["guests"][0]
+    assert plan["hypervisor"] == {"console": "serial", "log": "debug", "when_all_stopped": "halt", "inventory": True,
+                                  "quiet_devices": False, "quirks": False}
+    wanted = {"kernel": "hello.elf", "cmdline": "one two", "on_stop": "restart", "on_crash": "poweroff", "on_reset": "crash",
+              "stop_time_us": 90000000, "watchdog": "halt", "watchdog_us": 1500000, "debug_ports": True, "debug_exit_ok": 16,
+              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True,
+              "modules": [{"path": "notes.txt", "arguments": "some words"}, {"path": "notes.txt", "arguments": ""}],
+              "nets": [{"network": "lan", "mac": "52:54:00:12:34:56"}],
+              "disks": [{"path": "root.img", "ro": False, "keep": "no", "changes_bytes": 4 << 20},
+                        {"path": "root.img", "ro": True, "keep": "restart", "changes_bytes": 0}]}
+    assert {key: guest[key] for key in wanted} == wanted, guest
+    assert plan["machine"]["given_to"] == [{"cpu": 0, "guests": [{"guest": "a", "vcpu": 0}]}]
+    assert any(piece.get("given_to") == "a" and piece["start"] == 5 << 30 for piece in plan["host"])
+    assert plan["needs"]["cpus"] == 1 and plan["needs"]["memory_bytes"] >= 3 << 30
+    flat = desk.write("flat.conf", "[guest a]\nkernel = hello.elf\nprotocol = flat\nmode = 16\nload-address = 0x7c00\n")
+    assert "flat    at 0x7c00, entered at 0x7c00 in real mode" in check(flat).stdout
+    guest = json.loads(check("--json", flat).stdout)["guests"][0]
+    assert (guest["load_address"], guest["entry"], guest["mode"]) == (0x7C00, 0x7C00, "real")
+
+
+def a_config_that_cannot_be_read_says_why(desk):
+    """And which file is probably meant."""
+    os.mkdir(desk.path("stick"))
+    desk.write("stick/plinth.conf", "[guest a]\nkernel = hello.elf\n")
+    desk.write("mine.conf.txt", "[guest a]\nkernel = hello.elf\n")
+    with open(desk.path("large.conf"), "wb") as out:
+        out.truncate((256 << 10) + 1)
+    desk.write("empty.conf", "")
+    for name, says in (("none.conf", "missing-file: The config cannot be read: No such file or directory. Name a text"),
+                       ("stick", "it is a folder. Did you mean {}/plinth.conf?"), ("mine.conf", "Did you mean {}.txt?"),
+                       ("mine", "No such file or directory. Name"), ("large.conf", "it is too large for one"),
+                       ("empty.conf", "no-guest: The file is empty; add a section")):
+        made = check(desk.path(name))
+        assert made.returncode == 1 and says.format(desk.path(name)) in made.stdout, (name, made.stdout)
+    made = check("--machine", desk.path("none.txt"), desk.path("linux.conf"))
+    assert made.returncode == 1 and "cannot be read: No such file or directory" in made.stdout, made.stdout
+
+
+def the_standard_input_is_a_config(desk):
+    text = "[guest a]\nkernel = hello.elf\nmemory = lots\n"
+    made = check("-", input=text, cwd=desk.folder)
+    assert made.returncode == 1 and made.stdout.startswith("-:3:10: bad-size: "), made.stdout
+    made = check("--json", "-", input=text.replace("lots", "32M"), cwd=desk.folder)
+    assert json.loads(made.stdout)["guests"][0]["memory_bytes"] == 32 << 20
+    made = check("--machine", "-", desk.path("linux.conf"), input=MACHINE)
+    assert made.returncode == 0, made.stdout
+    assert check("--machine", "-", "-", input=MACHINE).returncode == 2
+    assert check("-h").stdout == check("--help").stdout and "plinth.conf|-" in check("-h").stdout
+
+
+def a_path_of_this_computer_is_told_from_a_missing_file(desk):
+    for kernel, says in ((desk.path("hello.elf"), "is a path on this computer, and the stick has only what lies beside"),
+                         ("/no/such/kernel", "no/such/kernel is not there; put it there or mend the path")):
+        made = check(desk.write("absolute.conf", f"[guest a]\nkernel = {kernel}\n"))
+        assert made.returncode == 1 and "absolute.conf:2:10: missing-file: " in made.stdout and says in made.stdout, made.stdout
+    made = check(desk.write("several.conf", "[guest a]\nkernel = one\ninitrd = two\n[guest b]\nkernel = three\ndisk = four\n"))
+    assert [line.split(":")[1] for line in made.stdout.splitlines()] == ["2", "3", "5", "6"], "all missing files at once"
+
+
 def boxes_of(svg):
     return [tuple(int(box.get(key)) for key in ("x", "y", "width", "height")) + (box.get("fill"),)
             for box in svg.iter(f"{SVG}rect")][1:]
@@ -374,6 +496,8 @@ TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
          files_that_are_missing_empty_or_no_image_are_named, names_are_those_of_a_fat_volume,
          a_wrong_machine_is_named_with_its_line, the_machine_decides,
+         what_is_needed_is_enough_and_hardly_more, plan_and_json_show_every_key, a_config_that_cannot_be_read_says_why,
+         the_standard_input_is_a_config, a_path_of_this_computer_is_told_from_a_missing_file,
          the_picture_shows_every_cpu_guest_and_piece_of_memory, a_name_cannot_break_the_picture,
          every_rule_of_the_source_is_in_the_manual, every_rule_of_the_manual_has_a_wrong_and_a_right_example, what_cannot_be_written_is_said]
 

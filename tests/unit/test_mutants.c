@@ -39,6 +39,7 @@
 #define ARENA_BYTES (8 * MIB)
 #define SAID_MAX 16384u
 #define IMAGE_BYTES 4096u
+#define CONTENT_BYTES (1u << 20) /* what is read of a file that a mutant names: machine.txt and itself, too */
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
@@ -429,6 +430,9 @@ static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
     struct model_file *model = (struct model_file *)(void *)file;
     uint64_t count = min_u64(*size, model->bytes.bytes - model->at);
 
+    if (model->at + count > CONTENT_BYTES) {
+        return EFI_DEVICE_ERROR;
+    }
     memcpy(buffer, model->bytes.base + model->at, count);
     model->at += count;
     *size = count;
@@ -527,15 +531,16 @@ static void make_stick(void)
 
 static bool read_stored(const struct stored_file *file, struct span *bytes)
 {
-    static uint8_t content[IMAGE_BYTES + 1];
+    static uint8_t content[CONTENT_BYTES];
     struct span read = {NULL, 0};
+    const char *why = NULL;
     struct stat info;
 
     if (stat(file->host, &info) != 0 || !S_ISREG(info.st_mode)) {
         return false;
     }
     *bytes = (struct span){content, (uint64_t)info.st_size};
-    if (check_read_file(file->host, IMAGE_BYTES, &read)) {
+    if (check_read_file(file->host, CONTENT_BYTES, &read, &why)) {
         memcpy(content, read.base, read.bytes);
         free((void *)(uintptr_t)read.base);
     }

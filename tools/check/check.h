@@ -23,6 +23,7 @@ enum output {
     OUTPUT_TEXT,
     OUTPUT_JSON,
     OUTPUT_FILES,
+    OUTPUT_NEEDS,
 };
 
 struct options {
@@ -71,6 +72,7 @@ struct check {
     /* Of the boot volume, each once. */
     struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
     uint32_t file_count;
+    uint64_t trial_bytes; /* plan for an ordinary machine of so much memory; 0: for one that has what is needed */
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];
     struct load_plan images[CONFIG_GUESTS_MAX];
@@ -81,13 +83,20 @@ struct check {
 /* Reads the description; errors are in check->machine_errors. */
 void check_machine_read(struct check *check);
 
-/* The machine that is not described: as many CPUs as the config speaks of, and memory enough from 4 GiB up. */
+/*
+ * The machine that is not described: as many CPUs as the config speaks of, and memory enough from 4 GiB up, or
+ * check->trial_bytes as an ordinary PC has them.
+ */
 void check_machine_assume(struct check *check);
 
 /* ---- check_files.c ---- */
 
-/* A whole file in memory, zero-terminated; false where it cannot be read or is larger than `limit`. */
-bool check_read_file(const char *path, uint64_t limit, struct span *result);
+/* A whole file in memory, zero-terminated; "-" is the standard input. False: it cannot be read or is larger than
+ * `limit`; then *why says it, a part of a sentence. */
+bool check_read_file(const char *path, uint64_t limit, struct span *result, const char **why);
+
+/* Says of a config that cannot be read why, and which file is probably meant. */
+void check_report_config(struct check *check, const char *why);
 
 /*
  * A path of the config on this host: relative to the config file's folder, whatever slashes it has. Where a name is not
@@ -111,6 +120,19 @@ void check_run(struct check *check);
 
 bool check_is_good(const struct check *check);
 
+/* ---- check_needs.c ---- */
+
+struct check_needs {
+    uint32_t cpus;
+    uint64_t memory_bytes; /* of an ordinary PC: from 0 on, with the usual hole below 4 GiB */
+};
+
+/* The smallest machine that a good config runs on, to a sixteenth. False: no ordinary one has memory at its places. */
+bool check_needs(const struct check *check, struct check_needs *needs);
+
+/* The same as a machine's description, for mkusb. */
+void check_print_needs(const struct check *check);
+
 /* ---- output ---- */
 
 /* A piece of host memory and whose it is. */
@@ -129,6 +151,21 @@ struct host_piece {
 uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX]);
 
 const char *check_type_name(enum memory_type type); /* "free" */
+
+/* Words of the config, as a user writes them. */
+const char *check_action_word(enum config_action action);
+const char *check_final_word(enum config_final final);
+const char *check_watchdog_word(enum config_watchdog watchdog);
+const char *check_mode_word(enum config_mode mode);
+const char *check_outputs_word(const struct config *config);
+
+#define CHECK_TIME_MAX 24u
+
+/* "10ms": a time as the config has it. */
+const char *check_time(char to[CHECK_TIME_MAX], uint32_t us);
+
+/* The comment that ends the line of the guest's command line, from its # on; empty: there is none. */
+struct text check_cmdline_comment(const struct check *check, const struct config_guest *guest);
 
 void check_print_text(const struct check *check);
 void check_print_json(const struct check *check);

@@ -8,6 +8,7 @@
 #include "tools/check/check.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,29 +17,68 @@
 #define NEAR_NAME_MAX 256u
 #define NEAR_DISTANCE_MAX 2u
 
-bool check_read_file(const char *path, uint64_t limit, struct span *result)
+/* Pipes have no size: what comes is read until the end, or one byte beyond the limit. NULL, or why not. */
+static const char *read_stream(FILE *file, uint64_t limit, struct span *result)
 {
-    FILE *file = fopen(path, "rb");
+    uint8_t *bytes = malloc((size_t)limit + 2);
+    size_t count = bytes != NULL ? fread(bytes, 1, (size_t)limit + 1, file) : 0;
+
+    if (bytes == NULL || ferror(file) != 0 || count > limit) {
+        const char *why = bytes == NULL || ferror(file) != 0 ? strerror(errno) : "it is too large for one";
+
+        free(bytes);
+        return why;
+    }
+    bytes[count] = 0;
+    *result = (struct span){bytes, count};
+    return NULL;
+}
+
+bool check_read_file(const char *path, uint64_t limit, struct span *result, const char **why)
+{
+    bool is_input = strcmp(path, "-") == 0;
+    FILE *file = is_input ? stdin : fopen(path, "rb");
     struct stat info;
-    uint8_t *bytes = NULL;
-    bool read = false;
 
     if (file == NULL) {
+        *why = strerror(errno);
         return false;
     }
-    if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && (uint64_t)info.st_size <= limit) {
-        bytes = malloc((size_t)info.st_size + 1);
+    if (fstat(fileno(file), &info) == 0 && S_ISDIR(info.st_mode)) {
+        *why = "it is a folder";
+    } else {
+        *why = read_stream(file, limit, result);
     }
-    if (bytes != NULL && fread(bytes, 1, (size_t)info.st_size, file) == (size_t)info.st_size) {
-        bytes[info.st_size] = 0;
-        *result = (struct span){bytes, (uint64_t)info.st_size};
-        read = true;
+    if (!is_input) {
+        fclose(file);
     }
-    fclose(file);
-    if (!read) {
-        free(bytes);
+    return *why == NULL;
+}
+
+/* What people have where a plinth.conf should be: NAME.txt, which Windows shows as NAME; a folder with one in it. */
+static bool near_config(const char *path, char near[HOST_PATH_MAX])
+{
+    static const char *const endings[] = {".txt", ".conf", "/plinth.conf"};
+    struct stat info;
+
+    for (size_t i = 0; i < ARRAY_COUNT(endings); i++) {
+        snprintf(near, HOST_PATH_MAX, "%s%s", path, endings[i]);
+        if (stat(near, &info) == 0 && S_ISREG(info.st_mode)) {
+            return true;
+        }
     }
-    return read;
+    return false;
+}
+
+void check_report_config(struct check *check, const char *why)
+{
+    char near[HOST_PATH_MAX];
+    bool found = near_config(check->options.config, near);
+
+    config_report(&check->errors, (struct config_position){1, 1}, "missing-file",
+                  found ? "The config cannot be read: %s. Did you mean %.200s?"
+                        : "The config cannot be read: %s. Name a text file of at most 256 KiB.",
+                  why, near);
 }
 
 /* ---- paths ---- */
@@ -135,25 +175,41 @@ static bool near_name(const char *host, char near[NEAR_NAME_MAX])
     return least <= NEAR_DISTANCE_MAX;
 }
 
-static void report_missing(struct check *check, struct text path, struct config_position position)
+/* The path begins at a root, of which neither the stick nor the config's folder knows. */
+static bool is_absolute(struct text path)
+{
+    return path.length != 0 && is_slash(path.start[0]);
+}
+
+/* `error`: errno of what was tried. */
+static void report_missing(struct check *check, struct text path, struct config_position position, int error)
 {
     char host[HOST_PATH_MAX];
     char near[NEAR_NAME_MAX];
+    char whole[CONFIG_PATH_MAX + 1];
     struct stat info;
 
     check_host_path(check, path, host);
+    text_copy(path, whole, sizeof(whole));
     if (stat(host, &info) == 0 && S_ISDIR(info.st_mode)) {
         config_report(&check->errors, position, "missing-file", "%.150s is a folder; name a file in it.", host);
+    } else if (error != ENOENT && error != ENOTDIR) {
+        config_report(&check->errors, position, "missing-file", "The file %.150s cannot be read: %s.", host,
+                      strerror(error));
     } else if (near_name(host, near)) {
         config_report(&check->errors, position, "missing-file",
                       "The file %.150s is not there (paths are relative to the config file); did you mean %.32s?", host,
                       near);
+    } else if (is_absolute(path) && stat(whole, &info) == 0) {
+        config_report(&check->errors, position, "missing-file",
+                      "%.130s is a path on this computer, and the stick has only what lies beside its config; copy the "
+                      "file there, or link it (ln -s), and name it without the folders.",
+                      whole);
     } else {
-        config_report(
-            &check->errors, position, "missing-file",
-            "The file %.130s is not there or cannot be read; put it there or mend the path, which is relative "
-            "to the config file.",
-            host);
+        config_report(&check->errors, position, "missing-file",
+                      "The file %.130s is not there; put it there or mend the path, which is relative to the config "
+                      "file.",
+                      host);
     }
 }
 
@@ -217,13 +273,15 @@ bool check_file_read(struct check *check, struct text path, struct config_positi
 
     check_host_path(check, path, host);
     file = fopen(host, "rb");
-    if (file == NULL || fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode)) {
-        report_missing(check, path, position);
+    if (file == NULL || fstat(fileno(file), &info) != 0) {
+        report_missing(check, path, position, errno);
+    } else if (!S_ISREG(info.st_mode)) {
+        report_missing(check, path, position, ENODEV);
     } else if (size_fits(check, host, position, (uint64_t)info.st_size) &&
                enter_file(check, path, position, &info, first)) {
         good = map_file(file, (uint64_t)info.st_size, bytes);
         if (!good) {
-            report_missing(check, path, position);
+            report_missing(check, path, position, errno);
         }
     }
     if (file != NULL) {

@@ -3,10 +3,16 @@
  * Verdicts and plan for programs: one JSON object.
  *
  *   {"file", "good", "errors": [{"file", "line", "column", "rule", "sentence"}], "more_errors",
- *    "machine": {"cpus", "free_bytes", "devices": [...]},
+ *    "machine": {"cpus", "free_bytes", "devices": [{"text"}], "given_to": [{"cpu", "guests": [{"guest", "vcpu"}]}]},
+ *    "needs": {"cpus", "memory_bytes"},
+ *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks"},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
- *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], "console", "debug_ports", "virtual_apic"}],
- *    "host": [{"start", "end", "use"}]}
+ *                "table_bytes", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the config}],
+ *    "host": [{"start", "end", "use", "guest", "given_to"}]}
+ *
+ * A key of the config has its name with `_` for `-`, times in us and sizes in bytes (`slice_us`, `memory_bytes`).
+ * "needs" is missing where no ordinary machine has memory at the guests' places, "guest" and "given_to" where memory is
+ * no guest's.
  */
 #include "tools/check/check.h"
 
@@ -73,8 +79,12 @@ static void print_errors(const char *file, const struct config_errors *errors, b
     }
 }
 
-static void print_machine(const struct check_machine *machine)
+static void print_cpus_given(const struct check *check);
+
+static void print_machine(const struct check *check)
 {
+    const struct check_machine *machine = &check->machine;
+
     printf(",\n \"machine\": {\"cpus\": %u, \"free_bytes\": %" PRIu64 ", \"devices\": [", machine->cpu_count,
            memory_map_bytes(&machine->map, MEMORY_FREE));
     for (uint32_t i = 0; i < machine->device_count; i++) {
@@ -82,7 +92,126 @@ static void print_machine(const struct check_machine *machine)
         print_json_text("text", machine->devices[i]);
         printf("}");
     }
-    printf("]}");
+    printf("]");
+    print_cpus_given(check);
+    printf("}");
+}
+
+/* A text of the config behind a comma. */
+static void print_member(const char *key, struct text text)
+{
+    printf(", ");
+    print_json_text(key, text);
+}
+
+static void print_word(const char *key, const char *word)
+{
+    print_member(key, text_of(word));
+}
+
+/* Which guests have each CPU that a guest has. */
+static void print_cpus_given(const struct check *check)
+{
+    bool first_cpu = true;
+
+    printf(", \"given_to\": [");
+    for (uint32_t cpu = 0; cpu < check->machine.cpu_count; cpu++) {
+        bool first = true;
+
+        for (uint32_t g = 0; g < check->config.guest_count; g++) {
+            const struct config_guest *guest = &check->config.guests[g];
+
+            for (uint32_t v = 0; v < guest->cpu_count; v++) {
+                if (guest->cpus[v] != cpu) {
+                    continue;
+                }
+                if (first) {
+                    printf("%s{\"cpu\": %u, \"guests\": [", first_cpu ? "" : ", ", cpu);
+                }
+                printf("%s{", first ? "" : ", ");
+                print_json_text("guest", guest->name);
+                printf(", \"vcpu\": %u}", v);
+                first = first_cpu = false;
+            }
+        }
+        printf("%s", first ? "" : "]}");
+    }
+    printf("]");
+}
+
+static void print_needs(const struct check *check)
+{
+    struct check_needs needs;
+
+    if (check_needs(check, &needs)) {
+        printf(",\n \"needs\": {\"cpus\": %u, \"memory_bytes\": %" PRIu64 "}", needs.cpus, needs.memory_bytes);
+    }
+}
+
+static void print_hypervisor(const struct config *config)
+{
+    printf(",\n \"hypervisor\": {");
+    print_json_text("console", text_of(check_outputs_word(config)));
+    print_word("log", config->log_debug ? "debug" : "info");
+    print_word("when_all_stopped", check_final_word(config->when_all_stopped));
+    print_flag("inventory", config->inventory);
+    print_flag("quiet_devices", config->quiet_devices);
+    print_flag("quirks", config->quirks);
+    printf("}");
+}
+
+static void print_files(const struct config_guest *guest)
+{
+    print_member("kernel", guest->kernel);
+    print_member("cmdline", guest->cmdline);
+    printf(", \"modules\": [");
+    for (uint32_t i = 0; i < guest->module_count; i++) {
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("path", guest->modules[i].path);
+        print_member("arguments", guest->modules[i].arguments);
+        printf("}");
+    }
+    printf("], \"disks\": [");
+    for (uint32_t i = 0; i < guest->disk_count; i++) {
+        const struct config_disk *disk = &guest->disks[i];
+
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("path", disk->path);
+        print_flag("ro", disk->read_only);
+        print_word("keep", disk->forget ? "no" : "restart");
+        printf(", \"changes_bytes\": %" PRIu64 "}", disk->changes_bytes);
+    }
+    printf("]");
+}
+
+static void print_nets(const struct config_guest *guest)
+{
+    printf(", \"nets\": [");
+    for (uint32_t i = 0; i < guest->net_count; i++) {
+        const struct config_net *net = &guest->nets[i];
+
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("network", net->network);
+        printf(", \"mac\": \"%02x:%02x:%02x:%02x:%02x:%02x\"}", net->mac[0], net->mac[1], net->mac[2], net->mac[3],
+               net->mac[4], net->mac[5]);
+    }
+    printf("]");
+}
+
+static void print_policies(const struct config_guest *guest)
+{
+    print_word("on_stop", check_action_word(guest->on_stop));
+    print_word("on_crash", check_action_word(guest->on_crash));
+    print_word("on_reset", check_action_word(guest->on_reset));
+    print_word("watchdog", check_watchdog_word(guest->watchdog));
+    printf(", \"watchdog_us\": %u, \"stop_time_us\": %u, \"debug_exit_ok\": %" PRIu64, guest->watchdog_us,
+           guest->stop_us, guest->debug_exit_ok);
+    print_flag("share_idle", guest->share_idle);
+    printf(", \"memory_at\": %" PRIu64, guest->memory_at);
+    if (guest->protocol == PROTOCOL_FLAT) {
+        printf(", \"load_address\": %" PRIu64 ", \"entry\": %" PRIu64, guest->load_address, guest->entry_address);
+        print_word("mode", check_mode_word(guest->mode));
+    }
 }
 
 static void print_ranges(const struct guest_memory *memory)
@@ -117,6 +246,9 @@ static void print_guest(const struct check *check, uint32_t index)
     print_flag("console", guest->console);
     print_flag("debug_ports", guest->debug_ports);
     print_flag("virtual_apic", guest->virtual_apic);
+    print_files(guest);
+    print_nets(guest);
+    print_policies(guest);
     printf("}");
 }
 
@@ -134,6 +266,7 @@ static void print_host(const struct check *check)
         if (piece->guest < CONFIG_GUESTS_MAX) {
             printf(", ");
             print_json_text("guest", check->config.guests[piece->guest].name);
+            print_member("given_to", check->config.guests[piece->guest].name);
         }
         printf("}");
     }
@@ -153,7 +286,9 @@ void check_print_json(const struct check *check)
     print_errors(check->options.machine != NULL ? check->options.machine : "", &check->machine_errors, &first);
     printf("], \"more_errors\": %u", check->errors.dropped + check->machine_errors.dropped);
     if (good) {
-        print_machine(&check->machine);
+        print_machine(check);
+        print_needs(check);
+        print_hypervisor(&check->config);
         printf(",\n \"guests\": [");
         for (uint32_t g = 0; g < check->config.guest_count; g++) {
             printf("%s\n", g == 0 ? "" : ",");

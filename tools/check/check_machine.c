@@ -328,13 +328,14 @@ static void read_lines(struct check *check)
 void check_machine_read(struct check *check)
 {
     struct span file;
+    const char *why;
 
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
     check->machine.own = own_usual;
-    if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file)) {
+    if (!check_read_file(check->options.machine, MACHINE_BYTES_MAX, &file, &why)) {
         config_report(&check->machine_errors, (struct config_position){1, 1}, "missing-file",
-                      "The machine's description cannot be read; name a text file below 1 MiB.");
+                      "The machine's description cannot be read: %s. Name a text file below 1 MiB.", why);
         return;
     }
     check->machine.file = (struct text){(const char *)file.base, (size_t)file.bytes};
@@ -358,11 +359,33 @@ static uint64_t disk_bytes(const struct check *check, const struct config_guest 
     return align_up(bytes, GIB);
 }
 
-void check_machine_assume(struct check *check)
+/* As many CPUs as give each guest without a list CPUs of its own, beside those that lists name. */
+static uint32_t cpus_needed(const struct config *config)
+{
+    uint64_t named = 0; /* a bit for each CPU below 64 */
+    uint32_t placed = 0;
+    uint32_t highest = 0;
+
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        for (uint32_t i = 0; i < config->guests[g].cpu_count; i++) {
+            uint32_t cpu = config->guests[g].cpus[i];
+
+            if (cpu == CONFIG_CPU_ANY) {
+                placed++;
+            } else {
+                named |= cpu < MACHINE_CPUS_MAX ? 1ULL << cpu : 0;
+                highest = (uint32_t)max_u64(highest, cpu + 1);
+            }
+        }
+    }
+    placed += (uint32_t)__builtin_popcountll(named);
+    return (uint32_t)max_u64(highest, min_u64(placed, MACHINE_CPUS_MAX));
+}
+
+static void assume_memory(struct check *check)
 {
     uint64_t memory = GIB;
-    uint32_t cpus = 0;
-    uint32_t highest = 0;
+    uint64_t placed_end = HIGH_MEMORY_START;
 
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         const struct config_guest *guest = &check->config.guests[g];
@@ -370,15 +393,22 @@ void check_machine_assume(struct check *check)
         memory += align_up(guest->memory_bytes, GIB) + disk_bytes(check, guest);
         if (guest->memory_at >= MIB && is_aligned(guest->memory_bytes, PAGE_BYTES)) {
             memory_map_set(&check->machine.map, guest->memory_at, guest->memory_at + guest->memory_bytes, MEMORY_FREE);
-        }
-        for (uint32_t i = 0; i < guest->cpu_count; i++) {
-            highest = guest->cpus[i] == CONFIG_CPU_ANY ? highest : (uint32_t)max_u64(highest, guest->cpus[i] + 1);
-            cpus++;
+            placed_end = max_u64(placed_end, guest->memory_at + guest->memory_bytes);
         }
     }
-    check->machine.cpu_count = (uint32_t)max_u64(cpus, highest);
+    /* Beyond them, too: files are taken from the top. */
+    memory_map_set(&check->machine.map, HIGH_MEMORY_START, placed_end + memory, MEMORY_FREE);
+}
+
+void check_machine_assume(struct check *check)
+{
+    check->machine.cpu_count = cpus_needed(&check->config);
     check->machine.format = &page_table_npt4;
     check->machine.largest_leaf = LEVEL_1G;
     check->machine.own = own_usual;
-    memory_map_set(&check->machine.map, HIGH_MEMORY_START, HIGH_MEMORY_START + memory, MEMORY_FREE);
+    if (check->trial_bytes != 0) {
+        (void)set_memory(&check->machine.map, check->trial_bytes);
+    } else {
+        assume_memory(check);
+    }
 }

@@ -39,15 +39,10 @@ static void print_errors(const char *file, const struct config_errors *errors)
     }
 }
 
-static void print_slice(uint32_t slice_us)
-{
-    bool whole = slice_us % 1000 == 0;
-
-    printf("slices of %u %s", whole ? slice_us / 1000 : slice_us, whole ? "ms" : "us");
-}
-
 static void print_devices(const struct config_guest *guest)
 {
+    char bytes_text[FORMAT_BYTES_MAX];
+
     printf(
         "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
         guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "not shown",
@@ -55,8 +50,12 @@ static void print_devices(const struct config_guest *guest)
     for (uint32_t i = 0; i < guest->disk_count; i++) {
         const struct config_disk *disk = &guest->disks[i];
 
-        printf("    disk    %.*s%s%s\n", TEXT_ARGS(disk->path), disk->read_only ? ", read-only" : "",
+        printf("    disk    %.*s%s%s", (int)disk->path.length, disk->path.start, disk->read_only ? ", read-only" : "",
                disk->forget ? ", as it was after each restart" : "");
+        if (disk->changes_bytes != 0) {
+            printf(", %s for changes", format_bytes(bytes_text, disk->changes_bytes));
+        }
+        printf("\n");
     }
     for (uint32_t i = 0; i < guest->net_count; i++) {
         const struct config_net *net = &guest->nets[i];
@@ -89,6 +88,80 @@ static void print_network(const struct config *config, uint32_t index)
     printf("%s\n", members == 1 ? " alone; warning: nothing is there to be reached" : "");
 }
 
+/* A whole text of the config, which may be long. */
+static void print_whole(struct text text)
+{
+    printf("%.*s", (int)text.length, text.start);
+}
+
+/* What is started: the kernel, its command line and the files beside it. */
+static void print_image(const struct check *check, uint32_t index)
+{
+    const struct config_guest *guest = &check->config.guests[index];
+    struct text comment = check_cmdline_comment(check, guest);
+
+    printf("    kernel  ");
+    print_whole(guest->kernel);
+    printf(": %s\n", check->images[index].description);
+    if (guest->protocol == PROTOCOL_FLAT) {
+        printf("    flat    at 0x%" PRIx64 ", entered at 0x%" PRIx64 " in %s mode\n", guest->load_address,
+               guest->entry_address, check_mode_word(guest->mode));
+    }
+    printf("    cmdline ");
+    print_whole(guest->cmdline);
+    printf("%s\n", guest->cmdline.length == 0 ? "(none)" : "");
+    if (comment.length != 0) {
+        printf("            what follows is a comment, and no part of it: %.*s\n", TEXT_ARGS(comment));
+    }
+    for (uint32_t i = 0; i < guest->module_count; i++) {
+        printf("    %s  ", guest->modules[i].arguments.length == 0 ? "initrd" : "module");
+        print_whole(guest->modules[i].path);
+        printf("%s", guest->modules[i].arguments.length == 0 ? "" : " ");
+        print_whole(guest->modules[i].arguments);
+        printf("\n");
+    }
+}
+
+/* What follows when it ends, and how that is noticed. */
+static void print_policies(const struct config_guest *guest)
+{
+    char stop_text[CHECK_TIME_MAX];
+    char watchdog_text[CHECK_TIME_MAX];
+
+    printf("    ends    on-stop %s, on-crash %s, on-reset %s; %s to stop at its power button; watchdog %s%s%s\n",
+           check_action_word(guest->on_stop), check_action_word(guest->on_crash), check_action_word(guest->on_reset),
+           check_time(stop_text, guest->stop_us), check_watchdog_word(guest->watchdog),
+           guest->watchdog == WATCHDOG_OFF ? "" : " ",
+           guest->watchdog == WATCHDOG_OFF ? "" : check_time(watchdog_text, guest->watchdog_us));
+    if (guest->debug_ports) {
+        printf("            by port 0xf4: 0x%" PRIx64 " is well, any other value a failure\n", guest->debug_exit_ok);
+    }
+}
+
+static void print_hypervisor(const struct check *check)
+{
+    const struct config *config = &check->config;
+    char text[FORMAT_BYTES_MAX];
+
+    printf("hypervisor: %s at 0x%" PRIx64 "; console %s, log %s, when-all-stopped %s%s%s%s\n",
+           format_bytes(text, check->own_bytes), check->own_start, check_outputs_word(config),
+           config->log_debug ? "debug" : "info", check_final_word(config->when_all_stopped),
+           config->inventory ? ", writes machine.txt" : "", config->quiet_devices ? "" : ", quiet-devices no",
+           config->quirks ? "" : ", quirks none");
+}
+
+/* What the config needs of any machine. */
+static void print_needs(const struct check *check)
+{
+    struct check_needs needs;
+    char text[FORMAT_BYTES_MAX];
+
+    if (check_needs(check, &needs)) {
+        printf("needs: a machine with %u CPU%s and %s of memory\n", needs.cpus, needs.cpus == 1 ? "" : "s",
+               format_bytes(text, needs.memory_bytes));
+    }
+}
+
 static void print_memory(const struct guest_plan *plan)
 {
     char table_text[FORMAT_BYTES_MAX];
@@ -109,6 +182,7 @@ static void print_guest(const struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
     char memory_text[FORMAT_BYTES_MAX];
+    char time_text[CHECK_TIME_MAX];
 
     printf("guest %.*s: %u vCPU%s on CPU%s ", TEXT_ARGS(guest->name), guest->cpu_count,
            guest->cpu_count == 1 ? "" : "s", guest->cpu_count == 1 ? "" : "s");
@@ -116,13 +190,14 @@ static void print_guest(const struct check *check, uint32_t index)
         printf("%s%u", i == 0 ? "" : ",", guest->cpus[i]);
     }
     if (guest->slice_us != 0) {
-        printf(", ");
-        print_slice(guest->slice_us);
+        printf(", slices of %s%s", check_time(time_text, guest->slice_us),
+               guest->share_idle ? "" : " that it keeps while it halts");
     }
     printf(", %s of memory\n", format_bytes(memory_text, guest->memory_bytes));
-    printf("    image   %s\n", check->images[index].description);
+    print_image(check, index);
     print_memory(&check->plans[index]);
     print_devices(guest);
+    print_policies(guest);
 }
 
 static void print_cpu(const struct check *check, uint32_t cpu)
@@ -189,7 +264,8 @@ static void print_plan(const struct check *check)
     for (uint32_t network = 0; network < check->config.network_count; network++) {
         print_network(&check->config, network);
     }
-    printf("hypervisor: %s at 0x%" PRIx64 "\n", format_bytes(text, check->own_bytes), check->own_start);
+    print_hypervisor(check);
+    print_needs(check);
     print_host(check);
     for (uint32_t i = 0; i < check->machine.device_count; i++) {
         printf("%s%.*s\n", i == 0 ? "machine's devices\n    " : "    ", (int)check->machine.devices[i].length,

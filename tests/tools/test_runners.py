@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What run-qemu and run-bochs promise before the emulator starts, one line each: `ok runners: PROMISE` or `FAILED ...`.
+
+In the emulators' place stand programs that keep their command line and end: how the machine was made is looked at, and
+nothing boots. BUILD is the build folder, with the demo's kernel and the guests in it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$@" >"$STARTED.$$"
+for word; do case $word in */bochsrc) cat "$word" >>"$STARTED.$$" ;; esac; done
+"""
+TWO = "[guest a]\nkernel = hello.elf\n[guest b]\nkernel = hello.elf\nmemory = {}\n"
+LIMIT_S = 600  # only a hang reaches it
+
+
+class Desk:
+    """A folder whose path has a blank, a kernel in it, and stand-ins for the emulators."""
+
+    def __init__(self, folder):
+        self.folder = os.path.join(folder, "my guests")
+        self.temporary, self.programs = os.path.join(folder, "tmp"), os.path.join(folder, "bin")
+        for made in (self.folder, self.temporary, self.programs):
+            os.mkdir(made)
+        for name in ("qemu-system-x86_64", "bochs"):
+            with open(os.path.join(self.programs, name), "w", encoding="utf-8") as out:
+                out.write(STAND_IN)
+            os.chmod(os.path.join(self.programs, name), 0o755)
+        os.symlink(os.path.join(BUILD, "guests", "hello.elf"), self.path("hello.elf"))
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as out:
+            out.write(text)
+        return self.path(name)
+
+    def begin(self, runner, *words):
+        environment = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}", "TMPDIR": self.temporary,
+                       "STARTED": os.path.join(self.temporary, "started")}
+        return subprocess.Popen([os.path.join(ROOT, "tools", runner), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, env=environment)
+
+    def run(self, runner, *words):
+        """What it said, its status, and the words that the emulator was started with (None: it was not)."""
+        process = self.begin(runner, *words)
+        said = process.communicate(timeout=LIMIT_S)[0]
+        started = self.take_started()
+        return said, process.returncode, started[0] if started else None
+
+    def take_started(self):
+        """The emulators' command lines since the last time; nothing else is left in the folder for temporary files."""
+        texts = []
+        for name in os.listdir(self.temporary):
+            assert name.startswith("started"), f"{name} is left in the folder for temporary files"
+            with open(os.path.join(self.temporary, name), encoding="utf-8") as text:
+                texts.append(text.read())
+            os.unlink(os.path.join(self.temporary, name))
+        return texts
+
+
+def machine_of(started):
+    """CPUs and MiB of the machine that a stand-in was started for."""
+    bochs = re.search(r"^megs: (\d+)$.*^cpu: .*count=(\d+)", started, re.MULTILINE | re.DOTALL)
+    if bochs:
+        return int(bochs[2]), int(bochs[1])
+    words = started.splitlines()
+    return int(words[words.index("-smp") + 1]), int(words[words.index("-m") + 1])
+
+
+def a_config_is_booted_on_the_machine_that_it_needs(desk):
+    conf = desk.write("two.conf", TWO.format("1G"))
+    before = sorted(os.listdir(desk.folder))
+    for runner in ("run-qemu", "run-bochs"):
+        said, _, started = desk.run(runner, conf)
+        cpus, megabytes = machine_of(started)
+        assert cpus == 2 and 1024 + 256 + 128 <= megabytes <= 1024 + 256 + 512, (runner, cpus, megabytes, said)
+    assert sorted(os.listdir(desk.folder)) == before, "something was written beside the config"
+
+
+def a_small_config_gets_the_usual_machine(desk):
+    for runner in ("run-qemu", "run-bochs"):
+        started = desk.run(runner, desk.write("one.conf", "[guest a]\nkernel = hello.elf\nmemory = 4M\n"))[2]
+        assert machine_of(started) == (1, 1024), (runner, machine_of(started))
+
+
+def options_make_another_machine(desk):
+    conf = desk.write("two.conf", TWO.format("1G"))
+    for words, wanted in ((("--smp", "3"), 3), (("--mem", "1536M"), 1536), (("--smp", "3", "--mem", "1.5G"), None)):
+        for runner in ("run-qemu", "run-bochs"):
+            said, status, started = desk.run(runner, *words, conf)
+            if wanted is None:
+                assert started is None and status == 2 and "1.5G" in said, said
+            else:
+                assert wanted in machine_of(started), (runner, words, machine_of(started))
+    for word in ("0", "-1", "two"):
+        said, status, started = desk.run("run-qemu", "--smp", word, conf)
+        assert status == 2 and started is None and "number of CPUs" in said, said
+
+
+def an_image_remembers_what_it_needs(desk):
+    conf, image = desk.write("two.conf", TWO.format("1G")), desk.path("two.img")
+    mkusb = [os.path.join(ROOT, "tools", "mkusb"), "-c", conf, "-o", image]
+    subprocess.run(mkusb, check=True)
+    for runner in ("run-qemu", "run-bochs"):
+        assert machine_of(desk.run(runner, image)[2]) == machine_of(desk.run(runner, conf)[2]), runner
+        assert machine_of(desk.run(runner, "--smp", "7", "--mem", "600M", image)[2]) == (7, 600), runner
+    subprocess.run([*mkusb, "--no-check"], check=True)
+    assert machine_of(desk.run("run-qemu", image)[2]) == (1, 1024), "an image that was not checked gets the usual machine"
+
+
+def a_config_with_errors_starts_nothing_and_says_where(desk):
+    for text, says in (("[guest a]\nkernel = helo.elf\n", "wrong.conf:2:10: missing-file: "), ("", "wrong.conf:1:1: no-guest: "),
+                       ("[guest a]\nkernel = hello.elf\nmemroy = 1G\n", "wrong.conf:3:1: unknown-key: ")):
+        conf = desk.write("wrong.conf", text)
+        for runner in ("run-qemu", "run-bochs"):
+            said, status, started = desk.run(runner, conf)
+            assert status == 2 and started is None and says in said and "Traceback" not in said, (runner, status, said)
+
+
+def wrong_words_are_said_with_a_remedy(desk):
+    good, image = desk.write("good.conf", "[guest a]\nkernel = hello.elf\n"), desk.path("good.img")
+    subprocess.run([os.path.join(ROOT, "tools", "mkusb"), "-c", good, "-o", image], check=True)
+    large = desk.write("large.conf", TWO.format("3G"))
+    for runner, words, says in (
+            ("run-qemu", [desk.path("none.conf")], "none.conf is not there; name a plinth.conf"),
+            ("run-bochs", [desk.path("none.img")], "none.img is not there; name a plinth.conf"),
+            ("run-qemu", ["--write", good], "--write keeps what the machine writes in an image; make one with tools/mkusb"),
+            ("run-qemu", ["--efi", good, image], "--efi goes with a config"),
+            ("run-qemu", ["--efi", desk.path("none.efi"), good], "none.efi cannot be read: No such file or directory"),
+            ("run-bochs", [large], "Bochs has at most 2048M; give a guest less memory, or use run-qemu")):
+        said, status, started = desk.run(runner, *words)
+        assert status == 2 and started is None and says in said and "Traceback" not in said, (runner, words, status, said)
+
+
+def several_run_at_once(desk):
+    """Each with its own image; none sees another's."""
+    confs = [desk.write(f"{number}.conf", f"[guest a]\nkernel = hello.elf\ncpus = {number}\n") for number in range(1, 5)]
+    runs = [desk.begin("run-qemu", conf) for conf in confs]
+    for run in runs:
+        run.communicate(timeout=LIMIT_S)
+    assert sorted(machine_of(started)[0] for started in desk.take_started()) == [1, 2, 3, 4]
+
+
+TESTS = [a_config_is_booted_on_the_machine_that_it_needs, a_small_config_gets_the_usual_machine, options_make_another_machine,
+         an_image_remembers_what_it_needs, a_config_with_errors_starts_nothing_and_says_where, wrong_words_are_said_with_a_remedy,
+         several_run_at_once]
+
+
+def main():
+    failed = 0
+    for test in TESTS:
+        name = re.sub("_", " ", test.__name__)
+        with tempfile.TemporaryDirectory(prefix="plinth-runners-") as folder:
+            try:
+                test(Desk(folder))
+                print(f"ok runners: {name}")
+            except (AssertionError, OSError, ValueError, TypeError, subprocess.SubprocessError) as error:
+                failed += 1
+                print(f"FAILED runners: {name}: {error!r}"[:600])
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -42,7 +42,7 @@ struct lapic {
     uint64_t tsc_deadline;                        /* what the guest wrote (guest TSC), 0: disarmed */
     struct apic_message outbox[LAPIC_OUTBOX_MAX]; /* IPIs that core routes */
     uint32_t outbox_count;
-    uint32_t eois[8]; /* level-triggered vectors that were ended and that lapic_take_eoi() has not given; INIT keeps them */
+    uint32_t eois[8]; /* ended level-triggered vectors, until lapic_take_eoi(); an INIT keeps them */
     bool eoi_pending; /* there are any */
     uint32_t errors;  /* detected since the last write of ESR, which shows them */
 };

@@ -15,7 +15,8 @@
 #define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
 #define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster is not read */
 #define DRAW_CELLS 16u           /* repainted between two looks at the clock */
-#define SERVICE_US 50u           /* for guests' bytes, and then for the screen: a service call ends by the clock */
+#define PUMP_US 10u              /* for guests' bytes: many times what a UART takes until the next call */
+#define SERVICE_US 30u           /* until then the screen is drawn */
 #define PUMP_BYTES 32u           /* of guests' output between two looks at the clock, and a step of the multiplexer */
 #define BACKLOG_US 1000u         /* next call while output waits: about what a 16-byte FIFO takes at 115200 baud */
 #define TYPING_US 2000u          /* next call while keys are typed */
@@ -118,9 +119,10 @@ static void draw_some(uint64_t now)
     if (!console.drawing && (!console.screen.dirty || now < console.draw_due)) {
         return;
     }
-    do {
+    console.drawing = true;
+    while (console.drawing && clock_ticks_since(insn_rdtsc(), now) < console_ticks_of_us(SERVICE_US)) {
         console.drawing = !screen_draw(&console.screen, DRAW_CELLS);
-    } while (console.drawing && insn_rdtsc() - now < console_ticks_of_us(2 * SERVICE_US));
+    }
     if (!console.drawing) {
         console.draw_due = now + console_ticks_of_us(DRAW_EVERY_US);
     }
@@ -409,7 +411,7 @@ static void pump(uint64_t now)
 {
     uint32_t moved;
 
-    console.output.until = now + console_ticks_of_us(SERVICE_US);
+    console.output.until = now + console_ticks_of_us(PUMP_US);
     do {
         console.output.capacity = (uint32_t)min_u64(guests_room(), MUX_STEP_MAX + PUMP_BYTES);
         mux_pump(&console.mux, now, console_ticks_of_us(MUX_PARTIAL_US), &console.output);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `measure:exits`: no fault, but how long the hypervisor keeps a CPU, in TSC ticks. Where a tick is an instruction
- * (QEMU with -icount shift=0, Bochs) this is counted, not timed. Told in the log whenever one of the three has grown:
+ * (QEMU with -icount shift=0, Bochs) this is counted, not timed. Told in the log whenever one of the three has grown by
+ * a sixteenth:
  *
  *   exit   from the CPU's exit to the end of its handling
  *   pass   from there, or from a wake-up, to the next entry or sleep: hv/run/cpu_loop.c, and what it does for guests
@@ -13,6 +14,8 @@
 #include "hv/host/cpu.h"
 #include "hv/host/fault.h"
 #include "hv/x86/insn.h"
+
+#define STEP 16u
 
 static struct {
     uint64_t pass_began; /* host TSC; 0: not within one */
@@ -48,7 +51,7 @@ void fault_exit_handled(const struct vcpu *vcpu)
     uint64_t ticks = insn_rdtsc() - vcpu->exit_tsc;
     uint32_t cpu = vcpu->host_cpu;
 
-    if (is_on() && ticks > measured[cpu].exit) {
+    if (is_on() && ticks > measured[cpu].exit + measured[cpu].exit / STEP) {
         measured[cpu].exit = ticks;
         measured[cpu].grown = true;
         measured[cpu].longest = vcpu->ring[(vcpu->ring_next - 1) & (EXIT_RING_ENTRIES - 1)];
@@ -70,7 +73,7 @@ static void note_pass(uint32_t cpu)
     uint64_t ticks = insn_rdtsc() - measured[cpu].pass_began;
     uint64_t *longest = measured[cpu].ends == count_ends() ? &measured[cpu].pass : &measured[cpu].end;
 
-    if (ticks > *longest) {
+    if (ticks > *longest + *longest / STEP) {
         *longest = ticks;
         measured[cpu].grown = true;
     }

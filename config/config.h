@@ -99,6 +99,12 @@ enum config_watchdog {
     WATCHDOG_EXIT,      /* any exit of its own doing, or a CPU that is halted */
 };
 
+/* What becomes of periods of a timer that passed while another guest had the CPU. */
+enum config_ticks {
+    TICKS_ALL,   /* an interrupt each, later */
+    TICKS_MERGE, /* one interrupt */
+};
+
 struct config_guest {
     struct text name;
     struct config_position position;
@@ -122,6 +128,7 @@ struct config_guest {
     struct text cmdline;
     struct config_position cmdline_position;
     bool console; /* takes part in the console; default yes */
+    bool com2;    /* has a second serial port; default no */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */
@@ -133,6 +140,7 @@ struct config_guest {
     enum config_mode mode;
     uint32_t slice_us;             /* share of a CPU that several guests use */
     bool share_idle;               /* while it halts, the others on its CPU get the rest of its slice; default yes */
+    enum config_ticks ticks;       /* default all */
     enum config_watchdog watchdog; /* default off */
     uint32_t watchdog_us;          /* how long without progress is a crash */
     bool virtual_apic;             /* let the CPU serve the local APIC where it can; default yes */

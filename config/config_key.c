@@ -68,6 +68,7 @@ static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
                                           {"halt", WATCHDOG_HALT},
                                           {"exit", WATCHDOG_EXIT},
                                           {NULL, 0}};
+static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}, {NULL, 0}};
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
@@ -90,7 +91,7 @@ struct key {
 };
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
-                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4,
+                   sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 && sizeof(enum config_ticks) == 4,
                "KIND_CHOICE writes four bytes");
 
 #define GUEST_AT(member) offsetof(struct config_guest, member)
@@ -114,6 +115,7 @@ static const struct key keys[] = {
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
     {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"com2", SECTION_GUEST, KIND_FLAG, GUEST_AT(com2), NO_POSITION, yes_no, "serial2 ttys1"},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions,
      "on-panic on-failure on-error panic"},
@@ -129,6 +131,7 @@ static const struct key keys[] = {
     {"virtual-apic", SECTION_GUEST, KIND_FLAG, GUEST_AT(virtual_apic), NO_POSITION, yes_no, NULL},
     {"slice", SECTION_GUEST, KIND_DURATION, GUEST_AT(slice_us), NO_POSITION, NULL,
      "timeslice time-slice tslice quantum"},
+    {"ticks", SECTION_GUEST, KIND_CHOICE, GUEST_AT(ticks), NO_POSITION, ticks, "lost-ticks tickpolicy driftfix"},
     {"watchdog", SECTION_GUEST, KIND_WATCHDOG, GUEST_AT(watchdog), NO_POSITION, watchdogs, "on-watchdog i6300esb"},
     {"console", SECTION_HYPERVISOR, KIND_OUTPUTS, 0, NO_POSITION, outputs, NULL},
     {"log", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(log_debug), NO_POSITION, levels, NULL},

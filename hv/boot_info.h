@@ -11,7 +11,7 @@
 #include "config/config.h"
 #include "hv/base/span.h"
 #include "hv/mm/memory_map.h"
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 #define BOOT_INFO_VERSION 3u
 #define BOOT_CPUS_MAX 64u

@@ -8,8 +8,8 @@
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
 FUZZ_NAMES := memory_map guest_walk config gzip console devices
-FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.c))
-FUZZ_HEADERS := $(foreach d,hv/base hv/mm config,$(wildcard $(d)/*.h))
+FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.c))
+FUZZ_HEADERS := $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
 
 $(FUZZ_OUT)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)

@@ -2,7 +2,7 @@
 # Benchmarks, soak, coverage and fuzzing of hv/mm's page tables.
 #: make bench         speed of the page-table core, compiled as in the image (median and best of 11)
 #: make soak          the model test with 10^8 operations
-#: make coverage      branch coverage of hv/mm by the unit tests
+#: make coverage      branch coverage of hv/mm and hv/plan by the unit tests
 #: make fuzz-page_table  libFuzzer with ASan and UBSan over operation strings, FUZZ_SECONDS
 
 MM_TABLE_SOURCES := $(wildcard hv/mm/page_table*.c) hv/mm/table_pool.c hv/base/format.c
@@ -36,14 +36,14 @@ soak: soak-page_table
 soak-page_table: $(BUILD)/unit/test_page_table_model
 	PLINTH_MODEL_OPERATIONS=100000000 $<
 
-# Branch coverage of all of hv/mm. It fails where a branch that is not an assertion's is left.
+# Branch coverage of all of hv/mm and hv/plan. It fails where a branch that is not an assertion's is left.
 MM_COVERAGE := $(BUILD)/coverage/mm
 MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model table_pool audit guest_layout \
 	guest_memory guest_walk memory_map planner
-MM_SOURCES := $(wildcard hv/mm/*.c hv/base/*.c)
+MM_SOURCES := $(wildcard hv/mm/*.c hv/plan/*.c hv/base/*.c)
 MM_FLAGS := -O1 -fprofile-instr-generate -fcoverage-mapping -UPLINTH_DEBUG_CHECKS
 
-$(MM_COVERAGE)/%: tests/unit/test_%.c tests/unit/support.c $(MM_SOURCES) $(wildcard hv/mm/*.h tests/unit/page_table*.h)
+$(MM_COVERAGE)/%: tests/unit/test_%.c tests/unit/support.c $(MM_SOURCES) $(wildcard hv/mm/*.h hv/plan/*.h tests/unit/page_table*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(NATIVE_CFLAGS) $(MM_FLAGS) -o $@ $(filter %.c,$^) -lcmocka
 
@@ -56,10 +56,10 @@ coverage-mm: $(MM_TESTS:%=$(MM_COVERAGE)/%)
 	@llvm-profdata merge -o $(MM_COVERAGE)/all.profile $(MM_TESTS:%=$(MM_COVERAGE)/%.raw)
 	@llvm-cov report $(firstword $(MM_TESTS:%=$(MM_COVERAGE)/%)) $(MM_TESTS:%=-object $(MM_COVERAGE)/%) \
 		-instr-profile=$(MM_COVERAGE)/all.profile -show-branch-summary -show-region-summary=false \
-		-show-instantiation-summary=false $(wildcard hv/mm/*.[ch])
+		-show-instantiation-summary=false $(wildcard hv/mm/*.[ch] hv/plan/*.[ch])
 	@llvm-cov export $(firstword $(MM_TESTS:%=$(MM_COVERAGE)/%)) $(MM_TESTS:%=-object $(MM_COVERAGE)/%) \
 		-instr-profile=$(MM_COVERAGE)/all.profile >$(MM_COVERAGE)/all.json
-	@tools/coverage-branches $(MM_COVERAGE)/all.json $(wildcard hv/mm/*.[ch])
+	@tools/coverage-branches $(MM_COVERAGE)/all.json $(wildcard hv/mm/*.[ch] hv/plan/*.[ch])
 
 # Operation strings for libFuzzer; how the program is built is mk/fuzz.mk's pattern.
 fuzz: fuzz-page_table

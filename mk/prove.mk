@@ -6,12 +6,12 @@
 
 PROVE_OUT := $(BUILD)/prove
 PROVE_NAMES := guest_walk page_table audit memory_map config
-PROVE_HEADERS := $(wildcard tests/prove/*.h hv/mm/*.h hv/base/*.h config/*.h)
+PROVE_HEADERS := $(wildcard tests/prove/*.h hv/mm/*.h hv/plan/*.h hv/base/*.h config/*.h)
 
 PROVE_guest_walk := hv/mm/guest_walk.c hv/mm/guest_memory.c
 PROVE_page_table := $(addprefix hv/mm/,page_table.c page_table_edit.c page_table_count.c page_table_formats.c \
 	page_table_lookup.c page_table_shape.c page_table_touch.c table_pool.c)
-PROVE_audit := hv/mm/audit.c
+PROVE_audit := hv/plan/audit.c
 PROVE_memory_map := hv/mm/memory_map.c
 PROVE_config := config/config_text.c config/config_value.c hv/base/text.c
 

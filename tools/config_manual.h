@@ -132,6 +132,9 @@ static const struct manual_key manual_keys[] = {
      "a virtio network card; guests whose cards name the same network reach each other. May be repeated"},
     {"guest", "cmdline", "text", "empty", "the kernel's command line"},
     {"guest", "console", "`yes`, `no`", "`yes`", "whether the guest's serial port takes part in the console"},
+    {"guest", "com2", "`yes`, `no`", "`no`",
+     "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
+     "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},
     {"guest", "on-stop", "`stay`, `restart`, `poweroff`", "`stay`",
      "what follows when the guest switches itself off: nothing, the guest starts again, the machine goes off"},
     {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`",
@@ -159,6 +162,12 @@ static const struct manual_key manual_keys[] = {
     {"guest", "share-idle", "`yes`, `no`", "`yes`",
      "whether the next one gets the rest of the slice while the guest halts; `no`: its slices are its own, used or "
      "not"},
+    {"guest", "ticks", "`all`, `merge`", "`all`",
+     "what becomes of the periods of its timers (8254, RTC, HPET, the local APIC's) that end while another guest has "
+     "its "
+     "CPU: each interrupts later, one after the other, or they are one interrupt. Kernels that count ticks keep the "
+     "time "
+     "with `all`; those that read a clock at each tick do with both"},
     {"guest", "load-address", "an address", "`1M`", "flat images: where in guest memory they are put"},
     {"guest", "entry", "an address", "`load-address`", "flat images: the first instruction"},
     {"guest", "mode", "`real`, `protected`, `long` (or `16`, `32`, `64`)", "`protected`",

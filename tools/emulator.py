@@ -38,8 +38,9 @@ FIRMWARE_IDLE = re.compile(r"BdsDxe: (failed to (start|load)|No bootable option)
 ESCAPES = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=><78cM\\]|[\x0f\x18]")
 LINE_BYTES_MAX = 4096
 HALT_GRACE_S = 1.5  # silence after "result failed" that means: it halted and will not power off
+SECOND_GRACE_S = 60  # how long the second serial port may take to say the same
 FIRMWARE_GRACE_S = 0.3  # lets what is on its way arrive
-EXIT_GRACE_S = 5.0
+EXIT_GRACE_S = 120.0  # only a hang reaches it
 KEY_CTRL_A = 0x01
 PR_SET_PDEATHSIG = 1
 
@@ -172,15 +173,16 @@ class Terminal:
 class Run:
     """One run: `serial_in` is where the machine's serial output is read, `serial_out` where keys are written.
 
+    `second` is the file with the second port's output, where there is one: a run has not ended before that says so, too.
     `watch()` is called several times a second and may return a sentence that ends the run as failed (a reset, an error
     in the emulator's log). `how_it_ended()` is asked after the emulator ended: "poweroff", or a sentence.
     """
 
-    def __init__(self, process, serial_in, serial_out, timeout_s, watch, how_it_ended):
+    def __init__(self, process, serial_in, serial_out, timeout_s, watch, how_it_ended, second=None):
         self.process, self.serial_in, self.serial_out = process, serial_in, serial_out
         self.deadline = time.monotonic() + timeout_s if timeout_s else None
         self.timeout_s = timeout_s
-        self.watch, self.how_it_ended = watch, how_it_ended
+        self.watch, self.how_it_ended, self.second = watch, how_it_ended, second
         self.lines = SerialLines()
         self.keys = b""
         self.quiet_since = time.monotonic()
@@ -200,10 +202,21 @@ class Run:
         while view:
             view = view[os.write(sys.stdout.fileno(), view):]
 
+    def second_says(self, line):
+        try:
+            with open(self.second, "rb") as output:
+                return output.read().rstrip().endswith(line.encode())
+        except OSError:
+            return False
+
+    def is_halted(self, quiet_s):
+        """Whether the machine halted after a failure. On a busy host one serial port may be long behind the other."""
+        return (self.lines.final() == RESULT_FAILED and quiet_s > HALT_GRACE_S and
+                (not self.second or quiet_s > SECOND_GRACE_S or self.second_says(RESULT_FAILED)))
+
     def check_end(self):
         quiet_s = time.monotonic() - self.quiet_since
-        final = self.lines.final()
-        if final == RESULT_FAILED and quiet_s > HALT_GRACE_S:
+        if self.is_halted(quiet_s):
             raise Verdict(EXIT_FAILED, "the hypervisor said that it failed, and halted")
         if self.lines.given_back and time.monotonic() - self.lines.given_back_since > FIRMWARE_GRACE_S:
             raise Verdict(EXIT_FAILED, self.lines.given_back)

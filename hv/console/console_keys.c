@@ -78,7 +78,7 @@ static void toggle_mute(struct console_mux *mux, struct mux_output *output)
     struct mux_source *source = mux_focused(mux);
     char notice[NOTICE_MAX];
 
-    mux_end_line(mux, output);
+    mux_leave_line(mux, output);
     source->muted = !source->muted;
     format_text(notice, sizeof(notice), "plinth: guest %s is %s", source->name,
                 source->muted ? "muted: its lines are kept (Ctrl-] l) and not shown" : "shown again");
@@ -100,11 +100,7 @@ static void begin_replay(struct console_mux *mux, const struct mux_source *sourc
 
     format_text(notice, sizeof(notice), "plinth: the last lines of %s%s:", source == NULL ? "Plinth" : "guest ",
                 source == NULL ? "" : source->name);
-    mux->replay = (struct mux_replay){
-        .history = source == NULL ? &mux->history : &source->history,
-        .name = source == NULL ? NULL : source->name,
-        .before = HISTORY_LINES - 1,
-    };
+    mux->replay = (struct mux_replay){.active = true, .source = source, .left = HISTORY_LINES};
     mux_say_again(mux, notice, output);
 }
 

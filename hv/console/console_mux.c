@@ -58,21 +58,27 @@ static const char *reason_in(const char *line)
     return NULL;
 }
 
-/* Keeps the text of a line that is complete. */
-static void remember(struct mux_source *source, const struct vt_cell *cells, uint32_t count)
+static void line_text(const struct console_line *line, char text[HISTORY_LINE_MAX])
 {
-    char text[HISTORY_LINE_MAX];
     uint32_t length = 0;
-    const char *reason;
 
-    for (uint32_t i = 0; i < count && length < sizeof(text) - 1; i++) {
-        uint16_t character = cells[i].character == VT_TAB ? ' ' : cells[i].character;
+    for (uint32_t i = 0; i < line->length && length < HISTORY_LINE_MAX - 1; i++) {
+        uint16_t character = line->cells[i].character == VT_TAB ? ' ' : line->cells[i].character;
 
         if (character != 0) {
             text[length++] = character < 0x7f ? (char)character : VT_UNKNOWN_CHARACTER;
         }
     }
     text[length] = '\0';
+}
+
+/* Keeps the text of a line that is complete. */
+static void remember(struct mux_source *source)
+{
+    char text[HISTORY_LINE_MAX];
+    const char *reason;
+
+    line_text(&source->line, text);
     history_add(&source->history, text);
     source->reason_age++;
     reason = reason_in(text);
@@ -86,12 +92,12 @@ static void forget_line(struct mux_source *source)
 {
     line_clear(&source->line);
     source->return_pending = false;
+    source->unshown = false;
 }
 
-/* Another guest's complete line, or what there is of it. */
-static void flush_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
+/* The line as it stands, in a row of its own. It is kept: when it is complete, the whole of it is shown. */
+static void show_row(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
-    remember(source, source->line.cells, source->line.length);
     if (is_shown(mux, source)) {
         show_close(mux, output);
         show_prefix(mux, source->name, output);
@@ -99,6 +105,16 @@ static void flush_line(struct console_mux *mux, struct mux_source *source, struc
         output_plain(output);
         output_text(output, "\r\n");
     }
+    source->unshown = false;
+}
+
+/* Another guest's complete line, unless all of it was shown when it was not. */
+static void flush_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
+{
+    if (source->unshown || source->line.length == 0) {
+        show_row(mux, source, output);
+    }
+    remember(source);
     forget_line(source);
 }
 
@@ -112,7 +128,7 @@ static void end_shown_line(struct console_mux *mux, struct mux_source *source, s
         output_plain(output);
         output_text(output, at_left ? "\n" : "\r\n");
     }
-    remember(source, source->line.cells, source->line.length);
+    remember(source);
     forget_line(source);
     mux->line_open = false;
 }
@@ -230,11 +246,13 @@ static void take_line_event(struct console_mux *mux, struct mux_source *source, 
         resume_line(mux, source, output);
     }
     effect = change_line(source, event);
-    if (effect.change != LINE_SAME) {
-        source->touched = now;
-    }
     if (mux->line_open && has_focus(mux, source) && is_shown(mux, source)) {
         show_change(mux, &effect, output);
+    } else if (effect.change != LINE_SAME) {
+        source->unshown = true;
+    }
+    if (effect.change != LINE_SAME) {
+        source->touched = now;
     }
 }
 
@@ -284,6 +302,7 @@ static bool end_page_step(struct console_mux *mux, struct mux_source *source, ui
         if (length != 0) {
             memcpy(source->line.cells, page->cells[row], length * sizeof(struct vt_cell));
             source->line.length = length;
+            source->unshown = true;
             flush_line(mux, source, output);
             return true;
         }
@@ -373,7 +392,7 @@ static void note_single_line(struct console_mux *mux, struct mux_source *source,
 
     if (line_feed) {
         mux->line_open = mux->line_open && !source->return_pending && source->line.length != 0;
-        remember(source, source->line.cells, source->line.length);
+        remember(source);
         forget_line(source);
     } else if (event == VT_CONTROL && source->parser.character == VT_CR) {
         source->return_pending = true;
@@ -451,13 +470,18 @@ static bool take_turn(struct console_mux *mux, uint64_t now, struct mux_output *
     return mux->sources[mux->turn]->console && take_step(mux, mux->sources[mux->turn], now, output);
 }
 
-/* An incomplete line of another guest is shown after a while; of one that has stopped, at once. */
+/* An incomplete line of another guest is shown after a while. One that has stopped adds nothing to its last line. */
 static void flush_partial(struct console_mux *mux, struct mux_source *source, uint64_t now, uint64_t partial_ticks,
                           struct mux_output *output)
 {
-    if (!mux_is_single(mux) && !has_focus(mux, source) && !source->page_ended && source->line.length != 0 &&
-        has_room(output) && (now - source->touched > partial_ticks || !source->running)) {
+    if (mux_is_single(mux) || has_focus(mux, source) || source->page_ended || source->line.length == 0 ||
+        !has_room(output)) {
+        return;
+    }
+    if (!source->running && byte_ring_count(source->out) == 0) {
         flush_line(mux, source, output);
+    } else if (source->unshown && clock_ticks_since(now, source->touched) > partial_ticks) {
+        show_row(mux, source, output);
     }
 }
 
@@ -517,7 +541,7 @@ static void show_again(struct console_mux *mux, uint64_t now, uint64_t partial_t
         mux->hidden_waits = true;
         mux->hidden_since = now;
     }
-    if ((now - mux->hidden_since < partial_ticks && !mux->page_wanted) || !has_room(output)) {
+    if ((clock_ticks_since(now, mux->hidden_since) < partial_ticks && !mux->page_wanted) || !has_room(output)) {
         return;
     }
     if (has_page(mux_focused(mux))) {
@@ -535,6 +559,21 @@ static void end_replay(struct console_mux *mux, struct mux_output *output)
     mux_say_again(mux, "plinth: end of the last lines", output);
 }
 
+/* The last one is what there is of the next. */
+static bool replay_line(const struct console_mux *mux, char text[HISTORY_LINE_MAX])
+{
+    const struct mux_source *source = mux->replay.source;
+
+    if (mux->replay.left != 0) {
+        return history_line(source == NULL ? &mux->history : &source->history, mux->replay.left - 1, text);
+    }
+    if (source == NULL || has_page(source) || source->line.length == 0) {
+        return false;
+    }
+    line_text(&source->line, text);
+    return true;
+}
+
 /* Lines that were shown before, or were not because their guest was muted: as quotations. */
 static void replay_lines(struct console_mux *mux, struct mux_output *output)
 {
@@ -542,16 +581,18 @@ static void replay_lines(struct console_mux *mux, struct mux_output *output)
     char text[HISTORY_LINE_MAX];
     char line[HISTORY_LINE_MAX + NOTICE_MAX];
 
-    while (replay->history != NULL && has_room(output) && !is_over(output)) {
-        if (history_line(replay->history, replay->before, text)) {
-            format_text(line, sizeof(line), "plinth:   | %s%s%s%s", replay->name == NULL ? "" : "[",
-                        replay->name == NULL ? "" : replay->name, replay->name == NULL ? "" : "] ", text);
+    while (replay->active && has_room(output) && !is_over(output)) {
+        const struct mux_source *source = replay->source;
+
+        if (replay_line(mux, text)) {
+            format_text(line, sizeof(line), "plinth:   | %s%s%s%s", source == NULL ? "" : "[",
+                        source == NULL ? "" : source->name, source == NULL ? "" : "] ", text);
             mux_say_again(mux, line, output);
         }
-        if (replay->before == 0) {
+        if (replay->left == 0) {
             end_replay(mux, output);
         } else {
-            replay->before--;
+            replay->left--;
         }
     }
 }
@@ -575,13 +616,13 @@ bool mux_has_bytes(const struct console_mux *mux)
             return true;
         }
     }
-    return show_page_waits(mux) || mux->replay.history != NULL;
+    return show_page_waits(mux) || mux->replay.active;
 }
 
 bool mux_has_partial(const struct console_mux *mux)
 {
     for (uint32_t i = 0; i < mux->source_count; i++) {
-        if (i != mux->focus && mux->sources[i]->console && mux->sources[i]->line.length != 0) {
+        if (i != mux->focus && mux->sources[i]->unshown) {
             return true;
         }
     }
@@ -628,13 +669,24 @@ void mux_lose_terminal(struct console_mux *mux)
     vt_tracker_lose(&mux->tracker);
 }
 
-void mux_end_line(struct console_mux *mux, struct mux_output *output)
+/* A guest that has got the focus may have a line of which nothing was shown. */
+void mux_leave_line(struct console_mux *mux, struct mux_output *output)
 {
     struct mux_source *source = mux_focused(mux);
 
     show_close(mux, output);
+    if (source != NULL && !has_page(source) && source->unshown) {
+        show_row(mux, source, output);
+    }
+}
+
+void mux_end_line(struct console_mux *mux, struct mux_output *output)
+{
+    struct mux_source *source = mux_focused(mux);
+
+    mux_leave_line(mux, output);
     if (source != NULL && !has_page(source) && source->line.length != 0) {
-        remember(source, source->line.cells, source->line.length);
+        remember(source);
         forget_line(source);
     }
 }
@@ -678,7 +730,7 @@ void mux_focus(struct console_mux *mux, uint32_t source, struct mux_output *outp
     if (source == MUX_NONE || source == mux->focus) {
         return;
     }
-    mux_end_line(mux, output);
+    mux_leave_line(mux, output);
     mux->focus = source;
     mux->page_wanted = true;
     if (!mux_is_single(mux) || !mux->sources[source]->console || !mux->sources[source]->running) {
@@ -708,23 +760,30 @@ bool mux_add(struct console_mux *mux, struct mux_source *source)
 }
 
 /* A guest begins: nothing of what it was before is left in it, but for its history. */
-static void begin_source(struct mux_source *source)
+static void begin_source(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
+    if (source->line.length != 0 && byte_ring_count(source->out) == 0 && has_room(output)) {
+        if (has_focus(mux, source)) {
+            mux_end_line(mux, output);
+        } else {
+            flush_line(mux, source, output);
+        }
+    }
     vt_parser_reset(&source->parser);
     source->style = (struct vt_style){0};
     source->graphics[0] = source->graphics[1] = source->shifted = false;
     source->reason[0] = '\0';
 }
 
-/* The last words of the guest that had the focus; then the focus goes on. */
+/* The last words of the guest that had the focus, as far as there is room for them; then the focus goes on. */
 static void lose_focused(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
     for (uint32_t i = 0; i < BYTE_RING_BYTES && has_room(output); i++) {
-        if (!take_step(mux, source, source->touched, output)) {
+        if (!take_step(mux, source, source->touched, output) && byte_ring_count(source->out) == 0) {
+            mux_end_line(mux, output);
             break;
         }
     }
-    mux_end_line(mux, output);
     mux->focus_chosen = false;
     mux_focus(mux, mux_next_running(mux), output);
 }
@@ -743,9 +802,10 @@ void mux_set_running(struct console_mux *mux, uint32_t index, bool running, stru
         end_page(mux, source, VT_NOTHING, output);
     }
     if (began) {
-        begin_source(source);
+        begin_source(mux, source, output);
     }
-    if (running && mux->focus != MUX_NONE && !mux->focus_chosen && !mux_focused(mux)->running && source->console) {
+    if (running && mux->focus != MUX_NONE && !mux->focus_chosen && !mux_focused(mux)->running && source->console &&
+        has_room(output)) {
         mux_focus(mux, index, output);
     }
 }

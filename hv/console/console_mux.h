@@ -12,7 +12,8 @@
  * guest with the focus is interactive: what it writes of its line is shown at once. Another guest's line is shown when
  * it is complete, or when nothing was added for MUX_PARTIAL_US. Where something else must be said in the middle of the
  * focused guest's line (a shell's prompt), that line is ended, the other is printed, and when the guest goes on
- * writing, or after MUX_PARTIAL_US, its line is shown again.
+ * writing, or after MUX_PARTIAL_US, its line is shown again. So whatever came between and wherever the focus is: a line
+ * that is complete, and not longer than LINE_CELLS, stands whole in a row of its own.
  *
  * A full-screen program of the focused guest draws on a page, which is shown on the terminal's alternate screen. The
  * lines of the others and of the hypervisor belong to the main screen: for them the page is left, and shown again after
@@ -61,6 +62,7 @@ struct mux_source {
     bool muted;
     bool passed_over;    /* something of it was not sent, and it may be within a sequence */
     bool return_pending; /* a CR was read: it may belong to an LF */
+    bool unshown;        /* something of the line is not on the console yet */
     bool graphics[2];    /* the character sets G0 and G1: line drawing. ECMA-35 */
     bool shifted;        /* G1 is in use */
     bool page_ended;     /* its rows from page_row on are still to be shown as lines... */
@@ -88,9 +90,9 @@ enum mux_command {
 
 /* Lines that are shown again. */
 struct mux_replay {
-    const struct console_history *history; /* NULL: none */
-    const char *name;                      /* of the guest; NULL: the hypervisor */
-    uint32_t before;                       /* of the next line, for history_line() */
+    bool active;
+    const struct mux_source *source; /* NULL: the hypervisor */
+    uint32_t left;                   /* complete lines still to be shown */
 };
 
 struct console_mux {
@@ -153,7 +155,10 @@ bool mux_type(struct console_mux *mux, uint8_t byte, struct mux_output *output);
 bool mux_has_bytes(const struct console_mux *mux);
 bool mux_has_partial(const struct console_mux *mux);
 
-/* Ends the focused guest's line or page for good: it was shown, and is not shown again. */
+/* Leaves the focused guest's line or page: it is shown, and may be shown again when there is more of it. */
+void mux_leave_line(struct console_mux *mux, struct mux_output *output);
+
+/* The same for good: what comes is another line. */
 void mux_end_line(struct console_mux *mux, struct mux_output *output);
 
 /* What the source has printed as the reason of a panic, a few lines ago; an empty text: nothing. */

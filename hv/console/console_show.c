@@ -258,6 +258,7 @@ void show_line(struct console_mux *mux, struct mux_output *output)
             output_byte(output, '\r');
         }
         mux->line_open = true;
+        source->unshown = false;
     }
 }
 

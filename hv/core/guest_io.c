@@ -283,6 +283,28 @@ static void end_of_call(struct vcpu *vcpu, uint64_t now)
     guest_release(vcpu);
 }
 
+void guest_was_away(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    if (guest->config->ticks == TICKS_MERGE) {
+        return;
+    }
+    vcpu->lapic.ticks.counting = true;
+    if (vcpu->lapic.deadline <= now) {
+        lapic_run_timer(&vcpu->lapic, now);
+        vcpu->requests |= VCPU_EVENT;
+    }
+    vcpu->lapic.ticks.counting = false;
+    if (vcpu->index == 0 && guest_hold_in_pass(vcpu)) {
+        platform_run_after_absence(&guest->platform, now);
+        guest_collect(vcpu, now);
+        platform_absence_ends(&guest->platform);
+        guest_deadline_changed(vcpu);
+        guest_release(vcpu);
+    }
+}
+
 void guest_run_timers(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;

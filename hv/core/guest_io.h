@@ -95,6 +95,11 @@ void guest_apic_written(struct vcpu *vcpu, uint32_t offset);
 /* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/run/cpu_loop.c with the host TSC. What
  * cannot be done before vcpu->pass_end stays due. */
 void guest_run_timers(struct vcpu *vcpu, uint64_t now);
+
+/* Another vCPU had the CPU since this one ran: periods of its timers that have passed are owed to it, by its guest's
+ * `ticks`. Before guest_run_timers(). */
+void guest_was_away(struct vcpu *vcpu, uint64_t now);
+
 /* The earliest host TSC at which guest_run_timers has something to do for this vCPU. */
 uint64_t guest_deadline(const struct vcpu *vcpu);
 

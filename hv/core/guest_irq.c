@@ -39,11 +39,20 @@ void guest_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick)
     from->requests |= VCPU_MESSAGES;
 }
 
+/* The I/O APIC's edges are those of timers, too, and a tick that is merged with the one before may be owed. */
+static void note_merged(struct vcpu *target, const struct apic_message *message)
+{
+    if (message->pin != 0 && !message->level && lapic_requests(&target->lapic, message->vector)) {
+        platform_edge_merged(&target->guest->platform, message->pin);
+    }
+}
+
 static void deliver(struct vcpu *from, struct vcpu *target, const struct apic_message *message)
 {
     switch ((enum apic_delivery)message->delivery) {
     case APIC_FIXED:
     case APIC_LOWEST:
+        note_merged(target, message);
         lapic_post(&target->lapic, message->vector, message->level);
         guest_notify(from, target, VCPU_KICK_INTERRUPT);
         break;
@@ -107,6 +116,27 @@ void guest_route_ipis(struct vcpu *vcpu)
         route(vcpu, &vcpu->lapic.outbox[i], true);
     }
     vcpu->lapic.outbox_count = 0;
+}
+
+uint32_t guest_send_ipis(struct vcpu *vcpu, const struct apic_message *message, uint32_t first, uint64_t low,
+                         uint64_t high)
+{
+    struct guest *guest = vcpu->guest;
+    struct apic_message to_one = *message;
+    uint32_t sent = 0;
+
+    to_one.x2apic = true;
+    for (uint32_t i = 0; i < guest->vcpu_count; i++) {
+        uint64_t bit = (uint64_t)guest->vcpus[i].lapic.id - first; /* far too large below it */
+
+        to_one.destination = guest->vcpus[i].lapic.id;
+        if (bit < 128 && ((bit < 64 ? low >> bit : high >> (bit - 64)) & 1) != 0 &&
+            lapic_matches(&guest->vcpus[i].lapic, &to_one)) {
+            deliver(vcpu, &guest->vcpus[i], &to_one);
+            sent++;
+        }
+    }
+    return sent;
 }
 
 #define VECTOR_NO_BOOT_DEVICE 0x18u

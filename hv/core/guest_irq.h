@@ -22,6 +22,11 @@ void guest_deadline_changed(struct vcpu *vcpu);
 /* Routes the IPIs that a vCPU's local APIC left in its outbox. */
 void guest_route_ipis(struct vcpu *vcpu);
 
+/* Sends a message to each vCPU whose APIC id is `first` and the number of a bit that is set in `low`, or 64 more and
+ * one in `high`. Returns how many there were. */
+uint32_t guest_send_ipis(struct vcpu *vcpu, const struct apic_message *message, uint32_t first, uint64_t low,
+                         uint64_t high);
+
 /* A local APIC ended level-triggered interrupts: tells the I/O APIC, now, or where the platform cannot be had in time,
  * by guest_apic_bring_eois() from guest_run_timers(): guest_deadline() is in the past until then. */
 void guest_apic_eoi(struct vcpu *vcpu);

@@ -28,17 +28,19 @@ struct quirks {
     bool xsetbv_unseen;        /* the XSETBV intercept is ignored */
     bool lme_without_paging;   /* an exit with EFER.LME set and CR4.PAE clear leaves the host without paging */
     bool pae_pointer_accessed; /* the MMU sets bit 5 of a page-directory pointer, which is reserved */
+    bool stale_code;           /* code that was written right ahead of rip runs as it was before */
     /* SVM in Bochs 2.7 */
     bool no_shutdown_exit;  /* a triple fault ends the emulator: there is no shutdown intercept */
     bool dr6_not_saved;     /* a #DB exit does not leave its cause in DR6 */
     bool cr2_not_loaded;    /* VMRUN does not load CR2 */
     bool lma_cleared_early; /* EFER.LMA is clear already when the write of CR0 that ends long mode exits */
-    bool stale_task_event;  /* EXITINTINFO of a task switch by INT n names an event of the past */
+    bool stale_task_event;  /* EXITINTINFO of a task switch by INT n names an event of the past, or that exception */
     bool tce_refused;       /* VMRUN refuses EFER.TCE, which CPUID offers */
     /* SVM in both */
     bool refusal_spoils_vmcb; /* a refused VMRUN leaves the host's state in the save area, and no event to inject */
     /* VMX in Bochs 2.7 */
-    bool nmi_blocking_inherited; /* an entry does not clear the blocking of NMIs that another VMCS has left */
+    bool wrong_virtual_interrupts; /* delivered by the CPU with RFLAGS.IF clear, and not in IDT-vectoring information */
+    bool nmi_blocking_inherited;   /* an entry does not clear the blocking of NMIs that another VMCS has left */
     /* Bochs 2.7 */
     bool late_host_interrupts; /* host interrupts are kept from a guest that was entered with RFLAGS.IF clear */
     bool broken_xsavec;        /* XSAVEC writes the AVX component over the header */

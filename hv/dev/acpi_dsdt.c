@@ -153,6 +153,7 @@ static const struct isa_device isa_devices[] = {
     {"COM1", "PNP0501", 1, 0x3f8, 8, 4},
     {"RTC_", "PNP0B00", 0, 0x70, 2, 8},
 };
+static const struct isa_device com2_device = {"COM2", "PNP0501", 2, 0x2f8, 8, 3};
 
 /* Name (_HID, "QEMU0001"): the id by which drivers know it. It is there and works: _STA, 6.3.7. */
 #define STATUS_WORKS 0x0fu
@@ -218,6 +219,9 @@ uint64_t acpi_put_dsdt(struct table_writer *out, const struct acpi_tables_config
     dsdt_board(out);
     for (size_t i = 0; i < ARRAY_COUNT(isa_devices); i++) {
         dsdt_isa(out, &isa_devices[i]);
+    }
+    if (config->com2) {
+        dsdt_isa(out, &com2_device);
     }
     dsdt_pvpanic(out);
     aml_package_end(out, scope);

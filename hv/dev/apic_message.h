@@ -34,6 +34,7 @@ struct apic_message {
     bool level;    /* trigger mode: sets TMR */
     bool deassert; /* INIT level de-assert: ignored by all later processors */
     bool x2apic;   /* destination has 32 bits */
+    uint8_t pin;   /* of the I/O APIC; 0: not from there, or from the 8259 */
 };
 
 #endif

@@ -3,8 +3,8 @@
  * The device bus: look-up, accesses, and what devices leave. See bus.h for what it promises; bus_place.c puts devices
  * on it.
  *
- *   ports[port] ------------------------+--> claims[number]: range, device, row, state
- *   memory[], searched by halves -------+
+ *   ports[port] ------------------------------------+--> claims[number]: range, device, row, state
+ *   memory and high_ports, searched by halves ------+
  *
  * A claim's number is its index in claims[]; 0 is none, and claims[0] answers nothing.
  */
@@ -15,15 +15,15 @@
 
 /* --- Look-up --- */
 
-uint32_t bus_memory_rank(const struct bus *bus, uint64_t address)
+uint32_t bus_rank(const struct bus *bus, const struct bus_order *order, uint64_t address)
 {
     uint32_t low = 0;
-    uint32_t high = bus->memory_count;
+    uint32_t high = order->count;
 
     while (low < high) {
         uint32_t middle = (low + high) / 2;
 
-        if (bus->claims[bus->memory[middle]].first <= address) {
+        if (bus->claims[order->claims[middle]].first <= address) {
             low = middle + 1;
         } else {
             high = middle;
@@ -32,27 +32,27 @@ uint32_t bus_memory_rank(const struct bus *bus, uint64_t address)
     return low;
 }
 
-static const struct bus_claim *find_memory(const struct bus *bus, uint64_t address)
+static const struct bus_claim *find_in(const struct bus *bus, const struct bus_order *order, uint64_t address)
 {
-    uint32_t rank = bus_memory_rank(bus, address);
+    uint32_t rank = bus_rank(bus, order, address);
     const struct bus_claim *claim;
 
     if (rank == 0) {
         return NULL;
     }
-    claim = &bus->claims[bus->memory[rank - 1]];
+    claim = &bus->claims[order->claims[rank - 1]];
     return address <= claim->last ? claim : NULL;
 }
 
 const struct bus_claim *bus_find(const struct bus *bus, enum bus_space space, uint64_t address)
 {
     if (space == BUS_MEMORY) {
-        return find_memory(bus, address);
+        return find_in(bus, &bus->memory, address);
     }
-    if (address >= BUS_PORTS_COUNT || bus->ports[address] == BUS_NO_CLAIM) {
-        return NULL;
+    if (address >= BUS_MAPPED_PORTS) {
+        return find_in(bus, &bus->high_ports, address);
     }
-    return &bus->claims[bus->ports[address]];
+    return bus->ports[address] == BUS_NO_CLAIM ? NULL : &bus->claims[bus->ports[address]];
 }
 
 /* --- Accesses --- */

@@ -20,11 +20,12 @@
  *
  * What the bus promises. A row's functions are called by one CPU at a time. Before an access run() has been called if
  * the device's deadline had come. An access is one of the widths that its range lists and lies inside of the range;
- * other accesses come in pieces (bus_read()). No two ranges of one space overlap. A look-up costs a load in the space
- * of ports, and a binary search in the space of memory, however many devices there are.
+ * other accesses come in pieces (bus_read()). No two ranges of one space overlap. A look-up costs a load for the ports
+ * below BUS_MAPPED_PORTS, and a binary search for those above and in the space of memory, however many devices there
+ * are.
  *
  * Quick. Ports that are used thousands of times a second may have a short way beside read() and write(), byte accesses
- * only. Its contract:
+ * only, and below BUS_MAPPED_PORTS. Its contract:
  *   - true: it has done exactly what read() or write() would have done, and the device's signals are as before: no
  *     line, no deadline, no want has changed. (Console bytes in a ring are no signal: the caller looks at the ring.)
  *     The bus therefore does not look at the signals after it.
@@ -33,7 +34,7 @@
  *
  * tests/unit/test_exit_quick.c makes random accesses both ways and compares. An `inert` row has no effect at all:
  * reads give all ones and writes vanish, without a look at the device or a lock. A bus has one such device, of byte
- * ports, and it does not move.
+ * ports below BUS_MAPPED_PORTS, and it does not move.
  *
  * Moving. Each range of a device has a number, its place in the row's list, and bus_place() puts it somewhere else or
  * takes it away at any time, as a write of a PCI base address register does. Nothing but the bus's own tables changes.
@@ -49,8 +50,9 @@
 #define BUS_RANGES_MAX 8u   /* of one device: six base address registers, an expansion ROM, and one more */
 #define BUS_CLAIMS_MAX 192u /* ranges that are placed, of all devices */
 #define BUS_PORTS_COUNT 0x10000u
-#define BUS_LINES_MAX 32u       /* interrupt lines of the bus */
-#define BUS_DEVICE_LINES_MAX 4u /* of one device */
+#define BUS_MAPPED_PORTS 0x1000u /* those of a PC's own devices, found by a map; what is above is searched for */
+#define BUS_LINES_MAX 32u        /* interrupt lines of the bus */
+#define BUS_DEVICE_LINES_MAX 4u  /* of one device */
 #define BUS_NO_LINE 0xffu
 
 /* Names of the bus's interrupt lines: 0 to 15 are IRQs, 16 to 23 the I/O APIC's pins for PCI. */
@@ -135,12 +137,14 @@ struct bus_environment {
     const struct platform_config *config;
     struct byte_ring *console_out; /* NULL: no console is wired */
     struct byte_ring *console_in;
+    struct byte_ring *com2_out;
 };
 
 /* When a row of hv/dev/devices.h is on the bus. */
 enum bus_presence {
     BUS_ALWAYS,
     BUS_WITH_DEBUG_PORTS, /* debug-ports = yes */
+    BUS_WITH_COM2,        /* com2 = yes */
 };
 
 /*
@@ -206,6 +210,12 @@ struct bus_device {
     uint8_t claims[BUS_RANGES_MAX]; /* by number of the range; BUS_NO_CLAIM */
 };
 
+/* Claims, ascending by address. */
+struct bus_order {
+    uint32_t count;
+    uint8_t claims[BUS_CLAIMS_MAX];
+};
+
 #define BUS_NO_CLAIM 0u    /* claims[0] is never used */
 #define BUS_INERT_CLAIM 1u /* shared by all ports of the inert device */
 
@@ -218,11 +228,11 @@ struct bus {
     bool deadline_moved;                 /* set where a deadline changed; the wires clear it */
     uint8_t line_drivers[BUS_LINES_MAX]; /* how many devices drive it high */
     uint32_t device_count;
-    uint32_t memory_count;
-    uint8_t memory[BUS_CLAIMS_MAX]; /* claims of memory, ascending by address */
+    struct bus_order memory;
+    struct bus_order high_ports; /* that end above the map */
     struct bus_device devices[BUS_DEVICES_MAX];
     struct bus_claim claims[BUS_CLAIMS_MAX];
-    uint8_t ports[BUS_PORTS_COUNT]; /* the claim of each port */
+    uint8_t ports[BUS_MAPPED_PORTS]; /* the claim of each */
 };
 _Static_assert(BUS_CLAIMS_MAX <= UINT8_MAX + 1, "a claim's number fits the map of ports");
 _Static_assert(BUS_DEVICES_MAX <= 64, "sets of devices are words");
@@ -265,18 +275,18 @@ void bus_wire(struct bus *bus, unsigned device, unsigned n, uint8_t line);
 bool bus_read(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t now, uint64_t *value);
 bool bus_write(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t value, uint64_t now);
 
-/* A port's number of a claim. The one question that needs no lock is whether it is BUS_INERT_CLAIM: those do not
- * move. */
+/* The number of a port's claim; BUS_NO_CLAIM above the map, too. The one question that needs no lock is whether it is
+ * BUS_INERT_CLAIM: those do not move. */
 static inline uint8_t bus_port_number(const struct bus *bus, uint16_t port)
 {
-    return __atomic_load_n(&bus->ports[port], __ATOMIC_RELAXED);
+    return port < BUS_MAPPED_PORTS ? __atomic_load_n(&bus->ports[port], __ATOMIC_RELAXED) : BUS_NO_CLAIM;
 }
 
 /* The claim at an address; NULL: nothing is there. */
 const struct bus_claim *bus_find(const struct bus *bus, enum bus_space space, uint64_t address);
 
-/* How many claims of memory begin at or before the address: the place of a new one in memory[]. */
-uint32_t bus_memory_rank(const struct bus *bus, uint64_t address);
+/* How many claims begin at or before the address: the place of a new one. */
+uint32_t bus_rank(const struct bus *bus, const struct bus_order *order, uint64_t address);
 
 /* --- What devices leave --- */
 

@@ -18,12 +18,13 @@ void bus_reset(struct bus *bus)
 
 /* --- Placing --- */
 
-static bool overlaps_memory(const struct bus *bus, uint64_t first, uint64_t last, uint8_t except)
+static bool overlaps_in(const struct bus *bus, const struct bus_order *order, uint64_t first, uint64_t last,
+                        uint8_t except)
 {
-    for (uint32_t i = 0; i < bus->memory_count; i++) {
-        const struct bus_claim *claim = &bus->claims[bus->memory[i]];
+    for (uint32_t i = 0; i < order->count; i++) {
+        const struct bus_claim *claim = &bus->claims[order->claims[i]];
 
-        if (bus->memory[i] != except && claim->first <= last && first <= claim->last) {
+        if (order->claims[i] != except && claim->first <= last && first <= claim->last) {
             return true;
         }
     }
@@ -32,12 +33,12 @@ static bool overlaps_memory(const struct bus *bus, uint64_t first, uint64_t last
 
 static bool overlaps_ports(const struct bus *bus, uint64_t first, uint64_t last, uint8_t except)
 {
-    for (uint64_t port = first; port <= last; port++) {
+    for (uint64_t port = first; port <= last && port < BUS_MAPPED_PORTS; port++) {
         if (bus->ports[port] != BUS_NO_CLAIM && bus->ports[port] != except) {
             return true;
         }
     }
-    return false;
+    return overlaps_in(bus, &bus->high_ports, first, last, except);
 }
 
 /* What is wrong with a place, whatever claim is asked for it; `except` may be there, because it goes. */
@@ -52,48 +53,62 @@ static enum status check_place(const struct bus *bus, const struct bus_range *to
         return STATUS_OVERFLOW;
     }
     if (to->space == BUS_PORT ? overlaps_ports(bus, to->first, last, except)
-                              : overlaps_memory(bus, to->first, last, except)) {
+                              : overlaps_in(bus, &bus->memory, to->first, last, except)) {
         return STATUS_BUSY;
     }
     return STATUS_OK;
 }
 
-static void set_ports(struct bus *bus, const struct bus_claim *claim, uint8_t number)
-{
-    memset(&bus->ports[claim->first], number, claim->last - claim->first + 1);
-}
-
-static void remove_memory(struct bus *bus, uint8_t number)
+static void remove_from(struct bus_order *order, uint8_t number)
 {
     uint32_t kept = 0;
 
-    for (uint32_t i = 0; i < bus->memory_count; i++) {
-        if (bus->memory[i] != number) {
-            bus->memory[kept++] = bus->memory[i];
+    for (uint32_t i = 0; i < order->count; i++) {
+        if (order->claims[i] != number) {
+            order->claims[kept++] = order->claims[i];
         }
     }
-    bus->memory_count = kept;
+    order->count = kept;
 }
 
-static void insert_memory(struct bus *bus, uint8_t number)
+static void insert_in(const struct bus *bus, struct bus_order *order, uint8_t number)
 {
-    uint32_t rank = bus_memory_rank(bus, bus->claims[number].first);
+    uint32_t rank = bus_rank(bus, order, bus->claims[number].first);
 
-    for (uint32_t i = bus->memory_count; i > rank; i--) {
-        bus->memory[i] = bus->memory[i - 1];
+    for (uint32_t i = order->count; i > rank; i--) {
+        order->claims[i] = order->claims[i - 1];
     }
-    bus->memory[rank] = number;
-    bus->memory_count++;
+    order->claims[rank] = number;
+    order->count++;
+}
+
+/* As far as the map goes. */
+static void set_ports(struct bus *bus, const struct bus_claim *claim, uint8_t number)
+{
+    if (claim->first < BUS_MAPPED_PORTS) {
+        memset(&bus->ports[claim->first], number, min_u64(claim->last + 1, BUS_MAPPED_PORTS) - claim->first);
+    }
+}
+
+/* The order that a claim is in, beside the map; NULL: in none. */
+static struct bus_order *order_of(struct bus *bus, const struct bus_claim *claim)
+{
+    if (claim->space == BUS_MEMORY) {
+        return &bus->memory;
+    }
+    return claim->last >= BUS_MAPPED_PORTS ? &bus->high_ports : NULL;
 }
 
 static void take_away(struct bus *bus, uint8_t number)
 {
     struct bus_claim *claim = &bus->claims[number];
+    struct bus_order *order = order_of(bus, claim);
 
     if (claim->space == BUS_PORT) {
         set_ports(bus, claim, BUS_NO_CLAIM);
-    } else {
-        remove_memory(bus, number);
+    }
+    if (order != NULL) {
+        remove_from(order, number);
     }
     bus->devices[claim->device].claims[claim->range] = BUS_NO_CLAIM;
     *claim = (struct bus_claim){0};
@@ -112,6 +127,7 @@ static uint8_t free_claim(const struct bus *bus)
 static void put(struct bus *bus, unsigned device, unsigned range, const struct bus_range *to, uint8_t number)
 {
     struct bus_device *owner = &bus->devices[device];
+    struct bus_order *order;
 
     bus->claims[number] = (struct bus_claim){
         .state = owner->state,
@@ -127,10 +143,12 @@ static void put(struct bus *bus, unsigned device, unsigned range, const struct b
         .range = (uint8_t)range,
     };
     owner->claims[range] = number;
+    order = order_of(bus, &bus->claims[number]);
     if (to->space == BUS_PORT) {
         set_ports(bus, &bus->claims[number], number);
-    } else {
-        insert_memory(bus, number);
+    }
+    if (order != NULL) {
+        insert_in(bus, order, number);
     }
 }
 
@@ -149,7 +167,7 @@ static enum status place_inert(struct bus *bus, unsigned device, unsigned range,
         return STATUS_OK;
     }
     if (placed || to->space != BUS_PORT || to->first != own->first || to->bytes != own->bytes ||
-        (shared->row != NULL && shared->device != device)) {
+        to->first + to->bytes > BUS_MAPPED_PORTS || (shared->row != NULL && shared->device != device)) {
         return STATUS_INVALID;
     }
     status = check_place(bus, to, BUS_NO_CLAIM);

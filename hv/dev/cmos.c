@@ -285,11 +285,15 @@ static bool periodic_on(const struct cmos *cmos)
 static void restart_periodic(struct cmos *cmos, uint64_t now)
 {
     cmos->periods = 0;
+    ticks_forget(&cmos->ticks);
     cmos->periodic = timebase_of(cmos->config.clock, TIME_BASE_HZ, now);
 }
 
+/* A tick is taken by the read of register C. Without its interrupt none is owed. */
 static void run_periodic(struct cmos *cmos, uint64_t now)
 {
+    uint64_t gap = clock_ns_to_ticks(cmos->config.clock, TICKS_GAP_NS);
+    bool waits = (cmos->ram[RTC_C] & C_PF) != 0;
     uint64_t periods;
 
     if (!periodic_on(cmos)) {
@@ -297,7 +301,14 @@ static void run_periodic(struct cmos *cmos, uint64_t now)
     }
     periods = timebase_ticks(&cmos->periodic, now) >> period_shift(cmos);
     if (periods != cmos->periods) {
+        ticks_miss(&cmos->ticks, periods - cmos->periods - (waits ? 0 : 1));
+        ticks_made(&cmos->ticks, now, gap);
         cmos->ram[RTC_C] |= C_PF;
+    } else if (ticks_due(&cmos->ticks, now) && ticks_repeat(&cmos->ticks, waits, now, gap)) {
+        cmos->ram[RTC_C] |= C_PF;
+    }
+    if ((cmos->ram[RTC_B] & B_PIE) == 0) {
+        ticks_forget(&cmos->ticks);
     }
     cmos->periods = periods;
 }
@@ -335,6 +346,7 @@ static uint64_t next_deadline(const struct cmos *cmos, uint64_t now)
     }
     if ((enabled & B_PIE) != 0 && periodic_on(cmos)) {
         deadline = timebase_tsc(&cmos->periodic, (cmos->periods + 1) << period_shift(cmos));
+        deadline = min_u64(deadline, ticks_deadline(&cmos->ticks));
     }
     if ((enabled & B_UIE) != 0 && !is_held(cmos)) {
         deadline = min_u64(deadline, tsc_of_second(cmos, cmos->seen_s + 1, now));

@@ -12,6 +12,7 @@
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
 #include "hv/dev/bus.h"
+#include "hv/dev/ticks.h"
 #include "hv/dev/timebase.h"
 
 #define CMOS_INDEX_PORT 0x70u
@@ -35,6 +36,7 @@ struct cmos {
     int64_t seen_s;           /* the guest's second up to which the flags are true */
     struct timebase periodic; /* the 32.768 kHz time base since the rate was set */
     uint64_t periods;         /* of `periodic`, up to which the flags are true */
+    struct ticks ticks;       /* of its interrupt, in host TSC ticks */
 };
 
 void cmos_reset(struct cmos *cmos, const struct cmos_config *config, uint64_t now);

@@ -32,6 +32,7 @@
     DEVICE(struct pm, pm)                   \
     DEVICE(struct hpet, hpet)               \
     DEVICE(struct uart, uart)               \
+    DEVICE(struct uart, com2)               \
     DEVICE(struct i8042, i8042)             \
     DEVICE(struct crtc, crtc)               \
     DEVICE(struct pci_host, pci_host)       \

@@ -47,6 +47,7 @@ _Static_assert(HPET_HZ == 4u * PM_TIMER_HZ && (HPET_HZ + 6) / 12 == PIT_HZ,
 #define NEVER UINT64_MAX
 #define TICKS_MAX (1ULL << 54) /* its TSC value fits 64 bits */
 #define PERIOD_MIN_NS 20000u
+#define PERIOD_MIN (PERIOD_MIN_NS / (PERIOD_FS / 1000000)) /* the same in counts: shorter periods are not owed */
 #define PIN_IRQ0 2u
 #define PIN_IRQ8 8u
 
@@ -67,10 +68,12 @@ static bool is_periodic(const struct hpet_timer *timer)
     return (timer->config & TIMER_PERIODIC) != 0;
 }
 
+/* From a change of the timer or of the count on: what was owed before is not asked for any more. */
 static void arm(struct hpet_timer *timer, uint64_t count)
 {
     uint64_t ahead = (timer->comparator - count) & mask_of(timer);
 
+    ticks_forget(&timer->ticks);
     timer->next = ahead > NEVER - count ? NEVER : count + ahead;
 }
 
@@ -85,22 +88,36 @@ static void update_deadline(struct hpet *hpet)
             continue;
         }
         due = timebase_tsc(&hpet->base, timer->next - hpet->offset);
-        hpet->signals.deadline =
-            min_u64(hpet->signals.deadline, is_periodic(timer) ? max_u64(due, hpet->not_before) : due);
+        due = is_periodic(timer) ? max_u64(due, hpet->not_before) : due;
+        hpet->signals.deadline = min_u64(hpet->signals.deadline, min_u64(due, ticks_deadline(&timer->ticks)));
     }
 }
 
-/* Several periods that have passed are one interrupt. */
-static void fire(struct hpet *hpet, unsigned index, uint64_t count)
+static void interrupt(struct hpet *hpet, unsigned index)
 {
-    struct hpet_timer *timer = &hpet->timers[index];
-    uint64_t periods;
+    const struct hpet_timer *timer = &hpet->timers[index];
 
     if ((timer->config & TIMER_LEVEL) != 0) {
         hpet->status |= 1u << index;
     } else if ((timer->config & TIMER_ENABLE) != 0) {
         hpet->edges |= 1u << index;
     }
+}
+
+/* A level that the guest has not cleared. Of an edge the wires tell: hpet_edge_merged(). */
+static bool level_waits(const struct hpet *hpet, unsigned index)
+{
+    return (hpet->timers[index].config & TIMER_LEVEL) != 0 && (hpet->status >> index & 1u) != 0;
+}
+
+/* Several periods that have passed are one interrupt, and what may be owed for the others. */
+static void fire(struct hpet *hpet, unsigned index, uint64_t count)
+{
+    struct hpet_timer *timer = &hpet->timers[index];
+    uint64_t merged = level_waits(hpet, index) ? 1 : 0;
+    uint64_t periods;
+
+    interrupt(hpet, index);
     if (!is_periodic(timer) || timer->period == 0) {
         uint64_t round = mask_of(timer) == UINT32_MAX ? 1ULL << 32 : 0;
 
@@ -110,6 +127,28 @@ static void fire(struct hpet *hpet, unsigned index, uint64_t count)
     periods = (count - timer->next) / timer->period + 1;
     timer->next += periods * timer->period;
     timer->comparator = (timer->comparator + periods * timer->period) & mask_of(timer);
+    if ((timer->config & TIMER_ENABLE) != 0 && timer->period >= PERIOD_MIN) {
+        ticks_miss(&timer->ticks, periods - 1 + merged);
+    }
+}
+
+/* True where the timer has interrupted. */
+static bool run_timer(struct hpet *hpet, unsigned index, uint64_t count, uint64_t now)
+{
+    struct hpet_timer *timer = &hpet->timers[index];
+
+    if (timer->next <= count) {
+        fire(hpet, index, count);
+        ticks_made(&timer->ticks, now, hpet->repeat_tsc);
+        return true;
+    }
+    if (!ticks_due(&timer->ticks, now)) {
+        return false;
+    }
+    if (ticks_repeat(&timer->ticks, level_waits(hpet, index), now, hpet->repeat_tsc)) {
+        interrupt(hpet, index);
+    }
+    return true;
 }
 
 void hpet_run(struct hpet *hpet, uint64_t now)
@@ -118,10 +157,7 @@ void hpet_run(struct hpet *hpet, uint64_t now)
     bool fired = false;
 
     for (unsigned i = 0; i < HPET_TIMERS && (hpet->config & CONFIG_ENABLE) != 0; i++) {
-        if (hpet->timers[i].next <= count) {
-            fire(hpet, i, count);
-            fired = true;
-        }
+        fired = run_timer(hpet, i, count, now) || fired;
     }
     if (fired) {
         hpet->not_before = now + hpet->quiet_tsc;
@@ -130,11 +166,18 @@ void hpet_run(struct hpet *hpet, uint64_t now)
     }
 }
 
+void hpet_edge_merged(struct hpet *hpet, unsigned timer)
+{
+    ticks_miss(&hpet->timers[timer].ticks, 1);
+    update_deadline(hpet);
+}
+
 void hpet_reset(struct hpet *hpet, const struct clock *clock, uint64_t now)
 {
     memset(hpet, 0, sizeof(*hpet));
     hpet->base = timebase_of(clock, HPET_HZ, now);
     hpet->quiet_tsc = clock_ns_to_ticks(clock, PERIOD_MIN_NS);
+    hpet->repeat_tsc = clock_ns_to_ticks(clock, TICKS_GAP_NS);
     for (unsigned i = 0; i < HPET_TIMERS; i++) {
         hpet->timers[i].comparator = UINT64_MAX;
         hpet->timers[i].next = NEVER;
@@ -204,6 +247,9 @@ static void write_timer_config(struct hpet *hpet, unsigned index, uint64_t value
     if ((timer->config & TIMER_32_BITS) != 0) {
         timer->comparator = (uint32_t)timer->comparator;
         timer->period = (uint32_t)timer->period;
+    }
+    if ((timer->config & TIMER_ENABLE) == 0) {
+        ticks_forget(&timer->ticks);
     }
     if (mask_of(timer) != mask) {
         arm(timer, count);

@@ -20,6 +20,7 @@
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
 #include "hv/dev/bus.h"
+#include "hv/dev/ticks.h"
 #include "hv/dev/timebase.h"
 
 #define HPET_BYTES 0x400u
@@ -31,7 +32,8 @@ struct hpet_timer {
     uint64_t config;
     uint64_t comparator;
     uint64_t period;
-    uint64_t next; /* the count at which it fires; UINT64_MAX: never */
+    uint64_t next;      /* the count at which it fires; UINT64_MAX: never */
+    struct ticks ticks; /* in host TSC ticks */
 };
 
 struct hpet {
@@ -42,7 +44,7 @@ struct hpet {
     uint64_t status; /* level-triggered timers that have fired */
     struct hpet_timer timers[HPET_TIMERS];
     uint32_t edges; /* edge-triggered timers that have fired and were not taken */
-    uint64_t quiet_tsc;
+    uint64_t quiet_tsc, repeat_tsc;
     uint64_t not_before; /* host TSC before which no periodic timer asks to be run */
 };
 
@@ -53,6 +55,9 @@ uint64_t hpet_read(const struct hpet *hpet, uint32_t offset, uint8_t size, uint6
 void hpet_write(struct hpet *hpet, uint32_t offset, uint8_t size, uint64_t value, uint64_t now);
 
 void hpet_run(struct hpet *hpet, uint64_t now);
+
+/* An edge of the timer met one that waited: both are one interrupt. */
+void hpet_edge_merged(struct hpet *hpet, unsigned timer);
 
 /* The I/O APIC's pin of a timer; in legacy replacement mode those of IRQ 0 and IRQ 8. */
 unsigned hpet_pin(const struct hpet *hpet, unsigned timer);

@@ -155,6 +155,7 @@ bool ioapic_next_message(struct ioapic *ioapic, struct apic_message *message)
         .delivery = ENTRY_DELIVERY(entry),
         .logical = (entry & ENTRY_LOGICAL) != 0,
         .level = entry_is_level(entry),
+        .pin = (uint8_t)pin,
     };
     return true;
 }

@@ -301,6 +301,15 @@ bool lapic_base_write(struct lapic *lapic, uint64_t value, unsigned physical_bit
 
 /* --- Interrupts in --- */
 
+bool lapic_requests(const struct lapic *lapic, uint8_t vector)
+{
+    uint32_t word = vector / 32u;
+    uint32_t bit = 1u << vector % 32u;
+
+    return ((lapic_get(lapic, LAPIC_IRR + word * 16) | __atomic_load_n(&lapic->pending[word], __ATOMIC_RELAXED)) &
+            bit) != 0;
+}
+
 void lapic_post(struct lapic *lapic, uint8_t vector, bool level)
 {
     uint32_t bit = 1u << (vector % 32u);

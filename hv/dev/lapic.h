@@ -15,6 +15,7 @@
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
 #include "hv/dev/apic_message.h"
+#include "hv/dev/ticks.h"
 #include "hv/dev/timebase.h"
 
 #define LAPIC_REGISTER_COUNT 1024u
@@ -37,6 +38,7 @@ struct lapic {
     const struct clock *clock;
     uint64_t deadline;                            /* of the timer, host TSC; DEADLINE_NONE */
     uint64_t timer_start;                         /* host TSC at which the current count began */
+    struct ticks ticks;                           /* of the periodic timer, in host TSC ticks */
     uint8_t timer_slowdown;                       /* log2 of 1 GHz by the timer's frequency */
     bool timer_expired;                           /* a one-shot count has run out: only a new count starts it again */
     uint64_t tsc_deadline;                        /* what the guest wrote (guest TSC), 0: disarmed */
@@ -100,6 +102,9 @@ void lapic_cr8_write(struct lapic *lapic, uint64_t value);
 
 /* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
 void lapic_run_timer(struct lapic *lapic, uint64_t now);
+
+/* Does the vector wait for its delivery? On another CPU than the vCPU's the answer may be of a moment ago. */
+bool lapic_requests(const struct lapic *lapic, uint8_t vector);
 
 /* Posts from any CPU; fixed and lowest-priority vectors only. */
 void lapic_post(struct lapic *lapic, uint8_t vector, bool level);

@@ -81,17 +81,16 @@ static uint64_t period_ticks(const struct lapic *lapic)
                    clock_ns_to_ticks(lapic->clock, LAPIC_PERIOD_MIN_NS));
 }
 
-/* Moves timer_start over the periods that have passed. The division happens only when more than one has. */
-static void skip_periods(struct lapic *lapic, uint64_t now)
+/* Moves timer_start over the periods that have passed, and returns how many. The division happens only when more than
+ * one has. */
+static uint64_t skip_periods(struct lapic *lapic, uint64_t now)
 {
     uint64_t period = period_ticks(lapic);
     uint64_t passed = now - lapic->timer_start;
+    uint64_t periods = passed < period ? 0 : passed < 2 * period ? 1 : passed / period;
 
-    if (passed >= 2 * period) {
-        lapic->timer_start += passed / period * period;
-    } else if (passed >= period) {
-        lapic->timer_start += period;
-    }
+    lapic->timer_start += periods * period;
+    return periods;
 }
 
 /* Computes the deadline of a running one-shot or periodic count after a change of its registers. */
@@ -105,8 +104,8 @@ static void timer_arm(struct lapic *lapic, uint64_t now)
         return;
     }
     if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
-        skip_periods(lapic, now);
-        lapic->deadline = lapic->timer_start + period_ticks(lapic);
+        (void)skip_periods(lapic, now);
+        lapic->deadline = min_u64(lapic->timer_start + period_ticks(lapic), ticks_deadline(&lapic->ticks));
         return;
     }
     end = lapic->timer_start + max_u64(count_to_ticks(lapic, initial), 1);
@@ -121,6 +120,7 @@ void lapic_timer_stop(struct lapic *lapic)
     lapic->timer_expired = false;
     lapic->tsc_deadline = 0;
     lapic->deadline = DEADLINE_NONE;
+    ticks_forget(&lapic->ticks);
 }
 
 uint32_t lapic_timer_count(const struct lapic *lapic, uint64_t now)
@@ -151,6 +151,7 @@ void lapic_timer_write_lvt(struct lapic *lapic, uint32_t value, uint64_t now)
         lapic_timer_stop(lapic);
     }
     *lapic_register(lapic, LAPIC_LVT_TIMER) = value;
+    ticks_forget(&lapic->ticks);
     if ((value & LAPIC_TIMER_TSC_DEADLINE) == 0) {
         timer_arm(lapic, now);
     }
@@ -165,6 +166,7 @@ void lapic_timer_write_initial(struct lapic *lapic, uint32_t value, uint64_t now
     *lapic_register(lapic, LAPIC_TIMER_INITIAL) = value;
     lapic->timer_expired = false;
     lapic->timer_start = now;
+    ticks_forget(&lapic->ticks);
     timer_arm(lapic, now);
 }
 
@@ -182,6 +184,23 @@ void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now)
     }
 }
 
+/* The ends of periods, several of which are one interrupt, or an interrupt that is owed for one of them. */
+static void run_periodic(struct lapic *lapic, uint64_t now)
+{
+    uint64_t gap = clock_ns_to_ticks(lapic->clock, TICKS_GAP_NS);
+    bool waits = lapic_requests(lapic, (uint8_t)lapic_get(lapic, LAPIC_LVT_TIMER));
+    uint64_t periods = skip_periods(lapic, now);
+
+    if (periods != 0) {
+        ticks_miss(&lapic->ticks, periods - (waits ? 0 : 1));
+        ticks_made(&lapic->ticks, now, gap);
+        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+    } else if (ticks_due(&lapic->ticks, now) && ticks_repeat(&lapic->ticks, waits, now, gap)) {
+        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+    }
+    timer_arm(lapic, now);
+}
+
 void lapic_run_timer(struct lapic *lapic, uint64_t now)
 {
     if (now < lapic->deadline) {
@@ -189,9 +208,10 @@ void lapic_run_timer(struct lapic *lapic, uint64_t now)
     }
     lapic->deadline = DEADLINE_NONE;
     lapic->tsc_deadline = 0;
-    lapic_raise_local(lapic, LAPIC_LVT_TIMER);
     if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
-        timer_arm(lapic, now);
+        run_periodic(lapic, now);
+    } else {
+        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
     }
 }
 

@@ -54,6 +54,7 @@
 
 /* Interrupts of channel 0 come no more often than every 20 us; a count that asks for more loses edges, not time. */
 #define EDGE_GAP_TICKS 24u
+#define REPEAT_GAP_TICKS (PIT_HZ / (NS_PER_SECOND / TICKS_GAP_NS))
 
 /* --- Time within a channel --- */
 
@@ -364,10 +365,15 @@ static void write_control(struct pit *pit, uint8_t value, uint64_t tick)
 
 /* --- The whole --- */
 
+static void update_deadline(struct pit *pit)
+{
+    pit->signals.deadline = timebase_tsc(&pit->base, min_u64(pit->next_edge, ticks_deadline(&pit->ticks)));
+}
+
 static void plan_next_edge(struct pit *pit, uint64_t tick)
 {
     pit->next_edge = next_rise(&pit->channels[0], tick);
-    pit->signals.deadline = timebase_tsc(&pit->base, pit->next_edge);
+    update_deadline(pit);
 }
 
 static void raise_irq0(struct pit *pit)
@@ -377,16 +383,37 @@ static void raise_irq0(struct pit *pit)
     pit->signals.wants |= BUS_EDGES;
 }
 
-/* Meets the edges up to `tick`; several are one. */
+/* Edges after the one that has come, up to `tick`. Those of a count that asks for too many are lost, not owed. */
+static uint64_t further_edges(const struct pit *pit, uint64_t tick)
+{
+    const struct pit_channel *channel = &pit->channels[0];
+
+    return is_periodic(channel) && channel->count >= EDGE_GAP_TICKS ? (tick - pit->next_edge) / channel->count : 0;
+}
+
+/* Meets the edges up to `tick`; several are one, and what may be owed for the others. */
 static void run_to(struct pit *pit, uint64_t tick)
 {
     for (unsigned i = 0; i < PIT_CHANNELS; i++) {
         channel_sync(&pit->channels[i], tick);
     }
     if (tick >= pit->next_edge) {
+        ticks_miss(&pit->ticks, further_edges(pit, tick));
+        ticks_made(&pit->ticks, tick, REPEAT_GAP_TICKS);
         raise_irq0(pit);
         plan_next_edge(pit, tick);
+    } else if (ticks_due(&pit->ticks, tick)) {
+        if (ticks_repeat(&pit->ticks, false, tick, REPEAT_GAP_TICKS)) {
+            raise_irq0(pit);
+        }
+        update_deadline(pit);
     }
+}
+
+void pit_edge_merged(struct pit *pit)
+{
+    ticks_miss(&pit->ticks, 1);
+    update_deadline(pit);
 }
 
 void pit_run(struct pit *pit, uint64_t now)
@@ -423,6 +450,9 @@ void pit_write(struct pit *pit, unsigned port, uint8_t value, uint64_t now)
 
     run_to(pit, tick);
     was_high = channel_output(&pit->channels[0], tick);
+    if (port == 0 || (port == CONTROL_PORT && CONTROL_CHANNEL(value) == 0 && CONTROL_ACCESS(value) != ACCESS_LATCH)) {
+        ticks_forget(&pit->ticks); /* of the rate that was */
+    }
     if (port == CONTROL_PORT) {
         write_control(pit, value, tick);
     } else {

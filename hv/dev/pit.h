@@ -12,6 +12,7 @@
 
 #include "hv/base/types.h"
 #include "hv/dev/bus.h"
+#include "hv/dev/ticks.h"
 #include "hv/dev/timebase.h"
 
 #define PIT_CHANNELS 3u
@@ -47,7 +48,8 @@ struct pit {
     struct timebase base;
     struct pit_channel channels[PIT_CHANNELS];
     uint8_t port_b;     /* bits 3:0 as written */
-    uint64_t next_edge; /* tick of the next rising edge of OUT 0; signals.deadline is its host TSC */
+    uint64_t next_edge; /* tick of the next rising edge of OUT 0 */
+    struct ticks ticks; /* of channel 0, in its ticks */
 };
 
 /* As firmware leaves it: channel 0 in mode 3 with count 65536, channel 1 the refresh, channel 2 silent. */
@@ -63,6 +65,9 @@ void pit_port_b_write(struct pit *pit, uint8_t value, uint64_t now);
 
 /* Brings channel 0 up to `now`; a rising edge that it meets is left in the signals' edges. */
 void pit_run(struct pit *pit, uint64_t now);
+
+/* An edge of IRQ 0 met one that waited: both are one interrupt. */
+void pit_edge_merged(struct pit *pit);
 
 /* The output pin of a channel. */
 bool pit_output(const struct pit *pit, unsigned channel, uint64_t now);

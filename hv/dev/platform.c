@@ -239,6 +239,18 @@ static void carry_test_line(struct platform *platform)
     ioapic_set_line(&platform->ioapic, line, platform->testdev.level);
 }
 
+static bool irq_masked(const struct platform *platform, unsigned irq)
+{
+    return pic_pair_masked(&platform->pic, irq) && ioapic_masked(&platform->ioapic, pin_of_irq(irq));
+}
+
+static void forget_unheard_ticks(struct platform *platform)
+{
+    if (irq_masked(platform, PIT_IRQ)) {
+        ticks_forget(&platform->pit.ticks);
+    }
+}
+
 static void carry_wants(struct platform *platform, unsigned number)
 {
     struct bus_device *device = &platform->bus.devices[number];
@@ -267,6 +279,7 @@ static void carry_wants(struct platform *platform, unsigned number)
     }
     if ((wants & BUS_MASKS) != 0) {
         platform->deadline_stale = true;
+        forget_unheard_ticks(platform);
     }
 }
 
@@ -319,9 +332,18 @@ static void carry_news(struct platform *platform)
 
 /* --- Timers --- */
 
+/* Only the 8259 takes IRQ 0, and has one: another one would be merged with it. Of the I/O APIC's edges the local APIC
+ * tells. */
+static bool pic_holds_tick(const struct platform *platform)
+{
+    return ioapic_masked(&platform->ioapic, PIN_TIMER) && (platform->pic.chips[0].irr & 1u << PIT_IRQ) != 0;
+}
+
 static void run_due(struct platform *platform, uint64_t now)
 {
     if (now >= platform->bus.due) {
+        platform->pit.ticks.held = pic_holds_tick(platform);
+        platform->hpet.timers[0].ticks.held = hpet_is_legacy(&platform->hpet) && platform->pit.ticks.held;
         bus_run(&platform->bus, now);
     }
     if (now >= platform->level_deadline) {
@@ -338,11 +360,6 @@ void platform_run_timers(struct platform *platform, uint64_t now)
     run_due(platform, now);
 }
 
-static bool irq_masked(const struct platform *platform, unsigned irq)
-{
-    return pic_pair_masked(&platform->pic, irq) && ioapic_masked(&platform->ioapic, pin_of_irq(irq));
-}
-
 /*
  * A tick is worth waking up for unless it is masked everywhere, or only the 8259 takes it and already has one. That
  * one ends with an EOI, after which the deadline is computed anew; with automatic EOI none would come by.
@@ -353,6 +370,48 @@ static bool tick_matters(const struct platform *platform)
     bool pic_has_it = (pic->irr & 1u << PIT_IRQ) != 0 && !pic->auto_eoi;
 
     return !ioapic_masked(&platform->ioapic, PIN_TIMER) || (!pic_pair_masked(&platform->pic, PIT_IRQ) && !pic_has_it);
+}
+
+/* Ticks that the guest does not listen to are lost, as ever. */
+static void count_ticks(struct platform *platform, bool counting)
+{
+    platform->pit.ticks.counting = counting && !irq_masked(platform, PIT_IRQ);
+    platform->cmos.ticks.counting = counting;
+    for (unsigned i = 0; i < HPET_TIMERS; i++) {
+        platform->hpet.timers[i].ticks.counting = counting;
+    }
+}
+
+void platform_run_after_absence(struct platform *platform, uint64_t now)
+{
+    count_ticks(platform, true);
+    pit_run(&platform->pit, now);
+    bus_settle(&platform->bus, DEVICE_pit);
+    cmos_run(&platform->cmos, now);
+    bus_settle(&platform->bus, DEVICE_cmos);
+    hpet_run(&platform->hpet, now);
+    bus_settle(&platform->bus, DEVICE_hpet);
+    run_due(platform, now);
+    carry_news(platform);
+}
+
+void platform_absence_ends(struct platform *platform)
+{
+    count_ticks(platform, false);
+}
+
+void platform_edge_merged(struct platform *platform, uint8_t pin)
+{
+    if (pin == PIN_TIMER && !hpet_is_legacy(&platform->hpet)) {
+        pit_edge_merged(&platform->pit);
+        bus_settle(&platform->bus, DEVICE_pit);
+    }
+    for (unsigned i = 0; pin != 0 && i < HPET_TIMERS; i++) {
+        if (hpet_pin(&platform->hpet, i) == pin) {
+            hpet_edge_merged(&platform->hpet, i);
+        }
+    }
+    bus_settle(&platform->bus, DEVICE_hpet);
 }
 
 /* May the device's deadline wake a CPU? */
@@ -457,8 +516,8 @@ bool platform_console_wants(struct platform *platform, uint64_t now)
         set_console_deadline(platform, DEADLINE_NONE);
         return false;
     }
-    if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until ||
-        now >= platform->console_deadline) {
+    /* Where there is a deadline, it is console_quiet_until. */
+    if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until) {
         platform->console_quiet_until = now + clock_ns_to_ticks(platform->config.clock, CONSOLE_WAIT_NS);
         set_console_deadline(platform, DEADLINE_NONE);
         return true;
@@ -473,6 +532,10 @@ void platform_console_poll(struct platform *platform, uint64_t now)
 {
     uart_run(&platform->uart, now);
     bus_settle(&platform->bus, DEVICE_uart);
+    if (platform->config.com2) {
+        uart_run(&platform->com2, now);
+        bus_settle(&platform->bus, DEVICE_com2);
+    }
     carry_news(platform);
 }
 
@@ -524,11 +587,24 @@ bool platform_take_message(struct platform *platform, struct apic_message *messa
     return true;
 }
 
+static bool is_present(enum bus_presence presence, const struct platform_config *config)
+{
+    switch (presence) {
+    case BUS_ALWAYS:
+        break;
+    case BUS_WITH_DEBUG_PORTS:
+        return config->debug_ports;
+    case BUS_WITH_COM2:
+        return config->com2;
+    }
+    return true;
+}
+
 static void attach(struct platform *platform, const struct platform_entry *entry,
                    const struct bus_environment *environment, uint64_t now)
 {
     void *state = (uint8_t *)platform + entry->at;
-    bool present = entry->row->presence == BUS_ALWAYS || environment->config->debug_ports;
+    bool present = is_present(entry->row->presence, environment->config);
     enum status status;
 
     entry->row->reset(state, environment, now);
@@ -543,6 +619,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
         .config = &platform->config,
         .console_out = config->console ? &platform->console_out : NULL,
         .console_in = config->console ? &platform->console_in : NULL,
+        .com2_out = &platform->com2_out,
     };
 
     platform->config = *config;

@@ -50,6 +50,7 @@ struct platform {
     bool deadline_stale;
     struct byte_ring console_out; /* guest -> console (16550 and port 0xe9) */
     struct byte_ring console_in;
+    struct byte_ring com2_out;
     struct bus bus;
 };
 
@@ -86,6 +87,14 @@ void platform_carry(struct platform *platform);
 uint64_t platform_deadline(struct platform *platform);
 void platform_run_timers(struct platform *platform, uint64_t now);
 
+/* The same after the guest was off its CPU: periods that have passed are owed to it one by one (hv/dev/ticks.h), and so
+ * are the messages that find an older one of theirs, until platform_absence_ends(). */
+void platform_run_after_absence(struct platform *platform, uint64_t now);
+void platform_absence_ends(struct platform *platform);
+
+/* A message of an edge at this pin of the I/O APIC found its vector still requested. platform_deadline() may change. */
+void platform_edge_merged(struct platform *platform, uint8_t pin);
+
 /* True where console_out has something that the console should take now. Otherwise what is there waits, and
  * `console_deadline` says how long. */
 bool platform_console_wants(struct platform *platform, uint64_t now);
@@ -96,7 +105,8 @@ static inline bool platform_console_is_silent(const struct platform *platform)
     return platform->console_out.head == platform->console_out.tail && platform->console_deadline == DEADLINE_NONE;
 }
 
-/* Takes bytes from console_in into the UART as its FIFO has room; call after console_in was filled. */
+/* Takes bytes from console_in into the UART as its FIFO has room; call after console_in was filled, or com2_out
+ * emptied. */
 void platform_console_poll(struct platform *platform, uint64_t now);
 
 /* A local APIC ended a level-triggered interrupt. */

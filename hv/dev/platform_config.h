@@ -14,6 +14,7 @@ struct platform_config {
     uint16_t cpus;                          /* for the test device */
     bool bios_interrupts; /* the 8259 is as a BIOS leaves it, for code that starts in real mode: decision 6 */
     bool debug_ports;
+    bool com2;
     uint64_t debug_exit_ok; /* the value that, written to the debug-exit port, means success */
     bool console;           /* the UART is wired to the console; otherwise its output vanishes and it never receives */
 };

@@ -8,7 +8,7 @@
  *   0x510, 0x511         how many CPUs and how much memory there are (QEMU's fw_cfg, without files)
  *   0x2000-0x2017        interrupt lines: a byte that is not 0 raises line n of the I/O APIC and of the 8259
  *   0xff000000, 64 KiB   memory, for tests of instruction emulators. Emulators make a device of it; here it is RAM that
- *                        no memory map names (hv/mm/planner.h), so the CPU itself executes whatever the test tries
+ *                        no memory map names (hv/plan/planner.h), so the CPU itself executes whatever the test tries
  *
  * The numbers are those of QEMU's isa-debug-exit, fw_cfg and pc-testdev (QEMU, docs/specs/fw_cfg.rst and
  * hw/misc/pc-testdev.c). The lines are the wires' to move: testdev_port_write() leaves them in `line` and `level`.

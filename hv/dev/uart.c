@@ -507,6 +507,27 @@ static void reset(void *state, const struct bus_environment *environment, uint64
     uart_reset(state, environment->config->clock, environment->console_out, environment->console_in);
 }
 
+/* It is not for typing: what is on its other end only listens. */
+static void reset_com2(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    (void)now;
+    uart_reset(state, environment->config->clock, environment->com2_out, NULL);
+}
+
+const struct bus_row com2_row = {
+    .name = "16550 COM2",
+    BUS_RANGES(BUS_REGISTERS(COM2_BASE, 8)),
+    .read = read_at,
+    .write = write_at,
+    .run = run,
+    .reset = reset_com2,
+    .lines = {COM2_IRQ},
+    .line_count = 1,
+    .asleep_unheard = true,
+    .presence = BUS_WITH_COM2,
+    BUS_STATE(struct uart, signals),
+};
+
 const struct bus_row uart_row = {
     .name = "16550",
     BUS_RANGES(BUS_REGISTERS(UART_BASE, 8)),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The 16550A serial port at 0x3f8, IRQ 4. National Semiconductor PC16550D data sheet (TL/C/8652), June 1995.
+ * The 16550A serial ports: COM1 at 0x3f8, IRQ 4, and where the config asks for it COM2 at 0x2f8, IRQ 3, to which
+ * nothing can be typed. National Semiconductor PC16550D data sheet (TL/C/8652), June 1995.
  *
  * Sending takes no time: a byte goes into the console's ring when it is written, and the transmitter is empty again at
  * once. Only when the ring is full do bytes stay in the transmit FIFO, with THRE and TEMT reading 0, so a guest that
@@ -17,6 +18,8 @@
 
 #define UART_BASE 0x3f8u
 #define UART_IRQ 4u
+#define COM2_BASE 0x2f8u
+#define COM2_IRQ 3u
 #define UART_FIFO_BYTES 16u
 _Static_assert(2 * UART_FIFO_BYTES <= UINT8_MAX, "head and count are bytes, and are added");
 
@@ -60,7 +63,8 @@ bool uart_quick_send(struct uart *uart, uint8_t byte);
 /* Moves bytes between FIFOs and rings as there is room, and the receive timeout; sets `irq` and `deadline`. */
 void uart_run(struct uart *uart, uint64_t now);
 
-/* Registers 0 to 7 at UART_BASE. */
+/* Registers 0 to 7 at UART_BASE, and at COM2_BASE. */
 extern const struct bus_row uart_row;
+extern const struct bus_row com2_row;
 
 #endif

@@ -35,8 +35,9 @@ uint64_t emulate_fetch_address(const struct vcpu *vcpu);
 const char *emulate_bytes_text(const struct fetched *fetched, char to[FETCHED_TEXT_MAX]);
 
 /*
- * Where the instruction at CS:RIP is not the one that exited: the guest has rewritten it or its tables meanwhile. True: it
- * is best entered again, and the CPU executes what is there now. False: that has been tried so often that it is hopeless.
+ * Where the instruction at CS:RIP is not the one that exited: the guest has rewritten it or its tables meanwhile. True:
+ * it is best entered again, and the CPU executes what is there now. False: that has been tried so often that it is
+ * hopeless.
  */
 bool emulate_enter_again(struct vcpu *vcpu);
 

@@ -39,6 +39,12 @@
 #define DESCRIPTOR_BUSY (1ULL << 41)
 #define DESCRIPTOR_ACCESSED (1ULL << 40)
 
+/* SDM 2A "INT n/INTO/INT3/INT1" */
+#define OPCODE_INT3 0xccu
+#define OPCODE_INT 0xcdu
+#define OPCODE_INTO 0xceu
+#define OPCODE_INT1 0xf1u
+
 #define ACCESS_CODE_0 0xc09bu /* 32-bit code, readable, accessed, DPL 0. SDM 3A 3.4.5 */
 #define ACCESS_V86 0xf3u      /* data, writable, accessed, DPL 3. SDM 3C 27.3.1.2 */
 #define RFLAGS_NT (1ULL << 14)
@@ -233,22 +239,55 @@ static bool check_incoming(struct switching *switching)
     return true;
 }
 
-/* stale_task_event: does the event's gate in the IDT name the task? SDM 3A 6.11, figure 6-2 "IDT Gate Descriptors". */
-static bool event_leads_to(struct vcpu *vcpu, uint16_t selector)
+/* Does the gate of this vector in the IDT name the task? SDM 3A 6.11, figure 6-2 "IDT Gate Descriptors". */
+static bool vector_leads_to(struct vcpu *vcpu, uint8_t vector, uint16_t selector)
 {
     const struct table_register *idtr = &vcpu->system.idtr;
-    uint32_t offset = vcpu->pending.vector * 8u;
+    uint32_t offset = vector * 8u;
     uint64_t gate;
 
     return offset + 7 <= idtr->limit && emulate_peek(vcpu, idtr->base + offset, true, (uint8_t *)&gate, sizeof(gate)) &&
            bit_field(gate, 40, 44) == TYPE_TASK_GATE && bit_field(gate, 16, 31) == selector;
 }
 
+/* Is there a software interrupt at rip whose gate names the task? SDM 2A "INT n/INTO/INT3/INT1". */
+static bool instruction_leads_to(struct vcpu *vcpu, uint16_t selector)
+{
+    uint64_t at = emulate_fetch_address(vcpu);
+    uint8_t bytes[2];
+
+    if (!emulate_peek(vcpu, at, false, bytes, 1)) {
+        return false;
+    }
+    switch (bytes[0]) {
+    case OPCODE_INT:
+        return emulate_peek(vcpu, at, false, bytes, 2) && vector_leads_to(vcpu, bytes[1], selector);
+    case OPCODE_INT3:
+        return vector_leads_to(vcpu, EXCEPTION_BP, selector);
+    case OPCODE_INTO:
+        return vector_leads_to(vcpu, EXCEPTION_OF, selector);
+    case OPCODE_INT1:
+        return vector_leads_to(vcpu, EXCEPTION_DB, selector);
+    default:
+        return false;
+    }
+}
+
+/*
+ * stale_task_event: the event is one of the past where its gate does not lead to the task, or where it pushes no error
+ * code and a software interrupt stands at rip whose gate does. (An interrupt that came right before such an
+ * instruction, to the same task, is taken for it.)
+ */
+static bool event_is_stale(struct vcpu *vcpu, const struct exit_task_switch *ts)
+{
+    return vcpu->guest->host->quirks.stale_task_event && (!vector_leads_to(vcpu, vcpu->pending.vector, ts->selector) ||
+                                                          (!ts->has_error && instruction_leads_to(vcpu, ts->selector)));
+}
+
 /* JMP, CALL, IRET, or INT n, INT3, INTO and INT1 through a task gate: the vendors' decoders leave no event of these. */
 static bool came_by_instruction(struct vcpu *vcpu, const struct exit_task_switch *ts)
 {
-    return ts->reason != TASK_SWITCH_GATE || !vcpu->pending.valid ||
-           (vcpu->guest->host->quirks.stale_task_event && !event_leads_to(vcpu, ts->selector));
+    return ts->reason != TASK_SWITCH_GATE || !vcpu->pending.valid || event_is_stale(vcpu, ts);
 }
 
 /* An instruction that switches is complete: the old task goes on after it. An event's task goes on where it was. */

@@ -19,10 +19,14 @@
 #include "hv/policy/msr_policy.h"
 #include "hv/x86/registers.h"
 
-/* What KVM's hypercalls answer for a number that is not offered, and to user code: -KVM_ENOSYS, -KVM_EPERM. Linux,
- * include/uapi/linux/kvm_para.h. */
+/* What KVM's hypercalls answer for a number that is not offered, to user code, and to wrong arguments: -KVM_ENOSYS,
+ * -KVM_EPERM, -KVM_EINVAL. Linux, include/uapi/linux/kvm_para.h. */
 #define HYPERCALL_NOT_THERE (0 - 1000ULL)
 #define HYPERCALL_REFUSED (0 - 1ULL)
+#define HYPERCALL_INVALID (0 - 22ULL)
+#define HYPERCALL_SEND_IPI 10u
+#define VECTOR_FIRST 16u        /* of an interrupt. SDM 3A 11.5.2 "Valid Interrupt Vectors" */
+#define ICR_NOT_WANTED 0xc8800u /* a logical destination, level-triggered, a shorthand. SDM 3A 11.6.1 */
 #define HYPERCALL_BYTES 3u
 
 static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
@@ -110,7 +114,33 @@ static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_faul
     guest_io_end(vcpu);
 }
 
-/* Code that is not 64-bit gets 32 bits. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
+/* Interrupts and NMIs to many CPUs in one exit: KVM_HC_SEND_IPI. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
+static uint64_t send_ipis(struct vcpu *vcpu, bool wide)
+{
+    const uint64_t *gpr = vcpu->gpr;
+    uint64_t icr = gpr[GPR_RSI];
+    struct apic_message message = {.vector = (uint8_t)icr, .delivery = (uint8_t)(icr >> 8 & 7u)};
+    uint64_t low = wide ? gpr[GPR_RBX] : (uint32_t)gpr[GPR_RBX] | gpr[GPR_RCX] << 32;
+
+    if ((icr & ICR_NOT_WANTED) != 0 ||
+        (message.delivery != APIC_NMI && (message.delivery != APIC_FIXED || message.vector < VECTOR_FIRST))) {
+        return HYPERCALL_INVALID;
+    }
+    return guest_send_ipis(vcpu, &message, (uint32_t)gpr[GPR_RDX], low, wide ? gpr[GPR_RCX] : 0);
+}
+
+static uint64_t answer_hypercall(struct vcpu *vcpu, bool wide)
+{
+    uint64_t number = wide ? vcpu->gpr[GPR_RAX] : (uint32_t)vcpu->gpr[GPR_RAX];
+
+    if (number == HYPERCALL_SEND_IPI) {
+        return send_ipis(vcpu, wide);
+    }
+    guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, number, 0);
+    return HYPERCALL_NOT_THERE;
+}
+
+/* Code that is not 64-bit gets 32 bits. */
 static void handle_hypercall(struct vcpu *vcpu, uint8_t length)
 {
     const struct vcpu_system *system = &vcpu->system;
@@ -118,8 +148,7 @@ static void handle_hypercall(struct vcpu *vcpu, uint8_t length)
     uint64_t answer = HYPERCALL_REFUSED;
 
     if (system->cpl == 0) {
-        guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, vcpu->gpr[GPR_RAX], 0);
-        answer = HYPERCALL_NOT_THERE;
+        answer = answer_hypercall(vcpu, wide);
     }
     vcpu->gpr[GPR_RAX] = wide ? answer : (uint32_t)answer;
     vcpu_advance(vcpu, length);

@@ -21,7 +21,7 @@
 #include "hv/host/fault.h"
 #include "hv/host/panic.h"
 #include "hv/host/pool.h"
-#include "hv/mm/audit.h"
+#include "hv/plan/audit.h"
 #include "hv/policy/cpuid_policy.h"
 #include "hv/policy/cr4_policy.h"
 #include "hv/virt/vcpu_switch.h"
@@ -217,6 +217,7 @@ static void write_firmware_tables(struct guest *guest)
     const struct cpuid_words *cpuid_1 = &cpuid_table_find(&guest->cpuid, 1)->words;
     struct acpi_tables_config acpi = {
         .cpu_count = guest->vcpu_count,
+        .com2 = guest->config->com2,
         .base = GUEST_ACPI_START,
         .pci_devices = guest_devices_pci(guest),
         .pci_high_start = guest_layout_pci_high(&guest->layout, guest->host->physical_bits),
@@ -290,6 +291,7 @@ static void reset_platform(struct guest *guest, const struct entry_state *entry)
         .cpus = (uint16_t)guest->vcpu_count,
         .bios_interrupts = entry->mode == MODE_REAL16,
         .debug_ports = guest->config->debug_ports,
+        .com2 = guest->config->com2,
         .debug_exit_ok = guest->config->debug_exit_ok,
         .console = guest->config->console,
     };

@@ -8,6 +8,7 @@
 #include "hv/console/console.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
+#include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
 #include "hv/guest/status.h"
@@ -211,6 +212,10 @@ static void report_failure(const struct guest *guest)
 {
     report_cause(guest, "");
     log_error("what to do: %s", code_remedy(guest->failure_code));
+    if (guest->failure_code == GUEST_CODE_TRIPLE_FAULT &&
+        crash_cause_may_be_emulator(&guest->vcpus[guest->failed_vcpu])) {
+        log_error("  possible emulator fault: docs/emulators.md, stale-code");
+    }
     if (!never_ran(guest)) {
         report_registers(&guest->vcpus[guest->failed_vcpu]);
         report_code(&guest->vcpus[guest->failed_vcpu]);
@@ -392,6 +397,7 @@ static void note_panic(struct guest *guest)
 static void finish(struct guest *guest)
 {
     note_panic(guest);
+    guest_com2_end(guest);
     report(guest);
     if (!restart(guest)) {
         count_over(guest);
@@ -401,7 +407,8 @@ static void finish(struct guest *guest)
 /* Its last words come before what is said of it. */
 static bool has_said_all(const struct guest *guest)
 {
-    return !guest->config->console || byte_ring_count(&guest->platform.console_out) == 0;
+    return (!guest->config->console || byte_ring_count(&guest->platform.console_out) == 0) &&
+           guest_com2_has_said_all(guest);
 }
 
 void guest_end_serve(void)

@@ -7,7 +7,7 @@
 #define HV_HOST_BUDGET_H
 
 #include "hv/boot_info.h"
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 /* What a guest gets beside its nested tables: room for the extended state of one vCPU (x87, SSE, AVX, AVX-512, PKRU;
  * not AMX), and for one load plan, which all guests use one after the other. */

@@ -5,8 +5,8 @@
  * Built from the firmware's UEFI descriptors (any stride, unsorted, overlapping, absurd): where descriptors overlap the
  * more restrictive type wins; what is not described is not memory. Then carved: find aligned space, reserve, release.
  *
- * This folder has memory as data: the map, the planner, page tables, a guest's memory, the audit. Pure: no register of
- * a CPU, no device, no allocation beyond a pool that the caller gives.
+ * This folder has memory as data: the map, page tables, a guest's memory. Pure: no register of a CPU, no device, no
+ * allocation beyond a pool that the caller gives.
  */
 #ifndef HV_MM_MEMORY_MAP_H
 #define HV_MM_MEMORY_MAP_H

@@ -55,6 +55,11 @@ const char *page_table_format_name(const struct page_table_format *format)
     return format->name;
 }
 
+unsigned page_table_levels(const struct page_table_format *format)
+{
+    return format->levels;
+}
+
 enum status page_table_init(struct page_table *table, const struct page_table_format *format,
                             const struct page_table_caps *caps, struct table_pool *pool)
 {

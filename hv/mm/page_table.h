@@ -28,6 +28,9 @@
 /* "host4", "ept5" ... */
 const char *page_table_format_name(const struct page_table_format *format);
 
+/* Levels of tables, the root included. */
+unsigned page_table_levels(const struct page_table_format *format);
+
 /*
  * What all range operations answer, besides STATUS_OK:
  *   STATUS_MISALIGNED   an address or size is not a multiple of 4 KiB

@@ -24,7 +24,6 @@
 #include "hv/base/status.h"
 #include "hv/mm/page_table_types.h"
 
-#define ENTRIES_SHIFT 9u
 #define ENTRIES_PER_TABLE 512u
 #define ADDRESS_MASK 0x000ffffffffff000ULL /* bits 51:12 */
 #define LINK_PINNED (1ULL << 52)
@@ -66,16 +65,6 @@ struct page_table_format {
     uint8_t cache_index[CACHE_TYPES]; /* by enum cache_type; the lower two bits stand at 4:3 */
     enum cache_type cache_of[8];      /* the way back */
 };
-
-static inline uint32_t level_shift(uint32_t level)
-{
-    return PAGE_SHIFT + level * ENTRIES_SHIFT;
-}
-
-static inline uint64_t level_bytes(uint32_t level)
-{
-    return 1ULL << level_shift(level);
-}
 
 static inline uint32_t level_index(uint64_t address, uint32_t level)
 {

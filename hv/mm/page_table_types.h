@@ -76,4 +76,17 @@ enum page_flush {
     FLUSH_ALL,
 };
 
+#define ENTRIES_SHIFT 9u /* bits of the index into a table */
+
+/* What a leaf of a level maps. */
+static inline uint32_t level_shift(uint32_t level)
+{
+    return PAGE_SHIFT + level * ENTRIES_SHIFT;
+}
+
+static inline uint64_t level_bytes(uint32_t level)
+{
+    return 1ULL << level_shift(level);
+}
+
 #endif

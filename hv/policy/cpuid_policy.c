@@ -28,6 +28,7 @@
 #define KVM_FEATURE_CLOCKSOURCE (1u << 0)
 #define KVM_FEATURE_NOP_IO_DELAY (1u << 1)
 #define KVM_FEATURE_CLOCKSOURCE2 (1u << 3)
+#define KVM_FEATURE_PV_SEND_IPI (1u << 11)
 #define KVM_FEATURE_CLOCKSOURCE_STABLE (1u << 24)
 
 /*
@@ -85,8 +86,8 @@ static const struct policy_row policy_rows[] = {
     {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
     /* no thermal or power management; ARAT: the APIC timer never stops */
     {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0}},
-    /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT, protection keys, speculation controls;
-     * TSC_ADJUST is emulated */
+    /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT, speculation controls; no protection keys, neither
+     * PKU nor PKS: decision 10; TSC_ADJUST is emulated */
     {0x00000007, 0, {1, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP}, {0, LEAF7_EBX_TSC_ADJUST, 0, 0}},
     {0x00000007, 1, {LEAF7_1_EAX_KEEP, 0, 0, 0}, {0}}, /* vector and string instructions */
     {0x0000000d, SUBLEAF_ANY, {ALL, ALL, ALL, ALL}, {0}}, /* extended state; limited to CPUID_XCR0_ALLOWED below */
@@ -246,7 +247,7 @@ static void add_tsc_leaves(struct cpuid_table *table, uint32_t tsc_khz)
 static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_policy_input *input)
 {
     uint32_t features = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_NOP_IO_DELAY |
-                        (input->tsc_stable ? KVM_FEATURE_CLOCKSOURCE_STABLE : 0);
+                        KVM_FEATURE_PV_SEND_IPI | (input->tsc_stable ? KVM_FEATURE_CLOCKSOURCE_STABLE : 0);
     uint32_t timer_khz = (uint32_t)(lapic_timer_hz(input->tsc_khz * 1000ULL) / 1000);
 
     table_add(table, LEAF_HYPERVISOR, 0, (struct cpuid_words){LEAF_HYPERVISOR + 0x10, 0x4b4d564b, 0x564b4d56, 0x4d});

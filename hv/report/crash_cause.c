@@ -613,3 +613,11 @@ const char *crash_cause_text(const struct vcpu *vcpu, const char *where, char *t
     }
     return to;
 }
+
+bool crash_cause_may_be_emulator(const struct vcpu *vcpu)
+{
+    struct crash_cause cause;
+
+    crash_cause_find(vcpu, &cause);
+    return cause.vector == CRASH_VECTOR_UNKNOWN && vcpu->guest->host->quirks.stale_code;
+}

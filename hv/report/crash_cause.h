@@ -31,6 +31,10 @@ void crash_cause_find(const struct vcpu *vcpu, struct crash_cause *cause);
  * seen. */
 bool crash_cause_delivery(const struct vcpu *vcpu, uint8_t vector, char *to, size_t capacity);
 
+/* The guest ended at an instruction that raises nothing, in an emulator that is known to run other bytes than those in
+ * memory now and then (quirk stale-code): the fault may be the emulator's. */
+bool crash_cause_may_be_emulator(const struct vcpu *vcpu);
+
 /* "page fault writing 0x40000000000 at rip 0x2011fc (main+0x1c); no IDT". `where` is the name of rip, or empty. */
 const char *crash_cause_text(const struct vcpu *vcpu, const char *where, char *to, size_t capacity);
 

@@ -9,6 +9,7 @@
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
+#include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
 #include "hv/guest/restart.h"
@@ -213,6 +214,9 @@ static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
 static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
     take_kicks(vcpu, now);
+    if (cpu->current != NULL && cpu->current != vcpu) {
+        guest_was_away(vcpu, now);
+    }
     if (guest_deadline(vcpu) <= now) {
         guest_run_timers(vcpu, now);
     }
@@ -410,6 +414,7 @@ static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
     collect_from_vcpus(cpu, turn, now);
     if (polls_console(cpu) && now >= turn->console_deadline) {
         exchange_console(cpu, turn, now);
+        guest_com2_serve();
         guest_end_serve();
         return false;
     }

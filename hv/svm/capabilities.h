@@ -17,7 +17,7 @@ struct svm_words {
     uint32_t extended_edx;
     uint32_t svm_ebx; /* CPUID 8000_000A */
     uint32_t svm_edx;
-    uint64_t vm_cr;     /* APM 2 15.30.1 "VM_CR MSR" */
+    uint64_t vm_cr;     /* APM 2 15.30.1 "VM_CR MSR (C001_0114h)" */
     uint32_t outer_ebx; /* CPUID 4000_0000: the signature of a hypervisor or emulator around us, 0 without one */
     uint32_t family;    /* CPUID 1: base and extended family added */
     uint8_t physical_bits;

@@ -32,7 +32,8 @@ uint8_t svm_fetched_length(struct svm_vcpu *svm, struct vcpu *vcpu)
     return length;
 }
 
-/* Is this what the CPU has checked and left the guest for? APM 2 15.8.1; CLTS and LMSW write CR0, SMSW reads it. */
+/* Is this what the CPU has checked and left the guest for? CLTS and LMSW write CR0, SMSW reads it. APM 2 15.8.1 "MOV
+ * CRx/DRx Intercepts". */
 static bool is_access_of(uint64_t exit_code, const struct exit_cr_access *access)
 {
     switch (exit_code) {

@@ -150,7 +150,8 @@ static uint64_t enabled_breakpoints(uint64_t dr7, bool instruction, uint64_t rip
 
 /*
  * dr6_not_saved: the cause of a #DB is worked out: general detect, an instruction breakpoint, a step, and where nothing
- * else remains every data breakpoint that is on. INT1 has none; neither has the step of a POPF that cleared TF. APM 2 15.12.2 "#DB (Debug)".
+ * else remains every data breakpoint that is on. INT1 has none; neither has the step of a POPF that cleared TF.
+ * APM 2 15.12.2 "#DB (Debug)".
  */
 void svm_quirks_debug_exception(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {

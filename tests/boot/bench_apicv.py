@@ -24,8 +24,8 @@ LIMIT_S = 900
 
 def boot(name, virtual_apic):
     """Ticks at the shell, all exits, and exits by kind."""
-    conf = "[hypervisor]\nlog = debug\n" + cases.linux_conf(more=f"virtual-apic = {virtual_apic}\n")
-    case = cases.linux_case(name, conf.replace("console=ttyS0", "console=ttyS0 quiet"), emulators=script.BOCHS_VMX)
+    conf = "[hypervisor]\nlog = debug\nquirks = none\n" + cases.linux_conf(more=f"virtual-apic = {virtual_apic}\n")
+    case = cases.linux_case(name, conf.replace("console=ttyS0", "console=ttyS0 quiet clearcpuid=xsavec"), emulators=script.BOCHS_VMX)
     case.timeout_s = LIMIT_S
     log_path = os.path.join(run.LOGS, name + ".log")
     command = run.command_line(case, "bochs-vmx", run.make_stick(case), log_path)

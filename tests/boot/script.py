@@ -45,6 +45,15 @@ class Send:
         self.text = text
 
 
+class Again:
+    """Types a question, again and again until what comes before the end of its answer is as wanted: `wanted(text)` of all
+    the output so far. For what has no sign of its own, and takes as long as it takes."""
+
+    def __init__(self, question, end, wanted):
+        self.question, self.wanted = question, wanted
+        self.regex = re.compile(end, re.MULTILINE)
+
+
 class Answer:
     """One command, the line (or lines) that must come after its echo, and the next prompt.
 
@@ -103,6 +112,8 @@ class Case:
     slow: bool = False  # only where it is named
     after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it
     # returns a sentence that says what is wrong, or None
+    timed: object = None  # a function of the output, called where time does not depend on the host's load: in Bochs. A
+    # sentence that says what is wrong, or None
     fault: str = None  # a name of faults.py: boots the test build, which makes that fault
 
 

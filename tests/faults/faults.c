@@ -22,6 +22,7 @@
 #define SECOND_CPU_SPINS 2000000u
 #define NMIS 256u
 #define NMI_SPINS 50000u
+#define NMI_WAIT_SPINS 5000000u
 
 static volatile struct {
     char mark[16];
@@ -112,12 +113,19 @@ static void wait_with_interrupts_off(void)
     }
 }
 
-/* At every moment that the boot CPU has: in its guest, between exit and entry, asleep. */
+/* At every moment that the boot CPU has: in its guest, between exit and entry, asleep. An emulator's host may keep it
+ * from running for a while: the next one is sent when this one has arrived. */
 static void send_many_nmis(void)
 {
     for (uint32_t i = 0; i < NMIS; i++) {
+        uint64_t before = __atomic_load_n(&cpus[0].nmis, __ATOMIC_RELAXED);
+
         host_apic_send_nmi(cpus[0].apic_id);
         for (uint32_t spin = 0; spin < NMI_SPINS + 977 * (i % 16); spin++) {
+            __asm__ volatile("pause");
+        }
+        for (uint32_t spin = 0; spin < NMI_WAIT_SPINS && __atomic_load_n(&cpus[0].nmis, __ATOMIC_RELAXED) == before;
+             spin++) {
             __asm__ volatile("pause");
         }
     }

@@ -6,7 +6,7 @@
  */
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

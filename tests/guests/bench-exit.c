@@ -11,6 +11,10 @@
 #define ROUNDS 200u
 #define MSR_X2APIC_EOI 0x80bu
 #define MSR_X2APIC_TPR 0x808u
+#define MSR_X2APIC_ICR 0x830u
+#define NMI_TO_SELF 0x44400u
+#define NMI 2u
+#define MANY_NMIS 2000u
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_APIC_BASE 0x1bu
 #define APIC_BASE_X2APIC 0x400u
@@ -120,6 +124,31 @@ static void do_hypercall_port(void)
     __asm__ volatile("outb %%al, $0x80" : : "a"(0) : "memory");
 }
 
+static volatile uint32_t nmis;
+
+static void on_nmi(struct trap_frame *frame)
+{
+    (void)frame;
+    nmis++;
+}
+
+/* All of it: the write, the delivery, the handler, its IRET. */
+static void do_nmi(void)
+{
+    uint32_t before = nmis;
+
+    write_msr(MSR_X2APIC_ICR, NMI_TO_SELF);
+    while (nmis == before) {
+    }
+}
+
+static void do_many_nmis(void)
+{
+    for (uint32_t i = 0; i < MANY_NMIS; i++) {
+        do_nmi();
+    }
+}
+
 static uint64_t cheapest(void (*work)(void))
 {
     uint64_t best = ~0ULL;
@@ -143,7 +172,7 @@ static void measure(const char *name, void (*work)(void), uint64_t floor)
 void guest_main(void)
 {
     uint64_t floor = cheapest(do_nothing);
-    uint64_t send;
+    uint64_t send, many;
 
     measure("MOV-IOAPIC-read", do_ioapic_read, floor);
     measure("MOV-xAPIC-TPR-write", do_lapic_write, floor);
@@ -157,6 +186,11 @@ void guest_main(void)
     measure("WRMSR-TSC-deadline", do_deadline, floor);
     measure("WRMSR-x2APIC-EOI", do_eoi, floor);
     measure("RDMSR-x2APIC-TPR", do_tpr_read, floor);
+    trap_set(NMI, on_nmi);
+    measure("NMI-to-self", do_nmi, floor);
+    many = ticks();
+    do_many_nmis();
+    print("bench-exit: NMI-to-self-mean %u\n", (uint32_t)((ticks() - many) / MANY_NMIS));
     send = cheapest(do_send) - floor; /* prints what it sends */
     print("\nbench-exit: OUT-UART-data %u\n", (uint32_t)send);
 }

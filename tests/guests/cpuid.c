@@ -5,6 +5,8 @@
 const char guest_name[] = "cpuid";
 
 #define BIT(n) (1u << (n))
+#define UD 6u
+#define GP 13u
 
 static void the_leaves_end_where_they_say(void)
 {
@@ -53,6 +55,49 @@ static void what_guests_must_not_use_is_absent(void)
     CHECK_EQUAL(cpuid(0x80000001u, 0).ecx & BIT(29), 0); /* MWAITX */
 }
 
+static void expect_trap(const char *what, uint32_t vector)
+{
+    if (trap_last.vector != vector) {
+        guest_fail("%s: vector 0x%x instead of %u", what, (uint32_t)trap_last.vector, vector);
+    }
+}
+
+static bool on_qemus_cpu(void)
+{
+    return cpuid(0x80000002u, 0).eax == 0x554d4551; /* "QEMU" in the brand string */
+}
+
+/* PKU and PKS: nothing of them is there, whatever the CPU has. SDM 3A 4.6.2 "Protection Keys". */
+static void protection_keys_are_hidden_whole(void)
+{
+    word_t cr4 = read_cr4();
+
+    if (on_plain_tcg()) {
+        return;
+    }
+    CHECK_EQUAL(cpuid(7, 0).ecx & (BIT(3) | BIT(4) | BIT(31)), 0); /* PKU, OSPKE, PKS */
+    CHECK_EQUAL(cpuid(0xd, 0).eax & BIT(9), 0);
+    CHECK_EQUAL(cpuid(0xd, 9).eax, 0);
+    TRAP("mov %0, %%cr4", : : "r"(cr4 | BIT(22)) : "memory");
+    expect_trap("CR4.PKE", GP);
+    TRAP("mov %0, %%cr4", : : "r"(cr4 | BIT(24)) : "memory");
+    expect_trap("CR4.PKS", GP);
+    TRAP(".byte 0x0f, 0x01, 0xee", : : "c"(0) : "eax", "edx"); /* RDPKRU */
+    expect_trap("RDPKRU", UD);
+    TRAP(".byte 0x0f, 0x01, 0xef", : : "a"(0), "c"(0), "d"(0)); /* WRPKRU */
+    expect_trap("WRPKRU", UD);
+    TRAP("rdmsr", : : "c"(0x6e1) : "eax", "edx"); /* IA32_PKRS */
+    expect_trap("IA32_PKRS", GP);
+    TRAP("wrmsr", : : "a"(0), "c"(0x6e1), "d"(0));
+    expect_trap("IA32_PKRS, written", GP);
+    if ((cpuid(1, 0).ecx & BIT(26)) != 0 && !on_qemus_cpu()) { /* which ignores the XSETBV intercept */
+        write_cr4(cr4 | BIT(18));
+        TRAP("xsetbv", : : "a"(0x207), "c"(0), "d"(0) : "memory");
+        write_cr4(cr4);
+        expect_trap("XCR0's component of PKRU", GP);
+    }
+}
+
 static void the_hypervisor_says_that_it_is_one(void)
 {
     CHECK_EQUAL(cpuid(1, 0).ecx & BIT(31), BIT(31));
@@ -65,5 +110,6 @@ void guest_main(void)
     what_long_mode_kernels_need_is_there();
     osxsave_follows_cr4();
     what_guests_must_not_use_is_absent();
+    protection_keys_are_hidden_whole();
     the_hypervisor_says_that_it_is_one();
 }

@@ -124,6 +124,8 @@ static bool ends_guest(uint32_t port)
     return port + 3 >= COM1 && port < COM1 + 8;
 }
 
+#define WATCHDOG 0x620 /* what was written may have started it: bit 0 */
+
 static void attack_port(uint16_t port, uint32_t value)
 {
     out8(port, (uint8_t)value);
@@ -148,6 +150,7 @@ static void sweep_ports(void)
             (void)in8((uint16_t)port);
         }
     }
+    out8(WATCHDOG, 0);
     pic_init();
 }
 
@@ -291,6 +294,12 @@ static void sweep_hypercalls(void)
 
         TRAP("vmcall", : : "a"(number), "b"(~0ULL), "c"(~0ULL), "d"(~0ULL), "S"(~0ULL) : "memory");
         TRAP("vmmcall", : : "a"(number), "b"(~0ULL), "c"(~0ULL), "d"(~0ULL), "S"(~0ULL) : "memory");
+    }
+    for (uint32_t i = 0; i < 512; i++) { /* IPIs of every kind to every APIC id but its own, which is 0 */
+        uint64_t first = i % 2 == 0 ? 0 : 1 + hostile_random(&seed) % 0xffffff00u;
+        uint64_t set = first == 0 ? ~1ULL : ~0ULL;
+
+        TRAP("vmcall", : : "a"(10), "b"(set), "c"(~0ULL), "d"(first), "S"(hostile_random(&seed) & 0x7ff) : "memory");
     }
 }
 

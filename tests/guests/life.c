@@ -5,7 +5,7 @@
  *
  * Command line: `deaf`, and it does not listen to the power button; `panic`, and it tells pvpanic that it panicked;
  * `crash-kernel`, and it tells that a kernel for crashes begins, and resets itself; `reset`, and it resets itself once
- * a byte was typed.
+ * a byte was typed; `com2`, and it says so on its second serial port.
  */
 #include "tests/guests/lib/start_info.h"
 
@@ -24,6 +24,20 @@ const char guest_name[] = "life";
 #define RESET_FULL 0x06
 #define UART_STATUS 0x3fd
 #define UART_HAS_BYTE 1u
+#define UART_SENDS 0x20u
+#define COM2 0x2f8
+#define COM2_IRQ 3
+#define PIC_VECTOR 0x20
+
+static volatile uint32_t com2_interrupts;
+
+static void on_com2(struct trap_frame *frame)
+{
+    (void)frame;
+    (void)in8(COM2 + 2);
+    com2_interrupts++;
+    pic_eoi(COM2_IRQ);
+}
 
 static bool asks_for(const char *word)
 {
@@ -64,8 +78,33 @@ static void wait_for_byte(void)
     take_byte();
 }
 
+/* A line, and the beginning of one. The transmitter's interrupt is IRQ 3. */
+static void use_com2(void)
+{
+    static const char text[] = "on the second port\nand a rest";
+
+    for (uint32_t i = 0; i + 1 < sizeof(text); i++) {
+        while ((in8(COM2 + 5) & UART_SENDS) == 0) {
+            __asm__ volatile("pause");
+        }
+        out8(COM2, (uint8_t)text[i]);
+    }
+    pic_init();
+    trap_set(PIC_VECTOR + COM2_IRQ, on_com2);
+    out8(COM2 + 4, 8);
+    out8(COM2 + 1, 2);
+    pic_mask((uint16_t) ~(1u << COM2_IRQ));
+    while (com2_interrupts == 0) {
+        wait_for_interrupt();
+    }
+    pic_mask(0xffff);
+}
+
 void guest_main(void)
 {
+    if (asks_for("com2")) {
+        use_com2();
+    }
     CHECK_EQUAL(in8(PVPANIC), PVPANIC_EVENTS);
     out16(PM1_ENABLE, POWER_BUTTON);
     print("ready\n");

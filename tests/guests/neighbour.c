@@ -5,8 +5,9 @@
  *
  * Each tick has a moment: start + n * period, by the guest's own TSC. The next one is asked for only after the last
  * came, so a tick that is late does not swallow another one, and a tick that never comes shows as a deadline that lies
- * far back. Late by more than LATE_LIMIT_MS counts as missed: an emulator on a loaded machine does not reach that, a
- * guest that keeps the CPU does.
+ * far back. Late by more than LATE_LIMIT_MS counts as missed: a guest that keeps the CPU reaches that, an emulator on a
+ * loaded machine does not. Where time does not depend on the host's load, the reader of what it says holds it to much
+ * less (tests/boot/cases.py).
  *
  * Command line: ticks=N, each TICK_MS (100 where it does not say); `until-key`: as many as come until a byte is typed.
  */
@@ -17,7 +18,7 @@ const char guest_name[] = "neighbour";
 
 #define TICK_MS 20u
 #define TICKS_DEFAULT 100u
-#define LATE_LIMIT_MS 1500u
+#define LATE_LIMIT_MS 60000u
 #define TIMER_VECTOR 0x40
 #define FLAGS_IF 0x200u
 #define LAPIC_EOI 0xb0

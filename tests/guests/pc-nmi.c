@@ -16,7 +16,10 @@ const char guest_name[] = "pc-nmi";
 #define ICR_SELF 0x40000u
 #define NMI 2
 #define VECTOR 0xfe
+#define UD 6
 #define SENT_WHILE_MASKED 10
+#define MANY 1000u
+#define NMIS_IN_SHADOWS 30u
 
 static volatile uint32_t nmis, interrupts, events;
 static struct {
@@ -137,22 +140,67 @@ static void the_self_shorthand_sends_an_nmi(void)
     CHECK_EQUAL(nmis, 1);
 }
 
-/* IRQ 0 through the I/O APIC, delivered as NMI: it ends a HLT with interrupts off. 50 a second, so that none can be
- * missed for good. */
-static void an_nmi_from_the_ioapic_ends_a_halt(void)
+static void many_nmis_are_as_many(void)
 {
     reset(count_nmi);
+    for (uint32_t i = 1; i <= MANY; i++) {
+        lapic_write(APIC_ICR_LOW, ICR_SELF | ICR_NMI | NMI);
+        __asm__ volatile("nop; nop" : : : "memory");
+        CHECK_EQUAL(nmis, i);
+    }
+}
+
+/* IRQ 0 through the I/O APIC, delivered as NMI, so many a second. */
+static void begin_nmis_from_the_ioapic(uint32_t a_second)
+{
     mmio_write32(IOAPIC_BASE, 0x10 + 2 * 2 + 1);
     mmio_write32(IOAPIC_BASE + 0x10, lapic_read(APIC_ID));
     mmio_write32(IOAPIC_BASE, 0x10 + 2 * 2);
     mmio_write32(IOAPIC_BASE + 0x10, 0x400 | NMI);
     out8(0x43, 0x34); /* the 8254, channel 0, mode 2 */
-    out8(0x40, (uint8_t)(1193182 / 50));
-    out8(0x40, (uint8_t)(1193182 / 50 >> 8));
-    __asm__ volatile("hlt" : : : "memory");
-    CHECK(nmis != 0);
+    out8(0x40, (uint8_t)(1193182 / a_second));
+    out8(0x40, (uint8_t)(1193182 / a_second >> 8));
+}
+
+static void end_nmis_from_the_ioapic(void)
+{
     mmio_write32(IOAPIC_BASE, 0x10 + 2 * 2);
     mmio_write32(IOAPIC_BASE + 0x10, 0x10000);
+}
+
+/* It ends a HLT with interrupts off. None can be missed for good. */
+static void an_nmi_from_the_ioapic_ends_a_halt(void)
+{
+    reset(count_nmi);
+    begin_nmis_from_the_ioapic(50);
+    __asm__ volatile("hlt" : : : "memory");
+    CHECK(nmis != 0);
+    end_nmis_from_the_ioapic();
+}
+
+static volatile uint32_t undefined;
+
+static void skip_ud2(struct trap_frame *frame)
+{
+    undefined++;
+    frame->ip += 2;
+}
+
+/* Each #UD is raised, also where an NMI waits for the end of the shadow. */
+static void an_exception_in_the_shadow_of_sti_is_raised(void)
+{
+    uint32_t executed = 0;
+
+    reset(count_nmi);
+    trap_set(UD, skip_ud2);
+    begin_nmis_from_the_ioapic(2000);
+    while (nmis < NMIS_IN_SHADOWS) {
+        __asm__ volatile("sti; ud2; cli" : : : "memory");
+        executed++;
+    }
+    end_nmis_from_the_ioapic();
+    CHECK_EQUAL(undefined, executed);
+    trap_set(UD, NULL);
 }
 
 void guest_main(void)
@@ -165,5 +213,7 @@ void guest_main(void)
     an_interrupt_within_an_nmi_unmasks_the_next();
     an_nmi_and_an_interrupt_at_once_come_both();
     the_self_shorthand_sends_an_nmi();
+    many_nmis_are_as_many();
     an_nmi_from_the_ioapic_ends_a_halt();
+    an_exception_in_the_shadow_of_sti_is_raised();
 }

@@ -7,7 +7,7 @@
  * mode.
  *
  * With `ask` on the command line a byte from the console says how it ends: `c`, and the second CPU makes a triple
- * fault.
+ * fault; `h`, and both halt for good, the second one long before.
  */
 #include "tests/guests/lib/start_info.h"
 
@@ -45,17 +45,27 @@ const char guest_name[] = SMP_NAME;
 #define APIC_TIMER_INITIAL 0x380
 #define NMI 2
 #define PINGS 20u
-#define LIMIT_MS 20000u
+#define LIMIT_MS 300000u /* only a hang reaches it */
+#define HALTED_ALONE_US 300000u
 #define UART 0x3f8
 #define UART_STATUS 0x3fd
 #define UART_HAS_BYTE 1u
 #define X2APIC_ALL 0xffffffffu
 #define XAPIC_ALL 0xffu
 #define MSR_APIC_BASE 0x1bu
+#define MSR_TSC_AUX 0xc0000103u
+#define RDTSCP (1u << 27) /* CPUID 0x80000001 EDX */
 #define APIC_BASE_X2APIC 0xc00u
 #define MSR_X2APIC(offset) (0x800u + (offset) / 16)
 #define APIC_SVR 0xf0
 #define SVR_ON 0x1ffu
+#define CPUID_KVM 0x40000000u
+#define CPUID_KVM_FEATURES 0x40000001u
+#define KVM_SIGNATURE 0x4b4d564bu /* EBX: "KVMK" */
+#define KVM_PV_SEND_IPI (1u << 11)
+#define KVM_HC_SEND_IPI 10u
+#define KVM_INVALID ((word_t)0 - 22)
+#define BITS_A_WORD (8u * (uint32_t)sizeof(word_t))
 
 /* Position-independent but for its own address; the C code fills in the last three words. */
 __asm__(".section .rodata\n"
@@ -99,7 +109,8 @@ extern const uint8_t ap_start[], ap_stack[], ap_root[], ap_entry[], ap_end[];
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
 static volatile uint64_t ap_tsc;
-static volatile uint32_t tsc_asked, crash_asked, nmi_asked, locks_asked = LOCKS_NOT, timers, timers_while_off;
+static volatile uint32_t tsc_asked, crash_asked, halt_asked, nmi_asked, locks_asked = LOCKS_NOT, timers,
+                                                                        timers_while_off;
 static uint8_t line[128] __attribute__((aligned(64)));
 static uint32_t bsp_id, khz;
 
@@ -237,6 +248,10 @@ static void ap_main(void)
 
             __asm__ volatile("lidt %0; int3" : : "m"(nothing));
         }
+        if (halt_asked != 0) {
+            halt_asked = 2;
+            __asm__ volatile("cli; hlt");
+        }
     }
 }
 
@@ -304,6 +319,38 @@ static void an_nmi_wakes_a_halted_cpu(void)
     CHECK_EQUAL(bsp_nmis, 0);
 }
 
+/* KVM_HC_SEND_IPI: how many CPUs it reached. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
+static word_t send_to_set(word_t low, word_t high, uint32_t first, uint32_t icr)
+{
+    word_t result = KVM_HC_SEND_IPI;
+
+    __asm__ volatile("vmcall" : "+a"(result) : "b"(low), "c"(high), "d"((word_t)first), "S"((word_t)icr) : "memory");
+    return result;
+}
+
+static void a_hypercall_reaches_a_set_of_cpus(void)
+{
+    uint32_t ap = ap_counted, bsp = bsp_counted, nmis = ap_nmis;
+
+    if (cpuid(CPUID_KVM, 0).ebx != KVM_SIGNATURE || (cpuid(CPUID_KVM_FEATURES, 0).eax & KVM_PV_SEND_IPI) == 0) {
+        CHECK(cpuid(CPUID_KVM, 0).ebx != KVM_SIGNATURE); /* a plain machine */
+        return;
+    }
+    CHECK_EQUAL(send_to_set((word_t)3 << bsp_id, 0, 0, COUNTED), 2); /* their ids follow each other */
+    wait_until(&ap_counted, ap + 1, "interrupts by hypercall, there");
+    wait_until(&bsp_counted, bsp + 1, "interrupts by hypercall, here");
+    CHECK_EQUAL(send_to_set(1, 0, ap_id, COUNTED), 1);
+    wait_until(&ap_counted, ap + 2, "interrupts by hypercall from an id on");
+    CHECK_EQUAL(send_to_set(1, 0, ap_id, ICR_NMI & 0x7ffu), 1);
+    wait_until(&ap_nmis, nmis + 1, "NMIs by hypercall");
+    CHECK_EQUAL(send_to_set(0, (word_t)1, (uint32_t)(0 - BITS_A_WORD), COUNTED), 0); /* ids do not wrap round */
+    CHECK_EQUAL(send_to_set(4, ~(word_t)0, bsp_id, COUNTED), 0);                     /* no such CPUs */
+    CHECK_EQUAL(send_to_set(1, 0, ap_id, 5), KVM_INVALID);                           /* no interrupt's vector */
+    CHECK_EQUAL(send_to_set(1, 0, ap_id, ICR_INIT & 0x7ffu), KVM_INVALID);
+    CHECK_EQUAL(send_to_set(1, 0, ap_id, TO_ALL | COUNTED), KVM_INVALID);
+    CHECK_EQUAL(bsp_counted, bsp + 1);
+}
+
 /* One from each CPU, as nearly at once as can be: the second waits for the end of the first and is not lost in it. */
 static void two_nmis_at_once_are_two(void)
 {
@@ -365,26 +412,58 @@ static void the_tsc_does_not_go_back(void)
     interrupts_off();
 }
 
+/* The TSC was 0 at the guest's start. */
+static void halt_both(void)
+{
+    uint32_t ms = 0;
+
+    halt_asked = 1;
+    send(ap_id, ICR_FIXED | COUNTED);
+    wait_until(&halt_asked, 2, "the second CPU's halt");
+    pit_wait_us(HALTED_ALONE_US);
+    for (uint64_t left = rdtsc(); left >= khz; left -= khz) {
+        ms++;
+    }
+    print("halts now, %u ms after its start\n", ms);
+    __asm__ volatile("cli; hlt");
+}
+
 static void end_as_asked(void)
 {
     const struct start_info *info = start_info();
+    uint8_t byte;
 
     if (info == NULL || start_info_cmdline(info)[0] != 'a') {
         return;
     }
-    print("crash or end?\n");
+    print("crash, halt or end?\n");
     while ((in8(UART_STATUS) & UART_HAS_BYTE) == 0) {
         __asm__ volatile("pause");
     }
-    if (in8(UART) == 'c') {
+    byte = in8(UART);
+    if (byte == 'h') {
+        halt_both();
+    }
+    if (byte == 'c') {
         crash_asked = 1;
         send(ap_id, ICR_FIXED | COUNTED);
         wait_until(&crash_asked, 2, "the end of this guest");
     }
 }
 
+/* What the guest before a restart has left in a register that exits neither save nor load. */
+static void tsc_aux_is_new(void)
+{
+    if ((cpuid(0x80000001u, 0).edx & RDTSCP) != 0) {
+        CHECK_EQUAL(rdmsr(MSR_TSC_AUX), 0);
+        wrmsr(MSR_TSC_AUX, 0x5a5a);
+        CHECK_EQUAL(rdmsr(MSR_TSC_AUX), 0x5a5a);
+    }
+}
+
 void guest_main(void)
 {
+    tsc_aux_is_new();
     khz = tsc_khz();
     pic_init();
     apic_on();
@@ -400,6 +479,7 @@ void guest_main(void)
     interrupts_go_both_ways();
     shorthands_reach_the_cpus_that_they_name();
     an_nmi_wakes_a_halted_cpu();
+    a_hypercall_reaches_a_set_of_cpus();
     if (!on_plain_tcg()) { /* whose CPU remembers one, also before it has begun it */
         two_nmis_at_once_are_two();
     }

@@ -20,7 +20,8 @@ const char guest_name[] = "task";
 #define LDT 0x58u
 #define SMALL_CODE 0x60u
 #define ABSENT_DATA 0x68u
-#define GDT_ENTRIES 14u
+#define SHARED 0x70u /* one task behind several gates */
+#define GDT_ENTRIES 15u
 #define BEYOND 0x100u
 #define LOCAL_DATA 0x0cu /* entry 1 of the LDT */
 
@@ -31,6 +32,7 @@ const char guest_name[] = "task";
 #define BUSY 0x20000000000ull
 #define PRESENT 0x800000000000ull
 
+#define DE 0
 #define TS 10
 #define NP 11
 #define SS_FAULT 12
@@ -38,6 +40,7 @@ const char guest_name[] = "task";
 #define SOFTWARE_VECTOR 0x60u
 #define IRQ_VECTOR 0x61u
 #define APIC_ICR_LOW 0x300
+#define LAPIC_EOI 0xb0
 #define TO_SELF 0x40000u
 #define FLAG_NT 0x4000u
 #define CR0_TS 8u
@@ -58,9 +61,9 @@ _Static_assert(sizeof(struct tss_16) == 44, "SDM 3A 8.6, figure 8-10");
 
 static uint64_t gdt[GDT_ENTRIES] __attribute__((aligned(8)));
 static uint64_t ldt[2] __attribute__((aligned(8)));
-static struct tss main_tss, task_tss, fault_tss, irq_tss;
+static struct tss main_tss, task_tss, fault_tss, irq_tss, shared_tss;
 static struct tss_16 small_tss;
-static uint8_t task_stack[STACK_BYTES], fault_stack[STACK_BYTES], irq_stack[STACK_BYTES];
+static uint8_t task_stack[STACK_BYTES], fault_stack[STACK_BYTES], irq_stack[STACK_BYTES], shared_stack[STACK_BYTES];
 
 /* What the tasks write down. */
 struct notes {
@@ -71,14 +74,14 @@ struct fault_notes {
 };
 extern volatile struct notes task_notes;
 extern volatile struct fault_notes fault_notes;
-extern volatile uint32_t irq_runs, small_runs, small_ax, small_tr;
-extern const char task_entry[], fault_entry[], irq_entry[], small_entry[];
+extern volatile uint32_t irq_runs, small_runs, small_ax, small_tr, shared_runs;
+extern const char task_entry[], fault_entry[], irq_entry[], small_entry[], shared_entry[];
 
 /*
  * task: notes its state, and goes back the way it came: by IRET where the nested-task flag is set, by a jump otherwise.
  * fault: takes the error code from its stack; then returns to main, `skip` bytes behind the instruction that faulted,
  * or gives up a task that cannot run and jumps to main, which has left itself by a jump. Each is entered behind its
- * last instruction the next time.
+ * last instruction the next time. shared: main goes on two bytes behind where it was.
  */
 __asm__(".data\n"
         ".balign 4\n"
@@ -88,6 +91,7 @@ __asm__(".data\n"
         "small_runs: .long 0\n"
         "small_ax: .long 0\n"
         "small_tr: .long 0\n"
+        "shared_runs: .long 0\n"
         ".text\n"
         "task_entry: pushal; cld; movl %esp, %esi; movl $task_notes+4, %edi; movl $8, %ecx; rep movsl; popal\n"
         "pushfl; popl task_notes+36\n"
@@ -105,6 +109,7 @@ __asm__(".data\n"
         "iretl; jmp fault_entry\n"
         "1: ljmp $0x18, $0; jmp fault_entry\n"
         "irq_entry: incl irq_runs; movl $0, 0xfee000b0; iretl; jmp irq_entry\n"
+        "shared_entry: incl shared_runs; addl $2, main_tss+32; iretl; jmp shared_entry\n"
         "small_entry: incl small_runs; movl %eax, small_ax; strw small_tr; ljmp $0x18, $0\n");
 
 struct __attribute__((packed)) table {
@@ -146,6 +151,8 @@ static void fill_others(void)
 {
     fill(&fault_tss, fault_entry, fault_stack);
     fill(&irq_tss, irq_entry, irq_stack);
+    fill(&shared_tss, shared_entry, shared_stack);
+    gdt[SHARED / 8] = descriptor(address_of(&shared_tss), sizeof(shared_tss) - 1, TYPE_TSS_32);
     small_tss = (struct tss_16){.ip = 0, .flags = 2, .ax = 0xb0b1, .cs = SMALL_CODE};
     small_tss.ds = small_tss.es = small_tss.ss = KIT_DATA;
     gdt[FAULT / 8] = descriptor(address_of(&fault_tss), sizeof(fault_tss) - 1, TYPE_TSS_32);
@@ -260,6 +267,31 @@ static void interrupts_go_through_task_gates(void)
     lapic_write(APIC_ICR_LOW, TO_SELF | IRQ_VECTOR);
     SWITCH("sti; hlt; cli");
     CHECK_EQUAL(irq_runs, 2);
+}
+
+/* A fault, a software interrupt and an external one by turns: each goes back to where it came from. */
+static void one_task_serves_several_gates(void)
+{
+    uint64_t kept = *idt_entry(DE);
+
+    set_task_gate(DE, SHARED);
+    set_task_gate(SOFTWARE_VECTOR + 2, SHARED);
+    set_task_gate(IRQ_VECTOR + 2, SHARED);
+    for (uint32_t i = 0; i < 3; i++) {
+        shared_runs = 0;
+        SWITCH("divl %%ecx"); /* the quotient is too large */
+        CHECK_EQUAL(shared_runs, 1);
+        SWITCH("int $0x62; nop; nop");
+        CHECK_EQUAL(shared_runs, 2);
+        lapic_write(APIC_ICR_LOW, TO_SELF | (IRQ_VECTOR + 2));
+        SWITCH("sti; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; cli");
+        lapic_write(LAPIC_EOI, 0);
+        CHECK_EQUAL(shared_runs, 3);
+        SWITCH("int $0x62; nop; nop");
+        CHECK_EQUAL(shared_runs, 4);
+        CHECK(busy(MAIN) && !busy(SHARED));
+    }
+    *idt_entry(DE) = kept;
 }
 
 /* The error code is on the handler's own stack, and the task that faulted stands at its instruction. */
@@ -431,6 +463,7 @@ void guest_main(void)
     a_jump_loads_a_task_and_a_jump_goes_back();
     a_call_links_and_iret_follows_the_link();
     interrupts_go_through_task_gates();
+    one_task_serves_several_gates();
     faults_go_through_task_gates();
     a_16_bit_task_runs();
     wrong_targets_fault_in_the_old_task();

@@ -2,7 +2,7 @@
 /* The self-audit: two trees of any of two formats whose tables hold anything, any grants, any map. Proved is that a
  * hostile tree leads it nowhere but to a finding: no access but to tables at window + (52-bit address) and its own. */
 #include "hv/base/format.h"
-#include "hv/mm/audit.h"
+#include "hv/plan/audit.h"
 
 #define TREES 2u
 

@@ -62,7 +62,7 @@ def a_mistake_is_a_failure_and_the_rest_runs():
 def a_program_ends_at_its_limit_with_its_children():
     with tempfile.TemporaryDirectory() as folder:
         pid = os.path.join(folder, "pid")
-        status = pool.program(["sh", "-c", f"sleep 600 & echo $! >{pid}; wait"], os.path.join(folder, "log"), 2)
+        status = pool.program(["sh", "-c", f"sleep 600 & echo $! >{pid}; wait"], os.path.join(folder, "log"), 5)
         with open(pid, encoding="ascii") as text:
             child = text.read().strip()
     assert status == 124, status

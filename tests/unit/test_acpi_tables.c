@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The ACPI tables as a kernel reads them: found by pointers, checked by checksums; and by iasl where it is
  * installed. */
-#define _DEFAULT_SOURCE /* mkdtemp */
+#define _GNU_SOURCE /* mkdtemp, memmem */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -249,6 +249,22 @@ static void too_small_a_buffer_is_refused_and_not_overrun(void **state)
     assert_int_equal(acpi_tables_build(&config, buffer, needed, &used), STATUS_OK);
 }
 
+/* Resource descriptors: I/O port decode, 8 bytes from its tag on; IRQ, a mask of 16 bits. ACPI 6.4.2.5, 6.4.2.1. */
+static void the_second_serial_port_is_told_of_where_there_is_one(void **state)
+{
+    static const uint8_t io[] = {0x47, 0x01, 0xf8, 0x02, 0xf8, 0x02, 0x01, 0x08};
+    struct acpi_tables_config config = {.cpu_count = 1, .base = BASE};
+
+    (void)state;
+    assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
+    assert_null(memmem(buffer, used, "COM2", 4));
+    assert_null(memmem(buffer, used, io, sizeof(io)));
+    config.com2 = true;
+    assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
+    assert_non_null(memmem(buffer, used, "COM2", 4));
+    assert_non_null(memmem(buffer, used, io, sizeof(io)));
+}
+
 static void impossible_requests_are_refused(void **state)
 {
     struct acpi_tables_config config = {.cpu_count = 0, .base = BASE};
@@ -358,6 +374,7 @@ int main(void)
         cmocka_unit_test(madt_says_how_irq_0_and_the_sci_are_wired),
         cmocka_unit_test(mcfg_says_where_the_configuration_space_of_bus_0_is),
         cmocka_unit_test(too_small_a_buffer_is_refused_and_not_overrun),
+        cmocka_unit_test(the_second_serial_port_is_told_of_where_there_is_one),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(iasl_accepts_the_tables),
     };

@@ -3,7 +3,7 @@
  * The audit's promise: trees as the page-table core builds them pass, and one entry changed for the worse, of any kind
  * and at any level, is found and described. Entries are changed here in the raw tables.
  */
-#include "hv/mm/audit.h"
+#include "hv/plan/audit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

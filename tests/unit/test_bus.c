@@ -383,7 +383,35 @@ static void a_range_may_move_over_itself_and_to_the_other_space(void **state)
     assert_int_equal(bus_place(&bus, device, 1, &ports), STATUS_OK);
     nothing(BUS_MEMORY, 0xfe000800, 4);
     assert_int_equal(read_ok(BUS_PORT, 0x309, 1), 1);
-    assert_int_equal(bus.memory_count, 0);
+    assert_int_equal(bus.memory.count, 0);
+}
+
+static void ports_above_the_map_are_found_and_move_too(void **state)
+{
+    const struct bus_range across = BUS_REGISTERS(BUS_MAPPED_PORTS - 2, 4), above = BUS_REGISTERS(0xfff0, 16),
+                           before = BUS_REGISTERS(BUS_MAPPED_PORTS - 4, 4);
+    unsigned device, other;
+
+    (void)state;
+    device = attach(&function_row, &probes[0]);
+    other = attach(&bytes_row, &probes[1]);
+    assert_int_equal(bus_place(&bus, device, 0, &across), STATUS_OK);
+    for (uint32_t at = 0; at < 4; at++) {
+        assert_int_equal(read_ok(BUS_PORT, BUS_MAPPED_PORTS - 2 + at, 1), at);
+    }
+    assert_int_equal(bus_port_number(&bus, BUS_MAPPED_PORTS),
+                     BUS_NO_CLAIM); /* the short way leaves it to the long one */
+    nothing(BUS_PORT, BUS_MAPPED_PORTS - 3, 1);
+    nothing(BUS_PORT, BUS_MAPPED_PORTS + 2, 1);
+    assert_int_equal(bus_place(&bus, other, 0, &before), STATUS_BUSY);
+    assert_int_equal(bus_place(&bus, other, 0, &across), STATUS_BUSY);
+    assert_int_equal(bus_place(&bus, device, 0, &above), STATUS_OK);
+    nothing(BUS_PORT, BUS_MAPPED_PORTS - 2, 4);
+    assert_int_equal(read_ok(BUS_PORT, 0xffff, 1), 15);
+    assert_int_equal(bus_place(&bus, other, 0, &across), STATUS_OK);
+    assert_int_equal(bus_place(&bus, other, 0, NULL), STATUS_OK);
+    assert_int_equal(bus_place(&bus, device, 0, NULL), STATUS_OK);
+    assert_int_equal(bus.high_ports.count, 0);
 }
 
 static void an_inert_device_stays_and_has_one_claim(void **state)
@@ -518,7 +546,9 @@ static uint64_t random_address(unsigned space)
     static const uint64_t clusters[] = {0, 0xfec00000, 0xfffff000, 0x100000000ULL, UINT64_MAX - 0x3fff};
 
     if (space == BUS_PORT) {
-        return random_next() % 4 == 0 ? 0xff00 + random_next() % 0x100 : random_next() % 0x400;
+        static const uint64_t ports[] = {0, 0x100, BUS_MAPPED_PORTS - 0x80, 0xff00};
+
+        return ports[random_next() % ARRAY_COUNT(ports)] + random_next() % 0x100;
     }
     return clusters[random_next() % ARRAY_COUNT(clusters)] + random_next() % 0x4000;
 }
@@ -665,6 +695,7 @@ int main(void)
         cmocka_unit_test_setup(the_tables_are_full_at_their_bounds_and_not_before, setup),
         cmocka_unit_test_setup(a_range_moves_and_is_told_the_same_offsets, setup),
         cmocka_unit_test_setup(a_range_may_move_over_itself_and_to_the_other_space, setup),
+        cmocka_unit_test_setup(ports_above_the_map_are_found_and_move_too, setup),
         cmocka_unit_test_setup(an_inert_device_stays_and_has_one_claim, setup),
         cmocka_unit_test_setup(a_line_is_high_while_any_device_drives_it, setup),
         cmocka_unit_test_setup(an_access_takes_the_lines_that_it_changed, setup),

@@ -103,6 +103,8 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(config.guests[0].watchdog, WATCHDOG_OFF);
     assert_true(config.guests[0].console && !config.guests[0].debug_ports && config.guests[0].virtual_apic);
     assert_true(config.guests[0].share_idle);
+    assert_int_equal(config.guests[0].ticks, TICKS_ALL);
+    assert_false(config.guests[0].com2);
     assert_int_equal(config.guests[0].memory_position.line, 0);
     assert_int_equal(config.when_all_stopped, FINAL_POWEROFF);
     assert_true(config.console_serial && config.console_screen && !config.log_debug);
@@ -148,7 +150,7 @@ static void every_key_reaches_its_field(void **state)
               "module = m1 some arguments\ninitrd = \"i 2\"\nmodule = \"m 2\" \"quoted # args\"\ncmdline = x=y\n"
               "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\ndebug-exit-ok = 0x10\n"
               "on-reset = crash\nstop-time = 90s\n"
-              "slice = 5ms\nvirtual-apic = no\nshare-idle = no\nwatchdog = Halt 30 s\n"
+              "slice = 5ms\nvirtual-apic = no\nshare-idle = no\nwatchdog = Halt 30 s\nticks = merge\ncom2 = yes\n"
               "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
     assert_true(config.console_serial && !config.console_screen && config.log_debug);
     assert_int_equal(config.when_all_stopped, FINAL_HALT);
@@ -168,6 +170,8 @@ static void every_key_reaches_its_field(void **state)
     expect_text(guest->cmdline, "x=y");
     assert_true(!guest->console && guest->debug_ports && !guest->virtual_apic && !guest->share_idle);
     assert_int_equal(guest->debug_exit_ok, 0x10);
+    assert_int_equal(guest->ticks, TICKS_MERGE);
+    assert_true(guest->com2);
     assert_int_equal(guest->on_stop, ACTION_RESTART);
     assert_int_equal(guest->on_crash, ACTION_POWEROFF);
     assert_int_equal(guest->on_reset, ACTION_CRASH);

@@ -428,6 +428,164 @@ static void random_interleavings_lose_and_mix_nothing(void **state)
 
 /* --- Several guests: what passes, and what does not --- */
 
+/* A boot of twelve guests on one CPU ended so: the guests had stopped while their output still waited for a slow port,
+ * and the focus went through guests of which half a line had been taken. */
+static void half_a_line_is_not_lost_when_the_focus_passes_through(void **state)
+{
+    (void)state;
+    start(3);
+    guest_writes(0, "PASS alpha\n");
+    guest_writes(1, "PA");
+    pump(); /* beta's line is incomplete, and nothing of it is shown */
+    guest_writes(1, "SS beta\n");
+    mux_set_running(&f.mux, 0, false, &f.output); /* the focus goes to beta... */
+    f.output.capacity = f.output.length + MUX_STEP_MAX - 1;
+    mux_set_running(&f.mux, 1, false, &f.output); /* ...which has ended, but there is no room... */
+    f.output.capacity = sizeof(f.bytes);
+    mux_set_running(&f.mux, 2, true, &f.output); /* ...and then to gamma */
+    pump();
+    expect("[alpha] PASS alpha\r\nplinth: what you type goes to guest beta\r\n[beta] PA\r\n"
+           "plinth: what you type goes to guest gamma\r\n[beta] PASS beta\r\n");
+}
+
+static void a_line_that_was_shown_in_part_is_shown_whole_when_it_is_complete(void **state)
+{
+    (void)state;
+    start(2);
+    guest_writes(1, "PA");
+    pump();
+    f.now += PARTIAL + 1;
+    pump();
+    guest_writes(1, "SS beta\n# ");
+    pump();
+    f.now += PARTIAL + 1;
+    pump();
+    f.now += PARTIAL + 1;
+    pump();
+    guest_writes(1, "\n"); /* nothing was added to what is shown */
+    pump();
+    expect("[beta] PA\r\n[beta] PASS beta\r\n[beta] # \r\n");
+}
+
+static void a_muted_guests_open_line_is_among_its_last_lines(void **state)
+{
+    (void)state;
+    start(2);
+    type("\x1dm");
+    guest_writes(0, "one\ntwo: ");
+    pump();
+    f.output.length = 0;
+    type("\x1dl");
+    pump();
+    expect("plinth: the last lines of guest alpha:\r\nplinth:   | [alpha] one\r\nplinth:   | [alpha] two: \r\n"
+           "plinth: end of the last lines\r\n");
+}
+
+static const char *const random_names[] = {"alpha", "beta", "gamma"};
+
+struct random_guests {
+    uint32_t seed, written[3], seen[3];
+    char rest[3][64]; /* of the line that the guest is writing */
+};
+
+static uint32_t next_random(struct random_guests *r, uint32_t below)
+{
+    r->seed = r->seed * 1664525u + 1013904223u;
+    return (r->seed >> 8) % below;
+}
+
+/* A piece of a line; the pieces of a guest make numbered lines. A guest that has stopped writes nothing. */
+static void write_piece(struct random_guests *r, uint32_t guest, uint32_t bytes)
+{
+    char *rest = r->rest[guest];
+    char piece[64];
+
+    if (!f.sources[guest].running) {
+        return;
+    }
+    if (rest[0] == '\0') {
+        (void)snprintf(rest, sizeof(r->rest[0]), "line %u of %s\r\n", r->written[guest]++, random_names[guest]);
+    }
+    (void)snprintf(piece, sizeof(piece), "%.*s", (int)bytes, rest);
+    memmove(rest, rest + strlen(piece), strlen(rest) - strlen(piece) + 1);
+    guest_writes(guest, piece);
+}
+
+static void random_step(struct random_guests *r)
+{
+    uint32_t guest = next_random(r, 3);
+
+    switch (next_random(r, 12)) {
+    case 0:
+        mux_say(&f.mux, "plinth: hello", &f.output);
+        break;
+    case 1:
+        type("\x1dn");
+        break;
+    case 2: /* with the last of its line, as a guest that stops in order */
+        write_piece(r, guest, 63);
+        mux_set_running(&f.mux, guest, false, &f.output);
+        break;
+    case 3:
+        mux_set_running(&f.mux, guest, true, &f.output);
+        break;
+    case 4:
+        f.now += PARTIAL + 1;
+        break;
+    case 5:
+    case 6: /* with little room or none */
+        f.output.capacity = f.output.length + next_random(r, 2 * MUX_STEP_MAX);
+        pump();
+        f.output.capacity = sizeof(f.bytes);
+        break;
+    default:
+        write_piece(r, guest, 1 + next_random(r, 20));
+    }
+}
+
+/* Rows that begin as the guest's next line does are pieces of it, or all of it. */
+static void look_for_lines(struct random_guests *r)
+{
+    f.bytes[f.output.length] = '\0';
+    for (char *row = strtok(f.bytes, "\r\n"); row != NULL; row = strtok(NULL, "\r\n")) {
+        for (uint32_t guest = 0; guest < 3; guest++) {
+            char want[80];
+
+            (void)snprintf(want, sizeof(want), "[%s] line %u of %s", random_names[guest], r->seen[guest],
+                           random_names[guest]);
+            r->seen[guest] += strcmp(row, want) == 0 ? 1 : 0;
+        }
+    }
+    f.output.length = 0;
+}
+
+/* Guests write in pieces, stop and begin, the focus moves, there is no room, time passes: every line that a guest
+ * completes stands whole in a row, in the order of its guest. */
+static void every_complete_line_stands_whole_in_a_row(void **state)
+{
+    (void)state;
+    for (uint32_t program = 0; program < 400; program++) {
+        struct random_guests r = {.seed = program};
+
+        start(3);
+        for (uint32_t step = 0; step < 300; step++) {
+            random_step(&r);
+        }
+        for (uint32_t guest = 0; guest < 3; guest++) {
+            write_piece(&r, guest, 63);
+        }
+        while (mux_has_bytes(&f.mux)) {
+            pump();
+        }
+        look_for_lines(&r);
+        for (uint32_t guest = 0; guest < 3; guest++) {
+            if (r.seen[guest] != r.written[guest]) {
+                fail_msg("program %u: line %u of %s is not whole", program, r.seen[guest], random_names[guest]);
+            }
+        }
+    }
+}
+
 static void expect_line(const char *written, const char *shown)
 {
     for (uint32_t guest = 0; guest < 2; guest++) {
@@ -1034,6 +1192,10 @@ int main(void)
         cmocka_unit_test(a_guest_without_console_is_silent_and_gets_no_keys),
         cmocka_unit_test(typed_bytes_beyond_a_full_ring_are_counted),
         cmocka_unit_test(random_interleavings_lose_and_mix_nothing),
+        cmocka_unit_test(half_a_line_is_not_lost_when_the_focus_passes_through),
+        cmocka_unit_test(a_line_that_was_shown_in_part_is_shown_whole_when_it_is_complete),
+        cmocka_unit_test(a_muted_guests_open_line_is_among_its_last_lines),
+        cmocka_unit_test(every_complete_line_stands_whole_in_a_row),
         cmocka_unit_test(text_tabs_and_colours_pass),
         cmocka_unit_test(what_a_terminal_would_answer_does_not_pass),
         cmocka_unit_test(titles_palettes_and_modes_do_not_pass),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/host/cpu_errata.h: CPUs are told apart as the manuals say, and an erratum is seen on the CPUs that have
- * it, until the microcode that mends it. The signatures are those of CPUs as they are sold. */
+/* Promises of hv/host/cpu_errata.h: CPUs are told apart as the manuals say, and an erratum is seen on the CPUs that
+ * have it, until the microcode that mends it. The signatures are those of CPUs as they are sold. */
 #include "hv/host/cpu_errata.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of hv/report/crash_cause.h: the exception that a shutdown began with, and why it was not delivered. Guests in
- * long mode with tables, code, IDT, GDT and TSS written by hand. */
+/* Promises of hv/report/crash_cause.h: the exception that a shutdown began with, and why it was not delivered. Guests
+ * in long mode with tables, code, IDT, GDT and TSS written by hand. */
 #include "hv/report/crash_cause.h"
 
 #include <setjmp.h>
@@ -11,8 +11,8 @@
 
 #include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
+#include "tests/unit/crash_guest.h"
 
-#define RAM_BYTES 0x20000u
 #define PRESENT 1ULL
 #define WRITABLE 2ULL
 #define USER 4ULL
@@ -25,15 +25,7 @@
 #define HANDLER 0xd000u
 #define NOWHERE 0x40000000000ULL /* no table leads there */
 
-static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
-static struct guest guest;
-static struct vcpu vcpu;
 static char text[256];
-
-static void put(uint64_t at, uint64_t entry, size_t bytes)
-{
-    memcpy(ram + at, &entry, bytes);
-}
 
 /* The first 128 KiB mapped one to one by pages of 4 KiB, in a PT at 0x4000. */
 static void map_all(void)
@@ -65,15 +57,7 @@ static void set_gate(uint8_t vector, uint64_t handler, uint8_t type)
 static int set_up(void **state)
 {
     (void)state;
-    memset(ram, 0, sizeof(ram));
-    memset(&guest, 0, sizeof(guest));
-    memset(&vcpu, 0, sizeof(vcpu));
-    guest.memory.window = (uint64_t)(uintptr_t)ram;
-    guest.memory.range_count = 1;
-    guest.memory.ranges[0] = (struct guest_range){.start = gpa(0), .backing = hpa(0), .bytes = RAM_BYTES};
-    vcpu.guest = &guest;
-    vcpu.system.cr0 = CR0_PE | CR0_PG | CR0_WP;
-    vcpu.system.cr3 = 0x1000;
+    crash_guest_begin(CR0_PE | CR0_PG | CR0_WP);
     vcpu.system.cr4 = CR4_PAE;
     vcpu.system.efer = EFER_LME | EFER_LMA | EFER_NXE;
     vcpu.system.segments[SEGMENT_CS].access = SEGMENT_L;
@@ -268,6 +252,22 @@ static void an_unknown_exception_says_no_more_than_is_certain(void **state)
     expect("an exception at rip 0x7000; no IDT");
 }
 
+/* Only in the emulator that is known for it, and only where nothing else explains the end. */
+static void an_emulator_may_be_at_fault(void **state)
+{
+    static struct host_facts host;
+
+    (void)state;
+    guest.host = &host;
+    CODE_IS("\x90");
+    host.quirks.stale_code = false;
+    assert_false(crash_cause_may_be_emulator(&vcpu));
+    host.quirks.stale_code = true;
+    assert_true(crash_cause_may_be_emulator(&vcpu));
+    CODE_IS("\x0f\x0b");
+    assert_false(crash_cause_may_be_emulator(&vcpu));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup(the_code_segment_is_looked_at, set_up),
         cmocka_unit_test_setup(the_stack_is_that_of_the_tss, set_up),
         cmocka_unit_test_setup(an_unknown_exception_says_no_more_than_is_certain, set_up),
+        cmocka_unit_test_setup(an_emulator_may_be_at_fault, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

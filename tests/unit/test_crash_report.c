@@ -13,34 +13,18 @@
 
 #include "hv/core/vm_exit.h"
 #include "hv/x86/registers.h"
+#include "tests/unit/crash_guest.h"
 
-#define RAM_BYTES 0x10000u
 #define PRESENT 3u
 #define LARGE 0x80u
 
-static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
-static struct guest guest;
-static struct vcpu vcpu;
 static char text[CRASH_TEXT_MAX];
 static struct crash_walk walk;
-
-static void put(uint64_t at, uint64_t entry, size_t bytes)
-{
-    memcpy(ram + at, &entry, bytes);
-}
 
 static int set_up(void **state)
 {
     (void)state;
-    memset(ram, 0, sizeof(ram));
-    memset(&guest, 0, sizeof(guest));
-    memset(&vcpu, 0, sizeof(vcpu));
-    guest.memory.window = (uint64_t)(uintptr_t)ram;
-    guest.memory.range_count = 1;
-    guest.memory.ranges[0] = (struct guest_range){.start = gpa(0), .backing = hpa(0), .bytes = RAM_BYTES};
-    vcpu.guest = &guest;
-    vcpu.system.cr0 = CR0_PE | CR0_PG;
-    vcpu.system.cr3 = 0x1000;
+    crash_guest_begin(CR0_PE | CR0_PG);
     return 0;
 }
 
@@ -220,11 +204,11 @@ static void the_stack_is_shown_as_far_as_it_is_mapped(void **state)
     put(RAM_BYTES - 16, 0x201234, 8);
     put(RAM_BYTES - 8, ~0ULL, 8);
     assert_true(crash_report_stack_text(&vcpu, 0, text, sizeof(text)));
-    assert_string_equal(text, "fff0: 0000000000201234 ffffffffffffffff");
+    assert_string_equal(text, "1fff0: 0000000000201234 ffffffffffffffff");
     assert_false(crash_report_stack_text(&vcpu, 1, text, sizeof(text)));
     vcpu.gpr[GPR_RSP] = RAM_BYTES;
     assert_true(crash_report_stack_text(&vcpu, 0, text, sizeof(text)));
-    assert_string_equal(text, "0x10000 is no memory that can be read");
+    assert_string_equal(text, "0x20000 is no memory that can be read");
 }
 
 static void callers_are_found_by_frame_pointers(void **state)

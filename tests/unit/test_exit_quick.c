@@ -13,6 +13,7 @@
 #include "hv/core/guest_io.h"
 #include "hv/exit/dispatch.h"
 #include "hv/policy/cpuid_policy.h"
+#include "tests/unit/random.h"
 
 #include <string.h>
 
@@ -229,16 +230,6 @@ static void uart_and_delay_ports_do_the_same(void **state)
         port(0x3fd, true, 0);
         port(0x3f8, false, (uint8_t)*text);
     }
-}
-
-static uint32_t random_next(void)
-{
-    static uint32_t state = 2463534242u;
-
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state;
 }
 
 /* Bytes of the state that are a device's own: two guests' differ by where they are. */

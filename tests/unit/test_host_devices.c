@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Promises of hv/host/pci_scan.h and hv/host/usb_handoff.h on invented machines: every function on every segment is found,
- * bus mastering goes from all but bridges and displays and nothing else of a command register changes, and a USB
+ * Promises of hv/host/pci_scan.h and hv/host/usb_handoff.h on invented machines: every function on every segment is
+ * found, bus mastering goes from all but bridges and displays and nothing else of a command register changes, and a USB
  * controller is taken from a firmware that lets go, that lets go late, and that never does.
  */
 #include <setjmp.h>

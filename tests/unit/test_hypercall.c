@@ -139,6 +139,88 @@ static void all_else_stays_undefined(void **state)
     assert_int_not_equal(guest.state, GUEST_CRASHED);
 }
 
+/* KVM_HC_SEND_IPI by 64-bit code (or 32-bit) of vCPU 1 of 3; the answer. */
+static struct vcpu several[3];
+static struct lapic_page pages[3];
+
+static uint64_t send_ipis(bool wide, uint64_t low, uint64_t high, uint64_t first, uint64_t icr)
+{
+    const struct vm_exit exit = {.kind = EXIT_HYPERCALL, .length = 3};
+    static const struct clock clock = {.tsc_hz = 1000000000};
+    struct vcpu *from = &several[1];
+
+    put(wide ? CODE_64_ACCESS : CODE_32_ACCESS, RIP, "\x0f\x01\xc1", 3);
+    guest.vcpus = several;
+    guest.vcpu_count = 3;
+    for (uint32_t i = 0; i < 3; i++) {
+        several[i] = vcpu;
+        several[i].index = i;
+        lapic_init(&several[i].lapic, &pages[i], i, i == 0, &clock);
+    }
+    from->system.efer = wide ? EFER_LME | EFER_LMA : 0;
+    from->gpr[GPR_RAX] = 10;
+    from->gpr[GPR_RBX] = low;
+    from->gpr[GPR_RCX] = high;
+    from->gpr[GPR_RDX] = first;
+    from->gpr[GPR_RSI] = icr;
+    exit_dispatch(from, &exit);
+    assert_int_equal(from->rip, RIP + 3);
+    return from->gpr[GPR_RAX];
+}
+
+/* Which vCPUs have been told of an interrupt or an NMI, a bit for each. */
+static uint32_t reached(enum vcpu_kick kick)
+{
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        bool here = kick == VCPU_KICK_NMI ? several[i].nmi_pending != 0 : (several[i].requests & VCPU_EVENT) != 0;
+
+        found |= ((several[i].kick & (uint32_t)kick) != 0 || (i == 1 && here)) ? 1u << i : 0;
+    }
+    return found;
+}
+
+static void a_hypercall_sends_interrupts_to_a_set_of_cpus(void **state)
+{
+    (void)state;
+    assert_int_equal(send_ipis(true, 7, 0, 0, 0x50), 3);
+    assert_int_equal(reached(VCPU_KICK_INTERRUPT), 7);
+    assert_int_equal(send_ipis(true, 5, 0, 0, 0x50), 2);
+    assert_int_equal(reached(VCPU_KICK_INTERRUPT), 5);
+    assert_int_equal(send_ipis(true, 6, 0, 1, 0x450), 1); /* NMIs to 2 and to one that is not there */
+    assert_int_equal(reached(VCPU_KICK_NMI), 4);
+    assert_int_equal(reached(VCPU_KICK_INTERRUPT), 0);
+    assert_int_equal(send_ipis(true, 2, 0, 0, 0x450), 1);
+    assert_int_equal(reached(VCPU_KICK_NMI), 2);
+    assert_int_equal(send_ipis(false, 0x100000001ULL, 1, 0, 0x50), 1); /* words of 32 bits */
+    assert_int_equal(reached(VCPU_KICK_INTERRUPT), 1);
+    assert_int_equal(guest.unknown_count, 0);
+}
+
+static void ids_that_are_not_there_get_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(send_ipis(true, 0, ~0ULL, 0, 0x50), 0);
+    assert_int_equal(send_ipis(true, ~0ULL, ~0ULL, 3, 0x50), 0);
+    assert_int_equal(send_ipis(true, 0, 1, 0xffffffc0, 0x50), 0); /* no way round behind the last one */
+    assert_int_equal(send_ipis(false, 0, 1, 0, 0x50), 0);
+    assert_int_equal(reached(VCPU_KICK_INTERRUPT) | reached(VCPU_KICK_NMI), 0);
+}
+
+static void what_is_no_interrupt_is_refused(void **state)
+{
+    static const uint32_t wrong[] = {0x0f,  0x00,  0x150, 0x250,  0x350,   0x550,
+                                     0x650, 0x750, 0x850, 0x8050, 0x40050, 0x80050};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        assert_int_equal(send_ipis(true, 7, 0, 0, wrong[i]), 0 - 22ULL);
+        assert_int_equal(send_ipis(false, 7, 0, 0, wrong[i]), (uint32_t)-22);
+        assert_int_equal(reached(VCPU_KICK_INTERRUPT) | reached(VCPU_KICK_NMI), 0);
+    }
+}
+
 /* RDPMC of a counter, by code of a privilege level. True: it read 0. */
 static bool reads_counter(bool is_intel, uint32_t counter, uint8_t cpl, uint64_t cr4)
 {
@@ -193,6 +275,9 @@ int main(void)
         cmocka_unit_test(the_native_one_gets_the_same_answer),
         cmocka_unit_test(code_64_gets_an_answer_of_64_bits),
         cmocka_unit_test(user_code_is_refused),
+        cmocka_unit_test(a_hypercall_sends_interrupts_to_a_set_of_cpus),
+        cmocka_unit_test(ids_that_are_not_there_get_nothing),
+        cmocka_unit_test(what_is_no_interrupt_is_refused),
         cmocka_unit_test(all_else_stays_undefined),
         cmocka_unit_test(amd_has_four_counters_that_count_nothing),
         cmocka_unit_test(int1_is_injected_as_what_it_is),

@@ -3,7 +3,7 @@
  * The planner's promises: largest leaves, exact counts (compared with real trees), all or nothing, nothing below 1 MiB,
  * and never memory that was not free.
  */
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "hv/dev/platform.h"
+#include "tests/unit/random.h"
 
 #include <string.h>
 
@@ -485,6 +486,37 @@ static void debug_ports_work_when_they_are_configured(void **state)
     assert_int_equal(platform.debug_ports.exit_value, 0x12345678);
 }
 
+static void the_second_serial_port_is_there_when_it_is_configured(void **state)
+{
+    struct platform_config config = platform.config;
+    struct apic_message message;
+    uint8_t byte;
+
+    (void)state;
+    config.com2 = true;
+    platform_reset(&platform, &config, now);
+    out_b(0x2f8, '2');
+    assert_true(byte_ring_take(&platform.com2_out, &byte));
+    assert_int_equal(byte, '2');
+    assert_int_equal(byte_ring_count(&platform.console_out), 0);
+    route(3, 0x33);
+    out_b(0x2fc, 8);
+    out_b(0x2f9, 2); /* the transmitter is empty */
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, 0x33);
+    for (uint32_t i = 0; i < BYTE_RING_BYTES; i++) {
+        out_b(0x2f8, 'x');
+    }
+    out_b(0x2f8, 'y');
+    assert_int_equal(in_port(0x2fd, 1) & 0x20, 0);
+    while (byte_ring_take(&platform.com2_out, &byte)) {
+        assert_int_equal(byte, 'x');
+    }
+    platform_console_poll(&platform, now);
+    assert_true(byte_ring_take(&platform.com2_out, &byte));
+    assert_int_equal(byte, 'y');
+}
+
 static void without_a_console_output_vanishes_and_nothing_blocks(void **state)
 {
     (void)state;
@@ -515,16 +547,6 @@ static void a_reset_gives_a_fresh_pc_and_keeps_the_last_words(void **state)
 }
 
 /* --- Saved state --- */
-
-static uint32_t random_next(void)
-{
-    static uint32_t state = 2463534242u;
-
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state;
-}
 
 /* An access as a guest makes it, to something that answers: its answer and what the PC says outside. */
 static uint64_t random_access(struct platform *pc, const uint32_t random[4], uint64_t at)
@@ -670,6 +692,7 @@ int main(void)
         cmocka_unit_test_setup(the_ioapic_and_the_hpet_are_all_mmio, setup),
         cmocka_unit_test_setup(each_way_of_power_off_and_reset_names_itself, setup),
         cmocka_unit_test_setup(debug_ports_work_when_they_are_configured, setup),
+        cmocka_unit_test_setup(the_second_serial_port_is_there_when_it_is_configured, setup),
         cmocka_unit_test_setup(without_a_console_output_vanishes_and_nothing_blocks, setup),
         cmocka_unit_test_setup(a_reset_gives_a_fresh_pc_and_keeps_the_last_words, setup),
         cmocka_unit_test_setup(saved_state_is_all_that_a_device_is, setup),

@@ -50,9 +50,10 @@ static void an_emulator_has_its_own_on_its_side(void **state)
     assert_false(quirks.no_shutdown_exit || quirks.nmi_blocking_inherited || quirks.broken_xsavec);
     assert_true(any(EMULATOR_BOCHS, false, true));
     assert_true(quirks.no_shutdown_exit && quirks.broken_xsavec && quirks.refusal_spoils_vmcb);
-    assert_false(quirks.lost_shadow || quirks.nmi_blocking_inherited);
+    assert_false(quirks.lost_shadow || quirks.nmi_blocking_inherited || quirks.wrong_virtual_interrupts);
     assert_true(any(EMULATOR_BOCHS, true, true));
-    assert_true(quirks.nmi_blocking_inherited && quirks.broken_xsavec && quirks.late_host_interrupts);
+    assert_true(quirks.nmi_blocking_inherited && quirks.broken_xsavec && quirks.late_host_interrupts &&
+                quirks.wrong_virtual_interrupts);
     assert_false(quirks.no_shutdown_exit || quirks.refusal_spoils_vmcb);
     assert_false(any(EMULATOR_QEMU, true, true)); /* it has no VMX */
 }

@@ -599,9 +599,39 @@ static void a_step_shows_nothing_where_dr6_is_not_saved(void **state)
     run_programs(false, true);
 }
 
+/* A task switch that exits: rip is still at it, and what the old task saves must not have the step's TF. */
+static void a_task_switch_ends_a_step_and_saves_no_tf(void **state)
+{
+    static const enum svm_step_reason reasons[] = {SVM_STEP_SHADOW, SVM_STEP_IRET};
+
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        bool guest_tf = i >= 2;
+        uint32_t exceptions;
+
+        make_vcpu();
+        exceptions = svm.vmcb.intercepts[INTERCEPT_EXCEPTION];
+        vcpu.rflags |= guest_tf ? RFLAGS_TF : 0;
+        if (reasons[i % 2] == SVM_STEP_IRET) {
+            svm_step_nmi_begins(&svm.step, &svm.vmcb);
+        }
+        svm_step_begin(&svm.step, &svm.vmcb, &vcpu, reasons[i % 2]);
+        assert_int_equal(svm.step.tf, RFLAGS_TF);
+        vcpu.rflags |= svm.step.tf; /* as the exit finds them */
+        svm.vmcb.exit_code = SVM_EXIT_TASK_SWITCH;
+        assert_true(svm_step_concerns(&svm.step, &svm.vmcb));
+        assert_false(svm_step_exit(&svm.step, &svm.vmcb, &vcpu));
+        assert_int_equal((vcpu.rflags & RFLAGS_TF) != 0, guest_tf);
+        assert_true(svm.step.reason == SVM_STEP_NONE && svm.step.tf == 0 && !svm.step.nmi_masked);
+        assert_int_equal(svm.vmcb.intercepts[INTERCEPT_EXCEPTION], exceptions);
+        assert_int_equal(svm.vmcb.intercepts[INTERCEPT_MISC1] & (1u << MISC1_IRET | 1u << MISC1_PUSHF), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_task_switch_ends_a_step_and_saves_no_tf),
         cmocka_unit_test(a_step_shows_nothing_on_a_cpu),
         cmocka_unit_test(a_step_shows_nothing_where_vmrun_loses_the_shadow),
         cmocka_unit_test(a_step_shows_nothing_where_dr6_is_not_saved),

@@ -244,6 +244,36 @@ static void an_event_whose_gate_is_another_one_is_of_the_past(void **state)
     assert_int_equal(get(OLD_TSS + 32, 4), CODE_ADDRESS);
 }
 
+/* The past has an exception whose gate names the same task: what stands at rip tells. */
+static void a_software_interrupt_is_known_behind_an_exception_through_its_task(void **state)
+{
+    static const struct {
+        const char *code;
+        uint8_t length, vector, ahead;
+        bool has_error;
+    } rows[] = {{"\xcd\x80", 2, 0x80, 2, false},     {"\xcd\x80", 2, 0x80, 0, true},
+                {"\xcc", 1, EXCEPTION_BP, 1, false}, {"\xce", 1, EXCEPTION_OF, 1, false},
+                {"\xf1", 1, EXCEPTION_DB, 1, false}, {"\xf7\xf1", 2, 0x80, 0, false},
+                {"\xcd\x81", 2, 0x80, 0, false},     {"\xcc", 1, 0x80, 0, false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        const struct exit_task_switch ts = {
+            .selector = SELECTOR_NEW, .reason = TASK_SWITCH_GATE, .has_error = rows[i].has_error, .error = 0};
+
+        set_up();
+        host_facts.quirks.stale_task_event = true;
+        memset(ram + IDT, 0, 0x800);
+        put_code(rows[i].code, rows[i].length);
+        put_task_gate(EXCEPTION_DE, SELECTOR_NEW);
+        put_task_gate(rows[i].vector, SELECTOR_NEW);
+        vcpu.pending = (struct vcpu_event){.valid = true, .vector = EXCEPTION_DE, .kind = EVENT_EXCEPTION};
+        task_switch(&vcpu, &ts);
+        assert_true(in_new_task() && !vcpu.pending.valid);
+        assert_int_equal(get(OLD_TSS + 32, 4), CODE_ADDRESS + rows[i].ahead);
+    }
+}
+
 static void a_16_bit_task_has_16_bit_registers_and_no_fs_and_gs(void **state)
 {
     (void)state;
@@ -449,6 +479,7 @@ int main(void)
         cmocka_unit_test(a_gate_for_an_exception_pushes_its_error_code_and_keeps_rip),
         cmocka_unit_test(a_software_interrupt_through_a_gate_returns_behind_it),
         cmocka_unit_test(an_event_whose_gate_is_another_one_is_of_the_past),
+        cmocka_unit_test(a_software_interrupt_is_known_behind_an_exception_through_its_task),
         cmocka_unit_test(a_16_bit_task_has_16_bit_registers_and_no_fs_and_gs),
         cmocka_unit_test(paging_tasks_get_their_own_cr3_and_ldt),
         cmocka_unit_test(a_virtual_8086_task_gets_paragraph_segments),

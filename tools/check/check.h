@@ -11,7 +11,7 @@
 #include "config/parse.h"
 #include "guest-loader/loader.h"
 #include "hv/base/span.h"
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 #include <stdio.h>
 

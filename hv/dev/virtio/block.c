@@ -355,16 +355,4 @@ void virtio_block_init(struct virtio_block *block, const struct guest_memory *me
     fill_config(&block->device, image->bytes);
 }
 
-/* The request in flight and the disk's changes are not plain data: a disk has no saved state yet. */
-const struct bus_row virtio_block_row = {
-    .name = "virtio-blk",
-    PCI_ROW_RANGES,
-    .read = virtio_pci_row_read,
-    .write = virtio_pci_row_write,
-    .next_message = pci_row_next_message,
-    .lines = {BUS_NO_LINE},
-    .line_count = 1,
-    .state_bytes = sizeof(struct virtio_block_pci),
-    .signals_at = offsetof(struct virtio_block_pci, pci.function.signals),
-    .saved_from = sizeof(struct virtio_block_pci),
-};
+const struct bus_row virtio_block_row = VIRTIO_PCI_ROW("virtio-blk", struct virtio_block_pci);

@@ -343,16 +343,4 @@ void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, 
     virtio_init(&net->device, &kind, memory, FEATURES);
 }
 
-/* Packets in flight are not plain data: a card has no saved state yet. */
-const struct bus_row virtio_net_row = {
-    .name = "virtio-net",
-    PCI_ROW_RANGES,
-    .read = virtio_pci_row_read,
-    .write = virtio_pci_row_write,
-    .next_message = pci_row_next_message,
-    .lines = {BUS_NO_LINE},
-    .line_count = 1,
-    .state_bytes = sizeof(struct virtio_net_pci),
-    .signals_at = offsetof(struct virtio_net_pci, pci.function.signals),
-    .saved_from = sizeof(struct virtio_net_pci),
-};
+const struct bus_row virtio_net_row = VIRTIO_PCI_ROW("virtio-net", struct virtio_net_pci);

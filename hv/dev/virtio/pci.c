@@ -451,34 +451,39 @@ static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offs
     }
 }
 
+struct window {
+    unsigned bar;
+    uint64_t at;
+    uint8_t bytes;
+};
+
 /*
  * 4.1.4.9 "PCI configuration access capability": the driver writes BAR, offset and length, and the dword behind them is
  * the BAR at this place. False: the three name nothing.
  */
-static bool window_names(const struct virtio_pci *pci, unsigned *bar, uint64_t *offset, uint8_t *size)
+static bool window_names(const struct virtio_pci *pci, unsigned from, struct window *window)
 {
     const struct pci_endpoint *function = &pci->function;
     uint32_t length = pci_config_dword(function, pci->window_cap + CAP_LENGTH);
 
-    *bar = function->config[pci->window_cap + CAP_BAR];
-    *offset = pci_config_dword(function, pci->window_cap + CAP_OFFSET);
-    *size = (uint8_t)length;
-    return *bar < PCI_BARS && function->bars[*bar].kind != PCI_BAR_NONE &&
-           (length == 1 || length == 2 || length == 4) && *offset % length == 0 && *offset < function->bars[*bar].bytes;
+    window->bar = function->config[pci->window_cap + CAP_BAR];
+    window->at = pci_config_dword(function, pci->window_cap + CAP_OFFSET);
+    window->bytes = (uint8_t)length;
+    return from == pci->window_cap + CAP_DATA && window->bar < PCI_BARS &&
+           function->bars[window->bar].kind != PCI_BAR_NONE && (length == 1 || length == 2 || length == 4) &&
+           window->at % length == 0 && window->at < function->bars[window->bar].bytes;
 }
 
 static bool window_read(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t *value)
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
-    uint64_t at;
-    unsigned bar;
-    uint8_t bytes;
+    struct window window;
 
     (void)size;
-    if (offset != pci->window_cap + CAP_DATA || !window_names(pci, &bar, &at, &bytes)) {
+    if (!window_names(pci, offset, &window)) {
         return false;
     }
-    *value = (uint32_t)pci_bar_read(function, bar, at, bytes);
+    *value = (uint32_t)pci_bar_read(function, window.bar, window.at, window.bytes);
     signal(pci);
     return true;
 }
@@ -486,15 +491,13 @@ static bool window_read(struct pci_endpoint *function, unsigned offset, uint8_t 
 static bool window_write(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
 {
     struct virtio_pci *pci = (struct virtio_pci *)function;
-    uint64_t at;
-    unsigned bar;
-    uint8_t bytes;
+    struct window window;
 
     (void)size;
-    if (offset != pci->window_cap + CAP_DATA || !window_names(pci, &bar, &at, &bytes)) {
+    if (!window_names(pci, offset, &window)) {
         return false;
     }
-    pci_bar_write(function, bar, at, bytes, bytes == 4 ? value : value & ((1u << (8 * bytes)) - 1));
+    pci_bar_write(function, window.bar, window.at, window.bytes, value & ~0u >> (32 - 8 * window.bytes));
     virtio_pci_carry_signals(pci);
     return true;
 }

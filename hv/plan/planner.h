@@ -4,9 +4,12 @@
  *
  * Backing is chosen so that leaves are as large as they can be: 1 GiB-aligned pieces for whole GiBs, 2 MiB-aligned for
  * the rest, 4 KiB only for what is left. Pure: it marks what it took in `map` (MEMORY_FREE -> MEMORY_LOADER).
+ *
+ * This folder has what is decided of memory before the hand-over, and the audit of what came of it before the first
+ * entry. Pure; nothing here runs while a guest does.
  */
-#ifndef HV_MM_PLANNER_H
-#define HV_MM_PLANNER_H
+#ifndef HV_PLAN_PLANNER_H
+#define HV_PLAN_PLANNER_H
 
 #include "hv/base/status.h"
 #include "hv/mm/guest_layout.h"

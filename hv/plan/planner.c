@@ -19,10 +19,10 @@
  * ranges. Memory below 1 MiB is never given away: the real-mode trampoline, the BIOS data and old habits of firmware
  * are there.
  */
-#include "hv/mm/planner.h"
+#include "hv/plan/planner.h"
 
 #include "hv/base/check.h"
-#include "hv/mm/page_table_format.h"
+#include "hv/mm/page_table_types.h"
 
 #define PLAN_LOW_BOUND MIB
 #define PLAN_HIGH_START (4 * GIB)
@@ -353,7 +353,7 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
         }
         if (*missing == 0) {
             count_leaves(plan, largest);
-            plan->table_count = count_tables(&plan->memory, format->levels, largest);
+            plan->table_count = count_tables(&plan->memory, page_table_levels(format), largest);
             return STATUS_OK;
         }
         release(map, &plan->memory);

@@ -8,7 +8,7 @@
  * number of tables walked is bounded by the pages of that memory, so that tables which point back to themselves end
  * the audit with a finding.
  */
-#include "hv/mm/audit.h"
+#include "hv/plan/audit.h"
 
 #include "hv/base/format.h"
 

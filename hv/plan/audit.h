@@ -9,8 +9,8 @@
  * memory map; and every table must lie in the hypervisor's ranges, where no guest can reach it. Together that is the
  * promise: a byte that two guests reached would be outside one of the two's grants.
  */
-#ifndef HV_MM_AUDIT_H
-#define HV_MM_AUDIT_H
+#ifndef HV_PLAN_AUDIT_H
+#define HV_PLAN_AUDIT_H
 
 #include "hv/base/status.h"
 #include "hv/mm/guest_memory.h"

@@ -14,7 +14,7 @@
 #define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
 #define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
 #define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster is not read */
-#define DRAW_CELLS 16u           /* repainted between two looks at the clock */
+#define DRAW_CELLS 32u           /* repainted between two looks at the clock */
 #define PUMP_US 10u              /* for guests' bytes: many times what a UART takes until the next call */
 #define SERVICE_US 30u           /* until then the screen is drawn */
 #define PUMP_BYTES 32u           /* of guests' output between two looks at the clock, and a step of the multiplexer */
@@ -119,10 +119,9 @@ static void draw_some(uint64_t now)
     if (!console.drawing && (!console.screen.dirty || now < console.draw_due)) {
         return;
     }
-    console.drawing = true;
-    while (console.drawing && clock_ticks_since(insn_rdtsc(), now) < console_ticks_of_us(SERVICE_US)) {
+    do {
         console.drawing = !screen_draw(&console.screen, DRAW_CELLS);
-    }
+    } while (console.drawing && clock_ticks_since(insn_rdtsc(), now) < console_ticks_of_us(SERVICE_US));
     if (!console.drawing) {
         console.draw_due = now + console_ticks_of_us(DRAW_EVERY_US);
     }
@@ -410,14 +409,16 @@ static uint64_t take_input(uint64_t now)
 static void pump(uint64_t now)
 {
     uint32_t moved;
+    uint32_t total = 0;
 
-    console.output.until = now + console_ticks_of_us(PUMP_US);
+    console.output.until = insn_rdtsc() + console_ticks_of_us(PUMP_US);
     do {
         console.output.capacity = (uint32_t)min_u64(guests_room(), MUX_STEP_MAX + PUMP_BYTES);
         mux_pump(&console.mux, now, console_ticks_of_us(MUX_PARTIAL_US), &console.output);
         moved = console.output.length;
+        total += moved;
         deliver();
-    } while (moved != 0 && insn_rdtsc() < console.output.until);
+    } while (moved != 0 && (total < MUX_SURE_BYTES || insn_rdtsc() < console.output.until));
     console.output.until = 0;
     console.output.capacity = OUTPUT_BYTES;
 }

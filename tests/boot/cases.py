@@ -677,7 +677,7 @@ CASES = [
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
     hostile_case("hostile-survive", "survive", "shared", emulators=QEMU),
-    longest_exit_case("hostile-longest", "bochs-vmx", emulators=BOCHS_VMX),
+    longest_exit_case("hostile-longest", "bochs-vmx", emulators=BOCHS_VMX, slow=True),
     longest_exit_case("hostile-counted", "qemu-svm", emulators=QEMU, extra=hostile.MEASURE_QEMU, slow=True),
     longest_exit_case("hostile-counted-bochs", "bochs-svm", emulators=("bochs-svm",), slow=True),
     lock_case("hostile-lock", emulators=QEMU),

@@ -11,7 +11,7 @@
 
 const char guest_name[] = "hostile-lock";
 
-#define STRING_BYTES 1024u
+#define STRING_BYTES 64u
 #define MSR_TIMER_LVT 0x832u
 #define MSR_TIMER_INITIAL 0x838u
 #define MSR_TIMER_DIVIDE 0x83eu

@@ -57,12 +57,12 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # in SMALLER_SOURCES costs an exit no more at -Os, or a hundredth of the 3,000 instructions of an emulated one; three
 # files of the emulation give those back at -O2. Jump tables make code larger, and no exit cheaper.
 HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
-	hv/exit/dispatch.c hv/dev/bus.c \
-	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c \
+	hv/exit/dispatch.c hv/policy/msr_policy.c hv/dev/bus.c \
+	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c hv/mm/guest_walk.c \
 	hv/dev/virtio/queue.c hv/share/net_transfer.c hv/share/net_switch.c hv/dev/virtio/net.c
-SMALLER_SOURCES := hv/core/guest_io.c hv/core/guest_irq.c hv/policy/msr_policy.c hv/mm/guest_walk.c hv/dev/uart.c hv/dev/lapic_timer.c hv/vmx/apic.c \
-	hv/emulate/emulate_port.c hv/emulate/emulate_string.c hv/run/cpu_loop.c hv/core/event.c \
-	$(foreach f,block device disk_image pci,hv/dev/virtio/$(f).c) hv/dev/pci/msi.c hv/dev/pci/function.c
+SMALLER_SOURCES := $(foreach f,guest_io guest_irq event,hv/core/$(f).c) \
+	hv/dev/uart.c $(wildcard hv/dev/lapic*.c) hv/vmx/apic.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
+	hv/run/cpu_loop.c $(foreach f,block device disk_image pci,hv/dev/virtio/$(f).c) hv/dev/pci/msi.c hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 

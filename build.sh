@@ -62,7 +62,8 @@ install_packages() {
         printf '    sudo apt-get update && sudo apt-get install -y --no-install-recommends %s\n\n' "${missing[*]}" >&2
         exit 1
     fi
-    printf 'build.sh: installing %s\n' "${missing[*]}"
+    printf 'build.sh: installing %s Debian packages: %s\n' "${#missing[@]}" "${missing[*]}"
+    printf 'build.sh: this takes some minutes; what apt-get says is in %s\n' "$BUILD/logs/apt.log"
     export DEBIAN_FRONTEND=noninteractive
     mkdir -p "$BUILD/logs"
     # The lists may be old or not there at all (containers): only then are they fetched.
@@ -82,14 +83,57 @@ jobs_count() {
     printf '%s\n' "$((count > 8 ? 8 : count))"
 }
 
-# The compiler's lines go to a log; a failed build shows the end of it.
+# How many files make will compile for these targets. That flags or the version have changed is not foreseen.
+steps_of() {
+    local stamp stamps=()
+    for stamp in version image-flags native-flags; do
+        stamps+=(-o "$BUILD/gen/$stamp")
+    done
+    make -n "${stamps[@]}" "$@" 2>/dev/null | grep -c "^printf '  " || true
+}
+
+compiled() {
+    grep -c '^  [A-Z][A-Z] ' "$BUILD/logs/build.log" || true
+}
+
+# How far make is, until the process ends: on a terminal one line that counts, elsewhere nothing.
+show_progress() {
+    local process=$1 steps=$2
+    while kill -0 "$process" 2>/dev/null; do
+        if [ -t 1 ] && [ "$steps" -gt 0 ]; then
+            printf '\rbuild.sh: %s of %s files are compiled' "$(compiled)" "$steps"
+        fi
+        sleep 0.2
+    done
+    if [ -t 1 ] && [ "$steps" -gt 0 ]; then
+        printf '\r\033[K'
+    fi
+}
+
+# The first errors of the log and what they say, without the compiler's command lines.
+first_errors() {
+    grep -E -A 3 -m 3 '(^|: )(fatal )?error: |undefined symbol|undefined reference|cannot open|No such file' \
+        "$BUILD/logs/build.log" | grep -Ev '^(make|clang|  [A-Z][A-Z] )' || tail -n 20 "$BUILD/logs/build.log"
+}
+
+# The compiler's lines go to a log; a failed build shows the first errors in it.
 build() {
+    local steps process
     mkdir -p "$BUILD/logs"
-    if ! make -j"$(jobs_count)" "$@" >"$BUILD/logs/build.log" 2>&1; then
-        grep -E -m 20 'error|Error|undefined' "$BUILD/logs/build.log" >&2 || tail -n 20 "$BUILD/logs/build.log" >&2
+    steps=$(steps_of "$@")
+    [ "$steps" -eq 0 ] || printf 'build.sh: compiling %s files; what the compiler says is in %s\n' "$steps" "$BUILD/logs/build.log"
+    : >"$BUILD/logs/build.log"
+    make -j"$(jobs_count)" "$@" >"$BUILD/logs/build.log" 2>&1 &
+    process=$!
+    trap 'kill "$process" 2>/dev/null; exit 130' INT TERM # a shell's own jobs do not hear Ctrl-C
+    show_progress "$process" "$steps"
+    trap - INT TERM
+    if ! wait "$process"; then
+        first_errors >&2
         printf 'build.sh: the build failed; the whole output is in %s\n' "$BUILD/logs/build.log" >&2
         exit 1
     fi
+    [ "$(compiled)" -ne 0 ] || printf 'build.sh: nothing was to do: everything is built\n'
     printf '%s: %s bytes\n' "$BUILD/BOOTX64.EFI" "$(stat -c %s "$BUILD/BOOTX64.EFI")"
     printf '%s: the demo, ready for tools/run-qemu, tools/run-bochs and dd\n' "$BUILD/plinth.img"
 }

@@ -23,6 +23,9 @@ _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a C
 #define CONFIG_DISKS_MAX 4u
 #define CONFIG_NETS_MAX 4u      /* network cards of a guest */
 #define CONFIG_NETWORKS_MAX 16u /* of all guests */
+#define CONFIG_SHARES_MAX 8u    /* [shared NAME] sections */
+#define CONFIG_GUEST_SHARES_MAX 4u
+#define CONFIG_SHARE_BYTES_MAX (64 * MIB)
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
 /* Of a file that is named: one byte less than FAT32's most, which a cut copy has. */
@@ -90,6 +93,31 @@ struct config_net {
     uint8_t mac[CONFIG_MAC_BYTES];
 };
 
+/* [network NAME], which only a network needs that is not plain. */
+struct config_network {
+    struct text name;
+    struct config_position position;
+    bool isolated; /* its guests reach `router` alone, and the router all of them */
+    uint64_t mtu;  /* 0: not said */
+    struct config_position mtu_position;
+    struct text router; /* a guest; empty: none */
+    struct config_position router_position;
+};
+
+/* [shared NAME]: memory that several guests reach. */
+struct config_share {
+    struct text name;
+    struct config_position position;
+    uint64_t bytes; /* a power of two */
+    struct config_position bytes_position;
+};
+
+struct config_guest_share {
+    struct text name;
+    struct config_position position;
+    bool read_only;
+};
+
 /* What counts as progress. */
 enum config_watchdog {
     WATCHDOG_OFF,
@@ -125,10 +153,14 @@ struct config_guest {
     uint32_t disk_count;
     struct config_net nets[CONFIG_NETS_MAX];
     uint32_t net_count;
+    struct config_guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* in file order */
+    uint32_t share_count;
     struct text cmdline;
     struct config_position cmdline_position;
-    bool console; /* takes part in the console; default yes */
-    bool com2;    /* has a second serial port; default no */
+    bool console;        /* takes part in the console; default yes */
+    bool console_virtio; /* and has a virtio console beside the serial port */
+    bool rng;            /* has a virtio entropy device; default: where it has another PCI device */
+    bool com2;           /* has a second serial port; default no */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */
@@ -149,7 +181,11 @@ struct config_guest {
 struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
-    uint32_t network_count; /* that guests name */
+    uint32_t network_count;                              /* that guests name */
+    struct config_network networks[CONFIG_NETWORKS_MAX]; /* in file order */
+    uint32_t network_section_count;
+    struct config_share shares[CONFIG_SHARES_MAX];
+    uint32_t share_count;
     enum config_final when_all_stopped;
     bool log_debug;     /* `log = debug` */
     bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */

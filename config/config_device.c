@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The values of `disk` and `net`: a file or a name, then options, with commas between.
+ * The values of `disk`, `net` and `shared`: a file or a name, then options, with commas between.
  *
  *   disk = root.img,ro                 disk = "my disk.img",keep=no,changes=64M
  *   net = lan                          net = lan,mac=52:54:00:12:34:56
+ *   shared = board                     shared = board,ro
  */
 #include "config/config_internal.h"
 
@@ -204,7 +205,151 @@ void config_read_net(struct config_piece network, struct config_piece options, s
     guest->nets[guest->net_count++] = net;
 }
 
+/* ---- shared memory ---- */
+
+void config_read_shared(struct config_piece name, struct config_piece options, struct config_guest *guest,
+                        struct config_errors *errors)
+{
+    struct config_guest_share share = {.name = name.text, .position = name.position};
+    struct config_piece option;
+
+    while (take_option(&options, &option)) {
+        if (!config_text_alike(option.text, "ro")) {
+            config_report(errors, option.position, "bad-shared", "\"%.*s\" is no option of `shared`; there is `ro`.",
+                          TEXT_ARGS(option.text));
+        }
+        share.read_only = true;
+    }
+    for (uint32_t i = 0; i < guest->share_count; i++) {
+        if (text_equal(guest->shares[i].name, name.text)) {
+            config_report(errors, name.position, "bad-shared",
+                          "`%.*s` is already in line %u; a guest has a piece of shared memory once.",
+                          TEXT_ARGS(name.text), guest->shares[i].position.line);
+            return;
+        }
+    }
+    if (guest->share_count == CONFIG_GUEST_SHARES_MAX) {
+        config_report(errors, name.position, "too-many-shares",
+                      "A guest has at most %u pieces of shared memory; take one out.", CONFIG_GUEST_SHARES_MAX);
+        return;
+    }
+    guest->shares[guest->share_count++] = share;
+}
+
+const struct config_share *config_share_named(const struct config *config, struct text name)
+{
+    for (uint32_t i = 0; i < config->share_count; i++) {
+        if (text_equal(config->shares[i].name, name)) {
+            return &config->shares[i];
+        }
+    }
+    return NULL;
+}
+
+uint64_t config_share_pages(const struct config_share *share)
+{
+    return (share->bytes < 2 * MIB ? share->bytes : share->bytes + 2 * MIB - PAGE_BYTES) / PAGE_BYTES;
+}
+
+void config_rules_share(const struct config_share *share, struct config_errors *errors)
+{
+    if (share->bytes_position.line == 0) {
+        config_report(errors, share->position, "bad-share-size", "[shared %.*s] has no size; add `size = 16M`.",
+                      TEXT_ARGS(share->name));
+    } else if (share->bytes < PAGE_BYTES || share->bytes > CONFIG_SHARE_BYTES_MAX ||
+               (share->bytes & (share->bytes - 1)) != 0) {
+        config_report(errors, share->bytes_position, "bad-share-size",
+                      "Shared memory is a PCI device's, whose sizes are powers of two: write 4K, 8K, ... up to 64M.");
+    }
+}
+
+/* ---- networks that are not plain ---- */
+
+const struct config_network *config_network_named(const struct config *config, struct text name)
+{
+    for (uint32_t i = 0; i < config->network_section_count; i++) {
+        if (text_equal(config->networks[i].name, name)) {
+            return &config->networks[i];
+        }
+    }
+    return NULL;
+}
+
+void config_rules_network(const struct config_network *network, struct config_errors *errors)
+{
+    if (network->isolated != (network->router.length != 0)) {
+        config_report(errors, network->router.length != 0 ? network->router_position : network->position, "isolated",
+                      "`isolated = yes` and `router = GUEST` belong together: the guests of such a network reach the "
+                      "router alone.");
+    }
+    if (network->mtu_position.line != 0 && (network->mtu < CONFIG_MTU_MIN || network->mtu > CONFIG_MTU_MAX)) {
+        config_report(errors, network->mtu_position, "bad-mtu",
+                      "An MTU is from %u to %u; 1500 is Ethernet's, 9000 suits guests that send much.", CONFIG_MTU_MIN,
+                      CONFIG_MTU_MAX);
+    }
+}
+
 /* ---- between guests ---- */
+
+static bool is_on(const struct config_guest *guest, struct text network)
+{
+    for (uint32_t i = 0; i < guest->net_count; i++) {
+        if (text_equal(guest->nets[i].network, network)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_network(const struct config *config, const struct config_network *network,
+                          struct config_errors *errors)
+{
+    bool named = false, routed = network->router.length == 0;
+
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        bool on = is_on(&config->guests[g], network->name);
+
+        named = named || on;
+        routed = routed || (on && text_equal(config->guests[g].name, network->router));
+    }
+    if (!named) {
+        config_report(errors, network->position, "unused-section",
+                      "No guest is on network `%.*s`; add `net = %.*s` to some, or take the section out.",
+                      TEXT_ARGS(network->name), TEXT_ARGS(network->name));
+    } else if (!routed) {
+        config_report(errors, network->router_position, "no-router",
+                      "\"%.*s\" is no guest on network `%.*s`; name one, or give it `net = %.*s`.",
+                      TEXT_ARGS(network->router), TEXT_ARGS(network->name), TEXT_ARGS(network->name));
+    }
+}
+
+static void check_shares(const struct config *config, struct config_errors *errors)
+{
+    bool used[CONFIG_SHARES_MAX] = {false};
+
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        const struct config_guest *guest = &config->guests[g];
+
+        for (uint32_t i = 0; i < guest->share_count; i++) {
+            const struct config_share *share = config_share_named(config, guest->shares[i].name);
+
+            if (share == NULL) {
+                config_report(errors, guest->shares[i].position, "no-share",
+                              "There is no section [shared %.*s]; write one, with its `size`.",
+                              TEXT_ARGS(guest->shares[i].name));
+            } else {
+                used[share - config->shares] = true;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < config->share_count; i++) {
+        if (!used[i]) {
+            config_report(errors, config->shares[i].position, "unused-section",
+                          "No guest has `shared = %.*s`; add the line to some, or take the section out.",
+                          TEXT_ARGS(config->shares[i].name));
+        }
+    }
+}
 
 static void check_macs(const struct config_guest *one, const struct config_guest *other, struct config_errors *errors)
 {
@@ -248,6 +393,10 @@ uint32_t config_network_index(const struct config *config, struct text network)
 
 void config_rules_devices(struct config *config, struct config_errors *errors)
 {
+    for (uint32_t i = 0; i < config->network_section_count; i++) {
+        check_network(config, &config->networks[i], errors);
+    }
+    check_shares(config, errors);
     for (uint32_t second = 0; second < config->guest_count; second++) {
         const struct config_guest *guest = &config->guests[second];
 

@@ -112,6 +112,9 @@ void config_read_disk(struct config_piece path, struct config_piece options, str
 void config_read_net(struct config_piece network, struct config_piece options, struct config_guest *guest,
                      struct config_errors *errors);
 
+void config_read_shared(struct config_piece name, struct config_piece options, struct config_guest *guest,
+                        struct config_errors *errors);
+
 /* The rules between the devices of all guests. */
 void config_rules_devices(struct config *config, struct config_errors *errors);
 
@@ -127,7 +130,7 @@ const char *config_word_format(struct text line);
 
 /* What was said in full in this file: it is said once. The line; 0: not yet. */
 struct config_told {
-    uint32_t keys[2]; /* the list of keys, by section: [hypervisor], [guest] */
+    uint32_t keys[5]; /* the list of keys, by enum config_section */
     uint32_t foreign[CONFIG_FOREIGN_MAX];
 };
 
@@ -137,10 +140,15 @@ enum config_section {
     SECTION_NONE,
     SECTION_HYPERVISOR,
     SECTION_GUEST,
+    SECTION_NETWORK,
+    SECTION_SHARED,
     SECTION_SKIPPED, /* one that was refused: its settings are not looked at */
 };
 
-#define CONFIG_KEYS_MAX 40u
+#define CONFIG_MTU_MIN 576u
+#define CONFIG_MTU_MAX 65535u
+
+#define CONFIG_KEYS_MAX 48u
 
 /* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
 struct config_seen {
@@ -149,9 +157,9 @@ struct config_seen {
     struct config_told told; /* of the whole file */
 };
 
-/* Reads one setting of a section into `config` or `guest`. */
+/* Reads one setting of a section into `config`, or into the section's struct, which is `target`. */
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
-                     struct config *config, struct config_guest *guest, struct config_errors *errors);
+                     struct config *config, void *target, struct config_errors *errors);
 
 /* True where a line begins with a key of the section, whatever follows; the line was refused. */
 bool config_key_begins(enum config_section section, struct config_piece line, struct config_seen *seen,
@@ -169,6 +177,10 @@ bool config_path_check(struct config_piece path, struct config_errors *errors);
 
 /* The rules inside one guest, when its section ends. */
 void config_rules_guest(struct config_guest *guest, const struct config_seen *seen, struct config_errors *errors);
+
+/* The rules inside a [shared] section, and a [network] section, when it ends. */
+void config_rules_share(const struct config_share *share, struct config_errors *errors);
+void config_rules_network(const struct config_network *network, struct config_errors *errors);
 
 /* The rules between guests, when the file ends. */
 void config_rules_file(struct config *config, bool is_empty, struct config_errors *errors);

@@ -20,6 +20,7 @@ enum value_kind {
     KIND_NUMBER,   /* uint64_t below 2^32 */
     KIND_DURATION, /* uint32_t microseconds */
     KIND_PATIENCE, /* the same, longer */
+    KIND_CONSOLE,  /* a flag, and which kind */
     KIND_WATCHDOG, /* a choice, then uint32_t microseconds */
     KIND_PATH,
     KIND_TEXT, /* may be empty */
@@ -27,6 +28,7 @@ enum value_kind {
     KIND_MODULE,
     KIND_DISK,
     KIND_NET,
+    KIND_SHARED,
     KIND_OUTPUTS,
 };
 
@@ -37,8 +39,11 @@ struct choice {
 
 static const struct choice yes_no[] = {{"yes", 1},  {"no", 0},    {"on", 1}, {"off", 0},
                                        {"true", 1}, {"false", 0}, {NULL, 0}};
-static const struct choice guest_consoles[] = {{"yes", 1}, {"no", 0},  {"serial", 1}, {"uart", 1}, {"com1", 1},
-                                               {"on", 1},  {"off", 0}, {"none", 0},   {NULL, 0}};
+#define CONSOLE_VIRTIO 2u
+static const struct choice guest_consoles[] = {{"yes", 1},  {"no", 0},   {"serial", 1},
+                                               {"uart", 1}, {"com1", 1}, {"on", 1},
+                                               {"off", 0},  {"none", 0}, {"virtio", CONSOLE_VIRTIO},
+                                               {NULL, 0}};
 static const struct choice protocols[] = {{"auto", PROTOCOL_AUTO},
                                           {"linux", PROTOCOL_LINUX},
                                           {"multiboot", PROTOCOL_MULTIBOOT},
@@ -94,6 +99,8 @@ _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) =
                    sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 && sizeof(enum config_ticks) == 4,
                "KIND_CHOICE writes four bytes");
 
+#define NETWORK_AT(member) offsetof(struct config_network, member)
+#define SHARE_AT(member) offsetof(struct config_share, member)
 #define GUEST_AT(member) offsetof(struct config_guest, member)
 #define CONFIG_AT(member) offsetof(struct config, member)
 static const struct key keys[] = {
@@ -112,9 +119,11 @@ static const struct key keys[] = {
      "drive drives hda hdb hdc hdd vda vdb sda block blockdev storage hd disks rootfs path-on-host"},
     {"net", SECTION_GUEST, KIND_NET, 0, NO_POSITION, NULL,
      "network networks nic vif netdev bridge interface interfaces ethernet network-interfaces iface"},
+    {"shared", SECTION_GUEST, KIND_SHARED, 0, NO_POSITION, NULL, "ivshmem shmem"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
-    {"console", SECTION_GUEST, KIND_FLAG, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"console", SECTION_GUEST, KIND_CONSOLE, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
+    {"rng", SECTION_GUEST, KIND_FLAG, GUEST_AT(rng), NO_POSITION, yes_no, "entropy random virtio-rng"},
     {"com2", SECTION_GUEST, KIND_FLAG, GUEST_AT(com2), NO_POSITION, yes_no, "serial2 ttys1"},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions,
@@ -139,6 +148,10 @@ static const struct key keys[] = {
     {"inventory", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(inventory), NO_POSITION, yes_no, NULL},
     {"quirks", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quirks), NO_POSITION, quirks, NULL},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
+    {"isolated", SECTION_NETWORK, KIND_FLAG, NETWORK_AT(isolated), NO_POSITION, yes_no, "private"},
+    {"mtu", SECTION_NETWORK, KIND_NUMBER, NETWORK_AT(mtu), NETWORK_AT(mtu_position), NULL, NULL},
+    {"router", SECTION_NETWORK, KIND_TEXT, NETWORK_AT(router), NETWORK_AT(router_position), NULL, "gateway"},
+    {"size", SECTION_SHARED, KIND_SIZE, SHARE_AT(bytes), SHARE_AT(bytes_position), NULL, "memory bytes"},
 };
 _Static_assert(sizeof(struct config) < NO_POSITION, "offsets fit into 16 bits");
 _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has room for every key");
@@ -161,13 +174,14 @@ struct setting {
     const struct key *key;
     struct config_piece value;
     struct config *config;
-    struct config_guest *guest;
+    void *target;               /* the section's struct; NULL: [hypervisor], whose is `config` */
+    struct config_guest *guest; /* the same; only for keys of a guest */
     struct config_errors *errors;
 };
 
 static void *target_of(const struct setting *setting)
 {
-    uint8_t *base = setting->key->section == SECTION_GUEST ? (uint8_t *)setting->guest : (uint8_t *)setting->config;
+    uint8_t *base = setting->target != NULL ? setting->target : (uint8_t *)setting->config;
 
     return base + setting->key->offset;
 }
@@ -345,16 +359,18 @@ static void read_disk(const struct setting *setting)
     }
 }
 
-static void read_net(const struct setting *setting)
+static void read_named(const struct setting *setting)
 {
-    struct config_piece network;
+    struct config_piece name;
     struct config_piece options;
 
-    if (!config_device_cut(setting->value, &network, &options)) {
+    if (!config_device_cut(setting->value, &name, &options)) {
         config_report(setting->errors, setting->value.position, "bad-quote",
-                      "The double quote in front of the network is not closed; put one behind it.");
+                      "The double quote in front of the name is not closed; put one behind it.");
+    } else if (setting->key->kind == KIND_NET) {
+        config_read_net(name, options, setting->guest, setting->errors);
     } else {
-        config_read_net(network, options, setting->guest, setting->errors);
+        config_read_shared(name, options, setting->guest, setting->errors);
     }
 }
 
@@ -386,6 +402,26 @@ static void read_cpus(const struct setting *setting)
     config_value_cpus(text_of("1"), setting->guest);
 }
 
+static void read_console(const struct setting *setting)
+{
+    uint32_t number = 0;
+
+    if (read_choice(setting, &number)) {
+        setting->guest->console = number != 0;
+        setting->guest->console_virtio = number == CONSOLE_VIRTIO;
+    }
+}
+
+static void read_outputs(const struct setting *setting)
+{
+    uint32_t number = 0;
+
+    if (read_choice(setting, &number)) {
+        setting->config->console_serial = (number & OUTPUT_SERIAL) != 0;
+        setting->config->console_screen = (number & OUTPUT_SCREEN) != 0;
+    }
+}
+
 static void read_value(const struct setting *setting)
 {
     uint32_t number = 0;
@@ -402,6 +438,9 @@ static void read_value(const struct setting *setting)
             flag = number != 0;
             memcpy(target_of(setting), &flag, sizeof(flag));
         }
+        break;
+    case KIND_CONSOLE:
+        read_console(setting);
         break;
     case KIND_SIZE:
         read_size(setting, "bad-size", "a size; write a number with K, M or G behind it (512M, 1.5G), or plain bytes",
@@ -445,13 +484,11 @@ static void read_value(const struct setting *setting)
         read_disk(setting);
         break;
     case KIND_NET:
-        read_net(setting);
+    case KIND_SHARED:
+        read_named(setting);
         break;
     case KIND_OUTPUTS:
-        if (read_choice(setting, &number)) {
-            setting->config->console_serial = (number & OUTPUT_SERIAL) != 0;
-            setting->config->console_screen = (number & OUTPUT_SCREEN) != 0;
-        }
+        read_outputs(setting);
         break;
     }
 }
@@ -493,7 +530,7 @@ static const struct key *meant_by(enum config_section section, struct text name)
 static void report_no_key(enum config_section section, struct config_piece name, struct config_told *told,
                           struct config_errors *errors)
 {
-    uint32_t *line = &told->keys[section == SECTION_GUEST];
+    uint32_t *line = &told->keys[section];
     char list[SENTENCE_LIST_MAX];
     size_t used = 0;
 
@@ -536,12 +573,19 @@ static bool report_foreign(struct config_piece name, struct config_told *told, s
 static void report_unknown(enum config_section section, struct config_piece name, struct config_seen *seen,
                            struct config_errors *errors)
 {
-    enum config_section other = section == SECTION_GUEST ? SECTION_HYPERVISOR : SECTION_GUEST;
+    static const char *const titles[] = {[SECTION_HYPERVISOR] = "[hypervisor]",
+                                         [SECTION_GUEST] = "a [guest NAME] section",
+                                         [SECTION_NETWORK] = "a [network NAME] section",
+                                         [SECTION_SHARED] = "a [shared NAME] section"};
+    const struct key *other = NULL;
     const struct key *meant;
 
-    if (key_of(other, name.text) != NULL) {
+    for (unsigned i = SECTION_HYPERVISOR; i <= SECTION_SHARED && other == NULL; i++) {
+        other = key_of((enum config_section)i, name.text);
+    }
+    if (other != NULL) {
         config_report(errors, name.position, "unknown-key", "`%.*s` belongs into %s; move the line there.",
-                      TEXT_ARGS(name.text), other == SECTION_GUEST ? "a [guest NAME] section" : "[hypervisor]");
+                      TEXT_ARGS(name.text), titles[other->section]);
         return;
     }
     if (report_foreign(name, &seen->told, errors)) {
@@ -549,7 +593,7 @@ static void report_unknown(enum config_section section, struct config_piece name
     }
     meant = meant_by(section, name.text);
     if (meant != NULL) {
-        seen->kernel_meant = seen->kernel_meant || meant->offset == GUEST_AT(kernel);
+        seen->kernel_meant = seen->kernel_meant || meant->kind == KIND_PATH;
         config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; did you mean `%s`?",
                       TEXT_ARGS(name.text), meant->name);
     } else {
@@ -639,14 +683,14 @@ static bool take_plain(struct setting *setting)
 
 static bool is_repeatable(const struct key *key)
 {
-    return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET;
+    return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET || key->kind == KIND_SHARED;
 }
 
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,
-                     struct config *config, struct config_guest *guest, struct config_errors *errors)
+                     struct config *config, void *target, struct config_errors *errors)
 {
     const struct key *key = key_of(section, line->name.text);
-    struct setting setting = {key, line->value, config, guest, errors};
+    struct setting setting = {key, line->value, config, target, section == SECTION_GUEST ? target : NULL, errors};
     struct config_position *first;
 
     if (key == NULL) {
@@ -661,7 +705,7 @@ void config_key_read(enum config_section section, const struct config_line *line
     }
     *first = line->value.position;
     if (key->position_offset != NO_POSITION) {
-        memcpy((uint8_t *)guest + key->position_offset, &line->value.position, sizeof(line->value.position));
+        memcpy((uint8_t *)target + key->position_offset, &line->value.position, sizeof(line->value.position));
     }
     if (line->value.text.length == 0 && key->kind != KIND_TEXT) {
         config_report(errors, line->value.position, "empty-value",

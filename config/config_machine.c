@@ -3,9 +3,12 @@
  * The second half of the rules: the config against the machine it is to run on, and the placement of vCPUs.
  *
  * A list of CPUs in the config is taken as it stands. Everything else is placed: each vCPU goes to the CPU with the
- * fewest vCPUs, among equals first to one without a vCPU of the same guest, then to the lowest number. So CPUs are
- * shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a guest without `slice` is never
- * shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
+ * fewest vCPUs, among equals first to one without a vCPU of the same guest, then by its core, then to the lowest
+ * number. So CPUs are shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a guest without
+ * `slice` is never shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
+ *
+ * Threads of a core share its time and caches, and one can learn of the other by them. So a core with another guest
+ * comes last. Where the machine has a core for every vCPU, each gets one; where not, a guest stays on cores it has.
  */
 #include "config/config_internal.h"
 
@@ -25,6 +28,7 @@ struct placement {
     struct config_errors *errors;
     struct cpu_load cpus[CONFIG_MACHINE_CPUS_MAX];
     uint32_t cpu_count;
+    bool spread; /* there is a core for every vCPU */
     bool failed;
 };
 
@@ -58,12 +62,54 @@ static void place_pinned(struct placement *placement, uint32_t index)
     }
 }
 
-static bool is_better(const struct cpu_load *one, const struct cpu_load *other, uint32_t guest)
+static uint32_t core_of(const struct config_machine *machine, uint32_t cpu)
 {
+    return machine->cores_known ? machine->cores[cpu] : cpu;
+}
+
+/* vCPUs on the other CPUs of this CPU's core: the guest's own, and others'. */
+struct core_load {
+    uint32_t own, foreign;
+};
+
+static struct core_load beside(const struct placement *placement, uint32_t guest, uint32_t cpu)
+{
+    const struct config *config = placement->config;
+    uint32_t core = core_of(placement->machine, cpu);
+    struct core_load load = {0, 0};
+
+    for (uint32_t g = 0; placement->machine->cores_known && g < config->guest_count; g++) {
+        for (uint32_t i = 0; i < config->guests[g].cpu_count; i++) {
+            uint32_t other = config->guests[g].cpus[i];
+
+            if (other != CONFIG_CPU_ANY && other != cpu && core_of(placement->machine, other) == core) {
+                load.own += g == guest;
+                load.foreign += g != guest;
+            }
+        }
+    }
+    return load;
+}
+
+static bool is_better(const struct placement *placement, uint32_t cpu, uint32_t than, uint32_t guest)
+{
+    const struct cpu_load *one = &placement->cpus[cpu];
+    const struct cpu_load *other = &placement->cpus[than];
     bool one_own = one->vcpus != 0 && one->last_guest == guest;
     bool other_own = other->vcpus != 0 && other->last_guest == guest;
+    struct core_load one_core = beside(placement, guest, cpu);
+    struct core_load other_core = beside(placement, guest, than);
 
-    return one->vcpus != other->vcpus ? one->vcpus < other->vcpus : !one_own && other_own;
+    if (one->vcpus != other->vcpus) {
+        return one->vcpus < other->vcpus;
+    }
+    if (one_own != other_own) {
+        return other_own;
+    }
+    if (one_core.foreign != other_core.foreign) {
+        return one_core.foreign < other_core.foreign;
+    }
+    return placement->spread ? one_core.own < other_core.own : one_core.own > other_core.own;
 }
 
 /* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive. */
@@ -72,9 +118,7 @@ static uint32_t best_cpu(const struct placement *placement, uint32_t guest)
     uint32_t best = CONFIG_CPU_ANY;
 
     for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
-        const struct cpu_load *load = &placement->cpus[cpu];
-
-        if (!load->exclusive && (best == CONFIG_CPU_ANY || is_better(load, &placement->cpus[best], guest))) {
+        if (!placement->cpus[cpu].exclusive && (best == CONFIG_CPU_ANY || is_better(placement, cpu, best, guest))) {
             best = cpu;
         }
     }
@@ -131,6 +175,42 @@ static void set_slices(struct placement *placement)
     }
 }
 
+/* Cores, and the vCPUs of all guests. */
+static bool has_cores_for_all(const struct placement *placement)
+{
+    uint32_t cores = 0;
+    uint32_t vcpus = 0;
+
+    for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
+        cores += core_of(placement->machine, cpu) == cpu;
+    }
+    for (uint32_t g = 0; g < placement->config->guest_count; g++) {
+        vcpus += placement->config->guests[g].cpu_count;
+    }
+    return vcpus <= cores;
+}
+
+bool config_next_neighbours(const struct config *config, const struct config_machine *machine, uint32_t *from,
+                            struct config_neighbours *found)
+{
+    for (; machine->cores_known && *from < config->guest_count * config->guest_count; ++*from) {
+        const struct config_guest *one = &config->guests[*from / config->guest_count];
+        const struct config_guest *other = &config->guests[*from % config->guest_count];
+
+        for (uint32_t i = 0; one < other && i < one->cpu_count; i++) {
+            for (uint32_t k = 0; k < other->cpu_count; k++) {
+                if (one->cpus[i] != other->cpus[k] && machine->cores[one->cpus[i]] == machine->cores[other->cpus[k]]) {
+                    *found = (struct config_neighbours){{*from / config->guest_count, *from % config->guest_count},
+                                                        {one->cpus[i], other->cpus[k]}};
+                    ++*from;
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
 static void check_memory(struct placement *placement)
 {
     uint64_t available = placement->machine->memory_bytes;
@@ -161,6 +241,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
     struct placement placement = {.config = config, .machine = machine, .errors = errors};
 
     placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CONFIG_MACHINE_CPUS_MAX);
+    placement.spread = has_cores_for_all(&placement);
     for (uint32_t i = 0; i < config->guest_count; i++) {
         place_pinned(&placement, i);
     }

@@ -83,6 +83,9 @@ void config_rules_guest(struct config_guest *guest, const struct config_seen *se
     if (!config_key_was_seen(seen, "entry", &position)) {
         guest->entry_address = guest->load_address;
     }
+    if (!config_key_was_seen(seen, "rng", &position)) {
+        guest->rng = guest->console_virtio || guest->disk_count + guest->net_count != 0;
+    }
     if (!config_key_was_seen(seen, "kernel", &position) && !seen->kernel_meant) {
         config_report(errors, guest->position, "missing-kernel",
                       "Guest `%.*s` has no kernel; add `kernel = FILE` to its section.", TEXT_ARGS(guest->name));

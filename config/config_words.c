@@ -21,8 +21,9 @@ static const struct foreign foreigners[] = {
     {"vnc vnclisten vncpasswd spice sdl graphics display vga vfb video videoram framebuffer screen nographic stdvga",
      "a guest has no screen; what it prints on its serial port is on the console. A Linux needs `cmdline = "
      "console=ttyS0`."},
-    {"serial serials uart com1 chardev tty parallel channel virtio-console",
-     "a guest has one serial port, at 0x3f8; `console = yes` or `no` says whether it is on the machine's console."},
+    {"serial serials uart com1 chardev tty parallel channel virtio-console hvc",
+     "a guest has one serial port, at 0x3f8; `console = yes` or `no` says whether it is on the machine's console, and "
+     "`virtio` adds hvc0."},
     {"cdrom cd iso floppy fda boot boot-order bootorder onboot bootloader grub os bios firmware fw uefi ovmf loader "
      "nvram "
      "pflash variables secure-boot",
@@ -48,13 +49,12 @@ static const struct foreign foreigners[] = {
      "all guests of this file start together. Take the line out."},
     {"restart restart-policy reboot-policy on-exit events",
      "write what ends the guest: `on-stop = restart`, `on-crash = restart`, `on-reset = restart`."},
-    {"tap uplink ip ip-address address gateway dhcp dns hostfwd forward portforward macvtap vlan iface-id mtu",
+    {"tap uplink ip ip-address address gateway dhcp dns hostfwd forward portforward macvtap vlan iface-id",
      "`net = NAME` joins guests that name the same network; none leads out of the machine. Addresses are set inside."},
     {"mac guest-mac mac-address macaddr hwaddr", "it stands behind its network: `net = lan,mac=52:54:00:12:34:56`."},
     {"snapshot snapshots save restore migrate migration template backup",
      "no state is kept: what a guest writes is gone at power-off (`disk = root.img,keep=no`: at each restart)."},
-    {"tpm vtpm sound soundhw audio rng entropy virtio-rng",
-     "a guest has no such device; Linux takes random numbers from the CPU (RDRAND). Take the line out."},
+    {"tpm vtpm sound soundhw audio", "a guest has no such device. Take the line out."},
     {"monitor qmp libvirt logfile log-file logger metrics pidfile daemonize emulator user",
      "there is no host beside the guests; Ctrl-] ? on the console lists what can be done with them. Take it out."},
     {"include import extends defaults default template-file version",

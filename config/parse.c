@@ -23,7 +23,7 @@ struct parser {
     struct config *config;
     struct config_errors *errors;
     enum config_section section;
-    struct config_guest *guest; /* SECTION_GUEST only */
+    void *target; /* the struct of a [guest], [network] or [shared] section */
     struct config_seen seen;
     struct config_position hypervisor; /* where [hypervisor] stands; line 0: not yet */
 };
@@ -80,8 +80,8 @@ static void open_guest(struct parser *parser, struct config_piece name)
                       "At most %u guests run on one machine; take some out.", CONFIG_GUESTS_MAX);
     } else {
         parser->section = SECTION_GUEST;
-        parser->guest = &parser->config->guests[parser->config->guest_count++];
-        *parser->guest = (struct config_guest){
+        parser->target = &parser->config->guests[parser->config->guest_count];
+        parser->config->guests[parser->config->guest_count++] = (struct config_guest){
             .name = name.text,
             .position = name.position,
             .cpus = {CONFIG_CPU_ANY},
@@ -114,11 +114,76 @@ static void open_hypervisor(struct parser *parser, struct config_piece rest, str
     }
 }
 
+/* A name that may be used. False: it was reported. */
+static bool take_name(struct parser *parser, struct config_piece *name, const char *kind,
+                      const struct config_position *same)
+{
+    if (!config_unquote(name) || !config_is_name(name->text)) {
+        config_report(
+            parser->errors, name->position, "bad-name",
+            "\"%.*s\" cannot be a name; use 1 to %u letters, digits, '-', '_' or '.', a letter or digit first: "
+            "[%s one].",
+            TEXT_ARGS(name->text), CONFIG_NAME_MAX, kind);
+        return false;
+    }
+    if (same != NULL) {
+        config_report(parser->errors, name->position, "duplicate-name",
+                      "[%s %.*s] is already in line %u; move these keys there.", kind, TEXT_ARGS(name->text),
+                      same->line);
+        return false;
+    }
+    return true;
+}
+
+static void open_network(struct parser *parser, struct config_piece name)
+{
+    struct config *config = parser->config;
+    const struct config_network *same = config_network_named(config, name.text);
+
+    parser->section = SECTION_SKIPPED;
+    if (!take_name(parser, &name, "network", same == NULL ? NULL : &same->position)) {
+        return;
+    }
+    if (config->network_section_count == CONFIG_NETWORKS_MAX) {
+        config_report(parser->errors, name.position, "too-many-networks",
+                      "At most %u networks are there; let guests share some.", CONFIG_NETWORKS_MAX);
+        return;
+    }
+    parser->section = SECTION_NETWORK;
+    parser->target = &config->networks[config->network_section_count];
+    config->networks[config->network_section_count++] =
+        (struct config_network){.name = name.text, .position = name.position};
+}
+
+static void open_share(struct parser *parser, struct config_piece name)
+{
+    struct config *config = parser->config;
+    const struct config_share *same = config_share_named(config, name.text);
+
+    parser->section = SECTION_SKIPPED;
+    if (!take_name(parser, &name, "shared", same == NULL ? NULL : &same->position)) {
+        return;
+    }
+    if (config->share_count == CONFIG_SHARES_MAX) {
+        config_report(parser->errors, name.position, "too-many-shares",
+                      "At most %u pieces of shared memory are there; take one out.", CONFIG_SHARES_MAX);
+        return;
+    }
+    parser->section = SECTION_SHARED;
+    parser->target = &config->shares[config->share_count];
+    config->shares[config->share_count++] = (struct config_share){.name = name.text, .position = name.position};
+}
+
 static void close_section(struct parser *parser)
 {
     if (parser->section == SECTION_GUEST) {
-        config_rules_guest(parser->guest, &parser->seen, parser->errors);
+        config_rules_guest(parser->target, &parser->seen, parser->errors);
+    } else if (parser->section == SECTION_SHARED) {
+        config_rules_share(parser->target, parser->errors);
+    } else if (parser->section == SECTION_NETWORK) {
+        config_rules_network(parser->target, parser->errors);
     }
+    parser->target = NULL;
     parser->seen = (struct config_seen){.told = parser->seen.told};
     parser->section = SECTION_NONE;
 }
@@ -133,9 +198,11 @@ static void report_section(struct parser *parser, struct config_piece name)
     } else if (config_is_name(name.text) && config_text_distance(name.text, "guest") > SECTION_DISTANCE_MAX) {
         format_text(meant, sizeof(meant), "guest %.*s", TEXT_ARGS(name.text));
     } else {
-        config_report(parser->errors, name.position, "unknown-section",
-                      "There is no section [%.*s]; write [hypervisor], or [guest NAME] with a blank before the name.",
-                      TEXT_ARGS(name.text));
+        config_report(
+            parser->errors, name.position, "unknown-section",
+            "There is no section [%.*s]; write [hypervisor], [network NAME], [shared NAME], or [guest NAME] with a "
+            "blank before the name.",
+            TEXT_ARGS(name.text));
         return;
     }
     config_report(parser->errors, name.position, "unknown-section", "There is no section [%.*s]; did you mean [%s]?",
@@ -151,6 +218,10 @@ static void open_section(struct parser *parser, struct config_piece name)
     close_section(parser);
     if (closed && config_text_alike(word.text, "guest")) {
         open_guest(parser, rest);
+    } else if (closed && config_text_alike(word.text, "network")) {
+        open_network(parser, rest);
+    } else if (closed && config_text_alike(word.text, "shared")) {
+        open_share(parser, rest);
     } else if (closed && config_text_alike(word.text, "hypervisor")) {
         open_hypervisor(parser, rest, name.position);
     } else {
@@ -170,7 +241,9 @@ static void set_key(struct parser *parser, const struct config_line *line)
         break;
     case SECTION_HYPERVISOR:
     case SECTION_GUEST:
-        config_key_read(parser->section, line, &parser->seen, parser->config, parser->guest, parser->errors);
+    case SECTION_NETWORK:
+    case SECTION_SHARED:
+        config_key_read(parser->section, line, &parser->seen, parser->config, parser->target, parser->errors);
         break;
     case SECTION_SKIPPED:
         break;
@@ -299,6 +372,9 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     errors->count = 0;
     errors->dropped = 0;
     config->guest_count = 0;
+    config->network_section_count = 0;
+    config->share_count = 0;
+    config->network_count = 0;
     config->when_all_stopped = FINAL_POWEROFF;
     config->log_debug = false;
     config->console_serial = true;

@@ -28,12 +28,26 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
 /* What the machine has, for the second half of the rules: CPUs that are there. */
 struct config_machine {
     uint32_t cpu_count;
-    uint64_t memory_bytes; /* usable by guests */
+    uint64_t memory_bytes;                   /* usable by guests */
+    uint32_t cores[CONFIG_MACHINE_CPUS_MAX]; /* of each CPU the first one on its core; threads share a core */
+    bool cores_known;                        /* false: each CPU is a core of its own */
 };
 
-/* Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU. True where it added no
- * error. */
+/*
+ * Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU: the one with the fewest vCPUs;
+ * among equals one on a core that no other guest has. True where it added no error.
+ */
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
+
+/* Two guests on two CPUs of one core, by their vCPUs' CPUs. */
+struct config_neighbours {
+    uint32_t guests[2];
+    uint32_t cpus[2];
+};
+
+/* The next such pair of guests, from *from on, which begins with 0: each pair of guests once. False: there is none. */
+bool config_next_neighbours(const struct config *config, const struct config_machine *machine, uint32_t *from,
+                            struct config_neighbours *found);
 
 /*
  * The order in which guests get their memory: those with `memory-at` first, then the largest, because large aligned
@@ -52,6 +66,15 @@ struct config_disk_plan {
 
 struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
                                          uint64_t image_bytes);
+
+/* The section of a share; NULL: there is none. */
+const struct config_share *config_share_named(const struct config *config, struct text name);
+
+/* Pages to be had for one in one piece, so that it can be mapped by large pages. */
+uint64_t config_share_pages(const struct config_share *share);
+
+/* The section of a network; NULL: it has none. */
+const struct config_network *config_network_named(const struct config *config, struct text name);
 
 /* Networks are numbered in the order in which the file names them. One that it does not name: their number. */
 uint32_t config_network_index(const struct config *config, struct text network);

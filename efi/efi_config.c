@@ -26,12 +26,59 @@ static bool report(struct efi_stage *stage, const struct config_errors *errors)
 
 static struct config_machine machine_of(const struct efi_stage *stage)
 {
-    struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE)};
+    struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE), .cores_known = true};
+    const struct boot_cpu *cpus = stage->info->cpus;
 
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
-        machine.cpu_count += stage->info->cpus[i].healthy; /* the healthy ones come first: efi_cpus.c */
+        uint32_t first = 0;
+
+        machine.cpu_count += cpus[i].healthy; /* the healthy ones come first: efi_cpus.c */
+        while (first < i && (cpus[first].package != cpus[i].package || cpus[first].core != cpus[i].core ||
+                             cpus[first].thread == cpus[i].thread)) {
+            first++;
+        }
+        machine.cores[i] = first < i ? machine.cores[first] : i;
     }
     return machine;
+}
+
+/* Said once for each two guests; the start goes on. */
+static void warn_neighbours(struct efi_stage *stage, const struct config *config, const struct config_machine *machine)
+{
+    struct config_neighbours found;
+    uint32_t from = 0;
+
+    while (config_next_neighbours(config, machine, &from, &found)) {
+        const struct config_guest *one = &config->guests[found.guests[0]];
+        const struct config_guest *other = &config->guests[found.guests[1]];
+
+        efi_say(stage,
+                "Plinth: warning: guests %.*s and %.*s share a core (CPUs %u and %u are its threads): each slows "
+                "the other and can learn of it; `cpus` lists give them cores of their own",
+                (int)one->name.length, one->name.start, (int)other->name.length, other->name.start, found.cpus[0],
+                found.cpus[1]);
+    }
+}
+
+/* Where people put the config instead. Windows shows `plinth.conf.txt` as plinth.conf. */
+static const char *const elsewhere[] = {"\\plinth\\plinth.conf.txt", "\\plinth\\plinth.txt", "\\plinth.conf",
+                                        "\\plinth.conf.txt", "\\EFI\\BOOT\\plinth.conf"};
+
+/* True where the config is in its place, or nowhere: reading it says that. */
+static bool is_in_place(struct efi_stage *stage)
+{
+    if (efi_volume_has(stage, EFI_CONFIG_PATH)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(elsewhere); i++) {
+        if (efi_volume_has(stage, elsewhere[i])) {
+            return efi_fail(stage, EFI_NOT_FOUND,
+                            "P0719: %s is not on the volume, but %s is. Rename it to that (Windows shows the "
+                            "ending .txt only where names are shown whole).",
+                            EFI_CONFIG_PATH, elsewhere[i]);
+        }
+    }
+    return true;
 }
 
 bool efi_config_read(struct efi_stage *stage)
@@ -42,7 +89,7 @@ bool efi_config_read(struct efi_stage *stage)
     struct span bytes;
 
     efi_say(stage, "Plinth: reading %s", EFI_CONFIG_PATH);
-    if (!efi_volume_read(stage, &want, &bytes) || !efi_map_snapshot(stage)) {
+    if (!is_in_place(stage) || !efi_volume_read(stage, &want, &bytes) || !efi_map_snapshot(stage)) {
         return false;
     }
     machine = machine_of(stage);
@@ -50,5 +97,6 @@ bool efi_config_read(struct efi_stage *stage)
         !config_check_machine(config, &machine, &the_errors)) {
         return report(stage, &the_errors);
     }
+    warn_neighbours(stage, config, &machine);
     return true;
 }

@@ -141,8 +141,56 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
     return true;
 }
 
+/* Counts a file that is not there, and says which, where that is wanted. */
+static uint32_t count_missing(struct efi_stage *stage, struct text path, struct config_position position, bool say)
+{
+    char volume_path[CONFIG_PATH_MAX + 1];
+
+    config_volume_path(path, volume_path);
+    if (efi_volume_has(stage, volume_path)) {
+        return 0;
+    }
+    if (say) {
+        efi_say(stage, "plinth.conf:%u:%u: missing-file: %s", position.line, position.column, volume_path);
+    }
+    return 1;
+}
+
+static uint32_t count_all_missing(struct efi_stage *stage, bool say)
+{
+    uint32_t missing = 0;
+
+    for (uint32_t g = 0; g < stage->info->config.guest_count; g++) {
+        const struct config_guest *guest = &stage->info->config.guests[g];
+
+        missing += count_missing(stage, guest->kernel, guest->kernel_position, say);
+        for (uint32_t i = 0; i < guest->module_count; i++) {
+            missing += count_missing(stage, guest->modules[i].path, guest->modules[i].position, say);
+        }
+        for (uint32_t i = 0; i < guest->disk_count; i++) {
+            missing += count_missing(stage, guest->disks[i].path, guest->disks[i].position, say);
+        }
+    }
+    return missing;
+}
+
+/* Several files that are not there are named at once, before any is read. One is named where it is read. */
+static bool files_are_there(struct efi_stage *stage)
+{
+    if (count_all_missing(stage, false) < 2) {
+        return true;
+    }
+    return efi_fail(stage, EFI_NOT_FOUND,
+                    "P0725: %u files that plinth.conf names are not on the volume that Plinth was started from: see "
+                    "above. Copy them there (a FAT volume takes no file of 4 GiB), or correct their paths.",
+                    count_all_missing(stage, true));
+}
+
 bool efi_images_read(struct efi_stage *stage)
 {
+    if (!files_are_there(stage)) {
+        return false;
+    }
     for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
         if (!read_guest(stage, i)) {
             return false;

@@ -8,6 +8,7 @@
 
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_10_guid = ACPI_TABLE_GUID;
+static EFI_GUID random_guid = EFI_RNG_PROTOCOL_GUID;
 static EFI_GUID graphics_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 
 #define UART_REGISTERS 8u
@@ -208,6 +209,23 @@ bool efi_machine_read(struct efi_stage *stage)
             stage->info->uart_count, stage->info->uart_count == 1 ? " has" : "s have");
     }
     return efi_cpus_list(stage);
+}
+
+/* UEFI 2.10, 37.5 "Random Number Generator Protocol". It is one source of several: hv/host/entropy.c. */
+bool efi_machine_random(struct efi_stage *stage)
+{
+    bool wanted = false;
+    void *found = NULL;
+
+    for (uint32_t i = 0; i < stage->info->config.guest_count; i++) {
+        wanted = wanted || stage->info->config.guests[i].rng;
+    }
+    if (wanted && !EFI_ERROR(stage->boot->LocateProtocol(&random_guid, NULL, &found)) && found != NULL) {
+        EFI_RNG_PROTOCOL *random = found;
+
+        (void)random->GetRNG(random, NULL, sizeof(stage->info->random), stage->info->random);
+    }
+    return true;
 }
 
 bool efi_virt_check(struct efi_stage *stage)

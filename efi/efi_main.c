@@ -25,11 +25,13 @@ static bool prepare(struct efi_stage *stage)
            && efi_volume_open(stage)       /* where we were started from */
            && efi_last_boot_print(stage)   /* what the last run said, after a warm reset */
            && efi_config_read(stage)       /* plinth.conf: parsed, and checked against this machine */
+           && efi_machine_random(stage)    /* random numbers, where a guest wants them */
            && efi_virt_check(stage)        /* VMX or SVM with what we need of it */
            && efi_inventory_write(stage)   /* machine.txt, where the config asks for it */
            && efi_images_read(stage)       /* kernels, modules and disks */
            && efi_images_check(stage)      /* each would load */
            && efi_disks_take(stage)        /* memory for what guests change of their disks */
+           && efi_shares_take(stage)       /* memory that guests share */
            && efi_memory_guests(stage)     /* the guests' RAM */
            && efi_memory_trampoline(stage) /* the page where other CPUs start */
            && efi_memory_pool(stage);      /* the hypervisor's own memory */

@@ -109,6 +109,9 @@ void efi_uart_write(const struct boot_uart *port, const char *string);
 bool efi_volume_open(struct efi_stage *stage);
 void efi_volume_close(struct efi_stage *stage);
 
+/* Whether the volume has a file of this path; says nothing. */
+bool efi_volume_has(struct efi_stage *stage, const char *path);
+
 /* What a file is for: it makes the difference between two sentences. */
 struct efi_want {
     const char *path;  /* on the volume */
@@ -133,10 +136,16 @@ bool efi_images_check(struct efi_stage *stage);
 
 bool efi_disks_take(struct efi_stage *stage);
 
+/* And the memory that guests share. */
+bool efi_shares_take(struct efi_stage *stage);
+
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
 bool efi_machine_read(struct efi_stage *stage);
+
+/* The firmware's random numbers, where a guest wants some and there are any. */
+bool efi_machine_random(struct efi_stage *stage);
 void efi_machine_time(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
 bool efi_machine_sections(struct efi_stage *stage);

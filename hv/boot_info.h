@@ -8,7 +8,8 @@
 #ifndef HV_BOOT_INFO_H
 #define HV_BOOT_INFO_H
 
-#include "config/config.h"
+#include "config/parse.h"
+#include "hv/base/random.h"
 #include "hv/base/span.h"
 #include "hv/mm/memory_map.h"
 #include "hv/plan/planner.h"
@@ -64,6 +65,22 @@ struct boot_disk {
     bool in_place;
 };
 
+_Static_assert(CONFIG_GUEST_SHARES_MAX == GUEST_SHARES_MAX && CONFIG_SHARE_BYTES_MAX == GUEST_SHARE_SLOT,
+               "what the config allows has room");
+
+/* What a guest of the config wants of the planner. */
+static inline struct planner_request boot_planner_request(const struct config *config, const struct config_guest *guest)
+{
+    struct planner_request request = {
+        .memory_bytes = guest->memory_bytes, .test_memory = guest->debug_ports, .at = guest->memory_at};
+
+    request.share_count = guest->share_count;
+    for (uint32_t i = 0; i < guest->share_count; i++) {
+        request.share_bytes[i] = config_share_named(config, guest->shares[i].name)->bytes;
+    }
+    return request;
+}
+
 struct boot_guest {
     struct guest_plan plan;
     struct span kernel;
@@ -77,7 +94,8 @@ struct boot_info {
     uint64_t tsc_file_ticks; /* spent reading files and waiting for the firmware's disk */
     struct config config;
     struct boot_guest guests[CONFIG_GUESTS_MAX];
-    struct memory_map memory; /* the final one */
+    uint64_t shares[CONFIG_SHARES_MAX]; /* the memory of each [shared], aligned to its size or 2 MiB. MEMORY_LOADER */
+    struct memory_map memory;           /* the final one */
     struct boot_cpu cpus[BOOT_CPUS_MAX];
     uint32_t cpu_count;
     struct boot_section sections[BOOT_SECTIONS_MAX];
@@ -91,7 +109,8 @@ struct boot_info {
     struct boot_uart uarts[BOOT_UARTS_MAX];
     uint32_t uart_count;
     struct boot_framebuffer framebuffer;
-    uint64_t wall_clock_s; /* Unix time at the hand-over */
+    uint64_t wall_clock_s;            /* Unix time at the hand-over */
+    uint8_t random[RANDOM_KEY_BYTES]; /* of the firmware's generator; all 0: it has none */
 };
 
 _Noreturn void hv_main(struct boot_info *info);

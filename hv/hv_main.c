@@ -13,6 +13,7 @@
 #include "hv/guest/operator.h"
 #include "hv/host/cpu.h"
 #include "hv/host/cpu_watch.h"
+#include "hv/host/entropy.h"
 #include "hv/host/fault.h"
 #include "hv/host/host_acpi.h"
 #include "hv/host/host_apic.h"
@@ -246,6 +247,7 @@ static void refuse_without_cpu(struct guest *guest)
 
 static void create_guests(const struct boot_info *info)
 {
+    host_entropy_start(info->random);
     guest_create_all(info, &support, &host);
     guest_end_init(info);
     operator_init();

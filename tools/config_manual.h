@@ -27,8 +27,8 @@ static const char manual_opening[] =
     LINE("")
     LINE("## How it is written")
     LINE("")
-    LINE("- Sections are `[hypervisor]` (may be left out) and one `[guest NAME]` per guest. Below them stand lines")
-    LINE("  `key = value`. The order of sections and keys means nothing, except that modules are kept in their order and")
+    LINE("- Sections are `[hypervisor]` (may be left out), one `[guest NAME]` per guest, and where they are needed")
+    LINE("  `[network NAME]` and `[shared NAME]`. Below them stand lines `key = value`. The order of sections and keys means nothing, except that modules are kept in their order and")
     LINE("  CPUs are given out guest by guest.")
     LINE("- A comment begins with `#` at the start of a line or after a blank, and ends with the line. Inside double quotes")
     LINE("  `#` is an ordinary character; so is it in the middle of a word (`a=#b`).")
@@ -51,10 +51,11 @@ static const char manual_details[] =
     LINE("or a dash is a list of host CPUs, counted from 0, in the order of the guest's own: `cpus = 1,2`, `cpus = 0-3`,")
     LINE("and `cpus = 2,` for host CPU 2 alone. CPU 0 is a CPU like the others.")
     LINE("")
-    LINE("Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far, the lowest number")
-    LINE("first; so CPUs are shared only where there are more virtual CPUs than host CPUs. A CPU in a list of a guest")
-    LINE("without `slice` is that guest's alone. Guests that share a CPU take turns: each runs for its `slice`, 10 ms where")
-    LINE("none is written.")
+    LINE("Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far; among equals to a")
+    LINE("core that no other guest has, then to the lowest number. So CPUs are shared only where there are more virtual CPUs than")
+    LINE("host CPUs, and cores, whose threads share time and caches, where there are more virtual CPUs than cores; guests that")
+    LINE("share a core are named with a warning. A CPU in a list of a guest without `slice` is that guest's alone. Guests that")
+    LINE("share a CPU take turns: each runs for its `slice`, 10 ms where none is written.")
     LINE("")
     LINE("## Memory")
     LINE("")
@@ -131,7 +132,14 @@ static const struct manual_key manual_keys[] = {
     {"guest", "net", "a network's name, then `,mac=52:54:00:12:34:56`", "none",
      "a virtio network card; guests whose cards name the same network reach each other. May be repeated"},
     {"guest", "cmdline", "text", "empty", "the kernel's command line"},
-    {"guest", "console", "`yes`, `no`", "`yes`", "whether the guest's serial port takes part in the console"},
+    {"guest", "shared", "a name, then `,ro`", "none",
+     "memory that is shared with the other guests that name it, of a `[shared NAME]` section: a PCI device "
+     "(ivshmem-doorbell, `docs/devices.md`). May be repeated, 4 times at most"},
+    {"guest", "console", "`yes`, `virtio`, `no`", "`yes`",
+     "whether the guest's serial port takes part in the console; with `virtio` also a virtio console (`hvc0`), which "
+     "costs an exit for a line and not for each byte, and has what is typed once its driver runs"},
+    {"guest", "rng", "`yes`, `no`", "`yes` where it has another virtio device",
+     "a virtio entropy device: random numbers from the CPU and the firmware"},
     {"guest", "com2", "`yes`, `no`", "`no`",
      "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
      "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},
@@ -172,6 +180,12 @@ static const struct manual_key manual_keys[] = {
     {"guest", "entry", "an address", "`load-address`", "flat images: the first instruction"},
     {"guest", "mode", "`real`, `protected`, `long` (or `16`, `32`, `64`)", "`protected`",
      "flat images: the mode of the CPU at entry"},
+    {"network", "isolated", "`yes`, `no`", "`no`",
+     "whether its guests reach the `router` alone, and the router all of them"},
+    {"network", "router", "a guest's name", "none", "the guest that the others reach; only with `isolated = yes`"},
+    {"network", "mtu", "`576` to `65535`", "not said: 1500",
+     "the largest packet, without its Ethernet header, that drivers are told to send"},
+    {"shared", "size", "a power of two from `4K` to `64M`", "must be written", "how much memory"},
 };
 
 struct manual_rule {
@@ -187,8 +201,8 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\n", 0},
     {"bad-line", "A line is a section, a `key = value`, a comment, or blank.", "[guest a]\nkernel = k\nmemory 1G\n",
      "[guest a]\nkernel = k\nmemory = 1G\n", 0},
-    {"unknown-section", "Sections are `[hypervisor]` and `[guest NAME]`.", "[host]\n[guest a]\nkernel = k\n",
-     "[hypervisor]\n[guest a]\nkernel = k\n", 0},
+    {"unknown-section", "Sections are `[hypervisor]`, `[guest NAME]`, `[network NAME]` and `[shared NAME]`.",
+     "[host]\n[guest a]\nkernel = k\n", "[hypervisor]\n[guest a]\nkernel = k\n", 0},
     {"duplicate-section", "`[hypervisor]` is written once.",
      "[hypervisor]\nlog = debug\n[guest a]\nkernel = k\n[hypervisor]\nconsole = serial\n",
      "[hypervisor]\nlog = debug\nconsole = serial\n[guest a]\nkernel = k\n", 0},
@@ -199,6 +213,25 @@ static const struct manual_rule manual_rules[] = {
      "A network is named as a guest is; the option of a card is `mac`, six bytes, not a group's address.",
      "[guest a]\nkernel = k\nnet = lan,mac=01:00:5e:00:00:01\n",
      "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n", 0},
+    {"bad-shared", "A guest has a piece of shared memory once; its option is `ro`.",
+     "[shared m]\nsize = 1M\n[guest a]\nkernel = k\nshared = m,rw\n",
+     "[shared m]\nsize = 1M\n[guest a]\nkernel = k\nshared = m,ro\n", 0},
+    {"bad-share-size", "`size` is written, and is a power of two from 4K to 64M.",
+     "[shared m]\nsize = 3M\n[guest a]\nkernel = k\nshared = m\n",
+     "[shared m]\nsize = 4M\n[guest a]\nkernel = k\nshared = m\n", 0},
+    {"no-share", "What `shared` names has a section.", "[guest a]\nkernel = k\nshared = m\n",
+     "[shared m]\nsize = 1M\n[guest a]\nkernel = k\nshared = m\n", 0},
+    {"unused-section", "Some guest is on each `[network NAME]`, and has each `[shared NAME]`.",
+     "[network lan]\nmtu = 9000\n[guest a]\nkernel = k\n",
+     "[network lan]\nmtu = 9000\n[guest a]\nkernel = k\nnet = lan\n", 0},
+    {"isolated", "`isolated = yes` and `router` stand together.",
+     "[network lan]\nisolated = yes\n[guest a]\nkernel = k\nnet = lan\n",
+     "[network lan]\nisolated = yes\nrouter = a\n[guest a]\nkernel = k\nnet = lan\n", 0},
+    {"no-router", "`router` is a guest on this network.",
+     "[network lan]\nisolated = yes\nrouter = b\n[guest a]\nkernel = k\nnet = lan\n",
+     "[network lan]\nisolated = yes\nrouter = a\n[guest a]\nkernel = k\nnet = lan\n", 0},
+    {"bad-mtu", "An MTU is from 576 to 65535.", "[network lan]\nmtu = 70000\n[guest a]\nkernel = k\nnet = lan\n",
+     "[network lan]\nmtu = 9000\n[guest a]\nkernel = k\nnet = lan\n", 0},
     {"mac-twice", "Every card on a network has an address of its own.",
      "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n[guest b]\nkernel = k\nnet = "
      "lan,mac=52:54:00:00:00:01\n",
@@ -214,7 +247,7 @@ static const struct manual_rule manual_rules[] = {
     {"key-outside-section", "Keys stand below a section.", "kernel = k\n", "[guest a]\nkernel = k\n", 0},
     {"unknown-key", "Only the keys listed above exist, each in its section.", "[guest a]\nkernel = k\nmemroy = 1G\n",
      "[guest a]\nkernel = k\nmemory = 1G\n", 0},
-    {"duplicate-key", "A key is written once in a section, except `initrd`, `module`, `disk` and `net`.",
+    {"duplicate-key", "A key is written once in a section, except `initrd`, `module`, `disk`, `net` and `shared`.",
      "[guest a]\nkernel = k\nmemory = 1G\nmemory = 2G\n", "[guest a]\nkernel = k\nmemory = 2G\n", 0},
     {"empty-value", "Every key but `cmdline` needs a value.", "[guest a]\nkernel = k\nmemory =\n",
      "[guest a]\nkernel = k\ncmdline =\n", 0},
@@ -295,6 +328,13 @@ static const struct manual_long_rule manual_long_rules[] = {
      "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n", 5, 4, 0},
     {"too-many-cards", "At most 4 `net` lines in a guest.", "[guest a]\nkernel = hello.elf\nnet = lan1\n",
      "[guest a]\nkernel = hello.elf\nnet = lan1\n", 5, 4, 0},
+    {"too-many-shares", "At most 8 `[shared NAME]` sections, and 4 `shared` lines in a guest.",
+     "[shared m1]\nsize = 4K\n[shared m2]\nsize = 4K\n[shared m3]\nsize = 4K\n[shared m4]\nsize = 4K\n[shared m5]\n"
+     "size = 4K\n[guest a]\nkernel = hello.elf\nshared = m1\nshared = m2\nshared = m3\nshared = m4\nshared = m5\n"
+     "[guest b]\nkernel = hello.elf\nshared = m5\n",
+     "[shared m1]\nsize = 4K\n[shared m2]\nsize = 4K\n[shared m3]\nsize = 4K\n[shared m4]\nsize = 4K\n[guest a]\n"
+     "kernel = hello.elf\nshared = m1\nshared = m2\nshared = m3\nshared = m4\n",
+     0, 0, 0},
     {"too-many-networks", "At most 16 networks.",
      "[guest a]\nkernel = hello.elf\nnet = n1\nnet = n2\nnet = n3\nnet = n4\n[guest b]\nkernel = hello.elf\nnet = n5\n"
      "net = n6\nnet = n7\nnet = n8\n[guest c]\nkernel = hello.elf\nnet = n9\nnet = n10\nnet = n11\nnet = n12\n"

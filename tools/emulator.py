@@ -41,6 +41,7 @@ HALT_GRACE_S = 1.5  # silence after "result failed" that means: it halted and wi
 SECOND_GRACE_S = 60  # how long the second serial port may take to say the same
 FIRMWARE_GRACE_S = 0.3  # lets what is on its way arrive
 EXIT_GRACE_S = 120.0  # only a hang reaches it
+ANSWER_GRACE_S = 0.1  # between a terminal's answers
 KEY_CTRL_A = 0x01
 PR_SET_PDEATHSIG = 1
 
@@ -145,7 +146,19 @@ class Terminal:
 
     def __exit__(self, *_):
         if self.saved is not None:
-            termios.tcsetattr(self.descriptor, termios.TCSADRAIN, self.saved)
+            self.drain()
+            termios.tcsetattr(self.descriptor, termios.TCSAFLUSH, self.saved)
+
+    def drain(self):
+        """The machine may have asked the terminal where its cursor is: the answer, which is still on its way, is not for
+        the shell."""
+        while select.select([self.descriptor], [], [], ANSWER_GRACE_S)[0]:
+            if not os.read(self.descriptor, 1024):
+                return
+
+    def says_how_to_leave(self, name):
+        if self.saved is not None:
+            print(f"{name}: Ctrl-a x ends the machine; Ctrl-] ? lists what the hypervisor does with keys\n", file=sys.stderr)
 
     def read(self):
         """Bytes for the guest; None at the end of the input."""
@@ -263,8 +276,9 @@ class Run:
             raise Verdict(EXIT_FAILED, "the emulator closed the serial port and did not end") from late
         self.exited()
 
-    def loop(self):
+    def loop(self, name):
         with Terminal() as terminal:
+            terminal.says_how_to_leave(name)
             while True:
                 self.step(terminal)
                 self.press_key(terminal)
@@ -296,7 +310,7 @@ def catch_signals():
 def judge(run, name):
     """Runs to the end and returns the verdict; says on stderr why, where it is not `ok`."""
     try:
-        run.loop()
+        run.loop(name)
     except Verdict as verdict:
         result = verdict
     except BrokenPipeError:

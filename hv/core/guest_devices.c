@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest's disks and network cards. See guest_devices.h. */
+/* A guest's devices. See guest_devices.h. */
 #include "hv/core/guest_devices.h"
 
 #include "hv/base/check.h"
@@ -12,6 +12,7 @@
 
 /* What is left of a piece of work waits for as long as the longest one takes: the guest runs half of the time. */
 #define PAUSE_NS 30000u
+#define CONSOLE_PAUSE_NS 500000u /* and a console whose ring is full, for as long as a few lines take */
 
 #define FAULTS_TOLD_MAX 16u /* of a guest, from start to end */
 #define FIRST_PCI_DEVICE 1u
@@ -19,10 +20,10 @@
 
 /* ---- making them ---- */
 
-static void add_function(struct guest_devices *devices, struct virtio_pci *function, const struct bus_row *row)
+static void add_function(struct guest_devices *devices, struct virtio_pci *function, struct virtio_device *device)
 {
     devices->functions[devices->count] = function;
-    devices->rows[devices->count++] = row;
+    devices->virtio[devices->count++] = device;
 }
 
 /* The name of the file without its folders: what the guest sees as the serial number. */
@@ -55,40 +56,64 @@ static void create_disk(struct guest *guest, struct guest_disk *disk, const stru
     virtio_block_init(&disk->state.block, &guest->memory, &disk->image, config->read_only, name);
 }
 
+/* `section`: what the config says of the network; NULL: nothing. */
 static void create_card(struct guest *guest, struct guest_card *card, const struct config_net *config,
-                        struct guest_network *network)
+                        const struct config_network *section, struct guest_network *network)
 {
-    virtio_net_init(&card->state.net, &guest->memory, config->mac);
+    bool isolated = section != NULL && section->isolated;
+    uint16_t mtu = section != NULL ? (uint16_t)section->mtu : 0;
+
+    virtio_net_init(&card->state.net, &guest->memory, config->mac, mtu);
+    network->net_switch.isolated = isolated;
     card->network = network;
-    card->port = net_switch_add(&network->net_switch, &card->state.net);
+    card->port = net_switch_add(&network->net_switch, &card->state.net,
+                                isolated && text_equal(section->router, guest->config->name));
     CHECK_OP(card->port, <, NET_PORTS_MAX);
     network->guests[card->port] = guest;
 }
 
+static void create_share(struct guest *guest, struct guest_share *share, const struct config_guest_share *config,
+                         uint32_t index, struct guest_shared *shared)
+{
+    share->shared = shared;
+    share->device.memory = shared->memory;
+    share->device.bytes = shared->bytes;
+    share->device.place = GUEST_SHARE_START(index);
+    share->device.read_only = config->read_only;
+    CHECK(shared_memory_add(&shared->shared_memory, &share->device));
+    shared->guests[share->device.number] = guest;
+}
+
 void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks)
+                          const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
+                          const uint8_t key[RANDOM_KEY_BYTES])
 {
     const struct config_guest *own = guest->config;
 
     devices->deadline = UINT64_MAX;
     for (uint32_t i = 0; i < own->disk_count; i++) {
         create_disk(guest, &devices->disks[i], &own->disks[i], &boot->disks[i]);
-        add_function(devices, &devices->disks[i].state.pci, &virtio_block_row);
+        add_function(devices, &devices->disks[i].state.pci, &devices->disks[i].state.block.device);
     }
     for (uint32_t i = 0; i < own->net_count; i++) {
-        create_card(guest, &devices->cards[i], &own->nets[i],
+        create_card(guest, &devices->cards[i], &own->nets[i], config_network_named(config, own->nets[i].network),
                     &networks[config_network_index(config, own->nets[i].network)]);
-        add_function(devices, &devices->cards[i].state.pci, &virtio_net_row);
+        add_function(devices, &devices->cards[i].state.pci, &devices->cards[i].state.net.device);
+    }
+    for (uint32_t i = 0; i < own->share_count; i++) {
+        create_share(guest, &devices->shares[i], &own->shares[i], i,
+                     &shared[config_share_named(config, own->shares[i].name) - config->shares]);
+    }
+    if (own->console_virtio) {
+        virtio_console_init(&devices->console.console, &guest->memory, &guest->platform.console_out,
+                            &guest->platform.console_in);
+        add_function(devices, &devices->console.pci, &devices->console.console.device);
+    }
+    if (own->rng && key != NULL) {
+        virtio_entropy_init(&devices->entropy.entropy, &guest->memory, key);
+        add_function(devices, &devices->entropy.pci, &devices->entropy.entropy.device);
     }
     guest->devices = devices;
-}
-
-static struct virtio_device *device_at(const struct guest_devices *devices, const struct guest *guest, uint32_t index)
-{
-    uint32_t disks = guest->config->disk_count;
-
-    return index < disks ? (struct virtio_device *)(uintptr_t)&devices->disks[index].state.block.device
-                         : (struct virtio_device *)(uintptr_t)&devices->cards[index - disks].state.net.device;
 }
 
 /* ---- the guest's life ---- */
@@ -96,7 +121,10 @@ static struct virtio_device *device_at(const struct guest_devices *devices, cons
 void guest_devices_close(struct guest *guest)
 {
     for (uint32_t i = 0; guest->devices != NULL && i < guest->devices->count; i++) {
-        virtio_reset(device_at(guest->devices, guest, i));
+        virtio_reset(guest->devices->virtio[i]);
+    }
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        __atomic_store_n(&guest->devices->shares[i].device.open, false, __ATOMIC_RELEASE);
     }
 }
 
@@ -108,10 +136,26 @@ static struct pci_windows windows_of(const struct guest *guest, unsigned physica
         .ports_start = GUEST_PCI_PORTS_START,
         .ports_end = GUEST_PCI_PORTS_END,
         .low_start = GUEST_PCI_LOW_START,
-        .low_end = GUEST_PCI_LOW_END,
+        .low_end = GUEST_PCI_LOW_END - guest->config->share_count * GUEST_SHARE_SLOT,
         .high_start = high,
         .high_end = high == 0 ? 0 : high + GUEST_PCI_HIGH_BYTES,
     };
+}
+
+static enum status attach_shares(struct guest *guest)
+{
+    struct guest_devices *devices = guest->devices;
+    enum status status = STATUS_OK;
+
+    for (uint32_t i = 0; i < guest->config->share_count && status == STATUS_OK; i++) {
+        struct ivshmem *device = &devices->shares[i].device;
+
+        ivshmem_init(device);
+        status = pci_host_add(&guest->platform.pci_host, &ivshmem_row, &device->function,
+                              PCI_DEVFN(FIRST_PCI_DEVICE + devices->count + i, 0));
+        __atomic_store_n(&device->open, true, __ATOMIC_RELEASE);
+    }
+    return status;
 }
 
 enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
@@ -132,10 +176,11 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
         }
     }
     for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
-        virtio_pci_init(devices->functions[i], device_at(devices, guest, i));
-        status = pci_host_add(&guest->platform.pci_host, devices->rows[i], &devices->functions[i]->function,
+        virtio_pci_init(devices->functions[i], devices->virtio[i]);
+        status = pci_host_add(&guest->platform.pci_host, &virtio_pci_row, &devices->functions[i]->function,
                               PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
+    status = status == STATUS_OK ? attach_shares(guest) : status;
     return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
 }
 
@@ -150,16 +195,15 @@ uint32_t guest_devices_pci(const struct guest *guest)
 static void tell_fault(struct guest *guest, struct virtio_device *device, uint32_t index)
 {
     const struct virtq *broken = virtio_broken_queue(device);
-    uint32_t disks = guest->config->disk_count;
 
     if (broken == NULL || device->fault_told || guest->devices->faults_told == FAULTS_TOLD_MAX) {
         return;
     }
     device->fault_told = true;
     guest->devices->faults_told++;
-    log_info("guest %s, %s %u: queue %u: %s; the device waits for its driver to reset it", guest->name,
-             index < disks ? "disk" : "network card", index < disks ? index : index - disks,
-             (uint32_t)(broken - device->queues), virtq_fault_sentence((enum virtq_fault)broken->fault));
+    log_info("guest %s, %s at 00:%02x.0: queue %u: %s; the device waits for its driver to reset it", guest->name,
+             device->kind->name, FIRST_PCI_DEVICE + index, (uint32_t)(broken - device->queues),
+             virtq_fault_sentence((enum virtq_fault)broken->fault));
 }
 
 void guest_devices_told(struct vcpu *vcpu, uint64_t now)
@@ -175,12 +219,20 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
         return;
     }
     for (uint32_t i = 0; i < devices->count; i++) {
-        struct virtio_device *device = device_at(devices, guest, i);
+        struct virtio_device *device = devices->virtio[i];
 
         if (__atomic_load_n(&device->signals, __ATOMIC_ACQUIRE) != 0) {
             tell_fault(guest, device, i);
             virtio_pci_carry_signals(devices->functions[i]);
             platform_function_changed(&guest->platform, &devices->functions[i]->function);
+        }
+    }
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        struct ivshmem *device = &devices->shares[i].device;
+
+        if (__atomic_load_n(&device->incoming, __ATOMIC_ACQUIRE) != 0) {
+            ivshmem_carry(device);
+            platform_function_changed(&guest->platform, &device->function);
         }
     }
     guest_collect(vcpu, now);
@@ -209,7 +261,34 @@ static bool work_on_card(struct vcpu *vcpu, struct guest_card *card, struct virt
     return more;
 }
 
-static bool work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
+static void ring_peers(struct vcpu *vcpu, struct guest_share *share)
+{
+    for (uint32_t left = shared_memory_ring(&share->shared->shared_memory, &share->device); left != 0;
+         left &= left - 1) {
+        struct guest *other = share->shared->guests[__builtin_ctz(left)];
+
+        guest_notify(vcpu, &other->vcpus[0], VCPU_KICK_DEVICES);
+    }
+}
+
+/* The rings to the console are the PC's. */
+static bool work_on_console(struct vcpu *vcpu, struct virtio_budget *budget)
+{
+    struct virtio_device *device = &vcpu->guest->devices->console.console.device;
+    bool more = false;
+
+    if (virtio_has_work(device)) {
+        more = true; /* where the PC cannot be had now */
+        if (guest_hold_in_pass(vcpu)) {
+            more = virtio_service(device, budget);
+            guest_release(vcpu);
+        }
+    }
+    return more;
+}
+
+/* How long what is left has to wait; 0: nothing is left. */
+static uint64_t work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
 {
     struct guest *guest = vcpu->guest;
     struct guest_devices *devices = guest->devices;
@@ -221,7 +300,16 @@ static bool work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
         more |= work_on_card(vcpu, &devices->cards[i], budget);
     }
-    return more;
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        ring_peers(vcpu, &devices->shares[i]);
+    }
+    if (devices->entropy.entropy.device.kind != NULL) {
+        more |= virtio_service(&devices->entropy.entropy.device, budget);
+    }
+    if (guest->config->console_virtio && work_on_console(vcpu, budget) && !more) {
+        return CONSOLE_PAUSE_NS;
+    }
+    return more ? PAUSE_NS : 0;
 }
 
 /* The deadline is vCPU 0's CPU's. */
@@ -241,14 +329,14 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until)
 {
     struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until};
-    bool more;
+    uint64_t pause_ns;
 
     /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
     __atomic_store_n(&vcpu->guest->platform.device_work, false, __ATOMIC_SEQ_CST);
-    more = work_on_all(vcpu, &budget);
+    pause_ns = work_on_all(vcpu, &budget);
     guest_devices_told(vcpu, now);
-    if (more) {
-        set_deadline(vcpu, now + 2 * clock_ns_to_ticks(&vcpu->guest->host->clock, PAUSE_NS));
+    if (pause_ns != 0) {
+        set_deadline(vcpu, now + 2 * clock_ns_to_ticks(&vcpu->guest->host->clock, pause_ns));
     }
 }
 
@@ -258,6 +346,21 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now)
         __atomic_store_n(&vcpu->guest->devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
         guest_devices_work(vcpu, now, vcpu->pass_end);
     }
+}
+
+bool guest_devices_typed(struct vcpu *vcpu)
+{
+    struct guest *guest = vcpu->guest;
+    bool takes = guest->config->console_virtio && virtio_runs(&guest->devices->console.console.device);
+
+    guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
+    if (takes) {
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX}; /* what is typed is little */
+
+        virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
+        (void)virtio_service(&guest->devices->console.console.device, &budget);
+    }
+    return takes;
 }
 
 /* ---- reports ---- */
@@ -300,6 +403,29 @@ static void report_card(const struct guest *guest, uint32_t index, bool with_cou
              mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
 }
 
+static void report_others(const struct guest *guest, bool with_counters)
+{
+    const struct virtio_entropy *entropy = &guest->devices->entropy.entropy;
+
+    for (uint32_t i = 0; i < guest->config->share_count; i++) {
+        const struct ivshmem *device = &guest->devices->shares[i].device;
+        struct text name = guest->config->shares[i].name;
+        char bytes[FORMAT_BYTES_MAX];
+
+        log_info("  shared memory %.*s of guest %s: %s%s, peer %u; doorbells: %" PRIu64 " sent, %" PRIu64 " received",
+                 (int)name.length, name.start, guest->name, format_bytes(bytes, device->bytes),
+                 device->read_only ? ", read-only" : "", device->number, device->sent, device->received);
+    }
+    if (guest->config->console_virtio) {
+        log_info("  virtio console of guest %s", guest->name);
+    }
+    if (guest->config->rng && entropy->device.kind == NULL) {
+        log_info("  guest %s has no virtio-rng: neither CPU nor firmware have random numbers", guest->name);
+    } else if (guest->config->rng && with_counters) {
+        log_info("  virtio-rng of guest %s: %" PRIu64 " bytes", guest->name, entropy->given);
+    }
+}
+
 void guest_devices_report(const struct guest *guest, bool with_counters)
 {
     for (uint32_t i = 0; i < guest->config->disk_count; i++) {
@@ -307,5 +433,8 @@ void guest_devices_report(const struct guest *guest, bool with_counters)
     }
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
         report_card(guest, i, with_counters);
+    }
+    if (guest->devices != NULL) {
+        report_others(guest, with_counters);
     }
 }

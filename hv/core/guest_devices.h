@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's disks and network cards: on its PCI bus, at work, and in touch with other guests.
+ * A guest's disks, network cards, console, random numbers and shared memory: on its PCI bus, at work, and in touch
+ * with other guests.
  *
  *   the guest notifies a queue -> BUS_WORK -> platform.device_work -> guest_devices_work()
  *     disks: hv/dev/virtio/block.h       cards: hv/share/net_switch.h, which may fill other guests' receive queues
@@ -19,13 +20,19 @@
 #include "hv/boot_info.h"
 #include "hv/core/guest.h"
 #include "hv/dev/virtio/block.h"
+#include "hv/dev/virtio/console.h"
+#include "hv/dev/virtio/entropy.h"
 #include "hv/dev/virtio/net.h"
 #include "hv/share/net_switch.h"
+#include "hv/share/shared_memory.h"
 
-#define GUEST_VIRTIO_MAX (CONFIG_DISKS_MAX + CONFIG_NETS_MAX)
+#define GUEST_VIRTIO_MAX (CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 2)
+_Static_assert(IVSHMEM_PEERS_MAX >= CONFIG_GUESTS_MAX, "shared memory has a number for every guest");
 _Static_assert(NET_PORTS_MAX >= CONFIG_GUESTS_MAX * CONFIG_NETS_MAX,
                "a network has a port for every card of all guests");
-_Static_assert(GUEST_VIRTIO_MAX <= PCI_FUNCTIONS_MAX, "every device of a guest fits on its PCI bus");
+_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < 32 &&
+                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX <= PCI_FUNCTIONS_MAX,
+               "every device of a guest fits on its PCI bus");
 
 struct guest_card {
     struct virtio_net_pci state;
@@ -39,13 +46,21 @@ struct guest_disk {
     bool forget; /* at a restart of the guest */
 };
 
+struct guest_share {
+    struct ivshmem device; /* first */
+    struct guest_shared *shared;
+};
+
 struct guest_devices {
     struct guest_disk disks[CONFIG_DISKS_MAX];
     struct guest_card cards[CONFIG_NETS_MAX];
+    struct virtio_console_pci console;
+    struct virtio_entropy_pci entropy;
     struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
-    const struct bus_row *rows[GUEST_VIRTIO_MAX];
+    struct virtio_device *virtio[GUEST_VIRTIO_MAX];
     uint32_t count;
     uint32_t faults_told;
+    struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
 
@@ -55,10 +70,28 @@ struct guest_network {
     struct guest *guests[NET_PORTS_MAX];
 };
 
-/* Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
- * config_network_index(). */
+/* A [shared] of the config and the guests that have it, by their numbers there. */
+struct guest_shared {
+    struct shared_memory shared_memory;
+    uint8_t *memory;
+    uint64_t bytes;
+    struct guest *guests[IVSHMEM_PEERS_MAX];
+};
+
+/* Does the guest have any? */
+static inline bool guest_devices_wanted(const struct config_guest *config)
+{
+    return config->disk_count + config->net_count + config->share_count != 0 || config->console_virtio || config->rng;
+}
+
+/*
+ * Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
+ * config_network_index(); `shared` are all of the config, in its order. `key` is for the entropy device alone; NULL:
+ * there are no random numbers for one.
+ */
 void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks);
+                          const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
+                          const uint8_t key[RANDOM_KEY_BYTES]);
 
 /* Nothing of the guest's memory is touched by its devices any more, nor by another guest's packets. */
 void guest_devices_close(struct guest *guest);
@@ -68,6 +101,10 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits);
 
 /* Bit n: PCI device n has an interrupt pin. For the ACPI tables. */
 uint32_t guest_devices_pci(const struct guest *guest);
+
+/* The console has put bytes into the guest's ring. True: its virtio console takes what is typed, and not the serial
+ * port. The lock of the guest's PC is held. */
+bool guest_devices_typed(struct vcpu *vcpu);
 
 /* Works on what was notified, within a budget and until the host TSC `until`. No lock is held. */
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until);

@@ -345,10 +345,18 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
 
 bool guest_console_input(struct vcpu *vcpu, uint64_t now)
 {
+    bool typed;
+
     if (!guest_hold_in_pass(vcpu)) {
         return false;
     }
-    platform_console_poll(&vcpu->guest->platform, now);
+    typed = guest_devices_typed(vcpu);
+    if (!typed) {
+        platform_console_poll(&vcpu->guest->platform, now);
+    }
     end_of_call(vcpu, now);
+    if (typed) {
+        guest_devices_told(vcpu, now);
+    }
     return true;
 }

@@ -18,6 +18,7 @@
 #include "hv/dev/bios_rom.h"
 #include "hv/dev/bios_tables.h"
 #include "hv/host/cpu.h"
+#include "hv/host/entropy.h"
 #include "hv/host/fault.h"
 #include "hv/host/panic.h"
 #include "hv/host/pool.h"
@@ -39,11 +40,40 @@ static struct load_plan *load_plan; /* one for all guests: loaded one after the 
 static uint8_t *rom_buffer;
 static struct page_table *nested_trees; /* one per guest */
 static struct table_pool *nested_pools;
+static struct guest_shared *shared;    /* the config's [shared], in its order */
 static struct guest_network *networks; /* those that the config names, by config_network_index() */
+
+/* Memory that guests share holds no code; the right to write is set where it is mapped. */
+static const struct page_attributes guest_share_attributes = {.read = true, .user = true, .cache = CACHE_WB};
 
 /* Guest RAM is write-back and everything is allowed: what the guest's own tables say is the guest's business. */
 static const struct page_attributes guest_ram_attributes = {
     .read = true, .write = true, .execute = true, .user = true, .cache = CACHE_WB};
+
+/* The piece of shared memory with this number, as this guest has it. */
+static struct guest_range share_range(const struct guest *guest, uint32_t index)
+{
+    const struct config_share *share = config_share_named(&boot->config, guest->config->shares[index].name);
+
+    return (struct guest_range){gpa(GUEST_SHARE_START(index)), hpa(boot->shares[share - boot->config.shares]),
+                                share->bytes};
+}
+
+static enum status map_shares(const struct guest *guest, struct page_table *tree, const struct virt_support *support)
+{
+    enum status status = STATUS_OK;
+    enum page_flush flush;
+
+    for (uint32_t i = 0; i < guest->config->share_count && status == STATUS_OK; i++) {
+        struct guest_range range = share_range(guest, i);
+        struct page_attributes attributes = guest_share_attributes;
+
+        attributes.write = !guest->config->shares[i].read_only;
+        status = page_table_map(tree, range.start.value, range.backing, range.bytes, attributes,
+                                support->caps.largest_leaf, &flush);
+    }
+    return status;
+}
 
 static void build_tree(struct guest *guest, const struct virt_support *support, const struct guest_plan *plan)
 {
@@ -61,6 +91,9 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
 
         status = page_table_map(tree, range->start.value, range->backing, range->bytes, guest_ram_attributes,
                                 support->caps.largest_leaf, &flush);
+    }
+    if (status == STATUS_OK) {
+        status = map_shares(guest, tree, support);
     }
     if (status != STATUS_OK) {
         hv_panic(PANIC_GUEST_CREATE, "the nested page tables of guest %s cannot be built: %s", guest->name,
@@ -103,9 +136,14 @@ static void clear_memory(struct guest *guest)
 
 static void create_devices(struct guest *guest)
 {
-    if (guest->config->disk_count + guest->config->net_count != 0) {
+    uint8_t key[RANDOM_KEY_BYTES];
+
+    if (guest_devices_wanted(guest->config)) {
+        bool has_key = host_entropy_key(key);
+
         guest_devices_create(guest, pool_take(sizeof(struct guest_devices)), &boot->config, &boot->guests[guest->index],
-                             networks);
+                             networks, shared, has_key ? key : NULL);
+        memset(key, 0, sizeof(key));
     }
 }
 
@@ -150,6 +188,7 @@ static enum audit_format audit_format_of(const struct virt_support *support)
 static void audit_guests(const struct virt_support *support, const struct host_facts *host)
 {
     static struct audit_tree trees[CONFIG_GUESTS_MAX];
+    static struct audit_share shares[CONFIG_GUESTS_MAX][CONFIG_GUEST_SHARES_MAX];
     static struct audit_finding finding;
     const struct audit_span ours[] = {
         {boot->image_start, boot->image_end},
@@ -166,16 +205,36 @@ static void audit_guests(const struct virt_support *support, const struct host_f
     };
 
     for (uint32_t i = 0; i < guest_count; i++) {
+        for (uint32_t s = 0; s < guests[i]->config->share_count; s++) {
+            shares[i][s] = (struct audit_share){share_range(guests[i], s), !guests[i]->config->shares[s].read_only};
+        }
         trees[i] = (struct audit_tree){.name = guests[i]->name,
                                        .format = audit_format_of(support),
                                        .root = nested_trees[i].root,
-                                       .memory = &guests[i]->memory};
+                                       .memory = &guests[i]->memory,
+                                       .shares = shares[i],
+                                       .share_count = guests[i]->config->share_count};
     }
     if (audit_trees(&request, &finding) != STATUS_OK) {
         hv_panic(PANIC_AUDIT, "the audit of the nested page tables refuses to start the guests: %s", finding.sentence);
     }
     log_info("audit: no guest reaches anything but its own memory (%" PRIu64 " tables, %" PRIu64 " MiB)",
              finding.tables, finding.mapped_bytes / MIB);
+}
+
+/* No byte of what had the memory before may be seen there, either. */
+static void create_shares(void)
+{
+    uint32_t count = boot->config.share_count;
+
+    if (count != 0) {
+        shared = pool_take(count * sizeof(struct guest_shared));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        shared[i].memory = (uint8_t *)(uintptr_t)boot->shares[i];
+        shared[i].bytes = boot->config.shares[i].bytes;
+        memset(shared[i].memory, 0, (size_t)shared[i].bytes);
+    }
 }
 
 void guest_create_all(const struct boot_info *info, const struct virt_support *support, const struct host_facts *host)
@@ -191,6 +250,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
     if (info->config.network_count != 0) {
         networks = pool_take(info->config.network_count * sizeof(struct guest_network));
     }
+    create_shares();
     for (uint32_t i = 0; i < guest_count; i++) {
         uint64_t before = pool_used();
 

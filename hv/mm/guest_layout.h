@@ -52,6 +52,12 @@
 #define GUEST_PCI_PORTS_END 0x10000ULL
 #define GUEST_PCI_HIGH_BYTES (16 * GIB)
 
+/* Memory that guests share is in slots at the end of the window below 4 GiB, one for each piece, downwards. */
+#define GUEST_SHARES_MAX 4u
+#define GUEST_SHARE_SLOT (64 * MIB)
+#define GUEST_SHARE_START(index) (GUEST_PCI_LOW_END - ((index) + 1ULL) * GUEST_SHARE_SLOT)
+_Static_assert(GUEST_SHARE_START(GUEST_SHARES_MAX - 1) - GUEST_PCI_LOW_START >= 256 * MIB, "and devices have room");
+
 _Static_assert(GUEST_EBDA_START < GUEST_LEGACY_START && GUEST_LEGACY_START < GUEST_ACPI_START, "in this order");
 _Static_assert(GUEST_ACPI_START < GUEST_ACPI_END && GUEST_ACPI_END <= GUEST_LEGACY_END,
                "the tables lie in the ROM area");

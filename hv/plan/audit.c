@@ -18,6 +18,7 @@
 #define INDEX_BITS 9u
 
 #define LEAF_BIT (1ULL << 7)
+#define WRITE_BIT (1ULL << 1) /* SDM 3C 29.3.2, table 28-6; APM 2 5.4.1 */
 #define ADDRESS_BITS 0x000ffffffffff000ULL
 _Static_assert(ENTRIES == 1u << INDEX_BITS && ENTRIES * sizeof(uint64_t) == PAGE_BYTES, "a table fills a page");
 
@@ -45,6 +46,7 @@ struct run {
     uint64_t gpa;
     uint64_t hpa;
     uint64_t bytes;
+    bool write;
 };
 
 struct walk {
@@ -196,6 +198,58 @@ static bool check_grants(const struct audit_request *request, uint32_t tree, str
     return true;
 }
 
+/* ---- shared memory ---- */
+
+/* One piece against another: apart from each other, or the same. */
+static bool is_other_or_same(const struct guest_range *one, const struct guest_range *other)
+{
+    uint64_t start = one->backing.value, other_start = other->backing.value;
+
+    return start >= other_start + other->bytes || other_start >= start + one->bytes ||
+           (start == other_start && one->bytes == other->bytes);
+}
+
+/* A piece is ours, in no grant, and is shared whole or not at all. */
+static bool check_share(const struct audit_request *request, uint32_t tree, const struct guest_range *share,
+                        struct audit_finding *finding)
+{
+    uint64_t start = share->backing.value, end = start + share->bytes;
+
+    if (!check_grant_memory(request, tree, share, finding)) {
+        return false;
+    }
+    if (first_hypervisor_byte(request, start, end) != end) {
+        return found(finding, AUDIT_GRANT_HYPERVISOR, tree, share->start.value, start);
+    }
+    for (uint32_t t = 0; t < request->tree_count; t++) {
+        const struct audit_tree *other = &request->trees[t];
+
+        for (uint32_t r = 0; r < other->memory->range_count; r++) {
+            const struct guest_range *grant = &other->memory->ranges[r];
+
+            if (max_u64(start, grant->backing.value) < min_u64(end, grant->backing.value + grant->bytes)) {
+                return found(finding, AUDIT_GRANT_SHARED, tree, share->start.value, start);
+            }
+        }
+        for (uint32_t s = 0; s < other->share_count; s++) {
+            if (!is_other_or_same(share, &other->shares[s].range)) {
+                return found(finding, AUDIT_GRANT_SHARED, tree, share->start.value, start);
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_shares(const struct audit_request *request, uint32_t tree, struct audit_finding *finding)
+{
+    for (uint32_t s = 0; s < request->trees[tree].share_count; s++) {
+        if (!check_share(request, tree, &request->trees[tree].shares[s].range, finding)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the leaves ---- */
 
 /* What a byte is that a tree reaches without having been granted it. */
@@ -232,6 +286,20 @@ static uint64_t granted_bytes(const struct guest_range *ranges, uint32_t count, 
     return 0;
 }
 
+/* The same of shared memory, where the run has no right that the share has not. */
+static uint64_t shared_bytes(const struct audit_tree *tree, const struct run *run, bool *refused)
+{
+    for (uint32_t i = 0; i < tree->share_count; i++) {
+        uint64_t bytes = granted_bytes(&tree->shares[i].range, 1, run->gpa, run->hpa);
+
+        if (bytes != 0) {
+            *refused = run->write && !tree->shares[i].write;
+            return bytes;
+        }
+    }
+    return 0;
+}
+
 /* Compares the run gathered so far with the grants, piece by piece, and begins a new one. */
 static bool check_run(struct walk *walk)
 {
@@ -241,10 +309,17 @@ static bool check_run(struct walk *walk)
     walk->finding->mapped_bytes += run.bytes;
     walk->run.bytes = 0;
     while (run.bytes != 0) {
+        bool refused = false;
         uint64_t piece = granted_bytes(tree->memory->ranges, tree->memory->range_count, run.gpa, run.hpa);
 
         if (piece == 0) {
             piece = granted_bytes(tree->lent, tree->lent_count, run.gpa, run.hpa);
+        }
+        if (piece == 0) {
+            piece = shared_bytes(tree, &run, &refused);
+        }
+        if (refused) {
+            return found(walk->finding, AUDIT_SHARE_RIGHTS, walk->tree, run.gpa, run.hpa);
         }
         if (piece == 0) {
             return found_stray(walk, run.gpa, run.hpa);
@@ -257,18 +332,19 @@ static bool check_run(struct walk *walk)
     return true;
 }
 
-static bool add_leaf(struct walk *walk, uint64_t guest_address, uint64_t host_address, uint64_t bytes)
+static bool add_leaf(struct walk *walk, uint64_t guest_address, uint64_t host_address, uint64_t bytes, bool write)
 {
     struct run *run = &walk->run;
 
-    if (run->bytes != 0 && run->gpa + run->bytes == guest_address && run->hpa + run->bytes == host_address) {
+    if (run->bytes != 0 && run->gpa + run->bytes == guest_address && run->hpa + run->bytes == host_address &&
+        run->write == write) {
         run->bytes += bytes;
         return true;
     }
     if (!check_run(walk)) {
         return false;
     }
-    *run = (struct run){guest_address, host_address, bytes};
+    *run = (struct run){guest_address, host_address, bytes, write};
     return true;
 }
 
@@ -339,7 +415,7 @@ static bool take_entry(struct walk *walk, unsigned *level)
         uint64_t bytes = 1ULL << shift_of(*level);
 
         walk->index[*level]++;
-        return add_leaf(walk, guest_address, entry & ADDRESS_BITS & ~(bytes - 1), bytes);
+        return add_leaf(walk, guest_address, entry & ADDRESS_BITS & ~(bytes - 1), bytes, (entry & WRITE_BIT) != 0);
     }
     (*level)--;
     return enter_table(walk, *level, entry & ADDRESS_BITS, guest_address);
@@ -376,6 +452,7 @@ static const char *const violation_texts[] = {
     [AUDIT_REACHES_FIRMWARE] = "reaches firmware or device memory",
     [AUDIT_REACHES_NOTHING] = "reaches memory that was not granted",
     [AUDIT_WRONG_PLACE] = "reaches its own memory at the wrong guest-physical address",
+    [AUDIT_SHARE_RIGHTS] = "can write to shared memory that it may only read",
     [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
     [AUDIT_TREE_TOO_LARGE] = "has more tables than there can be; some point back",
@@ -410,7 +487,7 @@ enum status audit_trees(const struct audit_request *request, struct audit_findin
 
     *finding = (struct audit_finding){.violation = AUDIT_NONE};
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
-        holds = check_grants(request, t, finding);
+        holds = check_grants(request, t, finding) && check_shares(request, t, finding);
     }
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
         walk.tree = t;

@@ -23,6 +23,12 @@ enum audit_format {
     AUDIT_NPT5,
 };
 
+/* Memory that a guest shares with others, which have the same piece, and what it may do there. */
+struct audit_share {
+    struct guest_range range;
+    bool write;
+};
+
 /* One guest's tree. */
 struct audit_tree {
     const char *name; /* of the guest */
@@ -32,6 +38,8 @@ struct audit_tree {
     /* Pages of the hypervisor that this tree may reach (VMX's APIC-access page, a shared clock page). */
     const struct guest_range *lent;
     uint32_t lent_count;
+    const struct audit_share *shares; /* the config's [shared] pieces that it has */
+    uint32_t share_count;
 };
 
 struct audit_span {
@@ -53,12 +61,13 @@ enum audit_violation {
     AUDIT_NONE,
     AUDIT_GRANT_NOT_MEMORY, /* a grant lies (partly) outside the loader's memory in the map */
     AUDIT_GRANT_HYPERVISOR, /* a grant overlaps the hypervisor */
-    AUDIT_GRANT_SHARED,     /* two grants overlap */
+    AUDIT_GRANT_SHARED,     /* two grants overlap, and are not the same piece of shared memory */
     AUDIT_REACHES_GUEST,
     AUDIT_REACHES_HYPERVISOR,
     AUDIT_REACHES_FIRMWARE,
     AUDIT_REACHES_NOTHING, /* no memory at all, or memory that was not granted */
     AUDIT_WRONG_PLACE,     /* its own memory, but at another guest-physical address than planned */
+    AUDIT_SHARE_RIGHTS,    /* shared memory that it may only read, and it can write */
     AUDIT_TABLE_OUTSIDE,   /* a table lies where it is not protected */
     AUDIT_ENTRY_MALFORMED, /* reserved bits: the CPU would refuse it */
     AUDIT_TREE_TOO_LARGE,  /* more tables than the hypervisor's memory holds: a loop */

@@ -284,6 +284,20 @@ static uint64_t count_tables(const struct guest_memory *memory, unsigned levels,
     return tables;
 }
 
+/* Tables of shared memory: the one of its GiB, which lies behind all low RAM, and those of pages that are not large. */
+static uint64_t count_share_tables(const struct planner_request *request, unsigned largest)
+{
+    uint64_t tables = request->share_count == 0 ? 0 : 1;
+
+    for (uint32_t i = 0; i < request->share_count; i++) {
+        uint64_t bytes = request->share_bytes[i];
+        uint64_t slot = level_bytes(LEVEL_2M);
+
+        tables += largest >= LEVEL_2M && is_aligned(bytes, slot) ? 0 : align_up(bytes, slot) / slot;
+    }
+    return tables;
+}
+
 /* The first byte from `start` on that is not free memory for guests. */
 static uint64_t free_until(const struct memory_map *map, uint64_t start)
 {
@@ -353,7 +367,8 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
         }
         if (*missing == 0) {
             count_leaves(plan, largest);
-            plan->table_count = count_tables(&plan->memory, page_table_levels(format), largest);
+            plan->table_count =
+                count_tables(&plan->memory, page_table_levels(format), largest) + count_share_tables(request, largest);
             return STATUS_OK;
         }
         release(map, &plan->memory);

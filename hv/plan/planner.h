@@ -27,8 +27,10 @@ struct guest_plan {
 /* What a guest wants of the planner. */
 struct planner_request {
     uint64_t memory_bytes;
-    bool test_memory; /* and GUEST_TEST_MEMORY_BYTES at GUEST_TEST_MEMORY_START */
-    uint64_t at;      /* where on the host its RAM begins, in one piece; 0: where it is best */
+    bool test_memory;     /* and GUEST_TEST_MEMORY_BYTES at GUEST_TEST_MEMORY_START */
+    uint64_t at;          /* where on the host its RAM begins, in one piece; 0: where it is best */
+    uint32_t share_count; /* memory that it shares, for the count of tables alone: at GUEST_SHARE_START(), aligned */
+    uint64_t share_bytes[GUEST_SHARES_MAX];
 };
 
 /* largest_leaf: what format and CPU allow (0..2). Otherwise nothing was taken: STATUS_NO_MEMORY, and *missing says how

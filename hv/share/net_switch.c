@@ -5,7 +5,6 @@
 #include "hv/share/net_transfer.h"
 
 #define LOCK_TRIES 64u
-#define COST_RECEIVER 512u /* beside the bytes: taking buffers, giving them back */
 
 /* Destinations that are more than one port. */
 #define PORT_FLOOD NET_PORTS_MAX
@@ -14,12 +13,13 @@
 #define LEARNED_PORT(entry) ((uint32_t)((entry)&0xffffu) - 1)
 #define LEARNED_MAC(entry) ((entry) >> 16)
 
-uint32_t net_switch_add(struct net_switch *net_switch, struct virtio_net *card)
+uint32_t net_switch_add(struct net_switch *net_switch, struct virtio_net *card, bool router)
 {
     if (net_switch->port_count == NET_PORTS_MAX) {
         return NET_PORTS_MAX;
     }
     net_switch->ports[net_switch->port_count] = card;
+    net_switch->routers[net_switch->port_count / 64] |= (uint64_t)router << net_switch->port_count % 64;
     return net_switch->port_count++;
 }
 
@@ -69,6 +69,16 @@ static uint32_t find_port(struct net_switch *net_switch, uint64_t destination)
     return entry != 0 && LEARNED_MAC(entry) == destination ? LEARNED_PORT(entry) : PORT_FLOOD;
 }
 
+static bool is_router(const struct net_switch *net_switch, uint32_t port)
+{
+    return (net_switch->routers[port / 64] >> port % 64 & 1u) != 0;
+}
+
+static bool reaches(const struct net_switch *net_switch, uint32_t from, uint32_t to)
+{
+    return from != to && (!net_switch->isolated || is_router(net_switch, from) || is_router(net_switch, to));
+}
+
 /* ---- one packet ---- */
 
 /* The lock is held for one packet or one register write; a sender that meets it tries again, and not for long. */
@@ -96,9 +106,8 @@ static bool send_to(struct net_switch *net_switch, struct virtio_net *sender, ui
     if (!try_lock(&receiver->device.receive_lock)) {
         return false;
     }
-    budget->left -= (int64_t)(COST_RECEIVER + sender->packet.bytes);
     if (virtio_runs(&receiver->device)) {
-        if (net_transfer(sender, receiver)) {
+        if (net_transfer(sender, receiver, budget)) {
             virtio_signal(&receiver->device, 1u << NET_RECEIVE);
             net_wake(wakes, port);
         }
@@ -119,11 +128,11 @@ static bool send_packet(struct net_switch *net_switch, uint32_t port, struct vir
     uint32_t to = find_port(net_switch, net_mac(packet->ethernet));
 
     if (to != PORT_FLOOD) {
-        return to == port || send_to(net_switch, sender, to, budget, wakes);
+        return !reaches(net_switch, port, to) || send_to(net_switch, sender, to, budget, wakes);
     }
     while (packet->next_port < net_switch->port_count) {
-        if (!virtio_budget_lasts(budget) ||
-            (packet->next_port != port && !send_to(net_switch, sender, packet->next_port, budget, wakes))) {
+        if (!virtio_budget_lasts(budget) || (reaches(net_switch, port, packet->next_port) &&
+                                             !send_to(net_switch, sender, packet->next_port, budget, wakes))) {
             return false;
         }
         packet->next_port++;

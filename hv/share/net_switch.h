@@ -26,7 +26,9 @@
 struct net_switch {
     struct virtio_net *ports[NET_PORTS_MAX]; /* constant after the start */
     uint32_t port_count;
-    uint64_t learned[NET_LEARNED]; /* atomic: address << 16 | 1 + port; 0: empty */
+    bool isolated;                        /* packets go from a router's port or to one, and nowhere else */
+    uint64_t routers[NET_PORTS_MAX / 64]; /* a set of ports */
+    uint64_t learned[NET_LEARNED];        /* atomic: address << 16 | 1 + port; 0: empty */
 };
 
 /* A set of ports. */
@@ -39,8 +41,9 @@ static inline void net_wake(struct net_wakes *wakes, uint32_t port)
     wakes->words[port / 64] |= 1ULL << (port % 64);
 }
 
-/* The port's number. NET_PORTS_MAX: the switch is full. */
-uint32_t net_switch_add(struct net_switch *net_switch, struct virtio_net *card);
+/* The port's number. NET_PORTS_MAX: the switch is full. `router`: of the guest that the others reach where the network
+ * is isolated. */
+uint32_t net_switch_add(struct net_switch *net_switch, struct virtio_net *card, bool router);
 
 /*
  * Sends what the card of `port` has to send, as far as the budget goes, and serves its control queue. True: call

@@ -12,6 +12,7 @@
 #include "hv/share/net_transfer.h"
 
 #include "hv/base/memory.h"
+#include "hv/share/net_segment.h"
 
 /*
  * What one packet may take of its receiver's buffers, which the receiver makes up and the sender's CPU goes through: 68
@@ -22,11 +23,13 @@
 _Static_assert(BUFFERS_MAX *KIB >= NET_FRAME_MAX + sizeof(struct net_header), "the largest frame fits");
 #define HEADER_BUFFERS_OFFSET 10u
 #define CHECKSUM_BYTES 2u
+#define COST_FRAME 512u /* beside the bytes: taking buffers, giving them back */
 
 /* Where the copy is. */
 struct transfer {
     struct virtio_net *sender, *receiver;
-    struct virtq_cursor from;    /* in the sender's chain, behind the Ethernet header */
+    const struct net_frame *frame;
+    struct virtq_cursor from;    /* in the sender's chain */
     struct virtq_cursor to;      /* in the receiver's buffer */
     uint64_t room;               /* left in that buffer */
     uint32_t in_buffer;          /* bytes written to it */
@@ -92,7 +95,7 @@ static uint8_t *receive_piece(struct transfer *transfer, uint64_t bytes, uint64_
     return to;
 }
 
-/* ---- checksums, for drivers that want them made: the Internet's, RFC 1071 ---- */
+/* ---- checksums, for drivers that want them made ---- */
 
 struct half_word {
     uint16_t value;
@@ -110,9 +113,9 @@ static uint32_t fold(uint64_t sum)
     return (uint32_t)sum;
 }
 
-/* Adds bytes that begin at `offset` of what is summed. The sum of half words in the order of this CPU is that of the
- * network with its bytes swapped, and so is that of bytes which begin at an odd place. */
-static uint32_t sum_bytes(uint32_t sum, const uint8_t *bytes, uint64_t count, uint64_t offset)
+/* The sum of half words in the order of this CPU is that of the network with its bytes swapped, and so is that of bytes
+ * which begin at an odd place. */
+uint32_t net_sum(uint32_t sum, const uint8_t *bytes, uint64_t count, uint64_t offset)
 {
     uint64_t added = 0;
     uint32_t half;
@@ -135,12 +138,12 @@ static uint32_t sum_bytes(uint32_t sum, const uint8_t *bytes, uint64_t count, ui
 /* After a piece of the frame was copied to `to`. */
 static void sum_piece(struct transfer *transfer, const uint8_t *to, uint64_t piece)
 {
-    uint64_t start = transfer->sender->packet.header.checksum_start;
+    uint64_t start = transfer->frame->header.checksum_start;
     uint64_t first = max_u64(start, transfer->frame_done);
 
     if (first < transfer->frame_done + piece) {
-        transfer->sum = sum_bytes(transfer->sum, to + (first - transfer->frame_done),
-                                  transfer->frame_done + piece - first, first - start);
+        transfer->sum = net_sum(transfer->sum, to + (first - transfer->frame_done),
+                                transfer->frame_done + piece - first, first - start);
     }
 }
 
@@ -198,7 +201,7 @@ static bool put_bytes(struct transfer *transfer, const uint8_t *from, uint64_t b
 static bool put_rest(struct transfer *transfer)
 {
     struct virtio_net *sender = transfer->sender;
-    uint64_t left = sender->packet.bytes - NET_ETHERNET_BYTES;
+    uint64_t left = transfer->frame->bytes - transfer->frame->start_bytes;
 
     while (left != 0) {
         uint64_t piece = 0;
@@ -212,20 +215,25 @@ static bool put_rest(struct transfer *transfer)
     return true;
 }
 
-/* The header as this receiver is to see it; its `buffers` are written at the end. */
-static bool put_header(struct transfer *transfer)
+/* The header as this receiver is to see it, and whether a checksum has to be made. */
+static struct net_header header_for(struct transfer *transfer)
 {
-    const struct virtio_net *receiver = transfer->receiver;
-    struct net_header header = transfer->sender->packet.header;
-    uint32_t bytes = virtio_net_header_bytes(receiver);
-    const uint8_t *from = (const uint8_t *)&header;
+    struct net_header header = transfer->frame->header;
 
     header.flags &= NET_NEEDS_CHECKSUM;
-    if (header.flags != 0 && !virtio_has(&receiver->device, NET_F_GUEST_CSUM)) {
+    if (header.flags != 0 && !virtio_has(&transfer->receiver->device, NET_F_GUEST_CSUM)) {
         transfer->checksum_at = (uint64_t)header.checksum_start + header.checksum_offset;
         header = (struct net_header){0};
     }
     header.buffers = 1;
+    return header;
+}
+
+/* Its `buffers` are written at the end. */
+static bool put_header(struct transfer *transfer, const struct net_header *header, uint32_t bytes)
+{
+    const uint8_t *from = (const uint8_t *)header;
+
     for (uint32_t done = 0; done < bytes;) {
         uint64_t piece = 0;
         uint8_t *to = receive_piece(transfer, bytes - done, &piece);
@@ -280,41 +288,117 @@ static void give_back(struct transfer *transfer)
     }
 }
 
-static bool put_packet(struct transfer *transfer)
+/* Where the buffer that was taken has `bytes` in one piece; NULL: it has not. */
+static uint8_t *whole_buffer(const struct transfer *transfer, uint64_t bytes)
 {
-    return next_buffer(transfer) && put_header(transfer) &&
-           put_bytes(transfer, transfer->sender->packet.ethernet, NET_ETHERNET_BYTES) && put_rest(transfer);
+    const struct virtq_chain *chain = &transfer->receiver->receive_chain;
+    const struct virtq_span *span = &chain->spans[chain->readable];
+
+    return chain->writable != 0 && span->bytes >= bytes
+               ? guest_memory_quick(transfer->receiver->device.memory, span->start.value, bytes)
+               : NULL;
 }
 
-bool net_transfer(struct virtio_net *sender, struct virtio_net *receiver)
+/* The usual case, in a few steps: the buffer holds all of it in one piece. */
+static bool put_whole(struct transfer *transfer, const struct net_header *header, uint32_t header_bytes, uint8_t *to)
 {
-    struct virtio_device *device = &receiver->device;
-    struct virtq *queue = &device->queues[NET_RECEIVE];
+    const struct net_frame *frame = transfer->frame;
+    uint64_t rest = frame->bytes - frame->start_bytes;
+    uint8_t *bytes = to + header_bytes;
+
+    memcpy(to, header, header_bytes);
+    memcpy(bytes, frame->start, frame->start_bytes);
+    if (virtq_gather(transfer->sender->device.memory, &transfer->sender->send_chain, &transfer->from,
+                     bytes + frame->start_bytes, rest) != rest) {
+        return false;
+    }
+    transfer->in_buffer = header_bytes + frame->bytes;
+    if (transfer->checksum_at != 0) {
+        uint32_t start = frame->header.checksum_start;
+
+        transfer->sum = net_sum(0, bytes + start, frame->bytes - start, 0);
+        transfer->sum_at[0] = bytes + transfer->checksum_at;
+        transfer->sum_at[1] = transfer->sum_at[0] + 1;
+    }
+    return true;
+}
+
+static bool put_packet(struct transfer *transfer)
+{
+    uint32_t header_bytes = virtio_net_header_bytes(transfer->receiver);
+    struct net_header header;
+    uint8_t *to;
+
+    if (!next_buffer(transfer)) {
+        return false;
+    }
+    header = header_for(transfer);
+    to = whole_buffer(transfer, (uint64_t)header_bytes + transfer->frame->bytes);
+    if (to != NULL) {
+        return put_whole(transfer, &header, header_bytes, to);
+    }
+    return put_header(transfer, &header, header_bytes) &&
+           put_bytes(transfer, transfer->frame->start, transfer->frame->start_bytes) && put_rest(transfer);
+}
+
+/* Whole, or not at all. */
+static void transfer_frame(struct virtio_net *sender, struct virtio_net *receiver, const struct net_frame *frame,
+                           struct virtio_budget *budget)
+{
     struct transfer transfer;
 
+    budget->left -= (int64_t)(COST_FRAME + frame->bytes);
     transfer.sender = sender;
     transfer.receiver = receiver;
-    transfer.from = sender->packet.rest;
+    transfer.frame = frame;
+    transfer.from = frame->rest;
     transfer.buffers = 0;
     transfer.cost = (struct virtio_budget){RECEIVE_COST_MAX, UINT64_MAX};
     transfer.room = transfer.checksum_at = 0;
     transfer.in_buffer = transfer.frame_done = transfer.sum = 0;
-    if (!takes_segments(receiver, &sender->packet.header)) {
-        receiver->counters.lost_unfit++;
-        return false;
-    }
     if (!put_packet(&transfer)) {
         receiver->counters.lost_full++;
         for (uint16_t i = 0; i < transfer.buffers; i++) {
-            virtq_unpop(queue);
+            virtq_unpop(&receiver->device.queues[NET_RECEIVE]);
         }
-        return false;
+        return;
     }
     if (transfer.checksum_at != 0) {
         put_checksum(&transfer);
     }
     give_back(&transfer);
     receiver->counters.received_packets++;
-    receiver->counters.received_bytes += sender->packet.bytes;
-    return virtq_wants_interrupt(queue, device->memory);
+    receiver->counters.received_bytes += frame->bytes;
+}
+
+/* Each segment takes a buffer, and a queue has VIRTQ_SIZE_MAX at most: the rest of a packet that has more would be lost
+ * in any case. */
+static void transfer_segments(struct virtio_net *sender, struct virtio_net *receiver, struct virtio_budget *budget)
+{
+    struct net_segments segments;
+    struct net_frame frame;
+
+    if (!net_segments_begin(&segments, sender)) {
+        receiver->counters.lost_unfit++;
+        return;
+    }
+    for (unsigned i = 0; i < VIRTQ_SIZE_MAX && net_segments_next(&segments, sender, &frame); i++) {
+        transfer_frame(sender, receiver, &frame, budget);
+    }
+}
+
+bool net_transfer(struct virtio_net *sender, struct virtio_net *receiver, struct virtio_budget *budget)
+{
+    struct virtio_device *device = &receiver->device;
+    const struct net_packet *packet = &sender->packet;
+
+    if (takes_segments(receiver, &packet->header)) {
+        const struct net_frame frame = {packet->header, packet->ethernet, NET_ETHERNET_BYTES, packet->bytes,
+                                        packet->rest};
+
+        transfer_frame(sender, receiver, &frame, budget);
+    } else {
+        transfer_segments(sender, receiver, budget);
+    }
+    return virtq_wants_interrupt(&device->queues[NET_RECEIVE], device->memory);
 }

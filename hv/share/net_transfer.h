@@ -5,8 +5,8 @@
 
 #include "hv/dev/virtio/net.h"
 
-/* Copies the sender's packet, or counts why not. The receiver's receive_lock is held; its device runs. True: its driver
- * wants an interrupt. */
-bool net_transfer(struct virtio_net *sender, struct virtio_net *receiver);
+/* Copies the sender's packet, cut into segments where the receiver's driver takes no large ones, or counts why not;
+ * pays for it. The receiver's receive_lock is held; its device runs. True: its driver wants an interrupt. */
+bool net_transfer(struct virtio_net *sender, struct virtio_net *receiver, struct virtio_budget *budget);
 
 #endif

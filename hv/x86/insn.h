@@ -60,6 +60,23 @@ static inline uint64_t insn_rdtsc(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* False: no number was ready. SDM 1, 7.3.17 "Random Number Generator Instructions". */
+static inline bool insn_rdrand(uint64_t *value)
+{
+    bool ready;
+
+    __asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(ready));
+    return ready;
+}
+
+static inline bool insn_rdseed(uint64_t *value)
+{
+    bool ready;
+
+    __asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(ready));
+    return ready;
+}
+
 static inline uint8_t insn_in8(uint16_t port)
 {
     uint8_t value;

@@ -93,7 +93,7 @@ static void make_guest(unsigned index)
     vcpus[index].guest = guest;
     lapic_init(&vcpus[index].lapic, &lapic_pages[index], 0, true, &host.clock);
     lapic_virtual_wire(&vcpus[index].lapic);
-    guest_devices_create(guest, &devices[index], &config, &boots[index], &network);
+    guest_devices_create(guest, &devices[index], &config, &boots[index], &network, NULL, NULL);
     platform_reset(&guest->platform, &platform, 0);
     if (guest_devices_attach(guest, host.physical_bits) != STATUS_OK) {
         abort();

@@ -14,8 +14,11 @@ NOT_REACHED = {
     12: "VMX instructions fail on a control structure that the hypervisor has made itself only by a defect of ours",
     715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
     718: "a stick with a file of 4 GiB; unit test_mutants reaches it on a model of the firmware",
+    719: "each is a boot of its own; unit test_mutants reaches it on a model of the firmware",
+    725: "the same: unit test_mutants",
     723: "the fault allocate-file is the same allocation for the file itself; the faults' config has no compressed kernel",
     724: "the fault allocate-file is the same allocation for the file itself; the faults' config has no disk",
+    726: "the fault allocate-file is the same allocation for the file itself; the faults' config has no shared memory",
     722: "the config's rule bad-memory refuses such sizes before",
 }
 
@@ -33,7 +36,7 @@ SENTENCES = {
 }
 
 # A remedy is a sentence of its own that tells the reader what to do.
-REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Correct|Write|Switch|Split)\b|[Rr]emove ")
+REMEDY = re.compile(r"\. (?:\w+ ){0,3}?(Update|Use|Copy|Check|Start|Restart|Lower|Name|Rename|Correct|Write|Switch|Split)\b|[Rr]emove ")
 # These end with a sentence of another part, which says what to do itself.
 CARRIED = (631, 721)
 

@@ -113,7 +113,7 @@ def squeeze(text):
 
 
 # What plinth-check finds in the files and in the memory plan has a code of its own on the target.
-CODES = {"missing-file": r"P071[123]", "empty-file": r"P0714", "bad-image": r"P072\d", "too-much-memory": r"P080[36]|P0716|P072[34]",
+CODES = {"missing-file": r"P071[123]|P0725", "empty-file": r"P0714", "bad-image": r"P072\d", "too-much-memory": r"P080[36]|P0716|P072[34]",
          "memory-not-free": r"P0807"}
 
 

@@ -31,6 +31,7 @@ LIMIT_S = 900  # only a hang reaches it
 
 # tests/boot/launcher.c knows its own stick by this text, at this sector of the volume, which begins at 1 MiB.
 MARK, MARK_AT = b"PLINTH-LAUNCHER", (1 << 20) + 16 * 512
+STICK_BYTES = 4 << 30  # at least as large as the stick of any test; a hole in the file
 
 enabled = True  # False: nothing is saved, and nothing goes on from what was
 
@@ -89,6 +90,8 @@ def launcher_stick(folder):
     with open(image, "r+b") as stick:
         stick.seek(MARK_AT)
         stick.write(MARK)
+        # QEMU's state has the size of the disk, and the firmware refuses a partition behind its end.
+        stick.truncate(STICK_BYTES)
     return image
 
 

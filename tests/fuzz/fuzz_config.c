@@ -87,9 +87,18 @@ static void check_placement(const struct config_machine *machine)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct config_machine machine = {1 + (uint32_t)size % 64, (uint64_t)(size % 7 + 1) * GIB};
+    struct config_machine machine = {
+        .cpu_count = 1 + (uint32_t)size % 64,
+        .memory_bytes = (uint64_t)(size % 7 + 1) * GIB,
+        .cores_known = size % 2 != 0,
+    };
+    struct config_neighbours neighbours;
+    uint32_t from = 0;
     bool good = config_parse((struct text){(const char *)data, size}, &config, &errors);
 
+    for (uint32_t i = 0; i < CONFIG_MACHINE_CPUS_MAX; i++) {
+        machine.cores[i] = i - i % (1 + (uint32_t)size % 3);
+    }
     CHECK_OP(good, ==, errors.count == 0);
     check_errors(size);
     if (!good) {
@@ -104,6 +113,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_errors(size);
     if (good) {
         check_placement(&machine);
+        while (config_next_neighbours(&config, &machine, &from, &neighbours)) {
+            CHECK(neighbours.guests[0] < neighbours.guests[1] && neighbours.cpus[0] != neighbours.cpus[1]);
+        }
     }
     return 0;
 }

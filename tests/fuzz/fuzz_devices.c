@@ -7,15 +7,18 @@
  * The input is the attacker's RAM, repeated, and a list of accesses. Checked, beside what the sanitizers see: the
  * PC's own devices stay where they are; one service ends within its budget and one step more; of the neighbour's
  * memory nothing changes but its receive buffers and used ring; the disk's image stays as it is, and so does what
- * lies around its changes.
+ * lies around its changes and around the memory that the two share, which the attacker may only read.
  */
 #include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/dev/platform.h"
 #include "hv/dev/virtio/block.h"
+#include "hv/dev/virtio/console.h"
+#include "hv/dev/virtio/entropy.h"
 #include "hv/dev/virtio/net.h"
 #include "hv/mm/guest_layout.h"
 #include "hv/share/net_switch.h"
+#include "hv/share/shared_memory.h"
 
 #define RAM_BYTES 0x10000u
 #define DISK_PAGES 16u
@@ -36,6 +39,12 @@ static struct platform platform;
 static const struct clock clock = {.tsc_hz = 1000000000};
 static struct virtio_block_pci disk;
 static struct virtio_net_pci card, neighbour;
+static struct virtio_console_pci console;
+static struct virtio_entropy_pci entropy;
+static struct ivshmem share, neighbour_share;
+static struct shared_memory shared;
+static uint8_t shared_pages[3 * PAGE_BYTES]; /* the one in the middle is shared */
+static struct byte_ring console_out, console_in;
 static struct disk_image image;
 static struct net_switch net_switch;
 
@@ -88,11 +97,34 @@ static void check_neighbour(void)
 
 /* ---- the attacker ---- */
 
+static void start_share(void)
+{
+    struct ivshmem plain = {.memory = shared_pages + PAGE_BYTES, .bytes = PAGE_BYTES, .place = GUEST_SHARE_START(0)};
+
+    memset(shared_pages, 0x55, sizeof(shared_pages));
+    memset(&shared, 0, sizeof(shared));
+    share = neighbour_share = plain;
+    share.read_only = true;
+    CHECK(shared_memory_add(&shared, &share) && shared_memory_add(&shared, &neighbour_share));
+    ivshmem_init(&share);
+    ivshmem_init(&neighbour_share);
+    share.open = neighbour_share.open = true;
+}
+
+static struct virtio_pci *target(const struct access *access)
+{
+    struct virtio_pci *const all[] = {&disk.pci, &card.pci, &console.pci, &entropy.pci};
+
+    return all[(access->more & 1) + (access->more >> 11 & 2)];
+}
+
 static void start(void)
 {
     const struct platform_config config = {.clock = &clock, .ram_low_bytes = RAM_BYTES, .cpus = 1};
     const struct pci_windows windows = {0xc000, 0x10000, GUEST_PCI_LOW_START, GUEST_PCI_LOW_END, 0, 0};
     const uint8_t macs[2][NET_MAC_BYTES] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
+
+    const uint8_t key[RANDOM_KEY_BYTES] = {1};
 
     memory = (struct guest_memory){.ranges = {{gpa(0), hpa(0), RAM_BYTES}}, .range_count = 1};
     neighbour_memory = memory;
@@ -102,15 +134,27 @@ static void start(void)
     disk_image_init(&image, (struct span){file, sizeof(file) - 1000}, map, changes, DISK_PAGES / 2);
     memset(&net_switch, 0, sizeof(net_switch));
     virtio_block_init(&disk.block, &memory, &image, false, "disk");
-    virtio_net_init(&card.net, &memory, macs[0]);
-    virtio_net_init(&neighbour.net, &neighbour_memory, macs[1]);
-    (void)net_switch_add(&net_switch, &card.net);
-    (void)net_switch_add(&net_switch, &neighbour.net);
+    virtio_net_init(&card.net, &memory, macs[0], 0);
+    virtio_net_init(&neighbour.net, &neighbour_memory, macs[1], 1500);
+    (void)net_switch_add(&net_switch, &card.net, false);
+    (void)net_switch_add(&net_switch, &neighbour.net, false);
+    memset(&console_out, 0, sizeof(console_out));
+    memset(&console_in, 'x', sizeof(console_in));
+    console_in.head = 100;
+    console_in.tail = 0;
+    virtio_console_init(&console.console, &memory, &console_out, &console_in);
+    virtio_entropy_init(&entropy.entropy, &memory, key);
+    start_share();
     virtio_pci_init(&disk.pci, &disk.block.device);
     virtio_pci_init(&card.pci, &card.net.device);
+    virtio_pci_init(&console.pci, &console.console.device);
+    virtio_pci_init(&entropy.pci, &entropy.entropy.device);
     platform_reset(&platform, &config, 0);
-    CHECK(pci_host_add(&platform.pci_host, &virtio_block_row, &disk.pci.function, 8) == STATUS_OK);
-    CHECK(pci_host_add(&platform.pci_host, &virtio_net_row, &card.pci.function, 16) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &disk.pci.function, 8) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &card.pci.function, 16) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &console.pci.function, 24) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &entropy.pci.function, 32) == STATUS_OK);
+    CHECK(pci_host_add(&platform.pci_host, &ivshmem_row, &share.function, 40) == STATUS_OK);
     CHECK(platform_attach_pci(&platform, &windows) == STATUS_OK);
     start_neighbour();
 }
@@ -118,15 +162,17 @@ static void start(void)
 /* Half of the accesses go where they hurt: registers of the devices as they are, wherever the BARs are now. */
 static uint64_t memory_place(const struct access *access)
 {
-    const struct virtio_pci *pci = (access->more & 1) != 0 ? &card.pci : &disk.pci;
+    const struct virtio_pci *pci = target(access);
 
     switch (access->more >> 1 & 7) {
     case 0:
-        return GUEST_ECAM_BASE + ((access->more >> 4 & 3) << 15 | (access->where & 0xfffu));
+        return GUEST_ECAM_BASE + ((access->more >> 4 & 7) << 15 | (access->where & 0xfffu));
     case 1:
         return pci_bar_address(&pci->function, 1) + (access->where & 0xfffu);
     case 2:
         return access->where | (uint64_t)access->more << 16;
+    case 3:
+        return pci_bar_address(&share.function, access->more >> 4 & 3) + (access->where & 0xfffu);
     default:
         return pci_bar_address(&pci->function, 4) + (access->where & 0x303fu);
     }
@@ -134,7 +180,7 @@ static uint64_t memory_place(const struct access *access)
 
 static uint16_t port_place(const struct access *access)
 {
-    const struct virtio_pci *pci = (access->more & 1) != 0 ? &card.pci : &disk.pci;
+    const struct virtio_pci *pci = target(access);
 
     switch (access->more >> 1 & 3) {
     case 0:
@@ -154,7 +200,7 @@ static void write_ram(const struct access *access)
 /* A driver that knows what it does up to here: the queue's rings at a page of RAM, and ready. */
 static void set_up(const struct access *access)
 {
-    struct virtio_device *device = (access->more & 1) != 0 ? &card.net.device : &disk.block.device;
+    struct virtio_device *device = target(access)->function.device;
     unsigned queue = access->more >> 1 & 3;
 
     virtio_status_write(device, 0);
@@ -206,6 +252,7 @@ static void make(const struct access *access)
 /* What hv/core/guest_devices.c does after an exit, a few times. */
 static void serve(void)
 {
+    struct virtio_pci *const all[] = {&disk.pci, &card.pci, &console.pci, &entropy.pci};
     struct apic_message message;
     bool more = true;
 
@@ -215,12 +262,18 @@ static void serve(void)
 
         more = virtio_service(&disk.block.device, &budget);
         more |= net_switch_service(&net_switch, 0, &budget, &wakes);
+        more |= virtio_service(&console.console.device, &budget);
+        more |= virtio_service(&entropy.entropy.device, &budget);
+        CHECK((shared_memory_ring(&shared, &share) & ~3u) == 0);
         CHECK(budget.left >= -OVERSHOOT_MAX);
     }
-    virtio_pci_carry_signals(&disk.pci);
-    platform_function_changed(&platform, &disk.pci.function);
-    virtio_pci_carry_signals(&card.pci);
-    platform_function_changed(&platform, &card.pci.function);
+    for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
+        virtio_pci_carry_signals(all[i]);
+        platform_function_changed(&platform, &all[i]->function);
+    }
+    ivshmem_carry(&share);
+    platform_function_changed(&platform, &share.function);
+    console_out.tail = console_out.head;
     platform.device_work = false;
     for (unsigned i = 0; platform_take_message(&platform, &message); i++) {
         CHECK(i < 256);
@@ -272,6 +325,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = DISK_PAGES / 2 * PAGE_BYTES; i < sizeof(changes); i++) {
         CHECK_OP(changes[i], ==, 0x77);
     }
+    for (size_t i = 0; i < sizeof(shared_pages); i++) {
+        CHECK_OP(shared_pages[i], ==, 0x55);
+    }
+    CHECK_OP(neighbour_share.incoming & ~((1u << IVSHMEM_VECTORS) - 1), ==, 0);
     for (size_t i = RAM_BYTES; i < sizeof(ram); i++) {
         CHECK_OP(ram[i], ==, 0x99);
     }

@@ -238,6 +238,13 @@ def real_machines_are_planned_for(desk):
         assert made.returncode == 0 and plan["machine"]["free_bytes"] >= free, (machine[:80], made.stdout[:200])
     text = check("--machine", desk.write("real.txt", hybrid), desk.path("four.conf")).stdout
     assert "CPU 3 (package 0, core 1, thread 1): a vCPU 3" in text and "CPU 23 (package 0, core 15, thread 0): free" in text
+    two = desk.write("two.conf", "[guest a]\nkernel = hello.elf\n[guest b]\nkernel = hello.elf\ncpus = 1\n")
+    made = check("--json", "--machine", desk.path("real.txt"), two)
+    assert [guest["cpus"] for guest in json.loads(made.stdout)["guests"]] == [[0], [2]], "two guests on one core"
+    assert "warning" not in check("--machine", desk.path("real.txt"), two).stdout
+    desk.write("two.conf", "[guest a]\nkernel = hello.elf\ncpus = 0,\n[guest b]\nkernel = hello.elf\ncpus = 1,\n")
+    said = check("--machine", desk.path("real.txt"), two).stdout
+    assert "warning: guests a and b share a core (CPUs 0 and 1 are its threads)" in said, said
     made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 64,\n"))
     assert "cpu-not-there" in made.stdout and "0 to 63" in made.stdout, made.stdout
 
@@ -343,6 +350,22 @@ def plan_and_json_show_every_key(desk):
     assert plan["machine"]["given_to"] == [{"cpu": 0, "guests": [{"guest": "a", "vcpu": 0}]}]
     assert any(piece.get("given_to") == "a" and piece["start"] == 5 << 30 for piece in plan["host"])
     assert plan["needs"]["cpus"] == 1 and plan["needs"]["memory_bytes"] >= 3 << 30
+    shared = desk.write("shared.conf", "[network lan]\nmtu = 9000\nisolated = yes\nrouter = a\n[shared board]\nsize = 2M\n"
+                        "[guest a]\nkernel = hello.elf\nnet = lan\nconsole = virtio\nshared = board\n"
+                        "[guest b]\nkernel = hello.elf\nnet = lan\nrng = no\nshared = board,ro\n")
+    made = check(shared)
+    for line in ("network lan: a, b; isolated, router a; MTU 9000\n", "shared board, 2 MiB: a, b (reads)\n",
+                 "    shared  board, read-only, guest 0xdc000000\n", "            virtio console (hvc0), virtio-rng\n"):
+        assert line in made.stdout, (line, made.stdout)
+    plan = json.loads(check("--json", shared).stdout)
+    assert plan["networks"] == [{"name": "lan", "isolated": True, "router": "a", "mtu": 9000}]
+    assert plan["shared"] == [{"name": "board", "bytes": 2 << 20}]
+    assert [guest["shared"] for guest in plan["guests"]] == [[{"name": "board", "ro": False}], [{"name": "board", "ro": True}]]
+    assert [(guest["rng"], guest["console_virtio"]) for guest in plan["guests"]] == [(True, True), (False, False)]
+    check("--svg", desk.path("shared.svg"), shared)
+    with open(desk.path("shared.svg"), encoding="utf-8") as picture:
+        drawn = picture.read()
+    assert drawn.count("network lan<") == 2 and "shared board at 0xdc000000, reads<" in drawn
     flat = desk.write("flat.conf", "[guest a]\nkernel = hello.elf\nprotocol = flat\nmode = 16\nload-address = 0x7c00\n")
     assert "flat    at 0x7c00, entered at 0x7c00 in real mode" in check(flat).stdout
     guest = json.loads(check("--json", flat).stdout)["guests"][0]

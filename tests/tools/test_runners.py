@@ -7,10 +7,13 @@ nothing boots. BUILD is the build folder, with the demo's kernel and the guests 
 """
 
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
 import tempfile
+import tty
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
@@ -151,9 +154,35 @@ def several_run_at_once(desk):
     assert sorted(machine_of(started)[0] for started in desk.take_started()) == [1, 2, 3, 4]
 
 
+def a_terminal_is_told_how_to_leave_and_gets_no_stray_answers(desk):
+    """The stand-in asks where the cursor is and ends at once; what the terminal answers after that is not left for the
+    shell. Without a terminal there is no such line."""
+    conf = desk.write("one.conf", "[guest a]\nkernel = hello.elf\n")
+    assert "Ctrl-a x" not in desk.run("run-qemu", conf)[0]
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)  # so that what is left can be seen without a line's end
+    program = os.path.join(desk.programs, "qemu-system-x86_64")
+    with open(program, "w", encoding="utf-8") as out:
+        out.write("#!/bin/sh\nprintf '\\033[6n\\n'\n")
+    environment = {**os.environ, "PATH": f"{desk.programs}:{os.environ['PATH']}", "TMPDIR": desk.temporary}
+    process = subprocess.Popen([os.path.join(ROOT, "tools", "run-qemu"), conf], stdin=theirs, stdout=theirs, stderr=theirs,
+                               env=environment)
+    said = b""
+    while b"exit status" not in said:
+        said += os.read(ours, 65536)
+        if b"\x1b[6n" in said and b"answered" not in said:
+            os.write(ours, b"\x1b[24;80R")
+            said += b"answered"
+    process.wait(LIMIT_S)
+    assert b"run-qemu: Ctrl-a x ends the machine" in said, said
+    assert not select.select([theirs], [], [], 0)[0], "the terminal's answer was left for the shell"
+    os.close(ours)
+    os.close(theirs)
+
+
 TESTS = [a_config_is_booted_on_the_machine_that_it_needs, a_small_config_gets_the_usual_machine, options_make_another_machine,
          an_image_remembers_what_it_needs, a_config_with_errors_starts_nothing_and_says_where, wrong_words_are_said_with_a_remedy,
-         several_run_at_once]
+         several_run_at_once, a_terminal_is_told_how_to_leave_and_gets_no_stray_answers]
 
 
 def main():

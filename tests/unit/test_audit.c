@@ -290,6 +290,79 @@ static void a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only(voi
     expect_finding(AUDIT_REACHES_HYPERVISOR, 2, 0xfee00000, 31 * GIB + 0x5000);
 }
 
+/* ---- memory that guests share ---- */
+
+#define SHARE_GPA 0xdc000000ULL
+#define SHARE_HPA (20 * GIB)
+#define SHARE_BYTES (4 * MIB)
+
+static struct audit_share shares[GUESTS];
+
+/* Guests 0 and 1 have a piece of 4 MiB, and guest 1 may only read it. */
+static void build_shared(unsigned kind)
+{
+    build(kind);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct page_attributes attributes = arena_rwx;
+
+        attributes.execute = false;
+        attributes.write = i == 0;
+        shares[i] = (struct audit_share){{gpa(SHARE_GPA), hpa(SHARE_HPA), SHARE_BYTES}, i == 0};
+        audited[i].shares = &shares[i];
+        audited[i].share_count = 1;
+        assert_int_equal(page_table_map(&trees[i], SHARE_GPA, hpa(SHARE_HPA), SHARE_BYTES, attributes, LEVEL_2M, NULL),
+                         STATUS_OK);
+    }
+}
+
+static void a_declared_share_is_reached_by_those_that_have_it_alone(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build_shared(kind);
+        assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+        assert_int_equal(page_table_map(&trees[2], SHARE_GPA, hpa(SHARE_HPA), SHARE_BYTES, arena_rwx, LEVEL_2M, NULL),
+                         STATUS_OK);
+        expect_finding(AUDIT_REACHES_NOTHING, 2, SHARE_GPA, SHARE_HPA);
+        build_shared(kind);
+        audited[0].share_count = 0; /* the tree has more than the config */
+        expect_finding(AUDIT_REACHES_NOTHING, 0, SHARE_GPA, SHARE_HPA);
+        build_shared(kind);
+        *entry_of(0, kind, SHARE_GPA + 2 * MIB, 1) += 2 * MIB; /* behind its end */
+        expect_finding(AUDIT_REACHES_NOTHING, 0, SHARE_GPA + 2 * MIB, SHARE_HPA + 4 * MIB);
+        build_shared(kind);
+        *entry_of(0, kind, SHARE_GPA, 1) += 2 * MIB; /* its memory, at another place */
+        expect_finding(AUDIT_REACHES_NOTHING, 0, SHARE_GPA, SHARE_HPA + 2 * MIB);
+    }
+}
+
+static void a_share_to_read_cannot_be_written(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build_shared(kind);
+        *entry_of(1, kind, SHARE_GPA + 2 * MIB, 1) |= 2; /* the write bit, in both formats */
+        expect_finding(AUDIT_SHARE_RIGHTS, 1, SHARE_GPA + 2 * MIB, SHARE_HPA + 2 * MIB);
+    }
+}
+
+static void a_share_is_no_grant_not_the_hypervisors_and_shared_whole(void **state)
+{
+    (void)state;
+    build_shared(0);
+    shares[1].range.backing = hpa(SHARE_HPA + 2 * MIB); /* half of the other's */
+    expect_finding(AUDIT_GRANT_SHARED, 0, SHARE_GPA, SHARE_HPA);
+    build_shared(0);
+    shares[0].range.backing = shares[1].range.backing = hpa(18 * GIB); /* guest 2's */
+    expect_finding(AUDIT_GRANT_SHARED, 0, SHARE_GPA, 18 * GIB);
+    build_shared(0);
+    shares[0].range.backing = hpa(31 * GIB);
+    expect_finding(AUDIT_GRANT_HYPERVISOR, 0, SHARE_GPA, 31 * GIB);
+    build_shared(0);
+    shares[0].range.backing = hpa(40 * GIB);
+    expect_finding(AUDIT_GRANT_NOT_MEMORY, 0, SHARE_GPA, 40 * GIB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +376,9 @@ int main(void)
         cmocka_unit_test(a_root_outside_the_hypervisor_is_not_read),
         cmocka_unit_test(reserved_bits_are_found),
         cmocka_unit_test(grants_are_checked_against_the_map_the_hypervisor_and_each_other),
+        cmocka_unit_test(a_declared_share_is_reached_by_those_that_have_it_alone),
+        cmocka_unit_test(a_share_to_read_cannot_be_written),
+        cmocka_unit_test(a_share_is_no_grant_not_the_hypervisors_and_shared_whole),
         cmocka_unit_test(a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only),
     };
 

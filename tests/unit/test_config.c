@@ -26,7 +26,7 @@ static bool parse(const char *text)
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
 static bool verdict(const char *text, unsigned cpus)
 {
-    struct config_machine machine = {cpus, 4 * GIB};
+    struct config_machine machine = {.cpu_count = cpus, .memory_bytes = 4 * GIB};
 
     return parse(text) && (cpus == 0 || config_check_machine(&config, &machine, &errors));
 }
@@ -73,9 +73,9 @@ static void every_key_of_the_manual_exists(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(manual_keys); i++) {
-        bool guest = strcmp(manual_keys[i].section, "guest") == 0;
+        bool named = strcmp(manual_keys[i].section, "hypervisor") != 0;
 
-        snprintf(text, sizeof(text), "[%s]\n%s =\n", guest ? "guest g" : "hypervisor", manual_keys[i].name);
+        snprintf(text, sizeof(text), "[%s%s]\n%s =\n", manual_keys[i].section, named ? " g" : "", manual_keys[i].name);
         parse(text);
         for (uint32_t e = 0; e < errors.count; e++) {
             assert_string_not_equal(errors.list[e].rule, "unknown-key");
@@ -137,6 +137,60 @@ static void disks_and_cards_keep_their_options(void **state)
     assert_int_equal(config_network_index(&config, text_of("lan")), 0);
     assert_int_equal(config_network_index(&config, text_of("dmz")), 1);
     assert_int_equal(config_network_index(&config, text_of("wan")), 2);
+}
+
+static void networks_and_shared_memory_have_sections(void **state)
+{
+    (void)state;
+    assert_true(parse("[network lan]\nisolated = yes\nrouter = gate\nmtu = 9000\n[shared \"board\"]\nsize = 16M\n"
+                      "[guest gate]\nkernel = k\nnet = lan\nshared = board\n"
+                      "[guest b]\nkernel = k\nnet = lan\nshared = board , ro\n[shared log]\nsize=4K\n"
+                      "[guest c]\nkernel = k\nshared = log\nshared = board\n"));
+    assert_int_equal(config.network_section_count, 1);
+    assert_true(config.networks[0].isolated);
+    assert_int_equal(config.networks[0].mtu, 9000);
+    expect_text(config.networks[0].router, "gate");
+    assert_ptr_equal(config_network_named(&config, text_of("lan")), &config.networks[0]);
+    assert_null(config_network_named(&config, text_of("LAN")));
+    assert_int_equal(config.share_count, 2);
+    assert_int_equal(config.shares[0].bytes, 16 * MIB);
+    assert_ptr_equal(config_share_named(&config, text_of("log")), &config.shares[1]);
+    assert_false(config.guests[0].shares[0].read_only);
+    assert_true(config.guests[1].shares[0].read_only);
+    assert_int_equal(config.guests[2].share_count, 2);
+    assert_true(config.guests[2].memory_bytes == 256 * MIB && !config.guests[2].rng);
+    assert_int_equal(config_share_pages(&config.shares[1]), 1);
+    assert_int_equal(config_share_pages(&config.shares[0]), 16 * MIB / PAGE_BYTES + 511);
+    assert_true(parse("[guest a]\nkernel = k\n")); /* nothing of the file before is left */
+    assert_int_equal(config.network_section_count + config.share_count + config.network_count, 0);
+}
+
+static void a_virtio_console_and_random_numbers_are_asked_for_or_come_along(void **state)
+{
+    static const struct {
+        const char *keys;
+        bool console, console_virtio, rng;
+    } cases[] = {
+        {"", true, false, false},
+        {"console = virtio\n", true, true, true},
+        {"console = no\n", false, false, false},
+        {"console = virtio\nrng = no\n", true, true, false},
+        {"rng = yes\n", true, false, true},
+        {"disk = a.img\n", true, false, true},
+        {"net = lan\nconsole = serial\n", true, false, true},
+        {"rng = no\nnet = lan\n", true, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char file[128];
+
+        snprintf(file, sizeof(file), "[guest a]\nkernel = k\n%s", cases[i].keys);
+        assert_true(parse(file));
+        assert_int_equal(config.guests[0].console, cases[i].console);
+        assert_int_equal(config.guests[0].console_virtio, cases[i].console_virtio);
+        assert_int_equal(config.guests[0].rng, cases[i].rng);
+    }
 }
 
 static void every_key_reaches_its_field(void **state)
@@ -365,6 +419,22 @@ static const struct {
     {A "net = lan,mac=ff:ff:ff:ff:ff:ff\n", "bad-network", 3, 11, "not a group's"},
     {A "net = lan,mac=52:54:00:12:34\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
     {A "net = lan,mac=00:00:00:00:00:00\n", "bad-network", 3, 11, "52:54:00:12:34:56"},
+    {A "shared = m\n", "no-share", 3, 10, "[shared m]"},
+    {A "shared = m,rw\n[shared m]\nsize = 4K\n", "bad-shared", 3, 12, "there is `ro`"},
+    {A "shared = m\nshared = m\n[shared m]\nsize = 4K\n", "bad-shared", 4, 10, "line 3"},
+    {A "size = 4K\n", "unknown-key", 3, 1, "belongs into a [shared NAME] section"},
+    {A "router = a\n", "unknown-key", 3, 1, "belongs into a [network NAME] section"},
+    {A "ivshmem = m\n", "unknown-key", 3, 1, "did you mean `shared`?"},
+    {A "shared = m\n[shared m]\nsize = 4K\nkernel = k\n", "unknown-key", 6, 1, "belongs into a [guest NAME] section"},
+    {A "shared = m\n[shared m]\nsize = 0\n", "bad-share-size", 5, 8, "powers of two"},
+    {A "shared = m\n[shared m]\nsize = 128M\n", "bad-share-size", 5, 8, "up to 64M"},
+    {A "[shared]\nsize = 4K\n", "bad-name", 3, 8, "[shared one]"},
+    {A "[network lan wan]\nmtu = 9000\n", "bad-name", 3, 10, "[network one]"},
+    {A "net = lan\n[network lan]\n[network lan]\n", "duplicate-name", 5, 10, "line 4"},
+    {A "net = lan\n[network wan]\n", "unused-section", 4, 10, "No guest is on network `wan`"},
+    {A "net = lan\n[network lan]\nrouter = a\n", "isolated", 5, 10, "belong together"},
+    {A "net = lan\n[network lan]\nisolated = yes\nrouter = b\n", "no-router", 6, 10, "no guest on network"},
+    {A "net = lan\n[network lan]\nmtu = 500\n", "bad-mtu", 5, 7, "from 576"},
     {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "`name`: a guest has a name alone, in its section's line: [guest NAME]"},
     {A "memory-at = 0\n", "bad-address", 3, 13, "the first 1M of the machine is its firmware's"},
@@ -677,6 +747,59 @@ static void a_failed_placement_reads_nothing_beyond_the_cpus(void **state)
     expect_error(1, "too-much-memory", 8, 10);
 }
 
+/* Cores with two threads, numbered as firmware does it: 0 and 1 are core 0, or 0 and n/2. */
+static const struct {
+    const char *config;
+    uint32_t cpus, stride; /* of a core's threads */
+    uint32_t expected[4];
+    uint32_t neighbours;
+} placements[] = {
+#define TWO "[guest a]\nkernel = k\n[guest b]\nkernel = k\n"
+    {TWO, 4, 1, {0, 2}, 0},
+    {TWO, 4, 2, {0, 1}, 0},
+    {TWO, 2, 1, {0, 1}, 1}, /* one core is all there is */
+    {"[guest a]\nkernel = k\ncpus = 2\n", 4, 1, {0, 2}, 0},
+    /* No core for each of four: each guest has one. */
+    {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\ncpus = 2\n", 4, 1, {0, 1, 2, 3}, 0},
+    {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\ncpus = 2\n", 4, 2, {0, 2, 1, 3}, 0},
+    {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n", 4, 1, {0, 2}, 0},
+    {"[guest a]\nkernel = k\n[guest b]\nkernel = k\n[guest c]\nkernel = k\n", 4, 1, {0, 2, 1}, 1},
+    {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 1,\n", 4, 1, {0, 1}, 1}, /* as the lists say */
+};
+
+static void guests_get_cores_of_their_own_while_there_are_some(void **state)
+{
+    struct config_neighbours found;
+
+    (void)state;
+    for (size_t p = 0; p < ARRAY_COUNT(placements); p++) {
+        struct config_machine machine = {.cpu_count = placements[p].cpus, .memory_bytes = GIB, .cores_known = true};
+        uint32_t count = 0;
+        uint32_t from = 0;
+        uint32_t pairs = 0;
+
+        for (uint32_t i = 0; i < machine.cpu_count; i++) {
+            machine.cores[i] = placements[p].stride == 1 ? i & ~1u : i % placements[p].stride;
+        }
+        assert_true(parse(placements[p].config));
+        assert_true(config_check_machine(&config, &machine, &errors));
+        for (uint32_t g = 0; g < config.guest_count; g++) {
+            for (uint32_t i = 0; i < config.guests[g].cpu_count; i++) {
+                if (config.guests[g].cpus[i] != placements[p].expected[count]) {
+                    print_message("placement %zu: guest %u vCPU %u is on CPU %u\n", p, g, i, config.guests[g].cpus[i]);
+                }
+                assert_int_equal(config.guests[g].cpus[i], placements[p].expected[count++]);
+            }
+        }
+        while (config_next_neighbours(&config, &machine, &from, &found)) {
+            assert_true(found.guests[0] < found.guests[1]);
+            assert_int_equal(machine.cores[found.cpus[0]], machine.cores[found.cpus[1]]);
+            pairs++;
+        }
+        assert_int_equal(pairs, placements[p].neighbours);
+    }
+}
+
 /* A FAT volume holds them, and the firmware opens them: efi_volume.c widens UTF-8. */
 static void names_in_other_alphabets_are_names(void **state)
 {
@@ -839,6 +962,8 @@ int main(void)
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(disks_and_cards_keep_their_options),
+        cmocka_unit_test(networks_and_shared_memory_have_sections),
+        cmocka_unit_test(a_virtio_console_and_random_numbers_are_asked_for_or_come_along),
         cmocka_unit_test(line_ends_marks_tabs_and_comments_are_forgiven),
         cmocka_unit_test(command_lines_keep_what_they_hold),
         cmocka_unit_test(several_errors_are_told_at_once_in_file_order),
@@ -854,6 +979,7 @@ int main(void)
         cmocka_unit_test(a_guest_with_more_cpus_than_the_machine_spreads_over_all),
         cmocka_unit_test(no_cpu_gets_more_vcpus_than_a_turn_has_room_for),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
+        cmocka_unit_test(guests_get_cores_of_their_own_while_there_are_some),
         cmocka_unit_test(words_from_elsewhere_are_explained_once),
         cmocka_unit_test(every_known_word_has_a_sentence_or_a_key),
         cmocka_unit_test(names_in_other_alphabets_are_names),

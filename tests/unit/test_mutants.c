@@ -37,6 +37,7 @@
 #define SEEDS_MAX 16u
 #define CHANGES_MAX 3u
 #define ARENA_BYTES (8 * MIB)
+#define UNREAD_BYTES (2 * MIB) /* shared memory, which nothing reads before the hand-over; files are smaller */
 #define SAID_MAX 16384u
 #define IMAGE_BYTES 4096u
 #define CONTENT_BYTES (1u << 20) /* what is read of a file that a mutant names: machine.txt and itself, too */
@@ -547,9 +548,11 @@ static bool read_stored(const struct stored_file *file, struct span *bytes)
     return true;
 }
 
+static const char *config_place = "\\plinth\\plinth.conf";
+
 static bool find_file(const char *volume_path, struct span *bytes)
 {
-    if (strcmp(volume_path, "\\plinth\\plinth.conf") == 0) {
+    if (strcmp(volume_path, config_place) == 0) {
         *bytes = (struct span){(const uint8_t *)config_text, strlen(config_text)};
         return true;
     }
@@ -667,10 +670,14 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
         *address = 0x8000;
         return EFI_SUCCESS;
     }
-    if (bytes > ARENA_BYTES - arena_used) {
+    if (images_follow && !take_from_the_top(bytes)) {
         return EFI_OUT_OF_RESOURCES;
     }
-    if (images_follow && !take_from_the_top(bytes)) {
+    if (bytes >= UNREAD_BYTES) {
+        *address = (uint64_t)(uintptr_t)arena;
+        return EFI_SUCCESS;
+    }
+    if (bytes > ARENA_BYTES - arena_used) {
         return EFI_OUT_OF_RESOURCES;
     }
     *address = (uint64_t)(uintptr_t)arena + arena_used;
@@ -793,6 +800,12 @@ bool efi_machine_read(struct efi_stage *stage)
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
         stage->info->cpus[i] = (struct boot_cpu){.apic_id = i, .is_bsp = i == 0, .healthy = true};
     }
+    return true;
+}
+
+bool efi_machine_random(struct efi_stage *stage)
+{
+    (void)stage;
     return true;
 }
 
@@ -1028,7 +1041,7 @@ static void files_are_those_of_a_fat_volume_on_both(void **context)
     judge("[guest a]\nkernel = \" hello.elf\"\n", "bad-path", "P0701");
     judge("[guest a]\nkernel = aux.elf\n", "bad-path", "P0701");
     judge("[guest a]\nkernel = hello.elf/\n", "bad-path", "P0701");
-    judge("[guest a]\nkernel = hello.elf\nmodule = HELLO.ELF\n", "file-twice", "P0711");
+    judge("[guest a]\nkernel = hello.elf\nmodule = HELLO.ELF\n", "file-twice", "P0725");
     judge("[guest a]\nkernel = big.img\n", "large-file", "P0718");
     judge("[guest a]\nkernel = hello.elf\nmodule = big.img\n", "large-file", "P0718");
     judge("[guest a]\nkernel = in\n", "missing-file", "P0711");
@@ -1101,12 +1114,57 @@ static void what_the_firmware_refuses_is_planned_around(void **context)
     }
 }
 
+/* P0719: a config where people put it instead is named. P0711: there is none at all. */
+static void a_config_elsewhere_is_found_and_named(void **context)
+{
+    static const char *const places[] = {"\\plinth\\plinth.conf.txt", "\\plinth\\plinth.txt", "\\plinth.conf",
+                                         "\\plinth.conf.txt", "\\EFI\\BOOT\\plinth.conf"};
+    char line[160];
+
+    (void)context;
+    snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\n");
+    assert_true(host_verdict());
+    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+        config_place = places[i];
+        assert_false(target_verdict());
+        snprintf(line, sizeof(line), "P0719: \\plinth\\plinth.conf is not on the volume, but %s is.", places[i]);
+        assert_non_null(strstr(said, line));
+    }
+    config_place = "\\elsewhere";
+    assert_false(target_verdict());
+    assert_non_null(strstr(said, "P0711: \\plinth\\plinth.conf is not on the volume"));
+    config_place = "\\plinth\\plinth.conf";
+    assert_true(target_verdict());
+}
+
+/* P0725: several are named with their lines before anything is read. P0711: one is named where it is read. */
+static void all_missing_files_are_named_at_once(void **context)
+{
+    (void)context;
+    snprintf(config_text, sizeof(config_text),
+             "[guest a]\nkernel = one\ninitrd = two\n[guest b]\nkernel = hello.elf\nmodule = three words\n");
+    assert_false(host_verdict());
+    assert_int_equal(check.errors.count, 3);
+    assert_false(target_verdict());
+    assert_non_null(strstr(said, "plinth.conf:2:10: missing-file: \\plinth\\one\n"));
+    assert_non_null(strstr(said, "plinth.conf:3:10: missing-file: \\plinth\\two\n"));
+    assert_non_null(strstr(said, "plinth.conf:6:10: missing-file: \\plinth\\three\n"));
+    assert_non_null(strstr(said, "P0725: 3 files that plinth.conf names"));
+    assert_null(strstr(said, "Plinth: read \\plinth"));
+    snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\ninitrd = two\n");
+    assert_false(host_verdict());
+    assert_false(target_verdict());
+    assert_non_null(strstr(said, "P0711: plinth.conf:3:10: \\plinth\\two is not on the volume"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_example_is_good_for_a_machine_with_8_cpus_and_8_gib),
         cmocka_unit_test(what_the_firmware_refuses_is_planned_around),
         cmocka_unit_test(files_are_those_of_a_fat_volume_on_both),
+        cmocka_unit_test(a_config_elsewhere_is_found_and_named),
+        cmocka_unit_test(all_missing_files_are_named_at_once),
         cmocka_unit_test(host_and_target_give_every_mutant_the_same_verdict),
     };
 

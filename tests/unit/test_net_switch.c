@@ -63,9 +63,9 @@ static int setup(void **state)
     memset(&net_switch, 0, sizeof(net_switch));
     for (unsigned i = 0; i < GUESTS; i++) {
         arena_init(&peers[i].arena);
-        virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i]);
+        virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i], i == 3 ? 9000 : 0);
         virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device);
-        assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net), i);
+        assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net, i == 2), i);
         start_peer(i, false, OFFLOADS, 32);
     }
     return 0;
@@ -393,6 +393,86 @@ static void filters_are_obeyed(void **state)
     expect_frame(1, 0, group, 60);
 }
 
+static void set_mode(unsigned index, uint8_t command, bool on)
+{
+    struct peer *peer = &peers[index];
+    struct driver_buffer buffers[] = {{SENT, 3, false}, {SENT + 64, 1, true}};
+
+    arena_put(&peer->arena, SENT, 0, 1);
+    arena_put(&peer->arena, SENT + 1, command, 1);
+    arena_put(&peer->arena, SENT + 2, on, 1);
+    arena_put(&peer->arena, SENT + 64, 0xff, 1);
+    driver_add(&peer->driver.queues[2], buffers, 2);
+    vd_notify(&peer->driver, 2);
+    run(index, NULL);
+    assert_int_equal(arena_get(&peer->arena, SENT + 64, 1), command > 5 ? 1 : 0);
+}
+
+/* 5.1.6.5.1 "Packet Receive Filtering", all six. */
+static void every_mode_of_reception_is_obeyed(void **state)
+{
+    static const uint8_t other[6] = {2, 8, 8, 8, 8, 8}, group[6] = {0x33, 0x33, 0, 0, 0, 1};
+    static const struct {
+        uint8_t modes; /* bit n: command n */
+        bool own, other, group, broadcast;
+    } cases[] = {{0x01, true, true, true, true},    {0x00, true, false, false, true}, {0x02, true, false, true, true},
+                 {0x04, true, true, false, true},   {0x0a, true, false, false, true}, {0x14, false, false, false, true},
+                 {0x20, true, false, false, false}, {0x39, true, true, true, true}};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        for (uint8_t command = 0; command <= 6; command++) {
+            set_mode(1, command, (cases[i].modes >> command & 1) != 0);
+        }
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, net_mac(macs[1])), cases[i].own);
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, net_mac(other)), cases[i].other);
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, net_mac(group)), cases[i].group);
+        assert_int_equal(virtio_net_wants(&peers[1].card.net, NET_MAC_BROADCAST), cases[i].broadcast);
+    }
+}
+
+static void an_isolated_network_reaches_its_router_alone(void **state)
+{
+    static const uint8_t unknown[6] = {2, 9, 9, 9, 9, 9};
+    static const uint8_t *const to[] = {broadcast, unknown, macs[2]};
+
+    (void)state;
+    net_switch.isolated = true; /* guest 2 is the router */
+    put_frame(0, macs[1], 60, NULL);
+    assert_int_equal(run(0, NULL), 0);
+    for (uint32_t i = 0; i < ARRAY_COUNT(to); i++) {
+        put_frame(0, to[i], 61 + i, NULL);
+        run(0, NULL);
+        expect_frame(2, 0, to[i], 61 + i);
+    }
+    put_frame(2, macs[1], 64, NULL);
+    run(2, NULL);
+    expect_frame(1, 2, macs[1], 64);
+    put_frame(2, broadcast, 65, NULL);
+    run(2, NULL);
+    expect_frame(0, 2, broadcast, 65);
+    expect_frame(1, 2, broadcast, 65);
+    expect_frame(3, 2, broadcast, 65);
+    /* an address that another guest claims does not lead to it */
+    put_frame(1, broadcast, 60, NULL);
+    arena_put(&peers[1].arena, SENT + 12 + 6, net_mac(unknown) & 0xffffffff, 4);
+    arena_put(&peers[1].arena, SENT + 12 + 10, net_mac(unknown) >> 32, 2);
+    run(1, NULL);
+    put_frame(0, unknown, 66, NULL);
+    run(0, NULL);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        assert_int_equal(peers[i].card.net.counters.received_packets, i == 2 ? 4 : i == 1 ? 2 : 1);
+    }
+}
+
+static void the_networks_mtu_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(vd_features(&peers[0].driver) & 1ULL << 3, 0);
+    assert_int_equal(vd_features(&peers[3].driver) & 1ULL << 3, 1ULL << 3);
+    assert_int_equal(vd_config(&peers[3].driver, 10, 2), 9000);
+}
+
 static void an_address_that_the_driver_sets_is_reached(void **state)
 {
     static const uint8_t other[6] = {2, 8, 8, 8, 8, 8};
@@ -511,6 +591,203 @@ static void features_depend_on_each_other(void **state)
     assert_int_equal(vd_config(&peer->driver, 5, 1), 1);
 }
 
+/* ---- segments that the card cuts ---- */
+
+#define PSH_FIN 0x09u
+#define ACK 0x10u
+#define CWR 0x80u
+
+struct tcp_packet {
+    uint8_t bytes[64 * 1024];
+    uint32_t size, network, transport, headers;
+};
+
+static struct tcp_packet large;
+
+/* A packet of TCP as Linux hands it to a card that cuts: lengths of the whole, the checksum's field without use. */
+static void make_tcp(bool ipv6, bool tagged, uint32_t payload)
+{
+    uint8_t *frame = large.bytes, *ip, *tcp;
+    uint32_t total;
+
+    memset(&large, 0, sizeof(large));
+    large.network = tagged ? 18 : 14;
+    large.transport = large.network + (ipv6 ? 40 : 24); /* IPv4 with an option */
+    large.headers = large.transport + 32;
+    large.size = large.headers + payload;
+    memcpy(frame, macs[1], 6);
+    memcpy(frame + 6, macs[0], 6);
+    memcpy(frame + 12, tagged ? "\x81\x00\x00\x07" : "", tagged ? 4 : 0);
+    memcpy(frame + large.network - 2, ipv6 ? "\x86\xdd" : "\x08\x00", 2);
+    ip = frame + large.network;
+    tcp = frame + large.transport;
+    total = large.size - large.network;
+    if (ipv6) {
+        ip[0] = 0x60;
+        ip[4] = (uint8_t)((total - 40) >> 8);
+        ip[5] = (uint8_t)(total - 40);
+        ip[6] = 6;
+    } else {
+        memcpy(ip, "\x46\x00\x00\x00\xff\xfe\x40\x00\x40\x06", 10);
+        ip[2] = (uint8_t)(total >> 8);
+        ip[3] = (uint8_t)total;
+    }
+    for (unsigned i = 0; i < (ipv6 ? 32u : 8u); i++) {
+        ip[(ipv6 ? 8 : 12) + i] = (uint8_t)(0xa1 + 7 * i);
+    }
+    memcpy(tcp + 4, "\xff\xff\xfe\x00", 4);
+    tcp[12] = 0x80;
+    tcp[13] = PSH_FIN | ACK | CWR;
+    memcpy(tcp + 16, "\x12\x34", 2);
+    for (uint32_t i = 0; i < payload; i++) {
+        frame[large.headers + i] = (uint8_t)(i * 29 + i / 256);
+    }
+}
+
+static void send_large(uint8_t gso_type, uint16_t gso_bytes)
+{
+    struct peer *peer = &peers[0];
+    struct net_header header = {.flags = 1,
+                                .gso_type = gso_type,
+                                .gso_bytes = gso_bytes,
+                                .checksum_start = (uint16_t)large.transport,
+                                .checksum_offset = 16};
+    struct driver_buffer buffers[3] = {
+        {SENT, 12 + 30, false}, {SENT + 0x1001, 40, false}, {SENT + 0x2003, large.size - 70, false}};
+
+    (void)guest_memory_write(&peer->arena.memory, gpa(SENT), &header, 12);
+    (void)guest_memory_write(&peer->arena.memory, gpa(SENT + 12), large.bytes, 30);
+    (void)guest_memory_write(&peer->arena.memory, gpa(SENT + 0x1001), large.bytes + 30, 40);
+    (void)guest_memory_write(&peer->arena.memory, gpa(SENT + 0x2003), large.bytes + 70, large.size - 70);
+    assert_int_not_equal(driver_add(&peer->driver.queues[1], buffers, 3), 0xffff);
+    vd_notify(&peer->driver, 1);
+    run(0, NULL);
+}
+
+static uint32_t number(const uint8_t *at, unsigned bytes)
+{
+    uint32_t value = 0;
+
+    for (unsigned i = 0; i < bytes; i++) {
+        value = value << 8 | at[i];
+    }
+    return value;
+}
+
+/* The sum of addresses, protocol and length, as two bytes of a frame whose reference_checksum() is then 0. */
+static uint32_t pseudo_sum(const uint8_t *frame, bool ipv6, uint32_t tcp_bytes)
+{
+    uint8_t bytes[40] = {0};
+    unsigned addresses = ipv6 ? 32 : 8;
+
+    memcpy(bytes, frame + large.network + (ipv6 ? 8 : 12), addresses);
+    bytes[addresses + 1] = 6;
+    bytes[addresses + 2] = (uint8_t)(tcp_bytes >> 8);
+    bytes[addresses + 3] = (uint8_t)tcp_bytes;
+    return (uint16_t)~reference_checksum(bytes, 0, addresses + 4);
+}
+
+static void expect_headers(const uint8_t *frame, uint32_t bytes, bool ipv6, uint32_t done, bool last, unsigned index)
+{
+    const uint8_t *ip = frame + large.network, *tcp = frame + large.transport;
+
+    assert_memory_equal(frame, large.bytes, large.network);
+    if (ipv6) {
+        assert_int_equal(number(ip + 4, 2), bytes - large.network - 40);
+    } else {
+        assert_int_equal(number(ip + 2, 2), bytes - large.network);
+        assert_int_equal(number(ip + 4, 2), (0xfffe + index) & 0xffff);
+        assert_int_equal(reference_checksum(frame, large.network, large.transport), 0);
+    }
+    assert_int_equal(number(tcp + 4, 4), 0xfffffe00u + done);
+    assert_int_equal(tcp[13], ACK | (last ? PSH_FIN : 0) | (done == 0 ? CWR : 0));
+}
+
+/* Takes all segments at guest 1 and compares them with what was sent. */
+static unsigned expect_segments(bool ipv6, uint32_t size, bool whole_checksum)
+{
+    static uint8_t frame[256 * 1024];
+    struct net_header got;
+    uint32_t done = 0, bytes, payload = large.size - large.headers;
+    unsigned count = 0;
+
+    while ((bytes = take_frame(1, frame, &got)) != 0) {
+        uint32_t part = bytes - large.headers;
+        uint32_t pseudo = pseudo_sum(frame, ipv6, bytes - large.transport);
+
+        assert_int_equal(part, done + size < payload ? size : payload - done);
+        assert_int_equal(got.gso_type, 0);
+        expect_headers(frame, bytes, ipv6, done, done + part == payload, count++);
+        assert_memory_equal(frame + large.headers, large.bytes + large.headers + done, part);
+        if (whole_checksum) {
+            uint32_t sum = pseudo + (uint16_t)~reference_checksum(frame, large.transport, bytes);
+
+            assert_int_equal(got.flags, 0);
+            assert_int_equal((sum & 0xffff) + (sum >> 16), 0xffff);
+        } else {
+            assert_int_equal(got.flags, 1);
+            assert_int_equal(got.checksum_start, large.transport);
+            assert_int_equal(got.checksum_offset, 16);
+            assert_int_equal(number(frame + large.transport + 16, 2), pseudo);
+        }
+        done += part;
+    }
+    assert_int_equal(done, payload);
+    return count;
+}
+
+static void large_packets_are_cut_for_drivers_that_take_none(void **state)
+{
+    const uint64_t sender = OFFLOADS | 1ULL << 12; /* HOST_TSO6 */
+
+    for (unsigned kind = 0; kind < 8; kind++) {
+        bool ipv6 = (kind & 1) != 0, tagged = (kind & 2) != 0, whole = (kind & 4) != 0;
+
+        setup(state);
+        start_peer(0, false, sender, 8);
+        start_peer(1, false, MODERN | (whole ? 0 : GUEST_CSUM), 32);
+        make_tcp(ipv6, tagged, 20000);
+        send_large(ipv6 ? NET_GSO_TCP6 : NET_GSO_TCP4, 1441);
+        assert_int_equal(expect_segments(ipv6, 1441, whole), 14);
+        assert_int_equal(peers[1].card.net.counters.received_packets, 14);
+        make_tcp(ipv6, tagged, 1441);
+        send_large(ipv6 ? NET_GSO_TCP6 : NET_GSO_TCP4, 1441);
+        assert_int_equal(expect_segments(ipv6, 1441, whole), 1);
+    }
+}
+
+static void what_cannot_be_cut_is_lost_alone(void **state)
+{
+    struct net_counters *counters = &peers[1].card.net.counters;
+
+    (void)state;
+    start_peer(1, false, MODERN, 4);
+    make_tcp(false, false, 20000);
+    send_large(NET_GSO_TCP4, 1); /* as many as there are buffers, and an end */
+    assert_int_equal(counters->received_packets, 4);
+    start_peer(1, false, MODERN, 8);
+    for (unsigned kind = 0; kind < 5; kind++) {
+        make_tcp(false, false, 3000);
+        if (kind == 0) {
+            large.bytes[12] = 0x77; /* no IP */
+        } else if (kind == 1) {
+            large.bytes[14] = 0x47; /* its length is not where TCP begins */
+        } else if (kind == 2) {
+            large.bytes[large.transport + 12] = 0x40; /* a TCP header of 16 bytes */
+        } else if (kind == 3) {
+            large.transport = 190;
+        } else {
+            large.size = large.headers; /* nothing to cut */
+        }
+        send_large(NET_GSO_TCP4, 1000);
+        assert_int_equal(counters->lost_unfit, kind + 1);
+    }
+    assert_int_equal(counters->received_packets, 4);
+    put_frame(0, macs[1], 60, NULL);
+    run(0, NULL);
+    assert_int_equal(counters->received_packets, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,7 +801,12 @@ int main(void)
         cmocka_unit_test_setup(a_flood_to_many_ends_by_the_clock_and_goes_on, setup),
         cmocka_unit_test_setup(without_merged_buffers_a_frame_fits_into_one_or_is_lost, setup),
         cmocka_unit_test_setup(checksums_are_made_for_drivers_that_want_them, setup),
+        cmocka_unit_test_setup(large_packets_are_cut_for_drivers_that_take_none, setup),
+        cmocka_unit_test_setup(what_cannot_be_cut_is_lost_alone, setup),
         cmocka_unit_test_setup(filters_are_obeyed, setup),
+        cmocka_unit_test_setup(every_mode_of_reception_is_obeyed, setup),
+        cmocka_unit_test_setup(an_isolated_network_reaches_its_router_alone, setup),
+        cmocka_unit_test_setup(the_networks_mtu_is_told, setup),
         cmocka_unit_test_setup(an_address_that_the_driver_sets_is_reached, setup),
         cmocka_unit_test_setup(bad_packets_are_counted_and_given_back, setup),
         cmocka_unit_test_setup(a_flood_goes_on_where_the_budget_ended, setup),

@@ -12,7 +12,11 @@
 
 #include <cmocka.h>
 
+#include "hv/console/console.h"
+#include "hv/core/guest_devices.h"
+#include "hv/host/budget.h"
 #include "tests/unit/page_table_arena.h"
+#include "tools/check/check.h"
 
 static struct memory_map map;
 static struct memory_map before;
@@ -361,9 +365,28 @@ static void the_hypervisors_own_memory_is_counted_and_placed_in_one_aligned_piec
     assert_int_equal(planner_own_place(&map, 4 * MIB, &start), STATUS_NOT_FOUND);
 }
 
+static uint64_t pages(uint64_t bytes)
+{
+    return align_up(bytes, PAGE_BYTES);
+}
+
+/* As hv/host/budget.c counts, on a PC of 8 CPUs with stacks of 80 KiB. */
+static void a_machine_of_which_nothing_is_known_keeps_what_the_hypervisor_takes(void **state)
+{
+    (void)state;
+    assert_true(pages(sizeof(struct guest)) + pages(sizeof(struct guest_devices)) + pages(CONSOLE_GUEST_BYTES_MAX) <=
+                CHECK_OWN_GUEST_BYTES);
+    assert_true(pages(sizeof(struct vcpu)) + pages(sizeof(struct lapic_page)) + BUDGET_XSAVE_BYTES + 4 * PAGE_BYTES <=
+                CHECK_OWN_VCPU_BYTES);
+    assert_true(512 * KIB + CONFIG_NETWORKS_MAX * pages(sizeof(struct guest_network)) + BUDGET_LOAD_PLAN_BYTES +
+                    8 * 80 * KIB <=
+                CHECK_OWN_FIXED_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_machine_of_which_nothing_is_known_keeps_what_the_hypervisor_takes),
         cmocka_unit_test_setup(whole_gibs_get_gib_leaves_even_when_free_memory_starts_askew, setup),
         cmocka_unit_test_setup(the_rest_of_a_gib_gets_2_mib_leaves_and_then_4_kib, setup),
         cmocka_unit_test_setup(without_gib_pages_2_mib_leaves_are_used, setup),

@@ -254,7 +254,8 @@ static bool access_was_executed(uint64_t exit_code, const char *code, size_t cou
     return dispatched != 0;
 }
 
-/* The guest's other CPU may write there between the exit and our fetch: what the CPU has not checked is not executed. */
+/* The guest's other CPU may write there between the exit and our fetch: what the CPU has not checked is not
+ * executed. */
 static void a_changed_access_to_a_control_register_is_left_to_the_cpu(void **state)
 {
     static const struct {

@@ -30,7 +30,7 @@ static inline uint64_t vd_read(struct virtio_driver *driver, unsigned bar, uint6
 {
     struct bus_access access = {.at = PCI_AT(bar, offset), .size = size};
 
-    (void)virtio_pci_row_read(driver->pci, &access);
+    (void)virtio_pci_row.read(driver->pci, &access);
     return access.value;
 }
 
@@ -38,7 +38,7 @@ static inline void vd_write(struct virtio_driver *driver, unsigned bar, uint64_t
 {
     struct bus_access access = {.at = PCI_AT(bar, offset), .size = size, .value = value};
 
-    (void)virtio_pci_row_write(driver->pci, &access);
+    (void)virtio_pci_row.write(driver->pci, &access);
 }
 
 static inline struct virtio_place vd_find(struct virtio_driver *driver, uint8_t type, bool ports, uint32_t *more)

@@ -15,6 +15,12 @@
 
 #include <stdio.h>
 
+/* What the hypervisor keeps of a machine whose file does not say it, with a few CPUs: not less than hv/host/budget.c
+ * counts (test_planner). */
+#define CHECK_OWN_FIXED_BYTES (2304 * KIB)
+#define CHECK_OWN_GUEST_BYTES (320 * KIB)
+#define CHECK_OWN_VCPU_BYTES (48 * KIB)
+
 #define HOST_PATH_MAX 4096u
 #define MACHINE_CPUS_MAX 64u
 #define MACHINE_DEVICES_MAX 256u
@@ -119,6 +125,9 @@ void check_file_free(struct span bytes);
 void check_run(struct check *check);
 
 bool check_is_good(const struct check *check);
+
+/* The machine as the config's rules want it: its CPUs, their cores, its memory. */
+struct config_machine check_machine_of(const struct check *check);
 
 /* ---- check_needs.c ---- */
 

@@ -195,6 +195,35 @@ static void print_nets(const struct config_guest *guest)
         printf(", \"mac\": \"%02x:%02x:%02x:%02x:%02x:%02x\"}", net->mac[0], net->mac[1], net->mac[2], net->mac[3],
                net->mac[4], net->mac[5]);
     }
+    printf("], \"shared\": [");
+    for (uint32_t i = 0; i < guest->share_count; i++) {
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("name", guest->shares[i].name);
+        print_flag("ro", guest->shares[i].read_only);
+        printf("}");
+    }
+    printf("]");
+    print_flag("rng", guest->rng);
+    print_flag("console_virtio", guest->console_virtio);
+}
+
+/* The sections that are no guests'. */
+static void print_sections(const struct config *config)
+{
+    printf(",\n \"networks\": [");
+    for (uint32_t i = 0; i < config->network_section_count; i++) {
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("name", config->networks[i].name);
+        print_flag("isolated", config->networks[i].isolated);
+        print_member("router", config->networks[i].router);
+        printf(", \"mtu\": %" PRIu64 "}", config->networks[i].mtu);
+    }
+    printf("],\n \"shared\": [");
+    for (uint32_t i = 0; i < config->share_count; i++) {
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("name", config->shares[i].name);
+        printf(", \"bytes\": %" PRIu64 "}", config->shares[i].bytes);
+    }
     printf("]");
 }
 
@@ -289,6 +318,7 @@ void check_print_json(const struct check *check)
         print_machine(check);
         print_needs(check);
         print_hypervisor(&check->config);
+        print_sections(&check->config);
         printf(",\n \"guests\": [");
         for (uint32_t g = 0; g < check->config.guest_count; g++) {
             printf("%s\n", g == 0 ? "" : ",");

@@ -30,8 +30,7 @@ _Static_assert(MACHINE_CPUS_MAX == BOOT_CPUS_MAX, "a description has as many CPU
 #define CPU_WORDS 9u
 #define OWN_WORDS 6u
 
-/* Of a machine whose file does not say it: a few CPUs and all that they can have. */
-static const struct planner_own own_usual = {1536 * KIB, 20 * KIB, 48 * KIB};
+static const struct planner_own own_usual = {CHECK_OWN_FIXED_BYTES, CHECK_OWN_GUEST_BYTES, CHECK_OWN_VCPU_BYTES};
 
 static const char *const region_types[] = {
     [MEMORY_FREE] = "free", [MEMORY_BOOT] = "boot",         [MEMORY_LOADER] = "loader",
@@ -396,6 +395,7 @@ static void assume_memory(struct check *check)
             placed_end = max_u64(placed_end, guest->memory_at + guest->memory_bytes);
         }
     }
+    memory += check->config.share_count * GIB;
     /* Beyond them, too: files are taken from the top. */
     memory_map_set(&check->machine.map, HIGH_MEMORY_START, placed_end + memory, MEMORY_FREE);
 }

@@ -55,6 +55,12 @@ void check_print_manual(void)
     print_manual_keys("hypervisor");
     printf("\n## Keys of `[guest NAME]`\n\n");
     print_manual_keys("guest");
+    printf("\n## Keys of `[network NAME]`\n\nA network needs no section: `net = lan` in two guests is one. This is for "
+           "those that "
+           "are not plain.\n\n");
+    print_manual_keys("network");
+    printf("\n## Keys of `[shared NAME]`\n\n");
+    print_manual_keys("shared");
     fputs(manual_details, stdout);
     printf("\n## Rules\n");
     for (size_t i = 0; i < ARRAY_COUNT(manual_rules); i++) {

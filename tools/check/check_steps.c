@@ -13,6 +13,7 @@
 
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
+#include "hv/boot_info.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,7 @@ static const char *use_of(const struct check *check, uint64_t address)
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = {guest->memory_bytes, guest->debug_ports, guest->memory_at};
+    const struct planner_request request = boot_planner_request(&check->config, guest);
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);
@@ -243,6 +244,34 @@ static void check_disks(struct check *check)
     }
 }
 
+static void check_shares(struct check *check)
+{
+    for (uint32_t i = 0; i < check->config.share_count; i++) {
+        take_pages(check, config_share_pages(&check->config.shares[i]) * PAGE_BYTES, check->config.shares[i].position);
+    }
+}
+
+struct config_machine check_machine_of(const struct check *check)
+{
+    const struct machine_cpu *cpus = check->machine.cpus;
+    struct config_machine machine = {
+        .cpu_count = check->machine.cpu_count,
+        .memory_bytes = memory_map_bytes(&check->machine.map, MEMORY_FREE),
+        .cores_known = true,
+    };
+
+    for (uint32_t i = 0; i < MACHINE_CPUS_MAX; i++) {
+        uint32_t first = 0;
+
+        while (first < i && (!cpus[i].described || !cpus[first].described || cpus[first].package != cpus[i].package ||
+                             cpus[first].core != cpus[i].core || cpus[first].thread == cpus[i].thread)) {
+            first++;
+        }
+        machine.cores[i] = first < i ? machine.cores[first] : i;
+    }
+    return machine;
+}
+
 void check_run(struct check *check)
 {
     struct config_machine machine;
@@ -261,12 +290,13 @@ void check_run(struct check *check)
     }
     memory_map_set(&check->machine.map, 0, MIB, MEMORY_RESERVED);
     check->without_files = check->machine.map;
-    machine = (struct config_machine){check->machine.cpu_count, memory_map_bytes(&check->machine.map, MEMORY_FREE)};
+    machine = check_machine_of(check);
     config_check_machine(&check->config, &machine, &check->errors);
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         check_images(check, g);
     }
     check_disks(check);
+    check_shares(check);
     if (check->errors.count == 0) {
         plan_guests(check);
     }

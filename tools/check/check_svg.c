@@ -239,6 +239,25 @@ static uint32_t draw_host(const struct check *check, FILE *out, uint32_t y)
     return y;
 }
 
+/* What it has in common with others: networks and shared memory. */
+static uint32_t draw_links(const struct config_guest *guest, FILE *out, uint32_t y)
+{
+    char text[96];
+
+    for (uint32_t i = 0; i < guest->net_count; i++) {
+        format_text(text, sizeof(text), "network %.*s", TEXT_ARGS(guest->nets[i].network));
+        text_at(out, GUEST_LEFT + 22, y, "small", text);
+        y += 17;
+    }
+    for (uint32_t i = 0; i < guest->share_count; i++) {
+        format_text(text, sizeof(text), "shared %.*s at 0x%" PRIx64 "%s", TEXT_ARGS(guest->shares[i].name),
+                    (uint64_t)GUEST_SHARE_START(i), guest->shares[i].read_only ? ", reads" : "");
+        text_at(out, GUEST_LEFT + 22, y, "small", text);
+        y += 17;
+    }
+    return y;
+}
+
 static uint32_t draw_guest(const struct check *check, FILE *out, uint32_t index, uint32_t y)
 {
     const struct config_guest *guest = &check->config.guests[index];
@@ -259,6 +278,7 @@ static uint32_t draw_guest(const struct check *check, FILE *out, uint32_t index,
         text_at(out, GUEST_LEFT + 22, y, "small", text);
         y += 17;
     }
+    y = draw_links(guest, out, y);
     format_text(text, sizeof(text), "%" PRIu64 " x 1 GiB, %" PRIu64 " x 2 MiB, %" PRIu64 " x 4 KiB; tables %s",
                 plan->leaves[LEVEL_1G], plan->leaves[LEVEL_2M], plan->leaves[LEVEL_4K],
                 format_bytes(bytes, plan->table_count * PAGE_BYTES));

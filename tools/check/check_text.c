@@ -47,6 +47,10 @@ static void print_devices(const struct config_guest *guest)
         "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
         guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "not shown",
         guest->debug_ports ? ", debug ports 0xe9 and 0xf4" : "");
+    if (guest->console_virtio || guest->rng) {
+        printf("            %s%s%s\n", guest->console_virtio ? "virtio console (hvc0)" : "",
+               guest->console_virtio && guest->rng ? ", " : "", guest->rng ? "virtio-rng" : "");
+    }
     for (uint32_t i = 0; i < guest->disk_count; i++) {
         const struct config_disk *disk = &guest->disks[i];
 
@@ -62,6 +66,21 @@ static void print_devices(const struct config_guest *guest)
 
         printf("    network %.*s, %02x:%02x:%02x:%02x:%02x:%02x\n", TEXT_ARGS(net->network), net->mac[0], net->mac[1],
                net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
+    }
+    for (uint32_t i = 0; i < guest->share_count; i++) {
+        printf("    shared  %.*s%s, guest 0x%" PRIx64 "\n", TEXT_ARGS(guest->shares[i].name),
+               guest->shares[i].read_only ? ", read-only" : "", (uint64_t)GUEST_SHARE_START(i));
+    }
+}
+
+/* What its section says. */
+static void print_network_section(const struct config_network *section)
+{
+    if (section != NULL && section->isolated) {
+        printf("; isolated, router %.*s", TEXT_ARGS(section->router));
+    }
+    if (section != NULL && section->mtu != 0) {
+        printf("; MTU %" PRIu64, section->mtu);
     }
 }
 
@@ -85,7 +104,27 @@ static void print_network(const struct config *config, uint32_t index)
             }
         }
     }
+    print_network_section(config_network_named(config, name));
     printf("%s\n", members == 1 ? " alone; warning: nothing is there to be reached" : "");
+}
+
+static void print_share(const struct config *config, const struct config_share *share)
+{
+    const char *before = "";
+    char text[FORMAT_BYTES_MAX];
+
+    printf("shared %.*s, %s: ", TEXT_ARGS(share->name), format_bytes(text, share->bytes));
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        const struct config_guest *guest = &config->guests[g];
+
+        for (uint32_t i = 0; i < guest->share_count; i++) {
+            if (text_equal(guest->shares[i].name, share->name)) {
+                printf("%s%.*s%s", before, TEXT_ARGS(guest->name), guest->shares[i].read_only ? " (reads)" : "");
+                before = ", ";
+            }
+        }
+    }
+    printf("\n");
 }
 
 /* A whole text of the config, which may be long. */
@@ -223,6 +262,21 @@ static void print_cpu(const struct check *check, uint32_t cpu)
     printf("%s\n", used ? "" : " free");
 }
 
+static void print_neighbours(const struct check *check)
+{
+    const struct config_machine machine = check_machine_of(check);
+    struct config_neighbours found;
+    uint32_t from = 0;
+
+    while (config_next_neighbours(&check->config, &machine, &from, &found)) {
+        printf(
+            "warning: guests %.*s and %.*s share a core (CPUs %u and %u are its threads): each slows the other and can "
+            "learn of it; `cpus` lists give them cores of their own\n",
+            TEXT_ARGS(check->config.guests[found.guests[0]].name),
+            TEXT_ARGS(check->config.guests[found.guests[1]].name), found.cpus[0], found.cpus[1]);
+    }
+}
+
 static void print_host(const struct check *check)
 {
     static struct host_piece pieces[HOST_PIECES_MAX];
@@ -261,8 +315,12 @@ static void print_plan(const struct check *check)
     for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
         print_cpu(check, cpu);
     }
+    print_neighbours(check);
     for (uint32_t network = 0; network < check->config.network_count; network++) {
         print_network(&check->config, network);
+    }
+    for (uint32_t i = 0; i < check->config.share_count; i++) {
+        print_share(&check->config, &check->config.shares[i]);
     }
     print_hypervisor(check);
     print_needs(check);

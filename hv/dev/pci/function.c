@@ -197,9 +197,8 @@ void pci_signal(struct pci_endpoint *function)
 bool pci_row_read(void *state, struct bus_access *access)
 {
     struct pci_endpoint *function = state;
-    uint64_t at = access->at;
 
-    access->value = pci_bar_read(function, (unsigned)(at >> 56), at & (PCI_AT(1, 0) - 1), access->size);
+    access->value = pci_bar_read(function, PCI_AT_BAR(access->at), PCI_AT_OFFSET(access->at), access->size);
     pci_signal(function);
     return true;
 }
@@ -207,9 +206,8 @@ bool pci_row_read(void *state, struct bus_access *access)
 bool pci_row_write(void *state, const struct bus_access *access)
 {
     struct pci_endpoint *function = state;
-    uint64_t at = access->at;
 
-    pci_bar_write(function, (unsigned)(at >> 56), at & (PCI_AT(1, 0) - 1), access->size, access->value);
+    pci_bar_write(function, PCI_AT_BAR(access->at), PCI_AT_OFFSET(access->at), access->size, access->value);
     pci_signal(function);
     return true;
 }

@@ -157,6 +157,8 @@ void pci_bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset,
 
 /* What a row is told of an access: the BAR's number above the offset. */
 #define PCI_AT(bar, offset) ((uint64_t)(bar) << 56 | (offset))
+#define PCI_AT_BAR(at) ((unsigned)((at) >> 56))
+#define PCI_AT_OFFSET(at) ((at) & (PCI_AT(1, 0) - 1))
 
 #define PCI_ROW_RANGES BUS_RANGES(BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER)
 

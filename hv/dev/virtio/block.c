@@ -306,6 +306,7 @@ static void queue_reset(struct virtio_device *device, unsigned queue)
 }
 
 static const struct virtio_kind kind = {
+    .name = "virtio-blk",
     .id = VIRTIO_BLOCK,
     .queue_count = 1,
     .queue_size = QUEUE_SIZE,
@@ -354,5 +355,3 @@ void virtio_block_init(struct virtio_block *block, const struct guest_memory *me
     virtio_init(&block->device, &kind, memory, features);
     fill_config(&block->device, image->bytes);
 }
-
-const struct bus_row virtio_block_row = VIRTIO_PCI_ROW("virtio-blk", struct virtio_block_pci);

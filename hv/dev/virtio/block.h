@@ -46,8 +46,6 @@ struct virtio_block_pci {
     struct virtio_block block;
 };
 
-extern const struct bus_row virtio_block_row;
-
 /* Once. `id`: what the guest sees as its serial number, cut to BLOCK_ID_BYTES. */
 void virtio_block_init(struct virtio_block *block, const struct guest_memory *memory, struct disk_image *image,
                        bool read_only, const char *id);

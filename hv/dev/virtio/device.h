@@ -74,6 +74,7 @@ static inline bool virtio_budget_lasts(const struct virtio_budget *budget)
 
 /* A kind of device: constant. */
 struct virtio_kind {
+    const char *name;
     uint16_t id; /* enum virtio_id */
     uint16_t queue_count;
     uint16_t queue_size;

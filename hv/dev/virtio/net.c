@@ -5,6 +5,7 @@
 #include "hv/base/memory.h"
 
 #define NET_F_CSUM (1ULL << 0)
+#define NET_F_MTU (1ULL << 3)
 #define NET_F_MAC (1ULL << 5)
 #define NET_F_HOST_TSO4 (1ULL << 11)
 #define NET_F_HOST_TSO6 (1ULL << 12)
@@ -12,16 +13,18 @@
 #define NET_F_STATUS (1ULL << 16)
 #define NET_F_CTRL_VQ (1ULL << 17)
 #define NET_F_CTRL_RX (1ULL << 18)
+#define NET_F_CTRL_RX_EXTRA (1ULL << 20)
 #define NET_F_CTRL_MAC_ADDR (1ULL << 23)
 
 #define FEATURES                                                                                           \
     (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MAC | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN |   \
      NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ | \
-     NET_F_CTRL_RX | NET_F_CTRL_MAC_ADDR)
+     NET_F_CTRL_RX | NET_F_CTRL_RX_EXTRA | NET_F_CTRL_MAC_ADDR)
 
 /* 5.1.4 "Device configuration layout". */
 #define CONFIG_MAC 0u
 #define CONFIG_STATUS 6u
+#define CONFIG_MTU 10u
 #define CONFIG_BYTES 12u
 #define STATUS_LINK_UP 1u
 
@@ -30,8 +33,14 @@
 
 /* 5.1.6.5 "Control Virtqueue". */
 #define CONTROL_RX 0u
-#define CONTROL_RX_PROMISCUOUS 0u
-#define CONTROL_RX_ALL_MULTICAST 1u
+enum control_rx {
+    CONTROL_RX_PROMISCUOUS,
+    CONTROL_RX_ALL_MULTICAST,
+    CONTROL_RX_ALL_UNICAST,
+    CONTROL_RX_NO_MULTICAST,
+    CONTROL_RX_NO_UNICAST,
+    CONTROL_RX_NO_BROADCAST,
+};
 #define CONTROL_MAC 1u
 #define CONTROL_MAC_TABLE 0u
 #define CONTROL_MAC_ADDRESS 1u
@@ -60,17 +69,30 @@ uint32_t virtio_net_header_bytes(const struct virtio_net *net)
 /* Before its driver has said anything a card takes all, as others do; drivers without the control queue rely on it. */
 static void forget_filter(struct virtio_net *net)
 {
-    net->promiscuous = true;
-    net->all_multicast = false;
+    net->modes = 1u << CONTROL_RX_PROMISCUOUS;
     net->filter_count = 0;
     __atomic_store_n(&net->mac, net->config_mac, __ATOMIC_RELAXED);
+}
+
+static bool has_mode(const struct virtio_net *net, enum control_rx mode)
+{
+    return (net->modes >> mode & 1u) != 0;
 }
 
 bool virtio_net_wants(const struct virtio_net *net, uint64_t destination)
 {
     bool group = net_mac_is_group(destination);
 
-    if (net->promiscuous || destination == NET_MAC_BROADCAST || (group && net->all_multicast) ||
+    if (has_mode(net, CONTROL_RX_PROMISCUOUS)) {
+        return true;
+    }
+    if (destination == NET_MAC_BROADCAST) {
+        return !has_mode(net, CONTROL_RX_NO_BROADCAST);
+    }
+    if (has_mode(net, group ? CONTROL_RX_NO_MULTICAST : CONTROL_RX_NO_UNICAST)) {
+        return false;
+    }
+    if (has_mode(net, group ? CONTROL_RX_ALL_MULTICAST : CONTROL_RX_ALL_UNICAST) ||
         destination == __atomic_load_n(&net->mac, __ATOMIC_RELAXED)) {
         return true;
     }
@@ -124,8 +146,7 @@ static bool set_table(struct virtio_net *net, struct virtq_cursor *cursor)
         net->filter_count = 0;
         return false;
     }
-    net->promiscuous = net->promiscuous || overflow;
-    net->all_multicast = net->all_multicast || overflow_groups;
+    net->modes |= (uint8_t)(overflow << CONTROL_RX_PROMISCUOUS | overflow_groups << CONTROL_RX_ALL_MULTICAST);
     return true;
 }
 
@@ -145,14 +166,10 @@ static bool set_mode(struct virtio_net *net, struct virtq_cursor *cursor, uint8_
 {
     uint8_t on;
 
-    if (!take_bytes(net, cursor, &on, 1) || command > CONTROL_RX_ALL_MULTICAST) {
+    if (!take_bytes(net, cursor, &on, 1) || command > CONTROL_RX_NO_BROADCAST) {
         return false;
     }
-    if (command == CONTROL_RX_PROMISCUOUS) {
-        net->promiscuous = on != 0;
-    } else {
-        net->all_multicast = on != 0;
-    }
+    net->modes = (uint8_t)((net->modes & ~(1u << command)) | (on != 0 ? 1u << command : 0));
     return true;
 }
 
@@ -276,7 +293,7 @@ static bool features_fit(uint64_t features)
            needs(features, NET_F_HOST_TSO4 | NET_F_HOST_TSO6, NET_F_CSUM) &&
            needs(features, NET_F_GUEST_ECN, NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6) &&
            needs(features, NET_F_HOST_ECN, NET_F_HOST_TSO4 | NET_F_HOST_TSO6) &&
-           needs(features, NET_F_CTRL_RX | NET_F_CTRL_MAC_ADDR, NET_F_CTRL_VQ);
+           needs(features, NET_F_CTRL_RX | NET_F_CTRL_RX_EXTRA | NET_F_CTRL_MAC_ADDR, NET_F_CTRL_VQ);
 }
 
 static void reset(struct virtio_device *device)
@@ -323,6 +340,7 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
 }
 
 static const struct virtio_kind kind = {
+    .name = "virtio-net",
     .id = VIRTIO_NET,
     .queue_count = 3,
     .queue_size = QUEUE_SIZE,
@@ -335,12 +353,12 @@ static const struct virtio_kind kind = {
     .config_write = config_write,
 };
 
-void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES])
+void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES],
+                     uint16_t mtu)
 {
     memset(net, 0, sizeof(*net));
     net->config_mac = net_mac(mac);
     net->device.config[CONFIG_STATUS] = STATUS_LINK_UP;
-    virtio_init(&net->device, &kind, memory, FEATURES);
+    memcpy(&net->device.config[CONFIG_MTU], &mtu, sizeof(mtu));
+    virtio_init(&net->device, &kind, memory, FEATURES | (mtu != 0 ? NET_F_MTU : 0));
 }
-
-const struct bus_row virtio_net_row = VIRTIO_PCI_ROW("virtio-net", struct virtio_net_pci);

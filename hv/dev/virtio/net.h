@@ -76,8 +76,7 @@ struct virtio_net {
     uint64_t mac;                /* atomic: the driver's choice; byte 0 in bits 7:0 */
     uint64_t config_mac;         /* the config's */
     bool sending;                /* `packet` is on its way */
-    bool promiscuous;
-    bool all_multicast;
+    uint8_t modes;               /* bit n: 5.1.6.5.1's command n is on */
     uint8_t filter_count;
     uint64_t filter[NET_FILTER_MAX]; /* further addresses, of cards and groups */
     struct net_packet packet;
@@ -92,10 +91,9 @@ struct virtio_net_pci {
     struct virtio_net net;
 };
 
-extern const struct bus_row virtio_net_row;
-
-/* Once. */
-void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES]);
+/* Once. `mtu`: the largest packet that the network's guests are to send, without the Ethernet header; 0: not said. */
+void virtio_net_init(struct virtio_net *net, const struct guest_memory *memory, const uint8_t mac[NET_MAC_BYTES],
+                     uint16_t mtu);
 
 /* A MAC address as a number, byte 0 in bits 7:0. */
 static inline uint64_t net_mac(const uint8_t bytes[NET_MAC_BYTES])

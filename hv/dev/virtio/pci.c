@@ -417,10 +417,8 @@ void virtio_pci_carry_signals(struct virtio_pci *pci)
     struct virtio_device *device = device_of(pci);
     uint32_t signals = virtio_take_signals(device);
 
-    for (unsigned i = 0; i < device->kind->queue_count; i++) {
-        if ((signals >> i & 1u) != 0) {
-            interrupt(pci, device->queues[i].vector, ISR_QUEUE);
-        }
+    for (uint32_t left = signals & ((1u << device->kind->queue_count) - 1); left != 0; left &= left - 1) {
+        interrupt(pci, device->queues[__builtin_ctz(left)].vector, ISR_QUEUE);
     }
     if ((signals & VIRTIO_SIGNAL_CONFIG) != 0) {
         device->generation++;
@@ -580,7 +578,7 @@ void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device)
 
 /* ---- on the device bus ---- */
 
-bool virtio_pci_row_read(void *state, struct bus_access *access)
+static bool row_read(void *state, struct bus_access *access)
 {
     bool known = pci_row_read(state, access);
 
@@ -589,10 +587,22 @@ bool virtio_pci_row_read(void *state, struct bus_access *access)
 }
 
 /* A register's write may leave something to tell, as when it breaks the device. */
-bool virtio_pci_row_write(void *state, const struct bus_access *access)
+static bool row_write(void *state, const struct bus_access *access)
 {
-    bool known = pci_row_write(state, access);
-
+    pci_bar_write(state, PCI_AT_BAR(access->at), PCI_AT_OFFSET(access->at), access->size, access->value);
     virtio_pci_carry_signals(state);
-    return known;
+    return true;
 }
+
+const struct bus_row virtio_pci_row = {
+    .name = "virtio",
+    PCI_ROW_RANGES,
+    .read = row_read,
+    .write = row_write,
+    .next_message = pci_row_next_message,
+    .lines = {BUS_NO_LINE},
+    .line_count = 1,
+    .state_bytes = sizeof(struct virtio_pci),
+    .signals_at = offsetof(struct virtio_pci, function.signals),
+    .saved_from = sizeof(struct virtio_pci),
+};

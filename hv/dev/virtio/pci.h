@@ -33,17 +33,8 @@ void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device);
 /* Turns what the device has to tell its driver into interrupts. Under the lock of the guest's PC. */
 void virtio_pci_carry_signals(struct virtio_pci *pci);
 
-/* The functions of a row whose state begins with a struct virtio_pci. */
-bool virtio_pci_row_read(void *state, struct bus_access *access);
-bool virtio_pci_row_write(void *state, const struct bus_access *access);
-
-/* The row of a kind whose state is a `type` with a struct virtio_pci named `pci`. What is in flight is not plain data:
- * such a device has no saved state yet. */
-#define VIRTIO_PCI_ROW(name_, type)                                                                                 \
-    {                                                                                                               \
-        .name = (name_), PCI_ROW_RANGES, .read = virtio_pci_row_read, .write = virtio_pci_row_write,                \
-        .next_message = pci_row_next_message, .lines = {BUS_NO_LINE}, .line_count = 1, .state_bytes = sizeof(type), \
-        .signals_at = offsetof(type, pci.function.signals), .saved_from = sizeof(type)                              \
-    }
+/* The row of all virtio devices, whose states begin with a struct virtio_pci. What is in flight is not plain data: they
+ * have no saved state yet. */
+extern const struct bus_row virtio_pci_row;
 
 #endif

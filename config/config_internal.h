@@ -128,6 +128,8 @@ const char *config_word_elsewhere(struct text word, uint32_t *index);
 /* What a file is that begins with this line, where that is no plinth.conf; NULL: it may be one. */
 const char *config_word_format(struct text line);
 
+#define CONFIG_SECTIONS_MAX 8u /* enum config_section */
+
 /* What was said in full in this file: it is said once. The line; 0: not yet. */
 struct config_told {
     uint32_t keys[5]; /* the list of keys, by enum config_section */
@@ -144,6 +146,7 @@ enum config_section {
     SECTION_SHARED,
     SECTION_SKIPPED, /* one that was refused: its settings are not looked at */
 };
+_Static_assert(SECTION_SKIPPED < CONFIG_SECTIONS_MAX, "struct config_told has room for every section");
 
 #define CONFIG_MTU_MIN 576u
 #define CONFIG_MTU_MAX 65535u

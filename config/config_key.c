@@ -588,10 +588,12 @@ static void report_unknown(enum config_section section, struct config_piece name
                       TEXT_ARGS(name.text), titles[other->section]);
         return;
     }
-    if (report_foreign(name, &seen->told, errors)) {
+    meant = meant_by(section, name.text);
+    /* A key's name elsewhere comes first, then a word of other programs, then a key that is written much like this. */
+    if ((meant == NULL || meant->elsewhere == NULL || !config_text_one_of(name.text, meant->elsewhere)) &&
+        report_foreign(name, &seen->told, errors)) {
         return;
     }
-    meant = meant_by(section, name.text);
     if (meant != NULL) {
         seen->kernel_meant = seen->kernel_meant || meant->kind == KIND_PATH;
         config_report(errors, name.position, "unknown-key", "There is no key `%.*s`; did you mean `%s`?",

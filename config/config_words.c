@@ -21,7 +21,7 @@ static const struct foreign foreigners[] = {
     {"vnc vnclisten vncpasswd spice sdl graphics display vga vfb video videoram framebuffer screen nographic stdvga",
      "a guest has no screen; what it prints on its serial port is on the console. A Linux needs `cmdline = "
      "console=ttyS0`."},
-    {"serial serials uart com1 chardev tty parallel channel virtio-console hvc",
+    {"serial serials uart com1 chardev tty parallel channel hvc",
      "a guest has one serial port, at 0x3f8; `console = yes` or `no` says whether it is on the machine's console, and "
      "`virtio` adds hvc0."},
     {"cdrom cd iso floppy fda boot boot-order bootorder onboot bootloader grub os bios firmware fw uefi ovmf loader "

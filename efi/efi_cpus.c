@@ -40,10 +40,21 @@ static enum cpu_rank rank_of(const struct boot_cpu *cpu)
     return cpu->healthy ? RANK_HEALTHY : RANK_BROKEN;
 }
 
-/* A machine with more CPUs than we can count uses the first ones. */
+static bool is_listed(const struct boot_info *info, uint32_t apic_id)
+{
+    for (uint32_t i = 0; i < info->cpu_count; i++) {
+        if (info->cpus[i].apic_id == apic_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A machine with more CPUs than we can count uses the first ones. Tables that name an APIC id twice mean one CPU: a
+ * second start would reset it under its guest. */
 static void add_cpu(struct boot_info *info, const struct boot_cpu *cpu, enum cpu_rank rank)
 {
-    if (rank_of(cpu) == rank && info->cpu_count < BOOT_CPUS_MAX) {
+    if (rank_of(cpu) == rank && info->cpu_count < BOOT_CPUS_MAX && !is_listed(info, cpu->apic_id)) {
         info->cpus[info->cpu_count++] = *cpu;
     }
 }

@@ -39,6 +39,9 @@ static EFI_STATUS exit_boot_services(struct efi_stage *stage)
             status = stage->boot->ExitBootServices(stage->image, key);
         }
     }
+    if (stage->info->trampoline == 0) {
+        stage->info->trampoline = efi_memory_low_page(&stage->info->memory);
+    }
     return status;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "efi/civil_time.h"
 #include "efi/efi_stage.h"
+#include "hv/host/cpu_limits.h"
 
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_10_guid = ACPI_TABLE_GUID;
@@ -211,6 +212,20 @@ bool efi_machine_read(struct efi_stage *stage)
     return efi_cpus_list(stage);
 }
 
+/* Of this CPU, before anything is asked of it; others: prepare_cpu() in hv/hv_main.c. */
+static void lift_limits(struct efi_stage *stage)
+{
+    uint32_t lifted = cpu_limits_lift();
+
+    if (lifted != 0) {
+        efi_say(stage,
+                "Plinth: the firmware's set-up hides%s%s: switched on for this run; set \"Execute Disable Bit\" to "
+                "on and \"Limit CPUID Maximum\" to off",
+                (lifted & CPU_LIMIT_LEAVES) != 0 ? " CPUID leaves" : "",
+                (lifted & CPU_LIMIT_NO_EXECUTE) != 0 ? " no-execute pages" : "");
+    }
+}
+
 /* UEFI 2.10, 37.5 "Random Number Generator Protocol". It is one source of several: hv/host/entropy.c. */
 bool efi_machine_random(struct efi_stage *stage)
 {
@@ -230,6 +245,7 @@ bool efi_machine_random(struct efi_stage *stage)
 
 bool efi_virt_check(struct efi_stage *stage)
 {
+    lift_limits(stage);
     if (!virt_detect(&stage->support)) {
         return efi_fail(stage, EFI_UNSUPPORTED, "P0631: no guest can run on this CPU: %s", stage->support.missing);
     }

@@ -3,7 +3,8 @@
  * Memory that is taken from the firmware before the hand-over, so that nothing needs to be found after it:
  *
  *   each guest's RAM       where the planner wants it, from a map of this moment, then really allocated there
- *   the trampoline page    below 1 MiB, where other CPUs start in real mode
+ *   the trampoline page    below 1 MiB, where other CPUs start in real mode. Firmwares that give none have boot
+ *                          services there, or keep it for a type of theirs: then one is taken from the last map
  *   the pool               everything else that the hypervisor will ever need: tables, stacks, vCPUs
  *
  * All of it is EfiLoaderData, so that the last memory map calls it MEMORY_LOADER and nothing else that. Every range is
@@ -13,6 +14,7 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
+#include "hv/host/host_cpu.h"
 #include "hv/virt/virt.h"
 
 /* The map grows by every range that we take: room for all of them beside what it has at the start. */
@@ -88,7 +90,8 @@ static bool fail_map(struct efi_stage *stage, EFI_STATUS status, const char *why
                     why);
 }
 
-bool efi_map_snapshot(struct efi_stage *stage)
+/* stage->map as the firmware has it. */
+static bool read_map(struct efi_stage *stage)
 {
     uint64_t bytes = 0;
     uint64_t stride = 0;
@@ -100,12 +103,66 @@ bool efi_map_snapshot(struct efi_stage *stage)
         return fail_map(stage, got, efi_status_name(got));
     }
     status = memory_map_from_uefi(&stage->map, stage->map_bytes, bytes, stride);
-    if (status == STATUS_OK) {
-        /* The first MiB has the trampoline and what old firmware keeps there: no guest's. */
-        status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
+    return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
+}
+
+/* The first part of the free memory that an MTRR does not make write-back; false: there is none. */
+static bool find_uncached(const struct memory_map *map, const struct mtrr_state *mtrrs, uint64_t *start, uint64_t *end)
+{
+    for (uint32_t i = 0; i < map->count; i++) {
+        const struct memory_region *region = &map->regions[i];
+        enum cache_type type = CACHE_WB;
+
+        for (uint64_t at = region->start; region->type == MEMORY_FREE && at < region->end; at = *end) {
+            *start = at;
+            *end = mtrr_run(mtrrs, at, region->end, &type);
+            if (type != CACHE_WB) {
+                return true;
+            }
+        }
     }
+    return false;
+}
+
+/* A board with more memory than its firmware has MTRRs for leaves the rest uncached: a guest there would be a hundred
+ * times slower, and the host map's type is the guest's. It is said once, and kept out. */
+static enum status keep_uncached_out(struct efi_stage *stage)
+{
+    static struct mtrr_state mtrrs;
+    enum status status = STATUS_OK;
+    uint64_t bytes = 0;
+    uint64_t start, end;
+    char text[FORMAT_BYTES_MAX];
+
+    host_cpu_read_mtrrs(&mtrrs);
+    while (status == STATUS_OK && find_uncached(&stage->map, &mtrrs, &start, &end)) {
+        status = memory_map_set(&stage->map, start, end, MEMORY_RESERVED);
+        bytes += end - start;
+    }
+    if (bytes > stage->uncached_bytes) {
+        stage->uncached_bytes = bytes;
+        efi_say(stage,
+                "Plinth: %s of memory are uncached (the firmware's MTRRs do not reach them) and no guest's; update the "
+                "firmware",
+                format_bytes(text, bytes));
+    }
+    return status;
+}
+
+bool efi_map_snapshot(struct efi_stage *stage)
+{
+    enum status status;
+
+    if (!read_map(stage)) {
+        return false;
+    }
+    /* The first MiB has the trampoline and what old firmware keeps there: no guest's. */
+    status = memory_map_set(&stage->map, 0, MIB, MEMORY_RESERVED);
     for (uint32_t i = 0; i < stage->refused_count && status == STATUS_OK; i++) {
         status = memory_map_set(&stage->map, stage->refused[i].start, stage->refused[i].end, MEMORY_RESERVED);
+    }
+    if (status == STATUS_OK) {
+        status = keep_uncached_out(stage);
     }
     return status == STATUS_OK || fail_map(stage, EFI_LOAD_ERROR, status_name(status));
 }
@@ -346,12 +403,13 @@ static uint64_t take_low_page(struct efi_stage *stage)
 }
 
 /* The first vCPU that is not on the CPU that runs already; false where there is none. */
-static bool find_other_cpu(const struct config *config, const struct config_guest **guest)
+static bool find_other_cpu(const struct config *config, const struct config_guest **guest, uint32_t *cpu)
 {
     for (uint32_t i = 0; i < config->guest_count; i++) {
         for (uint32_t c = 0; c < config->guests[i].cpu_count; c++) {
             if (config->guests[i].cpus[c] != 0) {
                 *guest = &config->guests[i];
+                *cpu = config->guests[i].cpus[c];
                 return true;
             }
         }
@@ -359,17 +417,41 @@ static bool find_other_cpu(const struct config *config, const struct config_gues
     return false;
 }
 
+uint64_t efi_memory_low_page(const struct memory_map *map)
+{
+    static const enum memory_type types[] = {MEMORY_FREE, MEMORY_BOOT};
+    uint64_t page = 0;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(types); i++) {
+        if (memory_map_find(map, types[i], PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, TRAMPOLINE_MAX + 1, &page) ==
+            STATUS_OK) {
+            return page;
+        }
+    }
+    return 0;
+}
+
 bool efi_memory_trampoline(struct efi_stage *stage)
 {
     const struct config_guest *guest = NULL;
+    uint32_t cpu = 0;
 
     stage->info->trampoline = take_low_page(stage);
-    if (stage->info->trampoline == 0 && find_other_cpu(&stage->info->config, &guest)) {
-        return efi_fail(stage, EFI_OUT_OF_RESOURCES,
-                        "P0805: plinth.conf:%u:%u: guest \"%.*s\" uses more CPUs than the first, and the firmware has "
-                        "no free page below 640 KiB to start them with. Use `cpus = 0,`, or update the firmware.",
-                        guest->cpus_position.line, guest->cpus_position.column, (int)guest->name.length,
-                        guest->name.start);
+    if (stage->info->trampoline != 0) {
+        return true;
+    }
+    /* Free then, though the firmware does not give it now: efi_handover() takes it. */
+    if (!read_map(stage)) {
+        return false;
+    }
+    if (efi_memory_low_page(&stage->map) == 0 && find_other_cpu(&stage->info->config, &guest, &cpu)) {
+        return efi_fail(
+            stage, EFI_OUT_OF_RESOURCES,
+            "P0805: plinth.conf:%u:%u: guest \"%.*s\" needs CPU %u, and none of CPUs 1 to %u can be started: "
+            "the firmware leaves no page below 640 KiB for it, not even after the hand-over. Use "
+            "`cpus = 0,`, or update the firmware.",
+            guest->cpus_position.line, guest->cpus_position.column, (int)guest->name.length, guest->name.start, cpu,
+            stage->info->cpu_count - 1);
     }
     return true;
 }

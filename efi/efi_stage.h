@@ -74,7 +74,8 @@ struct efi_stage {
     uint32_t refused_count;
     void *map_bytes; /* a buffer for the firmware's memory map, large enough for the last one */
     uint64_t map_capacity;
-    struct memory_map map; /* the firmware's map as it is while we plan */
+    struct memory_map map;   /* the firmware's map as it is while we plan */
+    uint64_t uncached_bytes; /* of memory that the map calls free and an MTRR does not let be write-back */
 };
 
 /* ---- efi_console.c: sentences for the user, while the firmware has the console ---- */
@@ -160,14 +161,20 @@ void efi_pages_return_all(struct efi_stage *stage);
 /* The firmware's map of this moment into stage->map_bytes, and its key. */
 EFI_STATUS efi_map_read(struct efi_stage *stage, uint64_t *bytes, uint64_t *stride, uint64_t *key);
 
-/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB and what the
- * firmware has refused. */
+/* stage->map of this moment, in which only what guests may have is MEMORY_FREE: without the first MiB, what the
+ * firmware has refused, and what an MTRR makes uncached. */
 bool efi_map_snapshot(struct efi_stage *stage);
 
 bool efi_memory_start(struct efi_stage *stage);
 bool efi_memory_guests(struct efi_stage *stage);
 bool efi_memory_pool(struct efi_stage *stage);
+
+/* The page where other CPUs start, into info->trampoline. Left 0 where the firmware gives none now but has one that is
+ * free after the hand-over: efi_handover() takes it. */
 bool efi_memory_trampoline(struct efi_stage *stage);
+
+/* A page below 640 KiB, and not page 0, that nothing uses once boot services are gone; 0 where there is none. */
+uint64_t efi_memory_low_page(const struct memory_map *map);
 
 /* ---- efi_pci.c: PCI functions ---- */
 

@@ -6,6 +6,10 @@
  * Files are read whole into pages that stay, because the config's texts and the guests' images are used after the
  * hand-over. Time spent in here, the display of progress included, is counted apart (tsc_file_ticks): it is the
  * stick's, not ours.
+ *
+ * Drivers of some firmwares fail with a transfer that is large, or whose memory lies above 4 GiB, or lose one under
+ * load. So a file is read in pieces of 1 MiB into one buffer below 4 GiB, and copied from there. After the first error
+ * the rest of the file is read in pieces of 64 KiB; a piece that fails once more is the stick's error.
  */
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
@@ -15,15 +19,19 @@ static EFI_GUID file_info_guid = EFI_FILE_INFO_ID;
 
 #define PROGRESS_BYTES_MIN (8 * MIB)
 #define PROGRESS_STEPS 20u /* every 5 percent */
-#define CHUNK_BYTES_MIN (1 * MIB)
-#define FILE_NAME_MAX 255u /* of FAT long names */
+#define PIECE_BYTES (1 * MIB)
+#define PIECE_BYTES_AFTER_ERROR (64 * KIB)
+#define BUFFER_END_MAX (4 * GIB - 1) /* its last byte: within 32 bits */
+#define FILE_NAME_MAX 255u           /* of FAT long names */
 
 /* A file while it is read. */
 struct reading {
     const struct efi_want *want;
     EFI_FILE_HANDLE file;
     uint64_t bytes;
-    uint64_t start; /* of the pages */
+    uint64_t start;       /* of the pages */
+    uint64_t buffer;      /* PIECE_BYTES below 4 GiB */
+    uint64_t piece_bytes; /* the most that is asked for at once */
 };
 
 bool efi_volume_open(struct efi_stage *stage)
@@ -179,42 +187,76 @@ static bool take_pages(struct efi_stage *stage, struct reading *reading)
                         reading->want->where, reading->want->path, format_bytes(there, reading->bytes),
                         efi_status_name(status));
     }
-    return true;
-}
-
-/* One piece, of at most `size` bytes. A file that ends before its size says so is an error, not a short image. */
-static bool read_piece(struct efi_stage *stage, const struct reading *reading, uint64_t offset, uint64_t size)
-{
-    UINTN got = size;
-    EFI_STATUS status =
-        reading->file->Read(reading->file, &got, (void *)(uintptr_t)(reading->start + offset)); /* identity-mapped */
-
-    if (EFI_ERROR(status) || got != size) {
+    reading->buffer = BUFFER_END_MAX;
+    status = efi_pages_take(stage, AllocateMaxAddress, PIECE_BYTES / PAGE_BYTES, &reading->buffer);
+    if (EFI_ERROR(status)) {
         return efi_fail(stage, status,
-                        "P0717: %s%s cannot be read at byte %" PRIu64 " of %" PRIu64 " (%s). Check the stick and copy "
-                        "the file again.",
-                        reading->want->where, reading->want->path, offset + got, reading->bytes,
-                        EFI_ERROR(status) ? efi_status_name(status) : "the file ends");
+                        "P0727: the firmware has no 1 MiB of memory below 4 GiB to read %s%s into (%s). Restart the "
+                        "machine and start Plinth first.",
+                        reading->want->where, reading->want->path, efi_status_name(status));
     }
     return true;
 }
 
-static bool read_all(struct efi_stage *stage, const struct reading *reading)
+/* One piece into its place. Returns its bytes, at most `size`; 0 with *status where nothing came. */
+static uint64_t try_piece(const struct reading *reading, uint64_t offset, uint64_t size, EFI_STATUS *status)
+{
+    UINTN got = size;
+
+    *status = reading->file->SetPosition(reading->file, offset);
+    if (!EFI_ERROR(*status)) {
+        *status = reading->file->Read(reading->file, &got, (void *)(uintptr_t)reading->buffer);
+    }
+    if (EFI_ERROR(*status) || got > size) {
+        return 0;
+    }
+    /* Both are identity-mapped. */
+    memcpy((void *)(uintptr_t)(reading->start + offset), (const void *)(uintptr_t)reading->buffer, got);
+    return got;
+}
+
+/* One piece, of at most `size` bytes; returns how many came. A file that ends before its size says so is an error, not
+ * a short image: 0, and a sentence said so. */
+static uint64_t read_piece(struct efi_stage *stage, struct reading *reading, uint64_t offset, uint64_t size)
+{
+    EFI_STATUS status;
+    uint64_t got = try_piece(reading, offset, min_u64(size, reading->piece_bytes), &status);
+
+    if (got == 0) {
+        reading->piece_bytes = PIECE_BYTES_AFTER_ERROR;
+        got = try_piece(reading, offset, min_u64(size, reading->piece_bytes), &status);
+    }
+    if (got == 0) {
+        efi_fail(stage, status,
+                 "P0717: %s%s cannot be read at byte %" PRIu64 " of %" PRIu64
+                 " (%s). Check the stick and copy the file "
+                 "again.",
+                 reading->want->where, reading->want->path, offset, reading->bytes,
+                 EFI_ERROR(status) ? efi_status_name(status) : "the file ends");
+    }
+    return got;
+}
+
+static bool read_all(struct efi_stage *stage, struct reading *reading)
 {
     bool progress = reading->want->progress && reading->bytes > PROGRESS_BYTES_MIN;
-    uint64_t chunk = max_u64(align_up(reading->bytes / PROGRESS_STEPS, PAGE_BYTES), CHUNK_BYTES_MIN);
+    uint64_t step = align_up(reading->bytes / PROGRESS_STEPS, PAGE_BYTES);
+    uint64_t said = 0;
     uint64_t done = 0;
 
+    reading->piece_bytes = PIECE_BYTES;
     while (done < reading->bytes) {
-        uint64_t size = min_u64(chunk, reading->bytes - done);
+        uint64_t got;
 
-        if (progress) {
+        if (progress && done >= said) {
             efi_say_again(stage, "Plinth: %s %3u %%", reading->want->path, (unsigned)(done * 100 / reading->bytes));
+            said += step;
         }
-        if (!read_piece(stage, reading, done, size)) {
+        got = read_piece(stage, reading, done, reading->bytes - done);
+        if (got == 0) {
             return false;
         }
-        done += size;
+        done += got;
     }
     if (progress) {
         efi_say_again(stage, "%s", "");
@@ -230,6 +272,9 @@ static bool read_file(struct efi_stage *stage, struct reading *reading)
         return false;
     }
     good = measure_file(stage, reading) && take_pages(stage, reading) && read_all(stage, reading);
+    if (good) {
+        efi_pages_return(stage, reading->buffer); /* else with everything */
+    }
     reading->file->Close(reading->file);
     return good;
 }

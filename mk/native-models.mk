@@ -17,6 +17,11 @@ $(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 
+# How files are read, on a model of a volume.
+$(BUILD)/unit/test_efi_volume: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
+$(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_volume: $(BUILD)/native-efi/efi/efi_volume.o
+
 #: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
 COUNT ?= 200
 mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
@@ -25,7 +30,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 .PHONY: mutants-boot
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
-MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o
+MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/host/speculation.o \
+	$(BUILD)/native-model/hv/host/cpu_limits.o $(BUILD)/native-model/efi/efi_cpus.o
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)
@@ -34,5 +40,15 @@ $(BUILD)/native-model/%.o: %.c
 $(BUILD)/unit/test_console_uart: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
 $(BUILD)/unit/test_console_uart: UNIT_LIBS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_console_uart: $(BUILD)/native-model/hv/console/console_uart.o
+
+$(BUILD)/unit/test_cpu_speculation: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
+$(BUILD)/unit/test_cpu_speculation: UNIT_LIBS := $(BUILD)/native-model/hv/host/speculation.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_cpu_speculation: $(BUILD)/native-model/hv/host/speculation.o
+
+$(BUILD)/unit/test_efi_cpus: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS) $(EFI_CFLAGS)
+$(BUILD)/unit/test_efi_cpus: UNIT_LIBS := $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o \
+	$(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_cpus: $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o
+$(BUILD)/native-model/efi/efi_cpus.o: NATIVE_CFLAGS := $(NATIVE_CFLAGS) $(EFI_CFLAGS)
 
 -include $(MODEL_OBJECTS:.o=.d)

@@ -69,7 +69,9 @@ struct host_facts {
     uint64_t boot_tsc;
     uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
     struct cpuid_host cpuid;
-    struct quirks quirks; /* of the emulator that the machine is, if it is one */
+    uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
+    uint32_t microcode;         /* of the boot CPU; 0: it says none */
+    struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };
 
 /* Loops that a guest can feed end after this time, or with the vCPU's turn, and go on after the next entry. */

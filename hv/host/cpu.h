@@ -62,6 +62,9 @@ struct cpu {
     const char *failure;
     uint64_t interrupt_flags;            /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
     struct vcpu *current;                /* what it runs now; NULL: nothing */
+    bool threads;                        /* its core has other threads */
+    const void *last_guest;              /* what one guest left in it is cleared before another's turn */
+    uint32_t between_guests;             /* how: speculation_start() said it */
     void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
     char why[CPU_WHY_MAX];               /* room for `failure` */
     uint64_t nmis;                       /* that no CPU sent */

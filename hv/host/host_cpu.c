@@ -92,6 +92,27 @@ bool host_cpu_apply_errata(void)
     return insn_wrmsr_safe(MSR_AMD_INTERRUPT_PENDING, value & ~AMD_INTERRUPT_PENDING_C1E);
 }
 
+uint64_t host_cpu_arch_capabilities(void)
+{
+    uint64_t value = 0;
+
+    if (insn_cpuid(0, 0).eax < CPUID_EXTENDED_FEATURES ||
+        (insn_cpuid(CPUID_EXTENDED_FEATURES, 0).edx & CPUID_7_EDX_ARCH_CAPABILITIES) == 0) {
+        return 0;
+    }
+    return insn_rdmsr_safe(MSR_ARCH_CAPABILITIES, &value) ? value : 0;
+}
+
+void host_cpu_serialize_lfence(void)
+{
+    uint64_t value;
+
+    if (!host_cpu_is_virtual() && insn_cpuid(CPUID_VENDOR, 0).ebx != VENDOR_INTEL_EBX &&
+        insn_rdmsr_safe(MSR_AMD_DE_CFG, &value) && (value & AMD_DE_CFG_LFENCE) == 0) {
+        (void)insn_wrmsr_safe(MSR_AMD_DE_CFG, value | AMD_DE_CFG_LFENCE);
+    }
+}
+
 struct page_table_caps host_cpu_paging_caps(void)
 {
     uint32_t edx = insn_cpuid(CPUID_EXTENDED_1, 0).edx;

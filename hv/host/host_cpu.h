@@ -24,6 +24,13 @@ struct cpu_identity host_cpu_identity(void);
  * on. */
 bool host_cpu_apply_errata(void);
 
+/* IA32_ARCH_CAPABILITIES of the calling CPU; 0 where it has none. SDM 4 2.1, table 2-2. */
+uint64_t host_cpu_arch_capabilities(void);
+
+/* Makes LFENCE wait for all instructions before it on the calling CPU, as guests are told that it does. An emulator's
+ * or another hypervisor's register is left alone, and so is a CPU's without the bit: LFENCE always waits there. */
+void host_cpu_serialize_lfence(void);
+
 /* What the host's page tables may use. `no_execute` false: the CPU cannot run Plinth. */
 struct page_table_caps host_cpu_paging_caps(void);
 

@@ -114,6 +114,24 @@ static void assign(struct cpu *cpu, uint32_t index, const struct boot_cpu *boot,
     assign_stacks(cpu, stacks);
 }
 
+bool smp_is_sibling(const struct boot_info *info, uint32_t one, uint32_t other)
+{
+    const struct boot_cpu *left = &info->cpus[one];
+    const struct boot_cpu *right = &info->cpus[other];
+
+    return left->package == right->package && left->core == right->core && left->thread != right->thread;
+}
+
+static bool has_sibling(const struct boot_info *info, uint32_t index)
+{
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        if (smp_is_sibling(info, i, index)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void smp_assign(const struct boot_info *info)
 {
     uint64_t stacks;
@@ -122,6 +140,7 @@ void smp_assign(const struct boot_info *info)
     stacks = (uint64_t)(uintptr_t)pool_take(cpu_count * cpu_stacks_bytes());
     for (uint32_t i = 0; i < cpu_count; i++) {
         assign(&cpus[i], i, &info->cpus[i], &stacks);
+        cpus[i].threads = has_sibling(info, i);
     }
     cpus[smp_bsp_index()].state = CPU_STATE_READY;
 }
@@ -328,11 +347,6 @@ static void start_all(uint64_t page, uint32_t root)
     host_memory_set_executable(page, false);
 }
 
-static bool same_core(const struct boot_cpu *one, const struct boot_cpu *other)
-{
-    return one->package == other->package && one->core == other->core;
-}
-
 /* What the firmware says of packages and of hyper-threads, which share a core's caches and its time. Where it says
  * nothing all numbers are 0. */
 static void report_places(const struct boot_info *info)
@@ -344,7 +358,7 @@ static void report_places(const struct boot_info *info)
 
         packages = cpu->package >= packages ? cpu->package + 1 : packages;
         for (uint32_t k = 0; k < i; k++) {
-            if (same_core(&info->cpus[k], cpu) && info->cpus[k].thread != cpu->thread) {
+            if (smp_is_sibling(info, k, i)) {
                 log_info("CPU %u is a hyper-thread of the core of CPU %u", i, k);
                 break;
             }

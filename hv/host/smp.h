@@ -28,6 +28,9 @@ struct smp_start_steps {
 /* Starts all others; returns how many CPUs are ready, the calling one included. `steps` stays where it is. */
 uint32_t smp_start(const struct boot_info *info, const struct smp_start_steps *steps);
 
+/* True where two CPUs are different hyper-threads of one core, as the firmware says. */
+bool smp_is_sibling(const struct boot_info *info, uint32_t one, uint32_t other);
+
 /* The index of the calling CPU at the start: usually 0. */
 uint32_t smp_bsp_index(void);
 

@@ -29,6 +29,8 @@
 #define UEFI_OFFSET_START 8u
 #define UEFI_OFFSET_PAGES 24u
 #define UEFI_OFFSET_ATTRIBUTE 32u
+#define UEFI_ATTRIBUTE_CACHE 0xfULL /* what the memory can be: UC, WC, WT, WB */
+#define UEFI_ATTRIBUTE_WB (1ULL << 3)
 #define UEFI_ATTRIBUTE_SPECIFIC_PURPOSE (1ULL << 18)
 #define UEFI_ATTRIBUTE_RUNTIME (1ULL << 63)
 
@@ -178,7 +180,9 @@ static enum status raise(struct memory_map *map, uint64_t start, uint64_t end, e
 static enum memory_type uefi_type(uint32_t type, uint64_t attribute)
 {
     enum memory_type result = type < ARRAY_COUNT(uefi_types) ? uefi_types[type] : MEMORY_RESERVED;
-    bool special = (attribute & (UEFI_ATTRIBUTE_RUNTIME | UEFI_ATTRIBUTE_SPECIFIC_PURPOSE)) != 0;
+    uint64_t cache = attribute & UEFI_ATTRIBUTE_CACHE;
+    bool uncached = cache != 0 && (cache & UEFI_ATTRIBUTE_WB) == 0; /* some firmwares say nothing */
+    bool special = uncached || (attribute & (UEFI_ATTRIBUTE_RUNTIME | UEFI_ATTRIBUTE_SPECIFIC_PURPOSE)) != 0;
 
     return special && result < MEMORY_RESERVED ? MEMORY_RESERVED : result;
 }

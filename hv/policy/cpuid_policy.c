@@ -9,11 +9,13 @@
 #include "hv/policy/cpuid_policy.h"
 
 #include "hv/dev/lapic.h"
+#include "hv/x86/registers.h"
 
 #define ALL 0xffffffffu
 #define SUBLEAF_ANY 0xffffffffu
 
 #define LEAF_EXTENDED 0x80000000u
+#define LEAF_EXTENDED_LAST 0x80000021u
 #define LEAF_HYPERVISOR 0x40000000u
 #define LEAF_PLINTH 0x40000100u
 #define LEAF_NONE 0xffffffffu /* of the zero entry: no table has this leaf */
@@ -53,8 +55,8 @@
 /* VBMI UMIP VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ LA57 RDPID */
 #define LEAF7_ECX_KEEP \
     (BIT(1) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | BIT(16) | BIT(22))
-/* FSRM VP2INTERSECT SERIALIZE */
-#define LEAF7_EDX_KEEP (BIT(4) | BIT(8) | BIT(14))
+/* FSRM VP2INTERSECT MD_CLEAR SERIALIZE ARCH_CAPABILITIES */
+#define LEAF7_EDX_KEEP (BIT(4) | BIT(8) | BIT(10) | BIT(14) | CPUID_7_EDX_ARCH_CAPABILITIES)
 #define LEAF7_EBX_TSC_ADJUST BIT(1)
 /* AVX-VNNI AVX512-BF16 fast zero-length REP MOVSB, short STOSB, short CMPSB */
 #define LEAF7_1_EAX_KEEP (BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12))
@@ -66,8 +68,10 @@
 #define EXTENDED1_EDX_KEEP                                                                                           \
     ((LEAF1_EDX_KEEP & ~BIT(19) & ~BIT(25) & ~BIT(26)) | BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(26) | BIT(27) | \
      BIT(29) | BIT(30) | BIT(31))
-/* CLZERO XSaveErPtr WBNOINVD */
-#define EXTENDED8_EBX_KEEP (BIT(0) | BIT(2) | BIT(9))
+/* CLZERO XSaveErPtr WBNOINVD; not affected: SSB_NO BTC_NO */
+#define EXTENDED8_EBX_KEEP (BIT(0) | BIT(2) | BIT(9) | BIT(26) | BIT(29))
+/* NoNestedDataBp LfenceAlwaysSerializing NullSelectClearsBase FSRS FSRC; not affected: SRSO_NO, SRSO_USER_KERNEL_NO */
+#define EXTENDED21_EAX_KEEP (BIT(0) | BIT(2) | BIT(6) | BIT(10) | BIT(11) | BIT(29) | BIT(30))
 
 struct policy_row {
     uint32_t leaf;
@@ -86,8 +90,9 @@ static const struct policy_row policy_rows[] = {
     {0x00000004, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
     /* no thermal or power management; ARAT: the APIC timer never stops */
     {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0}},
-    /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT, speculation controls; no protection keys, neither
-     * PKU nor PKS: decision 10; TSC_ADJUST is emulated */
+    /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT; of speculation what VERW does and which
+     * attacks the CPU is not open to, and no control; no protection keys, neither PKU nor PKS: decision 10; TSC_ADJUST is
+     * emulated */
     {0x00000007, 0, {1, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP}, {0, LEAF7_EBX_TSC_ADJUST, 0, 0}},
     {0x00000007, 1, {LEAF7_1_EAX_KEEP, 0, 0, 0}, {0}}, /* vector and string instructions */
     {0x0000000d, SUBLEAF_ANY, {ALL, ALL, ALL, ALL}, {0}}, /* extended state; limited to CPUID_XCR0_ALLOWED below */
@@ -105,6 +110,7 @@ static const struct policy_row policy_rows[] = {
     {0x80000019, 0, {ALL, ALL, 0, 0}, {0}}, /* 1 GiB TLBs */
     {0x8000001a, 0, {ALL, 0, 0, 0}, {0}}, /* how wide vector units are */
     {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
+    {0x80000021, 0, {EXTENDED21_EAX_KEEP, 0, 0, 0}, {0}}, /* what instructions do; no SMM lock, AutoIBRS */
 };
 /* clang-format on */
 
@@ -120,6 +126,7 @@ static const struct {
     {0x0000000d, 1, {LEAFD_1_EAX_KEEP, 0, 0, 0}},
     {0x80000001, 0, {0, 0, EXTENDED1_ECX_KEEP, EXTENDED1_EDX_KEEP}},
     {0x80000008, 0, {0, EXTENDED8_EBX_KEEP, 0, 0}},
+    {0x80000021, 0, {EXTENDED21_EAX_KEEP, 0, 0, 0}},
 };
 
 bool cpuid_policy_find_lack(const struct cpuid_host *boot, const struct cpuid_host *here, struct cpuid_lack *lack)
@@ -338,7 +345,7 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     table_add(table, LEAF_NONE, 0, (struct cpuid_words){0, 0, 0, 0});
     table->max_basic = host_basic < 0xd ? (host_basic < 0xb ? 0xb : host_basic) : 0xd;
     table->max_basic = input->is_intel ? 0x16 : table->max_basic;
-    table->max_extended = host_extended < LEAF_EXTENDED + 0x1e ? host_extended : LEAF_EXTENDED + 0x1e;
+    table->max_extended = host_extended < LEAF_EXTENDED_LAST ? host_extended : LEAF_EXTENDED_LAST;
     for (uint32_t i = 0; i < ARRAY_COUNT(policy_rows); i++) {
         add_row(table, host, &policy_rows[i]);
     }

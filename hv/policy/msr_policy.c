@@ -20,10 +20,20 @@
 #define MISC_ENABLE_DEFAULT ((1ULL << 0) | (1ULL << 11) | (1ULL << 12))
 /* HWCR TscFreqSel: the TSC counts at the P0 frequency; Linux calls it a firmware bug when clear. */
 #define HWCR_TSC_FREQUENCY (1ULL << 24)
-/* DE_CFG: LFENCE serializes. */
-#define DE_CFG_LFENCE (1ULL << 1)
 /* IA32_FEATURE_CONTROL: locked, with everything off. */
 #define FEATURE_CONTROL_LOCKED 1ULL
+
+/*
+ * IA32_ARCH_CAPABILITIES: the attacks that the CPU is not open to, and that VERW clears buffers (FB_CLEAR, RFDS_CLEAR).
+ * SDM 4 2.1, table 2-2. Bits of MSRs that guests have not (IBRS_ALL, TSX_CTRL, MISC_PACKAGE_CTLS, ...) are no guest's.
+ */
+#define ARCH_PROMISES                                                                                                \
+    (1ULL << 0 /* RDCL_NO */ | 1ULL << 4 /* SSB_NO */ | 1ULL << 5 /* MDS_NO */ | 1ULL << 6 /* IF_PSCHANGE_MC_NO */ | \
+     1ULL << 8 /* TAA_NO */ | 1ULL << 13 /* SBDR_SSDP_NO */ | 1ULL << 14 /* FBSDP_NO */ | 1ULL << 15 /* PSDP_NO */ | \
+     1ULL << 17 /* FB_CLEAR */ | 1ULL << 20 /* BHI_NO */ | 1ULL << 24 /* PBRSB_NO */ | 1ULL << 26 /* GDS_NO */ |     \
+     1ULL << 27 /* RFDS_NO */ | 1ULL << 28 /* RFDS_CLEAR */ | 1ULL << 62 /* ITS_NO */)
+/* A RET may take its target from elsewhere than the return stack. */
+#define ARCH_WARNINGS (1ULL << 2 /* RSBA */ | 1ULL << 19 /* RRSBA */)
 
 /* MSR_PLATFORM_INFO counts in this unit. */
 #define PLATFORM_RATIO_KHZ 100000u
@@ -36,6 +46,8 @@ enum msr_kind {
     MSR_IS_TSC_ADJUST,
     MSR_IS_MISC_ENABLE,
     MSR_IS_PLATFORM_INFO,
+    MSR_IS_MICROCODE,
+    MSR_IS_ARCH_CAPABILITIES,
     MSR_IS_PAT,
     MSR_IS_MTRR_DEFAULT,
     MSR_IS_TSC_DEADLINE,
@@ -71,8 +83,8 @@ static const struct msr_row msr_rows[] = {
     {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* TSC frequency for stock kernels */
     {0x11, 0x11, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* the older number of the same */
     {0x12, 0x12, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* the older number of the same */
-    {0x8b, 0x8b, ON_AMD, MSR_IS_CONSTANT, 0x01000065}, /* microcode revision, read by every Linux */
-    {0x8b, 0x8b, ON_INTEL, MSR_IS_CONSTANT, 1ULL << 32}, /* microcode revision, read by every Linux */
+    {MSR_MICROCODE, MSR_MICROCODE, ON_BOTH, MSR_IS_MICROCODE, 0}, /* the CPU's own, read by every Linux */
+    {MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, ON_BOTH, MSR_IS_ARCH_CAPABILITIES, 0}, /* "not affected" bits */
     {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0}, /* platform id, read with the microcode revision */
     {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED}, /* locked, no VMX */
     {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0}, /* platform information: the TSC's ratio to 100 MHz, no turbo */
@@ -101,7 +113,7 @@ static const struct msr_row msr_rows[] = {
     {0xc0010140, 0xc0010141, ON_AMD, MSR_IS_CONSTANT, 0}, /* OS-visible workarounds: none */
     {0xc0010200, 0xc001020b, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
     {0xc0011020, 0xc0011028, ON_AMD, MSR_IS_CONSTANT, 0}, /* core configuration: workarounds are the host's matter */
-    {0xc0011029, 0xc0011029, ON_AMD, MSR_IS_CONSTANT, DE_CFG_LFENCE}, /* LFENCE serializes */
+    {MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, ON_AMD, MSR_IS_CONSTANT, AMD_DE_CFG_LFENCE}, /* host_cpu_serialize_lfence() has set it */
     {0xc001102a, 0xc001102d, ON_AMD, MSR_IS_CONSTANT, 0}, /* core configuration */
 };
 
@@ -235,6 +247,24 @@ static uint64_t platform_info(const struct vcpu *vcpu)
     return ratio << 8 | ratio << 40;
 }
 
+uint64_t msr_arch_capabilities_shown(uint64_t value)
+{
+    return value & (ARCH_PROMISES | ARCH_WARNINGS);
+}
+
+uint64_t msr_arch_capabilities_join(uint64_t one, uint64_t other)
+{
+    return (one & other & ARCH_PROMISES) | ((one | other) & ARCH_WARNINGS);
+}
+
+static bool has_arch_capabilities(const struct vcpu *vcpu)
+{
+    const struct cpuid_dynamic dynamic = {.apic_enabled = true};
+
+    return (cpuid_table_answer(&vcpu->guest->cpuid, CPUID_EXTENDED_FEATURES, 0, &dynamic).edx &
+            CPUID_7_EDX_ARCH_CAPABILITIES) != 0;
+}
+
 static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr, uint64_t *value)
 {
     switch (row->kind) {
@@ -257,6 +287,13 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
     case MSR_IS_PLATFORM_INFO:
         *value = platform_info(vcpu);
         return true;
+    case MSR_IS_MICROCODE:
+        /* SDM 4 2.1, table 2-2, IA32_BIOS_SIGN_ID: in the upper half. AMD's has it in the lower one. */
+        *value = (uint64_t)vcpu->guest->host->microcode << (vcpu->guest->host->is_intel ? 32 : 0);
+        return true;
+    case MSR_IS_ARCH_CAPABILITIES:
+        *value = vcpu->guest->host->arch_capabilities;
+        return has_arch_capabilities(vcpu);
     case MSR_IS_PAT:
         *value = vcpu->msrs.pat;
         return true;
@@ -285,9 +322,11 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
 {
     switch (row->kind) {
     case MSR_IS_CONSTANT:
+    case MSR_IS_MICROCODE:
         return true;
     case MSR_IS_READ_ONLY:
     case MSR_IS_PLATFORM_INFO:
+    case MSR_IS_ARCH_CAPABILITIES:
         return false;
     case MSR_IS_TSC:
         tsc_move(vcpu, value - (vcpu->exit_tsc + vcpu->tsc_offset));

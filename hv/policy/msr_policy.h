@@ -16,6 +16,13 @@ void msr_write(struct vcpu *vcpu, uint8_t length);
  * neither, and nothing has been done. */
 bool msr_quick_write(struct vcpu *vcpu);
 
+/* What guests may read of IA32_ARCH_CAPABILITIES where one CPU has `value`. */
+uint64_t msr_arch_capabilities_shown(uint64_t value);
+
+/* The same for CPUs of which one has `one` and another `other`: a promise holds where both give it, a warning where
+ * either does. */
+uint64_t msr_arch_capabilities_join(uint64_t one, uint64_t other);
+
 struct msr_pass_through {
     uint32_t msr;
     bool read, write;

@@ -210,11 +210,17 @@ static bool keeps_slice(const struct turn *turn, const struct vcpu *vcpu)
     return turn->count > 1 && vcpu != NULL && vcpu->state == VCPU_STATE_HALTED && !vcpu->guest->config->share_idle;
 }
 
+/* Another vCPU had the CPU. One that halts, and has nothing due, has missed nothing. */
+static bool was_away(const struct cpu *cpu, const struct vcpu *vcpu, uint64_t now)
+{
+    return cpu->current != NULL && cpu->current != vcpu && (can_run(vcpu) || guest_deadline(vcpu) <= now);
+}
+
 /* What the vCPU's last turn, its timers and its neighbours left to do, but for telling other CPUs. */
 static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
     take_kicks(vcpu, now);
-    if (cpu->current != NULL && cpu->current != vcpu) {
+    if (was_away(cpu, vcpu, now)) {
         guest_was_away(vcpu, now);
     }
     if (guest_deadline(vcpu) <= now) {

@@ -3,6 +3,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/cpuid_table.h"
+#include "hv/host/speculation.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -90,6 +91,15 @@ static void restore(const struct live_state *live)
     insn_xsetbv(0, live->xcr0);
 }
 
+/* What the guest before has left in the CPU is no other guest's. */
+static void change_guest(struct cpu *cpu, const struct vcpu *vcpu)
+{
+    if (cpu->last_guest != NULL && cpu->last_guest != vcpu->guest) {
+        speculation_between_guests(cpu->between_guests);
+    }
+    cpu->last_guest = vcpu->guest;
+}
+
 void vcpu_switch_to(struct cpu *cpu, struct vcpu *vcpu)
 {
     if (cpu->current == vcpu) {
@@ -99,6 +109,7 @@ void vcpu_switch_to(struct cpu *cpu, struct vcpu *vcpu)
         virt_vcpu_put(cpu, cpu->current);
         save(cpu->current->live);
     }
+    change_guest(cpu, vcpu);
     restore(vcpu->live);
     virt_vcpu_load(cpu, vcpu);
     cpu->current = vcpu;

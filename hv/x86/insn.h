@@ -287,6 +287,13 @@ static inline void insn_mfence(void)
     __asm__ volatile("mfence" : : : "memory");
 }
 
+/* Of a writable segment. Microcode that knows MDS clears the CPU's buffers by it, in this form with a memory operand
+ * only. SDM 2B "VERR/VERW". */
+static inline void insn_verw(uint16_t selector)
+{
+    __asm__ volatile("verw %0" : : "m"(selector) : "cc", "memory");
+}
+
 static inline void insn_lfence(void)
 {
     __asm__ volatile("lfence" : : : "memory");

@@ -73,6 +73,7 @@
 #define EFER_LMSLE (1ULL << 13)
 #define EFER_FFXSR (1ULL << 14)
 #define EFER_TCE (1ULL << 15)
+#define EFER_AIBRSE (1ULL << 21)
 
 /* Architectural MSRs. SDM 4 2.1, table 2-2; APM 2 appendix A. */
 #define MSR_TSC 0x10u
@@ -81,6 +82,15 @@
 #define MSR_TSC_ADJUST 0x3bu
 #define MSR_MICROCODE 0x8bu /* IA32_BIOS_SIGN_ID; AMD: PATCH_LEVEL */
 #define MSR_MTRR_CAP 0xfeu
+#define MSR_ARCH_CAPABILITIES 0x10au
+/* SDM 4 2.1, table 2-2, IA32_SPEC_CTRL, IA32_PRED_CMD, IA32_FLUSH_CMD. AMD has the first two. */
+#define MSR_SPEC_CTRL 0x48u
+#define SPEC_CTRL_IBRS (1ULL << 0)
+#define SPEC_CTRL_BHI_DIS_S (1ULL << 10)
+#define MSR_PRED_CMD 0x49u
+#define PRED_CMD_IBPB 1u
+#define MSR_FLUSH_CMD 0x10bu
+#define FLUSH_CMD_L1D 1u
 #define MSR_MCG_CAP 0x179u
 #define MCG_CAP_BANKS 0xffu
 #define MCG_CAP_CTL (1ULL << 8) /* MSR_MCG_CTL is there */
@@ -121,6 +131,11 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 #define MSR_AMD_INTERRUPT_PENDING 0xc0010055u /* C1E: bits 28 and 27. AMD family 10h BKDG, 2.4.3.3.3 */
 #define AMD_INTERRUPT_PENDING_C1E (3ULL << 27)
 #define MSR_AMD_TOM2 0xc001001du
+/* AMD, "Software Techniques for Managing Speculation on AMD Processors", mitigation G-2: LFENCE waits for all that is
+ * before it where bit 1 is set. */
+#define MSR_AMD_DE_CFG 0xc0011029u
+#define AMD_DE_CFG_LFENCE (1ULL << 1)
+#define AMD_DE_CFG_ZENBLEED (1ULL << 9) /* AMD security bulletin 7008 */
 
 /* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */
 #define SYSCFG_MTRR_TOM2_EN (1ULL << 21)
@@ -151,6 +166,7 @@ _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BAS
 #define CPUID_1_EDX_MTRR (1u << 12)
 #define CPUID_1_EDX_MCA (1u << 14)
 #define CPUID_EXTENDED_FEATURES 0x7u
+#define CPUID_7_EDX_ARCH_CAPABILITIES (1u << 29)
 #define CPUID_XSAVE 0xdu
 #define CPUID_TSC_RATIO 0x15u
 #define CPUID_FREQUENCY 0x16u
@@ -167,5 +183,6 @@ _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BAS
 #define CPUID_POWER 0x80000007u
 #define CPUID_87_EDX_INVARIANT_TSC (1u << 8)
 #define CPUID_ADDRESS_SIZES 0x80000008u
+#define CPUID_EXTENDED_21 0x80000021u
 
 #endif

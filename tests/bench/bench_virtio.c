@@ -38,7 +38,7 @@ static struct guest_devices devices[GUESTS];
 static struct guest_network network;
 static struct host_facts host = {.physical_bits = 40};
 static struct arena arenas[GUESTS];
-static struct virtio_driver disk_driver, net_drivers[GUESTS];
+static struct virtio_driver disk_driver, console_driver, net_drivers[GUESTS];
 static uint8_t file[DISK_BYTES], changes[DISK_BYTES];
 static uint32_t map[DISK_BYTES / PAGE_BYTES];
 
@@ -74,6 +74,7 @@ static void make_guest(unsigned index)
     arenas[index].memory.ranges[0].bytes = ARENA_BYTES;
     arenas[index].memory.range_count = 1;
     own->disk_count = index == 0;
+    own->console_virtio = index == 1;
     own->disks[0].path = text_of("disk.img");
     own->net_count = 1;
     own->nets[0].network = text_of("lan");
@@ -126,6 +127,8 @@ static void start(void)
     }
     vd_start(&disk_driver, &devices[0].disks[0].state.pci, &arenas[0], false, MODERN, 1, RINGS, 128);
     set_vectors(&disk_driver, 1);
+    vd_start(&console_driver, &devices[1].console.pci, &arenas[1], false, MODERN, 2, RINGS + 0x20000, 16);
+    set_vectors(&console_driver, 2);
     for (unsigned i = 0; i < GUESTS; i++) {
         guests[i].platform.device_work = true;
         guest_devices_work(&vcpus[i], 0, UINT64_MAX);
@@ -210,6 +213,19 @@ static void packets(const char *name, uint32_t bytes, unsigned count)
     row(name, count, (uint64_t)bytes * count);
 }
 
+static void lines(const char *name, uint32_t bytes)
+{
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct driver_buffer buffer = {SENT, bytes, false};
+
+        driver_add(&console_driver.queues[1], &buffer, 1);
+        notify(1, &console_driver, 1);
+        take_all(&console_driver, 1);
+        guests[1].platform.console_out.tail = guests[1].platform.console_out.head;
+    }
+    row(name, 1, bytes);
+}
+
 int main(void)
 {
     start();
@@ -223,5 +239,6 @@ int main(void)
     packets("packet 1500 B", 1514, 1);
     packets("packet 1500 B, 16 at once", 1514, 16);
     packets("segment 64 KiB", 65226, 1);
+    lines("console, a line of 80 bytes", 80);
     return 0;
 }

@@ -89,6 +89,8 @@ def make_stick(case):
         raise CaseError(f"mkusb: {made.stdout.strip()}")
     if case.config is None:
         subprocess.run(["mdel", "-i", f"{image}@@1M", "::/plinth/plinth.conf"], check=True)
+    if case.change:
+        case.change(image)
     return image
 
 

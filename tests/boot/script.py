@@ -108,6 +108,7 @@ class Case:
     extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
     runner: tuple = ()  # further options of tools/run-qemu
     second_says: tuple = ()  # texts: the machine has COM2, and they appear there too. Its output: the log's name + COM2
+    change: object = None  # a function of the image's path, called once it is written: what mkusb would not do
     whole_boot: bool = False  # never from a saved machine (saved.py)
     slow: bool = False  # only where it is named
     after: object = None  # a function of (build folder, image) called after the run, whose writes are kept (QEMU); it

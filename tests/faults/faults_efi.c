@@ -82,6 +82,12 @@ static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
     return status;
 }
 
+static EFI_STATUS EFIAPI file_position(EFI_FILE *file, UINT64 position)
+{
+    (void)file;
+    return real_file->SetPosition(real_file, position);
+}
+
 static EFI_STATUS EFIAPI file_info(EFI_FILE *file, EFI_GUID *type, UINTN *size, void *buffer)
 {
     (void)file;
@@ -116,6 +122,7 @@ static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name
     file_copy = *real_file;
     file_copy.Read = files_opened == 2 ? file_read : file_copy.Read;
     file_copy.GetInfo = files_opened == 2 ? file_info : file_copy.GetInfo;
+    file_copy.SetPosition = file_position;
     file_copy.Close = file_close;
     *file = files_opened == 2 ? &file_copy : real_file;
     return status;
@@ -179,9 +186,23 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
                  (how == AllocateAnyPages && files_opened == 2 && strikes("allocate-file")) ||
                  (how == AllocateAddress && count > 1 && strikes("allocate-guest")) ||
                  (how == AllocateAddress && count > 2 && strikes("allocate-pool")) ||
-                 (how == AllocateMaxAddress && strikes("allocate-low"));
+                 (how == AllocateMaxAddress && pages > 1 && strikes("allocate-buffer")) ||
+                 (how == AllocateMaxAddress && pages == 1 && strikes("allocate-low")) ||
+                 (how == AllocateMaxAddress && pages == 1 && strikes("no-low-memory"));
 
     return fails ? EFI_OUT_OF_RESOURCES : real->AllocatePages(how, type, pages, address);
+}
+
+/* What the firmware calls free below 1 MiB, before and after the hand-over, becomes reserved. */
+static void take_low_memory(uint8_t *map, UINTN size, UINTN stride)
+{
+    for (UINTN at = 0; at < size; at += stride) {
+        EFI_MEMORY_DESCRIPTOR *descriptor = (EFI_MEMORY_DESCRIPTOR *)(void *)(map + at);
+
+        if (descriptor->PhysicalStart < MIB) {
+            descriptor->Type = EfiReservedMemoryType;
+        }
+    }
 }
 
 static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map, UINTN *key, UINTN *stride,
@@ -195,6 +216,9 @@ static EFI_STATUS EFIAPI get_memory_map(UINTN *size, EFI_MEMORY_DESCRIPTOR *map,
     status = real->GetMemoryMap(size, map, key, stride, version);
     if (strikes("map-stride")) {
         *stride = 8;
+    }
+    if (!EFI_ERROR(status) && strikes("no-low-memory")) {
+        take_low_memory((uint8_t *)map, *size, *stride);
     }
     return status;
 }

@@ -47,6 +47,13 @@ static EFI_STATUS EFIAPI config_read(EFI_FILE *file, UINTN *size, void *buffer)
     return EFI_SUCCESS;
 }
 
+static EFI_STATUS EFIAPI config_position(EFI_FILE *file, UINT64 position)
+{
+    (void)file;
+    config_at = position;
+    return EFI_SUCCESS;
+}
+
 static EFI_STATUS EFIAPI config_info(EFI_FILE *file, EFI_GUID *type, UINTN *size, void *buffer)
 {
     EFI_FILE_INFO *info = buffer;
@@ -65,7 +72,8 @@ static EFI_STATUS EFIAPI config_close(EFI_FILE *file)
     return EFI_SUCCESS;
 }
 
-static EFI_FILE config_file = {.Read = config_read, .GetInfo = config_info, .Close = config_close};
+static EFI_FILE config_file = {
+    .Read = config_read, .SetPosition = config_position, .GetInfo = config_info, .Close = config_close};
 
 EFI_FILE *series_open(const CHAR16 *name)
 {

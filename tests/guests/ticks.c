@@ -23,6 +23,7 @@ const char guest_name[] = "ticks";
 #define APIC_LINT0 0x350
 #define APIC_LVT_TIMER 0x320
 #define APIC_INITIAL 0x380
+#define APIC_CURRENT 0x390
 #define APIC_DIVIDE 0x3e0
 #define APIC_BY_1 0xb
 #define APIC_PERIODIC 0x20000u
@@ -181,22 +182,31 @@ static void the_hpet_by_the_io_apic(void)
     set_pin(APIC_MASKED);
 }
 
-/* Its rate by the TSC's: a count runs from one reading to the other. */
+/* Counts of a millisecond, by the TSC. As in hpet_count() each pair is of one moment. */
+static uint32_t apic_period(void)
+{
+    uint64_t before, start, end;
+    uint32_t left;
+
+    do {
+        before = rdtsc();
+        lapic_write(APIC_INITIAL, 0xffffffffu);
+        start = rdtsc();
+    } while (start - before > SAME_MOMENT);
+    do {
+        before = rdtsc();
+        left = lapic_read(APIC_CURRENT);
+        end = rdtsc();
+    } while (end - before > SAME_MOMENT || end - start < (uint64_t)khz * MEASURE_MS);
+    return (uint32_t)((uint64_t)(0xffffffffu - left) * khz / (end - start));
+}
+
 static void the_local_apic(void)
 {
-    uint64_t start = rdtsc();
-    uint32_t left, period;
-
     lapic_write(APIC_DIVIDE, APIC_BY_1);
     lapic_write(APIC_LVT_TIMER, APIC_MASKED);
-    lapic_write(APIC_INITIAL, 0xffffffffu);
-    while (ms_since(start) < 50) {
-        __asm__ volatile("pause");
-    }
-    left = 0xffffffffu - lapic_read(0x390);
-    period = left / ms_since(start);
+    lapic_write(APIC_INITIAL, apic_period());
     lapic_write(APIC_LVT_TIMER, APIC_PERIODIC | VECTOR);
-    lapic_write(APIC_INITIAL, period);
     count_ticks("local APIC", 1000);
     lapic_write(APIC_LVT_TIMER, APIC_MASKED);
 }

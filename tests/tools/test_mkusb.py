@@ -96,9 +96,28 @@ def two_files_with_one_place_are_refused(desk):
     assert made.returncode == 1 and "Rename one" in made.stdout, made.stdout
 
 
+def the_same_image_is_a_cd(desk):
+    """El Torito's way, as firmware goes it: volume descriptors, boot record, catalog, partition."""
+    assert desk.make("[guest a]\nkernel = hello.elf\n").returncode == 0
+    with open(desk.image, "rb") as image:
+        disc = image.read()
+    def sector(number):
+        return disc[number * 2048:(number + 1) * 2048]
+    assert sector(16)[:7] == b"\x01CD001\x01" and sector(18)[:7] == b"\xffCD001\x01"
+    assert int.from_bytes(sector(16)[80:84], "little") == int.from_bytes(sector(16)[84:88], "big") <= len(disc) // 2048
+    assert sector(17)[:7] == b"\0CD001\x01" and sector(17)[7:39].rstrip(b"\0") == b"EL TORITO SPECIFICATION"
+    catalog = sector(int.from_bytes(sector(17)[71:75], "little"))
+    words = [int.from_bytes(catalog[at:at + 2], "little") for at in range(0, 32, 2)]
+    assert catalog[0] == 1 and catalog[1] == 0xEF and catalog[30:32] == b"\x55\xaa" and sum(words) & 0xFFFF == 0
+    assert catalog[32] == 0x88 and catalog[33] == 0
+    volume = sector(int.from_bytes(catalog[40:44], "little"))
+    assert volume[82:87] == b"FAT32" and volume[510:512] == b"\x55\xaa"
+    assert sector(20)[0] == 34 and int.from_bytes(sector(20)[2:6], "little") == 20  # an empty root folder
+
+
 TESTS = [what_is_written_is_a_fat_volume_with_the_files, the_same_input_gives_the_same_bytes,
          a_file_that_a_fat_volume_cannot_hold_is_refused_with_a_remedy, a_short_name_is_not_another_files_own,
-         two_files_with_one_place_are_refused]
+         two_files_with_one_place_are_refused, the_same_image_is_a_cd]
 
 
 def main():

@@ -318,6 +318,8 @@ slice = 250us
 share-idle = no
 cpus = 0,
 virtual-apic = no
+com2 = yes
+ticks = merge
 """
 
 
@@ -341,7 +343,7 @@ def plan_and_json_show_every_key(desk):
                                   "quiet_devices": False, "quirks": False}
     wanted = {"kernel": "hello.elf", "cmdline": "one two", "on_stop": "restart", "on_crash": "poweroff", "on_reset": "crash",
               "stop_time_us": 90000000, "watchdog": "halt", "watchdog_us": 1500000, "debug_ports": True, "debug_exit_ok": 16,
-              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True,
+              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True, "ticks": "merge",
               "modules": [{"path": "notes.txt", "arguments": "some words"}, {"path": "notes.txt", "arguments": ""}],
               "nets": [{"network": "lan", "mac": "52:54:00:12:34:56"}],
               "disks": [{"path": "root.img", "ro": False, "keep": "no", "changes_bytes": 4 << 20},

@@ -145,6 +145,17 @@ def wrong_words_are_said_with_a_remedy(desk):
         assert status == 2 and started is None and says in said and "Traceback" not in said, (runner, words, status, said)
 
 
+def an_example_runs_where_it_lies(desk):
+    """With the files that the build has made; of what it has not made the checker says that it is missing."""
+    examples = os.path.join(ROOT, "config", "examples")
+    before = sorted(os.listdir(examples))
+    said, _, started = desk.run("run-qemu", os.path.join(examples, "smp.conf"))
+    assert machine_of(started)[0] == 4 and "vmlinuz is " in said and "demo/vmlinuz" in said, said
+    said, status, started = desk.run("run-qemu", os.path.join(examples, "debian-i386.conf"))
+    assert status == 2 and started is None and "vmlinuz-686-pae is not there" in said, said
+    assert sorted(os.listdir(examples)) == before
+
+
 def several_run_at_once(desk):
     """Each with its own image; none sees another's."""
     confs = [desk.write(f"{number}.conf", f"[guest a]\nkernel = hello.elf\ncpus = {number}\n") for number in range(1, 5)]
@@ -182,7 +193,7 @@ def a_terminal_is_told_how_to_leave_and_gets_no_stray_answers(desk):
 
 TESTS = [a_config_is_booted_on_the_machine_that_it_needs, a_small_config_gets_the_usual_machine, options_make_another_machine,
          an_image_remembers_what_it_needs, a_config_with_errors_starts_nothing_and_says_where, wrong_words_are_said_with_a_remedy,
-         several_run_at_once, a_terminal_is_told_how_to_leave_and_gets_no_stray_answers]
+         an_example_runs_where_it_lies, several_run_at_once, a_terminal_is_told_how_to_leave_and_gets_no_stray_answers]
 
 
 def main():

@@ -156,7 +156,6 @@ static const struct {
     {7, 0, EDX, 26, "IBRS and IBPB: their MSRs are not offered"},
     {7, 0, EDX, 27, "STIBP"},
     {7, 0, EDX, 28, "L1D_FLUSH"},
-    {7, 0, EDX, 29, "ARCH_CAPABILITIES"},
     {7, 0, EDX, 30, "CORE_CAPABILITIES"},
     {7, 0, EDX, 31, "SSBD"},
     {0xd, 0, EAX, 3, "MPX bounds"},
@@ -189,6 +188,12 @@ static const struct {
     {0x80000008, 0, EBX, 14, "IBRS"},
     {0x80000008, 0, EBX, 15, "STIBP"},
     {0x80000008, 0, EBX, 24, "SSBD"},
+    {0x80000021, 0, EAX, 8, "automatic IBRS: EFER's bit is not offered"},
+    {0x80000021, 0, EAX, 9, "a lock of SMM's registers"},
+    {0x80000021, 0, EAX, 13, "prefetch control"},
+    {0x80000021, 0, EAX, 17, "CPUID faulting"},
+    {0x80000021, 0, EAX, 27, "selective branch predictor barrier: its MSR is not offered"},
+    {0x80000021, 0, EAX, 28, "IBPB flushes branch types"},
 };
 
 /* What the hypervisor provides itself, whatever the host has. */
@@ -277,9 +282,10 @@ static void nothing_else_is_offered_that_the_host_lacks(void **state)
 /* Leaves that the policy has thought about. Whatever else a new CPU reports, guests do not see it. */
 static bool leaf_is_known(uint32_t leaf, bool is_intel)
 {
-    static const uint32_t known[] = {0,          1,          2,          4,          6,          7,          0xb,
-                                     0xd,        0x80000000, 0x80000001, 0x80000002, 0x80000003, 0x80000004, 0x80000005,
-                                     0x80000006, 0x80000007, 0x80000008, 0x80000019, 0x8000001a, 0x8000001d};
+    static const uint32_t known[] = {0,          1,          2,          4,          6,          7,
+                                     0xb,        0xd,        0x80000000, 0x80000001, 0x80000002, 0x80000003,
+                                     0x80000004, 0x80000005, 0x80000006, 0x80000007, 0x80000008, 0x80000019,
+                                     0x8000001a, 0x8000001d, 0x80000021};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(known); i++) {
         if (leaf == known[i]) {

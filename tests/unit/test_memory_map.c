@@ -115,6 +115,26 @@ static void absurd_descriptors_never_give_memory(void **state)
     assert_int_equal(map.count, 7);
 }
 
+/* UEFI 2.10, 7.2.3: UC 1, WC 2, WT 4, WB 8 say what the memory can be. */
+static void memory_that_cannot_be_written_back_is_not_free(void **state)
+{
+    static const struct descriptor list[] = {
+        {UEFI_FREE, 0, 0x100000, 0, 1, 0xf}, {UEFI_FREE, 0, 0x200000, 0, 1, 0},   /* a firmware that says nothing */
+        {UEFI_FREE, 0, 0x300000, 0, 1, 0x8}, {UEFI_FREE, 0, 0x400000, 0, 1, 0x1}, /* uncached only */
+        {UEFI_FREE, 0, 0x500000, 0, 1, 0x7}, {UEFI_MMIO, 0, 0x600000, 0, 1, 0x1},
+    };
+
+    (void)state;
+    assert_int_equal(load(list, ARRAY_COUNT(list), 40), STATUS_OK);
+    expect_region(0, 0x100000, 0x101000, MEMORY_FREE);
+    expect_region(1, 0x200000, 0x201000, MEMORY_FREE);
+    expect_region(2, 0x300000, 0x301000, MEMORY_FREE);
+    expect_region(3, 0x400000, 0x401000, MEMORY_RESERVED);
+    expect_region(4, 0x500000, 0x501000, MEMORY_RESERVED);
+    expect_region(5, 0x600000, 0x601000, MEMORY_MMIO);
+    assert_int_equal(map.count, 6);
+}
+
 static void a_map_of_the_wrong_shape_is_refused_and_empty(void **state)
 {
     static const struct descriptor one = {UEFI_FREE, 0, 0x100000, 0, 1, 0};
@@ -300,6 +320,7 @@ int main(void)
         cmocka_unit_test(unsorted_descriptors_of_any_stride_are_sorted_and_merged),
         cmocka_unit_test(where_descriptors_overlap_the_more_restrictive_wins_in_any_order),
         cmocka_unit_test(absurd_descriptors_never_give_memory),
+        cmocka_unit_test(memory_that_cannot_be_written_back_is_not_free),
         cmocka_unit_test(a_map_of_the_wrong_shape_is_refused_and_empty),
         cmocka_unit_test(more_regions_than_fit_are_refused_and_leave_the_map_empty),
         cmocka_unit_test(a_full_map_refuses_a_split_and_changes_nothing),

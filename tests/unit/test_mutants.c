@@ -6,7 +6,7 @@
  * errors of the config must be the same lines, and no mutant that is refused reaches hv_main().
  *
  * What the model leaves out is what the config does not decide: the console, ACPI, the CPU's features, the hand-over.
- * The page below 1 MiB can always be had.
+ * The page below 1 MiB can always be had there.
  *
  * With PLINTH_MUTANTS in the environment the first mutants, so many, are written to the folder PLINTH_MUTANTS_DIR with
  * their verdicts: tests/boot/mutants.py boots them.
@@ -22,6 +22,7 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
+#include "hv/host/host_cpu.h"
 #include "hv/virt/virt.h"
 #include "tools/check/check.h"
 
@@ -40,6 +41,7 @@
 #define UNREAD_BYTES (2 * MIB) /* shared memory, which nothing reads before the hand-over; files are smaller */
 #define SAID_MAX 16384u
 #define IMAGE_BYTES 4096u
+#define LOW_PAGE 0x8000u
 #define CONTENT_BYTES (1u << 20) /* what is read of a file that a mutant names: machine.txt and itself, too */
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
@@ -407,7 +409,11 @@ static char said[SAID_MAX];
 static size_t said_length;
 static bool entered;
 static const struct boot_info *entered_info;
-static bool images_follow; /* what is allocated from now on is not in the machine's description */
+static uint8_t read_buffer[MIB];
+static const struct memory_region *low_regions; /* two of the first MiB, or NULL: as in the machine's description */
+static uint64_t uncached_start, uncached_bytes; /* a power of two; 0: none */
+static bool no_low_page;                        /* the firmware gives no page below 1 MiB, whatever its map says */
+static bool images_follow;                      /* what is allocated from now on is not in the machine's description */
 static jmp_buf way_out;
 
 struct model_file {
@@ -437,6 +443,12 @@ static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
     memcpy(buffer, model->bytes.base + model->at, count);
     model->at += count;
     *size = count;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI file_position(EFI_FILE *file, UINT64 to)
+{
+    ((struct model_file *)(void *)file)->at = to;
     return EFI_SUCCESS;
 }
 
@@ -583,8 +595,11 @@ static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name
     for (uint32_t i = 0; i < ARRAY_COUNT(open_files); i++) {
         if (!file_used[i]) {
             file_used[i] = true;
-            open_files[i] = (struct model_file){
-                .interface = {.Close = file_close, .Read = file_read, .GetInfo = file_info}, .bytes = bytes};
+            open_files[i] = (struct model_file){.interface = {.Close = file_close,
+                                                              .Read = file_read,
+                                                              .SetPosition = file_position,
+                                                              .GetInfo = file_info},
+                                                .bytes = bytes};
             *file = &open_files[i].interface;
             return EFI_SUCCESS;
         }
@@ -666,9 +681,13 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
                    ? EFI_SUCCESS
                    : EFI_NOT_FOUND;
     }
-    if (how == AllocateMaxAddress) {
-        *address = 0x8000;
-        return EFI_SUCCESS;
+    if (how == AllocateMaxAddress && *address < MIB) {
+        *address = LOW_PAGE;
+        return no_low_page ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
+    }
+    if (how == AllocateMaxAddress) { /* the buffer for reads: given back after each file, so never a guest's loss */
+        *address = (uint64_t)(uintptr_t)read_buffer;
+        return bytes <= sizeof(read_buffer) ? EFI_SUCCESS : EFI_OUT_OF_RESOURCES;
     }
     if (images_follow && !take_from_the_top(bytes)) {
         return EFI_OUT_OF_RESOURCES;
@@ -689,7 +708,8 @@ static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE how, EFI_MEMORY_TYPE t
 /* What lies in the arena is not in the model's map. */
 static EFI_STATUS EFIAPI free_pages(EFI_PHYSICAL_ADDRESS address, UINTN pages)
 {
-    if (address - (uint64_t)(uintptr_t)arena >= ARENA_BYTES && address >= MIB) {
+    if (address - (uint64_t)(uintptr_t)arena >= ARENA_BYTES && address >= MIB &&
+        address != (uint64_t)(uintptr_t)read_buffer) {
         assert_int_equal(
             memory_map_convert(&model_map, address, address + pages * PAGE_BYTES, MEMORY_LOADER, MEMORY_FREE),
             STATUS_OK);
@@ -849,6 +869,19 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
     return planner_own_bytes(&check.machine.own, info->config.guest_count, vcpus, tables);
 }
 
+/* Without MTRRs all memory is write-back; with them, all but [uncached_start, uncached_end). */
+void host_cpu_read_mtrrs(struct mtrr_state *mtrrs)
+{
+    *mtrrs = (struct mtrr_state){.physical_bits = 40};
+    if (uncached_bytes != 0) {
+        mtrrs->present = true;
+        mtrrs->default_type = 1ULL << 11 | 6; /* on, write-back */
+        mtrrs->variable_count = 1;
+        mtrrs->variable[0] = (struct mtrr_variable){.base = uncached_start,
+                                                    .mask = (((1ULL << 40) - 1) & ~(uncached_bytes - 1)) | 1ULL << 11};
+    }
+}
+
 uint64_t virt_cpu_bytes(void)
 {
     return 0;
@@ -886,6 +919,11 @@ static bool target_verdict(void)
 {
     make_stick();
     model_map = check.machine.map;
+    for (uint32_t i = 0; low_regions != NULL && i < 2; i++) {
+        if (low_regions[i].end != 0) {
+            memory_map_set(&model_map, low_regions[i].start, low_regions[i].end, low_regions[i].type);
+        }
+    }
     images_follow = false;
     arena_used = 0;
     said_length = 0;
@@ -1114,6 +1152,70 @@ static void what_the_firmware_refuses_is_planned_around(void **context)
     }
 }
 
+/* The page where other CPUs start, on firmwares that give none below 640 KiB while they run. What is not named of the
+ * first MiB is reserved. */
+static const struct {
+    struct memory_region regions[2];
+    bool starts;   /* with a guest on CPU 1 */
+    uint32_t page; /* what is taken after the hand-over; 0: no other CPU starts */
+} low_memories[] = {
+    {{{0}}, false, 0},
+    {{{0, 0x1000, MEMORY_FREE}}, false, 0}, /* page 0 stays absent */
+    {{{0, 0x9f000, MEMORY_LOADER}, {0x9f000, 0xa0000, MEMORY_ACPI}}, false, 0},
+    {{{0xa0000, 0xb0000, MEMORY_FREE}}, false, 0}, /* the screen's, whatever the map says */
+    {{{0x58000, 0x59000, MEMORY_BOOT}}, true, 0x58000},
+    {{{0, 0x3000, MEMORY_BOOT}, {0x3000, 0xa0000, MEMORY_ACPI}}, true, 0x1000},
+    {{{0, 0x8000, MEMORY_BOOT}, {0x8000, 0xa0000, MEMORY_FREE}}, true, 0x8000}, /* what EDK2 keeps for one type */
+};
+
+static void a_page_for_other_cpus_may_be_one_of_boot_services(void **context)
+{
+    (void)context;
+    no_low_page = true;
+    for (uint32_t i = 0; i < ARRAY_COUNT(low_memories); i++) {
+        low_regions = low_memories[i].regions;
+        judge("[guest a]\nkernel = hello.elf\ncpus = 0,\n", NULL, NULL);
+        assert_int_equal(entered_info->trampoline, 0);
+        snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\ncpus = 1,\n");
+        assert_true(host_verdict());
+        assert_int_equal(target_verdict(), low_memories[i].starts);
+        assert_int_equal(strstr(said, "P0805: plinth.conf:3:8: guest \"a\" needs CPU 1, and none of CPUs 1 to 3") !=
+                             NULL,
+                         !low_memories[i].starts);
+        assert_int_equal(efi_memory_low_page(&model_map), low_memories[i].page);
+    }
+    low_regions = NULL;
+    no_low_page = false;
+}
+
+/* What an MTRR leaves uncached is no guest's and not ours, and it is said how much that is, once. */
+static void uncached_memory_is_no_guests(void **context)
+{
+    (void)context;
+    uncached_start = 0x20000000;
+    uncached_bytes = 0x10000000;
+    snprintf(machine_text, sizeof(machine_text), "cpus = 1\nregion = 0x100000 0x40000000 free\n");
+    write_file("machine.txt", machine_text, strlen(machine_text));
+    snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\nmemory = 600M\n");
+    assert_true(host_verdict());
+    assert_true(target_verdict());
+    for (uint32_t i = 0; i < entered_info->guests[0].plan.memory.range_count; i++) {
+        const struct guest_range *range = &entered_info->guests[0].plan.memory.ranges[i];
+
+        assert_true(range->backing.value + range->bytes <= uncached_start ||
+                    range->backing.value >= uncached_start + uncached_bytes);
+    }
+    assert_true(entered_info->pool_start + entered_info->pool_bytes <= uncached_start ||
+                entered_info->pool_start >= uncached_start + uncached_bytes);
+    assert_non_null(strstr(said, "Plinth: 256 MiB of memory are uncached"));
+    assert_null(strstr(strstr(said, "are uncached") + 1, "are uncached"));
+    snprintf(config_text, sizeof(config_text), "[guest a]\nkernel = hello.elf\nmemory = 800M\n");
+    assert_true(host_verdict());
+    assert_false(target_verdict());
+    assert_non_null(strstr(said, "too-much-memory"));
+    uncached_bytes = 0;
+}
+
 /* P0719: a config where people put it instead is named. P0711: there is none at all. */
 static void a_config_elsewhere_is_found_and_named(void **context)
 {
@@ -1160,6 +1262,8 @@ static void all_missing_files_are_named_at_once(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uncached_memory_is_no_guests),
+        cmocka_unit_test(a_page_for_other_cpus_may_be_one_of_boot_services),
         cmocka_unit_test(every_example_is_good_for_a_machine_with_8_cpus_and_8_gib),
         cmocka_unit_test(what_the_firmware_refuses_is_planned_around),
         cmocka_unit_test(files_are_those_of_a_fat_volume_on_both),

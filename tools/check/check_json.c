@@ -236,6 +236,8 @@ static void print_policies(const struct config_guest *guest)
     printf(", \"watchdog_us\": %u, \"stop_time_us\": %u, \"debug_exit_ok\": %" PRIu64, guest->watchdog_us,
            guest->stop_us, guest->debug_exit_ok);
     print_flag("share_idle", guest->share_idle);
+    print_flag("com2", guest->com2);
+    print_word("ticks", guest->ticks == TICKS_MERGE ? "merge" : "all");
     printf(", \"memory_at\": %" PRIu64, guest->memory_at);
     if (guest->protocol == PROTOCOL_FLAT) {
         printf(", \"load_address\": %" PRIu64 ", \"entry\": %" PRIu64, guest->load_address, guest->entry_address);

@@ -6,6 +6,16 @@
 
 #include "hv/base/types.h"
 
+struct cpuid_result {
+    uint32_t eax, ebx, ecx, edx;
+};
+
+struct cpuid_result insn_cpuid(uint32_t leaf, uint32_t subleaf);
+bool insn_rdmsr_safe(uint32_t msr, uint64_t *value);
+bool insn_wrmsr_safe(uint32_t msr, uint64_t value);
+uint64_t insn_rdmsr(uint32_t msr);
+void insn_wrmsr(uint32_t msr, uint64_t value);
+void insn_verw(uint16_t selector);
 uint8_t insn_in8(uint16_t port);
 void insn_out8(uint16_t port, uint8_t value);
 uint64_t insn_rdtsc(void);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files are read whole from firmwares whose drivers fail with large transfers, with memory above 4 GiB, or now and
+ * then: efi/efi_volume.c on a model of a volume with one file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "efi/efi_stage.h"
+#include "hv/base/format.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define FILE_BYTES (3 * MIB + 12345)
+#define PIECE_MAX (1 * MIB)
+#define SMALL_PIECE_MAX (64 * KIB)
+#define NEVER UINT64_MAX
+
+/* What is wrong with this firmware. */
+static struct {
+    uint64_t read_max;   /* a larger read fails */
+    uint64_t answer_max; /* a read gives so many bytes at most */
+    uint64_t fails_at;   /* the read of this byte fails, `failures` times */
+    uint32_t failures;
+    uint64_t ends_at;      /* behind it nothing comes, without an error */
+    bool no_buffer;        /* no memory below 4 GiB */
+    bool position_is_lost; /* after an error */
+} broken;
+
+static uint8_t content[FILE_BYTES];
+static uint8_t *low_memory; /* below 4 GiB, as the firmware's */
+static uint64_t position;
+static uint64_t largest_read;
+static uint32_t reads;
+static uint32_t buffers_out;
+static uint32_t progress_lines;
+static char said[512];
+static struct boot_info info;
+static struct efi_stage stage;
+
+/* ---- the model: a file, memory ---- */
+
+static EFI_STATUS EFIAPI file_position(EFI_FILE *file, UINT64 to)
+{
+    (void)file;
+    position = to;
+    return EFI_SUCCESS;
+}
+
+static bool is_failing(uint64_t size)
+{
+    bool hit = position <= broken.fails_at && broken.fails_at < position + size && broken.failures > 0;
+
+    broken.failures -= hit;
+    return hit || size > broken.read_max;
+}
+
+static EFI_STATUS EFIAPI file_read(EFI_FILE *file, UINTN *size, void *buffer)
+{
+    (void)file;
+    assert_true((uint64_t)(uintptr_t)buffer + *size <= 4 * GIB);
+    reads++;
+    largest_read = max_u64(largest_read, *size);
+    if (is_failing(*size)) {
+        memset(buffer, 0xee, *size); /* what a failed transfer leaves */
+        position = broken.position_is_lost ? 77 : position + *size;
+        return EFI_DEVICE_ERROR;
+    }
+    *size = min_u64(min_u64(*size, broken.answer_max), min_u64(FILE_BYTES, broken.ends_at) - position);
+    memcpy(buffer, content + position, *size);
+    position += *size;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI file_info(EFI_FILE *file, EFI_GUID *type, UINTN *size, void *buffer)
+{
+    EFI_FILE_INFO *of = buffer;
+
+    (void)file;
+    (void)type;
+    (void)size;
+    memset(of, 0, sizeof(*of));
+    of->FileSize = FILE_BYTES;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI file_close(EFI_FILE *file)
+{
+    (void)file;
+    return EFI_SUCCESS;
+}
+
+static EFI_FILE the_file = {.Read = file_read, .GetInfo = file_info, .Close = file_close, .SetPosition = file_position};
+
+static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name, UINT64 mode, UINT64 attributes)
+{
+    (void)root;
+    (void)name;
+    (void)mode;
+    (void)attributes;
+    position = 0;
+    *file = &the_file;
+    return EFI_SUCCESS;
+}
+
+static EFI_FILE root_file = {.Open = root_open};
+
+EFI_STATUS efi_pages_take(struct efi_stage *of, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address)
+{
+    (void)of;
+    if (how == AllocateMaxAddress) {
+        assert_int_equal(*address, 4 * GIB - 1);
+        assert_int_equal(pages, PIECE_MAX / PAGE_BYTES);
+        buffers_out += !broken.no_buffer;
+        *address = (uint64_t)(uintptr_t)low_memory;
+        return broken.no_buffer ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
+    }
+    *address = (uint64_t)(uintptr_t)aligned_alloc(PAGE_BYTES, pages * PAGE_BYTES);
+    return EFI_SUCCESS;
+}
+
+void efi_pages_return(struct efi_stage *of, uint64_t address)
+{
+    (void)of;
+    assert_int_equal(address, (uint64_t)(uintptr_t)low_memory);
+    buffers_out--;
+}
+
+void efi_say(struct efi_stage *of, const char *form, ...)
+{
+    (void)of;
+    (void)form;
+}
+
+void efi_say_again(struct efi_stage *of, const char *form, ...)
+{
+    (void)of;
+    (void)form;
+    progress_lines++;
+}
+
+bool efi_fail(struct efi_stage *of, EFI_STATUS status, const char *form, ...)
+{
+    va_list list;
+
+    (void)of;
+    (void)status;
+    va_start(list, form);
+    format_list(said, sizeof(said), form, list);
+    va_end(list);
+    return false;
+}
+
+const char *efi_status_name(EFI_STATUS status)
+{
+    return EFI_ERROR(status) ? "device error" : "success";
+}
+
+/* ---- the promises ---- */
+
+static void make_good(void)
+{
+    memset(&broken, 0, sizeof(broken));
+    broken.read_max = broken.answer_max = broken.ends_at = NEVER;
+    broken.fails_at = NEVER;
+    largest_read = 0;
+    reads = 0;
+    buffers_out = 0;
+    progress_lines = 0;
+    said[0] = '\0';
+}
+
+static bool read_it(struct span *bytes)
+{
+    const struct efi_want want = {.path = "\\plinth\\big", .where = "", .bytes_max = NEVER, .progress = true};
+
+    stage.info = &info;
+    stage.volume = &root_file;
+    return efi_volume_read(&stage, &want, bytes);
+}
+
+/* The file comes whole, and the buffer is given back. */
+static void comes_whole(void)
+{
+    struct span bytes = {NULL, 0};
+
+    assert_true(read_it(&bytes));
+    assert_int_equal(bytes.bytes, FILE_BYTES);
+    assert_memory_equal(bytes.base, content, FILE_BYTES);
+    assert_int_equal(buffers_out, 0);
+    free((void *)(uintptr_t)bytes.base);
+}
+
+static void fails_with(const char *text)
+{
+    struct span bytes = {NULL, 0};
+
+    assert_false(read_it(&bytes));
+    assert_null(bytes.base);
+    if (strstr(said, text) == NULL) {
+        fail_msg("'%s' is not in: %s", text, said);
+    }
+}
+
+static void reads_have_at_most_1_mib_and_go_below_4_gib(void **context)
+{
+    (void)context;
+    make_good();
+    comes_whole();
+    assert_int_equal(largest_read, PIECE_MAX);
+    assert_int_equal(reads, 4);
+}
+
+static void a_firmware_that_fails_above_64_kib_is_asked_for_less(void **context)
+{
+    (void)context;
+    make_good();
+    broken.read_max = SMALL_PIECE_MAX;
+    comes_whole();
+    assert_int_equal(reads, 1 + (FILE_BYTES + SMALL_PIECE_MAX - 1) / SMALL_PIECE_MAX); /* only one was too large */
+}
+
+static void an_error_that_comes_once_is_survived_wherever_it_comes(void **context)
+{
+    static const uint64_t places[] = {0, 1, MIB - 1, MIB, 2 * MIB + 5, FILE_BYTES - 1};
+
+    (void)context;
+    for (uint32_t lost = 0; lost < 2; lost++) {
+        for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+            make_good();
+            broken.position_is_lost = lost != 0;
+            broken.fails_at = places[i];
+            broken.failures = 1;
+            comes_whole();
+            assert_int_equal(broken.failures, 0);
+        }
+    }
+}
+
+static void a_place_that_always_fails_is_named(void **context)
+{
+    (void)context;
+    make_good();
+    broken.fails_at = MIB + 100 * KIB;
+    broken.failures = UINT32_MAX;
+    fails_with("P0717: \\plinth\\big cannot be read at byte 1114112 of 3158073 (device error)");
+}
+
+static void a_file_that_ends_early_is_no_short_image(void **context)
+{
+    (void)context;
+    make_good();
+    broken.ends_at = 2 * MIB + 17;
+    fails_with("P0717: \\plinth\\big cannot be read at byte 2097169 of 3158073 (the file ends)");
+    make_good();
+    broken.ends_at = 0;
+    fails_with("at byte 0 of 3158073 (the file ends)");
+}
+
+static void a_firmware_that_gives_less_than_asked_is_asked_again(void **context)
+{
+    (void)context;
+    make_good();
+    broken.answer_max = 5000;
+    comes_whole();
+}
+
+static void without_memory_below_4_gib_a_sentence_says_so(void **context)
+{
+    (void)context;
+    make_good();
+    broken.no_buffer = true;
+    fails_with("P0727: the firmware has no 1 MiB of memory below 4 GiB");
+}
+
+static int set_up(void **context)
+{
+    (void)context;
+    low_memory = mmap(NULL, PIECE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    for (size_t i = 0; i < FILE_BYTES; i++) {
+        content[i] = (uint8_t)(i * 31 + (i >> 12));
+    }
+    return low_memory == MAP_FAILED;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_have_at_most_1_mib_and_go_below_4_gib),
+        cmocka_unit_test(a_firmware_that_fails_above_64_kib_is_asked_for_less),
+        cmocka_unit_test(an_error_that_comes_once_is_survived_wherever_it_comes),
+        cmocka_unit_test(a_place_that_always_fails_is_named),
+        cmocka_unit_test(a_file_that_ends_early_is_no_short_image),
+        cmocka_unit_test(a_firmware_that_gives_less_than_asked_is_asked_again),
+        cmocka_unit_test(without_memory_below_4_gib_a_sentence_says_so),
+    };
+
+    return cmocka_run_group_tests_name("efi_volume", tests, set_up, NULL);
+}

@@ -164,6 +164,7 @@ static void calibrate_clock(const struct boot_info *info)
     host_timer_calibrate();
     console_set_tsc_hz(tsc.hz);
     host.clock = clock_of(tsc.hz);
+    host.exit_ticks = clock_ns_to_ticks(&host.clock, EXIT_WORK_NS);
     host.tsc_khz = (uint32_t)(tsc.hz / 1000);
     host.tsc_stable = tsc.stable;
     host.boot_tsc = insn_rdtsc();

@@ -12,6 +12,13 @@
 
 #define NS_PER_SECOND 1000000000ULL
 
+/*
+ * The host's TSC. The one clock that pure code reads for itself, and for one purpose: to end work that a guest can feed
+ * (docs/exits.md, "How long an exit can take"). All else is told the time of the exit. hv/host/tsc.c has it in the
+ * image, tests/unit/support.c in native programs.
+ */
+uint64_t clock_now(void);
+
 struct clock {
     uint64_t tsc_hz;
     uint64_t ns_per_tick_32;  /* 32.32 fixed point */

@@ -14,7 +14,10 @@
 #define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
 #define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
 #define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster is not read */
-#define DRAW_CELLS_MAX 512u      /* repainted per service call: about 30 microseconds on a real machine */
+#define DRAW_CELLS 32u           /* repainted between two looks at the clock */
+#define PUMP_US 10u              /* for guests' bytes: many times what a UART takes until the next call */
+#define SERVICE_US 30u           /* until then the screen is drawn */
+#define PUMP_BYTES 32u           /* of guests' output between two looks at the clock, and a step of the multiplexer */
 #define BACKLOG_US 1000u         /* next call while output waits: about what a 16-byte FIFO takes at 115200 baud */
 #define TYPING_US 2000u          /* next call while keys are typed */
 #define TYPING_LASTS_US 2000000u /* how long after a byte keys count as being typed */
@@ -105,7 +108,9 @@ static void write_out_all(void)
     for (uint32_t i = 0; i < console.uart_count; i++) {
         uart_flush(&console.uarts[i]);
     }
-    (void)screen_draw(&console.screen, UINT32_MAX);
+    for (uint32_t pass = 0; pass < 2; pass++) { /* the first may have been begun before the last change */
+        (void)screen_draw(&console.screen, UINT32_MAX);
+    }
 }
 
 /* A pass looks at every cell, so passes are rare; within one, the cells that differ are painted some at a time. */
@@ -114,7 +119,9 @@ static void draw_some(uint64_t now)
     if (!console.drawing && (!console.screen.dirty || now < console.draw_due)) {
         return;
     }
-    console.drawing = !screen_draw(&console.screen, DRAW_CELLS_MAX);
+    do {
+        console.drawing = !screen_draw(&console.screen, DRAW_CELLS);
+    } while (console.drawing && clock_ticks_since(insn_rdtsc(), now) < console_ticks_of_us(SERVICE_US));
     if (!console.drawing) {
         console.draw_due = now + console_ticks_of_us(DRAW_EVERY_US);
     }
@@ -398,6 +405,24 @@ static uint64_t take_input(uint64_t now)
     return woken;
 }
 
+/* What guests wrote, in small steps: what one costs on all devices is known only afterwards. */
+static void pump(uint64_t now)
+{
+    uint32_t moved;
+    uint32_t total = 0;
+
+    console.output.until = insn_rdtsc() + console_ticks_of_us(PUMP_US);
+    do {
+        console.output.capacity = (uint32_t)min_u64(guests_room(), MUX_STEP_MAX + PUMP_BYTES);
+        mux_pump(&console.mux, now, console_ticks_of_us(MUX_PARTIAL_US), &console.output);
+        moved = console.output.length;
+        total += moved;
+        deliver();
+    } while (moved != 0 && (total < MUX_SURE_BYTES || insn_rdtsc() < console.output.until));
+    console.output.until = 0;
+    console.output.capacity = OUTPUT_BYTES;
+}
+
 uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now)
 {
     enum mux_command command;
@@ -411,9 +436,8 @@ uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint
     prepare();
     console.output.capacity = guests_room();
     update_guests(guests, guest_count);
-    mux_pump(&console.mux, now, console_ticks_of_us(MUX_PARTIAL_US), &console.output);
     deliver();
-    console.output.capacity = OUTPUT_BYTES;
+    pump(now);
     report_hung();
     report_lost();
     woken = take_input(now);

@@ -14,6 +14,12 @@ static bool has_room(const struct mux_output *output)
     return output->capacity - output->length >= MUX_STEP_MAX;
 }
 
+/* The time of this call: a byte's price is the guest's choice (a line feed scrolls the screen). */
+static bool is_over(const struct mux_output *output)
+{
+    return output->until != 0 && clock_now() >= output->until;
+}
+
 static bool has_focus(const struct console_mux *mux, const struct mux_source *source)
 {
     return source == mux_focused(mux);
@@ -494,7 +500,8 @@ static void take_turns(struct console_mux *mux, uint64_t now, struct mux_output 
     uint32_t idle = 0;
     uint32_t total = 0;
 
-    while (idle <= mux->source_count && total < MUX_PUMP_BYTES && has_room(output)) {
+    while (idle <= mux->source_count && total < MUX_PUMP_BYTES && has_room(output) &&
+           (total < MUX_SURE_BYTES || !is_over(output))) {
         uint32_t before = output->length;
 
         if (!turn_is_over(mux) && take_turn(mux, now, output)) {
@@ -575,7 +582,7 @@ static void replay_lines(struct console_mux *mux, struct mux_output *output)
     char text[HISTORY_LINE_MAX];
     char line[HISTORY_LINE_MAX + NOTICE_MAX];
 
-    while (replay->active && has_room(output)) {
+    while (replay->active && has_room(output) && (output->length < MUX_SURE_BYTES || !is_over(output))) {
         const struct mux_source *source = replay->source;
 
         if (replay_line(mux, text)) {

@@ -46,6 +46,7 @@
 #define MUX_ESCAPE_KEY 0x1du /* Ctrl-] */
 #define MUX_TURN_BYTES 256u  /* taken or shown of one source before the next one's turn */
 #define MUX_PUMP_BYTES 8192u /* the same of all sources in one call */
+#define MUX_SURE_BYTES 64u   /* that go on whatever the clock says: on a slow machine its time is over at once */
 #define MUX_REASON_MAX 96u
 #define MUX_REASON_LINES 100u /* what was printed longer ago is not the reason of an end */
 

@@ -359,29 +359,30 @@ static void draw_cell(const struct screen *screen, uint32_t row, uint32_t column
     }
 }
 
+#define LOOKS_PER_CELL 16u /* cells that are looked at cost as much as one that is drawn */
+
+/* What changes behind the look of a pass makes the screen dirty again, for the next one. */
 bool screen_draw(struct screen *screen, uint32_t cells_max)
 {
     uint32_t cells = (screen->rows + screen->status_rows) * screen->columns;
-    uint32_t drawn = 0;
+    uint64_t left = (uint64_t)cells_max * LOOKS_PER_CELL;
 
-    if (!screen->dirty) {
-        return true;
+    if (screen->looks_left == 0 && screen->dirty) {
+        screen->looks_left = cells;
+        screen->dirty = false;
     }
-    for (uint32_t looked = 0; looked < cells; looked++) {
+    for (; screen->looks_left != 0 && left != 0; screen->looks_left--) {
         uint32_t row = screen->next_cell / screen->columns;
         uint32_t column = screen->next_cell % screen->columns;
         uint8_t character = screen->wanted[row][column];
 
         if (screen->drawn[row][column] != character) {
-            if (drawn == cells_max) {
-                return false;
-            }
             draw_cell(screen, row, column, character);
             screen->drawn[row][column] = character;
-            drawn++;
+            left -= min_u64(left, LOOKS_PER_CELL) - 1;
         }
-        screen->next_cell = screen->next_cell + 1 == cells ? 0 : screen->next_cell + 1;
+        left--;
+        screen->next_cell = screen->next_cell + 1 >= cells ? 0 : screen->next_cell + 1;
     }
-    screen->dirty = false;
-    return true;
+    return screen->looks_left == 0;
 }

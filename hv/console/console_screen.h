@@ -44,7 +44,8 @@ struct screen {
     bool alternate;                /* the alternate screen is shown, `saved` has the main one */
     uint32_t saved_column, saved_row;
     struct vt_parser parser;
-    uint32_t next_cell; /* where drawing goes on */
+    uint32_t next_cell;  /* where drawing goes on */
+    uint32_t looks_left; /* of the present pass */
     bool dirty;
     uint8_t wanted[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
     uint8_t drawn[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];

@@ -16,6 +16,7 @@ struct mux_output {
     char *bytes;
     uint32_t capacity; /* bytes beyond are dropped: callers look for room first */
     uint32_t length;
+    uint64_t until;        /* host TSC: nothing more is taken of guests; 0: no end */
     struct vt_style style; /* that the terminal has now */
 };
 

@@ -141,6 +141,7 @@ static int injectable_vector(struct vcpu *vcpu)
 static enum event_choice select_interrupt(struct vcpu *vcpu, bool open, struct vcpu_event *event)
 {
     bool extint = extint_waits(vcpu);
+    uint8_t acknowledged = 0;
     int vector = extint ? 0 : injectable_vector(vcpu);
 
     if (vector < 0) {
@@ -151,8 +152,11 @@ static enum event_choice select_interrupt(struct vcpu *vcpu, bool open, struct v
         return EVENT_WANT_WINDOW;
     }
     if (extint) {
+        if (!guest_acknowledge_extint(vcpu, &acknowledged)) {
+            return EVENT_WANT_WINDOW;
+        }
         vcpu->extint_message = false;
-        vector = guest_acknowledge_extint(vcpu);
+        vector = acknowledged;
     } else {
         lapic_accept(&vcpu->lapic, (uint8_t)vector);
     }

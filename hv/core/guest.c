@@ -163,7 +163,9 @@ void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t reso
     struct guest *guest = vcpu->guest;
     struct unknown_access *access;
 
-    spinlock_take(&guest->unknown_lock);
+    if (!spinlock_try(&guest->unknown_lock)) {
+        return; /* another one is being noted: an exit does not wait for that, and this one is not counted */
+    }
     access = unknown_find(guest, kind, resource);
     if (access != NULL) {
         access->count++;

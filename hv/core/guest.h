@@ -67,11 +67,15 @@ struct host_facts {
     bool gib_pages;        /* in the guests' own tables */
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
+    uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
     struct cpuid_host cpuid;
     uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
     uint32_t microcode;         /* of the boot CPU; 0: it says none */
     struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };
+
+/* Loops that a guest can feed end after this time, or with the vCPU's turn, and go on after the next entry. */
+#define EXIT_WORK_NS 50000u
 
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
 struct guest_watchdog {
@@ -135,5 +139,11 @@ void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t reso
 
 /* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
+
+/* The host TSC at which the work of the present exit has to end. */
+static inline uint64_t vcpu_exit_end(const struct vcpu *vcpu)
+{
+    return min_u64(vcpu->exit_tsc + vcpu->guest->host->exit_ticks, vcpu->leave_at);
+}
 
 #endif

@@ -14,6 +14,7 @@
 #define PAUSE_NS 30000u
 #define CONSOLE_PAUSE_NS 500000u /* and a console whose ring is full, for as long as a few lines take */
 
+#define FAULTS_TOLD_MAX 16u /* of a guest, from start to end */
 #define FIRST_PCI_DEVICE 1u
 #define NAME_TEXT_MAX (CONFIG_PATH_MAX + 1u)
 
@@ -167,6 +168,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
         return STATUS_OK;
     }
     guest_devices_close(guest);
+    devices->faults_told = 0;
     __atomic_store_n(&devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
     for (uint32_t i = 0; i < guest->config->disk_count; i++) {
         if (devices->disks[i].forget) {
@@ -189,15 +191,16 @@ uint32_t guest_devices_pci(const struct guest *guest)
 
 /* ---- work ---- */
 
-/* The log has a line when a driver breaks a rule, once until it resets the device. */
-static void tell_fault(const struct guest *guest, struct virtio_device *device, uint32_t index)
+/* The log has a line when a driver breaks a rule, once until it resets the device, and not without end. */
+static void tell_fault(struct guest *guest, struct virtio_device *device, uint32_t index)
 {
     const struct virtq *broken = virtio_broken_queue(device);
 
-    if (broken == NULL || device->fault_told) {
+    if (broken == NULL || device->fault_told || guest->devices->faults_told == FAULTS_TOLD_MAX) {
         return;
     }
     device->fault_told = true;
+    guest->devices->faults_told++;
     log_info("guest %s, %s at 00:%02x.0: queue %u: %s; the device waits for its driver to reset it", guest->name,
              device->kind->name, FIRST_PCI_DEVICE + index, (uint32_t)(broken - device->queues),
              virtq_fault_sentence((enum virtq_fault)broken->fault));
@@ -211,7 +214,10 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
     if (devices == NULL) {
         return;
     }
-    platform_take(guest);
+    if (!guest_hold_in_pass(vcpu)) {
+        guest_notify(vcpu, &guest->vcpus[0], VCPU_KICK_DEVICES); /* again, then */
+        return;
+    }
     for (uint32_t i = 0; i < devices->count; i++) {
         struct virtio_device *device = devices->virtio[i];
 
@@ -231,7 +237,7 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
     }
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
-    platform_give(guest);
+    guest_release(vcpu);
 }
 
 /* Guests whose cards have received something. */
@@ -272,9 +278,11 @@ static bool work_on_console(struct vcpu *vcpu, struct virtio_budget *budget)
     bool more = false;
 
     if (virtio_has_work(device)) {
-        platform_take(vcpu->guest);
-        more = virtio_service(device, budget);
-        platform_give(vcpu->guest);
+        more = true; /* where the PC cannot be had now */
+        if (guest_hold_in_pass(vcpu)) {
+            more = virtio_service(device, budget);
+            guest_release(vcpu);
+        }
     }
     return more;
 }
@@ -318,9 +326,9 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
     }
 }
 
-void guest_devices_work(struct vcpu *vcpu, uint64_t now)
+void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until};
     uint64_t pause_ns;
 
     /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
@@ -336,7 +344,7 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now)
 {
     if (guest_devices_deadline(vcpu->guest) <= now) {
         __atomic_store_n(&vcpu->guest->devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
-        guest_devices_work(vcpu, now);
+        guest_devices_work(vcpu, now, vcpu->pass_end);
     }
 }
 
@@ -347,7 +355,7 @@ bool guest_devices_typed(struct vcpu *vcpu)
 
     guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
     if (takes) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX}; /* what is typed is little */
 
         virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
         (void)virtio_service(&guest->devices->console.console.device, &budget);

@@ -59,6 +59,7 @@ struct guest_devices {
     struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
     struct virtio_device *virtio[GUEST_VIRTIO_MAX];
     uint32_t count;
+    uint32_t faults_told;
     struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
@@ -105,8 +106,8 @@ uint32_t guest_devices_pci(const struct guest *guest);
  * port. The lock of the guest's PC is held. */
 bool guest_devices_typed(struct vcpu *vcpu);
 
-/* Works on what was notified, within a budget. No lock is held. */
-void guest_devices_work(struct vcpu *vcpu, uint64_t now);
+/* Works on what was notified, within a budget and until the host TSC `until`. No lock is held. */
+void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until);
 
 /* Another guest's CPU has put something into this one's queues: tells the drivers. */
 void guest_devices_told(struct vcpu *vcpu, uint64_t now);

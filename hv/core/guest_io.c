@@ -73,48 +73,66 @@ static bool write_byte(struct vcpu *vcpu, const struct bus_claim *claim, uint16_
     return true;
 }
 
-/* With several vCPUs the lock comes first, so what guest_quick_port_read() did not dare is tried here. */
+static const struct bus_claim *claim_of(const struct vcpu *vcpu, uint16_t port)
+{
+    const struct bus *bus = &vcpu->guest->platform.bus;
+
+    return &bus->claims[bus_port_number(bus, port)];
+}
+
+/* With several vCPUs the lock comes first, so what guest_quick_port_read() did not dare is tried here. The lock is not
+ * waited for: the long way does that. */
+static bool hold_at_once(struct vcpu *vcpu)
+{
+    if (vcpu->guest->vcpu_count > 1) {
+        vcpu->holds_platform = turn_lock_try(&vcpu->guest->platform.lock, vcpu->index);
+        return vcpu->holds_platform;
+    }
+    return true;
+}
+
 bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
 {
-    struct guest *guest = vcpu->guest;
     const struct bus_claim *claim;
     bool done;
 
-    platform_take(guest);
-    claim = &guest->platform.bus.claims[bus_port_number(&guest->platform.bus, port)];
-    done = (guest->vcpu_count > 1 && claim->quick_read != NULL &&
+    if (!hold_at_once(vcpu)) {
+        return false;
+    }
+    claim = claim_of(vcpu, port);
+    done = (vcpu->guest->vcpu_count > 1 && claim->quick_read != NULL &&
             claim->quick_read(claim->state, port + claim->bias, vcpu->exit_tsc, value)) ||
            read_byte(vcpu, claim, port, value);
-    platform_give(guest);
+    guest_release(vcpu);
     return done;
-}
-
-/* Queues that the access notified, once the PC has been let go. */
-static inline void work_on_devices(struct vcpu *vcpu)
-{
-    if (__atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
-        guest_devices_work(vcpu, vcpu->exit_tsc);
-    }
 }
 
 bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
 {
-    struct guest *guest = vcpu->guest;
     const struct bus_claim *claim;
     bool done;
 
-    platform_take(guest);
-    claim = &guest->platform.bus.claims[bus_port_number(&guest->platform.bus, port)];
-    if (guest->vcpu_count > 1 && claim->quick_write != NULL &&
+    if (!hold_at_once(vcpu)) {
+        return false;
+    }
+    claim = claim_of(vcpu, port);
+    if (vcpu->guest->vcpu_count > 1 && claim->quick_write != NULL &&
         claim->quick_write(claim->state, port + claim->bias, value)) {
         guest_byte_sent(vcpu);
         done = true;
     } else {
         done = write_byte(vcpu, claim, port, value);
     }
-    platform_give(guest);
-    work_on_devices(vcpu);
+    guest_io_end(vcpu);
     return done;
+}
+
+void guest_io_finish(struct vcpu *vcpu)
+{
+    guest_release(vcpu);
+    if (__atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
+        guest_devices_work(vcpu, vcpu->exit_tsc, vcpu_exit_end(vcpu));
+    }
 }
 
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)
@@ -122,11 +140,9 @@ bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *v
     struct guest *guest = vcpu->guest;
     bool known;
 
-    platform_take(guest);
     known = platform_port_read(&guest->platform, port, size, vcpu->exit_tsc, value);
     guest_collect(vcpu, vcpu->exit_tsc);
     guest_deadline_changed(vcpu);
-    platform_give(guest);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_PORT_READ, port, 0);
     }
@@ -139,12 +155,9 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
     uint32_t service;
     bool known;
 
-    platform_take(guest);
     known = platform_port_write(&guest->platform, port, size, value, vcpu->exit_tsc);
     guest_collect(vcpu, vcpu->exit_tsc);
     guest_deadline_changed(vcpu);
-    platform_give(guest);
-    work_on_devices(vcpu);
     if (bios_rom_is_service(port, size, value, &service)) {
         guest_note_unknown(vcpu, UNKNOWN_BIOS, service, 0);
     } else if (!known) {
@@ -174,6 +187,11 @@ static void apic_accessed(struct vcpu *vcpu, uint64_t deadline_before)
     }
 }
 
+bool guest_hold_for(struct vcpu *vcpu, gpa_t address)
+{
+    return guest_is_apic_page(vcpu, address) || guest_hold(vcpu);
+}
+
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value)
 {
     struct guest *guest = vcpu->guest;
@@ -185,10 +203,8 @@ bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *v
         *value = lapic_mmio_read(&vcpu->lapic, (uint32_t)(address.value & 0xfff), vcpu->exit_tsc) & ones;
         return true;
     }
-    platform_take(guest);
     known = platform_mmio_read(&guest->platform, address, size, vcpu->exit_tsc, value);
     guest_collect(vcpu, vcpu->exit_tsc);
-    platform_give(guest);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_MMIO_READ, MMIO_PAGE(address.value), 0);
     }
@@ -207,12 +223,9 @@ bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t v
         apic_accessed(vcpu, deadline);
         return true;
     }
-    platform_take(guest);
     known = platform_mmio_write(&guest->platform, address, size, value, vcpu->exit_tsc);
     guest_collect(vcpu, vcpu->exit_tsc);
     guest_deadline_changed(vcpu);
-    platform_give(guest);
-    work_on_devices(vcpu);
     if (!known) {
         guest_note_unknown(vcpu, UNKNOWN_MMIO_WRITE, MMIO_PAGE(address.value), value);
     }
@@ -262,15 +275,12 @@ void guest_apic_written(struct vcpu *vcpu, uint32_t offset)
     apic_accessed(vcpu, deadline);
 }
 
-static void run_platform(struct vcpu *vcpu, uint64_t now)
+/* What guest_collect() looks for, after the platform has changed outside of an exit; and the lock is let go. */
+static void end_of_call(struct vcpu *vcpu, uint64_t now)
 {
-    struct guest *guest = vcpu->guest;
-
-    platform_take(guest);
-    platform_run_timers(&guest->platform, now);
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
-    platform_give(guest);
+    guest_release(vcpu);
 }
 
 void guest_was_away(struct vcpu *vcpu, uint64_t now)
@@ -286,13 +296,12 @@ void guest_was_away(struct vcpu *vcpu, uint64_t now)
         vcpu->requests |= VCPU_EVENT;
     }
     vcpu->lapic.ticks.counting = false;
-    if (vcpu->index == 0) {
-        platform_take(guest);
+    if (vcpu->index == 0 && guest_hold_in_pass(vcpu)) {
         platform_run_after_absence(&guest->platform, now);
         guest_collect(vcpu, now);
         platform_absence_ends(&guest->platform);
         guest_deadline_changed(vcpu);
-        platform_give(guest);
+        guest_release(vcpu);
     }
 }
 
@@ -304,8 +313,11 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
         lapic_run_timer(&vcpu->lapic, now);
         vcpu->requests |= VCPU_EVENT;
     }
-    if (vcpu->index == 0 && __atomic_load_n(&guest->platform_deadline, __ATOMIC_ACQUIRE) <= now) {
-        run_platform(vcpu, now);
+    guest_apic_bring_eois(vcpu, now);
+    if (vcpu->index == 0 && __atomic_load_n(&guest->platform_deadline, __ATOMIC_ACQUIRE) <= now &&
+        guest_hold_in_pass(vcpu)) {
+        platform_run_timers(&guest->platform, now);
+        end_of_call(vcpu, now);
     }
     if (vcpu->index == 0) {
         guest_devices_run(vcpu, now);
@@ -320,7 +332,7 @@ void guest_run_timers(struct vcpu *vcpu, uint64_t now)
 
 uint64_t guest_deadline(const struct vcpu *vcpu)
 {
-    uint64_t deadline = vcpu->lapic.deadline;
+    uint64_t deadline = vcpu->lapic.eoi_pending ? 0 : vcpu->lapic.deadline;
 
     if (vcpu->index == 0) {
         deadline = min_u64(deadline, __atomic_load_n(&vcpu->guest->platform_deadline, __ATOMIC_ACQUIRE));
@@ -331,20 +343,20 @@ uint64_t guest_deadline(const struct vcpu *vcpu)
     return deadline;
 }
 
-void guest_console_input(struct vcpu *vcpu, uint64_t now)
+bool guest_console_input(struct vcpu *vcpu, uint64_t now)
 {
-    struct guest *guest = vcpu->guest;
     bool typed;
 
-    platform_take(guest);
+    if (!guest_hold_in_pass(vcpu)) {
+        return false;
+    }
     typed = guest_devices_typed(vcpu);
     if (!typed) {
-        platform_console_poll(&guest->platform, now);
+        platform_console_poll(&vcpu->guest->platform, now);
     }
-    guest_collect(vcpu, now);
-    guest_deadline_changed(vcpu);
-    platform_give(guest);
+    end_of_call(vcpu, now);
     if (typed) {
         guest_devices_told(vcpu, now);
     }
+    return true;
 }

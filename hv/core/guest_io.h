@@ -9,6 +9,20 @@
 
 #include "hv/core/guest.h"
 
+/*
+ * guest_port_read() to guest_mmio_write() want the platform: guest_hold(), or guest_hold_for() the address, comes
+ * before them, and guest_io_end() after the instruction: it lets the platform go, which a string does after each
+ * element (guest_release()), and then works on queues that were notified.
+ */
+void guest_io_finish(struct vcpu *vcpu);
+
+static inline void guest_io_end(struct vcpu *vcpu)
+{
+    if (vcpu->holds_platform || __atomic_load_n(&vcpu->guest->platform.device_work, __ATOMIC_RELAXED)) {
+        guest_io_finish(vcpu);
+    }
+}
+
 /* size 1, 2, 4. False: nothing is there; *value is all ones, and the access has been noted. */
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
 bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value);
@@ -18,7 +32,7 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
  * vCPU's requests. False: nothing has been done, and they do it.
  *
  * Inlined into its one caller, hv/exit/dispatch.c, because a console makes nearly all of a guest's exits. Where a
- * guest has several vCPUs nothing but the inert ports can be looked up without the lock.
+ * guest has several vCPUs nothing but the inert ports can be looked up without the lock, which is not waited for here.
  */
 bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
 bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
@@ -62,6 +76,9 @@ static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
 bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);
 
+/* guest_hold(), where the address is not the vCPU's own local APIC, which needs none. */
+bool guest_hold_for(struct vcpu *vcpu, gpa_t address);
+
 /* True where an MMIO access at this address is served by a device (the local APIC's page included). */
 bool guest_is_apic_page(const struct vcpu *vcpu, gpa_t address);
 
@@ -75,7 +92,8 @@ void guest_apic_end_of_interrupt(struct vcpu *vcpu);
 /* VMX's APIC virtualization stored a register at this offset of the page: do what a write of it does. */
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset);
 
-/* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/run/cpu_loop.c with the host TSC. */
+/* Timers of the vCPU's APIC and, for vCPU 0, of the platform. Called by hv/run/cpu_loop.c with the host TSC. What
+ * cannot be done before vcpu->pass_end stays due. */
 void guest_run_timers(struct vcpu *vcpu, uint64_t now);
 
 /* Another vCPU had the CPU since this one ran: periods of its timers that have passed are owed to it, by its guest's
@@ -85,7 +103,8 @@ void guest_was_away(struct vcpu *vcpu, uint64_t now);
 /* The earliest host TSC at which guest_run_timers has something to do for this vCPU. */
 uint64_t guest_deadline(const struct vcpu *vcpu);
 
-/* The console put bytes into platform.console_in (vCPU 0's CPU calls this). */
-void guest_console_input(struct vcpu *vcpu, uint64_t now);
+/* On the CPU of vCPU 0: the console put bytes into platform.console_in. False: the platform cannot be had before
+ * vcpu->pass_end; the caller comes again. */
+bool guest_console_input(struct vcpu *vcpu, uint64_t now);
 
 #endif

@@ -221,25 +221,54 @@ void guest_deadline_changed(struct vcpu *vcpu)
     }
 }
 
-void guest_apic_eoi(struct vcpu *vcpu)
+bool guest_hold_shared(struct vcpu *vcpu, uint64_t until)
 {
-    struct guest *guest = vcpu->guest;
-
-    vcpu->lapic.eoi_pending = false;
-    platform_take(guest);
-    platform_eoi(&guest->platform, vcpu->lapic.eoi_vector, vcpu->exit_tsc);
-    guest_collect(vcpu, vcpu->exit_tsc);
-    guest_deadline_changed(vcpu);
-    platform_give(guest);
+    vcpu->holds_platform = turn_lock_take(&vcpu->guest->platform.lock, vcpu->index, until);
+    if (!vcpu->holds_platform) {
+        vcpu->requests |= VCPU_YIELD;
+    }
+    return vcpu->holds_platform;
 }
 
-uint8_t guest_acknowledge_extint(struct vcpu *vcpu)
+/* The platform is held. */
+static void bring_eois(struct vcpu *vcpu, uint64_t now)
 {
-    struct guest *guest = vcpu->guest;
     uint8_t vector;
 
-    platform_take(guest);
-    vector = platform_acknowledge_extint(&guest->platform);
-    platform_give(guest);
-    return vector;
+    while (lapic_take_eoi(&vcpu->lapic, &vector)) {
+        platform_eoi(&vcpu->guest->platform, vector, now);
+    }
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+}
+
+/* Where the platform is held it is for the instruction that wrote EOI, which lets it go. */
+void guest_apic_eoi(struct vcpu *vcpu)
+{
+    bool held = vcpu->holds_platform;
+
+    if (guest_hold(vcpu)) {
+        bring_eois(vcpu, vcpu->exit_tsc);
+    }
+    if (!held) {
+        guest_release(vcpu);
+    }
+}
+
+void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now)
+{
+    if (vcpu->lapic.eoi_pending && guest_hold_in_pass(vcpu)) {
+        bring_eois(vcpu, now);
+        guest_release(vcpu);
+    }
+}
+
+bool guest_acknowledge_extint(struct vcpu *vcpu, uint8_t *vector)
+{
+    if (!guest_hold(vcpu)) {
+        return false;
+    }
+    *vector = platform_acknowledge_extint(&vcpu->guest->platform);
+    guest_release(vcpu);
+    return true;
 }

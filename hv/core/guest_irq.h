@@ -27,10 +27,13 @@ void guest_route_ipis(struct vcpu *vcpu);
 uint32_t guest_send_ipis(struct vcpu *vcpu, const struct apic_message *message, uint32_t first, uint64_t low,
                          uint64_t high);
 
-/* A local APIC ended a level-triggered interrupt: tells the I/O APIC. */
+/* A local APIC ended level-triggered interrupts: tells the I/O APIC, now, or where the platform cannot be had in time,
+ * by guest_apic_bring_eois() from guest_run_timers(): guest_deadline() is in the past until then. */
 void guest_apic_eoi(struct vcpu *vcpu);
+void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now);
 
-/* Asks the 8259's INTR line for vCPU 0; the vector. */
-uint8_t guest_acknowledge_extint(struct vcpu *vcpu);
+/* The 8259's interrupt acknowledge cycle. False: not now (platform_lock.h); the line is still high, and the caller asks
+ * again after the next exit. */
+bool guest_acknowledge_extint(struct vcpu *vcpu, uint8_t *vector);
 
 #endif

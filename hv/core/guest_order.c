@@ -20,7 +20,8 @@ void guest_order_give(struct guest *guest, enum guest_order order)
     __atomic_fetch_or(&guest->vcpus[0].kick, (uint32_t)VCPU_KICK_ORDER, __ATOMIC_RELEASE);
 }
 
-/* The first press counts: what follows does not give the guest more time. */
+/* The first press counts: what follows does not give the guest more time. Where the platform cannot be had now, the
+ * order is given once more, but for a later one. */
 static void press_power_button(struct vcpu *vcpu, uint64_t now)
 {
     struct guest *guest = vcpu->guest;
@@ -28,11 +29,18 @@ static void press_power_button(struct vcpu *vcpu, uint64_t now)
     if (guest->stop_deadline == UINT64_MAX) {
         guest->stop_deadline = now + clock_ns_to_ticks(&guest->host->clock, guest->config->stop_us * NS_PER_US);
     }
-    platform_take(guest);
+    if (!guest_hold_in_pass(vcpu)) {
+        uint32_t none = ORDER_NONE;
+
+        (void)__atomic_compare_exchange_n(&guest->order, &none, (uint32_t)ORDER_POWER_BUTTON, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED);
+        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_ORDER, __ATOMIC_RELEASE);
+        return;
+    }
     platform_press_power_button(&guest->platform);
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
-    platform_give(guest);
+    guest_release(vcpu);
 }
 
 void guest_order_take(struct vcpu *vcpu, uint64_t now)

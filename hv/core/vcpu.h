@@ -230,9 +230,11 @@ struct vcpu {
     uint64_t refetch_rip; /* where the bytes were not those of the instruction that exited, and how often in a row */
     uint32_t refetches;
     uint8_t sipi_vector;
-    uint32_t kick; /* set by other CPUs, atomically: bits of enum vcpu_kick */
-    void *vendor;  /* struct vmx_vcpu or struct svm_vcpu */
-    void *live;    /* hv/virt/vcpu_switch.c: extended state while another vCPU has the CPU */
+    bool holds_platform; /* platform_lock.h; only its own CPU looks */
+    uint64_t pass_end;   /* host TSC: what hv/run/cpu_loop.c does for it outside of an exit ends then */
+    uint32_t kick;       /* set by other CPUs, atomically: bits of enum vcpu_kick */
+    void *vendor;        /* struct vmx_vcpu or struct svm_vcpu */
+    void *live;          /* hv/virt/vcpu_switch.c: extended state while another vCPU has the CPU */
     struct exit_record ring[EXIT_RING_ENTRIES];
     uint32_t ring_next;
     uint64_t exit_counts[EXIT_KINDS_MAX]; /* by enum exit_kind */

@@ -230,7 +230,6 @@ static void reset_registers(struct lapic *lapic)
     lapic_timer_stop(lapic);
     lapic->timer_start = 0;
     lapic->outbox_count = 0;
-    lapic->eoi_pending = false;
     lapic->errors = 0;
 }
 
@@ -410,10 +409,28 @@ bool lapic_end_of_interrupt(struct lapic *lapic)
         *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
     }
     if ((lapic_get(lapic, LAPIC_TMR + word) & bit) != 0) {
-        lapic->eoi_vector = (uint8_t)vector;
-        lapic->eoi_pending = true;
+        lapic_note_eoi(lapic, (uint8_t)vector);
     }
     return true;
+}
+
+void lapic_note_eoi(struct lapic *lapic, uint8_t vector)
+{
+    lapic->eois[vector / 32u] |= 1u << (vector % 32u);
+    lapic->eoi_pending = true;
+}
+
+bool lapic_take_eoi(struct lapic *lapic, uint8_t *vector)
+{
+    for (unsigned word = 0; word < ARRAY_COUNT(lapic->eois); word++) {
+        if (lapic->eois[word] != 0) {
+            *vector = (uint8_t)(32 * word + (unsigned)__builtin_ctz(lapic->eois[word]));
+            lapic->eois[word] &= lapic->eois[word] - 1;
+            return true;
+        }
+    }
+    lapic->eoi_pending = false;
+    return false;
 }
 
 static void write_tpr(struct lapic *lapic, uint32_t value)

@@ -44,9 +44,9 @@ struct lapic {
     uint64_t tsc_deadline;                        /* what the guest wrote (guest TSC), 0: disarmed */
     struct apic_message outbox[LAPIC_OUTBOX_MAX]; /* IPIs that core routes */
     uint32_t outbox_count;
-    uint8_t eoi_vector; /* last level-triggered vector that was ended, valid while eoi_pending */
-    bool eoi_pending;
-    uint32_t errors; /* detected since the last write of ESR, which shows them */
+    uint32_t eois[8]; /* ended level-triggered vectors, until lapic_take_eoi(); an INIT keeps them */
+    bool eoi_pending; /* there are any */
+    uint32_t errors;  /* detected since the last write of ESR, which shows them */
 };
 
 /* Power-up or INIT state (an INIT keeps the id and the base MSR). SDM 3A 11.4.7. */
@@ -118,6 +118,10 @@ bool lapic_lint0_is_nmi(const struct lapic *lapic);
 
 /* A write of EOI. SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". False: nothing was in service. */
 bool lapic_end_of_interrupt(struct lapic *lapic);
+
+/* Notes the end of a level-triggered interrupt for the I/O APIC; and takes one. False: there is none. */
+void lapic_note_eoi(struct lapic *lapic, uint8_t vector);
+bool lapic_take_eoi(struct lapic *lapic, uint8_t *vector);
 
 /* True where any vector is requested or posted: otherwise there is nothing to choose from. */
 bool lapic_has_request(const struct lapic *lapic);

@@ -15,7 +15,7 @@
 #define HV_DEV_PLATFORM_H
 
 #include "hv/base/byte_ring.h"
-#include "hv/base/spinlock.h"
+#include "hv/base/turn_lock.h"
 #include "hv/base/types.h"
 #include "hv/dev/bus.h"
 #include "hv/dev/devices.h"
@@ -25,7 +25,7 @@
 #define PLATFORM_OUTBOX_MAX 32u
 
 struct platform {
-    struct spinlock lock;
+    struct turn_lock lock; /* its slots are the vCPUs */
     struct platform_config config;
 #define PLATFORM_MEMBER(type, name) type name;
     PLATFORM_DEVICES(PLATFORM_MEMBER)

@@ -7,6 +7,7 @@
 #include "hv/emulate/emulate.h"
 
 #include "hv/core/event.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
@@ -459,9 +460,8 @@ static bool fault_is_hopeless(struct vcpu *vcpu, const struct exit_nested_fault 
 {
     if (vcpu->pending.valid) {
         guest_fail(vcpu, GUEST_CODE_BAD_STATE,
-                   "delivery of vector %u at rip 0x%" PRIx64 " touches guest-physical 0x%" PRIx64
-                   ", which is no memory: its IDT, GDT, TSS or stack is not in RAM",
-                   vcpu->pending.vector, vcpu->rip, fault->address.value);
+                   "the delivery of vector %u touches guest-physical 0x%" PRIx64 ", which is not memory",
+                   vcpu->pending.vector, fault->address.value);
         return true;
     }
     if (fault->fetch && !fault->table_walk) {
@@ -532,7 +532,7 @@ static bool take_smsw(struct vcpu *vcpu, const struct instruction *instruction, 
     return true;
 }
 
-bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
+static bool decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
 {
     struct fetched fetched;
     const struct instruction *instruction = &fetched.instruction;
@@ -568,4 +568,13 @@ bool emulate_decode_invlpg(struct vcpu *vcpu, uint64_t *linear, uint8_t *length)
                          GUEST_READ, linear);
     *length = fetched.instruction.length;
     return true;
+}
+
+/* An LMSW that found its operand in a device has read it by now; without a dispatch none lets go of the device. */
+bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t *length)
+{
+    bool decoded = decode_cr(vcpu, access, length);
+
+    guest_release(vcpu);
+    return decoded;
 }

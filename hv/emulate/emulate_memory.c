@@ -10,6 +10,7 @@
 #include "hv/base/memory.h"
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/platform_lock.h"
 #include "hv/x86/registers.h"
 
 /* Segment types. SDM 3A 3.4.5.1, table 3-1 "Code- and Data-Segment Types". */
@@ -139,6 +140,19 @@ bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_acces
     return false;
 }
 
+/* Devices are the vCPU's from the translation of the first operand that is one to the end of the instruction. */
+static bool hold_devices(struct vcpu *vcpu, const struct memory_operand *operand)
+{
+    for (uint32_t i = 0; i < operand->count; i++) {
+        gpa_t address = operand->pieces[i].address;
+
+        if (guest_memory_pointer(&vcpu->guest->memory, address, 1) == NULL && !guest_hold_for(vcpu, address)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, enum guest_access access,
                               bool implicit, struct memory_operand *operand)
 {
@@ -152,8 +166,11 @@ bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes,
     if (!emulate_translate_page(vcpu, linear, access, implicit, &operand->pieces[0].address)) {
         return false;
     }
-    return operand->count == 1 ||
-           emulate_translate_page(vcpu, (linear + first) & mask, access, implicit, &operand->pieces[1].address);
+    if (operand->count != 1 &&
+        !emulate_translate_page(vcpu, (linear + first) & mask, access, implicit, &operand->pieces[1].address)) {
+        return false;
+    }
+    return vcpu->guest->vcpu_count == 1 || hold_devices(vcpu, operand);
 }
 
 /* SDM 3A 6.15, #AC: only at CPL 3, with CR0.AM and EFLAGS.AC. */

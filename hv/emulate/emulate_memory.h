@@ -4,7 +4,8 @@
  *
  * An operand is translated before anything changes, so that a fault leaves the instruction restartable: first
  * emulate_translate() for every operand, then loads and stores, which cannot fail, then registers.
- * Where a function gives false, an exception has been raised or the guest has failed, and the caller returns at once.
+ * Where a function gives false, an exception has been raised, the guest has failed, or an operand is a device's that
+ * cannot be had in time and the instruction comes again (platform_lock.h); the caller returns at once.
  * SDM 3A 5.3 "Limit Checking", 5.4 "Type Checking", 4 "Paging".
  */
 #ifndef HV_EMULATE_EMULATE_MEMORY_H

@@ -6,6 +6,7 @@
 #include "hv/emulate/emulate_string.h"
 
 #include "hv/core/event.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_memory.h"
 #include "hv/emulate/emulate_registers.h"
@@ -115,21 +116,24 @@ void emulate_string(struct vcpu *vcpu, const struct instruction *instruction)
 {
     uint64_t elements = string_elements(vcpu, instruction);
     uint64_t budget = string_budget(vcpu, elements);
+    uint64_t until = vcpu_exit_end(vcpu);
+    uint64_t done = 0;
     struct string_operands operands;
 
-    for (uint64_t done = 0; done < budget; done++) {
+    while (done < budget && done < elements && (done == 0 || clock_now() < until)) {
         if (!translate_operands(vcpu, instruction, &operands)) {
             return;
         }
         do_element(vcpu, instruction, &operands);
+        guest_release(vcpu);
         step_registers(vcpu, instruction);
+        done++;
         if (ended_by_flag(vcpu, instruction)) {
-            elements = done + 1;
-            break;
+            elements = done;
         }
         if (vcpu->requests & VCPU_STOPPED) {
             return;
         }
     }
-    string_finish(vcpu, instruction, elements <= budget);
+    string_finish(vcpu, instruction, done == elements);
 }

@@ -9,8 +9,9 @@
 #include "hv/x86/decode.h"
 
 /*
- * A repeated instruction does at most this many elements per exit and is then entered again with its registers
- * advanced: interrupts wait no longer than that, as between two iterations on the machine.
+ * A repeated instruction does at most this many elements per exit, and no more than the exit's time allows
+ * (vcpu_exit_end()), but one; then it is entered again with its registers advanced: interrupts wait no longer than
+ * that, as between two iterations on the machine.
  */
 #define STRING_ELEMENTS_PER_EXIT 1024u
 

@@ -13,6 +13,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
 #include "hv/emulate/emulate_registers.h"
@@ -26,6 +27,7 @@ struct string_port {
     uint8_t size;
     uint8_t segment;
     uint8_t pointer; /* enum gpr */
+    uint64_t until;  /* host TSC at which the exit's work ends */
 };
 
 static uint64_t offset_of(const struct string_port *string)
@@ -62,14 +64,15 @@ static void step(const struct string_port *string)
     }
 }
 
-/* One element with all checks. False: an exception was raised. */
+/* One element with all checks. False: it was not done; an exception was raised, or the platform cannot be had. */
 static bool do_element(const struct string_port *string)
 {
     struct vcpu *vcpu = string->vcpu;
     struct memory_operand operand;
     uint64_t value;
 
-    if (!emulate_translate(vcpu, string->segment, offset_of(string), string->size, access_of(string), &operand)) {
+    if (!emulate_translate(vcpu, string->segment, offset_of(string), string->size, access_of(string), &operand) ||
+        !guest_hold(vcpu)) {
         return false;
     }
     value = transfer(string, string->in ? 0 : emulate_load(vcpu, &operand));
@@ -99,56 +102,69 @@ static uint64_t run_length(const struct string_port *string, uint64_t elements)
     return emulate_linear(vcpu, string->segment, offset, run * string->size, access_of(string), &linear) ? run : 0;
 }
 
-/* Elements of one page of RAM after one translation; returns how many were done: 0 when this is not RAM. */
-static uint64_t do_run(const struct string_port *string, uint64_t elements, bool *raised)
+/* One element from or to this place in RAM. False as above. */
+static bool do_ram_element(const struct string_port *string, uint8_t *ram)
+{
+    uint64_t value = 0;
+
+    if (!guest_hold(string->vcpu)) {
+        return false;
+    }
+    memcpy(&value, ram, string->size);
+    value = transfer(string, value);
+    if (string->in) {
+        memcpy(ram, &value, string->size);
+    }
+    step(string);
+    return true;
+}
+
+/* After an element: the platform is for other vCPUs, and the exit goes on while its time lasts. */
+static bool goes_on(const struct string_port *string)
+{
+    struct vcpu *vcpu = string->vcpu;
+
+    guest_release(vcpu);
+    return (vcpu->requests & VCPU_STOPPED) == 0 && clock_now() < string->until;
+}
+
+/* Elements of one page of RAM after one translation. Returns how many were done: 0 where this is not RAM, too. */
+static uint64_t do_run(const struct string_port *string, uint64_t elements)
 {
     struct vcpu *vcpu = string->vcpu;
     struct memory_operand operand;
     uint8_t *ram;
     uint64_t done = 0;
 
-    *raised = !emulate_translate(vcpu, string->segment, offset_of(string), string->size, access_of(string), &operand);
-    if (*raised) {
+    if (!emulate_translate(vcpu, string->segment, offset_of(string), string->size, access_of(string), &operand)) {
         return 0;
     }
     ram = guest_memory_pointer(&vcpu->guest->memory, operand.pieces[0].address, elements * string->size);
-    while (ram != NULL && done < elements && !(vcpu->requests & VCPU_STOPPED)) {
-        uint64_t value = 0;
-
-        memcpy(&value, ram, string->size);
-        value = transfer(string, value);
-        if (string->in) {
-            memcpy(ram, &value, string->size);
-        }
-        ram += string->size;
-        step(string);
+    while (ram != NULL && done < elements && (done == 0 || goes_on(string)) &&
+           do_ram_element(string, ram + done * string->size)) {
         done++;
     }
     return done;
 }
 
-/* As many elements as the budget allows. False: an exception was raised, or the guest has ended. */
-static bool do_elements(const struct string_port *string, uint64_t budget)
+/* As many elements as the budget and the clock allow, one at least. 0: an exception was raised before the first, or the
+ * platform cannot be had. */
+static uint64_t do_elements(const struct string_port *string, uint64_t budget)
 {
-    uint64_t left = budget;
+    const struct vcpu *vcpu = string->vcpu;
+    uint64_t done = 0;
+    uint64_t more = 1;
 
-    while (left != 0) {
-        uint64_t run = run_length(string, left);
-        bool raised = false;
-        uint64_t done = run > 1 ? do_run(string, run, &raised) : 0;
+    while (more != 0 && done < budget && (done == 0 || goes_on(string))) {
+        uint64_t run = run_length(string, budget - done);
 
-        if (raised || (string->vcpu->requests & VCPU_STOPPED)) {
-            return false;
+        more = run > 1 ? do_run(string, run) : 0;
+        if (more == 0 && !vcpu->pending.valid) {
+            more = do_element(string);
         }
-        if (done == 0) {
-            if (!do_element(string)) {
-                return false;
-            }
-            done = 1;
-        }
-        left -= done;
+        done += more;
     }
-    return true;
+    return done;
 }
 
 void string_io_run(struct vcpu *vcpu, const struct instruction *instruction, uint16_t port)
@@ -162,12 +178,13 @@ void string_io_run(struct vcpu *vcpu, const struct instruction *instruction, uin
         .size = instruction->rm_bytes,
         .segment = in ? SEGMENT_ES : instruction->segment,
         .pointer = in ? GPR_RDI : GPR_RSI,
+        .until = vcpu_exit_end(vcpu),
     };
     uint64_t elements = string_elements(vcpu, instruction);
-    uint64_t budget = string_budget(vcpu, elements);
+    uint64_t done = do_elements(&string, string_budget(vcpu, elements));
 
-    if (do_elements(&string, budget)) {
-        string_finish(vcpu, instruction, elements <= budget);
+    if ((done != 0 || elements == 0) && !vcpu->pending.valid && (vcpu->requests & VCPU_STOPPED) == 0) {
+        string_finish(vcpu, instruction, done == elements);
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/event.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/emulate/emulate_memory.h"
@@ -608,7 +609,8 @@ void task_switch(struct vcpu *vcpu, const struct exit_task_switch *ts)
 {
     struct switching switching = {.vcpu = vcpu, .ts = ts};
 
-    if (!find_next_rip(&switching) || !check_incoming(&switching) || !read_both(&switching)) {
+    /* A TSS may lie where a device is: what has begun must not have to be done again from its middle. */
+    if (!guest_hold(vcpu) || !find_next_rip(&switching) || !check_incoming(&switching) || !read_both(&switching)) {
         return;
     }
     /* The commit point: from here on everything belongs to the new task. */

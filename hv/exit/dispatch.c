@@ -9,6 +9,7 @@
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_irq.h"
+#include "hv/core/platform_lock.h"
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_fetch.h"
@@ -64,14 +65,13 @@ static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
 }
 
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
-static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
+static void access_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
 {
     uint64_t mask = io->size == 4 ? ~0ULL : (1ULL << (io->size * 8)) - 1;
     uint32_t value = 0;
 
-    if (io->string) {
-        string_io(vcpu, io);
-        return;
+    if (!guest_hold(vcpu)) {
+        return; /* not done: the vCPU comes again */
     }
     if (io->in) {
         guest_port_read(vcpu, io->port, io->size, &value);
@@ -80,6 +80,22 @@ static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t len
         guest_port_write(vcpu, io->port, io->size, (uint32_t)(vcpu->gpr[GPR_RAX] & mask));
     }
     vcpu_advance(vcpu, length);
+}
+
+static void handle_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
+{
+    if (io->string) {
+        string_io(vcpu, io);
+    } else {
+        access_port(vcpu, io, length);
+    }
+    guest_io_end(vcpu);
+}
+
+static void handle_task_switch(struct vcpu *vcpu, const struct exit_task_switch *ts)
+{
+    task_switch(vcpu, ts);
+    guest_io_end(vcpu);
 }
 
 /* Halted until an interrupt; with interrupts off only another vCPU, an NMI or nothing at all can end it. */
@@ -94,13 +110,8 @@ static void handle_hlt(struct vcpu *vcpu, uint8_t length)
 
 static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault)
 {
-    if (vcpu->pending.valid) {
-        guest_fail(vcpu, GUEST_CODE_BAD_STATE,
-                   "the delivery of vector %u touches guest-physical 0x%" PRIx64 ", which is not memory",
-                   vcpu->pending.vector, fault->address.value);
-        return;
-    }
     emulate_nested_fault(vcpu, fault);
+    guest_io_end(vcpu);
 }
 
 /* Interrupts and NMIs to many CPUs in one exit: KVM_HC_SEND_IPI. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
@@ -356,7 +367,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         handle_exception(vcpu, exit);
         break;
     case EXIT_TASK_SWITCH:
-        task_switch(vcpu, &exit->task);
+        handle_task_switch(vcpu, &exit->task);
         break;
     case EXIT_UNDEFINED:
         vcpu_raise(vcpu, EXCEPTION_UD);

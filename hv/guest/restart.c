@@ -6,7 +6,7 @@
 #include "hv/host/cpu.h"
 #include "hv/x86/insn.h"
 
-#define STEP_BYTES MIB
+#define STEP_BYTES (256 * KIB) /* cleared between two looks at the clock */
 
 static struct restart {
     uint64_t at; /* atomic; UINT64_MAX: none planned */

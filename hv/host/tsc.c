@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/host/tsc.h"
 
+#include "hv/base/clock.h"
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
 #include "hv/host/host_acpi.h"
@@ -288,4 +289,9 @@ struct tsc_calibration tsc_calibrate(const struct host_acpi *acpi)
     }
     known_hz = result.hz;
     return result;
+}
+
+uint64_t clock_now(void)
+{
+    return insn_rdtsc();
 }

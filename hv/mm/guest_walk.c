@@ -58,7 +58,7 @@
 #define PSE36_RESERVED (1ULL << 21)
 
 #define WALK_LEVELS_MAX 5u
-#define RESTARTS_MAX 64u
+#define RESTARTS_MAX 8u /* where other vCPUs change the tables meanwhile: then without accessed and dirty bits */
 
 struct walk_mode {
     uint8_t levels;
@@ -312,7 +312,7 @@ enum guest_walk_result guest_walk(const struct guest_memory *memory, const struc
     walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
     walk.reserved = walk.mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
                     (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
-    *result = (struct guest_translation){.error_code = 0};
+    result->error_code = 0;
     for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
         outcome = walk_down(memory, &walk, result);
         if (outcome != GUEST_WALK_OK || mark_used(&walk)) {

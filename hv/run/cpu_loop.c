@@ -117,8 +117,8 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     if ((kick & VCPU_KICK_ORDER) != 0) {
         guest_order_take(vcpu, now);
     }
-    if ((kick & VCPU_KICK_CONSOLE) != 0) {
-        guest_console_input(vcpu, now);
+    if ((kick & VCPU_KICK_CONSOLE) != 0 && !guest_console_input(vcpu, now)) {
+        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
     }
     if ((kick & VCPU_KICK_DEVICES) != 0) {
         guest_devices_told(vcpu, now);
@@ -247,6 +247,7 @@ static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vc
  * to the CPU that restarts it. */
 static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
+    vcpu->pass_end = now + vcpu->guest->host->exit_ticks;
     if (__atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) != VCPU_STATE_DEAD) {
         collect_requests(cpu, turn, vcpu, now);
         send_kicks(cpu, vcpu->guest);
@@ -273,8 +274,13 @@ static bool kicks_wait(const struct turn *turn)
     return false;
 }
 
-/* From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third
- * time, or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass. */
+/*
+ * From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third
+ * time, or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass.
+ *
+ * Work of devices and waits for locks have one time in a pass (vcpu->pass_end), however many vCPUs there are; where it
+ * is over they stay due. The vCPU whose slice comes next is the first, so each is at some time.
+ */
 static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     if (slice_lasts(turn, now)) {
@@ -285,7 +291,7 @@ static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
     }
     for (uint32_t pass = 0; pass < 2 && (pass == 0 || kicks_wait(turn)); pass++) {
         for (uint32_t i = 0; i < turn->count; i++) {
-            collect_from_vcpu(cpu, turn, turn->vcpus[i], now);
+            collect_from_vcpu(cpu, turn, turn->vcpus[(turn->next + i) % turn->count], now);
         }
     }
 }
@@ -398,9 +404,11 @@ static void take_interrupts(struct cpu *cpu)
 static void idle(struct cpu *cpu)
 {
     if (cpu_flags(cpu) == 0) {
+        fault_at("asleep");
         __atomic_store_n(&cpu->idle, true, __ATOMIC_RELAXED);
         insn_sti_hlt_cli();
         __atomic_store_n(&cpu->idle, false, __ATOMIC_RELAXED);
+        fault_at("awake");
     }
 }
 

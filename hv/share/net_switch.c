@@ -131,8 +131,8 @@ static bool send_packet(struct net_switch *net_switch, uint32_t port, struct vir
         return !reaches(net_switch, port, to) || send_to(net_switch, sender, to, budget, wakes);
     }
     while (packet->next_port < net_switch->port_count) {
-        if (budget->left <= 0 || (reaches(net_switch, port, packet->next_port) &&
-                                  !send_to(net_switch, sender, packet->next_port, budget, wakes))) {
+        if (!virtio_budget_lasts(budget) || (reaches(net_switch, port, packet->next_port) &&
+                                             !send_to(net_switch, sender, packet->next_port, budget, wakes))) {
             return false;
         }
         packet->next_port++;
@@ -176,9 +176,9 @@ static bool work(void *context, struct virtio_device *device, uint32_t kicked, s
     }
     virtq_disarm(queue, device->memory);
     do {
-        while (budget->left > 0 && next_packet(sending, card, budget)) {
+        while (virtio_budget_lasts(budget) && next_packet(sending, card, budget)) {
         }
-        more = card->sending || budget->left <= 0;
+        more = card->sending || !virtio_budget_lasts(budget);
     } while (!more && virtio_runs(device) && virtq_rearm(queue, device->memory));
     if (virtq_wants_interrupt(queue, device->memory)) {
         virtio_signal(device, 1u << NET_TRANSMIT);

@@ -14,7 +14,13 @@
 #include "hv/base/memory.h"
 #include "hv/share/net_segment.h"
 
-#define BUFFERS_MAX VIRTQ_SIZE_MAX /* of one packet */
+/*
+ * What one packet may take of its receiver's buffers, which the receiver makes up and the sender's CPU goes through: 68
+ * hold the largest frame where each has 1 KiB. One that needs more is lost.
+ */
+#define BUFFERS_MAX 68u
+#define RECEIVE_COST_MAX (BUFFERS_MAX * VIRTIO_COST_CHAIN + VIRTQ_SIZE_MAX * VIRTIO_COST_DESCRIPTOR)
+_Static_assert(BUFFERS_MAX *KIB >= NET_FRAME_MAX + sizeof(struct net_header), "the largest frame fits");
 #define HEADER_BUFFERS_OFFSET 10u
 #define CHECKSUM_BYTES 2u
 #define COST_FRAME 512u /* beside the bytes: taking buffers, giving them back */
@@ -30,10 +36,11 @@ struct transfer {
     uint16_t heads[BUFFERS_MAX]; /* of the buffers that were filled, and with how much */
     uint32_t written[BUFFERS_MAX];
     uint16_t buffers;
-    uint8_t *count_at[2]; /* the two bytes of the header's `buffers` field */
-    uint64_t checksum_at; /* offset in the frame; 0: none has to be made */
-    uint32_t frame_done;  /* bytes of the frame that are copied */
-    uint32_t sum;         /* of the bytes from checksum_start on */
+    struct virtio_budget cost; /* of these buffers; the switch counts the sender's price as a whole */
+    uint8_t *count_at[2];      /* the two bytes of the header's `buffers` field */
+    uint64_t checksum_at;      /* offset in the frame; 0: none has to be made */
+    uint32_t frame_done;       /* bytes of the frame that are copied */
+    uint32_t sum;              /* of the bytes from checksum_start on */
     uint8_t *sum_at[CHECKSUM_BYTES];
 };
 
@@ -41,10 +48,9 @@ struct transfer {
 static bool next_buffer(struct transfer *transfer)
 {
     struct virtio_net *receiver = transfer->receiver;
-    struct virtio_budget unpaid = {INT64_MAX}; /* the switch counts a packet's price as a whole */
 
-    if (transfer->buffers == BUFFERS_MAX ||
-        !virtio_take(&receiver->device, NET_RECEIVE, &receiver->receive_chain, &unpaid)) {
+    if (transfer->buffers == BUFFERS_MAX || transfer->cost.left <= 0 ||
+        !virtio_take(&receiver->device, NET_RECEIVE, &receiver->receive_chain, &transfer->cost)) {
         return false;
     }
     transfer->heads[transfer->buffers] = receiver->receive_chain.head;
@@ -347,6 +353,7 @@ static void transfer_frame(struct virtio_net *sender, struct virtio_net *receive
     transfer.frame = frame;
     transfer.from = frame->rest;
     transfer.buffers = 0;
+    transfer.cost = (struct virtio_budget){RECEIVE_COST_MAX, UINT64_MAX};
     transfer.room = transfer.checksum_at = 0;
     transfer.in_buffer = transfer.frame_done = transfer.sum = 0;
     if (!put_packet(&transfer)) {

@@ -11,7 +11,9 @@
  */
 static void go_on_from_there(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    if (!vcpu->pending.valid && !emulate_enter_again(vcpu)) {
+    bool waits = (vcpu->requests & VCPU_YIELD) != 0; /* for a device: platform_lock.h */
+
+    if (!vcpu->pending.valid && !waits && !emulate_enter_again(vcpu)) {
         guest_fail(vcpu, GUEST_CODE_UNDECODABLE,
                    "the instruction at rip 0x%" PRIx64 " that left the guest (exit 0x%x) cannot be decoded", vcpu->rip,
                    (uint32_t)svm->vmcb.exit_code);

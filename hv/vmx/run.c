@@ -149,7 +149,7 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
         vcpu->system.cr4 = vmx_read(VMCS_GUEST_CR4);
     }
     if (exit.kind == EXIT_EOI) {
-        vcpu->lapic.eoi_vector = (uint8_t)words->qualification;
+        lapic_note_eoi(&vcpu->lapic, (uint8_t)words->qualification);
     }
     exit_dispatch(vcpu, &exit);
 }

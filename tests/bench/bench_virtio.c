@@ -47,6 +47,7 @@ __attribute__((noinline)) void counted_notify(struct vcpu *vcpu, uint16_t port, 
 void counted_notify(struct vcpu *vcpu, uint16_t port, unsigned queue)
 {
     (void)guest_port_write(vcpu, port, 2, queue);
+    guest_io_end(vcpu);
 }
 
 __attribute__((noinline)) void counted_told(struct vcpu *vcpu);
@@ -130,7 +131,7 @@ static void start(void)
     set_vectors(&console_driver, 2);
     for (unsigned i = 0; i < GUESTS; i++) {
         guests[i].platform.device_work = true;
-        guest_devices_work(&vcpus[i], 0);
+        guest_devices_work(&vcpus[i], 0, UINT64_MAX);
     }
 }
 

@@ -223,8 +223,9 @@ DEVICE_GUESTS = [name for name in guests.GUESTS
 
 
 HOSTILE_FILES = {name: Built(f"guests/{name}") for name in ("neighbour.elf", "hostile-sweep.elf", "hostile-storm.elf",
-                                                            "hostile-end.elf", "hostile-random.elf", "hostile-ac-32.elf")}
+                                                            "hostile-end.elf", "hostile-random.elf", "hostile-lock.elf", "hostile-ac-32.elf")}
 PANIC = r"plinth: error: panic"
+LOCK_CPUS = 4
 
 
 LATE_LIMIT_MS = 1500  # of a neighbour's tick, in the guest's time
@@ -244,6 +245,22 @@ def hostile_case(name, boot, mode, kind="qemu-svm", **more):
                 status=0 if boot == "survive" else 1, required=hostile.required(boot, kind), files=HOSTILE_FILES,
                 smp=2 if mode == "apart" else 1, forbidden=(PANIC, r"\[neighbour\] FAIL"), timeout_s=LINUX_TIMEOUT_S,
                 timed=ticks_in_time, **more)
+
+
+def longest_exit_case(name, kind, **more):
+    """How long the hypervisor keeps a CPU, in instructions, while strings, alarms and output attack it."""
+    return Case(name, hostile.config("longest", "shared", kind), [
+        Expect(r"^plinth: result ok\s*\Z", hostile.exits_are_short)], required=hostile.required("longest", kind), files=HOSTILE_FILES,
+                forbidden=(PANIC, r"\[neighbour\] FAIL"), fault=hostile.MEASURE, timeout_s=LINUX_TIMEOUT_S, **more)
+
+
+def lock_case(name, **more):
+    """Several vCPUs want the lock of their devices all the time, and one of them shares its CPU with a neighbour."""
+    config = (neighbour_conf(60).replace("cpus = 0,", "cpus = 1,") + "[guest hostile]\nkernel = hostile-lock.elf\nprotocol = elf\n"
+              f"memory = 16M\ncpus = 0-{LOCK_CPUS - 1}\nslice = 5ms\ncmdline = cpus={LOCK_CPUS} wait=300 ms=700\n")
+    return Case(name, config, [r"plinth: result ok\s*\Z"], required=(
+        r"^\[neighbour\] PASS neighbour$", r"^\[hostile\] PASS hostile-lock$"), files=HOSTILE_FILES, smp=LOCK_CPUS,
+                forbidden=(PANIC, r"\] FAIL"), timeout_s=LINUX_TIMEOUT_S, **more)
 
 
 def end_conf(name, attack, more):
@@ -689,6 +706,10 @@ CASES = [
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
     hostile_case("hostile-survive", "survive", "shared", emulators=QEMU),
+    longest_exit_case("hostile-longest", "bochs-vmx", emulators=BOCHS_VMX, slow=True),
+    longest_exit_case("hostile-counted", "qemu-svm", emulators=QEMU, extra=hostile.MEASURE_QEMU, slow=True),
+    longest_exit_case("hostile-counted-bochs", "bochs-svm", emulators=("bochs-svm",), slow=True),
+    lock_case("hostile-lock", emulators=QEMU),
     hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # What never ends by itself: endless #AC and #DB, and a loop; the watchdog ends them.
     hostile_case("hostile-endless", "endless", "shared", "bochs-vmx", emulators=("bochs-vmx", "bochs-svm")),

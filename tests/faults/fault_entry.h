@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Entries that the CPU refuses, of every class, in one boot: a guest whose name stands in these tables gets that field
- * of its control structure broken whenever guest state is written. Included before the two run loops of the test build
- * (mk/faults.mk); tests/boot/faults.py says which sentence belongs to each name.
+ * of its control structure broken whenever guest state is written. And exits are measured (measure.c). Included before
+ * the two run loops and the quick exits of the test build (mk/faults.mk); tests/boot/faults.py says which sentence
+ * belongs to each name.
  */
 #ifndef TESTS_FAULTS_FAULT_ENTRY_H
 #define TESTS_FAULTS_FAULT_ENTRY_H
 
 #include "hv/base/memory.h"
 #include "hv/core/guest.h"
+#include "hv/exit/dispatch.h"
 #include "hv/host/fault.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/svm.h"
@@ -186,6 +188,36 @@ static inline bool fault_vmx_exit_is_machine_check(const struct vmx_exit_words *
     return vmx_exit_is_machine_check(words) || (words->reason == VMX_EXIT_HLT && fault_is("guest:machine-check"));
 }
 
+/* Each way by which the vendors hand an exit on is measured. */
+static inline void fault_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    exit_dispatch(vcpu, exit);
+    fault_exit_handled(vcpu);
+}
+
+static inline bool fault_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
+{
+    bool done = exit_quick_port(vcpu, raw, rip, port, in);
+
+    if (done) {
+        fault_exit_handled(vcpu);
+    }
+    return done;
+}
+
+static inline bool fault_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    bool done = exit_quick_msr_write(vcpu, raw, rip);
+
+    if (done) {
+        fault_exit_handled(vcpu);
+    }
+    return done;
+}
+
+#define exit_dispatch fault_dispatch
+#define exit_quick_port fault_quick_port
+#define exit_quick_msr_write fault_quick_msr_write
 #define exit_wants_system fault_exit_wants_system
 #define svm_exit_is_machine_check fault_svm_exit_is_machine_check
 #define vmx_exit_is_machine_check fault_vmx_exit_is_machine_check

@@ -7,6 +7,7 @@
  *   info:WHAT       struct boot_info is wrong in that way
  *   tree:WHAT       an entry of the first guest's nested tree is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
+ *   measure:exits   none; how long exits take is measured (measure.c)
  *   cpu1:WHAT       the second CPU is not as the first (tests/faults/other_cpu.h)
  */
 #include "hv/host/fault.h"
@@ -147,6 +148,9 @@ void fault_at(const char *place)
         }
     }
     last_place = place;
+    if (alike(place, "asleep")) {
+        fault_pass_ends();
+    }
     if (chosen_here(place, "undefined")) {
         __asm__ volatile("ud2");
     } else if (chosen_here(place, "null-read")) {
@@ -174,6 +178,9 @@ void fault_at(const char *place)
         if (chosen_here(place, acts[i].what)) {
             acts[i].act();
         }
+    }
+    if (alike(place, "turn") || alike(place, "awake")) {
+        fault_pass_begins();
     }
 }
 
@@ -253,6 +260,7 @@ void fault_vcpu(struct vcpu *vcpu)
 {
     static bool done;
 
+    fault_pass_ends();
     if (done) {
         return;
     }

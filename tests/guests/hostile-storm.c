@@ -218,6 +218,86 @@ static void long_strings(void)
     }
 }
 
+/* The registers come back changed, so they are copies. */
+static void rep_outsb(uint16_t port, uint64_t count)
+{
+    uint64_t from = 0x200000;
+
+    TRAP("rep outsb", : "+S"(from), "+c"(count) : "d"(port) : "memory");
+}
+
+static void rep_insb(uint16_t port, uint64_t count)
+{
+    uint64_t to = 0x200000;
+
+    TRAP("rep insb", : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+
+static void rep_movsl(uint64_t to, uint64_t from, uint64_t count)
+{
+    TRAP("rep movsl", : "+S"(from), "+D"(to), "+c"(count) : : "memory");
+}
+
+static void repe_cmpsb(uint64_t one, uint64_t other, uint64_t count)
+{
+    TRAP("repe cmpsb", : "+S"(one), "+D"(other), "+c"(count) : : "memory");
+}
+
+static void write_cmos(uint8_t index, uint8_t value)
+{
+    out8(0x70, index);
+    out8(0x71, value);
+}
+
+static void set_alarm(uint8_t hours, uint8_t minutes, uint8_t seconds)
+{
+    write_cmos(0x0b, 0x82); /* held while it is set */
+    write_cmos(0x01, seconds);
+    write_cmos(0x03, minutes);
+    write_cmos(0x05, hours);
+    write_cmos(0x0b, 0x22); /* its interrupt is on */
+}
+
+/* The clock looks for the next alarm after each byte: one that never comes, and one that is nearly a day away. */
+static void cmos_alarms(void)
+{
+    uint64_t end = end_of_storm();
+
+    while (rdtsc() < end) {
+        set_alarm(0xff, 0xff, 0x99);
+        out8(0x70, 0x40);
+        rep_outsb(0x71, 4096);
+        set_alarm(0x23, 0x59, 0x59);
+        out8(0x70, 0x40);
+        rep_outsb(0x71, 4096);
+        out8(0x70, 0x0c);
+        rep_insb(0x71, 4096);
+    }
+    write_cmos(0x0b, 0x02);
+}
+
+/* Strings whose every element is a device's, at both ends: each is read, written, computed and wired anew. */
+static void strings_on_devices(void)
+{
+    static const uint64_t sources[] = {0xfed00000, 0xfec00000, 0xfee00000, 0xe0000000, 0xd0000000};
+    static const uint64_t targets[] = {0xfed00000, 0xe0000000, 0xd0000000};
+    static const uint16_t ports[] = {0x21, 0x40, 0x43, 0x61, 0x64, 0x3f8, 0x3fa, 0x3fd, 0x600, 0xcfc, 0x5000};
+    uint64_t end = end_of_storm();
+
+    for (uint32_t i = 0; rdtsc() < end; i++) {
+        uint64_t from = sources[i % (sizeof(sources) / sizeof(sources[0]))];
+        uint64_t to = targets[i % (sizeof(targets) / sizeof(targets[0]))];
+
+        rep_movsl(to, from, 256);
+        rep_movsl(0xfec00000, 0xd0000000, 256); /* ones: all masked */
+        repe_cmpsb(from, to, 1024);
+        repe_cmpsb(0xd0000000, 0xd0000000, 1024);
+        rep_insb(ports[i % (sizeof(ports) / sizeof(ports[0]))], 1024);
+    }
+    pic_init();
+    lapic_init();
+}
+
 static void spin_with_interrupts_off(void)
 {
     uint64_t end = end_of_storm();
@@ -238,6 +318,8 @@ static const struct attack attacks[] = {
     {"console-flood", console_flood},
     {"exits", exits},
     {"long-strings", long_strings},
+    {"cmos-alarms", cmos_alarms},
+    {"strings-on-devices", strings_on_devices},
     {"spin-interrupts-off", spin_with_interrupts_off},
 };
 

@@ -3,7 +3,7 @@
 """Boots the hostile guests beside the neighbour, on the same CPU and on another one, and prints the table of attacks and
 outcomes.
 
-  hostile.py [--build DIR] [--emulator qemu-svm|bochs-vmx|bochs-svm] [--boot NAME] [--mode shared|apart]
+  hostile.py [--build DIR] [--emulator qemu-svm|bochs-vmx|bochs-svm] [--boot NAME] [--mode shared|apart] [--measure]
   hostile.py --config BOOT MODE EMULATOR     prints a plinth.conf instead
   hostile.py --table                         prints what the last runs of all boots gave, as docs/isolation.md has it
 
@@ -16,10 +16,21 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "boot"))
+import faults  # noqa: E402
+
 EMULATORS = {"qemu-svm": ["run-qemu"], "bochs-vmx": ["run-bochs", "--cpu", "corei7_skylake_x"],
              "bochs-svm": ["run-bochs", "--cpu", "ryzen"]}
 MODES = ("shared", "apart")
 BOOTS = ("survive", "end", "endless")
+
+# With --measure the test build says how long exits took (tests/faults/measure.c). In QEMU a tick is an instruction then,
+# and 1 GHz of them is the TSC's rate, so that 50 us are 50,000; in Bochs it always is.
+MEASURE = "measure:exits"
+MEASURE_QEMU = ("-icount", "shift=0,sleep=off")
+MEASURED = r"measured on CPU \d+: (exit (\d+) \(.*?\), pass (\d+), end (\d+))"
+EXIT_LIMIT = 100000  # instructions, of an exit and of a pass of the CPU's loop
+END_LIMIT = 3000000  # of a pass in which a guest ends, with its report on all consoles: once for each end
 
 # Attacks that a guest survives: they run one after the other in two guests.
 SWEEP = ["addresses", "page-tables", "unaligned-mmio", "ports", "devices", "string-io", "cpuid", "hypercalls",
@@ -27,7 +38,8 @@ SWEEP = ["addresses", "page-tables", "unaligned-mmio", "ports", "devices", "stri
          "virtualization", "cache-control", "smis", "debug-registers", "descriptor-tables", "apic-registers", "apic-moves",
          "msrs"]
 STORM = ["periodic-timer", "periodic-timer-halted", "deadline-in-the-past", "old-timers", "self-ipis", "nmis", "foreign-cpus",
-         "console-flood", "exits", "long-strings", "spin-interrupts-off"]
+         "console-flood", "exits", "long-strings", "cmos-alarms", "strings-on-devices", "spin-interrupts-off"]
+LONG = ["cmos-alarms", "strings-on-devices", "long-strings", "console-flood"]  # the small form of --measure
 
 # Attacks that end the guest, and what the hypervisor must say of it: a guest each.
 RESET = r"stopped: asked for a reset"
@@ -84,6 +96,8 @@ def ends_on(emulator, boot="end"):
 
 def hostile_guests(boot, emulator):
     """(name, file, command line) of each."""
+    if boot == "longest":
+        return [("storm", "hostile-storm.elf", "attack=" + ",".join(LONG))]
     if boot == "survive":
         sweep = [name for name in SWEEP if name not in NOT_ON.get(emulator, ())]
         return [("sweep", "hostile-sweep.elf", "attack=" + ",".join(sweep)), ("storm", "hostile-storm.elf", "")]
@@ -97,18 +111,23 @@ def code_of(name):
     return {"debug-exit": "P0306: "}.get(name, codes.get(ENDLESS.get(name, END.get(name)), ""))
 
 
+def survivors(boot):
+    return (("storm", LONG),) if boot == "longest" else (("sweep", SWEEP), ("storm", STORM))
+
+
 def required(boot, emulator):
     """Texts that the log of a boot must have, for tests/boot/cases.py."""
     rows = [r"^\[neighbour\] PASS neighbour$"]
-    if boot != "survive":
+    if boot in ("end", "endless"):
         return (*rows, *(rf"{code_of(name)}guest {name} {said}" for name, said in ends_on(emulator, boot).items()))
-    return (*rows, *(rf"^\[{guest}\] survived {name}$" for guest, names in (("sweep", SWEEP), ("storm", STORM))
+    return (*rows, *(rf"^\[{guest}\] survived {name}$" for guest, names in survivors(boot)
                      for name in names if name not in NOT_ON.get(emulator, ())))
 
 
 def config(boot, mode, emulator):
     lines = ["[hypervisor]", "when-all-stopped = poweroff", ""]
-    guests = [("neighbour", "neighbour.elf", "ticks=150")] + hostile_guests(boot, emulator)
+    ticks = 40 if boot == "longest" else 150
+    guests = [("neighbour", "neighbour.elf", f"ticks={ticks}")] + hostile_guests(boot, emulator)
     for name, file, cmdline in guests:
         cpu = 1 if mode == "apart" and name == "neighbour" else 0
         lines += [f"[guest {name}]", f"kernel = {file}",
@@ -127,22 +146,35 @@ def config(boot, mode, emulator):
     return "\n".join(lines)
 
 
-def make_image(build, boot, mode, emulator):
+def measuring_image(build):
+    """The test build that measures exits."""
+    path = os.path.join(build, "guests", "measure.efi")
+    with open(os.path.join(build, "faults", "BOOTX64.EFI"), "rb") as image:
+        content = faults.image_with(image.read(), MEASURE)
+    with open(path, "wb") as out:
+        out.write(content)
+    return path
+
+
+def make_image(build, boot, mode, emulator, measure):
     folder = os.path.join(build, "guests")
     path = os.path.join(folder, f"hostile-{boot}-{mode}-{emulator}.conf")
+    efi = measuring_image(build) if measure else os.path.join(build, "BOOTX64.EFI")
     with open(path, "w", encoding="utf-8") as out:
         out.write(config(boot, mode, emulator))
     image = path.replace(".conf", ".img")
-    subprocess.run([os.path.join(ROOT, "tools/mkusb"), "-c", path, "-o", image, "--efi", os.path.join(build, "BOOTX64.EFI")],
+    subprocess.run([os.path.join(ROOT, "tools/mkusb"), "-c", path, "-o", image, "--efi", efi],
                    check=True, stdout=subprocess.DEVNULL, env={**os.environ, "BUILD": build})
     return image
 
 
-def run(build, emulator, boot, mode, timeout):
-    image = make_image(build, boot, mode, emulator)
+def run(build, emulator, boot, mode, timeout, measure):
+    image = make_image(build, boot, mode, emulator, measure)
     runner, *options = EMULATORS[emulator]
     command = [os.path.join(ROOT, "tools", runner), *options, "--smp", "2" if mode == "apart" else "1", "--timeout",
                str(timeout), image]
+    if measure and runner == "run-qemu":
+        command += ["--", *MEASURE_QEMU]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
                           env={**os.environ, "BUILD": build})
     os.makedirs(os.path.join(build, "logs"), exist_ok=True)
@@ -179,8 +211,10 @@ def judge_end(emulator, text, boot):
     return rows
 
 
-def judge(emulator, boot, status, text):
+def judge(emulator, boot, status, text, measure):
     rows = judge_survive(emulator, text) if boot == "survive" else judge_end(emulator, text, boot)
+    if measure:
+        rows.append(("longest", *longest_exit(text)))
     neighbour = re.search(r"^\[neighbour\] (\d+ ticks .*)$", text, re.M)
     passed = re.search(r"^\[neighbour\] PASS neighbour$", text, re.M) is not None
     rows.append(("neighbour", neighbour[1] if neighbour else "no figures", passed))
@@ -188,6 +222,22 @@ def judge(emulator, boot, status, text):
     wanted = 0 if boot == "survive" else 1
     rows.append(("hypervisor", panic[1] if panic else f"ends with status {status}", not panic and status == wanted))
     return rows
+
+
+def longest_exit(text):
+    """(sentence, whether all are below their limits), of a boot that was measured."""
+    rows = re.findall(MEASURED, text)
+    if not rows:
+        return "nothing was measured", False
+    exit_, pass_, end = (max(rows, key=lambda row, at=at: int(row[at])) for at in (1, 2, 3))
+    good = int(exit_[1]) <= EXIT_LIMIT and int(pass_[2]) <= EXIT_LIMIT and int(end[3]) <= END_LIMIT
+    return f"{exit_[0].split(', pass')[0]}; pass {pass_[2]}, end {end[3]} instructions", good
+
+
+def exits_are_short(match):
+    """For tests/boot/cases.py: None, or what is wrong."""
+    said, good = longest_exit(match.string)
+    return None if good else f"an exit, a pass or an end took too long: {said}"
 
 
 def log_of(build, boot, mode, emulator):
@@ -233,6 +283,7 @@ def main():
     parser.add_argument("--emulator", action="append", choices=list(EMULATORS))
     parser.add_argument("--boot", action="append", choices=BOOTS)
     parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--measure", action="store_true", help="how long exits take, in the test build")
     parser.add_argument("--timeout", type=int, default=0)
     parser.add_argument("--config", nargs=3, metavar=("BOOT", "MODE", "EMULATOR"))
     parser.add_argument("--table", action="store_true")
@@ -247,9 +298,9 @@ def main():
     for emulator in options.emulator or EMULATORS:
         for boot in options.boot or BOOTS:
             for mode in options.mode or MODES:
-                timeout = options.timeout or (200 if emulator == "qemu-svm" else 500)
-                status, text = run(options.build, emulator, boot, mode, timeout)
-                for name, outcome, good in judge(emulator, boot, status, text):
+                timeout = options.timeout or (200 if emulator == "qemu-svm" and not options.measure else 500)
+                status, text = run(options.build, emulator, boot, mode, timeout, options.measure)
+                for name, outcome, good in judge(emulator, boot, status, text, options.measure):
                     failed += not good
                     print(f"{'ok' if good else 'FAILED':6} {emulator:9} {mode:6} {name:22} {outcome}", flush=True)
     print(f"{failed} of the outcomes are not as expected" if failed else "every outcome is as expected")

@@ -19,9 +19,11 @@
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_irq.h"
+#include "hv/core/platform_lock.h"
 #include "hv/core/vm_exit.h"
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/registers.h"
+#include "tests/unit/support.h"
 
 #define RAM_BYTES 0x100000u
 #define DEVICE_GPA 0xfed00000ULL
@@ -41,6 +43,8 @@ static uint8_t device[DEVICE_BYTES];
 static struct record records[RECORD_MAX];
 static uint32_t record_count;
 static uint32_t port_value; /* what IN gives; then one more */
+
+#define EXIT_TICKS 1000u
 
 static struct host_facts host_facts;
 static struct guest guest;
@@ -106,10 +110,28 @@ bool guest_is_apic_page(const struct vcpu *cpu, gpa_t address)
     return false;
 }
 
-uint8_t guest_acknowledge_extint(struct vcpu *cpu)
+bool guest_acknowledge_extint(struct vcpu *cpu, uint8_t *vector)
 {
     (void)cpu;
-    return 0;
+    *vector = 0;
+    return true;
+}
+
+/* Another vCPU has the platform while this is true. */
+static bool platform_taken;
+
+bool guest_hold_shared(struct vcpu *cpu, uint64_t until)
+{
+    (void)until;
+    cpu->holds_platform = !platform_taken;
+    cpu->requests |= platform_taken ? VCPU_YIELD : 0;
+    return cpu->holds_platform;
+}
+
+bool guest_hold_for(struct vcpu *cpu, gpa_t address)
+{
+    (void)address;
+    return guest_hold(cpu);
 }
 
 /* --- modes -------------------------------------------------------------------------------------------------------- */
@@ -149,7 +171,7 @@ static inline void machine_reset(void)
     memset(&guest, 0, sizeof(guest));
     memset(&vcpu, 0, sizeof(vcpu));
     record_count = 0;
-    host_facts = (struct host_facts){.physical_bits = 46, .gib_pages = true};
+    host_facts = (struct host_facts){.physical_bits = 46, .gib_pages = true, .exit_ticks = EXIT_TICKS};
     guest.host = &host_facts;
     guest.memory.window = (uint64_t)(uintptr_t)ram;
     guest.memory.range_count = 1;
@@ -159,6 +181,10 @@ static inline void machine_reset(void)
     vcpu.guest = &guest;
     vcpu.lapic.page = &lapic_page;
     vcpu.rflags = RFLAGS_FIXED;
+    vcpu.leave_at = UINT64_MAX;
+    platform_taken = false;
+    support_now = 0;
+    support_tick = 0;
 }
 
 static inline void set_segments(uint32_t code, uint32_t data, uint32_t limit)

@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* What pure code needs from its surroundings, for native programs: the log on stderr, and a failed check aborts. */
 #include "hv/base/check.h"
+#include "hv/base/clock.h"
 #include "hv/base/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "tests/unit/support.h"
+
+uint64_t support_now;
+uint64_t support_tick;
+
+uint64_t clock_now(void)
+{
+    return __atomic_add_fetch(&support_now, support_tick, __ATOMIC_RELAXED);
+}
 
 void log_line(enum log_level level, const char *form, ...)
 {

@@ -404,6 +404,55 @@ static void a_long_repeat_is_cut_into_exits_and_ends_exactly(void **state)
     assert_int_equal(device[record_count], 0);
 }
 
+static void a_repeat_ends_by_the_clock_and_goes_on_afterwards(void **state)
+{
+    uint32_t exits = 0;
+
+    (void)state;
+    enter_protected_mode();
+    vcpu.gpr[GPR_RDI] = DEVICE_GPA;
+    vcpu.gpr[GPR_RCX] = 50;
+    support_tick = EXIT_TICKS;
+    while (vcpu.gpr[GPR_RCX] != 0) {
+        vcpu.exit_tsc = support_now;
+        run_code("\xf3\xaa", 2); /* rep stosb */
+        exits++;
+        assert_int_equal(record_count, exits);
+        assert_int_equal(vcpu.gpr[GPR_RCX], 50 - exits);
+    }
+    assert_int_equal(vcpu.rip, CODE_ADDRESS + 2);
+}
+
+/* With several vCPUs nothing of an instruction is done where the device is not to be had, and all of it afterwards. */
+static void an_instruction_that_cannot_have_the_platform_changes_nothing(void **state)
+{
+    static const char *const codes[] = {"\x00\x07", "\x87\x07", "\xff\x37", "\x8f\x07", "\xa4", "\x0f\xb1\x0f"};
+    struct vcpu before;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(codes); i++) {
+        enter_protected_mode();
+        guest.vcpu_count = 2;
+        vcpu.gpr[GPR_RDI] = DEVICE_GPA;
+        vcpu.gpr[GPR_RSI] = 0x50000;
+        vcpu.gpr[GPR_RSP] = 0x60000;
+        platform_taken = true;
+        put_code(codes[i], 3);
+        before = vcpu;
+        run_code(codes[i], 3);
+        before.requests |= VCPU_YIELD;
+        before.rip = vcpu.rip;
+        assert_memory_equal(&before, &vcpu, sizeof(vcpu));
+        assert_int_equal(record_count, 0);
+        assert_int_equal(vcpu.rip, CODE_ADDRESS);
+        platform_taken = false;
+        vcpu.requests = 0;
+        run_code(codes[i], 3);
+        assert_true(record_count > 0);
+        assert_true(vcpu.rip > CODE_ADDRESS);
+    }
+}
+
 static void a_repeat_of_nothing_only_moves_rip(void **state)
 {
     (void)state;
@@ -579,6 +628,8 @@ int main(void)
         cmocka_unit_test(a_call_through_a_device_pushes_the_next_rip_and_goes_there),
         cmocka_unit_test(a_branch_to_a_bad_target_faults_before_the_push),
         cmocka_unit_test(a_long_repeat_is_cut_into_exits_and_ends_exactly),
+        cmocka_unit_test(a_repeat_ends_by_the_clock_and_goes_on_afterwards),
+        cmocka_unit_test(an_instruction_that_cannot_have_the_platform_changes_nothing),
         cmocka_unit_test(a_repeat_of_nothing_only_moves_rip),
         cmocka_unit_test(single_stepping_traps_after_each_element),
         cmocka_unit_test(a_fault_in_a_repeat_leaves_what_was_done),

@@ -231,6 +231,8 @@ static void every_vector_can_be_posted_delivered_and_ended(void **state)
 
 static void only_level_triggered_vectors_report_their_eoi(void **state)
 {
+    uint8_t vector;
+
     (void)state;
     enable();
     lapic_post(&lapic, 0x60, true);
@@ -238,8 +240,9 @@ static void only_level_triggered_vectors_report_their_eoi(void **state)
     assert_int_equal(read_reg(LAPIC_TMR + 0x30, 0), 1);
     write_reg(LAPIC_EOI, 0, 0);
     assert_true(lapic.eoi_pending);
-    assert_int_equal(lapic.eoi_vector, 0x60);
-    lapic.eoi_pending = false;
+    assert_true(lapic_take_eoi(&lapic, &vector));
+    assert_int_equal(vector, 0x60);
+    assert_false(lapic_take_eoi(&lapic, &vector));
     lapic_post(&lapic, 0x60, false);
     deliver(0x60);
     assert_int_equal(read_reg(LAPIC_TMR + 0x30, 0), 0);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "hv/share/net_switch.h"
+#include "tests/unit/support.h"
 #include "tests/unit/virtio_driver.h"
 
 #define GUESTS 4u
@@ -74,7 +75,7 @@ static int setup(void **state)
 static uint64_t run(unsigned index, unsigned *turns)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
     unsigned count = 0;
 
     while (net_switch_service(&net_switch, index, &budget, &wakes)) {
@@ -256,6 +257,52 @@ static void where_buffers_are_too_few_the_packet_is_lost_and_the_next_one_is_not
     assert_int_equal(peers[1].card.net.counters.received_bytes, 1000);
     expect_frame(1, 0, macs[1], 1000);
     expect_nothing(1);
+}
+
+/* Its buffers are its own choice, and the sender's CPU goes through them. */
+static void a_receiver_of_very_small_buffers_loses_large_packets(void **state)
+{
+    (void)state;
+    start_peer(1, false, OFFLOADS, 0);
+    for (unsigned i = 0; i < 120; i++) {
+        post(&peers[1], 100);
+    }
+    put_frame(0, macs[1], 9000, NULL); /* fits into 91 */
+    run(0, NULL);
+    assert_int_equal(peers[1].card.net.counters.lost_full, 1);
+    put_frame(0, macs[1], 1000, NULL); /* the buffers are there again */
+    run(0, NULL);
+    assert_int_equal(peers[1].card.net.counters.received_packets, 1);
+}
+
+static void a_flood_to_many_ends_by_the_clock_and_goes_on(void **state)
+{
+    struct net_wakes wakes = {{0}};
+    unsigned turns = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        put_frame(0, broadcast, 3000, NULL);
+    }
+    support_tick = 10;
+    for (;;) {
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now};
+        bool more = net_switch_service(&net_switch, 0, &budget, &wakes);
+
+        assert_in_range(support_now, 0, budget.until + 6 * support_tick);
+        if (!more) {
+            break;
+        }
+        assert_true(++turns < 100);
+    }
+    support_tick = 0;
+    assert_true(turns >= 4);
+    for (unsigned i = 1; i < GUESTS; i++) {
+        for (unsigned n = 0; n < 4; n++) {
+            expect_frame(i, 0, broadcast, 3000);
+        }
+        expect_nothing(i);
+    }
 }
 
 static void without_merged_buffers_a_frame_fits_into_one_or_is_lost(void **state)
@@ -489,7 +536,7 @@ static void a_flood_goes_on_where_the_budget_ended(void **state)
 static void a_receiver_that_is_busy_gets_its_packet_later(void **state)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
 
     (void)state;
     put_frame(0, macs[1], 60, NULL);
@@ -750,6 +797,8 @@ int main(void)
         cmocka_unit_test_setup(no_card_takes_another_ones_address, setup),
         cmocka_unit_test_setup(large_frames_are_spread_over_buffers, setup),
         cmocka_unit_test_setup(where_buffers_are_too_few_the_packet_is_lost_and_the_next_one_is_not, setup),
+        cmocka_unit_test_setup(a_receiver_of_very_small_buffers_loses_large_packets, setup),
+        cmocka_unit_test_setup(a_flood_to_many_ends_by_the_clock_and_goes_on, setup),
         cmocka_unit_test_setup(without_merged_buffers_a_frame_fits_into_one_or_is_lost, setup),
         cmocka_unit_test_setup(checksums_are_made_for_drivers_that_want_them, setup),
         cmocka_unit_test_setup(large_packets_are_cut_for_drivers_that_take_none, setup),

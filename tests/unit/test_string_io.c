@@ -155,6 +155,67 @@ static void a_long_string_is_cut_into_exits(void **state)
     }
 }
 
+/* Each look at the clock takes as long as half of what an exit may. */
+static void an_exit_ends_by_the_clock_and_goes_on_afterwards(void **state)
+{
+    uint32_t exits = 0;
+
+    (void)state;
+    enter_protected_mode();
+    vcpu.gpr[GPR_RSI] = 0x50000;
+    vcpu.gpr[GPR_RCX] = 100;
+    support_tick = EXIT_TICKS / 2;
+    while (vcpu.gpr[GPR_RCX] != 0) {
+        uint32_t before = record_count;
+
+        vcpu.exit_tsc = support_now;
+        RUN("\xf3\x6e", false, 1);
+        assert_in_range(record_count - before, 1, 3);
+        assert_int_equal(vcpu.gpr[GPR_RCX] + record_count, 100);
+        assert_int_equal(vcpu.gpr[GPR_RSI], 0x50000 + record_count);
+        exits++;
+    }
+    assert_in_range(exits, 34, 100);
+    assert_int_equal(vcpu.rip, CODE_ADDRESS + 2);
+}
+
+static void an_exit_ends_with_the_vcpus_turn_and_does_one_element_at_least(void **state)
+{
+    (void)state;
+    enter_protected_mode();
+    vcpu.gpr[GPR_RSI] = 0x50000;
+    vcpu.gpr[GPR_RCX] = 100;
+    vcpu.exit_tsc = support_now = 5000;
+    vcpu.leave_at = 4000; /* over already */
+    RUN("\xf3\x6e", false, 1);
+    assert_int_equal(record_count, 1);
+    assert_int_equal(vcpu.gpr[GPR_RCX], 99);
+    assert_int_equal(vcpu.rip, CODE_ADDRESS);
+}
+
+/* Two vCPUs: the platform is let go after each element, and where it is not to be had the instruction waits. */
+static void an_element_that_cannot_have_the_platform_is_not_done(void **state)
+{
+    (void)state;
+    enter_protected_mode();
+    guest.vcpu_count = 2;
+    vcpu.gpr[GPR_RSI] = 0x50000;
+    vcpu.gpr[GPR_RCX] = 5;
+    platform_taken = true;
+    RUN("\xf3\x6e", false, 1);
+    assert_int_equal(record_count, 0);
+    assert_int_equal(vcpu.gpr[GPR_RCX], 5);
+    assert_int_equal(vcpu.rip, CODE_ADDRESS);
+    assert_int_equal(vcpu.rflags & RFLAGS_RF, 0);
+    assert_int_equal(vcpu.requests, VCPU_YIELD);
+    platform_taken = false;
+    RUN("\xf3\x6e", false, 1);
+    assert_int_equal(record_count, 5);
+    assert_int_equal(vcpu.rip, CODE_ADDRESS + 2);
+    guest_release(&vcpu); /* as exit_dispatch() does */
+    assert_false(vcpu.holds_platform);
+}
+
 static void a_string_may_come_from_a_device_and_go_to_one(void **state)
 {
     (void)state;
@@ -328,6 +389,9 @@ int main(void)
         cmocka_unit_test(a_fault_takes_nothing_from_the_port_and_keeps_what_was_done),
         cmocka_unit_test(a_segment_limit_stops_a_run_at_the_right_element),
         cmocka_unit_test(a_long_string_is_cut_into_exits),
+        cmocka_unit_test(an_exit_ends_by_the_clock_and_goes_on_afterwards),
+        cmocka_unit_test(an_exit_ends_with_the_vcpus_turn_and_does_one_element_at_least),
+        cmocka_unit_test(an_element_that_cannot_have_the_platform_is_not_done),
         cmocka_unit_test(a_string_may_come_from_a_device_and_go_to_one),
         cmocka_unit_test(a_port_that_no_device_answers_gives_ones),
         cmocka_unit_test(rep_with_nothing_to_do_only_moves_rip),

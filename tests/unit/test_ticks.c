@@ -138,6 +138,7 @@ static void handle_rtc(void)
 static void take_interrupts(void (*handler)(void))
 {
     int vector = lapic_highest_deliverable(&lapic);
+    uint8_t ended;
 
     if (vector >= 0) {
         lapic_accept(&lapic, (uint8_t)vector);
@@ -147,9 +148,8 @@ static void take_interrupts(void (*handler)(void))
             handler();
         }
         (void)lapic_end_of_interrupt(&lapic);
-        if (lapic.eoi_pending) {
-            lapic.eoi_pending = false;
-            platform_eoi(&platform, lapic.eoi_vector, now);
+        while (lapic_take_eoi(&lapic, &ended)) {
+            platform_eoi(&platform, ended, now);
             collect();
         }
     } else if (platform.extint) {

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "hv/dev/virtio/block.h"
+#include "tests/unit/support.h"
 #include "tests/unit/virtio_driver.h"
 
 #define DISK_BYTES (1000 * 512u)
@@ -59,13 +60,34 @@ static int setup_legacy(void **state)
 static unsigned run(int64_t bytes)
 {
     unsigned turns = 0;
-    struct virtio_budget budget = {bytes};
+    struct virtio_budget budget = {bytes, UINT64_MAX};
 
     while (virtio_service(&disk.block.device, &budget)) {
         budget.left = bytes;
         turns++;
         assert_true(turns < 10000);
     }
+    virtio_pci_carry_signals(&disk.pci);
+    return turns;
+}
+
+/* The same by the clock: a call may look at it so often. Checks that each ends then. */
+static unsigned run_by_the_clock(unsigned looks)
+{
+    unsigned turns = 0;
+
+    support_tick = 10;
+    for (;;) {
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now + looks * support_tick};
+        bool more = virtio_service(&disk.block.device, &budget);
+
+        assert_in_range(support_now, 0, budget.until + 6 * support_tick);
+        if (!more) {
+            break;
+        }
+        assert_true(++turns < 10000);
+    }
+    support_tick = 0;
     virtio_pci_carry_signals(&disk.pci);
     return turns;
 }
@@ -286,6 +308,39 @@ static void a_large_request_goes_on_in_turns(void **state)
     check_data(DATA, 512, 100 * 512);
 }
 
+static void a_large_request_ends_by_the_clock_and_goes_on(void **state)
+{
+    struct driver_buffer buffers[] = {{HEADER, 16, false}, {DATA, 100 * 512, true}, {STATUS, 1, true}};
+    uint16_t used;
+    uint32_t written;
+
+    (void)state;
+    arena_put(&arena, HEADER, 0, 8);
+    arena_put(&arena, HEADER + 8, 1, 8);
+    (void)driver_add(&driver.queues[0], buffers, 3);
+    vd_notify(&driver, 0);
+    assert_in_range(run_by_the_clock(3), 1, 5);
+    assert_true(driver_take(&driver.queues[0], &used, &written));
+    check_data(DATA, 512, 100 * 512);
+}
+
+/* A machine so slow that the time is over before the work begins: each call still does something. */
+static void work_goes_on_where_there_is_no_time(void **state)
+{
+    struct driver_buffer buffers[] = {{HEADER, 16, false}, {DATA, 100 * 512, true}, {STATUS, 1, true}};
+    uint16_t used;
+    uint32_t written;
+
+    (void)state;
+    arena_put(&arena, HEADER, 0, 8);
+    arena_put(&arena, HEADER + 8, 1, 8);
+    (void)driver_add(&driver.queues[0], buffers, 3);
+    vd_notify(&driver, 0);
+    assert_in_range(run_by_the_clock(0), 100 * 512 / VIRTIO_PIECE_BYTES, 10);
+    assert_true(driver_take(&driver.queues[0], &used, &written));
+    check_data(DATA, 512, 100 * 512);
+}
+
 static void many_requests_are_one_interrupt(void **state)
 {
     struct apic_message message;
@@ -426,6 +481,8 @@ int main(void)
         cmocka_unit_test_setup(a_restart_may_forget_the_changes, setup),
         cmocka_unit_test_setup(changes_may_be_kept_in_the_image_itself, setup),
         cmocka_unit_test_setup(a_large_request_goes_on_in_turns, setup),
+        cmocka_unit_test_setup(a_large_request_ends_by_the_clock_and_goes_on, setup),
+        cmocka_unit_test_setup(work_goes_on_where_there_is_no_time, setup),
         cmocka_unit_test_setup(many_requests_are_one_interrupt, setup),
         cmocka_unit_test_setup(a_request_without_header_or_status_breaks_the_device, setup),
         cmocka_unit_test_setup(features_that_were_not_offered_are_refused, setup),

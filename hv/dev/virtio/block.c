@@ -35,7 +35,7 @@
 #define SECTORS_PER_PAGE (PAGE_BYTES / DISK_SECTOR_BYTES)
 #define SECTORS_PER_PAGE_LOG2 3u
 _Static_assert(1u << SECTORS_PER_PAGE_LOG2 == SECTORS_PER_PAGE, "the physical block is a page");
-#define DISCARD_SECTORS_MAX 65536u /* 32 MiB, which are 8192 words of the map */
+#define DISCARD_SECTORS_MAX 16384u /* 8 MiB, which are 2048 words of the map: one request is not divided */
 #define COST_ZERO_PAGE 32u
 #define OPT_IO_SECTORS 256u
 
@@ -230,9 +230,9 @@ static void write_piece(struct virtio_block *block, uint64_t bytes)
 /* Moves data as far as the budget goes. True: the request is done. */
 static bool move_data(struct virtio_block *block, struct virtio_budget *budget)
 {
-    while (block->left != 0 && budget->left > 0) {
+    while (block->left != 0 && virtio_budget_lasts(budget)) {
         uint64_t before = block->left;
-        uint64_t bytes = min_u64(before, (uint64_t)budget->left);
+        uint64_t bytes = min_u64(min_u64(before, (uint64_t)budget->left), VIRTIO_PIECE_BYTES);
 
         if (block->type == TYPE_IN) {
             read_piece(block, bytes);
@@ -284,9 +284,9 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
     (void)kicked;
     virtq_disarm(&device->queues[0], device->memory);
     do {
-        while (budget->left > 0 && next_request(block, budget)) {
+        while (virtio_budget_lasts(budget) && next_request(block, budget)) {
         }
-        more = block->busy || budget->left <= 0;
+        more = block->busy || !virtio_budget_lasts(budget);
     } while (!more && virtio_runs(device) && virtq_rearm(&device->queues[0], device->memory));
     if (virtq_wants_interrupt(&device->queues[0], device->memory)) {
         virtio_signal(device, 1);

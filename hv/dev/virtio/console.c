@@ -48,7 +48,7 @@ static bool transmit(struct virtio_console *console, struct virtio_budget *budge
     struct virtq *queue = &device->queues[CONSOLE_TRANSMIT];
 
     do {
-        while (budget->left > 0 &&
+        while (virtio_budget_lasts(budget) &&
                (console->sending || virtio_take(device, CONSOLE_TRANSMIT, &console->chain, budget))) {
             if (!console->sending) {
                 console->cursor = virtq_readable(&console->chain);
@@ -60,8 +60,8 @@ static bool transmit(struct virtio_console *console, struct virtio_budget *budge
             console->sending = false;
             virtq_push(queue, device->memory, console->chain.head, 0);
         }
-    } while (budget->left > 0 && virtio_runs(device) && virtq_rearm(queue, device->memory));
-    return budget->left <= 0;
+    } while (virtio_budget_lasts(budget) && virtio_runs(device) && virtq_rearm(queue, device->memory));
+    return !virtio_budget_lasts(budget);
 }
 
 static void receive_chain(struct virtio_console *console)
@@ -82,7 +82,7 @@ static void receive_chain(struct virtio_console *console)
 
 static bool input_waits(const struct virtio_console *console, const struct virtio_budget *budget)
 {
-    return byte_ring_count(console->in) != 0 && budget->left > 0 && virtio_runs(&console->device);
+    return byte_ring_count(console->in) != 0 && virtio_budget_lasts(budget) && virtio_runs(&console->device);
 }
 
 /* Without a buffer what was typed waits in the ring. True: the budget is used up. */
@@ -95,7 +95,7 @@ static bool receive(struct virtio_console *console, struct virtio_budget *budget
             receive_chain(console);
         }
     } while (input_waits(console, budget) && virtq_rearm(&device->queues[CONSOLE_RECEIVE], device->memory));
-    return budget->left <= 0;
+    return !virtio_budget_lasts(budget);
 }
 
 static bool service(struct virtio_device *device, uint32_t kicked, struct virtio_budget *budget)

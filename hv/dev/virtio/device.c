@@ -242,7 +242,7 @@ bool virtio_service_by(struct virtio_device *device, struct virtio_budget *budge
         uint32_t kicked;
         bool more = false;
 
-        if (budget->left <= 0 || !spinlock_try(&device->service_lock)) {
+        if (!virtio_budget_lasts(budget) || !spinlock_try(&device->service_lock)) {
             return true;
         }
         kicked = __atomic_exchange_n(&device->kicked, 0, __ATOMIC_ACQ_REL);

@@ -27,15 +27,15 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
 
     (void)kicked;
     do {
-        while (budget->left > 0 && virtio_take(device, 0, &entropy->chain, budget)) {
+        while (virtio_budget_lasts(budget) && virtio_take(device, 0, &entropy->chain, budget)) {
             fill(entropy);
             budget->left -= COST_BYTE * ENTROPY_CHAIN_BYTES;
         }
-    } while (budget->left > 0 && virtio_runs(device) && virtq_rearm(queue, device->memory));
+    } while (virtio_budget_lasts(budget) && virtio_runs(device) && virtq_rearm(queue, device->memory));
     if (virtq_wants_interrupt(queue, device->memory)) {
         virtio_signal(device, 1);
     }
-    return budget->left <= 0;
+    return !virtio_budget_lasts(budget);
 }
 
 static const struct virtio_kind kind = {

@@ -196,7 +196,7 @@ void virtio_net_control(struct virtio_net *net, struct virtio_budget *budget)
     struct virtio_device *device = &net->device;
 
     do {
-        while (budget->left > 0 && virtio_take(device, NET_CONTROL, &net->control_chain, budget)) {
+        while (virtio_budget_lasts(budget) && virtio_take(device, NET_CONTROL, &net->control_chain, budget)) {
             struct virtq_cursor cursor = virtq_writable(&net->control_chain);
             uint8_t answer;
 
@@ -209,7 +209,8 @@ void virtio_net_control(struct virtio_net *net, struct virtio_budget *budget)
             virtq_scatter(device->memory, &net->control_chain, &cursor, &answer, 1);
             virtq_push(&device->queues[NET_CONTROL], device->memory, net->control_chain.head, 1);
         }
-    } while (budget->left > 0 && virtio_runs(device) && virtq_rearm(&device->queues[NET_CONTROL], device->memory));
+    } while (virtio_budget_lasts(budget) && virtio_runs(device) &&
+             virtq_rearm(&device->queues[NET_CONTROL], device->memory));
     if (virtq_wants_interrupt(&device->queues[NET_CONTROL], device->memory)) {
         virtio_signal(device, 1u << NET_CONTROL);
     }
@@ -259,7 +260,7 @@ static bool read_packet(struct virtio_net *net)
 
 bool virtio_net_next_packet(struct virtio_net *net, struct virtio_budget *budget)
 {
-    while (budget->left > 0 && virtio_take(&net->device, NET_TRANSMIT, &net->send_chain, budget)) {
+    while (virtio_budget_lasts(budget) && virtio_take(&net->device, NET_TRANSMIT, &net->send_chain, budget)) {
         if (read_packet(net)) {
             net->sending = true;
             net->counters.sent_packets++;
@@ -335,7 +336,7 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
     while (virtio_net_next_packet(net, budget)) {
         virtio_net_packet_done(net);
     }
-    return budget->left <= 0;
+    return !virtio_budget_lasts(budget);
 }
 
 static const struct virtio_kind kind = {

@@ -13,6 +13,11 @@ void fault_trees(const struct page_table *trees, uint32_t count);
 void fault_at(const char *place);
 void fault_vcpu(struct vcpu *vcpu);
 
+/* tests/faults/measure.c */
+void fault_exit_handled(const struct vcpu *vcpu);
+void fault_pass_begins(void);
+void fault_pass_ends(void);
+
 #define FAULT_NAME_MAX 96u /* bytes, which need not end with 0 */
 
 /* From now on this is the fault that the image makes. */

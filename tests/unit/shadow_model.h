@@ -603,6 +603,7 @@ static void touch(struct model *model)
     struct guest_translation result;
     struct guest_paging paging = model->paging;
     struct expected expected;
+    struct expected before;
     struct expected after;
     enum shadow_result answer;
     bool accessed;
@@ -617,6 +618,7 @@ static void touch(struct model *model)
     }
     model->exits++;
     expected.outcome = reference_walk(model, model->linear[n], &expected.to, &accessed, &expected.reserved);
+    before = expected;
     answer = shadow_fault(&model->shadow, &paging, model->linear[n], access, &result);
     after.outcome = reference_walk(model, model->linear[n], &after.to, &accessed, &after.reserved);
     if (after.outcome != expected.outcome && answer == SHADOW_GUEST_FAULT) {
@@ -626,6 +628,10 @@ static void touch(struct model *model)
     if (answer == SHADOW_FILLED) {
         check_filled(model, n, access, &expected);
         MODEL_CHECK(cpu_allows(model, model->linear[n], access, user, ac, &host));
+    }
+    if (after.outcome != before.outcome) {
+        flush_all(model); /* what others could have through the way as it was is not known */
+        return;
     }
     remember_all(model);
     check_address(model, n);

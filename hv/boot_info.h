@@ -11,7 +11,7 @@
 #include "config/parse.h"
 #include "hv/base/random.h"
 #include "hv/base/span.h"
-#include "hv/mm/memory_map.h"
+#include "hv/plan/memory_map.h"
 #include "hv/plan/planner.h"
 
 #define BOOT_INFO_VERSION 3u

@@ -12,7 +12,7 @@ PROVE_guest_walk := hv/mm/guest_walk.c hv/mm/guest_memory.c
 PROVE_page_table := $(addprefix hv/mm/,page_table.c page_table_edit.c page_table_count.c page_table_formats.c \
 	page_table_lookup.c page_table_shape.c page_table_touch.c table_pool.c)
 PROVE_audit := hv/plan/audit.c
-PROVE_memory_map := hv/mm/memory_map.c
+PROVE_memory_map := hv/plan/memory_map.c
 PROVE_config := config/config_text.c config/config_value.c hv/base/text.c
 
 # How finely the analysis tells states apart; the tables lie anywhere below 2^53.

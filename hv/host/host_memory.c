@@ -8,8 +8,8 @@
 #include "hv/host/host_cpu.h"
 #include "hv/host/panic.h"
 #include "hv/host/pool.h"
-#include "hv/mm/memory_map.h"
 #include "hv/mm/page_table.h"
+#include "hv/plan/memory_map.h"
 #include "hv/x86/host_map.h"
 #include "hv/x86/insn.h"
 

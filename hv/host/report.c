@@ -5,7 +5,7 @@
 #include "hv/base/log.h"
 #include "hv/core/guest_devices.h"
 #include "hv/host/host_cpu.h"
-#include "hv/mm/memory_map.h"
+#include "hv/plan/memory_map.h"
 #include "hv/x86/insn.h"
 
 void report_cpu(const struct virt_support *support, const struct quirks *quirks)

@@ -16,6 +16,9 @@
  * map, unmap, protect), page_table_shape.c (populate, vacate, coalesce), page_table_lookup.c and page_table_touch.c
  * (accessed and dirty bits, concurrent map). Apart from this interface: page_table_find.h (one address, on hot paths)
  * and page_table_visit.h (visit, dump, compare).
+ *
+ * This folder has memory as data: page tables, a guest's memory, the walk of its tables. Pure: no register of a CPU, no
+ * device, no allocation beyond a pool that the caller gives.
  */
 #ifndef HV_MM_PAGE_TABLE_H
 #define HV_MM_PAGE_TABLE_H

@@ -14,7 +14,7 @@
 
 #include "hv/base/status.h"
 #include "hv/mm/guest_memory.h"
-#include "hv/mm/memory_map.h"
+#include "hv/plan/memory_map.h"
 
 enum audit_format {
     AUDIT_EPT4,

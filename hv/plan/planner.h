@@ -5,8 +5,8 @@
  * Backing is chosen so that leaves are as large as they can be: 1 GiB-aligned pieces for whole GiBs, 2 MiB-aligned for
  * the rest, 4 KiB only for what is left. Pure: it marks what it took in `map` (MEMORY_FREE -> MEMORY_LOADER).
  *
- * This folder has what is decided of memory before the hand-over, and the audit of what came of it before the first
- * entry. Pure; nothing here runs while a guest does.
+ * This folder has what is decided of memory before the hand-over (map, plan), and the audit of what came of it before
+ * the first entry. Pure; nothing here runs while a guest does.
  */
 #ifndef HV_PLAN_PLANNER_H
 #define HV_PLAN_PLANNER_H
@@ -14,8 +14,8 @@
 #include "hv/base/status.h"
 #include "hv/mm/guest_layout.h"
 #include "hv/mm/guest_memory.h"
-#include "hv/mm/memory_map.h"
 #include "hv/mm/page_table.h"
+#include "hv/plan/memory_map.h"
 
 struct guest_plan {
     struct guest_layout layout;

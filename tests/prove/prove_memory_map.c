@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A memory map from descriptors of any contents, with any stride; then any change, search and sum on any map. */
-#include "hv/mm/memory_map.h"
+#include "hv/plan/memory_map.h"
 
 #define BYTES_MAX 4096u
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The memory map's promises: hostile firmware descriptors, canonical form, all-or-nothing changes, exact search. */
-#include "hv/mm/memory_map.h"
+#include "hv/plan/memory_map.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

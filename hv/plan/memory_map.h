@@ -4,12 +4,9 @@
  *
  * Built from the firmware's UEFI descriptors (any stride, unsorted, overlapping, absurd): where descriptors overlap the
  * more restrictive type wins; what is not described is not memory. Then carved: find aligned space, reserve, release.
- *
- * This folder has memory as data: the map, page tables, a guest's memory. Pure: no register of a CPU, no device, no
- * allocation beyond a pool that the caller gives.
  */
-#ifndef HV_MM_MEMORY_MAP_H
-#define HV_MM_MEMORY_MAP_H
+#ifndef HV_PLAN_MEMORY_MAP_H
+#define HV_PLAN_MEMORY_MAP_H
 
 #include "hv/base/status.h"
 #include "hv/base/types.h"

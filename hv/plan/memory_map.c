@@ -14,7 +14,7 @@
  * not memory; usable memory is rounded inward to whole pages and restrictive memory outward; a usable descriptor whose
  * end wraps or passes the widest physical address is a lie and is dropped, a restrictive one is cut there.
  */
-#include "hv/mm/memory_map.h"
+#include "hv/plan/memory_map.h"
 
 #include "hv/base/check.h"
 #include "hv/base/memory.h"

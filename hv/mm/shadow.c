@@ -37,6 +37,7 @@
 #define SOURCE_WRITE GUEST_WAY_WRITE
 #define SOURCE_USER GUEST_WAY_USER
 #define SOURCE_RIGHTS 7ULL
+#define SOURCE_DIRTY 8ULL /* direct tables: the guest's leaf is dirty, which a write with CR0.WP clear needs, too */
 
 #define CR0_WP (1ULL << 16)
 #define CR0_PG (1ULL << 31)
@@ -295,6 +296,7 @@ static void name_of(const struct fill *fill, unsigned level, uint64_t *place, ui
     if (is_direct(way, level)) {
         *place |= PLACE_DIRECT;
         *source = (fill->address & ~(piece - 1)) | source_rights(way->levels == 0 ? GUEST_WAY_ALL : leaf_rights(way));
+        *source |= way->levels != 0 && way->dirty ? SOURCE_DIRTY : 0;
         return;
     }
     if (way->entry_bytes == 4) {

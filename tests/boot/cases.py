@@ -750,7 +750,7 @@ CASES = [
     # An initrd that fits only above 4 GiB.
     Case("linux-initrd-above-4gib", linux_conf(memory="6G").replace("initrd = initramfs.cpio\n", "initrd = initramfs.cpio\ninitrd = zeroes\n"), [
         r"RAMDISK: \[mem 0x[1-9a-f][0-9a-f]{8}-", Expect(PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
-         files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "zeroes": Built("life/zeroes")}, mem="10G", forbidden=NEVER,
+         files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "zeroes": Built("life/zeroes")}, mem="10G", forbidden=(PANIC,),
          timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True),
     # Without any clock of a hypervisor's, on a CPU half of whose time is another guest's: rates are measured by ticks and counters.
     Case("linux-ticks", linux_conf(more="cpus = 0,\nslice = 10ms\n").replace("console=ttyS0", "console=ttyS0 nopv no-kvmclock")

@@ -45,12 +45,13 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 all: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check
 
-# Linked twice: plinth-debug.efi is the same code with DWARF and symbols, for gdb and llvm-symbolizer; what is shipped says
-# nothing of debugging, which is eight times as large. Neither names the folder that was built in: `make check-reproducible`
+# plinth-debug.efi has DWARF and symbols, for gdb and llvm-symbolizer; what is shipped is the same file without them, so that
+# every address is the same in both (a link of its own moved what lies behind the constants by a page, at some sizes). Neither names the folder that was built in: `make check-reproducible`
 LINK_IMAGE = lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /opt:ref /opt:icf
 $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
-	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /debug:dwarf $^
-	$(Q)$(LINK_IMAGE) /out:$@ /map:$(BUILD)/plinth.map /lldmap:$(BUILD)/plinth-sections.map $^
+	$(Q)$(LINK_IMAGE) /out:$(BUILD)/plinth-debug.efi /debug:dwarf /map:$(BUILD)/plinth.map \
+		/lldmap:$(BUILD)/plinth-sections.map $^
+	$(Q)llvm-objcopy --strip-all $(BUILD)/plinth-debug.efi $@
 	@printf '%s: %s bytes\n' $@ $$(stat -c %s $@)
 
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is

@@ -111,6 +111,14 @@ static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name
 
 static EFI_FILE root_file = {.Open = root_open};
 
+static void *pages_taken;
+
+static void free_pages(void)
+{
+    free(pages_taken);
+    pages_taken = NULL;
+}
+
 EFI_STATUS efi_pages_take(struct efi_stage *of, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address)
 {
     (void)of;
@@ -121,7 +129,8 @@ EFI_STATUS efi_pages_take(struct efi_stage *of, EFI_ALLOCATE_TYPE how, uint64_t 
         *address = (uint64_t)(uintptr_t)low_memory;
         return broken.no_buffer ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
     }
-    *address = (uint64_t)(uintptr_t)aligned_alloc(PAGE_BYTES, pages * PAGE_BYTES);
+    pages_taken = aligned_alloc(PAGE_BYTES, pages * PAGE_BYTES);
+    *address = (uint64_t)(uintptr_t)pages_taken;
     return EFI_SUCCESS;
 }
 
@@ -194,7 +203,7 @@ static void comes_whole(void)
     assert_int_equal(bytes.bytes, FILE_BYTES);
     assert_memory_equal(bytes.base, content, FILE_BYTES);
     assert_int_equal(buffers_out, 0);
-    free((void *)(uintptr_t)bytes.base);
+    free_pages();
 }
 
 static void fails_with(const char *text)
@@ -206,6 +215,7 @@ static void fails_with(const char *text)
     if (strstr(said, text) == NULL) {
         fail_msg("'%s' is not in: %s", text, said);
     }
+    free_pages();
 }
 
 static void reads_have_at_most_1_mib_and_go_below_4_gib(void **context)

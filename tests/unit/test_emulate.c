@@ -426,7 +426,7 @@ static void a_repeat_ends_by_the_clock_and_goes_on_afterwards(void **state)
 /* With several vCPUs nothing of an instruction is done where the device is not to be had, and all of it afterwards. */
 static void an_instruction_that_cannot_have_the_platform_changes_nothing(void **state)
 {
-    static const char *const codes[] = {"\x00\x07", "\x87\x07", "\xff\x37", "\x8f\x07", "\xa4", "\x0f\xb1\x0f"};
+    static const char codes[][4] = {"\x00\x07", "\x87\x07", "\xff\x37", "\x8f\x07", "\xa4", "\x0f\xb1\x0f"};
     struct vcpu before;
 
     (void)state;

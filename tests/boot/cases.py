@@ -454,7 +454,7 @@ def fits_small_screen(match):
 
 
 MANY_GUESTS = 24
-COST_KIB = 96  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted
+COST_KIB = 100  # of the hypervisor's memory for a guest with one vCPU, its page tables not counted
 
 
 def cost_is_small(match):

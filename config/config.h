@@ -11,13 +11,13 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include "hv/base/limits.h"
 #include "hv/base/text.h"
 #include "hv/base/types.h"
 
-#define CONFIG_GUESTS_MAX 32u
+#define CONFIG_GUESTS_MAX GUESTS_MAX
 #define CONFIG_GUEST_CPUS_MAX 16u
-#define CONFIG_MACHINE_CPUS_MAX 64u
-#define CONFIG_CPU_VCPUS_MAX 32u /* of all guests, on one CPU of the machine */
+#define CONFIG_CPU_VCPUS_MAX GUESTS_MAX /* of all guests, on one CPU of the machine */
 _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a CPU once per guest, cannot pass it");
 #define CONFIG_MODULES_MAX 16u
 #define CONFIG_DISKS_MAX 4u
@@ -189,8 +189,7 @@ struct config_guest {
 };
 
 struct config {
-    struct config_guest guests[CONFIG_GUESTS_MAX];
-    uint32_t guest_count;
+    uint32_t guest_count; /* of `guests`, which come last: the rest is then near the start, where a key's row reaches */
     uint32_t network_count;                              /* that guests name */
     struct config_network networks[CONFIG_NETWORKS_MAX]; /* in file order */
     uint32_t network_section_count;
@@ -203,6 +202,7 @@ struct config {
     bool quirks;        /* repairs for emulators where one is found; default yes */
     bool console_serial;
     bool console_screen;
+    struct config_guest guests[CONFIG_GUESTS_MAX];
 };
 
 #endif

@@ -158,7 +158,8 @@ static const struct key keys[] = {
     {"router", SECTION_NETWORK, KIND_TEXT, NETWORK_AT(router), NETWORK_AT(router_position), NULL, "gateway"},
     {"size", SECTION_SHARED, KIND_SIZE, SHARE_AT(bytes), SHARE_AT(bytes_position), NULL, "memory bytes"},
 };
-_Static_assert(sizeof(struct config) < NO_POSITION, "offsets fit into 16 bits");
+_Static_assert(offsetof(struct config, guests) < NO_POSITION && sizeof(struct config_guest) < NO_POSITION,
+               "offsets fit into 16 bits");
 _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has room for every key");
 
 /* Suggest another key only where at most one letter of three differs. */

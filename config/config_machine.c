@@ -26,7 +26,7 @@ struct placement {
     struct config *config;
     const struct config_machine *machine;
     struct config_errors *errors;
-    struct cpu_load cpus[CONFIG_MACHINE_CPUS_MAX];
+    struct cpu_load cpus[CPUS_MAX];
     uint32_t cpu_count;
     bool spread; /* there is a core for every vCPU */
     bool failed;
@@ -265,7 +265,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
 {
     struct placement placement = {.config = config, .machine = machine, .errors = errors};
 
-    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CONFIG_MACHINE_CPUS_MAX);
+    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CPUS_MAX);
     placement.spread = has_cores_for_all(&placement);
     for (uint32_t i = 0; i < config->guest_count; i++) {
         place_pinned(&placement, i);

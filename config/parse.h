@@ -28,11 +28,11 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
 /* What the machine has, for the second half of the rules: CPUs that are there. */
 struct config_machine {
     uint32_t cpu_count;
-    uint64_t memory_bytes;                   /* usable by guests */
-    uint32_t cores[CONFIG_MACHINE_CPUS_MAX]; /* of each CPU the first one on its core; threads share a core */
-    bool cores_known;                        /* false: each CPU is a core of its own */
-    bool no_nested_paging;                   /* the CPU has none */
-    bool no_shadow_paging;                   /* Plinth has none for this CPU */
+    uint64_t memory_bytes;    /* usable by guests */
+    uint32_t cores[CPUS_MAX]; /* of each CPU the first one on its core; threads share a core */
+    bool cores_known;         /* false: each CPU is a core of its own */
+    bool no_nested_paging;    /* the CPU has none */
+    bool no_shadow_paging;    /* Plinth has none for this CPU */
 };
 
 /*

@@ -21,8 +21,6 @@ struct mp_cpu {
 #define MP_CPU_HEALTHY (1u << 2)
 #define MP_CPU_USABLE (MP_CPU_ENABLED | MP_CPU_HEALTHY)
 
-_Static_assert(ACPI_CPUS_MAX == BOOT_CPUS_MAX, "no CPU that the MADT names is left out before the hand-over");
-
 struct mp_services {
     EFI_STATUS(EFIAPI *count)(struct mp_services *services, UINTN *all, UINTN *enabled);
     EFI_STATUS(EFIAPI *describe)(struct mp_services *services, UINTN number, struct mp_cpu *cpu);
@@ -54,7 +52,7 @@ static bool is_listed(const struct boot_info *info, uint32_t apic_id)
  * second start would reset it under its guest. */
 static void add_cpu(struct boot_info *info, const struct boot_cpu *cpu, enum cpu_rank rank)
 {
-    if (rank_of(cpu) == rank && info->cpu_count < BOOT_CPUS_MAX && !is_listed(info, cpu->apic_id)) {
+    if (rank_of(cpu) == rank && info->cpu_count < CPUS_MAX && !is_listed(info, cpu->apic_id)) {
         info->cpus[info->cpu_count++] = *cpu;
     }
 }

@@ -15,7 +15,6 @@
 #include "hv/plan/planner.h"
 
 #define BOOT_INFO_VERSION 3u
-#define BOOT_CPUS_MAX 64u
 #define BOOT_SECTIONS_MAX 16u
 #define BOOT_UARTS_MAX 8u
 
@@ -96,7 +95,7 @@ struct boot_info {
     struct boot_guest guests[CONFIG_GUESTS_MAX];
     uint64_t shares[CONFIG_SHARES_MAX]; /* the memory of each [shared], aligned to its size or 2 MiB. MEMORY_LOADER */
     struct memory_map memory;           /* the final one */
-    struct boot_cpu cpus[BOOT_CPUS_MAX];
+    struct boot_cpu cpus[CPUS_MAX];
     uint32_t cpu_count;
     struct boot_section sections[BOOT_SECTIONS_MAX];
     uint32_t section_count;

@@ -305,9 +305,12 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
     {"no-such-paging", "`paging` names what the CPU has.", "[guest a]\nkernel = k\npaging = nested\n",
      "[guest a]\nkernel = k\npaging = auto\n", 1 | MANUAL_NO_NESTED_PAGING},
-    {"cpu-full", "A CPU of the machine takes at most 32 vCPUs of all guests together.",
-     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 2\n",
-     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 14\n[guest c]\nkernel = k\ncpus = 2\n", 1},
+    {"cpu-full", "A CPU of the machine takes at most 64 vCPUs of all guests together.",
+     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 16\n"
+     "[guest d]\nkernel = k\ncpus = 15\n[guest e]\nkernel = k\ncpus = 2\n",
+     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 16\n"
+     "[guest d]\nkernel = k\ncpus = 15\n[guest e]\nkernel = k\n",
+     1},
     {"too-much-memory", "All guests together fit into the machine's memory.",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 2G\n",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 512M\n", 2},
@@ -328,8 +331,8 @@ struct manual_long_rule {
 };
 
 static const struct manual_long_rule manual_long_rules[] = {
-    {"too-many-guests", "At most 32 guests.", "[guest g1]\nkernel = hello.elf\n", "[guest g1]\nkernel = hello.elf\n",
-     33, 32, 0},
+    {"too-many-guests", "At most 64 guests.", "[guest g1]\nkernel = hello.elf\n", "[guest g1]\nkernel = hello.elf\n",
+     65, 64, 0},
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},

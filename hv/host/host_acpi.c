@@ -204,7 +204,7 @@ static void read_fadt(struct reader *reader, struct span table)
 
 static void add_cpu(struct host_acpi *tables, uint32_t apic_id, uint32_t flags)
 {
-    if (tables->cpu_count < ACPI_CPUS_MAX) {
+    if (tables->cpu_count < CPUS_MAX) {
         tables->cpus[tables->cpu_count].apic_id = apic_id;
         tables->cpus[tables->cpu_count++].enabled = (flags & MADT_CPU_ENABLED) != 0;
     }

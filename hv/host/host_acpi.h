@@ -8,11 +8,11 @@
 #ifndef HV_HOST_HOST_ACPI_H
 #define HV_HOST_HOST_ACPI_H
 
+#include "hv/base/limits.h"
 #include "hv/base/span.h"
 #include "hv/base/status.h"
 #include "hv/base/types.h"
 
-#define ACPI_CPUS_MAX 64u
 #define ACPI_IOAPICS_MAX 8u
 #define ACPI_ECAM_MAX 16u
 
@@ -69,7 +69,7 @@ struct host_acpi {
     struct {
         uint32_t apic_id;
         bool enabled;
-    } cpus[ACPI_CPUS_MAX];
+    } cpus[CPUS_MAX];
     uint32_t cpu_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
     uint32_t ioapic_count;

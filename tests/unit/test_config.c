@@ -731,16 +731,17 @@ static void a_guest_with_more_cpus_than_the_machine_spreads_over_all(void **stat
 static void no_cpu_gets_more_vcpus_than_a_turn_has_room_for(void **state)
 {
 #define SIXTEEN(name) "[guest " name "]\nkernel = k\ncpus = 16\n"
-    static char text[4096];
+#define FOUR(name) SIXTEEN(name "1") SIXTEEN(name "2") SIXTEEN(name "3") SIXTEEN(name "4")
+    static char text[8192];
     size_t length = 0;
 
     (void)state;
-    assert_true(verdict(SIXTEEN("a") SIXTEEN("b"), 1));
-    assert_true(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c") SIXTEEN("d"), 2));
-    assert_false(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c") SIXTEEN("d") "[guest e]\nkernel = k\n", 2));
-    expect_error(0, "cpu-full", 13, 8);
-    assert_false(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c"), 1));
-    expect_error(0, "cpu-full", 9, 8);
+    assert_true(verdict(FOUR("a"), 1));
+    assert_true(verdict(FOUR("a") FOUR("b"), 2));
+    assert_false(verdict(FOUR("a") FOUR("b") "[guest e]\nkernel = k\n", 2));
+    expect_error(0, "cpu-full", 25, 8);
+    assert_false(verdict(FOUR("a") SIXTEEN("b"), 1));
+    expect_error(0, "cpu-full", 15, 8);
     for (uint32_t i = 0; i < CONFIG_GUESTS_MAX; i++) {
         length += (size_t)snprintf(text + length, sizeof(text) - length,
                                    "[guest g%u]\nkernel = k\nmemory = 4M\ncpus = 0,\nslice = 5ms\n", i);
@@ -749,6 +750,7 @@ static void no_cpu_gets_more_vcpus_than_a_turn_has_room_for(void **state)
     snprintf(text + length - strlen("cpus = 0,\nslice = 5ms\n"), 64, "cpus = 2\nslice = 5ms\n");
     assert_false(verdict(text, 1));
     expect_error(0, "cpu-full", 5 * CONFIG_GUESTS_MAX - 1, 8);
+#undef FOUR
 #undef SIXTEEN
 }
 

@@ -22,7 +22,6 @@
 #define CHECK_OWN_VCPU_BYTES (48 * KIB)
 
 #define HOST_PATH_MAX 4096u
-#define MACHINE_CPUS_MAX 64u
 #define MACHINE_DEVICES_MAX 256u
 
 enum output {
@@ -49,7 +48,7 @@ struct check_machine {
     struct text file;
     struct memory_map map;
     uint32_t cpu_count; /* that guests may use */
-    struct machine_cpu cpus[MACHINE_CPUS_MAX];
+    struct machine_cpu cpus[CPUS_MAX];
     struct text cpu_name;
     struct text devices[MACHINE_DEVICES_MAX]; /* consoles and PCI functions, as the file says them */
     uint32_t device_count;

@@ -15,6 +15,7 @@
  */
 #include "tools/check/check.h"
 
+#include "hv/base/cpu_set.h"
 #include "hv/boot_info.h"
 
 #include <sys/stat.h>
@@ -23,7 +24,6 @@
 #define FIRMWARE_BYTES (64 * MIB)
 #define LOW_MEMORY_END (2 * GIB)
 
-_Static_assert(MACHINE_CPUS_MAX == BOOT_CPUS_MAX, "a description has as many CPUs as a machine");
 #define HIGH_MEMORY_START (4 * GIB)
 #define MACHINE_BYTES_MAX (1u << 20)
 #define PHYSICAL_END (1ULL << 52)
@@ -155,7 +155,7 @@ static void read_cpu(struct check *check, const struct config_line *line)
         refuse(check, line->value,
                "is not where a CPU is; write `cpu = NUMBER apic N package N core N thread N`. How many there are is "
                "`cpus = N`.");
-    } else if (numbers[0] < MACHINE_CPUS_MAX) {
+    } else if (numbers[0] < CPUS_MAX) {
         check->machine.cpus[numbers[0]] = (struct machine_cpu){
             .apic_id = (uint32_t)numbers[2],
             .package = (uint32_t)numbers[4],
@@ -371,7 +371,7 @@ static uint64_t disk_bytes(const struct check *check, const struct config_guest 
 /* As many CPUs as give each guest without a list CPUs of its own, beside those that lists name. */
 static uint32_t cpus_needed(const struct config *config)
 {
-    uint64_t named = 0; /* a bit for each CPU below 64 */
+    struct cpu_set named = {0};
     uint32_t placed = 0;
     uint32_t highest = 0;
 
@@ -382,13 +382,13 @@ static uint32_t cpus_needed(const struct config *config)
             if (cpu == CONFIG_CPU_ANY) {
                 placed++;
             } else {
-                named |= cpu < MACHINE_CPUS_MAX ? 1ULL << cpu : 0;
+                cpu_set_add(&named, cpu);
                 highest = (uint32_t)max_u64(highest, cpu + 1);
             }
         }
     }
-    placed += (uint32_t)__builtin_popcountll(named);
-    return (uint32_t)max_u64(highest, min_u64(placed, MACHINE_CPUS_MAX));
+    placed += cpu_set_count(&named);
+    return (uint32_t)max_u64(highest, min_u64(placed, CPUS_MAX));
 }
 
 static void assume_memory(struct check *check)

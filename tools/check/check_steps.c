@@ -264,7 +264,7 @@ struct config_machine check_machine_of(const struct check *check)
         .no_shadow_paging = check->machine.format == &page_table_ept4,
     };
 
-    for (uint32_t i = 0; i < MACHINE_CPUS_MAX; i++) {
+    for (uint32_t i = 0; i < CPUS_MAX; i++) {
         uint32_t first = 0;
 
         while (first < i && (!cpus[i].described || !cpus[first].described || cpus[first].package != cpus[i].package ||

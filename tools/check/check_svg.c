@@ -143,7 +143,7 @@ static void draw_cpu(const struct check *check, FILE *out, uint32_t cpu, uint32_
 /* Returns the y below. */
 static uint32_t draw_cpus(const struct check *check, FILE *out, uint32_t y)
 {
-    uint32_t count = (uint32_t)min_u64(check->machine.cpu_count, MACHINE_CPUS_MAX);
+    uint32_t count = (uint32_t)min_u64(check->machine.cpu_count, CPUS_MAX);
     uint32_t in_row = cpus_per_row(check);
 
     for (uint32_t first = 0; first < count; first += in_row) {

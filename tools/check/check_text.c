@@ -316,7 +316,7 @@ static void print_plan(const struct check *check)
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         print_guest(check, g);
     }
-    for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
+    for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < CPUS_MAX; cpu++) {
         print_cpu(check, cpu);
     }
     print_neighbours(check);

@@ -32,6 +32,7 @@ _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a C
 #define CONFIG_FILE_BYTES_MAX 0xfffffffeULL
 #define CONFIG_BYTES_MAX (256 * KIB) /* of the file: a config that is written by hand is far smaller */
 #define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
+#define CONFIG_NODE_ANY 0xffffffffu  /* all memory of the machine is equally near */
 
 /* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */
 struct config_position {
@@ -140,11 +141,20 @@ enum config_ticks {
     TICKS_MERGE, /* one interrupt */
 };
 
+/* CPUs of some machines are of two kinds: cores for speed, and smaller ones that need less power. */
+enum config_cpu_kind {
+    CPU_KIND_ANY,
+    CPU_KIND_PERFORMANCE,
+    CPU_KIND_EFFICIENT,
+};
+
 struct config_guest {
     struct text name;
     struct config_position position;
     uint32_t cpus[CONFIG_GUEST_CPUS_MAX]; /* host CPU numbers in vCPU order, or CONFIG_CPU_ANY */
     uint32_t cpu_count;
+    enum config_cpu_kind cpu_kind; /* of all of them; a list has CPU_KIND_ANY */
+    uint32_t node;                 /* of the machine, that of most of its CPUs; config_check_machine() says it */
     struct config_position cpus_position;
     uint64_t memory_bytes;
     struct config_position memory_position;

@@ -387,7 +387,8 @@ static void read_cpus(const struct setting *setting)
         return;
     case CPUS_BAD:
         config_report(setting->errors, setting->value.position, "bad-cpus",
-                      "\"%.*s\" is neither a number of CPUs (2) nor a list of host CPUs (1,2 or 0-3 or 2,).",
+                      "\"%.*s\" is neither a number of CPUs (2, 2 performance or 2 efficient) nor a list of host CPUs "
+                      "(1,2 or 0-3 or 2,).",
                       TEXT_ARGS(setting->value.text));
         break;
     case CPUS_NONE:

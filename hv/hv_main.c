@@ -290,7 +290,7 @@ static void create_guests(const struct boot_info *info)
     operator_init();
     cpu_loop_assign(info);
     for (uint32_t i = 0; i < guest_count; i++) {
-        report_guest(guests[i], &info->guests[i]);
+        report_guest(guests[i], info);
         refuse_without_cpu(guests[i]);
     }
     if (threads_see) {

@@ -31,7 +31,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
 MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/host/speculation.o \
-	$(BUILD)/native-model/hv/host/cpu_limits.o $(BUILD)/native-model/efi/efi_cpus.o
+	$(BUILD)/native-model/hv/host/cpu_limits.o $(BUILD)/native-model/hv/host/cpu_kind.o \
+	$(BUILD)/native-model/efi/efi_cpus.o
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)
@@ -47,8 +48,9 @@ $(BUILD)/unit/test_cpu_speculation: $(BUILD)/native-model/hv/host/speculation.o
 
 $(BUILD)/unit/test_efi_cpus: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS) $(EFI_CFLAGS)
 $(BUILD)/unit/test_efi_cpus: UNIT_LIBS := $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o \
-	$(BUILD)/libplinth.a
-$(BUILD)/unit/test_efi_cpus: $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o
+	$(BUILD)/native-model/hv/host/cpu_kind.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_cpus: $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o \
+	$(BUILD)/native-model/hv/host/cpu_kind.o
 $(BUILD)/native-model/efi/efi_cpus.o: NATIVE_CFLAGS := $(NATIVE_CFLAGS) $(EFI_CFLAGS)
 
 -include $(MODEL_OBJECTS:.o=.d)

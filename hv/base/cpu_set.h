@@ -3,7 +3,7 @@
  * A set of the machine's CPUs, by their indices: as many bits as there can be CPUs.
  *
  * Two ways to use one, never mixed: plain (cpu_set_add), and as a mailbox between CPUs (cpu_set_post, cpu_set_take),
- * where any CPU posts and whoever takes gets each member once.
+ * where any CPU posts, and the CPU that takes gets each member once.
  */
 #ifndef HV_BASE_CPU_SET_H
 #define HV_BASE_CPU_SET_H

@@ -12,6 +12,7 @@
 #include "hv/base/span.h"
 #include "hv/base/status.h"
 #include "hv/base/types.h"
+#include "hv/plan/numa.h"
 
 #define ACPI_IOAPICS_MAX 8u
 #define ACPI_ECAM_MAX 16u
@@ -71,6 +72,11 @@ struct host_acpi {
         bool enabled;
     } cpus[CPUS_MAX];
     uint32_t cpu_count;
+    struct numa_map numa; /* SRAT and SLIT */
+    struct {
+        uint32_t apic_id, node;
+    } cpu_nodes[CPUS_MAX]; /* the SRAT's CPUs */
+    uint32_t cpu_node_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
     uint32_t ioapic_count;
     struct acpi_ecam ecam[ACPI_ECAM_MAX];
@@ -86,6 +92,9 @@ struct host_acpi {
  * it count as a defect. Returns tables->found.
  */
 bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
+
+/* The node of a CPU by the SRAT; NUMA_NODE_NONE: it does not say. */
+uint32_t host_acpi_cpu_node(const struct host_acpi *tables, uint32_t apic_id);
 
 /* The bytes of a table add up to 0 modulo 256. */
 bool host_acpi_checksum_good(struct span bytes);

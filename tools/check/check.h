@@ -39,7 +39,8 @@ struct options {
 };
 
 struct machine_cpu {
-    uint32_t apic_id, package, core, thread;
+    uint32_t apic_id, package, core, thread, node;
+    enum config_cpu_kind kind;
     bool described;
 };
 
@@ -49,6 +50,7 @@ struct check_machine {
     struct memory_map map;
     uint32_t cpu_count; /* that guests may use */
     struct machine_cpu cpus[CPUS_MAX];
+    struct numa_map numa;
     struct text cpu_name;
     struct text devices[MACHINE_DEVICES_MAX]; /* consoles and PCI functions, as the file says them */
     uint32_t device_count;

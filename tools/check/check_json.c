@@ -279,6 +279,9 @@ static void print_guest(const struct check *check, uint32_t index)
     printf("], \"leaves_1g\": %" PRIu64 ", \"leaves_2m\": %" PRIu64 ", \"leaves_4k\": %" PRIu64
            ", \"table_bytes\": %" PRIu64,
            plan->leaves[LEVEL_1G], plan->leaves[LEVEL_2M], plan->leaves[LEVEL_4K], plan->table_count * PAGE_BYTES);
+    if (guest->node != CONFIG_NODE_ANY) {
+        printf(", \"node\": %u", guest->node);
+    }
     print_ranges(&plan->memory);
     print_flag("console", guest->console);
     print_flag("debug_ports", guest->debug_ports);

@@ -156,7 +156,7 @@ static const char *use_of(const struct check *check, uint64_t address)
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = boot_planner_request(&check->config, guest);
+    const struct planner_request request = boot_planner_request(&check->config, guest, &check->machine.numa);
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);
@@ -272,7 +272,12 @@ struct config_machine check_machine_of(const struct check *check)
             first++;
         }
         machine.cores[i] = first < i ? machine.cores[first] : i;
+        machine.kinds[i] = cpus[i].kind;
+        machine.kinds_known = machine.kinds_known || cpus[i].kind != CPU_KIND_ANY;
+        machine.nodes[i] = cpus[i].node < check->machine.numa.node_count ? cpus[i].node : 0;
     }
+    machine.node_count = check->machine.numa.node_count;
+    planner_node_bytes(&check->machine.map, &check->machine.numa, machine.node_bytes);
     return machine;
 }
 

@@ -10,9 +10,9 @@
  * Threads of a core share its time and caches, and one can learn of the other by them. So a core with another guest
  * comes last. Where the machine has a core for every vCPU, each gets one; where not, a guest stays on cores it has.
  *
- * A guest's vCPUs stay on one node of the machine where they can: the first goes to a node that has free CPUs for all of
- * them and memory for the guest, the others follow it. The node that has most of them is the guest's: the planner takes
- * its memory there.
+ * A guest's vCPUs stay on one node of the machine where they can: the first goes to a node that has free CPUs for all
+ * of them and memory for the guest, the others follow it. The node that has most of them is the guest's: the planner
+ * takes its memory there.
  *
  * Where the CPUs are of two kinds, a guest that names one gets CPUs of this kind only.
  *

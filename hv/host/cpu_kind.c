@@ -11,7 +11,7 @@
 #define NATIVE_ATOM 0x20u
 #define NATIVE_CORE 0x40u
 
-/* APM 3 E.4.24 "Function 8000_0026h: Extended CPU Topology": EAX bit 30, and EBX[31:28] of the level of cores. */
+/* APM 3 E.4 "Extended Feature Function Numbers", 8000_0026h: EAX bit 30, and EBX[31:28] of the level of cores. */
 #define LEAF_TOPOLOGY 0x80000026u
 #define TOPOLOGY_LEVELS_MAX 8u
 #define TOPOLOGY_EAX_MIXED (1u << 30)

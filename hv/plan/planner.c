@@ -15,10 +15,10 @@
  *   5. the smallest free region, and then the lowest address.
  * Nothing depends on anything but the arguments: the same map and sizes give the same plan.
  *
- * Where memory is nearer to some CPUs than to others, all this happens within the node of the guest's CPUs, and a region
- * that lies in two nodes counts as two. If the node has not enough, the nearest other ones join, one after the other,
- * until there is enough, and a nearer place comes before all that is said above. Where the ranges run out by that, nodes
- * are not looked at.
+ * Where memory is nearer to some CPUs than to others, all this happens within the node of the guest's CPUs, and a
+ * region that lies in two nodes counts as two. If the node has not enough, the nearest other ones join, one after the
+ * other, until there is enough, and a nearer place comes before all that is said above. Where the ranges run out by
+ * that, nodes are not looked at.
  *
  * Where the ranges run out before the memory does, the plan is tried again with smaller leaves, which need fewer
  * ranges. Memory below 1 MiB is never given away: the real-mode trampoline, the BIOS data and old habits of firmware

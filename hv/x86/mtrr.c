@@ -119,8 +119,8 @@ enum cache_type mtrr_type(const struct mtrr_state *state, uint64_t address)
 }
 
 /*
- * The next address after `address` at which this range may begin or end to match. A mask without gaps means one block in
- * each period, which is the whole address space where the mask's highest bit is the CPU's; a firmware that keeps the
+ * The next address after `address` at which this range may begin or end to match. A mask without gaps means one block
+ * in each period, which is the whole address space where the mask's highest bit is the CPU's; a firmware that keeps the
  * upper bits for keys of memory encryption (TME-MK) leaves them out of the mask, and there is nothing up there. A mask
  * with gaps means many blocks, so every multiple of its lowest bit is a candidate.
  */

@@ -879,7 +879,7 @@ static void a_guest_gets_cpus_of_the_kind_that_it_names(void **state)
     (void)state;
     machine.node_count = 0;
     machine.kinds_known = true;
-    machine.kinds[7] = CPU_KIND_ANY; /* it did not say: whoever names a kind does not get it */
+    machine.kinds[7] = CPU_KIND_ANY; /* it did not say: a guest that names a kind does not get it */
     assert_true(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 2 efficient\n"
                       "[guest b]\nkernel = k\nmemory = 1G\ncpus = 3 Performance\n"
                       "[guest c]\nkernel = k\nmemory = 1G\ncpus = 3\n"));

@@ -88,7 +88,7 @@ static uint32_t acs_wanted(const struct pci_node *node)
 
 /*
  * A port isolates what is behind it by ACS alone. An upstream port forwards up what its downstream ports send up; an
- * endpoint with one function has nobody to reach without the link. With several functions it needs ACS.
+ * endpoint with one function has no other to reach without the link. With several functions it needs ACS.
  */
 static bool can_isolate(const struct pci_access *access, const struct pci_node *node)
 {
@@ -286,8 +286,8 @@ const struct pci_node *pci_topology_find(const struct pci_topology *topology, st
 }
 
 /*
- * The bridge to conventional PCI that is nearest to the root speaks for all behind it: one of PCI Express as device 0 of
- * its secondary bus, for some transactions as itself; one that is conventional itself as itself.
+ * The bridge to conventional PCI that is nearest to the root speaks for all behind it: one of PCI Express as device 0
+ * of its secondary bus, for some transactions as itself; one that is conventional itself as itself.
  */
 uint32_t pci_topology_requesters(const struct pci_topology *topology, const struct pci_node *node,
                                  uint16_t ids[PCI_REQUESTERS_MAX])

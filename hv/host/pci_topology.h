@@ -4,7 +4,7 @@
  *
  * An IOMMU knows a device by the requester ID of its transactions, and it sees only what reaches it. Two things break
  * that: a bridge to conventional PCI puts one ID on everything behind it, and a PCI Express switch or a multi-function
- * device may send a transaction from one function to another without showing it to anybody, unless Access Control
+ * device may send a transaction from one function to another without showing it to the IOMMU, unless Access Control
  * Services (ACS) forbid it. Functions that could pass for each other or reach each other form a group, and a group has
  * one owner.
  *

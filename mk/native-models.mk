@@ -17,6 +17,11 @@ $(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 
+# Descriptions of machines, read as plinth-check reads them.
+MACHINE_OBJECTS := $(BUILD)/native-efi/tools/check/check_machine.o $(BUILD)/native-efi/tools/check/check_files.o
+$(BUILD)/unit/test_machines: UNIT_LIBS := $(MACHINE_OBJECTS) $(BUILD)/libplinth.a
+$(BUILD)/unit/test_machines: $(MACHINE_OBJECTS)
+
 # How files are read, on a model of a volume.
 $(BUILD)/unit/test_efi_volume: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
 $(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/libplinth.a

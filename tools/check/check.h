@@ -147,7 +147,7 @@ void check_print_needs(const struct check *check);
 /* ---- output ---- */
 
 /* A piece of host memory and whose it is. */
-struct host_piece {
+struct check_piece {
     uint64_t start, end;
     enum memory_type type;
     uint32_t guest; /* or HOST_PIECE_NOBODYS, HOST_PIECE_OWN */
@@ -159,7 +159,7 @@ struct host_piece {
 #define HOST_PIECES_MAX (MEMORY_REGIONS_MAX + 2u * (CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 1u))
 
 /* The machine's memory in order, with the guests in it. */
-uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX]);
+uint32_t check_host_pieces(const struct check *check, struct check_piece pieces[HOST_PIECES_MAX]);
 
 const char *check_type_name(enum memory_type type); /* "free" */
 

@@ -349,7 +349,7 @@ static uint32_t owner_of(const struct check *check, uint64_t address, uint64_t *
     return has(check->own_start, check->own_bytes, address, end) ? HOST_PIECE_OWN : owner;
 }
 
-uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX])
+uint32_t check_host_pieces(const struct check *check, struct check_piece pieces[HOST_PIECES_MAX])
 {
     uint32_t count = 0;
 
@@ -362,7 +362,7 @@ uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[H
             uint32_t guest = owner_of(check, at, &end);
 
             end = min_u64(end, region->end);
-            pieces[count++] = (struct host_piece){at, end, region->type, guest};
+            pieces[count++] = (struct check_piece){at, end, region->type, guest};
             at = end;
         }
     }

@@ -294,13 +294,13 @@ static void print_neighbours(const struct check *check)
 
 static void print_host(const struct check *check)
 {
-    static struct host_piece pieces[HOST_PIECES_MAX];
+    static struct check_piece pieces[HOST_PIECES_MAX];
     uint32_t count = check_host_pieces(check, pieces);
     char size_text[FORMAT_BYTES_MAX];
 
     printf("host memory\n");
     for (uint32_t i = 0; i < count; i++) {
-        const struct host_piece *piece = &pieces[i];
+        const struct check_piece *piece = &pieces[i];
 
         printf("    0x%09" PRIx64 "..0x%09" PRIx64 " %10s  ", piece->start, piece->end,
                format_bytes(size_text, piece->end - piece->start));

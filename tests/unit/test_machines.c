@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Maps of real machines (tests/machines, from public start logs): the host map has their memory, ACPI's tables and the
- * windows that are used, and nothing else; each node's memory can be had by guests on it. What plinth-check says of each
- * is tests/tools/test_machines.py.
+ * windows that are used, and nothing else; each node's memory can be had by guests on it. What plinth-check says of
+ * each is tests/tools/test_machines.py.
  */
 #include "tools/check/check.h"
 
@@ -20,7 +20,7 @@
 #define FOLDER "tests/machines"
 #define MACHINES_MIN 12u
 
-/* Memory type range registers as most firmwares leave them, for a CPU of 52 bits. SDM 3A 12.11.2. */
+/* Memory type range registers as most firmwares leave them, for a CPU of 52 bits. SDM 3A 12.11.2.1, 12.11.2.3. */
 #define MTRR_ENABLE (3u << 10)
 #define MTRR_VALID (1u << 11)
 #define TYPE_UC 0u

@@ -194,7 +194,7 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
 /* CR4 bits that are not announced by a CPUID feature: those that are go by the guest's own CPUID. */
 #define CR4_PLAIN 0x27ffULL /* VME to OSXMMEXCPT, VMXE */
 
-/* A control word of the boot CPU as another would have to change it: without what it may not, with what it must have. */
+/* A control word of the boot CPU as another would have it: without what that may not, with what that must have. */
 static uint64_t fitted(uint64_t control, uint64_t capability)
 {
     return (control & capability >> 32) | (uint32_t)capability;

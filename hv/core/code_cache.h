@@ -21,7 +21,7 @@ _Static_assert(CODE_CACHE_BYTES >= INSTRUCTION_BYTES_MAX, "the words hold a whol
 struct code_cache_entry {
     const uint8_t *code; /* where the bytes lie in host memory; NULL: the entry is empty */
     uint64_t linear;
-    uint64_t cr0, cr3, cr4, efer;
+    uint64_t cr0, cr3, cr4, efer; /* as far as they decide the translation */
     uint64_t bytes[CODE_CACHE_WORDS];
     struct guest_way way;
     uint8_t mode; /* enum code_mode */

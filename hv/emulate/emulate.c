@@ -7,6 +7,7 @@
 #include "hv/emulate/emulate.h"
 
 #include "hv/core/event.h"
+#include "hv/core/guest_io.h"
 #include "hv/core/platform_lock.h"
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_fetch.h"
@@ -514,6 +515,42 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
         fail_undecodable(vcpu, fault, &fetched);
     } else if (execute(vcpu, &fetched.instruction, fault)) {
         vcpu_advance(vcpu, fetched.instruction.length);
+    }
+}
+
+/* Its operand in memory is where the fault says, and a device's that can be had at once. */
+static bool is_device_at_once(struct vcpu *vcpu, const struct instruction *instruction,
+                              const struct exit_nested_fault *fault)
+{
+    uint64_t linear = effective_address(vcpu, instruction);
+    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
+
+    return (linear & (PAGE_BYTES - 1)) == in_page && in_page + instruction->rm_bytes <= PAGE_BYTES &&
+           (instruction->to_reg || fault->write) && emulate_canonical(vcpu, linear) &&
+           guest_memory_pointer(&vcpu->guest->memory, fault->address, 1) == NULL &&
+           (guest_is_apic_page(vcpu, fault->address) || guest_hold_at_once(vcpu));
+}
+
+const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault)
+{
+    const struct instruction *instruction = emulate_known_code(vcpu);
+
+    if (instruction == NULL || instruction->operation != OPERATION_MOV || !instruction->memory ||
+        instruction->segment >= SEGMENT_FS || vcpu->system.cpl == 3 ||
+        (instruction->to_reg && instruction->reg == GPR_RSP)) {
+        return NULL;
+    }
+    return is_device_at_once(vcpu, instruction, fault) ? instruction : NULL;
+}
+
+void emulate_move(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
+{
+    struct memory_operand operand = {{{fault->address, instruction->rm_bytes}}, 1};
+
+    if (instruction->to_reg) {
+        register_write_operand(vcpu, instruction, emulate_load(vcpu, &operand));
+    } else {
+        emulate_store(vcpu, &operand, other_operand(vcpu, instruction));
     }
 }
 

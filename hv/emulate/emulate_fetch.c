@@ -5,9 +5,15 @@
 #include "hv/base/memory.h"
 #include "hv/core/event.h"
 #include "hv/emulate/emulate_memory.h"
+#include "hv/x86/registers.h"
 
 #define LINEAR_32_MASK 0xffffffffULL
 #define REFETCHES_MAX 16u
+
+/* What of the control registers decides a fetch's translation. */
+#define CR0_OF_FETCH CR0_PG
+#define CR4_OF_FETCH (CR4_PSE | CR4_PAE | CR4_LA57 | CR4_SMEP)
+#define EFER_OF_FETCH (EFER_LMA | EFER_NXE)
 
 static uint64_t fetch_address(const struct vcpu *vcpu, enum code_mode mode)
 {
@@ -24,12 +30,16 @@ bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *by
     uint64_t mask = emulate_code_mode(vcpu) == CODE_64 ? ~0ULL : LINEAR_32_MASK;
     struct guest_translation translation;
     struct guest_paging paging;
+    uint8_t done = 0, piece;
 
     emulate_paging(vcpu, implicit, &paging);
-    for (uint8_t i = 0; i < count; i++) {
-        if (guest_walk(&vcpu->guest->memory, &paging, (linear + i) & mask, implicit ? GUEST_READ : GUEST_FETCH,
-                       &translation) != GUEST_WALK_OK ||
-            !guest_memory_read(&vcpu->guest->memory, translation.address, bytes + i, 1)) {
+    for (; done < count; done = (uint8_t)(done + piece)) { /* in one page or two */
+        uint64_t at = (linear + done) & mask;
+
+        piece = (uint8_t)min_u64((uint64_t)count - done, PAGE_BYTES - (at & (PAGE_BYTES - 1)));
+        if (guest_walk(&vcpu->guest->memory, &paging, at, implicit ? GUEST_READ : GUEST_FETCH, &translation) !=
+                GUEST_WALK_OK ||
+            !guest_memory_read(&vcpu->guest->memory, translation.address, bytes + done, piece)) {
             return false;
         }
     }
@@ -103,8 +113,9 @@ static inline bool is_cached(const struct vcpu *vcpu, const struct code_cache_en
     const struct vcpu_system *system = &vcpu->system;
 
     return entry->code != NULL && entry->linear == linear && entry->mode == mode && entry->cpl == system->cpl &&
-           entry->cr3 == system->cr3 && entry->cr0 == system->cr0 && entry->cr4 == system->cr4 &&
-           entry->efer == system->efer && guest_way_holds(&entry->way) && word_at(entry->code) == entry->bytes[0] &&
+           entry->cr3 == system->cr3 && entry->cr0 == (system->cr0 & CR0_OF_FETCH) &&
+           entry->cr4 == (system->cr4 & CR4_OF_FETCH) && entry->efer == (system->efer & EFER_OF_FETCH) &&
+           guest_way_holds(&entry->way) && word_at(entry->code) == entry->bytes[0] &&
            word_at(entry->code + 8) == entry->bytes[1];
 }
 
@@ -122,10 +133,10 @@ static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const
     *entry = (struct code_cache_entry){
         .code = code,
         .linear = linear,
-        .cr0 = system->cr0,
+        .cr0 = system->cr0 & CR0_OF_FETCH,
         .cr3 = system->cr3,
-        .cr4 = system->cr4,
-        .efer = system->efer,
+        .cr4 = system->cr4 & CR4_OF_FETCH,
+        .efer = system->efer & EFER_OF_FETCH,
         .way = *way,
         .mode = (uint8_t)mode,
         .cpl = system->cpl,
@@ -135,6 +146,14 @@ static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const
     if (memcmp(entry->bytes, fetched->bytes, fetched->instruction.length) != 0) {
         entry->code = NULL; /* another vCPU has written there since */
     }
+}
+
+const struct instruction *emulate_known_code(struct vcpu *vcpu)
+{
+    const struct code_cache_entry *entry = cache_entry(vcpu, vcpu->rip);
+
+    return emulate_code_mode(vcpu) == CODE_64 && is_cached(vcpu, entry, CODE_64, vcpu->rip) ? &entry->instruction
+                                                                                            : NULL;
 }
 
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)

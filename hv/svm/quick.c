@@ -64,6 +64,20 @@ static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
     return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
 }
 
+static inline bool quick_msr_read(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    bool done;
+
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    done = exit_quick_msr_read(vcpu, SVM_EXIT_MSR, vmcb->rip);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    return done;
+}
+
 static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     uint64_t info = vmcb->exit_info1;
@@ -80,6 +94,40 @@ static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
     return done;
 }
 
+/* A device in memory. Of the control registers what is hidden from the guest does not matter here. V_TPR as above; a
+ * write of the TPR is carried to it. */
+static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    struct vcpu_system *system = &vcpu->system;
+    const struct exit_nested_fault fault = {.address = gpa(vmcb->exit_info2),
+                                            .write = (vmcb->exit_info1 & NPF_WRITE) != 0};
+    uint8_t length;
+
+    if ((vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE_WALK)) != 0 || (vmcb->exit_int_info & EVENT_VALID) != 0 ||
+        (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->gpr[GPR_RSP] = vmcb->rsp;
+    vcpu->rip = vmcb->rip;
+    vcpu->rflags = vmcb->rflags;
+    system->cr0 = vmcb->cr0;
+    system->cr3 = vmcb->cr3;
+    system->cr4 = vmcb->cr4;
+    system->efer = vmcb->efer;
+    system->cpl = vmcb->cpl;
+    system->segments[SEGMENT_CS].access = (vmcb->cs.attributes & VMCB_CS_LONG) != 0 ? SEGMENT_L : 0;
+    vcpu->exit_tsc = insn_rdtsc();
+    length = exit_quick_fault(vcpu, SVM_EXIT_NPF, &fault);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    svm_write_tpr(vmcb, vcpu);
+    if (length != 0) {
+        step_over(vmcb, vmcb->rip + length);
+    }
+    return length != 0;
+}
+
 /* False: nothing has been done. */
 static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -91,14 +139,17 @@ static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
         if (!quick_port(vmcb, vcpu)) {
             return false;
         }
-    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
+    } else if (vmcb->exit_code == SVM_EXIT_MSR) {
         next = next_rip(vmcb, vcpu);
-        if (next == 0 || !quick_msr_write(vmcb, vcpu)) {
+        if (next == 0 ||
+            (vmcb->exit_info1 == SVM_MSR_WRITE ? !quick_msr_write(vmcb, vcpu) : !quick_msr_read(vmcb, vcpu))) {
             return false;
         }
     } else if (vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
         next = next_rip(vmcb, vcpu);
         return next != 0 && quick_cpuid(svm, vcpu, next);
+    } else if (vmcb->exit_code == SVM_EXIT_NPF) {
+        return quick_fault(svm, vcpu);
     } else {
         return false;
     }

@@ -12,12 +12,6 @@
 #define CR_GPR_SHIFT 8u
 #define CR_LMSW_SHIFT 16u
 
-/* EPT violations. Table 28-7. */
-#define EPT_WRITE (1ULL << 1)
-#define EPT_FETCH (1ULL << 2)
-#define EPT_LINEAR_VALID (1ULL << 7)
-#define EPT_FINAL (1ULL << 8)
-
 /* Task switches. Table 28-2. */
 #define TASK_SOURCE_SHIFT 30u
 
@@ -42,9 +36,9 @@ static void decode_nested_fault(const struct vmx_exit_words *words, struct vm_ex
     exit->kind = EXIT_NESTED_FAULT;
     exit->fault = (struct exit_nested_fault){
         .address = gpa(words->guest_physical),
-        .write = (info & EPT_WRITE) != 0,
-        .fetch = (info & EPT_FETCH) != 0,
-        .table_walk = (info & EPT_LINEAR_VALID) != 0 && (info & EPT_FINAL) == 0,
+        .write = (info & VMX_EPT_WRITE) != 0,
+        .fetch = (info & VMX_EPT_FETCH) != 0,
+        .table_walk = (info & VMX_EPT_LINEAR_VALID) != 0 && (info & VMX_EPT_FINAL) == 0,
     };
 }
 

@@ -16,6 +16,12 @@
 #define VMX_IO_REP (1ULL << 5)
 #define VMX_IO_PORT_SHIFT 16u
 
+/* Qualification of an EPT violation. SDM 3C 28.2.1, table 28-7 "Exit Qualification for EPT Violations". */
+#define VMX_EPT_WRITE (1ULL << 1)
+#define VMX_EPT_FETCH (1ULL << 2)
+#define VMX_EPT_LINEAR_VALID (1ULL << 7)
+#define VMX_EPT_FINAL (1ULL << 8)
+
 /* The raw words of one exit; which of them mean anything depends on the reason. SDM 3C 25.9 "VM-Exit Information
  * Fields". */
 struct vmx_exit_words {

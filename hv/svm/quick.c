@@ -94,6 +94,12 @@ static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
     return done;
 }
 
+/* Its access itself: no table on the way to it, and no delivery. */
+static inline bool is_plain_access(const struct vmcb *vmcb)
+{
+    return (vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE_WALK)) == 0 && (vmcb->exit_int_info & EVENT_VALID) == 0;
+}
+
 /* A device in memory. Of the control registers what is hidden from the guest does not matter here. V_TPR as above; a
  * write of the TPR is carried to it. */
 static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -104,8 +110,7 @@ static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
                                             .write = (vmcb->exit_info1 & NPF_WRITE) != 0};
     uint8_t length;
 
-    if ((vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE_WALK)) != 0 || (vmcb->exit_int_info & EVENT_VALID) != 0 ||
-        (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+    if (!is_plain_access(vmcb) || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;

@@ -133,6 +133,26 @@ static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
     return length != 0;
 }
 
+/* What would cost the frequent exits instructions if it were a part of them. */
+__attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next;
+
+    if (vmcb->exit_code == SVM_EXIT_NPF) {
+        return quick_fault(svm, vcpu);
+    }
+    if (vmcb->exit_code != SVM_EXIT_MSR) {
+        return false;
+    }
+    next = next_rip(vmcb, vcpu);
+    if (next == 0 || !quick_msr_read(vmcb, vcpu)) {
+        return false;
+    }
+    step_over(vmcb, next);
+    return true;
+}
+
 /* False: nothing has been done. */
 static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -144,19 +164,16 @@ static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
         if (!quick_port(vmcb, vcpu)) {
             return false;
         }
-    } else if (vmcb->exit_code == SVM_EXIT_MSR) {
+    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
         next = next_rip(vmcb, vcpu);
-        if (next == 0 ||
-            (vmcb->exit_info1 == SVM_MSR_WRITE ? !quick_msr_write(vmcb, vcpu) : !quick_msr_read(vmcb, vcpu))) {
+        if (next == 0 || !quick_msr_write(vmcb, vcpu)) {
             return false;
         }
     } else if (vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
         next = next_rip(vmcb, vcpu);
         return next != 0 && quick_cpuid(svm, vcpu, next);
-    } else if (vmcb->exit_code == SVM_EXIT_NPF) {
-        return quick_fault(svm, vcpu);
     } else {
-        return false;
+        return try_rare(svm, vcpu);
     }
     step_over(vmcb, next);
     return true;

@@ -103,23 +103,38 @@ static bool quick_fault(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return length != 0;
 }
 
+/* What would cost the frequent exits instructions if it were a part of them. */
+__attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip;
+
+    if (reason == VMX_EXIT_EPT_VIOLATION) {
+        return may_be_quick(vcpu) && quick_fault(vcpu->vendor, vcpu);
+    }
+    if (reason != VMX_EXIT_RDMSR || !may_be_quick(vcpu)) {
+        return false;
+    }
+    rip = vmx_read_inline(VMCS_GUEST_RIP);
+    if (!quick_msr_read(vcpu, rip)) {
+        return false;
+    }
+    step_over(rip);
+    return true;
+}
+
 /* False: nothing has been done. */
 static bool try_quick(struct vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip;
 
-    if ((reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR && reason != VMX_EXIT_RDMSR &&
-         reason != VMX_EXIT_EPT_VIOLATION) ||
-        !may_be_quick(vcpu)) {
+    if (reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR) {
+        return try_rare(vcpu, reason);
+    }
+    if (!may_be_quick(vcpu)) {
         return false;
     }
-    if (reason == VMX_EXIT_EPT_VIOLATION) {
-        return quick_fault(vcpu->vendor, vcpu);
-    }
     rip = vmx_read_inline(VMCS_GUEST_RIP);
-    if (reason == VMX_EXIT_IO      ? !quick_port(vcpu, rip)
-        : reason == VMX_EXIT_WRMSR ? !quick_msr_write(vcpu, rip)
-                                   : !quick_msr_read(vcpu, rip)) {
+    if (reason == VMX_EXIT_IO ? !quick_port(vcpu, rip) : !quick_msr_write(vcpu, rip)) {
         return false;
     }
     step_over(rip);

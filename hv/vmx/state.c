@@ -114,7 +114,6 @@ static uint64_t read_cr(enum vmcs_field actual, enum vmcs_field shadow, enum vmc
     return (vmx_read(actual) & ~owned) | (vmx_read(shadow) & owned);
 }
 
-/* PAT and EFER have fields where the CPU has controls for them. */
 static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index, enum vmcs_field field)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
@@ -122,19 +121,11 @@ static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index
     return vmx_features.msr_areas ? vmx->guest_msrs[index].value : vmx_read(field);
 }
 
-static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum vmcs_field field, uint64_t value)
-{
-    vmx->guest_msrs[index].value = value;
-    if (!vmx_features.msr_areas) {
-        vmx_write(field, value);
-    }
-}
-
 /* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
- * changed since it loaded them. SDM 3C 27.3.2.4, 28.3.4. */
-static bool has_pdptes(const struct vcpu_system *system)
+ * changed since it loaded them; without EPT it reads memory at each entry. SDM 3C 27.3.2.4, 28.3.4. */
+static bool has_pdptes(const struct vmx_vcpu *vmx, const struct vcpu_system *system)
 {
-    return pae_is_on(system->cr0, system->cr4, system->efer);
+    return pae_is_on(system->cr0, system->cr4, system->efer) && (vmx->secondary & SECONDARY_EPT) != 0;
 }
 
 static enum vmcs_field pdpte_field(uint32_t index)
@@ -142,16 +133,16 @@ static enum vmcs_field pdpte_field(uint32_t index)
     return (enum vmcs_field)(VMCS_GUEST_PDPTE0 + index * 2);
 }
 
-static void read_pdptes(struct vcpu_system *system)
+static void read_pdptes(const struct vmx_vcpu *vmx, struct vcpu_system *system)
 {
-    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+    for (uint32_t i = 0; has_pdptes(vmx, system) && i < PAE_POINTERS; i++) {
         system->pae_pointers[i] = vmx_read(pdpte_field(i));
     }
 }
 
-static void write_pdptes(const struct vcpu_system *system)
+static void write_pdptes(const struct vmx_vcpu *vmx, const struct vcpu_system *system)
 {
-    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+    for (uint32_t i = 0; has_pdptes(vmx, system) && i < PAE_POINTERS; i++) {
         vmx_write(pdpte_field(i), system->pae_pointers[i]);
     }
 }
@@ -170,7 +161,7 @@ void vmx_read_system(struct vcpu *vcpu)
     system->cr3 = vmx_read(VMCS_GUEST_CR3);
     system->cr4 = read_cr(VMCS_GUEST_CR4, VMCS_CR4_SHADOW, VMCS_CR4_MASK);
     system->efer = read_switched(vcpu, VMX_AREA_EFER, VMCS_GUEST_EFER);
-    read_pdptes(system);
+    read_pdptes(vcpu->vendor, system);
     system->dr7 = vmx_read(VMCS_GUEST_DR7);
     system->cpl = (uint8_t)SEGMENT_DPL(system->segments[SEGMENT_SS].access);
     vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
@@ -193,11 +184,11 @@ void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_CR3, system->cr3);
     vmx_write(VMCS_GUEST_CR4, system->cr4 | vmx_features.caps.cr4_fixed0 | CR4_MCE);
     vmx_write(VMCS_CR4_SHADOW, system->cr4);
-    write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
+    vmx_write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
     vmx_write(VMCS_GUEST_DR7, system->dr7);
-    write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
+    vmx_write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
     insn_write_cr2(system->cr2);
-    write_pdptes(system);
+    write_pdptes(vmx, system);
     vmx_write(VMCS_ENTRY_CONTROLS, entry);
     vmx->entry = entry;
 }

@@ -179,7 +179,7 @@ static void describe(const struct vmx_features *features, struct virt_support *s
                 vpid ? ", VPID" : "", tpr ? ", TPR shadow" : "", features->virtual_apic ? ", virtual APIC" : "",
                 support->caps.accessed_dirty ? ", accessed/dirty bits" : "");
     format_text(support->without, sizeof(support->without), "%s%s%s%s%s%s%s", missing == NULL ? "" : missing,
-                missing == NULL ? "" : " (shadow tables instead, more exits; no real mode); ",
+                missing == NULL ? "" : " (shadow tables instead, more exits); ",
                 gib_pages ? "" : "1 GiB pages (2 MiB pages instead, more tables); ",
                 vpid ? "" : "VPID (each entry flushes the TLB); ", tpr ? "" : "TPR shadow (CR8 accesses exit); ",
                 features->virtual_apic ? "" : "virtual APIC (EOI and interrupt windows exit); ",

@@ -215,6 +215,16 @@ bool vmx_finish_quick(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return enter_again(vmx, vcpu);
 }
 
+bool vmx_handle_by(struct vmx_vcpu *vmx, struct vcpu *vcpu, void (*handler)(struct vmx_vcpu *vmx, struct vcpu *vcpu))
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    vmx->rip = vcpu->rip = vmx_read(VMCS_GUEST_RIP);
+    vmx->rflags = vcpu->rflags = vmx_read(VMCS_GUEST_RFLAGS);
+    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read(VMCS_GUEST_RSP);
+    handler(vmx, vcpu);
+    return enter_again(vmx, vcpu);
+}
+
 bool vmx_finish_interrupted(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     struct vmx_exit_words words = {0};

@@ -29,6 +29,8 @@ static void read_paging(struct guest_paging *paging, uint32_t error)
     }
 }
 
+#define ALL_EXCEPTIONS 0xffffffffu
+
 /* What of the state that the guest had at its last flush is compared. */
 static bool translates_alike(const struct guest_paging *one, const struct guest_paging *other)
 {
@@ -62,6 +64,7 @@ static void read_system(struct vcpu *vcpu)
     vcpu->system.cr3 = shadow->paging.cr3;
     vcpu->system.efer = shadow->paging.efer;
     vcpu->msrs.pat = shadow->pat;
+    vmx_real_read(&shadow->real, &vcpu->system);
 }
 
 /* Without paging of the guest's there is no long mode. */
@@ -85,6 +88,8 @@ static void write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_CR4, cr4 | vmx_features.caps.cr4_fixed0 | CR4_MCE | CR4_PAE);
     vmx_write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, efer | EFER_NXE);
     vmx_write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, PAGE_TABLE_HOST_PAT);
+    vmx_real_write(&shadow->real, system);
+    vmx_write(VMCS_EXCEPTION_BITMAP, shadow->real.way == VMX_WAY_PLAIN ? shadow->exceptions : ALL_EXCEPTIONS);
 }
 
 /* Last before an entry. False: there is none. */
@@ -92,9 +97,7 @@ static bool take_over(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     struct vmx_shadow *shadow = vmx->shadow;
 
-    if ((shadow->paging.cr0 & CR0_PE) == 0) {
-        guest_fail(vcpu, GUEST_CODE_REAL_MODE,
-                   "is about to run in real mode, which this CPU does not have for guests with shadow paging");
+    if (!vmx_real_take_over(&shadow->real, vmx, vcpu)) {
         return false;
     }
     if (shadow->stale) {
@@ -200,12 +203,16 @@ bool vmx_shadow_handle_exit(struct vcpu *vcpu)
 {
     struct vmx_vcpu *vmx = vcpu->vendor;
     uint32_t reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
+    struct vmx_real *real = &vmx->shadow->real;
     bool again;
 
+    vmx_real_put_back(real, vmx, vcpu);
     if (reason == VMX_EXIT_EXCEPTION_NMI && is_page_fault((uint32_t)vmx_read_inline(VMCS_EXIT_EVENT))) {
         again = handle_page_fault(vmx, vcpu);
     } else if (reason == VMX_EXIT_INVLPG) {
         again = handle_invlpg(vmx, vcpu);
+    } else if (real->way != VMX_WAY_PLAIN) {
+        again = vmx_real_handle_exit(real, vmx, vcpu, reason);
     } else {
         again = vmx_handle_exit(vcpu);
     }
@@ -220,9 +227,10 @@ uint32_t vmx_shadow_run(struct vcpu *vcpu, uint32_t launched)
 void vmx_shadow_setup(struct vmx_vcpu *vmx)
 {
     vmx_write_primary(vmx, vmx->primary | PRIMARY_INVLPG | PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE);
-    vmx_write(VMCS_EXCEPTION_BITMAP, vmx_read(VMCS_EXCEPTION_BITMAP) | 1u << EXCEPTION_PF);
-    vmx_write(VMCS_CR0_MASK, vmx_read(VMCS_CR0_MASK) | CR0_TRANSLATES);
-    vmx_write(VMCS_CR4_MASK, vmx_read(VMCS_CR4_MASK) | CR4_TRANSLATES);
+    vmx->shadow->exceptions = (uint32_t)vmx_read(VMCS_EXCEPTION_BITMAP) | 1u << EXCEPTION_PF;
+    vmx_write(VMCS_EXCEPTION_BITMAP, vmx->shadow->exceptions);
+    vmx_write(VMCS_CR0_MASK, vmx_read(VMCS_CR0_MASK) | CR0_TRANSLATES | VMX_REAL_CR0);
+    vmx_write(VMCS_CR4_MASK, vmx_read(VMCS_CR4_MASK) | CR4_TRANSLATES | VMX_REAL_CR4);
     vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)vmx_shadow_exit);
 }
 

@@ -17,12 +17,13 @@
  *
  * Page faults become what nested paging would have had: nothing, a fault of the guest's, or an EPT violation.
  *
- * Not done: real mode. The CPU has no CR0.PE = 0 here, so a guest that is about to run in it fails by name.
+ * Real mode is another mode for the CPU: real_mode.h.
  */
 #ifndef HV_VMX_SHADOW_H
 #define HV_VMX_SHADOW_H
 
 #include "hv/mm/shadow.h"
+#include "hv/vmx/real_mode.h"
 #include "hv/vmx/vmx.h"
 
 /* One page, before the engine's own memory. */
@@ -30,10 +31,12 @@ struct vmx_shadow {
     struct shadow tables;
     uint64_t low_root[4] __attribute__((aligned(32)));
     struct guest_paging paging; /* the guest's, as it is now; CPL and RFLAGS as at the last page fault */
-    uint64_t pat;               /* the guest's */
-    uint64_t root;              /* as the VMCS has it in CR3 */
-    bool stale;                 /* the guest starts again: nothing of its shadow tables stays */
-    bool flush;                 /* the guest has flushed, or has written what decides its translations */
+    struct vmx_real real;
+    uint64_t pat;        /* the guest's */
+    uint64_t root;       /* as the VMCS has it in CR3 */
+    uint32_t exceptions; /* that exit where the guest is not in real mode */
+    bool stale;          /* the guest starts again: nothing of its shadow tables stays */
+    bool flush;          /* the guest has flushed, or has written what decides its translations */
 };
 _Static_assert(sizeof(struct vmx_shadow) <= PAGE_BYTES, "hv/plan/planner.c counts one page");
 

@@ -122,10 +122,11 @@ static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index
 }
 
 /* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
- * changed since it loaded them; without EPT it reads memory at each entry. SDM 3C 27.3.2.4, 28.3.4. */
-static bool has_pdptes(const struct vmx_vcpu *vmx, const struct vcpu_system *system)
+ * changed since it loaded them. Without EPT it reads memory at each entry, and CPUs that have none do not have the
+ * fields: then nothing is read or written. SDM 3C 27.3.2.4, 28.3.4; 3D B.2. */
+static bool has_pdptes(const struct vcpu_system *system)
 {
-    return pae_is_on(system->cr0, system->cr4, system->efer) && (vmx->secondary & SECONDARY_EPT) != 0;
+    return pae_is_on(system->cr0, system->cr4, system->efer);
 }
 
 static enum vmcs_field pdpte_field(uint32_t index)
@@ -133,17 +134,17 @@ static enum vmcs_field pdpte_field(uint32_t index)
     return (enum vmcs_field)(VMCS_GUEST_PDPTE0 + index * 2);
 }
 
-static void read_pdptes(const struct vmx_vcpu *vmx, struct vcpu_system *system)
+static void read_pdptes(struct vcpu_system *system)
 {
-    for (uint32_t i = 0; has_pdptes(vmx, system) && i < PAE_POINTERS; i++) {
-        system->pae_pointers[i] = vmx_read(pdpte_field(i));
+    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+        (void)vmx_insn_vmread((uint64_t)pdpte_field(i), &system->pae_pointers[i]);
     }
 }
 
-static void write_pdptes(const struct vmx_vcpu *vmx, const struct vcpu_system *system)
+static void write_pdptes(const struct vcpu_system *system)
 {
-    for (uint32_t i = 0; has_pdptes(vmx, system) && i < PAE_POINTERS; i++) {
-        vmx_write(pdpte_field(i), system->pae_pointers[i]);
+    for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
+        (void)vmx_insn_vmwrite((uint64_t)pdpte_field(i), system->pae_pointers[i]);
     }
 }
 
@@ -161,7 +162,7 @@ void vmx_read_system(struct vcpu *vcpu)
     system->cr3 = vmx_read(VMCS_GUEST_CR3);
     system->cr4 = read_cr(VMCS_GUEST_CR4, VMCS_CR4_SHADOW, VMCS_CR4_MASK);
     system->efer = read_switched(vcpu, VMX_AREA_EFER, VMCS_GUEST_EFER);
-    read_pdptes(vcpu->vendor, system);
+    read_pdptes(system);
     system->dr7 = vmx_read(VMCS_GUEST_DR7);
     system->cpl = (uint8_t)SEGMENT_DPL(system->segments[SEGMENT_SS].access);
     vcpu->msrs.pat = read_switched(vcpu, VMX_AREA_PAT, VMCS_GUEST_PAT);
@@ -188,7 +189,7 @@ void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_DR7, system->dr7);
     vmx_write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
     insn_write_cr2(system->cr2);
-    write_pdptes(vmx, system);
+    write_pdptes(system);
     vmx_write(VMCS_ENTRY_CONTROLS, entry);
     vmx->entry = entry;
 }

@@ -18,6 +18,7 @@
  *
  * Only here, because SVM has no such thing:
  *   apic.c          the local APIC served by the CPU
+ *   real_mode.c     real mode without unrestricted guest
  *   field.h         access to the fields of a VMCS
  *   entry_check_guest.c   the guest-state half of entry_check.c (pure)
  *
@@ -162,6 +163,8 @@ bool vmx_quick_step_over(struct vcpu *vcpu);
 bool vmx_handle_any_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 /* As if the exit had these words; the event that it interrupted is added to them. */
 bool vmx_handle_exit_as(struct vmx_vcpu *vmx, struct vcpu *vcpu, struct vmx_exit_words *words);
+/* Brings rip, rsp and rflags to struct vcpu, calls the handler, and back. */
+bool vmx_handle_by(struct vmx_vcpu *vmx, struct vcpu *vcpu, void (*handler)(struct vmx_vcpu *vmx, struct vcpu *vcpu));
 /* After an exit that has left nothing to do but what it interrupted. */
 bool vmx_finish_interrupted(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 /* After an exit that went the short way and left requests. */

@@ -707,11 +707,12 @@ CASES = [
     # VMX without EPT, VPID and unrestricted guest.
     guests_case("guests-shadow-vmx", NEVER_REAL, cpu="core2_penryn_t9600", emulators=BOCHS_VMX,
                 required=(r"Intel VMX with shadow paging", r"not there: EPT \(shadow tables instead")),
-    # With EPT and VPID, without unrestricted guest; a guest that runs in real mode fails, and it alone.
-    Case("guests-shadow-real-mode", hello_conf() + real_mode("silent", "fa f4")[0], [r"plinth: result failed"], status=1,
-         files={"hello.elf": HELLO, **real_mode("silent", "fa f4")[1]}, cpu="corei5_lynnfield_750", emulators=BOCHS_VMX,
+    guests_case("guests-shadow-real", ["entry-flat16", "realmode", "smp", "smp-32"], cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
+    # With EPT and VPID, without unrestricted guest; a guest that does in real mode what is not emulated fails, and it alone.
+    Case("guests-shadow-real-mode", hello_conf() + real_mode("debug", "0f 21 c0")[0], [r"plinth: result failed"], status=1,
+         files={"hello.elf": HELLO, **real_mode("debug", "0f 21 c0")[1]}, cpu="corei5_lynnfield_750", emulators=BOCHS_VMX,
          forbidden=(PANIC,), required=(r"^\[hello\] PASS hello$", r"not there: unrestricted guest \(shadow tables instead",
-                                       r"P0314: guest silent failed: is about to run in real mode")),
+                                       r"P0314: guest debug failed: uses a debug register in real mode")),
     linux_case("linux-shadow-vmx", linux_conf(), cpu="core2_penryn_t9600", emulators=BOCHS_VMX, slow=True,
                required=(r"Intel VMX with shadow paging",)),
     linux_case("linux-shadow-asked", linux_conf(more="paging = shadow\n"), emulators=BOCHS, slow=True),

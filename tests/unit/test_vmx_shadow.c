@@ -42,6 +42,7 @@ static bool fake_invvpid(void);
 #include "hv/vmx/events.c"
 #include "hv/vmx/quick.c"
 #include "hv/vmx/quirks.c"
+#include "hv/vmx/real_mode.c"
 #include "hv/vmx/run.c"
 #include "hv/vmx/shadow.c"
 #include "hv/vmx/state.c"
@@ -246,6 +247,12 @@ static void leave(void)
     vmcs[VMCS_EXIT_REASON] = VMX_EXIT_EXTERNAL_INTERRUPT;
 }
 
+static void leave_at_once(uint32_t entry)
+{
+    (void)entry;
+    leave();
+}
+
 /* As the CPU would: the leaf for an address in the tables that CR3 points to, of so many levels. 0: none. */
 static uint64_t leaf_of(uint64_t address, unsigned levels)
 {
@@ -330,18 +337,217 @@ static void pae_paging_needs_no_fields_of_ept(void **state)
     assert_int_equal(vcpu.system.cr3, PML4);
 }
 
-static void never_runs(uint32_t entry)
+/* --- real mode --- */
+
+#define REAL_CS 0x2000u
+#define REAL_SS 0x3000u
+#define REAL_SP 0x100u
+#define HANDLER_CS 0x1000u
+#define HANDLER_IP 0x20u
+#define TIMER_VECTOR 8u
+
+static uint64_t field(enum vmcs_field of_es, uint32_t index)
 {
-    (void)entry;
-    fail_msg("the guest was entered");
+    return vmcs[field_of(of_es, index)];
 }
 
-static void real_mode_is_a_failure_with_a_name(void **state)
+static void exception(uint32_t vector, uint32_t type)
+{
+    vmcs[VMCS_EXIT_REASON] = VMX_EXIT_EXCEPTION_NMI;
+    vmcs[VMCS_EXIT_EVENT] = VMX_EVENT_VALID | type << VMX_EVENT_TYPE_SHIFT | vector;
+    vmcs[VMCS_EXIT_QUALIFICATION] = 0;
+}
+
+static void put_real_code(const char *bytes, size_t count)
+{
+    memcpy(arena + (REAL_CS << 4), bytes, count);
+}
+
+static void real_mode(void)
+{
+    const uint16_t handler[] = {HANDLER_IP, HANDLER_CS};
+    struct vcpu_system *system = &vcpu.system;
+
+    memset(system, 0, sizeof(*system));
+    system->cr0 = CR0_ET | CR0_AM;
+    for (uint32_t i = 0; i <= SEGMENT_GS; i++) {
+        system->segments[i] = (struct segment){.limit = 0xffff, .access = i == SEGMENT_CS ? 0x9b : 0x93};
+    }
+    system->segments[SEGMENT_CS].selector = REAL_CS;
+    system->segments[SEGMENT_CS].base = REAL_CS << 4;
+    system->segments[SEGMENT_SS].selector = REAL_SS;
+    system->segments[SEGMENT_SS].base = REAL_SS << 4;
+    system->segments[SEGMENT_TR] = (struct segment){.limit = 0xffff, .access = 0x8b};
+    system->gdtr = (struct table_register){0x600, 0x17};
+    system->idtr = (struct table_register){0, 0x3ff};
+    vcpu.rip = 0;
+    vcpu.gpr[GPR_RSP] = REAL_SP;
+    memcpy(arena + TIMER_VECTOR * 4, handler, sizeof(handler));
+    memcpy(arena + EXCEPTION_UD * 4, handler, sizeof(handler));
+}
+
+static void virtual_8086_runs(uint32_t entry)
+{
+    assert_int_equal(vmcs[VMCS_GUEST_RFLAGS] & (RFLAGS_VM | RFLAGS_IOPL), RFLAGS_VM);
+    assert_int_equal(vmcs[VMCS_GUEST_CR0], CR0_PG | CR0_PE | CR0_WP | CR0_NE | CR0_ET);
+    assert_int_equal(vmcs[VMCS_EXCEPTION_BITMAP], 0xffffffff);
+    for (uint32_t i = 0; i <= SEGMENT_GS; i++) {
+        assert_int_equal(field(VMCS_GUEST_ES_ACCESS, i), 0xf3);
+        assert_int_equal(field(VMCS_GUEST_ES_LIMIT, i), 0xffff);
+        assert_int_equal(field(VMCS_GUEST_ES_BASE, i), field(VMCS_GUEST_ES_SELECTOR, i) << 4);
+    }
+    assert_int_equal(field(VMCS_GUEST_ES_LIMIT, SEGMENT_TR), 0);
+    switch (entry) {
+    case 0:
+        put_real_code("\xfb\x0f\x0b", 3); /* sti; ud2 */
+        exception(EXCEPTION_GP, EVENT_EXCEPTION);
+        break;
+    case 1:
+        assert_int_equal(vmcs[VMCS_GUEST_RFLAGS] & RFLAGS_IF, RFLAGS_IF);
+        assert_int_equal(vmcs[VMCS_GUEST_INTERRUPTIBILITY], INTERRUPTIBILITY_STI);
+        assert_int_equal(vmcs[VMCS_GUEST_RIP], 1);
+        vmcs[VMCS_GUEST_INTERRUPTIBILITY] = 0;
+        vmcs[VMCS_GUEST_ES_SELECTOR] = 0x4000; /* code loads it itself */
+        vmcs[VMCS_GUEST_ES_BASE] = 0x40000;
+        exception(EXCEPTION_UD, EVENT_EXCEPTION);
+        break;
+    default:
+        fail_msg("an exception ends the turn");
+    }
+}
+
+static void real_mode_is_virtual_8086_mode_where_it_can_be(void **state)
+{
+    const uint8_t *stack = arena + (REAL_SS << 4) + REAL_SP - 6;
+
+    (void)state;
+    real_mode();
+    vcpu.rflags = RFLAGS_FIXED;
+    run(virtual_8086_runs);
+    assert_int_equal(entries, 2);
+    vmx.read_system(&vcpu);
+    assert_int_equal(vcpu.system.cr0, CR0_ET | CR0_AM);
+    assert_int_equal(vcpu.system.cpl, 0);
+    assert_int_equal(vcpu.system.segments[SEGMENT_ES].base, 0x40000);
+    assert_int_equal(vcpu.system.segments[SEGMENT_ES].access, 0x93);
+    assert_int_equal(vcpu.system.segments[SEGMENT_CS].access, 0x9b);
+    assert_int_equal(vcpu.system.segments[SEGMENT_TR].limit, 0xffff);
+    assert_int_equal(vcpu.system.gdtr.limit, 0x17);
+    assert_int_equal(vcpu.rflags & RFLAGS_VM, 0);
+    assert_true(vcpu.pending.valid && vcpu.pending.vector == EXCEPTION_UD);
+    vcpu.requests = VCPU_EVENT;
+    cpu_runs = leave_at_once; /* the exception is delivered before it */
+    vmx_run(NULL, &vcpu);
+    assert_int_equal(stack[0], 1);
+    assert_int_equal(stack[3], REAL_CS >> 8);
+    assert_int_equal(vmcs[VMCS_ENTRY_EVENT], 0);
+}
+
+/* What protected mode has left: a segment of 4 GiB, and one whose base is not its selector's. */
+static void stepped_runs(uint32_t entry)
+{
+    assert_int_equal(vmcs[VMCS_GUEST_RFLAGS] & (RFLAGS_VM | RFLAGS_TF), RFLAGS_TF);
+    assert_int_equal(vmcs[VMCS_GUEST_GDTR_LIMIT], 0);
+    assert_int_equal(vmcs[VMCS_GUEST_IDTR_LIMIT], 0);
+    assert_int_equal(field(VMCS_GUEST_ES_ACCESS, SEGMENT_CS), 0x9b);
+    switch (entry) {
+    case 0:
+        assert_int_equal(field(VMCS_GUEST_ES_LIMIT, SEGMENT_FS), 0xffffffff);
+        assert_int_equal(field(VMCS_GUEST_ES_ACCESS, SEGMENT_FS), 0x8093);
+        assert_int_equal(field(VMCS_GUEST_ES_ACCESS, SEGMENT_GS), 0x93 | 0x60); /* RPL 3 */
+        vmcs[VMCS_GUEST_GDTR_BASE] = 0x5000;                                    /* an LGDT */
+        vmcs[VMCS_GUEST_GDTR_LIMIT] = 0x37;
+        exception(EXCEPTION_DB, EVENT_EXCEPTION);
+        break;
+    case 1:
+        assert_int_equal(dispatched, 0); /* the step is not the guest's */
+        vmcs[VMCS_GUEST_ES_SELECTOR] = 0;
+        vmcs[VMCS_GUEST_ES_ACCESS] = SEGMENT_UNUSABLE; /* mov es, 0 */
+        exception(EXCEPTION_DB, EVENT_EXCEPTION);
+        break;
+    case 2:
+        assert_int_equal(dispatched, 0);
+        assert_int_equal(vmcs[VMCS_GUEST_ES_ACCESS], 0x93);
+        vcpu.gpr[GPR_RAX] = 0x7777;
+        put_real_code("\x8e\xe8\x9c", 3); /* mov gs, ax; pushf */
+        exception(EXCEPTION_GP, EVENT_EXCEPTION);
+        break;
+    case 3:
+        assert_int_equal(vmcs[VMCS_GUEST_RIP], 3); /* the PUSHF was not the CPU's */
+        assert_int_equal(arena[(REAL_SS << 4) + REAL_SP - 1], 0);
+        assert_int_equal(field(VMCS_GUEST_ES_BASE, SEGMENT_GS), 0x77770);
+        leave();
+        break;
+    default:
+        fail_msg("entered again");
+    }
+}
+
+static void other_segments_are_stepped_through(void **state)
 {
     (void)state;
-    vcpu.system.cr0 = CR0_ET;
-    run(never_runs);
-    assert_true((vcpu.requests & VCPU_STOPPED) != 0);
+    real_mode();
+    vcpu.system.segments[SEGMENT_FS].limit = 0xffffffff;
+    vcpu.system.segments[SEGMENT_FS].access = 0x8093;
+    vcpu.system.segments[SEGMENT_GS].selector = 0x13;
+    vcpu.system.segments[SEGMENT_ES].selector = 0x10;
+    run(stepped_runs);
+    assert_int_equal(entries, 4);
+    vmx.read_system(&vcpu);
+    assert_int_equal(vcpu.system.gdtr.base, 0x5000);
+    assert_int_equal(vcpu.system.gdtr.limit, 0x37);
+    assert_int_equal(vcpu.system.idtr.limit, 0x3ff);
+    assert_int_equal(vcpu.system.segments[SEGMENT_ES].base, 0);
+    assert_int_equal(vcpu.system.segments[SEGMENT_ES].limit, 0xffff);
+    assert_int_equal(vcpu.rflags & RFLAGS_TF, 0);
+}
+
+static void each_segment_decides_the_way(void **state)
+{
+    struct vcpu_system *system = &vcpu.system;
+
+    (void)state;
+    real_mode();
+    assert_int_equal(vmx_real_way(system), VMX_WAY_VIRTUAL_8086);
+    for (uint32_t i = 0; i <= SEGMENT_GS; i++) {
+        real_mode();
+        system->segments[i].base ^= 0x10;
+        assert_int_equal(vmx_real_way(system), VMX_WAY_STEPPED);
+        real_mode();
+        system->segments[i].limit = 0xfffff;
+        assert_int_equal(vmx_real_way(system), VMX_WAY_STEPPED);
+        real_mode();
+        system->segments[i].access |= SEGMENT_DB;
+        assert_int_equal(vmx_real_way(system), VMX_WAY_STEPPED);
+        real_mode();
+        system->segments[i].access = SEGMENT_UNUSABLE;
+        assert_int_equal(vmx_real_way(system), VMX_WAY_STEPPED);
+        system->cr0 |= CR0_PE;
+        assert_int_equal(vmx_real_way(system), VMX_WAY_PLAIN);
+    }
+}
+
+static void just_protected_runs(uint32_t entry)
+{
+    (void)entry;
+    assert_int_equal(vmcs[VMCS_GUEST_RFLAGS] & (RFLAGS_VM | RFLAGS_TF), 0);
+    assert_int_equal(field(VMCS_GUEST_ES_SELECTOR, SEGMENT_SS), 0x7770);
+    assert_int_equal(field(VMCS_GUEST_ES_ACCESS, SEGMENT_DS), 0xf3);
+    assert_int_equal(vmcs[VMCS_GUEST_GDTR_LIMIT], 0x17);
+    assert_int_equal(vmcs[VMCS_EXCEPTION_BITMAP], 1u << EXCEPTION_PF);
+    leave();
+}
+
+/* The step after CR0.PE is set: selectors of real mode may have any RPL, which an entry to ring 0 does not allow. */
+static void selectors_of_real_mode_do_in_protected_mode(void **state)
+{
+    (void)state;
+    real_mode();
+    vcpu.system.cr0 |= CR0_PE;
+    vcpu.system.segments[SEGMENT_SS].selector = 0x7773;
+    vcpu.system.segments[SEGMENT_DS].selector = 0x1001;
+    run(just_protected_runs);
+    assert_int_equal(entries, 1);
 }
 
 /* --- long mode --- */
@@ -541,7 +747,7 @@ static void the_cpu_is_asked_for_all_that_concerns_translations(void **state)
     assert_int_equal(vmcs[VMCS_PRIMARY_CONTROLS] & primary, primary);
     assert_int_equal(vmx.secondary_plain, SECONDARY_VPID);
     assert_int_equal(vmcs[VMCS_EXCEPTION_BITMAP], 1u << EXCEPTION_PF);
-    assert_int_equal(vmcs[VMCS_CR0_MASK], CR0_PE | CR0_PG | CR0_WP | CR0_NE | CR0_NW | CR0_CD);
+    assert_int_equal(vmcs[VMCS_CR0_MASK], CR0_PE | CR0_PG | CR0_WP | CR0_NE | CR0_NW | CR0_CD | CR0_AM);
     assert_int_equal(vmcs[VMCS_CR4_MASK] & cr4, cr4);
     assert_int_equal(vmx.shadow->tables.largest, LEVEL_2M); /* CPUID offers no 1 GiB pages, whatever EPT has */
 }
@@ -552,7 +758,10 @@ int main(void)
         cmocka_unit_test_setup(the_cpu_is_asked_for_all_that_concerns_translations, setup),
         cmocka_unit_test_setup(without_paging_the_cpu_has_it_and_the_guest_does_not_see_it, setup),
         cmocka_unit_test_setup(pae_paging_needs_no_fields_of_ept, setup),
-        cmocka_unit_test_setup(real_mode_is_a_failure_with_a_name, setup),
+        cmocka_unit_test_setup(real_mode_is_virtual_8086_mode_where_it_can_be, setup),
+        cmocka_unit_test_setup(other_segments_are_stepped_through, setup),
+        cmocka_unit_test_setup(each_segment_decides_the_way, setup),
+        cmocka_unit_test_setup(selectors_of_real_mode_do_in_protected_mode, setup),
         cmocka_unit_test_setup(a_device_is_an_ept_violation, setup),
         cmocka_unit_test_setup(a_table_outside_ram_is_one_of_a_walk, setup),
         cmocka_unit_test_setup(a_fault_of_the_guests_has_its_own_error_code, setup),

@@ -2,6 +2,7 @@
 #include "hv/vmx/shadow.h"
 
 #include "hv/emulate/emulate_memory.h"
+#include "hv/exit/dispatch.h"
 #include "hv/vmx/decode.h"
 #include "hv/vmx/insn.h"
 #include "hv/x86/insn.h"
@@ -28,6 +29,8 @@ static void read_paging(struct guest_paging *paging, uint32_t error)
         paging->rflags = vmx_read(VMCS_GUEST_RFLAGS);
     }
 }
+
+#define TO_CR3 (3ULL | (uint64_t)VMX_CR_TYPE_TO << VMX_CR_TYPE_SHIFT) /* in a qualification */
 
 #define ALL_EXCEPTIONS 0xffffffffu
 
@@ -185,12 +188,42 @@ static bool handle_page_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 /* The CPU has checked the privilege. What is left is to step over it. */
 static bool handle_invlpg(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    shadow_invalidate(&vmx->shadow->tables, vmx_read_inline(VMCS_EXIT_QUALIFICATION));
-    if (vmx_quick_step_over(vcpu)) {
-        vcpu->exit_counts[EXIT_NOTHING]++;
+    uint64_t linear = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    shadow_invalidate(&vmx->shadow->tables, linear);
+    if (insn_rdtsc() < vcpu->leave_at && vmx_quick_step_over(vcpu)) {
+        exit_note(vcpu, EXIT_NOTHING, VMX_EXIT_INVLPG, rip, linear);
         return true;
     }
     return vmx_handle_any_exit(vmx, vcpu);
+}
+
+/* MOV to CR3 of 64-bit code from a register that is in gpr[], with no bit that has to be looked at: cr_access() would
+ * do the same. */
+static bool quick_cr3_write(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    struct guest_paging *paging = &vmx->shadow->paging;
+    uint64_t access = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    uint64_t gpr = access >> VMX_CR_GPR_SHIFT & VMX_CR_GPR;
+    uint64_t value = vcpu->gpr[gpr];
+    uint64_t rip;
+
+    if ((access & (VMX_CR_NUMBER | VMX_CR_TYPE << VMX_CR_TYPE_SHIFT)) != TO_CR3 || gpr == GPR_RSP ||
+        value >> paging->physical_bits != 0 || (paging->efer & EFER_LMA) == 0 ||
+        (vmx_read_inline((enum vmcs_field)(VMCS_GUEST_ES_ACCESS + SEGMENT_CS * VMCS_SEGMENT_STRIDE)) & SEGMENT_L) ==
+            0 ||
+        insn_rdtsc() >= vcpu->leave_at) {
+        return false;
+    }
+    rip = vmx_read_inline(VMCS_GUEST_RIP);
+    if (!vmx_quick_step_over(vcpu)) {
+        return false;
+    }
+    exit_note(vcpu, EXIT_CR_ACCESS, VMX_EXIT_CR, rip, value);
+    paging->cr3 = value;
+    vmx->shadow->flush = true;
+    return true;
 }
 
 static bool is_page_fault(uint32_t event)
@@ -211,6 +244,8 @@ bool vmx_shadow_handle_exit(struct vcpu *vcpu)
         again = handle_page_fault(vmx, vcpu);
     } else if (reason == VMX_EXIT_INVLPG) {
         again = handle_invlpg(vmx, vcpu);
+    } else if (reason == VMX_EXIT_CR && quick_cr3_write(vmx, vcpu)) {
+        again = true;
     } else if (real->way != VMX_WAY_PLAIN) {
         again = vmx_real_handle_exit(real, vmx, vcpu, reason);
     } else {

@@ -672,7 +672,7 @@ static void with_smap_the_guests_ac_and_cpl_are_looked_at(void **state)
 }
 
 /* MOV to CR3 from RAX, MOV from CR3 to RBX. SDM 3C 28.2.1, table 28-3. */
-#define TO_CR3 (3ULL | VMX_CR_TYPE_TO << VMX_CR_TYPE_SHIFT | (uint64_t)GPR_RAX << VMX_CR_GPR_SHIFT)
+#define RAX_TO_CR3 (TO_CR3 | (uint64_t)GPR_RAX << VMX_CR_GPR_SHIFT)
 #define FROM_CR3 (3ULL | 1ULL << VMX_CR_TYPE_SHIFT | (uint64_t)GPR_RBX << VMX_CR_GPR_SHIFT)
 
 static void instruction(uint32_t reason, uint64_t qualification)
@@ -693,7 +693,7 @@ static void code_runs(uint32_t entry)
     case 1:
         assert_int_equal(leaf_of(0x1000, 4) & ADDRESS_MASK, (uint64_t)(uintptr_t)arena);
         vcpu.gpr[GPR_RAX] = OTHER_PML4;
-        instruction(VMX_EXIT_CR, TO_CR3);
+        instruction(VMX_EXIT_CR, RAX_TO_CR3);
         break;
     case 2:
         assert_int_equal(flushed, 1);

@@ -33,7 +33,7 @@ const char *exit_counts_text(const struct guest *guest, char *to, size_t capacit
 
         if (count != 0) {
             length += format_text(to + length, capacity - length, ", %s %" PRIu64 " (%u%%)",
-                                  exit_kind_name((enum exit_kind)kind), count, (uint32_t)(count * 100 / total));
+                                  exit_kind_name((enum exit_kind)kind), count, (uint32_t)((count * 100 + total / 2) / total));
         }
     }
     return to;

@@ -129,8 +129,8 @@ static void report_exits(const struct guest *guest)
     log_debug("  %s", exit_counts_text(guest, text, sizeof(text)));
 }
 
-/* They may be why it failed. Of a guest that ended well they are only for those who ask for more, except what it wanted of
- * a BIOS: nothing good comes of that. */
+/* They may be why it failed. Of a guest that ended well they are for `log = debug`, except what it wanted of a BIOS:
+ * nothing good comes of that. */
 static void report_unknown_accesses(const struct guest *guest)
 {
     enum log_level level = guest->ended_well ? LOG_DEBUG : LOG_INFO;

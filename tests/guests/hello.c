@@ -18,6 +18,8 @@ const char guest_name[] = "hello";
 #define UART_VECTOR 0x24
 #define UART_ENABLE (COM1 + 1)
 #define UART_ENABLE_RECEIVED 0x01
+#define UART_MODEM_CONTROL (COM1 + 4)
+#define UART_MODEM_CONTROL_LINES 0x0b /* DTR, RTS, and OUT2, which lets a PC's UART interrupt */
 #define UART_STATUS (COM1 + 5)
 #define UART_STATUS_RECEIVED 0x01
 
@@ -96,11 +98,12 @@ static bool is_asked_to_stay(void)
     return i == sizeof(word) - 1;
 }
 
-/* Its timer is off meanwhile: who waits for a key costs nothing. */
+/* Its timer is off meanwhile: a guest that waits for a key costs nothing. */
 static void answer_keys(void)
 {
     print("hello: I stay. Ctrl-] n brings your keys to me, and back; q ends me\n");
     trap_set(UART_VECTOR, on_key);
+    out8(UART_MODEM_CONTROL, UART_MODEM_CONTROL_LINES);
     out8(UART_ENABLE, UART_ENABLE_RECEIVED);
     pic_mask((uint16_t) ~(1u << UART_IRQ));
     while (typed != 'q') {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises of guest_note_unknown(): neighbours are one line, others lines of their own, and nothing is lost uncounted. */
+/* Promises of guest_note_unknown(): neighbours are one line, others have their own, and nothing is lost uncounted. */
 #include "hv/core/guest.h"
 
 #include <setjmp.h>

@@ -9,7 +9,7 @@ DIST_NAME := plinth-$(VERSION)
 DIST_TREE := $(BUILD)/dist/$(DIST_NAME)
 DIST_ARCHIVE := $(BUILD)/$(DIST_NAME).tar.xz
 # What the tools need of each other; the test of the archive runs each.
-DIST_TOOLS := mkusb mkguest fetch-debian-file run-qemu run-bochs emulator.py examples.py newc.py plinth_tree.py stick.py version
+DIST_TOOLS := mkusb mkguest fetch-debian-file run-qemu run-bochs emulator.py examples.py newc.py plinth_tree.py secure_boot.py stick.py version
 # Every file has this time: 2024-01-01, as those on the stick that mkusb writes.
 SOURCE_DATE_EPOCH ?= 1704067200
 

@@ -29,7 +29,7 @@ def recipe():
 
 
 def follow(folder):
-    """What somebody has who followed the recipe in a tree that is built; each line must succeed."""
+    """A folder in which the recipe was followed, with what is built; each line must succeed."""
     os.symlink(os.path.join(run.ROOT, "tools"), os.path.join(folder, "tools"))
     os.symlink(run.BUILD, os.path.join(folder, "build"))
     os.symlink(os.path.join(run.BUILD, "guests", "hello.elf"), os.path.join(folder, "hello.elf"))

@@ -16,6 +16,7 @@ import series
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Again, Answer, Built, Case, Expect, Send, Truncated)
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(os.path.dirname(TESTS), os.environ.get("BUILD", "build"))
 sys.path.insert(0, os.path.join(TESTS, "guests"))
 import guests  # noqa: E402
 import hostile  # noqa: E402
@@ -281,6 +282,24 @@ def refused_case(name, config, *texts, files=None, **more):
     """An error before the hand-over: a sentence, a wait that a key ends, and the firmware gets its machine back."""
     return Case(name, config, [*texts, r"when a key is pressed", Send("\r"), r"plinth: returned to the firmware"], status=1,
                 files={"hello.elf": HELLO} if files is None else files, forbidden=(r"plinth: result ok",), **more)
+
+
+def debian_guest(kind, *files, **more):
+    """What tools/mkguest makes of Debian: systemd up to the login, where no unit has failed, and its power-off. The config is
+    the one that mkguest wrote."""
+    folder, prompt, config = f"examples/debian-{kind}", r"root@linux:~# ", ""
+    made = os.path.join(BUILD, folder, "plinth.conf")
+    if os.path.isfile(made):
+        with open(made, encoding="utf-8") as text:
+            config = text.read()
+    return Case(f"debian-{kind}", config, [
+        Expect(r"^linux login: "), Send("root\n"), Expect(prompt),
+        Answer(prompt, "systemctl is-system-running --wait", r"running"),
+        Answer(prompt, "systemctl --failed --no-legend | wc -l", r"0"),
+        Answer(prompt, "findmnt -no FSTYPE /", r"ext4" if kind == "disk" else r"rootfs|tmpfs"),
+        Send("systemctl poweroff\n"), r"plinth: guest linux stopped: powered off", r"plinth: result ok\s*\Z"],
+                files={name: Built(f"{folder}/{name}") for name in ("vmlinuz", "initrd.img", *files)}, forbidden=NEVER,
+                timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True, **more)
 
 
 def third_party_linux(name, release, machine, kernel, initramfs, **more):
@@ -951,6 +970,8 @@ CASES = [
     memtest_case("third-memtest-ia32", "memtest-ia32.conf", "memtest86+ia32.bin", MEMTEST_FADES, "8M", slow=True),
     memtest_case("third-memtest-bochs", "memtest.conf", "memtest86+x64.bin", MEMTEST_FADES, "8M", emulators=BOCHS,
                  slow=True),
+    debian_guest("initrd", mem="2G"),
+    debian_guest("disk", "root.img", mem="4G"),
     xen_case("third-xen", emulators=QEMU),
     xen_case("third-xen-bochs", emulators=BOCHS, slow=True),
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),

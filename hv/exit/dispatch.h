@@ -31,4 +31,7 @@ uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nest
  * gpr[]. Always true, for a tail call. */
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
 
+/* An exit that the vendor has handled by itself: into the vCPU's history. */
+void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail);
+
 #endif

@@ -2,14 +2,9 @@
 #include "hv/vmx/decode.h"
 
 /* Control-register accesses. Table 28-3. */
-#define CR_NUMBER 0xfULL
-#define CR_TYPE_SHIFT 4u
-#define CR_TYPE 3ULL
-#define CR_TYPE_TO 0u
 #define CR_TYPE_FROM 1u
 #define CR_TYPE_CLTS 2u
 #define CR_TYPE_LMSW 3u
-#define CR_GPR_SHIFT 8u
 #define CR_LMSW_SHIFT 16u
 
 /* Task switches. Table 28-2. */
@@ -60,15 +55,15 @@ static void decode_task_switch(const struct vmx_exit_words *words, struct vm_exi
 static void decode_cr(const struct vmx_exit_words *words, struct vm_exit *exit)
 {
     uint64_t info = words->qualification;
-    uint32_t type = (uint32_t)((info >> CR_TYPE_SHIFT) & CR_TYPE);
+    uint32_t type = (uint32_t)((info >> VMX_CR_TYPE_SHIFT) & VMX_CR_TYPE);
 
     exit->kind = EXIT_CR_ACCESS;
     exit->cr = (struct exit_cr_access){
-        .number = (uint8_t)(info & CR_NUMBER),
+        .number = (uint8_t)(info & VMX_CR_NUMBER),
         .write = type != CR_TYPE_FROM,
         .clts = type == CR_TYPE_CLTS,
         .lmsw = type == CR_TYPE_LMSW,
-        .gpr = (uint8_t)((info >> CR_GPR_SHIFT) & 0xf),
+        .gpr = (uint8_t)((info >> VMX_CR_GPR_SHIFT) & VMX_CR_GPR),
         .lmsw_source = (uint16_t)(info >> CR_LMSW_SHIFT),
     };
 }
@@ -117,6 +112,7 @@ static enum exit_kind simple_kind(uint32_t reason)
     case VMX_EXIT_WBINVD:
         return EXIT_WBINVD;
     case VMX_EXIT_PAUSE:
+    case VMX_EXIT_INVLPG: /* shadow.c has done it */
         return EXIT_NOTHING;
     case VMX_EXIT_VIRTUAL_EOI:
         return EXIT_EOI;
@@ -190,7 +186,7 @@ bool vmx_exit_needs_length(uint32_t reason)
     return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
            reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
            reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
-           reason == VMX_EXIT_TASK_SWITCH || reason == VMX_EXIT_RDPMC;
+           reason == VMX_EXIT_TASK_SWITCH || reason == VMX_EXIT_RDPMC || reason == VMX_EXIT_INVLPG;
 }
 
 /* Software interrupts and exceptions are not injected again: rip still points at the instruction, which runs again. */

@@ -328,7 +328,7 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
 
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until, NULL};
     uint64_t pause_ns;
 
     /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
@@ -355,7 +355,7 @@ bool guest_devices_typed(struct vcpu *vcpu)
 
     guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
     if (takes) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX}; /* what is typed is little */
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL}; /* what is typed is little */
 
         virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
         (void)virtio_service(&guest->devices->console.console.device, &budget);

@@ -158,6 +158,15 @@ static enum status attach_shares(struct guest *guest)
     return status;
 }
 
+static enum status attach_watchdog(struct guest *guest)
+{
+    struct i6300esb *watchdog = &guest->devices->watchdog;
+
+    i6300esb_init(watchdog, &guest->host->clock);
+    return pci_host_add(&guest->platform.pci_host, &i6300esb_row, &watchdog->function,
+                        PCI_DEVFN(GUEST_WATCHDOG_DEVICE, 0));
+}
+
 enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
 {
     struct guest_devices *devices = guest->devices;
@@ -181,6 +190,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
                               PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
     status = status == STATUS_OK ? attach_shares(guest) : status;
+    status = status == STATUS_OK ? attach_watchdog(guest) : status;
     return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
 }
 

@@ -54,9 +54,9 @@ def hvc_case(common):
         forbidden=(*common.NEVER, *DRIVER_TROUBLE))
 
 
-def disk_case(common, name, more, cmdline="", **options):
+def disk_case(common, name, more, cmdline="", also=(), **options):
     return Case(name, linux("linux", f"disk = disk.img\n{more}", cmdline),
-                [Expect(common.PROMPT), *disk_session(common.PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+                [Expect(common.PROMPT), *also, *disk_session(common.PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
                 files=FILES, timeout_s=LINUX_TIMEOUT_S, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
 
 
@@ -110,6 +110,21 @@ def shared_case(name, **options):
         forbidden=(r"P0[0-9]{3}",), **options)
 
 
+def small_drivers_case(name, **options):
+    """Guests of our own with drivers as small kernels have them: one of the legacy layout, one of virtio-mmio. Each checks
+    its disk, and on the network one asks and the other answers."""
+    def guest(name, cmdline, more=""):
+        return (f"[guest {name}]\nkernel = virtio.elf\nprotocol = elf\nmemory = 16M\ndisk = words-{name}.img\nnet = lan\nrng = no\n"
+                f"{more}cmdline = {cmdline}\n")
+
+    words = b"".join(number.to_bytes(4, "little") for number in range(256 * 128))
+    config = guest("old", "legacy asks") + guest(
+        "mmio", "virtio_mmio.device=4K@0xfeb00000:5 virtio_mmio.device=4K@0xfeb01000:6 answers", "virtio = mmio\n")
+    return Case(name, config, [r"plinth: result ok\s*\Z"], passes=(("old", "virtio"), ("mmio", "virtio")),
+                files={"virtio.elf": Built("guests/virtio.elf"), "words-old.img": words, "words-mmio.img": words}, smp=2,
+                forbidden=(r"P0[0-9]{3}", r"the device waits for its driver"), **options)
+
+
 def rows(common):
     return [
         disk_case(common, "disk", ""),
@@ -118,9 +133,16 @@ def rows(common):
         disk_case(common, "disk-intx", "", " pci=nomsi", emulators=QEMU),
         disk_case(common, "disk-8259", "", " pci=nomsi noapic", emulators=QEMU),
         disk_case(common, "disk-noacpi", "", " pci=nomsi acpi=off", emulators=QEMU),
+        # virtio-mmio by ACPI, and the modern layout alone
+        disk_case(common, "disk-mmio", "virtio = mmio\nnet = lan\n", also=(
+            Answer(common.PROMPT, "ls -l /sys/bus/virtio/devices | grep -c LNRO0005", r"3"),
+            Answer(common.PROMPT, "ls /sys/bus/pci/devices | wc -l", r"1")), emulators=("qemu-svm", "bochs-vmx")),
+        disk_case(common, "disk-modern", "virtio = modern\n", also=(
+            Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1042"),), emulators=QEMU),
         disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),
         keep_case(common),
         shared_case("shared", emulators=("qemu-svm", "bochs-vmx")),
+        small_drivers_case("small-drivers", emulators=("qemu-svm", "bochs-vmx")),
         net_case(common, "net"),
         net_case(common, "net-smp", "cpus = 2\n", smp=4, emulators=QEMU),
     ]

@@ -22,6 +22,7 @@ TEST_PACKAGES=(
     gdb                                     # make gdb, and its test
     libclang-rt-14-dev                      # sanitizers and fuzzers
     clang-format cppcheck shellcheck             # lint
+    mmdebstrap fakeroot                     # make two-debians
     e2fsprogs dosfstools gdisk acpica-tools    # tests look at the image and at our ACPI tables with other people's eyes
     chromium                                # draws the pictures of plinth-check --svg; about 400 MB
 )

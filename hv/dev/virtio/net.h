@@ -114,7 +114,12 @@ static inline bool net_mac_is_group(uint64_t mac)
 #define NET_MAC_BROADCAST 0xffffffffffffULL
 
 /* Bytes of the header as this card's driver lays it out. */
-uint32_t virtio_net_header_bytes(const struct virtio_net *net);
+#define NET_LEGACY_HEADER_BYTES 10u
+static inline uint32_t virtio_net_header_bytes(const struct virtio_net *net)
+{
+    return virtio_has(&net->device, VIRTIO_F_VERSION_1 | NET_F_MRG_RXBUF) ? sizeof(struct net_header)
+                                                                          : NET_LEGACY_HEADER_BYTES;
+}
 
 /* Does the driver want frames to this address? */
 bool virtio_net_wants(const struct virtio_net *net, uint64_t destination);

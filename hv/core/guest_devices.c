@@ -208,6 +208,9 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
     if (devices == NULL) {
         return STATUS_OK;
     }
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        virtio_net_set_link(&devices->cards[i].state.net, true);
+    }
     guest_devices_close(guest);
     devices->faults_told = 0;
     __atomic_store_n(&devices->deadline, UINT64_MAX, __ATOMIC_RELEASE);
@@ -308,6 +311,18 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     guest_release(vcpu);
+}
+
+void guest_devices_toggle_link(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        struct virtio_net *net = &guest->devices->cards[i].state.net;
+
+        virtio_net_set_link(net, !virtio_net_link(net));
+    }
+    guest_devices_told(vcpu, now);
 }
 
 /* Guests whose cards have received something. */

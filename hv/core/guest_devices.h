@@ -115,6 +115,10 @@ bool guest_devices_typed(struct vcpu *vcpu);
 /* Works on what was notified, within a budget and until the host TSC `until`. No lock is held. */
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until);
 
+/* Pulls the cable of the guest's network cards, or plugs it in again: their drivers are told, and no packet passes. At
+ * each start of the guest it is plugged in. vCPU 0's CPU. */
+void guest_devices_toggle_link(struct vcpu *vcpu, uint64_t now);
+
 /* Another guest's CPU has put something into this one's queues: tells the drivers. */
 void guest_devices_told(struct vcpu *vcpu, uint64_t now);
 

@@ -93,6 +93,13 @@ def net_case(common, name, more="", bytes_sent=1 << 19, smp=2, **options):
         Answer(prompt, "ping -c 5 -i 0.2 10.0.0.2", r"(?:\[one\] )?5 packets transmitted, 5 packets received, 0% packet loss.*"),
         Answer(prompt, f"head -c {bytes_sent} /dev/urandom >/tmp/f; ls /tmp | wc -l", r"(?:\[one\] )?1"),
         Answer(prompt, "md5sum </tmp/f; nc 10.0.0.2 7 </tmp/f", r"(\w+)  -\s+(?:\[\w+\] )?(\w+)  -", same),
+        # A cable that is pulled and plugged in again.
+        Send("\x1dc"), r"guest one: the cable of its network cards is pulled",
+        Send("\n"), Expect(prompt), Answer(prompt, "cat /sys/class/net/eth0/carrier", r"(?:\[one\] )?0"),
+        Answer(prompt, "ping -c 1 -W 1 10.0.0.2", r"(?:\[one\] )?1 packets transmitted, 0 packets received.*"),
+        Send("\x1dc"), r"guest one: the cable of its network cards is plugged in",
+        Send("\n"), Expect(prompt), Answer(prompt, "cat /sys/class/net/eth0/carrier", r"(?:\[one\] )?1"),
+        Answer(prompt, "ping -c 1 10.0.0.2", r"(?:\[one\] )?1 packets transmitted, 1 packets received.*"),
         Send("poweroff\n"), r"guest one stopped: powered off",
         Send("\n"), Expect(r"\[two\] linux# "), Send("poweroff\n"), r"plinth: result ok\s*\Z",
     ], files=FILES, timeout_s=LINUX_TIMEOUT_S, smp=smp, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)

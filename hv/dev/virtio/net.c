@@ -272,6 +272,19 @@ void virtio_net_packet_done(struct virtio_net *net)
     virtq_push(&net->device.queues[NET_TRANSMIT], net->device.memory, net->send_chain.head, 0);
 }
 
+/* ---- the link ---- */
+
+void virtio_net_set_link(struct virtio_net *net, bool up)
+{
+    if (virtio_net_link(net) != up) {
+        __atomic_store_n(&net->unplugged, !up, __ATOMIC_RELAXED);
+        net->device.config[CONFIG_STATUS] = up ? STATUS_LINK_UP : 0;
+        if (virtio_runs(&net->device)) {
+            virtio_signal(&net->device, VIRTIO_SIGNAL_CONFIG);
+        }
+    }
+}
+
 /* ---- its description ---- */
 
 static bool needs(uint64_t features, uint64_t feature, uint64_t needed)

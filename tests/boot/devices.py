@@ -17,6 +17,10 @@ DRIVER_TROUBLE = tuple(rf"\[ *\d+\.\d+\] .*{text}" for text in (
     r"BAR \d.*(no space|failed to assign|conflict)")) + (r"the device waits for its driver", r"cannot be loaded")
 
 
+# A disk whose words tell their own place.
+WORDS = b"".join(number.to_bytes(4, "little") for number in range(256 * 128))
+
+
 def linux(name, more, cmdline=""):
     return (f"[guest {name}]\nmemory = 192M\nkernel = vmlinuz\ninitrd = initramfs.cpio\n"
             f"cmdline = console=ttyS0 quiet{cmdline}\n{more}")
@@ -124,12 +128,32 @@ def small_drivers_case(name, **options):
         return (f"[guest {name}]\nkernel = virtio.elf\nprotocol = elf\nmemory = 16M\ndisk = words-{name}.img\nnet = lan\nrng = no\n"
                 f"{more}cmdline = {cmdline}\n")
 
-    words = b"".join(number.to_bytes(4, "little") for number in range(256 * 128))
     config = guest("old", "legacy asks") + guest(
         "mmio", "virtio_mmio.device=4K@0xfeb00000:5 virtio_mmio.device=4K@0xfeb01000:6 answers", "virtio = mmio\n")
     return Case(name, config, [r"plinth: result ok\s*\Z"], passes=(("old", "virtio"), ("mmio", "virtio")),
-                files={"virtio.elf": Built("guests/virtio.elf"), "words-old.img": words, "words-mmio.img": words}, smp=2,
+                files={"virtio.elf": Built("guests/virtio.elf"), "words-old.img": WORDS, "words-mmio.img": WORDS}, smp=2,
                 forbidden=(r"P0[0-9]{3}", r"the device waits for its driver"), **options)
+
+
+HOSTILE_DEVICES = ("rings-that-are-no-memory", "queue-sizes", "buffers-that-are-no-memory", "chains-without-end",
+                   "rings-that-change", "bars-anywhere", "configuration-space", "packet-storm", "doorbell-storm",
+                   "messages-anywhere")
+
+
+def hostile_case(common, name, **options):
+    """A guest that attacks its PCI bus, disk, card and shared memory, beside a neighbour on the same CPU that counts its
+    ticks, and a guest on the same network and memory that reads nothing."""
+    devices = "net = lan\nshared = board\nrng = no\n"
+    config = ("[shared board]\nsize = 16K\n" + common.neighbour_conf("ticks=150") +
+              "[guest hostile]\nkernel = hostile-devices.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
+              f"disk = words.img\n{devices}"
+              f"[guest silent]\nkernel = hostile-devices.elf\nprotocol = elf\nmemory = 16M\ncpus = 1,\ncmdline = silent\n{devices}")
+    return Case(name, config, [r"plinth: result ok\s*\Z"], smp=2, files={
+        "neighbour.elf": Built("guests/neighbour.elf"), "hostile-devices.elf": Built("guests/hostile-devices.elf"),
+        "words.img": WORDS}, required=(
+            r"^\[neighbour\] PASS neighbour$", r"^\[silent\] PASS hostile-devices$", r"^\[hostile\] PASS hostile-devices$",
+            *(rf"^\[hostile\] survived {attack}$" for attack in HOSTILE_DEVICES)),
+                forbidden=(common.PANIC, r"\] FAIL"), timeout_s=LINUX_TIMEOUT_S, timed=common.ticks_in_time, **options)
 
 
 def rows(common):
@@ -150,6 +174,7 @@ def rows(common):
         keep_case(common),
         shared_case("shared", emulators=("qemu-svm", "bochs-vmx")),
         small_drivers_case("small-drivers", emulators=("qemu-svm", "bochs-vmx")),
+        hostile_case(common, "hostile-devices", emulators=("qemu-svm", "bochs-vmx")),
         net_case(common, "net"),
         net_case(common, "net-smp", "cpus = 2\n", smp=4, emulators=QEMU),
     ]

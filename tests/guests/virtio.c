@@ -246,6 +246,7 @@ static void transfer(bool write, uint64_t sector, uint32_t sectors, bool by_inte
 {
     struct queue *queue = &disk.queues[0];
     struct used_element done;
+    uint32_t before;
 
     request.type = write;
     request.sector = sector;
@@ -255,11 +256,12 @@ static void transfer(bool write, uint64_t sector, uint32_t sectors, bool by_inte
     describe(queue, 2, &request_status, 1, F_WRITE);
     queue->available[0] = by_interrupt ? 0 : NO_INTERRUPT;
     put(queue, 0);
+    before = interrupts[disk.irq];
     notify(&disk, 0);
+    while (by_interrupt && interrupts[disk.irq] == before) { /* the request itself may be done already */
+        wait_for_interrupt();
+    }
     while (!take(queue, &done)) {
-        if (by_interrupt) {
-            wait_for_interrupt();
-        }
     }
     CHECK_EQUAL(done.id, 0);
     CHECK_EQUAL(done.bytes, write ? 1 : sectors * 512 + 1);

@@ -296,6 +296,7 @@ static void build_firmware_tables(const struct guest *guest)
         .com2 = guest->config->com2,
         .base = GUEST_ACPI_START,
         .pci_devices = guest_devices_pci(guest),
+        .virtio_mmio = guest_devices_mmio(guest),
         .pci_high_start = guest_layout_pci_high(&guest->layout, guest->host->physical_bits),
     };
     struct bios_tables_config bios = {

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 
+import debian
 import devices
 import faults
 import series
@@ -983,6 +984,7 @@ CASES = [
 ]
 
 CASES += devices.rows(sys.modules[__name__])
+CASES += debian.rows()
 
 # A machine that cannot start says so on both serial ports.
 for forced in (case for case in CASES if case.name in faults.FORCED):

@@ -64,7 +64,7 @@ static int setup(void **state)
     for (unsigned i = 0; i < GUESTS; i++) {
         arena_init(&peers[i].arena);
         virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i], i == 3 ? 9000 : 0);
-        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device);
+        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device, false);
         assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net, i == 2), i);
         start_peer(i, false, OFFLOADS, 32);
     }
@@ -181,6 +181,32 @@ static void a_broadcast_reaches_all_others(void **state)
     expect_nothing(1);
     expect_frame(2, 1, broadcast, 200);
     expect_frame(3, 1, broadcast, 200);
+}
+
+static void no_packet_passes_where_the_cable_is_pulled(void **state)
+{
+    (void)state;
+    assert_int_equal(vd_config(&peers[0].driver, 6, 2), 1);
+    virtio_net_set_link(&peers[0].card.net, false);
+    assert_int_equal(virtio_take_signals(&peers[0].card.net.device), VIRTIO_SIGNAL_CONFIG);
+    assert_int_equal(vd_config(&peers[0].driver, 6, 2), 0);
+    put_frame(1, broadcast, 200, NULL);
+    run(1, NULL);
+    expect_nothing(0);
+    expect_frame(2, 1, broadcast, 200);
+    expect_frame(3, 1, broadcast, 200);
+    put_frame(0, broadcast, 200, NULL); /* is taken, and goes nowhere */
+    assert_int_equal(run(0, NULL), 0);
+    expect_nothing(1);
+    virtio_net_set_link(&peers[0].card.net, true);
+    virtio_net_set_link(&peers[0].card.net, true); /* no news */
+    assert_int_equal(virtio_take_signals(&peers[0].card.net.device) & VIRTIO_SIGNAL_CONFIG, VIRTIO_SIGNAL_CONFIG);
+    put_frame(0, broadcast, 200, NULL);
+    run(0, NULL);
+    expect_frame(1, 0, broadcast, 200);
+    virtio_reset(&peers[0].card.net.device);
+    virtio_net_set_link(&peers[0].card.net, false); /* nothing for a driver that is not ready */
+    assert_int_equal(virtio_take_signals(&peers[0].card.net.device), 0);
 }
 
 static void unknown_addresses_are_flooded_until_they_are_learned(void **state)
@@ -793,6 +819,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_packet_reaches_the_card_that_it_names, setup),
         cmocka_unit_test_setup(a_broadcast_reaches_all_others, setup),
+        cmocka_unit_test_setup(no_packet_passes_where_the_cable_is_pulled, setup),
         cmocka_unit_test_setup(unknown_addresses_are_flooded_until_they_are_learned, setup),
         cmocka_unit_test_setup(no_card_takes_another_ones_address, setup),
         cmocka_unit_test_setup(large_frames_are_spread_over_buffers, setup),

@@ -37,7 +37,7 @@ static void make(bool read_only, uint32_t change_pages)
     }
     disk_image_init(&image, (struct span){file, DISK_BYTES}, map, changes, change_pages);
     virtio_block_init(&disk.block, &arena.memory, &image, read_only, "a-rather-long-name.img");
-    virtio_pci_init(&disk.pci, &disk.block.device);
+    virtio_pci_init(&disk.pci, &disk.block.device, false);
 }
 
 static int setup(void **state)

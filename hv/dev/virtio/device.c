@@ -165,14 +165,20 @@ static void reset_queue(struct virtio_device *device, unsigned index)
     }
 }
 
+void virtio_queue_stop(struct virtio_device *device, unsigned index)
+{
+    if (index < device->kind->queue_count) {
+        lock(device);
+        reset_queue(device, index);
+        unlock(device);
+    }
+}
+
 void virtio_queue_reset(struct virtio_device *device, unsigned index)
 {
-    if (index >= device->kind->queue_count || !virtio_has(device, VIRTIO_F_RING_RESET)) {
-        return;
+    if (virtio_has(device, VIRTIO_F_RING_RESET)) {
+        virtio_queue_stop(device, index);
     }
-    lock(device);
-    reset_queue(device, index);
-    unlock(device);
 }
 
 void virtio_queue_place_legacy(struct virtio_device *device, unsigned index, uint32_t page)

@@ -136,6 +136,8 @@ void virtio_queue_enable(struct virtio_device *device, unsigned queue);
 /* Legacy: the page number of the rings; 0 takes them away. */
 void virtio_queue_place_legacy(struct virtio_device *device, unsigned queue, uint32_t page);
 void virtio_queue_reset(struct virtio_device *device, unsigned queue);
+/* The same where no feature has to be negotiated for it: virtio-mmio's QueueReady. */
+void virtio_queue_stop(struct virtio_device *device, unsigned queue);
 void virtio_notify(struct virtio_device *device, unsigned queue);
 
 uint32_t virtio_config_read(const struct virtio_device *device, unsigned offset, uint8_t size);

@@ -17,6 +17,7 @@
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/panic.h"
+#include "hv/host/speculation.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/insn.h"
 #include "hv/svm/instruction.h"
@@ -55,6 +56,12 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     if ((requests & VCPU_XCR0) != 0) {
         insn_xsetbv(0, vcpu->xcr0);
+    }
+    if ((requests & VCPU_SPEC_CTRL) != 0) {
+        speculation_set_control(cpu_this(), vcpu->msrs.spec_ctrl);
+    }
+    if ((requests & VCPU_IBPB) != 0) {
+        speculation_barrier();
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }

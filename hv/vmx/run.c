@@ -17,6 +17,7 @@
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/panic.h"
+#include "hv/host/speculation.h"
 #include "hv/vmx/decode.h"
 #include "hv/vmx/insn.h"
 #include "hv/x86/insn.h"
@@ -53,6 +54,12 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
     if ((requests & VCPU_XCR0) != 0) {
         insn_xsetbv(0, vcpu->xcr0);
+    }
+    if ((requests & VCPU_SPEC_CTRL) != 0) {
+        speculation_set_control(cpu_this(), vcpu->msrs.spec_ctrl);
+    }
+    if ((requests & VCPU_IBPB) != 0) {
+        speculation_barrier();
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }
@@ -207,7 +214,7 @@ void vmx_run(struct cpu *cpu, struct vcpu *vcpu)
         return;
     }
     before_entry(vmx, vcpu);
-    if (vmx_enter(vcpu, vmx->launched) != 0) {
+    if ((vmx->guarded != 0 ? vmx_enter_guarded : vmx_enter)(vcpu, vmx->launched) != 0) {
         handle_vmfail(vcpu);
     }
 }

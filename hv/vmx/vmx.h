@@ -81,8 +81,9 @@ struct vmx_vcpu {
     uint64_t eoi_exits[VMX_EOI_EXIT_WORDS];
     uint32_t launched;   /* on the CPU where the VMCS is loaded */
     uint32_t loaded_cpu; /* index + 1; 0: none yet */
+    uint32_t guarded;    /* its CPU has something to do about speculation at each entry and exit */
     uint32_t had_nmi;    /* quirks.c: one was injected, and no exit has shown its end yet */
-    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 7 * 4 - VMX_EOI_EXIT_WORDS * 8];
+    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 8 * 4 - VMX_EOI_EXIT_WORDS * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
@@ -126,8 +127,10 @@ void vmx_finish_exception(const struct vmx_exit_words *words);
 
 /* entry.S: enters the guest again and again, until vmx_handle_exit() says false (0) or the entry fails (1). */
 uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched);
+uint32_t vmx_enter_guarded(struct vcpu *vcpu, uint32_t launched);
 _Static_assert(offsetof(struct vcpu, gpr) == 0, "entry.S");
 void vmx_exit(void);
+void vmx_exit_guarded(void);
 
 /* quick.c, called by entry.S: the short way where there is one, else vmx_handle_any_exit(). */
 bool vmx_handle_exit(struct vcpu *vcpu);

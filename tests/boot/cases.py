@@ -696,6 +696,12 @@ CASES = [
     guests_case("guests-shadow", [*ENTRY_GUESTS, "exceptions", "exceptions-32", "paging-32", "mmio", "mmio-32", "msr-32",
                                   "pc-user", "pc-user-32"],
                 cpu="max,-npt", emulators=QEMU, required=(r"AMD SVM with shadow paging",)),
+    # The guarded loops of entry.S, with all answers to speculation that the emulator's CPU has: no register is lost.
+    guests_case("guarded", ["state", "exceptions", "fpu", "smp-x2apic"], hypervisor_lines="speculation = all\n", smp=2,
+                emulators=("qemu-svm", "bochs-vmx"), required=(
+                    r"at each exit: .*RSB fill.*; at each entry: .*VERW \(`speculation = all`\)",)),
+    guests_case("guarded-shadow", ["state", "exceptions"], hypervisor_lines="speculation = all\n", cpu="max,-npt", emulators=QEMU,
+                required=(r"at each exit: .*RSB fill",)),
     guests_case("guests-shadow-devices", [name for name in DEVICE_GUESTS if not name.endswith("-32")], cpu="max,-npt",
                 emulators=QEMU, slow=True),
     guests_case("guests-shadow-pc-64", [name for name in PC_GUESTS if not name.endswith("-32")], cpu="max,-npt",

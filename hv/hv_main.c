@@ -47,6 +47,7 @@ static void take_over_cpu(const struct boot_info *info);
 static void choose_virtualization(const struct boot_info *info);
 static void take_over_interrupts(const struct boot_info *info);
 static void calibrate_clock(const struct boot_info *info);
+static void open_keyboard(const struct boot_info *info);
 static void describe_host(void);
 static void start_cpus(const struct boot_info *info);
 static void create_guests(const struct boot_info *info);
@@ -65,6 +66,8 @@ static void start(void *argument)
     fault_at("interrupts");
     calibrate_clock(info);
     host_devices_quiet(info, &acpi);
+    power_take_button();
+    open_keyboard(info);
     describe_host();
     report_memory(info);
     start_cpus(info);
@@ -176,6 +179,19 @@ static void calibrate_clock(const struct boot_info *info)
     }
 }
 
+/* Beside the screen: a machine without one is not typed on. */
+static void open_keyboard(const struct boot_info *info)
+{
+    bool there = acpi.has_8042 || !acpi.has_fadt;
+
+    if (info->framebuffer.format == BOOT_PIXEL_NONE || !info->config.console_screen) {
+        return;
+    }
+    log_info("keyboard: %s", there && console_open_keyboard()
+                                 ? "PS/2, US layout; what is typed goes to the console"
+                                 : "no PS/2 keyboard answers (a USB keyboard is not the hypervisor's to use)");
+}
+
 static void describe_host(void)
 {
     host.is_intel = support.vendor == VIRT_VMX;
@@ -225,6 +241,14 @@ static void run_cpu(struct cpu *cpu)
 
 static const struct smp_start_steps cpu_steps = {.prepare = prepare_cpu, .run = run_cpu};
 
+/* An emulator's CPU says that it is one of a maker's, whose answers would only slow it down. */
+static enum config_speculation wanted_speculation(const struct boot_info *info)
+{
+    bool emulated = support.emulator != EMULATOR_NONE && info->config.speculation == SPECULATION_AUTO;
+
+    return emulated ? SPECULATION_NONE : info->config.speculation;
+}
+
 static void start_cpus(const struct boot_info *info)
 {
     uint32_t ready;
@@ -235,7 +259,7 @@ static void start_cpus(const struct boot_info *info)
     if (host_cpu_apply_errata()) {
         log_info("C1E is switched off on every CPU: it stops this CPU's APIC timer (AMD erratum 400)");
     }
-    speculation_wanted = info->config.speculation;
+    speculation_wanted = wanted_speculation(info);
     speculation_start(cpu_this(), speculation_wanted);
     if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);

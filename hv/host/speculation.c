@@ -127,7 +127,7 @@ void speculation_report(const struct cpu *cpu, enum config_speculation wanted)
              cpu_speculation_answers(speculation.answers & at_exits, texts[3]),
              cpu_speculation_answers(speculation.answers & at_entries, texts[4]),
              wanted == SPECULATION_ALL    ? " (`speculation = all`)"
-             : wanted == SPECULATION_NONE ? " (`speculation = none`)"
+             : wanted == SPECULATION_NONE ? " (`speculation = none`, or an emulator)"
                                           : "");
     if (speculation.open != 0 && wanted != SPECULATION_NONE) {
         log_info(

@@ -286,6 +286,24 @@ static uint64_t spec_ctrl_bits(const struct vcpu *vcpu, bool *ibpb)
     return (ibrs ? SPEC_CTRL_IBRS : 0) | (stibp ? SPEC_CTRL_STIBP : 0) | (ssbd ? SPEC_CTRL_SSBD : 0);
 }
 
+/* These two stay out of row_read(), which the local APIC's registers need without a stack frame. */
+__attribute__((noinline)) static bool arch_capabilities_read(const struct vcpu *vcpu, uint64_t *value)
+{
+    bool ibpb;
+    bool ibrs = (spec_ctrl_bits(vcpu, &ibpb) & SPEC_CTRL_IBRS) != 0;
+
+    *value = vcpu->guest->host->arch_capabilities & (ibrs ? ~0ULL : ~ARCH_CAPABILITIES_IBRS_ALL);
+    return has_arch_capabilities(vcpu);
+}
+
+__attribute__((noinline)) static bool spec_ctrl_read(const struct vcpu *vcpu, uint64_t *value)
+{
+    bool ibpb;
+
+    *value = vcpu->msrs.spec_ctrl;
+    return spec_ctrl_bits(vcpu, &ibpb) != 0;
+}
+
 static bool spec_ctrl_write(struct vcpu *vcpu, uint64_t value)
 {
     bool ibpb;
@@ -313,8 +331,6 @@ static bool pred_cmd_write(struct vcpu *vcpu, uint64_t value)
 
 static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr, uint64_t *value)
 {
-    bool ibpb;
-
     switch (row->kind) {
     case MSR_IS_CONSTANT:
     case MSR_IS_READ_ONLY:
@@ -340,12 +356,9 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
         *value = (uint64_t)vcpu->guest->host->microcode << (vcpu->guest->host->is_intel ? 32 : 0);
         return true;
     case MSR_IS_ARCH_CAPABILITIES:
-        *value = vcpu->guest->host->arch_capabilities;
-        *value &= (spec_ctrl_bits(vcpu, &ibpb) & SPEC_CTRL_IBRS) != 0 ? ~0ULL : ~ARCH_CAPABILITIES_IBRS_ALL;
-        return has_arch_capabilities(vcpu);
+        return arch_capabilities_read(vcpu, value);
     case MSR_IS_SPEC_CTRL:
-        *value = vcpu->msrs.spec_ctrl;
-        return spec_ctrl_bits(vcpu, &ibpb) != 0;
+        return spec_ctrl_read(vcpu, value);
     case MSR_IS_PRED_CMD:
         return false; /* write-only */
     case MSR_IS_PAT:

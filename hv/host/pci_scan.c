@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/host/pci_scan.h"
 
-static bool is_there(const struct pci_access *access, struct pci_address address)
+bool pci_is_there(const struct pci_access *access, struct pci_address address)
 {
     return (access->read(access->context, address, PCI_ID) & 0xffff) != PCI_ID_NONE;
 }
@@ -26,13 +26,13 @@ static uint32_t scan_device(const struct pci_access *access, struct pci_address 
     uint32_t found = 0;
     uint32_t count;
 
-    if (!is_there(access, address)) {
+    if (!pci_is_there(access, address)) {
         return 0;
     }
     count = (access->read(access->context, address, PCI_HEADER) & PCI_HEADER_MANY_FUNCTIONS) != 0 ? PCI_FUNCTIONS : 1;
     for (uint32_t function = 0; function < count; function++) {
         address.function = (uint8_t)function;
-        if (is_there(access, address)) {
+        if (pci_is_there(access, address)) {
             show(access, address, visit, context);
             found++;
         }
@@ -55,6 +55,19 @@ uint32_t pci_scan(const struct pci_access *access, const struct pci_buses *buses
         }
     }
     return found;
+}
+
+bool pci_read_bridge(const struct pci_access *access, struct pci_address address, struct pci_bridge *bridge)
+{
+    uint32_t header = access->read(access->context, address, PCI_HEADER) >> PCI_HEADER_TYPE_SHIFT;
+    uint32_t buses;
+
+    if ((header & PCI_HEADER_TYPE_MASK) != PCI_HEADER_TYPE_BRIDGE) {
+        return false;
+    }
+    buses = access->read(access->context, address, PCI_BUSES);
+    *bridge = (struct pci_bridge){(uint8_t)(buses >> 8), (uint8_t)(buses >> 16)};
+    return bridge->secondary != 0 && bridge->secondary <= bridge->subordinate;
 }
 
 static uint32_t command_of(const struct pci_access *access, const struct pci_function *function)

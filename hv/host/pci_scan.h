@@ -36,6 +36,18 @@ typedef void pci_visit(void *context, const struct pci_access *access, const str
 uint32_t pci_scan(const struct pci_access *access, const struct pci_buses *buses, uint32_t count, pci_visit *visit,
                   void *context);
 
+/* Does a function answer at this address? */
+bool pci_is_there(const struct pci_access *access, struct pci_address address);
+
+/* The buses behind a bridge, on its own segment: first and last included. */
+struct pci_bridge {
+    uint8_t secondary, subordinate;
+};
+
+/* False: the function is no bridge, or no bus behind it has a number. "PCI-to-PCI Bridge Architecture Specification"
+ * 1.2, 3.2.5 "PCI-to-PCI Bridge Standard Configuration Space Register Definitions". */
+bool pci_read_bridge(const struct pci_access *access, struct pci_address address, struct pci_bridge *bridge);
+
 /* Can the function write to memory by itself? Displays and bridges do not count: see pci_stop_master(). */
 bool pci_is_master(const struct pci_access *access, const struct pci_function *function);
 

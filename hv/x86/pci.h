@@ -17,10 +17,16 @@
 #define PCI_CLASS 0x08u
 #define PCI_HEADER 0x0cu
 #define PCI_BAR(n) (0x10u + 4u * (n))
+#define PCI_BUSES 0x18u /* of a bridge: primary, secondary, subordinate */
 #define PCI_ID_NONE 0xffffu
 #define PCI_COMMAND_MEMORY (1u << 1)
 #define PCI_COMMAND_MASTER (1u << 2)
 #define PCI_HEADER_MANY_FUNCTIONS 0x00800000u /* of the word at PCI_HEADER */
+
+#define PCI_HEADER_TYPE_SHIFT 16u
+#define PCI_HEADER_TYPE_MASK 0x7fu
+#define PCI_HEADER_TYPE_BRIDGE 0x01u
+#define PCI_STATUS_CAPABILITIES (1u << 20) /* of the word at PCI_COMMAND */
 
 #define PCI_CLASS_DISPLAY 0x03u
 #define PCI_CLASS_BRIDGE 0x06u

@@ -36,7 +36,7 @@ void console_init(const struct boot_info *info);
 /* How fast the TSC counts, once that is known. */
 void console_set_tsc_hz(uint64_t hz);
 
-/* From now on what is typed on the PC's keyboard counts, too. False: there is none that answers. Needs the TSC's rate. */
+/* From now on what is typed on the PC's keyboard counts, too. False: none answers. Needs the TSC's rate. */
 bool console_open_keyboard(void);
 
 /* What a key asks for (Ctrl-] ? lists them), and the guest that it is for. Called from console_service() without the

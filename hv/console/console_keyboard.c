@@ -5,7 +5,7 @@
 #include "hv/console/console_time.h"
 #include "hv/x86/insn.h"
 
-/* Ports, status bits and commands of the controller. PS/2 Technical Reference, as above, "Programming Considerations". */
+/* Ports, status bits and commands of the controller. PS/2 Technical Reference, as in the header. */
 #define PORT_DATA 0x60u
 #define PORT_COMMAND 0x64u /* read: status */
 #define STATUS_OUTPUT_FULL (1u << 0)

@@ -16,8 +16,8 @@ struct host_acpi;
 /* What later calls use. The tables stay where they are. */
 void power_init(const struct host_acpi *acpi);
 
-/* ACPI is enabled, which takes the button from the firmware, and of the machine's events it alone is enabled. Waits at most
- * 300 ms for the firmware. Before errata are applied: the firmware's answer may undo them. */
+/* ACPI is enabled, which takes the button from the firmware, and of the machine's events it alone is enabled. Waits at
+ * most 300 ms for the firmware. Before errata are applied: the firmware's answer may undo them. */
 void power_take_button(void);
 
 /* It was pressed since the last call. Holding it for four seconds is the hardware's, whatever is done here. */

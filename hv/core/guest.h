@@ -19,6 +19,7 @@
 #include "hv/mm/guest_memory.h"
 
 #define GUEST_UNKNOWN_MAX 32u
+#define UNKNOWN_TEXT_MAX 192u /* a line about one of them */
 #define GUEST_REPORT_MAX 256u
 
 enum guest_state {
@@ -47,10 +48,12 @@ enum unknown_kind {
     UNKNOWN_BIOS, /* the interrupt's number << 8 | AH */
 };
 
-/* An access that no device answers: logged once per guest and resource, counted, named in the final report. */
+/* Accesses that no device answers, to one resource or a range of neighbours: logged once, counted, named in the final
+ * report. */
 struct unknown_access {
     enum unknown_kind kind;
-    uint64_t resource; /* port, MSR, page of guest-physical address */
+    uint64_t resource; /* port, MSR, page of guest-physical address: the lowest */
+    uint64_t last;     /* the highest */
     uint64_t value;    /* first value written */
     uint64_t rip;      /* of the first */
     uint64_t count;
@@ -138,7 +141,7 @@ void guest_reset(struct vcpu *vcpu, const char *why);
 /* Notes an access that no device answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
 
-/* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */
+/* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP", or "MSR 0x1a0 to 0x1a7". Returns `to`. */
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
 
 /* The host TSC at which the work of the present exit has to end. */

@@ -130,15 +130,19 @@ static void report_exits(const struct guest *guest)
     log_debug("  %s", exit_counts_text(guest, text, sizeof(text)));
 }
 
+/* They may be why it failed. Of a guest that ended well they are for `log = debug`, except what it wanted of a BIOS:
+ * nothing good comes of that. */
 static void report_unknown_accesses(const struct guest *guest)
 {
-    char text[160];
+    enum log_level level = guest->ended_well ? LOG_DEBUG : LOG_INFO;
+    char text[UNKNOWN_TEXT_MAX];
 
     for (uint32_t i = 0; i < guest->unknown_count; i++) {
-        log_info("  it %s", guest_unknown_describe(&guest->unknown[i], text, sizeof(text)));
+        log_line(guest->unknown[i].kind == UNKNOWN_BIOS ? LOG_INFO : level, "  it %s",
+                 guest_unknown_describe(&guest->unknown[i], text, sizeof(text)));
     }
     if (guest->unknown_dropped != 0) {
-        log_info("  and %" PRIu64 " accesses to further such resources", guest->unknown_dropped);
+        log_line(level, "  and %" PRIu64 " accesses to further such resources", guest->unknown_dropped);
     }
 }
 

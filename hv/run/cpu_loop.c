@@ -161,7 +161,7 @@ static bool polls_console(const struct cpu *cpu)
 
 static void report_unknown(struct guest *guest)
 {
-    char text[160];
+    char text[UNKNOWN_TEXT_MAX];
 
     for (uint32_t i = 0; i < guest->unknown_count; i++) {
         struct unknown_access *access = &guest->unknown[i];

@@ -5,11 +5,11 @@
  *   uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)     MS ABI: rcx, edx
  *
  * Enters the guest for as long as vmx_handle_exit(vcpu) says true; then the result is 0. 1: VMfail, no guest
- * instruction ran. The loop is here so that what the ABI wants preserved, and HOST_RSP, are saved once and not at every
- * exit.
+ * instruction ran. vmx_shadow_enter() asks vmx_shadow_handle_exit() (shadow.h). The loop is here so that what the ABI
+ * wants preserved, and HOST_RSP, are saved once and not at every exit.
  *
  * rsp, rip and rflags of the guest are in the VMCS; all other registers are in gpr[], the first thing in struct vcpu. A
- * VM exit continues at vmx_exit.
+ * VM exit continues at vmx_exit, or at vmx_shadow_exit.
  *
  * vmx_enter_guarded() and vmx_exit_guarded are the same for a CPU that has to do something about speculation at each
  * exit and entry: hv/host/speculation_guard.h.
@@ -25,11 +25,11 @@
 #define FRAME_LAUNCHED 40(%rsp)
 
     .text
-    .macro ENTER enter, exit, guarded
-    .globl \enter
+    .macro ENTER name, exit, handle_exit, guarded
+    .globl \name
     .globl \exit
-    .seh_proc \enter
-\enter:
+    .seh_proc \name
+\name:
     pushq %rbp
     .seh_pushreg %rbp
     pushq %rbx
@@ -107,7 +107,7 @@
     GUARD_EXIT
     movq FRAME_VCPU, %rcx
     .endif
-    callq vmx_handle_exit
+    callq \handle_exit
     testb %al, %al
     jnz 1b
     xorl %eax, %eax
@@ -125,5 +125,7 @@
     .seh_endproc
     .endm
 
-    ENTER vmx_enter, vmx_exit, 0
-    ENTER vmx_enter_guarded, vmx_exit_guarded, 1
+    ENTER vmx_enter, vmx_exit, vmx_handle_exit, 0
+    ENTER vmx_enter_guarded, vmx_exit_guarded, vmx_handle_exit, 1
+    ENTER vmx_shadow_enter, vmx_shadow_exit, vmx_shadow_handle_exit, 0
+    ENTER vmx_shadow_enter_guarded, vmx_shadow_exit_guarded, vmx_shadow_handle_exit, 1

@@ -175,6 +175,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .hide_xsavec = host->quirks.broken_xsavec,
         .hide_pcid = plan->shadow_tables != 0,
         .hide_tce = host->quirks.tce_refused,
+        .spec_ctrl = host->spec_ctrl,
     };
 
     text_copy(guest->config->name, guest->name, sizeof(guest->name));

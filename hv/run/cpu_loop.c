@@ -12,10 +12,12 @@
 #include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
+#include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
 #include "hv/host/host_apic.h"
+#include "hv/host/power.h"
 #include "hv/virt/vcpu_switch.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
@@ -148,6 +150,7 @@ static void exchange_console(struct cpu *cpu, struct turn *turn, uint64_t now)
         }
     }
     turn->console_deadline = max_u64(console_deadline(end), end + CONSOLE_REST * (end - now));
+    turn->console_deadline = min_u64(turn->console_deadline, power_button_deadline(end));
 }
 
 /* The boot CPU polls the consoles; others only bring what their guests wrote. */
@@ -422,6 +425,7 @@ static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
         exchange_console(cpu, turn, now);
         guest_com2_serve();
         guest_end_serve();
+        operator_look_at_button();
         return false;
     }
     return true;
@@ -468,7 +472,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
 {
     struct turn *turn = &turns[cpu->index];
 
-    turn->console_deadline = console_deadline(insn_rdtsc());
+    turn->console_deadline = min_u64(console_deadline(insn_rdtsc()), power_button_deadline(insn_rdtsc()));
     for (;;) {
         uint64_t now;
 

@@ -17,11 +17,26 @@
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/panic.h"
+#include "hv/host/speculation.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/insn.h"
 #include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
+
+/* Registers of the CPU that kernels write a few times. */
+__attribute__((noinline)) static void apply_rare_requests(const struct vcpu *vcpu, uint32_t requests)
+{
+    if ((requests & VCPU_XCR0) != 0) {
+        insn_xsetbv(0, vcpu->xcr0);
+    }
+    if ((requests & VCPU_SPEC_CTRL) != 0) {
+        speculation_set_control(cpu_this(), vcpu->msrs.spec_ctrl);
+    }
+    if ((requests & VCPU_IBPB) != 0) {
+        speculation_barrier();
+    }
+}
 
 /* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
 static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -53,8 +68,8 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         vmcb->dr6 = (vmcb->dr6 & ~DR6_BREAKPOINTS) | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT);
         vmcb->clean &= ~CLEAN_DR;
     }
-    if ((requests & VCPU_XCR0) != 0) {
-        insn_xsetbv(0, vcpu->xcr0);
+    if ((requests & (VCPU_XCR0 | VCPU_SPEC_CTRL | VCPU_IBPB)) != 0) {
+        apply_rare_requests(vcpu, requests);
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }

@@ -59,6 +59,7 @@ struct svm_vcpu {
     /* svm_enter, or what a guest with shadow paging has around it: once a turn, so that no exit has to ask. */
     void (*enter)(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
     struct svm_shadow *shadow;
+    bool guarded;      /* its CPU has something to do about speculation at each entry and exit */
     bool shadow_stale; /* the guest starts again: nothing of its shadow tables stays */
 } __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
@@ -106,6 +107,7 @@ void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 
 /* entry.S: enters the guest again and again, until svm_handle_exit() says false. */
 void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+void svm_enter_guarded(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
 _Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "entry.S");
 
 /* quick.c, called by entry.S: the short way where there is one, else svm_handle_any_exit(). */

@@ -720,6 +720,14 @@ CASES = [
     guests_case("guests-shadow", [*ENTRY_GUESTS, "exceptions", "exceptions-32", "paging-32", "mmio", "mmio-32", "msr-32",
                                   "pc-user", "pc-user-32"],
                 cpu="max,-npt", emulators=QEMU, required=(r"AMD SVM with shadow paging",)),
+    # The guarded loops of entry.S, with all answers to speculation that the emulator's CPU has: no register is lost.
+    guests_case("guarded", ["state", "exceptions", "fpu", "smp-x2apic"], hypervisor_lines="speculation = all\n", smp=2,
+                emulators=("qemu-svm", "bochs-vmx"), required=(
+                    r"at each exit: .*RSB fill.*; at each entry: .*VERW \(`speculation = all`\)",)),
+    guests_case("guarded-shadow", ["state", "exceptions"], hypervisor_lines="speculation = all\n", cpu="max,-npt", emulators=QEMU,
+                required=(r"at each exit: .*RSB fill",)),
+    guests_case("guarded-shadow-vmx", ["exceptions"], hypervisor_lines="speculation = all\n", cpu="core2_penryn_t9600",
+                emulators=BOCHS_VMX, required=(r"at each exit: .*RSB fill",)),
     # As it is asked for, on CPUs that have nested paging.
     guests_case("guests-shadow-asked", SHADOW_GUESTS, more_lines="paging = shadow\n",
                 emulators=("qemu-svm", "bochs-svm")),

@@ -75,6 +75,23 @@ void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
     (void)host_vmcb;
 }
 
+void svm_enter_guarded(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
+{
+    (void)svm;
+    (void)vcpu;
+    (void)host_vmcb;
+}
+
+void speculation_set_control(struct cpu *cpu, uint64_t guest_bits)
+{
+    (void)cpu;
+    (void)guest_bits;
+}
+
+void speculation_barrier(void)
+{
+}
+
 static const struct exiting *random_exit(struct vmcb *vmcb)
 {
     uint64_t kind = random_word() % 11;

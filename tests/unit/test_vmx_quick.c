@@ -82,6 +82,22 @@ uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)
     return launched;
 }
 
+uint32_t vmx_enter_guarded(struct vcpu *vcpu, uint32_t launched)
+{
+    (void)vcpu;
+    return launched;
+}
+
+void speculation_set_control(struct cpu *cpu, uint64_t guest_bits)
+{
+    (void)cpu;
+    (void)guest_bits;
+}
+
+void speculation_barrier(void)
+{
+}
+
 uint64_t vmx_msr_map(bool virtual_apic)
 {
     return virtual_apic;

@@ -129,6 +129,15 @@ static void begin_guest(struct placement *placement, const struct config_guest *
     }
 }
 
+/* Other guests' vCPUs on the core's other threads. */
+static uint32_t foreign_beside(const struct placement *placement, uint32_t cpu)
+{
+    const struct cpu_load *core = &placement->cpus[core_of(placement->machine, cpu)];
+    const struct cpu_load *here = &placement->cpus[cpu];
+
+    return core->core_vcpus - core->core_own - (here->vcpus - here->own);
+}
+
 static bool is_better(struct placement *placement, uint32_t cpu, uint32_t than)
 {
     const struct cpu_load *one = &placement->cpus[cpu];
@@ -137,9 +146,9 @@ static bool is_better(struct placement *placement, uint32_t cpu, uint32_t than)
     const struct cpu_load *other_core = &placement->cpus[core_of(placement->machine, than)];
     const struct node_load *one_node = node_of(placement, cpu);
     const struct node_load *other_node = node_of(placement, than);
-    /* On the core's other threads: other guests' vCPUs, and the guest's own. */
-    uint32_t one_foreign = one_core->core_vcpus - one_core->core_own - (one->vcpus - one->own);
-    uint32_t other_foreign = other_core->core_vcpus - other_core->core_own - (other->vcpus - other->own);
+    uint32_t one_foreign = foreign_beside(placement, cpu);
+    uint32_t other_foreign = foreign_beside(placement, than);
+    /* The guest's own on the core's other threads. */
     uint32_t one_own = one_core->core_own - one->own;
     uint32_t other_own = other_core->core_own - other->own;
 
@@ -161,14 +170,18 @@ static bool is_better(struct placement *placement, uint32_t cpu, uint32_t than)
     return placement->spread ? one_own < other_own : one_own > other_own;
 }
 
-/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive, or of another kind. */
-static uint32_t best_cpu(struct placement *placement, const struct config_guest *guest)
+/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive, of another kind, or beside
+ * another guest's. */
+static uint32_t best_cpu(struct placement *placement, const struct config_guest *guest, bool siblings)
 {
     uint32_t best = CONFIG_CPU_ANY;
 
     for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
-        if (!placement->cpus[cpu].exclusive && config_cpu_is_of_kind(placement->machine, cpu, guest->cpu_kind) &&
-            (best == CONFIG_CPU_ANY || is_better(placement, cpu, best))) {
+        if (placement->cpus[cpu].exclusive || !config_cpu_is_of_kind(placement->machine, cpu, guest->cpu_kind) ||
+            (!siblings && foreign_beside(placement, cpu) != 0)) {
+            continue;
+        }
+        if (best == CONFIG_CPU_ANY || is_better(placement, cpu, best)) {
             best = cpu;
         }
     }
@@ -231,6 +244,14 @@ static void report_none(struct placement *placement, const struct config_guest *
                       TEXT_ARGS(guest->name), config_cpu_kind_name(guest->cpu_kind), guest->cpu_count);
         return;
     }
+    if (best_cpu(placement, guest, true) != CONFIG_CPU_ANY) {
+        config_report(
+            placement->errors, position, "shared-core",
+            "Every core that is left for guest `%.*s` has a thread with another guest, which could see data of "
+            "it; give the guests fewer `cpus`, or write `allow-siblings = yes` under [hypervisor].",
+            TEXT_ARGS(guest->name));
+        return;
+    }
     config_report(placement->errors, position, "no-cpu-left",
                   "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line out, or "
                   "add `slice = 10ms` to a guest that may share.",
@@ -246,7 +267,7 @@ static void place_any(struct placement *placement, uint32_t index)
         if (guest->cpus[i] != CONFIG_CPU_ANY) {
             continue;
         }
-        guest->cpus[i] = best_cpu(placement, guest);
+        guest->cpus[i] = best_cpu(placement, guest, placement->config->allow_siblings);
         if (guest->cpus[i] == CONFIG_CPU_ANY) {
             report_none(placement, guest);
             return;
@@ -308,6 +329,27 @@ bool config_next_neighbours(const struct config *config, const struct config_mac
     return false;
 }
 
+/* Lists may name threads of one core for two guests; the placement of the others does not. */
+static void check_siblings(struct placement *placement)
+{
+    struct config_neighbours found;
+    uint32_t from = 0;
+
+    while (!placement->config->allow_siblings &&
+           config_next_neighbours(placement->config, placement->machine, &from, &found)) {
+        const struct config_guest *one = &placement->config->guests[found.guests[0]];
+        const struct config_guest *other = &placement->config->guests[found.guests[1]];
+
+        placement->failed = true;
+        config_report(
+            placement->errors, other->cpus_position.line != 0 ? other->cpus_position : other->position, "shared-core",
+            "Guests `%.*s` and `%.*s` would share a core: CPUs %u and %u are its threads, and each guest could "
+            "see data of the other; give one of them another core, or write `allow-siblings = yes` under "
+            "[hypervisor].",
+            TEXT_ARGS(one->name), TEXT_ARGS(other->name), found.cpus[0], found.cpus[1]);
+    }
+}
+
 static void check_memory(struct placement *placement)
 {
     uint64_t available = placement->machine->memory_bytes;
@@ -341,12 +383,13 @@ static void check_paging(struct placement *placement)
         const struct config_guest *guest = &placement->config->guests[i];
         bool nested = config_shadow_tables(guest, !machine->no_nested_paging) == 0;
 
-        if (nested ? machine->no_nested_paging : machine->no_shadow_paging) {
+        if (nested && machine->no_nested_paging) {
             placement->failed = true;
-            config_report(placement->errors,
-                          guest->paging_position.line != 0 ? guest->paging_position : guest->position, "no-such-paging",
-                          "Guest `%.*s` wants %s paging, which is not to be had on this CPU; write `paging = auto`.",
-                          TEXT_ARGS(guest->name), nested ? "nested" : "shadow");
+            config_report(
+                placement->errors, guest->paging_position.line != 0 ? guest->paging_position : guest->position,
+                "no-such-paging",
+                "Guest `%.*s` wants nested paging, which is not to be had on this CPU; write `paging = auto`.",
+                TEXT_ARGS(guest->name));
         } else if (!nested && guest->share_count != 0) {
             placement->failed = true;
             config_report(
@@ -377,6 +420,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
         }
     }
     if (!placement.failed) {
+        check_siblings(&placement);
         set_slices(&placement);
     }
     check_memory(&placement);

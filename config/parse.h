@@ -37,7 +37,6 @@ struct config_machine {
     uint32_t nodes[CPUS_MAX];             /* of each CPU its node, below node_count */
     uint64_t node_bytes[NUMA_NODES_MAX];  /* usable by guests */
     bool no_nested_paging;                /* the CPU has none */
-    bool no_shadow_paging;                /* Plinth has none for this CPU */
 };
 
 /*

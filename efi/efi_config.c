@@ -30,8 +30,7 @@ static struct config_machine machine_of(const struct efi_stage *stage)
                                      .cores_known = true,
                                      .kinds_known = stage->info->kinds_known,
                                      .node_count = stage->info->numa.node_count,
-                                     .no_nested_paging = !stage->support.nested_paging,
-                                     .no_shadow_paging = !stage->support.shadow_paging};
+                                     .no_nested_paging = !stage->support.nested_paging};
     const struct boot_cpu *cpus = stage->info->cpus;
 
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {

@@ -4,6 +4,10 @@
 bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 	tests/bench/bench-exit $(BUILD)
 
+#: make bench-shadow  instructions of shadow paging: fills, switches, INVLPG, faults (QEMU without NPT, Bochs' Core 2, Bochs' SVM)
+bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
+	tests/bench/bench-shadow $(BUILD)
+
 #: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
 bench-apicv: image
 	tests/boot/bench_apicv.py
@@ -13,33 +17,30 @@ bench-boot: image
 	tests/boot/bench_boot.py
 
 
+#: make bench-emulate instructions per access to a device in memory, from exit_dispatch() on (native, callgrind)
+bench-emulate: $(BUILD)/bench/emulate
+	tests/bench/bench-native $< $(BUILD)/bench/callgrind-emulate counted_exit
+
 #: make bench-virtio  instructions per disk request and per packet, beside the copies (native, callgrind)
 bench-virtio: $(BUILD)/bench/virtio
-	tests/bench/bench-virtio $< $(BUILD)/bench/callgrind-virtio
+	tests/bench/bench-native $< $(BUILD)/bench/callgrind-virtio counted_notify counted_told
 
 # Each file optimized as in the image; memcpy and memset as calls, so that callgrind can tell them apart.
-BENCH_VIRTIO_OBJECTS := $(patsubst %.c,$(BUILD)/bench/virtio-%.o,$(PURE_SOURCES) tests/bench/bench_virtio.c tests/unit/support.c)
-$(BUILD)/bench/virtio-%.o: %.c
+BENCH_PURE_OBJECTS := $(patsubst %.c,$(BUILD)/bench/image-%.o,$(PURE_SOURCES) tests/unit/support.c)
+$(BUILD)/bench/image-%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -O2 -g -DPLINTH_DEBUG_CHECKS,$(NATIVE_CFLAGS)) -gdwarf-4 -ffreestanding -mgeneral-regs-only \
 		$(if $(filter $<,$(HOT_SOURCES)),-O2,$(if $(filter $<,$(SMALLER_SOURCES)),-Os,-Oz)) -fno-jump-tables \
 		-MMD -MP -c -o $@ $<
 
-$(BUILD)/bench/virtio: $(BENCH_VIRTIO_OBJECTS)
+$(BUILD)/bench/virtio $(BUILD)/bench/emulate $(BUILD)/bench/scale: $(BUILD)/bench/%: $(BUILD)/bench/image-tests/bench/bench_%.o $(BENCH_PURE_OBJECTS)
 	$(Q)$(CC) -o $@ $^ -lcmocka
 
--include $(BENCH_VIRTIO_OBJECTS:.o=.d)
+-include $(BENCH_PURE_OBJECTS:.o=.d)
 
 #: make scale         64 CPUs start in QEMU; what each step costs up to 12 TiB, 255 CPUs and 64 guests (callgrind)
 scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-# The same objects as bench-virtio's, with another program.
-BENCH_SCALE_OBJECTS := $(patsubst %.c,$(BUILD)/bench/virtio-%.o,$(PURE_SOURCES) tests/bench/bench_scale.c tests/unit/support.c)
-$(BUILD)/bench/scale: $(BENCH_SCALE_OBJECTS)
-	$(Q)$(CC) -o $@ $^ -lcmocka
-
--include $(BENCH_SCALE_OBJECTS:.o=.d)
-
-.PHONY: bench-exit bench-apicv bench-boot bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-apicv bench-boot bench-emulate bench-virtio scale

@@ -9,7 +9,7 @@ DIST_NAME := plinth-$(VERSION)
 DIST_TREE := $(BUILD)/dist/$(DIST_NAME)
 DIST_ARCHIVE := $(BUILD)/$(DIST_NAME).tar.xz
 # What the tools need of each other; the test of the archive runs each.
-DIST_TOOLS := mkusb run-qemu run-bochs emulator.py plinth_tree.py stick.py version
+DIST_TOOLS := mkusb mkguest fetch-debian-file run-qemu run-bochs emulator.py examples.py newc.py plinth_tree.py secure_boot.py stick.py version
 # Every file has this time: 2024-01-01, as those on the stick that mkusb writes.
 SOURCE_DATE_EPOCH ?= 1704067200
 
@@ -47,12 +47,12 @@ install: dist-tree
 	$(Q)cp -r $(DIST_TREE) '$(INSTALL_TO)/lib/plinth'
 	$(Q)chmod -R u+rw,go=rX '$(INSTALL_TO)/lib/plinth'
 	$(Q)ln -sfn ../lib/plinth/bin/plinth-check '$(INSTALL_TO)/bin/plinth-check'
-	$(Q)for tool in mkusb run-qemu run-bochs; do \
+	$(Q)for tool in mkusb mkguest run-qemu run-bochs; do \
 		ln -sfn "../lib/plinth/tools/$$tool" '$(INSTALL_TO)'"/bin/plinth-$$tool"; done
 	$(Q)ln -sfn ../../lib/plinth/docs '$(INSTALL_TO)/share/doc/plinth'
 
 uninstall:
 	$(Q)rm -rf '$(INSTALL_TO)/lib/plinth'
-	$(Q)cd '$(INSTALL_TO)' && rm -f bin/plinth-check bin/plinth-mkusb bin/plinth-run-qemu bin/plinth-run-bochs share/doc/plinth
+	$(Q)cd '$(INSTALL_TO)' && rm -f bin/plinth-check bin/plinth-mkusb bin/plinth-mkguest bin/plinth-run-qemu bin/plinth-run-bochs share/doc/plinth
 
 .PHONY: dist dist-tree install uninstall

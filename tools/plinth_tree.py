@@ -39,18 +39,23 @@ def logs_folder():
 
 
 def build_checker():
-    """Builds plinth-check where this is a source tree. Returns what make said where that failed, else nothing.
+    """Builds plinth-check where this is a source tree. Returns what make said where that failed, else nothing."""
+    return make(["plinth-check"])
+
+
+def make(names):
+    """Makes files of the build folder, where this is a source tree. Returns what make said where that failed, else nothing.
 
     make takes blanks for the end of a name, so it is not told of the folders above the tree, which may have some.
     """
-    if not IS_SOURCE or (os.path.exists(built("plinth-check")) and not os.access(BUILD, os.W_OK)):
+    if not IS_SOURCE or (all(os.path.exists(os.path.join(BUILD, name)) for name in names) and not os.access(BUILD, os.W_OK)):
         return ""
     folder = os.path.relpath(BUILD, ROOT)
     folder = BUILD if folder.startswith("..") else folder
     os.makedirs(BUILD, exist_ok=True)
     with open(os.path.join(BUILD, ".plinth-check.lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several runs at once do not build into each other's files
-        made = subprocess.run(["make", "-C", ROOT, "-s", f"BUILD={folder}", f"{folder}/plinth-check"],
+        made = subprocess.run(["make", "-C", ROOT, "-s", f"BUILD={folder}", *(f"{folder}/{name}" for name in names)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return made.stdout.rstrip() if made.returncode != 0 else ""
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import emulator
+import examples
 import plinth_tree
 
 SMP_USUAL, MEMORY_USUAL = 1, 1024 << 20
@@ -41,27 +42,13 @@ def is_image(path):
     return b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")) and not path.lower().endswith(CONFIG_ENDINGS)
 
 
-def example_at(config, folder):
-    """The config itself; of an example that lies in the source tree a copy beside the files that it names, as far as the
-    build makes them: the demo's kernel and initramfs, and test guests."""
-    examples = os.path.join(plinth_tree.ROOT, "config", "examples")
-    if not plinth_tree.IS_SOURCE or os.path.dirname(os.path.realpath(config)) != os.path.realpath(examples):
-        return config
-    copy = os.path.join(folder, os.path.basename(config))
-    shutil.copyfile(config, copy)
-    with open(config, encoding="utf-8") as text:
-        named = re.findall(r"^(?:kernel|initrd|module)\s*=\s*([\w.-]+)", text.read(), re.MULTILINE)
-    for name in sorted(set(named)):
-        for built in (os.path.join(plinth_tree.BUILD, kind, name) for kind in ("demo", "guests")):
-            if os.path.isfile(built) and not os.path.exists(os.path.join(folder, name)):
-                print(f"{name} is {os.path.relpath(built)}", file=sys.stderr)
-                os.symlink(built, os.path.join(folder, name))
-    return copy
-
-
 def make_image(config, efi, folder):
     """The path of an image of the config in the folder. What mkusb says is the error."""
-    config = example_at(config, folder)
+    if examples.is_example(config):
+        try:
+            config = examples.place(config, folder, lambda text: print(text, file=sys.stderr, flush=True))
+        except examples.ExampleError as error:
+            raise StickError(str(error)) from error
     image = os.path.join(folder, "plinth.img")
     command = [os.path.join(plinth_tree.ROOT, "tools", "mkusb"), "-c", config, "-o", image, *(["--efi", efi] if efi else [])]
     made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)

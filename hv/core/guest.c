@@ -7,6 +7,8 @@
 
 #include <stdarg.h>
 
+#define UNKNOWN_RANGE_TEXT_MAX 24u
+
 /* The first reason stays: what follows from it is noise. */
 static bool guest_is_first_reason(struct guest *guest)
 {
@@ -140,18 +142,48 @@ static const char *unknown_answer(enum unknown_kind kind)
 
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity)
 {
-    format_text(to, capacity, "%s 0x%" PRIx64 " (first at rip 0x%" PRIx64 ", %" PRIu64 " times): %s",
-                unknown_kind_name(access->kind), access->resource, access->rip, access->count,
+    char range[UNKNOWN_RANGE_TEXT_MAX] = "";
+
+    if (access->last != access->resource) {
+        (void)format_text(range, sizeof(range), " to 0x%" PRIx64, access->last);
+    }
+    format_text(to, capacity, "%s 0x%" PRIx64 "%s (first at rip 0x%" PRIx64 ", %" PRIu64 " times): %s",
+                unknown_kind_name(access->kind), access->resource, range, access->rip, access->count,
                 unknown_answer(access->kind));
     return to;
 }
 
+/* How far the next resource of its kind is; 0: neighbours have nothing to do with each other. */
+static uint64_t unknown_step(enum unknown_kind kind)
+{
+    switch (kind) {
+    case UNKNOWN_MMIO_READ:
+    case UNKNOWN_MMIO_WRITE:
+        return PAGE_BYTES;
+    case UNKNOWN_PORT_READ:
+    case UNKNOWN_PORT_WRITE:
+    case UNKNOWN_MSR_READ:
+    case UNKNOWN_MSR_WRITE:
+        return 1;
+    case UNKNOWN_HYPERCALL:
+    case UNKNOWN_BIOS:
+        break;
+    }
+    return 0;
+}
+
+/* The range in which the resource lies, or to which it is a neighbour, which it then belongs to: a guest that looks
+ * through its address space is one line of the report. */
 static struct unknown_access *unknown_find(struct guest *guest, enum unknown_kind kind, uint64_t resource)
 {
+    uint64_t step = unknown_step(kind);
+
     for (uint32_t i = 0; i < guest->unknown_count; i++) {
         struct unknown_access *access = &guest->unknown[i];
 
-        if (access->kind == kind && access->resource == resource) {
+        if (access->kind == kind && resource + step >= access->resource && resource <= access->last + step) {
+            access->resource = min_u64(access->resource, resource);
+            access->last = max_u64(access->last, resource);
             return access;
         }
     }
@@ -170,8 +202,8 @@ void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t reso
     if (access != NULL) {
         access->count++;
     } else if (guest->unknown_count < GUEST_UNKNOWN_MAX) {
-        guest->unknown[guest->unknown_count++] =
-            (struct unknown_access){.kind = kind, .resource = resource, .value = value, .rip = vcpu->rip, .count = 1};
+        guest->unknown[guest->unknown_count++] = (struct unknown_access){
+            .kind = kind, .resource = resource, .last = resource, .value = value, .rip = vcpu->rip, .count = 1};
         vcpu->requests |= VCPU_CONSOLE;
     } else {
         guest->unknown_dropped++;

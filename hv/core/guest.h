@@ -20,6 +20,7 @@
 #include "hv/mm/guest_memory.h"
 
 #define GUEST_UNKNOWN_MAX 32u
+#define UNKNOWN_TEXT_MAX 192u /* a line about one of them */
 #define GUEST_REPORT_MAX 256u
 
 enum guest_state {
@@ -35,6 +36,7 @@ enum guest_order {
     ORDER_POWER_BUTTON,
     ORDER_KILL,
     ORDER_RESTART,
+    ORDER_LINK, /* says nothing of the guest's end */
 };
 
 enum unknown_kind {
@@ -48,10 +50,12 @@ enum unknown_kind {
     UNKNOWN_BIOS, /* the interrupt's number << 8 | AH */
 };
 
-/* An access that no device answers: logged once per guest and resource, counted, named in the final report. */
+/* Accesses that no device answers, to one resource or a range of neighbours: logged once, counted, named in the final
+ * report. */
 struct unknown_access {
     enum unknown_kind kind;
-    uint64_t resource; /* port, MSR, page of guest-physical address */
+    uint64_t resource; /* port, MSR, page of guest-physical address: the lowest */
+    uint64_t last;     /* the highest */
     uint64_t value;    /* first value written */
     uint64_t rip;      /* of the first */
     uint64_t count;
@@ -71,6 +75,7 @@ struct host_facts {
     uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
     struct cpuid_host cpuid;
     uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
+    bool spec_ctrl;             /* guests may have SPEC_CTRL and PRED_CMD, as far as CPUID offers them */
     uint32_t microcode;         /* of the boot CPU; 0: it says none */
     struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };
@@ -138,7 +143,7 @@ void guest_reset(struct vcpu *vcpu, const char *why);
 /* Notes an access that no device answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
 
-/* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP". Returns `to`. */
+/* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP", or "MSR 0x1a0 to 0x1a7". Returns `to`. */
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
 
 /* The host TSC at which the work of the present exit has to end. */

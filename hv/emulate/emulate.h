@@ -16,9 +16,18 @@
 #define HV_EMULATE_EMULATE_H
 
 #include "hv/core/vm_exit.h"
+#include "hv/x86/decode.h"
 
 /* Handles EXIT_NESTED_FAULT. Wants the system state. */
 void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault);
+
+/*
+ * The short way of it, for 64-bit kernel code: what emulate_known_code() wants, gpr[], rip and rflags suffice. First:
+ * the MOV at rip, where it is known, the fault is its operand's, and the device can be had at once; else NULL, with
+ * nothing done. Then it is executed; rip stays where it is.
+ */
+const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault);
+void emulate_move(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault);
 
 /*
  * For vendors whose CPU does not say (SVM): fills *access and *length from the MOV CR, CLTS, LMSW or SMSW at CS:RIP; an
@@ -29,5 +38,8 @@ bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t
 
 /* The same for INVLPG: its address, no translation of which is asked for, and its length. */
 bool emulate_decode_invlpg(struct vcpu *vcpu, uint64_t *linear, uint8_t *length);
+
+/* The offset in its segment of an operand in memory. */
+uint64_t emulate_effective_address(const struct vcpu *vcpu, const struct instruction *instruction);
 
 #endif

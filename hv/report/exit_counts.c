@@ -32,8 +32,10 @@ const char *exit_counts_text(const struct guest *guest, char *to, size_t capacit
         uint64_t count = exit_count(guest, (enum exit_kind)kind);
 
         if (count != 0) {
+            uint64_t percent = (count * 100 + total / 2) / total;
+
             length += format_text(to + length, capacity - length, ", %s %" PRIu64 " (%u%%)",
-                                  exit_kind_name((enum exit_kind)kind), count, (uint32_t)(count * 100 / total));
+                                  exit_kind_name((enum exit_kind)kind), count, (uint32_t)percent);
         }
     }
     return to;

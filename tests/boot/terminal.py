@@ -3,6 +3,8 @@
 """What an operator sees at a terminal: boots machines in QEMU within tmux (80 columns, 24 rows, as programs expect it),
 types, and reads the terminal back. Prints `ok terminal-NAME (seconds)` or `FAILED terminal-NAME: reason`.
 
+    demo        the demo as the README has it: how to leave is on the screen, the shell works, Ctrl-] n meets hello, and
+                when it has ended nothing is typed into the shell from which it was started
     programs    an editor and a process list in a Linux that has the focus, with lines of another guest and of the
                 hypervisor between: each is drawn right, comes back, and leaves every line that was said
     attacked    a guest prints to deceive and to blind while another one has the focus: its lines alone show it, and what
@@ -202,7 +204,35 @@ def alone():
         terminal.close()
 
 
+def demo():
+    """`./build.sh run` without the build, from an ordinary shell."""
+    terminal = Terminal("PS1='shell> ' bash --norc --noprofile -i", "demo", 200)
+    began = time.monotonic()
+    try:
+        terminal.wait_for(r"^shell>")
+        terminal.type(shlex.join([os.path.join(run.ROOT, "tools", "run-qemu"), "--timeout", str(LIMIT_S),
+                                  os.path.join(run.BUILD, "plinth.img")]), "Enter")
+        terminal.wait_for_line(r"^run-qemu: Ctrl-a x ends the machine; Ctrl-\] \? lists")
+        seen_s = time.monotonic() - began
+        terminal.wait_for(r"^\[linux\] linux#")
+        prompt_s = time.monotonic() - began
+        terminal.type(ESCAPE, "n", "k")
+        terminal.wait_for(r"^\[hello\] hello: you typed k")
+        terminal.type(ESCAPE, "n", "echo $((6 * 7)) back", "Enter")
+        terminal.wait_for(r"^\[linux\] 42 back|^42 back")
+        terminal.type("poweroff", "Enter")
+        terminal.wait("the shell's prompt", lambda screen: [row for row in screen if row.strip()][-1].startswith("shell>"))
+        terminal.type("echo status $? colon", "Enter")
+        terminal.wait_for(r"^status 0 colon$")
+        lines = terminal.all_lines()
+        expect_lines(lines, r"^plinth: guest hello still ran$", r"^plinth: result ok$", r"^shell> echo status \$\? colon$", r"^status 0 colon$")
+        print(f"    something on the screen after {seen_s:.1f} s, the prompt of Linux after {prompt_s:.1f} s")
+    finally:
+        terminal.close()
+
+
 TESTS = {
+    "demo": demo,
     "programs": programs,
     "attacked": lambda: attacked("attacked", "bank"),
     "attacker-focused": lambda: attacked("attacker-focused", "evil"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The demo's second guest: says where it is, waits a few times by its own timer, and powers off.
+ * The demo's second guest: says where it is, waits a few times by its own timer, and powers off. With `stay` as its
+ * command line it answers keys before that, until one of them is q.
  */
 #include "tests/guests/lib/start_info.h"
 
@@ -13,8 +14,17 @@ const char guest_name[] = "hello";
 #define TIMER_LINES 3
 #define TIMER_TICKS_PER_LINE 50
 #define TIMER_HZ 100u
+#define UART_IRQ 4
+#define UART_VECTOR 0x24
+#define UART_ENABLE (COM1 + 1)
+#define UART_ENABLE_RECEIVED 0x01
+#define UART_MODEM_CONTROL (COM1 + 4)
+#define UART_MODEM_CONTROL_LINES 0x0b /* DTR, RTS, and OUT2, which lets a PC's UART interrupt */
+#define UART_STATUS (COM1 + 5)
+#define UART_STATUS_RECEIVED 0x01
 
 static volatile uint32_t ticks;
+static volatile char typed; /* the last key; 0: none since it was looked at */
 
 static void on_timer(struct trap_frame *frame)
 {
@@ -67,18 +77,64 @@ static void start_timer(void)
     pic_mask((uint16_t) ~(1u << TIMER_IRQ));
 }
 
+static void on_key(struct trap_frame *frame)
+{
+    (void)frame;
+    while ((in8(UART_STATUS) & UART_STATUS_RECEIVED) != 0) {
+        typed = (char)in8(COM1);
+    }
+    pic_eoi(UART_IRQ);
+}
+
+static bool is_asked_to_stay(void)
+{
+    static const char word[] = "stay";
+    const char *cmdline = start_info_cmdline(start_info());
+    size_t i = 0;
+
+    while (i < sizeof(word) - 1 && cmdline[i] == word[i]) {
+        i++;
+    }
+    return i == sizeof(word) - 1;
+}
+
+/* Its timer is off meanwhile: a guest that waits for a key costs nothing. */
+static void answer_keys(void)
+{
+    print("hello: I stay. Ctrl-] n brings your keys to me, and back; q ends me\n");
+    trap_set(UART_VECTOR, on_key);
+    out8(UART_MODEM_CONTROL, UART_MODEM_CONTROL_LINES);
+    out8(UART_ENABLE, UART_ENABLE_RECEIVED);
+    pic_mask((uint16_t) ~(1u << UART_IRQ));
+    while (typed != 'q') {
+        char shown[2] = {typed, '\0'};
+
+        typed = '\0';
+        if (shown[0] > ' ' && shown[0] <= '~') {
+            print("hello: you typed %s; q ends me\n", shown);
+        } else if (shown[0] != '\0') {
+            print("hello: you typed a key without a letter; q ends me\n");
+        }
+        while (typed == '\0') {
+            wait_for_interrupt();
+        }
+    }
+}
+
 void guest_main(void)
 {
     print("hello: entered in %u-bit code\n", entry_state.bits);
     say_cpu();
     say_memory();
-    print("hello: the TSC runs at %u kHz by the PIT\n", tsc_khz());
     start_timer();
     for (uint32_t line = 1; line <= TIMER_LINES; line++) {
         while (ticks < line * TIMER_TICKS_PER_LINE) {
             wait_for_interrupt();
         }
         print("hello: %u ticks of the timer\n", ticks);
+    }
+    if (is_asked_to_stay()) {
+        answer_keys();
     }
     print("hello: good bye\n");
 }

@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "tools"))
 import plinth_tree  # noqa: E402
 
-TOOLS = ("mkusb", "run-qemu", "run-bochs")
+TOOLS = ("mkusb", "mkguest", "run-qemu", "run-bochs")
 NEEDED = ("BOOTX64.EFI", "plinth-debug.efi", "README.md", "LICENSE", "CHANGELOG.md", "docs/config.md", "examples/linux.conf")
 LIMIT_S = 600  # only a hang reaches it
 # No variable of this run may help the tools to find anything.

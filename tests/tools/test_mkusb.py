@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """mkusb's promises, one line each: `ok mkusb: PROMISE` or `FAILED ...`. BUILD is the build folder, with the guests in it.
-mtools and fsck.vfat look at what was written."""
+fsck.vfat, sfdisk and the bytes of El Torito look at what was written."""
 
+import importlib.machinery
+import importlib.util
 import os
 import re
 import shutil
@@ -11,6 +13,8 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+sys.dont_write_bytecode = True
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 PROGRAM = os.path.join(ROOT, "tools", "mkusb")
 START = 1 << 20  # of the partition
@@ -87,6 +91,48 @@ def a_short_name_is_not_another_files_own(desk):
         assert desk.tool("mtype", f"::/plinth/{name}") == text, name
 
 
+def names_with_blanks_brackets_and_letters_of_any_alphabet_keep_them(desk):
+    names = ("a b/c [1].txt", "d[1]/e.txt", "d1/e.txt", "d[1]/f[2]/g", "-f.txt", "Größe.txt", "日本.txt", "g+h,i=j;k", "." + "l" * 60, "M.n.O.txt")
+    for name in names:
+        os.makedirs(os.path.dirname(desk.path(name)), exist_ok=True)
+        desk.write(name, name)
+    made = desk.make("[guest a]\nkernel = hello.elf\n" + "".join(f'module = "{name}"\n' for name in names))
+    assert made.returncode == 0, made.stdout
+    for name in names:
+        assert desk.tool("mtype", "::/plinth/" + name.replace("[", "\\[")) == name.encode(), name
+
+
+def a_name_that_mtools_would_change_is_refused(desk):
+    for name, more in (("e\u0301.txt", ()), ("\U0001f600.txt", ("--no-check",))):
+        desk.write(name, name)
+        made = desk.make(f"[guest a]\nkernel = hello.elf\nmodule = {name}\n", *more)
+        assert made.returncode == 1 and f"the name {name} " in made.stdout and "Rename the file" in made.stdout, made.stdout
+        assert not os.path.exists(desk.image)
+
+
+def the_table_has_one_partition_behind_the_cds_sectors(desk):
+    assert desk.make("[guest a]\nkernel = hello.elf\n").returncode == 0
+    table = subprocess.run(["/sbin/sfdisk", "--dump", desk.image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True, check=False)
+    assert table.returncode == 0 and "first-lba: 2048" in table.stdout, table.stdout
+    assert re.findall(r"start=\s*(\d+),.* type=([\w-]+)", table.stdout) == [("2048", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B")]
+    checked = subprocess.run(["/sbin/sfdisk", "--verify", desk.image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             check=False)
+    assert "No errors detected" in checked.stdout, checked.stdout
+
+
+def a_tool_that_is_not_there_is_named_with_its_package(_desk):
+    source = importlib.machinery.SourceFileLoader("mkusb", PROGRAM)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mkusb", source))
+    source.exec_module(module)
+    try:
+        module.tool("mkfs.nothing", "dosfstools")
+    except module.UsbError as error:
+        assert str(error) == "mkfs.nothing is not installed. Run: sudo apt-get install dosfstools", error
+    else:
+        raise AssertionError("no error")
+
+
 def two_files_with_one_place_are_refused(desk):
     desk.write("notes", "one")
     desk.write("NOTES", "another")
@@ -115,7 +161,9 @@ def the_same_image_is_a_cd(desk):
     assert sector(20)[0] == 34 and int.from_bytes(sector(20)[2:6], "little") == 20  # an empty root folder
 
 
-TESTS = [what_is_written_is_a_fat_volume_with_the_files, the_same_input_gives_the_same_bytes,
+TESTS = [names_with_blanks_brackets_and_letters_of_any_alphabet_keep_them, a_name_that_mtools_would_change_is_refused,
+         the_table_has_one_partition_behind_the_cds_sectors, a_tool_that_is_not_there_is_named_with_its_package,
+         what_is_written_is_a_fat_volume_with_the_files, the_same_input_gives_the_same_bytes,
          a_file_that_a_fat_volume_cannot_hold_is_refused_with_a_remedy, a_short_name_is_not_another_files_own,
          two_files_with_one_place_are_refused, the_same_image_is_a_cd]
 

@@ -58,6 +58,7 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # in SMALLER_SOURCES costs an exit no more at -Os, or a hundredth of the 3,000 instructions of an emulated one; three
 # files of the emulation give those back at -O2. Jump tables make code larger, and no exit cheaper.
 HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
+	$(foreach v,svm vmx,hv/$(v)/shadow.c) hv/mm/shadow.c \
 	hv/exit/dispatch.c hv/policy/msr_policy.c hv/dev/bus.c \
 	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c hv/mm/guest_walk.c \
 	hv/dev/virtio/queue.c hv/share/net_transfer.c hv/share/net_switch.c hv/dev/virtio/net.c

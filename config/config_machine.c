@@ -244,12 +244,13 @@ static void check_paging(struct placement *placement)
         const struct config_guest *guest = &placement->config->guests[i];
         bool nested = config_shadow_tables(guest, !machine->no_nested_paging) == 0;
 
-        if (nested ? machine->no_nested_paging : machine->no_shadow_paging) {
+        if (nested && machine->no_nested_paging) {
             placement->failed = true;
-            config_report(placement->errors,
-                          guest->paging_position.line != 0 ? guest->paging_position : guest->position, "no-such-paging",
-                          "Guest `%.*s` wants %s paging, which is not to be had on this CPU; write `paging = auto`.",
-                          TEXT_ARGS(guest->name), nested ? "nested" : "shadow");
+            config_report(
+                placement->errors, guest->paging_position.line != 0 ? guest->paging_position : guest->position,
+                "no-such-paging",
+                "Guest `%.*s` wants nested paging, which is not to be had on this CPU; write `paging = auto`.",
+                TEXT_ARGS(guest->name));
         } else if (!nested && guest->share_count != 0) {
             placement->failed = true;
             config_report(

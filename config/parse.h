@@ -32,7 +32,6 @@ struct config_machine {
     uint32_t cores[CONFIG_MACHINE_CPUS_MAX]; /* of each CPU the first one on its core; threads share a core */
     bool cores_known;                        /* false: each CPU is a core of its own */
     bool no_nested_paging;                   /* the CPU has none */
-    bool no_shadow_paging;                   /* Plinth has none for this CPU */
 };
 
 /*

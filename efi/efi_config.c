@@ -28,8 +28,7 @@ static struct config_machine machine_of(const struct efi_stage *stage)
 {
     struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE),
                                      .cores_known = true,
-                                     .no_nested_paging = !stage->support.nested_paging,
-                                     .no_shadow_paging = !stage->support.shadow_paging};
+                                     .no_nested_paging = !stage->support.nested_paging};
     const struct boot_cpu *cpus = stage->info->cpus;
 
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {

@@ -4,6 +4,10 @@
 bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 	tests/bench/bench-exit $(BUILD)
 
+#: make bench-shadow  instructions of shadow paging: fills, switches, INVLPG, faults (QEMU without NPT, Bochs' Core 2, Bochs' SVM)
+bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
+	tests/bench/bench-shadow $(BUILD)
+
 #: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
 bench-apicv: image
 	tests/boot/bench_apicv.py
@@ -30,4 +34,4 @@ $(BUILD)/bench/virtio: $(BENCH_VIRTIO_OBJECTS)
 
 -include $(BENCH_VIRTIO_OBJECTS:.o=.d)
 
-.PHONY: bench-exit bench-apicv bench-boot bench-virtio
+.PHONY: bench-exit bench-shadow bench-apicv bench-boot bench-virtio

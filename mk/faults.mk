@@ -4,7 +4,7 @@
 #: make faults        every named fault in QEMU and Bochs: each gives its code on two channels, none is silent
 
 FAULTS_OUT := $(BUILD)/faults
-FAULTS_ENTRY := hv/vmx/run hv/svm/run hv/vmx/quick hv/svm/quick
+FAULTS_ENTRY := hv/vmx/run hv/svm/run hv/vmx/quick hv/svm/quick hv/vmx/setup hv/vmx/real_mode
 # Behind a header that plays a second CPU which is not as the first.
 FAULTS_OTHER_CPU := hv/host/smp hv/host/tsc_sync hv/host/host_cpuid hv/vmx/features hv/svm/features
 FAULTS_HOOKED := efi/efi_main efi/efi_handover hv/hv_main hv/run/cpu_loop hv/guest/create $(FAULTS_ENTRY) $(FAULTS_OTHER_CPU)
@@ -14,7 +14,7 @@ $(FAULTS_OTHER_CPU:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/
 $(FAULTS_OTHER_CPU:%=$(FAULTS_OUT)/%.o): tests/faults/other_cpu.h
 $(FAULTS_OUT)/efi/efi_main.o: FAULTS_CFLAGS := -Defi_main=hypervisor_efi_main
 FAULTS_OBJECTS := $(addprefix $(FAULTS_OUT)/,$(FAULTS_HOOKED:=.o) tests/faults/faults.o tests/faults/faults_efi.o \
-	tests/faults/faults_series.o tests/faults/measure.o)
+	tests/faults/faults_series.o tests/faults/measure.o tests/faults/shadow_audit.o)
 $(FAULTS_OBJECTS): mk/faults.mk # which says what is defined for some
 
 $(FAULTS_OUT)/%.o: %.c

@@ -3,7 +3,7 @@
 # mistake that no emulator has. build/efi-NAME/BOOTX64.EFI.
 TEST_EFI_bare := hv/vmx/features
 TEST_EFI_locked := hv/vmx/features hv/svm/features
-TEST_EFI_refused := hv/vmx/run hv/svm/run
+TEST_EFI_refused := hv/vmx/setup hv/svm/run
 TEST_EFI_screen := efi/efi_machine
 
 define TEST_EFI_RULES

@@ -162,7 +162,7 @@ static const struct manual_key manual_keys[] = {
      "whether the CPU itself serves the guest's local APIC where it can (Intel, x2APIC mode); `no` for comparison"},
     {"guest", "paging", "`auto`, `nested`, `shadow`", "`auto`",
      "how the guest's addresses become the machine's: by the CPU's nested paging, or by shadow tables that the "
-     "hypervisor keeps, as on CPUs without it (AMD); `auto`: nested where the CPU can"},
+     "hypervisor keeps, as on CPUs without it; `auto`: nested where the CPU can"},
     {"guest", "shadow-memory", "a size", "8 KiB for each MiB of its memory and vCPU, 1 to 32 MiB",
      "with shadow paging: memory for the tables of all its vCPUs. More is faster; what does not fit is made again"},
     {"guest", "slice", "`100us` to `1s`", "`10ms` where a CPU is shared",

@@ -26,8 +26,7 @@ struct virt_support {
     enum virt_vendor vendor;
     const struct page_table_format *format; /* of nested trees */
     struct page_table_caps caps;            /* of nested trees */
-    bool nested_paging;                     /* SVM: the CPU walks them; else guests need shadow tables */
-    bool shadow_paging;                     /* the vendor's side has it */
+    bool nested_paging;                     /* the CPU walks them; else guests need shadow tables */
     char used[300];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
     char without[300];                      /* optional features that are not there and what changes; empty: none */
     enum emulator emulator;                 /* whose signature this CPU has */

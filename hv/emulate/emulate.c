@@ -26,7 +26,7 @@ static uint64_t next_rip(const struct vcpu *vcpu, const struct instruction *inst
 }
 
 /* base + index * scale + displacement, cut to the address size. SDM 1 3.7.5 "Specifying an Offset". */
-static uint64_t effective_address(const struct vcpu *vcpu, const struct instruction *instruction)
+uint64_t emulate_effective_address(const struct vcpu *vcpu, const struct instruction *instruction)
 {
     uint64_t address = (uint64_t)instruction->displacement;
 
@@ -44,8 +44,8 @@ static uint64_t effective_address(const struct vcpu *vcpu, const struct instruct
 static bool translate_rm(struct vcpu *vcpu, const struct instruction *instruction, enum guest_access access,
                          struct memory_operand *operand)
 {
-    return emulate_translate(vcpu, instruction->segment, effective_address(vcpu, instruction), instruction->rm_bytes,
-                             access, operand);
+    return emulate_translate(vcpu, instruction->segment, emulate_effective_address(vcpu, instruction),
+                             instruction->rm_bytes, access, operand);
 }
 
 /* What is not r/m: the immediate or the register. */
@@ -260,7 +260,7 @@ static bool do_bit(struct vcpu *vcpu, const struct instruction *instruction)
     uint32_t bits = 8u * size;
     enum guest_access access = instruction->operation == OPERATION_BT ? GUEST_READ : GUEST_WRITE;
     uint64_t number = sign_extend(other_operand(vcpu, instruction), size);
-    uint64_t address = effective_address(vcpu, instruction);
+    uint64_t address = emulate_effective_address(vcpu, instruction);
     struct memory_operand operand;
     uint64_t value;
 
@@ -564,7 +564,7 @@ bool emulate_decode_invlpg(struct vcpu *vcpu, uint64_t *linear, uint8_t *length)
     if (emulate_fetch(vcpu, &fetched) != FETCH_OK || fetched.instruction.operation != OPERATION_INVLPG) {
         return false;
     }
-    (void)emulate_linear(vcpu, fetched.instruction.segment, effective_address(vcpu, &fetched.instruction), 1,
+    (void)emulate_linear(vcpu, fetched.instruction.segment, emulate_effective_address(vcpu, &fetched.instruction), 1,
                          GUEST_READ, linear);
     *length = fetched.instruction.length;
     return true;

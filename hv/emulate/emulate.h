@@ -16,6 +16,7 @@
 #define HV_EMULATE_EMULATE_H
 
 #include "hv/core/vm_exit.h"
+#include "hv/x86/decode.h"
 
 /* Handles EXIT_NESTED_FAULT. Wants the system state. */
 void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault);
@@ -29,5 +30,8 @@ bool emulate_decode_cr(struct vcpu *vcpu, struct exit_cr_access *access, uint8_t
 
 /* The same for INVLPG: its address, no translation of which is asked for, and its length. */
 bool emulate_decode_invlpg(struct vcpu *vcpu, uint64_t *linear, uint8_t *length);
+
+/* The offset in its segment of an operand in memory. */
+uint64_t emulate_effective_address(const struct vcpu *vcpu, const struct instruction *instruction);
 
 #endif

@@ -275,6 +275,11 @@ static inline bool time_is_over(const struct vcpu *vcpu)
     return vcpu->exit_tsc >= vcpu->leave_at;
 }
 
+void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
+{
+    record(vcpu, kind, raw, rip, detail);
+}
+
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
 {
     uint32_t leaf = (uint32_t)*rax;

@@ -26,4 +26,7 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
  * gpr[]. Always true, for a tail call. */
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
 
+/* An exit that the vendor has handled by itself: into the vCPU's history. */
+void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail);
+
 #endif

@@ -27,19 +27,25 @@ struct audit_rules {
     uint64_t present;
     unsigned levels;
     unsigned large_reserved_from; /* reserved bits of a large leaf's address begin here */
+    unsigned top_entries;
+    bool shadow; /* the addresses are linear ones */
 };
 
 static const struct audit_rules rules[] = {
     /* SDM 3C 29.3.2 "EPT Translation Mechanism": present where any of bits 2:0 is set, or bit 10 where mode-based
      * execute control is on; taken as set here, since a guest must not reach the page either way. Large leaves have
      * bits 20:12 or 29:12 reserved (tables 28-3 and 28-5). */
-    [AUDIT_EPT4] = {.present = 0x407, .levels = 4, .large_reserved_from = 12},
-    [AUDIT_EPT5] = {.present = 0x407, .levels = 5, .large_reserved_from = 12},
+    [AUDIT_EPT4] = {.present = 0x407, .levels = 4, .large_reserved_from = 12, .top_entries = ENTRIES},
+    [AUDIT_EPT5] = {.present = 0x407, .levels = 5, .large_reserved_from = 12, .top_entries = ENTRIES},
     /* APM 2 15.25 "Nested Paging" uses the ordinary long-mode format; bit 12 of a large leaf is PAT (5.3.4, 5.3.5). */
-    [AUDIT_NPT4] = {.present = 0x001, .levels = 4, .large_reserved_from = 13},
-    [AUDIT_NPT5] = {.present = 0x001, .levels = 5, .large_reserved_from = 13},
+    [AUDIT_NPT4] = {.present = 0x001, .levels = 4, .large_reserved_from = 13, .top_entries = ENTRIES},
+    [AUDIT_NPT5] = {.present = 0x001, .levels = 5, .large_reserved_from = 13, .top_entries = ENTRIES},
+    /* SDM 3A 4.4 "PAE Paging", 4.5 "4-Level Paging and 5-Level Paging". */
+    [AUDIT_SHADOW3] = {.present = 0x001, .levels = 3, .large_reserved_from = 13, .top_entries = 4, .shadow = true},
+    [AUDIT_SHADOW4] = {.present = 1, .levels = 4, .large_reserved_from = 13, .top_entries = ENTRIES, .shadow = true},
+    [AUDIT_SHADOW5] = {.present = 1, .levels = 5, .large_reserved_from = 13, .top_entries = ENTRIES, .shadow = true},
 };
-_Static_assert(ARRAY_COUNT(rules) == AUDIT_NPT5 + 1, "a row for every format");
+_Static_assert(ARRAY_COUNT(rules) == AUDIT_SHADOW5 + 1, "a row for every format");
 
 /* Leaves in one piece. bytes 0: none yet. */
 struct run {
@@ -286,6 +292,19 @@ static uint64_t granted_bytes(const struct guest_range *ranges, uint32_t count, 
     return 0;
 }
 
+/* The same wherever in the ranges it is. */
+static uint64_t backed_bytes(const struct guest_memory *memory, uint64_t host_address)
+{
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        uint64_t offset = host_address - memory->ranges[i].backing.value;
+
+        if (offset < memory->ranges[i].bytes) {
+            return memory->ranges[i].bytes - offset;
+        }
+    }
+    return 0;
+}
+
 /* The same of shared memory, where the run has no right that the share has not. */
 static uint64_t shared_bytes(const struct audit_tree *tree, const struct run *run, bool *refused)
 {
@@ -310,7 +329,9 @@ static bool check_run(struct walk *walk)
     walk->run.bytes = 0;
     while (run.bytes != 0) {
         bool refused = false;
-        uint64_t piece = granted_bytes(tree->memory->ranges, tree->memory->range_count, run.gpa, run.hpa);
+        uint64_t piece = walk->rules->shadow
+                             ? backed_bytes(tree->memory, run.hpa)
+                             : granted_bytes(tree->memory->ranges, tree->memory->range_count, run.gpa, run.hpa);
 
         if (piece == 0) {
             piece = granted_bytes(tree->lent, tree->lent_count, run.gpa, run.hpa);
@@ -366,9 +387,14 @@ static uint64_t cursor_address(const struct walk *walk, unsigned level)
     return address;
 }
 
+static uint32_t entries_at(const struct walk *walk, unsigned level)
+{
+    return level + 1 == walk->rules->levels ? walk->rules->top_entries : ENTRIES;
+}
+
 static bool enter_table(struct walk *walk, unsigned level, uint64_t table, uint64_t guest_address)
 {
-    if (!is_inside(walk->request, table, PAGE_BYTES)) {
+    if (!is_inside(walk->request, table, entries_at(walk, level) * sizeof(uint64_t))) {
         return found(walk->finding, AUDIT_TABLE_OUTSIDE, walk->tree, guest_address, table);
     }
     if (walk->tables_left == 0) {
@@ -381,6 +407,12 @@ static bool enter_table(struct walk *walk, unsigned level, uint64_t table, uint6
     return true;
 }
 
+/* The four pointers of PAE paging have no leaves. SDM 3A 4.4.1. */
+static bool may_be_leaf(const struct walk *walk, unsigned level)
+{
+    return level <= LEAF_LEVEL_MAX && level + 1 < walk->rules->levels;
+}
+
 /* The bits of a present entry at this level that must be clear. */
 static uint64_t reserved_of(const struct walk *walk, unsigned level, bool leaf)
 {
@@ -389,7 +421,7 @@ static uint64_t reserved_of(const struct walk *walk, unsigned level, bool leaf)
     if (leaf && level != 0) {
         reserved |= bit_mask(walk->rules->large_reserved_from, shift_of(level) - 1);
     }
-    if (level > LEAF_LEVEL_MAX) {
+    if (!may_be_leaf(walk, level)) {
         reserved |= LEAF_BIT;
     }
     return reserved;
@@ -402,7 +434,7 @@ static bool take_entry(struct walk *walk, unsigned *level)
     const uint64_t *table = (const uint64_t *)(uintptr_t)(walk->request->window + walk->tables[*level]);
     uint64_t entry = __atomic_load_n(&table[walk->index[*level]], __ATOMIC_RELAXED);
     uint64_t guest_address = cursor_address(walk, *level);
-    bool leaf = *level == 0 || (*level <= LEAF_LEVEL_MAX && (entry & LEAF_BIT) != 0);
+    bool leaf = *level == 0 || (may_be_leaf(walk, *level) && (entry & LEAF_BIT) != 0);
 
     if ((entry & walk->rules->present) == 0) {
         walk->index[*level]++;
@@ -429,7 +461,7 @@ static bool check_tree(struct walk *walk)
     if (!enter_table(walk, top, walk->request->trees[walk->tree].root.value, 0)) {
         return false;
     }
-    while (walk->index[top] != ENTRIES) {
+    while (walk->index[top] != entries_at(walk, top)) {
         if (walk->index[level] == ENTRIES) {
             level++;
             walk->index[level]++;
@@ -465,8 +497,9 @@ static void write_sentence(const struct audit_request *request, struct audit_fin
     const char *name = other < request->tree_count ? request->trees[other].name : NULL;
 
     format_text(finding->sentence, sizeof(finding->sentence),
-                "Guest %s %s: guest-physical 0x%" PRIx64 " leads to host-physical 0x%" PRIx64 "%s%s%s.",
-                request->trees[finding->tree].name, violation_texts[finding->violation], finding->gpa.value,
+                "Guest %s %s: %s 0x%" PRIx64 " leads to host-physical 0x%" PRIx64 "%s%s%s.",
+                request->trees[finding->tree].name, violation_texts[finding->violation],
+                rules[request->trees[finding->tree].format].shadow ? "linear" : "guest-physical", finding->gpa.value,
                 finding->hpa.value, name != NULL ? " (guest " : "", name != NULL ? name : "", name != NULL ? ")" : "");
 }
 

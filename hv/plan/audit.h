@@ -7,7 +7,8 @@
  * For every tree, each run of leaves must lie in what its guest was granted, at the guest-physical address that the
  * grant says; the grants must not overlap each other or the hypervisor's ranges, and must be memory that is ours in the
  * memory map; and every table must lie in the hypervisor's ranges, where no guest can reach it. Together that is the
- * promise: a byte that two guests reached would be outside one of the two's grants.
+ * promise: a byte that two guests reached would be outside one of the two's grants. Shadow tables change with every
+ * fill: their roots are looked at by the unit tests and by the test build, again and again.
  */
 #ifndef HV_PLAN_AUDIT_H
 #define HV_PLAN_AUDIT_H
@@ -21,6 +22,11 @@ enum audit_format {
     AUDIT_EPT5,
     AUDIT_NPT4,
     AUDIT_NPT5,
+    /* Shadow tables of 3, 4 and 5 levels: what a guest calls its own memory is its matter, so every leaf may be
+     * anywhere. The root of 3 levels is 32 bytes of four entries. */
+    AUDIT_SHADOW3,
+    AUDIT_SHADOW4,
+    AUDIT_SHADOW5,
 };
 
 /* Memory that a guest shares with others, which have the same piece, and what it may do there. */
@@ -79,7 +85,7 @@ enum audit_violation {
 struct audit_finding {
     enum audit_violation violation;
     uint32_t tree; /* index of the guest */
-    gpa_t gpa;
+    gpa_t gpa;     /* in shadow tables a linear address */
     hpa_t hpa;
     uint64_t tables;       /* walked in all trees */
     uint64_t mapped_bytes; /* reachable in all trees */

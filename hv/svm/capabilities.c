@@ -73,7 +73,6 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
     };
     support->vendor = VIRT_SVM;
     support->nested_paging = (words->svm_edx & SVM_EDX_NESTED_PAGING) != 0;
-    support->shadow_paging = true;
     support->emulator = find_emulator(words);
     support->format = words->five_levels ? &page_table_npt5 : &page_table_npt4;
     support->caps = (struct page_table_caps){

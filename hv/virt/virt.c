@@ -2,7 +2,6 @@
 /* The choice, and the one comparison. */
 #include "hv/virt/virt.h"
 
-#include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/svm/svm.h"
 #include "hv/vmx/vmx.h"
@@ -69,8 +68,11 @@ void virt_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *ne
 
 void virt_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest)
 {
-    CHECK_OP(virt_vendor, ==, VIRT_SVM);
-    svm_vcpu_shadow(vcpu, memory, tables, largest);
+    if (virt_vendor == VIRT_VMX) {
+        vmx_vcpu_shadow(vcpu, memory, tables, largest);
+    } else {
+        svm_vcpu_shadow(vcpu, memory, tables, largest);
+    }
 }
 
 void virt_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
@@ -94,7 +96,7 @@ void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu)
 void virt_read_system(struct vcpu *vcpu)
 {
     if (virt_vendor == VIRT_VMX) {
-        vmx_read_system(vcpu);
+        ((const struct vmx_vcpu *)vcpu->vendor)->read_system(vcpu);
     } else {
         svm_read_system(vcpu);
     }

@@ -82,8 +82,8 @@ void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     const struct lapic *lapic = &vcpu->lapic;
     bool wanted = vcpu->guest->config->virtual_apic && !vcpu->guest->host->quirks.wrong_virtual_interrupts;
-    bool virtual_apic = vmx_features.virtual_apic && wanted && lapic_x2apic(lapic);
-    uint32_t secondary = vmx_features.secondary | (virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0);
+    bool virtual_apic = vmx_features.virtual_apic && wanted && lapic_x2apic(lapic) && vmx->shadow == NULL;
+    uint32_t secondary = vmx->secondary_plain | (virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0);
 
     vcpu->cpu_delivers = virtual_apic;
     if (secondary != vmx->secondary) {

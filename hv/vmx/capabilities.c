@@ -38,11 +38,7 @@ static const struct control_feature required_primary[] = {
     {PRIMARY_TSC_OFFSET, "TSC offsetting"}, {PRIMARY_HLT, "HLT exiting"},
     {PRIMARY_MWAIT, "MWAIT exiting"},       {PRIMARY_MONITOR, "MONITOR exiting"},
     {PRIMARY_RDPMC, "RDPMC exiting"},       {PRIMARY_UNCONDITIONAL_IO, "unconditional I/O exiting"},
-    {PRIMARY_MSR_BITMAPS, "MSR bitmaps"},   {PRIMARY_SECONDARY, "secondary controls"},
-};
-static const struct control_feature required_secondary[] = {
-    {SECONDARY_EPT, "EPT (extended page tables)"},
-    {SECONDARY_UNRESTRICTED, "unrestricted guest"},
+    {PRIMARY_MSR_BITMAPS, "MSR bitmaps"},
 };
 static const struct control_feature required_exit[] = {
     {EXIT_HOST_64BIT, "64-bit host"},
@@ -52,10 +48,16 @@ static const struct control_feature required_entry[] = {
     {ENTRY_LOAD_DEBUG, "load debug controls"},
 };
 
-#define OPTIONAL_PRIMARY PRIMARY_TPR_SHADOW
+#define OPTIONAL_PRIMARY (PRIMARY_TPR_SHADOW | PRIMARY_SECONDARY)
 /* ENCLS and ENCLV, where the CPU has them, would make enclaves in a guest that sees no SGX. */
 #define OPTIONAL_SECONDARY \
     (SECONDARY_RDTSCP | SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_INVPCID | SECONDARY_ENCLS | SECONDARY_ENCLV)
+
+/* Guests with nested paging need both: their real mode has no tables. SDM 3C 27.2.1.1. */
+#define NESTED_SECONDARY (SECONDARY_EPT | SECONDARY_UNRESTRICTED)
+
+/* INVVPID of one VPID, without which a guest with shadow paging has none. SDM 3D A.10. */
+#define VPID_CAP_SINGLE (1ULL << 41)
 
 /* PAT and EFER are switched by these where the CPU has them all, by MSR areas otherwise. */
 #define SWITCH_EXIT (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
@@ -79,7 +81,7 @@ static bool require(struct virt_support *support, uint64_t capability, const str
         if ((allowed & rows[i].bit) == 0) {
             return say_missing(
                 support,
-                "this CPU's VMX lacks a feature that Plinth needs (use a Core i from 2010 or later): ", rows[i].name);
+                "this CPU's VMX lacks a feature that Plinth needs (use a Core 2 or a later CPU): ", rows[i].name);
         }
         *control |= rows[i].bit;
     }
@@ -93,8 +95,6 @@ static bool find_required(struct vmx_features *features, struct virt_support *su
 
     return require(support, caps->pin, required_pin, ARRAY_COUNT(required_pin), &features->pin) &&
            require(support, caps->primary, required_primary, ARRAY_COUNT(required_primary), &features->primary) &&
-           require(support, caps->secondary, required_secondary, ARRAY_COUNT(required_secondary),
-                   &features->secondary) &&
            require(support, caps->exit, required_exit, ARRAY_COUNT(required_exit), &features->exit) &&
            require(support, caps->entry, required_entry, ARRAY_COUNT(required_entry), &features->entry);
 }
@@ -102,14 +102,17 @@ static bool find_required(struct vmx_features *features, struct virt_support *su
 static void find_optional(struct vmx_features *features)
 {
     uint32_t primary = (uint32_t)(features->caps.primary >> 32);
-    uint32_t secondary = (uint32_t)(features->caps.secondary >> 32);
+    bool has_secondary = (primary & PRIMARY_SECONDARY) != 0;
+    uint32_t secondary = has_secondary ? (uint32_t)(features->caps.secondary >> 32) : 0;
 
     features->msr_areas = (features->caps.exit >> 32 & SWITCH_EXIT) != SWITCH_EXIT ||
                           (features->caps.entry >> 32 & SWITCH_ENTRY) != SWITCH_ENTRY;
     features->exit |= features->msr_areas ? 0 : SWITCH_EXIT;
     features->entry |= features->msr_areas ? 0 : SWITCH_ENTRY;
     features->primary |= primary & OPTIONAL_PRIMARY;
-    features->secondary |= secondary & OPTIONAL_SECONDARY;
+    features->secondary = (secondary & OPTIONAL_SECONDARY) | (has_secondary ? (uint32_t)features->caps.secondary : 0);
+    features->shadow_secondary = ~(NESTED_SECONDARY | SECONDARY_INVPCID);
+    features->shadow_secondary &= (features->caps.ept_vpid & VPID_CAP_SINGLE) != 0 ? ~0u : ~SECONDARY_VPID;
     features->tpr_shadow = (features->primary & PRIMARY_TPR_SHADOW) != 0;
     features->vpid = (features->secondary & SECONDARY_VPID) != 0;
     features->virtual_apic =
@@ -117,16 +120,35 @@ static void find_optional(struct vmx_features *features)
     features->primary |= features->tpr_shadow ? 0 : PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE;
 }
 
-static bool find_ept(const struct vmx_features *features, struct virt_support *support)
+/* What lacks for nested paging, or NULL. */
+static const char *missing_for_nested(const struct vmx_features *features)
+{
+    uint64_t caps = features->caps.ept_vpid;
+    uint32_t secondary = (uint32_t)(features->caps.secondary >> 32);
+
+    if ((features->primary & PRIMARY_SECONDARY) == 0 || (secondary & SECONDARY_EPT) == 0) {
+        return "EPT";
+    }
+    if ((secondary & SECONDARY_UNRESTRICTED) == 0) {
+        return "unrestricted guest";
+    }
+    if ((caps & EPT_CAP_WALK_4) == 0 || (caps & EPT_CAP_WRITE_BACK) == 0 || (caps & EPT_CAP_2M) == 0 ||
+        (caps & EPT_CAP_INVEPT_ALL) == 0) {
+        return "EPT with 4-level walks, write-back tables, 2 MiB pages and INVEPT";
+    }
+    if ((features->primary & (PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE)) != 0) {
+        return "EPT without exits for CR3";
+    }
+    return NULL;
+}
+
+/* The nested tree is built, and audited, also where the CPU walks shadow tables: of 2 MiB leaves then. */
+static void find_nested(struct vmx_features *features, struct virt_support *support)
 {
     uint64_t caps = features->caps.ept_vpid;
 
-    if ((caps & EPT_CAP_WALK_4) == 0 || (caps & EPT_CAP_WRITE_BACK) == 0 || (caps & EPT_CAP_2M) == 0 ||
-        (caps & EPT_CAP_INVEPT_ALL) == 0) {
-        return say_missing(
-            support, "this CPU's EPT lacks 4-level walks, write-back tables, 2 MiB pages or INVEPT; use a newer CPU",
-            "");
-    }
+    support->nested_paging = missing_for_nested(features) == NULL;
+    features->secondary |= support->nested_paging ? NESTED_SECONDARY : 0;
     support->format = &page_table_ept4;
     support->caps = (struct page_table_caps){
         .largest_leaf = (caps & EPT_CAP_1G) != 0 ? LEVEL_1G : LEVEL_2M,
@@ -134,7 +156,6 @@ static bool find_ept(const struct vmx_features *features, struct virt_support *s
         .execute_only = (caps & EPT_CAP_EXECUTE_ONLY) != 0,
         .accessed_dirty = (caps & EPT_CAP_ACCESSED_DIRTY) != 0,
     };
-    return true;
 }
 
 static enum emulator find_emulator(uint64_t basic)
@@ -151,11 +172,14 @@ static void describe(const struct vmx_features *features, struct virt_support *s
     bool vpid = features->vpid;
     bool tpr = features->tpr_shadow;
 
-    format_text(support->used, sizeof(support->used), "Intel VMX with EPT, unrestricted guest%s%s%s%s%s",
-                gib_pages ? ", 1 GiB pages" : "", vpid ? ", VPID" : "", tpr ? ", TPR shadow" : "",
-                features->virtual_apic ? ", virtual APIC" : "",
+    const char *missing = missing_for_nested(features);
+
+    format_text(support->used, sizeof(support->used), "Intel VMX with %s%s%s%s%s%s",
+                support->nested_paging ? "EPT, unrestricted guest" : "shadow paging", gib_pages ? ", 1 GiB pages" : "",
+                vpid ? ", VPID" : "", tpr ? ", TPR shadow" : "", features->virtual_apic ? ", virtual APIC" : "",
                 support->caps.accessed_dirty ? ", accessed/dirty bits" : "");
-    format_text(support->without, sizeof(support->without), "%s%s%s%s%s",
+    format_text(support->without, sizeof(support->without), "%s%s%s%s%s%s%s", missing == NULL ? "" : missing,
+                missing == NULL ? "" : " (shadow tables instead, more exits); ",
                 gib_pages ? "" : "1 GiB pages (2 MiB pages instead, more tables); ",
                 vpid ? "" : "VPID (each entry flushes the TLB); ", tpr ? "" : "TPR shadow (CR8 accesses exit); ",
                 features->virtual_apic ? "" : "virtual APIC (EOI and interrupt windows exit); ",
@@ -168,15 +192,9 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
     if (!find_required(features, support)) {
         return false;
     }
-    if ((features->primary & (PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE)) != 0) {
-        return say_missing(support, "this CPU's VMX insists on exits for CR3; use a Core i from 2010 or later", "");
-    }
     find_optional(features);
-    if (!find_ept(features, support)) {
-        return false;
-    }
+    find_nested(features, support);
     support->vendor = VIRT_VMX;
-    support->nested_paging = true;
     support->emulator = find_emulator(features->caps.basic);
     describe(features, support);
     return true;

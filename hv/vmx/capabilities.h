@@ -19,6 +19,7 @@ struct vmx_features {
     uint32_t pin;
     uint32_t primary;
     uint32_t secondary;
+    uint32_t shadow_secondary; /* those of them that a guest with shadow paging has */
     uint32_t exit;
     uint32_t entry;
     struct vmx_entry_caps caps; /* what it allows, as its MSRs say */
@@ -26,6 +27,7 @@ struct vmx_features {
     bool vpid;
     bool virtual_apic; /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
     bool tsc_aux;
+    bool gib_pages; /* in the CPU's own tables, CPUID says */
     bool msr_areas; /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
 };
 

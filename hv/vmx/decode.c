@@ -2,21 +2,10 @@
 #include "hv/vmx/decode.h"
 
 /* Control-register accesses. Table 28-3. */
-#define CR_NUMBER 0xfULL
-#define CR_TYPE_SHIFT 4u
-#define CR_TYPE 3ULL
-#define CR_TYPE_TO 0u
 #define CR_TYPE_FROM 1u
 #define CR_TYPE_CLTS 2u
 #define CR_TYPE_LMSW 3u
-#define CR_GPR_SHIFT 8u
 #define CR_LMSW_SHIFT 16u
-
-/* EPT violations. Table 28-7. */
-#define EPT_WRITE (1ULL << 1)
-#define EPT_FETCH (1ULL << 2)
-#define EPT_LINEAR_VALID (1ULL << 7)
-#define EPT_FINAL (1ULL << 8)
 
 /* Task switches. Table 28-2. */
 #define TASK_SOURCE_SHIFT 30u
@@ -42,9 +31,9 @@ static void decode_nested_fault(const struct vmx_exit_words *words, struct vm_ex
     exit->kind = EXIT_NESTED_FAULT;
     exit->fault = (struct exit_nested_fault){
         .address = gpa(words->guest_physical),
-        .write = (info & EPT_WRITE) != 0,
-        .fetch = (info & EPT_FETCH) != 0,
-        .table_walk = (info & EPT_LINEAR_VALID) != 0 && (info & EPT_FINAL) == 0,
+        .write = (info & VMX_EPT_WRITE) != 0,
+        .fetch = (info & VMX_EPT_FETCH) != 0,
+        .table_walk = (info & VMX_EPT_LINEAR_VALID) != 0 && (info & VMX_EPT_FINAL) == 0,
     };
 }
 
@@ -66,15 +55,15 @@ static void decode_task_switch(const struct vmx_exit_words *words, struct vm_exi
 static void decode_cr(const struct vmx_exit_words *words, struct vm_exit *exit)
 {
     uint64_t info = words->qualification;
-    uint32_t type = (uint32_t)((info >> CR_TYPE_SHIFT) & CR_TYPE);
+    uint32_t type = (uint32_t)((info >> VMX_CR_TYPE_SHIFT) & VMX_CR_TYPE);
 
     exit->kind = EXIT_CR_ACCESS;
     exit->cr = (struct exit_cr_access){
-        .number = (uint8_t)(info & CR_NUMBER),
+        .number = (uint8_t)(info & VMX_CR_NUMBER),
         .write = type != CR_TYPE_FROM,
         .clts = type == CR_TYPE_CLTS,
         .lmsw = type == CR_TYPE_LMSW,
-        .gpr = (uint8_t)((info >> CR_GPR_SHIFT) & 0xf),
+        .gpr = (uint8_t)((info >> VMX_CR_GPR_SHIFT) & VMX_CR_GPR),
         .lmsw_source = (uint16_t)(info >> CR_LMSW_SHIFT),
     };
 }
@@ -123,6 +112,7 @@ static enum exit_kind simple_kind(uint32_t reason)
     case VMX_EXIT_WBINVD:
         return EXIT_WBINVD;
     case VMX_EXIT_PAUSE:
+    case VMX_EXIT_INVLPG: /* shadow.c has done it */
         return EXIT_NOTHING;
     case VMX_EXIT_VIRTUAL_EOI:
         return EXIT_EOI;
@@ -196,7 +186,7 @@ bool vmx_exit_needs_length(uint32_t reason)
     return reason == VMX_EXIT_CPUID || reason == VMX_EXIT_HLT || reason == VMX_EXIT_INVD || reason == VMX_EXIT_VMCALL ||
            reason == VMX_EXIT_CR || reason == VMX_EXIT_IO || reason == VMX_EXIT_RDMSR || reason == VMX_EXIT_WRMSR ||
            reason == VMX_EXIT_PAUSE || reason == VMX_EXIT_WBINVD || reason == VMX_EXIT_XSETBV ||
-           reason == VMX_EXIT_TASK_SWITCH || reason == VMX_EXIT_RDPMC;
+           reason == VMX_EXIT_TASK_SWITCH || reason == VMX_EXIT_RDPMC || reason == VMX_EXIT_INVLPG;
 }
 
 /* Software interrupts and exceptions are not injected again: rip still points at the instruction, which runs again. */

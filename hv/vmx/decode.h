@@ -16,6 +16,20 @@
 #define VMX_IO_REP (1ULL << 5)
 #define VMX_IO_PORT_SHIFT 16u
 
+/* Qualification of control-register accesses. SDM 3C 28.2.1, table 28-3. */
+#define VMX_CR_NUMBER 0xfULL
+#define VMX_CR_TYPE_SHIFT 4u
+#define VMX_CR_TYPE 3ULL
+#define VMX_CR_TYPE_TO 0u
+#define VMX_CR_GPR_SHIFT 8u
+#define VMX_CR_GPR 0xfULL
+
+/* Qualification of EPT violations. SDM 3C 28.2.1, table 28-7. */
+#define VMX_EPT_WRITE (1ULL << 1)
+#define VMX_EPT_FETCH (1ULL << 2)
+#define VMX_EPT_LINEAR_VALID (1ULL << 7)
+#define VMX_EPT_FINAL (1ULL << 8) /* not an entry of the guest's tables */
+
 /* The raw words of one exit; which of them mean anything depends on the reason. SDM 3C 25.9 "VM-Exit Information
  * Fields". */
 struct vmx_exit_words {

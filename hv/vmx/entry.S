@@ -5,11 +5,11 @@
  *   uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)     MS ABI: rcx, edx
  *
  * Enters the guest for as long as vmx_handle_exit(vcpu) says true; then the result is 0. 1: VMfail, no guest
- * instruction ran. The loop is here so that what the ABI wants preserved, and HOST_RSP, are saved once and not at every
- * exit.
+ * instruction ran. vmx_shadow_enter() asks vmx_shadow_handle_exit() (shadow.h). The loop is here so that what the ABI
+ * wants preserved, and HOST_RSP, are saved once and not at every exit.
  *
  * rsp, rip and rflags of the guest are in the VMCS; all other registers are in gpr[], the first thing in struct vcpu. A
- * VM exit continues at vmx_exit.
+ * VM exit continues at vmx_exit, or at vmx_shadow_exit.
  *
  * The stack, upwards: the callee's 32 bytes, vcpu, launched, the saved registers. The .seh lines describe it, so that a
  * report of ours shows the run loop's caller.
@@ -20,10 +20,11 @@
 #define FRAME_LAUNCHED 40(%rsp)
 
     .text
-    .globl vmx_enter
-    .globl vmx_exit
-    .seh_proc vmx_enter
-vmx_enter:
+    .macro ENTER name, exit, handle_exit
+    .globl \name
+    .globl \exit
+    .seh_proc \name
+\name:
     pushq %rbp
     .seh_pushreg %rbp
     pushq %rbx
@@ -72,7 +73,7 @@ vmx_enter:
 2:  movl $1, %eax           /* still here: VMfail */
     jmp 3f
 
-vmx_exit:
+\exit:
     pushq %rcx
     movq 8+FRAME_VCPU, %rcx
     movq %rax, 0*8(%rcx)
@@ -90,7 +91,7 @@ vmx_exit:
     movq %r13, 13*8(%rcx)
     movq %r14, 14*8(%rcx)
     movq %r15, 15*8(%rcx)
-    callq vmx_handle_exit
+    callq \handle_exit
     testb %al, %al
     jnz 1b
     xorl %eax, %eax
@@ -106,3 +107,7 @@ vmx_exit:
     popq %rbp
     retq
     .seh_endproc
+    .endm
+
+    ENTER vmx_enter, vmx_exit, vmx_handle_exit
+    ENTER vmx_shadow_enter, vmx_shadow_exit, vmx_shadow_handle_exit

@@ -84,6 +84,7 @@ bool vmx_detect(struct virt_support *support)
     vmx_features = (struct vmx_features){
         .caps = read_words(),
         .tsc_aux = (insn_cpuid(CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_RDTSCP) != 0,
+        .gib_pages = (insn_cpuid(CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_GIB_PAGES) != 0,
     };
     return vmx_capabilities_find(&vmx_features, support);
 }

@@ -31,10 +31,10 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
         vmx_reset_state(vmx);
     }
     if ((requests & VCPU_SYSTEM_WRITE) != 0) {
-        vmx_write_system(vmx, vcpu);
+        vmx->write_system(vmx, vcpu);
     }
     if ((requests & VCPU_FLUSH) != 0) {
-        vmx_flush_translations(vcpu);
+        vmx->flush_translations(vcpu);
     }
     if ((requests & VCPU_ADVANCED) != 0) {
         vmx_end_shadow(vmx);
@@ -79,12 +79,17 @@ static inline void before_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     vmx_write_if_changed(VMCS_GUEST_RSP, &vmx->rsp, vcpu->gpr[GPR_RSP]);
 }
 
-static inline void read_words(struct vmx_exit_words *words)
+static inline void read_vectoring(struct vmx_exit_words *words)
 {
-    words->reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
     words->vectoring = (uint32_t)vmx_read_inline(VMCS_VECTORING_EVENT);
     words->vectoring_error =
         (words->vectoring & VMX_EVENT_VALID) != 0 ? (uint32_t)vmx_read_inline(VMCS_VECTORING_ERROR_CODE) : 0;
+}
+
+static inline void read_words(struct vmx_exit_words *words)
+{
+    words->reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
+    read_vectoring(words);
     words->length = vmx_exit_needs_length(words->reason) ? (uint32_t)vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH) : 0;
     words->qualification = vmx_exit_needs_qualification(words->reason) ? vmx_read_inline(VMCS_EXIT_QUALIFICATION) : 0;
     if (words->reason == VMX_EXIT_EPT_VIOLATION || words->reason == VMX_EXIT_EPT_MISCONFIGURATION) {
@@ -131,7 +136,7 @@ static void explain_refusal(const struct vcpu *vcpu, const char *by_the_cpu)
     log_error("guest %s vCPU %u, VM entry refused: %s: %s", vcpu->guest->name, vcpu->index, by_the_cpu, sentence);
 }
 
-static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
+static void handle_exit(const struct vmx_vcpu *vmx, struct vcpu *vcpu, const struct vmx_exit_words *words)
 {
     struct vm_exit exit;
 
@@ -140,7 +145,7 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
         if (vmx_exit_is_machine_check(words)) {
             hv_panic_machine_check(vcpu);
         }
-        vmx_read_system(vcpu);
+        vmx->read_system(vcpu);
     }
     if (exit.kind == EXIT_INVALID) {
         explain_refusal(vcpu, vmx_entry_failure_text(words->reason, words->qualification));
@@ -155,7 +160,7 @@ static void handle_exit(struct vcpu *vcpu, const struct vmx_exit_words *words)
 }
 
 /* VMLAUNCH or VMRESUME itself failed: the control fields are wrong. SDM 3C 31.4 "VM Instruction Error Numbers". */
-static void handle_vmfail(struct vcpu *vcpu)
+static void handle_vmfail(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     struct vm_exit exit = {.kind = EXIT_INVALID};
 
@@ -163,7 +168,7 @@ static void handle_vmfail(struct vcpu *vcpu)
     exit.words.info[0] = 0;
     exit.words.info[1] = 0;
     explain_refusal(vcpu, vmx_instruction_error_text(exit.raw));
-    vmx_read_system(vcpu);
+    vmx->read_system(vcpu);
     exit_dispatch(vcpu, &exit);
 }
 
@@ -176,25 +181,59 @@ static bool enter_again(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return true;
 }
 
+__attribute__((always_inline)) static inline bool handle_words(struct vmx_vcpu *vmx, struct vcpu *vcpu,
+                                                               const struct vmx_exit_words *words)
+{
+    after_exit(vmx, vcpu);
+    if ((words->vectoring & VMX_EVENT_VALID) != 0) {
+        vmx_take_back_event(vcpu, words);
+    }
+    if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
+        vmx_finish_exception(words);
+    }
+    handle_exit(vmx, vcpu, words);
+    return enter_again(vmx, vcpu);
+}
+
 bool vmx_handle_any_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     struct vmx_exit_words words = {0};
 
     read_words(&words);
-    after_exit(vmx, vcpu);
-    if ((words.vectoring & VMX_EVENT_VALID) != 0) {
-        vmx_take_back_event(vcpu, &words);
-    }
-    if (words.reason == VMX_EXIT_EXCEPTION_NMI) {
-        vmx_finish_exception(&words);
-    }
-    handle_exit(vcpu, &words);
-    return enter_again(vmx, vcpu);
+    return handle_words(vmx, vcpu, &words);
+}
+
+bool vmx_handle_exit_as(struct vmx_vcpu *vmx, struct vcpu *vcpu, struct vmx_exit_words *words)
+{
+    read_vectoring(words);
+    return handle_words(vmx, vcpu, words);
 }
 
 bool vmx_finish_quick(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     after_exit(vmx, vcpu);
+    return enter_again(vmx, vcpu);
+}
+
+bool vmx_handle_by(struct vmx_vcpu *vmx, struct vcpu *vcpu, void (*handler)(struct vmx_vcpu *vmx, struct vcpu *vcpu))
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    vmx->rip = vcpu->rip = vmx_read(VMCS_GUEST_RIP);
+    vmx->rflags = vcpu->rflags = vmx_read(VMCS_GUEST_RFLAGS);
+    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read(VMCS_GUEST_RSP);
+    handler(vmx, vcpu);
+    return enter_again(vmx, vcpu);
+}
+
+bool vmx_finish_interrupted(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    struct vmx_exit_words words = {0};
+
+    read_vectoring(&words);
+    after_exit(vmx, vcpu);
+    if ((words.vectoring & VMX_EVENT_VALID) != 0) {
+        vmx_take_back_event(vcpu, &words);
+    }
     return enter_again(vmx, vcpu);
 }
 
@@ -207,7 +246,7 @@ void vmx_run(struct cpu *cpu, struct vcpu *vcpu)
         return;
     }
     before_entry(vmx, vcpu);
-    if (vmx_enter(vcpu, vmx->launched) != 0) {
-        handle_vmfail(vcpu);
+    if (vmx->enter(vcpu, vmx->launched) != 0) {
+        handle_vmfail(vmx, vcpu);
     }
 }

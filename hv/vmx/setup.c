@@ -93,8 +93,10 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
     vmx->primary = vmx_features.primary;
     vmx_write(VMCS_PRIMARY_CONTROLS, vmx->primary);
-    vmx->secondary = vmx_features.secondary;
-    vmx_write(VMCS_SECONDARY_CONTROLS, vmx->secondary);
+    vmx->secondary = vmx->secondary_plain;
+    if ((vmx->primary & PRIMARY_SECONDARY) != 0) {
+        vmx_write(VMCS_SECONDARY_CONTROLS, vmx->secondary);
+    }
     setup_enclaves(vmx);
     vmx_write(VMCS_EXIT_CONTROLS, vmx_features.exit);
     vmx->entry = vmx_features.entry;
@@ -132,8 +134,10 @@ static void setup_msr_areas(struct vmx_vcpu *vmx)
 
 static void setup_nested(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
-    vmx_write(VMCS_EPT_POINTER, vmx->eptp);
-    if (vmx_features.vpid) {
+    if ((vmx->secondary & SECONDARY_EPT) != 0) {
+        vmx_write(VMCS_EPT_POINTER, vmx->eptp);
+    }
+    if ((vmx->secondary & SECONDARY_VPID) != 0) {
         vmx_write(VMCS_VPID, vcpu->guest->asid + vcpu->index);
     }
 }
@@ -178,6 +182,11 @@ void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 
     build_maps();
     vcpu->vendor = vmx;
+    vmx->enter = vmx_enter;
+    vmx->read_system = vmx_read_system;
+    vmx->write_system = vmx_write_system;
+    vmx->flush_translations = vmx_flush_translations;
+    vmx->secondary_plain = vmx_features.secondary;
     vmx->eptp = page_table_root_pointer(nested);
     memcpy(vmx->vmcs, &vmx_features.revision, sizeof(vmx_features.revision));
     vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_TSC;
@@ -195,7 +204,10 @@ static void first_load(const struct cpu *cpu, struct vmx_vcpu *vmx, const struct
     vmx->loaded_cpu = cpu->index + 1;
     vmx->launched = 0;
     vmx->rip = vmx->rflags = vmx->rsp = ~0ULL;
-    if (!vmx_insn_invept(INVEPT_ALL, &none)) {
+    if (vmx->shadow != NULL) {
+        vmx_shadow_setup(vmx);
+        vmx->flush_translations(vcpu);
+    } else if (!vmx_insn_invept(INVEPT_ALL, &none)) {
         hv_panic(PANIC_VENDOR, "INVEPT fails");
     }
 }

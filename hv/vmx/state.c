@@ -114,7 +114,6 @@ static uint64_t read_cr(enum vmcs_field actual, enum vmcs_field shadow, enum vmc
     return (vmx_read(actual) & ~owned) | (vmx_read(shadow) & owned);
 }
 
-/* PAT and EFER have fields where the CPU has controls for them. */
 static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index, enum vmcs_field field)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
@@ -122,16 +121,9 @@ static uint64_t read_switched(const struct vcpu *vcpu, enum vmx_area_index index
     return vmx_features.msr_areas ? vmx->guest_msrs[index].value : vmx_read(field);
 }
 
-static void write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum vmcs_field field, uint64_t value)
-{
-    vmx->guest_msrs[index].value = value;
-    if (!vmx_features.msr_areas) {
-        vmx_write(field, value);
-    }
-}
-
 /* Under PAE paging the CPU takes the four top entries from the VMCS and not from memory, which the guest may have
- * changed since it loaded them. SDM 3C 27.3.2.4, 28.3.4. */
+ * changed since it loaded them. Without EPT it reads memory at each entry, and CPUs that have none do not have the
+ * fields: then nothing is read or written. SDM 3C 27.3.2.4, 28.3.4; 3D B.2. */
 static bool has_pdptes(const struct vcpu_system *system)
 {
     return pae_is_on(system->cr0, system->cr4, system->efer);
@@ -145,14 +137,14 @@ static enum vmcs_field pdpte_field(uint32_t index)
 static void read_pdptes(struct vcpu_system *system)
 {
     for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
-        system->pae_pointers[i] = vmx_read(pdpte_field(i));
+        (void)vmx_insn_vmread((uint64_t)pdpte_field(i), &system->pae_pointers[i]);
     }
 }
 
 static void write_pdptes(const struct vcpu_system *system)
 {
     for (uint32_t i = 0; has_pdptes(system) && i < PAE_POINTERS; i++) {
-        vmx_write(pdpte_field(i), system->pae_pointers[i]);
+        (void)vmx_insn_vmwrite((uint64_t)pdpte_field(i), system->pae_pointers[i]);
     }
 }
 
@@ -193,9 +185,9 @@ void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_GUEST_CR3, system->cr3);
     vmx_write(VMCS_GUEST_CR4, system->cr4 | vmx_features.caps.cr4_fixed0 | CR4_MCE);
     vmx_write(VMCS_CR4_SHADOW, system->cr4);
-    write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
+    vmx_write_switched(vmx, VMX_AREA_EFER, VMCS_GUEST_EFER, system->efer);
     vmx_write(VMCS_GUEST_DR7, system->dr7);
-    write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
+    vmx_write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
     insn_write_cr2(system->cr2);
     write_pdptes(system);
     vmx_write(VMCS_ENTRY_CONTROLS, entry);

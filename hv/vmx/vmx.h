@@ -14,9 +14,11 @@
  *   setup.c         a vCPU's VMCS in parts, controls by table, MSR bitmap
  *   state.c         system state between VMCS and struct vcpu
  *   quirks.c        repairs for emulators
+ *   shadow.c        guests without nested paging
  *
  * Only here, because SVM has no such thing:
  *   apic.c          the local APIC served by the CPU
+ *   real_mode.c     real mode without unrestricted guest
  *   field.h         access to the fields of a VMCS
  *   entry_check_guest.c   the guest-state half of entry_check.c (pure)
  *
@@ -34,6 +36,7 @@
 #include "hv/vmx/vmcs.h"
 
 struct cpu;
+struct vmx_shadow;
 
 extern struct vmx_features vmx_features;
 
@@ -79,10 +82,18 @@ struct vmx_vcpu {
     uint32_t tpr_threshold;
     uint32_t secondary;
     uint64_t eoi_exits[VMX_EOI_EXIT_WORDS];
-    uint32_t launched;   /* on the CPU where the VMCS is loaded */
-    uint32_t loaded_cpu; /* index + 1; 0: none yet */
-    uint32_t had_nmi;    /* quirks.c: one was injected, and no exit has shown its end yet */
-    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 7 * 4 - VMX_EOI_EXIT_WORDS * 8];
+    uint32_t launched;        /* on the CPU where the VMCS is loaded */
+    uint32_t loaded_cpu;      /* index + 1; 0: none yet */
+    uint32_t had_nmi;         /* quirks.c: one was injected, and no exit has shown its end yet */
+    uint32_t secondary_plain; /* without what the virtual APIC adds */
+    /* vmx_enter, vmx_read_system, vmx_write_system and vmx_flush_translations, or what a guest with shadow paging has
+     * around them, so that no exit has to ask. */
+    uint32_t (*enter)(struct vcpu *vcpu, uint32_t launched);
+    void (*read_system)(struct vcpu *vcpu);
+    void (*write_system)(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
+    void (*flush_translations)(const struct vcpu *vcpu);
+    struct vmx_shadow *shadow;
+    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 8 * 4 - VMX_EOI_EXIT_WORDS * 8 - 5 * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
@@ -101,7 +112,21 @@ void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
 void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
 
-/* state.c */
+/* shadow.c. After vmx_vcpu_init(): the guest's translations come of shadow tables, so many and with leaves up to
+ * `largest`, in zeroed pages of planner_shadow_pages(tables, 1) below 4 GiB. */
+void vmx_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest);
+/* What is different in its VMCS, after everything else was written. */
+void vmx_shadow_setup(struct vmx_vcpu *vmx);
+
+/* state.c. PAT and EFER have fields where the CPU has controls for them. */
+static inline void vmx_write_switched(struct vmx_vcpu *vmx, enum vmx_area_index index, enum vmcs_field field,
+                                      uint64_t value)
+{
+    vmx->guest_msrs[index].value = value;
+    if (!vmx_features.msr_areas) {
+        vmx_write(field, value);
+    }
+}
 void vmx_write_primary(struct vmx_vcpu *vmx, uint32_t primary);
 void vmx_reset_state(struct vmx_vcpu *vmx);
 void vmx_flush_translations(const struct vcpu *vcpu);
@@ -131,9 +156,17 @@ void vmx_exit(void);
 
 /* quick.c, called by entry.S: the short way where there is one, else vmx_handle_any_exit(). */
 bool vmx_handle_exit(struct vcpu *vcpu);
+/* For an instruction that has no other consequence: steps over it. False: there is more to do, and nothing is done. */
+bool vmx_quick_step_over(struct vcpu *vcpu);
 
 /* run.c. Handles an exit by exit_dispatch(). False: hv/run/cpu_loop.c has to look at vcpu->requests. */
 bool vmx_handle_any_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu);
+/* As if the exit had these words; the event that it interrupted is added to them. */
+bool vmx_handle_exit_as(struct vmx_vcpu *vmx, struct vcpu *vcpu, struct vmx_exit_words *words);
+/* Brings rip, rsp and rflags to struct vcpu, calls the handler, and back. */
+bool vmx_handle_by(struct vmx_vcpu *vmx, struct vcpu *vcpu, void (*handler)(struct vmx_vcpu *vmx, struct vcpu *vcpu));
+/* After an exit that has left nothing to do but what it interrupted. */
+bool vmx_finish_interrupted(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 /* After an exit that went the short way and left requests. */
 bool vmx_finish_quick(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 void vmx_run(struct cpu *cpu, struct vcpu *vcpu);

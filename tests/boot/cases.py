@@ -222,6 +222,10 @@ SHARING_GUESTS = ["state", "state-32", "smp", "smp-32", "smp-x2apic", "nmi-share
 DEVICE_GUESTS = [name for name in guests.GUESTS
                  if name not in (*ENTRY_GUESTS, *TIMER_GUESTS, *PC_GUESTS, *SHARING_GUESTS, *guests.NOT_ON_TCG, "hello")]
 
+SHADOW_GUESTS = ["entry-flat16", "entry-flat32", "entry-elf64", "exceptions", "exceptions-32", "paging-32", "mmio", "smp"]
+NEVER_REAL = [name for name in ENTRY_GUESTS if name not in ("entry-flat16", "realmode")] + [
+    "exceptions", "exceptions-32", "paging-32", "mmio", "mmio-32", "msr", "msr-32", "pc-user", "pc-user-32"]
+
 
 HOSTILE_FILES = {name: Built(f"guests/{name}") for name in ("neighbour.elf", "hostile-sweep.elf", "hostile-storm.elf",
                                                             "hostile-end.elf", "hostile-random.elf", "hostile-lock.elf", "hostile-ac-32.elf")}
@@ -715,6 +719,39 @@ CASES = [
     guests_case("guests-shadow", [*ENTRY_GUESTS, "exceptions", "exceptions-32", "paging-32", "mmio", "mmio-32", "msr-32",
                                   "pc-user", "pc-user-32"],
                 cpu="max,-npt", emulators=QEMU, required=(r"AMD SVM with shadow paging",)),
+    # As it is asked for, on CPUs that have nested paging.
+    guests_case("guests-shadow-asked", SHADOW_GUESTS, more_lines="paging = shadow\n",
+                emulators=("qemu-svm", "bochs-svm")),
+    # The independent walker looks at the roots before each turn.
+    guests_case("guests-shadow-audited", SHADOW_GUESTS, more_lines="paging = shadow\n", fault="audit:shadow",
+                emulators=ALL, slow=True, required=(r"audit of shadow tables: 64 roots, [1-9]\d* MiB in leaves",)),
+    guests_case("guests-shadow-asked-vmx", NEVER_REAL, more_lines="paging = shadow\n", emulators=BOCHS_VMX),
+    # VMX without EPT, VPID and unrestricted guest.
+    guests_case("guests-shadow-vmx", NEVER_REAL, cpu="core2_penryn_t9600", emulators=BOCHS_VMX,
+                required=(r"Intel VMX with shadow paging", r"not there: EPT \(shadow tables instead")),
+    guests_case("guests-shadow-real", ["entry-flat16", "realmode", "smp", "smp-32"], cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
+    # With EPT and VPID, without unrestricted guest; a guest that does in real mode what is not emulated fails, and it alone.
+    Case("guests-shadow-real-mode", hello_conf() + real_mode("debug", "0f 21 c0")[0], [r"plinth: result failed"], status=1,
+         files={"hello.elf": HELLO, **real_mode("debug", "0f 21 c0")[1]}, cpu="corei5_lynnfield_750", emulators=BOCHS_VMX,
+         forbidden=(PANIC,), required=(r"^\[hello\] PASS hello$", r"not there: unrestricted guest \(shadow tables instead",
+                                       r"P0314: guest debug failed: uses a debug register in real mode")),
+    linux_case("linux-shadow-vmx", linux_conf(), cpu="core2_penryn_t9600", emulators=BOCHS_VMX, slow=True,
+               required=(r"Intel VMX with shadow paging",)),
+    guests_case("guests-shadow-vmx-more", [name for name in (*DEVICE_GUESTS, *SHARING_GUESTS) if name not in NEVER_REAL],
+                cpu="core2_penryn_t9600", emulators=BOCHS_VMX, slow=True),
+    guests_case("guests-shadow-vmx-pc-64", [name for name in PC_GUESTS if not name.endswith("-32")], cpu="core2_penryn_t9600",
+                emulators=BOCHS_VMX, slow=True),
+    guests_case("guests-shadow-vmx-pc-32", [name for name in PC_GUESTS if name.endswith("-32")], cpu="core2_penryn_t9600",
+                emulators=BOCHS_VMX, slow=True),
+    # Its second CPU starts in real mode.
+    *(Case(f"linux-shadow-smp-{name}", linux_conf(more="cpus = 2\n"), [
+        r"Linux 6\.\d+\.\d+-\d+-cloud-amd64, 2 CPUs?", Expect(PROMPT), Answer(PROMPT, "echo cpus $(nproc)", r"cpus (2)"),
+        Send("poweroff\n"), r"plinth: result ok\s*\Z"], smp=2, cpu=cpu, emulators=BOCHS_VMX, slow=True, forbidden=NEVER,
+        timeout_s=LINUX_TIMEOUT_S, files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS},
+        required=(r"Intel VMX with shadow paging",))
+      for name, cpu in (("core2", "core2_penryn_t9600"), ("lynnfield", "corei5_lynnfield_750"))),
+    linux_case("linux-shadow-asked", linux_conf(more="paging = shadow\n"), emulators=BOCHS, slow=True),
+    linux_case("linux-shadow", linux_conf(), cpu="max,-npt", emulators=QEMU, slow=True),
     guests_case("guests-shadow-devices", [name for name in DEVICE_GUESTS if not name.endswith("-32")], cpu="max,-npt",
                 emulators=QEMU, slow=True),
     guests_case("guests-shadow-pc-64", [name for name in PC_GUESTS if not name.endswith("-32")], cpu="max,-npt",
@@ -725,6 +762,9 @@ CASES = [
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.
     hostile_case("hostile-survive", "survive", "shared", emulators=QEMU),
+    hostile_case("hostile-shadow", "survive", "shared", cpu="max,-npt", emulators=QEMU, slow=True),
+    hostile_case("hostile-shadow-vmx", "survive", "shared", kind="bochs-vmx", cpu="core2_penryn_t9600", emulators=BOCHS_VMX,
+                 slow=True),
     longest_exit_case("hostile-longest", "bochs-vmx", emulators=BOCHS_VMX, slow=True),
     longest_exit_case("hostile-counted", "qemu-svm", emulators=QEMU, extra=hostile.MEASURE_QEMU, slow=True),
     longest_exit_case("hostile-counted-bochs", "bochs-svm", emulators=("bochs-svm",), slow=True),
@@ -868,6 +908,10 @@ CASES = [
          emulators=BOCHS),
 
     # Code for a BIOS: it restarts, it is told that there is none, its timer ticks.
+    Case("real-mode-shadow", "".join(real_mode(name, code)[0] for name, (code, _) in REAL_MODE.items()), [r"plinth: result failed"],
+         status=1, files={file: data for name, (code, _) in REAL_MODE.items() for file, data in real_mode(name, code)[1].items()},
+         required=(*(says for _, says in REAL_MODE.values()), r"^\[restart\] R$"), forbidden=(PANIC, r"\[disk\].*INT 18h"),
+         cpu="core2_penryn_t9600", emulators=BOCHS_VMX, slow=True),
     Case("real-mode", "".join(real_mode(name, code)[0] for name, (code, _) in REAL_MODE.items()), [r"plinth: result failed"],
          status=1, files={file: data for name, (code, _) in REAL_MODE.items() for file, data in real_mode(name, code)[1].items()},
          required=(*(says for _, says in REAL_MODE.values()), r"^\[restart\] R$"), forbidden=(PANIC, r"\[disk\].*INT 18h"),
@@ -906,9 +950,6 @@ CASES = [
     refused_case("cpu-no-svm", hello_conf(), r"P0631: .*SVM", cpu="qemu64,-svm", emulators=QEMU),
     refused_case("cpu-no-npt", hello_conf(more="paging = nested\n"), r"no-such-paging: .*nested", cpu="max,-npt", emulators=QEMU),
     refused_case("cpu-no-vmx", hello_conf(), r"P0631: .*has no VMX .*firmware set-up", cpu="p4_prescott_celeron_336",
-                 emulators=BOCHS_VMX),
-    refused_case("cpu-no-ept", hello_conf(), r"P0631: .*EPT", cpu="core2_penryn_t9600", emulators=BOCHS_VMX),
-    refused_case("cpu-no-unrestricted-guest", hello_conf(), r"P0631: .*unrestricted guest", cpu="corei5_lynnfield_750",
                  emulators=BOCHS_VMX),
     refused_case("cpu-locked-off", hello_conf(), r"(?:VMX is locked off|SVM is switched off) by the firmware .*; switch on",
                  efi=Built("efi-locked/BOOTX64.EFI"), emulators=("qemu-svm", "bochs-vmx")),

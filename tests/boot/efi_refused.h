@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A mistake of ours in the first guest's control structure, for tests: included before the run loops, it breaks a field
- * whenever they write guest state. The CPU then refuses the entry. mk/test-efi.mk makes build/efi-refused/BOOTX64.EFI.
+ * A mistake of ours in the first guest's control structure, for tests: included before hv/svm/run.c and, where the
+ * function is chosen, hv/vmx/setup.c, it breaks a field whenever guest state is written. The CPU then refuses the
+ * entry. mk/test-efi.mk makes build/efi-refused/BOOTX64.EFI.
  */
 #ifndef TESTS_BOOT_EFI_REFUSED_H
 #define TESTS_BOOT_EFI_REFUSED_H

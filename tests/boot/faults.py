@@ -205,7 +205,7 @@ FORCED = {
     "config-memory-just-too-much": (803, ("qemu-svm",)),
     "cpu-no-svm": (631, ("qemu-svm",)),
     "cpu-no-npt": (701, ("qemu-svm",)),
-    **{name: (631, VMX) for name in ("cpu-no-vmx", "cpu-no-ept", "cpu-no-unrestricted-guest")},
+    "cpu-no-vmx": (631, VMX),
 }
 
 FAULTS = [*TRAPS, *NMIS, *INFO, *TREES, *OTHER_CPU, *OTHER_TSC, *ENTRIES, *FIRMWARE]

@@ -2,8 +2,8 @@
 /*
  * Entries that the CPU refuses, of every class, in one boot: a guest whose name stands in these tables gets that field
  * of its control structure broken whenever guest state is written. And exits are measured (measure.c). Included before
- * the two run loops and the quick exits of the test build (mk/faults.mk); tests/boot/faults.py says which sentence
- * belongs to each name.
+ * the two run loops, the quick exits, and where VMX chooses its function, of the test build (mk/faults.mk);
+ * tests/boot/faults.py says which sentence belongs to each name.
  */
 #ifndef TESTS_FAULTS_FAULT_ENTRY_H
 #define TESTS_FAULTS_FAULT_ENTRY_H

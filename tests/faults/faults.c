@@ -8,6 +8,7 @@
  *   tree:WHAT       an entry of the first guest's nested tree is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
  *   measure:exits   none; how long exits take is measured (measure.c)
+ *   audit:shadow    none; shadow tables are audited before each turn (shadow_audit.c)
  *   cpu1:WHAT       the second CPU is not as the first (tests/faults/other_cpu.h)
  */
 #include "hv/host/fault.h"
@@ -186,6 +187,7 @@ void fault_at(const char *place)
 
 void fault_boot_info(struct boot_info *info)
 {
+    fault_shadow_info(info);
     if (fault_is("info:version")) {
         info->version = 99;
     } else if (fault_is("info:section")) {
@@ -261,6 +263,7 @@ void fault_vcpu(struct vcpu *vcpu)
     static bool done;
 
     fault_pass_ends();
+    fault_shadow_audit(vcpu);
     if (done) {
         return;
     }

@@ -92,7 +92,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .memory_bytes = (uint64_t)(size % 7 + 1) * GIB,
         .cores_known = size % 2 != 0,
         .no_nested_paging = size % 5 == 0,
-        .no_shadow_paging = size % 3 == 0,
     };
     struct config_neighbours neighbours;
     uint32_t from = 0;

@@ -837,7 +837,6 @@ bool efi_virt_check(struct efi_stage *stage)
 {
     stage->support.format = check.machine.format;
     stage->support.nested_paging = check.machine.nested_paging;
-    stage->support.shadow_paging = check.machine.format != &page_table_ept4;
     stage->support.caps.largest_leaf = (enum page_level)check.machine.largest_leaf;
     return true;
 }

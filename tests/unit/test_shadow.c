@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/unit/shadow_model.h"
 
+#include "hv/plan/audit.h"
 #include "hv/plan/planner.h"
 
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #define STEPS 1000000u
 #define CAMPAIGN_STEPS 4000u
 #define CAMPAIGN_CHANGES 1200u
+#define STEPS_BETWEEN_AUDITS 500u
 
 static struct model model;
 
@@ -26,12 +28,42 @@ static uint32_t next(void *source)
     return (uint32_t)(*state >> 16);
 }
 
+/* By the walker that shares no code with the engine: every leaf of the root shows RAM of the guest's, every table is
+ * the engine's. */
+static bool audit_passes(const struct shadow *shadow, struct audit_finding *finding)
+{
+    static const enum audit_format formats[] = {AUDIT_SHADOW3, AUDIT_SHADOW4, AUDIT_SHADOW5};
+    const struct audit_tree tree = {.name = "model",
+                                    .format = formats[shadow->levels - 3],
+                                    .root = hpa(shadow_root(shadow)),
+                                    .memory = &model.memory};
+    const struct audit_span ours[] = {{POOL, POOL + shadow_bytes(shadow->count)}, {LOW_ROOT, LOW_ROOT + 32}};
+    static struct memory_map map;
+    const struct audit_request request = {.trees = &tree,
+                                          .tree_count = 1,
+                                          .window = window(&model),
+                                          .physical_bits = PHYSICAL_BITS,
+                                          .map = &map,
+                                          .hypervisor = ours,
+                                          .hypervisor_count = ARRAY_COUNT(ours)};
+
+    map.count = 0;
+    for (uint32_t i = 0; i < model.memory.range_count; i++) {
+        const struct guest_range *range = &model.memory.ranges[i];
+
+        assert_int_equal(memory_map_set(&map, range->backing.value, range->backing.value + range->bytes, MEMORY_LOADER),
+                         STATUS_OK);
+    }
+    return audit_trees(&request, finding) == STATUS_OK;
+}
+
 static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
 {
     static const uint32_t pools[] = {SHADOW_TABLES_MIN, SHADOW_TABLES_MIN + 1, 40, 200};
     const char *wanted = getenv("PLINTH_MODEL_OPERATIONS");
     const char *seed_text = getenv("PLINTH_MODEL_SEED");
     uint64_t steps = wanted != NULL ? strtoull(wanted, NULL, 0) : STEPS;
+    uint64_t audited = 0;
     uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 0) : 0x5eed5eed5eed5eedULL;
 
     (void)state;
@@ -41,8 +73,17 @@ static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
         begin(&model, pools[campaign % ARRAY_COUNT(pools)], (enum page_level)(next(&seed) % 3), CAMPAIGN_CHANGES);
         for (uint32_t i = 0; i < CAMPAIGN_STEPS; i++) {
             step(&model);
+            if (i % STEPS_BETWEEN_AUDITS == 0) {
+                struct audit_finding finding;
+
+                if (!audit_passes(&model.shadow, &finding)) {
+                    fail_msg("%s", finding.sentence);
+                }
+                audited += finding.mapped_bytes;
+            }
         }
     }
+    assert_true(audited > steps);
     print_message("%lu steps: %lu accesses let through, %lu exits, %lu faults of the guest, %lu of devices, %lu bad "
                   "tables, %lu flushes, %lu tables recycled\n",
                   model.steps, model.through, model.exits, model.guest_faults, model.devices, model.bad_tables,
@@ -116,6 +157,31 @@ static void a_fault_without_a_cause_is_let_through_again(void **state)
     }
 }
 
+static void a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit(void **state)
+{
+    struct audit_finding finding;
+    uint64_t *entry;
+    uint64_t table;
+    uint32_t error;
+
+    (void)state;
+    one_user_page(0);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    assert_true(audit_passes(&model.shadow, &finding));
+    table = shadow_root(&model.shadow);
+    for (unsigned level = 4; level-- > 0; table = *entry & ADDRESS_MASK) {
+        entry = (uint64_t *)(uintptr_t)(window(&model) + table);
+        assert_true((*entry & P) != 0);
+    }
+    *entry = (*entry & ~ADDRESS_MASK) | POOL;
+    assert_false(audit_passes(&model.shadow, &finding));
+    assert_int_equal(finding.violation, AUDIT_REACHES_HYPERVISOR);
+    assert_non_null(strstr(finding.sentence, "linear 0x0"));
+    *entry = (*entry & ~ADDRESS_MASK) | 0x50000000;
+    assert_false(audit_passes(&model.shadow, &finding));
+    assert_int_equal(finding.violation, AUDIT_REACHES_NOTHING);
+}
+
 static void memory_is_counted_for_rows_entries_seen_and_tables(void **state)
 {
     (void)state;
@@ -132,6 +198,7 @@ int main(void)
         cmocka_unit_test(nothing_is_shown_that_a_tlb_could_not_hold),
         cmocka_unit_test(smap_holds_for_accesses_that_ac_does_not_help),
         cmocka_unit_test(a_fault_without_a_cause_is_let_through_again),
+        cmocka_unit_test(a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit),
         cmocka_unit_test(memory_is_counted_for_rows_entries_seen_and_tables),
     };
 

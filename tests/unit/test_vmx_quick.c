@@ -140,6 +140,10 @@ static void make_exit(void)
     for (uint32_t i = 0; i < COPIES; i++) {
         make_memory(i, form->code, form->count, fields[VMCS_GUEST_RIP] - CODE);
         vcpus[i].vendor = &vmxs[i];
+        vmxs[i].read_system = vmx_read_system;
+        vmxs[i].write_system = vmx_write_system;
+        vmxs[i].flush_translations = vmx_flush_translations;
+        vmxs[i].secondary = SECONDARY_EPT;
     }
 }
 

@@ -261,7 +261,6 @@ struct config_machine check_machine_of(const struct check *check)
         .memory_bytes = memory_map_bytes(&check->machine.map, MEMORY_FREE),
         .cores_known = true,
         .no_nested_paging = !check->machine.nested_paging,
-        .no_shadow_paging = check->machine.format == &page_table_ept4,
     };
 
     for (uint32_t i = 0; i < MACHINE_CPUS_MAX; i++) {

@@ -20,6 +20,10 @@ void fault_pass_ends(void);
 
 #define FAULT_NAME_MAX 96u /* bytes, which need not end with 0 */
 
+/* tests/faults/shadow_audit.c */
+void fault_shadow_info(const struct boot_info *info);
+void fault_shadow_audit(const struct vcpu *vcpu);
+
 /* From now on this is the fault that the image makes. */
 void fault_choose(const char name[FAULT_NAME_MAX]);
 

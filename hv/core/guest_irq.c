@@ -4,6 +4,7 @@
  */
 #include "hv/core/guest_irq.h"
 
+#include "hv/core/guest_devices.h"
 #include "hv/core/platform_lock.h"
 
 /* Returns what waited already. Of NMIs two are told apart, which is as many as matter: vcpu_note_nmi(). */
@@ -180,6 +181,10 @@ static void apply_power_request(struct vcpu *vcpu)
     case POWER_WATCHDOG:
         guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %u s (%s)",
                    platform->wdat.seconds, platform->power_reason);
+        break;
+    case POWER_WATCHDOG_PCI:
+        guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %" PRIu64 " ms (%s)",
+                   i6300esb_ms(&vcpu->guest->devices->watchdog), platform->power_reason);
         break;
     case POWER_NO_BIOS:
         fail_no_bios(vcpu, platform->bios_port.vector);

@@ -63,6 +63,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
 enum status platform_attach_pci(struct platform *platform, const struct pci_windows *windows);
 
 /* A function has changed outside of an access, as when another guest's CPU gave it something. */
+void platform_device_changed(struct platform *platform, unsigned device);
 void platform_function_changed(struct platform *platform, const struct pci_endpoint *function);
 
 /* size is 1, 2 or 4. False: no device there; *value is all ones of the size. */

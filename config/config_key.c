@@ -103,9 +103,8 @@ struct key {
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
                    sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 &&
-                   sizeof(enum config_ticks) == 4 && sizeof(enum config_virtio) == 4 && sizeof(enum config_paging) == 4,
-               sizeof(enum config_ticks) == 4 && sizeof(enum config_paging) == 4 &&
-                   sizeof(enum config_speculation) == 4,
+                   sizeof(enum config_ticks) == 4 && sizeof(enum config_virtio) == 4 &&
+                   sizeof(enum config_paging) == 4 && sizeof(enum config_speculation) == 4,
                "KIND_CHOICE writes four bytes");
 
 #define NETWORK_AT(member) offsetof(struct config_network, member)

@@ -197,6 +197,13 @@ struct config_guest {
     uint64_t shadow_bytes; /* for the shadow tables of all its vCPUs; 0: by its memory */
 };
 
+/* What is done about attacks by speculation: hv/host/cpu_speculation.h. */
+enum config_speculation {
+    SPECULATION_AUTO, /* what the CPU needs */
+    SPECULATION_ALL,  /* whatever it has */
+    SPECULATION_NONE,
+};
+
 struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
@@ -210,6 +217,8 @@ struct config {
     bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
     bool inventory;     /* write \plinth\machine.txt at the start */
     bool quirks;        /* repairs for emulators where one is found; default yes */
+    enum config_speculation speculation;
+    bool allow_siblings; /* two guests may have threads of one core; default no */
     bool console_serial;
     bool console_screen;
 };

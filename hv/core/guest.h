@@ -74,6 +74,7 @@ struct host_facts {
     uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
     struct cpuid_host cpuid;
     uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
+    bool spec_ctrl;             /* guests may have SPEC_CTRL and PRED_CMD, as far as CPUID offers them */
     uint32_t microcode;         /* of the boot CPU; 0: it says none */
     struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };

@@ -163,6 +163,16 @@ static enum status attach_shares(struct guest *guest)
     return status;
 }
 
+static enum status attach_watchdog(struct guest *guest)
+{
+    struct i6300esb *watchdog = &guest->devices->watchdog;
+
+    i6300esb_init(watchdog, &guest->host->clock);
+    guest->platform.pci_watchdog = watchdog;
+    return pci_host_add(&guest->platform.pci_host, &i6300esb_row, &watchdog->function,
+                        PCI_DEVFN(GUEST_WATCHDOG_DEVICE, 0));
+}
+
 /* Device n has the n-th page, and the n-th of the interrupts. */
 static enum status attach_mmio(struct guest *guest)
 {
@@ -221,6 +231,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
     }
     status = on_mmio(guest) ? attach_mmio(guest) : attach_functions(guest);
     status = status == STATUS_OK ? attach_shares(guest) : status;
+    status = status == STATUS_OK ? attach_watchdog(guest) : status;
     return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
 }
 
@@ -413,7 +424,7 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
 
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until, NULL};
     uint64_t pause_ns;
 
     /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
@@ -440,7 +451,7 @@ bool guest_devices_typed(struct vcpu *vcpu)
 
     guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
     if (takes) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX}; /* what is typed is little */
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL}; /* what is typed is little */
 
         virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
         (void)virtio_service(&guest->devices->console.console.device, &budget);

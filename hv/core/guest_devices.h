@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest's disks, network cards, console, random numbers and shared memory: on its PCI bus, at work, and in touch
- * with other guests.
+ * with other guests. And the watchdog that every PCI bus has.
  *
  *   the guest notifies a queue -> BUS_WORK -> platform.device_work -> guest_devices_work()
  *     disks: hv/dev/virtio/block.h       cards: hv/share/net_switch.h, which may fill other guests' receive queues
@@ -19,6 +19,7 @@
 #include "config/parse.h"
 #include "hv/boot_info.h"
 #include "hv/core/guest.h"
+#include "hv/dev/i6300esb.h"
 #include "hv/dev/virtio/block.h"
 #include "hv/dev/virtio/console.h"
 #include "hv/dev/virtio/entropy.h"
@@ -31,8 +32,9 @@
 _Static_assert(IVSHMEM_PEERS_MAX >= CONFIG_GUESTS_MAX, "shared memory has a number for every guest");
 _Static_assert(NET_PORTS_MAX >= CONFIG_GUESTS_MAX * CONFIG_NETS_MAX,
                "a network has a port for every card of all guests");
-_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < 32 &&
-                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX <= PCI_FUNCTIONS_MAX,
+#define GUEST_WATCHDOG_DEVICE 29u /* its number on the PCI bus, as in the chip that it comes from */
+_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < GUEST_WATCHDOG_DEVICE &&
+                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX + 1 <= PCI_FUNCTIONS_MAX,
                "every device of a guest fits on its PCI bus");
 
 struct guest_card {
@@ -64,6 +66,7 @@ struct guest_devices {
     uint32_t count;
     uint32_t faults_told;
     struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
+    struct i6300esb watchdog;
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
 

@@ -107,6 +107,7 @@ enum platform_power {
     POWER_DEBUG_EXIT,      /* port 0xf4; the value is in debug_ports.exit_value */
     POWER_PANICKED,        /* its kernel has panicked */
     POWER_WATCHDOG,        /* its watchdog was not fed */
+    POWER_WATCHDOG_PCI,    /* likewise, the one on its PCI bus */
     POWER_NO_BIOS,         /* it needs what only a BIOS has; the vector is in bios_port.vector */
 };
 

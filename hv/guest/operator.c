@@ -9,6 +9,7 @@
 #include "hv/guest/end.h"
 #include "hv/guest/status.h"
 #include "hv/host/cpu.h"
+#include "hv/host/power.h"
 
 #define US_PER_MS 1000u
 
@@ -99,6 +100,24 @@ static void carry_out(enum mux_command command, uint32_t index)
         break;
     case MUX_POWEROFF:
         guest_end_poweroff("a key asked for it");
+    }
+}
+
+void operator_look_at_button(void)
+{
+    static bool pressed;
+
+    if (!power_button_pressed()) {
+        return;
+    }
+    if (pressed) {
+        guest_end_poweroff("the power button was pressed twice");
+    }
+    pressed = true;
+    log_info("the power button was pressed: the guests are asked to switch themselves off");
+    guest_end_wants_poweroff();
+    for (uint32_t i = 0; i < guest_count; i++) {
+        stop(guests[i]);
     }
 }
 

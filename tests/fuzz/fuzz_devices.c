@@ -278,7 +278,7 @@ static void serve(void)
     bool more = true;
 
     for (unsigned turn = 0; turn < TURNS && more; turn++) {
-        struct virtio_budget budget = {16 * KIB, UINT64_MAX};
+        struct virtio_budget budget = {16 * KIB, UINT64_MAX, NULL};
         struct net_wakes wakes = {{0}};
 
         more = virtio_service(&disk.block.device, &budget);

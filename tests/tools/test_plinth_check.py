@@ -243,6 +243,10 @@ def real_machines_are_planned_for(desk):
     assert [guest["cpus"] for guest in json.loads(made.stdout)["guests"]] == [[0], [2]], "two guests on one core"
     assert "warning" not in check("--machine", desk.path("real.txt"), two).stdout
     desk.write("two.conf", "[guest a]\nkernel = hello.elf\ncpus = 0,\n[guest b]\nkernel = hello.elf\ncpus = 1,\n")
+    made = check("--machine", desk.path("real.txt"), two)
+    assert made.returncode == 1 and "shared-core" in made.stdout and "CPUs 0 and 1 are its threads" in made.stdout, made.stdout
+    desk.write("two.conf", "[hypervisor]\nallow-siblings = yes\n[guest a]\nkernel = hello.elf\ncpus = 0,\n[guest b]\n"
+               "kernel = hello.elf\ncpus = 1,\n")
     said = check("--machine", desk.path("real.txt"), two).stdout
     assert "warning: guests a and b share a core (CPUs 0 and 1 are its threads)" in said, said
     made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 64,\n"))

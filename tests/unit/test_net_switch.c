@@ -75,7 +75,7 @@ static int setup(void **state)
 static uint64_t run(unsigned index, unsigned *turns)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
     unsigned count = 0;
 
     while (net_switch_service(&net_switch, index, &budget, &wakes)) {
@@ -312,7 +312,7 @@ static void a_flood_to_many_ends_by_the_clock_and_goes_on(void **state)
     }
     support_tick = 10;
     for (;;) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now};
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now, NULL};
         bool more = net_switch_service(&net_switch, 0, &budget, &wakes);
 
         assert_in_range(support_now, 0, budget.until + 6 * support_tick);
@@ -562,7 +562,7 @@ static void a_flood_goes_on_where_the_budget_ended(void **state)
 static void a_receiver_that_is_busy_gets_its_packet_later(void **state)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
 
     (void)state;
     put_frame(0, macs[1], 60, NULL);

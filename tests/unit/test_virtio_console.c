@@ -34,7 +34,7 @@ static void start_console(bool legacy)
 
 static bool run(void)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
     bool more = virtio_service(&console.console.device, &budget);
 
     virtio_pci_carry_signals(&console.pci);
@@ -163,7 +163,7 @@ static void a_broken_queue_ends_the_console_and_no_more(void **state)
 
 static void a_flood_of_empty_buffers_ends_with_the_budget(void **state)
 {
-    struct virtio_budget budget = {3 * VIRTIO_COST_CHAIN, UINT64_MAX};
+    struct virtio_budget budget = {3 * VIRTIO_COST_CHAIN, UINT64_MAX, NULL};
     struct driver_buffer buffer = {DATA, 1, false};
 
     (void)state;
@@ -184,7 +184,7 @@ static void random_bytes_fill_what_the_driver_gives(void **state)
     struct driver_buffer buffers[2] = {{DATA, 100, true}, {DATA + 200, 1000, true}};
     struct random expected = {{1}};
     uint8_t bytes[ENTROPY_CHAIN_BYTES];
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
     uint32_t written;
     uint16_t head;
 

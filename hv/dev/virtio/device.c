@@ -31,7 +31,9 @@ const struct virtq *virtio_broken_queue(const struct virtio_device *device)
 
 static void lock(struct virtio_device *device)
 {
+    __atomic_fetch_add(&device->wanted, 1, __ATOMIC_RELAXED);
     spinlock_take(&device->service_lock);
+    __atomic_fetch_sub(&device->wanted, 1, __ATOMIC_RELAXED);
     spinlock_take(&device->receive_lock);
 }
 
@@ -244,6 +246,7 @@ bool virtio_take(struct virtio_device *device, unsigned index, struct virtq_chai
  */
 bool virtio_service_by(struct virtio_device *device, struct virtio_budget *budget, virtio_work *work, void *context)
 {
+    budget->wanted = &device->wanted;
     while (virtio_has_work(device)) {
         uint32_t kicked;
         bool more = false;

@@ -168,6 +168,7 @@ static enum status attach_watchdog(struct guest *guest)
     struct i6300esb *watchdog = &guest->devices->watchdog;
 
     i6300esb_init(watchdog, &guest->host->clock);
+    guest->platform.pci_watchdog = watchdog;
     return pci_host_add(&guest->platform.pci_host, &i6300esb_row, &watchdog->function,
                         PCI_DEVFN(GUEST_WATCHDOG_DEVICE, 0));
 }

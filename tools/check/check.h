@@ -36,6 +36,7 @@ struct options {
     const char *config;
     const char *machine;
     const char *svg;
+    const char *beside; /* a folder for files that are not beside the config; NULL: there is none */
     enum output output;
 };
 

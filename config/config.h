@@ -134,6 +134,13 @@ enum config_paging {
     PAGING_SHADOW,
 };
 
+/* How the guest finds its virtio devices. */
+enum config_virtio {
+    VIRTIO_TRANSITIONAL, /* on the PCI bus, for drivers of the legacy and of the modern layout */
+    VIRTIO_MODERN,       /* on the PCI bus, for modern drivers alone */
+    VIRTIO_MMIO,         /* at fixed addresses */
+};
+
 /* What becomes of periods of a timer that passed while another guest had the CPU. */
 enum config_ticks {
     TICKS_ALL,   /* an interrupt each, later */
@@ -164,10 +171,12 @@ struct config_guest {
     uint32_t share_count;
     struct text cmdline;
     struct config_position cmdline_position;
-    bool console;        /* takes part in the console; default yes */
-    bool console_virtio; /* and has a virtio console beside the serial port */
-    bool rng;            /* has a virtio entropy device; default: where it has another PCI device */
-    bool com2;           /* has a second serial port; default no */
+    bool console;              /* takes part in the console; default yes */
+    bool console_virtio;       /* and has a virtio console beside the serial port */
+    enum config_virtio virtio; /* default transitional */
+    struct config_position virtio_position;
+    bool rng;  /* has a virtio entropy device; default: where it has another PCI device */
+    bool com2; /* has a second serial port; default no */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */

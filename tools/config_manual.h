@@ -148,6 +148,10 @@ static const struct manual_key manual_keys[] = {
      "costs an exit for a line and not for each byte, and has what is typed once its driver runs"},
     {"guest", "rng", "`yes`, `no`", "`yes` where it has another virtio device",
      "a virtio entropy device: random numbers from the CPU and the firmware"},
+    {"guest", "virtio", "`pci`, `modern`, `mmio`", "`pci`",
+     "how the guest finds its virtio devices: on the PCI bus, with the layout of legacy drivers and that of modern "
+     "ones; on the PCI bus with the modern one alone; or at fixed addresses and interrupts, for kernels without PCI "
+     "(`docs/devices.md`)"},
     {"guest", "com2", "`yes`, `no`", "`no`",
      "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
      "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},
@@ -249,6 +253,11 @@ static const struct manual_rule manual_rules[] = {
      "[network lan]\nisolated = yes\nrouter = a\n[guest a]\nkernel = k\nnet = lan\n", 0},
     {"bad-mtu", "An MTU is from 576 to 65535.", "[network lan]\nmtu = 70000\n[guest a]\nkernel = k\nnet = lan\n",
      "[network lan]\nmtu = 9000\n[guest a]\nkernel = k\nnet = lan\n", 0},
+    {"too-many-mmio",
+     "A guest with `virtio = mmio` has at most 7 virtio devices: disks, cards, console, random numbers.",
+     "[guest a]\nkernel = k\nvirtio = mmio\nconsole = virtio\ndisk = a\ndisk = b\ndisk = c\nnet = d\nnet = e\nnet = "
+     "f\n",
+     "[guest a]\nkernel = k\nvirtio = mmio\nconsole = virtio\ndisk = a\ndisk = b\ndisk = c\nnet = d\nnet = e\n", 0},
     {"mac-twice", "Every card on a network has an address of its own.",
      "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n[guest b]\nkernel = k\nnet = "
      "lan,mac=52:54:00:00:00:01\n",

@@ -35,6 +35,7 @@ enum guest_order {
     ORDER_POWER_BUTTON,
     ORDER_KILL,
     ORDER_RESTART,
+    ORDER_LINK, /* says nothing of the guest's end */
 };
 
 enum unknown_kind {

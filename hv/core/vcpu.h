@@ -13,6 +13,7 @@
 #define HV_CORE_VCPU_H
 
 #include "hv/base/types.h"
+#include "hv/core/code_cache.h"
 #include "hv/dev/lapic.h"
 
 /* In the order of the instruction encoding. SDM 2A 2.1.5. */
@@ -242,6 +243,7 @@ struct vcpu {
     struct exit_record ring[EXIT_RING_ENTRIES];
     uint32_t ring_next;
     uint64_t exit_counts[EXIT_KINDS_MAX]; /* by enum exit_kind */
+    struct code_cache_entry code[CODE_CACHE_ENTRIES];
 };
 
 /* What other CPUs may ask of a vCPU. */

@@ -3,6 +3,7 @@
 
 #include "hv/base/log.h"
 #include "hv/console/console.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_order.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
@@ -52,6 +53,19 @@ static void start(struct guest *guest)
     }
 }
 
+static void link(struct guest *guest)
+{
+    bool up =
+        guest->devices != NULL && guest->config->net_count != 0 && virtio_net_link(&guest->devices->cards[0].state.net);
+
+    if (guest->config->net_count == 0 || !runs(guest)) {
+        log_info("guest %s %s", guest->name, runs(guest) ? "has no network card" : "does not run");
+        return;
+    }
+    log_info("guest %s: the cable of its network cards is %s", guest->name, up ? "pulled" : "plugged in");
+    give(guest, ORDER_LINK);
+}
+
 static void restart(struct guest *guest)
 {
     if (runs(guest)) {
@@ -80,6 +94,9 @@ static void carry_out(enum mux_command command, uint32_t index)
         break;
     case MUX_RESTART:
         restart(guests[index]);
+        break;
+    case MUX_LINK:
+        link(guests[index]);
         break;
     case MUX_POWEROFF:
         guest_end_poweroff("a key asked for it");

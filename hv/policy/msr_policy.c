@@ -431,6 +431,26 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
     return false;
 }
 
+/* The answer of an RDMSR. SDM 2B "RDMSR". */
+static void give(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->gpr[GPR_RAX] = (uint32_t)value;
+    vcpu->gpr[GPR_RDX] = value >> 32;
+}
+
+bool msr_quick_read(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+    const struct msr_row *row = msr == MSR_EFER ? NULL : row_find(vcpu, msr);
+    uint64_t value;
+
+    if (row == NULL || !row_read(vcpu, row, msr, &value)) {
+        return false;
+    }
+    give(vcpu, value);
+    return true;
+}
+
 void msr_read(struct vcpu *vcpu, uint8_t length)
 {
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
@@ -444,8 +464,7 @@ void msr_read(struct vcpu *vcpu, uint8_t length)
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
         return;
     }
-    vcpu->gpr[GPR_RAX] = (uint32_t)value;
-    vcpu->gpr[GPR_RDX] = value >> 32;
+    give(vcpu, value);
     vcpu_advance(vcpu, length);
 }
 

@@ -257,6 +257,12 @@ static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *v
     }
 }
 
+/* A turn is also what a guest's restart takes. */
+static bool wants_turn(const struct vcpu *vcpu, uint64_t now)
+{
+    return can_run(vcpu) || (vcpu->state == VCPU_STATE_DEAD && guest_restart_deadline(vcpu) <= now);
+}
+
 /*
  * True while the owner of the slice has the CPU for itself. What comes for another guest's vCPU on this CPU waits for
  * the end of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave
@@ -264,7 +270,7 @@ static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *v
  */
 static bool slice_lasts(const struct turn *turn, uint64_t now)
 {
-    return turn->count > 1 && turn->owner != NULL && can_run(turn->owner) && now < turn->slice_end;
+    return turn->count > 1 && turn->owner != NULL && wants_turn(turn->owner, now) && now < turn->slice_end;
 }
 
 static bool kicks_wait(const struct turn *turn)
@@ -297,12 +303,6 @@ static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
             collect_from_vcpu(cpu, turn, turn->vcpus[(turn->next + i) % turn->count], now);
         }
     }
-}
-
-/* A turn is also what a guest's restart takes. */
-static bool wants_turn(const struct vcpu *vcpu, uint64_t now)
-{
-    return can_run(vcpu) || (vcpu->state == VCPU_STATE_DEAD && guest_restart_deadline(vcpu) <= now);
 }
 
 static uint64_t slice_ticks(const struct vcpu *vcpu)
@@ -462,7 +462,7 @@ static void run(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uin
     } else if (vcpu == NULL) {
         sleep_until_work(cpu, turn);
     } else if (vcpu->state == VCPU_STATE_DEAD) {
-        guest_restart_run(vcpu, turn->slice_end);
+        guest_restart_run(vcpu, min_u64(now + vcpu->guest->host->exit_ticks, turn->slice_end));
     } else {
         run_vcpu(cpu, turn, vcpu, now);
     }

@@ -74,18 +74,6 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }
 
-/* A handler that writes the TPR requests VCPU_EVENT or VCPU_RESET. */
-static void write_tpr(struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t tpr = lapic_cr8(&vcpu->lapic);
-
-    if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
-        vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
-        vmcb->clean &= ~CLEAN_INT_CONTROL;
-    }
-}
-
 /* Everything but an emulated instruction without consequences. */
 __attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -98,7 +86,7 @@ __attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct
             cpu_kick(cpu_this()); /* it waits until GIF is set, by VMRUN: a delivery comes first */
         }
     }
-    write_tpr(svm, vcpu);
+    svm_write_tpr(&svm->vmcb, vcpu); /* a handler that writes the TPR requests VCPU_EVENT or VCPU_RESET */
     if (svm->repairs && svm_quirks_concern_entry(&svm->vmcb, &svm->step, requests)) {
         svm_quirks_prepare(svm, vcpu, requests);
     }

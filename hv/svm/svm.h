@@ -91,6 +91,16 @@ static inline void svm_end_shadow(struct svm_vcpu *svm)
 {
     svm->vmcb.int_state &= ~INT_STATE_SHADOW;
 }
+/* V_TPR, after the local APIC's TPR may have been written. */
+static inline void svm_write_tpr(struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    uint64_t tpr = lapic_cr8(&vcpu->lapic);
+
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
+        vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
+        vmcb->clean &= ~CLEAN_INT_CONTROL;
+    }
+}
 bool svm_nmi_is_blocked(struct svm_vcpu *svm, const struct vcpu *vcpu);
 void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);

@@ -503,7 +503,7 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
     """As the page has them, read by the program: the wrong one gives this rule alone, the right one a plan."""
     with open(desk.path("huge"), "wb") as out:
         out.truncate(4 << 30)
-    for name in ("k", "my kernel", "HELLO.ELF"):
+    for name in ("k", "a", "b", "c", "my kernel", "HELLO.ELF"):
         shutil.copy(desk.path("hello.elf"), desk.path(name))
     desk.write("empty", "")
     desk.write("notes.txt", "not a kernel\n" * 100)

@@ -454,6 +454,8 @@ static const struct {
     {A "net = lan\n[network lan]\nrouter = a\n", "isolated", 5, 10, "belong together"},
     {A "net = lan\n[network lan]\nisolated = yes\nrouter = b\n", "no-router", 6, 10, "no guest on network"},
     {A "net = lan\n[network lan]\nmtu = 500\n", "bad-mtu", 5, 7, "from 576"},
+    {A "virtio = mmio\nconsole = virtio\ndisk = a\ndisk = b\ndisk = c\nnet = d\nnet = e\nnet = f\n", "too-many-mmio", 3,
+     10, "at most 7"},
     {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "`name`: a guest has a name alone, in its section's line: [guest NAME]"},
     {A "memory-at = 0\n", "bad-address", 3, 13, "the first 1M of the machine is its firmware's"},

@@ -168,6 +168,7 @@ const char *check_action_word(enum config_action action);
 const char *check_final_word(enum config_final final);
 const char *check_speculation_word(const struct config *config);
 const char *check_watchdog_word(enum config_watchdog watchdog);
+const char *check_virtio_word(enum config_virtio virtio);
 const char *check_mode_word(enum config_mode mode);
 const char *check_outputs_word(const struct config *config);
 

@@ -168,6 +168,7 @@ static enum status attach_watchdog(struct guest *guest)
     struct i6300esb *watchdog = &guest->devices->watchdog;
 
     i6300esb_init(watchdog, &guest->host->clock);
+    guest->platform.pci_watchdog = watchdog;
     return pci_host_add(&guest->platform.pci_host, &i6300esb_row, &watchdog->function,
                         PCI_DEVFN(GUEST_WATCHDOG_DEVICE, 0));
 }
@@ -462,19 +463,47 @@ bool guest_devices_typed(struct vcpu *vcpu)
 
 #define REPORT_TEXT_MAX 200u
 
+/* Adds "; 3 reads" or ", 3 reads"; what did not happen is no word. Returns the new length. */
+static size_t add_count(char text[REPORT_TEXT_MAX], size_t length, uint64_t count, const char *what)
+{
+    if (count == 0) {
+        return length;
+    }
+    return length + format_text(text + length, REPORT_TEXT_MAX - length, "%s%" PRIu64 " %s", length == 0 ? "; " : ", ",
+                                count, what);
+}
+
+static void disk_counts(const struct virtio_block_counters *counters, char text[REPORT_TEXT_MAX])
+{
+    size_t length = add_count(text, 0, counters->reads, "reads");
+
+    length = add_count(text, length, counters->bytes_read >> 10, "KiB read");
+    length = add_count(text, length, counters->writes, "writes");
+    length = add_count(text, length, counters->bytes_written >> 10, "KiB written");
+    length = add_count(text, length, counters->errors, "errors");
+    (void)add_count(text, length, counters->full, "of them without memory for changes");
+}
+
+static void card_counts(const struct net_counters *counters, char text[REPORT_TEXT_MAX])
+{
+    size_t length = add_count(text, 0, counters->sent_packets, "packets sent");
+
+    length = add_count(text, length, counters->sent_bytes >> 10, "KiB sent");
+    length = add_count(text, length, counters->received_packets, "packets received");
+    length = add_count(text, length, counters->received_bytes >> 10, "KiB received");
+    length = add_count(text, length, counters->lost_full, "lost without a buffer");
+    length = add_count(text, length, counters->lost_unfit, "lost as too large");
+    (void)add_count(text, length, counters->bad, "bad ones sent");
+}
+
 static void report_disk(const struct guest *guest, uint32_t index, bool with_counters)
 {
     const struct guest_disk *disk = &guest->devices->disks[index];
-    const struct virtio_block_counters *counters = &disk->state.block.counters;
     struct text path = guest->config->disks[index].path;
     char bytes[FORMAT_BYTES_MAX], text[REPORT_TEXT_MAX] = "";
 
     if (with_counters) {
-        format_text(text, sizeof(text),
-                    "; %" PRIu64 " reads of %" PRIu64 " KiB, %" PRIu64 " writes of %" PRIu64 " KiB, %" PRIu64
-                    " errors, %" PRIu64 " of them without memory for changes",
-                    counters->reads, counters->bytes_read >> 10, counters->writes, counters->bytes_written >> 10,
-                    counters->errors, counters->full);
+        disk_counts(&disk->state.block.counters, text);
     }
     log_info("  disk %u of guest %s: %.*s, %s%s%s", index, guest->name, (int)path.length, path.start,
              format_bytes(bytes, disk->image.bytes), disk->state.block.read_only ? ", read-only" : "", text);
@@ -482,17 +511,12 @@ static void report_disk(const struct guest *guest, uint32_t index, bool with_cou
 
 static void report_card(const struct guest *guest, uint32_t index, bool with_counters)
 {
-    const struct net_counters *counters = &guest->devices->cards[index].state.net.counters;
     const struct config_net *config = &guest->config->nets[index];
     const uint8_t *mac = config->mac;
     char text[REPORT_TEXT_MAX] = "";
 
     if (with_counters) {
-        format_text(text, sizeof(text),
-                    "; sent %" PRIu64 " packets (%" PRIu64 " KiB), received %" PRIu64 " (%" PRIu64
-                    " KiB), lost %" PRIu64 " without a buffer, %" PRIu64 " too large; %" PRIu64 " bad ones sent",
-                    counters->sent_packets, counters->sent_bytes >> 10, counters->received_packets,
-                    counters->received_bytes >> 10, counters->lost_full, counters->lost_unfit, counters->bad);
+        card_counts(&guest->devices->cards[index].state.net.counters, text);
     }
     log_info("  network card %u of guest %s: %02x:%02x:%02x:%02x:%02x:%02x on %.*s%s", index, guest->name, mac[0],
              mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
@@ -505,11 +529,12 @@ static void report_others(const struct guest *guest, bool with_counters)
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
         const struct ivshmem *device = &guest->devices->shares[i].device;
         struct text name = guest->config->shares[i].name;
-        char bytes[FORMAT_BYTES_MAX];
+        char bytes[FORMAT_BYTES_MAX], text[REPORT_TEXT_MAX] = "";
+        size_t length = add_count(text, 0, device->sent, "doorbells sent");
 
-        log_info("  shared memory %.*s of guest %s: %s%s, peer %u; doorbells: %" PRIu64 " sent, %" PRIu64 " received",
-                 (int)name.length, name.start, guest->name, format_bytes(bytes, device->bytes),
-                 device->read_only ? ", read-only" : "", device->number, device->sent, device->received);
+        (void)add_count(text, length, device->received, "doorbells received");
+        log_info("  shared memory %.*s of guest %s: %s%s, peer %u%s", (int)name.length, name.start, guest->name,
+                 format_bytes(bytes, device->bytes), device->read_only ? ", read-only" : "", device->number, text);
     }
     if (guest->config->console_virtio) {
         log_info("  virtio console of guest %s", guest->name);

@@ -4,7 +4,6 @@
  */
 #include "hv/core/guest_irq.h"
 
-#include "hv/core/guest_devices.h"
 #include "hv/core/platform_lock.h"
 
 /* Returns what waited already. Of NMIs two are told apart, which is as many as matter: vcpu_note_nmi(). */
@@ -184,7 +183,7 @@ static void apply_power_request(struct vcpu *vcpu)
         break;
     case POWER_WATCHDOG_PCI:
         guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %" PRIu64 " ms (%s)",
-                   i6300esb_ms(&vcpu->guest->devices->watchdog), platform->power_reason);
+                   i6300esb_ms(platform->pci_watchdog), platform->power_reason);
         break;
     case POWER_NO_BIOS:
         fail_no_bios(vcpu, platform->bios_port.vector);

@@ -205,7 +205,7 @@ def plan_for_machine(build, image):
     folder = image.removesuffix(".img")
     with open(os.path.join(folder, "machine.txt"), "w", encoding="utf-8") as out:
         out.write(inventory)
-    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", "uart = port 0x3f8", "pci = 00:00.0 8086:29c0"):
+    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", r"cpuid = 0x1 0 0x", r"msr = 0xc0010114 0x", r"msr = 0x2ff 0x", "microcode = 0x", "uart = port 0x3f8", "pci = 00:00.0 8086:29c0"):
         if not re.search(f"^{key}", inventory, re.MULTILINE):
             return f"machine.txt does not say '{key}'"
     for memory, good in (("200M", True), ("64G", False)):

@@ -100,6 +100,20 @@ def guests_get_disjoint_memory_of_the_machine(desk):
         assert all(any(start >= low for low, _ in free) for start, _ in pieces), name
 
 
+def files_may_lie_in_another_folder(desk):
+    """--beside, for an example where it lies; what is beside the config comes first."""
+    example = os.path.join(EXAMPLES, "linux.conf")
+    assert check(example).returncode == 1
+    listed = check("--files", "--beside", desk.folder, example)
+    assert listed.returncode == 0, listed.stdout
+    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == [desk.path("vmlinuz"), desk.path("initramfs.cpio")], listed.stdout
+    own = desk.path("own")
+    os.mkdir(own)
+    shutil.copy(desk.path("hello.elf"), own)
+    conf = desk.write("own/one.conf", "[guest a]\nkernel = hello.elf\n")
+    assert check("--files", "--beside", desk.folder, conf).stdout.startswith(os.path.join(own, "hello.elf"))
+
+
 def leaves_and_tables_add_up(desk):
     for name in PLANS:
         for guest in desk.plan(name)["guests"]:
@@ -249,6 +263,12 @@ def real_machines_are_planned_for(desk):
                "kernel = hello.elf\ncpus = 1,\n")
     said = check("--machine", desk.path("real.txt"), two).stdout
     assert "warning: guests a and b share a core (CPUs 0 and 1 are its threads)" in said, said
+    vmx = hybrid + "virtualization = vmx\ncpuid = 0x1 0 0x000b0671 0x0 0x0 0x0\nmicrocode = 0x129\nscreen = 800 x 600 at 0x0\n"
+    said = check("--machine", desk.write("real.txt", vmx + "msr = 0x3a 0x5\n"), desk.path("four.conf")).stdout
+    assert "verdict: this machine can run Plinth: Intel VMX with nested paging" in said and "no console" not in said, said
+    said = check("--machine", desk.write("real.txt", vmx + "msr = 0x3a 0x1\n"), desk.path("four.conf")).stdout
+    assert "verdict: this machine cannot run Plinth as it is set up: its firmware has locked VMX off" in said, said
+    assert "bad-machine" in check("--machine", desk.write("real.txt", vmx + "msr = 0x3a\n"), desk.path("four.conf")).stdout
     made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 255,\n"))
     assert "cpu-not-there" in made.stdout and "0 to 254" in made.stdout, made.stdout
 
@@ -301,6 +321,8 @@ log = debug
 inventory = yes
 quiet-devices = no
 quirks = none
+speculation = none
+allow-siblings = yes
 when-all-stopped = halt
 [guest a]
 kernel = hello.elf
@@ -341,12 +363,13 @@ def plan_and_json_show_every_key(desk):
                  "root.img, read-only", "on-stop restart, on-crash poweroff, on-reset crash; 90s to stop",
                  "watchdog halt 1500ms", "by port 0xf4: 0x10 is well", "slices of 250us that it keeps", "local APIC (emulated)",
                  "network lan, 52:54:00:12:34:56", "host 0x140000000", "console serial, log debug, when-all-stopped halt",
-                 "shadow  125 tables and ", "writes machine.txt, quiet-devices no, quirks none", "needs: a machine with 1 CPU and "):
+                 "shadow  125 tables and ", "writes machine.txt, quiet-devices no, quirks none, speculation none, allow-siblings yes\n", "needs: a machine with 1 CPU and "):
         assert line in made.stdout, (line, made.stdout)
     plan = json.loads(check("--json", conf).stdout)
     guest = plan["guests"][0]
     assert plan["hypervisor"] == {"console": "serial", "log": "debug", "when_all_stopped": "halt", "inventory": True,
-                                  "quiet_devices": False, "quirks": False}
+                                  "quiet_devices": False, "quirks": False, "speculation": "none",
+                                  "allow_siblings": True}
     wanted = {"kernel": "hello.elf", "cmdline": "one two", "on_stop": "restart", "on_crash": "poweroff", "on_reset": "crash",
               "stop_time_us": 90000000, "watchdog": "halt", "watchdog_us": 1500000, "debug_ports": True, "debug_exit_ok": 16,
               "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True,
@@ -494,7 +517,7 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
     """As the page has them, read by the program: the wrong one gives this rule alone, the right one a plan."""
     with open(desk.path("huge"), "wb") as out:
         out.truncate(4 << 30)
-    for name in ("k", "my kernel", "HELLO.ELF"):
+    for name in ("k", "a", "b", "c", "my kernel", "HELLO.ELF"):
         shutil.copy(desk.path("hello.elf"), desk.path(name))
     desk.write("empty", "")
     desk.write("notes.txt", "not a kernel\n" * 100)
@@ -510,8 +533,10 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         wrong, right = (example_of(part) for part in re.split(r"^(?:Wrong|Right):", rule, flags=re.MULTILINE)[1:])
         cpus = re.search(r"On a machine with (\d+) CPU", rule)
         nested = "no" if "without nested paging" in rule else "yes"
+        threads = "".join(f"cpu = {i} apic {i} package 0 core {i // 2} thread {i % 2}\n" for i in range(4)
+                          ) if "two CPUs of each core" in rule else ""
         kind = "cpu = 0 apic 0 package 0 core 0 thread 0 kind efficient\n" if "of the efficient kind" in rule else ""
-        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n" + kind)
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}{kind}")
                    ) if cpus else ()
         made = check("--json", *machine, desk.write("wrong.conf", wrong))
         assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout
@@ -524,7 +549,7 @@ def what_cannot_be_written_is_said(desk):
     assert made.returncode == 1 and "cannot be written" in made.stderr
 
 
-TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
+TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_folder, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
          several_mistakes_give_a_line_each_plain_in_a_pipe, a_terminal_gets_colours,
          a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
          errors_beyond_the_list_are_counted, real_machines_are_planned_for,

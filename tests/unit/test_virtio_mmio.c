@@ -129,7 +129,7 @@ static void start(void)
 /* What hv/core/guest_devices.c does after an exit. */
 static void work(void)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
 
     platform.device_work = false;
     assert_false(virtio_service(&block.device, &budget));

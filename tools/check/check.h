@@ -35,6 +35,7 @@ struct options {
     const char *config;
     const char *machine;
     const char *svg;
+    const char *beside; /* a folder for files that are not beside the config; NULL: there is none */
     enum output output;
 };
 
@@ -57,6 +58,7 @@ struct check_machine {
     const struct page_table_format *format; /* of nested tables */
     unsigned largest_leaf;
     bool nested_paging;
+    bool vmx_locked_off;    /* by the firmware's set-up */
     struct planner_own own; /* what the hypervisor takes for itself */
 };
 
@@ -166,6 +168,7 @@ const char *check_type_name(enum memory_type type); /* "free" */
 /* Words of the config, as a user writes them. */
 const char *check_action_word(enum config_action action);
 const char *check_final_word(enum config_final final);
+const char *check_speculation_word(const struct config *config);
 const char *check_watchdog_word(enum config_watchdog watchdog);
 const char *check_virtio_word(enum config_virtio virtio);
 const char *check_mode_word(enum config_mode mode);

@@ -5,7 +5,8 @@
  *   {"file", "good", "errors": [{"file", "line", "column", "rule", "sentence"}], "more_errors",
  *    "machine": {"cpus", "free_bytes", "devices": [{"text"}], "given_to": [{"cpu", "guests": [{"guest", "vcpu"}]}]},
  *    "needs": {"cpus", "memory_bytes"},
- *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks"},
+ *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks",
+ *                   "speculation", "allow_siblings"},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
  *                "table_bytes", "shadow_tables", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the
  *                config}],
@@ -158,6 +159,8 @@ static void print_hypervisor(const struct config *config)
     print_flag("inventory", config->inventory);
     print_flag("quiet_devices", config->quiet_devices);
     print_flag("quirks", config->quirks);
+    print_word("speculation", check_speculation_word(config));
+    print_flag("allow_siblings", config->allow_siblings);
     printf("}");
 }
 

@@ -33,6 +33,10 @@
 #define SUGGEST_DISTANCE_MAX 2u
 #define CPU_WORDS 9u
 #define OWN_WORDS 6u
+/* IA32_FEATURE_CONTROL. SDM 3C 24.7 "Enabling and Entering VMX Operation". */
+#define MSR_FEATURE_CONTROL 0x3au
+#define FEATURE_CONTROL_LOCK (1u << 0)
+#define FEATURE_CONTROL_VMX (1u << 2)
 
 static const struct planner_own own_usual = {CHECK_OWN_FIXED_BYTES, CHECK_OWN_GUEST_BYTES, CHECK_OWN_VCPU_BYTES};
 
@@ -321,20 +325,54 @@ static void read_device(struct check *check, const struct config_line *line)
     }
 }
 
+/* For a person, or for a later reader. */
+static void read_nothing(struct check *check, const struct config_line *line)
+{
+    (void)check;
+    (void)line;
+}
+
+/* "NUMBER VALUE"; of use here is whether the firmware has locked VMX off. */
+static void read_msr(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece words[2];
+    uint64_t number = 0;
+    uint64_t value = 0;
+
+    if (!config_take_word(&rest, &words[0]) || !config_take_word(&rest, &words[1]) ||
+        !config_value_size(words[0].text, &number) || !config_value_size(words[1].text, &value)) {
+        refuse(check, line->value, "is no register; write `msr = NUMBER VALUE`.");
+    } else if (number == MSR_FEATURE_CONTROL) {
+        check->machine.vmx_locked_off = (value & FEATURE_CONTROL_LOCK) != 0 && (value & FEATURE_CONTROL_VMX) == 0;
+    }
+}
+
 /* What there is. `once`: a second line of the same name is a mistake. */
 static const struct {
     const char *name;
     void (*read)(struct check *check, const struct config_line *line);
     bool once;
 } keys[] = {
-    {"cpus", read_cpus, true},         {"memory", read_memory, true},
-    {"region", read_region, false},    {"cpu", read_cpu, false},
-    {"pci", read_device, false},       {"virtualization", read_virtualization, true},
-    {"uart", read_device, false},      {"acpi", read_device, false},
-    {"largest-leaf", read_leaf, true}, {"screen", read_device, false},
-    {"hypervisor", read_own, true},    {"features", NULL, false},
-    {"cpu-name", read_name, true},     {"nested-paging", read_nested, true},
-    {"node", read_node, false},        {"distance", read_distance, false},
+    {"cpus", read_cpus, true},
+    {"memory", read_memory, true},
+    {"region", read_region, false},
+    {"cpu", read_cpu, false},
+    {"pci", read_device, false},
+    {"virtualization", read_virtualization, true},
+    {"uart", read_device, false},
+    {"acpi", read_device, false},
+    {"largest-leaf", read_leaf, true},
+    {"screen", read_device, false},
+    {"hypervisor", read_own, true},
+    {"features", NULL, false},
+    {"cpuid", read_nothing, false},
+    {"msr", read_msr, false},
+    {"microcode", read_nothing, true},
+    {"cpu-name", read_name, true},
+    {"nested-paging", read_nested, true},
+    {"node", read_node, false},
+    {"distance", read_distance, false},
 };
 
 /* Lines of each key; 0: none yet. */

@@ -182,11 +182,15 @@ static void print_hypervisor(const struct check *check)
     const struct config *config = &check->config;
     char text[FORMAT_BYTES_MAX];
 
-    printf("hypervisor: %s at 0x%" PRIx64 "; console %s, log %s, when-all-stopped %s%s%s%s\n",
+    printf("hypervisor: %s at 0x%" PRIx64 "; console %s, log %s, when-all-stopped %s%s%s%s",
            format_bytes(text, check->own_bytes), check->own_start, check_outputs_word(config),
            config->log_debug ? "debug" : "info", check_final_word(config->when_all_stopped),
            config->inventory ? ", writes machine.txt" : "", config->quiet_devices ? "" : ", quiet-devices no",
            config->quirks ? "" : ", quirks none");
+    if (config->speculation != SPECULATION_AUTO) {
+        printf(", speculation %s", check_speculation_word(config));
+    }
+    printf("%s\n", config->allow_siblings ? ", allow-siblings yes" : "");
 }
 
 /* What the config needs of any machine. */
@@ -312,6 +316,34 @@ static void print_host(const struct check *check)
     }
 }
 
+static bool begins(struct text text, const char *with)
+{
+    return text.length >= strlen(with) && memcmp(text.start, with, strlen(with)) == 0;
+}
+
+/* What is said of the machine alone, whatever the config wants of it. */
+static void print_verdict(const struct check *check)
+{
+    const struct check_machine *machine = &check->machine;
+    bool vmx = machine->format == &page_table_ept4;
+    bool console = false;
+    char text[FORMAT_BYTES_MAX];
+
+    if (vmx && machine->vmx_locked_off) {
+        printf("verdict: this machine cannot run Plinth as it is set up: its firmware has locked VMX off "
+               "(IA32_FEATURE_CONTROL); switch \"Intel Virtualization Technology\" on in its set-up\n");
+        return;
+    }
+    for (uint32_t i = 0; i < machine->device_count; i++) {
+        console = console || begins(machine->devices[i], "uart") || begins(machine->devices[i], "screen");
+    }
+    printf("verdict: this machine can run Plinth: %s with %s paging, leaves up to %s, %u CPU%s, %s free for guests%s\n",
+           vmx ? "Intel VMX" : "AMD SVM", machine->nested_paging ? "nested" : "shadow",
+           machine->largest_leaf == LEVEL_1G ? "1 GiB" : "2 MiB", machine->cpu_count,
+           machine->cpu_count == 1 ? "" : "s", format_bytes(text, memory_map_bytes(&machine->map, MEMORY_FREE)),
+           console ? "" : "; no console is described: neither `uart` nor `screen`");
+}
+
 static void print_plan(const struct check *check)
 {
     uint64_t tables = 0;
@@ -340,6 +372,9 @@ static void print_plan(const struct check *check)
     print_hypervisor(check);
     print_needs(check);
     print_host(check);
+    if (check->options.machine != NULL) {
+        print_verdict(check);
+    }
     for (uint32_t i = 0; i < check->machine.device_count; i++) {
         printf("%s%.*s\n", i == 0 ? "machine's devices\n    " : "    ", (int)check->machine.devices[i].length,
                check->machine.devices[i].start);

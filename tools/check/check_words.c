@@ -19,6 +19,19 @@ const char *check_action_word(enum config_action action)
     return "";
 }
 
+const char *check_speculation_word(const struct config *config)
+{
+    switch (config->speculation) {
+    case SPECULATION_AUTO:
+        return "auto";
+    case SPECULATION_ALL:
+        return "all";
+    case SPECULATION_NONE:
+        return "none";
+    }
+    return "";
+}
+
 const char *check_final_word(enum config_final final)
 {
     switch (final) {

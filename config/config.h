@@ -11,13 +11,13 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include "hv/base/limits.h"
 #include "hv/base/text.h"
 #include "hv/base/types.h"
 
-#define CONFIG_GUESTS_MAX 32u
+#define CONFIG_GUESTS_MAX GUESTS_MAX
 #define CONFIG_GUEST_CPUS_MAX 16u
-#define CONFIG_MACHINE_CPUS_MAX 64u
-#define CONFIG_CPU_VCPUS_MAX 32u /* of all guests, on one CPU of the machine */
+#define CONFIG_CPU_VCPUS_MAX GUESTS_MAX /* of all guests, on one CPU of the machine */
 _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a CPU once per guest, cannot pass it");
 #define CONFIG_MODULES_MAX 16u
 #define CONFIG_DISKS_MAX 4u
@@ -32,6 +32,7 @@ _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a C
 #define CONFIG_FILE_BYTES_MAX 0xfffffffeULL
 #define CONFIG_BYTES_MAX (256 * KIB) /* of the file: a config that is written by hand is far smaller */
 #define CONFIG_CPU_ANY 0xffffffffu   /* a vCPU that the planner places */
+#define CONFIG_NODE_ANY 0xffffffffu  /* all memory of the machine is equally near */
 
 /* Lines and columns count from 1. Line 0: the key was not written and the value is the default. */
 struct config_position {
@@ -147,11 +148,20 @@ enum config_ticks {
     TICKS_MERGE, /* one interrupt */
 };
 
+/* CPUs of some machines are of two kinds: cores for speed, and smaller ones that need less power. */
+enum config_cpu_kind {
+    CPU_KIND_ANY,
+    CPU_KIND_PERFORMANCE,
+    CPU_KIND_EFFICIENT,
+};
+
 struct config_guest {
     struct text name;
     struct config_position position;
     uint32_t cpus[CONFIG_GUEST_CPUS_MAX]; /* host CPU numbers in vCPU order, or CONFIG_CPU_ANY */
     uint32_t cpu_count;
+    enum config_cpu_kind cpu_kind; /* of all of them; a list has CPU_KIND_ANY */
+    uint32_t node;                 /* of the machine, that of most of its CPUs; config_check_machine() says it */
     struct config_position cpus_position;
     uint64_t memory_bytes;
     struct config_position memory_position;
@@ -205,8 +215,7 @@ enum config_speculation {
 };
 
 struct config {
-    struct config_guest guests[CONFIG_GUESTS_MAX];
-    uint32_t guest_count;
+    uint32_t guest_count; /* of `guests`, which come last: the rest is then near the start, where a key's row reaches */
     uint32_t network_count;                              /* that guests name */
     struct config_network networks[CONFIG_NETWORKS_MAX]; /* in file order */
     uint32_t network_section_count;
@@ -221,6 +230,7 @@ struct config {
     bool allow_siblings; /* two guests may have threads of one core; default no */
     bool console_serial;
     bool console_screen;
+    struct config_guest guests[CONFIG_GUESTS_MAX];
 };
 
 #endif

@@ -168,7 +168,8 @@ static const struct key keys[] = {
     {"router", SECTION_NETWORK, KIND_TEXT, NETWORK_AT(router), NETWORK_AT(router_position), NULL, "gateway"},
     {"size", SECTION_SHARED, KIND_SIZE, SHARE_AT(bytes), SHARE_AT(bytes_position), NULL, "memory bytes"},
 };
-_Static_assert(sizeof(struct config) < NO_POSITION, "offsets fit into 16 bits");
+_Static_assert(offsetof(struct config, guests) < NO_POSITION && sizeof(struct config_guest) < NO_POSITION,
+               "offsets fit into 16 bits");
 _Static_assert(ARRAY_COUNT(keys) <= CONFIG_KEYS_MAX, "struct config_seen has room for every key");
 
 /* Suggest another key only where at most one letter of three differs. */
@@ -396,7 +397,8 @@ static void read_cpus(const struct setting *setting)
         return;
     case CPUS_BAD:
         config_report(setting->errors, setting->value.position, "bad-cpus",
-                      "\"%.*s\" is neither a number of CPUs (2) nor a list of host CPUs (1,2 or 0-3 or 2,).",
+                      "\"%.*s\" is neither a number of CPUs (2, 2 performance or 2 efficient) nor a list of host CPUs "
+                      "(1,2 or 0-3 or 2,).",
                       TEXT_ARGS(setting->value.text));
         break;
     case CPUS_NONE:

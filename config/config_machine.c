@@ -3,12 +3,20 @@
  * The second half of the rules: the config against the machine it is to run on, and the placement of vCPUs.
  *
  * A list of CPUs in the config is taken as it stands. Everything else is placed: each vCPU goes to the CPU with the
- * fewest vCPUs, among equals first to one without a vCPU of the same guest, then by its core, then to the lowest
- * number. So CPUs are shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a guest without
- * `slice` is never shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
+ * fewest vCPUs, among equals first to one without a vCPU of the same guest, then by its core, then by its node, then to
+ * the lowest number. So CPUs are shared only when there are more vCPUs than CPUs, and a CPU that a list gives to a
+ * guest without `slice` is never shared. Where a CPU is shared every guest on it gets a slice: its own, or 10 ms.
  *
  * Threads of a core share its time and caches, and one can learn of the other by them. So a core with another guest
  * comes last. Where the machine has a core for every vCPU, each gets one; where not, a guest stays on cores it has.
+ *
+ * A guest's vCPUs stay on one node of the machine where they can: the first goes to a node that has free CPUs for all
+ * of them and memory for the guest, the others follow it. The node that has most of them is the guest's: the planner
+ * takes its memory there.
+ *
+ * Where the CPUs are of two kinds, a guest that names one gets CPUs of this kind only.
+ *
+ * To place a vCPU takes one look at each CPU.
  */
 #include "config/config_internal.h"
 
@@ -18,24 +26,64 @@
 
 struct cpu_load {
     uint32_t vcpus;      /* at most CONFIG_CPU_VCPUS_MAX */
-    uint32_t last_guest; /* index of the guest that was put here last */
+    uint32_t own;        /* of the guest that is placed now */
+    uint32_t core_vcpus; /* of the first CPU of a core: vCPUs on all its threads, */
+    uint32_t core_own;   /* and this guest's */
     bool exclusive;      /* pinned by a guest without `slice` */
+};
+
+struct node_load {
+    uint64_t memory_left;
+    uint32_t own;   /* vCPUs of the guest that is placed now */
+    uint32_t score; /* for its first vCPU: 2: CPUs for all that it has; 1: memory for it */
 };
 
 struct placement {
     struct config *config;
     const struct config_machine *machine;
     struct config_errors *errors;
-    struct cpu_load cpus[CONFIG_MACHINE_CPUS_MAX];
+    struct cpu_load cpus[CPUS_MAX];
+    struct node_load nodes[NUMA_NODES_MAX];
     uint32_t cpu_count;
     bool spread; /* there is a core for every vCPU */
     bool failed;
 };
 
-static void take_cpu(struct placement *placement, uint32_t guest, uint32_t cpu)
+static uint32_t core_of(const struct config_machine *machine, uint32_t cpu)
 {
+    return machine->cores_known ? machine->cores[cpu] : cpu;
+}
+
+static struct node_load *node_of(struct placement *placement, uint32_t cpu)
+{
+    return placement->machine->node_count > 1 ? &placement->nodes[placement->machine->nodes[cpu]] : NULL;
+}
+
+static void take_cpu(struct placement *placement, uint32_t cpu)
+{
+    struct cpu_load *core = &placement->cpus[core_of(placement->machine, cpu)];
+    struct node_load *node = node_of(placement, cpu);
+
     placement->cpus[cpu].vcpus++;
-    placement->cpus[cpu].last_guest = guest;
+    placement->cpus[cpu].own++;
+    core->core_vcpus++;
+    core->core_own++;
+    if (node != NULL) {
+        node->own++;
+    }
+}
+
+static const char *const kind_names[] = {
+    [CPU_KIND_ANY] = "any", [CPU_KIND_PERFORMANCE] = "performance", [CPU_KIND_EFFICIENT] = "efficient"};
+
+const char *config_cpu_kind_name(enum config_cpu_kind kind)
+{
+    return kind_names[kind];
+}
+
+bool config_cpu_is_of_kind(const struct config_machine *machine, uint32_t cpu, enum config_cpu_kind kind)
+{
+    return !machine->kinds_known || kind == CPU_KIND_ANY || machine->kinds[cpu] == kind;
 }
 
 /* Enters the CPUs that a list names, before anything is placed around them. */
@@ -57,95 +105,111 @@ static void place_pinned(struct placement *placement, uint32_t index)
                           TEXT_ARGS(guest->name), cpu, placement->cpu_count, placement->cpu_count - 1);
             return;
         }
-        take_cpu(placement, index, cpu);
+        take_cpu(placement, cpu);
         placement->cpus[cpu].exclusive = placement->cpus[cpu].exclusive || guest->slice_us == 0;
     }
 }
 
-static uint32_t core_of(const struct config_machine *machine, uint32_t cpu)
+/* The next guest: what it has by its list counts as its own. */
+static void begin_guest(struct placement *placement, const struct config_guest *guest)
 {
-    return machine->cores_known ? machine->cores[cpu] : cpu;
-}
+    uint32_t free_cpus[NUMA_NODES_MAX] = {0};
 
-/* vCPUs on the other CPUs of this CPU's core: the guest's own, and others'. */
-struct core_load {
-    uint32_t own, foreign;
-};
-
-static struct core_load beside(const struct placement *placement, uint32_t guest, uint32_t cpu)
-{
-    const struct config *config = placement->config;
-    uint32_t core = core_of(placement->machine, cpu);
-    struct core_load load = {0, 0};
-
-    for (uint32_t g = 0; placement->machine->cores_known && g < config->guest_count; g++) {
-        for (uint32_t i = 0; i < config->guests[g].cpu_count; i++) {
-            uint32_t other = config->guests[g].cpus[i];
-
-            if (other != CONFIG_CPU_ANY && other != cpu && core_of(placement->machine, other) == core) {
-                load.own += g == guest;
-                load.foreign += g != guest;
-            }
+    for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
+        placement->cpus[cpu].own = placement->cpus[cpu].core_own = 0;
+        if (placement->machine->node_count > 1 && placement->cpus[cpu].vcpus == 0 &&
+            config_cpu_is_of_kind(placement->machine, cpu, guest->cpu_kind)) {
+            free_cpus[placement->machine->nodes[cpu]]++;
         }
     }
-    return load;
+    for (uint32_t node = 0; node < placement->machine->node_count; node++) {
+        placement->nodes[node].own = 0;
+        placement->nodes[node].score = (free_cpus[node] >= guest->cpu_count ? 2u : 0u) +
+                                       (placement->nodes[node].memory_left >= guest->memory_bytes ? 1u : 0u);
+    }
 }
 
-static bool is_better(const struct placement *placement, uint32_t cpu, uint32_t than, uint32_t guest)
+/* Other guests' vCPUs on the core's other threads. */
+static uint32_t foreign_beside(const struct placement *placement, uint32_t cpu)
+{
+    const struct cpu_load *core = &placement->cpus[core_of(placement->machine, cpu)];
+    const struct cpu_load *here = &placement->cpus[cpu];
+
+    return core->core_vcpus - core->core_own - (here->vcpus - here->own);
+}
+
+static bool is_better(struct placement *placement, uint32_t cpu, uint32_t than)
 {
     const struct cpu_load *one = &placement->cpus[cpu];
     const struct cpu_load *other = &placement->cpus[than];
-    bool one_own = one->vcpus != 0 && one->last_guest == guest;
-    bool other_own = other->vcpus != 0 && other->last_guest == guest;
-    struct core_load one_core = beside(placement, guest, cpu);
-    struct core_load other_core = beside(placement, guest, than);
+    const struct cpu_load *one_core = &placement->cpus[core_of(placement->machine, cpu)];
+    const struct cpu_load *other_core = &placement->cpus[core_of(placement->machine, than)];
+    const struct node_load *one_node = node_of(placement, cpu);
+    const struct node_load *other_node = node_of(placement, than);
+    uint32_t one_foreign = foreign_beside(placement, cpu);
+    uint32_t other_foreign = foreign_beside(placement, than);
+    /* The guest's own on the core's other threads. */
+    uint32_t one_own = one_core->core_own - one->own;
+    uint32_t other_own = other_core->core_own - other->own;
 
     if (one->vcpus != other->vcpus) {
         return one->vcpus < other->vcpus;
     }
-    if (one_own != other_own) {
-        return other_own;
+    if ((one->own != 0) != (other->own != 0)) {
+        return other->own != 0;
     }
-    if (one_core.foreign != other_core.foreign) {
-        return one_core.foreign < other_core.foreign;
+    if (one_foreign != other_foreign) {
+        return one_foreign < other_foreign;
     }
-    return placement->spread ? one_core.own < other_core.own : one_core.own > other_core.own;
+    if (one_node != other_node && one_node->own != other_node->own) {
+        return one_node->own > other_node->own;
+    }
+    if (one_node != other_node && one_node->score != other_node->score) {
+        return one_node->score > other_node->score;
+    }
+    return placement->spread ? one_own < other_own : one_own > other_own;
 }
 
-/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive or beside another guest's. */
-static uint32_t best_cpu(const struct placement *placement, uint32_t guest, bool siblings)
+/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive, of another kind, or beside
+ * another guest's. */
+static uint32_t best_cpu(struct placement *placement, const struct config_guest *guest, bool siblings)
 {
     uint32_t best = CONFIG_CPU_ANY;
 
     for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
-        if (placement->cpus[cpu].exclusive || (!siblings && beside(placement, guest, cpu).foreign != 0)) {
+        if (placement->cpus[cpu].exclusive || !config_cpu_is_of_kind(placement->machine, cpu, guest->cpu_kind) ||
+            (!siblings && foreign_beside(placement, cpu) != 0)) {
             continue;
         }
-        if (best == CONFIG_CPU_ANY || is_better(placement, cpu, best, guest)) {
+        if (best == CONFIG_CPU_ANY || is_better(placement, cpu, best)) {
             best = cpu;
         }
     }
     return best;
 }
 
-static void report_none(struct placement *placement, uint32_t index)
+/* The node with most of the guest's vCPUs is its own, among equals that of the first one. */
+static void choose_node(struct placement *placement, struct config_guest *guest)
 {
-    const struct config_guest *guest = &placement->config->guests[index];
-    struct config_position position = guest->cpus_position.line != 0 ? guest->cpus_position : guest->position;
+    uint32_t counts[NUMA_NODES_MAX] = {0};
 
-    placement->failed = true;
-    if (best_cpu(placement, index, true) != CONFIG_CPU_ANY) {
-        config_report(
-            placement->errors, position, "shared-core",
-            "Every core that is left for guest `%.*s` has a thread with another guest, which could see data of "
-            "it; give the guests fewer `cpus`, or write `allow-siblings = yes` under [hypervisor].",
-            TEXT_ARGS(guest->name));
-        return;
+    guest->node = CONFIG_NODE_ANY;
+    for (uint32_t i = 0; placement->machine->node_count > 1 && i < guest->cpu_count; i++) {
+        uint32_t node = placement->machine->nodes[guest->cpus[i]];
+
+        counts[node]++;
+        if (guest->node == CONFIG_NODE_ANY) {
+            guest->node = node;
+        }
     }
-    config_report(placement->errors, position, "no-cpu-left",
-                  "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line "
-                  "out, or add `slice = 10ms` to a guest that may share.",
-                  TEXT_ARGS(guest->name), placement->cpu_count);
+    for (uint32_t node = 0; guest->node != CONFIG_NODE_ANY && node < placement->machine->node_count; node++) {
+        guest->node = counts[node] > counts[guest->node] ? node : guest->node;
+    }
+    if (guest->node != CONFIG_NODE_ANY) {
+        struct node_load *load = &placement->nodes[guest->node];
+
+        load->memory_left -= min_u64(load->memory_left, guest->memory_bytes);
+    }
 }
 
 /* The best CPU is full, so each one is that the guest may have. */
@@ -159,24 +223,60 @@ static void report_full(struct placement *placement, const struct config_guest *
         TEXT_ARGS(guest->name), CONFIG_CPU_VCPUS_MAX, placement->cpu_count, placement->cpu_count == 1 ? "" : "s");
 }
 
+static bool has_kind(const struct config_machine *machine, enum config_cpu_kind kind)
+{
+    for (uint32_t cpu = 0; cpu < machine->cpu_count && cpu < CPUS_MAX; cpu++) {
+        if (config_cpu_is_of_kind(machine, cpu, kind)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void report_none(struct placement *placement, const struct config_guest *guest)
+{
+    struct config_position position = guest->cpus_position.line != 0 ? guest->cpus_position : guest->position;
+
+    placement->failed = true;
+    if (!has_kind(placement->machine, guest->cpu_kind)) {
+        config_report(placement->errors, position, "no-such-kind",
+                      "Guest `%.*s` wants %s CPUs, and this machine has none of them; write `cpus = %u`.",
+                      TEXT_ARGS(guest->name), config_cpu_kind_name(guest->cpu_kind), guest->cpu_count);
+        return;
+    }
+    if (best_cpu(placement, guest, true) != CONFIG_CPU_ANY) {
+        config_report(
+            placement->errors, position, "shared-core",
+            "Every core that is left for guest `%.*s` has a thread with another guest, which could see data of "
+            "it; give the guests fewer `cpus`, or write `allow-siblings = yes` under [hypervisor].",
+            TEXT_ARGS(guest->name));
+        return;
+    }
+    config_report(placement->errors, position, "no-cpu-left",
+                  "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line out, or "
+                  "add `slice = 10ms` to a guest that may share.",
+                  TEXT_ARGS(guest->name), placement->cpu_count);
+}
+
 static void place_any(struct placement *placement, uint32_t index)
 {
     struct config_guest *guest = &placement->config->guests[index];
 
+    begin_guest(placement, guest);
     for (uint32_t i = 0; i < guest->cpu_count; i++) {
         if (guest->cpus[i] != CONFIG_CPU_ANY) {
             continue;
         }
-        guest->cpus[i] = best_cpu(placement, index, placement->config->allow_siblings);
+        guest->cpus[i] = best_cpu(placement, guest, placement->config->allow_siblings);
         if (guest->cpus[i] == CONFIG_CPU_ANY) {
-            report_none(placement, index);
+            report_none(placement, guest);
             return;
         }
         if (placement->cpus[guest->cpus[i]].vcpus == CONFIG_CPU_VCPUS_MAX) {
             report_full(placement, guest);
             return;
         }
-        take_cpu(placement, index, guest->cpus[i]);
+        take_cpu(placement, guest->cpus[i]);
     }
 }
 
@@ -305,13 +405,19 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
 {
     struct placement placement = {.config = config, .machine = machine, .errors = errors};
 
-    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CONFIG_MACHINE_CPUS_MAX);
+    placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CPUS_MAX);
+    for (uint32_t node = 0; node < machine->node_count; node++) {
+        placement.nodes[node].memory_left = machine->node_bytes[node];
+    }
     placement.spread = has_cores_for_all(&placement);
     for (uint32_t i = 0; i < config->guest_count; i++) {
         place_pinned(&placement, i);
     }
     for (uint32_t i = 0; i < config->guest_count && !placement.failed; i++) {
         place_any(&placement, i);
+        if (!placement.failed) {
+            choose_node(&placement, &config->guests[i]);
+        }
     }
     if (!placement.failed) {
         check_siblings(&placement);

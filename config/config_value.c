@@ -225,13 +225,30 @@ static enum config_cpus_result set_cpu_count(struct config_guest *guest, uint64_
     return CPUS_OK;
 }
 
+/* "2 performance" */
+static bool read_cpus_of_kind(struct text text, uint64_t *count, enum config_cpu_kind *kind)
+{
+    if (!take_digits(&text, count) || text.length == 0 || (text.start[0] != ' ' && text.start[0] != '\t')) {
+        return false;
+    }
+    skip_blanks(&text);
+    for (uint32_t i = CPU_KIND_PERFORMANCE; i <= CPU_KIND_EFFICIENT; i++) {
+        if (config_text_alike(text, config_cpu_kind_name((enum config_cpu_kind)i))) {
+            *kind = (enum config_cpu_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 enum config_cpus_result config_value_cpus(struct text text, struct config_guest *guest)
 {
     enum config_cpus_result result = CPUS_OK;
     uint64_t count = 0;
 
     guest->cpu_count = 0;
-    if (config_value_number(text, &count)) {
+    guest->cpu_kind = CPU_KIND_ANY;
+    if (config_value_number(text, &count) || read_cpus_of_kind(text, &count, &guest->cpu_kind)) {
         return set_cpu_count(guest, count);
     }
     while (result == CPUS_OK) {

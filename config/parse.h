@@ -28,17 +28,29 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
 /* What the machine has, for the second half of the rules: CPUs that are there. */
 struct config_machine {
     uint32_t cpu_count;
-    uint64_t memory_bytes;                   /* usable by guests */
-    uint32_t cores[CONFIG_MACHINE_CPUS_MAX]; /* of each CPU the first one on its core; threads share a core */
-    bool cores_known;                        /* false: each CPU is a core of its own */
-    bool no_nested_paging;                   /* the CPU has none */
+    uint64_t memory_bytes;                /* usable by guests */
+    uint32_t cores[CPUS_MAX];             /* of each CPU the first one on its core; threads share a core */
+    bool cores_known;                     /* false: each CPU is a core of its own */
+    bool kinds_known;                     /* there are CPUs of two kinds: */
+    enum config_cpu_kind kinds[CPUS_MAX]; /* of each CPU. Where all are alike, each is of every kind */
+    uint32_t node_count;                  /* 0 or 1: all memory is equally near */
+    uint32_t nodes[CPUS_MAX];             /* of each CPU its node, below node_count */
+    uint64_t node_bytes[NUMA_NODES_MAX];  /* usable by guests */
+    bool no_nested_paging;                /* the CPU has none */
 };
 
 /*
  * Checks a parsed config against a machine and gives every CONFIG_CPU_ANY vCPU its CPU: the one with the fewest vCPUs;
- * among equals one on a core that no other guest has. True where it added no error.
+ * among equals one on a core that no other guest has, and on the node of the guest's other vCPUs. Each guest gets its
+ * node. True where it added no error.
  */
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors);
+
+/* Whether a guest that wants this kind may have the CPU. */
+bool config_cpu_is_of_kind(const struct config_machine *machine, uint32_t cpu, enum config_cpu_kind kind);
+
+/* "performance" */
+const char *config_cpu_kind_name(enum config_cpu_kind kind);
 
 /* Two guests on two CPUs of one core, by their vCPUs' CPUs. */
 struct config_neighbours {

@@ -28,6 +28,8 @@ static struct config_machine machine_of(const struct efi_stage *stage)
 {
     struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE),
                                      .cores_known = true,
+                                     .kinds_known = stage->info->kinds_known,
+                                     .node_count = stage->info->numa.node_count,
                                      .no_nested_paging = !stage->support.nested_paging};
     const struct boot_cpu *cpus = stage->info->cpus;
 
@@ -40,7 +42,10 @@ static struct config_machine machine_of(const struct efi_stage *stage)
             first++;
         }
         machine.cores[i] = first < i ? machine.cores[first] : i;
+        machine.kinds[i] = cpus[i].kind;
+        machine.nodes[i] = cpus[i].node;
     }
+    planner_node_bytes(&stage->map, &stage->info->numa, machine.node_bytes);
     return machine;
 }
 

@@ -6,9 +6,10 @@
  * ones in the firmware's order, then those that it calls disabled or broken, which no guest may use.
  */
 #include "efi/efi_stage.h"
+#include "hv/host/cpu_kind.h"
 
-/* EFI_MP_SERVICES_PROTOCOL: UEFI Platform Initialization 1.7, volume 2, 13.4 "MP Services Protocol". Only the two
- * functions that we call are typed. */
+/* EFI_MP_SERVICES_PROTOCOL: UEFI Platform Initialization 1.7, volume 2, 13.4 "MP Services Protocol". Only the functions
+ * that we call are typed. */
 struct mp_cpu {
     uint64_t apic_id;
     uint32_t flags;
@@ -21,12 +22,16 @@ struct mp_cpu {
 #define MP_CPU_HEALTHY (1u << 2)
 #define MP_CPU_USABLE (MP_CPU_ENABLED | MP_CPU_HEALTHY)
 
-_Static_assert(ACPI_CPUS_MAX == BOOT_CPUS_MAX, "no CPU that the MADT names is left out before the hand-over");
-
 struct mp_services {
     EFI_STATUS(EFIAPI *count)(struct mp_services *services, UINTN *all, UINTN *enabled);
     EFI_STATUS(EFIAPI *describe)(struct mp_services *services, UINTN number, struct mp_cpu *cpu);
+    void *start_all;
+    EFI_STATUS(EFIAPI *start)
+    (struct mp_services *services, void(EFIAPI *procedure)(void *argument), UINTN number, EFI_EVENT event,
+     UINTN wait_us, void *argument, BOOLEAN *finished);
 };
+
+#define KIND_WAIT_US 100000u
 
 static EFI_GUID mp_services_guid = {0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
 
@@ -54,7 +59,7 @@ static bool is_listed(const struct boot_info *info, uint32_t apic_id)
  * second start would reset it under its guest. */
 static void add_cpu(struct boot_info *info, const struct boot_cpu *cpu, enum cpu_rank rank)
 {
-    if (rank_of(cpu) == rank && info->cpu_count < BOOT_CPUS_MAX && !is_listed(info, cpu->apic_id)) {
+    if (rank_of(cpu) == rank && info->cpu_count < CPUS_MAX && !is_listed(info, cpu->apic_id)) {
         info->cpus[info->cpu_count++] = *cpu;
     }
 }
@@ -80,6 +85,42 @@ static void list_by_services(struct boot_info *info, struct mp_services *service
             add_cpu(info, &cpu, (enum cpu_rank)rank);
         }
     }
+}
+
+/* On the CPU that is asked. */
+static void EFIAPI say_kind(void *argument)
+{
+    *(enum config_cpu_kind *)argument = cpu_kind_here();
+}
+
+static struct boot_cpu *cpu_of(struct boot_info *info, uint32_t apic_id)
+{
+    for (uint32_t i = 0; i < info->cpu_count; i++) {
+        if (info->cpus[i].apic_id == apic_id) {
+            return &info->cpus[i];
+        }
+    }
+    return NULL;
+}
+
+/* A CPU says its kind only itself: the firmware lets each run a few instructions. Not done where all are alike. */
+static void ask_kinds(struct boot_info *info, struct mp_services *services, UINTN count)
+{
+    for (UINTN i = 0; i < count; i++) {
+        struct mp_cpu from = {0};
+        struct boot_cpu *cpu;
+
+        if (EFI_ERROR(services->describe(services, i, &from))) {
+            continue;
+        }
+        cpu = cpu_of(info, (uint32_t)from.apic_id);
+        if (cpu != NULL && cpu->is_bsp) {
+            say_kind(&cpu->kind);
+        } else if (cpu != NULL && cpu->healthy) {
+            (void)services->start(services, say_kind, i, NULL, KIND_WAIT_US, &cpu->kind, NULL);
+        }
+    }
+    info->kinds_known = true;
 }
 
 static void list_by_madt(struct boot_info *info, const struct host_acpi *acpi, uint32_t bsp_id)
@@ -113,6 +154,16 @@ static uint32_t own_apic_id(void)
     return insn_cpuid(1, 0).ebx >> 24;
 }
 
+static void take_nodes(struct boot_info *info, const struct host_acpi *acpi)
+{
+    info->numa = acpi->numa;
+    for (uint32_t i = 0; i < info->cpu_count; i++) {
+        uint32_t node = host_acpi_cpu_node(acpi, info->cpus[i].apic_id);
+
+        info->cpus[i].node = node != NUMA_NODE_NONE ? node : 0;
+    }
+}
+
 bool efi_cpus_list(struct efi_stage *stage)
 {
     struct boot_info *info = stage->info;
@@ -127,10 +178,14 @@ bool efi_cpus_list(struct efi_stage *stage)
     if (info->cpu_count == 0) {
         list_by_madt(info, &stage->acpi, own_apic_id());
     }
+    if (info->cpu_count != 0 && count != 0 && cpu_kind_is_mixed()) {
+        ask_kinds(info, services, count);
+    }
     /* Firmware that forgets the CPU it runs on knows nothing about the others either. */
     if (info->cpu_count == 0 || !info->cpus[0].is_bsp) {
         info->cpus[0] = (struct boot_cpu){.apic_id = own_apic_id(), .is_bsp = true, .healthy = true};
         info->cpu_count = 1;
     }
+    take_nodes(info, &stage->acpi);
     return true;
 }

@@ -73,8 +73,30 @@ static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
     for (uint32_t i = 0; i < info->cpu_count; i++) {
         const struct boot_cpu *cpu = &info->cpus[i];
 
-        add(inventory, "cpu = %u apic %u package %u core %u thread %u%s\n", i, cpu->apic_id, cpu->package, cpu->core,
-            cpu->thread, cpu->healthy ? "" : " broken");
+        add(inventory, "cpu = %u apic %u package %u core %u thread %u", i, cpu->apic_id, cpu->package, cpu->core,
+            cpu->thread);
+        if (numa_is_known(&info->numa)) {
+            add(inventory, " node %u", cpu->node);
+        }
+        if (cpu->kind != CPU_KIND_ANY) {
+            add(inventory, " kind %s", config_cpu_kind_name(cpu->kind));
+        }
+        add(inventory, "%s\n", cpu->healthy ? "" : " broken");
+    }
+}
+
+/* Which memory is near which CPUs: SRAT and SLIT. */
+static void add_nodes(struct inventory *inventory, const struct numa_map *numa)
+{
+    for (uint32_t i = 0; numa_is_known(numa) && i < numa->range_count; i++) {
+        const struct numa_range *range = &numa->ranges[i];
+
+        add(inventory, "node = %u 0x%" PRIx64 " 0x%" PRIx64 "\n", range->node, range->start, range->end);
+    }
+    for (uint32_t from = 0; numa_is_known(numa) && from < numa->node_count; from++) {
+        for (uint32_t to = 0; to < numa->node_count; to++) {
+            add(inventory, "distance = %u %u %u\n", from, to, numa_distance(numa, from, to));
+        }
     }
 }
 
@@ -245,6 +267,7 @@ bool efi_inventory_write(struct efi_stage *stage)
     inventory.text = (char *)(uintptr_t)address;
     add(&inventory, "# This machine as Plinth %s found it. plinth-check --machine reads this file.\n", plinth_version);
     add_cpus(&inventory, stage);
+    add_nodes(&inventory, &stage->info->numa);
     add_cpuid(&inventory);
     add_registers(&inventory, stage);
     add_tables(&inventory, stage);

@@ -346,7 +346,7 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
     struct guest_plan *plan = &stage->info->guests[index].plan;
-    const struct planner_request request = boot_planner_request(&stage->info->config, config);
+    const struct planner_request request = boot_planner_request(&stage->info->config, config, &stage->info->numa);
     bool known = true;
 
     for (uint32_t try = 0; try < PLAN_TRIES && known; try++) {

@@ -12,10 +12,10 @@
 #include "hv/base/random.h"
 #include "hv/base/span.h"
 #include "hv/plan/memory_map.h"
+#include "hv/plan/numa.h"
 #include "hv/plan/planner.h"
 
-#define BOOT_INFO_VERSION 3u
-#define BOOT_CPUS_MAX 64u
+#define BOOT_INFO_VERSION 4u
 #define BOOT_SECTIONS_MAX 16u
 #define BOOT_UARTS_MAX 8u
 
@@ -24,6 +24,8 @@ struct boot_cpu {
     bool is_bsp;
     bool healthy;
     uint32_t package, core, thread; /* as MP services say it; 0 where unknown */
+    enum config_cpu_kind kind;      /* CPU_KIND_ANY: all are alike, or it did not say */
+    uint32_t node;                  /* of boot_info.numa; 0 where there is none, or the SRAT leaves it out */
 };
 
 /* A section of our own image. The host map gives it exactly these permissions. */
@@ -69,10 +71,14 @@ _Static_assert(CONFIG_GUEST_SHARES_MAX == GUEST_SHARES_MAX && CONFIG_SHARE_BYTES
                "what the config allows has room");
 
 /* What a guest of the config wants of the planner. */
-static inline struct planner_request boot_planner_request(const struct config *config, const struct config_guest *guest)
+static inline struct planner_request boot_planner_request(const struct config *config, const struct config_guest *guest,
+                                                          const struct numa_map *numa)
 {
-    struct planner_request request = {
-        .memory_bytes = guest->memory_bytes, .test_memory = guest->debug_ports, .at = guest->memory_at};
+    struct planner_request request = {.memory_bytes = guest->memory_bytes,
+                                      .test_memory = guest->debug_ports,
+                                      .at = guest->memory_at,
+                                      .numa = numa,
+                                      .node = guest->node};
 
     request.share_count = guest->share_count;
     for (uint32_t i = 0; i < guest->share_count; i++) {
@@ -96,8 +102,10 @@ struct boot_info {
     struct boot_guest guests[CONFIG_GUESTS_MAX];
     uint64_t shares[CONFIG_SHARES_MAX]; /* the memory of each [shared], aligned to its size or 2 MiB. MEMORY_LOADER */
     struct memory_map memory;           /* the final one */
-    struct boot_cpu cpus[BOOT_CPUS_MAX];
+    struct boot_cpu cpus[CPUS_MAX];
     uint32_t cpu_count;
+    bool kinds_known; /* its CPUs are of two kinds */
+    struct numa_map numa;
     struct boot_section sections[BOOT_SECTIONS_MAX];
     uint32_t section_count;
     uint64_t image_start, image_end;

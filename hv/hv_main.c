@@ -12,6 +12,7 @@
 #include "hv/guest/end.h"
 #include "hv/guest/operator.h"
 #include "hv/host/cpu.h"
+#include "hv/host/cpu_features.h"
 #include "hv/host/cpu_limits.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/entropy.h"
@@ -32,7 +33,6 @@
 #include "hv/host/traps.h"
 #include "hv/host/tsc.h"
 #include "hv/host/version.h"
-#include "hv/policy/cpuid_policy.h"
 #include "hv/policy/msr_policy.h"
 #include "hv/run/cpu_loop.h"
 #include "hv/virt/virt.h"
@@ -197,27 +197,11 @@ static void describe_host(void)
     host.is_intel = support.vendor == VIRT_VMX;
     host.physical_bits = host_cpu_paging_caps().physical_bits;
     host_cpuid_capture(&host.cpuid);
+    (void)cpu_features_note(cpu_this(), &host.cpuid); /* it has what it has itself */
     host.spec_ctrl = speculation_offers_control();
     host.arch_capabilities = msr_arch_capabilities_shown(host_cpu_arch_capabilities());
     host.microcode = host_cpu_identity().microcode;
     host.gib_pages = (cpuid_host_words(&host.cpuid, CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_GIB_PAGES) != 0;
-}
-
-/* Every CPU must have the features that guests see: they were taken from the boot CPU's CPUID. One CPU starts at a
- * time. */
-static bool has_features(struct cpu *cpu)
-{
-    static struct cpuid_host here;
-    struct cpuid_lack lack;
-
-    host_cpuid_capture(&here);
-    if (!cpuid_policy_find_lack(&host.cpuid, &here, &lack)) {
-        return true;
-    }
-    format_text(cpu->why, sizeof(cpu->why),
-                "it lacks features of the boot CPU: CPUID leaf 0x%x, eax 0x%x ebx 0x%x ecx 0x%x edx 0x%x", lack.leaf,
-                lack.bits.eax, lack.bits.ebx, lack.bits.ecx, lack.bits.edx);
-    return false;
 }
 
 static const char *prepare_cpu(struct cpu *cpu)
@@ -228,7 +212,7 @@ static const char *prepare_cpu(struct cpu *cpu)
     host.spec_ctrl = host.spec_ctrl && speculation_offers_control();
     host.arch_capabilities = msr_arch_capabilities_join(host.arch_capabilities, host_cpu_arch_capabilities());
     machine_check_start(cpu->index);
-    return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
+    return cpu_features_note(cpu, &host.cpuid) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
 }
 
 static void run_cpu(struct cpu *cpu)
@@ -291,7 +275,7 @@ static void create_guests(const struct boot_info *info)
     operator_init();
     cpu_loop_assign(info);
     for (uint32_t i = 0; i < guest_count; i++) {
-        report_guest(guests[i], &info->guests[i]);
+        report_guest(guests[i], info);
         refuse_without_cpu(guests[i]);
     }
     log_debug("pool: %" PRIu64 " KiB used, %" PRIu64 " KiB left", pool_used() / KIB, pool_left() / KIB);

@@ -17,6 +17,11 @@ $(BUILD)/unit/test_mutants: $(MUTANT_OBJECTS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 
+# Descriptions of machines, read as plinth-check reads them.
+MACHINE_OBJECTS := $(BUILD)/native-efi/tools/check/check_machine.o $(BUILD)/native-efi/tools/check/check_files.o
+$(BUILD)/unit/test_machines: UNIT_LIBS := $(MACHINE_OBJECTS) $(BUILD)/libplinth.a
+$(BUILD)/unit/test_machines: $(MACHINE_OBJECTS)
+
 # How files are read, on a model of a volume.
 $(BUILD)/unit/test_efi_volume: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
 $(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/libplinth.a
@@ -31,8 +36,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
 MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/console/console_keyboard.o \
-	$(BUILD)/native-model/hv/host/speculation.o \
-	$(BUILD)/native-model/hv/host/cpu_limits.o $(BUILD)/native-model/efi/efi_cpus.o
+	$(BUILD)/native-model/hv/host/speculation.o $(BUILD)/native-model/hv/host/cpu_limits.o \
+	$(BUILD)/native-model/hv/host/cpu_kind.o $(BUILD)/native-model/efi/efi_cpus.o
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)
@@ -52,8 +57,9 @@ $(BUILD)/unit/test_cpu_speculation: $(BUILD)/native-model/hv/host/speculation.o
 
 $(BUILD)/unit/test_efi_cpus: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS) $(EFI_CFLAGS)
 $(BUILD)/unit/test_efi_cpus: UNIT_LIBS := $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o \
-	$(BUILD)/libplinth.a
-$(BUILD)/unit/test_efi_cpus: $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o
+	$(BUILD)/native-model/hv/host/cpu_kind.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_cpus: $(BUILD)/native-model/efi/efi_cpus.o $(BUILD)/native-model/hv/host/cpu_limits.o \
+	$(BUILD)/native-model/hv/host/cpu_kind.o
 $(BUILD)/native-model/efi/efi_cpus.o: NATIVE_CFLAGS := $(NATIVE_CFLAGS) $(EFI_CFLAGS)
 
 -include $(MODEL_OBJECTS:.o=.d)

@@ -64,6 +64,10 @@ static const char manual_details[] =
     LINE("allows the largest leaves in the nested page table: 1 GiB for whole GiBs, 2 MiB for the rest. Memory below 1 MiB of")
     LINE("the host is never given to a guest.")
     LINE("")
+    LINE("On a machine of several nodes (packages with memory of their own, by the firmware's tables SRAT and SLIT) a guest's CPUs")
+    LINE("are of one node while one has enough, and its memory comes from there, else from the nearest that has it. The plan says")
+    LINE("so in a line `nodes`, and so does the start.")
+    LINE("")
     LINE("No address has to be written. Where it matters (a memory controller for each guest, a dump that is read from outside),")
     LINE("write `memory-at`: all RAM of that guest is then one piece from there, and the others are planned around it. The place")
     LINE("has to be free: `plinth-check --machine` shows what is, and so does the machine itself before it starts anything.")
@@ -85,7 +89,11 @@ static const char manual_details[] =
     LINE("")
     LINE("    cpus = 4")
     LINE("    memory = 8G                           # the usual hole below 4 GiB assumed, or region by region:")
-    LINE("    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, reserved or mmio");
+    LINE("    region = 0x100000 0x80000000 free     # start, end, and free, boot, loader, acpi, reserved or mmio")
+    LINE("    cpu = 0 apic 0 package 0 core 0 thread 0 node 0 kind performance")
+    LINE("                                          # threads share a core; from `node` on only where it is so")
+    LINE("    node = 0 0x0 0x80000000               # memory from START to END that is near the CPUs of node 0")
+    LINE("    distance = 0 1 21                     # from a node's CPUs to another's memory; 10 to its own");
 
 /* clang-format on */
 #undef LINE
@@ -126,7 +134,9 @@ static const struct manual_key manual_keys[] = {
     {"guest", "memory-at", "an address: `4G`, `0x140000000`", "where it is best",
      "where its RAM begins in the machine's memory, in one piece; a multiple of 4K, of 1G for the largest leaves"},
     {"guest", "cpus", "a number, or a list", "`1`",
-     "`2` is two virtual CPUs on any host CPUs; `1,2` or `0-3` are these host CPUs, in this order; `2,` is host CPU 2"},
+     "`2` is two virtual CPUs on any host CPUs; `1,2` or `0-3` are these host CPUs, in this order; `2,` is host CPU 2. "
+     "Where the machine has CPUs of two kinds, `2 performance` or `2 efficient` are of that kind (where all are alike, "
+     "any)"},
     {"guest", "protocol", "`auto`, `linux`, `multiboot`, `multiboot2`, `pvh`, `elf`, `flat`", "`auto`",
      "how the image is loaded and entered; `auto` looks at its header"},
     {"guest", "initrd", "a path", "none", "a file that the guest finds in its memory; may be repeated"},
@@ -208,6 +218,7 @@ static const struct manual_key manual_keys[] = {
 #define MANUAL_CPUS 0xffu
 #define MANUAL_NO_NESTED_PAGING 0x100u /* in `cpus` */
 #define MANUAL_THREADS 0x200u          /* the same: two CPUs of each core */
+#define MANUAL_LITTLE_CORES 0x400u     /* the same: all are efficient */
 
 struct manual_rule {
     const char *name;
@@ -327,9 +338,15 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 2,\n", 4 | MANUAL_THREADS},
     {"no-such-paging", "`paging` names what the CPU has.", "[guest a]\nkernel = k\npaging = nested\n",
      "[guest a]\nkernel = k\npaging = auto\n", 1 | MANUAL_NO_NESTED_PAGING},
-    {"cpu-full", "A CPU of the machine takes at most 32 vCPUs of all guests together.",
-     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 2\n",
-     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 14\n[guest c]\nkernel = k\ncpus = 2\n", 1},
+    {"no-such-kind", "Where the firmware says the kinds of CPUs, there are some of the kind that `cpus` names.",
+     "[guest a]\nkernel = k\ncpus = 1 performance\n", "[guest a]\nkernel = k\ncpus = 1 efficient\n",
+     1 | MANUAL_LITTLE_CORES},
+    {"cpu-full", "A CPU of the machine takes at most 64 vCPUs of all guests together.",
+     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 16\n"
+     "[guest d]\nkernel = k\ncpus = 15\n[guest e]\nkernel = k\ncpus = 2\n",
+     "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 16\n"
+     "[guest d]\nkernel = k\ncpus = 15\n[guest e]\nkernel = k\n",
+     1},
     {"too-much-memory", "All guests together fit into the machine's memory.",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 2G\n",
      "[guest a]\nkernel = k\nmemory = 3G\n[guest b]\nkernel = k\nmemory = 512M\n", 2},
@@ -350,8 +367,8 @@ struct manual_long_rule {
 };
 
 static const struct manual_long_rule manual_long_rules[] = {
-    {"too-many-guests", "At most 32 guests.", "[guest g1]\nkernel = hello.elf\n", "[guest g1]\nkernel = hello.elf\n",
-     33, 32, 0},
+    {"too-many-guests", "At most 64 guests.", "[guest g1]\nkernel = hello.elf\n", "[guest g1]\nkernel = hello.elf\n",
+     65, 64, 0},
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},

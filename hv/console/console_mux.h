@@ -32,6 +32,7 @@
 #define HV_CONSOLE_CONSOLE_MUX_H
 
 #include "hv/base/byte_ring.h"
+#include "hv/base/limits.h"
 #include "hv/base/types.h"
 #include "hv/console/console_history.h"
 #include "hv/console/console_line.h"
@@ -39,7 +40,7 @@
 #include "hv/console/vt_output.h"
 #include "hv/console/vt_tracker.h"
 
-#define MUX_SOURCES_MAX 32u
+#define MUX_SOURCES_MAX GUESTS_MAX
 #define MUX_NAME_MAX 15u
 #define MUX_NONE 0xffffffffu
 #define MUX_PARTIAL_US 500000u

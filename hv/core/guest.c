@@ -32,7 +32,7 @@ static void guest_stop_vcpus(struct vcpu *vcpu)
 
         if (other != vcpu) {
             __atomic_fetch_or(&other->kick, (uint32_t)VCPU_KICK_STOP, __ATOMIC_RELEASE);
-            __atomic_fetch_or(&guest->kick_cpus, 1ULL << other->host_cpu, __ATOMIC_RELEASE);
+            cpu_set_post(&guest->kick_cpus, other->host_cpu);
         }
     }
 }

@@ -9,6 +9,7 @@
 #define HV_CORE_GUEST_H
 
 #include "config/config.h"
+#include "hv/base/cpu_set.h"
 #include "hv/base/spinlock.h"
 #include "hv/core/cpuid_table.h"
 #include "hv/core/guest_codes.h"
@@ -110,7 +111,7 @@ struct guest {
     uint64_t nested_root;          /* host-physical */
     uint32_t shadow_tables;        /* for each vCPU; 0: nested paging */
     uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
-    uint64_t kick_cpus;            /* atomic: host CPUs (by index) that hv/run/cpu_loop.c must interrupt */
+    struct cpu_set kick_cpus;      /* posted: host CPUs that hv/run/cpu_loop.c must interrupt */
     uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */
     bool ending;                   /* atomic: a reason is being written or stands */
     bool ended_well;               /* as the config expects */

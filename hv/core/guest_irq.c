@@ -35,7 +35,7 @@ void guest_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick)
     if ((kick_set(target, kick) & (uint32_t)kick) != 0) {
         return; /* its CPU has been told and has not looked yet: a flood is one interrupt of that CPU, not many */
     }
-    __atomic_fetch_or(&from->guest->kick_cpus, 1ULL << target->host_cpu, __ATOMIC_RELEASE);
+    cpu_set_post(&from->guest->kick_cpus, target->host_cpu);
     from->requests |= VCPU_MESSAGES;
 }
 

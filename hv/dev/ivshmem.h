@@ -19,9 +19,10 @@
 #ifndef HV_DEV_IVSHMEM_H
 #define HV_DEV_IVSHMEM_H
 
+#include "hv/base/limits.h"
 #include "hv/dev/pci/function.h"
 
-#define IVSHMEM_PEERS_MAX 32u
+#define IVSHMEM_PEERS_MAX GUESTS_MAX
 #define IVSHMEM_VECTORS 4u
 
 struct ivshmem {

@@ -18,6 +18,7 @@
 #include "hv/dev/bios_rom.h"
 #include "hv/dev/bios_tables.h"
 #include "hv/host/cpu.h"
+#include "hv/host/cpu_features.h"
 #include "hv/host/entropy.h"
 #include "hv/host/fault.h"
 #include "hv/host/panic.h"
@@ -151,6 +152,26 @@ static void create_devices(struct guest *guest)
     }
 }
 
+/* What all CPUs of the guest have of the boot CPU's features. One guest is made at a time. */
+static const struct cpuid_host *shared_cpuid(const struct guest *guest, const struct host_facts *host)
+{
+    static struct cpuid_host shared;
+
+    shared = host->cpuid;
+    for (uint32_t i = 0; i < guest->config->cpu_count; i++) {
+        uint32_t cpu = guest->config->cpus[i];
+        struct cpuid_lack lack;
+
+        if (cpu_is_ready(&cpus[cpu]) && cpuid_policy_limit(&shared, cpu_features_of(cpu), &lack)) {
+            log_info("guest %s: its CPUs are not alike: it sees what all of them have; CPU %u lacks CPUID leaf 0x%x, "
+                     "eax 0x%x ebx 0x%x ecx 0x%x edx 0x%x; `cpus = %u performance` keeps it on one kind",
+                     guest->name, cpu, lack.leaf, lack.bits.eax, lack.bits.ebx, lack.bits.ecx, lack.bits.edx,
+                     guest->config->cpu_count);
+        }
+    }
+    return &shared;
+}
+
 /* Nothing else runs yet. */
 static void load_at_once(struct guest *guest)
 {
@@ -167,7 +188,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
 {
     const struct guest_plan *plan = &boot->guests[guest->index].plan;
     struct cpuid_policy_input input = {
-        .host = &host->cpuid,
+        .host = shared_cpuid(guest, host),
         .vcpu_count = guest->config->cpu_count,
         .tsc_khz = host->tsc_khz,
         .tsc_stable = host->tsc_stable,
@@ -178,7 +199,6 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .spec_ctrl = host->spec_ctrl,
     };
 
-    text_copy(guest->config->name, guest->name, sizeof(guest->name));
     guest->host = host;
     guest->shadow_tables = plan->shadow_tables;
     guest->layout = plan->layout;
@@ -275,6 +295,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
         guests[i] = pool_take(sizeof(struct guest));
         guests[i]->index = i;
         guests[i]->config = &info->config.guests[i];
+        text_copy(guests[i]->config->name, guests[i]->name, sizeof(guests[i]->name));
         create(guests[i], support, host, asid);
         guests[i]->cost_bytes = pool_used() - before;
         asid += guests[i]->vcpu_count;

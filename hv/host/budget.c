@@ -11,11 +11,8 @@
 /* For what is not counted one by one: page roundings of small things. */
 #define BUDGET_MARGIN_BYTES (512 * KIB)
 
-_Static_assert(BOOT_CPUS_MAX == CPUS_MAX, "every CPU that crosses the hand-over has a struct cpu");
 _Static_assert(sizeof(struct load_plan) <= BUDGET_LOAD_PLAN_BYTES, "the one load plan fits into its room");
-_Static_assert(CONFIG_MACHINE_CPUS_MAX == BOOT_CPUS_MAX,
-               "vCPUs are placed on every CPU that there is, and on no other");
-_Static_assert(CONFIG_GUEST_CPUS_MAX <= BOOT_CPUS_MAX, "a guest of one vCPU per CPU can have them all");
+_Static_assert(CONFIG_GUEST_CPUS_MAX <= CPUS_MAX, "a guest of one vCPU per CPU can have them all");
 
 static uint64_t pages_of(uint64_t bytes)
 {

@@ -11,13 +11,12 @@
 #ifndef HV_HOST_CPU_H
 #define HV_HOST_CPU_H
 
+#include "hv/base/limits.h"
 #include "hv/base/types.h"
 #include "hv/host/descriptors.h"
 #include "hv/host/speculation_guard.h"
 #include "hv/x86/insn.h"
 
-#define CPUS_MAX 64u
-_Static_assert(CPUS_MAX <= 64, "struct guest.kick_cpus and others have a bit per CPU in 64 bits");
 #define CPU_WHY_MAX 160u
 
 /* Each CPU's normal stack and each of its interrupt stacks; under each lies an absent guard page. */

@@ -62,6 +62,13 @@ bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wa
     return false;
 }
 
+#define SIZES_EBX_XSAVE_ER_PTR (1u << 2)
+
+bool cpu_errata_x87_pointers(const struct cpu_identity *identity, uint32_t sizes_ebx)
+{
+    return !identity->is_intel && (sizes_ebx & SIZES_EBX_XSAVE_ER_PTR) == 0;
+}
+
 bool cpu_errata_c1e(const struct cpu_identity *identity)
 {
     if (identity->is_intel || identity->is_virtual) {

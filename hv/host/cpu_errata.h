@@ -28,4 +28,11 @@ bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wa
  * cores of a package halt. Erratum 400. */
 bool cpu_errata_c1e(const struct cpu_identity *identity);
 
+/*
+ * On AMD's CPUs before Zen FXRSTOR and XRSTOR leave the x87's pointers (FIP, FDP, FOP) as they are unless an exception
+ * is pending: what the last guest's instructions and data were at would be the next one's to read. Newer ones say so by
+ * XSaveErPtr: `sizes_ebx` is CPUID 8000_0008 EBX. APM 3 E.4.
+ */
+bool cpu_errata_x87_pointers(const struct cpu_identity *identity, uint32_t sizes_ebx);
+
 #endif

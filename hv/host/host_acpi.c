@@ -99,11 +99,22 @@ _Static_assert(FADT_PM1B_CNT == FADT_PM1A_CNT + sizeof(uint32_t), "the ports of 
 #define MCFG_BUS_FIRST 10u
 #define MCFG_BUS_LAST 11u
 
+/* System Resource Affinity Table, System Locality Information Table. ACPI 6.5 5.2.16, tables 5.56 to 5.59; 5.2.17,
+ * table 5.68. */
+#define SRAT_ENTRIES 48u
+#define SRAT_LOCAL_APIC 0u
+#define SRAT_MEMORY 1u
+#define SRAT_LOCAL_X2APIC 2u
+#define SRAT_ENABLED 1u
+#define SLIT_COUNT 36u
+#define SLIT_DISTANCES 44u
+
 struct reader {
     struct host_acpi *tables;
     uint64_t window;
     uint64_t limit;
     uint64_t dsdt;
+    struct span slit; /* read last: it speaks of the SRAT's domains */
 };
 
 __attribute__((format(printf, 2, 3))) static void note_problem(struct host_acpi *tables, const char *form, ...)
@@ -236,7 +247,7 @@ static void read_fadt(struct reader *reader, struct span table)
 
 static void add_cpu(struct host_acpi *tables, uint32_t apic_id, uint32_t flags)
 {
-    if (tables->cpu_count < ACPI_CPUS_MAX) {
+    if (tables->cpu_count < CPUS_MAX) {
         tables->cpus[tables->cpu_count].apic_id = apic_id;
         tables->cpus[tables->cpu_count++].enabled = (flags & MADT_CPU_ENABLED) != 0;
     }
@@ -307,6 +318,122 @@ static void read_mcfg(struct reader *reader, struct span table)
             tables->ecam[tables->ecam_count++] = ecam;
         }
     }
+}
+
+static void add_cpu_node(struct host_acpi *tables, uint32_t apic_id, uint32_t domain)
+{
+    uint32_t node = numa_node(&tables->numa, domain);
+
+    if (node == NUMA_NODE_NONE) {
+        note_problem(tables, "the SRAT has more than %u proximity domains: the CPUs of others are of none",
+                     NUMA_NODES_MAX);
+    } else if (tables->cpu_node_count < CPUS_MAX) {
+        tables->cpu_nodes[tables->cpu_node_count].apic_id = apic_id;
+        tables->cpu_nodes[tables->cpu_node_count++].node = node;
+    }
+}
+
+/* The domain's bits 31:8 lie at the entry's end; older tables have reserved bytes there, which are 0 by their text. */
+static void read_srat_cpu(struct host_acpi *tables, struct span entry)
+{
+    uint8_t low = 0;
+    uint8_t apic_id = 0;
+    uint32_t flags = 0;
+    uint32_t high = 0;
+
+    if (span_read_u8(entry, 2, &low) && span_read_u8(entry, 3, &apic_id) && span_read_u32(entry, 4, &flags) &&
+        span_read_u32(entry, 8, &high) && (flags & SRAT_ENABLED) != 0) {
+        add_cpu_node(tables, apic_id, (high & 0xffffff00u) | low);
+    }
+}
+
+static void read_srat_x2apic(struct host_acpi *tables, struct span entry)
+{
+    uint32_t domain = 0;
+    uint32_t apic_id = 0;
+    uint32_t flags = 0;
+
+    if (span_read_u32(entry, 4, &domain) && span_read_u32(entry, 8, &apic_id) && span_read_u32(entry, 12, &flags) &&
+        (flags & SRAT_ENABLED) != 0) {
+        add_cpu_node(tables, apic_id, domain);
+    }
+}
+
+/* Where memory could be plugged in the table has a range, too: what is not in the memory map is not looked for here. */
+static void read_srat_memory(struct host_acpi *tables, struct span entry)
+{
+    uint32_t domain = 0;
+    uint32_t flags = 0;
+    uint64_t start = 0;
+    uint64_t bytes = 0;
+    uint32_t node;
+
+    if (!span_read_u32(entry, 2, &domain) || !span_read_u64(entry, 8, &start) || !span_read_u64(entry, 16, &bytes) ||
+        !span_read_u32(entry, 28, &flags) || (flags & SRAT_ENABLED) == 0 || bytes == 0) {
+        return;
+    }
+    if (bytes > UINT64_MAX - start) {
+        note_problem(tables, "the SRAT has memory at 0x%" PRIx64 " whose end wraps", start);
+        return;
+    }
+    node = numa_node(&tables->numa, domain);
+    if (node == NUMA_NODE_NONE || !numa_add_range(&tables->numa, node, start, start + bytes)) {
+        note_problem(tables,
+                     "the SRAT's memory from 0x%" PRIx64 " is of two domains, or there are too many of them: a part "
+                     "is of none, or of the first",
+                     start);
+    }
+}
+
+static void read_srat(struct reader *reader, struct span table)
+{
+    for (uint64_t at = SRAT_ENTRIES; at + 2 <= table.bytes;) {
+        uint8_t bytes = table.base[at + 1];
+        struct span entry = span_part(table, at, bytes);
+
+        if (bytes < 2 || entry.base == NULL) {
+            note_problem(reader->tables, "the SRAT has a broken entry at offset %" PRIu64, at);
+            return;
+        }
+        if (entry.base[0] == SRAT_LOCAL_APIC) {
+            read_srat_cpu(reader->tables, entry);
+        } else if (entry.base[0] == SRAT_MEMORY) {
+            read_srat_memory(reader->tables, entry);
+        } else if (entry.base[0] == SRAT_LOCAL_X2APIC) {
+            read_srat_x2apic(reader->tables, entry);
+        }
+        at += bytes;
+    }
+}
+
+/* A square of bytes by domain. A distance below that of a node to itself is nonsense and is left out. */
+static void read_slit(struct host_acpi *tables, struct span table)
+{
+    struct numa_map *numa = &tables->numa;
+    uint64_t count = 0;
+
+    (void)span_read_u64(table, SLIT_COUNT, &count);
+    for (uint32_t from = 0; from < numa->node_count; from++) {
+        for (uint32_t to = 0; to < numa->node_count; to++) {
+            uint8_t distance = 0;
+
+            if (numa->domains[from] < count && numa->domains[to] < count && count <= UINT32_MAX &&
+                span_read_u8(table, SLIT_DISTANCES + numa->domains[from] * count + numa->domains[to], &distance) &&
+                distance > NUMA_DISTANCE_HERE && from != to) {
+                numa->distances[from][to] = distance;
+            }
+        }
+    }
+}
+
+uint32_t host_acpi_cpu_node(const struct host_acpi *tables, uint32_t apic_id)
+{
+    for (uint32_t i = 0; i < tables->cpu_node_count; i++) {
+        if (tables->cpu_nodes[i].apic_id == apic_id) {
+            return tables->cpu_nodes[i].node;
+        }
+    }
+    return NUMA_NODE_NONE;
 }
 
 static void add_uart(struct host_acpi *tables, struct acpi_address address, uint16_t interface)
@@ -439,6 +566,10 @@ static void read_table(struct reader *reader, struct span table)
         read_dbg2(reader, table);
     } else if (is_table(table, "MCFG")) {
         read_mcfg(reader, table);
+    } else if (is_table(table, "SRAT")) {
+        read_srat(reader, table);
+    } else if (is_table(table, "SLIT")) {
+        reader->slit = table;
     } else if (is_table(table, "SSDT")) {
         find_s5_in(reader, table);
     }
@@ -457,6 +588,9 @@ static void read_root(struct reader *reader, struct span root, uint64_t entry_by
     }
     if (reader->dsdt != 0) {
         find_s5_in(reader, table_at(reader, reader->dsdt));
+    }
+    if (reader->slit.base != NULL) {
+        read_slit(reader->tables, reader->slit);
     }
 }
 
@@ -483,7 +617,7 @@ static struct span find_root(struct reader *reader, uint64_t rsdp, uint64_t *ent
 
 bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, uint64_t limit)
 {
-    struct reader reader = {tables, window, limit, 0};
+    struct reader reader = {.tables = tables, .window = window, .limit = limit};
     uint64_t entry_bytes = 4;
     struct span root;
 

@@ -8,11 +8,12 @@
 #ifndef HV_HOST_HOST_ACPI_H
 #define HV_HOST_HOST_ACPI_H
 
+#include "hv/base/limits.h"
 #include "hv/base/span.h"
 #include "hv/base/status.h"
 #include "hv/base/types.h"
+#include "hv/plan/numa.h"
 
-#define ACPI_CPUS_MAX 64u
 #define ACPI_IOAPICS_MAX 8u
 #define ACPI_ECAM_MAX 16u
 
@@ -74,8 +75,13 @@ struct host_acpi {
     struct {
         uint32_t apic_id;
         bool enabled;
-    } cpus[ACPI_CPUS_MAX];
+    } cpus[CPUS_MAX];
     uint32_t cpu_count;
+    struct numa_map numa; /* SRAT and SLIT */
+    struct {
+        uint32_t apic_id, node;
+    } cpu_nodes[CPUS_MAX]; /* the SRAT's CPUs */
+    uint32_t cpu_node_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
     uint32_t ioapic_count;
     struct acpi_ecam ecam[ACPI_ECAM_MAX];
@@ -91,6 +97,9 @@ struct host_acpi {
  * it count as a defect. Returns tables->found.
  */
 bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, uint64_t limit);
+
+/* The node of a CPU by the SRAT; NUMA_NODE_NONE: it does not say. */
+uint32_t host_acpi_cpu_node(const struct host_acpi *tables, uint32_t apic_id);
 
 /* The bytes of a table add up to 0 modulo 256. */
 bool host_acpi_checksum_good(struct span bytes);

@@ -33,8 +33,10 @@ void report_memory(const struct boot_info *info)
              format_bytes(ours, info->pool_bytes + (info->image_end - info->image_start)));
 }
 
-void report_guest(const struct guest *guest, const struct boot_guest *boot)
+void report_guest(const struct guest *guest, const struct boot_info *info)
 {
+    const struct boot_guest *boot = &info->guests[guest->index];
+    char nodes[PLANNER_NODES_TEXT_MAX];
     char memory[FORMAT_BYTES_MAX];
     char list[CONFIG_GUEST_CPUS_MAX * 4 + 1];
     size_t length = 0;
@@ -48,6 +50,10 @@ void report_guest(const struct guest *guest, const struct boot_guest *boot)
              " tables, costs %" PRIu64 " KiB beside its memory",
              guest->name, list, format_bytes(memory, guest->config->memory_bytes), boot->plan.leaves[LEVEL_1G],
              boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count, guest->cost_bytes / KIB);
+    if (numa_is_known(&info->numa) && guest->config->node != CONFIG_NODE_ANY) {
+        log_info("guest %s: its memory is %s", guest->name,
+                 planner_nodes_text(&boot->plan.memory, &info->numa, guest->config->node, nodes));
+    }
     guest_devices_report(guest, false);
 }
 

@@ -15,7 +15,7 @@ void report_cpu(const struct virt_support *support, const struct quirks *quirks)
 void report_memory(const struct boot_info *info);
 
 /* Where a guest runs, with which leaves its memory is mapped, and what it costs. */
-void report_guest(const struct guest *guest, const struct boot_guest *boot);
+void report_guest(const struct guest *guest, const struct boot_info *info);
 
 /* Everything from the first instruction of efi_main, without the firmware's file reads. */
 void report_time(const struct boot_info *info, const struct clock *clock);

@@ -15,6 +15,11 @@
  *   5. the smallest free region, and then the lowest address.
  * Nothing depends on anything but the arguments: the same map and sizes give the same plan.
  *
+ * Where memory is nearer to some CPUs than to others, all this happens within the node of the guest's CPUs, and a
+ * region that lies in two nodes counts as two. If the node has not enough, the nearest other ones join, one after the
+ * other, until there is enough, and a nearer place comes before all that is said above. Where the ranges run out by
+ * that, nodes are not looked at.
+ *
  * Where the ranges run out before the memory does, the plan is tried again with smaller leaves, which need fewer
  * ranges. Memory below 1 MiB is never given away: the real-mode trampoline, the BIOS data and old habits of firmware
  * are there.
@@ -24,6 +29,7 @@
 #include "hv/mm/shadow.h"
 
 #include "hv/base/check.h"
+#include "hv/base/format.h"
 #include "hv/mm/page_table_types.h"
 
 #define PLAN_LOW_BOUND MIB
@@ -36,7 +42,23 @@ struct place {
     uint64_t gibs_lost;
     uint64_t mibs_lost; /* of whole 2 MiBs */
     bool follows;
+    uint32_t distance;
     uint64_t region_bytes;
+};
+
+/* Where a guest's memory may come from. */
+struct reach {
+    const struct numa_map *numa; /* NULL: from anywhere */
+    uint32_t node;
+    uint32_t distance; /* nodes up to this one */
+};
+
+static const struct reach everywhere = {.numa = NULL, .distance = NUMA_DISTANCE_NEVER};
+
+/* A walk over the pieces of free memory within reach: parts of a region that are of one node. */
+struct walk {
+    uint32_t index; /* of the region */
+    uint64_t at;    /* what lies below was seen */
 };
 
 /* A piece that looks for a place. */
@@ -64,6 +86,9 @@ static bool is_better(const struct place *one, const struct place *other)
 {
     bool one_high = one->start >= PLAN_HIGH_START;
 
+    if (one->distance != other->distance) {
+        return one->distance < other->distance;
+    }
     if (one->bytes != other->bytes) {
         return one->bytes > other->bytes;
     }
@@ -86,10 +111,11 @@ static bool is_better(const struct place *one, const struct place *other)
 }
 
 /* Keeps the better of *best and the place at `start` in this region. */
-static void consider(const struct memory_region *region, const struct piece *piece, uint64_t start, uint64_t bytes,
-                     struct place *best)
+static void consider(const struct memory_region *region, const struct piece *piece, uint32_t distance, uint64_t start,
+                     uint64_t bytes, struct place *best)
 {
     struct place place = {
+        .distance = distance,
         .start = start,
         .bytes = bytes,
         .follows = start == piece->behind,
@@ -111,26 +137,50 @@ static bool free_region(const struct memory_map *map, uint32_t index, struct mem
     return region->type == MEMORY_FREE && region->start < region->end;
 }
 
+/* The next piece of free memory within reach, and how far it is; false: there is none. */
+static bool next_piece(const struct memory_map *map, const struct reach *reach, struct walk *walk,
+                       struct memory_region *piece, uint32_t *distance)
+{
+    for (; walk->index < map->count; walk->index++, walk->at = 0) {
+        while (free_region(map, walk->index, piece) && walk->at < piece->end) {
+            piece->start = max_u64(piece->start, walk->at);
+            *distance = 0;
+            if (reach->numa != NULL) {
+                uint64_t end;
+                uint32_t node = numa_node_at(reach->numa, piece->start, &end);
+
+                piece->end = min_u64(piece->end, end);
+                *distance = numa_distance(reach->numa, reach->node, node);
+            }
+            walk->at = piece->end;
+            if (*distance <= reach->distance) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* The best place for a piece; bytes 0 where there is none. Only the ends of a region are worth looking at: every other
  * place in it breaks up more. */
-static struct place find_place(const struct memory_map *map, const struct piece *piece)
+static struct place find_place(const struct memory_map *map, const struct reach *reach, const struct piece *piece)
 {
     struct place best = {.bytes = 0};
+    struct walk walk = {0, 0};
     struct memory_region region;
+    uint32_t distance;
 
-    for (uint32_t i = 0; i < map->count; i++) {
-        uint64_t start;
-        uint64_t end;
+    while (next_piece(map, reach, &walk, &region, &distance)) {
+        uint64_t start = align_up(region.start, piece->unit);
+        uint64_t end = align_down(region.end, piece->unit);
         uint64_t bytes;
 
-        if (!free_region(map, i, &region) || whole_units(region.start, region.end, piece->unit) == 0) {
+        if (whole_units(region.start, region.end, piece->unit) == 0) {
             continue;
         }
-        start = align_up(region.start, piece->unit);
-        end = align_down(region.end, piece->unit);
         bytes = min_u64(end - start, piece->bytes);
-        consider(&region, piece, start, bytes, &best);
-        consider(&region, piece, end - bytes, bytes, &best);
+        consider(&region, piece, distance, start, bytes, &best);
+        consider(&region, piece, distance, end - bytes, bytes, &best);
     }
     return best;
 }
@@ -162,8 +212,8 @@ static bool take_place(struct memory_map *map, struct guest_memory *memory, uint
 }
 
 /* Backs [start, start + bytes) with leaves up to `level`; returns how many bytes it could not back. */
-static uint64_t fill_area(struct memory_map *map, struct guest_memory *memory, uint64_t start, uint64_t bytes,
-                          unsigned level)
+static uint64_t fill_area(struct memory_map *map, const struct reach *reach, struct guest_memory *memory,
+                          uint64_t start, uint64_t bytes, unsigned level)
 {
     for (unsigned above = level + 1; above != 0; above--) {
         uint64_t unit = level_bytes(above - 1);
@@ -171,7 +221,7 @@ static uint64_t fill_area(struct memory_map *map, struct guest_memory *memory, u
         while (bytes >= unit) {
             const struct guest_range *last = last_range(memory);
             struct piece piece = {unit, align_down(bytes, unit), last != NULL ? last->backing.value + last->bytes : 0};
-            struct place place = find_place(map, &piece);
+            struct place place = find_place(map, reach, &piece);
 
             if (place.bytes == 0) {
                 break;
@@ -198,15 +248,15 @@ static void release(struct memory_map *map, struct guest_memory *memory)
     }
 }
 
-static uint64_t usable_bytes(const struct memory_map *map)
+static uint64_t usable_bytes(const struct memory_map *map, const struct reach *reach)
 {
+    struct walk walk = {0, 0};
+    struct memory_region piece;
     uint64_t bytes = 0;
-    struct memory_region region;
+    uint32_t distance;
 
-    for (uint32_t i = 0; i < map->count; i++) {
-        if (free_region(map, i, &region)) {
-            bytes += region.end - region.start;
-        }
+    while (next_piece(map, reach, &walk, &piece, &distance)) {
+        bytes += piece.end - piece.start;
     }
     return bytes;
 }
@@ -330,22 +380,87 @@ static enum status fill_at(struct memory_map *map, struct guest_plan *plan, uint
     return STATUS_OK;
 }
 
-/* Wherever it is best, with leaves up to `level`. Returns how much could not be had. */
-static uint64_t fill_anywhere(struct memory_map *map, struct guest_plan *plan, uint64_t test_bytes, unsigned level)
+/* Wherever it is best within reach, with leaves up to `level`. Returns how much could not be had. */
+static uint64_t fill_anywhere(struct memory_map *map, const struct reach *reach, struct guest_plan *plan,
+                              uint64_t test_bytes, unsigned level)
 {
-    return fill_area(map, &plan->memory, 0, plan->layout.low_bytes, level) +
-           fill_area(map, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, level) +
-           fill_area(map, &plan->memory, GUEST_RAM_HIGH_START, plan->layout.high_bytes, level);
+    return fill_area(map, reach, &plan->memory, 0, plan->layout.low_bytes, level) +
+           fill_area(map, reach, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, level) +
+           fill_area(map, reach, &plan->memory, GUEST_RAM_HIGH_START, plan->layout.high_bytes, level);
+}
+
+/* Fills a plan, with leaves up to `level`. On a failure nothing was taken; *missing: bytes, or with STATUS_BUSY from
+ * which address on the wanted place is not free. */
+static enum status fill(struct memory_map *map, const struct planner_request *request, const struct reach *reach,
+                        struct guest_plan *plan, unsigned level, uint64_t *missing)
+{
+    uint64_t test_bytes = request->test_memory ? GUEST_TEST_MEMORY_BYTES : 0;
+
+    if (request->at == 0) {
+        *missing = fill_anywhere(map, reach, plan, test_bytes, level);
+    } else if (fill_at(map, plan, request->at, missing) != STATUS_OK) {
+        release(map, &plan->memory);
+        return STATUS_BUSY;
+    } else {
+        *missing = fill_area(map, reach, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, level);
+    }
+    if (*missing != 0) {
+        release(map, &plan->memory);
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
+}
+
+/* The next larger distance of a node, or of memory that is of none; NUMA_DISTANCE_NEVER at last. */
+static uint32_t next_distance(const struct reach *reach)
+{
+    uint32_t next = NUMA_DISTANCE_NEVER;
+
+    for (uint32_t node = 0; node < reach->numa->node_count; node++) {
+        uint32_t distance = numa_distance(reach->numa, reach->node, node);
+
+        next = distance > reach->distance && distance < next ? distance : next;
+    }
+    return next;
+}
+
+/* With leaves as large as they can be. */
+static enum status fill_within(struct memory_map *map, const struct planner_request *request, const struct reach *reach,
+                               struct guest_plan *plan, unsigned largest, uint64_t *missing)
+{
+    enum status status = STATUS_NO_MEMORY;
+
+    for (unsigned above = largest + 1; status == STATUS_NO_MEMORY && above != 0; above--) {
+        status = fill(map, request, reach, plan, above - 1, missing);
+    }
+    return status;
+}
+
+/* Of the distances at which the memory suffices the smallest one that works; at last from anywhere. */
+static enum status fill_near(struct memory_map *map, const struct planner_request *request, struct guest_plan *plan,
+                             unsigned largest, uint64_t *missing)
+{
+    struct reach reach = {.numa = request->numa, .node = request->node, .distance = NUMA_DISTANCE_HERE};
+    enum status status = STATUS_NO_MEMORY;
+    bool known = request->numa != NULL && numa_is_known(request->numa) && request->node < request->numa->node_count;
+
+    while (known && status == STATUS_NO_MEMORY) {
+        if (usable_bytes(map, &reach) >= request->memory_bytes) {
+            status = fill_within(map, request, &reach, plan, largest, missing);
+        }
+        known = reach.distance < NUMA_DISTANCE_NEVER;
+        reach.distance = known ? next_distance(&reach) : reach.distance;
+    }
+    return status == STATUS_NO_MEMORY ? fill_within(map, request, &everywhere, plan, largest, missing) : status;
 }
 
 enum status planner_guest(struct memory_map *map, const struct planner_request *request,
                           const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
                           uint64_t *missing)
 {
-    uint64_t test_bytes = request->test_memory ? GUEST_TEST_MEMORY_BYTES : 0;
-    uint64_t memory_bytes = request->memory_bytes + test_bytes;
+    uint64_t memory_bytes = request->memory_bytes + (request->test_memory ? GUEST_TEST_MEMORY_BYTES : 0);
     unsigned largest = (unsigned)min_u64(largest_leaf, LEVEL_1G);
-    uint64_t usable = usable_bytes(map);
+    uint64_t usable = usable_bytes(map, &everywhere);
     enum status status;
 
     *missing = 0;
@@ -358,24 +473,77 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
         *missing = memory_bytes - usable;
         return STATUS_NO_MEMORY;
     }
-    for (unsigned above = largest + 1; above != 0; above--) {
-        if (request->at == 0) {
-            *missing = fill_anywhere(map, plan, test_bytes, above - 1);
-        } else if (fill_at(map, plan, request->at, missing) != STATUS_OK) {
-            release(map, &plan->memory);
-            return STATUS_BUSY;
-        } else {
-            *missing = fill_area(map, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, above - 1);
-        }
-        if (*missing == 0) {
-            count_leaves(plan, largest);
-            plan->table_count =
-                count_tables(&plan->memory, page_table_levels(format), largest) + count_share_tables(request, largest);
-            return STATUS_OK;
-        }
-        release(map, &plan->memory);
+    status = fill_near(map, request, plan, largest, missing);
+    if (status == STATUS_OK) {
+        *missing = 0;
+        count_leaves(plan, largest);
+        plan->table_count =
+            count_tables(&plan->memory, page_table_levels(format), largest) + count_share_tables(request, largest);
     }
-    return STATUS_NO_MEMORY;
+    return status;
+}
+
+void planner_node_bytes(const struct memory_map *map, const struct numa_map *numa, uint64_t bytes[NUMA_NODES_MAX])
+{
+    const struct reach nodes = {.numa = numa, .node = 0, .distance = NUMA_DISTANCE_NEVER};
+    struct walk walk = {0, 0};
+    struct memory_region piece;
+    uint32_t distance;
+
+    for (uint32_t node = 0; node < NUMA_NODES_MAX; node++) {
+        bytes[node] = 0;
+    }
+    while (next_piece(map, &nodes, &walk, &piece, &distance)) {
+        uint64_t end;
+        uint32_t node = numa_node_at(numa, piece.start, &end);
+
+        if (node != NUMA_NODE_NONE) {
+            bytes[node] += piece.end - piece.start;
+        }
+    }
+}
+
+/* Bytes of the plan's memory in a node. */
+static uint64_t bytes_in(const struct guest_memory *memory, const struct numa_map *numa, uint32_t node)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        uint64_t at = memory->ranges[i].backing.value;
+        uint64_t stop = at + memory->ranges[i].bytes;
+
+        while (at < stop) {
+            uint64_t end;
+            bool here = numa_node_at(numa, at, &end) == node;
+
+            end = min_u64(end, stop);
+            bytes += here ? end - at : 0;
+            at = end;
+        }
+    }
+    return bytes;
+}
+
+const char *planner_nodes_text(const struct guest_memory *memory, const struct numa_map *numa, uint32_t node,
+                               char to[PLANNER_NODES_TEXT_MAX])
+{
+    char text[FORMAT_BYTES_MAX];
+    uint64_t elsewhere = bytes_in(memory, numa, NUMA_NODE_NONE);
+    size_t length = format_text(to, PLANNER_NODES_TEXT_MAX, "%s of node %u (its CPUs' node)",
+                                format_bytes(text, bytes_in(memory, numa, node)), node);
+
+    for (uint32_t other = 0; other < numa->node_count; other++) {
+        uint64_t bytes = other == node ? 0 : bytes_in(memory, numa, other);
+
+        if (bytes != 0) {
+            length += format_text(to + length, PLANNER_NODES_TEXT_MAX - length, ", %s of node %u (distance %u)",
+                                  format_bytes(text, bytes), other, numa_distance(numa, node, other));
+        }
+    }
+    if (elsewhere != 0) {
+        format_text(to + length, PLANNER_NODES_TEXT_MAX - length, ", %s of no node", format_bytes(text, elsewhere));
+    }
+    return to;
 }
 
 void planner_keep_reserve(struct memory_map *map)

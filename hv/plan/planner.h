@@ -16,6 +16,7 @@
 #include "hv/mm/guest_memory.h"
 #include "hv/mm/page_table.h"
 #include "hv/plan/memory_map.h"
+#include "hv/plan/numa.h"
 
 struct guest_plan {
     struct guest_layout layout;
@@ -32,6 +33,8 @@ struct planner_request {
     uint64_t at;          /* where on the host its RAM begins, in one piece; 0: where it is best */
     uint32_t share_count; /* memory that it shares, for the count of tables alone: at GUEST_SHARE_START(), aligned */
     uint64_t share_bytes[GUEST_SHARES_MAX];
+    const struct numa_map *numa; /* NULL, or without nodes: all memory is equally near */
+    uint32_t node; /* of the guest's CPUs: its memory comes from there, else from the nearest that has it */
 };
 
 /* largest_leaf: what format and CPU allow (0..2). Otherwise nothing was taken: STATUS_NO_MEMORY, and *missing says how
@@ -39,6 +42,15 @@ struct planner_request {
 enum status planner_guest(struct memory_map *map, const struct planner_request *request,
                           const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
                           uint64_t *missing);
+
+/* What of the free memory lies in each node. */
+void planner_node_bytes(const struct memory_map *map, const struct numa_map *numa, uint64_t bytes[NUMA_NODES_MAX]);
+
+/* "6 GiB of node 0 (its CPUs' node), 2 GiB of node 2 (distance 16)": where a plan's memory is, the guest's node first.
+ * Returns `to`. */
+#define PLANNER_NODES_TEXT_MAX 200u
+const char *planner_nodes_text(const struct guest_memory *memory, const struct numa_map *numa, uint32_t node,
+                               char to[PLANNER_NODES_TEXT_MAX]);
 
 /* Left to the firmware while guests' RAM is planned: it allocates small pieces itself until the hand-over. */
 #define PLANNER_RESERVE_BYTES (16 * MIB)

@@ -134,21 +134,70 @@ static const struct {
     {0x80000021, 0, {EXTENDED21_EAX_KEEP, 0, 0, 0}},
 };
 
+_Static_assert(ARRAY_COUNT(feature_words) == CPUID_FEATURE_WORDS, "struct cpuid_features");
+
+/* What the hypervisor does alike on every CPU: extended state is switched with XSAVE or FXSAVE, the timer and the local
+ * APIC have one mode, tables have no-execute pages and leaves of one size, guests' TSC_AUX is switched. */
+static const struct {
+    uint32_t leaf;
+    struct cpuid_words features;
+} own_words[] = {
+    {0x00000001, {0, 0, BIT(21) | BIT(24) | LEAF1_ECX_XSAVE, 0}},   /* x2APIC, TSC-deadline */
+    {0x80000001, {0, 0, 0, BIT(20) | BIT(26) | BIT(27) | BIT(29)}}, /* NX, 1 GiB pages, RDTSCP, long mode */
+};
+
+/* Bits of `keep` that are in `there` and not in `has`. */
+static struct cpuid_words lacking(struct cpuid_words keep, struct cpuid_words there, struct cpuid_words has)
+{
+    return (struct cpuid_words){there.eax & ~has.eax & keep.eax, there.ebx & ~has.ebx & keep.ebx,
+                                there.ecx & ~has.ecx & keep.ecx, there.edx & ~has.edx & keep.edx};
+}
+
+static bool any(struct cpuid_words words)
+{
+    return (words.eax | words.ebx | words.ecx | words.edx) != 0;
+}
+
 bool cpuid_policy_find_lack(const struct cpuid_host *boot, const struct cpuid_host *here, struct cpuid_lack *lack)
 {
-    for (uint32_t i = 0; i < ARRAY_COUNT(feature_words); i++) {
-        struct cpuid_words keep = feature_words[i].features;
-        struct cpuid_words there = cpuid_host_words(boot, feature_words[i].leaf, feature_words[i].subleaf);
-        struct cpuid_words has = cpuid_host_words(here, feature_words[i].leaf, feature_words[i].subleaf);
-
-        lack->leaf = feature_words[i].leaf;
-        lack->bits = (struct cpuid_words){there.eax & ~has.eax & keep.eax, there.ebx & ~has.ebx & keep.ebx,
-                                          there.ecx & ~has.ecx & keep.ecx, there.edx & ~has.edx & keep.edx};
-        if ((lack->bits.eax | lack->bits.ebx | lack->bits.ecx | lack->bits.edx) != 0) {
+    for (uint32_t i = 0; i < ARRAY_COUNT(own_words); i++) {
+        lack->leaf = own_words[i].leaf;
+        lack->bits = lacking(own_words[i].features, cpuid_host_words(boot, own_words[i].leaf, 0),
+                             cpuid_host_words(here, own_words[i].leaf, 0));
+        if (any(lack->bits)) {
             return true;
         }
     }
     return false;
+}
+
+void cpuid_policy_features(const struct cpuid_host *host, struct cpuid_features *features)
+{
+    for (uint32_t i = 0; i < CPUID_FEATURE_WORDS; i++) {
+        features->words[i] = cpuid_host_words(host, feature_words[i].leaf, feature_words[i].subleaf);
+    }
+}
+
+bool cpuid_policy_limit(struct cpuid_host *host, const struct cpuid_features *features, struct cpuid_lack *lack)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < CPUID_FEATURE_WORDS; i++) {
+        for (uint32_t k = 0; k < host->count; k++) {
+            struct cpuid_entry *entry = &host->entries[k];
+            struct cpuid_words gone = lacking(feature_words[i].features, entry->words, features->words[i]);
+
+            if (entry->leaf != feature_words[i].leaf || entry->subleaf != feature_words[i].subleaf || !any(gone)) {
+                continue;
+            }
+            entry->words = lacking((struct cpuid_words){ALL, ALL, ALL, ALL}, entry->words, gone);
+            if (!found) {
+                *lack = (struct cpuid_lack){feature_words[i].leaf, gone};
+            }
+            found = true;
+        }
+    }
+    return found;
 }
 
 static struct cpuid_words apply(const struct policy_row *row, struct cpuid_words host)

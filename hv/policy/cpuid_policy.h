@@ -28,13 +28,26 @@ struct cpuid_policy_input {
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);
 
-/* Features that guests may see and that one CPU has and another has not. */
+/* Features that one CPU has and another has not. */
 struct cpuid_lack {
     uint32_t leaf;
     struct cpuid_words bits;
 };
 
-/* True: `here` lacks features of `boot`, and *lack has the first leaf with the bits. */
+/* True: `here` lacks features of `boot` that the hypervisor itself uses on every CPU, and *lack has the first leaf with
+ * the bits. */
 bool cpuid_policy_find_lack(const struct cpuid_host *boot, const struct cpuid_host *here, struct cpuid_lack *lack);
+
+/* The features of one CPU that guests may see. */
+#define CPUID_FEATURE_WORDS 8u
+struct cpuid_features {
+    struct cpuid_words words[CPUID_FEATURE_WORDS];
+};
+
+void cpuid_policy_features(const struct cpuid_host *host, struct cpuid_features *features);
+
+/* Takes the features out of *host that this CPU lacks, so that a guest on several CPUs sees what all of them have.
+ * True: there were some, and *lack has the first leaf with the bits. */
+bool cpuid_policy_limit(struct cpuid_host *host, const struct cpuid_features *features, struct cpuid_lack *lack);
 
 #endif

@@ -68,14 +68,13 @@ static void tell_first_entry(const struct guest *guest)
 /* CPUs that a handler asked to interrupt. */
 static void send_kicks(const struct cpu *cpu, struct guest *guest)
 {
-    uint64_t targets;
+    struct cpu_set targets;
 
-    if (__atomic_load_n(&guest->kick_cpus, __ATOMIC_ACQUIRE) == 0) {
+    if (!cpu_set_take(&guest->kick_cpus, &targets)) {
         return;
     }
-    targets = __atomic_exchange_n(&guest->kick_cpus, 0, __ATOMIC_ACQ_REL);
-    for (uint32_t i = 0; targets != 0; i++, targets >>= 1) {
-        if ((targets & 1) != 0 && i != cpu->index) {
+    for (uint32_t i = cpu_set_next(&targets, 0); i < cpu_count; i = cpu_set_next(&targets, i + 1)) {
+        if (i != cpu->index) {
             cpu_kick(&cpus[i]);
         }
     }

@@ -18,9 +18,10 @@
 #ifndef HV_SHARE_NET_SWITCH_H
 #define HV_SHARE_NET_SWITCH_H
 
+#include "hv/base/limits.h"
 #include "hv/dev/virtio/net.h"
 
-#define NET_PORTS_MAX 128u /* 32 guests with 4 cards */
+#define NET_PORTS_MAX (GUESTS_MAX * 4u) /* as many cards as a guest can have */
 #define NET_LEARNED 256u
 
 struct net_switch {

@@ -94,7 +94,7 @@ bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words
 {
     const struct virt_word words[] = {
         {"features (CPUID 8000_000A EDX)", boot->svm_edx & SVM_EDX_USED, here->svm_edx & SVM_EDX_USED},
-        {"ASIDs", boot->svm_ebx, here->svm_ebx},
+        {"ASIDs", boot->svm_ebx, min_u64(boot->svm_ebx, here->svm_ebx)}, /* more do no harm */
         {"CPUID 8000_0001 EDX", boot->extended_edx & EXTENDED_EDX_USED, here->extended_edx & EXTENDED_EDX_USED},
         {"physical address bits", boot->physical_bits, here->physical_bits},
     };

@@ -3,6 +3,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/core/cpuid_table.h"
+#include "hv/host/cpu_errata.h"
 #include "hv/host/speculation.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
@@ -14,6 +15,8 @@
 #define MXCSR_OFFSET 24u
 #define FCW_INIT 0x037fu
 #define MXCSR_INIT 0x1f80u
+
+#define VENDOR_INTEL_EBX 0x756e6547u /* "Genu" */
 
 /* What lies before the extended area: the registers that have a fixed place. */
 struct live_state {
@@ -76,8 +79,19 @@ static void save(struct live_state *live)
     insn_xsave(live->area, switched_components());
 }
 
+static bool x87_pointers_stay(void)
+{
+    const struct cpu_identity identity = {.is_intel = insn_cpuid(CPUID_VENDOR, 0).ebx == VENDOR_INTEL_EBX};
+    bool has_sizes = insn_cpuid(CPUID_HIGHEST_EXTENDED, 0).eax >= CPUID_ADDRESS_SIZES;
+
+    return cpu_errata_x87_pointers(&identity, has_sizes ? insn_cpuid(CPUID_ADDRESS_SIZES, 0).ebx : 0);
+}
+
 static void restore(const struct live_state *live)
 {
+    if (x87_pointers_stay()) {
+        insn_x87_forget();
+    }
     insn_write_dr0(live->dr[0]);
     insn_write_dr1(live->dr[1]);
     insn_write_dr2(live->dr[2]);

@@ -20,6 +20,7 @@
 #define EPT_CAP_1G (1ULL << 17)
 #define EPT_CAP_ACCESSED_DIRTY (1ULL << 21)
 #define EPT_CAP_INVEPT_ALL (1ULL << 26)
+#define VPID_CAP_ALL (1ULL << 32 | 0xfULL << 40) /* INVVPID, and its four types */
 
 #define FEATURE_CONTROL_LOCK (1ULL << 0)
 #define FEATURE_CONTROL_VMX (1ULL << 2)
@@ -200,23 +201,52 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
     return true;
 }
 
-bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
+/* What of IA32_VMX_BASIC anything depends on: revision, size and memory type of a VMCS, the width of its addresses,
+ * what exits for INS and OUTS tell. Not the MSRs with exact controls, or dual-monitor treatment. SDM 3D A.1. */
+#define BASIC_ADDRESS_32 (1ULL << 48)
+#define BASIC_MEMORY_TYPE (0xfULL << 50)
+#define BASIC_STRING_IO (1ULL << 54)
+#define BASIC_USED \
+    (BASIC_REVISION | BASIC_REGION << BASIC_REGION_SHIFT | BASIC_ADDRESS_32 | BASIC_MEMORY_TYPE | BASIC_STRING_IO)
+
+/* CR4 bits that are not announced by a CPUID feature: those that are go by the guest's own CPUID. */
+#define CR4_PLAIN 0x27ffULL /* VME to OSXMMEXCPT, VMXE */
+
+/* A control word of the boot CPU as another would have it: without what that may not, with what that must have. */
+static uint64_t fitted(uint64_t control, uint64_t capability)
+{
+    return (control & capability >> 32) | (uint32_t)capability;
+}
+
+/* What of IA32_VMX_EPT_VPID_CAP is used. */
+static uint64_t used_ept(const struct vmx_features *features)
+{
+    uint64_t used = EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_2M | EPT_CAP_1G | EPT_CAP_INVEPT_ALL |
+                    EPT_CAP_EXECUTE_ONLY | EPT_CAP_ACCESSED_DIRTY;
+
+    return features->caps.ept_vpid & (used | (features->vpid ? VPID_CAP_ALL : 0));
+}
+
+bool vmx_capabilities_alike(const struct vmx_features *boot, const struct vmx_entry_caps *here, char *why,
                             size_t why_bytes)
 {
+    uint32_t secondary = boot->secondary | (boot->virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0);
+    uint64_t ept = used_ept(boot);
+    uint64_t cr4 = boot->caps.cr4_fixed1 & CR4_PLAIN;
     const struct virt_word words[] = {
-        {"revision and VMCS format (IA32_VMX_BASIC)", boot->basic, here->basic},
-        {"pin-based controls", boot->pin, here->pin},
-        {"primary controls", boot->primary, here->primary},
-        {"secondary controls", boot->secondary, here->secondary},
-        {"exit controls", boot->exit, here->exit},
-        {"entry controls", boot->entry, here->entry},
-        {"EPT and VPID", boot->ept_vpid, here->ept_vpid},
-        {"CR0 bits that must be set", boot->cr0_fixed0, here->cr0_fixed0},
-        {"CR0 bits that may be set", boot->cr0_fixed1, here->cr0_fixed1},
-        {"CR4 bits that must be set", boot->cr4_fixed0, here->cr4_fixed0},
-        {"CR4 bits that may be set", boot->cr4_fixed1, here->cr4_fixed1},
-        {"physical address bits", boot->physical_bits, here->physical_bits},
-        {"linear address bits", boot->linear_bits, here->linear_bits},
+        {"revision and VMCS format (IA32_VMX_BASIC)", boot->caps.basic & BASIC_USED, here->basic & BASIC_USED},
+        {"pin-based controls", boot->pin, fitted(boot->pin, here->pin)},
+        {"primary controls", boot->primary, fitted(boot->primary, here->primary)},
+        {"secondary controls", secondary, fitted(secondary, here->secondary)},
+        {"exit controls", boot->exit, fitted(boot->exit, here->exit)},
+        {"entry controls", boot->entry, fitted(boot->entry, here->entry)},
+        {"EPT and VPID", ept, ept & here->ept_vpid},
+        {"CR0 bits that must be set", boot->caps.cr0_fixed0, here->cr0_fixed0},
+        {"CR0 bits that may be set", boot->caps.cr0_fixed1, boot->caps.cr0_fixed1 & here->cr0_fixed1},
+        {"CR4 bits that must be set", boot->caps.cr4_fixed0, here->cr4_fixed0},
+        {"CR4 bits that may be set", cr4, cr4 & here->cr4_fixed1},
+        {"physical address bits", boot->caps.physical_bits, here->physical_bits},
+        {"linear address bits", boot->caps.linear_bits, here->linear_bits},
     };
 
     return virt_words_alike("VMX", words, ARRAY_COUNT(words), why, why_bytes);

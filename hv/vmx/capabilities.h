@@ -35,9 +35,10 @@ struct vmx_features {
  * lacks. */
 bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *support);
 
-/* Control words were computed from the boot CPU's capabilities: every CPU must have the same. False: `why` says
- * which is the first one that it has not. */
-bool vmx_capabilities_alike(const struct vmx_entry_caps *boot, const struct vmx_entry_caps *here, char *why,
+/* The boot CPU's features are used on every CPU: may another one be entered with these control words, and has it what
+ * of EPT is used? What it has beside them does not matter: P and E cores differ there. False: `why` says which is the
+ * first that does not fit. */
+bool vmx_capabilities_alike(const struct vmx_features *boot, const struct vmx_entry_caps *here, char *why,
                             size_t why_bytes);
 
 /* IA32_FEATURE_CONTROL. SDM 3C 24.7 "Enabling and Entering VMX Operation". */

@@ -127,7 +127,7 @@ bool vmx_enable(struct cpu *cpu, void *memory)
         return false;
     }
     here = read_words();
-    if (!unlock(cpu) || !vmx_capabilities_alike(caps, &here, cpu->why, sizeof(cpu->why))) {
+    if (!unlock(cpu) || !vmx_capabilities_alike(&vmx_features, &here, cpu->why, sizeof(cpu->why))) {
         return false;
     }
     vmx->revision = vmx_features.revision;

@@ -175,6 +175,15 @@ static inline void insn_fxrstor(const void *area)
     __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
 }
 
+/* An empty x87 stack without pending exceptions, whose pointers lead to this instruction and its constant. Before the
+ * registers are loaded: cpu_errata_x87_pointers(). */
+static inline void insn_x87_forget(void)
+{
+    static const uint32_t zero;
+
+    __asm__ volatile("fnclex\n\temms\n\tfildl %0\n\tfstp %%st(0)" : : "m"(zero));
+}
+
 static inline void insn_lgdt(const struct insn_table_pointer *table)
 {
     __asm__ volatile("lgdt (%0)" : : "r"(table) : "memory");

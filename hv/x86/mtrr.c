@@ -118,25 +118,32 @@ enum cache_type mtrr_type(const struct mtrr_state *state, uint64_t address)
     return type_of(state->default_type & DEF_TYPE_MASK);
 }
 
-/* The next address after `address` at which this range may begin or end to match. A mask without gaps means one block;
- * one with gaps means many, so every multiple of its lowest bit is a candidate. */
+/*
+ * The next address after `address` at which this range may begin or end to match. A mask without gaps means one block
+ * in each period, which is the whole address space where the mask's highest bit is the CPU's; a firmware that keeps the
+ * upper bits for keys of memory encryption (TME-MK) leaves them out of the mask, and there is nothing up there. A mask
+ * with gaps means many blocks, so every multiple of its lowest bit is a candidate.
+ */
 static uint64_t variable_boundary(const struct mtrr_state *state, const struct mtrr_variable *variable,
                                   uint64_t address)
 {
     uint64_t mask = variable_bits(state, variable->mask);
     uint64_t block = mask & (0 - mask);
+    uint64_t period = mask + block;
     uint64_t start = variable_bits(state, variable->base) & mask;
+    uint64_t offset;
 
     if ((variable->mask & VARIABLE_VALID) == 0 || mask == 0) {
         return UINT64_MAX;
     }
-    if (mask + block != 1ULL << state->physical_bits) {
+    if (!is_power_of_two(period)) {
         return align_down(address, block) + block;
     }
-    if (address < start) {
-        return start;
+    offset = address & (period - 1);
+    if (offset < start) {
+        return address - offset + start;
     }
-    return address < start + block ? start + block : UINT64_MAX;
+    return address - offset + start + (offset < start + block ? block : period);
 }
 
 static uint64_t next_boundary(const struct mtrr_state *state, uint64_t address)

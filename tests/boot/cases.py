@@ -153,6 +153,27 @@ def stick_of_other_letters(image):
         mtool(image, "mmove", f"::{old}", f"::{new}")
 
 
+NUMA_GUESTS = (("far", "300M", "3,"), ("near", "64M", "0,"), ("wide", "200M", "2,"))
+
+
+def desk_knows_nodes(build, image):
+    """plinth-check --machine with the inventory from the stick finds the nodes that QEMU was given, and says of each guest's
+    memory what the start says."""
+    inventory = file_on(image, "/plinth/machine.txt")
+    folder = image.removesuffix(".img")
+    if inventory is None:
+        return "there is no \\plinth\\machine.txt on the stick"
+    with open(os.path.join(folder, "machine.txt"), "w", encoding="utf-8") as out:
+        out.write(inventory)
+    made = subprocess.run([os.path.join(build, "plinth-check"), "--machine", os.path.join(folder, "machine.txt"),
+                           os.path.join(folder, "plinth.conf")], stdout=subprocess.PIPE, check=False, text=True)
+    for line in (r"nodes   300 MiB of node 1 \(its CPUs' node\)\n", r"nodes   64 MiB of node 0 \(its CPUs' node\)\n",
+                 r"nodes   .* of node 1 \(its CPUs' node\), .* of node 0 \(distance 31\)\n", r"CPU 2 \(.*, node 1\): wide"):
+        if not re.search(line, made.stdout):
+            return f"plinth-check does not say '{line}'"
+    return None
+
+
 def last_boot_is_whole(_build, image):
     """\\plinth\\last-boot.txt has the run from its first line to its last."""
     text = file_on(image, "/plinth/last-boot.txt")
@@ -867,6 +888,23 @@ CASES = [
     hello_case("cpu-places", hello_conf(more="cpus = 7,\n"), r"CPU 1 is a hyper-thread of the core of CPU 0",
                r"CPU 7 is a hyper-thread of the core of CPU 6", r"CPU 4 is in package 1", r"CPUs: 8 of 8 ready", smp=8,
                extra=("-smp", "8,sockets=2,cores=2,threads=2"), emulators=QEMU),
+
+    # Two nodes of two CPUs and 512 MiB: memory is near the guest's CPUs, and what does not fit is named. The desk says the
+    # same by machine.txt.
+    Case("numa", "[hypervisor]\ninventory = yes\n" + "".join(
+        f"[guest {name}]\nmemory = {memory}\nkernel = hello.elf\ncpus = {cpus}\nslice = 5ms\n"
+        for name, memory, cpus in NUMA_GUESTS), [
+            r"guest far: its memory is 300 MiB of node 1 \(its CPUs' node\)",
+            r"guest near: its memory is 64 MiB of node 0 \(its CPUs' node\)",
+            r"guest wide: its memory is [1-9][0-9.]* MiB of node 1 \(its CPUs' node\), [1-9][0-9.]* MiB of node 0 \(distance 31\)",
+            r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO}, forbidden=NEVER, smp=4, emulators=QEMU, after=desk_knows_nodes,
+         extra=("-smp", "4,sockets=2,cores=2", "-object", "memory-backend-ram,id=m0,size=512M",
+                "-object", "memory-backend-ram,id=m1,size=512M", "-numa", "node,nodeid=0,cpus=0-1,memdev=m0",
+                "-numa", "node,nodeid=1,cpus=2-3,memdev=m1", "-numa", "dist,src=0,dst=1,val=31")),
+
+    # All 64 CPUs of a machine start, and a guest runs on the last one: `make scale`.
+    hello_case("scale", hello_conf(more="cpus = 63,\n"), r"CPUs: 64 of 64 ready", smp=64, emulators=QEMU, slow=True,
+               timeout_s=LINUX_TIMEOUT_S),
 
     # Slices of 10 ms on one CPU: one guest counts ticks, then halts, and keeps its own; one halts and gives them away; one
     # works in half of them. Ticks that end in the others' slices come later: none is lost.

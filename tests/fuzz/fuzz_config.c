@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t from = 0;
     bool good = config_parse((struct text){(const char *)data, size}, &config, &errors);
 
-    for (uint32_t i = 0; i < CONFIG_MACHINE_CPUS_MAX; i++) {
+    for (uint32_t i = 0; i < CPUS_MAX; i++) {
         machine.cores[i] = i - i % (1 + (uint32_t)size % 3);
     }
     CHECK_OP(good, ==, errors.count == 0);

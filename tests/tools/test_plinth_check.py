@@ -241,8 +241,8 @@ def real_machines_are_planned_for(desk):
     hybrid = "cpus = 24\nmemory = 64G\n" + "".join(
         f"cpu = {i} apic {i if i < 16 else 2 * i} package 0 core {i // 2 if i < 16 else i - 8} thread {i % 2 if i < 16 else 0}\n"
         for i in range(24))
-    packages = "cpus = 128\nmemory = 2T\n" + "".join(f"cpu = {i} apic {i} package {i // 64} core {i // 2} thread {i % 2}\n"
-                                                      for i in range(128))
+    packages = "cpus = 512\nmemory = 2T\n" + "".join(f"cpu = {i} apic {i} package {i // 128} core {i // 2} thread {i % 2}\n"
+                                                      for i in range(512))
     holes = "cpus = 4\n" + "".join(f"region = 0x{i << 25:x} 0x{(i << 25) + (16 << 20):x} free\n" for i in range(1, 500))
     high = "cpus = 4\nregion = 1M 16M free\nregion = 0x100000000 0x1f000000000 free\n"
     for machine, free in ((hybrid, 60 << 30), (packages, 2040 << 30), (holes, 499 * (16 << 20)), (high, 1900 << 30)):
@@ -269,8 +269,8 @@ def real_machines_are_planned_for(desk):
     said = check("--machine", desk.write("real.txt", vmx + "msr = 0x3a 0x1\n"), desk.path("four.conf")).stdout
     assert "verdict: this machine cannot run Plinth as it is set up: its firmware has locked VMX off" in said, said
     assert "bad-machine" in check("--machine", desk.write("real.txt", vmx + "msr = 0x3a\n"), desk.path("four.conf")).stdout
-    made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 64,\n"))
-    assert "cpu-not-there" in made.stdout and "0 to 63" in made.stdout, made.stdout
+    made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 255,\n"))
+    assert "cpu-not-there" in made.stdout and "0 to 254" in made.stdout, made.stdout
 
 
 def a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it(desk):
@@ -535,7 +535,8 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         nested = "no" if "without nested paging" in rule else "yes"
         threads = "".join(f"cpu = {i} apic {i} package 0 core {i // 2} thread {i % 2}\n" for i in range(4)
                           ) if "two CPUs of each core" in rule else ""
-        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}")
+        kind = "cpu = 0 apic 0 package 0 core 0 thread 0 kind efficient\n" if "of the efficient kind" in rule else ""
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}{kind}")
                    ) if cpus else ()
         made = check("--json", *machine, desk.write("wrong.conf", wrong))
         assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout

@@ -29,6 +29,8 @@ static bool verdict(const char *text, unsigned cpus)
     struct config_machine machine = {.cpu_count = cpus & MANUAL_CPUS,
                                      .memory_bytes = 4 * GIB,
                                      .cores_known = (cpus & MANUAL_THREADS) != 0,
+                                     .kinds_known = (cpus & MANUAL_LITTLE_CORES) != 0,
+                                     .kinds = {CPU_KIND_EFFICIENT},
                                      .no_nested_paging = (cpus & MANUAL_NO_NESTED_PAGING) != 0};
 
     for (uint32_t cpu = 0; cpu < machine.cpu_count; cpu++) {
@@ -737,16 +739,17 @@ static void a_guest_with_more_cpus_than_the_machine_spreads_over_all(void **stat
 static void no_cpu_gets_more_vcpus_than_a_turn_has_room_for(void **state)
 {
 #define SIXTEEN(name) "[guest " name "]\nkernel = k\ncpus = 16\n"
-    static char text[4096];
+#define FOUR(name) SIXTEEN(name "1") SIXTEEN(name "2") SIXTEEN(name "3") SIXTEEN(name "4")
+    static char text[8192];
     size_t length = 0;
 
     (void)state;
-    assert_true(verdict(SIXTEEN("a") SIXTEEN("b"), 1));
-    assert_true(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c") SIXTEEN("d"), 2));
-    assert_false(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c") SIXTEEN("d") "[guest e]\nkernel = k\n", 2));
-    expect_error(0, "cpu-full", 13, 8);
-    assert_false(verdict(SIXTEEN("a") SIXTEEN("b") SIXTEEN("c"), 1));
-    expect_error(0, "cpu-full", 9, 8);
+    assert_true(verdict(FOUR("a"), 1));
+    assert_true(verdict(FOUR("a") FOUR("b"), 2));
+    assert_false(verdict(FOUR("a") FOUR("b") "[guest e]\nkernel = k\n", 2));
+    expect_error(0, "cpu-full", 25, 8);
+    assert_false(verdict(FOUR("a") SIXTEEN("b"), 1));
+    expect_error(0, "cpu-full", 15, 8);
     for (uint32_t i = 0; i < CONFIG_GUESTS_MAX; i++) {
         length += (size_t)snprintf(text + length, sizeof(text) - length,
                                    "[guest g%u]\nkernel = k\nmemory = 4M\ncpus = 0,\nslice = 5ms\n", i);
@@ -755,6 +758,7 @@ static void no_cpu_gets_more_vcpus_than_a_turn_has_room_for(void **state)
     snprintf(text + length - strlen("cpus = 0,\nslice = 5ms\n"), 64, "cpus = 2\nslice = 5ms\n");
     assert_false(verdict(text, 1));
     expect_error(0, "cpu-full", 5 * CONFIG_GUESTS_MAX - 1, 8);
+#undef FOUR
 #undef SIXTEEN
 }
 
@@ -829,6 +833,91 @@ static void guests_get_cores_of_their_own_while_there_are_some(void **state)
         }
         assert_int_equal(pairs, placements[p].neighbours);
     }
+}
+
+/* Two nodes of four CPUs and 8 GiB, and CPUs 2, 3, 6 and 7 are small. */
+static struct config_machine two_nodes(void)
+{
+    struct config_machine machine = {
+        .cpu_count = 8, .memory_bytes = 16 * GIB, .node_count = 2, .node_bytes = {8 * GIB, 8 * GIB}};
+
+    for (uint32_t cpu = 0; cpu < machine.cpu_count; cpu++) {
+        machine.nodes[cpu] = cpu / 4;
+        machine.kinds[cpu] = cpu % 4 < 2 ? CPU_KIND_PERFORMANCE : CPU_KIND_EFFICIENT;
+    }
+    return machine;
+}
+
+static void expect_cpus(uint32_t guest, uint32_t node, uint32_t count, const uint32_t *cpus)
+{
+    assert_int_equal(config.guests[guest].cpu_count, count);
+    assert_int_equal(config.guests[guest].node, node);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(config.guests[guest].cpus[i], cpus[i]);
+    }
+}
+
+static void a_guest_stays_on_a_node_that_has_cpus_and_memory_for_it(void **state)
+{
+    struct config_machine machine = two_nodes();
+
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 6G\n"              /* node 0 */
+                      "[guest b]\nkernel = k\nmemory = 4G\ncpus = 2\n"    /* has CPUs there, but no memory */
+                      "[guest c]\nkernel = k\nmemory = 1G\ncpus = 3\n")); /* fits in node 0 only */
+    assert_true(config_check_machine(&config, &machine, &errors));
+    expect_cpus(0, 0, 1, (const uint32_t[]){0});
+    expect_cpus(1, 1, 2, (const uint32_t[]){4, 5});
+    expect_cpus(2, 0, 3, (const uint32_t[]){1, 2, 3});
+
+    /* More CPUs than a node has: the node of most of them. A list is taken as it is. */
+    assert_true(
+        parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 3,4-7\n[guest b]\nkernel = k\nmemory = 1G\ncpus = 3\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
+    assert_int_equal(config.guests[0].node, 1);
+    expect_cpus(1, 0, 3, (const uint32_t[]){0, 1, 2});
+
+    /* A list of as many here as there: the first one's node. */
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 4,0\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
+    assert_int_equal(config.guests[0].node, 1);
+
+    machine.node_count = 1;
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 2\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
+    assert_int_equal(config.guests[0].node, CONFIG_NODE_ANY);
+}
+
+static void a_guest_gets_cpus_of_the_kind_that_it_names(void **state)
+{
+    struct config_machine machine = two_nodes();
+
+    (void)state;
+    machine.node_count = 0;
+    machine.kinds_known = true;
+    machine.kinds[7] = CPU_KIND_ANY; /* it did not say: a guest that names a kind does not get it */
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 2 efficient\n"
+                      "[guest b]\nkernel = k\nmemory = 1G\ncpus = 3 Performance\n"
+                      "[guest c]\nkernel = k\nmemory = 1G\ncpus = 3\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
+    expect_cpus(0, CONFIG_NODE_ANY, 2, (const uint32_t[]){2, 3});
+    expect_cpus(1, CONFIG_NODE_ANY, 3, (const uint32_t[]){0, 1, 4});
+    expect_cpus(2, CONFIG_NODE_ANY, 3, (const uint32_t[]){5, 6, 7});
+
+    /* More than there are share theirs, and never take others. */
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 4 efficient\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
+    expect_cpus(0, CONFIG_NODE_ANY, 4, (const uint32_t[]){2, 3, 6, 2});
+
+    /* Where all are alike, each is of any kind. */
+    machine.kinds_known = false;
+    assert_true(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 2 efficient\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
+    expect_cpus(0, CONFIG_NODE_ANY, 2, (const uint32_t[]){0, 1});
+    assert_false(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 2 fast\n"));
+    expect_error(0, "bad-cpus", 4, 8);
+    assert_false(parse("[guest a]\nkernel = k\nmemory = 1G\ncpus = 0 efficient\n"));
+    expect_error(0, "bad-cpus", 4, 8);
 }
 
 static void two_guests_on_one_core_are_refused(void **state)
@@ -1047,6 +1136,8 @@ int main(void)
         cmocka_unit_test(no_cpu_gets_more_vcpus_than_a_turn_has_room_for),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
         cmocka_unit_test(guests_get_cores_of_their_own_while_there_are_some),
+        cmocka_unit_test(a_guest_stays_on_a_node_that_has_cpus_and_memory_for_it),
+        cmocka_unit_test(a_guest_gets_cpus_of_the_kind_that_it_names),
         cmocka_unit_test(two_guests_on_one_core_are_refused),
         cmocka_unit_test(words_from_elsewhere_are_explained_once),
         cmocka_unit_test(every_known_word_has_a_sentence_or_a_key),

@@ -581,22 +581,37 @@ static void arch_capabilities_cannot_be_written(void **state)
     assert_true(vcpu.pending.valid);
 }
 
-/* The same machine with a CPU of another kind is refused by name where guests would see the difference. */
-static void a_cpu_of_another_generation_lacks_what_guests_see(void **state)
+/* A machine with CPUs of two kinds: a guest on both sees what both have, one on the first kind all of it. */
+static void a_guest_on_cpus_of_two_generations_sees_what_both_have(void **state)
 {
-    static struct cpuid_host boot, here;
+    static struct cpuid_host boot, here, shared;
+    static struct cpuid_table table;
+    struct cpuid_policy_input input = {.vcpu_count = 2, .tsc_khz = 3000000, .is_intel = true};
+    struct cpuid_features features;
     struct cpuid_lack lack;
 
     (void)state;
     for (uint32_t d = 0; d < ARRAY_COUNT(cpu_dumps); d++) {
         cpu_dump_load(&cpu_dumps[d], &boot);
+        cpuid_policy_features(&boot, &features);
+        assert_false(cpuid_policy_limit(&boot, &features, &lack));
         assert_false(cpuid_policy_find_lack(&boot, &boot, &lack));
     }
     cpu_dump_load(&cpu_dumps[5], &boot); /* Tiger Lake has AVX-512, Raptor Lake has not */
     cpu_dump_load(&cpu_dumps[6], &here);
-    assert_true(cpuid_policy_find_lack(&boot, &here, &lack));
+    shared = boot;
+    cpuid_policy_features(&here, &features);
+    assert_true(cpuid_policy_limit(&shared, &features, &lack));
     assert_int_equal(lack.leaf, 7);
     assert_int_not_equal(lack.bits.ebx & BIT(16), 0);
+    input.host = &shared;
+    cpuid_policy_build(&input, &table);
+    assert_int_equal(cpuid_table_find(&table, 7)->words.ebx & BIT(16), 0);
+    assert_int_equal(table.xcr0_supported & 0xe0, 0);
+    input.host = &boot;
+    cpuid_policy_build(&input, &table);
+    assert_int_not_equal(cpuid_table_find(&table, 7)->words.ebx & BIT(16), 0);
+    assert_int_equal(table.xcr0_supported & 0xe0, 0xe0);
 }
 
 int main(void)
@@ -610,7 +625,7 @@ int main(void)
         cmocka_unit_test(guests_are_told_what_every_cpu_is_not_open_to),
         cmocka_unit_test(controls_over_speculation_are_those_of_cpuid),
         cmocka_unit_test(arch_capabilities_cannot_be_written),
-        cmocka_unit_test(a_cpu_of_another_generation_lacks_what_guests_see),
+        cmocka_unit_test(a_guest_on_cpus_of_two_generations_sees_what_both_have),
     };
 
     return cmocka_run_group_tests_name("cpu_dumps", tests, NULL, NULL);

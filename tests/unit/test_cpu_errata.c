@@ -2,6 +2,7 @@
 /* Promises of hv/host/cpu_errata.h: CPUs are told apart as the manuals say, and an erratum is seen on the CPUs that
  * have it, until the microcode that mends it. The signatures are those of CPUs as they are sold. */
 #include "hv/host/cpu_errata.h"
+#include "hv/x86/insn.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -92,6 +93,48 @@ static void c1e_is_an_old_amds(void **state)
     assert_false(cpu_errata_c1e(&cpu));
 }
 
+static void x87_pointers_stay_on_amds_before_zen(void **state)
+{
+    struct cpu_identity bulldozer = identity_of(false, 0x00600f20, 0);
+    struct cpu_identity zen = identity_of(false, 0x00800f11, 0);
+    struct cpu_identity intel = identity_of(true, 0x000206a7, 0);
+
+    (void)state;
+    assert_true(cpu_errata_x87_pointers(&bulldozer, 0));
+    assert_false(cpu_errata_x87_pointers(&zen, 1u << 2));
+    assert_false(cpu_errata_x87_pointers(&intel, 0));
+}
+
+/* The instruction pointer that FNSTENV stores is that of the last x87 instruction. */
+static uint64_t x87_pointer(void)
+{
+    struct {
+        uint32_t words[7];
+    } environment;
+
+    __asm__ volatile("fnstenv %0\n\tfldenv %0" : "+m"(environment));
+    return environment.words[3];
+}
+
+static void forgetting_leaves_nothing_of_what_ran_before(void **state)
+{
+    static const uint32_t secret = 5;
+    uint64_t before;
+    uint16_t tags;
+    uint32_t environment[7];
+
+    (void)state;
+    __asm__ volatile("fninit\n\tfildl %0\n\tfildl %0" : : "m"(secret));
+    before = x87_pointer();
+    insn_x87_forget();
+    assert_int_not_equal(x87_pointer(), before);
+    __asm__ volatile("fnstenv %0" : "=m"(environment));
+    tags = (uint16_t)environment[2];
+    assert_int_equal(tags, 0xffff); /* the stack is empty */
+    assert_int_not_equal(environment[5], (uint32_t)(uintptr_t)&secret);
+    __asm__ volatile("fninit");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +142,8 @@ int main(void)
         cmocka_unit_test(the_deadline_timer_is_trusted_from_the_microcode_on_that_mends_it),
         cmocka_unit_test(an_emulated_cpu_has_no_errata),
         cmocka_unit_test(c1e_is_an_old_amds),
+        cmocka_unit_test(x87_pointers_stay_on_amds_before_zen),
+        cmocka_unit_test(forgetting_leaves_nothing_of_what_ran_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

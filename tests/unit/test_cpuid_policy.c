@@ -255,13 +255,16 @@ static void a_feature_that_another_cpu_lacks_is_named_by_its_leaf_and_bit(void *
         {0x80000001, 0, {0, 0, 0, 1u << 27}},
         {0x80000008, 0, {0, 1, 0, 0}},
     };
+    struct cpuid_features features;
     struct cpuid_lack lack;
 
     (void)state;
     build(true, 1);
-    assert_false(cpuid_policy_find_lack(&host, &host, &lack));
+    cpuid_policy_features(&host, &features);
+    assert_false(cpuid_policy_limit(&host, &features, &lack));
     for (uint32_t i = 0; i < ARRAY_COUNT(cases); i++) {
         struct cpuid_host other = host;
+        struct cpuid_host shared = host;
 
         for (uint32_t k = 0; k < other.count; k++) {
             struct cpuid_words *words = &other.entries[k].words;
@@ -273,16 +276,20 @@ static void a_feature_that_another_cpu_lacks_is_named_by_its_leaf_and_bit(void *
                 words->edx &= ~cases[i].gone.edx;
             }
         }
-        assert_true(cpuid_policy_find_lack(&host, &other, &lack));
+        cpuid_policy_features(&other, &features);
+        assert_true(cpuid_policy_limit(&shared, &features, &lack));
         assert_int_equal(lack.leaf, cases[i].leaf);
         assert_memory_equal(&lack.bits, &cases[i].gone, sizeof(lack.bits));
-        assert_false(cpuid_policy_find_lack(&other, &host, &lack)); /* more than the boot CPU does no harm */
+        assert_memory_equal(&shared, &other, sizeof(shared)); /* and nothing else is taken */
+        cpuid_policy_features(&host, &features);
+        assert_false(cpuid_policy_limit(&other, &features, &lack)); /* more than the boot CPU does no harm */
     }
 }
 
 static void what_no_guest_sees_may_differ_between_cpus(void **state)
 {
     struct cpuid_host other;
+    struct cpuid_features features;
     struct cpuid_lack lack;
 
     (void)state;
@@ -296,13 +303,46 @@ static void what_no_guest_sees_may_differ_between_cpus(void **state)
             other.entries[k].words = (struct cpuid_words){0, 0, 0, 0}; /* caches, places */
         }
     }
+    cpuid_policy_features(&other, &features);
+    assert_false(cpuid_policy_limit(&host, &features, &lack));
     assert_false(cpuid_policy_find_lack(&host, &other, &lack));
+}
+
+/* What the hypervisor does alike on every CPU cannot be left to guests. */
+static void a_cpu_without_what_is_used_on_all_is_named(void **state)
+{
+    static const struct {
+        uint32_t leaf;
+        struct cpuid_words gone;
+    } needs[] = {{1, {0, 0, 1u << 26, 0}}, {0x80000001, {0, 0, 0, 1u << 20}}, {0x80000001, {0, 0, 0, 1u << 26}}};
+    struct cpuid_lack lack;
+
+    (void)state;
+    build(true, 1);
+    for (uint32_t i = 0; i < ARRAY_COUNT(needs); i++) {
+        struct cpuid_host boot = host;
+        struct cpuid_host other = host;
+
+        for (uint32_t k = 0; k < other.count; k++) {
+            if (other.entries[k].leaf == needs[i].leaf) {
+                boot.entries[k].words.ecx |= needs[i].gone.ecx;
+                boot.entries[k].words.edx |= needs[i].gone.edx;
+                other.entries[k].words.ecx &= ~needs[i].gone.ecx;
+                other.entries[k].words.edx &= ~needs[i].gone.edx;
+            }
+        }
+        assert_true(cpuid_policy_find_lack(&boot, &other, &lack));
+        assert_int_equal(lack.leaf, needs[i].leaf);
+        assert_memory_equal(&lack.bits, &needs[i].gone, sizeof(lack.bits));
+        assert_false(cpuid_policy_find_lack(&other, &boot, &lack));
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(virtualization_and_power_features_are_hidden),
+        cmocka_unit_test(a_cpu_without_what_is_used_on_all_is_named),
         cmocka_unit_test(a_feature_that_another_cpu_lacks_is_named_by_its_leaf_and_bit),
         cmocka_unit_test(what_no_guest_sees_may_differ_between_cpus),
         cmocka_unit_test(what_the_hypervisor_provides_is_added),

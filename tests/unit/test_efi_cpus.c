@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-#define CPUS_TOLD_MAX 80u
+#define CPUS_TOLD_MAX (CPUS_MAX + 8u)
 
 /* ---- the model: CPUID, MP services ---- */
 
@@ -26,6 +26,8 @@ static struct {
     bool no_execute;
     uint64_t misc_enable;
     uint32_t reads, writes;
+    bool hybrid_intel, hybrid_amd;
+    uint32_t native_type; /* of the CPU that runs now */
 } cpu;
 
 /* As a CPU with the limits does: leaves above 2 are gone, and so is NX. */
@@ -34,16 +36,22 @@ struct cpuid_result insn_cpuid(uint32_t leaf, uint32_t subleaf)
     bool limited = (cpu.misc_enable & 1ULL << 22) != 0;
     bool no_execute = cpu.no_execute && (cpu.misc_enable & 1ULL << 34) == 0;
 
-    (void)subleaf;
     switch (leaf) {
     case 0:
         return (struct cpuid_result){limited ? 2 : cpu.basic_max, cpu.vendor_ebx, 0, 0};
     case 1:
         return (struct cpuid_result){0, cpu.own_id << 24, cpu.features_ecx, 0};
+    case 7:
+        return (struct cpuid_result){0, 0, 0, cpu.hybrid_intel ? 1u << 15 : 0};
+    case 0x1a:
+        return (struct cpuid_result){cpu.native_type << 24, 0, 0, 0};
+    case 0x80000026: /* core, then complex */
+        return subleaf > 1 ? (struct cpuid_result){0, 0, 0, 0}
+                           : (struct cpuid_result){subleaf << 30, cpu.native_type << 28, (subleaf + 1) << 8, 0};
     case 0xb:
         return (struct cpuid_result){0, 1, 0, cpu.own_id};
     case 0x80000000:
-        return (struct cpuid_result){0x80000008, 0, 0, 0};
+        return (struct cpuid_result){cpu.hybrid_amd ? 0x80000026 : 0x80000008, 0, 0, 0};
     case 0x80000001:
         return (struct cpuid_result){0, 0, 0, no_execute ? CPUID_81_EDX_NX : 0};
     default:
@@ -69,6 +77,10 @@ void insn_wrmsr(uint32_t msr, uint64_t value)
 struct services {
     EFI_STATUS(EFIAPI *count)(struct services *services, UINTN *all, UINTN *enabled);
     EFI_STATUS(EFIAPI *describe)(struct services *services, UINTN number, void *to);
+    void *start_all;
+    EFI_STATUS(EFIAPI *start)
+    (struct services *services, void(EFIAPI *procedure)(void *argument), UINTN number, EFI_EVENT event, UINTN wait_us,
+     void *argument, BOOLEAN *finished);
 };
 
 struct told {
@@ -80,6 +92,8 @@ struct told {
 static struct told told[CPUS_TOLD_MAX];
 static uint32_t told_count;
 static bool has_services;
+static uint32_t types[CPUS_TOLD_MAX]; /* CPUs' native types */
+static uint32_t started;
 
 static EFI_STATUS EFIAPI count_cpus(struct services *services, UINTN *all, UINTN *enabled)
 {
@@ -95,7 +109,26 @@ static EFI_STATUS EFIAPI describe_cpu(struct services *services, UINTN number, v
     return EFI_SUCCESS;
 }
 
-static struct services services = {count_cpus, describe_cpu};
+static EFI_STATUS EFIAPI start_cpu(struct services *services, void(EFIAPI *procedure)(void *argument), UINTN number,
+                                   EFI_EVENT event, UINTN wait_us, void *argument, BOOLEAN *finished)
+{
+    uint32_t own = cpu.native_type;
+
+    (void)services;
+    (void)finished;
+    assert_null(event);
+    assert_true(wait_us != 0);
+    started++;
+    if (types[number] == UINT32_MAX) {
+        return EFI_TIMEOUT; /* it does not come */
+    }
+    cpu.native_type = types[number];
+    procedure(argument);
+    cpu.native_type = own;
+    return EFI_SUCCESS;
+}
+
+static struct services services = {count_cpus, describe_cpu, NULL, start_cpu};
 
 static EFI_STATUS EFIAPI locate_protocol(EFI_GUID *guid, void *registration, void **interface)
 {
@@ -213,11 +246,57 @@ static void more_cpus_than_can_be_counted_are_left_out(void **state)
 {
     (void)state;
     begin(0);
-    for (uint32_t i = 0; i < BOOT_CPUS_MAX + 8; i++) {
+    for (uint32_t i = 0; i < CPUS_TOLD_MAX; i++) {
         tell(i, i == 0 ? 7 : 6);
     }
     assert_true(efi_cpus_list(&stage));
-    assert_int_equal(info.cpu_count, BOOT_CPUS_MAX);
+    assert_int_equal(info.cpu_count, CPUS_MAX);
+}
+
+static void kinds_are_asked_where_cpus_differ(void **state)
+{
+    static const uint32_t intel[] = {0x40, 0x40, 0x20, 0x20, UINT32_MAX, 0x10};
+    static const uint32_t amd[] = {0, 0, 1, 1, UINT32_MAX, 2};
+    static const enum config_cpu_kind kinds[] = {CPU_KIND_PERFORMANCE, CPU_KIND_PERFORMANCE, CPU_KIND_EFFICIENT,
+                                                 CPU_KIND_EFFICIENT,   CPU_KIND_ANY,         CPU_KIND_ANY};
+
+    (void)state;
+    for (uint32_t run = 0; run < 3; run++) {
+        begin(0);
+        cpu.basic_max = 0x1f;
+        cpu.hybrid_intel = run == 0;
+        cpu.hybrid_amd = run == 1;
+        memcpy(types, run == 0 ? intel : amd, sizeof(intel));
+        cpu.native_type = types[0];
+        started = 0;
+        for (uint32_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+            tell(i, i == 0 ? 7 : 6);
+        }
+        tell(ARRAY_COUNT(kinds), 2); /* a broken one is not asked */
+        assert_true(efi_cpus_list(&stage));
+        assert_int_equal(info.kinds_known, run < 2);
+        assert_int_equal(started, run < 2 ? ARRAY_COUNT(kinds) - 1 : 0);
+        for (uint32_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+            assert_int_equal(info.cpus[i].kind, run < 2 ? kinds[i] : CPU_KIND_ANY);
+        }
+    }
+}
+
+static void nodes_are_those_of_the_srat(void **state)
+{
+    (void)state;
+    begin(0);
+    tell(0, 7);
+    tell(2, 6);
+    tell(4, 6);
+    stage.acpi.numa.node_count = 2;
+    stage.acpi.cpu_nodes[0].apic_id = 4;
+    stage.acpi.cpu_nodes[0].node = 1;
+    stage.acpi.cpu_node_count = 1;
+    assert_true(efi_cpus_list(&stage));
+    assert_int_equal(info.numa.node_count, 2);
+    assert_int_equal(info.cpus[2].node, 1);
+    assert_int_equal(info.cpus[1].node, 0); /* left out by the table */
 }
 
 #define INTEL 0x756e6547u
@@ -269,6 +348,8 @@ int main(void)
         cmocka_unit_test(places_without_a_cpu_are_none),
         cmocka_unit_test(a_firmware_that_forgets_its_own_cpu_has_one),
         cmocka_unit_test(more_cpus_than_can_be_counted_are_left_out),
+        cmocka_unit_test(kinds_are_asked_where_cpus_differ),
+        cmocka_unit_test(nodes_are_those_of_the_srat),
         cmocka_unit_test(limits_of_the_set_up_are_lifted),
     };
 

@@ -16,6 +16,8 @@
 #define DSDT 0xa00u
 #define SPCR 0xc00u
 #define DBG2 0xd00u
+#define SRAT 0xe00u
+#define SLIT 0x1100u
 
 static uint8_t memory[MEMORY_BYTES];
 static struct host_acpi tables;
@@ -62,16 +64,17 @@ static void write_rsdp(uint8_t revision)
 
 static void write_root(bool extended)
 {
-    static const uint32_t list[] = {FADT, MADT, SPCR, DBG2};
+    /* The SLIT before the SRAT, whose domains it speaks of. */
+    static const uint32_t list[] = {FADT, MADT, SPCR, DBG2, SLIT, SRAT};
 
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < ARRAY_COUNT(list); i++) {
         if (extended) {
             put64(ROOT + 36 + 8 * i, list[i]);
         } else {
             put32(ROOT + 36 + 4 * i, list[i]);
         }
     }
-    finish(ROOT, extended ? "XSDT" : "RSDT", 36 + 4 * (extended ? 8 : 4));
+    finish(ROOT, extended ? "XSDT" : "RSDT", 36 + (extended ? 8 : 4) * (uint32_t)ARRAY_COUNT(list));
 }
 
 static void write_fadt(void)
@@ -130,6 +133,49 @@ static void write_dbg2(void)
     finish(DBG2, "DBG2", 44 + sizeof(ports));
 }
 
+static uint32_t srat_end;
+
+static void srat_memory(uint32_t domain, uint64_t start, uint64_t bytes, uint32_t flags)
+{
+    memory[srat_end] = 1;
+    memory[srat_end + 1] = 40;
+    put32(srat_end + 2, domain);
+    put64(srat_end + 8, start);
+    put64(srat_end + 16, bytes);
+    put32(srat_end + 28, flags);
+    srat_end += 40;
+}
+
+/* Domains 0x102 and 3. The fourth CPU is not enabled, and the last memory is not there. */
+static void write_srat(void)
+{
+    static const uint8_t cpus[] = {
+        0, 16, 0x02, 0,    1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0,                         /* APIC 0, domain 0x102 */
+        0, 16, 0x03, 4,    1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,                         /* APIC 4, domain 3 */
+        2, 24, 0,    0,    3, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* x2APIC 256, domain 3 */
+        0, 16, 0x03, 0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    };
+
+    memset(memory + SRAT, 0, 0x300);
+    memcpy(memory + SRAT + 48, cpus, sizeof(cpus));
+    srat_end = SRAT + 48 + sizeof(cpus);
+    srat_memory(0x102, 4 * GIB, 4 * GIB, 1);
+    srat_memory(0x102, 0, 2 * GIB, 1);
+    srat_memory(3, 8 * GIB, 8 * GIB, 1);
+    srat_memory(3, 32 * GIB, 8 * GIB, 0);
+    finish(SRAT, "SRAT", srat_end - SRAT);
+}
+
+/* Of 4 domains: it says nothing of domain 0x102. */
+static void write_slit(void)
+{
+    memset(memory + SLIT, 0, 0x100);
+    put64(SLIT + 36, 4);
+    memset(memory + SLIT + 44, 31, 16);
+    memory[SLIT + 44 + 15] = 10;
+    finish(SLIT, "SLIT", 44 + 16);
+}
+
 static void write_all(bool extended)
 {
     static const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x0a, 0x07, 0x00, 0x00};
@@ -144,6 +190,8 @@ static void write_all(bool extended)
     put64(SPCR + 44, 0x3f8);
     finish(SPCR, "SPCR", 80);
     write_dbg2();
+    write_srat();
+    write_slit();
 }
 
 static bool read_all(void)
@@ -184,6 +232,56 @@ static void expect_everything(void)
     assert_int_equal(tables.uarts[1].address.space, ACPI_SPACE_MEMORY);
     assert_int_equal(tables.uarts[1].address.bits, 32);
     assert_int_equal(tables.uarts[1].interface, ACPI_UART_16550_GAS);
+    assert_int_equal(tables.numa.node_count, 2);
+    assert_int_equal(host_acpi_cpu_node(&tables, 0), 0);
+    assert_int_equal(host_acpi_cpu_node(&tables, 4), 1);
+    assert_int_equal(host_acpi_cpu_node(&tables, 256), 1);
+    assert_int_equal(host_acpi_cpu_node(&tables, 5), NUMA_NODE_NONE);
+    assert_int_equal(tables.numa.range_count, 3);
+    assert_int_equal(tables.numa.ranges[0].end, 2 * GIB);
+    assert_int_equal(tables.numa.ranges[2].node, 1);
+    assert_int_equal(numa_distance(&tables.numa, 0, 0), NUMA_DISTANCE_HERE);
+    assert_int_equal(numa_distance(&tables.numa, 0, 1), NUMA_DISTANCE_OTHER);
+}
+
+static void distances_are_those_of_the_slit(void **state)
+{
+    (void)state;
+    write_all(true);
+    put32(SRAT + 48 + 4, 1); /* APIC 0 in domain 2 */
+    memory[SRAT + 48 + 9] = 0;
+    for (uint32_t at = SRAT + 48 + 16 * 3 + 24; at < SRAT + 48 + 16 * 3 + 24 + 2 * 40; at += 40) {
+        put32(at + 2, 2);
+    }
+    finish(SRAT, "SRAT", srat_end - SRAT);
+    memory[SLIT + 44 + 2 * 4 + 3] = 21;
+    memory[SLIT + 44 + 3 * 4 + 2] = 9; /* nearer than itself: nonsense */
+    finish(SLIT, "SLIT", 44 + 16);
+    assert_true(read_all());
+    assert_string_equal(tables.problem, "");
+    assert_int_equal(tables.numa.node_count, 2);
+    assert_int_equal(numa_distance(&tables.numa, 0, 1), 21);
+    assert_int_equal(numa_distance(&tables.numa, 1, 0), NUMA_DISTANCE_OTHER);
+    assert_int_equal(numa_distance(&tables.numa, 1, 1), NUMA_DISTANCE_HERE);
+}
+
+static void memory_of_two_domains_is_named(void **state)
+{
+    uint64_t end;
+
+    (void)state;
+    write_all(true);
+    srat_memory(3, 6 * GIB, 4 * GIB, 1);
+    finish(SRAT, "SRAT", srat_end - SRAT);
+    assert_true(read_all());
+    assert_non_null(strstr(tables.problem, "two domains"));
+    assert_int_equal(numa_node_at(&tables.numa, 6 * GIB, &end), 0);
+    write_all(true);
+    srat_memory(3, ~0ULL - PAGE_BYTES, 4 * GIB, 1);
+    finish(SRAT, "SRAT", srat_end - SRAT);
+    assert_true(read_all());
+    assert_non_null(strstr(tables.problem, "wraps"));
+    assert_int_equal(tables.numa.range_count, 3);
 }
 
 static void everything_is_found_through_either_root(void **state)
@@ -292,7 +390,7 @@ static void s5_is_found_in_every_form_of_package(void **state)
 /* Any bytes anywhere, with checksums made right again so that the parsers behind them are reached. */
 static void damaged_tables_are_read_without_leaving_memory(void **state)
 {
-    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR, DBG2};
+    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR, DBG2, SRAT, SLIT};
     uint32_t seed = 5;
 
     (void)state;
@@ -309,7 +407,8 @@ static void damaged_tables_are_read_without_leaving_memory(void **state)
             }
         }
         (void)read_all();
-        assert_true(tables.cpu_count <= ACPI_CPUS_MAX && tables.ioapic_count <= ACPI_IOAPICS_MAX);
+        assert_true(tables.cpu_count <= CPUS_MAX && tables.ioapic_count <= ACPI_IOAPICS_MAX);
+        assert_true(tables.numa.node_count <= NUMA_NODES_MAX && tables.numa.range_count <= NUMA_RANGES_MAX);
     }
 }
 
@@ -323,6 +422,8 @@ int main(void)
         cmocka_unit_test(a_wrong_checksum_is_named_and_the_table_ignored),
         cmocka_unit_test(a_broken_madt_entry_ends_the_list),
         cmocka_unit_test(s5_is_found_in_every_form_of_package),
+        cmocka_unit_test(distances_are_those_of_the_slit),
+        cmocka_unit_test(memory_of_two_domains_is_named),
         cmocka_unit_test(damaged_tables_are_read_without_leaving_memory),
     };
 

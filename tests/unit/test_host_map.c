@@ -267,6 +267,12 @@ static void random_mtrrs(void)
             mtrrs.variable[i].mask &= ~(1ULL << 30); /* a gap: the block appears twice per 2 GiB */
         }
     }
+    if (dice(6) == 0) { /* a firmware that leaves upper bits out of all masks: what is below 4 GiB comes again */
+        for (uint32_t i = 0; i < count; i++) {
+            mtrrs.variable[i].mask &= 4 * GIB - 1;
+            mtrrs.variable[i].base &= 4 * GIB - 1;
+        }
+    }
     mtrrs.force_wb_end = dice(3) == 0 ? 4 * GIB + (uint64_t)dice(2048) * PAGE_BYTES * 1024 : 0;
 }
 

@@ -820,7 +820,7 @@ bool efi_machine_sections(struct efi_stage *stage)
 
 bool efi_machine_read(struct efi_stage *stage)
 {
-    stage->info->cpu_count = (uint32_t)min_u64(check.machine.cpu_count, BOOT_CPUS_MAX);
+    stage->info->cpu_count = (uint32_t)min_u64(check.machine.cpu_count, CPUS_MAX);
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
         stage->info->cpus[i] = (struct boot_cpu){.apic_id = i, .is_bsp = i == 0, .healthy = true};
     }

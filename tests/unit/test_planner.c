@@ -16,6 +16,7 @@
 #include "hv/core/guest_devices.h"
 #include "hv/host/budget.h"
 #include "tests/unit/page_table_arena.h"
+#include "tests/unit/random.h"
 #include "tools/check/check.h"
 
 static struct memory_map map;
@@ -333,6 +334,168 @@ static void a_place_that_is_not_free_is_refused_with_the_first_byte_that_is_not(
 
 /* What stays for the hypervisor's own images and tables is above 1 MiB, and a machine that has not that much loses
  * none. */
+/* ---- nodes ---- */
+
+static struct numa_map numa;
+
+/* Three nodes of 8 GiB from 4 GiB on, one behind the other; from the first the third is nearer than the second. */
+static void three_nodes(void)
+{
+    memset(&numa, 0, sizeof(numa));
+    for (uint32_t node = 0; node < 3; node++) {
+        assert_int_equal(numa_node(&numa, 10 + node), node);
+        assert_true(numa_add_range(&numa, node, 4 * GIB + node * 8 * GIB, 12 * GIB + node * 8 * GIB));
+    }
+    numa.distances[0][1] = 32;
+    numa.distances[0][2] = 16;
+    free_only(4 * GIB, 28 * GIB); /* one region: nodes are told apart inside it */
+}
+
+/* Bytes of the plan's memory by node. */
+static void count_nodes(uint64_t bytes[3])
+{
+    memset(bytes, 0, 3 * sizeof(bytes[0]));
+    for (uint32_t i = 0; i < plan.memory.range_count; i++) {
+        const struct guest_range *range = &plan.memory.ranges[i];
+
+        for (uint64_t at = 0; at < range->bytes; at += 2 * MIB) {
+            uint64_t end;
+            uint32_t node = numa_node_at(&numa, range->backing.value + at, &end);
+
+            assert_true(node < 3);
+            bytes[node] += 2 * MIB;
+        }
+    }
+}
+
+static enum status plan_on(uint32_t node, uint64_t bytes)
+{
+    const struct planner_request request = {.memory_bytes = bytes, .numa = &numa, .node = node};
+
+    return planner_guest(&map, &request, &page_table_ept4, LEVEL_1G, &plan, &missing);
+}
+
+static void memory_comes_from_the_node_of_the_guests_cpus(void **state)
+{
+    uint64_t bytes[3];
+
+    (void)state;
+    for (uint32_t node = 0; node < 3; node++) {
+        setup(state);
+        three_nodes();
+        for (uint32_t guest = 0; guest < 2; guest++) {
+            assert_int_equal(plan_on(node, 4 * GIB), STATUS_OK);
+            count_nodes(bytes);
+            assert_int_equal(bytes[node], 4 * GIB);
+            assert_int_equal(plan.leaves[LEVEL_1G], 4);
+            compare_with_tree(&page_table_ept4, LEVEL_1G);
+        }
+    }
+}
+
+static void a_node_without_enough_is_joined_by_the_nearest_one(void **state)
+{
+    uint64_t bytes[3];
+
+    (void)state;
+    three_nodes();
+    assert_int_equal(plan_on(0, 6 * GIB), STATUS_OK);
+    assert_int_equal(plan_on(0, 6 * GIB), STATUS_OK); /* 2 GiB are left in node 0 */
+    count_nodes(bytes);
+    assert_int_equal(bytes[0] + bytes[2], 6 * GIB); /* node 2 is nearer than node 1 */
+    assert_int_equal(plan.leaves[LEVEL_1G], 6);
+    assert_int_equal(plan_on(0, 10 * GIB), STATUS_OK);
+    count_nodes(bytes);
+    assert_true(bytes[1] != 0);
+    assert_int_equal(plan_on(0, 6 * GIB), STATUS_NO_MEMORY); /* 2 GiB are left altogether */
+    assert_int_equal(missing, 4 * GIB);
+    assert_int_equal(plan_on(0, 2 * GIB), STATUS_OK);
+}
+
+/* A guest may have GUEST_RANGES_MAX ranges: a node in crumbs is left then. */
+static void a_node_in_too_many_pieces_is_left(void **state)
+{
+    uint64_t bytes[3];
+
+    (void)state;
+    three_nodes();
+    assert_int_equal(memory_map_set(&map, 4 * GIB, 12 * GIB, MEMORY_RESERVED), STATUS_OK);
+    for (uint64_t at = 4 * GIB; at < 4 * GIB + 2 * GUEST_RANGES_MAX * 4 * MIB; at += 4 * MIB) {
+        free_only(at, at + 2 * MIB);
+    }
+    assert_int_equal(plan_on(0, 4 * MIB), STATUS_OK);
+    count_nodes(bytes);
+    assert_int_equal(bytes[0], 4 * MIB);
+    assert_int_equal(plan_on(0, GUEST_RANGES_MAX * 2 * MIB + 64 * MIB), STATUS_OK);
+    count_nodes(bytes);
+    assert_int_equal(bytes[0], 0);
+}
+
+static void memory_of_no_node_is_taken_last(void **state)
+{
+    uint64_t end;
+
+    (void)state;
+    three_nodes();
+    free_only(32 * GIB, 40 * GIB);
+    assert_int_equal(numa_node_at(&numa, 32 * GIB, &end), NUMA_NODE_NONE);
+    for (uint32_t guest = 0; guest < 3; guest++) {
+        assert_int_equal(plan_on(1, 8 * GIB), STATUS_OK);
+        assert_true(plan.memory.ranges[0].backing.value < 28 * GIB);
+    }
+    assert_int_equal(plan_on(1, 8 * GIB), STATUS_OK);
+    assert_int_equal(plan.memory.ranges[0].backing.value, 32 * GIB);
+}
+
+/* The same as before there were nodes: with one of them, without a table, and for a guest whose CPUs have none. */
+static void without_nodes_a_plan_does_not_change(void **state)
+{
+    struct guest_plan expected;
+
+    (void)state;
+    three_nodes();
+    assert_int_equal(plan_on(CONFIG_NODE_ANY, 6 * GIB), STATUS_OK);
+    expected = plan;
+    setup(state);
+    three_nodes();
+    numa.node_count = 1;
+    assert_int_equal(plan_on(0, 6 * GIB), STATUS_OK);
+    assert_memory_equal(&plan, &expected, sizeof(plan));
+}
+
+/* Any ranges in any order: of each page the node is the first that was given it. */
+static void ranges_that_overlap_belong_to_the_first(void **state)
+{
+    enum { PAGES = 64 };
+    uint32_t owner[PAGES];
+
+    (void)state;
+    for (uint32_t round = 0; round < 2000; round++) {
+        memset(&numa, 0, sizeof(numa));
+        memset(owner, 0xff, sizeof(owner));
+        for (uint32_t i = 0; i < 12; i++) {
+            uint32_t start = random_next() % PAGES;
+            uint32_t end = start + random_next() % (PAGES - start + 1);
+            uint32_t node = numa_node(&numa, random_next() % 4);
+            bool whole = true;
+
+            for (uint32_t page = start; page < end; page++) {
+                whole = whole && (owner[page] == NUMA_NODE_NONE || owner[page] == node);
+                owner[page] = owner[page] == NUMA_NODE_NONE ? node : owner[page];
+            }
+            assert_int_equal(numa_add_range(&numa, node, start * PAGE_BYTES, end * PAGE_BYTES), whole);
+        }
+        for (uint32_t page = 0; page < PAGES; page++) {
+            uint64_t end;
+
+            assert_int_equal(numa_node_at(&numa, page * PAGE_BYTES, &end), owner[page]);
+            for (uint64_t next = page + 1; next * PAGE_BYTES < end && next < PAGES; next++) {
+                assert_int_equal(owner[next], owner[page]);
+            }
+        }
+    }
+}
+
 static void the_reserve_is_taken_whole_or_not_at_all(void **state)
 {
     uint64_t usable;
@@ -400,6 +563,12 @@ int main(void)
         cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
         cmocka_unit_test_setup(a_place_of_ones_own_is_kept_or_refused_whole, setup),
         cmocka_unit_test_setup(a_place_that_is_not_free_is_refused_with_the_first_byte_that_is_not, setup),
+        cmocka_unit_test_setup(memory_comes_from_the_node_of_the_guests_cpus, setup),
+        cmocka_unit_test_setup(a_node_without_enough_is_joined_by_the_nearest_one, setup),
+        cmocka_unit_test_setup(a_node_in_too_many_pieces_is_left, setup),
+        cmocka_unit_test_setup(memory_of_no_node_is_taken_last, setup),
+        cmocka_unit_test_setup(without_nodes_a_plan_does_not_change, setup),
+        cmocka_unit_test_setup(ranges_that_overlap_belong_to_the_first, setup),
         cmocka_unit_test_setup(the_reserve_is_taken_whole_or_not_at_all, setup),
         cmocka_unit_test_setup(the_hypervisors_own_memory_is_counted_and_placed_in_one_aligned_piece, setup),
         cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),

@@ -270,6 +270,7 @@ static void the_lock_of_vmx_has_three_states(void **state)
 static void a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word(void **state)
 {
     const struct vmx_entry_caps *boot = &recorded_caps;
+    struct vmx_features used = {.caps = recorded_caps};
     char why[WHY_MAX] = "";
     struct {
         struct vmx_entry_caps caps;
@@ -293,18 +294,55 @@ static void a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word(void *
                                &others[9].caps.cr4_fixed0, &others[10].caps.cr4_fixed1};
 
     (void)state;
-    for (uint32_t i = 0; i < ARRAY_COUNT(words); i++) {
-        *words[i] ^= 1ULL << 33;
+    assert_true(vmx_capabilities_find(&used, &support));
+    /* A bit that is used and may not be set, or one that must be set there alone. */
+    *words[0] ^= 1;
+    for (uint32_t i = 1; i < 6; i++) {
+        const uint32_t controls[] = {0, used.pin, used.primary, used.secondary, used.exit, used.entry};
+
+        uint32_t chosen = controls[i] & ~(uint32_t)*words[i]; /* and does not have to be set */
+
+        assert_int_not_equal(chosen, 0);
+        *words[i] &= ~((uint64_t)(chosen & (0 - chosen)) << 32);
     }
+    *words[6] &= ~(1ULL << 6);
+    *words[7] |= 1ULL << 29;
+    *words[8] &= ~(1ULL << 31);
+    *words[9] |= 1ULL << 5;
+    *words[10] &= ~(1ULL << 5);
     others[11].caps.physical_bits = 36;
     others[12].caps.linear_bits = 57;
     for (uint32_t i = 0; i < ARRAY_COUNT(others); i++) {
-        assert_false(vmx_capabilities_alike(boot, &others[i].caps, why, sizeof(why)));
+        assert_false(vmx_capabilities_alike(&used, &others[i].caps, why, sizeof(why)));
         if (strstr(why, others[i].name) == NULL) {
             fail_msg("'%s' does not name '%s'", why, others[i].name);
         }
     }
-    assert_true(vmx_capabilities_alike(boot, boot, why, sizeof(why)));
+    assert_true(vmx_capabilities_alike(&used, boot, why, sizeof(why)));
+}
+
+/* P and E cores: what is not used may differ, in either direction. */
+static void a_cpu_that_differs_in_what_is_not_used_is_as_good(void **state)
+{
+    struct vmx_features used = {.caps = recorded_caps};
+    struct vmx_entry_caps here = recorded_caps;
+    char why[WHY_MAX] = "";
+
+    (void)state;
+    assert_true(vmx_capabilities_find(&used, &support));
+    here.basic ^= 1ULL << 49 | 1ULL << 55;
+    here.pin |= 1ULL << (32 + 7);
+    here.primary |= 1ULL << (32 + 3);
+    here.secondary |= (uint64_t) ~(used.secondary | 0x1d00u) << 32;
+    here.exit |= 1ULL << (32 + 30);
+    here.entry |= 1ULL << (32 + 17);
+    here.ept_vpid |= 1ULL << 22 | 1ULL << 7;
+    here.cr4_fixed1 ^= 1ULL << 22 | 1ULL << 27; /* protection keys, LASS: CPUID announces them */
+    here.misc ^= 1ULL << 29;
+    assert_true(vmx_capabilities_alike(&used, &here, why, sizeof(why)));
+    here.primary |= PRIMARY_CR3_LOAD; /* it insists on exits that the boot CPU does without */
+    assert_false(vmx_capabilities_alike(&used, &here, why, sizeof(why)));
+    assert_non_null(strstr(why, "primary"));
 }
 
 int main(void)
@@ -312,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_current_cpu_has_all_that_is_wanted),
         cmocka_unit_test(a_cpu_that_is_not_as_the_boot_cpu_is_told_from_it_by_the_word),
+        cmocka_unit_test(a_cpu_that_differs_in_what_is_not_used_is_as_good),
         cmocka_unit_test(control_words_lie_between_what_must_and_what_may_be_set),
         cmocka_unit_test(each_required_control_is_missed_by_its_name),
         cmocka_unit_test(a_cpu_without_1_gib_pages_gets_2_mib_leaves_and_says_so),

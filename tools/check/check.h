@@ -22,7 +22,6 @@
 #define CHECK_OWN_VCPU_BYTES (48 * KIB)
 
 #define HOST_PATH_MAX 4096u
-#define MACHINE_CPUS_MAX 64u
 #define MACHINE_DEVICES_MAX 256u
 
 enum output {
@@ -41,7 +40,8 @@ struct options {
 };
 
 struct machine_cpu {
-    uint32_t apic_id, package, core, thread;
+    uint32_t apic_id, package, core, thread, node;
+    enum config_cpu_kind kind;
     bool described;
 };
 
@@ -50,7 +50,8 @@ struct check_machine {
     struct text file;
     struct memory_map map;
     uint32_t cpu_count; /* that guests may use */
-    struct machine_cpu cpus[MACHINE_CPUS_MAX];
+    struct machine_cpu cpus[CPUS_MAX];
+    struct numa_map numa;
     struct text cpu_name;
     struct text devices[MACHINE_DEVICES_MAX]; /* consoles and PCI functions, as the file says them */
     uint32_t device_count;
@@ -148,7 +149,7 @@ void check_print_needs(const struct check *check);
 /* ---- output ---- */
 
 /* A piece of host memory and whose it is. */
-struct host_piece {
+struct check_piece {
     uint64_t start, end;
     enum memory_type type;
     uint32_t guest; /* or HOST_PIECE_NOBODYS, HOST_PIECE_OWN */
@@ -160,7 +161,7 @@ struct host_piece {
 #define HOST_PIECES_MAX (MEMORY_REGIONS_MAX + 2u * (CONFIG_GUESTS_MAX * GUEST_RANGES_MAX + 1u))
 
 /* The machine's memory in order, with the guests in it. */
-uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX]);
+uint32_t check_host_pieces(const struct check *check, struct check_piece pieces[HOST_PIECES_MAX]);
 
 const char *check_type_name(enum memory_type type); /* "free" */
 

@@ -283,6 +283,9 @@ static void print_guest(const struct check *check, uint32_t index)
     printf("], \"leaves_1g\": %" PRIu64 ", \"leaves_2m\": %" PRIu64 ", \"leaves_4k\": %" PRIu64
            ", \"table_bytes\": %" PRIu64,
            plan->leaves[LEVEL_1G], plan->leaves[LEVEL_2M], plan->leaves[LEVEL_4K], plan->table_count * PAGE_BYTES);
+    if (guest->node != CONFIG_NODE_ANY) {
+        printf(", \"node\": %u", guest->node);
+    }
     print_ranges(&plan->memory);
     print_flag("console", guest->console);
     print_flag("debug_ports", guest->debug_ports);
@@ -296,12 +299,12 @@ static void print_guest(const struct check *check, uint32_t index)
 
 static void print_host(const struct check *check)
 {
-    static struct host_piece pieces[HOST_PIECES_MAX];
+    static struct check_piece pieces[HOST_PIECES_MAX];
     uint32_t count = check_host_pieces(check, pieces);
 
     printf(",\n \"host\": [");
     for (uint32_t i = 0; i < count; i++) {
-        const struct host_piece *piece = &pieces[i];
+        const struct check_piece *piece = &pieces[i];
 
         printf("%s\n  {\"start\": %" PRIu64 ", \"end\": %" PRIu64 ", ", i == 0 ? "" : ",", piece->start, piece->end);
         print_json_text("use", text_of(piece->guest == HOST_PIECE_OWN ? "hypervisor" : check_type_name(piece->type)));

@@ -10,11 +10,15 @@
  *   largest-leaf = 1G                          or 2M
  *   nested-paging = yes                        or no
  *   hypervisor = fixed 1M guest 20K vcpu 48K   what it takes for itself, for each guest and each vCPU
- *   cpu = 0 apic 0 package 0 core 0 thread 0   for the picture
+ *   cpu = 0 apic 0 package 0 core 0 thread 0   where it is: threads share a core. Behind it, where it is so: `node 1`,
+ *                                              `kind performance` (or `efficient`), `broken`
+ *   node = 0 0x0 0x80000000                    memory from START to END that is of this node
+ *   distance = 0 1 21                          from a node's CPUs to another's memory (10: its own)
  *   cpu-name, features, acpi, uart, screen, pci   told only
  */
 #include "tools/check/check.h"
 
+#include "hv/base/cpu_set.h"
 #include "hv/boot_info.h"
 
 #include <sys/stat.h>
@@ -23,7 +27,6 @@
 #define FIRMWARE_BYTES (64 * MIB)
 #define LOW_MEMORY_END (2 * GIB)
 
-_Static_assert(MACHINE_CPUS_MAX == BOOT_CPUS_MAX, "a description has as many CPUs as a machine");
 #define HIGH_MEMORY_START (4 * GIB)
 #define MACHINE_BYTES_MAX (1u << 20)
 #define PHYSICAL_END (1ULL << 52)
@@ -140,12 +143,43 @@ static void read_cpus(struct check *check, const struct config_line *line)
     check->machine.cpu_count = (uint32_t)number;
 }
 
-/* "0 apic 0 package 0 core 0 thread 0", and "broken" behind one that no guest gets. */
+/* What may stand behind a CPU's place: "node 1", "kind performance", and "broken" where no guest gets it. */
+static bool read_cpu_more(struct config_piece *rest, struct machine_cpu *cpu)
+{
+    while (rest->text.length != 0) {
+        struct config_piece word;
+        struct config_piece value;
+        uint64_t node = 0;
+
+        if (!config_take_word(rest, &word)) {
+            return false;
+        }
+        if (config_text_alike(word.text, "broken")) {
+            continue;
+        }
+        if (!config_take_word(rest, &value)) {
+            return false;
+        }
+        if (config_text_alike(word.text, "node") && config_value_number(value.text, &node) && node < NUMA_NODES_MAX) {
+            cpu->node = (uint32_t)node;
+        } else if (config_text_alike(word.text, "kind") && config_text_alike(value.text, "performance")) {
+            cpu->kind = CPU_KIND_PERFORMANCE;
+        } else if (config_text_alike(word.text, "kind") && config_text_alike(value.text, "efficient")) {
+            cpu->kind = CPU_KIND_EFFICIENT;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "0 apic 0 package 0 core 0 thread 0", and what read_cpu_more() knows. */
 static void read_cpu(struct check *check, const struct config_line *line)
 {
     static const char *const names[] = {NULL, "apic", NULL, "package", NULL, "core", NULL, "thread", NULL};
     struct config_piece rest = line->value;
     uint64_t numbers[CPU_WORDS] = {0};
+    struct machine_cpu cpu = {0};
     bool good = true;
 
     for (size_t i = 0; i < CPU_WORDS; i++) {
@@ -155,19 +189,72 @@ static void read_cpu(struct check *check, const struct config_line *line)
         good = good && (names[i] != NULL ? config_text_alike(word.text, names[i])
                                          : config_value_number(word.text, &numbers[i]) && numbers[i] <= UINT32_MAX);
     }
-    if (!good || (rest.text.length != 0 && !config_text_alike(rest.text, "broken"))) {
-        refuse(check, line->value,
-               "is not where a CPU is; write `cpu = NUMBER apic N package N core N thread N`. How many there are is "
-               "`cpus = N`.");
-    } else if (numbers[0] < MACHINE_CPUS_MAX) {
-        check->machine.cpus[numbers[0]] = (struct machine_cpu){
-            .apic_id = (uint32_t)numbers[2],
-            .package = (uint32_t)numbers[4],
-            .core = (uint32_t)numbers[6],
-            .thread = (uint32_t)numbers[8],
-            .described = true,
-        };
+    if (!good || !read_cpu_more(&rest, &cpu)) {
+        refuse(
+            check, line->value,
+            "is not where a CPU is; write `cpu = NUMBER apic N package N core N thread N`, behind it `node N`, `kind "
+            "performance` or `broken`. How many there are is `cpus = N`.");
+    } else if (numbers[0] < CPUS_MAX) {
+        cpu.apic_id = (uint32_t)numbers[2];
+        cpu.package = (uint32_t)numbers[4];
+        cpu.core = (uint32_t)numbers[6];
+        cpu.thread = (uint32_t)numbers[8];
+        cpu.described = true;
+        check->machine.cpus[numbers[0]] = cpu;
     }
+}
+
+/* Nodes are numbered as they are here: the domain of one is its number. */
+static uint32_t node_named(struct check *check, uint64_t number)
+{
+    while (number < NUMA_NODES_MAX && check->machine.numa.node_count <= number) {
+        numa_node(&check->machine.numa, check->machine.numa.node_count);
+    }
+    return number < NUMA_NODES_MAX ? (uint32_t)number : NUMA_NODE_NONE;
+}
+
+/* "NODE START END" */
+static void read_node(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece words[3];
+    uint64_t node = 0;
+    uint64_t start = 0;
+    uint64_t end = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        config_take_word(&rest, &words[i]);
+    }
+    if (rest.text.length != 0 || !config_value_number(words[0].text, &node) || node >= NUMA_NODES_MAX) {
+        refuse(check, line->value, "is no memory of a node; write `node = NUMBER START END`, with numbers from 0 on.");
+        return;
+    }
+    if (!read_address(check, words[1], &start) || !read_address(check, words[2], &end)) {
+        return;
+    }
+    if (start >= end || !numa_add_range(&check->machine.numa, node_named(check, node), start, end)) {
+        refuse(check, line->value, "is empty, another node's, or one range too many.");
+    }
+}
+
+/* "FROM TO DISTANCE" */
+static void read_distance(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    uint64_t numbers[3] = {0};
+    bool good = true;
+
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+        struct config_piece word;
+
+        good = config_take_word(&rest, &word) && config_value_number(word.text, &numbers[i]) && good;
+    }
+    if (!good || rest.text.length != 0 || numbers[0] >= NUMA_NODES_MAX || numbers[1] >= NUMA_NODES_MAX ||
+        numbers[2] < NUMA_DISTANCE_HERE || numbers[2] > NUMA_DISTANCE_NEVER) {
+        refuse(check, line->value, "is no distance; write `distance = FROM TO 10`, where 10 is a node's to itself.");
+        return;
+    }
+    check->machine.numa.distances[node_named(check, numbers[0])][node_named(check, numbers[1])] = (uint8_t)numbers[2];
 }
 
 /* "fixed BYTES guest BYTES vcpu BYTES" */
@@ -284,6 +371,8 @@ static const struct {
     {"microcode", read_nothing, true},
     {"cpu-name", read_name, true},
     {"nested-paging", read_nested, true},
+    {"node", read_node, false},
+    {"distance", read_distance, false},
 };
 
 /* Lines of each key; 0: none yet. */
@@ -410,7 +499,7 @@ static uint64_t disk_bytes(const struct check *check, const struct config_guest 
 /* As many CPUs as give each guest without a list CPUs of its own, beside those that lists name. */
 static uint32_t cpus_needed(const struct config *config)
 {
-    uint64_t named = 0; /* a bit for each CPU below 64 */
+    struct cpu_set named = {0};
     uint32_t placed = 0;
     uint32_t highest = 0;
 
@@ -421,13 +510,13 @@ static uint32_t cpus_needed(const struct config *config)
             if (cpu == CONFIG_CPU_ANY) {
                 placed++;
             } else {
-                named |= cpu < MACHINE_CPUS_MAX ? 1ULL << cpu : 0;
+                cpu_set_add(&named, cpu);
                 highest = (uint32_t)max_u64(highest, cpu + 1);
             }
         }
     }
-    placed += (uint32_t)__builtin_popcountll(named);
-    return (uint32_t)max_u64(highest, min_u64(placed, MACHINE_CPUS_MAX));
+    placed += cpu_set_count(&named);
+    return (uint32_t)max_u64(highest, min_u64(placed, CPUS_MAX));
 }
 
 static void assume_memory(struct check *check)

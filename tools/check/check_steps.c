@@ -156,7 +156,7 @@ static const char *use_of(const struct check *check, uint64_t address)
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = boot_planner_request(&check->config, guest);
+    const struct planner_request request = boot_planner_request(&check->config, guest, &check->machine.numa);
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);
@@ -263,7 +263,7 @@ struct config_machine check_machine_of(const struct check *check)
         .no_nested_paging = !check->machine.nested_paging,
     };
 
-    for (uint32_t i = 0; i < MACHINE_CPUS_MAX; i++) {
+    for (uint32_t i = 0; i < CPUS_MAX; i++) {
         uint32_t first = 0;
 
         while (first < i && (!cpus[i].described || !cpus[first].described || cpus[first].package != cpus[i].package ||
@@ -271,7 +271,12 @@ struct config_machine check_machine_of(const struct check *check)
             first++;
         }
         machine.cores[i] = first < i ? machine.cores[first] : i;
+        machine.kinds[i] = cpus[i].kind;
+        machine.kinds_known = machine.kinds_known || cpus[i].kind != CPU_KIND_ANY;
+        machine.nodes[i] = cpus[i].node < check->machine.numa.node_count ? cpus[i].node : 0;
     }
+    machine.node_count = check->machine.numa.node_count;
+    planner_node_bytes(&check->machine.map, &check->machine.numa, machine.node_bytes);
     return machine;
 }
 
@@ -343,7 +348,7 @@ static uint32_t owner_of(const struct check *check, uint64_t address, uint64_t *
     return has(check->own_start, check->own_bytes, address, end) ? HOST_PIECE_OWN : owner;
 }
 
-uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[HOST_PIECES_MAX])
+uint32_t check_host_pieces(const struct check *check, struct check_piece pieces[HOST_PIECES_MAX])
 {
     uint32_t count = 0;
 
@@ -356,7 +361,7 @@ uint32_t check_host_pieces(const struct check *check, struct host_piece pieces[H
             uint32_t guest = owner_of(check, at, &end);
 
             end = min_u64(end, region->end);
-            pieces[count++] = (struct host_piece){at, end, region->type, guest};
+            pieces[count++] = (struct check_piece){at, end, region->type, guest};
             at = end;
         }
     }

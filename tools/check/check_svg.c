@@ -143,7 +143,7 @@ static void draw_cpu(const struct check *check, FILE *out, uint32_t cpu, uint32_
 /* Returns the y below. */
 static uint32_t draw_cpus(const struct check *check, FILE *out, uint32_t y)
 {
-    uint32_t count = (uint32_t)min_u64(check->machine.cpu_count, MACHINE_CPUS_MAX);
+    uint32_t count = (uint32_t)min_u64(check->machine.cpu_count, CPUS_MAX);
     uint32_t in_row = cpus_per_row(check);
 
     for (uint32_t first = 0; first < count; first += in_row) {
@@ -174,7 +174,7 @@ static uint32_t height_of(uint64_t bytes)
 }
 
 /* True where `next` is drawn into the bar of `piece`. */
-static bool joins(const struct host_piece *piece, const struct host_piece *next)
+static bool joins(const struct check_piece *piece, const struct check_piece *next)
 {
     bool small = next->end - next->start < SMALL_BYTES && piece->end - piece->start < 64 * MIB &&
                  next->type != MEMORY_FREE && piece->type != MEMORY_FREE;
@@ -183,7 +183,7 @@ static bool joins(const struct host_piece *piece, const struct host_piece *next)
            (piece->type == next->type || small);
 }
 
-static uint32_t join_pieces(struct host_piece *pieces, uint32_t count)
+static uint32_t join_pieces(struct check_piece *pieces, uint32_t count)
 {
     uint32_t kept = 0;
 
@@ -197,7 +197,7 @@ static uint32_t join_pieces(struct host_piece *pieces, uint32_t count)
     return count == 0 ? 0 : kept + 1;
 }
 
-static uint32_t draw_piece(const struct check *check, FILE *out, const struct host_piece *piece, uint32_t y)
+static uint32_t draw_piece(const struct check *check, FILE *out, const struct check_piece *piece, uint32_t y)
 {
     bool guest = piece->guest < CONFIG_GUESTS_MAX;
     bool own = piece->guest == HOST_PIECE_OWN;
@@ -224,7 +224,7 @@ static uint32_t draw_piece(const struct check *check, FILE *out, const struct ho
 
 static uint32_t draw_host(const struct check *check, FILE *out, uint32_t y)
 {
-    static struct host_piece pieces[HOST_PIECES_MAX];
+    static struct check_piece pieces[HOST_PIECES_MAX];
     uint32_t count = join_pieces(pieces, check_host_pieces(check, pieces));
 
     text_at(out, MARGIN, y + 16, "head", "Host memory (heights by orders of magnitude)");

@@ -205,8 +205,11 @@ static void print_needs(const struct check *check)
     }
 }
 
-static void print_memory(const struct guest_plan *plan)
+static void print_memory(const struct check *check, uint32_t index)
 {
+    const struct guest_plan *plan = &check->plans[index];
+    uint32_t node = check->config.guests[index].node;
+    char nodes_text[PLANNER_NODES_TEXT_MAX];
     char table_text[FORMAT_BYTES_MAX];
 
     for (uint32_t r = 0; r < plan->memory.range_count; r++) {
@@ -215,6 +218,9 @@ static void print_memory(const struct guest_plan *plan)
         printf("    memory  guest 0x%" PRIx64 "..0x%" PRIx64 " is host 0x%" PRIx64 "..0x%" PRIx64 "\n",
                range->start.value, range->start.value + range->bytes, range->backing.value,
                range->backing.value + range->bytes);
+    }
+    if (numa_is_known(&check->machine.numa) && node != CONFIG_NODE_ANY) {
+        printf("    nodes   %s\n", planner_nodes_text(&plan->memory, &check->machine.numa, node, nodes_text));
     }
     printf("    leaves  %" PRIu64 " of 1 GiB, %" PRIu64 " of 2 MiB, %" PRIu64 " of 4 KiB; %" PRIu64 " tables, %s\n",
            plan->leaves[LEVEL_1G], plan->leaves[LEVEL_2M], plan->leaves[LEVEL_4K], plan->table_count,
@@ -242,7 +248,7 @@ static void print_guest(const struct check *check, uint32_t index)
     }
     printf(", %s of memory\n", format_bytes(memory_text, guest->memory_bytes));
     print_image(check, index);
-    print_memory(&check->plans[index]);
+    print_memory(check, index);
     print_devices(guest);
     print_policies(guest);
 }
@@ -254,7 +260,12 @@ static void print_cpu(const struct check *check, uint32_t cpu)
 
     printf("CPU %u", cpu);
     if (known->described) {
-        printf(" (package %u, core %u, thread %u)", known->package, known->core, known->thread);
+        printf(" (package %u, core %u, thread %u", known->package, known->core, known->thread);
+        if (numa_is_known(&check->machine.numa)) {
+            printf(", node %u", known->node);
+        }
+        printf("%s%s)", known->kind == CPU_KIND_ANY ? "" : ", ",
+               known->kind == CPU_KIND_ANY ? "" : config_cpu_kind_name(known->kind));
     }
     printf(":");
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
@@ -287,13 +298,13 @@ static void print_neighbours(const struct check *check)
 
 static void print_host(const struct check *check)
 {
-    static struct host_piece pieces[HOST_PIECES_MAX];
+    static struct check_piece pieces[HOST_PIECES_MAX];
     uint32_t count = check_host_pieces(check, pieces);
     char size_text[FORMAT_BYTES_MAX];
 
     printf("host memory\n");
     for (uint32_t i = 0; i < count; i++) {
-        const struct host_piece *piece = &pieces[i];
+        const struct check_piece *piece = &pieces[i];
 
         printf("    0x%09" PRIx64 "..0x%09" PRIx64 " %10s  ", piece->start, piece->end,
                format_bytes(size_text, piece->end - piece->start));
@@ -348,7 +359,7 @@ static void print_plan(const struct check *check)
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         print_guest(check, g);
     }
-    for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < MACHINE_CPUS_MAX; cpu++) {
+    for (uint32_t cpu = 0; cpu < check->machine.cpu_count && cpu < CPUS_MAX; cpu++) {
         print_cpu(check, cpu);
     }
     print_neighbours(check);

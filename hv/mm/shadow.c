@@ -13,11 +13,11 @@
  *           | linear address              | mode |D | L  |               | host pointer     |U |W |F |   F: fetch
  *           +-----------------------------+------+--+----+               +------------------+--+--+--+
  *
- * Epochs. A flush of the guest's begins a new epoch, and hides every table by taking all links out of the root. When a
- * fault needs a table of an older epoch, its leaves are compared with the guest's entries as they were when the leaves
- * were made (seen[]); what is not the same goes, its links go in any case, and then it is linked. So in the present
- * epoch what can be reached from the root is a tree in which each table has one parent, and INVLPG finds an address on
- * the only way that leads to it.
+ * Epochs. A flush of the guest's begins a new epoch, in which no table is good. The root, and later each table that a
+ * fault needs, is made good before it is linked: its leaves and links are compared with the guest's entries as they
+ * were when they were made (seen[]), and what is not the same goes. A link stays with the table below it, which is made
+ * good in the same go, as far as that may take. So in the present epoch what can be reached from the root is a tree in
+ * which each table has one parent, and INVLPG finds an address on the only way that leads to it.
  *
  * Recycling. A clock's hand goes over the tables and takes the first that was not used since it came by, is not on the
  * way of the fill in progress, and links to nothing in this epoch. There always is one: a tree has leaves.
@@ -63,6 +63,10 @@ _Static_assert(MODE_NXE << PLACE_MODE_SHIFT <= ~PLACE_LINEAR, "the mode fits bel
 #define ROOT_LOW 0u   /* row 0 is the root of 3 levels, at low_root, and not of the pool */
 #define NEIGHBOURS 7u /* entries after a filled one that are looked at, too */
 #define PAGE_FLAGS 0xfffULL
+
+/* What one flush or one fill makes good at most: the work of some 10,000 instructions. */
+#define RELINK_TABLES 32u
+#define RELINK_ENTRIES 2048u
 
 static struct shadow_table *row_of(const struct shadow *shadow, uint32_t table)
 {
@@ -157,27 +161,151 @@ static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
     shadow->flush = true;
 }
 
-/* Makes the entries of a table of an older epoch good: links go, and leaves that are not what the guest's entries say
- * now. With `all` everything goes. */
-static void make_good(struct shadow *shadow, uint32_t table, bool all)
+/*
+ * A link of an older epoch may stay where the guest's entry is as it was and the table below still has the name that
+ * follows from it: a CPU could have walked there by itself since the flush. Not for direct tables, and not for 32-bit
+ * paging, where two links come of one entry.
+ */
+static bool may_stay(const struct shadow *shadow, const struct shadow_table *row, uint32_t index, uint64_t seen,
+                     const struct shadow_table *below)
+{
+    uint64_t piece = (uint64_t)index << level_shift(level_of(row));
+    uint64_t rights = (seen & (SOURCE_WRITE | SOURCE_USER)) | ((seen & X86_NO_EXECUTE) != 0 ? 0 : SOURCE_FETCH);
+    const void *table;
+
+    if (seen == 0 || (row->place & MODE_PAE << PLACE_MODE_SHIFT) == 0 || below->epoch == shadow->epoch ||
+        guest_entry(row, index) != seen) {
+        return false;
+    }
+    table = guest_memory_pointer(shadow->memory, gpa(seen & ADDRESS_MASK), PAGE_BYTES);
+    return below->place == row->place + piece - 1 &&
+           below->source == ((uint64_t)(uintptr_t)table | (rights & row->source & SOURCE_RIGHTS));
+}
+
+/* Tables whose turn to be made good has come, in one go. */
+struct relinking {
+    uint32_t tables[RELINK_TABLES];
+    uint32_t count;
+    uint32_t entries; /* that may be looked at still */
+};
+
+static uint32_t used_count(const struct shadow_table *row)
+{
+    uint32_t count = 0;
+
+    for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
+        count += (uint32_t)__builtin_popcountll(row->used[word]);
+    }
+    return count;
+}
+
+static bool keep_link(struct shadow *shadow, uint32_t table, uint32_t index, struct relinking *relinking)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    uint64_t entry = entries_of(shadow, table)[index];
+    uint32_t child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+    struct shadow_table *below = row_of(shadow, child);
+    uint32_t entries;
+
+    if (table == ROOT_LOW || relinking->count == RELINK_TABLES ||
+        !may_stay(shadow, row, index, seen_of(shadow, table)[index], below)) {
+        return false;
+    }
+    entries = used_count(below);
+    if (entries > relinking->entries) {
+        return false;
+    }
+    relinking->entries -= entries;
+    relinking->tables[relinking->count++] = child;
+    below->epoch = shadow->epoch;
+    below->parent = (uint16_t)table;
+    below->index = (uint16_t)index;
+    row->links++;
+    return true;
+}
+
+/* Which of 64 entries, of those in `used`, are not what they were. */
+static uint64_t changed_entries(const uint64_t *guest, const uint64_t *seen, uint64_t used)
+{
+    uint64_t differs = 0;
+
+    if (used == ~0ULL) {
+        for (uint32_t i = 0; i < 64; i++) {
+            differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i];
+        }
+        if (differs == 0) {
+            return 0;
+        }
+        differs = 0;
+    }
+    for (uint64_t left = used; left != 0; left &= left - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(left);
+
+        differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) != seen[i] ? left & -left : 0;
+    }
+    return differs;
+}
+
+/* The same as check_entries() for a table of 4 KiB pages with entries of 8 bytes: most are. */
+static void check_pages(struct shadow *shadow, uint32_t table)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    uint64_t *entries = entries_of(shadow, table);
+    const uint64_t *guest = (const uint64_t *)(uintptr_t)(row->source & ~SOURCE_RIGHTS);
+    const uint64_t *seen = seen_of(shadow, table);
+
+    row->links = 0;
+    row->epoch = shadow->epoch;
+    for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
+        uint64_t gone = changed_entries(guest + word * 64, seen + word * 64, row->used[word]);
+
+        row->used[word] &= ~gone;
+        for (; gone != 0; gone &= gone - 1) {
+            entries[word * 64 + (uint32_t)__builtin_ctzll(gone)] = 0;
+        }
+    }
+}
+
+/* One table: of its leaves what is not as the guest's entries say now goes, and what links cannot stay. */
+static void check_entries(struct shadow *shadow, uint32_t table, bool all, struct relinking *relinking)
 {
     struct shadow_table *row = row_of(shadow, table);
     uint64_t *entries = entries_of(shadow, table);
     bool direct = (row->place & PLACE_DIRECT) != 0;
 
+    if (!all && !direct && level_of(row) == LEVEL_4K && (row->place & MODE_PAE << PLACE_MODE_SHIFT) != 0) {
+        check_pages(shadow, table);
+        return;
+    }
+    row->links = 0;
+    row->epoch = shadow->epoch;
     for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
         for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+            bool good = !all && (is_link(row, entries[index])
+                                     ? keep_link(shadow, table, index, relinking)
+                                     : direct || guest_entry(row, index) == seen_of(shadow, table)[index]);
 
-            if (all || is_link(row, entries[index]) ||
-                (!direct && guest_entry(row, index) != seen_of(shadow, table)[index])) {
+            if (!good) {
                 entries[index] = 0;
                 row->used[word] &= ~(left & -left);
             }
         }
     }
-    row->links = 0;
-    row->epoch = shadow->epoch;
+}
+
+/* Makes the entries of a table of an older epoch good, and those of the tables below it whose links stay. With `all`
+ * everything goes. */
+static void make_good(struct shadow *shadow, uint32_t table, bool all)
+{
+    struct relinking relinking;
+
+    relinking.tables[0] = table;
+    relinking.count = 1;
+    relinking.entries = RELINK_ENTRIES;
+    for (uint32_t i = 0; i < relinking.count; i++) {
+        check_entries(shadow, relinking.tables[i], all, &relinking);
+    }
 }
 
 /* --- the pool --- */
@@ -338,16 +466,16 @@ static unsigned leaf_level(const struct fill *fill)
     return level;
 }
 
+/* Write-back memory, whose index is 0. format_encode() gives the same; this is the one that runs at every fill, and
+ * tests/unit/test_shadow.c compares. */
 static uint64_t make_leaf(uint64_t host, uint64_t rights, bool large)
 {
-    const struct page_attributes attributes = {.read = true,
-                                               .write = (rights & GUEST_WAY_WRITE) != 0,
-                                               .execute = (rights & GUEST_WAY_FETCH) != 0,
-                                               .user = (rights & GUEST_WAY_USER) != 0,
-                                               .cache = CACHE_WB};
-
-    return host | format_encode(&page_table_host4, &attributes, large) | X86_ACCESSED | X86_DIRTY;
+    return host | X86_PRESENT | X86_ACCESSED | X86_DIRTY | (rights & (GUEST_WAY_WRITE | GUEST_WAY_USER)) |
+           ((rights & GUEST_WAY_FETCH) != 0 ? 0 : X86_NO_EXECUTE) | (large ? X86_LARGE : 0);
 }
+_Static_assert(GUEST_WAY_WRITE == X86_WRITE && GUEST_WAY_USER == X86_USER && GUEST_WAY_FETCH == X86_NO_EXECUTE,
+               "rights stand where they do in an entry");
+_Static_assert((PAGE_TABLE_HOST_PAT & 0xff) == 6, "PAT entry 0 is write-back");
 
 /*
  * With CR0.WP clear supervisor code may write where no entry allows it, and there is no such right in an entry while it
@@ -381,43 +509,57 @@ static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t in
 
     for (uint32_t i = index + 1; i < ENTRIES_PER_TABLE && i <= index + NEIGHBOURS; i++) {
         uint64_t entry = guest_entry(row, i);
-        uint64_t host = ram_of(shadow->memory, entry & addresses, LEVEL_4K);
         uint64_t allowed = (entry & X86_DIRTY) != 0 ? ~0ULL : ~GUEST_WAY_WRITE;
+        uint64_t host;
 
-        if ((row->used[i / 64] >> (i % 64) & 1) == 0 && (entry & ~(addresses | X86_DIRTY)) == flags && host != 0) {
+        if ((entry & ~(addresses | X86_DIRTY)) != flags || (row->used[i / 64] >> (i % 64) & 1) != 0) {
+            continue;
+        }
+        host = ram_of(shadow->memory, entry & addresses, LEVEL_4K);
+        if (host != 0) {
             put(shadow, table, i, make_leaf(host, rights & allowed, false), entry);
         }
     }
 }
 
-/* Links the table of the next level into entry `index`, if it is not what is linked there. */
+/* Is the table that is linked here the one with this name? */
+static bool is_linked(const struct shadow *shadow, uint64_t entry, uint64_t place, uint64_t source, uint32_t *child)
+{
+    *child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+    return row_of(shadow, *child)->place == place && row_of(shadow, *child)->source == source;
+}
+
+/* Links the table of the next level into entry `index`, if it is not what is linked there. Another one is taken out
+ * before the new one is made good: both have tables below them for the same addresses. */
 static uint32_t step_down(const struct fill *fill, uint32_t table, uint32_t index, bool *linked)
 {
     struct shadow *shadow = fill->shadow;
     struct shadow_table *row = row_of(shadow, table);
     unsigned level = level_of(row);
     uint64_t link = table == ROOT_LOW ? X86_PRESENT : page_table_host4.link;
-    uint64_t *entry = &entries_of(shadow, table)[index];
+    uint64_t entry = entries_of(shadow, table)[index];
     uint64_t place;
     uint64_t source;
     uint32_t child;
     struct shadow_table *below;
 
     name_of(fill, level - 1, &place, &source);
-    child = find_table(shadow, place, source);
-    link |= address_of(shadow, child);
-    if ((*entry & ~X86_ACCESSED) == link) {
+    if (entry != 0 && is_link(row, entry) && is_linked(shadow, entry, place, source, &child)) {
+        row_of(shadow, child)->referenced = true;
+        row_of(shadow, child)->pinned = shadow->fills;
         return child;
     }
-    if (*entry != 0) {
+    if (entry != 0) {
         drop(shadow, table, index);
     }
+    child = find_table(shadow, place, source);
     *linked = true;
     below = row_of(shadow, child);
     below->parent = (uint16_t)table;
     below->index = (uint16_t)index;
     row->links++;
-    put(shadow, table, index, link, 0);
+    put(shadow, table, index, link | address_of(shadow, child),
+        is_direct(fill->way, level - 1) ? 0 : fill->way->entries[level]);
     shadow->flush |= table == ROOT_LOW; /* the CPU may have the top of 3 levels in registers */
     return child;
 }
@@ -459,7 +601,7 @@ enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging
 {
     struct guest_way way;
     struct fill fill = {.shadow = shadow, .paging = paging, .way = &way, .linear = linear, .access = access};
-    struct guest_paging implicit = *paging;
+    struct guest_paging implicit;
     enum guest_walk_result walked = guest_walk_way(shadow->memory, paging, linear, access, result, &way);
 
     if (walked != GUEST_WALK_OK) {
@@ -476,6 +618,7 @@ enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging
     shadow->flush = true;
     /* There already, and the CPU did not let it through: SMAP, and an access that RFLAGS.AC does not help. The fault
      * does not say which. SDM 3A 4.6.1. */
+    implicit = *paging;
     implicit.implicit_supervisor = true;
     return paging->cpl != 3 && guest_walk(shadow->memory, &implicit, linear, access, result) == GUEST_WALK_FAULT
                ? SHADOW_GUEST_FAULT
@@ -497,6 +640,7 @@ static uint32_t mode_of(const struct guest_paging *paging)
 
 void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
 {
+    const void *table;
     uint64_t top;
 
     shadow->epoch++;
@@ -511,8 +655,9 @@ void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
     }
     shadow->levels = (shadow->mode & MODE_LA57) != 0 ? 5 : 4;
     top = shadow->levels - 1u;
+    table = guest_memory_pointer(shadow->memory, gpa(paging->cr3 & ADDRESS_MASK), PAGE_BYTES);
     shadow->root = find_table(shadow, (uint64_t)shadow->mode << PLACE_MODE_SHIFT | top,
-                              (paging->cr3 & ADDRESS_MASK) | SOURCE_RIGHTS);
+                              (uint64_t)(uintptr_t)table | SOURCE_RIGHTS); /* outside of RAM no walk gets beyond it */
 }
 
 /* A page of the guest's can be several leaves of ours: then all of them go. */

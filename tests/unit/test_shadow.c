@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/unit/shadow_model.h"
 
+#include "hv/mm/page_table_formats.h"
 #include "hv/plan/audit.h"
 #include "hv/plan/planner.h"
 
@@ -182,6 +183,59 @@ static void a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit(void **stat
     assert_int_equal(finding.violation, AUDIT_REACHES_NOTHING);
 }
 
+/* A root that was used before is whole again at the switch, where the guest has changed nothing; what it has changed is
+ * not there. */
+static void a_switch_back_needs_no_exit(void **state)
+{
+    uint64_t *guest_leaf = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000) + 1536;
+    uint64_t *other_root = (uint64_t *)(uintptr_t)(window(&model) + 0x40006000);
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    one_user_page(0);
+    other_root[0] = 0x2000 | P | W | U;
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    model.paging.cr3 = 0x6000;
+    shadow_flush(&model.shadow, &model.paging);
+    assert_false(cpu_walk(&model, 0, &to, &host));
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    for (uint32_t i = 0; i < 4; i++) {
+        model.paging.cr3 = i % 2 == 0 ? 0x1000 : 0x6000;
+        shadow_flush(&model.shadow, &model.paging);
+        assert_true(cpu_walk(&model, 0, &to, &host));
+        assert_int_equal(host, 0x40005000);
+    }
+    *guest_leaf = 0x7000 | P | W | U;
+    shadow_flush(&model.shadow, &model.paging);
+    assert_false(cpu_walk(&model, 0, &to, &host));
+}
+
+/* The leaf that a fill makes is what the page-table core would have encoded. */
+static void leaves_are_those_of_the_page_table_core(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 4; kind++) {
+        const struct page_attributes attributes = {
+            .read = true, .write = (kind & 1) != 0, .execute = (kind & 2) != 0, .user = true, .cache = CACHE_WB};
+        uint64_t *guest_leaf = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000) + 1536;
+        const uint64_t *entry;
+        struct guest_translation result;
+        uint64_t table;
+
+        one_user_page(0);
+        *guest_leaf = 0x5000 | P | U | ((kind & 1) != 0 ? W | X86_DIRTY : 0) | ((kind & 2) != 0 ? 0 : X86_NO_EXECUTE);
+        assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_READ, &result), SHADOW_FILLED);
+        table = shadow_root(&model.shadow);
+        for (unsigned level = 4; level-- > 0; table = *entry & ADDRESS_MASK) {
+            entry = (const uint64_t *)(uintptr_t)(window(&model) + table);
+        }
+        assert_int_equal(*entry,
+                         0x40005000 | format_encode(&page_table_host4, &attributes, false) | X86_ACCESSED | X86_DIRTY);
+    }
+}
+
 static void memory_is_counted_for_rows_entries_seen_and_tables(void **state)
 {
     (void)state;
@@ -199,6 +253,8 @@ int main(void)
         cmocka_unit_test(smap_holds_for_accesses_that_ac_does_not_help),
         cmocka_unit_test(a_fault_without_a_cause_is_let_through_again),
         cmocka_unit_test(a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit),
+        cmocka_unit_test(leaves_are_those_of_the_page_table_core),
+        cmocka_unit_test(a_switch_back_needs_no_exit),
         cmocka_unit_test(memory_is_counted_for_rows_entries_seen_and_tables),
     };
 

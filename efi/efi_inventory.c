@@ -11,6 +11,7 @@
 #include "hv/host/budget.h"
 #include "hv/host/host_cpu.h"
 #include "hv/host/version.h"
+#include "hv/iommu/iommu.h"
 #include "hv/virt/virt.h"
 
 #define INVENTORY_BYTES (128 * KIB)
@@ -104,7 +105,7 @@ static void add_memory(struct inventory *inventory, const struct memory_map *map
 /* What the hypervisor takes for itself: the pool's size depends on how much there is to map. */
 static void add_own(struct inventory *inventory, struct efi_stage *stage)
 {
-    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
+    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes(), iommu_bytes(&stage->acpi)};
     struct planner_own own;
 
     stage->info->memory = stage->map;

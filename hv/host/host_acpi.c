@@ -407,6 +407,10 @@ static void read_table(struct reader *reader, struct span table)
         read_dbg2(reader, table);
     } else if (is_table(table, "MCFG")) {
         read_mcfg(reader, table);
+    } else if (is_table(table, "DMAR")) {
+        reader->tables->dmar = table;
+    } else if (is_table(table, "IVRS")) {
+        reader->tables->ivrs = table;
     } else if (is_table(table, "SSDT")) {
         find_s5_in(reader, table);
     }

@@ -104,6 +104,7 @@ $(BUILD)/unit/%: $(BUILD)/native/tests/unit/%.o $(BUILD)/native/tests/unit/suppo
 $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 $(BUILD)/unit/test_gzip: UNIT_LIBS := -lz
 $(BUILD)/unit/test_turn_lock: UNIT_LIBS := -lpthread
+$(BUILD)/unit/test_virtio_device: UNIT_LIBS := -lpthread
 
 unit-programs: $(UNIT_PROGRAMS)
 

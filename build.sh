@@ -24,7 +24,7 @@ TEST_PACKAGES=(
     clang-format cppcheck shellcheck             # lint
     e2fsprogs acpica-tools                  # tests look at the image and at our ACPI tables with other people's eyes
     lintian help2man lowdown gnupg man-db      # make deb, make release
-    tmux fakeroot                           # terminals; mkguest
+    tmux fakeroot mmdebstrap                # terminals; mkguest, make two-debians
     sbsigntool openssl                      # Secure Boot
     chromium                                # draws the pictures of plinth-check --svg; about 400 MB
 )

@@ -134,6 +134,13 @@ enum config_paging {
     PAGING_SHADOW,
 };
 
+/* How the guest finds its virtio devices. */
+enum config_virtio {
+    VIRTIO_TRANSITIONAL, /* on the PCI bus, for drivers of the legacy and of the modern layout */
+    VIRTIO_MODERN,       /* on the PCI bus, for modern drivers alone */
+    VIRTIO_MMIO,         /* at fixed addresses */
+};
+
 /* What becomes of periods of a timer that passed while another guest had the CPU. */
 enum config_ticks {
     TICKS_ALL,   /* an interrupt each, later */
@@ -164,10 +171,12 @@ struct config_guest {
     uint32_t share_count;
     struct text cmdline;
     struct config_position cmdline_position;
-    bool console;        /* takes part in the console; default yes */
-    bool console_virtio; /* and has a virtio console beside the serial port */
-    bool rng;            /* has a virtio entropy device; default: where it has another PCI device */
-    bool com2;           /* has a second serial port; default no */
+    bool console;              /* takes part in the console; default yes */
+    bool console_virtio;       /* and has a virtio console beside the serial port */
+    enum config_virtio virtio; /* default transitional */
+    struct config_position virtio_position;
+    bool rng;  /* has a virtio entropy device; default: where it has another PCI device */
+    bool com2; /* has a second serial port; default no */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */
@@ -188,6 +197,13 @@ struct config_guest {
     uint64_t shadow_bytes; /* for the shadow tables of all its vCPUs; 0: by its memory */
 };
 
+/* What is done about attacks by speculation: hv/host/cpu_speculation.h. */
+enum config_speculation {
+    SPECULATION_AUTO, /* what the CPU needs */
+    SPECULATION_ALL,  /* whatever it has */
+    SPECULATION_NONE,
+};
+
 struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     uint32_t guest_count;
@@ -201,6 +217,8 @@ struct config {
     bool quiet_devices; /* default yes: USB controllers and bus mastering are taken from the firmware's devices */
     bool inventory;     /* write \plinth\machine.txt at the start */
     bool quirks;        /* repairs for emulators where one is found; default yes */
+    enum config_speculation speculation;
+    bool allow_siblings; /* two guests may have threads of one core; default no */
     bool console_serial;
     bool console_screen;
 };

@@ -9,6 +9,7 @@
 #include "config/config_internal.h"
 
 #include "hv/base/memory.h"
+#include "hv/mm/guest_layout.h"
 
 /* Takes what stands in front of the next comma off a list. False: nothing is left. */
 static bool take_option(struct config_piece *rest, struct config_piece *option)
@@ -391,6 +392,19 @@ uint32_t config_network_index(const struct config *config, struct text network)
     return index;
 }
 
+/* Each has a page of its own, and an interrupt. */
+static void check_mmio(const struct config_guest *guest, struct config_errors *errors)
+{
+    uint32_t devices = guest->disk_count + guest->net_count + guest->console_virtio + guest->rng;
+
+    if (guest->virtio == VIRTIO_MMIO && devices > GUEST_VIRTIO_MMIO_MAX) {
+        config_report(errors, guest->virtio_position, "too-many-mmio",
+                      "With `virtio = mmio` a guest has at most %u virtio devices, and `%.*s` has %u; take some out "
+                      "(`rng = no` is one), or the line.",
+                      GUEST_VIRTIO_MMIO_MAX, TEXT_ARGS(guest->name), devices);
+    }
+}
+
 void config_rules_devices(struct config *config, struct config_errors *errors)
 {
     for (uint32_t i = 0; i < config->network_section_count; i++) {
@@ -400,6 +414,7 @@ void config_rules_devices(struct config *config, struct config_errors *errors)
     for (uint32_t second = 0; second < config->guest_count; second++) {
         const struct config_guest *guest = &config->guests[second];
 
+        check_mmio(guest, errors);
         for (uint32_t first = 0; first <= second; first++) {
             check_macs(&config->guests[first], guest, errors);
         }

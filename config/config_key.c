@@ -75,8 +75,12 @@ static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
                                           {NULL, 0}};
 static const struct choice pagings[] = {
     {"auto", PAGING_AUTO}, {"nested", PAGING_NESTED}, {"shadow", PAGING_SHADOW}, {NULL, 0}};
+static const struct choice virtios[] = {
+    {"pci", VIRTIO_TRANSITIONAL}, {"modern", VIRTIO_MODERN}, {"mmio", VIRTIO_MMIO}, {NULL, 0}};
 static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}, {NULL, 0}};
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
+static const struct choice speculations[] = {
+    {"auto", SPECULATION_AUTO}, {"all", SPECULATION_ALL}, {"none", SPECULATION_NONE}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
 #define OUTPUT_SERIAL 1u
@@ -99,7 +103,8 @@ struct key {
 
 _Static_assert(sizeof(enum config_protocol) == 4 && sizeof(enum config_action) == 4 && sizeof(enum config_final) == 4 &&
                    sizeof(enum config_mode) == 4 && sizeof(enum config_watchdog) == 4 &&
-                   sizeof(enum config_ticks) == 4 && sizeof(enum config_paging) == 4,
+                   sizeof(enum config_ticks) == 4 && sizeof(enum config_virtio) == 4 &&
+                   sizeof(enum config_paging) == 4 && sizeof(enum config_speculation) == 4,
                "KIND_CHOICE writes four bytes");
 
 #define NETWORK_AT(member) offsetof(struct config_network, member)
@@ -127,6 +132,8 @@ static const struct key keys[] = {
      "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
     {"console", SECTION_GUEST, KIND_CONSOLE, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
     {"rng", SECTION_GUEST, KIND_FLAG, GUEST_AT(rng), NO_POSITION, yes_no, "entropy random virtio-rng"},
+    {"virtio", SECTION_GUEST, KIND_CHOICE, GUEST_AT(virtio), GUEST_AT(virtio_position), virtios,
+     "transport virtio-transport"},
     {"com2", SECTION_GUEST, KIND_FLAG, GUEST_AT(com2), NO_POSITION, yes_no, "serial2 ttys1"},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions,
@@ -152,6 +159,9 @@ static const struct key keys[] = {
     {"quiet-devices", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quiet_devices), NO_POSITION, yes_no, NULL},
     {"inventory", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(inventory), NO_POSITION, yes_no, NULL},
     {"quirks", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(quirks), NO_POSITION, quirks, NULL},
+    {"speculation", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(speculation), NO_POSITION, speculations,
+     "mitigations spec-ctrl"},
+    {"allow-siblings", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(allow_siblings), NO_POSITION, yes_no, "smt"},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
     {"isolated", SECTION_NETWORK, KIND_FLAG, NETWORK_AT(isolated), NO_POSITION, yes_no, "private"},
     {"mtu", SECTION_NETWORK, KIND_NUMBER, NETWORK_AT(mtu), NETWORK_AT(mtu_position), NULL, NULL},

@@ -112,17 +112,40 @@ static bool is_better(const struct placement *placement, uint32_t cpu, uint32_t 
     return placement->spread ? one_core.own < other_core.own : one_core.own > other_core.own;
 }
 
-/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive. */
-static uint32_t best_cpu(const struct placement *placement, uint32_t guest)
+/* The CPU for the next vCPU of a guest, or CONFIG_CPU_ANY where every CPU is exclusive or beside another guest's. */
+static uint32_t best_cpu(const struct placement *placement, uint32_t guest, bool siblings)
 {
     uint32_t best = CONFIG_CPU_ANY;
 
     for (uint32_t cpu = 0; cpu < placement->cpu_count; cpu++) {
-        if (!placement->cpus[cpu].exclusive && (best == CONFIG_CPU_ANY || is_better(placement, cpu, best, guest))) {
+        if (placement->cpus[cpu].exclusive || (!siblings && beside(placement, guest, cpu).foreign != 0)) {
+            continue;
+        }
+        if (best == CONFIG_CPU_ANY || is_better(placement, cpu, best, guest)) {
             best = cpu;
         }
     }
     return best;
+}
+
+static void report_none(struct placement *placement, uint32_t index)
+{
+    const struct config_guest *guest = &placement->config->guests[index];
+    struct config_position position = guest->cpus_position.line != 0 ? guest->cpus_position : guest->position;
+
+    placement->failed = true;
+    if (best_cpu(placement, index, true) != CONFIG_CPU_ANY) {
+        config_report(
+            placement->errors, position, "shared-core",
+            "Every core that is left for guest `%.*s` has a thread with another guest, which could see data of "
+            "it; give the guests fewer `cpus`, or write `allow-siblings = yes` under [hypervisor].",
+            TEXT_ARGS(guest->name));
+        return;
+    }
+    config_report(placement->errors, position, "no-cpu-left",
+                  "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line "
+                  "out, or add `slice = 10ms` to a guest that may share.",
+                  TEXT_ARGS(guest->name), placement->cpu_count);
 }
 
 /* The best CPU is full, so each one is that the guest may have. */
@@ -144,14 +167,9 @@ static void place_any(struct placement *placement, uint32_t index)
         if (guest->cpus[i] != CONFIG_CPU_ANY) {
             continue;
         }
-        guest->cpus[i] = best_cpu(placement, index);
+        guest->cpus[i] = best_cpu(placement, index, placement->config->allow_siblings);
         if (guest->cpus[i] == CONFIG_CPU_ANY) {
-            placement->failed = true;
-            config_report(placement->errors, guest->cpus_position.line != 0 ? guest->cpus_position : guest->position,
-                          "no-cpu-left",
-                          "No CPU is left for guest `%.*s`: other guests own all %u by their lists; take a `cpus` line "
-                          "out, or add `slice = 10ms` to a guest that may share.",
-                          TEXT_ARGS(guest->name), placement->cpu_count);
+            report_none(placement, index);
             return;
         }
         if (placement->cpus[guest->cpus[i]].vcpus == CONFIG_CPU_VCPUS_MAX) {
@@ -209,6 +227,27 @@ bool config_next_neighbours(const struct config *config, const struct config_mac
         }
     }
     return false;
+}
+
+/* Lists may name threads of one core for two guests; the placement of the others does not. */
+static void check_siblings(struct placement *placement)
+{
+    struct config_neighbours found;
+    uint32_t from = 0;
+
+    while (!placement->config->allow_siblings &&
+           config_next_neighbours(placement->config, placement->machine, &from, &found)) {
+        const struct config_guest *one = &placement->config->guests[found.guests[0]];
+        const struct config_guest *other = &placement->config->guests[found.guests[1]];
+
+        placement->failed = true;
+        config_report(
+            placement->errors, other->cpus_position.line != 0 ? other->cpus_position : other->position, "shared-core",
+            "Guests `%.*s` and `%.*s` would share a core: CPUs %u and %u are its threads, and each guest could "
+            "see data of the other; give one of them another core, or write `allow-siblings = yes` under "
+            "[hypervisor].",
+            TEXT_ARGS(one->name), TEXT_ARGS(other->name), found.cpus[0], found.cpus[1]);
+    }
 }
 
 static void check_memory(struct placement *placement)
@@ -275,6 +314,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
         place_any(&placement, i);
     }
     if (!placement.failed) {
+        check_siblings(&placement);
         set_slices(&placement);
     }
     check_memory(&placement);

@@ -381,6 +381,8 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config->console_screen = true;
     config->quiet_devices = true;
     config->quirks = true;
+    config->speculation = SPECULATION_AUTO;
+    config->allow_siblings = false;
     if (!config_is_text(file, errors) || is_foreign(file, errors)) {
         return false;
     }

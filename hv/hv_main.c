@@ -42,13 +42,14 @@
 static struct host_acpi acpi;
 static struct virt_support support;
 static struct host_facts host;
-static bool threads_see; /* of each other what speculation leaves */
+static enum config_speculation speculation_wanted;
 
 static void take_over_cpu(const struct boot_info *info);
 static void choose_virtualization(const struct boot_info *info);
 static void take_over_interrupts(const struct boot_info *info);
 static void calibrate_clock(const struct boot_info *info);
 static void take_over_devices(const struct boot_info *info);
+static void open_keyboard(const struct boot_info *info);
 static void describe_host(void);
 static void start_cpus(const struct boot_info *info);
 static void create_guests(const struct boot_info *info);
@@ -67,6 +68,8 @@ static void start(void *argument)
     fault_at("interrupts");
     calibrate_clock(info);
     take_over_devices(info);
+    power_take_button();
+    open_keyboard(info);
     describe_host();
     report_memory(info);
     start_cpus(info);
@@ -187,11 +190,25 @@ static void take_over_devices(const struct boot_info *info)
     host_devices_quiet(info);
 }
 
+/* Beside the screen: a machine without one is not typed on. */
+static void open_keyboard(const struct boot_info *info)
+{
+    bool there = acpi.has_8042 || !acpi.has_fadt;
+
+    if (info->framebuffer.format == BOOT_PIXEL_NONE || !info->config.console_screen) {
+        return;
+    }
+    log_info("keyboard: %s", there && console_open_keyboard()
+                                 ? "PS/2, US layout; what is typed goes to the console"
+                                 : "no PS/2 keyboard answers (a USB keyboard is not the hypervisor's to use)");
+}
+
 static void describe_host(void)
 {
     host.is_intel = support.vendor == VIRT_VMX;
     host.physical_bits = host_cpu_paging_caps().physical_bits;
     host_cpuid_capture(&host.cpuid);
+    host.spec_ctrl = speculation_offers_control();
     host.arch_capabilities = msr_arch_capabilities_shown(host_cpu_arch_capabilities());
     host.microcode = host_cpu_identity().microcode;
     host.gib_pages = (cpuid_host_words(&host.cpuid, CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_GIB_PAGES) != 0;
@@ -218,7 +235,8 @@ static const char *prepare_cpu(struct cpu *cpu)
 {
     (void)cpu_limits_lift();
     (void)host_cpu_apply_errata();
-    cpu->between_guests = speculation_start(cpu->threads);
+    speculation_start(cpu, speculation_wanted);
+    host.spec_ctrl = host.spec_ctrl && speculation_offers_control();
     host.arch_capabilities = msr_arch_capabilities_join(host.arch_capabilities, host_cpu_arch_capabilities());
     machine_check_start(cpu->index);
     return has_features(cpu) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
@@ -234,6 +252,14 @@ static void run_cpu(struct cpu *cpu)
 
 static const struct smp_start_steps cpu_steps = {.prepare = prepare_cpu, .run = run_cpu};
 
+/* An emulator's CPU says that it is one of a maker's, whose answers would only slow it down. */
+static enum config_speculation wanted_speculation(const struct boot_info *info)
+{
+    bool emulated = support.emulator != EMULATOR_NONE && info->config.speculation == SPECULATION_AUTO;
+
+    return emulated ? SPECULATION_NONE : info->config.speculation;
+}
+
 static void start_cpus(const struct boot_info *info)
 {
     uint32_t ready;
@@ -244,40 +270,15 @@ static void start_cpus(const struct boot_info *info)
     if (host_cpu_apply_errata()) {
         log_info("C1E is switched off on every CPU: it stops this CPU's APIC timer (AMD erratum 400)");
     }
-    cpu_this()->between_guests = speculation_start(cpu_this()->threads);
+    speculation_wanted = wanted_speculation(info);
+    speculation_start(cpu_this(), speculation_wanted);
     if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
     }
     ready = smp_start(info, &cpu_steps);
-    threads_see = speculation_report(cpu_this()->threads);
+    speculation_report(cpu_this(), speculation_wanted);
     host.tsc_stable = host.tsc_stable && smp_tsc_agrees();
     log_info("CPUs: %u of %u ready, %s", ready, cpu_count, host_apic_is_x2apic() ? "x2APIC" : "xAPIC");
-}
-
-static bool share_a_core(const struct boot_info *info, const struct guest *one, const struct guest *other)
-{
-    for (uint32_t i = 0; i < one->vcpu_count; i++) {
-        for (uint32_t k = 0; k < other->vcpu_count; k++) {
-            if (smp_is_sibling(info, one->vcpus[i].host_cpu, other->vcpus[k].host_cpu)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Hyper-threads see of each other what speculation leaves; only the config can keep guests apart. */
-static void report_shared_cores(const struct boot_info *info)
-{
-    for (uint32_t i = 0; i < guest_count; i++) {
-        for (uint32_t k = 0; k < i; k++) {
-            if (share_a_core(info, guests[k], guests[i])) {
-                log_warning("guests %s and %s run on hyper-threads of one core, and this CPU's threads can see data of "
-                            "each other: give one of them another core (`cpus`)",
-                            guests[k]->name, guests[i]->name);
-            }
-        }
-    }
 }
 
 /* A guest whose CPU did not come up is not started; the others are. */
@@ -304,9 +305,6 @@ static void create_guests(const struct boot_info *info)
     for (uint32_t i = 0; i < guest_count; i++) {
         report_guest(guests[i], &info->guests[i]);
         refuse_without_cpu(guests[i]);
-    }
-    if (threads_see) {
-        report_shared_cores(info);
     }
     log_debug("pool: %" PRIu64 " KiB used, %" PRIu64 " KiB left", pool_used() / KIB, pool_left() / KIB);
 }

@@ -17,21 +17,25 @@ bench-boot: image
 	tests/boot/bench_boot.py
 
 
+#: make bench-emulate instructions per access to a device in memory, from exit_dispatch() on (native, callgrind)
+bench-emulate: $(BUILD)/bench/emulate
+	tests/bench/bench-native $< $(BUILD)/bench/callgrind-emulate counted_exit
+
 #: make bench-virtio  instructions per disk request and per packet, beside the copies (native, callgrind)
 bench-virtio: $(BUILD)/bench/virtio
-	tests/bench/bench-virtio $< $(BUILD)/bench/callgrind-virtio
+	tests/bench/bench-native $< $(BUILD)/bench/callgrind-virtio counted_notify counted_told
 
 # Each file optimized as in the image; memcpy and memset as calls, so that callgrind can tell them apart.
-BENCH_VIRTIO_OBJECTS := $(patsubst %.c,$(BUILD)/bench/virtio-%.o,$(PURE_SOURCES) tests/bench/bench_virtio.c tests/unit/support.c)
-$(BUILD)/bench/virtio-%.o: %.c
+BENCH_PURE_OBJECTS := $(patsubst %.c,$(BUILD)/bench/image-%.o,$(PURE_SOURCES) tests/unit/support.c)
+$(BUILD)/bench/image-%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -O2 -g -DPLINTH_DEBUG_CHECKS,$(NATIVE_CFLAGS)) -gdwarf-4 -ffreestanding -mgeneral-regs-only \
 		$(if $(filter $<,$(HOT_SOURCES)),-O2,$(if $(filter $<,$(SMALLER_SOURCES)),-Os,-Oz)) -fno-jump-tables \
 		-MMD -MP -c -o $@ $<
 
-$(BUILD)/bench/virtio: $(BENCH_VIRTIO_OBJECTS)
+$(BUILD)/bench/virtio $(BUILD)/bench/emulate: $(BUILD)/bench/%: $(BUILD)/bench/image-tests/bench/bench_%.o $(BENCH_PURE_OBJECTS)
 	$(Q)$(CC) -o $@ $^ -lcmocka
 
--include $(BENCH_VIRTIO_OBJECTS:.o=.d)
+-include $(BENCH_PURE_OBJECTS:.o=.d)
 
-.PHONY: bench-exit bench-shadow bench-apicv bench-boot bench-virtio
+.PHONY: bench-exit bench-shadow bench-apicv bench-boot bench-emulate bench-virtio

@@ -4,7 +4,7 @@
 
 DEVICES_OUT := $(BUILD)/devices
 DEVICES_MODULES := net/core/failover drivers/net/net_failover drivers/virtio/virtio drivers/virtio/virtio_ring \
-	drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci \
+	drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/virtio/virtio_mmio \
 	drivers/block/virtio_blk drivers/net/virtio_net drivers/char/virtio_console drivers/char/hw_random/virtio-rng
 
 #: make devices-images  the initramfs and the disk of the boot rows about disks and networks

@@ -30,7 +30,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 .PHONY: mutants-boot
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
-MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/host/speculation.o \
+MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/console/console_keyboard.o \
+	$(BUILD)/native-model/hv/host/speculation.o \
 	$(BUILD)/native-model/hv/host/cpu_limits.o $(BUILD)/native-model/efi/efi_cpus.o
 
 $(BUILD)/native-model/%.o: %.c
@@ -40,6 +41,10 @@ $(BUILD)/native-model/%.o: %.c
 $(BUILD)/unit/test_console_uart: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
 $(BUILD)/unit/test_console_uart: UNIT_LIBS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_console_uart: $(BUILD)/native-model/hv/console/console_uart.o
+
+$(BUILD)/unit/test_console_keyboard: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
+$(BUILD)/unit/test_console_keyboard: UNIT_LIBS := $(BUILD)/native-model/hv/console/console_keyboard.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_console_keyboard: $(BUILD)/native-model/hv/console/console_keyboard.o
 
 $(BUILD)/unit/test_cpu_speculation: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
 $(BUILD)/unit/test_cpu_speculation: UNIT_LIBS := $(BUILD)/native-model/hv/host/speculation.o $(BUILD)/libplinth.a

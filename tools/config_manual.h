@@ -52,10 +52,11 @@ static const char manual_details[] =
     LINE("and `cpus = 2,` for host CPU 2 alone. CPU 0 is a CPU like the others.")
     LINE("")
     LINE("Lists are honoured first. Every other virtual CPU then goes to the host CPU with the fewest so far; among equals to a")
-    LINE("core that no other guest has, then to the lowest number. So CPUs are shared only where there are more virtual CPUs than")
-    LINE("host CPUs, and cores, whose threads share time and caches, where there are more virtual CPUs than cores; guests that")
-    LINE("share a core are named with a warning. A CPU in a list of a guest without `slice` is that guest's alone. Guests that")
-    LINE("share a CPU take turns: each runs for its `slice`, 10 ms where none is written.")
+    LINE("core that no other guest has, then to the lowest number. Threads of one core, which share time and caches and can see")
+    LINE("data of each other, never have two guests: where there are more guests than cores, they take turns on one thread.")
+    LINE("With `allow-siblings = yes` each thread is a CPU like another, and guests that share a core are named with a warning.")
+    LINE("A CPU in a list of a guest without `slice` is that guest's alone. Guests that share a CPU take turns: each runs for its")
+    LINE("`slice`, 10 ms where none is written.")
     LINE("")
     LINE("## Memory")
     LINE("")
@@ -108,6 +109,13 @@ static const struct manual_key manual_keys[] = {
     {"hypervisor", "quirks", "`auto`, `none`", "`auto`",
      "repairs for what emulators of CPUs get wrong, where one is found. A CPU needs none; the start's log names those "
      "that are on, `docs/emulators.md` describes them"},
+    {"hypervisor", "speculation", "`auto`, `all`, `none`", "`auto`",
+     "what is done about attacks by speculation: what this CPU needs, whatever it has (each exit then costs more), or "
+     "nothing. The start says it in a line, `docs/isolation.md` has the attacks"},
+    {"hypervisor", "allow-siblings", "`yes`, `no`", "`no`",
+     "whether two guests may run on threads of one core at the same time, where each can slow the other and see data "
+     "of "
+     "it"},
     {"hypervisor", "when-all-stopped", "`poweroff`, `reboot`, `halt`", "`poweroff`",
      "what the machine does when no guest runs any more; where one has failed, a real machine goes off a minute later, "
      "so that "
@@ -140,6 +148,10 @@ static const struct manual_key manual_keys[] = {
      "costs an exit for a line and not for each byte, and has what is typed once its driver runs"},
     {"guest", "rng", "`yes`, `no`", "`yes` where it has another virtio device",
      "a virtio entropy device: random numbers from the CPU and the firmware"},
+    {"guest", "virtio", "`pci`, `modern`, `mmio`", "`pci`",
+     "how the guest finds its virtio devices: on the PCI bus, with the layout of legacy drivers and that of modern "
+     "ones; on the PCI bus with the modern one alone; or at fixed addresses and interrupts, for kernels without PCI "
+     "(`docs/devices.md`)"},
     {"guest", "com2", "`yes`, `no`", "`no`",
      "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
      "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},
@@ -193,7 +205,9 @@ static const struct manual_key manual_keys[] = {
     {"shared", "size", "a power of two from `4K` to `64M`", "must be written", "how much memory"},
 };
 
+#define MANUAL_CPUS 0xffu
 #define MANUAL_NO_NESTED_PAGING 0x100u /* in `cpus` */
+#define MANUAL_THREADS 0x200u          /* the same: two CPUs of each core */
 
 struct manual_rule {
     const char *name;
@@ -239,6 +253,11 @@ static const struct manual_rule manual_rules[] = {
      "[network lan]\nisolated = yes\nrouter = a\n[guest a]\nkernel = k\nnet = lan\n", 0},
     {"bad-mtu", "An MTU is from 576 to 65535.", "[network lan]\nmtu = 70000\n[guest a]\nkernel = k\nnet = lan\n",
      "[network lan]\nmtu = 9000\n[guest a]\nkernel = k\nnet = lan\n", 0},
+    {"too-many-mmio",
+     "A guest with `virtio = mmio` has at most 7 virtio devices: disks, cards, console, random numbers.",
+     "[guest a]\nkernel = k\nvirtio = mmio\nconsole = virtio\ndisk = a\ndisk = b\ndisk = c\nnet = d\nnet = e\nnet = "
+     "f\n",
+     "[guest a]\nkernel = k\nvirtio = mmio\nconsole = virtio\ndisk = a\ndisk = b\ndisk = c\nnet = d\nnet = e\n", 0},
     {"mac-twice", "Every card on a network has an address of its own.",
      "[guest a]\nkernel = k\nnet = lan,mac=52:54:00:00:00:01\n[guest b]\nkernel = k\nnet = "
      "lan,mac=52:54:00:00:00:01\n",
@@ -303,6 +322,9 @@ static const struct manual_rule manual_rules[] = {
     {"no-cpu-left", "A guest without a list needs a CPU that no other guest owns by a list without `slice`.",
      "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n",
      "[guest a]\nkernel = k\ncpus = 0,\nslice = 10ms\n[guest b]\nkernel = k\n", 1},
+    {"shared-core", "Threads of one core do not have two guests, unless `allow-siblings = yes`.",
+     "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 1,\n",
+     "[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 2,\n", 4 | MANUAL_THREADS},
     {"no-such-paging", "`paging` names what the CPU has.", "[guest a]\nkernel = k\npaging = nested\n",
      "[guest a]\nkernel = k\npaging = auto\n", 1 | MANUAL_NO_NESTED_PAGING},
     {"cpu-full", "A CPU of the machine takes at most 32 vCPUs of all guests together.",

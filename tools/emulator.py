@@ -288,7 +288,8 @@ class Run:
                     self.exited()
 
     def drain(self):
-        while select.select([self.serial_in], [], [], 0.05)[0]:
+        """What the emulator wrote before it ended, until the end of the stream."""
+        while select.select([self.serial_in], [], [], EXIT_GRACE_S)[0]:
             try:
                 data = os.read(self.serial_in, 65536)
             except OSError:

@@ -13,7 +13,8 @@
 #include <string.h>
 
 static const char help[] =
-    "plinth-check [--machine FILE] [--json] [--svg FILE] [--files | --needs] plinth.conf|-\n"
+    "plinth-check [--machine FILE] [--json] [--svg FILE] [--beside FOLDER] [--files | --needs]\n"
+    "             plinth.conf|-\n"
     "\n"
     "Says what is wrong with a config, one line each:  file:line:column: rule: sentence\n"
     "or prints the plan: guests, CPUs, memory, leaves, bytes of tables. Exit status 0 or 1; 2: not understood.\n"
@@ -30,6 +31,7 @@ static const char help[] =
     "                    hypervisor = fixed 1M guest 20K vcpu 48K   its own memory: as a whole, and for each\n"
     "                  and cpu-name, cpu, features, acpi, uart, screen, pci, which change nothing.\n"
     "                  Without --machine the machine has what the config needs.\n"
+    "  --beside FOLDER look there for files that are not beside the config\n"
     "  --json          print verdicts and plan as one JSON object\n"
     "  --svg FILE      draw the plan: CPUs and memory of the machine, and the guests in them\n"
     "  --files         print each file that the config names: path on this host, a tab, path on the boot volume\n"
@@ -112,10 +114,20 @@ static bool draw_result(const struct check *check)
 
 /* ---- the command line ---- */
 
-enum { OPTION_JSON = 256, OPTION_SVG, OPTION_FILES, OPTION_NEEDS, OPTION_MACHINE, OPTION_MANUAL, OPTION_VERSION };
+enum {
+    OPTION_JSON = 256,
+    OPTION_BESIDE,
+    OPTION_SVG,
+    OPTION_FILES,
+    OPTION_NEEDS,
+    OPTION_MACHINE,
+    OPTION_MANUAL,
+    OPTION_VERSION
+};
 
 static const struct option long_options[] = {
     {"json", no_argument, NULL, OPTION_JSON},
+    {"beside", required_argument, NULL, OPTION_BESIDE},
     {"svg", required_argument, NULL, OPTION_SVG},
     {"files", no_argument, NULL, OPTION_FILES},
     {"needs", no_argument, NULL, OPTION_NEEDS},
@@ -140,6 +152,9 @@ static enum command_line take_option(int option, struct options *options)
         return COMMAND_CHECK;
     case OPTION_NEEDS:
         options->output = OUTPUT_NEEDS;
+        return COMMAND_CHECK;
+    case OPTION_BESIDE:
+        options->beside = optarg;
         return COMMAND_CHECK;
     case OPTION_SVG:
         options->svg = optarg;

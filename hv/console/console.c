@@ -4,6 +4,7 @@
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
 #include "hv/console/console_font.h"
+#include "hv/console/console_keyboard.h"
 #include "hv/console/console_mux.h"
 #include "hv/console/console_screen.h"
 #include "hv/console/console_time.h"
@@ -42,6 +43,7 @@ static struct {
     bool debug;
     struct console_uart uarts[BOOT_UARTS_MAX];
     uint32_t uart_count;
+    struct console_keyboard keyboard;
     struct screen screen;
     bool drawing;      /* within a pass over the screen */
     uint64_t draw_due; /* TSC at which the next pass may begin */
@@ -205,6 +207,17 @@ void console_init(const struct boot_info *info)
     keep_last_words(info);
     write_out_all();
     unlock();
+}
+
+bool console_open_keyboard(void)
+{
+    struct console_keyboard keyboard;
+
+    keyboard_open(&keyboard);
+    lock();
+    console.keyboard = keyboard;
+    unlock();
+    return keyboard.alive;
 }
 
 uint64_t console_tsc_hz = CONSOLE_ASSUMED_HZ;
@@ -384,16 +397,22 @@ static void report_lost(void)
     }
 }
 
-/* Typed bytes of every UART; the result has the focused guest's bit where it got some. What comes behind a command
- * waits until that is carried out. */
+/* The next typed byte of a port, or of the keyboard, which comes behind them. */
+static bool receive(uint32_t source, uint8_t *byte)
+{
+    return source < console.uart_count ? uart_receive(&console.uarts[source], byte)
+                                       : keyboard_receive(&console.keyboard, byte);
+}
+
+/* Typed bytes of every port and of the keyboard; the result has the focused guest's bit where it got some. What comes
+ * behind a command waits until that is carried out. */
 static uint64_t take_input(uint64_t now)
 {
     uint64_t woken = 0;
     uint8_t byte;
 
-    for (uint32_t i = 0; i < console.uart_count; i++) {
-        for (uint32_t count = 0;
-             count < INPUT_BYTES_MAX && console.mux.command == MUX_NO_COMMAND && uart_receive(&console.uarts[i], &byte);
+    for (uint32_t i = 0; i <= console.uart_count; i++) {
+        for (uint32_t count = 0; count < INPUT_BYTES_MAX && console.mux.command == MUX_NO_COMMAND && receive(i, &byte);
              count++) {
             console.last_typed = now;
             if (mux_type(&console.mux, byte, &console.output)) {
@@ -469,7 +488,7 @@ static bool has_input(void)
             return true;
         }
     }
-    return false;
+    return console.keyboard.alive;
 }
 
 /* When keys are typed or a port is polled, whatever the screen wants. */

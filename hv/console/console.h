@@ -36,6 +36,9 @@ void console_init(const struct boot_info *info);
 /* How fast the TSC counts, once that is known. */
 void console_set_tsc_hz(uint64_t hz);
 
+/* From now on what is typed on the PC's keyboard counts, too. False: none answers. Needs the TSC's rate. */
+bool console_open_keyboard(void);
+
 /* What a key asks for (Ctrl-] ? lists them), and the guest that it is for. Called from console_service() without the
  * console's lock, so it may log. */
 void console_set_command_hook(void (*command)(enum mux_command command, uint32_t guest));

@@ -14,6 +14,7 @@ static void say_help(struct console_mux *mux, struct mux_output *output)
         "plinth:   s: status, l: last lines of the guest, L: last lines of Plinth, Ctrl-]: send Ctrl-] to the guest",
         "plinth:   m: mute the guest or not, o: show only the guest that has the focus, or all again",
         "plinth:   p: press the guest's power button, k: kill it, r: restart it, b: begin a guest that does not run",
+        "plinth:   c: pull the cable of the guest's network cards, or plug it in again",
         "plinth:   q, twice: switch the machine off, ?: this help",
     };
 
@@ -142,6 +143,9 @@ static bool type_guest_command(struct console_mux *mux, uint8_t byte, struct mux
         return true;
     case 'b':
         command(mux, MUX_START);
+        return true;
+    case 'c':
+        command(mux, MUX_LINK);
         return true;
     default:
         return false;

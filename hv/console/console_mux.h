@@ -86,6 +86,7 @@ enum mux_command {
     MUX_STOP,
     MUX_KILL,
     MUX_RESTART,
+    MUX_LINK, /* the cable of its network cards is pulled, or plugged in again */
     MUX_POWEROFF,
 };
 

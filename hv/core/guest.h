@@ -35,6 +35,7 @@ enum guest_order {
     ORDER_POWER_BUTTON,
     ORDER_KILL,
     ORDER_RESTART,
+    ORDER_LINK, /* says nothing of the guest's end */
 };
 
 enum unknown_kind {
@@ -73,6 +74,7 @@ struct host_facts {
     uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
     struct cpuid_host cpuid;
     uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
+    bool spec_ctrl;             /* guests may have SPEC_CTRL and PRED_CMD, as far as CPUID offers them */
     uint32_t microcode;         /* of the boot CPU; 0: it says none */
     struct quirks quirks;       /* of the emulator that the machine is, if it is one */
 };

@@ -142,6 +142,11 @@ static struct pci_windows windows_of(const struct guest *guest, unsigned physica
     };
 }
 
+static bool on_mmio(const struct guest *guest)
+{
+    return guest->config->virtio == VIRTIO_MMIO;
+}
+
 static enum status attach_shares(struct guest *guest)
 {
     struct guest_devices *devices = guest->devices;
@@ -152,8 +157,54 @@ static enum status attach_shares(struct guest *guest)
 
         ivshmem_init(device);
         status = pci_host_add(&guest->platform.pci_host, &ivshmem_row, &device->function,
-                              PCI_DEVFN(FIRST_PCI_DEVICE + devices->count + i, 0));
+                              PCI_DEVFN(FIRST_PCI_DEVICE + (on_mmio(guest) ? 0 : devices->count) + i, 0));
         __atomic_store_n(&device->open, true, __ATOMIC_RELEASE);
+    }
+    return status;
+}
+
+static enum status attach_watchdog(struct guest *guest)
+{
+    struct i6300esb *watchdog = &guest->devices->watchdog;
+
+    i6300esb_init(watchdog, &guest->host->clock);
+    guest->platform.pci_watchdog = watchdog;
+    return pci_host_add(&guest->platform.pci_host, &i6300esb_row, &watchdog->function,
+                        PCI_DEVFN(GUEST_WATCHDOG_DEVICE, 0));
+}
+
+/* Device n has the n-th page, and the n-th of the interrupts. */
+static enum status attach_mmio(struct guest *guest)
+{
+    static const uint8_t irqs[GUEST_VIRTIO_MMIO_MAX] = GUEST_VIRTIO_MMIO_IRQS;
+    struct guest_devices *devices = guest->devices;
+    struct bus *bus = &guest->platform.bus;
+    enum status status = STATUS_OK;
+
+    CHECK_OP(devices->count, <=, GUEST_VIRTIO_MMIO_MAX);
+    for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
+        const struct bus_range place =
+            BUS_MMIO(GUEST_VIRTIO_MMIO_START + i * GUEST_VIRTIO_MMIO_BYTES, GUEST_VIRTIO_MMIO_BYTES);
+
+        virtio_mmio_init(&devices->mmio[i], devices->virtio[i]);
+        status = bus_add(bus, &virtio_mmio_row, &devices->mmio[i], &devices->mmio_bus[i]);
+        status = status == STATUS_OK ? bus_place(bus, devices->mmio_bus[i], 0, &place) : status;
+        if (status == STATUS_OK) {
+            bus_wire(bus, devices->mmio_bus[i], 0, irqs[i]);
+        }
+    }
+    return status;
+}
+
+static enum status attach_functions(struct guest *guest)
+{
+    struct guest_devices *devices = guest->devices;
+    enum status status = STATUS_OK;
+
+    for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
+        virtio_pci_init(devices->functions[i], devices->virtio[i], guest->config->virtio == VIRTIO_MODERN);
+        status = pci_host_add(&guest->platform.pci_host, &virtio_pci_row, &devices->functions[i]->function,
+                              PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
     return status;
 }
@@ -162,10 +213,13 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
 {
     struct guest_devices *devices = guest->devices;
     const struct pci_windows windows = windows_of(guest, physical_bits);
-    enum status status = STATUS_OK;
+    enum status status;
 
     if (devices == NULL) {
         return STATUS_OK;
+    }
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        virtio_net_set_link(&devices->cards[i].state.net, true);
     }
     guest_devices_close(guest);
     devices->faults_told = 0;
@@ -175,35 +229,66 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
             disk_image_forget(&devices->disks[i].image);
         }
     }
-    for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
-        virtio_pci_init(devices->functions[i], devices->virtio[i]);
-        status = pci_host_add(&guest->platform.pci_host, &virtio_pci_row, &devices->functions[i]->function,
-                              PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
-    }
+    status = on_mmio(guest) ? attach_mmio(guest) : attach_functions(guest);
     status = status == STATUS_OK ? attach_shares(guest) : status;
+    status = status == STATUS_OK ? attach_watchdog(guest) : status;
     return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
+}
+
+uint32_t guest_devices_mmio(const struct guest *guest)
+{
+    return guest->devices != NULL && on_mmio(guest) ? guest->devices->count : 0;
 }
 
 uint32_t guest_devices_pci(const struct guest *guest)
 {
-    return guest->devices == NULL ? 0 : ((1u << guest->devices->count) - 1) << FIRST_PCI_DEVICE;
+    return guest->devices == NULL || on_mmio(guest) ? 0 : ((1u << guest->devices->count) - 1) << FIRST_PCI_DEVICE;
 }
 
 /* ---- work ---- */
+
+#define PLACE_TEXT_MAX 16u
+
+/* Where the guest has the device: as lspci says it, or its registers' address. */
+static const char *place_of(const struct guest *guest, uint32_t index, char text[PLACE_TEXT_MAX])
+{
+    if (on_mmio(guest)) {
+        uint64_t address = GUEST_VIRTIO_MMIO_START + index * GUEST_VIRTIO_MMIO_BYTES;
+
+        format_text(text, PLACE_TEXT_MAX, "0x%" PRIx64, address);
+    } else {
+        format_text(text, PLACE_TEXT_MAX, "00:%02x.0", FIRST_PCI_DEVICE + index);
+    }
+    return text;
+}
 
 /* The log has a line when a driver breaks a rule, once until it resets the device, and not without end. */
 static void tell_fault(struct guest *guest, struct virtio_device *device, uint32_t index)
 {
     const struct virtq *broken = virtio_broken_queue(device);
+    char place[PLACE_TEXT_MAX];
 
     if (broken == NULL || device->fault_told || guest->devices->faults_told == FAULTS_TOLD_MAX) {
         return;
     }
     device->fault_told = true;
     guest->devices->faults_told++;
-    log_info("guest %s, %s at 00:%02x.0: queue %u: %s; the device waits for its driver to reset it", guest->name,
-             device->kind->name, FIRST_PCI_DEVICE + index, (uint32_t)(broken - device->queues),
+    log_info("guest %s, %s at %s: queue %u: %s; the device waits for its driver to reset it", guest->name,
+             device->kind->name, place_of(guest, index, place), (uint32_t)(broken - device->queues),
              virtq_fault_sentence((enum virtq_fault)broken->fault));
+}
+
+static void carry_signals(struct guest *guest, uint32_t index)
+{
+    struct guest_devices *devices = guest->devices;
+
+    if (on_mmio(guest)) {
+        virtio_mmio_carry_signals(&devices->mmio[index]);
+        platform_device_changed(&guest->platform, devices->mmio_bus[index]);
+    } else {
+        virtio_pci_carry_signals(devices->functions[index]);
+        platform_function_changed(&guest->platform, &devices->functions[index]->function);
+    }
 }
 
 void guest_devices_told(struct vcpu *vcpu, uint64_t now)
@@ -223,8 +308,7 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
 
         if (__atomic_load_n(&device->signals, __ATOMIC_ACQUIRE) != 0) {
             tell_fault(guest, device, i);
-            virtio_pci_carry_signals(devices->functions[i]);
-            platform_function_changed(&guest->platform, &devices->functions[i]->function);
+            carry_signals(guest, i);
         }
     }
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
@@ -238,6 +322,18 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     guest_release(vcpu);
+}
+
+void guest_devices_toggle_link(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        struct virtio_net *net = &guest->devices->cards[i].state.net;
+
+        virtio_net_set_link(net, !virtio_net_link(net));
+    }
+    guest_devices_told(vcpu, now);
 }
 
 /* Guests whose cards have received something. */
@@ -328,7 +424,7 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
 
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, until, NULL};
     uint64_t pause_ns;
 
     /* Before the bits in `kicked` are looked at: another vCPU that sets one from now on sets this, too. */
@@ -355,7 +451,7 @@ bool guest_devices_typed(struct vcpu *vcpu)
 
     guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
     if (takes) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX}; /* what is typed is little */
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL}; /* what is typed is little */
 
         virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
         (void)virtio_service(&guest->devices->console.console.device, &budget);
@@ -367,19 +463,47 @@ bool guest_devices_typed(struct vcpu *vcpu)
 
 #define REPORT_TEXT_MAX 200u
 
+/* Adds "; 3 reads" or ", 3 reads"; what did not happen is no word. Returns the new length. */
+static size_t add_count(char text[REPORT_TEXT_MAX], size_t length, uint64_t count, const char *what)
+{
+    if (count == 0) {
+        return length;
+    }
+    return length + format_text(text + length, REPORT_TEXT_MAX - length, "%s%" PRIu64 " %s", length == 0 ? "; " : ", ",
+                                count, what);
+}
+
+static void disk_counts(const struct virtio_block_counters *counters, char text[REPORT_TEXT_MAX])
+{
+    size_t length = add_count(text, 0, counters->reads, "reads");
+
+    length = add_count(text, length, counters->bytes_read >> 10, "KiB read");
+    length = add_count(text, length, counters->writes, "writes");
+    length = add_count(text, length, counters->bytes_written >> 10, "KiB written");
+    length = add_count(text, length, counters->errors, "errors");
+    (void)add_count(text, length, counters->full, "of them without memory for changes");
+}
+
+static void card_counts(const struct net_counters *counters, char text[REPORT_TEXT_MAX])
+{
+    size_t length = add_count(text, 0, counters->sent_packets, "packets sent");
+
+    length = add_count(text, length, counters->sent_bytes >> 10, "KiB sent");
+    length = add_count(text, length, counters->received_packets, "packets received");
+    length = add_count(text, length, counters->received_bytes >> 10, "KiB received");
+    length = add_count(text, length, counters->lost_full, "lost without a buffer");
+    length = add_count(text, length, counters->lost_unfit, "lost as too large");
+    (void)add_count(text, length, counters->bad, "bad ones sent");
+}
+
 static void report_disk(const struct guest *guest, uint32_t index, bool with_counters)
 {
     const struct guest_disk *disk = &guest->devices->disks[index];
-    const struct virtio_block_counters *counters = &disk->state.block.counters;
     struct text path = guest->config->disks[index].path;
     char bytes[FORMAT_BYTES_MAX], text[REPORT_TEXT_MAX] = "";
 
     if (with_counters) {
-        format_text(text, sizeof(text),
-                    "; %" PRIu64 " reads of %" PRIu64 " KiB, %" PRIu64 " writes of %" PRIu64 " KiB, %" PRIu64
-                    " errors, %" PRIu64 " of them without memory for changes",
-                    counters->reads, counters->bytes_read >> 10, counters->writes, counters->bytes_written >> 10,
-                    counters->errors, counters->full);
+        disk_counts(&disk->state.block.counters, text);
     }
     log_info("  disk %u of guest %s: %.*s, %s%s%s", index, guest->name, (int)path.length, path.start,
              format_bytes(bytes, disk->image.bytes), disk->state.block.read_only ? ", read-only" : "", text);
@@ -387,17 +511,12 @@ static void report_disk(const struct guest *guest, uint32_t index, bool with_cou
 
 static void report_card(const struct guest *guest, uint32_t index, bool with_counters)
 {
-    const struct net_counters *counters = &guest->devices->cards[index].state.net.counters;
     const struct config_net *config = &guest->config->nets[index];
     const uint8_t *mac = config->mac;
     char text[REPORT_TEXT_MAX] = "";
 
     if (with_counters) {
-        format_text(text, sizeof(text),
-                    "; sent %" PRIu64 " packets (%" PRIu64 " KiB), received %" PRIu64 " (%" PRIu64
-                    " KiB), lost %" PRIu64 " without a buffer, %" PRIu64 " too large; %" PRIu64 " bad ones sent",
-                    counters->sent_packets, counters->sent_bytes >> 10, counters->received_packets,
-                    counters->received_bytes >> 10, counters->lost_full, counters->lost_unfit, counters->bad);
+        card_counts(&guest->devices->cards[index].state.net.counters, text);
     }
     log_info("  network card %u of guest %s: %02x:%02x:%02x:%02x:%02x:%02x on %.*s%s", index, guest->name, mac[0],
              mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
@@ -410,11 +529,12 @@ static void report_others(const struct guest *guest, bool with_counters)
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
         const struct ivshmem *device = &guest->devices->shares[i].device;
         struct text name = guest->config->shares[i].name;
-        char bytes[FORMAT_BYTES_MAX];
+        char bytes[FORMAT_BYTES_MAX], text[REPORT_TEXT_MAX] = "";
+        size_t length = add_count(text, 0, device->sent, "doorbells sent");
 
-        log_info("  shared memory %.*s of guest %s: %s%s, peer %u; doorbells: %" PRIu64 " sent, %" PRIu64 " received",
-                 (int)name.length, name.start, guest->name, format_bytes(bytes, device->bytes),
-                 device->read_only ? ", read-only" : "", device->number, device->sent, device->received);
+        (void)add_count(text, length, device->received, "doorbells received");
+        log_info("  shared memory %.*s of guest %s: %s%s, peer %u%s", (int)name.length, name.start, guest->name,
+                 format_bytes(bytes, device->bytes), device->read_only ? ", read-only" : "", device->number, text);
     }
     if (guest->config->console_virtio) {
         log_info("  virtio console of guest %s", guest->name);

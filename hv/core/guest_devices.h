@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest's disks, network cards, console, random numbers and shared memory: on its PCI bus, at work, and in touch
- * with other guests.
+ * with other guests. And the watchdog that every PCI bus has.
  *
  *   the guest notifies a queue -> BUS_WORK -> platform.device_work -> guest_devices_work()
  *     disks: hv/dev/virtio/block.h       cards: hv/share/net_switch.h, which may fill other guests' receive queues
@@ -19,9 +19,11 @@
 #include "config/parse.h"
 #include "hv/boot_info.h"
 #include "hv/core/guest.h"
+#include "hv/dev/i6300esb.h"
 #include "hv/dev/virtio/block.h"
 #include "hv/dev/virtio/console.h"
 #include "hv/dev/virtio/entropy.h"
+#include "hv/dev/virtio/mmio.h"
 #include "hv/dev/virtio/net.h"
 #include "hv/share/net_switch.h"
 #include "hv/share/shared_memory.h"
@@ -30,8 +32,9 @@
 _Static_assert(IVSHMEM_PEERS_MAX >= CONFIG_GUESTS_MAX, "shared memory has a number for every guest");
 _Static_assert(NET_PORTS_MAX >= CONFIG_GUESTS_MAX * CONFIG_NETS_MAX,
                "a network has a port for every card of all guests");
-_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < 32 &&
-                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX <= PCI_FUNCTIONS_MAX,
+#define GUEST_WATCHDOG_DEVICE 29u /* its number on the PCI bus, as in the chip that it comes from */
+_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < GUEST_WATCHDOG_DEVICE &&
+                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX + 1 <= PCI_FUNCTIONS_MAX,
                "every device of a guest fits on its PCI bus");
 
 struct guest_card {
@@ -58,9 +61,12 @@ struct guest_devices {
     struct virtio_entropy_pci entropy;
     struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
     struct virtio_device *virtio[GUEST_VIRTIO_MAX];
+    struct virtio_mmio mmio[GUEST_VIRTIO_MMIO_MAX]; /* in the same order, with `virtio = mmio` */
+    unsigned mmio_bus[GUEST_VIRTIO_MMIO_MAX];       /* their numbers on the device bus */
     uint32_t count;
     uint32_t faults_told;
     struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
+    struct i6300esb watchdog;
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
 
@@ -102,12 +108,19 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits);
 /* Bit n: PCI device n has an interrupt pin. For the ACPI tables. */
 uint32_t guest_devices_pci(const struct guest *guest);
 
+/* How many devices of virtio-mmio there are. For the ACPI tables. */
+uint32_t guest_devices_mmio(const struct guest *guest);
+
 /* The console has put bytes into the guest's ring. True: its virtio console takes what is typed, and not the serial
  * port. The lock of the guest's PC is held. */
 bool guest_devices_typed(struct vcpu *vcpu);
 
 /* Works on what was notified, within a budget and until the host TSC `until`. No lock is held. */
 void guest_devices_work(struct vcpu *vcpu, uint64_t now, uint64_t until);
+
+/* Pulls the cable of the guest's network cards, or plugs it in again: their drivers are told, and no packet passes. At
+ * each start of the guest it is plugged in. vCPU 0's CPU. */
+void guest_devices_toggle_link(struct vcpu *vcpu, uint64_t now);
 
 /* Another guest's CPU has put something into this one's queues: tells the drivers. */
 void guest_devices_told(struct vcpu *vcpu, uint64_t now);

@@ -82,21 +82,12 @@ static const struct bus_claim *claim_of(const struct vcpu *vcpu, uint16_t port)
 
 /* With several vCPUs the lock comes first, so what guest_quick_port_read() did not dare is tried here. The lock is not
  * waited for: the long way does that. */
-static bool hold_at_once(struct vcpu *vcpu)
-{
-    if (vcpu->guest->vcpu_count > 1) {
-        vcpu->holds_platform = turn_lock_try(&vcpu->guest->platform.lock, vcpu->index);
-        return vcpu->holds_platform;
-    }
-    return true;
-}
-
 bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value)
 {
     const struct bus_claim *claim;
     bool done;
 
-    if (!hold_at_once(vcpu)) {
+    if (!guest_hold_at_once(vcpu)) {
         return false;
     }
     claim = claim_of(vcpu, port);
@@ -112,7 +103,7 @@ bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
     const struct bus_claim *claim;
     bool done;
 
-    if (!hold_at_once(vcpu)) {
+    if (!guest_hold_at_once(vcpu)) {
         return false;
     }
     claim = claim_of(vcpu, port);

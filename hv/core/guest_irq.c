@@ -181,6 +181,10 @@ static void apply_power_request(struct vcpu *vcpu)
         guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %u s (%s)",
                    platform->wdat.seconds, platform->power_reason);
         break;
+    case POWER_WATCHDOG_PCI:
+        guest_fail(vcpu, GUEST_CODE_WATCHDOG_DEVICE, "it did not feed its watchdog for %" PRIu64 " ms (%s)",
+                   i6300esb_ms(platform->pci_watchdog), platform->power_reason);
+        break;
     case POWER_NO_BIOS:
         fail_no_bios(vcpu, platform->bios_port.vector);
         break;

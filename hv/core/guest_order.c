@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/core/guest_order.h"
 
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_irq.h"
 #include "hv/core/platform_lock.h"
 
@@ -52,7 +53,7 @@ void guest_order_take(struct vcpu *vcpu, uint64_t now)
     if (order == ORDER_NONE) {
         return;
     }
-    guest->obeyed = order;
+    guest->obeyed = order == ORDER_LINK ? guest->obeyed : order;
     switch (order) {
     case ORDER_NONE:
         break;
@@ -64,6 +65,9 @@ void guest_order_take(struct vcpu *vcpu, uint64_t now)
         break;
     case ORDER_RESTART:
         guest_stop(vcpu, true, "ended by a key, to be restarted");
+        break;
+    case ORDER_LINK:
+        guest_devices_toggle_link(vcpu, now);
         break;
     }
 }

@@ -28,6 +28,16 @@ static inline bool guest_hold_in_pass(struct vcpu *vcpu)
     return vcpu->guest->vcpu_count == 1 || guest_hold_shared(vcpu, vcpu->pass_end);
 }
 
+/* Not waited for: true where it is the vCPU's now. */
+static inline bool guest_hold_at_once(struct vcpu *vcpu)
+{
+    if (vcpu->guest->vcpu_count > 1) {
+        vcpu->holds_platform = turn_lock_try(&vcpu->guest->platform.lock, vcpu->index);
+        return vcpu->holds_platform;
+    }
+    return true;
+}
+
 static inline void guest_release(struct vcpu *vcpu)
 {
     if (vcpu->holds_platform) {

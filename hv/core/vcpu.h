@@ -13,6 +13,7 @@
 #define HV_CORE_VCPU_H
 
 #include "hv/base/types.h"
+#include "hv/core/code_cache.h"
 #include "hv/dev/lapic.h"
 
 /* In the order of the instruction encoding. SDM 2A 2.1.5. */
@@ -147,6 +148,8 @@ enum vcpu_request {
     VCPU_RESET = 1u << 8,        /* put the control structure into the state of INIT, then `system` */
     VCPU_XCR0 = 1u << 9,         /* load vcpu->xcr0 */
     VCPU_TASK_TRAP = 1u << 10,   /* a task switch to a TSS with its T flag: set DR6.BT with the pending #DB */
+    VCPU_SPEC_CTRL = 1u << 11,   /* load msrs.spec_ctrl */
+    VCPU_IBPB = 1u << 12,        /* forget this CPU's predictions */
 
     VCPU_HALTED = 1u << 16,   /* nothing to run until an interrupt */
     VCPU_TIMER = 1u << 17,    /* a deadline changed */
@@ -158,14 +161,15 @@ enum vcpu_request {
 #define VCPU_LEAVE_MASK 0xffff0000u
 #define VCPU_APPLY_MASK                                                                                          \
     (VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_EVENT | VCPU_ADVANCED | VCPU_TSC | VCPU_MSR_BITMAP | VCPU_CR2_WRITE | \
-     VCPU_STEP_TRAP | VCPU_RESET | VCPU_XCR0 | VCPU_TASK_TRAP)
+     VCPU_STEP_TRAP | VCPU_RESET | VCPU_XCR0 | VCPU_TASK_TRAP | VCPU_SPEC_CTRL | VCPU_IBPB)
 _Static_assert((VCPU_APPLY_MASK & VCPU_LEAVE_MASK) == 0, "what the vendor applies does not make it leave");
 _Static_assert(((VCPU_HALTED | VCPU_TIMER | VCPU_CONSOLE | VCPU_STOPPED | VCPU_YIELD | VCPU_MESSAGES) &
                 ~VCPU_LEAVE_MASK) == 0,
                "what hv/run/cpu_loop.c looks at makes the vendor leave");
 _Static_assert((uint32_t)VCPU_SYSTEM_WRITE + VCPU_FLUSH + VCPU_EVENT + VCPU_ADVANCED + VCPU_TSC + VCPU_MSR_BITMAP +
-                       VCPU_CR2_WRITE + VCPU_STEP_TRAP + VCPU_RESET + VCPU_XCR0 + VCPU_TASK_TRAP ==
-                   2u * VCPU_TASK_TRAP - 1,
+                       VCPU_CR2_WRITE + VCPU_STEP_TRAP + VCPU_RESET + VCPU_XCR0 + VCPU_TASK_TRAP + VCPU_SPEC_CTRL +
+                       VCPU_IBPB ==
+                   2u * VCPU_IBPB - 1,
                "the bits from 0 on, each once");
 _Static_assert((uint32_t)VCPU_HALTED + VCPU_TIMER + VCPU_CONSOLE + VCPU_STOPPED + VCPU_YIELD + VCPU_MESSAGES ==
                    2u * VCPU_MESSAGES - VCPU_HALTED,
@@ -185,7 +189,8 @@ struct vcpu_msrs {
     uint64_t kvm_wall_clock;
     uint64_t kvm_system_time;
     uint64_t mtrr_default;
-    uint64_t pat; /* the vendor loads it; a write sets VCPU_SYSTEM_WRITE */
+    uint64_t pat;       /* the vendor loads it; a write sets VCPU_SYSTEM_WRITE */
+    uint64_t spec_ctrl; /* as the guest wrote it; a write sets VCPU_SPEC_CTRL */
 };
 
 #define EXIT_KINDS_MAX 32u
@@ -238,6 +243,7 @@ struct vcpu {
     struct exit_record ring[EXIT_RING_ENTRIES];
     uint32_t ring_next;
     uint64_t exit_counts[EXIT_KINDS_MAX]; /* by enum exit_kind */
+    struct code_cache_entry code[CODE_CACHE_ENTRIES];
 };
 
 /* What other CPUs may ask of a vCPU. */

@@ -65,8 +65,9 @@ void vcpu_reset(struct vcpu *vcpu)
     vcpu->extint_message = false;
     vcpu->msrs.pat = PAT_RESET;
     vcpu->msrs.mtrr_default = MTRR_DEFAULT_WRITE_BACK;
+    vcpu->msrs.spec_ctrl = 0;
     reset_system(&vcpu->system);
-    vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_TSC | VCPU_MSR_BITMAP;
+    vcpu->requests |= VCPU_SPEC_CTRL | VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_TSC | VCPU_MSR_BITMAP;
 }
 
 void vcpu_start_at(struct vcpu *vcpu, uint8_t sipi_vector)

@@ -114,8 +114,9 @@ static inline bool exit_wants_system(const struct vcpu *vcpu, const struct vm_ex
     case EXIT_IO:
         return exit->io.string;
     case EXIT_WRMSR:
-    case EXIT_RDMSR:
         return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER || (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_PAT;
+    case EXIT_RDMSR:
+        return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER;
     case EXIT_NESTED_FAULT:
     case EXIT_XSETBV:
     case EXIT_RDPMC:

@@ -173,6 +173,26 @@ static void dsdt_pvpanic(struct table_writer *out)
     aml_package_end(out, device);
 }
 
+/* "LNRO0005" is the id that Linux and others know; no specification has it. Its interrupt is an edge of the ISA bus. */
+static void dsdt_virtio_mmio(struct table_writer *out, uint32_t index)
+{
+    static const uint8_t irqs[GUEST_VIRTIO_MMIO_MAX] = GUEST_VIRTIO_MMIO_IRQS;
+    const char name[] = {'V', 'R', '0', (char)('0' + index), '\0'};
+    uint64_t device = aml_device_begin(out, name);
+    struct aml_crs crs;
+
+    aml_name(out, "_HID");
+    aml_string(out, "LNRO0005");
+    aml_name(out, "_UID");
+    aml_byte(out, (uint8_t)index);
+    crs = aml_crs_begin(out);
+    aml_crs_fixed_memory(out, (uint32_t)(GUEST_VIRTIO_MMIO_START + index * GUEST_VIRTIO_MMIO_BYTES),
+                         (uint32_t)GUEST_VIRTIO_MMIO_BYTES);
+    aml_crs_irq(out, irqs[index]);
+    aml_crs_end(out, crs);
+    aml_package_end(out, device);
+}
+
 static void dsdt_isa(struct table_writer *out, const struct isa_device *isa)
 {
     uint64_t device = aml_device_begin(out, isa->name);
@@ -224,6 +244,9 @@ uint64_t acpi_put_dsdt(struct table_writer *out, const struct acpi_tables_config
         dsdt_isa(out, &com2_device);
     }
     dsdt_pvpanic(out);
+    for (uint32_t i = 0; i < config->virtio_mmio; i++) {
+        dsdt_virtio_mmio(out, i);
+    }
     aml_package_end(out, scope);
     acpi_table_end(out, start);
     return start;

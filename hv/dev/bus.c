@@ -50,7 +50,10 @@ const struct bus_claim *bus_find(const struct bus *bus, enum bus_space space, ui
         return find_in(bus, &bus->memory, address);
     }
     if (address >= BUS_MAPPED_PORTS) {
-        return find_in(bus, &bus->high_ports, address);
+        uint64_t block = (address - BUS_MAPPED_PORTS) / BUS_BLOCK_PORTS;
+
+        return block < BUS_BLOCKS && bus->blocks[block] != BUS_NO_CLAIM ? &bus->claims[bus->blocks[block]]
+                                                                        : find_in(bus, &bus->high_ports, address);
     }
     return bus->ports[address] == BUS_NO_CLAIM ? NULL : &bus->claims[bus->ports[address]];
 }

@@ -21,8 +21,8 @@
  * What the bus promises. A row's functions are called by one CPU at a time. Before an access run() has been called if
  * the device's deadline had come. An access is one of the widths that its range lists and lies inside of the range;
  * other accesses come in pieces (bus_read()). No two ranges of one space overlap. A look-up costs a load for the ports
- * below BUS_MAPPED_PORTS, and a binary search for those above and in the space of memory, however many devices there
- * are.
+ * below BUS_MAPPED_PORTS and for whole blocks of 128 above, as virtio's notifications are, and a binary search for
+ * other ports and in the space of memory, however many devices there are.
  *
  * Quick. Ports that are used thousands of times a second may have a short way beside read() and write(), byte accesses
  * only, and below BUS_MAPPED_PORTS. Its contract:
@@ -50,9 +50,11 @@
 #define BUS_RANGES_MAX 8u   /* of one device: six base address registers, an expansion ROM, and one more */
 #define BUS_CLAIMS_MAX 192u /* ranges that are placed, of all devices */
 #define BUS_PORTS_COUNT 0x10000u
-#define BUS_MAPPED_PORTS 0x1000u /* those of a PC's own devices, found by a map; what is above is searched for */
-#define BUS_LINES_MAX 32u        /* interrupt lines of the bus */
-#define BUS_DEVICE_LINES_MAX 4u  /* of one device */
+#define BUS_MAPPED_PORTS 0x1000u /* those of a PC's own devices, found by a map */
+#define BUS_BLOCK_PORTS 128u     /* above: found by a map of blocks where a range has all of one, else searched for */
+#define BUS_BLOCKS ((BUS_PORTS_COUNT - BUS_MAPPED_PORTS) / BUS_BLOCK_PORTS)
+#define BUS_LINES_MAX 32u       /* interrupt lines of the bus */
+#define BUS_DEVICE_LINES_MAX 4u /* of one device */
 #define BUS_NO_LINE 0xffu
 
 /* Names of the bus's interrupt lines: 0 to 15 are IRQs, 16 to 23 the I/O APIC's pins for PCI. */
@@ -105,6 +107,7 @@ enum platform_power {
     POWER_DEBUG_EXIT,      /* port 0xf4; the value is in debug_ports.exit_value */
     POWER_PANICKED,        /* its kernel has panicked */
     POWER_WATCHDOG,        /* its watchdog was not fed */
+    POWER_WATCHDOG_PCI,    /* likewise, the one on its PCI bus */
     POWER_NO_BIOS,         /* it needs what only a BIOS has; the vector is in bios_port.vector */
 };
 
@@ -233,6 +236,7 @@ struct bus {
     struct bus_device devices[BUS_DEVICES_MAX];
     struct bus_claim claims[BUS_CLAIMS_MAX];
     uint8_t ports[BUS_MAPPED_PORTS]; /* the claim of each */
+    uint8_t blocks[BUS_BLOCKS];      /* of the ports above; BUS_NO_CLAIM: not of one claim alone */
 };
 _Static_assert(BUS_CLAIMS_MAX <= UINT8_MAX + 1, "a claim's number fits the map of ports");
 _Static_assert(BUS_DEVICES_MAX <= 64, "sets of devices are words");

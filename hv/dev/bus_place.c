@@ -90,6 +90,16 @@ static void set_ports(struct bus *bus, const struct bus_claim *claim, uint8_t nu
     }
 }
 
+/* The blocks that the claim has whole. */
+static void set_blocks(struct bus *bus, const struct bus_claim *claim, uint8_t number)
+{
+    uint64_t first = align_up(max_u64(claim->first, BUS_MAPPED_PORTS), BUS_BLOCK_PORTS);
+
+    for (uint64_t at = first; at + BUS_BLOCK_PORTS <= claim->last + 1; at += BUS_BLOCK_PORTS) {
+        bus->blocks[(at - BUS_MAPPED_PORTS) / BUS_BLOCK_PORTS] = number;
+    }
+}
+
 /* The order that a claim is in, beside the map; NULL: in none. */
 static struct bus_order *order_of(struct bus *bus, const struct bus_claim *claim)
 {
@@ -106,6 +116,7 @@ static void take_away(struct bus *bus, uint8_t number)
 
     if (claim->space == BUS_PORT) {
         set_ports(bus, claim, BUS_NO_CLAIM);
+        set_blocks(bus, claim, BUS_NO_CLAIM);
     }
     if (order != NULL) {
         remove_from(order, number);
@@ -146,6 +157,7 @@ static void put(struct bus *bus, unsigned device, unsigned range, const struct b
     order = order_of(bus, &bus->claims[number]);
     if (to->space == BUS_PORT) {
         set_ports(bus, &bus->claims[number], number);
+        set_blocks(bus, &bus->claims[number], number);
     }
     if (order != NULL) {
         insert_in(bus, order, number);

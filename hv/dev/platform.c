@@ -670,6 +670,12 @@ enum status platform_attach_pci(struct platform *platform, const struct pci_wind
     return status;
 }
 
+void platform_device_changed(struct platform *platform, unsigned device)
+{
+    bus_settle(&platform->bus, device);
+    carry_news(platform);
+}
+
 void platform_function_changed(struct platform *platform, const struct pci_endpoint *function)
 {
     pci_host_settle(&platform->pci_host, function, &platform->bus);

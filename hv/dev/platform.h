@@ -19,6 +19,7 @@
 #include "hv/base/types.h"
 #include "hv/dev/bus.h"
 #include "hv/dev/devices.h"
+#include "hv/dev/i6300esb.h"
 #include "hv/dev/platform_config.h"
 #include "hv/dev/timebase.h"
 
@@ -43,10 +44,11 @@ struct platform {
     bool extint;                    /* the 8259's INTR line is high */
     uint32_t extint_rises;          /* how often it rose; atomic, each vCPU's CPU compares it */
     enum platform_power power;
-    const char *power_reason;     /* "ACPI S5", "port 0xcf9" */
-    uint64_t console_quiet_until; /* host TSC: a byte before it waits for its line's end */
-    uint64_t console_deadline;    /* host TSC: what waits is told then; DEADLINE_NONE: nothing waits */
-    uint64_t deadline;            /* what platform_deadline() says, unless `deadline_stale` */
+    const char *power_reason;            /* "ACPI S5", "port 0xcf9" */
+    const struct i6300esb *pci_watchdog; /* on the PCI bus of a guest that has one */
+    uint64_t console_quiet_until;        /* host TSC: a byte before it waits for its line's end */
+    uint64_t console_deadline;           /* host TSC: what waits is told then; DEADLINE_NONE: nothing waits */
+    uint64_t deadline;                   /* what platform_deadline() says, unless `deadline_stale` */
     bool deadline_stale;
     struct byte_ring console_out; /* guest -> console (16550 and port 0xe9) */
     struct byte_ring console_in;
@@ -63,6 +65,7 @@ void platform_reset(struct platform *platform, const struct platform_config *con
 enum status platform_attach_pci(struct platform *platform, const struct pci_windows *windows);
 
 /* A function has changed outside of an access, as when another guest's CPU gave it something. */
+void platform_device_changed(struct platform *platform, unsigned device);
 void platform_function_changed(struct platform *platform, const struct pci_endpoint *function);
 
 /* size is 1, 2 or 4. False: no device there; *value is all ones of the size. */

@@ -7,6 +7,7 @@
 #include "hv/emulate/emulate.h"
 
 #include "hv/core/event.h"
+#include "hv/core/guest_io.h"
 #include "hv/core/platform_lock.h"
 #include "hv/emulate/emulate_alu.h"
 #include "hv/emulate/emulate_fetch.h"
@@ -48,6 +49,15 @@ static bool translate_rm(struct vcpu *vcpu, const struct instruction *instructio
                              instruction->rm_bytes, access, operand);
 }
 
+/* r/m where it is the only operand in memory: then it is what the fault was about. */
+static bool translate_only(struct vcpu *vcpu, const struct instruction *instruction,
+                           const struct exit_nested_fault *fault, enum guest_access access,
+                           struct memory_operand *operand)
+{
+    return emulate_translate_fault(vcpu, fault, instruction->segment, emulate_effective_address(vcpu, instruction),
+                                   instruction->rm_bytes, access, operand);
+}
+
 /* What is not r/m: the immediate or the register. */
 static uint64_t other_operand(const struct vcpu *vcpu, const struct instruction *instruction)
 {
@@ -69,11 +79,11 @@ static uint64_t converted(const struct instruction *instruction, uint64_t value)
 }
 
 /* MOV, MOVZX, MOVSX, MOVBE. */
-static bool do_move(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_move(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     struct memory_operand operand;
 
-    if (!translate_rm(vcpu, instruction, instruction->to_reg ? GUEST_READ : GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, instruction->to_reg ? GUEST_READ : GUEST_WRITE, &operand)) {
         return false;
     }
     if (instruction->to_reg) {
@@ -85,12 +95,12 @@ static bool do_move(struct vcpu *vcpu, const struct instruction *instruction)
 }
 
 /* ROL to SAR: by the immediate, which may be an implied 1, or by CL. */
-static bool do_shift(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_shift(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     uint64_t count = instruction->has_immediate ? instruction->immediate : vcpu->gpr[GPR_RCX];
     struct memory_operand operand;
 
-    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_WRITE, &operand)) {
         return false;
     }
     emulate_store(
@@ -100,14 +110,14 @@ static bool do_shift(struct vcpu *vcpu, const struct instruction *instruction)
 }
 
 /* AX of AL, else rDX:rAX of rAX. */
-static bool do_multiply(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_multiply(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     bool has_sign = instruction->operation == OPERATION_IMUL_WIDE;
     uint8_t size = instruction->rm_bytes;
     struct memory_operand operand;
     uint64_t low, high;
 
-    if (!translate_rm(vcpu, instruction, GUEST_READ, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_READ, &operand)) {
         return false;
     }
     low = alu_multiply(vcpu->gpr[GPR_RAX], emulate_load(vcpu, &operand), size, has_sign, &high, &vcpu->rflags);
@@ -121,13 +131,14 @@ static bool do_multiply(struct vcpu *vcpu, const struct instruction *instruction
 }
 
 /* CMOVcc reads its memory in any case, and clears the upper half of a 64-bit register in any case. */
-static bool do_conditional(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_conditional(struct vcpu *vcpu, const struct instruction *instruction,
+                           const struct exit_nested_fault *fault)
 {
     bool holds = alu_condition(instruction->condition, vcpu->rflags);
     struct memory_operand operand;
     uint64_t value;
 
-    if (!translate_rm(vcpu, instruction, instruction->to_reg ? GUEST_READ : GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, instruction->to_reg ? GUEST_READ : GUEST_WRITE, &operand)) {
         return false;
     }
     if (instruction->to_reg) {
@@ -139,11 +150,12 @@ static bool do_conditional(struct vcpu *vcpu, const struct instruction *instruct
     return true;
 }
 
-static bool do_store_segment(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_store_segment(struct vcpu *vcpu, const struct instruction *instruction,
+                             const struct exit_nested_fault *fault)
 {
     struct memory_operand operand;
 
-    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_WRITE, &operand)) {
         return false;
     }
     emulate_store(vcpu, &operand, vcpu->system.segments[instruction->reg].selector);
@@ -151,12 +163,13 @@ static bool do_store_segment(struct vcpu *vcpu, const struct instruction *instru
 }
 
 /* CMP and TEST, and arithmetic with a register as destination: memory is only read. */
-static bool do_arithmetic_read(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_arithmetic_read(struct vcpu *vcpu, const struct instruction *instruction,
+                               const struct exit_nested_fault *fault)
 {
     struct memory_operand operand;
     uint64_t memory, other, result;
 
-    if (!translate_rm(vcpu, instruction, GUEST_READ, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_READ, &operand)) {
         return false;
     }
     memory = emulate_load(vcpu, &operand);
@@ -173,16 +186,17 @@ static bool do_arithmetic_read(struct vcpu *vcpu, const struct instruction *inst
 }
 
 /* Memory is the destination: one access that reads and writes. The operand of NOT, NEG, INC, DEC is the only one. */
-static bool do_arithmetic(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_arithmetic(struct vcpu *vcpu, const struct instruction *instruction,
+                          const struct exit_nested_fault *fault)
 {
     bool alone = !instruction->has_immediate && !instruction->has_reg;
     struct memory_operand operand;
     uint64_t other;
 
     if (instruction->to_reg || instruction->operation == OPERATION_CMP || instruction->operation == OPERATION_TEST) {
-        return do_arithmetic_read(vcpu, instruction);
+        return do_arithmetic_read(vcpu, instruction, fault);
     }
-    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_WRITE, &operand)) {
         return false;
     }
     other = alone ? 0 : other_operand(vcpu, instruction);
@@ -192,12 +206,12 @@ static bool do_arithmetic(struct vcpu *vcpu, const struct instruction *instructi
     return true;
 }
 
-static bool do_exchange(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_exchange(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     struct memory_operand operand;
     uint64_t old, mine;
 
-    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_WRITE, &operand)) {
         return false;
     }
     old = emulate_load(vcpu, &operand);
@@ -211,13 +225,13 @@ static bool do_exchange(struct vcpu *vcpu, const struct instruction *instruction
 }
 
 /* Memory is written in either case, with its own value when the comparison fails. SDM 2A "CMPXCHG". */
-static bool do_cmpxchg(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_cmpxchg(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     uint8_t size = instruction->rm_bytes;
     struct memory_operand operand;
     uint64_t old;
 
-    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_WRITE, &operand)) {
         return false;
     }
     old = emulate_load(vcpu, &operand);
@@ -231,13 +245,14 @@ static bool do_cmpxchg(struct vcpu *vcpu, const struct instruction *instruction)
     return true;
 }
 
-static bool do_cmpxchg8b(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_cmpxchg8b(struct vcpu *vcpu, const struct instruction *instruction,
+                         const struct exit_nested_fault *fault)
 {
     uint64_t expected = register_read(vcpu, GPR_RDX, 4) << 32 | register_read(vcpu, GPR_RAX, 4);
     struct memory_operand operand;
     uint64_t old;
 
-    if (!translate_rm(vcpu, instruction, GUEST_WRITE, &operand)) {
+    if (!translate_only(vcpu, instruction, fault, GUEST_WRITE, &operand)) {
         return false;
     }
     old = emulate_load(vcpu, &operand);
@@ -254,7 +269,7 @@ static bool do_cmpxchg8b(struct vcpu *vcpu, const struct instruction *instructio
 }
 
 /* With a register the bit string reaches beyond the operand, in both directions. SDM 2A "BT", SDM 2A 3.1.1.9. */
-static bool do_bit(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_bit(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     uint8_t size = instruction->rm_bytes;
     uint32_t bits = 8u * size;
@@ -264,6 +279,7 @@ static bool do_bit(struct vcpu *vcpu, const struct instruction *instruction)
     struct memory_operand operand;
     uint64_t value;
 
+    (void)fault;
     if (instruction->has_reg) {
         uint64_t elements = (uint64_t)((int64_t)number >> __builtin_ctz(bits));
 
@@ -304,21 +320,23 @@ static bool push(struct vcpu *vcpu, uint64_t value, uint8_t bytes)
     return true;
 }
 
-static bool do_push(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_push(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     struct memory_operand operand;
 
+    (void)fault;
     return translate_rm(vcpu, instruction, GUEST_READ, &operand) &&
            push(vcpu, emulate_load(vcpu, &operand), instruction->rm_bytes);
 }
 
 /* An address made with the stack pointer uses its value after the pop. SDM 2B "POP". */
-static bool do_pop(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_pop(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     uint8_t width = stack_width(vcpu);
     uint64_t before = vcpu->gpr[GPR_RSP];
     struct memory_operand stack, operand;
 
+    (void)fault;
     if (!emulate_translate(vcpu, SEGMENT_SS, register_read(vcpu, GPR_RSP, width), instruction->rm_bytes, GUEST_READ,
                            &stack)) {
         return false;
@@ -340,11 +358,12 @@ static bool branch_target_allowed(const struct vcpu *vcpu, uint64_t target)
 }
 
 /* Moves rip itself, so it is never "done". */
-static bool do_branch(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_branch(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
     struct memory_operand operand;
     uint64_t target;
 
+    (void)fault;
     if (!translate_rm(vcpu, instruction, GUEST_READ, &operand)) {
         return false;
     }
@@ -362,17 +381,20 @@ static bool do_branch(struct vcpu *vcpu, const struct instruction *instruction)
 }
 
 /* Goes as far as one exit goes, and moves rip itself. */
-static bool do_string(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_string(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
 {
+    (void)fault;
     emulate_string(vcpu, instruction);
     return false;
 }
 
 /* The CPU would have exited for the port, after it had checked it: so it has executed something else. */
-static bool do_string_io(struct vcpu *vcpu, const struct instruction *instruction)
+static bool do_string_io(struct vcpu *vcpu, const struct instruction *instruction,
+                         const struct exit_nested_fault *fault)
 {
     uint16_t port = (uint16_t)vcpu->gpr[GPR_RDX];
 
+    (void)fault;
     if (emulate_port_allowed(vcpu, port, instruction->rm_bytes)) {
         string_io_run(vcpu, instruction, port);
     }
@@ -381,7 +403,8 @@ static bool do_string_io(struct vcpu *vcpu, const struct instruction *instructio
 
 /* Executes one operation. True: it is done, and rip is to be moved past it. False: an exception was raised, or rip is
  * where it belongs. */
-typedef bool (*execute_function)(struct vcpu *vcpu, const struct instruction *instruction);
+typedef bool (*execute_function)(struct vcpu *vcpu, const struct instruction *instruction,
+                                 const struct exit_nested_fault *fault);
 
 /* What touches memory in a way that is emulated; no other operation is. */
 static const execute_function functions[OPERATION_COUNT] = {
@@ -490,8 +513,44 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
     execute = result == FETCH_OK ? find_function(&fetched.instruction) : NULL;
     if (execute == NULL) {
         fail_undecodable(vcpu, fault, &fetched);
-    } else if (execute(vcpu, &fetched.instruction)) {
+    } else if (execute(vcpu, &fetched.instruction, fault)) {
         vcpu_advance(vcpu, fetched.instruction.length);
+    }
+}
+
+/* Its operand in memory is where the fault says, and a device's that can be had at once. */
+static bool is_device_at_once(struct vcpu *vcpu, const struct instruction *instruction,
+                              const struct exit_nested_fault *fault)
+{
+    uint64_t linear = emulate_effective_address(vcpu, instruction);
+    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
+
+    return (linear & (PAGE_BYTES - 1)) == in_page && in_page + instruction->rm_bytes <= PAGE_BYTES &&
+           (instruction->to_reg || fault->write) && emulate_canonical(vcpu, linear) &&
+           guest_memory_pointer(&vcpu->guest->memory, fault->address, 1) == NULL &&
+           (guest_is_apic_page(vcpu, fault->address) || guest_hold_at_once(vcpu));
+}
+
+const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault)
+{
+    const struct instruction *instruction = emulate_known_code(vcpu);
+
+    if (instruction == NULL || instruction->operation != OPERATION_MOV || !instruction->memory ||
+        instruction->segment >= SEGMENT_FS || vcpu->system.cpl == 3 ||
+        (instruction->to_reg && instruction->reg == GPR_RSP)) {
+        return NULL;
+    }
+    return is_device_at_once(vcpu, instruction, fault) ? instruction : NULL;
+}
+
+void emulate_move(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
+{
+    struct memory_operand operand = {{{fault->address, instruction->rm_bytes}}, 1};
+
+    if (instruction->to_reg) {
+        register_write_operand(vcpu, instruction, emulate_load(vcpu, &operand));
+    } else {
+        emulate_store(vcpu, &operand, other_operand(vcpu, instruction));
     }
 }
 

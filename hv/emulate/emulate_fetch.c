@@ -2,11 +2,18 @@
 #include "hv/emulate/emulate_fetch.h"
 
 #include "hv/base/format.h"
+#include "hv/base/memory.h"
 #include "hv/core/event.h"
 #include "hv/emulate/emulate_memory.h"
+#include "hv/x86/registers.h"
 
 #define LINEAR_32_MASK 0xffffffffULL
 #define REFETCHES_MAX 16u
+
+/* What of the control registers decides a fetch's translation. */
+#define CR0_OF_FETCH CR0_PG
+#define CR4_OF_FETCH (CR4_PSE | CR4_PAE | CR4_LA57 | CR4_SMEP)
+#define EFER_OF_FETCH (EFER_LMA | EFER_NXE)
 
 static uint64_t fetch_address(const struct vcpu *vcpu, enum code_mode mode)
 {
@@ -23,26 +30,32 @@ bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *by
     uint64_t mask = emulate_code_mode(vcpu) == CODE_64 ? ~0ULL : LINEAR_32_MASK;
     struct guest_translation translation;
     struct guest_paging paging;
+    uint8_t done = 0, piece;
 
     emulate_paging(vcpu, implicit, &paging);
-    for (uint8_t i = 0; i < count; i++) {
-        if (guest_walk(&vcpu->guest->memory, &paging, (linear + i) & mask, implicit ? GUEST_READ : GUEST_FETCH,
-                       &translation) != GUEST_WALK_OK ||
-            !guest_memory_read(&vcpu->guest->memory, translation.address, bytes + i, 1)) {
+    for (; done < count; done = (uint8_t)(done + piece)) { /* in one page or two */
+        uint64_t at = (linear + done) & mask;
+
+        piece = (uint8_t)min_u64((uint64_t)count - done, PAGE_BYTES - (at & (PAGE_BYTES - 1)));
+        if (guest_walk(&vcpu->guest->memory, &paging, at, implicit ? GUEST_READ : GUEST_FETCH, &translation) !=
+                GUEST_WALK_OK ||
+            !guest_memory_read(&vcpu->guest->memory, translation.address, bytes + done, piece)) {
             return false;
         }
     }
     return true;
 }
 
-/* Fetches `bytes` more, all in one page. */
-static bool fetch_page(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, struct fetched *fetched)
+/* Fetches `bytes` more, all in one page. The way is told where it is asked for. */
+static bool fetch_page(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, struct fetched *fetched,
+                       struct guest_way *way, gpa_t *where)
 {
     gpa_t address;
 
-    if (!emulate_translate_page(vcpu, linear, GUEST_FETCH, false, &address)) {
+    if (!emulate_translate_page(vcpu, linear, GUEST_FETCH, false, way, &address)) {
         return false;
     }
+    *where = address;
     if (!guest_memory_read(&vcpu->guest->memory, address, fetched->bytes + fetched->count, bytes)) {
         guest_fail(vcpu, GUEST_CODE_FETCH,
                    "executes at guest-physical 0x%" PRIx64 " (rip 0x%" PRIx64
@@ -80,22 +93,97 @@ static uint8_t first_part(uint64_t linear)
     return (uint8_t)min_u64(INSTRUCTION_BYTES_MAX, PAGE_BYTES - (linear & (PAGE_BYTES - 1)));
 }
 
+static struct code_cache_entry *cache_entry(struct vcpu *vcpu, uint64_t linear)
+{
+    return &vcpu->code[(linear ^ linear >> 4) & (CODE_CACHE_ENTRIES - 1)];
+}
+
+static inline uint64_t word_at(const uint8_t *code)
+{
+    uint64_t word;
+
+    __builtin_memcpy(&word, code, sizeof(word));
+    return word;
+}
+
+/* Would a fetch give what the entry holds? */
+static inline bool is_cached(const struct vcpu *vcpu, const struct code_cache_entry *entry, enum code_mode mode,
+                             uint64_t linear)
+{
+    const struct vcpu_system *system = &vcpu->system;
+
+    return entry->code != NULL && entry->linear == linear && entry->mode == mode && entry->cpl == system->cpl &&
+           entry->cr3 == system->cr3 && entry->cr0 == (system->cr0 & CR0_OF_FETCH) &&
+           entry->cr4 == (system->cr4 & CR4_OF_FETCH) && entry->efer == (system->efer & EFER_OF_FETCH) &&
+           guest_way_holds(&entry->way) && word_at(entry->code) == entry->bytes[0] &&
+           word_at(entry->code + 8) == entry->bytes[1];
+}
+
+/* Keeps an instruction whose bytes, and some more, lie in one page; `way` is how they were reached. */
+static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const struct guest_way *way, gpa_t address,
+                  const struct fetched *fetched)
+{
+    const struct vcpu_system *system = &vcpu->system;
+    const void *code = guest_memory_pointer(&vcpu->guest->memory, address, CODE_CACHE_BYTES);
+    struct code_cache_entry *entry = cache_entry(vcpu, linear);
+
+    if ((linear & (PAGE_BYTES - 1)) > PAGE_BYTES - CODE_CACHE_BYTES || code == NULL) {
+        return;
+    }
+    *entry = (struct code_cache_entry){
+        .code = code,
+        .linear = linear,
+        .cr0 = system->cr0 & CR0_OF_FETCH,
+        .cr3 = system->cr3,
+        .cr4 = system->cr4 & CR4_OF_FETCH,
+        .efer = system->efer & EFER_OF_FETCH,
+        .way = *way,
+        .mode = (uint8_t)mode,
+        .cpl = system->cpl,
+        .instruction = fetched->instruction,
+    };
+    __builtin_memcpy(entry->bytes, code, CODE_CACHE_BYTES);
+    if (memcmp(entry->bytes, fetched->bytes, fetched->instruction.length) != 0) {
+        entry->code = NULL; /* another vCPU has written there since */
+    }
+}
+
+const struct instruction *emulate_known_code(struct vcpu *vcpu)
+{
+    const struct code_cache_entry *entry = cache_entry(vcpu, vcpu->rip);
+
+    return emulate_code_mode(vcpu) == CODE_64 && is_cached(vcpu, entry, CODE_64, vcpu->rip) ? &entry->instruction
+                                                                                            : NULL;
+}
+
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)
 {
     enum code_mode mode = emulate_code_mode(vcpu);
     uint64_t linear = fetch_address(vcpu, mode);
+    const struct code_cache_entry *known = cache_entry(vcpu, linear);
     uint8_t first = first_part(linear);
     enum decode_result result;
+    struct guest_way way;
+    gpa_t address, next;
 
+    if (is_cached(vcpu, known, mode, linear)) {
+        fetched->count = known->instruction.length;
+        __builtin_memcpy(fetched->bytes, known->bytes, INSTRUCTION_BYTES_MAX);
+        fetched->instruction = known->instruction;
+        return judge(vcpu, DECODE_OK, mode, fetched);
+    }
     fetched->count = 0;
-    if (!fetch_page(vcpu, linear, first, fetched)) {
+    if (!fetch_page(vcpu, linear, first, fetched, &way, &address)) {
         return FETCH_RAISED;
     }
     result = decode_instruction(fetched->bytes, fetched->count, mode, &fetched->instruction);
+    if (result == DECODE_OK) {
+        cache(vcpu, mode, linear, &way, address, fetched);
+    }
     if (result == DECODE_TRUNCATED) { /* it continues on the next page */
         linear += first;
         if (!fetch_page(vcpu, mode == CODE_64 ? linear : linear & LINEAR_32_MASK,
-                        (uint8_t)(INSTRUCTION_BYTES_MAX - first), fetched)) {
+                        (uint8_t)(INSTRUCTION_BYTES_MAX - first), fetched, &way, &next)) {
             return FETCH_RAISED;
         }
         result = decode_instruction(fetched->bytes, fetched->count, mode, &fetched->instruction);
@@ -108,9 +196,11 @@ uint8_t emulate_length(struct vcpu *vcpu)
     enum code_mode mode = emulate_code_mode(vcpu);
     uint64_t linear = fetch_address(vcpu, mode);
     struct fetched fetched = {.count = 0};
+    struct guest_way way;
+    gpa_t address;
     uint8_t length;
 
-    if (!fetch_page(vcpu, linear, first_part(linear), &fetched)) {
+    if (!fetch_page(vcpu, linear, first_part(linear), &fetched, &way, &address)) {
         return 0;
     }
     length = decode_length(fetched.bytes, fetched.count, mode);

@@ -24,6 +24,10 @@ struct fetched {
 /* Fetches and decodes the instruction at CS:RIP. */
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched);
 
+/* In 64-bit mode: the instruction at rip, where a fetch is known to give it again; else NULL. Wants cr0, cr3, cr4,
+ * efer, cpl and the access rights of CS, and no more of the system state. */
+const struct instruction *emulate_known_code(struct vcpu *vcpu);
+
 /* A look at memory: a fetch, or implicit as above. False: it cannot be read; nothing is raised. */
 bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count);
 

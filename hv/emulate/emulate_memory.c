@@ -11,6 +11,7 @@
 #include "hv/core/event.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/platform_lock.h"
+#include "hv/emulate/emulate_registers.h"
 #include "hv/x86/registers.h"
 
 /* Segment types. SDM 3A 3.4.5.1, table 3-1 "Code- and Data-Segment Types". */
@@ -120,13 +121,16 @@ static uint32_t unmapped_error(const struct vcpu *vcpu, enum guest_access access
     return error | (vcpu->system.cpl == 3 && !implicit ? PAGE_FAULT_USER : 0);
 }
 
-bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit, gpa_t *address)
+bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit,
+                            struct guest_way *way, gpa_t *address)
 {
+    const struct guest_memory *memory = &vcpu->guest->memory;
     struct guest_paging paging;
     struct guest_translation translation;
 
     emulate_paging(vcpu, implicit, &paging);
-    switch (guest_walk(&vcpu->guest->memory, &paging, linear, access, &translation)) {
+    switch (way == NULL ? guest_walk(memory, &paging, linear, access, &translation)
+                        : guest_walk_way(memory, &paging, linear, access, &translation, way)) {
     case GUEST_WALK_OK:
         *address = translation.address;
         return true;
@@ -163,11 +167,11 @@ bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes,
     operand->count = first == bytes ? 1 : 2;
     operand->pieces[0].bytes = first;
     operand->pieces[1].bytes = (uint8_t)(bytes - first);
-    if (!emulate_translate_page(vcpu, linear, access, implicit, &operand->pieces[0].address)) {
+    if (!emulate_translate_page(vcpu, linear, access, implicit, NULL, &operand->pieces[0].address)) {
         return false;
     }
     if (operand->count != 1 &&
-        !emulate_translate_page(vcpu, (linear + first) & mask, access, implicit, &operand->pieces[1].address)) {
+        !emulate_translate_page(vcpu, (linear + first) & mask, access, implicit, NULL, &operand->pieces[1].address)) {
         return false;
     }
     return vcpu->guest->vcpu_count == 1 || hold_devices(vcpu, operand);
@@ -178,6 +182,22 @@ static bool alignment_faults(const struct vcpu *vcpu, uint64_t linear, uint8_t b
 {
     return vcpu->system.cpl == 3 && (vcpu->system.cr0 & CR0_AM) && (vcpu->rflags & RFLAGS_AC) &&
            !is_aligned(linear, bytes);
+}
+
+bool emulate_translate_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault, uint8_t segment, uint64_t offset,
+                             uint8_t bytes, enum guest_access access, struct memory_operand *operand)
+{
+    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
+    uint64_t linear;
+
+    if ((access == GUEST_WRITE && !fault->write) || in_page + bytes > PAGE_BYTES || fault->table_walk ||
+        !emulate_linear(vcpu, segment, offset, bytes, access, &linear) || (linear & (PAGE_BYTES - 1)) != in_page ||
+        alignment_faults(vcpu, linear, bytes)) {
+        return emulate_translate(vcpu, segment, offset, bytes, access, operand);
+    }
+    operand->count = 1;
+    operand->pieces[0] = (struct memory_piece){fault->address, bytes};
+    return vcpu->guest->vcpu_count == 1 || hold_devices(vcpu, operand);
 }
 
 bool emulate_translate(struct vcpu *vcpu, uint8_t segment, uint64_t offset, uint8_t bytes, enum guest_access access,
@@ -223,17 +243,23 @@ static uint8_t device_width(uint8_t bytes)
     return bytes >= 8 ? 8 : bytes >= 4 ? 4 : bytes >= 2 ? 2 : 1;
 }
 
+/* Where no device is: all ones. */
+static uint64_t load_register(struct vcpu *vcpu, gpa_t address, uint8_t width)
+{
+    uint64_t value;
+
+    return guest_mmio_read(vcpu, address, width, &value) ? value : size_mask(width);
+}
+
 static void load_device(struct vcpu *vcpu, const struct memory_piece *piece, uint8_t *to)
 {
     uint8_t width;
 
     for (uint8_t done = 0; done < piece->bytes; done = (uint8_t)(done + width)) {
-        uint64_t value = ~0ULL;
+        uint64_t value;
 
         width = device_width((uint8_t)(piece->bytes - done));
-        if (!guest_mmio_read(vcpu, gpa(piece->address.value + done), width, &value)) {
-            value = ~0ULL;
-        }
+        value = load_register(vcpu, gpa(piece->address.value + done), width);
         memcpy(to + done, &value, width);
     }
 }
@@ -251,12 +277,24 @@ static void store_device(struct vcpu *vcpu, const struct memory_piece *piece, co
     }
 }
 
+/* A device's register, which is what most operands are: one access, without bytes to be put together. */
+static inline bool is_register(const struct vcpu *vcpu, const struct memory_operand *operand)
+{
+    const struct memory_piece *piece = &operand->pieces[0];
+
+    return operand->count == 1 && (piece->bytes & (piece->bytes - 1)) == 0 &&
+           guest_memory_pointer(&vcpu->guest->memory, piece->address, piece->bytes) == NULL;
+}
+
 uint64_t emulate_load(struct vcpu *vcpu, const struct memory_operand *operand)
 {
     uint8_t data[8] = {0};
     uint8_t *to = data;
     uint64_t value;
 
+    if (is_register(vcpu, operand)) {
+        return load_register(vcpu, operand->pieces[0].address, operand->pieces[0].bytes);
+    }
     for (uint32_t i = 0; i < operand->count; i++) {
         const struct memory_piece *piece = &operand->pieces[i];
         const void *ram = guest_memory_pointer(&vcpu->guest->memory, piece->address, piece->bytes);
@@ -277,6 +315,11 @@ void emulate_store(struct vcpu *vcpu, const struct memory_operand *operand, uint
     uint8_t data[8];
     const uint8_t *from = data;
 
+    if (is_register(vcpu, operand)) {
+        (void)guest_mmio_write(vcpu, operand->pieces[0].address, operand->pieces[0].bytes,
+                               value & size_mask(operand->pieces[0].bytes)); /* no device there: it is noted */
+        return;
+    }
     memcpy(data, &value, sizeof(data));
     for (uint32_t i = 0; i < operand->count; i++) {
         const struct memory_piece *piece = &operand->pieces[i];

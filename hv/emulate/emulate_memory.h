@@ -12,6 +12,7 @@
 #define HV_EMULATE_EMULATE_MEMORY_H
 
 #include "hv/core/guest.h"
+#include "hv/core/vm_exit.h"
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/decode.h"
 
@@ -46,6 +47,14 @@ bool emulate_linear(const struct vcpu *vcpu, uint8_t segment, uint64_t offset, u
 bool emulate_translate(struct vcpu *vcpu, uint8_t segment, uint64_t offset, uint8_t bytes, enum guest_access access,
                        struct memory_operand *operand);
 
+/*
+ * The same for the only operand in memory of an instruction that was stopped by `fault`: the CPU has translated it,
+ * with all checks, for this kind of access. Where the fault's address may not be the operand's (another place in its
+ * page, two pages, a read where it will be written), it is translated here.
+ */
+bool emulate_translate_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault, uint8_t segment, uint64_t offset,
+                             uint8_t bytes, enum guest_access access, struct memory_operand *operand);
+
 /* The same for a linear address; implicit: an access that the CPU makes for itself (descriptors, TSS). */
 bool emulate_translate_linear(struct vcpu *vcpu, uint64_t linear, uint8_t bytes, enum guest_access access,
                               bool implicit, struct memory_operand *operand);
@@ -56,8 +65,8 @@ void emulate_store(struct vcpu *vcpu, const struct memory_operand *operand, uint
 /* What a walk of the guest's tables has to know. */
 void emulate_paging(const struct vcpu *vcpu, bool implicit, struct guest_paging *paging);
 
-/* Translates what lies in one page, by the guest's tables alone. */
+/* Translates what lies in one page, by the guest's tables alone. Tells its way, where `way` is not NULL. */
 bool emulate_translate_page(struct vcpu *vcpu, uint64_t linear, enum guest_access access, bool implicit,
-                            gpa_t *address);
+                            struct guest_way *way, gpa_t *address);
 
 #endif

@@ -297,6 +297,15 @@ bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
     return true;
 }
 
+bool exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    if (time_is_over(vcpu) || !msr_quick_read(vcpu)) {
+        return false;
+    }
+    record(vcpu, EXIT_RDMSR, raw, rip, (uint32_t)vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
 {
     uint8_t *al = (uint8_t *)&vcpu->gpr[GPR_RAX];
@@ -309,6 +318,19 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
     }
     record(vcpu, EXIT_IO, raw, rip, port);
     return true;
+}
+
+uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault)
+{
+    const struct instruction *instruction = time_is_over(vcpu) ? NULL : emulate_known_move(vcpu, fault);
+
+    if (instruction == NULL) {
+        return 0;
+    }
+    record(vcpu, EXIT_NESTED_FAULT, raw, vcpu->rip, fault->address.value);
+    emulate_move(vcpu, instruction, fault);
+    guest_io_end(vcpu);
+    return instruction->length;
 }
 
 /*

@@ -16,11 +16,16 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 /*
  * The short way, for what a running guest makes nearly all of its exits with and what changes so little that neither a
  * neutral exit nor the vCPU's other registers are needed: each does what exit_dispatch() would do, but the vendor moves
- * rip. They take and give gpr[] without rsp, and want `requests` empty; the last two want exit_tsc and a true TPR.
+ * rip. They take and give gpr[] without rsp, and want `requests` empty; all want exit_tsc and a true TPR.
  * False: it is none of these, and nothing has been done.
  */
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+bool exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
+
+/* An access to a device in memory, from no delivery, walk or fetch; with what emulate_known_move() wants besides. The
+ * length of the instruction; 0: nothing has been done. */
+uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault);
 
 /* CPUID, with system.cr4; not for leaf 0xd. rax is where the vendor has it: an argument, because it may not be in
  * gpr[]. Always true, for a tail call. */

@@ -151,6 +151,17 @@ static void create_devices(struct guest *guest)
     }
 }
 
+/* Nothing else runs yet. */
+static void load_at_once(struct guest *guest)
+{
+    struct load_progress progress;
+
+    guest_load_begin(guest, &progress);
+    while (guest_load_piece(guest, &progress)) {
+    }
+    guest_load_end(guest);
+}
+
 static void create(struct guest *guest, const struct virt_support *support, const struct host_facts *host,
                    uint32_t first_asid)
 {
@@ -164,6 +175,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
         .hide_xsavec = host->quirks.broken_xsavec,
         .hide_pcid = plan->shadow_tables != 0,
         .hide_tce = host->quirks.tce_refused,
+        .spec_ctrl = host->spec_ctrl,
     };
 
     text_copy(guest->config->name, guest->name, sizeof(guest->name));
@@ -179,7 +191,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     create_console(guest);
     clear_memory(guest);
     create_devices(guest);
-    guest_load_images(guest);
+    load_at_once(guest);
 }
 
 static enum audit_format audit_format_of(const struct virt_support *support)
@@ -276,9 +288,8 @@ const struct page_table *guest_nested_tree(const struct guest *guest)
     return &nested_trees[guest->index];
 }
 
-/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest and the BIOS's code from 0xf0000, and the
- * EBDA's size in KiB. */
-static void write_firmware_tables(struct guest *guest)
+/* The firmware's part of the guest's first MiB: ACPI from 0xe0000, the rest and the BIOS's code from 0xf0000. */
+static void build_firmware_tables(const struct guest *guest)
 {
     const struct cpuid_words *cpuid_1 = &cpuid_table_find(&guest->cpuid, 1)->words;
     struct acpi_tables_config acpi = {
@@ -286,6 +297,7 @@ static void write_firmware_tables(struct guest *guest)
         .com2 = guest->config->com2,
         .base = GUEST_ACPI_START,
         .pci_devices = guest_devices_pci(guest),
+        .virtio_mmio = guest_devices_mmio(guest),
         .pci_high_start = guest_layout_pci_high(&guest->layout, guest->host->physical_bits),
     };
     struct bios_tables_config bios = {
@@ -295,16 +307,13 @@ static void write_firmware_tables(struct guest *guest)
         .memory_bytes = guest->layout.low_bytes + guest->layout.high_bytes,
     };
     uint8_t *bios_buffer = rom_buffer + (BIOS_TABLES_BASE - GUEST_ACPI_START);
-    uint8_t ebda_kib = (GUEST_LEGACY_START - GUEST_EBDA_START) / KIB;
     uint64_t used = 0;
 
     acpi.pci_high_bytes = acpi.pci_high_start == 0 ? 0 : GUEST_PCI_HIGH_BYTES;
     memset(rom_buffer, 0, ROM_BYTES);
     bios_rom_build(bios_buffer);
     if (acpi_tables_build(&acpi, rom_buffer, BIOS_TABLES_BASE - GUEST_ACPI_START, &used) != STATUS_OK ||
-        bios_tables_build(&bios, bios_buffer, BIOS_ROM_CODE, &used) != STATUS_OK ||
-        !guest_memory_write(&guest->memory, gpa(GUEST_ACPI_START), rom_buffer, ROM_BYTES) ||
-        !guest_memory_write(&guest->memory, gpa(GUEST_EBDA_START), &ebda_kib, sizeof(ebda_kib))) {
+        bios_tables_build(&bios, bios_buffer, BIOS_ROM_CODE, &used) != STATUS_OK) {
         hv_panic(PANIC_GUEST_CREATE, "the firmware tables of guest %s do not fit", guest->name);
     }
 }
@@ -333,16 +342,20 @@ static struct load_request request_of(const struct guest *guest)
     return request;
 }
 
-static void execute_plan(struct guest *guest, const struct load_plan *plan)
+/* The first is the firmware's tables, the second the EBDA's size in KiB, and then come those of the load plan. */
+static bool find_copy(uint32_t number, struct load_copy *copy)
 {
-    for (uint32_t i = 0; i < plan->copy_count; i++) {
-        const struct load_copy *copy = &plan->copies[i];
+    static const uint8_t ebda_kib = (GUEST_LEGACY_START - GUEST_EBDA_START) / KIB;
+    const struct load_copy firmware[] = {
+        {.to = gpa(GUEST_ACPI_START), .from = rom_buffer, .bytes = ROM_BYTES},
+        {.to = gpa(GUEST_EBDA_START), .from = &ebda_kib, .bytes = sizeof(ebda_kib)},
+    };
 
-        if (copy->bytes != 0 && !guest_memory_write(&guest->memory, copy->to, copy->from, copy->bytes)) {
-            hv_panic(PANIC_GUEST_CREATE, "the load plan of guest %s leaves its memory at 0x%" PRIx64, guest->name,
-                     copy->to.value);
-        }
+    if (number >= ARRAY_COUNT(firmware) + load_plan->copy_count) {
+        return false;
     }
+    *copy = number < ARRAY_COUNT(firmware) ? firmware[number] : load_plan->copies[number - ARRAY_COUNT(firmware)];
+    return true;
 }
 
 static void reset_platform(struct guest *guest, const struct entry_state *entry)
@@ -399,17 +412,42 @@ static void release_vcpus(struct guest *guest)
     }
 }
 
-void guest_load_images(struct guest *guest)
+void guest_load_begin(struct guest *guest, struct load_progress *progress)
 {
     struct load_request request;
     struct load_error error;
 
-    write_firmware_tables(guest);
+    build_firmware_tables(guest);
     request = request_of(guest);
     if (loader_plan(&request, load_plan, &error) != STATUS_OK) {
         hv_panic(PANIC_GUEST_CREATE, "guest %s: %s", guest->name, error.sentence);
     }
-    execute_plan(guest, load_plan);
+    *progress = (struct load_progress){0};
+}
+
+bool guest_load_piece(struct guest *guest, struct load_progress *progress)
+{
+    struct load_copy copy;
+    uint64_t bytes;
+
+    if (!find_copy(progress->copy, &copy)) {
+        return false;
+    }
+    bytes = min_u64(copy.bytes - progress->done_bytes, GUEST_LOAD_PIECE_BYTES);
+    copy.to.value += progress->done_bytes;
+    if (bytes != 0 && !guest_memory_write(&guest->memory, copy.to, copy.from + progress->done_bytes, bytes)) {
+        hv_panic(PANIC_GUEST_CREATE, "the load plan of guest %s leaves its memory at 0x%" PRIx64, guest->name,
+                 copy.to.value);
+    }
+    progress->done_bytes += bytes;
+    if (progress->done_bytes == copy.bytes) {
+        *progress = (struct load_progress){.copy = progress->copy + 1};
+    }
+    return true;
+}
+
+void guest_load_end(struct guest *guest)
+{
     reset_platform(guest, &load_plan->entry);
     guest->start_tsc = insn_rdtsc();
     guest->unknown_count = 0;

@@ -41,6 +41,7 @@ static uint32_t left_counts[CONFIG_GUESTS_MAX]; /* vCPUs that have left, by gues
 static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran well, by guest */
 static bool over[CONFIG_GUESTS_MAX];            /* has ended, is reported, and is not restarted by itself */
 static uint32_t guests_over;
+static bool wants_poweroff; /* the machine's power button was pressed; under end_lock */
 static uint64_t unreported; /* atomic, a bit per guest: it has ended, and its report waits for room on the consoles */
 
 void guest_end_init(const struct boot_info *info)
@@ -378,7 +379,7 @@ static void count_over(struct guest *guest)
     over[guest->index] = true;
     guests_over++;
     if (guests_over == guest_count) {
-        end_run("all guests have stopped", boot->config.when_all_stopped);
+        end_run("all guests have stopped", wants_poweroff ? FINAL_POWEROFF : boot->config.when_all_stopped);
     }
     if (action_of(guest) == ACTION_POWEROFF) {
         format_text(why, sizeof(why), "guest %s has stopped, and its config says poweroff", guest->name);
@@ -459,6 +460,13 @@ bool guest_end_cancel_restart(struct guest *guest)
     }
     spinlock_release(&end_lock);
     return cancelled;
+}
+
+void guest_end_wants_poweroff(void)
+{
+    spinlock_take(&end_lock);
+    wants_poweroff = true;
+    spinlock_release(&end_lock);
 }
 
 _Noreturn void guest_end_poweroff(const char *why)

@@ -23,6 +23,8 @@ void guest_end_unstarted(struct guest *guest, const struct cpu *cpu);
 bool guest_end_start(struct guest *guest);
 bool guest_end_cancel_restart(struct guest *guest);
 _Noreturn void guest_end_poweroff(const char *why);
+/* When all guests have ended the machine goes off, whatever the config says. */
+void guest_end_wants_poweroff(void);
 
 /* Ends that wait for room on the consoles. The CPU that polls the consoles calls it after each poll. */
 void guest_end_serve(void);

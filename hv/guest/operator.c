@@ -3,11 +3,13 @@
 
 #include "hv/base/log.h"
 #include "hv/console/console.h"
+#include "hv/core/guest_devices.h"
 #include "hv/core/guest_order.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
 #include "hv/guest/status.h"
 #include "hv/host/cpu.h"
+#include "hv/host/power.h"
 
 #define US_PER_MS 1000u
 
@@ -51,6 +53,19 @@ static void start(struct guest *guest)
     }
 }
 
+static void link(struct guest *guest)
+{
+    bool up =
+        guest->devices != NULL && guest->config->net_count != 0 && virtio_net_link(&guest->devices->cards[0].state.net);
+
+    if (guest->config->net_count == 0 || !runs(guest)) {
+        log_info("guest %s %s", guest->name, runs(guest) ? "has no network card" : "does not run");
+        return;
+    }
+    log_info("guest %s: the cable of its network cards is %s", guest->name, up ? "pulled" : "plugged in");
+    give(guest, ORDER_LINK);
+}
+
 static void restart(struct guest *guest)
 {
     if (runs(guest)) {
@@ -80,8 +95,29 @@ static void carry_out(enum mux_command command, uint32_t index)
     case MUX_RESTART:
         restart(guests[index]);
         break;
+    case MUX_LINK:
+        link(guests[index]);
+        break;
     case MUX_POWEROFF:
         guest_end_poweroff("a key asked for it");
+    }
+}
+
+void operator_look_at_button(void)
+{
+    static bool pressed;
+
+    if (!power_button_pressed()) {
+        return;
+    }
+    if (pressed) {
+        guest_end_poweroff("the power button was pressed twice");
+    }
+    pressed = true;
+    log_info("the power button was pressed: the guests are asked to switch themselves off");
+    guest_end_wants_poweroff();
+    for (uint32_t i = 0; i < guest_count; i++) {
+        stop(guests[i]);
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include "hv/base/types.h"
 #include "hv/host/descriptors.h"
+#include "hv/host/speculation_guard.h"
 #include "hv/x86/insn.h"
 
 #define CPUS_MAX 64u
@@ -53,8 +54,17 @@ static inline uint64_t cpu_stacks_bytes(void)
 struct vcpu;
 struct trap_frame;
 
+/* What each entry into a guest and each exit does against speculation: hv/host/speculation_guard.h. */
+struct cpu_guard {
+    uint32_t answers;  /* GUARD_*; 0: entries and exits are plain */
+    uint32_t entry;    /* IA32_SPEC_CTRL while the guest runs */
+    uint32_t exit;     /* and while the hypervisor does */
+    uint16_t selector; /* for VERW */
+};
+
 struct cpu {
-    struct cpu *self; /* first: GS:0 */
+    struct cpu *self;       /* first: GS:0 */
+    struct cpu_guard guard; /* second: speculation_guard.h reads it */
     uint32_t index;
     uint32_t apic_id;
     bool bsp;
@@ -65,6 +75,7 @@ struct cpu {
     bool threads;                        /* its core has other threads */
     const void *last_guest;              /* what one guest left in it is cleared before another's turn */
     uint32_t between_guests;             /* how: speculation_start() said it */
+    uint32_t spec_ctrl;                  /* bits of IA32_SPEC_CTRL that stay on, whatever a guest has there */
     void *vendor;                        /* the vendor's per-CPU memory, virt_cpu_bytes() */
     char why[CPU_WHY_MAX];               /* room for `failure` */
     uint64_t nmis;                       /* that no CPU sent */
@@ -78,6 +89,11 @@ struct cpu {
     struct descriptor_tables descriptors;
 };
 _Static_assert(offsetof(struct cpu, self) == 0, "cpu_this() reads GS:0");
+_Static_assert(offsetof(struct cpu, guard) == CPU_GUARD_ANSWERS &&
+                   offsetof(struct cpu, guard.entry) == CPU_GUARD_ENTRY &&
+                   offsetof(struct cpu, guard.exit) == CPU_GUARD_EXIT &&
+                   offsetof(struct cpu, guard.selector) == CPU_GUARD_SELECTOR,
+               "speculation_guard.h");
 
 extern struct cpu cpus[CPUS_MAX];
 extern uint32_t cpu_count; /* entries of cpus[], those that failed included */

@@ -19,20 +19,32 @@
 #define FADT_DSDT 40u
 #define FADT_SMI_CMD 48u
 #define FADT_ACPI_ENABLE 52u
+#define FADT_PM1A_EVT 56u
+#define FADT_PM1B_EVT 60u
 #define FADT_PM1A_CNT 64u
 #define FADT_PM1B_CNT 68u
 #define FADT_PM_TMR 76u
+#define FADT_PM1_EVT_LEN 88u
+#define FADT_BOOT_ARCH 109u
 #define FADT_FLAGS 112u
 #define FADT_RESET_REG 116u
 #define FADT_RESET_VALUE 128u
 #define FADT_X_DSDT 140u
+#define FADT_X_PM1A_EVT 148u
+#define FADT_X_PM1B_EVT 160u
 #define FADT_X_PM1A_CNT 172u
 #define FADT_X_PM1B_CNT 184u
 #define FADT_X_PM_TMR 208u
 #define FADT_SLEEP_CONTROL 244u
+#define FADT_FLAG_PWR_BUTTON (1u << 4) /* it is a device of the namespace, or there is none */
 #define FADT_FLAG_TMR_VAL_EXT (1u << 8)
 #define FADT_FLAG_RESET_REG_SUP (1u << 10)
 #define FADT_FLAG_HW_REDUCED (1u << 20)
+
+/* IAPC_BOOT_ARCH, from revision 3 on. ACPI 6.5 5.2.9.3, table 5.11. */
+#define FADT_REVISION 8u
+#define FADT_REVISION_BOOT_ARCH 3u
+#define FADT_BOOT_ARCH_8042 (1u << 1)
 
 /* A generic address is 12 bytes. ACPI 6.5 5.2.3.2. */
 #define GAS_BYTES 12u
@@ -41,6 +53,8 @@ _Static_assert(RSDP_XSDT + sizeof(uint64_t) + 4 == RSDP_V2_BYTES,
 _Static_assert(RSDP_RSDT + sizeof(uint32_t) == RSDP_V1_BYTES, "the RSDT's address ends the first form");
 _Static_assert(FADT_RESET_VALUE == FADT_RESET_REG + GAS_BYTES, "RESET_VALUE follows RESET_REG");
 _Static_assert(FADT_RESET_REG == FADT_FLAGS + sizeof(uint32_t), "RESET_REG follows Flags");
+_Static_assert(FADT_X_PM1A_CNT == FADT_X_PM1A_EVT + 2 * GAS_BYTES && FADT_PM1A_CNT == FADT_PM1A_EVT + 8,
+               "the event blocks come before");
 _Static_assert(FADT_X_PM1B_CNT == FADT_X_PM1A_CNT + GAS_BYTES, "X_PM1b_CNT_BLK follows X_PM1a_CNT_BLK");
 _Static_assert(FADT_X_PM_TMR == FADT_X_PM1B_CNT + 2 * GAS_BYTES, "X_PM2_CNT_BLK lies between");
 _Static_assert(FADT_PM1B_CNT == FADT_PM1A_CNT + sizeof(uint32_t), "the ports of 32 bits likewise");
@@ -175,6 +189,23 @@ static uint16_t read_port(struct span table, uint64_t extended, uint64_t old)
     return port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
+/* What a person may press. */
+static void read_inputs(struct host_acpi *tables, struct span table, uint32_t flags)
+{
+    uint8_t revision = 0;
+    uint16_t boot_arch = 0;
+
+    tables->pm1a_event_port = read_port(table, FADT_X_PM1A_EVT, FADT_PM1A_EVT);
+    tables->pm1b_event_port = read_port(table, FADT_X_PM1B_EVT, FADT_PM1B_EVT);
+    (void)span_read_u8(table, FADT_PM1_EVT_LEN, &tables->pm1_event_bytes);
+    tables->has_power_button = (flags & (FADT_FLAG_PWR_BUTTON | FADT_FLAG_HW_REDUCED)) == 0 &&
+                               tables->pm1a_event_port != 0 && tables->pm1_event_bytes >= 4;
+    (void)span_read_u8(table, FADT_REVISION, &revision);
+    (void)span_read_u16(table, FADT_BOOT_ARCH, &boot_arch);
+    tables->has_8042 = (flags & FADT_FLAG_HW_REDUCED) == 0 &&
+                       (revision < FADT_REVISION_BOOT_ARCH || (boot_arch & FADT_BOOT_ARCH_8042) != 0);
+}
+
 static void read_fadt(struct reader *reader, struct span table)
 {
     struct host_acpi *tables = reader->tables;
@@ -188,6 +219,7 @@ static void read_fadt(struct reader *reader, struct span table)
     tables->pm_timer_port = read_port(table, FADT_X_PM_TMR, FADT_PM_TMR);
     tables->pm_timer_32bit = (flags & FADT_FLAG_TMR_VAL_EXT) != 0;
     tables->pm1a_control_port = read_port(table, FADT_X_PM1A_CNT, FADT_PM1A_CNT);
+    read_inputs(tables, table, flags);
     tables->pm1b_control_port = read_port(table, FADT_X_PM1B_CNT, FADT_PM1B_CNT);
     (void)span_read_u32(table, FADT_SMI_CMD, &port);
     tables->smi_command_port = (uint16_t)port;

@@ -55,6 +55,11 @@ struct host_acpi {
     bool has_fadt;
     uint16_t pm_timer_port; /* 0: none. 3.579545 MHz */
     bool pm_timer_32bit;
+    uint16_t pm1a_event_port; /* 0: none. Status, then enable behind half of pm1_event_bytes */
+    uint16_t pm1b_event_port;
+    uint8_t pm1_event_bytes;
+    bool has_power_button;      /* one of fixed hardware, in the PM1 event registers */
+    bool has_8042;              /* a keyboard controller, as far as the tables say */
     uint16_t pm1a_control_port; /* 0: none */
     uint16_t pm1b_control_port;
     uint16_t smi_command_port;

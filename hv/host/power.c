@@ -30,26 +30,86 @@
 #define KEYBOARD_COMMAND_PORT 0x64u
 #define KEYBOARD_PULSE_RESET 0xfeu
 
+/* Status and enable registers of PM1. ACPI 6.5 4.8.3.1.1, table 4.11. */
+#define PM1_POWER_BUTTON (1u << 8)
+#define BUTTON_POLL_US 100000u
+
 static const struct host_acpi *acpi;
+static bool button_is_ours;
 
 void power_init(const struct host_acpi *tables)
 {
     acpi = tables;
 }
 
-/* Firmware hands the machine over in legacy mode on some boards: PM1 works only after ACPI was enabled. */
-static void enable_acpi(void)
+/* Firmware hands the machine over in legacy mode on most boards: PM1 works only after ACPI was enabled. False: it did
+ * not answer. */
+static bool enable_acpi(void)
 {
     uint64_t end = tsc_after_us(ACPI_ENABLE_WAIT_US);
 
-    if (acpi->smi_command_port == 0 || acpi->acpi_enable_value == 0 ||
+    if (acpi->smi_command_port == 0 || acpi->acpi_enable_value == 0 || acpi->pm1a_control_port == 0 ||
         (insn_in16(acpi->pm1a_control_port) & PM1_SCI_ENABLE) != 0) {
-        return;
+        return true;
     }
     insn_out8(acpi->smi_command_port, acpi->acpi_enable_value);
-    while ((insn_in16(acpi->pm1a_control_port) & PM1_SCI_ENABLE) == 0 && insn_rdtsc() < end) {
+    while ((insn_in16(acpi->pm1a_control_port) & PM1_SCI_ENABLE) == 0) {
+        if (insn_rdtsc() >= end) {
+            return false;
+        }
         insn_pause();
     }
+    return true;
+}
+
+/* The button alone is enabled: some chipsets (QEMU's) show no status without. Its interrupt ends at the I/O APIC, which
+ * is masked; the status is polled. Written ones clear a status. */
+static void enable_button(uint16_t port)
+{
+    if (port != 0) {
+        insn_out16(port, PM1_POWER_BUTTON);
+        insn_out16((uint16_t)(port + acpi->pm1_event_bytes / 2), PM1_POWER_BUTTON);
+    }
+}
+
+void power_take_button(void)
+{
+    if (acpi == NULL || !acpi->has_power_button) {
+        log_info("power button: none that ACPI's registers show; holding it switches the machine off");
+        return;
+    }
+    if (!enable_acpi()) {
+        log_warning("power button: the firmware does not switch ACPI on (SMI command port 0x%x); a press does what the "
+                    "firmware wants",
+                    acpi->smi_command_port);
+        return;
+    }
+    enable_button(acpi->pm1a_event_port);
+    enable_button(acpi->pm1b_event_port);
+    button_is_ours = true;
+    log_info("power button: a press ends the guests in an orderly way, a second one at once");
+}
+
+static bool take_press(uint16_t port)
+{
+    if (port == 0 || (insn_in16(port) & PM1_POWER_BUTTON) == 0) {
+        return false;
+    }
+    insn_out16(port, PM1_POWER_BUTTON);
+    return true;
+}
+
+bool power_button_pressed(void)
+{
+    bool a = button_is_ours && take_press(acpi->pm1a_event_port);
+    bool b = button_is_ours && take_press(acpi->pm1b_event_port);
+
+    return a || b;
+}
+
+uint64_t power_button_deadline(uint64_t now)
+{
+    return button_is_ours ? now + tsc_ticks_of_us(BUTTON_POLL_US) : UINT64_MAX;
 }
 
 static void sleep_by_port(uint16_t port, uint8_t type)
@@ -73,7 +133,7 @@ static void off_by_acpi(void)
     if (acpi->hardware_reduced) {
         write_address(&acpi->sleep_control, (uint8_t)(SLEEP_CONTROL_TYPE(acpi->sleep_type_a) | SLEEP_CONTROL_ENABLE));
     } else if (acpi->pm1a_control_port != 0) {
-        enable_acpi();
+        (void)enable_acpi();
         sleep_by_port(acpi->pm1a_control_port, acpi->sleep_type_a);
         if (acpi->pm1b_control_port != 0) {
             sleep_by_port(acpi->pm1b_control_port, acpi->sleep_type_b);

@@ -16,6 +16,16 @@ struct host_acpi;
 /* What later calls use. The tables stay where they are. */
 void power_init(const struct host_acpi *acpi);
 
+/* ACPI is enabled, which takes the button from the firmware, and of the machine's events it alone is enabled. Waits at
+ * most 300 ms for the firmware. Before errata are applied: the firmware's answer may undo them. */
+void power_take_button(void);
+
+/* It was pressed since the last call. Holding it for four seconds is the hardware's, whatever is done here. */
+bool power_button_pressed(void);
+
+/* When to look again; UINT64_MAX: there is no button to look at. */
+uint64_t power_button_deadline(uint64_t now);
+
 /* All three flush the consoles first. Any CPU may call them; others should have left their guests. */
 _Noreturn void power_off(void);
 _Noreturn void power_reboot(void);

@@ -5,18 +5,29 @@
 #ifndef HV_HOST_SPECULATION_H
 #define HV_HOST_SPECULATION_H
 
+#include "config/config.h"
 #include "hv/base/types.h"
 
-/* Looks at the calling CPU and switches on what stays on, LFENCE's waiting included. Returns the answers that are given
- * between two guests, for speculation_between_guests(); 0: nothing needs to be done then. Before virtualization is
- * switched on. `threads`: its core has other threads. */
-uint32_t speculation_start(bool threads);
+struct cpu;
 
-/* One line: what the calling CPU is open to, what is done, and what is left for want of microcode. True where threads
- * of a core see data of each other. */
-bool speculation_report(bool threads);
+/* Looks at the calling CPU, `cpu`, switches on what stays on, LFENCE's waiting included, and notes in `cpu` what is
+ * done between two guests and at exits. Before virtualization is switched on. */
+void speculation_start(struct cpu *cpu, enum config_speculation wanted);
+
+/* Whether guests may have SPEC_CTRL and PRED_CMD on the calling CPU. */
+bool speculation_offers_control(void);
+
+/* One line: what the calling CPU is open to, what is done, and what is left for want of microcode. */
+void speculation_report(const struct cpu *cpu, enum config_speculation wanted);
 
 /* The CPU goes from one guest to another: clears what the one may have left. `answers` are this CPU's. */
 void speculation_between_guests(uint32_t answers);
+
+/* The vCPU that `cpu` runs has these bits in its IA32_SPEC_CTRL. They hold in the hypervisor as well, so that no exit
+ * has to write the register: they forbid, and allow nothing. */
+void speculation_set_control(struct cpu *cpu, uint64_t guest_bits);
+
+/* The guest's IBPB. */
+void speculation_barrier(void);
 
 #endif

@@ -43,6 +43,15 @@
 #define GUEST_HPET_BASE 0xfed00000ULL
 #define GUEST_FLASH_START 0xfffc0000ULL /* to 4 GiB: reserved, and nothing is there */
 
+/* Devices of virtio-mmio, a page each, and each with an interrupt of the ISA bus that no other device has. */
+#define GUEST_VIRTIO_MMIO_START 0xfeb00000ULL
+#define GUEST_VIRTIO_MMIO_BYTES 0x1000ULL
+#define GUEST_VIRTIO_MMIO_MAX 7u
+#define GUEST_VIRTIO_MMIO_IRQS  \
+    {                           \
+        5, 6, 7, 10, 11, 14, 15 \
+    }
+
 /* PCI: where base address registers may point, and the configuration space of bus 0. The ports are above those of a
  * PC's own devices; the window above 4 GiB begins behind the guest's RAM (guest_layout_pci_high). */
 #define GUEST_PCI_LOW_START 0xc0000000ULL
@@ -66,6 +75,9 @@ _Static_assert(GUEST_RAM_LOW_MAX <= GUEST_IOAPIC_BASE && GUEST_IOAPIC_BASE < GUE
                    GUEST_HPET_BASE < GUEST_LAPIC_BASE && GUEST_LAPIC_BASE < GUEST_TEST_MEMORY_START,
                "devices and the test memory lie above low RAM, apart from each other");
 _Static_assert(GUEST_TEST_MEMORY_START + GUEST_TEST_MEMORY_BYTES <= GUEST_RAM_HIGH_START, "and below high RAM");
+_Static_assert(GUEST_VIRTIO_MMIO_START + GUEST_VIRTIO_MMIO_MAX * GUEST_VIRTIO_MMIO_BYTES <= GUEST_IOAPIC_BASE &&
+                   GUEST_ECAM_BASE + 256 * MIB <= GUEST_VIRTIO_MMIO_START,
+               "virtio-mmio lies between PCI's configuration space and the I/O APIC");
 _Static_assert(GUEST_RAM_LOW_MAX <= GUEST_PCI_LOW_START && GUEST_PCI_LOW_END <= GUEST_ECAM_BASE &&
                    GUEST_ECAM_BASE < GUEST_IOAPIC_BASE,
                "PCI lies between low RAM and the devices");

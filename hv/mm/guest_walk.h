@@ -80,6 +80,20 @@ enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const s
                                       uint64_t address, enum guest_access access, struct guest_translation *result,
                                       struct guest_way *way);
 
+/* Are all entries of a way as they were told? Then the same walk would end well again, at the same place. */
+static inline bool guest_way_holds(const struct guest_way *way)
+{
+    for (unsigned level = way->leaf_level; level < way->levels; level++) {
+        uint64_t now = way->entry_bytes == 8 ? __atomic_load_n((const uint64_t *)way->slots[level], __ATOMIC_RELAXED)
+                                             : __atomic_load_n((const uint32_t *)way->slots[level], __ATOMIC_RELAXED);
+
+        if (now != way->entries[level]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * Where in host memory the byte at a linear address lies that the CPU has just fetched code from, with 4-level paging;
  * what follows it in its page follows there. Neither rights nor reserved bits are looked at, for the CPU has, and

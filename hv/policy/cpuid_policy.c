@@ -51,12 +51,15 @@
 /* FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA; AVX512 F DQ IFMA CD BW VL */
 #define LEAF7_EBX_KEEP                                                                                                 \
     (BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(18) | BIT(19) | BIT(20) | BIT(23) | BIT(24) | \
-     BIT(29) | BIT(16) | EXTENDED1_ECX_TCE | BIT(21) | BIT(28) | BIT(30) | BIT(31))
+     BIT(29) | BIT(16) | BIT(17) | BIT(21) | BIT(28) | BIT(30) | BIT(31))
 /* VBMI UMIP VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ LA57 RDPID */
 #define LEAF7_ECX_KEEP \
     (BIT(1) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | BIT(16) | BIT(22))
 /* FSRM VP2INTERSECT MD_CLEAR SERIALIZE ARCH_CAPABILITIES */
 #define LEAF7_EDX_KEEP (BIT(4) | BIT(8) | BIT(10) | BIT(14) | CPUID_7_EDX_ARCH_CAPABILITIES)
+/* IBRS and IBPB, STIBP, SSBD: only with input.spec_ctrl */
+#define LEAF7_EDX_CONTROLS (CPUID_7_EDX_SPEC_CTRL | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)
+#define EXTENDED8_EBX_CONTROLS (CPUID_88_EBX_IBPB | CPUID_88_EBX_IBRS | CPUID_88_EBX_STIBP | CPUID_88_EBX_SSBD)
 #define LEAF7_EBX_TSC_ADJUST BIT(1)
 #define LEAF1_ECX_PCID BIT(17)
 #define LEAF7_EBX_INVPCID BIT(10)
@@ -93,9 +96,9 @@ static const struct policy_row policy_rows[] = {
     /* no thermal or power management; ARAT: the APIC timer never stops */
     {0x00000006, 0, {0, 0, 0, 0}, {1u << 2, 0, 0, 0}},
     /* instructions without state of their own; no SGX, HLE/RTM, MPX, PT; of speculation what VERW does and which
-     * attacks the CPU is not open to, and no control; no protection keys, neither PKU nor PKS: decision 10; TSC_ADJUST is
-     * emulated */
-    {0x00000007, 0, {1, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP}, {0, LEAF7_EBX_TSC_ADJUST, 0, 0}},
+     * attacks the CPU is not open to; its controls where spec_ctrl says so; no protection keys, neither PKU nor PKS: decision 10;
+     * TSC_ADJUST is emulated */
+    {0x00000007, 0, {1, LEAF7_EBX_KEEP, LEAF7_ECX_KEEP, LEAF7_EDX_KEEP | LEAF7_EDX_CONTROLS}, {0, LEAF7_EBX_TSC_ADJUST, 0, 0}},
     {0x00000007, 1, {LEAF7_1_EAX_KEEP, 0, 0, 0}, {0}}, /* vector and string instructions */
     {0x0000000d, SUBLEAF_ANY, {ALL, ALL, ALL, ALL}, {0}}, /* extended state; limited to CPUID_XCR0_ALLOWED below */
     {0x80000000, 0, {0, ALL, ALL, ALL}, {0}}, /* the vendor's name again; the highest leaf is set below */
@@ -108,7 +111,7 @@ static const struct policy_row policy_rows[] = {
     {0x80000006, 0, {ALL, ALL, ALL, ALL}, {0}}, /* second-level caches and TLBs */
     {0x80000007, 0, {0, 0, 0, 0}, {0}}, /* invariant TSC is set below where the host's TSC is stable */
     /* address widths, CLZERO, XSAVEERPTR, WBNOINVD; core count below */
-    {0x80000008, 0, {0x0000ffff, EXTENDED8_EBX_KEEP, 0, 0}, {0}},
+    {0x80000008, 0, {0x0000ffff, EXTENDED8_EBX_KEEP | EXTENDED8_EBX_CONTROLS, 0, 0}, {0}},
     {0x80000019, 0, {ALL, ALL, 0, 0}, {0}}, /* 1 GiB TLBs */
     {0x8000001a, 0, {ALL, 0, 0, 0}, {0}}, /* how wide vector units are */
     {0x8000001d, SUBLEAF_ANY, {0x3fff, ALL, ALL, ALL}, {0}}, /* caches; how many share them is set below */
@@ -306,6 +309,20 @@ static void set_topology(struct cpuid_table *table, const struct cpuid_policy_in
     }
 }
 
+/* IA32_SPEC_CTRL and IA32_PRED_CMD. */
+static void hide_controls(struct cpuid_table *table)
+{
+    struct cpuid_entry *intel = table_find(table, 7, 0);
+    struct cpuid_entry *amd = table_find(table, 0x80000008, 0);
+
+    if (intel != NULL) {
+        intel->words.edx &= ~LEAF7_EDX_CONTROLS;
+    }
+    if (amd != NULL) {
+        amd->words.ebx &= ~EXTENDED8_EBX_CONTROLS;
+    }
+}
+
 /* PCID and INVPCID. */
 static void hide_pcid(struct cpuid_table *table)
 {
@@ -379,5 +396,8 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     set_xsave(input, table);
     if (input->hide_pcid) {
         hide_pcid(table);
+    }
+    if (!input->spec_ctrl) {
+        hide_controls(table);
     }
 }

@@ -23,6 +23,7 @@ struct cpuid_policy_input {
     bool hide_xsavec; /* quirks.broken_xsavec */
     bool hide_pcid;   /* shadow tables have none */
     bool hide_tce;    /* quirks.tce_refused */
+    bool spec_ctrl;   /* controls over speculation are offered, where the host has them */
 };
 
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table);

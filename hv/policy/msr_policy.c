@@ -25,13 +25,15 @@
 
 /*
  * IA32_ARCH_CAPABILITIES: the attacks that the CPU is not open to, and that VERW clears buffers (FB_CLEAR, RFDS_CLEAR).
- * SDM 4 2.1, table 2-2. Bits of MSRs that guests have not (IBRS_ALL, TSX_CTRL, MISC_PACKAGE_CTLS, ...) are no guest's.
+ * SDM 4 2.1, table 2-2. IBRS_ALL: IBRS may stay set. Bits of MSRs that guests have not (TSX_CTRL, MISC_PACKAGE_CTLS,
+ * ...) are no guest's.
  */
-#define ARCH_PROMISES                                                                                                \
-    (1ULL << 0 /* RDCL_NO */ | 1ULL << 4 /* SSB_NO */ | 1ULL << 5 /* MDS_NO */ | 1ULL << 6 /* IF_PSCHANGE_MC_NO */ | \
-     1ULL << 8 /* TAA_NO */ | 1ULL << 13 /* SBDR_SSDP_NO */ | 1ULL << 14 /* FBSDP_NO */ | 1ULL << 15 /* PSDP_NO */ | \
-     1ULL << 17 /* FB_CLEAR */ | 1ULL << 20 /* BHI_NO */ | 1ULL << 24 /* PBRSB_NO */ | 1ULL << 26 /* GDS_NO */ |     \
-     1ULL << 27 /* RFDS_NO */ | 1ULL << 28 /* RFDS_CLEAR */ | 1ULL << 62 /* ITS_NO */)
+#define ARCH_PROMISES                                                                                               \
+    (1ULL << 0 /* RDCL_NO */ | ARCH_CAPABILITIES_IBRS_ALL | 1ULL << 4 /* SSB_NO */ | 1ULL << 5 /* MDS_NO */ |       \
+     1ULL << 6 /* IF_PSCHANGE_MC_NO */ | 1ULL << 8 /* TAA_NO */ | 1ULL << 13 /* SBDR_SSDP_NO */ |                   \
+     1ULL << 14 /* FBSDP_NO */ | 1ULL << 15 /* PSDP_NO */ | 1ULL << 17 /* FB_CLEAR */ | 1ULL << 20 /* BHI_NO */ |   \
+     1ULL << 24 /* PBRSB_NO */ | 1ULL << 26 /* GDS_NO */ | 1ULL << 27 /* RFDS_NO */ | 1ULL << 28 /* RFDS_CLEAR */ | \
+     1ULL << 62 /* ITS_NO */)
 /* A RET may take its target from elsewhere than the return stack. */
 #define ARCH_WARNINGS (1ULL << 2 /* RSBA */ | 1ULL << 19 /* RRSBA */)
 
@@ -48,6 +50,8 @@ enum msr_kind {
     MSR_IS_PLATFORM_INFO,
     MSR_IS_MICROCODE,
     MSR_IS_ARCH_CAPABILITIES,
+    MSR_IS_SPEC_CTRL,
+    MSR_IS_PRED_CMD,
     MSR_IS_PAT,
     MSR_IS_MTRR_DEFAULT,
     MSR_IS_TSC_DEADLINE,
@@ -85,6 +89,8 @@ static const struct msr_row msr_rows[] = {
     {0x12, 0x12, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* the older number of the same */
     {MSR_MICROCODE, MSR_MICROCODE, ON_BOTH, MSR_IS_MICROCODE, 0}, /* the CPU's own, read by every Linux */
     {MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, ON_BOTH, MSR_IS_ARCH_CAPABILITIES, 0}, /* "not affected" bits */
+    {MSR_SPEC_CTRL, MSR_SPEC_CTRL, ON_BOTH, MSR_IS_SPEC_CTRL, 0}, /* IBRS, STIBP, SSBD, each as CPUID offers it */
+    {MSR_PRED_CMD, MSR_PRED_CMD, ON_BOTH, MSR_IS_PRED_CMD, 0}, /* IBPB, as CPUID offers it */
     {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0}, /* platform id, read with the microcode revision */
     {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED}, /* locked, no VMX */
     {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0}, /* platform information: the TSC's ratio to 100 MHz, no turbo */
@@ -265,6 +271,64 @@ static bool has_arch_capabilities(const struct vcpu *vcpu)
             CPUID_7_EDX_ARCH_CAPABILITIES) != 0;
 }
 
+/* What CPUID offers this guest of the controls over speculation: bits of IA32_SPEC_CTRL, and whether there is IBPB.
+ * Intel has a bit for IBRS and IBPB together. SDM 2A "CPUID", table 3-8; APM 3 E.4. */
+static uint64_t spec_ctrl_bits(const struct vcpu *vcpu, bool *ibpb)
+{
+    const struct cpuid_dynamic dynamic = {.apic_enabled = true};
+    uint32_t edx = cpuid_table_answer(&vcpu->guest->cpuid, CPUID_EXTENDED_FEATURES, 0, &dynamic).edx;
+    uint32_t ebx = cpuid_table_answer(&vcpu->guest->cpuid, CPUID_ADDRESS_SIZES, 0, &dynamic).ebx;
+    bool ibrs = (edx & CPUID_7_EDX_SPEC_CTRL) != 0 || (ebx & CPUID_88_EBX_IBRS) != 0;
+    bool stibp = (edx & CPUID_7_EDX_STIBP) != 0 || (ebx & CPUID_88_EBX_STIBP) != 0;
+    bool ssbd = (edx & CPUID_7_EDX_SSBD) != 0 || (ebx & CPUID_88_EBX_SSBD) != 0;
+
+    *ibpb = (edx & CPUID_7_EDX_SPEC_CTRL) != 0 || (ebx & CPUID_88_EBX_IBPB) != 0;
+    return (ibrs ? SPEC_CTRL_IBRS : 0) | (stibp ? SPEC_CTRL_STIBP : 0) | (ssbd ? SPEC_CTRL_SSBD : 0);
+}
+
+/* These two stay out of row_read(), which the local APIC's registers need without a stack frame. */
+__attribute__((noinline)) static bool arch_capabilities_read(const struct vcpu *vcpu, uint64_t *value)
+{
+    bool ibpb;
+    bool ibrs = (spec_ctrl_bits(vcpu, &ibpb) & SPEC_CTRL_IBRS) != 0;
+
+    *value = vcpu->guest->host->arch_capabilities & (ibrs ? ~0ULL : ~ARCH_CAPABILITIES_IBRS_ALL);
+    return has_arch_capabilities(vcpu);
+}
+
+__attribute__((noinline)) static bool spec_ctrl_read(const struct vcpu *vcpu, uint64_t *value)
+{
+    bool ibpb;
+
+    *value = vcpu->msrs.spec_ctrl;
+    return spec_ctrl_bits(vcpu, &ibpb) != 0;
+}
+
+static bool spec_ctrl_write(struct vcpu *vcpu, uint64_t value)
+{
+    bool ibpb;
+    uint64_t allowed = spec_ctrl_bits(vcpu, &ibpb);
+
+    if (allowed == 0 || (value & ~allowed) != 0) {
+        return false;
+    }
+    vcpu->msrs.spec_ctrl = value;
+    vcpu->requests |= VCPU_SPEC_CTRL;
+    return true;
+}
+
+static bool pred_cmd_write(struct vcpu *vcpu, uint64_t value)
+{
+    bool ibpb;
+
+    (void)spec_ctrl_bits(vcpu, &ibpb);
+    if (!ibpb || (value & ~(uint64_t)PRED_CMD_IBPB) != 0) {
+        return false;
+    }
+    vcpu->requests |= value != 0 ? (uint32_t)VCPU_IBPB : 0;
+    return true;
+}
+
 static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr, uint64_t *value)
 {
     switch (row->kind) {
@@ -292,8 +356,11 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
         *value = (uint64_t)vcpu->guest->host->microcode << (vcpu->guest->host->is_intel ? 32 : 0);
         return true;
     case MSR_IS_ARCH_CAPABILITIES:
-        *value = vcpu->guest->host->arch_capabilities;
-        return has_arch_capabilities(vcpu);
+        return arch_capabilities_read(vcpu, value);
+    case MSR_IS_SPEC_CTRL:
+        return spec_ctrl_read(vcpu, value);
+    case MSR_IS_PRED_CMD:
+        return false; /* write-only */
     case MSR_IS_PAT:
         *value = vcpu->msrs.pat;
         return true;
@@ -339,6 +406,10 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
     case MSR_IS_MISC_ENABLE:
         vcpu->msrs.misc_enable = value;
         return true;
+    case MSR_IS_SPEC_CTRL:
+        return spec_ctrl_write(vcpu, value);
+    case MSR_IS_PRED_CMD:
+        return pred_cmd_write(vcpu, value);
     case MSR_IS_PAT:
         return pat_write(vcpu, value);
     case MSR_IS_MTRR_DEFAULT:
@@ -360,6 +431,26 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
     return false;
 }
 
+/* The answer of an RDMSR. SDM 2B "RDMSR". */
+static void give(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->gpr[GPR_RAX] = (uint32_t)value;
+    vcpu->gpr[GPR_RDX] = value >> 32;
+}
+
+bool msr_quick_read(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+    const struct msr_row *row = msr == MSR_EFER ? NULL : row_find(vcpu, msr);
+    uint64_t value;
+
+    if (row == NULL || !row_read(vcpu, row, msr, &value)) {
+        return false;
+    }
+    give(vcpu, value);
+    return true;
+}
+
 void msr_read(struct vcpu *vcpu, uint8_t length)
 {
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
@@ -373,8 +464,7 @@ void msr_read(struct vcpu *vcpu, uint8_t length)
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
         return;
     }
-    vcpu->gpr[GPR_RAX] = (uint32_t)value;
-    vcpu->gpr[GPR_RDX] = value >> 32;
+    give(vcpu, value);
     vcpu_advance(vcpu, length);
 }
 

@@ -12,10 +12,12 @@
 #include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
+#include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
 #include "hv/host/host_apic.h"
+#include "hv/host/power.h"
 #include "hv/iommu/iommu.h"
 #include "hv/virt/vcpu_switch.h"
 #include "hv/virt/virt.h"
@@ -149,6 +151,7 @@ static void exchange_console(struct cpu *cpu, struct turn *turn, uint64_t now)
         }
     }
     turn->console_deadline = max_u64(console_deadline(end), end + CONSOLE_REST * (end - now));
+    turn->console_deadline = min_u64(turn->console_deadline, power_button_deadline(end));
 }
 
 /* The boot CPU polls the consoles; others only bring what their guests wrote. */
@@ -255,6 +258,12 @@ static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *v
     }
 }
 
+/* A turn is also what a guest's restart takes. */
+static bool wants_turn(const struct vcpu *vcpu, uint64_t now)
+{
+    return can_run(vcpu) || (vcpu->state == VCPU_STATE_DEAD && guest_restart_deadline(vcpu) <= now);
+}
+
 /*
  * True while the owner of the slice has the CPU for itself. What comes for another guest's vCPU on this CPU waits for
  * the end of the slice: else a guest could take its neighbour's time by timers or interrupts that make the CPU leave
@@ -262,7 +271,7 @@ static void collect_from_vcpu(struct cpu *cpu, struct turn *turn, struct vcpu *v
  */
 static bool slice_lasts(const struct turn *turn, uint64_t now)
 {
-    return turn->count > 1 && turn->owner != NULL && can_run(turn->owner) && now < turn->slice_end;
+    return turn->count > 1 && turn->owner != NULL && wants_turn(turn->owner, now) && now < turn->slice_end;
 }
 
 static bool kicks_wait(const struct turn *turn)
@@ -295,12 +304,6 @@ static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
             collect_from_vcpu(cpu, turn, turn->vcpus[(turn->next + i) % turn->count], now);
         }
     }
-}
-
-/* A turn is also what a guest's restart takes. */
-static bool wants_turn(const struct vcpu *vcpu, uint64_t now)
-{
-    return can_run(vcpu) || (vcpu->state == VCPU_STATE_DEAD && guest_restart_deadline(vcpu) <= now);
 }
 
 static uint64_t slice_ticks(const struct vcpu *vcpu)
@@ -426,6 +429,7 @@ static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
         exchange_console(cpu, turn, now);
         guest_com2_serve();
         guest_end_serve();
+        operator_look_at_button();
         return false;
     }
     return true;
@@ -462,7 +466,7 @@ static void run(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uin
     } else if (vcpu == NULL) {
         sleep_until_work(cpu, turn);
     } else if (vcpu->state == VCPU_STATE_DEAD) {
-        guest_restart_run(vcpu, turn->slice_end);
+        guest_restart_run(vcpu, min_u64(now + vcpu->guest->host->exit_ticks, turn->slice_end));
     } else {
         run_vcpu(cpu, turn, vcpu, now);
     }
@@ -472,7 +476,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
 {
     struct turn *turn = &turns[cpu->index];
 
-    turn->console_deadline = console_deadline(insn_rdtsc());
+    turn->console_deadline = min_u64(console_deadline(insn_rdtsc()), power_button_deadline(insn_rdtsc()));
     for (;;) {
         uint64_t now;
 

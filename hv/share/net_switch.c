@@ -100,7 +100,7 @@ static bool send_to(struct net_switch *net_switch, struct virtio_net *sender, ui
     struct virtio_net *receiver = net_switch->ports[port];
     uint64_t destination = net_mac(sender->packet.ethernet);
 
-    if (!virtio_net_wants(receiver, destination)) {
+    if (!virtio_net_wants(receiver, destination) || !virtio_net_link(receiver)) {
         return true;
     }
     if (!try_lock(&receiver->device.receive_lock)) {
@@ -157,7 +157,7 @@ static bool next_packet(const struct sending *sending, struct virtio_net *card, 
         }
         learn(sending->net_switch, sending->port, net_mac(card->packet.ethernet + NET_MAC_BYTES));
     }
-    if (!send_packet(sending->net_switch, sending->port, budget, sending->wakes)) {
+    if (virtio_net_link(card) && !send_packet(sending->net_switch, sending->port, budget, sending->wakes)) {
         return false;
     }
     virtio_net_packet_done(card);

@@ -353,7 +353,7 @@ static void transfer_frame(struct virtio_net *sender, struct virtio_net *receive
     transfer.frame = frame;
     transfer.from = frame->rest;
     transfer.buffers = 0;
-    transfer.cost = (struct virtio_budget){RECEIVE_COST_MAX, UINT64_MAX};
+    transfer.cost = (struct virtio_budget){RECEIVE_COST_MAX, UINT64_MAX, NULL};
     transfer.room = transfer.checksum_at = 0;
     transfer.in_buffer = transfer.frame_done = transfer.sum = 0;
     if (!put_packet(&transfer)) {

@@ -13,16 +13,21 @@
  * svm_vcpu; all other registers are in gpr[], the first thing in struct vcpu. VMLOAD and VMSAVE switch what VMRUN does
  * not: FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs.
  *
+ * svm_enter_guarded() and svm_shadow_enter_guarded() are the same for a CPU that has to do something about speculation
+ * at each exit and entry: hv/host/speculation_guard.h.
+ *
  * The stack, upwards: the callee's 32 bytes, svm, vcpu, host_vmcb, the saved registers. The .seh lines describe it, so
  * that a report of ours shows the run loop's caller.
  */
+#include "hv/host/speculation_guard.inc"
+
 #define FRAME_BYTES 56
 #define FRAME_SVM 32(%rsp)
 #define FRAME_VCPU 40(%rsp)
 #define FRAME_HOST_VMCB 48(%rsp)
 
     .text
-    .macro ENTER name, handle_exit
+    .macro ENTER name, handle_exit, guarded
     .globl \name
     .seh_proc \name
 \name:
@@ -49,7 +54,11 @@
     movq %rdx, FRAME_VCPU
     movq %r8, FRAME_HOST_VMCB
 
-1:  movq FRAME_SVM, %rax
+1:
+    .if \guarded
+    GUARD_ENTRY
+    .endif
+    movq FRAME_SVM, %rax
     movq FRAME_VCPU, %rdx
     movq 1*8(%rdx), %rcx
     movq 3*8(%rdx), %rbx
@@ -66,6 +75,9 @@
     movq 15*8(%rdx), %r15
     movq 2*8(%rdx), %rdx
 
+    .if \guarded
+    GUARD_BUFFERS           /* VMLOAD changes GS */
+    .endif
     vmload %rax
     vmrun %rax
     vmsave %rax             /* rax and rsp are the host's again */
@@ -88,6 +100,10 @@
     movq %r14, 14*8(%rax)
     movq %r15, 15*8(%rax)
 
+    .if \guarded
+    GUARD_EXIT
+    movq FRAME_VCPU, %rax
+    .endif
     movq FRAME_SVM, %rcx
     movq %rax, %rdx
     callq \handle_exit
@@ -107,5 +123,7 @@
     .seh_endproc
     .endm
 
-    ENTER svm_enter, svm_handle_exit
-    ENTER svm_shadow_enter, svm_shadow_handle_exit
+    ENTER svm_enter, svm_handle_exit, 0
+    ENTER svm_enter_guarded, svm_handle_exit, 1
+    ENTER svm_shadow_enter, svm_shadow_handle_exit, 0
+    ENTER svm_shadow_enter_guarded, svm_shadow_handle_exit, 1

@@ -64,6 +64,20 @@ static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
     return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
 }
 
+static inline bool quick_msr_read(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    bool done;
+
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    done = exit_quick_msr_read(vcpu, SVM_EXIT_MSR, vmcb->rip);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    return done;
+}
+
 static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     uint64_t info = vmcb->exit_info1;
@@ -78,6 +92,65 @@ static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
                            (info & SVM_IOIO_IN) != 0);
     vmcb->rax = vcpu->gpr[GPR_RAX];
     return done;
+}
+
+/* Its access itself: no table on the way to it, and no delivery. */
+static inline bool is_plain_access(const struct vmcb *vmcb)
+{
+    return (vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE_WALK)) == 0 && (vmcb->exit_int_info & EVENT_VALID) == 0;
+}
+
+/* A device in memory. Of the control registers what is hidden from the guest does not matter here. V_TPR as above; a
+ * write of the TPR is carried to it. */
+static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    struct vcpu_system *system = &vcpu->system;
+    const struct exit_nested_fault fault = {.address = gpa(vmcb->exit_info2),
+                                            .write = (vmcb->exit_info1 & NPF_WRITE) != 0};
+    uint8_t length;
+
+    if (!is_plain_access(vmcb) || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->gpr[GPR_RSP] = vmcb->rsp;
+    vcpu->rip = vmcb->rip;
+    vcpu->rflags = vmcb->rflags;
+    system->cr0 = vmcb->cr0;
+    system->cr3 = vmcb->cr3;
+    system->cr4 = vmcb->cr4;
+    system->efer = vmcb->efer;
+    system->cpl = vmcb->cpl;
+    system->segments[SEGMENT_CS].access = (vmcb->cs.attributes & VMCB_CS_LONG) != 0 ? SEGMENT_L : 0;
+    vcpu->exit_tsc = insn_rdtsc();
+    length = exit_quick_fault(vcpu, SVM_EXIT_NPF, &fault);
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    svm_write_tpr(vmcb, vcpu);
+    if (length != 0) {
+        step_over(vmcb, vmcb->rip + length);
+    }
+    return length != 0;
+}
+
+/* What would cost the frequent exits instructions if it were a part of them. */
+__attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next;
+
+    if (vmcb->exit_code == SVM_EXIT_NPF) {
+        return quick_fault(svm, vcpu);
+    }
+    if (vmcb->exit_code != SVM_EXIT_MSR) {
+        return false;
+    }
+    next = next_rip(vmcb, vcpu);
+    if (next == 0 || !quick_msr_read(vmcb, vcpu)) {
+        return false;
+    }
+    step_over(vmcb, next);
+    return true;
 }
 
 /* False: nothing has been done. */
@@ -100,7 +173,7 @@ static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
         next = next_rip(vmcb, vcpu);
         return next != 0 && quick_cpuid(svm, vcpu, next);
     } else {
-        return false;
+        return try_rare(svm, vcpu);
     }
     step_over(vmcb, next);
     return true;

@@ -17,11 +17,26 @@
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/panic.h"
+#include "hv/host/speculation.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/insn.h"
 #include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
+
+/* Registers of the CPU that kernels write a few times. */
+__attribute__((noinline)) static void apply_rare_requests(const struct vcpu *vcpu, uint32_t requests)
+{
+    if ((requests & VCPU_XCR0) != 0) {
+        insn_xsetbv(0, vcpu->xcr0);
+    }
+    if ((requests & VCPU_SPEC_CTRL) != 0) {
+        speculation_set_control(cpu_this(), vcpu->msrs.spec_ctrl);
+    }
+    if ((requests & VCPU_IBPB) != 0) {
+        speculation_barrier();
+    }
+}
 
 /* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
 static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -53,22 +68,10 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
         vmcb->dr6 = (vmcb->dr6 & ~DR6_BREAKPOINTS) | ((requests & VCPU_STEP_TRAP) != 0 ? DR6_BS : DR6_BT);
         vmcb->clean &= ~CLEAN_DR;
     }
-    if ((requests & VCPU_XCR0) != 0) {
-        insn_xsetbv(0, vcpu->xcr0);
+    if ((requests & (VCPU_XCR0 | VCPU_SPEC_CTRL | VCPU_IBPB)) != 0) {
+        apply_rare_requests(vcpu, requests);
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
-}
-
-/* A handler that writes the TPR requests VCPU_EVENT or VCPU_RESET. */
-static void write_tpr(struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t tpr = lapic_cr8(&vcpu->lapic);
-
-    if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
-        vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
-        vmcb->clean &= ~CLEAN_INT_CONTROL;
-    }
 }
 
 /* Everything but an emulated instruction without consequences. */
@@ -83,7 +86,7 @@ __attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct
             cpu_kick(cpu_this()); /* it waits until GIF is set, by VMRUN: a delivery comes first */
         }
     }
-    write_tpr(svm, vcpu);
+    svm_write_tpr(&svm->vmcb, vcpu); /* a handler that writes the TPR requests VCPU_EVENT or VCPU_RESET */
     if (svm->repairs && svm_quirks_concern_entry(&svm->vmcb, &svm->step, requests)) {
         svm_quirks_prepare(svm, vcpu, requests);
     }

@@ -149,7 +149,10 @@ void svm_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
 {
     struct svm_vcpu *svm = vcpu->vendor;
 
-    (void)cpu;
+    svm->guarded = cpu->guard.answers != 0;
+    if (svm->shadow == NULL) {
+        svm->enter = svm->guarded ? svm_enter_guarded : svm_enter;
+    }
     svm->vmcb.clean = 0; /* another VMCB, or another CPU, was used in between */
     if (vcpu->guest->host->quirks.cr2_not_loaded) {
         insn_write_cr2(svm->vmcb.cr2);

@@ -202,7 +202,11 @@ bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 void svm_shadow_run(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
 {
     take_over(svm, vcpu);
-    svm_shadow_enter(svm, vcpu, host_vmcb);
+    if (svm->guarded) {
+        svm_shadow_enter_guarded(svm, vcpu, host_vmcb);
+    } else {
+        svm_shadow_enter(svm, vcpu, host_vmcb);
+    }
 }
 
 void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest)

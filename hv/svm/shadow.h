@@ -35,8 +35,9 @@ _Static_assert(sizeof(struct svm_shadow) <= PAGE_BYTES, "hv/plan/planner.c count
 /* The way in for svm_vcpu.enter, with the arguments of svm_enter(). */
 void svm_shadow_run(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
 
-/* entry.S: as svm_enter(), with svm_shadow_handle_exit() after each exit. */
+/* entry.S: as svm_enter() and svm_enter_guarded(), with svm_shadow_handle_exit() after each exit. */
 void svm_shadow_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+void svm_shadow_enter_guarded(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
 bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
 
 #endif

@@ -59,6 +59,7 @@ struct svm_vcpu {
     /* svm_enter, or what a guest with shadow paging has around it: once a turn, so that no exit has to ask. */
     void (*enter)(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
     struct svm_shadow *shadow;
+    bool guarded;      /* its CPU has something to do about speculation at each entry and exit */
     bool shadow_stale; /* the guest starts again: nothing of its shadow tables stays */
 } __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct svm_vcpu) == 8192, "two pages");
@@ -90,12 +91,23 @@ static inline void svm_end_shadow(struct svm_vcpu *svm)
 {
     svm->vmcb.int_state &= ~INT_STATE_SHADOW;
 }
+/* V_TPR, after the local APIC's TPR may have been written. */
+static inline void svm_write_tpr(struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    uint64_t tpr = lapic_cr8(&vcpu->lapic);
+
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) != tpr) {
+        vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_TPR) | tpr;
+        vmcb->clean &= ~CLEAN_INT_CONTROL;
+    }
+}
 bool svm_nmi_is_blocked(struct svm_vcpu *svm, const struct vcpu *vcpu);
 void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 void svm_take_back_event(struct svm_vcpu *svm, struct vcpu *vcpu);
 
 /* entry.S: enters the guest again and again, until svm_handle_exit() says false. */
 void svm_enter(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
+void svm_enter_guarded(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb);
 _Static_assert(offsetof(struct svm_vcpu, vmcb) == 0 && offsetof(struct vcpu, gpr) == 0, "entry.S");
 
 /* quick.c, called by entry.S: the short way where there is one, else svm_handle_any_exit(). */

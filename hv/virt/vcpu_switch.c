@@ -110,6 +110,7 @@ void vcpu_switch_to(struct cpu *cpu, struct vcpu *vcpu)
         save(cpu->current->live);
     }
     change_guest(cpu, vcpu);
+    speculation_set_control(cpu, vcpu->msrs.spec_ctrl);
     restore(vcpu->live);
     virt_vcpu_load(cpu, vcpu);
     cpu->current = vcpu;

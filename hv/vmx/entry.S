@@ -11,16 +11,21 @@
  * rsp, rip and rflags of the guest are in the VMCS; all other registers are in gpr[], the first thing in struct vcpu. A
  * VM exit continues at vmx_exit, or at vmx_shadow_exit.
  *
+ * vmx_enter_guarded() and vmx_exit_guarded are the same for a CPU that has to do something about speculation at each
+ * exit and entry: hv/host/speculation_guard.h.
+ *
  * The stack, upwards: the callee's 32 bytes, vcpu, launched, the saved registers. The .seh lines describe it, so that a
  * report of ours shows the run loop's caller.
  */
+#include "hv/host/speculation_guard.inc"
+
 #define HOST_RSP_FIELD 0x6c14
 #define FRAME_BYTES 56
 #define FRAME_VCPU 32(%rsp)
 #define FRAME_LAUNCHED 40(%rsp)
 
     .text
-    .macro ENTER name, exit, handle_exit
+    .macro ENTER name, exit, handle_exit, guarded
     .globl \name
     .globl \exit
     .seh_proc \name
@@ -49,7 +54,11 @@
     movl $HOST_RSP_FIELD, %eax
     vmwrite %rsp, %rax
 
-1:  movq FRAME_VCPU, %rax
+1:
+    .if \guarded
+    GUARD_ENTRY
+    .endif
+    movq FRAME_VCPU, %rax
     movq 1*8(%rax), %rcx
     movq 2*8(%rax), %rdx
     movq 3*8(%rax), %rbx
@@ -65,6 +74,9 @@
     movq 14*8(%rax), %r14
     movq 15*8(%rax), %r15
     movq 0*8(%rax), %rax
+    .if \guarded
+    GUARD_BUFFERS
+    .endif
     vmresume                /* fails the first time, for which VMLAUNCH is */
     cmpl $0, FRAME_LAUNCHED
     jne 2f
@@ -91,6 +103,10 @@
     movq %r13, 13*8(%rcx)
     movq %r14, 14*8(%rcx)
     movq %r15, 15*8(%rcx)
+    .if \guarded
+    GUARD_EXIT
+    movq FRAME_VCPU, %rcx
+    .endif
     callq \handle_exit
     testb %al, %al
     jnz 1b
@@ -109,5 +125,7 @@
     .seh_endproc
     .endm
 
-    ENTER vmx_enter, vmx_exit, vmx_handle_exit
-    ENTER vmx_shadow_enter, vmx_shadow_exit, vmx_shadow_handle_exit
+    ENTER vmx_enter, vmx_exit, vmx_handle_exit, 0
+    ENTER vmx_enter_guarded, vmx_exit_guarded, vmx_handle_exit, 1
+    ENTER vmx_shadow_enter, vmx_shadow_exit, vmx_shadow_handle_exit, 0
+    ENTER vmx_shadow_enter_guarded, vmx_shadow_exit_guarded, vmx_shadow_handle_exit, 1

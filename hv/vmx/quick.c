@@ -54,6 +54,12 @@ static inline bool quick_msr_write(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip);
 }
 
+static inline bool quick_msr_read(struct vcpu *vcpu, uint64_t rip)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_msr_read(vcpu, VMX_EXIT_RDMSR, rip);
+}
+
 static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
 {
     uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
@@ -65,12 +71,75 @@ static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_port(vcpu, VMX_EXIT_IO, rip, (uint16_t)(info >> VMX_IO_PORT_SHIFT), (info & VMX_IO_IN) != 0);
 }
 
+/* Its access itself: no table on the way to it, and no delivery. */
+static inline bool is_plain_access(uint64_t info)
+{
+    return (info & VMX_EPT_FETCH) == 0 && (info & VMX_EPT_LINEAR_VALID) != 0 && (info & VMX_EPT_FINAL) != 0 &&
+           (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) == 0;
+}
+
+static enum vmcs_field access_field(uint32_t segment)
+{
+    return (enum vmcs_field)((uint32_t)VMCS_GUEST_ES_ACCESS + segment * VMCS_SEGMENT_STRIDE);
+}
+
+/* A device in memory. Of the control registers what is hidden from the guest does not matter here. */
+static bool quick_fault(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    struct vcpu_system *system = &vcpu->system;
+    struct exit_nested_fault fault = {.write = (info & VMX_EPT_WRITE) != 0};
+    uint8_t length;
+
+    if (!is_plain_access(info)) {
+        return false;
+    }
+    fault.address = gpa(vmx_read_inline(VMCS_GUEST_PHYSICAL));
+    vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
+    vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
+    vcpu->rflags = vmx_read_inline(VMCS_GUEST_RFLAGS);
+    system->cr0 = vmx_read_inline(VMCS_GUEST_CR0);
+    system->cr3 = vmx_read_inline(VMCS_GUEST_CR3);
+    system->cr4 = vmx_read_inline(VMCS_GUEST_CR4);
+    system->efer = vmx_features.msr_areas ? vmx->guest_msrs[VMX_AREA_EFER].value : vmx_read_inline(VMCS_GUEST_EFER);
+    system->segments[SEGMENT_CS].access = (uint32_t)vmx_read_inline(access_field(SEGMENT_CS));
+    system->cpl = (uint8_t)SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS)));
+    vcpu->exit_tsc = insn_rdtsc();
+    length = exit_quick_fault(vcpu, VMX_EXIT_EPT_VIOLATION, &fault);
+    if (length != 0) {
+        vmx_write_inline(VMCS_GUEST_RIP, vcpu->rip + length);
+    }
+    return length != 0;
+}
+
+/* What would cost the frequent exits instructions if it were a part of them. */
+__attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip;
+
+    if (reason == VMX_EXIT_EPT_VIOLATION) {
+        return may_be_quick(vcpu) && quick_fault(vcpu->vendor, vcpu);
+    }
+    if (reason != VMX_EXIT_RDMSR || !may_be_quick(vcpu)) {
+        return false;
+    }
+    rip = vmx_read_inline(VMCS_GUEST_RIP);
+    if (!quick_msr_read(vcpu, rip)) {
+        return false;
+    }
+    step_over(rip);
+    return true;
+}
+
 /* False: nothing has been done. */
 static bool try_quick(struct vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip;
 
-    if ((reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR) || !may_be_quick(vcpu)) {
+    if (reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR) {
+        return try_rare(vcpu, reason);
+    }
+    if (!may_be_quick(vcpu)) {
         return false;
     }
     rip = vmx_read_inline(VMCS_GUEST_RIP);

@@ -17,10 +17,25 @@
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/panic.h"
+#include "hv/host/speculation.h"
 #include "hv/vmx/decode.h"
 #include "hv/vmx/insn.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
+
+/* Registers of the CPU that kernels write a few times. */
+__attribute__((noinline)) static void apply_rare_requests(const struct vcpu *vcpu, uint32_t requests)
+{
+    if ((requests & VCPU_XCR0) != 0) {
+        insn_xsetbv(0, vcpu->xcr0);
+    }
+    if ((requests & VCPU_SPEC_CTRL) != 0) {
+        speculation_set_control(cpu_this(), vcpu->msrs.spec_ctrl);
+    }
+    if ((requests & VCPU_IBPB) != 0) {
+        speculation_barrier();
+    }
+}
 
 /* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
 static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
@@ -51,8 +66,8 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     if ((requests & (VCPU_MSR_BITMAP | VCPU_RESET)) != 0) {
         vmx_apic_set_mode(vmx, vcpu);
     }
-    if ((requests & VCPU_XCR0) != 0) {
-        insn_xsetbv(0, vcpu->xcr0);
+    if ((requests & (VCPU_XCR0 | VCPU_SPEC_CTRL | VCPU_IBPB)) != 0) {
+        apply_rare_requests(vcpu, requests);
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }

@@ -173,7 +173,7 @@ static void setup_host(struct vmx_vcpu *vmx)
         vmx_write(VMCS_HOST_PAT, vmx->host_msrs[VMX_AREA_PAT].value);
         vmx_write(VMCS_HOST_EFER, vmx->host_msrs[VMX_AREA_EFER].value);
     }
-    vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)vmx_exit);
+    vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)(vmx->guarded != 0 ? vmx_exit_guarded : vmx_exit));
 }
 
 void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested)
@@ -217,6 +217,10 @@ void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu)
     struct vmx_vcpu *vmx = vcpu->vendor;
     uint64_t address = (uint64_t)(uintptr_t)vmx->vmcs;
 
+    vmx->guarded = cpu->guard.answers != 0;
+    if (vmx->shadow == NULL) {
+        vmx->enter = vmx->guarded != 0 ? vmx_enter_guarded : vmx_enter;
+    }
     if (vmx->loaded_cpu == 0 && !vmx_insn_vmclear(address)) {
         hv_panic(PANIC_VENDOR, "VMCLEAR fails for guest %s", vcpu->guest->name);
     }

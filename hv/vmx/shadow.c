@@ -256,7 +256,12 @@ bool vmx_shadow_handle_exit(struct vcpu *vcpu)
 
 uint32_t vmx_shadow_run(struct vcpu *vcpu, uint32_t launched)
 {
-    return take_over(vcpu->vendor, vcpu) ? vmx_shadow_enter(vcpu, launched) : 0;
+    struct vmx_vcpu *vmx = vcpu->vendor;
+
+    if (!take_over(vmx, vcpu)) {
+        return 0;
+    }
+    return vmx->guarded != 0 ? vmx_shadow_enter_guarded(vcpu, launched) : vmx_shadow_enter(vcpu, launched);
 }
 
 void vmx_shadow_setup(struct vmx_vcpu *vmx)
@@ -266,7 +271,7 @@ void vmx_shadow_setup(struct vmx_vcpu *vmx)
     vmx_write(VMCS_EXCEPTION_BITMAP, vmx->shadow->exceptions);
     vmx_write(VMCS_CR0_MASK, vmx_read(VMCS_CR0_MASK) | CR0_TRANSLATES | VMX_REAL_CR0);
     vmx_write(VMCS_CR4_MASK, vmx_read(VMCS_CR4_MASK) | CR4_TRANSLATES | VMX_REAL_CR4);
-    vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)vmx_shadow_exit);
+    vmx_write(VMCS_HOST_RIP, (uint64_t)(uintptr_t)(vmx->guarded != 0 ? vmx_shadow_exit_guarded : vmx_shadow_exit));
 }
 
 void vmx_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page_level largest)

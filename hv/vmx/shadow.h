@@ -43,9 +43,11 @@ _Static_assert(sizeof(struct vmx_shadow) <= PAGE_BYTES, "hv/plan/planner.c count
 /* The way in for vmx_vcpu.enter, with the arguments and the result of vmx_enter(). */
 uint32_t vmx_shadow_run(struct vcpu *vcpu, uint32_t launched);
 
-/* entry.S: as vmx_enter(), with vmx_shadow_handle_exit() after each exit. */
+/* entry.S: as vmx_enter() and vmx_enter_guarded(), with vmx_shadow_handle_exit() after each exit. */
 uint32_t vmx_shadow_enter(struct vcpu *vcpu, uint32_t launched);
+uint32_t vmx_shadow_enter_guarded(struct vcpu *vcpu, uint32_t launched);
 void vmx_shadow_exit(void);
+void vmx_shadow_exit_guarded(void);
 bool vmx_shadow_handle_exit(struct vcpu *vcpu);
 
 #endif

@@ -85,6 +85,7 @@ struct vmx_vcpu {
     uint32_t launched;        /* on the CPU where the VMCS is loaded */
     uint32_t loaded_cpu;      /* index + 1; 0: none yet */
     uint32_t had_nmi;         /* quirks.c: one was injected, and no exit has shown its end yet */
+    uint32_t guarded;         /* its CPU has something to do about speculation at each entry and exit */
     uint32_t secondary_plain; /* without what the virtual APIC adds */
     /* vmx_enter, vmx_read_system, vmx_write_system and vmx_flush_translations, or what a guest with shadow paging has
      * around them, so that no exit has to ask. */
@@ -93,7 +94,7 @@ struct vmx_vcpu {
     void (*write_system)(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
     void (*flush_translations)(const struct vcpu *vcpu);
     struct vmx_shadow *shadow;
-    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 8 * 4 - VMX_EOI_EXIT_WORDS * 8 - 5 * 8];
+    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 10 * 4 - VMX_EOI_EXIT_WORDS * 8 - 5 * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
@@ -151,8 +152,10 @@ void vmx_finish_exception(const struct vmx_exit_words *words);
 
 /* entry.S: enters the guest again and again, until vmx_handle_exit() says false (0) or the entry fails (1). */
 uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched);
+uint32_t vmx_enter_guarded(struct vcpu *vcpu, uint32_t launched);
 _Static_assert(offsetof(struct vcpu, gpr) == 0, "entry.S");
 void vmx_exit(void);
+void vmx_exit_guarded(void);
 
 /* quick.c, called by entry.S: the short way where there is one, else vmx_handle_any_exit(). */
 bool vmx_handle_exit(struct vcpu *vcpu);

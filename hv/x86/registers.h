@@ -83,14 +83,21 @@
 #define MSR_MICROCODE 0x8bu /* IA32_BIOS_SIGN_ID; AMD: PATCH_LEVEL */
 #define MSR_MTRR_CAP 0xfeu
 #define MSR_ARCH_CAPABILITIES 0x10au
+#define ARCH_CAPABILITIES_IBRS_ALL (1ULL << 1)
 /* SDM 4 2.1, table 2-2, IA32_SPEC_CTRL, IA32_PRED_CMD, IA32_FLUSH_CMD. AMD has the first two. */
 #define MSR_SPEC_CTRL 0x48u
 #define SPEC_CTRL_IBRS (1ULL << 0)
+#define SPEC_CTRL_STIBP (1ULL << 1)
+#define SPEC_CTRL_SSBD (1ULL << 2)
 #define SPEC_CTRL_BHI_DIS_S (1ULL << 10)
 #define MSR_PRED_CMD 0x49u
 #define PRED_CMD_IBPB 1u
 #define MSR_FLUSH_CMD 0x10bu
 #define FLUSH_CMD_L1D 1u
+/* IA32_MCU_OPT_CTRL: the firmware may switch the microcode's answer to GDS off, and lock that. */
+#define MSR_MCU_OPT_CTRL 0x123u
+#define MCU_OPT_CTRL_GDS_MITG_DIS (1ULL << 4)
+#define MCU_OPT_CTRL_GDS_MITG_LOCK (1ULL << 5)
 #define MSR_MCG_CAP 0x179u
 #define MCG_CAP_BANKS 0xffu
 #define MCG_CAP_CTL (1ULL << 8) /* MSR_MCG_CTL is there */
@@ -136,6 +143,8 @@ _Static_assert(MSR_MTRR_FIX_16K_80000 - MSR_MTRR_FIX_64K_00000 == 8 && MSR_MTRR_
 #define MSR_AMD_DE_CFG 0xc0011029u
 #define AMD_DE_CFG_LFENCE (1ULL << 1)
 #define AMD_DE_CFG_ZENBLEED (1ULL << 9) /* AMD security bulletin 7008 */
+#define MSR_AMD_BP_CFG 0xc001102eu
+#define AMD_BP_CFG_SPEC_REDUCE (1ULL << 4) /* AMD, "Technical Update Regarding Speculative Return Stack Overflow" */
 
 /* MSR_AMD_SYSCFG. APM 2 3.2.1 "System Configuration Register (SYSCFG)". */
 #define SYSCFG_MTRR_TOM2_EN (1ULL << 21)
@@ -166,7 +175,10 @@ _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BAS
 #define CPUID_1_EDX_MTRR (1u << 12)
 #define CPUID_1_EDX_MCA (1u << 14)
 #define CPUID_EXTENDED_FEATURES 0x7u
+#define CPUID_7_EDX_SPEC_CTRL (1u << 26) /* IBRS and IBPB */
+#define CPUID_7_EDX_STIBP (1u << 27)
 #define CPUID_7_EDX_ARCH_CAPABILITIES (1u << 29)
+#define CPUID_7_EDX_SSBD (1u << 31)
 #define CPUID_XSAVE 0xdu
 #define CPUID_TSC_RATIO 0x15u
 #define CPUID_FREQUENCY 0x16u
@@ -183,6 +195,10 @@ _Static_assert((APIC_BASE_ADDRESS & (APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BAS
 #define CPUID_POWER 0x80000007u
 #define CPUID_87_EDX_INVARIANT_TSC (1u << 8)
 #define CPUID_ADDRESS_SIZES 0x80000008u
+#define CPUID_88_EBX_IBPB (1u << 12)
+#define CPUID_88_EBX_IBRS (1u << 14)
+#define CPUID_88_EBX_STIBP (1u << 15)
+#define CPUID_88_EBX_SSBD (1u << 24)
 #define CPUID_EXTENDED_21 0x80000021u
 
 #endif

@@ -4,7 +4,7 @@
  *
  * Two guests with one vCPU each, made of the same objects as the hypervisor's; drivers as in the unit tests. Each row
  * puts work into a queue, and then counts what one notification causes: guest_port_write() and everything below it, as
- * at an exit. callgrind counts inside of counted_*() only; memcpy and memset are taken off by tests/bench/bench-virtio.
+ * at an exit. callgrind counts inside of counted_*() only; memcpy and memset are taken off by tests/bench/bench-native.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 
+import debian
 import devices
 import faults
 import series
@@ -720,6 +721,14 @@ CASES = [
     guests_case("guests-shadow", [*ENTRY_GUESTS, "exceptions", "exceptions-32", "paging-32", "mmio", "mmio-32", "msr-32",
                                   "pc-user", "pc-user-32"],
                 cpu="max,-npt", emulators=QEMU, required=(r"AMD SVM with shadow paging",)),
+    # The guarded loops of entry.S, with all answers to speculation that the emulator's CPU has: no register is lost.
+    guests_case("guarded", ["state", "exceptions", "fpu", "smp-x2apic"], hypervisor_lines="speculation = all\n", smp=2,
+                emulators=("qemu-svm", "bochs-vmx"), required=(
+                    r"at each exit: .*RSB fill.*; at each entry: .*VERW \(`speculation = all`\)",)),
+    guests_case("guarded-shadow", ["state", "exceptions"], hypervisor_lines="speculation = all\n", cpu="max,-npt", emulators=QEMU,
+                required=(r"at each exit: .*RSB fill",)),
+    guests_case("guarded-shadow-vmx", ["exceptions"], hypervisor_lines="speculation = all\n", cpu="core2_penryn_t9600",
+                emulators=BOCHS_VMX, required=(r"at each exit: .*RSB fill",)),
     # As it is asked for, on CPUs that have nested paging.
     guests_case("guests-shadow-asked", SHADOW_GUESTS, more_lines="paging = shadow\n",
                 emulators=("qemu-svm", "bochs-svm")),
@@ -831,6 +840,10 @@ CASES = [
     Case("reset-is-a-crash", life_conf("life", "cmdline = reset com2\non-reset = crash\ncom2 = yes\n"), [
         Expect(r"(?s:(?=.*plinth: guest life COM2: on the second port)(?=.*\nready))"), Send("x"), r"plinth: guest life COM2: and a rest", r"P0312: guest life failed: it asked for a reset \(port 0xcf9\), which is a crash by its config",
         r"plinth: result failed"], status=1, files=LIFE_FILES, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
+    Case("watchdog-pci", "[guest dog]\nkernel = pc-watchdog.elf\nmemory = 4M\nrng = yes\ncmdline = starve\n", [
+        r"^pc-watchdog: not fed any more", r"P0313: guest dog failed: it did not feed its watchdog for 196 ms \(i6300esb\)",
+        r"plinth: result failed"], status=1, files={"pc-watchdog.elf": Built("guests/pc-watchdog.elf")}, forbidden=(PANIC, "FAIL "),
+         emulators=("qemu-svm", "bochs-vmx")),
     Case("panic-is-a-crash", life_conf("one", "cmdline = panic\non-crash = restart\n") + life_conf("two", "cmdline = crash-kernel\n"), [
         Expect(r"(?s:(?=.*P0311: guest one failed: its kernel panicked \(pvpanic\): a test)"
                r"(?=.*P0311: guest two failed: its kernel panicked, and it asked for a reset \(port 0xcf9\)))"),
@@ -980,6 +993,7 @@ CASES = [
 ]
 
 CASES += devices.rows(sys.modules[__name__])
+CASES += debian.rows()
 
 # A machine that cannot start says so on both serial ports.
 for forced in (case for case in CASES if case.name in faults.FORCED):

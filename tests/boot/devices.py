@@ -17,6 +17,10 @@ DRIVER_TROUBLE = tuple(rf"\[ *\d+\.\d+\] .*{text}" for text in (
     r"BAR \d.*(no space|failed to assign|conflict)")) + (r"the device waits for its driver", r"cannot be loaded")
 
 
+# A disk whose words tell their own place.
+WORDS = b"".join(number.to_bytes(4, "little") for number in range(256 * 128))
+
+
 def linux(name, more, cmdline=""):
     return (f"[guest {name}]\nmemory = 192M\nkernel = vmlinuz\ninitrd = initramfs.cpio\n"
             f"cmdline = console=ttyS0 quiet{cmdline}\n{more}")
@@ -54,9 +58,9 @@ def hvc_case(common):
         forbidden=(*common.NEVER, *DRIVER_TROUBLE))
 
 
-def disk_case(common, name, more, cmdline="", **options):
+def disk_case(common, name, more, cmdline="", also=(), **options):
     return Case(name, linux("linux", f"disk = disk.img\n{more}", cmdline),
-                [Expect(common.PROMPT), *disk_session(common.PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+                [Expect(common.PROMPT), *also, *disk_session(common.PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
                 files=FILES, timeout_s=LINUX_TIMEOUT_S, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
 
 
@@ -93,6 +97,13 @@ def net_case(common, name, more="", bytes_sent=1 << 19, smp=2, **options):
         Answer(prompt, "ping -c 5 -i 0.2 10.0.0.2", r"(?:\[one\] )?5 packets transmitted, 5 packets received, 0% packet loss.*"),
         Answer(prompt, f"head -c {bytes_sent} /dev/urandom >/tmp/f; ls /tmp | wc -l", r"(?:\[one\] )?1"),
         Answer(prompt, "md5sum </tmp/f; nc 10.0.0.2 7 </tmp/f", r"(\w+)  -\s+(?:\[\w+\] )?(\w+)  -", same),
+        # A cable that is pulled and plugged in again.
+        Send("\x1dc"), r"guest one: the cable of its network cards is pulled",
+        Send("\n"), Expect(prompt), Answer(prompt, "cat /sys/class/net/eth0/carrier", r"(?:\[one\] )?0"),
+        Answer(prompt, "ping -c 1 -W 1 10.0.0.2", r"(?:\[one\] )?1 packets transmitted, 0 packets received.*"),
+        Send("\x1dc"), r"guest one: the cable of its network cards is plugged in",
+        Send("\n"), Expect(prompt), Answer(prompt, "cat /sys/class/net/eth0/carrier", r"(?:\[one\] )?1"),
+        Answer(prompt, "ping -c 1 10.0.0.2", r"(?:\[one\] )?1 packets transmitted, 1 packets received.*"),
         Send("poweroff\n"), r"guest one stopped: powered off",
         Send("\n"), Expect(r"\[two\] linux# "), Send("poweroff\n"), r"plinth: result ok\s*\Z",
     ], files=FILES, timeout_s=LINUX_TIMEOUT_S, smp=smp, forbidden=(*common.NEVER, *DRIVER_TROUBLE), **options)
@@ -110,6 +121,41 @@ def shared_case(name, **options):
         forbidden=(r"P0[0-9]{3}",), **options)
 
 
+def small_drivers_case(name, **options):
+    """Guests of our own with drivers as small kernels have them: one of the legacy layout, one of virtio-mmio. Each checks
+    its disk, and on the network one asks and the other answers."""
+    def guest(name, cmdline, more=""):
+        return (f"[guest {name}]\nkernel = virtio.elf\nprotocol = elf\nmemory = 16M\ndisk = words-{name}.img\nnet = lan\nrng = no\n"
+                f"{more}cmdline = {cmdline}\n")
+
+    config = guest("old", "legacy asks") + guest(
+        "mmio", "virtio_mmio.device=4K@0xfeb00000:5 virtio_mmio.device=4K@0xfeb01000:6 answers", "virtio = mmio\n")
+    return Case(name, config, [r"plinth: result ok\s*\Z"], passes=(("old", "virtio"), ("mmio", "virtio")),
+                files={"virtio.elf": Built("guests/virtio.elf"), "words-old.img": WORDS, "words-mmio.img": WORDS}, smp=2,
+                forbidden=(r"P0[0-9]{3}", r"the device waits for its driver"), **options)
+
+
+HOSTILE_DEVICES = ("rings-that-are-no-memory", "queue-sizes", "buffers-that-are-no-memory", "chains-without-end",
+                   "rings-that-change", "bars-anywhere", "configuration-space", "packet-storm", "doorbell-storm",
+                   "messages-anywhere")
+
+
+def hostile_case(common, name, **options):
+    """A guest that attacks its PCI bus, disk, card and shared memory, beside a neighbour on the same CPU that counts its
+    ticks, and a guest on the same network and memory that reads nothing."""
+    devices = "net = lan\nshared = board\nrng = no\n"
+    config = ("[shared board]\nsize = 16K\n" + common.neighbour_conf("ticks=150") +
+              "[guest hostile]\nkernel = hostile-devices.elf\nprotocol = elf\nmemory = 16M\ncpus = 0,\nslice = 5ms\n"
+              f"disk = words.img\n{devices}"
+              f"[guest silent]\nkernel = hostile-devices.elf\nprotocol = elf\nmemory = 16M\ncpus = 1,\ncmdline = silent\n{devices}")
+    return Case(name, config, [r"plinth: result ok\s*\Z"], smp=2, files={
+        "neighbour.elf": Built("guests/neighbour.elf"), "hostile-devices.elf": Built("guests/hostile-devices.elf"),
+        "words.img": WORDS}, required=(
+            r"^\[neighbour\] PASS neighbour$", r"^\[silent\] PASS hostile-devices$", r"^\[hostile\] PASS hostile-devices$",
+            *(rf"^\[hostile\] survived {attack}$" for attack in HOSTILE_DEVICES)),
+                forbidden=(common.PANIC, r"\] FAIL"), timeout_s=LINUX_TIMEOUT_S, timed=common.ticks_in_time, **options)
+
+
 def rows(common):
     return [
         disk_case(common, "disk", ""),
@@ -118,9 +164,17 @@ def rows(common):
         disk_case(common, "disk-intx", "", " pci=nomsi", emulators=QEMU),
         disk_case(common, "disk-8259", "", " pci=nomsi noapic", emulators=QEMU),
         disk_case(common, "disk-noacpi", "", " pci=nomsi acpi=off", emulators=QEMU),
+        # virtio-mmio by ACPI, and the modern layout alone
+        disk_case(common, "disk-mmio", "virtio = mmio\nnet = lan\n", also=(
+            Answer(common.PROMPT, "ls -l /sys/bus/virtio/devices | grep -c LNRO0005", r"3"),
+            Answer(common.PROMPT, "ls /sys/bus/pci/devices | wc -l", r"1")), emulators=("qemu-svm", "bochs-vmx")),
+        disk_case(common, "disk-modern", "virtio = modern\n", also=(
+            Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1042"),), emulators=QEMU),
         disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),
         keep_case(common),
         shared_case("shared", emulators=("qemu-svm", "bochs-vmx")),
+        small_drivers_case("small-drivers", emulators=("qemu-svm", "bochs-vmx")),
+        hostile_case(common, "hostile-devices", emulators=("qemu-svm", "bochs-vmx")),
         net_case(common, "net"),
         net_case(common, "net-smp", "cpus = 2\n", smp=4, emulators=QEMU),
     ]

@@ -8,6 +8,8 @@ by comparing each cell with the font's characters. Prints `ok screen-NAME (secon
                  tells of it
     machine-check   an error that the machine reports by itself: what its bank says
     failed       a guest's failure stays on the screen for a while, with its sentence, though the machine is to go off
+    keyboard     a machine without a serial port, typed on by QEMU's `sendkey`
+    power-button...  QEMU's `system_powerdown`: the guests end in an orderly way, and the machine goes off
     mode-...     other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
@@ -247,6 +249,89 @@ def machine_check(font):
         machine.end()
 
 
+def wait_for_serial(machine, *patterns):
+    """The serial line's text when it has all of the patterns."""
+    end = time.monotonic() + LIMIT_S
+    while not all(re.search(pattern, machine.serial_text(), re.MULTILINE) for pattern in patterns):
+        if time.monotonic() > end:
+            raise run.CaseError(f"the serial line never has {patterns}:\n{machine.serial_text()[-2000:]}")
+        time.sleep(PICTURE_EVERY_S)
+    return machine.serial_text()
+
+
+def wait_for_end(machine):
+    """QEMU ends when the machine is switched off."""
+    try:
+        machine.process.wait(LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise run.CaseError(f"the machine is never switched off:\n{machine.serial_text()[-2000:]}") from None
+
+
+def press(machine, *keys):
+    """Keys of the machine's own keyboard, by QEMU's names."""
+    for key in keys:
+        machine.do("human-monitor-command", **{"command-line": f"sendkey {key} 20"})
+        time.sleep(0.1)  # it presses and releases in the machine's time
+
+
+def keyboard(font):
+    """A machine without a serial port is worked on by its own keyboard: a byte for the guest, then Plinth's own keys."""
+    config = "[hypervisor]\nwhen-all-stopped = halt\n" + life_conf("life", "") + life_conf("other", "")
+    machine = Machine(stick_of("keyboard", config, files=LIFE_FILES), serial=False)
+    try:
+        machine.wait_for(font, r"^plinth: keyboard: PS/2", r"^\[life\] ready", r"^\[other\] ready")
+        press(machine, "a")
+        machine.wait_for(font, r"^\[life\] awake")
+        press(machine, "ctrl-bracket_right", "n", "shift-b")
+        machine.wait_for(font, r"^\[other\] awake")
+        press(machine, "ctrl-bracket_right", "p")
+        machine.wait_for(font, r"guest other stopped: powered off \(ACPI S5\)", r"^other has stopped")
+        press(machine, "ctrl-bracket_right", "k")
+        machine.wait_for(font, r"plinth: result ok")
+    finally:
+        machine.end()
+
+
+LIFE_FILES = {"life.elf": cases.Built("guests/life.elf")}
+READY = (r"^\[life\] ready", r"^\[deaf\] ready")
+
+
+def life_conf(name, more):
+    return f"[guest {name}]\nkernel = life.elf\nmemory = 4M\n{more}"
+
+
+def power_button(_font):
+    """A press of the machine's button ends a guest that listens and, after its time, one that does not; then the machine is
+    off, whatever the config says of guests and of their end."""
+    config = ("[hypervisor]\nwhen-all-stopped = reboot\n" + life_conf("life", "on-stop = restart\n") +
+              life_conf("deaf", "cmdline = deaf\nstop-time = 500ms\non-stop = restart\n"))
+    machine = Machine(stick_of("power-button", config, files=LIFE_FILES), serial=True)
+    try:
+        wait_for_serial(machine, *READY)
+        machine.do("system_powerdown")
+        wait_for_end(machine)
+        wait_for_serial(machine, r"plinth: the power button was pressed: the guests are asked", r"^\[life\] the power button was pressed",
+                        r"guest life stopped: powered off \(ACPI S5\)", r"guest deaf stopped: killed: it was still on 500 ms",
+                        r"all guests have stopped; the machine is switched off", r"plinth: result ok")
+    finally:
+        machine.end()
+
+
+def power_button_twice(_font):
+    """A second press does not wait."""
+    config = life_conf("life", "cmdline = deaf\n") + life_conf("deaf", "cmdline = deaf\nstop-time = 3600s\n")
+    machine = Machine(stick_of("power-button-twice", config, files=LIFE_FILES), serial=True)
+    try:
+        wait_for_serial(machine, *READY)
+        machine.do("system_powerdown")
+        wait_for_serial(machine, r"guest deaf: its power button is pressed")
+        machine.do("system_powerdown")
+        wait_for_end(machine)
+        wait_for_serial(machine, r"the power button was pressed twice; the machine is switched off", r"guest deaf still ran")
+    finally:
+        machine.end()
+
+
 def guest_failed(font):
     """A real machine (here: one whose CPU does not say that it is virtual) does not go off at once when a guest has failed."""
     config = "[guest bad]\nkernel = hostile-end.elf\nmemory = 16M\ncmdline = attack=triple-fault\n"
@@ -305,6 +390,7 @@ def every_fault(font):
 
 
 TESTS = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "failed": guest_failed,
+         "keyboard": keyboard, "power-button": power_button, "power-button-twice": power_button_twice,
          **{f"mode-{mode}": lambda font, mode=mode: in_mode(font, mode) for mode in MODES}}
 
 

@@ -28,6 +28,7 @@ from script import Case  # noqa: E402
 
 COLUMNS, ROWS = 80, 24
 WIDE_COLUMNS = 240  # no line wraps: tmux forgets of a row that it wraps while the alternate screen is shown
+PICTURE_COLUMNS = 150
 LIMIT_S = 200  # only a hang reaches it
 LOOK_EVERY_S = 0.2
 SOCKET = "plinth-terminal-test"
@@ -204,9 +205,18 @@ def alone():
         terminal.close()
 
 
+def keep(lines, step):
+    """For docs/pictures.md, where `make pictures` asks for it."""
+    folder = os.environ.get("PLINTH_PICTURES")
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, step), "w", encoding="utf-8") as out:
+            out.write("\n".join(lines))
+
+
 def demo():
     """`./build.sh run` without the build, from an ordinary shell."""
-    terminal = Terminal("PS1='shell> ' bash --norc --noprofile -i", "demo", 200)
+    terminal = Terminal("PS1='shell> ' bash --norc --noprofile -i", "demo", PICTURE_COLUMNS)
     began = time.monotonic()
     try:
         terminal.wait_for(r"^shell>")
@@ -215,17 +225,26 @@ def demo():
         terminal.wait_for_line(r"^run-qemu: Ctrl-a x ends the machine; Ctrl-\] \? lists")
         seen_s = time.monotonic() - began
         terminal.wait_for(r"^\[linux\] linux#")
+        keep(terminal.screen(), "prompt")
         prompt_s = time.monotonic() - began
         terminal.type(ESCAPE, "n", "k")
         terminal.wait_for(r"^\[hello\] hello: you typed k")
+        keep(terminal.screen(), "hello")
         terminal.type(ESCAPE, "n", "echo $((6 * 7)) back", "Enter")
         terminal.wait_for(r"^\[linux\] 42 back|^42 back")
+        terminal.type(ESCAPE, "s")
+        terminal.wait_for(r"^plinth: end of the status")
+        keep(terminal.screen(), "status")
         terminal.type("poweroff", "Enter")
         terminal.wait("the shell's prompt", lambda screen: [row for row in screen if row.strip()][-1].startswith("shell>"))
         terminal.type("echo status $? colon", "Enter")
         terminal.wait_for(r"^status 0 colon$")
+        keep(terminal.screen(), "end")
         lines = terminal.all_lines()
         expect_lines(lines, r"^plinth: guest hello still ran$", r"^plinth: result ok$", r"^shell> echo status \$\? colon$", r"^status 0 colon$")
+        start, = (i for i, line in enumerate(lines) if line.startswith("plinth: Plinth "))
+        first, = (i for i, line in enumerate(lines) if line.startswith("plinth: first guest instruction"))
+        keep([line for line in lines[start:first + 1] if line], "start")
         print(f"    something on the screen after {seen_s:.1f} s, the prompt of Linux after {prompt_s:.1f} s")
     finally:
         terminal.close()

@@ -15,6 +15,7 @@
 #include "hv/dev/virtio/block.h"
 #include "hv/dev/virtio/console.h"
 #include "hv/dev/virtio/entropy.h"
+#include "hv/dev/virtio/mmio.h"
 #include "hv/dev/virtio/net.h"
 #include "hv/mm/guest_layout.h"
 #include "hv/share/net_switch.h"
@@ -41,11 +42,15 @@ static struct virtio_block_pci disk;
 static struct virtio_net_pci card, neighbour;
 static struct virtio_console_pci console;
 static struct virtio_entropy_pci entropy;
+static struct virtio_block mmio_disk; /* of its own: with virtio-mmio */
+static struct virtio_mmio mmio;
+static unsigned mmio_on_bus;
 static struct ivshmem share, neighbour_share;
 static struct shared_memory shared;
 static uint8_t shared_pages[3 * PAGE_BYTES]; /* the one in the middle is shared */
 static struct byte_ring console_out, console_in;
-static struct disk_image image;
+static struct disk_image image, mmio_image;
+static uint32_t mmio_map[DISK_PAGES];
 static struct net_switch net_switch;
 
 struct access {
@@ -111,6 +116,18 @@ static void start_share(void)
     share.open = neighbour_share.open = true;
 }
 
+static void start_mmio(void)
+{
+    const struct bus_range place = BUS_MMIO(GUEST_VIRTIO_MMIO_START, GUEST_VIRTIO_MMIO_BYTES);
+
+    disk_image_init(&mmio_image, (struct span){file, sizeof(file)}, mmio_map, changes, 0);
+    virtio_block_init(&mmio_disk, &memory, &mmio_image, true, "mmio");
+    virtio_mmio_init(&mmio, &mmio_disk.device);
+    CHECK(bus_add(&platform.bus, &virtio_mmio_row, &mmio, &mmio_on_bus) == STATUS_OK);
+    CHECK(bus_place(&platform.bus, mmio_on_bus, 0, &place) == STATUS_OK);
+    bus_wire(&platform.bus, mmio_on_bus, 0, 5);
+}
+
 static struct virtio_pci *target(const struct access *access)
 {
     struct virtio_pci *const all[] = {&disk.pci, &card.pci, &console.pci, &entropy.pci};
@@ -145,16 +162,17 @@ static void start(void)
     virtio_console_init(&console.console, &memory, &console_out, &console_in);
     virtio_entropy_init(&entropy.entropy, &memory, key);
     start_share();
-    virtio_pci_init(&disk.pci, &disk.block.device);
-    virtio_pci_init(&card.pci, &card.net.device);
-    virtio_pci_init(&console.pci, &console.console.device);
-    virtio_pci_init(&entropy.pci, &entropy.entropy.device);
+    virtio_pci_init(&disk.pci, &disk.block.device, false);
+    virtio_pci_init(&card.pci, &card.net.device, false);
+    virtio_pci_init(&console.pci, &console.console.device, false);
+    virtio_pci_init(&entropy.pci, &entropy.entropy.device, false);
     platform_reset(&platform, &config, 0);
     CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &disk.pci.function, 8) == STATUS_OK);
     CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &card.pci.function, 16) == STATUS_OK);
     CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &console.pci.function, 24) == STATUS_OK);
     CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &entropy.pci.function, 32) == STATUS_OK);
     CHECK(pci_host_add(&platform.pci_host, &ivshmem_row, &share.function, 40) == STATUS_OK);
+    start_mmio();
     CHECK(platform_attach_pci(&platform, &windows) == STATUS_OK);
     start_neighbour();
 }
@@ -173,6 +191,8 @@ static uint64_t memory_place(const struct access *access)
         return access->where | (uint64_t)access->more << 16;
     case 3:
         return pci_bar_address(&share.function, access->more >> 4 & 3) + (access->where & 0xfffu);
+    case 4:
+        return GUEST_VIRTIO_MMIO_START + (access->where & 0x1ffu);
     default:
         return pci_bar_address(&pci->function, 4) + (access->where & 0x303fu);
     }
@@ -200,7 +220,8 @@ static void write_ram(const struct access *access)
 /* A driver that knows what it does up to here: the queue's rings at a page of RAM, and ready. */
 static void set_up(const struct access *access)
 {
-    struct virtio_device *device = target(access)->function.device;
+    struct virtio_device *device =
+        (access->more >> 20 & 3) == 0 ? &mmio_disk.device : (struct virtio_device *)target(access)->function.device;
     unsigned queue = access->more >> 1 & 3;
 
     virtio_status_write(device, 0);
@@ -257,13 +278,14 @@ static void serve(void)
     bool more = true;
 
     for (unsigned turn = 0; turn < TURNS && more; turn++) {
-        struct virtio_budget budget = {16 * KIB, UINT64_MAX};
+        struct virtio_budget budget = {16 * KIB, UINT64_MAX, NULL};
         struct net_wakes wakes = {{0}};
 
         more = virtio_service(&disk.block.device, &budget);
         more |= net_switch_service(&net_switch, 0, &budget, &wakes);
         more |= virtio_service(&console.console.device, &budget);
         more |= virtio_service(&entropy.entropy.device, &budget);
+        more |= virtio_service(&mmio_disk.device, &budget);
         CHECK((shared_memory_ring(&shared, &share) & ~3u) == 0);
         CHECK(budget.left >= -OVERSHOOT_MAX);
     }
@@ -271,6 +293,8 @@ static void serve(void)
         virtio_pci_carry_signals(all[i]);
         platform_function_changed(&platform, &all[i]->function);
     }
+    virtio_mmio_carry_signals(&mmio);
+    platform_device_changed(&platform, mmio_on_bus);
     ivshmem_carry(&share);
     platform_function_changed(&platform, &share.function);
     console_out.tail = console_out.head;
@@ -288,6 +312,8 @@ static void check_pc(void)
 
     (void)platform_mmio_read(&platform, gpa(GUEST_ECAM_BASE), 4, 0, &wide);
     CHECK_OP(wide, ==, 0x00081b36);
+    (void)platform_mmio_read(&platform, gpa(GUEST_VIRTIO_MMIO_START), 4, 0, &wide);
+    CHECK_OP(wide, ==, 0x74726976);
     (void)platform_port_read(&platform, 0x3fd, 1, 0, &value);
     CHECK_OP(value & 0x60, ==, 0x60);
 }

@@ -25,6 +25,25 @@
 #define PORT_B 0x61u
 #define IOAPIC_SELECT 0xfec00000u
 #define LAPIC_TPR (LAPIC_BASE + 0x80)
+#define LAPIC_EOI (LAPIC_BASE + 0xb0)
+#define LAPIC_SPURIOUS (LAPIC_BASE + 0xf0)
+#define LAPIC_ICR (LAPIC_BASE + 0x300)
+#define APIC_ON 0x1ffu
+#define TO_SELF 0x40000u
+#define IPI 0x41u
+#define UNDEFINED 6u
+#define PROTECTION 13u
+#define NO_DEVICE 0xe0000000u
+#define NO_MSR 0x12345u
+#define MSR_MISC_ENABLE 0x1a0u
+#define MSR_PAT 0x277u
+#define MSR_EFER 0xc0000080u
+#define PIC_MASK 0x21u
+#define PCI_ADDRESS 0xcf8u
+#define CR4_PGE 0x80u
+#define CR4_OSXSAVE 0x40000u
+#define CPUID_XSAVE (1u << 26) /* leaf 1, ECX */
+#define NO_HYPERCALL 999u
 
 const char guest_name[] = "bench-exit";
 
@@ -119,6 +138,122 @@ static void do_lapic_write(void)
     mmio_write32(LAPIC_TPR, 0);
 }
 
+static void do_lapic_read(void)
+{
+    (void)mmio_read32(LAPIC_TPR);
+}
+
+static void do_hole_read(void)
+{
+    (void)mmio_read32(NO_DEVICE);
+}
+
+static volatile uint32_t ipis;
+
+static void on_ipi(struct trap_frame *frame)
+{
+    (void)frame;
+    ipis++;
+    mmio_write32(LAPIC_EOI, 0);
+}
+
+static void do_self_ipi(void)
+{
+    uint32_t before = ipis;
+
+    mmio_write32(LAPIC_ICR, TO_SELF | IPI);
+    while (ipis == before) {
+    }
+}
+
+static void do_apic_base_read(void)
+{
+    (void)read_msr(MSR_APIC_BASE);
+}
+
+static void do_apic_base_write(void)
+{
+    write_msr(MSR_APIC_BASE, read_msr(MSR_APIC_BASE));
+}
+
+static void do_misc_enable_read(void)
+{
+    (void)read_msr(MSR_MISC_ENABLE);
+}
+
+static void do_pat_read(void)
+{
+    (void)read_msr(MSR_PAT);
+}
+
+static void do_pat_write(void)
+{
+    write_msr(MSR_PAT, 0x0007040600070406);
+}
+
+static void do_efer_read(void)
+{
+    (void)read_msr(MSR_EFER);
+}
+
+/* Over an instruction of two bytes. */
+static void on_fault(struct trap_frame *frame)
+{
+    frame->ip += 2;
+}
+
+static void do_unknown_msr(void)
+{
+    (void)read_msr(NO_MSR);
+}
+
+static void do_ud2(void)
+{
+    __asm__ volatile("ud2");
+}
+
+static void do_vmcall(void)
+{
+    uint32_t a = NO_HYPERCALL;
+
+    __asm__ volatile("vmcall" : "+a"(a) : : "memory");
+}
+
+static void do_vmmcall(void)
+{
+    uint32_t a = NO_HYPERCALL;
+
+    __asm__ volatile("vmmcall" : "+a"(a) : : "memory");
+}
+
+static void do_pic_mask_read(void)
+{
+    uint8_t value;
+
+    __asm__ volatile("inb %w1, %b0" : "=a"(value) : "d"((uint16_t)PIC_MASK) : "memory");
+}
+
+static void do_pci_address_write(void)
+{
+    __asm__ volatile("outl %0, %w1" : : "a"(0x80000000u), "d"((uint16_t)PCI_ADDRESS) : "memory");
+}
+
+static void do_global_flush(void)
+{
+    write_cr4(read_cr4() ^ CR4_PGE);
+    write_cr4(read_cr4() ^ CR4_PGE);
+}
+
+static void do_xsetbv(void)
+{
+    __asm__ volatile("xsetbv" : : "c"(0), "a"(1), "d"(0) : "memory");
+}
+
+static void do_wbinvd(void)
+{
+    __asm__ volatile("wbinvd" : : : "memory");
+}
+
 static void do_hypercall_port(void)
 {
     __asm__ volatile("outb %%al, $0x80" : : "a"(0) : "memory");
@@ -169,13 +304,50 @@ static void measure(const char *name, void (*work)(void), uint64_t floor)
     print("bench-exit: %s %u\n", name, (uint32_t)(cheapest(work) - floor));
 }
 
+static void measure_memory(uint64_t floor)
+{
+    measure("MOV-IOAPIC-read", do_ioapic_read, floor);
+    measure("MOV-hole-read", do_hole_read, floor);
+    measure("MOV-xAPIC-TPR-read", do_lapic_read, floor);
+    measure("MOV-xAPIC-TPR-write", do_lapic_write, floor);
+    mmio_write32(LAPIC_SPURIOUS, APIC_ON);
+    trap_set(IPI, on_ipi);
+    interrupts_on();
+    measure("IPI-to-self", do_self_ipi, floor);
+    interrupts_off();
+}
+
+static void measure_rare(uint64_t floor)
+{
+    measure("RDMSR-APIC-BASE", do_apic_base_read, floor);
+    measure("RDMSR-MISC-ENABLE", do_misc_enable_read, floor);
+    measure("RDMSR-PAT", do_pat_read, floor);
+    measure("WRMSR-PAT", do_pat_write, floor);
+    measure("RDMSR-EFER", do_efer_read, floor);
+    measure("RD-WRMSR-APIC-BASE", do_apic_base_write, floor);
+    trap_set(PROTECTION, on_fault);
+    trap_set(UNDEFINED, on_fault);
+    measure("unknown-MSR-#GP-IRET", do_unknown_msr, floor);
+    measure("UD2-#UD-IRET", do_ud2, floor);
+    measure("VMCALL", do_vmcall, floor);
+    measure("VMMCALL", do_vmmcall, floor);
+    measure("IN-8259-mask", do_pic_mask_read, floor);
+    measure("OUT-PCI-address", do_pci_address_write, floor);
+    measure("CR4.PGE-off-and-on", do_global_flush, floor);
+    if ((cpuid(1, 0).ecx & CPUID_XSAVE) != 0) {
+        write_cr4(read_cr4() | CR4_OSXSAVE);
+        measure("XSETBV", do_xsetbv, floor);
+    }
+    measure("WBINVD", do_wbinvd, floor);
+}
+
 void guest_main(void)
 {
     uint64_t floor = cheapest(do_nothing);
     uint64_t send, many;
 
-    measure("MOV-IOAPIC-read", do_ioapic_read, floor);
-    measure("MOV-xAPIC-TPR-write", do_lapic_write, floor);
+    measure_memory(floor);
+    measure_rare(floor);
     write_msr(MSR_APIC_BASE, read_msr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
     measure("CPUID", do_cpuid, floor);
     measure("OUT-0x80", do_hypercall_port, floor);

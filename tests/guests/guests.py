@@ -40,7 +40,7 @@ GUESTS = {
 }
 GUESTS["entry-vmlinux"] = ("entry-vmlinux.elf", ["protocol = linux", f"cmdline = {CMDLINE}", "initrd = module.txt"], False)
 PC = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("pc-*.c"))  # corners of a PC
-PC_EXTRA = {"pc-testdev": ["debug-ports = yes"], "smp": ["cpus = 2"]}
+PC_EXTRA = {"pc-testdev": ["debug-ports = yes"], "smp": ["cpus = 2"], "pc-watchdog": ["rng = yes"]}  # a PCI bus has the watchdog
 for name in BOTH + PC:
     extra = PC_EXTRA.get(name, [])
     GUESTS[name] = (f"{name}.elf", ["protocol = elf", *extra], name not in NOT_ON_TCG)
@@ -69,6 +69,8 @@ def run_oracle(build, name):
     file = GUESTS[name][0]
     command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "64", "-display", "none",
                "-serial", "stdio", "-net", "none", "-no-reboot"]
+    if name.startswith("pc-watchdog"):
+        command += ["-device", "i6300esb"]
     if name.startswith("smp"):
         command += ["-smp", "2"]
     if measures_time(name):

@@ -10,6 +10,7 @@
  * fault; `h`, and both halt for good, the second one long before.
  */
 #include "tests/guests/lib/start_info.h"
+#include "tests/guests/lib/trampoline.h"
 
 #ifndef SMP_X2APIC
 #define SMP_X2APIC false
@@ -18,14 +19,11 @@
 
 const char guest_name[] = SMP_NAME;
 
-#define TRAMPOLINE 0x8000u
 #define STACK_BYTES 8192u
 #define APIC_ID 0x20
 #define APIC_EOI 0xb0
 #define APIC_ICR_LOW 0x300
 #define APIC_ICR_HIGH 0x310
-#define ICR_INIT 0x4500u
-#define ICR_SIPI 0x4600u
 #define ICR_FIXED 0x4000u
 #define ICR_NMI 0x4400u
 #define ICR_PENDING 0x1000u
@@ -66,45 +64,6 @@ const char guest_name[] = SMP_NAME;
 #define KVM_HC_SEND_IPI 10u
 #define KVM_INVALID ((word_t)0 - 22)
 #define BITS_A_WORD (8u * (uint32_t)sizeof(word_t))
-
-/* Position-independent but for its own address; the C code fills in the last three words. */
-__asm__(".section .rodata\n"
-        ".code16\n"
-        "ap_start: cli\n"
-        "movw %cs, %ax; movw %ax, %ds\n"
-        "lgdtl ap_gdt_pointer - ap_start\n"
-        "movl %cr0, %eax; orb $1, %al; movl %eax, %cr0\n"
-        "ljmpl $8, $(0x8000 + ap_32 - ap_start)\n"
-        ".code32\n"
-        "ap_32: movw $16, %ax; movw %ax, %ds; movw %ax, %es; movw %ax, %ss\n"
-        "movl 0x8000 + ap_stack - ap_start, %esp\n"
-#ifdef __x86_64__
-        "movl $0x20, %eax; movl %eax, %cr4\n"
-        "movl 0x8000 + ap_root - ap_start, %eax; movl %eax, %cr3\n"
-        "movl $0xc0000080, %ecx; rdmsr; orl $0x900, %eax; wrmsr\n"
-        "movl %cr0, %eax; orl $0x80000000, %eax; movl %eax, %cr0\n"
-        "ljmpl $24, $(0x8000 + ap_64 - ap_start)\n"
-        ".code64\n"
-        "ap_64: movl 0x8000 + ap_entry - ap_start, %eax; callq *%rax\n"
-#else
-        "movl 0x8000 + ap_entry - ap_start, %eax; calll *%eax\n"
-#endif
-        ".balign 8\n"
-        "ap_gdt: .quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff\n"
-        "ap_gdt_pointer: .word 31; .long 0x8000 + ap_gdt - ap_start\n"
-        ".balign 4\n"
-        "ap_stack: .long 0\n"
-        "ap_root: .long 0\n"
-        "ap_entry: .long 0\n"
-        "ap_end:\n"
-        ".text\n"
-#ifdef __x86_64__
-        ".code64\n"
-#else
-        ".code32\n"
-#endif
-);
-extern const uint8_t ap_start[], ap_stack[], ap_root[], ap_entry[], ap_end[];
 
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
@@ -253,23 +212,6 @@ static void ap_main(void)
             __asm__ volatile("cli; hlt");
         }
     }
-}
-
-static void set_word(const uint8_t *word, uintptr_t value)
-{
-    *(volatile uint32_t *)(uintptr_t)(TRAMPOLINE + (uint32_t)(word - ap_start)) = (uint32_t)value;
-}
-
-static void put_trampoline(void)
-{
-    volatile uint8_t *to = (volatile uint8_t *)(uintptr_t)TRAMPOLINE;
-
-    for (uint32_t i = 0; i < (uint32_t)(ap_end - ap_start); i++) {
-        to[i] = ap_start[i];
-    }
-    set_word(ap_stack, (uintptr_t)stack + STACK_BYTES - 16);
-    set_word(ap_root, read_cr3());
-    set_word(ap_entry, (uintptr_t)ap_main);
 }
 
 static void start_second(uint32_t expected)
@@ -473,7 +415,7 @@ void guest_main(void)
     trap_set(COUNTED, on_counted);
     trap_set(NMI, on_nmi);
     trap_set(TIMER, on_timer);
-    put_trampoline();
+    trampoline_put(stack + STACK_BYTES, ap_main);
     start_second(1);
     CHECK(ap_id != bsp_id);
     interrupts_go_both_ways();

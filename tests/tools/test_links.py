@@ -38,9 +38,27 @@ def broken(page):
             yield f"{os.path.relpath(page, ROOT)}: {link} leads to no heading"
 
 
+def lost_tests():
+    """What docs/jobs.md names and what is not there: a script, or a row of the boot tests."""
+    with open(os.path.join(ROOT, "tests", "boot", "cases.py"), encoding="utf-8") as rows, \
+            open(os.path.join(ROOT, "tests", "boot", "devices.py"), encoding="utf-8") as more:
+        known = rows.read() + more.read()
+    for script, row in re.findall(r"`(tests/[\w/]+\.py)(?: ([\w-]+))?`", text_of(os.path.join(ROOT, "docs", "jobs.md"))):
+        if not os.access(os.path.join(ROOT, script), os.X_OK):
+            yield f"docs/jobs.md: {script} is no program"
+        elif script == "tests/boot/run.py" and not any(f'"{name}"' in known or f"'{name}'" in known for name in names_of(row)):
+            yield f"docs/jobs.md: no row is called {row}"
+
+
+def names_of(row):
+    """Rows of a family are written in two parts: f"stick-{kind}"."""
+    return (row, row.rpartition("-")[2])
+
+
 def main():
     pages = [*glob.glob(os.path.join(ROOT, "*.md")), *glob.glob(os.path.join(ROOT, "docs", "*.md"))]
     findings = [finding for page in sorted(pages) for finding in broken(page)]
+    findings += lost_tests()
     questions = re.findall(r"^\| [^|]*\? \| .*\)", text_of(os.path.join(ROOT, "docs", "README.md")), re.MULTILINE)
     if len(questions) < QUESTIONS_MIN:
         findings.append(f"docs/README.md answers {len(questions)} questions")

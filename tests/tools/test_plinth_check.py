@@ -100,6 +100,20 @@ def guests_get_disjoint_memory_of_the_machine(desk):
         assert all(any(start >= low for low, _ in free) for start, _ in pieces), name
 
 
+def files_may_lie_in_another_folder(desk):
+    """--beside, for an example where it lies; what is beside the config comes first."""
+    example = os.path.join(EXAMPLES, "linux.conf")
+    assert check(example).returncode == 1
+    listed = check("--files", "--beside", desk.folder, example)
+    assert listed.returncode == 0, listed.stdout
+    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == [desk.path("vmlinuz"), desk.path("initramfs.cpio")], listed.stdout
+    own = desk.path("own")
+    os.mkdir(own)
+    shutil.copy(desk.path("hello.elf"), own)
+    conf = desk.write("own/one.conf", "[guest a]\nkernel = hello.elf\n")
+    assert check("--files", "--beside", desk.folder, conf).stdout.startswith(os.path.join(own, "hello.elf"))
+
+
 def leaves_and_tables_add_up(desk):
     for name in PLANS:
         for guest in desk.plan(name)["guests"]:
@@ -243,6 +257,10 @@ def real_machines_are_planned_for(desk):
     assert [guest["cpus"] for guest in json.loads(made.stdout)["guests"]] == [[0], [2]], "two guests on one core"
     assert "warning" not in check("--machine", desk.path("real.txt"), two).stdout
     desk.write("two.conf", "[guest a]\nkernel = hello.elf\ncpus = 0,\n[guest b]\nkernel = hello.elf\ncpus = 1,\n")
+    made = check("--machine", desk.path("real.txt"), two)
+    assert made.returncode == 1 and "shared-core" in made.stdout and "CPUs 0 and 1 are its threads" in made.stdout, made.stdout
+    desk.write("two.conf", "[hypervisor]\nallow-siblings = yes\n[guest a]\nkernel = hello.elf\ncpus = 0,\n[guest b]\n"
+               "kernel = hello.elf\ncpus = 1,\n")
     said = check("--machine", desk.path("real.txt"), two).stdout
     assert "warning: guests a and b share a core (CPUs 0 and 1 are its threads)" in said, said
     made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 64,\n"))
@@ -490,7 +508,7 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
     """As the page has them, read by the program: the wrong one gives this rule alone, the right one a plan."""
     with open(desk.path("huge"), "wb") as out:
         out.truncate(4 << 30)
-    for name in ("k", "my kernel", "HELLO.ELF"):
+    for name in ("k", "a", "b", "c", "my kernel", "HELLO.ELF"):
         shutil.copy(desk.path("hello.elf"), desk.path(name))
     desk.write("empty", "")
     desk.write("notes.txt", "not a kernel\n" * 100)
@@ -519,7 +537,7 @@ def what_cannot_be_written_is_said(desk):
     assert made.returncode == 1 and "cannot be written" in made.stderr
 
 
-TESTS = [every_example_is_good_and_placed_as_it_says, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
+TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_folder, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
          several_mistakes_give_a_line_each_plain_in_a_pipe, a_terminal_gets_colours,
          a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
          errors_beyond_the_list_are_counted, real_machines_are_planned_for,

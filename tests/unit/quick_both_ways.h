@@ -8,6 +8,7 @@
 #define TESTS_UNIT_QUICK_BOTH_WAYS_H
 
 #include "hv/core/guest_io.h"
+#include "hv/emulate/emulate_fetch.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/panic.h"
 #include "hv/policy/cpuid_policy.h"
@@ -33,6 +34,7 @@ static struct lapic_page pages[COPIES];
 static uint8_t ram[COPIES][RAM_BYTES] __attribute__((aligned(4096)));
 static uint64_t now; /* what RDTSC says */
 static uint64_t seed;
+static bool in_memory; /* the local APIC: no x2APIC mode */
 
 _Noreturn void hv_panic(uint32_t code, const char *form, ...)
 {
@@ -86,6 +88,9 @@ static void make_host(void)
     host_add(0x80000008, (struct cpuid_words){0x302e, 0, 0, 0});
 }
 
+#define DEVICE_PAGES 3u
+static const uint64_t device_pages[DEVICE_PAGES] = {0xfec00000, 0xfed00000, 0xfee00000}; /* I/O APIC, HPET, local */
+
 /* In 64-bit mode with 4-level paging: the linear address CODE is mapped to itself. */
 static void make_memory(uint32_t i, const uint8_t *code, size_t count, uint64_t offset)
 {
@@ -95,6 +100,13 @@ static void make_memory(uint32_t i, const uint8_t *code, size_t count, uint64_t 
     for (uint32_t level = 0; level < 4; level++) {
         tables[(level + 1) * 512 + (level == 3 ? CODE / PAGE_BYTES : 0)] =
             level == 3 ? CODE | PRESENT : (level + 2) * PAGE_BYTES | PRESENT;
+    }
+    for (uint32_t page = 0; page < DEVICE_PAGES; page++) { /* and the devices, to themselves */
+        uint64_t address = device_pages[page];
+
+        tables[2 * 512 + (address >> 30)] = 6 * PAGE_BYTES | PRESENT;
+        tables[6 * 512 + (address >> 21 & 511)] = (7 + page / 2) * PAGE_BYTES | PRESENT;
+        tables[(7 + page / 2) * 512 + (address >> 12 & 511)] = address | PRESENT;
     }
     memcpy(ram[i] + CODE + offset, code, count);
     guests[i].memory = (struct guest_memory){.range_count = 1, .window = (uint64_t)(uintptr_t)ram[i]};
@@ -121,9 +133,20 @@ static void make_guest(uint32_t i)
     guests[i].config = &guest_config;
     vcpus[i].guest = &guests[i];
     lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &host.clock);
-    if (!lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | X2APIC_ENABLE, 46) ||
-        !lapic_msr_write(&vcpus[i].lapic, 0x80f, 0x1ff, 0)) {
+    if (in_memory) {
+        lapic_mmio_write(&vcpus[i].lapic, 0xf0, 0x1ff, 0);
+    } else if (!lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | X2APIC_ENABLE, 46) ||
+               !lapic_msr_write(&vcpus[i].lapic, 0x80f, 0x1ff, 0)) {
         abort();
+    }
+}
+
+static void write_apic(struct lapic *lapic, uint32_t offset, uint32_t value)
+{
+    if (in_memory) {
+        lapic_mmio_write(lapic, offset, value, 0);
+    } else {
+        lapic_msr_write(lapic, 0x800 + offset / 16, value, 0);
     }
 }
 
@@ -138,7 +161,7 @@ static void random_apic(void)
     for (uint32_t i = 0; i < COPIES; i++) {
         struct lapic *lapic = &vcpus[i].lapic;
 
-        lapic_msr_write(lapic, 0x832, deadline ? 0x400ec : 0x000ec, 0);
+        write_apic(lapic, 0x320, deadline ? 0x400ec : 0x000ec);
         if (serve) {
             lapic_post(lapic, in_service, level);
             if (lapic_highest_deliverable(lapic) == in_service) {
@@ -148,7 +171,7 @@ static void random_apic(void)
         if (wait) {
             lapic_post(lapic, waits, false);
         }
-        lapic_msr_write(lapic, 0x808, tpr, 0);
+        write_apic(lapic, 0x80, (uint32_t)tpr);
         lapic_merge_pending(lapic);
     }
 }
@@ -196,6 +219,7 @@ static void make_copies(uint64_t round)
     seed = round * 0x9e3779b97f4a7c15ULL + 1;
     now = 100 * MS + random_word() % MS;
     make_host();
+    in_memory = one_in(4);
     for (uint32_t i = 0; i < COPIES; i++) {
         make_guest(i);
     }
@@ -212,12 +236,40 @@ struct exiting {
 
 static const struct exiting cpuid_forms[] = {{{0x0f, 0xa2}, 2}, {{0x48, 0x0f, 0xa2}, 3}};
 static const struct exiting wrmsr_forms[] = {{{0x0f, 0x30}, 2}, {{0x48, 0x0f, 0x30}, 3}};
+static const struct exiting rdmsr_forms[] = {{{0x0f, 0x32}, 2}, {{0x48, 0x0f, 0x32}, 3}};
 static const struct exiting in_forms[] = {{{0xec}, 1}, {{0x66, 0xed}, 2}, {{0xed}, 1}};
 static const struct exiting out_forms[] = {{{0xee}, 1}, {{0x66, 0xef}, 2}, {{0xef}, 1}};
+
+/* With rbx, which is a device's register. The last two have no short way. */
+static const struct exiting access_forms[] = {{{0x8b, 0x03}, 2},       {{0x89, 0x03}, 2}, {{0x48, 0x8b, 0x03}, 3},
+                                              {{0xc6, 0x03, 0x80}, 3}, {{0x8b, 0x23}, 2}, {{0x01, 0x03}, 2}};
+static const uint64_t some_registers[] = {0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfed00108, 0xfee00080,
+                                          0xfee000b0, 0xfee00020, 0xfee00300, 0xfee00380, 0xfec00ffc, 0xfed00800};
+
+/* Of the guest in the VMCB or VMCS: 64-bit mode, in CODE's page. Half of the guests have been there before. */
+static void known_code(uint64_t rip)
+{
+    bool known = one_in(2);
+
+    for (uint32_t i = 0; i < COPIES && known; i++) {
+        struct fetched fetched;
+
+        vcpus[i].rip = rip;
+        vcpus[i].system.cr0 = CR0_PE | CR0_PG;
+        vcpus[i].system.cr3 = PAGE_BYTES;
+        vcpus[i].system.cr4 = CR4_PAE;
+        vcpus[i].system.efer = EFER_LMA | EFER_LME;
+        vcpus[i].system.segments[SEGMENT_CS].access = 0x9b | SEGMENT_L;
+        if (emulate_fetch(&vcpus[i], &fetched) != FETCH_OK) {
+            abort();
+        }
+    }
+}
 
 static const uint64_t some_ports[] = {0x3f8, 0x3f8, 0x3f9, 0x3fb, 0x3fc, 0x3fd, 0x3fd,
                                       0x80,  0xed,  0x21,  0x61,  0x71,  0x1234};
 static const uint64_t some_msrs[] = {0x80b, 0x80b, 0x6e0, 0x6e0, 0x808, 0x830, 0x832, 0x838, 0x10, 0x3b, 0x1234};
+static const uint64_t more_msrs[] = {0x1b, 0x1a0, 0x277, 0xc0000080, 0x8b, 0x17, 0xfe, 0x4b564d01, 0xc0010015, 0x803};
 static const uint64_t some_leaves[] = {0,   1,          1,          2,          4,          7,   0xb,
                                        0xd, 0x40000000, 0x40000001, 0x80000000, 0x80000008, 0x1f};
 
@@ -249,6 +301,9 @@ static const char *difference(void)
         return "requests";
     } else if (!same_uart(&p->uart, &q->uart)) {
         return "UART";
+    } else if (memcmp(&p->ioapic, &q->ioapic, sizeof(p->ioapic)) != 0 ||
+               memcmp(&p->hpet, &q->hpet, sizeof(p->hpet)) != 0) {
+        return "I/O APIC or HPET";
     } else if (byte_ring_count(&p->console_out) != byte_ring_count(&q->console_out) ||
                p->console_quiet_until != q->console_quiet_until || p->console_deadline != q->console_deadline) {
         return "console";

@@ -559,7 +559,8 @@ static struct bus_range random_range(void)
 
     return (struct bus_range){.space = (uint8_t)space,
                               .first = random_address(space),
-                              .bytes = random_next() % (space == BUS_PORT ? 40 : 0x1800),
+                              .bytes =
+                                  random_next() % (space == BUS_PORT ? (random_next() % 4 == 0 ? 300 : 40) : 0x1800),
                               .as = random_next() % 0x10000,
                               .widths = (uint8_t)(1 + random_next() % 15)};
 }

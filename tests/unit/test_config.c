@@ -26,10 +26,14 @@ static bool parse(const char *text)
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
 static bool verdict(const char *text, unsigned cpus)
 {
-    struct config_machine machine = {.cpu_count = cpus & ~MANUAL_NO_NESTED_PAGING,
+    struct config_machine machine = {.cpu_count = cpus & MANUAL_CPUS,
                                      .memory_bytes = 4 * GIB,
+                                     .cores_known = (cpus & MANUAL_THREADS) != 0,
                                      .no_nested_paging = (cpus & MANUAL_NO_NESTED_PAGING) != 0};
 
+    for (uint32_t cpu = 0; cpu < machine.cpu_count; cpu++) {
+        machine.cores[cpu] = cpu & ~1u;
+    }
     return parse(text) && (cpus == 0 || config_check_machine(&config, &machine, &errors));
 }
 
@@ -450,6 +454,8 @@ static const struct {
     {A "net = lan\n[network lan]\nrouter = a\n", "isolated", 5, 10, "belong together"},
     {A "net = lan\n[network lan]\nisolated = yes\nrouter = b\n", "no-router", 6, 10, "no guest on network"},
     {A "net = lan\n[network lan]\nmtu = 500\n", "bad-mtu", 5, 7, "from 576"},
+    {A "virtio = mmio\nconsole = virtio\ndisk = a\ndisk = b\ndisk = c\nnet = d\nnet = e\nnet = f\n", "too-many-mmio", 3,
+     10, "at most 7"},
     {A "net = lan,mac=52:54:00:00:00:01\nnet = lan,mac=52-54-00-00-00-01\n", "mac-twice", 4, 7, "(line 3)"},
     {A "name = linux\n", "unknown-key", 3, 1, "`name`: a guest has a name alone, in its section's line: [guest NAME]"},
     {A "memory-at = 0\n", "bad-address", 3, 13, "the first 1M of the machine is its firmware's"},
@@ -464,7 +470,7 @@ static const struct {
     {"#include <jailhouse/types.h>\nstruct {\n", "bad-line", 1, 1, "looks like C, as of Jailhouse"},
     {"/* a config */\nstruct {\n", "bad-line", 1, 1, "looks like C"},
     {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1,
-     "There are: console log quiet-devices inventory quirks when-all-stopped."},
+     "There are: console log quiet-devices inventory quirks speculation allow-siblings when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},
@@ -772,14 +778,24 @@ static const struct {
 #define TWO "[guest a]\nkernel = k\n[guest b]\nkernel = k\n"
     {TWO, 4, 1, {0, 2}, 0},
     {TWO, 4, 2, {0, 1}, 0},
-    {TWO, 2, 1, {0, 1}, 1}, /* one core is all there is */
+    {TWO, 2, 1, {0, 0}, 0}, /* one core is all there is: they take turns on one of its threads */
+    {"[hypervisor]\nallow-siblings = yes\n" TWO, 2, 1, {0, 1}, 1},
     {"[guest a]\nkernel = k\ncpus = 2\n", 4, 1, {0, 2}, 0},
     /* No core for each of four: each guest has one. */
     {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\ncpus = 2\n", 4, 1, {0, 1, 2, 3}, 0},
     {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\ncpus = 2\n", 4, 2, {0, 2, 1, 3}, 0},
     {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n", 4, 1, {0, 2}, 0},
-    {"[guest a]\nkernel = k\n[guest b]\nkernel = k\n[guest c]\nkernel = k\n", 4, 1, {0, 2, 1}, 1},
-    {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 1,\n", 4, 1, {0, 1}, 1}, /* as the lists say */
+    {"[guest a]\nkernel = k\n[guest b]\nkernel = k\n[guest c]\nkernel = k\n", 4, 1, {0, 2, 0}, 0},
+    {"[hypervisor]\nallow-siblings = yes\n[guest a]\nkernel = k\n[guest b]\nkernel = k\n[guest c]\nkernel = k\n",
+     4,
+     1,
+     {0, 2, 1},
+     1},
+    {"[hypervisor]\nallow-siblings = yes\n[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 1,\n",
+     4,
+     1,
+     {0, 1},
+     1}, /* as the lists say */
 };
 
 static void guests_get_cores_of_their_own_while_there_are_some(void **state)
@@ -812,6 +828,41 @@ static void guests_get_cores_of_their_own_while_there_are_some(void **state)
             pairs++;
         }
         assert_int_equal(pairs, placements[p].neighbours);
+    }
+}
+
+static void two_guests_on_one_core_are_refused(void **state)
+{
+    static const struct {
+        const char *config;
+        uint32_t cpus, line;
+    } refused[] = {
+        {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\ncpus = 1,\n", 4, 6},
+        {"[guest a]\nkernel = k\ncpus = 1,\n[guest b]\nkernel = k\ncpus = 2,3,0\n", 4, 6},
+        {"[guest a]\nkernel = k\ncpus = 2\n[guest b]\nkernel = k\n", 2, 4}, /* both threads have a */
+        {"[guest a]\nkernel = k\ncpus = 0,\n[guest b]\nkernel = k\n", 2, 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
+        struct config_machine machine = {.cpu_count = refused[i].cpus, .memory_bytes = GIB, .cores_known = true};
+        char allowed[200];
+
+        for (uint32_t cpu = 0; cpu < machine.cpu_count; cpu++) {
+            machine.cores[cpu] = cpu & ~1u;
+        }
+        assert_true(parse(refused[i].config));
+        assert_false(config_check_machine(&config, &machine, &errors));
+        assert_int_equal(errors.count, 1);
+        assert_string_equal(errors.list[0].rule, "shared-core");
+        assert_int_equal(errors.list[0].position.line, refused[i].line);
+        assert_non_null(strstr(errors.list[0].sentence, "`allow-siblings = yes` under [hypervisor]"));
+        snprintf(allowed, sizeof(allowed), "[hypervisor]\nallow-siblings = yes\n%s", refused[i].config);
+        assert_true(parse(allowed));
+        assert_true(config_check_machine(&config, &machine, &errors));
+        machine.cores_known = false;
+        assert_true(parse(refused[i].config));
+        assert_true(config_check_machine(&config, &machine, &errors));
     }
 }
 
@@ -996,6 +1047,7 @@ int main(void)
         cmocka_unit_test(no_cpu_gets_more_vcpus_than_a_turn_has_room_for),
         cmocka_unit_test(a_failed_placement_reads_nothing_beyond_the_cpus),
         cmocka_unit_test(guests_get_cores_of_their_own_while_there_are_some),
+        cmocka_unit_test(two_guests_on_one_core_are_refused),
         cmocka_unit_test(words_from_elsewhere_are_explained_once),
         cmocka_unit_test(every_known_word_has_a_sentence_or_a_key),
         cmocka_unit_test(names_in_other_alphabets_are_names),

@@ -982,6 +982,9 @@ static void keys_ask_for_what_they_say(void **state)
                 {"\x1dk", MUX_KILL},
                 {"\x1dr", MUX_RESTART},
                 {"\x1d"
+                 "c",
+                 MUX_LINK},
+                {"\x1d"
                  "b",
                  MUX_START},
                 {"\x1dq", MUX_NO_COMMAND}};

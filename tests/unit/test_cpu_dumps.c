@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "hv/core/vcpu_reset.h"
 #include "hv/policy/cpuid_policy.h"
 #include "hv/policy/cr4_policy.h"
 #include "hv/policy/msr_policy.h"
@@ -33,10 +34,14 @@ static struct host_facts host;
 static struct guest guest;
 static struct vcpu vcpu;
 
-static void build(const struct cpu_dump *dump)
+static void build_with(const struct cpu_dump *dump, bool spec_ctrl)
 {
-    struct cpuid_policy_input input = {
-        .host = &host.cpuid, .vcpu_count = 2, .tsc_khz = TSC_KHZ, .tsc_stable = true, .is_intel = dump->is_intel};
+    struct cpuid_policy_input input = {.host = &host.cpuid,
+                                       .vcpu_count = 2,
+                                       .tsc_khz = TSC_KHZ,
+                                       .tsc_stable = true,
+                                       .is_intel = dump->is_intel,
+                                       .spec_ctrl = spec_ctrl};
 
     memset(&host, 0, sizeof(host));
     memset(&guest, 0, sizeof(guest));
@@ -54,6 +59,11 @@ static void build(const struct cpu_dump *dump)
     cpuid_policy_build(&input, &guest.cpuid);
     guest.cr4_allowed = cr4_allowed(&guest.cpuid);
     vcpu.guest = &guest;
+}
+
+static void build(const struct cpu_dump *dump)
+{
+    build_with(dump, false);
 }
 
 static uint32_t word_of(const struct cpuid_words *words, enum word word)
@@ -93,15 +103,20 @@ static bool can_read(uint32_t msr, uint64_t *value)
     return !vcpu.pending.valid;
 }
 
-static bool can_set_efer(uint64_t bit)
+static bool can_write(uint32_t msr, uint64_t value)
 {
     vcpu.pending = (struct vcpu_event){0};
-    vcpu.system.efer = 0;
-    vcpu.gpr[GPR_RCX] = MSR_EFER;
-    vcpu.gpr[GPR_RAX] = bit;
-    vcpu.gpr[GPR_RDX] = 0;
+    vcpu.gpr[GPR_RCX] = msr;
+    vcpu.gpr[GPR_RAX] = (uint32_t)value;
+    vcpu.gpr[GPR_RDX] = value >> 32;
     msr_write(&vcpu, 2);
     return !vcpu.pending.valid;
+}
+
+static bool can_set_efer(uint64_t bit)
+{
+    vcpu.system.efer = 0;
+    return can_write(MSR_EFER, bit);
 }
 
 /* ---- features with registers of their own ---- */
@@ -515,6 +530,48 @@ static void guests_are_told_what_every_cpu_is_not_open_to(void **state)
     assert_int_equal(msr_arch_capabilities_join(msr_arch_capabilities_shown(~0ULL), 0), RSBA | RRSBA);
 }
 
+/* With the controls: each bit of SPEC_CTRL and PRED_CMD that CPUID shows can be written, and no other. */
+static void controls_over_speculation_are_those_of_cpuid(void **state)
+{
+    uint32_t with = 0;
+    uint64_t value = 0;
+
+    (void)state;
+    for (uint32_t d = 0; d < ARRAY_COUNT(cpu_dumps); d++) {
+        uint32_t edx, ebx, ibrs, stibp, ssbd, ibpb;
+
+        build_with(&cpu_dumps[d], true);
+        edx = there(7, 0, EDX);
+        ebx = there(0x80000008, 0, EBX);
+        ibrs = (edx & BIT(26)) | (ebx & BIT(14));
+        stibp = (edx & BIT(27)) | (ebx & BIT(15));
+        ssbd = (edx & BIT(31)) | (ebx & BIT(24));
+        ibpb = (edx & BIT(26)) | (ebx & BIT(12));
+        assert_int_equal(shown(7, 0, EDX) & (BIT(26) | BIT(27) | BIT(31)), edx & (BIT(26) | BIT(27) | BIT(31)));
+        assert_int_equal(can_write(MSR_SPEC_CTRL, SPEC_CTRL_IBRS), ibrs != 0);
+        assert_int_equal(can_write(MSR_SPEC_CTRL, SPEC_CTRL_STIBP), stibp != 0);
+        vcpu.requests = 0;
+        assert_int_equal(can_write(MSR_SPEC_CTRL, SPEC_CTRL_SSBD), ssbd != 0);
+        assert_int_equal(vcpu.requests & VCPU_SPEC_CTRL, ssbd != 0 ? VCPU_SPEC_CTRL : 0);
+        assert_int_equal(can_read(MSR_SPEC_CTRL, &value), (ibrs | stibp | ssbd) != 0);
+        assert_true(ssbd == 0 || value == SPEC_CTRL_SSBD);
+        assert_false(can_write(MSR_SPEC_CTRL, SPEC_CTRL_BHI_DIS_S));
+        assert_false(can_write(MSR_SPEC_CTRL, 1ULL << 40));
+        vcpu.requests = 0;
+        assert_int_equal(can_write(MSR_PRED_CMD, PRED_CMD_IBPB), ibpb != 0);
+        assert_int_equal(vcpu.requests & VCPU_IBPB, ibpb != 0 ? VCPU_IBPB : 0);
+        assert_false(can_write(MSR_PRED_CMD, 2));
+        assert_false(can_read(MSR_PRED_CMD, &value));
+        assert_false(can_write(MSR_FLUSH_CMD, 1));
+        assert_true(cpu_dumps[d].arch_capabilities == 0 || can_read(MSR_ARCH_CAPABILITIES, &value));
+        assert_true(cpu_dumps[d].arch_capabilities == 0 || ((value ^ cpu_dumps[d].arch_capabilities) & IBRS_ALL) == 0);
+        vcpu_reset(&vcpu);
+        assert_int_equal(vcpu.msrs.spec_ctrl, 0);
+        with += ibrs != 0;
+    }
+    assert_true(with > 1);
+}
+
 static void arch_capabilities_cannot_be_written(void **state)
 {
     (void)state;
@@ -551,6 +608,7 @@ int main(void)
         cmocka_unit_test(the_microcode_revision_is_the_cpus),
         cmocka_unit_test(lfence_is_said_to_wait_where_the_vendor_has_a_register_for_it),
         cmocka_unit_test(guests_are_told_what_every_cpu_is_not_open_to),
+        cmocka_unit_test(controls_over_speculation_are_those_of_cpuid),
         cmocka_unit_test(arch_capabilities_cannot_be_written),
         cmocka_unit_test(a_cpu_of_another_generation_lacks_what_guests_see),
     };

@@ -79,6 +79,10 @@ static void write_fadt(void)
     put32(FADT + 40, DSDT);
     put32(FADT + 48, 0xb2);
     memory[FADT + 52] = 0xa0;
+    memory[FADT + 8] = 3;
+    put32(FADT + 56, 0x600);
+    memory[FADT + 88] = 4;
+    memory[FADT + 109] = 2;
     put32(FADT + 64, 0x604);
     put32(FADT + 76, 0x608);
     put32(FADT + 112, 1u << 8 | 1u << 10);
@@ -153,6 +157,10 @@ static void expect_everything(void)
     assert_string_equal(tables.problem, "");
     assert_int_equal(tables.pm_timer_port, 0x608);
     assert_true(tables.pm_timer_32bit);
+    assert_int_equal(tables.pm1a_event_port, 0x600);
+    assert_int_equal(tables.pm1_event_bytes, 4);
+    assert_true(tables.has_power_button);
+    assert_true(tables.has_8042);
     assert_int_equal(tables.pm1a_control_port, 0x604);
     assert_int_equal(tables.pm1b_control_port, 0);
     assert_int_equal(tables.smi_command_port, 0xb2);
@@ -198,6 +206,33 @@ static void extended_ports_win_over_old_ones(void **state)
     finish(FADT, "FACP", 268);
     assert_true(read_all());
     assert_int_equal(tables.pm_timer_port, 0xb008);
+}
+
+/* A button of the namespace, hardware-reduced machines, and registers that are too short are none of ours; a keyboard
+ * controller is said to be absent from revision 3 on only. */
+static void inputs_are_there_as_the_flags_say(void **state)
+{
+    static const struct {
+        uint8_t revision, events, boot_arch;
+        uint32_t flags;
+        bool button, controller;
+    } forms[] = {
+        {3, 4, 2, 0, true, true},        {3, 4, 0, 0, true, false},         {1, 4, 0, 0, true, true},
+        {6, 4, 2, 1u << 4, false, true}, {6, 4, 2, 1u << 20, false, false}, {6, 0, 2, 0, false, true},
+    };
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(forms); i++) {
+        write_all(true);
+        memory[FADT + 8] = forms[i].revision;
+        memory[FADT + 88] = forms[i].events;
+        memory[FADT + 109] = forms[i].boot_arch;
+        put32(FADT + 112, forms[i].flags);
+        finish(FADT, "FACP", 268);
+        assert_true(read_all());
+        assert_int_equal(tables.has_power_button, forms[i].button);
+        assert_int_equal(tables.has_8042, forms[i].controller);
+    }
 }
 
 static void a_machine_without_tables_is_not_an_error(void **state)
@@ -283,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_found_through_either_root),
         cmocka_unit_test(extended_ports_win_over_old_ones),
+        cmocka_unit_test(inputs_are_there_as_the_flags_say),
         cmocka_unit_test(a_machine_without_tables_is_not_an_error),
         cmocka_unit_test(a_wrong_checksum_is_named_and_the_table_ignored),
         cmocka_unit_test(a_broken_madt_entry_ends_the_list),

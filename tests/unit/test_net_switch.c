@@ -64,7 +64,7 @@ static int setup(void **state)
     for (unsigned i = 0; i < GUESTS; i++) {
         arena_init(&peers[i].arena);
         virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i], i == 3 ? 9000 : 0);
-        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device);
+        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device, false);
         assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net, i == 2), i);
         start_peer(i, false, OFFLOADS, 32);
     }
@@ -75,7 +75,7 @@ static int setup(void **state)
 static uint64_t run(unsigned index, unsigned *turns)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
     unsigned count = 0;
 
     while (net_switch_service(&net_switch, index, &budget, &wakes)) {
@@ -183,6 +183,32 @@ static void a_broadcast_reaches_all_others(void **state)
     expect_frame(3, 1, broadcast, 200);
 }
 
+static void no_packet_passes_where_the_cable_is_pulled(void **state)
+{
+    (void)state;
+    assert_int_equal(vd_config(&peers[0].driver, 6, 2), 1);
+    virtio_net_set_link(&peers[0].card.net, false);
+    assert_int_equal(virtio_take_signals(&peers[0].card.net.device), VIRTIO_SIGNAL_CONFIG);
+    assert_int_equal(vd_config(&peers[0].driver, 6, 2), 0);
+    put_frame(1, broadcast, 200, NULL);
+    run(1, NULL);
+    expect_nothing(0);
+    expect_frame(2, 1, broadcast, 200);
+    expect_frame(3, 1, broadcast, 200);
+    put_frame(0, broadcast, 200, NULL); /* is taken, and goes nowhere */
+    assert_int_equal(run(0, NULL), 0);
+    expect_nothing(1);
+    virtio_net_set_link(&peers[0].card.net, true);
+    virtio_net_set_link(&peers[0].card.net, true); /* no news */
+    assert_int_equal(virtio_take_signals(&peers[0].card.net.device) & VIRTIO_SIGNAL_CONFIG, VIRTIO_SIGNAL_CONFIG);
+    put_frame(0, broadcast, 200, NULL);
+    run(0, NULL);
+    expect_frame(1, 0, broadcast, 200);
+    virtio_reset(&peers[0].card.net.device);
+    virtio_net_set_link(&peers[0].card.net, false); /* nothing for a driver that is not ready */
+    assert_int_equal(virtio_take_signals(&peers[0].card.net.device), 0);
+}
+
 static void unknown_addresses_are_flooded_until_they_are_learned(void **state)
 {
     static const uint8_t stranger[6] = {2, 9, 9, 9, 9, 9};
@@ -286,7 +312,7 @@ static void a_flood_to_many_ends_by_the_clock_and_goes_on(void **state)
     }
     support_tick = 10;
     for (;;) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now};
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now, NULL};
         bool more = net_switch_service(&net_switch, 0, &budget, &wakes);
 
         assert_in_range(support_now, 0, budget.until + 6 * support_tick);
@@ -536,7 +562,7 @@ static void a_flood_goes_on_where_the_budget_ended(void **state)
 static void a_receiver_that_is_busy_gets_its_packet_later(void **state)
 {
     struct net_wakes wakes = {{0}};
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
 
     (void)state;
     put_frame(0, macs[1], 60, NULL);
@@ -793,6 +819,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_packet_reaches_the_card_that_it_names, setup),
         cmocka_unit_test_setup(a_broadcast_reaches_all_others, setup),
+        cmocka_unit_test_setup(no_packet_passes_where_the_cable_is_pulled, setup),
         cmocka_unit_test_setup(unknown_addresses_are_flooded_until_they_are_learned, setup),
         cmocka_unit_test_setup(no_card_takes_another_ones_address, setup),
         cmocka_unit_test_setup(large_frames_are_spread_over_buffers, setup),

@@ -90,6 +90,29 @@ void svm_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
     abort();
 }
 
+void svm_enter_guarded(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
+{
+    (void)of;
+    (void)to;
+    (void)host_vmcb;
+    abort();
+}
+
+void svm_shadow_enter_guarded(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
+{
+    svm_enter_guarded(of, to, host_vmcb);
+}
+
+void speculation_set_control(struct cpu *cpu, uint64_t guest_bits)
+{
+    (void)cpu;
+    (void)guest_bits;
+}
+
+void speculation_barrier(void)
+{
+}
+
 void svm_shadow_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
 {
     uint32_t entry = 0;

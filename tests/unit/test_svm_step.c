@@ -166,6 +166,23 @@ void svm_enter(struct svm_vcpu *which, struct vcpu *of, uint64_t host_vmcb)
     (void)host_vmcb;
 }
 
+void svm_enter_guarded(struct svm_vcpu *which, struct vcpu *of, uint64_t host_vmcb)
+{
+    (void)which;
+    (void)of;
+    (void)host_vmcb;
+}
+
+void speculation_set_control(struct cpu *of, uint64_t guest_bits)
+{
+    (void)of;
+    (void)guest_bits;
+}
+
+void speculation_barrier(void)
+{
+}
+
 static uint64_t round_number;
 
 #define PROMISE(condition)                                                                      \

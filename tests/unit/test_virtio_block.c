@@ -37,7 +37,7 @@ static void make(bool read_only, uint32_t change_pages)
     }
     disk_image_init(&image, (struct span){file, DISK_BYTES}, map, changes, change_pages);
     virtio_block_init(&disk.block, &arena.memory, &image, read_only, "a-rather-long-name.img");
-    virtio_pci_init(&disk.pci, &disk.block.device);
+    virtio_pci_init(&disk.pci, &disk.block.device, false);
 }
 
 static int setup(void **state)
@@ -60,7 +60,7 @@ static int setup_legacy(void **state)
 static unsigned run(int64_t bytes)
 {
     unsigned turns = 0;
-    struct virtio_budget budget = {bytes, UINT64_MAX};
+    struct virtio_budget budget = {bytes, UINT64_MAX, NULL};
 
     while (virtio_service(&disk.block.device, &budget)) {
         budget.left = bytes;
@@ -78,7 +78,7 @@ static unsigned run_by_the_clock(unsigned looks)
 
     support_tick = 10;
     for (;;) {
-        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now + looks * support_tick};
+        struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, support_now + looks * support_tick, NULL};
         bool more = virtio_service(&disk.block.device, &budget);
 
         assert_in_range(support_now, 0, budget.until + 6 * support_tick);

@@ -28,13 +28,13 @@ static void start_console(bool legacy)
     memset(&out, 0, sizeof(out));
     memset(&in, 0, sizeof(in));
     virtio_console_init(&console.console, &arena.memory, &out, &in);
-    virtio_pci_init(&console.pci, &console.console.device);
+    virtio_pci_init(&console.pci, &console.console.device, false);
     assert_true(vd_start(&driver, &console.pci, &arena, legacy, legacy ? 0 : MODERN, 2, RINGS, 16));
 }
 
 static bool run(void)
 {
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
     bool more = virtio_service(&console.console.device, &budget);
 
     virtio_pci_carry_signals(&console.pci);
@@ -163,7 +163,7 @@ static void a_broken_queue_ends_the_console_and_no_more(void **state)
 
 static void a_flood_of_empty_buffers_ends_with_the_budget(void **state)
 {
-    struct virtio_budget budget = {3 * VIRTIO_COST_CHAIN, UINT64_MAX};
+    struct virtio_budget budget = {3 * VIRTIO_COST_CHAIN, UINT64_MAX, NULL};
     struct driver_buffer buffer = {DATA, 1, false};
 
     (void)state;
@@ -184,14 +184,14 @@ static void random_bytes_fill_what_the_driver_gives(void **state)
     struct driver_buffer buffers[2] = {{DATA, 100, true}, {DATA + 200, 1000, true}};
     struct random expected = {{1}};
     uint8_t bytes[ENTROPY_CHAIN_BYTES];
-    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX};
+    struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL};
     uint32_t written;
     uint16_t head;
 
     (void)state;
     arena_init(&arena);
     virtio_entropy_init(&entropy.entropy, &arena.memory, key);
-    virtio_pci_init(&entropy.pci, &entropy.entropy.device);
+    virtio_pci_init(&entropy.pci, &entropy.entropy.device, false);
     assert_int_equal(driver_read32(&entropy.pci.function, 0), 0x10051af4);
     assert_true(vd_start(&driver, &entropy.pci, &arena, false, MODERN, 1, RINGS, 16));
     assert_int_not_equal(driver_add(&driver.queues[0], buffers, 2), 0xffff);

@@ -144,6 +144,28 @@ uint32_t vmx_shadow_enter(struct vcpu *to, uint32_t launched)
     return 0;
 }
 
+uint32_t vmx_shadow_enter_guarded(struct vcpu *to, uint32_t launched)
+{
+    (void)to;
+    (void)launched;
+    abort();
+}
+
+void vmx_shadow_exit_guarded(void)
+{
+    abort();
+}
+
+void speculation_set_control(struct cpu *cpu, uint64_t guest_bits)
+{
+    (void)cpu;
+    (void)guest_bits;
+}
+
+void speculation_barrier(void)
+{
+}
+
 void vmx_shadow_exit(void)
 {
     abort();

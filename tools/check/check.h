@@ -36,6 +36,7 @@ struct options {
     const char *config;
     const char *machine;
     const char *svg;
+    const char *beside; /* a folder for files that are not beside the config; NULL: there is none */
     enum output output;
 };
 
@@ -166,6 +167,7 @@ const char *check_type_name(enum memory_type type); /* "free" */
 const char *check_action_word(enum config_action action);
 const char *check_final_word(enum config_final final);
 const char *check_watchdog_word(enum config_watchdog watchdog);
+const char *check_virtio_word(enum config_virtio virtio);
 const char *check_mode_word(enum config_mode mode);
 const char *check_outputs_word(const struct config *config);
 

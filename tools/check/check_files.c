@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define NEAR_NAME_MAX 256u
 #define NEAR_DISTANCE_MAX 2u
@@ -122,14 +123,11 @@ static size_t add_component(char to[HOST_PATH_MAX], size_t used, struct text nam
     return used + name.length;
 }
 
-void check_host_path(const struct check *check, struct text path, char to[HOST_PATH_MAX])
+/* The path in a folder, whose name with its slash is in `to` and has `used` characters. */
+static void add_path(struct text path, char to[HOST_PATH_MAX], size_t used)
 {
-    const char *slash = strrchr(check->options.config, '/');
-    size_t used = slash == NULL ? 0 : min_u64((size_t)(slash - check->options.config) + 1, HOST_PATH_MAX / 2);
     size_t at = 0;
 
-    memcpy(to, check->options.config, used);
-    to[used] = '\0';
     while (at < path.length && is_slash(path.start[at])) {
         at++;
     }
@@ -145,6 +143,37 @@ void check_host_path(const struct check *check, struct text path, char to[HOST_P
             to[used] = '\0';
         }
         at = end + 1;
+    }
+}
+
+static size_t begin_path(const char *folder, size_t length, char to[HOST_PATH_MAX])
+{
+    size_t used = min_u64(length, HOST_PATH_MAX / 2);
+
+    memcpy(to, folder, used);
+    to[used] = '\0';
+    return used;
+}
+
+/* Where it is not beside the config, the file of --beside. */
+void check_host_path(const struct check *check, struct text path, char to[HOST_PATH_MAX])
+{
+    const char *slash = strrchr(check->options.config, '/');
+    const char *beside = check->options.beside;
+    char other[HOST_PATH_MAX];
+    size_t used;
+
+    add_path(path, to,
+             begin_path(check->options.config, slash == NULL ? 0 : (size_t)(slash - check->options.config) + 1, to));
+    if (beside == NULL || access(to, F_OK) == 0) {
+        return;
+    }
+    used = begin_path(beside, strlen(beside), other);
+    other[used++] = '/';
+    other[used] = '\0';
+    add_path(path, other, used);
+    if (access(other, F_OK) == 0) {
+        memcpy(to, other, sizeof(other));
     }
 }
 

@@ -204,6 +204,7 @@ static void print_nets(const struct config_guest *guest)
         printf("}");
     }
     printf("]");
+    print_word("virtio", check_virtio_word(guest->virtio));
     print_flag("rng", guest->rng);
     print_flag("console_virtio", guest->console_virtio);
 }

@@ -41,10 +41,11 @@ static void print_manual_rule(const struct manual_long_rule *rule)
 {
     printf("\n### %s\n\n%s\n\n", rule->name, rule->meaning);
     if (rule->cpus != 0) {
-        unsigned cpus = rule->cpus & ~MANUAL_NO_NESTED_PAGING;
+        unsigned cpus = rule->cpus & MANUAL_CPUS;
 
-        printf("On a machine with %u CPU%s and 4 GiB%s:\n\n", cpus, cpus == 1 ? "" : "s",
-               cpus == rule->cpus ? "" : ", without nested paging");
+        printf("On a machine with %u CPU%s and 4 GiB%s%s:\n\n", cpus, cpus == 1 ? "" : "s",
+               (rule->cpus & MANUAL_NO_NESTED_PAGING) != 0 ? ", without nested paging" : "",
+               (rule->cpus & MANUAL_THREADS) != 0 ? ", two CPUs of each core" : "");
     }
     print_manual_example("Wrong:", rule->wrong, rule->wrong_times);
     printf("\n");

@@ -49,6 +49,19 @@ const char *check_watchdog_word(enum config_watchdog watchdog)
     return "";
 }
 
+const char *check_virtio_word(enum config_virtio virtio)
+{
+    switch (virtio) {
+    case VIRTIO_TRANSITIONAL:
+        return "pci";
+    case VIRTIO_MODERN:
+        return "modern";
+    case VIRTIO_MMIO:
+        return "mmio";
+    }
+    return "";
+}
+
 const char *check_mode_word(enum config_mode mode)
 {
     switch (mode) {

@@ -46,6 +46,7 @@ void pci_function_init(struct pci_endpoint *function, const struct pci_identity 
     function->device = device;
     function->cap_end = PCI_HEADER_BYTES;
     function->moved = true;
+    function->signals.deadline = DEADLINE_NONE;
     put(function->config, PCI_VENDOR, identity->vendor, 2);
     put(function->config, PCI_DEVICE, identity->device, 2);
     put(function->config, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY, 2);
@@ -187,7 +188,6 @@ void pci_bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset,
 
 void pci_signal(struct pci_endpoint *function)
 {
-    function->signals.deadline = DEADLINE_NONE;
     function->signals.lines = pci_intx_asserted(function) ? 1 : 0;
     if (pci_has_message(function)) {
         function->signals.wants |= BUS_MESSAGES;

@@ -166,7 +166,8 @@ bool pci_row_read(void *state, struct bus_access *access);
 bool pci_row_write(void *state, const struct bus_access *access);
 bool pci_row_next_message(void *state, struct apic_message *message);
 
-/* Sets the signals to what the state says. The row functions do it; a device does it that changed its state outside. */
+/* Sets line and messages to what the state says; a deadline is the device's own. The row functions do it; a device does
+ * it that changed its state outside. */
 void pci_signal(struct pci_endpoint *function);
 
 /* Where a BAR is now, as a range for bus_place(). 0 bytes: it is not decoded, or there is no such BAR. */

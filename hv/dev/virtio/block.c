@@ -2,7 +2,6 @@
 /* A virtio disk. See block.h. */
 #include "hv/dev/virtio/block.h"
 
-#include "hv/base/check.h"
 #include "hv/base/memory.h"
 #include "hv/base/text.h"
 
@@ -178,69 +177,59 @@ static bool begin(struct virtio_block *block, struct virtio_budget *budget)
     return true;
 }
 
-static void read_piece(struct virtio_block *block, uint64_t bytes)
+/* Copies, or zeroes where `from` is NULL, with looks at the clock. The bytes that were moved; some always are. */
+static uint64_t move_bytes(uint8_t *to, const uint8_t *from, uint64_t bytes, struct virtio_budget *budget)
 {
-    uint64_t piece = 0, there = 0;
-    uint8_t *to = virtq_piece(block->device.memory, &block->chain, &block->cursor, bytes, &piece);
+    uint64_t done = 0;
 
-    if (to == NULL) {
+    do {
+        uint64_t step = min_u64(bytes - done, VIRTIO_PIECE_BYTES);
+
+        if (from != NULL) {
+            memcpy(to + done, from + done, (size_t)step);
+        } else {
+            memset(to + done, 0, (size_t)step);
+        }
+        done += step;
+        budget->left -= (int64_t)step;
+    } while (done < bytes && virtio_budget_lasts(budget));
+    return done;
+}
+
+/* The next bytes that are in one piece both in the guest's memory and on the disk, or the first of them. */
+static void move_run(struct virtio_block *block, struct virtio_budget *budget)
+{
+    uint64_t piece = 0, run = 0, done;
+    uint8_t *guest = virtq_piece(block->device.memory, &block->chain, &block->cursor,
+                                 min_u64(block->left, (uint64_t)budget->left), &piece);
+    uint8_t *to = guest;
+    const uint8_t *from = guest;
+
+    if (guest == NULL) {
         fail_request(block, STATUS_BYTE_IOERR); /* the chain is shorter than it was */
         return;
     }
-    while (piece != 0) {
-        const uint8_t *from = disk_image_read(block->disk, block->at, piece, &there);
-
-        if (from != NULL) {
-            memcpy(to, from, (size_t)there);
-        } else {
-            memset(to, 0, (size_t)there);
-        }
-        to += there;
-        piece -= there;
-        block->at += there;
-        block->left -= there;
+    if (block->type == TYPE_IN) {
+        from = disk_image_read(block->disk, block->at, piece, &run);
+    } else {
+        to = disk_image_write(block->disk, block->at, piece, &run);
     }
-}
-
-static void write_piece(struct virtio_block *block, uint64_t bytes)
-{
-    uint64_t piece = 0, room = 0;
-    const uint8_t *from = virtq_piece(block->device.memory, &block->chain, &block->cursor, bytes, &piece);
-
-    if (from == NULL) {
+    if (to == NULL) {
+        block->counters.full++;
         fail_request(block, STATUS_BYTE_IOERR);
         return;
     }
-    while (piece != 0) {
-        uint8_t *to = disk_image_write(block->disk, block->at, piece, &room);
-
-        if (to == NULL) {
-            block->counters.full++;
-            fail_request(block, STATUS_BYTE_IOERR);
-            return;
-        }
-        memcpy(to, from, (size_t)room);
-        from += room;
-        piece -= room;
-        block->at += room;
-        block->left -= room;
-    }
+    done = move_bytes(to, from, run, budget);
+    block->cursor.offset -= (uint32_t)(piece - done);
+    block->at += done;
+    block->left -= done;
 }
 
 /* Moves data as far as the budget goes. True: the request is done. */
 static bool move_data(struct virtio_block *block, struct virtio_budget *budget)
 {
     while (block->left != 0 && virtio_budget_lasts(budget)) {
-        uint64_t before = block->left;
-        uint64_t bytes = min_u64(min_u64(before, (uint64_t)budget->left), VIRTIO_PIECE_BYTES);
-
-        if (block->type == TYPE_IN) {
-            read_piece(block, bytes);
-        } else {
-            write_piece(block, bytes);
-        }
-        DEBUG_CHECK_OP(block->left, <, before);
-        budget->left -= (int64_t)(before - block->left);
+        move_run(block, budget);
     }
     return block->left == 0;
 }

@@ -31,7 +31,9 @@ const struct virtq *virtio_broken_queue(const struct virtio_device *device)
 
 static void lock(struct virtio_device *device)
 {
+    __atomic_fetch_add(&device->wanted, 1, __ATOMIC_RELAXED);
     spinlock_take(&device->service_lock);
+    __atomic_fetch_sub(&device->wanted, 1, __ATOMIC_RELAXED);
     spinlock_take(&device->receive_lock);
 }
 
@@ -163,14 +165,20 @@ static void reset_queue(struct virtio_device *device, unsigned index)
     }
 }
 
+void virtio_queue_stop(struct virtio_device *device, unsigned index)
+{
+    if (index < device->kind->queue_count) {
+        lock(device);
+        reset_queue(device, index);
+        unlock(device);
+    }
+}
+
 void virtio_queue_reset(struct virtio_device *device, unsigned index)
 {
-    if (index >= device->kind->queue_count || !virtio_has(device, VIRTIO_F_RING_RESET)) {
-        return;
+    if (virtio_has(device, VIRTIO_F_RING_RESET)) {
+        virtio_queue_stop(device, index);
     }
-    lock(device);
-    reset_queue(device, index);
-    unlock(device);
 }
 
 void virtio_queue_place_legacy(struct virtio_device *device, unsigned index, uint32_t page)
@@ -238,6 +246,7 @@ bool virtio_take(struct virtio_device *device, unsigned index, struct virtq_chai
  */
 bool virtio_service_by(struct virtio_device *device, struct virtio_budget *budget, virtio_work *work, void *context)
 {
+    budget->wanted = &device->wanted;
     while (virtio_has_work(device)) {
         uint32_t kicked;
         bool more = false;

@@ -16,7 +16,8 @@
  * Locks. `service_lock` is held while a kind works on the queues that the guest notifies, `receive_lock` while bytes
  * are put into queues that another guest's packets fill. Work only tries them and never waits (spinlock_try): work
  * that finds a lock taken is left to its holder, or for later. A write that changes queues or status takes both, in
- * this order; it waits for one budget of work at most. docs/decisions/0007.
+ * this order. It says so in `wanted`, which ends the work at its next look at the budget: it waits for one piece of
+ * work and one packet at most. docs/decisions/0007.
  */
 #ifndef HV_DEV_VIRTIO_DEVICE_H
 #define HV_DEV_VIRTIO_DEVICE_H
@@ -63,13 +64,18 @@ struct virtio_device;
 
 struct virtio_budget {
     int64_t left;
-    uint64_t until; /* host TSC: work ends then, too */
+    uint64_t until;         /* host TSC: work ends then, too */
+    const uint32_t *wanted; /* atomic, not 0: another CPU waits for the lock. NULL: none can */
 };
 
 /* The first element is at any price: on a slow machine the exit's time may be over before the work begins. */
 static inline bool virtio_budget_lasts(const struct virtio_budget *budget)
 {
-    return budget->left >= (int64_t)VIRTIO_BUDGET_BYTES || (budget->left > 0 && clock_now() <= budget->until);
+    if (budget->left >= (int64_t)VIRTIO_BUDGET_BYTES) {
+        return true;
+    }
+    return budget->left > 0 && (budget->wanted == NULL || __atomic_load_n(budget->wanted, __ATOMIC_RELAXED) == 0) &&
+           clock_now() <= budget->until;
 }
 
 /* A kind of device: constant. */
@@ -106,6 +112,7 @@ struct virtio_device {
     uint16_t config_vector;
     uint32_t kicked;  /* atomic: queues with buffers to look at */
     uint32_t signals; /* atomic */
+    uint32_t wanted;  /* atomic: register writes that wait for service_lock */
     struct spinlock service_lock;
     struct spinlock receive_lock;
     struct virtq queues[VIRTIO_QUEUES_MAX];
@@ -129,6 +136,8 @@ void virtio_queue_enable(struct virtio_device *device, unsigned queue);
 /* Legacy: the page number of the rings; 0 takes them away. */
 void virtio_queue_place_legacy(struct virtio_device *device, unsigned queue, uint32_t page);
 void virtio_queue_reset(struct virtio_device *device, unsigned queue);
+/* The same where no feature has to be negotiated for it: virtio-mmio's QueueReady. */
+void virtio_queue_stop(struct virtio_device *device, unsigned queue);
 void virtio_notify(struct virtio_device *device, unsigned queue);
 
 uint32_t virtio_config_read(const struct virtio_device *device, unsigned offset, uint8_t size);

@@ -29,7 +29,6 @@
 #define STATUS_LINK_UP 1u
 
 #define QUEUE_SIZE 256u
-#define LEGACY_HEADER_BYTES 10u
 
 /* 5.1.6.5 "Control Virtqueue". */
 #define CONTROL_RX 0u
@@ -56,12 +55,6 @@ struct control {
 static struct virtio_net *net_of(struct virtio_device *device)
 {
     return (struct virtio_net *)device;
-}
-
-uint32_t virtio_net_header_bytes(const struct virtio_net *net)
-{
-    return virtio_has(&net->device, VIRTIO_F_VERSION_1 | NET_F_MRG_RXBUF) ? sizeof(struct net_header)
-                                                                          : LEGACY_HEADER_BYTES;
 }
 
 /* ---- which addresses ---- */
@@ -277,6 +270,19 @@ void virtio_net_packet_done(struct virtio_net *net)
 {
     net->sending = false;
     virtq_push(&net->device.queues[NET_TRANSMIT], net->device.memory, net->send_chain.head, 0);
+}
+
+/* ---- the link ---- */
+
+void virtio_net_set_link(struct virtio_net *net, bool up)
+{
+    if (virtio_net_link(net) != up) {
+        __atomic_store_n(&net->unplugged, !up, __ATOMIC_RELAXED);
+        net->device.config[CONFIG_STATUS] = up ? STATUS_LINK_UP : 0;
+        if (virtio_runs(&net->device)) {
+            virtio_signal(&net->device, VIRTIO_SIGNAL_CONFIG);
+        }
+    }
 }
 
 /* ---- its description ---- */

@@ -75,6 +75,7 @@ struct virtio_net {
     struct virtio_device device; /* first */
     uint64_t mac;                /* atomic: the driver's choice; byte 0 in bits 7:0 */
     uint64_t config_mac;         /* the config's */
+    bool unplugged;              /* atomic: the link is down */
     bool sending;                /* `packet` is on its way */
     uint8_t modes;               /* bit n: 5.1.6.5.1's command n is on */
     uint8_t filter_count;
@@ -114,10 +115,22 @@ static inline bool net_mac_is_group(uint64_t mac)
 #define NET_MAC_BROADCAST 0xffffffffffffULL
 
 /* Bytes of the header as this card's driver lays it out. */
-uint32_t virtio_net_header_bytes(const struct virtio_net *net);
+#define NET_LEGACY_HEADER_BYTES 10u
+static inline uint32_t virtio_net_header_bytes(const struct virtio_net *net)
+{
+    return virtio_has(&net->device, VIRTIO_F_VERSION_1 | NET_F_MRG_RXBUF) ? sizeof(struct net_header)
+                                                                          : NET_LEGACY_HEADER_BYTES;
+}
 
 /* Does the driver want frames to this address? */
 bool virtio_net_wants(const struct virtio_net *net, uint64_t destination);
+
+/* The link: while it is down the switch takes the card's packets and drops them, and brings it none. */
+void virtio_net_set_link(struct virtio_net *net, bool up);
+static inline bool virtio_net_link(const struct virtio_net *net)
+{
+    return !__atomic_load_n(&net->unplugged, __ATOMIC_RELAXED);
+}
 
 /* Makes `packet` the next one. False: there is none. Bad ones are counted and given back. With service_lock. */
 bool virtio_net_next_packet(struct virtio_net *net, struct virtio_budget *budget);

@@ -552,9 +552,9 @@ static uint16_t transitional_device(uint16_t kind)
     }
 }
 
-void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device)
+void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, bool modern)
 {
-    uint16_t transitional = transitional_device(device->kind->id);
+    uint16_t transitional = modern ? 0 : transitional_device(device->kind->id);
     const struct pci_identity identity = {
         .vendor = VENDOR,
         .device = transitional != 0 ? transitional : (uint16_t)(DEVICE_MODERN + device->kind->id),

@@ -27,8 +27,9 @@ struct virtio_pci {
     uint32_t driver_feature_select;
 };
 
-/* Describes the function, at each start of the guest; the device has been made by virtio_init(). */
-void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device);
+/* Describes the function, at each start of the guest; the device has been made by virtio_init(). `modern`: without the
+ * legacy layout, its ids and BAR 0, for drivers that refuse a notification register among ports. */
+void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, bool modern);
 
 /* Turns what the device has to tell its driver into interrupts. Under the lock of the guest's PC. */
 void virtio_pci_carry_signals(struct virtio_pci *pci);

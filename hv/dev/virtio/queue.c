@@ -456,12 +456,33 @@ uint8_t *virtq_piece(const struct guest_memory *memory, const struct virtq_chain
     return host;
 }
 
+/* The usual case: all of them lie in the span where the cursor is. NULL: perhaps not. */
+static uint8_t *whole_piece(const struct guest_memory *memory, const struct virtq_chain *chain,
+                            struct virtq_cursor *cursor, uint64_t bytes)
+{
+    const struct virtq_span *span = &chain->spans[cursor->span];
+    uint8_t *host;
+
+    if (cursor->span == cursor->end || bytes > span->bytes - cursor->offset) {
+        return NULL;
+    }
+    host = guest_memory_quick(memory, span->start.value + cursor->offset, bytes);
+    if (host != NULL) {
+        cursor->offset += (uint32_t)bytes;
+    }
+    return host;
+}
+
 uint64_t virtq_gather(const struct guest_memory *memory, const struct virtq_chain *chain, struct virtq_cursor *cursor,
                       void *to, uint64_t bytes)
 {
+    const uint8_t *from = whole_piece(memory, chain, cursor, bytes);
     uint64_t done = 0, piece = 0;
-    const uint8_t *from;
 
+    if (from != NULL) {
+        memcpy(to, from, (size_t)bytes);
+        return bytes;
+    }
     while (done < bytes && (from = virtq_piece(memory, chain, cursor, bytes - done, &piece)) != NULL) {
         memcpy((uint8_t *)to + done, from, (size_t)piece);
         done += piece;

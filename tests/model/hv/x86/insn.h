@@ -20,5 +20,6 @@ uint8_t insn_in8(uint16_t port);
 void insn_out8(uint16_t port, uint8_t value);
 uint64_t insn_rdtsc(void);
 void insn_pause(void);
+void *insn_read_gs_pointer(void);
 
 #endif

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Boot rows of a whole Debian: two guests with the stock kernel, the initrd that initramfs-tools makes, root on an ext4 disk
+and systemd, as tests/boot/mkdebian makes them. Only where they are named: `make two-debians`, `make two-debians-vmx`."""
+
+from script import Answer, Built, Case, Expect, Send
+
+TIMEOUT_S = 7200  # only a hang reaches it
+FILES = {name: Built(f"debian/{name}") for name in ("vmlinuz", "initrd.img", "root.img", "scratch.img")}
+# What the kernel, systemd or the hypervisor say where something is wrong; the crash that is asked for is not among it.
+TROUBLE = (r"\[ *\d+\.\d+\] .*(virtio.*(fail|error|reset|bad)|I/O error|EXT4-fs error|WARNING: CPU|BUG:|Firmware Bug)",
+           r"\[FAILED\]|emergency mode", r"the device waits for its driver", r"\bP0(?!311)\d{3}: ")
+OPERATIONS = "7 3000"  # of disk-check: the seed, and how many
+
+
+def guest(name, number, more=""):
+    return (f"[guest {name}]\nmemory = 512M\nkernel = vmlinuz\ninitrd = initrd.img\ncmdline = console=ttyS0 root=/dev/vda\n"
+            f"disk = root.img,changes=256M\nnet = lan,mac=02:00:00:00:00:0{number}\n{more}\n")
+
+
+def prompt(name):
+    return rf"\[{name}\] root@debian:~# "
+
+
+def focus(number):
+    """Keys go to the guest with this number."""
+    return Send(f"\x1d{number}")
+
+
+def log_in(name, number):
+    return [focus(number), Send("\n"), Expect(rf"\[{name}\] debian login: "), Send("root\n"), Expect(prompt(name))]
+
+
+def same(match):
+    return None if match[1] == match[2] else f"the bytes differ: {match[1]} and {match[2]}"
+
+
+def copy(name, size, to):
+    """Random bytes go to the other guest, which answers with their checksum."""
+    return [Answer(prompt(name), f"head -c {size} /dev/urandom >/root/f; ls /root/f", r"/root/f"),
+            Answer(prompt(name), f"md5sum </root/f; nc -N {to} 7 </root/f", r"(\w{32})  -\s+(?:\[\w+\] )*(\w{32})  -", same)]
+
+
+def session(size):
+    one, two = prompt("one"), prompt("two")
+    both = r"(?s:(?=.*\[one\] debian login: )(?=.*\[two\] debian login: ))"
+    return [
+        Expect(both), *log_in("one", 1),
+        Answer(one, "kernel-warnings", r"0 warnings"),
+        Answer(one, "pci-trouble", r"0 troubles, 4 drivers"),
+        Answer(one, "ping -c 3 10.0.0.2", r"3 packets transmitted, 3 received, 0% packet loss.*"),
+        Answer(one, "ssh 10.0.0.2 ip -br address", r".*10\.0\.0\.2/24.*"),
+        *copy("one", size, "10.0.0.2"),
+        Answer(one, f"disk-check write /dev/vdb {OPERATIONS}", r"PASS disk-check write.*"),
+        # What goes on while the other one crashes: the same start of the kernel, and a ping that is not ended.
+        *log_in("two", 2),
+        Answer(two, "same-boot begin", r"the same start"),
+        Send("ping 10.0.0.1 >/run/pings &\n"), Expect(two),
+        *copy("two", size, "10.0.0.1"),
+        focus(1), Send("\n"), Expect(one),
+        Answer(one, "echo kept >/root/mark; sync; ls /root/mark", r"/root/mark"),
+        Send("echo c >/proc/sysrq-trigger\n"), Expect(r"P0311: guest one failed: its kernel panicked"),
+        Expect(r"\[one\] debian login: "), *log_in("one", 1),
+        Answer(one, "cat /root/mark", r"kept"),
+        Answer(one, f"disk-check verify /dev/vdb {OPERATIONS}", r"PASS disk-check verify.*"),
+        Answer(one, "ssh 10.0.0.2 same-boot", r"the same start"),
+        Answer(one, "ssh 10.0.0.2 pgrep -c ping", r"1"),
+        *copy("one", size, "10.0.0.2"),
+        Send("poweroff\n"), Expect(r"guest one stopped: powered off"),
+        focus(2), Send("\n"), Expect(two), Send("poweroff\n"), Expect(r"guest two stopped: powered off"),
+    ]
+
+
+def rows():
+    config = guest("one", 1, "disk = scratch.img\non-crash = restart\n") + guest("two", 2)
+    common = {"status": None, "files": FILES, "timeout_s": TIMEOUT_S, "smp": 2, "mem": "3G", "forbidden": TROUBLE, "slow": True}
+    return [Case("two-debians", config, session("64M"), emulators=("qemu-svm",), **common),
+            Case("two-debians-small", config, session("4M"), emulators=("bochs-vmx",), **common)]

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attacks on the guest's PCI bus, its virtio devices and shared memory. After each the device is reset and must work as
+ * if nothing had been. The neighbour's ticks tell whether the hypervisor let it get away with it; on the same network
+ * and the same shared memory is a guest that never reads what it gets.
+ */
+#include "tests/guests/lib/hostile.h"
+
+const char guest_name[] = "hostile-devices";
+
+#define STORM_MS 100u
+
+/* ---- PCI ---- */
+
+#define CONFIG_ADDRESS 0xcf8
+#define CONFIG_DATA 0xcfc
+#define CONFIG_ENABLE 0x80000000u
+#define DEVICES 32u
+#define COMMAND 0x04u
+#define COMMAND_ALL 0x07u
+#define BAR(n) (0x10u + 4u * (n))
+#define BARS 6u
+#define BAR_PORTS 0u
+#define BAR_MSIX 1u
+#define BAR_MODERN 4u
+#define ECAM 0xe0000000u
+#define VIRTIO_BLOCK 0x10011af4u
+#define VIRTIO_NET 0x10001af4u
+#define IVSHMEM 0x11101af4u
+
+static uint32_t disk, card, shared; /* device numbers */
+
+static void config_select(uint32_t device, uint32_t offset)
+{
+    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | (offset & 0xfcu));
+}
+
+static uint32_t config_read(uint32_t device, uint32_t offset)
+{
+    config_select(device, offset);
+    return in32(CONFIG_DATA);
+}
+
+static void config_write(uint32_t device, uint32_t offset, uint32_t value)
+{
+    config_select(device, offset);
+    out32(CONFIG_DATA, value);
+}
+
+static uint32_t find(uint32_t id)
+{
+    uint32_t device = 0;
+
+    while (device < DEVICES && config_read(device, 0) != id) {
+        device++;
+    }
+    CHECK(device < DEVICES);
+    config_write(device, COMMAND, COMMAND_ALL);
+    return device;
+}
+
+static uint32_t bar(uint32_t device, uint32_t number)
+{
+    return config_read(device, BAR(number)) & ~0xfu;
+}
+
+/* ---- virtio: the modern layout (4.1.4.3), whose structures lie where the capabilities of Plinth say ---- */
+
+#define FEATURE_SELECT 8u
+#define FEATURES 12u
+#define STATUS 20u
+#define QUEUE_SELECT 22u
+#define QUEUE_SIZE 24u
+#define QUEUE_ENABLE 28u
+#define DESCRIPTORS 32u
+#define AVAILABLE 40u
+#define USED 48u
+#define NOTIFY 0x3000u
+#define NEEDS_RESET 64u
+#define F_NEXT 1u
+#define F_WRITE 2u
+#define F_INDIRECT 4u
+
+struct descriptor {
+    uint64_t address;
+    uint32_t bytes;
+    uint16_t flags, next;
+};
+
+#define SIZE 64u
+static struct descriptor descriptors[SIZE] __attribute__((aligned(4096)));
+static volatile uint16_t available[SIZE + 3] __attribute__((aligned(4096)));
+static volatile uint16_t used[2 + SIZE * 4 + 1] __attribute__((aligned(4096)));
+static uint8_t data[4096] __attribute__((aligned(4096)));
+static uint64_t seed = 1;
+
+static void put8(uint32_t at, uint8_t value)
+{
+    *(volatile uint8_t *)(uintptr_t)at = value;
+}
+
+static void put16(uint32_t at, uint16_t value)
+{
+    *(volatile uint16_t *)(uintptr_t)at = value;
+}
+
+static void put64(uint32_t at, uint64_t value)
+{
+    mmio_write32(at, (uint32_t)value);
+    mmio_write32(at + 4, (uint32_t)(value >> 32));
+}
+
+static uint8_t status_of(uint32_t device)
+{
+    return *(volatile uint8_t *)(uintptr_t)(bar(device, BAR_MODERN) + STATUS);
+}
+
+static void place(uint32_t device, uint16_t queue, uint16_t size, uint64_t table, uint64_t avail, uint64_t done)
+{
+    uint32_t common = bar(device, BAR_MODERN);
+
+    put16(common + QUEUE_SELECT, queue);
+    put16(common + QUEUE_SIZE, size);
+    put64(common + DESCRIPTORS, table);
+    put64(common + AVAILABLE, avail);
+    put64(common + USED, done);
+    put16(common + QUEUE_ENABLE, 1);
+}
+
+static void begin(uint32_t device)
+{
+    uint32_t common = bar(device, BAR_MODERN);
+
+    put8(common + STATUS, 0);
+    put8(common + STATUS, 3);
+    for (uint32_t half = 0; half < 2; half++) { /* indirect tables, and VERSION_1 */
+        mmio_write32(common + FEATURE_SELECT, half);
+        mmio_write32(common + FEATURES, half == 0 ? 1u << 28 : 1);
+    }
+    put8(common + STATUS, 11);
+    available[0] = available[1] = used[0] = used[1] = 0;
+}
+
+static void ready(uint32_t device)
+{
+    put8(bar(device, BAR_MODERN) + STATUS, 15);
+}
+
+static void notify(uint32_t device, uint16_t queue)
+{
+    put16(bar(device, BAR_MODERN) + NOTIFY, queue);
+}
+
+static void start(uint32_t device, uint16_t queue)
+{
+    begin(device);
+    place(device, queue, SIZE, (uintptr_t)descriptors, (uintptr_t)available, (uintptr_t)used);
+    ready(device);
+}
+
+static void describe(uint32_t index, const volatile void *at, uint32_t bytes, uint32_t flags)
+{
+    descriptors[index] = (struct descriptor){(uintptr_t)at, bytes, (uint16_t)flags, (uint16_t)(index + 1)};
+}
+
+static void offer(uint16_t head)
+{
+    available[2 + available[1] % SIZE] = head;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    available[1]++;
+}
+
+/* The disk must read its first sector, whatever was done to it before. */
+static void disk_works(void)
+{
+    static uint32_t request[4];
+
+    start(disk, 0);
+    describe(0, request, sizeof(request), F_NEXT);
+    describe(1, data, 512, F_NEXT | F_WRITE);
+    describe(2, data + 512, 1, F_WRITE);
+    data[0] = data[512] = 0xff;
+    offer(0);
+    notify(disk, 0);
+    while (used[1] == 0) {
+        __asm__ volatile("pause");
+    }
+    CHECK_EQUAL(data[512], 0);
+    CHECK_EQUAL(data[0], 0);
+    CHECK_EQUAL(data[4], 1); /* words tell their place */
+}
+
+static bool broken_after(uint32_t device)
+{
+    notify(device, 0);
+    for (uint32_t i = 0; i < 100 && (status_of(device) & NEEDS_RESET) == 0; i++) {
+        pit_wait_us(100);
+    }
+    return (status_of(device) & NEEDS_RESET) != 0;
+}
+
+/* ---- the attacks ---- */
+
+static const uint64_t places[] = {
+    0xfee00000,           0xfec00000,           0xe0000000,          0xc0000000,
+    0xfeb00000,           0xbffff000,           0xfffff000,          16u << 20,
+    (16u << 20) - 0x1000, 1ULL << 32,           (1ULL << 46) - 4096, 0x8000000000000000ULL,
+    ~0ULL - 0xfffff,      0xffffffffffffffc0ULL};
+#define PLACES (sizeof(places) / sizeof(places[0]))
+
+static void rings_that_are_no_memory(void)
+{
+    for (uint32_t i = 0; i < PLACES; i++) {
+        for (uint32_t which = 0; which < 3; which++) {
+            uint64_t at[3] = {(uintptr_t)descriptors, (uintptr_t)available, (uintptr_t)used};
+
+            at[which] = places[i] == (16u << 20) - 0x1000 ? places[i] + 0xff0 : places[i];
+            begin(disk);
+            place(disk, 0, 256, at[0], at[1], at[2]);
+            ready(disk);
+            CHECK(broken_after(disk));
+        }
+    }
+    disk_works();
+}
+
+static void queue_sizes(void)
+{
+    static const uint16_t sizes[] = {0, 3, 100, 257, 512, 32768, 65535};
+
+    for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        begin(disk);
+        place(disk, 0, sizes[i], (uintptr_t)descriptors, (uintptr_t)available, (uintptr_t)used);
+        ready(disk);
+        CHECK(broken_after(disk));
+    }
+    disk_works();
+}
+
+static void buffers_that_are_no_memory(void)
+{
+    for (uint32_t i = 0; i < PLACES; i++) {
+        start(disk, 0);
+        descriptors[0] = (struct descriptor){places[i], 0x2000, F_WRITE, 0};
+        offer(0);
+        CHECK(broken_after(disk));
+        start(disk, 0);
+        descriptors[0] = (struct descriptor){places[i], 4096, F_INDIRECT, 0};
+        offer(0);
+        CHECK(broken_after(disk));
+    }
+    disk_works();
+}
+
+static void chains_without_end(void)
+{
+    start(disk, 0); /* a loop of one, and of all */
+    descriptors[0] = (struct descriptor){(uintptr_t)data, 16, F_NEXT, 0};
+    offer(0);
+    CHECK(broken_after(disk));
+    start(disk, 0);
+    for (uint32_t i = 0; i < SIZE; i++) {
+        describe(i, data, 0xffffffff, F_NEXT);
+        descriptors[i].next = (uint16_t)((i + 1) % SIZE);
+    }
+    offer(0);
+    CHECK(broken_after(disk));
+    start(disk, 0); /* heads and links that are none, and an index that runs away */
+    offer(0x7fff);
+    CHECK(broken_after(disk));
+    start(disk, 0);
+    available[1] = 0x8000;
+    CHECK(broken_after(disk));
+    start(disk, 0); /* empty buffers, and no request in them */
+    for (uint32_t i = 0; i < SIZE; i++) {
+        describe(i, data, 0, i + 1 == SIZE ? F_WRITE : F_NEXT);
+    }
+    offer(0);
+    CHECK(broken_after(disk));
+    disk_works();
+}
+
+/* Rings whose bytes are anything, and other ones at the next notification. */
+static void rings_that_change(void)
+{
+    uint64_t end = rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+
+    while (rdtsc() < end) {
+        uint32_t device = (hostile_random(&seed) & 1) != 0 ? disk : card;
+        uint16_t queue = device == disk ? 0 : (uint16_t)(hostile_random(&seed) % 3);
+
+        start(device, queue);
+        for (uint32_t i = 0; i < SIZE; i++) {
+            uint64_t random = hostile_random(&seed);
+
+            descriptors[i] = (struct descriptor){random % 0x1100000, (uint32_t)(random >> 32) % 9000,
+                                                 (uint16_t)(random >> 20 & 7), (uint16_t)(random >> 40 & 63)};
+            if ((descriptors[i].flags & F_WRITE) != 0) { /* what devices write goes where the guest can lose it */
+                descriptors[i].address = (uintptr_t)data;
+                descriptors[i].bytes %= sizeof(data);
+            }
+            available[2 + i] = (uint16_t)(random >> 50) % SIZE;
+        }
+        available[1] = (uint16_t)(hostile_random(&seed) % SIZE);
+        notify(device, queue);
+    }
+    disk_works();
+}
+
+/* Onto RAM, the APICs, each other, nowhere; what they covered is there as before, and so are they at the end. */
+static void bars_anywhere(void)
+{
+    static volatile uint32_t witness = 0x600d600d;
+    uint32_t version = lapic_read(0x30);
+    const uint32_t targets[] = {0, 0x1000, 0xb8000, 0xfec00000, 0xfee00000, 0xfed00000, ECAM, 0xfffff000};
+
+    for (uint32_t number = 0; number < BARS; number++) {
+        uint32_t kept = config_read(disk, BAR(number));
+
+        for (uint32_t i = 0; i < sizeof(targets) / sizeof(targets[0]) + 2; i++) {
+            uint32_t target = i < 8    ? targets[i]
+                              : i == 8 ? (uint32_t)(uintptr_t)&witness & ~0xfffu
+                                       : bar(card, BAR_MODERN);
+
+            config_write(disk, BAR(number), number == BAR_PORTS ? target >> 8 : target);
+            CHECK_EQUAL(witness, 0x600d600d);
+            CHECK_EQUAL(lapic_read(0x30), version);
+            CHECK_EQUAL(mmio_read32(ECAM), 0x00081b36);
+            CHECK_EQUAL(config_read(card, 0), VIRTIO_NET);
+            (void)in8(0x64);
+        }
+        config_write(disk, BAR(number), kept);
+    }
+    disk_works();
+}
+
+static void configuration_space(void)
+{
+    uint32_t kept[BARS];
+
+    for (uint32_t i = 0; i < BARS; i++) {
+        kept[i] = config_read(disk, BAR(i));
+    }
+    for (uint32_t i = 0; i < 3000; i++) {
+        uint64_t random = hostile_random(&seed);
+        uint32_t offset = (uint32_t)(random & 0xff);
+
+        config_select(disk, offset);
+        switch (random >> 8 & 3) {
+        case 0:
+            out8((uint16_t)(CONFIG_DATA + (offset & 3)), (uint8_t)(random >> 16));
+            break;
+        case 1:
+            out16((uint16_t)(CONFIG_DATA + (offset & 2)), (uint16_t)(random >> 16));
+            break;
+        case 2:
+            out32(CONFIG_DATA, (uint32_t)(random >> 16));
+            break;
+        default: /* ECAM, over the register's end too */
+            *(volatile uint32_t *)(uintptr_t)(ECAM + (disk << 15) + offset) = (uint32_t)(random >> 16);
+            break;
+        }
+    }
+    config_write(disk, COMMAND, 0);
+    for (uint32_t i = 0; i < BARS; i++) {
+        config_write(disk, BAR(i), kept[i]);
+    }
+    config_write(disk, COMMAND, COMMAND_ALL);
+    config_write(disk, 0x40, 0); /* MSI-X off */
+    disk_works();
+}
+
+/* Broadcasts as fast as they go, to a receiver that takes none. */
+static void packet_storm(void)
+{
+    uint64_t end = rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+    uint32_t sent = 0;
+
+    start(card, 1);
+    for (uint32_t i = 0; i < sizeof(data); i++) {
+        data[i] = i < 12 ? 0 : 0xff;
+    }
+    for (uint32_t i = 0; i < SIZE; i++) {
+        describe(i, data, 1514 + 12, 0);
+    }
+    while (rdtsc() < end) {
+        for (uint32_t i = 0; i < SIZE && (uint16_t)(available[1] - used[1]) < SIZE; i++) {
+            offer((uint16_t)(available[1] % SIZE));
+            sent++;
+        }
+        notify(card, 1);
+    }
+    print("  %u packets\n", sent);
+    disk_works();
+}
+
+static void doorbell_storm(void)
+{
+    uint64_t end = rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+
+    for (uint32_t i = 0; rdtsc() < end; i++) {
+        mmio_write32(bar(shared, 0) + 12, (i & 1) != 0 ? 1u << 16 | (i >> 1 & 3) : (uint32_t)hostile_random(&seed));
+    }
+    disk_works();
+}
+
+/* Messages to addresses that are no local APIC's, with modes and vectors that are none. */
+static void messages_anywhere(void)
+{
+    static const uint64_t addresses[] = {0, 0x1000, 0xfec00000, 0xfee00000, 0xfee0f00c, 0xfeeff000, 0x1fee00000, ~3ULL};
+    uint32_t cap = config_read(disk, 0x34) & 0xfc, msix = bar(disk, BAR_MSIX);
+
+    CHECK_EQUAL(config_read(disk, cap) & 0xff, 0x11);
+    config_write(disk, cap, 0x80000000);
+    for (uint32_t i = 0; i < 8; i++) {
+        for (uint32_t mode = 0; mode < 8; mode++) {
+            if (mode == 4 || mode == 5 || (mode == 7 && i >= 3)) {
+                continue; /* NMI, INIT and ExtINT are what they say, where they reach an APIC */
+            }
+            begin(disk);
+            put16(bar(disk, BAR_MODERN) + QUEUE_SELECT, 0);
+            put16(bar(disk, BAR_MODERN) + 26, 1); /* its vector */
+            put64(msix + 16, addresses[i]);
+            mmio_write32(msix + 24, mode << 8 | (uint32_t)(hostile_random(&seed) & 0xf));
+            mmio_write32(msix + 28, 0);
+            place(disk, 0, SIZE, (uintptr_t)descriptors, (uintptr_t)available, (uintptr_t)used);
+            put8(bar(disk, BAR_MODERN) + STATUS, 15);
+            describe(0, data, 16, F_NEXT);
+            describe(1, data + 512, 1, F_WRITE);
+            offer(0);
+            notify(disk, 0);
+            pit_wait_us(200);
+        }
+    }
+    config_write(disk, cap, 0);
+    disk_works();
+}
+
+static const struct attack attacks[] = {
+    {"rings-that-are-no-memory", rings_that_are_no_memory},
+    {"queue-sizes", queue_sizes},
+    {"buffers-that-are-no-memory", buffers_that_are_no_memory},
+    {"chains-without-end", chains_without_end},
+    {"rings-that-change", rings_that_change},
+    {"bars-anywhere", bars_anywhere},
+    {"configuration-space", configuration_space},
+    {"packet-storm", packet_storm},
+    {"doorbell-storm", doorbell_storm},
+    {"messages-anywhere", messages_anywhere},
+};
+
+void guest_main(void)
+{
+    volatile uint32_t *end;
+
+    pic_init();
+    lapic_init();
+    card = find(VIRTIO_NET);
+    shared = find(IVSHMEM);
+    end = (volatile uint32_t *)(uintptr_t)bar(shared, 2);
+    if (hostile_argument("silent") != NULL) {
+        start(card, 0);
+        while (*end == 0) {
+            pit_wait_us(1000);
+        }
+        CHECK_EQUAL(used[1], 0);
+        return;
+    }
+    disk = find(VIRTIO_BLOCK);
+    disk_works();
+    hostile_run(attacks, sizeof(attacks) / sizeof(attacks[0]));
+    *end = 1;
+}

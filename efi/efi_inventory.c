@@ -12,6 +12,7 @@
 #include "hv/host/host_cpu.h"
 #include "hv/host/host_cpuid.h"
 #include "hv/host/version.h"
+#include "hv/iommu/iommu.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -241,7 +242,7 @@ static void add_memory(struct inventory *inventory, const struct memory_map *map
 /* What the hypervisor takes for itself: the pool's size depends on how much there is to map. */
 static void add_own(struct inventory *inventory, struct efi_stage *stage)
 {
-    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
+    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes(), iommu_bytes(&stage->acpi)};
     struct planner_own own;
 
     stage->info->memory = stage->map;

@@ -15,6 +15,7 @@
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
 #include "hv/host/host_cpu.h"
+#include "hv/iommu/iommu.h"
 #include "hv/virt/virt.h"
 
 /* The map grows by every range that we take: room for all of them beside what it has at the start. */
@@ -490,7 +491,7 @@ static bool shadow_is_low(struct efi_stage *stage)
 
 bool efi_memory_pool(struct efi_stage *stage)
 {
-    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes()};
+    const struct budget_vendor vendor = {virt_cpu_bytes(), virt_vcpu_bytes(), iommu_bytes(&stage->acpi)};
     struct boot_info *info = stage->info;
     char wanted[FORMAT_BYTES_MAX];
     EFI_STATUS status;

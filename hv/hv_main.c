@@ -33,6 +33,7 @@
 #include "hv/host/traps.h"
 #include "hv/host/tsc.h"
 #include "hv/host/version.h"
+#include "hv/iommu/iommu.h"
 #include "hv/policy/msr_policy.h"
 #include "hv/run/cpu_loop.h"
 #include "hv/virt/virt.h"
@@ -47,6 +48,7 @@ static void take_over_cpu(const struct boot_info *info);
 static void choose_virtualization(const struct boot_info *info);
 static void take_over_interrupts(const struct boot_info *info);
 static void calibrate_clock(const struct boot_info *info);
+static void take_over_devices(const struct boot_info *info);
 static void open_keyboard(const struct boot_info *info);
 static void describe_host(void);
 static void start_cpus(const struct boot_info *info);
@@ -65,7 +67,7 @@ static void start(void *argument)
     take_over_interrupts(info);
     fault_at("interrupts");
     calibrate_clock(info);
-    host_devices_quiet(info, &acpi);
+    take_over_devices(info);
     power_take_button();
     open_keyboard(info);
     describe_host();
@@ -126,6 +128,7 @@ static void take_over_cpu(const struct boot_info *info)
 
     descriptors_load(&cpu->descriptors, (uint64_t)(uintptr_t)cpu);
     (void)host_acpi_read(&acpi, info->rsdp, 0, memory_map_top(&info->memory));
+    iommu_read(&acpi);
     places.guard_count = smp_guards(&places.guards);
     places.window_count = host_devices_windows(info, &acpi, windows);
     host_memory_init(info, &places);
@@ -177,6 +180,14 @@ static void calibrate_clock(const struct boot_info *info)
     if (tsc.note[0] != '\0') {
         log_warning("%s", tsc.note);
     }
+}
+
+/* First no device can reach memory, then each is told not to. */
+static void take_over_devices(const struct boot_info *info)
+{
+    host_devices_find(&acpi);
+    iommu_start(info, host_apic_is_x2apic());
+    host_devices_quiet(info);
 }
 
 /* Beside the screen: a machine without one is not typed on. */
@@ -271,6 +282,7 @@ static void create_guests(const struct boot_info *info)
 {
     host_entropy_start(info->random);
     guest_create_all(info, &support, &host);
+    iommu_audit(info);
     guest_end_init(info);
     operator_init();
     cpu_loop_assign(info);

@@ -13,7 +13,7 @@ $(FAULTS_ENTRY:%=$(FAULTS_OUT)/%.o): tests/faults/fault_entry.h
 $(FAULTS_OTHER_CPU:%=$(FAULTS_OUT)/%.o): FAULTS_CFLAGS := -include tests/faults/other_cpu.h
 $(FAULTS_OTHER_CPU:%=$(FAULTS_OUT)/%.o): tests/faults/other_cpu.h
 $(FAULTS_OUT)/efi/efi_main.o: FAULTS_CFLAGS := -Defi_main=hypervisor_efi_main
-FAULTS_OBJECTS := $(addprefix $(FAULTS_OUT)/,$(FAULTS_HOOKED:=.o) tests/faults/faults.o tests/faults/faults_efi.o \
+FAULTS_OBJECTS := $(addprefix $(FAULTS_OUT)/,$(FAULTS_HOOKED:=.o) tests/faults/attack_device.o tests/faults/faults.o tests/faults/faults_efi.o \
 	tests/faults/faults_series.o tests/faults/measure.o tests/faults/shadow_audit.o)
 $(FAULTS_OBJECTS): mk/faults.mk # which says what is defined for some
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# libFuzzer targets of the memory map, the guest walk, shadow paging, the config, the IOMMUs' tables and gzip (zlib is its judge), with ASan and UBSan; package
+# libFuzzer targets of the memory map, the guest walk, shadow paging, the config, the IOMMUs' tables and
+# units, and gzip (zlib is its judge), with ASan and UBSan; package
 # libclang-rt-14-dev.
 # fuzz-shadow is on request: its model does not know walks that change their own way yet.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
@@ -8,7 +9,7 @@
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
-FUZZ_NAMES := memory_map guest_walk config gzip console devices dmar ivrs
+FUZZ_NAMES := memory_map guest_walk config gzip console devices dmar ivrs iommu
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
@@ -27,6 +28,8 @@ $(FUZZ_OUT)/dmar: hv/iommu/dmar.c hv/iommu/dmar.h hv/host/pci_scan.c hv/host/pci
 $(FUZZ_OUT)/dmar: FUZZ_MORE_SOURCES := hv/iommu/dmar.c hv/host/pci_scan.c
 $(FUZZ_OUT)/ivrs: hv/iommu/ivrs.c hv/iommu/ivrs.h
 $(FUZZ_OUT)/ivrs: FUZZ_MORE_SOURCES := hv/iommu/ivrs.c
+$(FUZZ_OUT)/iommu: hv/iommu/vtd.c hv/iommu/amdvi.c hv/iommu/iommu_unit.h tests/unit/iommu_model.h
+$(FUZZ_OUT)/iommu: FUZZ_MORE_SOURCES := hv/iommu/vtd.c hv/iommu/amdvi.c
 FUZZ_CONSOLE_SOURCES := $(filter hv/console/%.c,$(PURE))
 $(FUZZ_OUT)/console: $(FUZZ_CONSOLE_SOURCES) $(wildcard hv/console/*.h) tests/unit/console_promises.h tests/unit/terminal_model.h
 $(FUZZ_OUT)/console: FUZZ_MORE_SOURCES := $(FUZZ_CONSOLE_SOURCES)

@@ -32,7 +32,7 @@ void budget_own(const struct boot_info *info, const struct budget_vendor *vendor
     *own = (struct planner_own){
         .fixed_bytes = BUDGET_MARGIN_BYTES + CONFIG_NETWORKS_MAX * pages_of(sizeof(struct guest_network)) +
                        CONFIG_SHARES_MAX * pages_of(sizeof(struct guest_shared)) + BUDGET_LOAD_PLAN_BYTES +
-                       info->cpu_count * cpu_bytes + host_memory_tables_max(info) * PAGE_BYTES,
+                       info->cpu_count * cpu_bytes + vendor->iommu_bytes + host_memory_tables_max(info) * PAGE_BYTES,
         .guest_bytes =
             pages_of(sizeof(struct guest)) + pages_of(sizeof(struct guest_devices)) + pages_of(CONSOLE_GUEST_BYTES_MAX),
         .vcpu_bytes = vcpu_bytes(vendor),

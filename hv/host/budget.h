@@ -14,10 +14,11 @@
 #define BUDGET_XSAVE_BYTES (8 * KIB)
 #define BUDGET_LOAD_PLAN_BYTES (64 * KIB)
 
-/* The vendor's part, in bytes: hv/virt/virt.h knows it. */
+/* What layers above know, in bytes: hv/virt/virt.h has the vendor's part. */
 struct budget_vendor {
     uint64_t cpu_bytes;
     uint64_t vcpu_bytes;
+    uint64_t iommu_bytes; /* of the machine: hv/iommu/iommu.h */
 };
 
 /* What it is counted from on this machine. Reads cpus, memory and framebuffer. */

@@ -570,6 +570,10 @@ static void read_table(struct reader *reader, struct span table)
         read_srat(reader, table);
     } else if (is_table(table, "SLIT")) {
         reader->slit = table;
+    } else if (is_table(table, "DMAR")) {
+        reader->tables->dmar = table;
+    } else if (is_table(table, "IVRS")) {
+        reader->tables->ivrs = table;
     } else if (is_table(table, "SSDT")) {
         find_s5_in(reader, table);
     }

@@ -86,7 +86,8 @@ struct host_acpi {
     uint32_t ioapic_count;
     struct acpi_ecam ecam[ACPI_ECAM_MAX];
     uint32_t ecam_count;
-    bool has_8259;                          /* MADT flag PCAT_COMPAT */
+    struct span dmar, ivrs; /* whole tables that describe IOMMUs, where the firmware has them; a null base: none */
+    bool has_8259;          /* MADT flag PCAT_COMPAT */
     struct acpi_uart uarts[ACPI_UARTS_MAX]; /* from SPCR and DBG2; whatever their interface */
     uint32_t uart_count;
     char problem[120]; /* the first defect that was met; empty: none */

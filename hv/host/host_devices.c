@@ -4,6 +4,7 @@
 #include "hv/base/log.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/pci_ports.h"
+#include "hv/host/pci_topology.h"
 #include "hv/host/tsc.h"
 #include "hv/host/usb_handoff.h"
 #include "hv/x86/insn.h"
@@ -11,13 +12,17 @@
 
 #define IOAPIC_USUAL_BASE 0xfec00000ULL /* Intel 82093AA data sheet, 3.0; where the firmware has no MADT */
 #define BUSES_MAX (ACPI_ECAM_MAX + 1u)
-#define BUS_SHIFT 20u /* of configuration space in memory: "PCI Express Base Specification" 5.0, 7.2.2 */
+#define PORTS_BYTES 256u /* of each function, that ports reach */
+#define BUS_SHIFT 20u    /* of configuration space in memory: "PCI Express Base Specification" 5.0, 7.2.2 */
 #define DEVICE_SHIFT 15u
 #define FUNCTION_SHIFT 12u
 #define UART_REGISTERS 8u
 
 static struct {
     const struct host_acpi *acpi;
+    struct pci_buses buses[BUSES_MAX];
+    uint32_t bus_ranges;
+    bool segment_0_in_memory;
     uint32_t masters, usb_taken, usb_forced;
 } devices;
 
@@ -76,10 +81,10 @@ static uint32_t config_read(void *context, struct pci_address address, uint32_t 
 {
     volatile uint32_t *place;
 
-    if (address.segment == 0) {
+    if (address.segment == 0 && offset < PORTS_BYTES) {
         return pci_ports_read(context, address, offset);
     }
-    place = ecam_place(address, offset);
+    place = address.segment != 0 || devices.segment_0_in_memory ? ecam_place(address, offset) : NULL;
     return place != NULL ? *place : ~0u;
 }
 
@@ -87,11 +92,11 @@ static void config_write(void *context, struct pci_address address, uint32_t off
 {
     volatile void *place;
 
-    if (address.segment == 0) {
+    if (address.segment == 0 && offset < PORTS_BYTES) {
         pci_ports_write(context, address, offset, bytes, value);
         return;
     }
-    place = ecam_place(address, offset);
+    place = address.segment != 0 || devices.segment_0_in_memory ? ecam_place(address, offset) : NULL;
     if (place != NULL && bytes == 2) {
         *(volatile uint16_t *)place = (uint16_t)value;
     } else if (place != NULL) {
@@ -99,11 +104,14 @@ static void config_write(void *context, struct pci_address address, uint32_t off
     }
 }
 
+static const struct pci_access pci = {NULL, config_read, config_write};
+
 /* All buses of segment 0, and of each further segment those that MCFG names and that can be mapped. */
 static uint32_t collect_buses(struct pci_buses *buses)
 {
     uint32_t count = 0;
 
+    devices.segment_0_in_memory = true;
     buses[count++] = (struct pci_buses){0, 0, UINT8_MAX};
     for (uint32_t i = 0; i < devices.acpi->ecam_count; i++) {
         const struct acpi_ecam *ecam = &devices.acpi->ecam[i];
@@ -111,6 +119,7 @@ static uint32_t collect_buses(struct pci_buses *buses)
         uint64_t bytes = (uint64_t)(ecam->bus_last - ecam->bus_first + 1) << BUS_SHIFT;
 
         if (ecam->segment == 0) {
+            devices.segment_0_in_memory &= host_memory_map_device(start, bytes);
             continue;
         }
         if (host_memory_map_device(start, bytes)) {
@@ -192,23 +201,34 @@ static void count_master(void *context, const struct pci_access *access, const s
     devices.masters += pci_is_master(access, function);
 }
 
-void host_devices_quiet(const struct boot_info *info, const struct host_acpi *acpi)
+void host_devices_find(const struct host_acpi *acpi)
 {
-    static const struct pci_access access = {NULL, config_read, config_write};
-    struct pci_buses buses[BUSES_MAX];
-    uint32_t bus_ranges;
+    devices.acpi = acpi;
+    devices.bus_ranges = collect_buses(devices.buses);
+}
+
+const struct pci_access *host_devices_access(void)
+{
+    return &pci;
+}
+
+enum status host_devices_topology(struct pci_topology *topology)
+{
+    return pci_topology_read(topology, &pci, devices.buses, devices.bus_ranges);
+}
+
+void host_devices_quiet(const struct boot_info *info)
+{
     uint32_t functions;
 
-    devices.acpi = acpi;
-    bus_ranges = collect_buses(buses);
     if (!info->config.quiet_devices) {
-        functions = pci_scan(&access, buses, bus_ranges, count_master, NULL);
+        functions = pci_scan(&pci, devices.buses, devices.bus_ranges, count_master, NULL);
         log_warning("devices: %u of %u PCI functions can still write to memory (quiet-devices = no)", devices.masters,
                     functions);
         return;
     }
-    (void)pci_scan(&access, buses, bus_ranges, take_usb, NULL);
-    functions = pci_scan(&access, buses, bus_ranges, stop_master, NULL);
+    (void)pci_scan(&pci, devices.buses, devices.bus_ranges, take_usb, NULL);
+    functions = pci_scan(&pci, devices.buses, devices.bus_ranges, stop_master, NULL);
     log_info("devices: %u PCI functions, bus mastering taken from %u; USB controllers taken from the firmware: %u",
              functions, devices.masters, devices.usb_taken + devices.usb_forced);
 }

@@ -13,6 +13,7 @@
 
 #include "hv/boot_info.h"
 #include "hv/host/host_acpi.h"
+#include "hv/host/pci_scan.h"
 #include "hv/x86/host_map.h"
 
 #define HOST_DEVICE_WINDOWS_MAX (ACPI_IOAPICS_MAX + BOOT_UARTS_MAX + 4u)
@@ -21,11 +22,23 @@
  * and sleep registers where they lie in memory. `to` has HOST_DEVICE_WINDOWS_MAX entries; returns how many are used. */
 uint32_t host_devices_windows(const struct boot_info *info, const struct host_acpi *acpi, struct host_range *to);
 
+struct pci_topology;
+
+/* Finds out how configuration space is reached: by ports, and in memory where MCFG says so. BSP only, while no other
+ * CPU runs, before what is below. */
+void host_devices_find(const struct host_acpi *acpi);
+
+/* Configuration space of every function; beyond its first 256 bytes as far as it is in memory. BSP only. */
+const struct pci_access *host_devices_access(void);
+
+/* pci_topology_read() of all buses. */
+enum status host_devices_topology(struct pci_topology *topology);
+
 /*
  * Takes USB controllers from the firmware's system management code, then bus mastering from every function on all
  * segments but bridges and displays; one line says what was found. Where the config says `quiet-devices = no` it only
  * says what is still able to write to memory. BSP only, once the TSC's rate is known and before other CPUs run.
  */
-void host_devices_quiet(const struct boot_info *info, const struct host_acpi *acpi);
+void host_devices_quiet(const struct boot_info *info);
 
 #endif

@@ -82,7 +82,7 @@ void page_table_destroy(struct page_table *table)
     struct page_edit edit;
 
     edit_start(&edit, table, 0, 0);
-    edit_release(&edit, table->root.value | LINK_NESTED, edit.cursor.top);
+    edit_release(&edit, table->root.value | edit.format->nested, edit.cursor.top);
     *table = (struct page_table){0};
 }
 
@@ -147,7 +147,7 @@ static uint32_t map_over(struct page_edit *edit, uint64_t *entry, uint32_t count
         uint64_t old = entry_load(&entry[i]);
 
         if (entry_is_link(format, old, level)) {
-            if ((old & LINK_PINNED) != 0) {
+            if ((old & format->pinned) != 0) {
                 return i;
             }
             entry_store(&entry[i], value);
@@ -245,7 +245,7 @@ static uint32_t unmap_over(struct page_edit *edit, uint64_t *entry, uint32_t cou
             edit_owe(edit, FLUSH_RANGE);
             continue;
         }
-        if ((old & LINK_PINNED) != 0) {
+        if ((old & edit->format->pinned) != 0) {
             return i;
         }
         entry_store(&entry[i], 0);

@@ -32,8 +32,8 @@ static void edit_mark_nested(struct page_edit *edit, uint32_t level, uint64_t in
         return;
     }
     parent = cursor_parent(&edit->cursor, level, inside);
-    if ((entry_load(parent) & LINK_NESTED) == 0) {
-        __atomic_fetch_or(parent, LINK_NESTED, __ATOMIC_RELAXED);
+    if ((entry_load(parent) & edit->format->nested) == 0) {
+        __atomic_fetch_or(parent, edit->format->nested, __ATOMIC_RELAXED);
     }
 }
 
@@ -74,7 +74,7 @@ static uint64_t *edit_split(struct page_edit *edit, uint64_t *entry)
     /* Fails only when the hardware has set accessed or dirty meanwhile: twice at most. */
     do {
         split_fill(format, table, leaf, level);
-        link = at | format->link | edit->pin;
+        link = format_link(format, at, level - 1) | edit->pin;
         link |= (leaf & format_touched(format)) != 0 ? format->accessed : 0;
     } while (!__atomic_compare_exchange_n(entry, &leaf, link, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     edit_mark_nested(edit, level, edit->cursor.address);
@@ -90,8 +90,8 @@ void edit_enter_present(struct page_edit *edit, uint64_t value)
         cursor_enter(cursor, edit_split(edit, entry));
         return;
     }
-    if (edit->pin != 0 && (value & LINK_PINNED) == 0) {
-        __atomic_fetch_or(entry, LINK_PINNED, __ATOMIC_RELAXED);
+    if (edit->pin != 0 && (value & edit->format->pinned) == 0) {
+        __atomic_fetch_or(entry, edit->format->pinned, __ATOMIC_RELAXED);
     }
     cursor_enter(cursor, cursor_table(cursor, value));
 }
@@ -118,8 +118,8 @@ void edit_publish(struct page_edit *edit)
     if ((edit->fresh & bit) == 0) {
         return;
     }
-    link = edit->fresh_at[level] | edit->format->link | edit->pin;
-    link |= (edit->nested & bit) != 0 ? LINK_NESTED : 0;
+    link = format_link(edit->format, edit->fresh_at[level], level) | edit->pin;
+    link |= (edit->nested & bit) != 0 ? edit->format->nested : 0;
     edit->fresh &= ~bit;
     edit->nested = (edit->nested & ~bit) | bit << 1;
     entry_store(cursor_parent(&edit->cursor, level, inside), link);
@@ -146,7 +146,7 @@ void edit_prune(struct page_edit *edit)
     uint64_t *parent = cursor_parent(cursor, cursor->level, cursor->address - 1);
     uint64_t link = entry_load(parent);
 
-    if ((link & LINK_PINNED) != 0 || !table_is_empty(cursor->tables[cursor->level])) {
+    if ((link & edit->format->pinned) != 0 || !table_is_empty(cursor->tables[cursor->level])) {
         return;
     }
     entry_store(parent, 0);
@@ -164,7 +164,7 @@ void edit_release(struct page_edit *edit, uint64_t link, uint32_t level)
     links[at] = link;
     next[at] = 0;
     while (at <= level) {
-        if (next[at] == ENTRIES_PER_TABLE || (links[at] & LINK_NESTED) == 0) {
+        if (next[at] == ENTRIES_PER_TABLE || (links[at] & edit->format->nested) == 0) {
             table_pool_give(pool, links[at] & ADDRESS_MASK);
             at++;
             continue;

@@ -22,7 +22,7 @@ struct page_edit {
     const struct page_table_format *format;
     uint64_t flags[2]; /* of the new leaves: 4 KiB, above */
     uint64_t delta;    /* target minus address, modulo 2^64 */
-    uint64_t pin;      /* LINK_PINNED for populate, else 0 */
+    uint64_t pin;      /* the format's `pinned` for populate, else 0 */
     uint32_t leaf_level;
     uint32_t fresh;  /* bit per level: the path's table is not linked yet */
     uint32_t nested; /* bit per level: a fresh table has links */

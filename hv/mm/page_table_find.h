@@ -11,7 +11,7 @@
  * there, and (entry - link) & link_mask is 0 for our links and for nothing else. Where the test fails at a level that
  * can have leaves, one more tells a leaf. What is left (a hole, or a link that takes a right away, in a tree that
  * other software wrote) goes the slow way, which combines the rights as the hardware does. So the answer is right for
- * any tree of the format.
+ * any tree of the format. Formats of IOMMUs, where no path is hot, always go it.
  */
 #ifndef HV_MM_PAGE_TABLE_FIND_H
 #define HV_MM_PAGE_TABLE_FIND_H
@@ -88,7 +88,8 @@ static inline __attribute__((always_inline)) bool page_table_find_as(const struc
     uint64_t top = address >> level_shift(format->levels - 1u);
 
     DEBUG_CHECK(format->levels == table->format->levels && format->link_mask == table->format->link_mask);
-    if (__builtin_expect(top >= format_root_entries(format), 0)) {
+    if (__builtin_expect(top >= format_root_entries(format), 0) || format->leaf_clear ||
+        format->levels < PAGE_LEVELS_MAX - 1) {
         return page_find_any(table, format, address, found);
     }
     entry = page_find_load(window, entry, top);

@@ -9,10 +9,11 @@
  *   |NX |          |N |P | address of the table or page | A/D (EPT) | L | rights  |   L: leaf above 4 KiB
  *   +---+----------+--+--+------------------------------+-----------+---+---------+   N, P: our two bits in links
  *
- * Bits 52 and 53 are ignored by the hardware in every link of every format (SDM 3A 4.5.4, tables 4-15 to 4-20, and 3C
- * 29.3.2, tables 29-1 to 29-6; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software):
- *   LINK_PINNED  the table was populated: it stays, empty or not, until page_table_vacate.
- *   LINK_NESTED  the table below holds, or once held, links itself. Where it is clear, the table can go back to the
+ * Bits 52 and 53 are ignored by the hardware in every link of every format of a CPU (SDM 3A 4.5.4, tables 4-15 to
+ * 4-20, and 3C 29.3.2, tables 29-1 to 29-6; APM 2 5.3.3 "4-Kbyte Page Translation", bits 58:52 available to software)
+ * and of VT-d. AMD's IOMMU reserves them and ignores bits 4:1. So a format's row says where our two bits are:
+ *   pinned  the table was populated: it stays, empty or not, until page_table_vacate.
+ *   nested  the table below holds, or once held, links itself. Where it is clear, the table can go back to the
  *                pool without being read.
  *
  * Rights are kept as "bits that allow". Where a format has a bit that forbids (NX), `inverted` names it: entry XOR
@@ -41,10 +42,13 @@ _Static_assert(CACHE_WB + 1 == CACHE_TYPES, "cache_index has one row per type");
 struct page_table_format {
     const char *name;
     uint64_t present;                    /* any of these bits: the entry is present */
-    uint64_t leaf;                       /* tells a leaf above 4 KiB from a link */
+    uint64_t leaf;                       /* tells a leaf above 4 KiB from a link: any of it is set ... */
+    bool leaf_clear;                     /* ... or, where this is true, none */
     uint64_t read, write, execute, user; /* the rights; 0 where the format has none */
     uint64_t link;                       /* what our links carry: a link allows everything, the leaf decides */
+    uint64_t link_level;                 /* and this times the levels below it */
     uint64_t link_mask;                  /* the rights and `leaf`: with `link`, what tells our links from all else */
+    uint64_t pinned, nested;             /* our two bits in links */
     uint64_t inverted;                   /* those rights whose bit forbids */
     uint64_t forced;                     /* set in every leaf */
     uint64_t global;                     /* leaves only */
@@ -84,12 +88,18 @@ static inline bool entry_present(const struct page_table_format *format, uint64_
 
 static inline bool entry_is_link(const struct page_table_format *format, uint64_t entry, uint32_t level)
 {
-    return level != 0 && entry_present(format, entry) && (entry & format->leaf) == 0;
+    return level != 0 && entry_present(format, entry) && ((entry & format->leaf) == 0) != format->leaf_clear;
 }
 
 static inline bool entry_is_leaf(const struct page_table_format *format, uint64_t entry, uint32_t level)
 {
-    return entry_present(format, entry) && (level == 0 || (entry & format->leaf) != 0);
+    return entry_present(format, entry) && (level == 0 || ((entry & format->leaf) != 0) != format->leaf_clear);
+}
+
+/* A link of ours to the table at `at`, whose own entries are of `level`. */
+static inline uint64_t format_link(const struct page_table_format *format, uint64_t at, uint32_t level)
+{
+    return at | format->link | format->link_level * (level + 1);
 }
 
 /* What the hardware changes by itself. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The six formats as objects, and the way from attributes to the bits of a leaf. The rows are page_table_formats.h. */
+/* The formats as objects, and the way from attributes to the bits of a leaf. The rows are page_table_formats.h. */
 #include "hv/mm/page_table_formats.h"
 
 const struct page_table_format page_table_host4 = PAGE_TABLE_HOST4;
@@ -8,6 +8,10 @@ const struct page_table_format page_table_npt4 = PAGE_TABLE_NPT4;
 const struct page_table_format page_table_npt5 = PAGE_TABLE_NPT5;
 const struct page_table_format page_table_ept4 = PAGE_TABLE_EPT4;
 const struct page_table_format page_table_ept5 = PAGE_TABLE_EPT5;
+const struct page_table_format page_table_vtd3 = PAGE_TABLE_VTD3;
+const struct page_table_format page_table_vtd4 = PAGE_TABLE_VTD4;
+const struct page_table_format page_table_vtd5 = PAGE_TABLE_VTD5;
+const struct page_table_format page_table_amdvi4 = PAGE_TABLE_AMDVI4;
 
 uint64_t format_encode(const struct page_table_format *format, const struct page_attributes *attributes, bool large)
 {
@@ -21,7 +25,7 @@ uint64_t format_encode(const struct page_table_format *format, const struct page
     allowed ^= format->inverted;
     allowed |= attributes->global ? format->global : 0;
     allowed |= attributes->ignore_guest ? format->ignore_guest : 0;
-    allowed |= large ? format->leaf : 0;
+    allowed |= large && !format->leaf_clear ? format->leaf : 0;
     return allowed | (index & 3u) << 3 | (index & 4u) << format->cache_high_shift[large];
 }
 
@@ -35,7 +39,7 @@ uint64_t format_resize(const struct page_table_format *format, uint64_t flags, b
     }
     flags &= ~(high | format->leaf);
     flags |= high_set ? 4ULL << format->cache_high_shift[to_large] : 0;
-    return flags | (to_large ? format->leaf : 0);
+    return flags | (to_large && !format->leaf_clear ? format->leaf : 0);
 }
 
 enum status format_check(const struct page_table_format *format, const struct page_table_caps *caps,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The six formats: what page_table_format.h declares, spelled out. A row here is all that a format is: no other file
+ * The formats: what page_table_format.h declares, spelled out. A row here is all that a format is: no other file
  * knows where a bit stands, except that bits 51:12 are the address and that links have two bits of ours.
  *
  * The rows are macros so that page_table_find.h can have them as constants where the format is known when the code is
- * compiled; page_table_formats.c makes the six objects that everything else uses.
+ * compiled; page_table_formats.c makes the objects that everything else uses.
  */
 #ifndef HV_MM_PAGE_TABLE_FORMATS_H
 #define HV_MM_PAGE_TABLE_FORMATS_H
@@ -88,12 +88,12 @@ _Static_assert(EPTP_WRITE_BACK == EPT_INDEX_WB, "the walk of EPT reads its table
 #define X86_LINK_MASK (X86_RIGHTS | X86_NO_EXECUTE | X86_LARGE)
 #define X86_CACHE_HIGH_4K 5
 #define X86_CACHE_HIGH_LARGE 10
-#define X86_BITS                                                                                                   \
-    .present = X86_PRESENT, .leaf = X86_LARGE, .read = X86_PRESENT, .write = X86_WRITE, .execute = X86_NO_EXECUTE, \
-    .user = X86_USER, .inverted = X86_NO_EXECUTE, .link = X86_RIGHTS, .link_mask = X86_LINK_MASK,                  \
-    .accessed = X86_ACCESSED, .dirty = X86_DIRTY, .touch_always = true, .no_execute_needs_cap = true,              \
-    .cache_high_shift = {X86_CACHE_HIGH_4K, X86_CACHE_HIGH_LARGE}, .cache_index = X86_CACHE_INDEX,                 \
-    .cache_of = X86_CACHE_OF
+#define X86_BITS                                                                                                      \
+    .present = X86_PRESENT, .leaf = X86_LARGE, .read = X86_PRESENT, .write = X86_WRITE, .execute = X86_NO_EXECUTE,    \
+    .user = X86_USER, .inverted = X86_NO_EXECUTE, .link = X86_RIGHTS, .link_mask = X86_LINK_MASK,                     \
+    .pinned = LINK_PINNED, .nested = LINK_NESTED, .accessed = X86_ACCESSED, .dirty = X86_DIRTY, .touch_always = true, \
+    .no_execute_needs_cap = true, .cache_high_shift = {X86_CACHE_HIGH_4K, X86_CACHE_HIGH_LARGE},                      \
+    .cache_index = X86_CACHE_INDEX, .cache_of = X86_CACHE_OF
 _Static_assert(4u << X86_CACHE_HIGH_4K == X86_PAT_4K, "the third cache bit of a 4 KiB page is PAT, bit 7");
 _Static_assert(4u << X86_CACHE_HIGH_LARGE == X86_PAT_LARGE, "and of a larger one bit 12");
 _Static_assert((X86_PAT_LARGE & (2 * MIB - 1)) == X86_PAT_LARGE, "which no address of a large page has");
@@ -108,9 +108,9 @@ _Static_assert(((LINK_PINNED | LINK_NESTED) & X86_NO_EXECUTE) == 0, "bits 62:52 
 #define EPT_BITS                                                                                            \
     .present = EPT_READ | EPT_WRITE | EPT_EXECUTE, .leaf = EPT_LARGE, .read = EPT_READ, .write = EPT_WRITE, \
     .execute = EPT_EXECUTE, .user = EPT_USER_EXECUTE, .link = EPT_RIGHTS, .link_mask = EPT_LINK_MASK,       \
-    .ignore_guest = EPT_IGNORE_PAT, .accessed = EPT_ACCESSED, .dirty = EPT_DIRTY, .execute_only = true,     \
-    .root_accessed = EPTP_ACCESSED_DIRTY, .cache_high_shift = {EPT_CACHE_HIGH, EPT_CACHE_HIGH},             \
-    .cache_index = EPT_CACHE_INDEX, .cache_of = EPT_CACHE_OF
+    .pinned = LINK_PINNED, .nested = LINK_NESTED, .ignore_guest = EPT_IGNORE_PAT, .accessed = EPT_ACCESSED, \
+    .dirty = EPT_DIRTY, .execute_only = true, .root_accessed = EPTP_ACCESSED_DIRTY,                         \
+    .cache_high_shift = {EPT_CACHE_HIGH, EPT_CACHE_HIGH}, .cache_index = EPT_CACHE_INDEX, .cache_of = EPT_CACHE_OF
 _Static_assert(4u << EPT_CACHE_HIGH == EPT_TYPE_HIGH, "the memory type of EPT is bits 5:3 at every level");
 _Static_assert((EPT_RIGHTS & ~EPT_LINK_MASK) == 0, "page_table_find.h: `link` has no bit outside `link_mask`");
 _Static_assert((EPT_LINK_MASK & (EPT_ACCESSED | EPT_DIRTY | LINK_PINNED | LINK_NESTED | ADDRESS_MASK)) == 0,
@@ -121,6 +121,45 @@ _Static_assert((EPTP_LENGTH_BITS & (EPTP_WRITE_BACK | EPTP_ACCESSED_DIRTY)) == 0
                "the fields of an EPTP do not overlap");
 _Static_assert(((EPTP_WRITE_BACK | EPTP_LENGTH_BITS | EPTP_ACCESSED_DIRTY) & ADDRESS_MASK) == 0,
                "nor does its address");
+
+/* VT-d, second stage. VT-d 9.8 "Second-Stage Paging Entries": what a device may do; in legacy mode nothing else is
+ * looked at. There is no memory type: the device's own attributes say whether caches are snooped. */
+#define VTD_READ (1ULL << 0)
+#define VTD_WRITE (1ULL << 1)
+#define VTD_LARGE (1ULL << 7)
+#define VTD_RIGHTS (VTD_READ | VTD_WRITE)
+#define NO_CACHE_HIGH 3
+#define NO_CACHE_INDEX \
+    {                  \
+        0              \
+    }
+#define NO_CACHE_OF                                                                     \
+    {                                                                                   \
+        CACHE_WB, CACHE_WB, CACHE_WB, CACHE_WB, CACHE_WB, CACHE_WB, CACHE_WB, CACHE_WB, \
+    }
+#define VTD_BITS                                                                                        \
+    .present = VTD_RIGHTS, .leaf = VTD_LARGE, .read = VTD_READ, .write = VTD_WRITE, .link = VTD_RIGHTS, \
+    .link_mask = VTD_RIGHTS | VTD_LARGE, .pinned = LINK_PINNED, .nested = LINK_NESTED,                  \
+    .cache_high_shift = {NO_CACHE_HIGH, NO_CACHE_HIGH}, .cache_index = NO_CACHE_INDEX, .cache_of = NO_CACHE_OF
+_Static_assert(((LINK_PINNED | LINK_NESTED) & (VTD_RIGHTS | VTD_LARGE)) == 0, "our bits are none of VT-d's");
+
+/* AMD-Vi 2.2.3 "I/O Page Tables for Host Translations": a link says how many levels are below it, a leaf of any size
+ * says 0 where the size is its level's. */
+#define AMDVI_PRESENT (1ULL << 0)
+#define AMDVI_NEXT_LEVEL(level) ((uint64_t)(level) << 9)
+#define AMDVI_NEXT_LEVEL_MASK AMDVI_NEXT_LEVEL(7)
+#define AMDVI_READ (1ULL << 61)
+#define AMDVI_WRITE (1ULL << 62)
+#define AMDVI_LINK_PINNED (1ULL << 1)
+#define AMDVI_LINK_NESTED (1ULL << 2)
+#define AMDVI_LINK (AMDVI_PRESENT | AMDVI_READ | AMDVI_WRITE)
+#define AMDVI_BITS                                                                                             \
+    .present = AMDVI_PRESENT, .leaf = AMDVI_NEXT_LEVEL_MASK, .leaf_clear = true, .read = AMDVI_READ,           \
+    .write = AMDVI_WRITE, .forced = AMDVI_PRESENT, .link = AMDVI_LINK, .link_level = AMDVI_NEXT_LEVEL(1),      \
+    .link_mask = AMDVI_LINK | AMDVI_NEXT_LEVEL_MASK, .pinned = AMDVI_LINK_PINNED, .nested = AMDVI_LINK_NESTED, \
+    .cache_high_shift = {NO_CACHE_HIGH, NO_CACHE_HIGH}, .cache_index = NO_CACHE_INDEX, .cache_of = NO_CACHE_OF
+_Static_assert((AMDVI_LINK & (ADDRESS_MASK | AMDVI_NEXT_LEVEL_MASK | AMDVI_LINK_PINNED | AMDVI_LINK_NESTED)) == 0,
+               "the fields of a link do not overlap");
 
 #define X86_CANONICAL(bits) .sign_extended = true, .address_half = 1ULL << ((bits)-1), ADDRESS_BITS(bits)
 #define ADDRESS_BITS(bits) .address_bits = (bits), .address_outside = ~0ULL << (bits)
@@ -153,6 +192,22 @@ _Static_assert(LEVELS_BITS(PAGE_LEVELS_MAX) == 57, "5-level paging translates 57
     {                                                                           \
         EPT_BITS, .name = "ept5", .levels = 5, ADDRESS_BITS(LEVELS_BITS(5)),    \
                   .root_pointer = EPTP_WRITE_BACK | EPTP_WALK_LENGTH_MINUS_1(5) \
+    }
+#define PAGE_TABLE_VTD3                                                     \
+    {                                                                       \
+        VTD_BITS, .name = "vtd3", .levels = 3, ADDRESS_BITS(LEVELS_BITS(3)) \
+    }
+#define PAGE_TABLE_VTD4                                                     \
+    {                                                                       \
+        VTD_BITS, .name = "vtd4", .levels = 4, ADDRESS_BITS(LEVELS_BITS(4)) \
+    }
+#define PAGE_TABLE_VTD5                                                     \
+    {                                                                       \
+        VTD_BITS, .name = "vtd5", .levels = 5, ADDRESS_BITS(LEVELS_BITS(5)) \
+    }
+#define PAGE_TABLE_AMDVI4                                                       \
+    {                                                                           \
+        AMDVI_BITS, .name = "amdvi4", .levels = 4, ADDRESS_BITS(LEVELS_BITS(4)) \
     }
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * Operations that change which tables there are and not what is mapped: populate, vacate, coalesce.
  *
- * That a table was populated is a bit in the link to it (LINK_PINNED), and in all links above. It is not counted: two
- * populate of overlapping ranges pin the shared tables once, and one vacate over a range unpins all that it touches.
+ * That a table was populated is a bit in the link to it (the format's `pinned`), and in all links above. It is not
+ * counted: two populate of overlapping ranges pin the shared tables once, and one vacate over a range unpins all that
+ * it touches.
  */
 #include "hv/mm/page_table.h"
 #include "hv/mm/page_table_edit.h"
@@ -77,7 +78,7 @@ enum status page_table_populate(struct page_table *table, uint64_t address, uint
     /* From here on nothing can fail. */
     edit_start(&edit, table, start, end - start);
     edit.leaf_level = need.leaf_level;
-    edit.pin = LINK_PINNED;
+    edit.pin = edit.format->pinned;
     edit_run(&edit, populate_step, edit_publish);
     return edit_finish(&edit, flush);
 }
@@ -124,11 +125,11 @@ static void vacate_leave(struct page_edit *edit)
     struct page_cursor *cursor = &edit->cursor;
     uint64_t *parent = cursor_parent(cursor, cursor->level, cursor->address - 1);
 
-    if (table_has_link(edit->format, cursor->tables[cursor->level], cursor->level, LINK_PINNED)) {
+    if (table_has_link(edit->format, cursor->tables[cursor->level], cursor->level, edit->format->pinned)) {
         return;
     }
-    if ((entry_load(parent) & LINK_PINNED) != 0) {
-        __atomic_fetch_and(parent, ~LINK_PINNED, __ATOMIC_RELAXED);
+    if ((entry_load(parent) & edit->format->pinned) != 0) {
+        __atomic_fetch_and(parent, ~edit->format->pinned, __ATOMIC_RELAXED);
     }
     edit_prune(edit);
 }
@@ -202,11 +203,11 @@ static void coalesce_leave(struct page_edit *edit)
     uint64_t link = entry_load(parent);
     uint64_t touched;
 
-    if (cursor->level < edit->leaf_level && (link & LINK_PINNED) == 0 &&
+    if (cursor->level < edit->leaf_level && (link & edit->format->pinned) == 0 &&
         table_is_uniform(edit->format, table, cursor->level, &touched)) {
         coalesce_table(edit, parent, table, touched);
-    } else if ((link & LINK_NESTED) != 0 && !table_has_link(edit->format, table, cursor->level, 0)) {
-        __atomic_fetch_and(parent, ~LINK_NESTED, __ATOMIC_RELAXED);
+    } else if ((link & edit->format->nested) != 0 && !table_has_link(edit->format, table, cursor->level, 0)) {
+        __atomic_fetch_and(parent, ~edit->format->nested, __ATOMIC_RELAXED);
     }
 }
 

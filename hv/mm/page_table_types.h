@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a tree is made of: levels, attributes, capabilities, the six formats by name, and the tree itself. Everything of
+ * What a tree is made of: levels, attributes, capabilities, the formats by name, and the tree itself. Everything of
  * hv/mm/page_table* includes this; callers include page_table.h, which has the operations.
  */
 #ifndef HV_MM_PAGE_TABLE_TYPES_H
@@ -51,6 +51,10 @@ extern const struct page_table_format page_table_ept4;
 extern const struct page_table_format page_table_ept5;
 extern const struct page_table_format page_table_npt4;
 extern const struct page_table_format page_table_npt5;
+extern const struct page_table_format page_table_vtd3; /* of IOMMUs */
+extern const struct page_table_format page_table_vtd4;
+extern const struct page_table_format page_table_vtd5;
+extern const struct page_table_format page_table_amdvi4;
 
 /* What the CPU offers, found at run time. */
 struct page_table_caps {

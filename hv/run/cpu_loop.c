@@ -18,6 +18,7 @@
 #include "hv/host/fault.h"
 #include "hv/host/host_apic.h"
 #include "hv/host/power.h"
+#include "hv/iommu/iommu.h"
 #include "hv/virt/vcpu_switch.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
@@ -365,7 +366,7 @@ static uint64_t vcpu_deadline(const struct turn *turn, const struct vcpu *vcpu, 
 /* The earliest moment at which this CPU has something to do that the guest does not cause itself. */
 static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, const struct vcpu *running)
 {
-    uint64_t deadline = polls_console(cpu) ? turn->console_deadline : UINT64_MAX;
+    uint64_t deadline = polls_console(cpu) ? min_u64(turn->console_deadline, iommu_deadline()) : UINT64_MAX;
 
     if (running == NULL && keeps_slice(turn, turn->owner)) {
         deadline = min_u64(deadline, turn->slice_end);
@@ -420,6 +421,9 @@ static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     cpu_watch_turn(cpu, now);
     collect_from_vcpus(cpu, turn, now);
+    if (polls_console(cpu) && now >= iommu_deadline()) {
+        iommu_poll(now);
+    }
     if (polls_console(cpu) && now >= turn->console_deadline) {
         exchange_console(cpu, turn, now);
         guest_com2_serve();

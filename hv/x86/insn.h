@@ -286,6 +286,13 @@ static inline void insn_interrupt_window(void)
     __asm__ volatile("sti; nop; cli" : : : "memory");
 }
 
+#define CACHE_LINE_BYTES 64u /* of every CPU with SVM or VMX */
+
+static inline void insn_clflush(const void *line)
+{
+    __asm__ volatile("clflush (%0)" : : "r"(line) : "memory");
+}
+
 static inline void insn_wbinvd(void)
 {
     __asm__ volatile("wbinvd" : : : "memory");

@@ -610,7 +610,8 @@ def fault_case(fault, emulators):
     code = rf"P{fault.code:04d}\b(?s:.*?){fault.text}" if fault.code else fault.text or "Plinth "
     return Case(f"fault-{re.sub('[:+]', '-', fault.name)}", config, [code, *end], status=0 if fault.code == 0 else 1,
                 required=(r"CPUs: 1 of 2 ready", r"guest hello stopped") if fault in faults.OTHER_CPU else (),
-                files=files, emulators=emulators, smp=fault.smp, slow=True, fault=fault.name)
+                files=files, emulators=emulators, smp=fault.smp, slow=True, fault=fault.name,
+                extra=fault.extra)
 
 
 def series_case(names, emulators):

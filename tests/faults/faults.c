@@ -19,11 +19,13 @@
 #include "hv/host/cpu.h"
 #include "hv/host/host_apic.h"
 #include "hv/host/pool.h"
+#include "tests/faults/attack_device.h"
 
 #define SECOND_CPU_SPINS 2000000u
 #define NMIS 256u
 #define NMI_SPINS 50000u
 #define NMI_WAIT_SPINS 5000000u
+#define STORM_WRITES 70u
 
 static volatile struct {
     char mark[16];
@@ -31,6 +33,8 @@ static volatile struct {
 } choice = {"PLINTH-FAULT:", "none"};
 
 static const char *last_place = "";
+static const struct boot_info *boot;
+static uint64_t nested_root;
 
 static bool alike(const char *left, const char *right)
 {
@@ -107,6 +111,17 @@ static void break_the_stack_pointer(void)
     __asm__ volatile("mov $0x10, %%esp; push $0" ::: "memory");
 }
 
+static void let_device_attack(void)
+{
+    attack_by_device(boot, nested_root);
+}
+
+static void let_device_storm(void)
+{
+    attack_by_device(boot, nested_root);
+    attack_without_end(STORM_WRITES);
+}
+
 static void wait_with_interrupts_off(void)
 {
     for (;;) {
@@ -137,10 +152,9 @@ void fault_at(const char *place)
     static const struct {
         const char *what;
         void (*act)(void);
-    } acts[] = {{"stack-overflow", run_over_the_stack},
-                {"stack-pointer", break_the_stack_pointer},
-                {"hang", wait_with_interrupts_off},
-                {"nmi-storm", send_many_nmis}};
+    } acts[] = {{"stack-overflow", run_over_the_stack}, {"stack-pointer", break_the_stack_pointer},
+                {"hang", wait_with_interrupts_off},     {"nmi-storm", send_many_nmis},
+                {"device", let_device_attack},          {"device-storm", let_device_storm}};
     volatile uint64_t zero = 0;
 
     if (alike(place, "second-cpu")) { /* not before the boot CPU is in a guest */
@@ -187,6 +201,7 @@ void fault_at(const char *place)
 
 void fault_boot_info(struct boot_info *info)
 {
+    boot = info;
     fault_shadow_info(info);
     if (fault_is("info:version")) {
         info->version = 99;
@@ -250,6 +265,7 @@ void fault_trees(const struct page_table *trees, uint32_t count)
         {"tree:loop", entry_of(&trees[0], 512 * GIB, 3), (*link & ~ENTRY_ADDRESS) | trees[0].root.value},
     };
 
+    nested_root = trees[0].root.value;
     for (uint32_t i = 0; i < ARRAY_COUNT(faults); i++) {
         if (fault_is(faults[i].name)) {
             *faults[i].entry = faults[i].value;

@@ -23,6 +23,7 @@
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
 #include "hv/host/host_cpu.h"
+#include "hv/iommu/iommu.h"
 #include "hv/virt/virt.h"
 #include "tools/check/check.h"
 
@@ -894,6 +895,12 @@ uint64_t virt_cpu_bytes(void)
 
 uint64_t virt_vcpu_bytes(void)
 {
+    return 0;
+}
+
+uint64_t iommu_bytes(const struct host_acpi *acpi)
+{
+    (void)acpi;
     return 0;
 }
 

@@ -23,7 +23,8 @@ HEAD = """# Machines, and what is said of each
 
 <!-- Written by `tests/tools/test_machines.py --write`; a test compares it with what plinth-check says. -->
 
-The memory maps of real machines, from start logs that are public (each file in `tests/machines` names its source), and what
+Memory maps of real machines, as far as public start logs and tables show them (each file in `tests/machines` names its source
+and what is guessed or invented; one machine is invented whole), and what
 Plinth makes of them with two guests: `one` has 2 GiB and `cpus = 2 performance`, `two` has 1 GiB and `cpus = 2
 efficient`. Where all CPUs are alike, each is of both kinds. Places of CPUs are invented where the log does not have them.
 No machine of these was seen by Plinth itself.

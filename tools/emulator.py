@@ -97,6 +97,39 @@ class SerialLines:
         return self.clean(self.partial) or self.last
 
 
+class Colours:
+    """The sentences of the hypervisor's errors are red and those of its warnings yellow, on a terminal and without NO_COLOR
+    (https://no-color.org). Nothing is held back: the colour begins behind the word that asks for it, and ends with the line.
+    """
+
+    WORDS = {b"plinth: error:": b"\x1b[31m", b"plinth: warning:": b"\x1b[33m"}
+    NONE = b"\x1b[0m"
+
+    def __init__(self, wanted=None):
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        self.wanted = (os.isatty(sys.stdout.fileno()) and not plain) if wanted is None else wanted
+        self.line = b""  # as far as it can decide
+        self.on = False
+
+    def piece(self, piece):
+        """`piece` is of one line, and may be its end."""
+        before = len(self.line)
+        self.line = (self.line + piece)[:max(map(len, self.WORDS))]
+        for word, colour in self.WORDS.items():
+            if before < len(word) and self.line.startswith(word):
+                piece = piece[:len(word) - before] + colour + piece[len(word) - before:]
+                self.on = True
+        if not piece.endswith(b"\n"):
+            return piece
+        if self.on:
+            piece = piece[:-1] + self.NONE + b"\n"
+        self.line, self.on = b"", False
+        return piece
+
+    def paint(self, data):
+        return b"".join(map(self.piece, re.findall(rb"[^\n]*\n|[^\n]+", data))) if self.wanted else data
+
+
 class Verdict(Exception):
     """Ends the run: an exit status and, for people, why."""
 
@@ -197,6 +230,7 @@ class Run:
         self.timeout_s = timeout_s
         self.watch, self.how_it_ended, self.second = watch, how_it_ended, second
         self.lines = SerialLines()
+        self.colours = Colours()
         self.keys = b""
         self.quiet_since = time.monotonic()
         self.pressed = False
@@ -211,7 +245,7 @@ class Run:
     def show(self, data):
         self.quiet_since = time.monotonic()
         self.lines.feed(data)
-        view = memoryview(data)
+        view = memoryview(self.colours.paint(data))
         while view:
             view = view[os.write(sys.stdout.fileno(), view):]
 

@@ -208,9 +208,24 @@ def a_terminal_is_told_how_to_leave_and_gets_no_stray_answers(desk):
     os.close(theirs)
 
 
+def errors_and_warnings_have_colours_on_a_terminal(desk):
+    """In whatever pieces the bytes come; other lines, and a word in the middle of one, have none."""
+    sys.path.insert(0, os.path.join(ROOT, "tools"))
+    colours = importlib.import_module("emulator").Colours
+    stream = b"plinth: start\r\nplinth: error: P0300: it failed\r\n~ # echo plinth: error: no\r\nplinth: warning: odd\r\nplinth: end"
+    painted = (b"plinth: start\r\nplinth: error:\x1b[31m P0300: it failed\r\x1b[0m\n~ # echo plinth: error: no\r\n"
+               b"plinth: warning:\x1b[33m odd\r\x1b[0m\nplinth: end")
+    for size in (1, 2, 3, 7, 16, len(stream)):
+        painter = colours(True)
+        assert b"".join(painter.paint(stream[i:i + size]) for i in range(0, len(stream), size)) == painted, size
+    assert colours(False).paint(stream) == stream
+    assert not colours().wanted, "standard output is no terminal here"
+
+
 TESTS = [a_config_is_booted_on_the_machine_that_it_needs, a_small_config_gets_the_usual_machine, options_make_another_machine,
          an_image_remembers_what_it_needs, a_config_with_errors_starts_nothing_and_says_where, wrong_words_are_said_with_a_remedy,
-         an_example_runs_where_it_lies, several_run_at_once, a_terminal_is_told_how_to_leave_and_gets_no_stray_answers]
+         an_example_runs_where_it_lies, several_run_at_once, a_terminal_is_told_how_to_leave_and_gets_no_stray_answers,
+         errors_and_warnings_have_colours_on_a_terminal]
 
 
 def main():

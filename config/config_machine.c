@@ -258,6 +258,12 @@ static void report_none(struct placement *placement, const struct config_guest *
                   TEXT_ARGS(guest->name), placement->cpu_count);
 }
 
+/* Threads of one core do not have two guests. */
+static bool keeps_cores_apart(const struct placement *placement)
+{
+    return !placement->config->allow_siblings && !placement->machine->is_virtual;
+}
+
 static void place_any(struct placement *placement, uint32_t index)
 {
     struct config_guest *guest = &placement->config->guests[index];
@@ -267,7 +273,7 @@ static void place_any(struct placement *placement, uint32_t index)
         if (guest->cpus[i] != CONFIG_CPU_ANY) {
             continue;
         }
-        guest->cpus[i] = best_cpu(placement, guest, placement->config->allow_siblings);
+        guest->cpus[i] = best_cpu(placement, guest, !keeps_cores_apart(placement));
         if (guest->cpus[i] == CONFIG_CPU_ANY) {
             report_none(placement, guest);
             return;
@@ -335,7 +341,7 @@ static void check_siblings(struct placement *placement)
     struct config_neighbours found;
     uint32_t from = 0;
 
-    while (!placement->config->allow_siblings &&
+    while (keeps_cores_apart(placement) &&
            config_next_neighbours(placement->config, placement->machine, &from, &found)) {
         const struct config_guest *one = &placement->config->guests[found.guests[0]];
         const struct config_guest *other = &placement->config->guests[found.guests[1]];

@@ -37,6 +37,7 @@ struct config_machine {
     uint32_t nodes[CPUS_MAX];             /* of each CPU its node, below node_count */
     uint64_t node_bytes[NUMA_NODES_MAX];  /* usable by guests */
     bool no_nested_paging;                /* the CPU has none */
+    bool is_virtual;                      /* an emulator's: threads of a core do not show data of each other */
 };
 
 /*

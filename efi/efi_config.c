@@ -6,6 +6,7 @@
 #include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
+#include "hv/host/host_cpu.h"
 
 static struct config_errors the_errors; /* 16 KiB: too large for a good stack frame */
 
@@ -30,7 +31,8 @@ static struct config_machine machine_of(const struct efi_stage *stage)
                                      .cores_known = true,
                                      .kinds_known = stage->info->kinds_known,
                                      .node_count = stage->info->numa.node_count,
-                                     .no_nested_paging = !stage->support.nested_paging};
+                                     .no_nested_paging = !stage->support.nested_paging,
+                                     .is_virtual = host_cpu_is_virtual()};
     const struct boot_cpu *cpus = stage->info->cpus;
 
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {

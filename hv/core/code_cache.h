@@ -12,7 +12,7 @@
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/decode.h"
 
-#define CODE_CACHE_ENTRIES 8u
+#define CODE_CACHE_ENTRIES 4u /* with more a vCPU takes a second page */
 #define CODE_CACHE_WORDS 2u
 #define CODE_CACHE_BYTES (CODE_CACHE_WORDS * 8u)
 _Static_assert((CODE_CACHE_ENTRIES & (CODE_CACHE_ENTRIES - 1)) == 0, "the index is masked");

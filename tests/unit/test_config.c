@@ -949,6 +949,10 @@ static void two_guests_on_one_core_are_refused(void **state)
         snprintf(allowed, sizeof(allowed), "[hypervisor]\nallow-siblings = yes\n%s", refused[i].config);
         assert_true(parse(allowed));
         assert_true(config_check_machine(&config, &machine, &errors));
+        machine.is_virtual = true; /* an emulator's threads show nothing */
+        assert_true(parse(refused[i].config));
+        assert_true(config_check_machine(&config, &machine, &errors));
+        machine.is_virtual = false;
         machine.cores_known = false;
         assert_true(parse(refused[i].config));
         assert_true(config_check_machine(&config, &machine, &errors));

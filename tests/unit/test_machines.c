@@ -59,6 +59,7 @@ static void each_machine(void (*visit)(const char *name))
                      check.machine_errors.list[0].sentence);
         }
         visit(entry->d_name);
+        free((void *)(uintptr_t)check.machine.file.start);
         count++;
     }
     closedir(folder);

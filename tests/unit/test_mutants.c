@@ -893,6 +893,11 @@ uint64_t virt_cpu_bytes(void)
     return 0;
 }
 
+bool host_cpu_is_virtual(void)
+{
+    return false;
+}
+
 uint64_t virt_vcpu_bytes(void)
 {
     return 0;

@@ -261,6 +261,7 @@ struct config_machine check_machine_of(const struct check *check)
         .memory_bytes = memory_map_bytes(&check->machine.map, MEMORY_FREE),
         .cores_known = true,
         .no_nested_paging = !check->machine.nested_paging,
+        .is_virtual = check->machine.is_virtual,
     };
 
     for (uint32_t i = 0; i < CPUS_MAX; i++) {

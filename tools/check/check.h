@@ -58,7 +58,7 @@ struct check_machine {
     const struct page_table_format *format; /* of nested tables */
     unsigned largest_leaf;
     bool nested_paging;
-    bool is_virtual; /* an emulator */
+    bool is_virtual;        /* an emulator */
     bool vmx_locked_off;    /* by the firmware's set-up */
     struct planner_own own; /* what the hypervisor takes for itself */
 };

@@ -215,9 +215,24 @@ static void drop_pending(struct lapic *lapic)
     }
 }
 
+/*
+ * All but what lapic_matches() looks at, at any time and from any CPU: a SIPI that comes right behind its INIT would not
+ * find the CPU whose ID is cleared for a moment, and no other SIPI need follow. set_ids() writes both over.
+ */
+static void clear_registers(struct lapic *lapic)
+{
+    uint32_t *registers = lapic->page->registers;
+    const uint32_t id = LAPIC_ID / sizeof(uint32_t);
+    const uint32_t ldr = LAPIC_LDR / sizeof(uint32_t);
+
+    memset(registers, 0, id * sizeof(uint32_t));
+    memset(registers + id + 1, 0, (ldr - id - 1) * sizeof(uint32_t));
+    memset(registers + ldr + 1, 0, sizeof(*lapic->page) - (ldr + 1) * sizeof(uint32_t));
+}
+
 static void reset_registers(struct lapic *lapic)
 {
-    memset(lapic->page, 0, sizeof(*lapic->page));
+    clear_registers(lapic);
     *lapic_register(lapic, LAPIC_VERSION) = LAPIC_VERSION_VALUE;
     *lapic_register(lapic, LAPIC_DFR) = LAPIC_DFR_RESET;
     *lapic_register(lapic, LAPIC_SVR) = LAPIC_SVR_RESET;

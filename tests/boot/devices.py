@@ -167,7 +167,7 @@ def rows(common):
         # virtio-mmio by ACPI, and the modern layout alone
         disk_case(common, "disk-mmio", "virtio = mmio\nnet = lan\n", also=(
             Answer(common.PROMPT, "ls -l /sys/bus/virtio/devices | grep -c LNRO0005", r"3"),
-            Answer(common.PROMPT, "ls /sys/bus/pci/devices | wc -l", r"1")), emulators=("qemu-svm", "bochs-vmx")),
+            Answer(common.PROMPT, "ls /sys/bus/pci/devices | wc -l", r"2")), emulators=("qemu-svm", "bochs-vmx")),
         disk_case(common, "disk-modern", "virtio = modern\n", also=(
             Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1042"),), emulators=QEMU),
         disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),

@@ -9,6 +9,7 @@
 
 #include "hv/dev/lapic_registers.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #define HZ 1000000000ULL /* one tick is one nanosecond */
@@ -708,9 +709,42 @@ static void x2apic_icr_has_64_bits(void **state)
     assert_int_equal(lapic_highest_requested(&lapic), 0x77);
 }
 
+#define INITS 200000u
+static bool inits_done;
+
+static void *take_inits(void *unused)
+{
+    for (unsigned i = 0; i < INITS; i++) {
+        lapic_reset(&lapic, true);
+    }
+    __atomic_store_n(&inits_done, true, __ATOMIC_RELEASE);
+    return unused;
+}
+
+/* Another CPU looks whether its SIPI is for the CPU that takes the INIT right now: it always is. */
+static void an_init_never_hides_the_apic_from_a_sipi(void **state)
+{
+    const struct apic_message sipi = {.delivery = APIC_STARTUP, .destination = 3, .x2apic = true};
+    const struct apic_message logical = {.delivery = APIC_FIXED, .destination = 8, .logical = true, .x2apic = true};
+    uint64_t looks = 0;
+    pthread_t thread;
+
+    (void)state;
+    to_x2apic();
+    inits_done = false;
+    assert_int_equal(pthread_create(&thread, NULL, take_inits, NULL), 0);
+    while (!__atomic_load_n(&inits_done, __ATOMIC_ACQUIRE) || looks == 0) {
+        assert_true(lapic_matches(&lapic, &sipi));
+        assert_true(lapic_matches(&lapic, &logical));
+        looks++;
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(an_init_never_hides_the_apic_from_a_sipi, setup),
         cmocka_unit_test_setup(reset_state_is_the_manuals, setup),
         cmocka_unit_test_setup(init_keeps_id_and_mode_and_forgets_the_rest, setup),
         cmocka_unit_test_setup(virtual_wire_lets_extint_and_nmi_through, setup),

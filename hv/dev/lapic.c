@@ -216,8 +216,8 @@ static void drop_pending(struct lapic *lapic)
 }
 
 /*
- * All but what lapic_matches() looks at, at any time and from any CPU: a SIPI that comes right behind its INIT would not
- * find the CPU whose ID is cleared for a moment, and no other SIPI need follow. set_ids() writes both over.
+ * All but what lapic_matches() looks at, at any time and from any CPU: a SIPI that comes right behind its INIT would
+ * not find the CPU whose ID is cleared for a moment, and no other SIPI need follow. set_ids() writes both over.
  */
 static void clear_registers(struct lapic *lapic)
 {

@@ -247,9 +247,20 @@ const struct config_share *config_share_named(const struct config *config, struc
     return NULL;
 }
 
+/* Large pages need an alignment of theirs; below that, pages are pages. */
+static uint64_t share_alignment(const struct config_share *share)
+{
+    return share->bytes < 2 * MIB ? PAGE_BYTES : 2 * MIB;
+}
+
 uint64_t config_share_pages(const struct config_share *share)
 {
-    return (share->bytes < 2 * MIB ? share->bytes : share->bytes + 2 * MIB - PAGE_BYTES) / PAGE_BYTES;
+    return (share->bytes + share_alignment(share) - PAGE_BYTES) / PAGE_BYTES;
+}
+
+uint64_t config_share_start(const struct config_share *share, uint64_t piece)
+{
+    return align_up(piece, share_alignment(share));
 }
 
 void config_rules_share(const struct config_share *share, struct config_errors *errors)

@@ -90,6 +90,9 @@ const struct config_share *config_share_named(const struct config *config, struc
 /* Pages to be had for one in one piece, so that it can be mapped by large pages. */
 uint64_t config_share_pages(const struct config_share *share);
 
+/* Where in such a piece, which begins at a page, the share begins: all of it lies within. */
+uint64_t config_share_start(const struct config_share *share, uint64_t piece);
+
 /* The section of a network; NULL: it has none. */
 const struct config_network *config_network_named(const struct config *config, struct text name);
 

@@ -49,7 +49,7 @@ bool efi_shares_take(struct efi_stage *stage)
                             share->position.line, share->position.column, (int)share->name.length, share->name.start,
                             format_bytes(wanted, share->bytes), efi_status_name(status));
         }
-        stage->info->shares[i] = align_up(address, min_u64(share->bytes, 2 * MIB));
+        stage->info->shares[i] = config_share_start(share, address);
     }
     return true;
 }

@@ -100,7 +100,7 @@ struct boot_info {
     uint64_t tsc_file_ticks; /* spent reading files and waiting for the firmware's disk */
     struct config config;
     struct boot_guest guests[CONFIG_GUESTS_MAX];
-    uint64_t shares[CONFIG_SHARES_MAX]; /* the memory of each [shared], aligned to its size or 2 MiB. MEMORY_LOADER */
+    uint64_t shares[CONFIG_SHARES_MAX]; /* the memory of each [shared]; from 2 MiB on aligned to 2 MiB. MEMORY_LOADER */
     struct memory_map memory;           /* the final one */
     struct boot_cpu cpus[CPUS_MAX];
     uint32_t cpu_count;

@@ -1113,9 +1113,27 @@ static void limits_are_named(void **state)
     expect_error(0, "too-many-modules", CONFIG_MODULES_MAX + 3, 10);
 }
 
+/* Wherever the firmware's piece begins, the share lies in it, and where it is large it can be mapped by large pages. */
+static void a_share_lies_within_its_piece(void **state)
+{
+    (void)state;
+    for (uint64_t bytes = PAGE_BYTES; bytes <= CONFIG_SHARE_BYTES_MAX; bytes *= 2) {
+        const struct config_share share = {.bytes = bytes};
+        uint64_t size = config_share_pages(&share) * PAGE_BYTES;
+
+        for (uint64_t piece = GIB; piece < GIB + 4 * MIB; piece += PAGE_BYTES) {
+            uint64_t start = config_share_start(&share, piece);
+
+            assert_true(start >= piece && start + bytes <= piece + size);
+            assert_true(bytes < 2 * MIB || is_aligned(start, 2 * MIB));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_share_lies_within_its_piece),
         cmocka_unit_test(every_rule_of_the_manual_is_broken_and_kept_by_its_examples),
         cmocka_unit_test(shared_memory_needs_nested_paging),
         cmocka_unit_test(every_key_of_the_manual_exists),

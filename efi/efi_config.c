@@ -25,6 +25,11 @@ static bool report(struct efi_stage *stage, const struct config_errors *errors)
                     errors->count == 1 ? "" : "s");
 }
 
+bool efi_machine_is_virtual(const struct efi_stage *stage)
+{
+    return stage->support.emulator != EMULATOR_NONE || host_cpu_is_virtual();
+}
+
 static struct config_machine machine_of(const struct efi_stage *stage)
 {
     struct config_machine machine = {.memory_bytes = memory_map_bytes(&stage->map, MEMORY_FREE),
@@ -32,7 +37,7 @@ static struct config_machine machine_of(const struct efi_stage *stage)
                                      .kinds_known = stage->info->kinds_known,
                                      .node_count = stage->info->numa.node_count,
                                      .no_nested_paging = !stage->support.nested_paging,
-                                     .is_virtual = host_cpu_is_virtual()};
+                                     .is_virtual = efi_machine_is_virtual(stage)};
     const struct boot_cpu *cpus = stage->info->cpus;
 
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {

@@ -67,7 +67,7 @@ static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
     add(inventory, "features = %s\n", stage->support.used);
     add(inventory, "largest-leaf = %s\n", stage->support.caps.largest_leaf == LEVEL_1G ? "1G" : "2M");
     add(inventory, "nested-paging = %s\n", stage->support.nested_paging ? "yes" : "no");
-    if (host_cpu_is_virtual()) {
+    if (efi_machine_is_virtual(stage)) {
         add(inventory, "virtual = yes\n");
     }
     for (uint32_t i = 0; i < info->cpu_count; i++) {

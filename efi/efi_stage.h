@@ -130,6 +130,9 @@ bool efi_volume_write(struct efi_stage *stage, const char *path, struct text byt
 /* ---- efi_config.c, efi_images.c ---- */
 
 bool efi_config_read(struct efi_stage *stage);
+
+/* An emulator's or a virtual machine's: its threads are no hardware's. Wants stage->support. */
+bool efi_machine_is_virtual(const struct efi_stage *stage);
 bool efi_images_read(struct efi_stage *stage);
 bool efi_images_check(struct efi_stage *stage);
 

@@ -223,11 +223,11 @@ static void clear_registers(struct lapic *lapic)
 {
     uint32_t *registers = lapic->page->registers;
     const uint32_t id = LAPIC_ID / sizeof(uint32_t);
-    const uint32_t ldr = LAPIC_LDR / sizeof(uint32_t);
+    const uint32_t logical = LAPIC_LDR / sizeof(uint32_t);
 
     memset(registers, 0, id * sizeof(uint32_t));
-    memset(registers + id + 1, 0, (ldr - id - 1) * sizeof(uint32_t));
-    memset(registers + ldr + 1, 0, sizeof(*lapic->page) - (ldr + 1) * sizeof(uint32_t));
+    memset(registers + id + 1, 0, (logical - id - 1) * sizeof(uint32_t));
+    memset(registers + logical + 1, 0, sizeof(*lapic->page) - (logical + 1) * sizeof(uint32_t));
 }
 
 static void reset_registers(struct lapic *lapic)

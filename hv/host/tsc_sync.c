@@ -22,6 +22,8 @@ static struct {
 #define ARRIVED_STARTING 2u
 #define DONE_BOOT 4u
 #define DONE_STARTING 8u
+#define AGAIN_BOOT 16u
+#define AGAIN_STARTING 32u
 
 void tsc_sync_begin(void)
 {
@@ -42,9 +44,9 @@ static bool wait_for(uint32_t bits, uint64_t deadline)
 }
 
 /* LFENCE: the TSC is read after the lock is taken, not before. SDM 3B 18.17.3. */
-static void read_in_turns(void)
+static void read_in_turns(uint32_t reads)
 {
-    for (uint32_t i = 0; i < READS; i++) {
+    for (uint32_t i = 0; i < reads; i++) {
         uint64_t now;
 
         spinlock_take(&sync.lock);
@@ -63,6 +65,21 @@ static void arrive(uint32_t bit)
     __atomic_fetch_or(&sync.arrived, bit, __ATOMIC_ACQ_REL);
 }
 
+/*
+ * Each reads once more after the other has read: so one that is ahead is seen, and one that is behind, even where one
+ * of the two was kept from running (an SMI, an emulator's host) until the other was through.
+ */
+static void compare(uint32_t mine, uint32_t other, uint32_t mine_again, uint32_t other_again)
+{
+    read_in_turns(READS);
+    arrive(mine);
+    if (wait_for(other, insn_rdtsc() + tsc_ticks_of_us(TSC_SYNC_WAIT_US))) {
+        read_in_turns(1);
+    }
+    arrive(mine_again);
+    (void)wait_for(other_again, insn_rdtsc() + tsc_ticks_of_us(TSC_SYNC_WAIT_US));
+}
+
 static void adjust(void)
 {
     uint64_t own;
@@ -78,9 +95,7 @@ void tsc_sync_starting_cpu(void)
     adjust();
     arrive(ARRIVED_STARTING);
     if (wait_for(ARRIVED_BOOT, insn_rdtsc() + tsc_ticks_of_us(TSC_SYNC_WAIT_US))) {
-        read_in_turns();
-        arrive(DONE_STARTING);
-        (void)wait_for(DONE_BOOT, insn_rdtsc() + tsc_ticks_of_us(TSC_SYNC_WAIT_US));
+        compare(DONE_STARTING, DONE_BOOT, AGAIN_STARTING, AGAIN_BOOT);
     }
 }
 
@@ -91,9 +106,7 @@ bool tsc_sync_boot_cpu(uint64_t deadline, uint64_t *warp, uint64_t *adjusted)
         return false;
     }
     arrive(ARRIVED_BOOT);
-    read_in_turns();
-    arrive(DONE_BOOT);
-    (void)wait_for(DONE_STARTING, insn_rdtsc() + tsc_ticks_of_us(TSC_SYNC_WAIT_US));
+    compare(DONE_BOOT, DONE_STARTING, AGAIN_BOOT, AGAIN_STARTING);
     *warp = sync.warp;
     *adjusted = sync.adjusted;
     return true;

@@ -22,6 +22,7 @@
 #include "hv/host/host_cpu.h"
 #include "hv/host/host_cpuid.h"
 #include "hv/host/host_devices.h"
+#include "hv/host/host_irq.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/machine_check.h"
 #include "hv/host/panic.h"
@@ -156,6 +157,7 @@ static void take_over_interrupts(const struct boot_info *info)
     }
     power_init(&acpi);
     host_apic_init_machine(&acpi, highest_apic_id(info));
+    host_irq_init(&acpi);
     host_apic_init_cpu();
     cpu_this()->apic_id = host_apic_id();
 }

@@ -51,6 +51,10 @@ $(BUILD)/unit/test_console_keyboard: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFL
 $(BUILD)/unit/test_console_keyboard: UNIT_LIBS := $(BUILD)/native-model/hv/console/console_keyboard.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_console_keyboard: $(BUILD)/native-model/hv/console/console_keyboard.o
 
+$(BUILD)/unit/test_host_irq: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
+$(BUILD)/unit/test_host_irq: UNIT_LIBS := $(BUILD)/native-model/hv/host/host_irq.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_host_irq: $(BUILD)/native-model/hv/host/host_irq.o
+
 $(BUILD)/unit/test_cpu_speculation: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
 $(BUILD)/unit/test_cpu_speculation: UNIT_LIBS := $(BUILD)/native-model/hv/host/speculation.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_cpu_speculation: $(BUILD)/native-model/hv/host/speculation.o

@@ -83,6 +83,12 @@ struct host_facts {
 /* Loops that a guest can feed end after this time, or with the vCPU's turn, and go on after the next entry. */
 #define EXIT_WORK_NS 50000u
 
+/* Interrupts of the machine's devices that a guest has, by number: IRQs of the ISA bus first, then what others give
+ * out. */
+#define GUEST_SOURCES 256u
+#define GUEST_SOURCE_IRQS 16u /* source n below it is IRQ n of the guest's PC */
+#define GUEST_SOURCE_WORDS (GUEST_SOURCES / 64)
+
 /* hv/core/guest_watchdog.h; vCPU 0's CPU has it. */
 struct guest_watchdog {
     uint64_t deadline; /* when to look; UINT64_MAX: no watchdog */
@@ -107,16 +113,17 @@ struct guest {
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;
-    uint64_t cr4_allowed;          /* CR4 bits whose features `cpuid` offers */
-    uint64_t nested_root;          /* host-physical */
-    uint32_t shadow_tables;        /* for each vCPU; 0: nested paging */
-    uint32_t asid;                 /* ASID or VPID of vCPU 0; vCPU n has asid + n */
-    struct cpu_set kick_cpus;      /* posted: host CPUs that hv/run/cpu_loop.c must interrupt */
-    uint32_t state;                /* enum guest_state, atomic; what follows is true before it changes */
-    bool ending;                   /* atomic: a reason is being written or stands */
-    bool ended_well;               /* as the config expects */
-    char report[GUEST_REPORT_MAX]; /* one sentence: why it stopped or failed */
-    uint32_t failure_code;         /* GUEST_CRASHED only */
+    uint64_t cr4_allowed;                 /* CR4 bits whose features `cpuid` offers */
+    uint64_t nested_root;                 /* host-physical */
+    uint32_t shadow_tables;               /* for each vCPU; 0: nested paging */
+    uint32_t asid;                        /* ASID or VPID of vCPU 0; vCPU n has asid + n */
+    uint64_t sources[GUEST_SOURCE_WORDS]; /* that have come and were not taken yet; atomic: hv/core/guest_irq.h */
+    struct cpu_set kick_cpus;             /* posted: host CPUs that hv/run/cpu_loop.c must interrupt */
+    uint32_t state;                       /* enum guest_state, atomic; what follows is true before it changes */
+    bool ending;                          /* atomic: a reason is being written or stands */
+    bool ended_well;                      /* as the config expects */
+    char report[GUEST_REPORT_MAX];        /* one sentence: why it stopped or failed */
+    uint32_t failure_code;                /* GUEST_CRASHED only */
     uint32_t failed_vcpu;
     struct spinlock unknown_lock;
     struct unknown_access unknown[GUEST_UNKNOWN_MAX];

@@ -267,6 +267,30 @@ void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now)
     }
 }
 
+void guest_source_arrived(struct guest *guest, uint32_t source)
+{
+    __atomic_fetch_or(&guest->sources[source / 64], 1ULL << source % 64, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&guest->vcpus[0].kick, (uint32_t)VCPU_KICK_SOURCES, __ATOMIC_RELEASE);
+}
+
+void guest_take_sources(struct vcpu *vcpu, uint64_t now)
+{
+    struct guest *guest = vcpu->guest;
+    uint64_t came;
+
+    if (!guest_hold_in_pass(vcpu)) {
+        guest_notify(vcpu, &guest->vcpus[0], VCPU_KICK_SOURCES); /* again, then */
+        return;
+    }
+    came = __atomic_exchange_n(&guest->sources[0], 0, __ATOMIC_ACQ_REL);
+    for (uint64_t left = came & ((1ULL << GUEST_SOURCE_IRQS) - 1); left != 0; left &= left - 1) {
+        platform_direct_edge(&guest->platform, (uint32_t)__builtin_ctzll(left));
+    }
+    guest_collect(vcpu, now);
+    guest_deadline_changed(vcpu);
+    guest_release(vcpu);
+}
+
 bool guest_acknowledge_extint(struct vcpu *vcpu, uint8_t *vector)
 {
     if (!guest_hold(vcpu)) {

@@ -32,6 +32,17 @@ uint32_t guest_send_ipis(struct vcpu *vcpu, const struct apic_message *message, 
 void guest_apic_eoi(struct vcpu *vcpu);
 void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now);
 
+/*
+ * An interrupt of a device that this guest has came to the host: noted for the CPU of vCPU 0, which guest_take_sources()
+ * then gives to the guest. For interrupt handlers, too: nothing but atomic bits is changed. `source` is below
+ * GUEST_SOURCES.
+ */
+void guest_source_arrived(struct guest *guest, uint32_t source);
+
+/* On the CPU of vCPU 0, at host TSC `now`: what has arrived goes to the guest, an IRQ as an edge of its PC's line (its
+ * 8259 and I/O APIC decide the rest). Where the platform cannot be had before vcpu->pass_end it is all noted again. */
+void guest_take_sources(struct vcpu *vcpu, uint64_t now);
+
 /* The 8259's interrupt acknowledge cycle. False: not now (platform_lock.h); the line is still high, and the caller asks
  * again after the next exit. */
 bool guest_acknowledge_extint(struct vcpu *vcpu, uint8_t *vector);

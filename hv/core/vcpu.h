@@ -260,11 +260,12 @@ enum vcpu_kick {
     VCPU_KICK_DEVICES = 1u << 9,   /* another guest has put something into its devices' queues */
     VCPU_KICK_TAKING = 1u << 10,   /* the others were taken, and what they asked for does not show yet */
     VCPU_KICK_ORDER = 1u << 11,    /* guest->order; vCPU 0 only */
+    VCPU_KICK_SOURCES = 1u << 12,  /* guest->sources; vCPU 0 only */
 };
 _Static_assert((uint32_t)VCPU_KICK_INTERRUPT + VCPU_KICK_NMI + VCPU_KICK_INIT + VCPU_KICK_SIPI + VCPU_KICK_STOP +
                        VCPU_KICK_EXTINT + VCPU_KICK_CONSOLE + VCPU_KICK_EXTINT_MESSAGE + VCPU_KICK_NMI_AGAIN +
-                       VCPU_KICK_DEVICES + VCPU_KICK_TAKING + VCPU_KICK_ORDER ==
-                   2u * VCPU_KICK_ORDER - 1,
+                       VCPU_KICK_DEVICES + VCPU_KICK_TAKING + VCPU_KICK_ORDER + VCPU_KICK_SOURCES ==
+                   2u * VCPU_KICK_SOURCES - 1,
                "the bits from 0 on, each once");
 
 /*

@@ -682,6 +682,16 @@ void platform_function_changed(struct platform *platform, const struct pci_endpo
     carry_news(platform);
 }
 
+void platform_direct_edge(struct platform *platform, unsigned irq)
+{
+    platform->ioapic.driven |= 1u << pin_of_irq(irq);
+    set_isa_line(platform, irq, false);
+    set_isa_line(platform, irq, true);
+    bus_settle(&platform->bus, DEVICE_pic);
+    bus_settle(&platform->bus, DEVICE_ioapic);
+    carry_news(platform);
+}
+
 void platform_press_power_button(struct platform *platform)
 {
     pm_press_power_button(&platform->pm);

@@ -3,6 +3,7 @@
 
 #include "hv/base/log.h"
 #include "hv/host/host_apic.h"
+#include "hv/host/host_irq.h"
 #include "hv/host/panic_state.h"
 #include "hv/host/traps.h"
 #include "hv/x86/registers.h"
@@ -36,6 +37,9 @@ void trap_interrupt(uint8_t vector)
     } else if (vector == HOST_VECTOR_KICK) {
         cpu_set_flags(cpu, CPU_FLAG_KICK);
         host_apic_eoi();
+    } else if (host_irq_arrived(vector)) {
+        cpu_set_flags(cpu, CPU_FLAG_KICK);
+        host_apic_eoi(); /* behind the mask: a level that is still high does not come again */
     } else {
         host_apic_end_stray(); /* spurious, or left over from the firmware */
     }

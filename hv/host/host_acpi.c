@@ -65,6 +65,7 @@ _Static_assert(FADT_PM1B_CNT == FADT_PM1A_CNT + sizeof(uint32_t), "the ports of 
 #define MADT_FLAG_PCAT_COMPAT 1u
 #define MADT_LOCAL_APIC 0u
 #define MADT_IO_APIC 1u
+#define MADT_OVERRIDE 2u
 #define MADT_LOCAL_X2APIC 9u
 #define MADT_CPU_ENABLED 1u
 
@@ -253,6 +254,24 @@ static void add_cpu(struct host_acpi *tables, uint32_t apic_id, uint32_t flags)
     }
 }
 
+/* ACPI 6.5, 5.2.12.5: bus (0: ISA), IRQ, global interrupt, flags; 5.2.12.3, table 5.26: bits 1:0 are 3 for active low,
+ * bits 3:2 are 3 for a level. */
+#define OVERRIDE_LOW 3u
+#define OVERRIDE_LEVEL (3u << 2)
+
+static void read_override(struct host_acpi *tables, struct span entry)
+{
+    uint8_t bus = 0, irq = 0;
+    uint16_t flags = 0;
+    uint32_t gsi = 0;
+
+    if (span_read_u8(entry, 2, &bus) && span_read_u8(entry, 3, &irq) && span_read_u32(entry, 4, &gsi) &&
+        span_read_u16(entry, 8, &flags) && bus == 0 && irq < ACPI_ISA_IRQS) {
+        tables->irqs[irq] =
+            (struct acpi_irq){gsi, (flags & OVERRIDE_LEVEL) == OVERRIDE_LEVEL, (flags & OVERRIDE_LOW) == OVERRIDE_LOW};
+    }
+}
+
 static void read_madt_entry(struct host_acpi *tables, struct span entry)
 {
     uint8_t short_id = 0;
@@ -265,6 +284,9 @@ static void read_madt_entry(struct host_acpi *tables, struct span entry)
             add_cpu(tables, short_id, flags);
         }
         break;
+    case MADT_OVERRIDE:
+        read_override(tables, entry);
+        break;
     case MADT_LOCAL_X2APIC:
         if (span_read_u32(entry, 4, &id) && span_read_u32(entry, 8, &flags)) {
             add_cpu(tables, id, flags);
@@ -272,6 +294,7 @@ static void read_madt_entry(struct host_acpi *tables, struct span entry)
         break;
     case MADT_IO_APIC:
         if (span_read_u32(entry, 4, &id) && id >= MIB && tables->ioapic_count < ACPI_IOAPICS_MAX) {
+            (void)span_read_u32(entry, 8, &tables->ioapic_gsis[tables->ioapic_count]);
             tables->ioapics[tables->ioapic_count++] = id;
         }
         break;
@@ -627,6 +650,9 @@ bool host_acpi_read(struct host_acpi *tables, uint64_t rsdp, uint64_t window, ui
 
     memset(tables, 0, sizeof(*tables));
     tables->reset.space = tables->sleep_control.space = ACPI_SPACE_NONE;
+    for (uint32_t irq = 0; irq < ACPI_ISA_IRQS; irq++) {
+        tables->irqs[irq].gsi = irq;
+    }
     if (rsdp == 0) {
         return false;
     }

@@ -51,6 +51,16 @@ struct acpi_ecam {
     uint8_t bus_first, bus_last;
 };
 
+/* An IRQ of the ISA bus as the MADT wires it; by itself it is the global interrupt of its number, an edge, active high.
+ * ACPI 6.5, 5.2.12.5 "Interrupt Source Override Structure". */
+#define ACPI_ISA_IRQS 16u
+
+struct acpi_irq {
+    uint32_t gsi;
+    bool level;
+    bool active_low;
+};
+
 struct host_acpi {
     bool found; /* a valid RSDP with a valid root table */
     bool has_fadt;
@@ -82,8 +92,10 @@ struct host_acpi {
         uint32_t apic_id, node;
     } cpu_nodes[CPUS_MAX]; /* the SRAT's CPUs */
     uint32_t cpu_node_count;
-    uint64_t ioapics[ACPI_IOAPICS_MAX]; /* physical addresses */
+    uint64_t ioapics[ACPI_IOAPICS_MAX];     /* physical addresses */
+    uint32_t ioapic_gsis[ACPI_IOAPICS_MAX]; /* the global interrupt number of each one's pin 0 */
     uint32_t ioapic_count;
+    struct acpi_irq irqs[ACPI_ISA_IRQS]; /* where IRQs of the ISA bus arrive */
     struct acpi_ecam ecam[ACPI_ECAM_MAX];
     uint32_t ecam_count;
     struct span dmar, ivrs; /* whole tables that describe IOMMUs, where the firmware has them; a null base: none */

@@ -2,10 +2,10 @@
 /*
  * The host's own interrupt controllers: the local APIC of each CPU, and everything older or further away silenced.
  *
- * The hypervisor takes three interrupts and no more: its timer, a kick from another CPU, and the spurious one. A
- * handler only sets a bit in its struct cpu and ends the interrupt; hv/run/cpu_loop.c looks at the bits. Guests never
- * see these vectors. The 8259 pair is remapped away from the exceptions and masked, all I/O APIC inputs are masked: no
- * device of the machine interrupts us.
+ * The hypervisor takes three interrupts of its own and no more: its timer, a kick from another CPU, and the spurious
+ * one. A handler only sets a bit in its struct cpu and ends the interrupt; hv/run/cpu_loop.c looks at the bits. Guests
+ * never see these vectors. The 8259 pair is remapped away from the exceptions and masked, all I/O APIC inputs are
+ * masked: no device of the machine interrupts us, but those that a guest has (host_irq.h).
  *
  * Both access modes are served: x2APIC MSRs where the firmware has enabled them or an APIC id does not fit into 8 bits,
  * else the xAPIC page. SDM 3A 11 "Advanced Programmable Interrupt Controller (APIC)"; APM 2 16.
@@ -21,8 +21,9 @@
 
 _Static_assert(HOST_VECTOR_PIC >= 32 && HOST_VECTOR_PIC % 8 == 0,
                "above the exceptions; an 8259 sets the three low bits");
-_Static_assert(HOST_VECTOR_PIC + 16 <= HOST_VECTOR_TIMER && HOST_VECTOR_TIMER < HOST_VECTOR_KICK &&
-                   HOST_VECTOR_KICK < HOST_VECTOR_SPURIOUS,
+_Static_assert(HOST_VECTOR_PIC + 16 <= HOST_VECTOR_DEVICE &&
+                   HOST_VECTOR_DEVICE + HOST_VECTOR_DEVICES <= HOST_VECTOR_TIMER &&
+                   HOST_VECTOR_TIMER < HOST_VECTOR_KICK && HOST_VECTOR_KICK < HOST_VECTOR_SPURIOUS,
                "no vector is used twice");
 _Static_assert((HOST_VECTOR_SPURIOUS & 15) == 15, "older APICs have bits 3:0 of the spurious vector set. SDM 3A 11.9");
 

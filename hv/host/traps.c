@@ -8,6 +8,7 @@
 #define VECTOR_NMI 2u
 #define VECTOR_FIRST_INTERRUPT 32u
 #define STUB_BYTES 16u /* hv/host/trap_entry.S */
+#define OWN_STUBS 3u   /* the timer's, the kick's, and that of all others */
 _Static_assert(HOST_VECTOR_PIC >= VECTOR_FIRST_INTERRUPT, "no interrupt is taken for an exception");
 
 /* Bits of a page-fault error code. SDM 3A 4.7 "Page-Fault Exceptions". */
@@ -85,7 +86,9 @@ uint64_t trap_stub_address(uint8_t vector)
 {
     uint64_t stub = vector;
 
-    if (vector >= VECTOR_FIRST_INTERRUPT) {
+    if (vector >= HOST_VECTOR_DEVICE && vector < HOST_VECTOR_DEVICE + HOST_VECTOR_DEVICES) {
+        stub = VECTOR_FIRST_INTERRUPT + OWN_STUBS + vector - HOST_VECTOR_DEVICE;
+    } else if (vector >= VECTOR_FIRST_INTERRUPT) {
         stub = VECTOR_FIRST_INTERRUPT + (vector == HOST_VECTOR_TIMER ? 0u : vector == HOST_VECTOR_KICK ? 1u : 2u);
     }
     return (uint64_t)(uintptr_t)trap_stubs + stub * STUB_BYTES;

@@ -40,8 +40,8 @@ const char *trap_name(uint64_t vector);
 /* One sentence about a page fault: "write to the absent address 0x10 (page 0: a null pointer)". */
 void trap_describe_page_fault(char *to, size_t capacity, uint64_t error, uint64_t address);
 
-/* The entry of the stub of a vector. All interrupts but the timer and the kick have one, which says that it is
- * HOST_VECTOR_SPURIOUS. */
+/* The entry of the stub of a vector. All interrupts but the timer, the kick and those of devices have one, which says
+ * that it is HOST_VECTOR_SPURIOUS. */
 uint64_t trap_stub_address(uint8_t vector);
 
 /* hv/host/stack.S */

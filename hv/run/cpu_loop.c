@@ -7,6 +7,7 @@
 #include "hv/core/event.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 #include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
 #include "hv/guest/com2.h"
@@ -17,6 +18,7 @@
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
 #include "hv/host/host_apic.h"
+#include "hv/host/host_irq.h"
 #include "hv/host/power.h"
 #include "hv/iommu/iommu.h"
 #include "hv/virt/vcpu_switch.h"
@@ -124,6 +126,10 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
     }
     if ((kick & VCPU_KICK_DEVICES) != 0) {
         guest_devices_told(vcpu, now);
+    }
+    if ((kick & VCPU_KICK_SOURCES) != 0) {
+        host_irq_rearm(vcpu->guest); /* first: what comes from here on is noted, and what came before is taken below */
+        guest_take_sources(vcpu, now);
     }
     __atomic_fetch_and(&vcpu->kick, ~(uint32_t)VCPU_KICK_TAKING, __ATOMIC_RELEASE);
 }

@@ -99,11 +99,13 @@ static void write_fadt(void)
 static void write_madt(void)
 {
     static const uint8_t entries[] = {
-        0, 8,  0, 0, 1, 0, 0,    0,                            /* local APIC 0, enabled */
-        0, 8,  1, 4, 0, 0, 0,    0,                            /* local APIC 4, not enabled */
-        9, 16, 0, 0, 0, 1, 0,    0,    1, 0, 0, 0, 2, 0, 0, 0, /* x2APIC 256, enabled */
-        1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0,             /* I/O APIC at fec00000 */
-        1, 12, 1, 0, 0, 0, 0,    0,    0, 0, 0, 0,             /* and one at 0, which is none */
+        0, 8,  0, 0, 1,  0, 0,    0,                               /* local APIC 0, enabled */
+        0, 8,  1, 4, 0,  0, 0,    0,                               /* local APIC 4, not enabled */
+        9, 16, 0, 0, 0,  1, 0,    0,    1,    0, 0, 0, 2, 0, 0, 0, /* x2APIC 256, enabled */
+        1, 12, 0, 0, 0,  0, 0xc0, 0xfe, 0,    0, 0, 0,             /* I/O APIC at fec00000 */
+        1, 12, 1, 0, 0,  0, 0,    0,    0,    0, 0, 0,             /* and one at 0, which is none */
+        2, 10, 0, 9, 20, 0, 0,    0,    0x0f, 0, /* IRQ 9 is global interrupt 20, a level, active low */
+        2, 10, 1, 3, 21, 0, 0,    0,    0x0f, 0, /* of another bus than ISA's */
     };
 
     put32(MADT + 40, 1);
@@ -223,6 +225,11 @@ static void expect_everything(void)
     assert_true(tables.cpus[0].enabled && !tables.cpus[1].enabled);
     assert_int_equal(tables.ioapic_count, 1);
     assert_int_equal(tables.ioapics[0], 0xfec00000);
+    assert_int_equal(tables.ioapic_gsis[0], 0);
+    assert_int_equal(tables.irqs[9].gsi, 20);
+    assert_true(tables.irqs[9].level && tables.irqs[9].active_low);
+    assert_int_equal(tables.irqs[3].gsi, 3);
+    assert_false(tables.irqs[3].level || tables.irqs[3].active_low);
     assert_true(tables.has_8259);
     assert_int_equal(tables.uart_count, 2);
     assert_int_equal(tables.uarts[0].address.address, 0x3f8);
@@ -359,7 +366,7 @@ static void a_broken_madt_entry_ends_the_list(void **state)
     (void)state;
     write_all(true);
     memory[MADT + 44 + 8 + 1] = 0;
-    fix_checksum(MADT, 44 + 56, MADT + 9);
+    fix_checksum(MADT, 44 + 76, MADT + 9);
     assert_true(read_all());
     assert_int_equal(tables.cpu_count, 1);
     assert_non_null(strstr(tables.problem, "MADT"));

@@ -20,6 +20,8 @@ uint8_t insn_in8(uint16_t port);
 void insn_out8(uint16_t port, uint8_t value);
 uint64_t insn_rdtsc(void);
 void insn_pause(void);
+uint32_t insn_mmio_read32(uint64_t address);
+void insn_mmio_write32(uint64_t address, uint32_t value);
 void *insn_read_gs_pointer(void);
 
 #endif

@@ -278,16 +278,29 @@ static void tell_fault(struct guest *guest, struct virtio_device *device, uint32
              virtq_fault_sentence((enum virtq_fault)broken->fault));
 }
 
-static void carry_signals(struct guest *guest, uint32_t index)
+/* Messages go straight to the local APICs, where none waits for them in the PC; lines go by its wires. */
+static void carry_function(struct vcpu *vcpu, struct virtio_pci *function)
 {
-    struct guest_devices *devices = guest->devices;
+    struct platform *platform = &vcpu->guest->platform;
+    struct apic_message message;
 
-    if (on_mmio(guest)) {
+    virtio_pci_raise(function);
+    while (platform->outbox_count == 0 && pci_take_message(&function->function, &message)) {
+        guest_send_message(vcpu, &message);
+    }
+    virtio_pci_signal(function);
+    platform_function_changed(platform, &function->function);
+}
+
+static void carry_signals(struct vcpu *vcpu, uint32_t index)
+{
+    struct guest_devices *devices = vcpu->guest->devices;
+
+    if (on_mmio(vcpu->guest)) {
         virtio_mmio_carry_signals(&devices->mmio[index]);
-        platform_device_changed(&guest->platform, devices->mmio_bus[index]);
+        platform_device_changed(&vcpu->guest->platform, devices->mmio_bus[index]);
     } else {
-        virtio_pci_carry_signals(devices->functions[index]);
-        platform_function_changed(&guest->platform, &devices->functions[index]->function);
+        carry_function(vcpu, devices->functions[index]);
     }
 }
 
@@ -308,7 +321,7 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
 
         if (__atomic_load_n(&device->signals, __ATOMIC_ACQUIRE) != 0) {
             tell_fault(guest, device, i);
-            carry_signals(guest, i);
+            carry_signals(vcpu, i);
         }
     }
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
@@ -320,7 +333,9 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
         }
     }
     guest_collect(vcpu, now);
-    guest_deadline_changed(vcpu);
+    if (platform_deadline_moved(&guest->platform)) {
+        guest_deadline_changed(vcpu);
+    }
     guest_release(vcpu);
 }
 
@@ -391,10 +406,14 @@ static uint64_t work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
     bool more = false;
 
     for (uint32_t i = 0; i < guest->config->disk_count; i++) {
-        more |= virtio_service(&devices->disks[i].state.block.device, budget);
+        struct virtio_device *disk = &devices->disks[i].state.block.device;
+
+        more |= virtio_has_work(disk) && virtio_service(disk, budget);
     }
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
-        more |= work_on_card(vcpu, &devices->cards[i], budget);
+        struct guest_card *card = &devices->cards[i];
+
+        more |= virtio_has_work(&card->state.net.device) && work_on_card(vcpu, card, budget);
     }
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
         ring_peers(vcpu, &devices->shares[i]);

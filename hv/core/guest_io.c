@@ -22,7 +22,7 @@ static void after_byte(struct vcpu *vcpu, bool console)
         platform_carry(platform);
         guest_collect(vcpu, vcpu->exit_tsc);
     }
-    if (platform->deadline_stale || platform->bus.deadline_moved) {
+    if (platform_deadline_moved(platform)) {
         guest_deadline_changed(vcpu);
     }
 }
@@ -146,6 +146,9 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
     uint32_t service;
     bool known;
 
+    if (platform_port_notify(&guest->platform, port, size, value)) {
+        return true;
+    }
     known = platform_port_write(&guest->platform, port, size, value, vcpu->exit_tsc);
     guest_collect(vcpu, vcpu->exit_tsc);
     guest_deadline_changed(vcpu);

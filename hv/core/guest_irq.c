@@ -110,6 +110,11 @@ static void route(struct vcpu *from, const struct apic_message *message, bool is
     }
 }
 
+void guest_send_message(struct vcpu *from, const struct apic_message *message)
+{
+    route(from, message, false);
+}
+
 void guest_route_ipis(struct vcpu *vcpu)
 {
     for (uint32_t i = 0; i < vcpu->lapic.outbox_count; i++) {

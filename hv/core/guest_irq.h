@@ -13,6 +13,9 @@
 /* Tells another vCPU, or this one, that something waits for it. `from` is the vCPU whose CPU this is. */
 void guest_notify(struct vcpu *from, struct vcpu *target, enum vcpu_kick kick);
 
+/* Sends a device's message to the vCPUs that it names. */
+void guest_send_message(struct vcpu *from, const struct apic_message *message);
+
 /* What the platform left for others, at host TSC `now`. Called with the platform's lock held. */
 void guest_collect(struct vcpu *vcpu, uint64_t now);
 

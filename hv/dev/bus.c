@@ -100,6 +100,14 @@ static bool write_piece(struct bus *bus, enum bus_space space, uint64_t address,
     return answered;
 }
 
+bool bus_notify(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t value)
+{
+    const struct bus_claim *claim = bus_find(bus, space, address);
+
+    return takes_whole(claim, address, size) && claim->row->notify != NULL &&
+           claim->row->notify(claim->state, address + claim->bias, value);
+}
+
 /* The width of the pieces of an access that was not taken whole. */
 static uint8_t piece_size(const struct bus *bus, enum bus_space space, uint64_t address, uint8_t size)
 {

@@ -172,6 +172,13 @@ struct bus_row {
     bool (*quick_read)(void *state, uint64_t at, uint64_t now, uint8_t *value);
     bool (*quick_write)(void *state, uint64_t at, uint8_t value);
 
+    /*
+     * A write that leaves BUS_WORK and nothing else, or NULL. True: it was one, and has been made; it was in one piece,
+     * and the signals are as before: the caller knows that there is work. False: nothing has changed. It is not told of
+     * deadlines that have come either.
+     */
+    bool (*notify)(void *state, uint64_t at, uint64_t value);
+
     /* Called when `deadline` has come, and may be called at any time. NULL: the device never has one. */
     void (*run)(void *state, uint64_t now);
     void (*reset)(void *state, const struct bus_environment *environment, uint64_t now);
@@ -278,6 +285,9 @@ void bus_wire(struct bus *bus, unsigned device, unsigned n, uint8_t line);
  */
 bool bus_read(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t now, uint64_t *value);
 bool bus_write(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t value, uint64_t now);
+
+/* Makes a write that is a notification (row->notify). False: it is none, and nothing has changed. */
+bool bus_notify(struct bus *bus, enum bus_space space, uint64_t address, uint8_t size, uint64_t value);
 
 /* The number of a port's claim; BUS_NO_CLAIM above the map, too. The one question that needs no lock is whether it is
  * BUS_INERT_CLAIM: those do not move. */

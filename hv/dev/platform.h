@@ -72,9 +72,26 @@ void platform_function_changed(struct platform *platform, const struct pci_endpo
 bool platform_port_read(struct platform *platform, uint16_t port, uint8_t size, uint64_t now, uint32_t *value);
 bool platform_port_write(struct platform *platform, uint16_t port, uint8_t size, uint32_t value, uint64_t now);
 
+/* A write that only says that a queue has buffers, or is none (false, and nothing has changed): nothing is due, carried
+ * or to be collected after it, but `device_work` is set. */
+static inline bool platform_port_notify(struct platform *platform, uint16_t port, uint8_t size, uint32_t value)
+{
+    if (port < BUS_MAPPED_PORTS || !bus_notify(&platform->bus, BUS_PORT, port, size, value)) {
+        return false;
+    }
+    platform->device_work = true;
+    return true;
+}
+
 /* size is 1, 2, 4 or 8. The local APIC page is not here: core serves it. False: no device there; all ones. */
 bool platform_mmio_read(struct platform *platform, gpa_t address, uint8_t size, uint64_t now, uint64_t *value);
 bool platform_mmio_write(struct platform *platform, gpa_t address, uint8_t size, uint64_t value, uint64_t now);
+
+/* May platform_deadline() be another one than the last time? */
+static inline bool platform_deadline_moved(const struct platform *platform)
+{
+    return platform->deadline_stale || platform->bus.deadline_moved;
+}
 
 /* Has a device left something that platform_carry() would take on? After an access that did not come by the four
  * above. */

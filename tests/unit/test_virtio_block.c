@@ -56,6 +56,43 @@ static int setup_legacy(void **state)
     return 0;
 }
 
+/* The bytes that follow each other in memory, page by page. */
+static uint64_t together_plainly(uint64_t offset, uint64_t bytes)
+{
+    uint64_t there = PAGE_BYTES - offset % PAGE_BYTES;
+
+    for (uint64_t page = offset / PAGE_BYTES; there < bytes; page++, there += PAGE_BYTES) {
+        if (map[page + 1] != map[page] + (map[page] >= 2)) {
+            return there;
+        }
+    }
+    return bytes;
+}
+
+/* The map's words are 0 (image), 1 (zeroes), or a changed page's number and 2. */
+static void pages_that_lie_together_are_one_piece(void **state)
+{
+    uint32_t random = 7;
+
+    (void)state;
+    for (unsigned round = 0; round < 20000; round++) {
+        uint64_t offset, bytes, piece;
+
+        for (unsigned i = 0; i < DISK_PAGES; i++) {
+            random = random * 1664525u + 1013904223u;
+            map[i] = i != 0 && random >> 28 != 0 ? map[i - 1] + (map[i - 1] >= 2) : random >> 16 & 3;
+        }
+        offset = (random >> 8) % (DISK_BYTES - 1);
+        bytes = 1 + (random = random * 1664525u + 1013904223u) / 256 % (DISK_BYTES - offset);
+        (void)disk_image_read(&image, offset, bytes, &piece);
+        assert_int_equal(piece, together_plainly(offset, bytes));
+        if (map[offset / PAGE_BYTES] >= 2) {
+            assert_non_null(disk_image_write(&image, offset, bytes, &piece));
+            assert_int_equal(piece, together_plainly(offset, bytes));
+        }
+    }
+}
+
 /* Runs the device until it has nothing left to do; how many times it had to be called again. */
 static unsigned run(int64_t bytes)
 {
@@ -472,6 +509,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(its_configuration_describes_the_disk, setup),
+        cmocka_unit_test_setup(pages_that_lie_together_are_one_piece, setup),
         cmocka_unit_test_setup(it_reads_and_writes, setup),
         cmocka_unit_test_setup(it_works_through_the_legacy_registers, setup_legacy),
         cmocka_unit_test_setup(what_is_not_on_the_disk_is_an_error, setup),

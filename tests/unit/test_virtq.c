@@ -82,6 +82,24 @@ static void a_chain_goes_there_and_back(void **state)
     assert_int_equal(pop(), VIRTQ_EMPTY);
 }
 
+static void the_last_byte_to_write_is_found_behind_empty_buffers(void **state)
+{
+    const struct driver_buffer buffers[] = {
+        {BUFFERS, 16, false}, {BUFFERS + 64, 8, true}, {ARENA_SPLIT - 1, 1, true}, {BUFFERS + 128, 0, true}};
+
+    (void)state;
+    driver_add(&driver, buffers, 4);
+    assert_int_equal(pop(), VIRTQ_CHAIN);
+    assert_true(virtq_put_last(&arena.memory, &chain, 0x5a));
+    assert_int_equal(arena_get(&arena, ARENA_SPLIT - 1, 1), 0x5a);
+    chain.writable--;                            /* without the empty one */
+    chain.spans[2].start = gpa(ARENA_BYTES - 1); /* and in the other piece of RAM */
+    assert_true(virtq_put_last(&arena.memory, &chain, 0x77));
+    assert_int_equal(arena_get(&arena, ARENA_BYTES - 1, 1), 0x77);
+    chain.writable = 0;
+    assert_false(virtq_put_last(&arena.memory, &chain, 1));
+}
+
 static void a_chain_that_was_put_back_comes_again(void **state)
 {
     const struct driver_buffer buffer = {BUFFERS, 64, true};
@@ -409,6 +427,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(the_legacy_layout_is_the_drivers, setup),
         cmocka_unit_test_setup(a_chain_goes_there_and_back, setup),
+        cmocka_unit_test_setup(the_last_byte_to_write_is_found_behind_empty_buffers, setup),
         cmocka_unit_test_setup(a_chain_that_was_put_back_comes_again, setup),
         cmocka_unit_test_setup(an_indirect_table_is_followed_where_it_was_negotiated, setup),
         cmocka_unit_test_setup(flags_suppress_interrupts_and_notifications, setup),

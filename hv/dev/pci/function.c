@@ -214,11 +214,7 @@ bool pci_row_write(void *state, const struct bus_access *access)
 
 bool pci_row_next_message(void *state, struct apic_message *message)
 {
-    struct pci_endpoint *function = state;
-    bool taken = pci_take_message(function, message);
-
-    pci_signal(function);
-    return taken;
+    return pci_take_message(state, message); /* the line is none of a function that sends messages */
 }
 
 /*

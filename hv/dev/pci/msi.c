@@ -167,9 +167,15 @@ bool pci_intx_asserted(const struct pci_endpoint *function)
            !pci_msi_enabled(function);
 }
 
+/* Those whose messages may be sent: a function that is no bus master sends none. */
+static uint32_t sendable_vectors(const struct pci_endpoint *function)
+{
+    return function->pending != 0 && (pci_command(function) & PCI_COMMAND_MASTER) != 0 ? ready_vectors(function) : 0;
+}
+
 bool pci_has_message(const struct pci_endpoint *function)
 {
-    return function->pending != 0 && (pci_command(function) & PCI_COMMAND_MASTER) != 0 && ready_vectors(function) != 0;
+    return sendable_vectors(function) != 0;
 }
 
 /* False: it goes to no local APIC, or has a reserved delivery mode. */
@@ -213,8 +219,10 @@ static bool msi_message(const struct pci_endpoint *function, unsigned vector, st
 
 bool pci_take_message(struct pci_endpoint *function, struct apic_message *message)
 {
-    while (pci_has_message(function)) {
-        unsigned vector = (unsigned)__builtin_ctz(ready_vectors(function));
+    uint32_t ready;
+
+    while ((ready = sendable_vectors(function)) != 0) {
+        unsigned vector = (unsigned)__builtin_ctz(ready);
 
         function->pending &= ~(1u << vector);
         show_pending(function);

@@ -177,23 +177,33 @@ static bool begin(struct virtio_block *block, struct virtio_budget *budget)
     return true;
 }
 
+static void move_piece(uint8_t *to, const uint8_t *from, uint64_t bytes)
+{
+    if (from != NULL) {
+        memcpy(to, from, (size_t)bytes);
+    } else {
+        memset(to, 0, (size_t)bytes);
+    }
+}
+
 /* Copies, or zeroes where `from` is NULL, with looks at the clock. The bytes that were moved; some always are. */
 static uint64_t move_bytes(uint8_t *to, const uint8_t *from, uint64_t bytes, struct virtio_budget *budget)
 {
+    struct virtio_budget own = *budget; /* in registers: the copies change nothing of it */
     uint64_t done = 0;
 
-    do {
-        uint64_t step = min_u64(bytes - done, VIRTIO_PIECE_BYTES);
-
-        if (from != NULL) {
-            memcpy(to + done, from + done, (size_t)step);
-        } else {
-            memset(to + done, 0, (size_t)step);
+    while (bytes - done > VIRTIO_PIECE_BYTES) {
+        move_piece(to + done, from != NULL ? from + done : NULL, VIRTIO_PIECE_BYTES);
+        done += VIRTIO_PIECE_BYTES;
+        own.left -= (int64_t)VIRTIO_PIECE_BYTES;
+        if (!virtio_budget_lasts(&own)) {
+            budget->left = own.left;
+            return done;
         }
-        done += step;
-        budget->left -= (int64_t)step;
-    } while (done < bytes && virtio_budget_lasts(budget));
-    return done;
+    }
+    move_piece(to + done, from != NULL ? from + done : NULL, bytes - done);
+    budget->left = own.left - (int64_t)(bytes - done);
+    return bytes;
 }
 
 /* The next bytes that are in one piece both in the guest's memory and on the disk, or the first of them. */
@@ -236,12 +246,8 @@ static bool move_data(struct virtio_block *block, struct virtio_budget *budget)
 
 static void finish(struct virtio_block *block)
 {
-    struct virtq_chain *chain = &block->chain;
-    struct virtq_cursor cursor = virtq_writable(chain);
-
-    virtq_skip(chain, &cursor, chain->writable_bytes - 1);
-    virtq_scatter(block->device.memory, chain, &cursor, &block->status, 1);
-    virtq_push(&block->device.queues[0], block->device.memory, chain->head, block->written + 1);
+    (void)virtq_put_last(block->device.memory, &block->chain, block->status);
+    virtq_push(&block->device.queues[0], block->device.memory, block->chain.head, block->written + 1);
     block->busy = false;
 }
 

@@ -403,7 +403,7 @@ static void interrupt(struct virtio_pci *pci, uint16_t vector, uint8_t isr)
 }
 
 /* The state says what the signals are: the line follows the ISR. */
-static void signal(struct virtio_pci *pci)
+void virtio_pci_signal(struct virtio_pci *pci)
 {
     pci->function.intx = pci->isr != 0;
     pci_signal(&pci->function);
@@ -412,7 +412,7 @@ static void signal(struct virtio_pci *pci)
     }
 }
 
-void virtio_pci_carry_signals(struct virtio_pci *pci)
+void virtio_pci_raise(struct virtio_pci *pci)
 {
     struct virtio_device *device = device_of(pci);
     uint32_t signals = virtio_take_signals(device);
@@ -424,7 +424,12 @@ void virtio_pci_carry_signals(struct virtio_pci *pci)
         device->generation++;
         interrupt(pci, device->config_vector, ISR_CONFIG);
     }
-    signal(pci);
+}
+
+void virtio_pci_carry_signals(struct virtio_pci *pci)
+{
+    virtio_pci_raise(pci);
+    virtio_pci_signal(pci);
 }
 
 /* ---- BARs, and the window to them in configuration space ---- */
@@ -482,7 +487,7 @@ static bool window_read(struct pci_endpoint *function, unsigned offset, uint8_t 
         return false;
     }
     *value = (uint32_t)pci_bar_read(function, window.bar, window.at, window.bytes);
-    signal(pci);
+    virtio_pci_signal(pci);
     return true;
 }
 
@@ -582,13 +587,30 @@ static bool row_read(void *state, struct bus_access *access)
 {
     bool known = pci_row_read(state, access);
 
-    signal(state);
+    virtio_pci_signal(state);
     return known;
 }
 
-/* A register's write may leave something to tell, as when it breaks the device. */
+/* A write that says which queue has buffers, and does nothing else. The legacy layout's register comes first: the
+ * modern one leads there, too (add_caps()). */
+static bool row_notify(void *state, uint64_t at, uint64_t value)
+{
+    if (at != PCI_AT(BAR_PORTS, LEGACY_QUEUE_NOTIFY) && at - PCI_AT(BAR_MODERN, REGION_NOTIFY) >= REGION_BYTES) {
+        return false;
+    }
+    virtio_notify(device_of(state), (uint16_t)value);
+    return true;
+}
+
+/* A register's write may leave something to tell, as when it breaks the device. A notification leaves work. */
 static bool row_write(void *state, const struct bus_access *access)
 {
+    struct virtio_pci *pci = state;
+
+    if (row_notify(pci, access->at, access->value)) {
+        pci->function.signals.wants |= BUS_WORK;
+        return true;
+    }
     pci_bar_write(state, PCI_AT_BAR(access->at), PCI_AT_OFFSET(access->at), access->size, access->value);
     virtio_pci_carry_signals(state);
     return true;
@@ -599,6 +621,7 @@ const struct bus_row virtio_pci_row = {
     PCI_ROW_RANGES,
     .read = row_read,
     .write = row_write,
+    .notify = row_notify,
     .next_message = pci_row_next_message,
     .lines = {BUS_NO_LINE},
     .line_count = 1,

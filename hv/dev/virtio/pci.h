@@ -31,8 +31,14 @@ struct virtio_pci {
  * legacy layout, its ids and BAR 0, for drivers that refuse a notification register among ports. */
 void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, bool modern);
 
-/* Turns what the device has to tell its driver into interrupts. Under the lock of the guest's PC. */
+/* Turns what the device has to tell its driver into interrupts, which are in the function's signals. Under the lock of
+ * the guest's PC. */
 void virtio_pci_carry_signals(struct virtio_pci *pci);
+
+/* Its two halves. After the first, messages wait in the function, where pci_take_message() can take them; the second
+ * puts what is left into the signals. */
+void virtio_pci_raise(struct virtio_pci *pci);
+void virtio_pci_signal(struct virtio_pci *pci);
 
 /* The row of all virtio devices, whose states begin with a struct virtio_pci. What is in flight is not plain data: they
  * have no saved state yet. */

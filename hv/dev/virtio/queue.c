@@ -148,134 +148,135 @@ struct word_anywhere {
 } __attribute__((packed, may_alias));
 
 /* A copy of its own: the compiler may not read the guest's memory a second time. */
-static bool load_descriptor(const struct guest_memory *memory, uint64_t address, struct descriptor *copy)
+static struct descriptor copy_descriptor(const volatile struct word_anywhere *words)
 {
-    const volatile struct word_anywhere *words = guest_memory_quick(memory, address, sizeof(*copy));
-    uint64_t rest;
+    uint64_t rest = words[1].value;
 
-    if (words == NULL) {
-        words = guest_memory_pointer(memory, gpa(address), sizeof(*copy));
-    }
-    if (words == NULL) {
-        return false;
-    }
-    copy->address = words[0].value;
-    rest = words[1].value;
-    copy->bytes = (uint32_t)rest;
-    copy->flags = (uint16_t)(rest >> 32);
-    copy->next = (uint16_t)(rest >> 48);
-    return true;
+    return (struct descriptor){.address = words[0].value,
+                               .bytes = (uint32_t)rest,
+                               .flags = (uint16_t)(rest >> 32),
+                               .next = (uint16_t)(rest >> 48)};
 }
 
 /* ---- taking a chain ---- */
 
 /* Where the walk of a chain is. */
 struct walk {
-    struct virtq *queue;
+    const struct virtq *queue;
     const struct guest_memory *memory;
-    struct virtq_chain *chain;
-    uint64_t table;   /* of descriptors: the queue's, or an indirect one */
-    uint32_t entries; /* of the table */
-    uint32_t left;    /* descriptors that the chain may still have */
+    uint64_t table;                            /* of descriptors: the queue's, or an indirect one */
+    const volatile struct word_anywhere *host; /* where the host has it; NULL: not in one piece, perhaps */
+    uint32_t entries;                          /* of the table */
     bool in_indirect;
 };
 
-static bool is_ram(const struct guest_memory *memory, const struct descriptor *descriptor)
+static bool is_ram(const struct guest_memory *memory, struct descriptor descriptor)
 {
-    return guest_memory_quick(memory, descriptor->address, descriptor->bytes) != NULL ||
-           guest_memory_is_ram(memory, gpa(descriptor->address), descriptor->bytes);
+    return guest_memory_quick(memory, descriptor.address, descriptor.bytes) != NULL ||
+           guest_memory_is_ram(memory, gpa(descriptor.address), descriptor.bytes);
 }
 
-static bool add_span(struct walk *walk, const struct descriptor *descriptor)
-{
-    struct virtq_chain *chain = walk->chain;
-    struct virtq_span *span = &chain->spans[chain->readable + chain->writable];
-    bool write = (descriptor->flags & DESCRIPTOR_WRITE) != 0;
+/* What a chain has so far. */
+struct sums {
+    uint32_t spans, readable;
+    uint64_t bytes, readable_bytes;
+};
 
-    if (!write && chain->writable != 0) {
-        virtq_break(walk->queue, VIRTQ_ORDER);
-        return false;
-    }
+static enum virtq_fault add_span(const struct walk *walk, struct virtq_span *spans, struct sums *sums,
+                                 struct descriptor descriptor)
+{
     if (!is_ram(walk->memory, descriptor)) {
-        virtq_break(walk->queue, VIRTQ_BUFFER_NOT_RAM);
-        return false;
+        return VIRTQ_BUFFER_NOT_RAM;
     }
-    *span = (struct virtq_span){gpa(descriptor->address), descriptor->bytes};
-    if (write) {
-        chain->writable++;
-        chain->writable_bytes += descriptor->bytes;
-    } else {
-        chain->readable++;
-        chain->readable_bytes += descriptor->bytes;
+    if ((descriptor.flags & DESCRIPTOR_WRITE) == 0) {
+        if (sums->readable != sums->spans) {
+            return VIRTQ_ORDER;
+        }
+        sums->readable++;
+        sums->readable_bytes += descriptor.bytes;
     }
-    if (chain->readable_bytes + chain->writable_bytes > CHAIN_BYTES_MAX) {
-        virtq_break(walk->queue, VIRTQ_CHAIN_BYTES);
-        return false;
-    }
-    return true;
+    spans[sums->spans].start = gpa(descriptor.address);
+    spans[sums->spans].bytes = descriptor.bytes;
+    sums->spans++;
+    sums->bytes += descriptor.bytes;
+    return sums->bytes > CHAIN_BYTES_MAX ? VIRTQ_CHAIN_BYTES : VIRTQ_SOUND;
 }
 
 /* The table that a descriptor names takes the place of the queue's. */
-static bool enter_indirect(struct walk *walk, const struct descriptor *descriptor)
+static enum virtq_fault enter_indirect(struct walk *walk, struct descriptor descriptor)
 {
-    if (!walk->queue->indirect || walk->in_indirect || (descriptor->flags & DESCRIPTOR_NEXT) != 0) {
-        virtq_break(walk->queue, VIRTQ_INDIRECT_REFUSED);
-        return false;
+    if (!walk->queue->indirect || walk->in_indirect || (descriptor.flags & DESCRIPTOR_NEXT) != 0) {
+        return VIRTQ_INDIRECT_REFUSED;
     }
-    if (descriptor->bytes == 0 || descriptor->bytes % sizeof(*descriptor) != 0) {
-        virtq_break(walk->queue, VIRTQ_INDIRECT_BYTES);
-        return false;
+    if (descriptor.bytes == 0 || descriptor.bytes % sizeof(descriptor) != 0) {
+        return VIRTQ_INDIRECT_BYTES;
     }
     if (!is_ram(walk->memory, descriptor)) {
-        virtq_break(walk->queue, VIRTQ_BUFFER_NOT_RAM);
-        return false;
+        return VIRTQ_BUFFER_NOT_RAM;
     }
     walk->in_indirect = true;
-    walk->table = descriptor->address;
-    walk->entries = descriptor->bytes / (uint32_t)sizeof(*descriptor);
+    walk->table = descriptor.address;
+    walk->host = guest_memory_quick(walk->memory, descriptor.address, descriptor.bytes);
+    walk->entries = descriptor.bytes / (uint32_t)sizeof(descriptor);
+    return VIRTQ_SOUND;
+}
+
+/* Not in one piece with its table: at a border of two pieces of RAM it is read bytewise. */
+static bool find_descriptor(const struct walk *walk, uint32_t index, struct descriptor *descriptor)
+{
+    uint64_t address = walk->table + sizeof(*descriptor) * index;
+    const volatile struct word_anywhere *words = guest_memory_pointer(walk->memory, gpa(address), sizeof(*descriptor));
+
+    if (words == NULL) {
+        return guest_memory_read(walk->memory, gpa(address), descriptor, sizeof(*descriptor));
+    }
+    *descriptor = copy_descriptor(words);
     return true;
 }
 
-/* A descriptor that lies across two pieces of RAM is read bytewise. */
-static bool read_descriptor(const struct walk *walk, uint32_t index, struct descriptor *descriptor)
+static void keep_sums(struct virtq_chain *chain, const struct sums *sums)
 {
-    uint64_t address = walk->table + sizeof(*descriptor) * index;
-
-    return load_descriptor(walk->memory, address, descriptor) ||
-           guest_memory_read(walk->memory, gpa(address), descriptor, sizeof(*descriptor));
+    chain->readable = (uint16_t)sums->readable;
+    chain->writable = (uint16_t)(sums->spans - sums->readable);
+    chain->readable_bytes = sums->readable_bytes;
+    chain->writable_bytes = sums->bytes - sums->readable_bytes;
 }
 
-static bool walk_chain(struct walk *walk, uint32_t index)
+/* `index` is below walk->entries, here and at each turn; and no chain has more spans than the queue has descriptors. */
+static enum virtq_fault walk_chain(struct walk *walk, uint32_t index, struct virtq_chain *chain)
 {
-    for (;;) {
-        struct descriptor descriptor;
+    struct sums sums = {0};
 
-        if (walk->left-- == 0) {
-            virtq_break(walk->queue, VIRTQ_CHAIN_LONG);
-            return false;
+    for (;;) {
+        struct descriptor descriptor, found;
+        enum virtq_fault fault;
+
+        if (sums.spans == walk->queue->size) {
+            return VIRTQ_CHAIN_LONG;
         }
-        if (!read_descriptor(walk, index, &descriptor)) {
-            virtq_break(walk->queue, VIRTQ_RING_NOT_RAM);
-            return false;
+        if (walk->host != NULL) {
+            descriptor = copy_descriptor(walk->host + 2 * (uint64_t)index);
+        } else if (find_descriptor(walk, index, &found)) {
+            descriptor = found;
+        } else {
+            return VIRTQ_RING_NOT_RAM;
         }
         if ((descriptor.flags & DESCRIPTOR_INDIRECT) != 0) {
-            if (!enter_indirect(walk, &descriptor)) {
-                return false;
-            }
-            walk->left++; /* it is no buffer itself */
-            index = 0;
-            continue;
+            fault = enter_indirect(walk, descriptor);
+            index = 0; /* and it is no buffer itself */
+        } else {
+            fault = add_span(walk, chain->spans, &sums, descriptor);
+            index = descriptor.next;
         }
-        if (!add_span(walk, &descriptor)) {
-            return false;
+        if (fault != VIRTQ_SOUND) {
+            return fault;
         }
-        if ((descriptor.flags & DESCRIPTOR_NEXT) == 0) {
-            return true;
+        if ((descriptor.flags & (DESCRIPTOR_INDIRECT | DESCRIPTOR_NEXT)) == 0) {
+            keep_sums(chain, &sums);
+            return VIRTQ_SOUND;
         }
-        index = descriptor.next;
         if (index >= walk->entries) {
-            virtq_break(walk->queue, VIRTQ_NEXT_BEYOND);
-            return false;
+            return VIRTQ_NEXT_BEYOND;
         }
     }
 }
@@ -297,10 +298,10 @@ enum virtq_result virtq_pop(struct virtq *queue, const struct guest_memory *memo
 {
     struct walk walk = {.queue = queue,
                         .memory = memory,
-                        .chain = chain,
                         .table = queue->descriptors,
-                        .entries = queue->size,
-                        .left = queue->size};
+                        .host = (const volatile struct word_anywhere *)(uintptr_t)queue->host_descriptors,
+                        .entries = queue->size};
+    enum virtq_fault fault;
     int32_t count;
 
     if (!queue->enabled || queue->fault != VIRTQ_SOUND) {
@@ -310,15 +311,15 @@ enum virtq_result virtq_pop(struct virtq *queue, const struct guest_memory *memo
     if (count <= 0) {
         return count == 0 ? VIRTQ_EMPTY : VIRTQ_BROKEN;
     }
-    chain->readable = chain->writable = 0;
-    chain->readable_bytes = chain->writable_bytes = 0;
     chain->head = load_word(
         memory, in_available(queue, AVAILABLE_RING + 2u * (queue->next_available & (uint16_t)(queue->size - 1u))));
     if (chain->head >= queue->size) {
         virtq_break(queue, VIRTQ_HEAD_BEYOND);
         return VIRTQ_BROKEN;
     }
-    if (!walk_chain(&walk, chain->head)) {
+    fault = walk_chain(&walk, chain->head, chain);
+    if (fault != VIRTQ_SOUND) {
+        virtq_break(queue, fault);
         return VIRTQ_BROKEN;
     }
     queue->next_available++;
@@ -501,6 +502,28 @@ uint64_t virtq_scatter(const struct guest_memory *memory, const struct virtq_cha
         done += piece;
     }
     return done;
+}
+
+bool virtq_put_last(const struct guest_memory *memory, const struct virtq_chain *chain, uint8_t value)
+{
+    uint32_t end = chain->readable + chain->writable;
+
+    while (end > chain->readable && chain->spans[end - 1].bytes == 0) {
+        end--;
+    }
+    if (end > chain->readable) {
+        const struct virtq_span *span = &chain->spans[end - 1];
+        uint8_t *byte = guest_memory_quick(memory, span->start.value + span->bytes - 1, 1);
+
+        if (byte == NULL) {
+            byte = guest_memory_pointer(memory, gpa(span->start.value + span->bytes - 1), 1);
+        }
+        if (byte != NULL) {
+            *byte = value;
+        }
+        return byte != NULL;
+    }
+    return false;
 }
 
 uint64_t virtq_skip(const struct virtq_chain *chain, struct virtq_cursor *cursor, uint64_t bytes)

@@ -138,6 +138,8 @@ uint64_t virtq_gather(const struct guest_memory *memory, const struct virtq_chai
                       void *to, uint64_t bytes);
 uint64_t virtq_scatter(const struct guest_memory *memory, const struct virtq_chain *chain, struct virtq_cursor *cursor,
                        const void *from, uint64_t bytes);
+/* Writes the last byte of the writable part, where virtio's requests have their status. False: there is none. */
+bool virtq_put_last(const struct guest_memory *memory, const struct virtq_chain *chain, uint8_t value);
 uint64_t virtq_skip(const struct virtq_chain *chain, struct virtq_cursor *cursor, uint64_t bytes);
 
 #endif

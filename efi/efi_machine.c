@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this machine has, as far as only the firmware can say: ACPI tables, the screen, UARTs, the wall clock. None of
+ * What this machine has, as far as only the firmware can say: ACPI tables, UARTs, the wall clock. None of
  * it is required; what is missing is left out of struct boot_info.
  */
 #include "efi/civil_time.h"
@@ -10,7 +10,6 @@
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_10_guid = ACPI_TABLE_GUID;
 static EFI_GUID random_guid = EFI_RNG_PROTOCOL_GUID;
-static EFI_GUID graphics_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 
 #define UART_REGISTERS 8u
 #define PCI_CLASS_SERIAL 0x0700u
@@ -32,90 +31,6 @@ static uint64_t find_rsdp(const EFI_SYSTEM_TABLE *system)
         }
     }
     return rsdp;
-}
-
-/* UEFI 2.10, 12.9 "Graphics Output Protocol". */
-static enum boot_pixel pixel_of(EFI_GRAPHICS_PIXEL_FORMAT format)
-{
-    switch (format) {
-    case PixelRedGreenBlueReserved8BitPerColor:
-        return BOOT_PIXEL_RGBX;
-    case PixelBlueGreenRedReserved8BitPerColor:
-        return BOOT_PIXEL_BGRX;
-    case PixelBitMask:
-        return BOOT_PIXEL_MASK;
-    case PixelBltOnly:
-    case PixelFormatMax:
-        break;
-    }
-    return BOOT_PIXEL_NONE;
-}
-
-/* Bytes up to the highest bit that any mask uses; the reserved bits count as well. */
-static uint32_t bytes_of_masks(const EFI_PIXEL_BITMASK *masks)
-{
-    uint32_t all = masks->RedMask | masks->GreenMask | masks->BlueMask | masks->ReservedMask;
-
-    return all == 0 ? 0 : (39u - (uint32_t)__builtin_clz(all)) / 8u;
-}
-
-static bool take_screen(const EFI_GRAPHICS_OUTPUT_PROTOCOL *graphics, struct boot_framebuffer *screen)
-{
-    const EFI_GRAPHICS_OUTPUT_PROTOCOL_MODE *mode = graphics->Mode;
-
-    if (mode == NULL || mode->Info == NULL || mode->FrameBufferBase == 0 || mode->FrameBufferSize == 0 ||
-        pixel_of(mode->Info->PixelFormat) == BOOT_PIXEL_NONE) {
-        return false;
-    }
-    *screen = (struct boot_framebuffer){
-        .format = pixel_of(mode->Info->PixelFormat),
-        .base = mode->FrameBufferBase,
-        .bytes = mode->FrameBufferSize,
-        .width = mode->Info->HorizontalResolution,
-        .height = mode->Info->VerticalResolution,
-        .stride_pixels = mode->Info->PixelsPerScanLine,
-        .red_mask = mode->Info->PixelInformation.RedMask,
-        .green_mask = mode->Info->PixelInformation.GreenMask,
-        .blue_mask = mode->Info->PixelInformation.BlueMask,
-        .bytes_per_pixel = 4,
-    };
-    if (screen->format == BOOT_PIXEL_MASK) {
-        screen->bytes_per_pixel = bytes_of_masks(&mode->Info->PixelInformation);
-    }
-    return true;
-}
-
-/* Some firmwares say a size that the picture does not fit in, or a stride below the width: no screen is better than
- * writing past it. */
-static bool screen_is_sane(const struct boot_framebuffer *screen)
-{
-    uint64_t line_bytes = (uint64_t)screen->stride_pixels * screen->bytes_per_pixel;
-
-    return screen->width != 0 && screen->height != 0 && screen->bytes_per_pixel != 0 &&
-           screen->stride_pixels >= screen->width && screen->height <= screen->bytes / line_bytes;
-}
-
-/* The first output that has a framebuffer: the console splitter's own, which is only a front, has none. */
-static void find_screen(struct efi_stage *stage)
-{
-    EFI_HANDLE *handles = NULL;
-    UINTN count = 0;
-    bool found = false;
-
-    if (EFI_ERROR(stage->boot->LocateHandleBuffer(ByProtocol, &graphics_guid, NULL, &count, &handles))) {
-        return;
-    }
-    for (UINTN i = 0; i < count && !found; i++) {
-        struct boot_framebuffer screen;
-        void *graphics = NULL;
-
-        if (!EFI_ERROR(stage->boot->HandleProtocol(handles[i], &graphics_guid, &graphics)) &&
-            take_screen(graphics, &screen) && screen_is_sane(&screen)) {
-            stage->info->framebuffer = screen;
-            found = true;
-        }
-    }
-    stage->boot->FreePool(handles);
 }
 
 /* Ports that wrap and the low ones of the chipset are mistakes of a table; so is memory that is not mapped. */
@@ -200,7 +115,7 @@ bool efi_machine_read(struct efi_stage *stage)
     if (stage->info->rsdp != 0) {
         host_acpi_read(&stage->acpi, stage->info->rsdp, 0, memory_map_top(&stage->map));
     }
-    find_screen(stage);
+    efi_screen_find(stage);
     find_uarts(stage);
     if (stage->info->framebuffer.format == BOOT_PIXEL_NONE) {
         efi_say(

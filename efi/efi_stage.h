@@ -154,6 +154,11 @@ void efi_machine_time(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
 bool efi_machine_sections(struct efi_stage *stage);
 
+/* ---- efi_screen.c: the display that is ours ---- */
+
+/* Into info->framebuffer, where any display's picture lies in memory. Wants stage->map. */
+void efi_screen_find(struct efi_stage *stage);
+
 /* ---- efi_memory.c: what is taken ---- */
 
 /* Takes pages as EfiLoaderData, recorded; `address` is an input for AllocateMaxAddress and AllocateAddress. */

@@ -45,9 +45,11 @@ enum boot_pixel {
 struct boot_framebuffer {
     enum boot_pixel format;
     uint64_t base;
-    uint64_t bytes;
+    uint64_t bytes; /* stride x height: what the picture takes */
     uint32_t width, height, stride_pixels;
     uint32_t red_mask, green_mask, blue_mask, bytes_per_pixel;
+    uint32_t outputs; /* how many have a picture in memory */
+    bool is_console;  /* the firmware's own text is on it */
 };
 
 /* A 16550 that answered. */

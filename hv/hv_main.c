@@ -50,7 +50,7 @@ static void choose_virtualization(const struct boot_info *info);
 static void take_over_interrupts(const struct boot_info *info);
 static void calibrate_clock(const struct boot_info *info);
 static void take_over_devices(const struct boot_info *info);
-static void open_keyboard(const struct boot_info *info);
+static void open_screen_and_keyboard(const struct boot_info *info);
 static void describe_host(void);
 static void start_cpus(const struct boot_info *info);
 static void create_guests(const struct boot_info *info);
@@ -70,7 +70,7 @@ static void start(void *argument)
     calibrate_clock(info);
     take_over_devices(info);
     power_take_button();
-    open_keyboard(info);
+    open_screen_and_keyboard(info);
     describe_host();
     report_memory(info);
     start_cpus(info);
@@ -193,13 +193,14 @@ static void take_over_devices(const struct boot_info *info)
 }
 
 /* Beside the screen: a machine without one is not typed on. */
-static void open_keyboard(const struct boot_info *info)
+static void open_screen_and_keyboard(const struct boot_info *info)
 {
     bool there = acpi.has_8042 || !acpi.has_fadt;
 
     if (info->framebuffer.format == BOOT_PIXEL_NONE || !info->config.console_screen) {
         return;
     }
+    console_say_screen(&info->framebuffer);
     log_info("keyboard: %s", there && console_open_keyboard()
                                  ? "PS/2, US layout; what is typed goes to the console"
                                  : "no PS/2 keyboard answers (a USB keyboard is not the hypervisor's to use)");

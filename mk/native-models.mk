@@ -27,6 +27,11 @@ $(BUILD)/unit/test_efi_volume: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
 $(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_efi_volume: $(BUILD)/native-efi/efi/efi_volume.o
 
+# Which display is ours, on a model of outputs.
+$(BUILD)/unit/test_efi_screen: NATIVE_CFLAGS += $(EFI_CFLAGS)
+$(BUILD)/unit/test_efi_screen: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_screen.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_screen: $(BUILD)/native-efi/efi/efi_screen.o
+
 #: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
 COUNT ?= 200
 mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants

@@ -4,7 +4,7 @@
 TEST_EFI_bare := hv/vmx/features
 TEST_EFI_locked := hv/vmx/features hv/svm/features
 TEST_EFI_refused := hv/vmx/setup hv/svm/run
-TEST_EFI_screen := efi/efi_machine
+TEST_EFI_screen := efi/efi_screen
 
 define TEST_EFI_RULES
 $(BUILD)/efi-$(1)/%.o: %.c tests/boot/efi_$(1).h

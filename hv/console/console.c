@@ -15,7 +15,7 @@
 #define INPUT_BYTES_MAX 64u      /* taken from one UART per service call */
 #define DRAIN_BYTES_MAX 512u     /* written to one UART per service call */
 #define DRAW_EVERY_US 250000u    /* a pass over the screen begins so often: what scrolls by faster is not read */
-#define DRAW_CELLS 32u           /* repainted between two looks at the clock */
+#define DRAW_CELLS 1u            /* repainted between two looks at the clock: 100 us where stores are not combined */
 #define PUMP_US 10u              /* for guests' bytes: many times what a UART takes until the next call */
 #define SERVICE_US 30u           /* until then the screen is drawn */
 #define PUMP_BYTES 32u           /* of guests' output between two looks at the clock, and a step of the multiplexer */
@@ -24,6 +24,8 @@
 #define TYPING_LASTS_US 2000000u /* how long after a byte keys count as being typed */
 #define IDLE_US 20000u           /* next call otherwise: the delay of the first byte that is typed */
 #define FOREGROUND 0x00c8c8c8u   /* light grey, in either order of the colours */
+#define MEGA 1000000u
+#define SLOW_SCREEN_MB 20u /* a store without write-combining takes as long as one read of a bus: some MB/s */
 #define LINE_BYTES (LOG_LINE_MAX + 32u)
 #define GUESTS_BACKLOG 6144u /* bytes of guests that wait for a UART: half a second at 115200 baud */
 
@@ -225,6 +227,28 @@ uint64_t console_tsc_hz = CONSOLE_ASSUMED_HZ;
 void console_set_tsc_hz(uint64_t hz)
 {
     console_tsc_hz = hz;
+}
+
+void console_say_screen(const struct boot_framebuffer *framebuffer)
+{
+    uint64_t began;
+    uint64_t ticks;
+    uint64_t bytes;
+    uint64_t rate;
+
+    lock();
+    began = insn_rdtsc();
+    bytes = screen_repaint_top(&console.screen);
+    ticks = clock_ticks_since(insn_rdtsc(), began);
+    unlock();
+    if (bytes == 0) {
+        return;
+    }
+    rate = bytes * (console_tsc_hz / MEGA) / (ticks == 0 ? 1 : ticks);
+    log_info("screen: %ux%u%s%s, takes %" PRIu64 " MB/s%s", framebuffer->width, framebuffer->height,
+             framebuffer->outputs > 1 ? ", one of several" : "",
+             framebuffer->is_console ? ", the firmware's console" : "", rate,
+             rate < SLOW_SCREEN_MB ? ": slow, so what scrolls by is seen late" : "");
 }
 
 void console_set_command_hook(void (*command)(enum mux_command command, uint32_t guest))

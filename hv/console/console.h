@@ -39,6 +39,10 @@ void console_set_tsc_hz(uint64_t hz);
 /* From now on what is typed on the PC's keyboard counts, too. False: none answers. Needs the TSC's rate. */
 bool console_open_keyboard(void);
 
+/* One sentence: which screen is drawn on and how fast it takes what is drawn, or nothing where none is. Needs the TSC's
+ * rate, and the host map, which makes the framebuffer write-combining. */
+void console_say_screen(const struct boot_framebuffer *framebuffer);
+
 /* What a key asks for (Ctrl-] ? lists them), and the guest that it is for. Called from console_service() without the
  * console's lock, so it may log. */
 void console_set_command_hook(void (*command)(enum mux_command command, uint32_t guest));

@@ -386,3 +386,13 @@ bool screen_draw(struct screen *screen, uint32_t cells_max)
     }
     return screen->looks_left == 0;
 }
+
+uint64_t screen_repaint_top(struct screen *screen)
+{
+    uint64_t cell_bytes = (uint64_t)GLYPH_WIDTH * GLYPH_HEIGHT * screen->scale * screen->scale;
+
+    for (uint32_t column = 0; column < screen->columns; column++) {
+        draw_cell(screen, 0, column, screen->drawn[0][column]);
+    }
+    return screen->columns * cell_bytes * screen->pixels.bytes_per_pixel;
+}

@@ -71,4 +71,8 @@ void screen_set_status(struct screen *screen, uint32_t index, uint32_t count, co
 /* Repaints at most `cells_max` cells; true where nothing is left to do. */
 bool screen_draw(struct screen *screen, uint32_t cells_max);
 
+/* Paints the top row anew, whatever was drawn there; the bytes that were written, 0 where there is no screen. A caller
+ * that looks at the clock before and after knows how fast the framebuffer takes stores. */
+uint64_t screen_repaint_top(struct screen *screen);
+
 #endif

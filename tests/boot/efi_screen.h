@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A firmware with another screen than OVMF's, for tests: included before efi/efi_machine.c. QEMU's VGA is put into the
+ * A firmware with another screen than OVMF's, for tests: included before efi/efi_screen.c. QEMU's VGA is put into the
  * mode that `-fw_cfg name=opt/plinth/screen,string=3840x2160x16` asks for, and the Graphics Output Protocol's answer is
  * replaced by one that describes it: pixels of 16 or 24 bits as PixelBitMask, 32 bits as red first. mk/test-efi.mk
  * makes build/efi-screen/BOOTX64.EFI.
@@ -112,8 +112,14 @@ static inline EFI_STATUS other_screen(EFI_GRAPHICS_OUTPUT_PROTOCOL *graphics)
     return EFI_SUCCESS;
 }
 
-/* Called in one place, for the graphics protocol. */
+static inline INTN other_answer(const EFI_GUID *guid, void *interface)
+{
+    static const EFI_GUID graphics = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+
+    return memcmp(guid, &graphics, sizeof(graphics)) == 0 ? (INTN)other_screen(interface) : 0;
+}
+
 #define HandleProtocol(handle, guid, to) \
-    HandleProtocol((handle), (guid), (to)) == EFI_SUCCESS ? other_screen(*(to)) : EFI_NOT_FOUND
+    HandleProtocol((handle), (guid), (to)) == EFI_SUCCESS ? other_answer((guid), *(to)) : (INTN)EFI_NOT_FOUND
 
 #endif

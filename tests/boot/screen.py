@@ -11,6 +11,7 @@ by comparing each cell with the font's characters. Prints `ok screen-NAME (secon
     keyboard     a machine without a serial port, typed on by QEMU's `sendkey`
     power-button...  QEMU's `system_powerdown`: the guests end in an orderly way, and the machine goes off
     mode-...     other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
+    two-displays two display adapters: one has the run from its first line to its last, and says so
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
 
@@ -138,16 +139,17 @@ class Machine:
             elif "error" in answer:
                 raise run.CaseError(f"QEMU: {answer['error']['desc']}")
 
-    def picture(self, font):
+    def picture(self, font, device=None):
         path = os.path.join(self.folder, "screen.ppm")
-        self.do("screendump", filename=path)
+        self.do("screendump", filename=path, **({"device": device} if device else {}))
         return text_of(path, font)
 
-    def wait_for(self, font, *patterns):
-        """Takes pictures until one has all of the patterns; returns its text and the texts before."""
+    def wait_for(self, font, *patterns, device=None):
+        """Takes pictures until one has all of the patterns; returns its text and the texts before. `device`: of which
+        adapter, by the name that it was given."""
         end, seen = time.monotonic() + LIMIT_S, []
         while time.monotonic() < end:
-            lines = self.picture(font)
+            lines = self.picture(font, device)
             text, unwrapped = "\n".join(lines), "".join(lines)
             seen.append(text)
             if all(re.search(pattern, text, re.MULTILINE) or re.search(pattern, unwrapped) for pattern in patterns):
@@ -361,6 +363,24 @@ def in_mode(font, mode):
         machine.end()
 
 
+def two_displays(font):
+    """One adapter is the PC's own, behind it lies one that only its own calls draw on, and before it a second one with a
+    picture in memory. The firmware has its text on all; one of those that can be drawn on has all of ours."""
+    config = "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf()
+    machine = Machine(stick_of("two-displays", config), serial=True, extra=(
+        "-vga", "none", "-device", "secondary-vga,id=second,addr=3", "-device", "VGA,id=own,addr=5",
+        "-device", "virtio-gpu-pci,id=calls,addr=6"))
+    try:
+        wait_for_serial(machine, r"^plinth: result ok")
+        pictures = {device: "\n".join(machine.picture(font, device)) for device in ("second", "own", "calls")}
+        shown = [device for device, text in pictures.items() if re.search(r"^plinth: result ok", text, re.MULTILINE)]
+        if len(shown) != 1 or shown == ["calls"]:
+            raise run.CaseError(f"these show the end: {shown}\n{pictures}")
+        machine.wait_for(font, r"^plinth: screen: \d+x\d+, one of several, the firmware's console", r"PASS hello", device=shown[0])
+    finally:
+        machine.end()
+
+
 def fault_on_both(font, fault):
     names = ["hello", "other"][:fault.guests]
     config = "".join(cases.hello_conf().replace("guest hello", f"guest {name}") for name in names)
@@ -390,7 +410,7 @@ def every_fault(font):
 
 
 TESTS = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "failed": guest_failed,
-         "keyboard": keyboard, "power-button": power_button, "power-button-twice": power_button_twice,
+         "keyboard": keyboard, "power-button": power_button, "power-button-twice": power_button_twice, "two-displays": two_displays,
          **{f"mode-{mode}": lambda font, mode=mode: in_mode(font, mode) for mode in MODES}}
 
 

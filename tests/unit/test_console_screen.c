@@ -380,6 +380,22 @@ static void a_screen_recovers_from_anything(void **state)
     expect_row(5, "plinth: panic");
 }
 
+static void the_top_row_is_painted_anew_and_nothing_else(void **state)
+{
+    (void)state;
+    start(4, sizeof(memory));
+    write_text("AB\r\nC");
+    assert_true(screen_draw(&screen, UINT32_MAX));
+    memset(memory, GUARD, sizeof(memory));
+    assert_int_equal(screen_repaint_top(&screen), WIDTH * 16 * 4);
+    assert_int_equal(seen(0, 1, 4), 'B');
+    for (uint32_t i = STRIDE * 16 * 4; i < sizeof(memory); i++) {
+        assert_int_equal(memory[i], GUARD);
+    }
+    memset(&screen, 0, sizeof(screen));
+    assert_int_equal(screen_repaint_top(&screen), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +419,7 @@ int main(void)
         cmocka_unit_test(the_alternate_screen_gives_the_main_one_back),
         cmocka_unit_test(without_autowrap_a_row_ends_at_the_margin),
         cmocka_unit_test(a_screen_recovers_from_anything),
+        cmocka_unit_test(the_top_row_is_painted_anew_and_nothing_else),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

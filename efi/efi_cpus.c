@@ -31,7 +31,7 @@ struct mp_services {
      UINTN wait_us, void *argument, BOOLEAN *finished);
 };
 
-#define KIND_WAIT_US 100000u
+#define RUN_WAIT_US 100000u
 
 static EFI_GUID mp_services_guid = {0x3fdda605, 0xa76e, 0x4f46, {0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08}};
 
@@ -117,7 +117,7 @@ static void ask_kinds(struct boot_info *info, struct mp_services *services, UINT
         if (cpu != NULL && cpu->is_bsp) {
             say_kind(&cpu->kind);
         } else if (cpu != NULL && cpu->healthy) {
-            (void)services->start(services, say_kind, i, NULL, KIND_WAIT_US, &cpu->kind, NULL);
+            (void)services->start(services, say_kind, i, NULL, RUN_WAIT_US, &cpu->kind, NULL);
         }
     }
     info->kinds_known = true;
@@ -188,4 +188,28 @@ bool efi_cpus_list(struct efi_stage *stage)
     }
     take_nodes(info, &stage->acpi);
     return true;
+}
+
+bool efi_cpus_run(struct efi_stage *stage, uint32_t cpu, void(EFIAPI *procedure)(void *argument), void *argument)
+{
+    void *found = NULL;
+    struct mp_services *services;
+    UINTN count = 0;
+    UINTN enabled = 0;
+
+    if (EFI_ERROR(stage->boot->LocateProtocol(&mp_services_guid, NULL, &found)) || found == NULL) {
+        return false;
+    }
+    services = found;
+    if (EFI_ERROR(services->count(services, &count, &enabled))) {
+        return false;
+    }
+    for (UINTN i = 0; i < count; i++) {
+        struct mp_cpu from = {0};
+
+        if (!EFI_ERROR(services->describe(services, i, &from)) && from.apic_id == stage->info->cpus[cpu].apic_id) {
+            return !EFI_ERROR(services->start(services, procedure, i, NULL, RUN_WAIT_US, argument, NULL));
+        }
+    }
+    return false;
 }

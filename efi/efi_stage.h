@@ -152,6 +152,10 @@ bool efi_machine_read(struct efi_stage *stage);
 bool efi_machine_random(struct efi_stage *stage);
 void efi_machine_time(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
+
+/* Lets a CPU that is not the boot CPU, of info->cpus, run a few instructions. False: the firmware does not, or it took
+ * longer than 100 ms: then it may still be running. */
+bool efi_cpus_run(struct efi_stage *stage, uint32_t cpu, void(EFIAPI *procedure)(void *argument), void *argument);
 bool efi_machine_sections(struct efi_stage *stage);
 
 /* ---- efi_screen.c: the display that is ours ---- */

@@ -161,7 +161,7 @@ static void usb_wait(void *context, uint32_t us)
 
 static void take_usb(void *context, const struct pci_access *access, const struct pci_function *function)
 {
-    static const struct usb_access usb = {NULL, usb_map, usb_read, usb_write, usb_wait};
+    static const struct usb_access usb = {NULL, usb_map, usb_read, usb_write, usb_wait, false};
     const struct pci_address *at = &function->address;
 
     (void)context;

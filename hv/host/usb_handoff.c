@@ -99,6 +99,9 @@ static uint32_t owner_read(const struct owner_bits *owner, uint64_t more)
 
 static void owner_write(const struct owner_bits *owner, uint64_t more, uint32_t value)
 {
+    if (owner->usb->look_only) {
+        return;
+    }
     if (owner->in_config) {
         owner->pci->write(owner->pci->context, owner->address, (uint32_t)(owner->at + more), 4, value);
     } else {
@@ -108,6 +111,9 @@ static void owner_write(const struct owner_bits *owner, uint64_t more, uint32_t 
 
 static bool wait_clear(const struct owner_bits *owner, uint32_t bits)
 {
+    if (owner->usb->look_only) {
+        return true;
+    }
     for (uint32_t us = 0; us < USB_HANDOFF_WAIT_US; us += WAIT_STEP_US) {
         if ((owner_read(owner, 0) & bits) == 0) {
             return true;
@@ -143,11 +149,14 @@ static bool reach(const struct pci_access *pci, const struct usb_access *usb, co
     return *at != 0 && usb->map(usb->context, *at, REGISTERS_BYTES);
 }
 
-static enum usb_handoff take_uhci(const struct pci_access *pci, const struct pci_function *function)
+static enum usb_handoff take_uhci(const struct pci_access *pci, const struct usb_access *usb,
+                                  const struct pci_function *function)
 {
     uint32_t before = pci->read(pci->context, function->address, UHCI_LEGSUP);
 
-    pci->write(pci->context, function->address, UHCI_LEGSUP, 2, UHCI_LEGSUP_CLEAR);
+    if (!usb->look_only) {
+        pci->write(pci->context, function->address, UHCI_LEGSUP, 2, UHCI_LEGSUP_CLEAR);
+    }
     return (before & UHCI_LEGSUP_SMI) != 0 ? USB_TAKEN : USB_NOT_OWNED;
 }
 
@@ -163,14 +172,15 @@ static enum usb_handoff take_ohci(const struct pci_access *pci, const struct usb
     }
     control.at = at + OHCI_CONTROL;
     if ((owner_read(&control, 0) & OHCI_CONTROL_ROUTED) != 0) {
-        usb->write(usb->context, at + OHCI_COMMAND_STATUS, OHCI_OWNERSHIP_CHANGE);
+        owner_write(&control, OHCI_COMMAND_STATUS - OHCI_CONTROL, OHCI_OWNERSHIP_CHANGE);
         result = USB_TAKEN;
         if (!wait_clear(&control, OHCI_CONTROL_ROUTED)) {
             owner_write(&control, 0, owner_read(&control, 0) & ~OHCI_CONTROL_ROUTED);
             result = USB_FORCED;
         }
     }
-    usb->write(usb->context, at + OHCI_INTERRUPT_DISABLE, OHCI_INTERRUPTS_ALL);
+    control.at = at;
+    owner_write(&control, OHCI_INTERRUPT_DISABLE, OHCI_INTERRUPTS_ALL);
     return result;
 }
 
@@ -230,7 +240,7 @@ enum usb_handoff usb_handoff(const struct pci_access *pci, const struct usb_acce
     }
     switch (interface_of(function)) {
     case INTERFACE_UHCI:
-        return take_uhci(pci, function);
+        return take_uhci(pci, usb, function);
     case INTERFACE_OHCI:
         return take_ohci(pci, usb, function);
     case INTERFACE_EHCI:
@@ -240,4 +250,22 @@ enum usb_handoff usb_handoff(const struct pci_access *pci, const struct usb_acce
     default:
         return USB_NOT_OWNED;
     }
+}
+
+const char *usb_legacy_owner(const struct pci_access *pci, const struct usb_access *usb,
+                             const struct pci_function *function)
+{
+    struct usb_access look = *usb;
+
+    look.look_only = true;
+    switch (usb_handoff(pci, &look, function)) {
+    case USB_NOT_OWNED:
+        return "free";
+    case USB_TAKEN:
+    case USB_FORCED:
+        return "firmware";
+    case USB_UNREACHABLE:
+        break;
+    }
+    return "unreachable";
 }

@@ -22,6 +22,7 @@ struct usb_access {
     uint32_t (*read)(void *context, uint64_t address);
     void (*write)(void *context, uint64_t address, uint32_t value);
     void (*wait_us)(void *context, uint32_t us);
+    bool look_only; /* nothing is written and nothing waited for: the answer says whether the firmware has it */
 };
 
 enum usb_handoff {
@@ -33,6 +34,11 @@ enum usb_handoff {
 
 /* Before its bus mastering goes off. Any function may be given. Ends after USB_HANDOFF_WAIT_US. */
 enum usb_handoff usb_handoff(const struct pci_access *pci, const struct usb_access *usb,
+                             const struct pci_function *function);
+
+/* "firmware": its system management code serves the controller; "free" where not; "unreachable" where that cannot be
+ * seen. Changes nothing. Before the hand-over; `usb` needs no wait_us. */
+const char *usb_legacy_owner(const struct pci_access *pci, const struct usb_access *usb,
                              const struct pci_function *function);
 
 /* "xHCI", ...; NULL: no USB controller. */

@@ -205,9 +205,12 @@ def plan_for_machine(build, image):
     folder = image.removesuffix(".img")
     with open(os.path.join(folder, "machine.txt"), "w", encoding="utf-8") as out:
         out.write(inventory)
-    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", r"cpuid = 0x1 0 0x", r"msr = 0xc0010114 0x", r"msr = 0x2ff 0x", "microcode = 0x", "uart = port 0x3f8", "pci = 00:00.0 8086:29c0"):
+    for key in ("virtualization = svm", "cpus = 2", "cpu = 1 apic 1 ", "acpi = found, 2 CPUs", r"cpuid = 0x1 0 0x", r"msr = 0xc0010114 0x", r"msr = 0x2ff 0x", "microcode = 0x", "uart = port 0x3f8", "pci = 00:00.0 8086:29c0 class 060000, bridge, conventional",
+                r"pci = .*class 0106.*, can 05 12, group 00:1f\.0", "cpus-asked = 2", "iommu = "):
         if not re.search(f"^{key}", inventory, re.MULTILINE):
             return f"machine.txt does not say '{key}'"
+    if re.search(r"^cpu-(cpuid|lacks|microcode) = ", inventory, re.MULTILINE):
+        return "machine.txt says that QEMU's two CPUs differ"
     for memory, good in (("200M", True), ("64G", False)):
         conf = os.path.join(folder, f"{memory}.conf")
         with open(conf, "w", encoding="utf-8") as out:

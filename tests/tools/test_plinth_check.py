@@ -269,8 +269,41 @@ def real_machines_are_planned_for(desk):
     said = check("--machine", desk.write("real.txt", vmx + "msr = 0x3a 0x1\n"), desk.path("four.conf")).stdout
     assert "verdict: this machine cannot run Plinth as it is set up: its firmware has locked VMX off" in said, said
     assert "bad-machine" in check("--machine", desk.write("real.txt", vmx + "msr = 0x3a\n"), desk.path("four.conf")).stdout
+    svm = hybrid + "virtualization = svm\nscreen = 800 x 600 at 0x0\n"
+    said = check("--machine", desk.write("real.txt", svm + "msr = 0xc0010114 0x18\n"), desk.path("four.conf")).stdout
+    assert "verdict: this machine cannot run Plinth as it is set up: its firmware has locked SVM off" in said, said
     made = check("--machine", desk.write("real.txt", packages), desk.write("far.conf", "[guest a]\nkernel = hello.elf\ncpus = 255,\n"))
     assert "cpu-not-there" in made.stdout and "0 to 254" in made.stdout, made.stdout
+
+
+def the_verdict_has_its_reasons(desk):
+    """What machine.txt says of the other CPUs, of IOMMUs and of USB; a description by hand is silent of them."""
+    machine = "cpus = 4\nmemory = 4G\nvirtualization = vmx\nmsr = 0x3a 0x5\n"
+
+    def said(*lines):
+        made = check("--machine", desk.write("reasons.txt", machine + "".join(line + "\n" for line in lines)), desk.path("linux.conf"))
+        assert made.returncode == 0, made.stdout
+        return made.stdout.partition("verdict: this machine can run Plinth")[2]
+
+    assert "IOMMU" not in said() and "CPUs say" not in said()
+    assert "    all CPUs say the same of themselves\n" in said("cpus-asked = 4")
+    assert "    3 of 4 CPUs were asked" in said("cpus-asked = 3")
+    text = said("cpus-asked = 4", "cpu-cpuid = 2 0x7 0 0x0 0x219c07a9 0x0 0x0", "cpu-lacks = 3 leaf 0x1a", "cpu-msr = 1 0x3a 0x1", "cpu-msr = 2 0x2ff 0x0", "cpu-msr = 2 0x3b 0x9",
+                "cpu-microcode = 3 0x12a", "usb = xHCI 0000:00:14.0 firmware", "usb = EHCI 0000:00:1a.0 free",
+                "iommu = intel 0xfed90000 segment 0 on", "iommu = intel 0xfed91000 segment 0 off all",
+                "iommu-keeps = 0x7b800000 0x7fa00000")
+    for line in ("the firmware has locked virtualization off, no guest can run there: CPU 1", "2 IOMMUs, 1 of them left on",
+                 "other features than CPU 0: a guest sees what its own CPUs have: CPUs 1, 2, 3",
+                 "other microcode than CPU 0: a firmware update may mend it: CPU 3",
+                 "other memory types (MTRRs) than CPU 0: memory may be uncached there, and slow: CPU 2\n",
+                 "USB controllers that the firmware serves: 1;"):
+        assert f"    {line}" in text, (line, text)
+    assert "no IOMMU (is VT-d or AMD IOMMU off" in said("iommu = none")
+    assert "table of IOMMUs cannot be understood" in said("iommu = amd refused: a block ends behind the table")
+    for line in ("cpu-cpuid = 1 0x7", "cpu-cpuid = 255 0x7 0 0 0 0 0", "cpu-msr = 1 0x3a", "cpu-microcode = x 1", "cpu-lacks = 1 leg 3",
+                 "cpus-asked = 0", "iommu = intel 0xfed90000", "usb = xHCI"):
+        made = check("--machine", desk.write("reasons.txt", machine + line + "\n"), desk.path("linux.conf"))
+        assert made.returncode == 1 and ":5:" in made.stdout and "bad-machine" in made.stdout, (line, made.stdout)
 
 
 def a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it(desk):
@@ -552,7 +585,7 @@ def what_cannot_be_written_is_said(desk):
 TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_folder, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
          several_mistakes_give_a_line_each_plain_in_a_pipe, a_terminal_gets_colours,
          a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
-         errors_beyond_the_list_are_counted, real_machines_are_planned_for,
+         errors_beyond_the_list_are_counted, real_machines_are_planned_for, the_verdict_has_its_reasons,
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
          files_that_are_missing_empty_or_no_image_are_named, names_are_those_of_a_fat_volume,
          a_wrong_machine_is_named_with_its_line, the_machine_decides,

@@ -129,7 +129,7 @@ static void usb_wait(void *context, uint32_t us)
     }
 }
 
-static const struct usb_access access_usb = {&model, usb_map, usb_read, usb_write, usb_wait};
+static const struct usb_access access_usb = {&model, usb_map, usb_read, usb_write, usb_wait, false};
 
 static struct model_function *add(uint16_t segment, uint8_t bus, uint8_t device, uint8_t index, uint32_t class_code)
 {
@@ -255,6 +255,30 @@ static void an_xhci_is_taken_when_the_firmware_lets_go(void **state)
     assert_int_equal(model.registers[XHCI_LEGACY / 4 + 1] & 0xe011u, 0); /* no SMI is enabled */
     assert_int_equal(model.registers[XHCI_LEGACY / 4 + 1] >> 29, 7);     /* and none is left over */
     assert_int_equal(model.registers[XHCI_LEGACY / 4 + 1] & 0x000e1feeu, 0x000e1feeu & ~0xe011u);
+}
+
+static void a_look_says_whose_it_is_and_changes_nothing(void **state)
+{
+    static const uint8_t kinds[] = {0x00, 0x10, 0x20, 0x30};
+    struct pci_function function = xhci();
+    static uint8_t before[sizeof(model)];
+
+    (void)state;
+    memcpy(before, &model, sizeof(model));
+    assert_string_equal(usb_legacy_owner(&access_pci, &access_usb, &function), "firmware");
+    assert_memory_equal(before, &model, sizeof(model));
+    model.registers[XHCI_LEGACY / 4] = 1;
+    assert_string_equal(usb_legacy_owner(&access_pci, &access_usb, &function), "free");
+    model.map_fails = true;
+    assert_string_equal(usb_legacy_owner(&access_pci, &access_usb, &function), "unreachable");
+    for (uint32_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        function = controller(kinds[i]);
+        *word(find(function.address), 0xc0) = 0x2010;
+        model.registers[0x04 / 4] = 1u << 8;
+        memcpy(before, &model, sizeof(model));
+        (void)usb_legacy_owner(&access_pci, &access_usb, &function);
+        assert_memory_equal(before, &model, sizeof(model));
+    }
 }
 
 static void a_firmware_that_never_lets_go_costs_a_second(void **state)
@@ -387,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup(every_function_on_every_segment_is_found, set_up),
         cmocka_unit_test_setup(bus_mastering_goes_and_nothing_else, set_up),
         cmocka_unit_test_setup(an_xhci_is_taken_when_the_firmware_lets_go, set_up),
+        cmocka_unit_test_setup(a_look_says_whose_it_is_and_changes_nothing, set_up),
         cmocka_unit_test_setup(a_firmware_that_never_lets_go_costs_a_second, set_up),
         cmocka_unit_test_setup(a_controller_without_an_owner_is_not_waited_for, set_up),
         cmocka_unit_test_setup(a_ring_of_capabilities_ends, set_up),

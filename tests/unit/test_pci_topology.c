@@ -3,6 +3,7 @@
  * Promises of hv/host/pci_topology.h on invented machines: what can pass for another or reach it without the IOMMU is
  * in one group, what cannot is not, and a function's requester IDs are all that an IOMMU may hear.
  */
+#include "hv/host/pci_describe.h"
 #include "hv/host/pci_topology.h"
 
 #include <setjmp.h>
@@ -258,6 +259,39 @@ static void too_many_functions_are_said(void **state)
     assert_int_equal(read_all(), STATUS_NO_SPACE);
 }
 
+static void a_function_is_told_in_a_line(void **state)
+{
+    struct model_function *card;
+    char line[PCI_DESCRIBE_BYTES];
+
+    (void)state;
+    reset();
+    add_bridge(0, 0x1c, PCI_PORT_ROOT, 2, 3);
+    card = add(2, 0, 0, PCI_PORT_ENDPOINT);
+    card->words[PCI_CLASS / 4] = 0x01080203;
+    card->words[PCI_BAR(0) / 4] = 0xf0000004;
+    card->words[PCI_BAR(1) / 4] = 0x40;
+    card->words[PCI_BAR(4) / 4] = 0x6041;
+    card->words[EXPRESS_AT / 4] |= 0x50u << 8;
+    card->words[0x50 / 4] = 0x05u | 0x50u << 8; /* leads to itself */
+    card->words[0x100 / 4] = 0x110u << 20 | 0x10003u;
+    assert_int_equal(pci_topology_read(&topology, &access_pci, all_buses, 1), STATUS_OK);
+    pci_describe(line, &topology, &topology.nodes[0], &access_pci);
+    assert_string_equal(line,
+                        "00:1c.0 8086:1234 class 000000, old device, root port to buses 02-03, can 10, group 00:1c.0");
+    pci_describe(line, &topology, &topology.nodes[1], &access_pci);
+    assert_non_null(strstr(line,
+                           "02:00.0 8086:1234 class 010802, disk controller, endpoint, bars 0=0x40f0000004 4=0x6041, "
+                           "can 10 05 05 05"));
+    assert_non_null(strstr(line, " x0003, group 00:1c.0"));
+    assert_int_equal(writes, 0);
+    for (uint32_t i = 0; i < CONFIG_WORDS; i++) {
+        card->words[i] = i < 16 ? card->words[i] : 0xffff10ffu; /* nothing that a function says makes a line too long */
+    }
+    pci_describe(line, &topology, &topology.nodes[1], &access_pci);
+    assert_true(strlen(line) < PCI_DESCRIBE_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +302,7 @@ int main(void)
         cmocka_unit_test(conventional_bridges_speak_for_all),
         cmocka_unit_test(broken_configuration_ends),
         cmocka_unit_test(too_many_functions_are_said),
+        cmocka_unit_test(a_function_is_told_in_a_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

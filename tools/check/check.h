@@ -10,6 +10,7 @@
 #include "config/config_internal.h"
 #include "config/parse.h"
 #include "guest-loader/loader.h"
+#include "hv/base/cpu_set.h"
 #include "hv/base/span.h"
 #include "hv/plan/planner.h"
 
@@ -58,8 +59,17 @@ struct check_machine {
     const struct page_table_format *format; /* of nested tables */
     unsigned largest_leaf;
     bool nested_paging;
-    bool is_virtual;        /* an emulator */
-    bool vmx_locked_off;    /* by the firmware's set-up */
+    bool is_virtual;                /* an emulator */
+    bool vmx_locked_off;            /* by the firmware's set-up; of the boot CPU */
+    bool svm_locked_off;            /* AMD's of the same kind */
+    struct cpu_set differ;          /* from the boot CPU, in CPUID or a register of VMX or SVM */
+    struct cpu_set other_microcode; /* than the boot CPU's */
+    struct cpu_set other_mtrrs;     /* memory types */
+    struct cpu_set locked_off;      /* CPUs whose VMX or SVM the firmware has locked off */
+    uint32_t cpus_asked;            /* 0: the file does not say */
+    uint32_t iommu_units, iommus_on, iommus_refused;
+    bool iommus_told;       /* the file says what there is of them, even if it is none */
+    uint32_t usb_firmware;  /* USB controllers that the firmware serves */
     struct planner_own own; /* what the hypervisor takes for itself */
 };
 

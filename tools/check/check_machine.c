@@ -15,6 +15,16 @@
  *                                              `kind performance` (or `efficient`), `broken`
  *   node = 0 0x0 0x80000000                    memory from START to END that is of this node
  *   distance = 0 1 21                          from a node's CPUs to another's memory (10: its own)
+ *   cpuid = 0x1 0 0x... 0x... 0x... 0x...      leaf, subleaf, EAX to EDX of the boot CPU
+ *   msr = 0x3a 0x5                             a register of the boot CPU
+ *   cpu-cpuid = 1 0x7 0 0x... 0x... 0x... 0x...   and what another CPU, whose number comes first, says otherwise
+ *   cpu-msr = 1 0x3a 0x1
+ *   cpu-microcode = 1 0xf0
+ *   cpu-lacks = 1 leaf 0x1a                    the first leaf, or msr, that the boot CPU has and this one not
+ *   cpus-asked = 8                             how many said of themselves
+ *   iommu = intel 0xfed90000 segment 0 off all   or amd; on: the firmware left it on; or `intel refused: WHY`, `none`
+ *   iommu-keeps = 0x7b800000 0x7fa00000        memory that the firmware's devices go on using
+ *   usb = xHCI 0000:00:14.0 firmware           what serves the controller; or free, unreachable
  *   cpu-name, features, acpi, uart, screen, pci   told only
  */
 #include "tools/check/check.h"
@@ -38,6 +48,15 @@
 #define MSR_FEATURE_CONTROL 0x3au
 #define FEATURE_CONTROL_LOCK (1u << 0)
 #define FEATURE_CONTROL_VMX (1u << 2)
+/* VM_CR. APM 2 15.30.1 "VM_CR MSR (C001_0114h)". */
+#define MSR_AMD_VM_CR 0xc0010114u
+#define MSR_ARCH_CAPABILITIES 0x10au
+#define MSR_VMX_FIRST 0x480u /* SDM 3D A.1 to A.10 */
+#define MSR_VMX_LAST 0x490u
+#define MSR_MTRR_FIRST 0x200u /* SDM 3A 12.11 "Memory Type Range Registers (MTRRs)" */
+#define MSR_MTRR_LAST 0x2ffu
+#define VM_CR_LOCK (1u << 3)
+#define VM_CR_SVM_DISABLE (1u << 4)
 
 static const struct planner_own own_usual = {CHECK_OWN_FIXED_BYTES, CHECK_OWN_GUEST_BYTES, CHECK_OWN_VCPU_BYTES};
 
@@ -341,20 +360,163 @@ static void read_nothing(struct check *check, const struct config_line *line)
     (void)line;
 }
 
-/* "NUMBER VALUE"; of use here is whether the firmware has locked VMX off. */
+/* Whether a register says that the firmware has locked virtualization off. */
+static bool is_locked_off(uint64_t msr, uint64_t value)
+{
+    if (msr == MSR_FEATURE_CONTROL) {
+        return (value & FEATURE_CONTROL_LOCK) != 0 && (value & FEATURE_CONTROL_VMX) == 0;
+    }
+    return msr == MSR_AMD_VM_CR && (value & (VM_CR_LOCK | VM_CR_SVM_DISABLE)) == (VM_CR_LOCK | VM_CR_SVM_DISABLE);
+}
+
+/* A register that says what the CPU can do for guests, or what it is not open to. */
+static bool is_virtualization_word(uint64_t msr)
+{
+    return msr == MSR_FEATURE_CONTROL || msr == MSR_AMD_VM_CR || msr == MSR_ARCH_CAPABILITIES ||
+           (msr >= MSR_VMX_FIRST && msr <= MSR_VMX_LAST);
+}
+
+/* As many numbers as there is room for, each written as the config writes them. False: too few, or one is none. */
+static bool take_numbers(struct config_piece *rest, uint64_t *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct config_piece word;
+
+        if (!config_take_word(rest, &word) || !config_value_size(word.text, &numbers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "NUMBER VALUE"; of use here is whether the firmware has locked VMX or SVM off. */
 static void read_msr(struct check *check, const struct config_line *line)
 {
     struct config_piece rest = line->value;
-    struct config_piece words[2];
-    uint64_t number = 0;
-    uint64_t value = 0;
+    uint64_t words[2];
 
-    if (!config_take_word(&rest, &words[0]) || !config_take_word(&rest, &words[1]) ||
-        !config_value_size(words[0].text, &number) || !config_value_size(words[1].text, &value)) {
+    if (!take_numbers(&rest, words, ARRAY_COUNT(words)) || rest.text.length != 0) {
         refuse(check, line->value, "is no register; write `msr = NUMBER VALUE`.");
-    } else if (number == MSR_FEATURE_CONTROL) {
-        check->machine.vmx_locked_off = (value & FEATURE_CONTROL_LOCK) != 0 && (value & FEATURE_CONTROL_VMX) == 0;
+    } else if (words[0] == MSR_FEATURE_CONTROL) {
+        check->machine.vmx_locked_off = is_locked_off(words[0], words[1]);
+    } else if (words[0] == MSR_AMD_VM_CR) {
+        check->machine.svm_locked_off = is_locked_off(words[0], words[1]);
     }
+}
+
+/* "CPU LEAF SUBLEAF EAX EBX ECX EDX" */
+static void read_cpu_cpuid(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    uint64_t words[7];
+
+    if (!take_numbers(&rest, words, ARRAY_COUNT(words)) || rest.text.length != 0 || words[0] >= CPUS_MAX) {
+        refuse(check, line->value, "is no answer of CPUID; write `cpu-cpuid = CPU LEAF SUBLEAF EAX EBX ECX EDX`.");
+        return;
+    }
+    cpu_set_add(&check->machine.differ, (uint32_t)words[0]);
+}
+
+/* "CPU NUMBER VALUE" */
+static void read_cpu_msr(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    uint64_t words[3];
+
+    if (!take_numbers(&rest, words, ARRAY_COUNT(words)) || rest.text.length != 0 || words[0] >= CPUS_MAX) {
+        refuse(check, line->value, "is no register of a CPU; write `cpu-msr = CPU NUMBER VALUE`.");
+        return;
+    }
+    if (is_virtualization_word(words[1])) {
+        cpu_set_add(&check->machine.differ, (uint32_t)words[0]);
+    } else if (words[1] >= MSR_MTRR_FIRST && words[1] <= MSR_MTRR_LAST) {
+        cpu_set_add(&check->machine.other_mtrrs, (uint32_t)words[0]);
+    }
+    if (is_locked_off(words[1], words[2])) {
+        cpu_set_add(&check->machine.locked_off, (uint32_t)words[0]);
+    }
+}
+
+static void read_cpu_microcode(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    uint64_t words[2];
+
+    if (!take_numbers(&rest, words, ARRAY_COUNT(words)) || rest.text.length != 0 || words[0] >= CPUS_MAX) {
+        refuse(check, line->value, "is no revision; write `cpu-microcode = CPU REVISION`.");
+        return;
+    }
+    cpu_set_add(&check->machine.other_microcode, (uint32_t)words[0]);
+}
+
+/* "CPU leaf NUMBER", or "CPU msr NUMBER" */
+static void read_cpu_lacks(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece what = line->value;
+    uint64_t cpu = 0;
+    uint64_t number = 0;
+
+    if (!take_numbers(&rest, &cpu, 1) || cpu >= CPUS_MAX || !config_take_word(&rest, &what) ||
+        !(config_text_alike(what.text, "leaf") || config_text_alike(what.text, "msr")) ||
+        !take_numbers(&rest, &number, 1) || rest.text.length != 0) {
+        refuse(check, line->value, "is nothing that a CPU lacks; write `cpu-lacks = CPU leaf NUMBER`, or msr.");
+        return;
+    }
+    cpu_set_add(&check->machine.differ, (uint32_t)cpu);
+}
+
+static void read_cpus_asked(struct check *check, const struct config_line *line)
+{
+    uint64_t number = 0;
+
+    if (!config_value_number(line->value.text, &number) || number == 0 || number > CPUS_MAX) {
+        refuse(check, line->value, "is not how many CPUs were asked; write a number, such as 4.");
+        return;
+    }
+    check->machine.cpus_asked = (uint32_t)number;
+}
+
+/* "intel BASE segment N on|off ...", "intel refused: WHY", "none" */
+static void read_iommu(struct check *check, const struct config_line *line)
+{
+    struct check_machine *machine = &check->machine;
+    struct config_piece rest = line->value;
+    struct config_piece words[5];
+    uint64_t base = 0;
+    size_t count = 0;
+
+    while (count < ARRAY_COUNT(words) && rest.text.length != 0 && config_take_word(&rest, &words[count])) {
+        count++;
+    }
+    machine->iommus_told = true;
+    if (count == 1 && config_text_alike(words[0].text, "none")) {
+        return;
+    }
+    if (count >= 2 && config_text_alike(words[1].text, "refused:")) {
+        machine->iommus_refused++;
+    } else if (count == ARRAY_COUNT(words) && config_value_size(words[1].text, &base) &&
+               (config_text_alike(words[4].text, "on") || config_text_alike(words[4].text, "off"))) {
+        machine->iommu_units++;
+        machine->iommus_on += config_text_alike(words[4].text, "on");
+    } else {
+        refuse(check, line->value, "is no IOMMU; write `iommu = intel BASE segment N off` (or amd; or on), or none.");
+    }
+}
+
+/* "KIND ADDRESS OWNER" */
+static void read_usb(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece words[3];
+
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (rest.text.length == 0 || !config_take_word(&rest, &words[i])) {
+            refuse(check, line->value, "is no USB controller; write `usb = xHCI 0000:00:14.0 firmware`, or free.");
+            return;
+        }
+    }
+    check->machine.usb_firmware += config_text_alike(words[2].text, "firmware");
 }
 
 /* What there is. `once`: a second line of the same name is a mistake. */
@@ -383,6 +545,14 @@ static const struct {
     {"virtual", read_virtual, true},
     {"node", read_node, false},
     {"distance", read_distance, false},
+    {"cpu-cpuid", read_cpu_cpuid, false},
+    {"cpu-msr", read_cpu_msr, false},
+    {"cpu-microcode", read_cpu_microcode, false},
+    {"cpu-lacks", read_cpu_lacks, false},
+    {"cpus-asked", read_cpus_asked, true},
+    {"iommu", read_iommu, false},
+    {"iommu-keeps", read_nothing, false},
+    {"usb", read_usb, false},
 };
 
 /* Lines of each key; 0: none yet. */

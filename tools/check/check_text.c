@@ -321,6 +321,54 @@ static bool begins(struct text text, const char *with)
     return text.length >= strlen(with) && memcmp(text.start, with, strlen(with)) == 0;
 }
 
+/* A list of CPUs behind a sentence: "1, 2, 3". */
+static void print_cpus(const char *sentence, const struct cpu_set *set, uint32_t cpu_count)
+{
+    const char *before = "";
+
+    if (cpu_set_count(set) == 0) {
+        return;
+    }
+    printf("    %s: CPU%s ", sentence, cpu_set_count(set) == 1 ? "" : "s");
+    for (uint32_t cpu = 0; cpu < cpu_count && cpu < CPUS_MAX; cpu++) {
+        if (cpu_set_has(set, cpu)) {
+            printf("%s%u", before, cpu);
+            before = ", ";
+        }
+    }
+    printf("\n");
+}
+
+/* What a file has that was written by the machine itself; one by hand is silent. */
+static void print_reasons(const struct check_machine *machine)
+{
+    if (machine->cpus_asked != 0 && machine->cpus_asked < machine->cpu_count) {
+        printf("    %u of %u CPUs were asked: of the others it is not known whether they can\n", machine->cpus_asked,
+               machine->cpu_count);
+    } else if (machine->cpus_asked != 0 && cpu_set_count(&machine->differ) == 0) {
+        printf("    all CPUs say the same of themselves\n");
+    }
+    print_cpus("the firmware has locked virtualization off, no guest can run there", &machine->locked_off,
+               machine->cpu_count);
+    print_cpus("other features than CPU 0: a guest sees what its own CPUs have", &machine->differ, machine->cpu_count);
+    print_cpus("other microcode than CPU 0: a firmware update may mend it", &machine->other_microcode,
+               machine->cpu_count);
+    print_cpus("other memory types (MTRRs) than CPU 0: memory may be uncached there, and slow", &machine->other_mtrrs,
+               machine->cpu_count);
+    if (machine->iommus_refused != 0) {
+        printf("    the firmware's table of IOMMUs cannot be understood: nothing is promised of devices\n");
+    } else if (machine->iommu_units != 0) {
+        printf("    %u IOMMU%s, %u of them left on by the firmware: no device reaches memory\n", machine->iommu_units,
+               machine->iommu_units == 1 ? "" : "s", machine->iommus_on);
+    } else if (machine->iommus_told) {
+        printf("    no IOMMU (is VT-d or AMD IOMMU off in the firmware's set-up?): nothing is promised of devices\n");
+    }
+    if (machine->usb_firmware != 0) {
+        printf("    USB controllers that the firmware serves: %u; they are taken from it at the start\n",
+               machine->usb_firmware);
+    }
+}
+
 /* What is said of the machine alone, whatever the config wants of it. */
 static void print_verdict(const struct check *check)
 {
@@ -334,6 +382,11 @@ static void print_verdict(const struct check *check)
                "(IA32_FEATURE_CONTROL); switch \"Intel Virtualization Technology\" on in its set-up\n");
         return;
     }
+    if (!vmx && machine->svm_locked_off) {
+        printf("verdict: this machine cannot run Plinth as it is set up: its firmware has locked SVM off (VM_CR); "
+               "switch \"SVM Mode\" on in its set-up\n");
+        return;
+    }
     for (uint32_t i = 0; i < machine->device_count; i++) {
         console = console || begins(machine->devices[i], "uart") || begins(machine->devices[i], "screen");
     }
@@ -342,6 +395,7 @@ static void print_verdict(const struct check *check)
            machine->largest_leaf == LEVEL_1G ? "1 GiB" : "2 MiB", machine->cpu_count,
            machine->cpu_count == 1 ? "" : "s", format_bytes(text, memory_map_bytes(&machine->map, MEMORY_FREE)),
            console ? "" : "; no console is described: neither `uart` nor `screen`");
+    print_reasons(machine);
 }
 
 static void print_plan(const struct check *check)

@@ -489,6 +489,20 @@ def linux_life_case(name, **more):
                            "on-crash = restart\n", cmdline="console=ttyS0 panic=1", **more)
 
 
+def i6300esb_case(name, **more):
+    """Linux's own driver of the watchdog on the guest's PCI bus: it is fed and nothing happens; its feeder dies and the guest
+    is restarted; the next start reads from it that it has ended the one before (32 is WDIOF_CARDRESET)."""
+    up = [r"Linux 6\.\d+\.\d+-\d+-amd64, 1 CPU", Expect(PROMPT)]
+    status = Send("cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/bootstatus\n")
+    return Case(name, linux_conf(more="rng = yes\non-crash = restart\n"), [
+        *up, status, r"^i6300ESB timer\s+0\s", Expect(PROMPT),
+        Send("watchdog -T 10 -t 1 /dev/watchdog; sleep 15; echo fed\n"), r"^fed", Expect(PROMPT), Send("kill -9 $(pidof watchdog)\n"),
+        r"P0313: guest linux failed: it did not feed its watchdog for 10\d\d\d ms \(i6300esb\)", r"guest linux is restarted in 0 ms",
+        *up, status, r"^i6300ESB timer\s+32\s", Expect(PROMPT), Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+                files={"vmlinuz": Built("third-party/vmlinuz-amd64"), "initramfs.cpio": Built("life/generic/initramfs.cpio")},
+                forbidden=(PANIC, "cannot be loaded"), timeout_s=LINUX_TIMEOUT_S, **more)
+
+
 SCREEN_COLUMNS, SCREEN_ROWS = 100, 37  # of 800x600 with letters of 8x16
 
 
@@ -836,6 +850,8 @@ CASES = [
     # A stock Linux that panics, reboots, does not feed its watchdog, and listens to its power button.
     linux_life_case("linux-life", emulators=QEMU),
     linux_life_case("linux-life-bochs", emulators=BOCHS, slow=True),
+    # The watchdog on the PCI bus, with Debian's generic kernel: `make linux-i6300esb`.
+    i6300esb_case("linux-i6300esb", emulators=("qemu-svm", "bochs-vmx"), slow=True),
     # A Linux that restarts its PC by the BIOS's vector, at FFFF:0000.
     life_linux_case("linux-reboot-bios", [
         Send("reboot\n"), r"guest linux stopped: asked for a reset", r"guest linux is restarted in 0 ms", *LINUX_IS_UP,

@@ -385,6 +385,15 @@ const char *console_panic_reason(const struct guest *guest)
 }
 
 /* Says each time that a port was given up, on the others and on the screen. */
+void console_end_guest(const struct guest *guest)
+{
+    lock();
+    prepare();
+    mux_end_guest(&console.mux, guest->index, &console.output);
+    deliver();
+    unlock();
+}
+
 static void report_hung(void)
 {
     char notice[LINE_BYTES];

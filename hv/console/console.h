@@ -53,6 +53,10 @@ void console_set_command_hook(void (*command)(enum mux_command command, uint32_t
 uint64_t console_guest_bytes(const struct config *config, const struct config_guest *guest);
 void console_add_guest(struct guest *guest, void *memory, uint64_t bytes);
 
+/* The guest has ended, and nothing of its output waits any more: its last line is complete on the console. Before
+ * anything is said of its end, and before it may begin again. */
+void console_end_guest(const struct guest *guest);
+
 /* What the guest's kernel has printed as the reason of a panic since its start; an empty text: nothing. */
 const char *console_panic_reason(const struct guest *guest);
 

@@ -760,15 +760,24 @@ bool mux_add(struct console_mux *mux, struct mux_source *source)
     return true;
 }
 
+/* Whatever is unfinished of a guest's last line. */
+static void end_last_line(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
+{
+    if (source->line.length == 0 || has_page(source)) {
+        return;
+    }
+    if (has_focus(mux, source)) {
+        mux_end_line(mux, output);
+    } else {
+        flush_line(mux, source, output);
+    }
+}
+
 /* A guest begins: nothing of what it was before is left in it, but for its history. */
 static void begin_source(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
-    if (source->line.length != 0 && byte_ring_count(source->out) == 0 && has_room(output)) {
-        if (has_focus(mux, source)) {
-            mux_end_line(mux, output);
-        } else {
-            flush_line(mux, source, output);
-        }
+    if (byte_ring_count(source->out) == 0 && has_room(output)) {
+        end_last_line(mux, source, output);
     }
     vt_parser_reset(&source->parser);
     source->style = (struct vt_style){0};
@@ -809,4 +818,10 @@ void mux_set_running(struct console_mux *mux, uint32_t index, bool running, stru
         has_room(output)) {
         mux_focus(mux, index, output);
     }
+}
+
+void mux_end_guest(struct console_mux *mux, uint32_t index, struct mux_output *output)
+{
+    mux_set_running(mux, index, false, output);
+    end_last_line(mux, mux->sources[index], output);
 }

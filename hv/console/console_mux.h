@@ -137,6 +137,10 @@ bool mux_add(struct console_mux *mux, struct mux_source *source);
 /* Tells that a guest stopped or was started again; the focus leaves a guest that stopped. */
 void mux_set_running(struct console_mux *mux, uint32_t source, bool running, struct mux_output *output);
 
+/* The guest has ended, and all that it wrote has been taken: its last line is a whole one even where it did not end it,
+ * and nothing that the guest writes after a new start is a part of it. `output` has room for MUX_STEP_MAX bytes. */
+void mux_end_guest(struct console_mux *mux, uint32_t source, struct mux_output *output);
+
 /* Moves what the guests wrote, as long as the output has room for another step. `partial_ticks` is MUX_PARTIAL_US in
  * ticks of `now`. */
 void mux_pump(struct console_mux *mux, uint64_t now, uint64_t partial_ticks, struct mux_output *output);

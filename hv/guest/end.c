@@ -402,6 +402,7 @@ static void note_panic(struct guest *guest)
 static void finish(struct guest *guest)
 {
     note_panic(guest);
+    console_end_guest(guest);
     guest_com2_end(guest);
     report(guest);
     if (!restart(guest)) {

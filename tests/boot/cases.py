@@ -874,7 +874,7 @@ CASES = [
     keys_case("keys", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # A reset: again by default, once more, then stays; counted as a crash. A kernel that tells of its panic by pvpanic.
     Case("reset-restarts", life_conf("life", "cmdline = reset\n"), [
-        r"^ready", Send("x"), r"guest life stopped: asked for a reset \(port 0xcf9\)", r"guest life is restarted in 0 ms",
+        r"^ready", Send("x"), r"^half a line\s*\nplinth: guest life stopped: asked for a reset \(port 0xcf9\)", r"guest life is restarted in 0 ms",
         r"^ready", Send("x"), r"asked for a reset", r"restarted in 50 ms", r"^ready", *key("k", r"guest life stopped: killed by a key"),
         r"plinth: result ok\s*\Z"], files=LIFE_FILES, forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
     Case("reset-is-a-crash", life_conf("life", "cmdline = reset com2\non-reset = crash\ncom2 = yes\n"), [

@@ -5,7 +5,7 @@
  *
  * Command line: `deaf`, and it does not listen to the power button; `panic`, and it tells pvpanic that it panicked;
  * `crash-kernel`, and it tells that a kernel for crashes begins, and resets itself; `reset`, and it resets itself once
- * a byte was typed; `com2`, and it says so on its second serial port.
+ * a byte was typed, in the middle of a line; `com2`, and it says so on its second serial port.
  */
 #include "tests/guests/lib/start_info.h"
 
@@ -117,6 +117,7 @@ void guest_main(void)
         out8(RESET_PORT, RESET_FULL);
     } else if (asks_for("reset")) {
         wait_for_byte();
+        print("half a line");
         out8(RESET_PORT, RESET_FULL);
     } else if (!asks_for("deaf")) {
         wait_for_button();

@@ -326,6 +326,41 @@ static void the_last_line_of_all_is_the_hypervisors(void **state)
     expect("System halted\r\nplinth: result ok\r\n");
 }
 
+/* A restart that comes at once: the guest writes again before the multiplexer has looked at it. */
+static void the_last_line_before_a_restart_is_a_line_of_its_own(void **state)
+{
+    (void)state;
+    for (uint32_t guest = 0; guest < 2; guest++) { /* with the focus, and without */
+        start(2);
+        guest_writes(guest, "last wo");
+        pump();
+        mux_end_guest(&f.mux, guest, &f.output);
+        mux_say(&f.mux, "plinth: stopped", &f.output);
+        guest_writes(guest, "first words\r\n");
+        mux_set_running(&f.mux, guest, false, &f.output);
+        mux_set_running(&f.mux, guest, true, &f.output);
+        pump();
+        f.now += PARTIAL + 1;
+        pump();
+        expect(guest == 0 ? "[alpha] last wo\r\nplinth: what you type goes to guest beta\r\nplinth: stopped\r\n"
+                            "[alpha] first words\r\n"
+                          : "[beta] last wo\r\nplinth: stopped\r\n[beta] first words\r\n");
+    }
+}
+
+static void the_only_guests_last_line_before_a_restart_is_a_line_of_its_own(void **state)
+{
+    (void)state;
+    start(1);
+    guest_writes(0, "last wo");
+    pump();
+    mux_end_guest(&f.mux, 0, &f.output);
+    guest_writes(0, "first words\r\n");
+    mux_set_running(&f.mux, 0, true, &f.output);
+    pump();
+    expect("last wo\r\nfirst words\r\n");
+}
+
 static void the_focus_returns_when_a_guest_starts_while_none_ran(void **state)
 {
     (void)state;
@@ -1190,6 +1225,8 @@ int main(void)
         cmocka_unit_test(the_focus_skips_guests_that_stopped),
         cmocka_unit_test(the_focus_leaves_a_guest_that_stops_and_its_last_words_are_shown),
         cmocka_unit_test(the_last_line_of_all_is_the_hypervisors),
+        cmocka_unit_test(the_last_line_before_a_restart_is_a_line_of_its_own),
+        cmocka_unit_test(the_only_guests_last_line_before_a_restart_is_a_line_of_its_own),
         cmocka_unit_test(the_focus_returns_when_a_guest_starts_while_none_ran),
         cmocka_unit_test(a_shown_incomplete_line_is_not_shown_twice_after_the_focus_moved),
         cmocka_unit_test(a_guest_without_console_is_silent_and_gets_no_keys),

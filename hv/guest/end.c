@@ -432,6 +432,11 @@ void guest_end_serve(void)
     spinlock_release(&end_lock);
 }
 
+uint32_t guest_end_unreported(void)
+{
+    return (uint32_t)__builtin_popcountll(__atomic_load_n(&unreported, __ATOMIC_ACQUIRE));
+}
+
 bool guest_end_start(struct guest *guest)
 {
     bool can;

@@ -29,6 +29,9 @@ void guest_end_wants_poweroff(void);
 /* Ends that wait for room on the consoles. The CPU that polls the consoles calls it after each poll. */
 void guest_end_serve(void);
 
+/* Ends that wait so; for the test build that measures. */
+uint32_t guest_end_unreported(void);
+
 /* CPU_FLAG_STOP: the machine's run has ended elsewhere; this CPU halts. */
 _Noreturn void guest_end_cpu_stops(struct cpu *cpu);
 

@@ -11,6 +11,7 @@
 #include "hv/base/log.h"
 #include "hv/core/vm_exit.h"
 #include "hv/guest/create.h"
+#include "hv/guest/end.h"
 #include "hv/host/cpu.h"
 #include "hv/host/fault.h"
 #include "hv/x86/insn.h"
@@ -35,10 +36,10 @@ static bool is_on(void)
     return known == 2;
 }
 
-/* One more whenever a guest ends or begins again. */
+/* Another one whenever a guest ends or begins again, and when its end is reported, which may be in a later pass. */
 static uint64_t count_ends(void)
 {
-    uint64_t count = 0;
+    uint64_t count = (uint64_t)0 - guest_end_unreported();
 
     for (uint32_t i = 0; i < guest_count; i++) {
         count += guests[i]->restarts + (guests[i]->state != GUEST_RUNNING ? 1 : 0);

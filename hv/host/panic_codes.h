@@ -25,6 +25,7 @@
     row(PANIC_VENDOR, 12, "this is a bug in Plinth or an erratum of this CPU: please report these lines") \
     row(PANIC_AUDIT, 13, "this is a bug in Plinth: nothing was started; please report your plinth.conf and the lines above") \
     row(PANIC_HANG, 14, "this is a bug in Plinth, or the hardware holds the CPU: please report these lines") \
+    row(PANIC_IOMMU, 15, "update the firmware: an IOMMU of the machine has stopped to answer; please report these lines") \
     row(PANIC_HANDOVER, 902, "update the firmware; start Plinth first after switching the machine on")
 /* clang-format on */
 

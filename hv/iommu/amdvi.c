@@ -71,6 +71,19 @@ static const struct {
 #define ENTRY_2_LINT0_PASS (1ULL << 62)
 #define ENTRY_2_LINT1_PASS (1ULL << 63)
 #define ENTRY_1_SYSTEM_SHIFT 40u
+#define ENTRY_2_VECTORS_32 (5ULL << 1) /* of the table, whose place is in bits 51:6 */
+#define ENTRY_2_REMAP (2ULL << 60)
+#define ENTRY_2_PASS \
+    (ENTRY_2_INIT_PASS | ENTRY_2_EINT_PASS | ENTRY_2_NMI_PASS | ENTRY_2_LINT0_PASS | ENTRY_2_LINT1_PASS)
+
+/* Interrupt remapping entry of 32 bits: fixed, edge, one CPU by its physical ID. AMD-Vi 2.2.5.2 "Interrupt Remapping
+ * Tables, Guest Virtual APIC Not Enabled". A message's data is the entry's number. */
+#define VECTOR_PRESENT (1u << 0)
+#define VECTOR_CPU(id) ((uint32_t)(id) << 8)
+#define VECTOR_NUMBER(vector) ((uint32_t)(vector) << 16)
+#define VECTOR_CPU_MAX 0xfeu
+#define MESSAGE_ADDRESS 0xfee00000ULL
+_Static_assert(IOMMU_VECTORS_MAX == 32, "ENTRY_2_VECTORS_32");
 _Static_assert(DEVICE_TABLE_PAGES == 512, "2 MiB, as REG_DEVICES can say");
 
 /* Commands. AMD-Vi 2.4 "Commands". */
@@ -338,6 +351,44 @@ static void amdvi_pass(struct iommu_unit *unit, uint16_t device_id, uint8_t sett
     unit_store(unit, &entry[2], word2);
 }
 
+/* ---- interrupts of devices ---- */
+
+static enum status amdvi_reserve(struct iommu_unit *unit, struct iommu_vectors *vectors)
+{
+    vectors->table = unit_take_pages(unit, 1);
+    return vectors->table != 0 ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+/* Two entries are stored at once; the device's own entry leads to them last, and away from them first. */
+static enum status amdvi_set_vectors(struct iommu_unit *unit, const struct iommu_vectors *vectors, bool on)
+{
+    uint64_t *entry = entry_of(unit, vectors->device_id);
+    uint64_t pass = entry[2] & ENTRY_2_PASS;
+    uint32_t rows[IOMMU_VECTORS_MAX] = {0};
+
+    for (uint32_t i = 0; i < vectors->count && on; i++) {
+        if (vectors->to[i].apic_id > VECTOR_CPU_MAX) {
+            return STATUS_UNSUPPORTED;
+        }
+        rows[i] = VECTOR_PRESENT | VECTOR_CPU(vectors->to[i].apic_id) | VECTOR_NUMBER(vectors->to[i].vector);
+    }
+    unit_store(unit, &entry[2], pass | ENTRY_2_INTERRUPTS);
+    for (uint32_t i = 0; i < IOMMU_VECTORS_MAX; i += 2) {
+        unit_store(unit, unit_words(unit, vectors->table) + i / 2, rows[i] | (uint64_t)rows[i + 1] << 32);
+    }
+    if (on) {
+        unit_store(unit, &entry[2], pass | ENTRY_2_INTERRUPTS | ENTRY_2_VECTORS_32 | ENTRY_2_REMAP | vectors->table);
+    }
+    return flush_device(unit, vectors->device_id, (uint16_t)entry[1]);
+}
+
+static void amdvi_message(const struct iommu_vectors *vectors, uint32_t n, uint64_t *address, uint32_t *data)
+{
+    (void)vectors;
+    *address = MESSAGE_ADDRESS;
+    *data = n;
+}
+
 /* ---- faults ---- */
 
 /* One that ran over must be off and on again to go on; all of it has been taken. */
@@ -395,6 +446,9 @@ const struct iommu_kind iommu_amdvi = {
     .block = amdvi_block,
     .mute = amdvi_mute,
     .pass = amdvi_pass,
+    .reserve = amdvi_reserve,
+    .set_vectors = amdvi_set_vectors,
+    .message = amdvi_message,
     .flush = amdvi_flush,
     .take_fault = amdvi_take_fault,
 };

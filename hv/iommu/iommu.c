@@ -3,6 +3,7 @@
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"
+#include "hv/base/spinlock.h"
 #include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/panic.h"
@@ -18,7 +19,11 @@
 #define KEPT_MAX 32u     /* devices that go on using memory of the firmware */
 #define TREE_PAGES 256u  /* of their trees */
 #define CONTEXT_PAGES 8u /* VT-d, of each unit: buses with a device that is let through, or is not reported */
+#define DEVICE_PAGES 32u /* for guests' devices: AMD-Vi, a table of interrupts for each; VT-d, further buses */
 #define DOMAIN_FIRST 1u  /* 0 is of what is blocked. VT-d 9.3 "Context Entry": with caching mode it is reserved */
+
+#define DOMAIN_GUESTS (DOMAIN_FIRST + KEPT_MAX)
+#define GRANTS_MAX (IOMMU_REGIONS_MAX + IOMMU_DEVICES_MAX * GUEST_RANGES_MAX)
 
 #define POLL_US 20000u
 #define FAULTS_AT_ONCE 16u   /* of a unit */
@@ -26,6 +31,7 @@
 #define FAULTS_TOLD 8u
 #define FAULTS_MUTE 64u
 #define DEVICE_TEXT_MAX 32u
+#define OWNER_TEXT_MAX 32u
 
 /* A device that goes on using memory of the firmware. */
 struct kept {
@@ -47,8 +53,11 @@ static struct {
     struct table_pool pool;
     struct kept kept[KEPT_MAX];
     uint32_t kept_count;
-    struct audit_device_grant grants[IOMMU_REGIONS_MAX];
+    struct audit_device_grant grants[GRANTS_MAX];
     uint32_t grant_count;
+    struct iommu_device *devices[IOMMU_DEVICES_MAX]; /* of guests */
+    uint32_t device_count;
+    struct spinlock lock; /* once guests run: units, `told` */
     struct told told[DEVICES_TOLD_MAX];
     uint32_t told_count;
     bool protects;
@@ -167,7 +176,7 @@ static uint64_t pages_wanted(void)
         pages += iommu.kind->unit_pages + CONTEXT_PAGES;
         pages += is_first_of_segment(iommu.units, i) ? iommu.kind->segment_pages : 0;
     }
-    return pages;
+    return iommu.unit_count == 0 ? 0 : pages + DEVICE_PAGES;
 }
 
 uint64_t iommu_bytes(const struct host_acpi *acpi)
@@ -422,13 +431,192 @@ bool iommu_protects(void)
     return iommu.protects;
 }
 
+/* ---- devices of guests ---- */
+
+const struct pci_topology *iommu_topology(void)
+{
+    return &topology;
+}
+
+/* The one ID by which the unit knows the device; AMD's tables may say another one. False: there are several. */
+static bool id_of(const struct pci_node *node, uint16_t *id)
+{
+    uint16_t ids[PCI_REQUESTERS_MAX];
+
+    if (node->phantom || pci_topology_requesters(&topology, node, ids) != 1) {
+        return false;
+    }
+    *id = ids[0];
+    return iommu.kind != &iommu_amdvi || ivrs_alias_of(&ivrs, node->function.address.segment, *id) == *id;
+}
+
+static bool is_kept(uint16_t segment, uint16_t device_id)
+{
+    for (uint32_t i = 0; i < regions.count; i++) {
+        if (regions.rows[i].segment == segment && regions.rows[i].device_id == device_id) {
+            return true;
+        }
+    }
+    return regions.full;
+}
+
+const char *iommu_device_open(struct iommu_device *device)
+{
+    const struct pci_node *node = pci_topology_find(&topology, device->address);
+    enum status status;
+
+    if (!iommu.protects) {
+        return "this machine's IOMMU cannot be used";
+    }
+    if (node == NULL || !id_of(node, &device->vectors.device_id)) {
+        return "it shares its ID at the IOMMU with others: it is behind a bridge to conventional PCI, or has several";
+    }
+    device->unit = unit_of(device->address.segment, device->vectors.device_id);
+    if (device->unit == NULL || !device->unit->started) {
+        return "no IOMMU of the machine hears it";
+    }
+    if (!device->unit->interrupts) {
+        return "its IOMMU cannot remap interrupts (interrupt remapping): the device could raise any";
+    }
+    if (is_kept(device->address.segment, device->vectors.device_id)) {
+        return "the firmware goes on using it (RMRR, IVMD)";
+    }
+    device->domain = (uint16_t)(device->domain + DOMAIN_GUESTS);
+    if (iommu.device_count == IOMMU_DEVICES_MAX || device->domain > device->unit->domains) {
+        return "its IOMMU has no room for one more";
+    }
+    status = device->unit->kind->reserve(device->unit, &device->vectors);
+    if (status != STATUS_OK) {
+        return "its IOMMU has no room for its interrupts";
+    }
+    iommu.devices[iommu.device_count++] = device;
+    return NULL;
+}
+
+/* On AMD's the units of a segment share the device table, and each has its own caches. */
+static void flush_others(const struct iommu_device *device)
+{
+    for (uint32_t i = 0; i < iommu.unit_count; i++) {
+        struct iommu_unit *unit = &iommu.units[i];
+
+        if (unit != device->unit && unit->segment == device->unit->segment && unit->table == device->unit->table) {
+            (void)unit->kind->flush(unit);
+        }
+    }
+}
+
+static struct told *told_of(uint16_t segment, uint16_t device_id);
+
+enum status iommu_device_let(struct iommu_device *device)
+{
+    struct iommu_unit *unit = device->unit;
+    struct told *told;
+    enum status status;
+
+    if (device->let) {
+        return STATUS_OK;
+    }
+    spinlock_take(&iommu.lock);
+    told = told_of(device->address.segment, device->vectors.device_id);
+    if (told != NULL) {
+        told->faults = 0; /* a new life */
+    }
+    status = unit->kind->set_vectors(unit, &device->vectors, true);
+    status = status == STATUS_OK ? unit->kind->attach(unit, device->vectors.device_id, device->tree, device->domain)
+                                 : status;
+    flush_others(device);
+    device->let = status == STATUS_OK;
+    spinlock_release(&iommu.lock);
+    return status;
+}
+
+void iommu_device_block(struct iommu_device *device)
+{
+    struct iommu_unit *unit = device->unit;
+
+    spinlock_take(&iommu.lock);
+    device->let = false;
+    if (unit->kind->block(unit, device->vectors.device_id) != STATUS_OK ||
+        unit->kind->set_vectors(unit, &device->vectors, false) != STATUS_OK) {
+        hv_panic(PANIC_IOMMU, "the IOMMU at 0x%" PRIx64 " does not answer: a device of guest %s may go on writing",
+                 unit->base, device->owner);
+    }
+    flush_others(device);
+    spinlock_release(&iommu.lock);
+}
+
+void iommu_message(const struct iommu_device *device, uint32_t n, uint64_t *address, uint32_t *data)
+{
+    device->unit->kind->message(&device->vectors, n, address, data);
+}
+
+void iommu_tree_kind(const struct iommu_device *device, const struct page_table_format **format,
+                     struct page_table_caps *caps)
+{
+    *format = device->unit->format;
+    *caps = device->unit->caps;
+}
+
+void iommu_tree_publish(const struct table_pool *pool)
+{
+    io_write_back(NULL, (const void *)(uintptr_t)pool->start.value, pool->fresh * PAGE_BYTES);
+}
+
+bool iommu_grant(const struct iommu_device *device, uint64_t start, uint64_t backing, uint64_t bytes)
+{
+    if (iommu.grant_count == GRANTS_MAX) {
+        return false;
+    }
+    iommu.grants[iommu.grant_count++] =
+        (struct audit_device_grant){device->address.segment, device->vectors.device_id, true, start, backing, bytes};
+    return true;
+}
+
+/* " of guest NAME": whose the device is. */
+static const char *owner_of(uint16_t segment, uint16_t device_id, char text[OWNER_TEXT_MAX])
+{
+    text[0] = '\0';
+    for (uint32_t i = 0; i < iommu.device_count; i++) {
+        const struct iommu_device *device = iommu.devices[i];
+
+        if (device->address.segment == segment && device->vectors.device_id == device_id) {
+            format_text(text, OWNER_TEXT_MAX, " of guest %s", device->owner);
+        }
+    }
+    return text;
+}
+
 /* ---- the audit ---- */
+
+/* What the audit is told of the interrupts of guests' devices. */
+static const struct audit_device_vectors *audited_vectors(void)
+{
+    static struct audit_device_vectors rows[IOMMU_DEVICES_MAX];
+
+    for (uint32_t i = 0; i < iommu.device_count; i++) {
+        const struct iommu_device *device = iommu.devices[i];
+        const struct iommu_vectors *vectors = &device->vectors;
+
+        rows[i] = (struct audit_device_vectors){.segment = device->address.segment,
+                                                .device_id = vectors->device_id,
+                                                .first = vectors->first,
+                                                .count = device->let ? vectors->count : 0,
+                                                .table = vectors->table,
+                                                .x2apic = device->unit->x2apic};
+        for (uint32_t n = 0; n < vectors->count; n++) {
+            rows[i].to[n].apic_id = vectors->to[n].apic_id;
+            rows[i].to[n].vector = vectors->to[n].vector;
+        }
+    }
+    return rows;
+}
 
 void iommu_audit(const struct boot_info *info)
 {
     static struct audit_unit units[UNITS_MAX];
     static struct audit_devices_finding finding;
     const struct audit_span ours = {info->pool_start, info->pool_start + info->pool_bytes};
+    const struct audit_device_vectors *let = audited_vectors();
     struct audit_devices_request request = {.units = units, .hypervisor = &ours, .hypervisor_count = 1};
 
     for (uint32_t i = 0; i < iommu.unit_count; i++) {
@@ -442,6 +630,8 @@ void iommu_audit(const struct boot_info *info)
                 .vectors = unit->interrupts ? unit->vectors : 0,
                 .grants = iommu.grants,
                 .grant_count = iommu.grant_count,
+                .let = let,
+                .let_count = iommu.device_count,
             };
         }
     }
@@ -474,14 +664,15 @@ static struct told *told_of(uint16_t segment, uint16_t device_id)
 static void tell(struct iommu_unit *unit, const struct iommu_fault *fault)
 {
     struct told *told = told_of(unit->segment, fault->device_id);
-    char text[DEVICE_TEXT_MAX];
+    char text[DEVICE_TEXT_MAX], owner[OWNER_TEXT_MAX];
 
     if (told == NULL || ++told->faults > FAULTS_MUTE) {
         return;
     }
     (void)describe(unit->segment, fault->device_id, text);
     if (told->faults <= FAULTS_TOLD) {
-        log_warning("device %s may not %s 0x%" PRIx64 ": the IOMMU has blocked it (reason 0x%x)", text,
+        log_warning("device %s%s may not %s 0x%" PRIx64 ": the IOMMU has blocked it (reason 0x%x)", text,
+                    owner_of(unit->segment, fault->device_id, owner),
                     fault->interrupt ? "raise interrupt"
                     : fault->write   ? "write to"
                                      : "read",
@@ -497,7 +688,7 @@ void iommu_poll(uint64_t now)
 {
     struct iommu_fault fault;
 
-    if (now < iommu.deadline) {
+    if (now < iommu.deadline || !spinlock_try(&iommu.lock)) {
         return;
     }
     for (uint32_t i = 0; i < iommu.unit_count; i++) {
@@ -508,6 +699,7 @@ void iommu_poll(uint64_t now)
         }
     }
     iommu.deadline = now + tsc_ticks_of_us(POLL_US);
+    spinlock_release(&iommu.lock);
 }
 
 uint64_t iommu_deadline(void)

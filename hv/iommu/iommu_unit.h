@@ -13,6 +13,7 @@
 
 #include "hv/base/status.h"
 #include "hv/base/types.h"
+#include "hv/iommu/iommu_vectors.h"
 #include "hv/mm/page_table.h"
 
 #define IOMMU_WAIT_US 100000u /* for a unit's answer; on real ones it takes less than 100 us */
@@ -61,6 +62,7 @@ struct iommu_unit {
     uint32_t tail;     /* of the commands, in bytes */
     uint64_t asked;    /* how many answers it owes in all */
     uint32_t next_fault;
+    uint16_t next_vector; /* VT-d: those before it are some device's */
     bool started;
     char problem[120]; /* why it cannot be used */
 };
@@ -86,6 +88,9 @@ struct iommu_fault {
  *   block       it reaches nothing.
  *   mute        the same, and its accesses are not reported any more.
  *   pass        the device's NMI, INIT and the like come through, as the firmware's settings for it say.
+ *   reserve     room for the messages of a device, whose ID and count are set. STATUS_NO_SPACE, STATUS_NO_MEMORY.
+ *   set_vectors its messages pass, as to[] says, or none does.
+ *   message     what the device has to write for message n.
  *   flush       what the unit has cached of trees, devices and interrupts is forgotten.
  *   take_fault  the oldest report. False: there is none.
  */
@@ -100,6 +105,9 @@ struct iommu_kind {
     enum status (*block)(struct iommu_unit *unit, uint16_t device_id);
     enum status (*mute)(struct iommu_unit *unit, uint16_t device_id);
     void (*pass)(struct iommu_unit *unit, uint16_t device_id, uint8_t settings);
+    enum status (*reserve)(struct iommu_unit *unit, struct iommu_vectors *vectors);
+    enum status (*set_vectors)(struct iommu_unit *unit, const struct iommu_vectors *vectors, bool on);
+    void (*message)(const struct iommu_vectors *vectors, uint32_t n, uint64_t *address, uint32_t *data);
     enum status (*flush)(struct iommu_unit *unit);
     bool (*take_fault)(struct iommu_unit *unit, struct iommu_fault *fault);
 };

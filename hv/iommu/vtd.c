@@ -82,6 +82,18 @@
  * Address Register". */
 #define VECTORS_256 7u
 #define VECTORS_X2APIC (1ULL << 11)
+#define VECTORS 256u
+
+/* Interrupt remapping entry, two words: fixed, edge, one CPU by its physical ID; the requester is compared whole. VT-d
+ * 9.9 "Interrupt Remapping Table Entry (IRTE) for Remapped Interrupts". */
+#define VECTOR_NUMBER(vector) ((uint64_t)(vector) << 16)
+#define VECTOR_XAPIC(id) ((uint64_t)(id) << 40)
+#define VECTOR_X2APIC(id) ((uint64_t)(id) << 32)
+#define VECTOR_SOURCE(id) ((uint64_t)(id) | 1ULL << 18)
+
+/* The remappable form of a message. VT-d 5.1.5.2 "MSI and MSI-X Register Programming". */
+#define MESSAGE_ADDRESS 0xfee00010ULL
+#define MESSAGE_INDEX(index) ((uint64_t)(index) << 5)
 
 /* Descriptors of 16 bytes. VT-d 6.5.2 "Queued Invalidation Interface". */
 #define DESCRIPTOR_BYTES 16u
@@ -371,6 +383,41 @@ static void vtd_pass(struct iommu_unit *unit, uint16_t device_id, uint8_t settin
     (void)settings;
 }
 
+/* ---- interrupts of devices ---- */
+
+static enum status vtd_reserve(struct iommu_unit *unit, struct iommu_vectors *vectors)
+{
+    if (vectors->count > VECTORS - unit->next_vector) {
+        return STATUS_NO_SPACE;
+    }
+    vectors->first = unit->next_vector;
+    unit->next_vector = (uint16_t)(unit->next_vector + vectors->count);
+    return STATUS_OK;
+}
+
+/* The second word first: the first says that the entry is there. */
+static enum status vtd_set_vectors(struct iommu_unit *unit, const struct iommu_vectors *vectors, bool on)
+{
+    uint64_t *entry = unit_words(unit, unit->vectors) + 2u * vectors->first;
+
+    for (uint32_t i = 0; i < vectors->count; i++, entry += 2) {
+        uint32_t id = vectors->to[i].apic_id;
+
+        unit_store(unit, &entry[1], on ? VECTOR_SOURCE(vectors->device_id) : 0);
+        unit_store(unit, &entry[0],
+                   on ? ENTRY_PRESENT | VECTOR_NUMBER(vectors->to[i].vector) |
+                            (unit->x2apic ? VECTOR_X2APIC(id) : VECTOR_XAPIC(id))
+                      : 0);
+    }
+    return vtd_flush(unit);
+}
+
+static void vtd_message(const struct iommu_vectors *vectors, uint32_t n, uint64_t *address, uint32_t *data)
+{
+    *address = MESSAGE_ADDRESS | MESSAGE_INDEX(vectors->first + n);
+    *data = 0;
+}
+
 /* ---- faults ---- */
 
 static bool is_interrupt(uint8_t reason)
@@ -429,6 +476,9 @@ const struct iommu_kind iommu_vtd = {
     .block = vtd_block,
     .mute = vtd_mute,
     .pass = vtd_pass,
+    .reserve = vtd_reserve,
+    .set_vectors = vtd_set_vectors,
+    .message = vtd_message,
     .flush = vtd_flush,
     .take_fault = vtd_take_fault,
 };

@@ -17,6 +17,10 @@
 #define VTD_LEVELS(high) (2u + (unsigned)((high)&7u))
 #define VTD_BUSES 256u
 #define VTD_VECTORS 256u
+#define VTD_VECTOR(number) ((uint64_t)(number) << 16)
+#define VTD_CPU(id) ((uint64_t)(id) << 40)
+#define VTD_CPU_X2APIC(id) ((uint64_t)(id) << 32)
+#define VTD_SOURCE(id) ((uint64_t)(id) | 1ULL << 18) /* all of the requester's ID is compared */
 #define VTD_READ (1ULL << 0)
 #define VTD_WRITE (1ULL << 1)
 #define VTD_LARGE (1ULL << 7)
@@ -31,6 +35,12 @@
 #define AMDVI_WRITE (1ULL << 62)
 #define AMDVI_INTERRUPTS_VALID (1ULL << 0)   /* word 2 */
 #define AMDVI_INTERRUPT_CONTROL (3ULL << 60) /* 0: aborted */
+#define AMDVI_INTERRUPTS_REMAPPED (2ULL << 60)
+#define AMDVI_INTERRUPT_TABLE 0x000fffffffffffc0ULL
+#define AMDVI_INTERRUPT_LENGTH(word) ((word) >> 1 & 15u)
+#define AMDVI_INTERRUPT_LENGTH_32 5u
+#define AMDVI_VECTOR(number) ((uint32_t)(number) << 16)
+#define AMDVI_CPU(id) ((uint32_t)(id) << 8)
 
 struct walk {
     const struct audit_devices_request *request;
@@ -207,6 +217,25 @@ static bool check_vtd_bus(struct walk *walk, uint64_t root)
     return true;
 }
 
+/* An entry is as its device's owner was told, or absent. */
+static bool check_vtd_vector(const struct walk *walk, uint32_t index)
+{
+    const uint64_t *entry = words_at(walk, walk->unit->vectors) + (size_t)index * 2;
+
+    for (uint32_t i = 0; i < walk->unit->let_count; i++) {
+        const struct audit_device_vectors *let = &walk->unit->let[i];
+        uint32_t n = index - let->first;
+
+        if (let->segment == walk->unit->segment && n < let->count &&
+            entry[0] == (VTD_PRESENT | VTD_VECTOR(let->to[n].vector) |
+                         (let->x2apic ? VTD_CPU_X2APIC(let->to[n].apic_id) : VTD_CPU(let->to[n].apic_id))) &&
+            entry[1] == VTD_SOURCE(let->device_id)) {
+            return true;
+        }
+    }
+    return (entry[0] & VTD_PRESENT) == 0;
+}
+
 static bool check_vtd(struct walk *walk)
 {
     const struct audit_unit *unit = walk->unit;
@@ -215,7 +244,7 @@ static bool check_vtd(struct walk *walk)
         return false;
     }
     for (uint32_t i = 0; unit->vectors != 0 && i < VTD_VECTORS; i++) {
-        if ((words_at(walk, unit->vectors)[(size_t)i * 2] & VTD_PRESENT) != 0) {
+        if (!check_vtd_vector(walk, i)) {
             return found(walk, "or another one can raise interrupt %u, which was not granted", i);
         }
     }
@@ -230,6 +259,35 @@ static bool check_vtd(struct walk *walk)
 
 /* ---- AMD-Vi ---- */
 
+static bool check_vectors(struct walk *walk, const struct audit_device_vectors *let)
+{
+    const uint32_t *entries = (const uint32_t *)words_at(walk, let->table);
+
+    for (uint32_t n = 0; n < AUDIT_VECTORS_MAX; n++) {
+        uint32_t wanted = n < let->count ? 1u | AMDVI_VECTOR(let->to[n].vector) | AMDVI_CPU(let->to[n].apic_id) : 0;
+
+        if (entries[n] != wanted) {
+            return found(walk, "can raise an interrupt by its message %u, which was not granted", n);
+        }
+    }
+    return true;
+}
+
+/* The device's table of interrupts is the one that was made for it. */
+static bool check_interrupts(struct walk *walk, uint64_t word)
+{
+    for (uint32_t i = 0; i < walk->unit->let_count; i++) {
+        const struct audit_device_vectors *let = &walk->unit->let[i];
+
+        if (let->segment == walk->unit->segment && let->device_id == walk->device_id &&
+            (word & AMDVI_INTERRUPT_CONTROL) == AMDVI_INTERRUPTS_REMAPPED &&
+            (word & AMDVI_INTERRUPT_TABLE) == let->table && AMDVI_INTERRUPT_LENGTH(word) == AMDVI_INTERRUPT_LENGTH_32) {
+            return is_ours(walk, let->table, PAGE_BYTES) && check_vectors(walk, let);
+        }
+    }
+    return found(walk, "can raise interrupts, which were not granted");
+}
+
 static bool check_device(struct walk *walk, const uint64_t *words)
 {
     bool through = (words[0] & (AMDVI_READ | AMDVI_WRITE)) != 0;
@@ -237,8 +295,8 @@ static bool check_device(struct walk *walk, const uint64_t *words)
     if ((words[0] & AMDVI_VALID) != AMDVI_VALID || (words[2] & AMDVI_INTERRUPTS_VALID) == 0) {
         return found(walk, "is let through without translation");
     }
-    if ((words[2] & AMDVI_INTERRUPT_CONTROL) != 0) {
-        return found(walk, "can raise interrupts, which were not granted");
+    if ((words[2] & AMDVI_INTERRUPT_CONTROL) != 0 && !check_interrupts(walk, words[2])) {
+        return false;
     }
     walk->finding->let_through += through;
     if (AMDVI_LEVELS(words[0]) == 0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The self-audit of the IOMMUs: proves from their tables alone that no device reaches a byte that it was not granted,
- * and that no interrupt passes. It is audit.h's other half, has a walker of its own, and shares no code with hv/iommu
- * or the page-table core.
+ * and that no interrupt passes but those that it was granted. It is audit.h's other half, has a walker of its own, and
+ * shares no code with hv/iommu or the page-table core.
  *
  * Every entry of every unit's tables is read: of devices that exist, and of those that do not. An entry that lets a
  * device through must lead to a tree in which each leaf lies in one of that device's grants, at the place that the
@@ -25,6 +25,21 @@ struct audit_device_grant {
     uint64_t start, backing, bytes;
 };
 
+/* What interrupts one device may raise: message n is vector to[n].vector of one CPU. */
+#define AUDIT_VECTORS_MAX 32u
+
+struct audit_device_vectors {
+    uint16_t segment, device_id;
+    uint16_t first; /* VT-d: of the unit's table */
+    uint16_t count;
+    uint64_t table; /* AMD-Vi: the device's own, of 32 entries */
+    bool x2apic;    /* VT-d: how the table says which CPU */
+    struct {
+        uint32_t apic_id;
+        uint8_t vector;
+    } to[AUDIT_VECTORS_MAX];
+};
+
 struct audit_unit {
     enum audit_unit_kind kind;
     uint16_t segment;
@@ -32,6 +47,8 @@ struct audit_unit {
     uint64_t vectors; /* VT-d: the interrupt remapping table of 256 entries; 0: the unit has none */
     const struct audit_device_grant *grants;
     uint32_t grant_count;
+    const struct audit_device_vectors *let;
+    uint32_t let_count;
 };
 
 struct audit_devices_request {

@@ -11,6 +11,7 @@ NOT_REACHED = {
     6: "every emulated machine has an 8254, an HPET or a PM timer",
     7: "OVMF itself does not start on a CPU without NX",
     8: "before the hand-over P0631 says the same; a CPU that differs from the first does not exist in an emulator",
+    15: "an IOMMU that stops to answer once guests run: no model of one does",
     12: "VMX instructions fail on a control structure that the hypervisor has made itself only by a defect of ours",
     715: "the largest image that a FAT volume holds can be used; only a plinth.conf above 256 KiB leads here",
     718: "a stick with a file of 4 GiB; unit test_mutants reaches it on a model of the firmware",

@@ -411,6 +411,31 @@ static inline bool model_interrupt(uint16_t device, uint32_t address)
     return false;
 }
 
+/* Where a message of a device comes: false: nowhere. As the tables say it, through what the unit has seen of them. */
+static inline bool model_message(uint16_t device, uint64_t address, uint32_t data, uint8_t *vector, uint32_t *cpu)
+{
+    if (model.amd) {
+        const uint64_t *entry = model_entry(device);
+        uint32_t row;
+
+        if ((entry[2] >> 60 & 3) != 2 || data >= 1u << (entry[2] >> 1 & 15)) {
+            return false;
+        }
+        row = (uint32_t)(model_word((entry[2] & 0x000fffffffffffc0ULL) + (data & ~1u) * 4ull) >> (data & 1) * 32);
+        *vector = (uint8_t)(row >> 16);
+        *cpu = row >> 8 & 0xff;
+        return (row & 1) != 0;
+    } else {
+        uint64_t at = (model.vectors & ~0xfffULL) + (address >> 5 & 0x7fff) * 16;
+        uint64_t low = model_word(at), high = model_word(at + 8);
+
+        *vector = (uint8_t)(low >> 16);
+        *cpu = (uint32_t)(low >> 32);
+        return (address & 0x10) != 0 && data == 0 && (low & 1) != 0 && (high >> 18 & 3) == 1 &&
+               (uint16_t)high == device;
+    }
+}
+
 static const struct iommu_io model_io = {
     NULL, 0, model_read32, model_read64, model_write32, model_write64, model_write_back, model_wait_us};
 

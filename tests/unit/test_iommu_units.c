@@ -74,6 +74,9 @@ static void start(const struct kind *kind)
     assert_int_equal(unit.kind->start(&unit), STATUS_OK);
 }
 
+static struct audit_device_vectors let; /* what the audit is told of interrupts */
+static uint32_t let_count;
+
 static enum status audit(const struct audit_device_grant *grants, uint32_t count)
 {
     static struct audit_devices_finding finding;
@@ -82,7 +85,9 @@ static enum status audit(const struct audit_device_grant *grants, uint32_t count
                                      .table = unit.table,
                                      .vectors = unit.interrupts ? unit.vectors : 0,
                                      .grants = grants,
-                                     .grant_count = count};
+                                     .grant_count = count,
+                                     .let = &let,
+                                     .let_count = let_count};
     const struct audit_devices_request request = {
         .units = &units, .unit_count = 1, .window = io.window, .hypervisor = &ours, .hypervisor_count = 1};
 
@@ -202,6 +207,83 @@ FOR_EACH_KIND(an_attached_device_reaches_its_tree_alone)
     assert_int_equal(unit.kind->block(&unit, DEVICE), STATUS_OK);
     assert_false(reaches(DEVICE, RANGE, true));
     assert_int_equal(audit(NULL, 0), STATUS_OK);
+}
+
+#define MESSAGES 5u
+
+static void let_of(const struct iommu_vectors *vectors)
+{
+    let = (struct audit_device_vectors){.device_id = vectors->device_id,
+                                        .first = vectors->first,
+                                        .count = vectors->count,
+                                        .table = vectors->table,
+                                        .x2apic = true};
+    for (uint32_t n = 0; n < vectors->count; n++) {
+        let.to[n].apic_id = vectors->to[n].apic_id;
+        let.to[n].vector = vectors->to[n].vector;
+    }
+}
+
+FOR_EACH_KIND(a_devices_messages_are_the_vectors_that_it_was_given)
+{
+    struct iommu_vectors first = {.device_id = OTHER, .count = 3}, vectors = {.device_id = DEVICE, .count = MESSAGES};
+    uint64_t address;
+    uint32_t data, cpu;
+    uint8_t vector;
+
+    start(kind);
+    if (!unit.interrupts) {
+        return;
+    }
+    assert_int_equal(unit.kind->reserve(&unit, &first), STATUS_OK);
+    assert_int_equal(unit.kind->reserve(&unit, &vectors), STATUS_OK);
+    for (uint32_t n = 0; n < MESSAGES; n++) {
+        vectors.to[n].vector = (uint8_t)(0x40 + n);
+        vectors.to[n].apic_id = n + 2;
+    }
+    assert_int_equal(unit.kind->set_vectors(&unit, &vectors, true), STATUS_OK);
+    for (uint32_t n = 0; n < MESSAGES; n++) {
+        unit.kind->message(&vectors, n, &address, &data);
+        assert_int_equal(address & 0xfff00000, 0xfee00000);
+        assert_true(model_message(DEVICE, address, data, &vector, &cpu));
+        assert_int_equal(vector, 0x40 + n);
+        assert_int_equal(cpu, n + 2);
+        assert_false(model_message(OTHER, address, data, &vector, &cpu)); /* another device cannot use them */
+    }
+    unit.kind->message(&first, 0, &address, &data);
+    assert_false(model_message(OTHER, address, data, &vector, &cpu)); /* not let through yet */
+    assert_int_equal(audit(NULL, 0), STATUS_DENIED);
+    let_of(&vectors);
+    let_count = 1;
+    assert_int_equal(audit(NULL, 0), STATUS_OK);
+    let.to[3].vector++;
+    assert_int_equal(audit(NULL, 0), STATUS_DENIED);
+    let.to[3].vector--;
+    let.to[4].apic_id = 1;
+    assert_int_equal(audit(NULL, 0), STATUS_DENIED);
+    let_of(&vectors);
+    let.device_id = OTHER;
+    assert_int_equal(audit(NULL, 0), STATUS_DENIED);
+    let_count = 0;
+    assert_int_equal(unit.kind->set_vectors(&unit, &vectors, false), STATUS_OK);
+    unit.kind->message(&vectors, 0, &address, &data);
+    assert_false(model_message(DEVICE, address, data, &vector, &cpu));
+    assert_int_equal(audit(NULL, 0), STATUS_OK);
+}
+
+FOR_EACH_KIND(no_more_messages_than_there_is_room_for)
+{
+    struct iommu_vectors vectors = {.device_id = DEVICE, .count = IOMMU_VECTORS_MAX};
+    enum status status = STATUS_OK;
+
+    start(kind);
+    if (!unit.interrupts) {
+        return;
+    }
+    for (uint32_t i = 0; i < 1000000 && status == STATUS_OK; i++) {
+        status = unit.kind->reserve(&unit, &vectors);
+    }
+    assert_int_not_equal(status, STATUS_OK);
 }
 
 FOR_EACH_KIND(a_muted_device_is_blocked_and_silent)
@@ -398,6 +480,8 @@ int main(void)
         cmocka_unit_test(real_units_are_understood),
         cmocka_unit_test(any_order_keeps_the_promise),
         cmocka_unit_test(the_audit_finds_every_hole),
+        cmocka_unit_test(a_devices_messages_are_the_vectors_that_it_was_given),
+        cmocka_unit_test(no_more_messages_than_there_is_room_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

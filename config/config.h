@@ -26,6 +26,7 @@ _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a C
 #define CONFIG_SHARES_MAX 8u    /* [shared NAME] sections */
 #define CONFIG_GUEST_SHARES_MAX 4u
 #define CONFIG_SHARE_BYTES_MAX (64 * MIB)
+#define CONFIG_PCI_MAX 8u /* functions of the machine that a guest has */
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
 /* Of a file that is named: one byte less than FAT32's most, which a cut copy has. */
@@ -119,6 +120,24 @@ struct config_guest_share {
     bool read_only;
 };
 
+/* A PCI function of the machine that a guest has: `pci`. */
+enum config_pci_kind {
+    CONFIG_PCI_ADDRESS, /* 02:00.0 */
+    CONFIG_PCI_ID,      /* 8086:10d3 */
+    CONFIG_PCI_CLASS,   /* nvme, usb, net 2 */
+};
+
+struct config_pci {
+    struct text text; /* as it was written */
+    struct config_position position;
+    enum config_pci_kind kind;
+    uint16_t segment; /* the place; for the other kinds config_check_machine() says it */
+    uint8_t bus, device, function;
+    uint16_t vendor, product;        /* CONFIG_PCI_ID */
+    uint32_t class_code, class_mask; /* CONFIG_PCI_CLASS */
+    uint32_t which;                  /* of several that fit the first, second, ...: from 1 on */
+};
+
 /* What counts as progress. */
 enum config_watchdog {
     WATCHDOG_OFF,
@@ -179,6 +198,8 @@ struct config_guest {
     uint32_t net_count;
     struct config_guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* in file order */
     uint32_t share_count;
+    struct config_pci pci[CONFIG_PCI_MAX]; /* in file order */
+    uint32_t pci_count;
     struct text cmdline;
     struct config_position cmdline_position;
     bool console;              /* takes part in the console; default yes */

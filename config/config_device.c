@@ -422,6 +422,7 @@ void config_rules_devices(struct config *config, struct config_errors *errors)
         check_network(config, &config->networks[i], errors);
     }
     check_shares(config, errors);
+    config_rules_pci(config, errors);
     for (uint32_t second = 0; second < config->guest_count; second++) {
         const struct config_guest *guest = &config->guests[second];
 

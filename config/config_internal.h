@@ -115,6 +115,14 @@ void config_read_net(struct config_piece network, struct config_piece options, s
 void config_read_shared(struct config_piece name, struct config_piece options, struct config_guest *guest,
                         struct config_errors *errors);
 
+/* ---- functions of the machine: config_pci.c ---- */
+
+void config_read_pci(struct config_piece value, struct config_guest *guest, struct config_errors *errors);
+
+/* Within the file, and against the machine: each `pci` gets its place. */
+void config_rules_pci(const struct config *config, struct config_errors *errors);
+void config_check_pci(struct config *config, const struct config_machine *machine, struct config_errors *errors);
+
 /* The rules between the devices of all guests. */
 void config_rules_devices(struct config *config, struct config_errors *errors);
 
@@ -151,7 +159,7 @@ _Static_assert(SECTION_SKIPPED < CONFIG_SECTIONS_MAX, "struct config_told has ro
 #define CONFIG_MTU_MIN 576u
 #define CONFIG_MTU_MAX 65535u
 
-#define CONFIG_KEYS_MAX 48u
+#define CONFIG_KEYS_MAX 64u
 
 /* Where each key of the present section was written, for "duplicate key"; line 0: not yet. */
 struct config_seen {

@@ -29,6 +29,7 @@ enum value_kind {
     KIND_DISK,
     KIND_NET,
     KIND_SHARED,
+    KIND_PCI,
     KIND_OUTPUTS,
 };
 
@@ -128,6 +129,8 @@ static const struct key keys[] = {
     {"net", SECTION_GUEST, KIND_NET, 0, NO_POSITION, NULL,
      "network networks nic vif netdev bridge interface interfaces ethernet network-interfaces iface"},
     {"shared", SECTION_GUEST, KIND_SHARED, 0, NO_POSITION, NULL, "ivshmem shmem"},
+    {"pci", SECTION_GUEST, KIND_PCI, 0, NO_POSITION, NULL,
+     "pcidevs pci-devices hostdev passthrough vfio vfio-pci pci-passthrough"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
     {"console", SECTION_GUEST, KIND_CONSOLE, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},
@@ -380,7 +383,9 @@ static void read_named(const struct setting *setting)
     struct config_piece name;
     struct config_piece options;
 
-    if (!config_device_cut(setting->value, &name, &options)) {
+    if (setting->key->kind == KIND_PCI) {
+        config_read_pci(setting->value, setting->guest, setting->errors);
+    } else if (!config_device_cut(setting->value, &name, &options)) {
         config_report(setting->errors, setting->value.position, "bad-quote",
                       "The double quote in front of the name is not closed; put one behind it.");
     } else if (setting->key->kind == KIND_NET) {
@@ -502,6 +507,7 @@ static void read_value(const struct setting *setting)
         break;
     case KIND_NET:
     case KIND_SHARED:
+    case KIND_PCI:
         read_named(setting);
         break;
     case KIND_OUTPUTS:
@@ -702,7 +708,8 @@ static bool take_plain(struct setting *setting)
 
 static bool is_repeatable(const struct key *key)
 {
-    return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET || key->kind == KIND_SHARED;
+    return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET || key->kind == KIND_SHARED ||
+           key->kind == KIND_PCI;
 }
 
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,

@@ -410,6 +410,7 @@ static void check_paging(struct placement *placement)
 bool config_check_machine(struct config *config, const struct config_machine *machine, struct config_errors *errors)
 {
     struct placement placement = {.config = config, .machine = machine, .errors = errors};
+    uint32_t errors_before;
 
     placement.cpu_count = (uint32_t)min_u64(machine->cpu_count, CPUS_MAX);
     for (uint32_t node = 0; node < machine->node_count; node++) {
@@ -431,7 +432,9 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
     }
     check_memory(&placement);
     check_paging(&placement);
-    return !placement.failed;
+    errors_before = errors->count + errors->dropped;
+    config_check_pci(config, machine, errors);
+    return !placement.failed && errors->count + errors->dropped == errors_before;
 }
 
 static bool comes_before(const struct config_guest *one, const struct config_guest *other)

@@ -12,9 +12,9 @@ struct foreign {
 };
 
 static const struct foreign foreigners[] = {
-    {"pci pcidevs pci-devices hostdev hostdevs passthrough vfio device devices gpu rdm ports ioports iomem irq irqs io "
-     "mmio",
-     "no device, port or interrupt of the machine is given to a guest; it has a PC's own devices, `disk` and `net`."},
+    {"hostdevs device devices gpu rdm ports ioports iomem irq irqs io mmio",
+     "of the machine a guest has what `pci = 02:00.0` gives it, and no port or interrupt; it has a PC's own devices, "
+     "`disk` and `net`."},
     {"usb usb-devices usbdevice usbctrl usbdev redirdev hub input tablet mouse keyboard",
      "a guest has no USB, keyboard or mouse; keys reach it by its serial port (Ctrl-] n moves them to the next "
      "guest)."},

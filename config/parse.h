@@ -25,6 +25,20 @@ struct config_errors {
 /* Parses and checks what can be checked without the machine. True where errors->count is 0. */
 bool config_parse(struct text file, struct config *config, struct config_errors *errors);
 
+/* A PCI function of the machine. */
+#define CONFIG_PCI_NO_GROUP UINT32_MAX
+
+struct config_pci_function {
+    uint16_t segment;
+    uint8_t bus, device, function;
+    uint16_t vendor, product;
+    uint32_t class_code; /* class, subclass, interface */
+    uint32_t group;      /* functions that nothing can tell apart have the same; CONFIG_PCI_NO_GROUP: not known */
+    bool messages_known;
+    bool messages; /* it has MSI-X or MSI */
+    bool console;  /* the hypervisor writes its console there */
+};
+
 /* What the machine has, for the second half of the rules: CPUs that are there. */
 struct config_machine {
     uint32_t cpu_count;
@@ -38,6 +52,10 @@ struct config_machine {
     uint64_t node_bytes[NUMA_NODES_MAX];  /* usable by guests */
     bool no_nested_paging;                /* the CPU has none */
     bool is_virtual;                      /* an emulator's: threads of a core do not show data of each other */
+    const struct config_pci_function *pci;
+    uint32_t pci_count;
+    bool pci_known; /* false: whatever `pci` says may be there */
+    bool has_iommu; /* where pci_known */
 };
 
 /*

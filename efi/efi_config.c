@@ -95,6 +95,16 @@ static bool is_in_place(struct efi_stage *stage)
     return true;
 }
 
+static bool wants_pci(const struct config *config)
+{
+    for (uint32_t i = 0; i < config->guest_count; i++) {
+        if (config->guests[i].pci_count != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool efi_config_read(struct efi_stage *stage)
 {
     const struct efi_want want = {.path = EFI_CONFIG_PATH, .where = "", .bytes_max = CONFIG_BYTES_MAX};
@@ -107,8 +117,13 @@ bool efi_config_read(struct efi_stage *stage)
         return false;
     }
     machine = machine_of(stage);
-    if (!config_parse((struct text){(const char *)bytes.base, bytes.bytes}, config, &the_errors) ||
-        !config_check_machine(config, &machine, &the_errors)) {
+    if (!config_parse((struct text){(const char *)bytes.base, bytes.bytes}, config, &the_errors)) {
+        return report(stage, &the_errors);
+    }
+    if (wants_pci(config)) {
+        efi_pci_machine(stage, &machine);
+    }
+    if (!config_check_machine(config, &machine, &the_errors)) {
         return report(stage, &the_errors);
     }
     warn_neighbours(stage, config, &machine);

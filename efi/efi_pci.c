@@ -5,7 +5,10 @@
  */
 #include "efi/efi_stage.h"
 
+#include "hv/host/pci_device.h"
 #include "hv/host/pci_ports.h"
+#include "hv/host/pci_topology.h"
+#include "hv/iommu/iommu.h"
 
 #define PCI_FOUND_MAX 1024u
 #define PCI_COMMAND_PORTS (1u << 0)
@@ -46,6 +49,65 @@ void efi_pci_find(struct efi_stage *stage)
 
     (void)pci_scan(&ports, &all, 1, add_function, NULL);
     stage->boot->RestoreTPL(before);
+}
+
+/* ---- for guests that have some ---- */
+
+static struct pci_topology topology;
+static struct config_pci_function known[PCI_NODES_MAX];
+
+/* Capabilities alone: the sizes of its registers are for after the hand-over. */
+static bool has_messages(const struct pci_address *address)
+{
+    struct pci_assigned_facts facts = {.address = *address};
+
+    pci_device_read_capabilities(&ports, &facts);
+    return facts.msix != 0 || facts.msi != 0;
+}
+
+static bool is_console(const struct boot_info *info, const struct pci_function *function)
+{
+    uint32_t bar = pci_ports_read(NULL, function->address, PCI_BAR(0));
+
+    if (function->class_code >> 16 == PCI_CLASS_DISPLAY) {
+        return info->framebuffer.format != BOOT_PIXEL_NONE;
+    }
+    for (uint32_t i = 0; i < info->uart_count; i++) {
+        uint64_t base = bar & (info->uarts[i].mmio ? ~0xfu : ~0x3u);
+
+        if (base != 0 && base == info->uarts[i].base && ((bar & 1) == 0) == info->uarts[i].mmio) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void efi_pci_machine(struct efi_stage *stage, struct config_machine *machine)
+{
+    static const struct pci_buses all = {0, 0, UINT8_MAX};
+    EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
+    bool whole = pci_topology_read(&topology, &ports, &all, 1) == STATUS_OK;
+
+    for (uint32_t i = 0; i < topology.count; i++) {
+        const struct pci_function *function = &topology.nodes[i].function;
+
+        known[i] = (struct config_pci_function){.segment = 0,
+                                                .bus = function->address.bus,
+                                                .device = function->address.device,
+                                                .function = function->address.function,
+                                                .vendor = function->vendor,
+                                                .product = function->product,
+                                                .class_code = function->class_code,
+                                                .group = whole ? topology.nodes[i].group : CONFIG_PCI_NO_GROUP,
+                                                .messages_known = true,
+                                                .messages = has_messages(&function->address),
+                                                .console = is_console(stage->info, function)};
+    }
+    stage->boot->RestoreTPL(before);
+    machine->pci = known;
+    machine->pci_count = topology.count;
+    machine->pci_known = true;
+    machine->has_iommu = iommu_bytes(&stage->acpi) != 0;
 }
 
 void efi_pci_each(efi_pci_visit *visit, void *context)

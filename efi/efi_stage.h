@@ -209,6 +209,9 @@ void efi_pci_each(efi_pci_visit *visit, void *context);
 void efi_pci_find(struct efi_stage *stage);
 
 /* Lets a function answer at its base address registers. */
+/* What config_check_machine() is told of them. */
+void efi_pci_machine(struct efi_stage *stage, struct config_machine *machine);
+
 void efi_pci_open(const struct efi_pci_function *function);
 
 /* ---- efi_last_boot.c: what the last run said ---- */

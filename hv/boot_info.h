@@ -80,6 +80,7 @@ static inline struct planner_request boot_planner_request(const struct config *c
                                       .test_memory = guest->debug_ports,
                                       .at = guest->memory_at,
                                       .numa = numa,
+                                      .pci_count = guest->pci_count,
                                       .node = guest->node};
 
     request.share_count = guest->share_count;

@@ -8,6 +8,7 @@
 #include "hv/base/log.h"
 #include "hv/boot_info.h"
 #include "hv/console/console.h"
+#include "hv/guest/assigned.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
 #include "hv/guest/operator.h"
@@ -291,7 +292,11 @@ static void create_guests(const struct boot_info *info)
     cpu_loop_assign(info);
     for (uint32_t i = 0; i < guest_count; i++) {
         report_guest(guests[i], info);
-        refuse_without_cpu(guests[i]);
+        if (guest_assigned_problem(guests[i]) != NULL) {
+            guest_end_without_device(guests[i]);
+        } else {
+            refuse_without_cpu(guests[i]);
+        }
     }
     log_debug("pool: %" PRIu64 " KiB used, %" PRIu64 " KiB left", pool_used() / KIB, pool_left() / KIB);
 }

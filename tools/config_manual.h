@@ -73,6 +73,16 @@ static const char manual_details[] =
     LINE("write `memory-at`: all RAM of that guest is then one piece from there, and the others are planned around it. The place")
     LINE("has to be free: `plinth-check --machine` shows what is, and so does the machine itself before it starts anything.")
     LINE("")
+    LINE("## Devices of the machine")
+    LINE("")
+    LINE("`pci` gives a PCI function of the machine to one guest: its driver talks to the device itself, and the IOMMU lets the")
+    LINE("device reach this guest's memory and nothing else. A function that cannot be had is refused before the start by the rules")
+    LINE("below. What only the running hypervisor finds out (an IOMMU without interrupt remapping, a device that the firmware goes")
+    LINE("on using) leaves this guest unstarted with P0317 and the reason; the others run.")
+    LINE("")
+    LINE("Functions that the IOMMU cannot tell apart form a group: all of a group that guests have are one guest's. There is no way")
+    LINE("to give a device without an IOMMU: a guest's addresses are not the machine's, so its driver would send the device anywhere.")
+    LINE("")
     LINE("## What plinth-check prints")
     LINE("")
     LINE("A line for each mistake, `file:line:column: rule: sentence`, in the file's order; the rules are below. Where there is none,")
@@ -94,7 +104,20 @@ static const char manual_details[] =
     LINE("    cpu = 0 apic 0 package 0 core 0 thread 0 node 0 kind performance")
     LINE("                                          # threads share a core; from `node` on only where it is so")
     LINE("    node = 0 0x0 0x80000000               # memory from START to END that is near the CPUs of node 0")
-    LINE("    distance = 0 1 21                     # from a node's CPUs to another's memory; 10 to its own");
+    LINE("    distance = 0 1 21                     # from a node's CPUs to another's memory; 10 to its own")
+    LINE("    iommu = intel 0xfed90000 segment 0 off  # or amd; or none")
+    LINE("    pci = 02:00.0 8086:10d3 class 020000  # behind it, as it is: `, can 05 11` (capabilities), `, group 02:00.0`, `, console`")
+    LINE("")
+    LINE("Without `pci` lines what `pci` names is taken to be there. The examples below are for a machine with these lines:")
+    LINE("")
+    LINE("    iommu = intel 0xfed90000 segment 0 off")
+    LINE("    pci = 00:02.0 8086:3e92 class 030000, display, console")
+    LINE("    pci = 00:1c.0 8086:a338 class 060400, bridge")
+    LINE("    pci = 00:1f.3 8086:a348 class 040300, multimedia, group 00:1f.3")
+    LINE("    pci = 00:1f.6 8086:15bb class 020000, network card, group 00:1f.3")
+    LINE("    pci = 01:00.0 144d:a808 class 010802, disk controller, can 01 05 10 11")
+    LINE("    pci = 02:00.0 8086:10d3 class 020000, network card, can 01 05 10 11")
+    LINE("    pci = 03:00.0 10ec:8139 class 020000, network card, can 01");
 
 /* clang-format on */
 #undef LINE
@@ -154,6 +177,12 @@ static const struct manual_key manual_keys[] = {
     {"guest", "shared", "a name, then `,ro`", "none",
      "memory that is shared with the other guests that name it, of a `[shared NAME]` section: a PCI device "
      "(ivshmem-doorbell, `docs/devices.md`). May be repeated, 4 times at most"},
+    {"guest", "pci", "`02:00.0`, `8086:10d3`, `nvme`, `net 2`", "none",
+     "a PCI function of the machine that the guest has for itself: by place (with a segment in front where it is not "
+     "0: "
+     "`0001:02:00.0`), by vendor and product, or by kind (`nvme`, `ahci`, `sata`, `disk`, `usb`, `xhci`, `net`, `gpu`, "
+     "`audio`), with a number behind where several fit. It needs an IOMMU; see \"Devices of the machine\". May be "
+     "repeated, 8 times at most"},
     {"guest", "console", "`yes`, `virtio`, `no`", "`yes`",
      "whether the guest's serial port takes part in the console; with `virtio` also a virtio console (`hvc0`), which "
      "costs an exit for a line and not for each byte, and has what is typed once its driver runs"},
@@ -221,6 +250,9 @@ static const struct manual_key manual_keys[] = {
 #define MANUAL_THREADS 0x200u          /* the same: two CPUs of each core */
 #define MANUAL_LITTLE_CORES 0x400u     /* the same: all are efficient */
 
+#define MANUAL_PCI 0x800u       /* the same: it has the functions that the manual lists */
+#define MANUAL_NO_IOMMU 0x1000u /* the same, without the IOMMU */
+
 struct manual_rule {
     const char *name;
     const char *meaning;
@@ -249,6 +281,26 @@ static const struct manual_rule manual_rules[] = {
     {"bad-shared", "A guest has a piece of shared memory once; its option is `ro`.",
      "[shared m]\nsize = 1M\n[guest a]\nkernel = k\nshared = m,rw\n",
      "[shared m]\nsize = 1M\n[guest a]\nkernel = k\nshared = m,ro\n", 0},
+    {"bad-pci", "`pci` is a place, vendor and product, or a kind.", "[guest a]\nkernel = k\npci = network\n",
+     "[guest a]\nkernel = k\npci = net\n", 0},
+    {"pci-two-owners", "A PCI function has one owner, and is named once.",
+     "[guest a]\nkernel = k\npci = 02:00.0\n[guest b]\nkernel = k\npci = 02:00.0\n",
+     "[guest a]\nkernel = k\npci = 02:00.0\n[guest b]\nkernel = k\npci = 02:00.1\n", 0},
+    {"pci-paging", "A guest with `pci` has nested paging.", "[guest a]\nkernel = k\npci = nvme\npaging = shadow\n",
+     "[guest a]\nkernel = k\npci = nvme\n", 0},
+    {"pci-not-there", "What `pci` names is there.", "[guest a]\nkernel = k\npci = net 4\n",
+     "[guest a]\nkernel = k\npci = net 2\n", 4 | MANUAL_PCI},
+    {"pci-bridge", "A bridge is no guest's.", "[guest a]\nkernel = k\npci = 00:1c.0\n",
+     "[guest a]\nkernel = k\npci = 01:00.0\n", 4 | MANUAL_PCI},
+    {"pci-console", "What the hypervisor's console is on is no guest's.", "[guest a]\nkernel = k\npci = gpu\n",
+     "[guest a]\nkernel = k\npci = nvme\n", 4 | MANUAL_PCI},
+    {"pci-intx", "A function has interrupt messages (MSI-X or MSI).", "[guest a]\nkernel = k\npci = 10ec:8139\n",
+     "[guest a]\nkernel = k\npci = 8086:10d3\n", 4 | MANUAL_PCI},
+    {"pci-group", "Functions that the IOMMU cannot tell apart are one guest's.",
+     "[guest a]\nkernel = k\npci = net\n[guest b]\nkernel = k\npci = audio\n",
+     "[guest a]\nkernel = k\npci = net\npci = audio\n[guest b]\nkernel = k\n", 4 | MANUAL_PCI},
+    {"no-iommu", "`pci` needs an IOMMU.", "[guest a]\nkernel = k\npci = nvme\n", "[guest a]\nkernel = k\n",
+     4 | MANUAL_PCI | MANUAL_NO_IOMMU},
     {"bad-share-size", "`size` is written, and is a power of two from 4K to 64M.",
      "[shared m]\nsize = 3M\n[guest a]\nkernel = k\nshared = m\n",
      "[shared m]\nsize = 4M\n[guest a]\nkernel = k\nshared = m\n", 0},
@@ -285,7 +337,8 @@ static const struct manual_rule manual_rules[] = {
     {"key-outside-section", "Keys stand below a section.", "kernel = k\n", "[guest a]\nkernel = k\n", 0},
     {"unknown-key", "Only the keys listed above exist, each in its section.", "[guest a]\nkernel = k\nmemroy = 1G\n",
      "[guest a]\nkernel = k\nmemory = 1G\n", 0},
-    {"duplicate-key", "A key is written once in a section, except `initrd`, `module`, `disk`, `net` and `shared`.",
+    {"duplicate-key",
+     "A key is written once in a section, except `initrd`, `module`, `disk`, `net`, `shared` and `pci`.",
      "[guest a]\nkernel = k\nmemory = 1G\nmemory = 2G\n", "[guest a]\nkernel = k\nmemory = 2G\n", 0},
     {"empty-value", "Every key but `cmdline` needs a value.", "[guest a]\nkernel = k\nmemory =\n",
      "[guest a]\nkernel = k\ncmdline =\n", 0},
@@ -384,6 +437,8 @@ static const struct manual_long_rule manual_long_rules[] = {
      "[shared m1]\nsize = 4K\n[shared m2]\nsize = 4K\n[shared m3]\nsize = 4K\n[shared m4]\nsize = 4K\n[guest a]\n"
      "kernel = hello.elf\nshared = m1\nshared = m2\nshared = m3\nshared = m4\n",
      0, 0, 0},
+    {"too-many-pci", "At most 8 `pci` lines in a guest.", "[guest a]\nkernel = hello.elf\npci = net 1\n",
+     "[guest a]\nkernel = hello.elf\npci = net 1\n", 9, 8, 0},
     {"too-many-networks", "At most 16 networks.",
      "[guest a]\nkernel = hello.elf\nnet = n1\nnet = n2\nnet = n3\nnet = n4\n[guest b]\nkernel = hello.elf\nnet = n5\n"
      "net = n6\nnet = n7\nnet = n8\n[guest c]\nkernel = hello.elf\nnet = n9\nnet = n10\nnet = n11\nnet = n12\n"

@@ -29,7 +29,7 @@ static const char help[] =
     "                    virtualization = vmx                 or svm\n"
     "                    largest-leaf = 1G                    or 2M\n"
     "                    hypervisor = fixed 1M guest 20K vcpu 48K   its own memory: as a whole, and for each\n"
-    "                  and cpu-name, cpu, features, acpi, uart, screen, pci, which change nothing.\n"
+    "                  and cpu-name, cpu, features, acpi, uart, screen, which change nothing.\n"
     "                  Without --machine the machine has what the config needs.\n"
     "  --beside FOLDER look there for files that are not beside the config\n"
     "  --json          print verdicts and plan as one JSON object\n"

@@ -131,14 +131,18 @@ void guest_devices_close(struct guest *guest)
 static struct pci_windows windows_of(const struct guest *guest, unsigned physical_bits)
 {
     uint64_t high = guest_layout_pci_high(&guest->layout, physical_bits);
+    uint64_t low_end = GUEST_PCI_LOW_END - guest->config->share_count * GUEST_SHARE_SLOT;
+    uint64_t high_end = high == 0 ? 0 : high + GUEST_PCI_HIGH_BYTES;
 
+    low_end = guest->devices->assigned_low != 0 ? guest->devices->assigned_low : low_end;
+    high_end = guest->devices->assigned_high != 0 ? guest->devices->assigned_high : high_end;
     return (struct pci_windows){
         .ports_start = GUEST_PCI_PORTS_START,
         .ports_end = GUEST_PCI_PORTS_END,
         .low_start = GUEST_PCI_LOW_START,
-        .low_end = GUEST_PCI_LOW_END - guest->config->share_count * GUEST_SHARE_SLOT,
+        .low_end = low_end,
         .high_start = high,
-        .high_end = high == 0 ? 0 : high + GUEST_PCI_HIGH_BYTES,
+        .high_end = high_end,
     };
 }
 
@@ -159,6 +163,20 @@ static enum status attach_shares(struct guest *guest)
         status = pci_host_add(&guest->platform.pci_host, &ivshmem_row, &device->function,
                               PCI_DEVFN(FIRST_PCI_DEVICE + (on_mmio(guest) ? 0 : devices->count) + i, 0));
         __atomic_store_n(&device->open, true, __ATOMIC_RELEASE);
+    }
+    return status;
+}
+
+static enum status attach_assigned(struct guest *guest)
+{
+    struct guest_devices *devices = guest->devices;
+    uint32_t first = FIRST_PCI_DEVICE + (on_mmio(guest) ? 0 : devices->count) + guest->config->share_count;
+    enum status status = STATUS_OK;
+
+    for (uint32_t i = 0; i < devices->assigned_count && status == STATUS_OK; i++) {
+        pci_assigned_init(&devices->assigned[i]);
+        status = pci_host_add(&guest->platform.pci_host, &pci_assigned_row, &devices->assigned[i].function,
+                              PCI_DEVFN(first + i, 0));
     }
     return status;
 }
@@ -212,12 +230,13 @@ static enum status attach_functions(struct guest *guest)
 enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
 {
     struct guest_devices *devices = guest->devices;
-    const struct pci_windows windows = windows_of(guest, physical_bits);
+    struct pci_windows windows;
     enum status status;
 
     if (devices == NULL) {
         return STATUS_OK;
     }
+    windows = windows_of(guest, physical_bits);
     for (uint32_t i = 0; i < guest->config->net_count; i++) {
         virtio_net_set_link(&devices->cards[i].state.net, true);
     }
@@ -231,6 +250,7 @@ enum status guest_devices_attach(struct guest *guest, unsigned physical_bits)
     }
     status = on_mmio(guest) ? attach_mmio(guest) : attach_functions(guest);
     status = status == STATUS_OK ? attach_shares(guest) : status;
+    status = status == STATUS_OK ? attach_assigned(guest) : status;
     status = status == STATUS_OK ? attach_watchdog(guest) : status;
     return status == STATUS_OK ? platform_attach_pci(&guest->platform, &windows) : status;
 }
@@ -329,6 +349,14 @@ void guest_devices_told(struct vcpu *vcpu, uint64_t now)
 
         if (__atomic_load_n(&device->incoming, __ATOMIC_ACQUIRE) != 0) {
             ivshmem_carry(device);
+            platform_function_changed(&guest->platform, &device->function);
+        }
+    }
+    for (uint32_t i = 0; i < devices->assigned_count; i++) {
+        struct pci_assigned *device = &devices->assigned[i];
+
+        if (__atomic_load_n(&device->incoming, __ATOMIC_ACQUIRE) != 0) {
+            pci_assigned_carry(device);
             platform_function_changed(&guest->platform, &device->function);
         }
     }
@@ -554,6 +582,16 @@ static void report_others(const struct guest *guest, bool with_counters)
         (void)add_count(text, length, device->received, "doorbells received");
         log_info("  shared memory %.*s of guest %s: %s%s, peer %u%s", (int)name.length, name.start, guest->name,
                  format_bytes(bytes, device->bytes), device->read_only ? ", read-only" : "", device->number, text);
+    }
+    for (uint32_t i = 0; i < guest->devices->assigned_count; i++) {
+        const struct pci_assigned *device = &guest->devices->assigned[i];
+        const struct pci_address *at = &device->facts->address;
+        char text[REPORT_TEXT_MAX] = "";
+
+        (void)add_count(text, 0, with_counters ? device->interrupts : 0, "interrupts");
+        log_info("  device %04x:%02x:%02x.%x of guest %s: %04x:%04x, at its 00:%02x.0%s", at->segment, at->bus,
+                 at->device, at->function, guest->name, device->facts->identity.vendor, device->facts->identity.device,
+                 device->function.devfn >> 3, text);
     }
     if (guest->config->console_virtio) {
         log_info("  virtio console of guest %s", guest->name);

@@ -20,6 +20,7 @@
 #include "hv/boot_info.h"
 #include "hv/core/guest.h"
 #include "hv/dev/i6300esb.h"
+#include "hv/dev/pci/assigned.h"
 #include "hv/dev/virtio/block.h"
 #include "hv/dev/virtio/console.h"
 #include "hv/dev/virtio/entropy.h"
@@ -33,8 +34,8 @@ _Static_assert(IVSHMEM_PEERS_MAX >= CONFIG_GUESTS_MAX, "shared memory has a numb
 _Static_assert(NET_PORTS_MAX >= CONFIG_GUESTS_MAX * CONFIG_NETS_MAX,
                "a network has a port for every card of all guests");
 #define GUEST_WATCHDOG_DEVICE 29u /* its number on the PCI bus, as in the chip that it comes from */
-_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX < GUEST_WATCHDOG_DEVICE &&
-                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX + 1 <= PCI_FUNCTIONS_MAX,
+_Static_assert(GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX + CONFIG_PCI_MAX < GUEST_WATCHDOG_DEVICE &&
+                   GUEST_VIRTIO_MAX + CONFIG_GUEST_SHARES_MAX + CONFIG_PCI_MAX + 1 <= PCI_FUNCTIONS_MAX,
                "every device of a guest fits on its PCI bus");
 
 struct guest_card {
@@ -66,6 +67,9 @@ struct guest_devices {
     uint32_t count;
     uint32_t faults_told;
     struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
+    struct pci_assigned assigned[CONFIG_PCI_MAX]; /* of the machine, behind those; hv/guest/assigned.c makes them */
+    uint32_t assigned_count;
+    uint64_t assigned_low, assigned_high; /* where their registers begin, at the windows' ends; 0: there are none */
     struct i6300esb watchdog;
     uint64_t deadline; /* host TSC: when what a budget left goes on; UINT64_MAX; atomic */
 };
@@ -87,7 +91,8 @@ struct guest_shared {
 /* Does the guest have any? */
 static inline bool guest_devices_wanted(const struct config_guest *config)
 {
-    return config->disk_count + config->net_count + config->share_count != 0 || config->console_virtio || config->rng;
+    return config->disk_count + config->net_count + config->share_count + config->pci_count != 0 ||
+           config->console_virtio || config->rng;
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "hv/dev/acpi_tables.h"
 #include "hv/dev/bios_rom.h"
 #include "hv/dev/bios_tables.h"
+#include "hv/guest/assigned.h"
 #include "hv/host/cpu.h"
 #include "hv/host/cpu_features.h"
 #include "hv/host/entropy.h"
@@ -152,6 +153,16 @@ static void create_devices(struct guest *guest)
     }
 }
 
+/* The registers of the machine's functions that it has. */
+static void map_devices(struct guest *guest, const struct guest_plan *plan)
+{
+    enum status status = guest_assigned_map(guest, &nested_trees[guest->index], plan, guest->host->physical_bits);
+
+    if (status != STATUS_OK) {
+        hv_panic(PANIC_GUEST_CREATE, "the devices of guest %s cannot be mapped: %s", guest->name, status_name(status));
+    }
+}
+
 /* What all CPUs of the guest have of the boot CPU's features. One guest is made at a time. */
 static const struct cpuid_host *shared_cpuid(const struct guest *guest, const struct host_facts *host)
 {
@@ -211,6 +222,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     create_console(guest);
     clear_memory(guest);
     create_devices(guest);
+    map_devices(guest, plan);
     load_at_once(guest);
 }
 
@@ -252,6 +264,7 @@ static void audit_guests(const struct virt_support *support, const struct host_f
                                        .memory = &guests[i]->memory,
                                        .shares = shares[i],
                                        .share_count = guests[i]->config->share_count};
+        trees[i].register_count = guest_assigned_registers(guests[i], &trees[i].registers);
     }
     if (audit_trees(&request, &finding) != STATUS_OK) {
         hv_panic(PANIC_AUDIT, "the audit of the nested page tables refuses to start the guests: %s", finding.sentence);
@@ -281,6 +294,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
 
     boot = info;
     guest_count = info->config.guest_count;
+    guest_assigned_prepare(info);
     nested_trees = pool_take(guest_count * sizeof(struct page_table));
     nested_pools = pool_take(guest_count * sizeof(struct table_pool));
     load_plan = pool_take(sizeof(struct load_plan));
@@ -477,5 +491,6 @@ void guest_load_end(struct guest *guest)
     reset_vcpus(guest, &load_plan->entry);
     guest_order_forget(guest);
     guest_watchdog_start(guest, guest->start_tsc);
+    guest_assigned_start(guest);
     release_vcpus(guest);
 }

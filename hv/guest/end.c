@@ -8,6 +8,7 @@
 #include "hv/console/console.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/vm_exit.h"
+#include "hv/guest/assigned.h"
 #include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/restart.h"
@@ -153,7 +154,8 @@ static uint64_t ran_ms(const struct guest *guest)
 
 static bool never_ran(const struct guest *guest)
 {
-    return guest->state == GUEST_CRASHED && guest->failure_code == GUEST_CODE_NO_CPU;
+    return guest->state == GUEST_CRASHED &&
+           (guest->failure_code == GUEST_CODE_NO_CPU || guest->failure_code == GUEST_CODE_NO_DEVICE);
 }
 
 /* What follows. The operator's last order decides: a guest that was asked to stop is not wanted again. */
@@ -361,14 +363,26 @@ _Noreturn static void end_run(const char *why, enum config_final final)
     power_halt();
 }
 
-void guest_end_unstarted(struct guest *guest, const struct cpu *cpu)
+static void stay_unstarted(struct guest *guest)
 {
-    guest_fail(&guest->vcpus[0], GUEST_CODE_NO_CPU, "it was not started: it needs CPU %u, and %s", cpu->index,
-               cpu->failure);
+    guest_assigned_stop(guest);
     for (uint32_t i = 0; i < guest->vcpu_count; i++) {
         guest->vcpus[i].state = VCPU_STATE_DEAD;
     }
     __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
+}
+
+void guest_end_unstarted(struct guest *guest, const struct cpu *cpu)
+{
+    guest_fail(&guest->vcpus[0], GUEST_CODE_NO_CPU, "it was not started: it needs CPU %u, and %s", cpu->index,
+               cpu->failure);
+    stay_unstarted(guest);
+}
+
+void guest_end_without_device(struct guest *guest)
+{
+    guest_fail(&guest->vcpus[0], GUEST_CODE_NO_DEVICE, "it was not started: device %s", guest_assigned_problem(guest));
+    stay_unstarted(guest);
 }
 
 /* The guest stays as it is. It may have been the last one, or its end may be the machine's. */
@@ -492,6 +506,7 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
     spinlock_release(&end_lock);
     if (last) {
         guest_devices_close(guest);
+        guest_assigned_stop(guest);
         console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
         __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
         guest_end_serve();

@@ -18,6 +18,9 @@ void guest_end_vcpu_left(struct vcpu *vcpu);
 /* A guest that is never entered, because the config gives it a CPU that did not come up. Before any vCPU runs. */
 void guest_end_unstarted(struct guest *guest, const struct cpu *cpu);
 
+/* Likewise one whose config names a device that it cannot have: guest_assigned_problem(). */
+void guest_end_without_device(struct guest *guest);
+
 /* The operator's: a guest that has ended for good begins again; false where it has not, or cannot. One that waits for
  * its restart stays as it is; false where it does not wait. The machine goes off. */
 bool guest_end_start(struct guest *guest);

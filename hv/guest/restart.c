@@ -2,6 +2,7 @@
 #include "hv/guest/restart.h"
 
 #include "hv/base/spinlock.h"
+#include "hv/guest/assigned.h"
 #include "hv/guest/create.h"
 #include "hv/host/cpu.h"
 #include "hv/x86/insn.h"
@@ -108,11 +109,17 @@ static void start(struct guest *guest, struct restart *restart)
 /* The next piece of work. False: the guest runs, the restart was cancelled, or another guest has the load plan. */
 static bool next_piece(struct guest *guest, struct restart *restart)
 {
+    uint64_t again;
+
     if (__atomic_load_n(&restart->at, __ATOMIC_RELAXED) == UINT64_MAX) {
         return false;
     }
     if (clear_piece(guest, restart)) {
         return true;
+    }
+    if (!guest_assigned_is_ready(guest, insn_rdtsc(), &again)) {
+        __atomic_store_n(&restart->at, again, __ATOMIC_RELEASE);
+        return false;
     }
     if (take_load_plan(guest)) {
         guest_load_begin(guest, &restart->load);

@@ -47,7 +47,8 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
 
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
-        tables += info->guests[i].plan.table_count;
+        tables += info->guests[i].plan.table_count + info->guests[i].plan.device_tables;
+        tables += info->config.guests[i].pci_count != 0 ? BUDGET_DEVICES_PAGES : 0;
         tables += planner_shadow_pages(info->guests[i].plan.shadow_tables, info->config.guests[i].cpu_count);
     }
     budget_own(info, vendor, &own);

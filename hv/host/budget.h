@@ -14,6 +14,9 @@
 #define BUDGET_XSAVE_BYTES (8 * KIB)
 #define BUDGET_LOAD_PLAN_BYTES (64 * KIB)
 
+/* What is known of the devices of the machine that a guest has: hv/guest/assigned.c. */
+#define BUDGET_DEVICES_PAGES 4u
+
 /* What layers above know, in bytes: hv/virt/virt.h has the vendor's part. */
 struct budget_vendor {
     uint64_t cpu_bytes;

@@ -40,6 +40,10 @@ void trap_interrupt(uint8_t vector)
     } else if (host_irq_arrived(vector)) {
         cpu_set_flags(cpu, CPU_FLAG_KICK);
         host_apic_eoi(); /* behind the mask: a level that is still high does not come again */
+    } else if (vector >= HOST_VECTOR_MESSAGE && vector - HOST_VECTOR_MESSAGE < HOST_VECTOR_MESSAGES) {
+        __atomic_fetch_or(&cpu->device_interrupts, 1ULL << (vector - HOST_VECTOR_MESSAGE), __ATOMIC_RELEASE);
+        cpu_set_flags(cpu, CPU_FLAG_DEVICES);
+        host_apic_eoi();
     } else {
         host_apic_end_stray(); /* spurious, or left over from the firmware */
     }

@@ -32,6 +32,8 @@ _Static_assert(CPU_STACK_BYTES % PAGE_BYTES == 0 && CPU_IST_BYTES % PAGE_BYTES =
 #define CPU_FLAG_STOP (1ULL << 2) /* the machine ends: leave the guest and halt */
 #define CPU_FLAG_NMI (1ULL << 3)  /* an NMI of the machine's */
 
+#define CPU_FLAG_DEVICES (1ULL << 4) /* of guests: cpu_take_devices() */
+
 enum cpu_state {
     CPU_STATE_UNKNOWN, /* not started yet */
     CPU_STATE_STARTING,
@@ -70,6 +72,7 @@ struct cpu {
     uint32_t state; /* enum cpu_state, atomic */
     const char *failure;
     uint64_t interrupt_flags;            /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
+    uint64_t device_interrupts;          /* bit n: HOST_VECTOR_MESSAGE + n came */
     struct vcpu *current;                /* what it runs now; NULL: nothing */
     bool threads;                        /* its core has other threads */
     const void *last_guest;              /* what one guest left in it is cleared before another's turn */
@@ -120,6 +123,12 @@ static inline uint64_t cpu_flags(const struct cpu *cpu)
 static inline void cpu_set_flags(struct cpu *cpu, uint64_t flags)
 {
     __atomic_fetch_or(&cpu->interrupt_flags, flags, __ATOMIC_ACQ_REL);
+}
+
+/* Which interrupts of guests' devices came since the last time. */
+static inline uint64_t cpu_take_devices(struct cpu *cpu)
+{
+    return __atomic_exchange_n(&cpu->device_interrupts, 0, __ATOMIC_ACQ_REL);
 }
 
 static inline bool cpu_is_ready(const struct cpu *cpu)

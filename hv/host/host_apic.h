@@ -22,7 +22,8 @@
 _Static_assert(HOST_VECTOR_PIC >= 32 && HOST_VECTOR_PIC % 8 == 0,
                "above the exceptions; an 8259 sets the three low bits");
 _Static_assert(HOST_VECTOR_PIC + 16 <= HOST_VECTOR_DEVICE &&
-                   HOST_VECTOR_DEVICE + HOST_VECTOR_DEVICES <= HOST_VECTOR_TIMER &&
+                   HOST_VECTOR_DEVICE + HOST_VECTOR_DEVICES <= HOST_VECTOR_MESSAGE &&
+                   HOST_VECTOR_MESSAGE + HOST_VECTOR_MESSAGES <= HOST_VECTOR_TIMER &&
                    HOST_VECTOR_TIMER < HOST_VECTOR_KICK && HOST_VECTOR_KICK < HOST_VECTOR_SPURIOUS,
                "no vector is used twice");
 _Static_assert((HOST_VECTOR_SPURIOUS & 15) == 15, "older APICs have bits 3:0 of the spurious vector set. SDM 3A 11.9");

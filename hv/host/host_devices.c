@@ -2,6 +2,7 @@
 #include "hv/host/host_devices.h"
 
 #include "hv/base/log.h"
+#include "hv/base/spinlock.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/pci_ports.h"
 #include "hv/host/pci_topology.h"
@@ -24,6 +25,7 @@ static struct {
     uint32_t bus_ranges;
     bool segment_0_in_memory;
     uint32_t masters, usb_taken, usb_forced;
+    struct spinlock ports; /* the pair of ports is one for all CPUs */
 } devices;
 
 static void add_window(struct host_range *to, uint32_t *count, uint64_t at, uint64_t bytes)
@@ -82,7 +84,12 @@ static uint32_t config_read(void *context, struct pci_address address, uint32_t 
     volatile uint32_t *place;
 
     if (address.segment == 0 && offset < PORTS_BYTES) {
-        return pci_ports_read(context, address, offset);
+        uint32_t value;
+
+        spinlock_take(&devices.ports);
+        value = pci_ports_read(context, address, offset);
+        spinlock_release(&devices.ports);
+        return value;
     }
     place = address.segment != 0 || devices.segment_0_in_memory ? ecam_place(address, offset) : NULL;
     return place != NULL ? *place : ~0u;
@@ -93,7 +100,9 @@ static void config_write(void *context, struct pci_address address, uint32_t off
     volatile void *place;
 
     if (address.segment == 0 && offset < PORTS_BYTES) {
+        spinlock_take(&devices.ports);
         pci_ports_write(context, address, offset, bytes, value);
+        spinlock_release(&devices.ports);
         return;
     }
     place = address.segment != 0 || devices.segment_0_in_memory ? ecam_place(address, offset) : NULL;

@@ -28,7 +28,7 @@ struct pci_topology;
  * CPU runs, before what is below. */
 void host_devices_find(const struct host_acpi *acpi);
 
-/* Configuration space of every function; beyond its first 256 bytes as far as it is in memory. BSP only. */
+/* Configuration space of every function; beyond its first 256 bytes as far as it is in memory. Any CPU. */
 const struct pci_access *host_devices_access(void);
 
 /* pci_topology_read() of all buses. */

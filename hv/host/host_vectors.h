@@ -8,7 +8,9 @@
 
 #define HOST_VECTOR_PIC 0x20 /* where a stray 8259 interrupt would land: 0x20..0x2f */
 #define HOST_VECTOR_DEVICE 0x30
-#define HOST_VECTOR_DEVICES 128 /* 0x30..0xaf */
+#define HOST_VECTOR_DEVICES 128  /* 0x30..0xaf */
+#define HOST_VECTOR_MESSAGE 0xb0 /* of devices, on each CPU its own: hv/guest/assigned.c */
+#define HOST_VECTOR_MESSAGES 64
 #define HOST_VECTOR_TIMER 0xf0
 #define HOST_VECTOR_KICK 0xf1
 #define HOST_VECTOR_SPURIOUS 0xff

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where the CPU lands: stubs of 16 bytes, for the 32 exceptions in the order of their vectors, then for the timer, the
- * kick and any other interrupt, then for those of devices in the order of their vectors; and the common way in and out.
+ * kick and any other interrupt, then for those of devices in the order of their vectors, two runs of them; and the
+ * common way in and out.
  *
  * Each stub makes the stack look alike: exceptions without an error code push a zero, then every one pushes its vector.
  * What lies on the stack afterwards is struct trap_frame (hv/host/traps.h). The CPU aligned RSP to 16 before it pushed
@@ -47,6 +48,11 @@ trap_stubs:
     .rept HOST_VECTOR_DEVICES
     INTERRUPT_STUB device_vector
     .set device_vector, device_vector + 1
+    .endr
+    .set message_vector, HOST_VECTOR_MESSAGE
+    .rept HOST_VECTOR_MESSAGES
+    INTERRUPT_STUB message_vector
+    .set message_vector, message_vector + 1
     .endr
 
 trap_common:

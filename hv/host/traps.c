@@ -88,6 +88,8 @@ uint64_t trap_stub_address(uint8_t vector)
 
     if (vector >= HOST_VECTOR_DEVICE && vector < HOST_VECTOR_DEVICE + HOST_VECTOR_DEVICES) {
         stub = VECTOR_FIRST_INTERRUPT + OWN_STUBS + vector - HOST_VECTOR_DEVICE;
+    } else if (vector >= HOST_VECTOR_MESSAGE && vector < HOST_VECTOR_MESSAGE + HOST_VECTOR_MESSAGES) {
+        stub = VECTOR_FIRST_INTERRUPT + OWN_STUBS + HOST_VECTOR_DEVICES + vector - HOST_VECTOR_MESSAGE;
     } else if (vector >= VECTOR_FIRST_INTERRUPT) {
         stub = VECTOR_FIRST_INTERRUPT + (vector == HOST_VECTOR_TIMER ? 0u : vector == HOST_VECTOR_KICK ? 1u : 2u);
     }

@@ -256,6 +256,44 @@ static bool check_shares(const struct audit_request *request, uint32_t tree, str
     return true;
 }
 
+/* ---- registers of devices ---- */
+
+static bool meet(const struct guest_range *one, const struct guest_range *other)
+{
+    return max_u64(one->backing.value, other->backing.value) <
+           min_u64(one->backing.value + one->bytes, other->backing.value + other->bytes);
+}
+
+/* They lie in no memory of any kind, and in no other guest's list. */
+static bool check_register(const struct audit_request *request, uint32_t tree, const struct guest_range *range,
+                           struct audit_finding *finding)
+{
+    uint64_t start = range->backing.value, end = start + range->bytes;
+    bool good = first_hypervisor_byte(request, start, end) == end;
+
+    for (uint32_t i = 0; i < request->map->count; i++) {
+        const struct memory_region *region = &request->map->regions[i];
+
+        good = good && (region->type == MEMORY_MMIO || region->start >= end || region->end <= start);
+    }
+    for (uint32_t t = 0; t < request->tree_count; t++) {
+        for (uint32_t r = 0; t != tree && r < request->trees[t].register_count; r++) {
+            good = good && !meet(range, &request->trees[t].registers[r]);
+        }
+    }
+    return good || found(finding, AUDIT_REGISTERS, tree, range->start.value, start);
+}
+
+static bool check_registers(const struct audit_request *request, uint32_t tree, struct audit_finding *finding)
+{
+    for (uint32_t r = 0; r < request->trees[tree].register_count; r++) {
+        if (!check_register(request, tree, &request->trees[tree].registers[r], finding)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the leaves ---- */
 
 /* What a byte is that a tree reaches without having been granted it. */
@@ -335,6 +373,9 @@ static bool check_run(struct walk *walk)
 
         if (piece == 0) {
             piece = granted_bytes(tree->lent, tree->lent_count, run.gpa, run.hpa);
+        }
+        if (piece == 0) {
+            piece = granted_bytes(tree->registers, tree->register_count, run.gpa, run.hpa);
         }
         if (piece == 0) {
             piece = shared_bytes(tree, &run, &refused);
@@ -484,6 +525,7 @@ static const char *const violation_texts[] = {
     [AUDIT_REACHES_FIRMWARE] = "reaches firmware or device memory",
     [AUDIT_REACHES_NOTHING] = "reaches memory that was not granted",
     [AUDIT_WRONG_PLACE] = "reaches its own memory at the wrong guest-physical address",
+    [AUDIT_REGISTERS] = "has registers of a device that lie in memory, or are another guest's, too,",
     [AUDIT_SHARE_RIGHTS] = "can write to shared memory that it may only read",
     [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
@@ -520,7 +562,8 @@ enum status audit_trees(const struct audit_request *request, struct audit_findin
 
     *finding = (struct audit_finding){.violation = AUDIT_NONE};
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
-        holds = check_grants(request, t, finding) && check_shares(request, t, finding);
+        holds = check_grants(request, t, finding) && check_shares(request, t, finding) &&
+                check_registers(request, t, finding);
     }
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
         walk.tree = t;

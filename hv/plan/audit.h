@@ -46,6 +46,8 @@ struct audit_tree {
     uint32_t lent_count;
     const struct audit_share *shares; /* the config's [shared] pieces that it has */
     uint32_t share_count;
+    const struct guest_range *registers; /* of devices of the machine that are this guest's; no memory */
+    uint32_t register_count;
 };
 
 struct audit_span {
@@ -73,6 +75,7 @@ enum audit_violation {
     AUDIT_REACHES_FIRMWARE,
     AUDIT_REACHES_NOTHING, /* no memory at all, or memory that was not granted */
     AUDIT_WRONG_PLACE,     /* its own memory, but at another guest-physical address than planned */
+    AUDIT_REGISTERS,       /* a device's registers lie in memory, or are another guest's, too */
     AUDIT_SHARE_RIGHTS,    /* shared memory that it may only read, and it can write */
     AUDIT_TABLE_OUTSIDE,   /* a table lies where it is not protected */
     AUDIT_ENTRY_MALFORMED, /* reserved bits: the CPU would refuse it */

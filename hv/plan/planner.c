@@ -454,6 +454,24 @@ static enum status fill_near(struct memory_map *map, const struct planner_reques
     return status == STATUS_NO_MEMORY ? fill_within(map, request, &everywhere, plan, largest, missing) : status;
 }
 
+/* Of each function six ranges of registers, of at most 1 GiB in all, each cut in two by its MSI-X pages: two tables of
+ * 4 KiB pages for each end, and those above them in two places of the guest's addresses. */
+#define PCI_FUNCTION_TABLES 24u
+#define PCI_TABLES 6u
+#define TREE_LEVELS_MAX 5u
+
+/* The tree by which devices reach the guest's memory, whatever its format, with leaves of 2 MiB: for each range its
+ * GiBs, and at each of its ends a table of each level. */
+static uint64_t count_device_tables(const struct guest_memory *memory)
+{
+    uint64_t tables = 1;
+
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        tables += memory->ranges[i].bytes / GIB + 2 * TREE_LEVELS_MAX;
+    }
+    return tables;
+}
+
 enum status planner_guest(struct memory_map *map, const struct planner_request *request,
                           const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
                           uint64_t *missing)
@@ -479,6 +497,10 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
         count_leaves(plan, largest);
         plan->table_count =
             count_tables(&plan->memory, page_table_levels(format), largest) + count_share_tables(request, largest);
+        if (request->pci_count != 0) {
+            plan->table_count += PCI_TABLES + request->pci_count * PCI_FUNCTION_TABLES;
+            plan->device_tables = count_device_tables(&plan->memory);
+        }
     }
     return status;
 }

@@ -23,6 +23,7 @@ struct guest_plan {
     struct guest_memory memory;
     uint64_t leaves[3];     /* 4 KiB, 2 MiB, 1 GiB */
     uint64_t table_count;   /* of the nested tree, root included */
+    uint64_t device_tables; /* of the tree of the devices that it has of the machine, at most */
     uint32_t shadow_tables; /* for each vCPU; 0: nested paging. The caller's */
 };
 
@@ -33,6 +34,7 @@ struct planner_request {
     uint64_t at;          /* where on the host its RAM begins, in one piece; 0: where it is best */
     uint32_t share_count; /* memory that it shares, for the count of tables alone: at GUEST_SHARE_START(), aligned */
     uint64_t share_bytes[GUEST_SHARES_MAX];
+    uint32_t pci_count;          /* functions of the machine that it has, for the counts of tables alone */
     const struct numa_map *numa; /* NULL, or without nodes: all memory is equally near */
     uint32_t node; /* of the guest's CPUs: its memory comes from there, else from the nearest that has it */
 };

@@ -10,6 +10,7 @@
 #include "hv/core/guest_irq.h"
 #include "hv/core/guest_order.h"
 #include "hv/core/vcpu_reset.h"
+#include "hv/guest/assigned.h"
 #include "hv/guest/com2.h"
 #include "hv/guest/create.h"
 #include "hv/guest/end.h"
@@ -400,6 +401,9 @@ static void take_interrupts(struct cpu *cpu)
     flags = cpu_take_flags(cpu);
     if ((flags & CPU_FLAG_TIMER) != 0) {
         __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
+    }
+    if ((flags & CPU_FLAG_DEVICES) != 0) {
+        guest_assigned_interrupts(cpu);
     }
     if ((flags & CPU_FLAG_NMI) != 0) {
         cpu_report_nmis(cpu);

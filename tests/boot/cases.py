@@ -13,6 +13,7 @@ import sys
 import debian
 import devices
 import faults
+import passthrough
 import series
 from script import (ALL, BOCHS, BOCHS_VMX, LINUX_TIMEOUT_S, QEMU, Again, Answer, Built, Case, Expect, Send, Truncated)
 
@@ -1050,6 +1051,7 @@ CASES = [
 ]
 
 CASES += devices.rows(sys.modules[__name__])
+CASES += passthrough.rows(sys.modules[__name__])
 CASES += debian.rows()
 
 # A machine that cannot start says so on both serial ports.

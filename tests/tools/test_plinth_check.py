@@ -558,8 +558,11 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         with open(desk.path(name), "wb") as out:
             out.truncate(1 << 20)
     with open(os.path.join(ROOT, "docs", "config.md"), encoding="utf-8") as manual:
-        rules = re.split(r"^### ", manual.read(), flags=re.MULTILINE)[1:]
-    assert len(rules) > 30
+        page = manual.read()
+    rules = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
+    listed = re.findall(r"^    ((?:iommu|pci) = .*)$", page.partition("a machine with these lines:")[2].partition("\n## ")[0],
+                        re.MULTILINE)
+    assert len(rules) > 30 and len(listed) > 5
     for rule in rules:
         rule = rule.partition("\n## ")[0]
         name = rule.partition("\n")[0]
@@ -569,7 +572,9 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         threads = "".join(f"cpu = {i} apic {i} package 0 core {i // 2} thread {i % 2}\n" for i in range(4)
                           ) if "two CPUs of each core" in rule else ""
         kind = "cpu = 0 apic 0 package 0 core 0 thread 0 kind efficient\n" if "of the efficient kind" in rule else ""
-        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}{kind}")
+        functions = "".join(f"{line}\n" for line in listed) if "with the PCI functions above" in rule else ""
+        functions = re.sub(r"iommu = .*", "iommu = none", functions) if "without the IOMMU" in rule else functions
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}{kind}{functions}")
                    ) if cpus else ()
         made = check("--json", *machine, desk.write("wrong.conf", wrong))
         assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout

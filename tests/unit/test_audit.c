@@ -336,6 +336,49 @@ static void a_declared_share_is_reached_by_those_that_have_it_alone(void **state
     }
 }
 
+/* Guest 0 has a device's registers, 2 MiB in no memory. */
+#define REGISTERS_GPA 0xc8000000ULL
+#define REGISTERS_HPA 0x7000000000ULL
+
+static struct guest_range registers;
+
+static void build_registers(unsigned kind)
+{
+    struct page_attributes attributes = arena_rwx;
+
+    build(kind);
+    attributes.cache = CACHE_UC;
+    registers = (struct guest_range){gpa(REGISTERS_GPA), hpa(REGISTERS_HPA), 2 * MIB};
+    audited[0].registers = &registers;
+    audited[0].register_count = 1;
+    assert_int_equal(
+        page_table_map(&trees[0], REGISTERS_GPA, registers.backing, registers.bytes, attributes, LEVEL_2M, NULL),
+        STATUS_OK);
+}
+
+static void a_devices_registers_are_one_guests_and_no_memory(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        build_registers(kind);
+        assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+        audited[0].register_count = 0;
+        expect_finding(AUDIT_REACHES_NOTHING, 0, REGISTERS_GPA, REGISTERS_HPA);
+        build_registers(kind);
+        audited[1].registers = &registers; /* another guest's, too */
+        audited[1].register_count = 1;
+        expect_finding(AUDIT_REGISTERS, 0, REGISTERS_GPA, REGISTERS_HPA);
+        audited[1].register_count = 0;
+        build_registers(kind);
+        registers.backing = audited[1].memory->ranges[0].backing; /* a guest's memory */
+        expect_finding(AUDIT_REGISTERS, 0, REGISTERS_GPA, registers.backing.value);
+        build_registers(kind);
+        *entry_of(0, kind, REGISTERS_GPA, 1) += 2 * MIB;
+        expect_finding(AUDIT_REACHES_NOTHING, 0, REGISTERS_GPA, REGISTERS_HPA + 2 * MIB);
+        audited[0].register_count = 0;
+    }
+}
+
 static void a_share_to_read_cannot_be_written(void **state)
 {
     (void)state;
@@ -377,6 +420,7 @@ int main(void)
         cmocka_unit_test(reserved_bits_are_found),
         cmocka_unit_test(grants_are_checked_against_the_map_the_hypervisor_and_each_other),
         cmocka_unit_test(a_declared_share_is_reached_by_those_that_have_it_alone),
+        cmocka_unit_test(a_devices_registers_are_one_guests_and_no_memory),
         cmocka_unit_test(a_share_to_read_cannot_be_written),
         cmocka_unit_test(a_share_is_no_grant_not_the_hypervisors_and_shared_whole),
         cmocka_unit_test(a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only),

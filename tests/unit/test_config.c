@@ -23,6 +23,17 @@ static bool parse(const char *text)
     return config_parse(text_of(text), &config, &errors);
 }
 
+/* As the manual lists them. */
+static const struct config_pci_function manual_functions[] = {
+    {0, 0x00, 0x02, 0, 0x8086, 0x3e92, 0x030000, CONFIG_PCI_NO_GROUP, true, true, true},
+    {0, 0x00, 0x1c, 0, 0x8086, 0xa338, 0x060400, CONFIG_PCI_NO_GROUP, true, true, false},
+    {0, 0x00, 0x1f, 3, 0x8086, 0xa348, 0x040300, 3, true, true, false},
+    {0, 0x00, 0x1f, 6, 0x8086, 0x15bb, 0x020000, 3, true, true, false},
+    {0, 0x01, 0x00, 0, 0x144d, 0xa808, 0x010802, CONFIG_PCI_NO_GROUP, true, true, false},
+    {0, 0x02, 0x00, 0, 0x8086, 0x10d3, 0x020000, CONFIG_PCI_NO_GROUP, true, true, false},
+    {0, 0x03, 0x00, 0, 0x10ec, 0x8139, 0x020000, CONFIG_PCI_NO_GROUP, true, false, false},
+};
+
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
 static bool verdict(const char *text, unsigned cpus)
 {
@@ -31,7 +42,11 @@ static bool verdict(const char *text, unsigned cpus)
                                      .cores_known = (cpus & MANUAL_THREADS) != 0,
                                      .kinds_known = (cpus & MANUAL_LITTLE_CORES) != 0,
                                      .kinds = {CPU_KIND_EFFICIENT},
-                                     .no_nested_paging = (cpus & MANUAL_NO_NESTED_PAGING) != 0};
+                                     .no_nested_paging = (cpus & MANUAL_NO_NESTED_PAGING) != 0,
+                                     .pci = manual_functions,
+                                     .pci_count = ARRAY_COUNT(manual_functions),
+                                     .pci_known = (cpus & MANUAL_PCI) != 0,
+                                     .has_iommu = (cpus & MANUAL_NO_IOMMU) == 0};
 
     for (uint32_t cpu = 0; cpu < machine.cpu_count; cpu++) {
         machine.cores[cpu] = cpu & ~1u;
@@ -1130,6 +1145,52 @@ static void a_share_lies_within_its_piece(void **state)
     }
 }
 
+static void a_function_is_named_by_place_by_id_and_by_kind(void **state)
+{
+    static const struct {
+        const char *value;
+        uint16_t segment;
+        uint8_t bus, device, function;
+    } rows[] = {{"02:00.0", 0, 2, 0, 0},    {"0000:01:00.0", 0, 1, 0, 0}, {"8086:10d3", 0, 2, 0, 0},
+                {"8086:15BB", 0, 0, 31, 6}, {"nvme", 0, 1, 0, 0},         {"net", 0, 0, 31, 6},
+                {"net 2", 0, 2, 0, 0},      {"\"net\" 2", 0, 2, 0, 0},    {"audio", 0, 0, 31, 3},
+                {"disk 1", 0, 1, 0, 0},     {"00:1f.6", 0, 0, 0x1f, 6}};
+    static const char *const bad[] = {"2:0.0",   "02:00.8", "02:20.0", "02:00.0 2", "8086:10dg",    "net 0",
+                                      "net 2 3", "net x",   "nvme,1",  "02:00.0.0", "00000:02:00.0"};
+    char text[100];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        const struct config_pci *pci = &config.guests[0].pci[0];
+
+        snprintf(text, sizeof(text), "[guest a]\nkernel = k\npci = %s\n", rows[i].value);
+        assert_true(verdict(text, 1 | MANUAL_PCI));
+        assert_int_equal(config.guests[0].pci_count, 1);
+        assert_int_equal(pci->segment, rows[i].segment);
+        assert_int_equal(pci->bus, rows[i].bus);
+        assert_int_equal(pci->device, rows[i].device);
+        assert_int_equal(pci->function, rows[i].function);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        snprintf(text, sizeof(text), "[guest a]\nkernel = k\npci = %s\n", bad[i]);
+        assert_false(parse(text));
+        expect_error(0, "bad-pci", 3, 7);
+    }
+}
+
+static void a_function_that_two_guests_name_in_two_ways_has_one_owner(void **state)
+{
+    (void)state;
+    assert_false(verdict("[guest a]\nkernel = k\npci = nvme\n[guest b]\nkernel = k\npci = 01:00.0\n", 2 | MANUAL_PCI));
+    expect_error(0, "pci-two-owners", 6, 7);
+    assert_non_null(strstr(errors.list[0].sentence, "guest `a` has by line 3"));
+    assert_false(verdict("[guest a]\nkernel = k\npci = 00:1f.6\n[guest b]\nkernel = k\npci = audio\n", 2 | MANUAL_PCI));
+    expect_error(0, "pci-group", 6, 7);
+    assert_non_null(strstr(errors.list[0].sentence, "00:1f.3 and 00:1f.6 of guest `a` (line 3)"));
+    assert_false(verdict("[guest a]\nkernel = k\npci = nvme\n", 1 | MANUAL_PCI | MANUAL_NO_NESTED_PAGING));
+    expect_error(0, "pci-paging", 3, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1137,6 +1198,8 @@ int main(void)
         cmocka_unit_test(every_rule_of_the_manual_is_broken_and_kept_by_its_examples),
         cmocka_unit_test(shared_memory_needs_nested_paging),
         cmocka_unit_test(every_key_of_the_manual_exists),
+        cmocka_unit_test(a_function_is_named_by_place_by_id_and_by_kind),
+        cmocka_unit_test(a_function_that_two_guests_name_in_two_ways_has_one_owner),
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(disks_and_cards_keep_their_options),

@@ -24,6 +24,7 @@
 
 #define HOST_PATH_MAX 4096u
 #define MACHINE_DEVICES_MAX 256u
+#define MACHINE_PCI_MAX 512u
 
 enum output {
     OUTPUT_TEXT,
@@ -71,6 +72,8 @@ struct check_machine {
     bool iommus_told;       /* the file says what there is of them, even if it is none */
     uint32_t usb_firmware;  /* USB controllers that the firmware serves */
     struct planner_own own; /* what the hypervisor takes for itself */
+    struct config_pci_function pci[MACHINE_PCI_MAX];
+    uint32_t pci_count;
 };
 
 /* A file on the boot volume, and which one of this host it is. */

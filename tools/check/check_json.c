@@ -188,7 +188,7 @@ static void print_files(const struct config_guest *guest)
     printf("]");
 }
 
-static void print_nets(const struct config_guest *guest)
+static void print_nets(const struct config_guest *guest, bool resolved)
 {
     printf(", \"nets\": [");
     for (uint32_t i = 0; i < guest->net_count; i++) {
@@ -204,6 +204,16 @@ static void print_nets(const struct config_guest *guest)
         printf("%s{", i == 0 ? "" : ", ");
         print_json_text("name", guest->shares[i].name);
         print_flag("ro", guest->shares[i].read_only);
+        printf("}");
+    }
+    printf("], \"pci\": [");
+    for (uint32_t i = 0; i < guest->pci_count; i++) {
+        printf("%s{", i == 0 ? "" : ", ");
+        print_json_text("wanted", guest->pci[i].text);
+        if (guest->pci[i].kind == CONFIG_PCI_ADDRESS || resolved) {
+            printf(", \"place\": \"%04x:%02x:%02x.%x\"", guest->pci[i].segment, guest->pci[i].bus, guest->pci[i].device,
+                   guest->pci[i].function);
+        }
         printf("}");
     }
     printf("]");
@@ -292,7 +302,7 @@ static void print_guest(const struct check *check, uint32_t index)
     print_flag("virtual_apic", guest->virtual_apic);
     printf(", \"shadow_tables\": %u", plan->shadow_tables);
     print_files(guest);
-    print_nets(guest);
+    print_nets(guest, check->machine.pci_count != 0);
     print_policies(guest);
     printf("}");
 }

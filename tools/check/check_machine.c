@@ -23,15 +23,19 @@
  *   cpu-lacks = 1 leaf 0x1a                    the first leaf, or msr, that the boot CPU has and this one not
  *   cpus-asked = 8                             how many said of themselves
  *   iommu = intel 0xfed90000 segment 0 off all   or amd; on: the firmware left it on; or `intel refused: WHY`, `none`
+ *   pci = 02:00.0 8086:10d3 class 020000       a PCI function, a segment in front where it is not 0. Behind it, where
+ *                                              it is known: `, can 01 05 11` (its capabilities), `, group 02:00.0`,
+ *                                              `, console`
  *   iommu-keeps = 0x7b800000 0x7fa00000        memory that the firmware's devices go on using
  *   usb = xHCI 0000:00:14.0 firmware           what serves the controller; or free, unreachable
- *   cpu-name, features, acpi, uart, screen, pci   told only
+ *   cpu-name, features, acpi, uart, screen   told only
  */
 #include "tools/check/check.h"
 
 #include "hv/base/cpu_set.h"
 #include "hv/boot_info.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 
 /* What firmware and hypervisor keep of a machine that is known by its memory size only. */
@@ -353,6 +357,92 @@ static void read_device(struct check *check, const struct config_line *line)
     }
 }
 
+/* What stands behind ", NAME" in a line, to the next comma. False: it is not there. */
+static bool find_part(struct text text, const char *name, struct config_piece *part)
+{
+    struct text wanted = text_of(name);
+
+    for (size_t i = 0; i + wanted.length <= text.length; i++) {
+        size_t end = i + wanted.length;
+
+        if (text_equal((struct text){text.start + i, wanted.length}, wanted)) {
+            while (end < text.length && text.start[end] != ',') {
+                end++;
+            }
+            part->text = (struct text){text.start + i + wanted.length, end - i - wanted.length};
+            *part = config_trim(*part);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "02:00.0", or with the segment in front. False: it is none. */
+static bool read_place(struct text text, struct config_pci_function *function)
+{
+    char copy[16];
+    unsigned segment = 0, bus, device, number;
+
+    text_copy(text, copy, sizeof(copy));
+    if (sscanf(copy, "%4x:%2x:%2x.%1u", &segment, &bus, &device, &number) != 4) {
+        segment = 0;
+        if (sscanf(copy, "%2x:%2x.%1u", &bus, &device, &number) != 3) {
+            return false;
+        }
+    }
+    function->segment = (uint16_t)segment;
+    function->bus = (uint8_t)bus;
+    function->device = (uint8_t)device;
+    function->function = (uint8_t)number;
+    return true;
+}
+
+/* Message signalled interrupts, and their extended kind: PCI Local Bus 3.0, appendix H. */
+static bool can_send_messages(struct config_piece capabilities)
+{
+    struct config_piece word;
+
+    while (capabilities.text.length != 0 && config_take_word(&capabilities, &word)) {
+        if (text_is(word.text, "05") || text_is(word.text, "11")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "02:00.0 8086:10d3 class 020000, network card, can 01 05 11, group 02:00.0". What is not understood is told only. */
+static void read_pci(struct check *check, const struct config_line *line)
+{
+    struct config_pci_function function = {.group = CONFIG_PCI_NO_GROUP}, leader;
+    struct config_piece rest = line->value, words[4], part = line->value;
+    char text[32];
+    unsigned vendor, product;
+
+    read_device(check, line);
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (!config_take_word(&rest, &words[i])) {
+            return;
+        }
+    }
+    text_copy(words[1].text, text, sizeof(text));
+    if (check->machine.pci_count == MACHINE_PCI_MAX || !read_place(words[0].text, &function) ||
+        sscanf(text, "%4x:%4x", &vendor, &product) != 2) {
+        return;
+    }
+    text_copy(words[3].text, text, sizeof(text));
+    function.vendor = (uint16_t)vendor;
+    function.product = (uint16_t)product;
+    function.class_code = (uint32_t)strtoul(text, NULL, 16);
+    function.messages_known = find_part(line->value.text, ", can ", &part);
+    function.messages = function.messages_known && can_send_messages(part);
+    function.console = find_part(line->value.text, ", console", &part);
+    if (find_part(line->value.text, ", group ", &part) && read_place(part.text, &leader)) {
+        function.group =
+            (uint32_t)leader.segment << 16 | (uint32_t)leader.bus << 8 | (uint32_t)leader.device << 3 | leader.function;
+    }
+    check->machine.pci[check->machine.pci_count++] = function;
+}
+
 /* For a person, or for a later reader. */
 static void read_nothing(struct check *check, const struct config_line *line)
 {
@@ -529,7 +619,7 @@ static const struct {
     {"memory", read_memory, true},
     {"region", read_region, false},
     {"cpu", read_cpu, false},
-    {"pci", read_device, false},
+    {"pci", read_pci, false},
     {"virtualization", read_virtualization, true},
     {"uart", read_device, false},
     {"acpi", read_device, false},

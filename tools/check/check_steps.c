@@ -209,7 +209,7 @@ static void plan_own(struct check *check)
             memory_map_convert(&map, start, start + memory->ranges[r].bytes, MEMORY_FREE, MEMORY_LOADER);
         }
         vcpus += check->config.guests[g].cpu_count;
-        tables += check->plans[g].table_count;
+        tables += check->plans[g].table_count + check->plans[g].device_tables;
         tables += planner_shadow_pages(check->plans[g].shadow_tables, check->config.guests[g].cpu_count);
     }
     check->own_bytes = planner_own_bytes(&check->machine.own, check->config.guest_count, vcpus, tables);
@@ -262,6 +262,10 @@ struct config_machine check_machine_of(const struct check *check)
         .cores_known = true,
         .no_nested_paging = !check->machine.nested_paging,
         .is_virtual = check->machine.is_virtual,
+        .pci = check->machine.pci,
+        .pci_count = check->machine.pci_count,
+        .pci_known = check->machine.pci_count != 0,
+        .has_iommu = !check->machine.iommus_told || check->machine.iommu_units != 0,
     };
 
     for (uint32_t i = 0; i < CPUS_MAX; i++) {

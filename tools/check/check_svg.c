@@ -249,6 +249,14 @@ static uint32_t draw_links(const struct config_guest *guest, FILE *out, uint32_t
         text_at(out, GUEST_LEFT + 22, y, "small", text);
         y += 17;
     }
+    for (uint32_t i = 0; i < guest->pci_count; i++) {
+        const struct config_pci *pci = &guest->pci[i];
+
+        format_text(text, sizeof(text), "device %.*s, the machine's %02x:%02x.%x", TEXT_ARGS(pci->text), pci->bus,
+                    pci->device, pci->function);
+        text_at(out, GUEST_LEFT + 22, y, "small", text);
+        y += 17;
+    }
     for (uint32_t i = 0; i < guest->share_count; i++) {
         format_text(text, sizeof(text), "shared %.*s at 0x%" PRIx64 "%s", TEXT_ARGS(guest->shares[i].name),
                     (uint64_t)GUEST_SHARE_START(i), guest->shares[i].read_only ? ", reads" : "");

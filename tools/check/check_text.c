@@ -39,7 +39,7 @@ static void print_errors(const char *file, const struct config_errors *errors)
     }
 }
 
-static void print_devices(const struct config_guest *guest)
+static void print_devices(const struct check *check, const struct config_guest *guest)
 {
     char bytes_text[FORMAT_BYTES_MAX];
 
@@ -66,6 +66,16 @@ static void print_devices(const struct config_guest *guest)
 
         printf("    network %.*s, %02x:%02x:%02x:%02x:%02x:%02x\n", TEXT_ARGS(net->network), net->mac[0], net->mac[1],
                net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
+    }
+    for (uint32_t i = 0; i < guest->pci_count; i++) {
+        const struct config_pci *pci = &guest->pci[i];
+
+        if (check->machine.pci_count != 0) {
+            printf("    pci     %.*s, the machine's %04x:%02x:%02x.%x\n", TEXT_ARGS(pci->text), pci->segment, pci->bus,
+                   pci->device, pci->function);
+        } else {
+            printf("    pci     %.*s of the machine\n", TEXT_ARGS(pci->text));
+        }
     }
     for (uint32_t i = 0; i < guest->share_count; i++) {
         printf("    shared  %.*s%s, guest 0x%" PRIx64 "\n", TEXT_ARGS(guest->shares[i].name),
@@ -249,7 +259,7 @@ static void print_guest(const struct check *check, uint32_t index)
     printf(", %s of memory\n", format_bytes(memory_text, guest->memory_bytes));
     print_image(check, index);
     print_memory(check, index);
-    print_devices(guest);
+    print_devices(check, guest);
     print_policies(guest);
 }
 

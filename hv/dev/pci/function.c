@@ -149,18 +149,22 @@ static bool is_decoding(unsigned index)
     return index < PCI_STATUS ? index >= PCI_COMMAND : index - PCI_BAR0 < 4 * PCI_BARS;
 }
 
-void pci_config_write(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
+void pci_config_store(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
 {
-    if (function->ops != NULL && function->ops->config_write != NULL &&
-        function->ops->config_write(function, offset, size, value)) {
-        return;
-    }
     for (unsigned i = 0; i < size && offset + i < PCI_CONFIG_BYTES; i++) {
         unsigned index = offset + i;
         uint8_t bits = function->writable[index];
 
         function->config[index] = (uint8_t)((function->config[index] & ~bits) | ((uint8_t)(value >> (8 * i)) & bits));
         function->moved = function->moved || is_decoding(index);
+    }
+}
+
+void pci_config_write(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
+{
+    if (function->ops == NULL || function->ops->config_write == NULL ||
+        !function->ops->config_write(function, offset, size, value)) {
+        pci_config_store(function, offset, size, value);
     }
 }
 

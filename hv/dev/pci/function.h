@@ -130,6 +130,9 @@ void pci_function_add_msi(struct pci_endpoint *function, unsigned vectors);
 uint32_t pci_config_read(struct pci_endpoint *function, unsigned offset, uint8_t size);
 void pci_config_write(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value);
 
+/* The same without a question to the device, whose config_write() may use it. */
+void pci_config_store(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value);
+
 static inline uint16_t pci_config_word(const struct pci_endpoint *function, unsigned offset)
 {
     return (uint16_t)(function->config[offset] | function->config[offset + 1] << 8);

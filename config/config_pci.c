@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `pci`: which of the machine's PCI functions a guest has, by place or by what people know of them, and the rules that
+ * say why one cannot be had.
+ *
+ *   pci = 02:00.0        pci = 0001:02:00.0        the place, with or without the segment
+ *   pci = 8086:10d3      pci = 8086:10d3 2         vendor and product; of several that are alike the second
+ *   pci = nvme           pci = net 2               a kind
+ *
+ * They are counted in the order of their places: segment, bus, device, function.
+ */
+#include "config/config_internal.h"
+
+#include "hv/base/format.h"
+
+#define WHICH_MAX 255u
+#define CLASS_BRIDGE 0x06u
+#define PLACE_TEXT_MAX 16u
+
+/* "PCI Code and ID Assignment Specification" 1.11, 1: class, subclass, interface. */
+static const struct {
+    const char *word;
+    uint32_t class_code, mask;
+} kinds[] = {
+    {"nvme", 0x010802, 0xffffff}, {"ahci", 0x010601, 0xffffff}, {"sata", 0x010600, 0xffff00},
+    {"disk", 0x010000, 0xff0000}, {"usb", 0x0c0300, 0xffff00},  {"xhci", 0x0c0330, 0xffffff},
+    {"net", 0x020000, 0xff0000},  {"gpu", 0x030000, 0xff0000},  {"audio", 0x040000, 0xff0000},
+};
+
+/* ---- the value ---- */
+
+/* Takes a number of exactly so many hexadecimal digits off the text's start. */
+static bool take_hex(struct text *text, size_t digits, uint32_t *value)
+{
+    *value = 0;
+    if (text->length < digits) {
+        return false;
+    }
+    for (size_t i = 0; i < digits; i++) {
+        char c = text->start[i];
+        char lower = (char)(c | 0x20);
+
+        if (c >= '0' && c <= '9') {
+            *value = *value << 4 | (uint32_t)(c - '0');
+        } else if (lower >= 'a' && lower <= 'f') {
+            *value = *value << 4 | (uint32_t)(lower - 'a' + 10);
+        } else {
+            return false;
+        }
+    }
+    *text = (struct text){text->start + digits, text->length - digits};
+    return true;
+}
+
+static bool take_char(struct text *text, char wanted)
+{
+    if (text->length == 0 || text->start[0] != wanted) {
+        return false;
+    }
+    *text = (struct text){text->start + 1, text->length - 1};
+    return true;
+}
+
+static bool read_place(struct text text, struct config_pci *pci)
+{
+    uint32_t segment = 0, bus = 0, device = 0, function = 0;
+    struct text rest = text;
+
+    if (!take_hex(&rest, 4, &segment) || !take_char(&rest, ':')) {
+        segment = 0;
+        rest = text;
+    }
+    if (!take_hex(&rest, 2, &bus) || !take_char(&rest, ':') || !take_hex(&rest, 2, &device) || !take_char(&rest, '.') ||
+        !take_hex(&rest, 1, &function) || rest.length != 0 || device > 31 || function > 7) {
+        return false;
+    }
+    pci->kind = CONFIG_PCI_ADDRESS;
+    pci->segment = (uint16_t)segment;
+    pci->bus = (uint8_t)bus;
+    pci->device = (uint8_t)device;
+    pci->function = (uint8_t)function;
+    return true;
+}
+
+static bool read_id(struct text text, struct config_pci *pci)
+{
+    uint32_t vendor, product;
+
+    if (!take_hex(&text, 4, &vendor) || !take_char(&text, ':') || !take_hex(&text, 4, &product) || text.length != 0) {
+        return false;
+    }
+    pci->kind = CONFIG_PCI_ID;
+    pci->vendor = (uint16_t)vendor;
+    pci->product = (uint16_t)product;
+    return true;
+}
+
+static bool read_kind(struct text text, struct config_pci *pci)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        if (config_text_alike(text, kinds[i].word)) {
+            pci->kind = CONFIG_PCI_CLASS;
+            pci->class_code = kinds[i].class_code;
+            pci->class_mask = kinds[i].mask;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What stands behind an ID or a kind: which of several. */
+static bool read_which(struct config_piece rest, struct config_pci *pci)
+{
+    uint64_t number = 1;
+
+    if (rest.text.length != 0 && (pci->kind == CONFIG_PCI_ADDRESS || !config_value_number(rest.text, &number) ||
+                                  number == 0 || number > WHICH_MAX)) {
+        return false;
+    }
+    pci->which = (uint32_t)number;
+    return true;
+}
+
+void config_read_pci(struct config_piece value, struct config_guest *guest, struct config_errors *errors)
+{
+    struct config_pci pci = {.text = value.text, .position = value.position};
+    struct config_piece rest = value, word;
+
+    if (!config_take_word(&rest, &word) ||
+        !(read_place(word.text, &pci) || read_id(word.text, &pci) || read_kind(word.text, &pci)) ||
+        !read_which(config_trim(rest), &pci)) {
+        config_report(errors, value.position, "bad-pci",
+                      "\"%.*s\" names no PCI function; write its place (02:00.0), vendor and product (8086:10d3), or "
+                      "nvme, ahci, sata, disk, usb, xhci, net, gpu or audio, with a number behind where there are "
+                      "several (net 2).",
+                      TEXT_ARGS(value.text));
+        return;
+    }
+    if (guest->pci_count == CONFIG_PCI_MAX) {
+        config_report(errors, value.position, "too-many-pci",
+                      "A guest has at most %u functions by `pci`; take one out.", CONFIG_PCI_MAX);
+        return;
+    }
+    guest->pci[guest->pci_count++] = pci;
+}
+
+/* ---- within the file ---- */
+
+static bool is_same_wish(const struct config_pci *one, const struct config_pci *other)
+{
+    if (one->kind != other->kind || one->which != other->which) {
+        return false;
+    }
+    if (one->kind == CONFIG_PCI_ADDRESS) {
+        return one->segment == other->segment && one->bus == other->bus && one->device == other->device &&
+               one->function == other->function;
+    }
+    return one->kind == CONFIG_PCI_ID ? one->vendor == other->vendor && one->product == other->product
+                                      : one->class_code == other->class_code && one->class_mask == other->class_mask;
+}
+
+static void report_twice(const struct config_guest *owner, const struct config_pci *first,
+                         const struct config_pci *second, struct config_errors *errors)
+{
+    config_report(errors, second->position, "pci-two-owners",
+                  "`pci = %.*s` is the function that guest `%.*s` has by line %u; a function has one owner.",
+                  TEXT_ARGS(second->text), TEXT_ARGS(owner->name), first->position.line);
+}
+
+/* The wishes of all guests before this one, in file order: the first that `is_same` holds for. */
+static bool find_before(const struct config *config, uint32_t guest, uint32_t index,
+                        bool (*is_same)(const struct config_pci *, const struct config_pci *),
+                        struct config_errors *errors)
+{
+    const struct config_pci *wish = &config->guests[guest].pci[index];
+
+    for (uint32_t g = 0; g <= guest; g++) {
+        uint32_t count = g == guest ? index : config->guests[g].pci_count;
+
+        for (uint32_t i = 0; i < count; i++) {
+            if (is_same(&config->guests[g].pci[i], wish)) {
+                report_twice(&config->guests[g], &config->guests[g].pci[i], wish, errors);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void config_rules_pci(const struct config *config, struct config_errors *errors)
+{
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        const struct config_guest *guest = &config->guests[g];
+
+        if (guest->pci_count != 0 && guest->paging == PAGING_SHADOW) {
+            config_report(errors, guest->paging_position, "pci-paging",
+                          "A guest with `pci` needs nested paging; take `paging = shadow` out.");
+        }
+        for (uint32_t i = 0; i < guest->pci_count; i++) {
+            (void)find_before(config, g, i, is_same_wish, errors);
+        }
+    }
+}
+
+/* ---- against the machine ---- */
+
+static uint64_t place_number(const struct config_pci_function *function)
+{
+    return (uint64_t)function->segment << 16 | (uint32_t)function->bus << 8 | (uint32_t)function->device << 3 |
+           function->function;
+}
+
+static bool fits(const struct config_pci *wish, const struct config_pci_function *function)
+{
+    switch (wish->kind) {
+    case CONFIG_PCI_ADDRESS:
+        return function->segment == wish->segment && function->bus == wish->bus && function->device == wish->device &&
+               function->function == wish->function;
+    case CONFIG_PCI_ID:
+        return function->vendor == wish->vendor && function->product == wish->product;
+    case CONFIG_PCI_CLASS:
+        return (function->class_code & wish->class_mask) == wish->class_code;
+    }
+    return false;
+}
+
+/* The which-th that fits, by place. *count: how many fit at all. NULL: there are not so many. */
+static const struct config_pci_function *find(const struct config_machine *machine, const struct config_pci *wish,
+                                              uint32_t *count)
+{
+    const struct config_pci_function *found = NULL;
+
+    *count = 0;
+    for (uint32_t i = 0; i < machine->pci_count; i++) {
+        const struct config_pci_function *function = &machine->pci[i];
+        uint32_t before = 0;
+
+        if (!fits(wish, function)) {
+            continue;
+        }
+        for (uint32_t k = 0; k < machine->pci_count; k++) {
+            before += fits(wish, &machine->pci[k]) && place_number(&machine->pci[k]) < place_number(function);
+        }
+        ++*count;
+        found = before + 1 == wish->which ? function : found;
+    }
+    return found;
+}
+
+static const char *place_text(const struct config_pci_function *function, char to[PLACE_TEXT_MAX])
+{
+    if (function->segment == 0) {
+        format_text(to, PLACE_TEXT_MAX, "%02x:%02x.%x", function->bus, function->device, function->function);
+    } else {
+        format_text(to, PLACE_TEXT_MAX, "%04x:%02x:%02x.%x", function->segment, function->bus, function->device,
+                    function->function);
+    }
+    return to;
+}
+
+static void resolve(const struct config_machine *machine, struct config_pci *wish, struct config_errors *errors)
+{
+    uint32_t count;
+    const struct config_pci_function *function = find(machine, wish, &count);
+    char place[PLACE_TEXT_MAX];
+
+    if (function == NULL) {
+        config_report(errors, wish->position, "pci-not-there",
+                      "This machine has %u PCI function%s for `pci = %.*s`; `inventory = yes` lists what it has in "
+                      "machine.txt.",
+                      count, count == 1 ? "" : "s", TEXT_ARGS(wish->text));
+        return;
+    }
+    if (function->class_code >> 16 == CLASS_BRIDGE) {
+        config_report(errors, wish->position, "pci-bridge",
+                      "%s is a bridge, which is the machine's; name what is behind it.", place_text(function, place));
+    } else if (function->console) {
+        config_report(errors, wish->position, "pci-console",
+                      "%s is what the hypervisor's console is on; take the console elsewhere (`console = serial`, "
+                      "`console = screen`), or give the guest another function.",
+                      place_text(function, place));
+    } else if (function->messages_known && !function->messages) {
+        config_report(errors, wish->position, "pci-intx",
+                      "%s has no interrupt messages (MSI-X, MSI), only an interrupt line, which functions share; it "
+                      "cannot be given to a guest.",
+                      place_text(function, place));
+    }
+    wish->segment = function->segment;
+    wish->bus = function->bus;
+    wish->device = function->device;
+    wish->function = function->function;
+}
+
+static bool is_same_place(const struct config_pci *one, const struct config_pci *other)
+{
+    return one->segment == other->segment && one->bus == other->bus && one->device == other->device &&
+           one->function == other->function && !is_same_wish(one, other);
+}
+
+static const struct config_pci_function *at_place(const struct config_machine *machine, const struct config_pci *pci)
+{
+    struct config_pci wish = *pci;
+    uint32_t count;
+
+    wish.kind = CONFIG_PCI_ADDRESS;
+    wish.which = 1;
+    return find(machine, &wish, &count);
+}
+
+/* Functions that nothing can tell apart have one owner, and the hypervisor's console is none of them. */
+static void check_group(const struct config *config, const struct config_machine *machine, uint32_t owner,
+                        const struct config_pci *wish, struct config_errors *errors)
+{
+    const struct config_pci_function *own = at_place(machine, wish);
+    char place[PLACE_TEXT_MAX], other_place[PLACE_TEXT_MAX];
+
+    for (uint32_t i = 0; own != NULL && own->group != CONFIG_PCI_NO_GROUP && i < machine->pci_count; i++) {
+        const struct config_pci_function *function = &machine->pci[i];
+
+        if (function != own && function->group == own->group && function->console) {
+            config_report(errors, wish->position, "pci-group",
+                          "%s and %s, which the hypervisor's console is on, cannot be told apart by the IOMMU; take "
+                          "the console elsewhere.",
+                          place_text(own, place), place_text(function, other_place));
+            return;
+        }
+    }
+    for (uint32_t g = 0; own != NULL && own->group != CONFIG_PCI_NO_GROUP && g < owner; g++) {
+        for (uint32_t i = 0; i < config->guests[g].pci_count; i++) {
+            const struct config_pci_function *function = at_place(machine, &config->guests[g].pci[i]);
+
+            if (function != NULL && function != own && function->group == own->group) {
+                config_report(errors, wish->position, "pci-group",
+                              "%s and %s of guest `%.*s` (line %u) cannot be told apart by the IOMMU (one device, or "
+                              "behind one bridge); give both to one guest.",
+                              place_text(own, place), place_text(function, other_place),
+                              TEXT_ARGS(config->guests[g].name), config->guests[g].pci[i].position.line);
+                return;
+            }
+        }
+    }
+}
+
+void config_check_pci(struct config *config, const struct config_machine *machine, struct config_errors *errors)
+{
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        struct config_guest *guest = &config->guests[g];
+        uint32_t before = errors->count;
+
+        if (guest->pci_count != 0 && machine->no_nested_paging) {
+            config_report(errors, guest->pci[0].position, "pci-paging",
+                          "A guest with `pci` needs nested paging, which this CPU has not.");
+        }
+        if (guest->pci_count != 0 && machine->pci_known && !machine->has_iommu) {
+            config_report(errors, guest->pci[0].position, "no-iommu",
+                          "This machine has no IOMMU, or its firmware has it off (VT-d, AMD-Vi, IOMMU): without one a "
+                          "device reaches all memory, so none is given to a guest.");
+        }
+        for (uint32_t i = 0; machine->pci_known && i < guest->pci_count; i++) {
+            resolve(machine, &guest->pci[i], errors);
+        }
+        for (uint32_t i = 0; machine->pci_known && errors->count == before && i < guest->pci_count; i++) {
+            if (!find_before(config, g, i, is_same_place, errors)) {
+                check_group(config, machine, g, &guest->pci[i], errors);
+            }
+        }
+    }
+}

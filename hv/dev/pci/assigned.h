@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A function of the machine on a guest's PCI bus.
+ *
+ * The guest's driver sees the device's own identity, its base address registers, and of its capabilities those that
+ * assigned.c lists; the rest of configuration space is not there. The space is a copy: what the guest writes changes
+ * the copy, and three bits of it go on to the device, when they change: bus mastering, and whether MSI-X or MSI is on.
+ * Everything else stays as the hypervisor set it before the guest's first instruction.
+ *
+ *     BAR of the device         what the guest's accesses do
+ *     registers                 straight to the device: the nested tree maps them, no exit
+ *     pages of the MSI-X table  exits: the table and the pending bits here are the guest's; in the device's own table
+ *     and its pending bits      the hypervisor has written messages that the IOMMU knows
+ *     ports, BARs below a page, exits: the access is made by struct pci_assigned_io
+ *     and a BAR that was moved
+ *
+ * Interrupts: the device sends one of its messages, which come to the hypervisor; `incoming` gets its bit, and
+ * pci_assigned_carry() makes it the guest's own message of that number. The guest's masks hold it back there.
+ *
+ * Pure: the machine is behind struct pci_assigned_io. One CPU at a time, under the lock of the guest's PC, except
+ * `incoming`.
+ */
+#ifndef HV_DEV_PCI_ASSIGNED_H
+#define HV_DEV_PCI_ASSIGNED_H
+
+#include "hv/dev/pci/function.h"
+
+/* A base address register of the machine's function. */
+struct pci_assigned_bar {
+    struct pci_bar bar; /* `kind` is PCI_BAR_NONE: there is none */
+    uint64_t at;        /* port, or host-physical address */
+    uint64_t place;     /* where the guest finds it first; 0: anywhere */
+    bool mapped;        /* by the nested tree, but for the pages of MSI-X */
+};
+
+/* What is read of the machine's function, once (hv/host/pci_device.h). */
+struct pci_assigned_facts {
+    struct pci_address address;
+    struct pci_identity identity;
+    struct pci_assigned_bar bars[PCI_BARS];
+    uint16_t pm, express, advanced; /* capabilities: power management, PCI Express, advanced features; 0: not there */
+    uint16_t msi, msix;
+    bool msi_64;
+    uint32_t device_capabilities; /* of PCI Express */
+    uint16_t device_control;
+    uint32_t msix_count; /* of the device; 1 to 2048 */
+    uint32_t msix_bar;
+    uint32_t msix_table, msix_pba; /* offsets in the BAR */
+};
+
+/* How the device is reached. Offsets in configuration space are its own. */
+struct pci_assigned_io {
+    void *context;
+    void (*config_write)(void *context, struct pci_address address, uint32_t offset, uint32_t bytes, uint32_t value);
+    uint64_t (*read)(void *context, bool port, uint64_t at, uint8_t size);
+    void (*write)(void *context, bool port, uint64_t at, uint8_t size, uint64_t value);
+};
+
+struct pci_assigned {
+    struct pci_endpoint function; /* first */
+    const struct pci_assigned_facts *facts;
+    const struct pci_assigned_io *io;
+    uint32_t vectors;     /* messages that the hypervisor has for it: 1 to PCI_MSIX_MAX */
+    uint32_t incoming;    /* atomic: bit n: message n came */
+    uint64_t interrupts;  /* how many were carried */
+    bool master, message; /* as the device has them: bus mastering; MSI-X or MSI */
+};
+
+/* The function as its guest's driver finds it at the start; facts, io and vectors stay. The device has bus mastering
+ * and messages off. */
+void pci_assigned_init(struct pci_assigned *device);
+
+/* Makes what came the guest's own interrupts. */
+void pci_assigned_carry(struct pci_assigned *device);
+
+/* The bytes [*start, *end) of a BAR, whole pages, that have MSI-X structures of the device. False: none has. They are
+ * one run: where table and pending bits lie apart, what is between is in it. */
+bool pci_assigned_msix_pages(const struct pci_assigned_facts *facts, unsigned bar, uint64_t *start, uint64_t *end);
+
+extern const struct bus_row pci_assigned_row;
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One PCI function of the machine that a guest gets: what it has, how it is reset between two of its guest's lives, and
+ * how its registers are set up for the next. Pure, over pci_scan.h; nothing here waits.
+ *
+ * The order of a life: pci_device_stop(), pci_device_reset(); PCI_RESET_US later pci_device_wake(); PCI_RESET_US later
+ * pci_device_restore(), the interrupts' messages, and then the guest's driver.
+ *
+ * "PCI Express Base Specification" 5.0, 6.6.2 "Function Level Reset (FLR)"; "PCI Bus Power Management Interface
+ * Specification" 1.2, 5.4; "Advanced Capabilities for Conventional PCI" ECN 2006.
+ */
+#ifndef HV_HOST_PCI_DEVICE_H
+#define HV_HOST_PCI_DEVICE_H
+
+#include "hv/base/status.h"
+#include "hv/dev/pci/assigned.h"
+#include "hv/host/pci_scan.h"
+
+#define PCI_RESET_US 100000u /* until a function answers after a reset: 6.6.2 */
+
+enum pci_reset {
+    PCI_RESET_NONE,
+    PCI_RESET_FUNCTION, /* by PCI Express */
+    PCI_RESET_ADVANCED, /* by the capability of conventional PCI */
+    PCI_RESET_POWER,    /* D3 and back */
+};
+
+/* Sizes its BARs: it must have no bus mastering, and nothing uses it. STATUS_UNSUPPORTED: it is a bridge. */
+enum status pci_device_read(const struct pci_access *access, struct pci_address address,
+                            struct pci_assigned_facts *facts);
+
+/* Of that its capabilities alone, by reading; the address is set. */
+void pci_device_read_capabilities(const struct pci_access *access, struct pci_assigned_facts *facts);
+
+enum pci_reset pci_device_reset_kind(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
+/* "function-level reset" */
+const char *pci_reset_name(enum pci_reset kind);
+
+/* Bus mastering and messages off. */
+void pci_device_stop(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
+/* Begins the reset that it has. What the device was doing is void. */
+void pci_device_reset(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
+/* D0, whatever it was. */
+void pci_device_wake(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
+/* BARs, ports and memory decoded, bus mastering and its line off, no messages. */
+void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
+/* The one message of MSI, which stays off. */
+void pci_device_set_msi(const struct pci_access *access, const struct pci_assigned_facts *facts, uint64_t address,
+                        uint32_t data);
+
+#endif

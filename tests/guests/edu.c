@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest that owns a device of the machine: QEMU's `edu` (1234:11e8), which copies between its own buffer and any
+ * address that its driver names. QEMU, docs/specs/edu.
+ *
+ * The registers answer, a copy to and from the guest's own memory arrives, the interrupt message comes, BAR 0 can be
+ * moved, and a copy to where the guest has no memory arrives nowhere. Command line `crash`: the first life ends while a
+ * copy is on the way, and the second one, which finds that the device has kept its registers, sees that it did not
+ * come.
+ */
+#include "tests/guests/lib/start_info.h"
+
+const char guest_name[] = "edu";
+
+#define CONFIG_ADDRESS 0xcf8
+#define CONFIG_DATA 0xcfc
+#define CONFIG_ENABLE 0x80000000u
+#define DEVICES 32u
+#define EDU 0x11e81234u
+#define COMMAND 0x04u
+#define COMMAND_MEMORY 0x02u
+#define COMMAND_MEMORY_MASTER 0x06u
+#define BAR0 0x10u
+#define CAPABILITIES 0x34u
+#define CAP_MSI 0x05u
+#define MSI_ON 0x00010000u
+
+#define EDU_VERSION 0x010000edu
+#define EDU_LIVE 0x04u
+#define EDU_FACTORIAL 0x08u
+#define EDU_RAISE 0x60u
+#define EDU_ACKNOWLEDGE 0x64u
+#define EDU_STATUS 0x24u
+#define EDU_SOURCE 0x80u
+#define EDU_TARGET 0x88u
+#define EDU_COUNT 0x90u
+#define EDU_DMA 0x98u
+#define EDU_GO 1u
+#define EDU_FROM_DEVICE 2u
+#define EDU_BUFFER 0x40000u
+#define BYTES 2048u
+
+#define VECTOR 0x51u
+#define APIC_EOI 0xb0u
+#define SOURCE 0x600000u /* in the guest's 16 MiB */
+#define TARGET 0x700000u
+#define CRASH_TARGET 0x780000u
+#define NOWHERE 0x30000000u
+#define ELSEWHERE 0xc8000000u /* in the window for devices, where none is */
+#define WAIT_MS 3000u
+
+static volatile uint32_t interrupts;
+static uint32_t device, registers;
+
+static uint32_t config_read(uint32_t offset)
+{
+    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
+    return in32(CONFIG_DATA);
+}
+
+static void config_write(uint32_t offset, uint32_t value)
+{
+    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
+    out32(CONFIG_DATA, value);
+}
+
+static volatile uint32_t *memory_at(uint32_t address)
+{
+    return (volatile uint32_t *)(uintptr_t)address;
+}
+
+static void on_message(struct trap_frame *frame)
+{
+    (void)frame;
+    interrupts++;
+    lapic_write(APIC_EOI, 0);
+}
+
+static void find(void)
+{
+    while (device < DEVICES && config_read(0) != EDU) {
+        device++;
+    }
+    CHECK_EQUAL(device < DEVICES, 1);
+    registers = config_read(BAR0) & ~0xfu;
+    CHECK_EQUAL(mmio_read32(registers), EDU_VERSION);
+    mmio_write32(registers + EDU_LIVE, 0x12345678);
+    CHECK_EQUAL(mmio_read32(registers + EDU_LIVE), ~0x12345678u);
+}
+
+static void listen(void)
+{
+    uint32_t cap = config_read(CAPABILITIES) & 0xfcu;
+
+    while (cap != 0 && (config_read(cap) & 0xffu) != CAP_MSI) {
+        cap = config_read(cap) >> 8 & 0xfcu;
+    }
+    CHECK_EQUAL(cap != 0, 1);
+    trap_set(VECTOR, on_message);
+    config_write(cap + 4, 0xfee00000u);
+    config_write(cap + 8, 0);
+    config_write(cap + 12, VECTOR);
+    config_write(cap, config_read(cap) | MSI_ON);
+    interrupts_on();
+}
+
+static void begin_copy(uint32_t from, uint32_t to, uint32_t command)
+{
+    mmio_write32(registers + EDU_SOURCE, from);
+    mmio_write32(registers + EDU_TARGET, to);
+    mmio_write32(registers + EDU_COUNT, BYTES);
+    mmio_write32(registers + EDU_DMA, command | EDU_GO);
+}
+
+static void copy(uint32_t from, uint32_t to, uint32_t command)
+{
+    begin_copy(from, to, command);
+    for (uint32_t ms = 0; ms < WAIT_MS && (mmio_read32(registers + EDU_DMA) & EDU_GO) != 0; ms++) {
+        pit_wait_us(1000);
+    }
+    CHECK_EQUAL(mmio_read32(registers + EDU_DMA) & EDU_GO, 0);
+}
+
+static uint32_t pattern(uint32_t i)
+{
+    return i * 0x9e3779b9u ^ 0x5a5a5a5au;
+}
+
+static void copy_own_memory(void)
+{
+    for (uint32_t i = 0; i < BYTES / 4; i++) {
+        memory_at(SOURCE)[i] = pattern(i);
+        memory_at(TARGET)[i] = 0;
+    }
+    copy(SOURCE, EDU_BUFFER, 0);
+    copy(EDU_BUFFER, TARGET, EDU_FROM_DEVICE);
+    for (uint32_t i = 0; i < BYTES / 4; i++) {
+        CHECK_EQUAL(memory_at(TARGET)[i], pattern(i));
+    }
+    print("edu: a copy to the device and back arrived\n");
+}
+
+static void take_interrupts(void)
+{
+    for (uint32_t i = 1; i <= 3; i++) {
+        mmio_write32(registers + EDU_RAISE, i);
+        for (uint32_t ms = 0; ms < WAIT_MS && interrupts < i; ms++) {
+            pit_wait_us(1000);
+        }
+        CHECK_EQUAL(interrupts, i);
+        mmio_write32(registers + EDU_ACKNOWLEDGE, i);
+    }
+    print("edu: %u interrupts came\n", interrupts);
+}
+
+/* Each access is an exit then. */
+static void move(void)
+{
+    uint32_t before = config_read(BAR0);
+
+    config_write(BAR0, ELSEWHERE);
+    CHECK_EQUAL(mmio_read32(ELSEWHERE), EDU_VERSION);
+    mmio_write32(ELSEWHERE + EDU_LIVE, 0x55aa55aa);
+    CHECK_EQUAL(mmio_read32(ELSEWHERE + EDU_LIVE), ~0x55aa55aau);
+    config_write(BAR0, before);
+    CHECK_EQUAL(mmio_read32(registers), EDU_VERSION);
+}
+
+/* To where the guest has no memory; then to its own again, as before. */
+static void copy_elsewhere(void)
+{
+    copy(EDU_BUFFER, NOWHERE, EDU_FROM_DEVICE);
+    print("edu: a copy to 0x%x was asked for\n", NOWHERE);
+    copy_own_memory();
+}
+
+static void second_life(void)
+{
+    for (uint32_t ms = 0; ms < 400; ms++) {
+        pit_wait_us(1000);
+    }
+    for (uint32_t i = 0; i < BYTES / 4; i++) {
+        CHECK_EQUAL(memory_at(CRASH_TARGET)[i], 0);
+    }
+    print("edu: the copy of the last life did not come\n");
+}
+
+void guest_main(void)
+{
+    bool crashes = start_info_argument(start_info(), "crash") != NULL;
+
+    traps_init();
+    pic_init();
+    lapic_init();
+    find();
+    CHECK_EQUAL(config_read(COMMAND) & COMMAND_MEMORY_MASTER, COMMAND_MEMORY);
+    if (crashes && mmio_read32(registers + EDU_TARGET) == CRASH_TARGET) {
+        second_life();
+        crashes = false;
+    }
+    config_write(COMMAND, COMMAND_MEMORY_MASTER);
+    listen();
+    copy_own_memory();
+    take_interrupts();
+    move();
+    copy_elsewhere();
+    if (crashes) {
+        print("edu: ends with a copy on the way\n");
+        begin_copy(EDU_BUFFER, CRASH_TARGET, EDU_FROM_DEVICE);
+        out8(0xcf9, 0x06);
+        wait_for_interrupt();
+    }
+}

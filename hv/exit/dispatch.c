@@ -320,6 +320,25 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
     return true;
 }
 
+bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
+{
+    if (time_is_over(vcpu)) {
+        return false;
+    }
+    record(vcpu, EXIT_HYPERCALL, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
+    vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
+    return true;
+}
+
+bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip)
+{
+    if (time_is_over(vcpu)) {
+        return false;
+    }
+    record(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
 uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault)
 {
     const struct instruction *instruction = time_is_over(vcpu) ? NULL : emulate_known_move(vcpu, fault);

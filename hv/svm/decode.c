@@ -150,7 +150,19 @@ bool svm_exit_is_cr_access(uint64_t exit_code)
            exit_code == SVM_EXIT_CR4_WRITE || exit_code == SVM_EXIT_CR8_WRITE;
 }
 
-/* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4. APM 3 appendix A. */
+/* Apart, because it would cost the frequent ones instructions. */
+__attribute__((noinline)) static uint8_t rare_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES])
+{
+    if (code[0] != 0x0f) {
+        return 0;
+    }
+    if (exit_code == SVM_EXIT_WBINVD) {
+        return code[1] == 0x09 ? 2 : 0;
+    }
+    return exit_code == SVM_EXIT_VMMCALL && code[1] == 0x01 && code[2] == 0xd9 ? 3 : 0;
+}
+
+/* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4, WBINVD 0f 09, VMMCALL 0f 01 d9. APM 3 appendix A. */
 uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES])
 {
     uint32_t opcode = (uint32_t)code[0] << 8 | code[1];
@@ -163,8 +175,15 @@ uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]
     case SVM_EXIT_HLT:
         return code[0] == 0xf4 ? 1 : 0;
     default:
-        return 0;
+        return rare_length(exit_code, code);
     }
+}
+
+/* MOV to CR4 is 0f 22 /4, from it 0f 20 /4; the operand is a register whatever the mode bits say. APM 3 "MOV CRn". */
+bool svm_plain_cr4_access(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES], uint8_t *gpr)
+{
+    *gpr = code[2] & 7u;
+    return code[0] == 0x0f && code[1] == (exit_code == SVM_EXIT_CR4_WRITE ? 0x22 : 0x20) && (code[2] & 0x38u) == 0x20u;
 }
 
 /*

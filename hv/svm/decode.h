@@ -47,7 +47,11 @@ static inline bool svm_exit_is_machine_check(uint64_t exit_code)
 bool svm_exit_is_cr_access(uint64_t exit_code);
 
 /* The length of the instruction that exited where it has no prefix, as nearly always; 0: ask the decoder. */
-#define SVM_PLAIN_BYTES 2u
+#define SVM_PLAIN_BYTES 3u
 uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]);
+
+/* The MOV to or from CR4 that exited, without a prefix and SVM_PLAIN_BYTES long: the register of its operand. False: it
+ * is something else. */
+bool svm_plain_cr4_access(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES], uint8_t *gpr);
 
 #endif

@@ -11,21 +11,30 @@
 #include "hv/svm/svm.h"
 #include "hv/x86/registers.h"
 
-/*
- * The usual forms of the instructions that exit, looked at where they lie: in 64-bit mode with 4-level paging. The L
- * bit of CS is attribute 9. APM 2 4.8.1 "Code-Segment Descriptors", 15.5.1.
- */
-static inline uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
+/* The L bit of CS is attribute 9. APM 2 4.8.1 "Code-Segment Descriptors". */
+static inline bool svm_in_64bit_code(const struct vmcb *vmcb)
 {
-    const uint8_t *code;
+    return (vmcb->efer & EFER_LMA) != 0 && (vmcb->cs.attributes & VMCB_CS_LONG) != 0;
+}
 
-    if ((vmcb->efer & EFER_LMA) == 0 || (vmcb->cs.attributes & VMCB_CS_LONG) == 0 || (vmcb->cr4 & CR4_LA57) != 0) {
-        return 0;
+/* The instruction that exited where it lies, with SVM_PLAIN_BYTES of it: in 64-bit mode with 4-level paging. NULL: look
+ * for it by a fetch. APM 2 15.5.1. */
+static inline const uint8_t *svm_code_at_rip(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    if (!svm_in_64bit_code(vmcb) || (vmcb->cr4 & CR4_LA57) != 0) {
+        return NULL;
     }
     if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
-        return 0;
+        return NULL;
     }
-    code = guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
+    return guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
+}
+
+/* The usual forms of the instructions that exit. */
+static inline uint8_t svm_usual_length(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    const uint8_t *code = svm_code_at_rip(vmcb, vcpu);
+
     return code == NULL ? 0 : svm_plain_length(vmcb->exit_code, code);
 }
 

@@ -133,6 +133,92 @@ static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
     return length != 0;
 }
 
+/* A kernel flushes all translations by a write in which PGE changes and nothing else. In 64-bit mode that loads no PAE
+ * pointers. SDM 3A 4.10.4.1; APM 2 5.5.2. */
+static bool is_global_flush(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint64_t value)
+{
+    return ((value ^ svm->vmcb.cr4 ^ svm->added_cr4) & ~CR4_PGE) == 0 && (value & ~vcpu->guest->cr4_allowed) == 0;
+}
+
+/* A read exits where the guest has MCE clear. With shadow paging CR4 is not the guest's, and the tables must hear of a
+ * flush. */
+static bool quick_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code = svm_code_at_rip(vmcb, vcpu);
+    bool write = vmcb->exit_code == SVM_EXIT_CR4_WRITE;
+    uint64_t *operand;
+    uint8_t gpr;
+
+    if (code == NULL || vmcb->cpl != 0 || svm->shadow != NULL || !svm_plain_cr4_access(vmcb->exit_code, code, &gpr) ||
+        gpr == GPR_RSP) {
+        return false;
+    }
+    operand = gpr == GPR_RAX ? &vmcb->rax : &vcpu->gpr[gpr];
+    vcpu->exit_tsc = insn_rdtsc();
+    if ((write && !is_global_flush(svm, vcpu, *operand)) ||
+        !exit_quick_done(vcpu, EXIT_CR_ACCESS, (uint32_t)vmcb->exit_code, vmcb->rip)) {
+        return false;
+    }
+    step_over(vmcb, vmcb->rip + SVM_PLAIN_BYTES);
+    if (write) {
+        vmcb->cr4 = *operand | CR4_MCE;
+        vmcb->clean &= ~CLEAN_CR;
+        svm_flush_translations(vcpu);
+    } else {
+        *operand = vmcb->cr4 & ~svm->added_cr4;
+    }
+    return true;
+}
+
+/* What it may send looks at the TPR. */
+static bool quick_hypercall(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    uint64_t next = next_rip(vmcb, vcpu);
+
+    if (next == 0 || vmcb->cpl != 0 || !svm_in_64bit_code(vmcb) ||
+        (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->rip = vmcb->rip;
+    vcpu->exit_tsc = insn_rdtsc();
+    if (!exit_quick_hypercall(vcpu, SVM_EXIT_VMMCALL)) {
+        return false;
+    }
+    vmcb->rax = vcpu->gpr[GPR_RAX];
+    step_over(vmcb, next);
+    return true;
+}
+
+/* No device of a guest bypasses the caches, so there is nothing to write back. */
+static bool quick_wbinvd(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    uint64_t next = next_rip(vmcb, vcpu);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == 0 || !exit_quick_done(vcpu, EXIT_WBINVD, SVM_EXIT_WBINVD, vmcb->rip)) {
+        return false;
+    }
+    step_over(vmcb, next);
+    return true;
+}
+
+static bool try_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    switch (svm->vmcb.exit_code) {
+    case SVM_EXIT_CR4_READ:
+    case SVM_EXIT_CR4_WRITE:
+        return quick_cr4_access(svm, vcpu);
+    case SVM_EXIT_VMMCALL:
+        return quick_hypercall(&svm->vmcb, vcpu);
+    case SVM_EXIT_WBINVD:
+        return quick_wbinvd(&svm->vmcb, vcpu);
+    default:
+        return false;
+    }
+}
+
 /* What would cost the frequent exits instructions if it were a part of them. */
 __attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -143,7 +229,7 @@ __attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu
         return quick_fault(svm, vcpu);
     }
     if (vmcb->exit_code != SVM_EXIT_MSR) {
-        return false;
+        return try_rarest(svm, vcpu);
     }
     next = next_rip(vmcb, vcpu);
     if (next == 0 || !quick_msr_read(vmcb, vcpu)) {

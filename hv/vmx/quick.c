@@ -112,6 +112,36 @@ static bool quick_fault(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return length != 0;
 }
 
+static bool in_64bit_kernel_code(const struct vmx_vcpu *vmx)
+{
+    uint64_t efer = vmx_features.msr_areas ? vmx->guest_msrs[VMX_AREA_EFER].value : vmx_read_inline(VMCS_GUEST_EFER);
+
+    return (efer & EFER_LMA) != 0 && (vmx_read_inline(access_field(SEGMENT_CS)) & SEGMENT_L) != 0 &&
+           SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS))) == 0;
+}
+
+static bool quick_hypercall(struct vcpu *vcpu, uint64_t rip)
+{
+    if (!in_64bit_kernel_code(vcpu->vendor)) {
+        return false;
+    }
+    vcpu->rip = rip;
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_hypercall(vcpu, VMX_EXIT_VMCALL);
+}
+
+/* No device of a guest bypasses the caches, so there is nothing to write back. */
+static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_done(vcpu, EXIT_WBINVD, VMX_EXIT_WBINVD, rip);
+}
+
+static bool try_rarest(struct vcpu *vcpu, uint32_t reason, uint64_t rip)
+{
+    return reason == VMX_EXIT_VMCALL ? quick_hypercall(vcpu, rip) : quick_wbinvd(vcpu, rip);
+}
+
 /* What would cost the frequent exits instructions if it were a part of them. */
 __attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reason)
 {
@@ -120,11 +150,11 @@ __attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reaso
     if (reason == VMX_EXIT_EPT_VIOLATION) {
         return may_be_quick(vcpu) && quick_fault(vcpu->vendor, vcpu);
     }
-    if (reason != VMX_EXIT_RDMSR || !may_be_quick(vcpu)) {
+    if ((reason != VMX_EXIT_RDMSR && reason != VMX_EXIT_VMCALL && reason != VMX_EXIT_WBINVD) || !may_be_quick(vcpu)) {
         return false;
     }
     rip = vmx_read_inline(VMCS_GUEST_RIP);
-    if (!quick_msr_read(vcpu, rip)) {
+    if (reason == VMX_EXIT_RDMSR ? !quick_msr_read(vcpu, rip) : !try_rarest(vcpu, reason, rip)) {
         return false;
     }
     step_over(rip);

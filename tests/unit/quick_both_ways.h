@@ -125,6 +125,7 @@ static void make_guest(uint32_t i)
     guests[i].host = &host;
     guests[i].vcpus = &vcpus[i];
     guests[i].vcpu_count = 1;
+    guests[i].cr4_allowed = CR4_PAE | CR4_MCE | CR4_OSXSAVE | CR4_PCE | (now % 8 == 0 ? 0 : CR4_PGE);
     cpuid_policy_build(&policy, &guests[i].cpuid);
     platform_reset(&guests[i].platform, &config, 100 * MS);
     guests[i].platform_deadline = platform_deadline(&guests[i].platform);
@@ -230,7 +231,7 @@ static void make_copies(uint64_t round)
 
 /* The instructions that exit: with and without a prefix. */
 struct exiting {
-    uint8_t code[3];
+    uint8_t code[4];
     uint8_t count;
 };
 
@@ -240,11 +241,31 @@ static const struct exiting rdmsr_forms[] = {{{0x0f, 0x32}, 2}, {{0x48, 0x0f, 0x
 static const struct exiting in_forms[] = {{{0xec}, 1}, {{0x66, 0xed}, 2}, {{0xed}, 1}};
 static const struct exiting out_forms[] = {{{0xee}, 1}, {{0x66, 0xef}, 2}, {{0xef}, 1}};
 
+static const struct exiting wbinvd_forms[] = {{{0x0f, 0x09}, 2}, {{0x48, 0x0f, 0x09}, 3}};
+static const struct exiting vmmcall_forms[] = {{{0x0f, 0x01, 0xd9}, 3}, {{0x48, 0x0f, 0x01, 0xd9}, 4}};
+static const struct exiting vmcall_forms[] = {{{0x0f, 0x01, 0xc1}, 3}, {{0x48, 0x0f, 0x01, 0xc1}, 4}};
+
+/* To CR4 from rax and rbx, and back; a prefix, rsp, and CR4's neighbour have no short way. */
+static const struct exiting cr4_forms[] = {
+    {{0x0f, 0x22, 0xe0}, 3}, {{0x0f, 0x22, 0xe3}, 3},       {{0x0f, 0x20, 0xe0}, 3}, {{0x0f, 0x20, 0xe3}, 3},
+    {{0x0f, 0x20, 0xe4}, 3}, {{0x48, 0x0f, 0x22, 0xe3}, 4}, {{0x0f, 0x22, 0xe4}, 3}, {{0x0f, 0x22, 0xdb}, 3}};
+
 /* With rbx, which is a device's register. The last two have no short way. */
 static const struct exiting access_forms[] = {{{0x8b, 0x03}, 2},       {{0x89, 0x03}, 2}, {{0x48, 0x8b, 0x03}, 3},
                                               {{0xc6, 0x03, 0x80}, 3}, {{0x8b, 0x23}, 2}, {{0x01, 0x03}, 2}};
 static const uint64_t some_registers[] = {0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfed00108, 0xfee00080,
                                           0xfee000b0, 0xfee00020, 0xfee00300, 0xfee00380, 0xfec00ffc, 0xfed00800};
+
+/* The registers of KVM_HC_SEND_IPI: to the one vCPU there is, or not, of a vector that may be none. */
+static void random_ipi(void)
+{
+    uint64_t *gpr = vcpus[0].gpr;
+
+    gpr[GPR_RBX] = one_in(4) ? 0 : 1ULL << (one_in(4) ? random_word() % 64 : 0);
+    gpr[GPR_RCX] = one_in(4) ? 1 : 0;
+    gpr[GPR_RDX] = one_in(4) ? random_word() % 8 : vcpus[0].lapic.id;
+    gpr[GPR_RSI] = one_in(8) ? random_word() & 0xfffff : one_in(4) ? 0x400 : 0x20 + random_word() % 0xe0;
+}
 
 /* Of the guest in the VMCB or VMCS: 64-bit mode, in CODE's page. Half of the guests have been there before. */
 static void known_code(uint64_t rip)
@@ -310,6 +331,9 @@ static const char *difference(void)
     } else if (guests[0].state != guests[1].state || memcmp(&p->pit, &q->pit, sizeof(p->pit)) != 0 ||
                memcmp(&p->pic, &q->pic, sizeof(p->pic)) != 0 || memcmp(&p->cmos, &q->cmos, sizeof(p->cmos)) != 0) {
         return "devices";
+    } else if (guests[0].unknown_count != guests[1].unknown_count ||
+               memcmp(guests[0].unknown, guests[1].unknown, sizeof(guests[0].unknown)) != 0) {
+        return "what no device answers";
     } else if (guests[0].platform_deadline != guests[1].platform_deadline) {
         return "devices' deadline";
     }

@@ -104,8 +104,10 @@ static void nothing_is_marked(void **state)
 /* APM 3 appendix A. */
 static void plain_forms_have_their_length_and_prefixed_ones_none(void **state)
 {
-    static const uint8_t cpuid[] = {0x0f, 0xa2}, wrmsr[] = {0x0f, 0x30}, rdmsr[] = {0x0f, 0x32}, hlt[] = {0xf4, 0x0f};
-    static const uint8_t prefixed[] = {0x48, 0x0f};
+    static const uint8_t cpuid[] = {0x0f, 0xa2, 0}, wrmsr[] = {0x0f, 0x30, 0}, rdmsr[] = {0x0f, 0x32, 0},
+                         hlt[] = {0xf4, 0x0f, 0};
+    static const uint8_t prefixed[] = {0x48, 0x0f, 0xa2}, wbinvd[] = {0x0f, 0x09, 0}, vmmcall[] = {0x0f, 0x01, 0xd9};
+    static const uint8_t vmcall[] = {0x0f, 0x01, 0xc1};
 
     (void)state;
     assert_int_equal(svm_plain_length(SVM_EXIT_CPUID, cpuid), 2);
@@ -116,6 +118,11 @@ static void plain_forms_have_their_length_and_prefixed_ones_none(void **state)
     assert_int_equal(svm_plain_length(SVM_EXIT_CPUID, wrmsr), 0);
     assert_int_equal(svm_plain_length(SVM_EXIT_MSR, cpuid), 0);
     assert_int_equal(svm_plain_length(SVM_EXIT_VMMCALL, cpuid), 0);
+    assert_int_equal(svm_plain_length(SVM_EXIT_VMMCALL, vmmcall), 3);
+    assert_int_equal(svm_plain_length(SVM_EXIT_VMMCALL, vmcall), 0);
+    assert_int_equal(svm_plain_length(SVM_EXIT_WBINVD, wbinvd), 2);
+    assert_int_equal(svm_plain_length(SVM_EXIT_WBINVD, cpuid), 0);
+    assert_int_equal(svm_plain_length(SVM_EXIT_PAUSE, cpuid), 0); /* the decoder knows it */
 }
 
 int main(void)

@@ -43,6 +43,7 @@ static uint32_t in_a_row[CONFIG_GUESTS_MAX];    /* restarts since the guest ran 
 static bool over[CONFIG_GUESTS_MAX];            /* has ended, is reported, and is not restarted by itself */
 static uint32_t guests_over;
 static bool wants_poweroff; /* the machine's power button was pressed; under end_lock */
+static uint32_t reports;    /* atomic: of ends, since the start */
 static uint64_t unreported; /* atomic, a bit per guest: it has ended, and its report waits for room on the consoles */
 
 void guest_end_init(const struct boot_info *info)
@@ -419,6 +420,7 @@ static void finish(struct guest *guest)
     console_end_guest(guest);
     guest_com2_end(guest);
     report(guest);
+    __atomic_fetch_add(&reports, 1, __ATOMIC_RELAXED);
     if (!restart(guest)) {
         count_over(guest);
     }
@@ -446,9 +448,9 @@ void guest_end_serve(void)
     spinlock_release(&end_lock);
 }
 
-uint32_t guest_end_unreported(void)
+uint32_t guest_end_reports(void)
 {
-    return (uint32_t)__builtin_popcountll(__atomic_load_n(&unreported, __ATOMIC_ACQUIRE));
+    return __atomic_load_n(&reports, __ATOMIC_RELAXED);
 }
 
 bool guest_end_start(struct guest *guest)

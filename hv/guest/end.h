@@ -32,8 +32,8 @@ void guest_end_wants_poweroff(void);
 /* Ends that wait for room on the consoles. The CPU that polls the consoles calls it after each poll. */
 void guest_end_serve(void);
 
-/* Ends that wait so; for the test build that measures. */
-uint32_t guest_end_unreported(void);
+/* How many ends have been reported; for the test build that measures. */
+uint32_t guest_end_reports(void);
 
 /* CPU_FLAG_STOP: the machine's run has ended elsewhere; this CPU halts. */
 _Noreturn void guest_end_cpu_stops(struct cpu *cpu);

@@ -36,10 +36,10 @@ static bool is_on(void)
     return known == 2;
 }
 
-/* Another one whenever a guest ends or begins again, and when its end is reported, which may be in a later pass. */
+/* Another one whenever a guest ends or begins again, and when its end is reported, which is in a later pass. */
 static uint64_t count_ends(void)
 {
-    uint64_t count = (uint64_t)0 - guest_end_unreported();
+    uint64_t count = guest_end_reports();
 
     for (uint32_t i = 0; i < guest_count; i++) {
         count += guests[i]->restarts + (guests[i]->state != GUEST_RUNNING ? 1 : 0);

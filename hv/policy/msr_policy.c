@@ -473,20 +473,39 @@ static uint64_t written_value(const struct vcpu *vcpu)
     return (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
 }
 
+/* Out of line, so that each alone pays for the registers that it saves. */
+__attribute__((noinline)) static bool quick_eoi(struct vcpu *vcpu)
+{
+    if (written_value(vcpu) != 0 || !lapic_x2apic(&vcpu->lapic)) {
+        return false;
+    }
+    guest_apic_end_of_interrupt(vcpu);
+    return true;
+}
+
+__attribute__((noinline)) static bool quick_deadline(struct vcpu *vcpu)
+{
+    tsc_deadline_write(vcpu, written_value(vcpu));
+    return true;
+}
+
+__attribute__((noinline)) static bool quick_icr(struct vcpu *vcpu)
+{
+    return guest_apic_msr_write(vcpu, MSR_X2APIC_ICR, written_value(vcpu));
+}
+
 bool msr_quick_write(struct vcpu *vcpu)
 {
-    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
-    uint64_t value = written_value(vcpu);
-
-    if (msr == MSR_X2APIC_EOI && value == 0 && lapic_x2apic(&vcpu->lapic)) {
-        guest_apic_end_of_interrupt(vcpu);
-        return true;
+    switch ((uint32_t)vcpu->gpr[GPR_RCX]) {
+    case MSR_X2APIC_EOI:
+        return quick_eoi(vcpu);
+    case MSR_TSC_DEADLINE:
+        __attribute__((musttail)) return quick_deadline(vcpu); /* else a known result costs a frame here */
+    case MSR_X2APIC_ICR:
+        return quick_icr(vcpu);
+    default:
+        return false;
     }
-    if (msr == MSR_TSC_DEADLINE) {
-        tsc_deadline_write(vcpu, value);
-        return true;
-    }
-    return false;
 }
 
 /* Any other, by its row. False: #GP. */

@@ -65,6 +65,8 @@ __attribute__((noinline)) static void inject(struct svm_vcpu *svm, const struct 
     svm->vmcb.event_injection = svm_encode_event(&injected);
     if (event->kind == EVENT_NMI) {
         svm_step_nmi_begins(&svm->step, &svm->vmcb);
+    } else if (svm->step.iret_runs) {
+        svm_step_iret_waits(&svm->step, &svm->vmcb);
     }
 }
 
@@ -82,16 +84,20 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     bool shadow = (svm->vmcb.int_state & INT_STATE_SHADOW) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
-    bool nmi_open = !svm_nmi_is_blocked(svm, vcpu) && !shadow;
     enum event_choice choice;
     struct vcpu_event event;
+    bool nmi_open;
     bool nmi;
     bool interrupt;
 
+    if (svm->step.iret_runs) {
+        svm_step_settle_iret(&svm->step, &svm->vmcb, vcpu);
+    }
     if (svm->step.reason != SVM_STEP_NONE && svm_step_holds(&svm->step, &svm->vmcb, vcpu)) {
         set_windows(svm, vcpu, false, false); /* nothing else is to come before the instruction has run */
         return;
     }
+    nmi_open = !svm_nmi_is_blocked(svm, vcpu) && !shadow;
     choice = vcpu_select_event(vcpu, open, nmi_open, &event);
     if (choice == EVENT_INJECT) {
         inject(svm, &event);

@@ -183,7 +183,7 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (svm_step_concerns(&svm->step, vmcb) && svm_step_exit(&svm->step, &svm->vmcb, vcpu)) {
         return;
     }
-    if (svm_exit_is_cr_access(vmcb->exit_code)) {
+    if (vmcb->exit_code <= SVM_EXIT_CR0_SELECTIVE && svm_exit_is_cr_access(vmcb->exit_code)) {
         svm_handle_cr_access(svm, vcpu);
         return;
     }
@@ -203,7 +203,7 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
             svm_quirks_cpuid(vcpu);
         }
     }
-    if (svm_exit_needs_length(vmcb->exit_code)) {
+    if (vmcb->exit_code >= SVM_EXIT_RDPMC && svm_exit_needs_length(vmcb->exit_code)) {
         exit.length = instruction_length(svm, vcpu);
         if (exit.length == 0) {
             return;

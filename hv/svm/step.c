@@ -25,7 +25,7 @@ static void watch_flags(const struct svm_step *step, struct vmcb *vmcb, bool all
     uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1] & ~FLAGS_MISC1;
     uint32_t misc2 = vmcb->intercepts[INTERCEPT_MISC2] & ~FLAGS_MISC2;
 
-    if (step->nmi_masked && step->reason != SVM_STEP_IRET) {
+    if (step->nmi_masked && !step->iret_runs && step->reason != SVM_STEP_IRET) {
         misc1 |= 1u << MISC1_IRET;
     }
     vmcb->intercepts[INTERCEPT_MISC1] = all ? misc1 | FLAGS_MISC1 : misc1;
@@ -60,6 +60,7 @@ void svm_step_reset(struct svm_step *step, struct vmcb *vmcb)
 void svm_step_begin(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu, enum svm_step_reason reason)
 {
     step->reason = reason;
+    step->iret_runs = false;
     step->tf = RFLAGS_TF;
     step->guest_tf = (vcpu->rflags & RFLAGS_TF) != 0;
     step->rip = vcpu->rip;
@@ -75,6 +76,31 @@ void svm_step_begin(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu,
 void svm_step_nmi_begins(struct svm_step *step, struct vmcb *vmcb)
 {
     step->nmi_masked = true;
+    step->iret_runs = false;
+    watch_flags(step, vmcb, false);
+}
+
+/* A fault of the IRET has unmasked NMIs, too; a breakpoint on it or an interrupt comes before it. */
+static bool pending_is_of_iret(const struct vcpu_event *pending)
+{
+    return pending->valid && pending->kind == EVENT_EXCEPTION && pending->vector != EXCEPTION_DB;
+}
+
+void svm_step_settle_iret(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    bool has_run = vcpu->rip != step->rip || vcpu->gpr[GPR_RSP] != step->rsp;
+
+    if (has_run || pending_is_of_iret(&vcpu->pending)) {
+        step->iret_runs = false;
+        step->nmi_masked = false;
+    } else if (vcpu->nmi_pending != 0 && !vcpu->pending.valid) {
+        svm_step_begin(step, vmcb, vcpu, SVM_STEP_IRET);
+    }
+}
+
+void svm_step_iret_waits(struct svm_step *step, struct vmcb *vmcb)
+{
+    step->iret_runs = false;
     watch_flags(step, vmcb, false);
 }
 
@@ -106,7 +132,11 @@ bool svm_step_exit(struct svm_step *step, struct vmcb *vmcb, struct vcpu *vcpu)
     bool moved = vcpu->rip != step->rip;
 
     if (step->reason == SVM_STEP_NONE) {
-        svm_step_begin(step, vmcb, vcpu, SVM_STEP_IRET);
+        if (vcpu->nmi_pending == 0) {
+            svm_step_let_iret_run(step, vmcb);
+        } else {
+            svm_step_begin(step, vmcb, vcpu, SVM_STEP_IRET);
+        }
         return true;
     }
     if (vmcb->exit_code == SVM_EXIT_DEBUG && is_step(vmcb->dr6)) {

@@ -490,6 +490,19 @@ def linux_life_case(name, **more):
                            "on-crash = restart\n", cmdline="console=ttyS0 panic=1", **more)
 
 
+def linux_ticks_case(name, clocksource, **more):
+    """A Linux without any clock of a hypervisor's, on a CPU half of whose time is another guest's."""
+    told = linux_conf(more="cpus = 0,\nslice = 10ms\n").replace("console=ttyS0", "console=ttyS0 nopv no-kvmclock")
+    return Case(name, told + "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n", [
+        Expect(r"\[linux\] linux# "), Answer(r"\[linux\] linux# ", "echo at $(date +%s); sleep 1; echo then $(date +%s)",
+                                             r"at (\d+)\s(?s:.*?)then (\d+)", one_second),
+        Send("dmesg | grep -i -e tsc -e clocksource\n"), Expect(r"\[linux\] linux# "),
+        Answer(r"\[linux\] linux# ", "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", rf"^\[linux\] ({clocksource})$"),
+        Send("poweroff\n"), r"guest linux stopped: powered off", Send("x"), r"PASS spin", r"plinth: result ok\s*\Z"],
+                files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "spin.elf": Built("guests/spin.elf")}, forbidden=(PANIC,),
+                timeout_s=LINUX_TIMEOUT_S, **more)
+
+
 def i6300esb_case(name, **more):
     """Linux's own driver of the watchdog on the guest's PCI bus: it is fed and nothing happens; its feeder dies and the guest
     is restarted; the next start reads from it that it has ended the one before (32 is WDIOF_CARDRESET)."""
@@ -863,14 +876,10 @@ CASES = [
          files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "zeroes": Built("life/zeroes")}, mem="10G", forbidden=(PANIC,),
          timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True),
     # Without any clock of a hypervisor's, on a CPU half of whose time is another guest's: rates are measured by ticks and counters.
-    Case("linux-ticks", linux_conf(more="cpus = 0,\nslice = 10ms\n").replace("console=ttyS0", "console=ttyS0 nopv no-kvmclock")
-         + "[guest spin]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n", [
-             Expect(r"\[linux\] linux# "), Answer(r"\[linux\] linux# ", "echo at $(date +%s); sleep 1; echo then $(date +%s)",
-                                                  r"at (\d+)\s(?s:.*?)then (\d+)", one_second),
-             Answer(r"\[linux\] linux# ", "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", r"^\[linux\] (tsc|hpet|acpi_pm)$"),
-             Send("poweroff\n"), r"guest linux stopped: powered off", Send("x"), r"PASS spin", r"plinth: result ok\s*\Z"],
-         files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "spin.elf": Built("guests/spin.elf")}, forbidden=(PANIC,),
-         timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True),
+    # Where a tick is an instruction an exit costs a microsecond, as on a CPU, and the TSC is what Linux takes.
+    linux_ticks_case("linux-ticks", "tsc|hpet|acpi_pm", emulators=QEMU, slow=True),
+    linux_ticks_case("linux-ticks-counted", "tsc", emulators=QEMU, extra=hostile.MEASURE_QEMU, slow=True),
+    linux_ticks_case("linux-ticks-bochs", "tsc", emulators=("bochs-svm",), slow=True),
     # The operator's keys, one after the other.
     keys_case("keys", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
     # A reset: again by default, once more, then stays; counted as a crash. A kernel that tells of its panic by pvpanic.

@@ -20,6 +20,7 @@
 #define HZ 1000000000ULL
 #define MS 1000000ULL
 #define EOI 0x80bu
+#define ICR 0x830u
 #define DEADLINE 0x6e0u
 
 static struct host_facts host;
@@ -179,6 +180,24 @@ static void eoi_and_deadline_writes_do_the_same(void **state)
     assert_int_equal(lapic_highest_requested(&vcpus[1].lapic), 0xec);
 }
 
+static void interrupt_commands_do_the_same(void **state)
+{
+    static const uint64_t commands[] = {0x44400 /* an NMI to itself */,
+                                        0x40041 /* a vector to itself */,
+                                        0xc0041 /* to all others */,
+                                        0x700004041 /* to a CPU that is not there */,
+                                        0x40005 /* not a vector */,
+                                        0xc4500 /* INIT to all others */,
+                                        0x40300 /* a reserved delivery */};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        write_msr(ICR, commands[i]);
+    }
+    assert_int_equal(vcpus[1].nmi_pending, 1);
+    assert_int_equal(lapic_highest_requested(&vcpus[1].lapic), 0x41);
+}
+
 static void a_fired_deadline_asks_for_an_injection_and_a_new_one_for_the_timer(void **state)
 {
     (void)state;
@@ -195,7 +214,7 @@ static void a_fired_deadline_asks_for_an_injection_and_a_new_one_for_the_timer(v
 
 static void other_msrs_and_values_that_fault_go_the_long_way(void **state)
 {
-    static const uint64_t refused[][2] = {{EOI, 1}, {0x808, 0x20}, {0x10, 5}, {0xc0000080, 0}, {0x830, 0}};
+    static const uint64_t refused[][2] = {{EOI, 1}, {0x808, 0x20}, {0x10, 5}, {0xc0000080, 0}, {ICR, 0x200000}};
     struct vcpu before;
 
     (void)state;
@@ -424,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(cpuid_answers_alike_for_every_leaf, setup),
         cmocka_unit_test_setup(eoi_and_deadline_writes_do_the_same, setup),
+        cmocka_unit_test_setup(interrupt_commands_do_the_same, setup),
         cmocka_unit_test_setup(a_fired_deadline_asks_for_an_injection_and_a_new_one_for_the_timer, setup),
         cmocka_unit_test_setup(other_msrs_and_values_that_fault_go_the_long_way, setup),
         cmocka_unit_test_setup(uart_and_delay_ports_do_the_same, setup),

@@ -59,6 +59,7 @@ static struct cpu *fake_cpu_this(void);
 #define LENGTH 24u         /* instructions of a program */
 #define HANDLER_LENGTH 8u
 #define FRAMES 512u
+#define FRAME_BYTES 40u
 #define ENTRIES_MAX 3000u /* of a program: far more than one needs */
 #define NMI_LATE_MAX 3u   /* instructions that may run before an NMI that may come */
 #define VECTOR_TEST 0x51u
@@ -111,6 +112,7 @@ static struct {
     bool ended;
     uint32_t late; /* instructions since an NMI could have come */
     uint32_t executed, delivered_nmis, delivered_interrupts, traps, exceptions, raised;
+    uint32_t freed;    /* IRETs that end an NMI without a step */
     bool loses_shadow; /* quirks.lost_shadow */
     bool hides_dr6;    /* quirks.dr6_not_saved */
 } cpu;
@@ -245,6 +247,7 @@ static void deliver(struct vmcb *vmcb, uint8_t vector, uint64_t rip)
     PROMISE(((vmcb->rflags & RFLAGS_TF) != 0) == cpu.tf);
     PROMISE(cpu.depth < FRAMES);
     cpu.frames[cpu.depth++] = (struct frame){rip, vmcb->rflags & ~RFLAGS_RF, vector};
+    vmcb->rsp -= FRAME_BYTES;
     vmcb->rflags &= ~(RFLAGS_TF | RFLAGS_IF | RFLAGS_RF);
     vmcb->rip = HANDLERS + vector * 0x100u;
     cpu.tf = false;
@@ -329,6 +332,7 @@ static void do_iret(struct vmcb *vmcb)
 
     PROMISE(cpu.depth != 0);
     frame = cpu.frames[--cpu.depth];
+    vmcb->rsp += FRAME_BYTES;
     vmcb->rip = frame.rip;
     if (is_exception(frame.vector) && frame.vector != EXCEPTION_DB && frame.vector != EXCEPTION_BP) {
         vmcb->rip += BYTES;
@@ -555,6 +559,16 @@ static void arrive(void)
     }
 }
 
+/* The IRET that ends an NMI has a short way, too. */
+static bool handle_exit_either_way(void)
+{
+    bool iret = svm.vmcb.exit_code == SVM_EXIT_IRET;
+    bool go_on = iret && one_in(2) ? svm_handle_exit(&svm, &vcpu) : svm_handle_any_exit(&svm, &vcpu);
+
+    cpu.freed += iret && svm.step.iret_runs ? 1 : 0;
+    return go_on;
+}
+
 static void run_program(uint64_t number)
 {
     uint32_t entries = 0;
@@ -572,13 +586,13 @@ static void run_program(uint64_t number)
         if (entries < ENTRIES_MAX / 2) {
             arrive();
         }
-        PROMISE(svm_handle_any_exit(&svm, &vcpu));
+        PROMISE(handle_exit_either_way());
     }
     assert_int_equal(cpu.raised, cpu.exceptions);
     PROMISE(cpu.traps != 0 || (svm.vmcb.dr6 & DR6_BS) == 0);
 }
 
-static uint32_t totals[4];
+static uint32_t totals[5];
 
 static void run_programs(bool lost_shadow, bool dr6_not_saved)
 {
@@ -592,6 +606,7 @@ static void run_programs(bool lost_shadow, bool dr6_not_saved)
         totals[1] += cpu.delivered_interrupts;
         totals[2] += cpu.exceptions;
         totals[3] += cpu.traps;
+        totals[4] += cpu.freed;
     }
     for (size_t i = 0; i < ARRAY_COUNT(totals); i++) {
         assert_true(totals[i] > PROGRAMS); /* else the programs do not try what this is about */

@@ -84,13 +84,30 @@ static void create_share(struct guest *guest, struct guest_share *share, const s
     shared->guests[share->device.number] = guest;
 }
 
-void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
+/* The struct, and behind it what guest_devices_places() says. */
+static struct guest_devices *lay_out(const struct config_guest *own, void *memory, bool has_key)
+{
+    struct guest_devices_places places = guest_devices_places(own);
+    struct guest_devices *devices = memory;
+    uint8_t *start = memory;
+
+    devices->disks = (struct guest_disk *)(void *)(start + places.disks);
+    devices->cards = (struct guest_card *)(void *)(start + places.cards);
+    devices->shares = (struct guest_share *)(void *)(start + places.shares);
+    devices->assigned = (struct pci_assigned *)(void *)(start + places.assigned);
+    devices->console = own->console_virtio ? (struct virtio_console_pci *)(void *)(start + places.console) : NULL;
+    devices->entropy = own->rng && has_key ? (struct virtio_entropy_pci *)(void *)(start + places.entropy) : NULL;
+    devices->deadline = UINT64_MAX;
+    return devices;
+}
+
+void guest_devices_create(struct guest *guest, void *memory, const struct config *config, const struct boot_guest *boot,
+                          struct guest_network *networks, struct guest_shared *shared,
                           const uint8_t key[RANDOM_KEY_BYTES])
 {
     const struct config_guest *own = guest->config;
+    struct guest_devices *devices = lay_out(own, memory, key != NULL);
 
-    devices->deadline = UINT64_MAX;
     for (uint32_t i = 0; i < own->disk_count; i++) {
         create_disk(guest, &devices->disks[i], &own->disks[i], &boot->disks[i]);
         add_function(devices, &devices->disks[i].state.pci, &devices->disks[i].state.block.device);
@@ -104,14 +121,14 @@ void guest_devices_create(struct guest *guest, struct guest_devices *devices, co
         create_share(guest, &devices->shares[i], &own->shares[i], i,
                      &shared[config_share_named(config, own->shares[i].name) - config->shares]);
     }
-    if (own->console_virtio) {
-        virtio_console_init(&devices->console.console, &guest->memory, &guest->platform.console_out,
+    if (devices->console != NULL) {
+        virtio_console_init(&devices->console->console, &guest->memory, &guest->platform.console_out,
                             &guest->platform.console_in);
-        add_function(devices, &devices->console.pci, &devices->console.console.device);
+        add_function(devices, &devices->console->pci, &devices->console->console.device);
     }
-    if (own->rng && key != NULL) {
-        virtio_entropy_init(&devices->entropy.entropy, &guest->memory, key);
-        add_function(devices, &devices->entropy.pci, &devices->entropy.entropy.device);
+    if (devices->entropy != NULL) {
+        virtio_entropy_init(&devices->entropy->entropy, &guest->memory, key);
+        add_function(devices, &devices->entropy->pci, &devices->entropy->entropy.device);
     }
     guest->devices = devices;
 }
@@ -305,7 +322,8 @@ static void carry_function(struct vcpu *vcpu, struct virtio_pci *function)
     struct apic_message message;
 
     virtio_pci_raise(function);
-    while (platform->outbox_count == 0 && pci_take_message(&function->function, &message)) {
+    while (function->function.pending != 0 && platform->outbox_count == 0 &&
+           pci_take_message(&function->function, &message)) {
         guest_send_message(vcpu, &message);
     }
     virtio_pci_signal(function);
@@ -413,7 +431,7 @@ static void ring_peers(struct vcpu *vcpu, struct guest_share *share)
 /* The rings to the console are the PC's. */
 static bool work_on_console(struct vcpu *vcpu, struct virtio_budget *budget)
 {
-    struct virtio_device *device = &vcpu->guest->devices->console.console.device;
+    struct virtio_device *device = &vcpu->guest->devices->console->console.device;
     bool more = false;
 
     if (virtio_has_work(device)) {
@@ -446,8 +464,8 @@ static uint64_t work_on_all(struct vcpu *vcpu, struct virtio_budget *budget)
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
         ring_peers(vcpu, &devices->shares[i]);
     }
-    if (devices->entropy.entropy.device.kind != NULL) {
-        more |= virtio_service(&devices->entropy.entropy.device, budget);
+    if (devices->entropy != NULL) {
+        more |= virtio_service(&devices->entropy->entropy.device, budget);
     }
     if (guest->config->console_virtio && work_on_console(vcpu, budget) && !more) {
         return CONSOLE_PAUSE_NS;
@@ -494,14 +512,14 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now)
 bool guest_devices_typed(struct vcpu *vcpu)
 {
     struct guest *guest = vcpu->guest;
-    bool takes = guest->config->console_virtio && virtio_runs(&guest->devices->console.console.device);
+    bool takes = guest->config->console_virtio && virtio_runs(&guest->devices->console->console.device);
 
     guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
     if (takes) {
         struct virtio_budget budget = {VIRTIO_BUDGET_BYTES, UINT64_MAX, NULL}; /* what is typed is little */
 
-        virtio_notify(&guest->devices->console.console.device, CONSOLE_RECEIVE);
-        (void)virtio_service(&guest->devices->console.console.device, &budget);
+        virtio_notify(&guest->devices->console->console.device, CONSOLE_RECEIVE);
+        (void)virtio_service(&guest->devices->console->console.device, &budget);
     }
     return takes;
 }
@@ -571,7 +589,7 @@ static void report_card(const struct guest *guest, uint32_t index, bool with_cou
 
 static void report_others(const struct guest *guest, bool with_counters)
 {
-    const struct virtio_entropy *entropy = &guest->devices->entropy.entropy;
+    const struct virtio_entropy_pci *entropy = guest->devices->entropy;
 
     for (uint32_t i = 0; i < guest->config->share_count; i++) {
         const struct ivshmem *device = &guest->devices->shares[i].device;
@@ -596,10 +614,10 @@ static void report_others(const struct guest *guest, bool with_counters)
     if (guest->config->console_virtio) {
         log_info("  virtio console of guest %s", guest->name);
     }
-    if (guest->config->rng && entropy->device.kind == NULL) {
+    if (guest->config->rng && entropy == NULL) {
         log_info("  guest %s has no virtio-rng: neither CPU nor firmware have random numbers", guest->name);
     } else if (guest->config->rng && with_counters) {
-        log_info("  virtio-rng of guest %s: %" PRIu64 " bytes", guest->name, entropy->given);
+        log_info("  virtio-rng of guest %s: %" PRIu64 " bytes", guest->name, entropy->entropy.given);
     }
 }
 

@@ -55,19 +55,20 @@ struct guest_share {
     struct guest_shared *shared;
 };
 
+/* As many of each kind as the config asks for follow the struct: guest_devices_bytes(). */
 struct guest_devices {
-    struct guest_disk disks[CONFIG_DISKS_MAX];
-    struct guest_card cards[CONFIG_NETS_MAX];
-    struct virtio_console_pci console;
-    struct virtio_entropy_pci entropy;
+    struct guest_disk *disks;
+    struct guest_card *cards;
+    struct guest_share *shares;                     /* on the PCI bus behind the others */
+    struct pci_assigned *assigned;                  /* of the machine, behind those; hv/guest/assigned.c makes them */
+    struct virtio_console_pci *console;             /* NULL: none */
+    struct virtio_entropy_pci *entropy;             /* NULL: none */
     struct virtio_pci *functions[GUEST_VIRTIO_MAX]; /* all of them, in the order of their PCI device numbers */
     struct virtio_device *virtio[GUEST_VIRTIO_MAX];
     struct virtio_mmio mmio[GUEST_VIRTIO_MMIO_MAX]; /* in the same order, with `virtio = mmio` */
     unsigned mmio_bus[GUEST_VIRTIO_MMIO_MAX];       /* their numbers on the device bus */
     uint32_t count;
     uint32_t faults_told;
-    struct guest_share shares[CONFIG_GUEST_SHARES_MAX]; /* on the PCI bus behind those */
-    struct pci_assigned assigned[CONFIG_PCI_MAX]; /* of the machine, behind those; hv/guest/assigned.c makes them */
     uint32_t assigned_count;
     uint64_t assigned_low, assigned_high; /* where their registers begin, at the windows' ends; 0: there are none */
     struct i6300esb watchdog;
@@ -95,13 +96,41 @@ static inline bool guest_devices_wanted(const struct config_guest *config)
            config->console_virtio || config->rng;
 }
 
+/* Where each kind begins in a guest's memory for devices, and the end. Sizes are multiples of 8. */
+struct guest_devices_places {
+    uint64_t disks, cards, shares, assigned, console, entropy, end;
+};
+_Static_assert(_Alignof(struct guest_disk) <= 8 && _Alignof(struct guest_card) <= 8 &&
+                   _Alignof(struct guest_share) <= 8 && _Alignof(struct pci_assigned) <= 8 &&
+                   _Alignof(struct virtio_console_pci) <= 8 && _Alignof(struct virtio_entropy_pci) <= 8,
+               "each kind follows the one before");
+
+static inline struct guest_devices_places guest_devices_places(const struct config_guest *config)
+{
+    struct guest_devices_places places = {.disks = sizeof(struct guest_devices)};
+
+    places.cards = places.disks + config->disk_count * sizeof(struct guest_disk);
+    places.shares = places.cards + config->net_count * sizeof(struct guest_card);
+    places.assigned = places.shares + config->share_count * sizeof(struct guest_share);
+    places.console = places.assigned + config->pci_count * sizeof(struct pci_assigned);
+    places.entropy = places.console + config->console_virtio * sizeof(struct virtio_console_pci);
+    places.end = places.entropy + config->rng * sizeof(struct virtio_entropy_pci);
+    return places;
+}
+
+/* What guest_devices_create() needs for this guest; 0: nothing. */
+static inline uint64_t guest_devices_bytes(const struct config_guest *config)
+{
+    return guest_devices_wanted(config) ? guest_devices_places(config).end : 0;
+}
+
 /*
- * Makes the devices that the config names, once. `guest->memory` is there. Networks are those of all guests, by
- * config_network_index(); `shared` are all of the config, in its order. `key` is for the entropy device alone; NULL:
- * there are no random numbers for one.
+ * Makes the devices that the config names, once, in `memory` of guest_devices_bytes(), zeroed. `guest->memory` is
+ * there. Networks are those of all guests, by config_network_index(); `shared` are all of the config, in its order.
+ * `key` is for the entropy device alone; NULL: there are no random numbers for one.
  */
-void guest_devices_create(struct guest *guest, struct guest_devices *devices, const struct config *config,
-                          const struct boot_guest *boot, struct guest_network *networks, struct guest_shared *shared,
+void guest_devices_create(struct guest *guest, void *memory, const struct config *config, const struct boot_guest *boot,
+                          struct guest_network *networks, struct guest_shared *shared,
                           const uint8_t key[RANDOM_KEY_BYTES]);
 
 /* Nothing of the guest's memory is touched by its devices any more, nor by another guest's packets. */

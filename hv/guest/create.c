@@ -147,8 +147,8 @@ static void create_devices(struct guest *guest)
     if (guest_devices_wanted(guest->config)) {
         bool has_key = host_entropy_key(key);
 
-        guest_devices_create(guest, pool_take(sizeof(struct guest_devices)), &boot->config, &boot->guests[guest->index],
-                             networks, shared, has_key ? key : NULL);
+        guest_devices_create(guest, pool_take(guest_devices_bytes(guest->config)), &boot->config,
+                             &boot->guests[guest->index], networks, shared, has_key ? key : NULL);
         memset(key, 0, sizeof(key));
     }
 }

@@ -33,8 +33,7 @@ void budget_own(const struct boot_info *info, const struct budget_vendor *vendor
         .fixed_bytes = BUDGET_MARGIN_BYTES + CONFIG_NETWORKS_MAX * pages_of(sizeof(struct guest_network)) +
                        CONFIG_SHARES_MAX * pages_of(sizeof(struct guest_shared)) + BUDGET_LOAD_PLAN_BYTES +
                        info->cpu_count * cpu_bytes + vendor->iommu_bytes + host_memory_tables_max(info) * PAGE_BYTES,
-        .guest_bytes =
-            pages_of(sizeof(struct guest)) + pages_of(sizeof(struct guest_devices)) + pages_of(CONSOLE_GUEST_BYTES_MAX),
+        .guest_bytes = pages_of(sizeof(struct guest)) + pages_of(CONSOLE_GUEST_BYTES_MAX),
         .vcpu_bytes = vcpu_bytes(vendor),
     };
 }
@@ -43,14 +42,15 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
 {
     struct planner_own own;
     uint32_t vcpus = 0;
-    uint64_t tables = 0;
+    uint64_t pages = 0;
 
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
-        tables += info->guests[i].plan.table_count + info->guests[i].plan.device_tables;
-        tables += info->config.guests[i].pci_count != 0 ? BUDGET_DEVICES_PAGES : 0;
-        tables += planner_shadow_pages(info->guests[i].plan.shadow_tables, info->config.guests[i].cpu_count);
+        pages += info->guests[i].plan.table_count + info->guests[i].plan.device_tables;
+        pages += info->config.guests[i].pci_count != 0 ? BUDGET_DEVICES_PAGES : 0;
+        pages += planner_shadow_pages(info->guests[i].plan.shadow_tables, info->config.guests[i].cpu_count);
+        pages += pages_of(guest_devices_bytes(&info->config.guests[i])) / PAGE_BYTES;
     }
     budget_own(info, vendor, &own);
-    return planner_own_bytes(&own, info->config.guest_count, vcpus, tables);
+    return planner_own_bytes(&own, info->config.guest_count, vcpus, pages);
 }

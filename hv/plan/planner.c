@@ -582,9 +582,9 @@ uint64_t planner_shadow_pages(uint32_t tables, uint32_t vcpus)
     return tables == 0 ? 0 : vcpus * (1 + shadow_bytes(tables) / PAGE_BYTES);
 }
 
-uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables)
+uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t pages)
 {
-    return align_up(own->fixed_bytes + guests * own->guest_bytes + vcpus * own->vcpu_bytes + tables * PAGE_BYTES,
+    return align_up(own->fixed_bytes + guests * own->guest_bytes + vcpus * own->vcpu_bytes + pages * PAGE_BYTES,
                     PLANNER_OWN_ALIGNMENT);
 }
 

@@ -74,8 +74,9 @@ struct planner_own {
 /* What shadow paging takes of it: a page of the vendor's and shadow_bytes() for each vCPU. 0 for no tables. */
 uint64_t planner_shadow_pages(uint32_t tables, uint32_t vcpus);
 
-/* Bytes of the hypervisor's own memory for so many guests and vCPUs and their nested tables: a multiple of 2 MiB. */
-uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t tables);
+/* Bytes of the hypervisor's own memory for so many guests and vCPUs, and pages for their nested tables and devices: a
+ * multiple of 2 MiB. */
+uint64_t planner_own_bytes(const struct planner_own *own, uint32_t guests, uint32_t vcpus, uint64_t pages);
 
 /* Where they lie, after the guests. STATUS_NOT_FOUND: nowhere in one piece. */
 enum status planner_own_place(const struct memory_map *map, uint64_t bytes, uint64_t *start);

@@ -35,7 +35,7 @@ static struct boot_guest boot;
 static struct guest guest;
 static struct vcpu vcpu;
 static struct lapic_page lapic_page;
-static struct guest_devices devices;
+static uint64_t devices[8192];
 static struct host_facts host = {.physical_bits = 40, .exit_ticks = 1000, .gib_pages = true};
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
 
@@ -96,7 +96,7 @@ static void start(void)
     vcpu.leave_at = UINT64_MAX;
     vcpu.rflags = RFLAGS_FIXED;
     lapic_init(&vcpu.lapic, &lapic_page, 0, true, &host.clock);
-    guest_devices_create(&guest, &devices, &config, &boot, NULL, NULL, NULL);
+    guest_devices_create(&guest, devices, &config, &boot, NULL, NULL, NULL);
     platform_reset(&guest.platform, &platform, 0);
     if (guest_devices_attach(&guest, host.physical_bits) != STATUS_OK) {
         abort();

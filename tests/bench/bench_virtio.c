@@ -34,7 +34,8 @@ static struct boot_guest boots[GUESTS];
 static struct guest guests[GUESTS];
 static struct vcpu vcpus[GUESTS];
 static struct lapic_page lapic_pages[GUESTS];
-static struct guest_devices devices[GUESTS];
+static uint64_t devices_memory[GUESTS][8192];
+static const struct guest_devices *devices[GUESTS];
 static struct guest_network network;
 static struct host_facts host = {.physical_bits = 40};
 static struct arena arenas[GUESTS];
@@ -94,7 +95,11 @@ static void make_guest(unsigned index)
     vcpus[index].guest = guest;
     lapic_init(&vcpus[index].lapic, &lapic_pages[index], 0, true, &host.clock);
     lapic_virtual_wire(&vcpus[index].lapic);
-    guest_devices_create(guest, &devices[index], &config, &boots[index], &network, NULL, NULL);
+    if (guest_devices_bytes(own) > sizeof(devices_memory[index])) {
+        abort();
+    }
+    guest_devices_create(guest, devices_memory[index], &config, &boots[index], &network, NULL, NULL);
+    devices[index] = guest->devices;
     platform_reset(&guest->platform, &platform, 0);
     if (guest_devices_attach(guest, host.physical_bits) != STATUS_OK) {
         abort();
@@ -121,13 +126,13 @@ static void start(void)
     config.guest_count = GUESTS;
     for (unsigned i = 0; i < GUESTS; i++) {
         make_guest(i);
-        vd_start(&net_drivers[i], &devices[i].cards[0].state.pci, &arenas[i], false, NET_FEATURES, 2, RINGS + 0x10000,
+        vd_start(&net_drivers[i], &devices[i]->cards[0].state.pci, &arenas[i], false, NET_FEATURES, 2, RINGS + 0x10000,
                  128);
         set_vectors(&net_drivers[i], 2);
     }
-    vd_start(&disk_driver, &devices[0].disks[0].state.pci, &arenas[0], false, MODERN, 1, RINGS, 128);
+    vd_start(&disk_driver, &devices[0]->disks[0].state.pci, &arenas[0], false, MODERN, 1, RINGS, 128);
     set_vectors(&disk_driver, 1);
-    vd_start(&console_driver, &devices[1].console.pci, &arenas[1], false, MODERN, 2, RINGS + 0x20000, 16);
+    vd_start(&console_driver, &devices[1]->console->pci, &arenas[1], false, MODERN, 2, RINGS + 0x20000, 16);
     set_vectors(&console_driver, 2);
     for (unsigned i = 0; i < GUESTS; i++) {
         guests[i].platform.device_work = true;

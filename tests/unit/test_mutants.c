@@ -21,6 +21,7 @@
 #include "config/parse.h"
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
+#include "hv/core/guest_devices.h"
 #include "hv/host/budget.h"
 #include "hv/host/host_cpu.h"
 #include "hv/iommu/iommu.h"
@@ -871,6 +872,7 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
         tables += info->guests[i].plan.table_count;
+        tables += align_up(guest_devices_bytes(&info->config.guests[i]), PAGE_BYTES) / PAGE_BYTES;
     }
     return planner_own_bytes(&check.machine.own, info->config.guest_count, vcpus, tables);
 }

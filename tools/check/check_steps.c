@@ -14,6 +14,7 @@
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 #include "hv/boot_info.h"
+#include "hv/core/guest_devices.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -197,7 +198,7 @@ static void plan_own(struct check *check)
 {
     struct memory_map map = check->without_files;
     uint32_t vcpus = 0;
-    uint64_t tables = 0;
+    uint64_t pages = 0;
     char bytes_text[FORMAT_BYTES_MAX];
 
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
@@ -209,10 +210,11 @@ static void plan_own(struct check *check)
             memory_map_convert(&map, start, start + memory->ranges[r].bytes, MEMORY_FREE, MEMORY_LOADER);
         }
         vcpus += check->config.guests[g].cpu_count;
-        tables += check->plans[g].table_count + check->plans[g].device_tables;
-        tables += planner_shadow_pages(check->plans[g].shadow_tables, check->config.guests[g].cpu_count);
+        pages += check->plans[g].table_count + check->plans[g].device_tables;
+        pages += planner_shadow_pages(check->plans[g].shadow_tables, check->config.guests[g].cpu_count);
+        pages += align_up(guest_devices_bytes(&check->config.guests[g]), PAGE_BYTES) / PAGE_BYTES;
     }
-    check->own_bytes = planner_own_bytes(&check->machine.own, check->config.guest_count, vcpus, tables);
+    check->own_bytes = planner_own_bytes(&check->machine.own, check->config.guest_count, vcpus, pages);
     if (planner_own_place(&map, check->own_bytes, &check->own_start) != STATUS_OK) {
         config_report(&check->errors, check->config.guests[0].position, "too-much-memory",
                       "The hypervisor itself needs %s in one piece beside the guests; give a guest less.",

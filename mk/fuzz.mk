@@ -50,4 +50,13 @@ fuzz: $(FUZZ_RUNS)
 fuzz-figures:
 	@$(MAKE) -k BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz; tests/fuzz/figures $(BUILD)
 
-.PHONY: fuzz fuzz-figures fuzz-shadow $(FUZZ_RUNS)
+# Days of work for a processor, most of all for devices and console; each time it goes on where it ended.
+#: make fuzz-total    every fuzzer until it has executed 10,000,000 inputs (FUZZ_GOAL); FUZZ_LIMIT=3600: an hour of it; resumes
+FUZZ_GOAL ?= 10000000
+FUZZ_LIMIT ?= inf
+FUZZ_TOTAL ?= $(FUZZ_NAMES) $(FUZZ_LOADER_PROTOCOLS:%=loader-%) # or some of them
+fuzz-total: $(patsubst loader-%,$(FUZZ_LOADER_OUT)/%,$(filter loader-%,$(FUZZ_TOTAL))) \
+		$(patsubst %,$(FUZZ_OUT)/%,$(filter-out loader-%,$(FUZZ_TOTAL)))
+	tests/fuzz/total $(BUILD) --goal $(FUZZ_GOAL) --seconds $(FUZZ_LIMIT) $(FUZZ_TOTAL)
+
+.PHONY: fuzz fuzz-figures fuzz-shadow fuzz-total $(FUZZ_RUNS)

@@ -8,7 +8,7 @@ DEBIAN_OUT := $(BUILD)/debian
 two-debians: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check $(DEBIAN_OUT)/root.img $(DEBIAN_OUT)/scratch.img
 	tests/boot/run.py --emulator qemu-svm two-debians
 
-#: make two-debians-vmx  the same with less to copy in Bochs, on VMX: some 25 minutes
+#: make two-debians-vmx  the same without systemd, with less to copy, in Bochs on VMX
 two-debians-vmx: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check $(DEBIAN_OUT)/root.img $(DEBIAN_OUT)/scratch.img
 	tests/boot/run.py --emulator bochs-vmx two-debians
 

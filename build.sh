@@ -13,6 +13,7 @@ PACKAGES=(
     python3 zstd xz-utils git               # scripts, the version in the image
     busybox-static                          # the demo's initramfs
     fdisk dosfstools mtools                 # tools/mkusb: table, file system and files of the stick
+    e2fsprogs                               # the demo's disk
     qemu-system-x86 ovmf                    # AMD SVM, emulated
     bochs bochs-term bochsbios vgabios      # Intel VMX and AMD SVM, emulated
     console-setup-linux                     # the font of the screen console
@@ -22,7 +23,7 @@ TEST_PACKAGES=(
     gdb                                     # make gdb, and its test
     libclang-rt-14-dev                      # sanitizers and fuzzers
     clang-format cppcheck shellcheck             # lint
-    e2fsprogs acpica-tools                  # tests look at the image and at our ACPI tables with other people's eyes
+    acpica-tools                            # tests look at our ACPI tables with other people's eyes
     lintian help2man lowdown gnupg man-db      # make deb, make release
     tmux fakeroot mmdebstrap                # terminals; mkguest, make two-debians
     sbsigntool openssl                      # Secure Boot

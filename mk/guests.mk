@@ -70,6 +70,7 @@ $(GUEST_OUT)/32/start-pvh.o: START_FLAGS := -DMULTIBOOT=0 -DPVH=1
 
 $(GUESTS_64:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%.elf: $(GUEST_OUT)/64/%.o $(GUEST_LIB_64) $(GUEST_LIB)/elf.ld
 	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)
+$(GUEST_OUT)/hello.elf: $(GUEST_OUT)/64/lib/pong.o
 $(GUESTS_32:%=$(GUEST_OUT)/%.elf): $(GUEST_OUT)/%-32.elf: $(GUEST_OUT)/32/%.o $(GUEST_OUT)/32/start-multiboot.o \
 		$(GUEST_LIB_32) $(GUEST_LIB)/elf.ld
 	$(GUEST_LINK) -T $(GUEST_LIB)/elf.ld -o $@ $(filter %.o,$^)

@@ -16,6 +16,7 @@ FILES = {
     "vmlinuz": ("demo/vmlinuz", DEBIAN_KERNEL),
     "initramfs.cpio": ("demo/initramfs.cpio", "busybox"),
     "initrd.img": ("demo/initramfs.cpio", "busybox"),
+    "disk.img": ("demo/disk.img", "4 MiB of ext4"),
     "hello.elf": ("guests/hello.elf", "the small guest of tests/guests"),
     "neighbour.elf": ("guests/neighbour.elf", "a guest of tests/guests"),
     "sensor.elf": ("guests/hello.elf", "the small guest of tests/guests, in place of yours"),

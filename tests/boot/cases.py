@@ -123,6 +123,20 @@ def linux_case(name, config, files=None, **more):
                 files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, **(files or {})}, **more)
 
 
+def demo_case():
+    """Its session, and before that its disk and its neighbour on the network."""
+    before, after = LINUX_SESSION[:2], LINUX_SESSION[2:]
+    devices = [
+        Answer(PROMPT, "cat /disk/README | cut -c 1-24", r"This is the demo's disk,"),
+        Answer(PROMPT, "echo kept >/disk/x; umount /disk; mount /dev/vda /disk; cat /disk/x", r"(?:\[linux\] )?kept"),
+        Answer(PROMPT, "ping -c 3 -i 0.2 10.0.0.2 | tail -2 | head -1", r".*3 packets transmitted, 3 packets received.*"),
+        Answer(PROMPT, "ping -s 1400 -c 1 10.0.0.2 | tail -2 | head -1", r".*1 packets transmitted, 1 packets received.*"),
+    ]
+    return Case("demo", demo_config(), [*before, *devices, *after, r"plinth: result ok\s*\Z"], timeout_s=LINUX_TIMEOUT_S,
+                forbidden=NEVER, required=(r"hello: a ping came, and I answered",), files={
+                    "vmlinuz": LINUX, "initramfs.cpio": INITRAMFS, "disk.img": Built("demo/disk.img"), "hello.elf": HELLO})
+
+
 def hello_case(name, config, *texts, files=None, **more):
     """Boots the small guest and sees it end; `texts` are looked for in order before its result."""
     return Case(name, config, [*texts, r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, **(files or {})},
@@ -712,7 +726,7 @@ TEN_GUESTS = [f"g{i}" for i in range(10)]
 
 CASES = [
     # The main job.
-    linux_case("demo", demo_config(), files={"hello.elf": HELLO}),
+    demo_case(),
     linux_case("linux", linux_conf(), emulators=QEMU),
     linux_case("linux-two-cpus-in-machine", linux_conf(), smp=2, emulators=QEMU),
     linux_case("linux-2mib-cpu", linux_conf(), cpu="max,-pdpe1gb", emulators=QEMU),

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The demo's second guest: says where it is, waits a few times by its own timer, and powers off. With `stay` as its
- * command line it answers keys before that, until one of them is q.
+ * command line it answers keys before that, until one of them is q; and pings, where it has a network card and
+ * `address=10.0.0.2`.
  */
+#include "tests/guests/lib/pong.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "hello";
@@ -14,6 +16,7 @@ const char guest_name[] = "hello";
 #define TIMER_LINES 3
 #define TIMER_TICKS_PER_LINE 50
 #define TIMER_HZ 100u
+#define CASCADE_IRQ 2
 #define UART_IRQ 4
 #define UART_VECTOR 0x24
 #define UART_ENABLE (COM1 + 1)
@@ -98,25 +101,69 @@ static bool is_asked_to_stay(void)
     return i == sizeof(word) - 1;
 }
 
-/* Its timer is off meanwhile: a guest that waits for a key costs nothing. */
-static void answer_keys(void)
+/* address=10.0.0.2; false: there is none. */
+static bool find_address(uint8_t address[4])
 {
+    const char *text = start_info_argument(start_info(), "address=");
+
+    for (uint32_t i = 0; i < 4 && text != NULL; i++) {
+        uint32_t number = 0;
+
+        for (; *text >= '0' && *text <= '9'; text++) {
+            number = number * 10 + (uint32_t)(*text - '0');
+        }
+        address[i] = (uint8_t)number;
+        text += *text == '.';
+    }
+    return text != NULL;
+}
+
+/* The IRQs to leave open for a card that answers pings. */
+static uint16_t start_network(void)
+{
+    uint8_t address[4];
+    uint8_t irq = find_address(address) ? pong_start(address) : 0;
+
+    if (irq == 0) {
+        return 0;
+    }
+    print("hello: I answer pings to %u.%u.%u.%u\n", address[0], address[1], address[2], address[3]);
+    return (uint16_t)(1u << irq | 1u << CASCADE_IRQ);
+}
+
+static void answer_key(char key)
+{
+    char shown[2] = {key, '\0'};
+
+    if (key > ' ' && key <= '~') {
+        print("hello: you typed %s; q ends me\n", shown);
+    } else {
+        print("hello: you typed a key without a letter; q ends me\n");
+    }
+}
+
+/* Its timer is off meanwhile: a guest that waits for a key or a packet costs nothing. */
+static void answer_all(void)
+{
+    uint16_t open = (uint16_t)(start_network() | 1u << UART_IRQ);
+    bool pinged = false;
+    char key = '\0';
+
     print("hello: I stay. Ctrl-] n brings your keys to me, and back; q ends me\n");
     trap_set(UART_VECTOR, on_key);
     out8(UART_MODEM_CONTROL, UART_MODEM_CONTROL_LINES);
     out8(UART_ENABLE, UART_ENABLE_RECEIVED);
-    pic_mask((uint16_t) ~(1u << UART_IRQ));
-    while (typed != 'q') {
-        char shown[2] = {typed, '\0'};
-
-        typed = '\0';
-        if (shown[0] > ' ' && shown[0] <= '~') {
-            print("hello: you typed %s; q ends me\n", shown);
-        } else if (shown[0] != '\0') {
-            print("hello: you typed a key without a letter; q ends me\n");
+    pic_mask((uint16_t)~open);
+    while (key != 'q') {
+        wait_for_interrupt();
+        if (pong_answer() != 0 && !pinged) {
+            pinged = true;
+            print("hello: a ping came, and I answered\n");
         }
-        while (typed == '\0') {
-            wait_for_interrupt();
+        key = typed;
+        typed = '\0';
+        if (key != '\0' && key != 'q') {
+            answer_key(key);
         }
     }
 }
@@ -134,7 +181,7 @@ void guest_main(void)
         print("hello: %u ticks of the timer\n", ticks);
     }
     if (is_asked_to_stay()) {
-        answer_keys();
+        answer_all();
     }
     print("hello: good bye\n");
 }

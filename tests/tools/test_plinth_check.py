@@ -17,7 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 PROGRAM = os.path.join(BUILD, "plinth-check")
 EXAMPLES = os.path.join(ROOT, "config", "examples")
-FILES = {"vmlinuz": "demo/vmlinuz", "initramfs.cpio": "demo/initramfs.cpio", "hello.elf": "guests/hello.elf"}
+FILES = {"vmlinuz": "demo/vmlinuz", "initramfs.cpio": "demo/initramfs.cpio", "disk.img": "demo/disk.img",
+         "hello.elf": "guests/hello.elf"}
 MACHINE = "cpus = 4\nmemory = 8G\n"
 # What happens to machine.txt on its way, and what people write instead; file and place of the verdict.
 DAMAGED = (

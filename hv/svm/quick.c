@@ -134,7 +134,7 @@ static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
 }
 
 /* A kernel flushes all translations by a write in which PGE changes and nothing else. In 64-bit mode that loads no PAE
- * pointers. SDM 3A 4.10.4.1; APM 2 5.5.2. */
+ * pointers. SDM 3A 4.10.4.1; APM 2 5.5. */
 static bool is_global_flush(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint64_t value)
 {
     return ((value ^ svm->vmcb.cr4 ^ svm->added_cr4) & ~CR4_PGE) == 0 && (value & ~vcpu->guest->cr4_allowed) == 0;

@@ -2,7 +2,7 @@
 /*
  * A kernel changes the mapping of a global page and flushes all translations by taking CR4.PGE away and setting it
  * again, as kernels do where there is no INVPCID: what it reads then is the new page. SDM 3A 4.10.4.1 "Operations that
- * Invalidate TLBs and Paging-Structure Caches"; APM 2 5.5.2 "TLB Management".
+ * Invalidate TLBs and Paging-Structure Caches"; APM 2 5.5 "Translation-Lookaside Buffer (TLB)".
  */
 #include "tests/guests/lib/guest.h"
 

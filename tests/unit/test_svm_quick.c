@@ -114,7 +114,7 @@ static const struct exiting *random_cr4_access(struct vmcb *vmcb)
     return form;
 }
 
-/* To itself, to nobody, or a number that is not offered. */
+/* To itself, to no vCPU, or a number that is not offered. */
 static const struct exiting *random_hypercall(struct vmcb *vmcb)
 {
     vmcb->exit_code = SVM_EXIT_VMMCALL;

@@ -103,7 +103,7 @@ uint64_t vmx_msr_map(bool virtual_apic)
     return virtual_apic;
 }
 
-/* To itself, to nobody, or a number that is not offered. */
+/* To itself, to no vCPU, or a number that is not offered. */
 static const struct exiting *random_hypercall(uint64_t *fields)
 {
     fields[VMCS_EXIT_REASON] = VMX_EXIT_VMCALL;

@@ -256,24 +256,43 @@ const char *crash_report_exits_text(const struct vcpu *vcpu, uint32_t *before, s
     return to;
 }
 
-/* Where to begin so that the last exits take no more lines than there may be. */
+/* How many lines entries of so many bytes take, as crash_report_exits_text() fills them. */
+static uint32_t lines_of(const uint16_t *bytes, uint32_t count)
+{
+    uint32_t lines = 0;
+    size_t length = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (length == 0 || length + bytes[i] + 2 > REPORT_LINE_BYTES) {
+            lines++;
+            length = bytes[i];
+        } else {
+            length += bytes[i] + 2u;
+        }
+    }
+    return lines;
+}
+
+/* Where to begin so that the last exits take no more lines than there may be. Each entry is formatted once. */
 static uint32_t first_exit_shown(const struct vcpu *vcpu)
 {
+    uint32_t begins[EXIT_RING_ENTRIES];
+    uint16_t bytes[EXIT_RING_ENTRIES];
     char text[EXIT_TEXT_MAX];
+    uint32_t count = 0;
 
-    for (uint32_t first = crash_report_exits(vcpu); first != 0;) {
-        uint32_t before = first;
-        uint32_t lines = 0;
+    for (uint32_t before = crash_report_exits(vcpu); before != 0; count++) {
         uint32_t times;
+        uint32_t pattern = pattern_at(vcpu, before, &times);
 
-        while (before != 0 && lines <= CRASH_EXIT_LINES) {
-            (void)crash_report_exits_text(vcpu, &before, REPORT_LINE_BYTES, text, sizeof(text));
-            lines++;
+        begins[count] = before;
+        bytes[count] = (uint16_t)put_pattern(vcpu, before, pattern, times, text, sizeof(text));
+        before -= pattern * times;
+    }
+    for (uint32_t first = 0; first < count; first++) {
+        if (lines_of(&bytes[first], count - first) <= CRASH_EXIT_LINES) {
+            return begins[first];
         }
-        if (lines <= CRASH_EXIT_LINES) {
-            return first;
-        }
-        first -= pattern_at(vcpu, first, &times) * times;
     }
     return 0;
 }

@@ -26,7 +26,9 @@ _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a C
 #define CONFIG_SHARES_MAX 8u    /* [shared NAME] sections */
 #define CONFIG_GUEST_SHARES_MAX 4u
 #define CONFIG_SHARE_BYTES_MAX (64 * MIB)
-#define CONFIG_PCI_MAX 8u /* functions of the machine that a guest has */
+#define CONFIG_PCI_MAX 8u   /* functions of the machine that a guest has */
+#define CONFIG_PORTS_MAX 8u /* `ports` lines of a guest */
+#define CONFIG_MMIO_MAX 8u  /* `mmio` lines of a guest */
 #define CONFIG_NAME_MAX 15u
 #define CONFIG_PATH_MAX 255u
 /* Of a file that is named: one byte less than FAT32's most, which a cut copy has. */
@@ -138,6 +140,18 @@ struct config_pci {
     uint32_t which;                  /* of several that fit the first, second, ...: from 1 on */
 };
 
+/* Devices of the machine that a guest has for itself, without an exit: docs/devices.md, "Devices of the machine". */
+struct config_ports {
+    uint16_t first, last; /* both included */
+    struct config_position position;
+};
+
+struct config_mmio {
+    uint64_t start, bytes; /* in the machine; whole pages */
+    uint64_t guest_start;  /* where the guest has it */
+    struct config_position position;
+};
+
 /* What counts as progress. */
 enum config_watchdog {
     WATCHDOG_OFF,
@@ -206,6 +220,14 @@ struct config_guest {
     bool console_virtio;       /* and has a virtio console beside the serial port */
     enum config_virtio virtio; /* default transitional */
     struct config_position virtio_position;
+    struct config_ports ports[CONFIG_PORTS_MAX]; /* in file order */
+    uint32_t ports_count;
+    struct config_mmio mmio[CONFIG_MMIO_MAX]; /* in file order */
+    uint32_t mmio_count;
+    bool serial_com2; /* `serial = com2`: the machine's COM2, with its interrupt */
+    struct config_position serial_position;
+    bool framebuffer; /* the screen that the firmware has set up */
+    struct config_position framebuffer_position;
     bool rng;  /* has a virtio entropy device; default: where it has another PCI device */
     bool com2; /* has a second serial port; default no */
     enum config_action on_stop;

@@ -126,6 +126,20 @@ void config_check_pci(struct config *config, const struct config_machine *machin
 /* The rules between the devices of all guests. */
 void config_rules_devices(struct config *config, struct config_errors *errors);
 
+/* ---- devices of the machine: config_direct.c ---- */
+
+void config_read_ports(struct config_piece value, struct config_guest *guest, struct config_errors *errors);
+void config_read_mmio(struct config_piece value, struct config_guest *guest, struct config_errors *errors);
+
+/* Inside a guest, when its section ends; between guests, when the file ends; and on a machine. */
+void config_rules_direct_guest(const struct config_guest *guest, struct config_errors *errors);
+void config_rules_direct(const struct config *config, struct config_errors *errors);
+void config_rules_direct_machine(const struct config *config, const struct config_machine *machine,
+                                 struct config_errors *errors);
+
+/* "0x378" or a decimal number, at the start of a text; takes it off. */
+bool config_take_number(struct text *text, uint64_t *number);
+
 /* ---- words from elsewhere: config_words.c ---- */
 
 #define CONFIG_FOREIGN_MAX 32u

@@ -30,6 +30,8 @@ enum value_kind {
     KIND_NET,
     KIND_SHARED,
     KIND_PCI,
+    KIND_PORTS,
+    KIND_MMIO,
     KIND_OUTPUTS,
 };
 
@@ -82,6 +84,7 @@ static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice speculations[] = {
     {"auto", SPECULATION_AUTO}, {"all", SPECULATION_ALL}, {"none", SPECULATION_NONE}, {NULL, 0}};
+static const struct choice serials[] = {{"com2", 1}, {"no", 0}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
 #define OUTPUT_SERIAL 1u
@@ -138,6 +141,10 @@ static const struct key keys[] = {
     {"virtio", SECTION_GUEST, KIND_CHOICE, GUEST_AT(virtio), GUEST_AT(virtio_position), virtios,
      "transport virtio-transport"},
     {"com2", SECTION_GUEST, KIND_FLAG, GUEST_AT(com2), NO_POSITION, yes_no, "serial2 ttys1"},
+    {"ports", SECTION_GUEST, KIND_PORTS, 0, NO_POSITION, NULL, "ioports io-ports ioport"},
+    {"serial", SECTION_GUEST, KIND_FLAG, GUEST_AT(serial_com2), GUEST_AT(serial_position), serials, NULL},
+    {"mmio", SECTION_GUEST, KIND_MMIO, 0, NO_POSITION, NULL, "iomem mem-regions"},
+    {"framebuffer", SECTION_GUEST, KIND_FLAG, GUEST_AT(framebuffer), GUEST_AT(framebuffer_position), yes_no, NULL},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},
     {"on-crash", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_crash), NO_POSITION, actions,
      "on-panic on-failure on-error panic"},
@@ -444,22 +451,39 @@ static void read_outputs(const struct setting *setting)
     }
 }
 
-static void read_value(const struct setting *setting)
+/* A range of the machine. */
+static void read_direct(const struct setting *setting)
+{
+    if (setting->key->kind == KIND_PORTS) {
+        config_read_ports(setting->value, setting->guest, setting->errors);
+    } else {
+        config_read_mmio(setting->value, setting->guest, setting->errors);
+    }
+}
+
+/* Two kinds of words. */
+static void read_word(const struct setting *setting)
 {
     uint32_t number = 0;
     bool flag;
 
+    if (!read_choice(setting, &number)) {
+        return;
+    }
+    if (setting->key->kind == KIND_CHOICE) {
+        memcpy(target_of(setting), &number, sizeof(number));
+    } else {
+        flag = number != 0;
+        memcpy(target_of(setting), &flag, sizeof(flag));
+    }
+}
+
+static void read_value(const struct setting *setting)
+{
     switch ((enum value_kind)setting->key->kind) {
     case KIND_CHOICE:
-        if (read_choice(setting, &number)) {
-            memcpy(target_of(setting), &number, sizeof(number));
-        }
-        break;
     case KIND_FLAG:
-        if (read_choice(setting, &number)) {
-            flag = number != 0;
-            memcpy(target_of(setting), &flag, sizeof(flag));
-        }
+        read_word(setting);
         break;
     case KIND_CONSOLE:
         read_console(setting);
@@ -509,6 +533,10 @@ static void read_value(const struct setting *setting)
     case KIND_SHARED:
     case KIND_PCI:
         read_named(setting);
+        break;
+    case KIND_PORTS:
+    case KIND_MMIO:
+        read_direct(setting);
         break;
     case KIND_OUTPUTS:
         read_outputs(setting);
@@ -709,7 +737,7 @@ static bool take_plain(struct setting *setting)
 static bool is_repeatable(const struct key *key)
 {
     return key->kind == KIND_MODULE || key->kind == KIND_DISK || key->kind == KIND_NET || key->kind == KIND_SHARED ||
-           key->kind == KIND_PCI;
+           key->kind == KIND_PCI || key->kind == KIND_PORTS || key->kind == KIND_MMIO;
 }
 
 void config_key_read(enum config_section section, const struct config_line *line, struct config_seen *seen,

@@ -403,6 +403,12 @@ static void check_paging(struct placement *placement)
                 "no-such-paging",
                 "Guest `%.*s` has shared memory, which shadow paging does not map yet; take its `shared` out.",
                 TEXT_ARGS(guest->name));
+        } else if (!nested && (guest->mmio_count != 0 || guest->framebuffer)) {
+            placement->failed = true;
+            config_report(placement->errors,
+                          guest->paging_position.line != 0 ? guest->paging_position : guest->position, "no-such-paging",
+                          "Guest `%.*s` has memory of a device, which shadow paging does not map; take its `%s` out.",
+                          TEXT_ARGS(guest->name), guest->mmio_count != 0 ? "mmio" : "framebuffer");
         }
     }
 }
@@ -433,6 +439,7 @@ bool config_check_machine(struct config *config, const struct config_machine *ma
     check_memory(&placement);
     check_paging(&placement);
     errors_before = errors->count + errors->dropped;
+    config_rules_direct_machine(config, machine, errors);
     config_check_pci(config, machine, errors);
     return !placement.failed && errors->count + errors->dropped == errors_before;
 }

@@ -93,6 +93,7 @@ void config_rules_guest(struct config_guest *guest, const struct config_seen *se
     check_memory(guest, errors);
     check_place(guest, errors);
     check_flat(guest, seen, errors);
+    config_rules_direct_guest(guest, errors);
     if (guest->protocol == PROTOCOL_FLAT) {
         check_address(guest, seen, "load-address", guest->load_address, errors);
         if (config_key_was_seen(seen, "entry", &position)) {
@@ -156,6 +157,7 @@ void config_rules_file(struct config *config, bool is_empty, struct config_error
                       is_empty ? "is empty" : "names no guest");
     }
     config_rules_devices(config, errors);
+    config_rules_direct(config, errors);
     for (uint32_t second = 1; second < config->guest_count; second++) {
         bool told = false; /* one report per guest is enough */
 

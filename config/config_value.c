@@ -75,6 +75,16 @@ static void skip_blanks(struct text *text)
     }
 }
 
+bool config_take_number(struct text *text, uint64_t *number)
+{
+    bool hex = text->length > 2 && text->start[0] == '0' && (text->start[1] | 0x20) == 'x';
+
+    if (hex) {
+        skip(text, 2);
+    }
+    return hex ? take_hex(text, number) : take_digits(text, number);
+}
+
 bool config_value_number(struct text text, uint64_t *number)
 {
     return take_digits(&text, number) && text.length == 0;

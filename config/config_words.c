@@ -12,16 +12,17 @@ struct foreign {
 };
 
 static const struct foreign foreigners[] = {
-    {"hostdevs device devices gpu rdm ports ioports iomem irq irqs io mmio",
-     "of the machine a guest has what `pci = 02:00.0` gives it, and no port or interrupt; it has a PC's own devices, "
-     "`disk` and `net`."},
+    {"hostdevs device devices gpu rdm irq irqs io", "of the machine a guest has what `pci = 02:00.0` gives it, and by "
+                                                    "`ports`, `serial`, `mmio` and `framebuffer` simple "
+                                                    "devices; it has a PC's own devices, `disk` and `net`."},
     {"usb usb-devices usbdevice usbctrl usbdev redirdev hub input tablet mouse keyboard",
      "a guest has no USB, keyboard or mouse; keys reach it by its serial port (Ctrl-] n moves them to the next "
      "guest)."},
-    {"vnc vnclisten vncpasswd spice sdl graphics display vga vfb video videoram framebuffer screen nographic stdvga",
-     "a guest has no screen; what it prints on its serial port is on the console. A Linux needs `cmdline = "
+    {"vnc vnclisten vncpasswd spice sdl graphics display vga vfb video videoram screen nographic stdvga",
+     "a guest has no screen but the machine's (`framebuffer = yes`, for one guest); what it prints on its serial port "
+     "is on the console. A Linux needs `cmdline = "
      "console=ttyS0`."},
-    {"serial serials uart com1 chardev tty parallel channel hvc",
+    {"serials uart com1 chardev tty parallel channel hvc",
      "a guest has one serial port, at 0x3f8; `console = yes` or `no` says whether it is on the machine's console, and "
      "`virtio` adds hvc0."},
     {"cdrom cd iso floppy fda boot boot-order bootorder onboot bootloader grub os bios firmware fw uefi ovmf loader "

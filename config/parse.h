@@ -6,6 +6,7 @@
 #define CONFIG_PARSE_H
 
 #include "config/config.h"
+#include "hv/plan/memory_map.h"
 
 #define CONFIG_ERRORS_MAX 32u
 #define CONFIG_SENTENCE_BYTES 480u /* with the list of all keys */
@@ -39,6 +40,42 @@ struct config_pci_function {
     bool console;  /* the hypervisor writes its console there */
 };
 
+/* What of a machine belongs to the hypervisor, or is no device that a guest could have. */
+enum config_taken_kind {
+    TAKEN_PM,     /* ACPI's power management */
+    TAKEN_RESET,  /* the reset register */
+    TAKEN_SERIAL, /* a serial port of the console */
+    TAKEN_IOAPIC, /* an I/O APIC */
+    TAKEN_ECAM,   /* PCI's configuration space */
+    TAKEN_IOMMU,  /* an IOMMU's registers */
+    TAKEN_SCREEN, /* the framebuffer */
+    TAKEN_KINDS,
+};
+
+struct config_taken {
+    enum config_taken_kind kind;
+    bool ports;
+    uint64_t start, end; /* half-open */
+};
+
+#define CONFIG_TAKEN_MAX 64u
+
+struct config_screen {
+    uint64_t start, bytes;
+};
+
+/* "io-apic": as machine.txt has it. */
+const char *config_taken_word(enum config_taken_kind kind);
+
+/* The range of ports with this number of those that a guest has, `serial` included. False: it has fewer. */
+bool config_guest_ports(const struct config_guest *guest, uint32_t index, struct config_ports *ports);
+
+/* Whether any guest has one of the ports [first, last]. */
+bool config_ports_given(const struct config *config, uint16_t first, uint16_t last);
+
+/* The guest that has the framebuffer. NULL: none. */
+const struct config_guest *config_framebuffer_guest(const struct config *config);
+
 /* What the machine has, for the second half of the rules: CPUs that are there. */
 struct config_machine {
     uint32_t cpu_count;
@@ -54,8 +91,14 @@ struct config_machine {
     bool is_virtual;                      /* an emulator's: threads of a core do not show data of each other */
     const struct config_pci_function *pci;
     uint32_t pci_count;
-    bool pci_known; /* false: whatever `pci` says may be there */
-    bool has_iommu; /* where pci_known */
+    bool pci_known;               /* false: whatever `pci` says may be there */
+    bool has_iommu;               /* where pci_known */
+    const struct memory_map *map; /* NULL: not known */
+    struct config_taken taken[CONFIG_TAKEN_MAX];
+    uint32_t taken_count;
+    bool devices_known;          /* what follows is: */
+    bool has_com2;               /* a UART at 0x2f8 */
+    struct config_screen screen; /* bytes 0: there is none */
 };
 
 /*

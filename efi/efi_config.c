@@ -53,6 +53,7 @@ static struct config_machine machine_of(const struct efi_stage *stage)
         machine.nodes[i] = cpus[i].node;
     }
     planner_node_bytes(&stage->map, &stage->info->numa, machine.node_bytes);
+    efi_direct_machine(stage, &machine);
     return machine;
 }
 
@@ -127,5 +128,6 @@ bool efi_config_read(struct efi_stage *stage)
         return report(stage, &the_errors);
     }
     warn_neighbours(stage, config, &machine);
+    efi_direct_let_go(stage);
     return true;
 }

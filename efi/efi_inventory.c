@@ -14,6 +14,7 @@
 #include "hv/iommu/iommu.h"
 #include "hv/virt/virt.h"
 
+#define COM2_PORT 0x2f8u
 #define INVENTORY_BYTES (512 * KIB) /* plinth-check reads up to 1 MiB */
 #define LINE_BYTES 400u
 void inventory_add(struct inventory *inventory, const char *form, ...)
@@ -93,15 +94,36 @@ static void add_tables(struct inventory *inventory, const struct efi_stage *stag
     }
 }
 
-static void add_consoles(struct inventory *inventory, const struct boot_info *info)
+static void add_taken(struct inventory *inventory, const struct efi_stage *stage)
 {
+    static struct config_machine machine;
+
+    efi_direct_machine(stage, &machine);
+    for (uint32_t i = 0; i < machine.taken_count; i++) {
+        const struct config_taken *taken = &machine.taken[i];
+
+        inventory_add(inventory, "taken = %s 0x%" PRIx64 " 0x%" PRIx64 " %s\n", taken->ports ? "ports" : "memory",
+                      taken->start, taken->end, config_taken_word(taken->kind));
+    }
+}
+
+/* COM2 too where a guest has it. */
+static void add_consoles(struct inventory *inventory, const struct efi_stage *stage)
+{
+    const struct boot_info *info = stage->info;
+
+    if (stage->has_com2 && config_ports_given(&info->config, COM2_PORT, COM2_PORT)) {
+        inventory_add(inventory, "uart = port 0x%x\n", COM2_PORT);
+    }
     for (uint32_t i = 0; i < info->uart_count; i++) {
         inventory_add(inventory, "uart = %s 0x%" PRIx64 "\n", info->uarts[i].mmio ? "memory" : "port",
                       info->uarts[i].base);
     }
     if (info->framebuffer.format != BOOT_PIXEL_NONE) {
-        inventory_add(inventory, "screen = %u x %u at 0x%" PRIx64 "\n", info->framebuffer.width,
-                      info->framebuffer.height, info->framebuffer.base);
+        inventory_add(inventory, "screen = %u x %u at 0x%" PRIx64 " bytes 0x%" PRIx64 "\n", info->framebuffer.width,
+                      info->framebuffer.height, info->framebuffer.base,
+                      (uint64_t)info->framebuffer.stride_pixels * info->framebuffer.bytes_per_pixel *
+                          info->framebuffer.height);
     }
 }
 
@@ -151,7 +173,8 @@ bool efi_inventory_write(struct efi_stage *stage)
     add_nodes(&inventory, &stage->info->numa);
     inventory_add_cpus(&inventory, stage);
     add_tables(&inventory, stage);
-    add_consoles(&inventory, stage->info);
+    add_consoles(&inventory, stage);
+    add_taken(&inventory, stage);
     inventory_add_devices(&inventory, stage);
     add_own(&inventory, stage);
     add_memory(&inventory, &stage->map);

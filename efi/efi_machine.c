@@ -117,6 +117,7 @@ bool efi_machine_read(struct efi_stage *stage)
     }
     efi_screen_find(stage);
     find_uarts(stage);
+    efi_direct_find(stage);
     if (stage->info->framebuffer.format == BOOT_PIXEL_NONE) {
         efi_say(
             stage,

@@ -72,6 +72,7 @@ struct efi_stage {
     uint32_t page_count;
     struct efi_refused refused[EFI_REFUSED_MAX];
     uint32_t refused_count;
+    bool has_com2;   /* a UART answers at 0x2f8 */
     void *map_bytes; /* a buffer for the firmware's memory map, large enough for the last one */
     uint64_t map_capacity;
     struct memory_map map;   /* the firmware's map as it is while we plan */
@@ -96,6 +97,17 @@ void efi_console_returned(struct efi_stage *stage);
 
 /* The name of a status in words: "not found". */
 const char *efi_status_name(EFI_STATUS status);
+
+/* ---- efi_direct.c: devices of the machine that guests may have ---- */
+
+/* Looks for them among what efi_machine_read() found. */
+void efi_direct_find(struct efi_stage *stage);
+
+/* What of the machine belongs to the hypervisor, and what there is to be given away. */
+void efi_direct_machine(const struct efi_stage *stage, struct config_machine *machine);
+
+/* Once the config is good: takes what a guest has from the console, and says so. */
+void efi_direct_let_go(struct efi_stage *stage);
 
 /* ---- efi_uart.c: 16550s ---- */
 

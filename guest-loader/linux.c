@@ -377,6 +377,44 @@ static void put_e820(uint8_t *page, const struct guest_layout *layout)
     }
 }
 
+/* struct screen_info at the start of the page. Linux 6.1, include/uapi/linux/screen_info.h: a linear framebuffer that
+ * is no VGA's, as a kernel finds it that EFI has started. */
+#define SCREEN_TYPE 0x0fu
+#define SCREEN_TYPE_EFI 0x70u
+#define SCREEN_WIDTH 0x12u
+#define SCREEN_HEIGHT 0x14u
+#define SCREEN_DEPTH 0x16u
+#define SCREEN_BASE 0x18u
+#define SCREEN_BYTES 0x1cu
+#define SCREEN_PITCH 0x24u
+#define SCREEN_COLOURS 0x26u /* size and position of red, green, blue and what is reserved */
+
+static void put_u16(uint8_t *page, uint32_t offset, uint32_t value)
+{
+    page[offset] = (uint8_t)value;
+    page[offset + 1] = (uint8_t)(value >> 8);
+}
+
+static void put_screen(uint8_t *page, const struct load_screen *screen)
+{
+    const struct load_colour colours[] = {screen->red, screen->green, screen->blue, screen->reserved};
+
+    if (screen->width == 0) {
+        return;
+    }
+    page[SCREEN_TYPE] = SCREEN_TYPE_EFI;
+    put_u16(page, SCREEN_WIDTH, screen->width);
+    put_u16(page, SCREEN_HEIGHT, screen->height);
+    put_u16(page, SCREEN_DEPTH, screen->bits);
+    put_u32(page, SCREEN_BASE, screen->address.value);
+    put_u32(page, SCREEN_BYTES, (uint64_t)screen->pitch_bytes * screen->height);
+    put_u16(page, SCREEN_PITCH, screen->pitch_bytes);
+    for (uint32_t i = 0; i < ARRAY_COUNT(colours); i++) {
+        page[SCREEN_COLOURS + 2 * i] = colours[i].bits;
+        page[SCREEN_COLOURS + 2 * i + 1] = colours[i].position;
+    }
+}
+
 /* From the file; for an ELF file from the fields. */
 static void put_header(struct loader *loader, const struct linux_header *header, uint8_t *page)
 {
@@ -415,6 +453,7 @@ static enum status put_zero_page(struct loader *loader, const struct linux_heade
     put_u32(page, ZERO_PAGE_CMD_LINE_PTR, cmdline);
     memcpy(page + ZERO_PAGE_ACPI_RSDP, &request->rsdp.value, sizeof(request->rsdp.value));
     put_e820(page, &request->layout);
+    put_screen(page, &request->screen);
     loader->plan->entry.gpr[ENTRY_RSI] = address;
     return STATUS_OK;
 }

@@ -55,6 +55,19 @@ struct load_module {
     struct text arguments;
 };
 
+/* One colour in a pixel. */
+struct load_colour {
+    uint8_t position, bits;
+};
+
+/* A framebuffer that the guest has; width 0: none. */
+struct load_screen {
+    gpa_t address;
+    uint32_t width, height, pitch_bytes;
+    uint8_t bits; /* of a pixel */
+    struct load_colour red, green, blue, reserved;
+};
+
 struct load_request {
     enum config_protocol protocol; /* PROTOCOL_AUTO recognizes by the header */
     struct span kernel;
@@ -65,6 +78,7 @@ struct load_request {
     struct guest_layout layout; /* RAM, holes and e820 of this guest */
     gpa_t rsdp;                 /* where its ACPI tables start; 0: none */
     struct span rsdp_bytes;     /* the RSDP itself, for multiboot2, which passes a copy; empty: not passed */
+    struct load_screen screen;
     uint64_t flat_load, flat_entry;
     enum config_mode flat_mode;
 };

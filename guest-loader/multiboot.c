@@ -238,6 +238,20 @@ static void put_text_display(struct multiboot_info *info)
     info->flags |= INFO_FRAMEBUFFER;
 }
 
+/* The guest has a screen of its own, whether it asks or not. */
+static void put_screen(const struct load_screen *screen, struct multiboot_info *info)
+{
+    info->framebuffer_address_low = (uint32_t)screen->address.value;
+    info->framebuffer_address_high = (uint32_t)(screen->address.value >> 32);
+    info->framebuffer_pitch = screen->pitch_bytes;
+    info->framebuffer_width = screen->width;
+    info->framebuffer_height = screen->height;
+    info->framebuffer_bits = screen->bits;
+    info->framebuffer_type = MULTIBOOT_FRAMEBUFFER_RGB;
+    multiboot_put_colours(screen, info->framebuffer_colours);
+    info->flags |= INFO_FRAMEBUFFER;
+}
+
 static enum status put_info(struct loader *loader, const struct elf_image *image, const struct loose_sections *loose,
                             uint32_t wants)
 {
@@ -260,7 +274,9 @@ static enum status put_info(struct loader *loader, const struct elf_image *image
     if (status == STATUS_OK) {
         status = put_sections(loader, image, loose, info);
     }
-    if ((wants & MULTIBOOT_WANTS_VIDEO) != 0) {
+    if (loader->request->screen.width != 0) {
+        put_screen(&loader->request->screen, info);
+    } else if ((wants & MULTIBOOT_WANTS_VIDEO) != 0) {
         put_text_display(info);
     }
     loader->plan->entry.gpr[ENTRY_RBX] = address;

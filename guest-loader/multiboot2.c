@@ -456,6 +456,25 @@ static enum status put_text_display(struct loader *loader)
     return put_words(loader, INFO_TAG_FRAMEBUFFER, words, ARRAY_COUNT(words));
 }
 
+/* The guest has a screen of its own, whether it asks or not. */
+static enum status put_screen(struct loader *loader, const struct load_screen *screen)
+{
+    const uint32_t words[] = {(uint32_t)screen->address.value,
+                              (uint32_t)(screen->address.value >> 32),
+                              screen->pitch_bytes,
+                              screen->width,
+                              screen->height,
+                              screen->bits | MULTIBOOT_FRAMEBUFFER_RGB << 8};
+    void *body = NULL;
+    enum status status = put_tag(loader, INFO_TAG_FRAMEBUFFER, sizeof(words) + MULTIBOOT_COLOUR_BYTES, &body);
+
+    if (status == STATUS_OK) {
+        memcpy(body, words, sizeof(words));
+        multiboot_put_colours(screen, (uint8_t *)body + sizeof(words));
+    }
+    return status;
+}
+
 /* A copy of the RSDP: the old part always, the whole where it has the new one. */
 static enum status put_rsdp(struct loader *loader)
 {
@@ -501,7 +520,9 @@ static enum status put_tags(struct loader *loader, const struct multiboot2_heade
     if (status == STATUS_OK) {
         status = put_sections(loader, image, loose);
     }
-    if (status == STATUS_OK && header->wants_display) {
+    if (status == STATUS_OK && loader->request->screen.width != 0) {
+        status = put_screen(loader, &loader->request->screen);
+    } else if (status == STATUS_OK && header->wants_display) {
         status = put_text_display(loader);
     }
     if (status == STATUS_OK) {

@@ -51,5 +51,18 @@ void multiboot_copy_sections(const struct elf_image *image, const struct loose_s
 #define MULTIBOOT_TEXT_PITCH 160u
 #define MULTIBOOT_TEXT_BITS 16u
 #define MULTIBOOT_FRAMEBUFFER_TEXT 2u
+#define MULTIBOOT_FRAMEBUFFER_RGB 1u
+
+/* Position and size of red, green and blue, as both specifications have them. */
+#define MULTIBOOT_COLOUR_BYTES 6u
+static inline void multiboot_put_colours(const struct load_screen *screen, uint8_t to[MULTIBOOT_COLOUR_BYTES])
+{
+    const struct load_colour colours[] = {screen->red, screen->green, screen->blue};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(colours); i++) {
+        to[2 * i] = colours[i].position;
+        to[2 * i + 1] = colours[i].bits;
+    }
+}
 
 #endif

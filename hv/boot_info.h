@@ -83,6 +83,13 @@ static inline struct planner_request boot_planner_request(const struct config *c
                                       .pci_count = guest->pci_count,
                                       .node = guest->node};
 
+    request.device_tables =
+        guest->framebuffer ? planner_device_tables(GUEST_FRAMEBUFFER_START, 0, GUEST_FRAMEBUFFER_BYTES) : 0;
+    for (uint32_t i = 0; i < guest->mmio_count; i++) {
+        const struct config_mmio *mmio = &guest->mmio[i];
+
+        request.device_tables += planner_device_tables(mmio->guest_start, mmio->start, mmio->bytes);
+    }
     request.share_count = guest->share_count;
     for (uint32_t i = 0; i < guest->share_count; i++) {
         request.share_bytes[i] = config_share_named(config, guest->shares[i].name)->bytes;

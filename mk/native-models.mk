@@ -3,7 +3,7 @@
 # firmware, drivers on models of their devices.
 
 # The target's own start, compiled natively on a model of the firmware, beside plinth-check's steps: test_mutants.
-MUTANT_EFI := efi_main efi_config efi_disks efi_images efi_memory efi_volume
+MUTANT_EFI := efi_main efi_config efi_direct efi_disks efi_images efi_memory efi_volume
 MUTANT_OBJECTS := $(MUTANT_EFI:%=$(BUILD)/native-efi/efi/%.o) $(BUILD)/native-efi/tools/check/check_steps.o \
 	$(BUILD)/native-efi/tools/check/check_files.o $(BUILD)/native-efi/tools/check/check_machine.o
 

@@ -105,6 +105,10 @@ static const char manual_details[] =
     LINE("                                          # threads share a core; from `node` on only where it is so")
     LINE("    node = 0 0x0 0x80000000               # memory from START to END that is near the CPUs of node 0")
     LINE("    distance = 0 1 21                     # from a node's CPUs to another's memory; 10 to its own")
+    LINE("    uart = port 0x2f8                     # a serial port that answers")
+    LINE("    screen = 800 x 600 at 0x80000000 bytes 1920000")
+    LINE("    taken = ports 0x600 0x680 acpi-pm     # ports, or memory, from START to END that are the hypervisor's: acpi-pm,")
+    LINE("                                          # reset, console, io-apic, pci-config, iommu or screen")
     LINE("    iommu = intel 0xfed90000 segment 0 off  # or amd; or none")
     LINE("    pci = 02:00.0 8086:10d3 class 020000  # behind it, as it is: `, can 05 11` (capabilities), `, group 02:00.0`, `, console`")
     LINE("")
@@ -195,6 +199,17 @@ static const struct manual_key manual_keys[] = {
     {"guest", "com2", "`yes`, `no`", "`no`",
      "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
      "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},
+    {"guest", "ports", "`0x378-0x37f`, or one port", "none",
+     "ports of the machine that the guest has for itself, without an exit; may be repeated, 8 times at most"},
+    {"guest", "serial", "`com2`, `no`", "`no`",
+     "the machine's COM2 (0x2f8, IRQ 3) is the guest's, with its interrupt; the hypervisor's console lets go of it"},
+    {"guest", "mmio", "an address and a size, then where the guest has it: `0x90000000 64K 0xf8000000`", "none",
+     "memory of a device that the guest has for itself, uncached; by default at the same address. May be repeated, 8 "
+     "times at most. Not with shadow paging"},
+    {"guest", "framebuffer", "`yes`, `no`", "`no`",
+     "the screen that the firmware has set up is this guest's; a Linux and a multiboot kernel are told where it is. "
+     "The "
+     "hypervisor's console lets go of it. Not with shadow paging"},
     {"guest", "on-stop", "`stay`, `restart`, `poweroff`", "`stay`",
      "what follows when the guest switches itself off: nothing, the guest starts again, the machine goes off"},
     {"guest", "on-crash", "`stay`, `restart`, `poweroff`", "`stay`",
@@ -249,6 +264,7 @@ static const struct manual_key manual_keys[] = {
 #define MANUAL_NO_NESTED_PAGING 0x100u /* in `cpus` */
 #define MANUAL_THREADS 0x200u          /* the same: two CPUs of each core */
 #define MANUAL_LITTLE_CORES 0x400u     /* the same: all are efficient */
+#define MANUAL_NO_COM2 0x2000u         /* the same: no UART at 0x2f8 */
 
 #define MANUAL_PCI 0x800u       /* the same: it has the functions that the manual lists */
 #define MANUAL_NO_IOMMU 0x1000u /* the same, without the IOMMU */
@@ -304,6 +320,31 @@ static const struct manual_rule manual_rules[] = {
     {"bad-share-size", "`size` is written, and is a power of two from 4K to 64M.",
      "[shared m]\nsize = 3M\n[guest a]\nkernel = k\nshared = m\n",
      "[shared m]\nsize = 4M\n[guest a]\nkernel = k\nshared = m\n", 0},
+    {"bad-ports", "Ports are a range of numbers up to 0xffff, the lower one first.",
+     "[guest a]\nkernel = k\nports = 0x378 to 0x37f\n", "[guest a]\nkernel = k\nports = 0x378-0x37f\n", 0},
+    {"ports-taken", "What the hypervisor or the guest's own PC has at these ports is not given.",
+     "[guest a]\nkernel = k\nports = 0xcf8-0xcff\n", "[guest a]\nkernel = k\nports = 0x378-0x37f\n", 0},
+    {"ports-two-owners", "A port has one owner.",
+     "[guest a]\nkernel = k\nserial = com2\n[guest b]\nkernel = k\nserial = com2\n",
+     "[guest a]\nkernel = k\nserial = com2\n[guest b]\nkernel = k\n", 0},
+    {"two-com2", "A guest has one second serial port.", "[guest a]\nkernel = k\ncom2 = yes\nserial = com2\n",
+     "[guest a]\nkernel = k\nserial = com2\n", 0},
+    {"bad-mmio", "A device's memory is an address and a size, both multiples of 4K.",
+     "[guest a]\nkernel = k\nmmio = 0xfed40000\n", "[guest a]\nkernel = k\nmmio = 0xfed40000 4K\n", 0},
+    {"mmio-taken", "What the hypervisor has there, and memory, is not given.",
+     "[guest a]\nkernel = k\nmmio = 0xfee00000 4K\n", "[guest a]\nkernel = k\nmmio = 0xfed40000 4K\n", 0},
+    {"mmio-place", "The guest has nothing else where it is to have a device's memory.",
+     "[guest a]\nkernel = k\nmmio = 0xd0000000 4K\n", "[guest a]\nkernel = k\nmmio = 0xd0000000 4K 0xf8000000\n", 0},
+    {"mmio-two-owners", "A device's memory has one owner.",
+     "[guest a]\nkernel = k\nmmio = 0xfed40000 4K\n[guest b]\nkernel = k\nmmio = 0xfed40000 4K\n",
+     "[guest a]\nkernel = k\nmmio = 0xfed40000 4K\n[guest b]\nkernel = k\n", 0},
+    {"screen-two-owners", "One guest has the screen.",
+     "[guest a]\nkernel = k\nframebuffer = yes\n[guest b]\nkernel = k\nframebuffer = yes\n",
+     "[guest a]\nkernel = k\nframebuffer = yes\n[guest b]\nkernel = k\n", 0},
+    {"too-many-ranges", "At most 8 `ports` lines and 8 `mmio` lines in a guest.",
+     "[guest a]\nkernel = k\nports = 0x300\nports = 0x301\nports = 0x302\nports = 0x303\nports = 0x304\nports = "
+     "0x305\nports = 0x306\nports = 0x307\nports = 0x308\n",
+     "[guest a]\nkernel = k\nports = 0x300-0x308\n", 0},
     {"no-share", "What `shared` names has a section.", "[guest a]\nkernel = k\nshared = m\n",
      "[shared m]\nsize = 1M\n[guest a]\nkernel = k\nshared = m\n", 0},
     {"unused-section", "Some guest is on each `[network NAME]`, and has each `[shared NAME]`.",
@@ -338,7 +379,8 @@ static const struct manual_rule manual_rules[] = {
     {"unknown-key", "Only the keys listed above exist, each in its section.", "[guest a]\nkernel = k\nmemroy = 1G\n",
      "[guest a]\nkernel = k\nmemory = 1G\n", 0},
     {"duplicate-key",
-     "A key is written once in a section, except `initrd`, `module`, `disk`, `net`, `shared` and `pci`.",
+     "A key is written once in a section, except `initrd`, `module`, `disk`, `net`, `shared`, `pci`, `ports` and "
+     "`mmio`.",
      "[guest a]\nkernel = k\nmemory = 1G\nmemory = 2G\n", "[guest a]\nkernel = k\nmemory = 2G\n", 0},
     {"empty-value", "Every key but `cmdline` needs a value.", "[guest a]\nkernel = k\nmemory =\n",
      "[guest a]\nkernel = k\ncmdline =\n", 0},
@@ -395,6 +437,8 @@ static const struct manual_rule manual_rules[] = {
     {"no-such-kind", "Where the firmware says the kinds of CPUs, there are some of the kind that `cpus` names.",
      "[guest a]\nkernel = k\ncpus = 1 performance\n", "[guest a]\nkernel = k\ncpus = 1 efficient\n",
      1 | MANUAL_LITTLE_CORES},
+    {"no-such-device", "The machine has the COM2, or the screen, that a guest is to have.",
+     "[guest a]\nkernel = k\nserial = com2\n", "[guest a]\nkernel = k\ncom2 = yes\n", 1 | MANUAL_NO_COM2},
     {"cpu-full", "A CPU of the machine takes at most 64 vCPUs of all guests together.",
      "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 16\n"
      "[guest d]\nkernel = k\ncpus = 15\n[guest e]\nkernel = k\ncpus = 2\n",

@@ -83,6 +83,10 @@ struct host_facts {
 /* Loops that a guest can feed end after this time, or with the vCPU's turn, and go on after the next entry. */
 #define EXIT_WORK_NS 50000u
 
+/* A bit per port as both vendors want them, and as many more as an access to the last one may look at. APM 2 15.10.1;
+ * SDM 3C 25.6.4. */
+#define GUEST_IO_MAP_BYTES 12288u
+
 /* Interrupts of the machine's devices that a guest has, by number: IRQs of the ISA bus first, then what others give
  * out. */
 #define GUEST_SOURCES 256u
@@ -113,6 +117,7 @@ struct guest {
     struct vcpu *vcpus;
     uint32_t vcpu_count;
     struct cpuid_table cpuid;
+    const uint8_t *io_map;                /* GUEST_IO_MAP_BYTES: a bit per port, set where it exits; NULL: all do */
     uint64_t cr4_allowed;                 /* CR4 bits whose features `cpuid` offers */
     uint64_t nested_root;                 /* host-physical */
     uint32_t shadow_tables;               /* for each vCPU; 0: nested paging */

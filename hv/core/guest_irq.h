@@ -36,9 +36,9 @@ void guest_apic_eoi(struct vcpu *vcpu);
 void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now);
 
 /*
- * An interrupt of a device that this guest has came to the host: noted for the CPU of vCPU 0, which guest_take_sources()
- * then gives to the guest. For interrupt handlers, too: nothing but atomic bits is changed. `source` is below
- * GUEST_SOURCES.
+ * An interrupt of a device that this guest has came to the host: noted for the CPU of vCPU 0, where
+ * guest_take_sources() gives it to the guest. For interrupt handlers, too: nothing but atomic bits is changed. `source`
+ * is below GUEST_SOURCES.
  */
 void guest_source_arrived(struct guest *guest, uint32_t source);
 

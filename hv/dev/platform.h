@@ -136,9 +136,9 @@ void platform_eoi(struct platform *platform, uint8_t vector, uint64_t now);
 uint8_t platform_acknowledge_extint(struct platform *platform);
 
 /*
- * An IRQ of the ISA bus (not 0, 2 or 8) that a device of the machine drives, no device of this PC: it has risen. The line
- * falls before it rises again, as nobody says when the device let it go: as an edge it is what the device made, and a
- * pin that the guest has set to levels sees it stay high.
+ * An IRQ of the ISA bus (not 0, 2 or 8) that a device of the machine drives, no device of this PC: it has risen. The
+ * line falls before it rises again, as it is not known when the device let it go: as an edge it is what the device
+ * made, and a pin that the guest has set to levels sees it stay high.
  */
 void platform_direct_edge(struct platform *platform, unsigned irq);
 

@@ -18,6 +18,7 @@
 #include "hv/dev/bios_rom.h"
 #include "hv/dev/bios_tables.h"
 #include "hv/guest/assigned.h"
+#include "hv/guest/direct.h"
 #include "hv/host/cpu.h"
 #include "hv/host/cpu_features.h"
 #include "hv/host/entropy.h"
@@ -96,6 +97,9 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
     }
     if (status == STATUS_OK) {
         status = map_shares(guest, tree, support);
+    }
+    if (status == STATUS_OK) {
+        status = guest_direct_map(guest, boot, tree, support->caps.largest_leaf);
     }
     if (status != STATUS_OK) {
         hv_panic(PANIC_GUEST_CREATE, "the nested page tables of guest %s cannot be built: %s", guest->name,
@@ -218,6 +222,7 @@ static void create(struct guest *guest, const struct virt_support *support, cons
     cpuid_policy_build(&input, &guest->cpuid);
     guest->cr4_allowed = cr4_allowed(&guest->cpuid);
     build_tree(guest, support, plan);
+    guest_direct_create(guest);
     create_vcpus(guest, first_asid);
     create_console(guest);
     clear_memory(guest);
@@ -239,7 +244,9 @@ static void audit_guests(const struct virt_support *support, const struct host_f
 {
     static struct audit_tree trees[CONFIG_GUESTS_MAX];
     static struct audit_share shares[CONFIG_GUESTS_MAX][CONFIG_GUEST_SHARES_MAX];
+    static struct guest_range devices[CONFIG_GUESTS_MAX][DIRECT_RANGES_MAX];
     static struct audit_finding finding;
+    uint32_t device_count = 0;
     const struct audit_span ours[] = {
         {boot->image_start, boot->image_end},
         {boot->pool_start, boot->pool_start + boot->pool_bytes},
@@ -262,15 +269,18 @@ static void audit_guests(const struct virt_support *support, const struct host_f
                                        .format = audit_format_of(support),
                                        .root = nested_trees[i].root,
                                        .memory = &guests[i]->memory,
+                                       .devices = devices[i],
+                                       .device_count = guest_direct_memory(guests[i], boot, devices[i]),
                                        .shares = shares[i],
                                        .share_count = guests[i]->config->share_count};
         trees[i].register_count = guest_assigned_registers(guests[i], &trees[i].registers);
+        device_count += trees[i].device_count;
     }
     if (audit_trees(&request, &finding) != STATUS_OK) {
         hv_panic(PANIC_AUDIT, "the audit of the nested page tables refuses to start the guests: %s", finding.sentence);
     }
-    log_info("audit: no guest reaches anything but its own memory (%" PRIu64 " tables, %" PRIu64 " MiB)",
-             finding.tables, finding.mapped_bytes / MIB);
+    log_info("audit: no guest reaches anything but its own memory%s (%" PRIu64 " tables, %" PRIu64 " MiB)",
+             device_count == 0 ? "" : " and the devices that it was given", finding.tables, finding.mapped_bytes / MIB);
 }
 
 /* No byte of what had the memory before may be seen there, either. */
@@ -329,7 +339,7 @@ static void build_firmware_tables(const struct guest *guest)
     const struct cpuid_words *cpuid_1 = &cpuid_table_find(&guest->cpuid, 1)->words;
     struct acpi_tables_config acpi = {
         .cpu_count = guest->vcpu_count,
-        .com2 = guest->config->com2,
+        .com2 = guest->config->com2 || guest->config->serial_com2,
         .base = GUEST_ACPI_START,
         .pci_devices = guest_devices_pci(guest),
         .virtio_mmio = guest_devices_mmio(guest),
@@ -366,6 +376,7 @@ static struct load_request request_of(const struct guest *guest)
         .layout = guest->layout,
         .rsdp = gpa(GUEST_ACPI_START),
         .rsdp_bytes = {rom_buffer, RSDP_BYTES},
+        .screen = guest_direct_screen(guest, boot),
         .flat_load = config->load_address,
         .flat_entry = config->entry_address,
         .flat_mode = config->mode,
@@ -492,5 +503,6 @@ void guest_load_end(struct guest *guest)
     guest_order_forget(guest);
     guest_watchdog_start(guest, guest->start_tsc);
     guest_assigned_start(guest);
+    guest_direct_open(guest);
     release_vcpus(guest);
 }

@@ -11,6 +11,7 @@
 #include "hv/guest/assigned.h"
 #include "hv/guest/com2.h"
 #include "hv/guest/create.h"
+#include "hv/guest/direct.h"
 #include "hv/guest/restart.h"
 #include "hv/guest/status.h"
 #include "hv/host/host_cpu.h"
@@ -509,6 +510,7 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
     if (last) {
         guest_devices_close(guest);
         guest_assigned_stop(guest);
+        guest_direct_close(guest);
         console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
         __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
         guest_end_serve();

@@ -33,6 +33,7 @@ static struct {
     uint64_t ioapics[ACPI_IOAPICS_MAX];
     uint32_t gsis[ACPI_IOAPICS_MAX];
     uint32_t ioapic_count;
+    struct acpi_irq isa[ACPI_ISA_IRQS];
     struct source sources[HOST_VECTOR_DEVICES];
     uint32_t source_count;
     struct spinlock lock; /* of the pair of registers; never waited for with a guest's lock held */
@@ -61,6 +62,9 @@ static uint32_t pin_count(uint64_t base)
 void host_irq_init(const struct host_acpi *acpi)
 {
     irqs.ioapic_count = acpi->ioapic_count;
+    for (uint32_t irq = 0; irq < ACPI_ISA_IRQS; irq++) {
+        irqs.isa[irq] = acpi->irqs[irq];
+    }
     for (uint32_t i = 0; i < acpi->ioapic_count; i++) {
         irqs.ioapics[i] = acpi->ioapics[i];
         irqs.gsis[i] = acpi->ioapic_gsis[i];
@@ -70,6 +74,12 @@ void host_irq_init(const struct host_acpi *acpi)
         irqs.gsis[0] = 0;
         irqs.ioapic_count = 1;
     }
+}
+
+struct host_irq_pin host_irq_isa(uint32_t irq)
+{
+    return (struct host_irq_pin){
+        .gsi = irqs.isa[irq].gsi, .level = irqs.isa[irq].level, .active_low = irqs.isa[irq].active_low};
 }
 
 uint8_t host_irq_vector(struct guest *guest, uint32_t source)

@@ -7,13 +7,13 @@
  *          -> hv/run/cpu_loop.c: host_irq_rearm() opens the pin, guest_take_sources() gives the guest its interrupt
  *
  * A vector is given out once and stays: a source of a guest, for its whole life. The handler does nothing else, so that
- * an interrupt costs whoever has the CPU no more than an exit. A pin is masked until the guest's CPU has looked: a
- * device that a guest makes interrupt as fast as it can takes nobody's time twice before the guest has its turn. What
+ * an interrupt costs the guest that has the CPU no more than an exit. A pin is masked until the owner's CPU has looked:
+ * a device that a guest makes interrupt as fast as it can costs a neighbour one before the owner has its turn. What
  * rises while the pin is masked is lost on the way, and not for the guest: the interrupt that it gets comes after the
  * pin was opened, so its handler finds what there is.
  *
- * Pins of levels are not served by host_irq_rearm(): they would come again at once. host_irq_open() is for the end of the
- * guest's interrupt. Messages (MSI) have no pin here: what they are made of is the caller's, who masks them at the
+ * Pins of levels are not served by host_irq_rearm(): they would come again at once. host_irq_open() is for the end of
+ * the guest's interrupt. Messages (MSI) have no pin here: the caller makes them of the vector, and masks them at the
  * device.
  *
  * I/O APIC. Intel 82093AA data sheet, 3.
@@ -26,12 +26,6 @@
 
 struct guest;
 
-/* Where the pins are. Once, on the BSP, after host_apic_init_machine() has masked them. */
-void host_irq_init(const struct host_acpi *acpi);
-
-/* A vector of its own for a source of a guest (guest_source_arrived()). 0: none is left. */
-uint8_t host_irq_vector(struct guest *guest, uint32_t source);
-
 /* The low and high half of a pin's entry but for the mask: 3.2.4. The vector is one of host_irq_vector(). */
 struct host_irq_pin {
     uint32_t gsi;
@@ -39,6 +33,15 @@ struct host_irq_pin {
     bool active_low;
     uint32_t apic_id; /* of the CPU to interrupt: vCPU 0's */
 };
+
+/* Where the pins are. Once, on the BSP, after host_apic_init_machine() has masked them. */
+void host_irq_init(const struct host_acpi *acpi);
+
+/* The pin of an IRQ of the ISA bus, by the MADT; apic_id is left to the caller. */
+struct host_irq_pin host_irq_isa(uint32_t irq);
+
+/* A vector of its own for a source of a guest (guest_source_arrived()). 0: none is left. */
+uint8_t host_irq_vector(struct guest *guest, uint32_t source);
 
 /*
  * Leads a pin to a vector, masked. STATUS_NOT_FOUND: no I/O APIC has it. STATUS_UNSUPPORTED: the CPU's id does not fit
@@ -54,7 +57,7 @@ void host_irq_mask(uint8_t vector);
 void host_irq_close_all(struct guest *guest);
 void host_irq_open_all(const struct guest *guest);
 
-/* In the trap. False: the vector is nobody's. */
+/* In the trap. False: the vector was not given out. */
 bool host_irq_arrived(uint8_t vector);
 
 /* Before guest_take_sources(): pins of edges that host_irq_arrived() has masked are open again. */

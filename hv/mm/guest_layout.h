@@ -61,6 +61,15 @@
 #define GUEST_PCI_PORTS_END 0x10000ULL
 #define GUEST_PCI_HIGH_BYTES (16 * GIB)
 
+/* A framebuffer of the machine; its offset in 2 MiB is kept, so that large leaves fit. Behind it there is room for a
+ * device's memory that the config places. */
+#define GUEST_FRAMEBUFFER_START 0xf0000000ULL
+#define GUEST_FRAMEBUFFER_BYTES (128 * MIB)
+#define GUEST_FRAMEBUFFER_AT(host) (GUEST_FRAMEBUFFER_START + ((host) & (2 * MIB - 1)))
+_Static_assert(GUEST_ECAM_BASE + 256 * MIB <= GUEST_FRAMEBUFFER_START &&
+                   GUEST_FRAMEBUFFER_START + GUEST_FRAMEBUFFER_BYTES < GUEST_VIRTIO_MMIO_START,
+               "between PCI's configuration space and the devices");
+
 /* Memory that guests share is in slots at the end of the window below 4 GiB, one for each piece, downwards. */
 #define GUEST_SHARES_MAX 4u
 #define GUEST_SHARE_SLOT (64 * MIB)

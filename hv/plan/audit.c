@@ -294,6 +294,55 @@ static bool check_registers(const struct audit_request *request, uint32_t tree, 
     return true;
 }
 
+/* ---- memory of devices ---- */
+
+/* Nothing that the map calls memory; what firmware reserves is a device's only where chipsets have their registers. */
+#define CHIPSET_START 0xfe000000ULL
+
+static bool is_device(const struct memory_region *region, uint64_t start, uint64_t end)
+{
+    return region->type == MEMORY_MMIO ||
+           (region->type == MEMORY_RESERVED && max_u64(start, region->start) >= CHIPSET_START &&
+            min_u64(end, region->end) <= 4 * GIB);
+}
+
+static bool check_device(const struct audit_request *request, uint32_t tree, const struct guest_range *device,
+                         struct audit_finding *finding)
+{
+    uint64_t start = device->backing.value, end = start + device->bytes;
+
+    if (end < start || first_hypervisor_byte(request, start, end) != end) {
+        return found(finding, AUDIT_GRANT_HYPERVISOR, tree, device->start.value, start);
+    }
+    for (uint32_t i = 0; i < request->map->count; i++) {
+        const struct memory_region *region = &request->map->regions[i];
+
+        if (region->start < end && start < region->end && !is_device(region, start, end)) {
+            return found(finding, AUDIT_DEVICE_MEMORY, tree, device->start.value, max_u64(start, region->start));
+        }
+    }
+    for (uint32_t t = 0; t < tree; t++) {
+        for (uint32_t d = 0; d < request->trees[t].device_count; d++) {
+            const struct guest_range *other = &request->trees[t].devices[d];
+
+            if (start < other->backing.value + other->bytes && other->backing.value < end) {
+                return found(finding, AUDIT_DEVICE_SHARED, tree, device->start.value, start);
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_devices(const struct audit_request *request, uint32_t tree, struct audit_finding *finding)
+{
+    for (uint32_t d = 0; d < request->trees[tree].device_count; d++) {
+        if (!check_device(request, tree, &request->trees[tree].devices[d], finding)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the leaves ---- */
 
 /* What a byte is that a tree reaches without having been granted it. */
@@ -376,6 +425,9 @@ static bool check_run(struct walk *walk)
         }
         if (piece == 0) {
             piece = granted_bytes(tree->registers, tree->register_count, run.gpa, run.hpa);
+        }
+        if (piece == 0) {
+            piece = granted_bytes(tree->devices, tree->device_count, run.gpa, run.hpa);
         }
         if (piece == 0) {
             piece = shared_bytes(tree, &run, &refused);
@@ -520,6 +572,8 @@ static const char *const violation_texts[] = {
     [AUDIT_GRANT_NOT_MEMORY] = "was granted a byte that the memory map does not have as ours",
     [AUDIT_GRANT_HYPERVISOR] = "was granted a byte of the hypervisor",
     [AUDIT_GRANT_SHARED] = "was granted a byte that was granted before",
+    [AUDIT_DEVICE_MEMORY] = "was granted memory as a device's",
+    [AUDIT_DEVICE_SHARED] = "was granted another guest's device",
     [AUDIT_REACHES_GUEST] = "reaches the memory of another guest",
     [AUDIT_REACHES_HYPERVISOR] = "reaches the hypervisor's memory",
     [AUDIT_REACHES_FIRMWARE] = "reaches firmware or device memory",
@@ -563,7 +617,7 @@ enum status audit_trees(const struct audit_request *request, struct audit_findin
     *finding = (struct audit_finding){.violation = AUDIT_NONE};
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
         holds = check_grants(request, t, finding) && check_shares(request, t, finding) &&
-                check_registers(request, t, finding);
+                check_registers(request, t, finding) && check_devices(request, t, finding);
     }
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
         walk.tree = t;

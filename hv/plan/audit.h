@@ -4,7 +4,8 @@
  * the firmware. Promise 1 of the design; run before the first entry, which is refused when it finds anything.
  *
  * It has a walker of its own and shares no code with the page-table core, so that a mistake there cannot hide itself.
- * For every tree, each run of leaves must lie in what its guest was granted, at the guest-physical address that the
+ * For every tree, each run of leaves must lie in what its guest was granted (a device's memory, which the config names,
+ * included: exactly these ranges, which are no memory and no other guest's), at the guest-physical address that the
  * grant says; the grants must not overlap each other or the hypervisor's ranges, and must be memory that is ours in the
  * memory map; and every table must lie in the hypervisor's ranges, where no guest can reach it. Together that is the
  * promise: a byte that two guests reached would be outside one of the two's grants. Shadow tables change with every
@@ -44,6 +45,8 @@ struct audit_tree {
     /* Pages of the hypervisor that this tree may reach (VMX's APIC-access page, a shared clock page). */
     const struct guest_range *lent;
     uint32_t lent_count;
+    const struct guest_range *devices; /* memory of the machine's devices that it has for itself */
+    uint32_t device_count;
     const struct audit_share *shares; /* the config's [shared] pieces that it has */
     uint32_t share_count;
     const struct guest_range *registers; /* of devices of the machine that are this guest's; no memory */
@@ -70,6 +73,8 @@ enum audit_violation {
     AUDIT_GRANT_NOT_MEMORY, /* a grant lies (partly) outside the loader's memory in the map */
     AUDIT_GRANT_HYPERVISOR, /* a grant overlaps the hypervisor */
     AUDIT_GRANT_SHARED,     /* two grants overlap, and are not the same piece of shared memory */
+    AUDIT_DEVICE_MEMORY,    /* what was granted as a device's is memory */
+    AUDIT_DEVICE_SHARED,    /* or another guest's device */
     AUDIT_REACHES_GUEST,
     AUDIT_REACHES_HYPERVISOR,
     AUDIT_REACHES_FIRMWARE,

@@ -350,6 +350,15 @@ static uint64_t count_share_tables(const struct planner_request *request, unsign
     return tables;
 }
 
+/* At each level one at either end; large leaves need the same offset on both sides, else each 2 MiB has a table. */
+uint64_t planner_device_tables(uint64_t guest_start, uint64_t start, uint64_t bytes)
+{
+    uint64_t slot = level_bytes(LEVEL_2M);
+    bool alike = is_aligned(guest_start - start, slot);
+
+    return 2 + (alike ? 0 : bytes / slot) + 2 + bytes / level_bytes(LEVEL_1G) + 2;
+}
+
 /* The first byte from `start` on that is not free memory for guests. */
 static uint64_t free_until(const struct memory_map *map, uint64_t start)
 {
@@ -495,8 +504,8 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
     if (status == STATUS_OK) {
         *missing = 0;
         count_leaves(plan, largest);
-        plan->table_count =
-            count_tables(&plan->memory, page_table_levels(format), largest) + count_share_tables(request, largest);
+        plan->table_count = count_tables(&plan->memory, page_table_levels(format), largest) +
+                            count_share_tables(request, largest) + request->device_tables;
         if (request->pci_count != 0) {
             plan->table_count += PCI_TABLES + request->pci_count * PCI_FUNCTION_TABLES;
             plan->device_tables = count_device_tables(&plan->memory);

@@ -35,6 +35,7 @@ struct planner_request {
     uint32_t share_count; /* memory that it shares, for the count of tables alone: at GUEST_SHARE_START(), aligned */
     uint64_t share_bytes[GUEST_SHARES_MAX];
     uint32_t pci_count;          /* functions of the machine that it has, for the counts of tables alone */
+    uint64_t device_tables;      /* of its nested tree, for memory of the machine's devices: planner_device_tables() */
     const struct numa_map *numa; /* NULL, or without nodes: all memory is equally near */
     uint32_t node; /* of the guest's CPUs: its memory comes from there, else from the nearest that has it */
 };
@@ -44,6 +45,9 @@ struct planner_request {
 enum status planner_guest(struct memory_map *map, const struct planner_request *request,
                           const struct page_table_format *format, unsigned largest_leaf, struct guest_plan *plan,
                           uint64_t *missing);
+
+/* How many tables a piece of a device's memory needs at most, beside the root. */
+uint64_t planner_device_tables(uint64_t guest_start, uint64_t start, uint64_t bytes);
 
 /* What of the free memory lies in each node. */
 void planner_node_bytes(const struct memory_map *map, const struct numa_map *numa, uint64_t bytes[NUMA_NODES_MAX]);

@@ -11,12 +11,12 @@
 #include "hv/x86/registers.h"
 
 /* The I/O permission map is 12 KiB, the MSR permission map 8 KiB. APM 2 15.10.1, 15.11. */
-#define IO_MAP_BYTES 12288u
+#define IO_MAP_BYTES GUEST_IO_MAP_BYTES
 #define MSR_MAP_BYTES 8192u
 #define MSR_MAP_RANGE_BYTES 2048u
 #define MSR_MAP_RANGE_MSRS 8192u
 
-/* Every guest has the same permissions: no port, and the MSRs of msr_pass_through_list. */
+/* Guests without a port of the machine have the same permissions: no port, and the MSRs of msr_pass_through_list. */
 static uint8_t io_map[IO_MAP_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static bool maps_ready;
@@ -42,7 +42,7 @@ static const struct intercept intercepts[] = {
     {INTERCEPT_MISC1, MISC1_INVD},          /* would drop other guests' modified cache lines */
     {INTERCEPT_MISC1, MISC1_HLT},           /* a halted guest gives its CPU back */
     {INTERCEPT_MISC1, MISC1_INVLPGA},       /* SVM is not offered */
-    {INTERCEPT_MISC1, MISC1_IOIO},          /* all ports are emulated */
+    {INTERCEPT_MISC1, MISC1_IOIO},          /* by the permission map: ports are emulated, but the machine's */
     {INTERCEPT_MISC1, MISC1_MSR},           /* by the permission map */
     {INTERCEPT_MISC1, MISC1_TASK_SWITCH},   /* SVM cannot do it alone under nested paging */
     {INTERCEPT_MISC1, MISC1_FERR_FREEZE},   /* no external FERR logic */
@@ -101,7 +101,7 @@ static void setup_controls(struct vmcb *vmcb, const struct vcpu *vcpu)
     if (vcpu->guest->host->quirks.no_shutdown_exit) {
         vmcb->intercepts[INTERCEPT_EXCEPTION] |= 1u << EXCEPTION_DF; /* quirks.c */
     }
-    vmcb->io_bitmap = (uint64_t)(uintptr_t)io_map;
+    vmcb->io_bitmap = (uint64_t)(uintptr_t)(vcpu->guest->io_map != NULL ? vcpu->guest->io_map : io_map);
     vmcb->msr_bitmap = (uint64_t)(uintptr_t)msr_map;
     vmcb->int_control = INT_CONTROL_V_MASKING;
 }

@@ -88,10 +88,22 @@ static void setup_enclaves(const struct vmx_vcpu *vmx)
     }
 }
 
+/* Unconditional exiting, which stays set, means nothing then. SDM 3C 25.6.2, table 25-6; 25.6.4 "I/O-Bitmap
+ * Addresses". */
+static void setup_ports(struct vmx_vcpu *vmx, const uint8_t *map)
+{
+    vmx->primary |= PRIMARY_IO_BITMAPS;
+    vmx_write(VMCS_IO_BITMAP_A, (uint64_t)(uintptr_t)map);
+    vmx_write(VMCS_IO_BITMAP_B, (uint64_t)(uintptr_t)(map + PAGE_BYTES));
+}
+
 static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
     vmx->primary = vmx_features.primary;
+    if (vcpu->guest->io_map != NULL) {
+        setup_ports(vmx, vcpu->guest->io_map);
+    }
     vmx_write(VMCS_PRIMARY_CONTROLS, vmx->primary);
     vmx->secondary = vmx->secondary_plain;
     if ((vmx->primary & PRIMARY_SECONDARY) != 0) {

@@ -135,6 +135,7 @@ enum vmcs_field {
 #define PRIMARY_TPR_SHADOW (1u << 21)
 #define PRIMARY_NMI_WINDOW (1u << 22)
 #define PRIMARY_UNCONDITIONAL_IO (1u << 24)
+#define PRIMARY_IO_BITMAPS (1u << 25)
 #define PRIMARY_MSR_BITMAPS (1u << 28)
 #define PRIMARY_MONITOR (1u << 29)
 #define PRIMARY_SECONDARY (1u << 31)

@@ -914,6 +914,18 @@ CASES = [
         r"guest one was restarted 10 times in a row and stays stopped", r"plinth: result failed"], status=1, files=LIFE_FILES,
          required=(r"\[two\] the crash kernel has saved a dump",), forbidden=(PANIC,), emulators=("qemu-svm", "bochs-vmx")),
 
+    # Devices of the machine in a guest's hands: a parallel port, and COM2 with its interrupt, twice: the second life finds
+    # it quiet. What belongs to the hypervisor is refused by the target, too.
+    Case("direct", "[guest direct]\nkernel = direct.elf\nmemory = 4M\nports = 0x378-0x37f\nserial = com2\ncmdline = parallel com2 crash\n"
+         "on-crash = restart\n", [
+        r"the serial port at 0x2f8 is a guest's", r"guest direct has ports 0x378 to 0x37f of the machine",
+        r"direct: the parallel port keeps what is written", r"direct: \d+ bytes sent by \d+ interrupts", r"direct: 20 bytes came back by interrupts",
+        r"restarted in 0 ms", r"direct: the parallel port keeps what is written", r"direct: 20 bytes came back by interrupts",
+        ], status=None, files={"direct.elf": Built("guests/direct.elf")},
+         second_says=(r"direct: by interrupts, from guest to COM2",), forbidden=(PANIC, "FAIL "), emulators=("qemu-svm", "bochs-vmx")),
+    refused_case("direct-refused", "[guest a]\nkernel = hello.elf\nserial = com2\nports = 0xcf8-0xcff\n",
+                 r"plinth\.conf:4:9: ports-taken: Ports 0xcf8 to 0xcff are no guest's: there is PCI's configuration space", emulators=QEMU),
+
     # A guest with two CPUs is crashed by the second one, twice, and starts again with both, which then halt for good.
     Case("restart-two-cpus", "[guest smp]\nkernel = smp.elf\nmemory = 16M\ncpus = 0,1\ncmdline = ask\non-crash = restart\n", [
         r"crash, halt or end\?", Send("c"),

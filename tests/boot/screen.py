@@ -11,6 +11,8 @@ by comparing each cell with the font's characters. Prints `ok screen-NAME (secon
     keyboard     a machine without a serial port, typed on by QEMU's `sendkey`
     power-button...  QEMU's `system_powerdown`: the guests end in an orderly way, and the machine goes off
     mode-...     other screens than the firmware's usual one: small and of 24 bits, very large and of 16 bits, and red first
+    framebuffer  a guest that has the screen draws on it, and the hypervisor does not any more; then it has the registers of
+                 the display, too
     two-displays two display adapters: one has the run from its first line to its last, and says so
     faults       (only where it is named) every fault of faults.py that the hypervisor's own screen has to show
 """
@@ -349,6 +351,39 @@ def guest_failed(font):
 MODES = {"800x600x24": 800 // 8, "3840x2160x16": 3840 // 8 // 3, "1920x1080x32": 1920 // 8}
 
 
+DIRECT_FILES = {"direct.elf": cases.Built("guests/direct.elf")}
+DIRECT_COLOUR, DIRECT_PIXELS = bytes((0x33, 0x66, 0x99)), 0x40000
+
+
+def direct_run(name, more, cmdline, *patterns):
+    """A guest with devices of the machine runs to its end. Returns the beginning of the picture, and what QEMU says of PCI."""
+    config = f"[hypervisor]\nwhen-all-stopped = halt\n[guest direct]\nkernel = direct.elf\nmemory = 4M\ncmdline = {cmdline}\n{more}"
+    machine = Machine(stick_of(name, config, files=DIRECT_FILES), serial=True)
+    try:
+        text = wait_for_serial(machine, r"^plinth: result ok", *patterns)
+        if "FAIL " in text:
+            raise run.CaseError(f"the guest fails:\n{text[-2000:]}")
+        path = os.path.join(machine.folder, "screen.ppm")
+        machine.do("screendump", filename=path)
+        return read_picture(path)[2], machine.do("human-monitor-command", **{"command-line": "info pci"})
+    finally:
+        machine.end()
+
+
+def framebuffer(_font):
+    """What the guest has drawn is there after the hypervisor's last line; then with the display's registers, whose place QEMU
+    names."""
+    picture, pci = direct_run("framebuffer", "framebuffer = yes\n", "framebuffer", r"the screen is a guest's from now on",
+                              r"guest direct has the machine's memory .*, the framebuffer, at 0xf0000000", r"direct: drawn",
+                              r"audit: no guest reaches anything but its own memory and the devices that it was given")
+    if picture[:3 * DIRECT_PIXELS] != DIRECT_COLOUR * DIRECT_PIXELS:
+        raise run.CaseError(f"the picture is not the guest's: it begins with {picture[:12].hex()}")
+    registers = re.search(r"1234:1111(?s:.*?)BAR2: 32 bit memory at (0x[0-9a-f]+)", pci)
+    if not registers:
+        raise run.CaseError(f"QEMU names no registers of a display:\n{pci}")
+    direct_run("mmio", f"mmio = {registers[1]} 4K 0xf8000000\n", "mmio", r"direct: the display's registers answer")
+
+
 def in_mode(font, mode):
     """The whole run is read from this screen; the size of the letters is the one that hv/console/console_screen.h promises."""
     stick = stick_of(f"mode-{mode}", "[hypervisor]\nwhen-all-stopped = halt\n" + cases.hello_conf(),
@@ -410,7 +445,7 @@ def every_fault(font):
 
 
 TESTS = {"no-serial": no_serial, "panic": panic, "machine-check": machine_check, "failed": guest_failed,
-         "keyboard": keyboard, "power-button": power_button, "power-button-twice": power_button_twice, "two-displays": two_displays,
+         "keyboard": keyboard, "power-button": power_button, "power-button-twice": power_button_twice, "two-displays": two_displays, "framebuffer": framebuffer,
          **{f"mode-{mode}": lambda font, mode=mode: in_mode(font, mode) for mode in MODES}}
 
 

@@ -572,10 +572,11 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         nested = "no" if "without nested paging" in rule else "yes"
         threads = "".join(f"cpu = {i} apic {i} package 0 core {i // 2} thread {i % 2}\n" for i in range(4)
                           ) if "two CPUs of each core" in rule else ""
+        taken = "taken = ports 0x600 0x680 acpi-pm\n" if "without COM2" in rule else ""
         kind = "cpu = 0 apic 0 package 0 core 0 thread 0 kind efficient\n" if "of the efficient kind" in rule else ""
         functions = "".join(f"{line}\n" for line in listed) if "with the PCI functions above" in rule else ""
         functions = re.sub(r"iommu = .*", "iommu = none", functions) if "without the IOMMU" in rule else functions
-        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}{kind}{functions}")
+        machine = ("--machine", desk.write("example.txt", f"cpus = {cpus[1]}\nmemory = 4G\nnested-paging = {nested}\n{threads}{kind}{functions}{taken}")
                    ) if cpus else ()
         made = check("--json", *machine, desk.write("wrong.conf", wrong))
         assert made.returncode == 1 and [error["rule"] for error in json.loads(made.stdout)["errors"]] == [name], made.stdout

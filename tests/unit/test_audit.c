@@ -104,6 +104,72 @@ static void expect_finding(enum audit_violation violation, uint32_t guest, uint6
     assert_non_null(strstr(finding.sentence, audited[guest].name));
 }
 
+#define DEVICE_GPA 0xf8000000ULL
+#define DEVICE_HPA 0x90000000ULL
+#define DEVICE_BYTES (3 * PAGE_BYTES)
+
+static const struct page_attributes uncached = {.read = true, .write = true, .user = true, .cache = CACHE_UC};
+
+/* Guest `index` has a device's memory, as the config says. */
+static struct guest_range give_device(uint32_t index, uint64_t start)
+{
+    struct guest_range range = {gpa(DEVICE_GPA), hpa(start), DEVICE_BYTES};
+
+    assert_int_equal(page_table_map(&trees[index], DEVICE_GPA, range.backing, range.bytes, uncached, LEVEL_2M, NULL),
+                     STATUS_OK);
+    return range;
+}
+
+static void a_device_that_was_given_is_reached_and_no_byte_more(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < ARRAY_COUNT(formats); kind++) {
+        struct guest_range device;
+
+        build(kind);
+        device = give_device(1, DEVICE_HPA);
+        expect_finding(AUDIT_REACHES_NOTHING, 1, DEVICE_GPA, DEVICE_HPA);
+        audited[1].devices = &device;
+        audited[1].device_count = 1;
+        assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+        device.bytes -= PAGE_BYTES;
+        expect_finding(AUDIT_REACHES_NOTHING, 1, DEVICE_GPA + 2 * PAGE_BYTES, DEVICE_HPA + 2 * PAGE_BYTES);
+        device.bytes += PAGE_BYTES;
+        audited[2].devices = &device;
+        audited[2].device_count = 1;
+        expect_finding(AUDIT_DEVICE_SHARED, 2, DEVICE_GPA, DEVICE_HPA);
+    }
+}
+
+static void memory_is_no_device(void **state)
+{
+    /* RAM, firmware's memory, the hypervisor; and what is a device's: MMIO, nothing, a chipset's reserved range. */
+    static const struct {
+        uint64_t start;
+        enum audit_violation violation;
+    } rows[] = {{GIB, AUDIT_DEVICE_MEMORY},         {40 * GIB, AUDIT_DEVICE_MEMORY},
+                {31 * GIB, AUDIT_GRANT_HYPERVISOR}, {2 * GIB - PAGE_BYTES, AUDIT_DEVICE_MEMORY},
+                {3 * GIB, AUDIT_DEVICE_MEMORY},     {0xfed40000, AUDIT_NONE},
+                {0xfeb00000, AUDIT_NONE},           {0xfe000000, AUDIT_NONE}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct guest_range device;
+
+        build(0);
+        set_map(3 * GIB, 3 * GIB + MIB, MEMORY_RESERVED);
+        set_map(0xfe000000, 0xfe010000, MEMORY_RESERVED);
+        device = give_device(0, rows[i].start);
+        audited[0].devices = &device;
+        audited[0].device_count = 1;
+        if (rows[i].violation == AUDIT_NONE) {
+            assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+        } else {
+            expect_finding(rows[i].violation, 0, DEVICE_GPA, rows[i].start);
+        }
+    }
+}
+
 static void trees_of_the_page_table_core_pass(void **state)
 {
     (void)state;
@@ -410,6 +476,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trees_of_the_page_table_core_pass),
+        cmocka_unit_test(a_device_that_was_given_is_reached_and_no_byte_more),
+        cmocka_unit_test(memory_is_no_device),
         cmocka_unit_test(one_leaf_that_leads_elsewhere_is_found_at_every_level),
         cmocka_unit_test(a_leaf_too_many_is_found),
         cmocka_unit_test(every_kind_of_access_counts_as_reaching),

@@ -46,7 +46,8 @@ static bool verdict(const char *text, unsigned cpus)
                                      .pci = manual_functions,
                                      .pci_count = ARRAY_COUNT(manual_functions),
                                      .pci_known = (cpus & MANUAL_PCI) != 0,
-                                     .has_iommu = (cpus & MANUAL_NO_IOMMU) == 0};
+                                     .has_iommu = (cpus & MANUAL_NO_IOMMU) == 0,
+                                     .devices_known = (cpus & MANUAL_NO_COM2) != 0};
 
     for (uint32_t cpu = 0; cpu < machine.cpu_count; cpu++) {
         machine.cores[cpu] = cpu & ~1u;
@@ -101,6 +102,74 @@ static void shared_memory_needs_nested_paging(void **state)
     expect_error(0, "no-such-paging", 3, 8);
     assert_false(verdict(shadow, 1));
     expect_error(0, "no-such-paging", 6, 10);
+}
+
+/* What a machine says of itself is as good as the tables that hold on every PC. */
+static void devices_of_a_machine_are_given_where_they_are_free(void **state)
+{
+    static struct memory_map map = {
+        {{MIB, GIB, MEMORY_FREE}, {GIB, GIB + MIB, MEMORY_RESERVED}, {0xfed40000, 0xfed45000, MEMORY_RESERVED}}, 3};
+    static const struct {
+        const char *line, *rule, *piece;
+    } rows[] = {
+        {"ports = 0x378-0x37f", NULL, NULL},
+        {"ports = 0x1800", "ports-taken", "ACPI's power management"},
+        {"ports = 0x1880", NULL, NULL},
+        {"mmio = 0xfed40000 20K", NULL, NULL},
+        {"mmio = 0xfed44000 8K", NULL, NULL},
+        {"mmio = 0x30000000 4K", "mmio-taken", "there is memory (RAM)"},
+        {"mmio = 0x40000000 4K", "mmio-taken", "memory that the firmware keeps"},
+        {"mmio = 0x40100000 4K", NULL, NULL},
+        {"mmio = 0xfec10000 4K 0xf8000000", "mmio-taken", "an I/O APIC"},
+        {"mmio = 0x80000000 4K", "mmio-taken", "`framebuffer = yes` gives it"},
+        {"serial = com2", "no-such-device", "no serial port answers"},
+        {"framebuffer = yes", NULL, NULL},
+    };
+    struct config_machine machine = {.cpu_count = 1, .memory_bytes = GIB, .map = &map, .devices_known = true};
+    char text[128];
+
+    (void)state;
+    machine.screen = (struct config_screen){0x80000000, 0x300000};
+    machine.taken[0] = (struct config_taken){TAKEN_PM, true, 0x1800, 0x1880};
+    machine.taken[1] = (struct config_taken){TAKEN_IOAPIC, false, 0xfec10000, 0xfec11000};
+    machine.taken[2] = (struct config_taken){TAKEN_SCREEN, false, 0x80000000, 0x80300000};
+    machine.taken_count = 3;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        snprintf(text, sizeof(text), "[guest a]\nkernel = k\nmemory = 16M\n%s\n", rows[i].line);
+        assert_true(parse(text));
+        assert_int_equal(config_check_machine(&config, &machine, &errors), rows[i].rule == NULL);
+        assert_int_equal(errors.count, rows[i].rule != NULL);
+        if (rows[i].rule != NULL) {
+            assert_string_equal(errors.list[0].rule, rows[i].rule);
+            assert_non_null(strstr(errors.list[0].sentence, rows[i].piece));
+        }
+    }
+    machine.has_com2 = true;
+    machine.screen.bytes = 0;
+    assert_true(parse("[guest a]\nkernel = k\nserial = com2\n") && config_check_machine(&config, &machine, &errors));
+    assert_true(parse("[guest a]\nkernel = k\nframebuffer = yes\n"));
+    assert_false(config_check_machine(&config, &machine, &errors));
+    expect_error(0, "no-such-device", 3, 15);
+}
+
+static void devices_of_the_machine_are_read(void **state)
+{
+    struct config_ports ports;
+
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = k\nports = 0x378 - 0x37f\nports = 640\nserial = COM2\n"
+                      "mmio = 0xfed40000 4K\nmmio = 0x90000000 1M 0xf8000000\nframebuffer = yes\n"));
+    assert_int_equal(config.guests[0].ports_count, 2);
+    assert_true(config_guest_ports(&config.guests[0], 0, &ports) && ports.first == 0x378 && ports.last == 0x37f);
+    assert_true(config_guest_ports(&config.guests[0], 1, &ports) && ports.first == 640 && ports.last == 640);
+    assert_true(config_guest_ports(&config.guests[0], 2, &ports) && ports.first == 0x2f8 && ports.last == 0x2ff);
+    assert_false(config_guest_ports(&config.guests[0], 3, &ports));
+    assert_true(config_ports_given(&config, 0x2ff, 0x300));
+    assert_false(config_ports_given(&config, 0x300, 0x377));
+    assert_int_equal(config.guests[0].mmio[0].guest_start, 0xfed40000);
+    assert_int_equal(config.guests[0].mmio[1].bytes, MIB);
+    assert_int_equal(config.guests[0].mmio[1].guest_start, 0xf8000000);
+    assert_ptr_equal(config_framebuffer_guest(&config), &config.guests[0]);
 }
 
 static void every_key_of_the_manual_exists(void **state)
@@ -458,6 +527,33 @@ static const struct {
     {A "shared = m\n", "no-share", 3, 10, "[shared m]"},
     {A "shared = m,rw\n[shared m]\nsize = 4K\n", "bad-shared", 3, 12, "there is `ro`"},
     {A "shared = m\nshared = m\n[shared m]\nsize = 4K\n", "bad-shared", 4, 10, "line 3"},
+    {A "ports = 0x378-0x37f\nports = 0x37f\n", "ports-two-owners", 4, 9, "line 3"},
+    {A "ports = 0x37f-0x378\n", "bad-ports", 3, 9, "ports = 0x378-0x37f"},
+    {A "ports = 0x10000\n", "bad-ports", 3, 9, "up to 0xffff"},
+    {A "ports = 888-895 896\n", "bad-ports", 3, 9, "no range of ports"},
+    {A "ports = 0x2f8-0x2ff\n", "ports-taken", 3, 9, "write `serial = com2`"},
+    {A "ports = 0x3f0-0x3f8\n", "ports-taken", 3, 9, "COM1, where the hypervisor has its console"},
+    {A "ports = 0xcf8\n", "ports-taken", 3, 9, "PCI's configuration space and the reset port"},
+    {A "ports = 0x3f-0x50\n", "ports-taken", 3, 9, "the timer (8254)"},
+    {A "ports = 0-0xffff\n", "ports-taken", 3, 9, "the DMA controller"},
+    {A "serial = com2\n[guest b]\nkernel = k\nserial = com2\n", "ports-two-owners", 6, 10,
+     "guest `a` already (line 3)"},
+    {A "serial = com1\n", "bad-value", 3, 10, "com2, no"},
+    {A "com2 = yes\nserial = com2\n", "two-com2", 4, 10, "take one out"},
+    {A "mmio = 0xfed40000\n", "bad-mmio", 3, 8, "its address and size"},
+    {A "mmio = 0xfed40010 4K\n", "bad-mmio", 3, 8, "pages of 4K"},
+    {A "mmio = 0xfed40000 0\n", "bad-mmio", 3, 8, "pages of 4K"},
+    {A "mmio = 0xfed40000 4K 0xfed41000 5\n", "bad-mmio", 3, 8, "no device's memory"},
+    {A "mmio = 0xfee00000 4K 0xf8000000\n", "mmio-taken", 3, 8, "the local APICs"},
+    {A "mmio = 0xfebff000 8K\n", "mmio-taken", 3, 8, "the I/O APIC"},
+    {A "mmio = 0xfed00000 4K 0xf8000000\n", "mmio-taken", 3, 8, "the timer (HPET)"},
+    {A "mmio = 0xd0000000 4K\n", "mmio-place", 3, 8, "the guest's PCI bus already"},
+    {A "mmio = 0x800000 4K\n", "mmio-place", 3, 8, "the guest's own memory"},
+    {A "mmio = 0x600000000 4K\n", "mmio-place", 3, 8, "own memory and PCI bus"},
+    {A "mmio = 0xe0000000 4K 0xf8000000\nmmio = 0xe1000000 4K 0xf8000000\n", "mmio-place", 4, 8, "another `mmio` line"},
+    {A "framebuffer = yes\nmmio = 0xfa000000 4K 0xf0000000\n", "mmio-place", 4, 8, "framebuffer"},
+    {A "mmio = 0xfed40000 8K\n[guest b]\nkernel = k\nmmio = 0xfed41000 4K\n", "mmio-two-owners", 6, 8, "line 3"},
+    {A "framebuffer = yes\n[guest b]\nkernel = k\nframebuffer = yes\n", "screen-two-owners", 6, 15, "line 3"},
     {A "size = 4K\n", "unknown-key", 3, 1, "belongs into a [shared NAME] section"},
     {A "router = a\n", "unknown-key", 3, 1, "belongs into a [network NAME] section"},
     {A "ivshmem = m\n", "unknown-key", 3, 1, "did you mean `shared`?"},
@@ -996,7 +1092,7 @@ static void words_from_elsewhere_are_explained_once(void **state)
     assert_false(parse("[guest a]\nkernel = k\nvnc = :1\nSpice = yes\nsoundcard = x\n"
                        "[guest b]\nkernel = k\nvnc = :2\ncolour = blue\nusb = yes\n[hypervisor]\ncolour = red\n"));
     assert_int_equal(errors.count, 7);
-    assert_non_null(strstr(errors.list[0].sentence, "`vnc`: a guest has no screen; "));
+    assert_non_null(strstr(errors.list[0].sentence, "`vnc`: a guest has no screen but the machine's"));
     assert_string_equal(errors.list[1].sentence, "`Spice`: as line 3 says.");
     assert_non_null(
         strstr(errors.list[2].sentence, "There is no key `soundcard`; take it out. There are: kernel memory "));
@@ -1197,6 +1293,8 @@ int main(void)
         cmocka_unit_test(a_share_lies_within_its_piece),
         cmocka_unit_test(every_rule_of_the_manual_is_broken_and_kept_by_its_examples),
         cmocka_unit_test(shared_memory_needs_nested_paging),
+        cmocka_unit_test(devices_of_the_machine_are_read),
+        cmocka_unit_test(devices_of_a_machine_are_given_where_they_are_free),
         cmocka_unit_test(every_key_of_the_manual_exists),
         cmocka_unit_test(a_function_is_named_by_place_by_id_and_by_kind),
         cmocka_unit_test(a_function_that_two_guests_name_in_two_ways_has_one_owner),

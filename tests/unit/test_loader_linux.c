@@ -102,6 +102,37 @@ static void the_zero_page_holds_header_command_line_memory_map_and_rsdp(void **s
     }
 }
 
+/* Linux 6.1, include/uapi/linux/screen_info.h. */
+static void a_guest_with_the_machines_screen_has_it_in_its_zero_page(void **state)
+{
+    struct load_request request;
+
+    (void)state;
+    make_linux(&image);
+    request = request_of(&image, 64 * MIB);
+    plan_ok(&request);
+    assert_int_equal(zero_page(0x0f, 1), 0);
+    request.screen = (struct load_screen){.address = {0xf0001000},
+                                          .width = 1280,
+                                          .height = 800,
+                                          .pitch_bytes = 5120,
+                                          .bits = 32,
+                                          .red = {16, 8},
+                                          .green = {8, 8},
+                                          .blue = {0, 8},
+                                          .reserved = {24, 8}};
+    plan_ok(&request);
+    assert_int_equal(zero_page(0x0f, 1), 0x70);
+    assert_int_equal(zero_page(0x12, 2), 1280);
+    assert_int_equal(zero_page(0x14, 2), 800);
+    assert_int_equal(zero_page(0x16, 2), 32);
+    assert_int_equal(zero_page(0x18, 4), 0xf0001000);
+    assert_int_equal(zero_page(0x1c, 4), 5120 * 800);
+    assert_int_equal(zero_page(0x24, 2), 5120);
+    assert_int_equal(zero_page(0x26, 4), 0x08081008);
+    assert_int_equal(zero_page(0x2a, 4), 0x18080008);
+}
+
 static void boot_information_keeps_clear_of_the_decompressors_trampoline(void **state)
 {
     struct load_request request;
@@ -440,6 +471,7 @@ int main(void)
         cmocka_unit_test(the_identity_map_covers_4_gib),
         cmocka_unit_test(the_gdt_holds_what_the_selectors_mean),
         cmocka_unit_test(the_zero_page_holds_header_command_line_memory_map_and_rsdp),
+        cmocka_unit_test(a_guest_with_the_machines_screen_has_it_in_its_zero_page),
         cmocka_unit_test(boot_information_keeps_clear_of_the_decompressors_trampoline),
         cmocka_unit_test(the_initrd_lies_page_aligned_as_high_as_the_kernel_allows),
         cmocka_unit_test(several_initrds_follow_each_other_at_multiples_of_4),

@@ -375,6 +375,55 @@ static void a_multiboot2_kernel_that_asks_for_a_display_is_told_of_the_text_disp
     }
 }
 
+/* A guest that has the machine's screen is told of it, whether it asks or not. */
+static const struct load_screen own_screen = {.address = {0xf0001000},
+                                              .width = 1280,
+                                              .height = 800,
+                                              .pitch_bytes = 5120,
+                                              .bits = 32,
+                                              .red = {16, 8},
+                                              .green = {8, 8},
+                                              .blue = {0, 8},
+                                              .reserved = {24, 8}};
+
+static void a_multiboot2_kernel_is_told_of_the_screen_that_it_has(void **state)
+{
+    static const uint32_t colours[] = {16, 8, 8, 8, 0, 8};
+    struct load_request request = tags_request(NULL, 0);
+    uint64_t tag;
+
+    (void)state;
+    request.screen = own_screen;
+    plan_ok(&request);
+    tag = find_tag(8);
+    assert_int_not_equal(tag, 0);
+    assert_int_equal(arena_read(tag + 4, 4), 38);
+    assert_int_equal(arena_read(tag + 8, 8), 0xf0001000);
+    assert_int_equal(arena_read(tag + 16, 4), 5120);
+    assert_int_equal(arena_read(tag + 20, 4), 1280);
+    assert_int_equal(arena_read(tag + 24, 4), 800);
+    assert_int_equal(arena_read(tag + 28, 4), 0x0120);
+    for (uint32_t i = 0; i < ARRAY_COUNT(colours); i++) {
+        assert_int_equal(arena_read(tag + 32 + i, 1), colours[i]);
+    }
+}
+
+static void a_multiboot_kernel_is_told_of_the_screen_that_it_has(void **state)
+{
+    struct load_request request = elf_request(false, 3);
+
+    (void)state;
+    request.screen = own_screen;
+    plan_ok(&request);
+    assert_int_equal(info(0) & 0x1800, 0x1000);
+    assert_int_equal(info(88), 0xf0001000);
+    assert_int_equal(info(96), 5120);
+    assert_int_equal(info(100), 1280);
+    assert_int_equal(info(104), 800);
+    assert_int_equal(info(108), 0x08100120);
+    assert_int_equal(info(112), 0x08000808);
+}
+
 static void multiboot2_sections_that_no_segment_loads_are_in_memory(void **state)
 {
     struct load_request request = tags_request(NULL, 0);
@@ -584,6 +633,8 @@ int main(void)
         cmocka_unit_test(a_multiboot2_kernel_finds_its_tags),
         cmocka_unit_test(multiboot2_sections_that_no_segment_loads_are_in_memory),
         cmocka_unit_test(a_multiboot2_kernel_that_asks_for_a_display_is_told_of_the_text_display),
+        cmocka_unit_test(a_multiboot2_kernel_is_told_of_the_screen_that_it_has),
+        cmocka_unit_test(a_multiboot_kernel_is_told_of_the_screen_that_it_has),
         cmocka_unit_test(the_multiboot2_memory_map_is_the_guests),
         cmocka_unit_test(the_rsdp_is_copied_in_both_forms_where_it_is_known),
         cmocka_unit_test(an_entry_tag_replaces_the_elf_entry),

@@ -54,6 +54,10 @@ struct check_machine {
     uint32_t cpu_count; /* that guests may use */
     struct machine_cpu cpus[CPUS_MAX];
     struct numa_map numa;
+    struct config_taken taken[CONFIG_TAKEN_MAX];
+    uint32_t taken_count;
+    bool has_com2;
+    struct config_screen screen;
     struct text cpu_name;
     struct text devices[MACHINE_DEVICES_MAX]; /* consoles and PCI functions, as the file says them */
     uint32_t device_count;

@@ -164,6 +164,25 @@ static void print_hypervisor(const struct config *config)
     printf("}");
 }
 
+/* Devices of the machine. */
+static void print_direct(const struct config_guest *guest)
+{
+    printf(", \"ports\": [");
+    for (uint32_t i = 0; i < guest->ports_count; i++) {
+        printf("%s[%u, %u]", i == 0 ? "" : ", ", guest->ports[i].first, guest->ports[i].last);
+    }
+    printf("], \"mmio\": [");
+    for (uint32_t i = 0; i < guest->mmio_count; i++) {
+        const struct config_mmio *mmio = &guest->mmio[i];
+
+        printf("%s{\"start\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"guest_start\": %" PRIu64 "}", i == 0 ? "" : ", ",
+               mmio->start, mmio->bytes, mmio->guest_start);
+    }
+    printf("]");
+    print_word("serial", guest->serial_com2 ? "com2" : "no");
+    print_flag("framebuffer", guest->framebuffer);
+}
+
 static void print_files(const struct config_guest *guest)
 {
     print_member("kernel", guest->kernel);
@@ -217,6 +236,7 @@ static void print_nets(const struct config_guest *guest, bool resolved)
         printf("}");
     }
     printf("]");
+    print_direct(guest);
     print_word("virtio", check_virtio_word(guest->virtio));
     print_flag("rng", guest->rng);
     print_flag("console_virtio", guest->console_virtio);

@@ -28,7 +28,10 @@
  *                                              `, console`
  *   iommu-keeps = 0x7b800000 0x7fa00000        memory that the firmware's devices go on using
  *   usb = xHCI 0000:00:14.0 firmware           what serves the controller; or free, unreachable
- *   cpu-name, features, acpi, uart, screen   told only
+ *   uart = port 0x2f8                          a serial port
+ *   screen = 800 x 600 at ADDRESS bytes SIZE   the framebuffer
+ *   taken = ports 0x600 0x680 acpi-pm          from START to END, which no guest may have, and what is there
+ *   cpu-name, features, acpi              told only
  */
 #include "tools/check/check.h"
 
@@ -48,6 +51,8 @@
 #define SUGGEST_DISTANCE_MAX 2u
 #define CPU_WORDS 9u
 #define OWN_WORDS 6u
+#define SCREEN_WORDS 7u
+#define TAKEN_WORDS 4u
 /* IA32_FEATURE_CONTROL. SDM 3C 24.7 "Enabling and Entering VMX Operation". */
 #define MSR_FEATURE_CONTROL 0x3au
 #define FEATURE_CONTROL_LOCK (1u << 0)
@@ -443,6 +448,58 @@ static void read_pci(struct check *check, const struct config_line *line)
     check->machine.pci[check->machine.pci_count++] = function;
 }
 
+/* "port 0x2f8" */
+static void read_uart(struct check *check, const struct config_line *line)
+{
+    check->machine.has_com2 = check->machine.has_com2 || config_text_alike(line->value.text, "port 0x2f8");
+    read_device(check, line);
+}
+
+/* "800 x 600 at ADDRESS bytes SIZE"; files of older versions have no size. */
+static void read_screen(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece words[SCREEN_WORDS];
+    bool good = true;
+
+    for (size_t i = 0; i < SCREEN_WORDS; i++) {
+        good = config_take_word(&rest, &words[i]) && good;
+    }
+    if (good && (!config_value_size(words[4].text, &check->machine.screen.start) ||
+                 !config_value_size(words[6].text, &check->machine.screen.bytes))) {
+        check->machine.screen = (struct config_screen){0, 0};
+    }
+    read_device(check, line);
+}
+
+/* "ports START END WORD", or memory. */
+static void read_taken(struct check *check, const struct config_line *line)
+{
+    struct config_piece rest = line->value;
+    struct config_piece words[TAKEN_WORDS];
+    struct config_taken taken = {.kind = TAKEN_PM};
+    uint32_t kind = 0;
+    bool good = true;
+
+    for (size_t i = 0; i < TAKEN_WORDS; i++) {
+        good = config_take_word(&rest, &words[i]) && good;
+    }
+    taken.ports = good && config_text_alike(words[0].text, "ports");
+    while (good && kind < TAKEN_KINDS &&
+           !config_text_alike(words[3].text, config_taken_word((enum config_taken_kind)kind))) {
+        kind++;
+    }
+    taken.kind = (enum config_taken_kind)kind;
+    if (!good || rest.text.length != 0 || kind == TAKEN_KINDS ||
+        (!taken.ports && !config_text_alike(words[0].text, "memory")) ||
+        !config_value_size(words[1].text, &taken.start) || !config_value_size(words[2].text, &taken.end) ||
+        taken.start >= taken.end) {
+        refuse(check, line->value, "is not what is taken; write `taken = ports START END acpi-pm`, or memory.");
+    } else if (check->machine.taken_count < CONFIG_TAKEN_MAX) {
+        check->machine.taken[check->machine.taken_count++] = taken;
+    }
+}
+
 /* For a person, or for a later reader. */
 static void read_nothing(struct check *check, const struct config_line *line)
 {
@@ -621,10 +678,11 @@ static const struct {
     {"cpu", read_cpu, false},
     {"pci", read_pci, false},
     {"virtualization", read_virtualization, true},
-    {"uart", read_device, false},
+    {"uart", read_uart, false},
+    {"taken", read_taken, false},
     {"acpi", read_device, false},
     {"largest-leaf", read_leaf, true},
-    {"screen", read_device, false},
+    {"screen", read_screen, false},
     {"hypervisor", read_own, true},
     {"features", NULL, false},
     {"cpuid", read_nothing, false},

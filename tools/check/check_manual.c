@@ -43,12 +43,13 @@ static void print_manual_rule(const struct manual_long_rule *rule)
     if (rule->cpus != 0) {
         unsigned cpus = rule->cpus & MANUAL_CPUS;
 
-        printf("On a machine with %u CPU%s and 4 GiB%s%s%s%s%s:\n\n", cpus, cpus == 1 ? "" : "s",
+        printf("On a machine with %u CPU%s and 4 GiB%s%s%s%s%s%s:\n\n", cpus, cpus == 1 ? "" : "s",
                (rule->cpus & MANUAL_NO_NESTED_PAGING) != 0 ? ", without nested paging" : "",
                (rule->cpus & MANUAL_THREADS) != 0 ? ", two CPUs of each core" : "",
                (rule->cpus & MANUAL_LITTLE_CORES) != 0 ? ", all of the efficient kind" : "",
                (rule->cpus & MANUAL_PCI) != 0 ? ", with the PCI functions above" : "",
-               (rule->cpus & MANUAL_NO_IOMMU) != 0 ? " and without the IOMMU" : "");
+               (rule->cpus & MANUAL_NO_IOMMU) != 0 ? " and without the IOMMU" : "",
+               (rule->cpus & MANUAL_NO_COM2) != 0 ? ", without COM2" : "");
     }
     print_manual_example("Wrong:", rule->wrong, rule->wrong_times);
     printf("\n");

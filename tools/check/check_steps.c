@@ -284,6 +284,14 @@ struct config_machine check_machine_of(const struct check *check)
     }
     machine.node_count = check->machine.numa.node_count;
     planner_node_bytes(&check->machine.map, &check->machine.numa, machine.node_bytes);
+    if (check->options.machine != NULL) {
+        machine.map = &check->machine.map; /* else memory is where none may be on the real one */
+        machine.taken_count = check->machine.taken_count;
+        memcpy(machine.taken, check->machine.taken, sizeof(machine.taken));
+        machine.devices_known = check->machine.taken_count != 0; /* files of older versions do not say them */
+        machine.has_com2 = check->machine.has_com2;
+        machine.screen = check->machine.screen;
+    }
     return machine;
 }
 

@@ -39,6 +39,28 @@ static void print_errors(const char *file, const struct config_errors *errors)
     }
 }
 
+/* Devices of the machine. */
+static void print_direct(const struct config_guest *guest)
+{
+    char text[FORMAT_BYTES_MAX];
+
+    for (uint32_t i = 0; i < guest->ports_count; i++) {
+        printf("    ports   0x%x to 0x%x of the machine\n", guest->ports[i].first, guest->ports[i].last);
+    }
+    if (guest->serial_com2) {
+        printf("    serial  the machine's COM2, ports 0x2f8 to 0x2ff, IRQ 3\n");
+    }
+    for (uint32_t i = 0; i < guest->mmio_count; i++) {
+        const struct config_mmio *mmio = &guest->mmio[i];
+
+        printf("    mmio    0x%" PRIx64 " of the machine, %s, guest 0x%" PRIx64 "\n", mmio->start,
+               format_bytes(text, mmio->bytes), mmio->guest_start);
+    }
+    if (guest->framebuffer) {
+        printf("    screen  the machine's framebuffer, guest 0x%llx\n", GUEST_FRAMEBUFFER_START);
+    }
+}
+
 static void print_devices(const struct check *check, const struct config_guest *guest)
 {
     char bytes_text[FORMAT_BYTES_MAX];
@@ -77,6 +99,7 @@ static void print_devices(const struct check *check, const struct config_guest *
             printf("    pci     %.*s of the machine\n", TEXT_ARGS(pci->text));
         }
     }
+    print_direct(guest);
     for (uint32_t i = 0; i < guest->share_count; i++) {
         printf("    shared  %.*s%s, guest 0x%" PRIx64 "\n", TEXT_ARGS(guest->shares[i].name),
                guest->shares[i].read_only ? ", read-only" : "", (uint64_t)GUEST_SHARE_START(i));

@@ -14,6 +14,7 @@
 #include "hv/guest/operator.h"
 #include "hv/host/cpu.h"
 #include "hv/host/cpu_features.h"
+#include "hv/host/cpu_idle.h"
 #include "hv/host/cpu_limits.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/entropy.h"
@@ -227,6 +228,7 @@ static const char *prepare_cpu(struct cpu *cpu)
     host.spec_ctrl = host.spec_ctrl && speculation_offers_control();
     host.arch_capabilities = msr_arch_capabilities_join(host.arch_capabilities, host_cpu_arch_capabilities());
     machine_check_start(cpu->index);
+    cpu_idle_start(cpu);
     return cpu_features_note(cpu, &host.cpuid) && virt_enable(cpu, cpu->vendor) ? NULL : cpu->why;
 }
 
@@ -260,11 +262,13 @@ static void start_cpus(const struct boot_info *info)
     }
     speculation_wanted = wanted_speculation(info);
     speculation_start(cpu_this(), speculation_wanted);
+    cpu_idle_start(cpu_this());
     if (!virt_enable(cpu_this(), cpu_this()->vendor)) {
         hv_panic(PANIC_VIRT, "the boot CPU: %s", cpu_this()->why);
     }
     ready = smp_start(info, &cpu_steps);
     speculation_report(cpu_this(), speculation_wanted);
+    cpu_idle_report(cpu_this());
     host.tsc_stable = host.tsc_stable && smp_tsc_agrees();
     log_info("CPUs: %u of %u ready, %s", ready, cpu_count, host_apic_is_x2apic() ? "x2APIC" : "xAPIC");
 }

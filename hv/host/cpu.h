@@ -63,6 +63,14 @@ struct cpu_guard {
     uint16_t selector; /* for VERW */
 };
 
+/* How it sleeps, and which frequencies it was asked for. */
+struct cpu_sleep {
+    bool mwait;            /* else HLT */
+    uint32_t state, hint;  /* of MWAIT */
+    const char *frequency; /* "HWP", "CPPC"; NULL: as the firmware left it */
+    uint32_t lowest, highest;
+};
+
 struct cpu {
     struct cpu *self;       /* first: GS:0 */
     struct cpu_guard guard; /* second: speculation_guard.h reads it */
@@ -85,6 +93,7 @@ struct cpu {
     bool nmi_asked;                      /* atomic: the next NMI is another CPU's question (hv/host/cpu_watch.c) */
     uint64_t turns;                      /* of cpu_loop_run(): hv/host/cpu_watch.c looks whether they go on */
     uint64_t armed;                      /* TSC at which its timer interrupts it */
+    struct cpu_sleep sleep;              /* cpu_idle_start() decided it */
     bool idle;                           /* sleeps until an interrupt */
     const struct trap_frame *stopped_at; /* where a panic's NMI found it; NULL: it has not answered */
     struct cpu_stacks stacks;

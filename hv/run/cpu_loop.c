@@ -16,6 +16,7 @@
 #include "hv/guest/end.h"
 #include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
+#include "hv/host/cpu_idle.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
 #include "hv/host/host_apic.h"
@@ -413,13 +414,13 @@ static void take_interrupts(struct cpu *cpu)
     }
 }
 
-/* Sleeps until an interrupt. The flags are looked at with interrupts off, and STI takes effect with the HLT. */
+/* Sleeps until an interrupt. */
 static void idle(struct cpu *cpu)
 {
     if (cpu_flags(cpu) == 0) {
         fault_at("asleep");
         __atomic_store_n(&cpu->idle, true, __ATOMIC_RELAXED);
-        insn_sti_hlt_cli();
+        cpu_idle_sleep(cpu);
         __atomic_store_n(&cpu->idle, false, __ATOMIC_RELAXED);
         fault_at("awake");
     }

@@ -265,6 +265,19 @@ static inline void insn_sti_hlt_cli(void)
     __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
+/* Watches the line of `address`: a store to it ends the next MWAIT, or lets it pass. SDM 2B "MONITOR". */
+static inline void insn_monitor(const void *address)
+{
+    __asm__ volatile("monitor" : : "a"(address), "c"(0), "d"(0) : "memory");
+}
+
+/* Sleeps in the state of the hint until the watched line is written or an interrupt comes, whether interrupts are on or
+ * off (ECX bit 0, which CPUID leaf 5 ECX bit 1 allows). SDM 2B "MWAIT". */
+static inline void insn_mwait_interruptible(uint32_t hint)
+{
+    __asm__ volatile("mwait" : : "a"(hint), "c"(1) : "memory");
+}
+
 static inline void insn_pause(void)
 {
     __asm__ volatile("pause" : : : "memory");

@@ -23,6 +23,7 @@
     row(GUEST_CODE_RESET, 312u, "see why the guest resets itself, or let it: `on-reset = restart`") \
     row(GUEST_CODE_WATCHDOG_DEVICE, 313u, "see why the program that feeds the guest's watchdog did not run, or give it more time in the guest") \
     row(GUEST_CODE_REAL_MODE, 314u, "the CPU has no real mode for guests with shadow paging, and Plinth executes what it lacks, but not this: please report these lines with the name of the guest's kernel, and take a CPU with EPT and unrestricted guest") \
+    row(GUEST_CODE_MACHINE_CHECK, 315u, "check memory, cooling and power supply; the lines above say what the banks reported. The guest is not restarted, because its memory may still have the error") \
     row(GUEST_CODE_NO_DEVICE, 317u, "take the function out of the guest's section (`pci`), or mend what the line above names: firmware settings (VT-d, AMD-Vi, interrupt remapping), the slot, the other functions of its group")
 /* clang-format on */
 

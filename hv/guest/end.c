@@ -160,9 +160,18 @@ static bool never_ran(const struct guest *guest)
            (guest->failure_code == GUEST_CODE_NO_CPU || guest->failure_code == GUEST_CODE_NO_DEVICE);
 }
 
+/* Its memory may still have the error that a machine check told of: nothing reads it, and no restart fills it. */
+static bool has_bad_memory(const struct guest *guest)
+{
+    return guest->state == GUEST_CRASHED && guest->failure_code == GUEST_CODE_MACHINE_CHECK;
+}
+
 /* What follows. The operator's last order decides: a guest that was asked to stop is not wanted again. */
 static enum config_action action_of(const struct guest *guest)
 {
+    if (has_bad_memory(guest)) {
+        return ACTION_STAY;
+    }
     if (guest->obeyed != ORDER_NONE) {
         return guest->obeyed == ORDER_RESTART ? ACTION_RESTART : ACTION_STAY;
     }
@@ -227,6 +236,8 @@ static void report_failure(const struct guest *guest)
     }
     if (!never_ran(guest)) {
         report_registers(&guest->vcpus[guest->failed_vcpu]);
+    }
+    if (!never_ran(guest) && !has_bad_memory(guest)) {
         report_code(&guest->vcpus[guest->failed_vcpu]);
     }
 }
@@ -236,7 +247,7 @@ static void report_ran(const struct guest *guest)
     log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
-    if (!guest_status_screen(guest) && guest->config->console) {
+    if (!has_bad_memory(guest) && !guest_status_screen(guest) && guest->config->console) {
         log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
                     guest->name);
     }
@@ -459,7 +470,7 @@ bool guest_end_start(struct guest *guest)
     bool can;
 
     spinlock_take(&end_lock);
-    can = over[guest->index] && !never_ran(guest);
+    can = over[guest->index] && !never_ran(guest) && !has_bad_memory(guest);
     if (can) {
         over[guest->index] = false;
         guests_over--;

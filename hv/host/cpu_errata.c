@@ -76,3 +76,8 @@ bool cpu_errata_c1e(const struct cpu_identity *identity)
     }
     return identity->family == 0x10 || identity->family == 0x11 || (identity->family == 0xf && identity->model >= 0x40);
 }
+
+bool cpu_errata_tlb_multimatch(const struct cpu_identity *identity)
+{
+    return !identity->is_intel && !identity->is_virtual && identity->family == 0x10;
+}

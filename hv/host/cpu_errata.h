@@ -28,6 +28,10 @@ bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wa
  * cores of a package halt. Erratum 400. */
 bool cpu_errata_c1e(const struct cpu_identity *identity);
 
+/* AMD family 10h: a guest that changes the size of a page without a flush makes two translations match, which the data
+ * cache reports as a machine check, or does not survive. Erratum 383. */
+bool cpu_errata_tlb_multimatch(const struct cpu_identity *identity);
+
 /*
  * On AMD's CPUs before Zen FXRSTOR and XRSTOR leave the x87's pointers (FIP, FDP, FOP) as they are unless an exception
  * is pending: what the last guest's instructions and data were at would be the next one's to read. Newer ones say so by

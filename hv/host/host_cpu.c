@@ -80,11 +80,19 @@ struct cpu_identity host_cpu_identity(void)
     return identity;
 }
 
+/* "Revision Guide for AMD Family 10h Processors", erratum 383: with bit 47 of DC_CFG two matches are a machine check
+ * that a guest's end answers (machine_check_judge.h), and not a hang. */
+#define MSR_AMD_DC_CFG 0xc0011022u
+#define AMD_DC_CFG_MULTIMATCH (1ULL << 47)
+
 bool host_cpu_apply_errata(void)
 {
     const struct cpu_identity identity = host_cpu_identity();
     uint64_t value;
 
+    if (cpu_errata_tlb_multimatch(&identity) && insn_rdmsr_safe(MSR_AMD_DC_CFG, &value)) {
+        (void)insn_wrmsr_safe(MSR_AMD_DC_CFG, value | AMD_DC_CFG_MULTIMATCH);
+    }
     if (!cpu_errata_c1e(&identity) || !insn_rdmsr_safe(MSR_AMD_INTERRUPT_PENDING, &value) ||
         (value & AMD_INTERRUPT_PENDING_C1E) == 0) {
         return false;

@@ -21,7 +21,7 @@ bool host_cpu_is_virtual(void);
 struct cpu_identity host_cpu_identity(void);
 
 /* Switches off what the calling CPU's errata make harmful: C1E on AMD CPUs whose APIC timer it stops. True: it was
- * on. */
+ * on. And makes two matches in the TLB of family 10h a machine check (erratum 383). */
 bool host_cpu_apply_errata(void);
 
 /* IA32_ARCH_CAPABILITIES of the calling CPU; 0 where it has none. SDM 4 2.1, table 2-2. */

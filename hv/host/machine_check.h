@@ -14,4 +14,16 @@ void machine_check_start(uint32_t cpu);
 /* A line at this level for each bank of the calling CPU that holds an error; `heading` is its beginning. */
 void machine_check_report(enum log_level level, const char *heading);
 
+struct vcpu;
+
+/*
+ * A machine check ended this vCPU's stay in its guest. Where the CPU says that what is lost is the guest's alone, the
+ * guest fails (P0315), all others run on; where nothing is lost, it goes on; else a panic (P0009).
+ */
+void machine_check_in_guest(struct vcpu *vcpu);
+
+/* A machine check in the hypervisor's own code. True: nothing is lost here, another CPU's guest may have lost
+ * something; the banks are cleared. False: a panic's. */
+bool machine_check_is_harmless(void);
+
 #endif

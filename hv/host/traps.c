@@ -3,9 +3,11 @@
 
 #include "hv/base/format.h"
 #include "hv/host/host_apic.h"
+#include "hv/host/machine_check.h"
 
 #define VECTOR_DB 1u
 #define VECTOR_NMI 2u
+#define VECTOR_MC 18u
 #define VECTOR_FIRST_INTERRUPT 32u
 #define STUB_BYTES 16u /* hv/host/trap_entry.S */
 #define OWN_STUBS 3u   /* the timer's, the kick's, and that of all others */
@@ -126,6 +128,9 @@ void trap_dispatch(struct trap_frame *frame)
     }
     if (frame->vector == VECTOR_NMI) {
         trap_nmi(frame);
+        return;
+    }
+    if (frame->vector == VECTOR_MC && machine_check_is_harmless()) {
         return;
     }
     if (!trap_fix(frame)) {

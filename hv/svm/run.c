@@ -16,6 +16,7 @@
 #include "hv/base/log.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
+#include "hv/host/machine_check.h"
 #include "hv/host/panic.h"
 #include "hv/host/speculation.h"
 #include "hv/svm/decode.h"
@@ -189,10 +190,11 @@ static void handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     svm_decode_exit(vmcb, &exit);
     if (exit_wants_system(vcpu, &exit)) {
-        if (svm_exit_is_machine_check(vmcb->exit_code)) {
-            hv_panic_machine_check(vcpu);
-        }
         svm_read_system(vcpu);
+        if (svm_exit_is_machine_check(vmcb->exit_code)) {
+            machine_check_in_guest(vcpu);
+            return;
+        }
     }
     if (exit.kind == EXIT_INVALID) {
         explain_refusal(svm, vcpu);

@@ -16,6 +16,7 @@
 #include "hv/base/log.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
+#include "hv/host/machine_check.h"
 #include "hv/host/panic.h"
 #include "hv/host/speculation.h"
 #include "hv/vmx/decode.h"
@@ -157,10 +158,11 @@ static void handle_exit(const struct vmx_vcpu *vmx, struct vcpu *vcpu, const str
 
     vmx_decode_exit(words, &exit);
     if (exit_wants_system(vcpu, &exit)) {
-        if (vmx_exit_is_machine_check(words)) {
-            hv_panic_machine_check(vcpu);
-        }
         vmx->read_system(vcpu);
+        if (vmx_exit_is_machine_check(words)) {
+            machine_check_in_guest(vcpu);
+            return;
+        }
     }
     if (exit.kind == EXIT_INVALID) {
         explain_refusal(vcpu, vmx_entry_failure_text(words->reason, words->qualification));

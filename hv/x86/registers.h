@@ -101,6 +101,7 @@
 #define MSR_MCG_CAP 0x179u
 #define MCG_CAP_BANKS 0xffu
 #define MCG_CAP_CTL (1ULL << 8) /* MSR_MCG_CTL is there */
+#define MSR_MCG_STATUS 0x17au
 #define MSR_MCG_CTL 0x17bu
 #define MSR_MC_CTL(bank) (0x400u + 4u * (bank))
 #define MSR_MC_STATUS(bank) (0x401u + 4u * (bank))

@@ -135,6 +135,20 @@ static void forgetting_leaves_nothing_of_what_ran_before(void **state)
     __asm__ volatile("fninit");
 }
 
+static void family_10h_alone_has_two_matches_in_its_tlb(void **state)
+{
+    struct cpu_identity identity = identity_of(false, 0x00100f43, 0);
+
+    (void)state;
+    assert_true(cpu_errata_tlb_multimatch(&identity));
+    identity.is_virtual = true;
+    assert_false(cpu_errata_tlb_multimatch(&identity));
+    identity = identity_of(false, 0x00800f12, 0);
+    assert_false(cpu_errata_tlb_multimatch(&identity));
+    identity = identity_of(true, 0x00100f43, 0);
+    assert_false(cpu_errata_tlb_multimatch(&identity));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +158,7 @@ int main(void)
         cmocka_unit_test(c1e_is_an_old_amds),
         cmocka_unit_test(x87_pointers_stay_on_amds_before_zen),
         cmocka_unit_test(forgetting_leaves_nothing_of_what_ran_before),
+        cmocka_unit_test(family_10h_alone_has_two_matches_in_its_tlb),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

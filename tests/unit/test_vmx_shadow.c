@@ -111,7 +111,7 @@ void hv_panic(uint32_t code, const char *format, ...)
     abort();
 }
 
-void hv_panic_machine_check(const struct vcpu *of)
+void machine_check_in_guest(struct vcpu *of)
 {
     (void)of;
     abort();

@@ -84,8 +84,9 @@ static void make_cpus(uint32_t count)
 
 static void make_config(uint32_t guests, uint32_t cpus, const char *memory)
 {
-    text = malloc(256u * guests);
+    text = malloc(256u * guests + 64u);
     need(text != NULL, "no memory");
+    text_bytes = (size_t)sprintf(text, "[hypervisor]\nallow-siblings = yes\n"); /* more vCPUs than cores */
     for (uint32_t i = 0; i < guests; i++) {
         text_bytes +=
             (size_t)sprintf(text + text_bytes, "[guest g%u]\nkernel = k\nmemory = %s\ncpus = %u\n", i, memory, cpus);

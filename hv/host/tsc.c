@@ -5,6 +5,7 @@
 #include "hv/base/format.h"
 #include "hv/base/memory.h"
 #include "hv/host/host_acpi.h"
+#include "hv/host/tsc_rate.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -185,28 +186,34 @@ static uint64_t measure_best(const struct reference *reference, struct rate *bes
     return best_ppm;
 }
 
-/* What leaf 0x15 states, exactly: crystal * EBX / EAX. 0 where it does not say. SDM 3B 20.7.3. */
-static uint64_t cpuid_hz(void)
+static struct tsc_rate_words read_rate_words(void)
 {
-    struct cpuid_result ratio;
+    uint32_t highest = insn_cpuid(CPUID_VENDOR, 0).eax;
+    struct tsc_rate_words words = {0};
 
-    if (insn_cpuid(CPUID_VENDOR, 0).eax < CPUID_TSC_RATIO) {
-        return 0;
+    if (highest >= CPUID_TSC_RATIO) {
+        struct cpuid_result ratio = insn_cpuid(CPUID_TSC_RATIO, 0);
+
+        words = (struct tsc_rate_words){ratio.eax, ratio.ebx, ratio.ecx, 0};
     }
-    ratio = insn_cpuid(CPUID_TSC_RATIO, 0);
-    if (ratio.eax == 0 || ratio.ebx == 0 || ratio.ecx == 0) {
-        return 0;
+    if (highest >= CPUID_FREQUENCY) {
+        words.base_mhz = insn_cpuid(CPUID_FREQUENCY, 0).eax & 0xffff;
     }
-    return (uint64_t)ratio.ecx * ratio.ebx / ratio.eax;
+    return words;
+}
+
+/* What leaf 0x15 states, exactly. 0 where it does not say. */
+static uint64_t cpuid_hz(bool *derived)
+{
+    const struct tsc_rate_words words = read_rate_words();
+
+    return tsc_rate_stated(&words, derived);
 }
 
 /* The base frequency of leaf 0x16, in whole MHz: only where nothing can be measured. */
 static uint64_t cpuid_base_hz(void)
 {
-    if (insn_cpuid(CPUID_VENDOR, 0).eax < CPUID_FREQUENCY) {
-        return 0;
-    }
-    return (uint64_t)(insn_cpuid(CPUID_FREQUENCY, 0).eax & 0xffff) * PARTS_PER_MILLION;
+    return (uint64_t)read_rate_words().base_mhz * PARTS_PER_MILLION;
 }
 
 static bool is_invariant(void)
@@ -232,8 +239,13 @@ static struct reference choose_reference(const struct host_acpi *acpi)
 /* No timer works: CPUID's word is all there is. */
 static void take_cpuid_rate(struct tsc_calibration *result)
 {
-    result->hz = cpuid_hz() != 0 ? cpuid_hz() : cpuid_base_hz();
-    result->source = cpuid_hz() != 0 ? "CPUID leaf 0x15, not checked" : "CPUID leaf 0x16, not checked";
+    bool derived;
+    uint64_t exact = cpuid_hz(&derived);
+
+    result->hz = exact != 0 ? exact : cpuid_base_hz();
+    result->source = exact == 0 ? "CPUID leaf 0x16, not checked"
+                     : derived  ? "CPUID leaf 0x15 and a crystal by leaf 0x16, not checked"
+                                : "CPUID leaf 0x15, not checked";
     result->stable = is_invariant();
     format_text(result->note, sizeof(result->note), "neither an ACPI PM timer nor an 8254 counts on this machine");
 }
@@ -243,16 +255,26 @@ static bool rates_agree(uint64_t stated, uint64_t measured)
     return difference(stated, measured) <= measured / CPUID_TOLERANCE;
 }
 
+static const char *exact_source(bool pm_timer, bool derived)
+{
+    if (derived) {
+        return pm_timer ? "CPUID leaf 0x15, crystal by leaf 0x16, checked with the ACPI PM timer"
+                        : "CPUID leaf 0x15, crystal by leaf 0x16, checked with the 8254 timer";
+    }
+    return pm_timer ? "CPUID leaf 0x15, checked with the ACPI PM timer"
+                    : "CPUID leaf 0x15, checked with the 8254 timer";
+}
+
 /* Leaf 0x15 is exact where it agrees; leaf 0x16 is rounded to MHz, so it is only compared. */
 static void compare_with_cpuid(struct tsc_calibration *result, const struct reference *reference, uint64_t measured)
 {
-    uint64_t exact = cpuid_hz();
+    bool derived;
+    uint64_t exact = cpuid_hz(&derived);
     uint64_t stated = exact != 0 ? exact : cpuid_base_hz();
 
     if (exact != 0 && rates_agree(exact, measured)) {
         result->hz = exact;
-        result->source = reference->port != 0 ? "CPUID leaf 0x15, checked with the ACPI PM timer"
-                                              : "CPUID leaf 0x15, checked with the 8254 timer";
+        result->source = exact_source(reference->port != 0, derived);
     } else if (stated != 0 && !rates_agree(stated, measured)) {
         format_text(result->note, sizeof(result->note),
                     "CPUID leaf %s states %" PRIu64 " kHz and %s measures %" PRIu64 " kHz: the timer is believed",

@@ -44,6 +44,7 @@
 #define SAID_MAX 16384u
 #define IMAGE_BYTES 4096u
 #define LOW_PAGE 0x8000u
+#define SCREEN_BASE (1ULL << 45)
 #define CONTENT_BYTES (1u << 20) /* what is read of a file that a mutant names: machine.txt and itself, too */
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
@@ -823,6 +824,15 @@ bool efi_machine_sections(struct efi_stage *stage)
 bool efi_machine_read(struct efi_stage *stage)
 {
     stage->info->cpu_count = (uint32_t)min_u64(check.machine.cpu_count, CPUS_MAX);
+    /* What a description without `taken` lines leaves open is there, and in nothing's way. */
+    stage->has_com2 = true;
+    stage->info->framebuffer = (struct boot_framebuffer){.format = BOOT_PIXEL_BGRX,
+                                                         .base = SCREEN_BASE,
+                                                         .bytes = 4 * MIB,
+                                                         .width = 1024,
+                                                         .height = 768,
+                                                         .stride_pixels = 1024,
+                                                         .bytes_per_pixel = 4};
     for (uint32_t i = 0; i < stage->info->cpu_count; i++) {
         stage->info->cpus[i] = (struct boot_cpu){.apic_id = i, .is_bsp = i == 0, .healthy = true};
     }

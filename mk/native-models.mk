@@ -32,6 +32,8 @@ $(BUILD)/unit/test_efi_screen: NATIVE_CFLAGS += $(EFI_CFLAGS)
 $(BUILD)/unit/test_efi_screen: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_screen.o $(BUILD)/libplinth.a
 $(BUILD)/unit/test_efi_screen: $(BUILD)/native-efi/efi/efi_screen.o
 
+-include $(BUILD)/native-efi/efi/efi_screen.d
+
 #: make mutants-boot  mutants of the example configs in QEMU (COUNT=200): plinth-check and the target agree on each
 COUNT ?= 200
 mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants

@@ -73,7 +73,7 @@ void cpu_kick(const struct cpu *cpu)
     abort();
 }
 
-void hv_panic_machine_check(const struct vcpu *of)
+void machine_check_in_guest(struct vcpu *of)
 {
     (void)of;
     abort();

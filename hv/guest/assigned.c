@@ -4,7 +4,6 @@
 #include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/log.h"
-#include "hv/guest/create.h"
 #include "hv/host/budget.h"
 #include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
@@ -37,6 +36,7 @@ struct slot {
 
 /* All that one guest has. */
 struct owner {
+    struct guest *guest; /* NULL until it has been made */
     struct assigned functions[CONFIG_PCI_MAX];
     uint32_t count;
     struct page_table tree; /* by which they reach its memory */
@@ -462,6 +462,7 @@ enum status guest_assigned_map(struct guest *guest, struct page_table *nested, c
     if (owner == NULL || owner->problem[0] != '\0') {
         return STATUS_OK;
     }
+    owner->guest = guest;
     status = map_registers(guest, owner, nested, physical_bits);
     status = status == STATUS_OK ? make_tree(guest, owner, plan) : status;
     for (uint32_t i = 0; i < owner->count && status == STATUS_OK && owner->problem[0] == '\0'; i++) {
@@ -569,7 +570,7 @@ void guest_assigned_interrupts(struct cpu *cpu)
 {
     for (uint64_t left = cpu_take_devices(cpu); left != 0; left &= left - 1) {
         const struct slot *slot = &slots[cpu->index][__builtin_ctzll(left)];
-        struct guest *guest = slot->used ? guests[slot->guest] : NULL;
+        struct guest *guest = slot->used ? owners[slot->guest]->guest : NULL;
 
         if (guest != NULL && guest->devices != NULL && slot->function < guest->devices->assigned_count) {
             __atomic_fetch_or(&guest->devices->assigned[slot->function].incoming, 1u << slot->message,

@@ -265,8 +265,8 @@ static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
     return true;
 }
 
-/* The IRET that ends an NMI, where none waits. It is not stepped over: it runs at the entry. After the others, which are
- * more frequent. */
+/* The IRET that ends an NMI, where none waits. It is not stepped over: it runs at the entry. After the others, which
+ * are more frequent. */
 __attribute__((noinline)) static bool quick_iret(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;

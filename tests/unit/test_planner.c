@@ -537,8 +537,7 @@ static uint64_t pages(uint64_t bytes)
 static void a_machine_of_which_nothing_is_known_keeps_what_the_hypervisor_takes(void **state)
 {
     (void)state;
-    assert_true(pages(sizeof(struct guest)) + pages(CONSOLE_GUEST_BYTES_MAX) <=
-                CHECK_OWN_GUEST_BYTES);
+    assert_true(pages(sizeof(struct guest)) + pages(CONSOLE_GUEST_BYTES_MAX) <= CHECK_OWN_GUEST_BYTES);
     assert_true(pages(sizeof(struct vcpu)) + pages(sizeof(struct lapic_page)) + BUDGET_XSAVE_BYTES + 4 * PAGE_BYTES <=
                 CHECK_OWN_VCPU_BYTES);
     assert_true(512 * KIB + CONFIG_NETWORKS_MAX * pages(sizeof(struct guest_network)) + BUDGET_LOAD_PLAN_BYTES +

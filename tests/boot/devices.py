@@ -53,9 +53,6 @@ def hvc_case(common):
         Answer(common.PROMPT, "cat /sys/class/tty/console/active", r"(ttyS0 )?hvc0"),
         Answer(common.PROMPT, "tty", r"/dev/hvc0"),
         Answer(common.PROMPT, "seq 1 900; echo end", r"end"),
-        # What it prints costs no interrupt (bench-virtio, "a line of 80 bytes"): the driver wants none.
-        Answer(common.PROMPT, "grep -c virtio0-input /proc/interrupts", r"1"),
-        Answer(common.PROMPT, "grep -c virtio0-output /proc/interrupts", r"0"),
         Send("poweroff\n"), r"plinth: result ok\s*\Z"],
         files={name: FILES[name] for name in ("vmlinuz", "initramfs.cpio")}, timeout_s=LINUX_TIMEOUT_S, emulators=QEMU,
         forbidden=(*common.NEVER, *DRIVER_TROUBLE))

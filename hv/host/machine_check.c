@@ -2,12 +2,7 @@
 #include "hv/host/machine_check.h"
 
 #include "hv/base/format.h"
-#include "hv/core/guest.h"
-#include "hv/core/guest_codes.h"
-#include "hv/host/cpu.h"
 #include "hv/host/host_cpu.h"
-#include "hv/host/machine_check_judge.h"
-#include "hv/host/panic.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -80,14 +75,11 @@ static uint32_t ras_features(void)
     return amd && insn_cpuid(CPUID_HIGHEST_EXTENDED, 0).eax >= CPUID_POWER ? insn_cpuid(CPUID_POWER, 0).ebx : 0;
 }
 
-/* Of a CPU's own: one machine check at a time, and a second one before its end shuts the machine down. */
-static uint64_t bank_words[CPUS_MAX][BANKS_JUDGED_MAX];
-
-static enum machine_check_verdict judge_here(void)
+enum machine_check_verdict machine_check_judge_here(void)
 {
     const struct cpu_identity identity = host_cpu_identity();
     struct machine_check_words words = {.ras_ebx = ras_features(), .multimatch = cpu_errata_tlb_multimatch(&identity)};
-    uint64_t *banks = bank_words[cpu_this()->index];
+    uint64_t banks[BANKS_JUDGED_MAX];
     uint32_t count;
 
     if (!has_banks()) {
@@ -104,7 +96,7 @@ static enum machine_check_verdict judge_here(void)
 
 /* The banks first: while IA32_MCG_STATUS.MCIP is set, another machine check shuts the machine down. SDM 3B 16.10.4.1
  * "Machine-Check Exception Handler for Error Recovery". */
-static void clear_banks(void)
+void machine_check_clear(void)
 {
     uint32_t banks = bank_count(insn_rdmsr(MSR_MCG_CAP));
 
@@ -116,28 +108,11 @@ static void clear_banks(void)
     (void)insn_wrmsr_safe(MSR_MCG_STATUS, 0);
 }
 
-void machine_check_in_guest(struct vcpu *vcpu)
-{
-    enum machine_check_verdict verdict = judge_here();
-
-    if (verdict == MACHINE_CHECK_FATAL) {
-        hv_panic_machine_check(vcpu);
-    }
-    machine_check_report(LOG_WARNING, "machine check, contained: ");
-    clear_banks();
-    if (verdict == MACHINE_CHECK_ENDS_GUEST) {
-        guest_fail(vcpu, GUEST_CODE_MACHINE_CHECK,
-                   "machine check (#MC) at rip 0x%" PRIx64 ": its memory or its CPU has an "
-                   "error, which the CPU says nothing else has met",
-                   vcpu->rip);
-    }
-}
-
 bool machine_check_is_harmless(void)
 {
-    if (judge_here() != MACHINE_CHECK_GOES_ON) {
+    if (machine_check_judge_here() != MACHINE_CHECK_GOES_ON) {
         return false;
     }
-    clear_banks();
+    machine_check_clear();
     return true;
 }

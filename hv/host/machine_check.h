@@ -7,6 +7,7 @@
 #define HV_HOST_MACHINE_CHECK_H
 
 #include "hv/base/log.h"
+#include "hv/host/machine_check_judge.h"
 
 /* The calling CPU's banks: errors from before are said as a warning and cleared, and all reporting is switched on. */
 void machine_check_start(uint32_t cpu);
@@ -14,13 +15,11 @@ void machine_check_start(uint32_t cpu);
 /* A line at this level for each bank of the calling CPU that holds an error; `heading` is its beginning. */
 void machine_check_report(enum log_level level, const char *heading);
 
-struct vcpu;
+/* What the calling CPU's banks say of the machine check that it is in. */
+enum machine_check_verdict machine_check_judge_here(void);
 
-/*
- * A machine check ended this vCPU's stay in its guest. Where the CPU says that what is lost is the guest's alone, the
- * guest fails (P0315), all others run on; where nothing is lost, it goes on; else a panic (P0009).
- */
-void machine_check_in_guest(struct vcpu *vcpu);
+/* Empties the calling CPU's banks and ends its machine check: the next one is no shutdown then. */
+void machine_check_clear(void);
 
 /* A machine check in the hypervisor's own code. True: nothing is lost here, another CPU's guest may have lost
  * something; the banks are cleared. False: a panic's. */

@@ -16,7 +16,7 @@
 #include "hv/base/log.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
-#include "hv/host/machine_check.h"
+#include "hv/host/guest_machine_check.h"
 #include "hv/host/panic.h"
 #include "hv/host/speculation.h"
 #include "hv/vmx/decode.h"

@@ -218,7 +218,8 @@ static void packets(const char *name, uint32_t bytes, unsigned count)
     row(name, count, (uint64_t)bytes * count);
 }
 
-/* Linux' driver wants an interrupt for what it sends (its queue has a vector), though it looks at the used ring at once. */
+/* Linux' driver wants an interrupt for what it sends (its queue has a vector), though it looks at the used ring at
+ * once. */
 static void lines(const char *name, uint32_t bytes, bool interrupt)
 {
     const struct driver_queue *queue = &console_driver.queues[1];

@@ -46,6 +46,15 @@ void cpu_kick(const struct cpu *cpu)
     kicks++;
 }
 
+static uint64_t devices_ready_at; /* when a device of the guest's has been reset */
+
+bool guest_assigned_is_ready(struct guest *guest, uint64_t at, uint64_t *again)
+{
+    (void)guest;
+    *again = devices_ready_at;
+    return at >= devices_ready_at;
+}
+
 void guest_load_begin(struct guest *guest, struct load_progress *progress)
 {
     for (uint32_t i = 0; i < MEMORY_BYTES; i++) {
@@ -76,6 +85,7 @@ static int set_up(void **state)
     memset(started, 0, sizeof(started));
     now = 0;
     planned = NULL;
+    devices_ready_at = 0;
     guest_restart_init();
     for (uint32_t i = 0; i < 2; i++) {
         two[i].index = i;
@@ -171,6 +181,19 @@ static void one_that_is_planned_again_begins_anew(void **state)
     assert_int_equal(started[0], 1);
 }
 
+static void one_with_devices_waits_for_their_reset_without_holding_its_cpu(void **state)
+{
+    (void)state;
+    devices_ready_at = 1000000;
+    guest_restart_plan(&two[0], 0);
+    guest_restart_run(&vcpus[0], UINT64_MAX);
+    assert_int_equal(started[0], 0);
+    assert_int_equal(guest_restart_deadline(&vcpus[0]), 1000000);
+    now = 1000000;
+    guest_restart_run(&vcpus[0], UINT64_MAX);
+    assert_int_equal(started[0], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +202,7 @@ int main(void)
         cmocka_unit_test_setup(another_guest_waits_for_the_load_plan_without_holding_its_cpu, set_up),
         cmocka_unit_test_setup(a_cancelled_restart_gives_the_load_plan_back, set_up),
         cmocka_unit_test_setup(one_that_is_planned_again_begins_anew, set_up),
+        cmocka_unit_test_setup(one_with_devices_waits_for_their_reset_without_holding_its_cpu, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "hv/core/guest_io.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/exit/dispatch.h"
+#include "hv/host/guest_machine_check.h"
 #include "hv/host/panic.h"
 #include "hv/policy/cpuid_policy.h"
 #include "hv/x86/registers.h"
@@ -42,7 +43,7 @@ _Noreturn void hv_panic(uint32_t code, const char *form, ...)
     abort();
 }
 
-_Noreturn void hv_panic_machine_check(const struct vcpu *vcpu)
+void machine_check_in_guest(struct vcpu *vcpu)
 {
     (void)vcpu;
     abort();

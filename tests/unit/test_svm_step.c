@@ -155,7 +155,7 @@ void cpu_kick(const struct cpu *which)
     cpu.kicked = true;
 }
 
-_Noreturn void hv_panic_machine_check(const struct vcpu *which)
+void machine_check_in_guest(struct vcpu *which)
 {
     (void)which;
     abort();

@@ -402,7 +402,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
     case EXIT_RDPMC:
         handle_rdpmc(vcpu, exit->length);
         break;
-    case EXIT_WBINVD: /* no device of a guest bypasses the caches, so there is nothing to write back */
+    case EXIT_WBINVD: /* devices see what the caches hold: docs/passthrough.md has the exception */
     case EXIT_NOTHING:
         vcpu_advance(vcpu, exit->length);
         break;

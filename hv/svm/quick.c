@@ -191,7 +191,7 @@ static bool quick_hypercall(struct vmcb *vmcb, struct vcpu *vcpu)
     return true;
 }
 
-/* No device of a guest bypasses the caches, so there is nothing to write back. */
+/* Devices see what the caches hold, so there is nothing to write back: docs/passthrough.md has the exception. */
 static bool quick_wbinvd(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     uint64_t next = next_rip(vmcb, vcpu);

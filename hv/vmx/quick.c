@@ -130,7 +130,7 @@ static bool quick_hypercall(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_hypercall(vcpu, VMX_EXIT_VMCALL);
 }
 
-/* No device of a guest bypasses the caches, so there is nothing to write back. */
+/* Devices see what the caches hold, so there is nothing to write back: docs/passthrough.md has the exception. */
 static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
 {
     vcpu->exit_tsc = insn_rdtsc();

@@ -44,6 +44,9 @@ static void add_cpus(struct inventory *inventory, const struct efi_stage *stage)
     inventory_add(inventory, "features = %s\n", stage->support.used);
     inventory_add(inventory, "largest-leaf = %s\n", stage->support.caps.largest_leaf == LEVEL_1G ? "1G" : "2M");
     inventory_add(inventory, "nested-paging = %s\n", stage->support.nested_paging ? "yes" : "no");
+    if (efi_machine_has_code_erratum(stage)) {
+        inventory_add(inventory, "code-erratum = yes\n");
+    }
     if (efi_machine_is_virtual(stage)) {
         inventory_add(inventory, "virtual = yes\n");
     }

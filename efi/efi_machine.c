@@ -6,6 +6,7 @@
 #include "efi/civil_time.h"
 #include "efi/efi_stage.h"
 #include "hv/host/cpu_limits.h"
+#include "hv/host/host_cpu.h"
 
 static EFI_GUID acpi_20_guid = ACPI_20_TABLE_GUID;
 static EFI_GUID acpi_10_guid = ACPI_TABLE_GUID;
@@ -166,6 +167,14 @@ bool efi_virt_check(struct efi_stage *stage)
         return efi_fail(stage, EFI_UNSUPPORTED, "P0631: no guest can run on this CPU: %s", stage->support.missing);
     }
     return true;
+}
+
+bool efi_machine_has_code_erratum(const struct efi_stage *stage)
+{
+    const struct cpu_identity identity = host_cpu_identity();
+
+    return stage->support.vendor == VIRT_VMX && !efi_machine_is_virtual(stage) &&
+           cpu_errata_page_size_change(&identity, host_cpu_arch_capabilities());
 }
 
 /* UEFI 2.10, 8.3 "Time Services": local time = UTC - TimeZone minutes. Without a zone the clock is taken as UTC. */

@@ -14,6 +14,7 @@
 #include "efi/efi_stage.h"
 #include "hv/base/format.h"
 #include "hv/host/budget.h"
+#include "hv/host/cpu_speculation.h"
 #include "hv/host/host_cpu.h"
 #include "hv/iommu/iommu.h"
 #include "hv/virt/virt.h"
@@ -347,7 +348,10 @@ static bool plan_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
     struct guest_plan *plan = &stage->info->guests[index].plan;
-    const struct planner_request request = boot_planner_request(&stage->info->config, config, &stage->info->numa);
+    const bool small_code = cpu_speculation_small_code(
+        stage->support.vendor == VIRT_VMX, efi_machine_has_code_erratum(stage), stage->info->config.speculation);
+    const struct planner_request request =
+        boot_planner_request(&stage->info->config, config, &stage->info->numa, small_code);
     bool known = true;
 
     for (uint32_t try = 0; try < PLAN_TRIES && known; try++) {

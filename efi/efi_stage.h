@@ -158,6 +158,9 @@ bool efi_shares_take(struct efi_stage *stage);
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
 bool efi_virt_check(struct efi_stage *stage);
+
+/* The boot CPU stops at code whose page changes its size: hv/host/cpu_errata.h. Wants stage->support. */
+bool efi_machine_has_code_erratum(const struct efi_stage *stage);
 bool efi_machine_read(struct efi_stage *stage);
 
 /* The firmware's random numbers, where a guest wants some and there are any. */

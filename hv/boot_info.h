@@ -74,14 +74,15 @@ _Static_assert(CONFIG_GUEST_SHARES_MAX == GUEST_SHARES_MAX && CONFIG_SHARE_BYTES
 
 /* What a guest of the config wants of the planner. */
 static inline struct planner_request boot_planner_request(const struct config *config, const struct config_guest *guest,
-                                                          const struct numa_map *numa)
+                                                          const struct numa_map *numa, bool small_code)
 {
     struct planner_request request = {.memory_bytes = guest->memory_bytes,
                                       .test_memory = guest->debug_ports,
                                       .at = guest->memory_at,
                                       .numa = numa,
                                       .pci_count = guest->pci_count,
-                                      .node = guest->node};
+                                      .node = guest->node,
+                                      .small_code = small_code};
 
     request.device_tables =
         guest->framebuffer ? planner_device_tables(GUEST_FRAMEBUFFER_START, 0, GUEST_FRAMEBUFFER_BYTES) : 0;

@@ -18,6 +18,7 @@
 #include "hv/dev/platform.h"
 #include "hv/mm/guest_layout.h"
 #include "hv/mm/guest_memory.h"
+#include "hv/mm/small_code.h"
 
 #define GUEST_UNKNOWN_MAX 32u
 #define UNKNOWN_TEXT_MAX 192u /* a line about one of them */
@@ -120,6 +121,7 @@ struct guest {
     const uint8_t *io_map;                /* GUEST_IO_MAP_BYTES: a bit per port, set where it exits; NULL: all do */
     uint64_t cr4_allowed;                 /* CR4 bits whose features `cpuid` offers */
     uint64_t nested_root;                 /* host-physical */
+    struct small_code *small_code;        /* NULL: large leaves are executable */
     uint32_t shadow_tables;               /* for each vCPU; 0: nested paging */
     uint32_t asid;                        /* ASID or VPID of vCPU 0; vCPU n has asid + n */
     uint64_t sources[GUEST_SOURCE_WORDS]; /* that have come and were not taken yet; atomic: hv/core/guest_irq.h */

@@ -478,8 +478,8 @@ static void fail_undecodable(struct vcpu *vcpu, const struct exit_nested_fault *
                fault->write ? "writes" : "reads", fault->address.value, emulate_bytes_text(fetched, text), vcpu->rip);
 }
 
-/* What no emulation of the instruction at rip can answer. */
-static bool fault_is_hopeless(struct vcpu *vcpu, const struct exit_nested_fault *fault)
+/* What no emulation of the instruction at rip can answer. A first fetch from RAM needs none: it comes again. */
+static bool fault_ends_here(struct vcpu *vcpu, const struct exit_nested_fault *fault)
 {
     if (vcpu->pending.valid) {
         guest_fail(vcpu, GUEST_CODE_BAD_STATE,
@@ -488,6 +488,11 @@ static bool fault_is_hopeless(struct vcpu *vcpu, const struct exit_nested_fault 
         return true;
     }
     if (fault->fetch && !fault->table_walk) {
+        struct small_code *code = vcpu->guest->small_code;
+
+        if (code != NULL && small_code_open(code, fault->address)) {
+            return true;
+        }
         guest_fail(vcpu, GUEST_CODE_FETCH,
                    "executes at guest-physical 0x%" PRIx64 " (rip 0x%" PRIx64
                    "), where there is no memory: give the guest more memory, or look for a wild jump",
@@ -503,7 +508,7 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
     enum fetch_result result;
     execute_function execute;
 
-    if (fault_is_hopeless(vcpu, fault)) {
+    if (fault_ends_here(vcpu, fault)) {
         return;
     }
     result = emulate_fetch(vcpu, &fetched);

@@ -43,6 +43,7 @@ static struct load_plan *load_plan; /* one for all guests: loaded one after the 
 static uint8_t *rom_buffer;
 static struct page_table *nested_trees; /* one per guest */
 static struct table_pool *nested_pools;
+static struct small_code *small_codes;
 static struct guest_shared *shared;    /* the config's [shared], in its order */
 static struct guest_network *networks; /* those that the config names, by config_network_index() */
 
@@ -83,16 +84,18 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
     struct page_table *tree = &nested_trees[guest->index];
     struct table_pool *pool = &nested_pools[guest->index];
     uint64_t pages = plan->table_count;
+    struct page_attributes attributes = guest_ram_attributes;
     enum page_flush flush;
     enum status status = table_pool_init(pool, 0, hpa((uint64_t)(uintptr_t)pool_take(pages * PAGE_BYTES)), pages);
 
+    attributes.execute = !plan->small_code;
     if (status == STATUS_OK) {
         status = page_table_init(tree, support->format, &support->caps, pool);
     }
     for (uint32_t i = 0; i < guest->memory.range_count && status == STATUS_OK; i++) {
         const struct guest_range *range = &guest->memory.ranges[i];
 
-        status = page_table_map(tree, range->start.value, range->backing, range->bytes, guest_ram_attributes,
+        status = page_table_map(tree, range->start.value, range->backing, range->bytes, attributes,
                                 support->caps.largest_leaf, &flush);
     }
     if (status == STATUS_OK) {
@@ -106,6 +109,10 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
                  status_name(status));
     }
     guest->nested_root = tree->root.value;
+    if (plan->small_code) {
+        guest->small_code = &small_codes[guest->index];
+        *guest->small_code = (struct small_code){.table = tree, .memory = &guest->memory};
+    }
 }
 
 static void create_vcpus(struct guest *guest, uint32_t first_asid)
@@ -124,7 +131,8 @@ static void create_vcpus(struct guest *guest, uint32_t first_asid)
         virt_vcpu_init(vcpu, pool_take(virt_vcpu_bytes()), &nested_trees[guest->index]);
         if (guest->shadow_tables != 0) {
             virt_vcpu_shadow(vcpu, pool_take(planner_shadow_pages(guest->shadow_tables, 1) * PAGE_BYTES),
-                             guest->shadow_tables, nested_trees[guest->index].caps.largest_leaf);
+                             guest->shadow_tables,
+                             guest->small_code != NULL ? LEVEL_4K : nested_trees[guest->index].caps.largest_leaf);
         }
     }
 }
@@ -272,7 +280,8 @@ static void audit_guests(const struct virt_support *support, const struct host_f
                                        .devices = devices[i],
                                        .device_count = guest_direct_memory(guests[i], boot, devices[i]),
                                        .shares = shares[i],
-                                       .share_count = guests[i]->config->share_count};
+                                       .share_count = guests[i]->config->share_count,
+                                       .small_code = guests[i]->small_code != NULL};
         trees[i].register_count = guest_assigned_registers(guests[i], &trees[i].registers);
         device_count += trees[i].device_count;
     }
@@ -307,6 +316,7 @@ void guest_create_all(const struct boot_info *info, const struct virt_support *s
     guest_assigned_prepare(info);
     nested_trees = pool_take(guest_count * sizeof(struct page_table));
     nested_pools = pool_take(guest_count * sizeof(struct table_pool));
+    small_codes = pool_take(guest_count * sizeof(struct small_code));
     load_plan = pool_take(sizeof(struct load_plan));
     rom_buffer = pool_take(ROM_BYTES);
     if (info->config.network_count != 0) {

@@ -77,6 +77,28 @@ bool cpu_errata_c1e(const struct cpu_identity *identity)
     return identity->family == 0x10 || identity->family == 0x11 || (identity->family == 0xf && identity->model >= 0x40);
 }
 
+#define ARCH_PSCHANGE_MC_NO (1ULL << 6) /* SDM 4 2.1, table 2-2, IA32_ARCH_CAPABILITIES: IF_PSCHANGE_MC_NO */
+
+/* Intel family 6, models without the erratum that may not have the bit: Bonnell, Saltwell, Silvermont, Airmont,
+ * Goldmont, Tremont, Knights Landing, Knights Mill. Intel, "Affected Processors". */
+static const uint8_t page_size_change_never[] = {
+    0x1c, 0x26, 0x27, 0x35, 0x36, 0x37, 0x4a, 0x4d, 0x4c, 0x5a, 0x75, 0x5c, 0x5f, 0x7a, 0x86, 0x57, 0x85,
+};
+
+bool cpu_errata_page_size_change(const struct cpu_identity *identity, uint64_t arch_capabilities)
+{
+    if (!identity->is_intel || identity->is_virtual || identity->family != FAMILY_P6 ||
+        (arch_capabilities & ARCH_PSCHANGE_MC_NO) != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < ARRAY_COUNT(page_size_change_never); i++) {
+        if (page_size_change_never[i] == identity->model) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool cpu_errata_tlb_multimatch(const struct cpu_identity *identity)
 {
     return !identity->is_intel && !identity->is_virtual && identity->family == 0x10;

@@ -28,6 +28,10 @@ bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wa
  * cores of a package halt. Erratum 400. */
 bool cpu_errata_c1e(const struct cpu_identity *identity);
 
+/* Intel family 6 but for the Atoms and the Xeon Phis, until IA32_ARCH_CAPABILITIES says that it is mended: code whose
+ * page changes its size without a flush makes a fetch a machine check. CVE-2018-12207, hv/mm/small_code.h. */
+bool cpu_errata_page_size_change(const struct cpu_identity *identity, uint64_t arch_capabilities);
+
 /* AMD family 10h: a guest that changes the size of a page without a flush makes two translations match, which the data
  * cache reports as a machine check, or does not survive. Erratum 383. */
 bool cpu_errata_tlb_multimatch(const struct cpu_identity *identity);

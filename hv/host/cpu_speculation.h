@@ -77,6 +77,13 @@ struct cpu_speculation {
  * SPECULATION_ALL, every answer that the CPU has, whatever it is open to, a virtual one as well. */
 struct cpu_speculation cpu_speculation_of(const struct cpu_speculation_facts *facts, enum config_speculation wanted);
 
+/* Whether guests' code lies in 4 KiB leaves alone (hv/mm/small_code.h): no speculation, but the same key decides.
+ * `erratum`: cpu_errata_page_size_change() of the boot CPU, false for an emulator. Only EPT has leaves for it. */
+static inline bool cpu_speculation_small_code(bool is_vmx, bool erratum, enum config_speculation wanted)
+{
+    return is_vmx && (wanted == SPECULATION_ALL || (wanted == SPECULATION_AUTO && erratum));
+}
+
 /* Guests may have SPEC_CTRL and PRED_CMD: each write of theirs is an exit, so not where a kernel writes the first at
  * each of its own entries, which Linux does on an Intel CPU before enhanced IBRS. */
 bool cpu_speculation_offers_control(const struct cpu_speculation_facts *facts);

@@ -50,6 +50,12 @@ void report_guest(const struct guest *guest, const struct boot_info *info)
              " tables, costs %" PRIu64 " KiB beside its memory",
              guest->name, list, format_bytes(memory, guest->config->memory_bytes), boot->plan.leaves[LEVEL_1G],
              boot->plan.leaves[LEVEL_2M], boot->plan.leaves[LEVEL_4K], boot->plan.table_count, guest->cost_bytes / KIB);
+    if (boot->plan.small_code) {
+        log_info(
+            "guest %s: what it executes is in pages of 4 KiB, so that it cannot stop this CPU by changing their size "
+            "(CVE-2018-12207)",
+            guest->name);
+    }
     if (numa_is_known(&info->numa) && guest->config->node != CONFIG_NODE_ANY) {
         log_info("guest %s: its memory is %s", guest->name,
                  planner_nodes_text(&boot->plan.memory, &info->numa, guest->config->node, nodes));

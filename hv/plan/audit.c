@@ -19,6 +19,8 @@
 
 #define LEAF_BIT (1ULL << 7)
 #define WRITE_BIT (1ULL << 1) /* SDM 3C 29.3.2, table 28-6; APM 2 5.4.1 */
+/* Bit 10 counts under mode-based execute control alone, which is never on. SDM 3C 29.3.2, table 28-6. */
+#define EPT_EXECUTE_BIT (1ULL << 2)
 #define ADDRESS_BITS 0x000ffffffffff000ULL
 _Static_assert(ENTRIES == 1u << INDEX_BITS && ENTRIES * sizeof(uint64_t) == PAGE_BYTES, "a table fills a page");
 
@@ -536,6 +538,9 @@ static bool take_entry(struct walk *walk, unsigned *level)
     if ((entry & reserved_of(walk, *level, leaf)) != 0) {
         return found(walk->finding, AUDIT_ENTRY_MALFORMED, walk->tree, guest_address, entry & ADDRESS_BITS);
     }
+    if (leaf && *level != 0 && walk->request->trees[walk->tree].small_code && (entry & EPT_EXECUTE_BIT) != 0) {
+        return found(walk->finding, AUDIT_LARGE_CODE, walk->tree, guest_address, entry & ADDRESS_BITS);
+    }
     if (leaf) {
         uint64_t bytes = 1ULL << shift_of(*level);
 
@@ -583,6 +588,7 @@ static const char *const violation_texts[] = {
     [AUDIT_SHARE_RIGHTS] = "can write to shared memory that it may only read",
     [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
+    [AUDIT_LARGE_CODE] = "can execute from a large page, which lets it stop this CPU,",
     [AUDIT_TREE_TOO_LARGE] = "has more tables than there can be; some point back",
 };
 _Static_assert(ARRAY_COUNT(violation_texts) == AUDIT_TREE_TOO_LARGE + 1, "a text for every violation");

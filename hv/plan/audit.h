@@ -51,6 +51,7 @@ struct audit_tree {
     uint32_t share_count;
     const struct guest_range *registers; /* of devices of the machine that are this guest's; no memory */
     uint32_t register_count;
+    bool small_code; /* EPT: no leaf above 4 KiB may be executable: hv/mm/small_code.h */
 };
 
 struct audit_span {
@@ -84,6 +85,7 @@ enum audit_violation {
     AUDIT_SHARE_RIGHTS,    /* shared memory that it may only read, and it can write */
     AUDIT_TABLE_OUTSIDE,   /* a table lies where it is not protected */
     AUDIT_ENTRY_MALFORMED, /* reserved bits: the CPU would refuse it */
+    AUDIT_LARGE_CODE,      /* a large leaf is executable where none may be */
     AUDIT_TREE_TOO_LARGE,  /* more tables than the hypervisor's memory holds: a loop */
 };
 

@@ -504,8 +504,10 @@ enum status planner_guest(struct memory_map *map, const struct planner_request *
     if (status == STATUS_OK) {
         *missing = 0;
         count_leaves(plan, largest);
-        plan->table_count = count_tables(&plan->memory, page_table_levels(format), largest) +
-                            count_share_tables(request, largest) + request->device_tables;
+        plan->small_code = request->small_code;
+        plan->table_count =
+            count_tables(&plan->memory, page_table_levels(format), request->small_code ? LEVEL_4K : largest) +
+            count_share_tables(request, largest) + request->device_tables;
         if (request->pci_count != 0) {
             plan->table_count += PCI_TABLES + request->pci_count * PCI_FUNCTION_TABLES;
             plan->device_tables = count_device_tables(&plan->memory);

@@ -25,6 +25,7 @@ struct guest_plan {
     uint64_t table_count;   /* of the nested tree, root included */
     uint64_t device_tables; /* of the tree of the devices that it has of the machine, at most */
     uint32_t shadow_tables; /* for each vCPU; 0: nested paging. The caller's */
+    bool small_code;        /* as the request says: the tables of 4 KiB leaves for all RAM are counted */
 };
 
 /* What a guest wants of the planner. */
@@ -37,7 +38,8 @@ struct planner_request {
     uint32_t pci_count;          /* functions of the machine that it has, for the counts of tables alone */
     uint64_t device_tables;      /* of its nested tree, for memory of the machine's devices: planner_device_tables() */
     const struct numa_map *numa; /* NULL, or without nodes: all memory is equally near */
-    uint32_t node; /* of the guest's CPUs: its memory comes from there, else from the nearest that has it */
+    uint32_t node;   /* of the guest's CPUs: its memory comes from there, else from the nearest that has it */
+    bool small_code; /* code lies in 4 KiB leaves alone: hv/mm/small_code.h */
 };
 
 /* largest_leaf: what format and CPU allow (0..2). Otherwise nothing was taken: STATUS_NO_MEMORY, and *missing says how

@@ -285,7 +285,8 @@ void vmx_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page
     vmx->write_system = write_system;
     vmx->flush_translations = flush_translations;
     vmx->secondary_plain &= vmx_features.shadow_secondary;
-    shadow_init(&shadow->tables, &vcpu->guest->memory, vmx_features.gib_pages ? largest : LEVEL_2M, 0,
-                hpa((uint64_t)(uintptr_t)(shadow) + PAGE_BYTES), tables, hpa((uint64_t)(uintptr_t)shadow->low_root));
+    largest = largest == LEVEL_1G && !vmx_features.gib_pages ? LEVEL_2M : largest;
+    shadow_init(&shadow->tables, &vcpu->guest->memory, largest, 0, hpa((uint64_t)(uintptr_t)(shadow) + PAGE_BYTES),
+                tables, hpa((uint64_t)(uintptr_t)shadow->low_root));
     shadow->flush = true;
 }

@@ -149,6 +149,38 @@ static void family_10h_alone_has_two_matches_in_its_tlb(void **state)
     assert_false(cpu_errata_tlb_multimatch(&identity));
 }
 
+static void code_whose_page_changes_its_size_stops_intels_big_cores_until_they_say_not(void **state)
+{
+    static const uint64_t says_not = 1u << 6;
+    static const struct {
+        uint32_t signature;
+        bool is_intel, has;
+    } rows[] = {
+        {0x000106a5, true, true},   /* Nehalem */
+        {0x000206a7, true, true},   /* Sandy Bridge */
+        {0x000306c3, true, true},   /* Haswell */
+        {0x000506e3, true, true},   /* Skylake */
+        {0x00050657, true, true},   /* Cascade Lake without the bit */
+        {0x000a0652, true, true},   /* Comet Lake */
+        {0x000106ca, true, false},  /* Bonnell */
+        {0x000406c3, true, false},  /* Airmont */
+        {0x000506c9, true, false},  /* Goldmont */
+        {0x00050671, true, false},  /* Knights Landing */
+        {0x00000f4a, true, false},  /* Pentium 4 */
+        {0x00800f12, false, false}, /* Zen */
+    };
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct cpu_identity identity = identity_of(rows[i].is_intel, rows[i].signature, 0);
+
+        assert_int_equal(cpu_errata_page_size_change(&identity, 0), rows[i].has);
+        assert_false(cpu_errata_page_size_change(&identity, says_not));
+        identity.is_virtual = true;
+        assert_false(cpu_errata_page_size_change(&identity, 0));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +190,7 @@ int main(void)
         cmocka_unit_test(c1e_is_an_old_amds),
         cmocka_unit_test(x87_pointers_stay_on_amds_before_zen),
         cmocka_unit_test(forgetting_leaves_nothing_of_what_ran_before),
+        cmocka_unit_test(code_whose_page_changes_its_size_stops_intels_big_cores_until_they_say_not),
         cmocka_unit_test(family_10h_alone_has_two_matches_in_its_tlb),
     };
 

@@ -910,6 +910,12 @@ bool host_cpu_is_virtual(void)
     return false;
 }
 
+bool efi_machine_has_code_erratum(const struct efi_stage *stage)
+{
+    (void)stage;
+    return false;
+}
+
 uint64_t virt_vcpu_bytes(void)
 {
     return 0;

@@ -65,6 +65,7 @@ struct check_machine {
     unsigned largest_leaf;
     bool nested_paging;
     bool is_virtual;                /* an emulator */
+    bool code_erratum;              /* its CPU stops at code whose page changes its size */
     bool vmx_locked_off;            /* by the firmware's set-up; of the boot CPU */
     bool svm_locked_off;            /* AMD's of the same kind */
     struct cpu_set differ;          /* from the boot CPU, in CPUID or a register of VMX or SVM */

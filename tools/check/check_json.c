@@ -8,8 +8,8 @@
  *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks",
  *                   "speculation", "allow_siblings"},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
- *                "table_bytes", "shadow_tables", "ranges": [{"gpa", "hpa", "bytes"}], and every other key of the
- *                config}],
+ *                "table_bytes", "shadow_tables", "small_code", "ranges": [{"gpa", "hpa", "bytes"}], and every other
+ *                key of the config}],
  *    "host": [{"start", "end", "use", "guest", "given_to"}]}
  *
  * A key of the config has its name with `_` for `-`, times in us and sizes in bytes (`slice_us`, `memory_bytes`).
@@ -321,6 +321,7 @@ static void print_guest(const struct check *check, uint32_t index)
     print_flag("debug_ports", guest->debug_ports);
     print_flag("virtual_apic", guest->virtual_apic);
     printf(", \"shadow_tables\": %u", plan->shadow_tables);
+    print_flag("small_code", plan->small_code);
     print_files(guest);
     print_nets(guest, check->machine.pci_count != 0);
     print_policies(guest);

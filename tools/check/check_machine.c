@@ -9,6 +9,7 @@
  *   virtualization = vmx                       vmx or svm: the format of nested tables
  *   largest-leaf = 1G                          or 2M
  *   nested-paging = yes                        or no
+ *   code-erratum = no                          or yes: code lies in 4 KiB leaves (hv/mm/small_code.h)
  *   virtual = no                               or yes: an emulator, whose threads show nothing of each other
  *   hypervisor = fixed 1M guest 20K vcpu 48K   what it takes for itself, for each guest and each vCPU
  *   cpu = 0 apic 0 package 0 core 0 thread 0   where it is: threads share a core. Behind it, where it is so: `node 1`,
@@ -335,6 +336,14 @@ static void read_virtual(struct check *check, const struct config_line *line)
 {
     check->machine.is_virtual = config_text_alike(line->value.text, "yes");
     if (!check->machine.is_virtual && !config_text_alike(line->value.text, "no")) {
+        refuse(check, line->value, "is neither yes nor no.");
+    }
+}
+
+static void read_erratum(struct check *check, const struct config_line *line)
+{
+    check->machine.code_erratum = config_text_alike(line->value.text, "yes");
+    if (!check->machine.code_erratum && !config_text_alike(line->value.text, "no")) {
         refuse(check, line->value, "is neither yes nor no.");
     }
 }
@@ -691,6 +700,7 @@ static const struct {
     {"cpu-name", read_name, true},
     {"nested-paging", read_nested, true},
     {"virtual", read_virtual, true},
+    {"code-erratum", read_erratum, true},
     {"node", read_node, false},
     {"distance", read_distance, false},
     {"cpu-cpuid", read_cpu_cpuid, false},

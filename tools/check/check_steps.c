@@ -15,6 +15,7 @@
 #include "hv/base/format.h"
 #include "hv/boot_info.h"
 #include "hv/core/guest_devices.h"
+#include "hv/host/cpu_speculation.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +158,10 @@ static const char *use_of(const struct check *check, uint64_t address)
 static void plan_guest(struct check *check, uint32_t index)
 {
     const struct config_guest *guest = &check->config.guests[index];
-    const struct planner_request request = boot_planner_request(&check->config, guest, &check->machine.numa);
+    const bool small_code = cpu_speculation_small_code(check->machine.format == &page_table_ept4,
+                                                       check->machine.code_erratum, check->config.speculation);
+    const struct planner_request request =
+        boot_planner_request(&check->config, guest, &check->machine.numa, small_code);
     uint64_t missing = 0;
     enum status status = planner_guest(&check->planned, &request, check->machine.format, check->machine.largest_leaf,
                                        &check->plans[index], &missing);

@@ -258,6 +258,9 @@ static void print_memory(const struct check *check, uint32_t index)
     printf("    leaves  %" PRIu64 " of 1 GiB, %" PRIu64 " of 2 MiB, %" PRIu64 " of 4 KiB; %" PRIu64 " tables, %s\n",
            plan->leaves[LEVEL_1G], plan->leaves[LEVEL_2M], plan->leaves[LEVEL_4K], plan->table_count,
            format_bytes(table_text, plan->table_count * PAGE_BYTES));
+    if (plan->small_code) {
+        printf("    code    in leaves of 4 KiB alone, for which the tables are: this CPU, or `speculation = all`\n");
+    }
     if (plan->shadow_tables != 0) {
         printf("    shadow  %u tables and %s for each vCPU\n", plan->shadow_tables,
                format_bytes(table_text, planner_shadow_pages(plan->shadow_tables, 1) * PAGE_BYTES));

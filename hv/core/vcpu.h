@@ -157,13 +157,14 @@ enum vcpu_request {
     VCPU_STOPPED = 1u << 19,  /* the guest ended or failed */
     VCPU_YIELD = 1u << 20,    /* host interrupt, end of slice, kick */
     VCPU_MESSAGES = 1u << 21, /* the lapic or platform has messages for other vCPUs */
+    VCPU_PAUSED = 1u << 22,   /* it waits in a loop, and needs the rest of its slice less than another */
 };
 #define VCPU_LEAVE_MASK 0xffff0000u
 #define VCPU_APPLY_MASK                                                                                          \
     (VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_EVENT | VCPU_ADVANCED | VCPU_TSC | VCPU_MSR_BITMAP | VCPU_CR2_WRITE | \
      VCPU_STEP_TRAP | VCPU_RESET | VCPU_XCR0 | VCPU_TASK_TRAP | VCPU_SPEC_CTRL | VCPU_IBPB)
 _Static_assert((VCPU_APPLY_MASK & VCPU_LEAVE_MASK) == 0, "what the vendor applies does not make it leave");
-_Static_assert(((VCPU_HALTED | VCPU_TIMER | VCPU_CONSOLE | VCPU_STOPPED | VCPU_YIELD | VCPU_MESSAGES) &
+_Static_assert(((VCPU_HALTED | VCPU_TIMER | VCPU_CONSOLE | VCPU_STOPPED | VCPU_YIELD | VCPU_MESSAGES | VCPU_PAUSED) &
                 ~VCPU_LEAVE_MASK) == 0,
                "what hv/run/cpu_loop.c looks at makes the vendor leave");
 _Static_assert((uint32_t)VCPU_SYSTEM_WRITE + VCPU_FLUSH + VCPU_EVENT + VCPU_ADVANCED + VCPU_TSC + VCPU_MSR_BITMAP +
@@ -171,8 +172,9 @@ _Static_assert((uint32_t)VCPU_SYSTEM_WRITE + VCPU_FLUSH + VCPU_EVENT + VCPU_ADVA
                        VCPU_IBPB ==
                    2u * VCPU_IBPB - 1,
                "the bits from 0 on, each once");
-_Static_assert((uint32_t)VCPU_HALTED + VCPU_TIMER + VCPU_CONSOLE + VCPU_STOPPED + VCPU_YIELD + VCPU_MESSAGES ==
-                   2u * VCPU_MESSAGES - VCPU_HALTED,
+_Static_assert((uint32_t)VCPU_HALTED + VCPU_TIMER + VCPU_CONSOLE + VCPU_STOPPED + VCPU_YIELD + VCPU_MESSAGES +
+                       VCPU_PAUSED ==
+                   2u * VCPU_PAUSED - VCPU_HALTED,
                "the bits from 16 on, each once");
 
 enum vcpu_state {
@@ -226,6 +228,7 @@ struct vcpu {
     struct guest *guest;
     uint32_t index;    /* within the guest */
     uint32_t host_cpu; /* index of struct cpu */
+    bool shares_cpu;   /* with other vCPUs: loops of PAUSE exit where the CPU can do so */
     enum vcpu_state state;
     /* Host TSC at which an exit ends the turn, whatever it was; UINT64_MAX: none. hv/run/cpu_loop.c sets it. */
     uint64_t leave_at;

@@ -21,6 +21,7 @@ const char *exit_kind_name(enum exit_kind kind)
         [EXIT_TASK_SWITCH] = "task switch",
         [EXIT_UNDEFINED] = "instruction not offered",
         [EXIT_NOTHING] = "no effect",
+        [EXIT_PAUSE] = "pause",
         [EXIT_SHUTDOWN] = "triple fault",
         [EXIT_APIC_WRITE] = "APIC write",
         [EXIT_EOI] = "virtual EOI",

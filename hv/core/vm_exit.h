@@ -24,7 +24,8 @@ enum exit_kind {
     EXIT_EXCEPTION, /* an intercepted exception, before its delivery */
     EXIT_TASK_SWITCH,
     EXIT_UNDEFINED,  /* an instruction that this machine does not offer (VMRUN, VMXON, MWAIT, ...): #UD */
-    EXIT_NOTHING,    /* an instruction with no effect here (PAUSE in a loop, INVLPG): go on after it */
+    EXIT_NOTHING,    /* an instruction with no effect here (INVLPG): go on after it */
+    EXIT_PAUSE,      /* a loop of PAUSE, on a CPU that several vCPUs share: another may have the slice's rest */
     EXIT_SHUTDOWN,   /* triple fault */
     EXIT_APIC_WRITE, /* VMX with APIC virtualization: a register was written, offset in apic.offset */
     EXIT_EOI,        /* VMX with virtual-interrupt delivery: EOI of a level-triggered vector */
@@ -135,6 +136,7 @@ static inline bool exit_wants_system(const struct vcpu *vcpu, const struct vm_ex
     case EXIT_WBINVD:
     case EXIT_UNDEFINED:
     case EXIT_NOTHING:
+    case EXIT_PAUSE:
     case EXIT_APIC_WRITE:
     case EXIT_EOI:
     case EXIT_KIND_COUNT:

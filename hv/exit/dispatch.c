@@ -108,6 +108,14 @@ static void handle_hlt(struct vcpu *vcpu, uint8_t length)
     }
 }
 
+static void handle_stepped_over(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    if (exit->kind == EXIT_PAUSE) {
+        vcpu->requests |= VCPU_PAUSED;
+    }
+    vcpu_advance(vcpu, exit->length);
+}
+
 static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault)
 {
     emulate_nested_fault(vcpu, fault);
@@ -404,7 +412,8 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
         break;
     case EXIT_WBINVD: /* devices see what the caches hold: docs/passthrough.md has the exception */
     case EXIT_NOTHING:
-        vcpu_advance(vcpu, exit->length);
+    case EXIT_PAUSE:
+        handle_stepped_over(vcpu, exit);
         break;
     case EXIT_CR_ACCESS:
         cr_access(vcpu, &exit->cr, exit->length);

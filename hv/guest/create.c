@@ -115,6 +115,19 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
     }
 }
 
+/* Whether another vCPU of the machine is on this CPU, too. */
+static bool is_shared(uint32_t cpu)
+{
+    uint32_t vcpus = 0;
+
+    for (uint32_t g = 0; g < boot->config.guest_count; g++) {
+        for (uint32_t i = 0; i < boot->config.guests[g].cpu_count; i++) {
+            vcpus += boot->config.guests[g].cpus[i] == cpu;
+        }
+    }
+    return vcpus > 1;
+}
+
 static void create_vcpus(struct guest *guest, uint32_t first_asid)
 {
     guest->vcpu_count = guest->config->cpu_count;
@@ -126,6 +139,7 @@ static void create_vcpus(struct guest *guest, uint32_t first_asid)
         vcpu->guest = guest;
         vcpu->index = i;
         vcpu->host_cpu = guest->config->cpus[i];
+        vcpu->shares_cpu = is_shared(vcpu->host_cpu);
         lapic_init(&vcpu->lapic, pool_take(sizeof(struct lapic_page)), i, i == 0, &guest->host->clock);
         vcpu_switch_init(vcpu, pool_take(vcpu_switch_bytes()));
         virt_vcpu_init(vcpu, pool_take(virt_vcpu_bytes()), &nested_trees[guest->index]);

@@ -247,6 +247,9 @@ static void collect_requests(struct cpu *cpu, struct turn *turn, struct vcpu *vc
     if ((vcpu->requests & VCPU_HALTED) != 0 && vcpu_is_down(vcpu)) {
         check_all_down(vcpu);
     }
+    if ((vcpu->requests & VCPU_PAUSED) != 0 && vcpu->guest->config->share_idle) {
+        turn->slice_end = now;
+    }
     if ((vcpu->requests & VCPU_STOPPED) != 0) {
         leave_guest(cpu, vcpu);
         return;

@@ -9,6 +9,7 @@
 #define SVM_EDX_VMCB_CLEAN (1u << 5)
 #define SVM_EDX_FLUSH_BY_ASID (1u << 6)
 #define SVM_EDX_DECODE_ASSISTS (1u << 7)
+#define SVM_EDX_PAUSE_FILTER (1u << 10)
 #define SIGNATURE_TCG 0x54474354u /* "TCGT" of "TCGTCGTCGTCG" */
 #define FAMILY_ZEN 0x17u
 #define VM_CR_SVMDIS (1ULL << 4)
@@ -66,6 +67,7 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
         .next_rip = (words->svm_edx & SVM_EDX_NEXT_RIP) != 0,
         .flush_by_asid = (words->svm_edx & SVM_EDX_FLUSH_BY_ASID) != 0,
         .vmcb_clean = (words->svm_edx & SVM_EDX_VMCB_CLEAN) != 0,
+        .pause_filter = (words->svm_edx & SVM_EDX_PAUSE_FILTER) != 0,
         .tsc_aux = (words->extended_edx & CPUID_81_EDX_RDTSCP) != 0,
         .caps = {.asid_count = words->svm_ebx,
                  .physical_bits = words->physical_bits,
@@ -86,8 +88,9 @@ bool svm_capabilities_find(const struct svm_words *words, struct svm_features *f
 }
 
 /* Which of the words' bits anything depends on. */
-#define SVM_EDX_USED \
-    (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS)
+#define SVM_EDX_USED                                                                                                  \
+    (SVM_EDX_NESTED_PAGING | SVM_EDX_NEXT_RIP | SVM_EDX_VMCB_CLEAN | SVM_EDX_FLUSH_BY_ASID | SVM_EDX_DECODE_ASSISTS | \
+     SVM_EDX_PAUSE_FILTER)
 #define EXTENDED_EDX_USED (CPUID_81_EDX_GIB_PAGES | CPUID_81_EDX_NX | CPUID_81_EDX_LM | CPUID_81_EDX_RDTSCP)
 
 bool svm_capabilities_alike(const struct svm_words *boot, const struct svm_words *here, char *why, size_t why_bytes)

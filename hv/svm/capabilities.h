@@ -30,6 +30,7 @@ struct svm_features {
     bool next_rip;
     bool flush_by_asid;
     bool vmcb_clean;
+    bool pause_filter;          /* not each PAUSE exits, but a loop of them: for vCPUs that share a CPU */
     bool tsc_aux;               /* RDTSCP or RDPID is there, so TSC_AUX exists */
     struct svm_entry_caps caps; /* for the checks after a refused entry */
 };

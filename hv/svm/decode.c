@@ -91,6 +91,8 @@ static enum exit_kind simple_kind(uint64_t code)
     case SVM_EXIT_WBINVD:
         return EXIT_WBINVD;
     case SVM_EXIT_PAUSE:
+        return EXIT_PAUSE;
+    case SVM_EXIT_INVLPG: /* shadow.c has done it */
     case SVM_EXIT_FERR_FREEZE:
         return EXIT_NOTHING;
     case SVM_EXIT_SHUTDOWN:

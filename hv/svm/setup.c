@@ -92,6 +92,21 @@ static void build_maps(void)
     maps_ready = true;
 }
 
+/* A loop of so many PAUSE exits, none more than the threshold behind the one before, in ticks: no lock is held so long
+ * by a vCPU that runs. A CPU that has no threshold counts all since the entry. APM 2 15.14.4 "Pause Intercept
+ * Filtering". */
+#define PAUSE_FILTER_COUNT 3000u
+#define PAUSE_FILTER_THRESHOLD 128u
+
+static void setup_pauses(struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    if (vcpu->shares_cpu && svm_features.pause_filter) {
+        vmcb->intercepts[INTERCEPT_MISC1] |= 1u << MISC1_PAUSE;
+        vmcb->pause_filter_count = PAUSE_FILTER_COUNT;
+        vmcb->pause_filter_threshold = PAUSE_FILTER_THRESHOLD;
+    }
+}
+
 /* Physical interrupts are governed by the host's RFLAGS.IF, and CR8 is the virtual TPR. APM 2 15.21.1, 15.21.2. */
 static void setup_controls(struct vmcb *vmcb, const struct vcpu *vcpu)
 {
@@ -140,6 +155,7 @@ void svm_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
     svm->enter = svm_enter;
     svm->repairs = svm_quirks_any(vcpu);
     setup_controls(&svm->vmcb, vcpu);
+    setup_pauses(&svm->vmcb, vcpu);
     setup_nested(&svm->vmcb, vcpu, nested);
     vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_TSC;
 }

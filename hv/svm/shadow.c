@@ -154,8 +154,8 @@ static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
     return false;
 }
 
-/* The CPU has checked the privilege. What is left is to step over it, as over a PAUSE that exits. Where its operand is
- * not to be found, everything is flushed: that is always right. */
+/* The CPU has checked the privilege. What is left is to step over it. Where its operand is not to be found, everything
+ * is flushed: that is always right. */
 static bool handle_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
@@ -174,7 +174,6 @@ static bool handle_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
     } else {
         svm->shadow->flushed_cr3 = ~0ULL;
     }
-    vmcb->exit_code = SVM_EXIT_PAUSE;
     again = svm_handle_any_exit(svm, vcpu);
     vmcb->next_rip = 0; /* where the CPU does not write it, it stays 0 */
     return again;

@@ -116,6 +116,7 @@ static void find_optional(struct vmx_features *features)
     features->shadow_secondary &= (features->caps.ept_vpid & VPID_CAP_SINGLE) != 0 ? ~0u : ~SECONDARY_VPID;
     features->tpr_shadow = (features->primary & PRIMARY_TPR_SHADOW) != 0;
     features->vpid = (features->secondary & SECONDARY_VPID) != 0;
+    features->pause_loop = (secondary & SECONDARY_PAUSE_LOOP) != 0;
     features->virtual_apic =
         features->tpr_shadow && (secondary & SECONDARY_VIRTUAL_APIC_ALL) == SECONDARY_VIRTUAL_APIC_ALL;
     features->primary |= features->tpr_shadow ? 0 : PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE;
@@ -230,7 +231,8 @@ static uint64_t used_ept(const struct vmx_features *features)
 bool vmx_capabilities_alike(const struct vmx_features *boot, const struct vmx_entry_caps *here, char *why,
                             size_t why_bytes)
 {
-    uint32_t secondary = boot->secondary | (boot->virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0);
+    uint32_t secondary = boot->secondary | (boot->virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0) |
+                         (boot->pause_loop ? SECONDARY_PAUSE_LOOP : 0);
     uint64_t ept = used_ept(boot);
     uint64_t cr4 = boot->caps.cr4_fixed1 & CR4_PLAIN;
     const struct virt_word words[] = {

@@ -27,8 +27,9 @@ struct vmx_features {
     bool vpid;
     bool virtual_apic; /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
     bool tsc_aux;
-    bool gib_pages; /* in the CPU's own tables, CPUID says */
-    bool msr_areas; /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
+    bool gib_pages;  /* in the CPU's own tables, CPUID says */
+    bool pause_loop; /* a loop of PAUSE may exit: for vCPUs that share a CPU */
+    bool msr_areas;  /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
 };
 
 /* Fills the control words and optional features from features->caps, and `support`. False: support->missing says what

@@ -112,6 +112,7 @@ static enum exit_kind simple_kind(uint32_t reason)
     case VMX_EXIT_WBINVD:
         return EXIT_WBINVD;
     case VMX_EXIT_PAUSE:
+        return EXIT_PAUSE;
     case VMX_EXIT_INVLPG: /* shadow.c has done it */
         return EXIT_NOTHING;
     case VMX_EXIT_VIRTUAL_EOI:

@@ -88,6 +88,19 @@ static void setup_enclaves(const struct vmx_vcpu *vmx)
     }
 }
 
+/* A loop of PAUSE, none more than the gap behind the one before, exits after the window, in TSC ticks: no lock is held
+ * so long by a vCPU that runs. SDM 3C 25.6.13 "Controls for PAUSE-Loop Exiting". */
+#define PAUSE_LOOP_GAP 128u
+#define PAUSE_LOOP_WINDOW 4096u
+
+static void setup_pauses(const struct vmx_vcpu *vmx)
+{
+    if ((vmx->secondary & SECONDARY_PAUSE_LOOP) != 0) {
+        vmx_write(VMCS_PAUSE_LOOP_GAP, PAUSE_LOOP_GAP);
+        vmx_write(VMCS_PAUSE_LOOP_WINDOW, PAUSE_LOOP_WINDOW);
+    }
+}
+
 /* Unconditional exiting, which stays set, means nothing then. SDM 3C 25.6.2, table 25-6; 25.6.4 "I/O-Bitmap
  * Addresses". */
 static void setup_ports(struct vmx_vcpu *vmx, const uint8_t *map)
@@ -110,6 +123,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
         vmx_write(VMCS_SECONDARY_CONTROLS, vmx->secondary);
     }
     setup_enclaves(vmx);
+    setup_pauses(vmx);
     vmx_write(VMCS_EXIT_CONTROLS, vmx_features.exit);
     vmx->entry = vmx_features.entry;
     vmx_write(VMCS_ENTRY_CONTROLS, vmx->entry);
@@ -199,6 +213,9 @@ void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nes
     vmx->write_system = vmx_write_system;
     vmx->flush_translations = vmx_flush_translations;
     vmx->secondary_plain = vmx_features.secondary;
+    if (vcpu->shares_cpu && vmx_features.pause_loop) {
+        vmx->secondary_plain |= SECONDARY_PAUSE_LOOP;
+    }
     vmx->eptp = page_table_root_pointer(nested);
     memcpy(vmx->vmcs, &vmx_features.revision, sizeof(vmx_features.revision));
     vcpu->requests |= VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_TSC;

@@ -971,11 +971,14 @@ CASES = [
                timeout_s=LINUX_TIMEOUT_S),
 
     # Slices of 10 ms on one CPU: one guest counts ticks, then halts, and keeps its own; one halts and gives them away; one
-    # works in half of them. Ticks that end in the others' slices come later: none is lost.
+    # waits in a loop of PAUSE and gives nearly all of them away; one works in half of them. Ticks that end in the others'
+    # slices come later: none is lost.
     Case("slices", "".join(f"[guest {name}]\nkernel = {kernel}.elf\nmemory = 4M\ncpus = 0,\nslice = 10ms\n{more}\n" for name, kernel, more in (
-        ("keeper", "ticks", "share-idle = no"), ("giver", "spin", "cmdline = halt"), ("worker", "spin", "cmdline = share"))), [
+        ("keeper", "ticks", "share-idle = no"), ("giver", "spin", "cmdline = halt"), ("waiter", "spin", "cmdline = pause"),
+        ("worker", "spin", "cmdline = share"))), [
             Expect(r"\[worker\] had the CPU for (\d+)% of 2000 ms", half), r"\[worker\] PASS spin", Send("x"),
-            r"\[keeper\] PASS ticks", Send("x"), r"\[giver\] PASS spin", r"plinth: result ok\s*\Z"],
+            r"\[keeper\] PASS ticks", Send("x"), r"\[giver\] PASS spin", Send("x"), r"\[waiter\] PASS spin",
+            r"plinth: result ok\s*\Z"],
          required=(r"\[keeper\] +8254: \d+ ticks in 250 ms, \d+ later; away for 1\d\d ms", r"\[keeper\] +RTC: ", r"\[keeper\] +HPET: ",
                    r"\[keeper\] +local APIC: "),
          files={name: Built(f"guests/{name}") for name in ("spin.elf", "ticks.elf")}, forbidden=NEVER, emulators=BOCHS),

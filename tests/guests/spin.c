@@ -3,8 +3,9 @@
  * A guest that does nothing but spin, until a byte is typed to it: while it spins, its CPU has no reason to leave it.
  * The status that the hypervisor prints on a key tells how often that happened.
  *
- * Command line: `halt`, and it halts until the byte comes; `share`, and it spins for SHARE_MS and says how much of that
- * time it had the CPU: what lies between two readings of the TSC is its own, unless the second is GAP_US later.
+ * Command line: `halt`, and it halts until the byte comes; `pause`, and it spins by PAUSE; `share`, and it spins for
+ * SHARE_MS and says how much of that time it had the CPU: what lies between two readings of the TSC is its own, unless
+ * the second is GAP_US later.
  */
 #include "tests/guests/lib/start_info.h"
 
@@ -59,6 +60,7 @@ static bool cmdline_begins(char with)
 void guest_main(void)
 {
     bool halts = cmdline_begins('h');
+    bool pauses = cmdline_begins('p');
     uint64_t rounds = 0;
 
     if (cmdline_begins('s')) {
@@ -77,6 +79,8 @@ void guest_main(void)
     while (!typed) {
         if (halts) {
             wait_for_interrupt();
+        } else if (pauses) {
+            __builtin_ia32_pause();
         }
         rounds++;
     }

@@ -226,7 +226,7 @@ static void every_exit_reason_has_its_kind(void **state)
         {32, EXIT_WRMSR},
         {36, EXIT_UNDEFINED},
         {39, EXIT_UNDEFINED},
-        {40, EXIT_NOTHING},
+        {40, EXIT_PAUSE},
         {43, EXIT_INTERRUPT_WINDOW},
         {45, EXIT_EOI},
         {48, EXIT_NESTED_FAULT},
@@ -300,7 +300,8 @@ static void lengths_are_read_where_an_instruction_is_stepped_over(void **state)
         bool stepped = exit.kind == EXIT_CPUID || exit.kind == EXIT_HLT || exit.kind == EXIT_WBINVD ||
                        exit.kind == EXIT_HYPERCALL || exit.kind == EXIT_CR_ACCESS || exit.kind == EXIT_IO ||
                        exit.kind == EXIT_RDMSR || exit.kind == EXIT_WRMSR || exit.kind == EXIT_NOTHING ||
-                       exit.kind == EXIT_XSETBV || exit.kind == EXIT_RDPMC || exit.kind == EXIT_TASK_SWITCH;
+                       exit.kind == EXIT_PAUSE || exit.kind == EXIT_XSETBV || exit.kind == EXIT_RDPMC ||
+                       exit.kind == EXIT_TASK_SWITCH;
 
         if (vmx_exit_needs_length(reason) != stepped) {
             fail_msg("reason %u", reason);

@@ -190,6 +190,21 @@ static struct unknown_access *unknown_find(struct guest *guest, enum unknown_kin
     return NULL;
 }
 
+bool guest_count_unknown(struct guest *guest, enum unknown_kind kind, uint64_t resource)
+{
+    struct unknown_access *access;
+
+    if (!spinlock_try(&guest->unknown_lock)) {
+        return false;
+    }
+    access = unknown_find(guest, kind, resource);
+    if (access != NULL) {
+        access->count++;
+    }
+    spinlock_release(&guest->unknown_lock);
+    return access != NULL;
+}
+
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value)
 {
     struct guest *guest = vcpu->guest;

@@ -157,6 +157,9 @@ void guest_reset(struct vcpu *vcpu, const char *why);
 /* Notes an access that no device answers; hv/run/cpu_loop.c logs it the first time (`reported`). */
 void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t resource, uint64_t value);
 
+/* The same where it stands in the list already. False: it does not, or the list is in use; nothing has been done. */
+bool guest_count_unknown(struct guest *guest, enum unknown_kind kind, uint64_t resource);
+
 /* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP", or "MSR 0x1a0 to 0x1a7". Returns `to`. */
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
 

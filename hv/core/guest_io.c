@@ -118,6 +118,55 @@ bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
     return done;
 }
 
+/* Does one range take the access whole, with nothing that is due first? A notification is told before the lock. */
+static bool may_be_short_wide(const struct vcpu *vcpu, const struct bus_claim *claim, uint16_t port, uint8_t size)
+{
+    return vcpu->exit_tsc < vcpu->guest->platform.bus.due && (claim->widths & size) != 0 &&
+           claim->last - port >= size - 1u && claim->row->notify == NULL;
+}
+
+bool guest_wide_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)
+{
+    const struct bus_claim *claim;
+    struct bus_access access = {.value = ~0ULL, .now = vcpu->exit_tsc, .size = size};
+    bool done;
+
+    if (!guest_hold_at_once(vcpu)) {
+        return false;
+    }
+    claim = claim_of(vcpu, port);
+    access.at = port + claim->bias;
+    done = may_be_short_wide(vcpu, claim, port, size) && claim->row->read(claim->state, &access);
+    if (done) {
+        *value = (uint32_t)access.value;
+        bus_settle(&vcpu->guest->platform.bus, claim->device);
+        after_byte(vcpu, false);
+    }
+    guest_io_end(vcpu);
+    return done;
+}
+
+bool guest_wide_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value)
+{
+    struct platform *platform = &vcpu->guest->platform;
+    struct bus_access access = {.value = value, .now = vcpu->exit_tsc, .size = size};
+    const struct bus_claim *claim;
+    bool done;
+
+    if (!guest_hold_at_once(vcpu)) {
+        return false;
+    }
+    claim = claim_of(vcpu, port);
+    access.at = port + claim->bias;
+    done = may_be_short_wide(vcpu, claim, port, size) && claim->row->write(claim->state, &access);
+    if (done) {
+        bus_settle(&platform->bus, claim->device);
+        after_byte(vcpu, false);
+    }
+    guest_io_end(vcpu);
+    return done;
+}
+
 void guest_io_finish(struct vcpu *vcpu)
 {
     guest_release(vcpu);

@@ -72,6 +72,13 @@ static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint
     return guest_byte_write(vcpu, port, value);
 }
 
+/*
+ * Two or four bytes at a port that one range of a device takes whole: `value` has no more bytes, and is all ones above
+ * those read. False: none does, a device is due first, or the platform is not to be had at once; nothing has been done.
+ */
+bool guest_wide_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
+bool guest_wide_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value);
+
 /* size 1, 2, 4, 8, within one page. False: nothing is there; all ones; noted. */
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
 bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);

@@ -27,7 +27,6 @@
 #define HYPERCALL_SEND_IPI 10u
 #define VECTOR_FIRST 16u        /* of an interrupt. SDM 3A 11.5.2 "Valid Interrupt Vectors" */
 #define ICR_NOT_WANTED 0xc8800u /* a logical destination, level-triggered, a shorthand. SDM 3A 11.6.1 */
-#define HYPERCALL_BYTES 3u
 
 static inline bool answer_cpuid(struct vcpu *vcpu, uint32_t leaf, uint64_t *rax)
 {
@@ -65,9 +64,14 @@ static void handle_cpuid(struct vcpu *vcpu, uint8_t length)
 }
 
 /* IN changes only as many bytes of rax as it reads; a 4-byte IN clears the upper half. SDM 2A "IN". */
+static inline uint64_t io_mask(uint8_t size)
+{
+    return size == 4 ? ~0ULL : (1ULL << (size * 8)) - 1;
+}
+
 static void access_port(struct vcpu *vcpu, const struct exit_io *io, uint8_t length)
 {
-    uint64_t mask = io->size == 4 ? ~0ULL : (1ULL << (io->size * 8)) - 1;
+    uint64_t mask = io_mask(io->size);
     uint32_t value = 0;
 
     if (!guest_hold(vcpu)) {
@@ -219,12 +223,16 @@ static void handle_rdpmc(struct vcpu *vcpu, uint8_t length)
  * VMCALL (0f 01 c1) or VMMCALL (0f 01 d9). The CPU raises #UD for the one of the other vendor; kernels and test kernels
  * that know only one of them expect the answer that KVM gives to both. SDM 3C 31.3, "VMCALL"; APM 3 "VMMCALL".
  */
+static inline bool is_hypercall(const uint8_t code[EXIT_CODE_BYTES])
+{
+    return code[0] == 0x0f && code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
+}
+
 static bool is_foreign_hypercall(struct vcpu *vcpu)
 {
-    uint8_t code[HYPERCALL_BYTES];
+    uint8_t code[EXIT_CODE_BYTES];
 
-    return emulate_peek(vcpu, emulate_fetch_address(vcpu), false, code, sizeof(code)) && code[0] == 0x0f &&
-           code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
+    return emulate_peek(vcpu, emulate_fetch_address(vcpu), false, code, sizeof(code)) && is_hypercall(code);
 }
 
 /*
@@ -234,7 +242,7 @@ static bool is_foreign_hypercall(struct vcpu *vcpu)
 static void handle_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     if (exit->exception.vector == EXCEPTION_UD && is_foreign_hypercall(vcpu)) {
-        handle_hypercall(vcpu, HYPERCALL_BYTES);
+        handle_hypercall(vcpu, EXIT_CODE_BYTES);
     } else if (exit->exception.by_int1) {
         vcpu_raise_int1(vcpu, exit->length);
     } else if (exit->exception.vector == EXCEPTION_PF) {
@@ -305,13 +313,16 @@ bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
     return true;
 }
 
-bool exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 {
-    if (time_is_over(vcpu) || !msr_quick_read(vcpu)) {
-        return false;
+    uint64_t number = vcpu->gpr[GPR_RCX];
+    enum msr_outcome outcome = time_is_over(vcpu) ? MSR_LEFT : msr_quick_read(vcpu);
+
+    if (outcome == MSR_LEFT) {
+        return EXIT_QUICK_LEFT;
     }
-    record(vcpu, EXIT_RDMSR, raw, rip, (uint32_t)vcpu->gpr[GPR_RCX]);
-    return true;
+    record(vcpu, EXIT_RDMSR, raw, rip, number);
+    return outcome == MSR_DONE ? EXIT_QUICK_DONE : EXIT_QUICK_FAULT;
 }
 
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
@@ -328,6 +339,27 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
     return true;
 }
 
+bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const struct exit_io *io)
+{
+    uint64_t mask = io_mask(io->size);
+    uint64_t *rax = &vcpu->gpr[GPR_RAX];
+    uint32_t value;
+
+    if (io->string || time_is_over(vcpu)) {
+        return false;
+    }
+    if (io->in) {
+        if (!guest_wide_port_read(vcpu, io->port, io->size, &value)) {
+            return false;
+        }
+        *rax = (*rax & ~mask) | (value & mask);
+    } else if (!guest_wide_port_write(vcpu, io->port, io->size, (uint32_t)(*rax & mask))) {
+        return false;
+    }
+    record(vcpu, EXIT_IO, raw, rip, io->port);
+    return true;
+}
+
 bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
 {
     if (time_is_over(vcpu)) {
@@ -336,6 +368,20 @@ bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
     record(vcpu, EXIT_HYPERCALL, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
     vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
     return true;
+}
+
+enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint8_t code[EXIT_CODE_BYTES], bool kernel)
+{
+    bool call = is_hypercall(code);
+
+    if (time_is_over(vcpu) || (call && !kernel)) {
+        return EXIT_QUICK_LEFT;
+    }
+    record(vcpu, EXIT_EXCEPTION, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
+    if (call) {
+        vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
+    }
+    return call ? EXIT_QUICK_DONE : EXIT_QUICK_FAULT;
 }
 
 bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip)
@@ -364,12 +410,15 @@ uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nest
  * Turns end by a host interrupt, which a CPU takes between two instructions of the guest. Where that may not come, the
  * exit itself ends the turn:
  *   - an exit during a delivery, and an exception that exits, can come again at the next entry before the guest runs
- *     one instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps;
+ *     one instruction: a breakpoint on the stack that every delivery hits, a task gate whose task traps. Not #UD: it is
+ *     of an instruction, before which interrupts are taken;
  *   - quirks.late_host_interrupts: when the turn's time is over all the same.
  */
 static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    return vcpu->pending.valid || exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_TASK_SWITCH || time_is_over(vcpu);
+    bool again = exit->kind == EXIT_EXCEPTION && exit->exception.vector != EXCEPTION_UD;
+
+    return vcpu->pending.valid || again || exit->kind == EXIT_TASK_SWITCH || time_is_over(vcpu);
 }
 
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)

@@ -20,8 +20,25 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
  * False: it is none of these, and nothing has been done.
  */
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
-bool exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
+
+/* Two or four bytes, at a port that a device takes whole. */
+bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const struct exit_io *io);
+
+/* What may end in a fault of the instruction: the vendor injects that, with RFLAGS.RF. */
+enum exit_quick {
+    EXIT_QUICK_LEFT, /* nothing has been done */
+    EXIT_QUICK_DONE,
+    EXIT_QUICK_FAULT,
+};
+
+/* RDMSR, with system.efer where that is asked for; the fault is #GP(0). */
+enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+
+/* #UD in 64-bit code, with vcpu->rip and the first bytes there; `kernel`: of the most privileged level. Done is the
+ * hypercall of the other vendor, which is EXIT_CODE_BYTES long; the fault is #UD. */
+#define EXIT_CODE_BYTES 3u
+enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint8_t code[EXIT_CODE_BYTES], bool kernel);
 
 /* VMCALL or VMMCALL of 64-bit kernel code, with vcpu->rip. */
 bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One table for both vendors. A row says on which CPUs it exists, what a read gives and what a write does. Rows are
- * searched from the top; the two MSRs that a running kernel writes at each timer tick are looked at before the table.
+ * One table for both vendors. A row says on which CPUs it exists, what a read gives and what a write does. The two MSRs
+ * that a running kernel writes at each timer tick are looked at before the table.
  */
 #include "hv/policy/msr_policy.h"
 
@@ -74,43 +74,44 @@ struct msr_row {
     uint64_t value;
 };
 
+/* By number, each in at most one row. */
 /* clang-format off */
 static const struct msr_row msr_rows[] = {
-    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, ON_BOTH, MSR_IS_X2APIC, 0}, /* the local APIC in x2APIC mode */
-    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ON_BOTH, MSR_IS_TSC_DEADLINE, 0}, /* the local APIC's timer */
-    {MSR_EFER, MSR_EFER, ON_BOTH, MSR_IS_EFER, 0}, /* long mode, NX, SYSCALL */
     {MSR_TSC, MSR_TSC, ON_BOTH, MSR_IS_TSC, 0}, /* the guest may move its TSC */
-    {MSR_APIC_BASE, MSR_APIC_BASE, ON_BOTH, MSR_IS_APIC_BASE, 0}, /* APIC mode and place */
-    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, ON_BOTH, MSR_IS_TSC_ADJUST, 0}, /* offered in CPUID */
-    {MSR_PAT, MSR_PAT, ON_BOTH, MSR_IS_PAT, 0}, /* the guest's own memory types */
-    {0x4b564d00, 0x4b564d00, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* time of day for stock kernels */
-    {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* TSC frequency for stock kernels */
     {0x11, 0x11, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* the older number of the same */
     {0x12, 0x12, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* the older number of the same */
-    {MSR_MICROCODE, MSR_MICROCODE, ON_BOTH, MSR_IS_MICROCODE, 0}, /* the CPU's own, read by every Linux */
-    {MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, ON_BOTH, MSR_IS_ARCH_CAPABILITIES, 0}, /* "not affected" bits */
+    {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0}, /* platform id, read with the microcode revision */
+    {MSR_APIC_BASE, MSR_APIC_BASE, ON_BOTH, MSR_IS_APIC_BASE, 0}, /* APIC mode and place */
+    {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED}, /* locked, no VMX */
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, ON_BOTH, MSR_IS_TSC_ADJUST, 0}, /* offered in CPUID */
     {MSR_SPEC_CTRL, MSR_SPEC_CTRL, ON_BOTH, MSR_IS_SPEC_CTRL, 0}, /* IBRS, STIBP, SSBD, each as CPUID offers it */
     {MSR_PRED_CMD, MSR_PRED_CMD, ON_BOTH, MSR_IS_PRED_CMD, 0}, /* IBPB, as CPUID offers it */
-    {0x17, 0x17, ON_INTEL, MSR_IS_READ_ONLY, 0}, /* platform id, read with the microcode revision */
-    {0x3a, 0x3a, ON_INTEL, MSR_IS_READ_ONLY, FEATURE_CONTROL_LOCKED}, /* locked, no VMX */
+    {MSR_MICROCODE, MSR_MICROCODE, ON_BOTH, MSR_IS_MICROCODE, 0}, /* the CPU's own, read by every Linux */
     {0xce, 0xce, ON_INTEL, MSR_IS_PLATFORM_INFO, 0}, /* platform information: the TSC's ratio to 100 MHz, no turbo */
+    {0xe7, 0xe8, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MPERF, APERF: not offered, read by old kernels */
+    {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MTRRCAP: no ranges (older kernels read it unasked) */
+    {MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, ON_BOTH, MSR_IS_ARCH_CAPABILITIES, 0}, /* "not affected" bits */
     {0x140, 0x140, ON_INTEL, MSR_IS_CONSTANT, 0}, /* no ring-3 MWAIT, no CPUID faulting */
+    {0x179, 0x179, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MCG_CAP: no banks */
+    {0x17a, 0x17a, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MCG_STATUS */
     /* Linux clears limits here; emulators have it on AMD, too */
     {MSR_MISC_ENABLE, MSR_MISC_ENABLE, ON_BOTH, MSR_IS_MISC_ENABLE, 0},
     {0x1d9, 0x1d9, ON_BOTH, MSR_IS_CONSTANT, 0}, /* DEBUGCTL: no branch tracing */
     {0x1db, 0x1de, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* last branches: none recorded */
-    {0xfe, 0xfe, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MTRRCAP: no ranges (older kernels read it unasked) */
-    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0}, /* default memory type, write-back */
     {0x200, 0x20f, ON_BOTH, MSR_IS_CONSTANT, 0}, /* variable MTRRs: none in use */
     {0x250, 0x250, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
     {0x258, 0x259, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
     {0x268, 0x26f, ON_BOTH, MSR_IS_CONSTANT, 0x0606060606060606}, /* fixed MTRRs: write-back */
-    {0x179, 0x179, ON_BOTH, MSR_IS_READ_ONLY, 0}, /* MCG_CAP: no banks */
-    {0x17a, 0x17a, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MCG_STATUS */
-    {0xe7, 0xe8, ON_BOTH, MSR_IS_CONSTANT, 0}, /* MPERF, APERF: not offered, read by old kernels */
+    {MSR_PAT, MSR_PAT, ON_BOTH, MSR_IS_PAT, 0}, /* the guest's own memory types */
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ON_BOTH, MSR_IS_MTRR_DEFAULT, 0}, /* default memory type, write-back */
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ON_BOTH, MSR_IS_TSC_DEADLINE, 0}, /* the local APIC's timer */
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, ON_BOTH, MSR_IS_X2APIC, 0}, /* the local APIC in x2APIC mode */
+    {0x4b564d00, 0x4b564d00, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* time of day for stock kernels */
+    {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* TSC frequency for stock kernels */
+    {MSR_EFER, MSR_EFER, ON_BOTH, MSR_IS_EFER, 0}, /* long mode, NX, SYSCALL */
+    {0xc0010000, 0xc0010007, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
     {0xc0010010, 0xc0010010, ON_AMD, MSR_IS_CONSTANT, 0}, /* SYSCFG: no memory encryption, no MTRR extensions */
     {0xc0010015, 0xc0010015, ON_AMD, MSR_IS_CONSTANT, HWCR_TSC_FREQUENCY}, /* HWCR: TSC runs at P0 */
-    {0xc0010000, 0xc0010007, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
     {0xc001001a, 0xc001001d, ON_AMD, MSR_IS_CONSTANT, 0}, /* TOP_MEM: not used */
     {0xc001001f, 0xc001001f, ON_AMD, MSR_IS_CONSTANT, 0}, /* NB_CFG: Linux writes it */
     {0xc0010055, 0xc0010055, ON_AMD, MSR_IS_CONSTANT, 0}, /* no C1E */
@@ -143,18 +144,26 @@ const struct msr_pass_through msr_pass_through_list[] = {
 /* clang-format on */
 const uint32_t msr_pass_through_count = ARRAY_COUNT(msr_pass_through_list);
 
+/* The only row that can have the number: the last one that does not begin behind it. */
+static const struct msr_row *row_at(uint32_t msr)
+{
+    uint32_t low = 0, count = ARRAY_COUNT(msr_rows);
+
+    while (count > 1) {
+        uint32_t half = count / 2;
+
+        low += msr_rows[low + half].first <= msr ? half : 0;
+        count -= half;
+    }
+    return &msr_rows[low];
+}
+
 static const struct msr_row *row_find(const struct vcpu *vcpu, uint32_t msr)
 {
     enum msr_vendor vendor = vcpu->guest->host->is_intel ? ON_INTEL : ON_AMD;
+    const struct msr_row *row = row_at(msr);
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(msr_rows); i++) {
-        const struct msr_row *row = &msr_rows[i];
-
-        if (msr >= row->first && msr <= row->last && (row->vendor == ON_BOTH || row->vendor == vendor)) {
-            return row;
-        }
-    }
-    return NULL;
+    return msr >= row->first && msr <= row->last && (row->vendor == ON_BOTH || row->vendor == vendor) ? row : NULL;
 }
 
 static struct cpuid_words extended_features(const struct vcpu *vcpu)
@@ -438,17 +447,20 @@ static void give(struct vcpu *vcpu, uint64_t value)
     vcpu->gpr[GPR_RDX] = value >> 32;
 }
 
-bool msr_quick_read(struct vcpu *vcpu)
+enum msr_outcome msr_quick_read(struct vcpu *vcpu)
 {
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
-    const struct msr_row *row = msr == MSR_EFER ? NULL : row_find(vcpu, msr);
+    const struct msr_row *row = row_find(vcpu, msr);
     uint64_t value;
 
-    if (row == NULL || !row_read(vcpu, row, msr, &value)) {
-        return false;
+    if (row == NULL) {
+        return guest_count_unknown(vcpu->guest, UNKNOWN_MSR_READ, msr) ? MSR_REFUSED : MSR_LEFT;
+    }
+    if (!row_read(vcpu, row, msr, &value)) {
+        return MSR_REFUSED;
     }
     give(vcpu, value);
-    return true;
+    return MSR_DONE;
 }
 
 void msr_read(struct vcpu *vcpu, uint8_t length)

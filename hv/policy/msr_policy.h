@@ -16,8 +16,14 @@ void msr_write(struct vcpu *vcpu, uint8_t length);
  * neither, and nothing has been done. */
 bool msr_quick_write(struct vcpu *vcpu);
 
-/* RDMSR of all but EFER, which is the CPU's own. False: it is that, or raises an exception; nothing has been done. */
-bool msr_quick_read(struct vcpu *vcpu);
+enum msr_outcome {
+    MSR_LEFT,    /* nothing has been done: msr_read() and msr_write() have more to do */
+    MSR_DONE,    /* the registers are written */
+    MSR_REFUSED, /* #GP, which the caller raises */
+};
+
+/* RDMSR with the index in rcx, with system.efer where that is asked for. */
+enum msr_outcome msr_quick_read(struct vcpu *vcpu);
 
 /* What guests may read of IA32_ARCH_CAPABILITIES where one CPU has `value`. */
 uint64_t msr_arch_capabilities_shown(uint64_t value);

@@ -64,16 +64,55 @@ static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
     return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
 }
 
-static inline bool quick_msr_read(struct vmcb *vmcb, struct vcpu *vcpu)
+/* A fault of the instruction that exited. What looks at injections or at the end of an NMI is the long way's. */
+static inline bool may_fault(const struct svm_vcpu *svm)
 {
-    bool done;
+    return svm->step.reason == SVM_STEP_NONE && !svm->step.iret_runs && svm->quirk.armed == 0 &&
+           (svm->vmcb.cr0 & CR0_PE) != 0;
+}
 
-    if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+static void inject_fault(struct vmcb *vmcb, enum exception vector, bool has_error)
+{
+    const struct vcpu_event event = {
+        .valid = true, .vector = (uint8_t)vector, .kind = EVENT_EXCEPTION, .has_error = has_error};
+
+    vmcb->rflags |= RFLAGS_RF;
+    vmcb->event_injection = svm_encode_event(&event);
+    step_over(vmcb, vmcb->rip);
+}
+
+static bool quick_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = next_rip(vmcb, vcpu);
+    enum exit_quick result;
+
+    if (next == 0 || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic) || !may_fault(svm)) {
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->system.efer = svm_guest_efer(svm, vcpu);
     vcpu->exit_tsc = insn_rdtsc();
-    done = exit_quick_msr_read(vcpu, SVM_EXIT_MSR, vmcb->rip);
+    result = exit_quick_msr_read(vcpu, SVM_EXIT_MSR, vmcb->rip);
+    if (result == EXIT_QUICK_DONE) {
+        vmcb->rax = vcpu->gpr[GPR_RAX];
+        step_over(vmcb, next);
+    } else if (result == EXIT_QUICK_FAULT) {
+        inject_fault(vmcb, EXCEPTION_GP, true);
+    }
+    return result != EXIT_QUICK_LEFT;
+}
+
+/* Two or four bytes. */
+__attribute__((noinline)) static bool quick_wide_port(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    struct vm_exit exit;
+    bool done;
+
+    svm_decode_exit(vmcb, &exit);
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    done = exit_quick_wide_port(vcpu, SVM_EXIT_IOIO, vmcb->rip, &exit.io);
     vmcb->rax = vcpu->gpr[GPR_RAX];
     return done;
 }
@@ -84,7 +123,7 @@ static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
     bool done;
 
     if ((info & (SVM_IOIO_STRING | SVM_IOIO_REP | SVM_IOIO_SIZE)) != SVM_IOIO_SIZE_8) {
-        return false;
+        return quick_wide_port(vmcb, vcpu);
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
@@ -204,6 +243,30 @@ static bool quick_wbinvd(struct vmcb *vmcb, struct vcpu *vcpu)
     return true;
 }
 
+/* UD2 and the like, and the other vendor's hypercall. With shadow paging CR3 is not the guest's. */
+static bool quick_undefined(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code = svm->shadow == NULL && may_fault(svm) ? svm_code_at_rip(vmcb, vcpu) : NULL;
+    enum exit_quick result;
+
+    if (code == NULL || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic) ||
+        (vmcb->exit_int_info & EVENT_VALID) != 0) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->rip = vmcb->rip;
+    vcpu->exit_tsc = insn_rdtsc();
+    result = exit_quick_undefined(vcpu, (uint32_t)vmcb->exit_code, code, vmcb->cpl == 0);
+    if (result == EXIT_QUICK_DONE) {
+        vmcb->rax = vcpu->gpr[GPR_RAX];
+        step_over(vmcb, vmcb->rip + EXIT_CODE_BYTES);
+    } else if (result == EXIT_QUICK_FAULT) {
+        inject_fault(vmcb, EXCEPTION_UD, false);
+    }
+    return result != EXIT_QUICK_LEFT;
+}
+
 static bool try_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     switch (svm->vmcb.exit_code) {
@@ -214,6 +277,8 @@ static bool try_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
         return quick_hypercall(&svm->vmcb, vcpu);
     case SVM_EXIT_WBINVD:
         return quick_wbinvd(&svm->vmcb, vcpu);
+    case SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD:
+        return quick_undefined(svm, vcpu);
     default:
         return false;
     }
@@ -222,21 +287,12 @@ static bool try_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
 /* What would cost the frequent exits instructions if it were a part of them. */
 __attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next;
+    uint64_t exit_code = svm->vmcb.exit_code;
 
-    if (vmcb->exit_code == SVM_EXIT_NPF) {
+    if (exit_code == SVM_EXIT_NPF) {
         return quick_fault(svm, vcpu);
     }
-    if (vmcb->exit_code != SVM_EXIT_MSR) {
-        return try_rarest(svm, vcpu);
-    }
-    next = next_rip(vmcb, vcpu);
-    if (next == 0 || !quick_msr_read(vmcb, vcpu)) {
-        return false;
-    }
-    step_over(vmcb, next);
-    return true;
+    return exit_code == SVM_EXIT_MSR ? quick_msr_read(svm, vcpu) : try_rarest(svm, vcpu);
 }
 
 /* False: nothing has been done. */

@@ -84,6 +84,7 @@ void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page
 void svm_reset_state(struct svm_vcpu *svm);
 void svm_flush_translations(const struct vcpu *vcpu);
 void svm_read_system(struct vcpu *vcpu);
+uint64_t svm_guest_efer(const struct svm_vcpu *svm, const struct vcpu *vcpu);
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
 
 /* events.c */

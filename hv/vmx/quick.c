@@ -54,10 +54,52 @@ static inline bool quick_msr_write(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip);
 }
 
-static inline bool quick_msr_read(struct vcpu *vcpu, uint64_t rip)
+static inline uint64_t guest_efer(const struct vmx_vcpu *vmx)
 {
+    return vmx_features.msr_areas ? vmx->guest_msrs[VMX_AREA_EFER].value : vmx_read_inline(VMCS_GUEST_EFER);
+}
+
+/* A fault of the instruction that exited. */
+static void inject_fault(enum exception vector, bool has_error)
+{
+    const struct vcpu_event event = {
+        .valid = true, .vector = (uint8_t)vector, .kind = EVENT_EXCEPTION, .has_error = has_error};
+
+    vmx_write_inline(VMCS_GUEST_RFLAGS, vmx_read_inline(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+    vmx_write_inline(VMCS_ENTRY_EVENT, vmx_encode_event(&event));
+    if (has_error) {
+        vmx_write_inline(VMCS_ENTRY_ERROR_CODE, 0);
+    }
+}
+
+static bool quick_msr_read(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    enum exit_quick result;
+
+    if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) == 0) {
+        return false;
+    }
+    vcpu->system.efer = guest_efer(vcpu->vendor);
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_msr_read(vcpu, VMX_EXIT_RDMSR, rip);
+    result = exit_quick_msr_read(vcpu, VMX_EXIT_RDMSR, rip);
+    if (result == EXIT_QUICK_DONE) {
+        step_over(rip);
+    } else if (result == EXIT_QUICK_FAULT) {
+        inject_fault(EXCEPTION_GP, true);
+    }
+    return result != EXIT_QUICK_LEFT;
+}
+
+/* Two or four bytes. */
+__attribute__((noinline)) static bool quick_wide_port(struct vcpu *vcpu, uint64_t rip, uint64_t info)
+{
+    const struct vmx_exit_words words = {.reason = VMX_EXIT_IO, .qualification = info};
+    struct vm_exit exit;
+
+    vmx_decode_exit(&words, &exit);
+    vcpu->exit_tsc = insn_rdtsc();
+    return exit_quick_wide_port(vcpu, VMX_EXIT_IO, rip, &exit.io);
 }
 
 static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
@@ -65,7 +107,7 @@ static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
     uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
 
     if ((info & (VMX_IO_STRING | VMX_IO_REP | VMX_IO_SIZE)) != VMX_IO_SIZE_8) {
-        return false;
+        return quick_wide_port(vcpu, rip, info);
     }
     vcpu->exit_tsc = insn_rdtsc();
     return exit_quick_port(vcpu, VMX_EXIT_IO, rip, (uint16_t)(info >> VMX_IO_PORT_SHIFT), (info & VMX_IO_IN) != 0);
@@ -101,7 +143,7 @@ static bool quick_fault(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
     system->cr0 = vmx_read_inline(VMCS_GUEST_CR0);
     system->cr3 = vmx_read_inline(VMCS_GUEST_CR3);
     system->cr4 = vmx_read_inline(VMCS_GUEST_CR4);
-    system->efer = vmx_features.msr_areas ? vmx->guest_msrs[VMX_AREA_EFER].value : vmx_read_inline(VMCS_GUEST_EFER);
+    system->efer = guest_efer(vmx);
     system->segments[SEGMENT_CS].access = (uint32_t)vmx_read_inline(access_field(SEGMENT_CS));
     system->cpl = (uint8_t)SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS)));
     vcpu->exit_tsc = insn_rdtsc();
@@ -112,17 +154,19 @@ static bool quick_fault(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return length != 0;
 }
 
-static bool in_64bit_kernel_code(const struct vmx_vcpu *vmx)
+static inline bool in_64bit_code(const struct vmx_vcpu *vmx)
 {
-    uint64_t efer = vmx_features.msr_areas ? vmx->guest_msrs[VMX_AREA_EFER].value : vmx_read_inline(VMCS_GUEST_EFER);
+    return (guest_efer(vmx) & EFER_LMA) != 0 && (vmx_read_inline(access_field(SEGMENT_CS)) & SEGMENT_L) != 0;
+}
 
-    return (efer & EFER_LMA) != 0 && (vmx_read_inline(access_field(SEGMENT_CS)) & SEGMENT_L) != 0 &&
-           SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS))) == 0;
+static inline bool in_kernel(void)
+{
+    return SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS))) == 0;
 }
 
 static bool quick_hypercall(struct vcpu *vcpu, uint64_t rip)
 {
-    if (!in_64bit_kernel_code(vcpu->vendor)) {
+    if (!in_64bit_code(vcpu->vendor) || !in_kernel()) {
         return false;
     }
     vcpu->rip = rip;
@@ -137,6 +181,46 @@ static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_done(vcpu, EXIT_WBINVD, VMX_EXIT_WBINVD, rip);
 }
 
+/* Its bytes, in 64-bit mode with 4-level paging and all in one page. With shadow paging CR3 is not the guest's. */
+static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    if ((vmx->secondary & SECONDARY_EPT) == 0 || !in_64bit_code(vmx) ||
+        (vmx_read_inline(VMCS_GUEST_CR4) & CR4_LA57) != 0 || (rip & (PAGE_BYTES - 1)) > PAGE_BYTES - EXIT_CODE_BYTES) {
+        return NULL;
+    }
+    return guest_walk_code(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), rip);
+}
+
+#define UNDEFINED_EVENT (VMX_EVENT_VALID | (uint32_t)EVENT_EXCEPTION << VMX_EVENT_TYPE_SHIFT | EXCEPTION_UD)
+
+/* UD2 and the like, and the other vendor's hypercall; not where an IRET has ended an NMI's blocking, too. */
+static bool quick_undefined(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    const uint8_t *code;
+    enum exit_quick result;
+
+    if ((uint32_t)vmx_read_inline(VMCS_EXIT_EVENT) != UNDEFINED_EVENT ||
+        (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0) {
+        return false;
+    }
+    code = code_at(vcpu, rip);
+    if (code == NULL) {
+        return false;
+    }
+    vcpu->rip = rip;
+    vcpu->exit_tsc = insn_rdtsc();
+    result = exit_quick_undefined(vcpu, VMX_EXIT_EXCEPTION_NMI, code, in_kernel());
+    if (result == EXIT_QUICK_DONE) {
+        vmx_write_inline(VMCS_GUEST_RIP, rip + EXIT_CODE_BYTES);
+    } else if (result == EXIT_QUICK_FAULT) {
+        inject_fault(EXCEPTION_UD, false);
+    }
+    return result != EXIT_QUICK_LEFT;
+}
+
 static bool try_rarest(struct vcpu *vcpu, uint32_t reason, uint64_t rip)
 {
     return reason == VMX_EXIT_VMCALL ? quick_hypercall(vcpu, rip) : quick_wbinvd(vcpu, rip);
@@ -147,18 +231,24 @@ __attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reaso
 {
     uint64_t rip;
 
-    if (reason == VMX_EXIT_EPT_VIOLATION) {
+    switch (reason) {
+    case VMX_EXIT_EPT_VIOLATION:
         return may_be_quick(vcpu) && quick_fault(vcpu->vendor, vcpu);
-    }
-    if ((reason != VMX_EXIT_RDMSR && reason != VMX_EXIT_VMCALL && reason != VMX_EXIT_WBINVD) || !may_be_quick(vcpu)) {
+    case VMX_EXIT_RDMSR:
+        return may_be_quick(vcpu) && quick_msr_read(vcpu);
+    case VMX_EXIT_EXCEPTION_NMI:
+        return may_be_quick(vcpu) && quick_undefined(vcpu);
+    case VMX_EXIT_VMCALL:
+    case VMX_EXIT_WBINVD:
+        rip = vmx_read_inline(VMCS_GUEST_RIP);
+        if (!may_be_quick(vcpu) || !try_rarest(vcpu, reason, rip)) {
+            return false;
+        }
+        step_over(rip);
+        return true;
+    default:
         return false;
     }
-    rip = vmx_read_inline(VMCS_GUEST_RIP);
-    if (reason == VMX_EXIT_RDMSR ? !quick_msr_read(vcpu, rip) : !try_rarest(vcpu, reason, rip)) {
-        return false;
-    }
-    step_over(rip);
-    return true;
 }
 
 /* False: nothing has been done. */

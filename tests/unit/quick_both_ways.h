@@ -196,17 +196,24 @@ static void random_uart(void)
     }
 }
 
+/* An interrupt that could be delivered is looked at before each entry. */
 static void random_registers(void)
 {
-    uint64_t requests = one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
+    bool waits = lapic_highest_deliverable(&vcpus[0].lapic) >= 0;
+    uint64_t requests = waits ? VCPU_EVENT : one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
     uint32_t value;
     uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : UINT64_MAX;
+
+    bool noted = one_in(2);
 
     for (uint32_t n = 0; n < GPR_COUNT; n++) {
         vcpus[0].gpr[n] = random_word();
     }
     for (uint32_t i = 0; i < COPIES; i++) {
         memcpy(vcpus[i].gpr, vcpus[0].gpr, sizeof(vcpus[i].gpr));
+        if (noted) {
+            guest_note_unknown(&vcpus[i], UNKNOWN_MSR_READ, 0x1234, 0);
+        }
         vcpus[i].exit_tsc = now - 6;
         guest_port_read(&vcpus[i], 0x3ff, 1, &value); /* what the devices want has been collected */
         vcpus[i].requests = (uint32_t)requests;
@@ -230,6 +237,15 @@ static void make_copies(uint64_t round)
     random_registers();
 }
 
+/* The class of what only the TPR holds off; 0: nothing is. An exit is wanted for when the guest lowers it. */
+static uint32_t class_held_off(void)
+{
+    int requested = lapic_highest_requested(&vcpus[0].lapic);
+    uint64_t tpr = lapic_cr8(&vcpus[0].lapic);
+
+    return requested >= 0 && (uint64_t)requested >> 4 <= tpr ? (uint32_t)requested >> 4 : 0;
+}
+
 /* The instructions that exit: with and without a prefix. */
 struct exiting {
     uint8_t code[4];
@@ -245,6 +261,13 @@ static const struct exiting out_forms[] = {{{0xee}, 1}, {{0x66, 0xef}, 2}, {{0xe
 static const struct exiting wbinvd_forms[] = {{{0x0f, 0x09}, 2}, {{0x48, 0x0f, 0x09}, 3}};
 static const struct exiting vmmcall_forms[] = {{{0x0f, 0x01, 0xd9}, 3}, {{0x48, 0x0f, 0x01, 0xd9}, 4}};
 static const struct exiting vmcall_forms[] = {{{0x0f, 0x01, 0xc1}, 3}, {{0x48, 0x0f, 0x01, 0xc1}, 4}};
+
+/* UD2, UD0, and what only one vendor has; a prefix makes no difference to UD2. */
+static const struct exiting undefined_forms[] = {{{0x0f, 0x0b}, 2},
+                                                 {{0x0f, 0xff, 0xc0}, 3},
+                                                 {{0x48, 0x0f, 0x0b}, 3},
+                                                 {{0x0f, 0x01, 0xc1}, 3},
+                                                 {{0x0f, 0x01, 0xd9}, 3}};
 
 /* To CR4 from rax and rbx, and back; a prefix, rsp, and CR4's neighbour have no short way. */
 static const struct exiting cr4_forms[] = {
@@ -288,8 +311,8 @@ static void known_code(uint64_t rip)
     }
 }
 
-static const uint64_t some_ports[] = {0x3f8, 0x3f8, 0x3f9, 0x3fb, 0x3fc, 0x3fd, 0x3fd,
-                                      0x80,  0xed,  0x21,  0x61,  0x71,  0x1234};
+static const uint64_t some_ports[] = {0x3f8, 0x3f8, 0x3f9, 0x3fb, 0x3fc, 0x3fd, 0x3fd, 0x80,  0xed,  0x21,
+                                      0x61,  0x71,  0xcf8, 0xcf8, 0xcf8, 0xcfc, 0xcfc, 0xcfe, 0x1234};
 static const uint64_t some_msrs[] = {0x80b, 0x80b, 0x6e0, 0x6e0, 0x808, 0x830, 0x832, 0x838, 0x10, 0x3b, 0x1234};
 static const uint64_t more_msrs[] = {0x1b, 0x1a0, 0x277, 0xc0000080, 0x8b, 0x17, 0xfe, 0x4b564d01, 0xc0010015, 0x803};
 static const uint64_t some_leaves[] = {0,   1,          1,          2,          4,          7,   0xb,

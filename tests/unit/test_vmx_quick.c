@@ -113,13 +113,27 @@ static const struct exiting *random_hypercall(uint64_t *fields)
     return &vmcall_forms[one_in(8)];
 }
 
+/* #UD of an instruction, now and then of an IRET that ended an NMI, or in a delivery. */
+static const struct exiting *random_undefined(uint64_t *fields)
+{
+    fields[VMCS_EXIT_REASON] = VMX_EXIT_EXCEPTION_NMI;
+    fields[VMCS_EXIT_EVENT] = UNDEFINED_EVENT | (one_in(8) ? VMX_EVENT_NMI_UNBLOCKED : 0);
+    fields[VMCS_VECTORING_EVENT] = one_in(8) ? VMX_EVENT_VALID | 0x30 : 0;
+    fields[access_field(SEGMENT_SS)] = one_in(4) ? 0xf3 : 0x93;
+    vcpus[0].gpr[GPR_RAX] = one_in(3) ? random_word() : 10;
+    random_ipi();
+    return &undefined_forms[random_word() % ARRAY_COUNT(undefined_forms)];
+}
+
 static const struct exiting *random_exit(uint64_t *fields)
 {
-    uint64_t kind = random_word() % 13;
+    uint64_t kind = random_word() % 14;
     const struct exiting *form;
     bool in = one_in(2);
 
-    if (kind == 12) {
+    if (kind == 13) {
+        return random_undefined(fields);
+    } else if (kind == 12) {
         fields[VMCS_EXIT_REASON] = VMX_EXIT_WBINVD;
         return &wbinvd_forms[one_in(8)];
     } else if (kind == 11) {
@@ -186,6 +200,7 @@ static void make_exit(void)
         vmxs[i].write_system = vmx_write_system;
         vmxs[i].flush_translations = vmx_flush_translations;
         vmxs[i].secondary = SECONDARY_EPT;
+        vmxs[i].tpr_threshold = class_held_off();
     }
     if (fields[VMCS_EXIT_REASON] == VMX_EXIT_EPT_VIOLATION) {
         known_code(fields[VMCS_GUEST_RIP]);
@@ -253,7 +268,7 @@ static bool went_the_short_way(uint64_t round)
 }
 
 static const uint64_t short_ways[] = {VMX_EXIT_CPUID, VMX_EXIT_WRMSR,  VMX_EXIT_EPT_VIOLATION, VMX_EXIT_RDMSR,
-                                      VMX_EXIT_IO,    VMX_EXIT_VMCALL, VMX_EXIT_WBINVD};
+                                      VMX_EXIT_IO,    VMX_EXIT_VMCALL, VMX_EXIT_WBINVD,        VMX_EXIT_EXCEPTION_NMI};
 
 static size_t index_of(uint64_t reason)
 {

@@ -91,7 +91,9 @@ static bool quick_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
-    vcpu->system.efer = svm_guest_efer(svm, vcpu);
+    if ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER) {
+        vcpu->system.efer = svm_guest_efer(svm, vcpu);
+    }
     vcpu->exit_tsc = insn_rdtsc();
     result = exit_quick_msr_read(vcpu, SVM_EXIT_MSR, vmcb->rip);
     if (result == EXIT_QUICK_DONE) {

@@ -80,7 +80,9 @@ static bool quick_msr_read(struct vcpu *vcpu)
     if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) == 0) {
         return false;
     }
-    vcpu->system.efer = guest_efer(vcpu->vendor);
+    if ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER) {
+        vcpu->system.efer = guest_efer(vcpu->vendor);
+    }
     vcpu->exit_tsc = insn_rdtsc();
     result = exit_quick_msr_read(vcpu, VMX_EXIT_RDMSR, rip);
     if (result == EXIT_QUICK_DONE) {

@@ -23,7 +23,7 @@
 #define CODE_RIP (WINDOW + CODE_PAGE * 0x1000u + 0x100u)
 #define CODE_GPA (WINDOW_RAM + CODE_PAGE * 0x1000u + 0x100u)
 #define DATA_BYTES (6u * 0x1000u) /* pages 0 to 5 are compared */
-#define ROUNDS 300000u
+#define ROUNDS 1000000u
 #define COMPARED_FLAGS (FLAGS_STATUS | RFLAGS_DF)
 
 /* --- the native side ---------------------------------------------------------------------------------------------- */

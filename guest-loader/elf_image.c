@@ -19,6 +19,9 @@
 #define ELF_TYPE_DYN 3u
 #define ELF_MACHINE_386 3u
 #define ELF_MACHINE_X86_64 62u
+#define ELF_DYNAMIC_END 0u /* gABI 4.1, figure 5-10 "Dynamic Array Tags" */
+#define ELF_DYNAMIC_NEEDED 1u
+#define ELF_DYNAMIC_MAX 256u /* entries that are looked at; a module has some dozen */
 #define ELF_NOTE_HEADER_BYTES 12u
 #define ELF_NOTES_MAX 256u /* per segment; kernels have a handful */
 
@@ -273,24 +276,50 @@ static enum status place_segment(struct loader *loader, const struct elf_image *
                                         segment->file_bytes, segment->memory_bytes});
 }
 
+/* Its entries, a tag and a value each, name libraries. A file that relocates itself names none. */
+static bool needs_libraries(const struct elf_image *image, const struct elf_segment *segment)
+{
+    uint8_t word = form_of(image->is_64)->word;
+    struct span entries = span_part(image->file, segment->offset, segment->file_bytes);
+
+    for (uint64_t i = 0; i < ELF_DYNAMIC_MAX && span_holds(entries, 2 * word * i, word); i++) {
+        uint64_t tag = read_word(entries, 2 * word * i, word);
+
+        if (tag == ELF_DYNAMIC_NEEDED || tag == ELF_DYNAMIC_END) {
+            return tag == ELF_DYNAMIC_NEEDED;
+        }
+    }
+    return false;
+}
+
+static enum status check_static(struct loader *loader, const struct elf_image *image, const struct elf_segment *segment)
+{
+    if (segment->type == ELF_PT_INTERP) {
+        return loader_fail(loader, STATUS_UNSUPPORTED, segment->header_offset,
+                           "this ELF file is a dynamically linked program, not a kernel: link it statically");
+    }
+    if (segment->type == ELF_PT_DYNAMIC && needs_libraries(image, segment)) {
+        return loader_fail(loader, STATUS_UNSUPPORTED, segment->header_offset,
+                           "this ELF file needs shared libraries, so it is a program or a boot loader's module (as "
+                           "Syslinux' .c32 are), not a kernel: link it statically");
+    }
+    return STATUS_OK;
+}
+
 enum status elf_place(struct loader *loader, const struct elf_image *image, uint64_t shift)
 {
     uint32_t placed = 0;
 
     for (uint32_t i = 0; i < image->segment_count; i++) {
         struct elf_segment segment = elf_segment_at(image, i);
+        enum status status = check_static(loader, image, &segment);
 
-        if (segment.type == ELF_PT_INTERP) {
-            return loader_fail(loader, STATUS_UNSUPPORTED, segment.header_offset,
-                               "this ELF file is a dynamically linked program, not a kernel: link it statically");
-        }
-        if (is_loaded(&segment)) {
-            enum status status = place_segment(loader, image, &segment, shift);
-
-            if (status != STATUS_OK) {
-                return status;
-            }
+        if (status == STATUS_OK && is_loaded(&segment)) {
+            status = place_segment(loader, image, &segment, shift);
             placed++;
+        }
+        if (status != STATUS_OK) {
+            return status;
         }
     }
     if (placed == 0) {

@@ -13,6 +13,7 @@
 
 /* Types of program headers. gABI 4.1, figure 5-2. */
 #define ELF_PT_LOAD 1u
+#define ELF_PT_DYNAMIC 2u
 #define ELF_PT_INTERP 3u
 #define ELF_PT_NOTE 4u
 

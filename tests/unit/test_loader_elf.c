@@ -315,6 +315,42 @@ static void every_bad_segment_is_a_named_error_with_the_offset_of_its_header(voi
     }
 }
 
+#define DYNAMIC 0x2000u
+
+/* Tags of a dynamic section, `length` of them, with the segment `bytes` long. */
+static struct load_request request_of_dynamic(bool is_64, const uint64_t *tags, uint32_t length, uint64_t bytes)
+{
+    const struct elf_part parts[] = {simple, {2, DYNAMIC, 0, 0, bytes, bytes, 8}};
+    uint32_t word = is_64 ? 8 : 4;
+
+    make_elf(&image, is_64, 0xc0100010, parts, 2);
+    image.size = DYNAMIC + 0x100;
+    for (uint32_t i = 0; i < length; i++) {
+        put(&image, DYNAMIC + 2 * i * word, tags[i], word);
+    }
+    return request_of(&image, 16 * MIB);
+}
+
+static void a_file_that_needs_libraries_is_no_kernel_and_one_that_relocates_itself_is(void **state)
+{
+    static const uint64_t needed[] = {5, 6, 1}, ended[] = {7, 0, 1}, alone[] = {17, 18, 19};
+
+    (void)state;
+    for (uint32_t is_64 = 0; is_64 < 2; is_64++) {
+        uint64_t entry = is_64 != 0 ? 16 : 8;
+        struct load_request request = request_of_dynamic(is_64 != 0, needed, 3, 3 * entry);
+
+        plan_fails(&request, STATUS_UNSUPPORTED, "needs shared libraries");
+        assert_int_equal(error.offset, ELF_PARTS_AT(is_64 != 0) + ELF_PART_BYTES(is_64 != 0));
+        request = request_of_dynamic(is_64 != 0, needed, 3, 2 * entry); /* behind the segment's end */
+        plan_ok(&request);
+        request = request_of_dynamic(is_64 != 0, ended, 3, 3 * entry);
+        plan_ok(&request);
+        request = request_of_dynamic(is_64 != 0, alone, 3, ~0ULL); /* which is none: the file is shorter */
+        plan_ok(&request);
+    }
+}
+
 static void overlapping_segments_are_an_error(void **state)
 {
     static const struct elf_part parts[] = {
@@ -661,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_segment_that_leaves_the_displays_memory_is_an_error),
         cmocka_unit_test(some_hundred_segments_are_loaded_and_too_many_are_named),
         cmocka_unit_test(every_bad_segment_is_a_named_error_with_the_offset_of_its_header),
+        cmocka_unit_test(a_file_that_needs_libraries_is_no_kernel_and_one_that_relocates_itself_is),
         cmocka_unit_test(overlapping_segments_are_an_error),
         cmocka_unit_test(every_bad_elf_header_is_a_named_error),
         cmocka_unit_test(an_elf_file_cut_anywhere_is_an_error),

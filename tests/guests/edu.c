@@ -8,21 +8,12 @@
  * copy is on the way, and the second one, which finds that the device has kept its registers, sees that it did not
  * come.
  */
+#include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "edu";
 
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA 0xcfc
-#define CONFIG_ENABLE 0x80000000u
-#define DEVICES 32u
 #define EDU 0x11e81234u
-#define COMMAND 0x04u
-#define COMMAND_MEMORY 0x02u
-#define COMMAND_MEMORY_MASTER 0x06u
-#define BAR0 0x10u
-#define CAPABILITIES 0x34u
-#define CAP_MSI 0x05u
 #define MSI_ON 0x00010000u
 
 #define EDU_VERSION 0x010000edu
@@ -52,18 +43,6 @@ const char guest_name[] = "edu";
 static volatile uint32_t interrupts;
 static uint32_t device, registers;
 
-static uint32_t config_read(uint32_t offset)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
-    return in32(CONFIG_DATA);
-}
-
-static void config_write(uint32_t offset, uint32_t value)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
-    out32(CONFIG_DATA, value);
-}
-
 static volatile uint32_t *memory_at(uint32_t address)
 {
     return (volatile uint32_t *)(uintptr_t)address;
@@ -78,11 +57,9 @@ static void on_message(struct trap_frame *frame)
 
 static void find(void)
 {
-    while (device < DEVICES && config_read(0) != EDU) {
-        device++;
-    }
-    CHECK_EQUAL(device < DEVICES, 1);
-    registers = config_read(BAR0) & ~0xfu;
+    device = pci_find(EDU);
+    CHECK_EQUAL(device < PCI_FUNCTIONS, 1);
+    registers = pci_read(device, PCI_BAR(0)) & ~PCI_BAR_MEMORY_BITS;
     CHECK_EQUAL(mmio_read32(registers), EDU_VERSION);
     mmio_write32(registers + EDU_LIVE, 0x12345678);
     CHECK_EQUAL(mmio_read32(registers + EDU_LIVE), ~0x12345678u);
@@ -90,17 +67,14 @@ static void find(void)
 
 static void listen(void)
 {
-    uint32_t cap = config_read(CAPABILITIES) & 0xfcu;
+    uint32_t cap = pci_capability(device, PCI_CAP_MSI);
 
-    while (cap != 0 && (config_read(cap) & 0xffu) != CAP_MSI) {
-        cap = config_read(cap) >> 8 & 0xfcu;
-    }
     CHECK_EQUAL(cap != 0, 1);
     trap_set(VECTOR, on_message);
-    config_write(cap + 4, 0xfee00000u);
-    config_write(cap + 8, 0);
-    config_write(cap + 12, VECTOR);
-    config_write(cap, config_read(cap) | MSI_ON);
+    pci_write(device, cap + 4, 0xfee00000u);
+    pci_write(device, cap + 8, 0);
+    pci_write(device, cap + 12, VECTOR);
+    pci_write(device, cap, pci_read(device, cap) | MSI_ON);
     interrupts_on();
 }
 
@@ -156,13 +130,13 @@ static void take_interrupts(void)
 /* Each access is an exit then. */
 static void move(void)
 {
-    uint32_t before = config_read(BAR0);
+    uint32_t before = pci_read(device, PCI_BAR(0));
 
-    config_write(BAR0, ELSEWHERE);
+    pci_write(device, PCI_BAR(0), ELSEWHERE);
     CHECK_EQUAL(mmio_read32(ELSEWHERE), EDU_VERSION);
     mmio_write32(ELSEWHERE + EDU_LIVE, 0x55aa55aa);
     CHECK_EQUAL(mmio_read32(ELSEWHERE + EDU_LIVE), ~0x55aa55aau);
-    config_write(BAR0, before);
+    pci_write(device, PCI_BAR(0), before);
     CHECK_EQUAL(mmio_read32(registers), EDU_VERSION);
 }
 
@@ -193,12 +167,12 @@ void guest_main(void)
     pic_init();
     lapic_init();
     find();
-    CHECK_EQUAL(config_read(COMMAND) & COMMAND_MEMORY_MASTER, COMMAND_MEMORY);
+    CHECK_EQUAL(pci_read(device, PCI_COMMAND) & PCI_COMMAND_MEMORY_MASTER, PCI_COMMAND_MEMORY);
     if (crashes && mmio_read32(registers + EDU_TARGET) == CRASH_TARGET) {
         second_life();
         crashes = false;
     }
-    config_write(COMMAND, COMMAND_MEMORY_MASTER);
+    pci_write(device, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER);
     listen();
     copy_own_memory();
     take_interrupts();

@@ -5,6 +5,7 @@
  * and the same shared memory is a guest that never reads what it gets.
  */
 #include "tests/guests/lib/hostile.h"
+#include "tests/guests/lib/pci.h"
 
 const char guest_name[] = "hostile-devices";
 
@@ -12,13 +13,6 @@ const char guest_name[] = "hostile-devices";
 
 /* ---- PCI ---- */
 
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA 0xcfc
-#define CONFIG_ENABLE 0x80000000u
-#define DEVICES 32u
-#define COMMAND 0x04u
-#define COMMAND_ALL 0x07u
-#define BAR(n) (0x10u + 4u * (n))
 #define BARS 6u
 #define BAR_PORTS 0u
 #define BAR_MSIX 1u
@@ -28,40 +22,20 @@ const char guest_name[] = "hostile-devices";
 #define VIRTIO_NET 0x10001af4u
 #define IVSHMEM 0x11101af4u
 
-static uint32_t disk, card, shared; /* device numbers */
-
-static void config_select(uint32_t device, uint32_t offset)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | (offset & 0xfcu));
-}
-
-static uint32_t config_read(uint32_t device, uint32_t offset)
-{
-    config_select(device, offset);
-    return in32(CONFIG_DATA);
-}
-
-static void config_write(uint32_t device, uint32_t offset, uint32_t value)
-{
-    config_select(device, offset);
-    out32(CONFIG_DATA, value);
-}
+static uint32_t disk, card, shared; /* lib/pci.h's numbers */
 
 static uint32_t find(uint32_t id)
 {
-    uint32_t device = 0;
+    uint32_t device = pci_find(id);
 
-    while (device < DEVICES && config_read(device, 0) != id) {
-        device++;
-    }
-    CHECK(device < DEVICES);
-    config_write(device, COMMAND, COMMAND_ALL);
+    CHECK(device < PCI_FUNCTIONS);
+    pci_write(device, PCI_COMMAND, PCI_COMMAND_ALL);
     return device;
 }
 
 static uint32_t bar(uint32_t device, uint32_t number)
 {
-    return config_read(device, BAR(number)) & ~0xfu;
+    return pci_read(device, PCI_BAR(number)) & ~0xfu;
 }
 
 /* ---- virtio: the modern layout (4.1.4.3), whose structures lie where the capabilities of Plinth say ---- */
@@ -315,21 +289,21 @@ static void bars_anywhere(void)
     const uint32_t targets[] = {0, 0x1000, 0xb8000, 0xfec00000, 0xfee00000, 0xfed00000, ECAM, 0xfffff000};
 
     for (uint32_t number = 0; number < BARS; number++) {
-        uint32_t kept = config_read(disk, BAR(number));
+        uint32_t kept = pci_read(disk, PCI_BAR(number));
 
         for (uint32_t i = 0; i < sizeof(targets) / sizeof(targets[0]) + 2; i++) {
             uint32_t target = i < 8    ? targets[i]
                               : i == 8 ? (uint32_t)(uintptr_t)&witness & ~0xfffu
                                        : bar(card, BAR_MODERN);
 
-            config_write(disk, BAR(number), number == BAR_PORTS ? target >> 8 : target);
+            pci_write(disk, PCI_BAR(number), number == BAR_PORTS ? target >> 8 : target);
             CHECK_EQUAL(witness, 0x600d600d);
             CHECK_EQUAL(lapic_read(0x30), version);
             CHECK_EQUAL(mmio_read32(ECAM), 0x00081b36);
-            CHECK_EQUAL(config_read(card, 0), VIRTIO_NET);
+            CHECK_EQUAL(pci_read(card, 0), VIRTIO_NET);
             (void)in8(0x64);
         }
-        config_write(disk, BAR(number), kept);
+        pci_write(disk, PCI_BAR(number), kept);
     }
     disk_works();
 }
@@ -339,34 +313,34 @@ static void configuration_space(void)
     uint32_t kept[BARS];
 
     for (uint32_t i = 0; i < BARS; i++) {
-        kept[i] = config_read(disk, BAR(i));
+        kept[i] = pci_read(disk, PCI_BAR(i));
     }
     for (uint32_t i = 0; i < 3000; i++) {
         uint64_t random = hostile_random(&seed);
         uint32_t offset = (uint32_t)(random & 0xff);
 
-        config_select(disk, offset);
+        pci_select(disk, offset);
         switch (random >> 8 & 3) {
         case 0:
-            out8((uint16_t)(CONFIG_DATA + (offset & 3)), (uint8_t)(random >> 16));
+            out8((uint16_t)(PCI_DATA_PORT + (offset & 3)), (uint8_t)(random >> 16));
             break;
         case 1:
-            out16((uint16_t)(CONFIG_DATA + (offset & 2)), (uint16_t)(random >> 16));
+            out16((uint16_t)(PCI_DATA_PORT + (offset & 2)), (uint16_t)(random >> 16));
             break;
         case 2:
-            out32(CONFIG_DATA, (uint32_t)(random >> 16));
+            out32(PCI_DATA_PORT, (uint32_t)(random >> 16));
             break;
         default: /* ECAM, over the register's end too */
-            *(volatile uint32_t *)(uintptr_t)(ECAM + (disk << 15) + offset) = (uint32_t)(random >> 16);
+            *(volatile uint32_t *)(uintptr_t)(ECAM + (disk << 12) + offset) = (uint32_t)(random >> 16);
             break;
         }
     }
-    config_write(disk, COMMAND, 0);
+    pci_write(disk, PCI_COMMAND, 0);
     for (uint32_t i = 0; i < BARS; i++) {
-        config_write(disk, BAR(i), kept[i]);
+        pci_write(disk, PCI_BAR(i), kept[i]);
     }
-    config_write(disk, COMMAND, COMMAND_ALL);
-    config_write(disk, 0x40, 0); /* MSI-X off */
+    pci_write(disk, PCI_COMMAND, PCI_COMMAND_ALL);
+    pci_write(disk, 0x40, 0); /* MSI-X off */
     disk_works();
 }
 
@@ -408,10 +382,10 @@ static void doorbell_storm(void)
 static void messages_anywhere(void)
 {
     static const uint64_t addresses[] = {0, 0x1000, 0xfec00000, 0xfee00000, 0xfee0f00c, 0xfeeff000, 0x1fee00000, ~3ULL};
-    uint32_t cap = config_read(disk, 0x34) & 0xfc, msix = bar(disk, BAR_MSIX);
+    uint32_t cap = pci_read(disk, 0x34) & 0xfc, msix = bar(disk, BAR_MSIX);
 
-    CHECK_EQUAL(config_read(disk, cap) & 0xff, 0x11);
-    config_write(disk, cap, 0x80000000);
+    CHECK_EQUAL(pci_read(disk, cap) & 0xff, 0x11);
+    pci_write(disk, cap, 0x80000000);
     for (uint32_t i = 0; i < 8; i++) {
         for (uint32_t mode = 0; mode < 8; mode++) {
             if (mode == 4 || mode == 5 || (mode == 7 && i >= 3)) {
@@ -432,7 +406,7 @@ static void messages_anywhere(void)
             pit_wait_us(200);
         }
     }
-    config_write(disk, cap, 0);
+    pci_write(disk, cap, 0);
     disk_works();
 }
 

@@ -4,18 +4,12 @@
  * `starve` on the command line it is then not fed any more. Intel 6300ESB I/O Controller Hub Datasheet, 300641, 16
  * "Watchdog Timer".
  */
+#include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "pc-watchdog";
 
 #define WATCHDOG_ID 0x25ab8086u
-#define PCI_ADDRESS 0xcf8
-#define PCI_DATA 0xcfc
-#define PCI_ENABLE 0x80000000u
-#define FUNCTIONS 256u
-#define BAR0 0x10u
-#define COMMAND 0x04u
-#define COMMAND_MEMORY 2u
 #define CONFIG 0x60u
 #define CONFIG_NO_INTERRUPT 3u
 #define CONFIG_1_MHZ 4u
@@ -30,39 +24,28 @@ const char guest_name[] = "pc-watchdog";
 static uint32_t function;
 static volatile uint32_t *registers;
 
-static void select_register(uint32_t of, uint32_t offset)
-{
-    out32(PCI_ADDRESS, PCI_ENABLE | of << 8 | (offset & ~3u));
-}
-
-static uint32_t config_read32(uint32_t of, uint32_t offset)
-{
-    select_register(of, offset);
-    return in32(PCI_DATA);
-}
-
 static uint8_t read_lock(void)
 {
-    select_register(function, LOCK);
-    return in8(PCI_DATA);
+    pci_select(function, LOCK);
+    return in8(PCI_DATA_PORT);
 }
 
 static void write_lock(uint8_t value)
 {
-    select_register(function, LOCK);
-    out8(PCI_DATA, value);
+    pci_select(function, LOCK);
+    out8(PCI_DATA_PORT, value);
 }
 
 static uint16_t read_config(void)
 {
-    select_register(function, CONFIG);
-    return in16(PCI_DATA);
+    pci_select(function, CONFIG);
+    return in16(PCI_DATA_PORT);
 }
 
 static void write_config(uint16_t value)
 {
-    select_register(function, CONFIG);
-    out16(PCI_DATA, value);
+    pci_select(function, CONFIG);
+    out16(PCI_DATA_PORT, value);
 }
 
 static void unlock(void)
@@ -86,16 +69,6 @@ static void set_stages(uint32_t steps)
     feed();
 }
 
-static bool find(void)
-{
-    for (function = 0; function < FUNCTIONS; function++) {
-        if (config_read32(function, 0) == WATCHDOG_ID) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool is_to_starve(void)
 {
     return start_info() != NULL && start_info_cmdline(start_info())[0] == 's';
@@ -103,9 +76,10 @@ static bool is_to_starve(void)
 
 void guest_main(void)
 {
-    CHECK(find());
-    CHECK((config_read32(function, COMMAND) & COMMAND_MEMORY) != 0);
-    registers = (volatile uint32_t *)(uintptr_t)(config_read32(function, BAR0) & ~0xfu);
+    function = pci_find(WATCHDOG_ID);
+    CHECK(function < PCI_FUNCTIONS);
+    CHECK((pci_read(function, PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0);
+    registers = (volatile uint32_t *)(uintptr_t)(pci_read(function, PCI_BAR(0)) & ~PCI_BAR_MEMORY_BITS);
     CHECK_EQUAL(read_lock(), 0);
     write_config(CONFIG_1_MHZ);
     CHECK_EQUAL(read_config(), CONFIG_1_MHZ);

@@ -5,20 +5,12 @@
  *
  * Command line: `writer` or `reader`. The writer is peer 0.
  */
+#include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "shared";
 
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA 0xcfc
-#define CONFIG_ENABLE 0x80000000u
-#define DEVICES 32u
 #define IVSHMEM 0x11101af4u
-#define COMMAND 0x04u
-#define COMMAND_MEMORY_MASTER 0x06u
-#define BAR(n) (0x10u + 4u * (n))
-#define CAPABILITIES 0x34u
-#define CAP_MSIX 0x11u
 #define MSIX_ON 0x80000000u
 #define MSIX_ENTRY_BYTES 16u
 
@@ -38,20 +30,8 @@ const char guest_name[] = "shared";
 #define ELSEWHERE 0xc8000000u /* in the window for devices, where none is */
 
 static volatile uint32_t rung[VECTORS];
-static uint32_t device; /* on bus 0 */
+static uint32_t device; /* lib/pci.h's number */
 static uint32_t registers, msix;
-
-static uint32_t config_read(uint32_t offset)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
-    return in32(CONFIG_DATA);
-}
-
-static void config_write(uint32_t offset, uint32_t value)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
-    out32(CONFIG_DATA, value);
-}
 
 static volatile uint32_t *memory_at(uint32_t address)
 {
@@ -66,25 +46,20 @@ static void on_doorbell(struct trap_frame *frame)
 
 static void find(void)
 {
-    while (device < DEVICES && config_read(0) != IVSHMEM) {
-        device++;
-    }
-    CHECK_EQUAL(device < DEVICES, 1);
-    config_write(COMMAND, COMMAND_MEMORY_MASTER);
-    registers = config_read(BAR(0)) & ~0xfu;
-    msix = config_read(BAR(1)) & ~0xfu;
-    CHECK_EQUAL(config_read(BAR(2)) & 0xfu, 0xc); /* 64 bits, prefetchable */
-    CHECK_EQUAL(config_read(BAR(3)), 0);
+    device = pci_find(IVSHMEM);
+    CHECK_EQUAL(device < PCI_FUNCTIONS, 1);
+    pci_write(device, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER);
+    registers = pci_read(device, PCI_BAR(0)) & ~PCI_BAR_MEMORY_BITS;
+    msix = pci_read(device, PCI_BAR(1)) & ~PCI_BAR_MEMORY_BITS;
+    CHECK_EQUAL(pci_read(device, PCI_BAR(2)) & PCI_BAR_MEMORY_BITS, 0xc); /* 64 bits, prefetchable */
+    CHECK_EQUAL(pci_read(device, PCI_BAR(3)), 0);
 }
 
 static void listen(void)
 {
-    uint32_t cap = config_read(CAPABILITIES) & 0xfcu;
+    uint32_t cap = pci_capability(device, PCI_CAP_MSIX);
 
-    while (cap != 0 && (config_read(cap) & 0xffu) != CAP_MSIX) {
-        cap = config_read(cap) >> 8 & 0xfcu;
-    }
-    CHECK_EQUAL((config_read(cap) >> 16 & 0x7ffu) + 1, VECTORS);
+    CHECK_EQUAL((pci_read(device, cap) >> 16 & 0x7ffu) + 1, VECTORS);
     for (uint32_t i = 0; i < VECTORS; i++) {
         trap_set((uint8_t)(FIRST_VECTOR + i), on_doorbell);
         mmio_write32(msix + MSIX_ENTRY_BYTES * i, 0xfee00000u);
@@ -92,7 +67,7 @@ static void listen(void)
         mmio_write32(msix + MSIX_ENTRY_BYTES * i + 8, FIRST_VECTOR + i);
         mmio_write32(msix + MSIX_ENTRY_BYTES * i + 12, 0);
     }
-    config_write(cap, config_read(cap) | MSIX_ON);
+    pci_write(device, cap, pci_read(device, cap) | MSIX_ON);
     interrupts_on();
 }
 
@@ -109,13 +84,13 @@ static uint32_t pattern(uint32_t i)
 /* Through a BAR that was moved each access is an exit, and reaches the same memory. */
 static void move(volatile uint32_t *memory)
 {
-    uint32_t before = config_read(BAR(2));
+    uint32_t before = pci_read(device, PCI_BAR(2));
 
-    config_write(BAR(2), ELSEWHERE);
+    pci_write(device, PCI_BAR(2), ELSEWHERE);
     CHECK_EQUAL(memory_at(ELSEWHERE)[FIRST_WORD + 7], pattern(7));
     memory_at(ELSEWHERE)[2] = 0x12345678;
     CHECK_EQUAL(memory[2], 0x12345678);
-    config_write(BAR(2), before);
+    pci_write(device, PCI_BAR(2), before);
     CHECK_EQUAL(memory_at(ELSEWHERE)[2], 0xffffffff);
     CHECK_EQUAL(memory[2], 0x12345678);
 }
@@ -169,7 +144,7 @@ void guest_main(void)
     pic_init();
     lapic_init();
     find();
-    memory = memory_at(config_read(BAR(2)) & ~0xfu);
+    memory = memory_at(pci_read(device, PCI_BAR(2)) & ~PCI_BAR_MEMORY_BITS);
     CHECK_EQUAL(mmio_read32(registers + REGISTER_NUMBER), writes ? WRITER : READER);
     listen();
     if (writes) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "virtio";
@@ -427,31 +428,21 @@ static void check_card(bool asks)
 
 /* ---- finding them ---- */
 
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA 0xcfc
-#define CONFIG_ENABLE 0x80000000u
-#define DEVICES 32u
 #define VENDOR 0x1af4u
 #define DEVICE_LEGACY 0x1000u
 
-static uint32_t pci_read(uint32_t device, uint32_t offset)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
-    return in32(CONFIG_DATA);
-}
-
 static void find_legacy(void)
 {
-    for (uint32_t i = 0; i < DEVICES; i++) {
-        uint32_t id = pci_read(i, 0), subsystem = pci_read(i, 0x2c) >> 16;
+    for (uint32_t i = 0; i < PCI_FUNCTIONS; i++) {
+        uint32_t id = pci_read(i, PCI_ID), subsystem = pci_read(i, PCI_SUBSYSTEM) >> 16;
         struct device *device = subsystem == ID_BLOCK ? &disk : &card;
 
         if (id == (VENDOR | (DEVICE_LEGACY + subsystem - 1) << 16) || id == (VENDOR | (DEVICE_LEGACY + 1) << 16)) {
-            CHECK_EQUAL(pci_read(i, 8) & 0xff, 0); /* revision */
-            CHECK_EQUAL(pci_read(i, 0x10) & 3, 1); /* BAR 0: ports */
+            CHECK_EQUAL(pci_read(i, 8) & 0xff, 0);                       /* revision */
+            CHECK_EQUAL(pci_read(i, PCI_BAR(0)) & PCI_BAR_PORT_BITS, 1); /* BAR 0: ports */
             device->legacy = true;
-            device->ports = (uint16_t)(pci_read(i, 0x10) & ~3u);
-            device->irq = (uint8_t)pci_read(i, 0x3c);
+            device->ports = (uint16_t)(pci_read(i, PCI_BAR(0)) & ~PCI_BAR_PORT_BITS);
+            device->irq = (uint8_t)pci_read(i, PCI_INTERRUPT_LINE);
         }
     }
 }

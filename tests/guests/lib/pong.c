@@ -2,25 +2,11 @@
 /* See pong.h. Two rings as the legacy layout has them, buffers that are given back at once, one answer at a time. */
 #include "tests/guests/lib/pong.h"
 
-/* ---- PCI ---- */
-
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA 0xcfc
-#define CONFIG_ENABLE 0x80000000u
-#define DEVICES 32u
-#define ID_NET 0x10001af4u /* 5.1: the transitional id */
-#define BAR0 0x10u
-#define BAR_PORT_BITS 3u
-#define INTERRUPT_LINE 0x3cu
-
-static uint32_t pci_read(uint32_t device, uint32_t offset)
-{
-    out32(CONFIG_ADDRESS, CONFIG_ENABLE | device << 11 | offset);
-    return in32(CONFIG_DATA);
-}
+#include "tests/guests/lib/pci.h"
 
 /* ---- the card ---- */
 
+#define ID_NET 0x10001af4u /* 5.1: the transitional id */
 #define FEATURES 4u
 #define QUEUE_ADDRESS 8u
 #define QUEUE_SIZE 12u
@@ -107,14 +93,14 @@ static void describe(struct ring *ring, uint16_t head, const volatile void *buff
 
 static bool find_card(void)
 {
-    for (uint32_t device = 0; device < DEVICES; device++) {
-        if (pci_read(device, 0) == ID_NET) {
-            ports = (uint16_t)(pci_read(device, BAR0) & ~BAR_PORT_BITS);
-            card_irq = (uint8_t)pci_read(device, INTERRUPT_LINE);
-            return true;
-        }
+    uint32_t card = pci_find(ID_NET);
+
+    if (card == PCI_FUNCTIONS) {
+        return false;
     }
-    return false;
+    ports = (uint16_t)(pci_read(card, PCI_BAR(0)) & ~PCI_BAR_PORT_BITS);
+    card_irq = (uint8_t)pci_read(card, PCI_INTERRUPT_LINE);
+    return true;
 }
 
 uint8_t pong_start(const uint8_t address[4])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# libFuzzer targets of the memory map, the guest walk, shadow paging, the config, the IOMMUs' tables and
-# units, and gzip (zlib is its judge), with ASan and UBSan; package
+# libFuzzer targets of the memory map, the guest walk, shadow paging, the config, devices, the
+# IOMMUs' tables and units, and gzip (zlib is its judge), with ASan and UBSan; package
 # libclang-rt-14-dev.
 # fuzz-shadow is on request: its model does not know walks that change their own way yet.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
@@ -9,7 +9,7 @@
 
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
-FUZZ_NAMES := memory_map guest_walk config gzip console devices dmar ivrs iommu
+FUZZ_NAMES := memory_map guest_walk config gzip console devices assigned dmar ivrs iommu
 FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.c))
 FUZZ_HEADERS := $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
@@ -24,6 +24,8 @@ $(FUZZ_OUT)/gzip: FUZZ_MORE_SOURCES := guest-loader/gzip.c -lz
 
 $(FUZZ_OUT)/devices: FUZZ_MORE_SOURCES := $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
 $(FUZZ_OUT)/devices: $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.[ch]))
+$(FUZZ_OUT)/assigned: $(foreach d,hv/dev hv/dev/pci,$(wildcard $(d)/*.[ch])) hv/host/pci_device.c hv/host/pci_device.h
+$(FUZZ_OUT)/assigned: FUZZ_MORE_SOURCES := hv/host/pci_device.c $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
 $(FUZZ_OUT)/dmar: hv/iommu/dmar.c hv/iommu/dmar.h hv/host/pci_scan.c hv/host/pci_scan.h
 $(FUZZ_OUT)/dmar: FUZZ_MORE_SOURCES := hv/iommu/dmar.c hv/host/pci_scan.c
 $(FUZZ_OUT)/ivrs: hv/iommu/ivrs.c hv/iommu/ivrs.h

@@ -38,6 +38,8 @@
 #define MSIX_BAR(word) ((word)&7u)
 #define MSIX_OFFSET(word) ((word) & ~7u)
 
+#define MSIX_ENTRY_BYTES 16ULL
+
 #define BAR_PORTS 0x1u
 #define BAR_TYPE 0x6u
 #define BAR_TYPE_64 0x4u
@@ -69,10 +71,22 @@ static void read_msix(const struct pci_access *access, struct pci_assigned_facts
     facts->msix_pba = MSIX_OFFSET(pba);
 }
 
+/* What of a capability is used here; the structure's space ends at 256 bytes. */
+static uint32_t capability_bytes(uint32_t id)
+{
+    static const uint8_t bytes[] = {
+        [CAP_PM] = 8, [CAP_MSI] = 16, [CAP_EXPRESS] = 12, [CAP_MSIX] = 12, [CAP_ADVANCED] = 8};
+
+    return id < ARRAY_COUNT(bytes) ? bytes[id] : 0;
+}
+
 static void read_capability(const struct pci_access *access, struct pci_assigned_facts *facts, uint32_t at)
 {
     uint32_t word = read_word(access, facts, at);
 
+    if (at + capability_bytes(word & 0xffu) > PCI_CONFIG_BYTES) {
+        return;
+    }
     switch (word & 0xffu) {
     case CAP_PM:
         facts->pm = (uint16_t)at;
@@ -143,7 +157,7 @@ static unsigned read_bar(const struct pci_access *access, struct pci_assigned_fa
                                         : wide ? PCI_BAR_MEMORY64
                                                : PCI_BAR_MEMORY32,
                                 .prefetchable = !ports && (value & BAR_PREFETCH) != 0,
-                                .bytes = ~(mask & ~flags) + 1};
+                                .bytes = (mask & ~flags) & (~(mask & ~flags) + 1)};
     bar->at = value & ~(uint32_t)flags;
     bar->at |= wide ? (uint64_t)read_word(access, facts, PCI_BAR(index + 1)) << 32 : 0;
     return wide ? 2 : 1;
@@ -160,6 +174,31 @@ static void read_identity(const struct pci_access *access, struct pci_assigned_f
                                             .subsystem = (uint16_t)(subsystem >> 16),
                                             .class_code = class_code >> 8,
                                             .revision = (uint8_t)class_code};
+}
+
+/* What has no place is not decoded, for it would be at 0, where the machine has other things: ports are not there then,
+ * and without memory a guest cannot have the device. MSI-X is there where all of it lies in a BAR. */
+static void check_places(struct pci_assigned_facts *facts)
+{
+    const struct pci_assigned_bar *bar = &facts->bars[facts->msix_bar];
+
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        struct pci_assigned_bar *own = &facts->bars[i];
+
+        if (own->bar.kind != PCI_BAR_NONE && own->at % own->bar.bytes != 0) {
+            own->at = 0;
+        }
+        if (own->bar.kind == PCI_BAR_PORTS && own->at == 0) {
+            own->bar.kind = PCI_BAR_NONE;
+        } else if (own->bar.kind != PCI_BAR_NONE) {
+            facts->decode |= own->bar.kind == PCI_BAR_PORTS ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+        }
+    }
+    if (bar->bar.kind == PCI_BAR_NONE || bar->bar.kind == PCI_BAR_PORTS ||
+        facts->msix_table + facts->msix_count * MSIX_ENTRY_BYTES > bar->bar.bytes ||
+        facts->msix_pba + align_up(facts->msix_count, 64) / 8 > bar->bar.bytes) {
+        facts->msix = 0;
+    }
 }
 
 enum status pci_device_read(const struct pci_access *access, struct pci_address address,
@@ -179,6 +218,7 @@ enum status pci_device_read(const struct pci_access *access, struct pci_address 
     }
     write(access, facts, PCI_COMMAND, 2, command & ~PCI_COMMAND_MASTER);
     pci_device_read_capabilities(access, facts);
+    check_places(facts);
     return STATUS_OK;
 }
 
@@ -257,7 +297,7 @@ void pci_device_restore(const struct pci_access *access, const struct pci_assign
     if (facts->express != 0) {
         write(access, facts, facts->express + EXPRESS_CONTROL, 2, facts->device_control);
     }
-    write(access, facts, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_OFF);
+    write(access, facts, PCI_COMMAND, 2, facts->decode | PCI_COMMAND_INTX_OFF);
 }
 
 void pci_device_set_msi(const struct pci_access *access, const struct pci_assigned_facts *facts, uint64_t address,

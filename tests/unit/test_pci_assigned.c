@@ -171,6 +171,43 @@ static void a_device_is_read_and_left_as_it_was_but_for_bus_mastering(void **sta
     assert_int_equal(pci_device_read(&access, place, &facts), STATUS_UNSUPPORTED);
 }
 
+static void what_a_device_says_beyond_its_registers_is_not_believed(void **state)
+{
+    (void)state;
+    make_machine();
+    put(MSIX_AT + 8, BAR0_BYTES, 4); /* the pending bits behind the BAR's end */
+    assert_int_equal(pci_device_read(&access, place, &facts), STATUS_OK);
+    assert_int_equal(facts.msix, 0);
+    put(MSIX_AT + 4, BAR0_BYTES - 16 * MESSAGES + 8, 4); /* the table's last message */
+    put(MSIX_AT + 8, PBA, 4);
+    assert_int_equal(pci_device_read(&access, place, &facts), STATUS_OK);
+    assert_int_equal(facts.msix, 0);
+    put(MSIX_AT + 4, TABLE | 2, 4); /* both in ports */
+    put(MSIX_AT + 8, PBA | 2, 4);
+    assert_int_equal(pci_device_read(&access, place, &facts), STATUS_OK);
+    assert_int_equal(facts.msix, 0);
+    put(0x34, 0xf8, 1); /* MSI that goes on behind the space's end */
+    put(0xf8, 0x00800005, 4);
+    assert_int_equal(pci_device_read(&access, place, &facts), STATUS_OK);
+    assert_int_equal(facts.msi, 0);
+}
+
+static void ports_that_the_firmware_gave_no_place_are_not_there_and_not_decoded(void **state)
+{
+    (void)state;
+    make();
+    assert_int_equal(facts.decode, 3);
+    put(PCI_BAR(2), 1, 4);
+    assert_int_equal(pci_device_read(&access, place, &facts), STATUS_OK);
+    assert_int_equal(facts.bars[2].bar.kind, PCI_BAR_NONE);
+    assert_int_equal(facts.decode, 2);
+    pci_assigned_init(&device);
+    pci_device_restore(&access, &facts);
+    assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x402);
+    pci_config_write(&device.function, PCI_COMMAND, 2, 0x7);
+    assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x406);
+}
+
 static unsigned capability(uint8_t id)
 {
     unsigned at = pci_config_read(&device.function, 0x34, 1);
@@ -353,6 +390,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_is_read_and_left_as_it_was_but_for_bus_mastering),
+        cmocka_unit_test(what_a_device_says_beyond_its_registers_is_not_believed),
+        cmocka_unit_test(ports_that_the_firmware_gave_no_place_are_not_there_and_not_decoded),
         cmocka_unit_test(the_guest_sees_what_is_shown_and_nothing_else),
         cmocka_unit_test(no_write_to_configuration_space_reaches_more_than_two_registers),
         cmocka_unit_test(bus_mastering_and_messages_go_on_to_the_device),

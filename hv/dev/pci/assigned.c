@@ -97,10 +97,10 @@ static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offs
 
 /* ---- what of configuration space goes on to the device ---- */
 
-/* Memory and ports stay decoded whatever the guest says, for the nested tree has them; its line stays off. */
+/* What has a place stays decoded whatever the guest says, for the nested tree has them; its line stays off. */
 static void set_master(struct pci_assigned *device, bool master)
 {
-    uint32_t command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_OFF;
+    uint32_t command = device->facts->decode | PCI_COMMAND_INTX_OFF;
 
     if (master != device->master) {
         device->master = master;

@@ -38,6 +38,7 @@ struct pci_assigned_facts {
     struct pci_address address;
     struct pci_identity identity;
     struct pci_assigned_bar bars[PCI_BARS];
+    uint16_t decode;                /* PCI_COMMAND_IO, PCI_COMMAND_MEMORY: of what has a place */
     uint16_t pm, express, advanced; /* capabilities: power management, PCI Express, advanced features; 0: not there */
     uint16_t msi, msix;
     bool msi_64;

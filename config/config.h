@@ -20,7 +20,7 @@
 #define CONFIG_CPU_VCPUS_MAX GUESTS_MAX /* of all guests, on one CPU of the machine */
 _Static_assert(CONFIG_CPU_VCPUS_MAX >= CONFIG_GUESTS_MAX, "lists, which name a CPU once per guest, cannot pass it");
 #define CONFIG_MODULES_MAX 16u
-#define CONFIG_DISKS_MAX 4u
+#define CONFIG_DISKS_MAX 8u
 #define CONFIG_NETS_MAX 4u      /* network cards of a guest */
 #define CONFIG_NETWORKS_MAX 16u /* of all guests */
 #define CONFIG_SHARES_MAX 8u    /* [shared NAME] sections */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The images that the config names: read once each, kernels expanded, and loaded for a trial. The trial makes the same
- * plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a sentence here
- * and not there.
+ * The images that the config names: read once each, kernels and disks expanded, kernels loaded for a trial. The trial
+ * makes the same plan from the same bytes as the guest's creation after the hand-over, so that a truncated kernel is a
+ * sentence here and not there.
  */
 #include "config/parse.h"
 #include "efi/efi_stage.h"
+#include "guest-loader/foreign.h"
 #include "guest-loader/gzip.h"
 #include "guest-loader/loader.h"
 #include "hv/base/format.h"
@@ -51,17 +52,24 @@ static bool read_image(struct efi_stage *stage, struct text path, struct config_
     return true;
 }
 
-static bool fail_image(struct efi_stage *stage, const struct config_guest *config, const struct load_error *error)
+/* A guest's kernel or disk, as the config names it. */
+struct named_image {
+    const struct config_guest *guest;
+    struct text path;
+    struct config_position position;
+};
+
+static bool fail_image(struct efi_stage *stage, const struct named_image *image, const struct load_error *error)
 {
     char where[WHERE_MAX];
     char place[40] = "";
 
-    say_where(where, config->kernel_position);
+    say_where(where, image->position);
     if (error->offset != UINT64_MAX) {
         format_text(place, sizeof(place), "at byte %" PRIu64 ": ", error->offset);
     }
-    return efi_fail(stage, EFI_LOAD_ERROR, "P0721: %sguest \"%.*s\", %.*s: %s%s", where, (int)config->name.length,
-                    config->name.start, (int)config->kernel.length, config->kernel.start, place, error->sentence);
+    return efi_fail(stage, EFI_LOAD_ERROR, "P0721: %sguest \"%.*s\", %.*s: %s%s", where, (int)image->guest->name.length,
+                    image->guest->name.start, (int)image->path.length, image->path.start, place, error->sentence);
 }
 
 static struct efi_file *file_of(struct efi_stage *stage, struct span bytes)
@@ -75,7 +83,7 @@ static struct efi_file *file_of(struct efi_stage *stage, struct span bytes)
 }
 
 /* Into pages of its own; the file as it is may be a guest's module, too. */
-static bool expand(struct efi_stage *stage, const struct config_guest *config, struct efi_file *file)
+static bool expand(struct efi_stage *stage, const struct named_image *image, struct efi_file *file)
 {
     struct load_error error = {.offset = UINT64_MAX};
     char wanted[FORMAT_BYTES_MAX];
@@ -85,37 +93,54 @@ static bool expand(struct efi_stage *stage, const struct config_guest *config, s
     EFI_STATUS taken;
 
     if (gzip_size(file->bytes, &bytes, &error) != STATUS_OK) {
-        return fail_image(stage, config, &error);
+        return fail_image(stage, image, &error);
     }
     taken = efi_pages_take(stage, AllocateAnyPages, align_up(bytes, PAGE_BYTES) / PAGE_BYTES, &address);
     if (EFI_ERROR(taken)) {
-        say_where(where, config->kernel_position);
+        say_where(where, image->position);
         return efi_fail(stage, taken,
                         "P0723: %sguest \"%.*s\", %.*s: there is no memory for the %s that it expands to "
                         "(%s). Use a machine with more memory, or unpack the file (gunzip).",
-                        where, (int)config->name.length, config->name.start, (int)config->kernel.length,
-                        config->kernel.start, format_bytes(wanted, bytes), efi_status_name(taken));
+                        where, (int)image->guest->name.length, image->guest->name.start, (int)image->path.length,
+                        image->path.start, format_bytes(wanted, bytes), efi_status_name(taken));
     }
     if (gzip_expand(file->bytes, (uint8_t *)(uintptr_t)address, bytes, &error) != STATUS_OK) {
-        return fail_image(stage, config, &error);
+        return fail_image(stage, image, &error);
     }
     file->expanded = (struct span){(const uint8_t *)(uintptr_t)address, bytes};
-    efi_say(stage, "Plinth: %.*s expands to %s", (int)config->kernel.length, config->kernel.start,
+    efi_say(stage, "Plinth: %.*s expands to %s", (int)image->path.length, image->path.start,
             format_bytes(wanted, bytes));
     return true;
 }
 
-static bool expand_kernel(struct efi_stage *stage, const struct config_guest *config, struct span *kernel)
+static bool expand_if_compressed(struct efi_stage *stage, const struct named_image *image, struct span *bytes)
 {
-    struct efi_file *file = file_of(stage, *kernel);
+    struct efi_file *file = file_of(stage, *bytes);
 
-    if (!gzip_recognize(*kernel)) {
+    if (!gzip_recognize(*bytes)) {
         return true;
     }
-    if (file->expanded.base == NULL && !expand(stage, config, file)) {
+    if (file->expanded.base == NULL && !expand(stage, image, file)) {
         return false;
     }
-    *kernel = file->expanded;
+    *bytes = file->expanded;
+    return true;
+}
+
+static bool read_disk(struct efi_stage *stage, const struct config_guest *config, const struct config_disk *disk,
+                      struct span *image)
+{
+    const struct named_image named = {config, disk->path, disk->position};
+    const char *kind;
+
+    if (!read_image(stage, disk->path, disk->position, image) || !expand_if_compressed(stage, &named, image)) {
+        return false;
+    }
+    kind = foreign_disk(*image);
+    if (kind != NULL) {
+        efi_say(stage, "Plinth: warning: disk %.*s is %s: the guest sees these bytes, and not the disk in it",
+                (int)disk->path.length, disk->path.start, kind);
+    }
     return true;
 }
 
@@ -123,9 +148,10 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
     struct boot_guest *guest = &stage->info->guests[index];
+    const struct named_image kernel = {config, config->kernel, config->kernel_position};
 
     if (!read_image(stage, config->kernel, config->kernel_position, &guest->kernel) ||
-        !expand_kernel(stage, config, &guest->kernel)) {
+        !expand_if_compressed(stage, &kernel, &guest->kernel)) {
         return false;
     }
     for (uint32_t i = 0; i < config->module_count; i++) {
@@ -134,7 +160,7 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
         }
     }
     for (uint32_t i = 0; i < config->disk_count; i++) {
-        if (!read_image(stage, config->disks[i].path, config->disks[i].position, &guest->disks[i].image)) {
+        if (!read_disk(stage, config, &config->disks[i], &guest->disks[i].image)) {
             return false;
         }
     }
@@ -186,6 +212,34 @@ static bool files_are_there(struct efi_stage *stage)
                     count_all_missing(stage, true));
 }
 
+static bool is_used(const struct efi_stage *stage, const uint8_t *base)
+{
+    for (uint32_t g = 0; g < stage->info->config.guest_count; g++) {
+        const struct config_guest *config = &stage->info->config.guests[g];
+        bool used = stage->info->guests[g].kernel.base == base;
+
+        for (uint32_t i = 0; i < config->module_count; i++) {
+            used = used || stage->info->guests[g].modules[i].base == base;
+        }
+        if (used) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A file that is only wanted as what it expands to needs its own bytes no more. */
+static void return_compressed(struct efi_stage *stage)
+{
+    for (uint32_t i = 0; i < stage->file_count; i++) {
+        const struct efi_file *file = &stage->files[i];
+
+        if (file->expanded.base != NULL && !is_used(stage, file->bytes.base)) {
+            efi_pages_return(stage, (uint64_t)(uintptr_t)file->bytes.base);
+        }
+    }
+}
+
 bool efi_images_read(struct efi_stage *stage)
 {
     if (!files_are_there(stage)) {
@@ -196,6 +250,7 @@ bool efi_images_read(struct efi_stage *stage)
             return false;
         }
     }
+    return_compressed(stage);
     efi_volume_close(stage);
     return true;
 }
@@ -233,7 +288,9 @@ static bool check_guest(struct efi_stage *stage, uint32_t index)
     }
     make_request(config, &stage->info->guests[index], &the_request);
     if (loader_plan(&the_request, &the_plan, &error) != STATUS_OK) {
-        return fail_image(stage, config, &error);
+        const struct named_image kernel = {config, config->kernel, config->kernel_position};
+
+        return fail_image(stage, &kernel, &error);
     }
     return true;
 }

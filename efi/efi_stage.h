@@ -34,7 +34,7 @@
 #define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
 /* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few more. */
-#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 2u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 3u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
     uint64_t start;
@@ -51,7 +51,7 @@ struct efi_refused {
 struct efi_file {
     struct text path; /* as the config writes it */
     struct span bytes;
-    struct span expanded; /* of a kernel that was compressed with gzip */
+    struct span expanded; /* of a kernel or a disk that was compressed with gzip */
 };
 
 struct efi_stage {

@@ -23,17 +23,25 @@ struct magic {
     struct foreign_kind kind;
 };
 
-/* The order matters: images of other architectures are EFI programs, too, and a hybrid CD is also a boot sector. */
-static const struct magic magics[] = {
-    {0, {0x1f, 0x8b}, 2, {"compressed with gzip twice, or not by deflate", "unpack it first (gunzip)"}},
+/* Files that may have a disk's bytes in them, but not as a disk has them. */
+static const struct magic containers[] = {
     {0, {0xfd, '7', 'z', 'X', 'Z', 0}, 6, {"a file compressed with xz", "unpack it first (unxz)"}},
     {0, {0x28, 0xb5, 0x2f, 0xfd}, 4, {"a file compressed with zstd", "unpack it first (unzstd)"}},
     {0, {'B', 'Z', 'h'}, 3, {"a file compressed with bzip2", "unpack it first (bunzip2)"}},
     {0, {0x04, 0x22, 0x4d, 0x18}, 4, {"a file compressed with lz4", "unpack it first (unlz4)"}},
     {0, {0x02, 0x21, 0x4c, 0x18}, 4, {"a file compressed with lz4", "unpack it first (unlz4)"}},
+    {0, {'P', 'K', 3, 4}, 4, {"a zip archive", "take the kernel out of it"}},
+    {0, {'Q', 'F', 'I', 0xfb}, 4, {"a disk image (qcow2)", "take the kernel out of it"}},
+    {0, {'K', 'D', 'M', 'V'}, 4, {"a disk image (VMDK)", "take the kernel out of it"}},
+    {0, {'v', 'h', 'd', 'x', 'f', 'i', 'l', 'e'}, 8, {"a disk image (VHDX)", "take the kernel out of it"}},
+    {VDI_MAGIC_AT, {0x7f, 0x10, 0xda, 0xbe}, 4, {"a disk image (VDI)", "take the kernel out of it"}},
+};
+
+/* The order matters: images of other architectures are EFI programs, too, and a hybrid CD is also a boot sector. */
+static const struct magic magics[] = {
+    {0, {0x1f, 0x8b}, 2, {"compressed with gzip twice, or not by deflate", "unpack it first (gunzip)"}},
     {0, {0x89, 'L', 'Z', 'O'}, 4, {"a file compressed with lzop", "unpack it first (lzop -d)"}},
     {0, {0x5d, 0, 0}, 3, {"a file compressed with lzma", "unpack it first (unlzma)"}},
-    {0, {'P', 'K', 3, 4}, 4, {"a zip archive", "take the kernel out of it"}},
     {0, {'!', '<', 'a', 'r', 'c', 'h', '>', '\n'}, 8, {"a Debian package or library", "take the kernel out of it"}},
     {TAR_MAGIC_AT, {'u', 's', 't', 'a', 'r'}, 5, {"a tar archive", "take the kernel out of it"}},
     {0, {'0', '7', '0', '7', '0'}, 5, {"a cpio archive, as an initrd is", "name it in an `initrd =` line"}},
@@ -44,10 +52,6 @@ static const struct magic magics[] = {
     {0, {0xd0, 0x0d, 0xfe, 0xed}, 4, {"a device tree or an image for U-Boot", "take a kernel for x86-64"}},
     {0, {0xcf, 0xfa, 0xed, 0xfe}, 4, {"a program for macOS", "build it as an ELF file"}},
     {0, {'#', '!'}, 2, {"a script", "name the kernel itself"}},
-    {0, {'Q', 'F', 'I', 0xfb}, 4, {"a disk image (qcow2)", "take the kernel out of it"}},
-    {0, {'K', 'D', 'M', 'V'}, 4, {"a disk image (VMDK)", "take the kernel out of it"}},
-    {0, {'v', 'h', 'd', 'x', 'f', 'i', 'l', 'e'}, 8, {"a disk image (VHDX)", "take the kernel out of it"}},
-    {VDI_MAGIC_AT, {0x7f, 0x10, 0xda, 0xbe}, 4, {"a disk image (VDI)", "take the kernel out of it"}},
     {ISO_AT, {'C', 'D', '0', '0', '1'}, 5, {"a CD image", "take the kernel and its initrd out of it"}},
     {0, {'M', 'Z'}, 2, {"an EFI or DOS program, not a kernel", "give the kernel's own image"}},
     {BOOT_SIGNATURE_AT,
@@ -76,19 +80,37 @@ static const struct foreign_kind *recognize_kernel(struct span file)
     return elf_recognize(file) ? &elf_kind : NULL;
 }
 
-const struct foreign_kind *foreign_recognize(struct span file)
+static bool has(struct span file, const struct magic *magic)
 {
-    const struct foreign_kind *kernel = recognize_kernel(file);
+    return span_holds(file, magic->offset, magic->count) &&
+           memcmp(file.base + magic->offset, magic->bytes, magic->count) == 0;
+}
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(magics) && kernel == NULL; i++) {
-        const struct magic *magic = &magics[i];
-
-        if (span_holds(file, magic->offset, magic->count) &&
-            memcmp(file.base + magic->offset, magic->bytes, magic->count) == 0) {
-            return &magic->kind;
+static const struct foreign_kind *recognize(struct span file, const struct magic *table, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (has(file, &table[i])) {
+            return &table[i].kind;
         }
     }
-    return kernel;
+    return NULL;
+}
+
+const struct foreign_kind *foreign_recognize(struct span file)
+{
+    const struct foreign_kind *kind = recognize_kernel(file);
+
+    if (kind == NULL) {
+        kind = recognize(file, containers, ARRAY_COUNT(containers));
+    }
+    return kind != NULL ? kind : recognize(file, magics, ARRAY_COUNT(magics));
+}
+
+const char *foreign_disk(struct span image)
+{
+    const struct foreign_kind *kind = recognize(image, containers, ARRAY_COUNT(containers));
+
+    return kind != NULL ? kind->what : NULL;
 }
 
 enum status foreign_fail(struct loader *loader, const char *asked, const char *otherwise)

@@ -171,7 +171,9 @@ static const struct manual_key manual_keys[] = {
     {"guest", "module", "a path, then arguments", "none",
      "the same, with a string of its own for multiboot and PVH; may be repeated"},
     {"guest", "disk", "a path, then `,ro`, `,keep=no`, `,keep=restart`, `,changes=64M`", "none",
-     "an image that the guest has as a virtio disk (`/dev/vda`, then `vdb`, ...); may be repeated. It is read into "
+     "a raw image that the guest has as a virtio disk (`/dev/vda`, then `vdb`, ...); one that is compressed with gzip "
+     "is "
+     "expanded at the start. May be repeated, 8 times at most. It is read into "
      "memory at the start, and what the guest writes is gone at power-off. `ro`: it cannot write. `keep=no`: a restart "
      "of the guest finds the image as it was. `changes`: how much memory its changes may take where the image is not "
      "its alone; by default as much as the image has"},
@@ -470,8 +472,8 @@ static const struct manual_long_rule manual_long_rules[] = {
     {"too-many-modules", "At most 16 `initrd` and `module` lines in a guest.",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n",
      "[guest a]\nkernel = hello.elf\nmodule = notes.txt number 1\n", 17, 16, 0},
-    {"too-many-disks", "At most 4 `disk` lines in a guest.", "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n",
-     "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n", 5, 4, 0},
+    {"too-many-disks", "At most 8 `disk` lines in a guest.", "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n",
+     "[guest a]\nkernel = hello.elf\ndisk = disk1.img\n", 9, 8, 0},
     {"too-many-cards", "At most 4 `net` lines in a guest.", "[guest a]\nkernel = hello.elf\nnet = lan1\n",
      "[guest a]\nkernel = hello.elf\nnet = lan1\n", 5, 4, 0},
     {"too-many-shares", "At most 8 `[shared NAME]` sections, and 4 `shared` lines in a guest.",

@@ -2,6 +2,7 @@
 """Boot rows of disks and networks: the stock Debian kernel with its own modules of virtio finds them, uses them and
 checks every byte. The disk is made by mke2fs, `make devices-images`."""
 
+import gzip
 import hashlib
 
 from script import LINUX_TIMEOUT_S, QEMU, Answer, Built, Case, Expect, Send
@@ -124,15 +125,15 @@ def shared_case(name, **options):
 
 def small_drivers_case(name, **options):
     """Guests of our own with drivers as small kernels have them: one of the legacy layout, one of virtio-mmio. Each checks
-    its disk, and on the network one asks and the other answers."""
+    its disk, of which one is compressed on the stick, and on the network one asks and the other answers."""
     def guest(name, cmdline, more=""):
-        return (f"[guest {name}]\nkernel = virtio.elf\nprotocol = elf\nmemory = 16M\ndisk = words-{name}.img\nnet = lan\nrng = no\n"
+        return (f"[guest {name}]\nkernel = virtio.elf\nprotocol = elf\nmemory = 16M\ndisk = words-{name}\nnet = lan\nrng = no\n"
                 f"{more}cmdline = {cmdline}\n")
 
     config = guest("old", "legacy asks") + guest(
         "mmio", "virtio_mmio.device=4K@0xfeb00000:5 virtio_mmio.device=4K@0xfeb01000:6 answers", "virtio = mmio\n")
     return Case(name, config, [r"plinth: result ok\s*\Z"], passes=(("old", "virtio"), ("mmio", "virtio")),
-                files={"virtio.elf": Built("guests/virtio.elf"), "words-old.img": WORDS, "words-mmio.img": WORDS}, smp=2,
+                files={"virtio.elf": Built("guests/virtio.elf"), "words-old": gzip.compress(WORDS), "words-mmio": WORDS}, smp=2,
                 forbidden=(r"P0[0-9]{3}", r"the device waits for its driver"), **options)
 
 

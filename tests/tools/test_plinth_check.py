@@ -3,6 +3,7 @@
 """plinth-check's promises, one line each: `ok plinth-check: PROMISE` or `FAILED ...`. BUILD is the build folder, with the
 demo's kernel and the guests in it."""
 
+import gzip
 import json
 import os
 import pty
@@ -193,6 +194,25 @@ def files_that_are_missing_empty_or_no_image_are_named(desk):
                        ("kernels", "is a folder"), ("nowhere/hello.elf", "relative to the config file")):
         made = check(desk.write("file.conf", f"[guest a]\nkernel = {file}\n"))
         assert made.returncode == 1 and says in made.stdout, (file, made.stdout)
+
+
+def a_disk_may_be_compressed_and_what_is_none_is_told(desk):
+    """Memory is planned for what the image expands to; files that hold a disk, but are none, are warned of."""
+    config = "[guest a]\nkernel = hello.elf\nmemory = 16M\n"
+    whole = gzip.compress(bytes(3 << 20) + b"end")
+    for name, content in (("whole.gz", whole), ("cut.gz", whole[:200]), ("damaged.gz", whole[:-9] + b"x" + whole[-8:]),
+                          ("a.qcow2", b"QFI\xfb" + bytes(600)), ("a.zst", b"\x28\xb5\x2f\xfd" + bytes(9)), ("odd", bytes(513))):
+        with open(desk.path(name), "wb") as file:
+            file.write(content)
+    lines = "".join(f"disk = {name}\n" for name in ("whole.gz", "whole.gz,ro", "a.qcow2", "a.zst", "odd"))
+    out = check(desk.write("disks.conf", config + lines))
+    assert out.returncode == 0, out.stdout
+    for wanted in ("disk    whole.gz, expands to 3.0 MiB\n", "disk    whole.gz, read-only, expands to 3.0 MiB\n", "disk    odd\n",
+                   "disk    a.qcow2; warning: it is a disk image (qcow2)", "disk    a.zst; warning: it is a file compressed with zstd"):
+        assert wanted in out.stdout, out.stdout
+    for name in ("cut.gz", "damaged.gz"):
+        out = check(desk.write("disks.conf", f"{config}disk = {name}\n"))
+        assert out.returncode == 1 and f"4:8: bad-image: {name}: gzip: " in out.stdout + out.stderr, out.stdout + out.stderr
 
 
 def names_are_those_of_a_fat_volume(desk):
@@ -555,7 +575,7 @@ def every_rule_of_the_manual_has_a_wrong_and_a_right_example(desk):
         shutil.copy(desk.path("hello.elf"), desk.path(name))
     desk.write("empty", "")
     desk.write("notes.txt", "not a kernel\n" * 100)
-    for name in ("root.img", *(f"disk{number}.img" for number in range(1, 6))):
+    for name in ("root.img", *(f"disk{number}.img" for number in range(1, 10))):
         with open(desk.path(name), "wb") as out:
             out.truncate(1 << 20)
     with open(os.path.join(ROOT, "docs", "config.md"), encoding="utf-8") as manual:
@@ -594,7 +614,7 @@ TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_f
          a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
          errors_beyond_the_list_are_counted, real_machines_are_planned_for, the_verdict_has_its_reasons,
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
-         files_that_are_missing_empty_or_no_image_are_named, names_are_those_of_a_fat_volume,
+         files_that_are_missing_empty_or_no_image_are_named, a_disk_may_be_compressed_and_what_is_none_is_told, names_are_those_of_a_fat_volume,
          a_wrong_machine_is_named_with_its_line, the_machine_decides,
          what_is_needed_is_enough_and_hardly_more, plan_and_json_show_every_key, a_config_that_cannot_be_read_says_why,
          the_standard_input_is_a_config, a_path_of_this_computer_is_told_from_a_missing_file,

@@ -88,6 +88,12 @@ struct check_file {
     uint64_t device, inode;
 };
 
+/* What a disk's image is. */
+struct check_disk {
+    uint64_t expanded_bytes; /* where it is compressed with gzip; 0: it is not */
+    const char *foreign;     /* foreign_disk() */
+};
+
 /* Everything about one run. */
 struct check {
     struct options options;
@@ -105,6 +111,7 @@ struct check {
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];
     struct load_plan images[CONFIG_GUESTS_MAX];
+    struct check_disk disks[CONFIG_GUESTS_MAX][CONFIG_DISKS_MAX];
 };
 
 /* ---- check_machine.c ---- */

@@ -277,8 +277,8 @@ static bool size_fits(struct check *check, const char *host, struct config_posit
     } else if (bytes > CONFIG_FILE_BYTES_MAX) {
         config_report(
             &check->errors, position, "large-file",
-            "The file %.90s has 4 GiB or more, which a FAT volume cannot hold; split it (split -b 2G) and name "
-            "the parts in order, each in an `initrd` line.",
+            "The file %.60s has 4 GiB or more, which a FAT volume cannot hold; split an initrd (split -b 2G) and name "
+            "the parts in order, each in an `initrd` line; a disk may be compressed (gzip), and is then below 4 GiB.",
             host);
     }
     return bytes != 0 && bytes <= CONFIG_FILE_BYTES_MAX;

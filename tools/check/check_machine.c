@@ -819,6 +819,24 @@ void check_machine_read(struct check *check)
     }
 }
 
+/* What a file of so many bytes expands to where it is compressed with gzip, by its trailer; RFC 1952 2.3.1, "ISIZE". */
+static uint64_t expanded_bytes(const char *host, uint64_t bytes)
+{
+    FILE *file = fopen(host, "rb");
+    uint8_t magic[2] = {0};
+    uint8_t size[4] = {0};
+    bool good;
+
+    if (file == NULL) {
+        return bytes;
+    }
+    good = fread(magic, 1, sizeof(magic), file) == sizeof(magic) && magic[0] == 0x1f && magic[1] == 0x8b &&
+           fseek(file, -4, SEEK_END) == 0 && fread(size, 1, sizeof(size), file) == sizeof(size);
+    fclose(file);
+    return good ? bytes + (size[0] | (uint64_t)size[1] << 8 | (uint64_t)size[2] << 16 | (uint64_t)size[3] << 24)
+                : bytes;
+}
+
 /* A disk's image, and as much again for its map and for what is changed. 0 where it is not there. */
 static uint64_t disk_bytes(const struct check *check, const struct config_guest *guest)
 {
@@ -829,7 +847,7 @@ static uint64_t disk_bytes(const struct check *check, const struct config_guest 
         struct stat info;
 
         check_host_path(check, guest->disks[i].path, host);
-        bytes += stat(host, &info) == 0 ? 3 * (uint64_t)info.st_size : 0;
+        bytes += stat(host, &info) == 0 ? 3 * expanded_bytes(host, (uint64_t)info.st_size) : 0;
     }
     return align_up(bytes, GIB);
 }

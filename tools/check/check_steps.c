@@ -11,6 +11,7 @@
  */
 #include "tools/check/check.h"
 
+#include "guest-loader/foreign.h"
 #include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 #include "hv/boot_info.h"
@@ -72,17 +73,12 @@ static bool expanded_before(const struct check *check, uint32_t index)
     return false;
 }
 
-/* A kernel that is compressed with gzip is expanded before the loader looks at it, into *to, which the caller frees. */
-static enum status expand_kernel(struct check *check, uint32_t index, struct span *kernel, uint8_t **to,
-                                 struct load_error *error)
+/* A file that is compressed with gzip, into *to, which the caller frees. */
+static enum status expand(struct span *file, uint8_t **to, struct load_error *error)
 {
     uint64_t bytes = 0;
-    enum status status;
+    enum status status = gzip_size(*file, &bytes, error);
 
-    if (!gzip_recognize(*kernel)) {
-        return STATUS_OK;
-    }
-    status = gzip_size(*kernel, &bytes, error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -90,12 +86,36 @@ static enum status expand_kernel(struct check *check, uint32_t index, struct spa
     if (*to == NULL) {
         return STATUS_NO_MEMORY;
     }
-    status = gzip_expand(*kernel, *to, bytes, error);
-    *kernel = (struct span){*to, bytes};
-    if (!expanded_before(check, index)) {
-        take_pages(check, bytes, check->config.guests[index].kernel_position);
+    status = gzip_expand(*file, *to, bytes, error);
+    *file = (struct span){*to, bytes};
+    return status;
+}
+
+/* A kernel that is compressed is expanded before the loader looks at it. */
+static enum status expand_kernel(struct check *check, uint32_t index, struct span *kernel, uint8_t **to,
+                                 struct load_error *error)
+{
+    enum status status;
+
+    if (!gzip_recognize(*kernel)) {
+        return STATUS_OK;
+    }
+    status = expand(kernel, to, error);
+    if (status == STATUS_OK && !expanded_before(check, index)) {
+        take_pages(check, kernel->bytes, check->config.guests[index].kernel_position);
     }
     return status;
+}
+
+static void report_image(struct check *check, struct text path, struct config_position position,
+                         const struct load_error *error)
+{
+    char offset[48] = "";
+
+    if (error->offset != UINT64_MAX) {
+        format_text(offset, sizeof(offset), " (at offset 0x%" PRIx64 ")", error->offset);
+    }
+    config_report(&check->errors, position, "bad-image", "%.*s: %s%s.", TEXT_ARGS(path), error->sentence, offset);
 }
 
 /* Asks the loader about one guest's images, as the hypervisor does before the point of no return. */
@@ -126,14 +146,7 @@ static void check_images(struct check *check, uint32_t index)
     if (there && guest_layout_make(guest->memory_bytes, &request.layout) == STATUS_OK &&
         (expand_kernel(check, index, &request.kernel, &expanded, &error) != STATUS_OK ||
          loader_plan(&request, &check->images[index], &error) != STATUS_OK)) {
-        bool in_file = error.offset != UINT64_MAX;
-        char offset[48] = "";
-
-        if (in_file) {
-            format_text(offset, sizeof(offset), " (at offset 0x%" PRIx64 ")", error.offset);
-        }
-        config_report(&check->errors, guest->kernel_position, "bad-image", "%.*s: %s%s.", TEXT_ARGS(guest->kernel),
-                      error.sentence, offset);
+        report_image(check, guest->kernel, guest->kernel_position, &error);
     }
     free(expanded);
     request.kernel = file;
@@ -226,19 +239,48 @@ static void plan_own(struct check *check)
     }
 }
 
-/* A disk's image, which nothing looks into, and the memory beside it. */
-static void check_disk(struct check *check, const struct config_disk *disk)
+/* Expands the image where it is compressed: once on the target, however many disks have it. */
+static bool expand_disk(struct check *check, const struct config_disk *disk, struct span *image,
+                        struct check_disk *known)
+{
+    struct load_error error = {.offset = UINT64_MAX, .sentence = "there is no memory to expand it"};
+    uint8_t *expanded = NULL;
+    bool good = true;
+
+    if (gzip_recognize(*image)) {
+        good = expand(image, &expanded, &error) == STATUS_OK;
+        known->expanded_bytes = image->bytes;
+    }
+    if (!good) {
+        report_image(check, disk->path, disk->position, &error);
+    } else {
+        known->foreign = foreign_disk(*image);
+    }
+    free(expanded);
+    return good;
+}
+
+/* A disk's image, and the memory beside it. The compressed bytes of one are given back. */
+static void check_disk(struct check *check, const struct config_disk *disk, struct check_disk *known)
 {
     struct span image;
+    struct span expanded;
     struct config_disk_plan plan;
+    bool first = false;
 
-    if (!read_image(check, disk->path, disk->position, &image)) {
+    if (!check_file_read(check, disk->path, disk->position, &image, &first)) {
         return;
     }
-    plan = config_disk_plan(&check->config, disk, image.bytes);
-    take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
-    if (plan.change_pages != 0) {
-        take_pages(check, plan.change_pages * PAGE_BYTES, disk->position);
+    expanded = image;
+    if (expand_disk(check, disk, &expanded, known)) {
+        plan = config_disk_plan(&check->config, disk, expanded.bytes);
+        if (first) {
+            take_pages(check, expanded.bytes, disk->position);
+        }
+        take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
+        if (plan.change_pages != 0) {
+            take_pages(check, plan.change_pages * PAGE_BYTES, disk->position);
+        }
     }
     check_file_free(image);
 }
@@ -247,7 +289,7 @@ static void check_disks(struct check *check)
 {
     for (uint32_t g = 0; g < check->config.guest_count; g++) {
         for (uint32_t i = 0; i < check->config.guests[g].disk_count; i++) {
-            check_disk(check, &check->config.guests[g].disks[i]);
+            check_disk(check, &check->config.guests[g].disks[i], &check->disks[g][i]);
         }
     }
 }

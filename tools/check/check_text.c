@@ -61,10 +61,26 @@ static void print_direct(const struct config_guest *guest)
     }
 }
 
-static void print_devices(const struct check *check, const struct config_guest *guest)
+static void print_disk(const struct config_disk *disk, const struct check_disk *known)
 {
     char bytes_text[FORMAT_BYTES_MAX];
 
+    printf("    disk    %.*s%s%s", (int)disk->path.length, disk->path.start, disk->read_only ? ", read-only" : "",
+           disk->forget ? ", as it was after each restart" : "");
+    if (disk->changes_bytes != 0) {
+        printf(", %s for changes", format_bytes(bytes_text, disk->changes_bytes));
+    }
+    if (known->expanded_bytes != 0) {
+        printf(", expands to %s", format_bytes(bytes_text, known->expanded_bytes));
+    }
+    if (known->foreign != NULL) {
+        printf("; warning: it is %s: the guest sees these bytes, and not the disk in it", known->foreign);
+    }
+    printf("\n");
+}
+
+static void print_devices(const struct check *check, const struct config_guest *guest)
+{
     printf(
         "    devices local APIC%s, I/O APIC, 8259, 8254, RTC, 8042, PM timer, PCI host bridge, 16550 at 0x3f8 (%s)%s\n",
         guest->virtual_apic ? "" : " (emulated)", guest->console ? "console" : "not shown",
@@ -74,14 +90,7 @@ static void print_devices(const struct check *check, const struct config_guest *
                guest->console_virtio && guest->rng ? ", " : "", guest->rng ? "virtio-rng" : "");
     }
     for (uint32_t i = 0; i < guest->disk_count; i++) {
-        const struct config_disk *disk = &guest->disks[i];
-
-        printf("    disk    %.*s%s%s", (int)disk->path.length, disk->path.start, disk->read_only ? ", read-only" : "",
-               disk->forget ? ", as it was after each restart" : "");
-        if (disk->changes_bytes != 0) {
-            printf(", %s for changes", format_bytes(bytes_text, disk->changes_bytes));
-        }
-        printf("\n");
+        print_disk(&guest->disks[i], &check->disks[guest - check->config.guests][i]);
     }
     for (uint32_t i = 0; i < guest->net_count; i++) {
         const struct config_net *net = &guest->nets[i];

@@ -18,8 +18,8 @@ struct foreign_kind {
  * their remedy is the protocol to write. */
 const struct foreign_kind *foreign_recognize(struct span file);
 
-/* What a disk's image is where it is no raw disk but a file that contains one, "a disk image (qcow2)"; NULL: raw, as far
- * as its bytes say. One compressed with gzip is expanded before. */
+/* What a disk's image is where it is no raw disk but a file that contains one, "a disk image (qcow2)"; NULL: raw, as
+ * far as its bytes say. One compressed with gzip is expanded before. */
 const char *foreign_disk(struct span image);
 
 /* "`asked`; it is a file compressed with xz: unpack it first (unxz)", or "`asked` `otherwise`" where the bytes say

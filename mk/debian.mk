@@ -4,13 +4,13 @@
 
 DEBIAN_OUT := $(BUILD)/debian
 
-#: make two-debians   two stock Debian guests on a network: login, ping, ssh, 64 MiB, a crash and restart; 10 minutes in QEMU
+#: make two-debians   two stock Debian guests on a network: login, ping, ssh, 64 MiB, a crash and restart; 20 minutes in QEMU
 two-debians: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check $(DEBIAN_OUT)/root.img $(DEBIAN_OUT)/scratch.img
-	tests/boot/run.py --emulator qemu-svm two-debians
+	tests/boot/run.py two-debians-qemu-svm
 
 #: make two-debians-vmx  the same without systemd, with less to copy, in Bochs on VMX
 two-debians-vmx: $(BUILD)/BOOTX64.EFI $(BUILD)/plinth-check $(DEBIAN_OUT)/root.img $(DEBIAN_OUT)/scratch.img
-	tests/boot/run.py --emulator bochs-vmx two-debians
+	tests/boot/run.py two-debians-small-bochs-vmx
 
 $(DEBIAN_OUT)/disk-check: tests/boot/disk_check.c
 	@mkdir -p $(@D)

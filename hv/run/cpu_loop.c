@@ -17,9 +17,9 @@
 #include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
 #include "hv/host/cpu_idle.h"
+#include "hv/host/cpu_timer.h"
 #include "hv/host/cpu_watch.h"
 #include "hv/host/fault.h"
-#include "hv/host/host_apic.h"
 #include "hv/host/host_irq.h"
 #include "hv/host/power.h"
 #include "hv/iommu/iommu.h"
@@ -388,14 +388,6 @@ static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, co
     return deadline;
 }
 
-static void arm(struct cpu *cpu, uint64_t deadline)
-{
-    if (deadline != cpu->armed) {
-        __atomic_store_n(&cpu->armed, deadline, __ATOMIC_RELAXED);
-        host_timer_arm(deadline);
-    }
-}
-
 /* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
 static void take_interrupts(struct cpu *cpu)
 {
@@ -450,13 +442,13 @@ static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 
 static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
 {
-    arm(cpu, min_u64(next_deadline(cpu, turn, NULL), cpu_watch_deadline()));
+    cpu_timer_set(cpu, min_u64(next_deadline(cpu, turn, NULL), cpu_watch_deadline()));
     idle(cpu);
 }
 
 static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
-    arm(cpu, next_deadline(cpu, turn, vcpu));
+    cpu_timer_set(cpu, next_deadline(cpu, turn, vcpu));
     if (!first_entry_told) {
         fault_at("entry");
         tell_first_entry(vcpu->guest);

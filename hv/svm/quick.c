@@ -14,6 +14,7 @@
 #include "hv/svm/svm.h"
 
 #include "hv/exit/dispatch.h"
+#include "hv/host/cpu_timer.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
@@ -338,6 +339,12 @@ __attribute__((noinline)) static bool quick_iret(struct svm_vcpu *svm, const str
     return true;
 }
 
+/* A new deadline of the guest's, which most writes of MSRs are, needs no turn. */
+static inline bool only_moved_deadline(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    return vcpu->requests == VCPU_TIMER && svm->vmcb.exit_code == SVM_EXIT_MSR;
+}
+
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
 __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -345,6 +352,10 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
         bool done = svm->vmcb.exit_code == SVM_EXIT_IRET && quick_iret(svm, vcpu);
 
         return done ? true : svm_handle_any_exit(svm, vcpu);
+    }
+    if (only_moved_deadline(svm, vcpu)) {
+        vcpu->requests = 0;
+        cpu_timer_follow(cpu_this(), vcpu);
     }
     return vcpu->requests == 0 ? true : svm_finish_quick(svm, vcpu);
 }

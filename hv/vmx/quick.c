@@ -14,6 +14,7 @@
 #include "hv/vmx/vmx.h"
 
 #include "hv/exit/dispatch.h"
+#include "hv/host/cpu_timer.h"
 #include "hv/vmx/decode.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -272,11 +273,21 @@ static bool try_quick(struct vcpu *vcpu, uint32_t reason)
     return true;
 }
 
+/* A new deadline of the guest's, which most writes of MSRs are, needs no turn. */
+static inline bool only_moved_deadline(const struct vcpu *vcpu, uint32_t reason)
+{
+    return vcpu->requests == VCPU_TIMER && reason == VMX_EXIT_WRMSR;
+}
+
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
 __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
 {
     if (!try_quick(vcpu, reason)) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    if (only_moved_deadline(vcpu, reason)) {
+        vcpu->requests = 0;
+        cpu_timer_follow(cpu_this(), vcpu);
     }
     return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);
 }

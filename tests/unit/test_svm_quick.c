@@ -15,7 +15,7 @@
 #include "hv/x86/insn.h"
 
 #include "hv/exit/dispatch.h"
-#include "hv/host/cpu.h"
+#include "hv/host/cpu_timer.h"
 
 static uint64_t fake_rdtsc(void);
 static void fake_xsetbv(uint32_t index, uint64_t value);
@@ -24,6 +24,7 @@ static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 
 #define exit_dispatch counted_dispatch
 #define cpu_this() ((struct cpu *)NULL)
+#define cpu_timer_follow(cpu, vcpu) ((void)(cpu), (void)((vcpu)->requests = VCPU_TIMER)) /* as if it were the loop's */
 #define insn_rdtsc() fake_rdtsc()
 #define insn_xsetbv(index, value) fake_xsetbv(index, value)
 #define insn_xgetbv(index) ((uint64_t)(index) + 7) /* more than the guest has by XSETBV */

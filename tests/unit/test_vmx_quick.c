@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "hv/exit/dispatch.h"
+#include "hv/host/cpu_timer.h"
 #include "hv/vmx/insn.h"
 #include "hv/x86/insn.h"
 
@@ -22,6 +23,8 @@ static bool fake_vmwrite(uint64_t field, uint64_t value);
 static uint64_t fake_rdtsc(void);
 
 #define exit_dispatch counted_dispatch
+#define cpu_this() ((struct cpu *)NULL)
+#define cpu_timer_follow(cpu, vcpu) ((void)(cpu), (void)((vcpu)->requests = VCPU_TIMER)) /* as if it were the loop's */
 #define vmx_insn_vmread(field, value) fake_vmread(field, value)
 #define vmx_insn_vmwrite(field, value) fake_vmwrite(field, value)
 #define vmx_insn_invvpid(type, descriptor) ((void)(type), (void)(descriptor), true)

@@ -181,6 +181,11 @@ void speculation_set_control(struct cpu *of, uint64_t guest_bits)
     (void)guest_bits;
 }
 
+void host_timer_arm(uint64_t deadline_tsc)
+{
+    (void)deadline_tsc;
+}
+
 void speculation_barrier(void)
 {
 }

@@ -79,6 +79,7 @@ struct cpu {
     bool bsp;
     uint32_t state; /* enum cpu_state, atomic */
     const char *failure;
+    bool mtrrs_set;                      /* its memory types were not the boot CPU's when it started, and are now */
     uint64_t interrupt_flags;            /* CPU_FLAG_*: set by interrupt handlers, taken with cpu_take_flags() */
     uint64_t device_interrupts;          /* bit n: HOST_VECTOR_MESSAGE + n came */
     struct vcpu *current;                /* what it runs now; NULL: nothing */

@@ -151,16 +151,16 @@ static uint64_t force_wb_end(void)
     return align_down(insn_rdmsr(MSR_AMD_TOM2), PAGE_BYTES);
 }
 
+static const uint32_t fixed_registers[MTRR_FIXED_REGISTERS] = {
+    MSR_MTRR_FIX_64K_00000,     MSR_MTRR_FIX_16K_80000,     MSR_MTRR_FIX_16K_A0000,     MSR_MTRR_FIX_4K_C0000,
+    MSR_MTRR_FIX_4K_C0000 + 1u, MSR_MTRR_FIX_4K_C0000 + 2u, MSR_MTRR_FIX_4K_C0000 + 3u, MSR_MTRR_FIX_4K_C0000 + 4u,
+    MSR_MTRR_FIX_4K_C0000 + 5u, MSR_MTRR_FIX_4K_C0000 + 6u, MSR_MTRR_FIX_4K_C0000 + 7u,
+};
+
 static void read_fixed(struct mtrr_state *state)
 {
-    static const uint32_t registers[MTRR_FIXED_REGISTERS] = {
-        MSR_MTRR_FIX_64K_00000,     MSR_MTRR_FIX_16K_80000,     MSR_MTRR_FIX_16K_A0000,     MSR_MTRR_FIX_4K_C0000,
-        MSR_MTRR_FIX_4K_C0000 + 1u, MSR_MTRR_FIX_4K_C0000 + 2u, MSR_MTRR_FIX_4K_C0000 + 3u, MSR_MTRR_FIX_4K_C0000 + 4u,
-        MSR_MTRR_FIX_4K_C0000 + 5u, MSR_MTRR_FIX_4K_C0000 + 6u, MSR_MTRR_FIX_4K_C0000 + 7u,
-    };
-
     for (uint32_t i = 0; i < MTRR_FIXED_REGISTERS; i++) {
-        state->fixed[i] = insn_rdmsr(registers[i]);
+        state->fixed[i] = insn_rdmsr(fixed_registers[i]);
     }
 }
 
@@ -185,6 +185,35 @@ void host_cpu_read_mtrrs(struct mtrr_state *state)
         state->variable[i].mask = insn_rdmsr(MSR_MTRR_PHYS_MASK(i));
     }
     state->force_wb_end = force_wb_end();
+}
+
+#define MTRR_ENABLES (3ULL << 10) /* of all, and of the fixed ones. SDM 3A 12.11.2.1, figure 12-6 */
+
+static void write_mtrr_values(const struct mtrr_state *state)
+{
+    for (uint32_t i = 0; i < MTRR_FIXED_REGISTERS && (insn_rdmsr(MSR_MTRR_CAP) & MTRR_CAP_FIXED) != 0; i++) {
+        insn_wrmsr(fixed_registers[i], state->fixed[i]);
+    }
+    for (uint32_t i = 0; i < state->variable_count; i++) {
+        insn_wrmsr(MSR_MTRR_PHYS_BASE(i), state->variable[i].base);
+        insn_wrmsr(MSR_MTRR_PHYS_MASK(i), state->variable[i].mask);
+    }
+}
+
+/* The order of SDM 3A 12.11.8. Hyper-threads share the registers: those of a core that runs already are alike. */
+void host_cpu_write_mtrrs(const struct mtrr_state *state)
+{
+    uint64_t cr0 = insn_read_cr0();
+
+    insn_write_cr0((cr0 | CR0_CD) & ~CR0_NW);
+    insn_wbinvd();
+    insn_write_cr3(insn_read_cr3());
+    insn_wrmsr(MSR_MTRR_DEF_TYPE, insn_rdmsr(MSR_MTRR_DEF_TYPE) & ~MTRR_ENABLES);
+    write_mtrr_values(state);
+    insn_wrmsr(MSR_MTRR_DEF_TYPE, state->default_type);
+    insn_wbinvd();
+    insn_write_cr3(insn_read_cr3());
+    insn_write_cr0(cr0);
 }
 
 uint64_t host_cpu_cr4(void)

@@ -40,6 +40,10 @@ bool host_cpu_five_levels(void);
 
 void host_cpu_read_mtrrs(struct mtrr_state *state);
 
+/* Gives the calling CPU these memory types, with caches off meanwhile, interrupts off and PGE clear. Only where
+ * mtrr_compare() says that it has the registers. */
+void host_cpu_write_mtrrs(const struct mtrr_state *state);
+
 /* The CR4 that every CPU of the hypervisor runs with, before the vendor adds its bit. */
 uint64_t host_cpu_cr4(void);
 

@@ -164,6 +164,25 @@ _Noreturn static void halt_failed_cpu(void)
     }
 }
 
+static struct mtrr_state boot_mtrrs;
+
+/* Memory has one type on all CPUs, or their caches do not agree. NULL, or why the CPU cannot have the boot CPU's. */
+static const char *take_memory_types(struct cpu *cpu)
+{
+    struct mtrr_state here;
+    enum mtrr_likeness likeness;
+
+    host_cpu_read_mtrrs(&here);
+    likeness = mtrr_compare(&boot_mtrrs, &here);
+    if (likeness == MTRR_SETTABLE) {
+        cpu->mtrrs_set = true;
+        host_cpu_write_mtrrs(&boot_mtrrs);
+        host_cpu_read_mtrrs(&here);
+        likeness = mtrr_compare(&boot_mtrrs, &here);
+    }
+    return likeness == MTRR_ALIKE ? NULL : "its memory types (MTRRs) cannot be made those of the boot CPU";
+}
+
 /* The first C code of another CPU, on its own stack. */
 static void cpu_start(void *argument)
 {
@@ -174,7 +193,10 @@ static void cpu_start(void *argument)
     host_apic_init_cpu();
     tsc_sync_starting_cpu();
     cpu->apic_id = host_apic_id();
-    cpu->failure = start_steps->prepare(cpu);
+    cpu->failure = take_memory_types(cpu);
+    if (cpu->failure == NULL) {
+        cpu->failure = start_steps->prepare(cpu);
+    }
     if (cpu->failure != NULL) {
         __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
         halt_failed_cpu();
@@ -289,7 +311,13 @@ static bool try_start(struct cpu *cpu, uint8_t vector, uint64_t us)
         return false;
     }
     report_tsc(cpu, warp, adjusted);
-    return wait_decided(cpu, DECIDE_WAIT_US);
+    if (!wait_decided(cpu, DECIDE_WAIT_US)) {
+        return false;
+    }
+    if (cpu->mtrrs_set) {
+        log_info("CPU %u's memory types (MTRRs) were not the boot CPU's: they are now", cpu->index);
+    }
+    return true;
 }
 
 static void start_one(struct cpu *cpu, uint64_t page)
@@ -390,6 +418,7 @@ uint32_t smp_start(const struct boot_info *info, const struct smp_start_steps *s
     uint32_t root = root_below_4gib();
 
     start_steps = steps;
+    host_cpu_read_mtrrs(&boot_mtrrs);
     if (cpu_count > 1 && (info->trampoline == 0 || info->trampoline >= LOW_MEMORY_END)) {
         fail_all("no page below 1 MiB was free for its start");
     } else if (cpu_count > 1 && root == 0) {

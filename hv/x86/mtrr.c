@@ -176,3 +176,30 @@ uint64_t mtrr_run(const struct mtrr_state *state, uint64_t start, uint64_t limit
     }
     return min_u64(end, limit);
 }
+
+static bool same_variables(const struct mtrr_state *one, const struct mtrr_state *other)
+{
+    for (uint32_t i = 0; i < one->variable_count; i++) {
+        const struct mtrr_variable *left = &one->variable[i], *right = &other->variable[i];
+
+        if (((left->mask | right->mask) & VARIABLE_VALID) != 0 &&
+            (left->base != right->base || left->mask != right->mask)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum mtrr_likeness mtrr_compare(const struct mtrr_state *one, const struct mtrr_state *other)
+{
+    bool same = one->default_type == other->default_type && same_variables(one, other);
+
+    if (one->present != other->present || one->variable_count != other->variable_count ||
+        one->physical_bits != other->physical_bits || one->force_wb_end != other->force_wb_end) {
+        return MTRR_UNLIKE;
+    }
+    for (uint32_t i = 0; i < MTRR_FIXED_REGISTERS; i++) {
+        same = same && one->fixed[i] == other->fixed[i];
+    }
+    return same ? MTRR_ALIKE : MTRR_SETTABLE;
+}

@@ -32,6 +32,17 @@ struct mtrr_state {
     uint8_t physical_bits;
 };
 
+/* How two CPUs' registers compare, which must be alike on all of a machine. SDM 3A 12.11.8 "MTRR Considerations in MP
+ * Systems". */
+enum mtrr_likeness {
+    MTRR_ALIKE,
+    MTRR_SETTABLE, /* the same registers with other values */
+    MTRR_UNLIKE,   /* other registers */
+};
+
+/* Ranges that are not valid on either side are not compared. */
+enum mtrr_likeness mtrr_compare(const struct mtrr_state *one, const struct mtrr_state *other);
+
 enum cache_type mtrr_type(const struct mtrr_state *state, uint64_t address);
 
 /* The end of the run of one type that begins at `start`, at most `limit`; the type in *type. Both are 4 KiB

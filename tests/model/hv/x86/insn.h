@@ -18,10 +18,18 @@ void insn_wrmsr(uint32_t msr, uint64_t value);
 void insn_verw(uint16_t selector);
 uint8_t insn_in8(uint16_t port);
 void insn_out8(uint16_t port, uint8_t value);
+uint32_t insn_in32(uint16_t port);
 uint64_t insn_rdtsc(void);
 void insn_pause(void);
 uint32_t insn_mmio_read32(uint64_t address);
 void insn_mmio_write32(uint64_t address, uint32_t value);
 void *insn_read_gs_pointer(void);
+uint64_t insn_read_cr0(void);
+void insn_write_cr0(uint64_t value);
+uint64_t insn_read_cr3(void);
+void insn_write_cr3(uint64_t value);
+uint64_t insn_read_cr4(void);
+void insn_write_cr4(uint64_t value);
+void insn_wbinvd(void);
 
 #endif

@@ -58,6 +58,7 @@ bool efi_handover(struct efi_stage *stage)
                         efi_status_name(status));
     }
     efi_machine_time(stage);
+    efi_machine_stalls(stage);
 
     /*
      * THE POINT OF NO RETURN. Below, the firmware cannot take the machine back. Its console is gone: what fails now

@@ -177,6 +177,25 @@ bool efi_machine_has_code_erratum(const struct efi_stage *stage)
            cpu_errata_page_size_change(&identity, host_cpu_arch_capabilities());
 }
 
+/* UEFI 2.10, 7.5 "Miscellaneous Boot Services", Stall(). Twice, because a timer of the firmware's may come between: the
+ * shorter one counts. */
+#define STALL_US 2000u
+#define US_PER_S 1000000u
+
+void efi_machine_stalls(struct efi_stage *stage)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t start = insn_rdtsc();
+        uint64_t hz;
+
+        if (EFI_ERROR(stage->boot->Stall(STALL_US))) {
+            return;
+        }
+        hz = (insn_rdtsc() - start) * (US_PER_S / STALL_US);
+        stage->info->stall_hz = i == 0 ? hz : min_u64(hz, stage->info->stall_hz);
+    }
+}
+
 /* UEFI 2.10, 8.3 "Time Services": local time = UTC - TimeZone minutes. Without a zone the clock is taken as UTC. */
 void efi_machine_time(struct efi_stage *stage)
 {

@@ -166,6 +166,9 @@ bool efi_machine_read(struct efi_stage *stage);
 /* The firmware's random numbers, where a guest wants some and there are any. */
 bool efi_machine_random(struct efi_stage *stage);
 void efi_machine_time(struct efi_stage *stage);
+
+/* Fills info->stall_hz; takes 4 ms. */
+void efi_machine_stalls(struct efi_stage *stage);
 bool efi_cpus_list(struct efi_stage *stage);
 
 /* Lets a CPU that is not the boot CPU, of info->cpus, run a few instructions. False: the firmware does not, or it took

@@ -108,6 +108,7 @@ struct boot_guest {
 struct boot_info {
     uint32_t version;
     uint64_t tsc_start;      /* at the first instruction of efi_main */
+    uint64_t stall_hz;       /* the TSC's rate by the firmware's Stall(); 0: not measured */
     uint64_t tsc_file_ticks; /* spent reading files and waiting for the firmware's disk */
     struct config config;
     struct boot_guest guests[CONFIG_GUESTS_MAX];

@@ -166,7 +166,7 @@ static void take_over_interrupts(const struct boot_info *info)
 
 static void calibrate_clock(const struct boot_info *info)
 {
-    struct tsc_calibration tsc = tsc_calibrate(&acpi);
+    struct tsc_calibration tsc = tsc_calibrate(&acpi, info->stall_hz);
 
     if (tsc.hz == 0) {
         hv_panic(PANIC_TSC, "the TSC's frequency could not be found: %s", tsc.note);

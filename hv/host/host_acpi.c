@@ -246,6 +246,18 @@ static void read_fadt(struct reader *reader, struct span table)
     reader->dsdt = x_dsdt != 0 ? x_dsdt : dsdt;
 }
 
+/* "IA-PC HPET Specification" 1.0a, 3.2.4: the address is behind the block's id. */
+#define HPET_ADDRESS 40u
+
+static void read_hpet(struct host_acpi *tables, struct span table)
+{
+    struct acpi_address address = read_address(table, HPET_ADDRESS);
+
+    if (tables->hpet == 0 && address.space == ACPI_SPACE_MEMORY && is_aligned(address.address, sizeof(uint64_t))) {
+        tables->hpet = address.address;
+    }
+}
+
 static void add_cpu(struct host_acpi *tables, uint32_t apic_id, uint32_t flags)
 {
     if (tables->cpu_count < CPUS_MAX) {
@@ -589,6 +601,8 @@ static void read_table(struct reader *reader, struct span table)
         read_dbg2(reader, table);
     } else if (is_table(table, "MCFG")) {
         read_mcfg(reader, table);
+    } else if (is_table(table, "HPET")) {
+        read_hpet(reader->tables, table);
     } else if (is_table(table, "SRAT")) {
         read_srat(reader, table);
     } else if (is_table(table, "SLIT")) {

@@ -66,6 +66,7 @@ struct host_acpi {
     bool has_fadt;
     uint16_t pm_timer_port; /* 0: none. 3.579545 MHz */
     bool pm_timer_32bit;
+    uint64_t hpet;            /* address of its registers; 0: none */
     uint16_t pm1a_event_port; /* 0: none. Status, then enable behind half of pm1_event_bytes */
     uint16_t pm1b_event_port;
     uint8_t pm1_event_bytes;

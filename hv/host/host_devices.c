@@ -18,6 +18,7 @@
 #define DEVICE_SHIFT 15u
 #define FUNCTION_SHIFT 12u
 #define UART_REGISTERS 8u
+#define HPET_BYTES 1024u /* of its registers. "IA-PC HPET Specification" 1.0a, 2.3.1 */
 
 static struct {
     const struct host_acpi *acpi;
@@ -58,6 +59,7 @@ uint32_t host_devices_windows(const struct boot_info *info, const struct host_ac
             add_window(to, &count, info->uarts[i].base, (uint64_t)UART_REGISTERS * info->uarts[i].stride);
         }
     }
+    add_window(to, &count, acpi->hpet, HPET_BYTES);
     add_register(to, &count, &acpi->reset);
     add_register(to, &count, &acpi->sleep_control);
     return count;

@@ -18,8 +18,9 @@
 
 #define HOST_DEVICE_WINDOWS_MAX (ACPI_IOAPICS_MAX + BOOT_UARTS_MAX + 4u)
 
-/* The windows that the hypervisor needs whatever else there is: local APIC, I/O APICs, UARTs in memory, and the reset
- * and sleep registers where they lie in memory. `to` has HOST_DEVICE_WINDOWS_MAX entries; returns how many are used. */
+/* The windows that the hypervisor needs whatever else there is: local APIC, I/O APICs, HPET, UARTs in memory, and the
+ * reset and sleep registers where they lie in memory. `to` has HOST_DEVICE_WINDOWS_MAX entries; returns how many are
+ * used. */
 uint32_t host_devices_windows(const struct boot_info *info, const struct host_acpi *acpi, struct host_range *to);
 
 struct pci_topology;

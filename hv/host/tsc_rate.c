@@ -33,3 +33,36 @@ uint64_t tsc_rate_stated(const struct tsc_rate_words *words, bool *derived)
     }
     return crystal * words->numerator / words->denominator;
 }
+
+bool tsc_rates_agree(uint64_t stated, uint64_t measured)
+{
+    uint64_t off = stated > measured ? stated - measured : measured - stated;
+
+    return off <= measured / NEAR;
+}
+
+static uint32_t alike(const uint64_t *hz, uint32_t count, uint32_t which)
+{
+    uint32_t agree = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        agree |= hz[i] != 0 && tsc_rates_agree(hz[i], hz[which]) ? 1u << i : 0;
+    }
+    return agree;
+}
+
+uint32_t tsc_rate_elect(const uint64_t *hz, uint32_t count, uint32_t *agree)
+{
+    uint32_t elected = count;
+
+    *agree = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t with = hz[i] != 0 ? alike(hz, count, i) : 0;
+
+        if (__builtin_popcount(with) > __builtin_popcount(*agree)) {
+            elected = i;
+            *agree = with;
+        }
+    }
+    return elected;
+}

@@ -18,6 +18,7 @@
 #define DBG2 0xd00u
 #define SRAT 0xe00u
 #define SLIT 0x1100u
+#define HPET 0x1300u
 
 static uint8_t memory[MEMORY_BYTES];
 static struct host_acpi tables;
@@ -65,7 +66,7 @@ static void write_rsdp(uint8_t revision)
 static void write_root(bool extended)
 {
     /* The SLIT before the SRAT, whose domains it speaks of. */
-    static const uint32_t list[] = {FADT, MADT, SPCR, DBG2, SLIT, SRAT};
+    static const uint32_t list[] = {FADT, MADT, SPCR, DBG2, SLIT, SRAT, HPET};
 
     for (uint32_t i = 0; i < ARRAY_COUNT(list); i++) {
         if (extended) {
@@ -135,6 +136,13 @@ static void write_dbg2(void)
     finish(DBG2, "DBG2", 44 + sizeof(ports));
 }
 
+static void write_hpet(void)
+{
+    put32(HPET + 36, 0x8086a201);
+    put64(HPET + 44, 0xfed00000); /* in memory: space 0 */
+    finish(HPET, "HPET", 56);
+}
+
 static uint32_t srat_end;
 
 static void srat_memory(uint32_t domain, uint64_t start, uint64_t bytes, uint32_t flags)
@@ -192,6 +200,7 @@ static void write_all(bool extended)
     put64(SPCR + 44, 0x3f8);
     finish(SPCR, "SPCR", 80);
     write_dbg2();
+    write_hpet();
     write_srat();
     write_slit();
 }
@@ -207,6 +216,7 @@ static void expect_everything(void)
     assert_string_equal(tables.problem, "");
     assert_int_equal(tables.pm_timer_port, 0x608);
     assert_true(tables.pm_timer_32bit);
+    assert_int_equal(tables.hpet, 0xfed00000);
     assert_int_equal(tables.pm1a_event_port, 0x600);
     assert_int_equal(tables.pm1_event_bytes, 4);
     assert_true(tables.has_power_button);
@@ -397,7 +407,7 @@ static void s5_is_found_in_every_form_of_package(void **state)
 /* Any bytes anywhere, with checksums made right again so that the parsers behind them are reached. */
 static void damaged_tables_are_read_without_leaving_memory(void **state)
 {
-    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR, DBG2, SRAT, SLIT};
+    static const uint32_t starts[] = {ROOT, FADT, MADT, DSDT, SPCR, DBG2, SRAT, SLIT, HPET};
     uint32_t seed = 5;
 
     (void)state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/host/smp.h"
 
+#include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
 #include "hv/host/host_apic.h"
@@ -17,6 +18,8 @@
 #define FIRST_SIPI_WAIT_US 20000u
 #define SECOND_SIPI_WAIT_US 1000000u
 #define DECIDE_WAIT_US 1000000u /* for what it does once it has its tables */
+#define PARK_WAIT_US 20000u     /* for its first instructions */
+#define REAL_VECTORS 32u        /* of exceptions; nothing else comes with interrupts off */
 
 #define LOW_MEMORY_END 0x100000ULL
 
@@ -28,6 +31,7 @@
 extern const uint8_t trampoline_start[];
 extern const uint8_t trampoline_32[];
 extern const uint8_t trampoline_64[];
+extern const uint8_t trampoline_park_return[];
 extern const uint8_t trampoline_end[];
 
 struct far_pointer {
@@ -48,6 +52,9 @@ struct trampoline_data {
     uint32_t cr4;
     uint64_t next;
     uint32_t mark;
+    uint32_t park;
+    uint16_t vectors_limit;
+    uint32_t vectors_base;
 } __attribute__((packed));
 
 #define DATA_AT(member) (TRAMPOLINE_DATA + offsetof(struct trampoline_data, member))
@@ -58,6 +65,8 @@ _Static_assert(DATA_AT(cr3) == TRAMPOLINE_CR3, "trampoline.S");
 _Static_assert(DATA_AT(cr4) == TRAMPOLINE_CR4, "trampoline.S");
 _Static_assert(DATA_AT(next) == TRAMPOLINE_NEXT, "trampoline.S");
 _Static_assert(DATA_AT(mark) == TRAMPOLINE_MARK, "trampoline.S");
+_Static_assert(DATA_AT(park) == TRAMPOLINE_PARK, "trampoline.S");
+_Static_assert(DATA_AT(vectors_limit) == TRAMPOLINE_VECTORS_POINTER, "trampoline.S");
 _Static_assert(TRAMPOLINE_DATA + sizeof(struct trampoline_data) <= PAGE_BYTES, "within the page");
 _Static_assert(sizeof(struct far_pointer) == 8, "JMP FAR reads six bytes of it");
 _Static_assert(LOW_MEMORY_END == 0x100u * PAGE_BYTES, "a SIPI's vector is a page number of 8 bits");
@@ -232,6 +241,17 @@ static struct trampoline_data *trampoline_data_at(uint64_t page)
     return (struct trampoline_data *)(uintptr_t)(page + TRAMPOLINE_DATA);
 }
 
+/* All of a parked CPU's exceptions return to its halt. SDM 3B 21.1.4 "Interrupt and Exception Handling": offset, then
+ * segment. */
+static void fill_vectors(uint64_t page)
+{
+    uint32_t *vectors = (uint32_t *)(uintptr_t)(page + TRAMPOLINE_VECTORS);
+
+    for (uint32_t i = 0; i < REAL_VECTORS; i++) {
+        vectors[i] = (uint32_t)(page >> 4) << 16 | (uint16_t)(trampoline_park_return - trampoline_start);
+    }
+}
+
 static void fill_trampoline(uint64_t page, uint32_t root)
 {
     struct trampoline_data *data = trampoline_data_at(page);
@@ -247,7 +267,10 @@ static void fill_trampoline(uint64_t page, uint32_t root)
         .cr3 = root,
         .cr4 = (uint32_t)host_cpu_cr4(),
         .next = (uint64_t)(uintptr_t)&smp_next,
+        .vectors_limit = REAL_VECTORS * sizeof(uint32_t) - 1,
+        .vectors_base = (uint32_t)(page + TRAMPOLINE_VECTORS),
     };
+    fill_vectors(page);
     data->gdt[TRAMPOLINE_CODE32 / 8] = GDT_CODE32;
     data->gdt[TRAMPOLINE_CODE64 / 8] = GDT_CODE64;
     data->gdt[TRAMPOLINE_DATA_SELECTOR / 8] = GDT_DATA;
@@ -276,7 +299,7 @@ static const char *failure_text(uint32_t mark)
         "it did not answer INIT and SIPI",
         "it started and stopped in real mode",
         "it started and stopped in protected mode",
-        "it started and stopped while entering long mode",
+        "it started and stopped in long mode, or on the way there",
     };
     _Static_assert(ARRAY_COUNT(texts) == TRAMPOLINE_MARKS, "a text for every mark of trampoline.S, and for none");
 
@@ -320,6 +343,39 @@ static bool try_start(struct cpu *cpu, uint8_t vector, uint64_t us)
     return true;
 }
 
+/*
+ * Held in reset a CPU does not answer SMIs, for which handlers of the firmware then wait in vain each time, and a
+ * machine check that goes to all CPUs shuts it down, and the machine with it. So it is reset and sent to the halt in the
+ * trampoline page; it must not come up late on a stack that another CPU has by then. False: it does not get there, and
+ * is left in reset.
+ */
+static bool park(const struct cpu *cpu, uint64_t page)
+{
+    volatile struct trampoline_data *data = trampoline_data_at(page);
+    uint64_t end;
+    bool parked;
+
+    host_apic_send_init(cpu->apic_id);
+    host_memory_set_executable(page, false);
+    data->mark = 0;
+    data->park = 1;
+    host_memory_set_executable(page, true);
+    tsc_wait_us(INIT_WAIT_US);
+    host_apic_send_sipi(cpu->apic_id, (uint8_t)(page >> PAGE_SHIFT));
+    end = tsc_after_us(PARK_WAIT_US);
+    while (data->mark != TRAMPOLINE_MARK_PARKED && insn_rdtsc() < end) {
+        insn_pause();
+    }
+    parked = data->mark == TRAMPOLINE_MARK_PARKED;
+    if (!parked) {
+        host_apic_send_init(cpu->apic_id);
+    }
+    host_memory_set_executable(page, false);
+    data->park = 0;
+    host_memory_set_executable(page, true);
+    return parked;
+}
+
 static void start_one(struct cpu *cpu, uint64_t page)
 {
     volatile struct trampoline_data *data = trampoline_data_at(page);
@@ -336,8 +392,10 @@ static void start_one(struct cpu *cpu, uint64_t page)
     if (!try_start(cpu, vector, FIRST_SIPI_WAIT_US) && !is_decided(cpu) &&
         !try_start(cpu, vector, SECOND_SIPI_WAIT_US)) {
         cpu->failure = failure_text(data->mark);
-        /* Held in reset: it must not come up late on a stack that another CPU has by then. */
-        host_apic_send_init(cpu->apic_id);
+        if (park(cpu, page)) {
+            format_text(cpu->why, sizeof(cpu->why), "%s; it is parked", cpu->failure);
+            cpu->failure = cpu->why;
+        }
         __atomic_store_n(&cpu->state, CPU_STATE_FAILED, __ATOMIC_RELEASE);
     }
 }

@@ -8,17 +8,21 @@
  * page-table root, EFER.LME and NXE, paging. SDM 3A 9.4.4 "MP Initialization Example", 10.8.5 "Initializing IA-32e
  * Mode"; APM 2 14.6.
  *
+ * A CPU that was told to is parked instead: it halts in this page, which nothing else ever uses. It can go into system
+ * management mode there, whose handlers wait for all CPUs, and a machine check that all CPUs get does not shut it down.
+ *
  * The page is executable and not writable by then, so the progress mark is written only before paging is on.
  */
 #include "hv/host/trampoline.h"
 
 #define CR0_PE_ET 0x11
 #define CR0_LONG 0x80010033 /* PG, WP, NE, ET, MP, PE */
+#define CR4_MCE 0x40
 #define MSR_EFER 0xc0000080
 #define EFER_LME_NXE 0x900
 
     .section .rdata, "dr"
-    .globl trampoline_start, trampoline_32, trampoline_64, trampoline_end
+    .globl trampoline_start, trampoline_32, trampoline_64, trampoline_park_return, trampoline_end
     .p2align 4
     .code16
 trampoline_start:
@@ -27,6 +31,8 @@ trampoline_start:
     movw    %cs, %ax
     movw    %ax, %ds
     movl    $TRAMPOLINE_MARK_REAL, TRAMPOLINE_MARK
+    cmpl    $0, TRAMPOLINE_PARK
+    jne     trampoline_park
     lgdtl   TRAMPOLINE_GDT_POINTER
     movl    $CR0_PE_ET, %eax
     movl    %eax, %cr0
@@ -34,6 +40,19 @@ trampoline_start:
     movw    %cs, %bx
     shll    $4, %ebx                /* the page's address, for the code that has no CS base */
     ljmpl   *TRAMPOLINE_FAR_32
+
+trampoline_park:
+    movw    %ax, %ss
+    movw    $TRAMPOLINE_DATA, %sp
+    lidtl   TRAMPOLINE_VECTORS_POINTER
+    movl    $CR4_MCE, %eax
+    movl    %eax, %cr4
+    movl    $TRAMPOLINE_MARK_PARKED, TRAMPOLINE_MARK
+trampoline_parked:
+    hlt
+    jmp     trampoline_parked
+trampoline_park_return:             /* an NMI, or a machine check */
+    iretw
 
     .code32
 trampoline_32:

@@ -14,12 +14,18 @@
 #define TRAMPOLINE_CR4 (TRAMPOLINE_DATA + 0x3c)
 #define TRAMPOLINE_NEXT (TRAMPOLINE_DATA + 0x40)
 #define TRAMPOLINE_MARK (TRAMPOLINE_DATA + 0x48)
+#define TRAMPOLINE_PARK (TRAMPOLINE_DATA + 0x4c)
+#define TRAMPOLINE_VECTORS_POINTER (TRAMPOLINE_DATA + 0x50)
+
+/* Real-mode vectors of a CPU that is parked, and its stack below the data. */
+#define TRAMPOLINE_VECTORS 0x800
 
 /* What the mark says: 0, it did not start; then how far it came. */
 #define TRAMPOLINE_MARK_REAL 1
 #define TRAMPOLINE_MARK_PROTECTED 2
 #define TRAMPOLINE_MARK_LONG 3
 #define TRAMPOLINE_MARKS 4
+#define TRAMPOLINE_MARK_PARKED 4
 
 /* struct smp_next: where the CPU goes on. */
 #define TRAMPOLINE_NEXT_STACK 0

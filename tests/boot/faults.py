@@ -127,6 +127,8 @@ OTHER_CPU = [
     Fault("cpu1:svm-off", 308, "it needs CPU 1, and SVM is switched off", SVM, 2, 2),
     Fault("cpu1:no-nested-paging", 308, "it needs CPU 1, and its SVM is not the boot CPU's .*features", SVM, 2, 2),
     Fault("cpu1:asids", 308, "it needs CPU 1, and its SVM is not the boot CPU's .*ASIDs 0x8, there", SVM, 2, 2),
+    Fault("cpu1:hangs", 308, "it needs CPU 1, and it started and stopped in long mode, or on the way there; it is parked",
+          ("qemu-svm",), 2, 2),
 ]
 
 # A second CPU that has less: a guest there sees less.

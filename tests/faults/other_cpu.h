@@ -38,6 +38,11 @@ static inline struct cpuid_result other_cpuid(uint32_t leaf, uint32_t subleaf)
         words.edx &= ~1u;
     } else if (leaf == 0x8000000a && fault_is_here("cpu1:asids")) {
         words.ebx = 8;
+    } else if (leaf == 1 && fault_is_here("cpu1:hangs")) {
+        for (;;) {
+            insn_cli();
+            insn_hlt();
+        }
     } else if (leaf == 1 && fault_is_here("cpu1:no-sse4.2")) { /* SDM 2A "CPUID", table 3-10: ECX bit 20 */
         words.ecx &= ~(1u << 20);
     }

@@ -45,7 +45,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/console/console_keyboard.o \
 	$(BUILD)/native-model/hv/host/speculation.o $(BUILD)/native-model/hv/host/cpu_limits.o \
 	$(BUILD)/native-model/hv/host/cpu_kind.o $(BUILD)/native-model/hv/host/host_cpu.o $(BUILD)/native-model/hv/host/tsc.o \
-	$(BUILD)/native-model/hv/host/tsc_reference.o $(BUILD)/native-model/efi/efi_cpus.o
+	$(BUILD)/native-model/hv/host/tsc_reference.o $(BUILD)/native-model/hv/host/host_apic.o \
+	$(BUILD)/native-model/efi/efi_cpus.o
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)
@@ -69,6 +70,10 @@ $(BUILD)/unit/test_tsc: UNIT_LIBS := $(BUILD)/native-model/hv/host/tsc.o $(BUILD
 $(BUILD)/unit/test_tsc: $(BUILD)/native-model/hv/host/tsc.o $(BUILD)/native-model/hv/host/tsc_reference.o
 # tests/unit/support.c has the clock of all other tests.
 $(BUILD)/native-model/hv/host/tsc.o: NATIVE_CFLAGS := $(NATIVE_CFLAGS) -Dclock_now=model_clock_now
+
+$(BUILD)/unit/test_host_apic: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
+$(BUILD)/unit/test_host_apic: UNIT_LIBS := $(BUILD)/native-model/hv/host/host_apic.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_host_apic: $(BUILD)/native-model/hv/host/host_apic.o
 
 $(BUILD)/unit/test_mtrr: NATIVE_CFLAGS := -Itests/model $(NATIVE_CFLAGS)
 $(BUILD)/unit/test_mtrr: UNIT_LIBS := $(BUILD)/native-model/hv/host/host_cpu.o $(BUILD)/libplinth.a

@@ -34,9 +34,19 @@ _Static_assert(APIC_ISR_WORDS * 32 == 256, "a bit per vector");
 #define APIC_VERSION 0x030u
 #define APIC_VERSION_MAX_LVT(version) (((version) >> 16) & 0xffu)
 
+/* Where AMD's CPUs have further local vectors: errors, thresholds, instruction-based sampling. APM 2 16.3.5 "Extended
+ * APIC Feature Register"; they are four, 16 bytes apart. */
+#define APIC_VERSION_EXTENDED (1u << 31)
+#define APIC_EXTENDED_FEATURES 0x400u
+#define APIC_EXTENDED_LVTS(features) (((features) >> 16) & 0xffu)
+#define APIC_EXTENDED_LVT(n) (0x500u + 0x10u * (n))
+#define EXTENDED_LVTS_MAX 4u
+
 /* SDM 3A 11.5.1, figure 11-8; 11.9, figure 11-23; 11.5.4, figure 11-10. */
 #define LVT_MASKED (1u << 16)
 #define LVT_NMI (4u << 8)
+#define LVT_DELIVERY (7u << 8)
+#define LVT_SMI (2u << 8)
 #define LVT_TIMER_DEADLINE (2u << 17)
 #define SVR_ENABLE (1u << 8)
 #define DIVIDE_BY_1 0x0bu
@@ -167,11 +177,31 @@ void host_apic_init_machine(const struct host_acpi *acpi, uint32_t highest_apic_
     apic.tsc_deadline = (features & CPUID_1_ECX_TSC_DEADLINE) != 0 && !deadline_is_broken();
 }
 
+/* What the firmware's own handlers get stays theirs: it may be how a board keeps cool. */
+static void mask_unless_smi(uint32_t reg)
+{
+    if ((apic_read(reg) & (LVT_DELIVERY | LVT_MASKED)) != LVT_SMI) {
+        apic_write(reg, LVT_MASKED);
+    }
+}
+
+/* Which source has which of them is in registers of the sources, which firmwares set wrong: none of them is used, so
+ * two that share one do no harm. */
+static void mask_extended_inputs(uint32_t version)
+{
+    uint32_t count = (version & APIC_VERSION_EXTENDED) != 0 ? APIC_EXTENDED_LVTS(apic_read(APIC_EXTENDED_FEATURES)) : 0;
+
+    for (uint32_t i = 0; i < count && i < EXTENDED_LVTS_MAX; i++) {
+        mask_unless_smi(APIC_EXTENDED_LVT(i));
+    }
+}
+
 /* Inputs that this APIC has; the number of local vectors is in its version register. LINT1 is the machine's NMI button
  * and errors, wired to all CPUs: one is enough to tell of it. SDM 3A 11.4.8. */
 static void mask_local_inputs(void)
 {
-    uint32_t last = APIC_VERSION_MAX_LVT(apic_read(APIC_VERSION));
+    uint32_t version = apic_read(APIC_VERSION);
+    uint32_t last = APIC_VERSION_MAX_LVT(version);
     bool bsp = (insn_rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP) != 0;
 
     apic_write(APIC_LVT_LINT0, LVT_MASKED);
@@ -181,11 +211,12 @@ static void mask_local_inputs(void)
         apic_write(APIC_LVT_PERFORMANCE, LVT_MASKED);
     }
     if (last >= 5) {
-        apic_write(APIC_LVT_THERMAL, LVT_MASKED);
+        mask_unless_smi(APIC_LVT_THERMAL);
     }
     if (last >= 6) {
         apic_write(APIC_LVT_CMCI, LVT_MASKED);
     }
+    mask_extended_inputs(version);
 }
 
 /* Enabled in the wanted mode: xAPIC first, because x2APIC cannot be reached from "disabled". SDM 3A 11.12.5. */

@@ -31,5 +31,7 @@ void insn_write_cr3(uint64_t value);
 uint64_t insn_read_cr4(void);
 void insn_write_cr4(uint64_t value);
 void insn_wbinvd(void);
+void insn_mfence(void);
+void insn_lfence(void);
 
 #endif

@@ -257,6 +257,15 @@ enum config_speculation {
     SPECULATION_NONE,
 };
 
+/* What the machine's clock shows. */
+enum config_rtc {
+    RTC_UTC,        /* UTC, unless the firmware names a zone */
+    RTC_LOCAL,      /* local time of the firmware's zone */
+    RTC_LOCAL_ZONE, /* local time of the config's */
+};
+
+#define CONFIG_ZONE_MAX_MINUTES (14u * 60u) /* east or west of Greenwich */
+
 struct config {
     uint32_t guest_count; /* of `guests`, which come last: the rest is then near the start, where a key's row reaches */
     uint32_t network_count;                              /* that guests name */
@@ -271,6 +280,8 @@ struct config {
     bool quirks;        /* repairs for emulators where one is found; default yes */
     enum config_speculation speculation;
     bool allow_siblings; /* two guests may have threads of one core; default no */
+    enum config_rtc rtc;
+    int32_t rtc_east_minutes; /* RTC_LOCAL_ZONE: local time is UTC and so many minutes */
     bool console_serial;
     bool console_screen;
     struct config_guest guests[CONFIG_GUESTS_MAX];

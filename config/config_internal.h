@@ -88,6 +88,9 @@ bool config_value_size(struct text text, uint64_t *bytes);
 /* "10ms", "500us", "1s" in microseconds. A number needs its unit. */
 bool config_value_duration(struct text text, uint32_t *us);
 
+/* "+1", "+05:30", "-8": minutes east of Greenwich, at most CONFIG_ZONE_MAX_MINUTES. */
+bool config_value_zone(struct text text, int32_t *minutes);
+
 bool config_value_number(struct text text, uint64_t *number); /* decimal */
 
 enum config_cpus_result {

@@ -33,6 +33,7 @@ enum value_kind {
     KIND_PORTS,
     KIND_MMIO,
     KIND_OUTPUTS,
+    KIND_RTC, /* a choice, then a zone */
 };
 
 struct choice {
@@ -84,6 +85,7 @@ static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice speculations[] = {
     {"auto", SPECULATION_AUTO}, {"all", SPECULATION_ALL}, {"none", SPECULATION_NONE}, {NULL, 0}};
+static const struct choice rtcs[] = {{"utc", RTC_UTC}, {"local", RTC_LOCAL}, {NULL, 0}};
 static const struct choice serials[] = {{"com2", 1}, {"no", 0}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
@@ -172,6 +174,7 @@ static const struct key keys[] = {
     {"speculation", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(speculation), NO_POSITION, speculations,
      "mitigations spec-ctrl"},
     {"allow-siblings", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(allow_siblings), NO_POSITION, yes_no, "smt"},
+    {"rtc", SECTION_HYPERVISOR, KIND_RTC, CONFIG_AT(rtc), NO_POSITION, rtcs, "clock localtime timezone"},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
     {"isolated", SECTION_NETWORK, KIND_FLAG, NETWORK_AT(isolated), NO_POSITION, yes_no, "private"},
     {"mtu", SECTION_NETWORK, KIND_NUMBER, NETWORK_AT(mtu), NETWORK_AT(mtu_position), NULL, NULL},
@@ -300,6 +303,30 @@ static void read_watchdog(const struct setting *setting)
         read_duration(setting, time, &watchdog_times, &setting->guest->watchdog_us);
         memcpy(target_of(setting), &number, sizeof(number));
     }
+}
+
+static void read_rtc(const struct setting *setting)
+{
+    struct setting kind = *setting;
+    struct config_piece zone = setting->value;
+    struct config *config = setting->config;
+    uint32_t number = 0;
+
+    if (!config_take_word(&zone, &kind.value) || !read_choice(&kind, &number)) {
+        return;
+    }
+    config->rtc = (enum config_rtc)number;
+    if (zone.text.length == 0) {
+        return;
+    }
+    if (config->rtc != RTC_LOCAL || !config_value_zone(zone.text, &config->rtc_east_minutes)) {
+        config_report(setting->errors, zone.position, "bad-zone",
+                      "\"%.*s\" is no zone of local time; write how far it is ahead of UTC, up to 14 hours: "
+                      "`rtc = local +01:00`, or `local -5`.",
+                      TEXT_ARGS(zone.text));
+        return;
+    }
+    config->rtc = RTC_LOCAL_ZONE;
 }
 
 static void read_text(const struct setting *setting)
@@ -540,6 +567,9 @@ static void read_value(const struct setting *setting)
         break;
     case KIND_OUTPUTS:
         read_outputs(setting);
+        break;
+    case KIND_RTC:
+        read_rtc(setting);
         break;
     }
 }

@@ -177,6 +177,39 @@ bool config_value_duration(struct text text, uint32_t *us)
     return false;
 }
 
+static void skip_character(struct text *text)
+{
+    text->start++;
+    text->length--;
+}
+
+bool config_value_zone(struct text text, int32_t *minutes)
+{
+    uint64_t hours = 0, rest = 0;
+    bool west;
+
+    if (text.length == 0 || (text.start[0] != '+' && text.start[0] != '-')) {
+        return false;
+    }
+    west = text.start[0] == '-';
+    skip_character(&text);
+    if (!take_digits(&text, &hours)) {
+        return false;
+    }
+    if (text.length != 0 && text.start[0] == ':') {
+        skip_character(&text);
+        if (!take_digits(&text, &rest)) {
+            return false;
+        }
+    }
+    if (text.length != 0 || rest >= 60 || hours > CONFIG_ZONE_MAX_MINUTES / 60 ||
+        hours * 60 + rest > CONFIG_ZONE_MAX_MINUTES) {
+        return false;
+    }
+    *minutes = west ? -(int32_t)(hours * 60 + rest) : (int32_t)(hours * 60 + rest);
+    return true;
+}
+
 static enum config_cpus_result add_cpu(struct config_guest *guest, uint32_t cpu)
 {
     for (uint32_t i = 0; i < guest->cpu_count; i++) {

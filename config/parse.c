@@ -383,6 +383,8 @@ bool config_parse(struct text file, struct config *config, struct config_errors 
     config->quirks = true;
     config->speculation = SPECULATION_AUTO;
     config->allow_siblings = false;
+    config->rtc = RTC_UTC;
+    config->rtc_east_minutes = 0;
     if (!config_is_text(file, errors) || is_foreign(file, errors)) {
         return false;
     }

@@ -34,3 +34,12 @@ uint64_t civil_to_unix(const struct civil_time *time)
     seconds += (int64_t)time->zone_minutes * 60;
     return seconds < 0 ? 0 : (uint64_t)seconds;
 }
+
+int32_t civil_zone(const struct config *config, bool known, int32_t firmware_minutes, bool *guessed)
+{
+    *guessed = config->rtc == RTC_LOCAL && !known;
+    if (config->rtc == RTC_LOCAL_ZONE) {
+        return -config->rtc_east_minutes;
+    }
+    return known ? firmware_minutes : 0;
+}

@@ -196,21 +196,25 @@ void efi_machine_stalls(struct efi_stage *stage)
     }
 }
 
-/* UEFI 2.10, 8.3 "Time Services": local time = UTC - TimeZone minutes. Without a zone the clock is taken as UTC. */
+/* UEFI 2.10, 8.3 "Time Services": local time = UTC - TimeZone minutes. Without a zone it is the
+ * config's word, and without that UTC. */
 void efi_machine_time(struct efi_stage *stage)
 {
     EFI_TIME now;
+    struct boot_info *info = stage->info;
     struct civil_time civil;
+    bool known;
 
     if (EFI_ERROR(stage->system->RuntimeServices->GetTime(&now, NULL))) {
         return;
     }
+    known = now.TimeZone != EFI_UNSPECIFIED_TIMEZONE;
     civil = (struct civil_time){.year = now.Year,
                                 .month = now.Month,
                                 .day = now.Day,
                                 .hour = now.Hour,
                                 .minute = now.Minute,
                                 .second = now.Second,
-                                .zone_minutes = now.TimeZone == EFI_UNSPECIFIED_TIMEZONE ? 0 : now.TimeZone};
-    stage->info->wall_clock_s = civil_to_unix(&civil);
+                                .zone_minutes = civil_zone(&info->config, known, now.TimeZone, &info->zone_guessed)};
+    info->wall_clock_s = civil_to_unix(&civil);
 }

@@ -130,6 +130,7 @@ struct boot_info {
     uint32_t uart_count;
     struct boot_framebuffer framebuffer;
     uint64_t wall_clock_s;            /* Unix time at the hand-over */
+    bool zone_guessed;                /* the clock shows local time, and nothing says of which zone */
     uint8_t random[RANDOM_KEY_BYTES]; /* of the firmware's generator; all 0: it has none */
 };
 

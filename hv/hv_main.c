@@ -184,6 +184,11 @@ static void calibrate_clock(const struct boot_info *info)
     if (tsc.note[0] != '\0') {
         log_warning("%s", tsc.note);
     }
+    if (info->zone_guessed) {
+        log_warning(
+            "the machine's clock shows local time (`rtc = local`), and the firmware does not say of which zone: "
+            "guests get it as UTC; write the zone behind it, such as `rtc = local +01:00`");
+    }
 }
 
 /* First no device can reach memory, then each is told not to. */

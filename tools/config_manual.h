@@ -146,8 +146,15 @@ static const struct manual_key manual_keys[] = {
      "repairs for what emulators of CPUs get wrong, where one is found. A CPU needs none; the start's log names those "
      "that are on, `docs/emulators.md` describes them"},
     {"hypervisor", "speculation", "`auto`, `all`, `none`", "`auto`",
-     "what is done about attacks by speculation: what this CPU needs, whatever it has (each exit then costs more), or "
-     "nothing. The start says it in a line, `docs/isolation.md` has the attacks"},
+     "what is done about attacks by speculation, and about code whose page changes its size: what this CPU needs, "
+     "whatever it has (each exit then costs more), or nothing. The start says it in a line, `docs/isolation.md` has "
+     "the attacks"},
+    {"hypervisor", "rtc", "`utc`, `local`, `local +01:00`", "`utc`",
+     "what the machine's clock shows: UTC, or local time, as other systems on the machine may have set it. Guests get "
+     "UTC "
+     "either way. A zone that the firmware names is used; behind `local` one can be written, as time ahead of UTC, for "
+     "a "
+     "firmware that names none: then it is the one that counts"},
     {"hypervisor", "allow-siblings", "`yes`, `no`", "`no`",
      "whether two guests may run on threads of one core at the same time, where each can slow the other and see data "
      "of "
@@ -398,6 +405,10 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\ndebug-ports = yes\ndebug-exit-ok = 0x10\n", 0},
     {"bad-memory", "Memory is a multiple of 4K, from 1M to 64T.", "[guest a]\nkernel = k\nmemory = 512\n",
      "[guest a]\nkernel = k\nmemory = 512M\n", 0},
+    {"bad-zone",
+     "A zone of local time is how far it is ahead of UTC, or with `-` behind it, up to 14 hours; `utc` has none.",
+     "[hypervisor]\nrtc = local CET\n[guest a]\nkernel = k\n",
+     "[hypervisor]\nrtc = local +01:00\n[guest a]\nkernel = k\n", 0},
     {"bad-duration", "A duration is a whole number with `us`, `ms` or `s`, from 100us to 1s.",
      "[guest a]\nkernel = k\nslice = 10\n", "[guest a]\nkernel = k\nslice = 10ms\n", 0},
     {"bad-cpus", "`cpus` is a number of CPUs, or a list of host CPUs.", "[guest a]\nkernel = k\ncpus = all\n",

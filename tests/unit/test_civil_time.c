@@ -44,6 +44,29 @@ static void zone_minutes_are_added(void **state)
     assert_int_equal(civil_to_unix(&berlin), civil_to_unix(&utc));
 }
 
+/* By the config where it says so, else by the firmware, else UTC; and where that is a guess it is said. */
+static void the_zone_is_the_configs_or_the_firmwares(void **state)
+{
+    static struct config config;
+    bool guessed;
+
+    (void)state;
+    assert_int_equal(civil_zone(&config, true, -60, &guessed), -60);
+    assert_false(guessed);
+    assert_int_equal(civil_zone(&config, false, 0x7ff, &guessed), 0);
+    assert_false(guessed);
+    config.rtc = RTC_LOCAL;
+    assert_int_equal(civil_zone(&config, true, -60, &guessed), -60);
+    assert_false(guessed);
+    assert_int_equal(civil_zone(&config, false, 0x7ff, &guessed), 0);
+    assert_true(guessed);
+    config.rtc = RTC_LOCAL_ZONE;
+    config.rtc_east_minutes = 330;
+    assert_int_equal(civil_zone(&config, false, 0x7ff, &guessed), -330);
+    assert_int_equal(civil_zone(&config, true, -60, &guessed), -330);
+    assert_false(guessed);
+}
+
 static void time_before_1970_is_zero(void **state)
 {
     const struct civil_time east = {.year = 1970, .month = 1, .day = 1, .zone_minutes = -60};
@@ -77,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_day_of_400_years_agrees_with_libc),
         cmocka_unit_test(zone_minutes_are_added),
+        cmocka_unit_test(the_zone_is_the_configs_or_the_firmwares),
         cmocka_unit_test(time_before_1970_is_zero),
         cmocka_unit_test(what_is_no_date_is_zero),
     };

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "hv/base/format.h"
 static struct config config;
 static struct config_errors errors;
 
@@ -298,6 +299,34 @@ static void a_virtio_console_and_random_numbers_are_asked_for_or_come_along(void
     }
 }
 
+static void the_clock_has_a_zone(void **state)
+{
+    static const struct {
+        const char *value;
+        enum config_rtc rtc;
+        int32_t east;
+    } rows[] = {
+        {"utc", RTC_UTC, 0},
+        {"Local", RTC_LOCAL, 0},
+        {"local +1", RTC_LOCAL_ZONE, 60},
+        {"local +05:30", RTC_LOCAL_ZONE, 330},
+        {"local -8", RTC_LOCAL_ZONE, -480},
+        {"local -3:30", RTC_LOCAL_ZONE, -210},
+        {"local +14:00", RTC_LOCAL_ZONE, 840},
+        {"local +0", RTC_LOCAL_ZONE, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        char file[80];
+
+        format_text(file, sizeof(file), "[hypervisor]\nrtc = %s\n[guest a]\nkernel = k\n", rows[i].value);
+        assert_true(parse(file));
+        assert_int_equal(config.rtc, rows[i].rtc);
+        assert_int_equal(config.rtc_east_minutes, rows[i].east);
+    }
+}
+
 static void every_key_reaches_its_field(void **state)
 {
     const struct config_guest *guest = &config.guests[0];
@@ -452,6 +481,14 @@ static const struct {
     {"[guest a]\nkernel = k\non-reset = ignore\n", "bad-value", 3, 12},
     {"[guest a]\nkernel = k\non-stop = crash\n", "bad-value", 3, 11},
     {"[guest a]\nkernel = k\nslice = 5000000000us\n", "bad-duration", 3, 9},
+    {"[hypervisor]\nrtc = gmt\n[guest a]\nkernel = k\n", "bad-value", 2, 7},
+    {"[hypervisor]\nrtc = utc +1\n[guest a]\nkernel = k\n", "bad-zone", 2, 11},
+    {"[hypervisor]\nrtc = local 1\n[guest a]\nkernel = k\n", "bad-zone", 2, 13},
+    {"[hypervisor]\nrtc = local +15\n[guest a]\nkernel = k\n", "bad-zone", 2, 13},
+    {"[hypervisor]\nrtc = local +14:01\n[guest a]\nkernel = k\n", "bad-zone", 2, 13},
+    {"[hypervisor]\nrtc = local +1:60\n[guest a]\nkernel = k\n", "bad-zone", 2, 13},
+    {"[hypervisor]\nrtc = local +1:\n[guest a]\nkernel = k\n", "bad-zone", 2, 13},
+    {"[hypervisor]\nrtc = local -\n[guest a]\nkernel = k\n", "bad-zone", 2, 13},
     {"[guest a]\nkernel = k\nwatchdog = sleep 3s\n", "bad-value", 3, 12},
     {"[guest a]\nkernel = k\nwatchdog = halt\n", "bad-duration", 3, 16},
     {"[guest a]\nkernel = k\nwatchdog = halt 99ms\n", "bad-duration", 3, 17},
@@ -583,7 +620,7 @@ static const struct {
     {"#include <jailhouse/types.h>\nstruct {\n", "bad-line", 1, 1, "looks like C, as of Jailhouse"},
     {"/* a config */\nstruct {\n", "bad-line", 1, 1, "looks like C"},
     {"[hypervisor]\nverbose = yes\n" A, "unknown-key", 2, 1,
-     "There are: console log quiet-devices inventory quirks speculation allow-siblings when-all-stopped."},
+     "There are: console log quiet-devices inventory quirks speculation allow-siblings rtc when-all-stopped."},
     {"[hypervisor]\nmemory = 64M\n" A, "unknown-key", 2, 1, "a [guest NAME] section"},
     {A "memory = 1,5G\n", "bad-size", 3, 10, "1.5G"},
     {A "memory = 2 gigs\n", "bad-size", 3, 10, "K, M or G"},
@@ -1299,6 +1336,7 @@ int main(void)
         cmocka_unit_test(a_function_is_named_by_place_by_id_and_by_kind),
         cmocka_unit_test(a_function_that_two_guests_name_in_two_ways_has_one_owner),
         cmocka_unit_test(defaults_are_those_of_the_manual),
+        cmocka_unit_test(the_clock_has_a_zone),
         cmocka_unit_test(every_key_reaches_its_field),
         cmocka_unit_test(disks_and_cards_keep_their_options),
         cmocka_unit_test(networks_and_shared_memory_have_sections),

@@ -195,6 +195,8 @@ const char *check_type_name(enum memory_type type); /* "free" */
 const char *check_action_word(enum config_action action);
 const char *check_final_word(enum config_final final);
 const char *check_speculation_word(const struct config *config);
+#define CHECK_RTC_MAX 24u
+const char *check_rtc_text(const struct config *config, char to[CHECK_RTC_MAX]);
 const char *check_watchdog_word(enum config_watchdog watchdog);
 const char *check_virtio_word(enum config_virtio virtio);
 const char *check_mode_word(enum config_mode mode);

@@ -6,7 +6,7 @@
  *    "machine": {"cpus", "free_bytes", "devices": [{"text"}], "given_to": [{"cpu", "guests": [{"guest", "vcpu"}]}]},
  *    "needs": {"cpus", "memory_bytes"},
  *    "hypervisor": {"console", "log", "when_all_stopped", "inventory", "quiet_devices", "quirks",
- *                   "speculation", "allow_siblings"},
+ *                   "speculation", "allow_siblings", "rtc"},
  *    "guests": [{"name", "memory_bytes", "slice_us", "image", "cpus", "leaves_1g", "leaves_2m", "leaves_4k",
  *                "table_bytes", "shadow_tables", "small_code", "ranges": [{"gpa", "hpa", "bytes"}], and every other
  *                key of the config}],
@@ -152,6 +152,8 @@ static void print_needs(const struct check *check)
 
 static void print_hypervisor(const struct config *config)
 {
+    char rtc[CHECK_RTC_MAX];
+
     printf(",\n \"hypervisor\": {");
     print_json_text("console", text_of(check_outputs_word(config)));
     print_word("log", config->log_debug ? "debug" : "info");
@@ -161,6 +163,7 @@ static void print_hypervisor(const struct config *config)
     print_flag("quirks", config->quirks);
     print_word("speculation", check_speculation_word(config));
     print_flag("allow_siblings", config->allow_siblings);
+    print_word("rtc", check_rtc_text(config, rtc));
     printf("}");
 }
 

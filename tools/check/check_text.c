@@ -223,6 +223,7 @@ static void print_hypervisor(const struct check *check)
 {
     const struct config *config = &check->config;
     char text[FORMAT_BYTES_MAX];
+    char rtc[CHECK_RTC_MAX];
 
     printf("hypervisor: %s at 0x%" PRIx64 "; console %s, log %s, when-all-stopped %s%s%s%s",
            format_bytes(text, check->own_bytes), check->own_start, check_outputs_word(config),
@@ -231,6 +232,9 @@ static void print_hypervisor(const struct check *check)
            config->quirks ? "" : ", quirks none");
     if (config->speculation != SPECULATION_AUTO) {
         printf(", speculation %s", check_speculation_word(config));
+    }
+    if (config->rtc != RTC_UTC) {
+        printf(", rtc %s", check_rtc_text(config, rtc));
     }
     printf("%s\n", config->allow_siblings ? ", allow-siblings yes" : "");
 }

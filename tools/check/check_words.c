@@ -4,6 +4,8 @@
  */
 #include "tools/check/check.h"
 
+#include "hv/base/format.h"
+
 const char *check_action_word(enum config_action action)
 {
     switch (action) {
@@ -28,6 +30,23 @@ const char *check_speculation_word(const struct config *config)
         return "all";
     case SPECULATION_NONE:
         return "none";
+    }
+    return "";
+}
+
+const char *check_rtc_text(const struct config *config, char to[CHECK_RTC_MAX])
+{
+    uint32_t minutes = (uint32_t)(config->rtc_east_minutes < 0 ? -config->rtc_east_minutes : config->rtc_east_minutes);
+
+    switch (config->rtc) {
+    case RTC_UTC:
+        return "utc";
+    case RTC_LOCAL:
+        return "local";
+    case RTC_LOCAL_ZONE:
+        format_text(to, CHECK_RTC_MAX, "local %c%02u:%02u", config->rtc_east_minutes < 0 ? '-' : '+', minutes / 60,
+                    minutes % 60);
+        return to;
     }
     return "";
 }

@@ -68,7 +68,8 @@ struct pci_topology {
 enum status pci_topology_read(struct pci_topology *topology, const struct pci_access *access,
                               const struct pci_buses *buses, uint32_t count);
 
-/* Switches on the ACS that `isolates` speaks of. Before a function of a group is given away. */
+/* Switches on the ACS that `isolates` speaks of. Before a function of a group is given away, and not to list groups:
+ * they are the same before and after it, and until the hand-over the bridges are the firmware's. */
 void pci_topology_isolate(const struct pci_topology *topology, const struct pci_access *access);
 
 /* NULL: there is none. */

@@ -297,6 +297,17 @@ def real_machines_are_planned_for(desk):
     assert "cpu-not-there" in made.stdout and "0 to 254" in made.stdout, made.stdout
 
 
+def code_lies_in_small_leaves_where_the_cpu_needs_it(desk):
+    """A table for each 2 MiB of memory, on the CPUs with the erratum and where the config asks for it, with EPT alone."""
+    conf = {word: desk.write(f"code-{word}.conf", f"[hypervisor]\nspeculation = {word}\n[guest a]\nkernel = hello.elf\nmemory = 1G\n")
+            for word in ("auto", "all", "none")}
+    for vendor, erratum, word, small in (("vmx", "yes", "auto", True), ("vmx", "yes", "none", False), ("vmx", "no", "auto", False),
+                                         ("vmx", "no", "all", True), ("svm", "yes", "all", False)):
+        machine = desk.write("code.txt", f"cpus = 2\nmemory = 8G\nvirtualization = {vendor}\ncode-erratum = {erratum}\n")
+        guest = json.loads(check("--json", "--machine", machine, conf[word]).stdout)["guests"][0]
+        assert guest["small_code"] == small and guest["table_bytes"] == (515 if small else 2) * 4096, (vendor, erratum, word, guest)
+
+
 def the_verdict_has_its_reasons(desk):
     """What machine.txt says of the other CPUs, of IOMMUs and of USB; a description by hand is silent of them."""
     machine = "cpus = 4\nmemory = 4G\nvirtualization = vmx\nmsr = 0x3a 0x5\n"
@@ -613,7 +624,8 @@ def what_cannot_be_written_is_said(desk):
 TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_folder, guests_get_disjoint_memory_of_the_machine, leaves_and_tables_add_up,
          several_mistakes_give_a_line_each_plain_in_a_pipe, a_terminal_gets_colours,
          a_terminal_that_wants_no_colours_gets_none, json_is_well_formed_whatever_the_bytes, what_is_not_understood_ends_with_2,
-         errors_beyond_the_list_are_counted, real_machines_are_planned_for, the_verdict_has_its_reasons,
+         errors_beyond_the_list_are_counted, real_machines_are_planned_for,
+         code_lies_in_small_leaves_where_the_cpu_needs_it, the_verdict_has_its_reasons,
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
          files_that_are_missing_empty_or_no_image_are_named, a_disk_may_be_compressed_and_what_is_none_is_told, names_are_those_of_a_fat_volume,
          a_wrong_machine_is_named_with_its_line, the_machine_decides,

@@ -152,6 +152,15 @@ static uint64_t ppm(uint64_t a, uint64_t b)
     return less == 0 ? UINT64_MAX : (more - less) * PARTS_PER_MILLION / less;
 }
 
+/* Less has gone by, as `leader` counted, than the timer takes to come round: a host or an SMI may hold the CPU up. */
+static bool is_unambiguous(const struct timer *timer, const struct timer *leader, const struct sample *from,
+                           const struct sample *to)
+{
+    uint64_t gone = (to->count - from->count) & leader->mask;
+
+    return gone * timer->hz / leader->hz < timer->mask;
+}
+
 /* One round, by the clock of `leader`. False: that one stands still. */
 static bool measure_once(const struct timer *timers, uint32_t leader, struct tsc_measurement *round)
 {
@@ -168,7 +177,7 @@ static bool measure_once(const struct timer *timers, uint32_t leader, struct tsc
     }
     take_samples(timers, end);
     for (uint32_t i = 0; i < TSC_BY_STALL; i++) {
-        bool there = timers[i].hz != 0;
+        bool there = timers[i].hz != 0 && is_unambiguous(&timers[i], &timers[leader], &start[leader], &end[leader]);
 
         round->hz[i] = there ? hz_between(&timers[i], &start[i], &end[i]) : 0;
         round->halves_ppm[i] =

@@ -327,10 +327,11 @@ def the_verdict_has_its_reasons(desk):
     for line in ("the firmware has locked virtualization off, no guest can run there: CPU 1", "2 IOMMUs, 1 of them left on",
                  "other features than CPU 0: a guest sees what its own CPUs have: CPUs 1, 2, 3",
                  "other microcode than CPU 0: a firmware update may mend it: CPU 3",
-                 "other memory types (MTRRs) than CPU 0: memory may be uncached there, and slow: CPU 2\n",
+                 "other memory types (MTRRs) than CPU 0: they get those of CPU 0 at the start: CPU 2\n",
                  "USB controllers that the firmware serves: 1;"):
         assert f"    {line}" in text, (line, text)
     assert "no IOMMU (is VT-d or AMD IOMMU off" in said("iommu = none")
+    assert "its CPU stops at code whose page changes its size" in said("code-erratum = yes") and "CVE" not in said("code-erratum = no")
     assert "table of IOMMUs cannot be understood" in said("iommu = amd refused: a block ends behind the table")
     for line in ("cpu-cpuid = 1 0x7", "cpu-cpuid = 255 0x7 0 0 0 0 0", "cpu-msr = 1 0x3a", "cpu-microcode = x 1", "cpu-lacks = 1 leg 3",
                  "cpus-asked = 0", "iommu = intel 0xfed90000", "usb = xHCI"):

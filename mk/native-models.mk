@@ -42,11 +42,8 @@ mutants-boot: all guests fault-image $(BUILD)/unit/test_mutants
 .PHONY: mutants-boot
 
 # Drivers on models of their devices: tests/model has headers that stand in for those with instructions.
-MODEL_OBJECTS := $(BUILD)/native-model/hv/console/console_uart.o $(BUILD)/native-model/hv/console/console_keyboard.o \
-	$(BUILD)/native-model/hv/host/speculation.o $(BUILD)/native-model/hv/host/cpu_limits.o \
-	$(BUILD)/native-model/hv/host/cpu_kind.o $(BUILD)/native-model/hv/host/host_cpu.o $(BUILD)/native-model/hv/host/tsc.o \
-	$(BUILD)/native-model/hv/host/tsc_reference.o $(BUILD)/native-model/hv/host/host_apic.o \
-	$(BUILD)/native-model/efi/efi_cpus.o
+MODEL_OBJECTS := $(patsubst %,$(BUILD)/native-model/%.o,hv/console/console_uart hv/console/console_keyboard \
+	$(foreach f,speculation cpu_limits cpu_kind host_cpu host_irq host_apic tsc tsc_reference,hv/host/$(f)) efi/efi_cpus)
 
 $(BUILD)/native-model/%.o: %.c
 	@mkdir -p $(@D)

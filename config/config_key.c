@@ -85,7 +85,7 @@ static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice speculations[] = {
     {"auto", SPECULATION_AUTO}, {"all", SPECULATION_ALL}, {"none", SPECULATION_NONE}, {NULL, 0}};
-static const struct choice rtcs[] = {{"utc", RTC_UTC}, {"local", RTC_LOCAL}, {NULL, 0}};
+static const struct choice clocks[] = {{"utc", RTC_UTC}, {"local", RTC_LOCAL}, {NULL, 0}};
 static const struct choice serials[] = {{"com2", 1}, {"no", 0}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
@@ -174,7 +174,7 @@ static const struct key keys[] = {
     {"speculation", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(speculation), NO_POSITION, speculations,
      "mitigations spec-ctrl"},
     {"allow-siblings", SECTION_HYPERVISOR, KIND_FLAG, CONFIG_AT(allow_siblings), NO_POSITION, yes_no, "smt"},
-    {"rtc", SECTION_HYPERVISOR, KIND_RTC, CONFIG_AT(rtc), NO_POSITION, rtcs, "clock localtime timezone"},
+    {"rtc", SECTION_HYPERVISOR, KIND_RTC, CONFIG_AT(rtc), NO_POSITION, clocks, "clock localtime timezone"},
     {"when-all-stopped", SECTION_HYPERVISOR, KIND_CHOICE, CONFIG_AT(when_all_stopped), NO_POSITION, finals, NULL},
     {"isolated", SECTION_NETWORK, KIND_FLAG, NETWORK_AT(isolated), NO_POSITION, yes_no, "private"},
     {"mtu", SECTION_NETWORK, KIND_NUMBER, NETWORK_AT(mtu), NETWORK_AT(mtu_position), NULL, NULL},

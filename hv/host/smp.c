@@ -346,8 +346,8 @@ static bool try_start(struct cpu *cpu, uint8_t vector, uint64_t us)
 /*
  * Held in reset a CPU does not answer SMIs, for which handlers of the firmware then wait in vain each time, and a
  * machine check that goes to all CPUs shuts it down, and the machine with it. So it is reset and sent to the halt in
- * the trampoline page; it must not come up late on a stack that another CPU has by then. False: it does not get there, and
- * is left in reset.
+ * the trampoline page; it must not come up late on a stack that another CPU has by then. False: it does not get there,
+ * and is left in reset.
  */
 static bool park(const struct cpu *cpu, uint64_t page)
 {

@@ -4,10 +4,9 @@
 #include "config/parse.h"
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
-#include "hv/host/cpu.h"
+#include "hv/guest/device_irq.h"
 #include "hv/host/host_irq.h"
 #include "hv/host/pool.h"
-#include "hv/iommu/iommu.h"
 #include "hv/x86/insn.h"
 
 /* National Semiconductor PC16550D data sheet, table II "Summary of Registers". */
@@ -124,34 +123,11 @@ static void build_map(struct guest *guest)
     guest->io_map = map;
 }
 
-/* NULL: it is there. */
-static const char *route(struct guest *guest, uint32_t irq)
-{
-    struct host_irq_pin pin = host_irq_isa(irq);
-    enum status status;
-    uint8_t vector;
-
-    pin.apic_id = cpus[guest->config->cpus[0]].apic_id;
-    if (iommu_protects()) {
-        return "the IOMMU stops interrupts of the machine's devices";
-    }
-    if (pin.level) {
-        return "it is a level on this machine";
-    }
-    vector = host_irq_vector(guest, irq);
-    if (vector == 0) {
-        return "no vector is left";
-    }
-    status = host_irq_route(vector, &pin);
-    if (status == STATUS_UNSUPPORTED) {
-        return "the I/O APIC does not reach this CPU";
-    }
-    return status == STATUS_OK ? NULL : "no I/O APIC has it, or another guest does";
-}
-
 static void take_interrupt(struct guest *guest, uint32_t irq)
 {
-    const char *why = route(guest, irq);
+    struct host_irq_pin pin = host_irq_isa(irq);
+    uint8_t vector;
+    const char *why = pin.level ? "it is a level on this machine" : guest_device_irq(guest, irq, pin, &vector);
 
     if (why != NULL) {
         log_warning("guest %s: IRQ %u does not reach it: %s; its driver has to poll", guest->name, irq, why);

@@ -307,6 +307,7 @@ static void read_madt_entry(struct host_acpi *tables, struct span entry)
     case MADT_IO_APIC:
         if (span_read_u32(entry, 4, &id) && id >= MIB && tables->ioapic_count < ACPI_IOAPICS_MAX) {
             (void)span_read_u32(entry, 8, &tables->ioapic_gsis[tables->ioapic_count]);
+            (void)span_read_u8(entry, 2, &tables->ioapic_ids[tables->ioapic_count]);
             tables->ioapics[tables->ioapic_count++] = id;
         }
         break;

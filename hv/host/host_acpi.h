@@ -95,6 +95,7 @@ struct host_acpi {
     uint32_t cpu_node_count;
     uint64_t ioapics[ACPI_IOAPICS_MAX];     /* physical addresses */
     uint32_t ioapic_gsis[ACPI_IOAPICS_MAX]; /* the global interrupt number of each one's pin 0 */
+    uint8_t ioapic_ids[ACPI_IOAPICS_MAX];
     uint32_t ioapic_count;
     struct acpi_irq irqs[ACPI_ISA_IRQS]; /* where IRQs of the ISA bus arrive */
     struct acpi_ecam ecam[ACPI_ECAM_MAX];

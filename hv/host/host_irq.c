@@ -16,7 +16,7 @@
 #define ENTRY_ACTIVE_LOW (1u << 13)
 #define ENTRY_LEVEL (1u << 15)
 #define ENTRY_MASKED (1u << 16)
-#define ENTRY_ID_SHIFT 24u
+#define ENTRY_CPU_SHIFT 56u
 #define ENTRY_ID_MAX 0xfeu /* 0xff is all CPUs */
 
 /* What a vector stands for. Written before its pin is opened, constant from then on but for `masked`. */
@@ -32,6 +32,7 @@ struct source {
 static struct {
     uint64_t ioapics[ACPI_IOAPICS_MAX];
     uint32_t gsis[ACPI_IOAPICS_MAX];
+    uint8_t ids[ACPI_IOAPICS_MAX];
     uint32_t ioapic_count;
     struct acpi_irq isa[ACPI_ISA_IRQS];
     struct source sources[HOST_VECTOR_DEVICES];
@@ -68,6 +69,7 @@ void host_irq_init(const struct host_acpi *acpi)
     for (uint32_t i = 0; i < acpi->ioapic_count; i++) {
         irqs.ioapics[i] = acpi->ioapics[i];
         irqs.gsis[i] = acpi->ioapic_gsis[i];
+        irqs.ids[i] = acpi->ioapic_ids[i];
     }
     if (acpi->ioapic_count == 0) {
         irqs.ioapics[0] = IOAPIC_USUAL_BASE;
@@ -111,6 +113,15 @@ static uint32_t ioapic_of(uint32_t gsi, uint32_t *pin)
     return i;
 }
 
+bool host_irq_ioapic(uint32_t gsi, uint8_t *id)
+{
+    uint32_t pin;
+    uint32_t i = ioapic_of(gsi, &pin);
+
+    *id = i < irqs.ioapic_count ? irqs.ids[i] : 0;
+    return i < irqs.ioapic_count;
+}
+
 static bool pin_is_taken(uint64_t ioapic, uint32_t pin)
 {
     for (uint32_t i = 0; i < irqs.source_count; i++) {
@@ -124,13 +135,14 @@ static bool pin_is_taken(uint64_t ioapic, uint32_t pin)
 enum status host_irq_route(uint8_t vector, const struct host_irq_pin *pin)
 {
     struct source *source = source_of(vector);
+    uint64_t entry = pin->remapped ? pin->entry : (uint64_t)pin->apic_id << ENTRY_CPU_SHIFT | vector;
     uint32_t number;
     uint32_t ioapic = ioapic_of(pin->gsi, &number);
 
     if (source == NULL || ioapic == irqs.ioapic_count) {
         return STATUS_NOT_FOUND;
     }
-    if (pin->apic_id > ENTRY_ID_MAX) {
+    if (!pin->remapped && pin->apic_id > ENTRY_ID_MAX) {
         return STATUS_UNSUPPORTED;
     }
     if (pin_is_taken(irqs.ioapics[ioapic], number)) {
@@ -138,18 +150,29 @@ enum status host_irq_route(uint8_t vector, const struct host_irq_pin *pin)
     }
     source->ioapic = irqs.ioapics[ioapic];
     source->pin = number;
-    source->entry = vector | (pin->level ? ENTRY_LEVEL : 0) | (pin->active_low ? ENTRY_ACTIVE_LOW : 0);
+    source->entry = (uint32_t)entry | (pin->level ? ENTRY_LEVEL : 0) | (pin->active_low ? ENTRY_ACTIVE_LOW : 0);
     pin_write(source->ioapic, IOAPIC_REDIRECTION(number), source->entry | ENTRY_MASKED);
-    pin_write(source->ioapic, IOAPIC_REDIRECTION(number) + 1, pin->apic_id << ENTRY_ID_SHIFT);
+    pin_write(source->ioapic, IOAPIC_REDIRECTION(number) + 1, (uint32_t)(entry >> 32));
     return STATUS_OK;
 }
 
+/*
+ * A level waits for its EOI (Remote IRR), which an I/O APIC knows by the vector in its entry; with AMD-Vi that is not
+ * the CPU's vector. As an edge it waits for none, so a pin that is opened has been one for a moment, masked.
+ */
 static void set_mask(struct source *source, bool masked)
 {
+    uint32_t index = IOAPIC_REDIRECTION(source->pin);
+
     __atomic_store_n(&source->masked, masked, __ATOMIC_RELEASE);
-    if (source->ioapic != 0) {
-        pin_write(source->ioapic, IOAPIC_REDIRECTION(source->pin), source->entry | (masked ? ENTRY_MASKED : 0));
+    if (source->ioapic == 0) {
+        return;
     }
+    if (!masked && (source->entry & ENTRY_LEVEL) != 0) {
+        pin_write(source->ioapic, index, (source->entry & ~ENTRY_LEVEL) | ENTRY_MASKED);
+        pin_write(source->ioapic, index, source->entry | ENTRY_MASKED);
+    }
+    pin_write(source->ioapic, index, source->entry | (masked ? ENTRY_MASKED : 0));
 }
 
 void host_irq_open(uint8_t vector)

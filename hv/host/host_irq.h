@@ -13,7 +13,7 @@
  * pin was opened, so its handler finds what there is.
  *
  * Pins of levels are not served by host_irq_rearm(): they would come again at once. host_irq_open() is for the end of
- * the guest's interrupt. Messages (MSI) have no pin here: the caller makes them of the vector, and masks them at the
+ * the guest's interrupt: a line that stays high costs an interrupt for each of those, and no more. Messages (MSI) have no pin here: the caller makes them of the vector, and masks them at the
  * device.
  *
  * I/O APIC. Intel 82093AA data sheet, 3.
@@ -31,7 +31,9 @@ struct host_irq_pin {
     uint32_t gsi;
     bool level;
     bool active_low;
-    uint32_t apic_id; /* of the CPU to interrupt: vCPU 0's */
+    uint32_t apic_id;  /* of the CPU to interrupt: vCPU 0's */
+    bool remapped;     /* by an IOMMU, */
+    uint64_t entry;    /* and then this stands in the pin's entry in place of vector and CPU */
 };
 
 /* Where the pins are. Once, on the BSP, after host_apic_init_machine() has masked them. */
@@ -39,6 +41,9 @@ void host_irq_init(const struct host_acpi *acpi);
 
 /* The pin of an IRQ of the ISA bus, by the MADT; apic_id is left to the caller. */
 struct host_irq_pin host_irq_isa(uint32_t irq);
+
+/* The ID of the I/O APIC that has the pin, by the MADT. False: none has it. */
+bool host_irq_ioapic(uint32_t gsi, uint8_t *id);
 
 /* A vector of its own for a source of a guest (guest_source_arrived()). 0: none is left. */
 uint8_t host_irq_vector(struct guest *guest, uint32_t source);

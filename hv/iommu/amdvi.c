@@ -76,7 +76,7 @@ static const struct {
 #define ENTRY_2_PASS \
     (ENTRY_2_INIT_PASS | ENTRY_2_EINT_PASS | ENTRY_2_NMI_PASS | ENTRY_2_LINT0_PASS | ENTRY_2_LINT1_PASS)
 
-/* Interrupt remapping entry of 32 bits: fixed, edge, one CPU by its physical ID. AMD-Vi 2.2.5.2 "Interrupt Remapping
+/* Interrupt remapping entry of 32 bits: fixed, one CPU by its physical ID. AMD-Vi 2.2.5.2 "Interrupt Remapping
  * Tables, Guest Virtual APIC Not Enabled". A message's data is the entry's number. */
 #define VECTOR_PRESENT (1u << 0)
 #define VECTOR_CPU(id) ((uint32_t)(id) << 8)
@@ -389,6 +389,13 @@ static void amdvi_message(const struct iommu_vectors *vectors, uint32_t n, uint6
     *data = n;
 }
 
+/* The entry's number in place of the vector. AMD-Vi 2.2.5 "Interrupt Remapping". */
+static uint64_t amdvi_line(const struct iommu_vectors *vectors, uint32_t n)
+{
+    (void)vectors;
+    return n;
+}
+
 /* ---- faults ---- */
 
 /* One that ran over must be off and on again to go on; all of it has been taken. */
@@ -449,6 +456,7 @@ const struct iommu_kind iommu_amdvi = {
     .reserve = amdvi_reserve,
     .set_vectors = amdvi_set_vectors,
     .message = amdvi_message,
+    .line = amdvi_line,
     .flush = amdvi_flush,
     .take_fault = amdvi_take_fault,
 };

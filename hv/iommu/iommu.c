@@ -45,6 +45,13 @@ struct told {
     uint32_t faults;
 };
 
+/* An I/O APIC of which pins are guests'. */
+struct lines {
+    uint8_t ioapic_id;
+    struct iommu_unit *unit;
+    struct iommu_vectors vectors;
+};
+
 static struct {
     const struct iommu_kind *kind; /* NULL: none that can be used */
     struct iommu_unit units[UNITS_MAX];
@@ -57,6 +64,8 @@ static struct {
     uint32_t grant_count;
     struct iommu_device *devices[IOMMU_DEVICES_MAX]; /* of guests */
     uint32_t device_count;
+    struct lines lines[ACPI_IOAPICS_MAX]; /* of I/O APICs of which a pin is a guest's */
+    uint32_t lines_count;
     struct spinlock lock; /* once guests run: units, `told` */
     struct told told[DEVICES_TOLD_MAX];
     uint32_t told_count;
@@ -494,12 +503,12 @@ const char *iommu_device_open(struct iommu_device *device)
 }
 
 /* On AMD's the units of a segment share the device table, and each has its own caches. */
-static void flush_others(const struct iommu_device *device)
+static void flush_others(const struct iommu_unit *own)
 {
     for (uint32_t i = 0; i < iommu.unit_count; i++) {
         struct iommu_unit *unit = &iommu.units[i];
 
-        if (unit != device->unit && unit->segment == device->unit->segment && unit->table == device->unit->table) {
+        if (unit != own && unit->segment == own->segment && unit->table == own->table) {
             (void)unit->kind->flush(unit);
         }
     }
@@ -524,7 +533,7 @@ enum status iommu_device_let(struct iommu_device *device)
     status = unit->kind->set_vectors(unit, &device->vectors, true);
     status = status == STATUS_OK ? unit->kind->attach(unit, device->vectors.device_id, device->tree, device->domain)
                                  : status;
-    flush_others(device);
+    flush_others(unit);
     device->let = status == STATUS_OK;
     spinlock_release(&iommu.lock);
     return status;
@@ -541,13 +550,108 @@ void iommu_device_block(struct iommu_device *device)
         hv_panic(PANIC_IOMMU, "the IOMMU at 0x%" PRIx64 " does not answer: a device of guest %s may go on writing",
                  unit->base, device->owner);
     }
-    flush_others(device);
+    flush_others(unit);
     spinlock_release(&iommu.lock);
 }
 
 void iommu_message(const struct iommu_device *device, uint32_t n, uint64_t *address, uint32_t *data)
 {
     device->unit->kind->message(&device->vectors, n, address, data);
+}
+
+/* ---- lines of I/O APICs ---- */
+
+/* As which requester the unit hears an I/O APIC. One behind no bridge may be in no configuration space. */
+static bool find_dmar_ioapic(struct lines *lines)
+{
+    for (uint32_t u = 0; u < iommu.unit_count; u++) {
+        const struct dmar_scopes *scopes = &dmar.units[u].scopes;
+
+        for (uint32_t i = 0; i < scopes->count; i++) {
+            const struct dmar_scope *scope = &dmar.scopes[scopes->first + i];
+            struct pci_address at = {dmar.units[u].segment, scope->bus, scope->path[0].device, scope->path[0].function};
+
+            if (scope->kind == DMAR_SCOPE_IOAPIC && scope->id == lines->ioapic_id &&
+                (scope->path_count == 1 || dmar_scope_find(scope, at.segment, host_devices_access(), &at))) {
+                lines->unit = &iommu.units[u];
+                lines->vectors.device_id = pci_requester(at);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool find_ivrs_ioapic(struct lines *lines)
+{
+    for (uint32_t i = 0; i < ivrs.special_count; i++) {
+        const struct ivrs_special *special = &ivrs.specials[i];
+
+        if (special->kind == IVRS_SPECIAL_IOAPIC && special->id == lines->ioapic_id) {
+            lines->unit = &iommu.units[special->unit];
+            lines->vectors.device_id = special->device_id;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With room in the unit's tables for all of its lines. NULL: there is none, or no unit hears it. */
+static struct lines *lines_of(uint8_t ioapic_id)
+{
+    struct lines *lines = &iommu.lines[iommu.lines_count];
+
+    for (uint32_t i = 0; i < iommu.lines_count; i++) {
+        if (iommu.lines[i].ioapic_id == ioapic_id) {
+            return &iommu.lines[i];
+        }
+    }
+    *lines = (struct lines){.ioapic_id = ioapic_id, .vectors.count = IOMMU_VECTORS_MAX};
+    if (!(iommu.kind == &iommu_vtd ? find_dmar_ioapic(lines) : find_ivrs_ioapic(lines))) {
+        return NULL;
+    }
+    if (lines->unit->interrupts && lines->unit->kind->reserve(lines->unit, &lines->vectors) != STATUS_OK) {
+        return NULL;
+    }
+    lines->vectors.count = 0;
+    iommu.lines_count++;
+    return lines;
+}
+
+const char *iommu_line_open(struct iommu_line *line)
+{
+    struct lines *lines;
+    struct iommu_vectors *vectors;
+    uint32_t n;
+
+    line->remapped = false;
+    if (!iommu.protects) {
+        return NULL;
+    }
+    lines = lines_of(line->ioapic_id);
+    if (lines == NULL) {
+        return "no IOMMU of the machine hears its I/O APIC, or has room for it";
+    }
+    vectors = &lines->vectors;
+    n = vectors->count;
+    if (!lines->unit->interrupts) {
+        return NULL;
+    }
+    if (n == IOMMU_VECTORS_MAX) {
+        return "the IOMMU has no room for one more line of its I/O APIC";
+    }
+    vectors->to[n].apic_id = line->apic_id;
+    vectors->to[n].vector = line->vector;
+    vectors->to[n].level = line->level;
+    vectors->count++;
+    if (lines->unit->kind->set_vectors(lines->unit, vectors, true) != STATUS_OK) {
+        vectors->count--;
+        return "the IOMMU cannot lead it to this CPU";
+    }
+    flush_others(lines->unit);
+    line->remapped = true;
+    line->entry = lines->unit->kind->line(vectors, n);
+    return NULL;
 }
 
 void iommu_tree_kind(const struct iommu_device *device, const struct page_table_format **format,
@@ -588,27 +692,35 @@ static const char *owner_of(uint16_t segment, uint16_t device_id, char text[OWNE
 
 /* ---- the audit ---- */
 
-/* What the audit is told of the interrupts of guests' devices. */
-static const struct audit_device_vectors *audited_vectors(void)
+static struct audit_device_vectors audited(const struct iommu_unit *unit, const struct iommu_vectors *vectors, bool let)
 {
-    static struct audit_device_vectors rows[IOMMU_DEVICES_MAX];
+    struct audit_device_vectors row = {.segment = unit->segment,
+                                       .device_id = vectors->device_id,
+                                       .first = vectors->first,
+                                       .count = let ? vectors->count : 0,
+                                       .table = vectors->table,
+                                       .x2apic = unit->x2apic};
+
+    for (uint32_t n = 0; n < vectors->count; n++) {
+        row.to[n].apic_id = vectors->to[n].apic_id;
+        row.to[n].vector = vectors->to[n].vector;
+        row.to[n].level = vectors->to[n].level;
+    }
+    return row;
+}
+
+/* What the audit is told of the interrupts of guests' devices and lines. Returns how many rows there are. */
+static uint32_t audited_vectors(struct audit_device_vectors rows[IOMMU_DEVICES_MAX + ACPI_IOAPICS_MAX])
+{
+    uint32_t count = 0;
 
     for (uint32_t i = 0; i < iommu.device_count; i++) {
-        const struct iommu_device *device = iommu.devices[i];
-        const struct iommu_vectors *vectors = &device->vectors;
-
-        rows[i] = (struct audit_device_vectors){.segment = device->address.segment,
-                                                .device_id = vectors->device_id,
-                                                .first = vectors->first,
-                                                .count = device->let ? vectors->count : 0,
-                                                .table = vectors->table,
-                                                .x2apic = device->unit->x2apic};
-        for (uint32_t n = 0; n < vectors->count; n++) {
-            rows[i].to[n].apic_id = vectors->to[n].apic_id;
-            rows[i].to[n].vector = vectors->to[n].vector;
-        }
+        rows[count++] = audited(iommu.devices[i]->unit, &iommu.devices[i]->vectors, iommu.devices[i]->let);
     }
-    return rows;
+    for (uint32_t i = 0; i < iommu.lines_count; i++) {
+        rows[count++] = audited(iommu.lines[i].unit, &iommu.lines[i].vectors, true);
+    }
+    return count;
 }
 
 void iommu_audit(const struct boot_info *info)
@@ -616,7 +728,8 @@ void iommu_audit(const struct boot_info *info)
     static struct audit_unit units[UNITS_MAX];
     static struct audit_devices_finding finding;
     const struct audit_span ours = {info->pool_start, info->pool_start + info->pool_bytes};
-    const struct audit_device_vectors *let = audited_vectors();
+    static struct audit_device_vectors let[IOMMU_DEVICES_MAX + ACPI_IOAPICS_MAX];
+    uint32_t let_count = audited_vectors(let);
     struct audit_devices_request request = {.units = units, .hypervisor = &ours, .hypervisor_count = 1};
 
     for (uint32_t i = 0; i < iommu.unit_count; i++) {
@@ -631,7 +744,7 @@ void iommu_audit(const struct boot_info *info)
                 .grants = iommu.grants,
                 .grant_count = iommu.grant_count,
                 .let = let,
-                .let_count = iommu.device_count,
+                .let_count = let_count,
             };
         }
     }

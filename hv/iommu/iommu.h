@@ -71,6 +71,21 @@ void iommu_device_block(struct iommu_device *device);
 /* What the device has to write for its message n. */
 void iommu_message(const struct iommu_device *device, uint32_t n, uint64_t *address, uint32_t *data);
 
+/* One interrupt of an I/O APIC. */
+struct iommu_line {
+    uint8_t ioapic_id; /* by the MADT */
+    uint8_t vector;
+    uint32_t apic_id;
+    bool level;
+    /* What iommu_line_open() says. */
+    bool remapped;  /* false: by no unit, and the pin's entry is an ordinary one */
+    uint64_t entry; /* what the pin's has to be, trigger, polarity and mask aside */
+};
+
+/* Lets it through. NULL, or a sentence that says why it cannot be. It stays for good: the pin's mask is what stops it.
+ * BSP only, before the guests run. */
+const char *iommu_line_open(struct iommu_line *line);
+
 /* What the tree of a guest's devices is to be made with. */
 void iommu_tree_kind(const struct iommu_device *device, const struct page_table_format **format,
                      struct page_table_caps *caps);

@@ -91,6 +91,7 @@ struct iommu_fault {
  *   reserve     room for the messages of a device, whose ID and count are set. STATUS_NO_SPACE, STATUS_NO_MEMORY.
  *   set_vectors its messages pass, as to[] says, or none does.
  *   message     what the device has to write for message n.
+ *   line        what an I/O APIC's entry has to be for its message n, trigger, polarity and mask aside.
  *   flush       what the unit has cached of trees, devices and interrupts is forgotten.
  *   take_fault  the oldest report. False: there is none.
  */
@@ -108,6 +109,7 @@ struct iommu_kind {
     enum status (*reserve)(struct iommu_unit *unit, struct iommu_vectors *vectors);
     enum status (*set_vectors)(struct iommu_unit *unit, const struct iommu_vectors *vectors, bool on);
     void (*message)(const struct iommu_vectors *vectors, uint32_t n, uint64_t *address, uint32_t *data);
+    uint64_t (*line)(const struct iommu_vectors *vectors, uint32_t n);
     enum status (*flush)(struct iommu_unit *unit);
     bool (*take_fault)(struct iommu_unit *unit, struct iommu_fault *fault);
 };

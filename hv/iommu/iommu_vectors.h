@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The interrupts that a device may raise. */
+/* The interrupts that a device may raise, or an I/O APIC. */
 #ifndef HV_IOMMU_IOMMU_VECTORS_H
 #define HV_IOMMU_IOMMU_VECTORS_H
 
@@ -16,6 +16,7 @@ struct iommu_vectors {
     struct {
         uint32_t apic_id;
         uint8_t vector;
+        bool level; /* of an I/O APIC's pin: VT-d has it in the entry, AMD-Vi leaves it to the pin */
     } to[IOMMU_VECTORS_MAX];
 };
 

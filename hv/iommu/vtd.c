@@ -84,8 +84,9 @@
 #define VECTORS_X2APIC (1ULL << 11)
 #define VECTORS 256u
 
-/* Interrupt remapping entry, two words: fixed, edge, one CPU by its physical ID; the requester is compared whole. VT-d
+/* Interrupt remapping entry, two words: fixed, one CPU by its physical ID; the requester is compared whole. VT-d
  * 9.9 "Interrupt Remapping Table Entry (IRTE) for Remapped Interrupts". */
+#define VECTOR_LEVEL (1ULL << 4)
 #define VECTOR_NUMBER(vector) ((uint64_t)(vector) << 16)
 #define VECTOR_XAPIC(id) ((uint64_t)(id) << 40)
 #define VECTOR_X2APIC(id) ((uint64_t)(id) << 32)
@@ -94,6 +95,11 @@
 /* The remappable form of a message. VT-d 5.1.5.2 "MSI and MSI-X Register Programming". */
 #define MESSAGE_ADDRESS 0xfee00010ULL
 #define MESSAGE_INDEX(index) ((uint64_t)(index) << 5)
+
+/* An I/O APIC's entry in the remappable form; its vector is that of the remapping entry, for the end of a level. VT-d
+ * 5.1.5.1 "I/OxAPIC Programming". */
+#define LINE_REMAPPED (1ULL << 48)
+#define LINE_INDEX(index) ((uint64_t)((index)&0x7fffu) << 49 | (uint64_t)((index) >> 15) << 11)
 
 /* Descriptors of 16 bytes. VT-d 6.5.2 "Queued Invalidation Interface". */
 #define DESCRIPTOR_BYTES 16u
@@ -406,6 +412,7 @@ static enum status vtd_set_vectors(struct iommu_unit *unit, const struct iommu_v
         unit_store(unit, &entry[1], on ? VECTOR_SOURCE(vectors->device_id) : 0);
         unit_store(unit, &entry[0],
                    on ? ENTRY_PRESENT | VECTOR_NUMBER(vectors->to[i].vector) |
+                            (vectors->to[i].level ? VECTOR_LEVEL : 0) |
                             (unit->x2apic ? VECTOR_X2APIC(id) : VECTOR_XAPIC(id))
                       : 0);
     }
@@ -416,6 +423,11 @@ static void vtd_message(const struct iommu_vectors *vectors, uint32_t n, uint64_
 {
     *address = MESSAGE_ADDRESS | MESSAGE_INDEX(vectors->first + n);
     *data = 0;
+}
+
+static uint64_t vtd_line(const struct iommu_vectors *vectors, uint32_t n)
+{
+    return LINE_REMAPPED | LINE_INDEX(vectors->first + n) | vectors->to[n].vector;
 }
 
 /* ---- faults ---- */
@@ -479,6 +491,7 @@ const struct iommu_kind iommu_vtd = {
     .reserve = vtd_reserve,
     .set_vectors = vtd_set_vectors,
     .message = vtd_message,
+    .line = vtd_line,
     .flush = vtd_flush,
     .take_fault = vtd_take_fault,
 };

@@ -17,6 +17,7 @@
 #define VTD_LEVELS(high) (2u + (unsigned)((high)&7u))
 #define VTD_BUSES 256u
 #define VTD_VECTORS 256u
+#define VTD_LEVEL (1ULL << 4)
 #define VTD_VECTOR(number) ((uint64_t)(number) << 16)
 #define VTD_CPU(id) ((uint64_t)(id) << 40)
 #define VTD_CPU_X2APIC(id) ((uint64_t)(id) << 32)
@@ -227,7 +228,7 @@ static bool check_vtd_vector(const struct walk *walk, uint32_t index)
         uint32_t n = index - let->first;
 
         if (let->segment == walk->unit->segment && n < let->count &&
-            entry[0] == (VTD_PRESENT | VTD_VECTOR(let->to[n].vector) |
+            entry[0] == (VTD_PRESENT | VTD_VECTOR(let->to[n].vector) | (let->to[n].level ? VTD_LEVEL : 0) |
                          (let->x2apic ? VTD_CPU_X2APIC(let->to[n].apic_id) : VTD_CPU(let->to[n].apic_id))) &&
             entry[1] == VTD_SOURCE(let->device_id)) {
             return true;

@@ -25,7 +25,7 @@ struct audit_device_grant {
     uint64_t start, backing, bytes;
 };
 
-/* What interrupts one device may raise: message n is vector to[n].vector of one CPU. */
+/* What interrupts one device, or I/O APIC, may raise: message n is vector to[n].vector of one CPU. */
 #define AUDIT_VECTORS_MAX 32u
 
 struct audit_device_vectors {
@@ -37,6 +37,7 @@ struct audit_device_vectors {
     struct {
         uint32_t apic_id;
         uint8_t vector;
+        bool level; /* VT-d, of an I/O APIC's pin */
     } to[AUDIT_VECTORS_MAX];
 };
 

@@ -58,6 +58,15 @@ def unstarted_case(name, extra, text, **options):
                 passes=(("hello", "hello"),), files={"hello.elf": Built("guests/hello.elf")}, emulators=QEMU, extra=extra, **options)
 
 
+def direct_case(common, iommu):
+    """COM2's interrupt comes through the IOMMU, which has blocked all others."""
+    return Case(f"direct-{iommu}", "[guest direct]\nkernel = direct.elf\nmemory = 4M\nserial = com2\ncmdline = com2 crash\non-crash = restart\n", [
+        r"IOMMU: .*interrupts of devices are blocked", r"direct: \d+ bytes sent by \d+ interrupts",
+        r"direct: 20 bytes came back by interrupts", r"restarted in 0 ms", r"direct: 20 bytes came back by interrupts"],
+                status=None, files={"direct.elf": Built("guests/direct.elf")}, second_says=(r"direct: by interrupts, from guest to COM2",),
+                forbidden=(common.PANIC, "FAIL "), emulators=QEMU, extra=IOMMUS[iommu], slow=True)
+
+
 def rows(common):
     refused = common.refused_case
     intel = IOMMUS["intel"]
@@ -66,6 +75,8 @@ def rows(common):
         edu_case(common, "amd", slow=True),
         nvme_case(common, "intel"),
         nvme_case(common, "amd"),
+        direct_case(common, "intel"),
+        direct_case(common, "amd"),
         refused("pci-no-iommu", guest("a", "pci = disk"), r"no-iommu: This machine has no IOMMU", emulators=QEMU, slow=True),
         refused("pci-no-iommu-vmx", guest("a", "pci = 00:01.1"), r"no-iommu: This machine has no IOMMU", emulators=BOCHS_VMX,
                 slow=True),

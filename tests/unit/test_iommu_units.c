@@ -221,6 +221,7 @@ static void let_of(const struct iommu_vectors *vectors)
     for (uint32_t n = 0; n < vectors->count; n++) {
         let.to[n].apic_id = vectors->to[n].apic_id;
         let.to[n].vector = vectors->to[n].vector;
+        let.to[n].level = vectors->to[n].level;
     }
 }
 
@@ -269,6 +270,45 @@ FOR_EACH_KIND(a_devices_messages_are_the_vectors_that_it_was_given)
     unit.kind->message(&vectors, 0, &address, &data);
     assert_false(model_message(DEVICE, address, data, &vector, &cpu));
     assert_int_equal(audit(NULL, 0), STATUS_OK);
+}
+
+/* An I/O APIC sends what its entry says as a message: VT-d 5.1.5.1, AMD-Vi 2.2.5. */
+static bool line_reaches(uint64_t entry, uint8_t *vector, uint32_t *cpu)
+{
+    uint64_t address = 0xfee00000 | (entry >> 48 & 0xffff) << 4;
+
+    return model_message(DEVICE, address, model.amd ? (uint32_t)entry & 0x7ff : 0, vector, cpu);
+}
+
+FOR_EACH_KIND(a_line_is_the_vector_that_it_was_given)
+{
+    struct iommu_vectors lines = {.device_id = DEVICE, .count = IOMMU_VECTORS_MAX};
+    uint32_t cpu;
+    uint8_t vector;
+
+    start(kind);
+    if (!unit.interrupts) {
+        return;
+    }
+    assert_int_equal(unit.kind->reserve(&unit, &lines), STATUS_OK);
+    for (lines.count = 0; lines.count < 3;) {
+        uint32_t n = lines.count++;
+
+        lines.to[n].vector = (uint8_t)(0x30 + n);
+        lines.to[n].apic_id = n + 1;
+        lines.to[n].level = n != 1;
+        assert_int_equal(unit.kind->set_vectors(&unit, &lines, true), STATUS_OK);
+        assert_true(line_reaches(unit.kind->line(&lines, n), &vector, &cpu));
+        assert_int_equal(vector, 0x30 + n);
+        assert_int_equal(cpu, n + 1);
+        assert_false(line_reaches(unit.kind->line(&lines, n + 1), &vector, &cpu)); /* not opened yet */
+    }
+    let_of(&lines);
+    let_count = 1;
+    assert_int_equal(audit(NULL, 0), STATUS_OK);
+    let.to[1].level = true;
+    assert_int_equal(audit(NULL, 0), model.amd ? STATUS_OK : STATUS_DENIED);
+    let_count = 0;
 }
 
 FOR_EACH_KIND(no_more_messages_than_there_is_room_for)
@@ -481,6 +521,7 @@ int main(void)
         cmocka_unit_test(any_order_keeps_the_promise),
         cmocka_unit_test(the_audit_finds_every_hole),
         cmocka_unit_test(a_devices_messages_are_the_vectors_that_it_was_given),
+        cmocka_unit_test(a_line_is_the_vector_that_it_was_given),
         cmocka_unit_test(no_more_messages_than_there_is_room_for),
     };
 

@@ -137,6 +137,8 @@ struct config_pci {
     uint8_t bus, device, function;
     uint16_t vendor, product;        /* CONFIG_PCI_ID */
     uint32_t class_code, class_mask; /* CONFIG_PCI_CLASS */
+    bool has_gsi;                    /* `gsi N` behind it: */
+    uint32_t gsi;                    /* the input of the I/O APICs that its interrupt line leads to */
     uint32_t which;                  /* of several that fit the first, second, ...: from 1 on */
 };
 

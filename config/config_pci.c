@@ -6,6 +6,7 @@
  *   pci = 02:00.0        pci = 0001:02:00.0        the place, with or without the segment
  *   pci = 8086:10d3      pci = 8086:10d3 2         vendor and product; of several that are alike the second
  *   pci = nvme           pci = net 2               a kind
+ *   pci = net 2 gsi 17                             behind each: where its interrupt line leads to
  *
  * They are counted in the order of their places: segment, bus, device, function.
  */
@@ -14,6 +15,7 @@
 #include "hv/base/format.h"
 
 #define WHICH_MAX 255u
+#define GSI_MAX 1023u /* inputs of all I/O APICs: far more than any machine has */
 #define CLASS_BRIDGE 0x06u
 #define PLACE_TEXT_MAX 16u
 
@@ -108,16 +110,30 @@ static bool read_kind(struct text text, struct config_pci *pci)
     return false;
 }
 
-/* What stands behind an ID or a kind: which of several. */
-static bool read_which(struct config_piece rest, struct config_pci *pci)
+/* What stands behind an ID or a kind: which of several; then, behind a place, too, the pin of its line. */
+static bool read_rest(struct config_piece rest, struct config_pci *pci)
 {
+    struct config_piece word;
     uint64_t number = 1;
 
-    if (rest.text.length != 0 && (pci->kind == CONFIG_PCI_ADDRESS || !config_value_number(rest.text, &number) ||
-                                  number == 0 || number > WHICH_MAX)) {
+    if (!config_take_word(&rest, &word)) {
         return false;
     }
+    if (word.text.length != 0 && !config_text_alike(word.text, "gsi")) {
+        if (pci->kind == CONFIG_PCI_ADDRESS || !config_value_number(word.text, &number) || number == 0 ||
+            number > WHICH_MAX || !config_take_word(&rest, &word)) {
+            return false;
+        }
+    }
     pci->which = (uint32_t)number;
+    if (word.text.length == 0) {
+        return true;
+    }
+    if (!config_text_alike(word.text, "gsi") || !config_value_number(rest.text, &number) || number > GSI_MAX) {
+        return false;
+    }
+    pci->has_gsi = true;
+    pci->gsi = (uint32_t)number;
     return true;
 }
 
@@ -128,11 +144,11 @@ void config_read_pci(struct config_piece value, struct config_guest *guest, stru
 
     if (!config_take_word(&rest, &word) ||
         !(read_place(word.text, &pci) || read_id(word.text, &pci) || read_kind(word.text, &pci)) ||
-        !read_which(config_trim(rest), &pci)) {
+        !read_rest(rest, &pci)) {
         config_report(errors, value.position, "bad-pci",
                       "\"%.*s\" names no PCI function; write its place (02:00.0), vendor and product (8086:10d3), or "
                       "nvme, ahci, sata, disk, usb, xhci, net, gpu or audio, with a number behind where there are "
-                      "several (net 2).",
+                      "several (net 2), and where its interrupt line has to be named `gsi 17`.",
                       TEXT_ARGS(value.text));
         return;
     }
@@ -279,11 +295,13 @@ static void resolve(const struct config_machine *machine, struct config_pci *wis
                       "%s is what the hypervisor's console is on; take the console elsewhere (`console = serial`, "
                       "`console = screen`), or give the guest another function.",
                       place_text(function, place));
-    } else if (function->messages_known && !function->messages) {
-        config_report(errors, wish->position, "pci-intx",
-                      "%s has no interrupt messages (MSI-X, MSI), only an interrupt line, which functions share; it "
-                      "cannot be given to a guest.",
-                      place_text(function, place));
+    } else if (function->messages_known && !function->messages && !function->line && !wish->has_gsi) {
+        config_report(
+            errors, wish->position, "pci-intx",
+            "%s has no interrupt messages (MSI-X, MSI), only an interrupt line, and the firmware does not say "
+            "where it leads to; write the input of the I/O APICs behind it (`gsi 17`), as another system on "
+            "this machine shows it (Linux: /proc/interrupts).",
+            place_text(function, place));
     }
     wish->segment = function->segment;
     wish->bus = function->bus;

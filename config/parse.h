@@ -38,6 +38,7 @@ struct config_pci_function {
     bool messages_known;
     bool messages; /* it has MSI-X or MSI */
     bool console;  /* the hypervisor writes its console there */
+    bool line;     /* the firmware says where its interrupt line leads to */
 };
 
 /* What of a machine belongs to the hypervisor, or is no device that a guest could have. */

@@ -6,6 +6,7 @@
  */
 #include "efi/efi_inventory.h"
 #include "hv/host/pci_describe.h"
+#include "hv/host/pci_device.h"
 #include "hv/host/pci_ports.h"
 #include "hv/host/usb_handoff.h"
 #include "hv/iommu/dmar.h"
@@ -103,6 +104,7 @@ static void add_functions(struct inventory *inventory, struct efi_stage *stage)
     const struct usb_access usb = {.context = stage, .map = usb_map, .read = register_read};
     struct pci_buses buses[BUSES_MAX];
     char line[PCI_DESCRIBE_BYTES];
+    uint32_t irq;
 
     if (pci_topology_read(&topology, &access, buses, collect_buses(stage, buses)) != STATUS_OK) {
         inventory_add(inventory, "# more than %u PCI functions: groups mean nothing\n", PCI_NODES_MAX);
@@ -112,7 +114,11 @@ static void add_functions(struct inventory *inventory, struct efi_stage *stage)
         const char *kind = usb_kind_name(&node->function);
 
         pci_describe(line, &topology, node, &access);
-        inventory_add(inventory, "pci = %s\n", line);
+        if (pci_device_irq(&access, node->function.address, pci_ports_levels(), &irq)) {
+            inventory_add(inventory, "pci = %s, line %u\n", line, irq);
+        } else {
+            inventory_add(inventory, "pci = %s\n", line);
+        }
         if (kind != NULL) {
             inventory_add(inventory, "usb = %s %04x:%02x:%02x.%u %s\n", kind, node->function.address.segment,
                           node->function.address.bus, node->function.address.device, node->function.address.function,

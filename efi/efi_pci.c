@@ -86,6 +86,8 @@ void efi_pci_machine(struct efi_stage *stage, struct config_machine *machine)
 {
     static const struct pci_buses all = {0, 0, UINT8_MAX};
     EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
+    uint16_t levels = pci_ports_levels();
+    uint32_t irq;
     bool whole = pci_topology_read(&topology, &ports, &all, 1) == STATUS_OK;
 
     for (uint32_t i = 0; i < topology.count; i++) {
@@ -101,6 +103,7 @@ void efi_pci_machine(struct efi_stage *stage, struct config_machine *machine)
                                                 .group = whole ? topology.nodes[i].group : CONFIG_PCI_NO_GROUP,
                                                 .messages_known = true,
                                                 .messages = has_messages(&function->address),
+                                                .line = pci_device_irq(&ports, function->address, levels, &irq),
                                                 .console = is_console(stage->info, function)};
     }
     stage->boot->RestoreTPL(before);

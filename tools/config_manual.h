@@ -110,7 +110,8 @@ static const char manual_details[] =
     LINE("    taken = ports 0x600 0x680 acpi-pm     # ports, or memory, from START to END that are the hypervisor's: acpi-pm,")
     LINE("                                          # reset, console, io-apic, pci-config, iommu or screen")
     LINE("    iommu = intel 0xfed90000 segment 0 off  # or amd; or none")
-    LINE("    pci = 02:00.0 8086:10d3 class 020000  # behind it, as it is: `, can 05 11` (capabilities), `, group 02:00.0`, `, console`")
+    LINE("    pci = 02:00.0 8086:10d3 class 020000  # behind it, as it is: `, can 05 11` (capabilities), `, group 02:00.0`, `, console`,")
+    LINE("                                          # `, line 11` (where the firmware has led its interrupt line)")
     LINE("")
     LINE("Without `pci` lines what `pci` names is taken to be there. The examples below are for a machine with these lines:")
     LINE("")
@@ -194,7 +195,10 @@ static const struct manual_key manual_keys[] = {
      "a PCI function of the machine that the guest has for itself: by place (with a segment in front where it is not "
      "0: "
      "`0001:02:00.0`), by vendor and product, or by kind (`nvme`, `ahci`, `sata`, `disk`, `usb`, `xhci`, `net`, `gpu`, "
-     "`audio`), with a number behind where several fit. It needs an IOMMU; see \"Devices of the machine\". May be "
+     "`audio`), with a number behind where several fit. `gsi 17` behind that names the input of the I/O APICs that its "
+     "interrupt line leads to, where it has no messages and the firmware does not say. It needs an IOMMU; see "
+     "\"Devices "
+     "of the machine\". May be "
      "repeated, 8 times at most"},
     {"guest", "console", "`yes`, `virtio`, `no`", "`yes`",
      "whether the guest's serial port takes part in the console; with `virtio` also a virtio console (`hvc0`), which "
@@ -319,8 +323,8 @@ static const struct manual_rule manual_rules[] = {
      "[guest a]\nkernel = k\npci = 01:00.0\n", 4 | MANUAL_PCI},
     {"pci-console", "What the hypervisor's console is on is no guest's.", "[guest a]\nkernel = k\npci = gpu\n",
      "[guest a]\nkernel = k\npci = nvme\n", 4 | MANUAL_PCI},
-    {"pci-intx", "A function has interrupt messages (MSI-X or MSI).", "[guest a]\nkernel = k\npci = 10ec:8139\n",
-     "[guest a]\nkernel = k\npci = 8086:10d3\n", 4 | MANUAL_PCI},
+    {"pci-intx", "A function has interrupt messages (MSI-X or MSI), or it is known where its interrupt line leads to.",
+     "[guest a]\nkernel = k\npci = 10ec:8139\n", "[guest a]\nkernel = k\npci = 10ec:8139 gsi 17\n", 4 | MANUAL_PCI},
     {"pci-group", "Functions that the IOMMU cannot tell apart are one guest's.",
      "[guest a]\nkernel = k\npci = net\n[guest b]\nkernel = k\npci = audio\n",
      "[guest a]\nkernel = k\npci = net\npci = audio\n[guest b]\nkernel = k\n", 4 | MANUAL_PCI},

@@ -279,7 +279,16 @@ uint32_t guest_devices_mmio(const struct guest *guest)
 
 uint32_t guest_devices_pci(const struct guest *guest)
 {
-    return guest->devices == NULL || on_mmio(guest) ? 0 : ((1u << guest->devices->count) - 1) << FIRST_PCI_DEVICE;
+    const struct guest_devices *devices = guest->devices;
+    uint32_t functions = devices == NULL || on_mmio(guest) ? 0 : devices->count;
+    uint32_t pins = ((1u << functions) - 1) << FIRST_PCI_DEVICE;
+
+    for (uint32_t i = 0; devices != NULL && i < devices->assigned_count; i++) {
+        uint32_t device = FIRST_PCI_DEVICE + functions + guest->config->share_count + i;
+
+        pins |= (devices->assigned[i].line_vector != 0 ? 1u : 0) << device;
+    }
+    return pins;
 }
 
 /* ---- work ---- */

@@ -291,6 +291,9 @@ void guest_take_sources(struct vcpu *vcpu, uint64_t now)
     for (uint64_t left = came & ((1ULL << GUEST_SOURCE_IRQS) - 1); left != 0; left &= left - 1) {
         platform_direct_edge(&guest->platform, (uint32_t)__builtin_ctzll(left));
     }
+    for (uint64_t left = came >> GUEST_SOURCE_IRQS; left != 0; left &= left - 1) {
+        platform_outside_came(&guest->platform, GUEST_SOURCE_IRQS + (uint32_t)__builtin_ctzll(left));
+    }
     guest_collect(vcpu, now);
     guest_deadline_changed(vcpu);
     guest_release(vcpu);

@@ -120,6 +120,7 @@ enum bus_want {
     BUS_ROUTES = 1u << 4,    /* the HPET: edges, levels or their pins have changed */
     BUS_TEST_LINE = 1u << 5, /* the test device: `line` and `level` */
     BUS_PLACES = 1u << 6,    /* PCI: base address registers have changed */
+    BUS_ENDS = 1u << 8,      /* an interrupt controller: the guest has ended levels */
     BUS_WORK = 1u << 7,      /* virtio: queues have buffers to look at, once the guest's PC has been let go */
 };
 
@@ -185,6 +186,14 @@ struct bus_row {
     /* Takes the oldest; false: there is none. NULL: the device never has BUS_MESSAGES. */
     bool (*next_message)(void *state, struct apic_message *message);
 
+    /*
+     * A device outside of the guest's PC, by a line that is a level there, or both NULL. `outside_came`: source n of
+     * the guest has come; where it is the device's own, its line 0 rises. `line_ended`: the guest has ended an
+     * interrupt of the line that line 0 is wired to: the device lets go of it, and it comes again where it is still up.
+     */
+    void (*outside_came)(void *state, uint32_t source);
+    void (*line_ended)(void *state);
+
     uint8_t lines[BUS_DEVICE_LINES_MAX]; /* which line of the bus each of its own is; BUS_NO_LINE */
     uint32_t line_count;
     /* Its deadline wakes no CPU while line 0 is masked everywhere: the state is computed when it is looked at. */
@@ -232,6 +241,7 @@ struct bus_order {
 struct bus {
     uint64_t due;                        /* no device has a deadline before it */
     uint64_t timed;                      /* bit n: device n has a deadline */
+    uint64_t outside;                    /* bit n: device n has line_ended() */
     uint64_t wanting;                    /* bit n: device n has wants that the wires have not taken */
     uint32_t lines;                      /* levels of the bus's lines: high where any device drives one high */
     uint32_t wired;                      /* lines that some device has been connected to */

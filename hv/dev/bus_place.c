@@ -254,6 +254,7 @@ enum status bus_add(struct bus *bus, const struct bus_row *row, void *state, uns
     }
     bus->devices[number] =
         (struct bus_device){.row = row, .state = state, .signals = signals_of(row, state), .deadline = DEADLINE_NONE};
+    bus->outside |= (uint64_t)(row->line_ended != NULL) << number;
     bus->device_count++;
     for (unsigned i = 0; i < BUS_DEVICE_LINES_MAX; i++) {
         bus->devices[number].line_of[i] = BUS_NO_LINE;
@@ -279,6 +280,7 @@ static void remove_last(struct bus *bus, struct bus_device *last)
     }
     bus->timed &= ~(1ULL << number);
     bus->wanting &= ~(1ULL << number);
+    bus->outside &= ~(1ULL << number);
     bus_find_due(bus);
     *last = (struct bus_device){0};
     bus->device_count--;

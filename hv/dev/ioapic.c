@@ -69,6 +69,12 @@ static void evaluate_level(struct ioapic *ioapic, unsigned pin)
     }
 }
 
+static void end_level(struct ioapic *ioapic, unsigned pin)
+{
+    ioapic->ended |= 1u << pin;
+    ioapic->signals.wants |= BUS_ENDS;
+}
+
 /* Messages that wait are for the wires to take. */
 static void update(struct ioapic *ioapic)
 {
@@ -121,6 +127,7 @@ void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
 
         if ((entry & ENTRY_REMOTE_IRR) != 0 && ENTRY_VECTOR(entry) == vector) {
             ioapic->entries[pin] = entry & ~ENTRY_REMOTE_IRR;
+            end_level(ioapic, pin);
             evaluate_level(ioapic, pin);
         }
     }
@@ -188,8 +195,9 @@ static void write_entry(struct ioapic *ioapic, unsigned pin, bool upper, uint32_
     uint64_t entry = (old & ~half) | ((uint64_t)value << (upper ? 32 : 0));
 
     entry = (entry & ENTRY_WRITABLE) | (old & ENTRY_READ_ONLY);
-    if (!entry_is_level(entry)) {
+    if (!entry_is_level(entry) && (entry & ENTRY_REMOTE_IRR) != 0) {
         entry &= ~ENTRY_REMOTE_IRR;
+        end_level(ioapic, pin);
     }
     if ((entry & ENTRY_MASKED) != 0) {
         ioapic->pending &= ~(1u << pin);

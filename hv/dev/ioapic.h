@@ -24,6 +24,7 @@ struct ioapic {
     uint32_t lines;             /* pins, electrically high = 1 */
     uint32_t driven; /* pins that are wired to a device; the others are never active, whatever their polarity */
     uint32_t pending;
+    uint32_t ended; /* levels of pins that the guest has ended, until the wires have taken BUS_ENDS */
     uint64_t entries[IOAPIC_PINS];
 };
 

@@ -115,6 +115,14 @@ static void cascade(struct pic_pair *pair)
     set_input(&pair->chips[MASTER], PIC_CASCADE_IRQ, requested_ir(&pair->chips[SLAVE], false) >= 0);
 }
 
+static void end_service(struct pic *pic, unsigned ir)
+{
+    uint8_t bit = (uint8_t)(1u << ir);
+
+    pic->ended |= pic->isr & pic->elcr & bit;
+    pic->isr &= (uint8_t)~bit;
+}
+
 static void rotate_to_lowest(struct pic *pic, unsigned ir)
 {
     pic->lowest_priority = (uint8_t)ir;
@@ -135,7 +143,10 @@ static unsigned acknowledge(struct pic *pic, bool master)
     }
     if (!pic->auto_eoi) {
         pic->isr |= bit;
-    } else if (pic->rotate_on_auto_eoi) {
+        return (unsigned)ir;
+    }
+    pic->ended |= pic->elcr & bit;
+    if (pic->rotate_on_auto_eoi) {
         rotate_to_lowest(pic, (unsigned)ir);
     }
     return (unsigned)ir;
@@ -155,6 +166,9 @@ static unsigned acknowledge_slave(struct pic_pair *pair)
 static void update(struct pic_pair *pair)
 {
     pair->signals.lines = requested_ir(&pair->chips[MASTER], true) >= 0;
+    if ((pair->chips[MASTER].ended | pair->chips[SLAVE].ended) != 0) {
+        pair->signals.wants |= BUS_ENDS;
+    }
 }
 
 uint8_t pic_pair_acknowledge(struct pic_pair *pair)
@@ -237,7 +251,7 @@ static void end_highest(struct pic *pic, bool rotate)
     if (priority == 8) {
         return;
     }
-    pic->isr &= (uint8_t) ~(1u << ir);
+    end_service(pic, ir);
     if (rotate) {
         rotate_to_lowest(pic, ir);
     }
@@ -257,10 +271,10 @@ static void write_ocw2(struct pic *pic, uint8_t value)
         end_highest(pic, OCW2_COMMAND(value) == OCW2_ROTATE_EOI);
         break;
     case OCW2_SPECIFIC_EOI:
-        pic->isr &= (uint8_t) ~(1u << ir);
+        end_service(pic, ir);
         break;
     case OCW2_ROTATE_SPECIFIC_EOI:
-        pic->isr &= (uint8_t) ~(1u << ir);
+        end_service(pic, ir);
         rotate_to_lowest(pic, ir);
         break;
     case OCW2_SET_PRIORITY:

@@ -27,6 +27,7 @@ struct pic {
     uint8_t irr;
     uint8_t isr;
     uint8_t imr;
+    uint8_t ended;           /* levels that the guest has ended, until the wires have taken BUS_ENDS */
     uint8_t elcr;            /* 1: level-triggered */
     uint8_t elcr_mask;       /* bits that may be 1 */
     uint8_t vector_base;     /* ICW2 bits 7:3 */

@@ -251,11 +251,39 @@ static void forget_unheard_ticks(struct platform *platform)
     }
 }
 
+/*
+ * The guest has ended levels: devices outside of its PC let go of their lines, before these are looked at again. An IRQ
+ * that PCI's lines lead to stands for all of them.
+ */
+static void carry_ends(struct platform *platform)
+{
+    uint32_t irqs = platform->ioapic.ended | (uint32_t)platform->pic.chips[1].ended << 8;
+    uint32_t lines = platform->ioapic.ended & PCI_LINE_BITS;
+
+    platform->ioapic.ended = 0;
+    platform->pic.chips[0].ended = platform->pic.chips[1].ended = 0;
+    lines |= (irqs & 1u << PCI_IRQ_EVEN) != 0 ? PCI_EVEN_LINES << BUS_LINE_PCI : 0;
+    lines |= (irqs & 1u << PCI_IRQ_ODD) != 0 ? ~(PCI_EVEN_LINES << BUS_LINE_PCI) & PCI_LINE_BITS : 0;
+    for (uint64_t left = lines != 0 ? platform->bus.outside : 0; left != 0; left &= left - 1) {
+        unsigned number = (unsigned)__builtin_ctzll(left);
+        const struct bus_device *device = &platform->bus.devices[number];
+
+        if (device->line_of[0] < BUS_LINES_MAX && (lines >> device->line_of[0] & 1u) != 0) {
+            device->row->line_ended(device->state);
+            bus_settle(&platform->bus, number);
+        }
+    }
+    carry_pci_lines(platform);
+}
+
 static void carry_wants(struct platform *platform, unsigned number)
 {
     struct bus_device *device = &platform->bus.devices[number];
     uint32_t wants = bus_take_wants(&platform->bus, number);
 
+    if ((wants & BUS_ENDS) != 0) {
+        carry_ends(platform);
+    }
     if ((wants & BUS_POWER) != 0) {
         carry_power(platform, device->signals);
     }
@@ -591,6 +619,7 @@ static void hold_back_levels(struct platform *platform, uint64_t now)
 void platform_eoi(struct platform *platform, uint8_t vector, uint64_t now)
 {
     ioapic_eoi(&platform->ioapic, vector);
+    carry_ends(platform);
     hold_back_levels(platform, now);
     bus_settle(&platform->bus, DEVICE_ioapic);
     carry_news(platform);
@@ -705,6 +734,17 @@ enum status platform_attach_pci(struct platform *platform, const struct pci_wind
 void platform_device_changed(struct platform *platform, unsigned device)
 {
     bus_settle(&platform->bus, device);
+    carry_news(platform);
+}
+
+void platform_outside_came(struct platform *platform, uint32_t source)
+{
+    for (uint64_t left = platform->bus.outside; left != 0; left &= left - 1) {
+        unsigned number = (unsigned)__builtin_ctzll(left);
+
+        platform->bus.devices[number].row->outside_came(platform->bus.devices[number].state, source);
+        bus_settle(&platform->bus, number);
+    }
     carry_news(platform);
 }
 

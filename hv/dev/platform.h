@@ -64,6 +64,9 @@ void platform_reset(struct platform *platform, const struct platform_config *con
  * window is full, or the bus. */
 enum status platform_attach_pci(struct platform *platform, const struct pci_windows *windows);
 
+/* Source n of the guest has come, from a device outside of its PC: the bus's device that it is of is told. */
+void platform_outside_came(struct platform *platform, uint32_t source);
+
 /* A function has changed outside of an access, as when another guest's CPU gave it something. */
 void platform_device_changed(struct platform *platform, unsigned device);
 void platform_function_changed(struct platform *platform, const struct pci_endpoint *function);

@@ -4,11 +4,13 @@
 #include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/log.h"
+#include "hv/guest/device_irq.h"
 #include "hv/host/budget.h"
 #include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/host_vectors.h"
 #include "hv/host/pci_device.h"
+#include "hv/host/pci_ports.h"
 #include "hv/host/pci_topology.h"
 #include "hv/host/pool.h"
 #include "hv/host/tsc.h"
@@ -21,11 +23,24 @@
 #define REGISTERS_MAX (1 * GIB) /* of one BAR: hv/plan/planner.c counts the tables */
 #define MSIX_ENTRY_BYTES 16u
 
+/* What a function's interrupt line is to its guest. Those of higher numbers get theirs first. */
+enum line {
+    LINE_NONE,   /* it is not known, or another guest's device has it */
+    LINE_BESIDE, /* messages are there, too: without the line it works as well */
+    LINE_ALONE,  /* there are no messages */
+    LINE_NAMED,  /* the config has it */
+};
+
 /* One function of the machine that a guest has. */
 struct assigned {
     struct pci_assigned_facts facts;
     struct iommu_device device;
     enum pci_reset reset;
+    enum line line;
+    struct host_irq_pin pin; /* of its line */
+    uint8_t line_vector;     /* of the host, for the line; 0: none yet */
+    uint32_t line_source;    /* of the guest */
+    bool shared;             /* with another guest's, for which this one does without */
 };
 
 /* What guest and message a vector of a CPU stands for. */
@@ -124,7 +139,13 @@ static void io_write(void *context, bool port, uint64_t at, uint8_t size, uint64
     }
 }
 
-static const struct pci_assigned_io machine_io = {NULL, io_config_write, io_read, io_write};
+static void io_line_open(void *context, uint8_t vector)
+{
+    (void)context;
+    host_irq_open(vector);
+}
+
+static const struct pci_assigned_io machine_io = {NULL, io_config_write, io_read, io_write, io_line_open};
 
 /* ---- before the guests are made ---- */
 
@@ -164,6 +185,11 @@ static void check_bars(struct owner *owner, struct assigned *function)
     }
 }
 
+static bool has_messages(const struct assigned *function)
+{
+    return function->facts.msix != 0 || function->facts.msi != 0;
+}
+
 /* A vector of the CPU for each message, as far as it has any left, and at least one. */
 static void take_vectors(struct owner *owner, uint32_t guest, uint32_t cpu, struct assigned *function)
 {
@@ -184,41 +210,92 @@ static void take_vectors(struct owner *owner, uint32_t guest, uint32_t cpu, stru
     }
 }
 
-static void find_function(const struct boot_info *info, uint32_t guest, const struct config_pci *pci)
+/* What the function has, which must be something that a guest can use. False: refused. */
+static bool read_function(struct owner *owner, const struct config_pci *pci, struct assigned *function)
 {
-    const struct pci_access *access = host_devices_access();
     const struct pci_address at = {pci->segment, pci->bus, pci->device, pci->function};
-    struct owner *owner = owners[guest];
-    struct assigned *function = &owner->functions[owner->count];
-    const char *problem;
 
     if (pci_topology_find(iommu_topology(), at) == NULL) {
         refuse(owner, &at, "there is no such function");
-        return;
-    }
-    if (pci_device_read(access, at, &function->facts) != STATUS_OK) {
+    } else if (pci_device_read(host_devices_access(), at, &function->facts) != STATUS_OK) {
         refuse(owner, &at, "it is a bridge");
-        return;
+    } else {
+        return true;
     }
-    if (function->facts.msix == 0 && function->facts.msi == 0) {
-        refuse(owner, &at, "it has no interrupt messages (MSI-X, MSI), only an interrupt line");
-        return;
+    return false;
+}
+
+/* Where it has messages they are made and the IOMMU has room for them. False: refused. */
+static bool open_device(const struct boot_info *info, uint32_t guest, struct assigned *function)
+{
+    const struct pci_address *at = &function->facts.address;
+    const char *problem;
+
+    function->device = (struct iommu_device){.address = *at, .domain = (uint16_t)guest};
+    if (has_messages(function)) {
+        take_vectors(owners[guest], guest, info->config.guests[guest].cpus[0], function);
     }
-    pci_device_stop(access, &function->facts);
-    function->device = (struct iommu_device){.address = at, .domain = (uint16_t)guest};
-    take_vectors(owner, guest, info->config.guests[guest].cpus[0], function);
     problem = iommu_device_open(&function->device);
     if (problem != NULL) {
-        refuse(owner, &at, "%s", problem);
-        return;
+        refuse(owners[guest], at, "%s", problem);
     }
-    check_bars(owner, function);
-    function->reset = pci_device_reset_kind(access, &function->facts);
+    return problem == NULL;
+}
+
+static void choose_reset(struct assigned *function)
+{
+    const struct pci_address *at = &function->facts.address;
+
+    function->reset = pci_device_reset_kind(host_devices_access(), &function->facts);
     if (function->reset == PCI_RESET_NONE) {
         log_warning("device %04x:%02x:%02x.%x has no reset of its own: each life of its guest finds it as the last one "
                     "left it",
-                    at.segment, at.bus, at.device, at.function);
+                    at->segment, at->bus, at->device, at->function);
     }
+}
+
+/* The pin that its line leads to: as the config says, or the firmware has led it. A PCI line is low while it asks, but
+ * where the firmware's tables say something else. */
+static void find_pin(const struct config_pci *pci, struct assigned *function)
+{
+    uint32_t irq;
+
+    if (!function->facts.has_pin) {
+        return;
+    }
+    if (pci->has_gsi) {
+        function->pin = (struct host_irq_pin){.gsi = pci->gsi, .level = true, .active_low = true};
+        function->line = LINE_NAMED;
+    } else if (pci_device_irq(host_devices_access(), function->facts.address, pci_ports_levels(), &irq)) {
+        function->pin = host_irq_isa(irq);
+        function->pin.active_low = !function->pin.level || function->pin.active_low;
+        function->pin.level = true;
+        function->line = has_messages(function) ? LINE_BESIDE : LINE_ALONE;
+    }
+}
+
+static void find_function(const struct boot_info *info, uint32_t guest, const struct config_pci *pci)
+{
+    struct owner *owner = owners[guest];
+    struct assigned *function = &owner->functions[owner->count];
+
+    if (!read_function(owner, pci, function)) {
+        return;
+    }
+    pci_device_stop(host_devices_access(), &function->facts);
+    find_pin(pci, function);
+    if (!has_messages(function) && function->line == LINE_NONE) {
+        refuse(
+            owner, &function->facts.address,
+            "it has no interrupt messages (MSI-X, MSI), and to which input of the I/O APICs its interrupt line leads "
+            "the firmware does not say; write it behind the function: gsi 17");
+        return;
+    }
+    if (!open_device(info, guest, function)) {
+        return;
+    }
+    check_bars(owner, function);
+    choose_reset(function);
     owner->count++;
 }
 
@@ -255,6 +332,93 @@ static void check_group(struct owner *owner, const struct assigned *function)
                    other->function.address.segment, other->function.address.bus, other->function.address.device,
                    other->function.address.function);
         }
+    }
+}
+
+/* ---- interrupt lines ---- */
+
+/* The device that has the pin already. NULL: none has. */
+static const struct assigned *with_pin(const struct owner *except, const struct assigned *function)
+{
+    for (uint32_t g = 0; g < CONFIG_GUESTS_MAX; g++) {
+        for (uint32_t i = 0; owners[g] != NULL && owners[g] != except && i < owners[g]->count; i++) {
+            const struct assigned *other = &owners[g]->functions[i];
+
+            if (other->line > LINE_NONE && other->pin.gsi == function->pin.gsi && other->line >= function->line) {
+                return other;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* A line that leads to two guests would let each hold up the other: it is the one's that cannot do without, or no
+ * guest's. */
+static void visit_line(struct owner *owner, struct assigned *function)
+{
+    const struct assigned *other = function->line != LINE_NONE ? with_pin(owner, function) : NULL;
+
+    if (other != NULL && function->line == LINE_BESIDE) {
+        function->shared = true;
+    } else if (other != NULL) {
+        refuse(owner, &function->facts.address,
+               "its interrupt line (GSI %u) is also that of %04x:%02x:%02x.%x of another guest", function->pin.gsi,
+               other->facts.address.segment, other->facts.address.bus, other->facts.address.device,
+               other->facts.address.function);
+    }
+}
+
+static void visit_shared(struct owner *owner, struct assigned *function)
+{
+    (void)owner;
+    function->line = function->shared ? LINE_NONE : function->line;
+}
+
+/* Functions that no guest has keep their lines still: a guest's may be the same. */
+static void quiet_lines(void)
+{
+    const struct pci_topology *topology = iommu_topology();
+    const struct pci_access *access = host_devices_access();
+    const struct assigned *function;
+
+    for (uint32_t i = 0; i < topology->count; i++) {
+        const struct pci_node *node = &topology->nodes[i];
+        uint32_t command = access->read(access->context, node->function.address, PCI_COMMAND) & UINT16_MAX;
+
+        if (!node->is_bridge && owner_of(&node->function.address, &function) == NULL) {
+            access->write(access->context, node->function.address, PCI_COMMAND, 2, command | PCI_COMMAND_INTX_OFF);
+        }
+    }
+}
+
+/* The pin's vector; devices of one guest may share it. NULL, or why it cannot be. */
+static const char *open_line(struct guest *guest, struct owner *owner, struct assigned *function)
+{
+    uint32_t index = (uint32_t)(function - owner->functions);
+
+    function->line_source = GUEST_SOURCE_IRQS + index;
+    for (uint32_t i = 0; i < index; i++) {
+        const struct assigned *other = &owner->functions[i];
+
+        if (other->line_vector != 0 && other->pin.gsi == function->pin.gsi) {
+            function->line_vector = other->line_vector;
+            function->line_source = other->line_source;
+            return NULL;
+        }
+    }
+    return guest_device_irq(guest, function->line_source, function->pin, &function->line_vector);
+}
+
+static void take_line(struct guest *guest, struct owner *owner, struct assigned *function)
+{
+    const struct pci_address *at = &function->facts.address;
+    const char *why = function->line != LINE_NONE ? open_line(guest, owner, function) : NULL;
+
+    if (why != NULL && function->line != LINE_BESIDE) {
+        refuse(owner, at, "its interrupt line (GSI %u) does not reach the guest: %s", function->pin.gsi, why);
+    }
+    if (why != NULL) {
+        function->line_vector = 0;
     }
 }
 
@@ -310,6 +474,9 @@ void guest_assigned_prepare(const struct boot_info *info)
         }
     }
     (void)each_function(visit_group);
+    (void)each_function(visit_line);
+    (void)each_function(visit_shared);
+    quiet_lines();
     if (each_function(visit_reset)) {
         tsc_wait_us(PCI_RESET_US);
         (void)each_function(visit_wake);
@@ -469,8 +636,12 @@ enum status guest_assigned_map(struct guest *guest, struct page_table *nested, c
         struct assigned *function = &owner->functions[i];
 
         use_tree(guest, owner, function);
-        guest->devices->assigned[i] = (struct pci_assigned){
-            .facts = &function->facts, .io = &machine_io, .vectors = function->device.vectors.count};
+        take_line(guest, owner, function);
+        guest->devices->assigned[i] = (struct pci_assigned){.facts = &function->facts,
+                                                            .io = &machine_io,
+                                                            .vectors = function->device.vectors.count,
+                                                            .line_source = function->line_source,
+                                                            .line_vector = function->line_vector};
     }
     guest->devices->assigned_count = owner->problem[0] == '\0' ? owner->count : 0;
     return status;
@@ -505,7 +676,7 @@ static void write_messages(const struct assigned *function)
         insn_mmio_write32(entry + 8, data);
         insn_mmio_write32(entry + 12, known ? 0 : 1);
     }
-    if (facts->msix == 0) {
+    if (facts->msix == 0 && facts->msi != 0) {
         iommu_message(&function->device, 0, &address, &data);
         pci_device_set_msi(host_devices_access(), facts, address, data);
     }
@@ -518,7 +689,7 @@ void guest_assigned_start(struct guest *guest)
     for (uint32_t i = 0; owner != NULL && i < guest->devices->assigned_count; i++) {
         struct assigned *function = &owner->functions[i];
 
-        pci_device_restore(host_devices_access(), &function->facts);
+        pci_device_restore(host_devices_access(), &function->facts, function->line_vector != 0);
         write_messages(function);
         if (iommu_device_let(&function->device) != STATUS_OK) {
             log_warning("device %04x:%02x:%02x.%x of guest %s stays blocked: the IOMMU does not answer",

@@ -16,7 +16,7 @@
  *
  * A guest whose function cannot be had is not started: guest_assigned_problem() says why. The others are.
  *
- * Not done: interrupt lines (INTx), resets of a whole bus, posted interrupts, surprise removal.
+ * Not done: resets of a whole bus, posted interrupts, surprise removal.
  */
 #ifndef HV_GUEST_ASSIGNED_H
 #define HV_GUEST_ASSIGNED_H

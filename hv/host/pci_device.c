@@ -5,6 +5,10 @@
 #define CAPABILITY_FIRST 0x40u
 #define CAPABILITIES_MAX 48u /* in 192 bytes, four each */
 #define SUBSYSTEMS 0x2cu
+#define INTERRUPT 0x3cu
+#define INTERRUPT_LINE(word) ((word)&0xffu)
+#define INTERRUPT_PIN(word) ((word) >> 8 & 0xffu)
+#define ISA_IRQS 16u
 #define HEADER_PLAIN 0x00u
 
 /* "PCI Local Bus Specification" 3.0, appendix H; "PCI Express Base Specification" 5.0, 7.5.3. */
@@ -211,6 +215,7 @@ enum status pci_device_read(const struct pci_access *access, struct pci_address 
         return STATUS_UNSUPPORTED;
     }
     read_identity(access, facts);
+    facts->has_pin = INTERRUPT_PIN(read_word(access, facts, INTERRUPT)) != 0;
     command = read_word(access, facts, PCI_COMMAND) & 0xffffu;
     write(access, facts, PCI_COMMAND, 2, command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER));
     for (unsigned i = 0; i < PCI_BARS;) {
@@ -281,7 +286,15 @@ void pci_device_wake(const struct pci_access *access, const struct pci_assigned_
     }
 }
 
-void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts)
+bool pci_device_irq(const struct pci_access *access, struct pci_address address, uint16_t levels, uint32_t *irq)
+{
+    uint32_t word = access->read(access->context, address, INTERRUPT);
+
+    *irq = INTERRUPT_LINE(word);
+    return INTERRUPT_PIN(word) != 0 && *irq != 0 && *irq < ISA_IRQS && (levels >> *irq & 1u) != 0;
+}
+
+void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts, bool has_line)
 {
     pci_device_stop(access, facts);
     for (unsigned i = 0; i < PCI_BARS; i++) {
@@ -297,7 +310,7 @@ void pci_device_restore(const struct pci_access *access, const struct pci_assign
     if (facts->express != 0) {
         write(access, facts, facts->express + EXPRESS_CONTROL, 2, facts->device_control);
     }
-    write(access, facts, PCI_COMMAND, 2, facts->decode | PCI_COMMAND_INTX_OFF);
+    write(access, facts, PCI_COMMAND, 2, pci_assigned_command(facts, has_line));
 }
 
 void pci_device_set_msi(const struct pci_access *access, const struct pci_assigned_facts *facts, uint64_t address,

@@ -46,8 +46,13 @@ void pci_device_reset(const struct pci_access *access, const struct pci_assigned
 /* D0, whatever it was. */
 void pci_device_wake(const struct pci_access *access, const struct pci_assigned_facts *facts);
 
-/* BARs, ports and memory decoded, bus mastering and its line off, no messages. */
-void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts);
+/* BARs, ports and memory decoded, bus mastering off, no messages; its line as `has_line` says. */
+void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts, bool has_line);
+
+/* The IRQ that the firmware has led the function's line to, as it is where the chipset's router leads all lines to the
+ * 8259: it is in the Interrupt Line register, and a level. `levels`: of the ELCR, bit n of IRQ n. False: not known.
+ * "PCI Local Bus Specification" 3.0, 6.2.4 "Miscellaneous Registers". */
+bool pci_device_irq(const struct pci_access *access, struct pci_address address, uint16_t levels, uint32_t *irq);
 
 /* The one message of MSI, which stays off. */
 void pci_device_set_msi(const struct pci_access *access, const struct pci_assigned_facts *facts, uint64_t address,

@@ -11,6 +11,7 @@
 
 #define PCI_PORT_ADDRESS 0xcf8u
 #define PCI_PORT_DATA 0xcfcu
+#define PCI_PORT_ELCR 0x4d0u
 #define PCI_PORT_ENABLE 0x80000000u
 
 /* Bus [23:16], device [15:11], function [10:8], register [7:2]. */
@@ -37,6 +38,13 @@ static inline void pci_ports_write(void *context, struct pci_address address, ui
     } else {
         insn_out32(PCI_PORT_DATA, value);
     }
+}
+
+/* Which IRQs the firmware has made levels, bit n of IRQ n: those that PCI's lines are led to are. ELCR: Intel 82371AB
+ * (PIIX4) data sheet 7.3. */
+static inline uint16_t pci_ports_levels(void)
+{
+    return (uint16_t)(insn_in8(PCI_PORT_ELCR) | insn_in8(PCI_PORT_ELCR + 1) << 8);
 }
 
 #endif

@@ -58,6 +58,17 @@ def unstarted_case(name, extra, text, **options):
                 passes=(("hello", "hello"),), files={"hello.elf": Built("guests/hello.elf")}, emulators=QEMU, extra=extra, **options)
 
 
+def line_case(common, iommu):
+    """A device's interrupt line: by the I/O APIC and by the 8259; one that the driver leaves high comes at each end of it, no more."""
+    return Case(f"pci-line-{iommu}", f"[guest edu]\nkernel = edu.elf\nprotocol = elf\nmemory = 16M\ncmdline = line\npci = 1234:11e8\n{HELLO}", [
+        r"edu: 3 interrupts of the line came by the I/O APIC", r"edu: 6 interrupts of the line came by the I/O APIC",
+        r"edu: 3 interrupts of the line came by the 8259", r"edu: 6 interrupts of the line came by the 8259",
+        r"edu: 1 interrupts of the line came by the I/O APIC", Expect(r"plinth: result ok\s*\Z")],
+                passes=(("edu", "edu"), ("hello", "hello")), smp=2, emulators=QEMU,
+                files={name: Built(f"guests/{name}") for name in ("edu.elf", "hello.elf")}, extra=IOMMUS[iommu] + EDU,
+                forbidden=(r"P0[0-9]{3}", common.PANIC), slow=True)
+
+
 def direct_case(common, iommu):
     """COM2's interrupt comes through the IOMMU, which has blocked all others."""
     return Case(f"direct-{iommu}", "[guest direct]\nkernel = direct.elf\nmemory = 4M\nserial = com2\ncmdline = com2 crash\non-crash = restart\n", [
@@ -75,6 +86,8 @@ def rows(common):
         edu_case(common, "amd", slow=True),
         nvme_case(common, "intel"),
         nvme_case(common, "amd"),
+        line_case(common, "intel"),
+        line_case(common, "amd"),
         direct_case(common, "intel"),
         direct_case(common, "amd"),
         refused("pci-no-iommu", guest("a", "pci = disk"), r"no-iommu: This machine has no IOMMU", emulators=QEMU, slow=True),

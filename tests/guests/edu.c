@@ -6,7 +6,7 @@
  * The registers answer, a copy to and from the guest's own memory arrives, the interrupt message comes, BAR 0 can be
  * moved, and a copy to where the guest has no memory arrives nowhere. Command line `crash`: the first life ends while a
  * copy is on the way, and the second one, which finds that the device has kept its registers, sees that it did not
- * come.
+ * come. Command line `line`: its interrupt comes by its line, through the I/O APIC and the 8259.
  */
 #include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/start_info.h"
@@ -76,6 +76,110 @@ static void listen(void)
     pci_write(device, cap + 12, VECTOR);
     pci_write(device, cap, pci_read(device, cap) | MSI_ON);
     interrupts_on();
+}
+
+/* ---- by its line ---- */
+
+#define LINE_VECTOR 0x52u
+#define PIN (16u + device / 8 % 8)
+#define IRQ (device / 8 % 2 == 0 ? 10u : 11u)
+#define PIC_VECTOR 0x20u /* of IRQ 0 */
+#define ENTRY_LEVEL_LOW 0xa000u
+#define ENTRY_MASKED 0x10000u
+#define INTX_OFF 0x400u
+#define STUCK 5u /* interrupts that come of one that is not acknowledged */
+
+#define IOAPIC 0xfec00000u
+
+static void ioapic_write(uint32_t index, uint32_t value)
+{
+    mmio_write32(IOAPIC, index);
+    mmio_write32(IOAPIC + 0x10, value);
+}
+
+static volatile uint32_t ignored; /* so often the handler does not acknowledge at the device */
+
+/* Reads before the end of the interrupt, so that the line has fallen by then. */
+static void serve_line(void)
+{
+    interrupts++;
+    if (ignored != 0) {
+        ignored--;
+        return;
+    }
+    mmio_write32(registers + EDU_ACKNOWLEDGE, mmio_read32(registers + EDU_STATUS));
+    (void)mmio_read32(registers + EDU_STATUS);
+}
+
+static void on_line(struct trap_frame *frame)
+{
+    (void)frame;
+    serve_line();
+    lapic_write(APIC_EOI, 0);
+}
+
+static void on_irq(struct trap_frame *frame)
+{
+    (void)frame;
+    serve_line();
+    out8(0xa0, 0x20);
+    out8(0x20, 0x20);
+}
+
+static void expect_interrupts(uint32_t wanted, const char *way)
+{
+    for (uint32_t ms = 0; ms < WAIT_MS && interrupts < wanted; ms++) {
+        pit_wait_us(1000);
+    }
+    pit_wait_us(20000); /* and no more */
+    CHECK_EQUAL(interrupts, wanted);
+    print("edu: %u interrupts of the line came by the %s\n", interrupts, way);
+}
+
+/* Each raise one; one that is not acknowledged at once comes again with each end of it, and then no more. */
+static void raise_lines(const char *way)
+{
+    interrupts = 0;
+    for (uint32_t i = 1; i <= 3; i++) {
+        mmio_write32(registers + EDU_RAISE, i);
+        for (uint32_t ms = 0; ms < WAIT_MS && interrupts < i; ms++) {
+            pit_wait_us(1000);
+        }
+    }
+    expect_interrupts(3, way);
+    ignored = STUCK;
+    interrupts = 0;
+    mmio_write32(registers + EDU_RAISE, 1);
+    expect_interrupts(STUCK + 1, way);
+}
+
+static void take_lines(void)
+{
+    trap_set(LINE_VECTOR, on_line);
+    trap_set(PIC_VECTOR + IRQ, on_irq);
+    CHECK_EQUAL(pci_read(device, PCI_INTERRUPT_LINE) >> 8 & 0xff, 1);
+    CHECK_EQUAL(pci_read(device, PCI_INTERRUPT_LINE) & 0xff, IRQ);
+    interrupts_on();
+    ioapic_write(0x10 + 2 * PIN + 1, 0);
+    ioapic_write(0x10 + 2 * PIN, LINE_VECTOR | ENTRY_LEVEL_LOW);
+    raise_lines("I/O APIC");
+    ioapic_write(0x10 + 2 * PIN, LINE_VECTOR | ENTRY_LEVEL_LOW | ENTRY_MASKED);
+
+    out8(0xa1, (uint8_t) ~(1u << (IRQ - 8)));
+    out8(0x21, 0xfb);
+    lapic_write(0x350, 0x700); /* LINT0: ExtINT */
+    raise_lines("8259");
+    out8(0xa1, 0xff);
+
+    /* Off at the device: nothing comes, and what waits comes when it is on again. */
+    ioapic_write(0x10 + 2 * PIN, LINE_VECTOR | ENTRY_LEVEL_LOW);
+    pci_write(device, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER | INTX_OFF);
+    interrupts = 0;
+    mmio_write32(registers + EDU_RAISE, 1);
+    pit_wait_us(20000);
+    CHECK_EQUAL(interrupts, 0);
+    pci_write(device, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER);
+    expect_interrupts(1, "I/O APIC");
 }
 
 static void begin_copy(uint32_t from, uint32_t to, uint32_t command)
@@ -173,6 +277,10 @@ void guest_main(void)
         crashes = false;
     }
     pci_write(device, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER);
+    if (start_info_argument(start_info(), "line") != NULL) {
+        take_lines();
+        return;
+    }
     listen();
     copy_own_memory();
     take_interrupts();

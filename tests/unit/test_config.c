@@ -26,13 +26,13 @@ static bool parse(const char *text)
 
 /* As the manual lists them. */
 static const struct config_pci_function manual_functions[] = {
-    {0, 0x00, 0x02, 0, 0x8086, 0x3e92, 0x030000, CONFIG_PCI_NO_GROUP, true, true, true},
-    {0, 0x00, 0x1c, 0, 0x8086, 0xa338, 0x060400, CONFIG_PCI_NO_GROUP, true, true, false},
-    {0, 0x00, 0x1f, 3, 0x8086, 0xa348, 0x040300, 3, true, true, false},
-    {0, 0x00, 0x1f, 6, 0x8086, 0x15bb, 0x020000, 3, true, true, false},
-    {0, 0x01, 0x00, 0, 0x144d, 0xa808, 0x010802, CONFIG_PCI_NO_GROUP, true, true, false},
-    {0, 0x02, 0x00, 0, 0x8086, 0x10d3, 0x020000, CONFIG_PCI_NO_GROUP, true, true, false},
-    {0, 0x03, 0x00, 0, 0x10ec, 0x8139, 0x020000, CONFIG_PCI_NO_GROUP, true, false, false},
+    {0, 0x00, 0x02, 0, 0x8086, 0x3e92, 0x030000, CONFIG_PCI_NO_GROUP, true, true, true, false},
+    {0, 0x00, 0x1c, 0, 0x8086, 0xa338, 0x060400, CONFIG_PCI_NO_GROUP, true, true, false, false},
+    {0, 0x00, 0x1f, 3, 0x8086, 0xa348, 0x040300, 3, true, true, false, false},
+    {0, 0x00, 0x1f, 6, 0x8086, 0x15bb, 0x020000, 3, true, true, false, false},
+    {0, 0x01, 0x00, 0, 0x144d, 0xa808, 0x010802, CONFIG_PCI_NO_GROUP, true, true, false, false},
+    {0, 0x02, 0x00, 0, 0x8086, 0x10d3, 0x020000, CONFIG_PCI_NO_GROUP, true, true, false, false},
+    {0, 0x03, 0x00, 0, 0x10ec, 0x8139, 0x020000, CONFIG_PCI_NO_GROUP, true, false, false, false},
 };
 
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
@@ -1284,12 +1284,14 @@ static void a_function_is_named_by_place_by_id_and_by_kind(void **state)
         const char *value;
         uint16_t segment;
         uint8_t bus, device, function;
-    } rows[] = {{"02:00.0", 0, 2, 0, 0},    {"0000:01:00.0", 0, 1, 0, 0}, {"8086:10d3", 0, 2, 0, 0},
-                {"8086:15BB", 0, 0, 31, 6}, {"nvme", 0, 1, 0, 0},         {"net", 0, 0, 31, 6},
-                {"net 2", 0, 2, 0, 0},      {"\"net\" 2", 0, 2, 0, 0},    {"audio", 0, 0, 31, 3},
-                {"disk 1", 0, 1, 0, 0},     {"00:1f.6", 0, 0, 0x1f, 6}};
-    static const char *const bad[] = {"2:0.0",   "02:00.8", "02:20.0", "02:00.0 2", "8086:10dg",    "net 0",
-                                      "net 2 3", "net x",   "nvme,1",  "02:00.0.0", "00000:02:00.0"};
+    } rows[] = {{"02:00.0", 0, 2, 0, 0},     {"0000:01:00.0", 0, 1, 0, 0}, {"8086:10d3", 0, 2, 0, 0},
+                {"8086:15BB", 0, 0, 31, 6},  {"nvme", 0, 1, 0, 0},         {"net", 0, 0, 31, 6},
+                {"net 2", 0, 2, 0, 0},       {"\"net\" 2", 0, 2, 0, 0},    {"audio", 0, 0, 31, 3},
+                {"disk 1", 0, 1, 0, 0},      {"00:1f.6", 0, 0, 0x1f, 6},   {"02:00.0 gsi 17", 0, 2, 0, 0},
+                {"net 2 gsi 17", 0, 2, 0, 0}};
+    static const char *const bad[] = {
+        "2:0.0",  "02:00.8",   "02:20.0",       "02:00.0 2", "8086:10dg",    "net 0",       "net 2 3", "net x",
+        "nvme,1", "02:00.0.0", "00000:02:00.0", "net gsi",   "net gsi 1024", "net gsi 5 2", "gsi 5",   "net 2 gsi x"};
     char text[100];
 
     (void)state;
@@ -1303,6 +1305,8 @@ static void a_function_is_named_by_place_by_id_and_by_kind(void **state)
         assert_int_equal(pci->bus, rows[i].bus);
         assert_int_equal(pci->device, rows[i].device);
         assert_int_equal(pci->function, rows[i].function);
+        assert_int_equal(pci->has_gsi, strstr(rows[i].value, "gsi") != NULL);
+        assert_int_equal(pci->gsi, pci->has_gsi ? 17 : 0);
     }
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         snprintf(text, sizeof(text), "[guest a]\nkernel = k\npci = %s\n", bad[i]);

@@ -27,11 +27,13 @@
 #define PBA 0x3000u
 #define MESSAGES 65u
 #define VECTORS 32u
+#define LINE_VECTOR 0x31u
+#define LINE_SOURCE 17u
 
 static struct {
     uint8_t config[BYTES];
     uint32_t bar_masks[PCI_BARS];
-    uint32_t resets, writes;
+    uint32_t resets, writes, opened;
     uint64_t last_at, last_value;
     bool last_port;
 } machine;
@@ -98,7 +100,14 @@ static void bar_write(void *context, bool port, uint64_t at, uint8_t size, uint6
 }
 
 static const struct pci_access access = {NULL, config_read, config_write};
-static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write};
+static void line_open(void *context, uint8_t vector)
+{
+    (void)context;
+    assert_int_equal(vector, LINE_VECTOR);
+    machine.opened++;
+}
+
+static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, line_open};
 
 /* 64-bit registers with MSI-X, ports, a BAR below a page; capabilities with one that is hidden. */
 static void make_machine(void)
@@ -350,7 +359,7 @@ static void a_life_ends_with_a_reset_and_the_next_finds_the_registers_in_place(v
         put(PCI_BAR(i), i == 0 ? 4 : i == 2 ? 1 : 0, 4); /* a reset loses them */
     }
     pci_device_wake(&access, &facts);
-    pci_device_restore(&access, &facts);
+    pci_device_restore(&access, &facts, false);
     assert_int_equal(word_at(PCI_BAR(0)), (uint32_t)BAR0_AT | 4);
     assert_int_equal(word_at(PCI_BAR(1)), BAR0_AT >> 32);
     assert_int_equal(word_at(PCI_BAR(2)), PORTS_AT | 1);
@@ -386,6 +395,62 @@ static void a_device_with_msi_alone_has_one_message(void **state)
     assert_int_equal(word_at(MSI_AT) >> 16 & 1, 1);
 }
 
+/* The guest's line rises with the device's and falls when the guest has ended it; only then may it come again. */
+static void a_line_is_high_until_the_guest_has_ended_its_interrupt(void **state)
+{
+    const struct bus_row *row = &pci_assigned_row;
+
+    (void)state;
+    make();
+    row->outside_came(&device, LINE_SOURCE);
+    assert_false(pci_intx_asserted(&device.function)); /* it has none */
+    device.line_vector = LINE_VECTOR;
+    device.line_source = LINE_SOURCE;
+    pci_assigned_init(&device);
+    pci_device_restore(&access, &facts, true);
+    assert_int_equal(pci_config_read(&device.function, 0x3d, 1), 1);
+    assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x3);
+    row->line_ended(&device);
+    row->outside_came(&device, LINE_SOURCE + 1);
+    assert_int_equal(machine.opened, 0);
+    assert_int_equal(device.function.signals.lines, 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        row->outside_came(&device, LINE_SOURCE);
+        assert_int_equal(device.function.signals.lines, 1);
+        assert_int_equal(machine.opened, i - 1);
+        row->line_ended(&device);
+        assert_int_equal(device.function.signals.lines, 0);
+        assert_int_equal(machine.opened, i);
+    }
+    row->outside_came(&device, LINE_SOURCE);
+    pci_config_write(&device.function, PCI_COMMAND, 2, 0x406);
+    assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x407);
+    assert_false(pci_intx_asserted(&device.function));
+    pci_config_write(&device.function, PCI_COMMAND, 2, 0x6);
+    assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x7);
+    assert_true(pci_intx_asserted(&device.function));
+    pci_assigned_init(&device); /* the next life */
+    assert_false(pci_intx_asserted(&device.function));
+}
+
+static void the_firmware_says_where_a_line_leads_by_an_irq_that_is_a_level(void **state)
+{
+    static const struct {
+        uint32_t word;
+        bool known;
+    } rows[] = {{0x010a, true},  {0x020b, true},  {0x000a, false}, {0x0109, false},
+                {0x01ff, false}, {0x0110, false}, {0x0100, false}};
+    uint32_t irq;
+
+    (void)state;
+    make();
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        put(0x3c, rows[i].word, 4);
+        assert_int_equal(pci_device_irq(&access, place, 0x0c00, &irq), rows[i].known);
+        assert_int_equal(irq, rows[i].word & 0xff);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +459,8 @@ int main(void)
         cmocka_unit_test(ports_that_the_firmware_gave_no_place_are_not_there_and_not_decoded),
         cmocka_unit_test(the_guest_sees_what_is_shown_and_nothing_else),
         cmocka_unit_test(no_write_to_configuration_space_reaches_more_than_two_registers),
+        cmocka_unit_test(a_line_is_high_until_the_guest_has_ended_its_interrupt),
+        cmocka_unit_test(the_firmware_says_where_a_line_leads_by_an_irq_that_is_a_level),
         cmocka_unit_test(bus_mastering_and_messages_go_on_to_the_device),
         cmocka_unit_test(the_devices_own_messages_are_out_of_reach),
         cmocka_unit_test(what_comes_becomes_the_guests_own_message),

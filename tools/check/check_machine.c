@@ -449,6 +449,7 @@ static void read_pci(struct check *check, const struct config_line *line)
     function.class_code = (uint32_t)strtoul(text, NULL, 16);
     function.messages_known = find_part(line->value.text, ", can ", &part);
     function.messages = function.messages_known && can_send_messages(part);
+    function.line = find_part(line->value.text, ", line ", &part);
     function.console = find_part(line->value.text, ", console", &part);
     if (find_part(line->value.text, ", group ", &part) && read_place(part.text, &leader)) {
         function.group =

@@ -97,15 +97,16 @@ static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offs
 
 /* ---- what of configuration space goes on to the device ---- */
 
-/* What has a place stays decoded whatever the guest says, for the nested tree has them; its line stays off. */
-static void set_master(struct pci_assigned *device, bool master)
+/* What has a place stays decoded whatever the guest says, for the nested tree has it; a line that it does not have stays
+ * off. */
+static void set_command(struct pci_assigned *device)
 {
-    uint32_t command = device->facts->decode | PCI_COMMAND_INTX_OFF;
+    uint16_t guests = pci_command(&device->function) & (PCI_COMMAND_MASTER | PCI_COMMAND_INTX_OFF);
+    uint16_t command = pci_assigned_command(device->facts, device->line_vector != 0) | guests;
 
-    if (master != device->master) {
-        device->master = master;
-        device->io->config_write(device->io->context, device->facts->address, PCI_COMMAND, 2,
-                                 command | (master ? PCI_COMMAND_MASTER : 0));
+    if (command != device->command) {
+        device->command = command;
+        device->io->config_write(device->io->context, device->facts->address, PCI_COMMAND, 2, command);
     }
 }
 
@@ -120,7 +121,7 @@ static void set_message(struct pci_assigned *device, bool on)
     if (facts->msix != 0) {
         device->io->config_write(device->io->context, facts->address, facts->msix + MSIX_CONTROL, 2,
                                  on ? MSIX_ENABLE : 0);
-    } else {
+    } else if (facts->msi != 0) {
         device->io->config_write(device->io->context, facts->address, facts->msi + MSI_CONTROL, 2, on ? MSI_ENABLE : 0);
     }
 }
@@ -131,7 +132,7 @@ static bool config_write(struct pci_endpoint *function, unsigned offset, uint8_t
 
     pci_config_store(function, offset, size, value);
     set_message(device, pci_msix_enabled(function) || pci_msi_enabled(function));
-    set_master(device, (pci_command(function) & PCI_COMMAND_MASTER) != 0);
+    set_command(device);
     return true;
 }
 
@@ -164,8 +165,10 @@ void pci_assigned_init(struct pci_assigned *device)
 {
     const struct pci_assigned_facts *facts = device->facts;
     struct pci_endpoint *function = &device->function;
+    struct pci_identity identity = facts->identity;
 
-    pci_function_init(function, &facts->identity, &ops, device);
+    identity.has_intx = device->line_vector != 0;
+    pci_function_init(function, &identity, &ops, device);
     for (unsigned i = 0; i < PCI_BARS; i++) {
         if (facts->bars[i].bar.kind != PCI_BAR_NONE) {
             pci_function_add_bar(function, i, facts->bars[i].bar);
@@ -180,10 +183,11 @@ void pci_assigned_init(struct pci_assigned *device)
     }
     if (facts->msix != 0) {
         pci_function_add_msix(function, device->vectors, facts->msix_bar, facts->msix_table, facts->msix_pba);
-    } else {
+    } else if (facts->msi != 0) {
         pci_function_add_msi(function, 1);
     }
-    device->master = device->message = false;
+    device->command = pci_assigned_command(facts, device->line_vector != 0);
+    device->message = false;
     __atomic_store_n(&device->incoming, 0, __ATOMIC_RELEASE);
 }
 
@@ -198,12 +202,36 @@ void pci_assigned_carry(struct pci_assigned *device)
     pci_signal(&device->function);
 }
 
+static void line_came(void *state, uint32_t source)
+{
+    struct pci_assigned *device = state;
+
+    if (device->line_vector != 0 && source == device->line_source) {
+        device->interrupts++;
+        device->function.intx = true;
+        pci_signal(&device->function);
+    }
+}
+
+static void line_ended(void *state)
+{
+    struct pci_assigned *device = state;
+
+    if (device->function.intx) {
+        device->function.intx = false;
+        pci_signal(&device->function);
+        device->io->line_open(device->io->context, device->line_vector);
+    }
+}
+
 const struct bus_row pci_assigned_row = {
     .name = "device of the machine",
     PCI_ROW_RANGES,
     .read = pci_row_read,
     .write = pci_row_write,
     .next_message = pci_row_next_message,
+    .outside_came = line_came,
+    .line_ended = line_ended,
     .lines = {BUS_NO_LINE},
     .line_count = 1,
     .state_bytes = sizeof(struct pci_assigned),

@@ -4,7 +4,8 @@
  *
  * The guest's driver sees the device's own identity, its base address registers, and of its capabilities those that
  * assigned.c lists; the rest of configuration space is not there. The space is a copy: what the guest writes changes
- * the copy, and three bits of it go on to the device, when they change: bus mastering, and whether MSI-X or MSI is on.
+ * the copy, and four bits of it go on to the device, when they change: bus mastering, whether MSI-X or MSI is
+ * on, and, where the guest has its line, whether that is off.
  * Everything else stays as the hypervisor set it before the guest's first instruction.
  *
  *     BAR of the device         what the guest's accesses do
@@ -15,7 +16,9 @@
  *     and a BAR that was moved
  *
  * Interrupts: the device sends one of its messages, which come to the hypervisor; `incoming` gets its bit, and
- * pci_assigned_carry() makes it the guest's own message of that number. The guest's masks hold it back there.
+ * pci_assigned_carry() makes it the guest's own message of that number. The guest's masks hold it back there. A line
+ * comes as a source of the guest with its pin masked: the guest's line rises, and falls when the guest has ended that
+ * interrupt; then the pin is opened, and where the device still pulls it comes again.
  *
  * Pure: the machine is behind struct pci_assigned_io. One CPU at a time, under the lock of the guest's PC, except
  * `incoming`.
@@ -37,6 +40,7 @@ struct pci_assigned_bar {
 struct pci_assigned_facts {
     struct pci_address address;
     struct pci_identity identity;
+    bool has_pin; /* it can pull an interrupt line */
     struct pci_assigned_bar bars[PCI_BARS];
     uint16_t decode;                /* PCI_COMMAND_IO, PCI_COMMAND_MEMORY: of what has a place */
     uint16_t pm, express, advanced; /* capabilities: power management, PCI Express, advanced features; 0: not there */
@@ -55,17 +59,27 @@ struct pci_assigned_io {
     void (*config_write)(void *context, struct pci_address address, uint32_t offset, uint32_t bytes, uint32_t value);
     uint64_t (*read)(void *context, bool port, uint64_t at, uint8_t size);
     void (*write)(void *context, bool port, uint64_t at, uint8_t size, uint64_t value);
+    void (*line_open)(void *context, uint8_t vector); /* its line may interrupt again */
 };
 
 struct pci_assigned {
     struct pci_endpoint function; /* first */
     const struct pci_assigned_facts *facts;
     const struct pci_assigned_io *io;
-    uint32_t vectors;     /* messages that the hypervisor has for it: 1 to PCI_MSIX_MAX */
+    uint32_t vectors;     /* messages that the hypervisor has for it: 0 to PCI_MSIX_MAX */
+    uint32_t line_source; /* of the guest, by which its line comes; devices may share one */
+    uint8_t line_vector;  /* for line_open(); 0: the guest has no line of it */
     uint32_t incoming;    /* atomic: bit n: message n came */
     uint64_t interrupts;  /* how many were carried */
-    bool master, message; /* as the device has them: bus mastering; MSI-X or MSI */
+    uint16_t command;     /* as the device has it */
+    bool message;         /* the device has MSI-X or MSI on */
 };
+
+/* The device's command register at the beginning of a life. */
+static inline uint16_t pci_assigned_command(const struct pci_assigned_facts *facts, bool has_line)
+{
+    return facts->decode | (has_line ? 0 : PCI_COMMAND_INTX_OFF);
+}
 
 /* The function as its guest's driver finds it at the start; facts, io and vectors stay. The device has bus mastering
  * and messages off. */

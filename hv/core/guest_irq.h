@@ -43,7 +43,8 @@ void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now);
 void guest_source_arrived(struct guest *guest, uint32_t source);
 
 /* On the CPU of vCPU 0, at host TSC `now`: what has arrived goes to the guest, an IRQ as an edge of its PC's line (its
- * 8259 and I/O APIC decide the rest), those of word 0 beyond the IRQs as lines of devices on its PCI bus. Where the platform cannot be had before vcpu->pass_end it is all noted again. */
+ * 8259 and I/O APIC decide the rest), those of word 0 beyond the IRQs as lines of devices on its PCI bus. Where the
+ * platform cannot be had before vcpu->pass_end it is all noted again. */
 void guest_take_sources(struct vcpu *vcpu, uint64_t now);
 
 /* The 8259's interrupt acknowledge cycle. False: not now (platform_lock.h); the line is still high, and the caller asks

@@ -9,6 +9,7 @@
 #include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
 #include "hv/host/host_vectors.h"
+#include "hv/host/pci_bridge.h"
 #include "hv/host/pci_device.h"
 #include "hv/host/pci_ports.h"
 #include "hv/host/pci_topology.h"
@@ -36,6 +37,7 @@ struct assigned {
     struct pci_assigned_facts facts;
     struct iommu_device device;
     enum pci_reset reset;
+    const struct pci_node *bridge; /* whose bus is reset, with PCI_RESET_BUS */
     enum line line;
     struct host_irq_pin pin; /* of its line */
     uint8_t line_vector;     /* of the host, for the line; 0: none yet */
@@ -55,6 +57,7 @@ struct owner {
     struct assigned functions[CONFIG_PCI_MAX];
     uint32_t count;
     struct page_table tree; /* by which they reach its memory */
+    bool snooping;          /* it has caches snooped whatever they ask for */
     struct table_pool pool;
     struct guest_range registers[GUEST_REGISTERS_MAX];
     uint32_t register_count;
@@ -242,18 +245,6 @@ static bool open_device(const struct boot_info *info, uint32_t guest, struct ass
     return problem == NULL;
 }
 
-static void choose_reset(struct assigned *function)
-{
-    const struct pci_address *at = &function->facts.address;
-
-    function->reset = pci_device_reset_kind(host_devices_access(), &function->facts);
-    if (function->reset == PCI_RESET_NONE) {
-        log_warning("device %04x:%02x:%02x.%x has no reset of its own: each life of its guest finds it as the last one "
-                    "left it",
-                    at->segment, at->bus, at->device, at->function);
-    }
-}
-
 /* The pin that its line leads to: as the config says, or the firmware has led it. A PCI line is low while it asks, but
  * where the firmware's tables say something else. */
 static void find_pin(const struct config_pci *pci, struct assigned *function)
@@ -295,7 +286,6 @@ static void find_function(const struct boot_info *info, uint32_t guest, const st
         return;
     }
     check_bars(owner, function);
-    choose_reset(function);
     owner->count++;
 }
 
@@ -437,21 +427,81 @@ static bool each_function(visit *visit)
     return any;
 }
 
+static bool is_of_owner(const void *context, const struct pci_node *node)
+{
+    const struct assigned *function;
+
+    return owner_of(&node->function.address, &function) == context;
+}
+
+/* Its own reset, else that of a bus where nothing is but what the same guest has. */
+static void visit_reset_kind(struct owner *owner, struct assigned *function)
+{
+    const struct pci_address *at = &function->facts.address;
+    const struct pci_topology *topology = iommu_topology();
+
+    function->reset = pci_device_reset_kind(host_devices_access(), &function->facts);
+    if (function->reset != PCI_RESET_NONE) {
+        return;
+    }
+    function->bridge = pci_bridge_of(topology, pci_topology_find(topology, *at), is_of_owner, owner);
+    if (function->bridge != NULL) {
+        function->reset = PCI_RESET_BUS;
+        log_info("device %04x:%02x:%02x.%x has no reset of its own: bus %02x is reset, where nothing else is",
+                 at->segment, at->bus, at->device, at->function, at->bus);
+    } else {
+        log_warning("device %04x:%02x:%02x.%x has no reset of its own: each life of its guest finds it as the last one "
+                    "left it",
+                    at->segment, at->bus, at->device, at->function);
+    }
+}
+
+/* What a guest does with its device, or a device that is pulled out, is no error of the machine. */
+static void visit_errors(struct owner *owner, struct assigned *function)
+{
+    const struct pci_topology *topology = iommu_topology();
+    const struct pci_node *node = pci_topology_find(topology, function->facts.address);
+
+    (void)owner;
+    for (uint32_t i = 0; i < PCI_NODES_MAX && node->parent != PCI_PARENT_NONE; i++) {
+        node = &topology->nodes[node->parent];
+        pci_bridge_mute(host_devices_access(), &node->function.address);
+    }
+}
+
 static void visit_group(struct owner *owner, struct assigned *function)
 {
     check_group(owner, function);
 }
 
+static void begin_reset(const struct assigned *function)
+{
+    if (function->reset == PCI_RESET_BUS) {
+        pci_bridge_reset(host_devices_access(), &function->bridge->function.address, true);
+    } else {
+        pci_device_reset(host_devices_access(), &function->facts);
+    }
+}
+
+static void end_reset(const struct assigned *function)
+{
+    if (function->reset == PCI_RESET_BUS) {
+        pci_bridge_reset(host_devices_access(), &function->bridge->function.address, false);
+    } else {
+        pci_device_wake(host_devices_access(), &function->facts);
+    }
+}
+
 static void visit_reset(struct owner *owner, struct assigned *function)
 {
     (void)owner;
-    pci_device_reset(host_devices_access(), &function->facts);
+    begin_reset(function);
 }
 
 static void visit_wake(struct owner *owner, struct assigned *function)
 {
     (void)owner;
-    pci_device_wake(host_devices_access(), &function->facts);
+    end_reset(function);
 }
 
 void guest_assigned_prepare(const struct boot_info *info)
@@ -474,6 +524,8 @@ void guest_assigned_prepare(const struct boot_info *info)
         }
     }
     (void)each_function(visit_group);
+    (void)each_function(visit_reset_kind);
+    (void)each_function(visit_errors);
     (void)each_function(visit_line);
     (void)each_function(visit_shared);
     quiet_lines();
@@ -579,7 +631,11 @@ static enum status make_tree(struct guest *guest, struct owner *owner, const str
     struct page_table_caps caps;
     enum status status;
 
-    iommu_tree_kind(&owner->functions[0].device, &format, &caps);
+    owner->snooping = true;
+    for (uint32_t i = 0; i < owner->count; i++) {
+        owner->snooping = owner->snooping && iommu_can_snoop(&owner->functions[i].device);
+    }
+    iommu_tree_kind(&owner->functions[0].device, owner->snooping, &format, &caps);
     status = table_pool_init(&owner->pool, 0, hpa((uint64_t)(uintptr_t)pool_take(plan->device_tables * PAGE_BYTES)),
                              plan->device_tables);
     status = status == STATUS_OK ? page_table_init(&owner->tree, format, &caps, &owner->pool) : status;
@@ -603,11 +659,18 @@ static void use_tree(struct guest *guest, struct owner *owner, struct assigned *
     const struct page_table_format *format;
     struct page_table_caps caps;
 
-    iommu_tree_kind(&function->device, &format, &caps);
+    iommu_tree_kind(&function->device, owner->snooping, &format, &caps);
     if (format != owner->tree.format || caps.largest_leaf < owner->tree.caps.largest_leaf) {
         refuse(owner, &function->facts.address,
                "its IOMMU has other page tables than that of the guest's first device");
         return;
+    }
+    if (!owner->snooping && pci_device_may_not_snoop(host_devices_access(), &function->facts)) {
+        log_info(
+            "device %04x:%02x:%02x.%x of guest %s has no switch for No Snoop, and its IOMMU forces no snoops: what "
+            "the guest's caches hold it may not see",
+            function->facts.address.segment, function->facts.address.bus, function->facts.address.device,
+            function->facts.address.function, guest->name);
     }
     function->device.tree = &owner->tree;
     function->device.owner = guest->name;
@@ -711,7 +774,9 @@ void guest_assigned_stop(struct guest *guest)
 
         pci_device_stop(host_devices_access(), &function->facts);
         iommu_device_block(&function->device);
-        pci_device_reset(host_devices_access(), &function->facts);
+    }
+    for (uint32_t i = 0; i < guest->devices->assigned_count; i++) {
+        begin_reset(&owner->functions[i]); /* that of a bus is one of several functions */
     }
     owner->asleep = true;
     owner->ready_at = insn_rdtsc() + tsc_ticks_of_us(PCI_RESET_US);
@@ -726,7 +791,7 @@ bool guest_assigned_is_ready(struct guest *guest, uint64_t now, uint64_t *again)
     }
     if (now >= owner->ready_at) {
         for (uint32_t i = 0; i < guest->devices->assigned_count; i++) {
-            pci_device_wake(host_devices_access(), &owner->functions[i].facts);
+            end_reset(&owner->functions[i]);
         }
         owner->asleep = false;
         owner->ready_at = now + tsc_ticks_of_us(PCI_RESET_US);

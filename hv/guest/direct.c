@@ -7,6 +7,7 @@
 #include "hv/guest/device_irq.h"
 #include "hv/host/host_irq.h"
 #include "hv/host/pool.h"
+#include "hv/iommu/iommu.h"
 #include "hv/x86/insn.h"
 
 /* National Semiconductor PC16550D data sheet, table II "Summary of Registers". */
@@ -134,8 +135,20 @@ static void take_interrupt(struct guest *guest, uint32_t irq)
     }
 }
 
+/* Which device a range is of, and what it does, is the config's word. */
+static void warn_of_masters(const struct guest *guest)
+{
+    if (guest->config->ports_count + guest->config->mmio_count != 0 && !iommu_protects()) {
+        log_warning(
+            "guest %s drives a device of the machine, and no IOMMU is on: if it is one that writes to memory by "
+            "itself, it can reach every guest and the hypervisor",
+            guest->name);
+    }
+}
+
 void guest_direct_create(struct guest *guest)
 {
+    warn_of_masters(guest);
     build_map(guest);
     if (guest->config->serial_com2) {
         take_interrupt(guest, COM2_IRQ);

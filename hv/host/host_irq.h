@@ -13,8 +13,8 @@
  * pin was opened, so its handler finds what there is.
  *
  * Pins of levels are not served by host_irq_rearm(): they would come again at once. host_irq_open() is for the end of
- * the guest's interrupt: a line that stays high costs an interrupt for each of those, and no more. Messages (MSI) have no pin here: the caller makes them of the vector, and masks them at the
- * device.
+ * the guest's interrupt: a line that stays high costs an interrupt for each of those, and no more. Messages (MSI) have
+ * no pin here: the caller makes them of the vector, and masks them at the device.
  *
  * I/O APIC. Intel 82093AA data sheet, 3.
  */
@@ -31,9 +31,9 @@ struct host_irq_pin {
     uint32_t gsi;
     bool level;
     bool active_low;
-    uint32_t apic_id;  /* of the CPU to interrupt: vCPU 0's */
-    bool remapped;     /* by an IOMMU, */
-    uint64_t entry;    /* and then this stands in the pin's entry in place of vector and CPU */
+    uint32_t apic_id; /* of the CPU to interrupt: vCPU 0's */
+    bool remapped;    /* by an IOMMU, */
+    uint64_t entry;   /* and then this stands in the pin's entry in place of vector and CPU */
 };
 
 /* Where the pins are. Once, on the BSP, after host_apic_init_machine() has masked them. */

@@ -22,6 +22,8 @@
 #define EXPRESS_CONTROL 0x08u
 #define EXPRESS_CAN_RESET (1u << 28)
 #define EXPRESS_RESET (1u << 15)
+#define EXPRESS_REPORTS 0xfu /* of errors: correctable, not fatal, fatal, unsupported requests */
+#define EXPRESS_OFF (EXPRESS_RESET | PCI_EXPRESS_NO_SNOOP | EXPRESS_REPORTS)
 
 #define ADVANCED_CAN_RESET 0x03000000u /* of the first word: FLR, and the pending bit that it needs */
 #define ADVANCED_CONTROL 0x04u
@@ -102,7 +104,7 @@ static void read_capability(const struct pci_access *access, struct pci_assigned
     case CAP_EXPRESS:
         facts->express = (uint16_t)at;
         facts->device_capabilities = read_word(access, facts, at + EXPRESS_CAPABILITIES);
-        facts->device_control = (uint16_t)(read_word(access, facts, at + EXPRESS_CONTROL) & ~EXPRESS_RESET);
+        facts->device_control = (uint16_t)(read_word(access, facts, at + EXPRESS_CONTROL) & ~EXPRESS_OFF);
         break;
     case CAP_MSIX:
         read_msix(access, facts, at);
@@ -246,14 +248,24 @@ const char *pci_reset_name(enum pci_reset kind)
     static const char *const names[] = {[PCI_RESET_NONE] = "none",
                                         [PCI_RESET_FUNCTION] = "function-level reset",
                                         [PCI_RESET_ADVANCED] = "function-level reset (AF)",
-                                        [PCI_RESET_POWER] = "power state D3 and back"};
+                                        [PCI_RESET_POWER] = "power state D3 and back",
+                                        [PCI_RESET_BUS] = "reset of its bus"};
 
     return names[kind];
+}
+
+bool pci_device_may_not_snoop(const struct pci_access *access, const struct pci_assigned_facts *facts)
+{
+    return facts->express == 0 ||
+           (read_word(access, facts, facts->express + EXPRESS_CONTROL) & PCI_EXPRESS_NO_SNOOP) != 0;
 }
 
 void pci_device_stop(const struct pci_access *access, const struct pci_assigned_facts *facts)
 {
     write(access, facts, PCI_COMMAND, 2, PCI_COMMAND_INTX_OFF);
+    if (facts->express != 0) {
+        write(access, facts, facts->express + EXPRESS_CONTROL, 2, facts->device_control);
+    }
     if (facts->msix != 0) {
         write(access, facts, facts->msix + MSIX_CONTROL, 2, 0);
     }
@@ -274,6 +286,7 @@ void pci_device_reset(const struct pci_access *access, const struct pci_assigned
     case PCI_RESET_POWER:
         write(access, facts, facts->pm + PM_CONTROL, 2, PM_D3);
         break;
+    case PCI_RESET_BUS:
     case PCI_RESET_NONE:
         break;
     }

@@ -23,6 +23,7 @@ enum pci_reset {
     PCI_RESET_FUNCTION, /* by PCI Express */
     PCI_RESET_ADVANCED, /* by the capability of conventional PCI */
     PCI_RESET_POWER,    /* D3 and back */
+    PCI_RESET_BUS,      /* of the bus that it is on, by the bridge (pci_bridge.h): not by this file */
 };
 
 /* Sizes its BARs: it must have no bus mastering, and nothing uses it. STATUS_UNSUPPORTED: it is a bridge. */
@@ -37,8 +38,12 @@ enum pci_reset pci_device_reset_kind(const struct pci_access *access, const stru
 /* "function-level reset" */
 const char *pci_reset_name(enum pci_reset kind);
 
-/* Bus mastering and messages off. */
+/* Bus mastering, messages, No Snoop and reports of errors off. */
 void pci_device_stop(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
+/* It has no switch for "Enable No Snoop" (it is no PCI Express device), or the bit cannot be cleared; pci_device_stop()
+ * has tried. 7.5.3.4 "Device Control Register". */
+bool pci_device_may_not_snoop(const struct pci_access *access, const struct pci_assigned_facts *facts);
 
 /* Begins the reset that it has. What the device was doing is void. */
 void pci_device_reset(const struct pci_access *access, const struct pci_assigned_facts *facts);

@@ -123,7 +123,7 @@ static enum status amdvi_open(struct iommu_unit *unit)
         return refuse(unit, "its registers do not answer");
     }
     unit->capabilities = unit_read64(unit, REG_FEATURES);
-    unit->format = &page_table_amdvi4;
+    unit->format = unit->snooping = &page_table_amdvi4;
     unit->caps = (struct page_table_caps){.physical_bits = 52, .largest_leaf = LEVEL_1G};
     unit->coherent = true;
     unit->interrupts = true;

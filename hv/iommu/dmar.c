@@ -42,22 +42,6 @@
 
 #define PHYSICAL_BITS_MAX 52u
 
-__attribute__((format(printf, 3, 4))) static enum status refuse(struct dmar *dmar, enum status status, const char *form,
-                                                                ...)
-{
-    va_list list;
-
-    va_start(list, form);
-    (void)format_list(dmar->problem, sizeof(dmar->problem), form, list);
-    va_end(list);
-    return status;
-}
-
-static enum status refuse_full(struct dmar *dmar, const char *what, uint32_t most)
-{
-    return refuse(dmar, STATUS_NO_SPACE, "the DMAR has more than %u %s", most, what);
-}
-
 static bool is_memory(uint64_t start, uint64_t end)
 {
     return start < end && end <= 1ULL << PHYSICAL_BITS_MAX;
@@ -71,10 +55,10 @@ static enum status read_scope(struct dmar *dmar, struct span bytes)
     uint64_t steps = (bytes.bytes - SCOPE_PATH) / 2;
 
     if (dmar->scope_count == DMAR_SCOPES_MAX) {
-        return refuse_full(dmar, "device scopes", DMAR_SCOPES_MAX);
+        return iommu_table_full(dmar->problem, "DMAR", "device scopes", DMAR_SCOPES_MAX);
     }
     if (steps > DMAR_PATH_MAX) {
-        return refuse_full(dmar, "bridges on the way to a device", DMAR_PATH_MAX);
+        return iommu_table_full(dmar->problem, "DMAR", "bridges on the way to a device", DMAR_PATH_MAX);
     }
     *scope = (struct dmar_scope){
         .kind = bytes.base[0], .id = bytes.base[SCOPE_ID], .bus = bytes.base[SCOPE_BUS], .path_count = (uint8_t)steps};
@@ -82,8 +66,8 @@ static enum status read_scope(struct dmar *dmar, struct span bytes)
         scope->path[i].device = bytes.base[SCOPE_PATH + 2 * i];
         scope->path[i].function = bytes.base[SCOPE_PATH + 2 * i + 1];
         if (scope->path[i].device >= PCI_DEVICES || scope->path[i].function >= PCI_FUNCTIONS) {
-            return refuse(dmar, STATUS_MALFORMED, "the DMAR names device %02x.%x, which cannot be",
-                          scope->path[i].device, scope->path[i].function);
+            return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR names device %02x.%x, which cannot be",
+                                      scope->path[i].device, scope->path[i].function);
         }
     }
     dmar->scope_count++;
@@ -103,7 +87,8 @@ static enum status read_scopes(struct dmar *dmar, struct span structure, uint64_
         (void)span_read_u8(structure, at + SCOPE_LENGTH, &length);
         bytes = span_part(structure, at, length);
         if (length < SCOPE_BYTES_MIN || length % 2 != 0 || bytes.base == NULL) {
-            return refuse(dmar, STATUS_MALFORMED, "the DMAR has a device scope of %u bytes", length);
+            return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR has a device scope of %u bytes",
+                                      length);
         }
         status = read_scope(dmar, bytes);
         at += length;
@@ -121,17 +106,19 @@ static enum status read_drhd(struct dmar *dmar, struct span structure)
     uint8_t size = 0;
 
     if (dmar->unit_count == DMAR_UNITS_MAX) {
-        return refuse_full(dmar, "units", DMAR_UNITS_MAX);
+        return iommu_table_full(dmar->problem, "DMAR", "units", DMAR_UNITS_MAX);
     }
     *unit = (struct dmar_unit){0};
     if (!span_read_u8(structure, FLAGS, &flags) || !span_read_u8(structure, DRHD_SIZE, &size) ||
         !span_read_u16(structure, SEGMENT, &unit->segment) || !span_read_u64(structure, DRHD_BASE, &unit->base)) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR has a unit of %" PRIu64 " bytes", structure.bytes);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR has a unit of %" PRIu64 " bytes",
+                                  structure.bytes);
     }
     unit->all = (flags & FLAG_ALL) != 0;
     unit->bytes = PAGE_BYTES << (size & DRHD_SIZE_MASK);
     if (unit->base == 0 || !is_aligned(unit->base, PAGE_BYTES) || !is_memory(unit->base, unit->base + unit->bytes)) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR has a unit at 0x%" PRIx64 ", which cannot be", unit->base);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED,
+                                  "the DMAR has a unit at 0x%" PRIx64 ", which cannot be", unit->base);
     }
     dmar->unit_count++;
     return read_scopes(dmar, structure, DRHD_SCOPES, &unit->scopes);
@@ -144,16 +131,18 @@ static enum status read_rmrr(struct dmar *dmar, struct span structure)
     uint64_t limit = 0;
 
     if (dmar->region_count == DMAR_REGIONS_MAX) {
-        return refuse_full(dmar, "reserved regions", DMAR_REGIONS_MAX);
+        return iommu_table_full(dmar->problem, "DMAR", "reserved regions", DMAR_REGIONS_MAX);
     }
     *region = (struct dmar_region){0};
     if (!span_read_u16(structure, SEGMENT, &region->segment) || !span_read_u64(structure, RMRR_BASE, &region->start) ||
         !span_read_u64(structure, RMRR_LIMIT, &limit)) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR has a reserved region of %" PRIu64 " bytes", structure.bytes);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED,
+                                  "the DMAR has a reserved region of %" PRIu64 " bytes", structure.bytes);
     }
     if (limit >= 1ULL << PHYSICAL_BITS_MAX || limit < region->start) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR reserves 0x%" PRIx64 " to 0x%" PRIx64 ", which cannot be",
-                      region->start, limit);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED,
+                                  "the DMAR reserves 0x%" PRIx64 " to 0x%" PRIx64 ", which cannot be", region->start,
+                                  limit);
     }
     region->start = align_down(region->start, PAGE_BYTES);
     region->end = align_up(limit + 1, PAGE_BYTES);
@@ -167,12 +156,12 @@ static enum status read_atsr(struct dmar *dmar, struct span structure)
     uint8_t flags = 0;
 
     if (dmar->port_count == DMAR_PORTS_MAX) {
-        return refuse_full(dmar, "lists of root ports", DMAR_PORTS_MAX);
+        return iommu_table_full(dmar->problem, "DMAR", "lists of root ports", DMAR_PORTS_MAX);
     }
     *ports = (struct dmar_ports){0};
     if (!span_read_u8(structure, FLAGS, &flags) || !span_read_u16(structure, SEGMENT, &ports->segment)) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR has a list of root ports of %" PRIu64 " bytes",
-                      structure.bytes);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED,
+                                  "the DMAR has a list of root ports of %" PRIu64 " bytes", structure.bytes);
     }
     ports->all = (flags & FLAG_ALL) != 0;
     dmar->port_count++;
@@ -186,10 +175,11 @@ static enum status read_andd(struct dmar *dmar, struct span structure)
     uint64_t bytes;
 
     if (dmar->name_count == DMAR_NAMES_MAX) {
-        return refuse_full(dmar, "named devices", DMAR_NAMES_MAX);
+        return iommu_table_full(dmar->problem, "DMAR", "named devices", DMAR_NAMES_MAX);
     }
     if (structure.bytes <= ANDD_NAME) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR has a named device of %" PRIu64 " bytes", structure.bytes);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR has a named device of %" PRIu64 " bytes",
+                                  structure.bytes);
     }
     *name = (struct dmar_name){.id = structure.base[ANDD_ID]};
     bytes = min_u64(structure.bytes - ANDD_NAME, sizeof(name->name) - 1);
@@ -231,7 +221,8 @@ static enum status read_structures(struct dmar *dmar, struct span table)
         (void)span_read_u16(table, at + sizeof(type), &length);
         structure = span_part(table, at, length);
         if (length < STRUCTURE_BYTES_MIN || structure.base == NULL) {
-            return refuse(dmar, STATUS_MALFORMED, "the DMAR has a broken structure at offset %" PRIu64, at);
+            return iommu_table_refuse(dmar->problem, STATUS_MALFORMED,
+                                      "the DMAR has a broken structure at offset %" PRIu64, at);
         }
         status = read_structure(dmar, structure, type);
         at += length;
@@ -243,14 +234,15 @@ static enum status read_structures(struct dmar *dmar, struct span table)
 static enum status check_units(struct dmar *dmar)
 {
     if (dmar->unit_count == 0) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR names no unit");
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR names no unit");
     }
     for (uint32_t i = 0; i < dmar->unit_count; i++) {
         for (uint32_t k = 0; k < i; k++) {
             const struct dmar_unit *one = &dmar->units[k], *other = &dmar->units[i];
 
             if (one->base < other->base + other->bytes && other->base < one->base + one->bytes) {
-                return refuse(dmar, STATUS_MALFORMED, "the DMAR has two units at 0x%" PRIx64, other->base);
+                return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR has two units at 0x%" PRIx64,
+                                          other->base);
             }
         }
     }
@@ -266,10 +258,10 @@ enum status dmar_read(struct dmar *dmar, struct span table)
     memset(dmar, 0, sizeof(*dmar));
     if (table.bytes < DMAR_STRUCTURES || !span_read_u8(table, DMAR_ADDRESS_BITS, &bits) ||
         !span_read_u8(table, DMAR_FLAGS, &flags)) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR has %" PRIu64 " bytes", table.bytes);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR has %" PRIu64 " bytes", table.bytes);
     }
     if (bits >= DMAR_ADDRESS_BITS_MAX) {
-        return refuse(dmar, STATUS_MALFORMED, "the DMAR gives addresses %u bits", bits + 1u);
+        return iommu_table_refuse(dmar->problem, STATUS_MALFORMED, "the DMAR gives addresses %u bits", bits + 1u);
     }
     dmar->address_bits = (uint8_t)(bits + 1);
     dmar->interrupt_remapping = (flags & DMAR_FLAG_INTR_REMAP) != 0;

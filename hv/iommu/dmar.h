@@ -15,6 +15,7 @@
 #include "hv/base/span.h"
 #include "hv/base/status.h"
 #include "hv/host/pci_scan.h"
+#include "hv/iommu/iommu_table.h"
 
 #define DMAR_UNITS_MAX 32u
 #define DMAR_REGIONS_MAX 64u
@@ -93,7 +94,7 @@ struct dmar {
     uint32_t name_count;
     struct dmar_scope scopes[DMAR_SCOPES_MAX];
     uint32_t scope_count;
-    char problem[160]; /* why it was refused */
+    char problem[IOMMU_TABLE_PROBLEM_BYTES]; /* why it was refused */
 };
 
 /*

@@ -654,10 +654,15 @@ const char *iommu_line_open(struct iommu_line *line)
     return NULL;
 }
 
-void iommu_tree_kind(const struct iommu_device *device, const struct page_table_format **format,
+bool iommu_can_snoop(const struct iommu_device *device)
+{
+    return device->unit->snooping != NULL;
+}
+
+void iommu_tree_kind(const struct iommu_device *device, bool snooping, const struct page_table_format **format,
                      struct page_table_caps *caps)
 {
-    *format = device->unit->format;
+    *format = snooping ? device->unit->snooping : device->unit->format;
     *caps = device->unit->caps;
 }
 
@@ -793,6 +798,7 @@ static void tell(struct iommu_unit *unit, const struct iommu_fault *fault)
     }
     if (told->faults == FAULTS_MUTE) {
         (void)unit->kind->mute(unit, fault->device_id);
+        flush_others(unit);
         log_warning("device %s was blocked %u times: it stays blocked, and no more is said of it", text, FAULTS_MUTE);
     }
 }

@@ -86,8 +86,11 @@ struct iommu_line {
  * BSP only, before the guests run. */
 const char *iommu_line_open(struct iommu_line *line);
 
-/* What the tree of a guest's devices is to be made with. */
-void iommu_tree_kind(const struct iommu_device *device, const struct page_table_format **format,
+/* The device's unit can have caches snooped whatever the device asks for. */
+bool iommu_can_snoop(const struct iommu_device *device);
+
+/* What the tree of a guest's devices is to be made with; `snooping`: all of their units can. */
+void iommu_tree_kind(const struct iommu_device *device, bool snooping, const struct page_table_format **format,
                      struct page_table_caps *caps);
 
 /* A tree is in memory before a unit sees it. */

@@ -50,6 +50,7 @@ struct iommu_unit {
     bool was_on;     /* the firmware left it on */
     uint64_t capabilities, more_capabilities;
     const struct page_table_format *format;
+    const struct page_table_format *snooping; /* by which caches are snooped whatever a device asks; NULL: it cannot */
     struct page_table_caps caps;
     uint16_t domains; /* numbers that it can tell apart */
     /* What `start` made. */

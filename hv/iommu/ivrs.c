@@ -74,22 +74,6 @@ struct entries {
     struct ivrs_devices range;
 };
 
-__attribute__((format(printf, 3, 4))) static enum status refuse(struct ivrs *ivrs, enum status status, const char *form,
-                                                                ...)
-{
-    va_list list;
-
-    va_start(list, form);
-    (void)format_list(ivrs->problem, sizeof(ivrs->problem), form, list);
-    va_end(list);
-    return status;
-}
-
-static enum status refuse_full(struct ivrs *ivrs, const char *what, uint32_t most)
-{
-    return refuse(ivrs, STATUS_NO_SPACE, "the IVRS has more than %u %s", most, what);
-}
-
 static uint16_t get16(struct span bytes, uint64_t at)
 {
     uint16_t value = 0;
@@ -113,11 +97,11 @@ static bool is_ivmd(uint8_t type)
 static enum status add_devices(struct ivrs *ivrs, const struct ivrs_devices *devices)
 {
     if (ivrs->device_count == IVRS_DEVICES_MAX) {
-        return refuse_full(ivrs, "ranges of devices", IVRS_DEVICES_MAX);
+        return iommu_table_full(ivrs->problem, "IVRS", "ranges of devices", IVRS_DEVICES_MAX);
     }
     if (devices->first > devices->last) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS has a range of devices from %04x to %04x", devices->first,
-                      devices->last);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS has a range of devices from %04x to %04x",
+                                  devices->first, devices->last);
     }
     ivrs->devices[ivrs->device_count++] = *devices;
     return STATUS_OK;
@@ -126,7 +110,7 @@ static enum status add_devices(struct ivrs *ivrs, const struct ivrs_devices *dev
 static enum status add_special(struct ivrs *ivrs, struct span entry)
 {
     if (ivrs->special_count == IVRS_SPECIALS_MAX) {
-        return refuse_full(ivrs, "I/O APICs and HPETs", IVRS_SPECIALS_MAX);
+        return iommu_table_full(ivrs->problem, "IVRS", "I/O APICs and HPETs", IVRS_SPECIALS_MAX);
     }
     ivrs->specials[ivrs->special_count++] = (struct ivrs_special){
         .unit = (uint16_t)(ivrs->unit_count - 1),
@@ -145,7 +129,7 @@ static enum status add_name(struct ivrs *ivrs, struct span entry)
     uint64_t bytes;
 
     if (ivrs->name_count == IVRS_NAMES_MAX) {
-        return refuse_full(ivrs, "named devices", IVRS_NAMES_MAX);
+        return iommu_table_full(ivrs->problem, "IVRS", "named devices", IVRS_NAMES_MAX);
     }
     *name = (struct ivrs_name){.unit = (uint16_t)(ivrs->unit_count - 1),
                                .device_id = get16(entry, ENTRY_DEVICE_ID),
@@ -165,7 +149,8 @@ static enum status add_name(struct ivrs *ivrs, struct span entry)
 static enum status end_range(struct entries *entries, struct span entry)
 {
     if (!entries->in_range) {
-        return refuse(entries->ivrs, STATUS_MALFORMED, "the IVRS ends a range of devices that it did not begin");
+        return iommu_table_refuse(entries->ivrs->problem, STATUS_MALFORMED,
+                                  "the IVRS ends a range of devices that it did not begin");
     }
     entries->in_range = false;
     entries->range.last = get16(entry, ENTRY_DEVICE_ID);
@@ -234,14 +219,16 @@ static enum status read_entries(struct entries *entries)
         struct span entry = span_part(entries->block, entries->at, bytes);
 
         if (bytes == 0 || entry.base == NULL) {
-            return refuse(entries->ivrs, STATUS_MALFORMED,
-                          "the IVRS has a device entry that is longer than its block, at offset %" PRIu64, entries->at);
+            return iommu_table_refuse(entries->ivrs->problem, STATUS_MALFORMED,
+                                      "the IVRS has a device entry that is longer than its block, at offset %" PRIu64,
+                                      entries->at);
         }
         status = take_entry(entries, entry);
         entries->at += bytes;
     }
     if (status == STATUS_OK && entries->in_range) {
-        return refuse(entries->ivrs, STATUS_MALFORMED, "the IVRS has a range of devices without an end");
+        return iommu_table_refuse(entries->ivrs->problem, STATUS_MALFORMED,
+                                  "the IVRS has a range of devices without an end");
     }
     return status;
 }
@@ -255,10 +242,11 @@ static enum status read_ivhd(struct ivrs *ivrs, struct span block)
 
     entries.at = block.base[0] == TYPE_IVHD_10 ? IVHD_10_ENTRIES : IVHD_11_ENTRIES;
     if (ivrs->unit_count == IVRS_UNITS_MAX) {
-        return refuse_full(ivrs, "units", IVRS_UNITS_MAX);
+        return iommu_table_full(ivrs->problem, "IVRS", "units", IVRS_UNITS_MAX);
     }
     if (block.bytes < entries.at) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS has a unit of %" PRIu64 " bytes", block.bytes);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS has a unit of %" PRIu64 " bytes",
+                                  block.bytes);
     }
     *unit = (struct ivrs_unit){.type = block.base[0], .flags = block.base[BLOCK_FLAGS]};
     (void)span_read_u64(block, IVHD_BASE, &unit->base);
@@ -269,11 +257,13 @@ static enum status read_ivhd(struct ivrs *ivrs, struct span block)
         (void)span_read_u64(block, IVHD_FEATURES, &unit->features);
     }
     if (unit->base == 0 || !is_aligned(unit->base, REGISTERS_ALIGN) || unit->base >= 1ULL << PHYSICAL_BITS_MAX) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS has a unit at 0x%" PRIx64 ", which cannot be", unit->base);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED,
+                                  "the IVRS has a unit at 0x%" PRIx64 ", which cannot be", unit->base);
     }
     for (uint32_t i = 0; i < ivrs->unit_count; i++) {
         if (ivrs->units[i].base == unit->base) {
-            return refuse(ivrs, STATUS_MALFORMED, "the IVRS has two units at 0x%" PRIx64, unit->base);
+            return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS has two units at 0x%" PRIx64,
+                                      unit->base);
         }
     }
     ivrs->unit_count++;
@@ -287,23 +277,25 @@ static enum status read_ivmd(struct ivrs *ivrs, struct span block)
     uint64_t bytes = 0;
 
     if (ivrs->region_count == IVRS_REGIONS_MAX) {
-        return refuse_full(ivrs, "reserved regions", IVRS_REGIONS_MAX);
+        return iommu_table_full(ivrs->problem, "IVRS", "reserved regions", IVRS_REGIONS_MAX);
     }
     *region = (struct ivrs_region){.last = UINT16_MAX, .segment = get16(block, IVMD_SEGMENT)};
     if (!span_read_u64(block, IVMD_START, &region->start) || !span_read_u64(block, IVMD_BYTES, &bytes)) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS has a reserved region of %" PRIu64 " bytes", block.bytes);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED,
+                                  "the IVRS has a reserved region of %" PRIu64 " bytes", block.bytes);
     }
     if (bytes == 0 || bytes > 1ULL << PHYSICAL_BITS_MAX || region->start > (1ULL << PHYSICAL_BITS_MAX) - bytes) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS reserves %" PRIu64 " bytes at 0x%" PRIx64 ", which cannot be",
-                      bytes, region->start);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED,
+                                  "the IVRS reserves %" PRIu64 " bytes at 0x%" PRIx64 ", which cannot be", bytes,
+                                  region->start);
     }
     if (block.base[0] != TYPE_IVMD_ALL) {
         region->first = get16(block, IVMD_DEVICE_ID);
         region->last = block.base[0] == TYPE_IVMD_ONE ? region->first : get16(block, IVMD_LAST_ID);
     }
     if (region->first > region->last) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS reserves memory for devices %04x to %04x", region->first,
-                      region->last);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS reserves memory for devices %04x to %04x",
+                                  region->first, region->last);
     }
     region->end = align_up(region->start + bytes, PAGE_BYTES);
     region->start = align_down(region->start, PAGE_BYTES);
@@ -349,7 +341,7 @@ enum status ivrs_read(struct ivrs *ivrs, struct span table)
 
     memset(ivrs, 0, sizeof(*ivrs));
     if (table.bytes < IVRS_BLOCKS) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS has %" PRIu64 " bytes", table.bytes);
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS has %" PRIu64 " bytes", table.bytes);
     }
     (void)span_read_u32(table, IVRS_INFO, &ivrs->info);
     while (status == STATUS_OK && at < table.bytes) {
@@ -357,13 +349,14 @@ enum status ivrs_read(struct ivrs *ivrs, struct span table)
         struct span block = span_part(table, at, length);
 
         if (length < BLOCK_BYTES_MIN || block.base == NULL) {
-            return refuse(ivrs, STATUS_MALFORMED, "the IVRS has a broken block at offset %" PRIu64, at);
+            return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS has a broken block at offset %" PRIu64,
+                                      at);
         }
         status = read_block(ivrs, table, block);
         at += length;
     }
     if (status == STATUS_OK && ivrs->unit_count == 0) {
-        return refuse(ivrs, STATUS_MALFORMED, "the IVRS names no unit");
+        return iommu_table_refuse(ivrs->problem, STATUS_MALFORMED, "the IVRS names no unit");
     }
     return status;
 }

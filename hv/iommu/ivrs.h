@@ -14,6 +14,7 @@
 
 #include "hv/base/span.h"
 #include "hv/base/status.h"
+#include "hv/iommu/iommu_table.h"
 
 #define IVRS_UNITS_MAX 32u
 #define IVRS_DEVICES_MAX 512u
@@ -95,7 +96,7 @@ struct ivrs {
     uint32_t name_count;
     struct ivrs_region regions[IVRS_REGIONS_MAX];
     uint32_t region_count;
-    char problem[160]; /* why it was refused */
+    char problem[IOMMU_TABLE_PROBLEM_BYTES]; /* why it was refused */
 };
 
 /*

@@ -66,6 +66,7 @@
 #define EXT_QUEUE (1ULL << 1)
 #define EXT_REMAPPING (1ULL << 3)
 #define EXT_X2APIC (1ULL << 4)
+#define EXT_SNOOP (1ULL << 7)
 
 #define ROOT_MODE (3ULL << 10) /* of REG_ROOT; 0: legacy. VT-d 11.4.5 "Root Table Address Register" */
 #define PROTECTED_ENABLE (1u << 31)
@@ -149,6 +150,14 @@ static const struct page_table_format *choose_format(uint64_t capabilities)
     return (capabilities & CAP_LEVELS_5) != 0 ? &page_table_vtd5 : NULL;
 }
 
+static const struct page_table_format *snooping_format(const struct page_table_format *format)
+{
+    if (format == &page_table_vtd4) {
+        return &page_table_vtd4_snoop;
+    }
+    return format == &page_table_vtd3 ? &page_table_vtd3_snoop : &page_table_vtd5_snoop;
+}
+
 static enum status vtd_open(struct iommu_unit *unit)
 {
     uint64_t capabilities = unit_read64(unit, REG_CAPABILITIES);
@@ -170,6 +179,7 @@ static enum status vtd_open(struct iommu_unit *unit)
     if (unit->format == NULL) {
         return refuse(unit, "it has no page tables of 3, 4 or 5 levels");
     }
+    unit->snooping = (extended & EXT_SNOOP) != 0 ? snooping_format(unit->format) : NULL;
     unit->coherent = (extended & EXT_COHERENT) != 0;
     unit->interrupts = (extended & EXT_REMAPPING) != 0 && (!unit->x2apic || (extended & EXT_X2APIC) != 0);
     unit->domains = (uint16_t)((1u << (bits < DOMAIN_BITS_MAX ? bits : DOMAIN_BITS_MAX)) - 1u);

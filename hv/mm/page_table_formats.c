@@ -11,6 +11,9 @@ const struct page_table_format page_table_ept5 = PAGE_TABLE_EPT5;
 const struct page_table_format page_table_vtd3 = PAGE_TABLE_VTD3;
 const struct page_table_format page_table_vtd4 = PAGE_TABLE_VTD4;
 const struct page_table_format page_table_vtd5 = PAGE_TABLE_VTD5;
+const struct page_table_format page_table_vtd3_snoop = PAGE_TABLE_VTD3_SNOOP;
+const struct page_table_format page_table_vtd4_snoop = PAGE_TABLE_VTD4_SNOOP;
+const struct page_table_format page_table_vtd5_snoop = PAGE_TABLE_VTD5_SNOOP;
 const struct page_table_format page_table_amdvi4 = PAGE_TABLE_AMDVI4;
 
 uint64_t format_encode(const struct page_table_format *format, const struct page_attributes *attributes, bool large)

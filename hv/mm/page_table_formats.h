@@ -123,10 +123,12 @@ _Static_assert(((EPTP_WRITE_BACK | EPTP_LENGTH_BITS | EPTP_ACCESSED_DIRTY) & ADD
                "nor does its address");
 
 /* VT-d, second stage. VT-d 9.8 "Second-Stage Paging Entries": what a device may do; in legacy mode nothing else is
- * looked at. There is no memory type: the device's own attributes say whether caches are snooped. */
+ * looked at. There is no memory type: the device's own attributes say whether caches are snooped, or SNP, where the
+ * unit has it, forces it. */
 #define VTD_READ (1ULL << 0)
 #define VTD_WRITE (1ULL << 1)
 #define VTD_LARGE (1ULL << 7)
+#define VTD_SNOOP (1ULL << 11)
 #define VTD_RIGHTS (VTD_READ | VTD_WRITE)
 #define NO_CACHE_HIGH 3
 #define NO_CACHE_INDEX \
@@ -148,16 +150,18 @@ _Static_assert(((LINK_PINNED | LINK_NESTED) & (VTD_RIGHTS | VTD_LARGE)) == 0, "o
 #define AMDVI_PRESENT (1ULL << 0)
 #define AMDVI_NEXT_LEVEL(level) ((uint64_t)(level) << 9)
 #define AMDVI_NEXT_LEVEL_MASK AMDVI_NEXT_LEVEL(7)
+#define AMDVI_COHERENT (1ULL << 60) /* FC: caches are snooped, whatever the device asks for */
 #define AMDVI_READ (1ULL << 61)
 #define AMDVI_WRITE (1ULL << 62)
 #define AMDVI_LINK_PINNED (1ULL << 1)
 #define AMDVI_LINK_NESTED (1ULL << 2)
 #define AMDVI_LINK (AMDVI_PRESENT | AMDVI_READ | AMDVI_WRITE)
-#define AMDVI_BITS                                                                                             \
-    .present = AMDVI_PRESENT, .leaf = AMDVI_NEXT_LEVEL_MASK, .leaf_clear = true, .read = AMDVI_READ,           \
-    .write = AMDVI_WRITE, .forced = AMDVI_PRESENT, .link = AMDVI_LINK, .link_level = AMDVI_NEXT_LEVEL(1),      \
-    .link_mask = AMDVI_LINK | AMDVI_NEXT_LEVEL_MASK, .pinned = AMDVI_LINK_PINNED, .nested = AMDVI_LINK_NESTED, \
-    .cache_high_shift = {NO_CACHE_HIGH, NO_CACHE_HIGH}, .cache_index = NO_CACHE_INDEX, .cache_of = NO_CACHE_OF
+#define AMDVI_BITS                                                                                                   \
+    .present = AMDVI_PRESENT, .leaf = AMDVI_NEXT_LEVEL_MASK, .leaf_clear = true, .read = AMDVI_READ,                 \
+    .write = AMDVI_WRITE, .forced = AMDVI_PRESENT | AMDVI_COHERENT, .link = AMDVI_LINK,                              \
+    .link_level = AMDVI_NEXT_LEVEL(1), .link_mask = AMDVI_LINK | AMDVI_NEXT_LEVEL_MASK, .pinned = AMDVI_LINK_PINNED, \
+    .nested = AMDVI_LINK_NESTED, .cache_high_shift = {NO_CACHE_HIGH, NO_CACHE_HIGH}, .cache_index = NO_CACHE_INDEX,  \
+    .cache_of = NO_CACHE_OF
 _Static_assert((AMDVI_LINK & (ADDRESS_MASK | AMDVI_NEXT_LEVEL_MASK | AMDVI_LINK_PINNED | AMDVI_LINK_NESTED)) == 0,
                "the fields of a link do not overlap");
 
@@ -204,6 +208,18 @@ _Static_assert(LEVELS_BITS(PAGE_LEVELS_MAX) == 57, "5-level paging translates 57
 #define PAGE_TABLE_VTD5                                                     \
     {                                                                       \
         VTD_BITS, .name = "vtd5", .levels = 5, ADDRESS_BITS(LEVELS_BITS(5)) \
+    }
+#define PAGE_TABLE_VTD3_SNOOP                                                                          \
+    {                                                                                                  \
+        VTD_BITS, .name = "vtd3-snoop", .forced = VTD_SNOOP, .levels = 3, ADDRESS_BITS(LEVELS_BITS(3)) \
+    }
+#define PAGE_TABLE_VTD4_SNOOP                                                                          \
+    {                                                                                                  \
+        VTD_BITS, .name = "vtd4-snoop", .forced = VTD_SNOOP, .levels = 4, ADDRESS_BITS(LEVELS_BITS(4)) \
+    }
+#define PAGE_TABLE_VTD5_SNOOP                                                                          \
+    {                                                                                                  \
+        VTD_BITS, .name = "vtd5-snoop", .forced = VTD_SNOOP, .levels = 5, ADDRESS_BITS(LEVELS_BITS(5)) \
     }
 #define PAGE_TABLE_AMDVI4                                                       \
     {                                                                           \

@@ -54,7 +54,10 @@ extern const struct page_table_format page_table_npt5;
 extern const struct page_table_format page_table_vtd3; /* of IOMMUs */
 extern const struct page_table_format page_table_vtd4;
 extern const struct page_table_format page_table_vtd5;
-extern const struct page_table_format page_table_amdvi4;
+extern const struct page_table_format page_table_vtd3_snoop; /* the same, and caches are snooped */
+extern const struct page_table_format page_table_vtd4_snoop;
+extern const struct page_table_format page_table_vtd5_snoop;
+extern const struct page_table_format page_table_amdvi4; /* snoops always */
 
 /* What the CPU offers, found at run time. */
 struct page_table_caps {

@@ -239,6 +239,8 @@ bool vmx_capabilities_alike(const struct vmx_features *boot, const struct vmx_en
         {"revision and VMCS format (IA32_VMX_BASIC)", boot->caps.basic & BASIC_USED, here->basic & BASIC_USED},
         {"pin-based controls", boot->pin, fitted(boot->pin, here->pin)},
         {"primary controls", boot->primary, fitted(boot->primary, here->primary)},
+        {"I/O bitmaps", boot->caps.primary >> 32 & PRIMARY_IO_BITMAPS,
+         boot->caps.primary & here->primary & (uint64_t)PRIMARY_IO_BITMAPS << 32 ? PRIMARY_IO_BITMAPS : 0},
         {"secondary controls", secondary, fitted(secondary, here->secondary)},
         {"exit controls", boot->exit, fitted(boot->exit, here->exit)},
         {"entry controls", boot->entry, fitted(boot->entry, here->entry)},

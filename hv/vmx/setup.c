@@ -7,6 +7,7 @@
  */
 #include "hv/vmx/vmx.h"
 
+#include "hv/base/log.h"
 #include "hv/base/memory.h"
 #include "hv/host/cpu.h"
 #include "hv/host/panic.h"
@@ -103,11 +104,15 @@ static void setup_pauses(const struct vmx_vcpu *vmx)
 
 /* Unconditional exiting, which stays set, means nothing then. SDM 3C 25.6.2, table 25-6; 25.6.4 "I/O-Bitmap
  * Addresses". */
-static void setup_ports(struct vmx_vcpu *vmx, const uint8_t *map)
+static void setup_ports(struct vmx_vcpu *vmx, const struct guest *guest)
 {
+    if ((vmx_features.caps.primary >> 32 & PRIMARY_IO_BITMAPS) == 0) {
+        log_warning("guest %s: its ports of the machine do not reach it: this CPU has no I/O bitmaps", guest->name);
+        return;
+    }
     vmx->primary |= PRIMARY_IO_BITMAPS;
-    vmx_write(VMCS_IO_BITMAP_A, (uint64_t)(uintptr_t)map);
-    vmx_write(VMCS_IO_BITMAP_B, (uint64_t)(uintptr_t)(map + PAGE_BYTES));
+    vmx_write(VMCS_IO_BITMAP_A, (uint64_t)(uintptr_t)guest->io_map);
+    vmx_write(VMCS_IO_BITMAP_B, (uint64_t)(uintptr_t)(guest->io_map + PAGE_BYTES));
 }
 
 static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
@@ -115,7 +120,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
     vmx->primary = vmx_features.primary;
     if (vcpu->guest->io_map != NULL) {
-        setup_ports(vmx, vcpu->guest->io_map);
+        setup_ports(vmx, vcpu->guest);
     }
     vmx_write(VMCS_PRIMARY_CONTROLS, vmx->primary);
     vmx->secondary = vmx->secondary_plain;

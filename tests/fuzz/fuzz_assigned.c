@@ -15,6 +15,8 @@
 #define READS_MAX 1000u
 #define MSIX_ENTRY_BYTES 16u
 #define CONTROL 2u
+#define LINE_VECTOR 0x31u
+#define LINE_SOURCE 16u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -103,7 +105,13 @@ static void bar_write(void *context, bool port, uint64_t at, uint8_t size, uint6
 }
 
 static const struct pci_access access = {NULL, config_read, config_write};
-static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write};
+static void line_open(void *context, uint8_t vector)
+{
+    (void)context;
+    CHECK_OP(vector, ==, LINE_VECTOR);
+}
+
+static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, line_open};
 
 static void check_bars(void)
 {
@@ -165,7 +173,7 @@ static void act(void)
         facts.bars[bar].bar.kind != PCI_BAR_NONE && size <= (facts.bars[bar].bar.kind == PCI_BAR_PORTS ? 4 : 8);
     struct apic_message message;
 
-    switch (next(1) & 7) {
+    switch (next(1) & 15) {
     case 0:
     case 1:
         pci_config_write(&device.function, offset & 0xfff, word, (uint32_t)next(4));
@@ -184,6 +192,13 @@ static void act(void)
             (void)pci_bar_read(&device.function, bar, offset % bytes, size);
         }
         break;
+    case 6:
+        pci_assigned_row.outside_came(&device, LINE_SOURCE);
+        break;
+    case 7:
+        pci_assigned_row.line_ended(&device);
+        CHECK(!pci_intx_asserted(&device.function));
+        break;
     default:
         if (reaches && offset % bytes + size <= bytes) {
             pci_bar_write(&device.function, bar, offset % bytes, size, next(8));
@@ -199,7 +214,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!make_device()) {
         return 0;
     }
-    device = (struct pci_assigned){.facts = &facts, .io = &io, .vectors = 1 + next(1) % PCI_MSIX_MAX};
+    device = (struct pci_assigned){.facts = &facts,
+                                   .io = &io,
+                                   .vectors = 1 + next(1) % PCI_MSIX_MAX,
+                                   .line_source = LINE_SOURCE,
+                                   .line_vector = (next(1) & 1) * LINE_VECTOR};
     pci_assigned_init(&device);
     machine.in_use = true;
     while (left != 0) {

@@ -39,7 +39,8 @@ static const struct kind kinds[] = {
     {&iommu_vtd, CAP_THREE, ECAP_ALL & ~1ULL},            /* does not look into caches */
     {&iommu_vtd, CAP_SMALL | 1u << 4, ECAP_ALL & ~0x18u}, /* has a write buffer, no remapping */
     {&iommu_amdvi, 1u << 6, 0},
-    {&iommu_amdvi, 0, 0}, /* cannot forget everything at once */
+    {&iommu_amdvi, 0, 0},                        /* cannot forget everything at once */
+    {&iommu_vtd, CAP_SMALL, ECAP_ALL | 1u << 7}, /* has snoop control */
 };
 
 static void reset(const struct kind *kind)
@@ -123,6 +124,12 @@ static void expect_fault(uint16_t device, uint64_t address, bool write)
         }                                                   \
     }                                                       \
     static void name##_of(const struct kind *kind)
+
+FOR_EACH_KIND(snoops_are_forced_where_the_unit_can)
+{
+    start(kind);
+    assert_int_equal(unit.snooping != NULL, model.amd || (kind->extended & 1u << 7) != 0);
+}
 
 FOR_EACH_KIND(every_device_is_blocked)
 {
@@ -509,6 +516,7 @@ static void the_audit_finds_every_hole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(snoops_are_forced_where_the_unit_can),
         cmocka_unit_test(every_device_is_blocked),
         cmocka_unit_test(every_interrupt_is_blocked),
         cmocka_unit_test(a_unit_that_was_on_is_never_off),

@@ -27,10 +27,14 @@ static const struct row {
     const struct page_table_format *format;
     uint32_t levels;
     bool amd;
-} rows[] = {{&page_table_vtd3, 3, false},
-            {&page_table_vtd4, 4, false},
-            {&page_table_vtd5, 5, false},
-            {&page_table_amdvi4, 4, true}};
+    uint64_t snoop; /* in each leaf, and in no link */
+} rows[] = {{&page_table_vtd3, 3, false, 0},
+            {&page_table_vtd4, 4, false, 0},
+            {&page_table_vtd5, 5, false, 0},
+            {&page_table_vtd3_snoop, 3, false, 1ULL << 11},
+            {&page_table_vtd4_snoop, 4, false, 1ULL << 11},
+            {&page_table_vtd5_snoop, 5, false, 1ULL << 11},
+            {&page_table_amdvi4, 4, true, 1ULL << 60}};
 
 static void start(const struct row *row, enum page_level largest)
 {
@@ -64,8 +68,10 @@ static uint32_t walk(const struct row *row, uint64_t address, uint64_t *to, uint
         if (*level == 0 || (row->amd ? (entry >> 9 & 7) == 0 : (entry & 0x80) != 0)) {
             *to = (entry & ADDRESS & ~(bytes - 1)) | (address & (bytes - 1));
             assert_int_equal(entry & ADDRESS & (bytes - 1), 0);
+            assert_int_equal(entry & (1ULL << 11 | 1ULL << 60), row->snoop);
             return rights;
         }
+        assert_int_equal(entry & row->snoop, 0);
         if (row->amd) {
             assert_int_equal(entry >> 9 & 7, *level);
             assert_int_equal(entry & (0xffULL << 52 | 1ULL << 60), 0); /* reserved in a link */

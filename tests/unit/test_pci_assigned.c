@@ -211,7 +211,7 @@ static void ports_that_the_firmware_gave_no_place_are_not_there_and_not_decoded(
     assert_int_equal(facts.bars[2].bar.kind, PCI_BAR_NONE);
     assert_int_equal(facts.decode, 2);
     pci_assigned_init(&device);
-    pci_device_restore(&access, &facts);
+    pci_device_restore(&access, &facts, false);
     assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x402);
     pci_config_write(&device.function, PCI_COMMAND, 2, 0x7);
     assert_int_equal(word_at(PCI_COMMAND) & 0xffff, 0x406);
@@ -395,6 +395,28 @@ static void a_device_with_msi_alone_has_one_message(void **state)
     assert_int_equal(word_at(MSI_AT) >> 16 & 1, 1);
 }
 
+/* Nor does the device forget it over a reset, nor can the guest have it. */
+static void no_snoop_is_off_and_stays_off(void **state)
+{
+    unsigned express;
+
+    (void)state;
+    make();
+    assert_true(pci_device_may_not_snoop(&access, &facts)); /* the firmware's 0x2810 */
+    pci_device_stop(&access, &facts);
+    assert_int_equal(word_at(EXPRESS_AT + 8) & 0xffff, 0x2010);
+    assert_false(pci_device_may_not_snoop(&access, &facts));
+    put(EXPRESS_AT + 8, 0x2810, 2);
+    pci_device_restore(&access, &facts, false);
+    assert_int_equal(word_at(EXPRESS_AT + 8) & 0xffff, 0x2010);
+    express = capability(0x10);
+    pci_config_write(&device.function, express + 8, 2, 0xffff);
+    assert_int_equal(pci_config_read(&device.function, express + 8, 2) & 0x8800, 0);
+    assert_int_equal(word_at(EXPRESS_AT + 8) & 0xffff, 0x2010);
+    facts.express = 0;
+    assert_true(pci_device_may_not_snoop(&access, &facts));
+}
+
 /* The guest's line rises with the device's and falls when the guest has ended it; only then may it come again. */
 static void a_line_is_high_until_the_guest_has_ended_its_interrupt(void **state)
 {
@@ -459,6 +481,7 @@ int main(void)
         cmocka_unit_test(ports_that_the_firmware_gave_no_place_are_not_there_and_not_decoded),
         cmocka_unit_test(the_guest_sees_what_is_shown_and_nothing_else),
         cmocka_unit_test(no_write_to_configuration_space_reaches_more_than_two_registers),
+        cmocka_unit_test(no_snoop_is_off_and_stays_off),
         cmocka_unit_test(a_line_is_high_until_the_guest_has_ended_its_interrupt),
         cmocka_unit_test(the_firmware_says_where_a_line_leads_by_an_irq_that_is_a_level),
         cmocka_unit_test(bus_mastering_and_messages_go_on_to_the_device),

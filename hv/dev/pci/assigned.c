@@ -4,7 +4,7 @@
  *
  *   power management   shown; the power state is remembered and has no effect: D3 would lose what was set up
  *   PCI Express        shown as an endpoint of the root complex, which has no link; no reset by it: that is between
- *                      two lives of the guest
+ *                      two lives of the guest; No Snoop is off and cannot be had, for a guest's WBINVD does nothing
  *   MSI-X              shown, the first 32 messages at most, as many as the hypervisor has vectors for
  *   MSI                shown where there is no MSI-X: one message
  *   all others         hidden. Vital product data and vendors' own registers reach into firmware that outlives the
@@ -30,8 +30,8 @@
 #define EXPRESS_FLAGS 0x0092u /* version 2, an endpoint of the root complex */
 #define EXPRESS_CAPABILITIES 4u
 #define EXPRESS_CONTROL 8u
-#define EXPRESS_CONTROL_WRITABLE 0x7fffu      /* not bit 15: it starts a reset */
-#define EXPRESS_KEPT_CAPABILITIES 0x0fffffffu /* not bit 28: it can reset itself */
+#define EXPRESS_CONTROL_WRITABLE (0x7fffu & ~PCI_EXPRESS_NO_SNOOP) /* not bit 15: it starts a reset */
+#define EXPRESS_KEPT_CAPABILITIES 0x0fffffffu                      /* not bit 28: it can reset itself */
 
 /* In the device. "PCI Local Bus Specification" 3.0, 6.8.1.3, 6.8.2.3. */
 #define MSI_CONTROL 0x02u
@@ -97,8 +97,8 @@ static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offs
 
 /* ---- what of configuration space goes on to the device ---- */
 
-/* What has a place stays decoded whatever the guest says, for the nested tree has it; a line that it does not have stays
- * off. */
+/* What has a place stays decoded whatever the guest says, for the nested tree has it; a line that it does not have
+ * stays off. */
 static void set_command(struct pci_assigned *device)
 {
     uint16_t guests = pci_command(&device->function) & (PCI_COMMAND_MASTER | PCI_COMMAND_INTX_OFF);

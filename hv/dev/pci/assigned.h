@@ -28,6 +28,8 @@
 
 #include "hv/dev/pci/function.h"
 
+#define PCI_EXPRESS_NO_SNOOP (1u << 11) /* of Device Control: the device may ask not to be snooped */
+
 /* A base address register of the machine's function. */
 struct pci_assigned_bar {
     struct pci_bar bar; /* `kind` is PCI_BAR_NONE: there is none */
@@ -47,8 +49,8 @@ struct pci_assigned_facts {
     uint16_t msi, msix;
     bool msi_64;
     uint32_t device_capabilities; /* of PCI Express */
-    uint16_t device_control;
-    uint32_t msix_count; /* of the device; 1 to 2048 */
+    uint16_t device_control;      /* as each life begins: no reset, no error reports, No Snoop off */
+    uint32_t msix_count;          /* of the device; 1 to 2048 */
     uint32_t msix_bar;
     uint32_t msix_table, msix_pba; /* offsets in the BAR */
 };

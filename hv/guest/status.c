@@ -82,6 +82,9 @@ static void print_exits(const struct guest *guest)
     char text[EXIT_COUNTS_TEXT_MAX];
 
     log_info("  %s", exit_counts_text(guest, text, sizeof(text)));
+    if (guest->small_code != NULL) {
+        log_info("  has executed from %" PRIu64 " x 2 MiB, in pages of 4 KiB", guest->small_code->regions);
+    }
 }
 
 /* The newest ones. */

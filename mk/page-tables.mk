@@ -41,7 +41,7 @@ soak-page_table: $(BUILD)/unit/test_page_table_model
 
 # Branch coverage of all of hv/mm and hv/plan. It fails where a branch that is not an assertion's is left.
 MM_COVERAGE := $(BUILD)/coverage/mm
-MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model table_pool audit guest_layout \
+MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model table_pool audit small_code guest_layout \
 	guest_memory guest_walk memory_map planner shadow
 MM_SOURCES := $(wildcard hv/mm/*.c hv/plan/*.c hv/base/*.c)
 MM_FLAGS := -O1 -fprofile-instr-generate -fcoverage-mapping -UPLINTH_DEBUG_CHECKS

@@ -3,44 +3,42 @@
 
 #define REGION_BYTES (2 * MIB) /* what a table of 4 KiB leaves maps */
 
-/* The attributes are those of all RAM of the tree, and execution. */
-static enum status open_piece(const struct small_code *code, uint64_t start, uint64_t end,
-                              struct page_attributes attributes)
+/* The attributes are those of all RAM of the tree, and execution. It is populated, so no table is wanted. */
+static bool open_ram(const struct small_code *code, uint64_t start, uint64_t end, struct page_attributes attributes)
 {
-    enum status status = STATUS_OK;
+    bool opened = true;
 
     attributes.execute = true;
-    for (uint32_t i = 0; i < code->memory->range_count && status == STATUS_OK; i++) {
+    for (uint32_t i = 0; i < code->memory->range_count; i++) {
         const struct guest_range *range = &code->memory->ranges[i];
         uint64_t from = max_u64(start, range->start.value);
         uint64_t to = min_u64(end, range->start.value + range->bytes);
 
         if (from < to) {
-            status = page_table_protect(code->table, from, to - from, attributes, NULL);
+            opened &= page_table_protect(code->table, from, to - from, attributes, NULL) == STATUS_OK;
         }
     }
-    return status;
+    return opened;
 }
 
 bool small_code_open(struct small_code *code, gpa_t address)
 {
     uint64_t start = align_down(address.value, REGION_BYTES);
     struct page_lookup found;
-    enum status status = STATUS_OK;
+    bool open;
 
     if (!guest_memory_is_ram(code->memory, address, 1)) {
         return false;
     }
     spinlock_take(&code->lock);
     page_table_lookup(code->table, address.value, &found);
-    if (!found.attributes.execute) {
+    open = found.attributes.execute;
+    if (!open) {
         /* Populated tables stay, and are protected in leaves of their own size. */
-        status = page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL);
-        if (status == STATUS_OK) {
-            status = open_piece(code, start, start + REGION_BYTES, found.attributes);
-        }
-        code->regions += status == STATUS_OK ? 1 : 0;
+        open = page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK &&
+               open_ram(code, start, start + REGION_BYTES, found.attributes);
+        code->regions += open;
     }
     spinlock_release(&code->lock);
-    return status == STATUS_OK;
+    return open;
 }

@@ -176,6 +176,23 @@ static void no_order_of_fetches_lacks_a_table(void **state)
     }
 }
 
+/* What cannot be: then the guest ends, and no leaf is other than it was. */
+static void without_a_table_nothing_changes(void **state)
+{
+    struct page_lookup before;
+
+    (void)state;
+    build(8 * GIB, FREE_START, LEVEL_1G);
+    before = lookup(GIB);
+    while (arena.pool.free_count > 1) { /* a GiB needs two */
+        (void)table_pool_take(&arena.pool);
+    }
+    assert_false(small_code_open(&code, gpa(GIB)));
+    expect_only_execution_changed(GIB, &before, false);
+    assert_int_equal(lookup(GIB).level, LEVEL_1G);
+    assert_int_equal(code.regions, 0);
+}
+
 /* A leaf as it is on other CPUs. */
 static void the_audit_refuses_an_executable_large_leaf(void **state)
 {
@@ -201,6 +218,7 @@ int main(void)
         cmocka_unit_test(a_first_fetch_splits_its_2_mib_and_nothing_else),
         cmocka_unit_test(what_is_no_ram_stays_as_it_is),
         cmocka_unit_test(no_order_of_fetches_lacks_a_table),
+        cmocka_unit_test(without_a_table_nothing_changes),
         cmocka_unit_test(the_audit_refuses_an_executable_large_leaf),
     };
 

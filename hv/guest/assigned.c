@@ -23,6 +23,7 @@
 #define LOW_BAR_MAX (64 * MIB)  /* larger ones go above 4 GiB where they can */
 #define REGISTERS_MAX (1 * GIB) /* of one BAR: hv/plan/planner.c counts the tables */
 #define MSIX_ENTRY_BYTES 16u
+#define ANSWER_WAITS 9u /* of PCI_RESET_US, after the first */
 
 /* What a function's interrupt line is to its guest. Those of higher numbers get theirs first. */
 enum line {
@@ -63,6 +64,7 @@ struct owner {
     uint32_t register_count;
     uint64_t ready_at; /* TSC at which the last reset is over */
     bool asleep;       /* and then they have to be woken */
+    uint32_t waits;    /* how often one of them did not answer after that */
     char problem[PROBLEM_BYTES];
 };
 
@@ -148,7 +150,27 @@ static void io_line_open(void *context, uint8_t vector)
     host_irq_open(vector);
 }
 
-static const struct pci_assigned_io machine_io = {NULL, io_config_write, io_read, io_write, io_line_open};
+static bool answers(const struct pci_assigned_facts *facts)
+{
+    const struct pci_access *access = host_devices_access();
+    uint32_t id = access->read(access->context, facts->address, PCI_ID);
+
+    return id == (facts->identity.vendor | (uint32_t)facts->identity.device << 16);
+}
+
+static bool io_is_there(void *context, const struct pci_assigned_facts *facts)
+{
+    (void)context;
+    if (answers(facts)) {
+        return true;
+    }
+    log_warning("device %04x:%02x:%02x.%x does not answer any more: for its guest it is gone, until the guest starts "
+                "again",
+                facts->address.segment, facts->address.bus, facts->address.device, facts->address.function);
+    return false;
+}
+
+static const struct pci_assigned_io machine_io = {NULL, io_config_write, io_read, io_write, io_is_there, io_line_open};
 
 /* ---- before the guests are made ---- */
 
@@ -752,6 +774,10 @@ void guest_assigned_start(struct guest *guest)
     for (uint32_t i = 0; owner != NULL && i < guest->devices->assigned_count; i++) {
         struct assigned *function = &owner->functions[i];
 
+        pci_assigned_look(&guest->devices->assigned[i]);
+        if (guest->devices->assigned[i].gone) {
+            continue; /* it stays blocked */
+        }
         pci_device_restore(host_devices_access(), &function->facts, function->line_vector != 0);
         write_messages(function);
         if (iommu_device_let(&function->device) != STATUS_OK) {
@@ -782,18 +808,35 @@ void guest_assigned_stop(struct guest *guest)
     owner->ready_at = insn_rdtsc() + tsc_ticks_of_us(PCI_RESET_US);
 }
 
+/* The reset is over, but a device may take a second until it answers: "PCI Express Base Specification" 5.0, 6.6.1. */
+static bool wait_for_answers(struct owner *owner, uint64_t now, uint64_t *again)
+{
+    for (uint32_t i = 0; i < owner->count && owner->waits < ANSWER_WAITS; i++) {
+        if (!answers(&owner->functions[i].facts)) {
+            owner->waits++;
+            *again = owner->ready_at = now + tsc_ticks_of_us(PCI_RESET_US);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool guest_assigned_is_ready(struct guest *guest, uint64_t now, uint64_t *again)
 {
     struct owner *owner = owner_of_guest(guest);
 
-    if (owner == NULL || (now >= owner->ready_at && !owner->asleep)) {
+    if (owner == NULL) {
         return true;
+    }
+    if (now >= owner->ready_at && !owner->asleep) {
+        return wait_for_answers(owner, now, again);
     }
     if (now >= owner->ready_at) {
         for (uint32_t i = 0; i < guest->devices->assigned_count; i++) {
             end_reset(&owner->functions[i]);
         }
         owner->asleep = false;
+        owner->waits = 0;
         owner->ready_at = now + tsc_ticks_of_us(PCI_RESET_US);
     }
     *again = owner->ready_at;

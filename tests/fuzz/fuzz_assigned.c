@@ -105,13 +105,20 @@ static void bar_write(void *context, bool port, uint64_t at, uint8_t size, uint6
 }
 
 static const struct pci_access access = {NULL, config_read, config_write};
+static bool is_there(void *context, const struct pci_assigned_facts *of)
+{
+    (void)context;
+    (void)of;
+    return next(1) != 0;
+}
+
 static void line_open(void *context, uint8_t vector)
 {
     (void)context;
     CHECK_OP(vector, ==, LINE_VECTOR);
 }
 
-static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, line_open};
+static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, is_there, line_open};
 
 static void check_bars(void)
 {

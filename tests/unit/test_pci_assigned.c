@@ -100,6 +100,14 @@ static void bar_write(void *context, bool port, uint64_t at, uint8_t size, uint6
 }
 
 static const struct pci_access access = {NULL, config_read, config_write};
+
+static bool is_there(void *context, const struct pci_assigned_facts *of)
+{
+    (void)context;
+    assert_ptr_equal(of, &facts);
+    return word_at(PCI_ID) == 0x10d38086;
+}
+
 static void line_open(void *context, uint8_t vector)
 {
     (void)context;
@@ -107,7 +115,7 @@ static void line_open(void *context, uint8_t vector)
     machine.opened++;
 }
 
-static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, line_open};
+static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, is_there, line_open};
 
 /* 64-bit registers with MSI-X, ports, a BAR below a page; capabilities with one that is hidden. */
 static void make_machine(void)
@@ -417,6 +425,32 @@ static void no_snoop_is_off_and_stays_off(void **state)
     assert_true(pci_device_may_not_snoop(&access, &facts));
 }
 
+/* What is pulled out reads as all ones, and nothing of the guest's goes on to it; in the next life it may be back. */
+static void a_device_that_is_gone_is_no_function_any_more(void **state)
+{
+    uint32_t writes;
+
+    (void)state;
+    make();
+    assert_int_equal(pci_config_read(&device.function, PCI_ID, 4), 0x10d38086);
+    put(PCI_ID, ~0u, 4);
+    assert_int_equal(pci_config_read(&device.function, PCI_COMMAND, 2), 3); /* it was not looked for yet */
+    assert_int_equal(pci_config_read(&device.function, PCI_ID, 2), 0xffff);
+    assert_int_equal(pci_config_read(&device.function, PCI_COMMAND, 2), 0xffff);
+    assert_int_equal(pci_config_read(&device.function, 0x40, 4), ~0u);
+    writes = machine.writes;
+    pci_config_write(&device.function, PCI_COMMAND, 2, 0x7);
+    assert_int_equal(machine.writes, writes);
+    pci_assigned_init(&device);
+    pci_assigned_look(&device);
+    assert_true(device.gone);
+    put(PCI_ID, 0x10d38086, 4);
+    pci_assigned_init(&device);
+    pci_assigned_look(&device);
+    assert_false(device.gone);
+    assert_int_equal(pci_config_read(&device.function, PCI_ID, 4), 0x10d38086);
+}
+
 /* The guest's line rises with the device's and falls when the guest has ended it; only then may it come again. */
 static void a_line_is_high_until_the_guest_has_ended_its_interrupt(void **state)
 {
@@ -482,6 +516,7 @@ int main(void)
         cmocka_unit_test(the_guest_sees_what_is_shown_and_nothing_else),
         cmocka_unit_test(no_write_to_configuration_space_reaches_more_than_two_registers),
         cmocka_unit_test(no_snoop_is_off_and_stays_off),
+        cmocka_unit_test(a_device_that_is_gone_is_no_function_any_more),
         cmocka_unit_test(a_line_is_high_until_the_guest_has_ended_its_interrupt),
         cmocka_unit_test(the_firmware_says_where_a_line_leads_by_an_irq_that_is_a_level),
         cmocka_unit_test(bus_mastering_and_messages_go_on_to_the_device),

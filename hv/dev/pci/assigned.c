@@ -59,6 +59,30 @@ bool pci_assigned_msix_pages(const struct pci_assigned_facts *facts, unsigned ba
     return true;
 }
 
+/* ---- is it there? ---- */
+
+void pci_assigned_look(struct pci_assigned *device)
+{
+    if (!device->gone && !device->io->is_there(device->io->context, device->facts)) {
+        device->gone = true;
+        device->function.intx = false;
+    }
+}
+
+/* Kernels ask for the ID to see whether a function is there, before and after. */
+static bool config_read(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t *value)
+{
+    struct pci_assigned *device = assigned_of(function);
+
+    if (offset < PCI_COMMAND) {
+        pci_assigned_look(device);
+    }
+    if (device->gone) {
+        *value = (uint32_t)((1ULL << 8 * size) - 1);
+    }
+    return device->gone;
+}
+
 /* ---- accesses that no nested tree has ---- */
 
 static bool overlaps(uint64_t offset, uint8_t size, uint64_t start, uint64_t bytes)
@@ -76,13 +100,18 @@ static bool is_hidden(const struct pci_assigned_facts *facts, unsigned bar, uint
 
 static uint64_t bar_read(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size)
 {
-    const struct pci_assigned *device = assigned_of(function);
+    struct pci_assigned *device = assigned_of(function);
     const struct pci_assigned_bar *own = &device->facts->bars[bar];
+    uint64_t all_ones = size == 8 ? ~0ULL : (1ULL << 8 * size) - 1, value;
 
     if (is_hidden(device->facts, bar, offset, size)) {
         return 0;
     }
-    return device->io->read(device->io->context, own->bar.kind == PCI_BAR_PORTS, own->at + offset, size);
+    value = device->io->read(device->io->context, own->bar.kind == PCI_BAR_PORTS, own->at + offset, size);
+    if (value == all_ones) {
+        pci_assigned_look(device);
+    }
+    return value;
 }
 
 static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
@@ -130,13 +159,17 @@ static bool config_write(struct pci_endpoint *function, unsigned offset, uint8_t
 {
     struct pci_assigned *device = assigned_of(function);
 
+    if (device->gone) {
+        return true;
+    }
     pci_config_store(function, offset, size, value);
     set_message(device, pci_msix_enabled(function) || pci_msi_enabled(function));
     set_command(device);
     return true;
 }
 
-static const struct pci_device_ops ops = {.read = bar_read, .write = bar_write, .config_write = config_write};
+static const struct pci_device_ops ops = {
+    .read = bar_read, .write = bar_write, .config_read = config_read, .config_write = config_write};
 
 /* ---- what the guest finds ---- */
 
@@ -187,7 +220,7 @@ void pci_assigned_init(struct pci_assigned *device)
         pci_function_add_msi(function, 1);
     }
     device->command = pci_assigned_command(facts, device->line_vector != 0);
-    device->message = false;
+    device->message = device->gone = false;
     __atomic_store_n(&device->incoming, 0, __ATOMIC_RELEASE);
 }
 
@@ -206,7 +239,7 @@ static void line_came(void *state, uint32_t source)
 {
     struct pci_assigned *device = state;
 
-    if (device->line_vector != 0 && source == device->line_source) {
+    if (device->line_vector != 0 && !device->gone && source == device->line_source) {
         device->interrupts++;
         device->function.intx = true;
         pci_signal(&device->function);

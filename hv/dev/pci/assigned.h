@@ -20,6 +20,9 @@
  * comes as a source of the guest with its pin masked: the guest's line rises, and falls when the guest has ended that
  * interrupt; then the pin is opened, and where the device still pulls it comes again.
  *
+ * A device that is gone reads as all ones, which its registers may say, too; so where they do, and where the guest
+ * looks whether there is a function, the device's ID is read.
+ *
  * Pure: the machine is behind struct pci_assigned_io. One CPU at a time, under the lock of the guest's PC, except
  * `incoming`.
  */
@@ -61,6 +64,8 @@ struct pci_assigned_io {
     void (*config_write)(void *context, struct pci_address address, uint32_t offset, uint32_t bytes, uint32_t value);
     uint64_t (*read)(void *context, bool port, uint64_t at, uint8_t size);
     void (*write)(void *context, bool port, uint64_t at, uint8_t size, uint64_t value);
+    /* It answers, and is the same. False is said once in a life. */
+    bool (*is_there)(void *context, const struct pci_assigned_facts *facts);
     void (*line_open)(void *context, uint8_t vector); /* its line may interrupt again */
 };
 
@@ -75,6 +80,7 @@ struct pci_assigned {
     uint64_t interrupts;  /* how many were carried */
     uint16_t command;     /* as the device has it */
     bool message;         /* the device has MSI-X or MSI on */
+    bool gone;            /* it was pulled out, or died: the function reads as all ones, as one that is not there */
 };
 
 /* The device's command register at the beginning of a life. */
@@ -86,6 +92,9 @@ static inline uint16_t pci_assigned_command(const struct pci_assigned_facts *fac
 /* The function as its guest's driver finds it at the start; facts, io and vectors stay. The device has bus mastering
  * and messages off. */
 void pci_assigned_init(struct pci_assigned *device);
+
+/* Asks whether the device is there, and if not lets the function be gone until the next life. */
+void pci_assigned_look(struct pci_assigned *device);
 
 /* Makes what came the guest's own interrupts. */
 void pci_assigned_carry(struct pci_assigned *device);

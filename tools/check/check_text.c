@@ -146,8 +146,9 @@ static void print_network(const struct config *config, uint32_t index)
             }
         }
     }
+    printf("%s", members == 1 ? " alone" : "");
     print_network_section(config_network_named(config, name));
-    printf("%s\n", members == 1 ? " alone; warning: nothing is there to be reached" : "");
+    printf("%s\n", members == 1 ? "; warning: nothing is there to be reached" : "");
 }
 
 static void print_share(const struct config *config, const struct config_share *share)

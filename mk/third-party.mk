@@ -4,7 +4,7 @@
 
 THIRD := $(BUILD)/third-party
 THIRD_SMALL := $(addprefix $(THIRD)/,memtest86+x64.bin memtest86+ia32.bin xen.gz)
-THIRD_LARGE := $(addprefix $(THIRD)/,vmlinuz-amd64 vmlinuz-686-pae initramfs-i386.cpio)
+THIRD_LARGE := $(addprefix $(THIRD)/,u-boot.bin vmlinuz-amd64 vmlinuz-686-pae initramfs-i386.cpio)
 
 $(THIRD)/memtest86+%.bin:
 	tools/fetch-debian-file memtest86+ $(BUILD)/downloads './boot/memtest86+$*.bin' $@
@@ -18,6 +18,12 @@ $(THIRD)/vmlinuz-amd64:
 
 $(THIRD)/vmlinuz-686-pae:
 	tools/fetch-debian-file linux-image-686-pae:i386 $(BUILD)/downloads './boot/vmlinuz-*' $@
+
+# U-Boot proper, which its own first stage enters in long mode at 0x1110000 with a stack that has room above it. Here a page in
+# front of it does that: mov $0x80000, %esp; mov $0x1110000, %eax; jmp *%rax. The image is loaded at 0x110f000.
+$(THIRD)/u-boot.bin:
+	tools/fetch-debian-file u-boot-qemu $(BUILD)/downloads './usr/lib/u-boot/qemu-x86_64/u-boot.bin' $@.packaged
+	{ printf '\274\000\000\010\000\270\000\000\021\001\377\340'; head -c 4084 /dev/zero; cat $@.packaged; } >$@
 
 $(THIRD)/busybox-i386:
 	tools/fetch-debian-file busybox-static:i386 $(BUILD)/downloads './bin/busybox' $@

@@ -381,6 +381,23 @@ def xen_case(name, **more):
                 files={"xen.gz": Built("third-party/xen.gz")}, forbidden=NEVER, **more)
 
 
+def u_boot_case(name, **more):
+    """U-Boot's own drivers of virtio: it reads a sector of its disk, and pings the small guest on its network."""
+    prompt = r"^\[uboot\] => "
+    first = 512 // 4  # the first word of sector 1
+    config = ("[guest uboot]\nkernel = u-boot.bin\nprotocol = flat\nmode = long\nload-address = 0x110f000\nmemory = 64M\n"
+              "disk = words.img\nnet = lan\n[guest hello]\nkernel = hello.elf\nmemory = 16M\ncmdline = stay address=10.0.0.2\n"
+              "net = lan\n")
+    return Case(name, config, [
+        r"^\[uboot\] U-Boot 2023\.01", Send(" "), Expect(prompt), r"^\[hello\] hello: I answer pings",
+        Send("virtio scan\n"), Expect(prompt),
+        Send("virtio read 0x2000000 1 1; md.l 0x2000000 4\n"),
+        rf"^\[uboot\] 02000000: {first:08x} {first + 1:08x} {first + 2:08x} {first + 3:08x} ", Expect(prompt),
+        Send("setenv ipaddr 10.0.0.1; ping 10.0.0.2\n"), r"^\[uboot\] host 10\.0\.0\.2 is alive"],
+                status=None, files={"u-boot.bin": Built("third-party/u-boot.bin"), "words.img": devices.WORDS, "hello.elf": HELLO},
+                smp=2, forbidden=(*NEVER, r"the device waits for its driver"), timeout_s=LINUX_TIMEOUT_S, **more)
+
+
 # The escape key, then `n`: what is typed goes to the next guest.
 NEXT_GUEST = "\x1dn"
 CHECKSUM_COUNT = 30000  # the lines whose checksum a guest computes again and again
@@ -1097,6 +1114,7 @@ CASES = [
     debian_guest("initrd", mem="2G"),
     debian_guest("disk", "root.img", mem="4G"),
     xen_case("third-xen", emulators=QEMU),
+    u_boot_case("third-u-boot", emulators=("qemu-svm", "bochs-vmx"), slow=True),
     xen_case("third-xen-bochs", emulators=BOCHS, slow=True),
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),

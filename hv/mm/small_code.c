@@ -35,9 +35,10 @@ bool small_code_open(struct small_code *code, gpa_t address)
     open = found.attributes.execute;
     if (!open) {
         /* Populated tables stay, and are protected in leaves of their own size. */
-        open = page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK &&
-               open_ram(code, start, start + REGION_BYTES, found.attributes);
-        code->regions += open;
+        if (page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK) {
+            open = open_ram(code, start, start + REGION_BYTES, found.attributes);
+            code->regions += open;
+        }
     }
     spinlock_release(&code->lock);
     return open;

@@ -14,6 +14,7 @@
 /* "PCI Local Bus Specification" 3.0, appendix H; "PCI Express Base Specification" 5.0, 7.5.3. */
 #define CAP_PM 0x01u
 #define CAP_MSI 0x05u
+#define CAP_VENDOR 0x09u
 #define CAP_EXPRESS 0x10u
 #define CAP_MSIX 0x11u
 #define CAP_ADVANCED 0x13u
@@ -46,6 +47,14 @@
 
 #define MSIX_ENTRY_BYTES 16ULL
 
+/* Of virtio: bytes in all [23:16] of the first word, type [31:24]. Version 1.1, 4.1.2, 4.1.4. */
+#define VIRTIO_VENDOR 0x1af4u
+#define VIRTIO_BYTES(word) ((word) >> 16 & 0xffu)
+#define VIRTIO_TYPE(word) ((word) >> 24)
+#define VIRTIO_TYPE_LAST 4u /* common, notifications, ISR, the device's own */
+#define VIRTIO_BYTES_MIN 16u
+#define CAPABILITY_HEADER 2u
+
 #define BAR_PORTS 0x1u
 #define BAR_TYPE 0x6u
 #define BAR_TYPE_64 0x4u
@@ -77,6 +86,26 @@ static void read_msix(const struct pci_access *access, struct pci_assigned_facts
     facts->msix_pba = MSIX_OFFSET(pba);
 }
 
+/* Where the registers of a device of virtio lie; what the capability has behind its header. */
+static void read_virtio(const struct pci_access *access, struct pci_assigned_facts *facts, uint32_t at)
+{
+    uint32_t word = read_word(access, facts, at), bytes = VIRTIO_BYTES(word), index = 0;
+
+    while (index < PCI_VIRTIO_MAX && facts->virtio[index].bytes != 0) {
+        index++;
+    }
+    if ((read_word(access, facts, PCI_ID) & 0xffffu) != VIRTIO_VENDOR || VIRTIO_TYPE(word) == 0 ||
+        VIRTIO_TYPE(word) > VIRTIO_TYPE_LAST || bytes < VIRTIO_BYTES_MIN || bytes > PCI_VIRTIO_BYTES ||
+        at + PCI_VIRTIO_BYTES > PCI_CONFIG_BYTES || index == PCI_VIRTIO_MAX) {
+        return;
+    }
+    facts->virtio[index].bytes = (uint8_t)(bytes - CAPABILITY_HEADER);
+    for (uint32_t i = CAPABILITY_HEADER; i < bytes; i++) {
+        facts->virtio[index].text[i - CAPABILITY_HEADER] =
+            (uint8_t)(read_word(access, facts, at + (i & ~3u)) >> 8 * (i & 3));
+    }
+}
+
 /* What of a capability is used here; the structure's space ends at 256 bytes. */
 static uint32_t capability_bytes(uint32_t id)
 {
@@ -100,6 +129,9 @@ static void read_capability(const struct pci_access *access, struct pci_assigned
     case CAP_MSI:
         facts->msi = (uint16_t)at;
         facts->msi_64 = (word & MSI_64) != 0;
+        break;
+    case CAP_VENDOR:
+        read_virtio(access, facts, at);
         break;
     case CAP_EXPRESS:
         facts->express = (uint16_t)at;

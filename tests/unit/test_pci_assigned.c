@@ -259,6 +259,32 @@ static void the_guest_sees_what_is_shown_and_nothing_else(void **state)
     }
 }
 
+static void a_device_of_virtio_says_where_its_registers_are(void **state)
+{
+    unsigned at;
+
+    (void)state;
+    make_machine();
+    put(PCI_ID, 0x10411af4, 4);
+    put(VENDOR_AT, 0x02140009 | 0xd0 << 8, 4); /* notifications: 20 bytes, in BAR 0 at 0x3000 */
+    put(VENDOR_AT + 4, 0, 4);
+    put(VENDOR_AT + 8, 0x3000, 4);
+    put(VENDOR_AT + 12, 0x1000, 4);
+    put(VENDOR_AT + 16, 4, 4);
+    put(0xd0, 0x05140009, 4); /* a window onto all BARs */
+    assert_int_equal(pci_device_read(&access, place, &facts), STATUS_OK);
+    device = (struct pci_assigned){.facts = &facts, .io = &io, .vectors = VECTORS};
+    pci_assigned_init(&device);
+    at = capability(0x09);
+    assert_int_not_equal(at, 0);
+    assert_int_equal(pci_config_read(&device.function, at + 2, 2), 0x0214);
+    assert_int_equal(pci_config_read(&device.function, at + 8, 4), 0x3000);
+    assert_int_equal(pci_config_read(&device.function, at + 16, 4), 4);
+    pci_config_write(&device.function, at + 8, 4, 0);
+    assert_int_equal(pci_config_read(&device.function, at + 8, 4), 0x3000);
+    assert_int_equal(pci_config_read(&device.function, at + 1, 1), 0);
+}
+
 static void no_write_to_configuration_space_reaches_more_than_two_registers(void **state)
 {
     uint8_t before[BYTES];
@@ -511,6 +537,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_is_read_and_left_as_it_was_but_for_bus_mastering),
+        cmocka_unit_test(a_device_of_virtio_says_where_its_registers_are),
         cmocka_unit_test(what_a_device_says_beyond_its_registers_is_not_believed),
         cmocka_unit_test(ports_that_the_firmware_gave_no_place_are_not_there_and_not_decoded),
         cmocka_unit_test(the_guest_sees_what_is_shown_and_nothing_else),

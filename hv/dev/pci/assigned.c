@@ -7,6 +7,8 @@
  *                      two lives of the guest; No Snoop is off and cannot be had, for a guest's WBINVD does nothing
  *   MSI-X              shown, the first 32 messages at most, as many as the hypervisor has vectors for
  *   MSI                shown where there is no MSI-X: one message
+ *   virtio             shown as it is where it says in which BAR registers are: without, a driver has none. Not the one
+ *                      that is a window onto the BARs (type 5)
  *   all others         hidden. Vital product data and vendors' own registers reach into firmware that outlives the
  *                      guest; SR-IOV makes functions that were given to no guest; ATS and PASID go around the IOMMU's
  *                      tables; a resizable BAR moves what is mapped; advanced features have a reset
@@ -19,6 +21,7 @@
 
 #define CAP_PM 0x01u
 #define CAP_EXPRESS 0x10u
+#define CAP_VENDOR 0x09u
 
 #define PM_BODY 6u          /* bytes behind ID and link: capabilities, control and status, two of bridges */
 #define PM_VERSION 3u       /* no wake-up, no D1, no D2 */
@@ -218,6 +221,9 @@ void pci_assigned_init(struct pci_assigned *device)
         pci_function_add_msix(function, device->vectors, facts->msix_bar, facts->msix_table, facts->msix_pba);
     } else if (facts->msi != 0) {
         pci_function_add_msi(function, 1);
+    }
+    for (unsigned i = 0; i < PCI_VIRTIO_MAX && facts->virtio[i].bytes != 0; i++) {
+        (void)pci_function_add_capability(function, CAP_VENDOR, facts->virtio[i].text, facts->virtio[i].bytes);
     }
     device->command = pci_assigned_command(facts, device->line_vector != 0);
     device->message = device->gone = false;

@@ -41,6 +41,16 @@ struct pci_assigned_bar {
     bool mapped;        /* by the nested tree, but for the pages of MSI-X */
 };
 
+/* Where registers lie, said by a capability that a device of virtio has and no other: 4.1.4 "Virtio Structure PCI
+ * Capabilities" of "Virtual I/O Device (VIRTIO) Version 1.1". */
+#define PCI_VIRTIO_MAX 4u
+#define PCI_VIRTIO_BYTES 20u
+
+struct pci_virtio_place {
+    uint8_t bytes; /* of it, 0: there is none */
+    uint8_t text[PCI_VIRTIO_BYTES];
+};
+
 /* What is read of the machine's function, once (hv/host/pci_device.h). */
 struct pci_assigned_facts {
     struct pci_address address;
@@ -56,6 +66,7 @@ struct pci_assigned_facts {
     uint32_t msix_count;          /* of the device; 1 to 2048 */
     uint32_t msix_bar;
     uint32_t msix_table, msix_pba; /* offsets in the BAR */
+    struct pci_virtio_place virtio[PCI_VIRTIO_MAX];
 };
 
 /* How the device is reached. Offsets in configuration space are its own. */

@@ -129,6 +129,19 @@ static uint64_t base_of(const struct row *row)
     return row->levels == 3 ? GIB - PAGES * 2048u : BASE;
 }
 
+/* 3 GiB below the window for devices and 2 GiB above 4 GiB, as a guest of 5 GiB has them. */
+static void a_guest_of_whole_gibibytes_takes_three_tables_at_most(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        start(&rows[i], LEVEL_1G);
+        assert_int_equal(page_table_map(&tree, 0, hpa(8 * GIB), 3 * GIB, read_write, LEVEL_1G, NULL), STATUS_OK);
+        assert_int_equal(page_table_map(&tree, 4 * GIB, hpa(11 * GIB), 2 * GIB, read_write, LEVEL_1G, NULL), STATUS_OK);
+        assert_int_equal(pool.fresh, rows[i].levels - 2);
+        assert_true(pool.fresh <= 3);
+    }
+}
+
 static void step(const struct row *row)
 {
     uint32_t unit = below(2) ? 1 : 512;
@@ -207,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bits_are_those_of_the_manuals),
+        cmocka_unit_test(a_guest_of_whole_gibibytes_takes_three_tables_at_most),
         cmocka_unit_test(any_order_leads_where_the_list_says),
     };
 

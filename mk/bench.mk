@@ -12,6 +12,10 @@ bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
 bench-apicv: image
 	tests/boot/bench_apicv.py
 
+#: make bench-passthrough  exits for each NVMe command and each packet of an e1000e that a Linux has (QEMU -icount)
+bench-passthrough: image passthrough-images
+	tests/boot/bench_passthrough.py
+
 #: make bench-boot    instructions of a Linux boot under Plinth, as a ratio to QEMU's own boot of the same kernel
 bench-boot: image
 	tests/boot/bench_boot.py
@@ -47,4 +51,4 @@ scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-.PHONY: bench-exit bench-shadow bench-apicv bench-boot bench-emulate bench-net bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale

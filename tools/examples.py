@@ -22,6 +22,7 @@ FILES = {
     "sensor.elf": ("guests/hello.elf", "the small guest of tests/guests, in place of yours"),
     "unikernel.elf": ("guests/hello.elf", "the small guest of tests/guests, in place of yours"),
     "vmlinuz-amd64": ("third-party/vmlinuz-amd64", "Debian's linux-image-amd64"),
+    "initramfs-amd64.cpio": ("passthrough/initramfs.cpio", "busybox, and that kernel's drivers of real devices"),
     "vmlinuz-686-pae": ("third-party/vmlinuz-686-pae", "Debian's linux-image-686-pae"),
     "initramfs-i386.cpio": ("third-party/initramfs-i386.cpio", "Debian's busybox-static:i386"),
     "memtest86+x64.bin": ("third-party/memtest86+x64.bin", "Debian's memtest86+"),

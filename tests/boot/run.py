@@ -9,6 +9,8 @@ select tests: NAME-EMULATOR, or the beginning of it.
 """
 
 import argparse
+import contextlib
+import http.server
 import os
 import re
 import select
@@ -107,6 +109,34 @@ def stick_of(case):
         return lock["image"]
 
 
+# --- What the machine's network reaches ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def served(content):
+    """The port of an HTTP server on the loopback address that answers every question with these bytes; None: there is none."""
+    if content is None:
+        yield None
+        return
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # pylint: disable=invalid-name
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
 # --- One run -----------------------------------------------------------------------------------------------------
 
 
@@ -128,8 +158,8 @@ def command_line(case, emulator, image, log_path, timeout_s=None):
 class Session:
     """Reads the serial output, keeps it, and goes through the script."""
 
-    def __init__(self, process, log, steps):
-        self.process, self.log = process, log
+    def __init__(self, process, log, steps, port=None):
+        self.process, self.log, self.port = process, log, port
         self.steps = list(steps)
         self.text, self.raw_tail = "", ""
         self.at = 0  # the end of the last match
@@ -183,7 +213,7 @@ class Session:
 
     def type(self, text):
         try:
-            self.process.stdin.write(text.encode())
+            self.process.stdin.write(text.replace(words.PORT, str(self.port)).encode())
             self.process.stdin.flush()
         except BrokenPipeError:
             pass
@@ -242,9 +272,9 @@ def run_case(case, emulator, image, log_path):
     command = command_line(case, emulator, image, log_path, timeout_s)
     if os.path.exists(log_path + words.COM2):
         os.remove(log_path + words.COM2)
-    with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors:
+    with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors, served(case.serves) as port:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        session = Session(process, log, words.steps_of(case.script))
+        session = Session(process, log, words.steps_of(case.script), port)
         try:
             status = session.run(time.monotonic() + timeout_s + RUNNER_GRACE_S, case.status is not None)
         finally:

@@ -15,6 +15,7 @@ EMULATORS = {
     "bochs-svm": ("run-bochs", ["--cpu", "ryzen"]),
 }
 COM2 = ".com2"
+PORT = "@PORT@"  # in what is typed: where the case's HTTP server listens
 # The usual memory of a machine. In Bochs a small one where the guests fit: what a saved machine has is read at each start.
 MEMORY = "1024M"
 BOCHS_SMALL_MEMORY = "256M"
@@ -108,6 +109,7 @@ class Case:
     extra: tuple = ()  # further options of QEMU; {folder} is one that the case has for itself
     runner: tuple = ()  # further options of tools/run-qemu
     second_says: tuple = ()  # texts: the machine has COM2, and they appear there too. Its output: the log's name + COM2
+    serves: bytes = None  # an HTTP server on the loopback address answers with this to every question
     change: object = None  # a function of the image's path, called once it is written: what mkusb would not do
     whole_boot: bool = False  # never from a saved machine (saved.py)
     slow: bool = False  # only where it is named

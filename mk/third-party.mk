@@ -33,6 +33,26 @@ $(THIRD)/busybox-i386:
 $(THIRD)/initramfs-i386.cpio: $(THIRD)/busybox-i386 tools/mkinitramfs $(wildcard config/examples/demo-root/*/*)
 	tools/mkinitramfs -o $@ --busybox $< --root config/examples/demo-root
 
+# Files that are no kernels for a PC without a BIOS: name, package, file in it.
+THIRD_FOREIGN := $(addprefix $(THIRD)/foreign/,ipxe.lkrn memdisk hdt.c32 lnxboot.img grub-rescue.img loadlin.exe.gz qboot.rom \
+	u-boot-x86.elf u-boot-x86.rom u-boot-arm64.elf)
+$(THIRD)/foreign/ipxe.lkrn: FROM := ipxe ./boot/ipxe.lkrn
+$(THIRD)/foreign/memdisk: FROM := syslinux-common ./usr/lib/syslinux/memdisk
+$(THIRD)/foreign/hdt.c32: FROM := syslinux-common ./usr/lib/syslinux/modules/bios/hdt.c32
+$(THIRD)/foreign/lnxboot.img: FROM := grub-pc-bin ./usr/lib/grub/i386-pc/lnxboot.img
+$(THIRD)/foreign/grub-rescue.img: FROM := grub-rescue-pc ./usr/lib/grub-rescue/grub-rescue-floppy.img
+$(THIRD)/foreign/loadlin.exe.gz: FROM := loadlin ./usr/lib/loadlin/loadlin.exe.gz
+$(THIRD)/foreign/qboot.rom: FROM := qemu-system-data ./usr/share/qemu/qboot.rom
+$(THIRD)/foreign/u-boot-x86.elf: FROM := u-boot-qemu ./usr/lib/u-boot/qemu-x86/uboot.elf
+$(THIRD)/foreign/u-boot-x86.rom: FROM := u-boot-qemu ./usr/lib/u-boot/qemu-x86/u-boot.rom
+$(THIRD)/foreign/u-boot-arm64.elf: FROM := u-boot-qemu ./usr/lib/u-boot/qemu_arm64/uboot.elf
+$(THIRD_FOREIGN):
+	tools/fetch-debian-file $(word 1,$(FROM)) $(BUILD)/downloads $(word 2,$(FROM)) $@
+
+#: make foreign-files  what the desk says of ten files of Debian's that are no kernels for a PC without a BIOS; downloads 9 MB
+foreign-files: $(BUILD)/plinth-check $(THIRD_FOREIGN)
+	tests/boot/tables foreign
+
 # The small ones are in the ordinary test run.
 third-party-small: $(THIRD_SMALL)
 
@@ -40,4 +60,4 @@ third-party-small: $(THIRD_SMALL)
 third-party: image guests $(THIRD_SMALL) $(THIRD_LARGE)
 	tests/boot/tables third-party
 
-.PHONY: third-party third-party-small
+.PHONY: third-party third-party-small foreign-files

@@ -224,8 +224,11 @@ static enum status place_module(struct loader *loader, uint32_t index, uint64_t 
     struct span bytes = loader->request->modules[index].bytes;
     uint64_t start = 0;
 
-    /* 4 GiB: all protocols but one give modules 32-bit addresses. */
-    if (!plan_find(loader, max_u64(bytes.bytes, 1), PAGE_BYTES, low, GUEST_RAM_HIGH_START, PLAN_LOWEST, &start)) {
+    /* 4 GiB: all protocols but one give modules 32-bit addresses. Above a kernel that asks for the highest place there
+     * is no room, whatever the guest's memory. */
+    if (!plan_find(loader, max_u64(bytes.bytes, 1), PAGE_BYTES, low, GUEST_RAM_HIGH_START, PLAN_LOWEST, &start) &&
+        !plan_find(loader, max_u64(bytes.bytes, 1), PAGE_BYTES, GUEST_LEGACY_END, GUEST_RAM_HIGH_START, PLAN_LOWEST,
+                   &start)) {
         return fail_module(loader, index, low);
     }
     loader->module_addresses[index] = start;
@@ -246,7 +249,7 @@ enum status plan_modules(struct loader *loader)
         if (status != STATUS_OK) {
             return status;
         }
-        low = align_up(loader->module_addresses[i] + loader->request->modules[i].bytes.bytes, PAGE_BYTES);
+        low = max_u64(low, align_up(loader->module_addresses[i] + loader->request->modules[i].bytes.bytes, PAGE_BYTES));
     }
     return STATUS_OK;
 }

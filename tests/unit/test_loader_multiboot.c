@@ -521,6 +521,26 @@ static void a_relocatable_kernel_moves_where_its_tag_wants_it(void **state)
     plan_fails(&request, STATUS_NO_MEMORY, "no room");
 }
 
+/* As Xen's image asks: no memory is enough to have room above it. What fits there lies there. */
+static void modules_lie_below_a_kernel_at_the_end_of_memory(void **state)
+{
+    static const uint32_t highest[] = {10, 24, 0x400000, 0xffffff, 0x200000, 2};
+    static char large[3 * MIB], small[PAGE_BYTES];
+    struct load_request request = tags_request(highest, 6);
+    uint64_t start;
+
+    (void)state;
+    memset(large, 0x66, sizeof(large));
+    add_module(&request, large, sizeof(large), "large");
+    add_module(&request, small, sizeof(small), "small");
+    plan_ok(&request);
+    assert_int_equal(plan.entry.rip, 0xe00040);
+    start = arena_read(find_tag(3) + 8, 4);
+    assert_in_range(start, 0x100000, 0xe00000 - sizeof(large));
+    assert_int_equal(arena_read(find_tag(3) + 12, 4), start + sizeof(large));
+    assert_memory_equal(&arena[start], large, sizeof(large));
+}
+
 static void required_requests_and_tags_that_are_not_known_are_errors_and_optional_ones_are_not(void **state)
 {
     static const uint32_t request_known[] = {1, 16, 6, 8};
@@ -640,6 +660,7 @@ int main(void)
         cmocka_unit_test(an_entry_tag_replaces_the_elf_entry),
         cmocka_unit_test(address_tags_place_the_file_without_elf),
         cmocka_unit_test(a_relocatable_kernel_moves_where_its_tag_wants_it),
+        cmocka_unit_test(modules_lie_below_a_kernel_at_the_end_of_memory),
         cmocka_unit_test(required_requests_and_tags_that_are_not_known_are_errors_and_optional_ones_are_not),
         cmocka_unit_test(bad_tag_sizes_are_errors),
         cmocka_unit_test(the_end_tag_ends_the_list_whatever_its_size),

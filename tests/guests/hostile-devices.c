@@ -410,6 +410,269 @@ static void messages_anywhere(void)
     disk_works();
 }
 
+/* ---- the legacy layout (4.1.4.10), mixed with the modern one ---- */
+
+#define LEGACY_BYTES 128u
+#define LEGACY_FEATURES 4u
+#define LEGACY_ADDRESS 8u
+#define LEGACY_SELECT 14u
+#define LEGACY_NOTIFY 16u
+#define LEGACY_STATUS 18u
+#define CAP_VENDOR 0x09u
+#define CAP_WINDOW 5u
+#define PAGE 4096u
+
+static uint8_t legacy_ring[16 * PAGE] __attribute__((aligned(4096)));
+static uint32_t windows[2]; /* of the disk and of the card: where the capability is */
+
+/* 4.1.4.9: BAR, offset and length; then the BAR's bytes themselves. */
+static uint32_t find_window(uint32_t device)
+{
+    uint32_t at = config_read(device, 0x34) & 0xfc;
+
+    while (at != 0 && ((config_read(device, at) & 0xff) != CAP_VENDOR || config_read(device, at) >> 24 != CAP_WINDOW)) {
+        at = config_read(device, at) >> 8 & 0xfc;
+    }
+    CHECK(at != 0);
+    return at;
+}
+
+/* A device may write to what the descriptors say: never to the guest's code. */
+static void fill_legacy_ring(uint64_t random)
+{
+    struct descriptor *table = (struct descriptor *)legacy_ring;
+
+    for (uint32_t i = 0; i < 256; i++) {
+        table[i] = (struct descriptor){(uintptr_t)data + (random & 0xff), (uint32_t)(random >> 8) % 3000,
+                                       (uint16_t)(random >> 20 & 7), (uint16_t)(random >> 30 & 0x1ff)};
+        random = hostile_random(&seed);
+    }
+    for (uint32_t i = 256 * sizeof(*table); i < sizeof(legacy_ring); i++) {
+        legacy_ring[i] = (uint8_t)(random >> (i & 31));
+    }
+}
+
+/* Rings: its own, over the end of RAM, at its end, where devices are, beyond everything. */
+static uint32_t legacy_page(uint64_t random)
+{
+    static const uint32_t pages[] = {0,       0xfff,   0x1000,   0xa0,       0xfee00,
+                                     0xe0000, 0xfffff, 0x100000, 0x7fffffff, 0xffffffff};
+
+    return (random & 3) != 0 ? (uint32_t)(uintptr_t)legacy_ring / PAGE
+                             : pages[(random >> 2) % (sizeof(pages) / sizeof(pages[0]))];
+}
+
+/* Everything but where the rings are, which is chosen. */
+static void legacy_anything(uint16_t port, uint64_t random)
+{
+    uint32_t offset = (uint32_t)(random % LEGACY_BYTES);
+
+    if (offset == LEGACY_ADDRESS) {
+        return;
+    }
+    switch (random >> 8 & 3) {
+    case 0:
+        out8((uint16_t)(port + offset), (uint8_t)(random >> 16));
+        break;
+    case 1:
+        out16((uint16_t)(port + offset), (uint16_t)(random >> 16));
+        break;
+    case 2:
+        out32((uint16_t)(port + offset), (uint32_t)(random >> 16));
+        break;
+    default:
+        (void)in32((uint16_t)(port + offset));
+        break;
+    }
+}
+
+/* The modern layout by the window, at every width that there is and at some that are none. */
+static void window_anything(uint32_t device, uint32_t window, uint64_t random)
+{
+    static const uint32_t offsets[] = {STATUS, QUEUE_SELECT, QUEUE_SIZE, QUEUE_ENABLE, NOTIFY,
+                                       0x1000, 0x2000,       0x3ffc,     0x4000};
+
+    config_write(device, window + 4, (uint32_t)(random & 7));
+    config_write(device, window + 8, offsets[(random >> 3) % (sizeof(offsets) / sizeof(offsets[0]))]);
+    config_write(device, window + 12, (uint32_t)(random >> 8) % 6);
+    (void)config_read(device, window + 16);
+    config_write(device, window + 16, (uint32_t)(random >> 12 & 0xf));
+}
+
+static void legacy_step(uint32_t device, uint32_t window, uint64_t random)
+{
+    uint16_t port = (uint16_t)(config_read(device, BAR(BAR_PORTS)) & ~3u);
+
+    switch (random % 9) {
+    case 0:
+        out8((uint16_t)(port + LEGACY_STATUS), (uint8_t)(random >> 8));
+        break;
+    case 1:
+        out32((uint16_t)(port + LEGACY_FEATURES), (uint32_t)(random >> 8));
+        break;
+    case 2:
+        out16((uint16_t)(port + LEGACY_SELECT), (uint16_t)(random >> 8 & (random >> 24 & 1 ? 0xffff : 3)));
+        break;
+    case 3:
+        out32((uint16_t)(port + LEGACY_ADDRESS), legacy_page(random >> 8));
+        break;
+    case 4:
+        out16((uint16_t)(port + LEGACY_NOTIFY), (uint16_t)(random >> 8 & 3));
+        break;
+    case 5:
+        fill_legacy_ring(random);
+        break;
+    case 6:
+        window_anything(device, window, random >> 8);
+        break;
+    case 7: /* many notifications of one instruction */
+        __asm__ volatile("rep outsw"
+                         : "+S"((uintptr_t){(uintptr_t)legacy_ring}), "+c"((uint64_t){200})
+                         : "d"(port + LEGACY_NOTIFY)
+                         : "memory");
+        break;
+    default:
+        legacy_anything(port, random >> 8);
+        break;
+    }
+}
+
+static void legacy_registers(void)
+{
+    uint64_t end = rdtsc() + (uint64_t)hostile_khz() * STORM_MS;
+
+    windows[0] = find_window(disk);
+    windows[1] = find_window(card);
+    begin(disk);
+    begin(card);
+    while (rdtsc() < end) {
+        uint64_t random = hostile_random(&seed);
+
+        legacy_step((random & 1) != 0 ? disk : card, windows[(random & 1) != 0 ? 0 : 1], random >> 1);
+    }
+    begin(disk);
+    begin(card);
+    disk_works();
+}
+
+/* ---- a device that writes the tables by which the CPU walks ---- */
+
+#define ENTRIES 64u /* 512 bytes: a sector */
+#define LARGE_PAGE 0x200000ULL
+#define GOOD_SECTOR 40u
+#define BAD_SECTOR 41u
+
+/* Type 0 reads and 1 writes: 5.2.6. */
+static void transfer_sector(uint32_t type, uint64_t sector, void *at)
+{
+    static struct {
+        uint32_t type, reserved;
+        uint64_t sector;
+    } request;
+
+    request.type = type;
+    request.sector = sector;
+    data[512] = 0xff;
+    start(disk, 0);
+    describe(0, &request, sizeof(request), F_NEXT);
+    describe(1, at, 512, type == 0 ? F_NEXT | F_WRITE : F_NEXT);
+    describe(2, data + 512, 1, F_WRITE);
+    offer(0);
+    notify(disk, 0);
+    while (used[1] == 0) {
+        __asm__ volatile("pause");
+    }
+    CHECK_EQUAL(data[512], 0);
+}
+
+/* Every kind of entry: of memory, of devices, of nothing, with reserved bits, of tables that are none or itself. */
+static uint64_t hostile_entry(uint32_t index)
+{
+    static const uint64_t targets[] = {0,          0xfee00000, 0xfec00000, 0xe0000000,
+                                       1ULL << 24, 1ULL << 32, 1ULL << 51, 0xe00000};
+    uint64_t random = hostile_random(&seed), target = targets[random >> 8 & 7];
+
+    if ((random & 0x30000) == 0) {
+        target = (uintptr_t)window_directory & ((random & 0x40000) != 0 ? ~0ULL : ~0x1fffffULL);
+    }
+    return target | (random & 0xfff & ~(index % 8 == 0 ? PTE_LARGE : 0)) | PTE_PRESENT | (random & 1ULL << 63);
+}
+
+static void read_by_window(void)
+{
+    write_cr3(read_cr3());
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        TRAP("movb (%0), %%al", : : "r"(WINDOW_BASE + i * LARGE_PAGE) : "rax", "memory");
+    }
+}
+
+static void check_window(void)
+{
+    write_cr3(read_cr3());
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        uint64_t at = (i % 8) * LARGE_PAGE + 0x100000;
+
+        CHECK_EQUAL(*(volatile uint64_t *)(WINDOW_BASE + i * LARGE_PAGE + 0x100000), *(volatile uint64_t *)at);
+    }
+}
+
+/* The disk brings entries of every kind, then those that lead to the guest's own memory: only a flush tells of either.
+ * What is read in between may be anything, or a fault. */
+static void tables_by_a_device(void)
+{
+    static uint64_t entries[ENTRIES];
+
+    window_init();
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        entries[i] = (i % 8) * LARGE_PAGE | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+    }
+    transfer_sector(1, GOOD_SECTOR, entries);
+    for (uint32_t round = 0; round < 16; round++) {
+        for (uint32_t i = 0; i < ENTRIES; i++) {
+            entries[i] = hostile_entry(i);
+        }
+        transfer_sector(1, BAD_SECTOR, entries);
+        transfer_sector(0, BAD_SECTOR, window_directory);
+        read_by_window();
+        transfer_sector(0, GOOD_SECTOR, window_directory);
+        check_window();
+    }
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        window_directory[i] = 0;
+    }
+    write_cr3(read_cr3());
+    disk_works();
+}
+
+/* ---- every width and form at registers that are taken for 32 bits ---- */
+
+static void odd_widths(void)
+{
+    const uint64_t places_of_bars[] = {
+        bar(shared, 0), bar(shared, 1), bar(disk, BAR_MSIX), bar(disk, BAR_MODERN), bar(disk, BAR_MODERN) + 0x2000,
+        bar(shared, 2)};
+
+    for (uint32_t i = 0; i < sizeof(places_of_bars) / sizeof(places_of_bars[0]); i++) {
+        for (uint32_t offset = 0; offset < 128; offset += 3) {
+            uint64_t at = places_of_bars[i] + offset;
+
+            if (i == 5) {
+                at += 4096 - 64; /* over the page's end; the byte that ends the silent guest is not written */
+                (void)*(volatile uint64_t *)at;
+                continue;
+            }
+            TRAP("lock; cmpxchgq %%rcx, (%0)", : : "r"(at) : "rax", "memory");
+            TRAP("movw %%ax, (%0)", : : "r"(at), "a"(0xffff) : "memory");
+            TRAP("lock; orb $0x55, (%0)", : : "r"(at) : "memory");
+            TRAP("rep movsb", : : "S"((uintptr_t)legacy_ring), "D"(at), "c"(128ULL) : "memory");
+            TRAP("rep movsq", : : "S"(at), "D"((uintptr_t)legacy_ring), "c"(16ULL) : "memory");
+            TRAP("xchgl %%eax, (%0)", : : "r"(at), "a"(0xffffffff) : "memory");
+        }
+    }
+    config_write(disk, config_read(disk, 0x34) & 0xfc, 0);
+    disk_works();
+}
+
 static const struct attack attacks[] = {
     {"rings-that-are-no-memory", rings_that_are_no_memory},
     {"queue-sizes", queue_sizes},
@@ -421,6 +684,9 @@ static const struct attack attacks[] = {
     {"packet-storm", packet_storm},
     {"doorbell-storm", doorbell_storm},
     {"messages-anywhere", messages_anywhere},
+    {"legacy-registers", legacy_registers},
+    {"tables-by-a-device", tables_by_a_device},
+    {"odd-widths", odd_widths},
 };
 
 void guest_main(void)

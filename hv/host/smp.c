@@ -246,9 +246,10 @@ static struct trampoline_data *trampoline_data_at(uint64_t page)
 static void fill_vectors(uint64_t page)
 {
     uint32_t *vectors = (uint32_t *)(uintptr_t)(page + TRAMPOLINE_VECTORS);
+    uint32_t back = far_to(page, trampoline_park_return, 0).offset;
 
     for (uint32_t i = 0; i < REAL_VECTORS; i++) {
-        vectors[i] = (uint32_t)(page >> 4) << 16 | (uint16_t)(trampoline_park_return - trampoline_start);
+        vectors[i] = (uint32_t)(page >> 4) << 16 | (back & (PAGE_BYTES - 1));
     }
 }
 

@@ -346,9 +346,9 @@ def debian_guest(kind, *files, **more):
                 timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, slow=True, **more)
 
 
-def third_party_linux(name, release, machine, kernel, initramfs, **more):
+def third_party_linux(name, release, machine, kernel, initramfs, row=None, **more):
     """A Debian kernel from its example config: to the shell, a few commands, the end."""
-    return Case(f"third-{name}", example_config(f"{name}.conf"), [
+    return Case(f"third-{row or name}", example_config(f"{name}.conf"), [
         rf"Linux 6\.\d+\.\d+-\d+-{release}, 1 CPU",
         Expect(PROMPT),
         Answer(PROMPT, "uname -m", rf"({machine})"),
@@ -359,6 +359,10 @@ def third_party_linux(name, release, machine, kernel, initramfs, **more):
     ], files={kernel: Built(f"third-party/{kernel}"), os.path.basename(initramfs): Built(initramfs)}, forbidden=NEVER,
                 timeout_s=LINUX_TIMEOUT_S, slow=True, **more)
 
+
+# CPUs whose guests need shadow tables.
+WITHOUT_NPT = {"cpu": "max,-npt", "emulators": QEMU, "required": (r"AMD SVM with shadow paging",)}
+WITHOUT_EPT = {"cpu": "core2_penryn_t9600", "emulators": BOCHS_VMX, "required": (r"Intel VMX with shadow paging",)}
 
 # The last test of memtest86+, which does little but wait for three minutes: the others are done, without errors.
 MEMTEST_FADES = r"Bit fade test(?s:.*?)Errors: 0 "
@@ -1118,6 +1122,16 @@ CASES = [
     xen_case("third-xen-bochs", emulators=BOCHS, slow=True),
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
+    # The same without nested paging: on an SVM CPU and on a Core 2.
+    *(row for end, more in (("", WITHOUT_NPT), ("-vmx", WITHOUT_EPT)) for row in (
+        memtest_case(f"third-shadow-memtest{end}", "memtest.conf", "memtest86+x64.bin", MEMTEST_FADES, "8M", slow=True, **more),
+        memtest_case(f"third-shadow-memtest-ia32{end}", "memtest-ia32.conf", "memtest86+ia32.bin", MEMTEST_FADES, "8M", slow=True,
+                     **more),
+        xen_case(f"third-shadow-xen{end}", slow=True, **more),
+        third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio",
+                          row=f"shadow-debian-amd64{end}", **more),
+        third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio",
+                          row=f"shadow-debian-i386{end}", **more))),
 ]
 
 CASES += devices.rows(sys.modules[__name__])

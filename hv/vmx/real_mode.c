@@ -252,6 +252,9 @@ static void take_step(struct vmx_real *real, struct vmx_vcpu *vmx, struct vcpu *
         changed |= take_null(real, i);
     }
     vmx_end_shadow(vmx);
+    if (real->flags == 0) { /* the trap of our own step, which Bochs keeps where the instruction itself exits */
+        vmx_write(VMCS_GUEST_PENDING_DEBUG, 0);
+    }
     if (changed) {
         vmx->read_system(vcpu);
         vcpu->requests |= VCPU_SYSTEM_WRITE;

@@ -85,9 +85,8 @@ static const struct walk_mode mode_pae = {LEVELS_PAE, INDEX_64, 8, 1, true, LINE
 static const struct walk_mode mode_4 = {4, INDEX_64, 8, 2, false, LINEAR(PAGE_SHIFT + 4 * INDEX_64), ENTRY_ADDRESS, 0};
 static const struct walk_mode mode_5 = {5, INDEX_64, 8, 2, false, LINEAR(PAGE_SHIFT + 5 * INDEX_64), ENTRY_ADDRESS, 0};
 
-/* One walk: what was asked, and the entries that were met, by level. */
+/* One walk: what was asked, and what came of it. The entries that were met are in a struct guest_way, by level. */
 struct walk {
-    const struct walk_mode *mode;
     const struct guest_paging *paging;
     uint64_t linear;
     enum guest_access access;
@@ -95,9 +94,8 @@ struct walk {
     uint64_t reserved; /* in every entry of this walk */
     uint64_t rights;   /* R/W, U/S and inverted NX of all entries, combined */
     uint8_t leaf_level;
-    void *slots[WALK_LEVELS_MAX];
-    uint64_t entries[WALK_LEVELS_MAX];
 };
+_Static_assert(sizeof(((struct guest_way *)0)->entries) == WALK_LEVELS_MAX * sizeof(uint64_t), "one for each level");
 
 static bool is_nx_enabled(const struct guest_paging *paging)
 {
@@ -115,47 +113,49 @@ static const struct walk_mode *mode_of(const struct guest_paging *paging)
     return (paging->cr4 & CR4_LA57) != 0 ? &mode_5 : &mode_4;
 }
 
-static bool is_pointer(const struct walk_mode *mode, unsigned level)
+__attribute__((always_inline)) static inline bool is_pointer(const struct walk_mode *mode, unsigned level)
 {
     return mode->pointers_at_top && level + 1u == mode->levels;
 }
 
-static unsigned level_shift(const struct walk_mode *mode, unsigned level)
+__attribute__((always_inline)) static inline unsigned level_shift(const struct walk_mode *mode, unsigned level)
 {
     return PAGE_SHIFT + level * mode->index_bits;
 }
 
-static bool is_large(const struct walk *walk, unsigned level, uint64_t entry)
+__attribute__((always_inline)) static inline bool is_large(const struct walk_mode *mode, const struct walk *walk,
+                                                           unsigned level, uint64_t entry)
 {
-    return level != 0 && level <= walk->mode->large_levels && (entry & ENTRY_LARGE) != 0 &&
-           (walk->mode != &mode_32 || (walk->paging->cr4 & CR4_PSE) != 0);
+    return level != 0 && level <= mode->large_levels && (entry & ENTRY_LARGE) != 0 &&
+           (mode != &mode_32 || (walk->paging->cr4 & CR4_PSE) != 0);
 }
 
 /* The bits between a large leaf's attributes and its address. */
-static uint64_t large_reserved(const struct walk *walk, unsigned level)
+static uint64_t large_reserved(const struct walk_mode *mode, const struct walk *walk, unsigned level)
 {
     unsigned usable = walk->paging->physical_bits < 40u ? walk->paging->physical_bits - 32u : PSE36_BITS;
 
-    if (walk->mode == &mode_32) {
+    if (mode == &mode_32) {
         return PSE36_RESERVED | (bit_mask(PSE36_FIELD_LOW, PSE36_FIELD_LOW + PSE36_BITS - 1) &
                                  ~((1ULL << (PSE36_FIELD_LOW + usable)) - 1));
     }
-    return bit_mask(PAGE_SHIFT + 1, level_shift(walk->mode, level) - 1) |
+    return bit_mask(PAGE_SHIFT + 1, level_shift(mode, level) - 1) |
            (level == 2 && !walk->paging->gib_pages ? ENTRY_LARGE : 0);
 }
 
-static uint64_t reserved_bits(const struct walk *walk, unsigned level, bool large)
+__attribute__((always_inline)) static inline uint64_t reserved_bits(const struct walk_mode *mode,
+                                                                    const struct walk *walk, unsigned level, bool large)
 {
     uint64_t reserved = walk->reserved;
 
     if (large) {
-        return reserved | large_reserved(walk, level);
+        return reserved | large_reserved(mode, walk, level);
     }
-    if (is_pointer(walk->mode, level)) {
+    if (is_pointer(mode, level)) {
         reserved |= PAE_POINTER_RESERVED | ENTRY_NX;
         return walk->paging->pointer_accessed ? reserved & ~ENTRY_ACCESSED : reserved;
     }
-    if (level > walk->mode->large_levels) {
+    if (level > mode->large_levels) {
         reserved |= ENTRY_LARGE;
     }
     if (level >= 2 && walk->paging->upper_bit8_reserved) {
@@ -164,14 +164,15 @@ static uint64_t reserved_bits(const struct walk *walk, unsigned level, bool larg
     return reserved;
 }
 
-static uint64_t entry_load(const struct walk_mode *mode, const void *slot)
+__attribute__((always_inline)) static inline uint64_t entry_load(const struct walk_mode *mode, const void *slot)
 {
     return mode->entry_bytes == 8 ? __atomic_load_n((const uint64_t *)slot, __ATOMIC_RELAXED)
                                   : __atomic_load_n((const uint32_t *)slot, __ATOMIC_RELAXED);
 }
 
 /* True where the entry was still `old` and now is `new`. */
-static bool entry_exchange(const struct walk_mode *mode, void *slot, uint64_t old, uint64_t new)
+__attribute__((always_inline)) static inline bool entry_exchange(const struct walk_mode *mode, void *slot, uint64_t old,
+                                                                 uint64_t new)
 {
     uint32_t old32 = (uint32_t)old;
 
@@ -192,7 +193,7 @@ static void fault(const struct walk *walk, uint32_t cause, struct guest_translat
 }
 
 /* Whether the rights of a present page allow the access. SDM 3A 4.6.1 "Determination of Access Rights". */
-static bool is_allowed(const struct walk *walk)
+__attribute__((always_inline)) static inline bool is_allowed(const struct walk *walk)
 {
     const struct guest_paging *paging = walk->paging;
     bool user_page = (walk->rights & ENTRY_USER) != 0;
@@ -213,13 +214,13 @@ static bool is_allowed(const struct walk *walk)
 }
 
 /* The result of a walk that ended at a leaf. */
-static void translate(const struct walk *walk, struct guest_translation *result)
+__attribute__((always_inline)) static inline void translate(const struct walk_mode *mode, const struct walk *walk,
+                                                            uint64_t entry, struct guest_translation *result)
 {
-    uint64_t entry = walk->entries[walk->leaf_level];
-    uint64_t bytes = 1ULL << level_shift(walk->mode, walk->leaf_level);
+    uint64_t bytes = 1ULL << level_shift(mode, walk->leaf_level);
     uint64_t base = entry & ENTRY_ADDRESS & ~(bytes - 1);
 
-    if (walk->mode == &mode_32 && walk->leaf_level != 0) {
+    if (mode == &mode_32 && walk->leaf_level != 0) {
         base |= bit_field(entry, PSE36_FIELD_LOW, PSE36_FIELD_LOW + PSE36_BITS - 1) << 32;
     }
     result->address = gpa(base | (walk->linear & (bytes - 1)));
@@ -228,48 +229,59 @@ static void translate(const struct walk *walk, struct guest_translation *result)
     result->user = (walk->rights & ENTRY_USER) != 0;
 }
 
-__attribute__((always_inline)) static inline enum guest_walk_result
-walk_down(const struct guest_memory *memory, struct walk *walk, struct guest_translation *result)
+/* The place of an entry in host memory; NULL: not RAM. */
+__attribute__((always_inline)) static inline void *entry_place(const struct guest_memory *memory, uint64_t entry,
+                                                               uint64_t bytes)
 {
-    const struct walk_mode *mode = walk->mode;
+    void *slot = guest_memory_quick(memory, entry, bytes);
+
+    return slot != NULL ? slot : guest_memory_pointer(memory, gpa(entry), bytes);
+}
+
+__attribute__((always_inline)) static inline enum guest_walk_result walk_down(const struct guest_memory *memory,
+                                                                              const struct walk_mode *mode,
+                                                                              struct walk *walk, struct guest_way *way,
+                                                                              struct guest_translation *result)
+{
     uint64_t table = walk->paging->cr3 & mode->root_mask;
+    uint64_t entry = 0;
     unsigned level = mode->levels;
     bool leaf = false;
 
-    walk->rights = ~0ULL;
+    walk->rights = GUEST_WAY_ALL;
     while (!leaf) {
         uint64_t index;
-        uint64_t entry;
         void *slot;
         bool large;
 
         level--;
         index = walk->linear >> level_shift(mode, level) & ((1ULL << mode->index_bits) - 1);
-        slot = guest_memory_pointer(memory, gpa(table + index * mode->entry_bytes), mode->entry_bytes);
+        slot = entry_place(memory, table + index * mode->entry_bytes, mode->entry_bytes);
         if (slot == NULL) {
             result->bad_table = gpa(table);
             return GUEST_WALK_UNMAPPED;
         }
         entry = entry_load(mode, slot);
-        walk->slots[level] = slot;
-        walk->entries[level] = entry;
+        way->slots[level] = slot;
+        way->entries[level] = entry;
         if ((entry & ENTRY_PRESENT) == 0) {
             fault(walk, 0, result);
             return GUEST_WALK_FAULT;
         }
-        large = is_large(walk, level, entry);
-        if ((entry & reserved_bits(walk, level, large)) != 0) {
+        large = is_large(mode, walk, level, entry);
+        if ((entry & reserved_bits(mode, walk, level, large)) != 0) {
             fault(walk, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED, result);
             return GUEST_WALK_FAULT;
         }
         if (!is_pointer(mode, level)) {
             walk->rights &= entry ^ ENTRY_NX;
         }
+        way->rights[level] = walk->rights;
         table = entry & ENTRY_ADDRESS;
         leaf = level == 0 || large;
     }
     walk->leaf_level = (uint8_t)level;
-    translate(walk, result);
+    translate(mode, walk, entry, result);
     if (!is_allowed(walk)) {
         fault(walk, PAGE_FAULT_PRESENT, result);
         return GUEST_WALK_FAULT;
@@ -277,102 +289,88 @@ walk_down(const struct guest_memory *memory, struct walk *walk, struct guest_tra
     return GUEST_WALK_OK;
 }
 
-/* Sets accessed and dirty bits. False: an entry changed since it was read. SDM 3A 4.8 "Accessed and Dirty Flags". */
-__attribute__((always_inline)) static inline bool mark_used(const struct walk *walk)
+/* False: the entry has changed since it was read. */
+__attribute__((always_inline)) static inline bool mark_entry(const struct walk_mode *mode, struct guest_way *way,
+                                                             unsigned level, uint64_t marks)
 {
-    for (unsigned level = walk->mode->levels; level-- > walk->leaf_level;) {
-        bool dirty = level == walk->leaf_level && walk->access == GUEST_WRITE;
-        uint64_t entry = walk->entries[level];
-        uint64_t marked = entry | ENTRY_ACCESSED | (dirty ? ENTRY_DIRTY : 0);
+    uint64_t entry = way->entries[level];
 
-        if (marked != entry && !is_pointer(walk->mode, level) &&
-            !entry_exchange(walk->mode, walk->slots[level], entry, marked)) {
+    way->entries[level] = entry | marks;
+    return (entry & marks) == marks || entry_exchange(mode, way->slots[level], entry, entry | marks);
+}
+
+/* Sets accessed and dirty bits, from the top down. False: an entry changed since it was read. SDM 3A 4.8 "Accessed and
+ * Dirty Flags". */
+__attribute__((always_inline)) static inline bool mark_used(const struct walk_mode *mode, const struct walk *walk,
+                                                            struct guest_way *way)
+{
+    for (unsigned level = mode->levels - 1u; level > walk->leaf_level; level--) {
+        if (!is_pointer(mode, level) && !mark_entry(mode, way, level, ENTRY_ACCESSED)) {
             return false;
         }
     }
-    return true;
+    return mark_entry(mode, way, walk->leaf_level, ENTRY_ACCESSED | (walk->access == GUEST_WRITE ? ENTRY_DIRTY : 0));
+}
+
+/* With a constant mode this is a walk of its own: the mode's row is no data then. Of the way only slots, entries and
+ * rights are filled. */
+__attribute__((always_inline)) static inline enum guest_walk_result
+walk_in_mode(const struct guest_memory *memory, const struct guest_paging *paging, const struct walk_mode *mode,
+             uint64_t address, enum guest_access access, struct guest_translation *result, struct guest_way *way)
+{
+    struct walk walk;
+    enum guest_walk_result outcome = GUEST_WALK_OK;
+
+    DEBUG_CHECK(paging->physical_bits >= 32 && paging->physical_bits <= 52);
+    walk.paging = paging;
+    walk.access = access;
+    walk.linear = address & mode->linear_mask;
+    walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
+    walk.reserved = mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
+                    (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
+    result->error_code = 0;
+    for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
+        outcome = walk_down(memory, mode, &walk, way, result);
+        if (outcome != GUEST_WALK_OK || mark_used(mode, &walk, way)) {
+            break;
+        }
+    }
+    way->leaf_level = walk.leaf_level;
+    return outcome;
 }
 
 enum guest_walk_result guest_walk(const struct guest_memory *memory, const struct guest_paging *paging,
                                   uint64_t address, enum guest_access access, struct guest_translation *result)
 {
-    struct walk walk; /* not cleared: the arrays are written before they are read */
-    enum guest_walk_result outcome = GUEST_WALK_OK;
+    struct guest_way way;
 
     if ((paging->cr0 & CR0_PG) == 0) {
         *result = (struct guest_translation){
             .address = gpa(address & mode_32.linear_mask), .page_bytes = PAGE_BYTES, .writable = true, .user = true};
         return GUEST_WALK_OK;
     }
-    DEBUG_CHECK(paging->physical_bits >= 32 && paging->physical_bits <= 52);
-    walk.mode = mode_of(paging);
-    walk.paging = paging;
-    walk.access = access;
-    walk.linear = address & walk.mode->linear_mask;
-    walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
-    walk.reserved = walk.mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
-                    (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
-    result->error_code = 0;
-    for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
-        outcome = walk_down(memory, &walk, result);
-        if (outcome != GUEST_WALK_OK || mark_used(&walk)) {
-            break;
-        }
-    }
-    return outcome;
+    return walk_in_mode(memory, paging, mode_of(paging), address, access, result, &way);
 }
 
-/* What a walk that ended at a leaf went through, with the bits that mark_used() has set. */
-static void tell_way(const struct walk *walk, struct guest_way *way)
-{
-    way->levels = walk->mode->levels;
-    way->leaf_level = walk->leaf_level;
-    way->entry_bytes = walk->mode->entry_bytes;
-    way->rights[way->levels] = GUEST_WAY_ALL;
-    for (unsigned level = way->levels; level-- > walk->leaf_level;) {
-        uint64_t entry = walk->entries[level];
-
-        way->slots[level] = walk->slots[level];
-        way->rights[level] = way->rights[level + 1];
-        way->entries[level] = entry;
-        if (!is_pointer(walk->mode, level)) {
-            way->rights[level] &= (entry ^ ENTRY_NX) & GUEST_WAY_ALL;
-            way->entries[level] |= ENTRY_ACCESSED;
-        }
-    }
-    way->entries[walk->leaf_level] |= walk->access == GUEST_WRITE ? ENTRY_DIRTY : 0;
-    way->dirty = (way->entries[walk->leaf_level] & ENTRY_DIRTY) != 0;
-}
-
-/* guest_walk() with one more line. It is written twice because what they share as a function costs guest_walk() two
- * instructions, and every emulated access pays for them. */
+/* 4-level paging is by itself, for shadow paging, which walks at each of its faults. */
 enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const struct guest_paging *paging,
                                       uint64_t address, enum guest_access access, struct guest_translation *result,
                                       struct guest_way *way)
 {
-    struct walk walk;
-    enum guest_walk_result outcome = GUEST_WALK_OK;
+    const struct walk_mode *mode = mode_of(paging);
+    enum guest_walk_result outcome;
 
     way->levels = 0;
     if ((paging->cr0 & CR0_PG) == 0) {
         return guest_walk(memory, paging, address, access, result);
     }
-    walk.mode = mode_of(paging);
-    walk.paging = paging;
-    walk.access = access;
-    walk.linear = address & walk.mode->linear_mask;
-    walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
-    walk.reserved = walk.mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
-                    (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
-    *result = (struct guest_translation){.error_code = 0};
-    for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
-        outcome = walk_down(memory, &walk, result);
-        if (outcome != GUEST_WALK_OK || mark_used(&walk)) {
-            break;
-        }
-    }
+    outcome = mode == &mode_4 ? walk_in_mode(memory, paging, &mode_4, address, access, result, way)
+                              : walk_in_mode(memory, paging, mode, address, access, result, way);
     if (outcome == GUEST_WALK_OK) {
-        tell_way(&walk, way);
+        way->levels = mode->levels;
+        way->entry_bytes = mode->entry_bytes;
+        way->rights[mode->levels] = GUEST_WAY_ALL;
+        way->dirty = (way->entries[way->leaf_level] & ENTRY_DIRTY) != 0;
     }
     return outcome;
 }

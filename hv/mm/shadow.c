@@ -17,7 +17,13 @@
  * fault needs, is made good before it is linked: its leaves and links are compared with the guest's entries as they
  * were when they were made (seen[]), and what is not the same goes. A link stays with the table below it, which is made
  * good in the same go, as far as that may take. So in the present epoch what can be reached from the root is a tree in
- * which each table has one parent, and INVLPG finds an address on the only way that leads to it.
+ * which each table has one parent, and INVLPG finds an address on the only way that leads to it. A fault whose leaf's
+ * table is in the tree already needs no more of the way: it has its name, whatever became of the upper entries.
+ *
+ * Global pages. A table that has nothing but global pages below it, and is linked by the root or by such a table again,
+ * is of the epoch of global pages, which goes on where CR3 alone is written: shadow_switch() links from the new root
+ * what the old one has of them, without a look at it. A table with other pages is `mixed` until it is empty, and so are
+ * all above it; what is global below it is of the common epoch. So what stays are whole trees, from the root down.
  *
  * Recycling. A clock's hand goes over the tables and takes the first that was not used since it came by, is not on the
  * way of the fill in progress, and links to nothing in this epoch. There always is one: a tree has leaves.
@@ -43,10 +49,13 @@
 #define CR0_PG (1ULL << 31)
 #define CR4_PSE (1ULL << 4)
 #define CR4_PAE (1ULL << 5)
+#define CR4_PGE (1ULL << 7)
 #define CR4_LA57 (1ULL << 12)
 #define CR4_SMEP (1ULL << 20)
 #define EFER_LMA (1ULL << 10)
 #define EFER_NXE (1ULL << 11)
+
+#define GUEST_GLOBAL (1ULL << 8) /* in a leaf, with CR4.PGE. SDM 3A 4.10.2.4 "Global Pages" */
 
 /* What of the guest's control registers changes the meaning of its entries or of ours. */
 #define MODE_PAGING 0x01u
@@ -88,6 +97,12 @@ static uint64_t *entries_of(const struct shadow *shadow, uint32_t table)
     return (uint64_t *)(uintptr_t)(shadow->window + address_of(shadow, table));
 }
 
+/* The table that an entry links to. */
+static uint32_t child_of(const struct shadow *shadow, uint64_t entry)
+{
+    return (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+}
+
 static uint64_t *seen_of(const struct shadow *shadow, uint32_t table)
 {
     return &shadow->seen[(uint64_t)table * ENTRIES_PER_TABLE];
@@ -116,14 +131,32 @@ static uint64_t guest_entry(const struct shadow_table *row, uint32_t index)
     return __atomic_load_n((const uint32_t *)(uintptr_t)from + (is_paired(row) ? index / 2 : index), __ATOMIC_RELAXED);
 }
 
+/* Can it be reached from the root? */
+static bool is_in_tree(const struct shadow *shadow, const struct shadow_table *row)
+{
+    return row->epoch == shadow->epoch || row->epoch == shadow->global_epoch;
+}
+
+/* The epoch of a table that is linked by `parent`: that of global pages where neither has others below it. */
+static uint64_t epoch_below(const struct shadow *shadow, uint32_t parent, const struct shadow_table *row)
+{
+    bool global = shadow->global_pages && !row->mixed &&
+                  (parent == shadow->root || row_of(shadow, parent)->epoch == shadow->global_epoch);
+
+    return global ? shadow->global_epoch : shadow->epoch;
+}
+
 /* --- entries --- */
 
 static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
 {
     struct shadow_table *row = row_of(shadow, table);
+    uint64_t *word = &row->used[index / 64];
 
     entries_of(shadow, table)[index] = entry;
-    row->used[index / 64] |= 1ULL << (index % 64);
+    row->present += (*word >> (index % 64) & 1) == 0 ? 1 : 0;
+    *word |= 1ULL << (index % 64);
+    row->words |= (uint8_t)(1u << index / 64);
     if (table != ROOT_LOW) {
         seen_of(shadow, table)[index] = seen;
     }
@@ -138,7 +171,7 @@ static void unlink_below(struct shadow *shadow, uint32_t table)
     for (uint32_t i = 1; i < shadow->count && top->links != 0; i++) {
         struct shadow_table *row = row_of(shadow, i);
 
-        if (row->epoch == shadow->epoch && level_of(row) < level_of(top) && ((row->place ^ top->place) & piece) == 0) {
+        if (is_in_tree(shadow, row) && level_of(row) < level_of(top) && ((row->place ^ top->place) & piece) == 0) {
             row->epoch = 0;
         }
     }
@@ -150,36 +183,85 @@ static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
     uint64_t *entry = &entries_of(shadow, table)[index];
 
     if (is_link(row, *entry)) {
-        uint32_t child = (uint32_t)(((*entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+        uint32_t child = child_of(shadow, *entry);
 
         unlink_below(shadow, child);
         row_of(shadow, child)->epoch = 0;
         row->links--;
     }
     *entry = 0;
+    row->present--;
     row->used[index / 64] &= ~(1ULL << (index % 64));
     shadow->flush = true;
 }
 
+/* A page that is not global comes below this table: it and what is below it end with this epoch. */
+static void make_mixed(struct shadow *shadow, uint32_t table)
+{
+    struct shadow_table *top = row_of(shadow, table);
+    uint64_t piece = ~((1ULL << level_shift(level_of(top) + 1)) - 1);
+    bool global = top->epoch == shadow->global_epoch;
+
+    top->mixed = true;
+    if (!global) {
+        return;
+    }
+    top->epoch = shadow->epoch;
+    for (uint32_t i = 1; i < shadow->count && top->links != 0; i++) {
+        struct shadow_table *row = row_of(shadow, i);
+
+        if (row->epoch == shadow->global_epoch && level_of(row) < level_of(top) &&
+            ((row->place ^ top->place) & piece) == 0) {
+            row->epoch = shadow->epoch;
+        }
+    }
+}
+
+/* The name that the table below a link has, by the guest's entry that the link was made of. For a direct table it is
+ * the guest's leaf, or nothing but the table above. */
+static void name_below(const struct shadow *shadow, const struct shadow_table *row, uint32_t index, uint64_t seen,
+                       uint64_t *place, uint64_t *source)
+{
+    uint64_t piece = 1ULL << level_shift(level_of(row));
+    uint64_t rights = (seen & (SOURCE_WRITE | SOURCE_USER)) | ((seen & X86_NO_EXECUTE) != 0 ? 0 : SOURCE_FETCH);
+
+    *place = row->place + index * piece - 1;
+    if ((row->place & PLACE_DIRECT) != 0) {
+        *source = row->source + index * piece;
+    } else if ((seen & X86_LARGE) != 0) {
+        *place |= PLACE_DIRECT;
+        *source = (seen & ADDRESS_MASK & ~(piece - 1)) | (rights & row->source & SOURCE_RIGHTS);
+        *source = (seen & X86_DIRTY) != 0 ? *source | SOURCE_DIRTY : *source & ~SOURCE_WRITE;
+    } else {
+        *source = (uint64_t)(uintptr_t)guest_memory_pointer(shadow->memory, gpa(seen & ADDRESS_MASK), PAGE_BYTES) |
+                  (rights & row->source & SOURCE_RIGHTS);
+    }
+}
+
 /*
  * A link of an older epoch may stay where the guest's entry is as it was and the table below still has the name that
- * follows from it: a CPU could have walked there by itself since the flush. Not for direct tables, and not for 32-bit
- * paging, where two links come of one entry.
+ * follows from it: a CPU could have walked there by itself since the flush. The table that was linked here last, and
+ * nowhere else since, has it. Not for 32-bit paging, where two links come of one entry.
  */
-static bool may_stay(const struct shadow *shadow, const struct shadow_table *row, uint32_t index, uint64_t seen,
-                     const struct shadow_table *below)
+static bool may_stay(const struct shadow *shadow, uint32_t table, uint32_t index, const struct shadow_table *below)
 {
-    uint64_t piece = (uint64_t)index << level_shift(level_of(row));
-    uint64_t rights = (seen & (SOURCE_WRITE | SOURCE_USER)) | ((seen & X86_NO_EXECUTE) != 0 ? 0 : SOURCE_FETCH);
-    const void *table;
+    const struct shadow_table *row = row_of(shadow, table);
+    uint64_t seen = seen_of(shadow, table)[index];
+    uint64_t place;
+    uint64_t source;
 
-    if (seen == 0 || (row->place & MODE_PAE << PLACE_MODE_SHIFT) == 0 || below->epoch == shadow->epoch ||
-        guest_entry(row, index) != seen) {
+    if (is_in_tree(shadow, below)) {
         return false;
     }
-    table = guest_memory_pointer(shadow->memory, gpa(seen & ADDRESS_MASK), PAGE_BYTES);
-    return below->place == row->place + piece - 1 &&
-           below->source == ((uint64_t)(uintptr_t)table | (rights & row->source & SOURCE_RIGHTS));
+    if ((row->place & PLACE_DIRECT) == 0 &&
+        ((row->place & MODE_PAE << PLACE_MODE_SHIFT) == 0 || seen == 0 || guest_entry(row, index) != seen)) {
+        return false;
+    }
+    if (below->parent == table && below->index == index) {
+        return true;
+    }
+    name_below(shadow, row, index, seen, &place, &source);
+    return below->place == place && below->source == source;
 }
 
 /* Tables whose turn to be made good has come, in one go. */
@@ -189,114 +271,201 @@ struct relinking {
     uint32_t entries; /* that may be looked at still */
 };
 
-static uint32_t used_count(const struct shadow_table *row)
-{
-    uint32_t count = 0;
-
-    for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
-        count += (uint32_t)__builtin_popcountll(row->used[word]);
-    }
-    return count;
-}
-
-static bool keep_link(struct shadow *shadow, uint32_t table, uint32_t index, struct relinking *relinking)
+__attribute__((noinline)) static bool keep_link(struct shadow *shadow, uint32_t table, uint32_t index,
+                                                struct relinking *relinking)
 {
     struct shadow_table *row = row_of(shadow, table);
-    uint64_t entry = entries_of(shadow, table)[index];
-    uint32_t child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+    uint32_t child = child_of(shadow, entries_of(shadow, table)[index]);
     struct shadow_table *below = row_of(shadow, child);
-    uint32_t entries;
 
-    if (table == ROOT_LOW || relinking->count == RELINK_TABLES ||
-        !may_stay(shadow, row, index, seen_of(shadow, table)[index], below)) {
+    if (below->epoch == shadow->global_epoch && below->parent == table && below->index == index) {
+        row->links++; /* shadow_switch() has put it here, or it was here */
+        return true;
+    }
+    if (table == ROOT_LOW || relinking->count == RELINK_TABLES || below->present > relinking->entries ||
+        (below->mixed && row->epoch == shadow->global_epoch) || !may_stay(shadow, table, index, below)) {
         return false;
     }
-    entries = used_count(below);
-    if (entries > relinking->entries) {
-        return false;
-    }
-    relinking->entries -= entries;
+    relinking->entries -= below->present;
     relinking->tables[relinking->count++] = child;
-    below->epoch = shadow->epoch;
+    below->epoch = epoch_below(shadow, table, below);
     below->parent = (uint16_t)table;
     below->index = (uint16_t)index;
     row->links++;
     return true;
 }
 
-/* Which of 64 entries, of those in `used`, are not what they were. */
-static uint64_t changed_entries(const uint64_t *guest, const uint64_t *seen, uint64_t used)
+/* Is any of these entries not what it was? Four at a time, which is what makes it cheap. */
+static bool any_changed(const uint64_t *guest, const uint64_t *seen, uint32_t count)
 {
     uint64_t differs = 0;
+    uint32_t i = 0;
 
-    if (used == ~0ULL) {
-        for (uint32_t i = 0; i < 64; i++) {
-            differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i];
-        }
-        if (differs == 0) {
-            return 0;
-        }
-        differs = 0;
+    for (; i + 4 <= count; i += 4) {
+        differs |= (__atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i]) |
+                   (__atomic_load_n(&guest[i + 1], __ATOMIC_RELAXED) ^ seen[i + 1]) |
+                   (__atomic_load_n(&guest[i + 2], __ATOMIC_RELAXED) ^ seen[i + 2]) |
+                   (__atomic_load_n(&guest[i + 3], __ATOMIC_RELAXED) ^ seen[i + 3]);
+    }
+    for (; i < count; i++) {
+        differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i];
+    }
+    return differs != 0;
+}
+
+/* Which of 64 entries, of those in `used`, are not what they were. Often they are one run. */
+static uint64_t changed_entries(const uint64_t *guest, const uint64_t *seen, uint64_t used)
+{
+    uint32_t first = used == 0 ? 0 : (uint32_t)__builtin_ctzll(used);
+    uint64_t run = used >> first;
+    uint64_t differs = 0;
+
+    if (used == 0 ||
+        ((run & (run + 1)) == 0 && !any_changed(guest + first, seen + first, 64 - (uint32_t)__builtin_clzll(run)))) {
+        return 0;
     }
     for (uint64_t left = used; left != 0; left &= left - 1) {
         uint32_t i = (uint32_t)__builtin_ctzll(left);
 
-        differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) != seen[i] ? left & -left : 0;
+        if (__builtin_expect(__atomic_load_n(&guest[i], __ATOMIC_RELAXED) != seen[i], 0)) {
+            differs |= left & -left;
+        }
     }
     return differs;
 }
 
-/* The same as check_entries() for a table of 4 KiB pages with entries of 8 bytes: most are. */
-static void check_pages(struct shadow *shadow, uint32_t table)
+/* Takes out the entries of a word that are not good. */
+static void clear_entries(struct shadow *shadow, uint32_t table, uint32_t word, uint64_t gone)
 {
     struct shadow_table *row = row_of(shadow, table);
-    uint64_t *entries = entries_of(shadow, table);
+
+    row->used[word] &= ~gone;
+    row->words &= (uint8_t) ~(row->used[word] == 0 ? 1u << word : 0);
+    for (; gone != 0; gone &= gone - 1) {
+        entries_of(shadow, table)[word * 64 + (uint32_t)__builtin_ctzll(gone)] = 0;
+        row->present--;
+    }
+}
+
+/* A table of 4 KiB pages with entries of 8 bytes: most are. */
+static void check_pages(struct shadow *shadow, uint32_t table)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    const uint64_t *guest = (const uint64_t *)(uintptr_t)(row->source & ~SOURCE_RIGHTS);
+    const uint64_t *seen = seen_of(shadow, table);
+
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+        uint64_t gone = changed_entries(guest + word * 64, seen + word * 64, row->used[word]);
+
+        if (gone != 0) {
+            clear_entries(shadow, table, word, gone);
+        }
+    }
+}
+
+/* A table of links and large pages with entries of 8 bytes. What is here itself is keep_link() for a link that nothing
+ * has happened to, which a switch is mostly about. */
+__attribute__((noinline)) static void check_links(struct shadow *shadow, uint32_t table, struct relinking *relinking)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    const uint64_t *entries = entries_of(shadow, table);
     const uint64_t *guest = (const uint64_t *)(uintptr_t)(row->source & ~SOURCE_RIGHTS);
     const uint64_t *seen = seen_of(shadow, table);
 
     row->links = 0;
-    row->epoch = shadow->epoch;
-    for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
-        uint64_t gone = changed_entries(guest + word * 64, seen + word * 64, row->used[word]);
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+        uint64_t gone = 0;
 
-        row->used[word] &= ~gone;
-        for (; gone != 0; gone &= gone - 1) {
-            entries[word * 64 + (uint32_t)__builtin_ctzll(gone)] = 0;
-        }
-    }
-}
-
-/* One table: of its leaves what is not as the guest's entries say now goes, and what links cannot stay. */
-static void check_entries(struct shadow *shadow, uint32_t table, bool all, struct relinking *relinking)
-{
-    struct shadow_table *row = row_of(shadow, table);
-    uint64_t *entries = entries_of(shadow, table);
-    bool direct = (row->place & PLACE_DIRECT) != 0;
-
-    if (!all && !direct && level_of(row) == LEVEL_4K && (row->place & MODE_PAE << PLACE_MODE_SHIFT) != 0) {
-        check_pages(shadow, table);
-        return;
-    }
-    row->links = 0;
-    row->epoch = shadow->epoch;
-    for (uint32_t word = 0; word < SHADOW_BITMAP_WORDS; word++) {
         for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
-            bool good = !all && (is_link(row, entries[index])
-                                     ? keep_link(shadow, table, index, relinking)
-                                     : direct || guest_entry(row, index) == seen_of(shadow, table)[index]);
+            bool same = __atomic_load_n(&guest[index], __ATOMIC_RELAXED) == seen[index];
+            uint32_t child = child_of(shadow, entries[index]);
+            struct shadow_table *below = row_of(shadow, child);
 
-            if (!good) {
-                entries[index] = 0;
-                row->used[word] &= ~(left & -left);
+            if ((entries[index] & X86_LARGE) != 0) {
+                gone |= same ? 0 : left & -left;
+            } else if (same && below->parent == table && below->index == index && !is_in_tree(shadow, below) &&
+                       below->mixed && row->epoch == shadow->epoch && below->present <= relinking->entries &&
+                       relinking->count < RELINK_TABLES) {
+                relinking->entries -= below->present;
+                relinking->tables[relinking->count++] = child;
+                below->epoch = shadow->epoch;
+                row->links++;
+            } else if (!keep_link(shadow, table, index, relinking)) {
+                gone |= left & -left;
             }
+        }
+        if (gone != 0) {
+            clear_entries(shadow, table, word, gone);
         }
     }
 }
 
-/* Makes the entries of a table of an older epoch good, and those of the tables below it whose links stay. With `all`
- * everything goes. */
-static void make_good(struct shadow *shadow, uint32_t table, bool all)
+/* Any other. */
+static void check_others(struct shadow *shadow, uint32_t table, struct relinking *relinking)
+{
+    struct shadow_table *row = row_of(shadow, table);
+    const uint64_t *entries = entries_of(shadow, table);
+    bool direct = (row->place & PLACE_DIRECT) != 0;
+
+    row->links = 0;
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+        uint64_t gone = 0;
+
+        for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+            bool good = is_link(row, entries[index])
+                            ? keep_link(shadow, table, index, relinking)
+                            : direct || guest_entry(row, index) == seen_of(shadow, table)[index];
+
+            gone |= good ? 0 : left & -left;
+        }
+        if (gone != 0) {
+            clear_entries(shadow, table, word, gone);
+        }
+    }
+}
+
+/* One table: of its leaves what is not as the guest's entries say now goes, and what links cannot stay. In a direct
+ * one without links all is good. */
+static void check_entries(struct shadow *shadow, uint32_t table, struct relinking *relinking)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    bool pages = level_of(row) == LEVEL_4K;
+    bool direct = (row->place & PLACE_DIRECT) != 0;
+    bool wide = (row->place & MODE_PAE << PLACE_MODE_SHIFT) != 0 && (row->source & ~SOURCE_RIGHTS) != 0;
+
+    if (pages && direct) {
+        return;
+    }
+    if (direct || !wide) {
+        check_others(shadow, table, relinking);
+    } else if (pages) {
+        check_pages(shadow, table);
+    } else {
+        check_links(shadow, table, relinking);
+    }
+}
+
+/* Everything in it goes. What is below has left the tree before. */
+static void make_empty(struct shadow *shadow, uint32_t table)
+{
+    struct shadow_table *row = row_of(shadow, table);
+
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+
+        clear_entries(shadow, table, word, row->used[word]);
+    }
+    row->links = 0;
+    row->mixed = false;
+}
+
+/* Makes the entries of a table of an older epoch good, and those of the tables below it whose links stay. */
+static void make_good(struct shadow *shadow, uint32_t table)
 {
     struct relinking relinking;
 
@@ -304,7 +473,7 @@ static void make_good(struct shadow *shadow, uint32_t table, bool all)
     relinking.count = 1;
     relinking.entries = RELINK_ENTRIES;
     for (uint32_t i = 0; i < relinking.count; i++) {
-        check_entries(shadow, relinking.tables[i], all, &relinking);
+        check_entries(shadow, relinking.tables[i], &relinking);
     }
 }
 
@@ -336,7 +505,7 @@ static uint32_t choose_victim(struct shadow *shadow)
         CHECK_OP(steps, <, 2 * shadow->count); /* a tree has leaves, and they are more than the way of one fill */
         shadow->hand = shadow->hand + 1 < shadow->count ? shadow->hand + 1 : 1;
         row = row_of(shadow, shadow->hand);
-        if (row->pinned == shadow->fills || (row->epoch == shadow->epoch && row->links != 0)) {
+        if (row->pinned == shadow->fills || (is_in_tree(shadow, row) && row->links != 0)) {
             continue;
         }
         if (!row->referenced) {
@@ -346,36 +515,56 @@ static uint32_t choose_victim(struct shadow *shadow)
     }
 }
 
-/* A table by its name, with good entries; one that is not there is taken from another use. */
-static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t source)
+/* The table that has a name; 0: there is none. */
+static uint32_t look_up(const struct shadow *shadow, uint64_t place, uint64_t source, const uint16_t *head)
 {
-    uint16_t *head = head_of(shadow, place, source);
-    struct shadow_table *row;
     uint32_t table = *head;
 
     while (table != 0 && (row_of(shadow, table)->place != place || row_of(shadow, table)->source != source)) {
         table = row_of(shadow, table)->next;
     }
+    return table;
+}
+
+/* A table by its name, whatever its entries are; one that is not there is taken from another use and is empty. */
+static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source)
+{
+    uint16_t *head = head_of(shadow, place, source);
+    struct shadow_table *row;
+    uint32_t table = look_up(shadow, place, source, head);
+
     if (table == 0) {
         table = choose_victim(shadow);
         row = row_of(shadow, table);
-        if (row->epoch == shadow->epoch) {
+        if (is_in_tree(shadow, row)) {
             drop(shadow, row->parent, row->index);
         }
         shadow->recycled += row->place != 0 ? 1 : 0;
-        make_good(shadow, table, true);
+        make_empty(shadow, table);
         forget_name(shadow, table);
         row->place = place;
         row->source = source;
+        row->parent = ROOT_LOW; /* whose links never stay */
+        row->index = 0;
         row->next = *head;
         *head = (uint16_t)table;
     }
     row = row_of(shadow, table);
-    if (row->epoch != shadow->epoch) {
-        make_good(shadow, table, false);
-    }
     row->referenced = true;
     row->pinned = shadow->fills;
+    return table;
+}
+
+/* The same with good entries, to be linked by `parent`. */
+static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t source, uint32_t parent)
+{
+    uint32_t table = find_name(shadow, place, source);
+    struct shadow_table *row = row_of(shadow, table);
+
+    if (!is_in_tree(shadow, row)) {
+        row->epoch = epoch_below(shadow, parent, row);
+        make_good(shadow, table);
+    }
     return table;
 }
 
@@ -394,6 +583,7 @@ struct fill {
     uint64_t linear;
     uint64_t address; /* guest-physical */
     enum guest_access access;
+    bool global; /* the page is one, where CR4.PGE is set */
 };
 
 static uint64_t source_rights(uint64_t rights)
@@ -452,16 +642,22 @@ static uint64_t ram_of(const struct guest_memory *memory, uint64_t address, unsi
     return 0;
 }
 
-/* The largest leaf that the guest's, RAM and the CPU allow. */
-static unsigned leaf_level(const struct fill *fill)
+/* The largest leaf that the guest's, RAM and the CPU allow, and the memory that it shows, of which the 4 KiB around the
+ * address are at *host. */
+static unsigned leaf_level(const struct fill *fill, uint64_t *host)
 {
     const struct guest_way *way = fill->way;
     unsigned level = way->levels == 0 ? LEVEL_2M : way->leaf_level;
 
     level = (unsigned)min_u64(level, fill->shadow->levels == LEVELS_PAE ? LEVEL_2M : LEVEL_1G);
     level = (unsigned)min_u64(level, (unsigned)fill->shadow->largest);
-    while (level != 0 && ram_of(fill->shadow->memory, fill->address, level) == 0) {
-        level--;
+    for (; level != 0; level--) {
+        uint64_t larger = ram_of(fill->shadow->memory, fill->address, level);
+
+        if (larger != 0) {
+            *host = larger;
+            break;
+        }
     }
     return level;
 }
@@ -499,25 +695,35 @@ static uint64_t rights_of(const struct fill *fill)
  * Entries after the one that was filled which differ from it in nothing but address and dirty bit: a CPU could have
  * read them ahead, for they are accessed.
  */
+static void fill_neighbour(const struct fill *fill, uint32_t table, uint32_t index, uint64_t entry)
+{
+    uint64_t addresses = (1ULL << fill->paging->physical_bits) - PAGE_BYTES;
+    uint64_t allowed = (entry & X86_DIRTY) != 0 ? ~0ULL : ~GUEST_WAY_WRITE;
+    uint64_t host;
+
+    if ((row_of(fill->shadow, table)->used[index / 64] >> (index % 64) & 1) != 0) {
+        return;
+    }
+    host = ram_of(fill->shadow->memory, entry & addresses, LEVEL_4K);
+    if (host != 0) {
+        put(fill->shadow, table, index, make_leaf(host, fill->way->rights[0] & allowed, false), entry);
+    }
+}
+
 static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t index)
 {
-    struct shadow *shadow = fill->shadow;
-    const struct shadow_table *row = row_of(shadow, table);
-    uint64_t flags = fill->way->entries[0] & ~(ADDRESS_MASK | X86_DIRTY);
-    uint64_t addresses = (1ULL << fill->paging->physical_bits) - PAGE_BYTES;
-    uint64_t rights = fill->way->rights[0];
+    const uint8_t *entries = fill->way->slots[0];
+    uint64_t differs = ~(((1ULL << fill->paging->physical_bits) - PAGE_BYTES) | X86_DIRTY);
+    uint64_t flags = fill->way->entries[0] & differs;
+    uint32_t count = (uint32_t)min_u64(NEIGHBOURS, ENTRIES_PER_TABLE - 1 - index);
+    bool wide = fill->way->entry_bytes == 8;
 
-    for (uint32_t i = index + 1; i < ENTRIES_PER_TABLE && i <= index + NEIGHBOURS; i++) {
-        uint64_t entry = guest_entry(row, i);
-        uint64_t allowed = (entry & X86_DIRTY) != 0 ? ~0ULL : ~GUEST_WAY_WRITE;
-        uint64_t host;
+    for (uint32_t i = 1; i <= count; i++) {
+        uint64_t entry = wide ? __atomic_load_n((const uint64_t *)(const void *)entries + i, __ATOMIC_RELAXED)
+                              : __atomic_load_n((const uint32_t *)(const void *)entries + i, __ATOMIC_RELAXED);
 
-        if ((entry & ~(addresses | X86_DIRTY)) != flags || (row->used[i / 64] >> (i % 64) & 1) != 0) {
-            continue;
-        }
-        host = ram_of(shadow->memory, entry & addresses, LEVEL_4K);
-        if (host != 0) {
-            put(shadow, table, i, make_leaf(host, rights & allowed, false), entry);
+        if ((entry & differs) == flags) {
+            fill_neighbour(fill, table, index + i, entry);
         }
     }
 }
@@ -525,8 +731,30 @@ static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t in
 /* Is the table that is linked here the one with this name? */
 static bool is_linked(const struct shadow *shadow, uint64_t entry, uint64_t place, uint64_t source, uint32_t *child)
 {
-    *child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+    *child = child_of(shadow, entry);
     return row_of(shadow, *child)->place == place && row_of(shadow, *child)->source == source;
+}
+
+/* A table that has had other pages is linked by this one. */
+static void make_mixed_upwards(struct shadow *shadow, uint32_t table)
+{
+    for (uint32_t i = 0; i < shadow->levels && row_of(shadow, table)->epoch == shadow->global_epoch; i++) {
+        make_mixed(shadow, table);
+        table = row_of(shadow, table)->parent;
+    }
+}
+
+/* The table of the next level is on the way of a fill. */
+static uint32_t step_into(const struct fill *fill, uint32_t child)
+{
+    struct shadow_table *row = row_of(fill->shadow, child);
+
+    row->referenced = true;
+    row->pinned = fill->shadow->fills;
+    if (!fill->global && !row->mixed) {
+        make_mixed(fill->shadow, child);
+    }
+    return child;
 }
 
 /* Links the table of the next level into entry `index`, if it is not what is linked there. Another one is taken out
@@ -545,41 +773,64 @@ static uint32_t step_down(const struct fill *fill, uint32_t table, uint32_t inde
 
     name_of(fill, level - 1, &place, &source);
     if (entry != 0 && is_link(row, entry) && is_linked(shadow, entry, place, source, &child)) {
-        row_of(shadow, child)->referenced = true;
-        row_of(shadow, child)->pinned = shadow->fills;
-        return child;
+        return step_into(fill, child);
     }
     if (entry != 0) {
         drop(shadow, table, index);
     }
-    child = find_table(shadow, place, source);
+    child = find_table(shadow, place, source, table);
     *linked = true;
     below = row_of(shadow, child);
     below->parent = (uint16_t)table;
     below->index = (uint16_t)index;
     row->links++;
+    if (below->mixed) {
+        make_mixed_upwards(shadow, table);
+    }
     put(shadow, table, index, link | address_of(shadow, child),
-        is_direct(fill->way, level - 1) ? 0 : fill->way->entries[level]);
+        is_direct(fill->way, level) ? 0 : fill->way->entries[level]);
     shadow->flush |= table == ROOT_LOW; /* the CPU may have the top of 3 levels in registers */
-    return child;
+    return step_into(fill, child);
+}
+
+/* The table of the leaf, with all links to it. One that is in the tree already has its name, and the way to it is one
+ * that was gone in this epoch, whatever the guest's upper entries are by now. */
+static uint32_t find_leaf_table(const struct fill *fill, unsigned leaf, bool *linked)
+{
+    struct shadow *shadow = fill->shadow;
+    struct shadow_table *row;
+    uint64_t place;
+    uint64_t source;
+    uint32_t table;
+
+    name_of(fill, leaf, &place, &source);
+    table = look_up(shadow, place, source, head_of(shadow, place, source));
+    row = row_of(shadow, table);
+    if (table != 0 && is_in_tree(shadow, row) && (fill->global || row->mixed)) {
+        row->referenced = true;
+        return table;
+    }
+    table = shadow->root;
+    row_of(shadow, table)->pinned = shadow->fills;
+    for (unsigned level = shadow->levels - 1u; level > leaf; level--) {
+        table = step_down(fill, table, level_index(fill->linear, level), linked);
+    }
+    return table;
 }
 
 /* False: the access should have been let through as it was: no link was missing, and the leaf is as it is. */
-static bool fill_in(const struct fill *fill)
+static bool fill_in(const struct fill *fill, uint64_t host)
 {
     struct shadow *shadow = fill->shadow;
-    uint32_t table = shadow->root;
-    unsigned leaf = leaf_level(fill);
-    uint64_t entry = make_leaf(ram_of(shadow->memory, fill->address, leaf), rights_of(fill), leaf != 0);
+    unsigned leaf = leaf_level(fill, &host);
+    uint64_t entry = make_leaf(host, rights_of(fill), leaf != 0);
     bool linked = false;
+    uint32_t table;
     uint64_t old;
     uint32_t index;
 
     shadow->fills++;
-    row_of(shadow, table)->pinned = shadow->fills;
-    for (unsigned level = shadow->levels - 1u; level > leaf; level--) {
-        table = step_down(fill, table, level_index(fill->linear, level), &linked);
-    }
+    table = find_leaf_table(fill, leaf, &linked);
     index = level_index(fill->linear, leaf);
     old = entries_of(shadow, table)[index];
     if (old == entry) {
@@ -602,17 +853,20 @@ enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging
     struct guest_way way;
     struct fill fill = {.shadow = shadow, .paging = paging, .way = &way, .linear = linear, .access = access};
     struct guest_paging implicit;
+    uint64_t host;
     enum guest_walk_result walked = guest_walk_way(shadow->memory, paging, linear, access, result, &way);
 
     if (walked != GUEST_WALK_OK) {
         return walked == GUEST_WALK_FAULT ? SHADOW_GUEST_FAULT : SHADOW_BAD_TABLE;
     }
     fill.address = result->address.value;
+    fill.global = (shadow->mode & MODE_LONG) != 0 && (way.entries[way.leaf_level] & GUEST_GLOBAL) != 0;
     fill.linear &= linear_mask(shadow);
-    if (ram_of(shadow->memory, fill.address, LEVEL_4K) == 0) {
+    host = ram_of(shadow->memory, fill.address, LEVEL_4K);
+    if (host == 0) {
         return SHADOW_DEVICE;
     }
-    if (fill_in(&fill) || paging->implicit_supervisor) {
+    if (fill_in(&fill, host) || paging->implicit_supervisor) {
         return SHADOW_FILLED;
     }
     shadow->flush = true;
@@ -638,26 +892,78 @@ static uint32_t mode_of(const struct guest_paging *paging)
            ((paging->cr4 & CR4_SMEP) != 0 ? MODE_SMEP : 0) | ((paging->efer & EFER_NXE) != 0 ? MODE_NXE : 0);
 }
 
-void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
+/* The root of 64-bit modes, as the guest's registers say; what is in it is not looked at. */
+static uint32_t find_root(struct shadow *shadow, const struct guest_paging *paging)
 {
-    const void *table;
-    uint64_t top;
+    const void *table = guest_memory_pointer(shadow->memory, gpa(paging->cr3 & ADDRESS_MASK), PAGE_BYTES);
 
-    shadow->epoch++;
+    return find_name(shadow, (uint64_t)shadow->mode << PLACE_MODE_SHIFT | (shadow->levels - 1u),
+                     (uint64_t)(uintptr_t)table | SOURCE_RIGHTS); /* outside of RAM no walk gets beyond it */
+}
+
+static void begin_epoch(struct shadow *shadow, bool global)
+{
+    shadow->global_epoch = global ? shadow->epoch + 1 : shadow->global_epoch;
+    shadow->epoch += 2;
     shadow->fills++; /* no way of an older fill is pinned */
     shadow->flush = true;
+}
+
+void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
+{
+    begin_epoch(shadow, true);
     shadow->mode = mode_of(paging);
     shadow->levels = LEVELS_PAE;
     shadow->root = ROOT_LOW;
+    shadow->global_pages = (shadow->mode & MODE_LONG) != 0 && (paging->cr4 & CR4_PGE) != 0;
     if ((shadow->mode & MODE_LONG) == 0) {
-        make_good(shadow, ROOT_LOW, true);
+        make_empty(shadow, ROOT_LOW);
         return;
     }
     shadow->levels = (shadow->mode & MODE_LA57) != 0 ? 5 : 4;
-    top = shadow->levels - 1u;
-    table = guest_memory_pointer(shadow->memory, gpa(paging->cr3 & ADDRESS_MASK), PAGE_BYTES);
-    shadow->root = find_table(shadow, (uint64_t)shadow->mode << PLACE_MODE_SHIFT | top,
-                              (uint64_t)(uintptr_t)table | SOURCE_RIGHTS); /* outside of RAM no walk gets beyond it */
+    shadow->root = find_root(shadow, paging);
+    row_of(shadow, shadow->root)->epoch = shadow->epoch;
+    make_good(shadow, shadow->root);
+}
+
+/* What the old root has of global pages is the new one's, too, whatever it has there itself. */
+static void carry_global(struct shadow *shadow, uint32_t from, uint32_t to)
+{
+    const struct shadow_table *row = row_of(shadow, from);
+    bool in_ram = (row_of(shadow, to)->source & ~SOURCE_RIGHTS) != 0; /* else there is nothing to compare with later */
+
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+
+        for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+            uint64_t entry = entries_of(shadow, from)[index];
+            struct shadow_table *below = row_of(shadow, child_of(shadow, entry));
+
+            if (below->epoch == shadow->global_epoch) {
+                put(shadow, to, index, entry, in_ram ? seen_of(shadow, from)[index] : 0);
+                below->parent = (uint16_t)to;
+            }
+        }
+    }
+}
+
+void shadow_switch(struct shadow *shadow, const struct guest_paging *paging)
+{
+    uint32_t old = shadow->root;
+
+    if (old == ROOT_LOW) {
+        shadow_flush(shadow, paging);
+        return;
+    }
+    begin_epoch(shadow, false);
+    row_of(shadow, old)->pinned = shadow->fills;
+    shadow->root = find_root(shadow, paging);
+    if (shadow->root != old) {
+        carry_global(shadow, old, shadow->root);
+    }
+    row_of(shadow, shadow->root)->epoch = shadow->epoch;
+    make_good(shadow, shadow->root);
 }
 
 /* A page of the guest's can be several leaves of ours: then all of them go. */
@@ -669,12 +975,12 @@ void shadow_invalidate(struct shadow *shadow, uint64_t linear)
         const struct shadow_table *row = row_of(shadow, table);
         uint32_t index = level_index(linear & linear_mask(shadow), level_of(row));
         uint64_t entry = entries_of(shadow, table)[index];
-        uint32_t child = (uint32_t)(((entry & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+        uint32_t child = child_of(shadow, entry);
 
         CHECK_OP(depth, <, shadow->levels);
         if (is_paired(row)) {
             uint64_t other = entries_of(shadow, table)[index ^ 1];
-            uint32_t below = (uint32_t)(((other & ADDRESS_MASK) - shadow->tables) / PAGE_BYTES);
+            uint32_t below = child_of(shadow, other);
 
             if (other != 0 && (!is_link(row, other) || (row_of(shadow, below)->place & PLACE_DIRECT) != 0)) {
                 drop(shadow, table, index ^ 1);
@@ -736,7 +1042,8 @@ void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum 
         .heads = (uint16_t *)(uintptr_t)(rows + tables * sizeof(struct shadow_table)),
         .count = tables,
         .levels = LEVELS_PAE,
-        .epoch = 1,
+        .epoch = 2,
+        .global_epoch = 1,
     };
     shadow->rows[ROOT_LOW].place = LEVELS_PAE - 1;
 }
@@ -744,9 +1051,8 @@ void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum 
 void shadow_forget(struct shadow *shadow)
 {
     memset(shadow->heads, 0, shadow->count * sizeof(*shadow->heads));
-    shadow->epoch++;
     for (uint32_t table = 0; table < shadow->count; table++) {
-        make_good(shadow, table, true);
+        make_empty(shadow, table);
         row_of(shadow, table)->place = table == ROOT_LOW ? LEVELS_PAE - 1 : 0;
         row_of(shadow, table)->epoch = 0;
     }

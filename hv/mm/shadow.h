@@ -5,13 +5,15 @@
  *
  * The promise is a TLB's. Every vCPU has shadow tables of its own, which no other CPU reads, and they show it nothing
  * that its own TLB could not have held: an entry is there only where a walk of the guest's tables has ended well since
- * the last flush that concerns it, or where the guest's entries were found unchanged since that flush. So the guest's
+ * the last flush that concerns it, or where the guest's entries were found unchanged since that flush. A write of CR3
+ * does not concern global pages. So the guest's
  * tables need no write protection and its other vCPUs no lock: it is the guest that flushes, on each vCPU for itself,
  * because it has to on a CPU. Decision 12 has the obligations and why it was chosen.
  *
  *   the CPU faults, or INVLPG or a write of a control register exits
  *      shadow_fault()       walks the guest's tables: filled, or the guest's own fault, or a device's address
  *      shadow_flush()       a new epoch: nothing is trusted any more, but unchanged tables are linked again
+ *      shadow_switch()      the same for all but global pages: MOV to CR3
  *      shadow_invalidate()  one page
  *   shadow_take_flush()     before the next entry: has the CPU's TLB to be flushed?
  *   shadow_root()           for CR3
@@ -42,11 +44,14 @@ struct shadow_table {
     uint64_t place;  /* the first linear address, and below bit 12 the level, SHADOW_DIRECT and the mode */
     uint64_t source; /* where the guest's entries lie in host memory, or the guest-physical address; and the rights */
     uint64_t used[SHADOW_BITMAP_WORDS]; /* entries that are present */
-    uint64_t epoch;                     /* in which all of its entries are good */
+    uint64_t epoch;                     /* in which all of its entries are good: the present one, or global_epoch */
     uint64_t pinned;                    /* the fill that goes through it */
     uint16_t parent, index;             /* what links to it, in its epoch */
     uint16_t next;                      /* of the same hash */
     uint16_t links;                     /* entries that are links, in its epoch */
+    uint16_t present;                   /* entries in `used` */
+    uint8_t words;                      /* of `used` that may have any */
+    bool mixed;                         /* not all pages below it are global ones, or were not */
     bool referenced;                    /* since the hand came by */
 };
 
@@ -64,10 +69,12 @@ struct shadow {
     uint32_t root;
     uint32_t mode; /* of the guest's paging, as far as it is part of `place` */
     uint8_t levels;
-    bool flush; /* the CPU's TLB may hold what is gone */
+    bool flush;        /* the CPU's TLB may hold what is gone */
+    bool global_pages; /* CR4.PGE, in 64-bit mode */
     uint64_t epoch;
-    uint64_t fills;    /* pages put in on demand */
-    uint64_t recycled; /* tables taken from other uses */
+    uint64_t global_epoch; /* of the tables that have nothing but global pages below them */
+    uint64_t fills;        /* pages put in on demand */
+    uint64_t recycled;     /* tables taken from other uses */
 };
 
 /* Bytes for `tables` (at least SHADOW_TABLES_MIN, at most SHADOW_TABLES_MAX): rows, entries seen, tables. */
@@ -83,6 +90,9 @@ void shadow_forget(struct shadow *shadow);
 
 /* The guest has flushed everything, or has written what decides its translations: CR0, CR3, CR4, EFER. */
 void shadow_flush(struct shadow *shadow, const struct guest_paging *paging);
+
+/* The guest has written CR3 and nothing else, without PCIDs: what a flush does, but global pages stay. */
+void shadow_switch(struct shadow *shadow, const struct guest_paging *paging);
 
 /* The guest has flushed the page of one address. */
 void shadow_invalidate(struct shadow *shadow, uint64_t linear);

@@ -38,6 +38,7 @@
 #define A 0x020ULL
 #define D 0x040ULL
 #define PS 0x080ULL
+#define G 0x100ULL
 #define NX (1ULL << 63)
 #define FRAME 0x000ffffffffff000ULL
 
@@ -45,6 +46,7 @@
 #define CR0_PG (1ULL << 31)
 #define CR4_PSE (1ULL << 4)
 #define CR4_PAE (1ULL << 5)
+#define CR4_PGE (1ULL << 7)
 #define CR4_LA57 (1ULL << 12)
 #define CR4_SMEP (1ULL << 20)
 #define CR4_SMAP (1ULL << 21)
@@ -69,6 +71,7 @@ struct translation {
     uint64_t to;           /* guest-physical, of `start` */
     bool write, user, execute;
     bool dirty;
+    bool global; /* stays where CR3 is written */
 };
 
 struct model {
@@ -84,7 +87,7 @@ struct model {
     struct translation cached[ADDRESSES]; /* what a real TLB may have of the engine's tables; bytes 0: nothing */
     uint64_t pointers[4];                 /* the CPU has the top of 3 levels in registers */
     bool calm;                            /* few flushes and changes */
-    uint64_t steps, exits, guest_faults, devices, through, flushes, recycled, bad_tables;
+    uint64_t steps, exits, guest_faults, devices, through, flushes, recycled, bad_tables, global_kept;
 };
 
 static uint32_t choose(struct model *model, uint32_t count)
@@ -168,7 +171,7 @@ static enum outcome reference_walk(const struct model *model, uint64_t linear, s
     *all_accessed = true;
     *reserved = false;
     if ((model->paging.cr0 & CR0_PG) == 0) {
-        *result = (struct translation){linear & ~0xfffULL, 4096, linear & 0xfffff000, true, true, true, true};
+        *result = (struct translation){linear & ~0xfffULL, 4096, linear & 0xfffff000, true, true, true, true, false};
         return OUTCOME_OK;
     }
     for (int level = levels(model) - 1;; level--) {
@@ -210,6 +213,7 @@ static enum outcome reference_walk(const struct model *model, uint64_t linear, s
                 result->to = (entry & 0xffc00000) | (entry >> 13 & 0xff) << 32;
             }
             result->dirty = (entry & D) != 0;
+            result->global = (entry & G) != 0 && (model->paging.cr4 & CR4_PGE) != 0;
             return OUTCOME_OK;
         }
     }
@@ -329,7 +333,7 @@ static void check_all(const struct model *model)
 static bool is_same(const struct translation *a, const struct translation *b)
 {
     return a->start == b->start && a->bytes == b->bytes && a->to == b->to && a->write == b->write &&
-           a->user == b->user && a->execute == b->execute && a->dirty == b->dirty;
+           a->user == b->user && a->execute == b->execute && a->dirty == b->dirty && a->global == b->global;
 }
 
 static void remember_one(struct model *model, uint32_t n, const struct translation *to)
@@ -365,6 +369,26 @@ static void flush_all(struct model *model)
 {
     shadow_flush(&model->shadow, &model->paging);
     memset(model->known, 0, sizeof(model->known));
+    remember_all(model);
+    model->flushes++;
+    check_all(model);
+}
+
+/* CR3 is written: what a TLB holds of global pages stays. SDM 3A 4.10.4.1. */
+static void switch_root(struct model *model)
+{
+    shadow_switch(&model->shadow, &model->paging);
+    for (uint32_t n = 0; n < ADDRESSES; n++) {
+        uint32_t kept = 0;
+
+        for (uint32_t i = 0; i < model->known[n]; i++) {
+            if (model->history[n][i].global) {
+                memmove(&model->history[n][kept++], &model->history[n][i], sizeof(model->history[n][i]));
+            }
+        }
+        model->known[n] = kept;
+        model->global_kept += kept;
+    }
     remember_all(model);
     model->flushes++;
     check_all(model);
@@ -444,7 +468,8 @@ static void set_mode(struct model *model)
     }
     model->paging.cr0 = (model->paging.cr0 & CR0_PG) | (choose(model, 4) != 0 ? CR0_WP : 0);
     model->paging.cr4 = (model->paging.cr4 & (keep | CR4_PSE)) | (choose(model, 3) == 0 ? CR4_SMEP : 0) |
-                        (choose(model, 3) == 0 ? CR4_SMAP : 0) | (choose(model, 3) == 0 ? CR4_PSE : 0);
+                        (choose(model, 3) == 0 ? CR4_SMAP : 0) | (choose(model, 3) == 0 ? CR4_PSE : 0) |
+                        (choose(model, 3) != 0 ? CR4_PGE : 0);
     model->paging.efer = (model->paging.efer & EFER_LMA) | (choose(model, 3) != 0 ? EFER_NXE : 0);
     if (!same_kind) {
         choose_addresses(model);
@@ -475,7 +500,7 @@ static uint64_t random_entry(struct model *model, int level)
     if (choose(model, 16) < (level == 0 ? 4 : level < 3 ? 12 : 16)) {
         entry |= (1 + choose(model, TABLE_PAGES)) * PAGE_BYTES;
     } else {
-        entry |= random_frame(model) | (choose(model, 2) != 0 || level != 0 ? PS : 0);
+        entry |= random_frame(model) | (choose(model, 2) != 0 || level != 0 ? PS : 0) | (choose(model, 2) != 0 ? G : 0);
     }
     if (!is_long(model) && !is_32(model) && level == 2) {
         entry &= FRAME | P;
@@ -513,7 +538,7 @@ static uint8_t *find_entry(struct model *model, uint64_t linear, int *level)
 /* Changes an entry that the walk of one of the addresses goes through. */
 static void change(struct model *model)
 {
-    static const uint64_t flips[] = {P, W, U, A, D, PS, NX};
+    static const uint64_t flips[] = {P, W, U, A, D, PS, G, NX};
     int level;
     uint8_t *slot = find_entry(model, model->linear[choose(model, ADDRESSES)], &level);
     size_t bytes = is_32(model) ? 4 : 8;
@@ -692,7 +717,11 @@ static void step(struct model *model)
         invalidate(model, choose(model, ADDRESSES));
     } else if (kind < 98) {
         set_root(model);
-        flush_all(model);
+        if (choose(model, 8) == 0) {
+            flush_all(model);
+        } else {
+            switch_root(model);
+        }
     } else if (kind < 99) {
         set_mode(model);
         flush_all(model);

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#define STEPS 1000000u
+#define STEPS 10000000u
 #define CAMPAIGN_STEPS 4000u
 #define CAMPAIGN_CHANGES 1200u
 #define STEPS_BETWEEN_AUDITS 500u
@@ -86,9 +86,9 @@ static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
     }
     assert_true(audited > steps);
     print_message("%lu steps: %lu accesses let through, %lu exits, %lu faults of the guest, %lu of devices, %lu bad "
-                  "tables, %lu flushes, %lu tables recycled\n",
+                  "tables, %lu flushes, %lu tables recycled, %lu global pages kept\n",
                   model.steps, model.through, model.exits, model.guest_faults, model.devices, model.bad_tables,
-                  model.flushes, model.recycled);
+                  model.flushes, model.recycled, model.global_kept);
     assert_true(model.through > steps / 50 && model.guest_faults > steps / 50 && model.devices > steps / 1000);
     assert_true(model.bad_tables != 0 && model.recycled > steps / 100);
 }
@@ -212,6 +212,106 @@ static void a_switch_back_needs_no_exit(void **state)
     assert_false(cpu_walk(&model, 0, &to, &host));
 }
 
+/* SDM 3A 4.10.4.1: MOV to CR3 does not take global pages out of a TLB; INVLPG and a change of CR4.PGE do. */
+static void a_global_page_stays_where_cr3_is_written(void **state)
+{
+    uint64_t *guest_leaf = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000) + 1536;
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    for (uint32_t end = 0; end < 3; end++) {
+        one_user_page(CR4_PGE);
+        *guest_leaf |= G;
+        assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+        for (uint32_t i = 0; i < 4; i++) {
+            model.paging.cr3 = i % 2 == 0 ? 0x6000 : 0x1000; /* there is nothing at 0x6000 */
+            shadow_switch(&model.shadow, &model.paging);
+            assert_true(cpu_walk(&model, 0, &to, &host));
+            assert_int_equal(host, 0x40005000);
+        }
+        if (end == 0) {
+            shadow_invalidate(&model.shadow, 0);
+        } else if (end == 1) {
+            *guest_leaf = 0; /* what is compared is as it was, else */
+            shadow_flush(&model.shadow, &model.paging);
+        } else {
+            *guest_leaf &= ~G;
+            shadow_invalidate(&model.shadow, 0);
+            assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+            assert_true(cpu_walk(&model, 0, &to, &host));
+            model.paging.cr3 = 0x6000;
+            shadow_switch(&model.shadow, &model.paging);
+        }
+        assert_false(cpu_walk(&model, 0, &to, &host));
+    }
+}
+
+/* A table that has had other pages makes all above it so, and none of them stays. */
+static void a_table_with_other_pages_does_not_stay(void **state)
+{
+    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    one_user_page(CR4_PGE);
+    tables[1536] |= G;
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED); /* 1, 2, 3, 4 are global */
+    memset(&tables[5 * 512], 0, 4 * PAGE_BYTES);
+    tables[5 * 512] = 0x7000 | P | W | U; /* 6, 7, 8, 9 are not */
+    tables[6 * 512] = 0x8000 | P | W | U;
+    tables[7 * 512] = 0x9000 | P | W | U;
+    tables[8 * 512] = 0x5000 | P | W | U;
+    shadow_invalidate(&model.shadow, 0);
+    model.paging.cr3 = 0x6000;
+    shadow_switch(&model.shadow, &model.paging);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    model.paging.cr3 = 0x1000;
+    shadow_switch(&model.shadow, &model.paging);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    tables[512] = 0x8000 | P | W | U; /* the directory of the other one, whose page is global now */
+    tables[8 * 512] |= G;
+    shadow_invalidate(&model.shadow, 0);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, 0, &to, &host));
+    model.paging.cr3 = 0x500000; /* a device */
+    for (uint32_t i = 0; i < 2; i++) {
+        shadow_switch(&model.shadow, &model.paging);
+        assert_false(cpu_walk(&model, 0, &to, &host));
+    }
+}
+
+/* The parts of a large page of the guest's that RAM does not allow as one leaf are there again at the switch. */
+static void parts_of_a_large_page_are_there_again_at_a_switch(void **state)
+{
+    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    one_user_page(0);
+    tables[1024] = 0x600000 | P | W | U | PS; /* whose memory starts at an odd page */
+    memcpy(tables + 5 * 512, tables, 8);      /* another root */
+    for (uint32_t i = 0; i < 6; i++) {
+        model.paging.cr3 = i % 2 == 0 ? 0x6000 : 0x1000;
+        shadow_switch(&model.shadow, &model.paging);
+        assert_int_equal(cpu_walk(&model, 0, &to, &host), i >= 2);
+        if (i < 2) {
+            assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+        } else {
+            assert_int_equal(host, 0x48001000);
+        }
+    }
+    tables[1024] ^= W;
+    model.paging.cr3 = 0x6000;
+    shadow_switch(&model.shadow, &model.paging);
+    assert_false(cpu_walk(&model, 0, &to, &host));
+}
+
 /* The leaf that a fill makes is what the page-table core would have encoded. */
 static void leaves_are_those_of_the_page_table_core(void **state)
 {
@@ -255,6 +355,9 @@ int main(void)
         cmocka_unit_test(a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit),
         cmocka_unit_test(leaves_are_those_of_the_page_table_core),
         cmocka_unit_test(a_switch_back_needs_no_exit),
+        cmocka_unit_test(a_global_page_stays_where_cr3_is_written),
+        cmocka_unit_test(a_table_with_other_pages_does_not_stay),
+        cmocka_unit_test(parts_of_a_large_page_are_there_again_at_a_switch),
         cmocka_unit_test(memory_is_counted_for_rows_entries_seen_and_tables),
     };
 

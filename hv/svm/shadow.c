@@ -3,7 +3,9 @@
 
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_memory.h"
+#include "hv/exit/dispatch.h"
 #include "hv/svm/decode.h"
+#include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -16,42 +18,38 @@
 /* CR4 under paging that is not the guest's own. */
 #define CR4_OF_PAGING (CR4_SMEP | CR4_SMAP | CR4_LA57)
 
-/* The guest's paging, as its VMCB has it now; vcpu->system may be older. */
-static void read_paging(const struct svm_vcpu *svm, const struct vcpu *vcpu, bool implicit, struct guest_paging *paging)
+/* What a walk has to know beside the control registers. A supervisor access at CPL 3 is one to a descriptor table. */
+static void read_paging(struct guest_paging *paging, const struct vmcb *vmcb, uint64_t error)
 {
-    const struct vmcb *vmcb = &svm->vmcb;
-
-    emulate_paging(vcpu, implicit, paging);
-    paging->cr0 = vmcb->cr0;
-    paging->cr3 = vmcb->cr3;
-    paging->cr4 = vmcb->cr4;
-    paging->efer = vmcb->efer;
-    paging->rflags = vmcb->rflags;
     paging->cpl = vmcb->cpl;
+    paging->implicit_supervisor = vmcb->cpl == 3 && (error & PAGE_FAULT_USER) == 0;
+    paging->rflags = vmcb->rflags;
 }
 
 /* A handler that writes a register of these, or wants a flush, has left it in the VMCB. */
 static void follow_guest(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     struct svm_shadow *shadow = svm->shadow;
+    struct guest_paging *paging = &shadow->paging;
     const struct vmcb *vmcb = &svm->vmcb;
-    struct guest_paging paging;
 
     if (svm->shadow_stale) {
         svm->shadow_stale = false;
+        shadow->flush = true;
         shadow_forget(&shadow->tables);
-        shadow->flushed_cr3 = ~0ULL;
     }
-    if (vmcb->tlb_control == TLB_FLUSH_NOTHING && ((vmcb->cr0 ^ shadow->flushed_cr0) & CR0_TRANSLATES) == 0 &&
-        vmcb->cr3 == shadow->flushed_cr3 && vmcb->cr4 == shadow->flushed_cr4 && vmcb->efer == shadow->flushed_efer) {
+    if (!shadow->flush && vmcb->tlb_control == TLB_FLUSH_NOTHING && ((vmcb->cr0 ^ paging->cr0) & CR0_TRANSLATES) == 0 &&
+        vmcb->cr3 == paging->cr3 && vmcb->cr4 == paging->cr4 && vmcb->efer == paging->efer) {
+        paging->cr0 = vmcb->cr0;
         return;
     }
-    shadow->flushed_cr0 = vmcb->cr0;
-    shadow->flushed_cr3 = vmcb->cr3;
-    shadow->flushed_cr4 = vmcb->cr4;
-    shadow->flushed_efer = vmcb->efer;
-    read_paging(svm, vcpu, false, &paging);
-    shadow_flush(&shadow->tables, &paging);
+    shadow->flush = false;
+    emulate_paging(vcpu, false, paging);
+    paging->cr0 = vmcb->cr0;
+    paging->cr3 = vmcb->cr3;
+    paging->cr4 = vmcb->cr4;
+    paging->efer = vmcb->efer;
+    shadow_flush(&shadow->tables, paging);
 }
 
 /* Where the guest's value is not the CPU's, all accesses leave the guest, as state.c has it for other bits. */
@@ -84,10 +82,6 @@ static void take_over(struct svm_vcpu *svm, const struct vcpu *vcpu)
     }
     cr4 = paging ? cr4 : cr4 & ~CR4_OF_PAGING;
     watch_registers(svm, cr0, cr4);
-    shadow->cr0 = vmcb->cr0;
-    shadow->cr3 = vmcb->cr3;
-    shadow->cr4 = vmcb->cr4;
-    shadow->efer = vmcb->efer;
     vmcb->cr0 = cr0;
     vmcb->cr3 = shadow_root(&shadow->tables);
     vmcb->cr4 = cr4;
@@ -97,61 +91,28 @@ static void take_over(struct svm_vcpu *svm, const struct vcpu *vcpu)
 
 static void put_back(struct svm_vcpu *svm)
 {
-    struct svm_shadow *shadow = svm->shadow;
+    const struct guest_paging *paging = &svm->shadow->paging;
     struct vmcb *vmcb = &svm->vmcb;
 
-    vmcb->cr0 = (shadow->cr0 & ~CR0_UNSEEN) | (vmcb->cr0 & CR0_UNSEEN);
-    vmcb->cr3 = shadow->cr3;
-    vmcb->cr4 = shadow->cr4;
-    vmcb->efer = shadow->efer;
+    vmcb->cr0 = (paging->cr0 & ~CR0_UNSEEN) | (vmcb->cr0 & CR0_UNSEEN);
+    vmcb->cr3 = paging->cr3;
+    vmcb->cr4 = paging->cr4;
+    vmcb->efer = paging->efer;
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
 }
 
-/* Becomes the exit that nested paging would have made. */
-static bool handle_nested_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t address, enum guest_access access,
-                                bool table)
+/* The same guest goes on, whose tables may have changed. */
+static bool enter_again_at_once(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
+    struct svm_shadow *shadow = svm->shadow;
     struct vmcb *vmcb = &svm->vmcb;
 
-    vmcb->exit_code = SVM_EXIT_NPF;
-    vmcb->exit_info1 = (access == GUEST_WRITE ? NPF_WRITE : 0) | (access == GUEST_FETCH ? NPF_FETCH : 0) |
-                       (table ? NPF_TABLE_WALK : 0);
-    vmcb->exit_info2 = address;
-    return svm_handle_any_exit(svm, vcpu);
-}
-
-/*
- * EXITINFO1 is the error code, EXITINFO2 the address. APM 2 15.12.15 "#PF (Page Fault)". A supervisor access at CPL 3
- * is one to a descriptor table. As in exit_dispatch(), a fault in the middle of a delivery ends the turn.
- */
-static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t error = vmcb->exit_info1;
-    uint64_t linear = vmcb->exit_info2;
-    enum guest_access access = (error & PAGE_FAULT_FETCH) != 0   ? GUEST_FETCH
-                               : (error & PAGE_FAULT_WRITE) != 0 ? GUEST_WRITE
-                                                                 : GUEST_READ;
-    struct guest_paging paging;
-    struct guest_translation result;
-
-    read_paging(svm, vcpu, vmcb->cpl == 3 && (error & PAGE_FAULT_USER) == 0, &paging);
-    switch (shadow_fault(&svm->shadow->tables, &paging, linear, access, &result)) {
-    case SHADOW_FILLED:
-        vcpu->exit_counts[EXIT_NESTED_FAULT]++;
-        if ((vmcb->exit_int_info & EVENT_VALID) != 0 || insn_rdtsc() >= vcpu->leave_at) {
-            vcpu->requests |= VCPU_YIELD;
-        }
-        return svm_finish_quick(svm, vcpu);
-    case SHADOW_GUEST_FAULT:
-        vmcb->exit_info1 = result.error_code;
-        return svm_handle_any_exit(svm, vcpu);
-    case SHADOW_DEVICE:
-        return handle_nested_fault(svm, vcpu, result.address.value, access, false);
-    case SHADOW_BAD_TABLE:
-        return handle_nested_fault(svm, vcpu, result.bad_table.value, access, true);
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+    if (shadow_take_flush(&shadow->tables)) {
+        svm_flush_translations(vcpu);
+        vmcb->clean &= ~CLEAN_ASID;
     }
-    return false;
+    return true;
 }
 
 /* The CPU has checked the privilege. What is left is to step over it. Where its operand is not to be found, everything
@@ -172,30 +133,186 @@ static bool handle_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
         shadow_invalidate(&svm->shadow->tables, linear);
         vmcb->next_rip = vmcb->rip + length;
     } else {
-        svm->shadow->flushed_cr3 = ~0ULL;
+        svm->shadow->flush = true;
     }
     again = svm_handle_any_exit(svm, vcpu);
     vmcb->next_rip = 0; /* where the CPU does not write it, it stays 0 */
     return again;
 }
 
-bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* What has to do with more than the tables: the VMCB is the guest's meanwhile. */
+static bool handle_other_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    uint64_t code = svm->vmcb.exit_code;
     bool again;
 
     put_back(svm);
-    if (code == EXIT_PAGE_FAULT) {
-        again = handle_page_fault(svm, vcpu);
-    } else if (code == SVM_EXIT_INVLPG) {
-        again = handle_invlpg(svm, vcpu);
-    } else {
-        again = svm_handle_exit(svm, vcpu);
-    }
+    again = svm->vmcb.exit_code == SVM_EXIT_INVLPG ? handle_invlpg(svm, vcpu) : svm_handle_exit(svm, vcpu);
     if (again) {
         take_over(svm, vcpu);
     }
     return again;
+}
+
+/* An exit between two instructions, after which nothing is to be done but what its handler does. */
+static bool may_go_on(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return vcpu->requests == 0 && ((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) == 0 &&
+           (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) == 0 && (vmcb->int_state & INT_STATE_SHADOW) == 0 &&
+           !(svm->repairs && svm_quirks_concern(&svm->quirk, vmcb)) && insn_rdtsc() < vcpu->leave_at;
+}
+
+/* Becomes the exit that nested paging would have made. */
+static bool handle_nested_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t address, enum guest_access access,
+                                bool table)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vmcb->exit_code = SVM_EXIT_NPF;
+    vmcb->exit_info1 = (access == GUEST_WRITE ? NPF_WRITE : 0) | (access == GUEST_FETCH ? NPF_FETCH : 0) |
+                       (table ? NPF_TABLE_WALK : 0);
+    vmcb->exit_info2 = address;
+    return handle_other_exit(svm, vcpu);
+}
+
+/* The fault is the guest's own. The long way would raise it and end the turn, which bounds exits without an instruction
+ * between them; here the time does. */
+static bool handle_guest_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t error)
+{
+    const struct vcpu_event event = {
+        .valid = true, .vector = EXCEPTION_PF, .kind = EVENT_EXCEPTION, .has_error = true, .error = error};
+    struct vmcb *vmcb = &svm->vmcb;
+
+    if (!may_go_on(svm, vcpu) || svm->step.reason != SVM_STEP_NONE || svm->step.iret_runs) {
+        vmcb->exit_info1 = error;
+        return handle_other_exit(svm, vcpu);
+    }
+    exit_note(vcpu, EXIT_EXCEPTION, (uint32_t)vmcb->exit_code, vmcb->rip, vcpu->gpr[GPR_RCX]);
+    vmcb->cr2 = vmcb->exit_info2;
+    vmcb->clean &= ~CLEAN_CR2;
+    vmcb->rflags |= RFLAGS_RF;
+    vmcb->event_injection = svm_encode_event(&event);
+    if (svm->repairs) {
+        svm_quirks_prepare(svm, vcpu, VCPU_CR2_WRITE);
+    }
+    return enter_again_at_once(svm, vcpu);
+}
+
+/*
+ * A page is there now: the instruction runs again. As in exit_dispatch(), a fault in the middle of a delivery ends the
+ * turn.
+ */
+static bool handle_filled(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->exit_counts[EXIT_NESTED_FAULT]++;
+    if (may_go_on(svm, vcpu)) {
+        return enter_again_at_once(svm, vcpu);
+    }
+    put_back(svm);
+    if ((vmcb->exit_int_info & EVENT_VALID) != 0 || insn_rdtsc() >= vcpu->leave_at) {
+        vcpu->requests |= VCPU_YIELD;
+    }
+    if (!svm_finish_quick(svm, vcpu)) {
+        return false;
+    }
+    take_over(svm, vcpu);
+    return true;
+}
+
+/* EXITINFO1 is the error code, EXITINFO2 the address. APM 2 15.12.15 "#PF (Page Fault)". */
+static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    struct guest_paging *paging = &svm->shadow->paging;
+    uint64_t error = vmcb->exit_info1;
+    enum guest_access access = (error & PAGE_FAULT_FETCH) != 0   ? GUEST_FETCH
+                               : (error & PAGE_FAULT_WRITE) != 0 ? GUEST_WRITE
+                                                                 : GUEST_READ;
+    struct guest_translation result;
+
+    read_paging(paging, vmcb, error);
+    switch (shadow_fault(&svm->shadow->tables, paging, vmcb->exit_info2, access, &result)) {
+    case SHADOW_FILLED:
+        return handle_filled(svm, vcpu);
+    case SHADOW_GUEST_FAULT:
+        return handle_guest_fault(svm, vcpu, result.error_code);
+    case SHADOW_DEVICE:
+        return handle_nested_fault(svm, vcpu, result.address.value, access, false);
+    case SHADOW_BAD_TABLE:
+        return handle_nested_fault(svm, vcpu, result.bad_table.value, access, true);
+    }
+    return false;
+}
+
+/*
+ * MOV to CR3 and INVLPG of 64-bit code, with no prefix but REX.B and an operand that is in a register which this can
+ * read: 0f 22 /3, and 0f 01 /7 with a base and nothing else. cr_access() would do the same. APM 3 "MOV CRn", "INVLPG".
+ */
+#define CODE_REX_B 0x41u
+#define CODE_CR3 0xd8u
+#define CODE_INVLPG 0x38u
+#define CODE_SIB 4u     /* in place of a base */
+#define CODE_NO_BASE 5u /* an address relative to rip */
+
+static bool quick_tables(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct svm_shadow *shadow = svm->shadow;
+    struct vmcb *vmcb = &svm->vmcb;
+    bool invalidates = vmcb->exit_code == SVM_EXIT_INVLPG;
+    const uint8_t *code;
+    uint64_t value;
+    uint8_t gpr;
+    uint8_t rex;
+
+    if (!may_go_on(svm, vcpu) || vmcb->cpl != 0 || !svm_in_64bit_code(vmcb) || shadow->tables.levels != 4 ||
+        (vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - (SVM_PLAIN_BYTES + 1)) {
+        return false;
+    }
+    code = guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, vmcb->rip);
+    if (code == NULL) {
+        return false;
+    }
+    rex = *code == CODE_REX_B ? 1 : 0;
+    code += rex;
+    if (code[0] != 0x0f || code[1] != (invalidates ? 0x01 : 0x22) ||
+        (code[2] & 0xf8u) != (invalidates ? CODE_INVLPG : CODE_CR3)) {
+        return false;
+    }
+    gpr = code[2] & 7u;
+    if (invalidates && (gpr == CODE_SIB || gpr == CODE_NO_BASE)) {
+        return false;
+    }
+    gpr = (uint8_t)(gpr | rex << 3);
+    value = gpr == GPR_RAX ? vmcb->rax : vcpu->gpr[gpr];
+    if (gpr == GPR_RSP || (!invalidates && value >> shadow->paging.physical_bits != 0)) {
+        return false;
+    }
+    exit_note(vcpu, invalidates ? EXIT_NOTHING : EXIT_CR_ACCESS, (uint32_t)vmcb->exit_code, vmcb->rip, value);
+    vmcb->rip += SVM_PLAIN_BYTES + rex;
+    if (invalidates) {
+        shadow_invalidate(&shadow->tables, value);
+        return true;
+    }
+    shadow->paging.cr3 = value;
+    shadow_switch(&shadow->tables, &shadow->paging);
+    vmcb->cr3 = shadow_root(&shadow->tables);
+    vmcb->clean &= ~CLEAN_CR;
+    return true;
+}
+bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    uint64_t code = svm->vmcb.exit_code;
+
+    if (code == EXIT_PAGE_FAULT) {
+        return handle_page_fault(svm, vcpu);
+    }
+    if ((code == SVM_EXIT_CR3_WRITE || code == SVM_EXIT_INVLPG) && quick_tables(svm, vcpu)) {
+        return enter_again_at_once(svm, vcpu);
+    }
+    return handle_other_exit(svm, vcpu);
 }
 
 void svm_shadow_run(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
@@ -219,5 +336,5 @@ void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page
     svm->vmcb.nested_cr3 = 0;
     shadow_init(&shadow->tables, &vcpu->guest->memory, largest, 0, hpa((uint64_t)(uintptr_t)(shadow) + PAGE_BYTES),
                 tables, hpa((uint64_t)(uintptr_t)shadow->low_root));
-    shadow->flushed_cr3 = ~0ULL;
+    shadow->flush = true;
 }

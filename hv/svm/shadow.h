@@ -12,7 +12,9 @@
  *                                   +--------- svm_handle_exit (quick.c, run.c) <------- put_back <-------+
  *
  * Page faults and INVLPG are made into what nested paging would have had: nothing, a fault of the guest's, or a nested
- * page fault. A guest with nested paging pays nothing for all this: its way in is another one.
+ * page fault. What changes nothing but the tables goes a short way: after a page that is filled, a MOV to CR3 or an
+ * INVLPG of 64-bit code the VMCB is entered again as the CPU left it, under the contract of quick.c. A guest with
+ * nested paging pays nothing for all this: its way in is another one.
  *
  * The memory types of the guest's own tables do not count: without nested paging VMRUN loads no PAT of the guest's.
  */
@@ -26,9 +28,8 @@
 struct svm_shadow {
     struct shadow tables;
     uint64_t low_root[4] __attribute__((aligned(32)));
-    uint64_t cr0, cr3, cr4, efer;      /* the guest's, while it runs */
-    uint64_t flushed_cr0, flushed_cr3; /* what shadow_flush() was told last */
-    uint64_t flushed_cr4, flushed_efer;
+    struct guest_paging paging; /* the guest's, while it runs, as the tables have been told; CPL, RFLAGS of a fault */
+    bool flush;                 /* the tables have not been told */
 };
 _Static_assert(sizeof(struct svm_shadow) <= PAGE_BYTES, "hv/plan/planner.c counts one page");
 

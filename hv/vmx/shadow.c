@@ -119,6 +119,30 @@ static bool take_over(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return true;
 }
 
+/* The CPU has checked the privilege. What is left is to step over it. */
+static bool handle_invlpg(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    uint64_t linear = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    shadow_invalidate(&vmx->shadow->tables, linear);
+    if (insn_rdtsc() < vcpu->leave_at && vmx_quick_step_over(vcpu)) {
+        exit_note(vcpu, EXIT_NOTHING, VMX_EXIT_INVLPG, rip, linear);
+        return true;
+    }
+    return vmx_handle_any_exit(vmx, vcpu);
+}
+
+/* An exit between two instructions, after which nothing is to be done but what its handler does. */
+static bool may_go_on(const struct vcpu *vcpu)
+{
+    return vcpu->requests == 0 && (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) == 0 &&
+           (vmx_read_inline(VMCS_EXIT_EVENT) & VMX_EVENT_NMI_UNBLOCKED) == 0 &&
+           (vmx_read_inline(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) == 0 &&
+           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) == 0 &&
+           insn_rdtsc() < vcpu->leave_at;
+}
+
 /* Becomes the exit that nested paging would have made. */
 static bool handle_nested_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint64_t address, enum guest_access access,
                                 bool table)
@@ -133,8 +157,12 @@ static bool handle_nested_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint64_
     return vmx_handle_exit_as(vmx, vcpu, &words);
 }
 
+/* The fault is the guest's own. The long way would raise it and end the turn, which bounds exits without an instruction
+ * between them; here the time does. */
 static bool handle_guest_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint64_t linear, uint32_t error)
 {
+    const struct vcpu_event event = {
+        .valid = true, .vector = EXCEPTION_PF, .kind = EVENT_EXCEPTION, .has_error = true, .error = error};
     struct vmx_exit_words words = {
         .reason = VMX_EXIT_EXCEPTION_NMI,
         .event = (uint32_t)vmx_read(VMCS_EXIT_EVENT),
@@ -142,7 +170,15 @@ static bool handle_guest_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint64_t
         .qualification = linear,
     };
 
-    return vmx_handle_exit_as(vmx, vcpu, &words);
+    if (!may_go_on(vcpu)) {
+        return vmx_handle_exit_as(vmx, vcpu, &words);
+    }
+    exit_note(vcpu, EXIT_EXCEPTION, VMX_EXIT_EXCEPTION_NMI, vmx_read_inline(VMCS_GUEST_RIP), vcpu->gpr[GPR_RCX]);
+    insn_write_cr2(linear);
+    vmx_write_inline(VMCS_GUEST_RFLAGS, vmx_read_inline(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+    vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(&event));
+    vmx_write(VMCS_ENTRY_ERROR_CODE, error);
+    return true;
 }
 
 /* The instruction runs again. As in exit_dispatch(), a fault in the middle of a delivery ends the turn; one of an IRET
@@ -185,20 +221,6 @@ static bool handle_page_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return false;
 }
 
-/* The CPU has checked the privilege. What is left is to step over it. */
-static bool handle_invlpg(struct vmx_vcpu *vmx, struct vcpu *vcpu)
-{
-    uint64_t linear = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
-    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
-
-    shadow_invalidate(&vmx->shadow->tables, linear);
-    if (insn_rdtsc() < vcpu->leave_at && vmx_quick_step_over(vcpu)) {
-        exit_note(vcpu, EXIT_NOTHING, VMX_EXIT_INVLPG, rip, linear);
-        return true;
-    }
-    return vmx_handle_any_exit(vmx, vcpu);
-}
-
 /* MOV to CR3 of 64-bit code from a register that is in gpr[], with no bit that has to be looked at: cr_access() would
  * do the same. */
 static bool quick_cr3_write(struct vmx_vcpu *vmx, struct vcpu *vcpu)
@@ -222,7 +244,7 @@ static bool quick_cr3_write(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
     exit_note(vcpu, EXIT_CR_ACCESS, VMX_EXIT_CR, rip, value);
     paging->cr3 = value;
-    vmx->shadow->flush = true;
+    shadow_switch(&vmx->shadow->tables, paging);
     return true;
 }
 

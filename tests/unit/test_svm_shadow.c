@@ -297,10 +297,22 @@ static void a_table_outside_ram_is_one_of_a_walk(void **state)
     svm_shadow_run(&svm, &vcpu, 0);
 }
 
+/* It is injected at once; where something else is to be done, too, it is raised. */
 static void guest_fault_runs(uint32_t entry)
 {
-    assert_int_equal(entry, 0);
-    page_fault(5 * GIB, PAGE_FAULT_WRITE | PAGE_FAULT_PRESENT); /* what is in our tables is not the guest's matter */
+    struct vmcb *vmcb = &svm.vmcb;
+
+    if (entry == 1) {
+        assert_int_equal(vmcb->event_injection, EVENT_VALID | EVENT_HAS_ERROR | EVENT_EXCEPTION << EVENT_TYPE_SHIFT |
+                                                    EXCEPTION_PF | (uint64_t)PAGE_FAULT_WRITE << EVENT_ERROR_SHIFT);
+        assert_int_equal(vmcb->cr2, 5 * GIB);
+        assert_int_equal(vmcb->rflags & RFLAGS_RF, RFLAGS_RF);
+        assert_false(vcpu.pending.valid);
+        vmcb->event_injection = 0;
+        vmcb->rflags = RFLAGS_TF;
+    }
+    assert_true(entry < 2);
+    page_fault((5 + entry) * GIB, PAGE_FAULT_WRITE | PAGE_FAULT_PRESENT); /* ours are not the guest's matter */
 }
 
 static void a_fault_of_the_guests_has_its_own_error_code(void **state)
@@ -312,7 +324,7 @@ static void a_fault_of_the_guests_has_its_own_error_code(void **state)
     assert_true(vcpu.pending.valid && vcpu.pending.has_error);
     assert_int_equal(vcpu.pending.vector, EXCEPTION_PF);
     assert_int_equal(vcpu.pending.error, PAGE_FAULT_WRITE);
-    assert_int_equal(vcpu.system.cr2, 5 * GIB);
+    assert_int_equal(vcpu.system.cr2, 6 * GIB);
 }
 
 static void interrupted_runs(uint32_t entry)
@@ -334,8 +346,10 @@ static void an_event_whose_delivery_needs_a_page_is_injected_again(void **state)
     assert_int_equal(svm.vmcb.cr3, PML4);
 }
 
-/* The guest's CLTS is seen; mov cr3, rax; mov rbx, cr3; invlpg [rax]. */
-static const uint8_t code[] = {0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xdb, 0x0f, 0x01, 0x38};
+/* The guest's CLTS is seen; mov cr3, rax; mov rbx, cr3; invlpg [rax]; mov cr3, rax with
+ * a prefix, by the long way; invlpg [r8]. */
+static const uint8_t code[] = {0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xdb, 0x0f, 0x01, 0x38,
+                               0x66, 0x0f, 0x22, 0xd8, 0x41, 0x0f, 0x01, 0x38};
 
 static void code_runs(uint32_t entry)
 {
@@ -366,6 +380,25 @@ static void code_runs(uint32_t entry)
     case 4:
         assert_int_not_equal(leaf_of(0x1000, 4), 0);
         vmcb->rax = 0x1fff;
+        vmcb->exit_code = SVM_EXIT_INVLPG;
+        break;
+    case 5:
+        assert_int_equal(vmcb->rip, CODE + 9);
+        assert_int_equal(leaf_of(0x1000, 4), 0);
+        assert_int_not_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        assert_int_equal(dispatched, 1); /* the read of CR3 */
+        vmcb->rax = OTHER_PML4;
+        vmcb->exit_code = SVM_EXIT_CR3_WRITE;
+        break;
+    case 6:
+        assert_int_equal(vmcb->rip, CODE + 13);
+        assert_int_not_equal(vmcb->tlb_control, TLB_FLUSH_NOTHING);
+        assert_int_equal(dispatched, 2);
+        page_fault(0x1000, 0);
+        break;
+    case 7:
+        assert_int_not_equal(leaf_of(0x1000, 4), 0);
+        vcpu.gpr[GPR_R8] = 0x1000;
         vmcb->exit_code = SVM_EXIT_INVLPG;
         break;
     default:

@@ -8,6 +8,14 @@ bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
 	tests/bench/bench-shadow $(BUILD)
 
+#: make bench-linux-shadow  instructions and exits of a Linux on shadow tables: boot, page faults, fork, pipes (QEMU without NPT)
+bench-linux-shadow: image $(BUILD)/bench/linux-work
+	tests/boot/bench_linux_shadow.py
+
+$(BUILD)/bench/linux-work: tests/bench/linux_work.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -O2 $(WARNINGS) -static -fuse-ld=lld -Wl,--strip-all -o $@ $<
+
 #: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
 bench-apicv: image
 	tests/boot/bench_apicv.py
@@ -51,4 +59,4 @@ scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-.PHONY: bench-exit bench-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-linux-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale

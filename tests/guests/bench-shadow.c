@@ -6,8 +6,10 @@
  *   fill           a page that is touched for the first time, its entry not accessed: one exit
  *   refill         the same of a page whose entry is unchanged since an earlier time in this address space
  *   fill-8         eight pages in a row whose entries are accessed: the first one brings its neighbours
- *   switch         MOV to CR3 alone
- *   switch-touch   MOV to CR3, and one page that this address space has had before
+ *   switch         MOV to CR3, to an address space that was here before and has 16 pages; nothing has changed
+ *   switch-touch   the same, and a page of it
+ *   switch-512     with 512 pages
+ *   switch-global  with 512 global pages
  *   invlpg         INVLPG of a page that is there
  *   guest-fault    an access to what the guest does not map, its handler, which steps over it, and IRET
  */
@@ -23,6 +25,9 @@ const char guest_name[] = "bench-shadow";
 #define LARGE_PAGE 0x83u       /* present, writable, 2 MiB */
 #define PAGE 0x03u
 #define ACCESSED 0x20u
+#define GLOBAL 0x100u
+#define CR4_PGE 0x80u
+#define FEW 16u      /* pages */
 #define OTHER 0x200u /* for software: the entries are not those of before */
 #define NOT_MAPPED (PAGES_AT + PAGES * PAGE_SIZE)
 #define TOUCH_BYTES 2u /* of the instruction that faults */
@@ -31,6 +36,8 @@ const char guest_name[] = "bench-shadow";
 static uint64_t top[2][512] __attribute__((aligned(4096))), low[512] __attribute__((aligned(4096)));
 static uint64_t directory[512] __attribute__((aligned(4096))), high[512] __attribute__((aligned(4096)));
 static uint64_t high_directory[512] __attribute__((aligned(4096))), table[PAGES] __attribute__((aligned(4096)));
+static uint64_t other_high[512] __attribute__((aligned(4096))), other_directory[512] __attribute__((aligned(4096)));
+static uint64_t other_table[PAGES] __attribute__((aligned(4096)));
 
 static inline uint64_t ticks(void)
 {
@@ -60,9 +67,11 @@ static void make_tables(void)
     }
     high[0] = address_of(high_directory) | PAGE;
     high_directory[0] = address_of(table) | PAGE;
+    other_high[0] = address_of(other_directory) | PAGE;
+    other_directory[0] = address_of(other_table) | PAGE;
     for (uint32_t i = 0; i < 2; i++) {
         top[i][0] = address_of(low) | PAGE;
-        top[i][1] = address_of(high) | PAGE;
+        top[i][1] = address_of(i == 0 ? high : other_high) | PAGE;
     }
 }
 
@@ -105,29 +114,65 @@ static void measure_pages(const char *name, uint64_t flags, uint32_t step)
     tell(name, best);
 }
 
-static void measure_switches(void)
+/* Both address spaces have these pages and nothing else from now on. */
+static void have_pages(uint32_t count, uint64_t flags)
 {
-    uint64_t alone = ~0ULL, touched = ~0ULL, again = ~0ULL, invalidated = ~0ULL;
+    for (uint32_t i = 0; i < PAGES; i++) {
+        table[i] = i < count ? (FRAMES + (uint64_t)i * PAGE_SIZE) | flags : 0;
+        other_table[i] = table[i];
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        write_cr3(address_of(top[i % 2]));
+        for (uint32_t page = 0; page < count; page++) {
+            touch(page);
+        }
+    }
+}
+
+static void measure_switch(const char *name, bool touched)
+{
+    uint64_t best = ~0ULL;
 
     for (uint32_t i = 0; i < ROUNDS; i++) {
         uint64_t start = ticks();
 
         write_cr3(address_of(top[i % 2]));
-        alone = least(alone, start);
+        if (touched) {
+            touch(0);
+        }
+        best = least(best, start);
         touch(0);
-        start = ticks();
-        write_cr3(address_of(top[i % 2]));
-        touch(0);
-        touched = least(touched, start);
-        start = ticks();
+    }
+    tell(name, best);
+}
+
+static void measure_switches(void)
+{
+    have_pages(FEW, PAGE);
+    measure_switch("switch", false);
+    measure_switch("switch-touch", true);
+    have_pages(PAGES, PAGE);
+    measure_switch("switch-512", false);
+    write_cr4(read_cr4() | CR4_PGE);
+    have_pages(PAGES, PAGE | GLOBAL);
+    measure_switch("switch-global", false);
+    write_cr4(read_cr4() & ~(uint64_t)CR4_PGE);
+}
+
+static void measure_invalidations(void)
+{
+    uint64_t again = ~0ULL, invalidated = ~0ULL;
+
+    have_pages(FEW, PAGE);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        uint64_t start = ticks();
+
         __asm__ volatile("invlpg (%0)" : : "r"((uint64_t)PAGES_AT) : "memory");
         invalidated = least(invalidated, start);
         start = ticks();
         touch(0);
         again = least(again, start);
     }
-    tell("switch", alone);
-    tell("switch-touch", touched);
     tell("invlpg", invalidated);
     tell("refill", again);
 }
@@ -161,5 +206,6 @@ void guest_main(void)
     measure_pages("fill", PAGE, 1);
     measure_pages("fill-8", PAGE | ACCESSED | OTHER, 8);
     measure_switches();
+    measure_invalidations();
     measure_faults();
 }

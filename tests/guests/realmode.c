@@ -235,6 +235,5 @@ void guest_main(void)
     protected_mode_and_back();
     devices_answer_16_bit_protected_mode();
     devices_answer_real_mode_with_big_segments();
-    protected_mode_and_back(); /* from segments that real mode would not load so */
     text_for_a_screen_is_taken();
 }

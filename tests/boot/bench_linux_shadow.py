@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What shadow paging costs a Linux: tests/bench/linux_work.c as init, in QEMU alone and as a guest with `paging = shadow`
+of a CPU without nested paging. One vCPU, a tick of the TSC is an instruction (`-icount shift=0`), the same kernel, without
+mitigations. Prints a Markdown table: instructions of one piece of work, the exits that it makes by kind, and the goal of
+issue 18.
+
+Exits are the difference of two statuses of the hypervisor, less those of the work `nothing`.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import bench_boot
+import cases
+import run
+import script
+
+sys.path.insert(0, os.path.join(run.ROOT, "tools"))
+import newc  # noqa: E402  (the folder is in no package)
+
+PROGRAM = os.path.join(run.BUILD, "bench", "linux-work")
+WORKS = ("nothing", "touch-4k", "touch-2m", "fork-exit", "fork-exec", "ping-pong", "compute", "getpid", "chase")
+CMDLINE = "console=ttyS0 mitigations=off quiet"
+MEMORY = "256M"
+STATUS = "\x1ds"
+RESULT = re.compile(r"work ([\w-]+) count (\d+) ticks (\d+)")
+EXITS = re.compile(r"\d+ exits, (.*)")
+
+# What is asked: instructions more than bare for one piece of work (a ratio where it is below 2), and exits.
+GOALS = {
+    "boot": ("1.05 of bare, 20,000 exits", 1.05, 20000),
+    "touch-4k": ("1,200 more, 1.3 exits", 1200, 1.3),
+    "touch-2m": ("no more exits than 215 for 32", None, 215 / 32),
+    "fork-exit": ("120,000 more, 30 exits", 120000, 30),
+    "fork-exec": ("120,000 more, 35 exits", 120000, 35),
+    "ping-pong": ("700 more", 700, None),
+    "compute": ("1.001 of bare", 1.001, None),
+    "getpid": ("1.001 of bare", 1.001, None),
+    "chase": ("1.001 of bare", 1.001, None),
+}
+
+
+def make_initramfs(path):
+    with open(path, "wb") as out, open(PROGRAM, "rb") as program:
+        archive = newc.Archive(out)
+        archive.add("dev", newc.MODE_FOLDER)
+        archive.add("dev/console", newc.MODE_CHARACTER, device=newc.CONSOLE)
+        archive.add("init", newc.MODE_PROGRAM, program.read())
+        archive.end()
+
+
+def steps(ask_status):
+    """Each work after a line; before it, and at the end, the status where there is a hypervisor."""
+    for name in (*WORKS, "the end"):
+        yield script.Expect(rf"ready for {name}\s*\n")
+        if ask_status:
+            yield script.Send(STATUS)
+            yield script.Expect(r"end of the status")
+        yield script.Send("\n")
+
+
+def results_of(text):
+    return {found[1]: (int(found[2]), int(found[3])) for found in RESULT.finditer(text)}
+
+
+def work_in(command, log_name, ask_status, start=None):
+    """All of the work. The session's text, and what `start` found before the first instruction of the kernel."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        at_entry = start() if start else 0
+        with open(os.path.join(run.LOGS, log_name), "wb") as log:
+            session = run.Session(process, log, steps(ask_status))
+            session.run(time.monotonic() + bench_boot.LIMIT_S)
+        if "work chase" not in session.text:
+            raise run.CaseError(f"the work did not end; {log_name}")
+        return session.text, at_entry
+    finally:
+        process.kill()
+        process.wait()
+
+
+def directly(folder, initramfs):
+    gdb = os.path.join(folder, "gdb")
+
+    def start():
+        debugger = bench_boot.Debugger(gdb, time.monotonic() + 20)
+        ticks = debugger.tsc_at(bench_boot.ENTRY_32)
+        debugger.go_on()
+        return ticks
+
+    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max,-npt", "-m", MEMORY, "-display", "none",
+               "-vga", "none", "-net", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio", *bench_boot.ICOUNT,
+               "-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb",
+               "-kernel", run.built_path(cases.LINUX), "-initrd", initramfs, "-append", CMDLINE]
+    text, at_entry = work_in(command, "bench-linux-shadow-direct.log", False, start)
+    found = results_of(text)
+    return {**found, "boot": (1, found["boot"][1] - at_entry)}
+
+
+def counts_of(line):
+    """`CPUID 5 (3%), port I/O 7 (4%)` as numbers by kind."""
+    return {found[1].strip(): int(found[2]) for found in re.finditer(r"([^,]+?) (\d+) \(\d+%\)", line)}
+
+
+def under_plinth(initramfs):
+    with open(initramfs, "rb") as content:
+        config = cases.linux_conf(MEMORY, "paging = shadow\n").replace("console=ttyS0", CMDLINE)
+        case = script.Case("bench-linux-shadow", config, [], cpu="max,-npt", emulators=script.QEMU,
+                           files={"vmlinuz": cases.LINUX, "initramfs.cpio": content.read()},
+                           extra=(*bench_boot.ICOUNT, "-vga", "none"))
+    case.timeout_s = bench_boot.LIMIT_S
+    image = run.make_stick(case)
+    log_path = os.path.join(run.LOGS, "bench-linux-shadow-plinth.log")
+    text, _ = work_in(run.command_line(case, "qemu-svm", image, log_path), os.path.basename(log_path), True)
+    return results_of(text), [counts_of(line) for line in EXITS.findall(text)]
+
+
+def more(after, before, count, nothing):
+    """Exits of one piece of work, by kind."""
+    kinds = {kind: (after[kind] - before.get(kind, 0) - nothing.get(kind, 0)) / count for kind in after}
+    return {kind: value for kind, value in kinds.items() if value * count >= 1}
+
+
+def row(name, bare, shadow, exits):
+    (count, ticks), (_, with_shadow) = bare[name], shadow[name]
+    one, other = ticks / count, with_shadow / count
+    goal, limit, exit_limit = GOALS[name]
+    total = sum(exits.values())
+    is_met = (limit is None or (other <= one * limit if limit < 2 else other - one <= limit)) and (
+        exit_limit is None or total <= exit_limit)
+    kinds = ", ".join(f"{kind} {value:,.2f}" if value < 100 else f"{kind} {value:,.0f}"
+                      for kind, value in sorted(exits.items(), key=lambda item: -item[1])[:4])
+    print(f"| {name} | {one:,.0f} | {other:,.0f} | {other / one:.4f} | {other - one:,.0f} | {total:,.2f} ({kinds}) | {goal} | "
+          f"{'met' if is_met else 'not met'} |")
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    os.makedirs(run.LOGS, exist_ok=True)
+    os.makedirs(run.STICKS, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="plinth-bench-") as folder:
+            initramfs = os.path.join(folder, "initramfs.cpio")
+            make_initramfs(initramfs)
+            bare = directly(folder, initramfs)
+            shadow, statuses = under_plinth(initramfs)
+    except run.CaseError as error:
+        print(f"bench-linux-shadow: {error}", file=sys.stderr)
+        return 1
+    print("| work | bare | shadow | ratio | more | exits | goal | |\n|---|---|---|---|---|---|---|---|")
+    row("boot", bare, shadow, statuses[0])
+    nothing = more(statuses[1], statuses[0], 1, {})
+    for i, name in enumerate(WORKS[1:], 1):
+        row(name, bare, shadow, more(statuses[i + 1], statuses[i], bare[name][0], nothing))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -857,10 +857,10 @@ CASES = [
     # Its second CPU starts in real mode.
     *(Case(f"linux-shadow-smp-{name}", linux_conf(more="cpus = 2\n"), [
         r"Linux 6\.\d+\.\d+-\d+-cloud-amd64, 2 CPUs?", Expect(PROMPT), Answer(PROMPT, "echo cpus $(nproc)", r"cpus (2)"),
-        Send("poweroff\n"), r"plinth: result ok\s*\Z"], smp=2, cpu=cpu, emulators=BOCHS_VMX, slow=True, forbidden=NEVER,
-        timeout_s=LINUX_TIMEOUT_S, files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS},
-        required=(r"Intel VMX with shadow paging",))
-      for name, cpu in (("core2", "core2_penryn_t9600"), ("lynnfield", "corei5_lynnfield_750"))),
+        Send("poweroff\n"), r"plinth: result ok\s*\Z"], smp=2, cpu=cpu, emulators=emulators, slow=True, forbidden=NEVER,
+        timeout_s=LINUX_TIMEOUT_S, files={"vmlinuz": LINUX, "initramfs.cpio": INITRAMFS}, required=(r"with shadow paging",))
+      for name, cpu, emulators in (("core2", "core2_penryn_t9600", BOCHS_VMX), ("lynnfield", "corei5_lynnfield_750", BOCHS_VMX),
+                                   ("svm", "max,-npt", QEMU))),
     linux_case("linux-shadow-asked", linux_conf(more="paging = shadow\n"), emulators=BOCHS, slow=True),
     linux_case("linux-shadow", linux_conf(), cpu="max,-npt", emulators=QEMU, slow=True),
     guests_case("guests-shadow-devices", [name for name in DEVICE_GUESTS if not name.endswith("-32")], cpu="max,-npt",

@@ -98,14 +98,14 @@ static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
 static uint64_t choice_of_zero;
 
 /* One user page at 0, in the guest's page 1 to 3 as tables. */
-static void one_user_page(uint64_t cr4)
+static void one_user_page_of(uint64_t cr4, uint32_t pool)
 {
     uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
 
     choice_of_zero = 1;
     model.choose = next;
     model.source = &choice_of_zero;
-    begin(&model, SHADOW_TABLES_MIN, LEVEL_1G, 0);
+    begin(&model, pool, LEVEL_1G, 0);
     memset(tables, 0, 4 * PAGE_BYTES);
     tables[0] = 0x2000 | P | W | U;
     tables[512] = 0x3000 | P | W | U;
@@ -116,6 +116,11 @@ static void one_user_page(uint64_t cr4)
     model.paging.cr4 = CR4_PAE | cr4;
     model.paging.efer = EFER_LMA | EFER_NXE;
     shadow_flush(&model.shadow, &model.paging);
+}
+
+static void one_user_page(uint64_t cr4)
+{
+    one_user_page_of(cr4, SHADOW_TABLES_MIN);
 }
 
 static enum shadow_result fault_at_0(uint8_t cpl, bool implicit, uint32_t *error)
@@ -210,6 +215,37 @@ static void a_switch_back_needs_no_exit(void **state)
     *guest_leaf = 0x7000 | P | W | U;
     shadow_flush(&model.shadow, &model.paging);
     assert_false(cpu_walk(&model, 0, &to, &host));
+}
+
+/* Eight address spaces with tables of their own all the way, each with a page. */
+static void eight_roots_stay(void **state)
+{
+    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    one_user_page_of(0, 64);
+    for (uint32_t i = 0; i < 8; i++) {
+        uint64_t *root = tables + (uint64_t)i * 4 * 512;
+
+        memset(root, 0, 4 * PAGE_BYTES);
+        for (uint32_t level = 0; level < 3; level++) {
+            root[level * 512] = (0x2000 + 0x4000 * (uint64_t)i + 0x1000 * (uint64_t)level) | P | W | U;
+        }
+        root[1536] = (0x200000 + 0x1000 * (uint64_t)i) | P | W | U;
+    }
+    for (uint32_t i = 0; i < 24; i++) {
+        model.paging.cr3 = 0x1000 + 0x4000 * (uint64_t)(i % 8);
+        shadow_switch(&model.shadow, &model.paging);
+        assert_int_equal(cpu_walk(&model, 0, &to, &host), i >= 8);
+        if (i < 8) {
+            assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+        } else {
+            assert_int_equal(host, 0x40200000 + 0x1000 * (uint64_t)(i % 8));
+        }
+    }
 }
 
 /* SDM 3A 4.10.4.1: MOV to CR3 does not take global pages out of a TLB; INVLPG and a change of CR4.PGE do. */
@@ -355,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit),
         cmocka_unit_test(leaves_are_those_of_the_page_table_core),
         cmocka_unit_test(a_switch_back_needs_no_exit),
+        cmocka_unit_test(eight_roots_stay),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),
         cmocka_unit_test(a_table_with_other_pages_does_not_stay),
         cmocka_unit_test(parts_of_a_large_page_are_there_again_at_a_switch),

@@ -429,27 +429,6 @@ static void check_others(struct shadow *shadow, uint32_t table, struct relinking
     }
 }
 
-/* One table: of its leaves what is not as the guest's entries say now goes, and what links cannot stay. In a direct
- * one without links all is good. */
-static void check_entries(struct shadow *shadow, uint32_t table, struct relinking *relinking)
-{
-    const struct shadow_table *row = row_of(shadow, table);
-    bool pages = level_of(row) == LEVEL_4K;
-    bool direct = (row->place & PLACE_DIRECT) != 0;
-    bool wide = (row->place & MODE_PAE << PLACE_MODE_SHIFT) != 0 && (row->source & ~SOURCE_RIGHTS) != 0;
-
-    if (pages && direct) {
-        return;
-    }
-    if (direct || !wide) {
-        check_others(shadow, table, relinking);
-    } else if (pages) {
-        check_pages(shadow, table);
-    } else {
-        check_links(shadow, table, relinking);
-    }
-}
-
 /* Everything in it goes. What is below has left the tree before. */
 static void make_empty(struct shadow *shadow, uint32_t table)
 {
@@ -462,6 +441,31 @@ static void make_empty(struct shadow *shadow, uint32_t table)
     }
     row->links = 0;
     row->mixed = false;
+    row->forced = false;
+}
+
+/* One table: of its leaves what is not as the guest's entries say now goes, and what links cannot stay. In a direct
+ * one without links all is good. */
+static void check_entries(struct shadow *shadow, uint32_t table, struct relinking *relinking)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    bool pages = level_of(row) == LEVEL_4K;
+    bool direct = (row->place & PLACE_DIRECT) != 0;
+    bool wide = (row->place & MODE_PAE << PLACE_MODE_SHIFT) != 0 && (row->source & ~SOURCE_RIGHTS) != 0;
+
+    if (row->forced) {
+        make_empty(shadow, table);
+    }
+    if (pages && direct) {
+        return;
+    }
+    if (direct || !wide) {
+        check_others(shadow, table, relinking);
+    } else if (pages) {
+        check_pages(shadow, table);
+    } else {
+        check_links(shadow, table, relinking);
+    }
 }
 
 /* Makes the entries of a table of an older epoch good, and those of the tables below it whose links stay. */
@@ -675,14 +679,20 @@ _Static_assert((PAGE_TABLE_HOST_PAT & 0xff) == 6, "PAT entry 0 is write-back");
 
 /*
  * With CR0.WP clear supervisor code may write where no entry allows it, and there is no such right in an entry while it
- * is set: the page becomes a supervisor's, until a user touches it. SMEP would forbid to run a user's page.
+ * is set: the page becomes a supervisor's, until a user touches it, and at the latest until the next flush. SMEP would
+ * forbid to run a user's page.
  */
+static bool is_forced(const struct fill *fill)
+{
+    return fill->access == GUEST_WRITE && fill->way->levels != 0 && (leaf_rights(fill->way) & GUEST_WAY_WRITE) == 0;
+}
+
 static uint64_t rights_of(const struct fill *fill)
 {
     const struct guest_paging *paging = fill->paging;
     uint64_t rights = fill->way->levels == 0 ? GUEST_WAY_ALL : leaf_rights(fill->way);
 
-    if (fill->access == GUEST_WRITE && (rights & GUEST_WAY_WRITE) == 0) {
+    if (is_forced(fill)) {
         rights = (rights | GUEST_WAY_WRITE) & ~GUEST_WAY_USER;
         rights &= (paging->cr4 & CR4_SMEP) != 0 && (fill->way->rights[fill->way->leaf_level] & GUEST_WAY_USER) != 0
                       ? ~GUEST_WAY_FETCH
@@ -841,6 +851,7 @@ static bool fill_in(const struct fill *fill, uint64_t host)
         drop(shadow, table, index);
     }
     put(shadow, table, index, entry, is_direct(fill->way, leaf) ? 0 : fill->way->entries[leaf]);
+    row_of(shadow, table)->forced |= is_forced(fill);
     if (leaf == 0 && !is_direct(fill->way, 0)) {
         fill_neighbours(fill, table, index);
     }
@@ -860,7 +871,8 @@ enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging
         return walked == GUEST_WALK_FAULT ? SHADOW_GUEST_FAULT : SHADOW_BAD_TABLE;
     }
     fill.address = result->address.value;
-    fill.global = (shadow->mode & MODE_LONG) != 0 && (way.entries[way.leaf_level] & GUEST_GLOBAL) != 0;
+    fill.global =
+        (shadow->mode & MODE_LONG) != 0 && (way.entries[way.leaf_level] & GUEST_GLOBAL) != 0 && !is_forced(&fill);
     fill.linear &= linear_mask(shadow);
     host = ram_of(shadow->memory, fill.address, LEVEL_4K);
     if (host == 0) {

@@ -52,6 +52,7 @@ struct shadow_table {
     uint16_t present;                   /* entries in `used` */
     uint8_t words;                      /* of `used` that may have any */
     bool mixed;                         /* not all pages below it are global ones, or were not */
+    bool forced;                        /* it may have pages with more rights than the guest's: CR0.WP is clear */
     bool referenced;                    /* since the hand came by */
 };
 

@@ -335,7 +335,9 @@ walk_in_mode(const struct guest_memory *memory, const struct guest_paging *pagin
             break;
         }
     }
-    way->leaf_level = walk.leaf_level;
+    if (outcome == GUEST_WALK_OK) {
+        way->leaf_level = walk.leaf_level;
+    }
     return outcome;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guest_walk over RAM of any contents, any control registers, any address: the walker reads and writes guest RAM
- * only. */
+/* guest_walk and guest_walk_way over RAM of any contents, any control registers, any address: the walkers read and write
+ * guest RAM only. */
 #include "hv/mm/guest_walk.h"
 
 #define RAM_BYTES 0x4000u
@@ -15,6 +15,7 @@ static void prove_mode(uint64_t cr4_set, uint64_t cr4_clear, uint64_t efer_set, 
 {
     struct guest_translation result;
     struct guest_paging paging;
+    struct guest_way way;
 
     paging.cr0 = prove_any_u64();
     paging.cr3 = prove_any_u64();
@@ -27,8 +28,11 @@ static void prove_mode(uint64_t cr4_set, uint64_t cr4_clear, uint64_t efer_set, 
     paging.nx_supported = prove_any_u8() & 1;
     paging.gib_pages = prove_any_u8() & 1;
     paging.upper_bit8_reserved = prove_any_u8() & 1;
+    paging.pointer_accessed = prove_any_u8() & 1;
     (void)guest_walk(&memory, &paging, prove_any_u64(), (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH),
                      &result);
+    (void)guest_walk_way(&memory, &paging, prove_any_u64(),
+                         (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH), &result, &way);
 }
 
 #define CR4_PAE 0x20u

@@ -20,14 +20,14 @@
 
 #define PAGE_SIZE 4096u
 #define LARGE_SIZE (2u << 20)
-#define PAGES 4096u
+#define PAGES 2048u
 #define LARGE_PAGES 32u
-#define FORKS 200u
-#define EXECS 100u
-#define ROUNDS 2000u
-#define CALLS 20000u
-#define STEPS 10000000u
-#define CHASES 1000000u
+#define FORKS 100u
+#define EXECS 50u
+#define ROUNDS 1000u
+#define CALLS 10000u
+#define STEPS 2000000u
+#define CHASES 500000u
 #define CHASE_BYTES (8u << 20)
 #define PROGRAM "/init"
 

@@ -9,7 +9,7 @@
  *   switch         MOV to CR3, to an address space that was here before and has 16 pages; nothing has changed
  *   switch-touch   the same, and a page of it
  *   switch-512     with 512 pages
- *   switch-global  with 512 global pages
+ *   switch-global  with 16 pages, and 512 global ones beside them that both address spaces have
  *   invlpg         INVLPG of a page that is there
  *   guest-fault    an access to what the guest does not map, its handler, which steps over it, and IRET
  */
@@ -20,9 +20,10 @@ const char guest_name[] = "bench-shadow";
 #define ROUNDS 100u
 #define PAGES 512u
 #define PAGE_SIZE 0x1000u
-#define FRAMES 0x800000u       /* where the pages lie */
-#define PAGES_AT 0x8000000000u /* where they are mapped: the second entry of the top table */
-#define LARGE_PAGE 0x83u       /* present, writable, 2 MiB */
+#define FRAMES 0x800000u         /* where the pages lie */
+#define PAGES_AT 0x8000000000u   /* where they are mapped: the second entry of the top table */
+#define GLOBAL_AT 0x10000000000u /* and the third one */
+#define LARGE_PAGE 0x83u         /* present, writable, 2 MiB */
 #define PAGE 0x03u
 #define ACCESSED 0x20u
 #define GLOBAL 0x100u
@@ -38,6 +39,8 @@ static uint64_t directory[512] __attribute__((aligned(4096))), high[512] __attri
 static uint64_t high_directory[512] __attribute__((aligned(4096))), table[PAGES] __attribute__((aligned(4096)));
 static uint64_t other_high[512] __attribute__((aligned(4096))), other_directory[512] __attribute__((aligned(4096)));
 static uint64_t other_table[PAGES] __attribute__((aligned(4096)));
+static uint64_t global_high[512] __attribute__((aligned(4096))), global_directory[512] __attribute__((aligned(4096)));
+static uint64_t global_table[PAGES] __attribute__((aligned(4096)));
 
 static inline uint64_t ticks(void)
 {
@@ -52,11 +55,14 @@ static uint64_t address_of(const void *what)
     return (uint64_t)(uintptr_t)what;
 }
 
+static void touch_at(uint64_t address)
+{
+    __asm__ volatile("movb (%0), %%al" : : "r"(address) : "rax", "memory");
+}
+
 static void touch(uint32_t page)
 {
-    uint64_t at = PAGES_AT + (uint64_t)page * PAGE_SIZE;
-
-    __asm__ volatile("movb (%0), %%al" : : "r"(at) : "rax", "memory");
+    touch_at(PAGES_AT + (uint64_t)page * PAGE_SIZE);
 }
 
 static void make_tables(void)
@@ -69,7 +75,10 @@ static void make_tables(void)
     high_directory[0] = address_of(table) | PAGE;
     other_high[0] = address_of(other_directory) | PAGE;
     other_directory[0] = address_of(other_table) | PAGE;
+    global_high[0] = address_of(global_directory) | PAGE;
+    global_directory[0] = address_of(global_table) | PAGE;
     for (uint32_t i = 0; i < 2; i++) {
+        top[i][2] = address_of(global_high) | PAGE;
         top[i][0] = address_of(low) | PAGE;
         top[i][1] = address_of(i == 0 ? high : other_high) | PAGE;
     }
@@ -154,7 +163,11 @@ static void measure_switches(void)
     have_pages(PAGES, PAGE);
     measure_switch("switch-512", false);
     write_cr4(read_cr4() | CR4_PGE);
-    have_pages(PAGES, PAGE | GLOBAL);
+    for (uint32_t i = 0; i < PAGES; i++) {
+        global_table[i] = (FRAMES + (uint64_t)i * PAGE_SIZE) | PAGE | GLOBAL;
+        touch_at(GLOBAL_AT + (uint64_t)i * PAGE_SIZE);
+    }
+    have_pages(FEW, PAGE);
     measure_switch("switch-global", false);
     write_cr4(read_cr4() & ~(uint64_t)CR4_PGE);
 }

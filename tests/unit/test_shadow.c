@@ -217,8 +217,8 @@ static void a_switch_back_needs_no_exit(void **state)
     assert_false(cpu_walk(&model, 0, &to, &host));
 }
 
-/* With CR0.WP clear and SMAP on: what a write has made a supervisor's page is not there after a flush of any kind. A page of
- * 4 KiB, and a part of a large one. */
+/* With CR0.WP clear and SMAP on: what a write has made a supervisor's page is not there after a flush of any kind. A
+ * page of 4 KiB, and a part of a large one. */
 static void a_forced_write_ends_with_the_next_flush(void **state)
 {
     uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);

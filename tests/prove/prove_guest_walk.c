@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guest_walk and guest_walk_way over RAM of any contents, any control registers, any address: the walkers read and write
- * guest RAM only. */
+/* guest_walk and guest_walk_way over RAM of any contents, any control registers, any address: they read and write guest
+ * RAM only. */
 #include "hv/mm/guest_walk.h"
 
 #define RAM_BYTES 0x4000u

@@ -112,10 +112,13 @@ static void keep_shadow(struct svm_vcpu *svm, const struct vcpu *vcpu)
     }
 }
 
-/* The guest left before it took a virtual interrupt, or in the middle of that: then the other words tell of it. */
+/* The guest left before it took a virtual interrupt, or in the middle of that, for which a page may be missing: then
+ * EXITINTINFO has its vector, but as an exception's, and such a one would be refused. */
 static void take_back_virtual(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
+    const struct vcpu_event interrupt = {
+        .valid = true, .vector = (uint8_t)(vmcb->int_control >> INT_CONTROL_V_VECTOR_SHIFT), .kind = EVENT_INTERRUPT};
 
     svm->quirk.armed &= ~SVM_ARMED_VIRTUAL_INTERRUPT;
     if ((vmcb->int_control & INT_CONTROL_V_IRQ) == 0) {
@@ -123,10 +126,8 @@ static void take_back_virtual(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     vmcb->int_control &= ~INT_CONTROL_V_IRQ;
     vmcb->clean &= ~CLEAN_INT_CONTROL;
-    if (!vcpu->pending.valid) {
-        vcpu->pending = (struct vcpu_event){.valid = true,
-                                            .vector = (uint8_t)(vmcb->int_control >> INT_CONTROL_V_VECTOR_SHIFT),
-                                            .kind = EVENT_INTERRUPT};
+    if (!vcpu->pending.valid || (vcpu->pending.kind == EVENT_EXCEPTION && vcpu->pending.vector == interrupt.vector)) {
+        vcpu->pending = interrupt;
         vcpu->requests |= VCPU_EVENT;
     }
 }

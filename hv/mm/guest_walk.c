@@ -402,3 +402,12 @@ const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, 
     }
     return NULL;
 }
+
+const uint8_t *guest_walk_code_5(const struct guest_memory *memory, uint64_t cr3, uint64_t linear)
+{
+    const uint64_t *table = guest_memory_quick(memory, cr3 & ENTRY_ADDRESS, PAGE_BYTES);
+    uint64_t entry =
+        table == NULL ? 0 : __atomic_load_n(&table[linear >> level_shift(&mode_5, 4) & LINEAR(9)], __ATOMIC_RELAXED);
+
+    return (entry & ENTRY_PRESENT) == 0 ? NULL : guest_walk_code(memory, entry, linear);
+}

@@ -101,4 +101,7 @@ static inline bool guest_way_holds(const struct guest_way *way)
  */
 const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t linear);
 
+/* The same with 5-level paging. */
+const uint8_t *guest_walk_code_5(const struct guest_memory *memory, uint64_t cr3, uint64_t linear);
+
 #endif

@@ -17,17 +17,18 @@ static inline bool svm_in_64bit_code(const struct vmcb *vmcb)
     return (vmcb->efer & EFER_LMA) != 0 && (vmcb->cs.attributes & VMCB_CS_LONG) != 0;
 }
 
-/* The instruction that exited where it lies, with SVM_PLAIN_BYTES of it: in 64-bit mode with 4-level paging. NULL: look
- * for it by a fetch. APM 2 15.5.1. */
+/* The instruction that exited where it lies, with SVM_PLAIN_BYTES of it: in 64-bit mode. NULL: look for it by a fetch.
+ * APM 2 15.5.1. */
 static inline const uint8_t *svm_code_at_rip(const struct vmcb *vmcb, const struct vcpu *vcpu)
 {
-    if (!svm_in_64bit_code(vmcb) || (vmcb->cr4 & CR4_LA57) != 0) {
+    if (!svm_in_64bit_code(vmcb)) {
         return NULL;
     }
     if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
         return NULL;
     }
-    return guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
+    return (vmcb->cr4 & CR4_LA57) != 0 ? guest_walk_code_5(&vcpu->guest->memory, vmcb->cr3, vmcb->rip)
+                                       : guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
 }
 
 /* The usual forms of the instructions that exit. */

@@ -267,11 +267,12 @@ static bool quick_tables(struct svm_vcpu *svm, struct vcpu *vcpu)
     uint8_t gpr;
     uint8_t rex;
 
-    if (!may_go_on(svm, vcpu) || vmcb->cpl != 0 || !svm_in_64bit_code(vmcb) || shadow->tables.levels != 4 ||
+    if (!may_go_on(svm, vcpu) || vmcb->cpl != 0 || !svm_in_64bit_code(vmcb) ||
         (vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - (SVM_PLAIN_BYTES + 1)) {
         return false;
     }
-    code = guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, vmcb->rip);
+    code = shadow->tables.levels == 5 ? guest_walk_code_5(&vcpu->guest->memory, shadow->paging.cr3, vmcb->rip)
+                                      : guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, vmcb->rip);
     if (code == NULL) {
         return false;
     }

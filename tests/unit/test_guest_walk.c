@@ -524,6 +524,19 @@ static void code_is_found_where_the_cpu_fetched_it(void **state)
     assert_int_equal(get64(TABLE(1), linear >> 30 & 511), P | PS | NX); /* nor anything marked */
 }
 
+static void code_is_found_with_5_levels(void **state)
+{
+    uint64_t linear = 0xff77800040201abcULL;
+
+    (void)state;
+    link4(linear, 5, 0);
+    put64(TABLE(4), linear >> 12 & 511, 0x9000 | P);
+    assert_ptr_equal(guest_walk_code_5(&memory, TABLE(0), linear), (const uint8_t *)ram + 0x9abc);
+    put64(TABLE(0), linear >> 48 & 511, 0);
+    assert_null(guest_walk_code_5(&memory, TABLE(0), linear));
+    assert_null(guest_walk_code_5(&memory, 0x123456000, linear)); /* no RAM */
+}
+
 static void code_that_is_not_there_any_more_is_not_found(void **state)
 {
     uint64_t linear = 0x40201abcULL;
@@ -582,6 +595,7 @@ int main(void)
         cmocka_unit_test_setup(an_entry_that_changed_is_read_again, setup),
         cmocka_unit_test_setup(a_guest_that_rewrites_an_entry_for_ever_gets_an_answer, setup),
         cmocka_unit_test_setup(code_is_found_where_the_cpu_fetched_it, setup),
+        cmocka_unit_test_setup(code_is_found_with_5_levels, setup),
         cmocka_unit_test_setup(code_that_is_not_there_any_more_is_not_found, setup),
         cmocka_unit_test_setup(code_is_looked_for_in_the_lowest_range_only, setup),
     };

@@ -864,11 +864,10 @@ CASES = [
     linux_case("linux-shadow-asked", linux_conf(more="paging = shadow\n"), emulators=BOCHS, slow=True),
     linux_case("linux-shadow", linux_conf(), cpu="max,-npt", emulators=QEMU, slow=True),
     guests_case("guests-shadow-devices", [name for name in DEVICE_GUESTS if not name.endswith("-32")], cpu="max,-npt",
-                emulators=QEMU, slow=True),
+                emulators=QEMU),
     guests_case("guests-shadow-pc-64", [name for name in PC_GUESTS if not name.endswith("-32")], cpu="max,-npt",
-                emulators=QEMU, slow=True),
-    guests_case("guests-shadow-pc-32", [name for name in PC_GUESTS if name.endswith("-32")], cpu="max,-npt", emulators=QEMU,
-                slow=True),
+                emulators=QEMU),
+    guests_case("guests-shadow-pc-32", [name for name in PC_GUESTS if name.endswith("-32")], cpu="max,-npt", emulators=QEMU),
     guests_case("guests-reserved", sorted(guests.NOT_ON_TCG), emulators=BOCHS),
 
     # Isolation: attacks beside a neighbour on the same CPU and on another one; restarts; the status that a key prints.

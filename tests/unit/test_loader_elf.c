@@ -612,6 +612,42 @@ static void a_file_that_is_something_else_is_named_by_every_protocol(void **stat
     }
 }
 
+/* A raw disk begins with anything; a boot sector and a file system are what a disk has. */
+static void a_disk_that_is_none_is_told_and_no_other(void **state)
+{
+    static const struct {
+        uint32_t offset, bytes;
+        uint64_t value;
+        const char *what; /* NULL: a disk */
+    } files[] = {
+        {0, 4, 0xfb494651, "a disk image (qcow2)"},
+        {0, 8, 0x656c696678646876, "a disk image (VHDX)"},
+        {64, 4, 0xbeda107f, "a disk image (VDI)"},
+        {0, 4, 0xfd2fb528, "a file compressed with zstd"},
+        {0, 6, 0x005a587a37fd, "a file compressed with xz"},
+        {510, 2, 0xaa55, NULL},
+        {0x8001, 5, 0x3130304443, NULL}, /* a CD's file system */
+        {257, 5, 0x7261747375, NULL},    /* tar */
+        {0, 1, 0, NULL},
+    };
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(files); i++) {
+        const char *found;
+
+        memset(&image, 0, sizeof(image));
+        put(&image, 0xfff0, 1, 1);
+        put(&image, files[i].offset, files[i].value, files[i].bytes);
+        found = foreign_disk((struct span){image.bytes, image.size});
+        if (files[i].what == NULL) {
+            assert_null(found);
+        } else {
+            assert_string_equal(found, files[i].what);
+        }
+    }
+    assert_null(foreign_disk((struct span){image.bytes, 1}));
+}
+
 static void a_kernel_under_another_protocols_name_is_told_its_own(void **state)
 {
     struct load_request request;
@@ -711,6 +747,7 @@ int main(void)
         cmocka_unit_test(a_flat_entry_outside_of_the_binary_is_an_error),
         cmocka_unit_test(an_unknown_file_is_an_error_that_names_what_is_known),
         cmocka_unit_test(a_file_that_is_something_else_is_named_by_every_protocol),
+        cmocka_unit_test(a_disk_that_is_none_is_told_and_no_other),
         cmocka_unit_test(a_kernel_under_another_protocols_name_is_told_its_own),
         cmocka_unit_test(a_multiboot_file_without_addresses_is_not_told_of_elf_magic),
         cmocka_unit_test(an_elf_files_machine_has_a_name_or_a_number),

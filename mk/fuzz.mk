@@ -26,10 +26,11 @@ $(FUZZ_OUT)/devices: FUZZ_MORE_SOURCES := $(foreach d,hv/dev hv/dev/pci hv/dev/v
 $(FUZZ_OUT)/devices: $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.[ch]))
 $(FUZZ_OUT)/assigned: $(foreach d,hv/dev hv/dev/pci,$(wildcard $(d)/*.[ch])) hv/host/pci_device.c hv/host/pci_device.h
 $(FUZZ_OUT)/assigned: FUZZ_MORE_SOURCES := hv/host/pci_device.c $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
+$(FUZZ_OUT)/dmar $(FUZZ_OUT)/ivrs: hv/iommu/iommu_table.c hv/iommu/iommu_table.h
 $(FUZZ_OUT)/dmar: hv/iommu/dmar.c hv/iommu/dmar.h hv/host/pci_scan.c hv/host/pci_scan.h
-$(FUZZ_OUT)/dmar: FUZZ_MORE_SOURCES := hv/iommu/dmar.c hv/host/pci_scan.c
+$(FUZZ_OUT)/dmar: FUZZ_MORE_SOURCES := hv/iommu/dmar.c hv/iommu/iommu_table.c hv/host/pci_scan.c
 $(FUZZ_OUT)/ivrs: hv/iommu/ivrs.c hv/iommu/ivrs.h
-$(FUZZ_OUT)/ivrs: FUZZ_MORE_SOURCES := hv/iommu/ivrs.c
+$(FUZZ_OUT)/ivrs: FUZZ_MORE_SOURCES := hv/iommu/ivrs.c hv/iommu/iommu_table.c
 $(FUZZ_OUT)/iommu: hv/iommu/vtd.c hv/iommu/amdvi.c hv/iommu/iommu_unit.h tests/unit/iommu_model.h
 $(FUZZ_OUT)/iommu: FUZZ_MORE_SOURCES := hv/iommu/vtd.c hv/iommu/amdvi.c
 FUZZ_CONSOLE_SOURCES := $(filter hv/console/%.c,$(PURE))

@@ -421,23 +421,32 @@ static void idle(struct cpu *cpu)
     }
 }
 
-/* What has happened: interrupts, timers and kicks of the vCPUs here. False: the console had to be looked at, which
- * takes its time, so that more may have happened. */
-static bool collect(struct cpu *cpu, struct turn *turn, uint64_t now)
+/* Takes its time, in which interrupts may come. */
+static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
+    exchange_console(cpu, turn, now);
+    guest_com2_serve();
+    guest_end_serve();
+    operator_look_at_button();
+    take_interrupts(cpu);
+}
+
+/* What has happened: timers and kicks of the vCPUs here; and when that was. The console comes first, so that the vCPUs
+ * are looked at once in a pass, however many there are. */
+static uint64_t collect(struct cpu *cpu, struct turn *turn)
+{
+    uint64_t now = insn_rdtsc();
+
     cpu_watch_turn(cpu, now);
-    collect_from_vcpus(cpu, turn, now);
     if (polls_console(cpu) && now >= iommu_deadline()) {
         iommu_poll(now);
     }
     if (polls_console(cpu) && now >= turn->console_deadline) {
-        exchange_console(cpu, turn, now);
-        guest_com2_serve();
-        guest_end_serve();
-        operator_look_at_button();
-        return false;
+        serve_console(cpu, turn, now);
+        now = insn_rdtsc();
     }
-    return true;
+    collect_from_vcpus(cpu, turn, now);
+    return now;
 }
 
 static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
@@ -486,9 +495,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         uint64_t now;
 
         take_interrupts(cpu);
-        now = insn_rdtsc();
-        if (collect(cpu, turn, now)) {
-            run(cpu, turn, decide(turn, now), now);
-        }
+        now = collect(cpu, turn);
+        run(cpu, turn, decide(turn, now), now);
     }
 }

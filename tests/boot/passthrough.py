@@ -51,6 +51,28 @@ def disk_session(prompt, disk):
     ]
 
 
+def shared_line_case():
+    """Two devices without messages on one line: neither guest has its, for each could hold up the other."""
+    line = r"P0317: guest {} failed: it was not started: device 0000:00:0{}\.0 cannot be given to it: its interrupt line \(GSI 1[01]\) is also"
+    return Case("pci-line-shared", guest("a", "pci = 8086:100e") + guest("b", "pci = 10ec:8139"), [
+        Expect(f"(?s:(?=.*{line.format('a', 5)})(?=.*{line.format('b', 9)}))"), Expect(r"plinth: result failed\s*\Z")], status=1,
+                files={"hello.elf": Built("guests/hello.elf")}, emulators=QEMU, slow=True,
+                extra=IOMMUS["intel"] + ("-device", "e1000,addr=5", "-device", "rtl8139,addr=9"))
+
+
+def nomsi_case(common, iommu):
+    """A kernel that is told not to use messages has the disk's interrupts by its line."""
+    prompt = common.PROMPT
+    return Case(f"pci-nomsi-{iommu}", devices.linux("linux", "pci = nvme\n", " pci=nomsi"), [
+        Expect(prompt), Answer(prompt, "grep -c 'IO-APIC.*nvme0q' /proc/interrupts", r"(?:\[\w+\] )?[1-9]"),
+        Answer(prompt, "mount /dev/nvme0n1 /root; cat /root/greeting", devices.GREETING),
+        Answer(prompt, "md5sum /root/large", devices.LARGE_MD5 + r".*"),
+        Answer(prompt, "dmesg | grep -ciE 'no.ody cared|i/o error|nvme.*(timeout|reset)'", r"(?:\[\w+\] )?0"), Send("poweroff\n"),
+        r"plinth: result ok\s*\Z"],
+                files=devices.FILES, timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, extra=IOMMUS[iommu] + NVME, slow=True,
+                forbidden=(*common.NEVER, *devices.DRIVER_TROUBLE))
+
+
 def nvme_case(common, iommu):
     """The stock Debian kernel finds an NVMe disk of the machine, reads and writes it, once more after a reset."""
     prompt = common.PROMPT
@@ -237,6 +259,8 @@ def rows(common):
         nvme_case(common, "amd"),
         line_case(common, "intel"),
         line_case(common, "amd"),
+        nomsi_case(common, "intel"),
+        nomsi_case(common, "amd"),
         direct_case(common, "intel"),
         direct_case(common, "amd"),
         *(case(common, iommu) for case in (e1000e_case, ahci_case, usb_case, hub_case, router_case, sweep_case) for iommu in IOMMUS),
@@ -253,8 +277,7 @@ def rows(common):
                 slow=True),
         refused("pci-group", guest("a", "pci = 00:1f.2") + guest("b", "pci = 00:1f.3"),
                 r"pci-(group|intx): 00:1f\.3", emulators=QEMU, extra=intel, slow=True),
-        refused("pci-intx", guest("a", "pci = 8086:100e"), r"pci-intx: 00:\w\w\.0 has no interrupt messages", emulators=QEMU,
-                extra=intel + ("-device", "e1000"), slow=True),
+        shared_line_case(),
         unstarted_case("pci-no-remapping", ("-device", "intel-iommu,intremap=off", *EDU),
                        r"0000:00:\w\w\.0 cannot be given to it: its IOMMU cannot remap interrupts", slow=True),
     ]

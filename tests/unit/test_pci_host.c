@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The host bridge on the device bus: found by ports and by ECAM, every access width; BARs that firmware has placed and
- * that a guest moves, also onto each other and onto other devices; interrupts through the wires of the PC.
+ * that a guest moves, also onto each other and onto other devices; interrupts through the wires of the PC, and those of
+ * a device outside of it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "hv/base/memory.h"
+#include "hv/dev/pci/assigned.h"
 #include "hv/dev/platform.h"
 #include "hv/mm/guest_layout.h"
 
@@ -433,6 +435,131 @@ static void messages_come_from_the_table(void **state)
     assert_true(platform_take_message(&platform, &message));
 }
 
+/* ---- a device outside of the guest's PC, which pulls a line of the machine ---- */
+
+#define SOURCE 17u
+#define LINE_VECTOR 0x33u
+
+static struct pci_assigned assigned;
+static uint32_t opened; /* how often its pin was opened: each time it still pulls it comes again */
+
+static void outside_config_write(void *context, struct pci_address address, uint32_t offset, uint32_t bytes,
+                                 uint32_t value)
+{
+    (void)context;
+    (void)address;
+    (void)offset;
+    (void)bytes;
+    (void)value;
+}
+
+static void outside_line_open(void *context, uint8_t vector)
+{
+    (void)context;
+    assert_int_equal(vector, LINE_VECTOR);
+    opened++;
+}
+
+static int setup_outside(void **state)
+{
+    static const struct pci_assigned_facts facts = {.identity = {.vendor = 0x1234, .device = 0x11e8}, .decode = 3};
+    static const struct pci_assigned_io io = {.config_write = outside_config_write, .line_open = outside_line_open};
+    const struct platform_config config = {.clock = &clock, .ram_low_bytes = 64 * MIB, .cpus = 1};
+
+    (void)state;
+    memset(&platform, 0, sizeof(platform));
+    platform_reset(&platform, &config, 0);
+    describe(&cards[0]);
+    assigned = (struct pci_assigned){.facts = &facts, .io = &io, .line_source = SOURCE, .line_vector = LINE_VECTOR};
+    pci_assigned_init(&assigned);
+    assert_int_equal(pci_host_add(&platform.pci_host, &row, &cards[0].function, PCI_DEVFN(10, 0)), STATUS_OK);
+    assert_int_equal(pci_host_add(&platform.pci_host, &pci_assigned_row, &assigned.function, PCI_DEVFN(2, 0)),
+                     STATUS_OK);
+    assert_int_equal(platform_attach_pci(&platform, &windows), STATUS_OK);
+    opened = 0;
+    return 0;
+}
+
+static void expect_message(uint8_t vector)
+{
+    struct apic_message message;
+
+    assert_true(platform_take_message(&platform, &message));
+    assert_int_equal(message.vector, vector);
+    assert_true(message.level);
+    assert_false(platform_take_message(&platform, &message));
+}
+
+/* One interrupt, whatever comes meanwhile; the pin is opened by its end, and only then. */
+static void a_line_from_outside_falls_with_the_end_at_the_io_apic(void **state)
+{
+    struct apic_message message;
+
+    (void)state;
+    memory_write(0xfec00000, 4, 0x10 + 2 * 18);
+    memory_write(0xfec00010, 4, 0xa000 | 0x52);
+    platform_outside_came(&platform, SOURCE + 1);
+    assert_false(platform_take_message(&platform, &message));
+    for (uint32_t i = 1; i <= 2000; i++) { /* a level that is held back for its repeats is none of these */
+        platform_outside_came(&platform, SOURCE);
+        expect_message(0x52);
+        platform_eoi(&platform, 0x53, 0);
+        assert_int_equal(opened, i - 1);
+        platform_eoi(&platform, 0x52, 0);
+        assert_int_equal(opened, i);
+        assert_false(platform_take_message(&platform, &message));
+    }
+    opened = 0;
+    platform_outside_came(&platform, SOURCE);
+    expect_message(0x52);
+    memory_write(0xfec00040, 4, 0x52); /* the I/O APIC's own EOI register */
+    assert_int_equal(opened, 1);
+    platform_outside_came(&platform, SOURCE);
+    expect_message(0x52);
+    memory_write(0xfec00010, 4, 0x12000 | 0x52); /* as an edge, masked: what kernels do in its place */
+    assert_int_equal(opened, 2);
+    memory_write(0xfec00010, 4, 0xa000 | 0x52);
+    assert_false(platform_take_message(&platform, &message));
+}
+
+static void a_line_from_outside_falls_with_the_end_at_the_8259(void **state)
+{
+    (void)state;
+    port_write(0xa1, 1, 0xfb); /* IRQ 10 */
+    port_write(0x21, 1, 0xfb);
+    for (uint32_t i = 1; i <= 3; i++) {
+        platform_outside_came(&platform, SOURCE);
+        assert_true(platform.extint);
+        assert_int_equal(platform_acknowledge_extint(&platform), 0x72);
+        assert_int_equal(opened, i - 1);
+        port_write(0xa0, 1, i == 2 ? 0x62 : 0x20); /* IRQ 10 by name, or the highest in service */
+        assert_int_equal(opened, i);
+        port_write(0x20, 1, 0x20);
+        assert_false(platform.extint);
+    }
+}
+
+/* A device of the guest's own PC on the same line keeps it, and the outside one is opened for each end. */
+static void a_line_from_outside_is_shared(void **state)
+{
+    struct apic_message message;
+    uint16_t port = (uint16_t)pci_bar_address(&cards[0].function, 0);
+
+    (void)state;
+    memory_write(0xfec00000, 4, 0x10 + 2 * 18);
+    memory_write(0xfec00010, 4, 0xa000 | 0x52);
+    platform_outside_came(&platform, SOURCE);
+    port_write(port, 4, 1);
+    expect_message(0x52);
+    platform_eoi(&platform, 0x52, 0);
+    assert_int_equal(opened, 1);
+    expect_message(0x52);
+    port_write(port, 4, 0);
+    platform_eoi(&platform, 0x52, 0);
+    assert_int_equal(opened, 1);
+    assert_false(platform_take_message(&platform, &message));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +577,9 @@ int main(void)
         cmocka_unit_test_setup(intx_reaches_its_pin_and_the_8259, setup),
         cmocka_unit_test_setup(intx_reaches_the_io_apics_pin_of_its_irq, setup),
         cmocka_unit_test_setup(messages_come_from_the_table, setup),
+        cmocka_unit_test_setup(a_line_from_outside_falls_with_the_end_at_the_io_apic, setup_outside),
+        cmocka_unit_test_setup(a_line_from_outside_falls_with_the_end_at_the_8259, setup_outside),
+        cmocka_unit_test_setup(a_line_from_outside_is_shared, setup_outside),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,6 +203,26 @@ static bool find_before(const struct config *config, uint32_t guest, uint32_t in
     return false;
 }
 
+/* A line of two guests would let each hold up the other. */
+static void check_lines(const struct config *config, uint32_t guest, const struct config_pci *wish,
+                        struct config_errors *errors)
+{
+    for (uint32_t g = 0; wish->has_gsi && g < guest; g++) {
+        const struct config_guest *other = &config->guests[g];
+
+        for (uint32_t i = 0; i < other->pci_count; i++) {
+            if (other->pci[i].has_gsi && other->pci[i].gsi == wish->gsi) {
+                config_report(
+                    errors, wish->position, "pci-line-shared",
+                    "`gsi %u` is the interrupt line that guest `%.*s` has by line %u; two guests have no line "
+                    "together: give both functions to one guest.",
+                    wish->gsi, TEXT_ARGS(other->name), other->pci[i].position.line);
+                return;
+            }
+        }
+    }
+}
+
 void config_rules_pci(const struct config *config, struct config_errors *errors)
 {
     for (uint32_t g = 0; g < config->guest_count; g++) {
@@ -214,6 +234,7 @@ void config_rules_pci(const struct config *config, struct config_errors *errors)
         }
         for (uint32_t i = 0; i < guest->pci_count; i++) {
             (void)find_before(config, g, i, is_same_wish, errors);
+            check_lines(config, g, &guest->pci[i], errors);
         }
     }
 }

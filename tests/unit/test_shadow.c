@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#define STEPS 3000000u
+#define STEPS 10000000u
 #define CAMPAIGN_STEPS 4000u
 #define CAMPAIGN_CHANGES 1200u
 #define STEPS_BETWEEN_AUDITS 500u

@@ -26,6 +26,8 @@ static struct {
     uint32_t bus_ranges;
     bool segment_0_in_memory;
     uint32_t masters, usb_taken, usb_forced;
+    struct pci_topology topology;
+    bool whole;            /* every function is in it */
     struct spinlock ports; /* the pair of ports is one for all CPUs */
 } devices;
 
@@ -212,10 +214,24 @@ static void count_master(void *context, const struct pci_access *access, const s
     devices.masters += pci_is_master(access, function);
 }
 
+/* A read of each place where a device can be takes a microsecond and more on real machines, so all buses are read once.
+ * Returns how many functions there are. */
+static uint32_t each_function(pci_visit *visit)
+{
+    if (!devices.whole) {
+        return pci_scan(&pci, devices.buses, devices.bus_ranges, visit, NULL);
+    }
+    for (uint32_t i = 0; i < devices.topology.count; i++) {
+        visit(NULL, &pci, &devices.topology.nodes[i].function);
+    }
+    return devices.topology.count;
+}
+
 void host_devices_find(const struct host_acpi *acpi)
 {
     devices.acpi = acpi;
     devices.bus_ranges = collect_buses(devices.buses);
+    devices.whole = pci_topology_read(&devices.topology, &pci, devices.buses, devices.bus_ranges) == STATUS_OK;
 }
 
 const struct pci_access *host_devices_access(void)
@@ -223,9 +239,10 @@ const struct pci_access *host_devices_access(void)
     return &pci;
 }
 
-enum status host_devices_topology(struct pci_topology *topology)
+const struct pci_topology *host_devices_topology(bool *whole)
 {
-    return pci_topology_read(topology, &pci, devices.buses, devices.bus_ranges);
+    *whole = devices.whole;
+    return &devices.topology;
 }
 
 void host_devices_quiet(const struct boot_info *info)
@@ -233,13 +250,13 @@ void host_devices_quiet(const struct boot_info *info)
     uint32_t functions;
 
     if (!info->config.quiet_devices) {
-        functions = pci_scan(&pci, devices.buses, devices.bus_ranges, count_master, NULL);
+        functions = each_function(count_master);
         log_warning("devices: %u of %u PCI functions can still write to memory (quiet-devices = no)", devices.masters,
                     functions);
         return;
     }
-    (void)pci_scan(&pci, devices.buses, devices.bus_ranges, take_usb, NULL);
-    functions = pci_scan(&pci, devices.buses, devices.bus_ranges, stop_master, NULL);
+    (void)each_function(take_usb);
+    functions = each_function(stop_master);
     log_info("devices: %u PCI functions, bus mastering taken from %u; USB controllers taken from the firmware: %u",
              functions, devices.masters, devices.usb_taken + devices.usb_forced);
 }

@@ -32,8 +32,9 @@ void host_devices_find(const struct host_acpi *acpi);
 /* Configuration space of every function; beyond its first 256 bytes as far as it is in memory. Any CPU. */
 const struct pci_access *host_devices_access(void);
 
-/* pci_topology_read() of all buses. */
-enum status host_devices_topology(struct pci_topology *topology);
+/* The functions of all buses, as host_devices_find() found them. *whole: false, there are more than PCI_NODES_MAX, and
+ * the others are not among them. */
+const struct pci_topology *host_devices_topology(bool *whole);
 
 /*
  * Takes USB controllers from the firmware's system management code, then bus mastering from every function on all

@@ -205,9 +205,11 @@ static uint64_t blocked_entry(const struct iommu_unit *unit)
     return ENTRY_VALID | ENTRY_TRANSLATES | ENTRY_LEVELS(page_table_levels(unit->format)) | unit->blocked;
 }
 
-/* The first unit of a segment makes the table, before it sees it. */
+/* The first unit of a segment makes the table, of pages of zeroes, before it sees it. */
 static enum status make_table(struct iommu_unit *unit)
 {
+    uint64_t *entry, blocked;
+
     if (unit->table != 0) {
         return STATUS_OK;
     }
@@ -216,9 +218,11 @@ static enum status make_table(struct iommu_unit *unit)
     if (unit->table == 0) {
         return STATUS_NO_MEMORY;
     }
-    for (uint32_t id = 0; id < DEVICES; id++) {
-        set_entry(unit, (uint16_t)id, blocked_entry(unit), 0);
-        entry_of(unit, (uint16_t)id)[2] = ENTRY_2_INTERRUPTS;
+    blocked = blocked_entry(unit);
+    entry = entry_of(unit, 0);
+    for (uint32_t id = 0; id < DEVICES; id++, entry += ENTRY_WORDS) {
+        entry[0] = blocked;
+        entry[2] = ENTRY_2_INTERRUPTS;
     }
     return STATUS_OK;
 }

@@ -76,7 +76,7 @@ static struct {
 
 static struct dmar dmar;
 static struct ivrs ivrs;
-static struct pci_topology topology;
+static const struct pci_topology *topology;
 static struct iommu_regions regions;
 
 /* ---- what units are reached by ---- */
@@ -269,7 +269,7 @@ static bool start_units(void)
 static const char *describe(uint16_t segment, uint16_t device_id, char text[DEVICE_TEXT_MAX])
 {
     const struct pci_address at = {segment, (uint8_t)(device_id >> 8), device_id >> 3 & 31, device_id & 7};
-    const struct pci_node *node = pci_topology_find(&topology, at);
+    const struct pci_node *node = pci_topology_find(topology, at);
 
     format_text(text, DEVICE_TEXT_MAX, "%04x:%02x:%02x.%x (%04x:%04x)", at.segment, at.bus, at.device, at.function,
                 node != NULL ? node->function.vendor : PCI_ID_NONE,
@@ -283,7 +283,7 @@ static struct iommu_unit *unit_of(uint16_t segment, uint16_t device_id)
     uint32_t index = 0;
 
     if (iommu.kind == &iommu_vtd) {
-        index = dmar_unit_of(&dmar, &topology, host_devices_access(), &at);
+        index = dmar_unit_of(&dmar, topology, host_devices_access(), &at);
         return index < iommu.unit_count ? &iommu.units[index] : NULL;
     }
     while (index < iommu.unit_count && iommu.units[index].segment != segment) {
@@ -373,9 +373,9 @@ static bool keep_regions(void)
         return false;
     }
     if (iommu.kind == &iommu_vtd) {
-        iommu_regions_of_dmar(&regions, &dmar, &topology, host_devices_access(), &iommu.info->memory);
+        iommu_regions_of_dmar(&regions, &dmar, topology, host_devices_access(), &iommu.info->memory);
     } else {
-        iommu_regions_of_ivrs(&regions, &ivrs, &topology, &iommu.info->memory);
+        iommu_regions_of_ivrs(&regions, &ivrs, topology, &iommu.info->memory);
     }
     if (regions.full) {
         log_warning("the firmware's devices want more than %u ranges of memory: the others are blocked",
@@ -414,13 +414,16 @@ static void report(void)
 
 void iommu_start(const struct boot_info *info, bool x2apic)
 {
+    bool whole;
+
     iommu.info = info;
+    topology = host_devices_topology(&whole);
     if (iommu.kind == NULL) {
         log_info("IOMMU: none. A device that writes to memory by itself can reach every guest and the hypervisor: "
                  "nothing is promised of devices");
         return;
     }
-    if (host_devices_topology(&topology) != STATUS_OK) {
+    if (!whole) {
         log_warning("this machine has more than %u PCI functions: what the firmware wants of the others is not done",
                     PCI_NODES_MAX);
     }
@@ -444,7 +447,7 @@ bool iommu_protects(void)
 
 const struct pci_topology *iommu_topology(void)
 {
-    return &topology;
+    return topology;
 }
 
 /* The one ID by which the unit knows the device; AMD's tables may say another one. False: there are several. */
@@ -452,7 +455,7 @@ static bool id_of(const struct pci_node *node, uint16_t *id)
 {
     uint16_t ids[PCI_REQUESTERS_MAX];
 
-    if (node->phantom || pci_topology_requesters(&topology, node, ids) != 1) {
+    if (node->phantom || pci_topology_requesters(topology, node, ids) != 1) {
         return false;
     }
     *id = ids[0];
@@ -471,7 +474,7 @@ static bool is_kept(uint16_t segment, uint16_t device_id)
 
 const char *iommu_device_open(struct iommu_device *device)
 {
-    const struct pci_node *node = pci_topology_find(&topology, device->address);
+    const struct pci_node *node = pci_topology_find(topology, device->address);
     enum status status;
 
     if (!iommu.protects) {

@@ -48,7 +48,8 @@ struct walk {
     struct audit_devices_finding *finding;
     const struct audit_unit *unit;
     uint16_t device_id;
-    uint64_t clean; /* the root of a tree that maps nothing: looked at once */
+    uint64_t clean;      /* the root of a tree that maps nothing: looked at once */
+    uint64_t blocked[2]; /* AMD-Vi: words 0 and 2 of an entry that lets nothing through, nearly all of the 65536 */
 };
 
 __attribute__((format(printf, 2, 3))) static bool found(struct walk *walk, const char *form, ...)
@@ -303,17 +304,33 @@ static bool check_device(struct walk *walk, const uint64_t *words)
     if (AMDVI_LEVELS(words[0]) == 0) {
         return !through || found(walk, "is let through without a tree");
     }
-    return check_tree(walk, words[0] & ADDRESS_BITS, AMDVI_LEVELS(words[0]));
+    if (!check_tree(walk, words[0] & ADDRESS_BITS, AMDVI_LEVELS(words[0]))) {
+        return false;
+    }
+    if (!through && (words[2] & AMDVI_INTERRUPT_CONTROL) == 0 && (words[0] & ADDRESS_BITS) == walk->clean) {
+        walk->blocked[0] = words[0];
+        walk->blocked[1] = words[2];
+    }
+    return true;
+}
+
+/* What was found of an entry with the same words, which depends on no device. */
+static bool is_known_blocked(const struct walk *walk, const uint64_t *words)
+{
+    return words[0] == walk->blocked[0] && words[2] == walk->blocked[1] && walk->blocked[0] != 0;
 }
 
 static bool check_amdvi(struct walk *walk)
 {
+    const uint64_t *words;
+
     if (!is_ours(walk, walk->unit->table, (uint64_t)AMDVI_DEVICES * AMDVI_WORDS * sizeof(uint64_t))) {
         return false;
     }
-    for (uint32_t id = 0; id < AMDVI_DEVICES; id++) {
+    words = words_at(walk, walk->unit->table);
+    for (uint32_t id = 0; id < AMDVI_DEVICES; id++, words += AMDVI_WORDS) {
         walk->device_id = (uint16_t)id;
-        if (!check_device(walk, words_at(walk, walk->unit->table) + (size_t)id * AMDVI_WORDS)) {
+        if (!is_known_blocked(walk, words) && !check_device(walk, words)) {
             return false;
         }
     }

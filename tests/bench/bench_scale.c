@@ -18,9 +18,12 @@
 #include "config/parse.h"
 #include "hv/base/cpu_set.h"
 #include "hv/host/host_acpi.h"
+#include "hv/host/pci_topology.h"
 #include "hv/plan/audit.h"
+#include "hv/plan/audit_devices.h"
 #include "hv/plan/planner.h"
 #include "hv/x86/host_map.h"
+#include "tests/unit/iommu_model.h"
 #include "tests/unit/page_table_arena.h"
 
 #include <stdio.h>
@@ -236,6 +239,83 @@ static void run_kicks(uint64_t size)
     need(count == size, "a CPU was lost");
 }
 
+/* ---- devices and IOMMUs are taken over: what the machine itself takes for an access is not in it ---- */
+
+#define AMDVI_UNITS_MAX 8u
+#define AMDVI_FEATURES 0x30u
+#define AMDVI_FORGET_ALL (1u << 6)
+#define DEVICE_ID 0x10d38086u
+
+static struct pci_topology topology;
+static uint64_t functions;
+static struct iommu_io io;
+static struct iommu_pages pages = {MODEL_START, MODEL_START + MODEL_BYTES};
+static struct iommu_unit units[AMDVI_UNITS_MAX];
+
+/* So many devices, one on each place of the first buses, without capabilities. */
+static uint32_t read_config(void *context, struct pci_address at, uint32_t offset)
+{
+    (void)context;
+    if (at.function != 0 || (uint64_t)(at.bus * 32u + at.device) >= functions) {
+        return ~0u;
+    }
+    return offset == PCI_ID ? DEVICE_ID : 0;
+}
+
+static void prepare_devices(uint64_t size)
+{
+    functions = size;
+}
+
+static void run_devices(uint64_t size)
+{
+    const struct pci_access access = {NULL, read_config, NULL};
+    const struct pci_buses all = {0, 0, UINT8_MAX};
+
+    need(pci_topology_read(&topology, &access, &all, 1) == STATUS_OK && topology.count == size, "the devices");
+}
+
+static void prepare_amdvi(uint64_t size)
+{
+    model.amd = model.coherent = true;
+    *model_reg(AMDVI_FEATURES) = AMDVI_FORGET_ALL;
+    io = model_io;
+    io.window = (uint64_t)(uintptr_t)model_memory - MODEL_START;
+    for (uint64_t i = 0; i < size; i++) {
+        units[i] = (struct iommu_unit){
+            .io = &io, .kind = &iommu_amdvi, .pages = &pages, .base = MODEL_BASE, .bytes = MODEL_REGISTERS};
+        need(iommu_amdvi.open(&units[i]) == STATUS_OK, "the unit");
+    }
+}
+
+/* One table for all. */
+static void run_amdvi(uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i++) {
+        units[i].table = units[0].table;
+        units[i].blocked = units[0].blocked;
+        need(iommu_amdvi.prepare(&units[i]) == STATUS_OK, "its tables");
+    }
+}
+
+static void prepare_amdvi_audit(uint64_t size)
+{
+    prepare_amdvi(size);
+    run_amdvi(size);
+}
+
+static void run_amdvi_audit(uint64_t size)
+{
+    static struct audit_devices_finding finding;
+    const struct audit_span ours = {MODEL_START, MODEL_START + MODEL_BYTES};
+    const struct audit_unit unit = {.kind = AUDIT_AMDVI, .table = units[0].table};
+    const struct audit_devices_request request = {
+        .units = &unit, .unit_count = 1, .window = io.window, .hypervisor = &ours, .hypervisor_count = 1};
+
+    (void)size;
+    need(audit_devices(&request, &finding) == STATUS_OK, finding.sentence);
+}
+
 static const struct step {
     const char *name;
     const char *unit;
@@ -250,6 +330,9 @@ static const struct step {
     {"plan-guest-in", "bytes", {TIB / 2, TIB, 4 * TIB, 12 * TIB}, prepare_plan_in, run_plan_in},
     {"plan-guests", "guests", {1, 4, 16, GUESTS_MAX}, prepare_plan, run_plan},
     {"host-map", "bytes", {TIB / 2, TIB, 4 * TIB, 12 * TIB}, prepare_host_map, run_host_map},
+    {"find-devices", "devices", {8, 64, 256, PCI_NODES_MAX}, prepare_devices, run_devices},
+    {"amdvi-tables", "units", {1, 2, 4, AMDVI_UNITS_MAX}, prepare_amdvi, run_amdvi},
+    {"amdvi-audit", "units", {1, 2, 4, AMDVI_UNITS_MAX}, prepare_amdvi_audit, run_amdvi_audit},
     {"kick-all", "CPUs", {16, 64, 128, CPUS_MAX}, prepare_kicks, run_kicks},
 };
 

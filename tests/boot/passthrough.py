@@ -209,7 +209,8 @@ def sweep_case(common, iommu, end_mib=1024, **options):
 def load_case(common, iommu, lives):
     """A guest whose devices write all the time is restarted again and again: no copy of one life comes in the next, and the
     neighbour's memory stays as it was."""
-    script = [word for _ in range(lives) for word in (r"\[hostile\] under load", Send("\x1dr"))]
+    # The keys go to another guest when theirs ends.
+    script = [word for _ in range(lives) for word in (r"\[hostile\] under load", Send("\x1d1\x1dr"))]
     return Case(f"pci-restart-{iommu}", "[guest hostile]\nkernel = hostile-edu.elf\nprotocol = elf\nmemory = 16M\ncmdline = load\n"
                 f"{OWN_EDUS}[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 1,\ncmdline = until-key\n",
                 [*script, r"\[hostile\] under load", Send("\x1d2"), Send("x"), Expect(r"\[beat\] PASS neighbour")],

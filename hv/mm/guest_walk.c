@@ -354,7 +354,7 @@ enum guest_walk_result guest_walk(const struct guest_memory *memory, const struc
     return walk_in_mode(memory, paging, mode_of(paging), address, access, result, &way);
 }
 
-/* 4-level paging is by itself, for shadow paging, which walks at each of its faults. */
+/* 4-level and 5-level paging are by themselves, for shadow paging, which walks at each of its faults. */
 enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const struct guest_paging *paging,
                                       uint64_t address, enum guest_access access, struct guest_translation *result,
                                       struct guest_way *way)
@@ -366,8 +366,9 @@ enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const s
     if ((paging->cr0 & CR0_PG) == 0) {
         return guest_walk(memory, paging, address, access, result);
     }
-    outcome = mode == &mode_4 ? walk_in_mode(memory, paging, &mode_4, address, access, result, way)
-                              : walk_in_mode(memory, paging, mode, address, access, result, way);
+    outcome = mode == &mode_4   ? walk_in_mode(memory, paging, &mode_4, address, access, result, way)
+              : mode == &mode_5 ? walk_in_mode(memory, paging, &mode_5, address, access, result, way)
+                                : walk_in_mode(memory, paging, mode, address, access, result, way);
     if (outcome == GUEST_WALK_OK) {
         way->levels = mode->levels;
         way->entry_bytes = mode->entry_bytes;

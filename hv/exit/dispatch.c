@@ -360,16 +360,6 @@ bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const s
     return true;
 }
 
-bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
-{
-    if (time_is_over(vcpu)) {
-        return false;
-    }
-    record(vcpu, EXIT_HYPERCALL, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
-    vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
-    return true;
-}
-
 enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint8_t code[EXIT_CODE_BYTES], bool kernel)
 {
     bool call = is_hypercall(code);
@@ -390,6 +380,15 @@ bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint6
         return false;
     }
     record(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
+bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
+{
+    if (!exit_quick_done(vcpu, EXIT_HYPERCALL, raw, vcpu->rip)) {
+        return false;
+    }
+    vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
     return true;
 }
 

@@ -8,9 +8,13 @@ bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
 	tests/bench/bench-shadow $(BUILD)
 
+#: make bench-linux   instructions and exits of a Linux beside the same kernel on QEMU alone: boot, faults, fork, pipes, sleep, serial line
+bench-linux: image $(BUILD)/bench/linux-work
+	tests/boot/bench_linux.py
+
 #: make bench-linux-shadow  instructions and exits of a Linux on shadow tables: boot, page faults, fork, pipes (QEMU without NPT)
 bench-linux-shadow: image $(BUILD)/bench/linux-work
-	tests/boot/bench_linux_shadow.py
+	tests/boot/bench_linux.py --paging shadow
 
 $(BUILD)/bench/linux-work: tests/bench/linux_work.c
 	@mkdir -p $(@D)
@@ -59,4 +63,4 @@ scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-.PHONY: bench-exit bench-shadow bench-linux-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The work of `make bench-linux-shadow`: a static Linux program as init, which measures what a kernel does with page
+ * The work of `make bench-linux` and `make bench-linux-shadow`: a static Linux program as init, which measures what a kernel does with page
  * tables in ticks of the TSC. Before each piece of work it waits for a line, so that the script can ask the hypervisor
  * for its counts.
  *
@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE_SIZE 4096u
@@ -28,6 +31,9 @@
 #define CALLS 10000u
 #define STEPS 2000000u
 #define CHASES 500000u
+#define SLEEPS 200u
+#define LINES 50u
+#define SLEEP_NS 1000000L
 #define CHASE_BYTES (8u << 20)
 #define PROGRAM "/init"
 
@@ -175,6 +181,37 @@ static void chase(uint32_t count)
     }
 }
 
+static void get_time(uint32_t count)
+{
+    struct timespec now;
+
+    for (uint32_t i = 0; i < count; i++) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    }
+}
+
+/* Without the slack of 50 us that the kernel gives itself. */
+static void sleep_1ms(uint32_t count)
+{
+    const struct timespec wait = {.tv_nsec = SLEEP_NS};
+
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    for (uint32_t i = 0; i < count; i++) {
+        nanosleep(&wait, NULL);
+    }
+}
+
+/* A line of 65 characters, until the UART has it. */
+static void write_line(uint32_t count)
+{
+    static const char line[] = "The quick brown fox jumps over the lazy dog, and then once more.\n";
+
+    _Static_assert(sizeof(line) == 65 + 1, "as the goal counts them");
+    for (uint32_t i = 0; i < count; i++) {
+        need(write(1, line, sizeof(line) - 1) == (ssize_t)sizeof(line) - 1 && tcdrain(1) == 0, "the serial line");
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(uint32_t count);
@@ -190,6 +227,9 @@ static const struct {
     {"compute", compute, STEPS, NULL},
     {"getpid", get_pid, CALLS, NULL},
     {"chase", chase, CHASES, chase_prepare},
+    {"gettime", get_time, CALLS, NULL},
+    {"sleep", sleep_1ms, SLEEPS, NULL},
+    {"serial", write_line, LINES, NULL},
 };
 
 int main(int count, char **arguments)

@@ -428,10 +428,10 @@ static uint32_t windows[2]; /* of the disk and of the card: where the capability
 /* 4.1.4.9: BAR, offset and length; then the BAR's bytes themselves. */
 static uint32_t find_window(uint32_t device)
 {
-    uint32_t at = config_read(device, 0x34) & 0xfc;
+    uint32_t at = pci_read(device, 0x34) & 0xfc;
 
-    while (at != 0 && ((config_read(device, at) & 0xff) != CAP_VENDOR || config_read(device, at) >> 24 != CAP_WINDOW)) {
-        at = config_read(device, at) >> 8 & 0xfc;
+    while (at != 0 && ((pci_read(device, at) & 0xff) != CAP_VENDOR || pci_read(device, at) >> 24 != CAP_WINDOW)) {
+        at = pci_read(device, at) >> 8 & 0xfc;
     }
     CHECK(at != 0);
     return at;
@@ -492,16 +492,16 @@ static void window_anything(uint32_t device, uint32_t window, uint64_t random)
     static const uint32_t offsets[] = {STATUS, QUEUE_SELECT, QUEUE_SIZE, QUEUE_ENABLE, NOTIFY,
                                        0x1000, 0x2000,       0x3ffc,     0x4000};
 
-    config_write(device, window + 4, (uint32_t)(random & 7));
-    config_write(device, window + 8, offsets[(random >> 3) % (sizeof(offsets) / sizeof(offsets[0]))]);
-    config_write(device, window + 12, (uint32_t)(random >> 8) % 6);
-    (void)config_read(device, window + 16);
-    config_write(device, window + 16, (uint32_t)(random >> 12 & 0xf));
+    pci_write(device, window + 4, (uint32_t)(random & 7));
+    pci_write(device, window + 8, offsets[(random >> 3) % (sizeof(offsets) / sizeof(offsets[0]))]);
+    pci_write(device, window + 12, (uint32_t)(random >> 8) % 6);
+    (void)pci_read(device, window + 16);
+    pci_write(device, window + 16, (uint32_t)(random >> 12 & 0xf));
 }
 
 static void legacy_step(uint32_t device, uint32_t window, uint64_t random)
 {
-    uint16_t port = (uint16_t)(config_read(device, BAR(BAR_PORTS)) & ~3u);
+    uint16_t port = (uint16_t)(pci_read(device, PCI_BAR(BAR_PORTS)) & ~3u);
 
     switch (random % 9) {
     case 0:
@@ -669,7 +669,7 @@ static void odd_widths(void)
             TRAP("xchgl %%eax, (%0)", : : "r"(at), "a"(0xffffffff) : "memory");
         }
     }
-    config_write(disk, config_read(disk, 0x34) & 0xfc, 0);
+    pci_write(disk, pci_read(disk, 0x34) & 0xfc, 0);
     disk_works();
 }
 

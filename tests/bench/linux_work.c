@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The work of `make bench-linux` and `make bench-linux-shadow`: a static Linux program as init, which measures what a
- * kernel does with page tables, time and its console in ticks of the TSC. Before each piece of work it waits for a line,
- * so that the script can ask the hypervisor for its counts.
+ * kernel does with page tables, time and its console in ticks of the TSC. Before each piece of work it waits for a
+ * line, so that the script can ask the hypervisor for its counts.
  *
  *   init              all of it, then the machine is switched off
  *   init end          nothing: what is executed by fork-exec

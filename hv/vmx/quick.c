@@ -73,16 +73,19 @@ static void inject_fault(enum exception vector, bool has_error)
     }
 }
 
+/* With shadow paging EFER is not the guest's. */
 static bool quick_msr_read(struct vcpu *vcpu)
 {
+    const struct vmx_vcpu *vmx = vcpu->vendor;
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
     enum exit_quick result;
+    bool efer = (uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER;
 
-    if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) == 0) {
+    if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) == 0 || (efer && (vmx->secondary & SECONDARY_EPT) == 0)) {
         return false;
     }
-    if ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER) {
-        vcpu->system.efer = guest_efer(vcpu->vendor);
+    if (efer) {
+        vcpu->system.efer = guest_efer(vmx);
     }
     vcpu->exit_tsc = insn_rdtsc();
     result = exit_quick_msr_read(vcpu, VMX_EXIT_RDMSR, rip);

@@ -328,6 +328,20 @@ static bool same_uart(const struct uart *a, const struct uart *b)
            a->signals.deadline == b->signals.deadline;
 }
 
+static bool same_unknown(const struct guest *a, const struct guest *b)
+{
+    for (uint32_t i = 0; i < a->unknown_count && i < b->unknown_count; i++) {
+        const struct unknown_access *one = &a->unknown[i], *other = &b->unknown[i];
+
+        if (one->kind != other->kind || one->resource != other->resource || one->last != other->last ||
+            one->value != other->value || one->rip != other->rip || one->count != other->count ||
+            one->reported != other->reported) {
+            return false;
+        }
+    }
+    return a->unknown_count == b->unknown_count;
+}
+
 /* Which of the two did anything else than the other, in a word; NULL: they are alike. */
 static const char *difference(void)
 {
@@ -355,8 +369,7 @@ static const char *difference(void)
     } else if (guests[0].state != guests[1].state || memcmp(&p->pit, &q->pit, sizeof(p->pit)) != 0 ||
                memcmp(&p->pic, &q->pic, sizeof(p->pic)) != 0 || memcmp(&p->cmos, &q->cmos, sizeof(p->cmos)) != 0) {
         return "devices";
-    } else if (guests[0].unknown_count != guests[1].unknown_count ||
-               memcmp(guests[0].unknown, guests[1].unknown, sizeof(guests[0].unknown)) != 0) {
+    } else if (!same_unknown(&guests[0], &guests[1])) {
         return "what no device answers";
     } else if (guests[0].platform_deadline != guests[1].platform_deadline) {
         return "devices' deadline";

@@ -345,6 +345,14 @@ static inline bool only_moved_deadline(const struct svm_vcpu *svm, const struct 
     return vcpu->requests == VCPU_TIMER && svm->vmcb.exit_code == SVM_EXIT_MSR;
 }
 
+/* True: it is entered again. */
+__attribute__((noinline)) static bool follow_deadline(struct vcpu *vcpu)
+{
+    vcpu->requests = 0;
+    cpu_timer_follow(cpu_this(), vcpu);
+    return true;
+}
+
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
 __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -353,11 +361,10 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
 
         return done ? true : svm_handle_any_exit(svm, vcpu);
     }
-    if (only_moved_deadline(svm, vcpu)) {
-        vcpu->requests = 0;
-        cpu_timer_follow(cpu_this(), vcpu);
+    if (vcpu->requests == 0) {
+        return true;
     }
-    return vcpu->requests == 0 ? true : svm_finish_quick(svm, vcpu);
+    return only_moved_deadline(svm, vcpu) ? follow_deadline(vcpu) : svm_finish_quick(svm, vcpu);
 }
 
 /* CPUID with a known length comes first and makes no stack frame; nothing of it can leave something to do. */

@@ -282,17 +282,24 @@ static inline bool only_moved_deadline(const struct vcpu *vcpu, uint32_t reason)
     return vcpu->requests == VCPU_TIMER && reason == VMX_EXIT_WRMSR;
 }
 
+/* True: it is entered again. */
+__attribute__((noinline)) static bool follow_deadline(struct vcpu *vcpu)
+{
+    vcpu->requests = 0;
+    cpu_timer_follow(cpu_this(), vcpu);
+    return true;
+}
+
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
 __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
 {
     if (!try_quick(vcpu, reason)) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
-    if (only_moved_deadline(vcpu, reason)) {
-        vcpu->requests = 0;
-        cpu_timer_follow(cpu_this(), vcpu);
+    if (vcpu->requests == 0) {
+        return true;
     }
-    return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);
+    return only_moved_deadline(vcpu, reason) ? follow_deadline(vcpu) : vmx_finish_quick(vcpu->vendor, vcpu);
 }
 
 /* CPUID comes first and makes no stack frame; nothing of it can leave something to do. */

@@ -125,20 +125,20 @@ static bool may_be_short_wide(const struct vcpu *vcpu, const struct bus_claim *c
            claim->last - port >= size - 1u && claim->row->notify == NULL;
 }
 
-bool guest_wide_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)
+/* With access->value; a read gives it. */
+static bool wide_access(struct vcpu *vcpu, uint16_t port, struct bus_access *access, bool in)
 {
     const struct bus_claim *claim;
-    struct bus_access access = {.value = ~0ULL, .now = vcpu->exit_tsc, .size = size};
     bool done;
 
     if (!guest_hold_at_once(vcpu)) {
         return false;
     }
     claim = claim_of(vcpu, port);
-    access.at = port + claim->bias;
-    done = may_be_short_wide(vcpu, claim, port, size) && claim->row->read(claim->state, &access);
+    access->at = port + claim->bias;
+    done = may_be_short_wide(vcpu, claim, port, access->size) &&
+           (in ? claim->row->read(claim->state, access) : claim->row->write(claim->state, access));
     if (done) {
-        *value = (uint32_t)access.value;
         bus_settle(&vcpu->guest->platform.bus, claim->device);
         after_byte(vcpu, false);
     }
@@ -146,25 +146,20 @@ bool guest_wide_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32
     return done;
 }
 
+bool guest_wide_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value)
+{
+    struct bus_access access = {.value = ~0ULL, .now = vcpu->exit_tsc, .size = size};
+    bool done = wide_access(vcpu, port, &access, true);
+
+    *value = (uint32_t)access.value;
+    return done;
+}
+
 bool guest_wide_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t value)
 {
-    struct platform *platform = &vcpu->guest->platform;
     struct bus_access access = {.value = value, .now = vcpu->exit_tsc, .size = size};
-    const struct bus_claim *claim;
-    bool done;
 
-    if (!guest_hold_at_once(vcpu)) {
-        return false;
-    }
-    claim = claim_of(vcpu, port);
-    access.at = port + claim->bias;
-    done = may_be_short_wide(vcpu, claim, port, size) && claim->row->write(claim->state, &access);
-    if (done) {
-        bus_settle(&platform->bus, claim->device);
-        after_byte(vcpu, false);
-    }
-    guest_io_end(vcpu);
-    return done;
+    return wide_access(vcpu, port, &access, false);
 }
 
 void guest_io_finish(struct vcpu *vcpu)

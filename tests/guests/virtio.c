@@ -81,7 +81,7 @@ static volatile uint32_t interrupts[16];
 #define M_USED 0x0a0u
 #define M_CONFIG 0x100u
 
-static void set_status(struct device *device, uint8_t status)
+static void set_status(const struct device *device, uint8_t status)
 {
     if (device->legacy) {
         out8((uint16_t)(device->ports + L_STATUS), status);
@@ -186,19 +186,33 @@ static void accept_features(struct device *device)
     CHECK_EQUAL(get_status(device), 11);
 }
 
+/*
+ * The old layout's drivers have used a device before DRIVER_OK (3.1.2 "Legacy Interface: Device Initialization"), and some
+ * write that bit alone and never again look at it: get_ready() is called when all has been used once.
+ */
 static void start(struct device *device, uint16_t queues)
 {
     device->header_bytes = device->legacy ? 10 : 12;
     set_status(device, 0);
     CHECK_EQUAL(get_status(device), 0);
     set_status(device, 1);
-    set_status(device, 3);
+    set_status(device, device->legacy ? 2 : 3);
     accept_features(device);
     for (uint16_t i = 0; i < queues; i++) {
         place_queue(device, i);
     }
-    set_status(device, device->legacy ? 7 : 15);
+    if (!device->legacy) {
+        set_status(device, 15);
+    }
     trap_set((uint8_t)(0x20 + device->irq), on_interrupt);
+}
+
+static void get_ready(const struct device *device)
+{
+    if (device->legacy) {
+        set_status(device, 4);
+        CHECK_EQUAL(get_status(device), 4);
+    }
 }
 
 static void put(struct queue *queue, uint16_t head)
@@ -418,6 +432,7 @@ static void check_card(bool asks)
     }
     card.queues[TRANSMIT].available[0] = NO_INTERRUPT;
     notify(&card, RECEIVE);
+    get_ready(&card);
     if (asks) {
         ask();
     } else {
@@ -508,5 +523,6 @@ void guest_main(void)
     start(&disk, 1);
     start(&card, 2);
     check_disk();
+    get_ready(&disk);
     check_card(start_info_argument(info, "asks") != NULL);
 }

@@ -224,6 +224,21 @@ static void it_works_through_the_legacy_registers(void **state)
     assert_int_equal(vd_read(&driver, 0, 19, 1), 0);
 }
 
+static void a_legacy_driver_uses_it_before_it_says_that_it_is_ready(void **state)
+{
+    static const uint8_t used[] = {2, 3, 4, 7};
+    uint32_t written;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(used); i++) {
+        vd_status(&driver, used[i]);
+        assert_int_equal(request(0, 5, DATA, 2048, 2, &written), 0);
+        check_data(DATA, 5 * 512, 2048);
+    }
+    vd_status(&driver, 1); /* ACKNOWLEDGE: a driver has not been found yet */
+    assert_false(virtio_runs(disk.pci.function.device));
+}
+
 static void what_is_not_on_the_disk_is_an_error(void **state)
 {
     uint32_t written;
@@ -512,6 +527,7 @@ int main(void)
         cmocka_unit_test_setup(pages_that_lie_together_are_one_piece, setup),
         cmocka_unit_test_setup(it_reads_and_writes, setup),
         cmocka_unit_test_setup(it_works_through_the_legacy_registers, setup_legacy),
+        cmocka_unit_test_setup(a_legacy_driver_uses_it_before_it_says_that_it_is_ready, setup_legacy),
         cmocka_unit_test_setup(what_is_not_on_the_disk_is_an_error, setup),
         cmocka_unit_test_setup(a_read_only_disk_refuses_writes, setup),
         cmocka_unit_test_setup(writes_fail_where_no_memory_is_left_and_discards_give_it_back, setup),

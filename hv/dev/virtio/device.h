@@ -38,6 +38,7 @@ enum virtio_id {
 };
 
 /* 2.1 "Device Status Field". */
+#define VIRTIO_DRIVER 2u
 #define VIRTIO_DRIVER_OK 4u
 #define VIRTIO_FEATURES_OK 8u
 #define VIRTIO_NEEDS_RESET 64u
@@ -150,10 +151,15 @@ static inline bool virtio_has(const struct virtio_device *device, uint64_t featu
     return (device->accepted & feature) != 0;
 }
 
-/* The driver is ready and the device is whole. */
+/*
+ * The driver is ready and the device is whole. Through the old registers drivers use a device from DRIVER on: Linux before
+ * 3.18 reads a disk's partitions so. VIRTIO 1.2, 3.1.2 "Legacy Interface: Device Initialization".
+ */
 static inline bool virtio_runs(const struct virtio_device *device)
 {
-    return (device->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK;
+    uint8_t ready = device->legacy ? VIRTIO_DRIVER | VIRTIO_DRIVER_OK : VIRTIO_DRIVER_OK;
+
+    return (device->status & ready) != 0 && (device->status & VIRTIO_NEEDS_RESET) == 0;
 }
 
 static inline bool virtio_has_work(const struct virtio_device *device)

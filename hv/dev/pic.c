@@ -216,6 +216,7 @@ static void reset_chip(struct pic *pic, uint8_t vector_base, uint8_t elcr_mask)
 void pic_pair_reset(struct pic_pair *pair)
 {
     reset_chip(&pair->chips[MASTER], 0x08, ELCR_MASTER_BITS);
+    pair->chips[MASTER].imr = (uint8_t)~CASCADE_BIT;
     reset_chip(&pair->chips[SLAVE], 0x70, ELCR_SLAVE_BITS);
     pair->chips[SLAVE].elcr = 1u << (SCI_IRQ - 8);
     pair->signals = (struct bus_signals){.deadline = DEADLINE_NONE};

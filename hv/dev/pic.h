@@ -48,8 +48,7 @@ struct pic_pair {
     struct pic chips[2];        /* master, slave */
 };
 
-/* Vectors 0x08 and 0x70, everything masked, IRQ 9 level-triggered for the SCI: as UEFI's firmware and boot loaders
- * leave it. */
+/* Vectors 0x08 and 0x70, all 15 inputs masked, the cascade open, IRQ 9 level-triggered for the SCI: decision 6. */
 void pic_pair_reset(struct pic_pair *pair);
 
 /* Ports 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1. */

@@ -6,8 +6,7 @@
  * empty, and when it is enabled while the transmitter is empty; it is lowered by reading IIR when IIR names it, and by
  * writing a byte. `thre_event` is that flip-flop. Stock Linux sends by this interrupt.
  *
- * The IRQ line goes through a gate that OUT2 opens. On a board with a 16550 of its own loopback closes it, because the
- * pin is forced inactive; in the chips that have taken its place since it stays open, and kernels test themselves so.
+ * The IRQ line does not depend on OUT2, which leads it through a gate on a PC's board: decision 37.
  */
 #include "hv/dev/uart.h"
 
@@ -46,7 +45,6 @@ _Static_assert(((IIR_NONE | IIR_THRE | IIR_RX | IIR_LINE | IIR_TIMEOUT) & IIR_FI
 #define FCR_KEPT 0xc9u
 #define LCR_BREAK 0x40u
 #define LCR_DLAB 0x80u
-#define MCR_OUT2 0x08u
 #define MCR_LOOP 0x10u
 #define MCR_BITS 0x1fu
 #define LSR_DR 0x01u
@@ -168,7 +166,7 @@ static uint8_t modem_inputs(const struct uart *uart)
 
 static void update(struct uart *uart, uint64_t now)
 {
-    uart->signals.lines = (uart->mcr & MCR_OUT2) != 0 && interrupt_id(uart) != IIR_NONE;
+    uart->signals.lines = interrupt_id(uart) != IIR_NONE;
     uart->signals.deadline = (uart->ier & IER_RX) != 0 ? uart->rx_timeout_at : DEADLINE_NONE;
     if (!tx_empty(uart)) {
         uart->signals.deadline =

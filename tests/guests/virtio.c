@@ -187,8 +187,8 @@ static void accept_features(struct device *device)
 }
 
 /*
- * The old layout's drivers have used a device before DRIVER_OK (3.1.2 "Legacy Interface: Device Initialization"), and some
- * write that bit alone and never again look at it: get_ready() is called when all has been used once.
+ * The old layout's drivers have used a device before DRIVER_OK (3.1.2 "Legacy Interface: Device Initialization"), and
+ * some write that bit alone and never again look at it: get_ready() is called when all has been used once.
  */
 static void start(struct device *device, uint16_t queues)
 {

@@ -131,7 +131,7 @@ static void the_8259_is_open_only_for_code_that_starts_in_real_mode(void **state
     (void)state;
     reset_pc(false);
     platform_port_read(&platform, 0x21, 1, 0, &mask);
-    assert_int_equal(mask, 0xff);
+    assert_int_equal(mask, 0xfb);
     reset_pc(true);
     platform_port_read(&platform, 0x21, 1, 0, &mask);
     assert_int_equal(mask, 0xf8);

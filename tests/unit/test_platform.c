@@ -540,7 +540,7 @@ static void a_reset_gives_a_fresh_pc_and_keeps_the_last_words(void **state)
     out_b(0xcf9, 6);
     platform_reset(&platform, &config, now + 5);
     assert_int_equal(platform.power, POWER_ON);
-    assert_int_equal(in_port(0x21, 1), 0xff);
+    assert_int_equal(in_port(0x21, 1), 0xfb);
     assert_true(platform_deadline(&platform) == DEADLINE_NONE);
     assert_true(byte_ring_take(&platform.console_out, &byte));
     assert_int_equal(byte, 'w');

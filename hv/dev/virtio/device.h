@@ -152,8 +152,8 @@ static inline bool virtio_has(const struct virtio_device *device, uint64_t featu
 }
 
 /*
- * The driver is ready and the device is whole. Through the old registers drivers use a device from DRIVER on: Linux before
- * 3.18 reads a disk's partitions so. VIRTIO 1.2, 3.1.2 "Legacy Interface: Device Initialization".
+ * The driver is ready and the device is whole. Through the old registers drivers use a device from DRIVER on: Linux
+ * before 3.18 reads a disk's partitions so. VIRTIO 1.2, 3.1.2 "Legacy Interface: Device Initialization".
  */
 static inline bool virtio_runs(const struct virtio_device *device)
 {

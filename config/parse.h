@@ -140,8 +140,12 @@ struct config_disk_plan {
 
 #define CONFIG_DISK_MAP_BYTES 4u
 
+/* `stored_pages`: those of the image that are in memory; all, where config_disk_has_holes() is false. */
 struct config_disk_plan config_disk_plan(const struct config *config, const struct config_disk *disk,
-                                         uint64_t image_bytes);
+                                         uint64_t image_bytes, uint64_t stored_pages);
+
+/* Whether pages of the disk's image that are all zeroes take no memory. The same for all disks that have the image. */
+bool config_disk_has_holes(const struct config *config, const struct config_disk *disk);
 
 /* Shadow tables for each vCPU of a guest; 0: it has nested paging. `nested_paging`: the CPU can. */
 uint32_t config_shadow_tables(const struct config_guest *guest, bool nested_paging);

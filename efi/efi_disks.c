@@ -26,7 +26,8 @@ static bool take(struct efi_stage *stage, const struct config_disk *disk, uint64
 
 static bool take_disk(struct efi_stage *stage, const struct config_disk *config, struct boot_disk *disk)
 {
-    struct config_disk_plan plan = config_disk_plan(&stage->info->config, config, disk->image.bytes);
+    struct config_disk_plan plan =
+        config_disk_plan(&stage->info->config, config, disk->image.bytes, disk->stored_pages);
 
     disk->in_place = plan.in_place;
     disk->change_pages = (uint32_t)plan.change_pages;

@@ -22,34 +22,49 @@ static void say_where(char to[WHERE_MAX], struct config_position position)
     format_text(to, WHERE_MAX, "plinth.conf:%u:%u: ", position.line, position.column);
 }
 
-/* Several guests may run one kernel: images are only read from, so they share the bytes. */
-static bool find_read(const struct efi_stage *stage, struct text path, struct span *bytes)
+/* Several guests may run one kernel: images are only read from, so they share the bytes. NULL: it was not read. */
+static struct efi_file *find_read(struct efi_stage *stage, struct text path)
 {
     for (uint32_t i = 0; i < stage->file_count; i++) {
         if (config_path_same(stage->files[i].path, path)) {
-            *bytes = stage->files[i].bytes;
-            return true;
+            return &stage->files[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-static bool read_image(struct efi_stage *stage, struct text path, struct config_position position, struct span *bytes)
+/* NULL: a sentence said why. */
+static struct efi_file *read_file(struct efi_stage *stage, struct text path, struct config_position position,
+                                  bool with_holes)
 {
     char volume_path[CONFIG_PATH_MAX + 1];
     char where[WHERE_MAX];
     struct efi_want want = {.path = volume_path, .where = where, .bytes_max = CONFIG_FILE_BYTES_MAX, .progress = true};
+    struct efi_file *file = find_read(stage, path);
 
-    if (find_read(stage, path, bytes)) {
-        return true;
+    if (file != NULL) {
+        return file;
     }
+    file = &stage->files[stage->file_count];
+    *file = (struct efi_file){.path = path};
+    want.holes = with_holes ? &file->holes : NULL;
     config_volume_path(path, volume_path);
     say_where(where, position);
-    if (!efi_volume_read(stage, &want, bytes)) {
-        return false;
+    if (!efi_volume_read(stage, &want, &file->bytes)) {
+        return NULL;
     }
-    stage->files[stage->file_count++] = (struct efi_file){.path = path, .bytes = *bytes};
-    return true;
+    stage->file_count++;
+    return file;
+}
+
+static bool read_image(struct efi_stage *stage, struct text path, struct config_position position, struct span *bytes)
+{
+    const struct efi_file *file = read_file(stage, path, position, false);
+
+    if (file != NULL) {
+        *bytes = file->bytes;
+    }
+    return file != NULL;
 }
 
 /* A guest's kernel or disk, as the config names it. */
@@ -72,71 +87,129 @@ static bool fail_image(struct efi_stage *stage, const struct named_image *image,
                     image->guest->name.start, (int)image->path.length, image->path.start, place, error->sentence);
 }
 
-static struct efi_file *file_of(struct efi_stage *stage, struct span bytes)
+static bool fail_memory(struct efi_stage *stage, const struct named_image *image, uint64_t bytes, EFI_STATUS status)
 {
-    uint32_t i = 0;
-
-    while (i < stage->file_count - 1 && stage->files[i].bytes.base != bytes.base) {
-        i++;
-    }
-    return &stage->files[i];
-}
-
-/* Into pages of its own; the file as it is may be a guest's module, too. */
-static bool expand(struct efi_stage *stage, const struct named_image *image, struct efi_file *file)
-{
-    struct load_error error = {.offset = UINT64_MAX};
     char wanted[FORMAT_BYTES_MAX];
     char where[WHERE_MAX];
-    uint64_t address = 0;
-    uint64_t bytes = 0;
-    EFI_STATUS taken;
 
-    if (gzip_size(file->bytes, &bytes, &error) != STATUS_OK) {
+    say_where(where, image->position);
+    return efi_fail(stage, status,
+                    "P0723: %sguest \"%.*s\", %.*s: there is no memory for the %s that it expands to "
+                    "(%s). Use a machine with more memory, or unpack the file (gunzip).",
+                    where, (int)image->guest->name.length, image->guest->name.start, (int)image->path.length,
+                    image->path.start, format_bytes(wanted, bytes), efi_status_name(status));
+}
+
+static bool store_takes(void *context, const uint8_t *bytes, uint64_t count)
+{
+    struct efi_store *store = context;
+
+    return disk_store_add(&store->store, bytes, count);
+}
+
+/* Page by page, so that there is never more memory taken than what is not zeroes needs. */
+static bool expand_with_holes(struct efi_stage *stage, const struct named_image *image, struct efi_file *file,
+                              uint64_t bytes)
+{
+    struct load_error error = {.offset = UINT64_MAX};
+    struct efi_store store = {0};
+    const struct gzip_sink sink = {store_takes, &store};
+    uint64_t start = 0;
+    uint64_t window = 0;
+    EFI_STATUS status = efi_pages_take(stage, AllocateAnyPages, GZIP_WINDOW_BYTES / PAGE_BYTES, &window);
+    enum status expanded;
+
+    status = EFI_ERROR(status) ? status : efi_store_begin(stage, bytes, &store);
+    if (EFI_ERROR(status)) {
+        return fail_memory(stage, image, bytes, status);
+    }
+    expanded = gzip_expand_to(file->bytes, (uint8_t *)(uintptr_t)window, bytes, &sink, &error);
+    if (expanded != STATUS_OK && expanded != STATUS_NO_MEMORY) {
         return fail_image(stage, image, &error);
     }
-    taken = efi_pages_take(stage, AllocateAnyPages, align_up(bytes, PAGE_BYTES) / PAGE_BYTES, &address);
-    if (EFI_ERROR(taken)) {
-        say_where(where, image->position);
-        return efi_fail(stage, taken,
-                        "P0723: %sguest \"%.*s\", %.*s: there is no memory for the %s that it expands to "
-                        "(%s). Use a machine with more memory, or unpack the file (gunzip).",
-                        where, (int)image->guest->name.length, image->guest->name.start, (int)image->path.length,
-                        image->path.start, format_bytes(wanted, bytes), efi_status_name(taken));
+    if (expanded != STATUS_OK || !efi_store_end(stage, &store, &start, &file->holes)) {
+        return fail_memory(stage, image, bytes, EFI_OUT_OF_RESOURCES);
+    }
+    efi_pages_return(stage, window);
+    file->expanded = (struct span){(const uint8_t *)(uintptr_t)start, bytes};
+    return true;
+}
+
+static bool expand_whole(struct efi_stage *stage, const struct named_image *image, struct efi_file *file,
+                         uint64_t bytes)
+{
+    struct load_error error = {.offset = UINT64_MAX};
+    uint64_t address = 0;
+    EFI_STATUS status = efi_pages_take(stage, AllocateAnyPages, align_up(bytes, PAGE_BYTES) / PAGE_BYTES, &address);
+
+    if (EFI_ERROR(status)) {
+        return fail_memory(stage, image, bytes, status);
     }
     if (gzip_expand(file->bytes, (uint8_t *)(uintptr_t)address, bytes, &error) != STATUS_OK) {
         return fail_image(stage, image, &error);
     }
+    memset((void *)(uintptr_t)(address + bytes), 0, align_up(bytes, PAGE_BYTES) - bytes);
     file->expanded = (struct span){(const uint8_t *)(uintptr_t)address, bytes};
+    return true;
+}
+
+/* Into pages of its own; the file as it is may be a guest's module, too. */
+static bool expand(struct efi_stage *stage, const struct named_image *image, struct efi_file *file, bool with_holes)
+{
+    struct load_error error = {.offset = UINT64_MAX};
+    char wanted[FORMAT_BYTES_MAX];
+    uint64_t bytes = 0;
+
+    if (gzip_size(file->bytes, &bytes, &error) != STATUS_OK) {
+        return fail_image(stage, image, &error);
+    }
+    if (!(with_holes ? expand_with_holes : expand_whole)(stage, image, file, bytes)) {
+        return false;
+    }
     efi_say(stage, "Plinth: %.*s expands to %s", (int)image->path.length, image->path.start,
             format_bytes(wanted, bytes));
     return true;
 }
 
-static bool expand_if_compressed(struct efi_stage *stage, const struct named_image *image, struct span *bytes)
+static bool read_kernel(struct efi_stage *stage, const struct config_guest *config, struct span *kernel)
 {
-    struct efi_file *file = file_of(stage, *bytes);
+    const struct named_image named = {config, config->kernel, config->kernel_position};
+    struct efi_file *file = read_file(stage, config->kernel, config->kernel_position, false);
 
-    if (!gzip_recognize(*bytes)) {
-        return true;
-    }
-    if (file->expanded.base == NULL && !expand(stage, image, file)) {
+    if (file == NULL ||
+        (gzip_recognize(file->bytes) && file->expanded.base == NULL && !expand(stage, &named, file, false))) {
         return false;
     }
-    *bytes = file->expanded;
+    *kernel = file->expanded.base != NULL ? file->expanded : file->bytes;
     return true;
 }
 
+/* The image's first page, or what there is of it: where formats have their magic. Zeroes have none. */
+static struct span first_page(const struct boot_disk *disk)
+{
+    const uint32_t *places = (const uint32_t *)(uintptr_t)disk->places;
+    bool there = places == NULL || places[0] != 0;
+
+    return (struct span){disk->image.base, there ? min_u64(disk->image.bytes, PAGE_BYTES) : 0};
+}
+
 static bool read_disk(struct efi_stage *stage, const struct config_guest *config, const struct config_disk *disk,
-                      struct span *image)
+                      struct boot_disk *boot)
 {
     const struct named_image named = {config, disk->path, disk->position};
+    bool with_holes = config_disk_has_holes(&stage->info->config, disk);
+    struct efi_file *file = read_file(stage, disk->path, disk->position, with_holes);
     const char *kind;
 
-    if (!read_image(stage, disk->path, disk->position, image) || !expand_if_compressed(stage, &named, image)) {
+    if (file == NULL || (file->holes.places == 0 && gzip_recognize(file->bytes) && file->expanded.base == NULL &&
+                         !expand(stage, &named, file, with_holes))) {
         return false;
     }
-    kind = foreign_disk(*image);
+    boot->image = file->expanded.base != NULL ? file->expanded : file->bytes;
+    boot->places = file->holes.places;
+    boot->stored_pages = (uint32_t)(file->holes.places != 0 ? file->holes.stored_pages
+                                                            : align_up(boot->image.bytes, PAGE_BYTES) / PAGE_BYTES);
+    kind = foreign_disk(first_page(boot));
     if (kind != NULL) {
         efi_say(stage, "Plinth: warning: disk %.*s is %s: the guest sees these bytes, and not the disk in it",
                 (int)disk->path.length, disk->path.start, kind);
@@ -148,10 +221,8 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
 {
     const struct config_guest *config = &stage->info->config.guests[index];
     struct boot_guest *guest = &stage->info->guests[index];
-    const struct named_image kernel = {config, config->kernel, config->kernel_position};
 
-    if (!read_image(stage, config->kernel, config->kernel_position, &guest->kernel) ||
-        !expand_if_compressed(stage, &kernel, &guest->kernel)) {
+    if (!read_kernel(stage, config, &guest->kernel)) {
         return false;
     }
     for (uint32_t i = 0; i < config->module_count; i++) {
@@ -160,7 +231,7 @@ static bool read_guest(struct efi_stage *stage, uint32_t index)
         }
     }
     for (uint32_t i = 0; i < config->disk_count; i++) {
-        if (!read_disk(stage, config, &config->disks[i], &guest->disks[i].image)) {
+        if (!read_disk(stage, config, &config->disks[i], &guest->disks[i])) {
             return false;
         }
     }

@@ -62,6 +62,19 @@ void efi_pages_return(struct efi_stage *stage, uint64_t address)
     }
 }
 
+void efi_pages_return_first(struct efi_stage *stage, uint64_t address, uint64_t pages)
+{
+    uint32_t i = 0;
+
+    while (i < stage->page_count && stage->pages[i].start != address) {
+        i++;
+    }
+    if (i < stage->page_count && pages != 0 && !EFI_ERROR(stage->boot->FreePages(address, pages))) {
+        stage->pages[i].start += pages * PAGE_BYTES;
+        stage->pages[i].count -= pages;
+    }
+}
+
 void efi_pages_return_all(struct efi_stage *stage)
 {
     while (stage->page_count > 0) {

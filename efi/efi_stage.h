@@ -16,6 +16,7 @@
 
 #include "hv/boot_info.h"
 #include "hv/console/console_ram.h"
+#include "hv/dev/virtio/disk_store.h"
 #include "hv/host/host_acpi.h"
 #include "hv/virt/virt.h"
 #include "hv/x86/insn.h"
@@ -33,8 +34,9 @@
 /* Each image is read once, however many guests name it. */
 #define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
-/* Every image, every expanded kernel, every disk's map and changes, every range of every guest, and a few more. */
-#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 3u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
+/* Every image, every expanded kernel, every disk's places, map and changes, every range of every guest, and a few
+ * more. */
+#define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 4u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
     uint64_t start;
@@ -48,10 +50,17 @@ struct efi_refused {
     uint64_t start, end;
 };
 
+/* A disk's image without its holes: hv/dev/virtio/disk_store.h. All 0: it was not read so. */
+struct efi_holes {
+    uint64_t places;
+    uint64_t stored_pages;
+};
+
 struct efi_file {
     struct text path; /* as the config writes it */
     struct span bytes;
-    struct span expanded; /* of a kernel or a disk that was compressed with gzip */
+    struct span expanded;   /* of a kernel or a disk that was compressed with gzip */
+    struct efi_holes holes; /* of `expanded` where there is one, or of `bytes` */
 };
 
 struct efi_stage {
@@ -131,9 +140,11 @@ struct efi_want {
     const char *where; /* "plinth.conf:7:10: ", or empty */
     uint64_t bytes_max;
     bool progress;
+    /* It is an image whose holes take no memory; it has them unless gzip made it. NULL: it is not. */
+    struct efi_holes *holes;
 };
 
-/* Reads a whole file into pages that stay. */
+/* Reads a whole file into pages that stay. With holes `bytes` are the file's, and their pages fewer. */
 bool efi_volume_read(struct efi_stage *stage, const struct efi_want *want, struct span *bytes);
 
 /* Writes a whole file, in place of one that is there. False: a sentence said why; the start goes on. */
@@ -154,6 +165,22 @@ bool efi_disks_take(struct efi_stage *stage);
 
 /* And the memory that guests share. */
 bool efi_shares_take(struct efi_stage *stage);
+
+/* ---- efi_store.c: images whose holes take no memory ---- */
+
+/* An image on its way into memory: a part of the largest piece that the firmware has. */
+struct efi_store {
+    struct disk_store store;
+    uint64_t start; /* of the piece */
+    uint64_t pages; /* of it */
+    uint64_t places;
+};
+
+/* Takes memory for an image of so many bytes, at most all that it could need. An error is the firmware's. */
+EFI_STATUS efi_store_begin(struct efi_stage *stage, uint64_t bytes, struct efi_store *store);
+
+/* After the last byte: gives back what was not needed. False: there was too little memory. */
+bool efi_store_end(struct efi_stage *stage, struct efi_store *store, uint64_t *start, struct efi_holes *holes);
 
 /* ---- efi_machine.c, efi_cpus.c, efi_sections.c: what there is ---- */
 
@@ -186,6 +213,9 @@ void efi_screen_find(struct efi_stage *stage);
 /* Takes pages as EfiLoaderData, recorded; `address` is an input for AllocateMaxAddress and AllocateAddress. */
 EFI_STATUS efi_pages_take(struct efi_stage *stage, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address);
 void efi_pages_return(struct efi_stage *stage, uint64_t address);
+
+/* The first pages of a range that was taken; where the firmware does not take a part back, they stay taken. */
+void efi_pages_return_first(struct efi_stage *stage, uint64_t address, uint64_t pages);
 void efi_pages_return_all(struct efi_stage *stage);
 
 /* The firmware's map of this moment into stage->map_bytes, and its key. */

@@ -12,6 +12,7 @@
  * the rest of the file is read in pieces of 64 KiB; a piece that fails once more is the stick's error.
  */
 #include "efi/efi_stage.h"
+#include "guest-loader/gzip.h"
 #include "hv/base/format.h"
 
 static EFI_GUID file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
@@ -32,6 +33,8 @@ struct reading {
     uint64_t start;       /* of the pages */
     uint64_t buffer;      /* PIECE_BYTES below 4 GiB */
     uint64_t piece_bytes; /* the most that is asked for at once */
+    bool has_holes;       /* `store` has the pages */
+    struct efi_store store;
 };
 
 bool efi_volume_open(struct efi_stage *stage)
@@ -174,19 +177,10 @@ static bool measure_file(struct efi_stage *stage, struct reading *reading)
     return true;
 }
 
-static bool take_pages(struct efi_stage *stage, struct reading *reading)
+static bool take_buffer(struct efi_stage *stage, struct reading *reading)
 {
-    EFI_STATUS status =
-        efi_pages_take(stage, AllocateAnyPages, align_up(reading->bytes, PAGE_BYTES) / PAGE_BYTES, &reading->start);
-    char there[FORMAT_BYTES_MAX];
+    EFI_STATUS status;
 
-    if (EFI_ERROR(status)) {
-        return efi_fail(stage, status,
-                        "P0716: %s%s needs %s of memory, and the firmware has none in one piece (%s). Use a machine "
-                        "with more memory or a smaller file.",
-                        reading->want->where, reading->want->path, format_bytes(there, reading->bytes),
-                        efi_status_name(status));
-    }
     reading->buffer = BUFFER_END_MAX;
     status = efi_pages_take(stage, AllocateMaxAddress, PIECE_BYTES / PAGE_BYTES, &reading->buffer);
     if (EFI_ERROR(status)) {
@@ -198,7 +192,64 @@ static bool take_pages(struct efi_stage *stage, struct reading *reading)
     return true;
 }
 
-/* One piece into its place. Returns its bytes, at most `size`; 0 with *status where nothing came. */
+/* Once the first piece is in the buffer. A compressed image is expanded from pages that follow each other. */
+static bool take_pages(struct efi_stage *stage, struct reading *reading, uint64_t first_bytes)
+{
+    const struct span first = {(const uint8_t *)(uintptr_t)reading->buffer, first_bytes};
+    EFI_STATUS status;
+    char there[FORMAT_BYTES_MAX];
+
+    reading->has_holes = reading->want->holes != NULL && !gzip_recognize(first);
+    status = reading->has_holes ? efi_store_begin(stage, reading->bytes, &reading->store)
+                                : efi_pages_take(stage, AllocateAnyPages,
+                                                 align_up(reading->bytes, PAGE_BYTES) / PAGE_BYTES, &reading->start);
+    if (EFI_ERROR(status)) {
+        return efi_fail(stage, status,
+                        "P0716: %s%s needs %s of memory, and the firmware has none in one piece (%s). Use a machine "
+                        "with more memory or a smaller file.",
+                        reading->want->where, reading->want->path, format_bytes(there, reading->bytes),
+                        efi_status_name(status));
+    }
+    return true;
+}
+
+static bool fail_full(struct efi_stage *stage, const struct reading *reading)
+{
+    char there[FORMAT_BYTES_MAX];
+    char room[FORMAT_BYTES_MAX];
+
+    return efi_fail(stage, EFI_OUT_OF_RESOURCES,
+                    "P0716: %s%s has %s, and what is not zeroes of them needs more than the %s that the firmware has "
+                    "in one piece. Use a machine with more memory or a smaller file.",
+                    reading->want->where, reading->want->path, format_bytes(there, reading->bytes),
+                    format_bytes(room, reading->store.pages * PAGE_BYTES));
+}
+
+/* From the buffer into its place. Both are identity-mapped. */
+static bool place_piece(struct efi_stage *stage, struct reading *reading, uint64_t offset, uint64_t bytes)
+{
+    const uint8_t *from = (const uint8_t *)(uintptr_t)reading->buffer;
+
+    if (reading->has_holes) {
+        return disk_store_add(&reading->store.store, from, bytes) || fail_full(stage, reading);
+    }
+    memcpy((void *)(uintptr_t)(reading->start + offset), from, bytes);
+    return true;
+}
+
+static bool end_pages(struct efi_stage *stage, struct reading *reading)
+{
+    uint64_t rest = align_up(reading->bytes, PAGE_BYTES) - reading->bytes;
+
+    if (reading->has_holes) {
+        return efi_store_end(stage, &reading->store, &reading->start, reading->want->holes) ||
+               fail_full(stage, reading);
+    }
+    memset((void *)(uintptr_t)(reading->start + reading->bytes), 0, rest); /* a disk's last page is whole */
+    return true;
+}
+
+/* One piece into the buffer. Returns its bytes, at most `size`; 0 with *status where nothing came. */
 static uint64_t try_piece(const struct reading *reading, uint64_t offset, uint64_t size, EFI_STATUS *status)
 {
     UINTN got = size;
@@ -207,12 +258,7 @@ static uint64_t try_piece(const struct reading *reading, uint64_t offset, uint64
     if (!EFI_ERROR(*status)) {
         *status = reading->file->Read(reading->file, &got, (void *)(uintptr_t)reading->buffer);
     }
-    if (EFI_ERROR(*status) || got > size) {
-        return 0;
-    }
-    /* Both are identity-mapped. */
-    memcpy((void *)(uintptr_t)(reading->start + offset), (const void *)(uintptr_t)reading->buffer, got);
-    return got;
+    return EFI_ERROR(*status) || got > size ? 0 : got;
 }
 
 /* One piece, of at most `size` bytes; returns how many came. A file that ends before its size says so is an error, not
@@ -253,7 +299,7 @@ static bool read_all(struct efi_stage *stage, struct reading *reading)
             said += step;
         }
         got = read_piece(stage, reading, done, reading->bytes - done);
-        if (got == 0) {
+        if (got == 0 || (done == 0 && !take_pages(stage, reading, got)) || !place_piece(stage, reading, done, got)) {
             return false;
         }
         done += got;
@@ -261,7 +307,7 @@ static bool read_all(struct efi_stage *stage, struct reading *reading)
     if (progress) {
         efi_say_again(stage, "%s", "");
     }
-    return true;
+    return end_pages(stage, reading);
 }
 
 static bool read_file(struct efi_stage *stage, struct reading *reading)
@@ -271,7 +317,7 @@ static bool read_file(struct efi_stage *stage, struct reading *reading)
     if (!open_file(stage, reading)) {
         return false;
     }
-    good = measure_file(stage, reading) && take_pages(stage, reading) && read_all(stage, reading);
+    good = measure_file(stage, reading) && take_buffer(stage, reading) && read_all(stage, reading);
     if (good) {
         efi_pages_return(stage, reading->buffer); /* else with everything */
     }

@@ -9,6 +9,9 @@
  * of one length are consecutive numbers, so that each length needs its first code and how many there are. Nothing is
  * written but `to`, in order; copies read only what has been written. Every loop consumes input or produces output,
  * both of which are bounded.
+ *
+ * Where a sink takes what comes out, `to` is a window of it: before it is full, all but the last 32 KiB, which copies
+ * may reach (RFC 1951 2 "Compressed representation overview"), go to the sink, and the rest moves to the start.
  */
 #include "guest-loader/gzip.h"
 
@@ -55,9 +58,17 @@ struct inflate {
     uint64_t hold;
     uint32_t held; /* bits */
     uint8_t *to;
-    uint64_t made, bytes;
+    uint64_t made, bytes;         /* from the start of `to` on */
+    uint64_t slide_at;            /* with so many bytes the window moves on; UINT64_MAX: it is none */
+    const struct gzip_sink *sink; /* NULL: there is none */
+    uint32_t crc;                 /* of what the sink has taken */
     struct load_error *error;
 };
+
+#define REACH_BYTES (32u * 1024u)
+#define STEP_BYTES_MAX 65535u /* what is made between two looks at slide_at: a stored block */
+#define SLIDE_AT (GZIP_WINDOW_BYTES - STEP_BYTES_MAX)
+_Static_assert(SLIDE_AT > REACH_BYTES, "something is given away each time");
 
 static enum status fail_at(struct load_error *error, uint64_t offset, const char *sentence)
 {
@@ -69,6 +80,45 @@ static enum status fail_at(struct load_error *error, uint64_t offset, const char
 static enum status fail(const struct inflate *inflate, const char *sentence)
 {
     return fail_at(inflate->error, inflate->at - inflate->held / 8, sentence);
+}
+
+/* ---- What comes out ---- */
+
+/* RFC 1952 8 "Appendix: Sample CRC Code" names the polynomial; four bits at a time. */
+static uint32_t crc32_more(uint32_t crc, const uint8_t *bytes, uint64_t count)
+{
+    static const uint32_t steps[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+
+    crc = ~crc;
+    for (uint64_t i = 0; i < count; i++) {
+        crc ^= bytes[i];
+        crc = crc >> 4 ^ steps[crc & 15];
+        crc = crc >> 4 ^ steps[crc & 15];
+    }
+    return ~crc;
+}
+
+/* All but the last `kept` bytes go to the sink. */
+static bool give(struct inflate *inflate, uint64_t kept)
+{
+    uint64_t count = inflate->made - kept;
+
+    inflate->crc = crc32_more(inflate->crc, inflate->to, count);
+    if (!inflate->sink->take(inflate->sink->context, inflate->to, count)) {
+        return false;
+    }
+    memcpy(inflate->to, inflate->to + count, (size_t)kept);
+    inflate->made -= count;
+    inflate->bytes -= count;
+    return true;
+}
+
+/* Before something is made: there is room for STEP_BYTES_MAX. False: the sink has none. */
+static bool make_room(struct inflate *inflate)
+{
+    return inflate->made < inflate->slide_at || give(inflate, REACH_BYTES);
 }
 
 /* ---- Bits: from the lowest of each byte. RFC 1951 3.1.1 ---- */
@@ -223,6 +273,9 @@ static enum status stored_block(struct inflate *inflate)
     if (length > inflate->bytes - inflate->made) {
         return fail(inflate, is_longer);
     }
+    if (!make_room(inflate)) {
+        return STATUS_NO_MEMORY;
+    }
     memcpy(inflate->to + inflate->made, inflate->file.base + inflate->at, (size_t)length);
     inflate->at += length;
     inflate->made += length;
@@ -278,6 +331,9 @@ static enum status coded_block(struct inflate *inflate, const struct code *liter
         uint32_t symbol;
         enum status status;
 
+        if (!make_room(inflate)) {
+            return STATUS_NO_MEMORY;
+        }
         if (!take_symbol(inflate, literals, &symbol)) {
             return fail(inflate, "the data end in the middle, or have a code that does not exist");
         }
@@ -423,22 +479,6 @@ static enum status all_blocks(struct inflate *inflate)
 
 /* ---- The file ---- */
 
-/* RFC 1952 8 "Appendix: Sample CRC Code" names the polynomial; four bits at a time. */
-static uint32_t crc32_of(const uint8_t *bytes, uint64_t count)
-{
-    static const uint32_t steps[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-    uint32_t crc = 0xffffffff;
-
-    for (uint64_t i = 0; i < count; i++) {
-        crc ^= bytes[i];
-        crc = crc >> 4 ^ steps[crc & 15];
-        crc = crc >> 4 ^ steps[crc & 15];
-    }
-    return ~crc;
-}
-
 bool gzip_recognize(struct span file)
 {
     return file.bytes >= 3 && file.base[0] == MAGIC_1 && file.base[1] == MAGIC_2 && file.base[2] == METHOD_DEFLATE;
@@ -477,7 +517,7 @@ static enum status skip_header(struct span file, uint64_t *at, struct load_error
         return fail_at(error, HEADER_BYTES, "the header's name or comment has no end");
     }
     if ((flags & FLAG_HEADER_CRC) != 0) {
-        if (!span_read_u16(file, *at, &check) || check != (crc32_of(file.base, *at) & 0xffff)) {
+        if (!span_read_u16(file, *at, &check) || check != (crc32_more(0, file.base, *at) & 0xffff)) {
             return fail_at(error, *at, "the checksum of the header is wrong: the file is damaged");
         }
         *at += 2;
@@ -522,21 +562,36 @@ static enum status check_trailer(const struct inflate *inflate)
         return fail(inflate, "something follows the compressed data: several files in one are not expanded");
     }
     (void)span_read_u32(inflate->file, inflate->end, &crc);
-    if (crc != crc32_of(inflate->to, inflate->bytes)) {
+    if (crc != crc32_more(inflate->crc, inflate->to, inflate->made)) {
         return fail(inflate, "the checksum of what it expands to is wrong: the file is damaged");
     }
     return STATUS_OK;
 }
 
+static enum status expand(struct inflate *inflate)
+{
+    enum status status = skip_header(inflate->file, &inflate->at, inflate->error);
+
+    if (status == STATUS_OK) {
+        inflate->end = inflate->file.bytes - TRAILER_BYTES;
+        status = all_blocks(inflate);
+    }
+    return status == STATUS_OK ? check_trailer(inflate) : status;
+}
+
 enum status gzip_expand(struct span file, uint8_t *to, uint64_t bytes, struct load_error *error)
 {
-    struct inflate inflate = {.file = file, .to = to, .bytes = bytes, .error = error};
-    enum status status = skip_header(file, &inflate.at, error);
+    struct inflate inflate = {.file = file, .to = to, .bytes = bytes, .slide_at = UINT64_MAX, .error = error};
 
-    if (status != STATUS_OK) {
-        return status;
-    }
-    inflate.end = file.bytes - TRAILER_BYTES;
-    status = all_blocks(&inflate);
-    return status == STATUS_OK ? check_trailer(&inflate) : status;
+    return expand(&inflate);
+}
+
+enum status gzip_expand_to(struct span file, uint8_t window[GZIP_WINDOW_BYTES], uint64_t bytes,
+                           const struct gzip_sink *sink, struct load_error *error)
+{
+    struct inflate inflate = {
+        .file = file, .to = window, .bytes = bytes, .slide_at = SLIDE_AT, .sink = sink, .error = error};
+    enum status status = expand(&inflate);
+
+    return status == STATUS_OK && !give(&inflate, 0) ? STATUS_NO_MEMORY : status;
 }

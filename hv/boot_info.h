@@ -62,11 +62,13 @@ struct boot_uart {
 
 /* The memory of a disk. Its pages are MEMORY_LOADER and no guest's. */
 struct boot_disk {
-    struct span image;
-    uint64_t map;     /* DISK_MAP_BYTES for each page of the image */
-    uint64_t changes; /* 0: there is none, or the image's own memory takes them */
+    struct span image; /* of `stored_pages` in memory, whole and filled with zeroes behind the image's end */
+    uint64_t places;   /* where each page of the image is among them: struct disk_stored; 0: all are there */
+    uint64_t map;      /* DISK_MAP_BYTES for each page of the image */
+    uint64_t changes;  /* 0: there is none */
+    uint32_t stored_pages;
     uint32_t change_pages;
-    bool in_place;
+    bool in_place; /* the image's own pages are changed */
 };
 
 _Static_assert(CONFIG_GUEST_SHARES_MAX == GUEST_SHARES_MAX && CONFIG_SHARE_BYTES_MAX == GUEST_SHARE_SLOT,

@@ -3,7 +3,7 @@
 # firmware, drivers on models of their devices.
 
 # The target's own start, compiled natively on a model of the firmware, beside plinth-check's steps: test_mutants.
-MUTANT_EFI := efi_main efi_config efi_direct efi_disks efi_images efi_memory efi_volume
+MUTANT_EFI := efi_main efi_config efi_direct efi_disks efi_images efi_memory efi_store efi_volume
 MUTANT_OBJECTS := $(MUTANT_EFI:%=$(BUILD)/native-efi/efi/%.o) $(BUILD)/native-efi/tools/check/check_steps.o \
 	$(BUILD)/native-efi/tools/check/check_files.o $(BUILD)/native-efi/tools/check/check_machine.o
 
@@ -24,8 +24,8 @@ $(BUILD)/unit/test_machines: $(MACHINE_OBJECTS)
 
 # How files are read, on a model of a volume.
 $(BUILD)/unit/test_efi_volume: NATIVE_CFLAGS += $(EFI_CFLAGS) -D_GNU_SOURCE
-$(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/libplinth.a
-$(BUILD)/unit/test_efi_volume: $(BUILD)/native-efi/efi/efi_volume.o
+$(BUILD)/unit/test_efi_volume: UNIT_LIBS := $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/native-efi/efi/efi_store.o $(BUILD)/libplinth.a
+$(BUILD)/unit/test_efi_volume: $(BUILD)/native-efi/efi/efi_volume.o $(BUILD)/native-efi/efi/efi_store.o
 
 # Which display is ours, on a model of outputs.
 $(BUILD)/unit/test_efi_screen: NATIVE_CFLAGS += $(EFI_CFLAGS)

@@ -183,8 +183,9 @@ static const struct manual_key manual_keys[] = {
      "is "
      "expanded at the start. May be repeated, 8 times at most. It is read into "
      "memory at the start, and what the guest writes is gone at power-off. `ro`: it cannot write. `keep=no`: a restart "
-     "of the guest finds the image as it was. `changes`: how much memory its changes may take where the image is not "
-     "its alone; by default as much as the image has"},
+     "of the guest finds the image as it was. `changes`: how much memory its changes may take beside the image's; "
+     "by default as much as the disk has. Pages of the image that are all zeroes take no memory, but for an image that "
+     "this disk alone has and that has no `changes`: there all of it can be written"},
     {"guest", "net", "a network's name, then `,mac=52:54:00:12:34:56`", "none",
      "a virtio network card; guests whose cards name the same network reach each other. May be repeated"},
     {"guest", "cmdline", "text", "empty", "the kernel's command line"},

@@ -42,15 +42,17 @@ static void file_name(struct text path, char to[NAME_TEXT_MAX])
 static void create_disk(struct guest *guest, struct guest_disk *disk, const struct config_disk *config,
                         const struct boot_disk *boot)
 {
-    uint32_t *map = (uint32_t *)(uintptr_t)boot->map;
+    const struct disk_stored stored = {
+        .pages =
+            (uint8_t *)(uintptr_t)boot->image.base, /* changed only where no other guest has it: config_disk_plan() */
+        .places = (const uint32_t *)(uintptr_t)boot->places,
+        .count = boot->stored_pages,
+        .bytes = boot->image.bytes,
+    };
     char name[NAME_TEXT_MAX];
 
-    if (boot->in_place) {
-        /* No other guest has the image, so its memory may be changed: config_disk_plan(). */
-        disk_image_init_in_place(&disk->image, (uint8_t *)(uintptr_t)boot->image.base, boot->image.bytes, map);
-    } else {
-        disk_image_init(&disk->image, boot->image, map, (uint8_t *)(uintptr_t)boot->changes, boot->change_pages);
-    }
+    disk_image_init(&disk->image, &stored, (uint32_t *)(uintptr_t)boot->map, (uint8_t *)(uintptr_t)boot->changes,
+                    boot->change_pages, boot->in_place);
     disk->forget = config->forget;
     file_name(config->path, name);
     virtio_block_init(&disk->state.block, &guest->memory, &disk->image, config->read_only, name);

@@ -120,7 +120,8 @@ static void start_mmio(void)
 {
     const struct bus_range place = BUS_MMIO(GUEST_VIRTIO_MMIO_START, GUEST_VIRTIO_MMIO_BYTES);
 
-    disk_image_init(&mmio_image, (struct span){file, sizeof(file)}, mmio_map, changes, 0);
+    disk_image_init(&mmio_image, &(struct disk_stored){file, NULL, DISK_PAGES, sizeof(file)}, mmio_map, changes, 0,
+                    false);
     virtio_block_init(&mmio_disk, &memory, &mmio_image, true, "mmio");
     virtio_mmio_init(&mmio, &mmio_disk.device);
     CHECK(bus_add(&platform.bus, &virtio_mmio_row, &mmio, &mmio_on_bus) == STATUS_OK);
@@ -135,6 +136,10 @@ static struct virtio_pci *target(const struct access *access)
     return all[(access->more & 1) + (access->more >> 11 & 2)];
 }
 
+/* Every fourth page is a hole. */
+static const uint32_t places[DISK_PAGES] = {1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 0, 10, 11, 12, 0};
+static const struct disk_stored with_holes = {file, places, 12, DISK_PAGES *PAGE_BYTES - 1000};
+
 static void start(void)
 {
     const struct platform_config config = {.clock = &clock, .ram_low_bytes = RAM_BYTES, .cpus = 1};
@@ -148,7 +153,7 @@ static void start(void)
     memory.window = (uint64_t)(uintptr_t)ram;
     neighbour_memory.window = (uint64_t)(uintptr_t)neighbour_ram;
     memset(changes, 0x77, sizeof(changes));
-    disk_image_init(&image, (struct span){file, sizeof(file) - 1000}, map, changes, DISK_PAGES / 2);
+    disk_image_init(&image, &with_holes, map, changes, DISK_PAGES / 2, false);
     memset(&net_switch, 0, sizeof(net_switch));
     virtio_block_init(&disk.block, &memory, &image, false, "disk");
     virtio_net_init(&card.net, &memory, macs[0], 0);

@@ -57,6 +57,27 @@ static size_t make_file(const uint8_t *data, size_t size, uint8_t choice)
     return HEADER_BYTES + size + TRAILER_BYTES;
 }
 
+static bool sink_take(void *context, const uint8_t *bytes, uint64_t count)
+{
+    uint64_t *made = context;
+
+    CHECK(memcmp(ours + *made, bytes, count) == 0);
+    *made += count;
+    return true;
+}
+
+/* In pieces the same comes out, with the same verdict. */
+static void check_pieces(struct span packed, uint64_t bytes, enum status wanted)
+{
+    static uint8_t window[GZIP_WINDOW_BYTES];
+    struct load_error error = {0};
+    uint64_t made = 0;
+    const struct gzip_sink sink = {sink_take, &made};
+
+    CHECK_OP(gzip_expand_to(packed, window, bytes, &sink, &error), ==, wanted);
+    CHECK(made == bytes || wanted != STATUS_OK);
+}
+
 static void check_verdict(struct span packed, uint64_t bytes)
 {
     struct load_error error = {0};
@@ -66,6 +87,7 @@ static void check_verdict(struct span packed, uint64_t bytes)
     status = gzip_expand(packed, ours, bytes, &error);
     CHECK_OP(ours[bytes], ==, 0xa5);
     CHECK_OP(status == STATUS_OK, ==, zlib_expands(packed.base, packed.bytes, theirs, bytes));
+    check_pieces(packed, bytes, status);
     if (status == STATUS_OK) {
         CHECK(memcmp(ours, theirs, bytes) == 0);
     } else {

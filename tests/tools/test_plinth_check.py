@@ -207,12 +207,37 @@ def a_disk_may_be_compressed_and_what_is_none_is_told(desk):
     lines = "".join(f"disk = {name}\n" for name in ("whole.gz", "whole.gz,ro", "a.qcow2", "a.zst", "odd"))
     out = check(desk.write("disks.conf", config + lines))
     assert out.returncode == 0, out.stdout
-    for wanted in ("disk    whole.gz, expands to 3.0 MiB\n", "disk    whole.gz, read-only, expands to 3.0 MiB\n", "disk    odd\n",
+    for wanted in ("disk    whole.gz, expands to 3.0 MiB, 4 KiB without its zeroes\n",
+                   "disk    whole.gz, read-only, expands to 3.0 MiB, 4 KiB without its zeroes\n", "disk    odd\n",
                    "disk    a.qcow2; warning: it is a disk image (qcow2)", "disk    a.zst; warning: it is a file compressed with zstd"):
         assert wanted in out.stdout, out.stdout
     for name in ("cut.gz", "damaged.gz"):
         out = check(desk.write("disks.conf", f"{config}disk = {name}\n"))
         assert out.returncode == 1 and f"4:8: bad-image: {name}: gzip: " in out.stdout + out.stderr, out.stdout + out.stderr
+
+
+def zeroes_of_an_image_take_no_memory(desk):
+    """What the plan takes for a disk of 256 MiB with 3 MiB in it, by its users and how it may be changed."""
+    with open(desk.path("sparse.img"), "wb") as out:
+        out.truncate(256 << 20)
+        for at in (5, 100 << 20, 200 << 20):
+            out.seek(at)
+            out.write(b"x" * (1 << 20))
+    config = "[guest a]\nkernel = hello.elf\nmemory = 16M\n"
+
+    def needs(*disks):
+        out = check("--needs", desk.write("sparse.conf", config + "".join(f"disk = sparse.img{disk}\n" for disk in disks)))
+        assert out.returncode == 0, out.stdout + out.stderr
+        return int(re.search(r"memory = ([0-9]+)M", out.stdout)[1])
+
+    told = {disks: needs(*disks) for disks in ((), ("",), (",ro",), (",ro", ",ro"), (",changes=8M",), (",keep=no,changes=8M",))}
+    assert told[("",)] - told[()] >= 256, told
+    for disks in ((",ro",), (",ro", ",ro"), (",changes=8M",), (",keep=no,changes=8M",)):
+        assert told[disks] - told[()] <= 128, told  # the least step
+    out = check(desk.path("sparse.conf")).stdout
+    assert "disk    sparse.img, as it was after each restart, 8 MiB for changes, 3.0 MiB without its zeroes" in out, out
+    out = check(desk.write("sparse.conf", config + "disk = sparse.img\n")).stdout
+    assert re.search(r"disk    sparse\.img; 252\.9 MiB of it are zeroes: with `changes=SIZE` only", out), out
 
 
 def names_are_those_of_a_fat_volume(desk):
@@ -628,7 +653,8 @@ TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_f
          errors_beyond_the_list_are_counted, real_machines_are_planned_for,
          code_lies_in_small_leaves_where_the_cpu_needs_it, the_verdict_has_its_reasons,
          a_place_of_ones_own_is_kept_and_the_others_are_planned_around_it,
-         files_that_are_missing_empty_or_no_image_are_named, a_disk_may_be_compressed_and_what_is_none_is_told, names_are_those_of_a_fat_volume,
+         files_that_are_missing_empty_or_no_image_are_named, a_disk_may_be_compressed_and_what_is_none_is_told,
+         zeroes_of_an_image_take_no_memory, names_are_those_of_a_fat_volume,
          a_wrong_machine_is_named_with_its_line, the_machine_decides,
          what_is_needed_is_enough_and_hardly_more, plan_and_json_show_every_key, a_config_that_cannot_be_read_says_why,
          the_standard_input_is_a_config, a_path_of_this_computer_is_told_from_a_missing_file,

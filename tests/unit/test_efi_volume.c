@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Files are read whole from firmwares whose drivers fail with large transfers, with memory above 4 GiB, or now and
- * then: efi/efi_volume.c on a model of a volume with one file.
+ * then, and images without their pages of zeroes: efi/efi_volume.c and efi_store.c on a model of a volume with one
+ * file.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,12 +112,32 @@ static EFI_STATUS EFIAPI root_open(EFI_FILE *root, EFI_FILE **file, CHAR16 *name
 
 static EFI_FILE root_file = {.Open = root_open};
 
-static void *pages_taken;
+/* What the firmware has given, beside the buffer. */
+#define TAKEN_MAX 16u
+
+static struct {
+    uint8_t *start;
+    uint64_t pages;
+    uint64_t returned; /* pages, from the first on */
+} taken[TAKEN_MAX];
+static uint32_t taken_count;
+static uint64_t piece_pages_max; /* the largest piece that the firmware has */
 
 static void free_pages(void)
 {
-    free(pages_taken);
-    pages_taken = NULL;
+    while (taken_count > 0) {
+        free(taken[--taken_count].start);
+    }
+}
+
+static uint64_t pages_out(void)
+{
+    uint64_t pages = 0;
+
+    for (uint32_t i = 0; i < taken_count; i++) {
+        pages += taken[i].pages - taken[i].returned;
+    }
+    return pages;
 }
 
 EFI_STATUS efi_pages_take(struct efi_stage *of, EFI_ALLOCATE_TYPE how, uint64_t pages, uint64_t *address)
@@ -129,16 +150,40 @@ EFI_STATUS efi_pages_take(struct efi_stage *of, EFI_ALLOCATE_TYPE how, uint64_t 
         *address = (uint64_t)(uintptr_t)low_memory;
         return broken.no_buffer ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
     }
-    pages_taken = aligned_alloc(PAGE_BYTES, pages * PAGE_BYTES);
-    *address = (uint64_t)(uintptr_t)pages_taken;
+    if (pages > piece_pages_max) {
+        return EFI_OUT_OF_RESOURCES;
+    }
+    assert_in_range(taken_count, 0, TAKEN_MAX - 1);
+    taken[taken_count].start = aligned_alloc(PAGE_BYTES, pages * PAGE_BYTES);
+    taken[taken_count].pages = pages;
+    taken[taken_count].returned = 0;
+    *address = (uint64_t)(uintptr_t)taken[taken_count++].start;
+    memset((void *)(uintptr_t)*address, 0xcc, pages * PAGE_BYTES);
     return EFI_SUCCESS;
 }
 
 void efi_pages_return(struct efi_stage *of, uint64_t address)
 {
     (void)of;
-    assert_int_equal(address, (uint64_t)(uintptr_t)low_memory);
-    buffers_out--;
+    if (address == (uint64_t)(uintptr_t)low_memory) {
+        buffers_out--;
+        return;
+    }
+    assert_int_equal(address, (uint64_t)(uintptr_t)taken[taken_count - 1].start);
+    free(taken[--taken_count].start);
+}
+
+void efi_pages_return_first(struct efi_stage *of, uint64_t address, uint64_t pages)
+{
+    uint32_t i = 0;
+
+    (void)of;
+    while (i < taken_count && address != (uint64_t)(uintptr_t)taken[i].start) {
+        i++;
+    }
+    assert_true(i < taken_count && pages < taken[i].pages);
+    memset(taken[i].start, 0xdd, pages * PAGE_BYTES);
+    taken[i].returned = pages;
 }
 
 void efi_say(struct efi_stage *of, const char *form, ...)
@@ -180,6 +225,7 @@ static void make_good(void)
     broken.fails_at = NEVER;
     largest_read = 0;
     reads = 0;
+    piece_pages_max = NEVER;
     buffers_out = 0;
     progress_lines = 0;
     said[0] = '\0';
@@ -289,6 +335,94 @@ static void without_memory_below_4_gib_a_sentence_says_so(void **context)
     fails_with("P0727: the firmware has no 1 MiB of memory below 4 GiB");
 }
 
+/* Where each page of the image is, with the holes' zeroes, is what the file has. */
+static void check_image(const uint8_t *pages, const struct efi_holes *holes)
+{
+    const uint32_t *places = (const uint32_t *)(uintptr_t)holes->places;
+    static const uint8_t zeroes[PAGE_BYTES];
+
+    for (uint64_t page = 0; page * PAGE_BYTES < FILE_BYTES; page++) {
+        uint64_t bytes = min_u64(PAGE_BYTES, FILE_BYTES - page * PAGE_BYTES);
+
+        assert_in_range(places[page], 0, holes->stored_pages);
+        assert_memory_equal(places[page] == 0 ? zeroes : pages + (places[page] - 1) * (uint64_t)PAGE_BYTES,
+                            content + page * PAGE_BYTES, bytes);
+    }
+}
+
+static bool read_image(struct efi_holes *holes, struct span *bytes)
+{
+    const struct efi_want want = {.path = "\\plinth\\big", .where = "", .bytes_max = NEVER, .holes = holes};
+
+    stage.info = &info;
+    stage.volume = &root_file;
+    *holes = (struct efi_holes){0, 0};
+    return efi_volume_read(&stage, &want, bytes);
+}
+
+/* The file with `stored` pages that are not zero, and what is read of it. */
+static void image_takes(uint64_t stored)
+{
+    static uint8_t whole[sizeof(content)];
+    struct efi_holes holes;
+    struct span bytes = {NULL, 0};
+
+    memcpy(whole, content, sizeof(content));
+    for (uint64_t page = stored; page * PAGE_BYTES < FILE_BYTES; page++) { /* holes between the others, too */
+        memset(content + page * 7 % 771 * PAGE_BYTES, 0, PAGE_BYTES);
+    }
+    assert_true(read_image(&holes, &bytes));
+    assert_int_equal(bytes.bytes, FILE_BYTES);
+    assert_int_equal(holes.stored_pages, stored);
+    check_image(bytes.base, &holes);
+    assert_int_equal(pages_out(), max_u64(stored, 1) + 1); /* and the places */
+    assert_int_equal(buffers_out, 0);
+    free_pages();
+    memcpy(content, whole, sizeof(content));
+}
+
+static void pages_of_zeroes_take_no_memory(void **context)
+{
+    (void)context;
+    for (uint64_t stored = 2; stored < 771; stored += 96) {
+        make_good();
+        broken.answer_max = stored % 4 == 0 ? NEVER : 5000;
+        image_takes(stored);
+    }
+}
+
+static void a_firmware_needs_no_piece_for_the_zeroes(void **context)
+{
+    struct efi_holes holes;
+    struct span bytes = {NULL, 0};
+
+    (void)context;
+    make_good();
+    piece_pages_max = 400; /* of 772 */
+    image_takes(200);
+    assert_false(read_image(&holes, &bytes));
+    assert_non_null(strstr(said, "P0716: \\plinth\\big has 3.0 MiB, and what is not zeroes of them needs more than"));
+    free_pages();
+}
+
+static void a_compressed_image_is_read_as_it_is(void **context)
+{
+    struct efi_holes holes;
+    struct span bytes = {NULL, 0};
+    uint8_t before[3];
+
+    (void)context;
+    make_good();
+    memcpy(before, content, sizeof(before));
+    memcpy(content, (const uint8_t[]){0x1f, 0x8b, 8}, sizeof(before));
+    memset(content + MIB, 0, MIB);
+    assert_true(read_image(&holes, &bytes));
+    assert_int_equal(holes.places, 0);
+    assert_memory_equal(bytes.base, content, FILE_BYTES);
+    memcpy(content, before, sizeof(before));
+    free_pages();
+}
+
 static int set_up(void **context)
 {
     (void)context;
@@ -309,6 +443,9 @@ int main(void)
         cmocka_unit_test(a_file_that_ends_early_is_no_short_image),
         cmocka_unit_test(a_firmware_that_gives_less_than_asked_is_asked_again),
         cmocka_unit_test(without_memory_below_4_gib_a_sentence_says_so),
+        cmocka_unit_test(pages_of_zeroes_take_no_memory),
+        cmocka_unit_test(a_firmware_needs_no_piece_for_the_zeroes),
+        cmocka_unit_test(a_compressed_image_is_read_as_it_is),
     };
 
     return cmocka_run_group_tests_name("efi_volume", tests, set_up, NULL);

@@ -77,13 +77,49 @@ static enum status expand(uint64_t count, uint64_t *bytes)
     return status;
 }
 
+/* What comes out in pieces, at `to`. */
+struct taken {
+    uint64_t bytes, room;
+};
+
+static bool take(void *context, const uint8_t *bytes, uint64_t count)
+{
+    struct taken *taken = context;
+
+    if (count > taken->room - taken->bytes) {
+        return false;
+    }
+    memcpy(to + taken->bytes, bytes, count);
+    taken->bytes += count;
+    return true;
+}
+
+static enum status expand_to_sink(uint64_t count, uint64_t bytes, struct taken *taken)
+{
+    static uint8_t window[GZIP_WINDOW_BYTES + 1];
+    const struct gzip_sink sink = {take, taken};
+    enum status status;
+
+    window[GZIP_WINDOW_BYTES] = GUARD;
+    status = gzip_expand_to((struct span){packed, count}, window, bytes, &sink, &error);
+    assert_int_equal(window[GZIP_WINDOW_BYTES], GUARD);
+    return status;
+}
+
 static void assert_same(uint64_t count, uint32_t bytes)
 {
+    struct taken taken = {0, bytes};
     uint64_t made;
 
     assert_int_equal(expand(count, &made), STATUS_OK);
     assert_int_equal(made, bytes);
     assert_memory_equal(to, plain, bytes);
+    memset(to, GUARD, bytes);
+    assert_int_equal(expand_to_sink(count, bytes, &taken), STATUS_OK);
+    assert_int_equal(taken.bytes, bytes);
+    assert_memory_equal(to, plain, bytes);
+    taken = (struct taken){0, bytes - 1};
+    assert_int_equal(expand_to_sink(count, bytes, &taken), STATUS_NO_MEMORY);
 }
 
 static void every_form_of_block_comes_out_as_it_was(void **state)

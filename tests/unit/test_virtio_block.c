@@ -35,7 +35,8 @@ static void make(bool read_only, uint32_t change_pages)
     for (unsigned i = 0; i < DISK_BYTES; i++) {
         file[i] = expected[i] = (uint8_t)(i * 7 + i / 512);
     }
-    disk_image_init(&image, (struct span){file, DISK_BYTES}, map, changes, change_pages);
+    disk_image_init(&image, &(struct disk_stored){file, NULL, DISK_PAGES, DISK_BYTES}, map, changes, change_pages,
+                    false);
     virtio_block_init(&disk.block, &arena.memory, &image, read_only, "a-rather-long-name.img");
     virtio_pci_init(&disk.pci, &disk.block.device, false);
 }
@@ -62,14 +63,23 @@ static uint64_t together_plainly(uint64_t offset, uint64_t bytes)
     uint64_t there = PAGE_BYTES - offset % PAGE_BYTES;
 
     for (uint64_t page = offset / PAGE_BYTES; there < bytes; page++, there += PAGE_BYTES) {
-        if (map[page + 1] != map[page] + (map[page] >= 2)) {
+        if (map[page + 1] != map[page] + (map[page] != 0)) {
             return there;
         }
     }
     return bytes;
 }
 
-/* The map's words are 0 (image), 1 (zeroes), or a changed page's number and 2. */
+/* The map's words: 0 (zeroes), the image's pages from 1 on, a number that is none, changed pages. */
+#define FIRST_CHANGE (DISK_PAGES + 2)
+
+static uint32_t any_word(uint32_t random)
+{
+    return (random >> 16 & 3) == 0   ? 0
+           : (random >> 16 & 3) == 1 ? 1 + (random >> 18) % DISK_PAGES
+                                     : FIRST_CHANGE + (random >> 18) % 4;
+}
+
 static void pages_that_lie_together_are_one_piece(void **state)
 {
     uint32_t random = 7;
@@ -80,13 +90,14 @@ static void pages_that_lie_together_are_one_piece(void **state)
 
         for (unsigned i = 0; i < DISK_PAGES; i++) {
             random = random * 1664525u + 1013904223u;
-            map[i] = i != 0 && random >> 28 != 0 ? map[i - 1] + (map[i - 1] >= 2) : random >> 16 & 3;
+            map[i] = i != 0 && random >> 28 != 0 ? map[i - 1] + (map[i - 1] != 0) : any_word(random);
+            map[i] += map[i] == DISK_PAGES + 1; /* from the image's last page to the first of `changes` */
         }
         offset = (random >> 8) % (DISK_BYTES - 1);
         bytes = 1 + (random = random * 1664525u + 1013904223u) / 256 % (DISK_BYTES - offset);
         (void)disk_image_read(&image, offset, bytes, &piece);
         assert_int_equal(piece, together_plainly(offset, bytes));
-        if (map[offset / PAGE_BYTES] >= 2) {
+        if (map[offset / PAGE_BYTES] >= FIRST_CHANGE) {
             assert_non_null(disk_image_write(&image, offset, bytes, &piece));
             assert_int_equal(piece, together_plainly(offset, bytes));
         }
@@ -322,15 +333,10 @@ static void a_restart_may_forget_the_changes(void **state)
 
 static void changes_may_be_kept_in_the_image_itself(void **state)
 {
-    const uint64_t bytes =
-        DISK_BYTES - 512; /* no whole number of pages: what follows the image in its last one reads as 0 */
     uint32_t written;
 
     (void)state;
-    memset(file + bytes, 0xee, sizeof(file) - bytes);
-    disk_image_init_in_place(&image, file, bytes, map);
-    assert_int_equal(file[bytes], 0);
-    assert_int_equal(file[sizeof(file) - 1], 0);
+    disk_image_init(&image, &(struct disk_stored){file, NULL, DISK_PAGES, DISK_BYTES - 512}, map, NULL, 0, true);
     arena_put(&arena, DATA, 0x1111, 8);
     assert_int_equal(request(1, 7, DATA, 512, 1, &written), 0);
     assert_int_equal(file[7 * 512], 0x11);

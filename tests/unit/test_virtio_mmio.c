@@ -80,7 +80,8 @@ static int setup(void **state)
     }
     clock_1ghz = clock_of(1000000000);
     platform_reset(&platform, &config, 0);
-    disk_image_init(&image, (struct span){file, DISK_BYTES}, map, changes, 8);
+    disk_image_init(&image, &(struct disk_stored){file, NULL, DISK_BYTES / PAGE_BYTES, DISK_BYTES}, map, changes, 8,
+                    false);
     virtio_block_init(&block, &arena.memory, &image, false, "disk.img");
     virtio_mmio_init(&mmio, &block.device);
     assert_int_equal(bus_add(&platform.bus, &virtio_mmio_row, &mmio, &on_bus), STATUS_OK);

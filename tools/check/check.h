@@ -91,6 +91,8 @@ struct check_file {
 /* What a disk's image is. */
 struct check_disk {
     uint64_t expanded_bytes; /* where it is compressed with gzip; 0: it is not */
+    uint64_t stored_bytes;   /* where its zeroes take no memory, and there are some: of all else; else UINT64_MAX */
+    uint64_t zero_bytes;     /* that take memory, because all of it must be there */
     const char *foreign;     /* foreign_disk() */
 };
 

@@ -16,6 +16,7 @@
 #include "hv/base/format.h"
 #include "hv/boot_info.h"
 #include "hv/core/guest_devices.h"
+#include "hv/dev/virtio/disk_store.h"
 #include "hv/host/cpu_speculation.h"
 
 #include <stdlib.h>
@@ -239,16 +240,16 @@ static void plan_own(struct check *check)
     }
 }
 
-/* Expands the image where it is compressed: once on the target, however many disks have it. */
-static bool expand_disk(struct check *check, const struct config_disk *disk, struct span *image,
+/* Expands the image where it is compressed, once on the target, however many disks have it; into *to, which the caller
+ * frees. */
+static bool expand_disk(struct check *check, const struct config_disk *disk, struct span *image, uint8_t **to,
                         struct check_disk *known)
 {
     struct load_error error = {.offset = UINT64_MAX, .sentence = "there is no memory to expand it"};
-    uint8_t *expanded = NULL;
     bool good = true;
 
     if (gzip_recognize(*image)) {
-        good = expand(image, &expanded, &error) == STATUS_OK;
+        good = expand(image, to, &error) == STATUS_OK;
         known->expanded_bytes = image->bytes;
     }
     if (!good) {
@@ -256,8 +257,40 @@ static bool expand_disk(struct check *check, const struct config_disk *disk, str
     } else {
         known->foreign = foreign_disk(*image);
     }
-    free(expanded);
     return good;
+}
+
+/* The image's pages that are in memory. */
+static uint64_t stored_pages(const struct check *check, const struct config_disk *disk, struct span image,
+                             struct check_disk *known)
+{
+    uint64_t pages = align_up(image.bytes, PAGE_BYTES) / PAGE_BYTES;
+    uint64_t stored = disk_store_count(image);
+
+    if (config_disk_has_holes(&check->config, disk)) {
+        known->stored_bytes = stored == pages ? UINT64_MAX : stored * PAGE_BYTES;
+        return stored;
+    }
+    known->zero_bytes = (pages - stored) * PAGE_BYTES;
+    return pages;
+}
+
+static void take_disk(struct check *check, const struct config_disk *disk, struct span image, bool first,
+                      struct check_disk *known)
+{
+    uint64_t stored = stored_pages(check, disk, image, known);
+    struct config_disk_plan plan = config_disk_plan(&check->config, disk, image.bytes, stored);
+
+    if (first) {
+        take_pages(check, max_u64(stored, 1) * PAGE_BYTES, disk->position);
+        if (config_disk_has_holes(&check->config, disk)) {
+            take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
+        }
+    }
+    take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
+    if (plan.change_pages != 0) {
+        take_pages(check, plan.change_pages * PAGE_BYTES, disk->position);
+    }
 }
 
 /* A disk's image, and the memory beside it. The compressed bytes of one are given back. */
@@ -265,23 +298,19 @@ static void check_disk(struct check *check, const struct config_disk *disk, stru
 {
     struct span image;
     struct span expanded;
-    struct config_disk_plan plan;
+    uint8_t *memory = NULL;
     bool first = false;
+
+    known->stored_bytes = UINT64_MAX;
 
     if (!check_file_read(check, disk->path, disk->position, &image, &first)) {
         return;
     }
     expanded = image;
-    if (expand_disk(check, disk, &expanded, known)) {
-        plan = config_disk_plan(&check->config, disk, expanded.bytes);
-        if (first) {
-            take_pages(check, expanded.bytes, disk->position);
-        }
-        take_pages(check, plan.map_pages * CONFIG_DISK_MAP_BYTES, disk->position);
-        if (plan.change_pages != 0) {
-            take_pages(check, plan.change_pages * PAGE_BYTES, disk->position);
-        }
+    if (expand_disk(check, disk, &expanded, &memory, known)) {
+        take_disk(check, disk, expanded, first, known);
     }
+    free(memory);
     check_file_free(image);
 }
 

@@ -61,6 +61,8 @@ static void print_direct(const struct config_guest *guest)
     }
 }
 
+#define ZEROES_TOLD_MIN (64 * MIB)
+
 static void print_disk(const struct config_disk *disk, const struct check_disk *known)
 {
     char bytes_text[FORMAT_BYTES_MAX];
@@ -72,6 +74,13 @@ static void print_disk(const struct config_disk *disk, const struct check_disk *
     }
     if (known->expanded_bytes != 0) {
         printf(", expands to %s", format_bytes(bytes_text, known->expanded_bytes));
+    }
+    if (known->stored_bytes != UINT64_MAX) {
+        printf(", %s without its zeroes", format_bytes(bytes_text, known->stored_bytes));
+    }
+    if (known->zero_bytes >= ZEROES_TOLD_MIN) {
+        printf("; %s of it are zeroes: with `changes=SIZE` only what is written takes memory of them",
+               format_bytes(bytes_text, known->zero_bytes));
     }
     if (known->foreign != NULL) {
         printf("; warning: it is %s: the guest sees these bytes, and not the disk in it", known->foreign);

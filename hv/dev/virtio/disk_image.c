@@ -3,65 +3,59 @@
 
 #include "hv/base/memory.h"
 
-/* Words of the map; more is 2 + the number of a page of `changes`. */
-#define PAGE_IMAGE 0u
-#define PAGE_ZERO 1u
-#define PAGE_CHANGED 2u
+/*
+ * Words of the map: zeroes, then the image's pages, a number that no page has, then those of `changes`. The numbers of
+ * pages that lie together count up, and where the image ends and `changes` begin they do not.
+ */
+#define PAGE_ZERO 0u
+#define PAGE_IMAGE 1u
 
 uint64_t disk_image_pages(uint64_t image_bytes)
 {
     return align_up(image_bytes, PAGE_BYTES) / PAGE_BYTES;
 }
 
-void disk_image_init(struct disk_image *disk, struct span image, uint32_t *map, uint8_t *changes, uint32_t change_pages)
+void disk_image_init(struct disk_image *disk, const struct disk_stored *stored, uint32_t *map, uint8_t *changes,
+                     uint32_t change_pages, bool in_place)
 {
     *disk = (struct disk_image){
-        .image = image.base,
+        .stored = *stored,
         .changes = changes,
         .map = map,
-        .image_bytes = image.bytes,
-        .bytes = align_up(image.bytes, DISK_SECTOR_BYTES),
-        .pages = (uint32_t)disk_image_pages(image.bytes),
+        .bytes = align_up(stored->bytes, DISK_SECTOR_BYTES),
+        .pages = (uint32_t)disk_image_pages(stored->bytes),
         .change_pages = change_pages,
+        .in_place = in_place,
     };
     disk_image_forget(disk);
 }
 
-void disk_image_init_in_place(struct disk_image *disk, uint8_t *image, uint64_t bytes, uint32_t *map)
-{
-    *disk = (struct disk_image){
-        .changes = image,
-        .map = map,
-        .image_bytes = bytes,
-        .bytes = align_up(bytes, DISK_SECTOR_BYTES),
-        .pages = (uint32_t)disk_image_pages(bytes),
-        .in_place = true,
-    };
-    disk->change_pages = disk->fresh = disk->pages;
-    memset(image + bytes, 0, (size_t)(align_up(bytes, PAGE_BYTES) - bytes));
-    for (uint32_t page = 0; page < disk->pages; page++) {
-        map[page] = PAGE_CHANGED + page;
-    }
-}
-
 void disk_image_forget(struct disk_image *disk)
 {
-    memset(disk->map, 0, disk->pages * sizeof(*disk->map));
+    for (uint32_t page = 0; page < disk->pages; page++) {
+        disk->map[page] = disk->stored.places == NULL ? PAGE_IMAGE + page : disk->stored.places[page];
+    }
     disk->fresh = 0;
     disk->free_head = 0;
 }
 
-static uint8_t *changed_page(const struct disk_image *disk, uint32_t word)
+static uint32_t first_change(const struct disk_image *disk)
 {
-    return disk->changes + (uint64_t)(word - PAGE_CHANGED) * PAGE_BYTES;
+    return PAGE_IMAGE + disk->stored.count + 1;
 }
 
-/* How much of a page the image has; what is behind its end is zeroes. */
-static uint64_t image_bytes_of(const struct disk_image *disk, uint32_t page)
+static bool may_change(const struct disk_image *disk, uint32_t word)
 {
-    uint64_t start = (uint64_t)page * PAGE_BYTES;
+    return word >= (disk->in_place ? PAGE_IMAGE : first_change(disk));
+}
 
-    return disk->image == NULL || start >= disk->image_bytes ? 0 : min_u64(PAGE_BYTES, disk->image_bytes - start);
+/* Of a word that is not PAGE_ZERO. */
+static uint8_t *page_of(const struct disk_image *disk, uint32_t word)
+{
+    uint32_t first = first_change(disk);
+
+    return word >= first ? disk->changes + (uint64_t)(word - first) * PAGE_BYTES
+                         : disk->stored.pages + (uint64_t)(word - PAGE_IMAGE) * PAGE_BYTES;
 }
 
 /* Two words of the map, wherever they lie. */
@@ -72,14 +66,14 @@ struct map_pair {
 #define PAIR_STEP ((1ULL << 32) + 1)
 
 /*
- * How many of `bytes` follow each other in memory, from `within` a page on: words that are the same for pages of the
- * image and for zeroes, and count up for changes. Most pages are looked at by fours.
+ * How many of `bytes` follow each other in memory, from `within` a page on: words that are the same for zeroes and
+ * count up for all others. Most pages are looked at by fours.
  */
 static uint64_t together(const struct disk_image *disk, uint32_t page, uint64_t within, uint64_t bytes)
 {
     const uint32_t *map = &disk->map[page];
     uint64_t pages = (within + bytes + PAGE_BYTES - 1) / PAGE_BYTES;
-    uint64_t step = *map >= PAGE_CHANGED;
+    uint64_t step = *map != PAGE_ZERO;
     uint64_t word = *map + step; /* of the next page */
     uint64_t first = word | (word + step) << 32;
     uint64_t second = first + 2 * step * PAIR_STEP;
@@ -106,53 +100,43 @@ const uint8_t *disk_image_read(const struct disk_image *disk, uint64_t offset, u
     uint32_t page = (uint32_t)(offset / PAGE_BYTES);
     uint64_t within = offset % PAGE_BYTES;
     uint32_t word = disk->map[page];
-    uint64_t end = disk->image == NULL ? 0 : disk->image_bytes;
 
     *piece = together(disk, page, within, bytes);
-    if (word >= PAGE_CHANGED) {
-        return changed_page(disk, word) + within;
-    }
-    if (word == PAGE_ZERO || offset >= end) {
-        return NULL;
-    }
-    *piece = min_u64(*piece, end - offset);
-    return disk->image + offset;
+    return word == PAGE_ZERO ? NULL : page_of(disk, word) + within;
 }
 
-/* A page of memory whose bytes are anything; 0: there is none. */
+/* A page of memory whose bytes are anything; PAGE_ZERO: there is none. */
 static uint32_t take_page(struct disk_image *disk)
 {
-    uint32_t word;
+    uint32_t word = disk->free_head;
 
-    if (disk->free_head != 0) {
-        word = PAGE_CHANGED + disk->free_head - 1;
-        memcpy(&disk->free_head, changed_page(disk, word), sizeof(disk->free_head));
+    if (word != PAGE_ZERO) {
+        memcpy(&disk->free_head, page_of(disk, word), sizeof(disk->free_head));
         return word;
     }
-    return disk->fresh < disk->change_pages ? PAGE_CHANGED + disk->fresh++ : 0;
+    return disk->fresh < disk->change_pages ? first_change(disk) + disk->fresh++ : PAGE_ZERO;
 }
 
 static void give_page(struct disk_image *disk, uint32_t word)
 {
-    memcpy(changed_page(disk, word), &disk->free_head, sizeof(disk->free_head));
-    disk->free_head = word - PAGE_CHANGED + 1;
+    memcpy(page_of(disk, word), &disk->free_head, sizeof(disk->free_head));
+    disk->free_head = word;
 }
 
 /* Gives the page memory of its own, with the bytes that it had. */
 static bool make_page(struct disk_image *disk, uint32_t page)
 {
-    uint64_t there = disk->map[page] == PAGE_IMAGE ? image_bytes_of(disk, page) : 0;
+    uint32_t before = disk->map[page];
     uint32_t word = take_page(disk);
-    uint8_t *bytes;
 
-    if (word == 0) {
+    if (word == PAGE_ZERO) {
         return false;
     }
-    bytes = changed_page(disk, word);
-    if (there != 0) {
-        memcpy(bytes, disk->image + (uint64_t)page * PAGE_BYTES, (size_t)there);
+    if (before == PAGE_ZERO) {
+        memset(page_of(disk, word), 0, PAGE_BYTES);
+    } else {
+        memcpy(page_of(disk, word), page_of(disk, before), PAGE_BYTES);
     }
-    memset(bytes + there, 0, (size_t)(PAGE_BYTES - there));
     disk->map[page] = word;
     return true;
 }
@@ -162,7 +146,7 @@ uint8_t *disk_image_write(struct disk_image *disk, uint64_t offset, uint64_t byt
     uint32_t page = (uint32_t)(offset / PAGE_BYTES);
     uint64_t within = offset % PAGE_BYTES;
 
-    if (disk->map[page] >= PAGE_CHANGED) {
+    if (may_change(disk, disk->map[page])) {
         *piece = together(disk, page, within, bytes);
     } else {
         *piece = min_u64(bytes, PAGE_BYTES - within);
@@ -170,7 +154,7 @@ uint8_t *disk_image_write(struct disk_image *disk, uint64_t offset, uint64_t byt
             return NULL;
         }
     }
-    return changed_page(disk, disk->map[page]) + within;
+    return page_of(disk, disk->map[page]) + within;
 }
 
 static bool zero_part(struct disk_image *disk, uint64_t offset, uint64_t bytes)
@@ -195,7 +179,7 @@ bool disk_image_zero(struct disk_image *disk, uint64_t offset, uint64_t bytes)
         uint64_t step = min_u64(bytes, PAGE_BYTES - offset % PAGE_BYTES);
 
         if (step == PAGE_BYTES) {
-            if (disk->map[page] >= PAGE_CHANGED) {
+            if (may_change(disk, disk->map[page])) {
                 give_page(disk, disk->map[page]);
             }
             disk->map[page] = PAGE_ZERO;

@@ -140,6 +140,7 @@ struct config_pci {
     bool has_gsi;                    /* `gsi N` behind it: */
     uint32_t gsi;                    /* the input of the I/O APICs that its interrupt line leads to */
     uint32_t which;                  /* of several that fit the first, second, ...: from 1 on */
+    uint8_t vf;                      /* the virtual function of that number, from 1 on; 0: the function itself */
 };
 
 /* Devices of the machine that a guest has for itself, without an exit: docs/devices.md, "Devices of the machine". */

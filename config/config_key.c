@@ -135,7 +135,7 @@ static const struct key keys[] = {
      "network networks nic vif netdev bridge interface interfaces ethernet network-interfaces iface"},
     {"shared", SECTION_GUEST, KIND_SHARED, 0, NO_POSITION, NULL, "ivshmem shmem"},
     {"pci", SECTION_GUEST, KIND_PCI, 0, NO_POSITION, NULL,
-     "pcidevs pci-devices hostdev passthrough vfio vfio-pci pci-passthrough"},
+     "pcidevs pci-devices hostdev passthrough vfio vfio-pci pci-passthrough vf vfs sriov sr-iov sriov-numvfs num-vfs"},
     {"cmdline", SECTION_GUEST, KIND_TEXT, GUEST_AT(cmdline), GUEST_AT(cmdline_position), NULL,
      "append args bootargs boot-args cmd command-line options extra kernel-args kernel-params root"},
     {"console", SECTION_GUEST, KIND_CONSOLE, GUEST_AT(console), NO_POSITION, guest_consoles, NULL},

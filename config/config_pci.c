@@ -7,6 +7,8 @@
  *   pci = 8086:10d3      pci = 8086:10d3 2         vendor and product; of several that are alike the second
  *   pci = nvme           pci = net 2               a kind
  *   pci = net 2 gsi 17                             behind each: where its interrupt line leads to
+ *   pci = net 2 vf 1                               behind each: a virtual function of it (SR-IOV), from 1 on. As many
+ *                                                  are made as the highest number that is named
  *
  * They are counted in the order of their places: segment, bus, device, function.
  */
@@ -15,6 +17,7 @@
 #include "hv/base/format.h"
 
 #define WHICH_MAX 255u
+#define VF_MAX 255u
 #define GSI_MAX 1023u /* inputs of all I/O APICs: far more than any machine has */
 #define CLASS_BRIDGE 0x06u
 #define PLACE_TEXT_MAX 16u
@@ -110,7 +113,24 @@ static bool read_kind(struct text text, struct config_pci *pci)
     return false;
 }
 
-/* What stands behind an ID or a kind: which of several; then, behind a place, too, the pin of its line. */
+/* The number of a virtual function, or the pin of an interrupt line, which a virtual function does not have. */
+static bool read_part(struct config_piece name, struct config_piece value, struct config_pci *pci)
+{
+    uint64_t number;
+
+    if (!config_value_number(value.text, &number)) {
+        return false;
+    }
+    if (config_text_alike(name.text, "vf") && number != 0 && number <= VF_MAX) {
+        pci->vf = (uint8_t)number;
+        return true;
+    }
+    pci->has_gsi = config_text_alike(name.text, "gsi") && number <= GSI_MAX;
+    pci->gsi = pci->has_gsi ? (uint32_t)number : 0;
+    return pci->has_gsi;
+}
+
+/* What stands behind an ID or a kind: which of several; then, behind a place, too, what read_part() knows. */
 static bool read_rest(struct config_piece rest, struct config_pci *pci)
 {
     struct config_piece word;
@@ -119,22 +139,15 @@ static bool read_rest(struct config_piece rest, struct config_pci *pci)
     if (!config_take_word(&rest, &word)) {
         return false;
     }
-    if (word.text.length != 0 && !config_text_alike(word.text, "gsi")) {
-        if (pci->kind == CONFIG_PCI_ADDRESS || !config_value_number(word.text, &number) || number == 0 ||
-            number > WHICH_MAX || !config_take_word(&rest, &word)) {
+    if (pci->kind != CONFIG_PCI_ADDRESS && config_value_number(word.text, &number)) {
+        if (number == 0 || number > WHICH_MAX || !config_take_word(&rest, &word)) {
             return false;
         }
+    } else {
+        number = 1;
     }
     pci->which = (uint32_t)number;
-    if (word.text.length == 0) {
-        return true;
-    }
-    if (!config_text_alike(word.text, "gsi") || !config_value_number(rest.text, &number) || number > GSI_MAX) {
-        return false;
-    }
-    pci->has_gsi = true;
-    pci->gsi = (uint32_t)number;
-    return true;
+    return word.text.length == 0 || read_part(word, rest, pci);
 }
 
 void config_read_pci(struct config_piece value, struct config_guest *guest, struct config_errors *errors)
@@ -148,7 +161,8 @@ void config_read_pci(struct config_piece value, struct config_guest *guest, stru
         config_report(errors, value.position, "bad-pci",
                       "\"%.*s\" names no PCI function; write its place (02:00.0), vendor and product (8086:10d3), or "
                       "nvme, ahci, sata, disk, usb, xhci, net, gpu or audio, with a number behind where there are "
-                      "several (net 2), and where its interrupt line has to be named `gsi 17`.",
+                      "several (net 2), behind it `vf 1` for a virtual function of it (SR-IOV), and where its "
+                      "interrupt line has to be named `gsi 17`.",
                       TEXT_ARGS(value.text));
         return;
     }
@@ -162,7 +176,7 @@ void config_read_pci(struct config_piece value, struct config_guest *guest, stru
 
 /* ---- within the file ---- */
 
-static bool is_same_wish(const struct config_pci *one, const struct config_pci *other)
+static bool is_same_function(const struct config_pci *one, const struct config_pci *other)
 {
     if (one->kind != other->kind || one->which != other->which) {
         return false;
@@ -175,9 +189,27 @@ static bool is_same_wish(const struct config_pci *one, const struct config_pci *
                                       : one->class_code == other->class_code && one->class_mask == other->class_mask;
 }
 
+static bool is_same_wish(const struct config_pci *one, const struct config_pci *other)
+{
+    return is_same_function(one, other) && one->vf == other->vf;
+}
+
+/* One is a virtual function of the other. */
+static bool is_physical_wish(const struct config_pci *one, const struct config_pci *other)
+{
+    return is_same_function(one, other) && (one->vf == 0) != (other->vf == 0);
+}
+
 static void report_twice(const struct config_guest *owner, const struct config_pci *first,
                          const struct config_pci *second, struct config_errors *errors)
 {
+    if (first->vf != second->vf) {
+        config_report(errors, second->position, "pci-physical",
+                      "`pci = %.*s` and `pci = %.*s` of guest `%.*s` (line %u): a function of which virtual functions "
+                      "are given is no guest's; take one of the two out.",
+                      TEXT_ARGS(second->text), TEXT_ARGS(first->text), TEXT_ARGS(owner->name), first->position.line);
+        return;
+    }
     config_report(errors, second->position, "pci-two-owners",
                   "`pci = %.*s` is the function that guest `%.*s` has by line %u; a function has one owner.",
                   TEXT_ARGS(second->text), TEXT_ARGS(owner->name), first->position.line);
@@ -233,7 +265,9 @@ void config_rules_pci(const struct config *config, struct config_errors *errors)
                           "A guest with `pci` needs nested paging; take `paging = shadow` out.");
         }
         for (uint32_t i = 0; i < guest->pci_count; i++) {
-            (void)find_before(config, g, i, is_same_wish, errors);
+            if (!find_before(config, g, i, is_same_wish, errors)) {
+                (void)find_before(config, g, i, is_physical_wish, errors);
+            }
             check_lines(config, g, &guest->pci[i], errors);
         }
     }
@@ -295,6 +329,22 @@ static const char *place_text(const struct config_pci_function *function, char t
     return to;
 }
 
+static void check_virtual(const struct config_pci_function *function, const struct config_pci *wish,
+                          struct config_errors *errors)
+{
+    char place[PLACE_TEXT_MAX];
+
+    if (function->vfs_known && function->vfs == 0) {
+        config_report(errors, wish->position, "pci-vf",
+                      "%s has no virtual functions (SR-IOV), or the firmware has them off; take `vf %u` out, or switch "
+                      "SR-IOV on in the firmware's setup.",
+                      place_text(function, place), wish->vf);
+    } else if (function->vfs_known && wish->vf > function->vfs) {
+        config_report(errors, wish->position, "pci-vf", "%s has %u virtual functions; name one from 1 to %u.",
+                      place_text(function, place), function->vfs, function->vfs);
+    }
+}
+
 static void resolve(const struct config_machine *machine, struct config_pci *wish, struct config_errors *errors)
 {
     uint32_t count;
@@ -316,6 +366,8 @@ static void resolve(const struct config_machine *machine, struct config_pci *wis
                       "%s is what the hypervisor's console is on; take the console elsewhere (`console = serial`, "
                       "`console = screen`), or give the guest another function.",
                       place_text(function, place));
+    } else if (wish->vf != 0) {
+        check_virtual(function, wish, errors);
     } else if (function->messages_known && !function->messages && !function->line && !wish->has_gsi) {
         config_report(
             errors, wish->position, "pci-intx",
@@ -330,10 +382,13 @@ static void resolve(const struct config_machine *machine, struct config_pci *wis
     wish->function = function->function;
 }
 
+/* The same function, or one and a virtual function of it, which the rules within the file have not found. */
 static bool is_same_place(const struct config_pci *one, const struct config_pci *other)
 {
-    return one->segment == other->segment && one->bus == other->bus && one->device == other->device &&
-           one->function == other->function && !is_same_wish(one, other);
+    bool clash = one->vf == other->vf || one->vf == 0 || other->vf == 0;
+
+    return clash && one->segment == other->segment && one->bus == other->bus && one->device == other->device &&
+           one->function == other->function && !is_same_function(one, other);
 }
 
 static const struct config_pci_function *at_place(const struct config_machine *machine, const struct config_pci *pci)
@@ -346,6 +401,22 @@ static const struct config_pci_function *at_place(const struct config_machine *m
     return find(machine, &wish, &count);
 }
 
+/* A virtual function is in its physical one's group only where that is the group of all behind a bridge: functions of
+ * one device that can have them reach each other by ACS alone (hv/host/pci_topology.h). */
+static bool is_grouped(const struct config_machine *machine, const struct config_pci_function *own,
+                       const struct config_pci *wish)
+{
+    if (own == NULL || own->group == CONFIG_PCI_NO_GROUP) {
+        return false;
+    }
+    for (uint32_t i = 0; wish->vf != 0 && i < machine->pci_count; i++) {
+        if (machine->pci[i].group == own->group && machine->pci[i].class_code >> 16 == CLASS_BRIDGE) {
+            return true;
+        }
+    }
+    return wish->vf == 0;
+}
+
 /* Functions that nothing can tell apart have one owner, and the hypervisor's console is none of them. */
 static void check_group(const struct config *config, const struct config_machine *machine, uint32_t owner,
                         const struct config_pci *wish, struct config_errors *errors)
@@ -353,7 +424,10 @@ static void check_group(const struct config *config, const struct config_machine
     const struct config_pci_function *own = at_place(machine, wish);
     char place[PLACE_TEXT_MAX], other_place[PLACE_TEXT_MAX];
 
-    for (uint32_t i = 0; own != NULL && own->group != CONFIG_PCI_NO_GROUP && i < machine->pci_count; i++) {
+    if (!is_grouped(machine, own, wish)) {
+        return;
+    }
+    for (uint32_t i = 0; i < machine->pci_count; i++) {
         const struct config_pci_function *function = &machine->pci[i];
 
         if (function != own && function->group == own->group && function->console) {
@@ -364,16 +438,18 @@ static void check_group(const struct config *config, const struct config_machine
             return;
         }
     }
-    for (uint32_t g = 0; own != NULL && own->group != CONFIG_PCI_NO_GROUP && g < owner; g++) {
+    for (uint32_t g = 0; g < owner; g++) {
         for (uint32_t i = 0; i < config->guests[g].pci_count; i++) {
-            const struct config_pci_function *function = at_place(machine, &config->guests[g].pci[i]);
+            const struct config_pci *other = &config->guests[g].pci[i];
+            const struct config_pci_function *function = at_place(machine, other);
 
-            if (function != NULL && function != own && function->group == own->group) {
+            if (is_grouped(machine, function, other) && (function != own || wish->vf != 0) &&
+                function->group == own->group) {
                 config_report(errors, wish->position, "pci-group",
                               "%s and %s of guest `%.*s` (line %u) cannot be told apart by the IOMMU (one device, or "
                               "behind one bridge); give both to one guest.",
                               place_text(own, place), place_text(function, other_place),
-                              TEXT_ARGS(config->guests[g].name), config->guests[g].pci[i].position.line);
+                              TEXT_ARGS(config->guests[g].name), other->position.line);
                 return;
             }
         }

@@ -39,6 +39,8 @@ struct config_pci_function {
     bool messages; /* it has MSI-X or MSI */
     bool console;  /* the hypervisor writes its console there */
     bool line;     /* the firmware says where its interrupt line leads to */
+    bool vfs_known;
+    uint16_t vfs; /* virtual functions that it can have (SR-IOV) */
 };
 
 /* What of a machine belongs to the hypervisor, or is no device that a guest could have. */

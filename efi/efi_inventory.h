@@ -4,6 +4,7 @@
 #define EFI_INVENTORY_H
 
 #include "efi/efi_stage.h"
+#include "hv/host/pci_scan.h"
 
 struct inventory {
     char *text;
@@ -19,5 +20,8 @@ void inventory_add_cpus(struct inventory *inventory, struct efi_stage *stage);
 /* PCI functions with class, base address registers, capabilities and group; which USB controllers the firmware serves;
  * IOMMUs, and whether the firmware left them on. */
 void inventory_add_devices(struct inventory *inventory, struct efi_stage *stage);
+
+/* Configuration space, beyond 256 bytes as far as it is in memory; to read. Interrupts are off while it is used. */
+struct pci_access efi_inventory_pci(struct efi_stage *stage);
 
 #endif

@@ -70,6 +70,11 @@ static void config_write(void *context, struct pci_address address, uint32_t off
     (void)value;
 }
 
+struct pci_access efi_inventory_pci(struct efi_stage *stage)
+{
+    return (struct pci_access){stage, config_read, config_write};
+}
+
 static bool usb_map(void *context, uint64_t address, uint64_t bytes)
 {
     const struct efi_stage *stage = context;
@@ -100,7 +105,7 @@ static uint32_t collect_buses(const struct efi_stage *stage, struct pci_buses *b
 
 static void add_functions(struct inventory *inventory, struct efi_stage *stage)
 {
-    const struct pci_access access = {stage, config_read, config_write};
+    const struct pci_access access = efi_inventory_pci(stage);
     const struct usb_access usb = {.context = stage, .map = usb_map, .read = register_read};
     struct pci_buses buses[BUSES_MAX];
     char line[PCI_DESCRIBE_BYTES];

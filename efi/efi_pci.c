@@ -3,11 +3,13 @@
  * The PCI functions of segment 0, for the inventory and for UARTs on cards. What makes devices quiet comes after the
  * hand-over: hv/host/host_devices.h.
  */
+#include "efi/efi_inventory.h"
 #include "efi/efi_stage.h"
 
 #include "hv/host/pci_device.h"
 #include "hv/host/pci_ports.h"
 #include "hv/host/pci_topology.h"
+#include "hv/host/pci_virtual.h"
 #include "hv/iommu/iommu.h"
 
 #define PCI_FOUND_MAX 1024u
@@ -85,6 +87,7 @@ static bool is_console(const struct boot_info *info, const struct pci_function *
 void efi_pci_machine(struct efi_stage *stage, struct config_machine *machine)
 {
     static const struct pci_buses all = {0, 0, UINT8_MAX};
+    const struct pci_access whole_space = efi_inventory_pci(stage);
     EFI_TPL before = stage->boot->RaiseTPL(TPL_HIGH_LEVEL);
     uint16_t levels = pci_ports_levels();
     uint32_t irq;
@@ -104,7 +107,9 @@ void efi_pci_machine(struct efi_stage *stage, struct config_machine *machine)
                                                 .messages_known = true,
                                                 .messages = has_messages(&function->address),
                                                 .line = pci_device_irq(&ports, function->address, levels, &irq),
-                                                .console = is_console(stage->info, function)};
+                                                .console = is_console(stage->info, function),
+                                                .vfs_known = stage->acpi.ecam_count != 0,
+                                                .vfs = pci_virtual_total(&whole_space, function->address)};
     }
     stage->boot->RestoreTPL(before);
     machine->pci = known;

@@ -83,6 +83,9 @@ static const char manual_details[] =
     LINE("Functions that the IOMMU cannot tell apart form a group: all of a group that guests have are one guest's. There is no way")
     LINE("to give a device without an IOMMU: a guest's addresses are not the machine's, so its driver would send the device anywhere.")
     LINE("")
+    LINE("`pci = nvme vf 1` gives a virtual function (SR-IOV) of a function that then belongs to no guest: as many are made as the")
+    LINE("highest number that is named. Which devices' virtual functions work so: `docs/passthrough.md`.")
+    LINE("")
     LINE("## What plinth-check prints")
     LINE("")
     LINE("A line for each mistake, `file:line:column: rule: sentence`, in the file's order; the rules are below. Where there is none,")
@@ -111,7 +114,8 @@ static const char manual_details[] =
     LINE("                                          # reset, console, io-apic, pci-config, iommu or screen")
     LINE("    iommu = intel 0xfed90000 segment 0 off  # or amd; or none")
     LINE("    pci = 02:00.0 8086:10d3 class 020000  # behind it, as it is: `, can 05 11` (capabilities), `, group 02:00.0`, `, console`,")
-    LINE("                                          # `, line 11` (where the firmware has led its interrupt line)")
+    LINE("                                          # `, line 11` (where the firmware has led its interrupt line), `, vfs 4`")
+    LINE("                                          # (virtual functions that it can have)")
     LINE("")
     LINE("Without `pci` lines what `pci` names is taken to be there. The examples below are for a machine with these lines:")
     LINE("")
@@ -120,7 +124,7 @@ static const char manual_details[] =
     LINE("    pci = 00:1c.0 8086:a338 class 060400, bridge")
     LINE("    pci = 00:1f.3 8086:a348 class 040300, multimedia, group 00:1f.3")
     LINE("    pci = 00:1f.6 8086:15bb class 020000, network card, group 00:1f.3")
-    LINE("    pci = 01:00.0 144d:a808 class 010802, disk controller, can 01 05 10 11")
+    LINE("    pci = 01:00.0 144d:a808 class 010802, disk controller, can 01 05 10 11, vfs 4")
     LINE("    pci = 02:00.0 8086:10d3 class 020000, network card, can 01 05 10 11")
     LINE("    pci = 03:00.0 10ec:8139 class 020000, network card, can 01");
 
@@ -192,7 +196,7 @@ static const struct manual_key manual_keys[] = {
     {"guest", "shared", "a name, then `,ro`", "none",
      "memory that is shared with the other guests that name it, of a `[shared NAME]` section: a PCI device "
      "(ivshmem-doorbell, `docs/devices.md`). May be repeated, 4 times at most"},
-    {"guest", "pci", "`02:00.0`, `8086:10d3`, `nvme`, `net 2`", "none",
+    {"guest", "pci", "`02:00.0`, `8086:10d3`, `nvme`, `net 2`, `nvme vf 1`", "none",
      "a PCI function of the machine that the guest has for itself: by place (with a segment in front where it is not "
      "0: "
      "`0001:02:00.0`), by vendor and product, or by kind (`nvme`, `ahci`, `sata`, `disk`, `usb`, `xhci`, `net`, `gpu`, "
@@ -332,6 +336,11 @@ static const struct manual_rule manual_rules[] = {
     {"pci-group", "Functions that the IOMMU cannot tell apart are one guest's.",
      "[guest a]\nkernel = k\npci = net\n[guest b]\nkernel = k\npci = audio\n",
      "[guest a]\nkernel = k\npci = net\npci = audio\n[guest b]\nkernel = k\n", 4 | MANUAL_PCI},
+    {"pci-vf", "A virtual function is one that its function can have.", "[guest a]\nkernel = k\npci = nvme vf 5\n",
+     "[guest a]\nkernel = k\npci = nvme vf 4\n", 4 | MANUAL_PCI},
+    {"pci-physical", "A function of which virtual functions are given is no guest's.",
+     "[guest a]\nkernel = k\npci = nvme\n[guest b]\nkernel = k\npci = nvme vf 1\n",
+     "[guest a]\nkernel = k\npci = nvme vf 1\n[guest b]\nkernel = k\npci = nvme vf 2\n", 0},
     {"no-iommu", "`pci` needs an IOMMU.", "[guest a]\nkernel = k\npci = nvme\n", "[guest a]\nkernel = k\n",
      4 | MANUAL_PCI | MANUAL_NO_IOMMU},
     {"bad-share-size", "`size` is written, and is a power of two from 4K to 64M.",

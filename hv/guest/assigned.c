@@ -5,6 +5,7 @@
 #include "hv/base/format.h"
 #include "hv/base/log.h"
 #include "hv/guest/device_irq.h"
+#include "hv/guest/virtual.h"
 #include "hv/host/budget.h"
 #include "hv/host/host_devices.h"
 #include "hv/host/host_memory.h"
@@ -152,10 +153,7 @@ static void io_line_open(void *context, uint8_t vector)
 
 static bool answers(const struct pci_assigned_facts *facts)
 {
-    const struct pci_access *access = host_devices_access();
-    uint32_t id = access->read(access->context, facts->address, PCI_ID);
-
-    return id == (facts->identity.vendor | (uint32_t)facts->identity.device << 16);
+    return pci_device_answers(host_devices_access(), facts);
 }
 
 static bool io_is_there(void *context, const struct pci_assigned_facts *facts)
@@ -239,7 +237,15 @@ static void take_vectors(struct owner *owner, uint32_t guest, uint32_t cpu, stru
 static bool read_function(struct owner *owner, const struct config_pci *pci, struct assigned *function)
 {
     const struct pci_address at = {pci->segment, pci->bus, pci->device, pci->function};
+    const char *problem = pci->vf != 0 ? guest_virtual_read(pci, &function->facts) : NULL;
 
+    if (problem != NULL) {
+        refuse(owner, &at, "its virtual function %u is not there: %s", pci->vf, problem);
+        return false;
+    }
+    if (pci->vf != 0) {
+        return true;
+    }
     if (pci_topology_find(iommu_topology(), at) == NULL) {
         refuse(owner, &at, "there is no such function");
     } else if (pci_device_read(host_devices_access(), at, &function->facts) != STATUS_OK) {
@@ -536,6 +542,7 @@ void guest_assigned_prepare(const struct boot_info *info)
     if (!any) {
         return;
     }
+    guest_virtual_make(info);
     pci_topology_isolate(iommu_topology(), host_devices_access());
     for (uint32_t g = 0; g < info->config.guest_count; g++) {
         const struct config_guest *guest = &info->config.guests[g];

@@ -42,7 +42,7 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
 {
     struct planner_own own;
     uint32_t vcpus = 0;
-    uint64_t pages = 0;
+    uint64_t pages = 0, virtual_pages = 0;
 
     for (uint32_t i = 0; i < info->config.guest_count; i++) {
         vcpus += info->config.guests[i].cpu_count;
@@ -51,6 +51,11 @@ uint64_t budget_bytes_needed(const struct boot_info *info, const struct budget_v
         pages += planner_shadow_pages(info->guests[i].plan.shadow_tables, info->config.guests[i].cpu_count);
         pages += pages_of(guest_devices_bytes(&info->config.guests[i])) / PAGE_BYTES;
     }
+    for (uint32_t i = 0; i < info->config.guest_count; i++) {
+        for (uint32_t n = 0; n < info->config.guests[i].pci_count; n++) {
+            virtual_pages = info->config.guests[i].pci[n].vf != 0 ? BUDGET_VIRTUAL_PAGES : virtual_pages;
+        }
+    }
     budget_own(info, vendor, &own);
-    return planner_own_bytes(&own, info->config.guest_count, vcpus, pages);
+    return planner_own_bytes(&own, info->config.guest_count, vcpus, pages + virtual_pages);
 }

@@ -17,6 +17,9 @@
 /* What is known of the devices of the machine that a guest has: hv/guest/assigned.c. */
 #define BUDGET_DEVICES_PAGES 4u
 
+/* By which controllers are told of their virtual functions: hv/guest/virtual.c. */
+#define BUDGET_VIRTUAL_PAGES 8u
+
 /* What layers above know, in bytes: hv/virt/virt.h has the vendor's part. */
 struct budget_vendor {
     uint64_t cpu_bytes;

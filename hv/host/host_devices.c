@@ -245,6 +245,11 @@ const struct pci_topology *host_devices_topology(bool *whole)
     return &devices.topology;
 }
 
+enum status host_devices_add_virtual(const struct pci_node *physical, const struct pci_function *function)
+{
+    return pci_topology_add_virtual(&devices.topology, &pci, physical, function);
+}
+
 void host_devices_quiet(const struct boot_info *info)
 {
     uint32_t functions;

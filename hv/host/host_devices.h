@@ -36,6 +36,11 @@ const struct pci_access *host_devices_access(void);
  * the others are not among them. */
 const struct pci_topology *host_devices_topology(bool *whole);
 
+/* Adds a virtual function of `physical` to them. STATUS_NO_SPACE: there are PCI_NODES_MAX already. BSP only, before the
+ * guests run. */
+struct pci_node;
+enum status host_devices_add_virtual(const struct pci_node *physical, const struct pci_function *function);
+
 /*
  * Takes USB controllers from the firmware's system management code, then bus mastering from every function on all
  * segments but bridges and displays; one line says what was found. Where the config says `quiet-devices = no` it only

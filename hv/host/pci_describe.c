@@ -2,6 +2,7 @@
 #include "hv/host/pci_describe.h"
 
 #include "hv/base/format.h"
+#include "hv/host/pci_virtual.h"
 
 /* "PCI Local Bus Specification" 3.0, 6.7 "Capabilities List"; 6.2.5.1 "Address Maps". */
 #define CAPABILITIES 0x34u
@@ -137,6 +138,9 @@ void pci_describe(char to[PCI_DESCRIBE_BYTES], const struct pci_topology *topolo
     }
     add_bars(&line, node, access);
     add_capabilities(&line, node, access);
+    if (node->port != PCI_PORT_CONVENTIONAL && pci_virtual_total(access, function->address) != 0) {
+        add(&line, ", vfs %u", pci_virtual_total(access, function->address));
+    }
     add(&line, ", group ");
     add_address(&line, topology->nodes[node->group].function.address);
 }

@@ -94,9 +94,9 @@ static void read_virtio(const struct pci_access *access, struct pci_assigned_fac
     while (index < PCI_VIRTIO_MAX && facts->virtio[index].bytes != 0) {
         index++;
     }
-    if ((read_word(access, facts, PCI_ID) & 0xffffu) != VIRTIO_VENDOR || VIRTIO_TYPE(word) == 0 ||
-        VIRTIO_TYPE(word) > VIRTIO_TYPE_LAST || bytes < VIRTIO_BYTES_MIN || bytes > PCI_VIRTIO_BYTES ||
-        at + PCI_VIRTIO_BYTES > PCI_CONFIG_BYTES || index == PCI_VIRTIO_MAX) {
+    if (facts->identity.vendor != VIRTIO_VENDOR || VIRTIO_TYPE(word) == 0 || VIRTIO_TYPE(word) > VIRTIO_TYPE_LAST ||
+        bytes < VIRTIO_BYTES_MIN || bytes > PCI_VIRTIO_BYTES || at + PCI_VIRTIO_BYTES > PCI_CONFIG_BYTES ||
+        index == PCI_VIRTIO_MAX) {
         return;
     }
     facts->virtio[index].bytes = (uint8_t)(bytes - CAPABILITY_HEADER);
@@ -203,15 +203,18 @@ static unsigned read_bar(const struct pci_access *access, struct pci_assigned_fa
 
 static void read_identity(const struct pci_access *access, struct pci_assigned_facts *facts)
 {
-    uint32_t id = read_word(access, facts, PCI_ID), class_code = read_word(access, facts, PCI_CLASS);
-    uint32_t subsystem = read_word(access, facts, SUBSYSTEMS);
+    uint32_t class_code = read_word(access, facts, PCI_CLASS), subsystem = read_word(access, facts, SUBSYSTEMS);
 
-    facts->identity = (struct pci_identity){.vendor = (uint16_t)id,
-                                            .device = (uint16_t)(id >> 16),
-                                            .subsystem_vendor = (uint16_t)subsystem,
-                                            .subsystem = (uint16_t)(subsystem >> 16),
-                                            .class_code = class_code >> 8,
-                                            .revision = (uint8_t)class_code};
+    if (!facts->is_virtual) {
+        uint32_t id = read_word(access, facts, PCI_ID);
+
+        facts->identity.vendor = (uint16_t)id;
+        facts->identity.device = (uint16_t)(id >> 16);
+    }
+    facts->identity.subsystem_vendor = (uint16_t)subsystem;
+    facts->identity.subsystem = (uint16_t)(subsystem >> 16);
+    facts->identity.class_code = class_code >> 8;
+    facts->identity.revision = (uint8_t)class_code;
 }
 
 /* What has no place is not decoded, for it would be at 0, where the machine has other things: ports are not there then,
@@ -259,6 +262,23 @@ enum status pci_device_read(const struct pci_access *access, struct pci_address 
     pci_device_read_capabilities(access, facts);
     check_places(facts);
     return STATUS_OK;
+}
+
+void pci_device_read_virtual(const struct pci_access *access, struct pci_assigned_facts *facts)
+{
+    read_identity(access, facts);
+    pci_device_read_capabilities(access, facts);
+    check_places(facts);
+}
+
+bool pci_device_answers(const struct pci_access *access, const struct pci_assigned_facts *facts)
+{
+    const struct pci_identity *identity = &facts->identity;
+
+    if (facts->is_virtual) {
+        return read_word(access, facts, PCI_CLASS) == (identity->class_code << 8 | identity->revision);
+    }
+    return read_word(access, facts, PCI_ID) == (identity->vendor | (uint32_t)identity->device << 16);
 }
 
 enum pci_reset pci_device_reset_kind(const struct pci_access *access, const struct pci_assigned_facts *facts)
@@ -342,7 +362,7 @@ bool pci_device_irq(const struct pci_access *access, struct pci_address address,
 void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts, bool has_line)
 {
     pci_device_stop(access, facts);
-    for (unsigned i = 0; i < PCI_BARS; i++) {
+    for (unsigned i = 0; i < PCI_BARS && !facts->is_virtual; i++) {
         const struct pci_assigned_bar *bar = &facts->bars[i];
 
         if (bar->bar.kind != PCI_BAR_NONE) {

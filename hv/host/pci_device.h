@@ -30,6 +30,12 @@ enum pci_reset {
 enum status pci_device_read(const struct pci_access *access, struct pci_address address,
                             struct pci_assigned_facts *facts);
 
+/* The same of a virtual function, of which address, vendor, product and BARs are set. Nothing is written. */
+void pci_device_read_virtual(const struct pci_access *access, struct pci_assigned_facts *facts);
+
+/* The function answers, and is the one that was read. A virtual one says no ID: it is known by its class. */
+bool pci_device_answers(const struct pci_access *access, const struct pci_assigned_facts *facts);
+
 /* Of that its capabilities alone, by reading; the address is set. */
 void pci_device_read_capabilities(const struct pci_access *access, struct pci_assigned_facts *facts);
 

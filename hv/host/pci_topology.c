@@ -144,7 +144,10 @@ static void add_node(void *context, const struct pci_access *access, const struc
         reading->full = true;
         return;
     }
-    *node = (struct pci_node){.function = *function, .parent = PCI_PARENT_NONE, .group = (uint16_t)topology->count};
+    *node = (struct pci_node){.function = *function,
+                              .parent = PCI_PARENT_NONE,
+                              .group = (uint16_t)topology->count,
+                              .physical = PCI_PARENT_NONE};
     node->is_bridge = pci_read_bridge(access, function->address, &node->bridge);
     node->many_functions = has_siblings(topology, access, node);
     read_express(access, node);
@@ -257,6 +260,29 @@ enum status pci_topology_read(struct pci_topology *topology, const struct pci_ac
         join_switch(topology, i);
     }
     return reading.full ? STATUS_NO_SPACE : STATUS_OK;
+}
+
+enum status pci_topology_add_virtual(struct pci_topology *topology, const struct pci_access *access,
+                                     const struct pci_node *physical, const struct pci_function *function)
+{
+    struct pci_node *node = &topology->nodes[topology->count];
+    uint32_t wanted;
+
+    if (topology->count == PCI_NODES_MAX) {
+        return STATUS_NO_SPACE;
+    }
+    *node = (struct pci_node){.function = *function,
+                              .parent = physical->parent,
+                              .many_functions = true,
+                              .group = (uint16_t)topology->count,
+                              .physical = (uint16_t)(physical - topology->nodes)};
+    read_express(access, node);
+    wanted = acs_wanted(node);
+    node->isolates = node->acs == 0 || (read_word(access, node, node->acs + ACS_CAPABILITY) & wanted) == wanted;
+    topology->count++;
+    join_upwards(topology, topology->count - 1);
+    join_siblings(topology, topology->count - 1);
+    return STATUS_OK;
 }
 
 void pci_topology_isolate(const struct pci_topology *topology, const struct pci_access *access)

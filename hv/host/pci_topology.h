@@ -53,10 +53,11 @@ struct pci_node {
     struct pci_bridge bridge;
     uint16_t parent; /* the bridge that it is behind; PCI_PARENT_NONE: it is on a root bus */
     bool many_functions;
-    bool isolates;  /* ACS forbids what goes around the IOMMU, or can be told to */
-    bool phantom;   /* it uses function numbers that no function has */
-    uint16_t acs;   /* where the capability is; 0: none */
-    uint16_t group; /* the lowest index of its group */
+    bool isolates;     /* ACS forbids what goes around the IOMMU, or can be told to */
+    bool phantom;      /* it uses function numbers that no function has */
+    uint16_t acs;      /* where the capability is; 0: none */
+    uint16_t group;    /* the lowest index of its group */
+    uint16_t physical; /* of a virtual function: the index of the function that has it; else PCI_PARENT_NONE */
 };
 
 struct pci_topology {
@@ -67,6 +68,12 @@ struct pci_topology {
 /* Everything on the buses. STATUS_NO_SPACE: there are more functions than PCI_NODES_MAX; groups then mean nothing. */
 enum status pci_topology_read(struct pci_topology *topology, const struct pci_access *access,
                               const struct pci_buses *buses, uint32_t count);
+
+/* Adds a virtual function of the one at `physical`, which the scan did not find (pci_virtual.h). Functions of a device
+ * that can have virtual ones reach each other only where they have ACS, which then forbids it: 6.12.1.2 "ACS Functions
+ * in SR-IOV Capable and Multi-Function Devices". STATUS_NO_SPACE: there are more than PCI_NODES_MAX. */
+enum status pci_topology_add_virtual(struct pci_topology *topology, const struct pci_access *access,
+                                     const struct pci_node *physical, const struct pci_function *function);
 
 /* Switches on the ACS that `isolates` speaks of. Before a function of a group is given away, and not to list groups:
  * they are the same before and after it, and until the hand-over the bridges are the firmware's. */

@@ -277,11 +277,16 @@ static const char *describe(uint16_t segment, uint16_t device_id, char text[DEVI
     return text;
 }
 
+/* A virtual function is heard by the unit of its physical one: VT-d 8.3.1 "Device Scope Structure". */
 static struct iommu_unit *unit_of(uint16_t segment, uint16_t device_id)
 {
-    const struct pci_address at = {segment, (uint8_t)(device_id >> 8), device_id >> 3 & 31, device_id & 7};
+    struct pci_address at = {segment, (uint8_t)(device_id >> 8), device_id >> 3 & 31, device_id & 7};
+    const struct pci_node *node = pci_topology_find(topology, at);
     uint32_t index = 0;
 
+    if (node != NULL && node->physical != PCI_PARENT_NONE) {
+        at = topology->nodes[node->physical].function.address;
+    }
     if (iommu.kind == &iommu_vtd) {
         index = dmar_unit_of(&dmar, topology, host_devices_access(), &at);
         return index < iommu.unit_count ? &iommu.units[index] : NULL;
@@ -550,8 +555,8 @@ void iommu_device_block(struct iommu_device *device)
     device->let = false;
     if (unit->kind->block(unit, device->vectors.device_id) != STATUS_OK ||
         unit->kind->set_vectors(unit, &device->vectors, false) != STATUS_OK) {
-        hv_panic(PANIC_IOMMU, "the IOMMU at 0x%" PRIx64 " does not answer: a device of guest %s may go on writing",
-                 unit->base, device->owner);
+        hv_panic(PANIC_IOMMU, "the IOMMU at 0x%" PRIx64 " does not answer: a device of %s%s may go on writing",
+                 unit->base, device->owner != NULL ? "guest " : "no guest", device->owner != NULL ? device->owner : "");
     }
     flush_others(unit);
     spinlock_release(&iommu.lock);
@@ -691,7 +696,7 @@ static const char *owner_of(uint16_t segment, uint16_t device_id, char text[OWNE
     for (uint32_t i = 0; i < iommu.device_count; i++) {
         const struct iommu_device *device = iommu.devices[i];
 
-        if (device->address.segment == segment && device->vectors.device_id == device_id) {
+        if (device->address.segment == segment && device->vectors.device_id == device_id && device->owner != NULL) {
             format_text(text, OWNER_TEXT_MAX, " of guest %s", device->owner);
         }
     }

@@ -50,7 +50,7 @@ const struct pci_topology *iommu_topology(void);
 /* A function that a guest has. `to` of its interrupts is the caller's. */
 struct iommu_device {
     struct pci_address address;
-    const char *owner; /* the guest's name */
+    const char *owner; /* the guest's name; NULL: the hypervisor lets it through for itself, and only before they run */
     uint16_t domain;   /* one number for one tree: the guest's */
     struct iommu_vectors vectors;
     const struct page_table *tree; /* set before the first iommu_device_let() */

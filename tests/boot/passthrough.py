@@ -15,6 +15,10 @@ EDU = ("-device", "edu,dma_mask=0xffffffffffffffff")
 LINE_GSI = {"intel": 22, "amd": 23}
 IOMMUS = {"intel": ("-device", "intel-iommu,intremap=on"), "amd": ("-device", "amd-iommu,intremap=on")}
 NVME = ("-drive", "file={folder}/disk.img,if=none,id=nvme0,format=raw,snapshot=on", "-device", "nvme,drive=nvme0,serial=plinth")
+# A controller with virtual functions, whose queues and interrupts are given away by command; the namespace is of all its controllers.
+SRIOV = ("-drive", "file={folder}/disk.img,if=none,id=nvme0,format=raw,snapshot=on", "-device", "nvme-subsys,id=subsystem",
+         "-device", "nvme,id=physical,subsys=subsystem,serial=plinth,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,"
+         "max_ioqpairs=10,msix_qsize=10", "-device", "nvme-ns,drive=nvme0,bus=physical,nsid=1")
 GENERIC = {"vmlinuz-amd64": Built("third-party/vmlinuz-amd64"), "initramfs-amd64.cpio": Built("passthrough/initramfs.cpio"),
            "disk.img": Built("devices/disk.img")}
 SERVED = random.Random(15).randbytes(2 << 20)
@@ -79,6 +83,25 @@ def nvme_case(common, iommu):
         r"guest linux stopped: asked for a reset", Expect(prompt), *session, Send("poweroff\n"), r"plinth: result ok\s*\Z"],
                 files=devices.FILES, timeout_s=LINUX_TIMEOUT_S, emulators=QEMU, extra=IOMMUS[iommu] + NVME, slow=True,
                 forbidden=(*common.NEVER, *devices.DRIVER_TROUBLE))
+
+
+def virtual_case(common, iommu):
+    """A virtual function of an NVMe controller that no guest has: the stock Debian kernel reads and writes through it, once more
+    after a reset. Another guest has another one."""
+    prompt = common.PROMPT
+    session = [
+        Answer(prompt, "cat /sys/class/nvme/nvme0/serial | xargs", r"(?:\[\w+\] )?plinth"),
+        Answer(prompt, "cat /sys/class/nvme/nvme0/device/vendor", r"(?:\[\w+\] )?0x1b36"),
+        Answer(prompt, "grep -c nvme0q /proc/interrupts", r"(?:\[\w+\] )?[1-9]"),
+        *disk_session(prompt, "nvme0n1"),
+    ]
+    return Case(f"pci-vf-{iommu}", devices.linux("linux", "pci = nvme vf 2\n") + guest("hello", "pci = nvme vf 1"), [
+        r"device 0000:00:\w\w\.0 \(1b36:0010\) has 2 virtual functions, and no guest",
+        r"audit: no device reaches anything but what it was granted \(\d+ tables, 2 let through\)",
+        Expect(prompt), *session, Send("reboot -f\n"),
+        r"guest linux stopped: asked for a reset", Expect(prompt), *session, Send("poweroff\n"), r"plinth: result ok\s*\Z"],
+                files={**devices.FILES, "hello.elf": Built("guests/hello.elf")}, timeout_s=LINUX_TIMEOUT_S, emulators=QEMU,
+                extra=IOMMUS[iommu] + SRIOV, slow=True, smp=2, forbidden=(*common.NEVER, *devices.DRIVER_TROUBLE))
 
 
 def generic(name, lines, cmdline="", memory="192M"):
@@ -251,6 +274,8 @@ def rows(common):
         edu_case(common, "amd", slow=True),
         nvme_case(common, "intel"),
         nvme_case(common, "amd"),
+        virtual_case(common, "intel"),
+        virtual_case(common, "amd"),
         line_case(common, "intel"),
         line_case(common, "amd"),
         nomsi_case(common, "intel"),

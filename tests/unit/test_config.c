@@ -26,13 +26,13 @@ static bool parse(const char *text)
 
 /* As the manual lists them. */
 static const struct config_pci_function manual_functions[] = {
-    {0, 0x00, 0x02, 0, 0x8086, 0x3e92, 0x030000, CONFIG_PCI_NO_GROUP, true, true, true, false},
-    {0, 0x00, 0x1c, 0, 0x8086, 0xa338, 0x060400, CONFIG_PCI_NO_GROUP, true, true, false, false},
-    {0, 0x00, 0x1f, 3, 0x8086, 0xa348, 0x040300, 3, true, true, false, false},
-    {0, 0x00, 0x1f, 6, 0x8086, 0x15bb, 0x020000, 3, true, true, false, false},
-    {0, 0x01, 0x00, 0, 0x144d, 0xa808, 0x010802, CONFIG_PCI_NO_GROUP, true, true, false, false},
-    {0, 0x02, 0x00, 0, 0x8086, 0x10d3, 0x020000, CONFIG_PCI_NO_GROUP, true, true, false, false},
-    {0, 0x03, 0x00, 0, 0x10ec, 0x8139, 0x020000, CONFIG_PCI_NO_GROUP, true, false, false, false},
+    {0, 0x00, 0x02, 0, 0x8086, 0x3e92, 0x030000, CONFIG_PCI_NO_GROUP, true, true, true, false, true, 0},
+    {0, 0x00, 0x1c, 0, 0x8086, 0xa338, 0x060400, CONFIG_PCI_NO_GROUP, true, true, false, false, true, 0},
+    {0, 0x00, 0x1f, 3, 0x8086, 0xa348, 0x040300, 3, true, true, false, false, true, 0},
+    {0, 0x00, 0x1f, 6, 0x8086, 0x15bb, 0x020000, 3, true, true, false, false, true, 0},
+    {0, 0x01, 0x00, 0, 0x144d, 0xa808, 0x010802, CONFIG_PCI_NO_GROUP, true, true, false, false, true, 4},
+    {0, 0x02, 0x00, 0, 0x8086, 0x10d3, 0x020000, CONFIG_PCI_NO_GROUP, true, true, false, false, true, 0},
+    {0, 0x03, 0x00, 0, 0x10ec, 0x8139, 0x020000, CONFIG_PCI_NO_GROUP, true, false, false, false, true, 0},
 };
 
 /* Parses and, for the example of a machine rule, checks against a machine of so many CPUs and 4 GiB. */
@@ -1284,14 +1284,17 @@ static void a_function_is_named_by_place_by_id_and_by_kind(void **state)
         const char *value;
         uint16_t segment;
         uint8_t bus, device, function;
-    } rows[] = {{"02:00.0", 0, 2, 0, 0},     {"0000:01:00.0", 0, 1, 0, 0}, {"8086:10d3", 0, 2, 0, 0},
-                {"8086:15BB", 0, 0, 31, 6},  {"nvme", 0, 1, 0, 0},         {"net", 0, 0, 31, 6},
-                {"net 2", 0, 2, 0, 0},       {"\"net\" 2", 0, 2, 0, 0},    {"audio", 0, 0, 31, 3},
-                {"disk 1", 0, 1, 0, 0},      {"00:1f.6", 0, 0, 0x1f, 6},   {"02:00.0 gsi 17", 0, 2, 0, 0},
-                {"net 2 gsi 17", 0, 2, 0, 0}};
+    } rows[] = {{"02:00.0", 0, 2, 0, 0},      {"0000:01:00.0", 0, 1, 0, 0}, {"8086:10d3", 0, 2, 0, 0},
+                {"8086:15BB", 0, 0, 31, 6},   {"nvme", 0, 1, 0, 0},         {"net", 0, 0, 31, 6},
+                {"net 2", 0, 2, 0, 0},        {"\"net\" 2", 0, 2, 0, 0},    {"audio", 0, 0, 31, 3},
+                {"disk 1", 0, 1, 0, 0},       {"00:1f.6", 0, 0, 0x1f, 6},   {"02:00.0 gsi 17", 0, 2, 0, 0},
+                {"net 2 gsi 17", 0, 2, 0, 0}, {"nvme vf 4", 0, 1, 0, 0},    {"01:00.0 vf 1", 0, 1, 0, 0},
+                {"nvme 1 VF 2", 0, 1, 0, 0}};
     static const char *const bad[] = {
-        "2:0.0",  "02:00.8",   "02:20.0",       "02:00.0 2", "8086:10dg",    "net 0",       "net 2 3", "net x",
-        "nvme,1", "02:00.0.0", "00000:02:00.0", "net gsi",   "net gsi 1024", "net gsi 5 2", "gsi 5",   "net 2 gsi x"};
+        "2:0.0",        "02:00.8",         "02:20.0", "02:00.0 2",       "8086:10dg",     "net 0",
+        "net 2 3",      "net x",           "nvme,1",  "02:00.0.0",       "00000:02:00.0", "net gsi",
+        "net gsi 1024", "net gsi 5 2",     "gsi 5",   "net 2 gsi x",     "nvme vf",       "nvme vf 0",
+        "nvme vf 256",  "nvme vf 1 gsi 5", "vf 1",    "nvme gsi 5 vf 1", "nvme vf 1 2"};
     char text[100];
 
     (void)state;
@@ -1306,6 +1309,7 @@ static void a_function_is_named_by_place_by_id_and_by_kind(void **state)
         assert_int_equal(pci->device, rows[i].device);
         assert_int_equal(pci->function, rows[i].function);
         assert_int_equal(pci->has_gsi, strstr(rows[i].value, "gsi") != NULL);
+        assert_int_equal(pci->vf != 0, strchr(rows[i].value, 'v') != NULL && strlen(rows[i].value) > 4);
         assert_int_equal(pci->gsi, pci->has_gsi ? 17 : 0);
     }
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
@@ -1313,6 +1317,58 @@ static void a_function_is_named_by_place_by_id_and_by_kind(void **state)
         assert_false(parse(text));
         expect_error(0, "bad-pci", 3, 7);
     }
+}
+
+static void a_virtual_function_has_one_owner_and_its_physical_one_none(void **state)
+{
+    static const struct {
+        const char *first, *second, *rule; /* NULL: both can be had */
+    } rows[] = {{"nvme vf 1", "nvme vf 2", NULL},
+                {"nvme vf 1", "01:00.0 vf 2", NULL},
+                {"nvme vf 1", "nvme vf 1", "pci-two-owners"},
+                {"nvme vf 1", "01:00.0 vf 1", "pci-two-owners"},
+                {"nvme", "nvme vf 1", "pci-physical"},
+                {"nvme vf 1", "nvme", "pci-physical"},
+                {"144d:a808 vf 1", "01:00.0", "pci-physical"},
+                {"01:00.0", "disk vf 2", "pci-physical"},
+                {"net 2", "nvme vf 5", "pci-vf"},
+                {"nvme vf 1", "net 2 vf 1", "pci-vf"},
+                {"nvme vf 1", "00:1c.0 vf 1", "pci-bridge"}};
+    char text[160];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        snprintf(text, sizeof(text), "[guest a]\nkernel = k\npci = %s\n[guest b]\nkernel = k\npci = %s\n",
+                 rows[i].first, rows[i].second);
+        assert_int_equal(verdict(text, 2 | MANUAL_PCI), rows[i].rule == NULL);
+        if (rows[i].rule != NULL) {
+            expect_error(0, rows[i].rule, 6, 7);
+        }
+    }
+}
+
+/* Functions behind a bridge without ACS are one group, and so are their virtual ones. */
+static void a_virtual_function_is_in_the_group_of_all_behind_a_bridge(void **state)
+{
+    static const struct config_pci_function functions[] = {
+        {0, 0, 0x1c, 0, 0x8086, 0xa338, 0x060400, 7, true, true, false, false, true, 0},
+        {0, 1, 0x00, 0, 0x144d, 0xa808, 0x010802, 7, true, true, false, false, true, 4},
+        {0, 2, 0x00, 0, 0x8086, 0x1521, 0x020000, 9, true, true, false, false, true, 4},
+        {0, 2, 0x00, 1, 0x8086, 0x1521, 0x020000, 9, true, true, false, false, true, 4},
+    };
+    const struct config_machine machine = {.cpu_count = 2,
+                                           .memory_bytes = 4 * GIB,
+                                           .pci = functions,
+                                           .pci_count = ARRAY_COUNT(functions),
+                                           .pci_known = true,
+                                           .has_iommu = true};
+
+    (void)state;
+    assert_true(parse("[guest a]\nkernel = k\npci = nvme vf 1\n[guest b]\nkernel = k\npci = nvme vf 2\n"));
+    assert_false(config_check_machine(&config, &machine, &errors));
+    expect_error(0, "pci-group", 6, 7);
+    assert_true(parse("[guest a]\nkernel = k\npci = net vf 1\n[guest b]\nkernel = k\npci = net 2\n"));
+    assert_true(config_check_machine(&config, &machine, &errors));
 }
 
 static void a_function_that_two_guests_name_in_two_ways_has_one_owner(void **state)
@@ -1339,6 +1395,8 @@ int main(void)
         cmocka_unit_test(every_key_of_the_manual_exists),
         cmocka_unit_test(a_function_is_named_by_place_by_id_and_by_kind),
         cmocka_unit_test(a_function_that_two_guests_name_in_two_ways_has_one_owner),
+        cmocka_unit_test(a_virtual_function_has_one_owner_and_its_physical_one_none),
+        cmocka_unit_test(a_virtual_function_is_in_the_group_of_all_behind_a_bridge),
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(the_clock_has_a_zone),
         cmocka_unit_test(every_key_reaches_its_field),

@@ -236,6 +236,9 @@ static void print_nets(const struct config_guest *guest, bool resolved)
             printf(", \"place\": \"%04x:%02x:%02x.%x\"", guest->pci[i].segment, guest->pci[i].bus, guest->pci[i].device,
                    guest->pci[i].function);
         }
+        if (guest->pci[i].vf != 0) {
+            printf(", \"vf\": %u", guest->pci[i].vf);
+        }
         printf("}");
     }
     printf("]");

@@ -26,7 +26,7 @@
  *   iommu = intel 0xfed90000 segment 0 off all   or amd; on: the firmware left it on; or `intel refused: WHY`, `none`
  *   pci = 02:00.0 8086:10d3 class 020000       a PCI function, a segment in front where it is not 0. Behind it, where
  *                                              it is known: `, can 01 05 11` (its capabilities), `, group 02:00.0`,
- *                                              `, console`
+ *                                              `, console`, `, vfs 4` (virtual functions that it can have)
  *   iommu-keeps = 0x7b800000 0x7fa00000        memory that the firmware's devices go on using
  *   usb = xHCI 0000:00:14.0 firmware           what serves the controller; or free, unreachable
  *   uart = port 0x2f8                          a serial port
@@ -425,6 +425,21 @@ static bool can_send_messages(struct config_piece capabilities)
 }
 
 /* "02:00.0 8086:10d3 class 020000, network card, can 01 05 11, group 02:00.0". What is not understood is told only. */
+/* A file that an older version wrote has the capability (x0010) and does not say how many. */
+static void read_vfs(struct text text, struct config_pci_function *function)
+{
+    struct config_piece part;
+    char number[8];
+
+    if (find_part(text, ", vfs ", &part)) {
+        text_copy(part.text, number, sizeof(number));
+        function->vfs_known = true;
+        function->vfs = (uint16_t)strtoul(number, NULL, 10);
+    } else {
+        function->vfs_known = function->messages_known && !find_part(text, " x0010", &part);
+    }
+}
+
 static void read_pci(struct check *check, const struct config_line *line)
 {
     struct config_pci_function function = {.group = CONFIG_PCI_NO_GROUP}, leader;
@@ -451,6 +466,7 @@ static void read_pci(struct check *check, const struct config_line *line)
     function.messages = function.messages_known && can_send_messages(part);
     function.line = find_part(line->value.text, ", line ", &part);
     function.console = find_part(line->value.text, ", console", &part);
+    read_vfs(line->value.text, &function);
     if (find_part(line->value.text, ", group ", &part) && read_place(part.text, &leader)) {
         function.group =
             (uint32_t)leader.segment << 16 | (uint32_t)leader.bus << 8 | (uint32_t)leader.device << 3 | leader.function;

@@ -55,7 +55,8 @@ struct pci_virtio_place {
 struct pci_assigned_facts {
     struct pci_address address;
     struct pci_identity identity;
-    bool has_pin; /* it can pull an interrupt line */
+    bool has_pin;    /* it can pull an interrupt line */
+    bool is_virtual; /* a virtual function (hv/host/pci_virtual.h): its own space has neither ID nor BARs */
     struct pci_assigned_bar bars[PCI_BARS];
     uint16_t decode;                /* PCI_COMMAND_IO, PCI_COMMAND_MEMORY: of what has a place */
     uint16_t pm, express, advanced; /* capabilities: power management, PCI Express, advanced features; 0: not there */

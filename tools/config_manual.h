@@ -207,7 +207,7 @@ static const struct manual_key manual_keys[] = {
      "repeated, 8 times at most"},
     {"guest", "console", "`yes`, `virtio`, `no`", "`yes`",
      "whether the guest's serial port takes part in the console; with `virtio` also a virtio console (`hvc0`), which "
-     "costs an exit for a line and not for each byte, and has what is typed once its driver runs"},
+     "costs an exit for a line and not for each byte, and has what is typed once the guest prints there"},
     {"guest", "rng", "`yes`, `no`", "`yes` where it has another virtio device",
      "a virtio entropy device: random numbers from the CPU and the firmware"},
     {"guest", "virtio", "`pci`, `modern`, `mmio`", "`pci`",

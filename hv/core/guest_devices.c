@@ -520,10 +520,21 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now)
     }
 }
 
+/*
+ * A kernel has a driver for the virtio console built in, and its shell may be on the serial port all the same: what is
+ * typed goes where something is printed, and where nothing is yet, to the one whose receiver is not switched on.
+ */
+static bool virtio_console_listens(const struct guest *guest)
+{
+    const struct virtio_console *console = &guest->devices->console->console;
+
+    return virtio_runs(&console->device) && (console->printed || !uart_receives(&guest->platform.uart));
+}
+
 bool guest_devices_typed(struct vcpu *vcpu)
 {
     struct guest *guest = vcpu->guest;
-    bool takes = guest->config->console_virtio && virtio_runs(&guest->devices->console->console.device);
+    bool takes = guest->config->console_virtio && virtio_console_listens(guest);
 
     guest->platform.uart.in = takes || !guest->config->console ? NULL : &guest->platform.console_in;
     if (takes) {

@@ -176,6 +176,11 @@ static void update(struct uart *uart, uint64_t now)
 
 /* --- Receiving --- */
 
+bool uart_receives(const struct uart *uart)
+{
+    return (uart->ier & IER_RX) != 0;
+}
+
 /* Every arrival and every read of data starts the timeout again; an empty or triggered FIFO has none. */
 static void restart_rx_timeout(struct uart *uart, uint64_t now)
 {

@@ -48,6 +48,9 @@ struct uart {
 /* 115200 8N1, FIFOs off, interrupts off: as firmware leaves it. */
 void uart_reset(struct uart *uart, const struct clock *clock, struct byte_ring *out, struct byte_ring *in);
 
+/* Whether a driver waits for received bytes by interrupt: what is typed has a reader. */
+bool uart_receives(const struct uart *uart);
+
 /* reg is the port minus 0x3f8. */
 uint8_t uart_read(struct uart *uart, unsigned reg, uint64_t now);
 void uart_write(struct uart *uart, unsigned reg, uint8_t value, uint64_t now);

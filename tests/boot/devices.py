@@ -166,7 +166,9 @@ def measured(common, name, **options):
 
 def rows(common):
     return [
-        disk_case(common, "disk", "", emulators=BOTH_VENDORS),
+        # A virtio console, too, whose driver runs: the shell on the serial port has what is typed all the same.
+        disk_case(common, "disk", "console = virtio\n", also=(
+            Answer(common.PROMPT, "ls /sys/class/tty | grep hvc0", r"hvc0"),), emulators=BOTH_VENDORS),
         disk_case(common, "disk-bochs-amd", "", emulators=("bochs-svm",), slow=True),
         hvc_case(common),
         # without MSI-X: by INTx and the I/O APIC; without ACPI's routing: by the Interrupt Line and the 8259

@@ -35,6 +35,7 @@ static bool send(struct virtio_console *console, struct virtio_budget *budget)
             return true;
         }
         put_bytes(console->out, from, (uint32_t)piece);
+        console->printed = true;
         room -= (uint32_t)piece;
         budget->left -= (int64_t)piece;
     }
@@ -116,12 +117,13 @@ static bool service(struct virtio_device *device, uint32_t kicked, struct virtio
 static void reset(struct virtio_device *device)
 {
     console_of(device)->sending = false;
+    console_of(device)->printed = false;
 }
 
 static void queue_reset(struct virtio_device *device, unsigned queue)
 {
     if (queue == CONSOLE_TRANSMIT) {
-        reset(device);
+        console_of(device)->sending = false;
     }
 }
 

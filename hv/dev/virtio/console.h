@@ -20,6 +20,7 @@
 struct virtio_console {
     struct virtio_device device; /* first */
     struct byte_ring *out, *in;
+    bool printed; /* something, since its driver last reset it */
     bool sending; /* `chain` is on its way, up to `cursor` */
     struct virtq_cursor cursor;
     struct virtq_chain chain;

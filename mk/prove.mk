@@ -16,7 +16,7 @@ PROVE_memory_map := hv/plan/memory_map.c
 PROVE_config := config/config_text.c config/config_value.c hv/base/text.c
 
 # How finely the analysis tells states apart; the tables lie anywhere below 2^53.
-PROVE_OPTIONS_guest_walk := -eva-precision 2 -eva-slevel 60 -eva-slevel-function guest_walk:0,guest_walk_way:0 -eva-split-return full
+PROVE_OPTIONS_guest_walk := -eva-precision 1 -eva-slevel 30 -eva-split-return full
 PROVE_OPTIONS_page_table := -eva-precision 1 -eva-slevel 8 -eva-split-return full -absolute-valid-range 0-0x1fffffffffffff
 PROVE_OPTIONS_audit := -eva-precision 1 -eva-slevel 8 -eva-split-return full -absolute-valid-range 0-0x1fffffffffffff
 PROVE_OPTIONS_memory_map := -eva-precision 2

@@ -5,22 +5,38 @@
 
 #define RAM_BYTES 0x4000u
 
+#define CR0_WP (1ULL << 16)
+#define CR0_PG (1ULL << 31)
+#define CR4_PSE (1ULL << 4)
+#define CR4_PAE (1ULL << 5)
+#define CR4_LA57 (1ULL << 12)
+#define CR4_SMEP (1ULL << 20)
+#define CR4_SMAP (1ULL << 21)
+#define EFER_LMA (1ULL << 10)
+#define EFER_NXE (1ULL << 11)
+
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
 
 static struct guest_memory memory;
 
-/* All of a guest's state is free, but for the bits that choose the paging mode: one analysis of the walk for each mode
- * is sharper than one for all. */
-static void prove_mode(uint64_t cr4_set, uint64_t cr4_clear, uint64_t efer_set, uint64_t efer_clear)
+/* The bit is clear or set. */
+static uint64_t maybe(uint64_t bit)
+{
+    return prove_any_u8() != 0 ? bit : 0;
+}
+
+/* Of the control registers, all bits that a walk looks at are free but those that choose the paging mode, and the rest
+ * is 0: so the analysis knows the mode, and follows one walk of one mode at a time. */
+static void prove_mode(uint64_t cr4, uint64_t efer)
 {
     struct guest_translation result;
     struct guest_paging paging;
     struct guest_way way;
 
-    paging.cr0 = prove_any_u64();
+    paging.cr0 = maybe(CR0_PG) | maybe(CR0_WP);
     paging.cr3 = prove_any_u64();
-    paging.cr4 = (prove_any_u64() & ~cr4_clear) | cr4_set;
-    paging.efer = (prove_any_u64() & ~efer_clear) | efer_set;
+    paging.cr4 = cr4 | maybe(CR4_PSE) | maybe(CR4_SMEP) | maybe(CR4_SMAP);
+    paging.efer = efer | maybe(EFER_NXE);
     paging.rflags = prove_any_u64();
     paging.cpl = prove_any_u8() & 3;
     paging.implicit_supervisor = prove_any_u8() & 1;
@@ -35,10 +51,6 @@ static void prove_mode(uint64_t cr4_set, uint64_t cr4_clear, uint64_t efer_set, 
                          (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH), &result, &way);
 }
 
-#define CR4_PAE 0x20u
-#define CR4_LA57 0x1000u
-#define EFER_LMA 0x400u
-
 int main(void)
 {
     Frama_C_make_unknown((char *)ram, RAM_BYTES);
@@ -47,9 +59,9 @@ int main(void)
     memory.ranges[0].start.value = 0;
     memory.ranges[0].backing.value = (uint64_t)(uintptr_t)ram;
     memory.ranges[0].bytes = RAM_BYTES;
-    prove_mode(0, CR4_PAE, 0, 0);
-    prove_mode(CR4_PAE, 0, 0, EFER_LMA);
-    prove_mode(CR4_PAE, CR4_LA57, EFER_LMA, 0);
-    prove_mode(CR4_PAE | CR4_LA57, 0, EFER_LMA, 0);
+    prove_mode(0, 0);
+    prove_mode(CR4_PAE, 0);
+    prove_mode(CR4_PAE, EFER_LMA);
+    prove_mode(CR4_PAE | CR4_LA57, EFER_LMA);
     return 0;
 }

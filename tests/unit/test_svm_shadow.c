@@ -9,15 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
+#include "hv/exit/dispatch.h"
 #include "hv/svm/insn.h"
 #include "hv/x86/insn.h"
-
-#include "hv/exit/dispatch.h"
 
 static void noted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 
@@ -34,58 +31,18 @@ static void noted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 #include "hv/svm/shadow.c"
 #include "hv/svm/state.c"
 
-#include "hv/mm/page_table_formats.h"
-
 #undef exit_dispatch
 
-void host_timer_arm(uint64_t deadline_tsc)
-{
-    (void)deadline_tsc;
-}
+#include "tests/unit/shadow_harness.h"
 
-#define RAM_BYTES (4 * MIB)
-#define TABLES 64u
-#define MEMORY_BYTES (RAM_BYTES + 4 * MIB)
-#define PHYSICAL_BITS 40u
-
-/* The guest's own tables, an identity map of the first 2 MiB, and its code. */
-#define PML4 0x10000u
-#define OTHER_PML4 0x14000u
-#define CODE 0x20000u
-
-static uint8_t *arena; /* below 4 GiB, so that host-physical addresses are pointers as in the hypervisor */
-static struct host_facts facts;
-static struct guest guest;
-static struct vcpu vcpu;
 static struct svm_vcpu svm;
-static struct lapic_page lapic_page;
-static struct vm_exit noted;
-static uint32_t dispatched;
 struct svm_features svm_features;
-
-static void noted_dispatch(struct vcpu *to, const struct vm_exit *exit)
-{
-    noted = *exit;
-    dispatched++;
-    if (exit->kind != EXIT_NESTED_FAULT) { /* no devices here */
-        exit_dispatch(to, exit);
-    }
-}
 
 void cpu_kick(const struct cpu *cpu)
 {
     (void)cpu;
     abort();
 }
-
-void machine_check_in_guest(struct vcpu *of)
-{
-    (void)of;
-    abort();
-}
-
-/* VMRUN: the test's exit, one after the other. */
-static void (*cpu_runs)(uint32_t entry);
 
 void svm_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
 {
@@ -108,16 +65,6 @@ void svm_shadow_enter_guarded(struct svm_vcpu *of, struct vcpu *to, uint64_t hos
     svm_enter_guarded(of, to, host_vmcb);
 }
 
-void speculation_set_control(struct cpu *cpu, uint64_t guest_bits)
-{
-    (void)cpu;
-    (void)guest_bits;
-}
-
-void speculation_barrier(void)
-{
-}
-
 void svm_shadow_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
 {
     uint32_t entry = 0;
@@ -128,40 +75,17 @@ void svm_shadow_enter(struct svm_vcpu *of, struct vcpu *to, uint64_t host_vmcb)
     } while (svm_shadow_handle_exit(of, to));
 }
 
-static void put_entry(uint64_t table, uint64_t index, uint64_t entry)
+static uint64_t cpu_root(void)
 {
-    memcpy(arena + table + index * 8, &entry, 8);
+    return svm.vmcb.cr3;
 }
 
 static int setup(void **state)
 {
-    static uint8_t *memory;
-    uint64_t start;
-
     (void)state;
-    if (memory == NULL) {
-        memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-        assert_true(memory != MAP_FAILED);
-    }
-    memset(memory, 0, MEMORY_BYTES);
-    start = align_up((uint64_t)(uintptr_t)memory, 2 * MIB);
-    arena = (uint8_t *)(uintptr_t)start;
     memset(&svm, 0, sizeof(svm));
-    memset(&vcpu, 0, sizeof(vcpu));
-    facts = (struct host_facts){.physical_bits = PHYSICAL_BITS, .gib_pages = true};
-    guest.host = &facts;
-    guest.cr4_allowed = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_MCE;
-    guest.memory = (struct guest_memory){.ranges = {{gpa(0), hpa(start), RAM_BYTES}}, .range_count = 1};
-    vcpu.guest = &guest;
-    vcpu.vendor = &svm;
-    vcpu.leave_at = UINT64_MAX;
-    lapic_init(&vcpu.lapic, &lapic_page, 0, true, &facts.clock);
+    make_guest(&svm, CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_MCE);
     svm_vcpu_shadow(&vcpu, arena + RAM_BYTES, TABLES, LEVEL_2M);
-    put_entry(PML4, 0, (PML4 + 0x1000) | 0x7);
-    put_entry(PML4 + 0x1000, 0, (PML4 + 0x2000) | 0x7);
-    put_entry(PML4 + 0x2000, 0, 0x87); /* 2 MiB, user, writable */
-    put_entry(OTHER_PML4, 0, (PML4 + 0x1000) | 0x7);
-    dispatched = 0;
     svm.vmcb.efer = EFER_SVME;
     svm.vmcb.cr0 = CR0_ET;
     svm.vmcb.cr4 = CR4_MCE;
@@ -192,22 +116,6 @@ static void page_fault(uint64_t address, uint64_t error)
 static void leave(void)
 {
     svm.vmcb.exit_code = SVM_EXIT_INTR;
-}
-
-/* As the CPU would: the leaf for an address in the tables that CR3 points to, of so many levels. 0: none. */
-static uint64_t leaf_of(uint64_t address, unsigned levels)
-{
-    uint64_t table = svm.vmcb.cr3;
-
-    for (unsigned level = levels; level-- > 0;) {
-        uint64_t entry = ((const uint64_t *)(uintptr_t)table)[level_index(address, level)];
-
-        if ((entry & X86_PRESENT) == 0 || level == 0 || (entry & X86_LARGE) != 0) {
-            return entry;
-        }
-        table = entry & ADDRESS_MASK;
-    }
-    return 0;
 }
 
 /* --- no paging: paged real mode --- */

@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -48,43 +46,19 @@ static uint64_t cr2;
 #include "hv/vmx/shadow.c"
 #include "hv/vmx/state.c"
 
-#include "hv/mm/page_table_formats.h"
-
 #undef exit_dispatch
 
-#define RAM_BYTES (4 * MIB)
-#define TABLES 64u
-#define MEMORY_BYTES (RAM_BYTES + 4 * MIB)
-#define PHYSICAL_BITS 40u
+#include "tests/unit/shadow_harness.h"
+
 #define FIELDS 0x8000u /* no encoding is above it. SDM 3D B */
 #define GUEST_PAT 0x0406050400070106ULL
 #define CR4_FIXED CR4_VMXE
 
-/* The guest's own tables, an identity map of the first 2 MiB, and its code. */
-#define PML4 0x10000u
-#define OTHER_PML4 0x14000u
-#define CODE 0x20000u
-
-static uint8_t *arena; /* below 4 GiB, so that host-physical addresses are pointers as in the hypervisor */
-static struct host_facts facts;
 static struct config_guest config;
-static struct guest guest;
-static struct vcpu vcpu;
 static struct vmx_vcpu vmx;
-static struct lapic_page lapic_page;
 static uint64_t vmcs[FIELDS];
-static struct vm_exit noted;
-static uint32_t dispatched, flushed;
+static uint32_t flushed;
 struct vmx_features vmx_features;
-
-static void noted_dispatch(struct vcpu *to, const struct vm_exit *exit)
-{
-    noted = *exit;
-    dispatched++;
-    if (exit->kind != EXIT_NESTED_FAULT) { /* no devices here */
-        exit_dispatch(to, exit);
-    }
-}
 
 /* PDPTEs are fields of CPUs with EPT only. */
 static bool fake_vmread(uint64_t field, uint64_t *value)
@@ -112,12 +86,6 @@ void hv_panic(uint32_t code, const char *format, ...)
     abort();
 }
 
-void machine_check_in_guest(struct vcpu *of)
-{
-    (void)of;
-    abort();
-}
-
 uint64_t vmx_msr_map(bool virtual_apic)
 {
     return virtual_apic;
@@ -130,8 +98,6 @@ uint32_t vmx_enter(struct vcpu *to, uint32_t launched)
     abort();
 }
 
-/* The entry: the test's exit, one after the other. */
-static void (*cpu_runs)(uint32_t entry);
 static uint32_t entries;
 
 uint32_t vmx_shadow_enter(struct vcpu *to, uint32_t launched)
@@ -157,29 +123,9 @@ void vmx_shadow_exit_guarded(void)
     abort();
 }
 
-void speculation_set_control(struct cpu *cpu, uint64_t guest_bits)
-{
-    (void)cpu;
-    (void)guest_bits;
-}
-
-void host_timer_arm(uint64_t deadline_tsc)
-{
-    (void)deadline_tsc;
-}
-
-void speculation_barrier(void)
-{
-}
-
 void vmx_shadow_exit(void)
 {
     abort();
-}
-
-static void put_entry(uint64_t table, uint64_t index, uint64_t entry)
-{
-    memcpy(arena + table + index * 8, &entry, 8);
 }
 
 static void make_features(void)
@@ -208,35 +154,22 @@ static void long_mode(void)
     vcpu.rip = CODE;
 }
 
+static uint64_t cpu_root(void)
+{
+    return vmcs[VMCS_GUEST_CR3];
+}
+
 static int setup(void **state)
 {
-    static uint8_t *memory;
-    uint64_t start;
-
     (void)state;
-    if (memory == NULL) {
-        memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-        assert_true(memory != MAP_FAILED);
-    }
-    memset(memory, 0, MEMORY_BYTES);
-    start = align_up((uint64_t)(uintptr_t)memory, 2 * MIB);
-    arena = (uint8_t *)(uintptr_t)start;
     memset(&vmx, 0, sizeof(vmx));
-    memset(&vcpu, 0, sizeof(vcpu));
-    memset(&guest, 0, sizeof(guest));
     memset(vmcs, 0, sizeof(vmcs));
     make_features();
-    facts = (struct host_facts){.physical_bits = PHYSICAL_BITS, .gib_pages = true, .is_intel = true};
-    guest.host = &facts;
+    make_guest(&vmx, CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_MCE);
+    facts.is_intel = true;
     guest.config = &config;
-    guest.cr4_allowed = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_MCE;
-    guest.memory = (struct guest_memory){.ranges = {{gpa(0), hpa(start), RAM_BYTES}}, .range_count = 1};
-    vcpu.guest = &guest;
-    vcpu.vendor = &vmx;
-    vcpu.leave_at = UINT64_MAX;
     vcpu.msrs.pat = GUEST_PAT;
     vcpu.rflags = RFLAGS_FIXED;
-    lapic_init(&vcpu.lapic, &lapic_page, 0, true, &facts.clock);
     vmx.primary = vmx_features.primary;
     vmx.secondary_plain = vmx_features.secondary;
     vmx_vcpu_shadow(&vcpu, arena + RAM_BYTES, TABLES, LEVEL_1G);
@@ -244,11 +177,6 @@ static int setup(void **state)
     vmcs[VMCS_CR0_MASK] = CR0_NE | CR0_NW | CR0_CD;
     vmcs[VMCS_CR4_MASK] = ~guest.cr4_allowed | CR4_MCE;
     vmx_shadow_setup(&vmx);
-    put_entry(PML4, 0, (PML4 + 0x1000) | 0x7);
-    put_entry(PML4 + 0x1000, 0, (PML4 + 0x2000) | 0x7);
-    put_entry(PML4 + 0x2000, 0, 0x87); /* 2 MiB, user, writable */
-    put_entry(OTHER_PML4, 0, (PML4 + 0x1000) | 0x7);
-    dispatched = 0;
     entries = 0;
     vcpu.requests = VCPU_SYSTEM_WRITE;
     long_mode();
@@ -273,22 +201,6 @@ static void page_fault(uint64_t address, uint64_t error)
 static void leave(void)
 {
     vmcs[VMCS_EXIT_REASON] = VMX_EXIT_EXTERNAL_INTERRUPT;
-}
-
-/* As the CPU would: the leaf for an address in the tables that CR3 points to, of so many levels. 0: none. */
-static uint64_t leaf_of(uint64_t address, unsigned levels)
-{
-    uint64_t table = vmcs[VMCS_GUEST_CR3];
-
-    for (unsigned level = levels; level-- > 0;) {
-        uint64_t entry = ((const uint64_t *)(uintptr_t)table)[level_index(address, level)];
-
-        if ((entry & X86_PRESENT) == 0 || level == 0 || (entry & X86_LARGE) != 0) {
-            return entry;
-        }
-        table = entry & ADDRESS_MASK;
-    }
-    return 0;
 }
 
 /* What the guest reads of a register with a mask and a read shadow. */

@@ -70,9 +70,10 @@ static struct {
     struct told told[DEVICES_TOLD_MAX];
     uint32_t told_count;
     bool protects;
-    uint64_t deadline;
     const struct boot_info *info;
-} iommu = {.deadline = UINT64_MAX};
+} iommu;
+
+static uint64_t next_look = UINT64_MAX; /* TSC. Not in the struct, which has nothing else that the image must hold */
 
 static struct dmar dmar;
 static struct ivrs ivrs;
@@ -435,7 +436,7 @@ void iommu_start(const struct boot_info *info, bool x2apic)
     iommu.protects = open_units(x2apic);
     iommu.protects = prepare_units() && keep_regions() && iommu.protects;
     iommu.protects = start_units() && iommu.protects;
-    iommu.deadline = insn_rdtsc() + tsc_ticks_of_us(POLL_US);
+    next_look = insn_rdtsc() + tsc_ticks_of_us(POLL_US);
     if (iommu.protects) {
         report();
     } else {
@@ -815,7 +816,7 @@ void iommu_poll(uint64_t now)
 {
     struct iommu_fault fault;
 
-    if (now < iommu.deadline || !spinlock_try(&iommu.lock)) {
+    if (now < next_look || !spinlock_try(&iommu.lock)) {
         return;
     }
     for (uint32_t i = 0; i < iommu.unit_count; i++) {
@@ -825,11 +826,11 @@ void iommu_poll(uint64_t now)
             tell(unit, &fault);
         }
     }
-    iommu.deadline = now + tsc_ticks_of_us(POLL_US);
+    next_look = now + tsc_ticks_of_us(POLL_US);
     spinlock_release(&iommu.lock);
 }
 
 uint64_t iommu_deadline(void)
 {
-    return iommu.deadline;
+    return next_look;
 }

@@ -21,25 +21,35 @@ static bool open_ram(const struct small_code *code, uint64_t start, uint64_t end
     return opened;
 }
 
+/* The lock is held. */
+static bool open_region(struct small_code *code, uint64_t address)
+{
+    uint64_t start = align_down(address, REGION_BYTES);
+    struct page_lookup found;
+    bool open;
+
+    page_table_lookup(code->table, address, &found);
+    if (found.attributes.execute) {
+        return true;
+    }
+    /* Populated tables stay, and are protected in leaves of their own size. */
+    open = page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK &&
+           open_ram(code, start, start + REGION_BYTES, found.attributes);
+    code->regions += open;
+    return open;
+}
+
 bool small_code_open(struct small_code *code, gpa_t address)
 {
-    uint64_t start = align_down(address.value, REGION_BYTES);
-    struct page_lookup found;
     bool open;
 
     if (!guest_memory_is_ram(code->memory, address, 1)) {
         return false;
     }
-    spinlock_take(&code->lock);
-    page_table_lookup(code->table, address.value, &found);
-    open = found.attributes.execute;
-    if (!open) {
-        /* Populated tables stay, and are protected in leaves of their own size. */
-        if (page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK) {
-            open = open_ram(code, start, start + REGION_BYTES, found.attributes);
-            code->regions += open;
-        }
+    if (!spinlock_try(&code->lock)) {
+        return true;
     }
+    open = open_region(code, address.value);
     spinlock_release(&code->lock);
     return open;
 }

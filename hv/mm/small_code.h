@@ -22,7 +22,7 @@
 #include "hv/mm/page_table.h"
 
 struct small_code {
-    struct spinlock lock; /* any CPU of the guest may change the tree */
+    struct spinlock lock; /* any CPU of the guest may change the tree; tried, and never waited for */
     struct page_table *table;
     const struct guest_memory *memory; /* what of the tree is RAM; nothing else is ever executable */
     uint64_t regions;                  /* of 2 MiB that have become executable */
@@ -30,8 +30,10 @@ struct small_code {
 
 /*
  * A fetch from this address was a violation. True: it is RAM, and the RAM among the 2 MiB around it is executable now
- * in leaves of 4 KiB, where it was not already; addresses, other rights and memory types are as before. False: it is no
- * RAM, and nothing has changed. Takes at most 512 entries' time.
+ * in leaves of 4 KiB, where it was not already; addresses, other rights and memory types are as before. Or another CPU
+ * of the guest is changing the tree: then nothing is done, and the fetch comes again. False: it is no RAM, or a table is
+ * missing, and nothing has changed. Writes at most two tables of 512 entries and a walk's: no guest makes it more
+ * (docs/exits.md, "How long an exit can take").
  */
 bool small_code_open(struct small_code *code, gpa_t address);
 

@@ -122,6 +122,26 @@ static void a_first_fetch_splits_its_2_mib_and_nothing_else(void **state)
     arena_end(&arena);
 }
 
+/* However many CPUs fetch from new code at once, none of them waits in its exit. */
+static void another_cpu_at_work_is_not_waited_for(void **state)
+{
+    const uint64_t at = 3 * MIB;
+    struct page_lookup before;
+
+    (void)state;
+    build(GIB, FREE_START, LEVEL_1G);
+    before = lookup(at);
+    spinlock_take(&code.lock);
+    assert_true(small_code_open(&code, gpa(at)));
+    expect_only_execution_changed(at, &before, false);
+    assert_int_equal(code.regions, 0);
+    spinlock_release(&code.lock);
+    assert_true(small_code_open(&code, gpa(at))); /* it comes again */
+    expect_only_execution_changed(at, &before, true);
+    assert_int_equal(code.regions, 1);
+    arena_end(&arena);
+}
+
 static void what_is_no_ram_stays_as_it_is(void **state)
 {
     (void)state;
@@ -216,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_first_fetch_splits_its_2_mib_and_nothing_else),
+        cmocka_unit_test(another_cpu_at_work_is_not_waited_for),
         cmocka_unit_test(what_is_no_ram_stays_as_it_is),
         cmocka_unit_test(no_order_of_fetches_lacks_a_table),
         cmocka_unit_test(without_a_table_nothing_changes),

@@ -380,7 +380,7 @@ enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const s
 
 /* Only in the lowest range, where nearly all tables and code lie: this is for speed. Ranges consist of whole pages, so
  * that an aligned entry lies in the range of its first byte. */
-const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t linear)
+const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear)
 {
     const struct guest_range *range = &memory->ranges[0];
     uint64_t start = range->start.value;
@@ -388,6 +388,12 @@ const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, 
     uint64_t bytes = range->bytes;
     uint64_t offset = (cr3 & ENTRY_ADDRESS) - start;
 
+    if ((cr4 & CR4_LA57) != 0 && offset < bytes) {
+        const uint64_t *table = (const uint64_t *)(uintptr_t)(host + offset);
+        uint64_t entry = __atomic_load_n(&table[linear >> level_shift(&mode_5, 4) & LINEAR(9)], __ATOMIC_RELAXED);
+
+        offset = (entry & ENTRY_PRESENT) != 0 ? (entry & ENTRY_ADDRESS) - start : bytes;
+    }
     for (unsigned shift = PAGE_SHIFT + 3u * 9u; offset < bytes; shift -= 9u) {
         const uint64_t *table = (const uint64_t *)(uintptr_t)(host + offset);
         uint64_t entry = __atomic_load_n(&table[linear >> shift & LINEAR(9)], __ATOMIC_RELAXED);
@@ -402,13 +408,4 @@ const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, 
         }
     }
     return NULL;
-}
-
-const uint8_t *guest_walk_code_5(const struct guest_memory *memory, uint64_t cr3, uint64_t linear)
-{
-    const uint64_t *table = guest_memory_quick(memory, cr3 & ENTRY_ADDRESS, PAGE_BYTES);
-    uint64_t entry =
-        table == NULL ? 0 : __atomic_load_n(&table[linear >> level_shift(&mode_5, 4) & LINEAR(9)], __ATOMIC_RELAXED);
-
-    return (entry & ENTRY_PRESENT) == 0 ? NULL : guest_walk_code(memory, entry, linear);
 }

@@ -95,13 +95,11 @@ static inline bool guest_way_holds(const struct guest_way *way)
 }
 
 /*
- * Where in host memory the byte at a linear address lies that the CPU has just fetched code from, with 4-level paging;
- * what follows it in its page follows there. Neither rights nor reserved bits are looked at, for the CPU has, and
- * nothing is marked. NULL: the tables have changed since, or lead out of the lowest range of RAM.
+ * Where in host memory the byte at a linear address lies that the CPU has just fetched code from in 64-bit mode, with
+ * 4-level or 5-level paging as CR4.LA57 says; what follows it in its page follows there. Neither rights nor reserved
+ * bits are looked at, for the CPU has, and nothing is marked. NULL: the tables have changed since, or lead out of the
+ * lowest range of RAM.
  */
-const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t linear);
-
-/* The same with 5-level paging. */
-const uint8_t *guest_walk_code_5(const struct guest_memory *memory, uint64_t cr3, uint64_t linear);
+const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear);
 
 #endif

@@ -27,8 +27,7 @@ static inline const uint8_t *svm_code_at_rip(const struct vmcb *vmcb, const stru
     if ((vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - SVM_PLAIN_BYTES) {
         return NULL;
     }
-    return (vmcb->cr4 & CR4_LA57) != 0 ? guest_walk_code_5(&vcpu->guest->memory, vmcb->cr3, vmcb->rip)
-                                       : guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->rip);
+    return guest_walk_code(&vcpu->guest->memory, vmcb->cr3, vmcb->cr4, vmcb->rip);
 }
 
 /* The usual forms of the instructions that exit. */

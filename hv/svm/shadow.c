@@ -271,8 +271,7 @@ static bool quick_tables(struct svm_vcpu *svm, struct vcpu *vcpu)
         (vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - (SVM_PLAIN_BYTES + 1)) {
         return false;
     }
-    code = shadow->tables.levels == 5 ? guest_walk_code_5(&vcpu->guest->memory, shadow->paging.cr3, vmcb->rip)
-                                      : guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, vmcb->rip);
+    code = guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, shadow->paging.cr4, vmcb->rip);
     if (code == NULL) {
         return false;
     }

@@ -187,16 +187,16 @@ static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_done(vcpu, EXIT_WBINVD, VMX_EXIT_WBINVD, rip);
 }
 
-/* Its bytes, in 64-bit mode with 4-level paging and all in one page. With shadow paging CR3 is not the guest's. */
+/* Its bytes, in 64-bit mode and all in one page. With shadow paging CR3 is not the guest's. */
 static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
 
     if ((vmx->secondary & SECONDARY_EPT) == 0 || !in_64bit_code(vmx) ||
-        (vmx_read_inline(VMCS_GUEST_CR4) & CR4_LA57) != 0 || (rip & (PAGE_BYTES - 1)) > PAGE_BYTES - EXIT_CODE_BYTES) {
+        (rip & (PAGE_BYTES - 1)) > PAGE_BYTES - EXIT_CODE_BYTES) {
         return NULL;
     }
-    return guest_walk_code(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), rip);
+    return guest_walk_code(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), vmx_read_inline(VMCS_GUEST_CR4), rip);
 }
 
 #define UNDEFINED_EVENT (VMX_EVENT_VALID | (uint32_t)EVENT_EXCEPTION << VMX_EVENT_TYPE_SHIFT | EXCEPTION_UD)

@@ -504,7 +504,7 @@ static void a_guest_that_rewrites_an_entry_for_ever_gets_an_answer(void **state)
 
 static void expect_code(uint64_t linear, uint64_t address)
 {
-    const uint8_t *code = guest_walk_code(&memory, TABLE(0), linear);
+    const uint8_t *code = guest_walk_code(&memory, TABLE(0), 0, linear);
 
     assert_ptr_equal(code, (const uint8_t *)ram + address);
 }
@@ -531,10 +531,10 @@ static void code_is_found_with_5_levels(void **state)
     (void)state;
     link4(linear, 5, 0);
     put64(TABLE(4), linear >> 12 & 511, 0x9000 | P);
-    assert_ptr_equal(guest_walk_code_5(&memory, TABLE(0), linear), (const uint8_t *)ram + 0x9abc);
+    assert_ptr_equal(guest_walk_code(&memory, TABLE(0), CR4_LA57, linear), (const uint8_t *)ram + 0x9abc);
     put64(TABLE(0), linear >> 48 & 511, 0);
-    assert_null(guest_walk_code_5(&memory, TABLE(0), linear));
-    assert_null(guest_walk_code_5(&memory, 0x123456000, linear)); /* no RAM */
+    assert_null(guest_walk_code(&memory, TABLE(0), CR4_LA57, linear));
+    assert_null(guest_walk_code(&memory, 0x123456000, CR4_LA57, linear)); /* no RAM */
 }
 
 static void code_that_is_not_there_any_more_is_not_found(void **state)
@@ -542,19 +542,19 @@ static void code_that_is_not_there_any_more_is_not_found(void **state)
     uint64_t linear = 0x40201abcULL;
 
     (void)state;
-    assert_null(guest_walk_code(&memory, TABLE(0), linear)); /* a hole */
+    assert_null(guest_walk_code(&memory, TABLE(0), 0, linear)); /* a hole */
     link4(linear, 4, 0);
     put64(TABLE(3), linear >> 12 & 511, 0x123456000 | P); /* a page outside RAM */
-    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    assert_null(guest_walk_code(&memory, TABLE(0), 0, linear));
     put64(TABLE(2), linear >> 21 & 511, 0x123456000 | P); /* a table outside RAM */
-    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    assert_null(guest_walk_code(&memory, TABLE(0), 0, linear));
     put64(TABLE(2), linear >> 21 & 511, (sizeof(ram) - 0x1000) | P); /* a table at the end of RAM is a table */
     put64(sizeof(ram) - 0x1000, linear >> 12 & 511, 0x9000 | P);
     expect_code(linear, 0x9abc);
     put64(TABLE(0), 0, 0x123456000 | P | PS); /* what no CPU has followed, but is written now */
-    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    assert_null(guest_walk_code(&memory, TABLE(0), 0, linear));
     memory.ranges[0].bytes = 0;
-    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    assert_null(guest_walk_code(&memory, TABLE(0), 0, linear));
 }
 
 static void code_is_looked_for_in_the_lowest_range_only(void **state)
@@ -567,7 +567,7 @@ static void code_is_looked_for_in_the_lowest_range_only(void **state)
     memory.range_count = 2;
     memory.ranges[1] = (struct guest_range){gpa(0x9000), hpa(0x40009000), 0x1000};
     memory.ranges[0].bytes = 0x9000;
-    assert_null(guest_walk_code(&memory, TABLE(0), linear));
+    assert_null(guest_walk_code(&memory, TABLE(0), 0, linear));
     memory.ranges[0].bytes = 0xa000;
     expect_code(linear, 0x9abc);
 }

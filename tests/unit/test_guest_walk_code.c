@@ -53,7 +53,7 @@ static int setup(void **state)
 
 static const uint8_t *walk(uint64_t linear)
 {
-    return guest_walk_code(&memory, paging.cr3, linear);
+    return guest_walk_code(&memory, paging.cr3, paging.cr4, linear);
 }
 
 static uint64_t linear_of(uint64_t pdpt, uint64_t pd, uint64_t pt, uint64_t offset)
@@ -85,7 +85,7 @@ static void what_is_not_mapped_or_not_in_ram_gives_nothing(void **state)
     assert_null(walk(linear_of(1, 12, 0, 0)));  /* and one above it */
     put(PML4, 511, (RAM_START + RAM_BYTES) | PRESENT);
     assert_null(walk(linear_of(510, 3, 7, 0))); /* a table outside */
-    assert_null(guest_walk_code(&memory, RAM_START - 0x1000, 0));
+    assert_null(guest_walk_code(&memory, RAM_START - 0x1000, 0, 0));
     memory.range_count = 0;
     memory.ranges[0].bytes = 0;
     assert_null(walk(linear_of(510, 4, 0, 0)));

@@ -180,20 +180,33 @@ static bool xcr0_valid(uint64_t value, uint64_t supported)
            ((value & XCR0_AVX512) == 0 || has_all(value, XCR0_AVX512 | XCR0_AVX));
 }
 
-static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
+static bool has_xsetbv(const struct vcpu *vcpu, uint64_t cr4)
+{
+    return vcpu->guest->cpuid.xsave && (cr4 & CR4_OSXSAVE) != 0;
+}
+
+/* Takes over what the kernel wants in XCR0. False: #GP, and nothing has changed. */
+static bool xcr0_write(struct vcpu *vcpu)
 {
     uint64_t value = (vcpu->gpr[GPR_RAX] & 0xffffffff) | (vcpu->gpr[GPR_RDX] << 32);
 
-    if (!vcpu->guest->cpuid.xsave || (vcpu->system.cr4 & CR4_OSXSAVE) == 0) {
+    if ((uint32_t)vcpu->gpr[GPR_RCX] != 0 || !xcr0_valid(value, vcpu->guest->cpuid.xcr0_supported)) {
+        return false;
+    }
+    vcpu->xcr0 = value;
+    return true;
+}
+
+static void handle_xsetbv(struct vcpu *vcpu, uint8_t length)
+{
+    if (!has_xsetbv(vcpu, vcpu->system.cr4)) {
         vcpu_raise(vcpu, EXCEPTION_UD);
         return;
     }
-    if ((vcpu->system.cpl != 0 && (vcpu->system.cr0 & CR0_PE) != 0) || (uint32_t)vcpu->gpr[GPR_RCX] != 0 ||
-        !xcr0_valid(value, vcpu->guest->cpuid.xcr0_supported)) {
+    if ((vcpu->system.cpl != 0 && (vcpu->system.cr0 & CR0_PE) != 0) || !xcr0_write(vcpu)) {
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
         return;
     }
-    vcpu->xcr0 = value;
     vcpu->requests |= VCPU_XCR0;
     vcpu_advance(vcpu, length);
 }
@@ -310,6 +323,24 @@ bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
         return false;
     }
     record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
+bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    if (time_is_over(vcpu) || !msr_quick_pat_write(vcpu)) {
+        return false;
+    }
+    record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
+bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t cr4)
+{
+    if (time_is_over(vcpu) || !has_xsetbv(vcpu, cr4) || !xcr0_write(vcpu)) {
+        return false;
+    }
+    record(vcpu, EXIT_XSETBV, raw, rip, vcpu->gpr[GPR_RCX]);
     return true;
 }
 

@@ -22,6 +22,10 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
 
+/* WRMSR of IA32_PAT, and XSETBV of kernel code: the vendor loads msrs.pat, and xcr0. */
+bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t cr4);
+
 /* Two or four bytes, at a port that a device takes whole. */
 bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const struct exit_io *io);
 

@@ -203,15 +203,19 @@ static bool efer_write(struct vcpu *vcpu, uint64_t value)
     return true;
 }
 
-/* Each byte is a memory type: UC WC WT WP WB UC-. SDM 3A 12.12.2 "IA32_PAT MSR". */
+/* Each byte is a memory type: UC WC WT WP WB UC-, of which 2 and 3 are none. SDM 3A 12.12.2 "IA32_PAT MSR". */
+#define PAT_RESERVED 0xf8f8f8f8f8f8f8f8ULL
+#define PAT_BIT_1 0x0202020202020202ULL
+
+static bool pat_legal(uint64_t value)
+{
+    return (value & PAT_RESERVED) == 0 && (value & PAT_BIT_1 & ~(value >> 1)) == 0;
+}
+
 static bool pat_write(struct vcpu *vcpu, uint64_t value)
 {
-    for (unsigned i = 0; i < 64; i += 8) {
-        uint64_t type = (value >> i) & 0xff;
-
-        if (type > 7 || type == 2 || type == 3) {
-            return false;
-        }
+    if (!pat_legal(value)) {
+        return false;
     }
     vcpu->msrs.pat = value;
     vcpu->requests |= VCPU_SYSTEM_WRITE;
@@ -248,6 +252,9 @@ static void tsc_move(struct vcpu *vcpu, uint64_t by)
 
 static bool apic_base_write(struct vcpu *vcpu, uint64_t value)
 {
+    if (value == vcpu->lapic.base_msr) {
+        return true; /* it was legal before */
+    }
     if (!lapic_base_write(&vcpu->lapic, value, vcpu->guest->host->physical_bits)) {
         return false;
     }
@@ -458,12 +465,39 @@ static void give(struct vcpu *vcpu, uint64_t value)
     vcpu->gpr[GPR_RDX] = value >> 32;
 }
 
+/* Registers whose rows are on both vendors' CPUs and whose value is at hand: what row_read() gives, without the search
+ * for the row. False: it is another one. */
+static inline bool known_read(const struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+    switch (msr) {
+    case MSR_APIC_BASE:
+        *value = vcpu->lapic.base_msr;
+        return true;
+    case MSR_MISC_ENABLE:
+        *value = vcpu->msrs.misc_enable | MISC_ENABLE_DEFAULT;
+        return true;
+    case MSR_PAT:
+        *value = vcpu->msrs.pat;
+        return true;
+    case MSR_EFER:
+        *value = vcpu->system.efer;
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Out of line, so that it costs the local APIC's registers nothing. */
 __attribute__((noinline)) static enum msr_outcome quick_table_read(struct vcpu *vcpu, uint32_t msr)
 {
-    const struct msr_row *row = row_find(vcpu, msr);
+    const struct msr_row *row;
     uint64_t value;
 
+    if (known_read(vcpu, msr, &value)) {
+        give(vcpu, value);
+        return MSR_DONE;
+    }
+    row = row_find(vcpu, msr);
     if (row == NULL) {
         return guest_count_unknown(vcpu->guest, UNKNOWN_MSR_READ, msr) ? MSR_REFUSED : MSR_LEFT;
     }
@@ -532,6 +566,23 @@ __attribute__((noinline)) static bool quick_icr(struct vcpu *vcpu)
     return guest_apic_msr_write(vcpu, MSR_X2APIC_ICR, written_value(vcpu));
 }
 
+/* The same value again, which changes nothing. */
+static inline bool quick_apic_base(const struct vcpu *vcpu)
+{
+    return written_value(vcpu) == vcpu->lapic.base_msr;
+}
+
+bool msr_quick_pat_write(struct vcpu *vcpu)
+{
+    uint64_t value = written_value(vcpu);
+    bool legal = pat_legal(value);
+
+    if (legal) {
+        vcpu->msrs.pat = value;
+    }
+    return legal;
+}
+
 bool msr_quick_write(struct vcpu *vcpu)
 {
     switch ((uint32_t)vcpu->gpr[GPR_RCX]) {
@@ -541,6 +592,8 @@ bool msr_quick_write(struct vcpu *vcpu)
         __attribute__((musttail)) return quick_deadline(vcpu); /* else a known result costs a frame here */
     case MSR_X2APIC_ICR:
         return quick_icr(vcpu);
+    case MSR_APIC_BASE:
+        return quick_apic_base(vcpu);
     default:
         return false;
     }

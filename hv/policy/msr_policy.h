@@ -12,9 +12,12 @@
 void msr_read(struct vcpu *vcpu, uint8_t length);
 void msr_write(struct vcpu *vcpu, uint8_t length);
 
-/* The two that a running kernel writes at each timer tick: the end of an interrupt and the next deadline. False: it is
- * neither, and nothing has been done. */
+/* The two that a running kernel writes at each timer tick, the end of an interrupt and the next deadline; an IPI; and
+ * IA32_APIC_BASE as it is. False: it is none of these, and nothing has been done. */
 bool msr_quick_write(struct vcpu *vcpu);
+
+/* WRMSR of IA32_PAT into msrs.pat, which the caller loads. False: #GP, and nothing has been done. */
+bool msr_quick_pat_write(struct vcpu *vcpu);
 
 enum msr_outcome {
     MSR_LEFT,    /* nothing has been done: msr_read() and msr_write() have more to do */

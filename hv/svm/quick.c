@@ -54,15 +54,28 @@ static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t
     return exit_quick_cpuid(vcpu, SVM_EXIT_CPUID, rip, &svm->vmcb.rax);
 }
 
+/* Without nested paging the CPU does not use it. APM 2 15.25.9 "Combining Memory Types, MTRRs". */
+__attribute__((noinline)) static bool quick_pat_write(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    bool done = exit_quick_pat_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
+
+    if (done) {
+        vmcb->pat = vcpu->msrs.pat;
+        vmcb->clean &= ~CLEAN_NESTED;
+    }
+    return done;
+}
+
 /* V_TPR is looked at because an EOI computes with it; it is taken over by the long way. */
-static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
+static inline bool quick_msr_write(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
+    return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip) ||
+           ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT && quick_pat_write(vmcb, vcpu));
 }
 
 /* A fault of the instruction that exited. What looks at injections or at the end of an NMI is the long way's. */
@@ -246,6 +259,23 @@ static bool quick_wbinvd(struct vmcb *vmcb, struct vcpu *vcpu)
     return true;
 }
 
+/* Which components the CPU saves. With shadow paging CR4 is not the guest's. */
+static bool quick_xsetbv(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = next_rip(vmcb, vcpu);
+
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == 0 || vmcb->cpl != 0 || svm->shadow != NULL ||
+        !exit_quick_xsetbv(vcpu, SVM_EXIT_XSETBV, vmcb->rip, vmcb->cr4)) {
+        return false;
+    }
+    insn_xsetbv(0, vcpu->xcr0);
+    step_over(vmcb, next);
+    return true;
+}
+
 /* UD2 and the like, and the other vendor's hypercall. With shadow paging CR3 is not the guest's. */
 static bool quick_undefined(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -280,6 +310,8 @@ static bool try_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
         return quick_hypercall(&svm->vmcb, vcpu);
     case SVM_EXIT_WBINVD:
         return quick_wbinvd(&svm->vmcb, vcpu);
+    case SVM_EXIT_XSETBV:
+        return quick_xsetbv(svm, vcpu);
     case SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD:
         return quick_undefined(svm, vcpu);
     default:

@@ -49,10 +49,23 @@ static inline bool quick_cpuid(struct vcpu *vcpu)
     return exit_quick_cpuid(vcpu, VMX_EXIT_CPUID, rip, &vcpu->gpr[GPR_RAX]);
 }
 
+/* With shadow paging PAT is not the guest's. */
+__attribute__((noinline)) static bool quick_pat_write(struct vcpu *vcpu, uint64_t rip)
+{
+    struct vmx_vcpu *vmx = vcpu->vendor;
+
+    if ((vmx->secondary & SECONDARY_EPT) == 0 || !exit_quick_pat_write(vcpu, VMX_EXIT_WRMSR, rip)) {
+        return false;
+    }
+    vmx_write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
+    return true;
+}
+
 static inline bool quick_msr_write(struct vcpu *vcpu, uint64_t rip)
 {
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip);
+    return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip) ||
+           ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT && quick_pat_write(vcpu, rip));
 }
 
 static inline uint64_t guest_efer(const struct vmx_vcpu *vmx)
@@ -187,6 +200,20 @@ static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
     return exit_quick_done(vcpu, EXIT_WBINVD, VMX_EXIT_WBINVD, rip);
 }
 
+/* Which components the CPU saves. With shadow paging CR4 is not the guest's. */
+static bool quick_xsetbv(struct vcpu *vcpu, uint64_t rip)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (!in_kernel() || (vmx->secondary & SECONDARY_EPT) == 0 ||
+        !exit_quick_xsetbv(vcpu, VMX_EXIT_XSETBV, rip, vmx_read_inline(VMCS_GUEST_CR4))) {
+        return false;
+    }
+    insn_xsetbv(0, vcpu->xcr0);
+    return true;
+}
+
 /* Its bytes, in 64-bit mode and all in one page. With shadow paging CR3 is not the guest's. */
 static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
 {
@@ -229,7 +256,10 @@ static bool quick_undefined(struct vcpu *vcpu)
 
 static bool try_rarest(struct vcpu *vcpu, uint32_t reason, uint64_t rip)
 {
-    return reason == VMX_EXIT_VMCALL ? quick_hypercall(vcpu, rip) : quick_wbinvd(vcpu, rip);
+    if (reason == VMX_EXIT_VMCALL) {
+        return quick_hypercall(vcpu, rip);
+    }
+    return reason == VMX_EXIT_XSETBV ? quick_xsetbv(vcpu, rip) : quick_wbinvd(vcpu, rip);
 }
 
 /* What would cost the frequent exits instructions if it were a part of them. */
@@ -246,6 +276,7 @@ __attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reaso
         return may_be_quick(vcpu) && quick_undefined(vcpu);
     case VMX_EXIT_VMCALL:
     case VMX_EXIT_WBINVD:
+    case VMX_EXIT_XSETBV:
         rip = vmx_read_inline(VMCS_GUEST_RIP);
         if (!may_be_quick(vcpu) || !try_rarest(vcpu, reason, rip)) {
             return false;

@@ -280,6 +280,21 @@ static const struct exiting access_forms[] = {{{0x8b, 0x03}, 2},       {{0x89, 0
 static const uint64_t some_registers[] = {0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfed00108, 0xfee00080,
                                           0xfee000b0, 0xfee00020, 0xfee00300, 0xfee00380, 0xfec00ffc, 0xfed00800};
 
+static const struct exiting xsetbv_forms[] = {{{0x0f, 0x01, 0xd1}, 3}, {{0x48, 0x0f, 0x01, 0xd1}, 4}};
+
+/* What XSETBV and WRMSR of IA32_PAT and IA32_APIC_BASE are given, in rax: now and then what is not allowed. */
+static uint64_t random_value(uint64_t msr)
+{
+    static const uint64_t components[] = {1, 3, 7, 0, 2, 5, 9};
+    static const uint64_t types[] = {0x00070406, 0x06060606, 0x00070401, 0x02070406, 0x00030406, 0x0807040f};
+    uint64_t *gpr = vcpus[0].gpr;
+
+    gpr[GPR_RDX] = msr == 0x277 ? ONE_OF(types) : one_in(8) ? random_word() : 0;
+    return msr == 0x277 ? ONE_OF(types) : msr == 0x1b ? vcpus[0].lapic.base_msr ^ (one_in(4) ? 1 : 0) : ONE_OF(components);
+}
+
+static uint64_t xcr0_loaded; /* by the last XSETBV of a way */
+
 /* The registers of KVM_HC_SEND_IPI: to the one vCPU there is, or not, of a vector that may be none. */
 static void random_ipi(void)
 {

@@ -3,8 +3,8 @@
  * Instructions that a vCPU was stopped at and that were decoded: nearly all accesses to devices come from a few places.
  *
  * Nothing here is trusted. An entry is used only where the registers that decide the translation, each entry of the
- * guest's tables on its way, and the bytes themselves are found as they were: then a walk and a decoder would give the
- * same again. hv/emulate/emulate_fetch.c fills and checks it.
+ * guest's tables on its way, and the bytes themselves are found as they were, or where a walk has just led to the same
+ * bytes: then a fetch and a decoder would give the same again. hv/emulate/emulate_fetch.c fills and checks it.
  */
 #ifndef HV_CORE_CODE_CACHE_H
 #define HV_CORE_CODE_CACHE_H
@@ -26,6 +26,7 @@ struct code_cache_entry {
     struct guest_way way;
     uint8_t mode; /* enum code_mode */
     uint8_t cpl;
+    bool plain_move; /* a MOV in 64-bit mode with an operand in memory, whose segment has no base, and not to rsp */
     struct instruction instruction;
 };
 

@@ -11,10 +11,8 @@
 #include "hv/core/platform_lock.h"
 #include "hv/x86/registers.h"
 
-#define MMIO_PAGE(address) ((address) & ~0xfffULL)
-
-/* What the bus says after a byte: nearly always nothing. A byte for the console is no news of the bus. */
-static void after_byte(struct vcpu *vcpu, bool console)
+/* Nearly always nothing. A byte for the console is no news of the bus. */
+void guest_after_access(struct vcpu *vcpu, bool console)
 {
     struct platform *platform = &vcpu->guest->platform;
 
@@ -55,7 +53,7 @@ static bool read_byte(struct vcpu *vcpu, const struct bus_claim *claim, uint16_t
     }
     *value = (uint8_t)access.value;
     bus_settle(&vcpu->guest->platform.bus, claim->device);
-    after_byte(vcpu, false);
+    guest_after_access(vcpu, false);
     return true;
 }
 
@@ -69,7 +67,7 @@ static bool write_byte(struct vcpu *vcpu, const struct bus_claim *claim, uint16_
         return false;
     }
     bus_settle(&platform->bus, claim->device);
-    after_byte(vcpu, platform->console_out.head != head);
+    guest_after_access(vcpu, platform->console_out.head != head);
     return true;
 }
 
@@ -140,7 +138,7 @@ static bool wide_access(struct vcpu *vcpu, uint16_t port, struct bus_access *acc
            (in ? claim->row->read(claim->state, access) : claim->row->write(claim->state, access));
     if (done) {
         bus_settle(&vcpu->guest->platform.bus, claim->device);
-        after_byte(vcpu, false);
+        guest_after_access(vcpu, false);
     }
     guest_io_end(vcpu);
     return done;

@@ -9,6 +9,8 @@
 
 #include "hv/core/guest.h"
 
+#define MMIO_PAGE(address) ((address) & ~0xfffULL)
+
 /*
  * guest_port_read() to guest_mmio_write() want the platform: guest_hold(), or guest_hold_for() the address, comes
  * before them, and guest_io_end() after the instruction: it lets the platform go, which a string does after each
@@ -22,6 +24,9 @@ static inline void guest_io_end(struct vcpu *vcpu)
         guest_io_finish(vcpu);
     }
 }
+
+/* For the short ways: what the bus has after an access to one device, and whether that left a byte for the console. */
+void guest_after_access(struct vcpu *vcpu, bool console);
 
 /* size 1, 2, 4. False: nothing is there; *value is all ones, and the access has been noted. */
 bool guest_port_read(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t *value);
@@ -82,6 +87,14 @@ bool guest_wide_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint3
 /* size 1, 2, 4, 8, within one page. False: nothing is there; all ones; noted. */
 bool guest_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
 bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);
+
+/*
+ * The short way of a device in memory: the local APIC, what one range of a device takes whole, and where nothing is and
+ * that has been noted before. size 1, 2, 4, 8, within one page; a value has no more bytes. True: as above, and
+ * guest_io_end() comes after it. False: nothing has been done. Neither wants the platform.
+ */
+bool guest_quick_mmio_read(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t *value);
+bool guest_quick_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t value);
 
 /* guest_hold(), where the address is not the vCPU's own local APIC, which needs none. */
 bool guest_hold_for(struct vcpu *vcpu, gpa_t address);

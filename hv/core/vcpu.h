@@ -60,6 +60,7 @@ _Static_assert(SEGMENT_CS == 1 && SEGMENT_GS == 5 && SEGMENT_LDTR == 6, "numbers
 #define SEGMENT_S 0x10u
 #define SEGMENT_DPL(access) (((access) >> 5) & 3u)
 #define SEGMENT_P 0x80u
+#define CPL_USER 3u /* a DPL or CPL: the least privileged level */
 #define SEGMENT_L 0x2000u
 #define SEGMENT_DB 0x4000u
 #define SEGMENT_G 0x8000u

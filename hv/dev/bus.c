@@ -58,6 +58,14 @@ const struct bus_claim *bus_find(const struct bus *bus, enum bus_space space, ui
     return bus->ports[address] == BUS_NO_CLAIM ? NULL : &bus->claims[bus->ports[address]];
 }
 
+bool bus_is_hole(const struct bus *bus, uint64_t address, uint8_t bytes)
+{
+    uint32_t rank = bus_rank(bus, &bus->memory, address);
+
+    return (rank == 0 || bus->claims[bus->memory.claims[rank - 1]].last < address) &&
+           (rank == bus->memory.count || bus->claims[bus->memory.claims[rank]].first - address >= bytes);
+}
+
 /* --- Accesses --- */
 
 static uint64_t size_mask(uint8_t size)

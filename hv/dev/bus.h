@@ -309,6 +309,9 @@ static inline uint8_t bus_port_number(const struct bus *bus, uint16_t port)
 /* The claim at an address; NULL: nothing is there. */
 const struct bus_claim *bus_find(const struct bus *bus, enum bus_space space, uint64_t address);
 
+/* Is nothing at any of these addresses in memory? */
+bool bus_is_hole(const struct bus *bus, uint64_t address, uint8_t bytes);
+
 /* How many claims begin at or before the address: the place of a new one. */
 uint32_t bus_rank(const struct bus *bus, const struct bus_order *order, uint64_t address);
 

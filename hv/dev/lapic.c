@@ -83,7 +83,7 @@ static inline bool any_vector(const struct lapic *lapic, uint32_t base)
 __attribute__((noinline)) static void update_ppr(struct lapic *lapic)
 {
     uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
-    int in_service = highest_vector(lapic, LAPIC_ISR);
+    int in_service = any_vector(lapic, LAPIC_ISR) ? highest_vector(lapic, LAPIC_ISR) : -1;
     uint32_t class = in_service < 0 ? 0 : (uint32_t)in_service & 0xf0u;
 
     *lapic_register(lapic, LAPIC_PPR) = (tpr & 0xf0u) >= class ? tpr : class;
@@ -448,7 +448,7 @@ bool lapic_take_eoi(struct lapic *lapic, uint8_t *vector)
     return false;
 }
 
-static void write_tpr(struct lapic *lapic, uint32_t value)
+void lapic_tpr_write(struct lapic *lapic, uint32_t value)
 {
     *lapic_register(lapic, LAPIC_TPR) = value & 0xffu;
     update_ppr(lapic);
@@ -456,7 +456,7 @@ static void write_tpr(struct lapic *lapic, uint32_t value)
 
 void lapic_cr8_write(struct lapic *lapic, uint64_t value)
 {
-    write_tpr(lapic, (uint32_t)(value & 0xfu) << 4);
+    lapic_tpr_write(lapic, (uint32_t)(value & 0xfu) << 4);
 }
 
 /* --- Interrupts out --- */
@@ -589,7 +589,7 @@ static void write_register(struct lapic *lapic, uint32_t offset, uint32_t value,
 {
     switch (offset) {
     case LAPIC_TPR:
-        write_tpr(lapic, value);
+        lapic_tpr_write(lapic, value);
         break;
     case LAPIC_SVR:
         write_svr(lapic, value, now);

@@ -100,6 +100,9 @@ static inline uint64_t lapic_cr8(const struct lapic *lapic)
 }
 void lapic_cr8_write(struct lapic *lapic, uint64_t value);
 
+/* A write of the TPR register. SDM 3A 11.8.3.1 "Task and Processor Priorities". */
+void lapic_tpr_write(struct lapic *lapic, uint32_t value);
+
 /* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
 void lapic_run_timer(struct lapic *lapic, uint64_t now);
 

@@ -26,20 +26,9 @@ static uint64_t next_rip(const struct vcpu *vcpu, const struct instruction *inst
     return emulate_code_mode(vcpu) == CODE_64 ? next : next & 0xffffffffu;
 }
 
-/* base + index * scale + displacement, cut to the address size. SDM 1 3.7.5 "Specifying an Offset". */
 uint64_t emulate_effective_address(const struct vcpu *vcpu, const struct instruction *instruction)
 {
-    uint64_t address = (uint64_t)instruction->displacement;
-
-    if (instruction->base == REGISTER_RIP) {
-        address += vcpu->rip + instruction->length;
-    } else if (instruction->base != REGISTER_NONE) {
-        address += vcpu->gpr[instruction->base];
-    }
-    if (instruction->index != REGISTER_NONE) {
-        address += vcpu->gpr[instruction->index] * instruction->scale;
-    }
-    return address & size_mask(instruction->address_bytes);
+    return operand_offset(vcpu, instruction);
 }
 
 static bool translate_rm(struct vcpu *vcpu, const struct instruction *instruction, enum guest_access access,
@@ -520,42 +509,6 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
         fail_undecodable(vcpu, fault, &fetched);
     } else if (execute(vcpu, &fetched.instruction, fault)) {
         vcpu_advance(vcpu, fetched.instruction.length);
-    }
-}
-
-/* Its operand in memory is where the fault says, and a device's that can be had at once. */
-static bool is_device_at_once(struct vcpu *vcpu, const struct instruction *instruction,
-                              const struct exit_nested_fault *fault)
-{
-    uint64_t linear = emulate_effective_address(vcpu, instruction);
-    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
-
-    return (linear & (PAGE_BYTES - 1)) == in_page && in_page + instruction->rm_bytes <= PAGE_BYTES &&
-           (instruction->to_reg || fault->write) && emulate_canonical(vcpu, linear) &&
-           guest_memory_pointer(&vcpu->guest->memory, fault->address, 1) == NULL &&
-           (guest_is_apic_page(vcpu, fault->address) || guest_hold_at_once(vcpu));
-}
-
-const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault)
-{
-    const struct instruction *instruction = emulate_known_code(vcpu);
-
-    if (instruction == NULL || instruction->operation != OPERATION_MOV || !instruction->memory ||
-        instruction->segment >= SEGMENT_FS || vcpu->system.cpl == 3 ||
-        (instruction->to_reg && instruction->reg == GPR_RSP)) {
-        return NULL;
-    }
-    return is_device_at_once(vcpu, instruction, fault) ? instruction : NULL;
-}
-
-void emulate_move(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault)
-{
-    struct memory_operand operand = {{{fault->address, instruction->rm_bytes}}, 1};
-
-    if (instruction->to_reg) {
-        register_write_operand(vcpu, instruction, emulate_load(vcpu, &operand));
-    } else {
-        emulate_store(vcpu, &operand, other_operand(vcpu, instruction));
     }
 }
 

@@ -22,14 +22,6 @@
 void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault);
 
 /*
- * The short way of it, for 64-bit kernel code: what emulate_known_code() wants, gpr[], rip and rflags suffice. First:
- * the MOV at rip, where it is known, the fault is its operand's, and the device can be had at once; else NULL, with
- * nothing done. Then it is executed; rip stays where it is.
- */
-const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault);
-void emulate_move(struct vcpu *vcpu, const struct instruction *instruction, const struct exit_nested_fault *fault);
-
-/*
  * For vendors whose CPU does not say (SVM): fills *access and *length from the MOV CR, CLTS, LMSW or SMSW at CS:RIP; an
  * LMSW from memory is read, an SMSW to memory is done. False: it is none of these, or an exception was raised (then
  * vcpu->pending is valid). Wants the system state.

@@ -5,6 +5,7 @@
 #include "hv/base/memory.h"
 #include "hv/core/event.h"
 #include "hv/emulate/emulate_memory.h"
+#include "hv/emulate/emulate_registers.h"
 #include "hv/x86/registers.h"
 
 #define LINEAR_32_MASK 0xffffffffULL
@@ -93,9 +94,14 @@ static uint8_t first_part(uint64_t linear)
     return (uint8_t)min_u64(INSTRUCTION_BYTES_MAX, PAGE_BYTES - (linear & (PAGE_BYTES - 1)));
 }
 
+static inline uint32_t cache_index(uint64_t linear)
+{
+    return (uint32_t)(linear ^ linear >> 4) & (CODE_CACHE_ENTRIES - 1);
+}
+
 static struct code_cache_entry *cache_entry(struct vcpu *vcpu, uint64_t linear)
 {
-    return &vcpu->code[(linear ^ linear >> 4) & (CODE_CACHE_ENTRIES - 1)];
+    return &vcpu->code[cache_index(linear)];
 }
 
 static inline uint64_t word_at(const uint8_t *code)
@@ -119,6 +125,12 @@ static inline bool is_cached(const struct vcpu *vcpu, const struct code_cache_en
            word_at(entry->code + 8) == entry->bytes[1];
 }
 
+static bool is_plain_move(const struct instruction *instruction, enum code_mode mode)
+{
+    return mode == CODE_64 && instruction->operation == OPERATION_MOV && instruction->memory &&
+           instruction->segment < SEGMENT_FS && !(instruction->to_reg && instruction->reg == GPR_RSP);
+}
+
 /* Keeps an instruction whose bytes, and some more, lie in one page; `way` is how they were reached. */
 static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const struct guest_way *way, gpa_t address,
                   const struct fetched *fetched)
@@ -140,6 +152,7 @@ static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const
         .way = *way,
         .mode = (uint8_t)mode,
         .cpl = system->cpl,
+        .plain_move = is_plain_move(&fetched->instruction, mode),
         .instruction = fetched->instruction,
     };
     __builtin_memcpy(entry->bytes, code, CODE_CACHE_BYTES);
@@ -148,12 +161,30 @@ static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const
     }
 }
 
-const struct instruction *emulate_known_code(struct vcpu *vcpu)
+/* Canonical whatever the paging mode is; addresses that only 5 levels have go the long way. SDM 1 3.3.7.1. */
+static inline bool is_canonical_48(uint64_t address)
 {
-    const struct code_cache_entry *entry = cache_entry(vcpu, vcpu->rip);
+    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
 
-    return emulate_code_mode(vcpu) == CODE_64 && is_cached(vcpu, entry, CODE_64, vcpu->rip) ? &entry->instruction
-                                                                                            : NULL;
+/* The place is compared, too: an entry is empty where it is NULL. An entry's bytes lie in one page. */
+const struct instruction *emulate_known_move(const struct vcpu *vcpu, const struct exit_nested_fault *fault,
+                                             const uint8_t *code)
+{
+    const struct code_cache_entry *entry = &vcpu->code[cache_index(vcpu->rip)];
+    const struct instruction *move = &entry->instruction;
+    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
+    uint64_t linear;
+
+    if (entry->linear != vcpu->rip || entry->code != code || !entry->plain_move || word_at(code) != entry->bytes[0] ||
+        word_at(code + 8) != entry->bytes[1]) {
+        return NULL;
+    }
+    linear = operand_offset(vcpu, move);
+    return (linear & (PAGE_BYTES - 1)) == in_page && in_page + move->rm_bytes <= PAGE_BYTES &&
+                   move->to_reg != fault->write && is_canonical_48(linear)
+               ? move
+               : NULL;
 }
 
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)

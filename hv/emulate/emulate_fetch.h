@@ -7,6 +7,7 @@
 #define HV_EMULATE_EMULATE_FETCH_H
 
 #include "hv/core/guest.h"
+#include "hv/core/vm_exit.h"
 #include "hv/x86/decode.h"
 
 enum fetch_result {
@@ -24,9 +25,13 @@ struct fetched {
 /* Fetches and decodes the instruction at CS:RIP. */
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched);
 
-/* In 64-bit mode: the instruction at rip, where a fetch is known to give it again; else NULL. Wants cr0, cr3, cr4,
- * efer, cpl and the access rights of CS, and no more of the system state. */
-const struct instruction *emulate_known_code(struct vcpu *vcpu);
+/*
+ * The short way of a device in memory, for 64-bit code that is no user's. `code` is where a walk of the guest's tables
+ * has just found the instruction at rip; gpr[] and rip suffice. The MOV that is there, where a fetch is known to give
+ * it again and the fault is its operand's, which lies in one page; else NULL.
+ */
+const struct instruction *emulate_known_move(const struct vcpu *vcpu, const struct exit_nested_fault *fault,
+                                             const uint8_t *code);
 
 /* A look at memory: a fetch, or implicit as above. False: it cannot be read; nothing is raised. */
 bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count);

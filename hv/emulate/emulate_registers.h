@@ -53,6 +53,23 @@ static inline void register_write_operand(struct vcpu *vcpu, const struct instru
     }
 }
 
+/* The offset of the operand in memory: base + index * scale + displacement, cut to the address size. SDM 1 3.7.5
+ * "Specifying an Offset". */
+static inline uint64_t operand_offset(const struct vcpu *vcpu, const struct instruction *instruction)
+{
+    uint64_t address = (uint64_t)instruction->displacement;
+
+    if (instruction->base == REGISTER_RIP) {
+        address += vcpu->rip + instruction->length;
+    } else if (instruction->base != REGISTER_NONE) {
+        address += vcpu->gpr[instruction->base];
+    }
+    if (instruction->index != REGISTER_NONE) {
+        address += vcpu->gpr[instruction->index] * instruction->scale;
+    }
+    return address & size_mask(instruction->address_bytes);
+}
+
 /* Adds to an index, count or pointer register of the address size; the sum wraps within it. */
 static inline void register_add(struct vcpu *vcpu, uint8_t number, uint8_t bytes, uint64_t step)
 {

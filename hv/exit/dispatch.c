@@ -13,6 +13,7 @@
 #include "hv/emulate/cr_access.h"
 #include "hv/emulate/emulate.h"
 #include "hv/emulate/emulate_fetch.h"
+#include "hv/emulate/emulate_registers.h"
 #include "hv/emulate/string_io.h"
 #include "hv/emulate/task_switch.h"
 #include "hv/policy/cpuid_exit.h"
@@ -423,17 +424,28 @@ bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
     return true;
 }
 
-uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault)
+uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault, const uint8_t *code)
 {
-    const struct instruction *instruction = time_is_over(vcpu) ? NULL : emulate_known_move(vcpu, fault);
+    const struct instruction *move = time_is_over(vcpu) ? NULL : emulate_known_move(vcpu, fault, code);
+    uint64_t value;
 
-    if (instruction == NULL) {
+    if (move == NULL) {
         return 0;
     }
+    if (move->to_reg) {
+        if (!guest_quick_mmio_read(vcpu, fault->address, move->rm_bytes, &value)) {
+            return 0;
+        }
+        register_write_operand(vcpu, move, value);
+    } else {
+        value = move->has_immediate ? move->immediate : register_read_operand(vcpu, move);
+        if (!guest_quick_mmio_write(vcpu, fault->address, move->rm_bytes, value & size_mask(move->rm_bytes))) {
+            return 0;
+        }
+    }
     record(vcpu, EXIT_NESTED_FAULT, raw, vcpu->rip, fault->address.value);
-    emulate_move(vcpu, instruction, fault);
     guest_io_end(vcpu);
-    return instruction->length;
+    return move->length;
 }
 
 /*

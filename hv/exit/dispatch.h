@@ -50,9 +50,9 @@ bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw);
 /* An exit that the vendor handles by itself, if this is true: then it stands in the vCPU's history. */
 bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip);
 
-/* An access to a device in memory, from no delivery, walk or fetch; with what emulate_known_move() wants besides. The
- * length of the instruction; 0: nothing has been done. */
-uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault);
+/* An access to a device in memory, from no delivery, walk or fetch; with what emulate_known_move() wants. The length of
+ * the instruction; 0: nothing has been done. */
+uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault, const uint8_t *code);
 
 /* CPUID, with system.cr4; not for leaf 0xd. rax is where the vendor has it: an argument, because it may not be in
  * gpr[]. Always true, for a tail call. */

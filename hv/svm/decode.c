@@ -167,7 +167,8 @@ __attribute__((noinline)) static uint8_t rare_length(uint64_t exit_code, const u
     return exit_code == SVM_EXIT_VMMCALL && code[1] == 0x01 && code[2] == 0xd9 ? 3 : 0;
 }
 
-/* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4, WBINVD 0f 09, XSETBV 0f 01 d1, VMMCALL 0f 01 d9. APM 3 appendix A. */
+/* CPUID is 0f a2, WRMSR 0f 30, RDMSR 0f 32, HLT f4, WBINVD 0f 09, XSETBV 0f 01 d1, VMMCALL 0f 01 d9. APM 3 appendix
+ * A. */
 uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES])
 {
     uint32_t opcode = (uint32_t)code[0] << 8 | code[1];

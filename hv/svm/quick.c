@@ -54,7 +54,7 @@ static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t
     return exit_quick_cpuid(vcpu, SVM_EXIT_CPUID, rip, &svm->vmcb.rax);
 }
 
-/* Without nested paging the CPU does not use it. APM 2 15.25.9 "Combining Memory Types, MTRRs". */
+/* Without nested paging the CPU does not use it. APM 2 15.25.8 "Combining Memory Types, MTRRs". */
 __attribute__((noinline)) static bool quick_pat_write(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     bool done = exit_quick_pat_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
@@ -155,37 +155,35 @@ static inline bool is_plain_access(const struct vmcb *vmcb)
     return (vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE_WALK)) == 0 && (vmcb->exit_int_info & EVENT_VALID) == 0;
 }
 
-/* A device in memory. Of the control registers what is hidden from the guest does not matter here. V_TPR as above; a
- * write of the TPR is carried to it. */
+/* A device in memory. V_TPR as above; a write of the TPR is carried to it. */
 static bool quick_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
-    struct vcpu_system *system = &vcpu->system;
     const struct exit_nested_fault fault = {.address = gpa(vmcb->exit_info2),
                                             .write = (vmcb->exit_info1 & NPF_WRITE) != 0};
+    const uint8_t *code;
     uint8_t length;
 
-    if (!is_plain_access(vmcb) || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+    if (!is_plain_access(vmcb) || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic) ||
+        vmcb->cpl == CPL_USER) {
+        return false;
+    }
+    code = svm_code_at_rip(vmcb, vcpu);
+    if (code == NULL) {
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->gpr[GPR_RSP] = vmcb->rsp;
     vcpu->rip = vmcb->rip;
-    vcpu->rflags = vmcb->rflags;
-    system->cr0 = vmcb->cr0;
-    system->cr3 = vmcb->cr3;
-    system->cr4 = vmcb->cr4;
-    system->efer = vmcb->efer;
-    system->cpl = vmcb->cpl;
-    system->segments[SEGMENT_CS].access = (vmcb->cs.attributes & VMCB_CS_LONG) != 0 ? SEGMENT_L : 0;
     vcpu->exit_tsc = insn_rdtsc();
-    length = exit_quick_fault(vcpu, SVM_EXIT_NPF, &fault);
+    length = exit_quick_fault(vcpu, SVM_EXIT_NPF, &fault, code);
+    if (length == 0) {
+        return false;
+    }
     vmcb->rax = vcpu->gpr[GPR_RAX];
     svm_write_tpr(vmcb, vcpu);
-    if (length != 0) {
-        step_over(vmcb, vmcb->rip + length);
-    }
-    return length != 0;
+    step_over(vmcb, vmcb->rip + length);
+    return true;
 }
 
 /* A kernel flushes all translations by a write in which PGE changes and nothing else. In 64-bit mode that loads no PAE

@@ -144,43 +144,57 @@ static enum vmcs_field access_field(uint32_t segment)
     return (enum vmcs_field)((uint32_t)VMCS_GUEST_ES_ACCESS + segment * VMCS_SEGMENT_STRIDE);
 }
 
-/* A device in memory. Of the control registers what is hidden from the guest does not matter here. */
-static bool quick_fault(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
-{
-    uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
-    struct vcpu_system *system = &vcpu->system;
-    struct exit_nested_fault fault = {.write = (info & VMX_EPT_WRITE) != 0};
-    uint8_t length;
-
-    if (!is_plain_access(info)) {
-        return false;
-    }
-    fault.address = gpa(vmx_read_inline(VMCS_GUEST_PHYSICAL));
-    vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
-    vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
-    vcpu->rflags = vmx_read_inline(VMCS_GUEST_RFLAGS);
-    system->cr0 = vmx_read_inline(VMCS_GUEST_CR0);
-    system->cr3 = vmx_read_inline(VMCS_GUEST_CR3);
-    system->cr4 = vmx_read_inline(VMCS_GUEST_CR4);
-    system->efer = guest_efer(vmx);
-    system->segments[SEGMENT_CS].access = (uint32_t)vmx_read_inline(access_field(SEGMENT_CS));
-    system->cpl = (uint8_t)SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS)));
-    vcpu->exit_tsc = insn_rdtsc();
-    length = exit_quick_fault(vcpu, VMX_EXIT_EPT_VIOLATION, &fault);
-    if (length != 0) {
-        vmx_write_inline(VMCS_GUEST_RIP, vcpu->rip + length);
-    }
-    return length != 0;
-}
-
 static inline bool in_64bit_code(const struct vmx_vcpu *vmx)
 {
     return (guest_efer(vmx) & EFER_LMA) != 0 && (vmx_read_inline(access_field(SEGMENT_CS)) & SEGMENT_L) != 0;
 }
 
+static inline uint32_t privilege_level(void)
+{
+    return SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS)));
+}
+
 static inline bool in_kernel(void)
 {
-    return SEGMENT_DPL((uint32_t)vmx_read_inline(access_field(SEGMENT_SS))) == 0;
+    return privilege_level() == 0;
+}
+
+/* Its bytes, in 64-bit mode and all in one page. With shadow paging CR3 is not the guest's. */
+static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    if ((vmx->secondary & SECONDARY_EPT) == 0 || !in_64bit_code(vmx) ||
+        (rip & (PAGE_BYTES - 1)) > PAGE_BYTES - EXIT_CODE_BYTES) {
+        return NULL;
+    }
+    return guest_walk_code(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), vmx_read_inline(VMCS_GUEST_CR4), rip);
+}
+
+/* A device in memory. */
+static bool quick_fault(struct vcpu *vcpu)
+{
+    uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    struct exit_nested_fault fault = {.write = (info & VMX_EPT_WRITE) != 0};
+    const uint8_t *code;
+    uint8_t length;
+
+    if (!is_plain_access(info) || privilege_level() == CPL_USER) {
+        return false;
+    }
+    vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
+    code = code_at(vcpu, vcpu->rip);
+    if (code == NULL) {
+        return false;
+    }
+    fault.address = gpa(vmx_read_inline(VMCS_GUEST_PHYSICAL));
+    vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
+    vcpu->exit_tsc = insn_rdtsc();
+    length = exit_quick_fault(vcpu, VMX_EXIT_EPT_VIOLATION, &fault, code);
+    if (length != 0) {
+        vmx_write_inline(VMCS_GUEST_RIP, vcpu->rip + length);
+    }
+    return length != 0;
 }
 
 static bool quick_hypercall(struct vcpu *vcpu, uint64_t rip)
@@ -212,18 +226,6 @@ static bool quick_xsetbv(struct vcpu *vcpu, uint64_t rip)
     }
     insn_xsetbv(0, vcpu->xcr0);
     return true;
-}
-
-/* Its bytes, in 64-bit mode and all in one page. With shadow paging CR3 is not the guest's. */
-static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
-{
-    const struct vmx_vcpu *vmx = vcpu->vendor;
-
-    if ((vmx->secondary & SECONDARY_EPT) == 0 || !in_64bit_code(vmx) ||
-        (rip & (PAGE_BYTES - 1)) > PAGE_BYTES - EXIT_CODE_BYTES) {
-        return NULL;
-    }
-    return guest_walk_code(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), vmx_read_inline(VMCS_GUEST_CR4), rip);
 }
 
 #define UNDEFINED_EVENT (VMX_EVENT_VALID | (uint32_t)EVENT_EXCEPTION << VMX_EVENT_TYPE_SHIFT | EXCEPTION_UD)
@@ -269,7 +271,7 @@ __attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reaso
 
     switch (reason) {
     case VMX_EXIT_EPT_VIOLATION:
-        return may_be_quick(vcpu) && quick_fault(vcpu->vendor, vcpu);
+        return may_be_quick(vcpu) && quick_fault(vcpu);
     case VMX_EXIT_RDMSR:
         return may_be_quick(vcpu) && quick_msr_read(vcpu);
     case VMX_EXIT_EXCEPTION_NMI:

@@ -89,8 +89,10 @@ static void make_host(void)
     host_add(0x80000008, (struct cpuid_words){0x302e, 0, 0, 0});
 }
 
-#define DEVICE_PAGES 3u
-static const uint64_t device_pages[DEVICE_PAGES] = {0xfec00000, 0xfed00000, 0xfee00000}; /* I/O APIC, HPET, local */
+/* I/O APIC, HPET, local APIC, nothing */
+#define DEVICE_PAGES 4u
+#define HOLE 0xfef00000u
+static const uint64_t device_pages[DEVICE_PAGES] = {0xfec00000, 0xfed00000, 0xfee00000, HOLE};
 
 /* In 64-bit mode with 4-level paging: the linear address CODE is mapped to itself. */
 static void make_memory(uint32_t i, const uint8_t *code, size_t count, uint64_t offset)
@@ -213,6 +215,8 @@ static void random_registers(void)
         memcpy(vcpus[i].gpr, vcpus[0].gpr, sizeof(vcpus[i].gpr));
         if (noted) {
             guest_note_unknown(&vcpus[i], UNKNOWN_MSR_READ, 0x1234, 0);
+            guest_note_unknown(&vcpus[i], UNKNOWN_MMIO_READ, HOLE, 0);
+            guest_note_unknown(&vcpus[i], UNKNOWN_MMIO_WRITE, HOLE, 1);
         }
         vcpus[i].exit_tsc = now - 6;
         guest_port_read(&vcpus[i], 0x3ff, 1, &value); /* what the devices want has been collected */
@@ -277,20 +281,23 @@ static const struct exiting cr4_forms[] = {
 /* With rbx, which is a device's register. The last two have no short way. */
 static const struct exiting access_forms[] = {{{0x8b, 0x03}, 2},       {{0x89, 0x03}, 2}, {{0x48, 0x8b, 0x03}, 3},
                                               {{0xc6, 0x03, 0x80}, 3}, {{0x8b, 0x23}, 2}, {{0x01, 0x03}, 2}};
-static const uint64_t some_registers[] = {0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfed00108, 0xfee00080,
-                                          0xfee000b0, 0xfee00020, 0xfee00300, 0xfee00380, 0xfec00ffc, 0xfed00800};
+static const uint64_t some_registers[] = {0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfed00108,  0xfee00080,
+                                          0xfee000b0, 0xfee00020, 0xfee00300, 0xfee00310, 0xfee00350,  0xfee00380,
+                                          0xfec00ffc, 0xfed00800, HOLE,       HOLE + 16,  HOLE + 0xffc};
 
 static const struct exiting xsetbv_forms[] = {{{0x0f, 0x01, 0xd1}, 3}, {{0x48, 0x0f, 0x01, 0xd1}, 4}};
 
 /* What XSETBV and WRMSR of IA32_PAT and IA32_APIC_BASE are given, in rax: now and then what is not allowed. */
 static uint64_t random_value(uint64_t msr)
 {
-    static const uint64_t components[] = {1, 3, 7, 0, 2, 5, 9};
+    static const uint64_t components[] = {1, 3, 7, 1, 3, 7, 2, 9};
     static const uint64_t types[] = {0x00070406, 0x06060606, 0x00070401, 0x02070406, 0x00030406, 0x0807040f};
     uint64_t *gpr = vcpus[0].gpr;
 
     gpr[GPR_RDX] = msr == 0x277 ? ONE_OF(types) : one_in(8) ? random_word() : 0;
-    return msr == 0x277 ? ONE_OF(types) : msr == 0x1b ? vcpus[0].lapic.base_msr ^ (one_in(4) ? 1 : 0) : ONE_OF(components);
+    return msr == 0x277  ? ONE_OF(types)
+           : msr == 0x1b ? vcpus[0].lapic.base_msr ^ (one_in(4) ? 1 : 0)
+                         : ONE_OF(components);
 }
 
 static uint64_t xcr0_loaded; /* by the last XSETBV of a way */

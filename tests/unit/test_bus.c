@@ -651,6 +651,16 @@ static uint64_t naive_read(unsigned space, uint64_t address, uint8_t size, bool 
     return value;
 }
 
+static bool naive_hole(uint64_t address, uint8_t size)
+{
+    for (uint8_t i = 0; i < size && address + i >= address; i++) {
+        if (naive_widths(BUS_MEMORY, address + i, 1) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void read_both(void)
 {
     unsigned space = (unsigned)(random_next() % 2);
@@ -662,6 +672,9 @@ static void read_both(void)
     expected = naive_read(space, address, size, &expected_answer);
     assert_int_equal(answered, expected_answer);
     assert_true(value == expected);
+    if (space == BUS_MEMORY) {
+        assert_int_equal(bus_is_hole(&bus, address, size), naive_hole(address, size));
+    }
 }
 
 static void a_random_bus_answers_as_a_naive_list_does(void **state)

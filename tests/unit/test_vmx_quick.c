@@ -311,9 +311,9 @@ static bool went_the_short_way(uint64_t round)
     return quick;
 }
 
-static const uint64_t short_ways[] = {VMX_EXIT_CPUID,  VMX_EXIT_WRMSR,         VMX_EXIT_EPT_VIOLATION, VMX_EXIT_RDMSR,
-                                      VMX_EXIT_IO,     VMX_EXIT_VMCALL,        VMX_EXIT_WBINVD,        VMX_EXIT_XSETBV,
-                                      RARE_MSR,        VMX_EXIT_EXCEPTION_NMI};
+static const uint64_t short_ways[] = {VMX_EXIT_CPUID, VMX_EXIT_WRMSR,        VMX_EXIT_EPT_VIOLATION, VMX_EXIT_RDMSR,
+                                      VMX_EXIT_IO,    VMX_EXIT_VMCALL,       VMX_EXIT_WBINVD,        VMX_EXIT_XSETBV,
+                                      RARE_MSR,       VMX_EXIT_EXCEPTION_NMI};
 
 static size_t index_of(uint64_t way)
 {
@@ -339,7 +339,7 @@ static void both_ways_give_the_same_on_random_states(void **state)
         quick[index_of(way)] += went_the_short_way(round);
     }
     for (size_t i = 0; i < ARRAY_COUNT(quick); i++) {
-        assert_true(quick[i] > ROUNDS / 150); /* else this test compares the long way with itself */
+        assert_true(quick[i] > ROUNDS / 250); /* else this test compares the long way with itself */
     }
 }
 

@@ -35,7 +35,7 @@ bench-boot: image
 
 #: make bench-emulate instructions per access to a device in memory, from exit_dispatch() on (native, callgrind)
 bench-emulate: $(BUILD)/bench/emulate
-	tests/bench/bench-native $< $(BUILD)/bench/callgrind-emulate counted_exit counted_quick counted_open
+	tests/bench/bench-native $< $(BUILD)/bench/callgrind-emulate counted_exit counted_quick counted_port counted_open
 
 #: make bench-virtio  instructions per disk request and per packet, beside the copies (native, callgrind)
 bench-virtio: $(BUILD)/bench/virtio

@@ -54,6 +54,12 @@ uint8_t counted_quick(const struct exit_nested_fault *fault)
     return exit_quick_fault(&vcpu, 0, fault, ram + CODE);
 }
 
+__attribute__((noinline)) bool counted_port(uint16_t port, bool in);
+bool counted_port(uint16_t port, bool in)
+{
+    return exit_quick_port(&vcpu, 0, 0, port, in);
+}
+
 static struct small_code small_code;
 
 __attribute__((noinline)) bool counted_open(uint64_t address);
@@ -153,6 +159,18 @@ static void quick_access(uint64_t address, bool write)
     row("   the short way", ROUNDS);
 }
 
+static void port(const char *name, uint16_t number, bool in)
+{
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        vcpu.gpr[GPR_RAX] = 0;
+        if (!counted_port(number, in)) {
+            abort();
+        }
+        vcpu.requests = 0;
+    }
+    row(name, ROUNDS);
+}
+
 static void first_fetches(void)
 {
     static const struct page_attributes data = {.read = true, .write = true, .user = true, .cache = CACHE_WB};
@@ -203,6 +221,10 @@ int main(void)
     ACCESS("read of the APIC's TPR", "\x8b\x83\x80\0\0\0", LAPIC + 0x80, false); /* mov eax, [rbx + 0x80] */
     ACCESS("write of the APIC's TPR", "\x89\x83\x80\0\0\0", LAPIC + 0x80, true); /* mov [rbx + 0x80], eax */
     ACCESS("read of nothing", "\x8b\x03", HOLE, false);
+    port("IN 0x21, the short way", 0x21, true);
+    port("IN 0x61", 0x61, true);
+    port("OUT 0x70", 0x70, false);
+    port("IN 0x3ff", 0x3ff, true);
     first_fetches();
     return 0;
 }

@@ -230,9 +230,43 @@ bool svm_handle_any_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     return enter_again(svm, vcpu);
 }
 
+/* Is something to be delivered all that is left, with a TPR that is known and nothing that is delivered or stepped? */
+static inline bool is_event_alone(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return vcpu->requests == VCPU_EVENT && !svm->repairs && svm->step.reason == SVM_STEP_NONE && !svm->step.iret_runs &&
+           (vmcb->int_control & INT_CONTROL_V_TPR) == lapic_cr8(&vcpu->lapic) &&
+           ((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) == 0;
+}
+
+/* Then rip, rflags and the stack stay in the VMCB: the choice only looks at them. */
+static void deliver_alone(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->gpr[GPR_RSP] = vmcb->rsp;
+    vcpu->rip = vmcb->rip;
+    vcpu->rflags = vmcb->rflags;
+    vcpu->pending.valid = false;
+    svm_choose_event(svm, vcpu);
+    if (svm->exit_at_once) {
+        cpu_kick(cpu_this());
+    }
+    vmcb->rflags |= svm->step.tf;
+}
+
+/* What the short way has changed in the VMCB stays marked. */
 bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
+    uint32_t clean = svm->vmcb.clean;
+
+    if (is_event_alone(svm, vcpu)) {
+        deliver_alone(svm, vcpu);
+        return true;
+    }
     after_exit(svm, vcpu);
+    svm->vmcb.clean &= clean;
     return enter_again(svm, vcpu);
 }
 

@@ -283,6 +283,21 @@ static bool writes_pat(const struct vmcb *vmcb)
            (uint32_t)vcpus[0].gpr[GPR_RCX] == MSR_PAT;
 }
 
+/* What the CPU may have kept since the last entry and has to load again now. APM 2 15.15.3 "VMCB Clean Field". */
+static void what_has_changed_is_not_clean(const struct vmcb *before, const struct vmcb *after, uint64_t round)
+{
+    uint32_t changed =
+        (before->int_control != after->int_control ? CLEAN_INT_CONTROL : 0) |
+        (before->cr4 != after->cr4 || before->cr0 != after->cr0 ? CLEAN_CR : 0) |
+        (before->pat != after->pat ? CLEAN_NESTED : 0) |
+        (memcmp(before->intercepts, after->intercepts, sizeof(after->intercepts)) != 0 ? CLEAN_INTERCEPTS : 0);
+
+    if ((changed & after->clean) != 0) {
+        fail_msg("round %llu: exit 0x%llx: changed and clean: 0x%x", (unsigned long long)round,
+                 (unsigned long long)before->exit_code, changed & after->clean);
+    }
+}
+
 /* What one way does at once and the other at the next entry or exit: the end of a shadow, the TPR. */
 static void catch_up(void)
 {
@@ -307,9 +322,11 @@ static bool went_the_short_way(uint64_t round)
     uint64_t exit_code = svms[0].vmcb.exit_code;
     const char *differs;
     bool again[COPIES];
+    static struct vmcb before;
     uint64_t xcr0;
     bool quick;
 
+    memcpy(&before, &svms[0].vmcb, sizeof(before));
     xcr0_loaded = 0;
     again[0] = svm_handle_any_exit(&svms[0], &vcpus[0]);
     xcr0 = xcr0_loaded;
@@ -322,6 +339,8 @@ static bool went_the_short_way(uint64_t round)
         again[1] = svm_finish_quick(&svms[1], &vcpus[1]);
     }
     quick = dispatched == 0;
+    what_has_changed_is_not_clean(&before, &svms[0].vmcb, round);
+    what_has_changed_is_not_clean(&before, &svms[1].vmcb, round);
     catch_up();
     assert_int_equal(again[0], again[1]);
     differs = difference();

@@ -57,25 +57,28 @@ static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t
 /* Without nested paging the CPU does not use it. APM 2 15.25.8 "Combining Memory Types, MTRRs". */
 __attribute__((noinline)) static bool quick_pat_write(struct vmcb *vmcb, struct vcpu *vcpu)
 {
-    bool done = exit_quick_pat_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
+    uint64_t next = next_rip(vmcb, vcpu);
 
-    if (done) {
-        vmcb->pat = vcpu->msrs.pat;
-        vmcb->clean &= ~CLEAN_NESTED;
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == 0 || !exit_quick_pat_write(vcpu, SVM_EXIT_MSR, vmcb->rip)) {
+        return false;
     }
-    return done;
+    vmcb->pat = vcpu->msrs.pat;
+    vmcb->clean &= ~CLEAN_NESTED;
+    step_over(vmcb, next);
+    return true;
 }
 
 /* V_TPR is looked at because an EOI computes with it; it is taken over by the long way. */
-static inline bool quick_msr_write(struct vmcb *vmcb, struct vcpu *vcpu)
+static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
 {
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip) ||
-           ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT && quick_pat_write(vmcb, vcpu));
+    return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
 }
 
 /* A fault of the instruction that exited. What looks at injections or at the end of an NMI is the long way's. */
@@ -325,7 +328,10 @@ __attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu
     if (exit_code == SVM_EXIT_NPF) {
         return quick_fault(svm, vcpu);
     }
-    return exit_code == SVM_EXIT_MSR ? quick_msr_read(svm, vcpu) : try_rarest(svm, vcpu);
+    if (exit_code != SVM_EXIT_MSR) {
+        return try_rarest(svm, vcpu);
+    }
+    return svm->vmcb.exit_info1 == SVM_MSR_WRITE ? quick_pat_write(&svm->vmcb, vcpu) : quick_msr_read(svm, vcpu);
 }
 
 /* False: nothing has been done. */
@@ -339,7 +345,8 @@ static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
         if (!quick_port(vmcb, vcpu)) {
             return false;
         }
-    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
+    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE &&
+               (uint32_t)vcpu->gpr[GPR_RCX] != MSR_PAT) {
         next = next_rip(vmcb, vcpu);
         if (next == 0 || !quick_msr_write(vmcb, vcpu)) {
             return false;

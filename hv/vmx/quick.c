@@ -50,22 +50,24 @@ static inline bool quick_cpuid(struct vcpu *vcpu)
 }
 
 /* With shadow paging PAT is not the guest's. */
-__attribute__((noinline)) static bool quick_pat_write(struct vcpu *vcpu, uint64_t rip)
+__attribute__((noinline)) static bool quick_pat_write(struct vcpu *vcpu)
 {
     struct vmx_vcpu *vmx = vcpu->vendor;
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
 
+    vcpu->exit_tsc = insn_rdtsc();
     if ((vmx->secondary & SECONDARY_EPT) == 0 || !exit_quick_pat_write(vcpu, VMX_EXIT_WRMSR, rip)) {
         return false;
     }
     vmx_write_switched(vmx, VMX_AREA_PAT, VMCS_GUEST_PAT, vcpu->msrs.pat);
+    step_over(rip);
     return true;
 }
 
 static inline bool quick_msr_write(struct vcpu *vcpu, uint64_t rip)
 {
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip) ||
-           ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT && quick_pat_write(vcpu, rip));
+    return exit_quick_msr_write(vcpu, VMX_EXIT_WRMSR, rip);
 }
 
 static inline uint64_t guest_efer(const struct vmx_vcpu *vmx)
@@ -215,9 +217,10 @@ static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
 }
 
 /* Which components the CPU saves. With shadow paging CR4 is not the guest's. */
-static bool quick_xsetbv(struct vcpu *vcpu, uint64_t rip)
+__attribute__((noinline)) static bool quick_xsetbv(struct vcpu *vcpu)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
 
     vcpu->exit_tsc = insn_rdtsc();
     if (!in_kernel() || (vmx->secondary & SECONDARY_EPT) == 0 ||
@@ -225,6 +228,7 @@ static bool quick_xsetbv(struct vcpu *vcpu, uint64_t rip)
         return false;
     }
     insn_xsetbv(0, vcpu->xcr0);
+    step_over(rip);
     return true;
 }
 
@@ -258,10 +262,7 @@ static bool quick_undefined(struct vcpu *vcpu)
 
 static bool try_rarest(struct vcpu *vcpu, uint32_t reason, uint64_t rip)
 {
-    if (reason == VMX_EXIT_VMCALL) {
-        return quick_hypercall(vcpu, rip);
-    }
-    return reason == VMX_EXIT_XSETBV ? quick_xsetbv(vcpu, rip) : quick_wbinvd(vcpu, rip);
+    return reason == VMX_EXIT_VMCALL ? quick_hypercall(vcpu, rip) : quick_wbinvd(vcpu, rip);
 }
 
 /* What would cost the frequent exits instructions if it were a part of them. */
@@ -278,13 +279,16 @@ __attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reaso
         return may_be_quick(vcpu) && quick_undefined(vcpu);
     case VMX_EXIT_VMCALL:
     case VMX_EXIT_WBINVD:
-    case VMX_EXIT_XSETBV:
         rip = vmx_read_inline(VMCS_GUEST_RIP);
         if (!may_be_quick(vcpu) || !try_rarest(vcpu, reason, rip)) {
             return false;
         }
         step_over(rip);
         return true;
+    case VMX_EXIT_WRMSR:
+        return may_be_quick(vcpu) && quick_pat_write(vcpu);
+    case VMX_EXIT_XSETBV:
+        return may_be_quick(vcpu) && quick_xsetbv(vcpu);
     default:
         return false;
     }
@@ -295,7 +299,7 @@ static bool try_quick(struct vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip;
 
-    if (reason != VMX_EXIT_IO && reason != VMX_EXIT_WRMSR) {
+    if (reason != VMX_EXIT_IO && (reason != VMX_EXIT_WRMSR || (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT)) {
         return try_rare(vcpu, reason);
     }
     if (!may_be_quick(vcpu)) {

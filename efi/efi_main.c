@@ -32,6 +32,7 @@ static bool prepare(struct efi_stage *stage)
            && efi_images_check(stage)      /* each would load */
            && efi_disks_take(stage)        /* memory for what guests change of their disks */
            && efi_shares_take(stage)       /* memory that guests share */
+           && efi_roms_take(stage)         /* what the firmware has of devices' ROMs */
            && efi_memory_guests(stage)     /* the guests' RAM */
            && efi_memory_trampoline(stage) /* the page where other CPUs start */
            && efi_memory_pool(stage);      /* the hypervisor's own memory */

@@ -35,7 +35,7 @@
 #define EFI_FILES_MAX (CONFIG_GUESTS_MAX * (CONFIG_MODULES_MAX + CONFIG_DISKS_MAX + 1u))
 
 /* Every image, every expanded kernel, every disk's places, map and changes, every range of every guest, and a few
- * more. */
+ * more; one for all ROMs of devices is among them. */
 #define EFI_PAGES_MAX (EFI_FILES_MAX + CONFIG_GUESTS_MAX * (1u + 4u * CONFIG_DISKS_MAX + GUEST_RANGES_MAX) + 16u)
 
 struct efi_pages {
@@ -165,6 +165,9 @@ bool efi_disks_take(struct efi_stage *stage);
 
 /* And the memory that guests share. */
 bool efi_shares_take(struct efi_stage *stage);
+
+/* Copies of the expansion ROMs of guests' devices; where there is no memory they are not shown, and a line says so. */
+bool efi_roms_take(struct efi_stage *stage);
 
 /* ---- efi_store.c: images whose holes take no memory ---- */
 

@@ -105,6 +105,7 @@ struct boot_guest {
     struct span kernel;
     struct span modules[CONFIG_MODULES_MAX];
     struct boot_disk disks[CONFIG_DISKS_MAX];
+    struct span roms[CONFIG_PCI_MAX]; /* of each `pci`: the firmware's copy of its expansion ROM; 0 bytes: none */
 };
 
 struct boot_info {

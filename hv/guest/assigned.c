@@ -297,10 +297,14 @@ static void find_function(const struct boot_info *info, uint32_t guest, const st
 {
     struct owner *owner = owners[guest];
     struct assigned *function = &owner->functions[owner->count];
+    const struct span *rom;
 
     if (!read_function(owner, pci, function)) {
         return;
     }
+    rom = &info->guests[guest].roms[pci - info->config.guests[guest].pci];
+    function->facts.rom = rom->base;
+    function->facts.rom_bytes = (uint32_t)rom->bytes;
     pci_device_stop(host_devices_access(), &function->facts);
     find_pin(pci, function);
     if (!has_messages(function) && function->line == LINE_NONE) {

@@ -5,6 +5,7 @@
 #define CAPABILITY_FIRST 0x40u
 #define CAPABILITIES_MAX 48u /* in 192 bytes, four each */
 #define SUBSYSTEMS 0x2cu
+#define ROM_REGISTER 0x30u
 #define INTERRUPT 0x3cu
 #define INTERRUPT_LINE(word) ((word)&0xffu)
 #define INTERRUPT_PIN(word) ((word) >> 8 & 0xffu)
@@ -372,6 +373,7 @@ void pci_device_restore(const struct pci_access *access, const struct pci_assign
             write(access, facts, PCI_BAR(i + 1), 4, (uint32_t)(bar->at >> 32));
         }
     }
+    write(access, facts, ROM_REGISTER, 4, 0); /* off: the guest reads the firmware's copy */
     if (facts->express != 0) {
         write(access, facts, facts->express + EXPRESS_CONTROL, 2, facts->device_control);
     }

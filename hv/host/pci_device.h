@@ -57,7 +57,7 @@ void pci_device_reset(const struct pci_access *access, const struct pci_assigned
 /* D0, whatever it was. */
 void pci_device_wake(const struct pci_access *access, const struct pci_assigned_facts *facts);
 
-/* BARs, ports and memory decoded, bus mastering off, no messages; its line as `has_line` says. */
+/* BARs, ports and memory decoded, its ROM not, bus mastering off, no messages; its line as `has_line` says. */
 void pci_device_restore(const struct pci_access *access, const struct pci_assigned_facts *facts, bool has_line);
 
 /* The IRQ that the firmware has led the function's line to, as it is where the chipset's router leads all lines to the

@@ -120,6 +120,8 @@ static void line_open(void *context, uint8_t vector)
 
 static const struct pci_assigned_io io = {NULL, config_write, bar_read, bar_write, is_there, line_open};
 
+static const uint8_t rom[4096]; /* zeroes, and written never */
+
 static void check_bars(void)
 {
     uint64_t start, end;
@@ -162,12 +164,26 @@ static bool make_device(void)
     memcpy(&before[PCI_COMMAND], &machine.config[PCI_COMMAND], 2);
     CHECK_OP(memcmp(before, machine.config, BYTES), ==, 0);
     check_bars();
+    facts.rom = rom;
+    facts.rom_bytes = (next(1) & 1) != 0 ? sizeof(rom) : 0;
     for (unsigned i = 0; i < PCI_BARS; i++) {
         if (facts.bars[i].bar.kind != PCI_BAR_NONE && facts.bars[i].at == 0) {
             return false;
         }
     }
     return facts.msi != 0 || facts.msix != 0;
+}
+
+static void read_rom(uint64_t offset, uint8_t size)
+{
+    struct bus_range range = pci_bar_range(&device.function, PCI_ROM);
+
+    CHECK(range.bytes == 0 || (range.bytes == facts.rom_bytes && range.first % range.bytes == 0));
+    if (facts.rom_bytes != 0) {
+        offset %= facts.rom_bytes - size + 1;
+        pci_bar_write(&device.function, PCI_ROM, offset, size, ~0ULL);
+        CHECK(device.gone || pci_bar_read(&device.function, PCI_ROM, offset, size) == 0);
+    }
 }
 
 static void act(void)
@@ -187,6 +203,7 @@ static void act(void)
         break;
     case 2:
         (void)pci_config_read(&device.function, offset & 0xfff, word);
+        read_rom(offset, size);
         break;
     case 3:
         device.incoming |= (uint32_t)next(4);

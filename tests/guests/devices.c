@@ -99,6 +99,31 @@ static void await_message(enum device device, const char *name)
 
 /* ---- a network card ---- */
 
+#define ROM_REGISTER 0x30u
+#define ROM_PLACE 0xc9000000u /* in the window for devices, where none is */
+#define ROM_ON 1u
+#define ROM_SIGNATURE 0xaa55u
+#define ROM_DATA 0x18u                 /* where it says for which device it is */
+#define ROM_DATA_SIGNATURE 0x52494350u /* PCIR */
+
+/* Its expansion ROM is there, of this device, and gone when it is off. */
+static void read_rom(void)
+{
+    uint32_t function = pci_find(E1000E), data;
+
+    pci_write(function, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER);
+    pci_write(function, ROM_REGISTER, ROM_PLACE | ROM_ON);
+    CHECK_EQUAL(mmio_read32(ROM_PLACE) & 0xffff, ROM_SIGNATURE);
+    data = ROM_PLACE + (mmio_read32(ROM_PLACE + ROM_DATA) & 0xffff);
+    CHECK_EQUAL(mmio_read32(data), ROM_DATA_SIGNATURE);
+    CHECK_EQUAL(mmio_read32(data + 4), E1000E);
+    mmio_write32(ROM_PLACE, 0);
+    CHECK_EQUAL(mmio_read32(ROM_PLACE) & 0xffff, ROM_SIGNATURE);
+    pci_write(function, ROM_REGISTER, ROM_PLACE);
+    CHECK_EQUAL(mmio_read32(ROM_PLACE), ~0u);
+    print("devices: the expansion ROM of e1000e was read\n");
+}
+
 #define NET_CONTROL 0x0000u
 #define NET_CONTROL_RESET (1u << 26)
 #define NET_MASK_SET 0x00d0u
@@ -264,6 +289,7 @@ void guest_main(void)
     pic_init();
     lapic_init();
     interrupts_on();
+    read_rom();
     send();
     identify();
     command();

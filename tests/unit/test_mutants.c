@@ -845,6 +845,13 @@ bool efi_machine_random(struct efi_stage *stage)
     return true;
 }
 
+/* The model's devices have none. */
+bool efi_roms_take(struct efi_stage *stage)
+{
+    (void)stage;
+    return true;
+}
+
 bool efi_virt_check(struct efi_stage *stage)
 {
     stage->support.format = check.machine.format;

@@ -533,6 +533,44 @@ static void the_firmware_says_where_a_line_leads_by_an_irq_that_is_a_level(void 
     }
 }
 
+/* Sized like a BAR, decoded where both switches say so, read from the copy, and never written. */
+static void the_rom_is_the_firmwares_copy(void **state)
+{
+    static uint8_t rom[4096];
+    struct bus_access read = {.size = 4};
+    struct bus_range range;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rom); i++) {
+        rom[i] = (uint8_t)(i * 7 + 0x55);
+    }
+    make();
+    assert_int_equal(pci_config_read(&device.function, 0x30, 4), 0);
+    pci_config_write(&device.function, 0x30, 4, ~0u);
+    assert_int_equal(pci_config_read(&device.function, 0x30, 4), 0); /* without a copy there is none */
+    facts.rom = rom;
+    facts.rom_bytes = sizeof(rom);
+    pci_assigned_init(&device);
+    pci_config_write(&device.function, 0x30, 4, 0xfffff800);
+    assert_int_equal(pci_config_read(&device.function, 0x30, 4), 0xfffff000);
+    pci_config_write(&device.function, 0x30, 4, 0xfe800000);
+    assert_int_equal(pci_bar_range(&device.function, PCI_ROM).bytes, 0);
+    machine.writes = 0;
+    pci_config_write(&device.function, 0x30, 4, 0xfe800001);
+    assert_int_equal(machine.writes, 0); /* the device's own stays off */
+    range = pci_bar_range(&device.function, PCI_ROM);
+    assert_int_equal(range.first, 0xfe800000);
+    assert_int_equal(range.bytes, sizeof(rom));
+    read.at = range.as + 0xffc;
+    assert_true(pci_row_read(&device, &read));
+    assert_memory_equal(&read.value, &rom[0xffc], 4);
+    assert_true(pci_row_write(&device, &(struct bus_access){.size = 4, .at = range.as, .value = 1}));
+    assert_int_equal(rom[0], 0x55);
+    pci_config_write(&device.function, PCI_COMMAND, 2, 0);
+    assert_int_equal(pci_bar_range(&device.function, PCI_ROM).bytes, 0);
+    facts.rom_bytes = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -551,6 +589,7 @@ int main(void)
         cmocka_unit_test(what_comes_becomes_the_guests_own_message),
         cmocka_unit_test(a_life_ends_with_a_reset_and_the_next_finds_the_registers_in_place),
         cmocka_unit_test(a_device_with_msi_alone_has_one_message),
+        cmocka_unit_test(the_rom_is_the_firmwares_copy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
  *   MSI                shown where there is no MSI-X: one message
  *   virtio             shown as it is where it says in which BAR registers are: without, a driver has none. Not the one
  *                      that is a window onto the BARs (type 5)
+ *   expansion ROM      the firmware's copy of it; the device's own stays off
  *   all others         hidden. Vital product data and vendors' own registers reach into firmware that outlives the
  *                      guest; SR-IOV makes functions that were given to no guest; ATS and PASID go around the IOMMU's
  *                      tables; a resizable BAR moves what is mapped; advanced features have a reset
@@ -101,12 +102,25 @@ static bool is_hidden(const struct pci_assigned_facts *facts, unsigned bar, uint
             overlaps(offset, size, facts->msix_pba, align_up(facts->msix_count, 64) / 8));
 }
 
+static uint64_t rom_read(const struct pci_assigned_facts *facts, uint64_t offset, uint8_t size)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < size; i++) {
+        value |= (uint64_t)facts->rom[offset + i] << 8 * i;
+    }
+    return value;
+}
+
 static uint64_t bar_read(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size)
 {
     struct pci_assigned *device = assigned_of(function);
-    const struct pci_assigned_bar *own = &device->facts->bars[bar];
+    const struct pci_assigned_bar *own = &device->facts->bars[bar % PCI_BARS];
     uint64_t all_ones = size == 8 ? ~0ULL : (1ULL << 8 * size) - 1, value;
 
+    if (bar == PCI_ROM) {
+        return device->gone ? all_ones : rom_read(device->facts, offset, size);
+    }
     if (is_hidden(device->facts, bar, offset, size)) {
         return 0;
     }
@@ -120,9 +134,9 @@ static uint64_t bar_read(struct pci_endpoint *function, unsigned bar, uint64_t o
 static void bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset, uint8_t size, uint64_t value)
 {
     const struct pci_assigned *device = assigned_of(function);
-    const struct pci_assigned_bar *own = &device->facts->bars[bar];
+    const struct pci_assigned_bar *own = &device->facts->bars[bar % PCI_BARS];
 
-    if (!is_hidden(device->facts, bar, offset, size)) {
+    if (bar != PCI_ROM && !is_hidden(device->facts, bar, offset, size)) {
         device->io->write(device->io->context, own->bar.kind == PCI_BAR_PORTS, own->at + offset, size, value);
     }
 }
@@ -210,6 +224,9 @@ void pci_assigned_init(struct pci_assigned *device)
             pci_function_add_bar(function, i, facts->bars[i].bar);
             pci_bar_set_address(function, i, facts->bars[i].place);
         }
+    }
+    if (facts->rom_bytes != 0) {
+        pci_function_add_bar(function, PCI_ROM, (struct pci_bar){.kind = PCI_BAR_ROM, .bytes = facts->rom_bytes});
     }
     if (facts->pm != 0) {
         add_pm(function);

@@ -12,6 +12,7 @@
  *     registers                 straight to the device: the nested tree maps them, no exit
  *     pages of the MSI-X table  exits: the table and the pending bits here are the guest's; in the device's own table
  *     and its pending bits      the hypervisor has written messages that the IOMMU knows
+ *     expansion ROM             exits: the copy is read that the firmware made of it
  *     ports, BARs below a page, exits: the access is made by struct pci_assigned_io
  *     and a BAR that was moved
  *
@@ -68,6 +69,8 @@ struct pci_assigned_facts {
     uint32_t msix_bar;
     uint32_t msix_table, msix_pba; /* offsets in the BAR */
     struct pci_virtio_place virtio[PCI_VIRTIO_MAX];
+    const uint8_t *rom; /* the firmware's copy of its expansion ROM */
+    uint32_t rom_bytes; /* a power of two from 2 KiB on; 0: there is none */
 };
 
 /* How the device is reached. Offsets in configuration space are its own. */

@@ -31,6 +31,11 @@
 #define PORTS_FLAG_BITS 0x3u
 #define MEMORY_FLAG_BITS 0xfu
 
+/* "PCI Local Bus Specification" 3.0, 6.2.5.2 "Expansion ROM Base Address Register". */
+#define ROM_REGISTER 0x30u
+#define ROM_ENABLE 0x1u
+#define ROM_FLAG_BITS 0x7ffu
+
 static void put(uint8_t *bytes, unsigned offset, uint64_t value, unsigned size)
 {
     for (unsigned i = 0; i < size; i++) {
@@ -63,7 +68,7 @@ void pci_function_init(struct pci_endpoint *function, const struct pci_identity 
 
 static unsigned bar_offset(unsigned index)
 {
-    return PCI_BAR0 + 4 * index;
+    return index == PCI_ROM ? ROM_REGISTER : PCI_BAR0 + 4 * index;
 }
 
 static uint32_t bar_flags(const struct pci_bar *bar)
@@ -78,11 +83,16 @@ void pci_function_add_bar(struct pci_endpoint *function, unsigned index, struct 
 {
     unsigned size = bar.kind == PCI_BAR_MEMORY64 ? 8 : 4;
 
-    DEBUG_CHECK_OP(index + size / 4, <=, PCI_BARS);
+    DEBUG_CHECK_OP(index + size / 4, <=, bar.kind == PCI_BAR_ROM ? PCI_PLACES : PCI_BARS);
     DEBUG_CHECK_OP(bar.bytes & (bar.bytes - 1), ==, 0);
     function->bars[index] = bar;
     put(function->config, bar_offset(index), bar_flags(&bar), 4);
-    put(function->writable, bar_offset(index), ~(bar.bytes - 1), size);
+    put(function->writable, bar_offset(index), ~(bar.bytes - 1) | (bar.kind == PCI_BAR_ROM ? ROM_ENABLE : 0), size);
+}
+
+static uint64_t flag_bits(const struct pci_bar *bar)
+{
+    return bar->kind == PCI_BAR_PORTS ? PORTS_FLAG_BITS : bar->kind == PCI_BAR_ROM ? ROM_FLAG_BITS : MEMORY_FLAG_BITS;
 }
 
 uint64_t pci_bar_address(const struct pci_endpoint *function, unsigned index)
@@ -93,7 +103,7 @@ uint64_t pci_bar_address(const struct pci_endpoint *function, unsigned index)
     if (bar->kind == PCI_BAR_MEMORY64) {
         address |= (uint64_t)pci_config_dword(function, bar_offset(index + 1)) << 32;
     }
-    return address & ~(uint64_t)(bar->kind == PCI_BAR_PORTS ? PORTS_FLAG_BITS : MEMORY_FLAG_BITS);
+    return address & ~flag_bits(bar);
 }
 
 void pci_bar_set_address(struct pci_endpoint *function, unsigned index, uint64_t address)
@@ -146,7 +156,7 @@ uint32_t pci_config_read(struct pci_endpoint *function, unsigned offset, uint8_t
 
 static bool is_decoding(unsigned index)
 {
-    return index < PCI_STATUS ? index >= PCI_COMMAND : index - PCI_BAR0 < 4 * PCI_BARS;
+    return index < PCI_STATUS ? index >= PCI_COMMAND : index - PCI_BAR0 < 4 * PCI_BARS || index - ROM_REGISTER < 4;
 }
 
 void pci_config_store(struct pci_endpoint *function, unsigned offset, uint8_t size, uint32_t value)
@@ -228,13 +238,14 @@ bool pci_row_next_message(void *state, struct apic_message *message)
 struct bus_range pci_bar_range(const struct pci_endpoint *function, unsigned index)
 {
     const struct pci_bar *bar = &function->bars[index];
-    bool ports = bar->kind == PCI_BAR_PORTS;
-    uint64_t limit = ports ? BUS_PORTS_COUNT - 1 : bar->kind == PCI_BAR_MEMORY32 ? UINT32_MAX : UINT64_MAX;
+    bool ports = bar->kind == PCI_BAR_PORTS, rom = bar->kind == PCI_BAR_ROM;
+    uint64_t limit = ports ? BUS_PORTS_COUNT - 1 : bar->kind == PCI_BAR_MEMORY64 ? UINT64_MAX : UINT32_MAX;
     uint16_t enable = ports ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
     struct bus_range nowhere = {0};
     uint64_t first;
 
-    if (bar->kind == PCI_BAR_NONE || (pci_command(function) & enable) == 0) {
+    if (bar->kind == PCI_BAR_NONE || (pci_command(function) & enable) == 0 ||
+        (rom && (pci_config_dword(function, ROM_REGISTER) & ROM_ENABLE) == 0)) {
         return nowhere;
     }
     first = pci_bar_address(function, index);

@@ -36,6 +36,8 @@
 
 #define PCI_CONFIG_BYTES 256u
 #define PCI_BARS 6u
+#define PCI_ROM 6u       /* the expansion ROM's register, counted behind the BARs */
+#define PCI_PLACES 7u    /* registers that say where a range is: BARs and the ROM's */
 #define PCI_MSIX_MAX 32u /* vectors of one function; MSI has at most 32, too */
 
 /* Registers that others look at, beside those of hv/x86/pci.h. Figure 6-1. */
@@ -55,12 +57,13 @@ enum pci_bar_kind {
     PCI_BAR_PORTS,
     PCI_BAR_MEMORY32,
     PCI_BAR_MEMORY64, /* the next register is its upper half */
+    PCI_BAR_ROM,      /* PCI_ROM's: below 4 GiB, and decoded where its own bit 0 says so, too */
 };
 
 struct pci_bar {
     uint8_t kind; /* enum pci_bar_kind */
     bool prefetchable;
-    uint64_t bytes; /* a power of two, at least 4 (ports) or 16 */
+    uint64_t bytes; /* a power of two, at least 4 (ports), 16, or 2048 (ROM) */
 };
 
 struct pci_endpoint;
@@ -96,7 +99,7 @@ struct pci_endpoint {
     struct bus_signals signals;
     uint8_t config[PCI_CONFIG_BYTES];
     uint8_t writable[PCI_CONFIG_BYTES]; /* 1: the guest may change the bit */
-    struct pci_bar bars[PCI_BARS];
+    struct pci_bar bars[PCI_PLACES];
     bool moved;       /* a BAR or the command changed: the bus decodes anew */
     uint8_t last_cap; /* offset of the newest capability; 0: none */
     uint8_t cap_end;  /* where the next one goes */
@@ -163,7 +166,7 @@ void pci_bar_write(struct pci_endpoint *function, unsigned bar, uint64_t offset,
 #define PCI_AT_BAR(at) ((unsigned)((at) >> 56))
 #define PCI_AT_OFFSET(at) ((at) & (PCI_AT(1, 0) - 1))
 
-#define PCI_ROW_RANGES BUS_RANGES(BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER)
+#define PCI_ROW_RANGES BUS_RANGES(BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER, BUS_LATER)
 
 bool pci_row_read(void *state, struct bus_access *access);
 bool pci_row_write(void *state, const struct bus_access *access);

@@ -106,7 +106,7 @@ static struct pci_endpoint *next_largest(const struct pci_host *host, unsigned *
     uint64_t most = 0;
 
     for (uint32_t i = 0; i < host->count; i++) {
-        for (unsigned b = 0; b < PCI_BARS; b++) {
+        for (unsigned b = 0; b < PCI_PLACES; b++) {
             uint64_t bytes = host->functions[i]->bars[b].bytes;
 
             if (bytes > most && pci_bar_address(host->functions[i], b) == 0) {
@@ -126,7 +126,7 @@ static enum status assign(struct pci_host *host, const struct pci_windows *windo
     uint64_t address = 0;
     unsigned bar = 0;
 
-    /* Each turn places one of at most PCI_FUNCTIONS_MAX * PCI_BARS. */
+    /* Each turn places one of at most PCI_FUNCTIONS_MAX * PCI_PLACES. */
     while ((function = next_largest(host, &bar)) != NULL) {
         if (!find_place(&left, &function->bars[bar], &address)) {
             return STATUS_NO_SPACE;
@@ -149,7 +149,7 @@ static bool is_placed(const struct bus *bus, uint8_t device, unsigned bar, const
 /* Takes away what has left its place. */
 static void displace(const struct pci_endpoint *function, uint8_t device, struct bus *bus)
 {
-    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
+    for (unsigned bar = 0; bar < PCI_PLACES; bar++) {
         struct bus_range range = pci_bar_range(function, bar);
 
         if (!is_placed(bus, device, bar, &range)) {
@@ -161,7 +161,7 @@ static void displace(const struct pci_endpoint *function, uint8_t device, struct
 /* What overlaps is refused and answers nowhere; the guest sees its own value in the register all the same. */
 static void place(const struct pci_endpoint *function, uint8_t device, struct bus *bus)
 {
-    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
+    for (unsigned bar = 0; bar < PCI_PLACES; bar++) {
         struct bus_range range = pci_bar_range(function, bar);
 
         if (!is_placed(bus, device, bar, &range)) {

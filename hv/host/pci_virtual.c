@@ -24,10 +24,12 @@
 #define SRIOV_BAR(n) (0x24u + 4u * (n))
 #define SRIOV_BYTES 0x40u
 
+#define BAR_PORTS 0x1u
 #define BAR_TYPE 0x6u
 #define BAR_TYPE_64 0x4u
 #define BAR_PREFETCH 0x8u
 #define BAR_FLAGS 0xfu
+#define BRIDGE_BARS 2u
 
 /* Of the port above: 7.5.3.16 "Device Control 2 Register". */
 #define CAPABILITIES 0x34u
@@ -170,13 +172,47 @@ static const char *check_address(const struct pci_access *access, const struct p
     return NULL;
 }
 
-static const char *check_bars(const struct pci_virtual *physical)
+/* A register of any function begins there. */
+static bool has_others(const struct pci_access *access, const struct pci_topology *topology, uint64_t start,
+                       uint64_t bytes)
+{
+    for (uint32_t i = 0; i < topology->count; i++) {
+        const struct pci_node *node = &topology->nodes[i];
+        unsigned count = node->is_bridge ? BRIDGE_BARS : PCI_BARS;
+
+        for (unsigned k = 0; k < count; k++) {
+            uint64_t at = access->read(access->context, node->function.address, PCI_BAR(k));
+
+            if ((at & BAR_PORTS) != 0) {
+                continue;
+            }
+            if ((at & BAR_TYPE) == BAR_TYPE_64 && k + 1 < count) {
+                k++;
+                at |= (uint64_t)access->read(access->context, node->function.address, PCI_BAR(k)) << 32;
+            }
+            at &= ~(uint64_t)BAR_FLAGS;
+            if (at != 0 && at - start < bytes) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static const char *check_bars(const struct pci_access *access, const struct pci_topology *topology,
+                              const struct pci_virtual *physical, uint32_t count)
 {
     for (unsigned i = 0; i < PCI_BARS; i++) {
         const struct pci_assigned_bar *bar = &physical->bars[i];
 
-        if (bar->bar.kind != PCI_BAR_NONE && (bar->at == 0 || bar->at % bar->bar.bytes != 0)) {
+        if (bar->bar.kind == PCI_BAR_NONE) {
+            continue;
+        }
+        if (bar->at == 0 || bar->at % bar->bar.bytes != 0 || bar->bar.bytes > (UINT64_MAX - bar->at) / count) {
             return "the firmware gave the registers of virtual functions no place (SR-IOV in its setup)";
+        }
+        if (has_others(access, topology, bar->at, count * bar->bar.bytes)) {
+            return "where the registers of its virtual functions would be the firmware has placed other ones";
         }
     }
     return NULL;
@@ -201,7 +237,7 @@ static void place_bars(const struct pci_access *access, const struct pci_virtual
 const char *pci_virtual_make(const struct pci_access *access, const struct pci_topology *topology,
                              struct pci_virtual *physical, uint16_t count, char why[PCI_VIRTUAL_TEXT_MAX])
 {
-    const char *problem = check_bars(physical);
+    const char *problem = check_bars(access, topology, physical, count);
     uint32_t control, offsets;
 
     if (count > physical->total) {

@@ -234,6 +234,19 @@ static void what_cannot_be_reached_is_refused(void **state)
         assert_int_equal(is_on(), rows[i].why == NULL);
         assert_int_equal(physical.count, rows[i].why == NULL ? rows[i].count : 0);
     }
+    for (uint64_t n = 3; n <= 4; n++) { /* the port's own registers are where those of the fourth would be */
+        uint32_t *port;
+
+        make(1, 1, 2, false);
+        port = space((struct pci_address){0, 0, 0x1c, 0});
+        port[PCI_BAR(0) / 4] = (uint32_t)(BAR_AT + 3 * BAR_BYTES) | 4;
+        port[PCI_BAR(1) / 4] = (uint32_t)((BAR_AT + 3 * BAR_BYTES) >> 32);
+        assert_int_equal(pci_virtual_make(&access_pci, &topology, &physical, (uint16_t)n, why) == NULL, n == 3);
+        assert_int_equal(is_on(), n == 3);
+    }
+    make(1, 1, 2, false);
+    physical.bars[0].at = UINT64_MAX - BAR_BYTES + 1;
+    assert_non_null(pci_virtual_make(&access_pci, &topology, &physical, 2, why));
     make(1, 1, 2, false);
     physical.bars[0].at = 0;
     assert_non_null(pci_virtual_make(&access_pci, &topology, &physical, 1, why));

@@ -11,10 +11,14 @@
 #include "hv/mm/guest_layout.h"
 
 /* Where the APIC is after a reset, and no RAM can be; nearly always. */
-static bool is_usual_apic_page(const struct vcpu *vcpu, gpa_t address)
+static inline bool is_apic_at_usual_place(const struct vcpu *vcpu)
 {
-    return MMIO_PAGE(address.value) == GUEST_LAPIC_BASE &&
-           (vcpu->lapic.base_msr & ~LAPIC_BASE_BSP) == (GUEST_LAPIC_BASE | LAPIC_BASE_ENABLE);
+    return (vcpu->lapic.base_msr & ~LAPIC_BASE_BSP) == (GUEST_LAPIC_BASE | LAPIC_BASE_ENABLE);
+}
+
+static inline bool is_usual_apic_page(const struct vcpu *vcpu, gpa_t address)
+{
+    return MMIO_PAGE(address.value) == GUEST_LAPIC_BASE && is_apic_at_usual_place(vcpu);
 }
 
 static inline void look_for_request(struct vcpu *vcpu)
@@ -83,13 +87,25 @@ static bool device_access(struct vcpu *vcpu, gpa_t address, struct bus_access *a
     return true;
 }
 
-/* RAM answers where it lies over a device. */
+_Static_assert(GUEST_RAM_LOW_MAX <= GUEST_IOAPIC_BASE && GUEST_LAPIC_BASE < GUEST_TEST_MEMORY_START &&
+                   GUEST_PCI_LOW_END <= GUEST_IOAPIC_BASE,
+               "no RAM from the I/O APIC to the local one, and none that guests share");
+
+/* Is it a device of the bus? RAM answers where it lies over one, which it never does over the PC's own, and the local
+ * APIC where the guest has moved it to. */
+static inline bool is_of_the_bus(const struct vcpu *vcpu, gpa_t address)
+{
+    bool fixed = address.value >= GUEST_IOAPIC_BASE && address.value < GUEST_LAPIC_BASE;
+
+    return (fixed || guest_memory_pointer(&vcpu->guest->memory, address, 1) == NULL) &&
+           (is_apic_at_usual_place(vcpu) || !guest_is_apic_page(vcpu, address));
+}
+
 static bool memory_access(struct vcpu *vcpu, gpa_t address, struct bus_access *access, bool write)
 {
     bool done;
 
-    if (guest_memory_pointer(&vcpu->guest->memory, address, 1) != NULL || guest_is_apic_page(vcpu, address) ||
-        !guest_hold_at_once(vcpu)) {
+    if (!is_of_the_bus(vcpu, address) || !guest_hold_at_once(vcpu)) {
         return false;
     }
     done = device_access(vcpu, address, access, write);

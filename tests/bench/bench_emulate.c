@@ -31,7 +31,8 @@
 #define CODE 0x10000u
 #define IOAPIC 0xfec00000ULL
 #define LAPIC 0xfee00000ULL
-#define HOLE 0xe0000000ULL
+#define PCI 0xe0000000ULL  /* configuration space, of no function */
+#define HOLE 0xfef00000ULL /* nothing is there */
 
 static struct config config;
 static struct boot_guest boot;
@@ -127,6 +128,7 @@ static void start(void)
     map(CODE);
     map(IOAPIC);
     map(LAPIC);
+    map(PCI);
     map(HOLE);
     for (unsigned i = 0; i <= SEGMENT_GS; i++) {
         vcpu.system.segments[i] = (struct segment){.access = i == SEGMENT_CS ? 0xa09b : 0xc093, .limit = 0xffffffff};
@@ -220,6 +222,7 @@ int main(void)
     ACCESS("write of the I/O APIC", "\x89\x03", IOAPIC, true);                   /* mov [rbx], eax */
     ACCESS("read of the APIC's TPR", "\x8b\x83\x80\0\0\0", LAPIC + 0x80, false); /* mov eax, [rbx + 0x80] */
     ACCESS("write of the APIC's TPR", "\x89\x83\x80\0\0\0", LAPIC + 0x80, true); /* mov [rbx + 0x80], eax */
+    ACCESS("read of PCI configuration", "\x8b\x03", PCI, false);
     ACCESS("read of nothing", "\x8b\x03", HOLE, false);
     port("IN 0x21, the short way", 0x21, true);
     port("IN 0x61", 0x61, true);

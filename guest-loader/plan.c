@@ -297,11 +297,15 @@ enum status plan_blob_take(struct loader *loader, uint64_t bytes, uint64_t align
     return STATUS_OK;
 }
 
+/* NetBSD's PVH entry ends its copy of the command line at four bytes of zero. */
+#define STRING_END_BYTES 4u
+
 enum status plan_blob_two_strings(struct loader *loader, struct text first, struct text second, uint64_t *address)
 {
     uint64_t between = first.length != 0 && second.length != 0 ? 1 : 0;
     void *memory;
-    enum status status = plan_blob_take(loader, first.length + between + second.length + 1, 1, &memory, address);
+    enum status status =
+        plan_blob_take(loader, first.length + between + second.length + STRING_END_BYTES, 1, &memory, address);
     char *to = memory;
 
     if (status != STATUS_OK) {

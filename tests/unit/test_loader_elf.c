@@ -37,6 +37,7 @@ static void check_start_info(uint64_t info, const struct load_request *request)
     assert_int_equal(arena_read(info + 4, 4), 1);
     assert_int_equal(arena_read(info + 12, 4), request->module_count);
     assert_string_equal(arena_text(arena_read(info + 24, 8)), "console=ttyS0");
+    assert_int_equal(arena_read(arena_read(info + 24, 8) + strlen("console=ttyS0"), 4), 0);
     assert_int_equal(arena_read(info + 32, 8), GUEST_ACPI_START);
     assert_int_equal(arena_read(info + 48, 4), request->layout.e820_count);
     for (uint32_t i = 0; i < request->layout.e820_count; i++) {

@@ -191,6 +191,7 @@ struct vcpu_msrs {
     uint64_t misc_enable;
     uint64_t kvm_wall_clock;
     uint64_t kvm_system_time;
+    uint64_t kvm_eoi;
     uint64_t mtrr_default;
     uint64_t pat;       /* the vendor loads it; a write sets VCPU_SYSTEM_WRITE */
     uint64_t spec_ctrl; /* as the guest wrote it; a write sets VCPU_SPEC_CTRL */

@@ -66,6 +66,7 @@ void vcpu_reset(struct vcpu *vcpu)
     vcpu->msrs.pat = PAT_RESET;
     vcpu->msrs.mtrr_default = MTRR_DEFAULT_WRITE_BACK;
     vcpu->msrs.spec_ctrl = 0;
+    vcpu->msrs.kvm_eoi = 0; /* lapic_reset() has let the word go */
     reset_system(&vcpu->system);
     vcpu->requests |= VCPU_SPEC_CTRL | VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_FLUSH | VCPU_TSC | VCPU_MSR_BITMAP;
 }

@@ -250,6 +250,8 @@ static void reset_registers(struct lapic *lapic)
 
 void lapic_reset(struct lapic *lapic, bool by_init)
 {
+    lapic->end_word = NULL;
+    lapic->end_offered = false;
     if (!by_init) {
         lapic->base_msr = GUEST_LAPIC_BASE | LAPIC_BASE_ENABLE | (lapic->bsp ? LAPIC_BASE_BSP : 0);
     }
@@ -383,29 +385,8 @@ int lapic_highest_requested(struct lapic *lapic)
     return any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
 }
 
-int lapic_highest_deliverable(struct lapic *lapic)
-{
-    int vector = lapic_highest_requested(lapic);
-
-    follow_tpr(lapic);
-    if (vector < 0 || ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u)) {
-        return -1;
-    }
-    return vector;
-}
-
-void lapic_accept(struct lapic *lapic, uint8_t vector)
-{
-    uint32_t word = vector / 32u * 16;
-    uint32_t bit = 1u << (vector % 32u);
-
-    *lapic_register(lapic, LAPIC_IRR + word) &= ~bit;
-    *lapic_register(lapic, LAPIC_ISR + word) |= bit;
-    *lapic_register(lapic, LAPIC_PPR) = vector & 0xf0u; /* it was deliverable: its class is above all others */
-}
-
 /* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
-bool lapic_end_of_interrupt(struct lapic *lapic)
+static bool end_highest(struct lapic *lapic)
 {
     uint32_t vector;
     uint32_t word;
@@ -427,6 +408,81 @@ bool lapic_end_of_interrupt(struct lapic *lapic)
         lapic_note_eoi(lapic, (uint8_t)vector);
     }
     return true;
+}
+
+/* ---- The end of an interrupt by the guest's memory ---- */
+
+#define END_WORD_SET 1u
+
+/* The vCPU is out of the guest: what another one writes into the word meanwhile is the guest's affair. */
+static void offer_end(struct lapic *lapic, uint8_t vector)
+{
+    bool level = (lapic_get(lapic, LAPIC_TMR + vector / 32u * 16) >> vector % 32u & 1) != 0;
+
+    if (!level && !lapic_has_request(lapic)) {
+        __atomic_store_n(lapic->end_word, __atomic_load_n(lapic->end_word, __ATOMIC_RELAXED) | END_WORD_SET,
+                         __ATOMIC_RELAXED);
+        lapic->end_offered = true;
+    }
+}
+
+static void withdraw_end(struct lapic *lapic)
+{
+    uint32_t word = __atomic_load_n(lapic->end_word, __ATOMIC_RELAXED);
+
+    lapic->end_offered = false;
+    if ((word & END_WORD_SET) != 0) {
+        __atomic_store_n(lapic->end_word, word & ~END_WORD_SET, __ATOMIC_RELAXED);
+    } else {
+        (void)end_highest(lapic);
+    }
+}
+
+/* What the guest has ended there is ended; what it has not, it ends by EOI: something else may wait for that. */
+static inline void settle_end(struct lapic *lapic)
+{
+    if (lapic->end_offered) {
+        withdraw_end(lapic);
+    }
+}
+
+void lapic_set_end_word(struct lapic *lapic, uint32_t *word)
+{
+    settle_end(lapic);
+    lapic->end_word = word;
+}
+
+int lapic_highest_deliverable(struct lapic *lapic)
+{
+    int vector = lapic_highest_requested(lapic);
+
+    if (vector >= 0) {
+        settle_end(lapic);
+    }
+    follow_tpr(lapic);
+    if (vector < 0 || ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u)) {
+        return -1;
+    }
+    return vector;
+}
+
+void lapic_accept(struct lapic *lapic, uint8_t vector)
+{
+    uint32_t word = vector / 32u * 16;
+    uint32_t bit = 1u << (vector % 32u);
+
+    *lapic_register(lapic, LAPIC_IRR + word) &= ~bit;
+    *lapic_register(lapic, LAPIC_ISR + word) |= bit;
+    *lapic_register(lapic, LAPIC_PPR) = vector & 0xf0u; /* it was deliverable: its class is above all others */
+    if (lapic->end_word != NULL) {
+        offer_end(lapic, vector);
+    }
+}
+
+bool lapic_end_of_interrupt(struct lapic *lapic)
+{
+    settle_end(lapic);
+    return end_highest(lapic);
 }
 
 void lapic_note_eoi(struct lapic *lapic, uint8_t vector)
@@ -620,6 +676,9 @@ static uint32_t read_register(struct lapic *lapic, uint32_t offset, uint64_t now
 {
     if (offset == LAPIC_TIMER_CURRENT) {
         return lapic_timer_count(lapic, now);
+    }
+    if (offset == LAPIC_PPR || offset == LAPIC_APR || (offset >= LAPIC_ISR && offset < LAPIC_TMR)) {
+        settle_end(lapic);
     }
     if (offset == LAPIC_PPR) {
         follow_tpr(lapic);

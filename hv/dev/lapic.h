@@ -44,9 +44,11 @@ struct lapic {
     uint64_t tsc_deadline;                        /* what the guest wrote (guest TSC), 0: disarmed */
     struct apic_message outbox[LAPIC_OUTBOX_MAX]; /* IPIs that core routes */
     uint32_t outbox_count;
-    uint32_t eois[8]; /* ended level-triggered vectors, until lapic_take_eoi(); an INIT keeps them */
-    bool eoi_pending; /* there are any */
-    uint32_t errors;  /* detected since the last write of ESR, which shows them */
+    uint32_t eois[8];   /* ended level-triggered vectors, until lapic_take_eoi(); an INIT keeps them */
+    bool eoi_pending;   /* there are any */
+    uint32_t errors;    /* detected since the last write of ESR, which shows them */
+    uint32_t *end_word; /* lapic_set_end_word(); NULL: none */
+    bool end_offered;   /* what is in service may be ended there */
 };
 
 /* Power-up or INIT state (an INIT keeps the id and the base MSR). SDM 3A 11.4.7. */
@@ -121,6 +123,15 @@ bool lapic_lint0_is_nmi(const struct lapic *lapic);
 
 /* A write of EOI. SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". False: nothing was in service. */
 bool lapic_end_of_interrupt(struct lapic *lapic);
+
+/*
+ * A word of the guest's memory, 4 bytes on their border, or NULL: where its bit 0 is set, the guest may end the
+ * interrupt that it serves by clearing it, with one instruction, instead of a write of EOI. It is set with an
+ * edge-triggered interrupt while no other is requested, so that nothing has to be done at the end; here it is seen when
+ * the APIC is looked at again. Linux, Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN. A reset or an INIT takes it
+ * away.
+ */
+void lapic_set_end_word(struct lapic *lapic, uint32_t *word);
 
 /* Notes the end of a level-triggered interrupt for the I/O APIC; and takes one. False: there is none. */
 void lapic_note_eoi(struct lapic *lapic, uint8_t vector);

@@ -30,6 +30,7 @@
 #define KVM_FEATURE_CLOCKSOURCE (1u << 0)
 #define KVM_FEATURE_NOP_IO_DELAY (1u << 1)
 #define KVM_FEATURE_CLOCKSOURCE2 (1u << 3)
+#define KVM_FEATURE_PV_EOI (1u << 6)
 #define KVM_FEATURE_PV_SEND_IPI (1u << 11)
 #define KVM_FEATURE_CLOCKSOURCE_STABLE (1u << 24)
 
@@ -308,7 +309,8 @@ static void add_tsc_leaves(struct cpuid_table *table, uint32_t tsc_khz)
 static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_policy_input *input)
 {
     uint32_t features = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_NOP_IO_DELAY |
-                        KVM_FEATURE_PV_SEND_IPI | (input->tsc_stable ? KVM_FEATURE_CLOCKSOURCE_STABLE : 0);
+                        KVM_FEATURE_PV_EOI | KVM_FEATURE_PV_SEND_IPI |
+                        (input->tsc_stable ? KVM_FEATURE_CLOCKSOURCE_STABLE : 0);
     uint32_t timer_khz = (uint32_t)(lapic_timer_hz(input->tsc_khz * 1000ULL) / 1000);
 
     table_add(table, LEAF_HYPERVISOR, 0, (struct cpuid_words){LEAF_HYPERVISOR + 0x10, 0x4b4d564b, 0x564b4d56, 0x4d});

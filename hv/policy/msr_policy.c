@@ -59,6 +59,7 @@ enum msr_kind {
     MSR_IS_EFER,
     MSR_IS_KVM_WALL_CLOCK,
     MSR_IS_KVM_SYSTEM_TIME,
+    MSR_IS_KVM_PV_EOI,
 };
 
 enum msr_vendor {
@@ -107,6 +108,7 @@ static const struct msr_row msr_rows[] = {
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ON_BOTH, MSR_IS_TSC_DEADLINE, 0}, /* the local APIC's timer */
     {0x4b564d00, 0x4b564d00, ON_BOTH, MSR_IS_KVM_WALL_CLOCK, 0}, /* time of day for stock kernels */
     {0x4b564d01, 0x4b564d01, ON_BOTH, MSR_IS_KVM_SYSTEM_TIME, 0}, /* TSC frequency for stock kernels */
+    {0x4b564d04, 0x4b564d04, ON_BOTH, MSR_IS_KVM_PV_EOI, 0}, /* ends of interrupts without an exit */
     {MSR_EFER, MSR_EFER, ON_BOTH, MSR_IS_EFER, 0}, /* long mode, NX, SYSCALL */
     {0xc0010000, 0xc0010007, ON_AMD, MSR_IS_CONSTANT, 0}, /* performance counters: not offered, probed */
     {0xc0010010, 0xc0010010, ON_AMD, MSR_IS_CONSTANT, 0}, /* SYSCFG: no memory encryption, no MTRR extensions */
@@ -408,6 +410,9 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
     case MSR_IS_KVM_SYSTEM_TIME:
         *value = vcpu->msrs.kvm_system_time;
         return true;
+    case MSR_IS_KVM_PV_EOI:
+        *value = vcpu->msrs.kvm_eoi;
+        return true;
     }
     return false;
 }
@@ -454,6 +459,8 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
     case MSR_IS_KVM_SYSTEM_TIME:
         paravirt_system_time_write(vcpu, value);
         return true;
+    case MSR_IS_KVM_PV_EOI:
+        return paravirt_eoi_write(vcpu, value);
     }
     return false;
 }

@@ -4,6 +4,9 @@
 #define SYSTEM_TIME_ENABLE 1u
 #define TIME_FLAG_TSC_STABLE 1u
 
+#define EOI_ENABLE 1u
+#define EOI_RESERVED 2u
+
 struct wall_clock {
     uint32_t version; /* even: consistent */
     uint32_t seconds;
@@ -100,4 +103,20 @@ void paravirt_tsc_moved(struct vcpu *vcpu)
     if ((vcpu->msrs.kvm_system_time & SYSTEM_TIME_ENABLE) != 0) {
         publish_system_time(vcpu);
     }
+}
+
+bool paravirt_eoi_write(struct vcpu *vcpu, uint64_t value)
+{
+    gpa_t place = gpa(value & ~(uint64_t)(EOI_ENABLE | EOI_RESERVED));
+    uint32_t *word = NULL;
+
+    if ((value & EOI_ENABLE) != 0) {
+        word = guest_memory_pointer(&vcpu->guest->memory, place, sizeof(*word));
+    }
+    if ((value & EOI_RESERVED) != 0 || ((value & EOI_ENABLE) != 0 && word == NULL)) {
+        return false;
+    }
+    vcpu->msrs.kvm_eoi = value;
+    lapic_set_end_word(&vcpu->lapic, word);
+    return true;
 }

@@ -3,6 +3,9 @@
  * The local APIC in x2APIC mode: self-IPIs, priorities, task priority, level-triggered interrupts, what cannot be read
  * or written. Where the hypervisor lets the CPU serve the registers, all of this happens without it, and must be the
  * same. SDM 3A 11.8 "Handling Interrupts", 11.12 "Extended XAPIC (x2APIC)".
+ *
+ * Where KVM's PV EOI is offered, all of it once more, with ends of interrupts by the word in memory. Linux,
+ * Documentation/virt/kvm/x86/msr.rst, MSR_KVM_EOI_EN.
  */
 #include "tests/guests/lib/guest.h"
 
@@ -42,6 +45,17 @@ const char guest_name[] = "pc-x2apic";
 
 #define GP 13
 
+#define CPUID_KVM 0x40000000u
+#define CPUID_KVM_FEATURES 0x40000001u
+#define KVM_SIGNATURE 0x4b4d564bu /* "KVMK" */
+#define KVM_PV_EOI (1u << 6)
+#define MSR_KVM_EOI_EN 0x4b564d04
+#define EOI_ENABLE 1u
+
+static volatile uint32_t end_words[2]; /* the first: the word; the second stays 0 */
+static uint32_t ended_by_word;
+static bool handlers_look; /* at what is in service, which takes the bit back */
+
 static volatile uint32_t order[8], events;
 static volatile uint32_t send_inside;    /* vector that the handler sends to itself before its EOI */
 static volatile uint32_t before_the_eoi; /* events that had come by then */
@@ -51,9 +65,21 @@ static bool bit_set(uint32_t base, uint32_t vector)
     return (rdmsr(base + vector / 32) >> (vector % 32) & 1) != 0;
 }
 
+/* The bit is tested and cleared by one instruction. */
+static bool end_by_word(void)
+{
+    bool was_set;
+
+    __asm__ volatile("btrl $0, %0" : "+m"(end_words[0]), "=@ccc"(was_set) : : "memory");
+    ended_by_word += was_set;
+    return was_set;
+}
+
 static void end_of_interrupt(void)
 {
-    wrmsr(X2APIC_EOI, 0);
+    if (!end_by_word()) {
+        wrmsr(X2APIC_EOI, 0);
+    }
 }
 
 static void note(const struct trap_frame *frame)
@@ -68,8 +94,11 @@ static void on_vector(struct trap_frame *frame)
 {
     uint32_t inside = send_inside;
 
-    CHECK(bit_set(X2APIC_ISR, (uint32_t)frame->vector) && !bit_set(X2APIC_IRR, (uint32_t)frame->vector));
-    CHECK_EQUAL(rdmsr(X2APIC_PPR) & 0xf0, frame->vector & 0xf0);
+    if (handlers_look) {
+        CHECK(bit_set(X2APIC_ISR, (uint32_t)frame->vector) && !bit_set(X2APIC_IRR, (uint32_t)frame->vector));
+        CHECK_EQUAL(rdmsr(X2APIC_PPR) & 0xf0, frame->vector & 0xf0);
+        CHECK_EQUAL(end_words[0], 0);
+    }
     note(frame);
     if (inside != 0) {
         send_inside = 0;
@@ -222,6 +251,7 @@ static void ioapic_write(uint32_t reg, uint32_t value)
 /* The UART's line falls when IIR is read, at the last time only. */
 static void on_uart(struct trap_frame *frame)
 {
+    CHECK_EQUAL(end_words[0], 0);
     CHECK(bit_set(X2APIC_TMR, (uint32_t)frame->vector));
     if (++levels >= LEVEL_TIMES) {
         (void)in8(COM1 + UART_IIR);
@@ -233,6 +263,7 @@ static void a_level_comes_again_until_it_falls(void)
 {
     uint8_t mcr = in8(COM1 + UART_MCR);
 
+    levels = 0;
     trap_set(0x61, on_uart);
     ioapic_write(0x10 + 2 * IOAPIC_UART + 1, 0);
     ioapic_write(0x10 + 2 * IOAPIC_UART, IOAPIC_LEVEL | 0x61);
@@ -260,6 +291,7 @@ static void on_timer(struct trap_frame *frame)
 
 static void the_timer_wakes_a_halted_cpu(void)
 {
+    ticks = 0;
     trap_set(0xe0, on_timer);
     wrmsr(X2APIC_TIMER_DIVIDE, 0);
     wrmsr(X2APIC_LVT_TIMER, LVT_PERIODIC | 0xe0);
@@ -325,6 +357,47 @@ static void a_vector_below_16_is_an_error(void)
     CHECK_EQUAL(rdmsr(X2APIC_ESR), 0);
 }
 
+static void interrupts_come_as_they_should(void)
+{
+    a_self_ipi_waits_for_interrupts_to_be_on();
+    the_icr_reaches_its_own_apic();
+    the_higher_vector_comes_first();
+    a_lower_class_waits_for_the_eoi();
+    the_same_class_waits_too();
+    a_higher_class_interrupts_the_handler();
+    the_task_priority_holds_its_class_back();
+#ifdef __x86_64__
+    cr8_is_the_same_register();
+#endif
+    a_level_comes_again_until_it_falls();
+    the_timer_wakes_a_halted_cpu();
+}
+
+/* With the word, whether handlers look at the APIC or not; and after it was given up. */
+static void interrupts_end_by_a_word_of_memory(void)
+{
+    uint32_t word = (uint32_t)(word_t)&end_words[0];
+
+    if (cpuid(CPUID_KVM, 0).ebx != KVM_SIGNATURE || (cpuid(CPUID_KVM_FEATURES, 0).eax & KVM_PV_EOI) == 0) {
+        CHECK(cpuid(CPUID_KVM, 0).ebx != KVM_SIGNATURE); /* a plain machine */
+        return;
+    }
+    expect_gp_write(MSR_KVM_EOI_EN, word | 3, 0);
+    expect_gp_write(MSR_KVM_EOI_EN, word | EOI_ENABLE, 1); /* no memory is there */
+    CHECK_EQUAL(rdmsr(MSR_KVM_EOI_EN), 0);
+    wrmsr(MSR_KVM_EOI_EN, word | EOI_ENABLE);
+    CHECK_EQUAL(rdmsr(MSR_KVM_EOI_EN), word | EOI_ENABLE);
+    interrupts_come_as_they_should();
+    handlers_look = false;
+    interrupts_come_as_they_should();
+    print("  %u ends of interrupts by the word\n", ended_by_word);
+    wrmsr(MSR_KVM_EOI_EN, 0);
+    ended_by_word = 0;
+    interrupts_come_as_they_should();
+    CHECK_EQUAL(ended_by_word, 0);
+    CHECK_EQUAL(end_words[0] | end_words[1], 0);
+}
+
 void guest_main(void)
 {
     static const uint8_t vectors[] = {0x41, 0x51, 0x52, 0x53, 0x5f, 0x60, 0x71, 0x81};
@@ -340,18 +413,9 @@ void guest_main(void)
     for (uint32_t i = 0; i < sizeof(vectors); i++) {
         trap_set(vectors[i], on_vector);
     }
-    a_self_ipi_waits_for_interrupts_to_be_on();
-    the_icr_reaches_its_own_apic();
-    the_higher_vector_comes_first();
-    a_lower_class_waits_for_the_eoi();
-    the_same_class_waits_too();
-    a_higher_class_interrupts_the_handler();
-    the_task_priority_holds_its_class_back();
-#ifdef __x86_64__
-    cr8_is_the_same_register();
-#endif
-    a_level_comes_again_until_it_falls();
-    the_timer_wakes_a_halted_cpu();
+    handlers_look = true;
+    interrupts_come_as_they_should();
     what_does_not_exist_is_refused();
     a_vector_below_16_is_an_error();
+    interrupts_end_by_a_word_of_memory();
 }

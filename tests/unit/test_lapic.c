@@ -741,6 +741,136 @@ static void an_init_never_hides_the_apic_from_a_sipi(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
+/* --- Ends of interrupts by a word of the guest's memory --- */
+
+static uint32_t end_word;
+
+/* What a guest does at the end of a handler. True: no EOI is needed. */
+static bool end_by_word(void)
+{
+    bool was_set = (end_word & 1) != 0;
+
+    end_word &= ~1u;
+    return was_set;
+}
+
+static void start_end_word(void)
+{
+    enable();
+    end_word = 0xa0;
+    lapic_set_end_word(&lapic, &end_word);
+}
+
+static bool in_service(uint8_t vector)
+{
+    return (page.registers[(LAPIC_ISR + vector / 32u * 16) / 4] >> vector % 32u & 1) != 0;
+}
+
+static void an_edge_ends_by_the_word(void **state)
+{
+    (void)state;
+    start_end_word();
+    lapic_post(&lapic, 0x51, false);
+    deliver(0x51);
+    assert_int_equal(end_word, 0xa1);
+    assert_true(end_by_word());
+    assert_true(in_service(0x51)); /* until the APIC is looked at */
+    lapic_post(&lapic, 0x41, false);
+    deliver(0x41); /* of a lower class: 0x51 is over */
+    assert_false(in_service(0x51));
+    assert_true(end_by_word());
+    assert_int_equal(read_reg(LAPIC_ISR + 0x41 / 32 * 16, 0), 0);
+    assert_int_equal(read_reg(LAPIC_PPR, 0), 0);
+    assert_int_equal(end_word, 0xa0);
+}
+
+static void what_waits_for_the_end_takes_the_word_back(void **state)
+{
+    (void)state;
+    start_end_word();
+    lapic_post(&lapic, 0x51, false);
+    deliver(0x51);
+    lapic_post(&lapic, 0x41, false);
+    assert_int_equal(lapic_highest_deliverable(&lapic), -1);
+    assert_false(end_by_word());
+    assert_true(lapic_end_of_interrupt(&lapic));
+    deliver(0x41);
+    assert_true(end_by_word());
+    lapic_post(&lapic, 0x42, false); /* both wait: the end of the first is one that something has to be done at */
+    lapic_post(&lapic, 0x52, false);
+    deliver(0x52);
+    assert_false(end_by_word());
+    assert_true(lapic_end_of_interrupt(&lapic));
+    deliver(0x42);
+    assert_true(end_by_word());
+}
+
+static void a_level_ends_by_eoi(void **state)
+{
+    uint8_t vector = 0;
+
+    (void)state;
+    start_end_word();
+    lapic_post(&lapic, 0x61, true);
+    deliver(0x61);
+    assert_false(end_by_word());
+    assert_true(lapic_end_of_interrupt(&lapic));
+    assert_true(lapic_take_eoi(&lapic, &vector));
+    assert_int_equal(vector, 0x61);
+}
+
+/* The inner one by the word, the outer one, whose bit was taken back for it, by EOI. */
+static void nested_ones_end_in_their_order(void **state)
+{
+    (void)state;
+    start_end_word();
+    lapic_post(&lapic, 0x51, false);
+    deliver(0x51);
+    lapic_post(&lapic, 0x71, false);
+    deliver(0x71);
+    assert_true(end_by_word());
+    assert_false(end_by_word());
+    assert_true(lapic_end_of_interrupt(&lapic));
+    assert_false(in_service(0x71));
+    assert_false(in_service(0x51));
+    assert_false(lapic_end_of_interrupt(&lapic));
+}
+
+static void eoi_counts_where_the_guest_does_not_look_at_the_word(void **state)
+{
+    (void)state;
+    start_end_word();
+    lapic_post(&lapic, 0x51, false);
+    deliver(0x51);
+    assert_true(lapic_end_of_interrupt(&lapic));
+    assert_false(in_service(0x51));
+    assert_int_equal(end_word, 0xa0);
+    assert_false(lapic_end_of_interrupt(&lapic));
+}
+
+static void the_word_is_left_alone_once_it_is_gone(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 3; how++) {
+        start_end_word();
+        lapic_post(&lapic, 0x51, false);
+        deliver(0x51);
+        if (how == 0) {
+            lapic_set_end_word(&lapic, NULL);
+            assert_int_equal(end_word, 0xa0);
+            assert_true(lapic_end_of_interrupt(&lapic));
+        } else {
+            lapic_reset(&lapic, how == 1);
+        }
+        enable();
+        end_word = 0x55aa55aa;
+        lapic_post(&lapic, 0x51, false);
+        deliver(0x51);
+        assert_true(lapic_end_of_interrupt(&lapic));
+        assert_int_equal(end_word, 0x55aa55aa);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -781,6 +911,12 @@ int main(void)
         cmocka_unit_test_setup(tsc_deadline_fires_at_the_guests_tsc, setup),
         cmocka_unit_test_setup(a_tsc_deadline_in_the_past_fires_at_once, setup),
         cmocka_unit_test_setup(leaving_tsc_deadline_mode_disarms, setup),
+        cmocka_unit_test_setup(an_edge_ends_by_the_word, setup),
+        cmocka_unit_test_setup(what_waits_for_the_end_takes_the_word_back, setup),
+        cmocka_unit_test_setup(a_level_ends_by_eoi, setup),
+        cmocka_unit_test_setup(nested_ones_end_in_their_order, setup),
+        cmocka_unit_test_setup(eoi_counts_where_the_guest_does_not_look_at_the_word, setup),
+        cmocka_unit_test_setup(the_word_is_left_alone_once_it_is_gone, setup),
         cmocka_unit_test_setup(x2apic_shows_the_full_id_and_the_derived_logical_id, setup),
         cmocka_unit_test_setup(x2apic_reserved_bits_and_registers_fault, setup),
         cmocka_unit_test_setup(x2apic_icr_has_64_bits, setup),

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The paravirtual clock: the pages of all vCPUs of a guest show one time, whenever each was asked for. */
+/*
+ * The paravirtual clock: the pages of all vCPUs of a guest show one time, whenever each was asked for. And where the
+ * word for ends of interrupts may lie.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -106,11 +109,32 @@ static void a_moved_tsc_does_not_move_the_time(void **state)
     assert_in_range(time_ns(1, now + 5000) + 2 - time_ns(0, now + 5000), 0, 4);
 }
 
+/* The word of MSR_KVM_EOI_EN is RAM on a border of 4 bytes; what is refused leaves the one before. */
+static void ends_of_interrupts_have_a_word_that_is_ram(void **state)
+{
+    static const uint64_t refused[] = {0x1003, 0x1002, RAM_BYTES | 1, (1ULL << 40) | 1, ~0ULL, ~2ULL};
+
+    (void)state;
+    begin(frequencies[0]);
+    assert_true(paravirt_eoi_write(&vcpus[0], 0x1f04 | 1));
+    assert_ptr_equal(vcpus[0].lapic.end_word, ram + 0x1f04);
+    for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
+        assert_false(paravirt_eoi_write(&vcpus[0], refused[i]));
+        assert_int_equal(vcpus[0].msrs.kvm_eoi, 0x1f04 | 1);
+    }
+    assert_true(paravirt_eoi_write(&vcpus[0], (RAM_BYTES - 4) | 1));
+    assert_ptr_equal(vcpus[0].lapic.end_word, ram + RAM_BYTES - 4);
+    assert_null(vcpus[1].lapic.end_word);
+    assert_true(paravirt_eoi_write(&vcpus[0], 0x1f04));
+    assert_null(vcpus[0].lapic.end_word);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_of_tomorrow_shows_the_same_time_as_one_of_today),
         cmocka_unit_test(a_moved_tsc_does_not_move_the_time),
+        cmocka_unit_test(ends_of_interrupts_have_a_word_that_is_ram),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

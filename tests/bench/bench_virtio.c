@@ -82,7 +82,12 @@ static void make_guest(unsigned index)
     own->nets[0].mac[0] = 2;
     own->nets[0].mac[5] = (uint8_t)(1 + index);
     boots[index].disks[0] = (struct boot_disk){
-        {file, sizeof(file)}, (uint64_t)(uintptr_t)map, (uint64_t)(uintptr_t)changes, DISK_BYTES / PAGE_BYTES, false};
+        .image = {file, sizeof(file)},
+        .map = (uint64_t)(uintptr_t)map,
+        .changes = (uint64_t)(uintptr_t)changes,
+        .stored_pages = DISK_BYTES / PAGE_BYTES,
+        .change_pages = DISK_BYTES / PAGE_BYTES,
+    };
     snprintf(guest->name, sizeof(guest->name), "g%u", index);
     guest->config = own;
     guest->host = &host;

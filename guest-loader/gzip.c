@@ -51,6 +51,12 @@ struct code {
 };
 _Static_assert((LITERALS_MAX << FAST_LENGTH_BITS) <= 0xffff, "a symbol and its length are 16 bits");
 
+#define CRC_BYTES 4u
+
+struct crc_tables {
+    uint32_t of[CRC_BYTES][256];
+};
+
 struct inflate {
     struct span file;
     uint64_t at;  /* of the next byte that is not in `hold` */
@@ -62,6 +68,7 @@ struct inflate {
     uint64_t slide_at;            /* with so many bytes the window moves on; UINT64_MAX: it is none */
     const struct gzip_sink *sink; /* NULL: there is none */
     uint32_t crc;                 /* of what the sink has taken */
+    struct crc_tables tables;
     struct load_error *error;
 };
 
@@ -84,18 +91,47 @@ static enum status fail(const struct inflate *inflate, const char *sentence)
 
 /* ---- What comes out ---- */
 
-/* RFC 1952 8 "Appendix: Sample CRC Code" names the polynomial; four bits at a time. */
-static uint32_t crc32_more(uint32_t crc, const uint8_t *bytes, uint64_t count)
+/*
+ * RFC 1952 8 "Appendix: Sample CRC Code" has the polynomial and the table for one byte. of[k] is for a byte with k more
+ * behind it, so that four are looked up at once.
+ */
+#define CRC_POLYNOMIAL 0xedb88320u
+
+struct word32 {
+    uint32_t value;
+} __attribute__((packed, may_alias));
+
+static void crc_tables_make(struct crc_tables *tables)
 {
-    static const uint32_t steps[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+
+        for (uint32_t bit = 0; bit < 8; bit++) {
+            crc = (crc & 1) != 0 ? crc >> 1 ^ CRC_POLYNOMIAL : crc >> 1;
+        }
+        tables->of[0][byte] = crc;
+    }
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        for (uint32_t k = 1; k < CRC_BYTES; k++) {
+            uint32_t before = tables->of[k - 1][byte];
+
+            tables->of[k][byte] = before >> 8 ^ tables->of[0][before & 0xff];
+        }
+    }
+}
+
+static uint32_t crc32_more(const struct crc_tables *tables, uint32_t crc, const uint8_t *bytes, uint64_t count)
+{
+    uint64_t at = 0;
 
     crc = ~crc;
-    for (uint64_t i = 0; i < count; i++) {
-        crc ^= bytes[i];
-        crc = crc >> 4 ^ steps[crc & 15];
-        crc = crc >> 4 ^ steps[crc & 15];
+    for (; count - at >= CRC_BYTES; at += CRC_BYTES) {
+        crc ^= ((const struct word32 *)(const void *)(bytes + at))->value;
+        crc = tables->of[3][crc & 0xff] ^ tables->of[2][crc >> 8 & 0xff] ^ tables->of[1][crc >> 16 & 0xff] ^
+              tables->of[0][crc >> 24];
+    }
+    for (; at < count; at++) {
+        crc = crc >> 8 ^ tables->of[0][(crc ^ bytes[at]) & 0xff];
     }
     return ~crc;
 }
@@ -105,7 +141,7 @@ static bool give(struct inflate *inflate, uint64_t kept)
 {
     uint64_t count = inflate->made - kept;
 
-    inflate->crc = crc32_more(inflate->crc, inflate->to, count);
+    inflate->crc = crc32_more(&inflate->tables, inflate->crc, inflate->to, count);
     if (!inflate->sink->take(inflate->sink->context, inflate->to, count)) {
         return false;
     }
@@ -295,6 +331,28 @@ static const uint8_t distance_extra[] = {0, 0, 0, 0, 1, 1, 2, 2,  3,  3,  4,  4,
 _Static_assert(ARRAY_COUNT(length_base) == ARRAY_COUNT(length_extra), "lengths");
 _Static_assert(ARRAY_COUNT(distance_base) == DISTANCES_USED_MAX, "distances");
 
+struct word64 {
+    uint64_t value;
+} __attribute__((packed, may_alias));
+
+/* What is copied may be copied again: by words where the two do not overlap in one. */
+static void copy_back(uint8_t *to, uint32_t distance, uint32_t length)
+{
+    const uint8_t *from = to - distance;
+    uint32_t done = 0;
+
+    if (distance == 1) {
+        memset(to, *from, length);
+        return;
+    }
+    for (; distance >= sizeof(struct word64) && length - done >= sizeof(struct word64); done += sizeof(struct word64)) {
+        *(struct word64 *)(void *)(to + done) = *(const struct word64 *)(const void *)(from + done);
+    }
+    for (; done < length; done++) {
+        to[done] = from[done];
+    }
+}
+
 static enum status copy_match(struct inflate *inflate, const struct code *distances, uint32_t symbol)
 {
     uint32_t index = symbol - END_OF_BLOCK - 1, more, length, distance;
@@ -319,9 +377,8 @@ static enum status copy_match(struct inflate *inflate, const struct code *distan
     if (length > inflate->bytes - inflate->made) {
         return fail(inflate, is_longer);
     }
-    for (uint32_t i = 0; i < length; i++, inflate->made++) { /* what is copied may be copied again */
-        inflate->to[inflate->made] = inflate->to[inflate->made - distance];
-    }
+    copy_back(inflate->to + inflate->made, distance, length);
+    inflate->made += length;
     return STATUS_OK;
 }
 
@@ -495,6 +552,14 @@ static bool skip_text(struct span file, uint64_t *at)
     return byte == 0;
 }
 
+static uint16_t header_check(const uint8_t *bytes, uint64_t count)
+{
+    struct crc_tables tables;
+
+    crc_tables_make(&tables);
+    return (uint16_t)crc32_more(&tables, 0, bytes, count);
+}
+
 static enum status skip_header(struct span file, uint64_t *at, struct load_error *error)
 {
     uint16_t extra = 0, check;
@@ -517,7 +582,7 @@ static enum status skip_header(struct span file, uint64_t *at, struct load_error
         return fail_at(error, HEADER_BYTES, "the header's name or comment has no end");
     }
     if ((flags & FLAG_HEADER_CRC) != 0) {
-        if (!span_read_u16(file, *at, &check) || check != (crc32_more(0, file.base, *at) & 0xffff)) {
+        if (!span_read_u16(file, *at, &check) || check != header_check(file.base, *at)) {
             return fail_at(error, *at, "the checksum of the header is wrong: the file is damaged");
         }
         *at += 2;
@@ -562,7 +627,7 @@ static enum status check_trailer(const struct inflate *inflate)
         return fail(inflate, "something follows the compressed data: several files in one are not expanded");
     }
     (void)span_read_u32(inflate->file, inflate->end, &crc);
-    if (crc != crc32_more(inflate->crc, inflate->to, inflate->made)) {
+    if (crc != crc32_more(&inflate->tables, inflate->crc, inflate->to, inflate->made)) {
         return fail(inflate, "the checksum of what it expands to is wrong: the file is damaged");
     }
     return STATUS_OK;
@@ -572,6 +637,7 @@ static enum status expand(struct inflate *inflate)
 {
     enum status status = skip_header(inflate->file, &inflate->at, inflate->error);
 
+    crc_tables_make(&inflate->tables);
     if (status == STATUS_OK) {
         inflate->end = inflate->file.bytes - TRAILER_BYTES;
         status = all_blocks(inflate);

@@ -25,6 +25,14 @@
  * what the old one has of them, without a look at it. A table with other pages is `mixed` until it is empty, and so are
  * all above it; what is global below it is of the common epoch. So what stays are whole trees, from the root down.
  *
+ * Trees that are remembered. What was reached from a root stays as it is while another one is in use: its tables have
+ * the epoch that it had. A switch back to it makes that epoch the present one again, in place of a new one, if nothing
+ * of the tree has changed: what was put in would have ended its list; the guest's entries that it was made of, all that
+ * are not below a global table, are compared with the list; the root has all links to global tables if the count of
+ * their changes is as it was. A table that another tree takes ends the tree that had it alone (take_from_tree), and is
+ * `shared` from then on: lists say so, and a switch sees by its version whether it is as it was, and notes its place
+ * again. Global tables below a root have no parent of their own (SHADOW_ANY_ROOT): it is the root in use.
+ *
  * Recycling. A clock's hand goes over the tables and takes the first that was not used since it came by, is not on the
  * way of the fill in progress, and links to nothing in this epoch. There always is one: a tree has leaves.
  */
@@ -69,13 +77,15 @@
 _Static_assert(MODE_NXE << PLACE_MODE_SHIFT <= ~PLACE_LINEAR, "the mode fits below the address");
 
 #define LEVELS_PAE 3u
-#define ROOT_LOW 0u   /* row 0 is the root of 3 levels, at low_root, and not of the pool */
+#define ROOT_LOW SHADOW_ROOT_LOW
 #define NEIGHBOURS 7u /* entries after a filled one that are looked at, too */
 #define PAGE_FLAGS 0xfffULL
 
 /* What one flush or one fill makes good at most: the work of some 10,000 instructions. */
 #define RELINK_TABLES 32u
 #define RELINK_ENTRIES 2048u
+
+#define RUN_MIN 6u /* entries in a row, from which on they are cheaper to compare as a run */
 
 static struct shadow_table *row_of(const struct shadow *shadow, uint32_t table)
 {
@@ -89,7 +99,7 @@ static unsigned level_of(const struct shadow_table *row)
 
 static uint64_t address_of(const struct shadow *shadow, uint32_t table)
 {
-    return table == ROOT_LOW ? shadow->low_root : shadow->tables + (uint64_t)table * PAGE_BYTES;
+    return shadow_table_address(shadow, table);
 }
 
 static uint64_t *entries_of(const struct shadow *shadow, uint32_t table)
@@ -137,6 +147,50 @@ static bool is_in_tree(const struct shadow *shadow, const struct shadow_table *r
     return row->epoch == shadow->epoch || row->epoch == shadow->global_epoch;
 }
 
+static uint32_t tree_index(const struct shadow *shadow, const struct shadow_tree *tree)
+{
+    return (uint32_t)(tree - shadow->trees);
+}
+
+/* Another tree takes a table. What can be reached from the root of the one that had it alone is not known any more; the
+ * lists that are made from now on say that it is shared. */
+static void take_from_tree(struct shadow *shadow, struct shadow_table *row)
+{
+    struct shadow_tree *tree = &shadow->trees[row->tree];
+
+    if (!row->shared && row->epoch != 0 && tree->epoch == row->epoch && tree != shadow->tree) {
+        tree->epoch = 0;
+        row->shared = true;
+    }
+}
+
+static void join_tree(struct shadow *shadow, struct shadow_table *row, uint64_t epoch)
+{
+    row->epoch = epoch;
+    row->tree = (uint8_t)tree_index(shadow, shadow->tree);
+}
+
+static uint32_t parent_of(const struct shadow *shadow, const struct shadow_table *row)
+{
+    return row->parent == SHADOW_ANY_ROOT ? shadow->root : row->parent;
+}
+
+/* What a table of this epoch is linked by. Global ones are linked by whatever root is in use. */
+static void set_parent(const struct shadow *shadow, struct shadow_table *row, uint32_t parent, uint32_t index)
+{
+    bool any = parent == shadow->root && row->epoch == shadow->global_epoch;
+
+    row->parent = any ? SHADOW_ANY_ROOT : (uint16_t)parent;
+    row->index = (uint16_t)index;
+}
+
+/* The root in use links to a global table that it did not link to, or no longer does. */
+static void globals_changed(struct shadow *shadow)
+{
+    shadow->globals++;
+    shadow->tree->globals = shadow->globals;
+}
+
 /* The epoch of a table that is linked by `parent`: that of global pages where neither has others below it. */
 static uint64_t epoch_below(const struct shadow *shadow, uint32_t parent, const struct shadow_table *row)
 {
@@ -148,7 +202,8 @@ static uint64_t epoch_below(const struct shadow *shadow, uint32_t parent, const 
 
 /* --- entries --- */
 
-static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
+/* One more of what put() has put into the table in the same fill. */
+static void put_more(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
 {
     struct shadow_table *row = row_of(shadow, table);
     uint64_t *word = &row->used[index / 64];
@@ -159,6 +214,17 @@ static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t 
     row->words |= (uint8_t)(1u << index / 64);
     if (table != ROOT_LOW) {
         seen_of(shadow, table)[index] = seen;
+    }
+}
+
+static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
+{
+    struct shadow_table *row = row_of(shadow, table);
+
+    put_more(shadow, table, index, entry, seen);
+    row->version++;
+    if (row->epoch != shadow->global_epoch) {
+        shadow->tree->state = SHADOW_TREE_CHANGES;
     }
 }
 
@@ -186,10 +252,15 @@ static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
         uint32_t child = child_of(shadow, *entry);
 
         unlink_below(shadow, child);
+        if (table == shadow->root && row_of(shadow, child)->epoch == shadow->global_epoch) {
+            globals_changed(shadow);
+        }
         row_of(shadow, child)->epoch = 0;
         row->links--;
     }
     *entry = 0;
+    shadow->removals++;
+    row->version++;
     row->present--;
     row->used[index / 64] &= ~(1ULL << (index % 64));
     shadow->flush = true;
@@ -206,13 +277,18 @@ static void make_mixed(struct shadow *shadow, uint32_t table)
     if (!global) {
         return;
     }
-    top->epoch = shadow->epoch;
+    join_tree(shadow, top, shadow->epoch);
+    shadow->tree->state = SHADOW_TREE_CHANGES;
+    if (top->parent == SHADOW_ANY_ROOT) {
+        top->parent = (uint16_t)shadow->root;
+        globals_changed(shadow);
+    }
     for (uint32_t i = 1; i < shadow->count && top->links != 0; i++) {
         struct shadow_table *row = row_of(shadow, i);
 
         if (row->epoch == shadow->global_epoch && level_of(row) < level_of(top) &&
             ((row->place ^ top->place) & piece) == 0) {
-            row->epoch = shadow->epoch;
+            join_tree(shadow, row, shadow->epoch);
         }
     }
 }
@@ -278,7 +354,7 @@ __attribute__((noinline)) static bool keep_link(struct shadow *shadow, uint32_t 
     uint32_t child = child_of(shadow, entries_of(shadow, table)[index]);
     struct shadow_table *below = row_of(shadow, child);
 
-    if (below->epoch == shadow->global_epoch && below->parent == table && below->index == index) {
+    if (below->epoch == shadow->global_epoch && parent_of(shadow, below) == table && below->index == index) {
         row->links++; /* shadow_switch() has put it here, or it was here */
         return true;
     }
@@ -288,29 +364,32 @@ __attribute__((noinline)) static bool keep_link(struct shadow *shadow, uint32_t 
     }
     relinking->entries -= below->present;
     relinking->tables[relinking->count++] = child;
-    below->epoch = epoch_below(shadow, table, below);
-    below->parent = (uint16_t)table;
-    below->index = (uint16_t)index;
+    take_from_tree(shadow, below);
+    join_tree(shadow, below, epoch_below(shadow, table, below));
+    set_parent(shadow, below, table, index);
+    if (below->parent == SHADOW_ANY_ROOT) {
+        globals_changed(shadow);
+    }
     row->links++;
     return true;
 }
 
-/* Is any of these entries not what it was? Four at a time, which is what makes it cheap. */
-static bool any_changed(const uint64_t *guest, const uint64_t *seen, uint32_t count)
+/* What of these entries is not what it was; 0: nothing. Eight at a time, which is what makes it cheap. */
+static inline uint64_t differences(const uint64_t *guest, const uint64_t *seen, uint32_t count)
 {
     uint64_t differs = 0;
-    uint32_t i = 0;
 
-    for (; i + 4 <= count; i += 4) {
-        differs |= (__atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i]) |
-                   (__atomic_load_n(&guest[i + 1], __ATOMIC_RELAXED) ^ seen[i + 1]) |
-                   (__atomic_load_n(&guest[i + 2], __ATOMIC_RELAXED) ^ seen[i + 2]) |
-                   (__atomic_load_n(&guest[i + 3], __ATOMIC_RELAXED) ^ seen[i + 3]);
+    for (; count >= 8; count -= 8, guest += 8, seen += 8) {
+#pragma clang loop unroll(full)
+        for (uint32_t i = 0; i < 8; i++) {
+            differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i];
+        }
     }
-    for (; i < count; i++) {
-        differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i];
+#pragma clang loop unroll(disable)
+    for (; count != 0; count--, guest++, seen++) {
+        differs |= __atomic_load_n(guest, __ATOMIC_RELAXED) ^ *seen;
     }
-    return differs != 0;
+    return differs;
 }
 
 /* Which of 64 entries, of those in `used`, are not what they were. Often they are one run. */
@@ -320,8 +399,8 @@ static uint64_t changed_entries(const uint64_t *guest, const uint64_t *seen, uin
     uint64_t run = used >> first;
     uint64_t differs = 0;
 
-    if (used == 0 ||
-        ((run & (run + 1)) == 0 && !any_changed(guest + first, seen + first, 64 - (uint32_t)__builtin_clzll(run)))) {
+    if (used == 0 || ((run & (run + 1)) == 0 &&
+                      differences(guest + first, seen + first, 64 - (uint32_t)__builtin_clzll(run)) == 0)) {
         return 0;
     }
     for (uint64_t left = used; left != 0; left &= left - 1) {
@@ -339,6 +418,8 @@ static void clear_entries(struct shadow *shadow, uint32_t table, uint32_t word, 
 {
     struct shadow_table *row = row_of(shadow, table);
 
+    shadow->removals++;
+    row->version++;
     row->used[word] &= ~gone;
     row->words &= (uint8_t) ~(row->used[word] == 0 ? 1u << word : 0);
     for (; gone != 0; gone &= gone - 1) {
@@ -391,7 +472,8 @@ __attribute__((noinline)) static void check_links(struct shadow *shadow, uint32_
                        relinking->count < RELINK_TABLES) {
                 relinking->entries -= below->present;
                 relinking->tables[relinking->count++] = child;
-                below->epoch = shadow->epoch;
+                take_from_tree(shadow, below);
+                join_tree(shadow, below, shadow->epoch);
                 row->links++;
             } else if (!keep_link(shadow, table, index, relinking)) {
                 gone |= left & -left;
@@ -469,15 +551,13 @@ static void check_entries(struct shadow *shadow, uint32_t table, struct relinkin
 }
 
 /* Makes the entries of a table of an older epoch good, and those of the tables below it whose links stay. */
-static void make_good(struct shadow *shadow, uint32_t table)
+static void make_good(struct shadow *shadow, uint32_t table, struct relinking *relinking)
 {
-    struct relinking relinking;
-
-    relinking.tables[0] = table;
-    relinking.count = 1;
-    relinking.entries = RELINK_ENTRIES;
-    for (uint32_t i = 0; i < relinking.count; i++) {
-        check_entries(shadow, relinking.tables[i], &relinking);
+    relinking->tables[0] = table;
+    relinking->count = 1;
+    relinking->entries = RELINK_ENTRIES;
+    for (uint32_t i = 0; i < relinking->count; i++) {
+        check_entries(shadow, relinking->tables[i], relinking);
     }
 }
 
@@ -541,8 +621,12 @@ static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source
         table = choose_victim(shadow);
         row = row_of(shadow, table);
         if (is_in_tree(shadow, row)) {
-            drop(shadow, row->parent, row->index);
+            drop(shadow, parent_of(shadow, row), row->index);
         }
+        take_from_tree(shadow, row);
+        row->epoch = 0;
+        row->shared = false;
+        row->version++;
         shadow->recycled += row->place != 0 ? 1 : 0;
         make_empty(shadow, table);
         forget_name(shadow, table);
@@ -564,10 +648,12 @@ static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t sourc
 {
     uint32_t table = find_name(shadow, place, source);
     struct shadow_table *row = row_of(shadow, table);
+    struct relinking relinking;
 
     if (!is_in_tree(shadow, row)) {
-        row->epoch = epoch_below(shadow, parent, row);
-        make_good(shadow, table);
+        take_from_tree(shadow, row);
+        join_tree(shadow, row, epoch_below(shadow, parent, row));
+        make_good(shadow, table, &relinking);
     }
     return table;
 }
@@ -716,7 +802,7 @@ static void fill_neighbour(const struct fill *fill, uint32_t table, uint32_t ind
     }
     host = ram_of(fill->shadow->memory, entry & addresses, LEVEL_4K);
     if (host != 0) {
-        put(fill->shadow, table, index, make_leaf(host, fill->way->rights[0] & allowed, false), entry);
+        put_more(fill->shadow, table, index, make_leaf(host, fill->way->rights[0] & allowed, false), entry);
     }
 }
 
@@ -791,8 +877,10 @@ static uint32_t step_down(const struct fill *fill, uint32_t table, uint32_t inde
     child = find_table(shadow, place, source, table);
     *linked = true;
     below = row_of(shadow, child);
-    below->parent = (uint16_t)table;
-    below->index = (uint16_t)index;
+    set_parent(shadow, below, table, index);
+    if (below->parent == SHADOW_ANY_ROOT) {
+        globals_changed(shadow);
+    }
     row->links++;
     if (below->mixed) {
         make_mixed_upwards(shadow, table);
@@ -915,15 +1003,197 @@ static uint32_t find_root(struct shadow *shadow, const struct guest_paging *pagi
 
 static void begin_epoch(struct shadow *shadow, bool global)
 {
-    shadow->global_epoch = global ? shadow->epoch + 1 : shadow->global_epoch;
-    shadow->epoch += 2;
+    shadow->global_epoch = global ? shadow->last_epoch + 1 : shadow->global_epoch;
+    shadow->last_epoch += 2;
+    shadow->epoch = shadow->last_epoch;
     shadow->fills++; /* no way of an older fill is pinned */
     shadow->flush = true;
+}
+
+/* --- trees that are remembered --- */
+
+/* Where an address space is remembered, or will be, in place of the one of its set that was used less recently. */
+static inline struct shadow_tree *find_tree(struct shadow *shadow, uint64_t cr3)
+{
+    uint32_t hash = (uint32_t)(cr3 >> PAGE_SHIFT) * 0x9e3779b1u;
+    struct shadow_tree *set = &shadow->trees[2 * (hash >> (32 - SHADOW_TREE_SET_BITS))];
+
+    if (set[0].cr3 == cr3) {
+        return &set[0];
+    }
+    return set[1].cr3 == cr3 || set[1].used < set[0].used ? &set[1] : &set[0];
+}
+
+/* Are the guest's entries that a tree was made of as they were? */
+static inline bool is_unchanged(const struct shadow *shadow, const struct shadow_tree *tree)
+{
+    const struct shadow_run *run = tree->list->runs;
+    const struct shadow_run *end = run + tree->singles;
+    uint64_t differs = 0;
+
+    for (; run != end; run++) {
+        differs |= __atomic_load_n(run->guest, __ATOMIC_RELAXED) ^ run->value;
+    }
+    run = tree->list->runs + tree->first_run;
+    end = tree->list->runs + SHADOW_TREE_RUNS;
+    for (; run != end; run++) {
+        differs |= differences(run->guest, &shadow->seen[run->seen], run->count);
+    }
+    return differs == 0;
+}
+
+/* What other trees have, too, is this one's again, where it is as it was. */
+static inline bool take_shares(struct shadow *shadow, const struct shadow_tree *tree)
+{
+    const struct shadow_share *shares = tree->list->shares;
+
+    for (uint32_t i = 0; i < tree->shares; i++) {
+        struct shadow_table *row = row_of(shadow, shares[i].table);
+
+        if (row->version != shares[i].version || row->epoch == shadow->global_epoch) {
+            return false;
+        }
+        row->epoch = tree->epoch;
+        row->parent = shares[i].parent;
+    }
+    return true;
+}
+
+/* Entries in a row: a run, or each by itself where they are few. False: the list is full. */
+static bool list_run(struct shadow *shadow, uint32_t table, uint32_t first, uint32_t count)
+{
+    struct shadow_tree *tree = shadow->tree;
+    struct shadow_run *runs = tree->list->runs;
+    const uint64_t *guest = (const uint64_t *)(uintptr_t)(row_of(shadow, table)->source & ~SOURCE_RIGHTS) + first;
+    uint32_t places = count < RUN_MIN ? count : 1;
+
+    if ((uint32_t)tree->first_run - tree->singles < places) {
+        return false;
+    }
+    if (places != count) {
+        runs[--tree->first_run] =
+            (struct shadow_run){.guest = guest, .seen = table * ENTRIES_PER_TABLE + first, .count = count};
+        return true;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        runs[tree->singles++] = (struct shadow_run){.guest = &guest[i], .value = seen_of(shadow, table)[first + i]};
+    }
+    return true;
+}
+
+/* Is entry `index` one that the tree's list needs? Links to global tables are not compared. */
+static bool is_listed(const struct shadow *shadow, uint32_t table, uint32_t index)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    uint64_t entry = entries_of(shadow, table)[index];
+
+    return !(is_link(row, entry) && row_of(shadow, child_of(shadow, entry))->epoch == shadow->global_epoch);
+}
+
+static bool list_table(struct shadow *shadow, uint32_t table)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    uint32_t first = 0;
+    uint32_t count = 0;
+
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+
+        for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+
+            if (!is_listed(shadow, table, index)) {
+                continue;
+            }
+            if (count != 0 && first + count == index) {
+                count++;
+                continue;
+            }
+            if (count != 0 && !list_run(shadow, table, first, count)) {
+                return false;
+            }
+            first = index;
+            count = 1;
+        }
+    }
+    return count == 0 || list_run(shadow, table, first, count);
+}
+
+/* What was made good just now is the whole tree. */
+static bool list_tree(struct shadow *shadow, const struct relinking *relinking)
+{
+    struct shadow_tree *tree = shadow->tree;
+
+    tree->singles = 0;
+    tree->first_run = SHADOW_TREE_RUNS;
+    tree->shares = 0;
+    for (uint32_t i = 0; i < relinking->count; i++) {
+        uint32_t table = relinking->tables[i];
+        const struct shadow_table *row = row_of(shadow, table);
+
+        if (row->epoch != shadow->epoch) {
+            continue; /* global */
+        }
+        if (row->shared) {
+            tree->list->shares[tree->shares++] =
+                (struct shadow_share){.version = row->version, .table = (uint16_t)table, .parent = row->parent};
+        }
+        if ((row->place & PLACE_DIRECT) == 0 && ((row->source & ~SOURCE_RIGHTS) == 0 || !list_table(shadow, table))) {
+            return false;
+        }
+    }
+    return true;
+}
+_Static_assert(SHADOW_TREE_SHARES == RELINK_TABLES, "a tree with a list has no more tables");
+
+/* Makes what is reached from the new root good. Where nothing was put in since the last time, it gets a list: most
+ * likely the same is asked again. */
+static void use_tree(struct shadow *shadow, bool was_calm)
+{
+    struct shadow_tree *tree = shadow->tree;
+    struct shadow_table *row = row_of(shadow, shadow->root);
+    struct relinking relinking;
+
+    take_from_tree(shadow, row);
+    join_tree(shadow, row, shadow->epoch);
+    make_good(shadow, shadow->root, &relinking);
+    tree->root = shadow->root;
+    tree->globals = shadow->globals;
+    tree->state = was_calm && list_tree(shadow, &relinking) ? SHADOW_TREE_LISTED : SHADOW_TREE_CALM;
+}
+
+static void forget_trees(struct shadow *shadow)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(shadow->trees); i++) {
+        shadow->trees[i].epoch = 0;
+    }
+}
+
+/* The tree of an address space begins again, in this epoch. */
+static void begin_tree(struct shadow *shadow, struct shadow_tree *tree, uint64_t cr3)
+{
+    tree->cr3 = cr3;
+    tree->epoch = shadow->epoch;
+    tree->code = NULL;
+    tree->used = ++shadow->switches;
+    shadow->tree = tree;
+}
+
+const uint8_t *shadow_find_code(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear)
+{
+    struct shadow_tree *tree = shadow->tree;
+
+    tree->code = guest_walk_code(shadow->memory, paging->cr3, paging->cr4, linear);
+    tree->code_linear = linear;
+    tree->code_removals = shadow->removals;
+    return tree->code;
 }
 
 void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
 {
     begin_epoch(shadow, true);
+    forget_trees(shadow);
+    shadow->tree = &shadow->trees[SHADOW_TREES];
     shadow->mode = mode_of(paging);
     shadow->levels = LEVELS_PAE;
     shadow->root = ROOT_LOW;
@@ -933,9 +1203,9 @@ void shadow_flush(struct shadow *shadow, const struct guest_paging *paging)
         return;
     }
     shadow->levels = (shadow->mode & MODE_LA57) != 0 ? 5 : 4;
+    begin_tree(shadow, find_tree(shadow, paging->cr3), paging->cr3);
     shadow->root = find_root(shadow, paging);
-    row_of(shadow, shadow->root)->epoch = shadow->epoch;
-    make_good(shadow, shadow->root);
+    use_tree(shadow, false);
 }
 
 /* What the old root has of global pages is the new one's, too, whatever it has there itself. */
@@ -950,32 +1220,57 @@ static void carry_global(struct shadow *shadow, uint32_t from, uint32_t to)
         for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
             uint64_t entry = entries_of(shadow, from)[index];
-            struct shadow_table *below = row_of(shadow, child_of(shadow, entry));
+            const struct shadow_table *below = row_of(shadow, child_of(shadow, entry));
 
             if (below->epoch == shadow->global_epoch) {
                 put(shadow, to, index, entry, in_ram ? seen_of(shadow, from)[index] : 0);
-                below->parent = (uint16_t)to;
             }
         }
     }
 }
 
-void shadow_switch(struct shadow *shadow, const struct guest_paging *paging)
+/* Nothing of the tree has changed, neither by us nor in the guest's tables, and it has all global pages. */
+static bool use_again(struct shadow *shadow, const struct shadow_tree *tree, uint64_t cr3)
+{
+    return tree->cr3 == cr3 && tree->epoch != 0 && tree->state == SHADOW_TREE_LISTED &&
+           tree->globals == shadow->globals && is_unchanged(shadow, tree) && take_shares(shadow, tree);
+}
+
+__attribute__((noinline)) static void switch_slowly(struct shadow *shadow, const struct guest_paging *paging,
+                                                    struct shadow_tree *tree)
 {
     uint32_t old = shadow->root;
+    bool was_calm = tree->cr3 == paging->cr3 && tree->epoch != 0 && tree->state != SHADOW_TREE_CHANGES;
 
-    if (old == ROOT_LOW) {
-        shadow_flush(shadow, paging);
-        return;
-    }
     begin_epoch(shadow, false);
     row_of(shadow, old)->pinned = shadow->fills;
+    begin_tree(shadow, tree, paging->cr3);
     shadow->root = find_root(shadow, paging);
     if (shadow->root != old) {
         carry_global(shadow, old, shadow->root);
     }
-    row_of(shadow, shadow->root)->epoch = shadow->epoch;
-    make_good(shadow, shadow->root);
+    use_tree(shadow, was_calm);
+}
+
+void shadow_switch(struct shadow *shadow, const struct guest_paging *paging)
+{
+    struct shadow_tree *tree;
+
+    if (shadow->root == ROOT_LOW) {
+        shadow_flush(shadow, paging);
+        return;
+    }
+    tree = find_tree(shadow, paging->cr3);
+    if (!use_again(shadow, tree, paging->cr3)) {
+        switch_slowly(shadow, paging, tree);
+        return;
+    }
+    tree->used = ++shadow->switches;
+    shadow->tree = tree;
+    shadow->root = tree->root;
+    shadow->epoch = tree->epoch;
+    shadow->flush = true;
+    shadow->kept++;
 }
 
 /* A page of the guest's can be several leaves of ours: then all of them go. */
@@ -1009,19 +1304,6 @@ void shadow_invalidate(struct shadow *shadow, uint64_t linear)
     }
 }
 
-bool shadow_take_flush(struct shadow *shadow)
-{
-    bool flush = shadow->flush;
-
-    shadow->flush = false;
-    return flush;
-}
-
-uint64_t shadow_root(const struct shadow *shadow)
-{
-    return address_of(shadow, shadow->root);
-}
-
 /* --- set-up --- */
 
 static uint64_t rows_bytes(uint32_t tables)
@@ -1029,16 +1311,20 @@ static uint64_t rows_bytes(uint32_t tables)
     return align_up(tables * (sizeof(struct shadow_table) + sizeof(uint16_t)), PAGE_BYTES);
 }
 
+#define LISTS_BYTES (SHADOW_TREES * sizeof(struct shadow_list))
+_Static_assert(LISTS_BYTES % PAGE_BYTES == 0, "what comes behind the lists is page-aligned");
+
 uint64_t shadow_bytes(uint32_t tables)
 {
-    return rows_bytes(tables) + 2ULL * tables * PAGE_BYTES;
+    return rows_bytes(tables) + LISTS_BYTES + 2ULL * tables * PAGE_BYTES;
 }
 
 void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum page_level largest, uint64_t window,
                  hpa_t start, uint32_t tables, hpa_t low_root)
 {
     uint64_t rows = window + start.value;
-    uint64_t seen = rows + rows_bytes(tables);
+    uint64_t lists = rows + rows_bytes(tables);
+    uint64_t seen = lists + LISTS_BYTES;
 
     CHECK_OP(tables, >=, SHADOW_TABLES_MIN);
     CHECK_OP(tables, <=, SHADOW_TABLES_MAX);
@@ -1055,8 +1341,13 @@ void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum 
         .count = tables,
         .levels = LEVELS_PAE,
         .epoch = 2,
+        .last_epoch = 2,
         .global_epoch = 1,
     };
+    for (uint32_t i = 0; i < SHADOW_TREES; i++) {
+        shadow->trees[i].list = (struct shadow_list *)(uintptr_t)lists + i;
+    }
+    shadow->tree = &shadow->trees[SHADOW_TREES];
     shadow->rows[ROOT_LOW].place = LEVELS_PAE - 1;
 }
 
@@ -1068,6 +1359,8 @@ void shadow_forget(struct shadow *shadow)
         row_of(shadow, table)->place = table == ROOT_LOW ? LEVELS_PAE - 1 : 0;
         row_of(shadow, table)->epoch = 0;
     }
+    forget_trees(shadow);
+    shadow->tree = &shadow->trees[SHADOW_TREES];
     shadow->root = ROOT_LOW;
     shadow->flush = true;
 }

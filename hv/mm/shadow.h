@@ -37,7 +37,65 @@
 /* Enough for any one access, two pages of it and what its delivery touches. A multiple of 8. */
 #define SHADOW_TABLES_MIN 32u
 #define SHADOW_TABLES_MAX 32768u
+#define SHADOW_ANY_ROOT UINT16_MAX
+#define SHADOW_ROOT_LOW 0u /* row 0 is the root of 3 levels, at low_root, and not of the pool */
 #define SHADOW_BITMAP_WORDS (ENTRIES_PER_TABLE / 64u)
+
+/* Address spaces that are remembered: two for each value of a hash. */
+#define SHADOW_TREE_SET_BITS 3u
+#define SHADOW_TREES (2u << SHADOW_TREE_SET_BITS)
+#define SHADOW_TREE_PLACES 17u /* and that of 3 levels, the last one */
+_Static_assert(SHADOW_TREE_PLACES == SHADOW_TREES + 1, "one for each tree, and one");
+#define SHADOW_TREE_RUNS 96u
+#define SHADOW_TREE_SHARES 32u
+
+/* Entries of the guest's in a row that a tree was made of; or one, with its value in place of where it was noted. */
+struct shadow_run {
+    const uint64_t *guest;
+    union {
+        uint64_t value;
+        struct {
+            uint32_t seen; /* index in shadow.seen */
+            uint32_t count;
+        };
+    };
+};
+
+/* A table that other trees have, too: it is as it was, and only its place has to be noted again. */
+struct shadow_share {
+    uint64_t version;
+    uint16_t table, parent;
+};
+
+/* What a tree was made of. */
+struct shadow_list {
+    struct shadow_share shares[SHADOW_TREE_SHARES];
+    struct shadow_run runs[SHADOW_TREE_RUNS];
+};
+_Static_assert(PAGE_BYTES % sizeof(struct shadow_list) == 0, "lists fill pages");
+
+enum shadow_tree_state {
+    SHADOW_TREE_CHANGES, /* something was put in since it was made good */
+    SHADOW_TREE_CALM,    /* nothing was */
+    SHADOW_TREE_LISTED,  /* nothing was, and its runs are all that it was made of but global pages */
+};
+
+/* What is reached from one root, while another one is in use. */
+struct shadow_tree {
+    uint64_t cr3;     /* the guest's */
+    uint64_t epoch;   /* of its tables that are not global; 0: none is remembered here */
+    uint64_t globals; /* shadow.globals, when its root had all links to global tables */
+    uint64_t used;    /* shadow.switches, when it was left or entered last */
+    struct shadow_list *list;
+    const uint8_t *code; /* what shadow_code() has found at an address, if nothing was removed since; or NULL */
+    uint64_t code_linear, code_removals;
+    uint32_t root;
+    uint8_t state;     /* enum shadow_tree_state */
+    uint8_t singles;   /* runs of one, which come first */
+    uint8_t first_run; /* the others are from here to the end */
+    uint8_t shares;
+};
+_Static_assert(SHADOW_TREE_RUNS <= UINT8_MAX, "a place in the list fits");
 
 /* One table of the pool. `place` and `source` together say what it translates, and are how it is found again. */
 struct shadow_table {
@@ -46,7 +104,8 @@ struct shadow_table {
     uint64_t used[SHADOW_BITMAP_WORDS]; /* entries that are present */
     uint64_t epoch;                     /* in which all of its entries are good: the present one, or global_epoch */
     uint64_t pinned;                    /* the fill that goes through it */
-    uint16_t parent, index;             /* what links to it, in its epoch */
+    uint64_t version;                   /* counts changes of its entries */
+    uint16_t parent, index;             /* what links to it, in its epoch; SHADOW_ANY_ROOT: the root in use */
     uint16_t next;                      /* of the same hash */
     uint16_t links;                     /* entries that are links, in its epoch */
     uint16_t present;                   /* entries in `used` */
@@ -54,6 +113,8 @@ struct shadow_table {
     bool mixed;                         /* not all pages below it are global ones, or were not */
     bool forced;                        /* it may have pages with more rights than the guest's: CR0.WP is clear */
     bool referenced;                    /* since the hand came by */
+    bool shared;                        /* more trees than one have had it */
+    uint8_t tree;                       /* which it was in, in its epoch */
 };
 
 struct shadow {
@@ -74,8 +135,15 @@ struct shadow {
     bool global_pages; /* CR4.PGE, in 64-bit mode */
     uint64_t epoch;
     uint64_t global_epoch; /* of the tables that have nothing but global pages below them */
-    uint64_t fills;        /* pages put in on demand */
-    uint64_t recycled;     /* tables taken from other uses */
+    uint64_t last_epoch;   /* that was given out */
+    uint64_t globals;      /* counts changes of what a root links to of them */
+    uint64_t removals;     /* counts what was taken out of any table */
+    uint64_t switches;
+    uint64_t kept;            /* switches to a tree of which nothing had changed */
+    struct shadow_tree *tree; /* the one in use */
+    struct shadow_tree trees[SHADOW_TREE_PLACES];
+    uint64_t fills;    /* pages put in on demand */
+    uint64_t recycled; /* tables taken from other uses */
 };
 
 /* Bytes for `tables` (at least SHADOW_TABLES_MIN, at most SHADOW_TABLES_MAX): rows, entries seen, tables. */
@@ -111,9 +179,38 @@ enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging
                                 enum guest_access access, struct guest_translation *result);
 
 /* True once after each change that a TLB may not know. */
-bool shadow_take_flush(struct shadow *shadow);
+static inline bool shadow_take_flush(struct shadow *shadow)
+{
+    bool flush = shadow->flush;
+
+    shadow->flush = false;
+    return flush;
+}
+
+/* Where the CPU finds a table: host-physical. */
+static inline uint64_t shadow_table_address(const struct shadow *shadow, uint32_t table)
+{
+    return table == SHADOW_ROOT_LOW ? shadow->low_root : shadow->tables + (uint64_t)table * PAGE_BYTES;
+}
 
 /* What CR3 is to hold, and the levels below it: 3, 4 or 5. */
-uint64_t shadow_root(const struct shadow *shadow);
+static inline uint64_t shadow_root(const struct shadow *shadow)
+{
+    return shadow_table_address(shadow, shadow->root);
+}
+
+/* guest_walk_code() of the address space in use. */
+const uint8_t *shadow_find_code(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear);
+
+/* The same for an address that is asked for again and again. The CPU has fetched it through the tables, and as long as
+ * the tree is in use or used again, and nothing was removed, it would find the same there. */
+static inline const uint8_t *shadow_code(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear)
+{
+    const struct shadow_tree *tree = shadow->tree;
+
+    return tree->code != NULL && tree->code_linear == linear && tree->code_removals == shadow->removals
+               ? tree->code
+               : shadow_find_code(shadow, paging, linear);
+}
 
 #endif

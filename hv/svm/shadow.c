@@ -271,7 +271,8 @@ static bool quick_tables(struct svm_vcpu *svm, struct vcpu *vcpu)
         (vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - (SVM_PLAIN_BYTES + 1)) {
         return false;
     }
-    code = guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, shadow->paging.cr4, vmcb->rip);
+    code = invalidates ? guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, shadow->paging.cr4, vmcb->rip)
+                       : shadow_code(&shadow->tables, &shadow->paging, vmcb->rip);
     if (code == NULL) {
         return false;
     }

@@ -60,6 +60,7 @@
 #define LOW_ROOT (ARENA_START + 0x7e0)
 #define POOL (ARENA_START + 0x1000)
 
+#define ROOTS 4u        /* the first of them are roots, too */
 #define TABLE_PAGES 40u /* guest pages 1 .. this hold tables */
 #define ADDRESSES 40u
 #define HISTORY 48u
@@ -87,7 +88,7 @@ struct model {
     struct translation cached[ADDRESSES]; /* what a real TLB may have of the engine's tables; bytes 0: nothing */
     uint64_t pointers[4];                 /* the CPU has the top of 3 levels in registers */
     bool calm;                            /* few flushes and changes */
-    uint64_t steps, exits, guest_faults, devices, through, flushes, recycled, bad_tables, global_kept;
+    uint64_t steps, exits, guest_faults, devices, through, flushes, recycled, bad_tables, global_kept, kept;
 };
 
 static uint32_t choose(struct model *model, uint32_t count)
@@ -478,9 +479,12 @@ static void set_mode(struct model *model)
 
 static void set_root(struct model *model)
 {
-    model->paging.cr3 = (1 + choose(model, 4)) * PAGE_BYTES;
+    model->paging.cr3 = (1 + choose(model, ROOTS)) * PAGE_BYTES;
     if (choose(model, 256) == 0) {
         model->paging.cr3 = 0x500000; /* a device */
+    }
+    if (choose(model, 16) == 0) {
+        model->paging.cr3 |= 0x18; /* PCD, PWT: another value, the same tables */
     }
 }
 
@@ -697,6 +701,29 @@ static bool history_is_full(const struct model *model)
     return false;
 }
 
+/* Back and forth between address spaces, as a guest's scheduler goes; now and then something is touched or changed. */
+static void switch_around(struct model *model)
+{
+    for (uint32_t left = choose(model, 16); left != 0; left--) {
+        uint32_t kind = choose(model, 16);
+
+        if (kind < 2) {
+            change(model);
+            remember_all(model);
+        } else if (kind < 4) {
+            touch(model);
+        } else if (kind == 4) {
+            invalidate(model, choose(model, ADDRESSES));
+        }
+        check_flush(model);
+        if (history_is_full(model)) {
+            return;
+        }
+        set_root(model);
+        switch_root(model);
+    }
+}
+
 static void step(struct model *model)
 {
     uint32_t kind = choose(model, 100);
@@ -721,6 +748,7 @@ static void step(struct model *model)
             flush_all(model);
         } else {
             switch_root(model);
+            switch_around(model);
         }
     } else if (kind < 99) {
         set_mode(model);
@@ -741,6 +769,7 @@ static void begin(struct model *model, uint32_t tables, enum page_level largest,
         MODEL_CHECK(model->arena != MAP_FAILED);
     }
     model->recycled += model->shadow.recycled;
+    model->kept += model->shadow.kept;
     memset(model->arena, 0, 0x1000 + shadow_bytes(tables));
     /* With a hole for devices, a range that no large leaf fits, and one for GiB leaves. */
     model->memory = (struct guest_memory){
@@ -765,6 +794,13 @@ static void begin(struct model *model, uint32_t tables, enum page_level largest,
     choose_addresses(model);
     for (uint32_t i = 0; i < changes; i++) {
         change(model);
+    }
+    if (choose(model, 2) != 0) { /* all roots have the same tables below them, as those of a kernel's processes */
+        uint8_t *pages = (uint8_t *)(uintptr_t)(window(model) + 0x40000000);
+
+        for (uint32_t root = 2; root <= ROOTS; root++) {
+            memcpy(pages + root * PAGE_BYTES, pages + PAGE_BYTES, PAGE_BYTES);
+        }
     }
     flush_all(model);
 }

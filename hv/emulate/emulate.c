@@ -512,6 +512,21 @@ void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fau
     }
 }
 
+/* No fault has told where the operand lies: all of it is translated here. */
+bool emulate_instruction(struct vcpu *vcpu, const struct instruction *instruction)
+{
+    const struct exit_nested_fault none = {.table_walk = true};
+    execute_function execute = find_function(instruction);
+
+    if (execute == NULL) {
+        return false;
+    }
+    if (execute(vcpu, instruction, &none)) {
+        vcpu_advance(vcpu, instruction->length);
+    }
+    return true;
+}
+
 static bool read_lmsw_source(struct vcpu *vcpu, const struct instruction *instruction, uint16_t *source)
 {
     struct memory_operand operand;

@@ -21,6 +21,10 @@
 /* Handles EXIT_NESTED_FAULT. Wants the system state. */
 void emulate_nested_fault(struct vcpu *vcpu, const struct exit_nested_fault *fault);
 
+/* Executes what was fetched at rip, whose operand lies in RAM or is a device's; an exception may be raised. False: it
+ * is not emulated, and nothing has changed. Wants the system state. */
+bool emulate_instruction(struct vcpu *vcpu, const struct instruction *instruction);
+
 /*
  * For vendors whose CPU does not say (SVM): fills *access and *length from the MOV CR, CLTS, LMSW or SMSW at CS:RIP; an
  * LMSW from memory is read, an SMSW to memory is done. False: it is none of these, or an exception was raised (then

@@ -567,14 +567,25 @@ static enum real_result one_byte(struct vcpu *vcpu, struct vm_exit *exit, const 
     }
 }
 
+/* Protected mode does not let code write to its own segment, and real mode does. */
+static bool may_write_code_segment(const struct code *code)
+{
+    return code->decoded && code->fetched.instruction.memory && code->fetched.instruction.segment == SEGMENT_CS;
+}
+
 enum real_result real_mode_execute(struct vcpu *vcpu, struct vm_exit *exit)
 {
+    enum real_result result;
     struct code code;
 
     if (!take_code(vcpu, &code)) {
         return REAL_DONE;
     }
-    return code.opcode > 0xffu ? two_bytes(vcpu, exit, &code) : one_byte(vcpu, exit, &code);
+    result = code.opcode > 0xffu ? two_bytes(vcpu, exit, &code) : one_byte(vcpu, exit, &code);
+    if (result == REAL_FAULT && may_write_code_segment(&code) && emulate_instruction(vcpu, &code.fetched.instruction)) {
+        return REAL_DONE;
+    }
+    return result;
 }
 
 bool real_mode_shows_flags(struct vcpu *vcpu)

@@ -9,6 +9,7 @@
  *                                are what exits of a CPU in real mode would be: exit_dispatch() is for them
  *   LGDT, LIDT, CLI, STI, PUSHF, POPF, IRET, far JMP, CALL and RET, loads of segment registers
  *                                executed here
+ *   what writes through CS       emulated, where the emulator has it: protected mode's code segments are read-only
  *
  * Real mode only: CR0.PE of vcpu->system is clear. All that is touched is guest memory and struct vcpu; the work is one
  * instruction. Pure. Not done: MOV to and from debug registers, by which the guest fails.

@@ -297,6 +297,26 @@ static void ports_have_their_number_width_and_direction(void **state)
     expect_port(EXECUTE("\x6d"), 1, (struct exit_io){.port = 0x3f8, .size = 2, .in = true, .string = true});
 }
 
+/* Code segments of protected mode are read-only, those of real mode are not. */
+static void writes_through_cs_are_executed(void **state)
+{
+    (void)state;
+    put_word(CODE_ADDRESS + 0x80, 0xffff);
+    assert_int_equal(EXECUTE("\x2e\xff\x06\x80\x00"), REAL_DONE); /* inc word cs:[0x80] */
+    assert_int_equal(word_at(CODE_ADDRESS + 0x80), 0);
+    assert_int_equal(vcpu.rip, 5);
+    vcpu.rip = 0;
+    vcpu.gpr[GPR_RAX] = 0x1234;
+    assert_int_equal(EXECUTE("\x2e\xa3\x82\x00"), REAL_DONE); /* mov cs:[0x82], ax */
+    assert_int_equal(word_at(CODE_ADDRESS + 0x82), 0x1234);
+    vcpu.rip = 0;
+    assert_int_equal(EXECUTE("\x2e\xc7\x06\xff\xff\x34\x12"), REAL_DONE); /* mov word cs:[0xffff], 0x1234 */
+    assert_true(vcpu.pending.valid);
+    assert_int_equal(vcpu.pending.vector, EXCEPTION_GP);
+    vcpu.pending.valid = false;
+    assert_int_equal(EXECUTE("\x2e\xd9\x3e\x80\x00"), REAL_FAULT); /* fnstcw cs:[0x80] */
+}
+
 static void what_is_the_guests_own_fault_is_told(void **state)
 {
     (void)state;
@@ -309,6 +329,7 @@ static void what_is_the_guests_own_fault_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(writes_through_cs_are_executed, setup),
         cmocka_unit_test_setup(a_delivery_goes_through_the_table_and_closes_interrupts, setup),
         cmocka_unit_test_setup(a_delivery_without_table_or_stack_changes_nothing, setup),
         cmocka_unit_test_setup(software_interrupts_return_behind_themselves, setup),

@@ -5,10 +5,11 @@
 # Frama-C gives must be those of tests/prove/alarms-NAME, which docs/proof.md explains: one more or one less is a failure.
 
 PROVE_OUT := $(BUILD)/prove
-PROVE_NAMES := guest_walk page_table audit memory_map config
+PROVE_NAMES := guest_walk shadow page_table audit memory_map config
 PROVE_HEADERS := $(wildcard tests/prove/*.h hv/mm/*.h hv/plan/*.h hv/base/*.h config/*.h)
 
 PROVE_guest_walk := hv/mm/guest_walk.c hv/mm/guest_memory.c
+PROVE_shadow := $(addprefix hv/mm/,shadow.c guest_memory.c page_table_formats.c)
 PROVE_page_table := $(addprefix hv/mm/,page_table.c page_table_edit.c page_table_count.c page_table_formats.c \
 	page_table_lookup.c page_table_shape.c page_table_touch.c table_pool.c)
 PROVE_audit := hv/plan/audit.c
@@ -17,6 +18,7 @@ PROVE_config := config/config_text.c config/config_value.c hv/base/text.c
 
 # How finely the analysis tells states apart; the tables lie anywhere below 2^53.
 PROVE_OPTIONS_guest_walk := -eva-precision 1 -eva-slevel 30 -eva-split-return full
+PROVE_OPTIONS_shadow := -eva-precision 0 -eva-slevel 8 -no-warn-invalid-bool -absolute-valid-range 0-0x1fffffffffffff
 PROVE_OPTIONS_page_table := -eva-precision 1 -eva-slevel 8 -eva-split-return full -absolute-valid-range 0-0x1fffffffffffff
 PROVE_OPTIONS_audit := -eva-precision 1 -eva-slevel 8 -eva-split-return full -absolute-valid-range 0-0x1fffffffffffff
 PROVE_OPTIONS_memory_map := -eva-precision 2

@@ -24,6 +24,16 @@ uint64_t prove_any_u64(void)
     return anything;
 }
 
+int prove_lowest_bit(uint64_t value)
+{
+    return value <= UINT8_MAX ? Frama_C_interval(0, 7) : Frama_C_interval(0, 63);
+}
+
+int prove_highest_bit(uint64_t value)
+{
+    return value <= UINT8_MAX ? Frama_C_interval(0, 7) : Frama_C_interval(0, 63);
+}
+
 /* A CHECK that fails stops the machine with a sentence: no run-time error. */
 _Noreturn void check_failed(const char *file, uint32_t line, const char *condition, uint64_t left, uint64_t right)
 {

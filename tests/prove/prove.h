@@ -23,6 +23,13 @@
 #include "__fc_builtin.h"
 #include <stdint.h>
 
+/* Frama-C's own specification of these ends its analysis with an error. */
+#define __builtin_ctz(value) prove_lowest_bit(value)
+#define __builtin_ctzll(value) prove_lowest_bit(value)
+#define __builtin_clzll(value) (63 - prove_highest_bit(value))
+int prove_lowest_bit(uint64_t value);
+int prove_highest_bit(uint64_t value);
+
 uint8_t prove_any_u8(void);
 uint16_t prove_any_u16(void);
 uint32_t prove_any_u32(void);

@@ -12,6 +12,7 @@
 #include "hv/mm/guest_walk.h"
 #include "hv/x86/decode.h"
 
+#define CODE_CACHE_KEEPS 8u   /* other instructions that an entry stays for after it was used */
 #define CODE_CACHE_ENTRIES 4u /* with more a vCPU takes a second page */
 #define CODE_CACHE_WORDS 2u
 #define CODE_CACHE_BYTES (CODE_CACHE_WORDS * 8u)
@@ -26,6 +27,7 @@ struct code_cache_entry {
     struct guest_way way;
     uint8_t mode; /* enum code_mode */
     uint8_t cpl;
+    uint8_t keeps;   /* how many more other instructions it stays for, which are decoded each time */
     bool plain_move; /* a MOV in 64-bit mode with an operand in memory, whose segment has no base, and not to rsp */
     struct instruction instruction;
 };

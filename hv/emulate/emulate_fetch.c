@@ -152,6 +152,7 @@ static void cache(struct vcpu *vcpu, enum code_mode mode, uint64_t linear, const
         .way = *way,
         .mode = (uint8_t)mode,
         .cpl = system->cpl,
+        .keeps = CODE_CACHE_KEEPS,
         .plain_move = is_plain_move(&fetched->instruction, mode),
         .instruction = fetched->instruction,
     };
@@ -168,23 +169,51 @@ static inline bool is_canonical_48(uint64_t address)
 }
 
 /* The place is compared, too: an entry is empty where it is NULL. An entry's bytes lie in one page. */
-const struct instruction *emulate_known_move(const struct vcpu *vcpu, const struct exit_nested_fault *fault,
+static inline bool is_same_code(const struct code_cache_entry *entry, uint64_t rip, const uint8_t *code)
+{
+    return entry->linear == rip && entry->code == code && word_at(code) == entry->bytes[0] &&
+           word_at(code + 8) == entry->bytes[1];
+}
+
+/* Is it the fault's operand, all in one page? */
+static inline bool is_operand(const struct vcpu *vcpu, const struct instruction *move,
+                              const struct exit_nested_fault *fault)
+{
+    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
+    uint64_t linear = operand_offset(vcpu, move);
+
+    return (linear & (PAGE_BYTES - 1)) == in_page && in_page + move->rm_bytes <= PAGE_BYTES &&
+           move->to_reg != fault->write && is_canonical_48(linear);
+}
+
+const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault,
                                              const uint8_t *code)
 {
-    const struct code_cache_entry *entry = &vcpu->code[cache_index(vcpu->rip)];
-    const struct instruction *move = &entry->instruction;
-    uint64_t in_page = fault->address.value & (PAGE_BYTES - 1);
-    uint64_t linear;
+    struct code_cache_entry *entry = cache_entry(vcpu, vcpu->rip);
 
-    if (entry->linear != vcpu->rip || entry->code != code || !entry->plain_move || word_at(code) != entry->bytes[0] ||
-        word_at(code + 8) != entry->bytes[1]) {
+    if (!entry->plain_move || !is_same_code(entry, vcpu->rip, code)) {
         return NULL;
     }
-    linear = operand_offset(vcpu, move);
-    return (linear & (PAGE_BYTES - 1)) == in_page && in_page + move->rm_bytes <= PAGE_BYTES &&
-                   move->to_reg != fault->write && is_canonical_48(linear)
-               ? move
-               : NULL;
+    entry->keeps = CODE_CACHE_KEEPS;
+    return is_operand(vcpu, &entry->instruction, fault) ? &entry->instruction : NULL;
+}
+
+/* More places than there are entries: the one that is used stays for a while, and the others are decoded each time,
+ * which costs less than a long way that would put them in its place. */
+bool emulate_move_beside(struct vcpu *vcpu, const struct exit_nested_fault *fault, const uint8_t *code,
+                         struct instruction *move)
+{
+    struct code_cache_entry *entry = cache_entry(vcpu, vcpu->rip);
+    uint64_t words[CODE_CACHE_WORDS];
+
+    if (entry->keeps == 0 || (vcpu->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - CODE_CACHE_BYTES) {
+        return false;
+    }
+    entry->keeps--;
+    words[0] = word_at(code);
+    words[1] = word_at(code + 8);
+    return decode_instruction((const uint8_t *)words, INSTRUCTION_BYTES_MAX, CODE_64, move) == DECODE_OK &&
+           is_plain_move(move, CODE_64) && is_operand(vcpu, move, fault);
 }
 
 enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched)

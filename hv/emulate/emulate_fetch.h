@@ -30,8 +30,12 @@ enum fetch_result emulate_fetch(struct vcpu *vcpu, struct fetched *fetched);
  * has just found the instruction at rip; gpr[] and rip suffice. The MOV that is there, where a fetch is known to give
  * it again and the fault is its operand's, which lies in one page; else NULL.
  */
-const struct instruction *emulate_known_move(const struct vcpu *vcpu, const struct exit_nested_fault *fault,
+const struct instruction *emulate_known_move(struct vcpu *vcpu, const struct exit_nested_fault *fault,
                                              const uint8_t *code);
+
+/* The same, decoded into *move, where another instruction has its place in the cache. False: it goes the long way. */
+bool emulate_move_beside(struct vcpu *vcpu, const struct exit_nested_fault *fault, const uint8_t *code,
+                         struct instruction *move);
 
 /* A look at memory: a fetch, or implicit as above. False: it cannot be read; nothing is raised. */
 bool emulate_peek(struct vcpu *vcpu, uint64_t linear, bool implicit, uint8_t *bytes, uint8_t count);

@@ -424,14 +424,12 @@ bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
     return true;
 }
 
-uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault, const uint8_t *code)
+/* The length of the MOV; 0: nothing has been done. */
+__attribute__((always_inline)) static inline uint8_t
+move_by_device(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault, const struct instruction *move)
 {
-    const struct instruction *move = time_is_over(vcpu) ? NULL : emulate_known_move(vcpu, fault, code);
     uint64_t value;
 
-    if (move == NULL) {
-        return 0;
-    }
     if (move->to_reg) {
         if (!guest_quick_mmio_read(vcpu, fault->address, move->rm_bytes, &value)) {
             return 0;
@@ -446,6 +444,26 @@ uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nest
     record(vcpu, EXIT_NESTED_FAULT, raw, vcpu->rip, fault->address.value);
     guest_io_end(vcpu);
     return move->length;
+}
+
+/* Out of line, so that what is known does not pay for it. */
+__attribute__((noinline)) static uint8_t quick_fault_beside(struct vcpu *vcpu, uint32_t raw,
+                                                            const struct exit_nested_fault *fault, const uint8_t *code)
+{
+    struct instruction move;
+
+    return emulate_move_beside(vcpu, fault, code, &move) ? move_by_device(vcpu, raw, fault, &move) : 0;
+}
+
+uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *fault, const uint8_t *code)
+{
+    const struct instruction *move;
+
+    if (time_is_over(vcpu)) {
+        return 0;
+    }
+    move = emulate_known_move(vcpu, fault, code);
+    return move != NULL ? move_by_device(vcpu, raw, fault, move) : quick_fault_beside(vcpu, raw, fault, code);
 }
 
 /*

@@ -393,8 +393,9 @@ def u_boot_case(name, **more):
               "disk = words.img\nnet = lan\n[guest hello]\nkernel = hello.elf\nmemory = 16M\ncmdline = stay address=10.0.0.2\n"
               "net = lan\n")
     return Case(name, config, [
-        r"^\[uboot\] U-Boot 2023\.01", Send(" "), Expect(prompt), r"^\[hello\] hello: I answer pings",
-        Send("virtio scan\n"), Expect(prompt),
+        # The line before "Hit any key to stop autoboot". What it looks for by itself is found after `pci enum`.
+        r"^\[uboot\] error: no qfw", Send(" "), Expect(prompt), r"^\[hello\] hello: I answer pings",
+        Send("pci enum\n"), Expect(prompt), Send("virtio scan\n"), Expect(prompt),
         Send("virtio read 0x2000000 1 1; md.l 0x2000000 4\n"),
         rf"^\[uboot\] 02000000: {first:08x} {first + 1:08x} {first + 2:08x} {first + 3:08x} ", Expect(prompt),
         Send("setenv ipaddr 10.0.0.1; ping 10.0.0.2\n"), r"^\[uboot\] host 10\.0\.0\.2 is alive"],

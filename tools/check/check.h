@@ -90,6 +90,9 @@ struct check_file {
 
 /* What a disk's image is. */
 struct check_disk {
+    bool is_read;            /* what follows is known of it */
+    uint64_t bytes;          /* of the disk */
+    uint64_t stored_pages;   /* of its image */
     uint64_t expanded_bytes; /* where it is compressed with gzip; 0: it is not */
     uint64_t stored_bytes;   /* where its zeroes take no memory, and there are some: of all else; else UINT64_MAX */
     uint64_t zero_bytes;     /* that take memory, because all of it must be there */
@@ -109,7 +112,8 @@ struct check {
     /* Of the boot volume, each once. */
     struct check_file files[CONFIG_GUESTS_MAX * (1 + CONFIG_MODULES_MAX + CONFIG_DISKS_MAX)];
     uint32_t file_count;
-    uint64_t trial_bytes; /* plan for an ordinary machine of so much memory; 0: for one that has what is needed */
+    uint64_t trial_bytes;       /* plan for an ordinary machine of so much memory; 0: for one that has what is needed */
+    const struct check *before; /* a run with the same config and files, whose disks are known; NULL: there is none */
     uint64_t own_start, own_bytes; /* the hypervisor's */
     struct guest_plan plans[CONFIG_GUESTS_MAX];
     struct load_plan images[CONFIG_GUESTS_MAX];

@@ -31,6 +31,7 @@ bool check_needs(const struct check *check, struct check_needs *needs)
         trial.machine = (struct check_machine){.file = {NULL, 0}};
         trial.machine_errors.count = 0;
         trial.trial_bytes = bytes;
+        trial.before = check;
         check_run(&trial);
         if (check_is_good(&trial)) {
             *needs = (struct check_needs){trial.machine.cpu_count, bytes};

@@ -261,25 +261,22 @@ static bool expand_disk(struct check *check, const struct config_disk *disk, str
 }
 
 /* The image's pages that are in memory. */
-static uint64_t stored_pages(const struct check *check, const struct config_disk *disk, struct span image,
-                             struct check_disk *known)
+static uint64_t pages_in_memory(const struct check *check, const struct config_disk *disk, struct check_disk *known)
 {
-    uint64_t pages = align_up(image.bytes, PAGE_BYTES) / PAGE_BYTES;
-    uint64_t stored = disk_store_count(image);
+    uint64_t pages = align_up(known->bytes, PAGE_BYTES) / PAGE_BYTES;
 
     if (config_disk_has_holes(&check->config, disk)) {
-        known->stored_bytes = stored == pages ? UINT64_MAX : stored * PAGE_BYTES;
-        return stored;
+        known->stored_bytes = known->stored_pages == pages ? UINT64_MAX : known->stored_pages * PAGE_BYTES;
+        return known->stored_pages;
     }
-    known->zero_bytes = (pages - stored) * PAGE_BYTES;
+    known->zero_bytes = (pages - known->stored_pages) * PAGE_BYTES;
     return pages;
 }
 
-static void take_disk(struct check *check, const struct config_disk *disk, struct span image, bool first,
-                      struct check_disk *known)
+static void take_disk(struct check *check, const struct config_disk *disk, bool first, struct check_disk *known)
 {
-    uint64_t stored = stored_pages(check, disk, image, known);
-    struct config_disk_plan plan = config_disk_plan(&check->config, disk, image.bytes, stored);
+    uint64_t stored = pages_in_memory(check, disk, known);
+    struct config_disk_plan plan = config_disk_plan(&check->config, disk, known->bytes, stored);
 
     if (first) {
         take_pages(check, max_u64(stored, 1) * PAGE_BYTES, disk->position);
@@ -293,25 +290,51 @@ static void take_disk(struct check *check, const struct config_disk *disk, struc
     }
 }
 
+/* What a run has found of this file, for another disk or another machine: an image is large, and looked at whole. */
+static bool find_disk(const struct check *check, struct text path, struct check_disk *known)
+{
+    for (uint32_t g = 0; g < check->config.guest_count; g++) {
+        for (uint32_t i = 0; i < check->config.guests[g].disk_count; i++) {
+            if (check->disks[g][i].is_read && config_path_same(check->config.guests[g].disks[i].path, path)) {
+                *known = check->disks[g][i];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void read_disk(struct check *check, const struct config_disk *disk, struct span image, struct check_disk *known)
+{
+    uint8_t *memory = NULL;
+
+    if (expand_disk(check, disk, &image, &memory, known)) {
+        known->bytes = image.bytes;
+        known->stored_pages = disk_store_count(image);
+        known->is_read = true;
+    }
+    free(memory);
+}
+
 /* A disk's image, and the memory beside it. The compressed bytes of one are given back. */
 static void check_disk(struct check *check, const struct config_disk *disk, struct check_disk *known)
 {
     struct span image;
-    struct span expanded;
-    uint8_t *memory = NULL;
     bool first = false;
 
+    *known = (struct check_disk){.is_read = false};
+    if (check_file_read(check, disk->path, disk->position, &image, &first)) {
+        if (!find_disk(check, disk->path, known) &&
+            (check->before == NULL || !find_disk(check->before, disk->path, known))) {
+            read_disk(check, disk, image, known);
+        }
+        check_file_free(image);
+    }
     known->stored_bytes = UINT64_MAX;
-
-    if (!check_file_read(check, disk->path, disk->position, &image, &first)) {
-        return;
+    known->zero_bytes = 0;
+    if (known->is_read) {
+        take_disk(check, disk, first, known);
     }
-    expanded = image;
-    if (expand_disk(check, disk, &expanded, &memory, known)) {
-        take_disk(check, disk, expanded, first, known);
-    }
-    free(memory);
-    check_file_free(image);
 }
 
 static void check_disks(struct check *check)
@@ -376,6 +399,7 @@ void check_run(struct check *check)
     bool parsed;
 
     check->file_count = 0;
+    memset(check->disks, 0, sizeof(check->disks));
     parsed = config_parse(check->file, &check->config, &check->errors);
 
     if (check->options.machine != NULL) {

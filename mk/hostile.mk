@@ -3,7 +3,7 @@
 #: make hostile       every attack on the hypervisor, in QEMU and Bochs, the table of attacks and outcomes, the longest exit
 
 HOSTILE_GUESTS := neighbour spin hostile-sweep hostile-storm hostile-lock hostile-end hostile-random hostile-console life \
-	shared ticks virtio hostile-devices edu hostile-edu devices
+	shared ticks virtio hostile-devices edu hostile-edu devices pulled
 HOSTILE_FILES := $(HOSTILE_GUESTS:%=$(GUEST_OUT)/%.elf)
 HOSTILE_LIB := $(GUEST_OUT)/64/lib/hostile.o
 

@@ -8,7 +8,7 @@ import os
 import random
 
 import devices
-from script import BOCHS_VMX, LINUX_TIMEOUT_S, PORT, QEMU, Answer, Built, Case, Expect, Send
+from script import BOCHS_VMX, LINUX_TIMEOUT_S, MONITOR, PORT, QEMU, Answer, Built, Case, Expect, Monitor, Send
 
 EDU = ("-device", "edu,dma_mask=0xffffffffffffffff")
 # Of the slot behind those that are there, which amd-iommu is one of: PIRQ[E-H] by slot and pin, as QEMU's q35 wires them.
@@ -269,6 +269,27 @@ def devices_case(common, iommu):
                        "-blockdev", "driver=null-co,size=16777216,node-name=d0", "-device", "ide-hd,drive=d0,bus=second.0"))
 
 
+# Slot Control of QEMU's pcie-root-port in slot 5: power and indicators off, as an operating system does it that lets a card be
+# taken out. QEMU takes it out at that, without a question to the guest that has it.
+POWER_OFF = ("o /w 0xcf8 0x8000286c", "o /h 0xcfc 0x7c0")
+
+
+def pulled_case(common):
+    """A card is pulled out of a running guest: for it the function is gone, also in its next life, and nothing else happens.
+    Errors that device and port report before that stop nothing."""
+    return Case("pci-pulled", "[guest pulled]\nkernel = pulled.elf\nprotocol = elf\nmemory = 16M\ncmdline = twice\npci = net\n"
+                "[guest beat]\nkernel = neighbour.elf\nmemory = 16M\ncpus = 1,\ncmdline = until-key\n", [
+        r"pulled: the device answers", Monitor("pcie_aer_inject_error card MALF_TLP", "pcie_aer_inject_error -c card RCVR",
+                                               "pcie_aer_inject_error above SDN", *POWER_OFF),
+        r"device 0000:\w\w:00\.0 does not answer any more", r"\[pulled\] pulled: the device is gone",
+        r"guest pulled stopped: asked for a reset", r"\[pulled\] pulled: no function in this life", r"\[pulled\] PASS pulled",
+        Send("\x1d2"), Send("x"), Expect(r"\[beat\] PASS neighbour")],
+                files={name: Built(f"guests/{name}") for name in ("pulled.elf", "neighbour.elf")}, smp=2, emulators=QEMU, status=None,
+                forbidden=(common.PANIC, r"FAIL", r"P0[0-9]{3}", r"may not (?:read|write)"), slow=True,
+                extra=(*IOMMUS["intel"], *MONITOR, "-device", "pcie-root-port,id=above,slot=1,chassis=1,addr=5", "-device",
+                       "e1000e,bus=above,id=card"))
+
+
 def direct_case(common, iommu):
     """COM2's interrupt comes through the IOMMU, which has blocked all others."""
     return Case(f"direct-{iommu}", "[guest direct]\nkernel = direct.elf\nmemory = 4M\nserial = com2\ncmdline = com2 crash\non-crash = restart\n", [
@@ -292,6 +313,7 @@ def rows(common):
         line_case(common, "amd"),
         nomsi_case(common, "intel"),
         nomsi_case(common, "amd"),
+        pulled_case(common),
         devices_case(common, "intel"),
         devices_case(common, "amd"),
         direct_case(common, "intel"),

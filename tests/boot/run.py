@@ -16,6 +16,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -36,6 +37,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 TAIL_LINES = 12
 # The runner has the time limit; this is for a runner that hangs itself.
 RUNNER_GRACE_S = 300
+MONITOR_S = 300
 
 
 class CaseError(Exception):
@@ -155,11 +157,27 @@ def command_line(case, emulator, image, log_path, timeout_s=None):
     return [*command, *case.runner, image, *(["--", *extra] if extra else [])]
 
 
+def monitor(path, commands):
+    """Types commands into QEMU's monitor, each behind its prompt."""
+    with socket.socket(socket.AF_UNIX) as to:
+        to.settimeout(MONITOR_S)
+        to.connect(path)
+        for command in (*commands, None):
+            said = b""
+            while not said.endswith(b"(qemu) "):
+                piece = to.recv(4096)
+                if not piece:
+                    raise CaseError(f"QEMU's monitor ended before '{command}'")
+                said += piece
+            if command is not None:
+                to.sendall(command.encode() + b"\n")
+
+
 class Session:
     """Reads the serial output, keeps it, and goes through the script."""
 
-    def __init__(self, process, log, steps, port=None):
-        self.process, self.log, self.port = process, log, port
+    def __init__(self, process, log, steps, folder, port=None):  # pylint: disable=too-many-arguments
+        self.process, self.log, self.port, self.folder = process, log, port, folder
         self.steps = list(steps)
         self.text, self.raw_tail = "", ""
         self.at = 0  # the end of the last match
@@ -186,6 +204,8 @@ class Session:
             step = self.steps[0]
             if isinstance(step, words.Send):
                 self.type(step.text)
+            elif isinstance(step, words.Monitor):
+                monitor(os.path.join(self.folder, "monitor"), step.commands)
             elif isinstance(step, words.Again):
                 if not self.asked_until_wanted(step):
                     return
@@ -274,7 +294,7 @@ def run_case(case, emulator, image, log_path):
         os.remove(log_path + words.COM2)
     with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors, served(case.serves) as port:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        session = Session(process, log, words.steps_of(case.script), port)
+        session = Session(process, log, words.steps_of(case.script), image.removesuffix(".img"), port)
         try:
             status = session.run(time.monotonic() + timeout_s + RUNNER_GRACE_S, case.status is not None)
         finally:

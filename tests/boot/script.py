@@ -46,6 +46,18 @@ class Send:
         self.text = text
 
 
+# QEMU's monitor for Monitor steps, which goes into a case's `extra`.
+MONITOR = ("-monitor", "unix:{folder}/monitor,server,nowait")
+
+
+class Monitor:
+    """Commands of QEMU's monitor, one after the other, after everything before it was seen: what happens to the machine from
+    outside."""
+
+    def __init__(self, *commands):
+        self.commands = commands
+
+
 class Again:
     """Types a question, again and again until what comes before the end of its answer is as wanted: `wanted(text)` of all
     the output so far. For what has no sign of its own, and takes as long as it takes."""

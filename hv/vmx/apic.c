@@ -77,10 +77,13 @@ static void write_eoi_exits(struct vmx_vcpu *vmx, const struct lapic *lapic, boo
     }
 }
 
-/* After a reset or a change of the APIC's mode: which side serves the local APIC from now on. */
+/*
+ * After a reset or a change of the APIC's mode: which side serves the local APIC from now on. What the guest has ended
+ * by its memory is ended before the CPU has the ISR; ends are no exits then, and none is offered there any more.
+ */
 void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    const struct lapic *lapic = &vcpu->lapic;
+    struct lapic *lapic = &vcpu->lapic;
     bool wanted = vcpu->guest->config->virtual_apic && !vcpu->guest->host->quirks.wrong_virtual_interrupts;
     bool virtual_apic = vmx_features.virtual_apic && wanted && lapic_x2apic(lapic) && vmx->shadow == NULL;
     uint32_t secondary = vmx->secondary_plain | (virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0);
@@ -96,6 +99,7 @@ void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu)
         vmx_write(VMCS_TPR_THRESHOLD, 0);
     }
     if (virtual_apic) {
+        lapic_set_end_word(lapic, NULL);
         vmx_write(VMCS_GUEST_INTERRUPT_STATUS,
                   highest(lapic, LAPIC_ISR) << STATUS_SVI_SHIFT | highest(lapic, LAPIC_IRR));
         write_eoi_exits(vmx, lapic, true);

@@ -176,7 +176,7 @@ def monitor(path, commands):
 class Session:
     """Reads the serial output, keeps it, and goes through the script."""
 
-    def __init__(self, process, log, steps, folder, port=None):  # pylint: disable=too-many-arguments
+    def __init__(self, process, log, steps, port=None, folder=None):  # pylint: disable=too-many-arguments
         self.process, self.log, self.port, self.folder = process, log, port, folder
         self.steps = list(steps)
         self.text, self.raw_tail = "", ""
@@ -294,7 +294,7 @@ def run_case(case, emulator, image, log_path):
         os.remove(log_path + words.COM2)
     with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors, served(case.serves) as port:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        session = Session(process, log, words.steps_of(case.script), image.removesuffix(".img"), port)
+        session = Session(process, log, words.steps_of(case.script), port, image.removesuffix(".img"))
         try:
             status = session.run(time.monotonic() + timeout_s + RUNNER_GRACE_S, case.status is not None)
         finally:

@@ -8,27 +8,13 @@
  * copy is on the way, and the second one, which finds that the device has kept its registers, sees that it did not
  * come. Command line `line`: its interrupt comes by its line, through the I/O APIC and the 8259.
  */
+#include "tests/guests/lib/edu.h"
 #include "tests/guests/lib/pci.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "edu";
 
-#define EDU 0x11e81234u
 #define MSI_ON 0x00010000u
-
-#define EDU_VERSION 0x010000edu
-#define EDU_LIVE 0x04u
-#define EDU_FACTORIAL 0x08u
-#define EDU_RAISE 0x60u
-#define EDU_ACKNOWLEDGE 0x64u
-#define EDU_STATUS 0x24u
-#define EDU_SOURCE 0x80u
-#define EDU_TARGET 0x88u
-#define EDU_COUNT 0x90u
-#define EDU_DMA 0x98u
-#define EDU_GO 1u
-#define EDU_FROM_DEVICE 2u
-#define EDU_BUFFER 0x40000u
 #define BYTES 2048u
 
 #define VECTOR 0x51u
@@ -184,19 +170,16 @@ static void take_lines(void)
 
 static void begin_copy(uint32_t from, uint32_t to, uint32_t command)
 {
-    mmio_write32(registers + EDU_SOURCE, from);
-    mmio_write32(registers + EDU_TARGET, to);
-    mmio_write32(registers + EDU_COUNT, BYTES);
-    mmio_write32(registers + EDU_DMA, command | EDU_GO);
+    edu_begin(registers, from, to, BYTES, command);
 }
 
 static void copy(uint32_t from, uint32_t to, uint32_t command)
 {
     begin_copy(from, to, command);
-    for (uint32_t ms = 0; ms < WAIT_MS && (mmio_read32(registers + EDU_DMA) & EDU_GO) != 0; ms++) {
+    for (uint32_t ms = 0; ms < WAIT_MS && edu_is_busy(registers); ms++) {
         pit_wait_us(1000);
     }
-    CHECK_EQUAL(mmio_read32(registers + EDU_DMA) & EDU_GO, 0);
+    CHECK(!edu_is_busy(registers));
 }
 
 static uint32_t pattern(uint32_t i)

@@ -10,19 +10,12 @@
  * device copies to the guest's own memory until the guest is ended from outside; each life first looks whether a copy
  * of the one before comes.
  */
+#include "tests/guests/lib/edu.h"
 #include "tests/guests/lib/hostile.h"
 #include "tests/guests/lib/pci.h"
 
 const char guest_name[] = "hostile-edu";
 
-#define EDU 0x11e81234u
-#define EDU_SOURCE 0x80u
-#define EDU_TARGET 0x88u
-#define EDU_COUNT 0x90u
-#define EDU_DMA 0x98u
-#define EDU_GO 1u
-#define EDU_FROM_DEVICE 2u
-#define EDU_BUFFER 0x40000u
 #define DEVICES_MAX 8u
 
 #define PAGE 4096u
@@ -88,7 +81,7 @@ static void finish(void)
 {
     while (pending != 0) {
         sleep_ms(COPY_MS);
-        while (pending != 0 && (mmio_read32(registers[pending - 1] + EDU_DMA) & EDU_GO) == 0) {
+        while (pending != 0 && !edu_is_busy(registers[pending - 1])) {
             pending--;
         }
     }
@@ -98,10 +91,7 @@ static void begin(uint32_t from, uint32_t to, uint32_t bytes, uint32_t command)
 {
     uint32_t device = registers[pending++];
 
-    mmio_write32(device + EDU_SOURCE, from);
-    mmio_write32(device + EDU_TARGET, to);
-    mmio_write32(device + EDU_COUNT, bytes);
-    mmio_write32(device + EDU_DMA, command | EDU_GO);
+    edu_begin(device, from, to, bytes, command);
     copies++;
     if (pending == count) {
         finish();

@@ -63,9 +63,10 @@ const char *console_panic_reason(const struct guest *guest);
 /*
  * Moves what there is: guests' output, keyboard input, the UARTs' and the screen's backlog. Any CPU may call it, also
  * several at once (one works, the others return). A bit n set in the result: *guests[n] got input bytes, so the caller
- * kicks its vCPU 0.
+ * kicks its vCPU 0; where it does not, the guest learns of them at the next key.
  */
-uint64_t console_service(struct guest *const *guests, uint32_t guest_count, uint64_t now);
+__attribute__((warn_unused_result)) uint64_t console_service(struct guest *const *guests, uint32_t guest_count,
+                                                             uint64_t now);
 _Static_assert(CONFIG_GUESTS_MAX <= 64, "one bit per guest");
 
 /* The TSC at which console_service() is wanted again: sooner while there is a backlog or keys are typed. UINT64_MAX

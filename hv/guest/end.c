@@ -14,6 +14,7 @@
 #include "hv/guest/direct.h"
 #include "hv/guest/restart.h"
 #include "hv/guest/status.h"
+#include "hv/guest/typed.h"
 #include "hv/host/host_cpu.h"
 #include "hv/host/panic_codes.h"
 #include "hv/host/power.h"
@@ -522,7 +523,7 @@ void guest_end_vcpu_left(struct vcpu *vcpu)
         guest_devices_close(guest);
         guest_assigned_stop(guest);
         guest_direct_close(guest);
-        console_service(guests, guest_count, insn_rdtsc()); /* its own last words come first */
+        guest_typed_serve(&cpus[vcpu->host_cpu], insn_rdtsc()); /* its own last words come first */
         __atomic_fetch_or(&unreported, 1ULL << guest->index, __ATOMIC_RELEASE);
         guest_end_serve();
     }

@@ -16,6 +16,7 @@
 #include "hv/guest/end.h"
 #include "hv/guest/operator.h"
 #include "hv/guest/restart.h"
+#include "hv/guest/typed.h"
 #include "hv/host/cpu_idle.h"
 #include "hv/host/cpu_timer.h"
 #include "hv/host/cpu_watch.h"
@@ -140,23 +141,12 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
  * here. */
 #define CONSOLE_REST 3u
 
-/* Input bytes belong to the guest's UART, which is with vCPU 0's CPU. */
 static void exchange_console(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
-    uint64_t got_input = console_service(guests, guest_count, now);
-    uint64_t end = insn_rdtsc();
+    uint64_t end;
 
-    for (uint32_t i = 0; i < guest_count && got_input != 0; i++) {
-        struct vcpu *vcpu = &guests[i]->vcpus[0];
-
-        if (((got_input >> i) & 1) == 0) {
-            continue;
-        }
-        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
-        if (vcpu->host_cpu != cpu->index) {
-            cpu_kick(&cpus[vcpu->host_cpu]);
-        }
-    }
+    guest_typed_serve(cpu, now);
+    end = insn_rdtsc();
     turn->console_deadline = max_u64(console_deadline(end), end + CONSOLE_REST * (end - now));
     turn->console_deadline = min_u64(turn->console_deadline, power_button_deadline(end));
 }

@@ -276,6 +276,15 @@ static enum status place_segment(struct loader *loader, const struct elf_image *
                                         segment->file_bytes, segment->memory_bytes});
 }
 
+/*
+ * A PVH note or a multiboot header says so. Such kernels may be linked like programs for the sake of their modules:
+ * FreeBSD's names an interpreter and a library that do not exist, so that it has a table of dynamic symbols.
+ */
+static bool is_said_to_be_a_kernel(enum config_protocol protocol)
+{
+    return protocol == PROTOCOL_PVH || protocol == PROTOCOL_MULTIBOOT || protocol == PROTOCOL_MULTIBOOT2;
+}
+
 /* Its entries, a tag and a value each, name libraries. A file that relocates itself names none. */
 static bool needs_libraries(const struct elf_image *image, const struct elf_segment *segment)
 {
@@ -292,8 +301,12 @@ static bool needs_libraries(const struct elf_image *image, const struct elf_segm
     return false;
 }
 
+/* What only the ELF format says is a kernel may be a program, and then it is one for another system's loader. */
 static enum status check_static(struct loader *loader, const struct elf_image *image, const struct elf_segment *segment)
 {
+    if (is_said_to_be_a_kernel(loader->plan->protocol)) {
+        return STATUS_OK;
+    }
     if (segment->type == ELF_PT_INTERP) {
         return loader_fail(loader, STATUS_UNSUPPORTED, segment->header_offset,
                            "this ELF file is a dynamically linked program, not a kernel: link it statically");

@@ -459,6 +459,28 @@ static void a_pvh_note_gives_the_32_bit_entry_and_ebx_the_start_information(void
     }
 }
 
+static void a_pvh_kernel_that_is_linked_like_a_program_is_a_kernel(void **state)
+{
+    static const uint64_t needed[] = {1, 10, 5, 20, 0, 0}; /* as FreeBSD's, which needs "hack.pico" */
+    const struct elf_part parts[] = {
+        simple, {3, NOTE + 0x180, 0, 0, 13, 13, 1}, {2, NOTE + 0x100, 0, 0, 48, 48, 8}, {4, NOTE, 0, 0, 24, 24, 4}};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0xc0100010, parts, 4);
+    put_note("Xen", 18, 0x100040, 8);
+    image.size = max_u64(image.size, NOTE + 0x200);
+    for (uint32_t i = 0; i < ARRAY_COUNT(needed); i++) {
+        put(&image, NOTE + 0x100 + 8 * i, needed[i], 8);
+    }
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.protocol, PROTOCOL_PVH);
+    assert_int_equal(plan.entry.rip, 0x100040);
+    request.protocol = PROTOCOL_ELF; /* without the note's word for it */
+    plan_fails(&request, STATUS_UNSUPPORTED, "dynamically linked program");
+}
+
 static void a_bad_pvh_entry_is_an_error_at_the_note(void **state)
 {
     struct load_request request;
@@ -739,6 +761,7 @@ int main(void)
         cmocka_unit_test(every_bad_elf_header_is_a_named_error),
         cmocka_unit_test(an_elf_file_cut_anywhere_is_an_error),
         cmocka_unit_test(a_pvh_note_gives_the_32_bit_entry_and_ebx_the_start_information),
+        cmocka_unit_test(a_pvh_kernel_that_is_linked_like_a_program_is_a_kernel),
         cmocka_unit_test(a_bad_pvh_entry_is_an_error_at_the_note),
         cmocka_unit_test(pvh_without_its_note_is_an_error),
         cmocka_unit_test(another_owners_note_is_no_pvh_note),

@@ -57,6 +57,9 @@
 #define GUEST_PCI_LOW_START 0xc0000000ULL
 #define GUEST_PCI_LOW_END 0xe0000000ULL
 #define GUEST_ECAM_BASE 0xe0000000ULL
+/* Where QEMU's q35 has it, which kernels that were developed there take for granted without a look at the MCFG. Low RAM
+ * that reaches so far covers it. */
+#define GUEST_ECAM_Q35 0xb0000000ULL
 #define GUEST_PCI_PORTS_START 0xc000ULL
 #define GUEST_PCI_PORTS_END 0x10000ULL
 #define GUEST_PCI_HIGH_BYTES (16 * GIB)

@@ -17,6 +17,7 @@
 #include "hv/mm/guest_layout.h"
 
 #define ECAM 0xe0000000ULL
+#define ECAM_Q35 0xb0000000ULL
 #define CARDS 3u
 
 static struct platform platform;
@@ -204,6 +205,18 @@ static void ports_and_ecam_show_the_same_registers_in_every_width(void **state)
     assert_int_equal(config_read(2, 0x3c) & 0xff, 0x55);
     memory_write(ecam(2, 0xffc), 4, 0x55);
     assert_int_equal(memory_read(ecam(2, 0xffc), 4), 0);
+}
+
+static void kernels_that_know_q35s_place_find_the_same_registers_there(void **state)
+{
+    (void)state;
+    assert_int_equal(memory_read(ECAM_Q35, 4), 0x00081b36);
+    memory_write(ECAM_Q35 + 0x1003c, 1, 0x66);
+    assert_int_equal(config_read(2, 0x3c) & 0xff, 0x66);
+    for (unsigned reg = 0; reg < 256; reg += 4) {
+        assert_int_equal(memory_read(ECAM_Q35 + 0x10000 + reg, 4), config_read(2, reg));
+    }
+    assert_int_equal(memory_read(ECAM_Q35 + 0x100000, 4), 0xffffffff); /* bus 1 */
 }
 
 static void the_address_register_keeps_its_bits(void **state)
@@ -566,6 +579,7 @@ int main(void)
         cmocka_unit_test_setup(the_host_bridge_is_at_00_00_0, setup),
         cmocka_unit_test_setup(only_what_was_added_is_there, setup),
         cmocka_unit_test_setup(ports_and_ecam_show_the_same_registers_in_every_width, setup),
+        cmocka_unit_test_setup(kernels_that_know_q35s_place_find_the_same_registers_there, setup),
         cmocka_unit_test_setup(the_address_register_keeps_its_bits, setup),
         cmocka_unit_test_setup(a_rising_reset_bit_resets, setup),
         cmocka_unit_test_setup(a_second_function_is_announced_by_the_first, setup),

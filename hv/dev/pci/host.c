@@ -409,7 +409,8 @@ static void host_reset(void *state, const struct bus_environment *environment, u
 const struct bus_row pci_host_row = {
     .name = "PCI",
     BUS_RANGES(BUS_AT(BUS_PORT, HOST_PORTS, HOST_PORT_COUNT, PCI_HOST_ADDRESS, 1 | 2 | 4),
-               BUS_AT(BUS_MEMORY, GUEST_ECAM_BASE, PCI_ECAM_BYTES, PCI_HOST_ECAM, BUS_ALL_WIDTHS)),
+               BUS_AT(BUS_MEMORY, GUEST_ECAM_BASE, PCI_ECAM_BYTES, PCI_HOST_ECAM, BUS_ALL_WIDTHS),
+               BUS_AT(BUS_MEMORY, GUEST_ECAM_Q35, PCI_ECAM_BYTES, PCI_HOST_ECAM, BUS_ALL_WIDTHS)),
     .read = host_read,
     .write = host_write,
     .reset = host_reset,

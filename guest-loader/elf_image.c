@@ -434,6 +434,10 @@ struct span elf_note(const struct elf_image *image, const char *owner, uint32_t 
             struct span notes = span_part(image->file, segment.offset, segment.file_bytes);
             struct span found = find_note(notes, segment.alignment == 8 ? 8 : 4, owner, type);
 
+            /* A linker script may put notes of both alignments into one segment, which has the larger one. */
+            if (found.base == NULL && segment.alignment == 8) {
+                found = find_note(notes, 4, owner, type);
+            }
             if (found.base != NULL) {
                 return found;
             }

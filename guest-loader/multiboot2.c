@@ -143,6 +143,7 @@ static bool tag_words(struct span tag, uint32_t *words, uint32_t count)
     return span_copy(tag, MULTIBOOT2_TAG_BYTES, words, count * sizeof(uint32_t));
 }
 
+/* Section 3.1.5 "The address tag of Multiboot2 header": a load address of -1 is the file's beginning. */
 static bool read_addresses(struct span tag, struct multiboot2_header *header)
 {
     uint32_t words[4];
@@ -150,7 +151,7 @@ static bool read_addresses(struct span tag, struct multiboot2_header *header)
     header->has_addresses = tag_words(tag, words, 4);
     if (header->has_addresses) {
         header->addresses.header = words[0];
-        header->addresses.load = words[1];
+        header->addresses.load = words[1] == UINT32_MAX ? words[0] - (uint32_t)header->offset : words[1];
         header->addresses.load_end = words[2];
         header->addresses.bss_end = words[3];
     }

@@ -481,6 +481,25 @@ static void a_pvh_kernel_that_is_linked_like_a_program_is_a_kernel(void **state)
     plan_fails(&request, STATUS_UNSUPPORTED, "dynamically linked program");
 }
 
+/* Behind a note whose 20 bytes end at a multiple of 4, in a segment that says 8 because of others. */
+static void a_pvh_note_is_found_in_a_segment_of_mixed_alignments(void **state)
+{
+    const struct elf_part parts[] = {simple, {4, NOTE - 20, 0, 0, 44, 44, 8}};
+    struct load_request request;
+
+    (void)state;
+    make_elf(&image, true, 0xc0100010, parts, 2);
+    put(&image, NOTE - 20, 4, 4);
+    put(&image, NOTE - 16, 4, 4);
+    put(&image, NOTE - 12, 6, 4);
+    memcpy(&image.bytes[NOTE - 8], "Xen", 4);
+    put_note("Xen", 18, 0x100040, 8);
+    request = request_of(&image, 16 * MIB);
+    plan_ok(&request);
+    assert_int_equal(plan.protocol, PROTOCOL_PVH);
+    assert_int_equal(plan.entry.rip, 0x100040);
+}
+
 static void a_bad_pvh_entry_is_an_error_at_the_note(void **state)
 {
     struct load_request request;
@@ -762,6 +781,7 @@ int main(void)
         cmocka_unit_test(an_elf_file_cut_anywhere_is_an_error),
         cmocka_unit_test(a_pvh_note_gives_the_32_bit_entry_and_ebx_the_start_information),
         cmocka_unit_test(a_pvh_kernel_that_is_linked_like_a_program_is_a_kernel),
+        cmocka_unit_test(a_pvh_note_is_found_in_a_segment_of_mixed_alignments),
         cmocka_unit_test(a_bad_pvh_entry_is_an_error_at_the_note),
         cmocka_unit_test(pvh_without_its_note_is_an_error),
         cmocka_unit_test(another_owners_note_is_no_pvh_note),

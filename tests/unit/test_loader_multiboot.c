@@ -501,6 +501,18 @@ static void address_tags_place_the_file_without_elf(void **state)
     plan_fails(&request, STATUS_MALFORMED, "entry address tag");
 }
 
+static void a_load_address_of_minus_one_is_the_files_beginning(void **state)
+{
+    static const uint32_t words[] = {2, 24, 0x200000 + HEADER, 0xffffffff, 0, 0, 3, 12, 0x200040, 0};
+    struct load_request request = tags_request(words, ARRAY_COUNT(words));
+
+    (void)state;
+    plan_ok(&request);
+    assert_int_equal(plan.entry.rip, 0x200040);
+    assert_memory_equal(&arena[0x200000], image.bytes, image.size);
+    assert_int_equal(arena_read(find_tag(21) + 8, 4), 0x200000);
+}
+
 static void a_relocatable_kernel_moves_where_its_tag_wants_it(void **state)
 {
     /* minimum, maximum, alignment, preference */
@@ -659,6 +671,7 @@ int main(void)
         cmocka_unit_test(the_rsdp_is_copied_in_both_forms_where_it_is_known),
         cmocka_unit_test(an_entry_tag_replaces_the_elf_entry),
         cmocka_unit_test(address_tags_place_the_file_without_elf),
+        cmocka_unit_test(a_load_address_of_minus_one_is_the_files_beginning),
         cmocka_unit_test(a_relocatable_kernel_moves_where_its_tag_wants_it),
         cmocka_unit_test(modules_lie_below_a_kernel_at_the_end_of_memory),
         cmocka_unit_test(required_requests_and_tags_that_are_not_known_are_errors_and_optional_ones_are_not),

@@ -174,6 +174,7 @@ enum config_paging {
 /* How the guest finds its virtio devices. */
 enum config_virtio {
     VIRTIO_TRANSITIONAL, /* on the PCI bus, for drivers of the legacy and of the modern layout */
+    VIRTIO_QEMU,         /* the same as QEMU has it: modern drivers notify by memory alone */
     VIRTIO_MODERN,       /* on the PCI bus, for modern drivers alone */
     VIRTIO_MMIO,         /* at fixed addresses */
 };

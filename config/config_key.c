@@ -80,7 +80,7 @@ static const struct choice watchdogs[] = {{"console", WATCHDOG_CONSOLE},
 static const struct choice pagings[] = {
     {"auto", PAGING_AUTO}, {"nested", PAGING_NESTED}, {"shadow", PAGING_SHADOW}, {NULL, 0}};
 static const struct choice virtios[] = {
-    {"pci", VIRTIO_TRANSITIONAL}, {"modern", VIRTIO_MODERN}, {"mmio", VIRTIO_MMIO}, {NULL, 0}};
+    {"pci", VIRTIO_TRANSITIONAL}, {"qemu", VIRTIO_QEMU}, {"modern", VIRTIO_MODERN}, {"mmio", VIRTIO_MMIO}, {NULL, 0}};
 static const struct choice ticks[] = {{"all", TICKS_ALL}, {"merge", TICKS_MERGE}, {NULL, 0}};
 static const struct choice quirks[] = {{"auto", 1}, {"none", 0}, {NULL, 0}};
 static const struct choice speculations[] = {

@@ -210,10 +210,11 @@ static const struct manual_key manual_keys[] = {
      "costs an exit for a line and not for each byte, and has what is typed once the guest prints there"},
     {"guest", "rng", "`yes`, `no`", "`yes` where it has another virtio device",
      "a virtio entropy device: random numbers from the CPU and the firmware"},
-    {"guest", "virtio", "`pci`, `modern`, `mmio`", "`pci`",
+    {"guest", "virtio", "`pci`, `qemu`, `modern`, `mmio`", "`pci`",
      "how the guest finds its virtio devices: on the PCI bus, with the layout of legacy drivers and that of modern "
-     "ones; on the PCI bus with the modern one alone; or at fixed addresses and interrupts, for kernels without PCI "
-     "(`docs/devices.md`)"},
+     "ones; the same without a notification port, as QEMU's devices are, for kernels that know no other; on the PCI "
+     "bus "
+     "with the modern layout alone; or at fixed addresses and interrupts, for kernels without PCI (`docs/devices.md`)"},
     {"guest", "com2", "`yes`, `no`", "`no`",
      "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
      "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},

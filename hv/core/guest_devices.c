@@ -239,7 +239,7 @@ static enum status attach_functions(struct guest *guest)
     enum status status = STATUS_OK;
 
     for (uint32_t i = 0; i < devices->count && status == STATUS_OK; i++) {
-        virtio_pci_init(devices->functions[i], devices->virtio[i], guest->config->virtio == VIRTIO_MODERN);
+        virtio_pci_init(devices->functions[i], devices->virtio[i], guest->config->virtio);
         status = pci_host_add(&guest->platform.pci_host, &virtio_pci_row, &devices->functions[i]->function,
                               PCI_DEVFN(FIRST_PCI_DEVICE + i, 0));
     }
@@ -583,6 +583,14 @@ static void card_counts(const struct net_counters *counters, char text[REPORT_TE
     (void)add_count(text, length, counters->bad, "bad ones sent");
 }
 
+/* Why a device has done nothing: no driver was ever ready. */
+static const char *driver_note(const struct virtio_device *device, bool with_counters)
+{
+    bool driven = (device->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) != 0;
+
+    return with_counters && !driven ? ", without a driver" : "";
+}
+
 static void report_disk(const struct guest *guest, uint32_t index, bool with_counters)
 {
     const struct guest_disk *disk = &guest->devices->disks[index];
@@ -592,8 +600,9 @@ static void report_disk(const struct guest *guest, uint32_t index, bool with_cou
     if (with_counters) {
         disk_counts(&disk->state.block.counters, text);
     }
-    log_info("  disk %u of guest %s: %.*s, %s%s%s", index, guest->name, (int)path.length, path.start,
-             format_bytes(bytes, disk->image.bytes), disk->state.block.read_only ? ", read-only" : "", text);
+    log_info("  disk %u of guest %s: %.*s, %s%s%s%s", index, guest->name, (int)path.length, path.start,
+             format_bytes(bytes, disk->image.bytes), disk->state.block.read_only ? ", read-only" : "",
+             driver_note(&disk->state.block.device, with_counters), text);
 }
 
 static void report_card(const struct guest *guest, uint32_t index, bool with_counters)
@@ -605,8 +614,9 @@ static void report_card(const struct guest *guest, uint32_t index, bool with_cou
     if (with_counters) {
         card_counts(&guest->devices->cards[index].state.net.counters, text);
     }
-    log_info("  network card %u of guest %s: %02x:%02x:%02x:%02x:%02x:%02x on %.*s%s", index, guest->name, mac[0],
-             mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start, text);
+    log_info("  network card %u of guest %s: %02x:%02x:%02x:%02x:%02x:%02x on %.*s%s%s", index, guest->name, mac[0],
+             mac[1], mac[2], mac[3], mac[4], mac[5], (int)config->network.length, config->network.start,
+             driver_note(&guest->devices->cards[index].state.net.device, with_counters), text);
 }
 
 static void report_others(const struct guest *guest, bool with_counters)

@@ -181,6 +181,8 @@ def rows(common):
             Answer(common.PROMPT, "ls /sys/bus/pci/devices | wc -l", r"2")), emulators=BOTH_VENDORS),
         disk_case(common, "disk-modern", "virtio = modern\n", also=(
             Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1042"),), emulators=QEMU),
+        disk_case(common, "disk-qemu", "virtio = qemu\n", also=(
+            Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1001"),), emulators=QEMU, slow=True),
         disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),
         keep_case(common),
         shared_case("shared", emulators=BOTH_VENDORS),

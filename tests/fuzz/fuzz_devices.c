@@ -167,10 +167,10 @@ static void start(void)
     virtio_console_init(&console.console, &memory, &console_out, &console_in);
     virtio_entropy_init(&entropy.entropy, &memory, key);
     start_share();
-    virtio_pci_init(&disk.pci, &disk.block.device, false);
-    virtio_pci_init(&card.pci, &card.net.device, false);
-    virtio_pci_init(&console.pci, &console.console.device, false);
-    virtio_pci_init(&entropy.pci, &entropy.entropy.device, false);
+    virtio_pci_init(&disk.pci, &disk.block.device, VIRTIO_TRANSITIONAL);
+    virtio_pci_init(&card.pci, &card.net.device, VIRTIO_TRANSITIONAL);
+    virtio_pci_init(&console.pci, &console.console.device, VIRTIO_TRANSITIONAL);
+    virtio_pci_init(&entropy.pci, &entropy.entropy.device, VIRTIO_TRANSITIONAL);
     platform_reset(&platform, &config, 0);
     CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &disk.pci.function, 8) == STATUS_OK);
     CHECK(pci_host_add(&platform.pci_host, &virtio_pci_row, &card.pci.function, 16) == STATUS_OK);

@@ -64,7 +64,7 @@ static int setup(void **state)
     for (unsigned i = 0; i < GUESTS; i++) {
         arena_init(&peers[i].arena);
         virtio_net_init(&peers[i].card.net, &peers[i].arena.memory, macs[i], i == 3 ? 9000 : 0);
-        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device, false);
+        virtio_pci_init(&peers[i].card.pci, &peers[i].card.net.device, VIRTIO_TRANSITIONAL);
         assert_int_equal(net_switch_add(&net_switch, &peers[i].card.net, i == 2), i);
         start_peer(i, false, OFFLOADS, 32);
     }

@@ -38,7 +38,7 @@ static void make(bool read_only, uint32_t change_pages)
     disk_image_init(&image, &(struct disk_stored){file, NULL, DISK_PAGES, DISK_BYTES}, map, changes, change_pages,
                     false);
     virtio_block_init(&disk.block, &arena.memory, &image, read_only, "a-rather-long-name.img");
-    virtio_pci_init(&disk.pci, &disk.block.device, false);
+    virtio_pci_init(&disk.pci, &disk.block.device, VIRTIO_TRANSITIONAL);
 }
 
 static int setup(void **state)
@@ -480,6 +480,69 @@ static void a_queue_is_reset_alone(void **state)
     assert_int_equal(request(0, 3, DATA, 4096, 3, &written), 0);
 }
 
+/* How many capabilities of notifications there are, and how many of them name a port. */
+static unsigned count_notifications(unsigned *ports)
+{
+    struct pci_endpoint *function = &disk.pci.function;
+    unsigned cap, count = 0;
+
+    *ports = 0;
+    for (unsigned nth = 0; (cap = driver_find_capability(function, 9, nth)) != 0; nth++) {
+        if (pci_config_read(function, cap + 3, 1) == 2) {
+            unsigned bar = pci_config_read(function, cap + 4, 1);
+
+            *ports += driver_read32(function, 0x10 + 4 * bar) & 1;
+            count++;
+        }
+    }
+    return count;
+}
+
+static void drivers_find_what_the_config_says_of_ids_layouts_and_notifications(void **state)
+{
+    static const struct {
+        enum config_virtio form;
+        uint16_t device;
+        unsigned notifications, ports;
+    } forms[] = {
+        {VIRTIO_TRANSITIONAL, 0x1001, 2, 1},
+        {VIRTIO_QEMU, 0x1001, 1, 0},
+        {VIRTIO_MODERN, 0x1042, 1, 0},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(forms); i++) {
+        unsigned ports;
+        uint32_t written;
+
+        make(false, DISK_PAGES);
+        virtio_pci_init(&disk.pci, &disk.block.device, forms[i].form);
+        assert_int_equal(driver_read32(&disk.pci.function, 0) >> 16, forms[i].device);
+        assert_int_equal(driver_read32(&disk.pci.function, 0x2c) >> 16, forms[i].form == VIRTIO_MODERN ? 0x1100 : 2);
+        assert_int_equal(count_notifications(&ports), forms[i].notifications);
+        assert_int_equal(ports, forms[i].ports);
+        assert_true(vd_start(&driver, &disk.pci, &arena, false, MODERN, 1, RINGS, 128));
+        assert_int_equal(request(0, 3, DATA, 512, 1, &written), 0);
+        check_data(DATA, 3 * 512, 512);
+        make(false, DISK_PAGES);
+        virtio_pci_init(&disk.pci, &disk.block.device, forms[i].form);
+        if (forms[i].form != VIRTIO_MODERN) {
+            assert_true(vd_start(&driver, &disk.pci, &arena, true, 1u << 28, 1, RINGS, 0));
+        }
+    }
+}
+
+/* Hermit's driver asks for 24 bytes of a card, where the fields of the features that are offered take 12. */
+static void the_devices_own_configuration_has_room_for_every_field_and_reads_0_there(void **state)
+{
+    (void)state;
+    assert_in_range(driver.config.bytes, 96, 4096);
+    assert_int_not_equal(vd_read(&driver, driver.config.bar, driver.config.offset, 4), 0);
+    for (unsigned at = 60; at < 128; at += 4) {
+        assert_int_equal(vd_read(&driver, driver.config.bar, driver.config.offset + at, 4), 0);
+    }
+}
+
 static void configuration_space_has_a_window_to_the_registers(void **state)
 {
     struct pci_endpoint *function = &disk.pci.function;
@@ -548,6 +611,8 @@ int main(void)
         cmocka_unit_test_setup(features_that_were_not_offered_are_refused, setup),
         cmocka_unit_test_setup(rings_outside_of_ram_break_the_device, setup),
         cmocka_unit_test_setup(a_queue_is_reset_alone, setup),
+        cmocka_unit_test(drivers_find_what_the_config_says_of_ids_layouts_and_notifications),
+        cmocka_unit_test_setup(the_devices_own_configuration_has_room_for_every_field_and_reads_0_there, setup),
         cmocka_unit_test_setup(configuration_space_has_a_window_to_the_registers, setup),
         cmocka_unit_test_setup(a_random_driver_sees_a_disk, setup),
     };

@@ -86,6 +86,8 @@ const char *check_virtio_word(enum config_virtio virtio)
     switch (virtio) {
     case VIRTIO_TRANSITIONAL:
         return "pci";
+    case VIRTIO_QEMU:
+        return "qemu";
     case VIRTIO_MODERN:
         return "modern";
     case VIRTIO_MMIO:

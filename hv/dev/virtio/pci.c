@@ -8,6 +8,7 @@
 #define VENDOR 0x1af4u
 #define DEVICE_MODERN 0x1040u
 #define DEVICE_TRANSITIONAL 0x1000u
+#define SUBSYSTEM_MODERN 0x1100u /* 0x40 at least, so that no legacy driver takes it; QEMU's number */
 #define REVISION_MODERN 1u
 
 #define BAR_PORTS 0u
@@ -523,18 +524,20 @@ static uint8_t add_cap(struct virtio_pci *pci, enum cap_type type, uint8_t bar, 
     return pci_function_add_capability(&pci->function, CAP_VENDOR, body, CAP_DATA - 2 + more);
 }
 
-/* The offset multiplier of notifications is 0: all queues share one register, and the value says which it is. */
-static void add_caps(struct virtio_pci *pci, bool transitional)
+/*
+ * The offset multiplier of notifications is 0: all queues share one register, and the value says which it is. Every
+ * device has a configuration of its own, as QEMU's have, as long as its region, and it reads 0 behind its fields:
+ * Hermit's driver wants room for every field of the specification, Asterinas' wants one of random numbers, too.
+ */
+static void add_caps(struct virtio_pci *pci, bool ports)
 {
     add_cap(pci, CAP_COMMON, BAR_MODERN, REGION_COMMON, sizeof(struct common), 0);
-    if (transitional) {
+    if (ports) {
         add_cap(pci, CAP_NOTIFY, BAR_PORTS, LEGACY_QUEUE_NOTIFY, 2, 4);
     }
     add_cap(pci, CAP_NOTIFY, BAR_MODERN, REGION_NOTIFY, 4, 4);
     add_cap(pci, CAP_ISR, BAR_MODERN, REGION_ISR, 1, 0);
-    if (device_of(pci)->kind->config_bytes != 0) {
-        add_cap(pci, CAP_DEVICE, BAR_MODERN, REGION_DEVICE, device_of(pci)->kind->config_bytes, 0);
-    }
+    add_cap(pci, CAP_DEVICE, BAR_MODERN, REGION_DEVICE, REGION_BYTES, 0);
     pci->window_cap = add_cap(pci, CAP_WINDOW, 0, 0, 0, 4);
     pci->function.writable[pci->window_cap + CAP_BAR] = 0xff;
     memset(&pci->function.writable[pci->window_cap + CAP_OFFSET], 0xff, 8);
@@ -557,14 +560,14 @@ static uint16_t transitional_device(uint16_t kind)
     }
 }
 
-void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, bool modern)
+void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, enum config_virtio form)
 {
-    uint16_t transitional = modern ? 0 : transitional_device(device->kind->id);
+    uint16_t transitional = form == VIRTIO_MODERN ? 0 : transitional_device(device->kind->id);
     const struct pci_identity identity = {
         .vendor = VENDOR,
         .device = transitional != 0 ? transitional : (uint16_t)(DEVICE_MODERN + device->kind->id),
         .subsystem_vendor = VENDOR,
-        .subsystem = device->kind->id,
+        .subsystem = transitional != 0 ? device->kind->id : SUBSYSTEM_MODERN,
         .class_code = device->kind->pci_class,
         .revision = transitional != 0 ? 0 : REVISION_MODERN,
         .has_intx = true,
@@ -578,7 +581,7 @@ void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, bool 
     pci_function_add_bar(&pci->function, BAR_MSIX, (struct pci_bar){.kind = PCI_BAR_MEMORY32, .bytes = MSIX_BYTES});
     pci_function_add_bar(&pci->function, BAR_MODERN, (struct pci_bar){PCI_BAR_MEMORY64, true, MODERN_BYTES});
     pci_function_add_msix(&pci->function, device->kind->queue_count + 1u, BAR_MSIX, 0, MSIX_PBA);
-    add_caps(pci, transitional != 0);
+    add_caps(pci, transitional != 0 && form == VIRTIO_TRANSITIONAL);
 }
 
 /* ---- on the device bus ---- */

@@ -15,6 +15,7 @@
 #ifndef HV_DEV_VIRTIO_PCI_H
 #define HV_DEV_VIRTIO_PCI_H
 
+#include "config/config.h"
 #include "hv/dev/pci/function.h"
 #include "hv/dev/virtio/device.h"
 
@@ -27,9 +28,15 @@ struct virtio_pci {
     uint32_t driver_feature_select;
 };
 
-/* Describes the function, at each start of the guest; the device has been made by virtio_init(). `modern`: without the
- * legacy layout, its ids and BAR 0, for drivers that refuse a notification register among ports. */
-void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, bool modern);
+/*
+ * Describes the function, at each start of the guest; the device has been made by virtio_init(). What drivers find:
+ *
+ *   VIRTIO_TRANSITIONAL   both layouts, and a notification register among ports before the one in memory
+ *   VIRTIO_QEMU           both layouts, and the notification register in memory alone, as QEMU's devices have it: for
+ *                         drivers that refuse ports and know the transitional ids alone
+ *   VIRTIO_MODERN         without the legacy layout, its ids and BAR 0
+ */
+void virtio_pci_init(struct virtio_pci *pci, struct virtio_device *device, enum config_virtio form);
 
 /* Turns what the device has to tell its driver into interrupts, which are in the function's signals. Under the lock of
  * the guest's PC. */

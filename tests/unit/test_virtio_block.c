@@ -16,6 +16,7 @@
 #define RINGS 0x10000u
 #define HEADER 0x30000u
 #define STATUS 0x30100u
+#define TABLE 0x31000u
 #define DATA 0x50000u
 #define MODERN ((1ULL << 32) | (1ULL << 28) | (1ULL << 29))
 
@@ -248,6 +249,27 @@ static void a_legacy_driver_uses_it_before_it_says_that_it_is_ready(void **state
     }
     vd_status(&driver, 1); /* ACKNOWLEDGE: a driver has not been found yet */
     assert_false(virtio_runs(disk.pci.function.device));
+}
+
+static void a_legacy_driver_may_use_indirect_tables_that_it_has_not_asked_for(void **state)
+{
+    struct driver_buffer buffers[] = {{HEADER, 16, false}, {DATA, 512, true}, {STATUS, 1, true}};
+    uint32_t written;
+
+    (void)state;
+    make(false, DISK_PAGES);
+    assert_true(vd_start(&driver, &disk.pci, &arena, true, 0, 1, RINGS, 0));
+    assert_int_equal(disk.block.device.accepted, 0);
+    arena_put(&arena, HEADER, 0, 8);
+    arena_put(&arena, HEADER + 8, 5, 8);
+    assert_int_equal(finish_request(driver_add_indirect(&driver.queues[0], TABLE, buffers, 3), &written), 0);
+    check_data(DATA, 5 * 512, 512);
+    make(false, DISK_PAGES);
+    assert_true(vd_start(&driver, &disk.pci, &arena, false, 1ULL << 32, 1, RINGS, 128)); /* a modern one may not */
+    (void)driver_add_indirect(&driver.queues[0], TABLE, buffers, 3);
+    vd_notify(&driver, 0);
+    run(VIRTIO_BUDGET_BYTES);
+    assert_int_not_equal(disk.block.device.status & VIRTIO_NEEDS_RESET, 0);
 }
 
 static void what_is_not_on_the_disk_is_an_error(void **state)
@@ -597,6 +619,7 @@ int main(void)
         cmocka_unit_test_setup(it_reads_and_writes, setup),
         cmocka_unit_test_setup(it_works_through_the_legacy_registers, setup_legacy),
         cmocka_unit_test_setup(a_legacy_driver_uses_it_before_it_says_that_it_is_ready, setup_legacy),
+        cmocka_unit_test(a_legacy_driver_may_use_indirect_tables_that_it_has_not_asked_for),
         cmocka_unit_test_setup(what_is_not_on_the_disk_is_an_error, setup),
         cmocka_unit_test_setup(a_read_only_disk_refuses_writes, setup),
         cmocka_unit_test_setup(writes_fail_where_no_memory_is_left_and_discards_give_it_back, setup),

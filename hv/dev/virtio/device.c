@@ -78,11 +78,12 @@ void virtio_init(struct virtio_device *device, const struct virtio_kind *kind, c
 
 /* ---- status and features ---- */
 
+/* MINIX' legacy driver uses indirect tables without a word about them, as soon as its queue fills; QEMU takes them. */
 static void set_queue_features(struct virtio_device *device)
 {
     for (unsigned i = 0; i < device->kind->queue_count; i++) {
         device->queues[i].event_index = virtio_has(device, VIRTIO_F_EVENT_IDX);
-        device->queues[i].indirect = virtio_has(device, VIRTIO_F_INDIRECT_DESC);
+        device->queues[i].indirect = device->legacy || virtio_has(device, VIRTIO_F_INDIRECT_DESC);
     }
 }
 

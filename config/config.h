@@ -234,6 +234,7 @@ struct config_guest {
     struct config_position framebuffer_position;
     bool rng;  /* has a virtio entropy device; default: where it has another PCI device */
     bool com2; /* has a second serial port; default no */
+    bool hpet; /* its ACPI tables name the HPET; default no */
     enum config_action on_stop;
     enum config_action on_crash;
     enum config_action on_reset; /* default restart */

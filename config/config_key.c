@@ -143,6 +143,7 @@ static const struct key keys[] = {
     {"virtio", SECTION_GUEST, KIND_CHOICE, GUEST_AT(virtio), GUEST_AT(virtio_position), virtios,
      "transport virtio-transport"},
     {"com2", SECTION_GUEST, KIND_FLAG, GUEST_AT(com2), NO_POSITION, yes_no, "serial2 ttys1"},
+    {"hpet", SECTION_GUEST, KIND_FLAG, GUEST_AT(hpet), NO_POSITION, yes_no, NULL},
     {"ports", SECTION_GUEST, KIND_PORTS, 0, NO_POSITION, NULL, "ioports io-ports ioport"},
     {"serial", SECTION_GUEST, KIND_FLAG, GUEST_AT(serial_com2), GUEST_AT(serial_position), serials, NULL},
     {"mmio", SECTION_GUEST, KIND_MMIO, 0, NO_POSITION, NULL, "iomem mem-regions"},

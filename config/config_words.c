@@ -40,7 +40,7 @@ static const struct foreign foreigners[] = {
      "a guest has a name alone, in its section's line: [guest NAME]. Take the line out."},
     {"cpu-model cpumodel machine machine-config accel enable-kvm kvm features hap shadow nested nestedhvm nested-virt "
      "acpi "
-     "apic pae nx viridian hyperv smt ht-enabled cpuid arch hpet xen",
+     "apic pae nx viridian hyperv smt ht-enabled cpuid arch xen",
      "a guest sees this machine's CPU and a small PC, always the same one. Take the line out."},
     {"clock localtime rtc rtc-timeoffset timer timers tsc tsc-mode timer-mode time-zone timezone",
      "clocks need no setting: a guest has the CPU's TSC, and its RTC shows the machine's time (UTC). Take it out."},

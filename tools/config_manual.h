@@ -218,6 +218,10 @@ static const struct manual_key manual_keys[] = {
     {"guest", "com2", "`yes`, `no`", "`no`",
      "a second serial port, 0x2f8 with IRQ 3 (`ttyS1`): each line that the guest writes there is a line of the log, "
      "`plinth: guest NAME COM2: ...`. Nothing can be typed to it"},
+    {"guest", "hpet", "`yes`, `no`", "`no`",
+     "the guest's ACPI tables name the HPET, for kernels that measure their clocks by it and start with no other. It "
+     "is "
+     "at 0xfed00000 in any case; a Linux has better clocks, and pays an exit for each look at this one"},
     {"guest", "ports", "`0x378-0x37f`, or one port", "none",
      "ports of the machine that the guest has for itself, without an exit; may be repeated, 8 times at most"},
     {"guest", "serial", "`com2`, `no`", "`no`",

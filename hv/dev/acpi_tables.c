@@ -3,7 +3,7 @@
  * The guest's ACPI tables. ACPI 6.5: 5.2.5 RSDP, 5.2.6 table header, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.9 FADT, 5.2.10 FACS,
  * 5.2.12 MADT.
  *
- *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | MCFG | SPCR | DBG2 | RSDT | XSDT
+ *   base: RSDP | FACS (64-byte aligned) | DSDT | FADT | MADT | MCFG | SPCR | DBG2 | WDAT | HPET | RSDT | XSDT
  *
  * A table is written front to back (hv/dev/table_writer.h); its length and checksum are filled in when it ends. The
  * DSDT is acpi_dsdt.c's.
@@ -17,6 +17,7 @@
 
 #include "hv/base/memory.h"
 #include "hv/dev/acpi_dsdt.h"
+#include "hv/dev/hpet.h"
 #include "hv/dev/pci/host.h"
 #include "hv/dev/pm.h"
 #include "hv/dev/table_writer.h"
@@ -312,6 +313,25 @@ static uint64_t put_dbg2(struct table_writer *out)
     return start;
 }
 
+/* --- HPET --- */
+
+/* IA-PC HPET Specification 1.0a, 3.2.4 "The ACPI 2.0 HPET Description Table (HPET)". */
+static uint64_t put_hpet(struct table_writer *out)
+{
+    uint64_t start = acpi_table_begin(out, "HPET", 1);
+
+    writer_uint(out, HPET_BLOCK_ID, 4);
+    writer_u8(out, 0); /* system memory */
+    writer_u8(out, 64);
+    writer_zeroes(out, 2);
+    writer_uint(out, GUEST_HPET_BASE, 8);
+    writer_u8(out, 0); /* the first and only one */
+    writer_uint(out, HPET_PERIOD_MIN_TICKS, 2);
+    writer_u8(out, 1); /* nothing else is in its page */
+    acpi_table_end(out, start);
+    return start;
+}
+
 /* --- Root tables --- */
 
 #define RSDP_BYTES 36u
@@ -352,7 +372,8 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     struct table_writer out = {.to = buffer, .capacity = capacity};
     uint64_t base = config->base;
     uint64_t facs, dsdt, rsdt, xsdt;
-    uint64_t listed[6];
+    uint64_t listed[7];
+    size_t count = 0;
 
     if (config->cpu_count == 0 || config->cpu_count > XAPIC_CPUS_MAX || base + capacity > UINT32_MAX) {
         return STATUS_INVALID;
@@ -363,14 +384,17 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     writer_zeroes(&out, RSDP_BYTES);
     facs = put_facs(&out);
     dsdt = acpi_put_dsdt(&out, config);
-    listed[0] = base + put_fadt(&out, base, facs, dsdt);
-    listed[1] = base + put_madt(&out, config->cpu_count);
-    listed[2] = base + put_mcfg(&out);
-    listed[3] = base + put_spcr(&out);
-    listed[4] = base + put_dbg2(&out);
-    listed[5] = base + wdat_put_table(&out);
-    rsdt = put_root(&out, "RSDT", 4, listed, ARRAY_COUNT(listed));
-    xsdt = put_root(&out, "XSDT", 8, listed, ARRAY_COUNT(listed));
+    listed[count++] = base + put_fadt(&out, base, facs, dsdt);
+    listed[count++] = base + put_madt(&out, config->cpu_count);
+    listed[count++] = base + put_mcfg(&out);
+    listed[count++] = base + put_spcr(&out);
+    listed[count++] = base + put_dbg2(&out);
+    listed[count++] = base + wdat_put_table(&out);
+    if (config->hpet) {
+        listed[count++] = base + put_hpet(&out);
+    }
+    rsdt = put_root(&out, "RSDT", 4, listed, count);
+    xsdt = put_root(&out, "XSDT", 8, listed, count);
     if (out.full) {
         return STATUS_NO_SPACE;
     }

@@ -29,7 +29,7 @@
 _Static_assert(PERIOD_FS == (1000000000000000ULL + HPET_HZ / 2) / HPET_HZ, "the period of HPET_HZ, in femtoseconds");
 _Static_assert(HPET_HZ == 4u * PM_TIMER_HZ && (HPET_HZ + 6) / 12 == PIT_HZ,
                "one crystal of 14.31818 MHz has all three");
-#define CAPABILITIES (PERIOD_FS << 32 | 0x8086u << 16 | 1u << 15 | 1u << 13 | (HPET_TIMERS - 1) << 8 | 1u)
+#define CAPABILITIES (PERIOD_FS << 32 | HPET_BLOCK_ID)
 /* 2.3.5 "General Configuration Register". */
 #define CONFIG_ENABLE 0x1u
 #define CONFIG_LEGACY 0x2u

@@ -4,8 +4,8 @@
  * Specification 1.0a, 2.3 "Memory Mapped Registers"; its timers reach pins 2 and 16 to 23 of the I/O APIC, or in
  * legacy replacement mode IRQ 0 and IRQ 8 in place of the 8254 and the RTC (2.2.3 "LegacyReplacement Routing").
  *
- * No ACPI table names it: kernels that look have better clocks here. It is for those that take the address for
- * granted.
+ * No ACPI table names it, but with `hpet = yes`: kernels that look have better clocks here. It is for those that take
+ * the address for granted, and with the table for those that have no other reference.
  *
  * A timer that is set to a time that has just passed fires at once: a guest whose CPU was elsewhere between its
  * reading of the counter and its writing of the comparator would else wait for the counter to come round. "Just" is
@@ -26,7 +26,10 @@
 #define HPET_BYTES 0x400u
 #define HPET_HZ 14318180u
 #define HPET_TIMERS 3u
-#define HPET_PINS 0x00ff0004u /* where timers may be routed */
+/* Vendor, legacy replacement, a counter of 64 bits, timers less one, revision. 2.3.4 "General Capabilities and ID". */
+#define HPET_BLOCK_ID (0x8086u << 16 | 1u << 15 | 1u << 13 | (HPET_TIMERS - 1) << 8 | 1u)
+#define HPET_PERIOD_MIN_TICKS 287u /* of a periodic timer's interrupts: 20 us */
+#define HPET_PINS 0x00ff0004u      /* where timers may be routed */
 
 struct hpet_timer {
     uint64_t config;

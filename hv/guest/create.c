@@ -364,6 +364,7 @@ static void build_firmware_tables(const struct guest *guest)
     struct acpi_tables_config acpi = {
         .cpu_count = guest->vcpu_count,
         .com2 = guest->config->com2 || guest->config->serial_com2,
+        .hpet = guest->config->hpet,
         .base = GUEST_ACPI_START,
         .pci_devices = guest_devices_pci(guest),
         .virtio_mmio = guest_devices_mmio(guest),

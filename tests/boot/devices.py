@@ -183,6 +183,9 @@ def rows(common):
             Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1042"),), emulators=QEMU),
         disk_case(common, "disk-qemu", "virtio = qemu\n", also=(
             Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1001"),), emulators=QEMU, slow=True),
+        disk_case(common, "hpet-by-acpi", "hpet = yes\n", also=(
+            Answer(common.PROMPT, "cat /sys/devices/system/clocksource/clocksource0/available_clocksource", r".*\bhpet\b.*"),
+            Answer(common.PROMPT, "dmesg | grep -c 'hpet0: 3 comparators'", r"1")), emulators=QEMU, slow=True),
         disk_case(common, "disk-smp", "cpus = 2\n", smp=2, emulators=QEMU),
         keep_case(common),
         shared_case("shared", emulators=BOTH_VENDORS),

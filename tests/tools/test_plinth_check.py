@@ -439,6 +439,7 @@ virtual-apic = no
 paging = shadow
 shadow-memory = 1M
 com2 = yes
+hpet = yes
 ticks = merge
 """
 
@@ -464,7 +465,7 @@ def plan_and_json_show_every_key(desk):
                                   "allow_siblings": True, "rtc": "local -03:30"}
     wanted = {"kernel": "hello.elf", "cmdline": "one two", "on_stop": "restart", "on_crash": "poweroff", "on_reset": "crash",
               "stop_time_us": 90000000, "watchdog": "halt", "watchdog_us": 1500000, "debug_ports": True, "debug_exit_ok": 16,
-              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True,
+              "memory_at": 5 << 30, "slice_us": 250, "share_idle": False, "virtual_apic": False, "console": True, "com2": True, "hpet": True,
               "ticks": "merge", "paging": "shadow", "shadow_memory": 1 << 20, "shadow_tables": 121,
               "modules": [{"path": "notes.txt", "arguments": "some words"}, {"path": "notes.txt", "arguments": ""}],
               "nets": [{"network": "lan", "mac": "52:54:00:12:34:56"}],

@@ -28,6 +28,7 @@ static void build(uint32_t cpus)
 {
     const struct acpi_tables_config config = {.cpu_count = cpus,
                                               .base = BASE,
+                                              .hpet = true,
                                               .pci_devices = 0x0000010e,
                                               .pci_high_start = 0x400000000ULL,
                                               .pci_high_bytes = 0x400000000ULL};
@@ -82,9 +83,9 @@ static void rsdt_and_xsdt_list_the_same_tables(void **state)
     build(2);
     rsdt = table_at(read_at(buffer + 16, 4), "RSDT");
     xsdt = table_at(read_at(buffer + 24, 8), "XSDT");
-    assert_int_equal(read_at(rsdt + 4, 4) - 36, 6 * 4);
-    assert_int_equal(read_at(xsdt + 4, 4) - 36, 6 * 8);
-    for (unsigned i = 0; i < 6; i++) {
+    assert_int_equal(read_at(rsdt + 4, 4) - 36, 7 * 4);
+    assert_int_equal(read_at(xsdt + 4, 4) - 36, 7 * 8);
+    for (unsigned i = 0; i < 7; i++) {
         assert_int_equal(read_at(rsdt + 36 + 4 * i, 4), read_at(xsdt + 36 + 8 * i, 8));
     }
 }
@@ -231,6 +232,7 @@ static void too_small_a_buffer_is_refused_and_not_overrun(void **state)
 {
     const struct acpi_tables_config config = {.cpu_count = 4,
                                               .base = BASE,
+                                              .hpet = true,
                                               .pci_devices = 0x0000010e,
                                               .pci_high_start = 0x400000000ULL,
                                               .pci_high_bytes = 0x400000000ULL};
@@ -263,6 +265,25 @@ static void the_second_serial_port_is_told_of_where_there_is_one(void **state)
     assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
     assert_non_null(memmem(buffer, used, "COM2", 4));
     assert_non_null(memmem(buffer, used, io, sizeof(io)));
+}
+
+static void the_hpet_is_named_where_the_config_says_so(void **state)
+{
+    struct acpi_tables_config config = {.cpu_count = 1, .base = BASE};
+    const uint8_t *hpet;
+
+    (void)state;
+    assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
+    assert_null(memmem(buffer, used, "HPET", 4));
+    config.hpet = true;
+    assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
+    hpet = listed("HPET");
+    assert_int_equal(read_at(hpet + 4, 4), 56);
+    assert_int_equal(read_at(hpet + 36, 4), 0x8086a201);
+    assert_int_equal(hpet[40], 0); /* memory */
+    assert_int_equal(read_at(hpet + 44, 8), 0xfed00000);
+    assert_int_equal(hpet[52], 0);
+    assert_in_range(read_at(hpet + 53, 2), 200, 300); /* 14 to 21 us */
 }
 
 static void impossible_requests_are_refused(void **state)
@@ -325,10 +346,13 @@ static void iasl_accepts_the_tables(void **state)
     write_file(path, listed("DBG2"));
     snprintf(path, sizeof(path), "%s/wdat.aml", directory);
     write_file(path, listed("WDAT"));
-    snprintf(command, sizeof(command),
-             "cd %s && for t in dsdt facp apic mcfg spcr dbg2 wdat; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
-             "iasl -we -p again dsdt.dsl >again.log 2>&1",
-             directory);
+    snprintf(path, sizeof(path), "%s/hpet.aml", directory);
+    write_file(path, listed("HPET"));
+    snprintf(
+        command, sizeof(command),
+        "cd %s && for t in dsdt facp apic mcfg spcr dbg2 wdat hpet; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
+        "iasl -we -p again dsdt.dsl >again.log 2>&1",
+        directory);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof(path), "%s/dsdt.dsl", directory);
     assert_true(file_contains(path, "Name (\\_S5, Package (0x04)"));
@@ -375,6 +399,7 @@ int main(void)
         cmocka_unit_test(mcfg_says_where_the_configuration_space_of_bus_0_is),
         cmocka_unit_test(too_small_a_buffer_is_refused_and_not_overrun),
         cmocka_unit_test(the_second_serial_port_is_told_of_where_there_is_one),
+        cmocka_unit_test(the_hpet_is_named_where_the_config_says_so),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(iasl_accepts_the_tables),
     };

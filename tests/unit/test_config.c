@@ -339,7 +339,7 @@ static void every_key_reaches_its_field(void **state)
               "console = none\non-stop = restart\non-crash = poweroff\ndebug-ports = yes\ndebug-exit-ok = 0x10\n"
               "on-reset = crash\nstop-time = 90s\n"
               "slice = 5ms\nvirtual-apic = no\nshare-idle = no\nwatchdog = Halt 30 s\nticks = merge\ncom2 = yes\n"
-              "load-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
+              "hpet = yes\nload-address = 0x7c00\nentry = 0x7c10\nmode = 16\n"));
     assert_true(config.console_serial && !config.console_screen && config.log_debug);
     assert_int_equal(config.when_all_stopped, FINAL_HALT);
     expect_text(guest->name, "flat");
@@ -356,6 +356,7 @@ static void every_key_reaches_its_field(void **state)
     expect_text(guest->modules[3].path, "m 2");
     expect_text(guest->modules[3].arguments, "quoted # args");
     expect_text(guest->cmdline, "x=y");
+    assert_true(guest->com2 && guest->hpet);
     assert_true(!guest->console && guest->debug_ports && !guest->virtual_apic && !guest->share_idle);
     assert_int_equal(guest->debug_exit_ok, 0x10);
     assert_int_equal(guest->ticks, TICKS_MERGE);

@@ -283,6 +283,7 @@ static void print_policies(const struct config_guest *guest)
     print_word("paging", paging_words[guest->paging]);
     printf(", \"shadow_memory\": %" PRIu64, guest->shadow_bytes);
     print_flag("com2", guest->com2);
+    print_flag("hpet", guest->hpet);
     print_word("ticks", guest->ticks == TICKS_MERGE ? "merge" : "all");
     printf(", \"memory_at\": %" PRIu64, guest->memory_at);
     if (guest->protocol == PROTOCOL_FLAT) {

@@ -140,6 +140,15 @@ static const char *unknown_answer(enum unknown_kind kind)
     return "?";
 }
 
+/* Ports that emulators have and that kernels made for them use unasked: the config has a line for those. */
+static bool unknown_is_debug_port(const struct unknown_access *access)
+{
+    bool port = access->kind == UNKNOWN_PORT_READ || access->kind == UNKNOWN_PORT_WRITE;
+
+    return port && access->last - access->resource < sizeof(uint32_t) &&
+           (access->resource == DEBUG_CONSOLE_PORT || access->resource == DEBUG_EXIT_PORT);
+}
+
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity)
 {
     char range[UNKNOWN_RANGE_TEXT_MAX] = "";
@@ -149,7 +158,8 @@ const char *guest_unknown_describe(const struct unknown_access *access, char *to
     }
     format_text(to, capacity, "%s 0x%" PRIx64 "%s (first at rip 0x%" PRIx64 ", %" PRIu64 " times): %s",
                 unknown_kind_name(access->kind), access->resource, range, access->rip, access->count,
-                unknown_answer(access->kind));
+                unknown_is_debug_port(access) ? "it is there with `debug-ports = yes` only"
+                                              : unknown_answer(access->kind));
     return to;
 }
 

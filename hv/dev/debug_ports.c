@@ -5,27 +5,24 @@
 #include "hv/base/byte_ring.h"
 #include "hv/dev/timebase.h"
 
-#define CONSOLE_PORT 0xe9u
-#define EXIT_PORT 0xf4u
-
 static bool read_at(void *state, struct bus_access *access)
 {
     (void)state;
-    access->value = CONSOLE_PORT;
-    return access->at == CONSOLE_PORT;
+    access->value = DEBUG_CONSOLE_PORT;
+    return access->at == DEBUG_CONSOLE_PORT;
 }
 
 static bool write_at(void *state, const struct bus_access *access)
 {
     struct debug_ports *ports = state;
 
-    if (access->at == CONSOLE_PORT) {
+    if (access->at == DEBUG_CONSOLE_PORT) {
         if (ports->out != NULL) {
             (void)byte_ring_put(ports->out, (uint8_t)access->value);
         }
         return true;
     }
-    if (access->at != EXIT_PORT) {
+    if (access->at != DEBUG_EXIT_PORT) {
         return false;
     }
     ports->exit_value = (uint32_t)access->value;
@@ -43,7 +40,7 @@ static void reset(void *state, const struct bus_environment *environment, uint64
 
 const struct bus_row debug_ports_row = {
     .name = "debug ports",
-    BUS_RANGES(BUS_PORTS(CONSOLE_PORT, 1), BUS_AT(BUS_PORT, EXIT_PORT, 4, EXIT_PORT, 1 | 2 | 4)),
+    BUS_RANGES(BUS_PORTS(DEBUG_CONSOLE_PORT, 1), BUS_AT(BUS_PORT, DEBUG_EXIT_PORT, 4, DEBUG_EXIT_PORT, 1 | 2 | 4)),
     .read = read_at,
     .write = write_at,
     .reset = reset,

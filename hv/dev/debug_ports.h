@@ -9,6 +9,9 @@
 
 #include "hv/dev/bus.h"
 
+#define DEBUG_CONSOLE_PORT 0xe9u
+#define DEBUG_EXIT_PORT 0xf4u
+
 struct debug_ports {
     struct byte_ring *out; /* NULL: bytes vanish */
     struct bus_signals signals;

@@ -94,6 +94,20 @@ static void more_than_there_is_room_for_are_counted(void **state)
     assert_int_equal(guest.unknown_dropped, 5);
 }
 
+static void a_port_of_emulators_is_told_with_the_line_that_gives_it(void **state)
+{
+    (void)state;
+    note(UNKNOWN_PORT_WRITE, 0xe9);
+    note(UNKNOWN_PORT_READ, 0xe9);
+    note(UNKNOWN_PORT_WRITE, 0xf4);
+    note(UNKNOWN_MSR_READ, 0xe9);
+    assert_string_equal(
+        line(0), "writes to port 0xe9 (first at rip 0x100000, 1 times): it is there with `debug-ports = yes` only");
+    assert_non_null(strstr(line(1), "debug-ports = yes"));
+    assert_non_null(strstr(line(2), "debug-ports = yes"));
+    assert_null(strstr(line(3), "debug-ports = yes"));
+}
+
 static void the_longest_line_fits(void **state)
 {
     (void)state;
@@ -113,6 +127,7 @@ int main(void)
         cmocka_unit_test_setup(a_walk_downwards_is_one_as_well, set_up),
         cmocka_unit_test_setup(others_are_lines_of_their_own, set_up),
         cmocka_unit_test_setup(more_than_there_is_room_for_are_counted, set_up),
+        cmocka_unit_test_setup(a_port_of_emulators_is_told_with_the_line_that_gives_it, set_up),
         cmocka_unit_test_setup(the_longest_line_fits, set_up),
     };
 

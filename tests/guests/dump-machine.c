@@ -7,6 +7,7 @@
  * before the first byte is printed, because printing uses them. Numbers are hexadecimal. What reads zero is left out of
  * the longer lists, and so are MSRs that raise #GP: what is not printed must be absent elsewhere, too.
  */
+#include "tests/guests/lib/cmos.h"
 #include "tests/guests/lib/start_info.h"
 
 const char guest_name[] = "dump-machine";
@@ -219,11 +220,10 @@ static void note_pit(void)
 
 static void note_cmos(void)
 {
-    for (uint8_t index = 0x0a; index < 0x80; index++) {
-        out8(0x70, index);
-        note_unless_zero("cmos", index, in8(0x71) & (index == 0x0a ? 0x7fu : 0xffu));
+    for (uint8_t index = RTC_A; index < 0x80; index++) {
+        note_unless_zero("cmos", index, cmos_read(index) & (index == RTC_A ? 0x7fu : 0xffu));
     }
-    out8(0x70, 0x0d);
+    out8(0x70, RTC_D);
 }
 
 static uint64_t keyboard_ask(uint8_t command)

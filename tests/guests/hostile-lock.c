@@ -6,6 +6,7 @@
  *
  * Command line: cpus=N wait=MS (others find out meanwhile how fast their clocks are) ms=MS
  */
+#include "tests/guests/lib/cmos.h"
 #include "tests/guests/lib/hostile.h"
 #include "tests/guests/lib/hostile_smp.h"
 
@@ -49,20 +50,14 @@ static void hammer(void)
     }
 }
 
-static void write_cmos(uint8_t index, uint8_t value)
-{
-    out8(0x70, index);
-    out8(0x71, value);
-}
-
 /* The alarm that never comes, and a byte of memory for what follows. */
 static void set_alarm(void)
 {
-    write_cmos(0x0b, 0x82);
-    write_cmos(0x01, 0x99);
-    write_cmos(0x03, 0xff);
-    write_cmos(0x05, 0xff);
-    write_cmos(0x0b, 0x22);
+    cmos_write(0x0b, 0x82);
+    cmos_write(0x01, 0x99);
+    cmos_write(0x03, 0xff);
+    cmos_write(0x05, 0xff);
+    cmos_write(0x0b, 0x22);
     out8(0x70, 0x40);
 }
 

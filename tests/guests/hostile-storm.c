@@ -3,6 +3,7 @@
  * Attacks on time: interrupts as fast as the machine makes them, at itself and at CPUs that are not its own, and
  * floods of output. Each lasts STORM_MS. The neighbour's ticks tell whether the hypervisor let it get away with it.
  */
+#include "tests/guests/lib/cmos.h"
 #include "tests/guests/lib/hostile.h"
 
 const char guest_name[] = "hostile-storm";
@@ -34,8 +35,7 @@ static void on_pic(struct trap_frame *frame)
         pic_mask(0xffff);
     }
     if (frame->vector == 0x28) {
-        out8(0x70, 0x0c);
-        (void)in8(0x71);
+        (void)cmos_read(RTC_C);
     }
     pic_eoi((uint8_t)(frame->vector - 0x20));
 }
@@ -115,10 +115,8 @@ static void old_timers(void)
     out8(0x43, 0x34);
     out8(0x40, 2);
     out8(0x40, 0);
-    out8(0x70, 0x0a);
-    out8(0x71, 0x21);
-    out8(0x70, 0x0b);
-    out8(0x71, 0x72);
+    cmos_write(RTC_A, 0x21);
+    cmos_write(RTC_B, 0x72);
     lapic_write(0x350, 0x700); /* the 8259 through LINT0 */
     pic_mask(0xfefa);
     spin_until(end_of_storm());
@@ -126,8 +124,7 @@ static void old_timers(void)
     out8(0x43, 0x30);
     out8(0x40, 0);
     out8(0x40, 0);
-    out8(0x70, 0x0b);
-    out8(0x71, 0x02);
+    cmos_write(RTC_B, RTC_24_HOURS);
     lapic_init();
 }
 
@@ -243,19 +240,13 @@ static void repe_cmpsb(uint64_t one, uint64_t other, uint64_t count)
     TRAP("repe cmpsb", : "+S"(one), "+D"(other), "+c"(count) : : "memory");
 }
 
-static void write_cmos(uint8_t index, uint8_t value)
-{
-    out8(0x70, index);
-    out8(0x71, value);
-}
-
 static void set_alarm(uint8_t hours, uint8_t minutes, uint8_t seconds)
 {
-    write_cmos(0x0b, 0x82); /* held while it is set */
-    write_cmos(0x01, seconds);
-    write_cmos(0x03, minutes);
-    write_cmos(0x05, hours);
-    write_cmos(0x0b, 0x22); /* its interrupt is on */
+    cmos_write(0x0b, 0x82); /* held while it is set */
+    cmos_write(0x01, seconds);
+    cmos_write(0x03, minutes);
+    cmos_write(0x05, hours);
+    cmos_write(0x0b, 0x22); /* its interrupt is on */
 }
 
 /* The clock looks for the next alarm after each byte: one that never comes, and one that is nearly a day away. */
@@ -273,7 +264,7 @@ static void cmos_alarms(void)
         out8(0x70, 0x0c);
         rep_insb(0x71, 4096);
     }
-    write_cmos(0x0b, 0x02);
+    cmos_write(RTC_B, RTC_24_HOURS);
 }
 
 /* Strings whose every element is a device's, at both ends: each is read, written, computed and wired anew. */

@@ -5,7 +5,7 @@
  * port interrupts whatever the modem control register says (xv6 clears it, Little Kernel never writes it), and a
  * software-triggered strobe wakes a halted CPU at each new count (Solo5).
  */
-#include "tests/guests/lib/guest.h"
+#include "tests/guests/lib/cmos.h"
 
 const char guest_name[] = "pc-console";
 
@@ -22,11 +22,6 @@ const char guest_name[] = "pc-console";
 #define UART_MCR 4
 #define IER_THRE 0x02
 #define IIR_THRE 0x02
-#define RTC_A 0x0a
-#define RTC_B 0x0b
-#define RTC_C 0x0c
-#define RTC_64_HZ 0x2a
-#define RTC_PIE 0x40
 #define PIT_COMMAND_STROBE 0x38
 #define COUNT_5_MS 5966u
 
@@ -38,8 +33,7 @@ static void on_irq(struct trap_frame *frame)
 
     seen[irq]++;
     if (irq == CLOCK_IRQ) {
-        out8(0x70, RTC_C);
-        (void)in8(0x71);
+        (void)cmos_read(RTC_C);
     }
     pic_eoi(irq);
 }
@@ -66,36 +60,24 @@ static void set_vectors(void)
     out8(PIC2 + 1, 1);
 }
 
-static void rtc_write(uint8_t reg, uint8_t value)
-{
-    out8(0x70, reg);
-    out8(0x71, value);
-}
-
-static uint8_t rtc_read(uint8_t reg)
-{
-    out8(0x70, reg);
-    return in8(0x71);
-}
-
 static void the_masks_that_the_firmware_left_serve(void)
 {
     uint8_t master = in8(PIC1 + 1), slave = in8(PIC2 + 1);
-    uint8_t rate = rtc_read(RTC_A), control = rtc_read(RTC_B);
+    uint8_t rate = cmos_read(RTC_A), control = cmos_read(RTC_B);
 
     print("  masks 0x%x and 0x%x\n", master, slave);
     CHECK_EQUAL(master & 1u << 2, 0);
     set_vectors();
     out8(PIC1 + 1, master);
     out8(PIC2 + 1, slave);
-    rtc_write(RTC_A, RTC_64_HZ);
-    rtc_write(RTC_B, control | RTC_PIE);
-    (void)rtc_read(RTC_C);
+    cmos_write(RTC_A, RTC_64_HZ);
+    cmos_write(RTC_B, control | RTC_PIE);
+    (void)cmos_read(RTC_C);
     out8(PIC2 + 1, (uint8_t)(in8(PIC2 + 1) & ~1u));
     wait_for(CLOCK_IRQ, 3);
-    rtc_write(RTC_B, control);
-    rtc_write(RTC_A, rate);
-    (void)rtc_read(RTC_C);
+    cmos_write(RTC_B, control);
+    cmos_write(RTC_A, rate);
+    (void)cmos_read(RTC_C);
 }
 
 static void the_serial_port_interrupts_whatever_its_modem_control_says(void)

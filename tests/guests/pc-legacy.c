@@ -4,7 +4,7 @@
  * area and the CMOS, the MultiProcessor tables (Intel, MultiProcessor Specification 1.4, 4 "MP Configuration Table"),
  * SMBIOS, a text display with a cursor, a keyboard controller that passes its test.
  */
-#include "tests/guests/lib/guest.h"
+#include "tests/guests/lib/cmos.h"
 
 const char guest_name[] = "pc-legacy";
 
@@ -74,19 +74,14 @@ static void the_bios_data_area_tells_of_memory_and_devices(void)
     CHECK_EQUAL(peek(BDA_CRTC, 2), 0x3d4);
 }
 
-static uint8_t cmos(uint8_t index)
-{
-    out8(0x70, index);
-    return in8(0x71);
-}
-
 static void the_cmos_tells_of_memory(void)
 {
-    uint32_t base = cmos(0x15) | (uint32_t)cmos(0x16) << 8, extended = cmos(0x17) | (uint32_t)cmos(0x18) << 8;
-    uint32_t above_16m = cmos(0x34) | (uint32_t)cmos(0x35) << 8;
+    uint32_t base = cmos_read(0x15) | (uint32_t)cmos_read(0x16) << 8,
+             extended = cmos_read(0x17) | (uint32_t)cmos_read(0x18) << 8;
+    uint32_t above_16m = cmos_read(0x34) | (uint32_t)cmos_read(0x35) << 8;
 
     CHECK_EQUAL(base, 640);
-    CHECK_EQUAL(extended, cmos(0x30) | (uint32_t)cmos(0x31) << 8);
+    CHECK_EQUAL(extended, cmos_read(0x30) | (uint32_t)cmos_read(0x31) << 8);
     CHECK(extended >= 8 * 1024);
     print("  %u KiB from 1 MiB, %u x 64 KiB from 16 MiB\n", extended, above_16m);
 }

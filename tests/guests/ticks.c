@@ -6,7 +6,7 @@
  * At the end it halts until a byte is typed, so that its slices stay its own. For a machine whose time is instructions:
  * when the host of an emulator stands still, ticks are lost that no guest was away for.
  */
-#include "tests/guests/lib/guest.h"
+#include "tests/guests/lib/cmos.h"
 
 const char guest_name[] = "ticks";
 
@@ -64,8 +64,7 @@ static void on_rtc(struct trap_frame *frame)
 {
     (void)frame;
     ticks++;
-    out8(0x70, 0x0c);
-    (void)in8(0x71);
+    (void)cmos_read(RTC_C);
     pic_eoi(RTC_IRQ);
 }
 
@@ -151,13 +150,10 @@ static void the_8254_by_the_8259(void)
 static void the_rtc(void)
 {
     pic_mask(0xfefb);
-    out8(0x70, 0x0a);
-    out8(0x71, 0x26);
-    out8(0x70, 0x0b);
-    out8(0x71, 0x42);
+    cmos_write(RTC_A, RTC_1024_HZ);
+    cmos_write(RTC_B, RTC_PIE | RTC_24_HOURS);
     count_ticks("RTC", 1024);
-    out8(0x70, 0x0b);
-    out8(0x71, 0x02);
+    cmos_write(RTC_B, RTC_24_HOURS);
     pic_mask(0xffff);
     lapic_write(APIC_LINT0, APIC_MASKED);
 }

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import promises
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", "build")
 TOOLS = ("plinth-check", "plinth-mkusb", "plinth-mkguest", "plinth-run-qemu", "plinth-run-bochs")
@@ -96,13 +98,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="plinth-deb-") as folder:
         release = Release(folder)
         for test in TESTS:
-            name = re.sub("_", " ", test.__name__)
-            try:
-                test(release)
-                print(f"ok deb: {name}")
-            except (AssertionError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED deb: {name}: {error!r}"[:900])
+            failed += promises.fails("deb", test, release)
     return 1 if failed else 0
 
 

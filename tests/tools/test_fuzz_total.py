@@ -9,8 +9,9 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+
+import promises
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOTAL = os.path.join(ROOT, "tests", "fuzz", "total")
@@ -116,19 +117,5 @@ TESTS = (the_goal_is_reached_in_turns_and_not_passed, the_next_run_goes_on_where
          another_program_counts_anew_beside_the_old_ones, a_finding_ends_it)
 
 
-def main():
-    failed = 0
-    for test in TESTS:
-        name = test.__name__.replace("_", " ")
-        with tempfile.TemporaryDirectory(prefix="fuzz-total-") as folder:
-            try:
-                test(Folder(folder))
-                print(f"ok fuzz-total: {name}", flush=True)
-            except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-                failed += 1
-                print(f"FAILED fuzz-total: {name}: {error!r}"[:600], flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(promises.keep("fuzz-total", TESTS, Folder))

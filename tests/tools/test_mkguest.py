@@ -11,7 +11,8 @@ import stat
 import subprocess
 import sys
 import tarfile
-import tempfile
+
+import promises
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
@@ -24,11 +25,11 @@ cp "$TREE" "$last"
 KERNELS = (b"an old kernel", b"the kernel")
 
 
-class Desk:
+class Desk(promises.Folder):
     """A folder whose path has a blank, and a stand-in for mmdebstrap."""
 
     def __init__(self, folder):
-        self.folder = os.path.join(folder, "my guests")
+        super().__init__(os.path.join(folder, "my guests"))
         self.programs = os.path.join(folder, "bin")
         for made in (self.folder, self.programs):
             os.mkdir(made)
@@ -37,9 +38,6 @@ class Desk:
         os.chmod(os.path.join(self.programs, "mmdebstrap"), 0o755)
         self.environment = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}", "SAID": self.path("said"),
                             "TREE": self.path("tree.tar")}
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
 
     def make(self, *words, status=0):
         done = subprocess.run([PROGRAM, "-o", self.path("out"), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -194,19 +192,5 @@ TESTS = [a_folder_becomes_an_initrd, the_same_folder_gives_the_same_bytes, busyb
          a_config_that_is_there_stays, a_debian_is_an_initrd, a_debian_is_a_disk, wrong_words_are_said_with_a_remedy]
 
 
-def main():
-    failed = 0
-    for test in TESTS:
-        name = re.sub("_", " ", test.__name__)
-        with tempfile.TemporaryDirectory(prefix="mkguest-") as folder:
-            try:
-                test(Desk(folder))
-                print(f"ok mkguest: {name}")
-            except (AssertionError, OSError, ValueError, KeyError) as error:
-                failed += 1
-                print(f"FAILED mkguest: {name}: {error!r}"[:900])
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(promises.keep("mkguest", TESTS, Desk))

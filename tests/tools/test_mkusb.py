@@ -10,7 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
+
+import promises
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools"))
@@ -20,21 +21,14 @@ PROGRAM = os.path.join(ROOT, "tools", "mkusb")
 START = 1 << 20  # of the partition
 
 
-class Desk:
+class Desk(promises.Folder):
     """A folder with a kernel, and a file that stands for the hypervisor."""
 
     def __init__(self, folder):
-        self.folder, self.image = folder, os.path.join(folder, "out.img")
+        super().__init__(folder)
+        self.image = self.path("out.img")
         shutil.copy(os.path.join(BUILD, "guests", "hello.elf"), self.path("hello.elf"))
         self.write("efi", "not looked at")
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, text):
-        with open(self.path(name), "w", encoding="utf-8") as out:
-            out.write(text)
-        return self.path(name)
 
     def make(self, conf, *more):
         command = [PROGRAM, "-c", self.write("plinth.conf", conf), "-o", self.image, "--efi", self.path("efi"), *more]
@@ -168,19 +162,5 @@ TESTS = [names_with_blanks_brackets_and_letters_of_any_alphabet_keep_them, a_nam
          two_files_with_one_place_are_refused, the_same_image_is_a_cd]
 
 
-def main():
-    failed = 0
-    for test in TESTS:
-        name = re.sub("_", " ", test.__name__)
-        with tempfile.TemporaryDirectory(prefix="mkusb-") as folder:
-            try:
-                test(Desk(folder))
-                print(f"ok mkusb: {name}")
-            except (AssertionError, OSError, ValueError) as error:
-                failed += 1
-                print(f"FAILED mkusb: {name}: {error!r}"[:600])
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(promises.keep("mkusb", TESTS, Desk))

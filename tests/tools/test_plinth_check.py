@@ -11,8 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import xml.etree.ElementTree
+
+import promises
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
@@ -56,24 +57,16 @@ def check(*arguments, **more):
     return subprocess.run([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, **more)
 
 
-class Desk:
+class Desk(promises.Folder):
     """A folder with the examples, the files that they name, and a machine."""
 
     def __init__(self, folder):
-        self.folder = folder
+        super().__init__(folder)
         for name, built in FILES.items():
             os.symlink(os.path.join(BUILD, built), os.path.join(folder, name))
         for name in PLANS:
             shutil.copy(os.path.join(EXAMPLES, name), folder)
         self.machine = self.write("machine.txt", MACHINE)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, text):
-        with open(self.path(name), "w", encoding="utf-8") as out:
-            out.write(text)
-        return self.path(name)
 
     def plan(self, name):
         made = check("--json", "--machine", self.machine, self.path(name))
@@ -663,19 +656,5 @@ TESTS = [every_example_is_good_and_placed_as_it_says, files_may_lie_in_another_f
          every_rule_of_the_source_is_in_the_manual, every_rule_of_the_manual_has_a_wrong_and_a_right_example, what_cannot_be_written_is_said]
 
 
-def main():
-    failed = 0
-    for test in TESTS:
-        name = re.sub("_", " ", test.__name__)
-        with tempfile.TemporaryDirectory(prefix="plinth-check-") as folder:
-            try:
-                test(Desk(folder))
-                print(f"ok plinth-check: {name}")
-            except (AssertionError, OSError, ValueError, KeyError, xml.etree.ElementTree.ParseError) as error:
-                failed += 1
-                print(f"FAILED plinth-check: {name}: {error!r}"[:600])
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(promises.keep("plinth-check", TESTS, Desk))

@@ -13,8 +13,9 @@ import re
 import select
 import subprocess
 import sys
-import tempfile
 import tty
+
+import promises
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
@@ -26,11 +27,11 @@ TWO = "[guest a]\nkernel = hello.elf\n[guest b]\nkernel = hello.elf\nmemory = {}
 LIMIT_S = 600  # only a hang reaches it
 
 
-class Desk:
+class Desk(promises.Folder):
     """A folder whose path has a blank, a kernel in it, and stand-ins for the emulators."""
 
     def __init__(self, folder):
-        self.folder = os.path.join(folder, "my guests")
+        super().__init__(os.path.join(folder, "my guests"))
         self.temporary, self.programs = os.path.join(folder, "tmp"), os.path.join(folder, "bin")
         for made in (self.folder, self.temporary, self.programs):
             os.mkdir(made)
@@ -39,14 +40,6 @@ class Desk:
                 out.write(STAND_IN)
             os.chmod(os.path.join(self.programs, name), 0o755)
         os.symlink(os.path.join(BUILD, "guests", "hello.elf"), self.path("hello.elf"))
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, text):
-        with open(self.path(name), "w", encoding="utf-8") as out:
-            out.write(text)
-        return self.path(name)
 
     def begin(self, runner, *words):
         environment = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}", "TMPDIR": self.temporary,
@@ -228,19 +221,5 @@ TESTS = [a_config_is_booted_on_the_machine_that_it_needs, a_small_config_gets_th
          errors_and_warnings_have_colours_on_a_terminal]
 
 
-def main():
-    failed = 0
-    for test in TESTS:
-        name = re.sub("_", " ", test.__name__)
-        with tempfile.TemporaryDirectory(prefix="plinth-runners-") as folder:
-            try:
-                test(Desk(folder))
-                print(f"ok runners: {name}")
-            except (AssertionError, OSError, ValueError, TypeError, subprocess.SubprocessError) as error:
-                failed += 1
-                print(f"FAILED runners: {name}: {error!r}"[:600])
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(promises.keep("runners", TESTS, Desk))

@@ -15,6 +15,7 @@
 #include "hv/base/types.h"
 #include "hv/core/code_cache.h"
 #include "hv/dev/lapic.h"
+#include "hv/mm/paging_registers.h"
 
 /* In the order of the instruction encoding. SDM 2A 2.1.5. */
 enum gpr {
@@ -304,6 +305,5 @@ static inline void vcpu_take_nmis(struct vcpu *vcpu, uint32_t kick)
 #define RFLAGS_DF (1ULL << 10)
 #define RFLAGS_RF (1ULL << 16)
 #define RFLAGS_VM (1ULL << 17)
-#define RFLAGS_AC (1ULL << 18)
 
 #endif

@@ -24,18 +24,6 @@
 
 #include "hv/base/check.h"
 
-/* Control bits. SDM 3A 2.5 "Control Registers", 2.2.1 "Extended Feature Enable Register". */
-#define CR0_WP (1ULL << 16)
-#define CR0_PG (1ULL << 31)
-#define CR4_PSE (1ULL << 4)
-#define CR4_PAE (1ULL << 5)
-#define CR4_LA57 (1ULL << 12)
-#define CR4_SMEP (1ULL << 20)
-#define CR4_SMAP (1ULL << 21)
-#define EFER_LMA (1ULL << 10)
-#define EFER_NXE (1ULL << 11)
-#define RFLAGS_AC (1ULL << 18)
-
 /* Bits of an entry. SDM 3A 4.5 "4-Level Paging and 5-Level Paging", tables 4-14 to 4-20. */
 #define ENTRY_PRESENT (1ULL << 0)
 #define ENTRY_WRITE (1ULL << 1)

@@ -8,6 +8,7 @@
 #define HV_MM_GUEST_WALK_H
 
 #include "hv/mm/guest_memory.h"
+#include "hv/mm/paging_registers.h"
 
 /* Bits of a page-fault error code. SDM 3A 4.7 "Page-Fault Exceptions". */
 #define PAGE_FAULT_PRESENT 0x01u

@@ -53,16 +53,6 @@
 #define SOURCE_RIGHTS 7ULL
 #define SOURCE_DIRTY 8ULL /* direct tables: the guest's leaf is dirty, which a write with CR0.WP clear needs, too */
 
-#define CR0_WP (1ULL << 16)
-#define CR0_PG (1ULL << 31)
-#define CR4_PSE (1ULL << 4)
-#define CR4_PAE (1ULL << 5)
-#define CR4_PGE (1ULL << 7)
-#define CR4_LA57 (1ULL << 12)
-#define CR4_SMEP (1ULL << 20)
-#define EFER_LMA (1ULL << 10)
-#define EFER_NXE (1ULL << 11)
-
 #define GUEST_GLOBAL (1ULL << 8) /* in a leaf, with CR4.PGE. SDM 3A 4.10.2.4 "Global Pages" */
 
 /* What of the guest's control registers changes the meaning of its entries or of ours. */

@@ -22,8 +22,6 @@ static const char *const touch_names[] = {
 #define ENTRY_WRITABLE 0x02ULL
 #define ENTRY_USER 0x04ULL
 #define ENTRY_NO_EXECUTE (1ULL << 63)
-#define CR4_SMAP_BIT (1ULL << 21)
-#define CR4_LA57_BIT (1ULL << 12)
 #define USER_CPL 3u
 
 struct rights {
@@ -74,12 +72,12 @@ static bool page_faults(const struct vcpu *vcpu, uint64_t linear, enum touch tou
         return (rights.no_execute && (system->efer & EFER_NXE) != 0) ||
                (!user && rights.user && (system->cr4 & CR4_SMEP) != 0);
     }
-    return !user && rights.user && (system->cr4 & CR4_SMAP_BIT) != 0 && (vcpu->rflags & RFLAGS_AC) == 0;
+    return !user && rights.user && (system->cr4 & CR4_SMAP) != 0 && (vcpu->rflags & RFLAGS_AC) == 0;
 }
 
 static bool is_canonical(const struct vcpu *vcpu, uint64_t linear)
 {
-    uint32_t unused = (vcpu->system.cr4 & CR4_LA57_BIT) != 0 ? 7 : 16;
+    uint32_t unused = (vcpu->system.cr4 & CR4_LA57) != 0 ? 7 : 16;
 
     return !long_mode(vcpu) || (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
 }

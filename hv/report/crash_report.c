@@ -15,8 +15,6 @@
 #define ENTRY_LARGE 0x80ULL
 #define ENTRY_ADDRESS 0x000ffffffffff000ULL
 #define CR3_PAE_ADDRESS 0xffffffe0ULL
-#define CR4_LA57_BIT (1ULL << 12)
-#define CR4_PSE_BIT (1ULL << 4)
 #define PSE36_HIGH(entry) (((entry) >> 13 & 0xffULL) << 32)
 
 /* SDM 3A 4.3, 4.4, 4.5: the tables from the top, what bits of the address select an entry, whether it may be a leaf. */
@@ -45,7 +43,7 @@ static const struct mode mode_32 = {8, 4, 0xfffff000ULL};
 static const struct mode *mode_of(const struct vcpu_system *system)
 {
     if ((system->efer & EFER_LMA) != 0) {
-        return (system->cr4 & CR4_LA57_BIT) != 0 ? &mode_5_levels : &mode_4_levels;
+        return (system->cr4 & CR4_LA57) != 0 ? &mode_5_levels : &mode_4_levels;
     }
     return (system->cr4 & CR4_PAE) != 0 ? &mode_pae : &mode_32;
 }
@@ -64,7 +62,7 @@ static bool is_leaf(const struct level *level, const struct mode *mode, const st
     if (level->shift == 12) {
         return true;
     }
-    return level->leaf && (entry & ENTRY_LARGE) != 0 && (mode != &mode_32 || (system->cr4 & CR4_PSE_BIT) != 0);
+    return level->leaf && (entry & ENTRY_LARGE) != 0 && (mode != &mode_32 || (system->cr4 & CR4_PSE) != 0);
 }
 
 static uint64_t leaf_address(const struct level *level, const struct mode *mode, uint64_t entry, uint64_t linear)

@@ -9,6 +9,8 @@
 #ifndef HV_X86_REGISTERS_H
 #define HV_X86_REGISTERS_H
 
+#include "hv/mm/paging_registers.h" /* what of CR0, CR4, EFER and RFLAGS decides a translation */
+
 /* CR0. SDM 3A 2.5 "Control Registers"; APM 2 3.1.1. */
 #define CR0_PE (1ULL << 0)
 #define CR0_MP (1ULL << 1)
@@ -16,33 +18,25 @@
 #define CR0_TS (1ULL << 3)
 #define CR0_ET (1ULL << 4)
 #define CR0_NE (1ULL << 5)
-#define CR0_WP (1ULL << 16)
 #define CR0_AM (1ULL << 18)
 #define CR0_NW (1ULL << 29)
 #define CR0_CD (1ULL << 30)
-#define CR0_PG (1ULL << 31)
 
 /* CR4. SDM 3A 2.5; APM 2 3.1.3. */
 #define CR4_VME (1ULL << 0)
 #define CR4_PVI (1ULL << 1)
 #define CR4_TSD (1ULL << 2)
 #define CR4_DE (1ULL << 3)
-#define CR4_PSE (1ULL << 4)
-#define CR4_PAE (1ULL << 5)
 #define CR4_MCE (1ULL << 6)
-#define CR4_PGE (1ULL << 7)
 #define CR4_PCE (1ULL << 8)
 #define CR4_OSFXSR (1ULL << 9)
 #define CR4_OSXMMEXCPT (1ULL << 10)
 #define CR4_UMIP (1ULL << 11)
-#define CR4_LA57 (1ULL << 12)
 #define CR4_VMXE (1ULL << 13)
 #define CR4_SMXE (1ULL << 14)
 #define CR4_FSGSBASE (1ULL << 16)
 #define CR4_PCIDE (1ULL << 17)
 #define CR4_OSXSAVE (1ULL << 18)
-#define CR4_SMEP (1ULL << 20)
-#define CR4_SMAP (1ULL << 21)
 #define CR4_PKE (1ULL << 22)
 #define CR4_CET (1ULL << 23)
 #define CR4_PKS (1ULL << 24)
@@ -67,8 +61,6 @@
 /* IA32_EFER. SDM 3A 2.2.1 "Extended Feature Enable Register"; APM 2 3.1.7. */
 #define EFER_SCE (1ULL << 0)
 #define EFER_LME (1ULL << 8)
-#define EFER_LMA (1ULL << 10)
-#define EFER_NXE (1ULL << 11)
 #define EFER_SVME (1ULL << 12)
 #define EFER_LMSLE (1ULL << 13)
 #define EFER_FFXSR (1ULL << 14)

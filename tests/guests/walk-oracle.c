@@ -33,14 +33,7 @@ const char guest_name[] = "walk-oracle";
 #define SAFE_END 0xc00000u
 #define UD2 0x0b0fu
 
-#define CR0_WP 0x10000u
-#define CR0_PG 0x80000000u
-#define CR4_PSE 0x10u
-#define CR4_PAE 0x20u
-#define CR4_SMEP 0x100000u
-#define CR4_SMAP 0x200000u
 #define MSR_EFER 0xc0000080u
-#define EFER_NXE 0x800u
 #define FLAGS_AC 0x40000u
 #define FLAGS_ONE 2u
 

@@ -35,4 +35,10 @@ uint16_t prove_any_u16(void);
 uint32_t prove_any_u32(void);
 uint64_t prove_any_u64(void);
 
+/* The bit is clear or set. */
+static inline uint64_t prove_maybe(uint64_t bit)
+{
+    return prove_any_u8() != 0 ? bit : 0;
+}
+
 #endif

@@ -5,25 +5,9 @@
 
 #define RAM_BYTES 0x4000u
 
-#define CR0_WP (1ULL << 16)
-#define CR0_PG (1ULL << 31)
-#define CR4_PSE (1ULL << 4)
-#define CR4_PAE (1ULL << 5)
-#define CR4_LA57 (1ULL << 12)
-#define CR4_SMEP (1ULL << 20)
-#define CR4_SMAP (1ULL << 21)
-#define EFER_LMA (1ULL << 10)
-#define EFER_NXE (1ULL << 11)
-
 static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
 
 static struct guest_memory memory;
-
-/* The bit is clear or set. */
-static uint64_t maybe(uint64_t bit)
-{
-    return prove_any_u8() != 0 ? bit : 0;
-}
 
 /* Of the control registers, all bits that a walk looks at are free but those that choose the paging mode, and the rest
  * is 0: so the analysis knows the mode, and follows one walk of one mode at a time. */
@@ -33,10 +17,10 @@ static void prove_mode(uint64_t cr4, uint64_t efer)
     struct guest_paging paging;
     struct guest_way way;
 
-    paging.cr0 = maybe(CR0_PG) | maybe(CR0_WP);
+    paging.cr0 = prove_maybe(CR0_PG) | prove_maybe(CR0_WP);
     paging.cr3 = prove_any_u64();
-    paging.cr4 = cr4 | maybe(CR4_PSE) | maybe(CR4_SMEP) | maybe(CR4_SMAP);
-    paging.efer = efer | maybe(EFER_NXE);
+    paging.cr4 = cr4 | prove_maybe(CR4_PSE) | prove_maybe(CR4_SMEP) | prove_maybe(CR4_SMAP);
+    paging.efer = efer | prove_maybe(EFER_NXE);
     paging.rflags = prove_any_u64();
     paging.cpl = prove_any_u8() & 3;
     paging.implicit_supervisor = prove_any_u8() & 1;

@@ -74,30 +74,15 @@ static void any_shadow(void)
                 (uint32_t)Frama_C_interval(SHADOW_TABLES_MIN, SHADOW_TABLES_MAX), hpa(0x1000));
 }
 
-/* The bit is clear or set. */
-static uint64_t maybe(uint64_t bit)
-{
-    return prove_any_u8() != 0 ? bit : 0;
-}
-
-#define CR0_WP (1ULL << 16)
-#define CR0_PG (1ULL << 31)
-#define CR4_PSE (1ULL << 4)
-#define CR4_PAE (1ULL << 5)
-#define CR4_PGE (1ULL << 7)
-#define CR4_LA57 (1ULL << 12)
-#define CR4_SMEP (1ULL << 20)
-#define EFER_LMA (1ULL << 10)
-
 static void prove_mode(uint8_t of, uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
     struct guest_translation result;
     struct guest_paging paging;
 
     levels = of;
-    paging.cr0 = cr0 | maybe(CR0_WP);
+    paging.cr0 = cr0 | prove_maybe(CR0_WP);
     paging.cr3 = prove_any_u64();
-    paging.cr4 = cr4 | maybe(CR4_PGE) | maybe(CR4_SMEP);
+    paging.cr4 = cr4 | prove_maybe(CR4_PGE) | prove_maybe(CR4_SMEP);
     paging.efer = efer;
     paging.rflags = prove_any_u64();
     paging.cpl = prove_any_u8() & 3;

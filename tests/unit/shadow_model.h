@@ -42,18 +42,6 @@
 #define NX (1ULL << 63)
 #define FRAME 0x000ffffffffff000ULL
 
-#define CR0_WP (1ULL << 16)
-#define CR0_PG (1ULL << 31)
-#define CR4_PSE (1ULL << 4)
-#define CR4_PAE (1ULL << 5)
-#define CR4_PGE (1ULL << 7)
-#define CR4_LA57 (1ULL << 12)
-#define CR4_SMEP (1ULL << 20)
-#define CR4_SMAP (1ULL << 21)
-#define EFER_LMA (1ULL << 10)
-#define EFER_NXE (1ULL << 11)
-#define AC (1ULL << 18)
-
 /* Host-physical addresses of the arena. */
 #define ARENA_START 0x20000000ULL
 #define ARENA_BYTES (7 * 512 * MIB)
@@ -639,7 +627,7 @@ static void touch(struct model *model)
     uint64_t host;
 
     paging.cpl = user ? 3 : 0;
-    paging.rflags = ac ? AC : 0;
+    paging.rflags = ac ? RFLAGS_AC : 0;
     if (cpu_allows(model, model->linear[n], access, user, ac, &host)) {
         model->through++;
         check_address(model, n);

@@ -24,17 +24,6 @@
 #define PS 0x080ULL
 #define NX (1ULL << 63)
 
-#define CR0_PG 0x80000000ULL
-#define CR0_WP 0x10000ULL
-#define CR4_PSE 0x10ULL
-#define CR4_PAE 0x20ULL
-#define CR4_LA57 0x1000ULL
-#define CR4_SMEP 0x100000ULL
-#define CR4_SMAP 0x200000ULL
-#define EFER_LMA 0x400ULL
-#define EFER_NXE 0x800ULL
-#define AC 0x40000ULL
-
 /* Guest pages 0x1000.. are tables: one per level, in the order of the walk. */
 #define TABLE(n) ((uint64_t)((n) + 1) * 0x1000)
 #define RAM_PAGES 16u
@@ -330,7 +319,7 @@ static bool manual_allows(bool user_mode, bool implicit, enum guest_access acces
     if (access == GUEST_FETCH) {
         return !page_nx && (!page_user || !(cr4 & CR4_SMEP));
     }
-    if (page_user && (cr4 & CR4_SMAP) && !(!implicit && (rflags & AC))) {
+    if (page_user && (cr4 & CR4_SMAP) && !(!implicit && (rflags & RFLAGS_AC))) {
         return false;
     }
     return access == GUEST_READ || !(cr0 & CR0_WP) || page_write;
@@ -349,7 +338,7 @@ static void check_rights(unsigned rights, unsigned modes)
     put64(TABLE(2), 0, P | PS | (rights & 2 ? U : 0) | (rights & 8 ? W : 0) | (rights & 32 ? NX : 0));
     paging.cr0 = CR0_PG | (modes & 1 ? CR0_WP : 0);
     paging.cr4 = CR4_PAE | (modes & 2 ? CR4_SMEP : 0) | (modes & 4 ? CR4_SMAP : 0);
-    paging.rflags = modes & 8 ? AC : 0;
+    paging.rflags = modes & 8 ? RFLAGS_AC : 0;
     paging.implicit_supervisor = (modes & 16) != 0;
     paging.cpl = modes & 32 ? 3 : 0;
     user_mode = paging.cpl == 3 && !paging.implicit_supervisor;

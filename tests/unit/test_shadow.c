@@ -130,7 +130,7 @@ static enum shadow_result fault_at_0(uint8_t cpl, bool implicit, uint32_t *error
     enum shadow_result answer;
 
     paging.cpl = cpl;
-    paging.rflags = AC;
+    paging.rflags = RFLAGS_AC;
     paging.implicit_supervisor = implicit;
     answer = shadow_fault(&model.shadow, &paging, 0, GUEST_READ, &result);
     *error = result.error_code;
@@ -230,7 +230,7 @@ static void a_forced_write_ends_with_the_next_flush(void **state)
     for (uint32_t kind = 0; kind < 8; kind++) {
         one_user_page(CR4_SMAP | CR4_PGE);
         model.paging.cr0 = CR0_PG;
-        model.paging.rflags = AC;
+        model.paging.rflags = RFLAGS_AC;
         tables[1024] = (kind & 1) != 0 ? 0x600000 | P | U | PS | G : 0x4000 | P | W | U;
         tables[1536] = 0x5000 | P | U | G;
         shadow_flush(&model.shadow, &model.paging);

@@ -46,6 +46,7 @@
 #define PSE36_RESERVED (1ULL << 21)
 
 #define WALK_LEVELS_MAX 5u
+#define LEVEL_OF_PAGES 0u
 #define RESTARTS_MAX 8u /* where other vCPUs change the tables meanwhile: then without accessed and dirty bits */
 
 struct walk_mode {
@@ -287,6 +288,12 @@ __attribute__((always_inline)) static inline bool mark_entry(const struct walk_m
     return (entry & marks) == marks || entry_exchange(mode, way->slots[level], entry, entry | marks);
 }
 
+/* What an access leaves in the leaf. */
+static inline uint64_t used_marks(enum guest_access access)
+{
+    return ENTRY_ACCESSED | (access == GUEST_WRITE ? ENTRY_DIRTY : 0);
+}
+
 /* Sets accessed and dirty bits, from the top down. False: an entry changed since it was read. SDM 3A 4.8 "Accessed and
  * Dirty Flags". */
 __attribute__((always_inline)) static inline bool mark_used(const struct walk_mode *mode, const struct walk *walk,
@@ -297,7 +304,19 @@ __attribute__((always_inline)) static inline bool mark_used(const struct walk_mo
             return false;
         }
     }
-    return mark_entry(mode, way, walk->leaf_level, ENTRY_ACCESSED | (walk->access == GUEST_WRITE ? ENTRY_DIRTY : 0));
+    return mark_entry(mode, way, walk->leaf_level, used_marks(walk->access));
+}
+
+static inline bool is_user_access(const struct guest_paging *paging)
+{
+    return paging->cpl == 3 && !paging->implicit_supervisor;
+}
+
+/* In every entry of a walk. */
+static inline uint64_t always_reserved(const struct walk_mode *mode, const struct guest_paging *paging)
+{
+    return mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
+           (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
 }
 
 /* With a constant mode this is a walk of its own: the mode's row is no data then. Of the way only slots, entries and
@@ -313,9 +332,8 @@ walk_in_mode(const struct guest_memory *memory, const struct guest_paging *pagin
     walk.paging = paging;
     walk.access = access;
     walk.linear = address & mode->linear_mask;
-    walk.user_access = paging->cpl == 3 && !paging->implicit_supervisor;
-    walk.reserved = mode->always_reserved | (is_nx_enabled(paging) ? 0 : ENTRY_NX) |
-                    (ENTRY_ADDRESS & ~((1ULL << paging->physical_bits) - 1));
+    walk.user_access = is_user_access(paging);
+    walk.reserved = always_reserved(mode, paging);
     result->error_code = 0;
     for (unsigned restarts = 0; restarts < RESTARTS_MAX; restarts++) {
         outcome = walk_down(memory, mode, &walk, way, result);
@@ -364,6 +382,63 @@ enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const s
         way->dirty = (way->entries[way->leaf_level] & ENTRY_DIRTY) != 0;
     }
     return outcome;
+}
+
+/* From the top down, as a walk reads them. */
+static inline bool upper_entries_hold(const struct guest_way *way)
+{
+    for (unsigned level = way->levels - 1u; level != 0; level--) {
+        if (__atomic_load_n((const uint64_t *)way->slots[level], __ATOMIC_RELAXED) != way->entries[level]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the page itself says. False: a lost race for its accessed or dirty bit. */
+static inline bool step_to_page(struct walk *walk, struct guest_translation *result, struct guest_way *way,
+                                enum guest_walk_result *outcome)
+{
+    uint64_t entry = entry_load(&mode_4, way->slots[LEVEL_OF_PAGES]);
+
+    way->entries[LEVEL_OF_PAGES] = entry;
+    *outcome = GUEST_WALK_FAULT;
+    if ((entry & ENTRY_PRESENT) == 0) {
+        fault(walk, 0, result);
+        return true;
+    }
+    if ((entry & always_reserved(&mode_4, walk->paging)) != 0) {
+        fault(walk, PAGE_FAULT_PRESENT | PAGE_FAULT_RESERVED, result);
+        return true;
+    }
+    walk->rights = way->rights[LEVEL_OF_PAGES + 1] & (entry ^ ENTRY_NX);
+    way->rights[LEVEL_OF_PAGES] = walk->rights;
+    translate(&mode_4, walk, entry, result);
+    if (!is_allowed(walk)) {
+        fault(walk, PAGE_FAULT_PRESENT, result);
+        return true;
+    }
+    *outcome = GUEST_WALK_OK;
+    return mark_entry(&mode_4, way, LEVEL_OF_PAGES, used_marks(walk->access));
+}
+
+/* A lost race is left to the whole walk: it begins at the top again. */
+bool guest_walk_again(const struct guest_paging *paging, uint64_t address, enum guest_access access,
+                      struct guest_translation *result, struct guest_way *way, enum guest_walk_result *outcome)
+{
+    uint64_t *table = (uint64_t *)((uintptr_t)way->slots[LEVEL_OF_PAGES] & ~(uintptr_t)(PAGE_BYTES - 1));
+    struct walk walk = {.paging = paging, .linear = address, .access = access, .user_access = is_user_access(paging)};
+
+    if (!upper_entries_hold(way)) {
+        return false;
+    }
+    result->error_code = 0;
+    way->slots[LEVEL_OF_PAGES] = &table[address >> PAGE_SHIFT & LINEAR(INDEX_64)];
+    if (!step_to_page(&walk, result, way, outcome)) {
+        return false;
+    }
+    way->dirty = (way->entries[LEVEL_OF_PAGES] & ENTRY_DIRTY) != 0;
+    return true;
 }
 
 /* Only in the lowest range, where nearly all tables and code lie: this is for speed. Ranges consist of whole pages, so

@@ -81,6 +81,15 @@ enum guest_walk_result guest_walk_way(const struct guest_memory *memory, const s
                                       uint64_t address, enum guest_access access, struct guest_translation *result,
                                       struct guest_way *way);
 
+/*
+ * The same for an address of the same last table: `way` is of a walk of 64-bit paging that ended well at a page of
+ * 4 KiB, and the control registers are as they were. Where the entries above it are as they were, too, they are not
+ * decoded again, and *outcome and all else is what guest_walk_way() would make it; but after a fault the upper part of
+ * the way is as it was, to be used again. False: one of them has changed, and nothing was done.
+ */
+bool guest_walk_again(const struct guest_paging *paging, uint64_t address, enum guest_access access,
+                      struct guest_translation *result, struct guest_way *way, enum guest_walk_result *outcome);
+
 /* Are all entries of a way as they were told? Then the same walk would end well again, at the same place. */
 static inline bool guest_way_holds(const struct guest_way *way)
 {

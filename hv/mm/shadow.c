@@ -30,8 +30,9 @@
  * of the tree has changed: what was put in would have ended its list; the guest's entries that it was made of, all that
  * are not below a global table, are compared with the list; the root has all links to global tables if the count of
  * their changes is as it was. A table that another tree takes ends the tree that had it alone (take_from_tree), and is
- * `shared` from then on: lists say so, and a switch sees by its version whether it is as it was, and notes its place
- * again. Global tables below a root have no parent of their own (SHADOW_ANY_ROOT): it is the root in use.
+ * `shared` from then on: lists say so, a switch sees by its version whether it is as it was, and its place is noted
+ * again before anything else changes (settle). Global tables below a root have no parent of their own
+ * (SHADOW_ANY_ROOT): it is the root in use.
  *
  * Recycling. A clock's hand goes over the tables and takes the first that was not used since it came by, is not on the
  * way of the fill in progress, and links to nothing in this epoch. There always is one: a tree has leaves.
@@ -618,6 +619,7 @@ static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source
         row->shared = false;
         row->version++;
         shadow->recycled += row->place != 0 ? 1 : 0;
+        shadow->way_table = table == shadow->way_table ? 0 : shadow->way_table;
         make_empty(shadow, table);
         forget_name(shadow, table);
         row->place = place;
@@ -648,7 +650,35 @@ static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t sourc
     return table;
 }
 
+/*
+ * Before anything is changed in a tree that was used again: what other trees have, too, is this one's. No such table is
+ * a global one now. Its way in this tree has none above it, and while the root links to the same global tables
+ * (tree->globals) no tree has another way for these addresses.
+ */
+static inline void settle(struct shadow *shadow)
+{
+    const struct shadow_tree *tree = shadow->tree;
+
+    if (!shadow->unsettled) {
+        return;
+    }
+    shadow->unsettled = false;
+    for (uint32_t i = 0; i < tree->shares; i++) {
+        const struct shadow_share *share = &tree->list->shares[i];
+
+        share->row->epoch = tree->epoch;
+        share->row->parent = share->parent;
+    }
+}
+
 /* --- a fill --- */
+
+/* The next walk is a whole one. */
+static inline void forget_way(struct shadow *shadow)
+{
+    shadow->way_piece = SHADOW_NO_WAY;
+    shadow->way_table = 0;
+}
 
 /* The bits of a linear address that take part. */
 static uint64_t linear_mask(const struct shadow *shadow)
@@ -778,8 +808,8 @@ static uint64_t rights_of(const struct fill *fill)
 }
 
 /*
- * Entries after the one that was filled which differ from it in nothing but address and dirty bit: a CPU could have
- * read them ahead, for they are accessed.
+ * The entries after the one that was filled, as long as they differ from it in nothing but address and dirty bit: a CPU
+ * could have read them ahead, for they are accessed.
  */
 static void fill_neighbour(const struct fill *fill, uint32_t table, uint32_t index, uint64_t entry)
 {
@@ -808,9 +838,10 @@ static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t in
         uint64_t entry = wide ? __atomic_load_n((const uint64_t *)(const void *)entries + i, __ATOMIC_RELAXED)
                               : __atomic_load_n((const uint32_t *)(const void *)entries + i, __ATOMIC_RELAXED);
 
-        if ((entry & differs) == flags) {
-            fill_neighbour(fill, table, index + i, entry);
+        if ((entry & differs) != flags) {
+            break;
         }
+        fill_neighbour(fill, table, index + i, entry);
     }
 }
 
@@ -889,8 +920,13 @@ static uint32_t find_leaf_table(const struct fill *fill, unsigned leaf, bool *li
     struct shadow_table *row;
     uint64_t place;
     uint64_t source;
-    uint32_t table;
+    uint32_t table = shadow->way_table;
 
+    row = row_of(shadow, table);
+    if (table != 0 && is_in_tree(shadow, row) && (fill->global || row->mixed)) {
+        row->referenced = true;
+        return table;
+    }
     name_of(fill, leaf, &place, &source);
     table = look_up(shadow, place, source, head_of(shadow, place, source));
     row = row_of(shadow, table);
@@ -917,8 +953,10 @@ static bool fill_in(const struct fill *fill, uint64_t host)
     uint64_t old;
     uint32_t index;
 
+    settle(shadow);
     shadow->fills++;
     table = find_leaf_table(fill, leaf, &linked);
+    shadow->way_table = table;
     index = level_index(fill->linear, leaf);
     old = entries_of(shadow, table)[index];
     if (old == entry) {
@@ -936,21 +974,39 @@ static bool fill_in(const struct fill *fill, uint64_t host)
     return true;
 }
 
+/* The guest's walk, whose way stays in shadow->way. Mostly the next one leads to the same last table. */
+static enum guest_walk_result walk(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear,
+                                   enum guest_access access, struct guest_translation *result)
+{
+    uint64_t piece = linear >> level_shift(LEVEL_2M);
+    enum guest_walk_result walked;
+
+    if (shadow->way_piece == piece && guest_walk_again(paging, linear, access, result, &shadow->way, &walked)) {
+        return walked;
+    }
+    forget_way(shadow);
+    walked = guest_walk_way(shadow->memory, paging, linear, access, result, &shadow->way);
+    if (walked == GUEST_WALK_OK && shadow->way.levels > LEVELS_PAE && shadow->way.leaf_level == LEVEL_4K) {
+        shadow->way_piece = piece;
+    }
+    return walked;
+}
+
 enum shadow_result shadow_fault(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear,
                                 enum guest_access access, struct guest_translation *result)
 {
-    struct guest_way way;
-    struct fill fill = {.shadow = shadow, .paging = paging, .way = &way, .linear = linear, .access = access};
+    const struct guest_way *way = &shadow->way;
+    struct fill fill = {.shadow = shadow, .paging = paging, .way = way, .linear = linear, .access = access};
     struct guest_paging implicit;
     uint64_t host;
-    enum guest_walk_result walked = guest_walk_way(shadow->memory, paging, linear, access, result, &way);
+    enum guest_walk_result walked = walk(shadow, paging, linear, access, result);
 
     if (walked != GUEST_WALK_OK) {
         return walked == GUEST_WALK_FAULT ? SHADOW_GUEST_FAULT : SHADOW_BAD_TABLE;
     }
     fill.address = result->address.value;
     fill.global =
-        (shadow->mode & MODE_LONG) != 0 && (way.entries[way.leaf_level] & GUEST_GLOBAL) != 0 && !is_forced(&fill);
+        (shadow->mode & MODE_LONG) != 0 && (way->entries[way->leaf_level] & GUEST_GLOBAL) != 0 && !is_forced(&fill);
     fill.linear &= linear_mask(shadow);
     host = ram_of(shadow->memory, fill.address, LEVEL_4K);
     if (host == 0) {
@@ -993,6 +1049,8 @@ static uint32_t find_root(struct shadow *shadow, const struct guest_paging *pagi
 
 static void begin_epoch(struct shadow *shadow, bool global)
 {
+    shadow->unsettled = false; /* what the old epoch shares is not of this one, whichever it was noted in */
+    forget_way(shadow);
     shadow->global_epoch = global ? shadow->last_epoch + 1 : shadow->global_epoch;
     shadow->last_epoch += 2;
     shadow->epoch = shadow->last_epoch;
@@ -1014,39 +1072,29 @@ static inline struct shadow_tree *find_tree(struct shadow *shadow, uint64_t cr3)
     return set[1].cr3 == cr3 || set[1].used < set[0].used ? &set[1] : &set[0];
 }
 
-/* Are the guest's entries that a tree was made of as they were? */
+/* Are the guest's entries that a tree was made of as they were, and the tables that other trees have, too? */
 static inline bool is_unchanged(const struct shadow *shadow, const struct shadow_tree *tree)
 {
     const struct shadow_run *run = tree->list->runs;
     const struct shadow_run *end = run + tree->singles;
+    const struct shadow_share *share = tree->list->shares;
     uint64_t differs = 0;
 
-    for (; run != end; run++) {
-        differs |= __atomic_load_n(run->guest, __ATOMIC_RELAXED) ^ run->value;
+    for (; run != end; run += SHADOW_TREE_SINGLES) {
+#pragma clang loop unroll(full)
+        for (uint32_t i = 0; i < SHADOW_TREE_SINGLES; i++) {
+            differs |= __atomic_load_n(run[i].guest, __ATOMIC_RELAXED) ^ run[i].value;
+        }
     }
     run = tree->list->runs + tree->first_run;
     end = tree->list->runs + SHADOW_TREE_RUNS;
     for (; run != end; run++) {
         differs |= differences(run->guest, &shadow->seen[run->seen], run->count);
     }
-    return differs == 0;
-}
-
-/* What other trees have, too, is this one's again, where it is as it was. */
-static inline bool take_shares(struct shadow *shadow, const struct shadow_tree *tree)
-{
-    const struct shadow_share *shares = tree->list->shares;
-
-    for (uint32_t i = 0; i < tree->shares; i++) {
-        struct shadow_table *row = row_of(shadow, shares[i].table);
-
-        if (row->version != shares[i].version || row->epoch == shadow->global_epoch) {
-            return false;
-        }
-        row->epoch = tree->epoch;
-        row->parent = shares[i].parent;
+    for (uint32_t left = tree->shares; left != 0; left--, share++) {
+        differs |= share->row->version ^ share->version;
     }
-    return true;
+    return differs == 0;
 }
 
 /* Entries in a row: a run, or each by itself where they are few. False: the list is full. */
@@ -1109,6 +1157,20 @@ static bool list_table(struct shadow *shadow, uint32_t table)
     return count == 0 || list_run(shadow, table, first, count);
 }
 
+/* With runs that are always as they were. */
+static bool fill_up_singles(struct shadow_tree *tree)
+{
+    struct shadow_run *runs = tree->list->runs;
+
+    for (; tree->singles % SHADOW_TREE_SINGLES != 0; tree->singles++) {
+        if (tree->singles == tree->first_run) {
+            return false;
+        }
+        runs[tree->singles] = (struct shadow_run){.guest = &runs[tree->singles].value, .value = 0};
+    }
+    return true;
+}
+
 /* What was made good just now is the whole tree. */
 static bool list_tree(struct shadow *shadow, const struct relinking *relinking)
 {
@@ -1119,22 +1181,24 @@ static bool list_tree(struct shadow *shadow, const struct relinking *relinking)
     tree->shares = 0;
     for (uint32_t i = 0; i < relinking->count; i++) {
         uint32_t table = relinking->tables[i];
-        const struct shadow_table *row = row_of(shadow, table);
+        struct shadow_table *row = row_of(shadow, table);
 
         if (row->epoch != shadow->epoch) {
             continue; /* global */
         }
+        if (row->shared && tree->shares == SHADOW_TREE_SHARES) {
+            return false;
+        }
         if (row->shared) {
             tree->list->shares[tree->shares++] =
-                (struct shadow_share){.version = row->version, .table = (uint16_t)table, .parent = row->parent};
+                (struct shadow_share){.row = row, .version = row->version, .parent = row->parent};
         }
         if ((row->place & PLACE_DIRECT) == 0 && ((row->source & ~SOURCE_RIGHTS) == 0 || !list_table(shadow, table))) {
             return false;
         }
     }
-    return true;
+    return fill_up_singles(tree);
 }
-_Static_assert(SHADOW_TREE_SHARES == RELINK_TABLES, "a tree with a list has no more tables");
 
 /* Makes what is reached from the new root good. Where nothing was put in since the last time, it gets a list: most
  * likely the same is asked again. */
@@ -1223,7 +1287,7 @@ static void carry_global(struct shadow *shadow, uint32_t from, uint32_t to)
 static bool use_again(struct shadow *shadow, const struct shadow_tree *tree, uint64_t cr3)
 {
     return tree->cr3 == cr3 && tree->epoch != 0 && tree->state == SHADOW_TREE_LISTED &&
-           tree->globals == shadow->globals && is_unchanged(shadow, tree) && take_shares(shadow, tree);
+           tree->globals == shadow->globals && is_unchanged(shadow, tree);
 }
 
 __attribute__((noinline)) static void switch_slowly(struct shadow *shadow, const struct guest_paging *paging,
@@ -1255,10 +1319,12 @@ void shadow_switch(struct shadow *shadow, const struct guest_paging *paging)
         switch_slowly(shadow, paging, tree);
         return;
     }
+    forget_way(shadow);
     tree->used = ++shadow->switches;
     shadow->tree = tree;
     shadow->root = tree->root;
     shadow->epoch = tree->epoch;
+    shadow->unsettled = true;
     shadow->flush = true;
     shadow->kept++;
 }
@@ -1268,6 +1334,7 @@ void shadow_invalidate(struct shadow *shadow, uint64_t linear)
 {
     uint32_t table = shadow->root;
 
+    settle(shadow);
     for (uint32_t depth = 0;; depth++) {
         const struct shadow_table *row = row_of(shadow, table);
         uint32_t index = level_index(linear & linear_mask(shadow), level_of(row));
@@ -1330,6 +1397,7 @@ void shadow_init(struct shadow *shadow, const struct guest_memory *memory, enum 
         .heads = (uint16_t *)(uintptr_t)(rows + tables * sizeof(struct shadow_table)),
         .count = tables,
         .levels = LEVELS_PAE,
+        .way_piece = SHADOW_NO_WAY,
         .epoch = 2,
         .last_epoch = 2,
         .global_epoch = 1,
@@ -1350,6 +1418,7 @@ void shadow_forget(struct shadow *shadow)
         row_of(shadow, table)->epoch = 0;
     }
     forget_trees(shadow);
+    forget_way(shadow);
     shadow->tree = &shadow->trees[SHADOW_TREES];
     shadow->root = ROOT_LOW;
     shadow->flush = true;

@@ -39,6 +39,7 @@
 #define SHADOW_TABLES_MAX 32768u
 #define SHADOW_ANY_ROOT UINT16_MAX
 #define SHADOW_ROOT_LOW 0u /* row 0 is the root of 3 levels, at low_root, and not of the pool */
+#define SHADOW_NO_WAY UINT64_MAX
 #define SHADOW_BITMAP_WORDS (ENTRIES_PER_TABLE / 64u)
 
 /* Address spaces that are remembered: two for each value of a hash. */
@@ -46,8 +47,9 @@
 #define SHADOW_TREES (2u << SHADOW_TREE_SET_BITS)
 #define SHADOW_TREE_PLACES 17u /* and that of 3 levels, the last one */
 _Static_assert(SHADOW_TREE_PLACES == SHADOW_TREES + 1, "one for each tree, and one");
-#define SHADOW_TREE_RUNS 96u
-#define SHADOW_TREE_SHARES 32u
+#define SHADOW_TREE_RUNS 104u
+#define SHADOW_TREE_SHARES 16u
+#define SHADOW_TREE_SINGLES 4u /* runs of one are compared so many at a time */
 
 /* Entries of the guest's in a row that a tree was made of; or one, with its value in place of where it was noted. */
 struct shadow_run {
@@ -63,8 +65,9 @@ struct shadow_run {
 
 /* A table that other trees have, too: it is as it was, and only its place has to be noted again. */
 struct shadow_share {
+    struct shadow_table *row;
     uint64_t version;
-    uint16_t table, parent;
+    uint16_t parent;
 };
 
 /* What a tree was made of. */
@@ -91,7 +94,7 @@ struct shadow_tree {
     uint64_t code_linear, code_removals;
     uint32_t root;
     uint8_t state;     /* enum shadow_tree_state */
-    uint8_t singles;   /* runs of one, which come first */
+    uint8_t singles;   /* runs of one, which come first, a multiple of SHADOW_TREE_SINGLES */
     uint8_t first_run; /* the others are from here to the end */
     uint8_t shares;
 };
@@ -133,6 +136,7 @@ struct shadow {
     uint8_t levels;
     bool flush;        /* the CPU's TLB may hold what is gone */
     bool global_pages; /* CR4.PGE, in 64-bit mode */
+    bool unsettled;    /* the tree in use was used again, and what it shares is not noted as its own yet */
     uint64_t epoch;
     uint64_t global_epoch; /* of the tables that have nothing but global pages below them */
     uint64_t last_epoch;   /* that was given out */
@@ -140,6 +144,9 @@ struct shadow {
     uint64_t removals;     /* counts what was taken out of any table */
     uint64_t switches;
     uint64_t kept;            /* switches to a tree of which nothing had changed */
+    struct guest_way way;     /* of the last fault whose walk ended well, */
+    uint64_t way_piece;       /* and the piece of the address space that its last table translates; or SHADOW_NO_WAY */
+    uint32_t way_table;       /* of ours for that; or 0 */
     struct shadow_tree *tree; /* the one in use */
     struct shadow_tree trees[SHADOW_TREE_PLACES];
     uint64_t fills;    /* pages put in on demand */

@@ -153,14 +153,19 @@ static bool handle_other_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     return again;
 }
 
-/* An exit between two instructions, after which nothing is to be done but what its handler does. */
-static bool may_go_on(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+/* An exit of no delivery, after which nothing is to be done but what its handler does. */
+static inline bool may_run_again(const struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
     return vcpu->requests == 0 && ((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) == 0 &&
-           (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) == 0 && (vmcb->int_state & INT_STATE_SHADOW) == 0 &&
            !(svm->repairs && svm_quirks_concern(&svm->quirk, vmcb)) && insn_rdtsc() < vcpu->leave_at;
+}
+
+/* And nothing waits for the instruction's end. One that a fault's handler has returned to has RF. */
+static inline bool may_go_on(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint64_t flags)
+{
+    return (svm->vmcb.rflags & flags) == 0 && (svm->vmcb.int_state & INT_STATE_SHADOW) == 0 && may_run_again(svm, vcpu);
 }
 
 /* Becomes the exit that nested paging would have made. */
@@ -184,7 +189,7 @@ static bool handle_guest_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t
         .valid = true, .vector = EXCEPTION_PF, .kind = EVENT_EXCEPTION, .has_error = true, .error = error};
     struct vmcb *vmcb = &svm->vmcb;
 
-    if (!may_go_on(svm, vcpu) || svm->step.reason != SVM_STEP_NONE || svm->step.iret_runs) {
+    if (!may_go_on(svm, vcpu, RFLAGS_TF) || svm->step.reason != SVM_STEP_NONE || svm->step.iret_runs) {
         vmcb->exit_info1 = error;
         return handle_other_exit(svm, vcpu);
     }
@@ -200,15 +205,15 @@ static bool handle_guest_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t
 }
 
 /*
- * A page is there now: the instruction runs again. As in exit_dispatch(), a fault in the middle of a delivery ends the
- * turn.
+ * A page is there now: the instruction runs again, with the flags and in the shadow that it had. As in exit_dispatch(),
+ * a fault in the middle of a delivery ends the turn.
  */
 static bool handle_filled(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
     vcpu->exit_counts[EXIT_NESTED_FAULT]++;
-    if (may_go_on(svm, vcpu)) {
+    if (may_run_again(svm, vcpu)) {
         return enter_again_at_once(svm, vcpu);
     }
     put_back(svm);
@@ -252,57 +257,97 @@ static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
  * read: 0f 22 /3, and 0f 01 /7 with a base and nothing else. cr_access() would do the same. APM 3 "MOV CRn", "INVLPG".
  */
 #define CODE_REX_B 0x41u
-#define CODE_CR3 0xd8u
-#define CODE_INVLPG 0x38u
+#define CODE_FIXED 0xf8ffffu /* of the first four bytes: all but the register and what follows */
+#define CODE_CR3 0xd8220fu
+#define CODE_INVLPG 0x38010fu
+#define CODE_GPR_SHIFT 16u
 #define CODE_SIB 4u     /* in place of a base */
 #define CODE_NO_BASE 5u /* an address relative to rip */
 
-static bool quick_tables(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* May the instruction at rip be such a one, all of whose bytes are in one page? */
+static inline bool may_be_plain(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return may_go_on(svm, vcpu, RFLAGS_TF | RFLAGS_RF) && vmcb->cpl == 0 && svm_in_64bit_code(vmcb) &&
+           (vmcb->rip & (PAGE_BYTES - 1)) <= PAGE_BYTES - (SVM_PLAIN_BYTES + 1);
+}
+
+/* The bytes at `code` without REX.B, which becomes bit 3 of a register's number. */
+static inline uint32_t plain_code(const uint8_t *code, uint8_t *rex)
+{
+    uint32_t bytes = *(const uint32_t *)(const void *)code;
+
+    *rex = (uint8_t)bytes == CODE_REX_B ? 1 : 0;
+    return *rex != 0 ? bytes >> 8 : bytes;
+}
+
+static inline uint64_t plain_operand(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint8_t gpr)
+{
+    return gpr == GPR_RAX ? svm->vmcb.rax : vcpu->gpr[gpr];
+}
+
+static bool quick_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct svm_shadow *shadow = svm->shadow;
     struct vmcb *vmcb = &svm->vmcb;
-    bool invalidates = vmcb->exit_code == SVM_EXIT_INVLPG;
     const uint8_t *code;
-    uint64_t value;
+    uint64_t linear;
+    uint32_t bytes;
     uint8_t gpr;
     uint8_t rex;
 
-    if (!may_go_on(svm, vcpu) || vmcb->cpl != 0 || !svm_in_64bit_code(vmcb) ||
-        (vmcb->rip & (PAGE_BYTES - 1)) > PAGE_BYTES - (SVM_PLAIN_BYTES + 1)) {
+    if (!may_be_plain(svm, vcpu)) {
         return false;
     }
-    code = invalidates ? guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, shadow->paging.cr4, vmcb->rip)
-                       : shadow_code(&shadow->tables, &shadow->paging, vmcb->rip);
+    code = guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, shadow->paging.cr4, vmcb->rip);
     if (code == NULL) {
         return false;
     }
-    rex = *code == CODE_REX_B ? 1 : 0;
-    code += rex;
-    if (code[0] != 0x0f || code[1] != (invalidates ? 0x01 : 0x22) ||
-        (code[2] & 0xf8u) != (invalidates ? CODE_INVLPG : CODE_CR3)) {
+    bytes = plain_code(code, &rex);
+    gpr = (uint8_t)(bytes >> CODE_GPR_SHIFT & 7);
+    if ((bytes & CODE_FIXED) != CODE_INVLPG || gpr == CODE_SIB || gpr == CODE_NO_BASE) {
         return false;
     }
-    gpr = code[2] & 7u;
-    if (invalidates && (gpr == CODE_SIB || gpr == CODE_NO_BASE)) {
-        return false;
-    }
-    gpr = (uint8_t)(gpr | rex << 3);
-    value = gpr == GPR_RAX ? vmcb->rax : vcpu->gpr[gpr];
-    if (gpr == GPR_RSP || (!invalidates && value >> shadow->paging.physical_bits != 0)) {
-        return false;
-    }
-    exit_note(vcpu, invalidates ? EXIT_NOTHING : EXIT_CR_ACCESS, (uint32_t)vmcb->exit_code, vmcb->rip, value);
+    linear = plain_operand(svm, vcpu, (uint8_t)(gpr + 8u * rex));
+    exit_note(vcpu, EXIT_NOTHING, SVM_EXIT_INVLPG, vmcb->rip, linear);
     vmcb->rip += SVM_PLAIN_BYTES + rex;
-    if (invalidates) {
-        shadow_invalidate(&shadow->tables, value);
-        return true;
+    shadow_invalidate(&shadow->tables, linear);
+    return true;
+}
+
+static bool quick_cr3_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct svm_shadow *shadow = svm->shadow;
+    struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code;
+    uint64_t value;
+    uint32_t bytes;
+    uint8_t gpr;
+    uint8_t rex;
+
+    if (!may_be_plain(svm, vcpu)) {
+        return false;
     }
+    code = shadow_code(&shadow->tables, &shadow->paging, vmcb->rip);
+    if (code == NULL) {
+        return false;
+    }
+    bytes = plain_code(code, &rex);
+    gpr = (uint8_t)((bytes >> CODE_GPR_SHIFT & 7) + 8u * rex);
+    value = plain_operand(svm, vcpu, gpr);
+    if ((bytes & CODE_FIXED) != CODE_CR3 || gpr == GPR_RSP || value >> shadow->paging.physical_bits != 0) {
+        return false;
+    }
+    exit_note(vcpu, EXIT_CR_ACCESS, SVM_EXIT_CR3_WRITE, vmcb->rip, value);
+    vmcb->rip += SVM_PLAIN_BYTES + rex;
     shadow->paging.cr3 = value;
     shadow_switch(&shadow->tables, &shadow->paging);
     vmcb->cr3 = shadow_root(&shadow->tables);
     vmcb->clean &= ~CLEAN_CR;
     return true;
 }
+
 bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     uint64_t code = svm->vmcb.exit_code;
@@ -310,7 +355,8 @@ bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (code == EXIT_PAGE_FAULT) {
         return handle_page_fault(svm, vcpu);
     }
-    if ((code == SVM_EXIT_CR3_WRITE || code == SVM_EXIT_INVLPG) && quick_tables(svm, vcpu)) {
+    if ((code == SVM_EXIT_CR3_WRITE && quick_cr3_write(svm, vcpu)) ||
+        (code == SVM_EXIT_INVLPG && quick_invlpg(svm, vcpu))) {
         return enter_again_at_once(svm, vcpu);
     }
     return handle_other_exit(svm, vcpu);

@@ -133,12 +133,13 @@ static bool handle_invlpg(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return vmx_handle_any_exit(vmx, vcpu);
 }
 
-/* An exit between two instructions, after which nothing is to be done but what its handler does. */
+/* A fault of no delivery, after which nothing is to be done but what its handler does. The instruction may have RF, as
+ * one has that a fault's handler has returned to. */
 static bool may_go_on(const struct vcpu *vcpu)
 {
     return vcpu->requests == 0 && (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) == 0 &&
            (vmx_read_inline(VMCS_EXIT_EVENT) & VMX_EVENT_NMI_UNBLOCKED) == 0 &&
-           (vmx_read_inline(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) == 0 &&
+           (vmx_read_inline(VMCS_GUEST_RFLAGS) & RFLAGS_TF) == 0 &&
            (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) == 0 &&
            insn_rdtsc() < vcpu->leave_at;
 }

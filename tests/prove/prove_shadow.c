@@ -54,6 +54,19 @@ enum guest_walk_result guest_walk_way(const struct guest_memory *of, const struc
     return guest_walk(of, paging, address, access, result);
 }
 
+bool guest_walk_again(const struct guest_paging *paging, uint64_t address, enum guest_access access,
+                      struct guest_translation *result, struct guest_way *way, enum guest_walk_result *outcome)
+{
+    (void)paging, (void)address, (void)access;
+    any_translation(result);
+    way->slots[0] = any_place();
+    way->entries[0] = prove_any_u64();
+    way->rights[0] = prove_any_u64();
+    way->dirty = prove_any_u8() & 1;
+    *outcome = (enum guest_walk_result)Frama_C_interval(GUEST_WALK_OK, GUEST_WALK_FAULT);
+    return prove_any_u8() & 1;
+}
+
 const uint8_t *guest_walk_code(const struct guest_memory *of, uint64_t cr3, uint64_t cr4, uint64_t linear)
 {
     (void)of, (void)cr3, (void)cr4, (void)linear;

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/random.h"
+
 #define P 0x001ULL
 #define W 0x002ULL
 #define U 0x004ULL
@@ -561,6 +563,116 @@ static void code_is_looked_for_in_the_lowest_range_only(void **state)
     expect_code(linear, 0x9abc);
 }
 
+/* --- a walk that begins at the last table of the one before --- */
+
+static uint64_t maybe(uint64_t bit, uint32_t of)
+{
+    return random_next() % of == 0 ? bit : 0;
+}
+
+static uint64_t random_entry(uint64_t address)
+{
+    return address | P | (W & ~maybe(W, 8)) | (U & ~maybe(U, 8)) | maybe(A, 2) | maybe(D, 2) | maybe(NX, 8);
+}
+
+static void random_access(void)
+{
+    paging.cpl = maybe(3, 2) != 0 ? 3 : 0;
+    paging.implicit_supervisor = maybe(1, 8) != 0;
+    paging.rflags = maybe(RFLAGS_AC, 2);
+}
+
+/* A way to the last table, which has eight random pages. */
+static void random_tables(uint64_t linear)
+{
+    unsigned levels = maybe(1, 2) != 0 ? 5 : 4;
+
+    setup(NULL);
+    paging.cr0 |= maybe(CR0_WP, 2);
+    paging.cr4 |= maybe(CR4_SMEP, 2) | maybe(CR4_SMAP, 2) | (levels == 5 ? CR4_LA57 : 0);
+    paging.efer &= ~maybe(EFER_NXE, 4);
+    for (unsigned level = levels; level-- > 1;) {
+        put64(TABLE(levels - 1 - level), linear >> (12 + 9 * level) & 511, random_entry(TABLE(levels - level)));
+    }
+    for (uint64_t i = 0; i < 8; i++) {
+        uint64_t bad = maybe(1ULL << random_next() % 64, 4);
+
+        put64(TABLE(levels - 1), i, maybe(1, 4) != 0 ? 0 : random_entry(0x80000 + i * 0x1000) ^ bad);
+    }
+}
+
+static void compare_ways(const struct guest_way *one, const struct guest_way *other)
+{
+    assert_int_equal(one->dirty, other->dirty);
+    for (unsigned level = 0; level < one->levels; level++) {
+        assert_ptr_equal(one->slots[level], other->slots[level]);
+        assert_int_equal(one->entries[level], other->entries[level]);
+        assert_int_equal(one->rights[level], other->rights[level]);
+    }
+}
+
+/* Both ways on the same tables: what they answer and what they leave there. False: an entry above was changed. */
+static bool walks_alike(struct guest_way *way, uint64_t linear, enum guest_access access)
+{
+    static uint64_t before[RAM_PAGES * 512], after[RAM_PAGES * 512];
+    struct guest_translation quick = result;
+    struct guest_way whole;
+    enum guest_walk_result outcome;
+
+    memcpy(before, ram, sizeof(ram));
+    if (!guest_walk_again(&paging, linear, access, &quick, way, &outcome)) {
+        assert_memory_equal(before, ram, sizeof(ram));
+        return false;
+    }
+    memcpy(after, ram, sizeof(ram));
+    memcpy(ram, before, sizeof(ram));
+    assert_int_equal(guest_walk_way(&memory, &paging, linear, access, &result, &whole), outcome);
+    assert_memory_equal(after, ram, sizeof(ram));
+    assert_int_equal(quick.error_code, result.error_code);
+    if (outcome == GUEST_WALK_OK) {
+        assert_int_equal(quick.address.value, result.address.value);
+        assert_int_equal(quick.page_bytes, result.page_bytes);
+        assert_true(quick.writable == result.writable && quick.user == result.user);
+        compare_ways(way, &whole);
+    }
+    return true;
+}
+
+static void a_walk_to_the_same_last_table_is_what_the_whole_walk_is(void **state)
+{
+    uint64_t linear = 0x00ff7abcde000000ULL;
+    uint32_t alike = 0;
+    uint32_t other = 0;
+
+    (void)state;
+    for (uint32_t round = 0; round < 20000; round++) {
+        struct guest_way way;
+
+        random_tables(linear);
+        random_access();
+        if (guest_walk_way(&memory, &paging, linear, GUEST_READ, &result, &way) != GUEST_WALK_OK) {
+            continue;
+        }
+        for (uint32_t i = 0; i < 8; i++) {
+            unsigned level = random_next() % way.levels;
+            bool changes = maybe(1, 8) != 0;
+
+            *(uint64_t *)way.slots[level] ^= changes ? 1ULL << random_next() % 64 : 0;
+            random_access();
+            if (walks_alike(&way, linear + (random_next() % 8) * 0x1000 + 0x123,
+                            (enum guest_access)(random_next() % 3))) {
+                assert_true(!changes || level == 0);
+                alike++;
+            } else {
+                assert_true(changes && level != 0);
+                other++;
+                break;
+            }
+        }
+    }
+    assert_true(alike > 20000 && other > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -587,6 +699,7 @@ int main(void)
         cmocka_unit_test_setup(code_is_found_with_5_levels, setup),
         cmocka_unit_test_setup(code_that_is_not_there_any_more_is_not_found, setup),
         cmocka_unit_test_setup(code_is_looked_for_in_the_lowest_range_only, setup),
+        cmocka_unit_test(a_walk_to_the_same_last_table_is_what_the_whole_walk_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,6 +235,46 @@ static void a_fault_of_the_guests_has_its_own_error_code(void **state)
     assert_int_equal(vcpu.system.cr2, 6 * GIB);
 }
 
+/* An instruction that a fault's handler has returned to has RF, and may be in a shadow: neither matters to a page that
+ * is filled, and RF not to a fault of the guest's. The long way brings vcpu.rip up to date. */
+static void again_runs(uint32_t entry)
+{
+    struct vmcb *vmcb = &svm.vmcb;
+
+    switch (entry) {
+    case 0:
+        vmcb->rip = CODE + 0x100;
+        vmcb->rflags = RFLAGS_RF | RFLAGS_TF;
+        vmcb->int_state = INT_STATE_SHADOW;
+        page_fault(0x1000, PAGE_FAULT_WRITE);
+        break;
+    case 1:
+        assert_int_equal(vcpu.rip, CODE);
+        assert_int_equal(vmcb->rflags, RFLAGS_RF | RFLAGS_TF);
+        assert_int_equal(vmcb->int_state, INT_STATE_SHADOW);
+        assert_int_not_equal(leaf_of(0x1000, 4), 0);
+        vmcb->rflags = RFLAGS_RF;
+        vmcb->int_state = 0;
+        page_fault(5 * GIB, 0);
+        break;
+    default:
+        assert_int_not_equal(vmcb->event_injection & EVENT_VALID, 0);
+        assert_int_equal(vcpu.rip, CODE);
+        vmcb->event_injection = 0;
+        leave();
+        break;
+    }
+}
+
+static void an_instruction_that_runs_again_goes_the_short_way(void **state)
+{
+    (void)state;
+    long_mode();
+    cpu_runs = again_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+    assert_int_equal(svm.vmcb.exit_code, SVM_EXIT_INTR);
+}
+
 static void interrupted_runs(uint32_t entry)
 {
     assert_int_equal(entry, 0);
@@ -339,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup(a_device_is_a_nested_page_fault, setup),
         cmocka_unit_test_setup(a_table_outside_ram_is_one_of_a_walk, setup),
         cmocka_unit_test_setup(a_fault_of_the_guests_has_its_own_error_code, setup),
+        cmocka_unit_test_setup(an_instruction_that_runs_again_goes_the_short_way, setup),
         cmocka_unit_test_setup(an_event_whose_delivery_needs_a_page_is_injected_again, setup),
         cmocka_unit_test_setup(control_registers_are_the_guests_and_tables_follow_them, setup),
     };

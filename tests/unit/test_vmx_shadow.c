@@ -538,14 +538,15 @@ static void check_injected(uint64_t address, uint32_t error)
     vmcs[VMCS_ENTRY_EVENT] = 0;
 }
 
-/* It is injected at once; where something else is to be done, too, it is raised. */
+/* It is injected at once, also where the instruction has RF because a fault's handler has returned to it; where
+ * something else is to be done, too, it is raised. */
 static void guest_fault_runs(uint32_t entry)
 {
-    if (entry == 1) {
-        check_injected(5 * GIB, PAGE_FAULT_WRITE);
-        vmcs[VMCS_GUEST_RFLAGS] = RFLAGS_TF;
+    if (entry != 0) {
+        check_injected((4 + entry) * GIB, PAGE_FAULT_WRITE);
+        vmcs[VMCS_GUEST_RFLAGS] = entry == 1 ? RFLAGS_RF : RFLAGS_TF;
     }
-    assert_true(entry < 2);
+    assert_true(entry < 3);
     page_fault((5 + entry) * GIB, PAGE_FAULT_WRITE | PAGE_FAULT_PRESENT); /* ours are not the guest's matter */
 }
 
@@ -556,7 +557,7 @@ static void a_fault_of_the_guests_has_its_own_error_code(void **state)
     assert_true(vcpu.pending.valid && vcpu.pending.has_error);
     assert_int_equal(vcpu.pending.vector, EXCEPTION_PF);
     assert_int_equal(vcpu.pending.error, PAGE_FAULT_WRITE);
-    assert_int_equal(vcpu.system.cr2, 6 * GIB);
+    assert_int_equal(vcpu.system.cr2, 7 * GIB);
 }
 
 static void interrupted_runs(uint32_t entry)

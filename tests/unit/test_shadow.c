@@ -97,20 +97,32 @@ static void nothing_is_shown_that_a_tlb_could_not_hold(void **state)
 
 static uint64_t choice_of_zero;
 
-/* One user page at 0, in the guest's page 1 to 3 as tables. */
+#define ENTRY (P | W | U)
+#define RAM_HOST 0x40000000ULL /* of guest-physical 0 */
+
+static uint64_t *guest_table(uint64_t page)
+{
+    return (uint64_t *)(uintptr_t)(window(&model) + RAM_HOST + page * PAGE_BYTES);
+}
+
+/* A root in the guest's page `first` and three tables in the pages behind it, on the way to address 0. */
+static void make_way(uint64_t first, uint64_t leaf)
+{
+    memset(guest_table(first), 0, 4 * PAGE_BYTES);
+    for (uint64_t page = first; page < first + 3; page++) {
+        guest_table(page)[0] = (page + 1) * PAGE_BYTES | ENTRY;
+    }
+    guest_table(first + 3)[0] = leaf;
+}
+
+/* One user page at 0, in the guest's page 1 to 4 as tables. */
 static void one_user_page_of(uint64_t cr4, uint32_t pool)
 {
-    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
-
     choice_of_zero = 1;
     model.choose = next;
     model.source = &choice_of_zero;
     begin(&model, pool, LEVEL_1G, 0);
-    memset(tables, 0, 4 * PAGE_BYTES);
-    tables[0] = 0x2000 | P | W | U;
-    tables[512] = 0x3000 | P | W | U;
-    tables[1024] = 0x4000 | P | W | U;
-    tables[1536] = 0x5000 | P | W | U;
+    make_way(1, 0x5000 | ENTRY);
     model.paging.cr0 = CR0_PG | CR0_WP;
     model.paging.cr3 = 0x1000;
     model.paging.cr4 = CR4_PAE | cr4;
@@ -192,15 +204,15 @@ static void a_leaf_that_leads_out_of_the_guest_is_found_by_the_audit(void **stat
  * not there. */
 static void a_switch_back_needs_no_exit(void **state)
 {
-    uint64_t *guest_leaf = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000) + 1536;
-    uint64_t *other_root = (uint64_t *)(uintptr_t)(window(&model) + 0x40006000);
+    uint64_t *guest_leaf = guest_table(4);
+    uint64_t *other_root = guest_table(6);
     struct translation to;
     uint64_t host;
     uint32_t error;
 
     (void)state;
     one_user_page(0);
-    other_root[0] = 0x2000 | P | W | U;
+    other_root[0] = 0x2000 | ENTRY;
     assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
     model.paging.cr3 = 0x6000;
     shadow_flush(&model.shadow, &model.paging);
@@ -212,7 +224,7 @@ static void a_switch_back_needs_no_exit(void **state)
         assert_true(cpu_walk(&model, 0, &to, &host));
         assert_int_equal(host, 0x40005000);
     }
-    *guest_leaf = 0x7000 | P | W | U;
+    *guest_leaf = 0x7000 | ENTRY;
     shadow_flush(&model.shadow, &model.paging);
     assert_false(cpu_walk(&model, 0, &to, &host));
 }
@@ -221,7 +233,7 @@ static void a_switch_back_needs_no_exit(void **state)
  * page of 4 KiB, and a part of a large one. */
 static void a_forced_write_ends_with_the_next_flush(void **state)
 {
-    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    uint64_t *tables = guest_table(1);
     struct guest_translation result;
     struct translation to;
     uint64_t host;
@@ -231,7 +243,7 @@ static void a_forced_write_ends_with_the_next_flush(void **state)
         one_user_page(CR4_SMAP | CR4_PGE);
         model.paging.cr0 = CR0_PG;
         model.paging.rflags = RFLAGS_AC;
-        tables[1024] = (kind & 1) != 0 ? 0x600000 | P | U | PS | G : 0x4000 | P | W | U;
+        tables[1024] = (kind & 1) != 0 ? 0x600000 | P | U | PS | G : 0x4000 | ENTRY;
         tables[1536] = 0x5000 | P | U | G;
         shadow_flush(&model.shadow, &model.paging);
         for (uint32_t turn = 0; turn < 3; turn++) {
@@ -255,21 +267,14 @@ static void a_forced_write_ends_with_the_next_flush(void **state)
 /* Eight address spaces with tables of their own all the way, each with a page. */
 static void eight_roots_stay(void **state)
 {
-    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
     struct translation to;
     uint64_t host;
     uint32_t error;
 
     (void)state;
     one_user_page_of(0, 64);
-    for (uint32_t i = 0; i < 8; i++) {
-        uint64_t *root = tables + (uint64_t)i * 4 * 512;
-
-        memset(root, 0, 4 * PAGE_BYTES);
-        for (uint32_t level = 0; level < 3; level++) {
-            root[level * 512] = (0x2000 + 0x4000 * (uint64_t)i + 0x1000 * (uint64_t)level) | P | W | U;
-        }
-        root[1536] = (0x200000 + 0x1000 * (uint64_t)i) | P | W | U;
+    for (uint64_t i = 0; i < 8; i++) {
+        make_way(1 + 4 * i, (0x200000 + 0x1000 * i) | ENTRY);
     }
     for (uint32_t i = 0; i < 24; i++) {
         model.paging.cr3 = 0x1000 + 0x4000 * (uint64_t)(i % 8);
@@ -287,7 +292,7 @@ static void eight_roots_stay(void **state)
  * seen twice without a change, and only while the guest's entries and the shared table are as they were. */
 static void a_tree_is_used_again_while_nothing_has_changed(void **state)
 {
-    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    uint64_t *tables = guest_table(1);
     struct translation to;
     uint64_t host;
     uint32_t error;
@@ -310,15 +315,92 @@ static void a_tree_is_used_again_while_nothing_has_changed(void **state)
         }
         assert_int_equal(host, i < 12 ? 0x40005000 : 0x40007000);
         if (i == 11) {
-            tables[1536] = 0x7000 | P | W | U; /* in a table of both, and there is no flush but the switch */
+            tables[1536] = 0x7000 | ENTRY; /* in a table of both, and there is no flush but the switch */
         }
+    }
+}
+
+static void switch_to(uint64_t page)
+{
+    model.paging.cr3 = page * PAGE_BYTES;
+    shadow_switch(&model.shadow, &model.paging);
+}
+
+#define EMPTY_ROOT 20u
+
+/* What one address space puts into a table that it takes from another one is compared before the other one has it. */
+static void a_table_that_a_fill_takes_ends_the_tree_that_had_it(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+    uint64_t kept;
+    uint32_t error;
+
+    (void)state;
+    one_user_page_of(0, 64);
+    make_way(6, 0);
+    guest_table(8)[0] = 0x4000 | ENTRY; /* the last table of the first way */
+    guest_table(4)[1] = 0x7000 | ENTRY;
+    memset(guest_table(EMPTY_ROOT), 0, PAGE_BYTES);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    for (uint32_t i = 0; i < 3; i++) {
+        switch_to(EMPTY_ROOT);
+        kept = model.shadow.kept;
+        switch_to(1);
+    }
+    assert_int_equal(model.shadow.kept, kept + 1);
+    switch_to(6);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    guest_table(4)[1] = 0x8000 | ENTRY;
+    switch_to(1);
+    assert_false(cpu_walk(&model, 0x1000, &to, &host));
+}
+
+/* A table of two address spaces that is recycled goes from the one that is in use, whichever had it first. */
+static void a_table_taken_back_is_recycled_where_it_is(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    for (uint32_t kind = 0; kind < 4; kind++) {
+        uint64_t root = (kind & 1) != 0 ? 1 : 6;
+        uint32_t turns = 12 + kind / 2; /* of which the last one is the root's */
+        uint32_t gone = 0;
+        uint64_t kept = 0;
+
+        one_user_page(0);
+        make_way(6, 0);
+        guest_table(8)[0] = 0x4000 | ENTRY;
+        for (uint64_t i = 1; i < 40; i++) { /* other pages, each in a table of its own */
+            guest_table(root + 2)[i] = (EMPTY_ROOT + i) * PAGE_BYTES | ENTRY;
+            guest_table(EMPTY_ROOT + i)[0] = (0x200000 + i * PAGE_BYTES) | ENTRY;
+        }
+        for (uint32_t i = 0; i < turns; i++) {
+            kept = model.shadow.kept;
+            switch_to((turns - i) % 2 == 0 ? 7 - root : root);
+            if (!cpu_walk(&model, 0, &to, &host)) {
+                assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+            }
+        }
+        assert_int_equal(model.shadow.kept, kept + 1);
+        for (uint64_t i = 1; i < 40; i++) {
+            assert_int_equal(shadow_fault(&model.shadow, &model.paging, i << 21, GUEST_READ, &result), SHADOW_FILLED);
+            assert_true(cpu_walk(&model, i << 21, &to, &host) && host == RAM_HOST + 0x200000 + i * PAGE_BYTES);
+            gone += cpu_walk(&model, 0, &to, &host) ? 0 : 1;
+            assert_true(gone != 0 || host == RAM_HOST + 0x5000);
+        }
+        assert_int_not_equal(gone, 0);
     }
 }
 
 /* SDM 3A 4.10.4.1: MOV to CR3 does not take global pages out of a TLB; INVLPG and a change of CR4.PGE do. */
 static void a_global_page_stays_where_cr3_is_written(void **state)
 {
-    uint64_t *guest_leaf = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000) + 1536;
+    uint64_t *guest_leaf = guest_table(4);
     struct translation to;
     uint64_t host;
     uint32_t error;
@@ -354,7 +436,7 @@ static void a_global_page_stays_where_cr3_is_written(void **state)
 /* A table that has had other pages makes all above it so, and none of them stays. */
 static void a_table_with_other_pages_does_not_stay(void **state)
 {
-    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    uint64_t *tables = guest_table(1);
     struct translation to;
     uint64_t host;
     uint32_t error;
@@ -363,11 +445,7 @@ static void a_table_with_other_pages_does_not_stay(void **state)
     one_user_page(CR4_PGE);
     tables[1536] |= G;
     assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED); /* 1, 2, 3, 4 are global */
-    memset(&tables[5 * 512], 0, 4 * PAGE_BYTES);
-    tables[5 * 512] = 0x7000 | P | W | U; /* 6, 7, 8, 9 are not */
-    tables[6 * 512] = 0x8000 | P | W | U;
-    tables[7 * 512] = 0x9000 | P | W | U;
-    tables[8 * 512] = 0x5000 | P | W | U;
+    make_way(6, 0x5000 | ENTRY);                                   /* 6, 7, 8, 9 are not */
     shadow_invalidate(&model.shadow, 0);
     model.paging.cr3 = 0x6000;
     shadow_switch(&model.shadow, &model.paging);
@@ -375,7 +453,7 @@ static void a_table_with_other_pages_does_not_stay(void **state)
     model.paging.cr3 = 0x1000;
     shadow_switch(&model.shadow, &model.paging);
     assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
-    tables[512] = 0x8000 | P | W | U; /* the directory of the other one, whose page is global now */
+    tables[512] = 0x8000 | ENTRY; /* the directory of the other one, whose page is global now */
     tables[8 * 512] |= G;
     shadow_invalidate(&model.shadow, 0);
     assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
@@ -390,15 +468,15 @@ static void a_table_with_other_pages_does_not_stay(void **state)
 /* The parts of a large page of the guest's that RAM does not allow as one leaf are there again at the switch. */
 static void parts_of_a_large_page_are_there_again_at_a_switch(void **state)
 {
-    uint64_t *tables = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000);
+    uint64_t *tables = guest_table(1);
     struct translation to;
     uint64_t host;
     uint32_t error;
 
     (void)state;
     one_user_page(0);
-    tables[1024] = 0x600000 | P | W | U | PS; /* whose memory starts at an odd page */
-    memcpy(tables + 5 * 512, tables, 8);      /* another root */
+    tables[1024] = 0x600000 | ENTRY | PS; /* whose memory starts at an odd page */
+    memcpy(tables + 5 * 512, tables, 8);  /* another root */
     for (uint32_t i = 0; i < 6; i++) {
         model.paging.cr3 = i % 2 == 0 ? 0x6000 : 0x1000;
         shadow_switch(&model.shadow, &model.paging);
@@ -422,7 +500,7 @@ static void leaves_are_those_of_the_page_table_core(void **state)
     for (uint32_t kind = 0; kind < 4; kind++) {
         const struct page_attributes attributes = {
             .read = true, .write = (kind & 1) != 0, .execute = (kind & 2) != 0, .user = true, .cache = CACHE_WB};
-        uint64_t *guest_leaf = (uint64_t *)(uintptr_t)(window(&model) + 0x40001000) + 1536;
+        uint64_t *guest_leaf = guest_table(4);
         const uint64_t *entry;
         struct guest_translation result;
         uint64_t table;
@@ -461,6 +539,8 @@ int main(void)
         cmocka_unit_test(a_forced_write_ends_with_the_next_flush),
         cmocka_unit_test(eight_roots_stay),
         cmocka_unit_test(a_tree_is_used_again_while_nothing_has_changed),
+        cmocka_unit_test(a_table_that_a_fill_takes_ends_the_tree_that_had_it),
+        cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),
         cmocka_unit_test(a_table_with_other_pages_does_not_stay),
         cmocka_unit_test(parts_of_a_large_page_are_there_again_at_a_switch),

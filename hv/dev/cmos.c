@@ -23,6 +23,7 @@
 #define RTC_DAY 0x07u
 #define RTC_MONTH 0x08u
 #define RTC_YEAR 0x09u
+#define INDEX_BITS 0x7fu /* bit 7 masks NMIs, which nothing here raises */
 #define RTC_A 0x0au
 #define RTC_B 0x0bu
 #define RTC_C 0x0cu
@@ -466,7 +467,7 @@ static void write_data(struct cmos *cmos, uint8_t value, uint64_t now)
 void cmos_write(struct cmos *cmos, uint16_t port, uint8_t value, uint64_t now)
 {
     if (port == CMOS_INDEX_PORT) {
-        cmos->index = value & 0x7fu; /* bit 7 masks NMIs, which nothing here raises */
+        cmos->index = value & INDEX_BITS;
     } else {
         write_data(cmos, value, now);
     }
@@ -530,6 +531,18 @@ static bool write_at(void *state, const struct bus_access *access)
     return true;
 }
 
+/* The index, which nothing happens by. */
+static bool quick_write_at(void *state, uint64_t at, uint8_t value)
+{
+    struct cmos *cmos = state;
+
+    if (at != CMOS_INDEX_PORT) {
+        return false;
+    }
+    cmos->index = value & INDEX_BITS;
+    return true;
+}
+
 static void run(void *state, uint64_t now)
 {
     cmos_run(state, now);
@@ -554,6 +567,7 @@ const struct bus_row cmos_row = {
     BUS_RANGES(BUS_PORTS(CMOS_INDEX_PORT, 2)),
     .read = read_at,
     .write = write_at,
+    .quick_write = quick_write_at,
     .run = run,
     .reset = reset,
     .lines = {CMOS_IRQ},

@@ -408,6 +408,20 @@ static bool write_at(void *state, const struct bus_access *access)
     return true;
 }
 
+/* A mask, which no other device has to do with. */
+static bool quick_read_at(void *state, uint64_t at, uint64_t now, uint8_t *value)
+{
+    const struct pic_pair *pair = state;
+    const struct pic *pic = &pair->chips[at >> 7 & 1u];
+
+    (void)now;
+    if ((at != MASTER_PORT + 1 && at != SLAVE_PORT + 1) || pic->poll) {
+        return false;
+    }
+    *value = pic->imr;
+    return true;
+}
+
 static void reset(void *state, const struct bus_environment *environment, uint64_t now)
 {
     struct pic_pair *pair = state;
@@ -424,6 +438,7 @@ const struct bus_row pic_row = {
     BUS_RANGES(BUS_PORTS(MASTER_PORT, 2), BUS_PORTS(SLAVE_PORT, 2), BUS_PORTS(ELCR_MASTER_PORT, 2)),
     .read = read_at,
     .write = write_at,
+    .quick_read = quick_read_at,
     .reset = reset,
     .lines = {BUS_LINE_INTR},
     .line_count = 1,

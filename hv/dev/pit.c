@@ -391,12 +391,17 @@ static uint64_t further_edges(const struct pit *pit, uint64_t tick)
     return is_periodic(channel) && channel->count >= EDGE_GAP_TICKS ? (tick - pit->next_edge) / channel->count : 0;
 }
 
-/* Meets the edges up to `tick`; several are one, and what may be owed for the others. */
-static void run_to(struct pit *pit, uint64_t tick)
+static inline void sync_all(struct pit *pit, uint64_t tick)
 {
     for (unsigned i = 0; i < PIT_CHANNELS; i++) {
         channel_sync(&pit->channels[i], tick);
     }
+}
+
+/* Meets the edges up to `tick`; several are one, and what may be owed for the others. */
+static void run_to(struct pit *pit, uint64_t tick)
+{
+    sync_all(pit, tick);
     if (tick >= pit->next_edge) {
         ticks_miss(&pit->ticks, further_edges(pit, tick));
         ticks_made(&pit->ticks, tick, REPEAT_GAP_TICKS);
@@ -467,13 +472,19 @@ void pit_write(struct pit *pit, unsigned port, uint8_t value, uint64_t now)
     plan_next_edge(pit, tick);
 }
 
+static uint8_t port_b_at(const struct pit *pit, uint64_t tick)
+{
+    uint8_t refresh = (tick / REFRESH_TICKS & 1u) != 0 ? PORT_B_REFRESH : 0;
+
+    return pit->port_b | refresh | (channel_output(&pit->channels[2], tick) ? PORT_B_OUT2 : 0);
+}
+
 uint8_t pit_port_b_read(struct pit *pit, uint64_t now)
 {
     uint64_t tick = timebase_ticks(&pit->base, now);
-    uint8_t refresh = (tick / REFRESH_TICKS & 1u) != 0 ? PORT_B_REFRESH : 0;
 
     run_to(pit, tick);
-    return pit->port_b | refresh | (channel_output(&pit->channels[2], tick) ? PORT_B_OUT2 : 0);
+    return port_b_at(pit, tick);
 }
 
 void pit_port_b_write(struct pit *pit, uint8_t value, uint64_t now)
@@ -524,6 +535,20 @@ static bool write_at(void *state, const struct bus_access *access)
     return true;
 }
 
+/* Port B, which kernels wait for OUT 2 at, where no edge has come. */
+static bool quick_read_at(void *state, uint64_t at, uint64_t now, uint8_t *value)
+{
+    struct pit *pit = state;
+    uint64_t tick = timebase_ticks(&pit->base, now);
+
+    if (at != PORT_B || tick >= pit->next_edge || ticks_due(&pit->ticks, tick)) {
+        return false;
+    }
+    sync_all(pit, tick);
+    *value = port_b_at(pit, tick);
+    return true;
+}
+
 static void run(void *state, uint64_t now)
 {
     pit_run(state, now);
@@ -539,6 +564,7 @@ const struct bus_row pit_row = {
     BUS_RANGES(BUS_REGISTERS(0x40, 4), BUS_AT(BUS_PORT, 0x61, 1, PORT_B, BUS_BYTES)),
     .read = read_at,
     .write = write_at,
+    .quick_read = quick_read_at,
     .run = run,
     .reset = reset,
     .lines = {PIT_IRQ},

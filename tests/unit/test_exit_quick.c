@@ -369,7 +369,7 @@ static void what_nothing_answers_and_what_is_due_goes_the_long_way(void **state)
     assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x2f8, true));
     assert_false(exit_quick_port(&vcpus[1], 99, 0, 0xcf8, true)); /* a dword's port */
     vcpus[1].exit_tsc = guests[1].platform.bus.due;
-    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x21, true));
+    assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x20, true));
     vcpus[1].leave_at = vcpus[1].exit_tsc;
     assert_false(exit_quick_port(&vcpus[1], 99, 0, 0x3fd, true)); /* its time is over */
     assert_memory_equal(&before, &guests[1].platform, sizeof(before));

@@ -344,10 +344,6 @@ static bool ports_write(struct pci_host *host, const struct bus_access *access)
         data_write(host, offset - DATA_OFFSET, access->size, (uint32_t)access->value);
         return true;
     }
-    if (offset == 0 && access->size == 4) {
-        host->address = (uint32_t)access->value & ADDRESS_BITS;
-        return true;
-    }
     for (unsigned i = 0; i < access->size; i++) {
         known |= byte_write(host, offset + i, (uint8_t)(access->value >> (8 * i)));
     }
@@ -388,15 +384,25 @@ static bool host_read(void *state, struct bus_access *access)
     return true;
 }
 
-static bool host_write(void *state, const struct bus_access *access)
+__attribute__((noinline)) static bool any_write(struct pci_host *host, const struct bus_access *access)
 {
-    struct pci_host *host = state;
-
     if (access->at < PCI_HOST_ECAM) {
         return ports_write(host, access);
     }
     ecam_write(host, access->at - PCI_HOST_ECAM, access->size, access->value);
     return true;
+}
+
+/* The address register, which stands before each access to the data register, makes no stack frame. */
+static bool host_write(void *state, const struct bus_access *access)
+{
+    struct pci_host *host = state;
+
+    if (access->at == 0 && access->size == 4) {
+        host->address = (uint32_t)access->value & ADDRESS_BITS;
+        return true;
+    }
+    return any_write(host, access);
 }
 
 static void host_reset(void *state, const struct bus_environment *environment, uint64_t now)

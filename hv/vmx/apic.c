@@ -92,7 +92,7 @@ void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     if (secondary != vmx->secondary) {
         vmx->secondary = secondary;
         vmx_write(VMCS_SECONDARY_CONTROLS, secondary);
-        vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(virtual_apic));
+        vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(vmx, virtual_apic));
     }
     if (vmx_features.tpr_shadow) {
         vmx->tpr_threshold = 0;

@@ -25,9 +25,15 @@
 #define ALL_LEAVES 0xffffffffffffffffULL
 #define SELECTOR_RPL_TI 7u /* host selectors have both clear. SDM 3C 27.2.3 */
 
-/* Every guest has the same permissions: the MSRs of msr_pass_through_list. */
+/*
+ * Every guest has the same permissions: the MSRs of msr_pass_through_list; and to read PAT and EFER, which are the
+ * CPU's while it runs: each entry loads them. With shadow paging they are not the guest's, so there is a map without
+ * that. What is written to them is looked at. SDM 3C 27.3 "Checking and Loading Guest State".
+ */
 static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
+static uint8_t msr_map_shadow[MSR_MAP_BYTES] __attribute__((aligned(4096)));
+static const struct msr_pass_through switched_msrs[] = {{MSR_PAT, true, false}, {MSR_EFER, true, false}};
 static bool maps_ready;
 
 /* Intercepted exceptions, with the reasons of hv/svm/setup.c: #DB, #UD, #AC, #MC. */
@@ -68,14 +74,18 @@ static void build_maps(void)
             msr_map_pass(&msr_pass_through_list[i]);
         }
     }
+    memcpy(msr_map_shadow, msr_map, sizeof(msr_map));
+    for (uint32_t i = 0; i < ARRAY_COUNT(switched_msrs); i++) {
+        msr_map_pass(&switched_msrs[i]);
+    }
     memcpy(msr_map_virtual_apic, msr_map, sizeof(msr_map));
     vmx_apic_build_map(msr_map_virtual_apic);
     maps_ready = true;
 }
 
-uint64_t vmx_msr_map(bool virtual_apic)
+uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic)
 {
-    return (uint64_t)(uintptr_t)(virtual_apic ? msr_map_virtual_apic : msr_map);
+    return (uint64_t)(uintptr_t)(vmx->shadow != NULL ? msr_map_shadow : virtual_apic ? msr_map_virtual_apic : msr_map);
 }
 
 /* Every leaf exits, and gets #UD: SGX is not offered. SDM 3C 25.6.16, 25.6.17. */
@@ -137,7 +147,7 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PAGE_FAULT_MATCH, 0);
     vmx_write(VMCS_CR3_TARGET_COUNT, 0);
     vmx_write(VMCS_ENTRY_EVENT, 0);
-    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(false));
+    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(vmx, false));
     vmx_write(VMCS_LINK_POINTER, NO_LINK);
     vmx_write(VMCS_CR0_MASK, CR0_OWNED);
     vmx_write(VMCS_CR4_MASK, ~vcpu->guest->cr4_allowed | CR4_MCE); /* machine checks are the host's: always on */

@@ -107,8 +107,8 @@ uint64_t vmx_vcpu_bytes(void);
 bool vmx_enable(struct cpu *cpu, void *memory);
 void vmx_disable(struct cpu *cpu);
 
-/* setup.c; the MSR bitmap without and with a virtual APIC */
-uint64_t vmx_msr_map(bool virtual_apic);
+/* setup.c; the MSR bitmap, without or with a virtual APIC, which no guest with shadow paging has */
+uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic);
 void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);

@@ -108,8 +108,9 @@ void speculation_barrier(void)
 {
 }
 
-uint64_t vmx_msr_map(bool virtual_apic)
+uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic)
 {
+    (void)vmx;
     return virtual_apic;
 }
 

@@ -86,8 +86,9 @@ void hv_panic(uint32_t code, const char *format, ...)
     abort();
 }
 
-uint64_t vmx_msr_map(bool virtual_apic)
+uint64_t vmx_msr_map(const struct vmx_vcpu *of, bool virtual_apic)
 {
+    (void)of;
     return virtual_apic;
 }
 

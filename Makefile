@@ -61,7 +61,7 @@ HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.
 	$(foreach v,svm vmx,hv/$(v)/shadow.c) hv/mm/shadow.c \
 	hv/exit/dispatch.c hv/policy/msr_policy.c hv/dev/bus.c \
 	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c hv/mm/guest_walk.c \
-	hv/core/guest_mmio.c hv/core/guest_io.c hv/core/guest_devices.c hv/dev/pci/msi.c hv/core/guest_irq.c $(foreach f,queue net block disk_image device pci,hv/dev/virtio/$(f).c) hv/share/net_transfer.c hv/share/net_switch.c
+	hv/core/guest_mmio.c hv/core/guest_unknown.c hv/core/guest_io.c hv/core/guest_devices.c hv/dev/pci/msi.c hv/core/guest_irq.c $(foreach f,queue net block disk_image device pci,hv/dev/virtio/$(f).c) hv/share/net_transfer.c hv/share/net_switch.c
 SMALLER_SOURCES := hv/core/event.c \
 	hv/dev/uart.c $(wildcard hv/dev/lapic*.c) hv/vmx/apic.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
 	hv/run/cpu_loop.c hv/dev/pci/function.c

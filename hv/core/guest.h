@@ -135,6 +135,7 @@ struct guest {
     struct spinlock unknown_lock;
     struct unknown_access unknown[GUEST_UNKNOWN_MAX];
     uint32_t unknown_count;
+    uint32_t unknown_latest;  /* the entry that was counted last */
     uint64_t unknown_dropped; /* resources beyond GUEST_UNKNOWN_MAX */
     uint32_t restarts;
     uint64_t start_tsc;  /* host TSC at which the guest's clock was 0 */

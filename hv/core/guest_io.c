@@ -30,7 +30,7 @@ void guest_byte_sent(struct vcpu *vcpu)
 {
     struct platform *platform = &vcpu->guest->platform;
 
-    if (platform_console_wants(platform, vcpu->exit_tsc)) {
+    if (!platform_console_is_silent(platform) && platform_console_wants(platform, vcpu->exit_tsc)) {
         vcpu->requests |= VCPU_CONSOLE;
     }
     if (platform->deadline_stale) {
@@ -123,8 +123,9 @@ static bool may_be_short_wide(const struct vcpu *vcpu, const struct bus_claim *c
            claim->last - port >= size - 1u && claim->row->notify == NULL;
 }
 
-/* With access->value; a read gives it. */
-static bool wide_access(struct vcpu *vcpu, uint16_t port, struct bus_access *access, bool in)
+/* With access->value; a read gives it. A function of its own for each direction. */
+__attribute__((always_inline)) static inline bool wide_access(struct vcpu *vcpu, uint16_t port,
+                                                              struct bus_access *access, bool in)
 {
     const struct bus_claim *claim;
     bool done;

@@ -128,7 +128,7 @@ static void handle_nested_fault(struct vcpu *vcpu, const struct exit_nested_faul
 }
 
 /* Interrupts and NMIs to many CPUs in one exit: KVM_HC_SEND_IPI. Linux, Documentation/virt/kvm/x86/hypercalls.rst. */
-static uint64_t send_ipis(struct vcpu *vcpu, bool wide)
+__attribute__((noinline)) static uint64_t send_ipis(struct vcpu *vcpu, bool wide)
 {
     const uint64_t *gpr = vcpu->gpr;
     uint64_t icr = gpr[GPR_RSI];
@@ -149,7 +149,9 @@ static uint64_t answer_hypercall(struct vcpu *vcpu, bool wide)
     if (number == HYPERCALL_SEND_IPI) {
         return send_ipis(vcpu, wide);
     }
-    guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, number, 0);
+    if (!guest_count_unknown(vcpu->guest, UNKNOWN_HYPERCALL, number)) {
+        guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, number, 0);
+    }
     return HYPERCALL_NOT_THERE;
 }
 
@@ -299,12 +301,6 @@ static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, 
     vcpu->exit_counts[kind]++;
 }
 
-/* The turn's time, at the last exit: see turn_ends(). */
-static inline bool time_is_over(const struct vcpu *vcpu)
-{
-    return vcpu->exit_tsc >= vcpu->leave_at;
-}
-
 void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
 {
     record(vcpu, kind, raw, rip, detail);
@@ -318,9 +314,20 @@ bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *r
     return answer_cpuid(vcpu, leaf, rax);
 }
 
+bool exit_quick_known_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
+{
+    uint64_t number = vcpu->gpr[GPR_RCX];
+    uint64_t value = msr_at_hand(vcpu, (uint32_t)number);
+
+    record(vcpu, EXIT_RDMSR, raw, rip, number);
+    *rax = (uint32_t)value;
+    vcpu->gpr[GPR_RDX] = value >> 32;
+    return true;
+}
+
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 {
-    if (time_is_over(vcpu) || !msr_quick_write(vcpu)) {
+    if (exit_time_is_over(vcpu) || !msr_quick_write(vcpu)) {
         return false;
     }
     record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
@@ -329,7 +336,7 @@ bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 
 bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 {
-    if (time_is_over(vcpu) || !msr_quick_pat_write(vcpu)) {
+    if (exit_time_is_over(vcpu) || !msr_quick_pat_write(vcpu)) {
         return false;
     }
     record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
@@ -338,7 +345,7 @@ bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 
 bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t cr4)
 {
-    if (time_is_over(vcpu) || !has_xsetbv(vcpu, cr4) || !xcr0_write(vcpu)) {
+    if (exit_time_is_over(vcpu) || !has_xsetbv(vcpu, cr4) || !xcr0_write(vcpu)) {
         return false;
     }
     record(vcpu, EXIT_XSETBV, raw, rip, vcpu->gpr[GPR_RCX]);
@@ -348,7 +355,7 @@ bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t c
 enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
 {
     uint64_t number = vcpu->gpr[GPR_RCX];
-    enum msr_outcome outcome = time_is_over(vcpu) ? MSR_LEFT : msr_quick_read(vcpu);
+    enum msr_outcome outcome = exit_time_is_over(vcpu) ? MSR_LEFT : msr_quick_read(vcpu);
 
     if (outcome == MSR_LEFT) {
         return EXIT_QUICK_LEFT;
@@ -361,7 +368,7 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
 {
     uint8_t *al = (uint8_t *)&vcpu->gpr[GPR_RAX];
 
-    if (time_is_over(vcpu)) {
+    if (exit_time_is_over(vcpu)) {
         return false;
     }
     if (in ? !guest_quick_port_read(vcpu, port, al) : !guest_quick_port_write(vcpu, port, *al)) {
@@ -377,7 +384,7 @@ bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const s
     uint64_t *rax = &vcpu->gpr[GPR_RAX];
     uint32_t value;
 
-    if (io->string || time_is_over(vcpu)) {
+    if (io->string || exit_time_is_over(vcpu)) {
         return false;
     }
     if (io->in) {
@@ -396,7 +403,7 @@ enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint
 {
     bool call = is_hypercall(code);
 
-    if (time_is_over(vcpu) || (call && !kernel)) {
+    if (exit_time_is_over(vcpu) || (call && !kernel)) {
         return EXIT_QUICK_LEFT;
     }
     record(vcpu, EXIT_EXCEPTION, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
@@ -408,7 +415,7 @@ enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint
 
 bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip)
 {
-    if (time_is_over(vcpu)) {
+    if (exit_time_is_over(vcpu)) {
         return false;
     }
     record(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
@@ -417,9 +424,10 @@ bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint6
 
 bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
 {
-    if (!exit_quick_done(vcpu, EXIT_HYPERCALL, raw, vcpu->rip)) {
+    if (exit_time_is_over(vcpu)) {
         return false;
     }
+    record(vcpu, EXIT_HYPERCALL, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
     vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
     return true;
 }
@@ -459,7 +467,7 @@ uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nest
 {
     const struct instruction *move;
 
-    if (time_is_over(vcpu)) {
+    if (exit_time_is_over(vcpu)) {
         return 0;
     }
     move = emulate_known_move(vcpu, fault, code);
@@ -478,7 +486,7 @@ static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 {
     bool again = exit->kind == EXIT_EXCEPTION && exit->exception.vector != EXCEPTION_UD;
 
-    return vcpu->pending.valid || again || exit->kind == EXIT_TASK_SWITCH || time_is_over(vcpu);
+    return vcpu->pending.valid || again || exit->kind == EXIT_TASK_SWITCH || exit_time_is_over(vcpu);
 }
 
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)

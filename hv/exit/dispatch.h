@@ -19,6 +19,10 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
  * rip. They take and give gpr[] without rsp, and want `requests` empty; all want exit_tsc and a true TPR.
  * False: it is none of these, and nothing has been done.
  */
+static inline bool exit_time_is_over(const struct vcpu *vcpu)
+{
+    return vcpu->exit_tsc >= vcpu->leave_at; /* the turn's time, at the last exit: see turn_ends() */
+}
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
 
@@ -36,7 +40,7 @@ enum exit_quick {
     EXIT_QUICK_FAULT,
 };
 
-/* RDMSR, with system.efer where that is asked for; the fault is #GP(0). */
+/* RDMSR of any other; the fault is #GP(0). */
 enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 
 /* #UD in 64-bit code, with vcpu->rip and the first bytes there; `kernel`: of the most privileged level. Done is the
@@ -57,6 +61,10 @@ uint8_t exit_quick_fault(struct vcpu *vcpu, uint32_t raw, const struct exit_nest
 /* CPUID, with system.cr4; not for leaf 0xd. rax is where the vendor has it: an argument, because it may not be in
  * gpr[]. Always true, for a tail call. */
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
+
+/* RDMSR where msr_is_at_hand() (hv/policy/msr_policy.h) and time is left, with system.efer where that is asked for;
+ * else as CPUID. */
+bool exit_quick_known_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
 
 /* An exit that the vendor has handled by itself: into the vCPU's history. */
 void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail);

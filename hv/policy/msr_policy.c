@@ -16,8 +16,6 @@
 #define EXTENDED_ECX_TCE (1u << 17) /* translation cache extension */
 #define EXTENDED_EDX_LM (1u << 29)
 
-/* IA32_MISC_ENABLE: fast strings on; BTS and PEBS unavailable. SDM 4 table 2-2. */
-#define MISC_ENABLE_DEFAULT ((1ULL << 0) | (1ULL << 11) | (1ULL << 12))
 /* HWCR TscFreqSel: the TSC counts at the P0 frequency; Linux calls it a firmware bug when clear. */
 #define HWCR_TSC_FREQUENCY (1ULL << 24)
 /* IA32_FEATURE_CONTROL: locked, with everything off. */
@@ -369,13 +367,13 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
         *value = vcpu->exit_tsc + vcpu->tsc_offset;
         return true;
     case MSR_IS_APIC_BASE:
-        *value = vcpu->lapic.base_msr;
+        *value = msr_at_hand(vcpu, MSR_APIC_BASE);
         return true;
     case MSR_IS_TSC_ADJUST:
         *value = vcpu->msrs.tsc_adjust;
         return true;
     case MSR_IS_MISC_ENABLE:
-        *value = vcpu->msrs.misc_enable | MISC_ENABLE_DEFAULT;
+        *value = msr_at_hand(vcpu, MSR_MISC_ENABLE);
         return true;
     case MSR_IS_PLATFORM_INFO:
         *value = platform_info(vcpu);
@@ -391,7 +389,7 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
     case MSR_IS_PRED_CMD:
         return false; /* write-only */
     case MSR_IS_PAT:
-        *value = vcpu->msrs.pat;
+        *value = msr_at_hand(vcpu, MSR_PAT);
         return true;
     case MSR_IS_MTRR_DEFAULT:
         *value = vcpu->msrs.mtrr_default;
@@ -402,7 +400,7 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
     case MSR_IS_X2APIC:
         return guest_apic_msr_read(vcpu, msr, value);
     case MSR_IS_EFER:
-        *value = vcpu->system.efer;
+        *value = msr_at_hand(vcpu, MSR_EFER);
         return true;
     case MSR_IS_KVM_WALL_CLOCK:
         *value = vcpu->msrs.kvm_wall_clock;
@@ -472,39 +470,12 @@ static void give(struct vcpu *vcpu, uint64_t value)
     vcpu->gpr[GPR_RDX] = value >> 32;
 }
 
-/* Registers whose rows are on both vendors' CPUs and whose value is at hand: what row_read() gives, without the search
- * for the row. False: it is another one. */
-static inline bool known_read(const struct vcpu *vcpu, uint32_t msr, uint64_t *value)
-{
-    switch (msr) {
-    case MSR_APIC_BASE:
-        *value = vcpu->lapic.base_msr;
-        return true;
-    case MSR_MISC_ENABLE:
-        *value = vcpu->msrs.misc_enable | MISC_ENABLE_DEFAULT;
-        return true;
-    case MSR_PAT:
-        *value = vcpu->msrs.pat;
-        return true;
-    case MSR_EFER:
-        *value = vcpu->system.efer;
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Out of line, so that it costs the local APIC's registers nothing. */
 __attribute__((noinline)) static enum msr_outcome quick_table_read(struct vcpu *vcpu, uint32_t msr)
 {
-    const struct msr_row *row;
+    const struct msr_row *row = row_find(vcpu, msr);
     uint64_t value;
 
-    if (known_read(vcpu, msr, &value)) {
-        give(vcpu, value);
-        return MSR_DONE;
-    }
-    row = row_find(vcpu, msr);
     if (row == NULL) {
         return guest_count_unknown(vcpu->guest, UNKNOWN_MSR_READ, msr) ? MSR_REFUSED : MSR_LEFT;
     }

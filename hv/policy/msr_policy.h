@@ -7,6 +7,7 @@
 #define HV_POLICY_MSR_POLICY_H
 
 #include "hv/core/guest.h"
+#include "hv/x86/registers.h"
 
 /* Handle RDMSR and WRMSR with the index in rcx; `length` of the instruction. */
 void msr_read(struct vcpu *vcpu, uint8_t length);
@@ -25,8 +26,25 @@ enum msr_outcome {
     MSR_REFUSED, /* #GP, which the caller raises */
 };
 
-/* RDMSR with the index in rcx, with system.efer where that is asked for. */
+/* RDMSR with the index in rcx, where not msr_is_at_hand(). */
 enum msr_outcome msr_quick_read(struct vcpu *vcpu);
+
+/* IA32_MISC_ENABLE: fast strings on; BTS and PEBS unavailable. SDM 4 table 2-2. */
+#define MISC_ENABLE_DEFAULT ((1ULL << 0) | (1ULL << 11) | (1ULL << 12))
+/* Registers that every guest has and that kernels read without a need: the value needs no row of the table. */
+static inline bool msr_is_at_hand(uint32_t msr)
+{
+    return msr == MSR_APIC_BASE || msr == MSR_MISC_ENABLE || msr == MSR_PAT || msr == MSR_EFER;
+}
+
+/* Its value, with system.efer where that is asked for. */
+static inline uint64_t msr_at_hand(const struct vcpu *vcpu, uint32_t msr)
+{
+    return msr == MSR_APIC_BASE     ? vcpu->lapic.base_msr
+           : msr == MSR_MISC_ENABLE ? vcpu->msrs.misc_enable | MISC_ENABLE_DEFAULT
+           : msr == MSR_PAT         ? vcpu->msrs.pat
+                                    : vcpu->system.efer;
+}
 
 /* What guests may read of IA32_ARCH_CAPABILITIES where one CPU has `value`. */
 uint64_t msr_arch_capabilities_shown(uint64_t value);

@@ -15,6 +15,7 @@
 
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu_timer.h"
+#include "hv/policy/msr_policy.h"
 #include "hv/svm/decode.h"
 #include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
@@ -55,7 +56,7 @@ static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t
 }
 
 /* Without nested paging the CPU does not use it. APM 2 15.25.8 "Combining Memory Types, MTRRs". */
-__attribute__((noinline)) static bool quick_pat_write(struct vmcb *vmcb, struct vcpu *vcpu)
+static inline bool quick_pat_write(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     uint64_t next = next_rip(vmcb, vcpu);
 
@@ -79,6 +80,26 @@ static inline bool quick_msr_write(const struct vmcb *vmcb, struct vcpu *vcpu)
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
     return exit_quick_msr_write(vcpu, SVM_EXIT_MSR, vmcb->rip);
+}
+
+/* Only CPUID goes the short way where the turn's time is over. */
+static inline bool may_read_known(struct vcpu *vcpu)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    return !exit_time_is_over(vcpu);
+}
+
+/* RDMSR where msr_is_at_hand(): no other register has to do with it. */
+static inline bool quick_known_read(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t next)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t rip = vmcb->rip;
+
+    if ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER) {
+        vcpu->system.efer = svm_guest_efer(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    return exit_quick_known_read(vcpu, SVM_EXIT_MSR, rip, &vmcb->rax);
 }
 
 /* A fault of the instruction that exited. What looks at injections or at the end of an NMI is the long way's. */
@@ -108,9 +129,6 @@ static bool quick_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
-    if ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER) {
-        vcpu->system.efer = svm_guest_efer(svm, vcpu);
-    }
     vcpu->exit_tsc = insn_rdtsc();
     result = exit_quick_msr_read(vcpu, SVM_EXIT_MSR, vmcb->rip);
     if (result == EXIT_QUICK_DONE) {
@@ -125,13 +143,18 @@ static bool quick_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 /* Two or four bytes. */
 __attribute__((noinline)) static bool quick_wide_port(struct vmcb *vmcb, struct vcpu *vcpu)
 {
-    struct vm_exit exit;
+    uint64_t info = vmcb->exit_info1;
+    const struct exit_io io = {.port = (uint16_t)(info >> SVM_IOIO_PORT_SHIFT),
+                               .size = info >> SVM_IOIO_SIZE_SHIFT & 7u,
+                               .in = (info & SVM_IOIO_IN) != 0};
     bool done;
 
-    svm_decode_exit(vmcb, &exit);
+    if ((info & (SVM_IOIO_STRING | SVM_IOIO_REP)) != 0) {
+        return false;
+    }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
-    done = exit_quick_wide_port(vcpu, SVM_EXIT_IOIO, vmcb->rip, &exit.io);
+    done = exit_quick_wide_port(vcpu, SVM_EXIT_IOIO, vmcb->rip, &io);
     vmcb->rax = vcpu->gpr[GPR_RAX];
     return done;
 }
@@ -301,88 +324,12 @@ static bool quick_undefined(struct svm_vcpu *svm, struct vcpu *vcpu)
     return result != EXIT_QUICK_LEFT;
 }
 
-static bool try_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
-{
-    switch (svm->vmcb.exit_code) {
-    case SVM_EXIT_CR4_READ:
-    case SVM_EXIT_CR4_WRITE:
-        return quick_cr4_access(svm, vcpu);
-    case SVM_EXIT_VMMCALL:
-        return quick_hypercall(&svm->vmcb, vcpu);
-    case SVM_EXIT_WBINVD:
-        return quick_wbinvd(&svm->vmcb, vcpu);
-    case SVM_EXIT_XSETBV:
-        return quick_xsetbv(svm, vcpu);
-    case SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD:
-        return quick_undefined(svm, vcpu);
-    default:
-        return false;
-    }
-}
+/*
+ * Each kind of exit has a function of its own, which svm_handle_exit() ends with: it makes one stack frame where it
+ * calls others, and none where it does not. The first half of a kind, above, says false where nothing has been done.
+ */
 
-/* What would cost the frequent exits instructions if it were a part of them. */
-__attribute__((noinline)) static bool try_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
-{
-    uint64_t exit_code = svm->vmcb.exit_code;
-
-    if (exit_code == SVM_EXIT_NPF) {
-        return quick_fault(svm, vcpu);
-    }
-    if (exit_code != SVM_EXIT_MSR) {
-        return try_rarest(svm, vcpu);
-    }
-    return svm->vmcb.exit_info1 == SVM_MSR_WRITE ? quick_pat_write(&svm->vmcb, vcpu) : quick_msr_read(svm, vcpu);
-}
-
-/* False: nothing has been done. */
-static bool try_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next;
-
-    if (vmcb->exit_code == SVM_EXIT_IOIO) {
-        next = vmcb->exit_info2;
-        if (!quick_port(vmcb, vcpu)) {
-            return false;
-        }
-    } else if (vmcb->exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE &&
-               (uint32_t)vcpu->gpr[GPR_RCX] != MSR_PAT) {
-        next = next_rip(vmcb, vcpu);
-        if (next == 0 || !quick_msr_write(vmcb, vcpu)) {
-            return false;
-        }
-    } else if (vmcb->exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
-        next = next_rip(vmcb, vcpu);
-        return next != 0 && quick_cpuid(svm, vcpu, next);
-    } else {
-        return try_rare(svm, vcpu);
-    }
-    step_over(vmcb, next);
-    return true;
-}
-
-/* The IRET that ends an NMI, where none waits. It is not stepped over: it runs at the entry. After the others, which
- * are more frequent. */
-__attribute__((noinline)) static bool quick_iret(struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-
-    if (!may_be_quick(vmcb, vcpu) || svm->step.reason != SVM_STEP_NONE || vcpu->nmi_pending != 0 ||
-        (vmcb->int_state & INT_STATE_SHADOW) != 0) {
-        return false;
-    }
-    vmcb->tlb_control = TLB_FLUSH_NOTHING;
-    svm_step_let_iret_run(&svm->step, vmcb);
-    return true;
-}
-
-/* A new deadline of the guest's, which most writes of MSRs are, needs no turn. */
-static inline bool only_moved_deadline(const struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    return vcpu->requests == VCPU_TIMER && svm->vmcb.exit_code == SVM_EXIT_MSR;
-}
-
-/* True: it is entered again. */
+/* A new deadline of the guest's, which most writes of MSRs are, needs no turn. True: it is entered again. */
 __attribute__((noinline)) static bool follow_deadline(struct vcpu *vcpu)
 {
     vcpu->requests = 0;
@@ -391,17 +338,156 @@ __attribute__((noinline)) static bool follow_deadline(struct vcpu *vcpu)
 }
 
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
+static inline bool finish(struct svm_vcpu *svm, struct vcpu *vcpu, bool done)
+{
+    if (!done) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    return vcpu->requests == 0 ? true : svm_finish_quick(svm, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_port(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = vmcb->exit_info2;
+
+    if (!quick_port(vmcb, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    return finish(svm, vcpu, true);
+}
+
+__attribute__((noinline)) static bool handle_pat_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_pat_write(&svm->vmcb, vcpu));
+}
+
+__attribute__((noinline)) static bool handle_msr_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    uint64_t next = next_rip(&svm->vmcb, vcpu);
+
+    if (next == 0 || !quick_msr_write(&svm->vmcb, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    step_over(&svm->vmcb, next);
+    return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(svm, vcpu, true);
+}
+
+__attribute__((noinline)) static bool handle_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_msr_read(svm, vcpu));
+}
+
+/* RDMSR of a register whose value is at hand; without next rip. */
+__attribute__((noinline)) static bool handle_known_read(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    uint64_t next = next_rip(&svm->vmcb, vcpu);
+
+    return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    uint64_t next = next_rip(&svm->vmcb, vcpu);
+
+    return next != 0 ? quick_cpuid(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_fault(svm, vcpu));
+}
+
+__attribute__((noinline)) static bool handle_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_cr4_access(svm, vcpu));
+}
+
+__attribute__((noinline)) static bool handle_hypercall(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_hypercall(&svm->vmcb, vcpu));
+}
+
+__attribute__((noinline)) static bool handle_wbinvd(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_wbinvd(&svm->vmcb, vcpu));
+}
+
+__attribute__((noinline)) static bool handle_xsetbv(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_xsetbv(svm, vcpu));
+}
+
+__attribute__((noinline)) static bool handle_undefined(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return finish(svm, vcpu, quick_undefined(svm, vcpu));
+}
+
+/* The IRET that ends an NMI, where none waits. It is not stepped over: it runs at the entry. */
+__attribute__((noinline)) static bool handle_iret(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    if (svm->step.reason != SVM_STEP_NONE || vcpu->nmi_pending != 0 || (vmcb->int_state & INT_STATE_SHADOW) != 0) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+    svm_step_let_iret_run(&svm->step, vmcb);
+    return true;
+}
+
+/* Reads of MSRs, then what comes less often. */
+__attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    uint64_t next = svm->vmcb.next_rip;
+
+    switch (svm->vmcb.exit_code) {
+    case SVM_EXIT_MSR:
+        if (!msr_is_at_hand((uint32_t)vcpu->gpr[GPR_RCX])) {
+            return handle_msr_read(svm, vcpu);
+        }
+        return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : handle_known_read(svm, vcpu);
+    case SVM_EXIT_CR4_READ:
+    case SVM_EXIT_CR4_WRITE:
+        return handle_cr4_access(svm, vcpu);
+    case SVM_EXIT_VMMCALL:
+        return handle_hypercall(svm, vcpu);
+    case SVM_EXIT_WBINVD:
+        return handle_wbinvd(svm, vcpu);
+    case SVM_EXIT_XSETBV:
+        return handle_xsetbv(svm, vcpu);
+    case SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD:
+        return handle_undefined(svm, vcpu);
+    case SVM_EXIT_IRET:
+        return handle_iret(svm, vcpu);
+    default:
+        return svm_handle_any_exit(svm, vcpu);
+    }
+}
+
+/* The kinds that are left, the frequent ones first. */
 __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    if (!may_be_quick(&svm->vmcb, vcpu) || !try_quick(svm, vcpu)) {
-        bool done = svm->vmcb.exit_code == SVM_EXIT_IRET && quick_iret(svm, vcpu);
+    const struct vmcb *vmcb = &svm->vmcb;
+    uint64_t exit_code = vmcb->exit_code;
 
-        return done ? true : svm_handle_any_exit(svm, vcpu);
+    if (!may_be_quick(vmcb, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
     }
-    if (vcpu->requests == 0) {
-        return true;
+    if (exit_code == SVM_EXIT_IOIO) {
+        return handle_port(svm, vcpu);
     }
-    return only_moved_deadline(svm, vcpu) ? follow_deadline(vcpu) : svm_finish_quick(svm, vcpu);
+    if (exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
+        return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(svm, vcpu) : handle_msr_write(svm, vcpu);
+    }
+    if (exit_code == SVM_EXIT_NPF) {
+        return handle_fault(svm, vcpu);
+    }
+    if (exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
+        return handle_cpuid(svm, vcpu);
+    }
+    return handle_rare(svm, vcpu);
 }
 
 /* CPUID with a known length comes first and makes no stack frame; nothing of it can leave something to do. */

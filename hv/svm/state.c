@@ -50,17 +50,6 @@ void svm_flush_translations(const struct vcpu *vcpu)
     svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
 }
 
-uint64_t svm_guest_efer(const struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    const struct vmcb *vmcb = &svm->vmcb;
-    uint64_t efer = (vmcb->efer & ~EFER_SVME) | svm->hidden_lme;
-
-    if (vcpu->guest->host->quirks.lma_cleared_early && (vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
-        efer |= EFER_LMA;
-    }
-    return efer;
-}
-
 void svm_read_system(struct vcpu *vcpu)
 {
     const struct svm_vcpu *svm = vcpu->vendor;

@@ -32,6 +32,7 @@
 #include "hv/svm/quirk_state.h"
 #include "hv/svm/step.h"
 #include "hv/svm/vmcb.h"
+#include "hv/x86/registers.h"
 
 struct cpu;
 struct svm_shadow;
@@ -84,7 +85,17 @@ void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page
 void svm_reset_state(struct svm_vcpu *svm);
 void svm_flush_translations(const struct vcpu *vcpu);
 void svm_read_system(struct vcpu *vcpu);
-uint64_t svm_guest_efer(const struct svm_vcpu *svm, const struct vcpu *vcpu);
+/* As the guest sees it. */
+static inline uint64_t svm_guest_efer(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    uint64_t efer = (vmcb->efer & ~EFER_SVME) | svm->hidden_lme;
+
+    if (vcpu->guest->host->quirks.lma_cleared_early && (vmcb->cr0 & CR0_PG) != 0 && (vmcb->efer & EFER_LME) != 0) {
+        efer |= EFER_LMA;
+    }
+    return efer;
+}
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
 
 /* events.c */

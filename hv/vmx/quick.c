@@ -15,6 +15,7 @@
 
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu_timer.h"
+#include "hv/policy/msr_policy.h"
 #include "hv/vmx/decode.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -50,7 +51,7 @@ static inline bool quick_cpuid(struct vcpu *vcpu)
 }
 
 /* With shadow paging PAT is not the guest's. */
-__attribute__((noinline)) static bool quick_pat_write(struct vcpu *vcpu)
+static inline bool quick_pat_write(struct vcpu *vcpu)
 {
     struct vmx_vcpu *vmx = vcpu->vendor;
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
@@ -75,6 +76,27 @@ static inline uint64_t guest_efer(const struct vmx_vcpu *vmx)
     return vmx_features.msr_areas ? vmx->guest_msrs[VMX_AREA_EFER].value : vmx_read_inline(VMCS_GUEST_EFER);
 }
 
+/* Only CPUID goes the short way where the turn's time is over. With shadow paging EFER is not the guest's. */
+static inline bool may_read_known(struct vcpu *vcpu)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    return !exit_time_is_over(vcpu) && (vmx->secondary & SECONDARY_EPT) != 0;
+}
+
+/* RDMSR where msr_is_at_hand(): no other register has to do with it. */
+static inline bool quick_known_read(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    if ((uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER) {
+        vcpu->system.efer = guest_efer(vcpu->vendor);
+    }
+    step_over(rip);
+    return exit_quick_known_read(vcpu, VMX_EXIT_RDMSR, rip, &vcpu->gpr[GPR_RAX]);
+}
+
 /* A fault of the instruction that exited. */
 static void inject_fault(enum exception vector, bool has_error)
 {
@@ -88,19 +110,13 @@ static void inject_fault(enum exception vector, bool has_error)
     }
 }
 
-/* With shadow paging EFER is not the guest's. */
 static bool quick_msr_read(struct vcpu *vcpu)
 {
-    const struct vmx_vcpu *vmx = vcpu->vendor;
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
     enum exit_quick result;
-    bool efer = (uint32_t)vcpu->gpr[GPR_RCX] == MSR_EFER;
 
-    if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) == 0 || (efer && (vmx->secondary & SECONDARY_EPT) == 0)) {
+    if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) == 0) {
         return false;
-    }
-    if (efer) {
-        vcpu->system.efer = guest_efer(vmx);
     }
     vcpu->exit_tsc = insn_rdtsc();
     result = exit_quick_msr_read(vcpu, VMX_EXIT_RDMSR, rip);
@@ -115,12 +131,15 @@ static bool quick_msr_read(struct vcpu *vcpu)
 /* Two or four bytes. */
 __attribute__((noinline)) static bool quick_wide_port(struct vcpu *vcpu, uint64_t rip, uint64_t info)
 {
-    const struct vmx_exit_words words = {.reason = VMX_EXIT_IO, .qualification = info};
-    struct vm_exit exit;
+    const struct exit_io io = {.port = (uint16_t)(info >> VMX_IO_PORT_SHIFT),
+                               .size = (uint8_t)((info & VMX_IO_SIZE) + 1),
+                               .in = (info & VMX_IO_IN) != 0};
 
-    vmx_decode_exit(&words, &exit);
+    if ((info & (VMX_IO_STRING | VMX_IO_REP)) != 0) {
+        return false;
+    }
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_wide_port(vcpu, VMX_EXIT_IO, rip, &exit.io);
+    return exit_quick_wide_port(vcpu, VMX_EXIT_IO, rip, &io);
 }
 
 static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
@@ -199,25 +218,37 @@ static bool quick_fault(struct vcpu *vcpu)
     return length != 0;
 }
 
-static bool quick_hypercall(struct vcpu *vcpu, uint64_t rip)
+static bool quick_hypercall(struct vcpu *vcpu)
 {
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
     if (!in_64bit_code(vcpu->vendor) || !in_kernel()) {
         return false;
     }
     vcpu->rip = rip;
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_hypercall(vcpu, VMX_EXIT_VMCALL);
+    if (!exit_quick_hypercall(vcpu, VMX_EXIT_VMCALL)) {
+        return false;
+    }
+    step_over(rip);
+    return true;
 }
 
 /* Devices see what the caches hold, so there is nothing to write back: docs/passthrough.md has the exception. */
-static bool quick_wbinvd(struct vcpu *vcpu, uint64_t rip)
+static bool quick_wbinvd(struct vcpu *vcpu)
 {
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
     vcpu->exit_tsc = insn_rdtsc();
-    return exit_quick_done(vcpu, EXIT_WBINVD, VMX_EXIT_WBINVD, rip);
+    if (!exit_quick_done(vcpu, EXIT_WBINVD, VMX_EXIT_WBINVD, rip)) {
+        return false;
+    }
+    step_over(rip);
+    return true;
 }
 
 /* Which components the CPU saves. With shadow paging CR4 is not the guest's. */
-__attribute__((noinline)) static bool quick_xsetbv(struct vcpu *vcpu)
+static bool quick_xsetbv(struct vcpu *vcpu)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
@@ -260,66 +291,12 @@ static bool quick_undefined(struct vcpu *vcpu)
     return result != EXIT_QUICK_LEFT;
 }
 
-static bool try_rarest(struct vcpu *vcpu, uint32_t reason, uint64_t rip)
-{
-    return reason == VMX_EXIT_VMCALL ? quick_hypercall(vcpu, rip) : quick_wbinvd(vcpu, rip);
-}
+/*
+ * Each kind of exit has a function of its own, which vmx_handle_exit() ends with: it makes one stack frame where it
+ * calls others, and none where it does not. The first half of a kind, above, says false where nothing has been done.
+ */
 
-/* What would cost the frequent exits instructions if it were a part of them. */
-__attribute__((noinline)) static bool try_rare(struct vcpu *vcpu, uint32_t reason)
-{
-    uint64_t rip;
-
-    switch (reason) {
-    case VMX_EXIT_EPT_VIOLATION:
-        return may_be_quick(vcpu) && quick_fault(vcpu);
-    case VMX_EXIT_RDMSR:
-        return may_be_quick(vcpu) && quick_msr_read(vcpu);
-    case VMX_EXIT_EXCEPTION_NMI:
-        return may_be_quick(vcpu) && quick_undefined(vcpu);
-    case VMX_EXIT_VMCALL:
-    case VMX_EXIT_WBINVD:
-        rip = vmx_read_inline(VMCS_GUEST_RIP);
-        if (!may_be_quick(vcpu) || !try_rarest(vcpu, reason, rip)) {
-            return false;
-        }
-        step_over(rip);
-        return true;
-    case VMX_EXIT_WRMSR:
-        return may_be_quick(vcpu) && quick_pat_write(vcpu);
-    case VMX_EXIT_XSETBV:
-        return may_be_quick(vcpu) && quick_xsetbv(vcpu);
-    default:
-        return false;
-    }
-}
-
-/* False: nothing has been done. */
-static bool try_quick(struct vcpu *vcpu, uint32_t reason)
-{
-    uint64_t rip;
-
-    if (reason != VMX_EXIT_IO && (reason != VMX_EXIT_WRMSR || (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT)) {
-        return try_rare(vcpu, reason);
-    }
-    if (!may_be_quick(vcpu)) {
-        return false;
-    }
-    rip = vmx_read_inline(VMCS_GUEST_RIP);
-    if (reason == VMX_EXIT_IO ? !quick_port(vcpu, rip) : !quick_msr_write(vcpu, rip)) {
-        return false;
-    }
-    step_over(rip);
-    return true;
-}
-
-/* A new deadline of the guest's, which most writes of MSRs are, needs no turn. */
-static inline bool only_moved_deadline(const struct vcpu *vcpu, uint32_t reason)
-{
-    return vcpu->requests == VCPU_TIMER && reason == VMX_EXIT_WRMSR;
-}
-
-/* True: it is entered again. */
+/* A new deadline of the guest's, which most writes of MSRs are, needs no turn. True: it is entered again. */
 __attribute__((noinline)) static bool follow_deadline(struct vcpu *vcpu)
 {
     vcpu->requests = 0;
@@ -328,15 +305,111 @@ __attribute__((noinline)) static bool follow_deadline(struct vcpu *vcpu)
 }
 
 /* An exit that was quick may have left something to do: then the vCPU is brought up to date first. */
-__attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
+static inline bool finish(struct vcpu *vcpu, bool done)
 {
-    if (!try_quick(vcpu, reason)) {
+    if (!done) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
-    if (vcpu->requests == 0) {
-        return true;
+    return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_port(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    if (!quick_port(vcpu, rip)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
-    return only_moved_deadline(vcpu, reason) ? follow_deadline(vcpu) : vmx_finish_quick(vcpu->vendor, vcpu);
+    step_over(rip);
+    return finish(vcpu, true);
+}
+
+__attribute__((noinline)) static bool handle_pat_write(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_pat_write(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_msr_write(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    if (!quick_msr_write(vcpu, rip)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    step_over(rip);
+    return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(vcpu, true);
+}
+
+__attribute__((noinline)) static bool handle_msr_read(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_msr_read(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_known_read(struct vcpu *vcpu)
+{
+    return may_read_known(vcpu) ? quick_known_read(vcpu) : vmx_handle_any_exit(vcpu->vendor, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_fault(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_fault(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_hypercall(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_hypercall(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_wbinvd(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_wbinvd(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_xsetbv(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_xsetbv(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_undefined(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_undefined(vcpu));
+}
+
+/* Reads of MSRs, then what comes less often. */
+__attribute__((noinline)) static bool handle_rare(struct vcpu *vcpu, uint32_t reason)
+{
+    switch (reason) {
+    case VMX_EXIT_RDMSR:
+        return msr_is_at_hand((uint32_t)vcpu->gpr[GPR_RCX]) ? handle_known_read(vcpu) : handle_msr_read(vcpu);
+    case VMX_EXIT_VMCALL:
+        return handle_hypercall(vcpu);
+    case VMX_EXIT_WBINVD:
+        return handle_wbinvd(vcpu);
+    case VMX_EXIT_XSETBV:
+        return handle_xsetbv(vcpu);
+    case VMX_EXIT_EXCEPTION_NMI:
+        return handle_undefined(vcpu);
+    default:
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+}
+
+/* The kinds that are left, the frequent ones first. */
+__attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
+{
+    if (!may_be_quick(vcpu)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    if (reason == VMX_EXIT_IO) {
+        return handle_port(vcpu);
+    }
+    if (reason == VMX_EXIT_WRMSR) {
+        return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(vcpu) : handle_msr_write(vcpu);
+    }
+    if (reason == VMX_EXIT_EPT_VIOLATION) {
+        return handle_fault(vcpu);
+    }
+    return handle_rare(vcpu, reason);
 }
 
 /* CPUID comes first and makes no stack frame; nothing of it can leave something to do. */

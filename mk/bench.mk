@@ -8,6 +8,10 @@ bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
 	tests/bench/bench-shadow $(BUILD)
 
+#: make bench-guests  instructions of the hypervisor for a tick and a switch, as guests on a CPU get more (QEMU -icount)
+bench-guests: fault-image $(BUILD)/guests/bench-ticks.elf
+	tests/bench/bench-guests $(BUILD)
+
 #: make bench-linux   instructions and exits of a Linux beside the same kernel on QEMU alone: boot, faults, fork, pipes, sleep, serial line
 bench-linux: image $(BUILD)/bench/linux-work
 	tests/boot/bench_linux.py
@@ -63,4 +67,4 @@ scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-.PHONY: bench-exit bench-shadow bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-guests bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale

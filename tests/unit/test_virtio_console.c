@@ -106,6 +106,35 @@ static void a_full_ring_keeps_the_rest_for_later(void **state)
     assert_true(driver_take(&driver.queues[1], &head, &written));
 }
 
+/* QEMU looks at the place alone. Nautilus' driver writes all ones there, others their queue's number at the first. */
+static void a_notification_in_memory_is_known_by_its_place_or_by_its_value(void **state)
+{
+    struct virtio_place notify;
+    uint32_t multiplier = 0;
+
+    (void)state;
+    start_console(false);
+    virtio_pci_init(&console.pci, &console.console.device, VIRTIO_QEMU);
+    assert_true(vd_start(&driver, &console.pci, &arena, false, MODERN, 2, RINGS, 16));
+    notify = vd_find(&driver, 2, true, &multiplier);
+    assert_int_equal(notify.bar, 4);
+    assert_int_equal(multiplier, 4);
+    assert_in_range(notify.bytes, 2 * multiplier, 0x1000);
+    vd_write(&driver, driver.common.bar, driver.common.offset + 22, 2, 1);
+    assert_int_equal(vd_read(&driver, driver.common.bar, driver.common.offset + 30, 2), 1);
+    send(DATA, 10); /* notifies the place with the value */
+    assert_false(run());
+    assert_int_equal(byte_ring_count(&out), 10);
+    for (unsigned i = 0; i < 2; i++) {
+        struct driver_buffer buffer = {DATA, 10, false};
+
+        assert_int_not_equal(driver_add(&driver.queues[1], &buffer, 1), 0xffff);
+        vd_write(&driver, notify.bar, notify.offset + (i == 0 ? multiplier : 0), i == 0 ? 4 : 2, i == 0 ? ~0u : 1);
+        assert_false(run());
+        assert_int_equal(byte_ring_count(&out), 20 + 10 * i);
+    }
+}
+
 static void a_reset_forgets_what_was_on_its_way(void **state)
 {
     (void)state;
@@ -214,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_sent_comes_out_in_one_go),
         cmocka_unit_test(a_full_ring_keeps_the_rest_for_later),
+        cmocka_unit_test(a_notification_in_memory_is_known_by_its_place_or_by_its_value),
         cmocka_unit_test(a_reset_forgets_what_was_on_its_way),
         cmocka_unit_test(what_is_typed_waits_for_a_buffer),
         cmocka_unit_test(a_broken_queue_ends_the_console_and_no_more),

@@ -23,6 +23,7 @@
 #define REGION_DEVICE 0x2000u
 #define REGION_NOTIFY 0x3000u
 #define REGION_BYTES 0x1000u
+#define NOTIFY_STRIDE 4u /* as QEMU's */
 
 /* 4.1.4 "Virtio Structure PCI Capabilities". */
 #define CAP_VENDOR 0x09u
@@ -254,6 +255,7 @@ static void fill_common(const struct virtio_pci *pci, struct common *common)
         common->queue_size = queue->size;
         common->queue_vector = queue->vector;
         common->queue_enable = queue->enabled;
+        common->queue_notify_offset = pci->queue_select;
         common->descriptors = queue->descriptors;
         common->available = queue->available;
         common->used = queue->used;
@@ -373,6 +375,16 @@ static uint64_t modern_read(struct virtio_pci *pci, uint64_t offset, uint8_t siz
     }
 }
 
+/* QEMU looks at the place alone, so that drivers get along which write something else than their queue's number; the
+ * number counts at the first place for one that knows no other. A notification too many is found to be none. */
+static void notify_at(struct virtio_pci *pci, uint64_t at, uint64_t value)
+{
+    virtio_notify(device_of(pci), (unsigned)(at / NOTIFY_STRIDE));
+    if (at < NOTIFY_STRIDE) {
+        virtio_notify(device_of(pci), (uint16_t)value);
+    }
+}
+
 static void modern_write(struct virtio_pci *pci, uint64_t offset, uint8_t size, uint64_t value)
 {
     uint64_t at = offset % REGION_BYTES;
@@ -385,7 +397,7 @@ static void modern_write(struct virtio_pci *pci, uint64_t offset, uint8_t size, 
         virtio_config_write(device_of(pci), (unsigned)at, (uint8_t)min_u64(size, 4), (uint32_t)value);
         break;
     case REGION_NOTIFY:
-        virtio_notify(device_of(pci), (uint16_t)value);
+        notify_at(pci, at, value);
         break;
     default:
         break;
@@ -512,7 +524,7 @@ static const struct pci_device_ops ops = {
 /* ---- the function's description ---- */
 
 static uint8_t add_cap(struct virtio_pci *pci, enum cap_type type, uint8_t bar, uint32_t offset, uint32_t length,
-                       unsigned more)
+                       unsigned more, uint8_t multiplier)
 {
     uint8_t body[CAP_DATA + 4 - 2] = {0};
 
@@ -521,24 +533,25 @@ static uint8_t add_cap(struct virtio_pci *pci, enum cap_type type, uint8_t bar, 
     body[CAP_BAR - 2] = bar;
     memcpy(&body[CAP_OFFSET - 2], &offset, sizeof(offset));
     memcpy(&body[CAP_LENGTH - 2], &length, sizeof(length));
+    body[CAP_DATA - 2] = multiplier;
     return pci_function_add_capability(&pci->function, CAP_VENDOR, body, CAP_DATA - 2 + more);
 }
 
 /*
- * The offset multiplier of notifications is 0: all queues share one register, and the value says which it is. Every
- * device has a configuration of its own, as QEMU's have, as long as its region, and it reads 0 behind its fields:
- * Hermit's driver wants room for every field of the specification, Asterinas' wants one of random numbers, too.
+ * All queues share the port, whose value says which it is; in memory each has a place. Every device has a configuration
+ * of its own, as QEMU's have, as long as its region, and it reads 0 behind its fields: Hermit's driver wants room for
+ * every field of the specification, Asterinas' wants one of random numbers, too.
  */
 static void add_caps(struct virtio_pci *pci, bool ports)
 {
-    add_cap(pci, CAP_COMMON, BAR_MODERN, REGION_COMMON, sizeof(struct common), 0);
+    add_cap(pci, CAP_COMMON, BAR_MODERN, REGION_COMMON, sizeof(struct common), 0, 0);
     if (ports) {
-        add_cap(pci, CAP_NOTIFY, BAR_PORTS, LEGACY_QUEUE_NOTIFY, 2, 4);
+        add_cap(pci, CAP_NOTIFY, BAR_PORTS, LEGACY_QUEUE_NOTIFY, 2, 4, 0);
     }
-    add_cap(pci, CAP_NOTIFY, BAR_MODERN, REGION_NOTIFY, 4, 4);
-    add_cap(pci, CAP_ISR, BAR_MODERN, REGION_ISR, 1, 0);
-    add_cap(pci, CAP_DEVICE, BAR_MODERN, REGION_DEVICE, REGION_BYTES, 0);
-    pci->window_cap = add_cap(pci, CAP_WINDOW, 0, 0, 0, 4);
+    add_cap(pci, CAP_NOTIFY, BAR_MODERN, REGION_NOTIFY, REGION_BYTES, 4, NOTIFY_STRIDE);
+    add_cap(pci, CAP_ISR, BAR_MODERN, REGION_ISR, 1, 0, 0);
+    add_cap(pci, CAP_DEVICE, BAR_MODERN, REGION_DEVICE, REGION_BYTES, 0, 0);
+    pci->window_cap = add_cap(pci, CAP_WINDOW, 0, 0, 0, 4, 0);
     pci->function.writable[pci->window_cap + CAP_BAR] = 0xff;
     memset(&pci->function.writable[pci->window_cap + CAP_OFFSET], 0xff, 8);
 }
@@ -598,10 +611,15 @@ static bool row_read(void *state, struct bus_access *access)
  * modern one leads there, too (add_caps()). */
 static bool row_notify(void *state, uint64_t at, uint64_t value)
 {
-    if (at != PCI_AT(BAR_PORTS, LEGACY_QUEUE_NOTIFY) && at - PCI_AT(BAR_MODERN, REGION_NOTIFY) >= REGION_BYTES) {
+    if (at == PCI_AT(BAR_PORTS, LEGACY_QUEUE_NOTIFY)) {
+        virtio_notify(device_of(state), (uint16_t)value);
+        return true;
+    }
+    at -= PCI_AT(BAR_MODERN, REGION_NOTIFY);
+    if (at >= REGION_BYTES) {
         return false;
     }
-    virtio_notify(device_of(state), (uint16_t)value);
+    notify_at(state, at, value);
     return true;
 }
 

@@ -108,6 +108,12 @@ static enum status check_identity(struct loader *loader, struct span file)
     return STATUS_OK;
 }
 
+/* The class decides: a 64-bit file for i386 is one made for QEMU, which takes no other multiboot kernel of 64 bits. */
+static bool machine_fits(uint64_t machine, bool is_64)
+{
+    return machine == ELF_MACHINE_386 || (is_64 && machine == ELF_MACHINE_X86_64);
+}
+
 static enum status check_machine(struct loader *loader, struct span file, bool is_64)
 {
     uint64_t type = read_word(file, ELF_TYPE_OFFSET, 2);
@@ -117,7 +123,7 @@ static enum status check_machine(struct loader *loader, struct span file, bool i
         return loader_fail(loader, STATUS_UNSUPPORTED, ELF_TYPE_OFFSET,
                            "ELF type %u is not an executable: link the object file first", (unsigned)type);
     }
-    if (machine != (is_64 ? ELF_MACHINE_X86_64 : ELF_MACHINE_386)) {
+    if (!machine_fits(machine, is_64)) {
         const char *name = foreign_elf_machine((uint32_t)machine);
 
         return loader_fail(loader, STATUS_UNSUPPORTED, ELF_MACHINE_OFFSET,

@@ -379,7 +379,6 @@ static const struct bad_header bad_headers[] = {
     {5, 1, 2, STATUS_UNSUPPORTED, "little-endian"},
     {16, 2, 1, STATUS_UNSUPPORTED, "type 1"},
     {18, 2, 183, STATUS_UNSUPPORTED, "for arm64 (machine 183)"},
-    {18, 2, 3, STATUS_UNSUPPORTED, "64-bit ELF file for i386"},
     {18, 2, 0x1234, STATUS_UNSUPPORTED, "unknown CPU (machine 4660)"},
     {32, 8, 0x7fffffff, STATUS_MALFORMED, "truncated"},
     {32, 8, ~0ULL, STATUS_MALFORMED, "truncated"},

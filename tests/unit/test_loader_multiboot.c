@@ -43,6 +43,21 @@ static void a_multiboot_elf_of_both_classes_is_entered_in_protected_mode(void **
     }
 }
 
+/* QEMU refuses a multiboot file that says x86-64, so Kerla, Resea and Asterinas write i386 into theirs. */
+static void a_64_bit_elf_file_may_say_that_it_is_for_i386(void **state)
+{
+    struct load_request request = elf_request(true, 3);
+
+    (void)state;
+    put(&image, 18, 3, 2);
+    plan_ok(&request);
+    assert_int_equal(plan.protocol, PROTOCOL_MULTIBOOT);
+    assert_int_equal(plan.entry.rip, 0x100040);
+    request = elf_request(false, 3);
+    put(&image, 18, 62, 2);
+    plan_fails(&request, STATUS_UNSUPPORTED, "a 32-bit ELF file for");
+}
+
 static void the_information_has_memory_names_and_no_page_0_address(void **state)
 {
     struct load_request request = elf_request(false, 3);
@@ -651,6 +666,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_multiboot_elf_of_both_classes_is_entered_in_protected_mode),
+        cmocka_unit_test(a_64_bit_elf_file_may_say_that_it_is_for_i386),
         cmocka_unit_test(the_information_has_memory_names_and_no_page_0_address),
         cmocka_unit_test(modules_are_page_aligned_and_carry_their_strings),
         cmocka_unit_test(elf_section_headers_are_passed_on),

@@ -251,6 +251,21 @@ static void a_legacy_driver_uses_it_before_it_says_that_it_is_ready(void **state
     assert_false(virtio_runs(disk.pci.function.device));
 }
 
+/* As Kerla's does: the register keeps the bit, as QEMU's, and the features go with a layout that has no VERSION_1. */
+static void a_legacy_driver_may_say_that_it_is_content_with_the_features(void **state)
+{
+    (void)state;
+    make(false, DISK_PAGES);
+    assert_true(vd_start(&driver, &disk.pci, &arena, true, 0, 1, RINGS, 0));
+    vd_status(&driver, 0);
+    vd_status(&driver, 3);
+    vd_write(&driver, 0, 4, 4, vd_read(&driver, 0, 0, 4));
+    vd_status(&driver, 11);
+    assert_int_equal(vd_get_status(&driver), 11);
+    vd_status(&driver, 15);
+    assert_int_equal(vd_get_status(&driver), 15);
+}
+
 static void a_legacy_driver_may_use_indirect_tables_that_it_has_not_asked_for(void **state)
 {
     struct driver_buffer buffers[] = {{HEADER, 16, false}, {DATA, 512, true}, {STATUS, 1, true}};
@@ -618,6 +633,7 @@ int main(void)
         cmocka_unit_test_setup(it_reads_and_writes, setup),
         cmocka_unit_test_setup(it_works_through_the_legacy_registers, setup_legacy),
         cmocka_unit_test_setup(a_legacy_driver_uses_it_before_it_says_that_it_is_ready, setup_legacy),
+        cmocka_unit_test(a_legacy_driver_may_say_that_it_is_content_with_the_features),
         cmocka_unit_test(a_legacy_driver_may_use_indirect_tables_that_it_has_not_asked_for),
         cmocka_unit_test_setup(what_is_not_on_the_disk_is_an_error, setup),
         cmocka_unit_test_setup(a_read_only_disk_refuses_writes, setup),

@@ -87,10 +87,11 @@ static void set_queue_features(struct virtio_device *device)
     }
 }
 
-/* 3.1.1 "Driver Requirements: Device Initialization": what the driver wants must have been offered. */
+/* 3.1.1 "Driver Requirements: Device Initialization": what the driver wants must have been offered. The legacy layout's
+ * register of features has no VERSION_1. */
 static bool features_fit(const struct virtio_device *device)
 {
-    return (device->accepted & ~device->offered) == 0 && virtio_has(device, VIRTIO_F_VERSION_1) &&
+    return (device->accepted & ~device->offered) == 0 && (device->legacy || virtio_has(device, VIRTIO_F_VERSION_1)) &&
            (device->kind->features_fit == NULL || device->kind->features_fit(device->accepted));
 }
 

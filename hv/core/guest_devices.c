@@ -591,6 +591,38 @@ static const char *driver_note(const struct virtio_device *device, bool with_cou
     return with_counters && !driven ? ", without a driver" : "";
 }
 
+static const char *remedy_for_unused(enum config_virtio form)
+{
+    switch (form) {
+    case VIRTIO_TRANSITIONAL:
+        return ": has its kernel a driver? One that maps memory alone needs `virtio = qemu`, one without PCI `virtio = "
+               "mmio`";
+    case VIRTIO_MODERN:
+        return ": has its kernel a driver? One for the old layout needs `virtio = qemu`";
+    case VIRTIO_QEMU:
+    case VIRTIO_MMIO:
+        break;
+    }
+    return ": has its kernel a driver?";
+}
+
+void guest_devices_tell_unused(const struct guest *guest)
+{
+    const struct guest_devices *devices = guest->devices;
+    uint32_t disks = 0, cards = 0;
+
+    for (uint32_t i = 0; i < guest->config->disk_count; i++) {
+        disks += devices->disks[i].state.block.device.driven ? 0 : 1;
+    }
+    for (uint32_t i = 0; i < guest->config->net_count; i++) {
+        cards += devices->cards[i].state.net.device.driven ? 0 : 1;
+    }
+    if (disks + cards != 0) {
+        log_info("no driver took %u of guest %s's disks and %u of its network cards%s", disks, guest->name, cards,
+                 remedy_for_unused(guest->config->virtio));
+    }
+}
+
 static void report_disk(const struct guest *guest, uint32_t index, bool with_counters)
 {
     const struct guest_disk *disk = &guest->devices->disks[index];

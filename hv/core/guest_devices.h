@@ -165,6 +165,10 @@ void guest_devices_run(struct vcpu *vcpu, uint64_t now);
 /* A line for each: what it is, and (for the status) what it has done. */
 void guest_devices_report(const struct guest *guest, bool with_counters);
 
+/* After a guest's end: a line where it has had disks or cards that no driver has ever taken, and what to write for
+ * kernels that cannot see them. */
+void guest_devices_tell_unused(const struct guest *guest);
+
 static inline uint64_t guest_devices_deadline(const struct guest *guest)
 {
     return guest->devices == NULL ? UINT64_MAX : __atomic_load_n(&guest->devices->deadline, __ATOMIC_ACQUIRE);

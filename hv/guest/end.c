@@ -248,6 +248,7 @@ static void report_ran(const struct guest *guest)
     log_info("guest %s ran %" PRIu64 " ms, %" PRIu64 " exits", guest->name, ran_ms(guest), exit_count_total(guest));
     report_exits(guest);
     report_unknown_accesses(guest);
+    guest_devices_tell_unused(guest);
     if (!has_bad_memory(guest) && !guest_status_screen(guest) && guest->config->console) {
         log_warning("guest %s ended without any output, on its serial port (0x3f8) and on its text display",
                     guest->name);

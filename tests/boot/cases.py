@@ -775,6 +775,9 @@ CASES = [
                files={"screen.elf": Built("guests/screen.elf")}, passes=(("hello", "hello"),), required=(
                    r"guest screen stopped(?s:.{0,900})its text display shows:(?s:.{0,400})\| screen: first row\s*\n"
                    r"(?s:.{0,400})\| screen: third row \[2J of 80 cells\s*\n",)),
+    hello_case("no-driver", hello_conf() + "disk = words.img\n",
+               r"no driver took 1 of guest hello's disks and 0 of its network cards: .*`virtio = qemu`", files={"words.img": devices.WORDS},
+               emulators=("qemu-svm", "bochs-vmx")),
     hello_case("hello-odd-size", hello_conf("33M"), emulators=QEMU),
     hello_case("hello-unaligned-pages", hello_conf("17412K"), emulators=QEMU),
     hello_case("hello-1gib-leaf", hello_conf("1G"), r"1 GiB", mem="3G", emulators=QEMU),

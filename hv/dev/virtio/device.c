@@ -120,6 +120,7 @@ void virtio_status_write(struct virtio_device *device, uint8_t status)
     }
     device->status = now;
     if ((now & ~before & VIRTIO_DRIVER_OK) != 0) {
+        device->driven = true;
         start(device);
     }
     unlock(device);

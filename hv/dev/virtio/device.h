@@ -104,6 +104,7 @@ struct virtio_kind {
 struct virtio_device {
     const struct virtio_kind *kind;
     const struct guest_memory *memory; /* of the guest that has it */
+    bool driven;                       /* a driver was ready once, in any life of the guest */
     uint64_t offered;                  /* features; saved state from here on */
     uint64_t accepted;
     uint8_t status;

@@ -230,6 +230,8 @@ struct config_guest {
     uint32_t mmio_count;
     bool serial_com2; /* `serial = com2`: the machine's COM2, with its interrupt */
     struct config_position serial_position;
+    bool keyboard; /* `keyboard = ps2`: the machine's 8042, with the keyboard and the mouse behind it */
+    struct config_position keyboard_position;
     bool framebuffer; /* the screen that the firmware has set up */
     struct config_position framebuffer_position;
     bool rng;  /* has a virtio entropy device; default: where it has another PCI device */

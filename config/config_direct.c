@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Devices of the machine that a guest has for itself: ports, a serial port, a device's memory, the screen.
+ * Devices of the machine that a guest has for itself: ports, a serial port, a device's memory, screen and keyboard.
  *
- *   ports = 0x378-0x37f                  serial = com2
+ *   ports = 0x378-0x37f                  serial = com2            keyboard = ps2
  *   mmio = 0xfed40000 4K                 mmio = 0x90000000 64K 0xf8000000 (where the guest has it)
  *
  * What belongs to the hypervisor, and what would let a guest reach it, is refused by name: first by tables, which hold
@@ -26,6 +26,8 @@ struct fixed_range {
     const char *instead; /* the end of the sentence; NULL: take the line out */
 };
 
+#define KEYBOARD_INSTEAD "write `keyboard = ps2`, which keeps that from it"
+
 /* Of every PC; PIIX4 3.2 and ICH9 13.1 "I/O Map" have most of them. */
 static const struct fixed_range fixed_ports[] = {
     {0x00, 0x1f, "the DMA controller, which writes to any memory", NULL},
@@ -33,9 +35,9 @@ static const struct fixed_range fixed_ports[] = {
     {0x2e, 0x2f, "the Super I/O's set-up, which moves devices", NULL},
     {0x40, 0x43, "the timer (8254)", NULL},
     {0x4e, 0x4f, "the Super I/O's set-up, which moves devices", NULL},
-    {0x60, 0x60, "the keyboard controller, which also resets the machine", NULL},
+    {0x60, 0x60, "the keyboard controller, which also resets the machine", KEYBOARD_INSTEAD},
     {0x61, 0x61, "the timer's gate and the machine's errors", NULL},
-    {0x64, 0x64, "the keyboard controller, which also resets the machine", NULL},
+    {0x64, 0x64, "the keyboard controller, which also resets the machine", KEYBOARD_INSTEAD},
     {0x70, 0x77, "the clock and CMOS memory", NULL},
     {0x81, 0x8f, "the DMA controller's pages", NULL},
     {0x92, 0x92, "a port that resets the machine", NULL},
@@ -341,6 +343,18 @@ static void check_framebuffer_alone(const struct config *config, uint32_t guest,
     }
 }
 
+static void check_keyboard_alone(const struct config *config, uint32_t guest, struct config_errors *errors)
+{
+    for (uint32_t g = 0; g < guest; g++) {
+        if (config->guests[guest].keyboard && config->guests[g].keyboard) {
+            config_report(errors, config->guests[guest].keyboard_position, "keyboard-two-owners",
+                          "Guest `%.*s` has the keyboard already (line %u); a machine has one controller of it.",
+                          TEXT_ARGS(config->guests[g].name), config->guests[g].keyboard_position.line);
+            return;
+        }
+    }
+}
+
 void config_rules_direct(const struct config *config, struct config_errors *errors)
 {
     struct config_ports ports;
@@ -353,6 +367,7 @@ void config_rules_direct(const struct config *config, struct config_errors *erro
             check_mmio_alone(config, g, i, errors);
         }
         check_framebuffer_alone(config, g, errors);
+        check_keyboard_alone(config, g, errors);
     }
 }
 
@@ -374,6 +389,16 @@ const struct config_guest *config_framebuffer_guest(const struct config *config)
 {
     for (uint32_t g = 0; g < config->guest_count; g++) {
         if (config->guests[g].framebuffer) {
+            return &config->guests[g];
+        }
+    }
+    return NULL;
+}
+
+const struct config_guest *config_keyboard_guest(const struct config *config)
+{
+    for (uint32_t g = 0; g < config->guest_count; g++) {
+        if (config->guests[g].keyboard) {
             return &config->guests[g];
         }
     }
@@ -432,6 +457,24 @@ static void check_mmio_there(const struct config_mmio *mmio, const struct config
     }
 }
 
+static void check_inputs_there(const struct config_guest *guest, const struct config_machine *machine,
+                               struct config_errors *errors)
+{
+    if (guest->serial_com2 && machine->devices_known && !machine->has_com2) {
+        config_report(
+            errors, guest->serial_position, "no-such-device",
+            "Guest `%.*s` wants COM2, and at port 0x2f8 of this machine no serial port answers; switch it on in "
+            "the firmware's set-up, or take the line out.",
+            TEXT_ARGS(guest->name));
+    }
+    if (guest->keyboard && machine->keyboard_known && !machine->has_keyboard) {
+        config_report(errors, guest->keyboard_position, "no-such-device",
+                      "Guest `%.*s` wants the PS/2 keyboard, and this machine's ACPI tables say that it has no 8042 "
+                      "controller; take the line out (`pci = usb` gives a guest a USB controller and its keyboard).",
+                      TEXT_ARGS(guest->name));
+    }
+}
+
 static void check_guest_there(const struct config_guest *guest, const struct config_machine *machine,
                               struct config_errors *errors)
 {
@@ -446,13 +489,7 @@ static void check_guest_there(const struct config_guest *guest, const struct con
     for (uint32_t i = 0; i < guest->mmio_count; i++) {
         check_mmio_there(&guest->mmio[i], machine, errors);
     }
-    if (guest->serial_com2 && machine->devices_known && !machine->has_com2) {
-        config_report(
-            errors, guest->serial_position, "no-such-device",
-            "Guest `%.*s` wants COM2, and at port 0x2f8 of this machine no serial port answers; switch it on in "
-            "the firmware's set-up, or take the line out.",
-            TEXT_ARGS(guest->name));
-    }
+    check_inputs_there(guest, machine, errors);
     if (guest->framebuffer && machine->devices_known &&
         (machine->screen.bytes == 0 || machine->screen.bytes > GUEST_FRAMEBUFFER_BYTES - 2 * MIB)) {
         config_report(errors, guest->framebuffer_position, "no-such-device",

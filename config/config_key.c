@@ -87,6 +87,7 @@ static const struct choice speculations[] = {
     {"auto", SPECULATION_AUTO}, {"all", SPECULATION_ALL}, {"none", SPECULATION_NONE}, {NULL, 0}};
 static const struct choice clocks[] = {{"utc", RTC_UTC}, {"local", RTC_LOCAL}, {NULL, 0}};
 static const struct choice serials[] = {{"com2", 1}, {"no", 0}, {"none", 0}, {NULL, 0}};
+static const struct choice keyboards[] = {{"ps2", 1}, {"no", 0}, {"none", 0}, {NULL, 0}};
 static const struct choice levels[] = {{"info", 0}, {"debug", 1}, {NULL, 0}};
 
 #define OUTPUT_SERIAL 1u
@@ -146,6 +147,8 @@ static const struct key keys[] = {
     {"hpet", SECTION_GUEST, KIND_FLAG, GUEST_AT(hpet), NO_POSITION, yes_no, NULL},
     {"ports", SECTION_GUEST, KIND_PORTS, 0, NO_POSITION, NULL, "ioports io-ports ioport"},
     {"serial", SECTION_GUEST, KIND_FLAG, GUEST_AT(serial_com2), GUEST_AT(serial_position), serials, NULL},
+    {"keyboard", SECTION_GUEST, KIND_FLAG, GUEST_AT(keyboard), GUEST_AT(keyboard_position), keyboards,
+     "kbd mouse ps2 i8042 8042"},
     {"mmio", SECTION_GUEST, KIND_MMIO, 0, NO_POSITION, NULL, "iomem mem-regions"},
     {"framebuffer", SECTION_GUEST, KIND_FLAG, GUEST_AT(framebuffer), GUEST_AT(framebuffer_position), yes_no, NULL},
     {"on-stop", SECTION_GUEST, KIND_CHOICE, GUEST_AT(on_stop), NO_POSITION, actions, "on-poweroff on-shutdown on-halt"},

@@ -13,11 +13,11 @@ struct foreign {
 
 static const struct foreign foreigners[] = {
     {"hostdevs device devices gpu rdm irq irqs io", "of the machine a guest has what `pci = 02:00.0` gives it, and by "
-                                                    "`ports`, `serial`, `mmio` and `framebuffer` simple "
+                                                    "`ports`, `serial`, `keyboard`, `mmio` and `framebuffer` simple "
                                                     "devices; it has a PC's own devices, `disk` and `net`."},
-    {"usb usb-devices usbdevice usbctrl usbdev redirdev hub input tablet mouse keyboard",
-     "a guest has no USB, keyboard or mouse; keys reach it by its serial port (Ctrl-] n moves them to the next "
-     "guest)."},
+    {"usb usb-devices usbdevice usbctrl usbdev redirdev hub input tablet",
+     "a guest has no USB of its own (`pci = usb` gives it a controller of the machine, `keyboard = ps2` the PS/2 "
+     "keyboard); keys reach it by its serial port (Ctrl-] n moves them to the next guest)."},
     {"vnc vnclisten vncpasswd spice sdl graphics display vga vfb video videoram screen nographic stdvga",
      "a guest has no screen but the machine's (`framebuffer = yes`, for one guest); what it prints on its serial port "
      "is on the console. A Linux needs `cmdline = "

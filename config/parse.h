@@ -78,6 +78,7 @@ bool config_ports_given(const struct config *config, uint16_t first, uint16_t la
 
 /* The guest that has the framebuffer. NULL: none. */
 const struct config_guest *config_framebuffer_guest(const struct config *config);
+const struct config_guest *config_keyboard_guest(const struct config *config);
 
 /* What the machine has, for the second half of the rules: CPUs that are there. */
 struct config_machine {
@@ -102,6 +103,8 @@ struct config_machine {
     bool devices_known;          /* what follows is: */
     bool has_com2;               /* a UART at 0x2f8 */
     struct config_screen screen; /* bytes 0: there is none */
+    bool keyboard_known;         /* files of older versions do not say it: */
+    bool has_keyboard;           /* an 8042, as far as ACPI says */
 };
 
 /*

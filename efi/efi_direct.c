@@ -88,6 +88,8 @@ void efi_direct_machine(const struct efi_stage *stage, struct config_machine *ma
     machine->map = &stage->map;
     machine->devices_known = true;
     machine->has_com2 = stage->has_com2;
+    machine->keyboard_known = true;
+    machine->has_keyboard = host_acpi_may_have_8042(acpi);
     take_power(machine, acpi);
     take_uarts(machine, stage->info);
     for (uint32_t i = 0; i < acpi->ioapic_count; i++) {
@@ -131,6 +133,9 @@ void efi_direct_let_go(struct efi_stage *stage)
         }
     }
     info->uart_count = kept;
+    if (config_keyboard_guest(&info->config) != NULL) {
+        efi_say(stage, "Plinth: the keyboard is a guest's from now on: the console lets go of it");
+    }
     if (config_framebuffer_guest(&info->config) != NULL) {
         efi_say(stage, "Plinth: the screen is a guest's from now on: the console lets go of it, and of the keyboard");
         info->config.console_screen = false;

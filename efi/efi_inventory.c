@@ -122,6 +122,7 @@ static void add_consoles(struct inventory *inventory, const struct efi_stage *st
         inventory_add(inventory, "uart = %s 0x%" PRIx64 "\n", info->uarts[i].mmio ? "memory" : "port",
                       info->uarts[i].base);
     }
+    inventory_add(inventory, "keyboard = %s\n", host_acpi_may_have_8042(&stage->acpi) ? "ps2" : "none");
     if (info->framebuffer.format != BOOT_PIXEL_NONE) {
         inventory_add(inventory, "screen = %u x %u at 0x%" PRIx64 " bytes 0x%" PRIx64 "\n", info->framebuffer.width,
                       info->framebuffer.height, info->framebuffer.base,

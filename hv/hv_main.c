@@ -3,6 +3,7 @@
  * The hypervisor's start after the hand-over, as a table of contents: first what is needed to say anything, then what
  * is needed to survive a mistake, then the machine, then the guests. Nothing below returns to the firmware.
  */
+#include "config/parse.h"
 #include "hv/base/check.h"
 #include "hv/base/format.h"
 #include "hv/base/log.h"
@@ -202,13 +203,15 @@ static void take_over_devices(const struct boot_info *info)
 /* Beside the screen: a machine without one is not typed on. */
 static void open_screen_and_keyboard(const struct boot_info *info)
 {
-    bool there = acpi.has_8042 || !acpi.has_fadt;
-
     if (info->framebuffer.format == BOOT_PIXEL_NONE || !info->config.console_screen) {
         return;
     }
     console_say_screen(&info->framebuffer);
-    log_info("keyboard: %s", there && console_open_keyboard()
+    if (config_keyboard_guest(&info->config) != NULL) {
+        log_info("keyboard: a guest's");
+        return;
+    }
+    log_info("keyboard: %s", host_acpi_may_have_8042(&acpi) && console_open_keyboard()
                                  ? "PS/2, US layout; what is typed goes to the console"
                                  : "no PS/2 keyboard answers (a USB keyboard is not the hypervisor's to use)");
 }

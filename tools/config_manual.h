@@ -109,6 +109,7 @@ static const char manual_details[] =
     LINE("    node = 0 0x0 0x80000000               # memory from START to END that is near the CPUs of node 0")
     LINE("    distance = 0 1 21                     # from a node's CPUs to another's memory; 10 to its own")
     LINE("    uart = port 0x2f8                     # a serial port that answers")
+    LINE("    keyboard = ps2                        # a keyboard controller (8042), by ACPI; or none")
     LINE("    screen = 800 x 600 at 0x80000000 bytes 1920000")
     LINE("    taken = ports 0x600 0x680 acpi-pm     # ports, or memory, from START to END that are the hypervisor's: acpi-pm,")
     LINE("                                          # reset, console, io-apic, pci-config, iommu or screen")
@@ -226,6 +227,10 @@ static const struct manual_key manual_keys[] = {
      "ports of the machine that the guest has for itself, without an exit; may be repeated, 8 times at most"},
     {"guest", "serial", "`com2`, `no`", "`no`",
      "the machine's COM2 (0x2f8, IRQ 3) is the guest's, with its interrupt; the hypervisor's console lets go of it"},
+    {"guest", "keyboard", "`ps2`, `no`", "`no`",
+     "the machine's keyboard controller (8042; ports 0x60 and 0x64, IRQ 1 and 12) is the guest's, with the PS/2 "
+     "keyboard and mouse behind it; the hypervisor's console lets go of them. A write that would reset the machine "
+     "resets the guest"},
     {"guest", "mmio", "an address and a size, then where the guest has it: `0x90000000 64K 0xf8000000`", "none",
      "memory of a device that the guest has for itself, uncached; by default at the same address. May be repeated, 8 "
      "times at most. Not with shadow paging"},
@@ -372,6 +377,9 @@ static const struct manual_rule manual_rules[] = {
     {"screen-two-owners", "One guest has the screen.",
      "[guest a]\nkernel = k\nframebuffer = yes\n[guest b]\nkernel = k\nframebuffer = yes\n",
      "[guest a]\nkernel = k\nframebuffer = yes\n[guest b]\nkernel = k\n", 0},
+    {"keyboard-two-owners", "One guest has the keyboard.",
+     "[guest a]\nkernel = k\nkeyboard = ps2\n[guest b]\nkernel = k\nkeyboard = ps2\n",
+     "[guest a]\nkernel = k\nkeyboard = ps2\n[guest b]\nkernel = k\n", 0},
     {"too-many-ranges", "At most 8 `ports` lines and 8 `mmio` lines in a guest.",
      "[guest a]\nkernel = k\nports = 0x300\nports = 0x301\nports = 0x302\nports = 0x303\nports = 0x304\nports = "
      "0x305\nports = 0x306\nports = 0x307\nports = 0x308\n",
@@ -472,7 +480,7 @@ static const struct manual_rule manual_rules[] = {
     {"no-such-kind", "Where the firmware says the kinds of CPUs, there are some of the kind that `cpus` names.",
      "[guest a]\nkernel = k\ncpus = 1 performance\n", "[guest a]\nkernel = k\ncpus = 1 efficient\n",
      1 | MANUAL_LITTLE_CORES},
-    {"no-such-device", "The machine has the COM2, or the screen, that a guest is to have.",
+    {"no-such-device", "The machine has the COM2, the keyboard controller, or the screen, that a guest is to have.",
      "[guest a]\nkernel = k\nserial = com2\n", "[guest a]\nkernel = k\ncom2 = yes\n", 1 | MANUAL_NO_COM2},
     {"cpu-full", "A CPU of the machine takes at most 64 vCPUs of all guests together.",
      "[guest a]\nkernel = k\ncpus = 16\n[guest b]\nkernel = k\ncpus = 16\n[guest c]\nkernel = k\ncpus = 16\n"

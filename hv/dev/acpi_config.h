@@ -10,6 +10,7 @@ struct acpi_tables_config {
     uint64_t base;      /* guest-physical address of the first byte of the buffer: RSDP is there */
     bool com2;
     bool hpet;                               /* there is a table for it */
+    bool keyboard;                           /* the machine's, with a mouse */
     uint32_t pci_devices;                    /* bit n: device n of bus 0 has an interrupt pin */
     uint32_t virtio_mmio;                    /* how many devices */
     uint64_t pci_high_start, pci_high_bytes; /* the window above 4 GiB; 0 bytes: there is none */

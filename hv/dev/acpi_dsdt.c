@@ -12,6 +12,7 @@
 #include "hv/dev/acpi_dsdt.h"
 
 #include "hv/dev/aml.h"
+#include "hv/dev/i8042.h"
 #include "hv/dev/pci/host.h"
 #include "hv/dev/pm.h"
 #include "hv/dev/pvpanic.h"
@@ -206,6 +207,28 @@ static void dsdt_isa(struct table_writer *out, const struct isa_device *isa)
     aml_package_end(out, device);
 }
 
+/* Linux and others know the two by these ids; the mouse has its controller's ports, which the keyboard names. */
+static void dsdt_keyboard(struct table_writer *out)
+{
+    uint64_t device = aml_device_begin(out, "KBD_");
+    struct aml_crs crs;
+
+    aml_device_ids(out, "PNP0303", 0);
+    crs = aml_crs_begin(out);
+    aml_crs_io(out, I8042_DATA_PORT, 1);
+    aml_crs_io(out, I8042_COMMAND_PORT, 1);
+    aml_crs_irq(out, I8042_IRQ_KEYBOARD);
+    aml_crs_end(out, crs);
+    aml_package_end(out, device);
+
+    device = aml_device_begin(out, "MOU_");
+    aml_device_ids(out, "PNP0F13", 0);
+    crs = aml_crs_begin(out);
+    aml_crs_irq(out, I8042_IRQ_MOUSE);
+    aml_crs_end(out, crs);
+    aml_package_end(out, device);
+}
+
 /* Name (\_S5, Package () {type, type, 0, 0}): what goes into SLP_TYP for soft-off. 7.4.2.6. */
 static void dsdt_s5(struct table_writer *out)
 {
@@ -242,6 +265,9 @@ uint64_t acpi_put_dsdt(struct table_writer *out, const struct acpi_tables_config
     }
     if (config->com2) {
         dsdt_isa(out, &com2_device);
+    }
+    if (config->keyboard) {
+        dsdt_keyboard(out);
     }
     dsdt_pvpanic(out);
     for (uint32_t i = 0; i < config->virtio_mmio; i++) {

@@ -80,9 +80,13 @@ static uint64_t put_facs(struct table_writer *out)
     return start;
 }
 
-/* 5.2.9 table 5.10 "IA-PC Boot Architecture Flags": legacy devices, no VGA; no 8042; there are an RTC and MSIs. */
+/* 5.2.9 table 5.10 "IA-PC Boot Architecture Flags": legacy devices, no VGA; an 8042 where
+ * the guest has the machine's; there are an RTC and MSIs. */
 #define BOOT_LEGACY_DEVICES 0x0001u
+#define BOOT_8042 0x0002u
 #define BOOT_NO_VGA 0x0004u
+#define BOOT_ARCH (BOOT_LEGACY_DEVICES | BOOT_NO_VGA)
+#define FADT_BOOT_ARCH 109u
 /* 5.2.9 table 5.9: WBINVD works, C1, a fixed power button (bit 4 is 0), no fixed sleep button, no fixed RTC wake,
  * 32-bit PM timer, reset register, headless. */
 #define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10 | 1u << 12)
@@ -109,7 +113,7 @@ static const struct field fadt_fields[] = {
     {96, 2, 0xfff},                       /* P_LVL2_LAT: over 100, no C2 */
     {98, 2, 0xfff},                       /* P_LVL3_LAT: over 1000, no C3 */
     {108, 1, CENTURY_REGISTER},
-    {109, 2, BOOT_LEGACY_DEVICES | BOOT_NO_VGA},
+    {FADT_BOOT_ARCH, 2, BOOT_ARCH},
     {112, 4, FADT_FLAGS},
     {128, 1, RESET_VALUE},
 };
@@ -127,13 +131,16 @@ static const struct {
     {208, 32, 3, PM_BASE + PM_TIMER_OFFSET},
 };
 
-static uint64_t put_fadt(struct table_writer *out, uint64_t base, uint64_t facs, uint64_t dsdt)
+static uint64_t put_fadt(struct table_writer *out, uint64_t base, uint64_t facs, uint64_t dsdt, bool keyboard)
 {
     uint64_t start = acpi_table_begin(out, "FACP", FADT_REVISION);
 
     writer_zeroes(out, FADT_BYTES - HEADER_BYTES);
     for (size_t i = 0; i < ARRAY_COUNT(fadt_fields); i++) {
         writer_patch(out, start + fadt_fields[i].offset, fadt_fields[i].value, fadt_fields[i].bytes);
+    }
+    if (keyboard) {
+        writer_patch(out, start + FADT_BOOT_ARCH, BOOT_ARCH | BOOT_8042, 2);
     }
     for (size_t i = 0; i < ARRAY_COUNT(fadt_registers); i++) {
         uint64_t at = start + fadt_registers[i].offset;
@@ -384,7 +391,7 @@ enum status acpi_tables_build(const struct acpi_tables_config *config, uint8_t *
     writer_zeroes(&out, RSDP_BYTES);
     facs = put_facs(&out);
     dsdt = acpi_put_dsdt(&out, config);
-    listed[count++] = base + put_fadt(&out, base, facs, dsdt);
+    listed[count++] = base + put_fadt(&out, base, facs, dsdt, config->keyboard);
     listed[count++] = base + put_madt(&out, config->cpu_count);
     listed[count++] = base + put_mcfg(&out);
     listed[count++] = base + put_spcr(&out);

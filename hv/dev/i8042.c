@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keyboard controller with nothing plugged in. See i8042.h.
+ * The keyboard controller with nothing plugged in, or the machine's. See i8042.h.
  */
 #include "hv/dev/i8042.h"
 
 #include "hv/base/memory.h"
+#include "hv/dev/i8042_filter.h"
+#include "hv/dev/platform_config.h"
 #include "hv/dev/timebase.h"
 
 /* Status register, port 0x64. */
@@ -51,9 +53,10 @@ static void put_output(struct i8042 *keyboard, uint8_t value, uint8_t status_bit
     keyboard->status |= (uint8_t)(STATUS_OUTPUT_FULL | status_bits);
 }
 
-void i8042_reset(struct i8042 *keyboard)
+void i8042_reset(struct i8042 *keyboard, const struct i8042_io *io)
 {
     memset(keyboard, 0, sizeof(*keyboard));
+    keyboard->io = io;
     keyboard->status = STATUS_SYSTEM | STATUS_NOT_LOCKED;
     keyboard->command_byte = COMMAND_BYTE_SYSTEM | COMMAND_BYTE_KEYBOARD_OFF | COMMAND_BYTE_AUX_OFF;
     keyboard->output_port = 0xcc | OUTPUT_PORT_NO_RESET | OUTPUT_PORT_A20;
@@ -108,16 +111,10 @@ static void set_command_bits(struct i8042 *keyboard, uint8_t bits, bool on)
 
 static void write_command(struct i8042 *keyboard, uint8_t command)
 {
+    keyboard->expects = i8042_command_has_parameter(command) ? command : 0;
     switch (command) {
     case 0x20:
         put_output(keyboard, keyboard->command_byte, 0);
-        break;
-    case 0x60:
-    case 0xd1:
-    case 0xd2:
-    case 0xd3:
-    case 0xd4:
-        keyboard->expects = command;
         break;
     case 0xa7:
     case 0xa8:
@@ -168,6 +165,29 @@ static void write_data(struct i8042 *keyboard, uint8_t value)
     put_output(keyboard, DEVICE_TIMEOUT, STATUS_TIMEOUT);
 }
 
+/* To the machine's controller, or what is not for it to the own one, which takes none of these to a device. */
+static void write_machine(struct i8042 *keyboard, uint16_t port, uint8_t value)
+{
+    const struct i8042_io *io = keyboard->io;
+    uint8_t command = keyboard->expects;
+
+    if (port == I8042_COMMAND_PORT) {
+        if (!i8042_command_passes(value)) {
+            write_command(keyboard, value);
+            return;
+        }
+        keyboard->expects = i8042_command_has_parameter(value) ? value : 0;
+        io->write(io->context, port, value);
+        return;
+    }
+    keyboard->expects = 0;
+    if (i8042_data_passes(command, &value)) {
+        io->write(io->context, port, value);
+    } else {
+        write_parameter(keyboard, command, value);
+    }
+}
+
 static void write_control_a(struct i8042 *keyboard, uint8_t value)
 {
     if ((value & CONTROL_A_RESET) != 0 && (keyboard->control_a & CONTROL_A_RESET) == 0) {
@@ -183,9 +203,12 @@ void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value)
         write_control_a(keyboard, value);
         return;
     }
+    if (keyboard->io != NULL) {
+        write_machine(keyboard, port, value);
+        return;
+    }
     if (port == I8042_COMMAND_PORT) {
         keyboard->status |= STATUS_COMMAND;
-        keyboard->expects = 0;
         write_command(keyboard, value);
     } else {
         keyboard->status &= (uint8_t)~STATUS_COMMAND;
@@ -199,6 +222,9 @@ uint8_t i8042_read(struct i8042 *keyboard, uint16_t port)
 {
     if (port == I8042_CONTROL_A_PORT) {
         return keyboard->control_a;
+    }
+    if (keyboard->io != NULL) {
+        return keyboard->io->read(keyboard->io->context, port);
     }
     if (port == I8042_COMMAND_PORT) {
         return keyboard->status;
@@ -224,9 +250,8 @@ static bool write_at(void *state, const struct bus_access *access)
 
 static void reset(void *state, const struct bus_environment *environment, uint64_t now)
 {
-    (void)environment;
     (void)now;
-    i8042_reset(state);
+    i8042_reset(state, environment->config->keyboard);
 }
 
 const struct bus_row i8042_row = {

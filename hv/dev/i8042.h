@@ -5,6 +5,9 @@
  *
  * It answers its own commands (self test, command byte, output port, reset); a byte sent to a device times out as it
  * does with nothing plugged in. The A20 gate is remembered and has no effect: address line 20 is never masked.
+ *
+ * Of a guest that has the machine's (`keyboard = ps2`) ports 0x60 and 0x64 are that one's, through a filter
+ * (i8042_filter.h): what would reset the machine or move its A20 is answered here, as without a keyboard.
  */
 #ifndef HV_DEV_I8042_H
 #define HV_DEV_I8042_H
@@ -22,7 +25,15 @@
 #define I8042_LINE_KEYBOARD 1u
 #define I8042_LINE_MOUSE 2u
 
+/* The machine's controller. Ports are 0x60 and 0x64; a write comes from the filter. */
+struct i8042_io {
+    void *context;
+    uint8_t (*read)(void *context, uint16_t port);
+    void (*write)(void *context, uint16_t port, uint8_t value);
+};
+
 struct i8042 {
+    const struct i8042_io *io; /* NULL: the guest has a controller of its own with nothing plugged in */
     struct bus_signals signals;
     uint8_t status;
     uint8_t command_byte;
@@ -32,7 +43,7 @@ struct i8042 {
     uint8_t control_a; /* port 0x92 */
 };
 
-void i8042_reset(struct i8042 *keyboard);
+void i8042_reset(struct i8042 *keyboard, const struct i8042_io *io);
 
 /* port is 0x60, 0x64 or 0x92. */
 uint8_t i8042_read(struct i8042 *keyboard, uint16_t port);

@@ -6,6 +6,8 @@
 #include "hv/base/clock.h"
 #include "hv/base/types.h"
 
+struct i8042_io;
+
 struct platform_config {
     const struct clock *clock;
     uint64_t wall_clock_ns; /* Unix time in ns at host TSC `wall_clock_tsc` */
@@ -15,8 +17,9 @@ struct platform_config {
     bool bios_interrupts; /* the 8259 is as a BIOS leaves it, for code that starts in real mode: decision 6 */
     bool debug_ports;
     bool com2;
-    uint64_t debug_exit_ok; /* the value that, written to the debug-exit port, means success */
-    bool console;           /* the UART is wired to the console; otherwise its output vanishes and it never receives */
+    const struct i8042_io *keyboard; /* the machine's keyboard controller, which the guest has; NULL: it has not */
+    uint64_t debug_exit_ok;          /* the value that, written to the debug-exit port, means success */
+    bool console; /* the UART is wired to the console; otherwise its output vanishes and it never receives */
 };
 
 #endif

@@ -19,6 +19,7 @@
 #include "hv/dev/bios_tables.h"
 #include "hv/guest/assigned.h"
 #include "hv/guest/direct.h"
+#include "hv/guest/keyboard.h"
 #include "hv/host/cpu.h"
 #include "hv/host/cpu_features.h"
 #include "hv/host/entropy.h"
@@ -365,6 +366,7 @@ static void build_firmware_tables(const struct guest *guest)
         .cpu_count = guest->vcpu_count,
         .com2 = guest->config->com2 || guest->config->serial_com2,
         .hpet = guest->config->hpet,
+        .keyboard = guest->config->keyboard,
         .base = GUEST_ACPI_START,
         .pci_devices = guest_devices_pci(guest),
         .virtio_mmio = guest_devices_mmio(guest),
@@ -442,6 +444,7 @@ static void reset_platform(struct guest *guest, const struct entry_state *entry)
         .bios_interrupts = entry->mode == MODE_REAL16,
         .debug_ports = guest->config->debug_ports,
         .com2 = guest->config->com2,
+        .keyboard = guest->config->keyboard ? guest_keyboard_io() : NULL,
         .debug_exit_ok = guest->config->debug_exit_ok,
         .console = guest->config->console,
     };

@@ -5,6 +5,7 @@
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
 #include "hv/guest/device_irq.h"
+#include "hv/guest/keyboard.h"
 #include "hv/host/host_irq.h"
 #include "hv/host/pool.h"
 #include "hv/iommu/iommu.h"
@@ -153,6 +154,11 @@ void guest_direct_create(struct guest *guest)
     if (guest->config->serial_com2) {
         take_interrupt(guest, COM2_IRQ);
     }
+    if (guest->config->keyboard) {
+        log_info("guest %s has the keyboard controller of the machine", guest->name);
+        take_interrupt(guest, I8042_IRQ_KEYBOARD);
+        take_interrupt(guest, I8042_IRQ_MOUSE);
+    }
 }
 
 /* No interrupt, its line not driven, and its data at port 0 of it, whatever was left half-way. */
@@ -169,12 +175,18 @@ void guest_direct_open(struct guest *guest)
     if (guest->config->serial_com2) {
         quiet_com2();
     }
+    if (guest->config->keyboard && !guest_keyboard_open()) {
+        log_warning("guest %s: no keyboard controller answers at port 0x64", guest->name);
+    }
     host_irq_open_all(guest);
 }
 
 void guest_direct_close(struct guest *guest)
 {
     host_irq_close_all(guest);
+    if (guest->config->keyboard) {
+        guest_keyboard_close();
+    }
     if (guest->config->serial_com2) {
         quiet_com2();
     }

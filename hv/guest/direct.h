@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Devices of the machine that a guest has for itself, without an exit: ports, COM2 with its interrupt, a device's
- * memory, the framebuffer. The config's rules (config/config_direct.c) have refused what is not to be had.
+ * memory, the framebuffer; and with exits the keyboard controller (keyboard.h). The config's rules
+ * (config/config_direct.c) have refused what is not to be had.
  *
  * Ports are a map of the guest's control structures (guest.io_map). Memory is in its nested tree, uncached (UC), or
  * write-combining (WC) for the framebuffer. An interrupt comes by hv/host/host_irq.h. Between

@@ -71,7 +71,7 @@ struct host_acpi {
     uint16_t pm1b_event_port;
     uint8_t pm1_event_bytes;
     bool has_power_button;      /* one of fixed hardware, in the PM1 event registers */
-    bool has_8042;              /* a keyboard controller, as far as the tables say */
+    bool has_8042;              /* a keyboard controller, as far as the FADT says */
     uint16_t pm1a_control_port; /* 0: none */
     uint16_t pm1b_control_port;
     uint16_t smi_command_port;
@@ -121,5 +121,11 @@ bool host_acpi_checksum_good(struct span bytes);
 
 /* Finds the SLP_TYP values of \_S5_ in a DSDT's bytes; false where there is no such package. ACPI 6.5 7.4.2. */
 bool host_acpi_find_s5(struct span aml, uint8_t *type_a, uint8_t *type_b);
+
+/* Whether a keyboard controller may be there: without an FADT only it itself says. */
+static inline bool host_acpi_may_have_8042(const struct host_acpi *acpi)
+{
+    return acpi->has_8042 || !acpi->has_fadt;
+}
 
 #endif

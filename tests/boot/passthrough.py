@@ -301,6 +301,45 @@ def direct_case(common, iommu):
                 forbidden=(common.PANIC, "FAIL "), emulators=QEMU, extra=IOMMUS[iommu], slow=True)
 
 
+LIFE_OF_PS2 = (r"ps2: the controller is as firmware leaves it", r"ps2: the machine's output port is as it was",
+               r"ps2: the keyboard was reset, by interrupts", r"ps2: the mouse was reset, by interrupts",
+               r"ps2: an echo came through the 8259, by interrupts")
+
+
+def ps2_case(common, name, cmdline, *more, **options):
+    """The machine's keyboard controller: what would reset the machine resets the guest, and its next life finds the controller as
+    firmware leaves it."""
+    return Case(name, f"[guest ps2]\nkernel = ps2.elf\nmemory = 4M\nkeyboard = ps2\ncmdline = {cmdline}\n", [
+        r"the keyboard is a guest's from now on", r"guest ps2 has the keyboard controller of the machine", *LIFE_OF_PS2, *more,
+        r"restarted in 0 ms", *LIFE_OF_PS2], status=None, files={"ps2.elf": Built("guests/ps2.elf")},
+                forbidden=(common.PANIC, "FAIL ", r"does not reach it", r"no keyboard controller answers"), **options)
+
+
+def ps2_keys_case(common, iommu):
+    """A person at the machine types; the interrupts come through the IOMMU."""
+    return ps2_case(common, f"ps2-keys-{iommu}", "keys reset port",
+                    r"ps2: press keys", Monitor("sendkey a"), r"ps2: code 1e\s+ps2: code 9e", Monitor("sendkey up"),
+                    r"ps2: code e0\s+ps2: code 48\s+ps2: code e0\s+ps2: code c8", Monitor("sendkey esc"),
+                    r"ps2: code 81", r"asked for a reset \(keyboard controller, output port\)", emulators=QEMU, slow=True,
+                    extra=(*IOMMUS[iommu], *MONITOR))
+
+
+def ps2_linux_case(common):
+    """Debian's generic kernel finds controller, keyboard and mouse port by ACPI, and keys interrupt it; once more after a
+    reboot by the controller."""
+    prompt = common.PROMPT
+    keys = "grep -w 1: /proc/interrupts | xargs | cut -d' ' -f2"
+    session = [
+        Expect(prompt), Answer(prompt, "cat /sys/class/input/input*/name | grep -c 'AT Translated Set 2 keyboard'", r"(?:\[\w+\] )?1"),
+        Answer(prompt, "cat /sys/bus/serio/devices/serio*/description | sort | xargs", r"(?:\[\w+\] )?i8042 AUX port i8042 KBD port"),
+        Answer(prompt, f"A=$({keys}); echo ok 1", r".*ok 1"), Monitor("sendkey shift"),
+        Answer(prompt, f"until [ $(($({keys}) - A)) -ge 2 ]; do :; done; echo ok 2", r".*ok 2"),
+    ]
+    return linux_case(common, "ps2-linux", generic("linux", "keyboard = ps2\n", " reboot=kbd"), [
+        *session, Send("reboot -f\n"), r"guest linux stopped: asked for a reset \(port 0x64\)", *session, Send("poweroff\n")],
+        extra=(*IOMMUS["amd"], *MONITOR))
+
+
 def rows(common):
     refused = common.refused_case
     intel = IOMMUS["intel"]
@@ -320,6 +359,9 @@ def rows(common):
         devices_case(common, "amd"),
         direct_case(common, "intel"),
         direct_case(common, "amd"),
+        ps2_case(common, "ps2", "reset", r"asked for a reset \(port 0x64\)", emulators=("qemu-svm", "bochs-vmx")),
+        ps2_keys_case(common, "intel"),
+        ps2_linux_case(common),
         *(case(common, iommu) for case in (e1000e_case, ahci_case, usb_case, hub_case, router_case, sweep_case) for iommu in IOMMUS),
         load_case(common, "intel", 50),
         load_case(common, "amd", 50),

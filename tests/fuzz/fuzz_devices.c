@@ -140,9 +140,28 @@ static struct virtio_pci *target(const struct access *access)
 static const uint32_t places[DISK_PAGES] = {1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 0, 10, 11, 12, 0};
 static const struct disk_stored with_holes = {file, places, 12, DISK_PAGES *PAGE_BYTES - 1000};
 
+/* The machine's keyboard controller: what would reset the machine never comes there. */
+static void keyboard_write(void *context, uint16_t port, uint8_t value)
+{
+    uint8_t *expects = context;
+
+    CHECK(port == 0x60 || (value != 0xd1 && value < 0xd5 && (value < 0x90 || value > 0x9f)));
+    CHECK(port != 0x60 || *expects != 0xd1);
+    *expects = port == 0x64 ? value : 0;
+}
+
+static uint8_t keyboard_read(void *context, uint16_t port)
+{
+    return *(const uint8_t *)context ^ (uint8_t)port;
+}
+
+static uint8_t keyboard_expects;
+static const struct i8042_io keyboard = {&keyboard_expects, keyboard_read, keyboard_write};
+
 static void start(void)
 {
-    const struct platform_config config = {.clock = &clock, .ram_low_bytes = RAM_BYTES, .cpus = 1};
+    const struct platform_config config = {
+        .clock = &clock, .ram_low_bytes = RAM_BYTES, .cpus = 1, .keyboard = &keyboard};
     const struct pci_windows windows = {0xc000, 0x10000, GUEST_PCI_LOW_START, GUEST_PCI_LOW_END, 0, 0};
     const uint8_t macs[2][NET_MAC_BYTES] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
 
@@ -209,7 +228,7 @@ static uint16_t port_place(const struct access *access)
 
     switch (access->more >> 1 & 3) {
     case 0:
-        return (uint16_t)(0xcf8 + (access->where & 7));
+        return (uint16_t)((access->where & 8) != 0 ? 0x60 + (access->where & 4) : 0xcf8 + (access->where & 7));
     case 1:
         return access->where;
     default:

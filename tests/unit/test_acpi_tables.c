@@ -286,6 +286,24 @@ static void the_hpet_is_named_where_the_config_says_so(void **state)
     assert_in_range(read_at(hpet + 53, 2), 200, 300); /* 14 to 21 us */
 }
 
+static void the_keyboard_is_told_of_where_the_guest_has_it(void **state)
+{
+    static const uint8_t ports[] = {0x47, 0x01, 0x60, 0x00, 0x60, 0x00, 0x01, 0x01,
+                                    0x47, 0x01, 0x64, 0x00, 0x64, 0x00, 0x01, 0x01};
+    struct acpi_tables_config config = {.cpu_count = 1, .base = BASE};
+
+    (void)state;
+    assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
+    assert_null(memmem(buffer, used, "KBD_", 4));
+    assert_null(memmem(buffer, used, "MOU_", 4));
+    config.keyboard = true;
+    assert_int_equal(acpi_tables_build(&config, buffer, CAPACITY, &used), STATUS_OK);
+    assert_non_null(memmem(buffer, used, "KBD_", 4));
+    assert_non_null(memmem(buffer, used, "MOU_", 4));
+    assert_non_null(memmem(buffer, used, ports, sizeof(ports)));
+    assert_int_equal(read_at(listed("FACP") + 109, 2), 7); /* legacy devices, an 8042, no VGA */
+}
+
 static void impossible_requests_are_refused(void **state)
 {
     struct acpi_tables_config config = {.cpu_count = 0, .base = BASE};
@@ -348,11 +366,11 @@ static void iasl_accepts_the_tables(void **state)
     write_file(path, listed("WDAT"));
     snprintf(path, sizeof(path), "%s/hpet.aml", directory);
     write_file(path, listed("HPET"));
-    snprintf(
-        command, sizeof(command),
-        "cd %s && for t in dsdt facp apic mcfg spcr dbg2 wdat hpet; do iasl -d $t.aml >$t.log 2>&1 || exit 1; done; "
-        "iasl -we -p again dsdt.dsl >again.log 2>&1",
-        directory);
+    snprintf(command, sizeof(command),
+             "cd %s && for t in dsdt facp apic mcfg spcr dbg2 wdat hpet; do iasl -d $t.aml >$t.log 2>&1 || exit 1; "
+             "done; "
+             "iasl -we -p again dsdt.dsl >again.log 2>&1",
+             directory);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof(path), "%s/dsdt.dsl", directory);
     assert_true(file_contains(path, "Name (\\_S5, Package (0x04)"));
@@ -400,6 +418,7 @@ int main(void)
         cmocka_unit_test(too_small_a_buffer_is_refused_and_not_overrun),
         cmocka_unit_test(the_second_serial_port_is_told_of_where_there_is_one),
         cmocka_unit_test(the_hpet_is_named_where_the_config_says_so),
+        cmocka_unit_test(the_keyboard_is_told_of_where_the_guest_has_it),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(iasl_accepts_the_tables),
     };

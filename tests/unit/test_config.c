@@ -125,8 +125,11 @@ static void devices_of_a_machine_are_given_where_they_are_free(void **state)
         {"mmio = 0x80000000 4K", "mmio-taken", "`framebuffer = yes` gives it"},
         {"serial = com2", "no-such-device", "no serial port answers"},
         {"framebuffer = yes", NULL, NULL},
+        {"keyboard = ps2", "no-such-device", "that it has no 8042 controller"},
+        {"keyboard = no", NULL, NULL},
     };
-    struct config_machine machine = {.cpu_count = 1, .memory_bytes = GIB, .map = &map, .devices_known = true};
+    struct config_machine machine = {
+        .cpu_count = 1, .memory_bytes = GIB, .map = &map, .devices_known = true, .keyboard_known = true};
     char text[128];
 
     (void)state;
@@ -146,6 +149,9 @@ static void devices_of_a_machine_are_given_where_they_are_free(void **state)
         }
     }
     machine.has_com2 = true;
+    machine.has_keyboard = true;
+    assert_true(parse("[guest a]\nkernel = k\nkeyboard = ps2\n") && config_check_machine(&config, &machine, &errors));
+    assert_ptr_equal(config_keyboard_guest(&config), &config.guests[0]);
     machine.screen.bytes = 0;
     assert_true(parse("[guest a]\nkernel = k\nserial = com2\n") && config_check_machine(&config, &machine, &errors));
     assert_true(parse("[guest a]\nkernel = k\nframebuffer = yes\n"));
@@ -592,6 +598,11 @@ static const struct {
     {A "framebuffer = yes\nmmio = 0xfa000000 4K 0xf0000000\n", "mmio-place", 4, 8, "framebuffer"},
     {A "mmio = 0xfed40000 8K\n[guest b]\nkernel = k\nmmio = 0xfed41000 4K\n", "mmio-two-owners", 6, 8, "line 3"},
     {A "framebuffer = yes\n[guest b]\nkernel = k\nframebuffer = yes\n", "screen-two-owners", 6, 15, "line 3"},
+    {A "keyboard = ps2\n[guest b]\nkernel = k\nkeyboard = ps2\n", "keyboard-two-owners", 6, 12, "line 3"},
+    {A "keyboard = usb\n", "bad-value", 3, 12, "ps2, no"},
+    {A "ps2 = yes\n", "unknown-key", 3, 1, "did you mean `keyboard`?"},
+    {A "ports = 0x60-0x64\n", "ports-taken", 3, 9, "write `keyboard = ps2`"},
+    {A "ports = 0x64\n", "ports-taken", 3, 9, "write `keyboard = ps2`"},
     {A "size = 4K\n", "unknown-key", 3, 1, "belongs into a [shared NAME] section"},
     {A "router = a\n", "unknown-key", 3, 1, "belongs into a [network NAME] section"},
     {A "ivshmem = m\n", "unknown-key", 3, 1, "did you mean `shared`?"},

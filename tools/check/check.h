@@ -57,6 +57,8 @@ struct check_machine {
     struct config_taken taken[CONFIG_TAKEN_MAX];
     uint32_t taken_count;
     bool has_com2;
+    bool keyboard_known; /* the file says it: */
+    bool has_keyboard;
     struct config_screen screen;
     struct text cpu_name;
     struct text devices[MACHINE_DEVICES_MAX]; /* consoles and PCI functions, as the file says them */

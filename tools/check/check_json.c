@@ -183,6 +183,7 @@ static void print_direct(const struct config_guest *guest)
     }
     printf("]");
     print_word("serial", guest->serial_com2 ? "com2" : "no");
+    print_word("keyboard", guest->keyboard ? "ps2" : "no");
     print_flag("framebuffer", guest->framebuffer);
 }
 

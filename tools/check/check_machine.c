@@ -30,6 +30,7 @@
  *   iommu-keeps = 0x7b800000 0x7fa00000        memory that the firmware's devices go on using
  *   usb = xHCI 0000:00:14.0 firmware           what serves the controller; or free, unreachable
  *   uart = port 0x2f8                          a serial port
+ *   keyboard = ps2                             a keyboard controller (8042), by ACPI; or none
  *   screen = 800 x 600 at ADDRESS bytes SIZE   the framebuffer
  *   taken = ports 0x600 0x680 acpi-pm          from START to END, which no guest may have, and what is there
  *   cpu-name, features, acpi              told only
@@ -481,6 +482,16 @@ static void read_uart(struct check *check, const struct config_line *line)
     read_device(check, line);
 }
 
+/* "ps2", or "none"; files of older versions do not say it. */
+static void read_keyboard(struct check *check, const struct config_line *line)
+{
+    check->machine.has_keyboard = config_text_alike(line->value.text, "ps2");
+    check->machine.keyboard_known = true;
+    if (!check->machine.has_keyboard && !config_text_alike(line->value.text, "none")) {
+        refuse(check, line->value, "is no keyboard controller; write `keyboard = ps2`, or none.");
+    }
+}
+
 /* "800 x 600 at ADDRESS bytes SIZE"; files of older versions have no size. */
 static void read_screen(struct check *check, const struct config_line *line)
 {
@@ -708,6 +719,7 @@ static const struct {
     {"taken", read_taken, false},
     {"acpi", read_device, false},
     {"largest-leaf", read_leaf, true},
+    {"keyboard", read_keyboard, true},
     {"screen", read_screen, false},
     {"hypervisor", read_own, true},
     {"features", NULL, false},

@@ -389,6 +389,8 @@ struct config_machine check_machine_of(const struct check *check)
         machine.devices_known = check->machine.taken_count != 0; /* files of older versions do not say them */
         machine.has_com2 = check->machine.has_com2;
         machine.screen = check->machine.screen;
+        machine.keyboard_known = check->machine.keyboard_known;
+        machine.has_keyboard = check->machine.has_keyboard;
     }
     return machine;
 }

@@ -50,6 +50,9 @@ static void print_direct(const struct config_guest *guest)
     if (guest->serial_com2) {
         printf("    serial  the machine's COM2, ports 0x2f8 to 0x2ff, IRQ 3\n");
     }
+    if (guest->keyboard) {
+        printf("    keys    the machine's keyboard controller, ports 0x60 and 0x64, IRQ 1 and 12\n");
+    }
     for (uint32_t i = 0; i < guest->mmio_count; i++) {
         const struct config_mmio *mmio = &guest->mmio[i];
 

@@ -107,8 +107,10 @@ static void prove_mode(uint8_t of, uint64_t cr0, uint64_t cr4, uint64_t efer)
     paging.pointer_accessed = prove_any_u8() & 1;
     any_shadow();
     shadow_flush(&shadow, &paging);
-    (void)shadow_fault(&shadow, &paging, prove_any_u64(), (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH),
-                       &result);
+    for (uint32_t i = 0; i < 2; i++) { /* the second one may go on from the way of the first */
+        (void)shadow_fault(&shadow, &paging, prove_any_u64(),
+                           (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH), &result);
+    }
     paging.cr3 = prove_any_u64();
     shadow_switch(&shadow, &paging);
     shadow_invalidate(&shadow, prove_any_u64());

@@ -16,6 +16,7 @@ static void prove_mode(uint64_t cr4, uint64_t efer)
     struct guest_translation result;
     struct guest_paging paging;
     struct guest_way way;
+    enum guest_walk_result outcome;
 
     paging.cr0 = prove_maybe(CR0_PG) | prove_maybe(CR0_WP);
     paging.cr3 = prove_any_u64();
@@ -31,8 +32,12 @@ static void prove_mode(uint64_t cr4, uint64_t efer)
     paging.pointer_accessed = prove_any_u8() & 1;
     (void)guest_walk(&memory, &paging, prove_any_u64(), (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH),
                      &result);
-    (void)guest_walk_way(&memory, &paging, prove_any_u64(),
-                         (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH), &result, &way);
+    if (guest_walk_way(&memory, &paging, prove_any_u64(), (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH),
+                       &result, &way) == GUEST_WALK_OK &&
+        way.levels > 3 && way.leaf_level == 0) {
+        (void)guest_walk_again(&paging, prove_any_u64(), (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH),
+                               &result, &way, &outcome);
+    }
 }
 
 int main(void)

@@ -32,6 +32,10 @@ bench-apicv: image
 bench-passthrough: image passthrough-images
 	tests/boot/bench_passthrough.py
 
+#: make bench-start     what an IOMMU adds to the start on a machine of 64 devices, in emulated time (QEMU -icount)
+bench-start: image guests
+	tests/boot/bench_start.py
+
 #: make bench-boot    instructions of a Linux boot under Plinth, as a ratio to QEMU's own boot of the same kernel
 bench-boot: image
 	tests/boot/bench_boot.py
@@ -67,4 +71,4 @@ scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-.PHONY: bench-exit bench-shadow bench-guests bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-boot bench-emulate bench-net bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-guests bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-start bench-boot bench-emulate bench-net bench-virtio scale

@@ -314,23 +314,32 @@ static bool check_device(struct walk *walk, const uint64_t *words)
     return true;
 }
 
-/* What was found of an entry with the same words, which depends on no device. */
-static bool is_known_blocked(const struct walk *walk, const uint64_t *words)
+/* The first entry from here on that has other words than the one that was found blocked, which depends on no device:
+ * nearly all of a table's 65536 are alike. */
+static const uint64_t *skip_blocked(const struct walk *walk, const uint64_t *words, const uint64_t *end)
 {
-    return words[0] == walk->blocked[0] && words[2] == walk->blocked[1] && walk->blocked[0] != 0;
+    const uint64_t first = walk->blocked[0], third = walk->blocked[1];
+    const uint64_t *stop = first != 0 ? end : words; /* none was found yet */
+
+    while (words != stop && words[0] == first && words[2] == third) {
+        words += AMDVI_WORDS;
+    }
+    return words;
 }
 
 static bool check_amdvi(struct walk *walk)
 {
-    const uint64_t *words;
+    const uint64_t bytes = (uint64_t)AMDVI_DEVICES * AMDVI_WORDS * sizeof(uint64_t);
+    const uint64_t *table, *words, *end;
 
-    if (!is_ours(walk, walk->unit->table, (uint64_t)AMDVI_DEVICES * AMDVI_WORDS * sizeof(uint64_t))) {
+    if (!is_ours(walk, walk->unit->table, bytes)) {
         return false;
     }
-    words = words_at(walk, walk->unit->table);
-    for (uint32_t id = 0; id < AMDVI_DEVICES; id++, words += AMDVI_WORDS) {
-        walk->device_id = (uint16_t)id;
-        if (!is_known_blocked(walk, words) && !check_device(walk, words)) {
+    table = words_at(walk, walk->unit->table);
+    end = table + (uint64_t)AMDVI_DEVICES * AMDVI_WORDS;
+    for (words = table; words != end; words = skip_blocked(walk, words + AMDVI_WORDS, end)) {
+        walk->device_id = (uint16_t)((uint64_t)(words - table) / AMDVI_WORDS);
+        if (!check_device(walk, words)) {
             return false;
         }
     }

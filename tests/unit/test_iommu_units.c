@@ -498,6 +498,15 @@ static void the_audit_finds_every_hole(void **state)
     start(&kinds[3]);
     words[0] = (words[0] & ~0x000ffffffffff000ULL) | 0x1000;
     assert_int_equal(audit(NULL, 0), STATUS_DENIED);
+    start(&kinds[3]);
+    words = (uint64_t *)(uintptr_t)(io.window + unit.table);
+    words[0] = 3; /* blocked without a tree: no pattern for those behind it */
+    assert_int_equal(audit(NULL, 0), STATUS_OK);
+    words[4] = words[6] = 0;
+    assert_int_equal(audit(NULL, 0), STATUS_DENIED);
+    start(&kinds[3]);
+    words[4 * 65535] = 0; /* the last one */
+    assert_int_equal(audit(NULL, 0), STATUS_DENIED);
     start(&kinds[0]);
     words = (uint64_t *)(uintptr_t)(io.window + unit.vectors) + 2 * 99;
     words[0] = 1;

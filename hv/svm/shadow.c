@@ -276,8 +276,9 @@ static inline bool may_be_plain(const struct svm_vcpu *svm, const struct vcpu *v
 /* The bytes at `code` without REX.B, which becomes bit 3 of a register's number. */
 static inline uint32_t plain_code(const uint8_t *code, uint8_t *rex)
 {
-    uint32_t bytes = *(const uint32_t *)(const void *)code;
+    uint32_t bytes;
 
+    __builtin_memcpy(&bytes, code, sizeof(bytes)); /* one load, of any alignment */
     *rex = (uint8_t)bytes == CODE_REX_B ? 1 : 0;
     return *rex != 0 ? bytes >> 8 : bytes;
 }

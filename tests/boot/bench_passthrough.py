@@ -10,12 +10,8 @@ Instructions are counted instead of time (-icount), so the figures do not depend
 """
 
 import argparse
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 
 import cases
 import passthrough
@@ -57,20 +53,7 @@ def boot(iommu):
     config = passthrough.generic("linux", "pci = nvme\npci = net\n", " address=eth0,10.0.2.15/24")
     case = script.Case(f"bench-passthrough-{iommu}", config, steps(), files=passthrough.GENERIC, serves=passthrough.SERVED,
                        extra=(*passthrough.IOMMUS[iommu], *passthrough.NVME, *passthrough.USER_CARD, "-icount", "shift=0,sleep=off"))
-    log_path = os.path.join(run.LOGS, case.name + ".log")
-    command = run.command_line(case, "qemu-svm", run.make_stick(case), log_path, LIMIT_S)
-    with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors, run.served(case.serves) as port:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        session = run.Session(process, log, case.script, port)
-        try:
-            session.run(time.monotonic() + LIMIT_S)
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.wait()
-    if session.steps:
-        raise run.CaseError(f"the boot did not reach its end: {log_path}")
-    return session.text
+    return run.printed_by(case, LIMIT_S)
 
 
 def less(later, earlier):

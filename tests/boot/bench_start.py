@@ -8,12 +8,8 @@ the host's load: they are instructions, the firmware's that the hypervisor calls
 say. QEMU has one unit.
 """
 
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 
 import passthrough
 import run
@@ -30,20 +26,7 @@ def boot(name, extra):
     """Microseconds from the start to the first guest instruction."""
     case = script.Case(f"bench-start-{name}", passthrough.HELLO, [script.Expect(r"first guest instruction .*\n")], whole_boot=True,
                        files={"hello.elf": script.Built("guests/hello.elf")}, extra=(*extra, "-icount", "shift=0,sleep=off"))
-    log_path = os.path.join(run.LOGS, case.name + ".log")
-    command = run.command_line(case, "qemu-svm", run.make_stick(case), log_path, LIMIT_S)
-    with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        session = run.Session(process, log, case.script, None)
-        try:
-            session.run(time.monotonic() + LIMIT_S)
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.wait()
-    if session.steps:
-        raise run.CaseError(f"the boot did not reach its end: {log_path}")
-    return int(START.search(session.text)[1])
+    return int(START.search(run.printed_by(case, LIMIT_S))[1])
 
 
 def main():

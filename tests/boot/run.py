@@ -309,6 +309,24 @@ def run_case(case, emulator, image, log_path):
         raise CaseError(wrong)
 
 
+def printed_by(case, limit_s):
+    """What a case's script sees in QEMU on SVM: for benches, which read figures out of it. The machine ends with the script."""
+    log_path = os.path.join(LOGS, case.name + ".log")
+    command = command_line(case, "qemu-svm", make_stick(case), log_path, limit_s)
+    with open(log_path, "wb") as log, open(log_path + ".stderr", "wb") as errors, served(case.serves) as port:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        session = Session(process, log, case.script, port)
+        try:
+            session.run(time.monotonic() + limit_s)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+    if session.steps:
+        raise CaseError(f"the boot did not reach its end: {log_path}")
+    return session.text
+
+
 def read_log(path):
     """What a channel's file has, without escape sequences; nothing where there is no file."""
     try:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-# libFuzzer targets of the memory map, the guest walk, shadow paging, the config, devices, the
-# IOMMUs' tables and units, and gzip (zlib is its judge), with ASan and UBSan; package
-# libclang-rt-14-dev.
+# libFuzzer targets of the memory map, the guest walk, shadow paging, the config, devices, the IOMMUs' tables and units,
+# the guest loader, and gzip (zlib is its judge), with ASan and UBSan; package libclang-rt-14-dev.
 # fuzz-shadow is on request: its model does not know walks that change their own way yet.
 # Each runs for FUZZ_SECONDS and keeps its corpus in $(BUILD)/fuzz, so that the next run goes on where this one ended.
 #
@@ -10,32 +9,35 @@
 FUZZ_SECONDS ?= 20
 FUZZ_MORE ?= # further options of libFuzzer
 FUZZ_NAMES := memory_map guest_walk config gzip console devices assigned dmar ivrs iommu
-FUZZ_SOURCES := tests/unit/support.c $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.c))
-FUZZ_HEADERS := $(foreach d,hv/base hv/mm hv/plan config,$(wildcard $(d)/*.h))
 FUZZ_OUT := $(BUILD)/fuzz
+FUZZ_PROGRAMS := $(patsubst %,$(FUZZ_OUT)/%,$(FUZZ_NAMES) page_table shadow)
+FUZZ_CFLAGS := $(NATIVE_CFLAGS) -O1 -fno-sanitize-recover=all
+c_files = $(foreach d,$(1),$(wildcard $(d)/*.c))
 
-$(FUZZ_OUT)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(FUZZ_HEADERS)
+# Each source is compiled once for all targets; which of them a target is made of is said below.
+$(FUZZ_OUT)/objects/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(NATIVE_CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(FUZZ_SOURCES) \
-		$(FUZZ_MORE_SOURCES)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c -o $@ $<
 
-$(FUZZ_OUT)/gzip: guest-loader/gzip.c guest-loader/gzip.h tests/unit/zlib_oracle.h
-$(FUZZ_OUT)/gzip: FUZZ_MORE_SOURCES := guest-loader/gzip.c -lz
+.PRECIOUS: $(FUZZ_OUT)/objects/%.o $(BUILD)/fuzz-loader/%.o
 
-$(FUZZ_OUT)/devices: FUZZ_MORE_SOURCES := $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
-$(FUZZ_OUT)/devices: $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.[ch]))
-$(FUZZ_OUT)/assigned: $(foreach d,hv/dev hv/dev/pci,$(wildcard $(d)/*.[ch])) hv/host/pci_device.c hv/host/pci_device.h
-$(FUZZ_OUT)/assigned: FUZZ_MORE_SOURCES := hv/host/pci_device.c $(foreach d,hv/dev hv/dev/pci hv/dev/virtio hv/share,$(wildcard $(d)/*.c))
-$(FUZZ_OUT)/dmar $(FUZZ_OUT)/ivrs: hv/iommu/iommu_table.c hv/iommu/iommu_table.h
-$(FUZZ_OUT)/dmar: hv/iommu/dmar.c hv/iommu/dmar.h hv/host/pci_scan.c hv/host/pci_scan.h
-$(FUZZ_OUT)/dmar: FUZZ_MORE_SOURCES := hv/iommu/dmar.c hv/iommu/iommu_table.c hv/host/pci_scan.c
-$(FUZZ_OUT)/ivrs: hv/iommu/ivrs.c hv/iommu/ivrs.h
-$(FUZZ_OUT)/ivrs: FUZZ_MORE_SOURCES := hv/iommu/ivrs.c hv/iommu/iommu_table.c
-$(FUZZ_OUT)/iommu: hv/iommu/vtd.c hv/iommu/amdvi.c hv/iommu/iommu_unit.h tests/unit/iommu_model.h
-$(FUZZ_OUT)/iommu: FUZZ_MORE_SOURCES := hv/iommu/vtd.c hv/iommu/amdvi.c
-FUZZ_CONSOLE_SOURCES := $(filter hv/console/%.c,$(PURE))
-$(FUZZ_OUT)/console: $(FUZZ_CONSOLE_SOURCES) $(wildcard hv/console/*.h) tests/unit/console_promises.h tests/unit/terminal_model.h
-$(FUZZ_OUT)/console: FUZZ_MORE_SOURCES := $(FUZZ_CONSOLE_SOURCES)
+fuzz_objects = $(patsubst %.c,$(FUZZ_OUT)/objects/%.o,$(1))
+FUZZ_OBJECTS := $(call fuzz_objects,tests/unit/support.c $(call c_files,hv/base hv/mm hv/plan config))
+FUZZ_BUS := $(call c_files,hv/dev hv/dev/pci hv/dev/virtio hv/share)
+
+$(FUZZ_OUT)/gzip: $(call fuzz_objects,guest-loader/gzip.c)
+$(FUZZ_OUT)/gzip: private FUZZ_LIBS := -lz
+$(FUZZ_OUT)/devices: $(call fuzz_objects,$(FUZZ_BUS))
+$(FUZZ_OUT)/assigned: $(call fuzz_objects,$(FUZZ_BUS) hv/host/pci_device.c)
+$(FUZZ_OUT)/dmar: $(call fuzz_objects,hv/iommu/dmar.c hv/iommu/iommu_table.c hv/host/pci_scan.c)
+$(FUZZ_OUT)/ivrs: $(call fuzz_objects,hv/iommu/ivrs.c hv/iommu/iommu_table.c)
+$(FUZZ_OUT)/iommu: $(call fuzz_objects,hv/iommu/vtd.c hv/iommu/amdvi.c)
+$(FUZZ_OUT)/console: $(call fuzz_objects,$(filter hv/console/%.c,$(PURE)))
+
+$(FUZZ_PROGRAMS): $(FUZZ_OUT)/%: $(FUZZ_OUT)/objects/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS)
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBS)
+
+-include $(shell find $(FUZZ_OUT)/objects -name '*.d' 2>/dev/null)
 
 # A run starts from the corpus it left, and from the seeds in tests/fuzz/seeds/NAME where there are any.
 FUZZ_RUNS := $(FUZZ_NAMES:%=fuzz-%)
@@ -48,6 +50,40 @@ $(FUZZ_RUNS) fuzz-shadow: fuzz-%: $(FUZZ_OUT)/%
 		"$$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZ_OUT)/$*.log)" $(FUZZ_SECONDS)
 
 fuzz: $(FUZZ_RUNS)
+fuzz-programs: $(FUZZ_NAMES:%=$(FUZZ_OUT)/%)
+
+# The guest loader: one program per boot protocol, started from well-formed images that the program itself writes.
+FUZZ_LOADER_OUT := $(BUILD)/fuzz-loader
+FUZZ_LOADER_PROTOCOLS := linux multiboot multiboot2 pvh elf flat
+FUZZ_LOADER_OBJECTS := $(call fuzz_objects,$(wildcard guest-loader/*.c) hv/mm/guest_layout.c hv/base/format.c hv/base/text.c \
+	hv/base/status.c tests/unit/support.c)
+
+$(FUZZ_LOADER_PROTOCOLS:%=$(FUZZ_LOADER_OUT)/%.o): $(FUZZ_LOADER_OUT)/%.o: tests/fuzz/fuzz_loader.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined \
+		-DFUZZ_PROTOCOL=PROTOCOL_$(shell echo $* | tr a-z A-Z) -MMD -MP -c -o $@ $<
+
+$(FUZZ_LOADER_PROTOCOLS:%=$(FUZZ_LOADER_OUT)/%): %: %.o $(FUZZ_LOADER_OBJECTS)
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^
+
+-include $(wildcard $(FUZZ_LOADER_OUT)/*.d)
+
+FUZZ_LOADER_RUNS := $(FUZZ_LOADER_PROTOCOLS:%=fuzz-loader-%)
+
+$(FUZZ_LOADER_RUNS): fuzz-loader-%: $(FUZZ_LOADER_OUT)/%
+	@mkdir -p $(FUZZ_LOADER_OUT)/$*.corpus
+	@$< --seeds $(FUZZ_LOADER_OUT)/$*.corpus
+	@$< -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -verbosity=0 -print_final_stats=1 $(FUZZ_MORE) \
+		-artifact_prefix=$(FUZZ_LOADER_OUT)/$*- $(FUZZ_LOADER_OUT)/$*.corpus 2> $(FUZZ_LOADER_OUT)/$*.log || \
+		{ tail -40 $(FUZZ_LOADER_OUT)/$*.log; printf 'FAILED fuzz-loader-$*\n'; exit 1; }
+	@printf 'ok fuzz-loader-$*: %s executions in %s s\n' \
+		$$(sed -n 's/stat::number_of_executed_units: *//p' $(FUZZ_LOADER_OUT)/$*.log) $(FUZZ_SECONDS)
+
+fuzz-loader: $(FUZZ_LOADER_RUNS)
+fuzz: fuzz-loader
+fuzz-programs: $(FUZZ_LOADER_PROTOCOLS:%=$(FUZZ_LOADER_OUT)/%)
+
+.PHONY: fuzz-loader $(FUZZ_LOADER_RUNS)
 
 #: make fuzz-figures  every fuzzer for FUZZ_SECONDS, and a table of executions, seconds and findings per target
 fuzz-figures:
@@ -62,4 +98,4 @@ fuzz-total: $(patsubst loader-%,$(FUZZ_LOADER_OUT)/%,$(filter loader-%,$(FUZZ_TO
 		$(patsubst %,$(FUZZ_OUT)/%,$(filter-out loader-%,$(FUZZ_TOTAL)))
 	tests/fuzz/total $(BUILD) --goal $(FUZZ_GOAL) --seconds $(FUZZ_LIMIT) $(FUZZ_TOTAL)
 
-.PHONY: fuzz fuzz-figures fuzz-shadow fuzz-total $(FUZZ_RUNS)
+.PHONY: fuzz fuzz-figures fuzz-programs fuzz-shadow fuzz-total $(FUZZ_RUNS)

@@ -66,6 +66,7 @@ coverage-mm: $(MM_TESTS:%=$(MM_COVERAGE)/%)
 
 # Operation strings for libFuzzer; how the program is built is mk/fuzz.mk's pattern.
 fuzz: fuzz-page_table
+fuzz-programs: $(BUILD)/fuzz/page_table
 fuzz-page_table: $(BUILD)/fuzz/page_table
 	@mkdir -p $(BUILD)/fuzz/corpus-page_table
 	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=4096 -print_final_stats=1 $(FUZZ_MORE) \

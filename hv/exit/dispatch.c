@@ -294,23 +294,11 @@ static uint64_t exit_detail(const struct vcpu *vcpu, const struct vm_exit *exit)
     return exit->kind == EXIT_CPUID ? (uint32_t)vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
 }
 
-static inline void record(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
-{
-    vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)] =
-        (struct exit_record){.rip = rip, .detail = detail, .raw = raw, .kind = (uint32_t)kind};
-    vcpu->exit_counts[kind]++;
-}
-
-void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
-{
-    record(vcpu, kind, raw, rip, detail);
-}
-
 bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
 {
     uint32_t leaf = (uint32_t)*rax;
 
-    record(vcpu, EXIT_CPUID, raw, rip, leaf);
+    exit_note(vcpu, EXIT_CPUID, raw, rip, leaf);
     return answer_cpuid(vcpu, leaf, rax);
 }
 
@@ -319,7 +307,7 @@ bool exit_quick_known_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64
     uint64_t number = vcpu->gpr[GPR_RCX];
     uint64_t value = msr_at_hand(vcpu, (uint32_t)number);
 
-    record(vcpu, EXIT_RDMSR, raw, rip, number);
+    exit_note(vcpu, EXIT_RDMSR, raw, rip, number);
     *rax = (uint32_t)value;
     vcpu->gpr[GPR_RDX] = value >> 32;
     return true;
@@ -330,7 +318,7 @@ bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
     if (exit_time_is_over(vcpu) || !msr_quick_write(vcpu)) {
         return false;
     }
-    record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
     return true;
 }
 
@@ -339,7 +327,7 @@ bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
     if (exit_time_is_over(vcpu) || !msr_quick_pat_write(vcpu)) {
         return false;
     }
-    record(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
     return true;
 }
 
@@ -348,7 +336,7 @@ bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t c
     if (exit_time_is_over(vcpu) || !has_xsetbv(vcpu, cr4) || !xcr0_write(vcpu)) {
         return false;
     }
-    record(vcpu, EXIT_XSETBV, raw, rip, vcpu->gpr[GPR_RCX]);
+    exit_note(vcpu, EXIT_XSETBV, raw, rip, vcpu->gpr[GPR_RCX]);
     return true;
 }
 
@@ -360,7 +348,7 @@ enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t ri
     if (outcome == MSR_LEFT) {
         return EXIT_QUICK_LEFT;
     }
-    record(vcpu, EXIT_RDMSR, raw, rip, number);
+    exit_note(vcpu, EXIT_RDMSR, raw, rip, number);
     return outcome == MSR_DONE ? EXIT_QUICK_DONE : EXIT_QUICK_FAULT;
 }
 
@@ -374,7 +362,7 @@ bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t por
     if (in ? !guest_quick_port_read(vcpu, port, al) : !guest_quick_port_write(vcpu, port, *al)) {
         return false;
     }
-    record(vcpu, EXIT_IO, raw, rip, port);
+    exit_note(vcpu, EXIT_IO, raw, rip, port);
     return true;
 }
 
@@ -395,7 +383,7 @@ bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const s
     } else if (!guest_wide_port_write(vcpu, io->port, io->size, (uint32_t)(*rax & mask))) {
         return false;
     }
-    record(vcpu, EXIT_IO, raw, rip, io->port);
+    exit_note(vcpu, EXIT_IO, raw, rip, io->port);
     return true;
 }
 
@@ -406,7 +394,7 @@ enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint
     if (exit_time_is_over(vcpu) || (call && !kernel)) {
         return EXIT_QUICK_LEFT;
     }
-    record(vcpu, EXIT_EXCEPTION, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
+    exit_note(vcpu, EXIT_EXCEPTION, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
     if (call) {
         vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
     }
@@ -418,7 +406,7 @@ bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint6
     if (exit_time_is_over(vcpu)) {
         return false;
     }
-    record(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
+    exit_note(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
     return true;
 }
 
@@ -427,7 +415,7 @@ bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)
     if (exit_time_is_over(vcpu)) {
         return false;
     }
-    record(vcpu, EXIT_HYPERCALL, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
+    exit_note(vcpu, EXIT_HYPERCALL, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
     vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
     return true;
 }
@@ -449,7 +437,7 @@ move_by_device(struct vcpu *vcpu, uint32_t raw, const struct exit_nested_fault *
             return 0;
         }
     }
-    record(vcpu, EXIT_NESTED_FAULT, raw, vcpu->rip, fault->address.value);
+    exit_note(vcpu, EXIT_NESTED_FAULT, raw, vcpu->rip, fault->address.value);
     guest_io_end(vcpu);
     return move->length;
 }
@@ -491,7 +479,7 @@ static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
 
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    record(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
+    exit_note(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
     vcpu->requests |= turn_ends(vcpu, exit) ? VCPU_YIELD : 0;
     switch (exit->kind) {
     case EXIT_HOST_INTERRUPT:

@@ -67,6 +67,11 @@ bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *r
 bool exit_quick_known_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
 
 /* An exit that the vendor has handled by itself: into the vCPU's history. */
-void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail);
+static inline void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
+{
+    vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)] =
+        (struct exit_record){.rip = rip, .detail = detail, .raw = raw, .kind = (uint32_t)kind};
+    vcpu->exit_counts[kind]++;
+}
 
 #endif

@@ -143,6 +143,13 @@ static uint32_t tree_index(const struct shadow *shadow, const struct shadow_tree
     return (uint32_t)(tree - shadow->trees);
 }
 
+/* It is not to be used again. */
+static void end_tree(struct shadow_tree *tree)
+{
+    tree->epoch = 0;
+    tree->state = SHADOW_TREE_CHANGES;
+}
+
 /* Another tree takes a table. What can be reached from the root of the one that had it alone is not known any more; the
  * lists that are made from now on say that it is shared. */
 static void take_from_tree(struct shadow *shadow, struct shadow_table *row)
@@ -150,7 +157,7 @@ static void take_from_tree(struct shadow *shadow, struct shadow_table *row)
     struct shadow_tree *tree = &shadow->trees[row->tree];
 
     if (!row->shared && row->epoch != 0 && tree->epoch == row->epoch && tree != shadow->tree) {
-        tree->epoch = 0;
+        end_tree(tree);
         row->shared = true;
     }
 }
@@ -193,6 +200,13 @@ static uint64_t epoch_below(const struct shadow *shadow, uint32_t parent, const 
 
 /* --- entries --- */
 
+/* The trees that have it, too, must see it before they are used again. */
+static void count_change(struct shadow *shadow, struct shadow_table *row)
+{
+    row->version++;
+    shadow->shared_changes += row->shared;
+}
+
 /* One more of what put() has put into the table in the same fill. */
 static void put_more(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
 {
@@ -213,7 +227,7 @@ static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t 
     struct shadow_table *row = row_of(shadow, table);
 
     put_more(shadow, table, index, entry, seen);
-    row->version++;
+    count_change(shadow, row);
     if (row->epoch != shadow->global_epoch) {
         shadow->tree->state = SHADOW_TREE_CHANGES;
     }
@@ -251,7 +265,7 @@ static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
     }
     *entry = 0;
     shadow->removals++;
-    row->version++;
+    count_change(shadow, row);
     row->present--;
     row->used[index / 64] &= ~(1ULL << (index % 64));
     shadow->flush = true;
@@ -365,22 +379,29 @@ __attribute__((noinline)) static bool keep_link(struct shadow *shadow, uint32_t 
     return true;
 }
 
-/* What of these entries is not what it was; 0: nothing. Eight at a time, which is what makes it cheap. */
-static inline uint64_t differences(const uint64_t *guest, const uint64_t *seen, uint32_t count)
+/* Is any of a few entries not what it was? */
+static inline bool few_differ(const uint64_t *guest, const uint64_t *seen, uint32_t count)
 {
-    uint64_t differs = 0;
-
-    for (; count >= 8; count -= 8, guest += 8, seen += 8) {
 #pragma clang loop unroll(full)
-        for (uint32_t i = 0; i < 8; i++) {
-            differs |= __atomic_load_n(&guest[i], __ATOMIC_RELAXED) ^ seen[i];
+    for (uint32_t i = 0; i < count; i++) {
+        if (__atomic_load_n(&guest[i], __ATOMIC_RELAXED) != seen[i]) {
+            return true;
         }
     }
-#pragma clang loop unroll(disable)
-    for (; count != 0; count--, guest++, seen++) {
-        differs |= __atomic_load_n(guest, __ATOMIC_RELAXED) ^ *seen;
+    return false;
+}
+
+/* The same of any number: eight at a time, and with few registers, which makes a switch cheap. */
+static inline bool differ(const uint64_t *guest, const uint64_t *seen, uint32_t count)
+{
+    for (; count >= 8; count -= 8, guest += 8, seen += 8) {
+        if (few_differ(guest, seen, 8)) {
+            return true;
+        }
     }
-    return differs;
+    return count != 0 && (((count & 4) != 0 && few_differ(guest, seen, 4)) ||
+                          ((count & 2) != 0 && few_differ(guest + (count & 4), seen + (count & 4), 2)) ||
+                          ((count & 1) != 0 && few_differ(guest + count - 1, seen + count - 1, 1)));
 }
 
 /* Which of 64 entries, of those in `used`, are not what they were. Often they are one run. */
@@ -390,8 +411,8 @@ static uint64_t changed_entries(const uint64_t *guest, const uint64_t *seen, uin
     uint64_t run = used >> first;
     uint64_t differs = 0;
 
-    if (used == 0 || ((run & (run + 1)) == 0 &&
-                      differences(guest + first, seen + first, 64 - (uint32_t)__builtin_clzll(run)) == 0)) {
+    if (used == 0 ||
+        ((run & (run + 1)) == 0 && !differ(guest + first, seen + first, 64 - (uint32_t)__builtin_clzll(run)))) {
         return 0;
     }
     for (uint64_t left = used; left != 0; left &= left - 1) {
@@ -410,7 +431,7 @@ static void clear_entries(struct shadow *shadow, uint32_t table, uint32_t word, 
     struct shadow_table *row = row_of(shadow, table);
 
     shadow->removals++;
-    row->version++;
+    count_change(shadow, row);
     row->used[word] &= ~gone;
     row->words &= (uint8_t) ~(row->used[word] == 0 ? 1u << word : 0);
     for (; gone != 0; gone &= gone - 1) {
@@ -616,8 +637,8 @@ static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source
         }
         take_from_tree(shadow, row);
         row->epoch = 0;
+        count_change(shadow, row);
         row->shared = false;
-        row->version++;
         shadow->recycled += row->place != 0 ? 1 : 0;
         shadow->way_table = table == shadow->way_table ? 0 : shadow->way_table;
         make_empty(shadow, table);
@@ -1060,11 +1081,18 @@ static void begin_epoch(struct shadow *shadow, bool global)
 
 /* --- trees that are remembered --- */
 
-/* Where an address space is remembered, or will be, in place of the one of its set that was used less recently. */
-static inline struct shadow_tree *find_tree(struct shadow *shadow, uint64_t cr3)
+/* The two places where an address space may be remembered. */
+static inline struct shadow_tree *tree_set(struct shadow *shadow, uint64_t cr3)
 {
     uint32_t hash = (uint32_t)(cr3 >> PAGE_SHIFT) * 0x9e3779b1u;
-    struct shadow_tree *set = &shadow->trees[2 * (hash >> (32 - SHADOW_TREE_SET_BITS))];
+
+    return &shadow->trees[2 * (hash >> (32 - SHADOW_TREE_SET_BITS))];
+}
+
+/* Where an address space is remembered, or will be, in place of the one of its set that was used less recently. */
+static struct shadow_tree *find_tree(struct shadow *shadow, uint64_t cr3)
+{
+    struct shadow_tree *set = tree_set(shadow, cr3);
 
     if (set[0].cr3 == cr3) {
         return &set[0];
@@ -1072,29 +1100,16 @@ static inline struct shadow_tree *find_tree(struct shadow *shadow, uint64_t cr3)
     return set[1].cr3 == cr3 || set[1].used < set[0].used ? &set[1] : &set[0];
 }
 
-/* Are the guest's entries that a tree was made of as they were, and the tables that other trees have, too? */
-static inline bool is_unchanged(const struct shadow *shadow, const struct shadow_tree *tree)
+/* Are the tables of a listed tree that others have, too, as they were? Then the others' changes are known to it. */
+static void look_at_shares(const struct shadow *shadow, struct shadow_tree *tree)
 {
-    const struct shadow_run *run = tree->list->runs;
-    const struct shadow_run *end = run + tree->singles;
     const struct shadow_share *share = tree->list->shares;
     uint64_t differs = 0;
 
-    for (; run != end; run += SHADOW_TREE_SINGLES) {
-#pragma clang loop unroll(full)
-        for (uint32_t i = 0; i < SHADOW_TREE_SINGLES; i++) {
-            differs |= __atomic_load_n(run[i].guest, __ATOMIC_RELAXED) ^ run[i].value;
-        }
-    }
-    run = tree->list->runs + tree->first_run;
-    end = tree->list->runs + SHADOW_TREE_RUNS;
-    for (; run != end; run++) {
-        differs |= differences(run->guest, &shadow->seen[run->seen], run->count);
-    }
     for (uint32_t left = tree->shares; left != 0; left--, share++) {
         differs |= share->row->version ^ share->version;
     }
-    return differs == 0;
+    tree->shared_changes = differs == 0 ? shadow->shared_changes : tree->shared_changes;
 }
 
 /* Entries in a row: a run, or each by itself where they are few. False: the list is full. */
@@ -1177,7 +1192,8 @@ static bool list_tree(struct shadow *shadow, const struct relinking *relinking)
     struct shadow_tree *tree = shadow->tree;
 
     tree->singles = 0;
-    tree->first_run = SHADOW_TREE_RUNS;
+    tree->first_run = SHADOW_TREE_RUNS - 1;
+    tree->list->runs[tree->first_run].count = 0; /* the end */
     tree->shares = 0;
     for (uint32_t i = 0; i < relinking->count; i++) {
         uint32_t table = relinking->tables[i];
@@ -1197,6 +1213,7 @@ static bool list_tree(struct shadow *shadow, const struct relinking *relinking)
             return false;
         }
     }
+    tree->shared_changes = shadow->shared_changes;
     return fill_up_singles(tree);
 }
 
@@ -1219,7 +1236,7 @@ static void use_tree(struct shadow *shadow, bool was_calm)
 static void forget_trees(struct shadow *shadow)
 {
     for (uint32_t i = 0; i < ARRAY_COUNT(shadow->trees); i++) {
-        shadow->trees[i].epoch = 0;
+        end_tree(&shadow->trees[i]);
     }
 }
 
@@ -1283,18 +1300,54 @@ static void carry_global(struct shadow *shadow, uint32_t from, uint32_t to)
     }
 }
 
-/* Nothing of the tree has changed, neither by us nor in the guest's tables, and it has all global pages. */
-static bool use_again(struct shadow *shadow, const struct shadow_tree *tree, uint64_t cr3)
+/* Are the guest's entries that a tree was made of as they were? Most of what a switch costs is this. */
+__attribute__((always_inline)) static inline bool is_unchanged(const struct shadow *shadow,
+                                                               const struct shadow_tree *tree)
 {
-    return tree->cr3 == cr3 && tree->epoch != 0 && tree->state == SHADOW_TREE_LISTED &&
-           tree->globals == shadow->globals && is_unchanged(shadow, tree);
+    const struct shadow_run *run = tree->list->runs;
+    const struct shadow_run *end = run + tree->singles;
+
+    for (; run != end; run += SHADOW_TREE_SINGLES) {
+#pragma clang loop unroll(full)
+        for (uint32_t i = 0; i < SHADOW_TREE_SINGLES; i++) {
+            if (__atomic_load_n(run[i].guest, __ATOMIC_RELAXED) != run[i].value) {
+                return false;
+            }
+        }
+    }
+    for (run = tree->list->runs + tree->first_run; run->count != 0; run++) {
+        if (differ(run->guest, &shadow->seen[run->seen], run->count)) {
+            return false;
+        }
+    }
+    return true;
 }
 
-__attribute__((noinline)) static void switch_slowly(struct shadow *shadow, const struct guest_paging *paging,
-                                                    struct shadow_tree *tree)
+/* Have we changed nothing of the tree, and has it all global pages? */
+static inline bool is_listed_whole(const struct shadow *shadow, const struct shadow_tree *tree, uint64_t cr3)
+{
+    return tree->cr3 == cr3 && tree->state == SHADOW_TREE_LISTED && tree->globals == shadow->globals &&
+           tree->shared_changes == shadow->shared_changes;
+}
+
+/* It is in use again. */
+static inline void enter_tree(struct shadow *shadow, struct shadow_tree *tree, uint64_t *root)
+{
+    forget_way(shadow);
+    tree->used = ++shadow->switches;
+    shadow->tree = tree;
+    shadow->root = tree->root;
+    shadow->epoch = tree->epoch;
+    shadow->unsettled = true;
+    shadow->kept++;
+    shadow->flush = false;
+    *root = shadow->tables + (uint64_t)tree->root * PAGE_BYTES; /* it is no root of 3 levels */
+}
+
+static void switch_to(struct shadow *shadow, const struct guest_paging *paging, struct shadow_tree *tree)
 {
     uint32_t old = shadow->root;
-    bool was_calm = tree->cr3 == paging->cr3 && tree->epoch != 0 && tree->state != SHADOW_TREE_CHANGES;
+    bool was_calm = tree->cr3 == paging->cr3 && tree->state != SHADOW_TREE_CHANGES;
 
     begin_epoch(shadow, false);
     row_of(shadow, old)->pinned = shadow->fills;
@@ -1306,27 +1359,49 @@ __attribute__((noinline)) static void switch_slowly(struct shadow *shadow, const
     use_tree(shadow, was_calm);
 }
 
-void shadow_switch(struct shadow *shadow, const struct guest_paging *paging)
+/* These three are true always, which the compiler must not see: then each ends with a jump to the next. */
+__attribute__((noinline)) static bool switch_slowly(struct shadow *shadow, const struct guest_paging *paging,
+                                                    uint64_t *root)
 {
-    struct shadow_tree *tree;
+    struct shadow_tree *tree = find_tree(shadow, paging->cr3);
 
     if (shadow->root == ROOT_LOW) {
         shadow_flush(shadow, paging);
-        return;
+    } else {
+        if (tree->cr3 == paging->cr3 && tree->state == SHADOW_TREE_LISTED) {
+            look_at_shares(shadow, tree);
+        }
+        if (is_listed_whole(shadow, tree, paging->cr3) && is_unchanged(shadow, tree)) {
+            enter_tree(shadow, tree, root);
+        } else {
+            switch_to(shadow, paging, tree);
+        }
     }
-    tree = find_tree(shadow, paging->cr3);
-    if (!use_again(shadow, tree, paging->cr3)) {
-        switch_slowly(shadow, paging, tree);
-        return;
+    shadow->flush = false;
+    *root = shadow_root(shadow);
+    return *root != 0;
+}
+
+/* One that has changed is not compared again. */
+__attribute__((noinline)) static bool switch_listed(struct shadow *shadow, struct shadow_tree *tree,
+                                                    const struct guest_paging *paging, uint64_t *root)
+{
+    if (!is_unchanged(shadow, tree)) {
+        tree->state = SHADOW_TREE_CALM;
+        return switch_slowly(shadow, paging, root);
     }
-    forget_way(shadow);
-    tree->used = ++shadow->switches;
-    shadow->tree = tree;
-    shadow->root = tree->root;
-    shadow->epoch = tree->epoch;
-    shadow->unsettled = true;
-    shadow->flush = true;
-    shadow->kept++;
+    enter_tree(shadow, tree, root);
+    return true;
+}
+
+bool shadow_switch(struct shadow *shadow, const struct guest_paging *paging, uint64_t *root)
+{
+    uint64_t cr3 = paging->cr3;
+    struct shadow_tree *tree = tree_set(shadow, cr3);
+
+    tree = tree->cr3 == cr3 ? tree : tree + 1;
+    return is_listed_whole(shadow, tree, cr3) ? switch_listed(shadow, tree, paging, root)
+                                              : switch_slowly(shadow, paging, root);
 }
 
 /* A page of the guest's can be several leaves of ours: then all of them go. */

@@ -47,7 +47,7 @@
 #define SHADOW_TREES (2u << SHADOW_TREE_SET_BITS)
 #define SHADOW_TREE_PLACES 17u /* and that of 3 levels, the last one */
 _Static_assert(SHADOW_TREE_PLACES == SHADOW_TREES + 1, "one for each tree, and one");
-#define SHADOW_TREE_RUNS 104u
+#define SHADOW_TREE_RUNS 104u /* the last one is the end */
 #define SHADOW_TREE_SHARES 16u
 #define SHADOW_TREE_SINGLES 4u /* runs of one are compared so many at a time */
 
@@ -78,17 +78,18 @@ struct shadow_list {
 _Static_assert(PAGE_BYTES % sizeof(struct shadow_list) == 0, "lists fill pages");
 
 enum shadow_tree_state {
-    SHADOW_TREE_CHANGES, /* something was put in since it was made good */
+    SHADOW_TREE_CHANGES, /* something was put in since it was made good, or none is remembered here */
     SHADOW_TREE_CALM,    /* nothing was */
     SHADOW_TREE_LISTED,  /* nothing was, and its runs are all that it was made of but global pages */
 };
 
 /* What is reached from one root, while another one is in use. */
 struct shadow_tree {
-    uint64_t cr3;     /* the guest's */
-    uint64_t epoch;   /* of its tables that are not global; 0: none is remembered here */
-    uint64_t globals; /* shadow.globals, when its root had all links to global tables */
-    uint64_t used;    /* shadow.switches, when it was left or entered last */
+    uint64_t cr3;            /* the guest's */
+    uint64_t epoch;          /* of its tables that are not global; 0: none is remembered here */
+    uint64_t globals;        /* shadow.globals, when its root had all links to global tables */
+    uint64_t used;           /* shadow.switches, when it was left or entered last */
+    uint64_t shared_changes; /* shadow.shared_changes, when all in its list was as it is there */
     struct shadow_list *list;
     const uint8_t *code; /* what shadow_code() has found at an address, if nothing was removed since; or NULL */
     uint64_t code_linear, code_removals;
@@ -138,10 +139,11 @@ struct shadow {
     bool global_pages; /* CR4.PGE, in 64-bit mode */
     bool unsettled;    /* the tree in use was used again, and what it shares is not noted as its own yet */
     uint64_t epoch;
-    uint64_t global_epoch; /* of the tables that have nothing but global pages below them */
-    uint64_t last_epoch;   /* that was given out */
-    uint64_t globals;      /* counts changes of what a root links to of them */
-    uint64_t removals;     /* counts what was taken out of any table */
+    uint64_t global_epoch;   /* of the tables that have nothing but global pages below them */
+    uint64_t last_epoch;     /* that was given out */
+    uint64_t globals;        /* counts changes of what a root links to of them */
+    uint64_t removals;       /* counts what was taken out of any table */
+    uint64_t shared_changes; /* counts changes of the tables that several trees have */
     uint64_t switches;
     uint64_t kept;            /* switches to a tree of which nothing had changed */
     struct guest_way way;     /* of the last fault whose walk ended well, */
@@ -167,8 +169,9 @@ void shadow_forget(struct shadow *shadow);
 /* The guest has flushed everything, or has written what decides its translations: CR0, CR3, CR4, EFER. */
 void shadow_flush(struct shadow *shadow, const struct guest_paging *paging);
 
-/* The guest has written CR3 and nothing else, without PCIDs: what a flush does, but global pages stay. */
-void shadow_switch(struct shadow *shadow, const struct guest_paging *paging);
+/* The guest has written CR3 and nothing else, without PCIDs: what a flush does, but global pages stay. *root is what
+ * CR3 is to hold; the CPU has to be flushed before the next entry, which is not noted. Always true, for a tail call. */
+bool shadow_switch(struct shadow *shadow, const struct guest_paging *paging, uint64_t *root);
 
 /* The guest has flushed the page of one address. */
 void shadow_invalidate(struct shadow *shadow, uint64_t linear);
@@ -209,15 +212,14 @@ static inline uint64_t shadow_root(const struct shadow *shadow)
 /* guest_walk_code() of the address space in use. */
 const uint8_t *shadow_find_code(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear);
 
-/* The same for an address that is asked for again and again. The CPU has fetched it through the tables, and as long as
- * the tree is in use or used again, and nothing was removed, it would find the same there. */
-static inline const uint8_t *shadow_code(struct shadow *shadow, const struct guest_paging *paging, uint64_t linear)
+/* The same for an address that is asked for again and again; NULL: it has to be looked for. The CPU has fetched it
+ * through the tables, and as long as the tree is in use or used again, and nothing was removed, it would find the same
+ * there. */
+static inline const uint8_t *shadow_known_code(const struct shadow *shadow, uint64_t linear)
 {
     const struct shadow_tree *tree = shadow->tree;
 
-    return tree->code != NULL && tree->code_linear == linear && tree->code_removals == shadow->removals
-               ? tree->code
-               : shadow_find_code(shadow, paging, linear);
+    return tree->code_linear == linear && tree->code_removals == shadow->removals ? tree->code : NULL;
 }
 
 #endif

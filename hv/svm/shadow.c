@@ -102,14 +102,13 @@ static void put_back(struct svm_vcpu *svm)
 }
 
 /* The same guest goes on, whose tables may have changed. */
-static bool enter_again_at_once(struct svm_vcpu *svm, const struct vcpu *vcpu)
+static inline bool enter_again_at_once(struct svm_vcpu *svm)
 {
-    struct svm_shadow *shadow = svm->shadow;
     struct vmcb *vmcb = &svm->vmcb;
 
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
-    if (shadow_take_flush(&shadow->tables)) {
-        svm_flush_translations(vcpu);
+    if (shadow_take_flush(&svm->shadow->tables)) {
+        vmcb->tlb_control = svm_flush_control();
         vmcb->clean &= ~CLEAN_ASID;
     }
     return true;
@@ -141,7 +140,7 @@ static bool handle_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
 }
 
 /* What has to do with more than the tables: the VMCB is the guest's meanwhile. */
-static bool handle_other_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_other_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     bool again;
 
@@ -163,9 +162,10 @@ static inline bool may_run_again(const struct svm_vcpu *svm, const struct vcpu *
 }
 
 /* And nothing waits for the instruction's end. One that a fault's handler has returned to has RF. */
-static inline bool may_go_on(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint64_t flags)
+static inline bool may_go_on(const struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
-    return (svm->vmcb.rflags & flags) == 0 && (svm->vmcb.int_state & INT_STATE_SHADOW) == 0 && may_run_again(svm, vcpu);
+    return (svm->vmcb.rflags & RFLAGS_TF) == 0 && (svm->vmcb.int_state & INT_STATE_SHADOW) == 0 &&
+           may_run_again(svm, vcpu);
 }
 
 /* Becomes the exit that nested paging would have made. */
@@ -189,7 +189,7 @@ static bool handle_guest_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t
         .valid = true, .vector = EXCEPTION_PF, .kind = EVENT_EXCEPTION, .has_error = true, .error = error};
     struct vmcb *vmcb = &svm->vmcb;
 
-    if (!may_go_on(svm, vcpu, RFLAGS_TF) || svm->step.reason != SVM_STEP_NONE || svm->step.iret_runs) {
+    if (!may_go_on(svm, vcpu) || svm->step.reason != SVM_STEP_NONE || svm->step.iret_runs) {
         vmcb->exit_info1 = error;
         return handle_other_exit(svm, vcpu);
     }
@@ -201,7 +201,7 @@ static bool handle_guest_fault(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t
     if (svm->repairs) {
         svm_quirks_prepare(svm, vcpu, VCPU_CR2_WRITE);
     }
-    return enter_again_at_once(svm, vcpu);
+    return enter_again_at_once(svm);
 }
 
 /*
@@ -214,7 +214,7 @@ static bool handle_filled(struct svm_vcpu *svm, struct vcpu *vcpu)
 
     vcpu->exit_counts[EXIT_NESTED_FAULT]++;
     if (may_run_again(svm, vcpu)) {
-        return enter_again_at_once(svm, vcpu);
+        return enter_again_at_once(svm);
     }
     put_back(svm);
     if ((vmcb->exit_int_info & EVENT_VALID) != 0 || insn_rdtsc() >= vcpu->leave_at) {
@@ -228,7 +228,7 @@ static bool handle_filled(struct svm_vcpu *svm, struct vcpu *vcpu)
 }
 
 /* EXITINFO1 is the error code, EXITINFO2 the address. APM 2 15.12.15 "#PF (Page Fault)". */
-static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
     struct guest_paging *paging = &svm->shadow->paging;
@@ -264,28 +264,105 @@ static bool handle_page_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
 #define CODE_SIB 4u     /* in place of a base */
 #define CODE_NO_BASE 5u /* an address relative to rip */
 
-/* May the instruction at rip be such a one, all of whose bytes are in one page? */
+/* May what has exited be stepped over here, as quick.c has it, and is it run as 64-bit code of the kernel? */
+static inline bool may_step_over(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return vcpu->requests == 0 && (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF)) == 0 && vmcb->cpl == 0 &&
+           (vmcb->cs.attributes & VMCB_CS_LONG) != 0 && insn_rdtsc() < vcpu->leave_at;
+}
+
+/* And may the instruction at rip be a plain one, all of whose bytes are in one page? */
 static inline bool may_be_plain(const struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
-    return may_go_on(svm, vcpu, RFLAGS_TF | RFLAGS_RF) && vmcb->cpl == 0 && svm_in_64bit_code(vmcb) &&
+    return may_step_over(svm, vcpu) && svm_in_64bit_code(vmcb) &&
            (vmcb->rip & (PAGE_BYTES - 1)) <= PAGE_BYTES - (SVM_PLAIN_BYTES + 1);
 }
 
-/* The bytes at `code` without REX.B, which becomes bit 3 of a register's number. */
-static inline uint32_t plain_code(const uint8_t *code, uint8_t *rex)
+/* The first of them. One load, of any alignment. */
+static inline uint32_t code_bytes(const uint8_t *code)
 {
     uint32_t bytes;
 
-    __builtin_memcpy(&bytes, code, sizeof(bytes)); /* one load, of any alignment */
-    *rex = (uint8_t)bytes == CODE_REX_B ? 1 : 0;
-    return *rex != 0 ? bytes >> 8 : bytes;
+    __builtin_memcpy(&bytes, code, sizeof(bytes));
+    return bytes;
 }
 
-static inline uint64_t plain_operand(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint8_t gpr)
+/* Is an instruction that begins so this one? Then its operand's register, and its length. */
+static inline bool is_plain(uint32_t bytes, uint32_t wanted, uint8_t *gpr, uint8_t *length)
 {
-    return gpr == GPR_RAX ? svm->vmcb.rax : vcpu->gpr[gpr];
+    uint8_t rex = (uint8_t)bytes == CODE_REX_B ? 1 : 0;
+
+    bytes = rex != 0 ? bytes >> 8 : bytes;
+    *gpr = (uint8_t)((bytes >> CODE_GPR_SHIFT & 7) + 8u * rex);
+    *length = (uint8_t)(SVM_PLAIN_BYTES + rex);
+    return (bytes & CODE_FIXED) == wanted;
+}
+
+static inline void step_over_plain(struct vmcb *vmcb, uint8_t length)
+{
+    vmcb->rip += length;
+    vmcb->int_state &= ~INT_STATE_SHADOW;
+}
+
+/* The instruction is one that can be handled here. A tail call is left. */
+static inline bool finish_cr3_write(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t value)
+{
+    struct svm_shadow *shadow = svm->shadow;
+    struct vmcb *vmcb = &svm->vmcb;
+
+    exit_note(vcpu, EXIT_CR_ACCESS, SVM_EXIT_CR3_WRITE, vmcb->rip, value);
+    step_over_plain(vmcb, shadow->cr3_bytes);
+    vmcb->tlb_control = svm_flush_control();
+    vmcb->clean &= ~(CLEAN_CR | CLEAN_ASID);
+    shadow->paging.cr3 = value;
+    return shadow_switch(&shadow->tables, &shadow->paging, &vmcb->cr3);
+}
+
+/* The instruction has to be looked for in the guest's tables, and decoded: its register is one of gpr[] without rsp. */
+__attribute__((noinline)) static bool handle_cr3_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct svm_shadow *shadow = svm->shadow;
+    const uint8_t *code =
+        may_be_plain(svm, vcpu) ? shadow_find_code(&shadow->tables, &shadow->paging, svm->vmcb.rip) : NULL;
+    uint8_t length;
+    uint8_t gpr;
+
+    vcpu->gpr[GPR_RAX] = svm->vmcb.rax;
+    if (code == NULL || !is_plain(code_bytes(code), CODE_CR3, &gpr, &length) || gpr == GPR_RSP ||
+        vcpu->gpr[gpr] >> shadow->paging.physical_bits != 0) {
+        return handle_other_exit(svm, vcpu);
+    }
+    shadow->cr3_code = code_bytes(code);
+    shadow->cr3_gpr = gpr;
+    shadow->cr3_bytes = length;
+    return finish_cr3_write(svm, vcpu, vcpu->gpr[gpr]);
+}
+
+/*
+ * The same where the instruction lies where one lay before in this address space, and is the last one that was looked
+ * at. That was 64-bit code's, and so is the address space; CS says whether it is run as such. Most of what a switch
+ * costs beside the engine's part is here, so this calls nothing.
+ */
+__attribute__((noinline)) static bool handle_known_cr3_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct svm_shadow *shadow = svm->shadow;
+    struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code = shadow_known_code(&shadow->tables, vmcb->rip);
+    uint64_t value;
+
+    if (code == NULL || code_bytes(code) != shadow->cr3_code || !may_step_over(svm, vcpu)) {
+        return handle_cr3_write(svm, vcpu);
+    }
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    value = vcpu->gpr[shadow->cr3_gpr];
+    if (value >> shadow->paging.physical_bits != 0) {
+        return handle_other_exit(svm, vcpu);
+    }
+    return finish_cr3_write(svm, vcpu, value);
 }
 
 static bool quick_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -294,59 +371,28 @@ static bool quick_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vmcb *vmcb = &svm->vmcb;
     const uint8_t *code;
     uint64_t linear;
-    uint32_t bytes;
+    uint8_t length;
     uint8_t gpr;
-    uint8_t rex;
 
     if (!may_be_plain(svm, vcpu)) {
         return false;
     }
     code = guest_walk_code(&vcpu->guest->memory, shadow->paging.cr3, shadow->paging.cr4, vmcb->rip);
-    if (code == NULL) {
+    if (code == NULL || !is_plain(code_bytes(code), CODE_INVLPG, &gpr, &length) || (gpr & 7u) == CODE_SIB ||
+        (gpr & 7u) == CODE_NO_BASE) {
         return false;
     }
-    bytes = plain_code(code, &rex);
-    gpr = (uint8_t)(bytes >> CODE_GPR_SHIFT & 7);
-    if ((bytes & CODE_FIXED) != CODE_INVLPG || gpr == CODE_SIB || gpr == CODE_NO_BASE) {
-        return false;
-    }
-    linear = plain_operand(svm, vcpu, (uint8_t)(gpr + 8u * rex));
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    linear = vcpu->gpr[gpr];
     exit_note(vcpu, EXIT_NOTHING, SVM_EXIT_INVLPG, vmcb->rip, linear);
-    vmcb->rip += SVM_PLAIN_BYTES + rex;
+    step_over_plain(vmcb, length);
     shadow_invalidate(&shadow->tables, linear);
     return true;
 }
 
-static bool quick_cr3_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_plain_invlpg(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    struct svm_shadow *shadow = svm->shadow;
-    struct vmcb *vmcb = &svm->vmcb;
-    const uint8_t *code;
-    uint64_t value;
-    uint32_t bytes;
-    uint8_t gpr;
-    uint8_t rex;
-
-    if (!may_be_plain(svm, vcpu)) {
-        return false;
-    }
-    code = shadow_code(&shadow->tables, &shadow->paging, vmcb->rip);
-    if (code == NULL) {
-        return false;
-    }
-    bytes = plain_code(code, &rex);
-    gpr = (uint8_t)((bytes >> CODE_GPR_SHIFT & 7) + 8u * rex);
-    value = plain_operand(svm, vcpu, gpr);
-    if ((bytes & CODE_FIXED) != CODE_CR3 || gpr == GPR_RSP || value >> shadow->paging.physical_bits != 0) {
-        return false;
-    }
-    exit_note(vcpu, EXIT_CR_ACCESS, SVM_EXIT_CR3_WRITE, vmcb->rip, value);
-    vmcb->rip += SVM_PLAIN_BYTES + rex;
-    shadow->paging.cr3 = value;
-    shadow_switch(&shadow->tables, &shadow->paging);
-    vmcb->cr3 = shadow_root(&shadow->tables);
-    vmcb->clean &= ~CLEAN_CR;
-    return true;
+    return quick_invlpg(svm, vcpu) ? enter_again_at_once(svm) : handle_other_exit(svm, vcpu);
 }
 
 bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -356,11 +402,10 @@ bool svm_shadow_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     if (code == EXIT_PAGE_FAULT) {
         return handle_page_fault(svm, vcpu);
     }
-    if ((code == SVM_EXIT_CR3_WRITE && quick_cr3_write(svm, vcpu)) ||
-        (code == SVM_EXIT_INVLPG && quick_invlpg(svm, vcpu))) {
-        return enter_again_at_once(svm, vcpu);
+    if (code == SVM_EXIT_CR3_WRITE) {
+        return handle_known_cr3_write(svm, vcpu);
     }
-    return handle_other_exit(svm, vcpu);
+    return code == SVM_EXIT_INVLPG ? handle_plain_invlpg(svm, vcpu) : handle_other_exit(svm, vcpu);
 }
 
 void svm_shadow_run(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t host_vmcb)
@@ -385,4 +430,7 @@ void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page
     shadow_init(&shadow->tables, &vcpu->guest->memory, largest, 0, hpa((uint64_t)(uintptr_t)(shadow) + PAGE_BYTES),
                 tables, hpa((uint64_t)(uintptr_t)shadow->low_root));
     shadow->flush = true;
+    shadow->cr3_code = CODE_CR3;
+    shadow->cr3_gpr = GPR_RAX;
+    shadow->cr3_bytes = SVM_PLAIN_BYTES;
 }

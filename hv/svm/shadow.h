@@ -30,6 +30,8 @@ struct svm_shadow {
     uint64_t low_root[4] __attribute__((aligned(32)));
     struct guest_paging paging; /* the guest's, while it runs, as the tables have been told; CPL, RFLAGS of a fault */
     bool flush;                 /* the tables have not been told */
+    uint8_t cr3_gpr, cr3_bytes; /* of the instruction `cr3_code`: its register, and how long it is */
+    uint32_t cr3_code;          /* the first bytes of the last MOV to CR3 that was decoded */
 };
 _Static_assert(sizeof(struct svm_shadow) <= PAGE_BYTES, "hv/plan/planner.c counts one page");
 

@@ -47,7 +47,7 @@ void svm_flush_translations(const struct vcpu *vcpu)
 {
     struct svm_vcpu *svm = vcpu->vendor;
 
-    svm->vmcb.tlb_control = svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+    svm->vmcb.tlb_control = svm_flush_control();
 }
 
 void svm_read_system(struct vcpu *vcpu)

@@ -84,6 +84,11 @@ void svm_vcpu_shadow(struct vcpu *vcpu, void *memory, uint32_t tables, enum page
 /* state.c */
 void svm_reset_state(struct svm_vcpu *svm);
 void svm_flush_translations(const struct vcpu *vcpu);
+/* The VMCB's TLB control that flushes a guest's translations. APM 2 15.16.1 "TLB Flush". */
+static inline uint32_t svm_flush_control(void)
+{
+    return svm_features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_EVERYTHING;
+}
 void svm_read_system(struct vcpu *vcpu);
 /* As the guest sees it. */
 static inline uint64_t svm_guest_efer(const struct svm_vcpu *svm, const struct vcpu *vcpu)

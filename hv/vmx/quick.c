@@ -32,15 +32,6 @@ static inline void step_over(uint64_t rip)
     vmx_write_inline(VMCS_GUEST_RIP, rip + vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH));
 }
 
-bool vmx_quick_step_over(struct vcpu *vcpu)
-{
-    if (!may_be_quick(vcpu)) {
-        return false;
-    }
-    step_over(vmx_read_inline(VMCS_GUEST_RIP));
-    return true;
-}
-
 static inline bool quick_cpuid(struct vcpu *vcpu)
 {
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);

@@ -119,6 +119,17 @@ static bool take_over(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return true;
 }
 
+/* What an instruction has to have nothing to do with, as in quick.c. False: nothing is done. */
+static inline bool step_over_alone(const struct vcpu *vcpu, uint64_t rip)
+{
+    if (vcpu->requests != 0 || (vmx_read_inline(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) != 0 ||
+        (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) != 0) {
+        return false;
+    }
+    vmx_write_inline(VMCS_GUEST_RIP, rip + vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH));
+    return true;
+}
+
 /* The CPU has checked the privilege. What is left is to step over it. */
 static bool handle_invlpg(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
@@ -126,7 +137,7 @@ static bool handle_invlpg(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
 
     shadow_invalidate(&vmx->shadow->tables, linear);
-    if (insn_rdtsc() < vcpu->leave_at && vmx_quick_step_over(vcpu)) {
+    if (insn_rdtsc() < vcpu->leave_at && step_over_alone(vcpu, rip)) {
         exit_note(vcpu, EXIT_NOTHING, VMX_EXIT_INVLPG, rip, linear);
         return true;
     }
@@ -222,43 +233,15 @@ static bool handle_page_fault(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     return false;
 }
 
-/* MOV to CR3 of 64-bit code from a register that is in gpr[], with no bit that has to be looked at: cr_access() would
- * do the same. */
-static bool quick_cr3_write(struct vmx_vcpu *vmx, struct vcpu *vcpu)
-{
-    struct guest_paging *paging = &vmx->shadow->paging;
-    uint64_t access = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
-    uint64_t gpr = access >> VMX_CR_GPR_SHIFT & VMX_CR_GPR;
-    uint64_t value = vcpu->gpr[gpr];
-    uint64_t rip;
-
-    if ((access & (VMX_CR_NUMBER | VMX_CR_TYPE << VMX_CR_TYPE_SHIFT)) != TO_CR3 || gpr == GPR_RSP ||
-        value >> paging->physical_bits != 0 || (paging->efer & EFER_LMA) == 0 ||
-        (vmx_read_inline((enum vmcs_field)(VMCS_GUEST_ES_ACCESS + SEGMENT_CS * VMCS_SEGMENT_STRIDE)) & SEGMENT_L) ==
-            0 ||
-        insn_rdtsc() >= vcpu->leave_at) {
-        return false;
-    }
-    rip = vmx_read_inline(VMCS_GUEST_RIP);
-    if (!vmx_quick_step_over(vcpu)) {
-        return false;
-    }
-    exit_note(vcpu, EXIT_CR_ACCESS, VMX_EXIT_CR, rip, value);
-    paging->cr3 = value;
-    shadow_switch(&vmx->shadow->tables, paging);
-    return true;
-}
-
 static bool is_page_fault(uint32_t event)
 {
     return (event & VMX_EVENT_VECTOR) == EXCEPTION_PF &&
            ((event >> VMX_EVENT_TYPE_SHIFT) & VMX_EVENT_TYPE) == EVENT_EXCEPTION;
 }
 
-bool vmx_shadow_handle_exit(struct vcpu *vcpu)
+/* Any exit but a plain MOV to CR3. */
+__attribute__((noinline)) static bool handle_common_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint32_t reason)
 {
-    struct vmx_vcpu *vmx = vcpu->vendor;
-    uint32_t reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
     struct vmx_real *real = &vmx->shadow->real;
     bool again;
 
@@ -267,14 +250,46 @@ bool vmx_shadow_handle_exit(struct vcpu *vcpu)
         again = handle_page_fault(vmx, vcpu);
     } else if (reason == VMX_EXIT_INVLPG) {
         again = handle_invlpg(vmx, vcpu);
-    } else if (reason == VMX_EXIT_CR && quick_cr3_write(vmx, vcpu)) {
-        again = true;
     } else if (real->way != VMX_WAY_PLAIN) {
         again = vmx_real_handle_exit(real, vmx, vcpu, reason);
     } else {
         again = vmx_handle_exit(vcpu);
     }
     return again && take_over(vmx, vcpu);
+}
+
+/* MOV to CR3 of 64-bit code from a register that is in gpr[], with no bit that has to be looked at: cr_access() would
+ * do the same. The next entry needs nothing but the new root. */
+__attribute__((noinline)) static bool handle_cr3_write(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    struct vmx_shadow *shadow = vmx->shadow;
+    uint64_t access = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    uint64_t gpr = access >> VMX_CR_GPR_SHIFT & VMX_CR_GPR;
+    uint64_t value = vcpu->gpr[gpr];
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    uint64_t root;
+
+    if ((access & (VMX_CR_NUMBER | VMX_CR_TYPE << VMX_CR_TYPE_SHIFT)) != TO_CR3 || gpr == GPR_RSP ||
+        value >> shadow->paging.physical_bits != 0 || (shadow->paging.efer & EFER_LMA) == 0 ||
+        (vmx_read_inline((enum vmcs_field)(VMCS_GUEST_ES_ACCESS + SEGMENT_CS * VMCS_SEGMENT_STRIDE)) & SEGMENT_L) ==
+            0 ||
+        insn_rdtsc() >= vcpu->leave_at || !step_over_alone(vcpu, rip)) {
+        return handle_common_exit(vmx, vcpu, VMX_EXIT_CR);
+    }
+    exit_note(vcpu, EXIT_CR_ACCESS, VMX_EXIT_CR, rip, value);
+    shadow->paging.cr3 = value;
+    (void)shadow_switch(&shadow->tables, &shadow->paging, &root);
+    vmx_write_if_changed(VMCS_GUEST_CR3, &shadow->root, root);
+    flush_cpu(vmx, vcpu);
+    return true;
+}
+
+bool vmx_shadow_handle_exit(struct vcpu *vcpu)
+{
+    struct vmx_vcpu *vmx = vcpu->vendor;
+    uint32_t reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
+
+    return reason == VMX_EXIT_CR ? handle_cr3_write(vmx, vcpu) : handle_common_exit(vmx, vcpu, reason);
 }
 
 uint32_t vmx_shadow_run(struct vcpu *vcpu, uint32_t launched)

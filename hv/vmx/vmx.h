@@ -159,8 +159,6 @@ void vmx_exit_guarded(void);
 
 /* quick.c, called by entry.S: the short way where there is one, else vmx_handle_any_exit(). */
 bool vmx_handle_exit(struct vcpu *vcpu);
-/* For an instruction that has no other consequence: steps over it. False: there is more to do, and nothing is done. */
-bool vmx_quick_step_over(struct vcpu *vcpu);
 
 /* run.c. Handles an exit by exit_dispatch(). False: hv/run/cpu_loop.c has to look at vcpu->requests. */
 bool vmx_handle_any_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu);

@@ -91,6 +91,7 @@ static void prove_mode(uint8_t of, uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
     struct guest_translation result;
     struct guest_paging paging;
+    uint64_t root;
 
     levels = of;
     paging.cr0 = cr0 | prove_maybe(CR0_WP);
@@ -112,9 +113,10 @@ static void prove_mode(uint8_t of, uint64_t cr0, uint64_t cr4, uint64_t efer)
                            (enum guest_access)Frama_C_interval(GUEST_READ, GUEST_FETCH), &result);
     }
     paging.cr3 = prove_any_u64();
-    shadow_switch(&shadow, &paging);
+    (void)shadow_switch(&shadow, &paging, &root);
     shadow_invalidate(&shadow, prove_any_u64());
-    (void)shadow_code(&shadow, &paging, prove_any_u64());
+    (void)shadow_find_code(&shadow, &paging, prove_any_u64());
+    (void)shadow_known_code(&shadow, prove_any_u64());
     (void)shadow_take_flush(&shadow);
     shadow_forget(&shadow);
 }

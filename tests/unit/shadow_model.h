@@ -363,10 +363,20 @@ static void flush_all(struct model *model)
     check_all(model);
 }
 
+/* As a vendor calls it, which flushes the CPU by itself. */
+static inline void switch_space(struct shadow *shadow, const struct guest_paging *paging)
+{
+    uint64_t root;
+
+    MODEL_CHECK(shadow_switch(shadow, paging, &root));
+    MODEL_CHECK(root == shadow_root(shadow));
+    shadow->flush = true;
+}
+
 /* CR3 is written: what a TLB holds of global pages stays. SDM 3A 4.10.4.1. */
 static void switch_root(struct model *model)
 {
-    shadow_switch(&model->shadow, &model->paging);
+    switch_space(&model->shadow, &model->paging);
     for (uint32_t n = 0; n < ADDRESSES; n++) {
         uint32_t kept = 0;
 

@@ -13,20 +13,18 @@
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <cmocka.h>
 
 #include "hv/mm/page_table_visit.h"
 #include "tests/unit/page_table_arena.h"
+#include "tests/unit/single_stores.h"
 
-#define TRAP_FLAG 0x100
 #define SAMPLES_MAX 96u
 #define RECORDED_PAGES 24u
 #define RECORDED_BYTES (RECORDED_PAGES * PAGE_BYTES)
@@ -42,10 +40,10 @@ static uint64_t samples[SAMPLES_MAX];
 static struct truth before[SAMPLES_MAX], after[SAMPLES_MAX];
 static uint32_t sample_count;
 static bool checking;
-static bool every_page = true;        /* close all of them, not only those that can be reached */
-static void (*just_before)(void);     /* what another CPU does when a store has been decided on but not done */
-static void (*meanwhile)(void);       /* and after one */
-static uint64_t stores, mixed, wrong; /* mixed: moments at which some samples were old and others new */
+static bool every_page = true;    /* close all of them, not only those that can be reached */
+static void (*just_before)(void); /* what another CPU does when a store has been decided on but not done */
+static void (*meanwhile)(void);   /* and after one */
+static uint64_t mixed, wrong;     /* mixed: moments at which some samples were old and others new */
 
 static bool truth_is(const struct truth *truth, const struct page_lookup *found)
 {
@@ -110,30 +108,20 @@ static void arena_close(void)
     }
 }
 
-static void on_fault(int number, siginfo_t *info, void *context)
+static bool open_for_store(const uint8_t *at)
 {
-    ucontext_t *user = context;
-    uint64_t offset = (uint64_t)((uint8_t *)info->si_addr - arena_bytes);
-
-    if (offset >= RECORDED_BYTES) {
-        signal(number, SIG_DFL);
-        return;
+    if ((uint64_t)(at - arena_bytes) >= RECORDED_BYTES) {
+        return false;
     }
     arena_open();
     if (just_before != NULL) {
         just_before();
     }
-    user->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
+    return true;
 }
 
-static void on_step(int number, siginfo_t *info, void *context)
+static void look_behind_store(void)
 {
-    ucontext_t *user = context;
-
-    (void)number;
-    (void)info;
-    user->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
-    stores++;
     if (checking) {
         samples_check();
     }
@@ -145,11 +133,7 @@ static void on_step(int number, siginfo_t *info, void *context)
 
 static void handlers_set(void)
 {
-    struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
-    struct sigaction step = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
-
-    sigaction(SIGSEGV, &fault, NULL);
-    sigaction(SIGTRAP, &step, NULL);
+    single_stores_watch(open_for_store, look_behind_store);
 }
 
 /* --- what is recorded --- */
@@ -201,14 +185,14 @@ static void record(const struct page_table_format *format, operation_fn first, o
     samples_read(after);
     arena_end(&recorded);
     set_up(format, first);
-    stores = mixed = wrong = 0;
+    single_stores.count = mixed = wrong = 0;
     checking = true;
     arena_close();
     status = second(&recorded.tree);
     arena_open();
     checking = false;
     assert_int_equal(status, STATUS_OK);
-    assert_true(stores > 0);
+    assert_true(single_stores.count > 0);
     assert_int_equal(wrong, 0);
     arena_end(&recorded);
 }

@@ -250,7 +250,7 @@ static void a_forced_write_ends_with_the_next_flush(void **state)
             assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_WRITE, &result), SHADOW_FILLED);
             assert_true(cpu_walk(&model, 0, &to, &host) && to.write && !to.user);
             if ((kind & 2) != 0) {
-                shadow_switch(&model.shadow, &model.paging);
+                switch_space(&model.shadow, &model.paging);
             } else {
                 shadow_flush(&model.shadow, &model.paging);
             }
@@ -278,7 +278,7 @@ static void eight_roots_stay(void **state)
     }
     for (uint32_t i = 0; i < 24; i++) {
         model.paging.cr3 = 0x1000 + 0x4000 * (uint64_t)(i % 8);
-        shadow_switch(&model.shadow, &model.paging);
+        switch_space(&model.shadow, &model.paging);
         assert_int_equal(cpu_walk(&model, 0, &to, &host), i >= 8);
         if (i < 8) {
             assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
@@ -305,7 +305,7 @@ static void a_tree_is_used_again_while_nothing_has_changed(void **state)
         uint64_t kept = model.shadow.kept;
 
         model.paging.cr3 = i % 2 == 0 ? 0x6000 : 0x1000;
-        shadow_switch(&model.shadow, &model.paging);
+        switch_space(&model.shadow, &model.paging);
         assert_true(since > 1 || model.shadow.kept == kept);
         assert_true(since < 8 || model.shadow.kept == kept + 1);
         if (!cpu_walk(&model, 0, &to, &host)) {
@@ -323,7 +323,7 @@ static void a_tree_is_used_again_while_nothing_has_changed(void **state)
 static void switch_to(uint64_t page)
 {
     model.paging.cr3 = page * PAGE_BYTES;
-    shadow_switch(&model.shadow, &model.paging);
+    switch_space(&model.shadow, &model.paging);
 }
 
 #define EMPTY_ROOT 20u
@@ -412,7 +412,7 @@ static void a_global_page_stays_where_cr3_is_written(void **state)
         assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
         for (uint32_t i = 0; i < 4; i++) {
             model.paging.cr3 = i % 2 == 0 ? 0x6000 : 0x1000; /* there is nothing at 0x6000 */
-            shadow_switch(&model.shadow, &model.paging);
+            switch_space(&model.shadow, &model.paging);
             assert_true(cpu_walk(&model, 0, &to, &host));
             assert_int_equal(host, 0x40005000);
         }
@@ -427,7 +427,7 @@ static void a_global_page_stays_where_cr3_is_written(void **state)
             assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
             assert_true(cpu_walk(&model, 0, &to, &host));
             model.paging.cr3 = 0x6000;
-            shadow_switch(&model.shadow, &model.paging);
+            switch_space(&model.shadow, &model.paging);
         }
         assert_false(cpu_walk(&model, 0, &to, &host));
     }
@@ -448,10 +448,10 @@ static void a_table_with_other_pages_does_not_stay(void **state)
     make_way(6, 0x5000 | ENTRY);                                   /* 6, 7, 8, 9 are not */
     shadow_invalidate(&model.shadow, 0);
     model.paging.cr3 = 0x6000;
-    shadow_switch(&model.shadow, &model.paging);
+    switch_space(&model.shadow, &model.paging);
     assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
     model.paging.cr3 = 0x1000;
-    shadow_switch(&model.shadow, &model.paging);
+    switch_space(&model.shadow, &model.paging);
     assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
     tables[512] = 0x8000 | ENTRY; /* the directory of the other one, whose page is global now */
     tables[8 * 512] |= G;
@@ -460,7 +460,7 @@ static void a_table_with_other_pages_does_not_stay(void **state)
     assert_true(cpu_walk(&model, 0, &to, &host));
     model.paging.cr3 = 0x500000; /* a device */
     for (uint32_t i = 0; i < 2; i++) {
-        shadow_switch(&model.shadow, &model.paging);
+        switch_space(&model.shadow, &model.paging);
         assert_false(cpu_walk(&model, 0, &to, &host));
     }
 }
@@ -479,7 +479,7 @@ static void parts_of_a_large_page_are_there_again_at_a_switch(void **state)
     memcpy(tables + 5 * 512, tables, 8);  /* another root */
     for (uint32_t i = 0; i < 6; i++) {
         model.paging.cr3 = i % 2 == 0 ? 0x6000 : 0x1000;
-        shadow_switch(&model.shadow, &model.paging);
+        switch_space(&model.shadow, &model.paging);
         assert_int_equal(cpu_walk(&model, 0, &to, &host), i >= 2);
         if (i < 2) {
             assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
@@ -489,7 +489,7 @@ static void parts_of_a_large_page_are_there_again_at_a_switch(void **state)
     }
     tables[1024] ^= W;
     model.paging.cr3 = 0x6000;
-    shadow_switch(&model.shadow, &model.paging);
+    switch_space(&model.shadow, &model.paging);
     assert_false(cpu_walk(&model, 0, &to, &host));
 }
 

@@ -11,9 +11,7 @@
 #include "hv/mm/shadow.h"
 
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <ucontext.h>
 
 #include <cmocka.h>
 
@@ -28,14 +26,13 @@ static void watched_invalidate(struct shadow *shadow, uint64_t linear);
 #undef shadow_invalidate
 
 #include "tests/unit/random.h"
+#include "tests/unit/single_stores.h"
 
 #define STEPS 200000u
 #define CAMPAIGN_STEPS 2000u
 #define CAMPAIGN_CHANGES 1200u
-#define TRAP_FLAG 0x100
 
 static struct model model;
-static uint64_t stores;
 
 /* What the walk of the fault in progress ends with; bytes 0: nothing. */
 static struct translation in_progress;
@@ -70,29 +67,20 @@ static void tables_close(void)
     mprotect(model.arena, PAGE_BYTES, PROT_READ);
 }
 
-static void on_store(int number, siginfo_t *info, void *context)
+static bool open_for_store(const uint8_t *at)
 {
-    ucontext_t *user = context;
-    const uint8_t *at = info->si_addr;
+    bool ours =
+        (uint64_t)(at - tables_start()) < model.shadow.count * PAGE_BYTES || (uint64_t)(at - model.arena) < PAGE_BYTES;
 
-    if ((uint64_t)(at - tables_start()) >= model.shadow.count * PAGE_BYTES &&
-        (uint64_t)(at - model.arena) >= PAGE_BYTES) {
-        signal(number, SIG_DFL);
-        return;
+    if (ours) {
+        tables_open();
     }
-    tables_open();
-    user->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
+    return ours;
 }
 
 /* The accessed and dirty bits are in the guest's tables since before the first store of a fill. */
-static void on_step(int number, siginfo_t *info, void *context)
+static void look_behind_store(void)
 {
-    ucontext_t *user = context;
-
-    (void)number;
-    (void)info;
-    user->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
-    stores++;
     if (!is_lost()) {
         remember_all(&model);
         check_all(&model);
@@ -134,12 +122,9 @@ static uint32_t next(void *source)
 static void behind_every_store_a_cpu_sees_what_a_tlb_could_hold(void **state)
 {
     static const uint32_t pools[] = {SHADOW_TABLES_MIN, 40, 200};
-    struct sigaction store = {.sa_sigaction = on_store, .sa_flags = SA_SIGINFO};
-    struct sigaction stepped = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
 
     (void)state;
-    sigaction(SIGSEGV, &store, NULL);
-    sigaction(SIGTRAP, &stepped, NULL);
+    single_stores_watch(open_for_store, look_behind_store);
     model.choose = next;
     for (uint32_t campaign = 0; model.steps < STEPS; campaign++) {
         begin(&model, pools[campaign % ARRAY_COUNT(pools)], (enum page_level)(random_next() % 3), CAMPAIGN_CHANGES);
@@ -147,8 +132,8 @@ static void behind_every_store_a_cpu_sees_what_a_tlb_could_hold(void **state)
             step(&model);
         }
     }
-    print_message("%lu stores in %lu steps, %lu tables recycled\n", stores, model.steps, model.recycled);
-    assert_true(stores > STEPS / 8 && model.recycled > STEPS / 100);
+    print_message("%lu stores in %lu steps, %lu tables recycled\n", single_stores.count, model.steps, model.recycled);
+    assert_true(single_stores.count > STEPS / 8 && model.recycled > STEPS / 100);
 }
 
 int main(void)

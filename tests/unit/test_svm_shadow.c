@@ -372,6 +372,58 @@ static void control_registers_are_the_guests_and_tables_follow_them(void **state
     assert_int_equal(svm.vmcb.cr3, OTHER_PML4);
 }
 
+/* --- a MOV to CR3 at a place where one was before --- */
+
+#define CR3_EXITS 6u
+
+static const struct cr3_exit {
+    uint8_t code[4];
+    uint64_t rax, rbx;
+    uint64_t cr3;    /* of the guest, afterwards */
+    uint8_t bytes;   /* that are stepped over */
+    bool dispatched; /* the long way */
+} cr3_exits[CR3_EXITS] = {
+    {{0x0f, 0x22, 0xd8}, OTHER_PML4, 0, OTHER_PML4, 3, false},
+    {{0x0f, 0x22, 0xd8}, PML4, 0, PML4, 3, false},                        /* known here */
+    {{0x0f, 0x22, 0xdb}, 0x5000, OTHER_PML4, OTHER_PML4, 3, false},       /* the guest has changed it: RBX */
+    {{0x0f, 0x22, 0xdb}, 0x5000, PML4 | 1ULL << 63, OTHER_PML4, 0, true}, /* #GP: PCIDs are not offered */
+    {{0x66, 0x0f, 0x22, 0xd8}, PML4, OTHER_PML4, PML4, 4, true},
+    /* another CPU has changed it since the exit: it runs again */
+    {{0, 0, 0, 0}, OTHER_PML4, OTHER_PML4, PML4, 0, false},
+};
+
+static void known_code_runs(uint32_t entry)
+{
+    if (entry != 0) {
+        const struct cr3_exit *before = &cr3_exits[entry - 1];
+
+        assert_int_equal(dispatched, before->dispatched);
+        assert_int_equal(svm.vmcb.rip, CODE + before->bytes);
+        assert_int_equal(svm.shadow->paging.cr3, before->cr3);
+        assert_int_equal(svm.vmcb.tlb_control != TLB_FLUSH_NOTHING, before->bytes != 0);
+    }
+    if (entry == CR3_EXITS) {
+        leave();
+        return;
+    }
+    dispatched = 0;
+    svm.vmcb.event_injection = 0;
+    svm.vmcb.rip = CODE;
+    svm.vmcb.rflags = 0x2;
+    memcpy(arena + CODE, cr3_exits[entry].code, sizeof(cr3_exits[entry].code));
+    svm.vmcb.rax = cr3_exits[entry].rax;
+    vcpu.gpr[GPR_RBX] = cr3_exits[entry].rbx;
+    svm.vmcb.exit_code = SVM_EXIT_CR3_WRITE;
+}
+
+static void a_switch_that_is_known_is_what_its_bytes_say_now(void **state)
+{
+    (void)state;
+    long_mode();
+    cpu_runs = known_code_runs;
+    svm_shadow_run(&svm, &vcpu, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +434,7 @@ int main(void)
         cmocka_unit_test_setup(an_instruction_that_runs_again_goes_the_short_way, setup),
         cmocka_unit_test_setup(an_event_whose_delivery_needs_a_page_is_injected_again, setup),
         cmocka_unit_test_setup(control_registers_are_the_guests_and_tables_follow_them, setup),
+        cmocka_unit_test_setup(a_switch_that_is_known_is_what_its_bytes_say_now, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

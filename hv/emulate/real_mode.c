@@ -22,6 +22,11 @@
 #define VECTOR_BYTES 4u
 #define PSEUDO_DESCRIPTOR_BASE 2u /* behind the limit. SDM 3A 3.5.1 "Segment Descriptor Tables" */
 #define BASE_24_BITS 0xffffffu
+#define OPCODE_PUSHF 0x9cu
+#define OPCODE_POPF 0x9du
+#define OPCODE_HLT 0xf4u
+#define OPCODE_STI 0xfbu
+#define PREFIXES_PEEKED 3u
 #define MODRM_REG(byte) ((byte) >> 3 & 7u)
 #define MODRM_IS_REGISTER(byte) ((byte) >= 0xc0u)
 
@@ -264,14 +269,28 @@ static enum real_result pop_flags(struct vcpu *vcpu, const struct code *code, ui
     return REAL_DONE;
 }
 
-static enum real_result enable_interrupts(struct vcpu *vcpu, bool enable, uint8_t length)
+static enum real_result disable_interrupts(struct vcpu *vcpu, uint8_t length)
+{
+    vcpu_advance(vcpu, length);
+    vcpu->rflags &= ~RFLAGS_IF;
+    vcpu->requests |= VCPU_EVENT;
+    return REAL_DONE;
+}
+
+/* With a HLT behind it, in one: no interrupt may come between the two, and a vendor that steps has no shadows. */
+static enum real_result enable_interrupts(struct vcpu *vcpu, struct vm_exit *exit, const struct code *code,
+                                          uint8_t length)
 {
     bool was = (vcpu->rflags & RFLAGS_IF) != 0;
 
     vcpu_advance(vcpu, length);
-    vcpu->rflags = enable ? vcpu->rflags | RFLAGS_IF : vcpu->rflags & ~RFLAGS_IF;
+    vcpu->rflags |= RFLAGS_IF;
     vcpu->requests |= VCPU_EVENT;
-    return enable && !was ? REAL_ENABLED : REAL_DONE;
+    if (byte_after(code, 1) == OPCODE_HLT && (vcpu->rflags & RFLAGS_TF) == 0) {
+        *exit = (struct vm_exit){.kind = EXIT_HLT, .raw = OPCODE_HLT, .length = 1};
+        return REAL_EXIT;
+    }
+    return was ? REAL_DONE : REAL_ENABLED;
 }
 
 /* --- with an operand in memory --- */
@@ -555,11 +574,12 @@ static enum real_result one_byte(struct vcpu *vcpu, struct vm_exit *exit, const 
         return load_far_pointer(vcpu, code, SEGMENT_ES);
     case 0xc5:
         return load_far_pointer(vcpu, code, SEGMENT_DS);
-    case 0xf4:
+    case OPCODE_HLT:
         return exit_of(exit, code, EXIT_HLT);
     case 0xfa:
-    case 0xfb:
-        return enable_interrupts(vcpu, code->opcode == 0xfb, length);
+        return disable_interrupts(vcpu, length);
+    case OPCODE_STI:
+        return enable_interrupts(vcpu, exit, code, length);
     case 0xff:
         return far_branch_memory(vcpu, code);
     default:
@@ -590,12 +610,16 @@ enum real_result real_mode_execute(struct vcpu *vcpu, struct vm_exit *exit)
 
 bool real_mode_shows_flags(struct vcpu *vcpu)
 {
-    uint8_t bytes[2] = {0};
-    uint8_t opcode;
+    uint8_t bytes[PREFIXES_PEEKED + 2] = {0};
+    struct code prefixes = {0};
+    uint32_t at = 0;
 
     if (!emulate_peek(vcpu, emulate_fetch_address(vcpu), false, bytes, sizeof(bytes))) {
         return false;
     }
-    opcode = bytes[0] == 0x66 ? bytes[1] : bytes[0];
-    return opcode == 0x9c || opcode == 0x9d;
+    while (at < PREFIXES_PEEKED && take_prefix(&prefixes, bytes[at])) {
+        at++;
+    }
+    return bytes[at] == OPCODE_PUSHF || bytes[at] == OPCODE_POPF ||
+           (bytes[at] == OPCODE_STI && bytes[at + 1] == OPCODE_HLT);
 }

@@ -32,7 +32,8 @@ enum real_result {
 /* Executes the instruction at CS:IP. Wants the system state; a change of it requests VCPU_SYSTEM_WRITE. */
 enum real_result real_mode_execute(struct vcpu *vcpu, struct vm_exit *exit);
 
-/* Is it PUSHF or POPF? A vendor that steps with RFLAGS.TF must not leave them to the CPU. */
+/* Is it PUSHF or POPF, or an STI before a HLT? A vendor that steps with RFLAGS.TF must not leave them to the CPU: they
+ * show or take TF, and an interrupt that comes between the two would leave the guest halted. */
 bool real_mode_shows_flags(struct vcpu *vcpu);
 
 /* Pushes FLAGS, CS and `return_ip` and goes to the handler. False: no stack, or no table; nothing has changed. */

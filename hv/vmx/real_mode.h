@@ -15,7 +15,8 @@
  * event field is taken out again before the entry. While the guest does not run, RFLAGS in the VMCS is the guest's;
  * what stands in other fields is known from shadow.c's read_system() and write_system(), which come here.
  *
- * Known: SGDT and SIDT show the limit 0 in stepped code, which has no interrupt shadows either, and whose FPU and SSE
+ * Known: SGDT and SIDT show the limit 0 in stepped code, which has no interrupt shadow but that
+ * of an STI before a HLT, and whose FPU and SSE
  * cannot store through CS.
  *
  * SDM 3C 27.3.1.2 "Checks on Guest Segment Registers"; SDM 3B 21.2 "Virtual-8086 Mode".

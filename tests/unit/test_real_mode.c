@@ -224,11 +224,17 @@ static void flags_are_the_guests(void **state)
 static void only_instructions_that_show_flags_are_told(void **state)
 {
     (void)state;
-    put_code("\x9c\x66\x9d\x90", 4);
+    put_code("\x9c\x66\x9d\x90\x2e\x67\x9c\xfb\xf4\xfb\x90", 11);
     assert_true(real_mode_shows_flags(&vcpu));
     vcpu.rip = 1;
     assert_true(real_mode_shows_flags(&vcpu));
     vcpu.rip = 3;
+    assert_false(real_mode_shows_flags(&vcpu));
+    vcpu.rip = 4; /* with two prefixes that mean nothing to it */
+    assert_true(real_mode_shows_flags(&vcpu));
+    vcpu.rip = 7;
+    assert_true(real_mode_shows_flags(&vcpu));
+    vcpu.rip = 9;
     assert_false(real_mode_shows_flags(&vcpu));
 }
 
@@ -253,6 +259,20 @@ static void expect_exit(enum real_result result, enum exit_kind kind, uint8_t le
     assert_int_equal(vm_exit.kind, kind);
     assert_int_equal(vm_exit.length, length);
     assert_int_equal(vcpu.rip, 0);
+}
+
+static void nothing_comes_between_sti_and_hlt(void **state)
+{
+    (void)state;
+    vcpu.rflags = RFLAGS_FIXED;
+    assert_int_equal(EXECUTE("\xfb\xf4"), REAL_EXIT);
+    assert_int_equal(vm_exit.kind, EXIT_HLT);
+    assert_int_equal(vm_exit.length, 1);
+    assert_int_equal(vcpu.rip, 1);
+    assert_int_equal(vcpu.rflags, RFLAGS_FIXED | RFLAGS_IF);
+    vcpu.rip = 0;
+    vcpu.rflags = RFLAGS_FIXED | RFLAGS_TF; /* the STI traps */
+    assert_int_equal(EXECUTE("\xfb\xf4"), REAL_ENABLED);
 }
 
 static void what_ring_0_may_do_is_an_exit(void **state)
@@ -337,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup(far_branches_and_returns, setup),
         cmocka_unit_test_setup(segments_are_loaded_from_registers_memory_and_the_stack, setup),
         cmocka_unit_test_setup(flags_are_the_guests, setup),
+        cmocka_unit_test_setup(nothing_comes_between_sti_and_hlt, setup),
         cmocka_unit_test_setup(only_instructions_that_show_flags_are_told, setup),
         cmocka_unit_test_setup(tables_are_loaded_with_24_or_32_bits_of_base, setup),
         cmocka_unit_test_setup(what_ring_0_may_do_is_an_exit, setup),

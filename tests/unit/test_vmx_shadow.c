@@ -437,6 +437,22 @@ static void other_segments_are_stepped_through(void **state)
     assert_int_equal(vcpu.rflags & RFLAGS_TF, 0);
 }
 
+/* Stepped code has no interrupt shadows: an interrupt that came after the STI would leave it in the HLT. */
+static void stepped_code_that_waits_is_not_entered(void **state)
+{
+    (void)state;
+    real_mode();
+    vcpu.system.segments[SEGMENT_FS].limit = 0xffffffff;
+    vcpu.rflags &= ~RFLAGS_IF;
+    put_real_code("\xfb\xf4", 2);
+    run(stepped_runs);
+    assert_int_equal(entries, 0);
+    assert_int_equal(noted.kind, EXIT_HLT);
+    assert_int_equal(vcpu.rip, 2);
+    assert_true((vcpu.rflags & RFLAGS_IF) != 0);
+    assert_int_equal(dispatched, 1);
+}
+
 static void each_segment_decides_the_way(void **state)
 {
     struct vcpu_system *system = &vcpu.system;
@@ -713,6 +729,7 @@ int main(void)
         cmocka_unit_test_setup(pae_paging_needs_no_fields_of_ept, setup),
         cmocka_unit_test_setup(real_mode_is_virtual_8086_mode_where_it_can_be, setup),
         cmocka_unit_test_setup(other_segments_are_stepped_through, setup),
+        cmocka_unit_test_setup(stepped_code_that_waits_is_not_entered, setup),
         cmocka_unit_test_setup(each_segment_decides_the_way, setup),
         cmocka_unit_test_setup(selectors_of_real_mode_do_in_protected_mode, setup),
         cmocka_unit_test_setup(a_device_is_an_ept_violation, setup),

@@ -64,7 +64,7 @@ HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.
 	hv/core/guest_mmio.c hv/core/guest_unknown.c hv/core/guest_io.c hv/core/guest_devices.c hv/dev/pci/msi.c hv/core/guest_irq.c $(foreach f,queue net block disk_image device pci,hv/dev/virtio/$(f).c) hv/share/net_transfer.c hv/share/net_switch.c
 SMALLER_SOURCES := hv/core/event.c \
 	hv/dev/uart.c $(wildcard hv/dev/lapic*.c) hv/vmx/apic.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
-	hv/run/cpu_loop.c hv/dev/pci/function.c
+	hv/run/cpu_loop.c hv/base/due_set.c hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 
@@ -105,6 +105,7 @@ $(BUILD)/unit/test_decode%: UNIT_LIBS := -lcapstone
 $(BUILD)/unit/test_gzip: UNIT_LIBS := -lz
 $(BUILD)/unit/test_turn_lock: UNIT_LIBS := -lpthread
 $(BUILD)/unit/test_virtio_device: UNIT_LIBS := -lpthread
+$(BUILD)/unit/test_due_set: UNIT_LIBS := -lpthread
 
 unit-programs: $(UNIT_PROGRAMS)
 

@@ -31,7 +31,7 @@ static void guest_stop_vcpus(struct vcpu *vcpu)
         struct vcpu *other = &guest->vcpus[i];
 
         if (other != vcpu) {
-            __atomic_fetch_or(&other->kick, (uint32_t)VCPU_KICK_STOP, __ATOMIC_RELEASE);
+            (void)vcpu_kick_set(other, VCPU_KICK_STOP);
             cpu_set_post(&guest->kick_cpus, other->host_cpu);
         }
     }

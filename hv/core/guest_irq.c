@@ -9,10 +9,10 @@
 /* Returns what waited already. Of NMIs two are told apart, which is as many as matter: vcpu_note_nmi(). */
 static uint32_t kick_set(struct vcpu *target, enum vcpu_kick kick)
 {
-    uint32_t before = __atomic_fetch_or(&target->kick, (uint32_t)kick, __ATOMIC_ACQ_REL);
+    uint32_t before = vcpu_kick_set(target, (uint32_t)kick);
 
     if (kick == VCPU_KICK_NMI && (before & VCPU_KICK_NMI) != 0) {
-        before = __atomic_fetch_or(&target->kick, (uint32_t)VCPU_KICK_NMI_AGAIN, __ATOMIC_ACQ_REL);
+        before = vcpu_kick_set(target, VCPU_KICK_NMI_AGAIN);
     }
     return before;
 }
@@ -275,7 +275,7 @@ void guest_apic_bring_eois(struct vcpu *vcpu, uint64_t now)
 void guest_source_arrived(struct guest *guest, uint32_t source)
 {
     __atomic_fetch_or(&guest->sources[source / 64], 1ULL << source % 64, __ATOMIC_RELAXED);
-    __atomic_fetch_or(&guest->vcpus[0].kick, (uint32_t)VCPU_KICK_SOURCES, __ATOMIC_RELEASE);
+    (void)vcpu_kick_set(&guest->vcpus[0], VCPU_KICK_SOURCES);
 }
 
 void guest_take_sources(struct vcpu *vcpu, uint64_t now)

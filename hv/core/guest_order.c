@@ -18,7 +18,7 @@ void guest_order_forget(struct guest *guest)
 void guest_order_give(struct guest *guest, enum guest_order order)
 {
     __atomic_store_n(&guest->order, (uint32_t)order, __ATOMIC_RELEASE);
-    __atomic_fetch_or(&guest->vcpus[0].kick, (uint32_t)VCPU_KICK_ORDER, __ATOMIC_RELEASE);
+    (void)vcpu_kick_set(&guest->vcpus[0], VCPU_KICK_ORDER);
 }
 
 /* The first press counts: what follows does not give the guest more time. Where the platform cannot be had now, the
@@ -35,7 +35,7 @@ static void press_power_button(struct vcpu *vcpu, uint64_t now)
 
         (void)__atomic_compare_exchange_n(&guest->order, &none, (uint32_t)ORDER_POWER_BUTTON, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED);
-        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_ORDER, __ATOMIC_RELEASE);
+        (void)vcpu_kick_set(vcpu, VCPU_KICK_ORDER);
         return;
     }
     platform_press_power_button(&guest->platform);

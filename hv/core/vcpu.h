@@ -12,6 +12,7 @@
 #ifndef HV_CORE_VCPU_H
 #define HV_CORE_VCPU_H
 
+#include "hv/base/due_set.h"
 #include "hv/base/types.h"
 #include "hv/core/code_cache.h"
 #include "hv/dev/lapic.h"
@@ -243,7 +244,9 @@ struct vcpu {
     uint8_t sipi_vector;
     bool holds_platform; /* platform_lock.h; only its own CPU looks */
     uint64_t pass_end;   /* host TSC: what hv/run/cpu_loop.c does for it outside of an exit ends then */
-    uint32_t kick;       /* set by other CPUs, atomically: bits of enum vcpu_kick */
+    uint32_t kick;       /* set by other CPUs, atomically: bits of enum vcpu_kick; vcpu_kick_set() */
+    uint32_t due_member; /* of `due` */
+    struct due_set *due; /* of its CPU: hv/run/cpu_loop.c; NULL: none is there yet */
     void *vendor;        /* struct vmx_vcpu or struct svm_vcpu */
     void *live;          /* hv/virt/vcpu_switch.c: extended state while another vCPU has the CPU */
     struct exit_record ring[EXIT_RING_ENTRIES];
@@ -273,6 +276,24 @@ _Static_assert((uint32_t)VCPU_KICK_INTERRUPT + VCPU_KICK_NMI + VCPU_KICK_INIT + 
                        VCPU_KICK_DEVICES + VCPU_KICK_TAKING + VCPU_KICK_ORDER + VCPU_KICK_SOURCES ==
                    2u * VCPU_KICK_SOURCES - 1,
                "the bits from 0 on, each once");
+
+/* Its CPU's loop looks at the vCPU in its next pass. From any CPU, after what it shall see; the caller interrupts that
+ * CPU. */
+static inline void vcpu_look_at(const struct vcpu *vcpu)
+{
+    if (vcpu->due != NULL) {
+        due_set_mark(vcpu->due, vcpu->due_member);
+    }
+}
+
+/* The one way to set `kick`. Returns what it was. */
+static inline uint32_t vcpu_kick_set(struct vcpu *vcpu, uint32_t kicks)
+{
+    uint32_t before = __atomic_fetch_or(&vcpu->kick, kicks, __ATOMIC_ACQ_REL);
+
+    vcpu_look_at(vcpu);
+    return before;
+}
 
 /*
  * Two NMIs that arrive while the vCPU is out of the guest are two, as on a CPU that would have begun the first one at

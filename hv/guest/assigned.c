@@ -865,7 +865,7 @@ void guest_assigned_interrupts(struct cpu *cpu)
         if (guest != NULL && guest->devices != NULL && slot->function < guest->devices->assigned_count) {
             __atomic_fetch_or(&guest->devices->assigned[slot->function].incoming, 1u << slot->message,
                               __ATOMIC_RELEASE);
-            __atomic_fetch_or(&guest->vcpus[0].kick, (uint32_t)VCPU_KICK_DEVICES, __ATOMIC_RELEASE);
+            (void)vcpu_kick_set(&guest->vcpus[0], VCPU_KICK_DEVICES);
         }
     }
 }

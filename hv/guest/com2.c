@@ -20,7 +20,7 @@ static void tell_guest(struct guest *guest)
 {
     struct vcpu *vcpu = &guest->vcpus[0];
 
-    __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
+    (void)vcpu_kick_set(vcpu, VCPU_KICK_CONSOLE);
     cpu_kick(&cpus[vcpu->host_cpu]);
 }
 

@@ -37,6 +37,7 @@ void guest_restart_plan(struct guest *guest, uint64_t at)
     restart->done_bytes = 0;
     __atomic_store_n(&restart->at, at, __ATOMIC_RELEASE);
     spinlock_release(&restart->lock);
+    vcpu_look_at(&guest->vcpus[0]);
     cpu_kick(&cpus[guest->vcpus[0].host_cpu]);
 }
 
@@ -102,6 +103,7 @@ static void start(struct guest *guest, struct restart *restart)
     guest_load_end(guest);
     release_load_plan(guest);
     for (uint32_t v = 0; v < guest->vcpu_count; v++) {
+        vcpu_look_at(&guest->vcpus[v]);
         cpu_kick(&cpus[guest->vcpus[v].host_cpu]);
     }
 }

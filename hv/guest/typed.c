@@ -14,7 +14,7 @@ void guest_typed_serve(const struct cpu *here, uint64_t now)
         if (((got_input >> i) & 1) == 0) {
             continue;
         }
-        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
+        (void)vcpu_kick_set(vcpu, VCPU_KICK_CONSOLE);
         if (vcpu->host_cpu != here->index) {
             cpu_kick(&cpus[vcpu->host_cpu]);
         }

@@ -31,11 +31,33 @@
 #define SLICE_DEFAULT_US 10000u
 #define US_PER_NS_SCALE 1000u
 
-/* The vCPUs of one host CPU, and where its turn is. */
+/*
+ * The vCPUs of one host CPU, and where its turn is.
+ *
+ * A pass looks at the vCPU that ran, at those that are marked or due (hv/base/due_set.h), and at the one whose slice
+ * begins next: so it costs the same with one vCPU and with sixty-four. What is known of the others is what their last
+ * look has left: `wanting`, `keeping`, and their deadlines. All that can change it in the meantime marks them:
+ *
+ *   what changes                                               where, from which CPU              by which mark
+ *   a kick: interrupts of other vCPUs and of devices,          guest_notify(), guest.c (any),     vcpu_kick_set()
+ *     an end, an order, typed bytes, packets, a source           hv/guest, interrupt handlers
+ *   a deadline of the PC or of virtio work, by a vCPU          guest_deadline_changed(),          their kick of vCPU 0
+ *     that is not vCPU 0                                         set_deadline() (its CPUs)
+ *   a restart is planned, or planned anew                      guest_restart_plan() (any)         vcpu_look_at()
+ *   a guest begins again: states, all deadlines, kicks         guest_restart_run() (vCPU 0's)     vcpu_look_at()
+ *
+ * Of its own accord a vCPU changes in its turn and in a look alone, which end with another look and with note(). A
+ * restart that is cancelled leaves a deadline that is too early, and so a look for nothing.
+ */
 struct turn {
     struct vcpu *vcpus[CONFIG_CPU_VCPUS_MAX];
     uint32_t count;
     uint32_t next;
+    struct due_set due; /* the vCPUs in the order of `vcpus` */
+    uint64_t wanting;   /* a bit for each of them, as it was at its last look: wants_turn() */
+    uint64_t keeping;   /* the same: keeps_slice() */
+    uint64_t ran;       /* had a turn since its last look */
+    uint64_t looked;    /* were looked at in the present pass */
     struct vcpu *owner; /* whose slice it is; it may have halted since */
     uint64_t slice_end;
     uint64_t console_deadline;
@@ -53,10 +75,13 @@ void cpu_loop_assign(const struct boot_info *info)
             struct turn *turn = &turns[guests[g]->vcpus[v].host_cpu];
 
             CHECK_OP(turn->count, <, CONFIG_CPU_VCPUS_MAX);
+            guests[g]->vcpus[v].due = &turn->due;
+            guests[g]->vcpus[v].due_member = turn->count;
             turn->vcpus[turn->count++] = &guests[g]->vcpus[v];
         }
     }
     for (uint32_t i = 0; i < CPUS_MAX; i++) {
+        due_set_init(&turns[i].due, turns[i].count);
         cpus[i].armed = UINT64_MAX;
     }
 }
@@ -125,7 +150,7 @@ static void take_kicks(struct vcpu *vcpu, uint64_t now)
         guest_order_take(vcpu, now);
     }
     if ((kick & VCPU_KICK_CONSOLE) != 0 && !guest_console_input(vcpu, now)) {
-        __atomic_fetch_or(&vcpu->kick, (uint32_t)VCPU_KICK_CONSOLE, __ATOMIC_RELEASE);
+        (void)vcpu_kick_set(vcpu, VCPU_KICK_CONSOLE);
     }
     if ((kick & VCPU_KICK_DEVICES) != 0) {
         guest_devices_told(vcpu, now);
@@ -276,34 +301,90 @@ static bool slice_lasts(const struct turn *turn, uint64_t now)
 
 static bool kicks_wait(const struct turn *turn)
 {
-    for (uint32_t i = 0; i < turn->count; i++) {
-        if (turn->vcpus[i]->state != VCPU_STATE_DEAD && __atomic_load_n(&turn->vcpus[i]->kick, __ATOMIC_ACQUIRE) != 0) {
-            return true;
+    return due_set_marked(&turn->due) != 0;
+}
+
+/* What the vCPU's neighbours need to know of it until its next look. */
+static void note(struct turn *turn, const struct vcpu *vcpu, uint64_t now)
+{
+    uint64_t bit = 1ULL << vcpu->due_member;
+    bool dead = __atomic_load_n(&vcpu->state, __ATOMIC_ACQUIRE) == VCPU_STATE_DEAD;
+
+    turn->wanting = wants_turn(vcpu, now) ? turn->wanting | bit : turn->wanting & ~bit;
+    turn->keeping = keeps_slice(turn, vcpu) ? turn->keeping | bit : turn->keeping & ~bit;
+    due_set_put(&turn->due, vcpu->due_member, dead ? guest_restart_deadline(vcpu) : guest_deadline(vcpu));
+}
+
+/* The mark goes first: what comes from here on marks it again. */
+static void look_at(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    uint64_t bit = 1ULL << vcpu->due_member;
+
+    due_set_unmark(&turn->due, vcpu->due_member);
+    turn->ran &= ~bit;
+    turn->looked |= bit;
+    collect_from_vcpu(cpu, turn, vcpu, now);
+    note(turn, vcpu, now);
+}
+
+/* At those of `due` and those that are marked, or become so before their place in the order has passed. */
+static void look_at_all(struct cpu *cpu, struct turn *turn, uint64_t due, uint64_t now)
+{
+    uint32_t first = turn->next;
+
+    for (uint32_t round = 0; round < 2; round++) {
+        uint64_t to_come = round == 0 ? UINT64_MAX << first : ~(UINT64_MAX << first);
+        uint64_t left;
+
+        while ((left = (due | due_set_marked(&turn->due)) & to_come) != 0) {
+            uint32_t member = (uint32_t)__builtin_ctzll(left);
+
+            to_come &= UINT64_MAX << member << 1;
+            look_at(cpu, turn, turn->vcpus[member], now);
         }
     }
-    return false;
+}
+
+/* The one whose slice begins next may have been away from its CPU, whatever is due: was_away(). */
+static void look_at_next(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    for (uint32_t i = 0; i < turn->count && (turn->wanting | turn->keeping) != 0; i++) {
+        uint32_t member = due_set_next(turn->wanting | turn->keeping, turn->next);
+
+        if ((turn->looked >> member & 1) != 0) {
+            return;
+        }
+        look_at(cpu, turn, turn->vcpus[member], now);
+    }
 }
 
 /*
- * From all of them; a second time where one that was looked at has kicked one that had been before it. Not a third
- * time, or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass.
+ * From those that have something; a second time where one that was looked at has kicked one that had been before it.
+ * Not a third time, or vCPUs on other CPUs could keep this one here by their kicks: they are seen at the next pass.
  *
  * Work of devices and waits for locks have one time in a pass (vcpu->pass_end), however many vCPUs there are; where it
  * is over they stay due. The vCPU whose slice comes next is the first, so each is at some time.
  */
 static void collect_from_vcpus(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
+    turn->looked = 0;
+    if (turn->count == 1) {
+        for (uint32_t pass = 0; pass < 2 && (pass == 0 || kicks_wait(turn)); pass++) {
+            look_at(cpu, turn, turn->vcpus[0], now);
+        }
+        return;
+    }
     if (slice_lasts(turn, now)) {
-        collect_from_vcpu(cpu, turn, turn->owner, now);
+        look_at(cpu, turn, turn->owner, now);
         if (slice_lasts(turn, now)) {
             return;
         }
     }
-    for (uint32_t pass = 0; pass < 2 && (pass == 0 || kicks_wait(turn)); pass++) {
-        for (uint32_t i = 0; i < turn->count; i++) {
-            collect_from_vcpu(cpu, turn, turn->vcpus[(turn->next + i) % turn->count], now);
-        }
+    look_at_all(cpu, turn, turn->ran | due_set_due(&turn->due, now), now);
+    if (kicks_wait(turn)) {
+        look_at_all(cpu, turn, 0, now);
     }
+    look_at_next(cpu, turn, now);
 }
 
 static uint64_t slice_ticks(const struct vcpu *vcpu)
@@ -316,17 +397,16 @@ static uint64_t slice_ticks(const struct vcpu *vcpu)
 /* The next vCPU whose slice begins, in the order of the config. NULL: none wants one. */
 static struct vcpu *next_owner(struct turn *turn, uint64_t now)
 {
-    for (uint32_t i = 0; i < turn->count; i++) {
-        struct vcpu *vcpu = turn->vcpus[turn->next];
+    uint32_t member;
 
-        turn->next = turn->next + 1 == turn->count ? 0 : turn->next + 1;
-        if (wants_turn(vcpu, now) || keeps_slice(turn, vcpu)) {
-            turn->slice_end = now + slice_ticks(vcpu);
-            turn->owner = vcpu;
-            return vcpu;
-        }
+    if ((turn->wanting | turn->keeping) == 0) {
+        return NULL;
     }
-    return NULL;
+    member = due_set_next(turn->wanting | turn->keeping, turn->next);
+    turn->next = member + 1 == turn->count ? 0 : member + 1;
+    turn->owner = turn->vcpus[member];
+    turn->slice_end = now + slice_ticks(turn->owner);
+    return turn->owner;
 }
 
 /* The vCPU that runs: the owner of the slice until its end, then the next. NULL: none wants to, or its slice is
@@ -348,20 +428,19 @@ static struct vcpu *decide(struct turn *turn, uint64_t now)
     return keeps_slice(turn, next) ? NULL : next;
 }
 
-/* When this CPU has something to do for the vCPU. While another one runs, that is not before the end of its slice. */
-static uint64_t vcpu_deadline(const struct turn *turn, const struct vcpu *vcpu, const struct vcpu *running)
+/* When this CPU has something to do for its vCPUs; for those that do not run, not before the end of the slice of the
+ * one that does. */
+static uint64_t vcpus_deadline(const struct turn *turn, const struct vcpu *running)
 {
-    uint64_t deadline;
+    uint64_t earliest = due_set_earliest(&turn->due);
+    uint64_t others;
 
-    deadline = vcpu->state == VCPU_STATE_DEAD ? guest_restart_deadline(vcpu) : guest_deadline(vcpu);
-    if (running == NULL || vcpu == running) {
-        return deadline;
+    if (running == NULL) {
+        return keeps_slice(turn, turn->owner) ? min_u64(earliest, turn->slice_end) : earliest;
     }
-    if (can_run(vcpu) || keeps_slice(turn, vcpu) ||
-        (vcpu->state != VCPU_STATE_DEAD && __atomic_load_n(&vcpu->kick, __ATOMIC_ACQUIRE) != 0)) {
-        return turn->slice_end;
-    }
-    return max_u64(deadline, turn->slice_end);
+    others = (turn->wanting | turn->keeping | due_set_marked(&turn->due)) & ~(1ULL << running->due_member);
+    return min_u64(due_set_deadline(&turn->due, running->due_member),
+                   others != 0 ? turn->slice_end : max_u64(earliest, turn->slice_end));
 }
 
 /* The earliest moment at which this CPU has something to do that the guest does not cause itself. */
@@ -369,13 +448,7 @@ static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, co
 {
     uint64_t deadline = polls_console(cpu) ? min_u64(turn->console_deadline, iommu_deadline()) : UINT64_MAX;
 
-    if (running == NULL && keeps_slice(turn, turn->owner)) {
-        deadline = min_u64(deadline, turn->slice_end);
-    }
-    for (uint32_t i = 0; i < turn->count; i++) {
-        deadline = min_u64(deadline, vcpu_deadline(turn, turn->vcpus[i], running));
-    }
-    return deadline;
+    return min_u64(deadline, vcpus_deadline(turn, running));
 }
 
 /* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
@@ -463,8 +536,9 @@ static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu
 }
 
 /* The vCPU's turn, the restart of a dead one's guest, or sleep. */
-static void run(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
+static void run(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
+    turn->ran |= vcpu == NULL ? 0 : 1ULL << vcpu->due_member;
     if (vcpu == NULL && kicks_wait(turn)) {
         return; /* from a vCPU on this CPU: no interrupt tells of it */
     } else if (vcpu == NULL) {

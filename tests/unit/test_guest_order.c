@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "hv/core/guest_io.h"
+#include "hv/core/guest_irq.h"
 
 #define HZ 1000000000ULL
 #define MS 1000000ULL
@@ -23,6 +24,7 @@ static struct config_guest config;
 static struct guest guest;
 static struct vcpu vcpu;
 static struct lapic_page page;
+static struct due_set due; /* of its CPU */
 
 static int set_up(void **state)
 {
@@ -41,6 +43,9 @@ static int set_up(void **state)
     platform_reset(&guest.platform, &platform, 0);
     guest.platform_deadline = platform_deadline(&guest.platform);
     vcpu.guest = &guest;
+    due_set_init(&due, 1);
+    due_set_unmark(&due, 0);
+    vcpu.due = &due;
     lapic_init(&vcpu.lapic, &page, 0, true, &host.clock);
     guest_order_forget(&guest);
     return 0;
@@ -52,6 +57,28 @@ static void order(enum guest_order what, uint64_t now)
     assert_int_equal(vcpu.kick & VCPU_KICK_ORDER, VCPU_KICK_ORDER);
     vcpu.kick = 0;
     guest_order_take(&vcpu, now);
+}
+
+/* The loop of a CPU looks at no other vCPU. */
+static void what_is_asked_of_a_vcpu_marks_it(void **state)
+{
+    struct vcpu other = {.guest = &guest, .index = 1};
+
+    (void)state;
+    guest_order_give(&guest, ORDER_KILL);
+    assert_int_equal(due_set_marked(&due), 1);
+    due_set_unmark(&due, 0);
+    guest_source_arrived(&guest, 1);
+    assert_int_equal(due_set_marked(&due), 1);
+    due_set_unmark(&due, 0);
+    guest_notify(&other, &vcpu, VCPU_KICK_INTERRUPT);
+    assert_int_equal(due_set_marked(&due), 1);
+    due_set_unmark(&due, 0);
+    guest_notify(&other, &vcpu, VCPU_KICK_INTERRUPT); /* again, before it was taken */
+    assert_int_equal(due_set_marked(&due), 1);
+    due_set_unmark(&due, 0);
+    guest_fail(&other, GUEST_CODE_RESET, "of itself");
+    assert_int_equal(due_set_marked(&due), 1);
 }
 
 static void a_killed_guest_has_stopped_and_not_failed(void **state)
@@ -164,6 +191,7 @@ static void a_reset_after_a_dump_is_a_crash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(what_is_asked_of_a_vcpu_marks_it, set_up),
         cmocka_unit_test_setup(a_killed_guest_has_stopped_and_not_failed, set_up),
         cmocka_unit_test_setup(a_restart_ends_the_guest_and_is_remembered, set_up),
         cmocka_unit_test_setup(a_guest_that_listens_to_its_power_button_stops_by_itself, set_up),

@@ -34,6 +34,8 @@ static struct vcpu vcpus[2];
 static const struct guest *planned; /* whose images the plan is for */
 static uint32_t started[2];
 static uint32_t kicks;
+static struct due_set due; /* of the CPU of both */
+static uint64_t marks;     /* that were there when that CPU was interrupted */
 
 static uint64_t fake_rdtsc(void)
 {
@@ -44,6 +46,7 @@ void cpu_kick(const struct cpu *cpu)
 {
     (void)cpu;
     kicks++;
+    marks = due_set_marked(&due);
 }
 
 static uint64_t devices_ready_at; /* when a device of the guest's has been reset */
@@ -87,6 +90,7 @@ static int set_up(void **state)
     planned = NULL;
     devices_ready_at = 0;
     guest_restart_init();
+    due_set_init(&due, 2);
     for (uint32_t i = 0; i < 2; i++) {
         two[i].index = i;
         two[i].vcpus = &vcpus[i];
@@ -95,6 +99,9 @@ static int set_up(void **state)
         two[i].memory.ranges[0] = (struct guest_range){gpa(0), hpa(0), MEMORY_BYTES};
         two[i].memory.range_count = 1;
         vcpus[i].guest = &two[i];
+        vcpus[i].due = &due;
+        vcpus[i].due_member = i;
+        due_set_unmark(&due, i);
     }
     return 0;
 }
@@ -124,6 +131,17 @@ static void a_turn_that_is_over_does_one_piece_and_the_rest_comes_later(void **s
     assert_int_equal(turns(0, UINT32_MAX), PIECES + 1);
     assert_int_equal(started[0], 1);
     assert_int_equal(started[1], 0);
+}
+
+static void a_cpu_is_told_of_a_plan_and_of_a_start_with_the_vcpu_marked(void **state)
+{
+    (void)state;
+    guest_restart_plan(&two[1], 7);
+    assert_int_equal(marks, 2);
+    due_set_unmark(&due, 1);
+    (void)turns(1, UINT32_MAX);
+    assert_int_equal(started[1], 1);
+    assert_int_equal(marks, 2);
 }
 
 static void a_longer_turn_ends_by_the_clock(void **state)
@@ -199,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_turn_that_is_over_does_one_piece_and_the_rest_comes_later, set_up),
         cmocka_unit_test_setup(a_longer_turn_ends_by_the_clock, set_up),
+        cmocka_unit_test_setup(a_cpu_is_told_of_a_plan_and_of_a_start_with_the_vcpu_marked, set_up),
         cmocka_unit_test_setup(another_guest_waits_for_the_load_plan_without_holding_its_cpu, set_up),
         cmocka_unit_test_setup(a_cancelled_restart_gives_the_load_plan_back, set_up),
         cmocka_unit_test_setup(one_that_is_planned_again_begins_anew, set_up),

@@ -1085,7 +1085,7 @@ CASES = [
 
     # Errors of the files.
     refused_case("kernel-missing", hello_conf(), r"P0711: .*hello\.elf", files={}, emulators=QEMU),
-    refused_case("kernel-truncated", linux_conf(), r"P0721: .*vmlinuz",
+    refused_case("kernel-truncated", linux_conf("128M"), r"P0721: .*vmlinuz",
                  files={"vmlinuz": Truncated(LINUX, 1 << 20), "initramfs.cpio": INITRAMFS}),
     refused_case("kernel-truncated-header", linux_conf(), r"P0721: .*vmlinuz",
                  files={"vmlinuz": Truncated(LINUX, 600), "initramfs.cpio": INITRAMFS}, emulators=QEMU),

@@ -20,6 +20,7 @@ PORT = "@PORT@"  # in what is typed: where the case's HTTP server listens
 MEMORY = "1024M"
 BOCHS_SMALL_MEMORY = "256M"
 BOCHS_SMALL_GUESTS_BYTES = 160 << 20
+TOO_MUCH_BYTES = 32 << 30  # refused by any of the machines
 UNITS = {"": 20, "K": 10, "M": 20, "G": 30}
 ALL = tuple(EMULATORS)
 QEMU = ("qemu-svm",)
@@ -137,7 +138,8 @@ def memory_of(case, emulator):
     if case.mem or EMULATORS[emulator][0] != "run-bochs" or case.whole_boot:
         return case.mem or MEMORY
     sizes = re.findall(r"^memory *= *(\d+)([KMG]?)$", case.config or "", re.MULTILINE)
-    fit = sum(int(size) << UNITS[unit] for size, unit in sizes) <= BOCHS_SMALL_GUESTS_BYTES
+    guests = sum(int(size) << UNITS[unit] for size, unit in sizes)
+    fit = guests <= BOCHS_SMALL_GUESTS_BYTES or guests > TOO_MUCH_BYTES
     return BOCHS_SMALL_MEMORY if fit and "memory-at" not in (case.config or "") else MEMORY
 
 

@@ -458,7 +458,8 @@ static void check_pages(struct shadow *shadow, uint32_t table)
 }
 
 /* A table of links and large pages with entries of 8 bytes. What is here itself is keep_link() for a link that nothing
- * has happened to, which a switch is mostly about. */
+ * has happened to, which a switch is mostly about. One with nothing seen came with the global pages of a root outside of
+ * RAM; since then it may have become a link to others. */
 __attribute__((noinline)) static void check_links(struct shadow *shadow, uint32_t table, struct relinking *relinking)
 {
     struct shadow_table *row = row_of(shadow, table);
@@ -473,7 +474,7 @@ __attribute__((noinline)) static void check_links(struct shadow *shadow, uint32_
 
         for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
-            bool same = __atomic_load_n(&guest[index], __ATOMIC_RELAXED) == seen[index];
+            bool same = seen[index] != 0 && __atomic_load_n(&guest[index], __ATOMIC_RELAXED) == seen[index];
             uint32_t child = child_of(shadow, entries[index]);
             struct shadow_table *below = row_of(shadow, child);
 

@@ -328,6 +328,31 @@ static void switch_to(uint64_t page)
 
 #define EMPTY_ROOT 20u
 
+/* A link that was carried with global pages from a root outside of RAM has nothing to be compared with. When a page
+ * that is not global comes below it, it is one of this address space's, and ends with the guest's entry. */
+static void a_link_that_came_with_global_pages_is_not_kept_for_others(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(CR4_PGE, 64);
+    guest_table(4)[0] |= 0x100; /* global */
+    guest_table(4)[1] = 0x7000 | ENTRY;
+    memset(guest_table(EMPTY_ROOT), 0, PAGE_BYTES);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_READ, &result), SHADOW_FILLED);
+    switch_to(0x100000); /* outside */
+    assert_true(cpu_walk(&model, 0, &to, &host));
+    switch_to(EMPTY_ROOT);
+    guest_table(EMPTY_ROOT)[0] = guest_table(1)[0];
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, 0x1000, &to, &host));
+    guest_table(EMPTY_ROOT)[0] = 0;
+    switch_to(EMPTY_ROOT);
+    assert_false(cpu_walk(&model, 0x1000, &to, &host));
+}
+
 /* What one address space puts into a table that it takes from another one is compared before the other one has it. */
 static void a_table_that_a_fill_takes_ends_the_tree_that_had_it(void **state)
 {
@@ -539,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_forced_write_ends_with_the_next_flush),
         cmocka_unit_test(eight_roots_stay),
         cmocka_unit_test(a_tree_is_used_again_while_nothing_has_changed),
+        cmocka_unit_test(a_link_that_came_with_global_pages_is_not_kept_for_others),
         cmocka_unit_test(a_table_that_a_fill_takes_ends_the_tree_that_had_it),
         cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),

@@ -458,8 +458,8 @@ static void check_pages(struct shadow *shadow, uint32_t table)
 }
 
 /* A table of links and large pages with entries of 8 bytes. What is here itself is keep_link() for a link that nothing
- * has happened to, which a switch is mostly about. One with nothing seen came with the global pages of a root outside of
- * RAM; since then it may have become a link to others. */
+ * has happened to, which a switch is mostly about. One with nothing seen came with the global pages of a root that is
+ * outside of RAM; since then it may have become a link to others. */
 __attribute__((noinline)) static void check_links(struct shadow *shadow, uint32_t table, struct relinking *relinking)
 {
     struct shadow_table *row = row_of(shadow, table);

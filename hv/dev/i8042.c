@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keyboard controller with nothing plugged in, or the machine's. See i8042.h.
+ * The keyboard controller with idle devices behind it, or the machine's. See i8042.h.
  */
 #include "hv/dev/i8042.h"
 
@@ -15,7 +15,6 @@
 #define STATUS_COMMAND 0x08u
 #define STATUS_NOT_LOCKED 0x10u
 #define STATUS_AUX_DATA 0x20u
-#define STATUS_TIMEOUT 0x40u
 
 /* Command byte. */
 #define COMMAND_BYTE_IRQ1 0x01u
@@ -23,6 +22,7 @@
 #define COMMAND_BYTE_SYSTEM 0x04u
 #define COMMAND_BYTE_KEYBOARD_OFF 0x10u
 #define COMMAND_BYTE_AUX_OFF 0x20u
+#define COMMAND_BYTE_TRANSLATES 0x40u
 
 /* Output port: bit 0 low resets the CPU, bit 1 is A20. */
 #define OUTPUT_PORT_NO_RESET 0x01u
@@ -30,8 +30,6 @@
 
 #define SELF_TEST_PASSED 0x55u
 #define INTERFACE_PASSED 0x00u
-#define INTERFACE_NO_DEVICE 0x02u /* clock line stuck high: nothing there */
-#define DEVICE_TIMEOUT 0xfeu
 
 #define CONTROL_A_RESET 0x01u
 #define CONTROL_A_A20 0x02u
@@ -49,19 +47,54 @@ static void update(struct i8042 *keyboard)
 static void put_output(struct i8042 *keyboard, uint8_t value, uint8_t status_bits)
 {
     keyboard->data = value;
-    keyboard->status &= (uint8_t) ~(STATUS_AUX_DATA | STATUS_TIMEOUT);
+    keyboard->status &= (uint8_t)~STATUS_AUX_DATA;
     keyboard->status |= (uint8_t)(STATUS_OUTPUT_FULL | status_bits);
 }
 
+/* Codes of set 2 become those of set 1, whatever they stand for. Of what an untouched keyboard says these are codes,
+ * too: the second byte of its identity, and the numbers of sets. PS/2 Technical Reference, as in i8042.h. */
+static uint8_t translated(uint8_t value)
+{
+    switch (value) {
+    case 0x01:
+        return 0x43;
+    case 0x02:
+    case 0x83:
+        return 0x41;
+    case 0x03:
+        return 0x3f;
+    default:
+        return value;
+    }
+}
+
+/* An empty output buffer takes the next byte of a device whose line is not held. */
+static void take_answer(struct i8042 *keyboard)
+{
+    uint8_t value = 0;
+
+    if ((keyboard->status & STATUS_OUTPUT_FULL) != 0) {
+        return;
+    }
+    if ((keyboard->command_byte & COMMAND_BYTE_KEYBOARD_OFF) == 0 && i8042_device_take(&keyboard->board, &value)) {
+        put_output(keyboard, (keyboard->command_byte & COMMAND_BYTE_TRANSLATES) != 0 ? translated(value) : value, 0);
+    } else if ((keyboard->command_byte & COMMAND_BYTE_AUX_OFF) == 0 && i8042_device_take(&keyboard->mouse, &value)) {
+        put_output(keyboard, value, STATUS_AUX_DATA);
+    }
+}
+
+/* As firmware leaves it: the keyboard is on, with IRQ 1 and codes of set 1; the mouse is off. */
 void i8042_reset(struct i8042 *keyboard, const struct i8042_io *io)
 {
     memset(keyboard, 0, sizeof(*keyboard));
     keyboard->io = io;
     keyboard->status = STATUS_SYSTEM | STATUS_NOT_LOCKED;
-    keyboard->command_byte = COMMAND_BYTE_SYSTEM | COMMAND_BYTE_KEYBOARD_OFF | COMMAND_BYTE_AUX_OFF;
+    keyboard->command_byte = COMMAND_BYTE_IRQ1 | COMMAND_BYTE_SYSTEM | COMMAND_BYTE_AUX_OFF | COMMAND_BYTE_TRANSLATES;
     keyboard->output_port = 0xcc | OUTPUT_PORT_NO_RESET | OUTPUT_PORT_A20;
     keyboard->control_a = CONTROL_A_A20;
     keyboard->signals.deadline = DEADLINE_NONE;
+    i8042_device_reset(&keyboard->board, false);
+    i8042_device_reset(&keyboard->mouse, true);
 }
 
 /* The A20 gate is one wire with two switches, here and at port 0x92. */
@@ -80,6 +113,11 @@ static void write_output_port(struct i8042 *keyboard, uint8_t value)
     }
 }
 
+static void set_command_bits(struct i8042 *keyboard, uint8_t bits, bool on)
+{
+    keyboard->command_byte = on ? keyboard->command_byte | bits : keyboard->command_byte & (uint8_t)~bits;
+}
+
 /* Commands that need a byte through port 0x60. */
 static void write_parameter(struct i8042 *keyboard, uint8_t command, uint8_t value)
 {
@@ -96,17 +134,13 @@ static void write_parameter(struct i8042 *keyboard, uint8_t command, uint8_t val
     case 0xd3: /* as if the mouse had sent it */
         put_output(keyboard, value, STATUS_AUX_DATA);
         break;
-    case 0xd4: /* to the mouse that is not there */
-        put_output(keyboard, DEVICE_TIMEOUT, STATUS_AUX_DATA | STATUS_TIMEOUT);
+    case 0xd4: /* to the mouse, whose line it frees */
+        set_command_bits(keyboard, COMMAND_BYTE_AUX_OFF, false);
+        i8042_device_write(&keyboard->mouse, value);
         break;
     default:
         break;
     }
-}
-
-static void set_command_bits(struct i8042 *keyboard, uint8_t bits, bool on)
-{
-    keyboard->command_byte = on ? keyboard->command_byte | bits : keyboard->command_byte & (uint8_t)~bits;
 }
 
 static void write_command(struct i8042 *keyboard, uint8_t command)
@@ -120,13 +154,11 @@ static void write_command(struct i8042 *keyboard, uint8_t command)
     case 0xa8:
         set_command_bits(keyboard, COMMAND_BYTE_AUX_OFF, command == 0xa7);
         break;
-    case 0xa9:
-        put_output(keyboard, INTERFACE_NO_DEVICE, 0);
-        break;
     case 0xaa:
         keyboard->status |= STATUS_SYSTEM;
         put_output(keyboard, SELF_TEST_PASSED, 0);
         break;
+    case 0xa9: /* the lines of the mouse, and of the keyboard */
     case 0xab:
         put_output(keyboard, INTERFACE_PASSED, 0);
         break;
@@ -162,7 +194,7 @@ static void write_data(struct i8042 *keyboard, uint8_t value)
         return;
     }
     set_command_bits(keyboard, COMMAND_BYTE_KEYBOARD_OFF, false); /* a byte to the keyboard enables its clock */
-    put_output(keyboard, DEVICE_TIMEOUT, STATUS_TIMEOUT);
+    i8042_device_write(&keyboard->board, value);
 }
 
 /* To the machine's controller, or what is not for it to the own one, which takes none of these to a device. */
@@ -214,10 +246,25 @@ void i8042_write(struct i8042 *keyboard, uint16_t port, uint8_t value)
         keyboard->status &= (uint8_t)~STATUS_COMMAND;
         write_data(keyboard, value);
     }
+    take_answer(keyboard);
     update(keyboard);
 }
 
-/* Reading the data empties the output buffer; an empty one repeats the last byte. */
+/* Reading the data empties the output buffer; an empty one repeats the last byte. What comes into it at once is an
+ * interrupt of its own. */
+static uint8_t read_data(struct i8042 *keyboard)
+{
+    uint32_t before = keyboard->signals.lines;
+    uint8_t value = keyboard->data;
+
+    keyboard->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_AUX_DATA);
+    take_answer(keyboard);
+    update(keyboard);
+    keyboard->signals.edges |= before & keyboard->signals.lines;
+    keyboard->signals.wants |= keyboard->signals.edges != 0 ? (uint32_t)BUS_EDGES : 0;
+    return value;
+}
+
 uint8_t i8042_read(struct i8042 *keyboard, uint16_t port)
 {
     if (port == I8042_CONTROL_A_PORT) {
@@ -229,9 +276,7 @@ uint8_t i8042_read(struct i8042 *keyboard, uint16_t port)
     if (port == I8042_COMMAND_PORT) {
         return keyboard->status;
     }
-    keyboard->status &= (uint8_t) ~(STATUS_OUTPUT_FULL | STATUS_AUX_DATA | STATUS_TIMEOUT);
-    update(keyboard);
-    return keyboard->data;
+    return read_data(keyboard);
 }
 
 /* --- The row --- */

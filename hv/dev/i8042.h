@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keyboard controller without a keyboard or a mouse (ports 0x60 and 0x64), and system control port A (0x92).
+ * The keyboard controller with a keyboard and a mouse that are never touched (ports 0x60 and 0x64; i8042_device.h), and
+ * system control port A (0x92).
  * IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller"; PIIX4 4.2.7 for 0x92.
  *
- * It answers its own commands (self test, command byte, output port, reset); a byte sent to a device times out as it
- * does with nothing plugged in. The A20 gate is remembered and has no effect: address line 20 is never masked.
+ * It answers its own commands (self test, command byte, output port, reset) and carries bytes to the two devices and
+ * their answers back. Both are in no ACPI table, so a kernel that goes by those spends no exit on them. The A20 gate is
+ * remembered and has no effect: address line 20 is never masked.
  *
  * Of a guest that has the machine's (`keyboard = ps2`) ports 0x60 and 0x64 are that one's, through a filter
  * (i8042_filter.h): what would reset the machine or move its A20 is answered here, as without a keyboard.
@@ -14,6 +16,7 @@
 
 #include "hv/base/types.h"
 #include "hv/dev/bus.h"
+#include "hv/dev/i8042_device.h"
 
 #define I8042_DATA_PORT 0x60u
 #define I8042_COMMAND_PORT 0x64u
@@ -33,7 +36,7 @@ struct i8042_io {
 };
 
 struct i8042 {
-    const struct i8042_io *io; /* NULL: the guest has a controller of its own with nothing plugged in */
+    const struct i8042_io *io; /* NULL: the guest has a controller of its own */
     struct bus_signals signals;
     uint8_t status;
     uint8_t command_byte;
@@ -41,6 +44,7 @@ struct i8042 {
     uint8_t data;      /* output buffer */
     uint8_t expects;   /* command whose parameter comes next through port 0x60; 0: none */
     uint8_t control_a; /* port 0x92 */
+    struct i8042_device board, mouse;
 };
 
 void i8042_reset(struct i8042 *keyboard, const struct i8042_io *io);

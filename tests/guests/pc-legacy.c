@@ -2,7 +2,7 @@
 /*
  * What kernels that know no ACPI look for on a PC, searched as they do: the EBDA and the memory sizes by the BIOS data
  * area and the CMOS, the MultiProcessor tables (Intel, MultiProcessor Specification 1.4, 4 "MP Configuration Table"),
- * SMBIOS, a text display with a cursor, a keyboard controller that passes its test.
+ * SMBIOS, a text display with a cursor, a keyboard controller that passes its test, a keyboard and a mouse behind it.
  */
 #include "tests/guests/lib/cmos.h"
 
@@ -207,6 +207,37 @@ static void the_keyboard_controller_passes_its_test(void)
     wait_for_keyboard(1, false);
 }
 
+static void ask_keyboard(uint8_t value, uint8_t answer)
+{
+    wait_for_keyboard(2, false);
+    out8(0x60, value);
+    wait_for_keyboard(1, true);
+    CHECK_EQUAL(in8(0x60), answer);
+}
+
+/* Drivers that were tried where a keyboard is always plugged in wait for these without an end. */
+static void keyboard_and_mouse_acknowledge(void)
+{
+    static const uint8_t mouse_reset[] = {0xfa, 0xaa, 0x00};
+
+    ask_keyboard(0xed, 0xfa);
+    ask_keyboard(0x00, 0xfa);
+    ask_keyboard(0xff, 0xfa);
+    wait_for_keyboard(1, true);
+    CHECK_EQUAL(in8(0x60), 0xaa);
+    ask_keyboard(0xf4, 0xfa);
+    out8(0x64, 0xa8);
+    wait_for_keyboard(2, false);
+    out8(0x64, 0xd4);
+    wait_for_keyboard(2, false);
+    out8(0x60, 0xff);
+    for (uint32_t i = 0; i < sizeof(mouse_reset); i++) {
+        wait_for_keyboard(0x20, true);
+        wait_for_keyboard(1, true);
+        CHECK_EQUAL(in8(0x60), mouse_reset[i]);
+    }
+}
+
 void guest_main(void)
 {
     the_bios_data_area_tells_of_memory_and_devices();
@@ -216,4 +247,5 @@ void guest_main(void)
     the_text_display_has_memory_and_a_cursor();
     the_retrace_comes_and_goes();
     the_keyboard_controller_passes_its_test();
+    keyboard_and_mouse_acknowledge();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The keyboard controller with nothing plugged in, and the filter in front of the machine's. */
+/* The keyboard controller with a keyboard and a mouse that are never touched, and the filter before the machine's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,17 +59,137 @@ static void the_command_byte_can_be_read_and_written(void **state)
     assert_int_equal(answer(), 0x45);
 }
 
-static void a_byte_to_the_keyboard_times_out(void **state)
+static void expect(bool mouse, const uint8_t *bytes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(i8042_read(&keyboard, 0x64) & 0x21, mouse ? 0x21 : 0x01);
+        assert_int_equal(i8042_read(&keyboard, 0x60), bytes[i]);
+    }
+    assert_int_equal(i8042_read(&keyboard, 0x64) & 0x21, 0);
+}
+
+#define KEYBOARD_SAYS(...) expect(false, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+#define MOUSE_SAYS(...) expect(true, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+
+static void to_keyboard(uint8_t value)
+{
+    i8042_write(&keyboard, 0x60, value);
+}
+
+static void to_mouse(uint8_t value)
+{
+    command(0xd4);
+    i8042_write(&keyboard, 0x60, value);
+}
+
+/* RT-Thread's driver reads port 0x60 until it says 0xfa. */
+static void a_keyboard_acknowledges(void **state)
 {
     (void)state;
-    i8042_write(&keyboard, 0x60, 0xff);
-    assert_int_equal(i8042_read(&keyboard, 0x64) & 0x41, 0x41);
-    assert_int_equal(answer(), 0xfe);
-    command(0xd4);
-    i8042_write(&keyboard, 0x60, 0xff);
-    assert_int_equal(i8042_read(&keyboard, 0x64) & 0x61, 0x61);
-    assert_int_equal(answer(), 0xfe);
-    assert_int_equal(i8042_read(&keyboard, 0x64) & 0x61, 0);
+    to_keyboard(0xed);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0x02);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0x02); /* no command */
+    KEYBOARD_SAYS(0xfe);
+    to_keyboard(0xff);
+    KEYBOARD_SAYS(0xfa, 0xaa);
+    to_keyboard(0xee);
+    KEYBOARD_SAYS(0xee);
+    to_keyboard(0xf3);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0xf4); /* a command where a parameter was to come */
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0x20);
+    KEYBOARD_SAYS(0xfe);
+    to_keyboard(0xf2);
+    assert_int_equal(i8042_read(&keyboard, 0x60), 0xfa);
+    to_keyboard(0xfe); /* the one that stands in the controller stays, the rest is gone */
+    KEYBOARD_SAYS(0xab, 0xab);
+}
+
+static void what_a_keyboard_says_is_translated_where_the_command_byte_says_so(void **state)
+{
+    (void)state;
+    to_keyboard(0xf2);
+    KEYBOARD_SAYS(0xfa, 0xab, 0x41);
+    to_keyboard(0xf0);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0x00);
+    KEYBOARD_SAYS(0xfa, 0x41);
+    command(0x60);
+    i8042_write(&keyboard, 0x60, 0x05);
+    to_keyboard(0xf2);
+    KEYBOARD_SAYS(0xfa, 0xab, 0x83);
+    to_keyboard(0xf0);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0x01);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0xf0);
+    KEYBOARD_SAYS(0xfa);
+    to_keyboard(0x00);
+    KEYBOARD_SAYS(0xfa, 0x01);
+}
+
+static void a_mouse_answers_and_is_still(void **state)
+{
+    (void)state;
+    command(0xa9);
+    assert_int_equal(answer(), 0x00);
+    to_mouse(0xff);
+    MOUSE_SAYS(0xfa, 0xaa, 0x00);
+    to_mouse(0xf3);
+    MOUSE_SAYS(0xfa);
+    to_mouse(0xc8);
+    MOUSE_SAYS(0xfa);
+    to_mouse(0xf4);
+    MOUSE_SAYS(0xfa);
+    to_mouse(0xe7);
+    MOUSE_SAYS(0xfa);
+    to_mouse(0xe9);
+    MOUSE_SAYS(0xfa, 0x30, 0x02, 0xc8);
+    to_mouse(0xeb);
+    MOUSE_SAYS(0xfa, 0x08, 0x00, 0x00);
+    to_mouse(0xf2);
+    MOUSE_SAYS(0xfa, 0x00);
+    to_mouse(0xf6);
+    MOUSE_SAYS(0xfa);
+    to_mouse(0xe9);
+    MOUSE_SAYS(0xfa, 0x00, 0x02, 0x64);
+    to_mouse(0xe1); /* a maker's own */
+    MOUSE_SAYS(0xfe);
+}
+
+/* A held line keeps the answer; a byte to the device frees it. */
+static void a_device_that_is_off_waits(void **state)
+{
+    (void)state;
+    to_keyboard(0xf2);
+    command(0xad);
+    assert_int_equal(answer(), 0xfa); /* it was there already */
+    assert_int_equal(i8042_read(&keyboard, 0x64) & 1, 0);
+    command(0xae);
+    KEYBOARD_SAYS(0xab, 0x41);
+    command(0xa7);
+    to_mouse(0xf4);
+    MOUSE_SAYS(0xfa);
+    command(0x20);
+    assert_int_equal(answer() & 0x30, 0);
+}
+
+static void each_byte_of_an_answer_is_an_interrupt(void **state)
+{
+    (void)state;
+    to_keyboard(0xff);
+    assert_int_equal(keyboard.signals.lines, I8042_LINE_KEYBOARD);
+    assert_int_equal(keyboard.signals.edges, 0);
+    assert_int_equal(i8042_read(&keyboard, 0x60), 0xfa);
+    assert_int_equal(keyboard.signals.lines, I8042_LINE_KEYBOARD);
+    assert_int_equal(keyboard.signals.edges, I8042_LINE_KEYBOARD);
+    assert_int_equal(keyboard.signals.wants, BUS_EDGES);
+    keyboard.signals.edges = keyboard.signals.wants = 0; /* the wires have carried them */
+    assert_int_equal(i8042_read(&keyboard, 0x60), 0xaa);
+    assert_int_equal(keyboard.signals.lines | keyboard.signals.edges | keyboard.signals.wants, 0);
 }
 
 static void a20_is_one_gate_with_three_switches(void **state)
@@ -108,6 +228,8 @@ static void reset_by_pulse_by_output_port_and_by_port_92(void **state)
 static void output_interrupts_only_when_the_command_byte_says_so(void **state)
 {
     (void)state;
+    command(0x60);
+    i8042_write(&keyboard, 0x60, 0x00);
     command(0xaa);
     assert_false(keyboard.signals.lines & I8042_LINE_KEYBOARD);
     command(0x60);
@@ -263,7 +385,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(it_is_never_busy_and_starts_empty, setup),
         cmocka_unit_test_setup(the_command_byte_can_be_read_and_written, setup),
-        cmocka_unit_test_setup(a_byte_to_the_keyboard_times_out, setup),
+        cmocka_unit_test_setup(a_keyboard_acknowledges, setup),
+        cmocka_unit_test_setup(what_a_keyboard_says_is_translated_where_the_command_byte_says_so, setup),
+        cmocka_unit_test_setup(a_mouse_answers_and_is_still, setup),
+        cmocka_unit_test_setup(a_device_that_is_off_waits, setup),
+        cmocka_unit_test_setup(each_byte_of_an_answer_is_an_interrupt, setup),
         cmocka_unit_test_setup(a20_is_one_gate_with_three_switches, setup),
         cmocka_unit_test_setup(reset_by_pulse_by_output_port_and_by_port_92, setup),
         cmocka_unit_test_setup(output_interrupts_only_when_the_command_byte_says_so, setup),

@@ -50,6 +50,7 @@ static const struct fixed_range fixed_ports[] = {
     {0x3f8, 0x3ff, "COM1, where the hypervisor has its console", NULL},
     {0x480, 0x48f, "the DMA controller's pages", NULL},
     {0x4d0, 0x4d1, "the interrupt controllers (8259)", NULL},
+    {0x501, 0x504, "the guest's own debug port", NULL},
     {0x505, 0x505, "the guest's own panic device", NULL},
     {0x510, 0x51b, "QEMU's firmware configuration, which writes to any memory", NULL},
     {0x600, 0x67f, "the guest's own power management", NULL},

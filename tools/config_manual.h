@@ -248,9 +248,10 @@ static const struct manual_key manual_keys[] = {
     {"guest", "stop-time", "`100ms` to `3600s`", "`30s`",
      "how long the guest has to switch itself off after its power button was pressed (Ctrl-] p); then it is killed"},
     {"guest", "debug-ports", "`yes`, `no`", "`no`",
-     "port 0xe9 prints a character, port 0xf4 ends the guest, as in emulators"},
+     "port 0xe9 prints a character, port 0xf4 or 0x501 ends the guest, as in emulators"},
     {"guest", "debug-exit-ok", "a number", "`0`",
-     "which value, written to port 0xf4, means that all is well; any other is a failure. Kernels that end QEMU with "
+     "which value, written to port 0xf4 or 0x501, means that all is well; any other is a failure. Kernels that end "
+     "QEMU with "
      "exit "
      "status 33 for success write `0x10`"},
     {"guest", "virtual-apic", "`yes`, `no`", "`yes`",

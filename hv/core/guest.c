@@ -146,7 +146,8 @@ static bool unknown_is_debug_port(const struct unknown_access *access)
     bool port = access->kind == UNKNOWN_PORT_READ || access->kind == UNKNOWN_PORT_WRITE;
 
     return port && access->last - access->resource < sizeof(uint32_t) &&
-           (access->resource == DEBUG_CONSOLE_PORT || access->resource == DEBUG_EXIT_PORT);
+           (access->resource == DEBUG_CONSOLE_PORT || access->resource == DEBUG_EXIT_PORT ||
+            access->resource == DEBUG_EXIT_QEMU_PORT);
 }
 
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity)

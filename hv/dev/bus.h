@@ -104,7 +104,7 @@ enum platform_power {
     POWER_ON,
     POWER_OFF_REQUESTED,   /* ACPI S5 */
     POWER_RESET_REQUESTED, /* 0xcf9, 0x92, 0x64, ACPI reset register */
-    POWER_DEBUG_EXIT,      /* port 0xf4; the value is in debug_ports.exit_value */
+    POWER_DEBUG_EXIT,      /* port 0xf4 or 0x501; the value is in debug_ports.exit_value */
     POWER_PANICKED,        /* its kernel has panicked */
     POWER_WATCHDOG,        /* its watchdog was not fed */
     POWER_WATCHDOG_PCI,    /* likewise, the one on its PCI bus */

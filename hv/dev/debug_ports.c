@@ -22,11 +22,11 @@ static bool write_at(void *state, const struct bus_access *access)
         }
         return true;
     }
-    if (access->at != DEBUG_EXIT_PORT) {
+    if (access->at != DEBUG_EXIT_PORT && access->at != DEBUG_EXIT_QEMU_PORT) {
         return false;
     }
     ports->exit_value = (uint32_t)access->value;
-    bus_request_power(&ports->signals, POWER_DEBUG_EXIT, "port 0xf4");
+    bus_request_power(&ports->signals, POWER_DEBUG_EXIT, access->at == DEBUG_EXIT_PORT ? "port 0xf4" : "port 0x501");
     return true;
 }
 
@@ -40,7 +40,8 @@ static void reset(void *state, const struct bus_environment *environment, uint64
 
 const struct bus_row debug_ports_row = {
     .name = "debug ports",
-    BUS_RANGES(BUS_PORTS(DEBUG_CONSOLE_PORT, 1), BUS_AT(BUS_PORT, DEBUG_EXIT_PORT, 4, DEBUG_EXIT_PORT, 1 | 2 | 4)),
+    BUS_RANGES(BUS_PORTS(DEBUG_CONSOLE_PORT, 1), BUS_AT(BUS_PORT, DEBUG_EXIT_PORT, 4, DEBUG_EXIT_PORT, 1 | 2 | 4),
+               BUS_AT(BUS_PORT, DEBUG_EXIT_QEMU_PORT, 4, DEBUG_EXIT_QEMU_PORT, 1 | 2 | 4)),
     .read = read_at,
     .write = write_at,
     .reset = reset,

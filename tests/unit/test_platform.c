@@ -98,7 +98,8 @@ static void run_to_deadline(void)
 
 static void unknown_ports_read_all_ones_and_are_reported(void **state)
 {
-    static const uint16_t ports[] = {0x2f8, 0x3e8, 0x2e8, 0x3d0, 0x1f0, 0x279, 0x402, 0xe9, 0xf4, 0x5658, 0xffff};
+    static const uint16_t ports[] = {0x2f8, 0x3e8, 0x2e8, 0x3d0, 0x1e0,  0x279,
+                                     0x402, 0xe9,  0xf4,  0x501, 0x5658, 0xffff};
     uint32_t value;
 
     (void)state;
@@ -484,6 +485,11 @@ static void debug_ports_work_when_they_are_configured(void **state)
     out_port(0xf4, 4, 0x12345678);
     assert_int_equal(platform.power, POWER_DEBUG_EXIT);
     assert_int_equal(platform.debug_ports.exit_value, 0x12345678);
+    setup_with(true, true);
+    out_port(0x501, 2, 41); /* Solo5's last write */
+    assert_int_equal(platform.power, POWER_DEBUG_EXIT);
+    assert_int_equal(platform.debug_ports.exit_value, 41);
+    assert_string_equal(platform.power_reason, "port 0x501");
 }
 
 static void the_second_serial_port_is_there_when_it_is_configured(void **state)

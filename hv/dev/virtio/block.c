@@ -42,6 +42,8 @@ _Static_assert(1u << SECTORS_PER_PAGE_LOG2 == SECTORS_PER_PAGE, "the physical bl
 #define TYPE_IN 0u
 #define TYPE_OUT 1u
 #define TYPE_FLUSH 4u
+#define TYPE_FLUSH_OUT 5u        /* the same: virtio 0.9.5, appendix D, and QEMU */
+#define TYPE_BARRIER 0x80000000u /* beside a type; requests are done in order anyway: the same */
 #define TYPE_GET_ID 8u
 #define TYPE_DISCARD 11u
 #define TYPE_WRITE_ZEROES 13u
@@ -149,8 +151,8 @@ static bool begin(struct virtio_block *block, struct virtio_budget *budget)
         return false;
     }
     block->busy = true;
-    block->type = header.type;
-    switch (header.type) {
+    block->type = header.type & ~TYPE_BARRIER;
+    switch (block->type) {
     case TYPE_IN:
         block->cursor = virtq_writable(&block->chain);
         begin_data(block, header.sector, block->chain.writable_bytes - 1, false);
@@ -159,6 +161,7 @@ static bool begin(struct virtio_block *block, struct virtio_budget *budget)
         begin_data(block, header.sector, block->chain.readable_bytes - sizeof(header), true);
         break;
     case TYPE_FLUSH:
+    case TYPE_FLUSH_OUT:
         block->counters.flushes++;
         break;
     case TYPE_GET_ID:

@@ -87,12 +87,10 @@ static void set_queue_features(struct virtio_device *device)
     }
 }
 
-/* 3.1.1 "Driver Requirements: Device Initialization": what the driver wants must have been offered. The legacy layout's
- * register of features has no VERSION_1. */
+/* Those that need each other. VERSION_1 need not be: small drivers write the lower half alone, and QEMU takes it. */
 static bool features_fit(const struct virtio_device *device)
 {
-    return (device->accepted & ~device->offered) == 0 && (device->legacy || virtio_has(device, VIRTIO_F_VERSION_1)) &&
-           (device->kind->features_fit == NULL || device->kind->features_fit(device->accepted));
+    return device->kind->features_fit == NULL || device->kind->features_fit(device->accepted);
 }
 
 /* Buffers that were made available before the driver was ready are looked at now. */
@@ -126,6 +124,8 @@ void virtio_status_write(struct virtio_device *device, uint8_t status)
     unlock(device);
 }
 
+/* What was not offered is not had, as in QEMU, and reads back as 0. 3.1.1 "Driver Requirements: Device
+ * Initialization" forbids a driver to ask for it; some ask by constants. */
 void virtio_features_write(struct virtio_device *device, bool upper, uint32_t value)
 {
     unsigned shift = upper ? 32 : 0;
@@ -135,9 +135,7 @@ void virtio_features_write(struct virtio_device *device, bool upper, uint32_t va
     }
     lock(device);
     device->accepted = (device->accepted & ~(0xffffffffULL << shift)) | (uint64_t)value << shift;
-    if (device->legacy) {
-        device->accepted &= device->offered & VIRTIO_LEGACY_FEATURES;
-    }
+    device->accepted &= device->offered & (device->legacy ? VIRTIO_LEGACY_FEATURES : ~0ULL);
     set_queue_features(device);
     unlock(device);
 }

@@ -37,6 +37,7 @@
     DEVICE(struct crtc, crtc)               \
     DEVICE(struct pci_host, pci_host)       \
     DEVICE(struct idle_ports, idle_ports)   \
+    DEVICE(struct ide_ports, ide_ports)     \
     DEVICE(struct delay_ports, delay_ports) \
     DEVICE(struct bios_port, bios_port)     \
     DEVICE(struct pvpanic, pvpanic)         \

@@ -34,6 +34,15 @@ static void reset_idle(void *state, const struct bus_environment *environment, u
     ports->signals = (struct bus_signals){.deadline = DEADLINE_NONE};
 }
 
+static void reset_ide(void *state, const struct bus_environment *environment, uint64_t now)
+{
+    struct ide_ports *ports = state;
+
+    (void)environment;
+    (void)now;
+    ports->signals = (struct bus_signals){.deadline = DEADLINE_NONE};
+}
+
 static void reset_delay(void *state, const struct bus_environment *environment, uint64_t now)
 {
     struct delay_ports *ports = state;
@@ -51,6 +60,16 @@ const struct bus_row idle_ports_row = {
     .write = write_nothing,
     .reset = reset_idle,
     BUS_STATE(struct idle_ports, signals),
+};
+
+/* The command and control blocks of the primary and the secondary ATA channel, at the places of every PC. */
+const struct bus_row ide_ports_row = {
+    .name = "IDE",
+    BUS_RANGES(BUS_PORTS(0x170, 8), BUS_PORTS(0x1f0, 8), BUS_PORTS(0x376, 1), BUS_PORTS(0x3f6, 1)),
+    .read = read_zero,
+    .write = write_nothing,
+    .reset = reset_ide,
+    BUS_STATE(struct ide_ports, signals),
 };
 
 const struct bus_row delay_ports_row = {

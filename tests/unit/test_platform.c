@@ -115,6 +115,22 @@ static void unknown_ports_read_all_ones_and_are_reported(void **state)
     assert_int_equal(platform.power, POWER_ON);
 }
 
+/* IDENTIFY as small kernels ask for it: a status of 0 is no drive, any other is waited for until it is not busy. */
+static void an_ide_channel_is_there_and_has_no_drive(void **state)
+{
+    static const uint16_t commands[] = {0x1f7, 0x177}, controls[] = {0x3f6, 0x376};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(commands); i++) {
+        out_b((uint16_t)(commands[i] - 1), 0xa0);
+        out_b(commands[i], 0xec);
+        assert_int_equal(in_port(commands[i], 1), 0);
+        assert_int_equal(in_port(controls[i], 1), 0);
+        assert_int_equal(in_port((uint16_t)(commands[i] - 7), 2), 0);
+        assert_int_equal(in_port((uint16_t)(commands[i] - 3), 1), 0);
+    }
+}
+
 static void what_every_pc_has_is_not_unknown(void **state)
 {
     static const uint16_t ports[] = {0x00,  0x0f,  0x20,  0x21,  0x40,  0x43,  0x60,  0x61,  0x64,  0x70,  0x71,  0x80,
@@ -741,6 +757,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(unknown_ports_read_all_ones_and_are_reported, setup),
+        cmocka_unit_test_setup(an_ide_channel_is_there_and_has_no_drive, setup),
         cmocka_unit_test_setup(what_every_pc_has_is_not_unknown, setup),
         cmocka_unit_test_setup(every_port_and_size_is_safe, setup),
         cmocka_unit_test_setup(wide_accesses_are_two_byte_accesses, setup),

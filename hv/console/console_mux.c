@@ -44,6 +44,9 @@ static const char *reason_in(const char *line)
     static const char *const signs[] = {"Kernel panic - not syncing: ", "panic: "};
 
     for (; *line != '\0'; line++) {
+        if (*line != signs[0][0] && *line != signs[1][0]) {
+            continue;
+        }
         for (uint32_t i = 0; i < ARRAY_COUNT(signs); i++) {
             uint32_t length = 0;
 
@@ -430,6 +433,27 @@ static void pass_byte(struct console_mux *mux, struct mux_source *source, uint8_
     }
 }
 
+/* What pass_byte() does where text follows text that was sent, with nothing begun: nearly all bytes. False: it is
+ * something else, and nothing has been done. */
+static bool pass_text(struct console_mux *mux, struct mux_source *source, uint8_t byte, uint64_t now,
+                      struct mux_output *output)
+{
+    struct console_line *line = &source->line;
+
+    if (byte < ' ' || byte > '~' || !mux->line_open || source->return_pending || source->passed_over ||
+        source->graphics[source->shifted] || line->cursor >= LINE_CELLS || !vt_parser_at_rest(&source->parser) ||
+        !is_shown(mux, source)) {
+        return false;
+    }
+    output_byte(output, (char)byte);
+    source->parser.character = byte;
+    mux->tracker.unfinished = false;
+    line->cells[line->cursor++] = (struct vt_cell){.character = byte, .style = source->style};
+    line->length = line->cursor > line->length ? line->cursor : line->length;
+    source->touched = now;
+    return true;
+}
+
 /* --- Turns --- */
 
 static void take_byte(struct console_mux *mux, struct mux_source *source, uint8_t byte, uint64_t now,
@@ -438,7 +462,9 @@ static void take_byte(struct console_mux *mux, struct mux_source *source, uint8_
     enum vt_event event;
 
     if (mux_is_single(mux)) {
-        pass_byte(mux, source, byte, now, output);
+        if (!pass_text(mux, source, byte, now, output)) {
+            pass_byte(mux, source, byte, now, output);
+        }
         return;
     }
     event = vt_parse(&source->parser, byte);

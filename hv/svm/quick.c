@@ -3,13 +3,13 @@
  * The short way of the exits that a running guest makes most of: CPUID, a write of the APIC's EOI or of the deadline,
  * and the ports of the UART and of delays. For these neither a neutral exit nor all of struct vcpu is needed.
  *
- * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested,
- * nothing is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it
- * and the end of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports
- * exit_tsc; rip, rflags and rsp stay in the control structure. Where the turn's time is over
- * (quirks.late_host_interrupts) only CPUID still goes this way. What is not done is left entirely to the long way, with
- * nothing changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c
- * and test_vmx_quick.c run both ways on random states and compare.
+ * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested (of a
+ * port: nothing but an interrupt that waits for its window), nothing is being stepped or delivered, and the instruction
+ * has no other consequence than its result, rip behind it and the end of an interrupt shadow. In vcpu only gpr[]
+ * without rsp is brought up to date, and for MSRs and ports exit_tsc; rip, rflags and rsp stay in the control
+ * structure. Where the turn's time is over (quirks.late_host_interrupts) only CPUID still goes this way. What is not
+ * done is left entirely to the long way, with nothing changed. What an exit leaves in vcpu->requests is applied before
+ * the next entry. tests/unit/test_svm_quick.c and test_vmx_quick.c run both ways on random states and compare.
  */
 #include "hv/svm/svm.h"
 
@@ -358,6 +358,40 @@ __attribute__((noinline)) static bool handle_port(struct svm_vcpu *svm, struct v
     return finish(svm, vcpu, true);
 }
 
+/* A window for an interrupt stands, which is all that waits, and the guest has interrupts off. What would be chosen for
+ * the next entry is what was chosen for the last one, unless the exit itself asks for something. */
+static inline bool window_stands(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return vcpu->requests == VCPU_EVENT && vcpu->nmi_pending == 0 &&
+           (vmcb->rflags & (RFLAGS_TF | RFLAGS_RF | RFLAGS_IF)) == 0 && (vmcb->int_control & INT_CONTROL_V_IRQ) != 0 &&
+           svm_events_are_settled(svm, vcpu) && !(svm->repairs && svm_quirks_concern(&svm->quirk, vmcb));
+}
+
+/* With requests. A kernel sends most of its bytes in the UART's interrupt handler, behind whose end the next interrupt
+ * of the UART waits from the first byte on. */
+__attribute__((noinline)) static bool handle_requested(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = vmcb->exit_info2;
+    bool asks;
+    bool done;
+
+    if (vmcb->exit_code != SVM_EXIT_IOIO || !window_stands(svm, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    vcpu->requests = 0;
+    done = quick_port(vmcb, vcpu);
+    asks = vcpu->requests != 0;
+    vcpu->requests |= VCPU_EVENT;
+    if (!done) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    return asks ? svm_finish_quick(svm, vcpu) : true;
+}
+
 __attribute__((noinline)) static bool handle_pat_write(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     return finish(svm, vcpu, quick_pat_write(&svm->vmcb, vcpu));
@@ -473,7 +507,7 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
     uint64_t exit_code = vmcb->exit_code;
 
     if (!may_be_quick(vmcb, vcpu)) {
-        return svm_handle_any_exit(svm, vcpu);
+        return handle_requested(svm, vcpu);
     }
     if (exit_code == SVM_EXIT_IOIO) {
         return handle_port(svm, vcpu);

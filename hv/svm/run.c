@@ -230,14 +230,10 @@ bool svm_handle_any_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     return enter_again(svm, vcpu);
 }
 
-/* Is something to be delivered all that is left, with a TPR that is known and nothing that is delivered or stepped? */
+/* Is something to be delivered all that is left? */
 static inline bool is_event_alone(const struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
-    const struct vmcb *vmcb = &svm->vmcb;
-
-    return vcpu->requests == VCPU_EVENT && !svm->repairs && svm->step.reason == SVM_STEP_NONE && !svm->step.iret_runs &&
-           (vmcb->int_control & INT_CONTROL_V_TPR) == lapic_cr8(&vcpu->lapic) &&
-           ((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) == 0;
+    return vcpu->requests == VCPU_EVENT && !svm->repairs && svm_events_are_settled(svm, vcpu);
 }
 
 /* Then rip, rflags and the stack stay in the VMCB: the choice only looks at them. */

@@ -132,6 +132,16 @@ bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
 
 /* run.c. Handles an exit by exit_dispatch(). False: hv/run/cpu_loop.c has to look at vcpu->requests. */
 bool svm_handle_any_exit(struct svm_vcpu *svm, struct vcpu *vcpu);
+/* Is nothing delivered or stepped, and the TPR known? */
+static inline bool svm_events_are_settled(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return svm->step.reason == SVM_STEP_NONE && !svm->step.iret_runs &&
+           (vmcb->int_control & INT_CONTROL_V_TPR) == lapic_cr8(&vcpu->lapic) &&
+           ((vmcb->exit_int_info | vmcb->event_injection) & EVENT_VALID) == 0;
+}
+
 /* After an exit that went the short way and left requests. */
 bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu);
 /* Why the CPU should refuse to enter. False: no check that is known. */

@@ -3,13 +3,13 @@
  * The short way of the exits that a running guest makes most of: CPUID, a write of the APIC's EOI or of the deadline,
  * and the ports of the UART and of delays. For these neither a neutral exit nor all of struct vcpu is needed.
  *
- * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested,
- * nothing is being stepped or delivered, and the instruction has no other consequence than its result, rip behind it
- * and the end of an interrupt shadow. In vcpu only gpr[] without rsp is brought up to date, and for MSRs and ports
- * exit_tsc; rip, rflags and rsp stay in the control structure. Where the turn's time is over
- * (quirks.late_host_interrupts) only CPUID still goes this way. What is not done is left entirely to the long way, with
- * nothing changed. What an exit leaves in vcpu->requests is applied before the next entry. tests/unit/test_svm_quick.c
- * and test_vmx_quick.c run both ways on random states and compare.
+ * The contract. An exit goes this way only where exit_dispatch() would have done the same: nothing is requested (of a
+ * port: nothing but an interrupt that waits for its window), nothing is being stepped or delivered, and the instruction
+ * has no other consequence than its result, rip behind it and the end of an interrupt shadow. In vcpu only gpr[]
+ * without rsp is brought up to date, and for MSRs and ports exit_tsc; rip, rflags and rsp stay in the control
+ * structure. Where the turn's time is over (quirks.late_host_interrupts) only CPUID still goes this way. What is not
+ * done is left entirely to the long way, with nothing changed. What an exit leaves in vcpu->requests is applied before
+ * the next entry. tests/unit/test_svm_quick.c and test_vmx_quick.c run both ways on random states and compare.
  */
 #include "hv/vmx/vmx.h"
 
@@ -315,6 +315,40 @@ __attribute__((noinline)) static bool handle_port(struct vcpu *vcpu)
     return finish(vcpu, true);
 }
 
+/* A window for an interrupt stands, which is all that waits, and the guest has interrupts off. What would be chosen for
+ * the next entry is what was chosen for the last one, unless the exit itself asks for something, or the guest has
+ * raised its TPR: then the window's exit finds that nothing is to be delivered. */
+static inline bool window_stands(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    return vcpu->requests == VCPU_EVENT && vcpu->nmi_pending == 0 && !vcpu->cpu_delivers &&
+           (vmx->primary & (PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW)) == PRIMARY_INTERRUPT_WINDOW &&
+           (vmx_read_inline(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF | RFLAGS_IF)) == 0 &&
+           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) == 0 &&
+           (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) == 0;
+}
+
+/* With requests. A kernel sends most of its bytes in the UART's interrupt handler, behind whose end the next interrupt
+ * of the UART waits from the first byte on. */
+__attribute__((noinline)) static bool handle_requested(struct vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    bool asks;
+    bool done;
+
+    if (reason != VMX_EXIT_IO || !window_stands(vcpu->vendor, vcpu)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    vcpu->requests = 0;
+    done = quick_port(vcpu, rip);
+    asks = vcpu->requests != 0;
+    vcpu->requests |= VCPU_EVENT;
+    if (!done) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    step_over(rip);
+    return asks ? vmx_finish_quick(vcpu->vendor, vcpu) : true;
+}
+
 __attribute__((noinline)) static bool handle_pat_write(struct vcpu *vcpu)
 {
     return finish(vcpu, quick_pat_write(vcpu));
@@ -389,7 +423,7 @@ __attribute__((noinline)) static bool handle_rare(struct vcpu *vcpu, uint32_t re
 __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t reason)
 {
     if (!may_be_quick(vcpu)) {
-        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+        return handle_requested(vcpu, reason);
     }
     if (reason == VMX_EXIT_IO) {
         return handle_port(vcpu);

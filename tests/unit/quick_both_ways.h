@@ -180,16 +180,26 @@ static void random_apic(void)
     }
 }
 
+/* The I/O APIC's pin 4, for the local APIC 5. */
+static const struct {
+    uint32_t index, value;
+} uart_pin[] = {{0x19, 5u << 24}, {0x18, 0x94}};
+
 /* Through its registers, so that the state is one that the guest can make. */
 static void random_uart(void)
 {
     uint8_t lcr = one_in(8) ? 0x83 : 3, mcr = one_in(8) ? 0x18 : 8,
             ier = one_in(4) ? (uint8_t)(random_word() & 0xf) : 0;
     uint8_t errors = one_in(8) ? 2 : 0;
+    bool wired = one_in(2); /* through the I/O APIC: each interrupt of it reaches the vCPU */
 
     for (uint32_t i = 0; i < COPIES; i++) {
         struct platform *platform = &guests[i].platform;
 
+        for (uint32_t n = 0; wired && n < ARRAY_COUNT(uart_pin); n++) {
+            platform_mmio_write(platform, gpa(0xfec00000), 4, uart_pin[n].index, now);
+            platform_mmio_write(platform, gpa(0xfec00010), 4, uart_pin[n].value, now);
+        }
         platform->uart.errors = errors;
         platform_port_write(platform, 0x3fa, 1, 1, now);
         platform_port_write(platform, 0x3f9, 1, ier, now);
@@ -201,8 +211,7 @@ static void random_uart(void)
 /* An interrupt that could be delivered is looked at before each entry. */
 static void random_registers(void)
 {
-    bool waits = lapic_highest_deliverable(&vcpus[0].lapic) >= 0;
-    uint64_t requests = waits ? VCPU_EVENT : one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
+    uint64_t requests = one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
     uint32_t value;
     uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : UINT64_MAX;
 
@@ -220,7 +229,7 @@ static void random_registers(void)
         }
         vcpus[i].exit_tsc = now - 6;
         guest_port_read(&vcpus[i], 0x3ff, 1, &value); /* what the devices want has been collected */
-        vcpus[i].requests = (uint32_t)requests;
+        vcpus[i].requests = lapic_highest_deliverable(&vcpus[i].lapic) >= 0 ? VCPU_EVENT : (uint32_t)requests;
         vcpus[i].leave_at = leave_at;
         vcpus[i].exit_tsc = now - 5;
     }
@@ -239,6 +248,20 @@ static void make_copies(uint64_t round)
     random_apic();
     random_uart();
     random_registers();
+}
+
+/* A write of the ICR that ends the turn: the long way asks for a look at events after each, the short way where one
+ * waits. */
+static void forget_needless_looks(void)
+{
+    for (uint32_t i = 0; i < COPIES; i++) {
+        const struct vcpu *vcpu = &vcpus[i];
+
+        if ((vcpu->requests & VCPU_LEAVE_MASK) != 0 && !lapic_has_request(&vcpu->lapic) && vcpu->nmi_pending == 0 &&
+            !vcpu->pending.valid && !guests[i].platform.extint) {
+            vcpus[i].requests &= ~(uint32_t)VCPU_EVENT;
+        }
+    }
 }
 
 /* The class of what only the TPR holds off; 0: nothing is. An exit is wanted for when the guest lowers it. */

@@ -666,6 +666,9 @@ static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t sourc
 
     if (!is_in_tree(shadow, row)) {
         take_from_tree(shadow, row);
+        if (row->forced) {
+            make_empty(shadow, table); /* before its epoch is chosen: then it has no other pages than global ones */
+        }
         join_tree(shadow, row, epoch_below(shadow, parent, row));
         make_good(shadow, table, &relinking);
     }

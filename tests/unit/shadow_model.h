@@ -228,6 +228,14 @@ static bool allows(const struct model *model, const struct translation *to, enum
 
 /* --- what the CPU sees --- */
 
+/* A table that can be reached must not be taken for another use. One that several trees have is noted later. */
+static void check_in_tree(const struct shadow *shadow, uint64_t table)
+{
+    const struct shadow_table *row = &shadow->rows[(table - shadow->tables) / PAGE_BYTES];
+
+    MODEL_CHECK(shadow->unsettled || row->epoch == shadow->epoch || row->epoch == shadow->global_epoch);
+}
+
 /* The engine's tables, read as a CPU does; false: not present. `host` is of the page at `linear`. */
 static bool cpu_walk(const struct model *model, uint64_t linear, struct translation *to, uint64_t *host)
 {
@@ -260,6 +268,7 @@ static bool cpu_walk(const struct model *model, uint64_t linear, struct translat
         }
         table = entry & FRAME;
         MODEL_CHECK(table > model->shadow.tables && table < model->shadow.tables + model->shadow.count * PAGE_BYTES);
+        check_in_tree(&model->shadow, table);
     }
 }
 

@@ -353,6 +353,30 @@ static void a_link_that_came_with_global_pages_is_not_kept_for_others(void **sta
     assert_false(cpu_walk(&model, 0x1000, &to, &host));
 }
 
+/* A table with a forced page is emptied when another address space takes it, and is as global as what links to it. */
+static void a_table_that_had_a_forced_page_stays_in_the_tree(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(CR4_PGE, 64);
+    guest_table(4)[0] = 0x5000 | P;
+    guest_table(4)[1] = 0x7000 | ENTRY | 0x100; /* global */
+    make_way(6, 0);
+    guest_table(8)[0] = 0x4000 | ENTRY; /* the last table of the first way */
+    memset(guest_table(EMPTY_ROOT), 0, PAGE_BYTES);
+    model.paging.cr0 = CR0_PG;
+    shadow_flush(&model.shadow, &model.paging);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_WRITE, &result), SHADOW_FILLED);
+    switch_to(6);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    switch_to(EMPTY_ROOT);
+    assert_true(cpu_walk(&model, 0x1000, &to, &host)); /* which looks at the epoch of each table */
+    assert_int_equal(host, RAM_HOST + 0x7000);
+}
+
 /* What one address space puts into a table that it takes from another one is compared before the other one has it. */
 static void a_table_that_a_fill_takes_ends_the_tree_that_had_it(void **state)
 {
@@ -565,6 +589,7 @@ int main(void)
         cmocka_unit_test(eight_roots_stay),
         cmocka_unit_test(a_tree_is_used_again_while_nothing_has_changed),
         cmocka_unit_test(a_link_that_came_with_global_pages_is_not_kept_for_others),
+        cmocka_unit_test(a_table_that_had_a_forced_page_stays_in_the_tree),
         cmocka_unit_test(a_table_that_a_fill_takes_ends_the_tree_that_had_it),
         cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),

@@ -90,6 +90,12 @@ static inline uint64_t bit_mask(unsigned low, unsigned high)
     return (~0ULL >> (63u - high)) & (~0ULL << low);
 }
 
+/* The bits of a value of so many bytes: 1 to 8. */
+static inline uint64_t size_mask(uint8_t bytes)
+{
+    return UINT64_MAX >> (64 - 8 * bytes);
+}
+
 /* The bits [low, high] of a value, shifted down. */
 static inline uint64_t bit_field(uint64_t value, unsigned low, unsigned high)
 {

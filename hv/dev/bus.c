@@ -68,11 +68,6 @@ bool bus_is_hole(const struct bus *bus, uint64_t address, uint8_t bytes)
 
 /* --- Accesses --- */
 
-static uint64_t size_mask(uint8_t size)
-{
-    return ~0ULL >> (64 - 8 * size);
-}
-
 /* Does the range take this access in one piece? */
 static bool takes_whole(const struct bus_claim *claim, uint64_t address, uint8_t size)
 {

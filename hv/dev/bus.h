@@ -120,8 +120,8 @@ enum bus_want {
     BUS_ROUTES = 1u << 4,    /* the HPET: edges, levels or their pins have changed */
     BUS_TEST_LINE = 1u << 5, /* the test device: `line` and `level` */
     BUS_PLACES = 1u << 6,    /* PCI: base address registers have changed */
-    BUS_ENDS = 1u << 8,      /* an interrupt controller: the guest has ended levels */
     BUS_WORK = 1u << 7,      /* virtio: queues have buffers to look at, once the guest's PC has been let go */
+    BUS_ENDS = 1u << 8,      /* an interrupt controller: the guest has ended levels */
 };
 
 struct bus_signals {

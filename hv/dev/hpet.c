@@ -300,11 +300,6 @@ static void write_register(struct hpet *hpet, uint32_t at, uint64_t value, uint6
     }
 }
 
-static uint64_t size_mask(uint8_t size)
-{
-    return UINT64_MAX >> (64 - 8 * size);
-}
-
 /* An access that crosses the end of a register gets its part only. */
 uint64_t hpet_read(const struct hpet *hpet, uint32_t offset, uint8_t size, uint64_t now)
 {

@@ -8,12 +8,6 @@
 #include "hv/core/vcpu.h"
 #include "hv/x86/decode.h"
 
-/* bytes is 1, 2, 4 or 8. */
-static inline uint64_t size_mask(uint8_t bytes)
-{
-    return bit_mask(0, 8u * bytes - 1);
-}
-
 static inline uint64_t sign_extend(uint64_t value, uint8_t bytes)
 {
     uint32_t unused = 64 - 8u * bytes;

@@ -164,7 +164,7 @@ void pci_device_read_capabilities(const struct pci_access *access, struct pci_as
 }
 
 /* The bits that stay 0 of a register that all ones are written to say its size; it gets its value back. */
-static uint32_t size_mask(const struct pci_access *access, const struct pci_assigned_facts *facts, unsigned index)
+static uint32_t bar_size_mask(const struct pci_access *access, const struct pci_assigned_facts *facts, unsigned index)
 {
     uint32_t value = read_word(access, facts, PCI_BAR(index)), mask;
 
@@ -182,12 +182,12 @@ static unsigned read_bar(const struct pci_access *access, struct pci_assigned_fa
     bool ports = (value & BAR_PORTS) != 0;
     bool wide = !ports && (value & BAR_TYPE) == BAR_TYPE_64 && index + 1 < PCI_BARS;
     uint64_t flags = ports ? 0x3u : 0xfu;
-    uint64_t mask = size_mask(access, facts, index);
+    uint64_t mask = bar_size_mask(access, facts, index);
 
     if ((mask & ~flags) == 0 && !wide) {
         return 1;
     }
-    mask |= wide ? (uint64_t)size_mask(access, facts, index + 1) << 32 : 0xffffffff00000000ULL;
+    mask |= wide ? (uint64_t)bar_size_mask(access, facts, index + 1) << 32 : 0xffffffff00000000ULL;
     mask |= ports ? 0xffff0000u : 0; /* devices may leave the upper half of ports 0 */
     if ((mask & ~flags) == 0) {
         return wide ? 2 : 1;

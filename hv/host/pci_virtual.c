@@ -77,7 +77,7 @@ uint16_t pci_virtual_total(const struct pci_access *access, struct pci_address a
 }
 
 /* The bits that stay 0 of a register that all ones are written to; it gets its value back. */
-static uint32_t size_mask(const struct pci_access *access, const struct pci_virtual *physical, uint32_t offset)
+static uint32_t bar_size_mask(const struct pci_access *access, const struct pci_virtual *physical, uint32_t offset)
 {
     uint32_t value = read_word(access, physical, offset), mask;
 
@@ -93,12 +93,12 @@ static unsigned read_bar(const struct pci_access *access, struct pci_virtual *ph
     struct pci_assigned_bar *bar = &physical->bars[index];
     uint32_t value = read_word(access, physical, SRIOV_BAR(index));
     bool wide = (value & BAR_TYPE) == BAR_TYPE_64 && index + 1 < PCI_BARS;
-    uint64_t mask = size_mask(access, physical, SRIOV_BAR(index)) & ~(uint64_t)BAR_FLAGS;
+    uint64_t mask = bar_size_mask(access, physical, SRIOV_BAR(index)) & ~(uint64_t)BAR_FLAGS;
 
     if (mask == 0 && !wide) {
         return 1;
     }
-    mask |= wide ? (uint64_t)size_mask(access, physical, SRIOV_BAR(index + 1)) << 32 : 0xffffffff00000000ULL;
+    mask |= wide ? (uint64_t)bar_size_mask(access, physical, SRIOV_BAR(index + 1)) << 32 : 0xffffffff00000000ULL;
     if (mask == 0) {
         return 2;
     }

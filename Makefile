@@ -59,7 +59,7 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # files of the emulation give those back at -O2. Jump tables make code larger, and no exit cheaper.
 HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
 	$(foreach v,svm vmx,hv/$(v)/shadow.c) hv/mm/shadow.c \
-	hv/exit/dispatch.c hv/policy/msr_policy.c hv/dev/bus.c \
+	hv/exit/dispatch.c hv/policy/msr_policy.c hv/dev/bus.c hv/dev/pit.c \
 	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c hv/mm/guest_walk.c \
 	hv/core/guest_mmio.c hv/core/guest_unknown.c hv/core/guest_io.c hv/core/guest_devices.c hv/dev/pci/msi.c hv/core/guest_irq.c $(foreach f,queue net block disk_image device pci,hv/dev/virtio/$(f).c) hv/share/net_transfer.c hv/share/net_switch.c
 SMALLER_SOURCES := hv/core/event.c \

@@ -26,7 +26,7 @@ LAUNCHER = os.path.join(FOLDER, "launcher.efi")
 TOOLS = os.path.join(ROOT, "tools")
 EMULATORS = {"run-qemu": "qemu-system-x86_64", "run-bochs": "bochs-bin"}
 FIRMWARE = {"run-qemu": "/usr/share/OVMF/OVMF_CODE_4M.fd", "run-bochs": "/usr/share/ovmf/OVMF.fd"}
-USERS_MIN = 2  # a state is worth its making from so many tests on
+USERS_MIN = 3  # a state is worth its making, which takes as long as two whole boots, from so many tests on
 LIMIT_S = 900  # only a hang reaches it
 
 # tests/boot/launcher.c knows its own stick by this text, at this sector of the volume, which begins at 1 MiB.

@@ -83,10 +83,10 @@ def firmware_boots(emulator, wanted):
             yield Boot(cases.fault_case(fault, (emulator,)), emulator, [firmware_row(fault)])
 
 
-def made_boots(wanted):
+def made_boots(wanted, ordinary):
     for fault in faults.FAULTS:
         if fault not in faults.FIRMWARE and wanted(fault.name):
-            for emulator in fault.emulators:
+            for emulator in fault.emulators if not (ordinary and fault.name in faults.NO_VENDORS) else ORDINARY[:1]:
                 yield Boot(cases.fault_case(fault, (emulator,)), emulator, [row_of(fault.name, fault.code, fault.text)])
     for emulator in EMULATORS:
         yield from firmware_boots(emulator, wanted)
@@ -115,7 +115,7 @@ def all_boots(options):
 
     emulators = options.emulator or (ORDINARY if options.ordinary else tuple(EMULATORS))
     forced = () if options.ordinary else forced_boots(wanted)
-    for boot in [*made_boots(wanted), *entry_boots(wanted), *forced]:
+    for boot in [*made_boots(wanted, options.ordinary), *entry_boots(wanted), *forced]:
         if boot.emulator in emulators:
             name = f"sweep-{boot.case.name}-{boot.emulator}"
             case = dataclasses.replace(boot.case, name=name, second_says=boot.case.second_says or (r"\S",))

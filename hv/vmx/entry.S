@@ -129,3 +129,20 @@
     ENTER vmx_enter_guarded, vmx_exit_guarded, vmx_handle_exit, 1
     ENTER vmx_shadow_enter, vmx_shadow_exit, vmx_shadow_handle_exit, 0
     ENTER vmx_shadow_enter_guarded, vmx_shadow_exit_guarded, vmx_shadow_handle_exit, 1
+
+/* What vmx_insn_vmread_sure() and vmx_insn_vmwrite_sure() call where the instruction fails: vmx_field_failed() with the
+ * field in rax. The caller may have no frame, and any alignment. */
+    .globl vmx_access_failed
+    .seh_proc vmx_access_failed
+vmx_access_failed:
+    pushq %rbp
+    .seh_pushreg %rbp
+    movq %rsp, %rbp
+    .seh_setframe %rbp, 0
+    .seh_endprologue
+    andq $-16, %rsp
+    subq $32, %rsp
+    movl %eax, %ecx
+    callq vmx_field_failed
+    int3
+    .seh_endproc

@@ -17,19 +17,12 @@ _Noreturn void vmx_field_failed(enum vmcs_field field);
 /* For what happens at every exit. */
 static inline uint64_t vmx_read_inline(enum vmcs_field field)
 {
-    uint64_t value;
-
-    if (!vmx_insn_vmread((uint64_t)field, &value)) {
-        vmx_field_failed(field);
-    }
-    return value;
+    return vmx_insn_vmread_sure((uint64_t)field);
 }
 
 static inline void vmx_write_inline(enum vmcs_field field, uint64_t value)
 {
-    if (!vmx_insn_vmwrite((uint64_t)field, value)) {
-        vmx_field_failed(field);
-    }
+    vmx_insn_vmwrite_sure((uint64_t)field, value);
 }
 
 /* Keeps *known, the value that the VMCS has. */

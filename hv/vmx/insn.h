@@ -65,6 +65,23 @@ failed:
     return false;
 }
 
+/*
+ * The same where only a bug of ours can fail: then vmx_access_failed (entry.S) panics with the field, which is in rax.
+ * For the compiler there is no second way out, so a function makes no stack frame for it.
+ */
+static inline uint64_t vmx_insn_vmread_sure(uint64_t field)
+{
+    uint64_t value;
+
+    __asm__ volatile("vmread %1, %0; ja 1f; call vmx_access_failed; 1:" : "=r"(value) : "a"(field) : "cc");
+    return value;
+}
+
+static inline void vmx_insn_vmwrite_sure(uint64_t field, uint64_t value)
+{
+    __asm__ volatile("vmwrite %1, %0; ja 1f; call vmx_access_failed; 1:" : : "a"(field), "r"(value) : "cc");
+}
+
 static inline bool vmx_insn_invept(uint64_t type, const struct vmx_insn_descriptor *descriptor)
 {
     bool failed;

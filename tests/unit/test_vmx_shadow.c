@@ -19,12 +19,15 @@
 
 static void noted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 static bool fake_vmread(uint64_t field, uint64_t *value);
+static uint64_t fake_vmread_sure(uint64_t field);
 static bool fake_vmwrite(uint64_t field, uint64_t value);
 static bool fake_invvpid(void);
 
 #define exit_dispatch noted_dispatch
 #define vmx_insn_vmread(field, value) fake_vmread(field, value)
+#define vmx_insn_vmread_sure(field) fake_vmread_sure(field)
 #define vmx_insn_vmwrite(field, value) fake_vmwrite(field, value)
+#define vmx_insn_vmwrite_sure(field, value) ((void)fake_vmwrite(field, value))
 #define vmx_insn_invvpid(type, descriptor) ((void)(type), (void)(descriptor), fake_invvpid())
 #define vmx_insn_invept(type, descriptor) ((void)(type), (void)(descriptor), false)
 #define vmx_insn_nmi() abort()
@@ -65,6 +68,14 @@ static bool fake_vmread(uint64_t field, uint64_t *value)
 {
     *value = vmcs[field];
     return field < VMCS_GUEST_PDPTE0 || field > VMCS_GUEST_PDPTE0 + 6;
+}
+
+static uint64_t fake_vmread_sure(uint64_t field)
+{
+    uint64_t value;
+
+    (void)fake_vmread(field, &value);
+    return value;
 }
 
 static bool fake_vmwrite(uint64_t field, uint64_t value)

@@ -135,7 +135,7 @@ static void sample_lint0(struct vcpu *vcpu)
 /* The vector of the local APIC that is to be injected, or -1. Where the CPU delivers, there is none. */
 static int injectable_vector(struct vcpu *vcpu)
 {
-    return vcpu->cpu_delivers || !lapic_has_request(&vcpu->lapic) ? -1 : lapic_highest_deliverable(&vcpu->lapic);
+    return vcpu->cpu_delivers ? -1 : lapic_highest_deliverable(&vcpu->lapic);
 }
 
 static enum event_choice select_interrupt(struct vcpu *vcpu, bool open, struct vcpu_event *event)

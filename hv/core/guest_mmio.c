@@ -39,6 +39,8 @@ static void apic_quick_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uin
     } else if (offset == LAPIC_TPR) {
         lapic_tpr_write(lapic, (uint32_t)value);
         look_for_request(vcpu);
+    } else if (offset == LAPIC_ICR && lapic_quick_self_ipi(lapic, (uint32_t)value)) {
+        vcpu->requests |= VCPU_EVENT;
     } else if (offset == LAPIC_ICR || offset == LAPIC_ICR_HIGH) {
         lapic_mmio_write(lapic, offset, (uint32_t)value, vcpu->exit_tsc);
         if (lapic->outbox_count != 0) {

@@ -26,8 +26,7 @@
 #define LAPIC_DFR_RESET 0xffffffffu
 /* SDM 3A 11.12.1.2, table 11-6 and 11.9: bits of SVR that can be written; 9 is focus checking, without effect. */
 #define LAPIC_SVR_BITS 0x3ffu
-/* SDM 3A 11.6.1 "Interrupt Command Register (ICR)", figure 11-12: bit 12 is the delivery status, always idle. */
-#define LAPIC_ICR_BITS 0x000ccfffu
+/* SDM 3A 11.6.1 "Interrupt Command Register (ICR)", figure 11-12. */
 #define LAPIC_ICR_STATUS 0x1000u
 #define LAPIC_ICR_LOGICAL 0x800u
 #define LAPIC_ICR_ASSERT 0x4000u
@@ -57,8 +56,9 @@ static const uint64_t x2apic_readable = REGISTERS_COMMON;
 static const uint64_t xapic_known = REGISTERS_COMMON | REGISTER_BIT(LAPIC_APR) | REGISTER_BIT(LAPIC_EOI) |
                                     REGISTER_BIT(LAPIC_RRD) | REGISTER_BIT(LAPIC_DFR) | REGISTER_BIT(LAPIC_ICR_HIGH);
 
-/* The highest vector set in ISR, TMR or IRR; -1: none. */
-static inline int highest_vector(const struct lapic *lapic, uint32_t base)
+/* The highest vector set in ISR, TMR or IRR; -1: none. Out of line: with any_vector() in one function each word would
+ * be kept in a register that has to be saved. */
+__attribute__((noinline)) static int highest_vector(const struct lapic *lapic, uint32_t base)
 {
     for (int word = LAPIC_WORDS - 1; word >= 0; word--) {
         uint32_t bits = lapic_get(lapic, base + (uint32_t)word * 16);
@@ -80,14 +80,23 @@ static inline bool any_vector(const struct lapic *lapic, uint32_t base)
 
 /* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service.
  * Out of line, so that its callers' usual path saves no registers for it. */
-__attribute__((noinline)) static void update_ppr(struct lapic *lapic)
+__attribute__((noinline)) static void compute_ppr(struct lapic *lapic)
 {
     uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
-    int in_service = any_vector(lapic, LAPIC_ISR) ? highest_vector(lapic, LAPIC_ISR) : -1;
-    uint32_t class = in_service < 0 ? 0 : (uint32_t)in_service & 0xf0u;
+    uint32_t class = (uint32_t)highest_vector(lapic, LAPIC_ISR) & 0xf0u;
 
     *lapic_register(lapic, LAPIC_PPR) = (tpr & 0xf0u) >= class ? tpr : class;
     lapic->ppr_tpr = tpr;
+}
+
+static inline void update_ppr(struct lapic *lapic)
+{
+    if (any_vector(lapic, LAPIC_ISR)) {
+        compute_ppr(lapic);
+    } else {
+        lapic->ppr_tpr = lapic_get(lapic, LAPIC_TPR);
+        *lapic_register(lapic, LAPIC_PPR) = lapic->ppr_tpr;
+    }
 }
 
 /* With VMX's TPR shadow the CPU moves TPR in the page when the guest writes CR8, and leaves PPR as it was. */
@@ -356,14 +365,16 @@ static void merge_word(struct lapic *lapic, unsigned word)
     *lapic_register(lapic, LAPIC_IRR + word * 16) |= bits;
 }
 
-void lapic_merge_pending(struct lapic *lapic)
+static inline bool is_posted(const struct lapic *lapic)
 {
-    uint32_t words;
+    return __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0;
+}
 
-    if (__atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) == 0) {
-        return;
-    }
-    words = __atomic_exchange_n(&lapic->pending_words, 0, __ATOMIC_ACQUIRE);
+/* Out of line, as all below that has to do with it: most often nothing is posted, and then no stack frame is made. */
+__attribute__((noinline)) static void merge_posted(struct lapic *lapic)
+{
+    uint32_t words = __atomic_exchange_n(&lapic->pending_words, 0, __ATOMIC_ACQUIRE);
+
     if (!lapic_enabled(lapic)) {
         drop_pending(lapic);
         return;
@@ -374,15 +385,43 @@ void lapic_merge_pending(struct lapic *lapic)
     }
 }
 
+void lapic_merge_pending(struct lapic *lapic)
+{
+    if (is_posted(lapic)) {
+        merge_posted(lapic);
+    }
+}
+
 bool lapic_has_request(const struct lapic *lapic)
 {
-    return __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0 || any_vector(lapic, LAPIC_IRR);
+    return is_posted(lapic) || any_vector(lapic, LAPIC_IRR);
+}
+
+static inline int highest_merged(const struct lapic *lapic)
+{
+    return any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
+}
+
+__attribute__((noinline)) static int highest_of_posted(struct lapic *lapic)
+{
+    merge_posted(lapic);
+    return highest_merged(lapic);
 }
 
 int lapic_highest_requested(struct lapic *lapic)
 {
-    lapic_merge_pending(lapic);
-    return any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
+    return is_posted(lapic) ? highest_of_posted(lapic) : highest_merged(lapic);
+}
+
+/* The vector of this word and bit of ISR. */
+static inline void leave_service(struct lapic *lapic, uint32_t word, uint32_t bit)
+{
+    *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
+    if (any_vector(lapic, LAPIC_ISR)) {
+        compute_ppr(lapic);
+    } else {
+        *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
+    }
 }
 
 /* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
@@ -398,12 +437,7 @@ static bool end_highest(struct lapic *lapic)
     vector = (uint32_t)highest_vector(lapic, LAPIC_ISR);
     word = vector / 32u * 16;
     bit = 1u << (vector % 32u);
-    *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
-    if (any_vector(lapic, LAPIC_ISR)) {
-        update_ppr(lapic);
-    } else {
-        *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
-    }
+    leave_service(lapic, word, bit);
     if ((lapic_get(lapic, LAPIC_TMR + word) & bit) != 0) {
         lapic_note_eoi(lapic, (uint8_t)vector);
     }
@@ -423,6 +457,7 @@ static void offer_end(struct lapic *lapic, uint8_t vector)
         __atomic_store_n(lapic->end_word, __atomic_load_n(lapic->end_word, __ATOMIC_RELAXED) | END_WORD_SET,
                          __ATOMIC_RELAXED);
         lapic->end_offered = true;
+        lapic->end_vector = vector;
     }
 }
 
@@ -433,8 +468,8 @@ static void withdraw_end(struct lapic *lapic)
     lapic->end_offered = false;
     if ((word & END_WORD_SET) != 0) {
         __atomic_store_n(lapic->end_word, word & ~END_WORD_SET, __ATOMIC_RELAXED);
-    } else {
-        (void)end_highest(lapic);
+    } else { /* it is edge-triggered, and still the highest in service: what is accepted settles this first */
+        leave_service(lapic, lapic->end_vector / 32u * 16, 1u << lapic->end_vector % 32u);
     }
 }
 
@@ -452,7 +487,7 @@ void lapic_set_end_word(struct lapic *lapic, uint32_t *word)
     lapic->end_word = word;
 }
 
-int lapic_highest_deliverable(struct lapic *lapic)
+__attribute__((noinline)) static int deliverable_of_some(struct lapic *lapic)
 {
     int vector = lapic_highest_requested(lapic);
 
@@ -460,10 +495,15 @@ int lapic_highest_deliverable(struct lapic *lapic)
         settle_end(lapic);
     }
     follow_tpr(lapic);
-    if (vector < 0 || ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u)) {
-        return -1;
-    }
-    return vector;
+    return ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u) ? -1 : vector; /* of -1, too */
+}
+
+/* Nearly always nothing is requested. */
+int lapic_highest_deliverable(struct lapic *lapic)
+{
+    bool none = !lapic_has_request(lapic) && lapic_get(lapic, LAPIC_TPR) == lapic->ppr_tpr;
+
+    return none ? -1 : deliverable_of_some(lapic);
 }
 
 void lapic_accept(struct lapic *lapic, uint8_t vector)

@@ -49,6 +49,7 @@ struct lapic {
     uint32_t errors;    /* detected since the last write of ESR, which shows them */
     uint32_t *end_word; /* lapic_set_end_word(); NULL: none */
     bool end_offered;   /* what is in service may be ended there */
+    uint8_t end_vector; /* that, then */
 };
 
 /* Power-up or INIT state (an INIT keeps the id and the base MSR). SDM 3A 11.4.7. */

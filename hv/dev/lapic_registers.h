@@ -82,6 +82,22 @@ static inline void lapic_request(struct lapic *lapic, uint8_t vector)
     *lapic_register(lapic, LAPIC_IRR + word) |= bit;
 }
 
+/* A fixed interrupt to itself, by the shorthand, as lapic_mmio_write() would send it through ICR. False: `icr` is
+ * another message, or one that is not sent; nothing has been done. SDM 3A 11.6.1, figure 11-12. */
+#define LAPIC_ICR_BITS 0x000ccfffu /* that can be written: 12 is the delivery status, always idle */
+#define LAPIC_ICR_KIND 0x000c0700u /* shorthand and delivery mode */
+#define LAPIC_ICR_FIXED_TO_SELF 0x00040000u
+static inline bool lapic_quick_self_ipi(struct lapic *lapic, uint32_t icr)
+{
+    if ((icr & LAPIC_ICR_KIND) != LAPIC_ICR_FIXED_TO_SELF || (icr & 0xf0u) == 0 ||
+        (lapic_get(lapic, LAPIC_SVR) & LAPIC_SVR_ENABLE) == 0) {
+        return false;
+    }
+    *lapic_register(lapic, LAPIC_ICR) = icr & LAPIC_ICR_BITS;
+    lapic_request(lapic, (uint8_t)icr);
+    return true;
+}
+
 /* Notes an error for ESR and raises the LVT error interrupt. */
 void lapic_error(struct lapic *lapic, uint32_t error);
 

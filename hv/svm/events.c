@@ -31,7 +31,7 @@ static bool waits_for_tpr(struct vcpu *vcpu)
  * no shadow holds it off, whatever the TPR says. There is none for an NMI: one that waits behind an event that is
  * injected gets an exit right after that event's delivery. APM 2 15.21.4 "Injecting Virtual (INTR) Interrupts".
  */
-static void set_windows(struct svm_vcpu *svm, struct vcpu *vcpu, bool interrupt, bool nmi)
+__attribute__((noinline)) static void set_windows(struct svm_vcpu *svm, struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct vmcb *vmcb = &svm->vmcb;
     bool nmi_next = nmi && !svm->step.nmi_masked;
@@ -53,6 +53,17 @@ static void set_windows(struct svm_vcpu *svm, struct vcpu *vcpu, bool interrupt,
         vmcb->int_control = control;
         vmcb->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
     }
+}
+
+/* Nothing waits, and for nothing an exit is wanted, which is so nearly always. */
+static inline bool windows_stay_shut(const struct svm_vcpu *svm, const struct vcpu *vcpu, bool interrupt, bool nmi)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return !interrupt && !nmi && (lapic_cr8(&vcpu->lapic) == 0 || !lapic_has_request(&vcpu->lapic)) &&
+           !svm->exit_at_once && (vmcb->int_control & (INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR)) == 0 &&
+           (vmcb->intercepts[INTERCEPT_MISC1] & 1u << MISC1_VINTR) == 0 &&
+           (vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR8_WRITE) == 0;
 }
 
 /* Real mode pushes no error codes. APM 2 8.1; 15.20 "Event Injection". */
@@ -107,7 +118,9 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
         svm_step_begin(&svm->step, &svm->vmcb, vcpu, SVM_STEP_SHADOW);
         interrupt = nmi = false;
     }
-    set_windows(svm, vcpu, interrupt, nmi);
+    if (!windows_stay_shut(svm, vcpu, interrupt, nmi)) {
+        set_windows(svm, vcpu, interrupt, nmi);
+    }
 }
 
 /* An exit came during a delivery, or before it: after an entry and before the first instruction. */

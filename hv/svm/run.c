@@ -39,8 +39,10 @@ __attribute__((noinline)) static void apply_rare_requests(const struct vcpu *vcp
     }
 }
 
-/* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
-static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* What apply_requests() does by itself. */
+#define EVERYDAY_REQUESTS ((uint32_t)VCPU_EVENT | VCPU_ADVANCED)
+
+__attribute__((noinline)) static void apply_to_registers(struct svm_vcpu *svm, const struct vcpu *vcpu)
 {
     uint32_t requests = vcpu->requests;
     struct vmcb *vmcb = &svm->vmcb;
@@ -53,9 +55,6 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     if ((requests & VCPU_FLUSH) != 0) {
         svm_flush_translations(vcpu);
-    }
-    if ((requests & VCPU_ADVANCED) != 0) {
-        svm_end_shadow(svm);
     }
     if ((requests & VCPU_TSC) != 0) {
         vmcb->tsc_offset = vcpu->tsc_offset;
@@ -71,6 +70,17 @@ static void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     if ((requests & (VCPU_XCR0 | VCPU_SPEC_CTRL | VCPU_IBPB)) != 0) {
         apply_rare_requests(vcpu, requests);
+    }
+}
+
+/* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
+static inline void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if ((vcpu->requests & VCPU_APPLY_MASK & ~EVERYDAY_REQUESTS) != 0) {
+        apply_to_registers(svm, vcpu);
+    }
+    if ((vcpu->requests & VCPU_ADVANCED) != 0) {
+        svm_end_shadow(svm);
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }

@@ -111,11 +111,11 @@ void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 void vmx_apic_publish(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     int requested = lapic_highest_requested(&vcpu->lapic);
-    uint64_t status = vmx_read(VMCS_GUEST_INTERRUPT_STATUS);
+    uint64_t status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);
     uint64_t wanted = (status & ~(uint64_t)STATUS_RVI) | (requested > 0 ? (uint32_t)requested : 0);
 
     if (wanted != status) {
-        vmx_write(VMCS_GUEST_INTERRUPT_STATUS, wanted);
+        vmx_write_inline(VMCS_GUEST_INTERRUPT_STATUS, wanted);
     }
     write_eoi_exits(vmx, &vcpu->lapic, false);
 }

@@ -45,7 +45,9 @@ static void set_windows(struct vmx_vcpu *vmx, struct vcpu *vcpu, bool interrupt,
 
     primary |= interrupt ? PRIMARY_INTERRUPT_WINDOW : 0;
     primary |= nmi ? PRIMARY_NMI_WINDOW : 0;
-    vmx_write_primary(vmx, primary);
+    if (primary != vmx->primary) {
+        vmx_write_primary(vmx, primary);
+    }
     if (vcpu->cpu_delivers) {
         vmx_apic_publish(vmx, vcpu);
     } else {
@@ -59,8 +61,8 @@ __attribute__((noinline)) static void inject(struct vmx_vcpu *vmx, const struct 
     struct vcpu_event injected = *event;
 
     vmx_end_shadow(vmx); /* a delivery ends it */
-    injected.has_error = event->has_error && (vmx_read(VMCS_GUEST_CR0) & CR0_PE) != 0;
-    vmx_write(VMCS_ENTRY_EVENT, vmx_encode_event(&injected));
+    injected.has_error = event->has_error && (vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) != 0;
+    vmx_write_inline(VMCS_ENTRY_EVENT, vmx_encode_event(&injected));
     if (injected.has_error) {
         vmx_write(VMCS_ENTRY_ERROR_CODE, event->error);
     }
@@ -76,7 +78,7 @@ __attribute__((noinline)) static void inject(struct vmx_vcpu *vmx, const struct 
 
 void vmx_choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    bool shadow = (vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) != 0;
+    bool shadow = (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_SHADOW) != 0;
     bool open = (vcpu->rflags & RFLAGS_IF) != 0 && !shadow;
     bool nmi_open = !vmx_nmi_is_blocked(vmx, vcpu) && !shadow;
     enum event_choice choice;

@@ -38,8 +38,10 @@ __attribute__((noinline)) static void apply_rare_requests(const struct vcpu *vcp
     }
 }
 
-/* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
-static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+/* What apply_requests() does by itself. */
+#define EVERYDAY_REQUESTS ((uint32_t)VCPU_EVENT | VCPU_ADVANCED)
+
+__attribute__((noinline)) static void apply_to_registers(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     uint32_t requests = vcpu->requests;
 
@@ -51,9 +53,6 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
     if ((requests & VCPU_FLUSH) != 0) {
         vmx->flush_translations(vcpu);
-    }
-    if ((requests & VCPU_ADVANCED) != 0) {
-        vmx_end_shadow(vmx);
     }
     if ((requests & VCPU_TSC) != 0) {
         vmx_write(VMCS_TSC_OFFSET, vcpu->tsc_offset);
@@ -69,6 +68,17 @@ static void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
     if ((requests & (VCPU_XCR0 | VCPU_SPEC_CTRL | VCPU_IBPB)) != 0) {
         apply_rare_requests(vcpu, requests);
+    }
+}
+
+/* The first group of enum vcpu_request, except VCPU_EVENT, which stays until nothing waits. */
+static inline void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if ((vcpu->requests & VCPU_APPLY_MASK & ~EVERYDAY_REQUESTS) != 0) {
+        apply_to_registers(vmx, vcpu);
+    }
+    if ((vcpu->requests & VCPU_ADVANCED) != 0) {
+        vmx_end_shadow(vmx);
     }
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }

@@ -57,15 +57,16 @@ $(BUILD)/BOOTX64.EFI: $(IMAGE_OBJECTS)
 # What runs at every exit is made fast; the rest, which is most of the image, small. Measured by `make bench-exit`: what is
 # in SMALLER_SOURCES costs an exit no more at -Os, or a hundredth of the 3,000 instructions of an emulated one; three
 # files of the emulation give those back at -O2. Jump tables make code larger, and no exit cheaper.
-HOT_SOURCES := $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
+HOT_SOURCES := hv/host/cpu_watch.c hv/core/event.c hv/dev/lapic.c hv/dev/lapic_timer.c hv/run/cpu_loop.c hv/base/due_set.c $(foreach v,svm vmx,hv/$(v)/run.c hv/$(v)/events.c hv/$(v)/quick.c hv/$(v)/decode.c) \
 	$(foreach v,svm vmx,hv/$(v)/shadow.c) hv/mm/shadow.c \
 	hv/exit/dispatch.c hv/policy/msr_policy.c hv/dev/bus.c hv/dev/pit.c \
 	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c hv/mm/guest_walk.c \
 	hv/core/guest_mmio.c hv/core/guest_unknown.c hv/core/guest_io.c hv/core/guest_devices.c hv/dev/pci/msi.c hv/core/guest_irq.c $(foreach f,queue net block disk_image device pci,hv/dev/virtio/$(f).c) hv/share/net_transfer.c hv/share/net_switch.c
-SMALLER_SOURCES := hv/core/event.c \
-	hv/dev/uart.c $(wildcard hv/dev/lapic*.c) hv/vmx/apic.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
-	hv/run/cpu_loop.c hv/base/due_set.c hv/dev/pci/function.c
+SMALLER_SOURCES := \
+	hv/dev/uart.c hv/vmx/apic.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
+	hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
+$(foreach v,svm vmx,$(BUILD)/image/hv/$(v)/quick.o): OPTIMIZE := -O2 -fno-jump-tables
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 
 $(BUILD)/image/efi/%.o: efi/%.c

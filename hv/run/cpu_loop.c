@@ -451,6 +451,20 @@ static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, co
     return min_u64(deadline, vcpus_deadline(turn, running));
 }
 
+/* Out of line, so that the timer's does not pay for it. */
+__attribute__((noinline)) static void take_rare(struct cpu *cpu, uint64_t flags)
+{
+    if ((flags & CPU_FLAG_DEVICES) != 0) {
+        guest_assigned_interrupts(cpu);
+    }
+    if ((flags & CPU_FLAG_NMI) != 0) {
+        cpu_report_nmis(cpu);
+    }
+    if ((flags & CPU_FLAG_STOP) != 0) {
+        guest_end_cpu_stops(cpu);
+    }
+}
+
 /* An interrupt that came is taken here; the timer is one-shot, so it has to be armed again. */
 static void take_interrupts(struct cpu *cpu)
 {
@@ -461,14 +475,8 @@ static void take_interrupts(struct cpu *cpu)
     if ((flags & CPU_FLAG_TIMER) != 0) {
         __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
     }
-    if ((flags & CPU_FLAG_DEVICES) != 0) {
-        guest_assigned_interrupts(cpu);
-    }
-    if ((flags & CPU_FLAG_NMI) != 0) {
-        cpu_report_nmis(cpu);
-    }
-    if ((flags & CPU_FLAG_STOP) != 0) {
-        guest_end_cpu_stops(cpu);
+    if ((flags & (CPU_FLAG_DEVICES | CPU_FLAG_NMI | CPU_FLAG_STOP)) != 0) {
+        take_rare(cpu, flags);
     }
 }
 
@@ -494,12 +502,10 @@ static void serve_console(struct cpu *cpu, struct turn *turn, uint64_t now)
     take_interrupts(cpu);
 }
 
-/* What has happened: timers and kicks of the vCPUs here; and when that was. The console comes first, so that the vCPUs
- * are looked at once in a pass, however many there are. */
-static uint64_t collect(struct cpu *cpu, struct turn *turn)
+/* What has happened until `now`: timers and kicks of the vCPUs here; and when that was. The console comes first, so
+ * that the vCPUs are looked at once in a pass, however many there are. */
+static uint64_t collect(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
-    uint64_t now = insn_rdtsc();
-
     cpu_watch_turn(cpu, now);
     if (polls_console(cpu) && now >= iommu_deadline()) {
         iommu_poll(now);
@@ -510,6 +516,50 @@ static uint64_t collect(struct cpu *cpu, struct turn *turn)
     }
     collect_from_vcpus(cpu, turn, now);
     return now;
+}
+
+/* guest_deadline() without the local APIC's timer: of what vCPU 0's CPU takes care. */
+static uint64_t deadline_of_others(const struct vcpu *vcpu)
+{
+    const struct guest *guest = vcpu->guest;
+    uint64_t deadline = UINT64_MAX;
+
+    if (vcpu->index == 0) {
+        deadline = min_u64(guest->watchdog.deadline, guest->stop_deadline);
+        deadline = min_u64(deadline, __atomic_load_n(&guest->platform_deadline, __ATOMIC_ACQUIRE));
+        deadline = min_u64(deadline, guest_devices_deadline(guest));
+    }
+    return deadline;
+}
+
+/*
+ * The vCPU of a CPU that has no other one slept until its own timer, and nothing else has come: then a look at it would
+ * do no more than this. True: it runs again. False: all else is found by the look, as always; a timer that has fired
+ * stays fired.
+ */
+static bool wakes_by_timer(struct cpu *cpu, struct turn *turn, uint64_t now)
+{
+    struct vcpu *vcpu = turn->vcpus[0];
+    uint64_t others;
+
+    if (turn->count != 1 || vcpu->state != VCPU_STATE_HALTED || vcpu->lapic.deadline > now || kicks_wait(turn) ||
+        cpu->current != vcpu || vcpu->lapic.eoi_pending || (vcpu->requests & VCPU_LEAVE_MASK) != 0 ||
+        (polls_console(cpu) && (turn->console_deadline <= now || iommu_deadline() <= now))) {
+        return false;
+    }
+    others = deadline_of_others(vcpu);
+    if (others <= now) {
+        return false;
+    }
+    lapic_run_timer(&vcpu->lapic, now);
+    vcpu->requests |= VCPU_EVENT;
+    if (!vcpu_can_wake(vcpu)) {
+        return false;
+    }
+    vcpu->state = VCPU_STATE_RUNNABLE;
+    due_set_put(&turn->due, vcpu->due_member, min_u64(others, vcpu->lapic.deadline));
+    cpu_watch_turn(cpu, now);
+    return true;
 }
 
 static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
@@ -559,7 +609,13 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
         uint64_t now;
 
         take_interrupts(cpu);
-        now = collect(cpu, turn);
+        now = insn_rdtsc();
+        if (wakes_by_timer(cpu, turn, now)) {
+            turn->ran |= 1ULL << turn->vcpus[0]->due_member;
+            run_vcpu(cpu, turn, turn->vcpus[0], now);
+            continue;
+        }
+        now = collect(cpu, turn, now);
         run(cpu, turn, decide(turn, now), now);
     }
 }

@@ -114,11 +114,8 @@ static void change_guest(struct cpu *cpu, const struct vcpu *vcpu)
     cpu->last_guest = vcpu->guest;
 }
 
-void vcpu_switch_to(struct cpu *cpu, struct vcpu *vcpu)
+void vcpu_switch_to_other(struct cpu *cpu, struct vcpu *vcpu)
 {
-    if (cpu->current == vcpu) {
-        return;
-    }
     if (cpu->current != NULL) {
         virt_vcpu_put(cpu, cpu->current);
         save(cpu->current->live);

@@ -17,6 +17,12 @@ uint64_t vcpu_switch_bytes(void);
 void vcpu_switch_init(struct vcpu *vcpu, void *memory);
 
 /* Makes `vcpu` the one on this CPU; the one before (if another) is saved. */
-void vcpu_switch_to(struct cpu *cpu, struct vcpu *vcpu);
+void vcpu_switch_to_other(struct cpu *cpu, struct vcpu *vcpu);
+static inline void vcpu_switch_to(struct cpu *cpu, struct vcpu *vcpu)
+{
+    if (cpu->current != vcpu) {
+        vcpu_switch_to_other(cpu, vcpu);
+    }
+}
 
 #endif

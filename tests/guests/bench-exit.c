@@ -33,7 +33,7 @@
 #define IPI 0x41u
 #define UNDEFINED 6u
 #define PROTECTION 13u
-#define NO_DEVICE 0xe0000000u
+#define NO_DEVICE 0xe00f0000u /* 00:1e.0 */
 #define NOTHING 0xfed80000u
 #define NO_MSR 0x12345u
 #define MSR_MISC_ENABLE 0x1a0u

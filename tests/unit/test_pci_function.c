@@ -327,6 +327,23 @@ static void msi_puts_the_vector_into_the_data(void **state)
     assert_false(pci_take_message(&function, &message));
 }
 
+static void four_bytes_are_read_as_one_by_one(void **state)
+{
+    (void)state;
+    for (unsigned intx = 0; intx < 2; intx++) {
+        function.intx = intx != 0;
+        for (unsigned offset = 0; offset < PCI_CONFIG_BYTES + 8; offset++) {
+            uint32_t value = 0;
+
+            for (unsigned i = 0; i < 4; i++) {
+                value |= pci_config_read(&function, offset + i, 1) << (8 * i);
+            }
+            assert_int_equal(pci_config_read(&function, offset, 4), value);
+        }
+    }
+    assert_int_equal(pci_config_read(&function, PCI_STATUS, 1) & 8, 8); /* the interrupt is in it */
+}
+
 static void intx_follows_the_device_unless_something_else_is_on(void **state)
 {
     (void)state;
@@ -363,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup(messages_to_strange_addresses_are_dropped, setup),
         cmocka_unit_test_setup(table_words_keep_what_they_can, setup),
         cmocka_unit_test_setup(msi_puts_the_vector_into_the_data, setup),
+        cmocka_unit_test_setup(four_bytes_are_read_as_one_by_one, setup),
         cmocka_unit_test_setup(intx_follows_the_device_unless_something_else_is_on, setup),
     };
 

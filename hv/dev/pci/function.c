@@ -140,6 +140,15 @@ static uint8_t config_byte(const struct pci_endpoint *function, unsigned index)
     return function->config[index];
 }
 
+/* Four bytes at their border, as kernels read nearly all. */
+static uint32_t config_word(const struct pci_endpoint *function, unsigned offset)
+{
+    uint32_t value;
+
+    __builtin_memcpy(&value, &function->config[offset], sizeof(value));
+    return offset == PCI_COMMAND && function->intx ? value | (uint32_t)STATUS_INTERRUPT << 16 : value;
+}
+
 uint32_t pci_config_read(struct pci_endpoint *function, unsigned offset, uint8_t size)
 {
     uint32_t value = 0;
@@ -147,6 +156,9 @@ uint32_t pci_config_read(struct pci_endpoint *function, unsigned offset, uint8_t
     if (function->ops != NULL && function->ops->config_read != NULL &&
         function->ops->config_read(function, offset, size, &value)) {
         return value;
+    }
+    if (size == 4 && offset % 4 == 0 && offset < PCI_CONFIG_BYTES) {
+        return config_word(function, offset);
     }
     for (unsigned i = 0; i < size; i++) {
         value |= (uint32_t)config_byte(function, offset + i) << (8 * i);

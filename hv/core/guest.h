@@ -161,6 +161,24 @@ void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t reso
 /* The same where it stands in the list already. False: it does not, or the list is in use; nothing has been done. */
 bool guest_count_unknown(struct guest *guest, enum unknown_kind kind, uint64_t resource);
 
+/* The same where it was the last one that was counted; else nothing has been done. */
+static inline bool guest_count_unknown_again(struct guest *guest, enum unknown_kind kind, uint64_t resource)
+{
+    struct unknown_access *latest = &guest->unknown[guest->unknown_latest];
+    bool again;
+
+    if (!spinlock_try(&guest->unknown_lock)) {
+        return false;
+    }
+    again = guest->unknown_latest < guest->unknown_count && latest->kind == kind && resource >= latest->resource &&
+            resource <= latest->last;
+    if (again) {
+        latest->count++;
+    }
+    spinlock_release(&guest->unknown_lock);
+    return again;
+}
+
 /* "reads MSR 0x1a0 (first at rip 0x..., 3 times): not offered, it gets #GP", or "MSR 0x1a0 to 0x1a7". Returns `to`. */
 const char *guest_unknown_describe(const struct unknown_access *access, char *to, size_t capacity);
 

@@ -77,6 +77,20 @@ static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint
     return guest_byte_write(vcpu, port, value);
 }
 
+/* Four bytes to port 0xcf8, in a guest of one vCPU: what stands before each access to a PCI function. False where
+ * anything of the devices is to be done as well; then nothing has been done. */
+static inline bool guest_quick_pci_address(struct vcpu *vcpu, uint32_t value)
+{
+    struct platform *platform = &vcpu->guest->platform;
+
+    if (vcpu->guest->vcpu_count != 1 || vcpu->exit_tsc >= platform->bus.due || platform_has_news(platform) ||
+        platform_deadline_moved(platform) || __atomic_load_n(&platform->device_work, __ATOMIC_RELAXED)) {
+        return false;
+    }
+    pci_host_set_address(&platform->pci_host, value);
+    return true;
+}
+
 /*
  * Two or four bytes at a port that one range of a device takes whole: `value` has no more bytes, and is all ones above
  * those read. False: none does, a device is due first, or the platform is not to be had at once; nothing has been done.

@@ -253,6 +253,8 @@ struct vcpu {
     uint32_t ring_next;
     uint64_t exit_counts[EXIT_KINDS_MAX]; /* by enum exit_kind */
     struct code_cache_entry code[CODE_CACHE_ENTRIES];
+    /* To the page of the last instruction that a short way looked at: for its length, and of all others. */
+    struct guest_code_way length_way, code_way;
 };
 
 /* What other CPUs may ask of a vCPU. */

@@ -20,12 +20,10 @@
 #include "hv/policy/msr_policy.h"
 #include "hv/x86/registers.h"
 
-/* What KVM's hypercalls answer for a number that is not offered, to user code, and to wrong arguments: -KVM_ENOSYS,
- * -KVM_EPERM, -KVM_EINVAL. Linux, include/uapi/linux/kvm_para.h. */
-#define HYPERCALL_NOT_THERE (0 - 1000ULL)
+/* What KVM's hypercalls answer to user code, and to wrong arguments: -KVM_EPERM, -KVM_EINVAL. Linux,
+ * include/uapi/linux/kvm_para.h. */
 #define HYPERCALL_REFUSED (0 - 1ULL)
 #define HYPERCALL_INVALID (0 - 22ULL)
-#define HYPERCALL_SEND_IPI 10u
 #define VECTOR_FIRST 16u        /* of an interrupt. SDM 3A 11.5.2 "Valid Interrupt Vectors" */
 #define ICR_NOT_WANTED 0xc8800u /* a logical destination, level-triggered, a shorthand. SDM 3A 11.6.1 */
 
@@ -146,13 +144,13 @@ static uint64_t answer_hypercall(struct vcpu *vcpu, bool wide)
 {
     uint64_t number = wide ? vcpu->gpr[GPR_RAX] : (uint32_t)vcpu->gpr[GPR_RAX];
 
-    if (number == HYPERCALL_SEND_IPI) {
+    if (number == EXIT_HYPERCALL_SEND_IPI) {
         return send_ipis(vcpu, wide);
     }
     if (!guest_count_unknown(vcpu->guest, UNKNOWN_HYPERCALL, number)) {
         guest_note_unknown(vcpu, UNKNOWN_HYPERCALL, number, 0);
     }
-    return HYPERCALL_NOT_THERE;
+    return EXIT_HYPERCALL_NOT_THERE;
 }
 
 /* Code that is not 64-bit gets 32 bits. */
@@ -399,15 +397,6 @@ enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint
         vcpu->gpr[GPR_RAX] = answer_hypercall(vcpu, true);
     }
     return call ? EXIT_QUICK_DONE : EXIT_QUICK_FAULT;
-}
-
-bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip)
-{
-    if (exit_time_is_over(vcpu)) {
-        return false;
-    }
-    exit_note(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
-    return true;
 }
 
 bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw)

@@ -8,6 +8,7 @@
 #define HV_EXIT_DISPATCH_H
 
 #include "hv/core/guest.h"
+#include "hv/core/guest_io.h"
 #include "hv/core/vm_exit.h"
 
 /* Handles one exit: changes only the vCPU and its guest. The vendor looks at vcpu->requests afterwards. */
@@ -23,6 +24,14 @@ static inline bool exit_time_is_over(const struct vcpu *vcpu)
 {
     return vcpu->exit_tsc >= vcpu->leave_at; /* the turn's time, at the last exit: see turn_ends() */
 }
+/* An exit that the vendor has handled by itself: into the vCPU's history. */
+static inline void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
+{
+    vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)] =
+        (struct exit_record){.rip = rip, .detail = detail, .raw = raw, .kind = (uint32_t)kind};
+    vcpu->exit_counts[kind]++;
+}
+
 bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in);
 
@@ -32,6 +41,17 @@ bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t c
 
 /* Two or four bytes, at a port that a device takes whole. */
 bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const struct exit_io *io);
+
+/* OUT of eax to the PCI host's address register. */
+static inline bool exit_quick_pci_address(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint32_t value)
+{
+    bool done = !exit_time_is_over(vcpu) && guest_quick_pci_address(vcpu, value);
+
+    if (done) {
+        exit_note(vcpu, EXIT_IO, raw, rip, PCI_HOST_ADDRESS_PORT);
+    }
+    return done;
+}
 
 /* What may end in a fault of the instruction: the vendor injects that, with RFLAGS.RF. */
 enum exit_quick {
@@ -43,16 +63,62 @@ enum exit_quick {
 /* RDMSR of any other; the fault is #GP(0). */
 enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
 
+/* The same for a number that is not offered and that was the last to be counted: true is that fault. */
+static inline bool exit_quick_unknown_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    uint64_t number = vcpu->gpr[GPR_RCX];
+
+    if (exit_time_is_over(vcpu) || !guest_count_unknown_again(vcpu->guest, UNKNOWN_MSR_READ, (uint32_t)number)) {
+        return false;
+    }
+    exit_note(vcpu, EXIT_RDMSR, raw, rip, number);
+    return true;
+}
+
 /* #UD in 64-bit code, with vcpu->rip and the first bytes there; `kernel`: of the most privileged level. Done is the
  * hypercall of the other vendor, which is EXIT_CODE_BYTES long; the fault is #UD. */
 #define EXIT_CODE_BYTES 3u
 enum exit_quick exit_quick_undefined(struct vcpu *vcpu, uint32_t raw, const uint8_t code[EXIT_CODE_BYTES], bool kernel);
 
+/* What KVM answers for a hypercall that is not offered: -KVM_ENOSYS. Linux, include/uapi/linux/kvm_para.h. */
+#define EXIT_HYPERCALL_NOT_THERE (0 - 1000ULL)
+#define EXIT_HYPERCALL_SEND_IPI 10u
+
 /* VMCALL or VMMCALL of 64-bit kernel code, with vcpu->rip. */
 bool exit_quick_hypercall(struct vcpu *vcpu, uint32_t raw);
 
+/* The same for a number that nothing answers and that was the last to be counted; with *rax as for CPUID, and without
+ * vcpu->rip. */
+static inline bool exit_quick_unknown_hypercall(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax)
+{
+    if (exit_time_is_over(vcpu) || *rax == EXIT_HYPERCALL_SEND_IPI ||
+        !guest_count_unknown_again(vcpu->guest, UNKNOWN_HYPERCALL, *rax)) {
+        return false;
+    }
+    exit_note(vcpu, EXIT_HYPERCALL, raw, rip, vcpu->gpr[GPR_RCX]);
+    *rax = EXIT_HYPERCALL_NOT_THERE;
+    return true;
+}
+
 /* An exit that the vendor handles by itself, if this is true: then it stands in the vCPU's history. */
-bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip);
+static inline bool exit_quick_done(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip)
+{
+    bool done = !exit_time_is_over(vcpu);
+
+    if (done) {
+        exit_note(vcpu, kind, raw, rip, vcpu->gpr[GPR_RCX]);
+    }
+    return done;
+}
+
+/* HLT with nothing that waits, and with vcpu->rip, rflags and `pending`: the CPU is given away. */
+static inline void exit_quick_halt(struct vcpu *vcpu, uint32_t raw, uint64_t next)
+{
+    exit_note(vcpu, EXIT_HLT, raw, vcpu->rip, vcpu->gpr[GPR_RCX]);
+    vcpu->rip = next;
+    vcpu->state = VCPU_STATE_HALTED;
+    vcpu->requests |= VCPU_ADVANCED | VCPU_HALTED | VCPU_EVENT;
+}
 
 /* An access to a device in memory, from no delivery, walk or fetch; with what emulate_known_move() wants. The length of
  * the instruction; 0: nothing has been done. */
@@ -65,13 +131,5 @@ bool exit_quick_cpuid(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *r
 /* RDMSR where msr_is_at_hand() (hv/policy/msr_policy.h) and time is left, with system.efer where that is asked for;
  * else as CPUID. */
 bool exit_quick_known_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t *rax);
-
-/* An exit that the vendor has handled by itself: into the vCPU's history. */
-static inline void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t raw, uint64_t rip, uint64_t detail)
-{
-    vcpu->ring[vcpu->ring_next++ & (EXIT_RING_ENTRIES - 1)] =
-        (struct exit_record){.rip = rip, .detail = detail, .raw = raw, .kind = (uint32_t)kind};
-    vcpu->exit_counts[kind]++;
-}
 
 #endif

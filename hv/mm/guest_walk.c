@@ -441,34 +441,89 @@ bool guest_walk_again(const struct guest_paging *paging, uint64_t address, enum 
     return true;
 }
 
+/* One more entry on the way, if it is kept. Returns the entry. */
+__attribute__((always_inline)) static inline uint64_t pass_entry(const uint64_t *slot, struct guest_code_way *way,
+                                                                 unsigned number)
+{
+    uint64_t entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+
+    if (way != NULL && number < GUEST_CODE_ENTRIES) {
+        way->slots[number] = slot;
+        way->entries[number] = entry;
+    }
+    return entry;
+}
+
+/* The whole leaf where all of it is in the range; else the page. */
+static inline void keep_way(struct guest_code_way *way, uint64_t cr3, uint64_t cr4, uint64_t linear,
+                            const uint8_t *code, uint64_t leaf_bytes)
+{
+    uint64_t in_leaf = linear & (leaf_bytes - 1);
+
+    way->cr3 = cr3;
+    way->cr4 = cr4;
+    way->linear = linear - in_leaf;
+    way->code = code - in_leaf;
+    way->bytes = leaf_bytes;
+}
+
 /* Only in the lowest range, where nearly all tables and code lie: this is for speed. Ranges consist of whole pages, so
- * that an aligned entry lies in the range of its first byte. */
-const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear)
+ * that an aligned entry lies in the range of its first byte. `way` is NULL or to be filled. */
+__attribute__((always_inline)) static inline const uint8_t *
+walk_to_code(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear, struct guest_code_way *way)
 {
     const struct guest_range *range = &memory->ranges[0];
     uint64_t start = range->start.value;
     uint64_t host = memory->window + range->backing.value;
     uint64_t bytes = range->bytes;
     uint64_t offset = (cr3 & ENTRY_ADDRESS) - start;
+    unsigned number = 0;
 
     if ((cr4 & CR4_LA57) != 0 && offset < bytes) {
         const uint64_t *table = (const uint64_t *)(uintptr_t)(host + offset);
-        uint64_t entry = __atomic_load_n(&table[linear >> level_shift(&mode_5, 4) & LINEAR(9)], __ATOMIC_RELAXED);
+        uint64_t entry = pass_entry(&table[linear >> level_shift(&mode_5, 4) & LINEAR(9)], way, number++);
 
         offset = (entry & ENTRY_PRESENT) != 0 ? (entry & ENTRY_ADDRESS) - start : bytes;
     }
     for (unsigned shift = PAGE_SHIFT + 3u * 9u; offset < bytes; shift -= 9u) {
         const uint64_t *table = (const uint64_t *)(uintptr_t)(host + offset);
-        uint64_t entry = __atomic_load_n(&table[linear >> shift & LINEAR(9)], __ATOMIC_RELAXED);
+        uint64_t entry = pass_entry(&table[linear >> shift & LINEAR(9)], way, number++);
 
         if ((entry & ENTRY_PRESENT) == 0) {
             return NULL;
         }
         offset = (entry & ENTRY_ADDRESS) - start;
         if (shift == PAGE_SHIFT || (entry & ENTRY_LARGE) != 0) {
-            offset = (entry & ENTRY_ADDRESS & ~LINEAR(shift)) + (linear & LINEAR(shift)) - start;
-            return offset < bytes ? (const uint8_t *)(uintptr_t)(host + offset) : NULL;
+            uint64_t leaf = (entry & ENTRY_ADDRESS & ~LINEAR(shift)) - start;
+            const uint8_t *code = (const uint8_t *)(uintptr_t)(host + leaf + (linear & LINEAR(shift)));
+
+            offset = leaf + (linear & LINEAR(shift));
+            if (offset >= bytes) {
+                return NULL;
+            }
+            if (way != NULL && number <= GUEST_CODE_ENTRIES) {
+                bool whole = leaf < bytes && LINEAR(shift) < bytes - leaf;
+
+                for (unsigned i = number; i < GUEST_CODE_ENTRIES; i++) {
+                    way->slots[i] = way->slots[i - 1];
+                    way->entries[i] = way->entries[i - 1];
+                }
+                keep_way(way, cr3, cr4, linear, code, whole ? 1ULL << shift : PAGE_BYTES);
+            }
+            return code;
         }
     }
     return NULL;
+}
+
+const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear)
+{
+    return walk_to_code(memory, cr3, cr4, linear, NULL);
+}
+
+const uint8_t *guest_walk_code_way(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear,
+                                   struct guest_code_way *way)
+{
+    way->bytes = 0;
+    return walk_to_code(memory, cr3, cr4, linear, way);
 }

@@ -160,17 +160,12 @@ static const struct msr_row *row_at(uint32_t msr)
 /* The local APIC in x2APIC mode, which guests read most: apart from the table. */
 static const struct msr_row x2apic_row = {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, ON_BOTH, MSR_IS_X2APIC, 0};
 
-static inline bool is_x2apic(uint32_t msr)
-{
-    return msr - MSR_X2APIC_FIRST <= MSR_X2APIC_LAST - MSR_X2APIC_FIRST;
-}
-
 static const struct msr_row *row_find(const struct vcpu *vcpu, uint32_t msr)
 {
     enum msr_vendor vendor = vcpu->guest->host->is_intel ? ON_INTEL : ON_AMD;
     const struct msr_row *row;
 
-    if (is_x2apic(msr)) {
+    if (msr_is_x2apic(msr)) {
         return &x2apic_row;
     }
     row = row_at(msr);
@@ -491,7 +486,7 @@ enum msr_outcome msr_quick_read(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
     uint64_t value;
 
-    if (!is_x2apic(msr)) {
+    if (!msr_is_x2apic(msr)) {
         return quick_table_read(vcpu, msr);
     }
     if (!guest_apic_msr_read(vcpu, msr, &value)) {
@@ -539,9 +534,17 @@ __attribute__((noinline)) static bool quick_deadline(struct vcpu *vcpu)
     return true;
 }
 
-__attribute__((noinline)) static bool quick_icr(struct vcpu *vcpu)
+/* IPIs by x2APIC's two registers: ICR, and SELF IPI, a kernel's work for after the interrupt that it is in. The caller
+ * knows that it is one of their sixteen. */
+#define IS_LIKE_ICR(msr) (((msr) | 0xfu) == MSR_X2APIC_SELF_IPI)
+_Static_assert(IS_LIKE_ICR(MSR_X2APIC_ICR), "one compare for both");
+
+__attribute__((noinline)) static bool quick_ipi(struct vcpu *vcpu)
 {
-    return guest_apic_msr_write(vcpu, MSR_X2APIC_ICR, written_value(vcpu));
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+
+    return (msr == MSR_X2APIC_ICR || msr == MSR_X2APIC_SELF_IPI) &&
+           guest_apic_msr_write(vcpu, msr, written_value(vcpu));
 }
 
 /* The same value again, which changes nothing. */
@@ -563,17 +566,17 @@ bool msr_quick_pat_write(struct vcpu *vcpu)
 
 bool msr_quick_write(struct vcpu *vcpu)
 {
-    switch ((uint32_t)vcpu->gpr[GPR_RCX]) {
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+
+    switch (msr) {
     case MSR_X2APIC_EOI:
         return quick_eoi(vcpu);
     case MSR_TSC_DEADLINE:
         __attribute__((musttail)) return quick_deadline(vcpu); /* else a known result costs a frame here */
-    case MSR_X2APIC_ICR:
-        return quick_icr(vcpu);
     case MSR_APIC_BASE:
         return quick_apic_base(vcpu);
     default:
-        return false;
+        return IS_LIKE_ICR(msr) ? quick_ipi(vcpu) : false;
     }
 }
 

@@ -37,6 +37,12 @@ static inline bool msr_is_at_hand(uint32_t msr)
     return msr == MSR_APIC_BASE || msr == MSR_MISC_ENABLE || msr == MSR_PAT || msr == MSR_EFER;
 }
 
+/* x2APIC's registers, those that there are not included. */
+static inline bool msr_is_x2apic(uint32_t msr)
+{
+    return msr - MSR_X2APIC_FIRST <= MSR_X2APIC_LAST - MSR_X2APIC_FIRST;
+}
+
 /* Its value, with system.efer where that is asked for. */
 static inline uint64_t msr_at_hand(const struct vcpu *vcpu, uint32_t msr)
 {

@@ -34,16 +34,32 @@ static inline void step_over(struct vmcb *vmcb, uint64_t next)
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
 }
 
-/* Where the instruction that exited ends; 0: the long way finds it. */
-static uint64_t next_rip(const struct vmcb *vmcb, const struct vcpu *vcpu)
+/* Without next rip, and not by the way of the last time. */
+__attribute__((noinline)) static uint64_t search_next_rip(const struct vmcb *vmcb, struct vcpu *vcpu,
+                                                          enum svm_form form)
 {
-    uint8_t length;
+    const uint8_t *code = svm_may_look_at_rip(vmcb) ? guest_walk_code_way(&vcpu->guest->memory, vmcb->cr3, vmcb->cr4,
+                                                                          vmcb->rip, &vcpu->length_way)
+                                                    : NULL;
 
-    if (vmcb->next_rip != 0) {
-        return vmcb->next_rip;
+    return code != NULL && svm_has_form(code, form) ? vmcb->rip + SVM_FORM_LENGTH(form) : 0;
+}
+
+/* Without next rip; a stack frame is the search's. */
+__attribute__((noinline)) static uint64_t find_next_rip(const struct vmcb *vmcb, struct vcpu *vcpu, enum svm_form form)
+{
+    const uint8_t *code = guest_code_by_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
+
+    if (code != NULL && svm_may_look_at_rip(vmcb) && svm_has_form(code, form)) {
+        return vmcb->rip + SVM_FORM_LENGTH(form);
     }
-    length = svm_usual_length(vmcb, vcpu);
-    return length == 0 ? 0 : vmcb->rip + length;
+    return search_next_rip(vmcb, vcpu, form);
+}
+
+/* Where the instruction that exited ends; 0: the long way finds it. */
+static inline uint64_t next_rip(const struct vmcb *vmcb, struct vcpu *vcpu, enum svm_form form)
+{
+    return vmcb->next_rip != 0 ? vmcb->next_rip : find_next_rip(vmcb, vcpu, form);
 }
 
 static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t next)
@@ -58,7 +74,7 @@ static inline bool quick_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t
 /* Without nested paging the CPU does not use it. APM 2 15.25.8 "Combining Memory Types, MTRRs". */
 static inline bool quick_pat_write(struct vmcb *vmcb, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(vmcb, vcpu);
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_WRMSR);
 
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
@@ -109,20 +125,18 @@ static inline bool may_fault(const struct svm_vcpu *svm)
            (svm->vmcb.cr0 & CR0_PE) != 0;
 }
 
-static void inject_fault(struct vmcb *vmcb, enum exception vector, bool has_error)
+static inline void inject_fault(struct vmcb *vmcb, enum exception vector, bool has_error)
 {
-    const struct vcpu_event event = {
-        .valid = true, .vector = (uint8_t)vector, .kind = EVENT_EXCEPTION, .has_error = has_error};
-
     vmcb->rflags |= RFLAGS_RF;
-    vmcb->event_injection = svm_encode_event(&event);
+    vmcb->event_injection = EVENT_VALID | (uint64_t)vector | (uint64_t)EVENT_EXCEPTION << EVENT_TYPE_SHIFT |
+                            (has_error ? EVENT_HAS_ERROR : 0); /* the error is 0 */
     step_over(vmcb, vmcb->rip);
 }
 
 static bool quick_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next = next_rip(vmcb, vcpu);
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_RDMSR);
     enum exit_quick result;
 
     if (next == 0 || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic) || !may_fault(svm)) {
@@ -159,14 +173,16 @@ __attribute__((noinline)) static bool quick_wide_port(struct vmcb *vmcb, struct 
     return done;
 }
 
-static inline bool quick_port(struct vmcb *vmcb, struct vcpu *vcpu)
+static inline bool is_byte_port(uint64_t info)
+{
+    return (info & (SVM_IOIO_STRING | SVM_IOIO_REP | SVM_IOIO_SIZE)) == SVM_IOIO_SIZE_8;
+}
+
+static inline bool quick_byte_port(struct vmcb *vmcb, struct vcpu *vcpu)
 {
     uint64_t info = vmcb->exit_info1;
     bool done;
 
-    if ((info & (SVM_IOIO_STRING | SVM_IOIO_REP | SVM_IOIO_SIZE)) != SVM_IOIO_SIZE_8) {
-        return quick_wide_port(vmcb, vcpu);
-    }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
     done = exit_quick_port(vcpu, SVM_EXIT_IOIO, vmcb->rip, (uint16_t)(info >> SVM_IOIO_PORT_SHIFT),
@@ -251,12 +267,17 @@ static bool quick_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu)
 }
 
 /* What it may send looks at the TPR. */
+static inline bool may_call(const struct vmcb *vmcb, const struct vcpu *vcpu)
+{
+    return vmcb->cpl == 0 && svm_in_64bit_code(vmcb) &&
+           (vmcb->int_control & INT_CONTROL_V_TPR) == lapic_cr8(&vcpu->lapic);
+}
+
 static bool quick_hypercall(struct vmcb *vmcb, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(vmcb, vcpu);
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_VMMCALL);
 
-    if (next == 0 || vmcb->cpl != 0 || !svm_in_64bit_code(vmcb) ||
-        (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
+    if (next == 0 || !may_call(vmcb, vcpu)) {
         return false;
     }
     vcpu->gpr[GPR_RAX] = vmcb->rax;
@@ -273,7 +294,7 @@ static bool quick_hypercall(struct vmcb *vmcb, struct vcpu *vcpu)
 /* Devices see what the caches hold, so there is nothing to write back: docs/passthrough.md has the exception. */
 static bool quick_wbinvd(struct vmcb *vmcb, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(vmcb, vcpu);
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_WBINVD);
 
     vcpu->exit_tsc = insn_rdtsc();
     if (next == 0 || !exit_quick_done(vcpu, EXIT_WBINVD, SVM_EXIT_WBINVD, vmcb->rip)) {
@@ -287,7 +308,7 @@ static bool quick_wbinvd(struct vmcb *vmcb, struct vcpu *vcpu)
 static bool quick_xsetbv(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next = next_rip(vmcb, vcpu);
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_XSETBV);
 
     vcpu->gpr[GPR_RAX] = vmcb->rax;
     vcpu->exit_tsc = insn_rdtsc();
@@ -351,11 +372,41 @@ __attribute__((noinline)) static bool handle_port(struct svm_vcpu *svm, struct v
     struct vmcb *vmcb = &svm->vmcb;
     uint64_t next = vmcb->exit_info2;
 
-    if (!quick_port(vmcb, vcpu)) {
+    if (!quick_byte_port(vmcb, vcpu)) {
         return svm_handle_any_exit(svm, vcpu);
     }
     step_over(vmcb, next);
     return finish(svm, vcpu, true);
+}
+
+__attribute__((noinline)) static bool handle_any_wide_port(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = vmcb->exit_info2;
+
+    if (!quick_wide_port(vmcb, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    return finish(svm, vcpu, true);
+}
+
+/* OUT of eax to the PCI host's address register. The bits between port and size are of addresses. */
+#define PCI_ADDRESS_INFO ((uint64_t)PCI_HOST_ADDRESS_PORT << SVM_IOIO_PORT_SHIFT | 4u << SVM_IOIO_SIZE_SHIFT)
+#define PORT_INFO (0xffffULL << SVM_IOIO_PORT_SHIFT | SVM_IOIO_SIZE | SVM_IOIO_IN | SVM_IOIO_STRING | SVM_IOIO_REP)
+
+/* Two or four bytes. What leaves nothing to do makes no stack frame. */
+__attribute__((noinline)) static bool handle_wide_port(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if ((vmcb->exit_info1 & PORT_INFO) != PCI_ADDRESS_INFO ||
+        !exit_quick_pci_address(vcpu, SVM_EXIT_IOIO, vmcb->rip, (uint32_t)vmcb->rax)) {
+        return handle_any_wide_port(svm, vcpu);
+    }
+    step_over(vmcb, vmcb->exit_info2);
+    return true;
 }
 
 /* A window for an interrupt stands, which is all that waits, and the guest has interrupts off. What would be chosen for
@@ -382,7 +433,7 @@ __attribute__((noinline)) static bool handle_requested(struct svm_vcpu *svm, str
         return svm_handle_any_exit(svm, vcpu);
     }
     vcpu->requests = 0;
-    done = quick_port(vmcb, vcpu);
+    done = is_byte_port(vmcb->exit_info1) ? quick_byte_port(vmcb, vcpu) : quick_wide_port(vmcb, vcpu);
     asks = vcpu->requests != 0;
     vcpu->requests |= VCPU_EVENT;
     if (!done) {
@@ -399,7 +450,7 @@ __attribute__((noinline)) static bool handle_pat_write(struct svm_vcpu *svm, str
 
 __attribute__((noinline)) static bool handle_msr_write(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(&svm->vmcb, vcpu);
+    uint64_t next = next_rip(&svm->vmcb, vcpu, SVM_FORM_WRMSR);
 
     if (next == 0 || !quick_msr_write(&svm->vmcb, vcpu)) {
         return svm_handle_any_exit(svm, vcpu);
@@ -408,22 +459,36 @@ __attribute__((noinline)) static bool handle_msr_write(struct svm_vcpu *svm, str
     return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(svm, vcpu, true);
 }
 
-__attribute__((noinline)) static bool handle_msr_read(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_any_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     return finish(svm, vcpu, quick_msr_read(svm, vcpu));
+}
+
+/* RDMSR of what is not offered, again, which makes no stack frame; then others of the table. */
+__attribute__((noinline)) static bool handle_other_read(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if ((vmcb->int_control & INT_CONTROL_V_TPR) == lapic_cr8(&vcpu->lapic) && may_fault(svm) &&
+        exit_quick_unknown_read(vcpu, SVM_EXIT_MSR, vmcb->rip)) {
+        inject_fault(vmcb, EXCEPTION_GP, true);
+        return true;
+    }
+    return handle_any_read(svm, vcpu);
 }
 
 /* RDMSR of a register whose value is at hand; without next rip. */
 __attribute__((noinline)) static bool handle_known_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(&svm->vmcb, vcpu);
+    uint64_t next = next_rip(&svm->vmcb, vcpu, SVM_FORM_RDMSR);
 
     return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
 }
 
 __attribute__((noinline)) static bool handle_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(&svm->vmcb, vcpu);
+    uint64_t next = next_rip(&svm->vmcb, vcpu, SVM_FORM_CPUID);
 
     return next != 0 ? quick_cpuid(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
 }
@@ -438,9 +503,24 @@ __attribute__((noinline)) static bool handle_cr4_access(struct svm_vcpu *svm, st
     return finish(svm, vcpu, quick_cr4_access(svm, vcpu));
 }
 
-__attribute__((noinline)) static bool handle_hypercall(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_any_hypercall(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     return finish(svm, vcpu, quick_hypercall(&svm->vmcb, vcpu));
+}
+
+/* One that nothing answers, again: it leaves nothing to do. */
+__attribute__((noinline)) static bool handle_hypercall(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = vmcb->next_rip;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == 0 || !may_call(vmcb, vcpu) ||
+        !exit_quick_unknown_hypercall(vcpu, SVM_EXIT_VMMCALL, vmcb->rip, &vmcb->rax)) {
+        return handle_any_hypercall(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    return true;
 }
 
 __attribute__((noinline)) static bool handle_wbinvd(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -458,6 +538,38 @@ __attribute__((noinline)) static bool handle_undefined(struct svm_vcpu *svm, str
     return finish(svm, vcpu, quick_undefined(svm, vcpu));
 }
 
+/* What the long way would bring up to date. */
+static inline void bring_up_to_date(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->gpr[GPR_RSP] = vmcb->rsp;
+    vcpu->rip = vmcb->rip;
+    vcpu->rflags = vmcb->rflags;
+    vcpu->pending.valid = false;
+    vmcb->clean = svm_features.vmcb_clean ? CLEAN_ALL : 0;
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+    if (svm->repairs && svm_quirks_concern(&svm->quirk, vmcb)) {
+        svm_quirks_repair_exit(svm, vcpu);
+    }
+}
+
+/* The CPU is given away: what comes next is the vCPU's next turn. */
+__attribute__((noinline)) static bool handle_halt(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = vmcb->next_rip != 0 ? vmcb->next_rip : vmcb->rip + svm_usual_length(vmcb, vcpu);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == vmcb->rip || exit_time_is_over(vcpu) || !svm_events_are_settled(svm, vcpu)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    bring_up_to_date(svm, vcpu);
+    exit_quick_halt(vcpu, SVM_EXIT_HLT, next);
+    return false;
+}
+
 /* The IRET that ends an NMI, where none waits. It is not stepped over: it runs at the entry. */
 __attribute__((noinline)) static bool handle_iret(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -471,22 +583,31 @@ __attribute__((noinline)) static bool handle_iret(struct svm_vcpu *svm, struct v
     return true;
 }
 
-/* Reads of MSRs, then what comes less often. */
-__attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* RDMSR. */
+__attribute__((noinline)) static bool handle_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     uint64_t next = svm->vmcb.next_rip;
 
+    if (!msr_is_at_hand((uint32_t)vcpu->gpr[GPR_RCX])) {
+        return msr_is_x2apic((uint32_t)vcpu->gpr[GPR_RCX]) ? handle_any_read(svm, vcpu) : handle_other_read(svm, vcpu);
+    }
+    return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : handle_known_read(svm, vcpu);
+}
+
+static inline bool handle_write(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(svm, vcpu) : handle_msr_write(svm, vcpu);
+}
+
+/* What comes less often. */
+__attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
     switch (svm->vmcb.exit_code) {
-    case SVM_EXIT_MSR:
-        if (!msr_is_at_hand((uint32_t)vcpu->gpr[GPR_RCX])) {
-            return handle_msr_read(svm, vcpu);
-        }
-        return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : handle_known_read(svm, vcpu);
     case SVM_EXIT_CR4_READ:
     case SVM_EXIT_CR4_WRITE:
         return handle_cr4_access(svm, vcpu);
-    case SVM_EXIT_VMMCALL:
-        return handle_hypercall(svm, vcpu);
+    case SVM_EXIT_HLT:
+        return handle_halt(svm, vcpu);
     case SVM_EXIT_WBINVD:
         return handle_wbinvd(svm, vcpu);
     case SVM_EXIT_XSETBV:
@@ -510,13 +631,16 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
         return handle_requested(svm, vcpu);
     }
     if (exit_code == SVM_EXIT_IOIO) {
-        return handle_port(svm, vcpu);
+        return is_byte_port(vmcb->exit_info1) ? handle_port(svm, vcpu) : handle_wide_port(svm, vcpu);
     }
-    if (exit_code == SVM_EXIT_MSR && vmcb->exit_info1 == SVM_MSR_WRITE) {
-        return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(svm, vcpu) : handle_msr_write(svm, vcpu);
+    if (exit_code == SVM_EXIT_MSR) {
+        return vmcb->exit_info1 == SVM_MSR_WRITE ? handle_write(svm, vcpu) : handle_read(svm, vcpu);
     }
     if (exit_code == SVM_EXIT_NPF) {
         return handle_fault(svm, vcpu);
+    }
+    if (exit_code == SVM_EXIT_VMMCALL) {
+        return handle_hypercall(svm, vcpu);
     }
     if (exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
         return handle_cpuid(svm, vcpu);

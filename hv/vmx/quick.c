@@ -89,13 +89,12 @@ static inline bool quick_known_read(struct vcpu *vcpu)
 }
 
 /* A fault of the instruction that exited. */
-static void inject_fault(enum exception vector, bool has_error)
+static inline void inject_fault(enum exception vector, bool has_error)
 {
-    const struct vcpu_event event = {
-        .valid = true, .vector = (uint8_t)vector, .kind = EVENT_EXCEPTION, .has_error = has_error};
-
     vmx_write_inline(VMCS_GUEST_RFLAGS, vmx_read_inline(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
-    vmx_write_inline(VMCS_ENTRY_EVENT, vmx_encode_event(&event));
+    vmx_write_inline(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | (uint32_t)vector |
+                                           (uint32_t)EVENT_EXCEPTION << VMX_EVENT_TYPE_SHIFT |
+                                           (has_error ? VMX_EVENT_HAS_ERROR : 0));
     if (has_error) {
         vmx_write_inline(VMCS_ENTRY_ERROR_CODE, 0);
     }
@@ -133,13 +132,13 @@ __attribute__((noinline)) static bool quick_wide_port(struct vcpu *vcpu, uint64_
     return exit_quick_wide_port(vcpu, VMX_EXIT_IO, rip, &io);
 }
 
-static inline bool quick_port(struct vcpu *vcpu, uint64_t rip)
+static inline bool is_byte_port(uint64_t info)
 {
-    uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    return (info & (VMX_IO_STRING | VMX_IO_REP | VMX_IO_SIZE)) == VMX_IO_SIZE_8;
+}
 
-    if ((info & (VMX_IO_STRING | VMX_IO_REP | VMX_IO_SIZE)) != VMX_IO_SIZE_8) {
-        return quick_wide_port(vcpu, rip, info);
-    }
+static inline bool quick_byte_port(struct vcpu *vcpu, uint64_t rip, uint64_t info)
+{
     vcpu->exit_tsc = insn_rdtsc();
     return exit_quick_port(vcpu, VMX_EXIT_IO, rip, (uint16_t)(info >> VMX_IO_PORT_SHIFT), (info & VMX_IO_IN) != 0);
 }
@@ -172,7 +171,7 @@ static inline bool in_kernel(void)
 }
 
 /* Its bytes, in 64-bit mode and all in one page. With shadow paging CR3 is not the guest's. */
-static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
+static const uint8_t *code_at(struct vcpu *vcpu, uint64_t rip)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
 
@@ -180,7 +179,8 @@ static const uint8_t *code_at(const struct vcpu *vcpu, uint64_t rip)
         (rip & (PAGE_BYTES - 1)) > PAGE_BYTES - EXIT_CODE_BYTES) {
         return NULL;
     }
-    return guest_walk_code(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), vmx_read_inline(VMCS_GUEST_CR4), rip);
+    return guest_walk_code_again(&vcpu->guest->memory, vmx_read_inline(VMCS_GUEST_CR3), vmx_read_inline(VMCS_GUEST_CR4),
+                                 rip, &vcpu->code_way);
 }
 
 /* A device in memory. */
@@ -209,11 +209,16 @@ static bool quick_fault(struct vcpu *vcpu)
     return length != 0;
 }
 
+static inline bool may_call(const struct vcpu *vcpu)
+{
+    return in_64bit_code(vcpu->vendor) && in_kernel();
+}
+
 static bool quick_hypercall(struct vcpu *vcpu)
 {
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
 
-    if (!in_64bit_code(vcpu->vendor) || !in_kernel()) {
+    if (!may_call(vcpu)) {
         return false;
     }
     vcpu->rip = rip;
@@ -304,15 +309,44 @@ static inline bool finish(struct vcpu *vcpu, bool done)
     return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);
 }
 
-__attribute__((noinline)) static bool handle_port(struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_port(struct vcpu *vcpu, uint64_t info)
 {
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
 
-    if (!quick_port(vcpu, rip)) {
+    if (!quick_byte_port(vcpu, rip, info)) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
     step_over(rip);
     return finish(vcpu, true);
+}
+
+__attribute__((noinline)) static bool handle_any_wide_port(struct vcpu *vcpu, uint64_t info)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    if (!quick_wide_port(vcpu, rip, info)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    step_over(rip);
+    return finish(vcpu, true);
+}
+
+/* OUT of eax to the PCI host's address register, the port in DX or not. */
+#define PCI_ADDRESS_INFO ((uint64_t)PCI_HOST_ADDRESS_PORT << VMX_IO_PORT_SHIFT | 3u)
+#define PORT_INFO (0xffffULL << VMX_IO_PORT_SHIFT | VMX_IO_SIZE | VMX_IO_IN | VMX_IO_STRING | VMX_IO_REP)
+
+/* Two or four bytes. What leaves nothing to do makes no stack frame. */
+__attribute__((noinline)) static bool handle_wide_port(struct vcpu *vcpu, uint64_t info)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if ((info & PORT_INFO) != PCI_ADDRESS_INFO ||
+        !exit_quick_pci_address(vcpu, VMX_EXIT_IO, rip, (uint32_t)vcpu->gpr[GPR_RAX])) {
+        return handle_any_wide_port(vcpu, info);
+    }
+    step_over(rip);
+    return true;
 }
 
 /* A window for an interrupt stands, which is all that waits, and the guest has interrupts off. What would be chosen for
@@ -332,14 +366,16 @@ static inline bool window_stands(const struct vmx_vcpu *vmx, const struct vcpu *
 __attribute__((noinline)) static bool handle_requested(struct vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    uint64_t info;
     bool asks;
     bool done;
 
     if (reason != VMX_EXIT_IO || !window_stands(vcpu->vendor, vcpu)) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
+    info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
     vcpu->requests = 0;
-    done = quick_port(vcpu, rip);
+    done = is_byte_port(info) ? quick_byte_port(vcpu, rip, info) : quick_wide_port(vcpu, rip, info);
     asks = vcpu->requests != 0;
     vcpu->requests |= VCPU_EVENT;
     if (!done) {
@@ -365,9 +401,21 @@ __attribute__((noinline)) static bool handle_msr_write(struct vcpu *vcpu)
     return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(vcpu, true);
 }
 
-__attribute__((noinline)) static bool handle_msr_read(struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_any_read(struct vcpu *vcpu)
 {
     return finish(vcpu, quick_msr_read(vcpu));
+}
+
+/* RDMSR of what is not offered, again, which makes no stack frame; then others of the table. */
+__attribute__((noinline)) static bool handle_other_read(struct vcpu *vcpu)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    if ((vmx_read_inline(VMCS_GUEST_CR0) & CR0_PE) != 0 &&
+        exit_quick_unknown_read(vcpu, VMX_EXIT_RDMSR, vmx_read_inline(VMCS_GUEST_RIP))) {
+        inject_fault(EXCEPTION_GP, true);
+        return true;
+    }
+    return handle_any_read(vcpu);
 }
 
 __attribute__((noinline)) static bool handle_known_read(struct vcpu *vcpu)
@@ -380,9 +428,22 @@ __attribute__((noinline)) static bool handle_fault(struct vcpu *vcpu)
     return finish(vcpu, quick_fault(vcpu));
 }
 
-__attribute__((noinline)) static bool handle_hypercall(struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_any_hypercall(struct vcpu *vcpu)
 {
     return finish(vcpu, quick_hypercall(vcpu));
+}
+
+/* One that nothing answers, again: it leaves nothing to do. */
+__attribute__((noinline)) static bool handle_hypercall(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (!may_call(vcpu) || !exit_quick_unknown_hypercall(vcpu, VMX_EXIT_VMCALL, rip, &vcpu->gpr[GPR_RAX])) {
+        return handle_any_hypercall(vcpu);
+    }
+    step_over(rip);
+    return true;
 }
 
 __attribute__((noinline)) static bool handle_wbinvd(struct vcpu *vcpu)
@@ -400,16 +461,52 @@ __attribute__((noinline)) static bool handle_undefined(struct vcpu *vcpu)
     return finish(vcpu, quick_undefined(vcpu));
 }
 
-/* Reads of MSRs, then what comes less often. */
+/* With all that the long way would bring up to date. */
+static void bring_up_to_date(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    vmx->launched = 1;
+    vmx->rip = vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
+    vmx->rflags = vcpu->rflags = vmx_read_inline(VMCS_GUEST_RFLAGS);
+    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
+    vcpu->pending.valid = false;
+}
+
+/* The CPU is given away: what comes next is the vCPU's next turn. */
+__attribute__((noinline)) static bool handle_halt(struct vcpu *vcpu)
+{
+    struct vmx_vcpu *vmx = vcpu->vendor;
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (exit_time_is_over(vcpu) || (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0) {
+        return vmx_handle_any_exit(vmx, vcpu);
+    }
+    bring_up_to_date(vmx, vcpu);
+    exit_quick_halt(vcpu, VMX_EXIT_HLT, vcpu->rip + vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH));
+    return false;
+}
+
+static inline bool handle_read(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+
+    return msr_is_at_hand(msr)  ? handle_known_read(vcpu)
+           : msr_is_x2apic(msr) ? handle_any_read(vcpu)
+                                : handle_other_read(vcpu);
+}
+
+static inline bool handle_write(struct vcpu *vcpu)
+{
+    return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(vcpu) : handle_msr_write(vcpu);
+}
+
+/* What comes less often. */
 __attribute__((noinline)) static bool handle_rare(struct vcpu *vcpu, uint32_t reason)
 {
     switch (reason) {
-    case VMX_EXIT_RDMSR:
-        return msr_is_at_hand((uint32_t)vcpu->gpr[GPR_RCX]) ? handle_known_read(vcpu) : handle_msr_read(vcpu);
-    case VMX_EXIT_VMCALL:
-        return handle_hypercall(vcpu);
     case VMX_EXIT_WBINVD:
         return handle_wbinvd(vcpu);
+    case VMX_EXIT_HLT:
+        return handle_halt(vcpu);
     case VMX_EXIT_XSETBV:
         return handle_xsetbv(vcpu);
     case VMX_EXIT_EXCEPTION_NMI:
@@ -426,13 +523,21 @@ __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t r
         return handle_requested(vcpu, reason);
     }
     if (reason == VMX_EXIT_IO) {
-        return handle_port(vcpu);
+        uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+
+        return is_byte_port(info) ? handle_port(vcpu, info) : handle_wide_port(vcpu, info);
     }
     if (reason == VMX_EXIT_WRMSR) {
-        return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(vcpu) : handle_msr_write(vcpu);
+        return handle_write(vcpu);
     }
     if (reason == VMX_EXIT_EPT_VIOLATION) {
         return handle_fault(vcpu);
+    }
+    if (reason == VMX_EXIT_RDMSR) {
+        return handle_read(vcpu);
+    }
+    if (reason == VMX_EXIT_VMCALL) {
+        return handle_hypercall(vcpu);
     }
     return handle_rare(vcpu, reason);
 }

@@ -92,6 +92,7 @@ static void make_host(void)
 /* I/O APIC, HPET, local APIC, nothing */
 #define DEVICE_PAGES 4u
 #define HOLE 0xfef00000u
+#define NO_HYPERCALL 999u
 static const uint64_t device_pages[DEVICE_PAGES] = {0xfec00000, 0xfed00000, 0xfee00000, HOLE};
 
 /* In 64-bit mode with 4-level paging: the linear address CODE is mapped to itself. */
@@ -215,6 +216,7 @@ static void random_registers(void)
     uint32_t value;
     uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : UINT64_MAX;
 
+    enum unknown_kind latest = one_in(2) ? UNKNOWN_HYPERCALL : UNKNOWN_MSR_READ; /* noted again, as the last */
     bool noted = one_in(2);
 
     for (uint32_t n = 0; n < GPR_COUNT; n++) {
@@ -226,6 +228,8 @@ static void random_registers(void)
             guest_note_unknown(&vcpus[i], UNKNOWN_MSR_READ, 0x1234, 0);
             guest_note_unknown(&vcpus[i], UNKNOWN_MMIO_READ, HOLE, 0);
             guest_note_unknown(&vcpus[i], UNKNOWN_MMIO_WRITE, HOLE, 1);
+            guest_note_unknown(&vcpus[i], UNKNOWN_HYPERCALL, NO_HYPERCALL, 0);
+            guest_note_unknown(&vcpus[i], latest, latest == UNKNOWN_HYPERCALL ? NO_HYPERCALL : 0x1234, 0);
         }
         vcpus[i].exit_tsc = now - 6;
         guest_port_read(&vcpus[i], 0x3ff, 1, &value); /* what the devices want has been collected */
@@ -285,6 +289,7 @@ static const struct exiting rdmsr_forms[] = {{{0x0f, 0x32}, 2}, {{0x48, 0x0f, 0x
 static const struct exiting in_forms[] = {{{0xec}, 1}, {{0x66, 0xed}, 2}, {{0xed}, 1}};
 static const struct exiting out_forms[] = {{{0xee}, 1}, {{0x66, 0xef}, 2}, {{0xef}, 1}};
 
+static const struct exiting hlt_forms[] = {{{0xf4}, 1}, {{0x48, 0xf4}, 2}};
 static const struct exiting wbinvd_forms[] = {{{0x0f, 0x09}, 2}, {{0x48, 0x0f, 0x09}, 3}};
 static const struct exiting vmmcall_forms[] = {{{0x0f, 0x01, 0xd9}, 3}, {{0x48, 0x0f, 0x01, 0xd9}, 4}};
 static const struct exiting vmcall_forms[] = {{{0x0f, 0x01, 0xc1}, 3}, {{0x48, 0x0f, 0x01, 0xc1}, 4}};
@@ -360,7 +365,7 @@ static void known_code(uint64_t rip)
 
 static const uint64_t some_ports[] = {0x3f8, 0x3f8, 0x3f9, 0x3fb, 0x3fc, 0x3fd, 0x3fd, 0x80,  0xed,  0x21,
                                       0x61,  0x71,  0xcf8, 0xcf8, 0xcf8, 0xcfc, 0xcfc, 0xcfe, 0x1234};
-static const uint64_t some_msrs[] = {0x80b, 0x80b, 0x6e0, 0x6e0, 0x808, 0x830, 0x832, 0x838, 0x10, 0x3b, 0x1234};
+static const uint64_t some_msrs[] = {0x80b, 0x80b, 0x6e0, 0x6e0, 0x808, 0x830, 0x83f, 0x832, 0x838, 0x10, 0x3b, 0x1234};
 static const uint64_t more_msrs[] = {0x1b, 0x1a0, 0x277, 0xc0000080, 0x8b, 0x17, 0xfe, 0x4b564d01, 0xc0010015, 0x803};
 static const uint64_t some_leaves[] = {0,   1,          1,          2,          4,          7,   0xb,
                                        0xd, 0x40000000, 0x40000001, 0x80000000, 0x80000008, 0x1f};
@@ -405,6 +410,8 @@ static const char *difference(void)
         return "APIC timer";
     } else if (a->requests != b->requests) {
         return "requests";
+    } else if (a->state != b->state || a->pending.valid != b->pending.valid) {
+        return "state or pending event";
     } else if (!same_uart(&p->uart, &q->uart)) {
         return "UART";
     } else if (memcmp(&p->ioapic, &q->ioapic, sizeof(p->ioapic)) != 0 ||

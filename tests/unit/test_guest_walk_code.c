@@ -91,6 +91,55 @@ static void what_is_not_mapped_or_not_in_ram_gives_nothing(void **state)
     assert_null(walk(linear_of(510, 4, 0, 0)));
 }
 
+/* Tables, CR3, CR4.LA57 and addresses change at random, one at a time; the way that was kept never leads elsewhere than
+ * a whole walk. */
+static void a_kept_way_leads_where_a_walk_leads(void **state)
+{
+    static const uint64_t tables[] = {PML4, PDPT, PD, PT, PML4, PDPT, PD, PT};
+    static const uint64_t indexes[] = {511, 510, 3, 7, 0, 1, 4, 8};
+    static const uint64_t targets[] = {
+        PML4, PDPT, PD, PT, RAM_START + 2 * MIB, RAM_START + RAM_BYTES - MIB, PT | LARGE, RAM_START + 0x5000};
+    struct guest_code_way way = {0};
+    uint64_t seed = 1, kept = 0, found = 0, cr3 = PML4, cr4 = 0, linear = linear_of(510, 3, 7, 0);
+
+    (void)state;
+    for (uint32_t round = 0; round < 400000; round++) {
+        const uint8_t *code, *by_way;
+
+        seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+        switch (seed >> 60) {
+        case 0:
+            put(tables[seed >> 40 & 7], indexes[seed >> 40 & 7],
+                targets[seed >> 44 & 7] | (seed >> 50 & 7 ? PRESENT : 0));
+            break;
+        case 1:
+            put(tables[seed >> 40 & 3], indexes[seed >> 40 & 3], tables[(seed >> 40 & 3) + 1] | PRESENT);
+            break;
+        case 2:
+            cr3 = seed >> 40 & 1 ? PML4 : PDPT;
+            break;
+        case 3:
+            cr4 = (seed >> 40 & 3) == 0 ? CR4_LA57 : 0;
+            break;
+        case 4:
+            (void)setup(NULL);
+            cr3 = PML4;
+            break;
+        default:
+            linear =
+                linear_of(seed >> 40 & 1 ? 510 : 1, seed >> 41 & 1 ? 3 : 4, seed >> 42 & 1 ? 7 : 8, seed >> 20 & 0xfff);
+            break;
+        }
+        code = guest_walk_code(&memory, cr3, cr4, linear);
+        by_way = guest_code_by_way(&way, cr3, cr4, linear);
+        assert_true(by_way == NULL || by_way == code);
+        kept += by_way != NULL;
+        found += code != NULL;
+        assert_ptr_equal(guest_walk_code_again(&memory, cr3, cr4, linear, &way), code);
+    }
+    assert_true(kept > 10000 && found > kept); /* else nothing was compared */
+}
+
 static void nothing_is_marked(void **state)
 {
     static uint8_t before[RAM_BYTES];
@@ -130,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_leaf_size_leads_where_the_full_walk_leads, setup),
         cmocka_unit_test_setup(what_is_not_mapped_or_not_in_ram_gives_nothing, setup),
+        cmocka_unit_test_setup(a_kept_way_leads_where_a_walk_leads, setup),
         cmocka_unit_test_setup(nothing_is_marked, setup),
         cmocka_unit_test(plain_forms_have_their_length_and_prefixed_ones_none),
     };

@@ -121,7 +121,7 @@ static const struct exiting *random_hypercall(struct vmcb *vmcb)
 {
     vmcb->exit_code = SVM_EXIT_VMMCALL;
     vmcb->cpl = one_in(8) ? 3 : 0;
-    vmcb->rax = one_in(3) ? random_word() : 10;
+    vmcb->rax = one_in(3) ? random_word() : one_in(3) ? NO_HYPERCALL : 10;
     random_ipi();
     return &vmmcall_forms[one_in(8)];
 }
@@ -142,12 +142,24 @@ static const struct exiting *random_undefined(struct vmcb *vmcb)
     return &undefined_forms[random_word() % ARRAY_COUNT(undefined_forms)];
 }
 
+/* HLT, now and then in a delivery, or where quirks.c has something to look at. */
+static const struct exiting *random_halt(struct vmcb *vmcb)
+{
+    vmcb->exit_code = SVM_EXIT_HLT;
+    vmcb->exit_int_info = one_in(8) ? EVENT_VALID | 0x30 : 0;
+    svms[0].quirk.shadow_rip = one_in(8) ? vmcb->rip : 0;
+    return &hlt_forms[one_in(8)];
+}
+
 static const struct exiting *random_exit(struct vmcb *vmcb)
 {
-    uint64_t kind = random_word() % 17;
+    uint64_t kind = random_word() % 18;
     const struct exiting *form;
     bool in = one_in(2);
 
+    if (kind == 17) {
+        return random_halt(vmcb);
+    }
     if (kind == 16) {
         vmcb->exit_code = SVM_EXIT_XSETBV;
         vmcb->cpl = one_in(8) ? 3 : 0;
@@ -402,6 +414,7 @@ static const uint64_t short_ways[] = {SVM_EXIT_CPUID,
                                       SVM_EXIT_VMMCALL,
                                       SVM_EXIT_WBINVD,
                                       SVM_EXIT_XSETBV,
+                                      SVM_EXIT_HLT,
                                       SVM_EXIT_MSR | RARE_MSR,
                                       SVM_EXIT_IOIO | WAITS,
                                       SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD};

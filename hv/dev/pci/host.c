@@ -6,12 +6,11 @@
 #include "hv/mm/guest_layout.h"
 
 #define ADDRESS_ENABLE 0x80000000u
-#define ADDRESS_BITS 0x80fffffcu
 #define ADDRESS_BUS(address) ((address) >> 16 & 0xffu)
 #define ADDRESS_DEVFN(address) ((uint8_t)((address) >> 8))
 #define ADDRESS_REGISTER(address) ((address)&0xfcu)
 
-#define HOST_PORTS 0xcf8u
+#define HOST_PORTS PCI_HOST_ADDRESS_PORT
 #define HOST_PORT_COUNT 8u
 #define RESET_OFFSET 1u
 #define DATA_OFFSET 4u
@@ -399,7 +398,7 @@ static bool host_write(void *state, const struct bus_access *access)
     struct pci_host *host = state;
 
     if (access->at == 0 && access->size == 4) {
-        host->address = (uint32_t)access->value & ADDRESS_BITS;
+        pci_host_set_address(host, (uint32_t)access->value);
         return true;
     }
     return any_write(host, access);

@@ -50,6 +50,14 @@ struct pci_host {
     struct pci_endpoint bridge;   /* 00:00.0 */
 };
 
+/* A write of four bytes to the address register, which does nothing else. PCI Local Bus 3.0, 3.2.2.3.2. */
+#define PCI_HOST_ADDRESS_PORT 0xcf8u
+#define PCI_HOST_ADDRESS_BITS 0x80fffffcu
+static inline void pci_host_set_address(struct pci_host *host, uint32_t value)
+{
+    host->address = value & PCI_HOST_ADDRESS_BITS;
+}
+
 /* Where firmware places BARs. Half-open. */
 struct pci_windows {
     uint64_t ports_start, ports_end;

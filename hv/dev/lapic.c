@@ -79,20 +79,21 @@ static inline bool any_vector(const struct lapic *lapic, uint32_t base)
 }
 
 /* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service.
- * Out of line, so that its callers' usual path saves no registers for it. */
-__attribute__((noinline)) static void compute_ppr(struct lapic *lapic)
+ * Out of line, so that its callers' usual path saves no registers for it. Always true, for tail calls. */
+__attribute__((noinline)) static bool compute_ppr(struct lapic *lapic)
 {
     uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
     uint32_t class = (uint32_t)highest_vector(lapic, LAPIC_ISR) & 0xf0u;
 
     *lapic_register(lapic, LAPIC_PPR) = (tpr & 0xf0u) >= class ? tpr : class;
     lapic->ppr_tpr = tpr;
+    return true;
 }
 
 static inline void update_ppr(struct lapic *lapic)
 {
     if (any_vector(lapic, LAPIC_ISR)) {
-        compute_ppr(lapic);
+        (void)compute_ppr(lapic);
     } else {
         lapic->ppr_tpr = lapic_get(lapic, LAPIC_TPR);
         *lapic_register(lapic, LAPIC_PPR) = lapic->ppr_tpr;
@@ -413,35 +414,33 @@ int lapic_highest_requested(struct lapic *lapic)
     return is_posted(lapic) ? highest_of_posted(lapic) : highest_merged(lapic);
 }
 
-/* The vector of this word and bit of ISR. */
-static inline void leave_service(struct lapic *lapic, uint32_t word, uint32_t bit)
+/* The vector of this word and bit of ISR. True as compute_ppr(). */
+static inline bool leave_service(struct lapic *lapic, uint32_t word, uint32_t bit)
 {
     *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
     if (any_vector(lapic, LAPIC_ISR)) {
-        compute_ppr(lapic);
-    } else {
-        *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
+        return compute_ppr(lapic);
     }
+    *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
+    return true;
 }
 
-/* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". */
-static bool end_highest(struct lapic *lapic)
+/* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". Something is in service. The last thing that is done is the
+ * PPR, so that nothing has to be saved for it. Always true, for tail calls. */
+__attribute__((noinline)) static bool end_highest(struct lapic *lapic)
 {
-    uint32_t vector;
-    uint32_t word;
+    uint32_t word = LAPIC_WORDS - 1;
     uint32_t bit;
 
-    if (!any_vector(lapic, LAPIC_ISR)) {
-        return false;
+    while (lapic_get(lapic, LAPIC_ISR + word * 16) == 0) {
+        word--;
     }
-    vector = (uint32_t)highest_vector(lapic, LAPIC_ISR);
-    word = vector / 32u * 16;
-    bit = 1u << (vector % 32u);
-    leave_service(lapic, word, bit);
-    if ((lapic_get(lapic, LAPIC_TMR + word) & bit) != 0) {
-        lapic_note_eoi(lapic, (uint8_t)vector);
+    bit = 1u << (31 - __builtin_clz(lapic_get(lapic, LAPIC_ISR + word * 16)));
+    if ((lapic_get(lapic, LAPIC_TMR + word * 16) & bit) != 0) {
+        lapic->eois[word] |= bit;
+        lapic->eoi_pending = true;
     }
-    return true;
+    return leave_service(lapic, word * 16, bit);
 }
 
 /* ---- The end of an interrupt by the guest's memory ---- */
@@ -449,7 +448,7 @@ static bool end_highest(struct lapic *lapic)
 #define END_WORD_SET 1u
 
 /* The vCPU is out of the guest: what another one writes into the word meanwhile is the guest's affair. */
-static void offer_end(struct lapic *lapic, uint8_t vector)
+__attribute__((noinline)) static void offer_end(struct lapic *lapic, uint8_t vector)
 {
     bool level = (lapic_get(lapic, LAPIC_TMR + vector / 32u * 16) >> vector % 32u & 1) != 0;
 
@@ -461,7 +460,7 @@ static void offer_end(struct lapic *lapic, uint8_t vector)
     }
 }
 
-static void withdraw_end(struct lapic *lapic)
+__attribute__((noinline)) static void withdraw_end(struct lapic *lapic)
 {
     uint32_t word = __atomic_load_n(lapic->end_word, __ATOMIC_RELAXED);
 
@@ -469,7 +468,7 @@ static void withdraw_end(struct lapic *lapic)
     if ((word & END_WORD_SET) != 0) {
         __atomic_store_n(lapic->end_word, word & ~END_WORD_SET, __ATOMIC_RELAXED);
     } else { /* it is edge-triggered, and still the highest in service: what is accepted settles this first */
-        leave_service(lapic, lapic->end_vector / 32u * 16, 1u << lapic->end_vector % 32u);
+        (void)leave_service(lapic, lapic->end_vector / 32u * 16, 1u << lapic->end_vector % 32u);
     }
 }
 
@@ -519,10 +518,18 @@ void lapic_accept(struct lapic *lapic, uint8_t vector)
     }
 }
 
+__attribute__((noinline)) static bool end_after_word(struct lapic *lapic)
+{
+    withdraw_end(lapic);
+    return any_vector(lapic, LAPIC_ISR) && end_highest(lapic);
+}
+
 bool lapic_end_of_interrupt(struct lapic *lapic)
 {
-    settle_end(lapic);
-    return end_highest(lapic);
+    if (lapic->end_offered) {
+        return end_after_word(lapic);
+    }
+    return any_vector(lapic, LAPIC_ISR) && end_highest(lapic);
 }
 
 void lapic_note_eoi(struct lapic *lapic, uint8_t vector)

@@ -110,7 +110,10 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
     }
     nmi_open = !svm_nmi_is_blocked(svm, vcpu) && !shadow;
     choice = vcpu_select_event(vcpu, open, nmi_open, &event);
-    if (choice == EVENT_INJECT) {
+    if (choice == EVENT_INJECT && event.kind == EVENT_INTERRUPT && !svm->step.iret_runs) {
+        svm_end_shadow(svm);
+        svm->vmcb.event_injection = EVENT_VALID | event.vector; /* kind 0, and no error */
+    } else if (choice == EVENT_INJECT) {
         inject(svm, &event);
     }
     interrupt = vcpu_wants_window(vcpu, choice, &nmi);

@@ -87,7 +87,10 @@ void vmx_choose_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     bool interrupt;
 
     choice = vcpu_select_event(vcpu, open, nmi_open, &event);
-    if (choice == EVENT_INJECT) {
+    if (choice == EVENT_INJECT && event.kind == EVENT_INTERRUPT) {
+        vmx_end_shadow(vmx);
+        vmx_write_inline(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | event.vector); /* kind 0, and no error */
+    } else if (choice == EVENT_INJECT) {
         inject(vmx, &event);
     }
     interrupt = vcpu_wants_window(vcpu, choice, &nmi);

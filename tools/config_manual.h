@@ -182,7 +182,9 @@ static const struct manual_key manual_keys[] = {
      "how the image is loaded and entered; `auto` looks at its header"},
     {"guest", "initrd", "a path", "none", "a file that the guest finds in its memory; may be repeated"},
     {"guest", "module", "a path, then arguments", "none",
-     "the same, with a string of its own for multiboot and PVH; may be repeated"},
+     "the same, with a string of its own for multiboot and PVH; may be repeated. The string is the arguments alone, as "
+     "GRUB 2 gives it. A kernel that passes over the first word of it, because other loaders put the file's name there "
+     "(Xen: the command line of its first domain), wants that name written: `module = vmlinuz vmlinuz console=hvc0`"},
     {"guest", "disk", "a path, then `,ro`, `,keep=no`, `,keep=restart`, `,changes=64M`", "none",
      "a raw image that the guest has as a virtio disk (`/dev/vda`, then `vdb`, ...); one that is compressed with gzip "
      "is "

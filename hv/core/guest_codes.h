@@ -8,7 +8,7 @@
 
 /* clang-format off */
 #define GUEST_CODES(row) \
-    row(GUEST_CODE_TRIPLE_FAULT, 300u, "mend what the line above names in the guest's kernel; one that sets its IDT up first can tell such faults itself") \
+    row(GUEST_CODE_TRIPLE_FAULT, 300u, "mend what the line above names in the guest's kernel; one that sets its IDT up first can tell such faults itself; where this is how it resets its PC (Linux with reboot=t), write on-crash = restart") \
     row(GUEST_CODE_ENTRY_FAILED, 301u, "the guest has a state that its CPU cannot have, or this is a bug in Plinth: please report these lines") \
     row(GUEST_CODE_UNKNOWN_EXIT, 302u, "this is a bug in Plinth: please report these lines") \
     row(GUEST_CODE_UNDECODABLE, 303u, "please report these lines with the name of the guest's kernel") \

@@ -87,9 +87,9 @@ static uint64_t put_facs(struct table_writer *out)
 #define BOOT_NO_VGA 0x0004u
 #define BOOT_ARCH (BOOT_LEGACY_DEVICES | BOOT_NO_VGA)
 #define FADT_BOOT_ARCH 109u
-/* 5.2.9 table 5.9: WBINVD works, C1, a fixed power button (bit 4 is 0), no fixed sleep button, no fixed RTC wake,
- * 32-bit PM timer, reset register, headless. */
-#define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 10 | 1u << 12)
+/* 5.2.9 table 5.9: WBINVD works, C1, a fixed power button (bit 4 is 0), no fixed sleep button, fixed RTC wake (bit 6
+ * is 0), 32-bit PM timer, reset register, headless. */
+#define FADT_FLAGS (1u << 0 | 1u << 2 | 1u << 5 | 1u << 8 | 1u << 10 | 1u << 12)
 #define SCI_INTERRUPT 9u
 #define RESET_PORT 0xcf9u
 #define RESET_VALUE 6u

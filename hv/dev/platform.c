@@ -332,6 +332,17 @@ static void carry_intr(struct platform *platform)
     ioapic_set_line(&platform->ioapic, PIN_INTR, extint);
 }
 
+/* The RTC leads to two lines: its own, and the SCI, by which a guest wakes that has suspended itself. */
+static void carry_alarm(struct platform *platform)
+{
+    struct bus *bus = &platform->bus;
+
+    if ((bus->lines & ~platform->bus_lines & 1u << CMOS_IRQ) != 0) {
+        pm_rtc_rises(&platform->pm);
+        bus_settle(bus, DEVICE_pm);
+    }
+}
+
 /*
  * Devices first, then the 8259 that they drive, then the I/O APIC that both drive, then its messages: nothing leads
  * back, so one pass carries everything.
@@ -342,6 +353,7 @@ void platform_carry(struct platform *platform)
 
     platform->ioapic.driven |= driven_pins(bus);
     carry_all_wants(platform);
+    carry_alarm(platform);
     carry_isa_lines(platform);
     carry_pci_lines(platform);
     bus_settle(bus, DEVICE_pic);
@@ -480,6 +492,9 @@ static bool is_heard(const struct platform *platform, const struct bus_device *d
     unsigned line = device->line_of[0];
 
     if (!device->row->asleep_unheard || line >= PIC_IRQ_COUNT) {
+        return true;
+    }
+    if (line == CMOS_IRQ && pm_hears_rtc(&platform->pm)) {
         return true;
     }
     return line == PIT_IRQ ? tick_matters(platform) : !irq_masked(platform, line);

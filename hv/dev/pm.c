@@ -13,6 +13,7 @@
 
 #define PM1_TMR 0x0001u
 #define PM1_PWRBTN 0x0100u
+#define PM1_RTC 0x0400u
 #define PM1_STATUS_BITS 0x8531u /* TMR, BM, GBL, PWRBTN, RTC, WAK: cleared by writing 1 */
 #define PM1_ENABLE_BITS 0x0521u /* TMR, GBL, PWRBTN, RTC */
 #define PM1_SCI_EN 0x0001u
@@ -105,6 +106,7 @@ static void write_byte(struct pm *pm, unsigned offset, uint8_t value)
         break;
     case PM_ENABLE_OFFSET:
         pm->enable = replace_byte(pm->enable, offset, value) & PM1_ENABLE_BITS;
+        pm->signals.wants |= BUS_MASKS; /* the RTC may be heard now, or no longer */
         break;
     case PM_CONTROL_OFFSET:
         write_control(pm, replace_byte(pm->control, offset, value));
@@ -131,6 +133,17 @@ void pm_press_power_button(struct pm *pm)
 {
     pm->status |= PM1_PWRBTN;
     update(pm);
+}
+
+void pm_rtc_rises(struct pm *pm)
+{
+    pm->status |= PM1_RTC;
+    update(pm);
+}
+
+bool pm_hears_rtc(const struct pm *pm)
+{
+    return (pm->enable & PM1_RTC) != 0;
 }
 
 /* --- The row --- */

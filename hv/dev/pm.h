@@ -44,6 +44,14 @@ void pm_run(struct pm *pm, uint64_t now);
 
 /* The power button is pressed: its status bit, and the SCI where the guest has enabled it. ACPI 6.5, 4.8.2.2.1.1. */
 void pm_press_power_button(struct pm *pm);
+
+/* The RTC's interrupt line has risen: its status bit, and the SCI where the guest has enabled it, which wakes a kernel
+ * that has suspended itself. ACPI 6.5, 4.8.2.4 "Real Time Clock Alarm". */
+void pm_rtc_rises(struct pm *pm);
+
+/* Has the guest enabled it? Then the RTC is heard though its own line is masked. */
+bool pm_hears_rtc(const struct pm *pm);
+
 extern const struct bus_row pm_row;
 
 #endif

@@ -386,6 +386,19 @@ def xen_case(name, **more):
                 files={"xen.gz": Built("third-party/xen.gz")}, forbidden=NEVER, **more)
 
 
+def xen_dom0_case(name, **more):
+    """Xen with Debian's kernel as its first domain, to its shell. Xen takes the first word of a module's string for its name.
+    QEMU's IRET at privilege level 3 reads the stack as the kernel does, which SMAP forbids."""
+    config = ("[guest xen]\nmemory = 512M\nkernel = xen.gz\ncmdline = console=com1 smap=no smep=no dom0_mem=300M\n"
+              "module = vmlinuz-amd64 vmlinuz console=hvc0 earlyprintk=xen\nmodule = initramfs.cpio\non-reset = stay\n")
+    return Case(name, config, [
+        Expect(PROMPT), Answer(PROMPT, "cat /sys/hypervisor/type", r"xen"), Answer(PROMPT, "sleep 1; uname -m", r"x86_64"),
+        Send("poweroff\n"), r"plinth: guest xen stopped: powered off", r"plinth: result ok\s*\Z"],
+                files={"xen.gz": Built("third-party/xen.gz"), "vmlinuz-amd64": Built("third-party/vmlinuz-amd64"),
+                       "initramfs.cpio": Built("demo/initramfs.cpio")}, forbidden=NEVER, timeout_s=LINUX_TIMEOUT_S, slow=True,
+                **more)
+
+
 def u_boot_case(name, **more):
     """U-Boot's own drivers of virtio: it reads a sector of its disk, and pings the small guest on its network. Its device
     tree is an i440FX's, whose device 1 is the south bridge: what is there has that driver, so the disk is the second."""
@@ -1130,6 +1143,7 @@ CASES = [
     xen_case("third-xen", emulators=QEMU),
     u_boot_case("third-u-boot", emulators=("qemu-svm", "bochs-vmx"), slow=True),
     xen_case("third-xen-bochs", emulators=BOCHS, slow=True),
+    xen_dom0_case("third-xen-dom0", emulators=QEMU),
     third_party_linux("debian-amd64", "amd64", "x86_64", "vmlinuz-amd64", "demo/initramfs.cpio"),
     third_party_linux("debian-i386", "686-pae", "i686", "vmlinuz-686-pae", "third-party/initramfs-i386.cpio"),
     # The same without nested paging: on an SVM CPU and on a Core 2.

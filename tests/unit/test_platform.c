@@ -324,6 +324,33 @@ static void the_rtc_interrupts_on_irq_8_through_the_slave(void **state)
     assert_true(platform_deadline(&platform) == DEADLINE_NONE);
 }
 
+/* A guest that has suspended itself hears of the clock by the SCI, its own line being masked. */
+static void the_rtc_wakes_by_the_sci(void **state)
+{
+    (void)state;
+    pic_init(0xfb, 0xfd);
+    out_b(0x70, 0x0b);
+    out_b(0x71, 0x12);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+    out_b(0x603, 0x04);
+    run_to_deadline();
+    assert_in_range(now, HZ, HZ + 10);
+    assert_true(platform.extint);
+    assert_int_equal(platform_acknowledge_extint(&platform), 0x29);
+    assert_int_equal(in_port(0x601, 1), 0x04);
+    out_b(0xa0, 0x20);
+    out_b(0x20, 0x20);
+    assert_true(platform.extint); /* a level: it is there until the status is cleared */
+    out_b(0x601, 0x04);
+    assert_int_equal(in_port(0x601, 1), 0);
+    assert_false(platform.extint);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE); /* the RTC's line is high, and rises no more */
+    out_b(0x70, 0x0c);
+    (void)in_port(0x71, 1);
+    out_b(0x603, 0);
+    assert_true(platform_deadline(&platform) == DEADLINE_NONE);
+}
+
 static void hpet_out(uint32_t offset, uint64_t value)
 {
     assert_true(platform_mmio_write(&platform, gpa(0xfed00000 + offset), 8, value, now));
@@ -769,6 +796,7 @@ int main(void)
         cmocka_unit_test_setup(the_uart_interrupts_on_irq_4, setup),
         cmocka_unit_test_setup(typed_bytes_interrupt_and_arrive, setup),
         cmocka_unit_test_setup(the_rtc_interrupts_on_irq_8_through_the_slave, setup),
+        cmocka_unit_test_setup(the_rtc_wakes_by_the_sci, setup),
         cmocka_unit_test_setup(the_hpet_interrupts_by_the_pin_of_its_route, setup),
         cmocka_unit_test_setup(the_hpet_takes_the_places_of_the_8254_and_the_rtc, setup),
         cmocka_unit_test_setup(the_sci_is_a_level_and_repeats_until_served, setup),

@@ -58,16 +58,21 @@ static const uint64_t xapic_known = REGISTERS_COMMON | REGISTER_BIT(LAPIC_APR) |
 
 /* The highest vector set in ISR, TMR or IRR; -1: none. Out of line: with any_vector() in one function each word would
  * be kept in a register that has to be saved. */
-__attribute__((noinline)) static int highest_vector(const struct lapic *lapic, uint32_t base)
+__attribute__((noinline)) static int highest_of_words(const uint32_t *registers)
 {
     for (int word = LAPIC_WORDS - 1; word >= 0; word--) {
-        uint32_t bits = lapic_get(lapic, base + (uint32_t)word * 16);
+        uint32_t bits = registers[word * 4]; /* 16 bytes apart */
 
         if (bits != 0) {
             return word * 32 + 31 - __builtin_clz(bits);
         }
     }
     return -1;
+}
+
+static inline int highest_vector(const struct lapic *lapic, uint32_t base)
+{
+    return highest_of_words(&lapic->page->registers[base / 4]);
 }
 
 /* Straight-line, because it is asked at every EOI and the answer is nearly always no. */
@@ -488,8 +493,10 @@ void lapic_set_end_word(struct lapic *lapic, uint32_t *word)
 
 __attribute__((noinline)) static int deliverable_of_some(struct lapic *lapic)
 {
-    int vector = lapic_highest_requested(lapic);
+    int vector;
 
+    lapic_merge_pending(lapic);
+    vector = highest_vector(lapic, LAPIC_IRR);
     if (vector >= 0) {
         settle_end(lapic);
     }

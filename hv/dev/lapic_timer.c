@@ -223,26 +223,40 @@ uint64_t lapic_tsc_deadline_read(const struct lapic *lapic)
     return lapic->tsc_deadline;
 }
 
+static inline uint64_t deadline_after(uint64_t wait, uint64_t now)
+{
+    return wait < DEADLINE_NONE - now ? now + wait : DEADLINE_NONE;
+}
+
+/* The old deadline or the new one has passed. */
+__attribute__((noinline)) static void write_passed_deadline(struct lapic *lapic, uint64_t value, uint64_t tsc_offset,
+                                                            uint64_t now)
+{
+    uint64_t guest_now = now + tsc_offset;
+
+    lapic_run_timer(lapic, now);
+    lapic->tsc_deadline = value;
+    lapic->deadline = value != 0 ? deadline_after(value - guest_now, now) : DEADLINE_NONE;
+    if (value != 0 && value <= guest_now) {
+        lapic->tsc_deadline = 0;
+        lapic->deadline = DEADLINE_NONE;
+        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+    }
+}
+
 /* Ignored outside TSC-deadline mode. A deadline that has passed fires at once. Compared in guest time, where a guest
- * with a moved TSC has no wrap. */
+ * with a moved TSC has no wrap. What a kernel does at each tick makes no stack frame. */
 void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now)
 {
     uint64_t guest_now = now + tsc_offset;
-    uint64_t wait = value - guest_now;
 
     if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE || !lapic_enabled(lapic)) {
         return;
     }
-    lapic_run_timer(lapic, now);
+    if (now >= lapic->deadline || (value <= guest_now && value != 0)) {
+        write_passed_deadline(lapic, value, tsc_offset, now);
+        return;
+    }
     lapic->tsc_deadline = value;
-    lapic->deadline = DEADLINE_NONE;
-    if (value == 0) {
-        return;
-    }
-    if (value <= guest_now) {
-        lapic->tsc_deadline = 0;
-        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
-        return;
-    }
-    lapic->deadline = wait < DEADLINE_NONE - now ? now + wait : DEADLINE_NONE;
+    lapic->deadline = value != 0 ? deadline_after(value - guest_now, now) : DEADLINE_NONE;
 }

@@ -55,15 +55,28 @@ __attribute__((noinline)) static void set_windows(struct svm_vcpu *svm, struct v
     }
 }
 
-/* Nothing waits, and for nothing an exit is wanted, which is so nearly always. */
-static inline bool windows_stay_shut(const struct svm_vcpu *svm, const struct vcpu *vcpu, bool interrupt, bool nmi)
+/* Nothing waits, which is so nearly always: set_windows() for that. */
+static inline void shut_windows(struct svm_vcpu *svm)
 {
-    const struct vmcb *vmcb = &svm->vmcb;
+    struct vmcb *vmcb = &svm->vmcb;
+    uint32_t misc1 = vmcb->intercepts[INTERCEPT_MISC1];
+    uint32_t cr = vmcb->intercepts[INTERCEPT_CR];
+    uint64_t control = vmcb->int_control;
 
-    return !interrupt && !nmi && (lapic_cr8(&vcpu->lapic) == 0 || !lapic_has_request(&vcpu->lapic)) &&
-           !svm->exit_at_once && (vmcb->int_control & (INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR)) == 0 &&
-           (vmcb->intercepts[INTERCEPT_MISC1] & 1u << MISC1_VINTR) == 0 &&
-           (vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR8_WRITE) == 0;
+    svm->exit_at_once = false;
+    if ((misc1 & 1u << MISC1_VINTR) != 0 || (cr & INTERCEPT_CR_CR8_WRITE) != 0 ||
+        (control & (INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR)) != 0) {
+        vmcb->intercepts[INTERCEPT_MISC1] = misc1 & ~(1u << MISC1_VINTR);
+        vmcb->intercepts[INTERCEPT_CR] = cr & ~INTERCEPT_CR_CR8_WRITE;
+        vmcb->int_control = control & ~(INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR);
+        vmcb->clean &= ~(CLEAN_INTERCEPTS | CLEAN_INT_CONTROL);
+    }
+}
+
+/* Not even behind the TPR, which kernels keep above 0. */
+static inline bool nothing_waits(const struct vcpu *vcpu, bool interrupt, bool nmi)
+{
+    return !interrupt && !nmi && (lapic_cr8(&vcpu->lapic) == 0 || !lapic_has_request(&vcpu->lapic));
 }
 
 /* Real mode pushes no error codes. APM 2 8.1; 15.20 "Event Injection". */
@@ -121,7 +134,9 @@ void svm_choose_event(struct svm_vcpu *svm, struct vcpu *vcpu)
         svm_step_begin(&svm->step, &svm->vmcb, vcpu, SVM_STEP_SHADOW);
         interrupt = nmi = false;
     }
-    if (!windows_stay_shut(svm, vcpu, interrupt, nmi)) {
+    if (nothing_waits(vcpu, interrupt, nmi)) {
+        shut_windows(svm);
+    } else {
         set_windows(svm, vcpu, interrupt, nmi);
     }
 }

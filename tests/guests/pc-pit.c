@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ways from the 8254 to the CPU: the 8259 through LINT0 as ExtINT, as a fixed vector and as NMI; through the I/O
- * APIC's pin 0 as ExtINT; past the 8259 through pin 2; and with the local APIC off.
+ * APIC's pin 0 as ExtINT; past the 8259 through pin 2; and with the local APIC off. The RTC's second way, the SCI.
  * MP Specification 1.4, 3.6.2 "Interrupt Modes"; SDM 3A 11.5.1.
  */
-#include "tests/guests/lib/guest.h"
+#include "tests/guests/lib/cmos.h"
 
 const char guest_name[] = "pc-pit";
 
@@ -24,6 +24,11 @@ const char guest_name[] = "pc-pit";
 #define PIN_8259 0
 #define PIN_TIMER 2
 #define TICKS 1193 /* a millisecond */
+#define SCI 9
+#define SCI_VECTOR 0x29
+#define PM1_STATUS 0x600
+#define PM1_ENABLE 0x602
+#define PM1_RTC 0x400u
 
 static volatile uint32_t seen[256];
 
@@ -80,6 +85,29 @@ static void drain(void)
     lapic_write(APIC_LINT0, MASKED);
 }
 
+/* A kernel that has suspended itself sleeps with IRQ 8 masked until the RTC makes an SCI. ACPI 6.5, 4.8.2.4. */
+static void the_rtc_wakes_by_the_sci(void)
+{
+    trap_set(SCI_VECTOR, on_interrupt);
+    lapic_write(APIC_LINT0, EXTINT);
+    pic_mask(0xfdfb);
+    cmos_write(RTC_A, RTC_1024_HZ);
+    cmos_write(RTC_B, RTC_24_HOURS);
+    (void)cmos_read(RTC_C); /* a line that is high already rises no more */
+    out16(PM1_STATUS, PM1_RTC);
+    out16(PM1_ENABLE, PM1_RTC);
+    seen[SCI_VECTOR] = 0;
+    cmos_write(RTC_B, RTC_PIE | RTC_24_HOURS);
+    __asm__ volatile("sti; hlt; cli" : : : "memory");
+    CHECK_EQUAL(seen[SCI_VECTOR], 1);
+    CHECK_EQUAL(in16(PM1_STATUS) & PM1_RTC, PM1_RTC);
+    out16(PM1_ENABLE, 0);
+    out16(PM1_STATUS, PM1_RTC);
+    pic_eoi(SCI);
+    cmos_write(RTC_B, RTC_24_HOURS);
+    (void)cmos_read(RTC_C);
+}
+
 void guest_main(void)
 {
     uint64_t base = rdmsr(IA32_APIC_BASE);
@@ -130,5 +158,6 @@ void guest_main(void)
         pic_eoi(0);
         wrmsr(IA32_APIC_BASE, base);
         lapic_write(APIC_SVR, 0x1ff);
+        the_rtc_wakes_by_the_sci();
     }
 }

@@ -34,6 +34,10 @@
  * again before anything else changes (settle). Global tables below a root have no parent of their own
  * (SHADOW_ANY_ROOT): it is the root in use.
  *
+ * Reading ahead. A fill puts in pages beside its own, and links a table with the pages that it has from before, all
+ * without the accessed bit, which the CPU sets where it uses one: the only thing that it writes here. When a tree gets
+ * its list, those without go.
+ *
  * Recycling. A clock's hand goes over the tables and takes the first that was not used since it came by, is not on the
  * way of the fill in progress, and links to nothing in this epoch. There always is one: a tree has leaves.
  */
@@ -69,14 +73,15 @@ _Static_assert(MODE_NXE << PLACE_MODE_SHIFT <= ~PLACE_LINEAR, "the mode fits bel
 
 #define LEVELS_PAE 3u
 #define ROOT_LOW SHADOW_ROOT_LOW
-#define NEIGHBOURS 7u /* entries after a filled one that are looked at, too */
+#define BLOCK 16u /* entries, aligned, of which those beside a filled one are looked at, too */
+_Static_assert(64 % BLOCK == 0, "a block has its bits in one word");
 #define PAGE_FLAGS 0xfffULL
 
 /* What one flush or one fill makes good at most: the work of some 10,000 instructions. */
 #define RELINK_TABLES 32u
 #define RELINK_ENTRIES 2048u
 
-#define RUN_MIN 6u /* entries in a row, from which on they are cheaper to compare as a run */
+#define RUN_MIN 32u /* entries in a row, from which on they are cheaper to compare as a run */
 
 static struct shadow_table *row_of(const struct shadow *shadow, uint32_t table)
 {
@@ -207,8 +212,7 @@ static void count_change(struct shadow *shadow, struct shadow_table *row)
     shadow->shared_changes += row->shared;
 }
 
-/* One more of what put() has put into the table in the same fill. */
-static void put_more(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
+static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
 {
     struct shadow_table *row = row_of(shadow, table);
     uint64_t *word = &row->used[index / 64];
@@ -220,13 +224,6 @@ static void put_more(struct shadow *shadow, uint32_t table, uint32_t index, uint
     if (table != ROOT_LOW) {
         seen_of(shadow, table)[index] = seen;
     }
-}
-
-static void put(struct shadow *shadow, uint32_t table, uint32_t index, uint64_t entry, uint64_t seen)
-{
-    struct shadow_table *row = row_of(shadow, table);
-
-    put_more(shadow, table, index, entry, seen);
     count_change(shadow, row);
     if (row->epoch != shadow->global_epoch) {
         shadow->tree->state = SHADOW_TREE_CHANGES;
@@ -657,6 +654,24 @@ static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source
     return table;
 }
 
+/* The pages of a table that comes into a tree count as read ahead: those of a process that is gone are as good. */
+static void begin_unused(struct shadow *shadow, uint32_t table)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    uint64_t *entries = entries_of(shadow, table);
+
+    if (level_of(row) != LEVEL_4K || (row->place & PLACE_DIRECT) != 0) {
+        return;
+    }
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+
+        for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
+            entries[word * 64 + (uint32_t)__builtin_ctzll(left)] &= ~X86_ACCESSED;
+        }
+    }
+}
+
 /* The same with good entries, to be linked by `parent`. */
 static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t source, uint32_t parent)
 {
@@ -671,6 +686,9 @@ static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t sourc
         }
         join_tree(shadow, row, epoch_below(shadow, parent, row));
         make_good(shadow, table, &relinking);
+        for (uint32_t i = 0; i < relinking.count; i++) {
+            begin_unused(shadow, relinking.tables[i]);
+        }
     }
     return table;
 }
@@ -832,42 +850,103 @@ static uint64_t rights_of(const struct fill *fill)
     return rights;
 }
 
-/*
- * The entries after the one that was filled, as long as they differ from it in nothing but address and dirty bit: a CPU
- * could have read them ahead, for they are accessed.
- */
-static void fill_neighbour(const struct fill *fill, uint32_t table, uint32_t index, uint64_t entry)
-{
-    uint64_t addresses = (1ULL << fill->paging->physical_bits) - PAGE_BYTES;
-    uint64_t allowed = (entry & X86_DIRTY) != 0 ? ~0ULL : ~GUEST_WAY_WRITE;
-    uint64_t host;
+/* What is filled beside a page: entries that differ from its own in nothing but address and dirty bit. */
+struct neighbours {
+    const struct guest_range *range; /* RAM that has the page; of others none is filled */
+    const uint8_t *guest;            /* the page's entry */
+    uint64_t *entries, *seen;        /* the table's */
+    uint64_t used;                   /* of the 64 entries around */
+    uint64_t like, differs;          /* the page's entry, and which bits are the same */
+    uint64_t addresses;
+    uint64_t clean, dirty; /* a leaf without its address */
+    uint32_t index;        /* of the page */
+    bool wide;             /* the guest's entries have 8 bytes */
+};
 
-    if ((row_of(fill->shadow, table)->used[index / 64] >> (index % 64) & 1) != 0) {
-        return;
-    }
-    host = ram_of(fill->shadow->memory, entry & addresses, LEVEL_4K);
-    if (host != 0) {
-        put_more(fill->shadow, table, index, make_leaf(host, fill->way->rights[0] & allowed, false), entry);
-    }
+/* The guest's entry so many behind one of a way. */
+static inline uint64_t entry_behind(const uint8_t *slot, int64_t entries, bool wide)
+{
+    return wide ? __atomic_load_n((const uint64_t *)(const void *)slot + entries, __ATOMIC_RELAXED)
+                : __atomic_load_n((const uint32_t *)(const void *)slot + entries, __ATOMIC_RELAXED);
 }
 
-static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t index)
+/* From one entry on as far as they are alike, and none was there. Which were filled, as bits. */
+static uint64_t fill_row(const struct neighbours *next, uint32_t from, uint32_t end, uint32_t step)
 {
-    const uint8_t *entries = fill->way->slots[0];
-    uint64_t differs = ~(((1ULL << fill->paging->physical_bits) - PAGE_BYTES) | X86_DIRTY);
-    uint64_t flags = fill->way->entries[0] & differs;
-    uint32_t count = (uint32_t)min_u64(NEIGHBOURS, ENTRIES_PER_TABLE - 1 - index);
-    bool wide = fill->way->entry_bytes == 8;
+    uint64_t filled = 0;
 
-    for (uint32_t i = 1; i <= count; i++) {
-        uint64_t entry = wide ? __atomic_load_n((const uint64_t *)(const void *)entries + i, __ATOMIC_RELAXED)
-                              : __atomic_load_n((const uint32_t *)(const void *)entries + i, __ATOMIC_RELAXED);
+    for (uint32_t i = from; i != end; i += step) {
+        uint64_t entry = entry_behind(next->guest, (int64_t)i - next->index, next->wide);
+        uint64_t offset = (entry & next->addresses) - next->range->start.value;
 
-        if ((entry & differs) != flags) {
+        if (((entry ^ next->like) & next->differs) != 0 || (next->used >> (i % 64) & 1) != 0 ||
+            offset >= next->range->bytes || next->range->bytes - offset < PAGE_BYTES) {
             break;
         }
-        fill_neighbour(fill, table, index + i, entry);
+        next->entries[i] =
+            (next->range->backing.value + offset) | ((entry & X86_DIRTY) != 0 ? next->dirty : next->clean);
+        next->seen[i] = entry;
+        filled |= 1ULL << (i % 64);
     }
+    return filled;
+}
+
+/* The RAM that an address is in, of which it is known that it is in one. */
+static const struct guest_range *range_of(const struct guest_memory *memory, uint64_t address)
+{
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        const struct guest_range *range = &memory->ranges[i];
+
+        if (address - range->start.value < range->bytes) {
+            return range;
+        }
+    }
+    return memory->ranges;
+}
+
+/*
+ * The entries around the one that was filled, in its block: a CPU could have read them ahead, for they are accessed.
+ * Ours are not, and show by that bit whether the CPU uses them.
+ */
+__attribute__((noinline)) static void fill_neighbours(const struct fill *fill, uint32_t table, uint32_t index)
+{
+    struct shadow_table *row = row_of(fill->shadow, table);
+    uint64_t rights = fill->way->rights[0];
+    uint32_t first = index & ~(BLOCK - 1);
+    struct neighbours next = {
+        .range = range_of(fill->shadow->memory, fill->address),
+        .guest = fill->way->slots[0],
+        .entries = entries_of(fill->shadow, table),
+        .seen = seen_of(fill->shadow, table),
+        .used = row->used[index / 64],
+        .like = fill->way->entries[0],
+        .addresses = (1ULL << fill->paging->physical_bits) - PAGE_BYTES,
+        .clean = make_leaf(0, rights & ~GUEST_WAY_WRITE, false) & ~X86_ACCESSED,
+        .dirty = make_leaf(0, rights, false) & ~X86_ACCESSED,
+        .index = index,
+        .wide = fill->way->entry_bytes == 8,
+    };
+    uint64_t filled;
+
+    next.differs = ~(next.addresses | X86_DIRTY);
+    filled = fill_row(&next, index + 1, first + BLOCK, 1) | fill_row(&next, index - 1, first - 1, UINT32_MAX);
+    row->used[index / 64] |= filled;
+    row->present = (uint16_t)(row->present + __builtin_popcountll(filled));
+}
+
+/* Is there one beside it that fill_neighbours() would fill? Mostly there is none: the guest has just made the page. */
+static inline bool has_neighbours(const struct fill *fill, uint32_t table, uint32_t index)
+{
+    const struct guest_way *way = fill->way;
+    uint64_t used = row_of(fill->shadow, table)->used[index / 64] >> (index & ~(BLOCK - 1)) % 64;
+    uint64_t differs = ~(((1ULL << fill->paging->physical_bits) - PAGE_BYTES) | X86_DIRTY);
+    uint32_t place = index % BLOCK;
+    bool wide = way->entry_bytes == 8;
+
+    return (place != BLOCK - 1 && (used >> place & 2) == 0 &&
+            ((entry_behind(way->slots[0], 1, wide) ^ way->entries[0]) & differs) == 0) ||
+           (place != 0 && (used << 1 >> place & 1) == 0 &&
+            ((entry_behind(way->slots[0], -1, wide) ^ way->entries[0]) & differs) == 0);
 }
 
 /* Is the table that is linked here the one with this name? */
@@ -984,7 +1063,9 @@ static bool fill_in(const struct fill *fill, uint64_t host)
     shadow->way_table = table;
     index = level_index(fill->linear, leaf);
     old = entries_of(shadow, table)[index];
+    old |= old != 0 ? X86_ACCESSED : 0;
     if (old == entry) {
+        entries_of(shadow, table)[index] = entry;
         return linked;
     }
     if (old != 0 &&
@@ -993,7 +1074,7 @@ static bool fill_in(const struct fill *fill, uint64_t host)
     }
     put(shadow, table, index, entry, is_direct(fill->way, leaf) ? 0 : fill->way->entries[leaf]);
     row_of(shadow, table)->forced |= is_forced(fill);
-    if (leaf == 0 && !is_direct(fill->way, 0)) {
+    if (leaf == 0 && !is_direct(fill->way, 0) && has_neighbours(fill, table, index)) {
         fill_neighbours(fill, table, index);
     }
     return true;
@@ -1116,18 +1197,20 @@ static void look_at_shares(const struct shadow *shadow, struct shadow_tree *tree
     tree->shared_changes = differs == 0 ? shadow->shared_changes : tree->shared_changes;
 }
 
-/* Entries in a row: a run, or each by itself where they are few. False: the list is full. */
+/* Entries in a row: a run, or each by itself where they are few, as long as half of the list is free. False: it is
+ * full. */
 static bool list_run(struct shadow *shadow, uint32_t table, uint32_t first, uint32_t count)
 {
     struct shadow_tree *tree = shadow->tree;
     struct shadow_run *runs = tree->list->runs;
     const uint64_t *guest = (const uint64_t *)(uintptr_t)(row_of(shadow, table)->source & ~SOURCE_RIGHTS) + first;
-    uint32_t places = count < RUN_MIN ? count : 1;
+    uint32_t left = (uint32_t)tree->first_run - tree->singles;
+    uint32_t places = count < RUN_MIN && left > SHADOW_TREE_RUNS / 2 ? count : 1;
 
-    if ((uint32_t)tree->first_run - tree->singles < places) {
+    if (left < places) {
         return false;
     }
-    if (places != count) {
+    if (count != 1 && places == 1) {
         runs[--tree->first_run] =
             (struct shadow_run){.guest = guest, .seen = table * ENTRIES_PER_TABLE + first, .count = count};
         return true;
@@ -1176,6 +1259,27 @@ static bool list_table(struct shadow *shadow, uint32_t table)
     return count == 0 || list_run(shadow, table, first, count);
 }
 
+/* Pages that were read ahead, and that the CPU has not used since, go: they would be compared at each switch. */
+static void drop_unused(struct shadow *shadow, uint32_t table)
+{
+    const struct shadow_table *row = row_of(shadow, table);
+    const uint64_t *entries = entries_of(shadow, table);
+
+    for (uint32_t words = row->words; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+        uint64_t unused = 0;
+
+        for (uint64_t left = row->used[word]; left != 0; left &= left - 1) {
+            uint64_t entry = entries[word * 64 + (uint32_t)__builtin_ctzll(left)];
+
+            unused |= (entry & X86_ACCESSED) != 0 ? 0 : left & -left;
+        }
+        if (unused != 0) {
+            clear_entries(shadow, table, word, unused);
+        }
+    }
+}
+
 /* With runs that are always as they were. */
 static bool fill_up_singles(struct shadow_tree *tree)
 {
@@ -1205,6 +1309,9 @@ static bool list_tree(struct shadow *shadow, const struct relinking *relinking)
 
         if (row->epoch != shadow->epoch) {
             continue; /* global */
+        }
+        if (level_of(row) == LEVEL_4K && (row->place & PLACE_DIRECT) == 0) {
+            drop_unused(shadow, table);
         }
         if (row->shared && tree->shares == SHADOW_TREE_SHARES) {
             return false;
@@ -1305,8 +1412,7 @@ static void carry_global(struct shadow *shadow, uint32_t from, uint32_t to)
 }
 
 /* Are the guest's entries that a tree was made of as they were? Most of what a switch costs is this. */
-__attribute__((always_inline)) static inline bool is_unchanged(const struct shadow *shadow,
-                                                               const struct shadow_tree *tree)
+__attribute__((always_inline)) static inline bool singles_are_unchanged(const struct shadow_tree *tree)
 {
     const struct shadow_run *run = tree->list->runs;
     const struct shadow_run *end = run + tree->singles;
@@ -1319,7 +1425,18 @@ __attribute__((always_inline)) static inline bool is_unchanged(const struct shad
             }
         }
     }
-    for (run = tree->list->runs + tree->first_run; run->count != 0; run++) {
+    return true;
+}
+
+static inline bool has_runs(const struct shadow_tree *tree)
+{
+    return tree->list->runs[tree->first_run].count != 0;
+}
+
+__attribute__((always_inline)) static inline bool runs_are_unchanged(const struct shadow *shadow,
+                                                                     const struct shadow_tree *tree)
+{
+    for (const struct shadow_run *run = tree->list->runs + tree->first_run; run->count != 0; run++) {
         if (differ(run->guest, &shadow->seen[run->seen], run->count)) {
             return false;
         }
@@ -1363,7 +1480,7 @@ static void switch_to(struct shadow *shadow, const struct guest_paging *paging, 
     use_tree(shadow, was_calm);
 }
 
-/* These three are true always, which the compiler must not see: then each ends with a jump to the next. */
+/* All of these are true always, which the compiler must not see: then each ends with a jump to the next. */
 __attribute__((noinline)) static bool switch_slowly(struct shadow *shadow, const struct guest_paging *paging,
                                                     uint64_t *root)
 {
@@ -1375,7 +1492,8 @@ __attribute__((noinline)) static bool switch_slowly(struct shadow *shadow, const
         if (tree->cr3 == paging->cr3 && tree->state == SHADOW_TREE_LISTED) {
             look_at_shares(shadow, tree);
         }
-        if (is_listed_whole(shadow, tree, paging->cr3) && is_unchanged(shadow, tree)) {
+        if (is_listed_whole(shadow, tree, paging->cr3) && singles_are_unchanged(tree) &&
+            runs_are_unchanged(shadow, tree)) {
             enter_tree(shadow, tree, root);
         } else {
             switch_to(shadow, paging, tree);
@@ -1387,12 +1505,32 @@ __attribute__((noinline)) static bool switch_slowly(struct shadow *shadow, const
 }
 
 /* One that has changed is not compared again. */
+__attribute__((noinline)) static bool switch_changed(struct shadow *shadow, struct shadow_tree *tree,
+                                                     const struct guest_paging *paging, uint64_t *root)
+{
+    tree->state = SHADOW_TREE_CALM;
+    return switch_slowly(shadow, paging, root);
+}
+
+__attribute__((noinline)) static bool switch_with_runs(struct shadow *shadow, struct shadow_tree *tree,
+                                                       const struct guest_paging *paging, uint64_t *root)
+{
+    if (!runs_are_unchanged(shadow, tree)) {
+        return switch_changed(shadow, tree, paging, root);
+    }
+    enter_tree(shadow, tree, root);
+    return true;
+}
+
+/* This one calls nothing, and so saves no registers. */
 __attribute__((noinline)) static bool switch_listed(struct shadow *shadow, struct shadow_tree *tree,
                                                     const struct guest_paging *paging, uint64_t *root)
 {
-    if (!is_unchanged(shadow, tree)) {
-        tree->state = SHADOW_TREE_CALM;
-        return switch_slowly(shadow, paging, root);
+    if (!singles_are_unchanged(tree)) {
+        return switch_changed(shadow, tree, paging, root);
+    }
+    if (has_runs(tree)) {
+        return switch_with_runs(shadow, tree, paging, root);
     }
     enter_tree(shadow, tree, root);
     return true;

@@ -5,7 +5,7 @@
  *
  *   fill           a page that is touched for the first time, its entry not accessed: one exit
  *   refill         the same of a page whose entry is unchanged since an earlier time in this address space
- *   fill-8         eight pages in a row whose entries are accessed: the first one brings its neighbours
+ *   fill-16        sixteen pages in a row whose entries are accessed: the first one brings its neighbours
  *   switch         MOV to CR3, to an address space that was here before and has 16 pages; nothing has changed
  *   switch-touch   the same, and a page of it
  *   switch-512     with 512 pages
@@ -217,7 +217,7 @@ void guest_main(void)
     }
     make_tables();
     measure_pages("fill", PAGE, 1);
-    measure_pages("fill-8", PAGE | ACCESSED | OTHER, 8);
+    measure_pages("fill-16", PAGE | ACCESSED | OTHER, 16);
     measure_switches();
     measure_invalidations();
     measure_faults();

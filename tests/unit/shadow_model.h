@@ -236,8 +236,8 @@ static void check_in_tree(const struct shadow *shadow, uint64_t table)
     MODEL_CHECK(shadow->unsettled || row->epoch == shadow->epoch || row->epoch == shadow->global_epoch);
 }
 
-/* The engine's tables, read as a CPU does; false: not present. `host` is of the page at `linear`. */
-static bool cpu_walk(const struct model *model, uint64_t linear, struct translation *to, uint64_t *host)
+/* The engine's tables, read as a CPU does: the leaf, or NULL. `host` is of the page at `linear`. */
+static uint64_t *cpu_leaf(const struct model *model, uint64_t linear, struct translation *to, uint64_t *host)
 {
     int top = model->shadow.levels - 1;
     uint64_t table = shadow_root(&model->shadow);
@@ -245,13 +245,14 @@ static bool cpu_walk(const struct model *model, uint64_t linear, struct translat
     *to = (struct translation){.write = true, .user = true, .execute = true};
     for (int level = top;; level--) {
         uint64_t index = linear >> (12 + 9 * level) & (top == 2 && level == 2 ? 3 : 511);
-        uint64_t entry = *(uint64_t *)(uintptr_t)(window(model) + table + index * 8);
+        uint64_t *slot = (uint64_t *)(uintptr_t)(window(model) + table + index * 8);
+        uint64_t entry = *slot;
         uint64_t bytes = 1ULL << (12 + 9 * level);
         bool leaf = level == 0 || (level < 3 && (entry & PS) != 0);
 
         if ((entry & P) == 0) {
             MODEL_CHECK(entry == 0);
-            return false;
+            return NULL;
         }
         if (top == 2 && level == 2) {
             MODEL_CHECK((entry & ~FRAME) == P); /* all else is reserved in PAE's pointers */
@@ -264,12 +265,17 @@ static bool cpu_walk(const struct model *model, uint64_t linear, struct translat
             MODEL_CHECK((entry & FRAME & (bytes - 1)) == 0);
             MODEL_CHECK((enum page_level)level <= model->shadow.largest && (top > 2 || level < 2));
             *host = (entry & FRAME) | (linear & (bytes - 1) & ~0xfffULL);
-            return true;
+            return slot;
         }
         table = entry & FRAME;
         MODEL_CHECK(table > model->shadow.tables && table < model->shadow.tables + model->shadow.count * PAGE_BYTES);
         check_in_tree(&model->shadow, table);
     }
+}
+
+static bool cpu_walk(const struct model *model, uint64_t linear, struct translation *to, uint64_t *host)
+{
+    return cpu_leaf(model, linear, to, host) != NULL;
 }
 
 static bool cpu_allows(const struct model *model, uint64_t linear, enum guest_access access, bool user, bool ac,
@@ -641,6 +647,7 @@ static void touch(struct model *model)
     struct expected expected;
     struct expected before;
     struct expected after;
+    struct translation to;
     enum shadow_result answer;
     bool accessed;
     uint64_t host;
@@ -648,6 +655,7 @@ static void touch(struct model *model)
     paging.cpl = user ? 3 : 0;
     paging.rflags = ac ? RFLAGS_AC : 0;
     if (cpu_allows(model, model->linear[n], access, user, ac, &host)) {
+        *cpu_leaf(model, model->linear[n], &to, &host) |= A;
         model->through++;
         check_address(model, n);
         return;

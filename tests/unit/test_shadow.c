@@ -326,7 +326,71 @@ static void switch_to(uint64_t page)
     switch_space(&model.shadow, &model.paging);
 }
 
+/* Neighbours of a page that was filled are there without an exit. What the CPU has not used of them when the address
+ * space is listed is not compared at each switch from then on: it is gone, and comes again where it is touched. */
+static void what_is_read_ahead_and_not_used_leaves_a_tree_that_is_listed(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(0, 64);
+    for (uint64_t page = 0; page < 4; page++) {
+        guest_table(4)[page] = (0x5000 + page * PAGE_BYTES) | ENTRY | X86_ACCESSED;
+    }
+    make_way(12, 0);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 2 * PAGE_BYTES, GUEST_READ, &result), SHADOW_FILLED);
+    for (uint64_t page = 0; page < 4; page++) {
+        const uint64_t *leaf = cpu_leaf(&model, page * PAGE_BYTES, &to, &host);
+
+        assert_non_null(leaf);
+        assert_int_equal((*leaf & X86_ACCESSED) != 0, page == 2);
+    }
+    *cpu_leaf(&model, 0, &to, &host) |= X86_ACCESSED; /* as the CPU does that uses it */
+    for (uint32_t i = 0; i < 6; i++) {
+        switch_to(12);
+        switch_to(1);
+    }
+    assert_int_equal(model.shadow.tree->state, SHADOW_TREE_LISTED);
+    for (uint64_t page = 0; page < 4; page++) {
+        assert_int_equal(cpu_walk(&model, page * PAGE_BYTES, &to, &host), page % 2 == 0);
+    }
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, PAGE_BYTES, GUEST_READ, &result), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, PAGE_BYTES, &to, &host));
+    assert_int_equal(host, RAM_HOST + 0x6000);
+}
+
 #define EMPTY_ROOT 20u
+
+/* The same of what another address space has used in a table: a new process often gets those of one that is gone. */
+static void what_another_address_space_has_used_leaves_the_list_of_this_one(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(0, 64);
+    for (uint64_t page = 0; page < 3; page += 2) { /* not beside each other */
+        guest_table(4)[page] = (0x5000 + page * PAGE_BYTES) | ENTRY | X86_ACCESSED;
+        assert_int_equal(shadow_fault(&model.shadow, &model.paging, page * PAGE_BYTES, GUEST_READ, &result),
+                         SHADOW_FILLED);
+    }
+    make_way(6, 0);
+    guest_table(8)[0] = 0x4000 | ENTRY; /* the last table of the first way */
+    make_way(12, 0);
+    switch_to(6);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_READ, &result), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, 2 * PAGE_BYTES, &to, &host));
+    for (uint32_t i = 0; i < 6; i++) {
+        switch_to(12);
+        switch_to(6);
+    }
+    assert_int_equal(model.shadow.tree->state, SHADOW_TREE_LISTED);
+    assert_true(cpu_walk(&model, 0, &to, &host));
+    assert_false(cpu_walk(&model, 2 * PAGE_BYTES, &to, &host));
+}
 
 /* A link that was carried with global pages from a root outside of RAM has nothing to be compared with. When a page
  * that is not global comes below it, it is one of this address space's, and ends with the guest's entry. */
@@ -353,15 +417,13 @@ static void a_link_that_came_with_global_pages_is_not_kept_for_others(void **sta
     assert_false(cpu_walk(&model, 0x1000, &to, &host));
 }
 
-/* A table with a forced page is emptied when another address space takes it, and is as global as what links to it. */
-static void a_table_that_had_a_forced_page_stays_in_the_tree(void **state)
+/* A table with a forced page, and a global one beside it, was taken by a second address space, and a third one has it
+ * now with what is global. */
+static void a_table_that_had_a_forced_page(uint32_t pool)
 {
     struct guest_translation result;
-    struct translation to;
-    uint64_t host;
 
-    (void)state;
-    one_user_page_of(CR4_PGE, 64);
+    one_user_page_of(CR4_PGE, pool);
     guest_table(4)[0] = 0x5000 | P;
     guest_table(4)[1] = 0x7000 | ENTRY | 0x100; /* global */
     make_way(6, 0);
@@ -373,8 +435,44 @@ static void a_table_that_had_a_forced_page_stays_in_the_tree(void **state)
     switch_to(6);
     assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
     switch_to(EMPTY_ROOT);
+}
+
+/* It is emptied when another address space takes it, and is as global as what links to it. */
+static void a_table_that_had_a_forced_page_stays_in_the_tree(void **state)
+{
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    a_table_that_had_a_forced_page(64);
     assert_true(cpu_walk(&model, 0x1000, &to, &host)); /* which looks at the epoch of each table */
     assert_int_equal(host, RAM_HOST + 0x7000);
+}
+
+/* What 69aeeef mended, as the CPU sees it: the table counted as free while it was linked, and was used again a level
+ * higher. A link to a table of ours was then a page of the guest's. All places that are filled are entry 1. */
+static void a_table_that_is_linked_is_not_used_again_a_level_higher(void **state)
+{
+    struct guest_translation result;
+    struct audit_finding finding;
+    const uint64_t first = 12; /* the guest's three tables below its root */
+
+    (void)state;
+    a_table_that_had_a_forced_page(SHADOW_TABLES_MIN);
+    memset(guest_table(first), 0, 3 * PAGE_BYTES);
+    guest_table(first)[1] = (first + 1) * PAGE_BYTES | ENTRY;
+    guest_table(first + 1)[1] = (first + 2) * PAGE_BYTES | ENTRY;
+    guest_table(first + 2)[1] = 0x5000 | ENTRY;
+    for (uint64_t i = 1; i <= SHADOW_TABLES_MIN; i++) {
+        uint64_t linear = i << 39 | 1ULL << 30 | 1ULL << 21 | 1ULL << 12;
+
+        guest_table(EMPTY_ROOT)[i] = first * PAGE_BYTES | ENTRY;
+        assert_int_equal(shadow_fault(&model.shadow, &model.paging, linear, GUEST_READ, &result), SHADOW_FILLED);
+        if (!audit_passes(&model.shadow, &finding)) {
+            fail_msg("%s", finding.sentence);
+        }
+    }
+    assert_true(model.shadow.recycled > SHADOW_TABLES_MIN);
 }
 
 /* What one address space puts into a table that it takes from another one is compared before the other one has it. */
@@ -588,8 +686,11 @@ int main(void)
         cmocka_unit_test(a_forced_write_ends_with_the_next_flush),
         cmocka_unit_test(eight_roots_stay),
         cmocka_unit_test(a_tree_is_used_again_while_nothing_has_changed),
+        cmocka_unit_test(what_is_read_ahead_and_not_used_leaves_a_tree_that_is_listed),
+        cmocka_unit_test(what_another_address_space_has_used_leaves_the_list_of_this_one),
         cmocka_unit_test(a_link_that_came_with_global_pages_is_not_kept_for_others),
         cmocka_unit_test(a_table_that_had_a_forced_page_stays_in_the_tree),
+        cmocka_unit_test(a_table_that_is_linked_is_not_used_again_a_level_higher),
         cmocka_unit_test(a_table_that_a_fill_takes_ends_the_tree_that_had_it),
         cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),

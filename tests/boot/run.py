@@ -146,7 +146,7 @@ def command_line(case, emulator, image, log_path, timeout_s=None):
     runner, *options = words.machine_of(case, emulator)
     command = [os.path.join(ROOT, "tools", runner), *(log_path + words.COM2 if word == "COM2" else word for word in options),
                "--timeout", f"{timeout_s or case.timeout_s:.0f}"]
-    state = saved.state(words.machine_of(case, emulator)) if words.may_resume(case) else None
+    state = saved.state(words.machine_of(case, emulator), image) if words.may_resume(case) else None
     if state:
         command += ["--resume", state]
     if runner == "run-bochs":

@@ -161,19 +161,26 @@ void guest_note_unknown(struct vcpu *vcpu, enum unknown_kind kind, uint64_t reso
 /* The same where it stands in the list already. False: it does not, or the list is in use; nothing has been done. */
 bool guest_count_unknown(struct guest *guest, enum unknown_kind kind, uint64_t resource);
 
+/* Was it the last one that was counted? With the lock. */
+static inline bool guest_unknown_is_latest(const struct guest *guest, enum unknown_kind kind, uint64_t resource)
+{
+    const struct unknown_access *latest = &guest->unknown[guest->unknown_latest];
+
+    return guest->unknown_latest < guest->unknown_count && latest->kind == kind && resource >= latest->resource &&
+           resource <= latest->last;
+}
+
 /* The same where it was the last one that was counted; else nothing has been done. */
 static inline bool guest_count_unknown_again(struct guest *guest, enum unknown_kind kind, uint64_t resource)
 {
-    struct unknown_access *latest = &guest->unknown[guest->unknown_latest];
     bool again;
 
     if (!spinlock_try(&guest->unknown_lock)) {
         return false;
     }
-    again = guest->unknown_latest < guest->unknown_count && latest->kind == kind && resource >= latest->resource &&
-            resource <= latest->last;
+    again = guest_unknown_is_latest(guest, kind, resource);
     if (again) {
-        latest->count++;
+        guest->unknown[guest->unknown_latest].count++;
     }
     spinlock_release(&guest->unknown_lock);
     return again;

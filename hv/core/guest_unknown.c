@@ -59,16 +59,13 @@ __attribute__((noinline)) static bool count_listed(struct guest *guest, enum unk
 
 bool guest_count_unknown(struct guest *guest, enum unknown_kind kind, uint64_t resource)
 {
-    struct unknown_access *latest = &guest->unknown[guest->unknown_latest];
-
     if (!spinlock_try(&guest->unknown_lock)) {
         return false;
     }
-    if (guest->unknown_latest >= guest->unknown_count || latest->kind != kind || resource < latest->resource ||
-        resource > latest->last) {
+    if (!guest_unknown_is_latest(guest, kind, resource)) {
         return count_listed(guest, kind, resource);
     }
-    latest->count++;
+    guest->unknown[guest->unknown_latest].count++;
     spinlock_release(&guest->unknown_lock);
     return true;
 }

@@ -538,23 +538,6 @@ __attribute__((noinline)) static bool handle_undefined(struct svm_vcpu *svm, str
     return finish(svm, vcpu, quick_undefined(svm, vcpu));
 }
 
-/* What the long way would bring up to date. */
-static inline void bring_up_to_date(struct svm_vcpu *svm, struct vcpu *vcpu)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-
-    vcpu->gpr[GPR_RAX] = vmcb->rax;
-    vcpu->gpr[GPR_RSP] = vmcb->rsp;
-    vcpu->rip = vmcb->rip;
-    vcpu->rflags = vmcb->rflags;
-    vcpu->pending.valid = false;
-    vmcb->clean = svm_features.vmcb_clean ? CLEAN_ALL : 0;
-    vmcb->tlb_control = TLB_FLUSH_NOTHING;
-    if (svm->repairs && svm_quirks_concern(&svm->quirk, vmcb)) {
-        svm_quirks_repair_exit(svm, vcpu);
-    }
-}
-
 /* The CPU is given away: what comes next is the vCPU's next turn. */
 __attribute__((noinline)) static bool handle_halt(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -565,7 +548,10 @@ __attribute__((noinline)) static bool handle_halt(struct svm_vcpu *svm, struct v
     if (next == vmcb->rip || exit_time_is_over(vcpu) || !svm_events_are_settled(svm, vcpu)) {
         return svm_handle_any_exit(svm, vcpu);
     }
-    bring_up_to_date(svm, vcpu);
+    svm_take_exit(&svm->vmcb, vcpu);
+    if (svm->repairs && svm_quirks_concern(&svm->quirk, vmcb)) {
+        svm_quirks_repair_exit(svm, vcpu);
+    }
     exit_quick_halt(vcpu, SVM_EXIT_HLT, next);
     return false;
 }

@@ -127,13 +127,7 @@ static inline void after_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
     struct vmcb *vmcb = &svm->vmcb;
 
     vcpu->exit_tsc = insn_rdtsc();
-    vcpu->gpr[GPR_RAX] = vmcb->rax;
-    vcpu->gpr[GPR_RSP] = vmcb->rsp;
-    vcpu->rip = vmcb->rip;
-    vcpu->rflags = vmcb->rflags;
-    vcpu->pending.valid = false;
-    vmcb->clean = svm_features.vmcb_clean ? CLEAN_ALL : 0;
-    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+    svm_take_exit(vmcb, vcpu);
     if ((vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic)) {
         lapic_cr8_write(&vcpu->lapic, vmcb->int_control & 0xf);
         vcpu->requests |= VCPU_EVENT;

@@ -103,6 +103,19 @@ static inline uint64_t svm_guest_efer(const struct svm_vcpu *svm, const struct v
 }
 void svm_write_system(struct svm_vcpu *svm, const struct vcpu *vcpu);
 
+/* What each exit that is not quick begins with: the registers that the CPU has saved, and a VMCB that is as the CPU has
+ * it. APM 2 15.16.1 "TLB Flush". */
+static inline void svm_take_exit(struct vmcb *vmcb, struct vcpu *vcpu)
+{
+    vcpu->gpr[GPR_RAX] = vmcb->rax;
+    vcpu->gpr[GPR_RSP] = vmcb->rsp;
+    vcpu->rip = vmcb->rip;
+    vcpu->rflags = vmcb->rflags;
+    vcpu->pending.valid = false;
+    vmcb->clean = svm_features.vmcb_clean ? CLEAN_ALL : 0;
+    vmcb->tlb_control = TLB_FLUSH_NOTHING;
+}
+
 /* events.c */
 static inline void svm_end_shadow(struct svm_vcpu *svm)
 {

@@ -461,16 +461,6 @@ __attribute__((noinline)) static bool handle_undefined(struct vcpu *vcpu)
     return finish(vcpu, quick_undefined(vcpu));
 }
 
-/* With all that the long way would bring up to date. */
-static void bring_up_to_date(struct vmx_vcpu *vmx, struct vcpu *vcpu)
-{
-    vmx->launched = 1;
-    vmx->rip = vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
-    vmx->rflags = vcpu->rflags = vmx_read_inline(VMCS_GUEST_RFLAGS);
-    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
-    vcpu->pending.valid = false;
-}
-
 /* The CPU is given away: what comes next is the vCPU's next turn. */
 __attribute__((noinline)) static bool handle_halt(struct vcpu *vcpu)
 {
@@ -480,7 +470,7 @@ __attribute__((noinline)) static bool handle_halt(struct vcpu *vcpu)
     if (exit_time_is_over(vcpu) || (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0) {
         return vmx_handle_any_exit(vmx, vcpu);
     }
-    bring_up_to_date(vmx, vcpu);
+    vmx_take_exit(vmx, vcpu);
     exit_quick_halt(vcpu, VMX_EXIT_HLT, vcpu->rip + vmx_read_inline(VMCS_EXIT_INSTRUCTION_LENGTH));
     return false;
 }

@@ -130,12 +130,8 @@ static inline void read_words(struct vmx_exit_words *words)
 
 static inline void after_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    vmx->launched = 1;
     vcpu->exit_tsc = insn_rdtsc();
-    vmx->rip = vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
-    vmx->rflags = vcpu->rflags = vmx_read_inline(VMCS_GUEST_RFLAGS);
-    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
-    vcpu->pending.valid = false;
+    vmx_take_exit(vmx, vcpu);
 }
 
 static bool find_violation(const struct vcpu *vcpu, char sentence[VMX_ENTRY_SENTENCE_MAX])

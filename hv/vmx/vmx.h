@@ -134,6 +134,16 @@ void vmx_flush_translations(const struct vcpu *vcpu);
 void vmx_read_system(struct vcpu *vcpu);
 void vmx_write_system(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 
+/* What each exit that is not quick begins with: the VMCS is launched, and the registers that the CPU has saved. */
+static inline void vmx_take_exit(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    vmx->launched = 1;
+    vmx->rip = vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
+    vmx->rflags = vcpu->rflags = vmx_read_inline(VMCS_GUEST_RFLAGS);
+    vmx->rsp = vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
+    vcpu->pending.valid = false;
+}
+
 /* events.c */
 static inline void vmx_end_shadow(struct vmx_vcpu *vmx)
 {

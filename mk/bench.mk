@@ -12,12 +12,17 @@ bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
 bench-guests: fault-image $(BUILD)/guests/bench-ticks.elf
 	tests/bench/bench-guests $(BUILD)
 
+# What COUNT=FILE lets each instruction be counted with: tests/bench/count-functions says how.
+$(BUILD)/bench/qemu-count.so: tests/bench/qemu_count.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -O2 $(WARNINGS) -fPIC -shared -fvisibility=hidden -fuse-ld=lld -Wl,--unresolved-symbols=ignore-all -o $@ $<
+
 #: make bench-linux   instructions and exits of a Linux beside the same kernel on QEMU alone: boot, faults, fork, pipes, sleep, serial line
-bench-linux: image $(BUILD)/bench/linux-work
+bench-linux: image $(BUILD)/bench/linux-work $(BUILD)/bench/qemu-count.so
 	tests/boot/bench_linux.py
 
 #: make bench-linux-shadow  instructions and exits of a Linux on shadow tables: boot, page faults, fork, pipes (QEMU without NPT)
-bench-linux-shadow: image $(BUILD)/bench/linux-work
+bench-linux-shadow: image $(BUILD)/bench/linux-work $(BUILD)/bench/qemu-count.so
 	tests/boot/bench_linux.py --paging shadow
 
 $(BUILD)/bench/linux-work: tests/bench/linux_work.c

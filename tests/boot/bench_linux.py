@@ -6,6 +6,9 @@ of work, the exits that it makes by kind, and the goal: of issue 17 with nested 
 where the CPU has no nested paging.
 
 Exits are the difference of two statuses of the hypervisor, less those of the work `nothing`.
+
+With COUNT=FILE in the environment each instruction is counted, too, in FILE-bare and FILE-guest-nested: window 2N+1 of these
+is the work N, from 0 on (tests/bench/count-functions shows it by function).
 """
 
 import argparse
@@ -66,6 +69,13 @@ GOALS = {
 }
 
 
+def count_options(name):
+    """For QEMU: each instruction is counted, for tests/bench/count-functions."""
+    if "COUNT" not in os.environ:
+        return ()
+    return ("-plugin", f"{os.path.join(run.BUILD, 'bench', 'qemu-count.so')},out={os.environ['COUNT']}-{name}")
+
+
 def make_initramfs(path):
     with open(path, "wb") as out, open(PROGRAM, "rb") as program:
         archive = newc.Archive(out)
@@ -117,7 +127,7 @@ def directly(folder, initramfs, cpu):
     command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", cpu, "-m", MEMORY, "-display", "none",
                "-vga", "none", "-net", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio", *bench_boot.ICOUNT,
                "-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb",
-               "-kernel", run.built_path(cases.LINUX), "-initrd", initramfs, "-append", CMDLINE]
+               "-kernel", run.built_path(cases.LINUX), "-initrd", initramfs, "-append", CMDLINE, *count_options("bare")]
     text, at_entry = work_in(command, "bench-linux-direct.log", False, start)
     found = results_of(text)
     return {**found, "boot": (1, found["boot"][1] - at_entry)}
@@ -133,7 +143,7 @@ def under_plinth(initramfs, paging):
         config = cases.linux_conf(MEMORY, f"paging = {paging}\n").replace("console=ttyS0", CMDLINE)
         case = script.Case(f"bench-linux-{paging}", config, [], cpu=CPUS[paging], emulators=script.QEMU,
                            files={"vmlinuz": cases.LINUX, "initramfs.cpio": content.read()},
-                           extra=(*bench_boot.ICOUNT, "-vga", "none"))
+                           extra=(*bench_boot.ICOUNT, "-vga", "none", *count_options(f"guest-{paging}")))
     case.timeout_s = bench_boot.LIMIT_S
     image = run.make_stick(case)
     log_path = os.path.join(run.LOGS, f"bench-linux-{paging}-plinth.log")

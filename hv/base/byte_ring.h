@@ -41,6 +41,23 @@ static inline bool byte_ring_put(struct byte_ring *ring, uint8_t byte)
     return true;
 }
 
+/* What lies in one piece of the ring from the oldest byte on: how many bytes from *bytes. They stay until
+ * byte_ring_drop(). */
+static inline uint32_t byte_ring_peek(const struct byte_ring *ring, const uint8_t **bytes)
+{
+    uint32_t at = ring->tail & (BYTE_RING_BYTES - 1);
+    uint32_t count = byte_ring_count(ring);
+
+    *bytes = &ring->data[at];
+    return count < BYTE_RING_BYTES - at ? count : BYTE_RING_BYTES - at;
+}
+
+/* Takes the oldest bytes away, no more than there are. */
+static inline void byte_ring_drop(struct byte_ring *ring, uint32_t count)
+{
+    __atomic_store_n(&ring->tail, ring->tail + count, __ATOMIC_RELEASE);
+}
+
 static inline bool byte_ring_take(struct byte_ring *ring, uint8_t *byte)
 {
     uint32_t tail = ring->tail;

@@ -89,22 +89,24 @@ static void prepare(void)
     console.output.length = 0;
 }
 
-static void device_put(char byte)
+static void devices_put(const char *bytes, uint32_t count)
 {
     for (uint32_t i = 0; i < console.uart_count; i++) {
-        uart_put(&console.uarts[i], byte);
+        uart_put(&console.uarts[i], bytes, count);
     }
-    screen_put(&console.screen, (uint8_t)byte);
+    for (uint32_t i = 0; i < count && screen_is_there(&console.screen); i++) {
+        screen_put(&console.screen, (uint8_t)bytes[i]);
+    }
 }
 
 /* Hands the collected output to every device's backlog. */
 static void deliver(void)
 {
-    for (uint32_t i = 0; i < console.output.length; i++) {
-        console_ram_put(last_words, console.bytes[i]);
-        device_put(console.bytes[i]);
+    if (console.output.length != 0) {
+        console_ram_put(last_words, console.bytes, console.output.length);
+        devices_put(console.bytes, console.output.length);
+        console.output.length = 0;
     }
-    console.output.length = 0;
 }
 
 static void write_out_all(void)
@@ -179,8 +181,11 @@ static void replay(void)
 {
     uint64_t first = console_ram.written > CONSOLE_RAM_BYTES ? console_ram.written - CONSOLE_RAM_BYTES : 0;
 
-    for (uint64_t i = first; i < console_ram.written; i++) {
-        device_put(console_ram.data[i % CONSOLE_RAM_BYTES]);
+    for (uint64_t piece; first < console_ram.written; first += piece) {
+        uint64_t at = first % CONSOLE_RAM_BYTES;
+
+        piece = min_u64(console_ram.written - first, CONSOLE_RAM_BYTES - at);
+        devices_put(&console_ram.data[at], (uint32_t)piece);
     }
 }
 

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/console/console_history.h"
 
-static void put(struct console_history *history, char byte)
+#include "hv/base/memory.h"
+
+static void put(struct console_history *history, const char *bytes, uint32_t count)
 {
-    history->bytes[history->written % HISTORY_BYTES] = byte;
-    history->written++;
+    uint32_t at = (uint32_t)(history->written % HISTORY_BYTES);
+    uint32_t piece = (uint32_t)min_u64(count, HISTORY_BYTES - at);
+
+    memcpy(&history->bytes[at], bytes, piece);
+    memcpy(history->bytes, bytes + piece, count - piece);
+    history->written += count;
 }
 
-void history_add(struct console_history *history, const char *line)
+void history_add(struct console_history *history, const char *line, uint32_t length)
 {
-    for (uint32_t i = 0; i < HISTORY_LINE_MAX - 1 && line[i] != '\0'; i++) {
-        put(history, line[i]);
-    }
-    put(history, '\n');
+    put(history, line, (uint32_t)min_u64(length, HISTORY_LINE_MAX - 1));
+    put(history, "\n", 1);
 }
 
 static char byte_before(const struct console_history *history, uint32_t distance)

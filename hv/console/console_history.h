@@ -16,8 +16,8 @@ struct console_history {
     char bytes[HISTORY_BYTES];
 };
 
-/* Without its line end; what is beyond HISTORY_LINE_MAX - 1 characters is cut. */
-void history_add(struct console_history *history, const char *line);
+/* `length` characters without a line end; what is beyond HISTORY_LINE_MAX - 1 of them is cut. */
+void history_add(struct console_history *history, const char *line, uint32_t length);
 
 /* The line that `before` lines follow, the last one for 0; false where it is not kept. `to` has HISTORY_LINE_MAX
  * bytes. */

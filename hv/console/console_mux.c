@@ -7,11 +7,18 @@
 #include "hv/console/console_show.h"
 
 #define NOTICE_MAX 160u
+#define MUX_RUN_BYTES 32u                        /* passed on between two looks at the clock */
 #define MUX_LINE_TURN_BYTES (3 * MUX_TURN_BYTES) /* until its line's end, as far as a line is kept */
 
 static bool has_room(const struct mux_output *output)
 {
     return output->capacity - output->length >= MUX_STEP_MAX;
+}
+
+/* How many steps of a byte each find room, where it has some. */
+static uint32_t steps_in_room(const struct mux_output *output)
+{
+    return output->capacity - output->length - MUX_STEP_MAX + 1;
 }
 
 /* The time of this call: a byte's price is the guest's choice (a line feed scrolls the screen). */
@@ -61,18 +68,22 @@ static const char *reason_in(const char *line)
     return NULL;
 }
 
-static void line_text(const struct console_line *line, char text[HISTORY_LINE_MAX])
+/* Its length. */
+static uint32_t line_text(const struct console_line *line, char text[HISTORY_LINE_MAX])
 {
     uint32_t length = 0;
 
     for (uint32_t i = 0; i < line->length && length < HISTORY_LINE_MAX - 1; i++) {
-        uint16_t character = line->cells[i].character == VT_TAB ? ' ' : line->cells[i].character;
+        uint16_t character = line->cells[i].character;
 
-        if (character != 0) {
-            text[length++] = character < 0x7f ? (char)character : VT_UNKNOWN_CHARACTER;
+        if (character >= ' ' && character < 0x7f) {
+            text[length++] = (char)character;
+        } else if (character != 0) {
+            text[length++] = character == VT_TAB ? ' ' : VT_UNKNOWN_CHARACTER;
         }
     }
     text[length] = '\0';
+    return length;
 }
 
 /* Keeps the text of a line that is complete. */
@@ -81,8 +92,7 @@ static void remember(struct mux_source *source)
     char text[HISTORY_LINE_MAX];
     const char *reason;
 
-    line_text(&source->line, text);
-    history_add(&source->history, text);
+    history_add(&source->history, text, line_text(&source->line, text));
     source->reason_age++;
     reason = reason_in(text);
     if (reason != NULL && (source->reason[0] == '\0' || source->reason_age > MUX_REASON_LINES)) {
@@ -433,25 +443,40 @@ static void pass_byte(struct console_mux *mux, struct mux_source *source, uint8_
     }
 }
 
-/* What pass_byte() does where text follows text that was sent, with nothing begun: nearly all bytes. False: it is
- * something else, and nothing has been done. */
-static bool pass_text(struct console_mux *mux, struct mux_source *source, uint8_t byte, uint64_t now,
-                      struct mux_output *output)
+/* Text follows text that was sent, with nothing begun: nearly all bytes. */
+static bool is_within_text(const struct console_mux *mux, const struct mux_source *source)
+{
+    return mux->line_open && !source->return_pending && !source->passed_over && !source->graphics[source->shifted] &&
+           vt_parser_at_rest(&source->parser) && is_shown(mux, source);
+}
+
+/* What pass_byte() does, for as many printable characters as there are in one piece, and as have room in the line and
+ * in the output; at most `limit`. How many: 0 where something else comes, and then nothing has been done. */
+static uint32_t pass_text(struct console_mux *mux, struct mux_source *source, uint32_t limit, uint64_t now,
+                          struct mux_output *output)
 {
     struct console_line *line = &source->line;
+    struct vt_cell *cells = &line->cells[line->cursor];
+    char *to = &output->bytes[output->length];
+    const uint8_t *bytes;
+    uint32_t count = byte_ring_peek(source->out, &bytes);
+    uint32_t taken;
 
-    if (byte < ' ' || byte > '~' || !mux->line_open || source->return_pending || source->passed_over ||
-        source->graphics[source->shifted] || line->cursor >= LINE_CELLS || !vt_parser_at_rest(&source->parser) ||
-        !is_shown(mux, source)) {
-        return false;
+    count = (uint32_t)min_u64(min_u64(count, limit), min_u64(LINE_CELLS - line->cursor, steps_in_room(output)));
+    for (taken = 0; taken < count && bytes[taken] >= ' ' && bytes[taken] <= '~'; taken++) {
+        to[taken] = (char)bytes[taken];
+        cells[taken] = (struct vt_cell){.character = bytes[taken], .style = source->style};
     }
-    output_byte(output, (char)byte);
-    source->parser.character = byte;
-    mux->tracker.unfinished = false;
-    line->cells[line->cursor++] = (struct vt_cell){.character = byte, .style = source->style};
-    line->length = line->cursor > line->length ? line->cursor : line->length;
-    source->touched = now;
-    return true;
+    if (taken != 0) {
+        source->parser.character = bytes[taken - 1];
+        mux->tracker.unfinished = false;
+        output->length += taken;
+        line->cursor += taken;
+        line->length = line->cursor > line->length ? line->cursor : line->length;
+        source->touched = now;
+        byte_ring_drop(source->out, taken);
+    }
+    return taken;
 }
 
 /* --- Turns --- */
@@ -462,9 +487,7 @@ static void take_byte(struct console_mux *mux, struct mux_source *source, uint8_
     enum vt_event event;
 
     if (mux_is_single(mux)) {
-        if (!pass_text(mux, source, byte, now, output)) {
-            pass_byte(mux, source, byte, now, output);
-        }
+        pass_byte(mux, source, byte, now, output);
         return;
     }
     event = vt_parse(&source->parser, byte);
@@ -473,27 +496,33 @@ static void take_byte(struct console_mux *mux, struct mux_source *source, uint8_
     }
 }
 
-static bool take_step(struct console_mux *mux, struct mux_source *source, uint64_t now, struct mux_output *output)
+/* Bytes that were taken, up to `limit`; 1 for a row of a page that has ended. */
+static uint32_t take_step(struct console_mux *mux, struct mux_source *source, uint32_t limit, uint64_t now,
+                          struct mux_output *output)
 {
+    uint32_t taken = 0;
     uint8_t byte;
 
     if (source->page_ended) {
-        return end_page_step(mux, source, now, output);
+        return end_page_step(mux, source, now, output) ? 1 : 0;
     }
-    if (byte_ring_take(source->out, &byte)) {
+    if (mux_is_single(mux) && is_within_text(mux, source)) {
+        taken = pass_text(mux, source, limit, now, output);
+    }
+    if (taken == 0 && byte_ring_take(source->out, &byte)) {
         take_byte(mux, source, byte, now, output);
-        return true;
+        taken = 1;
     }
-    return false;
+    return taken;
 }
 
 /* Turns are numbered as the sources are; the one after the last is for drawing the page. */
-static bool take_turn(struct console_mux *mux, uint64_t now, struct mux_output *output)
+static uint32_t take_turn(struct console_mux *mux, uint32_t limit, uint64_t now, struct mux_output *output)
 {
     if (mux->turn == mux->source_count) {
-        return mux->page_shown && show_page_step(mux, output);
+        return mux->page_shown && show_page_step(mux, output) ? 1 : 0;
     }
-    return mux->sources[mux->turn]->console && take_step(mux, mux->sources[mux->turn], now, output);
+    return mux->sources[mux->turn]->console ? take_step(mux, mux->sources[mux->turn], limit, now, output) : 0;
 }
 
 /* An incomplete line of another guest is shown after a while. One that has stopped adds nothing to its last line. */
@@ -511,13 +540,15 @@ static void flush_partial(struct console_mux *mux, struct mux_source *source, ui
     }
 }
 
-/* Not in the middle of the focused guest's line, where more of it is there: what comes between makes the line be shown
+/* How many bytes that pass as they are the turn has left: each counts when it is taken, and when it is shown. Not over
+ * in the middle of the focused guest's line, where more of it is there: what comes between makes the line be shown
  * twice. */
-static bool turn_is_over(const struct console_mux *mux)
+static uint32_t turn_left(const struct console_mux *mux)
 {
     bool within_line = mux->turn == mux->focus && mux->line_open;
+    uint32_t limit = within_line ? MUX_LINE_TURN_BYTES : MUX_TURN_BYTES;
 
-    return mux->turn_bytes >= (within_line ? MUX_LINE_TURN_BYTES : MUX_TURN_BYTES);
+    return mux->turn_bytes >= limit ? 0 : (uint32_t)min_u64((limit - mux->turn_bytes + 1) / 2, MUX_RUN_BYTES);
 }
 
 /* One after the other until none has anything, or there is no room, or it is enough for one call. */
@@ -529,10 +560,12 @@ static void take_turns(struct console_mux *mux, uint64_t now, struct mux_output 
     while (idle <= mux->source_count && total < MUX_PUMP_BYTES && has_room(output) &&
            (total < MUX_SURE_BYTES || !is_over(output))) {
         uint32_t before = output->length;
+        uint32_t left = turn_left(mux);
+        uint32_t taken = left != 0 ? take_turn(mux, left, now, output) : 0;
 
-        if (!turn_is_over(mux) && take_turn(mux, now, output)) {
-            mux->turn_bytes += 1 + output->length - before;
-            total += 1 + output->length - before;
+        if (taken != 0) {
+            mux->turn_bytes += taken + output->length - before;
+            total += taken + output->length - before;
             idle = 0;
         } else {
             idle = mux->turn_bytes == 0 ? idle + 1 : 0;
@@ -597,7 +630,7 @@ static bool replay_line(const struct console_mux *mux, char text[HISTORY_LINE_MA
     if (source == NULL || has_page(source) || source->line.length == 0) {
         return false;
     }
-    line_text(&source->line, text);
+    (void)line_text(&source->line, text);
     return true;
 }
 
@@ -687,7 +720,12 @@ void mux_say_again(struct console_mux *mux, const char *text, struct mux_output 
 
 void mux_say(struct console_mux *mux, const char *text, struct mux_output *output)
 {
-    history_add(&mux->history, text);
+    uint32_t length = 0;
+
+    while (text[length] != '\0') {
+        length++;
+    }
+    history_add(&mux->history, text, length);
     mux_say_again(mux, text, output);
 }
 
@@ -815,7 +853,7 @@ static void begin_source(struct console_mux *mux, struct mux_source *source, str
 static void lose_focused(struct console_mux *mux, struct mux_source *source, struct mux_output *output)
 {
     for (uint32_t i = 0; i < BYTE_RING_BYTES && has_room(output); i++) {
-        if (!take_step(mux, source, source->touched, output) && byte_ring_count(source->out) == 0) {
+        if (take_step(mux, source, MUX_RUN_BYTES, source->touched, output) == 0 && byte_ring_count(source->out) == 0) {
             mux_end_line(mux, output);
             break;
         }

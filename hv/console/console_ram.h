@@ -27,10 +27,18 @@ static inline bool console_ram_is_valid(const struct console_ram *ring)
            ring->written_again == ~ring->written;
 }
 
-static inline void console_ram_put(struct console_ram *ring, char byte)
+static inline void console_ram_put(struct console_ram *ring, const char *bytes, uint32_t count)
 {
-    ring->data[ring->written++ % CONSOLE_RAM_BYTES] = byte;
-    ring->written_again = ~ring->written;
+    while (count != 0) {
+        uint32_t at = (uint32_t)(ring->written % CONSOLE_RAM_BYTES);
+        uint32_t piece = (uint32_t)min_u64(count, CONSOLE_RAM_BYTES - at);
+
+        memcpy(&ring->data[at], bytes, piece);
+        ring->written += piece;
+        ring->written_again = ~ring->written;
+        bytes += piece;
+        count -= piece;
+    }
 }
 
 #endif

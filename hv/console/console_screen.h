@@ -59,6 +59,12 @@ void screen_init(struct screen *screen, const struct screen_pixels *pixels, cons
 /* Empty again, with letters twice as large where they are small and there is room for 80 in a line. */
 void screen_enlarge(struct screen *screen);
 
+/* False: what is put is dropped. */
+static inline bool screen_is_there(const struct screen *screen)
+{
+    return screen->columns != 0;
+}
+
 void screen_put(struct screen *screen, uint8_t byte);
 
 /* Whatever was written: the next byte is text on the main screen, at the left of a row below all text. */

@@ -2,6 +2,7 @@
 #include "hv/console/console_uart.h"
 
 #include "hv/base/clock.h"
+#include "hv/base/memory.h"
 #include "hv/console/console_time.h"
 #include "hv/console/uart_port.h"
 #include "hv/x86/insn.h"
@@ -69,17 +70,19 @@ bool uart_empty(const struct console_uart *uart)
     return !uart->alive || uart->head == uart->tail;
 }
 
-void uart_put(struct console_uart *uart, char byte)
+void uart_put(struct console_uart *uart, const char *bytes, uint32_t count)
 {
+    uint32_t kept = (uint32_t)min_u64(count, uart_room(uart));
+    uint32_t at = uart->head % UART_RING_BYTES;
+    uint32_t piece = (uint32_t)min_u64(kept, UART_RING_BYTES - at);
+
     if (!uart->alive) {
         return;
     }
-    if (uart_room(uart) == 0) {
-        uart->lost++;
-        return;
-    }
-    uart->ring[uart->head % UART_RING_BYTES] = byte;
-    uart->head++;
+    memcpy(&uart->ring[at], bytes, piece);
+    memcpy(uart->ring, bytes + piece, kept - piece);
+    uart->head += kept;
+    uart->lost += count - kept;
 }
 
 /* Gives the port up where it has been full for too long. `now` may be a little older than full_since: a log line in
@@ -105,10 +108,11 @@ void uart_drain(struct console_uart *uart, uint64_t now, uint32_t bytes_max)
             return;
         }
         uart->full_since = 0;
-        for (; burst > 0 && !uart_empty(uart); burst--) {
-            uart_write(uart, UART_DATA, (uint8_t)uart->ring[uart->tail % UART_RING_BYTES]);
-            uart->tail++;
+        burst = (uint32_t)min_u64(burst, uart->head - uart->tail);
+        for (uint32_t i = 0; i < burst; i++) {
+            uart_write(uart, UART_DATA, (uint8_t)uart->ring[(uart->tail + i) % UART_RING_BYTES]);
         }
+        uart->tail += burst;
     }
 }
 

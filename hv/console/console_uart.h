@@ -28,7 +28,8 @@ struct console_uart {
 /* Programs the port; alive is false where nothing answers. */
 void uart_open(struct console_uart *uart, const struct boot_uart *port);
 
-void uart_put(struct console_uart *uart, char byte);
+/* What finds the ring full is lost, and counted. */
+void uart_put(struct console_uart *uart, const char *bytes, uint32_t count);
 uint32_t uart_room(const struct console_uart *uart);
 bool uart_empty(const struct console_uart *uart);
 

@@ -136,9 +136,7 @@ static int set_up(void **state)
 
 static void put_text(const char *text)
 {
-    for (; *text != '\0'; text++) {
-        uart_put(&uart, *text);
-    }
+    uart_put(&uart, text, (uint32_t)strlen(text));
 }
 
 static void what_is_put_is_sent_in_order_and_none_is_lost(void **state)
@@ -161,6 +159,25 @@ static void what_is_put_is_sent_in_order_and_none_is_lost(void **state)
     assert_true(uart.alive && uart_empty(&uart));
 }
 
+static void what_finds_the_ring_full_is_lost_and_counted(void **state)
+{
+    static char text[3000];
+
+    (void)state;
+    uart_open(&uart, &com1);
+    chip.hung = true;
+    for (uint32_t put = 0; put < UART_RING_BYTES; put += sizeof(text)) {
+        assert_int_equal(uart.lost, 0);
+        memset(text, (int)('a' + put / sizeof(text)), sizeof(text));
+        uart_put(&uart, text, sizeof(text));
+    }
+    assert_int_equal(uart_room(&uart), 0);
+    assert_int_equal(uart.lost, (UART_RING_BYTES / sizeof(text) + 1) * sizeof(text) - UART_RING_BYTES);
+    for (uint32_t i = 0; i < UART_RING_BYTES; i++) {
+        assert_int_equal(uart.ring[i], 'a' + i / sizeof(text));
+    }
+}
+
 static void a_chip_without_fifo_gets_a_byte_at_a_time(void **state)
 {
     (void)state;
@@ -180,7 +197,7 @@ static void a_drain_never_waits(void **state)
     (void)state;
     uart_open(&uart, &com1);
     for (uint32_t i = 0; i < 1000; i++) {
-        uart_put(&uart, 'x');
+        uart_put(&uart, "x", 1);
     }
     before = chip.now;
     uart_drain(&uart, chip.now, 512);
@@ -196,7 +213,7 @@ static void a_hung_chip_is_given_up_and_costs_a_bounded_time(void **state)
     uart_open(&uart, &com1);
     chip.hung = true;
     for (uint32_t i = 0; i < UART_RING_BYTES; i++) {
-        uart_put(&uart, 'x');
+        uart_put(&uart, "x", 1);
     }
     before = chip.now;
     uart_flush(&uart);
@@ -217,7 +234,7 @@ static void a_chip_that_hangs_between_drains_is_given_up_by_time_and_not_by_call
     uart_open(&uart, &com1);
     chip.hung = true;
     for (uint32_t i = 0; i < 100; i++) {
-        uart_put(&uart, 'x');
+        uart_put(&uart, "x", 1);
     }
     for (uint32_t i = 0; i < 1000; i++) {
         uart_drain(&uart, chip.now, 512);
@@ -265,14 +282,14 @@ static void registers_in_memory_are_used_with_their_stride(void **state)
     words[5] = 0x60;
     uart_open(&uart, &wide);
     assert_true(uart.alive);
-    uart_put(&uart, 'W');
+    uart_put(&uart, "W", 1);
     uart_flush(&uart);
     assert_int_equal(words[0], 'W');
     assert_int_equal(words[3], 0x03);
     assert_int_equal(words[4], 0x03);
     bytes[5] = 0x60;
     uart_open(&uart, &narrow);
-    uart_put(&uart, 'N');
+    uart_put(&uart, "N", 1);
     uart_flush(&uart);
     assert_int_equal(bytes[0], 'N');
     assert_int_equal(chip.sent_count, 0);
@@ -282,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_put_is_sent_in_order_and_none_is_lost, set_up),
+        cmocka_unit_test_setup(what_finds_the_ring_full_is_lost_and_counted, set_up),
         cmocka_unit_test_setup(a_chip_without_fifo_gets_a_byte_at_a_time, set_up),
         cmocka_unit_test_setup(a_drain_never_waits, set_up),
         cmocka_unit_test_setup(a_hung_chip_is_given_up_and_costs_a_bounded_time, set_up),

@@ -27,22 +27,36 @@ struct live_state {
 };
 _Static_assert(offsetof(struct live_state, area) == 64, "XSAVE wants 64-byte alignment");
 
-static bool has_xsave(void)
-{
-    return (insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_XSAVE) != 0;
-}
+/* Of the CPU, which all CPUs of the machine have: read once. A CPUID is a hundred cycles and more, and an exit where the
+ * hypervisor is itself a guest, so a switch makes none. */
+static struct {
+    uint64_t bytes;
+    uint64_t components; /* what is saved: all that guests may switch on and the CPU has. 0: it has no XSAVE */
+    bool x87_pointers_stay;
+} known;
 
-/* The components that are saved: all that guests may switch on and the CPU has. */
-static uint64_t switched_components(void)
+static bool x87_pointers_stay(void)
 {
-    return insn_cpuid(CPUID_XSAVE, 0).eax & CPUID_XCR0_ALLOWED;
+    const struct cpu_identity identity = {.is_intel = insn_cpuid(CPUID_VENDOR, 0).ebx == VENDOR_INTEL_EBX};
+    bool has_sizes = insn_cpuid(CPUID_HIGHEST_EXTENDED, 0).eax >= CPUID_ADDRESS_SIZES;
+
+    return cpu_errata_x87_pointers(&identity, has_sizes ? insn_cpuid(CPUID_ADDRESS_SIZES, 0).ebx : 0);
 }
 
 uint64_t vcpu_switch_bytes(void)
 {
-    uint64_t area = has_xsave() ? insn_cpuid(CPUID_XSAVE, 0).ecx : LEGACY_BYTES;
+    uint64_t area = LEGACY_BYTES;
 
-    return align_up(sizeof(struct live_state) + area, PAGE_BYTES);
+    if (known.bytes != 0) {
+        return known.bytes;
+    }
+    if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_XSAVE) != 0) {
+        area = insn_cpuid(CPUID_XSAVE, 0).ecx;
+        known.components = insn_cpuid(CPUID_XSAVE, 0).eax & CPUID_XCR0_ALLOWED;
+    }
+    known.x87_pointers_stay = x87_pointers_stay();
+    known.bytes = align_up(sizeof(struct live_state) + area, PAGE_BYTES);
+    return known.bytes;
 }
 
 static void *area_field(struct live_state *live, uint32_t offset)
@@ -64,45 +78,59 @@ void vcpu_switch_init(struct vcpu *vcpu, void *memory)
     vcpu->live = live;
 }
 
+static void read_breakpoints(uint64_t dr[4])
+{
+    dr[0] = insn_read_dr0();
+    dr[1] = insn_read_dr1();
+    dr[2] = insn_read_dr2();
+    dr[3] = insn_read_dr3();
+}
+
+/* XCR0 then has all components. */
 static void save(struct live_state *live)
 {
-    live->dr[0] = insn_read_dr0();
-    live->dr[1] = insn_read_dr1();
-    live->dr[2] = insn_read_dr2();
-    live->dr[3] = insn_read_dr3();
-    if (!has_xsave()) {
+    if (known.components == 0) {
         insn_fxsave(live->area);
         return;
     }
     live->xcr0 = insn_xgetbv(0);
-    insn_xsetbv(0, switched_components());
-    insn_xsave(live->area, switched_components());
+    if (live->xcr0 != known.components) {
+        insn_xsetbv(0, known.components);
+    }
+    insn_xsave(live->area, known.components);
 }
 
-static bool x87_pointers_stay(void)
+/* Few guests have breakpoints, and a write waits for all instructions before it. `is`: what the CPU has. */
+static void restore_breakpoints(const uint64_t dr[4], const uint64_t is[4])
 {
-    const struct cpu_identity identity = {.is_intel = insn_cpuid(CPUID_VENDOR, 0).ebx == VENDOR_INTEL_EBX};
-    bool has_sizes = insn_cpuid(CPUID_HIGHEST_EXTENDED, 0).eax >= CPUID_ADDRESS_SIZES;
-
-    return cpu_errata_x87_pointers(&identity, has_sizes ? insn_cpuid(CPUID_ADDRESS_SIZES, 0).ebx : 0);
+    if (dr[0] != is[0]) {
+        insn_write_dr0(dr[0]);
+    }
+    if (dr[1] != is[1]) {
+        insn_write_dr1(dr[1]);
+    }
+    if (dr[2] != is[2]) {
+        insn_write_dr2(dr[2]);
+    }
+    if (dr[3] != is[3]) {
+        insn_write_dr3(dr[3]);
+    }
 }
 
+/* XCR0 has all components. */
 static void restore(const struct live_state *live)
 {
-    if (x87_pointers_stay()) {
+    if (known.x87_pointers_stay) {
         insn_x87_forget();
     }
-    insn_write_dr0(live->dr[0]);
-    insn_write_dr1(live->dr[1]);
-    insn_write_dr2(live->dr[2]);
-    insn_write_dr3(live->dr[3]);
-    if (!has_xsave()) {
+    if (known.components == 0) {
         insn_fxrstor(live->area);
         return;
     }
-    insn_xsetbv(0, switched_components());
-    insn_xrstor(live->area, switched_components());
-    insn_xsetbv(0, live->xcr0);
+    insn_xrstor(live->area, known.components);
+    if (live->xcr0 != known.components) {
+        insn_xsetbv(0, live->xcr0);
+    }
 }
 
 /* What the guest before has left in the CPU is no other guest's. */
@@ -116,13 +144,23 @@ static void change_guest(struct cpu *cpu, const struct vcpu *vcpu)
 
 void vcpu_switch_to_other(struct cpu *cpu, struct vcpu *vcpu)
 {
+    const struct live_state *live = vcpu->live;
+    uint64_t breakpoints[4];
+
+    read_breakpoints(breakpoints);
     if (cpu->current != NULL) {
+        struct live_state *before = cpu->current->live;
+
         virt_vcpu_put(cpu, cpu->current);
-        save(cpu->current->live);
+        memcpy(before->dr, breakpoints, sizeof(breakpoints));
+        save(before);
+    } else if (known.components != 0) {
+        insn_xsetbv(0, known.components);
     }
     change_guest(cpu, vcpu);
     speculation_set_control(cpu, vcpu->msrs.spec_ctrl);
-    restore(vcpu->live);
+    restore_breakpoints(live->dr, breakpoints);
+    restore(live);
     virt_vcpu_load(cpu, vcpu);
     cpu->current = vcpu;
 }

@@ -8,8 +8,8 @@ bench-exit: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-exit.elf
 bench-shadow: $(BUILD)/BOOTX64.EFI $(BUILD)/guests/bench-shadow.elf
 	tests/bench/bench-shadow $(BUILD)
 
-#: make bench-guests  instructions of the hypervisor for a tick and a switch, as guests on a CPU get more (QEMU -icount)
-bench-guests: fault-image $(BUILD)/guests/bench-ticks.elf
+#: make bench-guests  instructions of the hypervisor for a tick with 1 to 64 guests on 1 to 16 CPUs (QEMU -icount and a plugin)
+bench-guests: image $(BUILD)/guests/bench-ticks.elf $(BUILD)/bench/qemu-count.so
 	tests/bench/bench-guests $(BUILD)
 
 # What COUNT=FILE lets each instruction be counted with: tests/bench/count-functions says how.

@@ -7,7 +7,7 @@
  *   info:WHAT       struct boot_info is wrong in that way
  *   tree:WHAT       an entry of the first guest's nested tree is wrong in that way
  *   vcpu:WHAT       the first vCPU is entered with that state
- *   measure:exits   none; how long exits take is measured (measure.c); measure:passes: passes are counted
+ *   measure:exits   none; how long exits take is measured (measure.c)
  *   audit:shadow    none; shadow tables are audited before each turn (shadow_audit.c)
  *   cpu1:WHAT       the second CPU is not as the first (tests/faults/other_cpu.h)
  */

@@ -7,9 +7,6 @@
  *   exit   from the CPU's exit to the end of its handling
  *   pass   from there, or from a wake-up, to the next entry or sleep: hv/run/cpu_loop.c, and what it does for guests
  *   end    a pass in which a guest has ended or begun again, with its report
- *
- * `measure:passes`: how many passes there were, and their ticks together, whenever they are twice as many as the last
- * time (tests/bench/bench-guests).
  */
 #include "hv/base/log.h"
 #include "hv/core/vm_exit.h"
@@ -20,27 +17,23 @@
 #include "hv/x86/insn.h"
 
 #define STEP 16u
-#define PASSES_FIRST 128u
 
 static struct {
     uint64_t pass_began; /* host TSC; 0: not within one */
     uint64_t ends;       /* when it began */
     uint64_t exit, pass, end;
-    uint64_t passes, ticks;
     bool grown;
     struct exit_record longest;
 } measured[CPUS_MAX];
 
-enum measuring { NOT_KNOWN, NOTHING, EXITS, PASSES };
-
-static enum measuring what(void)
+static bool measures(void)
 {
-    static enum measuring known;
+    static enum { NOT_KNOWN, NO, YES } known;
 
     if (known == NOT_KNOWN) {
-        known = fault_is("measure:exits") ? EXITS : fault_is("measure:passes") ? PASSES : NOTHING;
+        known = fault_is("measure:exits") ? YES : NO;
     }
-    return known;
+    return known == YES;
 }
 
 /* Another one whenever a guest ends or begins again, and when its end is reported, which is in a later pass. */
@@ -59,7 +52,7 @@ void fault_exit_handled(const struct vcpu *vcpu)
     uint64_t ticks = insn_rdtsc() - vcpu->exit_tsc;
     uint32_t cpu = vcpu->host_cpu;
 
-    if (what() == EXITS && ticks > measured[cpu].exit + measured[cpu].exit / STEP) {
+    if (measures() && ticks > measured[cpu].exit + measured[cpu].exit / STEP) {
         measured[cpu].exit = ticks;
         measured[cpu].grown = true;
         measured[cpu].longest = vcpu->ring[(vcpu->ring_next - 1) & (EXIT_RING_ENTRIES - 1)];
@@ -70,10 +63,8 @@ void fault_pass_begins(void)
 {
     uint32_t cpu = cpu_this()->index;
 
-    if (what() == EXITS) {
+    if (measures()) {
         measured[cpu].ends = count_ends();
-    }
-    if (what() != NOTHING) {
         measured[cpu].pass_began = insn_rdtsc();
     }
 }
@@ -89,29 +80,12 @@ static void note_pass(uint32_t cpu)
     }
 }
 
-static void count_pass(uint32_t cpu)
-{
-    uint64_t now = insn_rdtsc();
-    uint64_t passes = ++measured[cpu].passes;
-
-    measured[cpu].ticks += now - measured[cpu].pass_began;
-    measured[cpu].pass_began = 0;
-    if (passes >= PASSES_FIRST && (passes & (passes - 1)) == 0) {
-        log_info("counted on CPU %u: %" PRIu64 " passes, %" PRIu64 " instructions, TSC %" PRIu64, cpu, passes,
-                 measured[cpu].ticks, now);
-    }
-}
-
 void fault_pass_ends(void)
 {
     uint32_t cpu = cpu_this()->index;
     const struct exit_record *longest = &measured[cpu].longest;
 
-    if (what() == NOTHING || measured[cpu].pass_began == 0) {
-        return;
-    }
-    if (what() == PASSES) {
-        count_pass(cpu);
+    if (!measures() || measured[cpu].pass_began == 0) {
         return;
     }
     note_pass(cpu);

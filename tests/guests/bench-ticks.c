@@ -8,6 +8,9 @@
 const char guest_name[] = "bench-ticks";
 
 #define TICKS 1000u
+#define FIRST_COUNTED 100u /* by then all guests tick, and none has ended before LAST_COUNTED */
+#define LAST_COUNTED 900u
+#define MARK(number) __asm__ volatile("nopl %c0(%%rax)" : : "i"(0x504c4e00 + (number)) : "memory") /* qemu_count.c */
 #define TIMER_VECTOR 0x40
 #define LAPIC_EOI 0xb0
 #define LAPIC_LVT_TIMER 0x320
@@ -37,6 +40,11 @@ void guest_main(void)
     wrmsr(MSR_TSC_DEADLINE, deadline);
     while (ticks < TICKS) {
         __asm__ volatile("sti; hlt; cli" : : : "memory");
+        if (ticks == FIRST_COUNTED) {
+            MARK(0);
+        } else if (ticks == LAST_COUNTED) {
+            MARK(1);
+        }
     }
     wrmsr(MSR_TSC_DEADLINE, 0);
 }

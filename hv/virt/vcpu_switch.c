@@ -27,7 +27,7 @@ struct live_state {
 };
 _Static_assert(offsetof(struct live_state, area) == 64, "XSAVE wants 64-byte alignment");
 
-/* Of the CPU, which all CPUs of the machine have: read once. A CPUID is a hundred cycles and more, and an exit where the
+/* Of the CPU, the same on all of the machine: read once. A CPUID is a hundred cycles and more, and an exit where the
  * hypervisor is itself a guest, so a switch makes none. */
 static struct {
     uint64_t bytes;

@@ -179,7 +179,7 @@ def rows(common):
         # A virtio console, too, whose driver runs: the shell on the serial port has what is typed all the same.
         disk_case(common, "disk", "console = virtio\n", also=(
             Answer(common.PROMPT, "ls /sys/class/tty | grep hvc0", r"hvc0"),), emulators=QEMU),
-        # In Bochs the demo and disk-mmio-no-quirks have a Linux with a disk, and the demo's network is its neighbour's.
+        # In Bochs the demo has a Linux with a disk, and its network is its neighbour's.
         disk_case(common, "disk-bochs", "console = virtio\n", emulators=BOCHS, slow=True),
         hvc_case(common),
         # without MSI-X: by INTx and the I/O APIC; without ACPI's routing: by the Interrupt Line and the 8259
@@ -191,7 +191,7 @@ def rows(common):
         # In Bochs without repairs for it: Linux does without them, and without what the CPU does wrong.
         disk_case(common, "disk-mmio-no-quirks", "virtio = mmio\nnet = lan\nvirtual-apic = no\n", " clearcpuid=xsavec",
                   also=mmio_session(common.PROMPT), hypervisor="[hypervisor]\nquirks = none\n", large=False, emulators=("bochs-vmx",),
-                  required=(r"^plinth: quirks of Bochs: left off, as asked for$",)),
+                  slow=True, required=(r"^plinth: quirks of Bochs: left off, as asked for$",)),
         disk_case(common, "disk-modern", "virtio = modern\n", also=(
             Answer(common.PROMPT, "cat /sys/bus/pci/devices/*1.0/device", r"0x1042"),), emulators=QEMU),
         disk_case(common, "disk-qemu", "virtio = qemu\n", also=(

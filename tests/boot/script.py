@@ -18,8 +18,8 @@ COM2 = ".com2"
 PORT = "@PORT@"  # in what is typed: where the case's HTTP server listens
 # The usual memory of a machine. In Bochs a small one where the guests fit: what a saved machine has is read at each start.
 MEMORY = "1024M"
-BOCHS_SMALL_MEMORY = "256M"
-BOCHS_SMALL_GUESTS_BYTES = 160 << 20
+BOCHS_SMALL_MEMORY = "512M"  # also the 400M of guests leave the firmware and the hypervisor what they need
+BOCHS_SMALL_GUESTS_BYTES = 400 << 20
 TOO_MUCH_BYTES = 32 << 30  # refused by any of the machines
 UNITS = {"": 20, "K": 10, "M": 20, "G": 30}
 ALL = tuple(EMULATORS)

@@ -36,8 +36,8 @@ bool guest_port_write(struct vcpu *vcpu, uint16_t port, uint8_t size, uint32_t v
  * The short way for bytes. True: what the functions above would have done has been done, and what it caused is in the
  * vCPU's requests. False: nothing has been done, and they do it.
  *
- * Inlined into its one caller, hv/exit/dispatch.c, because a console makes nearly all of a guest's exits. Where a
- * guest has several vCPUs nothing but the inert ports can be looked up without the lock, which is not waited for here.
+ * Where a guest has several vCPUs nothing but the inert ports can be looked up without the lock, which is not waited
+ * for here.
  */
 bool guest_byte_read(struct vcpu *vcpu, uint16_t port, uint8_t *value);
 bool guest_byte_write(struct vcpu *vcpu, uint16_t port, uint8_t value);
@@ -60,7 +60,7 @@ static inline bool guest_quick_port_read(struct vcpu *vcpu, uint16_t port, uint8
     return guest_byte_read(vcpu, port, value);
 }
 
-static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint8_t value)
+static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, const uint8_t *value)
 {
     const struct guest *guest = vcpu->guest;
     uint8_t number = bus_port_number(&guest->platform.bus, port);
@@ -70,11 +70,15 @@ static inline bool guest_quick_port_write(struct vcpu *vcpu, uint16_t port, uint
         return true;
     }
     if (guest->vcpu_count == 1 && claim->quick_write != NULL &&
-        claim->quick_write(claim->state, port + claim->bias, value)) {
-        guest_byte_sent(vcpu);
+        claim->quick_write(claim->state, port + claim->bias, *value)) {
+        const struct platform *platform = &vcpu->guest->platform;
+
+        if (!platform_console_goes_on_waiting(platform, vcpu->exit_tsc) || platform->deadline_stale) {
+            guest_byte_sent(vcpu);
+        }
         return true;
     }
-    return guest_byte_write(vcpu, port, value);
+    return guest_byte_write(vcpu, port, *value);
 }
 
 /* Four bytes to port 0xcf8, in a guest of one vCPU: what stands before each access to a PCI function. False where

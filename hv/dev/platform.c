@@ -33,7 +33,6 @@
 
 #define ELCR_HIGH 0x4d1u
 
-#define CONSOLE_BATCH_BYTES 512u
 #define CONSOLE_WAIT_NS 1000000u
 #define LEVEL_REPEATS_MAX 1000u
 #define LEVEL_PAUSE_NS 1000000u
@@ -311,10 +310,18 @@ static void carry_wants(struct platform *platform, unsigned number)
     }
 }
 
-static void carry_all_wants(struct platform *platform)
+__attribute__((noinline)) static void carry_each_want(struct platform *platform)
 {
     for (uint64_t left = platform->bus.wanting; left != 0; left &= left - 1) {
         carry_wants(platform, (unsigned)__builtin_ctzll(left));
+    }
+}
+
+/* Mostly of none. */
+__attribute__((always_inline)) static inline void carry_all_wants(struct platform *platform)
+{
+    if (platform->bus.wanting != 0) {
+        carry_each_want(platform);
     }
 }
 
@@ -592,7 +599,7 @@ bool platform_console_wants(struct platform *platform, uint64_t now)
         return false;
     }
     /* Where there is a deadline, it is console_quiet_until. */
-    if (line || count >= CONSOLE_BATCH_BYTES || now >= platform->console_quiet_until) {
+    if (line || count >= PLATFORM_CONSOLE_BATCH || now >= platform->console_quiet_until) {
         platform->console_quiet_until = now + clock_ns_to_ticks(platform->config.clock, CONSOLE_WAIT_NS);
         set_console_deadline(platform, DEADLINE_NONE);
         return true;

@@ -128,6 +128,20 @@ static inline bool platform_console_is_silent(const struct platform *platform)
     return platform->console_out.head == platform->console_out.tail && platform->console_deadline == DEADLINE_NONE;
 }
 
+#define PLATFORM_CONSOLE_BATCH 512u /* bytes that the console takes whether or not their line has ended */
+
+/* platform_console_wants() would say no and change nothing: what is in console_out waits for its deadline already, and
+ * is neither a line nor many bytes now. */
+
+static inline bool platform_console_goes_on_waiting(const struct platform *platform, uint64_t now)
+{
+    const struct byte_ring *ring = &platform->console_out;
+
+    return platform->console_deadline != DEADLINE_NONE && now < platform->console_quiet_until &&
+           byte_ring_count(ring) - 1 < PLATFORM_CONSOLE_BATCH - 1 && /* and not 0 */
+           ring->data[(ring->head - 1) & (BYTE_RING_BYTES - 1)] != '\n';
+}
+
 /* Takes bytes from console_in into the UART as its FIFO has room; call after console_in was filled, or com2_out
  * emptied. */
 void platform_console_poll(struct platform *platform, uint64_t now);

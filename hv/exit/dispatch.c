@@ -350,20 +350,6 @@ enum exit_quick exit_quick_msr_read(struct vcpu *vcpu, uint32_t raw, uint64_t ri
     return outcome == MSR_DONE ? EXIT_QUICK_DONE : EXIT_QUICK_FAULT;
 }
 
-bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
-{
-    uint8_t *al = (uint8_t *)&vcpu->gpr[GPR_RAX];
-
-    if (exit_time_is_over(vcpu)) {
-        return false;
-    }
-    if (in ? !guest_quick_port_read(vcpu, port, al) : !guest_quick_port_write(vcpu, port, *al)) {
-        return false;
-    }
-    exit_note(vcpu, EXIT_IO, raw, rip, port);
-    return true;
-}
-
 bool exit_quick_wide_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, const struct exit_io *io)
 {
     uint64_t mask = io_mask(io->size);

@@ -367,28 +367,27 @@ static inline bool finish(struct svm_vcpu *svm, struct vcpu *vcpu, bool done)
     return vcpu->requests == 0 ? true : svm_finish_quick(svm, vcpu);
 }
 
-__attribute__((noinline)) static bool handle_port(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* The same for a port, where the requests `standing` were taken away before: handle_requested(). */
+static inline bool finish_port(struct svm_vcpu *svm, struct vcpu *vcpu, bool done, uint32_t standing)
 {
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next = vmcb->exit_info2;
+    bool asks = vcpu->requests != 0;
 
-    if (!quick_byte_port(vmcb, vcpu)) {
+    vcpu->requests |= standing;
+    if (!done) {
         return svm_handle_any_exit(svm, vcpu);
     }
-    step_over(vmcb, next);
-    return finish(svm, vcpu, true);
+    step_over(&svm->vmcb, svm->vmcb.exit_info2);
+    return asks ? svm_finish_quick(svm, vcpu) : true;
 }
 
-__attribute__((noinline)) static bool handle_any_wide_port(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool handle_port(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t standing)
 {
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next = vmcb->exit_info2;
+    return finish_port(svm, vcpu, quick_byte_port(&svm->vmcb, vcpu), standing);
+}
 
-    if (!quick_wide_port(vmcb, vcpu)) {
-        return svm_handle_any_exit(svm, vcpu);
-    }
-    step_over(vmcb, next);
-    return finish(svm, vcpu, true);
+__attribute__((noinline)) static bool handle_any_wide_port(struct svm_vcpu *svm, struct vcpu *vcpu, uint32_t standing)
+{
+    return finish_port(svm, vcpu, quick_wide_port(&svm->vmcb, vcpu), standing);
 }
 
 /* OUT of eax to the PCI host's address register. The bits between port and size are of addresses. */
@@ -403,7 +402,7 @@ __attribute__((noinline)) static bool handle_wide_port(struct svm_vcpu *svm, str
     vcpu->exit_tsc = insn_rdtsc();
     if ((vmcb->exit_info1 & PORT_INFO) != PCI_ADDRESS_INFO ||
         !exit_quick_pci_address(vcpu, SVM_EXIT_IOIO, vmcb->rip, (uint32_t)vmcb->rax)) {
-        return handle_any_wide_port(svm, vcpu);
+        return handle_any_wide_port(svm, vcpu, 0);
     }
     step_over(vmcb, vmcb->exit_info2);
     return true;
@@ -424,23 +423,12 @@ static inline bool window_stands(const struct svm_vcpu *svm, const struct vcpu *
  * of the UART waits from the first byte on. */
 __attribute__((noinline)) static bool handle_requested(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t next = vmcb->exit_info2;
-    bool asks;
-    bool done;
-
-    if (vmcb->exit_code != SVM_EXIT_IOIO || !window_stands(svm, vcpu)) {
+    if (svm->vmcb.exit_code != SVM_EXIT_IOIO || !window_stands(svm, vcpu)) {
         return svm_handle_any_exit(svm, vcpu);
     }
     vcpu->requests = 0;
-    done = is_byte_port(vmcb->exit_info1) ? quick_byte_port(vmcb, vcpu) : quick_wide_port(vmcb, vcpu);
-    asks = vcpu->requests != 0;
-    vcpu->requests |= VCPU_EVENT;
-    if (!done) {
-        return svm_handle_any_exit(svm, vcpu);
-    }
-    step_over(vmcb, next);
-    return asks ? svm_finish_quick(svm, vcpu) : true;
+    return is_byte_port(svm->vmcb.exit_info1) ? handle_port(svm, vcpu, VCPU_EVENT)
+                                              : handle_any_wide_port(svm, vcpu, VCPU_EVENT);
 }
 
 __attribute__((noinline)) static bool handle_pat_write(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -617,7 +605,7 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
         return handle_requested(svm, vcpu);
     }
     if (exit_code == SVM_EXIT_IOIO) {
-        return is_byte_port(vmcb->exit_info1) ? handle_port(svm, vcpu) : handle_wide_port(svm, vcpu);
+        return is_byte_port(vmcb->exit_info1) ? handle_port(svm, vcpu, 0) : handle_wide_port(svm, vcpu);
     }
     if (exit_code == SVM_EXIT_MSR) {
         return vmcb->exit_info1 == SVM_MSR_WRITE ? handle_write(svm, vcpu) : handle_read(svm, vcpu);

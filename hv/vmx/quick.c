@@ -309,26 +309,31 @@ static inline bool finish(struct vcpu *vcpu, bool done)
     return vcpu->requests == 0 ? true : vmx_finish_quick(vcpu->vendor, vcpu);
 }
 
-__attribute__((noinline)) static bool handle_port(struct vcpu *vcpu, uint64_t info)
+/* The same for a port, where the requests `standing` were taken away before: handle_requested(). */
+static inline bool finish_port(struct vcpu *vcpu, uint64_t rip, bool done, uint32_t standing)
 {
-    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    bool asks = vcpu->requests != 0;
 
-    if (!quick_byte_port(vcpu, rip, info)) {
+    vcpu->requests |= standing;
+    if (!done) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
     step_over(rip);
-    return finish(vcpu, true);
+    return asks ? vmx_finish_quick(vcpu->vendor, vcpu) : true;
 }
 
-__attribute__((noinline)) static bool handle_any_wide_port(struct vcpu *vcpu, uint64_t info)
+__attribute__((noinline)) static bool handle_port(struct vcpu *vcpu, uint64_t info, uint32_t standing)
 {
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
 
-    if (!quick_wide_port(vcpu, rip, info)) {
-        return vmx_handle_any_exit(vcpu->vendor, vcpu);
-    }
-    step_over(rip);
-    return finish(vcpu, true);
+    return finish_port(vcpu, rip, quick_byte_port(vcpu, rip, info), standing);
+}
+
+__attribute__((noinline)) static bool handle_any_wide_port(struct vcpu *vcpu, uint64_t info, uint32_t standing)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    return finish_port(vcpu, rip, quick_wide_port(vcpu, rip, info), standing);
 }
 
 /* OUT of eax to the PCI host's address register, the port in DX or not. */
@@ -343,7 +348,7 @@ __attribute__((noinline)) static bool handle_wide_port(struct vcpu *vcpu, uint64
     vcpu->exit_tsc = insn_rdtsc();
     if ((info & PORT_INFO) != PCI_ADDRESS_INFO ||
         !exit_quick_pci_address(vcpu, VMX_EXIT_IO, rip, (uint32_t)vcpu->gpr[GPR_RAX])) {
-        return handle_any_wide_port(vcpu, info);
+        return handle_any_wide_port(vcpu, info, 0);
     }
     step_over(rip);
     return true;
@@ -365,24 +370,14 @@ static inline bool window_stands(const struct vmx_vcpu *vmx, const struct vcpu *
  * of the UART waits from the first byte on. */
 __attribute__((noinline)) static bool handle_requested(struct vcpu *vcpu, uint32_t reason)
 {
-    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
     uint64_t info;
-    bool asks;
-    bool done;
 
     if (reason != VMX_EXIT_IO || !window_stands(vcpu->vendor, vcpu)) {
         return vmx_handle_any_exit(vcpu->vendor, vcpu);
     }
     info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
     vcpu->requests = 0;
-    done = is_byte_port(info) ? quick_byte_port(vcpu, rip, info) : quick_wide_port(vcpu, rip, info);
-    asks = vcpu->requests != 0;
-    vcpu->requests |= VCPU_EVENT;
-    if (!done) {
-        return vmx_handle_any_exit(vcpu->vendor, vcpu);
-    }
-    step_over(rip);
-    return asks ? vmx_finish_quick(vcpu->vendor, vcpu) : true;
+    return is_byte_port(info) ? handle_port(vcpu, info, VCPU_EVENT) : handle_any_wide_port(vcpu, info, VCPU_EVENT);
 }
 
 __attribute__((noinline)) static bool handle_pat_write(struct vcpu *vcpu)
@@ -515,7 +510,7 @@ __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t r
     if (reason == VMX_EXIT_IO) {
         uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
 
-        return is_byte_port(info) ? handle_port(vcpu, info) : handle_wide_port(vcpu, info);
+        return is_byte_port(info) ? handle_port(vcpu, info, 0) : handle_wide_port(vcpu, info);
     }
     if (reason == VMX_EXIT_WRMSR) {
         return handle_write(vcpu);

@@ -111,16 +111,17 @@ static void an_exit_gives_up_in_its_time_and_has_done_nothing(void **state)
 
 static void the_short_way_does_not_wait(void **state)
 {
+    const uint8_t byte = 1;
     uint8_t value = 0;
 
     (void)state;
     other_takes();
     assert_false(guest_quick_port_read(&vcpus[0], UART_SCRATCH, &value));
-    assert_false(guest_quick_port_write(&vcpus[0], UART_SCRATCH, 1));
+    assert_false(guest_quick_port_write(&vcpus[0], UART_SCRATCH, &byte));
     assert_int_equal(support_now, 0);
     assert_int_equal(vcpus[0].requests, 0);
     other_releases();
-    assert_true(guest_quick_port_write(&vcpus[0], UART_SCRATCH, 1));
+    assert_true(guest_quick_port_write(&vcpus[0], UART_SCRATCH, &byte));
     assert_true(guest_quick_port_read(&vcpus[0], UART_SCRATCH, &value));
     assert_int_equal(value, 1);
     assert_int_equal(guest.platform.lock.owner, 0);

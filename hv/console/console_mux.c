@@ -45,56 +45,85 @@ static bool has_page(const struct mux_source *source)
 
 /* --- Lines --- */
 
-/* What kernels write before the reason of their panic: Linux in panic(), the BSDs in panic(9). */
-static const char *reason_in(const char *line)
+/* What kernels write before the reason of their panic: Linux in panic(), the BSDs in panic(9); with what stands before
+ * the word itself. */
+static const struct reason_sign {
+    const char *text;
+    uint32_t before;
+} reason_signs[] = {{"Kernel panic - not syncing: ", 7}, {"panic: ", 0}};
+
+#define EIGHT_TIMES(byte) ((byte)*0x0101010101010101ULL)
+
+/* Is the character one of the eight? A byte is 0 where subtracting 1 borrows, and its own highest bit was 0. */
+static bool is_among_eight(const char *eight, char character)
 {
-    static const char *const signs[] = {"Kernel panic - not syncing: ", "panic: "};
+    uint64_t word;
 
-    for (; *line != '\0'; line++) {
-        if (*line != signs[0][0] && *line != signs[1][0]) {
-            continue;
+    memcpy(&word, eight, sizeof(word));
+    word ^= EIGHT_TIMES((uint8_t)character);
+    return ((word - EIGHT_TIMES(1)) & ~word & EIGHT_TIMES(0x80)) != 0;
+}
+
+/* Where the word of a sign may begin at text[at]. */
+static const char *reason_at(const char *text, uint32_t at)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(reason_signs); i++) {
+        const struct reason_sign *sign = &reason_signs[i];
+        const char *begin = &text[at >= sign->before ? at - sign->before : at];
+        uint32_t length = 0;
+
+        while (sign->text[length] != '\0' && begin[length] == sign->text[length]) {
+            length++;
         }
-        for (uint32_t i = 0; i < ARRAY_COUNT(signs); i++) {
-            uint32_t length = 0;
-
-            while (signs[i][length] != '\0' && line[length] == signs[i][length]) {
-                length++;
-            }
-            if (signs[i][length] == '\0') {
-                return line + length;
-            }
+        if (sign->text[length] == '\0') {
+            return begin + length;
         }
     }
     return NULL;
 }
 
+/* Each line is looked through: eight characters at once. */
+static const char *reason_in(const char *text, uint32_t length)
+{
+    const char *reason = NULL;
+
+    for (uint32_t i = 0; i < length && reason == NULL; i++) {
+        if (i % 8 == 0 && length - i >= 8 && !is_among_eight(text + i, 'p')) {
+            i += 7;
+        } else if (text[i] == 'p') {
+            reason = reason_at(text, i);
+        }
+    }
+    return reason;
+}
+
 /* Its length. */
 static uint32_t line_text(const struct console_line *line, char text[HISTORY_LINE_MAX])
 {
-    uint32_t length = 0;
+    const struct vt_cell *end = &line->cells[line->length];
+    char *last = &text[HISTORY_LINE_MAX - 1];
+    char *to = text;
 
-    for (uint32_t i = 0; i < line->length && length < HISTORY_LINE_MAX - 1; i++) {
-        uint16_t character = line->cells[i].character;
-
-        if (character >= ' ' && character < 0x7f) {
-            text[length++] = (char)character;
-        } else if (character != 0) {
-            text[length++] = character == VT_TAB ? ' ' : VT_UNKNOWN_CHARACTER;
+    for (const struct vt_cell *cell = line->cells; cell < end && to < last; cell++) {
+        if (cell->character >= ' ' && cell->character < 0x7f) {
+            *to++ = (char)cell->character;
+        } else if (cell->character != 0) {
+            *to++ = cell->character == VT_TAB ? ' ' : VT_UNKNOWN_CHARACTER;
         }
     }
-    text[length] = '\0';
-    return length;
+    *to = '\0';
+    return (uint32_t)(to - text);
 }
 
 /* Keeps the text of a line that is complete. */
 static void remember(struct mux_source *source)
 {
     char text[HISTORY_LINE_MAX];
-    const char *reason;
+    uint32_t length = line_text(&source->line, text);
+    const char *reason = reason_in(text, length);
 
-    history_add(&source->history, text, line_text(&source->line, text));
+    history_add(&source->history, text, length);
     source->reason_age++;
-    reason = reason_in(text);
     if (reason != NULL && (source->reason[0] == '\0' || source->reason_age > MUX_REASON_LINES)) {
         (void)format_text(source->reason, sizeof(source->reason), "%s", reason);
         source->reason_age = 0;
@@ -457,15 +486,17 @@ static uint32_t pass_text(struct console_mux *mux, struct mux_source *source, ui
 {
     struct console_line *line = &source->line;
     struct vt_cell *cells = &line->cells[line->cursor];
+    struct vt_cell cell = {.style = source->style};
     char *to = &output->bytes[output->length];
     const uint8_t *bytes;
     uint32_t count = byte_ring_peek(source->out, &bytes);
-    uint32_t taken;
+    uint32_t taken = 0;
 
     count = (uint32_t)min_u64(min_u64(count, limit), min_u64(LINE_CELLS - line->cursor, steps_in_room(output)));
-    for (taken = 0; taken < count && bytes[taken] >= ' ' && bytes[taken] <= '~'; taken++) {
-        to[taken] = (char)bytes[taken];
-        cells[taken] = (struct vt_cell){.character = bytes[taken], .style = source->style};
+    while (taken < count && bytes[taken] >= ' ' && bytes[taken] <= '~') {
+        cell.character = bytes[taken];
+        to[taken] = (char)cell.character;
+        cells[taken++] = cell;
     }
     if (taken != 0) {
         source->parser.character = bytes[taken - 1];

@@ -96,6 +96,25 @@ static void note_full(struct console_uart *uart, uint64_t now)
     }
 }
 
+/* As many bytes as are there, and as the port takes. */
+static void send(struct console_uart *uart, uint32_t count)
+{
+    uint16_t port = (uint16_t)(uart->port.base + UART_DATA);
+    bool in_memory = uart->port.mmio;
+    uint32_t tail = uart->tail;
+
+    for (uint32_t end = tail + count; tail != end; tail++) {
+        uint8_t byte = (uint8_t)uart->ring[tail % UART_RING_BYTES];
+
+        if (in_memory) {
+            uart_write(uart, UART_DATA, byte);
+        } else {
+            insn_out8(port, byte);
+        }
+    }
+    uart->tail = tail;
+}
+
 void uart_drain(struct console_uart *uart, uint64_t now, uint32_t bytes_max)
 {
     uint32_t last = uart->tail + bytes_max;
@@ -108,11 +127,7 @@ void uart_drain(struct console_uart *uart, uint64_t now, uint32_t bytes_max)
             return;
         }
         uart->full_since = 0;
-        burst = (uint32_t)min_u64(burst, uart->head - uart->tail);
-        for (uint32_t i = 0; i < burst; i++) {
-            uart_write(uart, UART_DATA, (uint8_t)uart->ring[(uart->tail + i) % UART_RING_BYTES]);
-        }
-        uart->tail += burst;
+        send(uart, (uint32_t)min_u64(burst, uart->head - uart->tail));
     }
 }
 

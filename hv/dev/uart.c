@@ -139,7 +139,7 @@ static uint8_t interrupt_id(const struct uart *uart)
     if ((uart->ier & IER_LINE) != 0 && uart->errors != 0) {
         return IIR_LINE;
     }
-    if ((uart->ier & IER_RX) != 0 && uart->rx.count >= rx_trigger(uart)) {
+    if ((uart->ier & IER_RX) != 0 && uart->rx.count != 0 && uart->rx.count >= rx_trigger(uart)) {
         return IIR_RX;
     }
     if ((uart->ier & IER_RX) != 0 && uart->rx_timeout) {

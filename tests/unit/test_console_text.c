@@ -147,10 +147,37 @@ static void a_run_is_no_longer_than_there_is_room(void **state)
     assert_int_equal(byte_ring_count(&out), 9);
 }
 
+/* Behind every number of characters, and of those with which a sign's word begins. */
+static void a_reason_is_found_wherever_it_stands_in_a_line(void **state)
+{
+    static const char *const signs[] = {"Kernel panic - not syncing: ", "panic: "};
+    static const char *const none[] = {"kernel panic - not syncing: ", "Kernel panic", "panic:", "anic: "};
+    char text[HISTORY_LINE_MAX];
+
+    (void)state;
+    for (uint32_t first = 0; first < 40; first++) {
+        for (uint32_t i = 0; i < ARRAY_COUNT(signs); i++) {
+            char filling = first % 3 == 0 ? 'p' : 'x';
+            size_t end = first + strlen(signs[i]);
+
+            memset(text, filling, first);
+            strcpy(text + first, signs[i]);
+            strcpy(text + end, i == 0 ? "why" : "");
+            assert_ptr_equal(reason_in(text, (uint32_t)strlen(text)), text + end);
+        }
+        for (uint32_t i = 0; i < ARRAY_COUNT(none); i++) {
+            memset(text, 'P', first);
+            strcpy(text + first, none[i]);
+            assert_null(reason_in(text, (uint32_t)strlen(text)));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_goes_both_ways_alike),
+        cmocka_unit_test(a_reason_is_found_wherever_it_stands_in_a_line),
         cmocka_unit_test(a_run_is_no_longer_than_there_is_room),
     };
 

@@ -17,6 +17,10 @@ $(BUILD)/bench/qemu-count.so: tests/bench/qemu_count.c
 	@mkdir -p $(@D)
 	$(CC) -std=c17 -O2 $(WARNINGS) -fPIC -shared -fvisibility=hidden -fuse-ld=lld -Wl,--unresolved-symbols=ignore-all -o $@ $<
 
+#: make bench-restart instructions from a guest's reset to its first instruction after it (QEMU -icount and a plugin)
+bench-restart: image $(BUILD)/guests/bench-restart.elf $(BUILD)/bench/qemu-count.so
+	tests/bench/bench-restart $(BUILD)
+
 #: make bench-linux   instructions and exits of a Linux beside the same kernel on QEMU alone: boot, faults, fork, pipes, sleep, serial line
 bench-linux: image $(BUILD)/bench/linux-work $(BUILD)/bench/qemu-count.so
 	tests/boot/bench_linux.py
@@ -76,4 +80,4 @@ scale: $(BUILD)/bench/scale
 	tests/bench/bench-scale $<
 	tests/boot/run.py scale
 
-.PHONY: bench-exit bench-shadow bench-guests bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-start bench-boot bench-emulate bench-net bench-virtio scale
+.PHONY: bench-exit bench-shadow bench-guests bench-restart bench-linux bench-linux-shadow bench-apicv bench-passthrough bench-start bench-boot bench-emulate bench-net bench-virtio scale

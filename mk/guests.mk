@@ -9,7 +9,7 @@ GUEST_LIB := tests/guests/lib
 GUEST_OUT := $(BUILD)/guests
 
 # Entered in long mode by ELF64 and in protected mode by the PVH note.
-GUESTS_64 := hello direct ps2 screen bench-exit bench-shadow bench-ticks entry-elf64 entry-pvh entry-vmlinux ports apic-timer pic-timer exceptions reserved mmio fpu cpuid msr dump-machine walk-oracle state smp nmi-shared smp-x2apic
+GUESTS_64 := hello direct ps2 screen bench-exit bench-shadow bench-ticks bench-restart entry-elf64 entry-pvh entry-vmlinux ports apic-timer pic-timer exceptions reserved mmio fpu cpuid msr dump-machine walk-oracle state smp nmi-shared smp-x2apic
 # Entered in protected mode by multiboot 1; NAME-32.elf comes from NAME.c.
 GUESTS_32 := ports-32 apic-timer-32 pic-timer-32 exceptions-32 reserved-32 mmio-32 fpu-32 cpuid-32 msr-32 walk-oracle-32 \
 	state-32 smp-32 nmi-shared-32 task-32 paging-32 hostile-ac-32

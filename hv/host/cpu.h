@@ -94,6 +94,7 @@ struct cpu {
     bool nmi_asked;                      /* atomic: the next NMI is another CPU's question (hv/host/cpu_watch.c) */
     uint64_t turns;                      /* of cpu_loop_run(): hv/host/cpu_watch.c looks whether they go on */
     uint64_t armed;                      /* TSC at which its timer interrupts it */
+    uint64_t turn_end;                   /* cpu_timer_alone() */
     struct cpu_sleep sleep;              /* cpu_idle_start() decided it */
     bool idle;                           /* sleeps until an interrupt */
     const struct trap_frame *stopped_at; /* where a panic's NMI found it; NULL: it has not answered */

@@ -443,12 +443,16 @@ static uint64_t vcpus_deadline(const struct turn *turn, const struct vcpu *runni
                    others != 0 ? turn->slice_end : max_u64(earliest, turn->slice_end));
 }
 
+/* When this CPU has something to do that is of no guest. */
+static uint64_t host_deadline(const struct cpu *cpu, const struct turn *turn)
+{
+    return polls_console(cpu) ? min_u64(turn->console_deadline, iommu_deadline()) : UINT64_MAX;
+}
+
 /* The earliest moment at which this CPU has something to do that the guest does not cause itself. */
 static uint64_t next_deadline(const struct cpu *cpu, const struct turn *turn, const struct vcpu *running)
 {
-    uint64_t deadline = polls_console(cpu) ? min_u64(turn->console_deadline, iommu_deadline()) : UINT64_MAX;
-
-    return min_u64(deadline, vcpus_deadline(turn, running));
+    return min_u64(host_deadline(cpu, turn), vcpus_deadline(turn, running));
 }
 
 /* Out of line, so that the timer's does not pay for it. */
@@ -532,32 +536,39 @@ static uint64_t deadline_of_others(const struct vcpu *vcpu)
     return deadline;
 }
 
+/* cpu->turn_end: hv/host/cpu_timer.h. */
+static uint64_t find_turn_end(const struct cpu *cpu, const struct turn *turn, const struct vcpu *vcpu)
+{
+    if (turn->count != 1 || vcpu->lapic.eoi_pending) {
+        return 0;
+    }
+    return min_u64(min_u64(host_deadline(cpu, turn), cpu_watch_deadline()), deadline_of_others(vcpu));
+}
+
 /*
- * The vCPU of a CPU that has no other one slept until its own timer, and nothing else has come: then a look at it would
- * do no more than this. True: it runs again. False: all else is found by the look, as always; a timer that has fired
- * stays fired.
+ * The vCPU of a CPU that has no other one slept, or ran, until its own timer, and nothing else has come: then a look at
+ * it would do no more than this. True: it runs on. False: all else is found by the look, as always; a timer that has
+ * fired stays fired.
  */
-static bool wakes_by_timer(struct cpu *cpu, struct turn *turn, uint64_t now)
+static bool goes_on_by_timer(struct cpu *cpu, const struct turn *turn, uint64_t now)
 {
     struct vcpu *vcpu = turn->vcpus[0];
-    uint64_t others;
 
-    if (turn->count != 1 || vcpu->state != VCPU_STATE_HALTED || vcpu->lapic.deadline > now || kicks_wait(turn) ||
-        cpu->current != vcpu || vcpu->lapic.eoi_pending || (vcpu->requests & VCPU_LEAVE_MASK) != 0 ||
-        (polls_console(cpu) && (turn->console_deadline <= now || iommu_deadline() <= now))) {
+    if (turn->count != 1 || vcpu->lapic.deadline > now || kicks_wait(turn) || cpu->current != vcpu ||
+        (vcpu->state != VCPU_STATE_HALTED && vcpu->state != VCPU_STATE_RUNNABLE) ||
+        (vcpu->requests & VCPU_LEAVE_MASK & ~(uint32_t)VCPU_YIELD) != 0) {
         return false;
     }
-    others = deadline_of_others(vcpu);
-    if (others <= now) {
+    cpu->turn_end = find_turn_end(cpu, turn, vcpu);
+    if (!cpu_timer_alone(cpu, vcpu, now)) {
         return false;
     }
     lapic_run_timer(&vcpu->lapic, now);
-    vcpu->requests |= VCPU_EVENT;
-    if (!vcpu_can_wake(vcpu)) {
+    vcpu->requests = (vcpu->requests & ~(uint32_t)VCPU_YIELD) | VCPU_EVENT;
+    if (vcpu->state == VCPU_STATE_HALTED && !vcpu_can_wake(vcpu)) {
         return false;
     }
     vcpu->state = VCPU_STATE_RUNNABLE;
-    due_set_put(&turn->due, vcpu->due_member, min_u64(others, vcpu->lapic.deadline));
     cpu_watch_turn(cpu, now);
     return true;
 }
@@ -570,7 +581,8 @@ static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
 
 static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
-    cpu_timer_set(cpu, next_deadline(cpu, turn, vcpu));
+    cpu_timer_set(cpu,
+                  cpu->turn_end != 0 ? min_u64(cpu->turn_end, vcpu->lapic.deadline) : next_deadline(cpu, turn, vcpu));
     if (!first_entry_told) {
         fault_at("entry");
         tell_first_entry(vcpu->guest);
@@ -596,6 +608,7 @@ static void run(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t 
     } else if (vcpu->state == VCPU_STATE_DEAD) {
         guest_restart_run(vcpu, min_u64(now + vcpu->guest->host->exit_ticks, turn->slice_end));
     } else {
+        cpu->turn_end = find_turn_end(cpu, turn, vcpu);
         run_vcpu(cpu, turn, vcpu, now);
     }
 }
@@ -610,7 +623,7 @@ _Noreturn void cpu_loop_run(struct cpu *cpu)
 
         take_interrupts(cpu);
         now = insn_rdtsc();
-        if (wakes_by_timer(cpu, turn, now)) {
+        if (goes_on_by_timer(cpu, turn, now)) {
             turn->ran |= 1ULL << turn->vcpus[0]->due_member;
             run_vcpu(cpu, turn, turn->vcpus[0], now);
             continue;

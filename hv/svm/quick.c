@@ -17,6 +17,7 @@
 #include "hv/host/cpu_timer.h"
 #include "hv/policy/msr_policy.h"
 #include "hv/svm/decode.h"
+#include "hv/svm/insn.h"
 #include "hv/svm/instruction.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
@@ -557,6 +558,29 @@ __attribute__((noinline)) static bool handle_iret(struct svm_vcpu *svm, struct v
     return true;
 }
 
+/* The host's interrupts are let in for a moment. */
+static inline void open_window(void)
+{
+    insn_cli();
+    svm_insn_stgi();
+    insn_interrupt_window();
+    svm_insn_clgi();
+    insn_sti(); /* as svm_run() has it */
+}
+
+/* An interrupt of the host. What is there for the loop is left to it; the guest's own timer is not. */
+__attribute__((noinline)) static bool handle_interrupt(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    vcpu->exit_tsc = insn_rdtsc();
+    open_window();
+    if (!svm_events_are_settled(svm, vcpu) || !cpu_timer_tick(cpu_this(), vcpu, vcpu->exit_tsc)) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    svm->vmcb.tlb_control = TLB_FLUSH_NOTHING;
+    exit_note(vcpu, EXIT_HOST_INTERRUPT, SVM_EXIT_INTR, svm->vmcb.rip, vcpu->gpr[GPR_RCX]);
+    return finish(svm, vcpu, true);
+}
+
 /* RDMSR. */
 __attribute__((noinline)) static bool handle_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -577,6 +601,8 @@ static inline bool handle_write(struct svm_vcpu *svm, struct vcpu *vcpu)
 __attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     switch (svm->vmcb.exit_code) {
+    case SVM_EXIT_INTR:
+        return handle_interrupt(svm, vcpu);
     case SVM_EXIT_CR4_READ:
     case SVM_EXIT_CR4_WRITE:
         return handle_cr4_access(svm, vcpu);

@@ -470,6 +470,21 @@ __attribute__((noinline)) static bool handle_halt(struct vcpu *vcpu)
     return false;
 }
 
+/* An interrupt of the host. What is there for the loop is left to it; the guest's own timer is not. */
+__attribute__((noinline)) static bool handle_interrupt(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    insn_interrupt_window();
+    if ((vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0 ||
+        !cpu_timer_tick(cpu_this(), vcpu, vcpu->exit_tsc)) {
+        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+    }
+    exit_note(vcpu, EXIT_HOST_INTERRUPT, VMX_EXIT_EXTERNAL_INTERRUPT, rip, vcpu->gpr[GPR_RCX]);
+    return finish(vcpu, true);
+}
+
 static inline bool handle_read(struct vcpu *vcpu)
 {
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
@@ -488,6 +503,8 @@ static inline bool handle_write(struct vcpu *vcpu)
 __attribute__((noinline)) static bool handle_rare(struct vcpu *vcpu, uint32_t reason)
 {
     switch (reason) {
+    case VMX_EXIT_EXTERNAL_INTERRUPT:
+        return handle_interrupt(vcpu);
     case VMX_EXIT_WBINVD:
         return handle_wbinvd(vcpu);
     case VMX_EXIT_HLT:

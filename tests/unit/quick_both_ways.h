@@ -8,6 +8,7 @@
 #define TESTS_UNIT_QUICK_BOTH_WAYS_H
 
 #include "hv/core/guest_io.h"
+#include "hv/dev/lapic_registers.h"
 #include "hv/emulate/emulate_fetch.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/guest_machine_check.h"
@@ -64,6 +65,31 @@ static uint64_t one_of(const uint64_t *values, size_t count)
 }
 
 #define ONE_OF(values) one_of(values, ARRAY_COUNT(values))
+
+/* The host's timer has come, and the vCPU's own is all that is due: hv/host/cpu_timer.h. */
+#define TICK_VECTOR 0xec
+static bool tick;
+
+static bool timer_ticks(struct cpu *cpu, struct vcpu *vcpu, uint64_t at)
+{
+    (void)cpu;
+    (void)at;
+    if (tick) {
+        lapic_request(&vcpu->lapic, TICK_VECTOR);
+        vcpu->requests |= VCPU_EVENT;
+    }
+    return tick;
+}
+
+/* What hv/run/cpu_loop.c does where the exit has left it to it. True: the vCPU is entered again. */
+static bool loop_ticks(struct vcpu *vcpu)
+{
+    if ((vcpu->requests & VCPU_LEAVE_MASK) != VCPU_YIELD || !timer_ticks(NULL, vcpu, 0)) {
+        return false;
+    }
+    vcpu->requests &= ~(uint32_t)VCPU_YIELD;
+    return true;
+}
 
 static bool one_in(uint64_t n)
 {

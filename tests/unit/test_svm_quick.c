@@ -21,11 +21,18 @@ static uint64_t fake_rdtsc(void);
 static void fake_xsetbv(uint32_t index, uint64_t value);
 
 static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+static bool timer_ticks(struct cpu *cpu, struct vcpu *vcpu, uint64_t at);
 static bool deadline_moved; /* which the long way leaves to the loop */
 
 #define exit_dispatch counted_dispatch
 #define cpu_this() ((struct cpu *)NULL)
 #define cpu_timer_follow(cpu, vcpu) ((void)(cpu), (void)(vcpu), (void)(deadline_moved = true))
+#define cpu_timer_tick(cpu, vcpu, now) timer_ticks(cpu, vcpu, now)
+#define insn_interrupt_window() ((void)0)
+#define insn_cli() ((void)0)
+#define insn_sti() ((void)0)
+#define svm_insn_clgi() ((void)0)
+#define svm_insn_stgi() ((void)0)
 #define insn_rdtsc() fake_rdtsc()
 #define insn_xsetbv(index, value) fake_xsetbv(index, value)
 #define insn_xgetbv(index) ((uint64_t)(index) + 7) /* more than the guest has by XSETBV */
@@ -153,10 +160,16 @@ static const struct exiting *random_halt(struct vmcb *vmcb)
 
 static const struct exiting *random_exit(struct vmcb *vmcb)
 {
-    uint64_t kind = random_word() % 18;
+    uint64_t kind = random_word() % 19;
     const struct exiting *form;
     bool in = one_in(2);
 
+    tick = kind == 18 && !one_in(4);
+    if (kind == 18) {
+        vmcb->exit_code = SVM_EXIT_INTR;
+        vmcb->exit_int_info = one_in(8) ? EVENT_VALID | 0x30 : 0;
+        return &hlt_forms[0];
+    }
     if (kind == 17) {
         return random_halt(vmcb);
     }
@@ -185,7 +198,7 @@ static const struct exiting *random_exit(struct vmcb *vmcb)
         vmcb->exit_code = SVM_EXIT_MSR;
         vmcb->exit_info1 = 0;
         vcpus[0].gpr[GPR_RCX] = one_in(2) ? ONE_OF(some_msrs) : ONE_OF(more_msrs);
-        return &rdmsr_forms[one_in(8)];
+        return &rdmsr_forms[(vmcb->cs.attributes & VMCB_CS_LONG) != 0 && one_in(8)]; /* elsewhere 0x48 is DEC */
     } else if (kind >= 8) {
         form = &access_forms[random_word() % ARRAY_COUNT(access_forms)];
         vmcb->exit_code = SVM_EXIT_NPF;
@@ -360,9 +373,17 @@ static bool went_the_short_way(uint64_t round)
     memcpy(&before, &svms[0].vmcb, sizeof(before));
     xcr0_loaded = 0;
     again[0] = svm_handle_any_exit(&svms[0], &vcpus[0]);
+    if (exit_code == SVM_EXIT_INTR && loop_ticks(&vcpus[0])) {
+        before_entry(&svms[0], &vcpus[0]);
+        again[0] = true;
+    }
     xcr0 = xcr0_loaded;
     xcr0_loaded = dispatched = 0;
     again[1] = svm_handle_exit(&svms[1], &vcpus[1]);
+    if (exit_code == SVM_EXIT_INTR && !again[1] && loop_ticks(&vcpus[1])) {
+        before_entry(&svms[1], &vcpus[1]);
+        again[1] = true;
+    }
     assert_int_equal(xcr0, xcr0_loaded);
     if (deadline_moved) {
         deadline_moved = false;
@@ -417,7 +438,8 @@ static const uint64_t short_ways[] = {SVM_EXIT_CPUID,
                                       SVM_EXIT_HLT,
                                       SVM_EXIT_MSR | RARE_MSR,
                                       SVM_EXIT_IOIO | WAITS,
-                                      SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD};
+                                      SVM_EXIT_EXCEPTION_FIRST + EXCEPTION_UD,
+                                      SVM_EXIT_INTR};
 
 static size_t way_of(const struct vmcb *vmcb)
 {

@@ -13,12 +13,20 @@
 #include <cmocka.h>
 
 #include "hv/exit/dispatch.h"
+#include "hv/host/cpu_timer.h"
 #include "hv/svm/insn.h"
 #include "hv/x86/insn.h"
 
 static void noted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
 
 #define exit_dispatch noted_dispatch
+#define cpu_this() ((struct cpu *)NULL)
+#define cpu_timer_tick(cpu, vcpu, now) ((void)(cpu), (void)(vcpu), (void)(now), false)
+#define insn_interrupt_window() ((void)0)
+#define insn_cli() ((void)0)
+#define insn_sti() ((void)0)
+#define svm_insn_clgi() ((void)0)
+#define svm_insn_stgi() ((void)0)
 #define insn_rdtsc() 1ULL
 #define insn_wrmsr(index, value) ((void)(value))
 #define insn_xsetbv(index, value) ((void)(value))

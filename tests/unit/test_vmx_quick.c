@@ -18,6 +18,7 @@
 #include "hv/x86/insn.h"
 
 static void counted_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
+static bool timer_ticks(struct cpu *cpu, struct vcpu *vcpu, uint64_t at);
 static bool deadline_moved; /* which the long way leaves to the loop */
 static bool fake_vmread(uint64_t field, uint64_t *value);
 static uint64_t fake_vmread_sure(uint64_t field);
@@ -28,6 +29,8 @@ static void fake_xsetbv(uint32_t index, uint64_t value);
 #define exit_dispatch counted_dispatch
 #define cpu_this() ((struct cpu *)NULL)
 #define cpu_timer_follow(cpu, vcpu) ((void)(cpu), (void)(vcpu), (void)(deadline_moved = true))
+#define cpu_timer_tick(cpu, vcpu, now) timer_ticks(cpu, vcpu, now)
+#define insn_interrupt_window() ((void)0)
 #define vmx_insn_vmread(field, value) fake_vmread(field, value)
 #define vmx_insn_vmread_sure(field) fake_vmread_sure(field)
 #define vmx_insn_vmwrite(field, value) fake_vmwrite(field, value)
@@ -150,11 +153,16 @@ static const struct exiting *random_undefined(uint64_t *fields)
 
 static const struct exiting *random_exit(uint64_t *fields)
 {
-    uint64_t kind = random_word() % 17;
+    uint64_t kind = random_word() % 18;
     const struct exiting *form;
     bool in = one_in(2);
 
-    if (kind == 16) {
+    tick = kind == 17 && !one_in(4);
+    if (kind == 17) {
+        fields[VMCS_EXIT_REASON] = VMX_EXIT_EXTERNAL_INTERRUPT;
+        fields[VMCS_VECTORING_EVENT] = one_in(8) ? VMX_EVENT_VALID | 0x30 : 0;
+        return &hlt_forms[0];
+    } else if (kind == 16) {
         fields[VMCS_EXIT_REASON] = VMX_EXIT_HLT;
         fields[VMCS_VECTORING_EVENT] = one_in(8) ? VMX_EVENT_VALID | 0x30 : 0;
         return &hlt_forms[one_in(8)];
@@ -315,10 +323,18 @@ static bool went_the_short_way(uint64_t round)
     current = 0;
     xcr0_loaded = 0;
     again[0] = vmx_handle_any_exit(&vmxs[0], &vcpus[0]);
+    if (reason == VMX_EXIT_EXTERNAL_INTERRUPT && loop_ticks(&vcpus[0])) {
+        before_entry(&vmxs[0], &vcpus[0]);
+        again[0] = true;
+    }
     xcr0 = xcr0_loaded;
     xcr0_loaded = dispatched = 0;
     current = 1;
     again[1] = vmx_handle_exit(&vcpus[1]);
+    if (reason == VMX_EXIT_EXTERNAL_INTERRUPT && !again[1] && loop_ticks(&vcpus[1])) {
+        before_entry(&vmxs[1], &vcpus[1]);
+        again[1] = true;
+    }
     assert_int_equal(xcr0, xcr0_loaded);
     if (deadline_moved) {
         deadline_moved = false;
@@ -351,9 +367,19 @@ static bool went_the_short_way(uint64_t round)
     return quick;
 }
 
-static const uint64_t short_ways[] = {VMX_EXIT_CPUID, VMX_EXIT_WRMSR,  VMX_EXIT_EPT_VIOLATION, VMX_EXIT_RDMSR,
-                                      VMX_EXIT_IO,    VMX_EXIT_VMCALL, VMX_EXIT_WBINVD,        VMX_EXIT_XSETBV,
-                                      VMX_EXIT_HLT,   RARE_MSR,        VMX_EXIT_EXCEPTION_NMI, WAITS};
+static const uint64_t short_ways[] = {VMX_EXIT_CPUID,
+                                      VMX_EXIT_WRMSR,
+                                      VMX_EXIT_EPT_VIOLATION,
+                                      VMX_EXIT_RDMSR,
+                                      VMX_EXIT_IO,
+                                      VMX_EXIT_VMCALL,
+                                      VMX_EXIT_WBINVD,
+                                      VMX_EXIT_XSETBV,
+                                      VMX_EXIT_HLT,
+                                      RARE_MSR,
+                                      VMX_EXIT_EXCEPTION_NMI,
+                                      WAITS,
+                                      VMX_EXIT_EXTERNAL_INTERRUPT};
 
 static size_t index_of(uint64_t way)
 {

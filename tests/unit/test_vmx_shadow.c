@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "hv/exit/dispatch.h"
+#include "hv/host/cpu_timer.h"
 #include "hv/vmx/insn.h"
 #include "hv/x86/insn.h"
 
@@ -31,6 +32,9 @@ static bool fake_invvpid(void);
 #define vmx_insn_invvpid(type, descriptor) ((void)(type), (void)(descriptor), fake_invvpid())
 #define vmx_insn_invept(type, descriptor) ((void)(type), (void)(descriptor), false)
 #define vmx_insn_nmi() abort()
+#define cpu_this() ((struct cpu *)NULL)
+#define cpu_timer_tick(cpu, vcpu, now) ((void)(cpu), (void)(vcpu), (void)(now), false)
+#define insn_interrupt_window() ((void)0)
 #define insn_rdtsc() 1ULL
 #define insn_read_cr2() 0ULL
 static uint64_t cr2;

@@ -63,7 +63,7 @@ HOT_SOURCES := hv/host/cpu_watch.c hv/core/event.c hv/dev/lapic.c hv/dev/lapic_t
 	hv/emulate/emulate_fetch.c hv/emulate/emulate_memory.c hv/mm/guest_memory.c hv/mm/guest_walk.c \
 	hv/core/guest_mmio.c hv/core/guest_unknown.c hv/core/guest_io.c hv/core/guest_devices.c hv/dev/pci/msi.c hv/core/guest_irq.c $(foreach f,queue net block disk_image device pci,hv/dev/virtio/$(f).c) hv/share/net_transfer.c hv/share/net_switch.c
 SMALLER_SOURCES := \
-	hv/dev/uart.c hv/vmx/apic.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
+	hv/dev/uart.c hv/vmx/apic.c hv/vmx/timer.c hv/emulate/emulate_port.c hv/emulate/emulate_string.c \
 	hv/dev/pci/function.c
 $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(foreach v,svm vmx,$(BUILD)/image/hv/$(v)/quick.o): OPTIMIZE := -O2 -fno-jump-tables

@@ -173,6 +173,7 @@ static void calibrate_clock(const struct boot_info *info)
         hv_panic(PANIC_TSC, "the TSC's frequency could not be found: %s", tsc.note);
     }
     host_timer_calibrate();
+    host.tsc_is_machines = support.passes_deadline && host_timer_is_deadline();
     console_set_tsc_hz(tsc.hz);
     host.clock = clock_of(tsc.hz);
     host.exit_ticks = clock_ns_to_ticks(&host.clock, EXIT_WORK_NS);

@@ -73,7 +73,8 @@ struct host_facts {
     bool gib_pages;        /* in the guests' own tables */
     uint64_t boot_wall_ns; /* Unix time in ns at boot_tsc */
     uint64_t boot_tsc;
-    uint64_t exit_ticks; /* EXIT_WORK_NS in TSC ticks */
+    uint64_t exit_ticks;  /* EXIT_WORK_NS in TSC ticks */
+    bool tsc_is_machines; /* a guest's TSC begins as the machine's, for its deadline's sake; else with 0 */
     struct cpuid_host cpuid;
     uint64_t arch_capabilities; /* what guests read of IA32_ARCH_CAPABILITIES: true on every CPU */
     bool spec_ctrl;             /* guests may have SPEC_CTRL and PRED_CMD, as far as CPUID offers them */

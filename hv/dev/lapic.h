@@ -109,6 +109,13 @@ void lapic_tpr_write(struct lapic *lapic, uint32_t value);
 /* Fires the timer if `now` has reached the deadline. Sets the next one in periodic mode. */
 void lapic_run_timer(struct lapic *lapic, uint64_t now);
 
+/*
+ * IA32_TSC_DEADLINE may be another register than `tsc_deadline`, which then is brought up to date before the timer's
+ * state is looked at: the owner of that register writes `deadline` and `tsc_deadline`, and says here that it has fired.
+ */
+bool lapic_takes_tsc_deadline(const struct lapic *lapic);
+void lapic_timer_fired(struct lapic *lapic, uint64_t now);
+
 /* Does the vector wait for its delivery? On another CPU than the vCPU's the answer may be of a moment ago. */
 bool lapic_requests(const struct lapic *lapic, uint8_t vector);
 

@@ -218,6 +218,20 @@ void lapic_run_timer(struct lapic *lapic, uint64_t now)
     }
 }
 
+bool lapic_takes_tsc_deadline(const struct lapic *lapic)
+{
+    return timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE && lapic_enabled(lapic);
+}
+
+void lapic_timer_fired(struct lapic *lapic, uint64_t now)
+{
+    if (lapic->deadline <= now) {
+        lapic->deadline = DEADLINE_NONE;
+        lapic->tsc_deadline = 0;
+    }
+    lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+}
+
 uint64_t lapic_tsc_deadline_read(const struct lapic *lapic)
 {
     return lapic->tsc_deadline;

@@ -462,7 +462,7 @@ static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
         struct vcpu *vcpu = &guest->vcpus[i];
 
         lapic_reset(&vcpu->lapic, false);
-        vcpu->tsc_offset = 0 - guest->start_tsc;
+        vcpu->tsc_offset = guest->host->tsc_is_machines ? 0 : 0 - guest->start_tsc;
         vcpu->msrs = (struct vcpu_msrs){0};
         vcpu->requests = VCPU_EVENT;
         vcpu->kick = 0;

@@ -62,6 +62,24 @@ bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wa
     return false;
 }
 
+/* Of family 6. */
+static const struct {
+    uint8_t model, stepping;
+} preemption_timer_rows[] = {
+    {0x1a, 0}, {0x1a, 1}, {0x1a, 4}, {0x1a, 5}, {0x1e, 5}, {0x25, 2}, {0x25, 5}, {0x2e, 6}, {0x3a, 8},
+};
+
+bool cpu_errata_preemption_timer(const struct cpu_identity *identity)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(preemption_timer_rows); i++) {
+        if (identity->is_intel && identity->family == FAMILY_P6 && preemption_timer_rows[i].model == identity->model &&
+            preemption_timer_rows[i].stepping == identity->stepping) {
+            return true;
+        }
+    }
+    return false;
+}
+
 #define SIZES_EBX_XSAVE_ER_PTR (1u << 2)
 
 bool cpu_errata_x87_pointers(const struct cpu_identity *identity, uint32_t sizes_ebx)

@@ -24,6 +24,11 @@ void cpu_identity_decode(struct cpu_identity *identity, uint32_t signature);
  */
 bool cpu_errata_deadline_timer(const struct cpu_identity *identity, uint32_t *wanted);
 
+/* VMX's preemption timer does not count at the rate that it announces: Intel's Nehalem and Westmere, and one stepping
+ * of Ivy Bridge. Errata AAJ124, AAK139, AAM126, AAN92, AAO95, AAP86, AAT59, AAU65, AAX65, BA86 of the specification
+ * updates. */
+bool cpu_errata_preemption_timer(const struct cpu_identity *identity);
+
 /* AMD family 0fh (from revision F on), 10h and 11h: the C1E state stops the local APIC's timer, entered by HLT when all
  * cores of a package halt. Erratum 400. */
 bool cpu_errata_c1e(const struct cpu_identity *identity);

@@ -384,6 +384,11 @@ void host_timer_arm(uint64_t deadline_tsc)
     }
 }
 
+bool host_timer_is_deadline(void)
+{
+    return apic.tsc_deadline;
+}
+
 const char *host_timer_name(void)
 {
     return apic.tsc_deadline ? "APIC timer in TSC-deadline mode" : "one-shot APIC timer";

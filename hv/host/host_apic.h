@@ -65,4 +65,7 @@ void host_timer_arm(uint64_t deadline_tsc);
 /* "APIC timer in TSC-deadline mode" or "one-shot APIC timer", for the start-up report. */
 const char *host_timer_name(void);
 
+/* True: host_timer_arm() has the deadline in IA32_TSC_DEADLINE, and nothing else in the CPU is changed by it. */
+bool host_timer_is_deadline(void);
+
 #endif

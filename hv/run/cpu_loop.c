@@ -61,6 +61,7 @@ struct turn {
     struct vcpu *owner; /* whose slice it is; it may have halted since */
     uint64_t slice_end;
     uint64_t console_deadline;
+    uint64_t work_deadline; /* of all that cpu->turn_end is about but the watch over CPUs, for which no timer is set */
 };
 
 static struct turn turns[CPUS_MAX];
@@ -537,12 +538,13 @@ static uint64_t deadline_of_others(const struct vcpu *vcpu)
 }
 
 /* cpu->turn_end: hv/host/cpu_timer.h. */
-static uint64_t find_turn_end(const struct cpu *cpu, const struct turn *turn, const struct vcpu *vcpu)
+static void find_turn_end(struct cpu *cpu, struct turn *turn, const struct vcpu *vcpu)
 {
-    if (turn->count != 1 || vcpu->lapic.eoi_pending) {
-        return 0;
+    cpu->turn_end = turn->work_deadline = 0;
+    if (turn->count == 1 && !vcpu->lapic.eoi_pending) {
+        turn->work_deadline = min_u64(host_deadline(cpu, turn), deadline_of_others(vcpu));
+        cpu->turn_end = min_u64(turn->work_deadline, cpu_watch_deadline());
     }
-    return min_u64(min_u64(host_deadline(cpu, turn), cpu_watch_deadline()), deadline_of_others(vcpu));
 }
 
 /*
@@ -550,7 +552,7 @@ static uint64_t find_turn_end(const struct cpu *cpu, const struct turn *turn, co
  * it would do no more than this. True: it runs on. False: all else is found by the look, as always; a timer that has
  * fired stays fired.
  */
-static bool goes_on_by_timer(struct cpu *cpu, const struct turn *turn, uint64_t now)
+static bool goes_on_by_timer(struct cpu *cpu, struct turn *turn, uint64_t now)
 {
     struct vcpu *vcpu = turn->vcpus[0];
 
@@ -559,7 +561,7 @@ static bool goes_on_by_timer(struct cpu *cpu, const struct turn *turn, uint64_t 
         (vcpu->requests & VCPU_LEAVE_MASK & ~(uint32_t)VCPU_YIELD) != 0) {
         return false;
     }
-    cpu->turn_end = find_turn_end(cpu, turn, vcpu);
+    find_turn_end(cpu, turn, vcpu);
     if (!cpu_timer_alone(cpu, vcpu, now)) {
         return false;
     }
@@ -579,19 +581,30 @@ static void sleep_until_work(struct cpu *cpu, const struct turn *turn)
     idle(cpu);
 }
 
+/* The CPU's timer: the vCPU's own, or set to the earliest deadline that there is. */
+static void arm_for_turn(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
+{
+    bool passes = virt_pass_timer(cpu, vcpu, turn->work_deadline, now);
+
+    if (!passes) {
+        cpu_timer_set(cpu, turn->work_deadline != 0 ? min_u64(turn->work_deadline, vcpu->lapic.deadline)
+                                                    : next_deadline(cpu, turn, vcpu));
+    }
+    vcpu->leave_at = passes || vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : UINT64_MAX;
+}
+
 static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
-    cpu_timer_set(cpu,
-                  cpu->turn_end != 0 ? min_u64(cpu->turn_end, vcpu->lapic.deadline) : next_deadline(cpu, turn, vcpu));
     if (!first_entry_told) {
         fault_at("entry");
         tell_first_entry(vcpu->guest);
     }
     vcpu_switch_to(cpu, vcpu);
-    vcpu->leave_at = vcpu->guest->host->quirks.late_host_interrupts ? cpu->armed : UINT64_MAX;
+    arm_for_turn(cpu, turn, vcpu, now);
     __atomic_store_n(&vcpu->turn_began, now, __ATOMIC_RELAXED);
     fault_vcpu(vcpu);
     virt_run(cpu, vcpu);
+    virt_take_timer(cpu, vcpu);
     __atomic_store_n(&vcpu->turn_began, 0, __ATOMIC_RELAXED);
     fault_at("turn");
     vcpu->cpu_ticks += clock_ticks_since(insn_rdtsc(), now);
@@ -608,7 +621,7 @@ static void run(struct cpu *cpu, struct turn *turn, struct vcpu *vcpu, uint64_t 
     } else if (vcpu->state == VCPU_STATE_DEAD) {
         guest_restart_run(vcpu, min_u64(now + vcpu->guest->host->exit_ticks, turn->slice_end));
     } else {
-        cpu->turn_end = find_turn_end(cpu, turn, vcpu);
+        find_turn_end(cpu, turn, vcpu);
         run_vcpu(cpu, turn, vcpu, now);
     }
 }

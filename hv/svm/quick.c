@@ -571,8 +571,8 @@ static inline void open_window(void)
 /* An interrupt of the host. What is there for the loop is left to it; the guest's own timer is not. */
 __attribute__((noinline)) static bool handle_interrupt(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    vcpu->exit_tsc = insn_rdtsc();
     open_window();
+    vcpu->exit_tsc = insn_rdtsc();
     if (!svm_events_are_settled(svm, vcpu) || !cpu_timer_tick(cpu_this(), vcpu, vcpu->exit_tsc)) {
         return svm_handle_any_exit(svm, vcpu);
     }

@@ -102,6 +102,18 @@ void virt_read_system(struct vcpu *vcpu)
     }
 }
 
+bool virt_pass_timer(struct cpu *cpu, struct vcpu *vcpu, uint64_t end, uint64_t now)
+{
+    return virt_vendor == VIRT_VMX && vmx_timer_pass(cpu, vcpu, end, now);
+}
+
+void virt_take_timer(struct cpu *cpu, struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_timer_take(cpu, vcpu);
+    }
+}
+
 void virt_run(struct cpu *cpu, struct vcpu *vcpu)
 {
     if (virt_vendor == VIRT_VMX) {

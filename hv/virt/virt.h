@@ -42,6 +42,12 @@ void virt_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
 /* Brings vcpu->system up to date, for a report. The vCPU is loaded. */
 void virt_read_system(struct vcpu *vcpu);
 
+/* The vCPU is loaded, and its turn comes, which ends at host TSC `end`; 0: with each interrupt of the timer. True: its
+ * TSC deadline is in the CPU's own timer, and cpu->armed is that end. False: the timer is the caller's. After the turn
+ * the vCPU takes its deadline back. */
+bool virt_pass_timer(struct cpu *cpu, struct vcpu *vcpu, uint64_t end, uint64_t now);
+void virt_take_timer(struct cpu *cpu, struct vcpu *vcpu);
+
 /* Enters the guest and handles exits until vcpu->requests has a bit of VCPU_LEAVE_MASK. */
 void virt_run(struct cpu *cpu, struct vcpu *vcpu);
 

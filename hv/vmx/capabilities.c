@@ -119,6 +119,8 @@ static void find_optional(struct vmx_features *features)
     features->pause_loop = (secondary & SECONDARY_PAUSE_LOOP) != 0;
     features->virtual_apic =
         features->tpr_shadow && (secondary & SECONDARY_VIRTUAL_APIC_ALL) == SECONDARY_VIRTUAL_APIC_ALL;
+    features->preemption_timer = !features->timer_is_broken && (features->caps.pin >> 32 & PIN_PREEMPTION_TIMER) != 0 &&
+                                 (features->caps.exit >> 32 & EXIT_SAVE_TIMER) != 0;
     features->primary |= features->tpr_shadow ? 0 : PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE;
 }
 
@@ -198,6 +200,7 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
     find_nested(features, support);
     support->vendor = VIRT_VMX;
     support->emulator = find_emulator(features->caps.basic);
+    support->passes_deadline = features->preemption_timer;
     describe(features, support);
     return true;
 }
@@ -233,17 +236,21 @@ bool vmx_capabilities_alike(const struct vmx_features *boot, const struct vmx_en
 {
     uint32_t secondary = boot->secondary | (boot->virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0) |
                          (boot->pause_loop ? SECONDARY_PAUSE_LOOP : 0);
+    uint32_t pin = boot->pin | (boot->preemption_timer ? PIN_PREEMPTION_TIMER : 0);
+    uint32_t exit = boot->exit | (boot->preemption_timer ? EXIT_SAVE_TIMER : 0);
+    uint64_t rate = boot->preemption_timer ? VMX_MISC_TIMER_RATE : 0;
     uint64_t ept = used_ept(boot);
     uint64_t cr4 = boot->caps.cr4_fixed1 & CR4_PLAIN;
     const struct virt_word words[] = {
         {"revision and VMCS format (IA32_VMX_BASIC)", boot->caps.basic & BASIC_USED, here->basic & BASIC_USED},
-        {"pin-based controls", boot->pin, fitted(boot->pin, here->pin)},
+        {"pin-based controls", pin, fitted(pin, here->pin)},
         {"primary controls", boot->primary, fitted(boot->primary, here->primary)},
         {"I/O bitmaps", boot->caps.primary >> 32 & PRIMARY_IO_BITMAPS,
          boot->caps.primary & here->primary & (uint64_t)PRIMARY_IO_BITMAPS << 32 ? PRIMARY_IO_BITMAPS : 0},
         {"secondary controls", secondary, fitted(secondary, here->secondary)},
-        {"exit controls", boot->exit, fitted(boot->exit, here->exit)},
+        {"exit controls", exit, fitted(exit, here->exit)},
         {"entry controls", boot->entry, fitted(boot->entry, here->entry)},
+        {"the preemption timer's rate", boot->caps.misc & rate, here->misc & rate},
         {"EPT and VPID", ept, ept & here->ept_vpid},
         {"CR0 bits that must be set", boot->caps.cr0_fixed0, here->cr0_fixed0},
         {"CR0 bits that may be set", boot->caps.cr0_fixed1, boot->caps.cr0_fixed1 & here->cr0_fixed1},

@@ -27,10 +27,15 @@ struct vmx_features {
     bool vpid;
     bool virtual_apic; /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
     bool tsc_aux;
-    bool gib_pages;  /* in the CPU's own tables, CPUID says */
-    bool pause_loop; /* a loop of PAUSE may exit: for vCPUs that share a CPU */
-    bool msr_areas;  /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
+    bool gib_pages;        /* in the CPU's own tables, CPUID says */
+    bool pause_loop;       /* a loop of PAUSE may exit: for vCPUs that share a CPU */
+    bool preemption_timer; /* and its rest is saved at an exit: timer.c */
+    bool timer_is_broken;  /* it has an erratum: the caller says so before all else is found */
+    bool msr_areas;        /* PAT and EFER are in the VM-entry and VM-exit MSR areas: controls of theirs lack */
 };
+
+/* IA32_VMX_MISC: the preemption timer counts down whenever this bit of the TSC changes. SDM 3D A.6; 3C 26.5.1. */
+#define VMX_MISC_TIMER_RATE 0x1fULL
 
 /* Fills the control words and optional features from features->caps, and `support`. False: support->missing says what
  * lacks. */

@@ -87,6 +87,7 @@ static enum exit_kind simple_kind(uint32_t reason)
     case VMX_EXIT_EXTERNAL_INTERRUPT:
     case VMX_EXIT_INIT:
     case VMX_EXIT_SIPI:
+    case VMX_EXIT_PREEMPTION_TIMER: /* the hypervisor's own deadline: timer.c */
         return EXIT_HOST_INTERRUPT;
     case VMX_EXIT_INTERRUPT_WINDOW:
     case VMX_EXIT_NMI_WINDOW:

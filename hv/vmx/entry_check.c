@@ -19,12 +19,10 @@
 #define MISC_ZERO_LENGTH (1ULL << 30)
 
 /* Controls that Plinth never sets but the CPU checks. SDM 3C 25.6.1, 25.6.2, 25.7.1, 25.8.1. */
-#define PIN_PREEMPTION_TIMER (1u << 6)
 #define PIN_POSTED_INTERRUPTS (1u << 7)
 #define PRIMARY_MONITOR_TRAP (1u << 27)
 #define SECONDARY_PML (1u << 17)
 #define EXIT_ACKNOWLEDGE (1u << 15)
-#define EXIT_SAVE_TIMER (1u << 22)
 #define ENTRY_TO_SMM (1u << 10)
 #define ENTRY_DUAL_MONITOR (1u << 11)
 

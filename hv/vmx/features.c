@@ -7,6 +7,8 @@
 
 #include "hv/base/format.h"
 #include "hv/host/cpu.h"
+#include "hv/host/cpu_errata.h"
+#include "hv/host/host_cpu.h"
 #include "hv/x86/insn.h"
 #include "hv/x86/registers.h"
 
@@ -73,6 +75,8 @@ static struct vmx_entry_caps read_words(void)
 
 bool vmx_detect(struct virt_support *support)
 {
+    const struct cpu_identity identity = host_cpu_identity();
+
     if ((insn_cpuid(CPUID_FEATURES, 0).ecx & CPUID_1_ECX_VMX) == 0) {
         format_text(support->missing, sizeof(support->missing), "%s", no_vmx);
         return false;
@@ -85,6 +89,7 @@ bool vmx_detect(struct virt_support *support)
         .caps = read_words(),
         .tsc_aux = (insn_cpuid(CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_RDTSCP) != 0,
         .gib_pages = (insn_cpuid(CPUID_EXTENDED_1, 0).edx & CPUID_81_EDX_GIB_PAGES) != 0,
+        .timer_is_broken = cpu_errata_preemption_timer(&identity),
     };
     return vmx_capabilities_find(&vmx_features, support);
 }

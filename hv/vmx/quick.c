@@ -398,6 +398,12 @@ __attribute__((noinline)) static bool handle_msr_write(struct vcpu *vcpu)
 
 __attribute__((noinline)) static bool handle_any_read(struct vcpu *vcpu)
 {
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    if (vmx->timer_passes != 0) {
+        vcpu->exit_tsc = insn_rdtsc();
+        vmx_timer_read(vmx, vcpu);
+    }
     return finish(vcpu, quick_msr_read(vcpu));
 }
 
@@ -474,12 +480,14 @@ __attribute__((noinline)) static bool handle_halt(struct vcpu *vcpu)
 __attribute__((noinline)) static bool handle_interrupt(struct vcpu *vcpu)
 {
     uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    struct vmx_vcpu *vmx = vcpu->vendor;
 
-    vcpu->exit_tsc = insn_rdtsc();
     insn_interrupt_window();
+    vcpu->exit_tsc = insn_rdtsc();
     if ((vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0 ||
-        !cpu_timer_tick(cpu_this(), vcpu, vcpu->exit_tsc)) {
-        return vmx_handle_any_exit(vcpu->vendor, vcpu);
+        !(vmx->timer_passes != 0 ? vmx_timer_tick(cpu_this(), vmx, vcpu, vcpu->exit_tsc)
+                                 : cpu_timer_tick(cpu_this(), vcpu, vcpu->exit_tsc))) {
+        return vmx_handle_any_exit(vmx, vcpu);
     }
     exit_note(vcpu, EXIT_HOST_INTERRUPT, VMX_EXIT_EXTERNAL_INTERRUPT, rip, vcpu->gpr[GPR_RCX]);
     return finish(vcpu, true);
@@ -544,12 +552,17 @@ __attribute__((noinline)) static bool handle_other(struct vcpu *vcpu, uint32_t r
     return handle_rare(vcpu, reason);
 }
 
+/* The short CPUID does not look at the time, so now and then one goes the long way: the preemption timer stands still
+ * at exits (timer.c), and a turn has to end for a guest that does nothing else. */
+#define QUICK_IN_A_ROW EXIT_RING_ENTRIES
+
 /* CPUID comes first and makes no stack frame; nothing of it can leave something to do. */
 bool vmx_handle_exit(struct vcpu *vcpu)
 {
     uint32_t reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
 
-    if (reason == VMX_EXIT_CPUID && (uint32_t)vcpu->gpr[GPR_RAX] != CPUID_XSAVE && may_be_quick(vcpu)) {
+    if (reason == VMX_EXIT_CPUID && (uint32_t)vcpu->gpr[GPR_RAX] != CPUID_XSAVE && may_be_quick(vcpu) &&
+        vcpu->ring_next % QUICK_IN_A_ROW != 0) {
         return quick_cpuid(vcpu);
     }
     return handle_other(vcpu, reason);

@@ -214,7 +214,13 @@ __attribute__((always_inline)) static inline bool handle_words(struct vmx_vcpu *
     if (words->reason == VMX_EXIT_EXCEPTION_NMI) {
         vmx_finish_exception(words);
     }
-    handle_exit(vmx, vcpu, words);
+    if (vmx->timer_passes != 0) {
+        vmx_timer_read(vmx, vcpu);
+        handle_exit(vmx, vcpu, words);
+        vmx_timer_look(cpu_this(), vmx, vcpu);
+    } else {
+        handle_exit(vmx, vcpu, words);
+    }
     return enter_again(vmx, vcpu);
 }
 

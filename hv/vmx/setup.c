@@ -30,10 +30,11 @@
  * CPU's while it runs: each entry loads them. With shadow paging they are not the guest's, so there is a map without
  * that. What is written to them is looked at. SDM 3C 27.3 "Checking and Loading Guest State".
  */
-static uint8_t msr_map[MSR_MAP_BYTES] __attribute__((aligned(4096)));
-static uint8_t msr_map_virtual_apic[MSR_MAP_BYTES] __attribute__((aligned(4096)));
+static uint8_t msr_maps[2][VMX_TIMER_KINDS][MSR_MAP_BYTES] __attribute__((aligned(4096))); /* with a virtual APIC */
 static uint8_t msr_map_shadow[MSR_MAP_BYTES] __attribute__((aligned(4096)));
 static const struct msr_pass_through switched_msrs[] = {{MSR_PAT, true, false}, {MSR_EFER, true, false}};
+static const struct msr_pass_through timer_msrs[VMX_TIMER_KINDS] = {
+    [VMX_TIMER_PASSES] = {MSR_TSC_DEADLINE, false, true}, [VMX_TIMER_AND_ADJUST_PASS] = {MSR_TSC_ADJUST, true, false}};
 static bool maps_ready;
 
 /* Intercepted exceptions, with the reasons of hv/svm/setup.c: #DB, #UD, #AC, #MC. */
@@ -45,11 +46,11 @@ static bool maps_ready;
 static const uint32_t live_msrs[VMX_LIVE_MSRS] = {MSR_STAR,   MSR_LSTAR,          MSR_CSTAR,
                                                   MSR_SFMASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX};
 
-static void msr_map_pass(const struct msr_pass_through *pass)
+static void msr_map_pass(uint8_t *map, const struct msr_pass_through *pass)
 {
     bool high = pass->msr >= MSR_MAP_HIGH_BASE;
     uint32_t index = high ? pass->msr - MSR_MAP_HIGH_BASE : pass->msr;
-    uint8_t *part = &msr_map[high ? MSR_MAP_PART : 0];
+    uint8_t *part = &map[high ? MSR_MAP_PART : 0];
     uint8_t bit = (uint8_t)(1u << (index % 8));
 
     if (index >= MSR_MAP_RANGE) {
@@ -65,27 +66,37 @@ static void msr_map_pass(const struct msr_pass_through *pass)
 
 static void build_maps(void)
 {
+    uint8_t *plain = msr_maps[false][VMX_TIMER_EXITS];
+
     if (maps_ready) {
         return;
     }
-    memset(msr_map, 0xff, sizeof(msr_map));
+    memset(plain, 0xff, MSR_MAP_BYTES);
     for (uint32_t i = 0; i < msr_pass_through_count; i++) {
         if (msr_pass_through_list[i].msr != MSR_TSC_AUX || vmx_features.tsc_aux) {
-            msr_map_pass(&msr_pass_through_list[i]);
+            msr_map_pass(plain, &msr_pass_through_list[i]);
         }
     }
-    memcpy(msr_map_shadow, msr_map, sizeof(msr_map));
+    memcpy(msr_map_shadow, plain, MSR_MAP_BYTES);
     for (uint32_t i = 0; i < ARRAY_COUNT(switched_msrs); i++) {
-        msr_map_pass(&switched_msrs[i]);
+        msr_map_pass(plain, &switched_msrs[i]);
     }
-    memcpy(msr_map_virtual_apic, msr_map, sizeof(msr_map));
-    vmx_apic_build_map(msr_map_virtual_apic);
+    memcpy(msr_maps[true][VMX_TIMER_EXITS], plain, MSR_MAP_BYTES);
+    vmx_apic_build_map(msr_maps[true][VMX_TIMER_EXITS]);
+    for (uint32_t kind = VMX_TIMER_PASSES; kind < VMX_TIMER_KINDS; kind++) {
+        for (uint32_t i = 0; i < ARRAY_COUNT(msr_maps); i++) {
+            memcpy(msr_maps[i][kind], msr_maps[i][kind - 1], MSR_MAP_BYTES);
+            msr_map_pass(msr_maps[i][kind], &timer_msrs[kind]);
+        }
+    }
     maps_ready = true;
 }
 
 uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic)
 {
-    return (uint64_t)(uintptr_t)(vmx->shadow != NULL ? msr_map_shadow : virtual_apic ? msr_map_virtual_apic : msr_map);
+    const uint8_t *map = vmx->shadow != NULL ? msr_map_shadow : msr_maps[virtual_apic][vmx->timer_passes];
+
+    return (uint64_t)(uintptr_t)map;
 }
 
 /* Every leaf exits, and gets #UD: SGX is not offered. SDM 3C 25.6.16, 25.6.17. */

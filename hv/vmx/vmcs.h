@@ -64,6 +64,7 @@ enum vmcs_field {
     VMCS_SECONDARY_CONTROLS = 0x401e,
     VMCS_PAUSE_LOOP_GAP = 0x4020,
     VMCS_PAUSE_LOOP_WINDOW = 0x4022,
+    VMCS_PREEMPTION_TIMER = 0x482e, /* of the guest-state area */
     VMCS_INSTRUCTION_ERROR = 0x4400,
     VMCS_EXIT_REASON = 0x4402,
     VMCS_EXIT_EVENT = 0x4404,
@@ -121,6 +122,7 @@ enum vmcs_field {
 #define PIN_EXTERNAL_INTERRUPT (1u << 0)
 #define PIN_NMI (1u << 3)
 #define PIN_VIRTUAL_NMI (1u << 5)
+#define PIN_PREEMPTION_TIMER (1u << 6)
 
 /* Primary processor-based controls. SDM 3C 25.6.2, table 25-6. */
 #define PRIMARY_INTERRUPT_WINDOW (1u << 2)
@@ -167,6 +169,7 @@ enum vmcs_field {
 #define EXIT_LOAD_PAT (1u << 19)
 #define EXIT_SAVE_EFER (1u << 20)
 #define EXIT_LOAD_EFER (1u << 21)
+#define EXIT_SAVE_TIMER (1u << 22)
 
 /* VM-entry controls. SDM 3C 25.8.1, table 25-15. */
 #define ENTRY_LOAD_DEBUG (1u << 2)
@@ -226,6 +229,7 @@ enum vmx_exit_reason {
     VMX_EXIT_EPT_VIOLATION = 48,
     VMX_EXIT_EPT_MISCONFIGURATION = 49,
     VMX_EXIT_INVEPT = 50,
+    VMX_EXIT_PREEMPTION_TIMER = 52,
     VMX_EXIT_INVVPID = 53,
     VMX_EXIT_WBINVD = 54,
     VMX_EXIT_XSETBV = 55,

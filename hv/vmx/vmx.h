@@ -18,6 +18,7 @@
  *
  * Only here, because SVM has no such thing:
  *   apic.c          the local APIC served by the CPU
+ *   timer.c         the guest's TSC deadline in the CPU's own register
  *   real_mode.c     real mode without unrestricted guest
  *   field.h         access to the fields of a VMCS
  *   entry_check_guest.c   the guest-state half of entry_check.c (pure)
@@ -68,6 +69,14 @@ enum vmx_area_index {
     VMX_AREA_MSRS,
 };
 
+/* What of the timer does not exit: timer.c. */
+enum vmx_timer {
+    VMX_TIMER_EXITS,
+    VMX_TIMER_PASSES,          /* writes of the TSC deadline, and the preemption timer runs */
+    VMX_TIMER_AND_ADJUST_PASS, /* and reads of TSC_ADJUST */
+    VMX_TIMER_KINDS,
+};
+
 /* What VMX needs per vCPU: VMCS, then our own page. */
 struct vmx_vcpu {
     uint8_t vmcs[4096];
@@ -87,6 +96,9 @@ struct vmx_vcpu {
     uint32_t had_nmi;         /* quirks.c: one was injected, and no exit has shown its end yet */
     uint32_t guarded;         /* its CPU has something to do about speculation at each entry and exit */
     uint32_t secondary_plain; /* without what the virtual APIC adds */
+    uint32_t timer_passes;    /* enum vmx_timer */
+    uint32_t reserved;
+    uint64_t timer_seen; /* host TSC: a deadline that is not after it has fired, or was never there */
     /* vmx_enter, vmx_read_system, vmx_write_system and vmx_flush_translations, or what a guest with shadow paging has
      * around them, so that no exit has to ask. */
     uint32_t (*enter)(struct vcpu *vcpu, uint32_t launched);
@@ -94,7 +106,7 @@ struct vmx_vcpu {
     void (*write_system)(struct vmx_vcpu *vmx, const struct vcpu *vcpu);
     void (*flush_translations)(const struct vcpu *vcpu);
     struct vmx_shadow *shadow;
-    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 3 * 8 - 10 * 4 - VMX_EOI_EXIT_WORDS * 8 - 5 * 8];
+    uint8_t pad[4096 - 4 * 16 - 3 * 8 - VMX_LIVE_MSRS * 8 - 4 * 8 - 12 * 4 - VMX_EOI_EXIT_WORDS * 8 - 5 * 8];
 };
 _Static_assert(sizeof(struct vmx_vcpu) == 8192, "two pages");
 _Static_assert(offsetof(struct vmx_vcpu, guest_msrs) % 16 == 0 && offsetof(struct vmx_vcpu, host_msrs) % 16 == 0,
@@ -186,6 +198,20 @@ void vmx_run(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_apic_build_map(uint8_t map[4096]);
 void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 void vmx_apic_publish(struct vmx_vcpu *vmx, struct vcpu *vcpu);
+
+/*
+ * timer.c. vmx_timer_pass(): with the vCPU loaded, at host TSC `now`, before its turn, which shall end at `end`. True:
+ * the CPU's timer is the guest's in this turn, and cpu->armed is `end`; the caller sets leave_at to it.
+ * vmx_timer_take() after the turn, in any case: the local APIC has its deadline again, and the CPU's timer stays armed
+ * with it. The others are for exits, and only where vmx->timer_passes: _read() before the timer's state is looked at,
+ * with vcpu->exit_tsc; _look() after what may have changed its mode; _tick() as cpu_timer_tick().
+ */
+bool vmx_timer_may_pass(const struct vmx_vcpu *vmx, const struct vcpu *vcpu);
+bool vmx_timer_pass(struct cpu *cpu, struct vcpu *vcpu, uint64_t end, uint64_t now);
+void vmx_timer_take(struct cpu *cpu, struct vcpu *vcpu);
+void vmx_timer_read(const struct vmx_vcpu *vmx, struct vcpu *vcpu);
+void vmx_timer_look(struct cpu *cpu, struct vmx_vcpu *vmx, struct vcpu *vcpu);
+bool vmx_timer_tick(struct cpu *cpu, struct vmx_vcpu *vmx, struct vcpu *vcpu, uint64_t now);
 
 /* quirks.c */
 bool vmx_quirks_nmi_is_blocked(struct vmx_vcpu *vmx, bool blocked);

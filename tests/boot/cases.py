@@ -1001,6 +1001,13 @@ CASES = [
     many_case("many", emulators=QEMU),
     spin_case("spin", 3, emulators=("qemu-svm", "bochs-vmx")),
     spin_case("spin-minute", 60, slow=True),
+    # The hypervisor's own deadlines where the CPU's timer may be the guest's: a watchdog, beside a guest that makes no exit,
+    # and the console's, on the CPU of one that makes nothing but exits.
+    Case("spin-deadline", "[guest exits]\nkernel = spin.elf\nmemory = 4M\ncpus = 0,\ncmdline = cpuid\n"
+         "[guest dog]\nkernel = spin.elf\nmemory = 4M\ncpus = 1,\ncmdline = deadline\nwatchdog = halt 300ms\n", [
+             r"\[exits\] spins until a key is typed", r"guest dog failed: .*300 ms", Send("x"), r"\[exits\] PASS spin",
+             r"plinth: result failed"], status=1, files={"spin.elf": Built("guests/spin.elf")}, smp=2, forbidden=(PANIC,),
+         emulators=("qemu-svm", "bochs-vmx")),
 
     # What the firmware says of the CPUs' places is shown.
     hello_case("cpu-places", hello_conf(more="cpus = 7,\n"), r"CPU 1 is a hyper-thread of the core of CPU 0",

@@ -305,6 +305,140 @@ static void the_timer_wakes_a_halted_cpu(void)
     open_for_a_moment();
 }
 
+/* ---- TSC-deadline mode: the deadline may be in the CPU's own register ---- */
+
+#define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
+#define IA32_TSC_ADJUST 0x3b
+#define IA32_TSC_DEADLINE 0x6e0
+#define LVT_TSC_DEADLINE 0x40000u
+#define LONG_MS 1000u
+
+static uint64_t ms; /* in ticks of the TSC */
+static volatile uint64_t came_at;
+
+static void on_deadline(struct trap_frame *frame)
+{
+    (void)frame;
+    came_at = rdtsc();
+    ticks++;
+    end_of_interrupt();
+}
+
+static void wait_ms(uint32_t how_long)
+{
+    for (uint64_t end = rdtsc() + how_long * ms; rdtsc() < end;) {
+        __asm__ volatile("pause");
+    }
+}
+
+/* Not early, once, and then the register is 0; while the guest runs, sleeps, or makes exits all the time. */
+static void a_deadline_is_kept(uint32_t how)
+{
+    uint64_t deadline = rdtsc() + 2 * ms;
+
+    ticks = 0;
+    wrmsr(IA32_TSC_DEADLINE, deadline);
+    CHECK(rdmsr(IA32_TSC_DEADLINE) == deadline || rdtsc() >= deadline);
+    while (ticks == 0) {
+        if (how == 0) {
+            interrupts_on();
+            __asm__ volatile("pause");
+            interrupts_off();
+        } else if (how == 1) {
+            wait_for_interrupt();
+        } else {
+            interrupts_on();
+            (void)cpuid(0, 0);
+            (void)in8(COM1 + UART_MCR);
+            interrupts_off();
+        }
+    }
+    CHECK(came_at >= deadline);
+    CHECK_EQUAL(rdmsr(IA32_TSC_DEADLINE), 0);
+    interrupts_on();
+    wait_ms(2);
+    interrupts_off();
+    CHECK_EQUAL(ticks, 1);
+}
+
+static void expect_tick(bool comes)
+{
+    interrupts_on();
+    wait_ms(3);
+    for (uint64_t end = rdtsc() + LONG_MS * ms; comes && ticks == 0 && rdtsc() < end;) {
+    }
+    interrupts_off();
+    CHECK_EQUAL(ticks, comes ? 1u : 0u);
+    CHECK_EQUAL(rdmsr(IA32_TSC_DEADLINE), 0);
+    ticks = 0;
+}
+
+/* Those that pass while interrupts are off, and those that were never to come. */
+static void deadlines_that_do_not_just_pass(void)
+{
+    ticks = 0;
+    wrmsr(IA32_TSC_DEADLINE, 1); /* long ago */
+    expect_tick(true);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms);
+    wait_ms(3);
+    CHECK_EQUAL(rdmsr(IA32_TSC_DEADLINE), 0);
+    expect_tick(true);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + LONG_MS * ms);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms); /* a nearer one */
+    expect_tick(true);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + 20 * ms);
+    wrmsr(IA32_TSC_DEADLINE, 0);
+    expect_tick(false);
+    wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | LVT_MASKED | 0xe1);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms);
+    expect_tick(false);
+    wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | 0xe1);
+    expect_tick(false);
+}
+
+static void a_change_of_the_timer_while_it_waits(void)
+{
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms);
+    wrmsr(X2APIC_LVT_TIMER, 0xe1); /* one-shot: the deadline is over */
+    CHECK_EQUAL(rdmsr(IA32_TSC_DEADLINE), 0);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms); /* nothing in this mode */
+    expect_tick(false);
+    wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | 0xe1);
+    expect_tick(false);
+    trap_set(0xe2, on_deadline);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + 2 * ms);
+    wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | 0xe2); /* another vector */
+    expect_tick(true);
+    wrmsr(IA32_TSC_DEADLINE, rdtsc() + 60 * LONG_MS * ms);
+    wrmsr(IA32_TSC_ADJUST, 60 * LONG_MS * ms); /* the TSC is moved there */
+    expect_tick(true);
+    a_deadline_is_kept(0);
+    a_deadline_is_kept(1);
+    CHECK_EQUAL(rdmsr(IA32_TSC_ADJUST), 60 * LONG_MS * ms);
+    wrmsr(IA32_TSC_ADJUST, 0);
+    CHECK_EQUAL(rdmsr(IA32_TSC_ADJUST), 0);
+}
+
+static void the_tsc_deadline_in_x2apic_mode(void)
+{
+    if ((cpuid(1, 0).ecx & CPUID_1_ECX_TSC_DEADLINE) == 0) {
+        print("  this CPU has no TSC-deadline timer\n");
+        return;
+    }
+    ms = tsc_khz();
+    trap_set(0xe1, on_deadline);
+    wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | 0xe1);
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t how = 0; how < 3; how++) {
+            a_deadline_is_kept(how);
+        }
+        deadlines_that_do_not_just_pass();
+        a_change_of_the_timer_while_it_waits();
+        wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | 0xe1);
+    }
+    wrmsr(X2APIC_LVT_TIMER, LVT_MASKED);
+}
+
 /* ---- What is refused ---- */
 
 static void expect_gp_write(uint32_t msr, uint32_t low, uint32_t high)
@@ -418,4 +552,5 @@ void guest_main(void)
     what_does_not_exist_is_refused();
     a_vector_below_16_is_an_error();
     interrupts_end_by_a_word_of_memory();
+    the_tsc_deadline_in_x2apic_mode();
 }

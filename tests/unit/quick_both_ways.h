@@ -241,6 +241,7 @@ static void random_registers(void)
     uint64_t requests = one_in(8) ? (one_in(2) ? VCPU_EVENT : VCPU_FLUSH) : 0;
     uint32_t value;
     uint64_t leave_at = one_in(4) ? now - 1 + random_word() % 3 : UINT64_MAX;
+    uint32_t ring_next = (uint32_t)(now % 3 == 0 ? EXIT_RING_ENTRIES : now % EXIT_RING_ENTRIES);
 
     enum unknown_kind latest = one_in(2) ? UNKNOWN_HYPERCALL : UNKNOWN_MSR_READ; /* noted again, as the last */
     bool noted = one_in(2);
@@ -261,6 +262,7 @@ static void random_registers(void)
         guest_port_read(&vcpus[i], 0x3ff, 1, &value); /* what the devices want has been collected */
         vcpus[i].requests = lapic_highest_deliverable(&vcpus[i].lapic) >= 0 ? VCPU_EVENT : (uint32_t)requests;
         vcpus[i].leave_at = leave_at;
+        vcpus[i].ring_next = ring_next;
         vcpus[i].exit_tsc = now - 5;
     }
 }

@@ -181,9 +181,30 @@ static void code_whose_page_changes_its_size_stops_intels_big_cores_until_they_s
     }
 }
 
+static void the_preemption_timer_is_told_by_the_stepping(void **state)
+{
+    static const uint32_t broken[] = {0x106a0, 0x106a1, 0x106a4, 0x106a5, 0x106e5, 0x20652, 0x20655, 0x206e6, 0x306a8};
+    static const uint32_t whole[] = {0x306a9, 0x206a7, 0x306c3, 0x50654, 0x106a6, 0x20654};
+    struct cpu_identity cpu = {.is_intel = true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(broken); i++) {
+        cpu_identity_decode(&cpu, broken[i]);
+        assert_true(cpu_errata_preemption_timer(&cpu));
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(whole); i++) {
+        cpu_identity_decode(&cpu, whole[i]);
+        assert_false(cpu_errata_preemption_timer(&cpu));
+    }
+    cpu_identity_decode(&cpu, broken[0]);
+    cpu.is_intel = false;
+    assert_false(cpu_errata_preemption_timer(&cpu));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_preemption_timer_is_told_by_the_stepping),
         cmocka_unit_test(signatures_are_decoded),
         cmocka_unit_test(the_deadline_timer_is_trusted_from_the_microcode_on_that_mends_it),
         cmocka_unit_test(an_emulated_cpu_has_no_errata),

@@ -619,6 +619,30 @@ static void tsc_deadline_fires_at_the_guests_tsc(void **state)
     assert_int_equal(read_reg(LAPIC_TIMER_INITIAL, 0), 0);
 }
 
+/* The register is another's: hv/vmx/timer.c. */
+static void what_fires_elsewhere_is_requested_here(void **state)
+{
+    (void)state;
+    enable();
+    assert_false(lapic_takes_tsc_deadline(&lapic));
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | 0xec, 0);
+    assert_true(lapic_takes_tsc_deadline(&lapic));
+    lapic.deadline = lapic.tsc_deadline = 9000;
+    lapic_timer_fired(&lapic, 8000); /* of an older one */
+    deliver(0xec);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic), 9000);
+    write_reg(LAPIC_EOI, 0, 0);
+    lapic_timer_fired(&lapic, 9000);
+    deliver(0xec);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    assert_true(lapic.deadline == DEADLINE_NONE);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | LAPIC_LVT_MASKED | 0xec, 0);
+    lapic_timer_fired(&lapic, 9500);
+    assert_int_equal(lapic_highest_requested(&lapic), -1);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xec, 0);
+    assert_false(lapic_takes_tsc_deadline(&lapic));
+}
+
 static void a_tsc_deadline_in_the_past_fires_at_once(void **state)
 {
     const uint64_t offset = 1ULL << 60; /* a guest that set its TSC far ahead: 5 is long ago for it */
@@ -909,6 +933,7 @@ int main(void)
         cmocka_unit_test_setup(a_count_of_zero_stops_the_timer, setup),
         cmocka_unit_test_setup(a_tiny_period_cannot_starve_the_machine, setup),
         cmocka_unit_test_setup(tsc_deadline_fires_at_the_guests_tsc, setup),
+        cmocka_unit_test_setup(what_fires_elsewhere_is_requested_here, setup),
         cmocka_unit_test_setup(a_tsc_deadline_in_the_past_fires_at_once, setup),
         cmocka_unit_test_setup(leaving_tsc_deadline_mode_disarms, setup),
         cmocka_unit_test_setup(an_edge_ends_by_the_word, setup),

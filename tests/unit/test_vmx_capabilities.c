@@ -254,6 +254,45 @@ static void any_lacking_control_of_pat_or_efer_means_msr_areas_for_both(void **s
     }
 }
 
+static void a_deadline_passes_where_the_preemption_timer_is_whole(void **state)
+{
+    struct vmx_entry_caps caps = recorded_caps;
+
+    (void)state;
+    assert_true(find(caps));
+    assert_true(features.preemption_timer && support.passes_deadline);
+    assert_int_equal(features.pin & PIN_PREEMPTION_TIMER, 0); /* only while a deadline passes */
+    assert_int_equal(features.exit & EXIT_SAVE_TIMER, 0);
+    caps.pin = without(caps.pin, PIN_PREEMPTION_TIMER);
+    assert_true(find(caps));
+    assert_false(features.preemption_timer || support.passes_deadline);
+    caps = recorded_caps;
+    caps.exit = without(caps.exit, EXIT_SAVE_TIMER);
+    assert_true(find(caps));
+    assert_false(features.preemption_timer || support.passes_deadline);
+    features = (struct vmx_features){.caps = recorded_caps, .timer_is_broken = true};
+    assert_true(vmx_capabilities_find(&features, &support));
+    assert_false(features.preemption_timer || support.passes_deadline);
+}
+
+static void the_preemption_timers_of_all_cpus_are_alike(void **state)
+{
+    struct vmx_entry_caps other = recorded_caps;
+    char why[WHY_MAX] = "";
+
+    (void)state;
+    assert_true(find(recorded_caps));
+    other.misc ^= 1;
+    assert_false(vmx_capabilities_alike(&features, &other, why, sizeof(why)));
+    assert_non_null(strstr(why, "preemption timer"));
+    other = recorded_caps;
+    other.pin = without(other.pin, PIN_PREEMPTION_TIMER);
+    assert_false(vmx_capabilities_alike(&features, &other, why, sizeof(why)));
+    features.preemption_timer = false; /* then it does not matter */
+    other.misc ^= 1;
+    assert_true(vmx_capabilities_alike(&features, &other, why, sizeof(why)));
+}
+
 static void the_lock_of_vmx_has_three_states(void **state)
 {
     (void)state;
@@ -360,6 +399,8 @@ int main(void)
         cmocka_unit_test(without_tpr_shadow_cr8_exits_and_the_apic_is_emulated),
         cmocka_unit_test(a_virtual_apic_takes_all_three_of_its_controls),
         cmocka_unit_test(any_lacking_control_of_pat_or_efer_means_msr_areas_for_both),
+        cmocka_unit_test(a_deadline_passes_where_the_preemption_timer_is_whole),
+        cmocka_unit_test(the_preemption_timers_of_all_cpus_are_alike),
         cmocka_unit_test(the_lock_of_vmx_has_three_states),
     };
 

@@ -201,6 +201,7 @@ static void every_exit_reason_has_its_kind(void **state)
         {2, EXIT_SHUTDOWN},
         {3, EXIT_HOST_INTERRUPT},
         {4, EXIT_HOST_INTERRUPT},
+        {52, EXIT_HOST_INTERRUPT},
         {7, EXIT_INTERRUPT_WINDOW},
         {8, EXIT_INTERRUPT_WINDOW},
         {10, EXIT_CPUID},

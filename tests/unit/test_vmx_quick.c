@@ -31,6 +31,8 @@ static void fake_xsetbv(uint32_t index, uint64_t value);
 #define cpu_timer_follow(cpu, vcpu) ((void)(cpu), (void)(vcpu), (void)(deadline_moved = true))
 #define cpu_timer_tick(cpu, vcpu, now) timer_ticks(cpu, vcpu, now)
 #define insn_interrupt_window() ((void)0)
+#define insn_rdmsr(msr) ((void)(msr), 0ULL)
+#define insn_rdmsr_safe(msr, value) ((void)(msr), *(value) = 0, false)
 #define vmx_insn_vmread(field, value) fake_vmread(field, value)
 #define vmx_insn_vmread_sure(field) fake_vmread_sure(field)
 #define vmx_insn_vmwrite(field, value) fake_vmwrite(field, value)
@@ -51,6 +53,7 @@ static void fake_xsetbv(uint32_t index, uint64_t value);
 #include "hv/vmx/quirks.c"
 #include "hv/vmx/run.c"
 #include "hv/vmx/state.c"
+#include "hv/vmx/timer.c"
 
 #undef exit_dispatch
 #include "tests/unit/quick_both_ways.h"
@@ -99,6 +102,16 @@ static uint64_t fake_rdtsc(void)
 static void fake_xsetbv(uint32_t index, uint64_t value)
 {
     xcr0_loaded = index == 0 ? value : ~0ULL;
+}
+
+bool host_timer_is_deadline(void)
+{
+    return false;
+}
+
+void host_timer_arm(uint64_t deadline_tsc)
+{
+    (void)deadline_tsc;
 }
 
 uint32_t vmx_enter(struct vcpu *vcpu, uint32_t launched)

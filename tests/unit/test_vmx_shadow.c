@@ -35,6 +35,8 @@ static bool fake_invvpid(void);
 #define cpu_this() ((struct cpu *)NULL)
 #define cpu_timer_tick(cpu, vcpu, now) ((void)(cpu), (void)(vcpu), (void)(now), false)
 #define insn_interrupt_window() ((void)0)
+#define insn_rdmsr(msr) ((void)(msr), 0ULL)
+#define insn_rdmsr_safe(msr, value) ((void)(msr), *(value) = 0, false)
 #define insn_rdtsc() 1ULL
 #define insn_read_cr2() 0ULL
 static uint64_t cr2;
@@ -52,6 +54,7 @@ static uint64_t cr2;
 #include "hv/vmx/run.c"
 #include "hv/vmx/shadow.c"
 #include "hv/vmx/state.c"
+#include "hv/vmx/timer.c"
 
 #undef exit_dispatch
 

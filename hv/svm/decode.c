@@ -185,13 +185,6 @@ uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]
     }
 }
 
-/* MOV to CR4 is 0f 22 /4, from it 0f 20 /4; the operand is a register whatever the mode bits say. APM 3 "MOV CRn". */
-bool svm_plain_cr4_access(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES], uint8_t *gpr)
-{
-    *gpr = code[2] & 7u;
-    return code[0] == 0x0f && code[1] == (exit_code == SVM_EXIT_CR4_WRITE ? 0x22 : 0x20) && (code[2] & 0x38u) == 0x20u;
-}
-
 /*
  * Software interrupts and INT3, INTO are not injected again: rip still points at the instruction, which runs again.
  * APM 2 15.7.2 "Intercepts During IDT Interrupt Delivery".

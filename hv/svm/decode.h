@@ -51,7 +51,15 @@ bool svm_exit_is_cr_access(uint64_t exit_code);
 uint8_t svm_plain_length(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES]);
 
 /* The MOV to or from CR4 that exited, without a prefix and SVM_PLAIN_BYTES long: the register of its operand. False: it
- * is something else. */
-bool svm_plain_cr4_access(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES], uint8_t *gpr);
+ * is something else. MOV to CR4 is 0f 22 /4, from it 0f 20 /4; the operand is a register whatever the mode bits say.
+ * APM 3 "MOV CRn". */
+static inline bool svm_plain_cr4_access(uint64_t exit_code, const uint8_t code[SVM_PLAIN_BYTES], uint8_t *gpr)
+{
+    uint16_t opcode;
+
+    __builtin_memcpy(&opcode, code, sizeof(opcode));
+    *gpr = code[2] & 7u;
+    return opcode == (exit_code == SVM_EXIT_CR4_WRITE ? 0x220f : 0x200f) && (code[2] & 0x38u) == 0x20u;
+}
 
 #endif

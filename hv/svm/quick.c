@@ -238,29 +238,28 @@ static bool is_global_flush(const struct svm_vcpu *svm, const struct vcpu *vcpu,
 
 /* A read exits where the guest has MCE clear. With shadow paging CR4 is not the guest's, and the tables must hear of a
  * flush. */
-static bool quick_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu)
+static inline bool quick_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu, const uint8_t *code, bool write)
 {
     struct vmcb *vmcb = &svm->vmcb;
-    const uint8_t *code = svm_code_at_rip(vmcb, vcpu);
-    bool write = vmcb->exit_code == SVM_EXIT_CR4_WRITE;
+    uint32_t exit_code = write ? SVM_EXIT_CR4_WRITE : SVM_EXIT_CR4_READ;
     uint64_t *operand;
     uint8_t gpr;
 
-    if (code == NULL || vmcb->cpl != 0 || svm->shadow != NULL || !svm_plain_cr4_access(vmcb->exit_code, code, &gpr) ||
+    if (code == NULL || vmcb->cpl != 0 || svm->shadow != NULL || !svm_plain_cr4_access(exit_code, code, &gpr) ||
         gpr == GPR_RSP) {
         return false;
     }
     operand = gpr == GPR_RAX ? &vmcb->rax : &vcpu->gpr[gpr];
     vcpu->exit_tsc = insn_rdtsc();
     if ((write && !is_global_flush(svm, vcpu, *operand)) ||
-        !exit_quick_done(vcpu, EXIT_CR_ACCESS, (uint32_t)vmcb->exit_code, vmcb->rip)) {
+        !exit_quick_done(vcpu, EXIT_CR_ACCESS, exit_code, vmcb->rip)) {
         return false;
     }
     step_over(vmcb, vmcb->rip + SVM_PLAIN_BYTES);
     if (write) {
         vmcb->cr4 = *operand | CR4_MCE;
         vmcb->clean &= ~CLEAN_CR;
-        svm_flush_translations(vcpu);
+        vmcb->tlb_control = svm_flush_control();
     } else {
         *operand = vmcb->cr4 & ~svm->added_cr4;
     }
@@ -487,9 +486,36 @@ __attribute__((noinline)) static bool handle_fault(struct svm_vcpu *svm, struct 
     return finish(svm, vcpu, quick_fault(svm, vcpu));
 }
 
+/* With the instruction, or NULL. They leave nothing to do, and make no stack frame. */
+__attribute__((noinline)) static bool handle_cr4_read(struct svm_vcpu *svm, struct vcpu *vcpu, const uint8_t *code)
+{
+    return quick_cr4_access(svm, vcpu, code, false) ? true : svm_handle_any_exit(svm, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_cr4_write(struct svm_vcpu *svm, struct vcpu *vcpu, const uint8_t *code)
+{
+    return quick_cr4_access(svm, vcpu, code, true) ? true : svm_handle_any_exit(svm, vcpu);
+}
+
+static inline bool handle_cr4_access_at(struct svm_vcpu *svm, struct vcpu *vcpu, const uint8_t *code)
+{
+    return svm->vmcb.exit_code == SVM_EXIT_CR4_READ ? handle_cr4_read(svm, vcpu, code)
+                                                    : handle_cr4_write(svm, vcpu, code);
+}
+
+__attribute__((noinline)) static bool search_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    return handle_cr4_access_at(svm, vcpu, svm_code_at_rip(&svm->vmcb, vcpu));
+}
+
+/* By the way of the last time, or not. */
 __attribute__((noinline)) static bool handle_cr4_access(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    return finish(svm, vcpu, quick_cr4_access(svm, vcpu));
+    const struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code = guest_code_by_way(&vcpu->code_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
+
+    return code != NULL && svm_may_look_at_rip(vmcb) ? handle_cr4_access_at(svm, vcpu, code)
+                                                     : search_cr4_access(svm, vcpu);
 }
 
 __attribute__((noinline)) static bool handle_any_hypercall(struct svm_vcpu *svm, struct vcpu *vcpu)

@@ -59,7 +59,9 @@ _Static_assert(SEGMENT_CS == 1 && SEGMENT_GS == 5 && SEGMENT_LDTR == 6, "numbers
  * type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16.
  */
 #define SEGMENT_TYPE(access) ((access)&0xfu)
+#define SEGMENT_CONFORMING 0x4u /* of a code segment */
 #define SEGMENT_S 0x10u
+#define SEGMENT_DPL_BITS 0x60u
 #define SEGMENT_DPL(access) (((access) >> 5) & 3u)
 #define SEGMENT_P 0x80u
 #define CPL_USER 3u /* a DPL or CPL: the least privileged level */

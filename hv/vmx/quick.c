@@ -209,9 +209,14 @@ static bool quick_fault(struct vcpu *vcpu)
     return length != 0;
 }
 
+/* In 64-bit code of the kernel: the DPL of a code segment that is not conforming is the CPL. SDM 3C 27.3.1.2 "Checks on
+ * Guest Segment Registers". */
 static inline bool may_call(const struct vcpu *vcpu)
 {
-    return in_64bit_code(vcpu->vendor) && in_kernel();
+    const uint64_t looked_at = SEGMENT_L | SEGMENT_DPL_BITS | SEGMENT_CONFORMING;
+
+    return (guest_efer(vcpu->vendor) & EFER_LMA) != 0 &&
+           (vmx_read_inline(access_field(SEGMENT_CS)) & looked_at) == SEGMENT_L;
 }
 
 static bool quick_hypercall(struct vcpu *vcpu)

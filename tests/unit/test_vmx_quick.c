@@ -142,11 +142,20 @@ uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic)
     return virtual_apic;
 }
 
+/* User code, one time in `users`; a code segment has the CPL, or it is conforming. */
+static void random_privilege(uint64_t *fields, uint64_t users)
+{
+    bool user = one_in(users);
+
+    fields[access_field(SEGMENT_SS)] = user ? 0xf3 : 0x93;
+    fields[access_field(SEGMENT_CS)] = SEGMENT_L | (one_in(16) ? 0x9f : user ? 0xfb : 0x9b);
+}
+
 /* To itself, to no vCPU, or a number that is not offered. */
 static const struct exiting *random_hypercall(uint64_t *fields)
 {
     fields[VMCS_EXIT_REASON] = VMX_EXIT_VMCALL;
-    fields[access_field(SEGMENT_SS)] = one_in(8) ? 0xf3 : 0x93;
+    random_privilege(fields, 8);
     vcpus[0].gpr[GPR_RAX] = one_in(3) ? random_word() : one_in(3) ? NO_HYPERCALL : 10;
     random_ipi();
     return &vmcall_forms[one_in(8)];
@@ -158,7 +167,7 @@ static const struct exiting *random_undefined(uint64_t *fields)
     fields[VMCS_EXIT_REASON] = VMX_EXIT_EXCEPTION_NMI;
     fields[VMCS_EXIT_EVENT] = UNDEFINED_EVENT | (one_in(8) ? VMX_EVENT_NMI_UNBLOCKED : 0);
     fields[VMCS_VECTORING_EVENT] = one_in(8) ? VMX_EVENT_VALID | 0x30 : 0;
-    fields[access_field(SEGMENT_SS)] = one_in(4) ? 0xf3 : 0x93;
+    random_privilege(fields, 4);
     vcpus[0].gpr[GPR_RAX] = one_in(3) ? random_word() : 10;
     random_ipi();
     return &undefined_forms[random_word() % ARRAY_COUNT(undefined_forms)];
@@ -181,7 +190,7 @@ static const struct exiting *random_exit(uint64_t *fields)
         return &hlt_forms[one_in(8)];
     } else if (kind == 15) {
         fields[VMCS_EXIT_REASON] = VMX_EXIT_XSETBV;
-        fields[access_field(SEGMENT_SS)] = one_in(8) ? 0xf3 : 0x93;
+        random_privilege(fields, 8);
         vcpus[0].gpr[GPR_RCX] = one_in(8) ? random_word() : 0;
         vcpus[0].gpr[GPR_RAX] = random_value(0);
         return &xsetbv_forms[one_in(8)];

@@ -126,6 +126,12 @@ static inline uint64_t cpu_take_flags(struct cpu *cpu)
     return __atomic_exchange_n(&cpu->interrupt_flags, 0, __ATOMIC_ACQ_REL);
 }
 
+/* One of them alone. Was it set? */
+static inline bool cpu_take_flag(struct cpu *cpu, uint64_t flag)
+{
+    return (__atomic_fetch_and(&cpu->interrupt_flags, ~flag, __ATOMIC_ACQ_REL) & flag) != 0;
+}
+
 static inline uint64_t cpu_flags(const struct cpu *cpu)
 {
     return __atomic_load_n(&cpu->interrupt_flags, __ATOMIC_ACQUIRE);

@@ -478,6 +478,9 @@ static void take_interrupts(struct cpu *cpu)
     insn_interrupt_window();
     flags = cpu_take_flags(cpu);
     if ((flags & CPU_FLAG_TIMER) != 0) {
+        if (cpu->armed == UINT64_MAX && cpu->current != NULL) {
+            virt_late_timer(cpu->current); /* the hypervisor has set none */
+        }
         __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
     }
     if ((flags & (CPU_FLAG_DEVICES | CPU_FLAG_NMI | CPU_FLAG_STOP)) != 0) {

@@ -114,6 +114,13 @@ void virt_take_timer(struct cpu *cpu, struct vcpu *vcpu)
     }
 }
 
+void virt_late_timer(struct vcpu *vcpu)
+{
+    if (virt_vendor == VIRT_VMX) {
+        vmx_timer_late(vcpu);
+    }
+}
+
 void virt_run(struct cpu *cpu, struct vcpu *vcpu)
 {
     if (virt_vendor == VIRT_VMX) {

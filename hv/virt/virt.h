@@ -48,6 +48,10 @@ void virt_read_system(struct vcpu *vcpu);
 bool virt_pass_timer(struct cpu *cpu, struct vcpu *vcpu, uint64_t end, uint64_t now);
 void virt_take_timer(struct cpu *cpu, struct vcpu *vcpu);
 
+/* The timer's interrupt has come where nothing was armed, behind the turn of the vCPU, which is still the CPU's: what
+ * had fired in the turn, on its way to the CPU when virt_take_timer() looked. */
+void virt_late_timer(struct vcpu *vcpu);
+
 /* Enters the guest and handles exits until vcpu->requests has a bit of VCPU_LEAVE_MASK. */
 void virt_run(struct cpu *cpu, struct vcpu *vcpu);
 

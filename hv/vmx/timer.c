@@ -11,6 +11,7 @@
  *      exit           vmx_timer_read() before anything that looks at the local APIC's timer: most exits do not
  *      interrupt      vmx_timer_tick(): the timer has fired, and the guest is entered again
  *      turn ends      vmx_timer_take(): the deadline comes back; it stays armed, and the CPU may sleep until then
+ *      later          vmx_timer_late(): the register had fired, and its interrupt was still on its way to the CPU
  *
  * Writes alone pass through. A read exits: an emulator leaves the deadline in the register when it has passed. So one
  * that is not after `timer_seen`, when the last one was known to have fired or not to be there, is none.
@@ -117,6 +118,12 @@ bool vmx_timer_tick(struct cpu *cpu, struct vmx_vcpu *vmx, struct vcpu *vcpu, ui
     return true;
 }
 
+static void tell_fired(struct vcpu *vcpu)
+{
+    lapic_timer_fired(&vcpu->lapic, insn_rdtsc());
+    vcpu->requests |= VCPU_EVENT;
+}
+
 /* In this order: what fires behind the reading is in `deadline`, and fires there. */
 void vmx_timer_take(struct cpu *cpu, struct vcpu *vcpu)
 {
@@ -131,8 +138,17 @@ void vmx_timer_take(struct cpu *cpu, struct vcpu *vcpu)
     vcpu->lapic.deadline = deadline;
     vcpu->lapic.tsc_deadline = deadline != DEADLINE_NONE ? deadline : 0;
     insn_interrupt_window();
-    if ((cpu_flags(cpu) & CPU_FLAG_TIMER) != 0) {
-        lapic_timer_fired(&vcpu->lapic, insn_rdtsc());
-        vcpu->requests |= VCPU_EVENT;
+    if (cpu_take_flag(cpu, CPU_FLAG_TIMER)) {
+        __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
+        tell_fired(vcpu);
+    }
+}
+
+void vmx_timer_late(struct vcpu *vcpu)
+{
+    const struct vmx_vcpu *vmx = vcpu->vendor;
+
+    if (vmx->timer_passes != VMX_TIMER_EXITS) {
+        tell_fired(vcpu);
     }
 }

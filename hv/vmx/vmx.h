@@ -203,12 +203,14 @@ void vmx_apic_publish(struct vmx_vcpu *vmx, struct vcpu *vcpu);
  * timer.c. vmx_timer_pass(): with the vCPU loaded, at host TSC `now`, before its turn, which shall end at `end`. True:
  * the CPU's timer is the guest's in this turn, and cpu->armed is `end`; the caller sets leave_at to it.
  * vmx_timer_take() after the turn, in any case: the local APIC has its deadline again, and the CPU's timer stays armed
- * with it. The others are for exits, and only where vmx->timer_passes: _read() before the timer's state is looked at,
- * with vcpu->exit_tsc; _look() after what may have changed its mode; _tick() as cpu_timer_tick().
+ * with it. vmx_timer_late(): virt_late_timer(). The others are for exits, and only where vmx->timer_passes: _read()
+ * before the timer's state is looked at, with vcpu->exit_tsc; _look() after what may have changed its mode; _tick() as
+ * cpu_timer_tick().
  */
 bool vmx_timer_may_pass(const struct vmx_vcpu *vmx, const struct vcpu *vcpu);
 bool vmx_timer_pass(struct cpu *cpu, struct vcpu *vcpu, uint64_t end, uint64_t now);
 void vmx_timer_take(struct cpu *cpu, struct vcpu *vcpu);
+void vmx_timer_late(struct vcpu *vcpu);
 void vmx_timer_read(const struct vmx_vcpu *vmx, struct vcpu *vcpu);
 void vmx_timer_look(struct cpu *cpu, struct vmx_vcpu *vmx, struct vcpu *vcpu);
 bool vmx_timer_tick(struct cpu *cpu, struct vmx_vcpu *vmx, struct vcpu *vcpu, uint64_t now);

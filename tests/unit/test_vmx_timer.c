@@ -45,7 +45,8 @@ struct vmx_features vmx_features;
 
 static struct {
     uint64_t deadline;
-    bool armed, pending, stays; /* `stays`: the register is as it was when the deadline has passed */
+    bool armed, pending, late; /* `late`: the interrupt comes in the second window, not in the first */
+    bool stays;                /* `stays`: the register is as it was when the deadline has passed */
 } timer;
 
 static struct cpu cpu;
@@ -89,7 +90,9 @@ static bool read_msr_safe(uint32_t msr, uint64_t *value)
 
 static void open_window(void)
 {
-    if (timer.pending) {
+    if (timer.late) {
+        timer.late = false;
+    } else if (timer.pending) {
         timer.pending = false;
         cpu.interrupt_flags |= CPU_FLAG_TIMER;
     }
@@ -307,8 +310,28 @@ static void a_deadline_that_passes_at_an_exit_fires_once(void **state)
         vmx_timer_take(&cpu, &vcpu);
         assert_true(has_fired());
         assert_int_equal(vcpu.lapic.deadline, UINT64_MAX);
-        assert_int_equal(cpu_take_flags(&cpu), CPU_FLAG_TIMER);
+        assert_int_equal(cpu_take_flags(&cpu), 0);
+        assert_int_equal(cpu.armed, UINT64_MAX);
     }
+}
+
+/* The register is 0 already, and the interrupt has not reached the CPU. */
+static void an_interrupt_on_its_way_is_not_lost(void **state)
+{
+    (void)state;
+    begin_turn(1000000);
+    write_deadline(5000);
+    pass_time(5001);
+    timer.late = true;
+    vmx_timer_take(&cpu, &vcpu);
+    assert_false(has_fired());
+    assert_int_equal(cpu.armed, UINT64_MAX);
+    open_window(); /* hv/run/cpu_loop.c take_interrupts() */
+    assert_int_equal(cpu_take_flags(&cpu), CPU_FLAG_TIMER);
+    vcpu.requests = 0;
+    vmx_timer_late(&vcpu);
+    assert_true(has_fired());
+    assert_int_equal(vcpu.requests, VCPU_EVENT);
 }
 
 static void behind_the_turn_it_fires_by_its_time(void **state)
@@ -427,6 +450,7 @@ int main(void)
         cmocka_unit_test_setup(a_deadline_fires_once_in_the_guest, setup),
         cmocka_unit_test_setup(a_deadline_is_kept_over_turns, setup),
         cmocka_unit_test_setup(a_deadline_that_passes_at_an_exit_fires_once, setup),
+        cmocka_unit_test_setup(an_interrupt_on_its_way_is_not_lost, setup),
         cmocka_unit_test_setup(behind_the_turn_it_fires_by_its_time, setup),
         cmocka_unit_test_setup(a_newer_deadline_outlives_a_late_interrupt, setup),
         cmocka_unit_test_setup(past_and_zero_are_a_tick_and_none, setup),

@@ -85,8 +85,9 @@ void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint
 bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t now, uint64_t *value);
 bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value, uint64_t now);
 
-/* IA32_TSC_DEADLINE (0x6e0). guest TSC = host TSC + tsc_offset. */
-uint64_t lapic_tsc_deadline_read(const struct lapic *lapic);
+/* IA32_TSC_DEADLINE (0x6e0). guest TSC = host TSC + tsc_offset. One that has passed reads 0, whether it has fired
+ * here or not. SDM 3A 11.5.4.1 "TSC-Deadline Mode". */
+uint64_t lapic_tsc_deadline_read(const struct lapic *lapic, uint64_t now);
 void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now);
 
 /* The timer's frequency before the divider: 1 GHz, or 1 GHz >> slowdown where the TSC is slower than that. */

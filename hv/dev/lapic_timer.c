@@ -232,9 +232,9 @@ void lapic_timer_fired(struct lapic *lapic, uint64_t now)
     lapic_raise_local(lapic, LAPIC_LVT_TIMER);
 }
 
-uint64_t lapic_tsc_deadline_read(const struct lapic *lapic)
+uint64_t lapic_tsc_deadline_read(const struct lapic *lapic, uint64_t now)
 {
-    return lapic->tsc_deadline;
+    return now < lapic->deadline ? lapic->tsc_deadline : 0;
 }
 
 static inline uint64_t deadline_after(uint64_t wait, uint64_t now)

@@ -132,7 +132,6 @@ static inline bool platform_console_is_silent(const struct platform *platform)
 
 /* platform_console_wants() would say no and change nothing: what is in console_out waits for its deadline already, and
  * is neither a line nor many bytes now. */
-
 static inline bool platform_console_goes_on_waiting(const struct platform *platform, uint64_t now)
 {
     const struct byte_ring *ring = &platform->console_out;

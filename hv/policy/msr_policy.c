@@ -234,7 +234,7 @@ static void tsc_deadline_write(struct vcpu *vcpu, uint64_t value)
  * follows: an armed deadline, and the paravirtual clock's page. */
 static void tsc_move(struct vcpu *vcpu, uint64_t by)
 {
-    uint64_t deadline = lapic_tsc_deadline_read(&vcpu->lapic);
+    uint64_t deadline = lapic_tsc_deadline_read(&vcpu->lapic, vcpu->exit_tsc);
 
     vcpu->tsc_offset += by;
     vcpu->msrs.tsc_adjust += by;
@@ -390,7 +390,7 @@ static bool row_read(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr,
         *value = vcpu->msrs.mtrr_default;
         return true;
     case MSR_IS_TSC_DEADLINE:
-        *value = lapic_tsc_deadline_read(&vcpu->lapic);
+        *value = lapic_tsc_deadline_read(&vcpu->lapic, vcpu->exit_tsc);
         return true;
     case MSR_IS_X2APIC:
         return guest_apic_msr_read(vcpu, msr, value);

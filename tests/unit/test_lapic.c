@@ -606,14 +606,15 @@ static void tsc_deadline_fires_at_the_guests_tsc(void **state)
     (void)state;
     enable();
     lapic_tsc_deadline_write(&lapic, 5000, offset, 100); /* not in this mode: ignored */
-    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 0), 0);
     write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | 0xec, 0);
     lapic_tsc_deadline_write(&lapic, offset + 9000, offset, 100);
     assert_int_equal(lapic.deadline, 9000);
-    assert_int_equal(lapic_tsc_deadline_read(&lapic), offset + 9000);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 8999), offset + 9000);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 9000), 0); /* it has passed, and is about to fire */
     lapic_run_timer(&lapic, 9000);
     deliver(0xec);
-    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 0), 0);
     assert_true(lapic.deadline == DEADLINE_NONE);
     write_reg(LAPIC_TIMER_INITIAL, 1000, 0); /* ignored in this mode */
     assert_int_equal(read_reg(LAPIC_TIMER_INITIAL, 0), 0);
@@ -630,11 +631,11 @@ static void what_fires_elsewhere_is_requested_here(void **state)
     lapic.deadline = lapic.tsc_deadline = 9000;
     lapic_timer_fired(&lapic, 8000); /* of an older one */
     deliver(0xec);
-    assert_int_equal(lapic_tsc_deadline_read(&lapic), 9000);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 8000), 9000);
     write_reg(LAPIC_EOI, 0, 0);
     lapic_timer_fired(&lapic, 9000);
     deliver(0xec);
-    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 0), 0);
     assert_true(lapic.deadline == DEADLINE_NONE);
     write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | LAPIC_LVT_MASKED | 0xec, 0);
     lapic_timer_fired(&lapic, 9500);
@@ -667,7 +668,7 @@ static void leaving_tsc_deadline_mode_disarms(void **state)
     lapic_tsc_deadline_write(&lapic, 9000, 0, 100);
     write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | 0xec, 200);
     assert_true(lapic.deadline == DEADLINE_NONE);
-    assert_int_equal(lapic_tsc_deadline_read(&lapic), 0);
+    assert_int_equal(lapic_tsc_deadline_read(&lapic, 0), 0);
 }
 
 /* --- x2APIC --- */

@@ -257,7 +257,7 @@ static void a_deadline_fires_once_in_the_guest(void **state)
         lapic_accept(&vcpu.lapic, VECTOR);
         vcpu.exit_tsc = tsc;
         vmx_timer_read(&vmx, &vcpu);
-        assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic), 0);
+        assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic, 0), 0);
         vmx_timer_take(&cpu, &vcpu);
         assert_int_equal(vcpu.lapic.deadline, UINT64_MAX);
         begin_turn(1000000); /* and not again in the next turn */
@@ -275,7 +275,7 @@ static void a_deadline_is_kept_over_turns(void **state)
     pass_time(3000);
     vmx_timer_take(&cpu, &vcpu);
     assert_int_equal(vcpu.lapic.deadline, 50000);
-    assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic), 50000);
+    assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic, 0), 50000);
     assert_int_equal(cpu.armed, 50000); /* a sleep until then needs no write */
     cpu_timer_set(&cpu, 4000);          /* the hypervisor's own, while it sleeps */
     pass_time(4100);
@@ -302,7 +302,7 @@ static void a_deadline_that_passes_at_an_exit_fires_once(void **state)
         vcpu.exit_tsc = tsc;
         if (read_at_exit) {
             vmx_timer_read(&vmx, &vcpu);
-            assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic), passed_at_exit ? 0 : 5000);
+            assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic, 0), passed_at_exit ? 0 : 5000);
             vmx_timer_look(&cpu, &vmx, &vcpu);
             assert_int_equal(vmx.timer_passes, 1);
         }
@@ -358,7 +358,7 @@ static void a_newer_deadline_outlives_a_late_interrupt(void **state)
     vmx_timer_take(&cpu, &vcpu);
     assert_true(has_fired());
     assert_int_equal(vcpu.lapic.deadline, 9000);
-    assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic), 9000);
+    assert_int_equal(lapic_tsc_deadline_read(&vcpu.lapic, 0), 9000);
 }
 
 static void past_and_zero_are_a_tick_and_none(void **state)

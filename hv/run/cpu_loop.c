@@ -66,7 +66,7 @@ struct turn {
 
 static struct turn turns[CPUS_MAX];
 static const struct boot_info *boot;
-static bool first_entry_told;
+static bool first_entry_told; /* atomic */
 
 void cpu_loop_assign(const struct boot_info *info)
 {
@@ -92,7 +92,9 @@ static void tell_first_entry(const struct guest *guest)
 {
     uint64_t ticks = insn_rdtsc() - boot->tsc_start - boot->tsc_file_ticks;
 
-    first_entry_told = true;
+    if (__atomic_exchange_n(&first_entry_told, true, __ATOMIC_ACQ_REL)) {
+        return; /* another CPU's guest was the first */
+    }
     log_info("first guest instruction %" PRIu64 " us after the start (%" PRIu64 " TSC ticks, file reads not counted)",
              clock_ticks_to_ns(&guest->host->clock, ticks) / US_PER_NS_SCALE, ticks);
 }
@@ -598,7 +600,7 @@ static void arm_for_turn(struct cpu *cpu, const struct turn *turn, struct vcpu *
 
 static void run_vcpu(struct cpu *cpu, const struct turn *turn, struct vcpu *vcpu, uint64_t now)
 {
-    if (!first_entry_told) {
+    if (!__atomic_load_n(&first_entry_told, __ATOMIC_RELAXED)) {
         fault_at("entry");
         tell_first_entry(vcpu->guest);
     }

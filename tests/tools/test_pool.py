@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of tests/boot/pool.py, which runs all other tests: what it promises of order, waiting, time and failure. Prints
+"""Tests of tests/boot/pool.py, which runs all other tests: what it promises of order, waiting, time and failure; and of when
+tests/boot/run.py boots a case a second time. Prints
 `ok pool: NAME` or `FAILED pool: NAME: reason` per test."""
 
 import os
@@ -12,6 +13,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "boot"))
 import pool  # noqa: E402
+import run  # noqa: E402
 
 COUNT = "i = 0\nwhile i < 20000000:\n    i += 1\n"
 
@@ -91,9 +93,43 @@ def nothing_begins_past_the_deadline():
     assert notes == [] and lines == ["FAILED a: not run: the time for all tests is over"], lines
 
 
+def boots_of(dump, saved):
+    """How a case is booted whose saved machine prints this first: (whole, what went wrong)."""
+    boots = []
+
+    def boot(_case, _emulator, _image, _log, whole=False):
+        boots.append(whole)
+        if not whole and run.FIRMWARE_DIED.match(dump):
+            raise run.FirmwareDied("died")
+        if not whole and dump:
+            raise run.CaseError("wrong")
+
+    before = run.run_once, run.saved.state
+    run.run_once, run.saved.state = boot, lambda _machine, _image=None: saved
+    wrong = None
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "log"), "w", encoding="ascii"):
+            pass
+        try:
+            case = next(case for case in run.cases.CASES if case.name == "hello-4mib")
+            run.run_case(case, "qemu-svm", "image", os.path.join(folder, "log"))
+        except run.CaseError as error:
+            wrong = str(error)
+    run.run_once, run.saved.state = before
+    return boots, wrong
+
+
+def only_a_dump_of_a_saved_machines_firmware_is_booted_again():
+    dump = "\r\n!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\r\n"
+    assert boots_of("", "state") == ([False], None)
+    assert boots_of(dump, "state") == ([False, True], None)
+    assert boots_of(dump, None) == ([False], "died")  # it was not a saved one
+    assert boots_of("plinth: Plinth 1\r\n" + dump, "state") == ([False], "wrong")  # the hypervisor had begun
+
+
 TESTS = (the_longest_goes_first, what_is_waited_for_goes_before_it, two_run_side_by_side,
          a_mistake_is_a_failure_and_the_rest_runs, a_program_ends_at_its_limit_with_its_children, its_cpu_time_is_counted,
-         nothing_begins_past_the_deadline)
+         nothing_begins_past_the_deadline, only_a_dump_of_a_saved_machines_firmware_is_booted_again)
 
 
 def main():

@@ -342,7 +342,7 @@ static void a_deadline_is_kept(uint32_t how)
     while (ticks == 0) {
         if (how == 0) {
             interrupts_on();
-            __asm__ volatile("pause");
+            __asm__ volatile("nop; nop"); /* not PAUSE: QEMU keeps the shadow of STI over it (docs/emulators.md) */
             interrupts_off();
         } else if (how == 1) {
             wait_for_interrupt();

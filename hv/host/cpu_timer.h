@@ -42,21 +42,19 @@ static inline bool cpu_timer_alone(const struct cpu *cpu, const struct vcpu *vcp
 
 /*
  * An interrupt of the host that ended nothing but the guest's execution has been taken, at host TSC `now`. True: it was
- * the timer's, for the vCPU's local APIC or too early, which is done; the vCPU may be entered again, with what is
- * requested. False: it is the loop's, and nothing has been done.
+ * the timer's, for the vCPU's local APIC, which has fired; the vCPU may be entered again, with what is requested.
+ * False: it is the loop's, and nothing has been done.
  */
 static inline bool cpu_timer_tick(struct cpu *cpu, struct vcpu *vcpu, uint64_t now)
 {
     uint64_t flags = CPU_FLAG_TIMER;
 
-    if (!cpu_timer_alone(cpu, vcpu, now) ||
+    if (vcpu->lapic.deadline > now || !cpu_timer_alone(cpu, vcpu, now) ||
         !__atomic_compare_exchange_n(&cpu->interrupt_flags, &flags, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         return false;
     }
-    if (vcpu->lapic.deadline <= now) {
-        lapic_run_timer(&vcpu->lapic, now);
-        vcpu->requests |= VCPU_EVENT;
-    }
+    lapic_run_timer(&vcpu->lapic, now);
+    vcpu->requests |= VCPU_EVENT;
     __atomic_store_n(&cpu->armed, UINT64_MAX, __ATOMIC_RELAXED);
     cpu_timer_set(cpu, min_u64(vcpu->lapic.deadline, cpu->turn_end));
     if (vcpu->leave_at != UINT64_MAX) {

@@ -122,9 +122,9 @@ static void a_tick_of_the_vcpu_alone_needs_no_loop(void **state)
         {CPU_FLAG_TIMER, 9000, 5000, true, true, 9000}, /* then something else is due next */
         {CPU_FLAG_TIMER, 9000, 4000, true, true, 9000}, /* late */
         {CPU_FLAG_TIMER, UINT64_MAX, 5000, true, true, UINT64_MAX},
-        {CPU_FLAG_TIMER, 9000, 6000, true, false, 6000},       /* too early: armed again */
-        {CPU_FLAG_TIMER, 9000, UINT64_MAX, true, false, 9000}, /* disarmed since */
-        {CPU_FLAG_TIMER, 5000, 5000, false, false, 5000},      /* and the loop has to look */
+        {CPU_FLAG_TIMER, 9000, 6000, false, false, 5000},       /* too early: the loop knows until when */
+        {CPU_FLAG_TIMER, 9000, UINT64_MAX, false, false, 5000}, /* disarmed since */
+        {CPU_FLAG_TIMER, 5000, 5000, false, false, 5000},       /* and the loop has to look */
         {CPU_FLAG_TIMER, 0, 5000, false, false, 5000},
         {CPU_FLAG_KICK, 9000, 5000, false, false, 5000},
         {CPU_FLAG_TIMER | CPU_FLAG_KICK, 9000, 5000, false, false, 5000},

@@ -447,24 +447,29 @@ __attribute__((always_inline)) static inline uint64_t pass_entry(const uint64_t 
 {
     uint64_t entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
 
-    if (way != NULL && number < GUEST_CODE_ENTRIES) {
+    if (way != NULL) {
         way->slots[number] = slot;
         way->entries[number] = entry;
     }
     return entry;
 }
 
-/* The whole leaf where all of it is in the range; else the page. */
+/* The whole leaf where all of it is in the range; else the page. `number` entries lead to it. */
 static inline void keep_way(struct guest_code_way *way, uint64_t cr3, uint64_t cr4, uint64_t linear,
-                            const uint8_t *code, uint64_t leaf_bytes)
+                            const uint8_t *code, uint64_t leaf_bytes, unsigned number)
 {
     uint64_t in_leaf = linear & (leaf_bytes - 1);
 
+    for (unsigned i = number; i < GUEST_CODE_ENTRIES; i++) {
+        way->slots[i] = way->slots[i - 1];
+        way->entries[i] = way->entries[i - 1];
+    }
     way->cr3 = cr3;
     way->cr4 = cr4;
     way->linear = linear - in_leaf;
     way->code = code - in_leaf;
-    way->bytes = leaf_bytes;
+    way->bytes = number <= GUEST_CODE_ENTRIES ? leaf_bytes : 0;
+    way->deep_bytes = number <= GUEST_CODE_ENTRIES ? 0 : leaf_bytes;
 }
 
 /* Only in the lowest range, where nearly all tables and code lie: this is for speed. Ranges consist of whole pages, so
@@ -501,14 +506,10 @@ walk_to_code(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint
             if (offset >= bytes) {
                 return NULL;
             }
-            if (way != NULL && number <= GUEST_CODE_ENTRIES) {
+            if (way != NULL) {
                 bool whole = leaf < bytes && LINEAR(shift) < bytes - leaf;
 
-                for (unsigned i = number; i < GUEST_CODE_ENTRIES; i++) {
-                    way->slots[i] = way->slots[i - 1];
-                    way->entries[i] = way->entries[i - 1];
-                }
-                keep_way(way, cr3, cr4, linear, code, whole ? 1ULL << shift : PAGE_BYTES);
+                keep_way(way, cr3, cr4, linear, code, whole ? 1ULL << shift : PAGE_BYTES, number);
             }
             return code;
         }
@@ -524,6 +525,12 @@ const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, 
 const uint8_t *guest_walk_code_way(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear,
                                    struct guest_code_way *way)
 {
+    const uint8_t *code = guest_code_by_deep_way(way, cr3, cr4, linear);
+
+    if (code != NULL) {
+        return code;
+    }
     way->bytes = 0;
+    way->deep_bytes = 0;
     return walk_to_code(memory, cr3, cr4, linear, way);
 }

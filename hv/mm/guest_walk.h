@@ -117,29 +117,48 @@ const uint8_t *guest_walk_code(const struct guest_memory *memory, uint64_t cr3, 
  * them are as they were is nothing else looked at. Zeroed: of no address. The memory's lowest range must stay what it
  * is, or the way be zeroed.
  */
-#define GUEST_CODE_ENTRIES 4u /* a leaf of 4 KiB under 5 levels is walked to each time */
+#define GUEST_CODE_ENTRIES 4u
 struct guest_code_way {
     uint64_t linear, bytes; /* addresses whose bytes lie together: the leaf, where all of it is in the range */
     uint64_t cr3, cr4;      /* of CR4: LA57 */
-    const uint64_t *slots[GUEST_CODE_ENTRIES]; /* from the top down; the last one again where there are fewer */
-    uint64_t entries[GUEST_CODE_ENTRIES];
+    const uint64_t *slots[GUEST_CODE_ENTRIES + 1]; /* from the top down; the last one again where there are fewer */
+    uint64_t entries[GUEST_CODE_ENTRIES + 1];
     const uint8_t *code; /* of `linear` */
+    /* The same as `bytes`, which then is 0, of a leaf of 4 KiB under 5 levels, so that the others look at no entry more
+     * than they have. */
+    uint64_t deep_bytes;
 };
 
-/* guest_walk_code() that fills `way`, where it can. */
+/* guest_walk_code() that fills `way`; by it where it holds and has five entries. */
 const uint8_t *guest_walk_code_way(const struct guest_memory *memory, uint64_t cr3, uint64_t cr4, uint64_t linear,
                                    struct guest_code_way *way);
 
-/* guest_walk_code() by the way of the last time. NULL: that does not hold, or is another's. */
+/* The first four entries are read again, whatever the address. */
+static inline bool guest_code_way_holds(const struct guest_code_way *way, uint64_t cr3, uint64_t cr4)
+{
+    return cr3 == way->cr3 && ((cr4 ^ way->cr4) & CR4_LA57) == 0 &&
+           __atomic_load_n(way->slots[0], __ATOMIC_RELAXED) == way->entries[0] &&
+           __atomic_load_n(way->slots[1], __ATOMIC_RELAXED) == way->entries[1] &&
+           __atomic_load_n(way->slots[2], __ATOMIC_RELAXED) == way->entries[2] &&
+           __atomic_load_n(way->slots[3], __ATOMIC_RELAXED) == way->entries[3];
+}
+
+/* guest_walk_code() by the way of the last time. NULL: that does not hold, is another's, or has five entries. */
 static inline const uint8_t *guest_code_by_way(const struct guest_code_way *way, uint64_t cr3, uint64_t cr4,
                                                uint64_t linear)
 {
     uint64_t offset = linear - way->linear;
-    bool same = offset < way->bytes && cr3 == way->cr3 && ((cr4 ^ way->cr4) & CR4_LA57) == 0 &&
-                __atomic_load_n(way->slots[0], __ATOMIC_RELAXED) == way->entries[0] &&
-                __atomic_load_n(way->slots[1], __ATOMIC_RELAXED) == way->entries[1] &&
-                __atomic_load_n(way->slots[2], __ATOMIC_RELAXED) == way->entries[2] &&
-                __atomic_load_n(way->slots[3], __ATOMIC_RELAXED) == way->entries[3];
+
+    return offset < way->bytes && guest_code_way_holds(way, cr3, cr4) ? way->code + offset : NULL;
+}
+
+/* The same of a way that has five entries. */
+static inline const uint8_t *guest_code_by_deep_way(const struct guest_code_way *way, uint64_t cr3, uint64_t cr4,
+                                                    uint64_t linear)
+{
+    uint64_t offset = linear - way->linear;
+    bool same = offset < way->deep_bytes && guest_code_way_holds(way, cr3, cr4) &&
+                __atomic_load_n(way->slots[GUEST_CODE_ENTRIES], __ATOMIC_RELAXED) == way->entries[GUEST_CODE_ENTRIES];
 
     return same ? way->code + offset : NULL;
 }

@@ -18,6 +18,7 @@
 #define PDPT (RAM_START + 0x2000)
 #define PD (RAM_START + 0x3000)
 #define PT (RAM_START + 0x4000)
+#define PML5 (RAM_START + 0x6000)
 #define PRESENT 1ULL
 #define LARGE 0x80ULL
 
@@ -42,6 +43,7 @@ static int setup(void **state)
     memset(ram, 0, sizeof(ram));
     memory = (struct guest_memory){.range_count = 1, .window = (uint64_t)(uintptr_t)ram};
     memory.ranges[0] = (struct guest_range){gpa(RAM_START), hpa(0), RAM_BYTES};
+    put(PML5, 511, PML4 | PRESENT);
     put(PML4, 511, PDPT | PRESENT);
     put(PDPT, 510, PD | PRESENT);
     put(PD, 3, PT | PRESENT);
@@ -95,12 +97,12 @@ static void what_is_not_mapped_or_not_in_ram_gives_nothing(void **state)
  * a whole walk. */
 static void a_kept_way_leads_where_a_walk_leads(void **state)
 {
-    static const uint64_t tables[] = {PML4, PDPT, PD, PT, PML4, PDPT, PD, PT};
-    static const uint64_t indexes[] = {511, 510, 3, 7, 0, 1, 4, 8};
+    static const uint64_t tables[] = {PML4, PDPT, PD, PT, PML5, PDPT, PD, PT};
+    static const uint64_t indexes[] = {511, 510, 3, 7, 511, 1, 4, 8};
     static const uint64_t targets[] = {
         PML4, PDPT, PD, PT, RAM_START + 2 * MIB, RAM_START + RAM_BYTES - MIB, PT | LARGE, RAM_START + 0x5000};
     struct guest_code_way way = {0};
-    uint64_t seed = 1, kept = 0, found = 0, cr3 = PML4, cr4 = 0, linear = linear_of(510, 3, 7, 0);
+    uint64_t seed = 1, kept = 0, deep = 0, found = 0, cr3 = PML4, cr4 = 0, linear = linear_of(510, 3, 7, 0);
 
     (void)state;
     for (uint32_t round = 0; round < 400000; round++) {
@@ -123,7 +125,8 @@ static void a_kept_way_leads_where_a_walk_leads(void **state)
             break;
         case 4:
             (void)setup(NULL);
-            cr3 = PML4;
+            cr4 = seed >> 40 & 1 ? CR4_LA57 : 0;
+            cr3 = cr4 != 0 ? PML5 : PML4;
             break;
         default:
             linear =
@@ -135,9 +138,11 @@ static void a_kept_way_leads_where_a_walk_leads(void **state)
         assert_true(by_way == NULL || by_way == code);
         kept += by_way != NULL;
         found += code != NULL;
+        deep += code != NULL && linear - way.linear < way.deep_bytes && guest_code_way_holds(&way, cr3, cr4) &&
+                *way.slots[GUEST_CODE_ENTRIES] == way.entries[GUEST_CODE_ENTRIES];
         assert_ptr_equal(guest_walk_code_again(&memory, cr3, cr4, linear, &way), code);
     }
-    assert_true(kept > 10000 && found > kept); /* else nothing was compared */
+    assert_true(kept > 10000 && deep > 1000 && found > kept + deep); /* else nothing was compared */
 }
 
 static void nothing_is_marked(void **state)

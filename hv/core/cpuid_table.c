@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/core/cpuid_table.h"
 
-#define LEAF_EXTENDED 0x80000000u
 #define LEAF_HYPERVISOR 0x40000000u
 
 struct cpuid_words cpuid_host_words(const struct cpuid_host *host, uint32_t leaf, uint32_t subleaf)
@@ -31,6 +30,11 @@ static uint32_t xsave_area_bytes(const struct cpuid_table *table, uint64_t compo
     return bytes;
 }
 
+void cpuid_table_finish(struct cpuid_table *table)
+{
+    table->xsave_bytes = xsave_area_bytes(table, table->xcr0_supported);
+}
+
 /* The same in compacted form: one after the other, some of them on 64-byte boundaries. SDM 1 13.4.3. */
 #define COMPONENT_IS_ALIGNED (1u << 1)
 #define COMPONENT_ALIGNMENT 64u
@@ -53,8 +57,8 @@ static uint32_t xsave_compacted_bytes(const struct cpuid_table *table, uint64_t 
 
 const struct cpuid_entry *cpuid_table_find_high(const struct cpuid_table *table, uint32_t leaf)
 {
-    if (leaf - LEAF_EXTENDED < CPUID_EXTENDED_MAX) {
-        return &table->entries[table->extended[leaf - LEAF_EXTENDED]];
+    if (leaf - CPUID_EXTENDED_FIRST < CPUID_EXTENDED_MAX) {
+        return &table->entries[table->extended[leaf - CPUID_EXTENDED_FIRST]];
     }
     for (uint32_t i = 0; (leaf & 0xfffffe00u) == LEAF_HYPERVISOR && i < table->count; i++) {
         if (table->entries[i].leaf == leaf) {
@@ -103,8 +107,9 @@ static void patch(const struct cpuid_table *table, uint32_t leaf, uint32_t suble
         break;
     case 0xd:
         if (table->xsave && subleaf == 0) {
-            words->ebx = xsave_area_bytes(table, dynamic->xcr0);
-            words->ecx = xsave_area_bytes(table, table->xcr0_supported);
+            words->ebx =
+                dynamic->xcr0 == table->xcr0_supported ? table->xsave_bytes : xsave_area_bytes(table, dynamic->xcr0);
+            words->ecx = table->xsave_bytes;
         } else if (subleaf == 1 && (words->eax & CPUID_D1_EAX_XSAVEC) != 0) {
             words->ebx = xsave_compacted_bytes(table, dynamic->xcr0);
         }

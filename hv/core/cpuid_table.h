@@ -11,6 +11,7 @@
 #define CPUID_HOST_MAX 96u
 #define CPUID_TABLE_MAX 96u
 #define CPUID_BASIC_MAX 0x20u
+#define CPUID_EXTENDED_FIRST 0x80000000u
 #define CPUID_EXTENDED_MAX 0x22u
 _Static_assert(CPUID_TABLE_MAX <= 256, "struct cpuid_table finds entries by an index of 8 bits");
 
@@ -28,6 +29,7 @@ struct cpuid_words {
 enum cpuid_form {
     CPUID_PLAIN,    /* as they are, whatever ECX is */
     CPUID_FEATURES, /* leaf 1: APIC id, APIC on or off, OSXSAVE are the vCPU's */
+    CPUID_LISTED,   /* ECX selects one of the entries that follow, or zeroes: cpuid_table_quick() */
     CPUID_OTHER,    /* ECX selects a subleaf, or other words are the vCPU's: cpuid_table_answer() */
 };
 
@@ -35,8 +37,9 @@ struct cpuid_entry {
     uint32_t leaf;
     uint32_t subleaf;
     struct cpuid_words words;
-    uint32_t form; /* enum cpuid_form; guests' tables only */
-    uint32_t unused;
+    uint32_t form;      /* enum cpuid_form; guests' tables only */
+    uint16_t subleaves; /* CPUID_LISTED: entries from this one on, of subleaves 0 and up without a gap */
+    bool patched;       /* CPUID_LISTED: words of this subleaf are the vCPU's */
 };
 
 _Static_assert(sizeof(struct cpuid_entry) == 32, "found by a shift");
@@ -56,6 +59,7 @@ struct cpuid_table {
     uint32_t max_basic;
     uint32_t max_extended;
     uint32_t xcr0_supported;
+    uint32_t xsave_bytes; /* of an area in standard form with all of these: cpuid_table_finish() */
     bool xsave;
 };
 
@@ -95,6 +99,33 @@ const struct cpuid_entry *cpuid_table_find_high(const struct cpuid_table *table,
 static inline const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint32_t leaf)
 {
     return leaf < CPUID_BASIC_MAX ? &table->entries[table->basic[leaf]] : cpuid_table_find_high(table, leaf);
+}
+
+/* Computes what is the table's alone. The last step in making one. */
+void cpuid_table_finish(struct cpuid_table *table);
+
+/* What answers a basic or extended leaf, or NULL where cpuid_table_answer() does. Form CPUID_FEATURES is left to the
+ * caller. */
+static inline const struct cpuid_entry *cpuid_table_quick(const struct cpuid_table *table, uint32_t leaf,
+                                                          uint32_t subleaf)
+{
+    const struct cpuid_entry *entry;
+
+    if (leaf < CPUID_BASIC_MAX) {
+        entry = &table->entries[table->basic[leaf]];
+    } else if (leaf - CPUID_EXTENDED_FIRST < CPUID_EXTENDED_MAX) {
+        entry = &table->entries[table->extended[leaf - CPUID_EXTENDED_FIRST]];
+    } else {
+        return NULL;
+    }
+    if (entry->form <= CPUID_FEATURES) {
+        return entry;
+    }
+    if (entry->form != CPUID_LISTED) {
+        return NULL;
+    }
+    entry = subleaf < entry->subleaves ? entry + subleaf : &table->entries[0];
+    return entry->patched ? NULL : entry;
 }
 
 struct cpuid_words cpuid_table_answer(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf,

@@ -14,7 +14,6 @@
 #define ALL 0xffffffffu
 #define SUBLEAF_ANY 0xffffffffu
 
-#define LEAF_EXTENDED 0x80000000u
 #define LEAF_EXTENDED_LAST 0x80000021u
 #define LEAF_HYPERVISOR 0x40000000u
 #define LEAF_PLINTH 0x40000100u
@@ -243,24 +242,37 @@ static struct cpuid_entry *table_add(struct cpuid_table *table, uint32_t leaf, u
     if (leaf < CPUID_BASIC_MAX && table->basic[leaf] == 0) {
         table->basic[leaf] = (uint8_t)table->count;
     }
-    if (leaf >= LEAF_EXTENDED && leaf - LEAF_EXTENDED < CPUID_EXTENDED_MAX &&
-        table->extended[leaf - LEAF_EXTENDED] == 0) {
-        table->extended[leaf - LEAF_EXTENDED] = (uint8_t)table->count;
+    if (leaf >= CPUID_EXTENDED_FIRST && leaf - CPUID_EXTENDED_FIRST < CPUID_EXTENDED_MAX &&
+        table->extended[leaf - CPUID_EXTENDED_FIRST] == 0) {
+        table->extended[leaf - CPUID_EXTENDED_FIRST] = (uint8_t)table->count;
     }
     table->count++;
     return entry;
 }
 
+/* Subleaves that the host does not have between some that it has get entries, so that they are found by their number:
+ * those of leaf 0xd, of the components that guests may use. */
+#define SUBLEAVES_FILLED 8u
+
 static void add_row(struct cpuid_table *table, const struct cpuid_host *host, const struct policy_row *row)
 {
+    uint32_t next = 0;
+
     if (row->subleaf != SUBLEAF_ANY) {
         table_add(table, row->leaf, row->subleaf, apply(row, cpuid_host_words(host, row->leaf, row->subleaf)));
         return;
     }
     for (uint32_t i = 0; i < host->count; i++) {
-        if (host->entries[i].leaf == row->leaf) {
-            table_add(table, row->leaf, host->entries[i].subleaf, apply(row, host->entries[i].words));
+        uint32_t subleaf = host->entries[i].subleaf;
+
+        if (host->entries[i].leaf != row->leaf) {
+            continue;
         }
+        for (; next < subleaf && subleaf < SUBLEAVES_FILLED; next++) {
+            table_add(table, row->leaf, next, (struct cpuid_words){0, 0, 0, 0});
+        }
+        table_add(table, row->leaf, subleaf, apply(row, host->entries[i].words));
+        next = subleaf + 1;
     }
 }
 
@@ -416,11 +428,43 @@ static void set_xsave(const struct cpuid_policy_input *input, struct cpuid_table
     }
 }
 
+/* Form CPUID_LISTED for the leaf whose first entry this is, where nothing but ECX and a patched subleaf decides. */
+static void list_subleaves(struct cpuid_table *table, struct cpuid_entry *first)
+{
+    const struct cpuid_entry *end = &table->entries[table->count];
+    struct cpuid_entry *entry = first;
+
+    while (entry < end && entry->leaf == first->leaf && entry->subleaf == (uint32_t)(entry - first)) {
+        entry->patched = first->leaf == 0xd && entry->subleaf <= 1; /* sizes, by XCR0 */
+        entry++;
+    }
+    first->subleaves = (uint16_t)(entry - first);
+    while (entry < end && entry->leaf == first->leaf && !any(entry->words)) {
+        entry++;
+    }
+    if (entry == end || entry->leaf != first->leaf) {
+        first->form = CPUID_LISTED;
+    }
+}
+
+static void list_all_subleaves(struct cpuid_table *table)
+{
+    static const uint32_t leaves[] = {4, 7, 0xd, 0x8000001d};
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(leaves); i++) {
+        struct cpuid_entry *first = table_find(table, leaves[i], 0);
+
+        if (first != NULL) {
+            list_subleaves(table, first);
+        }
+    }
+}
+
 void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_table *table)
 {
     const struct cpuid_host *host = input->host;
     uint32_t host_basic = cpuid_host_words(host, 0, 0).eax;
-    uint32_t host_extended = cpuid_host_words(host, LEAF_EXTENDED, 0).eax;
+    uint32_t host_extended = cpuid_host_words(host, CPUID_EXTENDED_FIRST, 0).eax;
     struct cpuid_entry *power;
 
     *table = (struct cpuid_table){.count = 0};
@@ -440,7 +484,7 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     }
     add_hypervisor_leaves(table, input);
     table_find(table, 0, 0)->words.eax = table->max_basic;
-    table_find(table, LEAF_EXTENDED, 0)->words.eax = table->max_extended;
+    table_find(table, CPUID_EXTENDED_FIRST, 0)->words.eax = table->max_extended;
     power = table_find(table, 0x80000007, 0);
     power->words.edx = input->tsc_stable ? 1u << 8 : 0;
     set_topology(table, input);
@@ -451,4 +495,6 @@ void cpuid_policy_build(const struct cpuid_policy_input *input, struct cpuid_tab
     if (!input->spec_ctrl) {
         hide_controls(table);
     }
+    list_all_subleaves(table);
+    cpuid_table_finish(table);
 }

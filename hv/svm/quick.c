@@ -46,6 +46,18 @@ __attribute__((noinline)) static uint64_t search_next_rip(const struct vmcb *vmc
     return code != NULL && svm_has_form(code, form) ? vmcb->rip + SVM_FORM_LENGTH(form) : 0;
 }
 
+/* A program's pages of 4 KiB under five levels. */
+__attribute__((noinline)) static uint64_t find_deep_next_rip(const struct vmcb *vmcb, struct vcpu *vcpu,
+                                                             enum svm_form form)
+{
+    const uint8_t *code = guest_code_by_deep_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
+
+    if (code != NULL && svm_may_look_at_rip(vmcb) && svm_has_form(code, form)) {
+        return vmcb->rip + SVM_FORM_LENGTH(form);
+    }
+    return search_next_rip(vmcb, vcpu, form);
+}
+
 /* Without next rip; a stack frame is the search's. */
 __attribute__((noinline)) static uint64_t find_next_rip(const struct vmcb *vmcb, struct vcpu *vcpu, enum svm_form form)
 {
@@ -54,7 +66,7 @@ __attribute__((noinline)) static uint64_t find_next_rip(const struct vmcb *vmcb,
     if (code != NULL && svm_may_look_at_rip(vmcb) && svm_has_form(code, form)) {
         return vmcb->rip + SVM_FORM_LENGTH(form);
     }
-    return search_next_rip(vmcb, vcpu, form);
+    return find_deep_next_rip(vmcb, vcpu, form);
 }
 
 /* Where the instruction that exited ends; 0: the long way finds it. */
@@ -623,6 +635,19 @@ static inline bool handle_write(struct svm_vcpu *svm, struct vcpu *vcpu)
     return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(svm, vcpu) : handle_msr_write(svm, vcpu);
 }
 
+/* CPUID's leaf of XSAVE, which some CPUs have to be repaired for; and what has no short way. */
+__attribute__((noinline)) static bool handle_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if (svm->vmcb.exit_code != SVM_EXIT_CPUID) {
+        return svm_handle_any_exit(svm, vcpu);
+    }
+    if (svm->repairs) {
+        vcpu->gpr[GPR_RAX] = svm->vmcb.rax;
+        svm_quirks_cpuid(vcpu);
+    }
+    return handle_cpuid(svm, vcpu);
+}
+
 /* What comes less often. */
 __attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -643,7 +668,7 @@ __attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct v
     case SVM_EXIT_IRET:
         return handle_iret(svm, vcpu);
     default:
-        return svm_handle_any_exit(svm, vcpu);
+        return handle_rarest(svm, vcpu);
     }
 }
 

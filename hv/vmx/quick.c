@@ -566,8 +566,7 @@ bool vmx_handle_exit(struct vcpu *vcpu)
 {
     uint32_t reason = (uint32_t)vmx_read_inline(VMCS_EXIT_REASON);
 
-    if (reason == VMX_EXIT_CPUID && (uint32_t)vcpu->gpr[GPR_RAX] != CPUID_XSAVE && may_be_quick(vcpu) &&
-        vcpu->ring_next % QUICK_IN_A_ROW != 0) {
+    if (reason == VMX_EXIT_CPUID && may_be_quick(vcpu) && vcpu->ring_next % QUICK_IN_A_ROW != 0) {
         return quick_cpuid(vcpu);
     }
     return handle_other(vcpu, reason);

@@ -208,21 +208,62 @@ static void tce_is_hidden_where_the_emulator_refuses_it(void **state)
     assert_int_equal(ask(0x80000001, 0).ecx >> 17 & 1, 0);
 }
 
-static void the_quick_form_says_what_the_answer_depends_on(void **state)
+/* Returns how many answers of 64 subleaves were to be had quickly. */
+static uint32_t compare_quick(uint32_t leaf)
 {
-    (void)state;
-    build(true, 2);
-    for (uint32_t leaf = 0; leaf < CPUID_BASIC_MAX + 2; leaf++) {
-        const struct cpuid_entry *entry = cpuid_table_find(&table, leaf);
+    uint32_t quick = 0;
 
-        if (entry->form == CPUID_PLAIN) {
-            struct cpuid_words words = ask(leaf, 3);
+    for (uint32_t subleaf = 0; subleaf < 64; subleaf++) {
+        const struct cpuid_entry *entry = cpuid_table_quick(&table, leaf, subleaf);
+        struct cpuid_words words = ask(leaf, subleaf);
 
+        if (entry != NULL && entry->form != CPUID_FEATURES) {
             assert_memory_equal(&words, &entry->words, sizeof(words));
+            quick++;
         }
     }
-    assert_int_equal(cpuid_table_find(&table, 1)->form, CPUID_FEATURES);
-    assert_int_equal(cpuid_table_find(&table, 0xd)->form, CPUID_OTHER);
+    return quick;
+}
+
+static void the_quick_answer_is_the_answer(void **state)
+{
+    (void)state;
+    for (uint32_t vendor = 0; vendor < 2; vendor++) {
+        build(vendor == 0, 2);
+        for (uint32_t leaf = 0; leaf < CPUID_BASIC_MAX + 2; leaf++) {
+            (void)compare_quick(leaf);
+            (void)compare_quick(0x40000000 + leaf);
+        }
+        for (uint32_t leaf = 0; leaf < CPUID_EXTENDED_MAX + 2; leaf++) {
+            (void)compare_quick(CPUID_EXTENDED_FIRST + leaf);
+        }
+        assert_int_equal(compare_quick(0), 64);
+        assert_int_equal(compare_quick(4), 64);
+        assert_int_equal(compare_quick(7), 64);
+        assert_int_equal(compare_quick(0xb), 0);  /* x2APIC id, and ECX again */
+        assert_int_equal(compare_quick(0xd), 62); /* 0 and 1 have sizes by XCR0; 3 and 4 are gaps of the host */
+        assert_int_equal(compare_quick(0x80000002), 64);
+        assert_int_equal(compare_quick(0x80000001), 0); /* APIC on or off */
+        assert_int_equal(cpuid_table_quick(&table, 1, 0)->form, CPUID_FEATURES);
+    }
+}
+
+/* Then it is looked for. */
+static void subleaves_with_a_gap_before_the_last_are_no_list(void **state)
+{
+    struct cpuid_policy_input input = {.host = &host, .vcpu_count = 1, .tsc_khz = 1000000, .is_intel = true};
+
+    (void)state;
+    build(true, 1);
+    for (uint32_t i = 0; i < host.count; i++) {
+        if (host.entries[i].leaf == 4 && host.entries[i].subleaf == 2) {
+            host.entries[i].subleaf = 20;
+            host.entries[i].words = (struct cpuid_words){1, 2, 3, 4};
+        }
+    }
+    cpuid_policy_build(&input, &table);
+    assert_int_equal(ask(4, 20).edx, 4);
+    assert_int_equal(compare_quick(4), 0);
 }
 
 static void a_host_without_leaf_7_or_d_is_no_trouble(void **state)
@@ -354,7 +395,8 @@ int main(void)
         cmocka_unit_test(a_compacted_xsave_area_has_no_holes_but_for_alignment),
         cmocka_unit_test(xsavec_is_hidden_where_the_emulator_breaks_it),
         cmocka_unit_test(tce_is_hidden_where_the_emulator_refuses_it),
-        cmocka_unit_test(the_quick_form_says_what_the_answer_depends_on),
+        cmocka_unit_test(the_quick_answer_is_the_answer),
+        cmocka_unit_test(subleaves_with_a_gap_before_the_last_are_no_list),
         cmocka_unit_test(a_host_without_leaf_7_or_d_is_no_trouble),
     };
 

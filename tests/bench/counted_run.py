@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: MIT
 """A run in QEMU whose instructions are counted by address (tests/bench/qemu_count.c), for the benches beside this file."""
 
-import importlib.machinery
-import importlib.util
 import os
 import subprocess
+import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SECONDS = "3000"  # only a hang reaches it
 
-
-def load(name, path):
-    """A module from a program that has no .py in its name."""
-    loader = importlib.machinery.SourceFileLoader(name, os.path.join(ROOT, path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from program_modules import load  # noqa: E402  (the folder is in no package)
 
 counting = load("count_functions", "tests/bench/count-functions")
 

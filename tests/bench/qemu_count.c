@@ -5,14 +5,15 @@
  *
  *   -plugin build/bench/qemu-count.so,out=FILE
  *
- * A mark is an instruction that does nothing and that a program executes on purpose: NOPL MARK+number(%rax), 7 bytes,
- * with number from 0 to 255. FILE gets "mark NUMBER" and behind it a line "ADDRESS COUNT" for each instruction since
+ * A mark is an instruction that a program executes on purpose (tests/bench/marks.h). FILE gets "mark NUMBER" and behind it a line "ADDRESS COUNT" for each instruction since
  * the mark before; at the end of QEMU the rest, as "end". "vmrun ADDRESS" is a place of that instruction: by it the
  * hypervisor's image is found.
  *
  * QEMU's package has the interface but not its header, so what is used of it is declared here (QEMU's documentation,
  * "QEMU TCG Plugins", version 1).
  */
+#include "tests/bench/marks.h"
+
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MARK 0x504c4e00u
 #define EXPORTED __attribute__((visibility("default")))
 
 typedef uint64_t plugin_id;
@@ -118,7 +118,7 @@ static bool is_mark(const uint8_t *bytes, size_t size, uint32_t *number)
     }
     memcpy(&value, bytes + sizeof(nopl), sizeof(value));
     *number = value & 0xff;
-    return (value & ~0xffu) == MARK;
+    return (value & ~0xffu) == MARK_FIRST;
 }
 
 static void on_translation(plugin_id id, struct qemu_plugin_tb *block)

@@ -3,6 +3,7 @@
  * A guest that does nothing but tick: TICKS interrupts of its own timer, one a millisecond, asleep in between. What the
  * hypervisor does for one of them, as it has more such guests, is what `make bench-guests` counts.
  */
+#include "tests/bench/marks.h"
 #include "tests/guests/lib/guest.h"
 
 const char guest_name[] = "bench-ticks";
@@ -10,7 +11,6 @@ const char guest_name[] = "bench-ticks";
 #define TICKS 1000u
 #define FIRST_COUNTED 100u /* by then all guests tick, and none has ended before LAST_COUNTED */
 #define LAST_COUNTED 900u
-#define MARK(number) __asm__ volatile("nopl %c0(%%rax)" : : "i"(0x504c4e00 + (number)) : "memory") /* qemu_count.c */
 #define TIMER_VECTOR 0x40
 #define LAPIC_EOI 0xb0
 #define LAPIC_LVT_TIMER 0x320

@@ -13,9 +13,9 @@ bench-guests: image $(BUILD)/guests/bench-ticks.elf $(BUILD)/bench/qemu-count.so
 	tests/bench/bench-guests $(BUILD)
 
 # What COUNT=FILE lets each instruction be counted with: tests/bench/count-functions says how.
-$(BUILD)/bench/qemu-count.so: tests/bench/qemu_count.c
+$(BUILD)/bench/qemu-count.so: tests/bench/qemu_count.c tests/bench/marks.h
 	@mkdir -p $(@D)
-	$(CC) -std=c17 -O2 $(WARNINGS) -fPIC -shared -fvisibility=hidden -fuse-ld=lld -Wl,--unresolved-symbols=ignore-all -o $@ $<
+	$(CC) -std=c17 -O2 -I. $(WARNINGS) -fPIC -shared -fvisibility=hidden -fuse-ld=lld -Wl,--unresolved-symbols=ignore-all -o $@ $<
 
 #: make bench-restart instructions from a guest's reset to its first instruction after it (QEMU -icount and a plugin)
 bench-restart: image $(BUILD)/guests/bench-restart.elf $(BUILD)/bench/qemu-count.so
@@ -29,9 +29,9 @@ bench-linux: image $(BUILD)/bench/linux-work $(BUILD)/bench/qemu-count.so
 bench-linux-shadow: image $(BUILD)/bench/linux-work $(BUILD)/bench/qemu-count.so
 	tests/boot/bench_linux.py --paging shadow
 
-$(BUILD)/bench/linux-work: tests/bench/linux_work.c
+$(BUILD)/bench/linux-work: tests/bench/linux_work.c tests/bench/marks.h
 	@mkdir -p $(@D)
-	$(CC) -std=c17 -O2 $(WARNINGS) -static -fuse-ld=lld -Wl,--strip-all -o $@ $<
+	$(CC) -std=c17 -O2 -I. $(WARNINGS) -static -fuse-ld=lld -Wl,--strip-all -o $@ $<
 
 #: make bench-apicv   exits and ticks of a Linux boot in Bochs with the CPU's virtual APIC and without
 bench-apicv: image

@@ -8,6 +8,8 @@
  *   init end          nothing: what is executed by fork-exec
  */
 #define _GNU_SOURCE
+#include "tests/bench/marks.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,13 +29,14 @@
 #define LARGE_PAGES 32u
 #define FORKS 100u
 #define EXECS 50u
-#define ROUNDS 1000u
-#define CALLS 10000u
-#define STEPS 2000000u
-#define CHASES 500000u
+#define ROUNDS 10000u
+#define CALLS 100000u
+#define STEPS 20000000u
+#define CHASES 5000000u
 #define SLEEPS 200u
 #define LINES 50u
 #define SLEEP_NS 1000000L
+#define SETTLE_S 3 /* while keys are typed the hypervisor looks for them more often: until two seconds after the last */
 #define CHASE_BYTES (8u << 20)
 #define PROGRAM "/init"
 
@@ -44,9 +47,6 @@ static uint64_t ticks(void)
     __asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
     return (uint64_t)high << 32 | low;
 }
-
-/* What build/bench/qemu-count.so counts between: tests/bench/qemu_count.c. */
-#define MARK(number) __asm__ volatile("nopl %c0(%%rax)" : : "i"(0x504c4e00 + (number)) : "memory")
 
 static void need(int good, const char *what)
 {
@@ -251,6 +251,7 @@ int main(int count, char **arguments)
         if (works[i].prepare != NULL) {
             works[i].prepare();
         }
+        (void)sleep(SETTLE_S);
         MARK(0);
         start = ticks();
         works[i].run(works[i].count);

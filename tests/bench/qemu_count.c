@@ -5,9 +5,9 @@
  *
  *   -plugin build/bench/qemu-count.so,out=FILE
  *
- * A mark is an instruction that a program executes on purpose (tests/bench/marks.h). FILE gets "mark NUMBER" and behind it a line "ADDRESS COUNT" for each instruction since
- * the mark before; at the end of QEMU the rest, as "end". "vmrun ADDRESS" is a place of that instruction: by it the
- * hypervisor's image is found.
+ * A mark is an instruction that a program executes on purpose (tests/bench/marks.h). FILE gets "mark NUMBER" and
+ * behind it a line "ADDRESS COUNT" for each instruction since the mark before; at the end of QEMU the rest, as "end".
+ * "vmrun ADDRESS" is a place of that instruction: by it the hypervisor's image is found.
  *
  * QEMU's package has the interface but not its header, so what is used of it is declared here (QEMU's documentation,
  * "QEMU TCG Plugins", version 1).

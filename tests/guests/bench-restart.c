@@ -8,7 +8,6 @@
 
 const char guest_name[] = "bench-restart";
 
-
 void guest_main(void)
 {
     MARK(0);

@@ -9,7 +9,10 @@
 #include "hv/core/guest_order.h"
 #include "hv/core/guest_watchdog.h"
 #include "hv/core/platform_lock.h"
+#include "hv/dev/lapic_registers.h"
 #include "hv/x86/registers.h"
+
+#define APIC_LINE 0xff0u /* a register's place in the page. SDM 3A 11.4.1, table 11-1 */
 
 /* Nearly always nothing. A byte for the console is no news of the bus. */
 void guest_after_access(struct vcpu *vcpu, bool console)
@@ -224,6 +227,12 @@ static void apic_accessed(struct vcpu *vcpu, uint64_t deadline_before)
     }
 }
 
+/* Whether software has switched the local APIC on decides which side serves it. */
+static void look_at_enable(struct vcpu *vcpu, uint32_t offset)
+{
+    vcpu->requests |= (offset & APIC_LINE) == LAPIC_SVR ? VCPU_MSR_BITMAP : 0;
+}
+
 bool guest_hold_for(struct vcpu *vcpu, gpa_t address)
 {
     return guest_is_apic_page(vcpu, address) || guest_hold(vcpu);
@@ -254,10 +263,12 @@ bool guest_mmio_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uint64_t v
     bool known;
 
     if (guest_is_apic_page(vcpu, address)) {
+        uint32_t offset = (uint32_t)(address.value & 0xfff);
         uint64_t deadline = vcpu->lapic.deadline;
 
-        lapic_mmio_write(&vcpu->lapic, (uint32_t)(address.value & 0xfff), (uint32_t)value, vcpu->exit_tsc);
+        lapic_mmio_write(&vcpu->lapic, offset, size, (uint32_t)value, vcpu->exit_tsc);
         apic_accessed(vcpu, deadline);
+        look_at_enable(vcpu, offset);
         return true;
     }
     known = platform_mmio_write(&guest->platform, address, size, value, vcpu->exit_tsc);
@@ -302,14 +313,10 @@ void guest_apic_end_of_interrupt(struct vcpu *vcpu)
 void guest_apic_written(struct vcpu *vcpu, uint32_t offset)
 {
     uint64_t deadline = vcpu->lapic.deadline;
-    uint32_t value = vcpu->lapic.page->registers[offset / 4];
 
-    if (lapic_x2apic(&vcpu->lapic)) {
-        (void)lapic_msr_write(&vcpu->lapic, MSR_X2APIC_FIRST + offset / 16, value, vcpu->exit_tsc);
-    } else {
-        lapic_mmio_write(&vcpu->lapic, offset, value, vcpu->exit_tsc);
-    }
+    (void)lapic_page_written(&vcpu->lapic, offset, vcpu->exit_tsc);
     apic_accessed(vcpu, deadline);
+    look_at_enable(vcpu, offset);
 }
 
 /* What guest_collect() looks for, after the platform has changed outside of an exit; and the lock is let go. */

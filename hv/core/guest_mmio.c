@@ -40,9 +40,9 @@ static void apic_quick_write(struct vcpu *vcpu, gpa_t address, uint8_t size, uin
         lapic_tpr_write(lapic, (uint32_t)value);
         look_for_request(vcpu);
     } else if (offset == LAPIC_ICR && lapic_quick_self_ipi(lapic, (uint32_t)value)) {
-        vcpu->requests |= VCPU_EVENT;
-    } else if (offset == LAPIC_ICR || offset == LAPIC_ICR_HIGH) {
-        lapic_mmio_write(lapic, offset, (uint32_t)value, vcpu->exit_tsc);
+        vcpu->requests |= VCPU_EVENT; /* no short write has a shorthand */
+    } else if ((offset == LAPIC_ICR || offset == LAPIC_ICR_HIGH) && size >= sizeof(uint32_t)) {
+        lapic_mmio_write(lapic, offset, sizeof(uint32_t), (uint32_t)value, vcpu->exit_tsc);
         if (lapic->outbox_count != 0) {
             guest_route_ipis(vcpu);
         }

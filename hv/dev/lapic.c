@@ -129,11 +129,7 @@ static uint32_t arbitration_priority(const struct lapic *lapic)
 }
 
 _Static_assert(LAPIC_BASE_ENABLE == 1ULL << 11 && LAPIC_BASE_EXTD == 1ULL << 10 && LAPIC_TPR == 0x80, "lapic.h");
-
-static bool software_enabled(const struct lapic *lapic)
-{
-    return (lapic_get(lapic, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0;
-}
+_Static_assert(LAPIC_SVR == 0xf0 && LAPIC_SVR_ENABLE == 1u << 8, "lapic.h");
 
 /* --- Errors and local sources --- */
 
@@ -254,6 +250,8 @@ static void reset_registers(struct lapic *lapic)
     for (uint32_t lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 16) {
         *lapic_register(lapic, lvt) = LAPIC_LVT_MASKED;
     }
+    lapic->timer_lvt = LAPIC_LVT_MASKED;
+    lapic->timer_divide = 0;
     lapic->ppr_tpr = 0;
     set_ids(lapic);
     drop_pending(lapic);
@@ -360,7 +358,7 @@ static void merge_word(struct lapic *lapic, unsigned word)
     uint32_t level = __atomic_fetch_and(&lapic->pending_level[word], ~bits, __ATOMIC_ACQUIRE) & bits;
     uint32_t *tmr = lapic_register(lapic, LAPIC_TMR + word * 16);
 
-    if (!software_enabled(lapic)) {
+    if (!lapic_software_enabled(lapic)) {
         return; /* SDM 3A 11.4.7.2: only INIT, NMI, SMI and SIPI are taken */
     }
     if (word == 0 && (bits & 0xffffu) != 0) {
@@ -584,7 +582,7 @@ static void self_ipi(struct lapic *lapic, uint8_t vector)
 {
     if (vector < LAPIC_VECTOR_MIN) {
         lapic_error(lapic, LAPIC_ERROR_SEND_VECTOR);
-    } else if (software_enabled(lapic)) {
+    } else if (lapic_software_enabled(lapic)) {
         lapic_request(lapic, vector);
     }
 }
@@ -666,7 +664,7 @@ static uint32_t lvt_writable(uint32_t offset)
 static void write_lvt(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now)
 {
     value &= lvt_writable(offset);
-    if (!software_enabled(lapic)) {
+    if (!lapic_software_enabled(lapic)) {
         value |= LAPIC_LVT_MASKED; /* SDM 3A 11.4.7.2 */
     }
     if (offset == LAPIC_LVT_TIMER) {
@@ -790,23 +788,54 @@ uint32_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, uint64_t now)
     return read_register(lapic, line, now) >> (8 * (offset & 3u));
 }
 
-void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now)
+static void write_xapic(struct lapic *lapic, uint32_t register_offset, uint32_t value, uint64_t now)
 {
-    if (!lapic_enabled(lapic) || lapic_x2apic(lapic)) {
+    if (register_offset == LAPIC_EOI) {
+        (void)lapic_end_of_interrupt(lapic);
         return;
     }
-    if (offset == LAPIC_EOI) {
-        (void)lapic_end_of_interrupt(lapic);
+    write_xapic_only(lapic, register_offset, value);
+    write_register(lapic, register_offset, value, now);
+}
+
+/* A register's value after a short write. */
+static uint32_t with_bytes(const struct lapic *lapic, uint32_t offset, uint8_t size, uint32_t value)
+{
+    uint32_t shift = 8 * (offset & 3u);
+    uint32_t mask = (1u << 8 * size) - 1;
+
+    return (lapic_get(lapic, offset & ~3u) & ~(mask << shift)) | (value & mask) << shift;
+}
+
+void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint8_t size, uint32_t value, uint64_t now)
+{
+    if (!lapic_enabled(lapic) || lapic_x2apic(lapic)) {
         return;
     }
     if (!xapic_knows(offset)) {
         lapic_error(lapic, LAPIC_ERROR_REGISTER);
         return;
     }
-    if ((offset & 0xfu) == 0) {
-        write_xapic_only(lapic, offset, value);
-        write_register(lapic, offset, value, now);
+    if ((offset & 0xfu) == 0 && size >= sizeof(uint32_t)) {
+        write_xapic(lapic, offset, value, now);
+    } else if ((offset & 0xfu) + size <= sizeof(uint32_t)) {
+        write_xapic(lapic, offset & ~3u, with_bytes(lapic, offset, size, value), now);
     }
+}
+
+bool lapic_page_written(struct lapic *lapic, uint32_t offset, uint64_t now)
+{
+    uint32_t *register_word = lapic_register(lapic, offset & ~3u);
+    uint32_t value = *register_word;
+
+    if (lapic_x2apic(lapic)) {
+        return lapic_msr_write(lapic, X2APIC_MSR_FIRST + offset / 16, value, now);
+    }
+    if ((offset & ~3u) == LAPIC_EOI) {
+        *register_word = 0;
+    }
+    lapic_mmio_write(lapic, offset & ~3u, sizeof(value), value, now);
+    return true;
 }
 
 /* --- The x2APIC MSRs --- */

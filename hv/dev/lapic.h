@@ -36,6 +36,8 @@ struct lapic {
     uint32_t ppr_tpr;       /* the TPR that PPR was computed from */
     bool bsp;
     const struct clock *clock;
+    /* The timer's registers as they are in force. The page shows what was written, which a CPU may have done. */
+    uint32_t timer_lvt, timer_initial, timer_divide;
     uint64_t deadline;                            /* of the timer, host TSC; DEADLINE_NONE */
     uint64_t timer_start;                         /* host TSC at which the current count began */
     struct ticks ticks;                           /* of the periodic timer, in host TSC ticks */
@@ -73,13 +75,26 @@ static inline bool lapic_x2apic(const struct lapic *lapic)
     return (lapic->base_msr & (1ULL << 10)) != 0;
 }
 
+/* SVR, "APIC software enable/disable". SDM 3A 11.9, figure 11-23. */
+static inline bool lapic_software_enabled(const struct lapic *lapic)
+{
+    return (lapic->page->registers[0xf0 / 4] & (1u << 8)) != 0;
+}
+
 /* IA32_APIC_BASE. False: #GP. SDM 3A 11.4.4, 11.12.5. */
 bool lapic_base_write(struct lapic *lapic, uint64_t value, unsigned physical_bits);
 
-/* The xAPIC page; offset 0..0xfff, any size: misaligned and short accesses as a PC does them (32-bit registers on
- * 16-byte lines). */
+/*
+ * The xAPIC page; offset 0..0xfff. Registers of 32 bits are on 16-byte lines. A short read that lies in a register gets
+ * its bytes, and a short write changes these and is a write of the register otherwise, as where VMX's CPU serves the
+ * page (SDM 3C 30.4.3 "Virtualizing Writes to the APIC-Access Page"). What leaves a register's four bytes is read as
+ * far as they go, and written only from their border on.
+ */
 uint32_t lapic_mmio_read(struct lapic *lapic, uint32_t offset, uint64_t now);
-void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint32_t value, uint64_t now);
+void lapic_mmio_write(struct lapic *lapic, uint32_t offset, uint8_t size, uint32_t value, uint64_t now);
+
+/* The CPU has written there, and the page has it already. False in x2APIC mode: #GP, if it could be. */
+bool lapic_page_written(struct lapic *lapic, uint32_t offset, uint64_t now);
 
 /* x2APIC MSRs 0x800..0x8ff. False: #GP. */
 bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t now, uint64_t *value);

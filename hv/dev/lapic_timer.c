@@ -22,7 +22,7 @@
 
 static uint32_t timer_mode(const struct lapic *lapic)
 {
-    return lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_TIMER_MODE;
+    return lapic->timer_lvt & LAPIC_LVT_TIMER_MODE;
 }
 
 unsigned lapic_timer_slowdown(uint64_t tsc_hz)
@@ -38,7 +38,7 @@ unsigned lapic_timer_slowdown(uint64_t tsc_hz)
 /* log2 of nanoseconds a count. The divider: 000 is 2, 001 is 4, ... 110 is 128, 111 is 1. */
 static unsigned divide_shift(const struct lapic *lapic)
 {
-    uint32_t divide = lapic_get(lapic, LAPIC_TIMER_DIVIDE);
+    uint32_t divide = lapic->timer_divide;
 
     return ((((divide >> 1 & 4u) | (divide & 3u)) + 1) & 7u) + lapic->timer_slowdown;
 }
@@ -60,7 +60,7 @@ static uint64_t counted(const struct lapic *lapic, uint64_t now)
  */
 static void settle(struct lapic *lapic, uint64_t now)
 {
-    uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
+    uint32_t initial = lapic->timer_initial;
     uint64_t passed;
 
     lapic_run_timer(lapic, now);
@@ -77,8 +77,7 @@ static void settle(struct lapic *lapic, uint64_t now)
 
 static uint64_t period_ticks(const struct lapic *lapic)
 {
-    return max_u64(count_to_ticks(lapic, lapic_get(lapic, LAPIC_TIMER_INITIAL)),
-                   clock_ns_to_ticks(lapic->clock, LAPIC_PERIOD_MIN_NS));
+    return max_u64(count_to_ticks(lapic, lapic->timer_initial), clock_ns_to_ticks(lapic->clock, LAPIC_PERIOD_MIN_NS));
 }
 
 /* Moves timer_start over the periods that have passed, and returns how many. The division happens only when more than
@@ -99,11 +98,11 @@ static uint64_t skip_periods(struct lapic *lapic, uint64_t now)
 /* Computes the deadline of a running one-shot or periodic count after a change of its registers. */
 static void timer_arm(struct lapic *lapic, uint64_t now)
 {
-    uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
+    uint32_t initial = lapic->timer_initial;
     uint64_t end;
 
     lapic->deadline = DEADLINE_NONE;
-    if (initial == 0 || lapic->timer_expired || (lapic_get(lapic, LAPIC_LVT_TIMER) & LAPIC_LVT_MASKED) != 0) {
+    if (initial == 0 || lapic->timer_expired || (lapic->timer_lvt & LAPIC_LVT_MASKED) != 0) {
         return;
     }
     if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
@@ -117,9 +116,14 @@ static void timer_arm(struct lapic *lapic, uint64_t now)
     }
 }
 
+static void set_initial(struct lapic *lapic, uint32_t value)
+{
+    *lapic_register(lapic, LAPIC_TIMER_INITIAL) = lapic->timer_initial = value;
+}
+
 void lapic_timer_stop(struct lapic *lapic)
 {
-    *lapic_register(lapic, LAPIC_TIMER_INITIAL) = 0;
+    set_initial(lapic, 0);
     lapic->timer_expired = false;
     lapic->tsc_deadline = 0;
     lapic->deadline = DEADLINE_NONE;
@@ -128,7 +132,7 @@ void lapic_timer_stop(struct lapic *lapic)
 
 uint32_t lapic_timer_count(const struct lapic *lapic, uint64_t now)
 {
-    uint32_t initial = lapic_get(lapic, LAPIC_TIMER_INITIAL);
+    uint32_t initial = lapic->timer_initial;
     uint64_t passed;
 
     if (initial == 0 || lapic->timer_expired || timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
@@ -147,13 +151,13 @@ uint32_t lapic_timer_count(const struct lapic *lapic, uint64_t now)
  */
 void lapic_timer_write_lvt(struct lapic *lapic, uint32_t value, uint64_t now)
 {
-    uint32_t old = lapic_get(lapic, LAPIC_LVT_TIMER);
+    uint32_t old = lapic->timer_lvt;
 
     settle(lapic, now);
     if (((old ^ value) & LAPIC_TIMER_TSC_DEADLINE) != 0) {
         lapic_timer_stop(lapic);
     }
-    *lapic_register(lapic, LAPIC_LVT_TIMER) = value;
+    *lapic_register(lapic, LAPIC_LVT_TIMER) = lapic->timer_lvt = value;
     ticks_forget(&lapic->ticks);
     if ((value & LAPIC_TIMER_TSC_DEADLINE) == 0) {
         timer_arm(lapic, now);
@@ -163,10 +167,11 @@ void lapic_timer_write_lvt(struct lapic *lapic, uint32_t value, uint64_t now)
 void lapic_timer_write_initial(struct lapic *lapic, uint32_t value, uint64_t now)
 {
     if (timer_mode(lapic) == LAPIC_TIMER_TSC_DEADLINE) {
+        set_initial(lapic, lapic->timer_initial); /* the CPU may have put the value into the page */
         return;
     }
     lapic_run_timer(lapic, now);
-    *lapic_register(lapic, LAPIC_TIMER_INITIAL) = value;
+    set_initial(lapic, value);
     lapic->timer_expired = false;
     lapic->timer_start = now;
     ticks_forget(&lapic->ticks);
@@ -179,8 +184,8 @@ void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now)
     uint32_t done;
 
     settle(lapic, now);
-    done = lapic_get(lapic, LAPIC_TIMER_INITIAL) - lapic_timer_count(lapic, now);
-    *lapic_register(lapic, LAPIC_TIMER_DIVIDE) = value & LAPIC_DIVIDE_BITS;
+    done = lapic->timer_initial - lapic_timer_count(lapic, now);
+    *lapic_register(lapic, LAPIC_TIMER_DIVIDE) = lapic->timer_divide = value & LAPIC_DIVIDE_BITS;
     lapic->timer_start = now - count_to_ticks(lapic, done);
     if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE) {
         timer_arm(lapic, now);
@@ -191,7 +196,7 @@ void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now)
 static void run_periodic(struct lapic *lapic, uint64_t now)
 {
     uint64_t gap = clock_ns_to_ticks(lapic->clock, TICKS_GAP_NS);
-    bool waits = lapic_requests(lapic, (uint8_t)lapic_get(lapic, LAPIC_LVT_TIMER));
+    bool waits = lapic_requests(lapic, (uint8_t)lapic->timer_lvt);
     uint64_t periods = skip_periods(lapic, now);
 
     if (periods != 0) {

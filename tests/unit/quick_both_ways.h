@@ -165,7 +165,7 @@ static void make_guest(uint32_t i)
     vcpus[i].guest = &guests[i];
     lapic_init(&vcpus[i].lapic, &pages[i], 5, true, &host.clock);
     if (in_memory) {
-        lapic_mmio_write(&vcpus[i].lapic, 0xf0, 0x1ff, 0);
+        lapic_mmio_write(&vcpus[i].lapic, 0xf0, 4, 0x1ff, 0);
     } else if (!lapic_base_write(&vcpus[i].lapic, vcpus[i].lapic.base_msr | X2APIC_ENABLE, 46) ||
                !lapic_msr_write(&vcpus[i].lapic, 0x80f, 0x1ff, 0)) {
         abort();
@@ -175,7 +175,7 @@ static void make_guest(uint32_t i)
 static void write_apic(struct lapic *lapic, uint32_t offset, uint32_t value)
 {
     if (in_memory) {
-        lapic_mmio_write(lapic, offset, value, 0);
+        lapic_mmio_write(lapic, offset, 4, value, 0);
     } else {
         lapic_msr_write(lapic, 0x800 + offset / 16, value, 0);
     }

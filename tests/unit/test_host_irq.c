@@ -160,7 +160,7 @@ static void what_arrives_is_a_message_of_the_guests_io_apic(void **state)
     (void)state;
     platform_mmio_write(&guests[0].platform, gpa(0xfec00000), 4, 0x10 + 2 * SERIAL_IRQ, 0);
     platform_mmio_write(&guests[0].platform, gpa(0xfec00010), 4, VECTOR, 0);
-    lapic_mmio_write(&vcpus[0].lapic, 0xf0, 0x1ff, 0);
+    lapic_mmio_write(&vcpus[0].lapic, 0xf0, 4, 0x1ff, 0);
     for (uint32_t i = 0; i < 3; i++) {
         assert_true(host_irq_arrived(vector));
         host_irq_rearm(&guests[0]);
@@ -169,7 +169,7 @@ static void what_arrives_is_a_message_of_the_guests_io_apic(void **state)
         lapic_merge_pending(&vcpus[0].lapic);
         assert_true(lapic_requests(&vcpus[0].lapic, VECTOR));
         lapic_reset(&vcpus[0].lapic, false);
-        lapic_mmio_write(&vcpus[0].lapic, 0xf0, 0x1ff, 0);
+        lapic_mmio_write(&vcpus[0].lapic, 0xf0, 4, 0x1ff, 0);
     }
 }
 

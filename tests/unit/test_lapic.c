@@ -29,7 +29,7 @@ static int setup(void **state)
 
 static void write_reg(uint32_t offset, uint32_t value, uint64_t now)
 {
-    lapic_mmio_write(&lapic, offset, value, now);
+    lapic_mmio_write(&lapic, offset, 4, value, now);
 }
 
 static uint32_t read_reg(uint32_t offset, uint64_t now)
@@ -331,6 +331,128 @@ static void short_and_misaligned_accesses_see_the_register_bytes(void **state)
     assert_int_equal(read_reg(LAPIC_VERSION + 4, 0), 0);
     write_reg(LAPIC_TPR + 4, 0x77, 0);
     assert_int_equal(read_reg(LAPIC_TPR, 0), 0);
+}
+
+static void write_bytes(uint32_t offset, uint8_t size, uint32_t value)
+{
+    lapic_mmio_write(&lapic, offset, size, value, 0);
+}
+
+/* As the CPU does where it serves the page. */
+static void short_writes_change_their_bytes_and_are_writes_of_the_register(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_LINT0, 0x17041, 0);
+    write_bytes(LAPIC_LVT_LINT0, 1, 0x42);
+    assert_int_equal(read_reg(LAPIC_LVT_LINT0, 0), 0x12042); /* 0x5000 cannot be written */
+    write_bytes(LAPIC_LVT_LINT0 + 2, 1, 0);
+    assert_int_equal(read_reg(LAPIC_LVT_LINT0, 0), 0x2042);
+    write_bytes(LAPIC_LVT_LINT0 + 1, 2, 0x0107);
+    assert_int_equal(read_reg(LAPIC_LVT_LINT0, 0), 0x10742);
+    write_bytes(LAPIC_LVT_LINT0 + 3, 2, 0xffff); /* leaves it */
+    write_bytes(LAPIC_LVT_LINT0 + 2, 4, 0xffff);
+    write_bytes(LAPIC_LVT_LINT0 + 4, 1, 0xff);
+    assert_int_equal(read_reg(LAPIC_LVT_LINT0, 0), 0x10742);
+    write_bytes(LAPIC_LVT_LINT0, 8, 0x43); /* the lower half */
+    assert_int_equal(read_reg(LAPIC_LVT_LINT0, 0), 0x43);
+    write_bytes(LAPIC_ICR_HIGH + 3, 1, 5);
+    write_reg(LAPIC_ICR, 0x4400 | 0x51, 0); /* an NMI */
+    lapic.outbox_count = 0;
+    write_bytes(LAPIC_ICR, 1, 0x52);
+    assert_int_equal(lapic.outbox_count, 1);
+    assert_int_equal(lapic.outbox[0].delivery, APIC_NMI);
+    assert_int_equal(lapic.outbox[0].vector, 0x52);
+    assert_int_equal(lapic.outbox[0].destination, 5);
+}
+
+static void any_byte_of_eoi_ends_an_interrupt(void **state)
+{
+    (void)state;
+    enable();
+    for (uint32_t offset = 0; offset < 4; offset++) {
+        lapic_request(&lapic, 0x51);
+        deliver(0x51);
+        write_bytes(LAPIC_EOI + offset, 1, 0xff);
+        assert_int_equal(read_reg(LAPIC_ISR + 0x20, 0), 0);
+    }
+    lapic_request(&lapic, 0x51);
+    deliver(0x51);
+    write_bytes(LAPIC_EOI + 4, 1, 0xff);
+    write_bytes(LAPIC_EOI + 3, 2, 0xff);
+    assert_int_equal(read_reg(LAPIC_ISR + 0x20, 0), 1u << 0x11);
+}
+
+/* --- A page that the CPU writes --- */
+
+static void store(uint32_t offset, uint32_t value, uint64_t now)
+{
+    *lapic_register(&lapic, offset) = value;
+    assert_true(lapic_page_written(&lapic, offset, now));
+}
+
+/* Both ways on the same writes, at the same times: the same registers, deadlines, messages and requests. */
+static void what_the_cpu_wrote_is_written_as_by_an_access(void **state)
+{
+    static const uint32_t offsets[] = {
+        LAPIC_ID,        LAPIC_TPR,       LAPIC_LDR,           LAPIC_DFR,          LAPIC_SVR,          LAPIC_ESR,
+        LAPIC_ICR,       LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL,   LAPIC_LVT_LINT0,    LAPIC_LVT_LINT1,    LAPIC_LVT_ERROR,
+        LAPIC_LVT_TIMER, LAPIC_ICR_HIGH,  LAPIC_TIMER_INITIAL, LAPIC_TIMER_DIVIDE, LAPIC_TIMER_INITIAL};
+    static struct lapic_page other_page;
+    static struct lapic other;
+    uint64_t now = 1000, seed = 1;
+
+    (void)state;
+    lapic_init(&other, &other_page, 3, true, &clock_1ghz);
+    for (uint32_t round = 0; round < 100000; round++) {
+        uint32_t offset, value;
+
+        seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+        offset = offsets[(seed >> 33) % ARRAY_COUNT(offsets)];
+        value = (uint32_t)(seed >> 20);
+        if (offset == LAPIC_LVT_TIMER && (value & LAPIC_LVT_TIMER_MODE) == LAPIC_LVT_TIMER_MODE) {
+            value &= ~LAPIC_TIMER_TSC_DEADLINE;
+        }
+        value = offset == LAPIC_SVR ? value | LAPIC_SVR_ENABLE : value;
+        value = offset == LAPIC_TIMER_INITIAL ? value >> (value & 31u) : value;
+        store(offset, value, now);
+        lapic_mmio_write(&other, offset, 4, value, now);
+        lapic.outbox_count = other.outbox_count = 0;
+        assert_memory_equal(&page, &other_page, sizeof(page));
+        assert_true(lapic.deadline == other.deadline);
+        assert_int_equal(lapic_mmio_read(&lapic, LAPIC_TIMER_CURRENT, now),
+                         lapic_mmio_read(&other, LAPIC_TIMER_CURRENT, now));
+        now += seed >> 50;
+        lapic_run_timer(&lapic, now);
+        lapic_run_timer(&other, now);
+    }
+}
+
+/* An instruction that exits behind its write: the CPU says nothing of it, and the timer goes on as it was. */
+static void what_the_cpu_does_not_tell_is_not_in_force(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_TIMER_DIVIDE, 0xb, 0);
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_ONE_SHOT | 0x51, 0);
+    write_reg(LAPIC_TIMER_INITIAL, 1000, 0);
+    *lapic_register(&lapic, LAPIC_TIMER_DIVIDE) = 0xffffffff;
+    *lapic_register(&lapic, LAPIC_TIMER_INITIAL) = 0;
+    *lapic_register(&lapic, LAPIC_LVT_TIMER) = LAPIC_TIMER_TSC_DEADLINE | 0x51;
+    assert_int_equal(read_reg(LAPIC_TIMER_CURRENT, 400), 600);
+    lapic_run_timer(&lapic, 1000);
+    assert_true(lapic_requests(&lapic, 0x51));
+}
+
+static void a_count_that_means_nothing_does_not_stay_in_the_page(void **state)
+{
+    (void)state;
+    enable();
+    write_reg(LAPIC_LVT_TIMER, LAPIC_TIMER_TSC_DEADLINE | 0x51, 0);
+    store(LAPIC_TIMER_INITIAL, 1000, 0);
+    assert_int_equal(read_reg(LAPIC_TIMER_INITIAL, 0), 0);
+    store(LAPIC_EOI, 5, 0);
+    assert_int_equal(lapic_get(&lapic, LAPIC_EOI), 0);
 }
 
 /* --- IPIs --- */
@@ -917,6 +1039,11 @@ int main(void)
         cmocka_unit_test_setup(a_posted_vector_below_16_is_a_receive_error, setup),
         cmocka_unit_test_setup(an_access_to_a_reserved_register_is_an_error, setup),
         cmocka_unit_test_setup(short_and_misaligned_accesses_see_the_register_bytes, setup),
+        cmocka_unit_test_setup(short_writes_change_their_bytes_and_are_writes_of_the_register, setup),
+        cmocka_unit_test_setup(any_byte_of_eoi_ends_an_interrupt, setup),
+        cmocka_unit_test_setup(what_the_cpu_wrote_is_written_as_by_an_access, setup),
+        cmocka_unit_test_setup(what_the_cpu_does_not_tell_is_not_in_force, setup),
+        cmocka_unit_test_setup(a_count_that_means_nothing_does_not_stay_in_the_page, setup),
         cmocka_unit_test_setup(an_icr_write_sends_what_it_says, setup),
         cmocka_unit_test_setup(the_self_shorthand_needs_no_other_cpu, setup),
         cmocka_unit_test_setup(an_nmi_by_the_self_shorthand_is_a_message_to_itself, setup),

@@ -141,7 +141,7 @@ static bool has_remote_irr(void)
 /* A level-triggered interrupt of vCPU 0, in service. */
 static void bring_level_interrupt_into_service(void)
 {
-    lapic_mmio_write(&vcpus[0].lapic, LAPIC_SVR, 0x1ff, 0);
+    lapic_mmio_write(&vcpus[0].lapic, LAPIC_SVR, 4, 0x1ff, 0);
     write_ioapic(0x10 + 2 * IOAPIC_PIN, VECTOR | LEVEL | ACTIVE_LOW); /* the line is low */
     guest_collect(&vcpus[0], 0);
     assert_int_equal(lapic_highest_deliverable(&vcpus[0].lapic), VECTOR);

@@ -257,9 +257,9 @@ static void ticks_of_the_hpet_by_levels(void **state)
 
 static void start_apic_timer(uint32_t count)
 {
-    lapic_mmio_write(&lapic, LAPIC_TIMER_DIVIDE, 0xb, now);
-    lapic_mmio_write(&lapic, LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | VECTOR, now);
-    lapic_mmio_write(&lapic, LAPIC_TIMER_INITIAL, count, now);
+    lapic_mmio_write(&lapic, LAPIC_TIMER_DIVIDE, 4, 0xb, now);
+    lapic_mmio_write(&lapic, LAPIC_LVT_TIMER, 4, LAPIC_TIMER_PERIODIC | VECTOR, now);
+    lapic_mmio_write(&lapic, LAPIC_TIMER_INITIAL, 4, count, now);
 }
 
 static void ticks_of_the_local_apic(void **state)
@@ -278,7 +278,7 @@ static void what_the_guest_misses_by_itself_is_lost(void **state)
     route(PIN_8254, VECTOR);
     start_8254(PIT_1_KHZ);
     start_apic_timer(1000000);
-    lapic_mmio_write(&lapic, LAPIC_LVT_TIMER, LAPIC_TIMER_PERIODIC | (VECTOR + 16), now);
+    lapic_mmio_write(&lapic, LAPIC_LVT_TIMER, 4, LAPIC_TIMER_PERIODIC | (VECTOR + 16), now);
     for (uint64_t end = now + 20 * MS; now < end; now += MS / 10) {
         run_timers();
     }
@@ -321,7 +321,7 @@ static void what_was_owed_ends_with_its_timer(void **state)
     assert_in_range(lapic.ticks.owed, 8, 10);
     route(PIN_8254, VECTOR | 1u << 16);
     mmio(HPET + 0x100, 8, 0x48);
-    lapic_mmio_write(&lapic, LAPIC_TIMER_INITIAL, 0, now);
+    lapic_mmio_write(&lapic, LAPIC_TIMER_INITIAL, 4, 0, now);
     assert_int_equal(platform.pit.ticks.owed, 0);
     assert_int_equal(platform.hpet.timers[0].ticks.owed, 0);
     assert_int_equal(lapic.ticks.owed, 0);

@@ -102,6 +102,13 @@ struct guest_watchdog {
     uint64_t progress_at;
 };
 
+/* hv/core/guest_apic_page.h */
+struct guest_apic_page {
+    struct page_table *tree; /* NULL: the guest has none */
+    struct guest_range range;
+    bool mapped; /* atomic */
+};
+
 struct guest {
     char name[CONFIG_NAME_MAX + 1];
     uint32_t index;
@@ -141,6 +148,7 @@ struct guest {
     uint32_t restarts;
     uint64_t start_tsc;  /* host TSC at which the guest's clock was 0 */
     uint64_t cost_bytes; /* of the hypervisor's memory, for this guest alone */
+    struct guest_apic_page apic_page;
 };
 
 /*

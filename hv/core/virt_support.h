@@ -28,6 +28,7 @@ struct virt_support {
     struct page_table_caps caps;            /* of nested trees */
     bool nested_paging;                     /* the CPU walks them; else guests need shadow tables */
     bool passes_deadline;                   /* a guest's TSC deadline may be the CPU's own */
+    bool apic_page;                         /* nested trees may have an APIC-access page: hv/core/guest_apic_page.h */
     char used[300];                         /* "AMD SVM with nested paging, 1 GiB pages, NRIP save" */
     char without[300];                      /* optional features that are not there and what changes; empty: none */
     enum emulator emulator;                 /* whose signature this CPU has */

@@ -9,6 +9,7 @@
 #include "hv/base/log.h"
 #include "hv/base/memory.h"
 #include "hv/console/console.h"
+#include "hv/core/guest_apic_page.h"
 #include "hv/core/guest_devices.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/guest_order.h"
@@ -80,11 +81,19 @@ static enum status map_shares(const struct guest *guest, struct page_table *tree
     return status;
 }
 
+/* May the CPU serve its local APICs in xAPIC mode? */
+static bool wants_apic_page(const struct guest *guest, const struct virt_support *support)
+{
+    return support->apic_page && guest->config->virtual_apic && !guest->host->quirks.wrong_virtual_interrupts &&
+           guest->shadow_tables == 0;
+}
+
 static void build_tree(struct guest *guest, const struct virt_support *support, const struct guest_plan *plan)
 {
     struct page_table *tree = &nested_trees[guest->index];
     struct table_pool *pool = &nested_pools[guest->index];
-    uint64_t pages = plan->table_count;
+    bool apic_page = wants_apic_page(guest, support);
+    uint64_t pages = plan->table_count + (apic_page ? GUEST_APIC_PAGE_TABLES : 0);
     struct page_attributes attributes = guest_ram_attributes;
     enum page_flush flush;
     enum status status = table_pool_init(pool, 0, hpa((uint64_t)(uintptr_t)pool_take(pages * PAGE_BYTES)), pages);
@@ -104,6 +113,9 @@ static void build_tree(struct guest *guest, const struct virt_support *support, 
     }
     if (status == STATUS_OK) {
         status = guest_direct_map(guest, boot, tree, support->caps.largest_leaf);
+    }
+    if (status == STATUS_OK && apic_page) {
+        status = guest_apic_page_create(guest, tree, hpa((uint64_t)(uintptr_t)pool_take(PAGE_BYTES)));
     }
     if (status != STATUS_OK) {
         hv_panic(PANIC_GUEST_CREATE, "the nested page tables of guest %s cannot be built: %s", guest->name,
@@ -297,6 +309,7 @@ static void audit_guests(const struct virt_support *support, const struct host_f
                                        .shares = shares[i],
                                        .share_count = guests[i]->config->share_count,
                                        .small_code = guests[i]->small_code != NULL};
+        trees[i].apic_page = guests[i]->apic_page.tree != NULL ? &guests[i]->apic_page.range : NULL;
         trees[i].register_count = guest_assigned_registers(guests[i], &trees[i].registers);
         device_count += trees[i].device_count;
     }
@@ -472,6 +485,7 @@ static void reset_vcpus(struct guest *guest, const struct entry_state *entry)
         vcpu_switch_init(vcpu, vcpu->live);
         vcpu_reset(vcpu);
     }
+    guest_apic_page_map(guest);
     lapic_virtual_wire(&guest->vcpus[0].lapic);
     vcpu_set_entry(&guest->vcpus[0], entry);
 }

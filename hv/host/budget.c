@@ -3,7 +3,7 @@
 
 #include "guest-loader/load_plan.h"
 #include "hv/console/console.h"
-#include "hv/core/guest.h"
+#include "hv/core/guest_apic_page.h"
 #include "hv/core/guest_devices.h"
 #include "hv/host/cpu.h"
 #include "hv/host/host_memory.h"
@@ -33,7 +33,8 @@ void budget_own(const struct boot_info *info, const struct budget_vendor *vendor
         .fixed_bytes = BUDGET_MARGIN_BYTES + CONFIG_NETWORKS_MAX * pages_of(sizeof(struct guest_network)) +
                        CONFIG_SHARES_MAX * pages_of(sizeof(struct guest_shared)) + BUDGET_LOAD_PLAN_BYTES +
                        info->cpu_count * cpu_bytes + vendor->iommu_bytes + host_memory_tables_max(info) * PAGE_BYTES,
-        .guest_bytes = pages_of(sizeof(struct guest)) + GUEST_IO_MAP_BYTES + pages_of(CONSOLE_GUEST_BYTES_MAX),
+        .guest_bytes = pages_of(sizeof(struct guest)) + GUEST_IO_MAP_BYTES + pages_of(CONSOLE_GUEST_BYTES_MAX) +
+                       (GUEST_APIC_PAGE_TABLES + 1) * PAGE_BYTES,
         .vcpu_bytes = vcpu_bytes(vendor),
     };
 }

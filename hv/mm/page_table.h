@@ -124,6 +124,10 @@ enum status page_table_walk_create(struct page_table *table, uint64_t address, e
 enum status page_table_map_concurrent(struct page_table *table, uint64_t address, hpa_t to, enum page_level level,
                                       struct page_attributes attributes, struct page_lookup *found);
 
+/* The reverse, under the same conditions: the table stays. STATUS_NOT_FOUND where no leaf of `level` is; else every CPU
+ * that uses the tree owes a flush of this address. */
+enum status page_table_unmap_concurrent(struct page_table *table, uint64_t address, enum page_level level);
+
 /*
  * Accessed and dirty bits, which the hardware sets by itself while these functions run: they use atomic operations, so
  * that no bit is lost. `which` is PAGE_ACCESSED, PAGE_DIRTY or both; query is page_table_lookup. STATUS_UNSUPPORTED

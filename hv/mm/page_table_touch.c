@@ -51,6 +51,21 @@ enum status page_table_map_concurrent(struct page_table *table, uint64_t address
     return STATUS_BUSY;
 }
 
+enum status page_table_unmap_concurrent(struct page_table *table, uint64_t address, enum page_level level)
+{
+    struct page_entry entry;
+    enum status status = page_table_walk(table, address, level, &entry);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (entry.level != level || !entry_is_leaf(table->format, entry.value, (uint32_t)level)) {
+        return STATUS_NOT_FOUND;
+    }
+    __atomic_store_n(table_pool_pointer(table->pool, entry.at.value), 0, __ATOMIC_RELEASE);
+    return STATUS_OK;
+}
+
 /* --- one entry --- */
 
 /* The leaf of an address, for a change of its accessed and dirty bits. */

@@ -11,6 +11,7 @@
 #include "hv/plan/audit.h"
 
 #include "hv/base/format.h"
+#include "hv/mm/guest_layout.h"
 
 #define LEVELS_MAX 5u
 #define LEAF_LEVEL_MAX 2u /* 1 GiB */
@@ -345,6 +346,43 @@ static bool check_devices(const struct audit_request *request, uint32_t tree, st
     return true;
 }
 
+/* ---- the APIC-access page ---- */
+
+/* One page of the hypervisor's own at the local APIC's place, and no other guest's. */
+static bool check_apic_page(const struct audit_request *request, uint32_t tree, struct audit_finding *finding)
+{
+    const struct guest_range *page = request->trees[tree].apic_page;
+
+    if (page == NULL) {
+        return true;
+    }
+    if (page->start.value != GUEST_LAPIC_BASE || page->bytes != PAGE_BYTES ||
+        !is_aligned(page->backing.value, PAGE_BYTES) || !is_inside(request, page->backing.value, PAGE_BYTES)) {
+        return found(finding, AUDIT_APIC_PAGE, tree, page->start.value, page->backing.value);
+    }
+    for (uint32_t t = 0; t < tree; t++) {
+        const struct guest_range *other = request->trees[t].apic_page;
+
+        if (other != NULL && other->backing.value == page->backing.value) {
+            return found(finding, AUDIT_APIC_PAGE, tree, page->start.value, page->backing.value);
+        }
+    }
+    return true;
+}
+
+/* Is it any guest's? Then it may be no table. */
+static bool is_apic_page(const struct audit_request *request, uint64_t address)
+{
+    for (uint32_t t = 0; t < request->tree_count; t++) {
+        const struct guest_range *page = request->trees[t].apic_page;
+
+        if (page != NULL && page->backing.value == address) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- the leaves ---- */
 
 /* What a byte is that a tree reaches without having been granted it. */
@@ -422,8 +460,8 @@ static bool check_run(struct walk *walk)
                              ? backed_bytes(tree->memory, run.hpa)
                              : granted_bytes(tree->memory->ranges, tree->memory->range_count, run.gpa, run.hpa);
 
-        if (piece == 0) {
-            piece = granted_bytes(tree->lent, tree->lent_count, run.gpa, run.hpa);
+        if (piece == 0 && tree->apic_page != NULL) {
+            piece = granted_bytes(tree->apic_page, 1, run.gpa, run.hpa);
         }
         if (piece == 0) {
             piece = granted_bytes(tree->registers, tree->register_count, run.gpa, run.hpa);
@@ -489,7 +527,8 @@ static uint32_t entries_at(const struct walk *walk, unsigned level)
 
 static bool enter_table(struct walk *walk, unsigned level, uint64_t table, uint64_t guest_address)
 {
-    if (!is_inside(walk->request, table, entries_at(walk, level) * sizeof(uint64_t))) {
+    if (!is_inside(walk->request, table, entries_at(walk, level) * sizeof(uint64_t)) ||
+        is_apic_page(walk->request, table & ~(PAGE_BYTES - 1))) {
         return found(walk->finding, AUDIT_TABLE_OUTSIDE, walk->tree, guest_address, table);
     }
     if (walk->tables_left == 0) {
@@ -541,6 +580,10 @@ static bool take_entry(struct walk *walk, unsigned *level)
     if (leaf && *level != 0 && walk->request->trees[walk->tree].small_code && (entry & EPT_EXECUTE_BIT) != 0) {
         return found(walk->finding, AUDIT_LARGE_CODE, walk->tree, guest_address, entry & ADDRESS_BITS);
     }
+    if (leaf && walk->request->trees[walk->tree].apic_page != NULL && guest_address == GUEST_LAPIC_BASE &&
+        (entry & EPT_EXECUTE_BIT) != 0) {
+        return found(walk->finding, AUDIT_APIC_PAGE, walk->tree, guest_address, entry & ADDRESS_BITS);
+    }
     if (leaf) {
         uint64_t bytes = 1ULL << shift_of(*level);
 
@@ -586,6 +629,7 @@ static const char *const violation_texts[] = {
     [AUDIT_WRONG_PLACE] = "reaches its own memory at the wrong guest-physical address",
     [AUDIT_REGISTERS] = "has registers of a device that lie in memory, or are another guest's, too,",
     [AUDIT_SHARE_RIGHTS] = "can write to shared memory that it may only read",
+    [AUDIT_APIC_PAGE] = "has an APIC-access page that is not its own, not at its place, or executable,",
     [AUDIT_TABLE_OUTSIDE] = "has a table outside the hypervisor's memory",
     [AUDIT_ENTRY_MALFORMED] = "has a table entry with reserved bits set",
     [AUDIT_LARGE_CODE] = "can execute from a large page, which lets it stop this CPU,",
@@ -623,7 +667,8 @@ enum status audit_trees(const struct audit_request *request, struct audit_findin
     *finding = (struct audit_finding){.violation = AUDIT_NONE};
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
         holds = check_grants(request, t, finding) && check_shares(request, t, finding) &&
-                check_registers(request, t, finding) && check_devices(request, t, finding);
+                check_registers(request, t, finding) && check_devices(request, t, finding) &&
+                check_apic_page(request, t, finding);
     }
     for (uint32_t t = 0; t < request->tree_count && holds; t++) {
         walk.tree = t;

@@ -8,7 +8,9 @@
  * included: exactly these ranges, which are no memory and no other guest's), at the guest-physical address that the
  * grant says; the grants must not overlap each other or the hypervisor's ranges, and must be memory that is ours in the
  * memory map; and every table must lie in the hypervisor's ranges, where no guest can reach it. Together that is the
- * promise: a byte that two guests reached would be outside one of the two's grants. Shadow tables change with every
+ * promise: a byte that two guests reached would be outside one of the two's grants. One leaf may lead to a page of the
+ * hypervisor's: VMX's APIC-access page, which must be at the local APIC's place, be this guest's alone, hold no table
+ * and not be executable (hv/core/guest_apic_page.h says why it is never reached). Shadow tables change with every
  * fill: their roots are looked at by the unit tests and by the test build, again and again.
  */
 #ifndef HV_PLAN_AUDIT_H
@@ -42,9 +44,8 @@ struct audit_tree {
     enum audit_format format;
     hpa_t root; /* host-physical address of the root table, without the flags of a root pointer */
     const struct guest_memory *memory; /* what it was granted */
-    /* Pages of the hypervisor that this tree may reach (VMX's APIC-access page, a shared clock page). */
-    const struct guest_range *lent;
-    uint32_t lent_count;
+    /* VMX's APIC-access page, the one page of the hypervisor's that a tree may lead to; NULL: it has none. */
+    const struct guest_range *apic_page;
     const struct guest_range *devices; /* memory of the machine's devices that it has for itself */
     uint32_t device_count;
     const struct audit_share *shares; /* the config's [shared] pieces that it has */
@@ -83,6 +84,7 @@ enum audit_violation {
     AUDIT_WRONG_PLACE,     /* its own memory, but at another guest-physical address than planned */
     AUDIT_REGISTERS,       /* a device's registers lie in memory, or are another guest's, too */
     AUDIT_SHARE_RIGHTS,    /* shared memory that it may only read, and it can write */
+    AUDIT_APIC_PAGE,       /* the APIC-access page is not what it has to be, or its leaf is executable */
     AUDIT_TABLE_OUTSIDE,   /* a table lies where it is not protected */
     AUDIT_ENTRY_MALFORMED, /* reserved bits: the CPU would refuse it */
     AUDIT_LARGE_CODE,      /* a large leaf is executable where none may be */

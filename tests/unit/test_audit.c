@@ -340,20 +340,69 @@ static void grants_are_checked_against_the_map_the_hypervisor_and_each_other(voi
     expect_finding(AUDIT_GRANT_NOT_MEMORY, 0, 0, 16 * GIB);
 }
 
-static void a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only(void **state)
+#define APIC_GPA 0xfee00000ULL
+#define APIC_HPA (31 * GIB + 0x5000)
+
+static void map_apic_page(uint32_t guest, uint64_t bytes, bool execute)
 {
-    static const struct guest_range apic_page = {{0xfee00000}, {31 * GIB + 0x5000}, PAGE_BYTES};
+    struct page_attributes attributes = arena_rwx;
+
+    attributes.execute = execute;
+    assert_int_equal(page_table_map(&trees[guest], APIC_GPA, hpa(APIC_HPA), bytes, attributes, LEVEL_4K, NULL),
+                     STATUS_OK);
+}
+
+static void an_apic_access_page_is_reached_by_its_guest_only(void **state)
+{
+    static const struct guest_range apic_page = {{APIC_GPA}, {APIC_HPA}, PAGE_BYTES};
 
     (void)state;
     build(0);
-    audited[1].lent = &apic_page;
-    audited[1].lent_count = 1;
-    assert_int_equal(page_table_map(&trees[1], 0xfee00000, apic_page.backing, PAGE_BYTES, arena_rwx, LEVEL_4K, NULL),
-                     STATUS_OK);
+    audited[1].apic_page = &apic_page;
+    map_apic_page(1, PAGE_BYTES, false);
     assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
-    assert_int_equal(page_table_map(&trees[2], 0xfee00000, apic_page.backing, PAGE_BYTES, arena_rwx, LEVEL_4K, NULL),
-                     STATUS_OK);
-    expect_finding(AUDIT_REACHES_HYPERVISOR, 2, 0xfee00000, 31 * GIB + 0x5000);
+    map_apic_page(2, PAGE_BYTES, false);
+    expect_finding(AUDIT_REACHES_HYPERVISOR, 2, APIC_GPA, APIC_HPA);
+    audited[2].apic_page = &apic_page;
+    expect_finding(AUDIT_APIC_PAGE, 2, APIC_GPA, APIC_HPA);
+    assert_non_null(strstr(finding.sentence, "has an APIC-access page that is not its own"));
+}
+
+static void an_apic_access_page_is_one_page_at_its_place_and_no_code(void **state)
+{
+    static const struct guest_range wrong[] = {
+        {{APIC_GPA + PAGE_BYTES}, {APIC_HPA}, PAGE_BYTES},
+        {{APIC_GPA}, {APIC_HPA}, 2 * PAGE_BYTES},
+        {{APIC_GPA}, {APIC_HPA + 8}, PAGE_BYTES},
+        {{APIC_GPA}, {16 * GIB}, PAGE_BYTES},
+    };
+    static const struct guest_range right = {{APIC_GPA}, {APIC_HPA}, PAGE_BYTES};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        build(0);
+        audited[1].apic_page = &wrong[i];
+        expect_finding(AUDIT_APIC_PAGE, 1, wrong[i].start.value, wrong[i].backing.value);
+    }
+    build(0);
+    audited[1].apic_page = &right;
+    map_apic_page(1, PAGE_BYTES, true);
+    expect_finding(AUDIT_APIC_PAGE, 1, APIC_GPA, APIC_HPA);
+    build(0);
+    audited[1].apic_page = &right;
+    map_apic_page(1, 2 * PAGE_BYTES, false); /* its neighbour, too */
+    expect_finding(AUDIT_REACHES_HYPERVISOR, 1, APIC_GPA + PAGE_BYTES, APIC_HPA + PAGE_BYTES);
+}
+
+static void an_apic_access_page_holds_no_table(void **state)
+{
+    struct guest_range page = {{APIC_GPA}, {0}, PAGE_BYTES};
+
+    (void)state;
+    build(0);
+    page.backing = trees[2].root;
+    audited[1].apic_page = &page;
+    expect_finding(AUDIT_TABLE_OUTSIDE, 2, 0, page.backing.value);
 }
 
 /* ---- memory that guests share ---- */
@@ -491,7 +540,9 @@ int main(void)
         cmocka_unit_test(a_devices_registers_are_one_guests_and_no_memory),
         cmocka_unit_test(a_share_to_read_cannot_be_written),
         cmocka_unit_test(a_share_is_no_grant_not_the_hypervisors_and_shared_whole),
-        cmocka_unit_test(a_page_that_the_hypervisor_lends_is_reached_by_its_borrower_only),
+        cmocka_unit_test(an_apic_access_page_is_reached_by_its_guest_only),
+        cmocka_unit_test(an_apic_access_page_is_one_page_at_its_place_and_no_code),
+        cmocka_unit_test(an_apic_access_page_holds_no_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

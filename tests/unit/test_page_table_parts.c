@@ -634,6 +634,27 @@ FOR_EACH_FORMAT(two_cpus_that_map_the_same_page_end_with_one_mapping_and_the_tru
     }
 }
 
+FOR_EACH_FORMAT(a_concurrent_unmap_leaves_the_tables_as_they_are)
+{
+    struct page_table *tree = &arena->tree;
+    struct page_lookup found;
+    uint64_t spare;
+
+    assert_int_equal(page_table_unmap_concurrent(tree, GIB, LEVEL_4K), STATUS_NOT_FOUND);
+    assert_int_equal(page_table_populate(tree, GIB, PAGE_BYTES, LEVEL_4K, NULL), STATUS_OK);
+    spare = tree->pool->free_count;
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(page_table_unmap_concurrent(tree, GIB, LEVEL_4K), STATUS_NOT_FOUND);
+        assert_int_equal(page_table_map_concurrent(tree, GIB, hpa(MIB), LEVEL_4K, arena_rwx, NULL), STATUS_OK);
+        assert_int_equal(page_table_unmap_concurrent(tree, GIB, LEVEL_2M), STATUS_NOT_FOUND);
+        assert_int_equal(page_table_unmap_concurrent(tree, GIB, LEVEL_4K), STATUS_OK);
+        page_table_lookup(tree, GIB, &found);
+        assert_false(found.present);
+    }
+    assert_int_equal(tree->pool->free_count, spare);
+    assert_int_equal(page_table_vacate(tree, GIB, PAGE_BYTES, NULL), STATUS_OK);
+}
+
 FOR_EACH_FORMAT(a_concurrent_map_is_refused_by_name)
 {
     struct page_table *tree = &arena->tree;
@@ -722,6 +743,7 @@ int main(void)
         cmocka_unit_test(harvest_does_not_go_where_the_hardware_never_was),
         cmocka_unit_test(without_the_capability_ept_has_no_accessed_and_dirty),
         cmocka_unit_test(two_cpus_that_map_the_same_page_end_with_one_mapping_and_the_truth),
+        cmocka_unit_test(a_concurrent_unmap_leaves_the_tables_as_they_are),
         cmocka_unit_test(a_concurrent_map_is_refused_by_name),
         cmocka_unit_test(no_dirty_bit_is_lost_to_protect_and_harvest_running_meanwhile),
     };

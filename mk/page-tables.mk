@@ -39,30 +39,27 @@ soak-shadow: $(BUILD)/unit/test_shadow
 soak-page_table: $(BUILD)/unit/test_page_table_model
 	PLINTH_MODEL_OPERATIONS=100000000 $<
 
-# Branch coverage of all of hv/mm and hv/plan. It fails where a branch that is not an assertion's is left.
-MM_COVERAGE := $(BUILD)/coverage/mm
-MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model table_pool audit small_code guest_layout \
-	guest_memory guest_walk memory_map planner shadow
-MM_SOURCES := $(wildcard hv/mm/*.c hv/plan/*.c hv/base/*.c)
-MM_FLAGS := -O1 -fprofile-instr-generate -fcoverage-mapping -UPLINTH_DEBUG_CHECKS
-
-$(MM_COVERAGE)/%: tests/unit/test_%.c tests/unit/support.c $(MM_SOURCES) $(wildcard hv/mm/*.h hv/plan/*.h tests/unit/page_table*.h tests/unit/shadow*.h)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(NATIVE_CFLAGS) $(MM_FLAGS) -o $@ $(filter %.c,$^) -lcmocka
+# Branch coverage of all of hv/mm and hv/plan, by a build of its own. It fails where a branch that is not an assertion's
+# is left.
+MM_COVERAGE := $(BUILD)/coverage
+MM_TESTS := page_table page_table_order page_table_mistakes page_table_parts page_table_model page_table_iommu table_pool audit \
+	small_code guest_layout guest_memory guest_walk guest_walk_code memory_map planner shadow shadow_order iommu_units
+MM_PROGRAMS := $(MM_TESTS:%=$(MM_COVERAGE)/unit/test_%)
+MM_FLAGS := $(NATIVE_CFLAGS) -O1 -UPLINTH_DEBUG_CHECKS
+MM_FILES := $(wildcard hv/mm/*.[ch] hv/plan/*.[ch])
+MM_COV_ARGS = $(firstword $(MM_PROGRAMS)) $(patsubst %,-object %,$(wordlist 2,99,$(MM_PROGRAMS))) -instr-profile=$(MM_COVERAGE)/all.profile
 
 coverage: coverage-mm
-coverage-mm: $(MM_TESTS:%=$(MM_COVERAGE)/%)
+coverage-mm:
+	@$(MAKE) BUILD=$(MM_COVERAGE) CC='$(CC) -fprofile-instr-generate -fcoverage-mapping' NATIVE_CFLAGS='$(MM_FLAGS)' $(MM_PROGRAMS)
 	@for t in $(MM_TESTS); do \
-		PLINTH_MODEL_OPERATIONS=300000 LLVM_PROFILE_FILE=$(MM_COVERAGE)/$$t.raw $(MM_COVERAGE)/$$t >$(MM_COVERAGE)/$$t.log 2>&1 || \
+		PLINTH_MODEL_OPERATIONS=300000 LLVM_PROFILE_FILE=$(MM_COVERAGE)/$$t.raw $(MM_COVERAGE)/unit/test_$$t >$(MM_COVERAGE)/$$t.log 2>&1 || \
 			{ cat $(MM_COVERAGE)/$$t.log; exit 1; }; \
 	done
 	@llvm-profdata merge -o $(MM_COVERAGE)/all.profile $(MM_TESTS:%=$(MM_COVERAGE)/%.raw)
-	@llvm-cov report $(firstword $(MM_TESTS:%=$(MM_COVERAGE)/%)) $(MM_TESTS:%=-object $(MM_COVERAGE)/%) \
-		-instr-profile=$(MM_COVERAGE)/all.profile -show-branch-summary -show-region-summary=false \
-		-show-instantiation-summary=false $(wildcard hv/mm/*.[ch] hv/plan/*.[ch])
-	@llvm-cov export $(firstword $(MM_TESTS:%=$(MM_COVERAGE)/%)) $(MM_TESTS:%=-object $(MM_COVERAGE)/%) \
-		-instr-profile=$(MM_COVERAGE)/all.profile >$(MM_COVERAGE)/all.json
-	@tools/coverage-branches $(MM_COVERAGE)/all.json $(wildcard hv/mm/*.[ch] hv/plan/*.[ch])
+	@llvm-cov report $(MM_COV_ARGS) -show-branch-summary -show-region-summary=false -show-instantiation-summary=false $(MM_FILES)
+	@llvm-cov export $(MM_COV_ARGS) >$(MM_COVERAGE)/all.json
+	@tools/coverage-branches $(MM_COVERAGE)/all.json $(MM_FILES)
 
 # Operation strings for libFuzzer; how the program is built is mk/fuzz.mk's pattern.
 fuzz: fuzz-page_table

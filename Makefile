@@ -69,22 +69,29 @@ $(HOT_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -O2
 $(foreach v,svm vmx,$(BUILD)/image/hv/$(v)/quick.o): OPTIMIZE := -O2 -fno-jump-tables
 $(SMALLER_SOURCES:%.c=$(BUILD)/image/%.o): OPTIMIZE := -Os -fno-jump-tables
 
-$(BUILD)/image/efi/%.o: efi/%.c
+# How everything is compiled, as a file that is written when that changes: objects depend on it.
+FLAGS = $(CC) | $(IMAGE_CFLAGS) | $(NATIVE_CFLAGS) | $(HOT_SOURCES) | $(SMALLER_SOURCES)
+ifneq ($(file <$(BUILD)/flags),$(FLAGS))
+$(shell mkdir -p $(BUILD))
+$(file >$(BUILD)/flags,$(FLAGS))
+endif
+
+$(BUILD)/image/efi/%.o: efi/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
 	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/image/%.o: %.c
+$(BUILD)/image/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
 	$(Q)$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/image/%.S.o: %.S
+$(BUILD)/image/%.S.o: %.S $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
 	$(Q)$(CC) $(EFI_TARGET) -I. -MMD -MP -c -o $@ $<
 
-$(BUILD)/native/%.o: %.c
+$(BUILD)/native/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)printf '  CC  %s\n' $@
 	$(Q)$(CC) $(NATIVE_CFLAGS) -MMD -MP -c -o $@ $<

@@ -44,6 +44,15 @@ static inline bool vcpu_wants_window(struct vcpu *vcpu, enum event_choice choice
     return choice == EVENT_INJECT ? vcpu_waits_behind_injection(vcpu) : choice == EVENT_WANT_WINDOW;
 }
 
+/* Can nothing but a vector of the local APIC be chosen, or an NMI? For short ways, with nothing pending. */
+static inline bool vcpu_waits_for_apic_alone(const struct vcpu *vcpu)
+{
+    const struct platform *platform = &vcpu->guest->platform;
+
+    return !platform->extint &&
+           (vcpu->index != 0 || __atomic_load_n(&platform->extint_rises, __ATOMIC_ACQUIRE) == vcpu->extint_rises);
+}
+
 /* True where a halted vCPU has something that ends its HLT. */
 bool vcpu_can_wake(struct vcpu *vcpu);
 

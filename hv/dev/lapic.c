@@ -9,7 +9,8 @@
  * trigger mode, and a vector that it misses is still announced by its word.
  *
  * PPR is kept true in the page at every change of TPR or ISR: it is read on each delivery and, with VMX's APIC
- * virtualization, by the CPU itself. Where the CPU moves TPR alone, follow_tpr() notices.
+ * virtualization, by the CPU itself. Where the CPU moves TPR alone, follow_tpr() notices. PPR's class is never below
+ * that of the highest vector in service, whatever moved TPR last, so a search in the ISR begins at PPR's word.
  *
  * Not modelled: the arbitration of a three-wire APIC bus, remote read, EOI-broadcast suppression, CMCI. The version
  * register says so.
@@ -56,11 +57,11 @@ static const uint64_t x2apic_readable = REGISTERS_COMMON;
 static const uint64_t xapic_known = REGISTERS_COMMON | REGISTER_BIT(LAPIC_APR) | REGISTER_BIT(LAPIC_EOI) |
                                     REGISTER_BIT(LAPIC_RRD) | REGISTER_BIT(LAPIC_DFR) | REGISTER_BIT(LAPIC_ICR_HIGH);
 
-/* The highest vector set in ISR, TMR or IRR; -1: none. Out of line: with any_vector() in one function each word would
- * be kept in a register that has to be saved. */
-__attribute__((noinline)) static int highest_of_words(const uint32_t *registers)
+/* The highest vector set in ISR, TMR or IRR, in this word or a lower one; -1: none. Out of line: with
+ * lapic_any_vector() in one function each word would be kept in a register that has to be saved. */
+__attribute__((noinline)) static int highest_of_words(const uint32_t *registers, int word)
 {
-    for (int word = LAPIC_WORDS - 1; word >= 0; word--) {
+    for (; word >= 0; word--) {
         uint32_t bits = registers[word * 4]; /* 16 bytes apart */
 
         if (bits != 0) {
@@ -72,15 +73,18 @@ __attribute__((noinline)) static int highest_of_words(const uint32_t *registers)
 
 static inline int highest_vector(const struct lapic *lapic, uint32_t base)
 {
-    return highest_of_words(&lapic->page->registers[base / 4]);
+    return highest_of_words(&lapic->page->registers[base / 4], LAPIC_WORDS - 1);
 }
 
-/* Straight-line, because it is asked at every EOI and the answer is nearly always no. */
-static inline bool any_vector(const struct lapic *lapic, uint32_t base)
+/* The offset in ISR of the highest word in which any vector can be: 32 vectors, 16 bytes, each. */
+static inline uint32_t highest_word_in_service(const struct lapic *lapic)
 {
-    const uint32_t *words = &lapic->page->registers[base / 4];
+    return (lapic_get(lapic, LAPIC_PPR) & 0xe0u) / 2;
+}
 
-    return (words[0] | words[4] | words[8] | words[12] | words[16] | words[20] | words[24] | words[28]) != 0;
+static inline int highest_in_service(const struct lapic *lapic)
+{
+    return highest_of_words(&lapic->page->registers[LAPIC_ISR / 4], (int)highest_word_in_service(lapic) / 16);
 }
 
 /* SDM 3A 11.8.3.1 "Task and Processor Priorities": the higher class of TPR and the interrupt in service.
@@ -88,28 +92,32 @@ static inline bool any_vector(const struct lapic *lapic, uint32_t base)
 __attribute__((noinline)) static bool compute_ppr(struct lapic *lapic)
 {
     uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
-    uint32_t class = (uint32_t)highest_vector(lapic, LAPIC_ISR) & 0xf0u;
+    uint32_t class = (uint32_t)highest_in_service(lapic) & 0xf0u;
 
     *lapic_register(lapic, LAPIC_PPR) = (tpr & 0xf0u) >= class ? tpr : class;
     lapic->ppr_tpr = tpr;
     return true;
 }
 
-static inline void update_ppr(struct lapic *lapic)
+/* Nothing is in service. */
+static inline bool take_tpr_as_ppr(struct lapic *lapic)
 {
-    if (any_vector(lapic, LAPIC_ISR)) {
-        (void)compute_ppr(lapic);
-    } else {
-        lapic->ppr_tpr = lapic_get(lapic, LAPIC_TPR);
-        *lapic_register(lapic, LAPIC_PPR) = lapic->ppr_tpr;
-    }
+    lapic->ppr_tpr = lapic_get(lapic, LAPIC_TPR);
+    *lapic_register(lapic, LAPIC_PPR) = lapic->ppr_tpr;
+    return true;
+}
+
+/* True as compute_ppr(). */
+static inline bool update_ppr(struct lapic *lapic)
+{
+    return lapic_any_vector(lapic, LAPIC_ISR) ? compute_ppr(lapic) : take_tpr_as_ppr(lapic);
 }
 
 /* With VMX's TPR shadow the CPU moves TPR in the page when the guest writes CR8, and leaves PPR as it was. */
 static inline void follow_tpr(struct lapic *lapic)
 {
     if (lapic_get(lapic, LAPIC_TPR) != lapic->ppr_tpr) {
-        update_ppr(lapic);
+        (void)update_ppr(lapic);
     }
 }
 
@@ -118,7 +126,7 @@ static uint32_t arbitration_priority(const struct lapic *lapic)
 {
     uint32_t tpr = lapic_get(lapic, LAPIC_TPR);
     int requested = highest_vector(lapic, LAPIC_IRR);
-    int serviced = highest_vector(lapic, LAPIC_ISR);
+    int serviced = highest_in_service(lapic);
     uint32_t irrv = requested < 0 ? 0 : (uint32_t)requested & 0xf0u;
     uint32_t isrv = serviced < 0 ? 0 : (uint32_t)serviced & 0xf0u;
 
@@ -398,12 +406,12 @@ void lapic_merge_pending(struct lapic *lapic)
 
 bool lapic_has_request(const struct lapic *lapic)
 {
-    return is_posted(lapic) || any_vector(lapic, LAPIC_IRR);
+    return is_posted(lapic) || lapic_any_vector(lapic, LAPIC_IRR);
 }
 
 static inline int highest_merged(const struct lapic *lapic)
 {
-    return any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
+    return lapic_any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
 }
 
 __attribute__((noinline)) static int highest_of_posted(struct lapic *lapic)
@@ -418,27 +426,22 @@ int lapic_highest_requested(struct lapic *lapic)
 }
 
 /* The vector of this word and bit of ISR. True as compute_ppr(). */
-static inline bool leave_service(struct lapic *lapic, uint32_t word, uint32_t bit)
+static bool leave_service(struct lapic *lapic, uint32_t word, uint32_t bit)
 {
     *lapic_register(lapic, LAPIC_ISR + word) &= ~bit;
-    if (any_vector(lapic, LAPIC_ISR)) {
-        return compute_ppr(lapic);
-    }
-    *lapic_register(lapic, LAPIC_PPR) = lapic_get(lapic, LAPIC_TPR);
-    return true;
+    return update_ppr(lapic);
 }
 
-/* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". Something is in service. The last thing that is done is the
- * PPR, so that nothing has to be saved for it. Always true, for tail calls. */
-__attribute__((noinline)) static bool end_highest(struct lapic *lapic)
+/* The highest one in service; false: there is none. */
+static bool end_highest(struct lapic *lapic)
 {
-    uint32_t word = LAPIC_WORDS - 1;
-    uint32_t bit;
+    int vector = highest_in_service(lapic);
+    uint32_t word = (uint32_t)vector / 32u;
+    uint32_t bit = 1u << (uint32_t)vector % 32u;
 
-    while (lapic_get(lapic, LAPIC_ISR + word * 16) == 0) {
-        word--;
+    if (vector < 0) {
+        return false;
     }
-    bit = 1u << (31 - __builtin_clz(lapic_get(lapic, LAPIC_ISR + word * 16)));
     if ((lapic_get(lapic, LAPIC_TMR + word * 16) & bit) != 0) {
         lapic->eois[word] |= bit;
         lapic->eoi_pending = true;
@@ -523,18 +526,55 @@ void lapic_accept(struct lapic *lapic, uint8_t vector)
     }
 }
 
-__attribute__((noinline)) static bool end_after_word(struct lapic *lapic)
+int lapic_accept_alone_by_word(struct lapic *lapic)
 {
-    withdraw_end(lapic);
-    return any_vector(lapic, LAPIC_ISR) && end_highest(lapic);
+    uint32_t *word = lapic->end_word;
+    int vector;
+
+    if (!lapic_requests(lapic, lapic->latest)) {
+        return -1;
+    }
+    settle_end(lapic);
+    lapic->end_word = NULL;
+    vector = lapic_accept_alone(lapic);
+    lapic->end_word = word;
+    if (vector >= 0 && word != NULL) {
+        offer_end(lapic, (uint8_t)vector);
+    }
+    return vector;
 }
 
+/* An end that was offered in memory, one of a level-triggered interrupt, or TPR has made PPR what it is. */
+__attribute__((noinline)) static bool end_any(struct lapic *lapic)
+{
+    settle_end(lapic);
+    return end_highest(lapic);
+}
+
+/* SDM 3A 11.8.5 "Signaling Interrupt Servicing Completion". What is done at each tick makes no stack frame: a call at
+ * the end has to be a jump, although its result is known. */
 bool lapic_end_of_interrupt(struct lapic *lapic)
 {
-    if (lapic->end_offered) {
-        return end_after_word(lapic);
+    uint32_t *isr = lapic_register(lapic, LAPIC_ISR + highest_word_in_service(lapic));
+    const uint32_t *tmr = isr + (LAPIC_TMR - LAPIC_ISR) / sizeof(*isr);
+    uint32_t bits = *isr;
+    uint32_t bit;
+
+    if (bits == 0 && highest_word_in_service(lapic) == 0) {
+        return false;
     }
-    return any_vector(lapic, LAPIC_ISR) && end_highest(lapic);
+    if (bits == 0 || lapic->end_offered) {
+        __attribute__((musttail)) return end_any(lapic);
+    }
+    bit = 1u << (31 - __builtin_clz(bits));
+    if ((*tmr & bit) != 0) {
+        __attribute__((musttail)) return end_any(lapic);
+    }
+    *isr = bits & ~bit;
+    if (lapic_any_vector(lapic, LAPIC_ISR)) {
+        __attribute__((musttail)) return compute_ppr(lapic);
+    }
+    return take_tpr_as_ppr(lapic);
 }
 
 void lapic_note_eoi(struct lapic *lapic, uint8_t vector)
@@ -559,7 +599,7 @@ bool lapic_take_eoi(struct lapic *lapic, uint8_t *vector)
 void lapic_tpr_write(struct lapic *lapic, uint32_t value)
 {
     *lapic_register(lapic, LAPIC_TPR) = value & 0xffu;
-    update_ppr(lapic);
+    (void)update_ppr(lapic);
 }
 
 void lapic_cr8_write(struct lapic *lapic, uint64_t value)

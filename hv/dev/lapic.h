@@ -35,6 +35,9 @@ struct lapic {
     uint64_t base_msr;      /* IA32_APIC_BASE as the guest reads it */
     uint32_t ppr_tpr;       /* the TPR that PPR was computed from */
     bool bsp;
+    uint8_t latest;       /* the last vector that was requested here: where lapic_accept_alone() looks */
+    uint64_t latest_word; /* its word, behind the first one of IRR, ISR, TMR in `registers`; and its bit there */
+    uint32_t latest_bit;
     const struct clock *clock;
     /* The timer's registers as they are in force. The page shows what was written, which a CPU may have done. */
     uint32_t timer_lvt, timer_initial, timer_divide;
@@ -173,6 +176,8 @@ int lapic_highest_deliverable(struct lapic *lapic);
 int lapic_highest_requested(struct lapic *lapic);
 /* IRR -> ISR for the vector that highest_deliverable returned. */
 void lapic_accept(struct lapic *lapic, uint8_t vector);
+/* lapic_accept_alone() of lapic_registers.h, where the guest has named a word in which interrupts may end, or none. */
+int lapic_accept_alone_by_word(struct lapic *lapic);
 
 /* Does a message's destination name this APIC? */
 bool lapic_matches(const struct lapic *lapic, const struct apic_message *message);

@@ -80,6 +80,68 @@ static inline void lapic_request(struct lapic *lapic, uint8_t vector)
 
     *lapic_register(lapic, LAPIC_TMR + word) &= ~bit;
     *lapic_register(lapic, LAPIC_IRR + word) |= bit;
+    lapic->latest = vector;
+    lapic->latest_word = word / sizeof(uint32_t);
+    lapic->latest_bit = bit;
+}
+
+/* Is anything in these eight registers? Straight-line, because the answer is nearly always no. */
+static inline bool lapic_any_bit(const uint32_t *words)
+{
+    return (words[0] | words[4] | words[8] | words[12] | words[16] | words[20] | words[24] | words[28]) != 0;
+}
+
+/* ISR, TMR or IRR. */
+static inline bool lapic_any_vector(const struct lapic *lapic, uint32_t base)
+{
+    return lapic_any_bit(&lapic->page->registers[base / 4]);
+}
+
+/*
+ * The short way of what waits, for a local source or an IPI to itself, of which there is nearly always one: the vector
+ * that was requested last, where it is the only one, and nothing is posted. Whether it is so the registers say.
+ *
+ * lapic_requests_alone(): that vector, or -1. lapic_accept_alone(): with it what lapic_highest_deliverable() and
+ * lapic_accept() would do, if it may be delivered, and if interrupts do not end in the guest's memory; else -1, and
+ * nothing has been done.
+ */
+static inline int lapic_requests_alone(struct lapic *lapic)
+{
+    uint32_t *irr = lapic_register(lapic, LAPIC_IRR);
+    uint64_t word = lapic->latest_word;
+    uint32_t bits = irr[word];
+    bool others;
+
+    if ((bits & lapic->latest_bit) == 0 || __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0) {
+        return -1;
+    }
+    irr[word] = bits & ~lapic->latest_bit;
+    others = lapic_any_bit(irr);
+    irr[word] = bits;
+    return others ? -1 : lapic->latest;
+}
+
+static inline int lapic_accept_alone(struct lapic *lapic)
+{
+    uint32_t *registers = lapic->page->registers;
+    uint32_t *irr = &registers[LAPIC_IRR / 4];
+    uint32_t class = lapic->latest & 0xf0u;
+    uint64_t word = lapic->latest_word;
+    uint32_t bit = lapic->latest_bit;
+
+    if ((irr[word] & bit) == 0 || __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0 ||
+        registers[LAPIC_TPR / 4] != lapic->ppr_tpr || class <= (registers[LAPIC_PPR / 4] & 0xf0u) ||
+        lapic->end_word != NULL) {
+        return -1;
+    }
+    irr[word] ^= bit;
+    if (lapic_any_bit(irr)) {
+        irr[word] ^= bit;
+        return -1;
+    }
+    registers[LAPIC_ISR / 4 + word] |= bit;
+    registers[LAPIC_PPR / 4] = class; /* it is above all others */
+    return lapic->latest;
 }
 
 /* A fixed interrupt to itself, by the shorthand, as lapic_mmio_write() would send it through ICR. False: `icr` is

@@ -26,6 +26,19 @@ static inline void svm_quirks_entry(struct svm_quirk_state *quirk, const struct 
     quirk->shadow_rip = (vmcb->int_state & INT_STATE_SHADOW) != 0 ? vmcb->rip : SVM_NO_SHADOW;
 }
 
+/*
+ * double_injection: an interrupt that nothing else waits behind goes in the other way, as a virtual interrupt that is
+ * not intercepted, which the CPU takes before the first instruction. In Bochs 2.7 interrupts got lost this way. APM
+ * 2 15.21.4.
+ */
+static inline void svm_quirks_inject_virtual(struct svm_quirk_state *quirk, struct vmcb *vmcb, uint64_t vector)
+{
+    vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_VECTOR) | INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR |
+                        vector << INT_CONTROL_V_VECTOR_SHIFT;
+    vmcb->clean &= ~CLEAN_INT_CONTROL;
+    quirk->armed |= SVM_ARMED_VIRTUAL_INTERRUPT;
+}
+
 /* Where requests were applied: may there be something to repair before the entry? */
 #define SVM_QUIRKS_REQUESTS ((uint32_t)VCPU_RESET | VCPU_SYSTEM_WRITE | VCPU_CR2_WRITE)
 

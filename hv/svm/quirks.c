@@ -44,22 +44,6 @@ static void watch_double_fault(struct svm_vcpu *svm, bool on)
 }
 
 /*
- * double_injection: an interrupt that nothing else waits behind goes in the other way, as a virtual interrupt that is
- * not intercepted, which the CPU takes before the first instruction. In Bochs 2.7 interrupts got lost this way. APM
- * 2 15.21.4.
- */
-static void inject_virtual(struct svm_vcpu *svm)
-{
-    struct vmcb *vmcb = &svm->vmcb;
-    uint64_t vector = vmcb->event_injection & EVENT_VECTOR;
-
-    vmcb->event_injection = 0;
-    vmcb->int_control = (vmcb->int_control & ~INT_CONTROL_V_VECTOR) | INT_CONTROL_V_IRQ | INT_CONTROL_V_IGNORE_TPR |
-                        vector << INT_CONTROL_V_VECTOR_SHIFT;
-    svm->quirk.armed |= SVM_ARMED_VIRTUAL_INTERRUPT;
-}
-
-/*
  * task_switch_unseen: the IRET of a nested task switches without an exit and would save the step's TF in the TSS of the
  * NMI's task. It runs without, and the next exit, whichever it is, ends the step.
  */
@@ -82,7 +66,8 @@ void svm_quirks_prepare(struct svm_vcpu *svm, const struct vcpu *vcpu, uint32_t 
     struct vmcb *vmcb = &svm->vmcb;
 
     if (quirks->double_injection && injects(vmcb, EVENT_INTERRUPT) && (vmcb->int_control & INT_CONTROL_V_IRQ) == 0) {
-        inject_virtual(svm);
+        svm_quirks_inject_virtual(&svm->quirk, vmcb, vmcb->event_injection & EVENT_VECTOR);
+        vmcb->event_injection = 0;
     }
     if (quirks->no_shutdown_exit && injects(vmcb, EVENT_EXCEPTION) &&
         (vmcb->event_injection & EVENT_VECTOR) == EXCEPTION_DF) {

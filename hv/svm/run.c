@@ -14,6 +14,8 @@
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"
+#include "hv/core/event.h"
+#include "hv/dev/lapic_registers.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/guest_machine_check.h"
@@ -256,8 +258,41 @@ static void deliver_alone(struct svm_vcpu *svm, struct vcpu *vcpu)
     vmcb->rflags |= svm->step.tf;
 }
 
+/* What is armed for an interrupt is nothing to repair once the CPU has taken that. */
+static inline bool wants_repair(const struct svm_vcpu *svm)
+{
+    return svm->repairs &&
+           (svm->vmcb.rip == svm->quirk.shadow_rip || (svm->quirk.armed & ~SVM_ARMED_VIRTUAL_INTERRUPT) != 0);
+}
+
+/* An interrupt of the local APIC, where the guest may take it at once and nothing stands in the VMCB for another. */
+static inline bool may_inject_alone(const struct svm_vcpu *svm, const struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return vcpu_waits_for_apic_alone(vcpu) && svm_events_are_settled(svm, vcpu) && (vmcb->rflags & RFLAGS_IF) != 0 &&
+           (vmcb->int_state & INT_STATE_SHADOW) == 0 && (vmcb->int_control & INT_CONTROL_V_IRQ) == 0 &&
+           (vmcb->intercepts[INTERCEPT_MISC1] & 1u << MISC1_VINTR) == 0 &&
+           (vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR8_WRITE) == 0 && !wants_repair(svm);
+}
+
+/* As svm_choose_event() and svm_quirks_prepare() do it. */
+static inline void inject_alone(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t vector)
+{
+    vcpu->requests = 0;
+    vcpu->pending.valid = false;
+    svm->exit_at_once = false;
+    svm->quirk.shadow_rip = SVM_NO_SHADOW;
+    svm->quirk.armed = 0; /* what was armed has been taken */
+    if (vcpu->guest->host->quirks.double_injection) {
+        svm_quirks_inject_virtual(&svm->quirk, &svm->vmcb, vector);
+    } else {
+        svm->vmcb.event_injection = EVENT_VALID | vector;
+    }
+}
+
 /* What the short way has changed in the VMCB stays marked. */
-bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static bool finish_any(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     uint32_t clean = svm->vmcb.clean;
 
@@ -268,6 +303,40 @@ bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
     after_exit(svm, vcpu);
     svm->vmcb.clean &= clean;
     return enter_again(svm, vcpu);
+}
+
+/* The same where the guest has a word in its memory for the ends of interrupts; else, what finish_any() does. */
+__attribute__((noinline)) static bool finish_by_word(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    bool may = vcpu->lapic.end_word != NULL && may_inject_alone(svm, vcpu);
+    int vector = may ? lapic_accept_alone_by_word(&vcpu->lapic) : -1;
+
+    if (vector < 0) {
+        return finish_any(svm, vcpu);
+    }
+    inject_alone(svm, vcpu, (uint64_t)vector);
+    return true;
+}
+
+/* VCPU_EVENT alone, and no NMI. */
+__attribute__((noinline)) static bool finish_with_event(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    int vector = may_inject_alone(svm, vcpu) ? lapic_accept_alone(&vcpu->lapic) : -1;
+
+    if (vector < 0) {
+        __attribute__((musttail)) return finish_by_word(svm, vcpu);
+    }
+    inject_alone(svm, vcpu, (uint64_t)vector);
+    return true;
+}
+
+/* What is not for finish_with_event() pays nothing for the registers that it saves. */
+bool svm_finish_quick(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if (vcpu->requests != VCPU_EVENT || vcpu->nmi_pending != 0) {
+        __attribute__((musttail)) return finish_any(svm, vcpu);
+    }
+    __attribute__((musttail)) return finish_with_event(svm, vcpu);
 }
 
 void svm_run(struct cpu *cpu, struct vcpu *vcpu)

@@ -14,6 +14,8 @@
 
 #include "hv/base/format.h"
 #include "hv/base/log.h"
+#include "hv/core/event.h"
+#include "hv/dev/lapic_registers.h"
 #include "hv/exit/dispatch.h"
 #include "hv/host/cpu.h"
 #include "hv/host/guest_machine_check.h"
@@ -238,10 +240,94 @@ bool vmx_handle_exit_as(struct vmx_vcpu *vmx, struct vcpu *vcpu, struct vmx_exit
     return handle_words(vmx, vcpu, words);
 }
 
-bool vmx_finish_quick(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+/* Nothing but a vector of the local APIC, and no exit is wanted for another. */
+static inline bool may_inject_alone(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    return vcpu_waits_for_apic_alone(vcpu) && (vmx->primary & (PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW)) == 0 &&
+           vmx->tpr_threshold == 0;
+}
+
+/* May the guest take it at once, and is no NMI being served, whose end may have to be noted? */
+static inline bool is_open(void)
+{
+    return (vmx_read_inline(VMCS_GUEST_RFLAGS) & RFLAGS_IF) != 0 &&
+           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_SHADOW | INTERRUPTIBILITY_NMI)) == 0;
+}
+
+/* As vmx_choose_event() does it. */
+static inline void inject_alone(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint32_t vector)
+{
+    vcpu->requests = 0;
+    vcpu->pending.valid = false;
+    vmx->had_nmi = 0;
+    vmx_write_inline(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | vector);
+}
+
+/* The CPU delivers: it is told of the vector, unless its EOI has exited until now. False: nothing has been done. As
+ * vmx_apic_publish(). */
+static inline bool publish_alone(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    int vector = lapic_requests_alone(&vcpu->lapic);
+    uint64_t status;
+
+    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0) {
+        return false;
+    }
+    status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);
+    vmx_write_inline(VMCS_GUEST_INTERRUPT_STATUS, (status & ~(uint64_t)INTERRUPT_STATUS_RVI) | (uint32_t)vector);
+    vcpu->requests = 0;
+    vcpu->pending.valid = false;
+    return true;
+}
+
+__attribute__((noinline)) static bool finish_any(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     after_exit(vmx, vcpu);
     return enter_again(vmx, vcpu);
+}
+
+/* The same where the guest has a word in its memory for the ends of interrupts; else, what finish_any() does. */
+__attribute__((noinline)) static bool finish_by_word(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    bool may = vcpu->lapic.end_word != NULL && !vcpu->cpu_delivers && may_inject_alone(vmx, vcpu) && is_open();
+    int vector = may ? lapic_accept_alone_by_word(&vcpu->lapic) : -1;
+
+    if (vector < 0) {
+        return finish_any(vmx, vcpu);
+    }
+    inject_alone(vmx, vcpu, (uint32_t)vector);
+    return true;
+}
+
+/* VCPU_EVENT alone, and no NMI. */
+__attribute__((noinline)) static bool finish_with_event(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    int vector = -1;
+
+    if (!may_inject_alone(vmx, vcpu)) {
+        __attribute__((musttail)) return finish_any(vmx, vcpu);
+    }
+    if (vcpu->cpu_delivers) {
+        if (publish_alone(vmx, vcpu)) {
+            return true;
+        }
+    } else if (is_open()) {
+        vector = lapic_accept_alone(&vcpu->lapic);
+    }
+    if (vector < 0) {
+        __attribute__((musttail)) return finish_by_word(vmx, vcpu);
+    }
+    inject_alone(vmx, vcpu, (uint32_t)vector);
+    return true;
+}
+
+/* What is not for finish_with_event() pays nothing for the registers that it saves. */
+bool vmx_finish_quick(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if (vcpu->requests != VCPU_EVENT || vcpu->nmi_pending != 0) {
+        __attribute__((musttail)) return finish_any(vmx, vcpu);
+    }
+    __attribute__((musttail)) return finish_with_event(vmx, vcpu);
 }
 
 bool vmx_handle_by(struct vmx_vcpu *vmx, struct vcpu *vcpu, void (*handler)(struct vmx_vcpu *vmx, struct vcpu *vcpu))

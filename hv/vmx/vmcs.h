@@ -191,6 +191,9 @@ enum vmcs_field {
 #define INTERRUPTIBILITY_NMI (1u << 3)
 #define INTERRUPTIBILITY_SHADOW (uint64_t)(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)
 
+/* Guest interrupt status: the highest vector in IRR. SDM 3C 25.4.2. */
+#define INTERRUPT_STATUS_RVI 0xffu
+
 #define VMX_EXIT_ENTRY_FAILED (1u << 31)
 
 /* Basic exit reasons. SDM 3D appendix C "VMX Basic Exit Reasons". */

@@ -36,7 +36,8 @@ static struct lapic_page pages[COPIES];
 static uint8_t ram[COPIES][RAM_BYTES] __attribute__((aligned(4096)));
 static uint64_t now; /* what RDTSC says */
 static uint64_t seed;
-static bool in_memory; /* the local APIC: no x2APIC mode */
+static bool in_memory;             /* the local APIC: no x2APIC mode */
+static uint32_t end_words[COPIES]; /* lapic_set_end_word() */
 
 _Noreturn void hv_panic(uint32_t code, const char *form, ...)
 {
@@ -187,11 +188,13 @@ static void random_apic(void)
     uint8_t in_service = (uint8_t)(0x20 + random_word() % 0xe0);
     uint8_t waits = (uint8_t)(0x20 + random_word() % 0xe0);
     uint64_t tpr = one_in(3) ? random_word() & 0xff : 0;
-    bool level = one_in(4), serve = one_in(2), wait = one_in(2), deadline = !one_in(4);
+    bool level = one_in(4), serve = one_in(2), wait = one_in(2), deadline = !one_in(4), by_word = one_in(4);
 
     for (uint32_t i = 0; i < COPIES; i++) {
         struct lapic *lapic = &vcpus[i].lapic;
 
+        end_words[i] = 0;
+        lapic_set_end_word(lapic, by_word ? &end_words[i] : NULL);
         write_apic(lapic, 0x320, deadline ? 0x400ec : 0x000ec);
         if (serve) {
             lapic_post(lapic, in_service, level);
@@ -265,6 +268,12 @@ static void random_registers(void)
         vcpus[i].ring_next = ring_next;
         vcpus[i].exit_tsc = now - 5;
     }
+}
+
+/* What the guest writes into the ICR: an IPI to itself, or anything. */
+static uint64_t random_command(void)
+{
+    return one_in(8) ? random_word() & 0xfffff : 0x40000 | (0x10 + random_word() % 0xf0);
 }
 
 /* A new pair of copies in the same state. */
@@ -436,6 +445,8 @@ static const char *difference(void)
         return "local APIC's registers";
     } else if (a->lapic.deadline != b->lapic.deadline || a->lapic.tsc_deadline != b->lapic.tsc_deadline) {
         return "APIC timer";
+    } else if (end_words[0] != end_words[1] || a->lapic.end_offered != b->lapic.end_offered) {
+        return "the end of an interrupt in memory";
     } else if (a->requests != b->requests) {
         return "requests";
     } else if (a->state != b->state || a->pending.valid != b->pending.valid) {

@@ -1018,6 +1018,140 @@ static void the_word_is_left_alone_once_it_is_gone(void **state)
     }
 }
 
+/* ---- Short ways against a search ---- */
+
+#define STEPS 200000u
+
+static uint64_t seed = 7;
+
+static uint32_t random_below(uint32_t end) /* xorshift64* */
+{
+    seed ^= seed >> 12;
+    seed ^= seed << 25;
+    seed ^= seed >> 27;
+    return (uint32_t)((seed * 0x2545f4914f6cdd1dULL >> 33) % end);
+}
+
+/* Bit by bit. */
+static int searched(const struct lapic_page *in, uint32_t base)
+{
+    for (int vector = 255; vector >= 0; vector--) {
+        if ((in->registers[(base + (uint32_t)vector / 32 * 16) / 4] >> vector % 32 & 1) != 0) {
+            return vector;
+        }
+    }
+    return -1;
+}
+
+static uint32_t class_in_service(void)
+{
+    int vector = searched(&page, LAPIC_ISR);
+
+    return vector < 0 ? 0 : (uint32_t)vector & 0xf0u;
+}
+
+/* As lapic.c says it: exact where TPR is the one that PPR was computed from, and never below what is in service. */
+static void check_ppr(void)
+{
+    uint32_t tpr = lapic_get(&lapic, LAPIC_TPR), ppr = lapic_get(&lapic, LAPIC_PPR);
+
+    assert_true((ppr & 0xf0u) >= class_in_service());
+    if (tpr == lapic.ppr_tpr) {
+        assert_int_equal(ppr & 0xf0u, (tpr & 0xf0u) >= class_in_service() ? tpr & 0xf0u : class_in_service());
+    }
+}
+
+/* Both ways from the same state. True: there is a short one. */
+static bool accept_both_ways(void)
+{
+    static struct lapic_page before;
+    struct lapic copy = lapic;
+    bool posted = lapic.pending_words != 0, moved = lapic_get(&lapic, LAPIC_TPR) != lapic.ppr_tpr;
+    int quick, vector;
+
+    memcpy(&before, &page, sizeof(page));
+    copy.page = &before;
+    vector = lapic_highest_deliverable(&copy);
+    if (vector >= 0) {
+        lapic_accept(&copy, (uint8_t)vector);
+    }
+    quick = lapic_accept_alone(&lapic);
+    if (quick >= 0) {
+        assert_int_equal(quick, vector);
+        assert_int_equal(searched(&page, LAPIC_IRR), -1);
+        assert_memory_equal(&page, &before, sizeof(page));
+        return true;
+    }
+    assert_true(vector < 0 || posted || moved || searched(&before, LAPIC_IRR) >= 0 || vector != lapic.latest);
+    if (lapic_highest_deliverable(&lapic) >= 0) {
+        lapic_accept(&lapic, (uint8_t)vector);
+    }
+    assert_memory_equal(&page, &before, sizeof(page));
+    return false;
+}
+
+static void end_the_highest(void)
+{
+    static struct lapic_page expected;
+    int vector = searched(&page, LAPIC_ISR);
+
+    memcpy(&expected, &page, sizeof(page));
+    if (vector >= 0) {
+        expected.registers[(LAPIC_ISR + (uint32_t)vector / 32 * 16) / 4] &= ~(1u << vector % 32);
+    }
+    assert_int_equal(lapic_end_of_interrupt(&lapic), vector >= 0);
+    expected.registers[LAPIC_PPR / 4] = lapic_get(&lapic, LAPIC_PPR);
+    assert_memory_equal(&page, &expected, sizeof(page));
+}
+
+/* Requests from everywhere, ends, and TPRs that the guest or the CPU writes, in any order. */
+static void the_short_ways_agree_with_a_search(void **state)
+{
+    uint32_t quick = 0;
+
+    (void)state;
+    to_x2apic();
+    assert_true(lapic_msr_write(&lapic, 0x80f, 0x1ff, 0));
+    for (uint32_t step = 0; step < STEPS; step++) {
+        uint8_t vector = (uint8_t)(16 + random_below(240));
+        uint8_t ended;
+        int alone;
+
+        switch (random_below(11)) {
+        case 0:
+            if (random_below(8) == 0) {
+                lapic_post(&lapic, vector, random_below(2) != 0);
+            }
+            break;
+        case 1:
+            assert_true(lapic_msr_write(&lapic, 0x83f, vector, 0));
+            break;
+        case 2:
+            lapic_tpr_write(&lapic, random_below(4) == 0 ? random_below(256) : 0);
+            break;
+        case 3: /* by CR8 with a TPR shadow: PPR stays as it was */
+            *lapic_register(&lapic, LAPIC_TPR) = random_below(4) == 0 ? random_below(16) << 4 : 0;
+            break;
+        case 4:
+        case 5:
+        case 6:
+            quick += accept_both_ways();
+            break;
+        case 7:
+            alone = lapic_requests_alone(&lapic);
+            assert_true(alone < 0 || alone == searched(&page, LAPIC_IRR));
+            break;
+        default:
+            end_the_highest();
+            while (lapic_take_eoi(&lapic, &ended)) {
+            }
+            break;
+        }
+        check_ppr();
+    }
+    assert_true(quick > STEPS / 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1070,6 +1204,7 @@ int main(void)
         cmocka_unit_test_setup(nested_ones_end_in_their_order, setup),
         cmocka_unit_test_setup(eoi_counts_where_the_guest_does_not_look_at_the_word, setup),
         cmocka_unit_test_setup(the_word_is_left_alone_once_it_is_gone, setup),
+        cmocka_unit_test_setup(the_short_ways_agree_with_a_search, setup),
         cmocka_unit_test_setup(x2apic_shows_the_full_id_and_the_derived_logical_id, setup),
         cmocka_unit_test_setup(x2apic_reserved_bits_and_registers_fault, setup),
         cmocka_unit_test_setup(x2apic_icr_has_64_bits, setup),

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/mm/small_code.h"
 
+#include "hv/base/check.h"
+
 #define REGION_BYTES (2 * MIB) /* what a table of 4 KiB leaves maps */
 
 /* The attributes are those of all RAM of the tree, and execution. It is populated, so no table is wanted. */
-static bool open_ram(const struct small_code *code, uint64_t start, uint64_t end, struct page_attributes attributes)
+static void open_ram(const struct small_code *code, uint64_t start, uint64_t end, struct page_attributes attributes)
 {
-    bool opened = true;
-
     attributes.execute = true;
     for (uint32_t i = 0; i < code->memory->range_count; i++) {
         const struct guest_range *range = &code->memory->ranges[i];
@@ -15,10 +15,11 @@ static bool open_ram(const struct small_code *code, uint64_t start, uint64_t end
         uint64_t to = min_u64(end, range->start.value + range->bytes);
 
         if (from < to) {
-            opened &= page_table_protect(code->table, from, to - from, attributes, NULL) == STATUS_OK;
+            enum status status = page_table_protect(code->table, from, to - from, attributes, NULL);
+
+            CHECK_OP(status, ==, STATUS_OK);
         }
     }
-    return opened;
 }
 
 /* The lock is held. */
@@ -32,10 +33,12 @@ static bool open_region(struct small_code *code, uint64_t address)
     if (found.attributes.execute) {
         return true;
     }
-    /* Populated tables stay, and are protected in leaves of their own size. */
-    open = page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK &&
-           open_ram(code, start, start + REGION_BYTES, found.attributes);
-    code->regions += open;
+    /* Populated tables stay, and are protected in leaves of their own size. A hole has no attributes to keep. */
+    open = found.present && page_table_populate(code->table, start, REGION_BYTES, LEVEL_4K, NULL) == STATUS_OK;
+    if (open) {
+        open_ram(code, start, start + REGION_BYTES, found.attributes);
+        code->regions++;
+    }
     return open;
 }
 

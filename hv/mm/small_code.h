@@ -31,9 +31,9 @@ struct small_code {
 /*
  * A fetch from this address was a violation. True: it is RAM, and the RAM among the 2 MiB around it is executable now
  * in leaves of 4 KiB, where it was not already; addresses, other rights and memory types are as before. Or another CPU
- * of the guest is changing the tree: then nothing is done, and the fetch comes again. False: it is no RAM, or a table
- * is missing, and nothing has changed. Writes at most two tables of 512 entries: no guest makes it more (docs/exits.md,
- * "How long an exit can take").
+ * of the guest is changing the tree: then nothing is done, and the fetch comes again. False: it is no RAM, or the tree
+ * does not have it, or a table is missing, and nothing has changed. Writes at most two tables of 512 entries: no guest
+ * makes it more (docs/exits.md, "How long an exit can take").
  */
 bool small_code_open(struct small_code *code, gpa_t address);
 

@@ -213,6 +213,24 @@ static void without_a_table_nothing_changes(void **state)
     assert_int_equal(code.regions, 0);
 }
 
+/* What cannot be either: RAM that the tree does not have. The pages beside it keep all that they may. */
+static void a_hole_in_the_ram_gives_its_rights_to_nothing(void **state)
+{
+    struct page_lookup beside;
+
+    (void)state;
+    build(GIB, FREE_START, LEVEL_2M);
+    arena_unmap(&arena, 4 * MIB, 2 * MIB - PAGE_BYTES);
+    beside = lookup(6 * MIB - PAGE_BYTES);
+    assert_false(small_code_open(&code, gpa(4 * MIB)));
+    expect_only_execution_changed(6 * MIB - PAGE_BYTES, &beside, false);
+    assert_int_equal(code.regions, 0);
+    assert_true(small_code_open(&code, gpa(6 * MIB - PAGE_BYTES)));
+    expect_only_execution_changed(6 * MIB - PAGE_BYTES, &beside, true);
+    assert_false(lookup(4 * MIB).present);
+    arena_end(&arena);
+}
+
 /* A leaf as it is on other CPUs. */
 static void the_audit_refuses_an_executable_large_leaf(void **state)
 {
@@ -240,6 +258,7 @@ int main(void)
         cmocka_unit_test(what_is_no_ram_stays_as_it_is),
         cmocka_unit_test(no_order_of_fetches_lacks_a_table),
         cmocka_unit_test(without_a_table_nothing_changes),
+        cmocka_unit_test(a_hole_in_the_ram_gives_its_rights_to_nothing),
         cmocka_unit_test(the_audit_refuses_an_executable_large_leaf),
     };
 

@@ -272,7 +272,7 @@ static bool check_register(const struct audit_request *request, uint32_t tree, c
                            struct audit_finding *finding)
 {
     uint64_t start = range->backing.value, end = start + range->bytes;
-    bool good = first_hypervisor_byte(request, start, end) == end;
+    bool good = start < end && first_hypervisor_byte(request, start, end) == end;
 
     for (uint32_t i = 0; i < request->map->count; i++) {
         const struct memory_region *region = &request->map->regions[i];
@@ -284,7 +284,7 @@ static bool check_register(const struct audit_request *request, uint32_t tree, c
             good = good && !meet(range, &request->trees[t].registers[r]);
         }
     }
-    return good || found(finding, AUDIT_REGISTERS, tree, range->start.value, start);
+    return good ? true : found(finding, AUDIT_REGISTERS, tree, range->start.value, start);
 }
 
 static bool check_registers(const struct audit_request *request, uint32_t tree, struct audit_finding *finding)

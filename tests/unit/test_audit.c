@@ -141,6 +141,28 @@ static void a_device_that_was_given_is_reached_and_no_byte_more(void **state)
     }
 }
 
+/* Beside each other on either side, and as far as the addresses go. */
+static void devices_of_two_guests_that_touch_are_each_ones_own(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        struct guest_range one, other;
+
+        build(0);
+        one = give_device(1, DEVICE_HPA);
+        other = give_device(2, kind == 0 ? DEVICE_HPA + DEVICE_BYTES : DEVICE_HPA - DEVICE_BYTES);
+        audited[1].devices = &one;
+        audited[2].devices = &other;
+        audited[1].device_count = audited[2].device_count = 1;
+        assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+        one.bytes += kind == 0 ? PAGE_BYTES : 0;
+        other.bytes += kind == 0 ? 0 : PAGE_BYTES;
+        expect_finding(AUDIT_DEVICE_SHARED, 2, DEVICE_GPA, other.backing.value);
+        one.bytes = UINT64_MAX - DEVICE_HPA + 2;
+        expect_finding(AUDIT_GRANT_HYPERVISOR, 1, DEVICE_GPA, DEVICE_HPA);
+    }
+}
+
 static void memory_is_no_device(void **state)
 {
     /* RAM, firmware's memory, the hypervisor; and what is a device's: MMIO, nothing, a chipset's reserved range. */
@@ -150,7 +172,8 @@ static void memory_is_no_device(void **state)
     } rows[] = {{GIB, AUDIT_DEVICE_MEMORY},         {40 * GIB, AUDIT_DEVICE_MEMORY},
                 {31 * GIB, AUDIT_GRANT_HYPERVISOR}, {2 * GIB - PAGE_BYTES, AUDIT_DEVICE_MEMORY},
                 {3 * GIB, AUDIT_DEVICE_MEMORY},     {0xfed40000, AUDIT_NONE},
-                {0xfeb00000, AUDIT_NONE},           {0xfe000000, AUDIT_NONE}};
+                {0xfeb00000, AUDIT_NONE},           {0xfe000000, AUDIT_NONE},
+                {0xffffc000, AUDIT_NONE},           {0xfffff000, AUDIT_DEVICE_MEMORY}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -159,6 +182,7 @@ static void memory_is_no_device(void **state)
         build(0);
         set_map(3 * GIB, 3 * GIB + MIB, MEMORY_RESERVED);
         set_map(0xfe000000, 0xfe010000, MEMORY_RESERVED);
+        set_map(0xffffd000, 4 * GIB + 0x10000, MEMORY_RESERVED); /* what lies above 4 GiB is no chipset's */
         device = give_device(0, rows[i].start);
         audited[0].devices = &device;
         audited[0].device_count = 1;
@@ -488,10 +512,38 @@ static void a_devices_registers_are_one_guests_and_no_memory(void **state)
         registers.backing = audited[1].memory->ranges[0].backing; /* a guest's memory */
         expect_finding(AUDIT_REGISTERS, 0, REGISTERS_GPA, registers.backing.value);
         build_registers(kind);
+        registers.backing = hpa(ours[1].start); /* ours */
+        expect_finding(AUDIT_REGISTERS, 0, REGISTERS_GPA, registers.backing.value);
+        build_registers(kind);
         *entry_of(0, kind, REGISTERS_GPA, 1) += 2 * MIB;
         expect_finding(AUDIT_REACHES_NOTHING, 0, REGISTERS_GPA, REGISTERS_HPA + 2 * MIB);
         audited[0].register_count = 0;
     }
+}
+
+static void registers_may_lie_beside_memory_and_other_registers(void **state)
+{
+    static const uint64_t places[] = {2 * GIB, 8 * GIB - 2 * MIB, REGISTERS_HPA + 2 * MIB, REGISTERS_HPA - 2 * MIB};
+    struct guest_range others[2];
+
+    (void)state;
+    build_registers(0);
+    others[0] = (struct guest_range){gpa(REGISTERS_GPA), hpa(0), 2 * MIB};
+    audited[1].registers = others;
+    audited[1].register_count = 1;
+    for (uint32_t i = 0; i < ARRAY_COUNT(places); i++) {
+        others[0].backing = hpa(places[i]);
+        assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+    }
+    others[1] = registers; /* what is wrong first is not made good by what is right behind it */
+    others[0].backing = registers.backing;
+    others[1].backing = hpa(REGISTERS_HPA + 2 * MIB);
+    audited[1].register_count = 2;
+    expect_finding(AUDIT_REGISTERS, 0, REGISTERS_GPA, REGISTERS_HPA);
+    audited[1].register_count = 0;
+    registers.bytes = UINT64_MAX - REGISTERS_HPA + 1; /* to the end of all addresses, and so over all memory above */
+    expect_finding(AUDIT_REGISTERS, 0, REGISTERS_GPA, REGISTERS_HPA);
+    audited[0].register_count = 0;
 }
 
 static void a_share_to_read_cannot_be_written(void **state)
@@ -519,6 +571,27 @@ static void a_share_is_no_grant_not_the_hypervisors_and_shared_whole(void **stat
     build_shared(0);
     shares[0].range.backing = hpa(40 * GIB);
     expect_finding(AUDIT_GRANT_NOT_MEMORY, 0, SHARE_GPA, 40 * GIB);
+    build_shared(0);
+    shares[1].range.bytes = 2 * MIB; /* the first half of the other's */
+    expect_finding(AUDIT_GRANT_SHARED, 0, SHARE_GPA, SHARE_HPA);
+}
+
+static void two_shares_that_touch_are_two(void **state)
+{
+    struct audit_share more[2];
+
+    (void)state;
+    build_shared(0);
+    more[0] = shares[1];
+    more[1] = (struct audit_share){{gpa(SHARE_GPA + 64 * MIB), hpa(SHARE_HPA + SHARE_BYTES), SHARE_BYTES}, true};
+    audited[1].shares = more;
+    audited[1].share_count = 2;
+    assert_int_equal(
+        page_table_map(&trees[1], SHARE_GPA + 64 * MIB, more[1].range.backing, SHARE_BYTES, arena_rwx, LEVEL_2M, NULL),
+        STATUS_OK);
+    assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
+    more[1].range.backing = hpa(SHARE_HPA + SHARE_BYTES - PAGE_BYTES);
+    expect_finding(AUDIT_GRANT_SHARED, 0, SHARE_GPA, SHARE_HPA);
 }
 
 int main(void)
@@ -526,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trees_of_the_page_table_core_pass),
         cmocka_unit_test(a_device_that_was_given_is_reached_and_no_byte_more),
+        cmocka_unit_test(devices_of_two_guests_that_touch_are_each_ones_own),
         cmocka_unit_test(memory_is_no_device),
         cmocka_unit_test(one_leaf_that_leads_elsewhere_is_found_at_every_level),
         cmocka_unit_test(a_leaf_too_many_is_found),
@@ -538,6 +612,8 @@ int main(void)
         cmocka_unit_test(grants_are_checked_against_the_map_the_hypervisor_and_each_other),
         cmocka_unit_test(a_declared_share_is_reached_by_those_that_have_it_alone),
         cmocka_unit_test(a_devices_registers_are_one_guests_and_no_memory),
+        cmocka_unit_test(registers_may_lie_beside_memory_and_other_registers),
+        cmocka_unit_test(two_shares_that_touch_are_two),
         cmocka_unit_test(a_share_to_read_cannot_be_written),
         cmocka_unit_test(a_share_is_no_grant_not_the_hypervisors_and_shared_whole),
         cmocka_unit_test(an_apic_access_page_is_reached_by_its_guest_only),

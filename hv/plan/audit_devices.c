@@ -9,6 +9,7 @@
 #define INDEX_BITS 9u
 #define ADDRESS_BITS 0x000ffffffffff000ULL
 #define TABLES_MAX 65536u /* in one tree: a loop ends here */
+#define NO_TABLE 1ULL     /* at which there is none */
 
 /* VT-d 9.1 "Root Entry", 9.3 "Context Entry", 9.9 "Interrupt Remapping Table Entry (IRTE) for Remapped Interrupts":
  * pairs of words, present where bit 0 of the first is set. */
@@ -48,7 +49,7 @@ struct walk {
     struct audit_devices_finding *finding;
     const struct audit_unit *unit;
     uint16_t device_id;
-    uint64_t clean;      /* the root of a tree that maps nothing: looked at once */
+    uint64_t clean;      /* the root of a tree that maps nothing: looked at once; or NO_TABLE */
     uint64_t blocked[2]; /* AMD-Vi: words 0 and 2 of an entry that lets nothing through, nearly all of the 65536 */
 };
 
@@ -145,7 +146,7 @@ static bool check_tree(struct walk *walk, uint64_t root, unsigned levels)
         return false;
     }
     walk->finding->tables++;
-    while (index[top] != ENTRIES || level != top) {
+    while (index[top] != ENTRIES) {
         uint64_t value, address = 0, bytes = PAGE_BYTES << level * INDEX_BITS;
         struct entry entry;
 
@@ -164,8 +165,11 @@ static bool check_tree(struct walk *walk, uint64_t root, unsigned levels)
         }
         empty = false;
         if (entry.leaf) {
-            if (level > LEAF_LEVEL_MAX || !check_leaf(walk, address, entry.to, bytes, entry.write)) {
-                return level > LEAF_LEVEL_MAX ? found(walk, "has a leaf at level %u", level) : false;
+            if (level > LEAF_LEVEL_MAX) {
+                return found(walk, "has a leaf at level %u", level);
+            }
+            if (!check_leaf(walk, address, entry.to, bytes, entry.write)) {
+                return false;
             }
             index[level]++;
             continue;
@@ -302,7 +306,7 @@ static bool check_device(struct walk *walk, const uint64_t *words)
     }
     walk->finding->let_through += through;
     if (AMDVI_LEVELS(words[0]) == 0) {
-        return !through || found(walk, "is let through without a tree");
+        return through ? found(walk, "is let through without a tree") : true;
     }
     if (!check_tree(walk, words[0] & ADDRESS_BITS, AMDVI_LEVELS(words[0]))) {
         return false;
@@ -352,7 +356,7 @@ enum status audit_devices(const struct audit_devices_request *request, struct au
 
     *finding = (struct audit_devices_finding){0};
     for (uint32_t i = 0; i < request->unit_count && holds; i++) {
-        struct walk walk = {.request = request, .finding = finding, .unit = &request->units[i]};
+        struct walk walk = {.request = request, .finding = finding, .unit = &request->units[i], .clean = NO_TABLE};
 
         holds = walk.unit->kind == AUDIT_VTD ? check_vtd(&walk) : check_amdvi(&walk);
     }

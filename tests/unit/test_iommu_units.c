@@ -77,10 +77,10 @@ static void start(const struct kind *kind)
 
 static struct audit_device_vectors let; /* what the audit is told of interrupts */
 static uint32_t let_count;
+static struct audit_devices_finding finding;
 
 static enum status audit(const struct audit_device_grant *grants, uint32_t count)
 {
-    static struct audit_devices_finding finding;
     const struct audit_span ours = {MODEL_START, MODEL_START + MODEL_BYTES};
     const struct audit_unit units = {.kind = model.amd ? AUDIT_AMDVI : AUDIT_VTD,
                                      .table = unit.table,
@@ -182,14 +182,19 @@ FOR_EACH_KIND(a_unit_that_was_on_is_never_off)
     assert_false(reaches(DEVICE, TARGET, true));
 }
 
-static void make_tree(struct page_table *tree, uint64_t to)
+static void make_tree_of(struct page_table *tree, uint64_t to, bool write)
 {
-    const struct page_attributes attributes = {.read = true, .write = true, .execute = true, .cache = CACHE_WB};
+    const struct page_attributes attributes = {.read = true, .write = write, .execute = true, .cache = CACHE_WB};
 
     assert_int_equal(page_table_init(tree, unit.format, &unit.caps, &pool), STATUS_OK);
     assert_int_equal(page_table_map(tree, RANGE, hpa(to), RANGE_BYTES, attributes, unit.caps.largest_leaf, NULL),
                      STATUS_OK);
     io.write_back(NULL, (const void *)(uintptr_t)(io.window + pool.start.value), POOL_PAGES * PAGE_BYTES);
+}
+
+static void make_tree(struct page_table *tree, uint64_t to)
+{
+    make_tree_of(tree, to, true);
 }
 
 FOR_EACH_KIND(an_attached_device_reaches_its_tree_alone)
@@ -522,6 +527,275 @@ static void the_audit_finds_every_hole(void **state)
     assert_int_equal(audit(NULL, 0), STATUS_DENIED);
 }
 
+static void expect_hole(const struct audit_device_grant *grants, uint32_t count, const char *words)
+{
+    assert_int_equal(audit(grants, count), STATUS_DENIED);
+    if (strstr(finding.sentence, words) == NULL) {
+        fail_msg("\"%s\" is not in \"%s\"", words, finding.sentence);
+    }
+}
+
+static const struct audit_device_grant whole_grant = {0, DEVICE, true, RANGE, TARGET & ~(2 * MIB - 1), RANGE_BYTES};
+
+/* With a tree for DEVICE, as the grant says. */
+static void start_attached(const struct kind *kind, struct page_table *tree, bool write)
+{
+    start(kind);
+    make_tree_of(tree, whole_grant.backing, write);
+    assert_int_equal(unit.kind->attach(&unit, DEVICE, tree, 1), STATUS_OK);
+}
+
+FOR_EACH_KIND(each_word_of_a_grant_counts)
+{
+    struct audit_device_grant grants[2] = {whole_grant, whole_grant};
+    struct page_table tree;
+
+    start_attached(kind, &tree, true);
+    for (uint32_t wrong = 0; wrong < 8; wrong++) {
+        struct audit_device_grant *grant = &grants[0];
+
+        *grant = whole_grant;
+        grant->segment += wrong == 0;
+        grant->device_id = wrong == 1 ? OTHER : DEVICE;
+        grant->start += wrong == 2 ? PAGE_BYTES : 0;
+        grant->bytes -= wrong == 3 ? PAGE_BYTES : wrong == 4 ? RANGE_BYTES - MIB : 0;
+        grant->backing += wrong == 5 ? PAGE_BYTES : 0;
+        grant->write = wrong != 6;
+        if (wrong == 7) {
+            assert_int_equal(audit(grants, 1), STATUS_OK);
+        } else {
+            expect_hole(grants, 1, "Device 0000:03:02.0 can write to");
+        }
+        assert_int_equal(audit(grants, 2), STATUS_OK); /* another one says it */
+    }
+    assert_int_equal(finding.let_through, 1);
+    start_attached(kind, &tree, false);
+    grants[0].write = false;
+    assert_int_equal(audit(grants, 1), STATUS_OK);
+    assert_int_equal(audit(&whole_grant, 1), STATUS_OK);
+    expect_hole(NULL, 0, "Device 0000:03:02.0 can read");
+}
+
+/* A word of a tree is other than it was, and the unit reads it again. */
+static void change_word(uint64_t at, uint64_t clear, uint64_t set)
+{
+    uint64_t *word = unit_words(&unit, at);
+
+    *word = (*word & ~clear) | set;
+    io.write_back(NULL, word, 8);
+    assert_int_equal(unit.kind->flush(&unit), STATUS_OK);
+}
+
+#define LINK_RIGHTS (model.amd ? 3ULL << 61 : 3ULL)
+#define LINK_LEVEL (7ULL << 9) /* AMD-Vi: of the table that it leads to */
+
+static uint64_t place_of(const struct page_table *tree, uint64_t address, enum page_level level)
+{
+    struct page_entry entry;
+
+    assert_int_equal(page_table_walk(tree, address, level, &entry), STATUS_OK);
+    assert_int_equal(entry.level, level);
+    return entry.at.value;
+}
+
+FOR_EACH_KIND(what_is_behind_an_entry_without_rights_is_not_reached)
+{
+    struct page_table tree;
+
+    start_attached(kind, &tree, true);
+    assert_true(reaches(DEVICE, RANGE, true));
+    change_word(place_of(&tree, RANGE, LEVEL_1G), LINK_RIGHTS, 0);
+    assert_false(reaches(DEVICE, RANGE, false));
+    assert_int_equal(audit(NULL, 0), STATUS_OK);
+}
+
+FOR_EACH_KIND(the_audit_follows_no_link_that_leads_astray)
+{
+    struct page_table tree;
+    uint64_t top, last;
+
+    start_attached(kind, &tree, true);
+    top = place_of(&tree, RANGE, LEVEL_1G);
+    last = place_of(&tree, RANGE + 2 * MIB, LEVEL_4K);
+    assert_int_equal(audit(&whole_grant, 1), STATUS_OK);
+    change_word(top, 0xffffffffff000, MODEL_START + MODEL_BYTES);
+    expect_hole(&whole_grant, 1, "a table at 0x40800000, outside");
+    if (model.amd) {
+        start_attached(kind, &tree, true);
+        change_word(top, LINK_LEVEL, 1 << 9); /* a level is left out */
+        expect_hole(&whole_grant, 1, "at level 2, which leads astray");
+        start_attached(kind, &tree, true);
+        change_word(last, LINK_LEVEL, 1 << 9); /* and there is none below */
+        expect_hole(&whole_grant, 1, "at level 0, which leads astray");
+    }
+}
+
+static void the_audit_knows_no_leaf_of_512_gib(void **state)
+{
+    struct page_table tree;
+
+    (void)state;
+    start_attached(&kinds[0], &tree, true);
+    change_word(tree.root.value, 0, 1u << 7);
+    expect_hole(&whole_grant, 1, "a leaf at level 3");
+    start_attached(&kinds[3], &tree, true);
+    change_word(tree.root.value, LINK_LEVEL, 0);
+    expect_hole(&whole_grant, 1, "a leaf at level 3");
+}
+
+static uint64_t *device_words(uint16_t device_id)
+{
+    return unit_words(&unit, unit.table) + 4u * device_id;
+}
+
+static void a_tree_of_a_height_that_there_is_not_is_not_read(void **state)
+{
+    (void)state;
+    start(&kinds[3]);
+    device_words(DEVICE)[0] = (device_words(DEVICE)[0] & ~LINK_LEVEL) | 1u << 9;
+    expect_hole(NULL, 0, "a tree of 1 levels");
+    device_words(DEVICE)[0] = (device_words(DEVICE)[0] & ~LINK_LEVEL) | 6u << 9;
+    expect_hole(NULL, 0, "a tree of 6 levels");
+}
+
+/* Address 0 is a place as any other. */
+static void a_tree_at_0_is_not_the_one_that_maps_nothing(void **state)
+{
+    (void)state;
+    start(&kinds[3]);
+    device_words(0)[0] = 3 | 4u << 9 | 3ULL << 61;
+    expect_hole(NULL, 0, "a table at 0x0, outside");
+}
+
+/* Three tables that are 262144 by the ways that lead to them. */
+static void tables_that_are_reached_too_often_end_the_audit(void **state)
+{
+    struct page_table tree;
+    uint64_t at;
+
+    (void)state;
+    start_attached(&kinds[0], &tree, true);
+    at = pages.next;
+    change_word(tree.root.value, 0xffffffffff000, at);
+    for (uint32_t i = 0; i < 512; i++) {
+        unit_words(&unit, at)[i] = (at + PAGE_BYTES) | 3;
+        unit_words(&unit, at + PAGE_BYTES)[i] = (at + 2 * PAGE_BYTES) | 3;
+        unit_words(&unit, at + 2 * PAGE_BYTES)[i] = 0;
+    }
+    expect_hole(&whole_grant, 1, "more tables than there can be");
+}
+
+FOR_EACH_KIND(tables_of_a_unit_lie_in_our_memory)
+{
+    uint64_t table;
+
+    start(kind);
+    table = unit.table;
+    unit.table = MODEL_START - PAGE_BYTES;
+    expect_hole(NULL, 0, "a table at 0x3ffff000, outside");
+    unit.table = MODEL_START + MODEL_BYTES;
+    expect_hole(NULL, 0, "a table at 0x40800000, outside");
+    if (model.amd) { /* it has more than a page */
+        unit.table = MODEL_START + MODEL_BYTES - PAGE_BYTES;
+        expect_hole(NULL, 0, "a table at 0x407ff000, outside");
+    } else if (unit.interrupts) {
+        unit.table = table;
+        unit.vectors = MODEL_START + MODEL_BYTES;
+        expect_hole(NULL, 0, "a table at 0x40800000, outside");
+    }
+}
+
+/* A device that neither reads nor writes has a tree all the same: it is looked at, and is no pattern for others. */
+static void a_tree_of_a_device_without_rights_is_its_own(void **state)
+{
+    struct page_table tree;
+
+    (void)state;
+    start_attached(&kinds[3], &tree, true);
+    device_words(DEVICE)[0] &= ~(3ULL << 61);
+    assert_int_equal(audit(&whole_grant, 1), STATUS_OK);
+    assert_int_equal(finding.let_through, 0);
+    expect_hole(NULL, 0, "Device 0000:03:02.0 can write to");
+    memcpy(device_words(OTHER), device_words(DEVICE), 32);
+    expect_hole(&whole_grant, 1, "Device 0000:03:02.1 can write to");
+}
+
+static void the_first_unit_with_a_hole_is_the_one_that_is_said(void **state)
+{
+    const struct audit_span ours = {MODEL_START, MODEL_START + MODEL_BYTES};
+    struct audit_unit units[2] = {{.kind = AUDIT_VTD}, {.kind = AUDIT_VTD, .segment = 1}};
+    struct audit_devices_request request = {
+        .units = units, .unit_count = 2, .hypervisor = &ours, .hypervisor_count = 1};
+
+    (void)state;
+    for (uint32_t bad = 0; bad < 4; bad++) {
+        start(&kinds[0]);
+        request.window = io.window;
+        units[0].table = (bad & 1) != 0 ? 0 : unit.table;
+        units[1].table = (bad & 2) != 0 ? 0 : unit.table;
+        assert_int_equal(audit_devices(&request, &finding), bad == 0 ? STATUS_OK : STATUS_DENIED);
+        assert_true(bad == 0 || strstr(finding.sentence, bad == 2 ? "Device 0001:" : "Device 0000:") != NULL);
+    }
+}
+
+/* The device's messages, and what the audit is told of them. */
+static void start_with_messages(const struct kind *kind, bool x2apic)
+{
+    struct iommu_vectors vectors = {.device_id = DEVICE, .count = MESSAGES};
+
+    reset(kind);
+    unit.x2apic = x2apic;
+    assert_int_equal(unit.kind->open(&unit), STATUS_OK);
+    assert_int_equal(unit.kind->prepare(&unit), STATUS_OK);
+    assert_int_equal(unit.kind->start(&unit), STATUS_OK);
+    assert_true(unit.interrupts);
+    assert_int_equal(unit.kind->reserve(&unit, &vectors), STATUS_OK);
+    for (uint32_t n = 0; n < MESSAGES; n++) {
+        vectors.to[n].vector = (uint8_t)(0x40 + n);
+        vectors.to[n].apic_id = n + 2;
+    }
+    assert_int_equal(unit.kind->set_vectors(&unit, &vectors, true), STATUS_OK);
+    let_of(&vectors);
+    let.x2apic = x2apic;
+    let_count = 1;
+    assert_int_equal(audit(NULL, 0), STATUS_OK);
+}
+
+static void entries_for_x2apic_and_for_xapic_are_told_apart(void **state)
+{
+    (void)state;
+    for (uint32_t x2apic = 0; x2apic < 2; x2apic++) {
+        start_with_messages(&kinds[0], x2apic != 0);
+        let.x2apic = !let.x2apic;
+        expect_hole(NULL, 0, "can raise interrupt 0,");
+        let.x2apic = !let.x2apic;
+        let.segment = 1;
+        expect_hole(NULL, 0, "can raise interrupt 0,");
+    }
+    let_count = 0;
+}
+
+static void a_devices_table_of_interrupts_is_the_one_that_was_made_for_it(void **state)
+{
+    (void)state;
+    for (uint32_t wrong = 0; wrong < 5; wrong++) {
+        uint64_t *word;
+
+        start_with_messages(&kinds[3], true);
+        word = &device_words(DEVICE)[2];
+        let.segment = wrong == 0;
+        *word ^= wrong == 1 ? 3ULL << 60 : 0; /* forwarded as it came, by control 1 */
+        let.table += wrong == 2 ? PAGE_BYTES : 0;
+        *word ^= wrong == 3 ? 1u << 1 : 0; /* of another length */
+        if (wrong == 4) {
+            *word = (*word & ~0x000fffffffffffc0ULL) | (MODEL_START + MODEL_BYTES);
+            let.table = MODEL_START + MODEL_BYTES;
+        }
+        expect_hole(NULL, 0, wrong == 4 ? "a table at 0x40800000, outside" : "can raise interrupts, which");
+    }
+    let_count = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +811,18 @@ int main(void)
         cmocka_unit_test(real_units_are_understood),
         cmocka_unit_test(any_order_keeps_the_promise),
         cmocka_unit_test(the_audit_finds_every_hole),
+        cmocka_unit_test(each_word_of_a_grant_counts),
+        cmocka_unit_test(what_is_behind_an_entry_without_rights_is_not_reached),
+        cmocka_unit_test(the_audit_follows_no_link_that_leads_astray),
+        cmocka_unit_test(the_audit_knows_no_leaf_of_512_gib),
+        cmocka_unit_test(a_tree_of_a_height_that_there_is_not_is_not_read),
+        cmocka_unit_test(a_tree_at_0_is_not_the_one_that_maps_nothing),
+        cmocka_unit_test(tables_that_are_reached_too_often_end_the_audit),
+        cmocka_unit_test(tables_of_a_unit_lie_in_our_memory),
+        cmocka_unit_test(a_tree_of_a_device_without_rights_is_its_own),
+        cmocka_unit_test(the_first_unit_with_a_hole_is_the_one_that_is_said),
+        cmocka_unit_test(entries_for_x2apic_and_for_xapic_are_told_apart),
+        cmocka_unit_test(a_devices_table_of_interrupts_is_the_one_that_was_made_for_it),
         cmocka_unit_test(a_devices_messages_are_the_vectors_that_it_was_given),
         cmocka_unit_test(a_line_is_the_vector_that_it_was_given),
         cmocka_unit_test(no_more_messages_than_there_is_room_for),

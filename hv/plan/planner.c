@@ -372,19 +372,27 @@ static uint64_t free_until(const struct memory_map *map, uint64_t start)
     return start;
 }
 
-/* Where the request names a place: all RAM in one piece from there, low and high part behind each other. */
+/* Where the request names a place: all RAM in one piece from there, low and high part behind each other. On a failure
+ * nothing was taken. */
 static enum status fill_at(struct memory_map *map, struct guest_plan *plan, uint64_t at, uint64_t *missing)
 {
     const struct place low = {.start = at, .bytes = plan->layout.low_bytes};
     const struct place high = {.start = at + low.bytes, .bytes = plan->layout.high_bytes};
 
+    bool whole = true;
+
     *missing = free_until(map, at);
-    if (*missing < high.start + high.bytes || !take_place(map, &plan->memory, 0, &low)) {
+    if (*missing < high.start + high.bytes) {
         return STATUS_BUSY;
     }
-    if (high.bytes != 0 && !take_place(map, &plan->memory, GUEST_RAM_HIGH_START, &high)) {
-        return STATUS_BUSY;
+    *missing = low.bytes + high.bytes;
+    if (!take_place(map, &plan->memory, 0, &low)) {
+        return STATUS_NO_MEMORY;
     }
+    if (high.bytes != 0) {
+        whole = take_place(map, &plan->memory, GUEST_RAM_HIGH_START, &high);
+    }
+    CHECK(whole); /* right behind the other, so the map has no region more */
     *missing = 0;
     return STATUS_OK;
 }
@@ -407,10 +415,12 @@ static enum status fill(struct memory_map *map, const struct planner_request *re
 
     if (request->at == 0) {
         *missing = fill_anywhere(map, reach, plan, test_bytes, level);
-    } else if (fill_at(map, plan, request->at, missing) != STATUS_OK) {
-        release(map, &plan->memory);
-        return STATUS_BUSY;
     } else {
+        enum status status = fill_at(map, plan, request->at, missing);
+
+        if (status != STATUS_OK) {
+            return status;
+        }
         *missing = fill_area(map, reach, &plan->memory, GUEST_TEST_MEMORY_START, test_bytes, level);
     }
     if (*missing != 0) {

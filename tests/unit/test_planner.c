@@ -332,8 +332,113 @@ static void a_place_that_is_not_free_is_refused_with_the_first_byte_that_is_not(
     assert_int_equal(missing, 512 * KIB);
 }
 
-/* What stays for the hypervisor's own images and tables is above 1 MiB, and a machine that has not that much loses
- * none. */
+/* The place is free, but the map has no room to say that it is taken. */
+static void a_place_that_the_map_has_no_room_for_is_missing_memory(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < MEMORY_REGIONS_MAX; i++) {
+        free_only(GIB + i * 8 * MIB, GIB + i * 8 * MIB + 4 * MIB);
+    }
+    assert_int_equal(make_at(GIB + MIB, 2 * MIB, LEVEL_1G), STATUS_NO_MEMORY);
+    assert_int_equal(missing, 2 * MIB);
+    assert_int_equal(make_at(GIB, 4 * MIB, LEVEL_1G), STATUS_OK); /* a whole region */
+}
+
+/* ---- tables for what is no RAM ---- */
+
+static enum status make_request(const struct planner_request *request, unsigned largest)
+{
+    return planner_guest(&map, request, &page_table_npt4, largest, &plan, &missing);
+}
+
+/* As hv/guest/create.c maps what guests share. */
+static void shared_memory_has_its_tables(void **state)
+{
+    static const uint64_t sizes[] = {2 * MIB, 6 * MIB, PAGE_BYTES, 4 * MIB + PAGE_BYTES};
+
+    (void)state;
+    for (uint32_t kind = 0; kind < 2 * ARRAY_COUNT(sizes); kind++) {
+        unsigned largest = kind % 2 == 0 ? LEVEL_2M : LEVEL_4K;
+        uint64_t bytes = sizes[kind / 2];
+        struct planner_request request = {.memory_bytes = 16 * MIB};
+        uint64_t alone;
+
+        setup(state);
+        free_only(4 * GIB, 5 * GIB);
+        assert_int_equal(make_request(&request, largest), STATUS_OK);
+        alone = plan.table_count;
+        request.share_count = 1;
+        request.share_bytes[0] = bytes;
+        assert_int_equal(make_request(&request, largest), STATUS_OK);
+        arena_start(&arena, &page_table_npt4);
+        assert_int_equal(page_table_map(&arena.tree, 0, plan.memory.ranges[0].backing, 16 * MIB, arena_rwx,
+                                        (enum page_level)largest, NULL),
+                         STATUS_OK);
+        assert_int_equal(arena_used(&arena), alone);
+        assert_int_equal(page_table_map(&arena.tree, GUEST_SHARE_START(0), hpa(8 * GIB), bytes, arena_rwx,
+                                        (enum page_level)largest, NULL),
+                         STATUS_OK);
+        assert_true(arena_used(&arena) <= plan.table_count);
+        assert_true(largest == LEVEL_4K || !is_aligned(bytes, 2 * MIB) || arena_used(&arena) == plan.table_count);
+        arena_end(&arena);
+    }
+}
+
+/* Whether or not guest and host address agree in 2 MiB: never too few, and large leaves where they can be. */
+static void a_devices_memory_has_its_tables(void **state)
+{
+    static const uint64_t sizes[] = {PAGE_BYTES, 2 * MIB, 128 * MIB, GIB + 6 * MIB};
+    static const uint64_t offsets[] = {0, PAGE_BYTES, 2 * MIB, 2 * MIB - PAGE_BYTES};
+    const uint64_t start = 0x4000000000;
+
+    (void)state;
+    for (uint32_t kind = 0; kind < 16; kind++) {
+        uint64_t bytes = sizes[kind / 4], guest = 3 * GIB + offsets[kind % 4];
+        uint64_t counts[2] = {planner_device_tables(guest, start + offsets[kind % 4], bytes),
+                              planner_device_tables(guest, start, bytes)};
+
+        for (uint32_t i = 0; i < 2; i++) {
+            arena_start(&arena, &page_table_npt4);
+            assert_int_equal(page_table_map(&arena.tree, guest, hpa(start + (i == 0 ? offsets[kind % 4] : 0)), bytes,
+                                            arena_rwx, LEVEL_2M, NULL),
+                             STATUS_OK);
+            assert_true(arena_used(&arena) - 1 <= counts[i]);
+            arena_end(&arena);
+        }
+        assert_true(counts[0] <= 6 + bytes / GIB);
+        assert_int_equal(counts[1] - counts[0], kind % 2 == 0 ? 0 : bytes / (2 * MIB));
+    }
+}
+
+/* Of a guest that has functions of the machine: its nested tree has room for their registers, and the tree of its
+ * devices for all its memory in leaves of 2 MiB. */
+static void devices_of_the_machine_have_their_tables(void **state)
+{
+    struct planner_request request = {.memory_bytes = 5 * GIB + 3 * PAGE_BYTES};
+    uint64_t counts[3];
+
+    (void)state;
+    for (request.pci_count = 0; request.pci_count < 3; request.pci_count++) {
+        setup(state);
+        free_only(4 * GIB + 0x123000, 12 * GIB);
+        assert_int_equal(make_request(&request, LEVEL_1G), STATUS_OK);
+        counts[request.pci_count] = plan.table_count;
+        assert_true((plan.device_tables != 0) == (request.pci_count != 0));
+    }
+    assert_true(counts[1] - counts[0] > counts[2] - counts[1]); /* what all have, and what each has */
+    assert_true(counts[2] - counts[1] >= 24);
+    arena_start(&arena, &page_table_ept4);
+    for (uint32_t i = 0; i < plan.memory.range_count; i++) {
+        const struct guest_range *range = &plan.memory.ranges[i];
+
+        assert_int_equal(
+            page_table_map(&arena.tree, range->start.value, range->backing, range->bytes, arena_rwx, LEVEL_2M, NULL),
+            STATUS_OK);
+    }
+    assert_true(arena_used(&arena) <= plan.device_tables);
+    arena_end(&arena);
+}
+
 /* ---- nodes ---- */
 
 static struct numa_map numa;
@@ -496,6 +601,85 @@ static void ranges_that_overlap_belong_to_the_first(void **state)
     }
 }
 
+static void the_64_nodes_and_256_ranges_that_there_can_be_are_not_exceeded(void **state)
+{
+    uint64_t end;
+
+    (void)state;
+    memset(&numa, 0, sizeof(numa));
+    for (uint32_t node = 0; node < NUMA_NODES_MAX; node++) {
+        assert_int_equal(numa_node(&numa, 3 * node), node);
+    }
+    assert_int_equal(numa_node(&numa, 1), NUMA_NODE_NONE);
+    assert_int_equal(numa_node(&numa, 3), 1); /* one that is there is found */
+    for (uint64_t i = 0; i < NUMA_RANGES_MAX; i++) {
+        assert_true(numa_add_range(&numa, 0, 2 * i * PAGE_BYTES, (2 * i + 1) * PAGE_BYTES));
+    }
+    assert_false(numa_add_range(&numa, 1, PAGE_BYTES, 2 * PAGE_BYTES));
+    assert_int_equal(numa_node_at(&numa, PAGE_BYTES, &end), NUMA_NODE_NONE);
+    assert_int_equal(end, 2 * PAGE_BYTES);
+    assert_true(numa_add_range(&numa, 0, PAGE_BYTES, 2 * PAGE_BYTES)); /* only one of them becomes longer */
+    assert_int_equal(numa_node_at(&numa, PAGE_BYTES, &end), 0);
+}
+
+static void what_is_of_no_node_is_as_far_as_anything(void **state)
+{
+    (void)state;
+    three_nodes();
+    assert_int_equal(numa_distance(&numa, 0, 2), 16);
+    assert_int_equal(numa_distance(&numa, 2, 0), NUMA_DISTANCE_OTHER);
+    assert_int_equal(numa_distance(&numa, 0, NUMA_NODE_NONE), NUMA_DISTANCE_NEVER);
+    assert_int_equal(numa_distance(&numa, NUMA_NODE_NONE, 0), NUMA_DISTANCE_NEVER);
+    assert_int_equal(numa_distance(&numa, 3, 3), NUMA_DISTANCE_NEVER);
+}
+
+static void the_free_memory_of_each_node_is_counted(void **state)
+{
+    uint64_t bytes[NUMA_NODES_MAX];
+
+    (void)state;
+    three_nodes();
+    free_only(0, 2 * MIB); /* half of it is not given away, and it is of no node */
+    free_only(32 * GIB, 40 * GIB);
+    assert_int_equal(memory_map_set(&map, 12 * GIB, 13 * GIB, MEMORY_LOADER), STATUS_OK);
+    memset(bytes, 0xff, sizeof(bytes));
+    planner_node_bytes(&map, &numa, bytes);
+    assert_int_equal(bytes[0], 8 * GIB);
+    assert_int_equal(bytes[1], 7 * GIB);
+    assert_int_equal(bytes[2], 8 * GIB);
+    for (uint32_t node = 3; node < NUMA_NODES_MAX; node++) {
+        assert_int_equal(bytes[node], 0);
+    }
+}
+
+static void a_plans_nodes_are_said_with_its_own_first(void **state)
+{
+    const struct guest_memory memory = {
+        .ranges = {{gpa(0), hpa(18 * GIB), 4 * GIB}, {gpa(4 * GIB), hpa(27 * GIB), 3 * GIB}}, .range_count = 2};
+    struct guest_memory own = {.ranges = {{gpa(0), hpa(4 * GIB), 6 * GIB}}, .range_count = 1};
+    char text[PLANNER_NODES_TEXT_MAX];
+
+    (void)state;
+    three_nodes();
+    assert_string_equal(planner_nodes_text(&own, &numa, 0, text), "6 GiB of node 0 (its CPUs' node)");
+    assert_string_equal(planner_nodes_text(&memory, &numa, 1, text),
+                        "2 GiB of node 1 (its CPUs' node), 3 GiB of node 2 (distance 20), 2 GiB of no node");
+    assert_string_equal(planner_nodes_text(&memory, &numa, 0, text),
+                        "0 bytes of node 0 (its CPUs' node), 2 GiB of node 1 (distance 32), 3 GiB of node 2 (distance "
+                        "16), 2 GiB of no node");
+    memset(&numa, 0, sizeof(numa)); /* more nodes than there is room for */
+    for (uint32_t node = 0; node < 32; node++) {
+        assert_int_equal(numa_node(&numa, node), node);
+        assert_true(numa_add_range(&numa, node, node * MIB, (node + 1) * MIB));
+    }
+    own = (struct guest_memory){.ranges = {{gpa(0), hpa(0), 64 * MIB}}, .range_count = 1};
+    assert_int_equal(strlen(planner_nodes_text(&own, &numa, 0, text)), PLANNER_NODES_TEXT_MAX - 1);
+}
+
+/* ---- the hypervisor's own memory ---- */
+
+/* What stays for the hypervisor's own images and tables is above 1 MiB, and a machine that has not that much loses
+ * none. */
 static void the_reserve_is_taken_whole_or_not_at_all(void **state)
 {
     uint64_t usable;
@@ -562,12 +746,20 @@ int main(void)
         cmocka_unit_test_setup(a_bad_size_is_named_and_takes_nothing, setup),
         cmocka_unit_test_setup(a_place_of_ones_own_is_kept_or_refused_whole, setup),
         cmocka_unit_test_setup(a_place_that_is_not_free_is_refused_with_the_first_byte_that_is_not, setup),
+        cmocka_unit_test_setup(a_place_that_the_map_has_no_room_for_is_missing_memory, setup),
+        cmocka_unit_test_setup(shared_memory_has_its_tables, setup),
+        cmocka_unit_test_setup(a_devices_memory_has_its_tables, setup),
+        cmocka_unit_test_setup(devices_of_the_machine_have_their_tables, setup),
         cmocka_unit_test_setup(memory_comes_from_the_node_of_the_guests_cpus, setup),
         cmocka_unit_test_setup(a_node_without_enough_is_joined_by_the_nearest_one, setup),
         cmocka_unit_test_setup(a_node_in_too_many_pieces_is_left, setup),
         cmocka_unit_test_setup(memory_of_no_node_is_taken_last, setup),
         cmocka_unit_test_setup(without_nodes_a_plan_does_not_change, setup),
         cmocka_unit_test_setup(ranges_that_overlap_belong_to_the_first, setup),
+        cmocka_unit_test_setup(the_64_nodes_and_256_ranges_that_there_can_be_are_not_exceeded, setup),
+        cmocka_unit_test_setup(what_is_of_no_node_is_as_far_as_anything, setup),
+        cmocka_unit_test_setup(the_free_memory_of_each_node_is_counted, setup),
+        cmocka_unit_test_setup(a_plans_nodes_are_said_with_its_own_first, setup),
         cmocka_unit_test_setup(the_reserve_is_taken_whole_or_not_at_all, setup),
         cmocka_unit_test_setup(the_hypervisors_own_memory_is_counted_and_placed_in_one_aligned_piece, setup),
         cmocka_unit_test_setup(random_machines_and_sizes_keep_every_promise, setup),

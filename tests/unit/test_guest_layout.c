@@ -97,6 +97,21 @@ static void usable_refuses_the_legacy_window_borders_and_wraps(void **state)
     assert_true(guest_layout_usable(&layout, gpa(1 * MIB), 63 * MIB));
 }
 
+/* Behind the RAM, at a multiple of its size; where the CPU does not reach its end there is none. */
+static void the_high_window_for_pci_lies_behind_the_ram_where_the_cpu_reaches_it(void **state)
+{
+    (void)state;
+    assert_int_equal(guest_layout_make(1 * GIB, &layout), STATUS_OK);
+    assert_int_equal(guest_layout_pci_high(&layout, 52), GUEST_PCI_HIGH_BYTES);
+    assert_int_equal(guest_layout_pci_high(&layout, 35), GUEST_PCI_HIGH_BYTES); /* to the last byte */
+    assert_int_equal(guest_layout_pci_high(&layout, 34), 0);
+    assert_int_equal(guest_layout_make(15 * GIB, &layout), STATUS_OK); /* RAM ends at 16 GiB */
+    assert_int_equal(guest_layout_pci_high(&layout, 36), 16 * GIB);
+    assert_int_equal(guest_layout_make(15 * GIB + PAGE_BYTES, &layout), STATUS_OK);
+    assert_int_equal(guest_layout_pci_high(&layout, 36), 32 * GIB);
+    assert_int_equal(guest_layout_pci_high(&layout, 35), 0);
+}
+
 static void wrong_sizes_are_named(void **state)
 {
     (void)state;
@@ -115,6 +130,7 @@ int main(void)
         cmocka_unit_test(the_smallest_guest_has_only_low_memory),
         cmocka_unit_test(memory_beyond_3_gib_starts_at_4_gib),
         cmocka_unit_test(usable_refuses_the_legacy_window_borders_and_wraps),
+        cmocka_unit_test(the_high_window_for_pci_lies_behind_the_ram_where_the_cpu_reaches_it),
         cmocka_unit_test(wrong_sizes_are_named),
     };
 

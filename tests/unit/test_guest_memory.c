@@ -67,6 +67,21 @@ static void no_pointer_leads_out_of_a_range(void **state)
     assert_null(guest_memory_pointer(&memory, gpa(0), 1));
 }
 
+/* Of the first range it is guest_memory_pointer(), and of nothing else it is anything. */
+static void the_quick_pointer_is_the_pointer_in_the_first_range_alone(void **state)
+{
+    static const uint64_t starts[] = {0, 0x1000, 0x1fff, 2 * PAGE_BYTES, 0x100000000, UINT64_MAX};
+    static const uint64_t sizes[] = {0, 1, 2, PAGE_BYTES, 2 * PAGE_BYTES, 2 * PAGE_BYTES + 1, UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(starts) * ARRAY_COUNT(sizes); i++) {
+        uint64_t start = starts[i / ARRAY_COUNT(sizes)], bytes = sizes[i % ARRAY_COUNT(sizes)];
+        const void *wanted = start < 2 * PAGE_BYTES ? guest_memory_pointer(&memory, gpa(start), bytes) : NULL;
+
+        assert_ptr_equal(guest_memory_quick(&memory, start, bytes), wanted);
+    }
+}
+
 static void copies_cross_range_borders(void **state)
 {
     uint8_t bytes[3 * PAGE_BYTES];
@@ -108,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_pointer_lies_behind_its_guest_address, setup),
         cmocka_unit_test_setup(no_pointer_leads_out_of_a_range, setup),
+        cmocka_unit_test_setup(the_quick_pointer_is_the_pointer_in_the_first_range_alone, setup),
         cmocka_unit_test_setup(copies_cross_range_borders, setup),
         cmocka_unit_test_setup(a_copy_that_leaves_ram_changes_nothing, setup),
     };

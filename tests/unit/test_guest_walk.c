@@ -673,6 +673,33 @@ static void a_walk_to_the_same_last_table_is_what_the_whole_walk_is(void **state
     assert_true(alike > 20000 && other > 1000);
 }
 
+/* Another vCPU rewrites the page's entry before its accessed bit can be set: the walk begins at the top again, and is
+ * told so by a "false" after which nothing is written. */
+static void a_walk_to_the_same_last_table_that_loses_a_race_is_left_to_the_whole_walk(void **state)
+{
+    struct guest_way way;
+    enum guest_walk_result outcome;
+
+    (void)state;
+    assert_int_equal(walk_against(0, 0), GUEST_WALK_OK);
+    for (uint32_t races = 0; races < 2; races++) {
+        bool again;
+
+        assert_int_equal(guest_walk_way(&memory, &paging, 0x3123, GUEST_READ, &result, &way), GUEST_WALK_OK);
+        put64(TABLE(3), 4, 0x9000 | P | W | U);
+        contested = &ram[TABLE(3) / 8 + 4];
+        faster = races;
+        flips = 0x3000;
+        mprotect(ram, sizeof(ram), PROT_READ);
+        again = guest_walk_again(&paging, 0x4123, GUEST_READ, &result, &way, &outcome);
+        mprotect(ram, sizeof(ram), PROT_READ | PROT_WRITE);
+        assert_int_equal(again, races == 0);
+        assert_int_equal(get64(TABLE(3), 4), races == 0 ? 0x9000 | P | W | U | A : 0xa000 | P | W | U);
+    }
+    assert_int_equal(guest_walk_way(&memory, &paging, 0x4123, GUEST_READ, &result, &way), GUEST_WALK_OK);
+    assert_int_equal(result.address.value, 0xa123);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -700,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup(code_that_is_not_there_any_more_is_not_found, setup),
         cmocka_unit_test_setup(code_is_looked_for_in_the_lowest_range_only, setup),
         cmocka_unit_test(a_walk_to_the_same_last_table_is_what_the_whole_walk_is),
+        cmocka_unit_test_setup(a_walk_to_the_same_last_table_that_loses_a_race_is_left_to_the_whole_walk, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

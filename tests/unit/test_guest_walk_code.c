@@ -145,6 +145,32 @@ static void a_kept_way_leads_where_a_walk_leads(void **state)
     assert_true(kept > 10000 && deep > 1000 && found > kept + deep); /* else nothing was compared */
 }
 
+/* Of a large leaf that the range has in part: by the way it is found in that page, and not beyond. */
+static void of_a_leaf_that_is_not_all_in_the_range_a_page_is_kept(void **state)
+{
+    static const struct {
+        uint64_t from, to; /* what the range has of the RAM */
+        uint64_t offset;   /* in the leaf */
+    } rows[] = {{0x1000, 4 * MIB, 0x5000}, {0, 2 * MIB - PAGE_BYTES, 0x5000}, {0, 4 * MIB, 0x5000}};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        uint64_t linear = linear_of(510, 5, 0, rows[i].offset);
+        struct guest_code_way way = {0};
+        const uint8_t *code;
+
+        (void)setup(NULL);
+        put(PD, 5, RAM_START | PRESENT | LARGE);
+        memory.ranges[0] =
+            (struct guest_range){gpa(RAM_START + rows[i].from), hpa(rows[i].from), rows[i].to - rows[i].from};
+        code = guest_walk_code_again(&memory, paging.cr3, paging.cr4, linear, &way);
+        assert_ptr_equal(code, ram + rows[i].offset);
+        assert_ptr_equal(guest_code_by_way(&way, paging.cr3, paging.cr4, linear + 0xfff), code + 0xfff);
+        assert_int_equal(guest_code_by_way(&way, paging.cr3, paging.cr4, linear + PAGE_BYTES) != NULL, i == 2);
+        assert_int_equal(guest_code_by_way(&way, paging.cr3, paging.cr4, linear - 1) != NULL, i == 2);
+    }
+}
+
 static void nothing_is_marked(void **state)
 {
     static uint8_t before[RAM_BYTES];
@@ -185,6 +211,7 @@ int main(void)
         cmocka_unit_test_setup(every_leaf_size_leads_where_the_full_walk_leads, setup),
         cmocka_unit_test_setup(what_is_not_mapped_or_not_in_ram_gives_nothing, setup),
         cmocka_unit_test_setup(a_kept_way_leads_where_a_walk_leads, setup),
+        cmocka_unit_test_setup(of_a_leaf_that_is_not_all_in_the_range_a_page_is_kept, setup),
         cmocka_unit_test_setup(nothing_is_marked, setup),
         cmocka_unit_test(plain_forms_have_their_length_and_prefixed_ones_none),
     };

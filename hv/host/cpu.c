@@ -27,14 +27,17 @@ void cpu_kick(const struct cpu *cpu)
     host_apic_send(cpu->apic_id, HOST_VECTOR_KICK);
 }
 
+void trap_timer(void)
+{
+    cpu_set_flags(cpu_this(), CPU_FLAG_TIMER);
+    host_apic_eoi();
+}
+
 void trap_interrupt(uint8_t vector)
 {
     struct cpu *cpu = cpu_this();
 
-    if (vector == HOST_VECTOR_TIMER) {
-        cpu_set_flags(cpu, CPU_FLAG_TIMER);
-        host_apic_eoi();
-    } else if (vector == HOST_VECTOR_KICK) {
+    if (vector == HOST_VECTOR_KICK) {
         cpu_set_flags(cpu, CPU_FLAG_KICK);
         host_apic_eoi();
     } else if (host_irq_arrived(vector)) {

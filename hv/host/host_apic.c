@@ -267,9 +267,14 @@ bool host_apic_is_x2apic(void)
     return apic.x2apic;
 }
 
+/* As apic_write(), for each tick of a guest. */
 void host_apic_eoi(void)
 {
-    apic_write(APIC_EOI, 0);
+    if (apic.x2apic) {
+        insn_wrmsr(MSR_X2APIC_FIRST + APIC_EOI / 16, 0);
+    } else {
+        insn_mmio_write32(apic.base + APIC_EOI, 0);
+    }
 }
 
 void host_apic_end_stray(void)

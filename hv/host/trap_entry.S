@@ -4,10 +4,10 @@
  * kick and any other interrupt, then for those of devices in the order of their vectors, two runs of them; and the
  * common way in and out.
  *
- * Each stub makes the stack look alike: exceptions without an error code push a zero, then every one pushes its vector.
- * What lies on the stack afterwards is struct trap_frame (hv/host/traps.h). The CPU aligned RSP to 16 before it pushed
- * its five words; with error, vector and 15 registers that makes 176 bytes, so RSP is aligned again at the call.
- * SDM 3A 6.14 "Exception and Interrupt Handling in 64-bit Mode".
+ * Each stub but the timer's makes the stack look alike: exceptions without an error code push a zero, then every one
+ * pushes its vector. What lies on the stack afterwards is struct trap_frame (hv/host/traps.h). The CPU aligned RSP to
+ * 16 before it pushed its five words; with error, vector and 15 registers that makes 176 bytes, so RSP is aligned again
+ * at the call. SDM 3A 6.14 "Exception and Interrupt Handling in 64-bit Mode".
  *
  * GS needs no care: the hypervisor always runs with its own GS base, and interrupts and NMIs are held off between an
  * exit and its restoration (GIF on AMD; the VMCS restores it on Intel).
@@ -41,7 +41,8 @@ trap_stubs:
     .rept 32
     TRAP_STUB
     .endr
-    INTERRUPT_STUB HOST_VECTOR_TIMER
+    .p2align 4
+    jmp     trap_timer_common       /* no frame: it comes at each tick of a guest */
     INTERRUPT_STUB HOST_VECTOR_KICK
     INTERRUPT_STUB HOST_VECTOR_SPURIOUS
     .set device_vector, HOST_VECTOR_DEVICE
@@ -54,6 +55,28 @@ trap_stubs:
     INTERRUPT_STUB message_vector
     .set message_vector, message_vector + 1
     .endr
+
+/* Saves what trap_timer() may change: the ABI's volatile registers. With them RSP is aligned to 16 at the call. */
+trap_timer_common:
+    pushq   %rax
+    pushq   %rcx
+    pushq   %rdx
+    pushq   %r8
+    pushq   %r9
+    pushq   %r10
+    pushq   %r11
+    cld
+    subq    $32, %rsp
+    callq   trap_timer
+    addq    $32, %rsp
+    popq    %r11
+    popq    %r10
+    popq    %r9
+    popq    %r8
+    popq    %rdx
+    popq    %rcx
+    popq    %rax
+    iretq
 
 trap_common:
     pushq   %rax

@@ -26,6 +26,9 @@ _Static_assert(offsetof(struct trap_frame, error) == 16 * 8 && offsetof(struct t
                "the error code lies under the CPU's five words");
 _Static_assert(sizeof(struct trap_frame) % 16 == 0, "RSP is aligned to 16 at the call");
 
+/* Called by trap_entry.S for HOST_VECTOR_TIMER. hv/host/cpu.c. */
+void trap_timer(void);
+
 /* What traps.c hands on: hv/host/cpu.c defines the first two, hv/host/panic.c the third. */
 void trap_interrupt(uint8_t vector);
 void trap_nmi(const struct trap_frame *frame);

@@ -137,7 +137,7 @@ static uint32_t arbitration_priority(const struct lapic *lapic)
 }
 
 _Static_assert(LAPIC_BASE_ENABLE == 1ULL << 11 && LAPIC_BASE_EXTD == 1ULL << 10 && LAPIC_TPR == 0x80, "lapic.h");
-_Static_assert(LAPIC_SVR == 0xf0 && LAPIC_SVR_ENABLE == 1u << 8, "lapic.h");
+_Static_assert(LAPIC_IRR == 0x200 && LAPIC_SVR == 0xf0 && LAPIC_SVR_ENABLE == 1u << 8, "lapic.h");
 
 /* --- Errors and local sources --- */
 
@@ -159,16 +159,7 @@ void lapic_error(struct lapic *lapic, uint32_t error)
 
 void lapic_raise_local(struct lapic *lapic, uint32_t lvt)
 {
-    uint32_t entry = lapic_get(lapic, lvt);
-
-    if ((entry & LAPIC_LVT_MASKED) != 0) {
-        return;
-    }
-    if ((entry & 0xffu) < LAPIC_VECTOR_MIN) {
-        lapic_error(lapic, LAPIC_ERROR_RECEIVE_VECTOR);
-        return;
-    }
-    lapic_request(lapic, (uint8_t)entry);
+    lapic_raise_entry(lapic, lapic_get(lapic, lvt));
 }
 
 bool lapic_accepts_extint(const struct lapic *lapic)
@@ -402,11 +393,6 @@ void lapic_merge_pending(struct lapic *lapic)
     if (is_posted(lapic)) {
         merge_posted(lapic);
     }
-}
-
-bool lapic_has_request(const struct lapic *lapic)
-{
-    return is_posted(lapic) || lapic_any_vector(lapic, LAPIC_IRR);
 }
 
 static inline int highest_merged(const struct lapic *lapic)

@@ -164,8 +164,18 @@ void lapic_set_end_word(struct lapic *lapic, uint32_t *word);
 void lapic_note_eoi(struct lapic *lapic, uint8_t vector);
 bool lapic_take_eoi(struct lapic *lapic, uint8_t *vector);
 
-/* True where any vector is requested or posted: otherwise there is nothing to choose from. */
-bool lapic_has_request(const struct lapic *lapic);
+/* Is anything in these eight registers? Straight-line, because the answer is nearly always no. */
+static inline bool lapic_any_bit(const uint32_t *words)
+{
+    return (words[0] | words[4] | words[8] | words[12] | words[16] | words[20] | words[24] | words[28]) != 0;
+}
+
+/* True where any vector is requested (IRR) or posted: otherwise there is nothing to choose from. */
+static inline bool lapic_has_request(const struct lapic *lapic)
+{
+    return __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0 ||
+           lapic_any_bit(&lapic->page->registers[0x200 / 4]);
+}
 
 /* Moves what others posted into IRR and TMR. The three functions below do it themselves where they need it. */
 void lapic_merge_pending(struct lapic *lapic);

@@ -85,12 +85,6 @@ static inline void lapic_request(struct lapic *lapic, uint8_t vector)
     lapic->latest_bit = bit;
 }
 
-/* Is anything in these eight registers? Straight-line, because the answer is nearly always no. */
-static inline bool lapic_any_bit(const uint32_t *words)
-{
-    return (words[0] | words[4] | words[8] | words[12] | words[16] | words[20] | words[24] | words[28]) != 0;
-}
-
 /* ISR, TMR or IRR. */
 static inline bool lapic_any_vector(const struct lapic *lapic, uint32_t base)
 {
@@ -160,11 +154,46 @@ static inline bool lapic_quick_self_ipi(struct lapic *lapic, uint32_t icr)
     return true;
 }
 
+/* now + wait, or DEADLINE_NONE where that is beyond it. */
+static inline uint64_t lapic_deadline_after(uint64_t wait, uint64_t now)
+{
+    return wait < DEADLINE_NONE - now ? now + wait : DEADLINE_NONE;
+}
+
+/* The short way of lapic_tsc_deadline_write(): neither the old deadline nor the new one has passed, or the write is
+ * ignored. False: nothing has been done. Compared in guest time, where a guest with a moved TSC has no wrap. */
+static inline bool lapic_quick_tsc_deadline(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now)
+{
+    uint64_t guest_now = now + tsc_offset;
+
+    if ((lapic->timer_lvt & LAPIC_LVT_TIMER_MODE) != LAPIC_TIMER_TSC_DEADLINE || !lapic_enabled(lapic)) {
+        return true;
+    }
+    if (now >= lapic->deadline || (value <= guest_now && value != 0)) {
+        return false;
+    }
+    lapic->tsc_deadline = value;
+    lapic->deadline = value != 0 ? lapic_deadline_after(value - guest_now, now) : DEADLINE_NONE;
+    return true;
+}
+
 /* Notes an error for ESR and raises the LVT error interrupt. */
 void lapic_error(struct lapic *lapic, uint32_t error);
 
-/* Raises the fixed interrupt of an LVT entry, unless it is masked. */
+/* Raises the fixed interrupt of an LVT entry, unless it is masked: of one of the page, or of the timer's. */
 void lapic_raise_local(struct lapic *lapic, uint32_t lvt);
+static inline void lapic_raise_entry(struct lapic *lapic, uint32_t entry)
+{
+    if ((entry & LAPIC_LVT_MASKED) != 0) {
+        return;
+    }
+    if ((entry & 0xf0u) == 0) {
+        lapic_error(lapic, LAPIC_ERROR_RECEIVE_VECTOR);
+        return;
+    }
+    lapic_request(lapic, (uint8_t)entry);
+}
+_Static_assert(LAPIC_VECTOR_MIN == 16, "lapic_raise_entry()");
 
 /* lapic_timer.c: what the timer does when its registers are written, and what its count is. */
 void lapic_timer_stop(struct lapic *lapic);

@@ -192,8 +192,9 @@ void lapic_timer_write_divide(struct lapic *lapic, uint32_t value, uint64_t now)
     }
 }
 
-/* The ends of periods, several of which are one interrupt, or an interrupt that is owed for one of them. */
-static void run_periodic(struct lapic *lapic, uint64_t now)
+/* The ends of periods, several of which are one interrupt, or an interrupt that is owed for one of them. Out of line,
+ * so that no other mode pays for its registers. */
+__attribute__((noinline)) static void run_periodic(struct lapic *lapic, uint64_t now)
 {
     uint64_t gap = clock_ns_to_ticks(lapic->clock, TICKS_GAP_NS);
     bool waits = lapic_requests(lapic, (uint8_t)lapic->timer_lvt);
@@ -202,11 +203,17 @@ static void run_periodic(struct lapic *lapic, uint64_t now)
     if (periods != 0) {
         ticks_miss(&lapic->ticks, periods - (waits ? 0 : 1));
         ticks_made(&lapic->ticks, now, gap);
-        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+        lapic_raise_entry(lapic, lapic->timer_lvt);
     } else if (ticks_due(&lapic->ticks, now) && ticks_repeat(&lapic->ticks, waits, now, gap)) {
-        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+        lapic_raise_entry(lapic, lapic->timer_lvt);
     }
     timer_arm(lapic, now);
+}
+
+static inline void forget_deadline(struct lapic *lapic)
+{
+    lapic->deadline = DEADLINE_NONE;
+    lapic->tsc_deadline = 0;
 }
 
 void lapic_run_timer(struct lapic *lapic, uint64_t now)
@@ -214,12 +221,11 @@ void lapic_run_timer(struct lapic *lapic, uint64_t now)
     if (now < lapic->deadline) {
         return;
     }
-    lapic->deadline = DEADLINE_NONE;
-    lapic->tsc_deadline = 0;
+    forget_deadline(lapic);
     if (timer_mode(lapic) == LAPIC_TIMER_PERIODIC) {
         run_periodic(lapic, now);
     } else {
-        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+        lapic_raise_entry(lapic, lapic->timer_lvt);
     }
 }
 
@@ -231,20 +237,14 @@ bool lapic_takes_tsc_deadline(const struct lapic *lapic)
 void lapic_timer_fired(struct lapic *lapic, uint64_t now)
 {
     if (lapic->deadline <= now) {
-        lapic->deadline = DEADLINE_NONE;
-        lapic->tsc_deadline = 0;
+        forget_deadline(lapic);
     }
-    lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+    lapic_raise_entry(lapic, lapic->timer_lvt);
 }
 
 uint64_t lapic_tsc_deadline_read(const struct lapic *lapic, uint64_t now)
 {
     return now < lapic->deadline ? lapic->tsc_deadline : 0;
-}
-
-static inline uint64_t deadline_after(uint64_t wait, uint64_t now)
-{
-    return wait < DEADLINE_NONE - now ? now + wait : DEADLINE_NONE;
 }
 
 /* The old deadline or the new one has passed. */
@@ -255,27 +255,18 @@ __attribute__((noinline)) static void write_passed_deadline(struct lapic *lapic,
 
     lapic_run_timer(lapic, now);
     lapic->tsc_deadline = value;
-    lapic->deadline = value != 0 ? deadline_after(value - guest_now, now) : DEADLINE_NONE;
+    lapic->deadline = value != 0 ? lapic_deadline_after(value - guest_now, now) : DEADLINE_NONE;
     if (value != 0 && value <= guest_now) {
-        lapic->tsc_deadline = 0;
-        lapic->deadline = DEADLINE_NONE;
-        lapic_raise_local(lapic, LAPIC_LVT_TIMER);
+        forget_deadline(lapic);
+        lapic_raise_entry(lapic, lapic->timer_lvt);
     }
 }
 
-/* Ignored outside TSC-deadline mode. A deadline that has passed fires at once. Compared in guest time, where a guest
- * with a moved TSC has no wrap. What a kernel does at each tick makes no stack frame. */
+/* Ignored outside TSC-deadline mode. A deadline that has passed fires at once. What a kernel does at each tick makes no
+ * stack frame. */
 void lapic_tsc_deadline_write(struct lapic *lapic, uint64_t value, uint64_t tsc_offset, uint64_t now)
 {
-    uint64_t guest_now = now + tsc_offset;
-
-    if (timer_mode(lapic) != LAPIC_TIMER_TSC_DEADLINE || !lapic_enabled(lapic)) {
-        return;
-    }
-    if (now >= lapic->deadline || (value <= guest_now && value != 0)) {
+    if (!lapic_quick_tsc_deadline(lapic, value, tsc_offset, now)) {
         write_passed_deadline(lapic, value, tsc_offset, now);
-        return;
     }
-    lapic->tsc_deadline = value;
-    lapic->deadline = value != 0 ? deadline_after(value - guest_now, now) : DEADLINE_NONE;
 }

@@ -311,24 +311,6 @@ bool exit_quick_known_read(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64
     return true;
 }
 
-bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
-{
-    if (exit_time_is_over(vcpu) || !msr_quick_write(vcpu)) {
-        return false;
-    }
-    exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
-    return true;
-}
-
-bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
-{
-    if (exit_time_is_over(vcpu) || !msr_quick_pat_write(vcpu)) {
-        return false;
-    }
-    exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
-    return true;
-}
-
 bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t cr4)
 {
     if (exit_time_is_over(vcpu) || !has_xsetbv(vcpu, cr4) || !xcr0_write(vcpu)) {

@@ -10,6 +10,8 @@
 #include "hv/core/guest.h"
 #include "hv/core/guest_io.h"
 #include "hv/core/vm_exit.h"
+#include "hv/dev/lapic_registers.h"
+#include "hv/policy/msr_policy.h"
 
 /* Handles one exit: changes only the vCPU and its guest. The vendor looks at vcpu->requests afterwards. */
 void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit);
@@ -32,7 +34,40 @@ static inline void exit_note(struct vcpu *vcpu, enum exit_kind kind, uint32_t ra
     vcpu->exit_counts[kind]++;
 }
 
-bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+/* WRMSR of what msr_quick_write() takes. */
+static inline bool exit_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    bool done = !exit_time_is_over(vcpu) && msr_quick_write(vcpu);
+
+    if (done) {
+        exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    }
+    return done;
+}
+
+/* The two that a kernel writes at each timer tick: the TSC deadline, if neither the old one nor the new one has passed,
+ * behind which the CPU's timer follows (hv/host/cpu_timer.h); and the end of an interrupt in x2APIC mode. `low` is
+ * eax. */
+static inline bool exit_quick_deadline(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint32_t low)
+{
+    uint64_t value = vcpu->gpr[GPR_RDX] << 32 | low;
+
+    if (exit_time_is_over(vcpu) || !lapic_quick_tsc_deadline(&vcpu->lapic, value, vcpu->tsc_offset, vcpu->exit_tsc)) {
+        return false;
+    }
+    exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    return true;
+}
+
+static inline bool exit_quick_eoi(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint32_t low)
+{
+    if (exit_time_is_over(vcpu) || (low | (uint32_t)vcpu->gpr[GPR_RDX]) != 0 || !lapic_x2apic(&vcpu->lapic)) {
+        return false;
+    }
+    exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    guest_apic_end_of_interrupt(vcpu);
+    return true;
+}
 
 /* A byte. Inlined into its one caller of each vendor: a console makes nearly all of a guest's exits. */
 static inline bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint16_t port, bool in)
@@ -48,7 +83,15 @@ static inline bool exit_quick_port(struct vcpu *vcpu, uint32_t raw, uint64_t rip
 }
 
 /* WRMSR of IA32_PAT, and XSETBV of kernel code: the vendor loads msrs.pat, and xcr0. */
-bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip);
+static inline bool exit_quick_pat_write(struct vcpu *vcpu, uint32_t raw, uint64_t rip)
+{
+    bool done = !exit_time_is_over(vcpu) && msr_quick_pat_write(vcpu);
+
+    if (done) {
+        exit_note(vcpu, EXIT_WRMSR, raw, rip, vcpu->gpr[GPR_RCX]);
+    }
+    return done;
+}
 bool exit_quick_xsetbv(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint64_t cr4);
 
 /* Two or four bytes, at a port that a device takes whole. */

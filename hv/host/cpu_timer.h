@@ -30,6 +30,19 @@ static inline void cpu_timer_follow(struct cpu *cpu, struct vcpu *vcpu)
     }
 }
 
+/* The same where it is the deadline of its local APIC, which a kernel writes at each of its ticks. */
+static inline void cpu_timer_follow_apic(struct cpu *cpu, struct vcpu *vcpu)
+{
+    uint64_t deadline = vcpu->lapic.deadline;
+
+    if (deadline < cpu->armed) {
+        if (vcpu->leave_at != UINT64_MAX) {
+            vcpu->leave_at = deadline;
+        }
+        cpu_timer_set(cpu, deadline);
+    }
+}
+
 /*
  * Is the timer of the vCPU's local APIC all that is due on its CPU? cpu->turn_end is the TSC at which more than it is,
  * which hv/run/cpu_loop.c finds before each turn: the hypervisor's own work, other timers of the guest; 0 where a CPU

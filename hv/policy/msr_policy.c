@@ -568,15 +568,18 @@ bool msr_quick_write(struct vcpu *vcpu)
 {
     uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
 
+    if (IS_LIKE_ICR(msr)) {
+        return quick_ipi(vcpu);
+    }
     switch (msr) {
+    case MSR_APIC_BASE:
+        return quick_apic_base(vcpu);
     case MSR_X2APIC_EOI:
         return quick_eoi(vcpu);
     case MSR_TSC_DEADLINE:
         __attribute__((musttail)) return quick_deadline(vcpu); /* else a known result costs a frame here */
-    case MSR_APIC_BASE:
-        return quick_apic_base(vcpu);
     default:
-        return IS_LIKE_ICR(msr) ? quick_ipi(vcpu) : false;
+        return false;
     }
 }
 

@@ -459,6 +459,36 @@ __attribute__((noinline)) static bool handle_msr_write(struct svm_vcpu *svm, str
     return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(svm, vcpu, true);
 }
 
+/* V_TPR as in quick_msr_write(). */
+__attribute__((noinline)) static bool handle_deadline(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_WRMSR);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == 0 || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic) ||
+        !exit_quick_deadline(vcpu, SVM_EXIT_MSR, vmcb->rip, (uint32_t)vmcb->rax)) {
+        return handle_msr_write(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    cpu_timer_follow_apic(cpu_this(), vcpu);
+    return true;
+}
+
+__attribute__((noinline)) static bool handle_eoi(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    struct vmcb *vmcb = &svm->vmcb;
+    uint64_t next = next_rip(vmcb, vcpu, SVM_FORM_WRMSR);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (next == 0 || (vmcb->int_control & INT_CONTROL_V_TPR) != lapic_cr8(&vcpu->lapic) ||
+        !exit_quick_eoi(vcpu, SVM_EXIT_MSR, vmcb->rip, (uint32_t)vmcb->rax)) {
+        return handle_msr_write(svm, vcpu);
+    }
+    step_over(vmcb, next);
+    return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(svm, vcpu, true);
+}
+
 __attribute__((noinline)) static bool handle_any_read(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     return finish(svm, vcpu, quick_msr_read(svm, vcpu));
@@ -632,7 +662,12 @@ __attribute__((noinline)) static bool handle_read(struct svm_vcpu *svm, struct v
 
 static inline bool handle_write(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(svm, vcpu) : handle_msr_write(svm, vcpu);
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+
+    return msr == MSR_PAT            ? handle_pat_write(svm, vcpu)
+           : msr == MSR_TSC_DEADLINE ? handle_deadline(svm, vcpu)
+           : msr == MSR_X2APIC_EOI   ? handle_eoi(svm, vcpu)
+                                     : handle_msr_write(svm, vcpu);
 }
 
 /* CPUID's leaf of XSAVE, which some CPUs have to be repaired for; and what has no short way. */

@@ -401,6 +401,31 @@ __attribute__((noinline)) static bool handle_msr_write(struct vcpu *vcpu)
     return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(vcpu, true);
 }
 
+__attribute__((noinline)) static bool handle_deadline(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (!exit_quick_deadline(vcpu, VMX_EXIT_WRMSR, rip, (uint32_t)vcpu->gpr[GPR_RAX])) {
+        return handle_msr_write(vcpu);
+    }
+    step_over(rip);
+    cpu_timer_follow_apic(cpu_this(), vcpu);
+    return true;
+}
+
+__attribute__((noinline)) static bool handle_eoi(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+
+    vcpu->exit_tsc = insn_rdtsc();
+    if (!exit_quick_eoi(vcpu, VMX_EXIT_WRMSR, rip, (uint32_t)vcpu->gpr[GPR_RAX])) {
+        return handle_msr_write(vcpu);
+    }
+    step_over(rip);
+    return vcpu->requests == VCPU_TIMER ? follow_deadline(vcpu) : finish(vcpu, true);
+}
+
 __attribute__((noinline)) static bool handle_any_read(struct vcpu *vcpu)
 {
     const struct vmx_vcpu *vmx = vcpu->vendor;
@@ -509,7 +534,12 @@ static inline bool handle_read(struct vcpu *vcpu)
 
 static inline bool handle_write(struct vcpu *vcpu)
 {
-    return (uint32_t)vcpu->gpr[GPR_RCX] == MSR_PAT ? handle_pat_write(vcpu) : handle_msr_write(vcpu);
+    uint32_t msr = (uint32_t)vcpu->gpr[GPR_RCX];
+
+    return msr == MSR_PAT            ? handle_pat_write(vcpu)
+           : msr == MSR_TSC_DEADLINE ? handle_deadline(vcpu)
+           : msr == MSR_X2APIC_EOI   ? handle_eoi(vcpu)
+                                     : handle_msr_write(vcpu);
 }
 
 /* What comes less often. */

@@ -215,7 +215,29 @@ static inline bool fault_quick_msr_write(struct vcpu *vcpu, uint32_t raw, uint64
     return done;
 }
 
+static inline bool fault_quick_deadline(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint32_t low)
+{
+    bool done = exit_quick_deadline(vcpu, raw, rip, low);
+
+    if (done) {
+        fault_exit_handled(vcpu);
+    }
+    return done;
+}
+
+static inline bool fault_quick_eoi(struct vcpu *vcpu, uint32_t raw, uint64_t rip, uint32_t low)
+{
+    bool done = exit_quick_eoi(vcpu, raw, rip, low);
+
+    if (done) {
+        fault_exit_handled(vcpu);
+    }
+    return done;
+}
+
 #define exit_dispatch fault_dispatch
+#define exit_quick_deadline fault_quick_deadline
+#define exit_quick_eoi fault_quick_eoi
 #define exit_quick_port fault_quick_port
 #define exit_quick_msr_write fault_quick_msr_write
 #define exit_wants_system fault_exit_wants_system

@@ -212,6 +212,36 @@ static void a_fired_deadline_asks_for_an_injection_and_a_new_one_for_the_timer(v
     assert_int_not_equal(vcpus[1].requests & VCPU_EVENT, 0);
 }
 
+/* Each of these exits by itself, as the vendors ask for it first. */
+static void a_passed_deadline_and_a_wrong_eoi_are_left(void **state)
+{
+    static const struct {
+        uint32_t deadline; /* in ms, where the last one is 200; it is 100 now */
+        bool done;
+    } rows[] = {{150, true}, {0, true}, {99, false}, {100, false}};
+    struct vcpu before;
+
+    (void)state;
+    assert_true(lapic_msr_write(&vcpus[1].lapic, 0x832, 0x400ec, 0));
+    vcpus[1].gpr[GPR_RCX] = DEADLINE;
+    vcpus[1].gpr[GPR_RDX] = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        vcpus[1].lapic.deadline = vcpus[1].lapic.tsc_deadline = 200 * MS;
+        memcpy(&before, &vcpus[1], sizeof(before));
+        assert_int_equal(exit_quick_deadline(&vcpus[1], 99, 0, (uint32_t)(rows[i].deadline * MS)), rows[i].done);
+        assert_int_equal(vcpus[1].requests, 0);
+        assert_true(rows[i].done || memcmp(&before, &vcpus[1], sizeof(before)) == 0);
+        assert_true(!rows[i].done || vcpus[1].lapic.tsc_deadline == rows[i].deadline * MS);
+    }
+    vcpus[1].lapic.deadline = 99 * MS; /* it has passed, and was not seen */
+    memcpy(&before, &vcpus[1], sizeof(before));
+    assert_false(exit_quick_deadline(&vcpus[1], 99, 0, 150 * MS));
+    assert_false(exit_quick_eoi(&vcpus[1], 99, 0, 1));
+    vcpus[1].gpr[GPR_RDX] = before.gpr[GPR_RDX] = 1;
+    assert_false(exit_quick_eoi(&vcpus[1], 99, 0, 0));
+    assert_memory_equal(&before, &vcpus[1], sizeof(before));
+}
+
 static void other_msrs_and_values_that_fault_go_the_long_way(void **state)
 {
     static const uint64_t refused[][2] = {{EOI, 1}, {0x808, 0x20}, {0x10, 5}, {0xc0000080, 0}, {ICR, 0x200000}};
@@ -445,6 +475,7 @@ int main(void)
         cmocka_unit_test_setup(eoi_and_deadline_writes_do_the_same, setup),
         cmocka_unit_test_setup(interrupt_commands_do_the_same, setup),
         cmocka_unit_test_setup(a_fired_deadline_asks_for_an_injection_and_a_new_one_for_the_timer, setup),
+        cmocka_unit_test_setup(a_passed_deadline_and_a_wrong_eoi_are_left, setup),
         cmocka_unit_test_setup(other_msrs_and_values_that_fault_go_the_long_way, setup),
         cmocka_unit_test_setup(uart_and_delay_ports_do_the_same, setup),
         cmocka_unit_test_setup(what_changes_more_goes_the_long_way, setup),

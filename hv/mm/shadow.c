@@ -161,7 +161,8 @@ static void take_from_tree(struct shadow *shadow, struct shadow_table *row)
 {
     struct shadow_tree *tree = &shadow->trees[row->tree];
 
-    if (!row->shared && row->epoch != 0 && tree->epoch == row->epoch && tree != shadow->tree) {
+    if (!row->shared && row->epoch != 0 && tree->epoch == row->epoch) {
+        DEBUG_CHECK(tree != shadow->tree); /* it is not in the tree in use */
         end_tree(tree);
         row->shared = true;
     }
@@ -335,7 +336,8 @@ static bool may_stay(const struct shadow *shadow, uint32_t table, uint32_t index
         ((row->place & MODE_PAE << PLACE_MODE_SHIFT) == 0 || seen == 0 || guest_entry(row, index) != seen)) {
         return false;
     }
-    if (below->parent == table && below->index == index) {
+    if (below->parent == table) { /* which has one link to it */
+        DEBUG_CHECK_OP(below->index, ==, index);
         return true;
     }
     name_below(shadow, row, index, seen, &place, &source);
@@ -360,7 +362,8 @@ __attribute__((noinline)) static bool keep_link(struct shadow *shadow, uint32_t 
         row->links++; /* shadow_switch() has put it here, or it was here */
         return true;
     }
-    if (table == ROOT_LOW || relinking->count == RELINK_TABLES || below->present > relinking->entries ||
+    DEBUG_CHECK(table != ROOT_LOW); /* which is empty after each flush */
+    if (relinking->count == RELINK_TABLES || below->present > relinking->entries ||
         (below->mixed && row->epoch == shadow->global_epoch) || !may_stay(shadow, table, index, below)) {
         return false;
     }
@@ -477,9 +480,9 @@ __attribute__((noinline)) static void check_links(struct shadow *shadow, uint32_
 
             if ((entries[index] & X86_LARGE) != 0) {
                 gone |= same ? 0 : left & -left;
-            } else if (same && below->parent == table && below->index == index && !is_in_tree(shadow, below) &&
-                       below->mixed && row->epoch == shadow->epoch && below->present <= relinking->entries &&
-                       relinking->count < RELINK_TABLES) {
+            } else if (same && below->parent == table && below->mixed && row->epoch == shadow->epoch &&
+                       below->present <= relinking->entries && relinking->count < RELINK_TABLES) {
+                DEBUG_CHECK(below->index == index && !is_in_tree(shadow, below)); /* `table` has just come itself */
                 relinking->entries -= below->present;
                 relinking->tables[relinking->count++] = child;
                 take_from_tree(shadow, below);
@@ -638,7 +641,6 @@ static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source
         count_change(shadow, row);
         row->shared = false;
         shadow->recycled += row->place != 0 ? 1 : 0;
-        shadow->way_table = table == shadow->way_table ? 0 : shadow->way_table;
         make_empty(shadow, table);
         forget_name(shadow, table);
         row->place = place;
@@ -679,16 +681,15 @@ static uint32_t find_table(struct shadow *shadow, uint64_t place, uint64_t sourc
     struct shadow_table *row = row_of(shadow, table);
     struct relinking relinking;
 
-    if (!is_in_tree(shadow, row)) {
-        take_from_tree(shadow, row);
-        if (row->forced) {
-            make_empty(shadow, table); /* before its epoch is chosen: then it has no other pages than global ones */
-        }
-        join_tree(shadow, row, epoch_below(shadow, parent, row));
-        make_good(shadow, table, &relinking);
-        for (uint32_t i = 0; i < relinking.count; i++) {
-            begin_unused(shadow, relinking.tables[i]);
-        }
+    DEBUG_CHECK(!is_in_tree(shadow, row)); /* what was linked for its addresses has gone with all below it */
+    take_from_tree(shadow, row);
+    if (row->forced) {
+        make_empty(shadow, table); /* before its epoch is chosen: then it has no other pages than global ones */
+    }
+    join_tree(shadow, row, epoch_below(shadow, parent, row));
+    make_good(shadow, table, &relinking);
+    for (uint32_t i = 0; i < relinking.count; i++) {
+        begin_unused(shadow, relinking.tables[i]);
     }
     return table;
 }
@@ -870,7 +871,8 @@ static inline uint64_t entry_behind(const uint8_t *slot, int64_t entries, bool w
                 : __atomic_load_n((const uint32_t *)(const void *)slot + entries, __ATOMIC_RELAXED);
 }
 
-/* From one entry on as far as they are alike, and none was there. Which were filled, as bits. */
+/* From one entry on as far as they are alike, and none was there. Which were filled, as bits. RAM consists of whole
+ * pages. */
 static uint64_t fill_row(const struct neighbours *next, uint32_t from, uint32_t end, uint32_t step)
 {
     uint64_t filled = 0;
@@ -880,7 +882,7 @@ static uint64_t fill_row(const struct neighbours *next, uint32_t from, uint32_t 
         uint64_t offset = (entry & next->addresses) - next->range->start.value;
 
         if (((entry ^ next->like) & next->differs) != 0 || (next->used >> (i % 64) & 1) != 0 ||
-            offset >= next->range->bytes || next->range->bytes - offset < PAGE_BYTES) {
+            offset >= next->range->bytes) {
             break;
         }
         next->entries[i] =
@@ -894,14 +896,12 @@ static uint64_t fill_row(const struct neighbours *next, uint32_t from, uint32_t 
 /* The RAM that an address is in, of which it is known that it is in one. */
 static const struct guest_range *range_of(const struct guest_memory *memory, uint64_t address)
 {
-    for (uint32_t i = 0; i < memory->range_count; i++) {
-        const struct guest_range *range = &memory->ranges[i];
+    const struct guest_range *range = memory->ranges;
 
-        if (address - range->start.value < range->bytes) {
-            return range;
-        }
+    for (; address - range->start.value >= range->bytes; range++) {
+        CHECK(range != &memory->ranges[GUEST_RANGES_MAX - 1]);
     }
-    return memory->ranges;
+    return range;
 }
 
 /*
@@ -956,10 +956,10 @@ static bool is_linked(const struct shadow *shadow, uint64_t entry, uint64_t plac
     return row_of(shadow, *child)->place == place && row_of(shadow, *child)->source == source;
 }
 
-/* A table that has had other pages is linked by this one. */
+/* A table that has had other pages is linked by this one. Each turn makes one more table other than global. */
 static void make_mixed_upwards(struct shadow *shadow, uint32_t table)
 {
-    for (uint32_t i = 0; i < shadow->levels && row_of(shadow, table)->epoch == shadow->global_epoch; i++) {
+    while (row_of(shadow, table)->epoch == shadow->global_epoch) {
         make_mixed(shadow, table);
         table = row_of(shadow, table)->parent;
     }
@@ -1027,7 +1027,8 @@ static uint32_t find_leaf_table(const struct fill *fill, unsigned leaf, bool *li
     uint32_t table = shadow->way_table;
 
     row = row_of(shadow, table);
-    if (table != 0 && is_in_tree(shadow, row) && (fill->global || row->mixed)) {
+    if (table != 0 && (fill->global || row->mixed)) {
+        DEBUG_CHECK(is_in_tree(shadow, row)); /* else the way was forgotten */
         row->referenced = true;
         return table;
     }

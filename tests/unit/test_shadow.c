@@ -504,6 +504,260 @@ static void a_table_that_a_fill_takes_ends_the_tree_that_had_it(void **state)
     assert_false(cpu_walk(&model, 0x1000, &to, &host));
 }
 
+/* --- many pages --- */
+
+/* The page at `page` of a table shows its own frame. */
+static uint64_t frame_of(uint64_t page)
+{
+    return GIB + page * PAGE_BYTES;
+}
+
+static void put_page(uint64_t table, uint64_t page)
+{
+    guest_table(table)[page % 512] = frame_of(page) | ENTRY | X86_ACCESSED;
+}
+
+static bool is_shown(uint64_t page)
+{
+    struct translation to;
+    uint64_t host;
+    bool there = cpu_walk(&model, page * PAGE_BYTES, &to, &host);
+
+    assert_true(!there || host == 0x80000000 + page * PAGE_BYTES);
+    return there;
+}
+
+/* As a CPU goes there, with its accessed bit. */
+static void touch_page(uint64_t page)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    if (!is_shown(page)) {
+        assert_int_equal(shadow_fault(&model.shadow, &model.paging, page * PAGE_BYTES, GUEST_READ, &result),
+                         SHADOW_FILLED);
+    }
+    *cpu_leaf(&model, page * PAGE_BYTES, &to, &host) |= X86_ACCESSED;
+}
+
+/* Pages 0, step, 2 * step .. of the first way. */
+static void touch_pages(uint64_t count, uint64_t step)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        put_page(4, i * step);
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        touch_page(i * step);
+    }
+}
+
+/* To the other address space and back, until a tree that can be listed is. */
+static void switch_there_and_back(void)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        switch_to(EMPTY_ROOT);
+        switch_to(1);
+    }
+}
+
+static void start_many(void)
+{
+    one_user_page_of(0, 128);
+    memset(guest_table(EMPTY_ROOT), 0, PAGE_BYTES);
+}
+
+/* What is the same stays at a flush, however many entries there are beside each other, and what is not goes alone. */
+static void one_page_of_many_that_has_changed_goes_alone(void **state)
+{
+    static const uint64_t counts[] = {1, 2, 7, 8, 9, 15, 16, 64, 200, 512};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(counts); i++) {
+        start_many();
+        touch_pages(counts[i], 1);
+        shadow_flush(&model.shadow, &model.paging);
+        for (uint64_t page = 0; page < counts[i]; page++) {
+            assert_true(is_shown(page));
+        }
+        guest_table(4)[counts[i] / 2] = 0;
+        shadow_flush(&model.shadow, &model.paging);
+        for (uint64_t page = 0; page < counts[i]; page++) {
+            assert_int_equal(is_shown(page), page != counts[i] / 2);
+        }
+    }
+}
+
+/* A list has 103 places, of which the single ones are filled up to a multiple of 4, and the three tables above take one
+ * each. The half of them is for entries by themselves, then a run of any length takes one place. Whether there is a
+ * list or not, each page that was changed is gone. */
+static void a_tree_is_listed_if_all_of_it_fits(void **state)
+{
+    static const struct {
+        uint64_t singles, pairs; /* pages, each with a gap behind it */
+        bool listed;
+    } rows[] = {{96, 0, true},   {97, 0, true},  {98, 0, false}, {100, 0, false}, {101, 0, false},
+                {103, 0, false}, {49, 48, true}, {49, 51, true}, {49, 52, false}, {10, 60, true}};
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        uint64_t pages = rows[i].singles + rows[i].pairs;
+        uint64_t changed = 2 * (rows[i].singles / 2);
+        uint64_t kept;
+
+        start_many();
+        for (uint64_t at = 0; at < pages; at++) {
+            uint64_t page = at < rows[i].singles ? 2 * at : 3 * at - rows[i].singles;
+
+            put_page(4, page);
+            touch_page(page);
+            if (at >= rows[i].singles) {
+                put_page(4, page + 1);
+                touch_page(page + 1);
+            }
+        }
+        switch_there_and_back();
+        assert_int_equal(model.shadow.tree->state == SHADOW_TREE_LISTED, rows[i].listed);
+        kept = model.shadow.kept;
+        switch_to(EMPTY_ROOT);
+        switch_to(1);
+        assert_int_equal(model.shadow.kept - kept, rows[i].listed ? 2 : 1);
+        guest_table(4)[changed] = 0;
+        switch_to(EMPTY_ROOT);
+        switch_to(1);
+        for (uint64_t page = 0; page < 2 * rows[i].singles; page += 2) {
+            assert_int_equal(is_shown(page), page != changed);
+        }
+    }
+}
+
+/* Many entries beside each other are one run of the list, which is compared as a whole. */
+static void a_run_that_has_changed_is_seen_at_the_switch(void **state)
+{
+    static const uint64_t counts[] = {32, 40, 47, 512};
+
+    (void)state;
+    for (uint32_t i = 0; i < 2 * ARRAY_COUNT(counts); i++) {
+        uint64_t count = counts[i / 2];
+        uint64_t changed = i % 2 == 0 ? count - 1 : 3;
+        uint64_t kept;
+
+        start_many();
+        touch_pages(count, 1);
+        switch_there_and_back();
+        assert_int_equal(model.shadow.tree->state, SHADOW_TREE_LISTED);
+        kept = model.shadow.kept;
+        switch_to(EMPTY_ROOT);
+        switch_to(1);
+        assert_int_equal(model.shadow.kept, kept + 2);
+        guest_table(4)[changed] = 0;
+        switch_to(EMPTY_ROOT);
+        switch_to(1);
+        assert_int_equal(model.shadow.kept, kept + 3); /* the empty one alone */
+        for (uint64_t page = 0; page < count; page++) {
+            assert_int_equal(is_shown(page), page != changed);
+        }
+    }
+}
+
+/* The same where what other trees share was changed meanwhile: then the switch goes the slow way. */
+static void a_run_that_has_changed_is_seen_by_a_switch_that_looks_at_shares_first(void **state)
+{
+    (void)state;
+    for (uint32_t changes = 0; changes < 2; changes++) {
+        uint64_t kept;
+
+        start_many();
+        make_way(6, 0);
+        make_way(10, 0);
+        guest_table(12)[0] = 0x9000 | ENTRY; /* the last table of the way from 6 */
+        guest_table(9)[0] = frame_of(0) | ENTRY;
+        touch_pages(40, 1);
+        for (uint32_t i = 0; i < 6; i++) { /* two that share a table, which is listed as shared */
+            switch_to(i % 2 == 0 ? 6 : 10);
+            touch_page(0);
+        }
+        switch_to(1);
+        switch_there_and_back();
+        assert_int_equal(model.shadow.tree->state, SHADOW_TREE_LISTED);
+        switch_to(6);
+        guest_table(9)[1] = frame_of(1) | ENTRY;
+        kept = model.shadow.shared_changes;
+        touch_page(1); /* which the table of both gets */
+        assert_true(model.shadow.shared_changes != kept);
+        kept = model.shadow.kept;
+        guest_table(4)[20] ^= changes != 0 ? P : 0;
+        switch_to(1);
+        assert_int_equal(model.shadow.kept, kept + 1 - changes);
+        for (uint64_t page = 0; page < 40; page++) {
+            assert_int_equal(is_shown(page), changes == 0 || page != 20);
+        }
+    }
+}
+
+/* More tables of two trees than a list has room for: both are good all the same. */
+static void a_tree_with_many_shared_tables_has_no_list(void **state)
+{
+    (void)state;
+    for (uint64_t tables = SHADOW_TREE_SHARES - 2; tables < SHADOW_TREE_SHARES + 2; tables++) {
+        bool fits = tables + 2 <= SHADOW_TREE_SHARES;
+
+        start_many();
+        memcpy(guest_table(6), guest_table(1), PAGE_BYTES); /* another root, with all tables in common */
+        for (uint64_t i = 0; i < tables; i++) {
+            guest_table(3)[i] = (21 + i) * PAGE_BYTES | ENTRY;
+            memset(guest_table(21 + i), 0, PAGE_BYTES);
+            put_page(21 + i, i * 512);
+        }
+        for (uint32_t turn = 0; turn < 48; turn++) { /* with each one table more is known to be shared */
+            switch_to(turn % 2 == 0 ? 1 : 6);
+            for (uint64_t i = 0; i < tables; i++) {
+                assert_true(turn < 2 || is_shown(i * 512));
+                touch_page(i * 512);
+            }
+        }
+        assert_int_equal(model.shadow.tree->state == SHADOW_TREE_LISTED, fits);
+        guest_table(23)[0] = 0;
+        switch_to(1);
+        for (uint64_t i = 0; i < tables; i++) {
+            assert_int_equal(is_shown(i * 512), i != 2);
+        }
+    }
+}
+
+/* A switch looks at so many entries and no more: what is behind that comes again by faults, as the guest says it. */
+static void of_very_many_pages_a_switch_keeps_some_tables(void **state)
+{
+    uint64_t shown = 0;
+
+    (void)state;
+    for (uint32_t changes = 0; changes < 2; changes++) {
+        start_many();
+        for (uint64_t table = 0; table < 6; table++) {
+            guest_table(3)[table] = (21 + table) * PAGE_BYTES | ENTRY;
+            for (uint64_t page = 0; page < 512; page++) {
+                put_page(21 + table, table * 512 + page);
+            }
+            for (uint64_t page = 0; page < 512; page++) {
+                touch_page(table * 512 + page);
+            }
+        }
+        guest_table(21)[7] ^= changes != 0 ? P : 0;
+        guest_table(26)[7] ^= changes != 0 ? P : 0;
+        shadow_flush(&model.shadow, &model.paging);
+        shown = 0;
+        for (uint64_t page = 0; page < 6 * 512; page++) {
+            bool there = is_shown(page);
+
+            shown += there;
+            assert_false(there && changes != 0 && (page == 7 || page == 5 * 512 + 7));
+        }
+        assert_int_equal(shown, 3 * 512 - changes); /* the tables above count, too */
+        assert_true(is_shown(0) && !is_shown(5 * 512));
+        touch_page(5 * 512);
+    }
+}
+
 /* A table of two address spaces that is recycled goes from the one that is in use, whichever had it first. */
 static void a_table_taken_back_is_recycled_where_it_is(void **state)
 {
@@ -612,6 +866,59 @@ static void a_table_with_other_pages_does_not_stay(void **state)
     }
 }
 
+/* A global page in a table that has others, below one that has had none but is not in the epoch of global pages, for
+ * what links to it is not. When that one comes below a root by itself, the table is not kept as a global one. */
+static void a_table_with_other_pages_is_not_kept_below_one_without(void **state)
+{
+    struct guest_translation result;
+    struct audit_finding finding;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(CR4_PGE, 64);
+    guest_table(4)[0] |= G;
+    guest_table(4)[1] = 0x7000 | ENTRY;
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    make_way(6, 0); /* 6, 7, 8 and then the last table of the first way; and beside them a page that is not global */
+    guest_table(8)[0] = 0x4000 | ENTRY;
+    make_way(10, 0x7000 | ENTRY);
+    guest_table(7)[1] = 12 * PAGE_BYTES | ENTRY;
+    switch_to(6);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, GIB, GUEST_READ, &result), SHADOW_FILLED);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_READ, &result), SHADOW_FILLED);
+    make_way(EMPTY_ROOT, 0);
+    guest_table(EMPTY_ROOT + 1)[0] = 8 * PAGE_BYTES | ENTRY;
+    switch_to(EMPTY_ROOT);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_READ, &result), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, 0, &to, &host) && host == RAM_HOST + 0x5000);
+    assert_true(audit_passes(&model.shadow, &finding));
+    switch_to(0x500);
+    assert_false(cpu_walk(&model, 0x1000, &to, &host));
+}
+
+/* A table with other pages comes below two tables that have had none: both are as it is, up to the root. */
+static void a_table_with_other_pages_makes_all_above_it_so(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(CR4_PGE, 64);
+    guest_table(4)[0] |= G;
+    guest_table(4)[1] = 0x7000 | ENTRY;
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    make_way(6, 0);
+    guest_table(8)[0] = 0x4000 | ENTRY;
+    switch_to(6);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0, GUEST_READ, &result), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, 0, &to, &host) && host == RAM_HOST + 0x5000);
+    assert_true(cpu_walk(&model, 0x1000, &to, &host)); /* it is as it was */
+    switch_to(0x500);
+    assert_false(cpu_walk(&model, 0x1000, &to, &host));
+}
+
 /* The parts of a large page of the guest's that RAM does not allow as one leaf are there again at the switch. */
 static void parts_of_a_large_page_are_there_again_at_a_switch(void **state)
 {
@@ -692,9 +999,17 @@ int main(void)
         cmocka_unit_test(a_table_that_had_a_forced_page_stays_in_the_tree),
         cmocka_unit_test(a_table_that_is_linked_is_not_used_again_a_level_higher),
         cmocka_unit_test(a_table_that_a_fill_takes_ends_the_tree_that_had_it),
+        cmocka_unit_test(one_page_of_many_that_has_changed_goes_alone),
+        cmocka_unit_test(a_tree_is_listed_if_all_of_it_fits),
+        cmocka_unit_test(a_run_that_has_changed_is_seen_at_the_switch),
+        cmocka_unit_test(a_run_that_has_changed_is_seen_by_a_switch_that_looks_at_shares_first),
+        cmocka_unit_test(a_tree_with_many_shared_tables_has_no_list),
+        cmocka_unit_test(of_very_many_pages_a_switch_keeps_some_tables),
         cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),
         cmocka_unit_test(a_table_with_other_pages_does_not_stay),
+        cmocka_unit_test(a_table_with_other_pages_is_not_kept_below_one_without),
+        cmocka_unit_test(a_table_with_other_pages_makes_all_above_it_so),
         cmocka_unit_test(parts_of_a_large_page_are_there_again_at_a_switch),
         cmocka_unit_test(memory_is_counted_for_rows_lists_entries_seen_and_tables),
     };

@@ -379,6 +379,7 @@ static void map_apic_page(uint32_t guest, uint64_t bytes, bool execute)
 static void an_apic_access_page_is_reached_by_its_guest_only(void **state)
 {
     static const struct guest_range apic_page = {{APIC_GPA}, {APIC_HPA}, PAGE_BYTES};
+    static const struct guest_range others_page = {{APIC_GPA}, {APIC_HPA + PAGE_BYTES}, PAGE_BYTES};
 
     (void)state;
     build(0);
@@ -390,6 +391,11 @@ static void an_apic_access_page_is_reached_by_its_guest_only(void **state)
     audited[2].apic_page = &apic_page;
     expect_finding(AUDIT_APIC_PAGE, 2, APIC_GPA, APIC_HPA);
     assert_non_null(strstr(finding.sentence, "has an APIC-access page that is not its own"));
+    build(0);
+    audited[1].apic_page = &apic_page;
+    audited[2].apic_page = &others_page; /* each has one of its own */
+    map_apic_page(1, PAGE_BYTES, false);
+    assert_int_equal(audit_trees(&request, &finding), STATUS_OK);
 }
 
 static void an_apic_access_page_is_one_page_at_its_place_and_no_code(void **state)

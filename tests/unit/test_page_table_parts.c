@@ -641,6 +641,7 @@ FOR_EACH_FORMAT(a_concurrent_unmap_leaves_the_tables_as_they_are)
     uint64_t spare;
 
     assert_int_equal(page_table_unmap_concurrent(tree, GIB, LEVEL_4K), STATUS_NOT_FOUND);
+    assert_int_equal(page_table_unmap_concurrent(tree, 1ULL << 62, LEVEL_4K), STATUS_OVERFLOW); /* no tree has that */
     assert_int_equal(page_table_populate(tree, GIB, PAGE_BYTES, LEVEL_4K, NULL), STATUS_OK);
     spare = tree->pool->free_count;
     for (uint32_t i = 0; i < 2; i++) {

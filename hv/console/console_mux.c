@@ -97,15 +97,27 @@ static const char *reason_in(const char *text, uint32_t length)
     return reason;
 }
 
-/* Its length. */
+static inline bool is_plain(const struct vt_cell *cell)
+{
+    return (uint32_t)cell->character - ' ' < 0x7fu - ' ';
+}
+
+/* Its length. Nearly all lines are plain from end to end: that loop is all they are charged for. */
 static uint32_t line_text(const struct console_line *line, char text[HISTORY_LINE_MAX])
 {
+    uint32_t most = line->length < HISTORY_LINE_MAX - 1 ? line->length : HISTORY_LINE_MAX - 1;
     const struct vt_cell *end = &line->cells[line->length];
+    const struct vt_cell *cell;
     char *last = &text[HISTORY_LINE_MAX - 1];
-    char *to = text;
+    char *to;
+    uint32_t plain = 0;
 
-    for (const struct vt_cell *cell = line->cells; cell < end && to < last; cell++) {
-        if (cell->character >= ' ' && cell->character < 0x7f) {
+    for (; plain < most && is_plain(&line->cells[plain]); plain++) {
+        text[plain] = (char)line->cells[plain].character;
+    }
+    to = &text[plain];
+    for (cell = &line->cells[plain]; cell < end && to < last; cell++) {
+        if (is_plain(cell)) {
             *to++ = (char)cell->character;
         } else if (cell->character != 0) {
             *to++ = cell->character == VT_TAB ? ' ' : VT_UNKNOWN_CHARACTER;

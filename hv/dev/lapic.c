@@ -57,8 +57,22 @@ static const uint64_t x2apic_readable = REGISTERS_COMMON;
 static const uint64_t xapic_known = REGISTERS_COMMON | REGISTER_BIT(LAPIC_APR) | REGISTER_BIT(LAPIC_EOI) |
                                     REGISTER_BIT(LAPIC_RRD) | REGISTER_BIT(LAPIC_DFR) | REGISTER_BIT(LAPIC_ICR_HIGH);
 
-/* The highest vector set in ISR, TMR or IRR, in this word or a lower one; -1: none. Out of line: with
- * lapic_any_vector() in one function each word would be kept in a register that has to be saved. */
+/* The highest vector set in ISR, TMR or IRR; -1: none. Out of line: with lapic_any_vector() in one function each word
+ * would be kept in a register that has to be saved. */
+__attribute__((noinline)) static int highest_of_all(const uint32_t *registers)
+{
+    for (int word = LAPIC_WORDS - 1; word >= 0; word--) {
+        uint32_t bits = registers[word * 4];
+
+        if (bits != 0) {
+            return word * 32 + 31 - __builtin_clz(bits);
+        }
+    }
+    return -1;
+}
+
+/* The same in this word or a lower one: the compiler cannot lay the words out one by one, so it is the better one only
+ * where the first word is mostly the right one. */
 __attribute__((noinline)) static int highest_of_words(const uint32_t *registers, int word)
 {
     for (; word >= 0; word--) {
@@ -73,7 +87,7 @@ __attribute__((noinline)) static int highest_of_words(const uint32_t *registers,
 
 static inline int highest_vector(const struct lapic *lapic, uint32_t base)
 {
-    return highest_of_words(&lapic->page->registers[base / 4], LAPIC_WORDS - 1);
+    return highest_of_all(&lapic->page->registers[base / 4]);
 }
 
 /* The offset in ISR of the highest word in which any vector can be: 32 vectors, 16 bytes, each. */

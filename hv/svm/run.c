@@ -270,7 +270,7 @@ static inline bool may_inject_alone(const struct svm_vcpu *svm, const struct vcp
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
-    return vcpu_waits_for_apic_alone(vcpu) && svm_events_are_settled(svm, vcpu) && (vmcb->rflags & RFLAGS_IF) != 0 &&
+    return (vmcb->rflags & RFLAGS_IF) != 0 && vcpu_waits_for_apic_alone(vcpu) && svm_events_are_settled(svm, vcpu) &&
            (vmcb->int_state & INT_STATE_SHADOW) == 0 && (vmcb->int_control & INT_CONTROL_V_IRQ) == 0 &&
            (vmcb->intercepts[INTERCEPT_MISC1] & 1u << MISC1_VINTR) == 0 &&
            (vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR8_WRITE) == 0 && !wants_repair(svm);
@@ -308,8 +308,7 @@ __attribute__((noinline)) static bool finish_any(struct svm_vcpu *svm, struct vc
 /* The same where the guest has a word in its memory for the ends of interrupts; else, what finish_any() does. */
 __attribute__((noinline)) static bool finish_by_word(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    bool may = vcpu->lapic.end_word != NULL && may_inject_alone(svm, vcpu);
-    int vector = may ? lapic_accept_alone_by_word(&vcpu->lapic) : -1;
+    int vector = vcpu->lapic.end_word != NULL ? lapic_accept_alone_by_word(&vcpu->lapic) : -1;
 
     if (vector < 0) {
         return finish_any(svm, vcpu);
@@ -321,8 +320,12 @@ __attribute__((noinline)) static bool finish_by_word(struct svm_vcpu *svm, struc
 /* VCPU_EVENT alone, and no NMI. */
 __attribute__((noinline)) static bool finish_with_event(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    int vector = may_inject_alone(svm, vcpu) ? lapic_accept_alone(&vcpu->lapic) : -1;
+    int vector;
 
+    if (!may_inject_alone(svm, vcpu)) {
+        __attribute__((musttail)) return finish_any(svm, vcpu);
+    }
+    vector = lapic_accept_alone(&vcpu->lapic);
     if (vector < 0) {
         __attribute__((musttail)) return finish_by_word(svm, vcpu);
     }

@@ -289,7 +289,7 @@ __attribute__((noinline)) static bool finish_any(struct vmx_vcpu *vmx, struct vc
 /* The same where the guest has a word in its memory for the ends of interrupts; else, what finish_any() does. */
 __attribute__((noinline)) static bool finish_by_word(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    bool may = vcpu->lapic.end_word != NULL && !vcpu->cpu_delivers && may_inject_alone(vmx, vcpu) && is_open();
+    bool may = vcpu->lapic.end_word != NULL && !vcpu->cpu_delivers && is_open();
     int vector = may ? lapic_accept_alone_by_word(&vcpu->lapic) : -1;
 
     if (vector < 0) {

@@ -670,6 +670,7 @@ FOR_EACH_FORMAT(a_concurrent_map_is_refused_by_name)
     arena_map(arena, 0, 0, 2 * MIB);
     assert_int_equal(page_table_map_concurrent(tree, 0, hpa(0), LEVEL_4K, arena_rwx, NULL), STATUS_BUSY);
     assert_int_equal(page_table_map_concurrent(tree, 2 * MIB, hpa(GIB), LEVEL_2M, arena_rwx, NULL), STATUS_OK);
+    assert_int_equal(page_table_map_concurrent(tree, 2 * MIB, hpa(0), LEVEL_2M, arena_rwx, NULL), STATUS_BUSY);
     arena_expect(arena, 2 * MIB, GIB, LEVEL_2M);
 }
 

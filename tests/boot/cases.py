@@ -829,7 +829,7 @@ CASES = [
     # VMRUN loads no CR2.
     # The CPU serves the local APICs then; pc-masked needs the repair of that.
     guests_case("guests-no-quirks", [*(name for name in PC_GUESTS if not name.endswith("-32") and name != "pc-masked"),
-                                     "smp-x2apic"], emulators=BOCHS_VMX,
+                                     "smp", "smp-x2apic"], emulators=BOCHS_VMX,
                 hypervisor_lines="quirks = none\n", required=(r"^plinth: quirks of Bochs: left off, as asked for$",)),
     guests_case("guests-no-quirks-svm", [name for name in PC_GUESTS
                                          if not name.endswith("-32") and name not in ("pc-debug", "pc-user")],
@@ -908,6 +908,8 @@ CASES = [
     longest_exit_case("hostile-counted-bochs", "bochs-svm", emulators=("bochs-svm",), slow=True),
     lock_case("hostile-lock", emulators=QEMU),
     hostile_case("hostile-end", "end", "shared", emulators=("qemu-svm", "bochs-vmx", "bochs-svm")),
+    # Where the CPU serves the local APICs in memory.
+    hostile_case("hostile-apic", "apic", "shared", "bochs-vmx", emulators=BOCHS_VMX),
     # What never ends by itself: endless #AC and #DB, and a loop; the watchdog ends them.
     hostile_case("hostile-endless", "endless", "shared", "bochs-vmx", emulators=("bochs-vmx", "bochs-svm")),
     # The console: what guests print to deceive or blind its operator, and a flood beside a guest that polls its UART.
@@ -926,10 +928,10 @@ CASES = [
              r"plinth: result ok\s*\Z"], files={"hello.elf": HELLO, "spin.elf": Built("guests/spin.elf")}, forbidden=NEVER, smp=2,
          emulators=QEMU),
     # The CPU serves the local APICs of two vCPUs, again and again.
-    Case("restart-virtual-apic", "[hypervisor]\nquirks = none\n[guest smp]\nmemory = 16M\nkernel = smp-x2apic.elf\nprotocol = elf\ncpus = 2\n"
+    Case("restart-virtual-apic", "[hypervisor]\nquirks = none\n[guest smp]\nmemory = 16M\nkernel = smp.elf\nprotocol = elf\ncpus = 2\n"
          "on-stop = restart\n" + hello_conf(more="on-stop = poweroff\n"), [
-             *[r"^\[smp\] PASS smp-x2apic$"] * 3, r"^\[hello\] PASS hello$", r"plinth: result ok\s*\Z"],
-         files={"hello.elf": HELLO, "smp-x2apic.elf": Built("guests/smp-x2apic.elf")}, forbidden=NEVER, smp=2,
+             *[r"^\[smp\] PASS smp$"] * 3, r"^\[hello\] PASS hello$", r"plinth: result ok\s*\Z"],
+         files={"hello.elf": HELLO, "smp.elf": Built("guests/smp.elf")}, forbidden=NEVER, smp=2,
          emulators=BOCHS_VMX),
     Case("status", neighbour_conf("until-key") + end_conf("halted", "halt-for-good", ""),
          [r"guest halted stopped: halted with interrupts off", Send("\x1ds"), r"status of 2 guests",

@@ -32,6 +32,8 @@
 #define LAPIC_EOI (LAPIC_BASE + 0xb0)
 #define LAPIC_SPURIOUS (LAPIC_BASE + 0xf0)
 #define LAPIC_ICR (LAPIC_BASE + 0x300)
+#define LAPIC_TIMER_INITIAL (LAPIC_BASE + 0x380)
+#define LAPIC_TIMER_CURRENT (LAPIC_BASE + 0x390)
 #define APIC_ON 0x1ffu
 #define TO_SELF 0x40000u
 #define IPI 0x41u
@@ -147,6 +149,17 @@ static void do_lapic_write(void)
 static void do_lapic_read(void)
 {
     (void)mmio_read32(LAPIC_TPR);
+}
+
+/* A count of 0: the timer stands still. */
+static void do_timer_write(void)
+{
+    mmio_write32(LAPIC_TIMER_INITIAL, 0);
+}
+
+static void do_timer_read(void)
+{
+    (void)mmio_read32(LAPIC_TIMER_CURRENT);
 }
 
 static void do_no_function_read(void)
@@ -365,6 +378,8 @@ static void measure_memory(uint64_t floor)
     measure("MOV-hole-read", do_empty_read, floor);
     measure("MOV-xAPIC-TPR-read", do_lapic_read, floor);
     measure("MOV-xAPIC-TPR-write", do_lapic_write, floor);
+    measure("MOV-xAPIC-timer-write", do_timer_write, floor);
+    measure("MOV-xAPIC-timer-read", do_timer_read, floor);
     mmio_write32(LAPIC_SPURIOUS, APIC_ON);
     trap_set(IPI, on_ipi);
     interrupts_on();

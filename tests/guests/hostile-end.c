@@ -62,6 +62,11 @@ static void stack_push_in_device(void)
     __asm__ volatile("movq %0, %%rsp; call 1f; 1: call 2f; 2: ud2" : : "r"((uint64_t)NOT_MEMORY + 0x800));
 }
 
+static void stack_in_apic(void)
+{
+    __asm__ volatile("movq %0, %%rsp; ud2" : : "r"((uint64_t)LAPIC_BASE + 0x90));
+}
+
 static void stack_nowhere(void)
 {
     __asm__ volatile("movq %0, %%rsp; ud2" : : "r"(0x8000000000000000ULL));
@@ -82,6 +87,15 @@ static void tables_in_device(void)
 {
     window_map(NOT_MEMORY | PTE_PRESENT | PTE_WRITE);
     TRAP("movl %%eax, (%0)", : : "r"((uintptr_t)WINDOW_BASE) : "memory");
+    CHECK_EQUAL(trap_last.vector, 14);
+    guest_end();
+}
+
+/* The same. Bochs takes the walk for the access itself: so the two have other places in their pages. */
+static void tables_in_apic(void)
+{
+    window_map(LAPIC_BASE | PTE_PRESENT | PTE_WRITE);
+    TRAP("movl %%eax, (%0)", : : "r"((uintptr_t)WINDOW_BASE + 0x124) : "memory");
     CHECK_EQUAL(trap_last.vector, 14);
     guest_end();
 }
@@ -294,10 +308,12 @@ static const struct attack attacks[] = {
     {"gdt-in-device", gdt_in_device},
     {"stack-in-device", stack_in_device},
     {"push-in-device", stack_push_in_device},
+    {"stack-in-apic", stack_in_apic},
     {"stack-nowhere", stack_nowhere},
     {"root-in-device", root_in_device},
     {"root-beyond", root_beyond_memory},
     {"walk-in-device", tables_in_device},
+    {"walk-in-apic", tables_in_apic},
     {"code-in-device", code_in_device},
     {"code-in-apic", code_in_apic},
     {"code-over-edge", code_over_the_edge},

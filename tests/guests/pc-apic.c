@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The local APIC in its corners: the timer's modes changed while it counts, its clock against the TSC, the page
- * disabled and moved, CR8, priorities. SDM 3A 11.4.3, 11.5.4, 11.8.3.1, 11.8.6.
+ * disabled and moved, CR8, priorities. SDM 3A 11.4.3, 11.5.4, 11.8.3.1, 11.8.6. Then accesses of every width to the
+ * page, and what a local APIC does that software has switched off: the same where VMX's CPU serves the page and where
+ * it does not.
  */
 #include "tests/guests/lib/guest.h"
 
@@ -17,7 +19,17 @@ const char guest_name[] = "pc-apic";
 #define APIC_TPR 0x80
 #define APIC_PPR 0xa0
 #define APIC_EOI 0xb0
+#define APIC_LDR 0xd0
+#define APIC_DFR 0xe0
 #define APIC_SVR 0xf0
+#define APIC_ISR_80 0x140 /* vectors 0x80 to 0x9f */
+#define APIC_IRR_80 0x240
+#define APIC_ESR 0x280
+#define APIC_THERMAL 0x330
+#define APIC_NOT_THERE 0x40
+#define ERROR_REGISTER 0x80u
+#define SVR_ON 0x1ffu
+#define SVR_OFF 0xffu
 #define APIC_ICR_LOW 0x300
 #define APIC_LINT0 0x350
 #define APIC_TIMER 0x320
@@ -276,12 +288,175 @@ static void lowering_cr8_delivers(void)
 }
 #endif
 
+#define ACCESSES(bits)                                                        \
+    static uint##bits##_t read##bits(uint32_t offset)                         \
+    {                                                                         \
+        return *(volatile uint##bits##_t *)(uintptr_t)(LAPIC_BASE + offset);  \
+    }                                                                         \
+    static void write##bits(uint32_t offset, uint##bits##_t value)            \
+    {                                                                         \
+        *(volatile uint##bits##_t *)(uintptr_t)(LAPIC_BASE + offset) = value; \
+    }
+ACCESSES(8)
+ACCESSES(16)
+ACCESSES(32)
+#ifdef __x86_64__
+ACCESSES(64)
+#endif
+
+static void reads_of_any_width_see_the_registers_bytes(void)
+{
+    uint32_t version = lapic_read(APIC_VERSION), copied[2];
+    const void *from = (const void *)(uintptr_t)(LAPIC_BASE + APIC_VERSION);
+    void *to = copied;
+    word_t count = 2;
+
+    for (uint32_t byte = 0; byte < 4; byte++) {
+        CHECK_EQUAL(read8(APIC_VERSION + byte), version >> 8 * byte & 0xff);
+    }
+    CHECK_EQUAL(read16(APIC_VERSION + 2), version >> 16);
+    CHECK_EQUAL(read32(APIC_VERSION + 2), version >> 16);
+    CHECK_EQUAL(read16(APIC_VERSION + 3), version >> 24);
+    CHECK_EQUAL(read32(APIC_VERSION + 4), 0);
+    CHECK_EQUAL(read32(APIC_EOI), 0);
+#ifdef __x86_64__
+    CHECK_EQUAL(read64(APIC_VERSION), version);
+#endif
+    __asm__ volatile("cld; rep movsl" : "+S"(from), "+D"(to), "+c"(count) : : "memory");
+    CHECK_EQUAL(copied[0], version);
+    CHECK_EQUAL(copied[1], 0);
+}
+
+static void writes_of_any_width_change_their_bytes(void)
+{
+    lapic_write(APIC_THERMAL, MASKED | 0x41);
+    write8(APIC_THERMAL, 0x42);
+    CHECK_EQUAL(lapic_read(APIC_THERMAL), MASKED | 0x42);
+    write16(APIC_THERMAL + 1, 0x0104);
+    CHECK_EQUAL(lapic_read(APIC_THERMAL), MASKED | 0x442);
+    write32(APIC_THERMAL + 2, 0xffff); /* over its end */
+    write16(APIC_THERMAL + 3, 0xffff);
+    write8(APIC_THERMAL + 4, 0xff);
+    write32(APIC_VERSION, 0xffff);
+    write32(APIC_CURRENT, 0xffff);
+    CHECK_EQUAL(lapic_read(APIC_THERMAL), MASKED | 0x442);
+    lapic_write(APIC_THERMAL, 0xffffffffu);
+    CHECK_EQUAL(lapic_read(APIC_THERMAL), 0x107ff);
+#ifdef __x86_64__
+    write64(APIC_THERMAL, 0xffffffff00000000ull | MASKED | 0x43);
+    CHECK_EQUAL(lapic_read(APIC_THERMAL), MASKED | 0x43);
+#endif
+    write8(APIC_TPR, 0x25);
+    write8(APIC_TPR + 1, 0xff);
+    CHECK_EQUAL(lapic_read(APIC_TPR), 0x25);
+    lapic_write(APIC_TPR, 0xabcdef31u);
+    CHECK_EQUAL(lapic_read(APIC_TPR), 0x31);
+    __asm__ volatile("orl $0x40, %0" : "+m"(*(volatile uint32_t *)(uintptr_t)(LAPIC_BASE + APIC_TPR)));
+    CHECK_EQUAL(lapic_read(APIC_TPR), 0x71);
+    CHECK_EQUAL(lapic_read(APIC_PPR), 0x71);
+    lapic_write(APIC_TPR, 0);
+    lapic_write(APIC_LDR, 0x12345678);
+    CHECK_EQUAL(lapic_read(APIC_LDR), 0x12000000);
+    lapic_write(APIC_DFR, 0);
+    CHECK_EQUAL(lapic_read(APIC_DFR), 0x0fffffff);
+    lapic_write(APIC_DFR, 0xffffffffu);
+    lapic_write(APIC_SVR, 0xfffff000u | SVR_ON);
+    CHECK_EQUAL(lapic_read(APIC_SVR), SVR_ON);
+}
+
+static void registers_that_are_not_there_are_errors(void)
+{
+    lapic_write(APIC_ESR, 0);
+    CHECK_EQUAL(lapic_read(APIC_NOT_THERE), 0);
+    lapic_write(APIC_ESR, 0x5a5a5a5a);
+    CHECK_EQUAL(lapic_read(APIC_ESR), ERROR_REGISTER);
+    lapic_write(APIC_ESR, 0);
+    CHECK_EQUAL(lapic_read(APIC_ESR), 0);
+}
+
+enum end_of_interrupt {
+    END_BY_WORD,
+    END_BY_LAST_BYTE,
+    END_BY_TWO_WORDS,
+    ENDS,
+};
+static volatile enum end_of_interrupt end_by;
+
+static void on_ended(struct trap_frame *frame)
+{
+    (void)frame;
+    ticks++;
+    CHECK_EQUAL(lapic_read(APIC_ISR_80), 1u << 3);
+    if (end_by == END_BY_LAST_BYTE) {
+        write8(APIC_EOI + 3, 0xff);
+#ifdef __x86_64__
+    } else if (end_by == END_BY_TWO_WORDS) {
+        write64(APIC_EOI, ~0ull);
+#endif
+    } else {
+        lapic_write(APIC_EOI, 0xffffffffu);
+    }
+}
+
+/* Then the next one of a lower class comes. */
+static void any_write_of_eoi_ends_an_interrupt(void)
+{
+    for (end_by = END_BY_WORD; end_by < ENDS; end_by++) {
+        ticks = 0;
+        lapic_write(APIC_ICR_LOW, ICR_SELF | 0x83);
+        CHECK_EQUAL(lapic_read(APIC_IRR_80), 1u << 3);
+        take_interrupts();
+        CHECK_EQUAL(ticks, 1);
+        CHECK_EQUAL(lapic_read(APIC_ISR_80), 0);
+        CHECK_EQUAL(lapic_read(APIC_PPR), 0);
+        lapic_write(APIC_ICR_LOW, ICR_SELF | 0x72);
+        take_interrupts();
+        CHECK_EQUAL(ticks, 2);
+    }
+    lapic_write(APIC_ICR_LOW, ICR_SELF | 0x72);
+    take_interrupts();
+    write8(APIC_ICR_LOW, 0x82); /* the rest of it stands there */
+    take_interrupts();
+    CHECK_EQUAL(ticks, 4);
+}
+
+static void what_is_off_takes_no_interrupts(void)
+{
+    ticks = 0;
+    lapic_write(APIC_SVR, SVR_OFF);
+    lapic_write(APIC_ICR_LOW, ICR_SELF | 0x82);
+    take_interrupts();
+    CHECK_EQUAL(lapic_read(APIC_IRR_80), 0);
+    lapic_write(APIC_THERMAL, 0x41);
+    CHECK_EQUAL(lapic_read(APIC_THERMAL), MASKED | 0x41);
+    lapic_write(APIC_TPR, 0x30);
+    CHECK_EQUAL(lapic_read(APIC_TPR), 0x30);
+    lapic_write(APIC_TPR, 0);
+    lapic_write(APIC_SVR, SVR_ON);
+    take_interrupts();
+    CHECK_EQUAL(ticks, 0);
+    lapic_write(APIC_ICR_LOW, ICR_SELF | 0x82);
+    take_interrupts();
+    CHECK_EQUAL(ticks, 1);
+}
+
+static void the_page_answers_every_access(void)
+{
+    reads_of_any_width_see_the_registers_bytes();
+    writes_of_any_width_change_their_bytes();
+    registers_that_are_not_there_are_errors();
+    any_write_of_eoi_ends_an_interrupt();
+    what_is_off_takes_no_interrupts();
+}
+
 void guest_main(void)
 {
     pic_init();
     lapic_init();
     trap_set(VECTOR, on_interrupt);
+    trap_set(0x72, on_interrupt);
     trap_set(0x82, on_interrupt);
+    trap_set(0x83, on_ended);
     if (!on_plain_tcg()) { /* whose timer starts its count again */
         the_mode_can_change_while_the_timer_counts();
         periodic_to_one_shot_ends_with_one_interrupt();
@@ -293,8 +468,10 @@ void guest_main(void)
 #endif
     the_deadline_follows_a_moved_tsc();
     if (!on_plain_tcg()) { /* whose APIC cannot be switched off or moved */
+        the_page_answers_every_access();
         the_page_is_gone_while_the_apic_is_off();
         the_page_can_move();
         wrong_bases_are_refused();
+        the_page_answers_every_access();
     }
 }

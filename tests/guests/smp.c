@@ -4,7 +4,7 @@
  * between the two in both directions and by every shorthand, NMI, INIT of a running CPU and a second start, and a TSC
  * that does not go back from one CPU to the other. SDM 3A 9.4 "Multiple-Processor (MP) Initialization", 11.6
  * "Issuing Interprocessor Interrupts". It needs `cpus = 2`. smp-x2apic.c is the same with both local APICs in x2APIC
- * mode.
+ * mode; here the second CPU goes there in the end, and the first stays.
  *
  * With `ask` on the command line a byte from the console says how it ends: `c`, and the second CPU makes a triple
  * fault; `h`, and both halt for good, the second one long before.
@@ -54,6 +54,7 @@ const char guest_name[] = SMP_NAME;
 #define MSR_TSC_AUX 0xc0000103u
 #define RDTSCP (1u << 27) /* CPUID 0x80000001 EDX */
 #define APIC_BASE_X2APIC 0xc00u
+#define CPUID_1_X2APIC (1u << 21) /* ECX */
 #define MSR_X2APIC(offset) (0x800u + (offset) / 16)
 #define APIC_SVR 0xf0
 #define SVR_ON 0x1ffu
@@ -68,10 +69,25 @@ const char guest_name[] = SMP_NAME;
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 static volatile uint32_t starts, ap_id, pings, pongs, ap_counted, bsp_counted, ap_nmis, bsp_nmis;
 static volatile uint64_t ap_tsc;
-static volatile uint32_t tsc_asked, crash_asked, halt_asked, nmi_asked, locks_asked = LOCKS_NOT, timers,
-                                                                        timers_while_off;
+static volatile uint32_t tsc_asked, mode_asked, crash_asked, halt_asked, nmi_asked, locks_asked = LOCKS_NOT, timers,
+                                                                                    timers_while_off;
 static uint8_t line[128] __attribute__((aligned(64)));
 static uint32_t bsp_id, khz;
+
+/* The second CPU is in x2APIC mode. SDM 3A 11.12.5 "x2APIC State Transitions". */
+static volatile bool ap_went;
+
+static bool is_second(void)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    return here >= (uintptr_t)stack && here <= (uintptr_t)(stack + STACK_BYTES);
+}
+
+static bool by_msr(void)
+{
+    return SMP_X2APIC || (ap_went && is_second());
+}
 
 static void apic_on(void)
 {
@@ -85,12 +101,12 @@ static void apic_on(void)
 
 static uint32_t this_id(void)
 {
-    return SMP_X2APIC ? (uint32_t)rdmsr(MSR_X2APIC(APIC_ID)) : lapic_read(APIC_ID) >> 24;
+    return by_msr() ? (uint32_t)rdmsr(MSR_X2APIC(APIC_ID)) : lapic_read(APIC_ID) >> 24;
 }
 
 static void end_of_interrupt(void)
 {
-    if (SMP_X2APIC) {
+    if (by_msr()) {
         wrmsr(MSR_X2APIC(APIC_EOI), 0);
     } else {
         lapic_write(APIC_EOI, 0);
@@ -99,7 +115,7 @@ static void end_of_interrupt(void)
 
 static void send(uint32_t to, uint32_t command)
 {
-    if (SMP_X2APIC) {
+    if (by_msr()) {
         wrmsr(MSR_X2APIC(APIC_ICR_LOW), (uint64_t)to << 32 | command);
         return;
     }
@@ -197,6 +213,11 @@ static void ap_main(void)
         }
         if (locks_asked != LOCKS_NOT) {
             split_locks();
+        }
+        if (mode_asked != 0) {
+            wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
+            ap_went = true;
+            mode_asked = 0;
         }
         if (nmi_asked != 0) {
             nmi_asked = 0;
@@ -354,6 +375,30 @@ static void the_tsc_does_not_go_back(void)
     interrupts_off();
 }
 
+/* Where the CPU serves the page in memory, the first goes on with it when the second has left. */
+static void modes_can_differ(void)
+{
+    uint32_t before = bsp_counted;
+
+    if (SMP_X2APIC || (cpuid(1, 0).ecx & CPUID_1_X2APIC) == 0) {
+        return;
+    }
+    mode_asked = 1;
+    send(ap_id, ICR_FIXED | COUNTED);
+    interrupts_on();
+    while (mode_asked != 0) {
+        __asm__ volatile("pause");
+    }
+    interrupts_off();
+    write_cr3(read_cr3());
+    for (uint32_t i = 0; i < PINGS; i++) {
+        send(0, TO_SELF | ICR_FIXED | COUNTED);
+        wait_until(&bsp_counted, before + i + 1, "interrupts to self beside another mode");
+    }
+    interrupts_go_both_ways();
+    shorthands_reach_the_cpus_that_they_name();
+}
+
 /* The TSC was 0 at the guest's start. */
 static void halt_both(void)
 {
@@ -429,5 +474,6 @@ void guest_main(void)
     the_tsc_does_not_go_back();
     start_second(2);
     interrupts_go_both_ways();
+    modes_can_differ();
     end_as_asked();
 }

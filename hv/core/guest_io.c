@@ -230,7 +230,9 @@ static void apic_accessed(struct vcpu *vcpu, uint64_t deadline_before)
 /* Whether software has switched the local APIC on decides which side serves it. */
 static void look_at_enable(struct vcpu *vcpu, uint32_t offset)
 {
-    vcpu->requests |= (offset & APIC_LINE) == LAPIC_SVR ? VCPU_MSR_BITMAP : 0;
+    if ((offset & APIC_LINE) == LAPIC_SVR) {
+        vcpu->requests |= VCPU_MSR_BITMAP;
+    }
 }
 
 bool guest_hold_for(struct vcpu *vcpu, gpa_t address)

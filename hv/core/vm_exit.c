@@ -25,6 +25,7 @@ const char *exit_kind_name(enum exit_kind kind)
         [EXIT_SHUTDOWN] = "triple fault",
         [EXIT_APIC_WRITE] = "APIC write",
         [EXIT_EOI] = "virtual EOI",
+        [EXIT_APIC_ACCESS] = "APIC access",
         [EXIT_INVALID] = "entry refused",
         [EXIT_UNKNOWN] = "unknown exit",
     };

@@ -23,14 +23,15 @@ enum exit_kind {
     EXIT_CR_ACCESS,
     EXIT_EXCEPTION, /* an intercepted exception, before its delivery */
     EXIT_TASK_SWITCH,
-    EXIT_UNDEFINED,  /* an instruction that this machine does not offer (VMRUN, VMXON, MWAIT, ...): #UD */
-    EXIT_NOTHING,    /* an instruction with no effect here (INVLPG): go on after it */
-    EXIT_PAUSE,      /* a loop of PAUSE, on a CPU that several vCPUs share: another may have the slice's rest */
-    EXIT_SHUTDOWN,   /* triple fault */
-    EXIT_APIC_WRITE, /* VMX with APIC virtualization: a register was written, offset in apic.offset */
-    EXIT_EOI,        /* VMX with virtual-interrupt delivery: EOI of a level-triggered vector */
-    EXIT_INVALID,    /* the CPU refused to enter: the control structure is wrong */
-    EXIT_UNKNOWN,    /* an exit that was never asked for */
+    EXIT_UNDEFINED,   /* an instruction that this machine does not offer (VMRUN, VMXON, MWAIT, ...): #UD */
+    EXIT_NOTHING,     /* an instruction with no effect here (INVLPG): go on after it */
+    EXIT_PAUSE,       /* a loop of PAUSE, on a CPU that several vCPUs share: another may have the slice's rest */
+    EXIT_SHUTDOWN,    /* triple fault */
+    EXIT_APIC_WRITE,  /* VMX with APIC virtualization: a register was written, offset in apic.offset */
+    EXIT_EOI,         /* VMX with virtual-interrupt delivery: EOI of a level-triggered vector */
+    EXIT_APIC_ACCESS, /* VMX with APIC virtualization: dispatched as the EXIT_NESTED_FAULT that it is in all else */
+    EXIT_INVALID,     /* the CPU refused to enter: the control structure is wrong */
+    EXIT_UNKNOWN,     /* an exit that was never asked for */
     EXIT_KIND_COUNT,
 };
 _Static_assert(EXIT_KIND_COUNT <= EXIT_KINDS_MAX, "struct vcpu counts every kind");
@@ -119,6 +120,7 @@ static inline bool exit_wants_system(const struct vcpu *vcpu, const struct vm_ex
     case EXIT_RDMSR:
         return (uint32_t)vcpu->gpr[GPR_RCX] == EXIT_MSR_EFER;
     case EXIT_NESTED_FAULT:
+    case EXIT_APIC_ACCESS:
     case EXIT_XSETBV:
     case EXIT_RDPMC:
     case EXIT_CR_ACCESS:

@@ -289,6 +289,9 @@ static uint64_t exit_detail(const struct vcpu *vcpu, const struct vm_exit *exit)
     if (exit->kind == EXIT_NESTED_FAULT) {
         return exit->fault.address.value;
     }
+    if (exit->kind == EXIT_APIC_WRITE) {
+        return exit->apic.offset;
+    }
     return exit->kind == EXIT_CPUID ? (uint32_t)vcpu->gpr[GPR_RAX] : vcpu->gpr[GPR_RCX];
 }
 
@@ -434,10 +437,15 @@ static bool turn_ends(const struct vcpu *vcpu, const struct vm_exit *exit)
     return vcpu->pending.valid || again || exit->kind == EXIT_TASK_SWITCH || exit_time_is_over(vcpu);
 }
 
-void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+static inline void begin(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     exit_note(vcpu, exit->kind, exit->raw, vcpu->rip, exit_detail(vcpu, exit));
     vcpu->requests |= turn_ends(vcpu, exit) ? VCPU_YIELD : 0;
+}
+
+void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    begin(vcpu, exit);
     switch (exit->kind) {
     case EXIT_HOST_INTERRUPT:
         vcpu->requests |= VCPU_YIELD;
@@ -498,6 +506,7 @@ void exit_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
     case EXIT_EOI:
         guest_apic_eoi(vcpu);
         break;
+    case EXIT_APIC_ACCESS: /* the vendor dispatches it as EXIT_NESTED_FAULT */
     case EXIT_INVALID:
     case EXIT_UNKNOWN:
     case EXIT_KIND_COUNT:

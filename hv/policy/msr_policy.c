@@ -245,6 +245,13 @@ static void tsc_move(struct vcpu *vcpu, uint64_t by)
     paravirt_tsc_moved(vcpu);
 }
 
+/* Whether software has switched the local APIC on decides which side serves it. */
+static bool x2apic_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    vcpu->requests |= msr == MSR_X2APIC_SVR ? VCPU_MSR_BITMAP : 0;
+    return guest_apic_msr_write(vcpu, msr, value);
+}
+
 static bool apic_base_write(struct vcpu *vcpu, uint64_t value)
 {
     if (value == vcpu->lapic.base_msr) {
@@ -443,7 +450,7 @@ static bool row_write(struct vcpu *vcpu, const struct msr_row *row, uint32_t msr
         tsc_deadline_write(vcpu, value);
         return true;
     case MSR_IS_X2APIC:
-        return guest_apic_msr_write(vcpu, msr, value);
+        return x2apic_write(vcpu, msr, value);
     case MSR_IS_EFER:
         return efer_write(vcpu, value);
     case MSR_IS_KVM_WALL_CLOCK:

@@ -117,8 +117,8 @@ static void find_optional(struct vmx_features *features)
     features->tpr_shadow = (features->primary & PRIMARY_TPR_SHADOW) != 0;
     features->vpid = (features->secondary & SECONDARY_VPID) != 0;
     features->pause_loop = (secondary & SECONDARY_PAUSE_LOOP) != 0;
-    features->virtual_apic =
-        features->tpr_shadow && (secondary & SECONDARY_VIRTUAL_APIC_ALL) == SECONDARY_VIRTUAL_APIC_ALL;
+    features->virtual_apic = features->tpr_shadow && (secondary & SECONDARY_VIRTUAL_X2APIC) == SECONDARY_VIRTUAL_X2APIC;
+    features->virtual_xapic = features->virtual_apic && (secondary & SECONDARY_APIC_ACCESSES) != 0;
     features->preemption_timer = !features->timer_is_broken && (features->caps.pin >> 32 & PIN_PREEMPTION_TIMER) != 0 &&
                                  (features->caps.exit >> 32 & EXIT_SAVE_TIMER) != 0;
     features->primary |= features->tpr_shadow ? 0 : PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE;
@@ -201,6 +201,7 @@ bool vmx_capabilities_find(struct vmx_features *features, struct virt_support *s
     support->vendor = VIRT_VMX;
     support->emulator = find_emulator(features->caps.basic);
     support->passes_deadline = features->preemption_timer;
+    support->apic_page = features->virtual_xapic && support->nested_paging;
     describe(features, support);
     return true;
 }
@@ -234,7 +235,8 @@ static uint64_t used_ept(const struct vmx_features *features)
 bool vmx_capabilities_alike(const struct vmx_features *boot, const struct vmx_entry_caps *here, char *why,
                             size_t why_bytes)
 {
-    uint32_t secondary = boot->secondary | (boot->virtual_apic ? SECONDARY_VIRTUAL_APIC_ALL : 0) |
+    uint32_t secondary = boot->secondary | (boot->virtual_apic ? SECONDARY_VIRTUAL_X2APIC : 0) |
+                         (boot->virtual_xapic ? SECONDARY_APIC_ACCESSES : 0) |
                          (boot->pause_loop ? SECONDARY_PAUSE_LOOP : 0);
     uint32_t pin = boot->pin | (boot->preemption_timer ? PIN_PREEMPTION_TIMER : 0);
     uint32_t exit = boot->exit | (boot->preemption_timer ? EXIT_SAVE_TIMER : 0);

@@ -25,7 +25,8 @@ struct vmx_features {
     struct vmx_entry_caps caps; /* what it allows, as its MSRs say */
     bool tpr_shadow;
     bool vpid;
-    bool virtual_apic; /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
+    bool virtual_apic;  /* x2APIC mode, APIC registers and interrupt delivery, all virtualized by the CPU */
+    bool virtual_xapic; /* and accesses in memory in xAPIC mode */
     bool tsc_aux;
     bool gib_pages;        /* in the CPU's own tables, CPUID says */
     bool pause_loop;       /* a loop of PAUSE may exit: for vCPUs that share a CPU */

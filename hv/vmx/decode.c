@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "hv/vmx/decode.h"
 
+#include "hv/mm/guest_layout.h"
+
 /* Control-register accesses. Table 28-3. */
 #define CR_TYPE_FROM 1u
 #define CR_TYPE_CLTS 2u
@@ -34,6 +36,20 @@ static void decode_nested_fault(const struct vmx_exit_words *words, struct vm_ex
         .write = (info & VMX_EPT_WRITE) != 0,
         .fetch = (info & VMX_EPT_FETCH) != 0,
         .table_walk = (info & VMX_EPT_LINEAR_VALID) != 0 && (info & VMX_EPT_FINAL) == 0,
+    };
+}
+
+/* In xAPIC mode at its usual place: nowhere else does the CPU serve a local APIC in memory. */
+static void decode_apic_access(const struct vmx_exit_words *words, struct vm_exit *exit)
+{
+    enum vmx_apic_access type = vmx_apic_access_type(words->qualification);
+
+    exit->kind = EXIT_APIC_ACCESS;
+    exit->fault = (struct exit_nested_fault){
+        .address = gpa(GUEST_LAPIC_BASE | (words->qualification & VMX_APIC_OFFSET)),
+        .write = type == VMX_APIC_WRITE,
+        .fetch = type == VMX_APIC_FETCH,
+        .table_walk = type >= VMX_APIC_PHYSICAL_DELIVERY,
     };
 }
 
@@ -161,6 +177,9 @@ void vmx_decode_exit(const struct vmx_exit_words *words, struct vm_exit *exit)
     case VMX_EXIT_EPT_VIOLATION:
     case VMX_EXIT_EPT_MISCONFIGURATION:
         decode_nested_fault(words, exit);
+        break;
+    case VMX_EXIT_APIC_ACCESS:
+        decode_apic_access(words, exit);
         break;
     case VMX_EXIT_APIC_WRITE:
         exit->kind = EXIT_APIC_WRITE;

@@ -30,6 +30,23 @@
 #define VMX_EPT_LINEAR_VALID (1ULL << 7)
 #define VMX_EPT_FINAL (1ULL << 8) /* not an entry of the guest's tables */
 
+/* Qualification of APIC-access exits. SDM 3C 28.2.1, table 28-6. */
+#define VMX_APIC_OFFSET 0xfffULL
+#define VMX_APIC_TYPE_SHIFT 12u
+#define VMX_APIC_TYPE 0xfULL
+enum vmx_apic_access {
+    VMX_APIC_READ = 0,
+    VMX_APIC_WRITE = 1,
+    VMX_APIC_FETCH = 2,
+    VMX_APIC_DELIVERY = 3,           /* of an event: a read or a write */
+    VMX_APIC_PHYSICAL_DELIVERY = 10, /* not by its linear address, as all above: an entry of the guest's tables */
+    VMX_APIC_PHYSICAL = 15,
+};
+static inline enum vmx_apic_access vmx_apic_access_type(uint64_t qualification)
+{
+    return (enum vmx_apic_access)(qualification >> VMX_APIC_TYPE_SHIFT & VMX_APIC_TYPE);
+}
+
 /* The raw words of one exit; which of them mean anything depends on the reason. SDM 3C 25.9 "VM-Exit Information
  * Fields". */
 struct vmx_exit_words {

@@ -183,13 +183,26 @@ static const uint8_t *code_at(struct vcpu *vcpu, uint64_t rip)
                                  rip, &vcpu->code_way);
 }
 
+__attribute__((always_inline)) static inline bool quick_move(struct vcpu *vcpu, uint32_t reason,
+                                                             const struct exit_nested_fault *fault, const uint8_t *code)
+{
+    uint8_t length;
+
+    vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
+    vcpu->exit_tsc = insn_rdtsc();
+    length = exit_quick_fault(vcpu, reason, fault, code);
+    if (length != 0) {
+        vmx_write_inline(VMCS_GUEST_RIP, vcpu->rip + length);
+    }
+    return length != 0;
+}
+
 /* A device in memory. */
 static bool quick_fault(struct vcpu *vcpu)
 {
     uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
     struct exit_nested_fault fault = {.write = (info & VMX_EPT_WRITE) != 0};
     const uint8_t *code;
-    uint8_t length;
 
     if (!is_plain_access(info) || privilege_level() == CPL_USER) {
         return false;
@@ -200,13 +213,47 @@ static bool quick_fault(struct vcpu *vcpu)
         return false;
     }
     fault.address = gpa(vmx_read_inline(VMCS_GUEST_PHYSICAL));
-    vcpu->gpr[GPR_RSP] = vmx_read_inline(VMCS_GUEST_RSP);
+    return quick_move(vcpu, VMX_EXIT_EPT_VIOLATION, &fault, code);
+}
+
+/* The CPU has written into its page, and the instruction is done. */
+static inline bool quick_apic_write(struct vcpu *vcpu)
+{
+    uint64_t rip = vmx_read_inline(VMCS_GUEST_RIP);
+    uint32_t offset = (uint32_t)(vmx_read_inline(VMCS_EXIT_QUALIFICATION) & VMX_APIC_OFFSET);
+
     vcpu->exit_tsc = insn_rdtsc();
-    length = exit_quick_fault(vcpu, VMX_EXIT_EPT_VIOLATION, &fault, code);
-    if (length != 0) {
-        vmx_write_inline(VMCS_GUEST_RIP, vcpu->rip + length);
+    if (vmx_apic_is_eoi(offset) || exit_time_is_over(vcpu) ||
+        (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0) {
+        return false;
     }
-    return length != 0;
+    exit_note(vcpu, EXIT_APIC_WRITE, VMX_EXIT_APIC_WRITE, rip, offset);
+    guest_apic_written(vcpu, offset);
+    return true;
+}
+
+/* What the CPU does not serve of its page. */
+static bool quick_apic_access(struct vcpu *vcpu)
+{
+    uint64_t info = vmx_read_inline(VMCS_EXIT_QUALIFICATION);
+    enum vmx_apic_access type = vmx_apic_access_type(info);
+    const struct exit_nested_fault fault = {.address = gpa(GUEST_LAPIC_BASE | (info & VMX_APIC_OFFSET)),
+                                            .write = type == VMX_APIC_WRITE};
+    const uint8_t *code;
+
+    if ((type != VMX_APIC_READ && type != VMX_APIC_WRITE) || privilege_level() == CPL_USER ||
+        (vmx_read_inline(VMCS_VECTORING_EVENT) & VMX_EVENT_VALID) != 0) {
+        return false;
+    }
+    vcpu->rip = vmx_read_inline(VMCS_GUEST_RIP);
+    code = code_at(vcpu, vcpu->rip);
+    if (code == NULL || !quick_move(vcpu, VMX_EXIT_APIC_ACCESS, &fault, code)) {
+        return false;
+    }
+    if (fault.write) {
+        vmx_apic_accessed(vcpu);
+    }
+    return true;
 }
 
 /* In 64-bit code of the kernel: the DPL of a code segment that is not conforming is the CPL. SDM 3C 27.3.1.2 "Checks on
@@ -492,6 +539,16 @@ __attribute__((noinline)) static bool handle_undefined(struct vcpu *vcpu)
     return finish(vcpu, quick_undefined(vcpu));
 }
 
+__attribute__((noinline)) static bool handle_apic_access(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_apic_access(vcpu));
+}
+
+__attribute__((noinline)) static bool handle_apic_write(struct vcpu *vcpu)
+{
+    return finish(vcpu, quick_apic_write(vcpu));
+}
+
 /* The CPU is given away: what comes next is the vCPU's next turn. */
 __attribute__((noinline)) static bool handle_halt(struct vcpu *vcpu)
 {
@@ -548,6 +605,10 @@ __attribute__((noinline)) static bool handle_rare(struct vcpu *vcpu, uint32_t re
     switch (reason) {
     case VMX_EXIT_EXTERNAL_INTERRUPT:
         return handle_interrupt(vcpu);
+    case VMX_EXIT_APIC_ACCESS:
+        return handle_apic_access(vcpu);
+    case VMX_EXIT_APIC_WRITE:
+        return handle_apic_write(vcpu);
     case VMX_EXIT_WBINVD:
         return handle_wbinvd(vcpu);
     case VMX_EXIT_HLT:

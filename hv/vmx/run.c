@@ -178,8 +178,9 @@ static void handle_exit(const struct vmx_vcpu *vmx, struct vcpu *vcpu, const str
     if (exit.kind == EXIT_CPUID) {
         vcpu->system.cr4 = vmx_read(VMCS_GUEST_CR4);
     }
-    if (exit.kind == EXIT_EOI) {
-        lapic_note_eoi(&vcpu->lapic, (uint8_t)words->qualification);
+    if (exit.kind >= EXIT_APIC_WRITE && exit.kind <= EXIT_APIC_ACCESS) {
+        vmx_apic_handle(vcpu, &exit, words);
+        return;
     }
     exit_dispatch(vcpu, &exit);
 }

@@ -92,8 +92,9 @@ static void build_maps(void)
     maps_ready = true;
 }
 
-uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic)
+uint64_t vmx_msr_map(const struct vmx_vcpu *vmx)
 {
+    bool virtual_apic = (vmx->secondary & SECONDARY_X2APIC) != 0;
     const uint8_t *map = vmx->shadow != NULL ? msr_map_shadow : msr_maps[virtual_apic][vmx->timer_passes];
 
     return (uint64_t)(uintptr_t)map;
@@ -136,6 +137,16 @@ static void setup_ports(struct vmx_vcpu *vmx, const struct guest *guest)
     vmx_write(VMCS_IO_BITMAP_B, (uint64_t)(uintptr_t)(guest->io_map + PAGE_BYTES));
 }
 
+static void setup_virtual_apic(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    for (uint32_t i = 0; i < VMX_EOI_EXIT_WORDS && vmx_features.virtual_apic; i++) {
+        vmx_write((enum vmcs_field)(VMCS_EOI_EXIT_0 + i * 2), vmx->eoi_exits[i]);
+    }
+    if (vcpu->guest->apic_page.tree != NULL) {
+        vmx_write(VMCS_APIC_ACCESS, vcpu->guest->apic_page.range.backing.value);
+    }
+}
+
 static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
 {
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin);
@@ -158,10 +169,11 @@ static void setup_controls(struct vmx_vcpu *vmx, const struct vcpu *vcpu)
     vmx_write(VMCS_PAGE_FAULT_MATCH, 0);
     vmx_write(VMCS_CR3_TARGET_COUNT, 0);
     vmx_write(VMCS_ENTRY_EVENT, 0);
-    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(vmx, false));
+    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(vmx));
     vmx_write(VMCS_LINK_POINTER, NO_LINK);
     vmx_write(VMCS_CR0_MASK, CR0_OWNED);
     vmx_write(VMCS_CR4_MASK, ~vcpu->guest->cr4_allowed | CR4_MCE); /* machine checks are the host's: always on */
+    setup_virtual_apic(vmx, vcpu);
     if (vmx_features.tpr_shadow) {
         vmx_write(VMCS_VIRTUAL_APIC, (uint64_t)(uintptr_t)vcpu->lapic.page);
         vmx_write(VMCS_TPR_THRESHOLD, 0);

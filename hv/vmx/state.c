@@ -67,7 +67,7 @@ void vmx_reset_state(struct vmx_vcpu *vmx)
     insn_write_dr6(DR6_RESET);
 }
 
-/* The nested tree never changes, so only translations of the guest's own tables can be old. */
+/* The nested tree's one change is flushed there (apic.c), so only translations of the guest's own tables can be old. */
 void vmx_flush_translations(const struct vcpu *vcpu)
 {
     const struct vmx_insn_descriptor vpid = {vcpu->guest->asid + vcpu->index, 0};

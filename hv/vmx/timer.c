@@ -49,7 +49,7 @@ static void set_passing(struct vmx_vcpu *vmx, const struct vcpu *vcpu, bool pass
                                                   : VMX_TIMER_PASSES;
     vmx_write(VMCS_PIN_CONTROLS, vmx_features.pin | (passes ? PIN_PREEMPTION_TIMER : 0));
     vmx_write(VMCS_EXIT_CONTROLS, vmx_features.exit | (passes ? EXIT_SAVE_TIMER : 0));
-    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(vmx, vcpu->cpu_delivers));
+    vmx_write(VMCS_MSR_BITMAP, vmx_msr_map(vmx));
 }
 
 /* Not earlier than `ticks` of the TSC; where these are more than the timer can count, the turn ends for nothing. */

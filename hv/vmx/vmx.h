@@ -51,6 +51,10 @@ _Static_assert(sizeof(struct vmx_cpu) == 4096, "one page");
 /* 256 vectors. */
 #define VMX_EOI_EXIT_WORDS 4u
 
+/* tpr_threshold of a vCPU whose local APIC the CPU serves in memory, which has no use for one: what waits for it goes
+ * by vmx_apic_publish(), which looks whether the page is still there. */
+#define VMX_THRESHOLD_UNUSED UINT32_MAX
+
 /* MSRs that stay in the CPU while a vCPU is loaded. */
 #define VMX_LIVE_MSRS 6u
 
@@ -119,8 +123,8 @@ uint64_t vmx_vcpu_bytes(void);
 bool vmx_enable(struct cpu *cpu, void *memory);
 void vmx_disable(struct cpu *cpu);
 
-/* setup.c; the MSR bitmap, without or with a virtual APIC, which no guest with shadow paging has */
-uint64_t vmx_msr_map(const struct vmx_vcpu *vmx, bool virtual_apic);
+/* setup.c; the MSR bitmap for its secondary controls */
+uint64_t vmx_msr_map(const struct vmx_vcpu *vmx);
 void vmx_vcpu_init(struct vcpu *vcpu, void *memory, const struct page_table *nested);
 void vmx_vcpu_load(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_vcpu_put(struct cpu *cpu, struct vcpu *vcpu);
@@ -198,6 +202,15 @@ void vmx_run(struct cpu *cpu, struct vcpu *vcpu);
 void vmx_apic_build_map(uint8_t map[4096]);
 void vmx_apic_set_mode(struct vmx_vcpu *vmx, struct vcpu *vcpu);
 void vmx_apic_publish(struct vmx_vcpu *vmx, struct vcpu *vcpu);
+/* Behind an emulated write of the page, and behind one of the CPU's that it has not looked at itself: Bochs ends an
+ * interrupt by the first byte of EOI alone. */
+void vmx_apic_accessed(struct vcpu *vcpu);
+static inline bool vmx_apic_is_eoi(uint64_t offset)
+{
+    return (offset & ~3ULL) == 0xb0;
+}
+/* Dispatches EXIT_APIC_WRITE, EXIT_EOI and EXIT_APIC_ACCESS. */
+void vmx_apic_handle(struct vcpu *vcpu, const struct vm_exit *exit, const struct vmx_exit_words *words);
 
 /*
  * timer.c. vmx_timer_pass(): with the vCPU loaded, at host TSC `now`, before its turn, which shall end at `end`. True:

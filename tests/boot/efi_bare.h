@@ -23,7 +23,7 @@ static inline uint64_t bare_hidden(uint32_t msr)
     case 0x490:
         return (uint64_t)(ENTRY_LOAD_PAT | ENTRY_LOAD_EFER) << 32;
     case 0x48b: /* secondary controls */
-        return (uint64_t)(SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_VIRTUAL_APIC_ALL) << 32;
+        return (uint64_t)(SECONDARY_VPID | SECONDARY_WBINVD | SECONDARY_VIRTUAL_X2APIC | SECONDARY_APIC_ACCESSES) << 32;
     case 0x48c: /* EPT: 1 GiB pages, accessed and dirty bits, execute-only */
         return 1ULL << 17 | 1ULL << 21 | 1ULL << 0;
     default:

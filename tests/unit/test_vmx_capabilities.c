@@ -86,8 +86,21 @@ static void control_words_lie_between_what_must_and_what_may_be_set(void **state
         assert_int_equal(features.secondary & (SECONDARY_ENCLS | SECONDARY_ENCLV), SECONDARY_ENCLS | SECONDARY_ENCLV);
         assert_true(find(recorded_caps));
     }
-    /* The virtual APIC is switched on later, for guests in x2APIC mode only. */
-    assert_int_equal(features.secondary & SECONDARY_VIRTUAL_APIC_ALL, 0);
+    /* The virtual APIC is switched on later, by the mode of a guest's local APIC. */
+    assert_int_equal(features.secondary & (SECONDARY_VIRTUAL_X2APIC | SECONDARY_APIC_ACCESSES), 0);
+    assert_true(features.virtual_apic && features.virtual_xapic && support.apic_page);
+    {
+        struct vmx_entry_caps plain = recorded_caps;
+
+        plain.secondary = without(plain.secondary, SECONDARY_APIC_ACCESSES);
+        assert_true(find(plain));
+        assert_true(features.virtual_apic && !features.virtual_xapic && !support.apic_page);
+        plain = recorded_caps;
+        plain.primary = without(plain.primary, PRIMARY_TPR_SHADOW);
+        assert_true(find(plain));
+        assert_true(!features.virtual_apic && !features.virtual_xapic && !support.apic_page);
+        assert_true(find(recorded_caps));
+    }
 }
 
 static void each_required_control_is_missed_by_its_name(void **state)

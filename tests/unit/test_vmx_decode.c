@@ -197,57 +197,32 @@ static void every_exit_reason_has_its_kind(void **state)
         uint32_t reason;
         enum exit_kind kind;
     } rows[] = {
-        {1, EXIT_HOST_INTERRUPT},
-        {2, EXIT_SHUTDOWN},
-        {3, EXIT_HOST_INTERRUPT},
-        {4, EXIT_HOST_INTERRUPT},
-        {52, EXIT_HOST_INTERRUPT},
-        {7, EXIT_INTERRUPT_WINDOW},
-        {8, EXIT_INTERRUPT_WINDOW},
-        {10, EXIT_CPUID},
-        {11, EXIT_UNDEFINED},
-        {12, EXIT_HLT},
-        {13, EXIT_WBINVD},
-        {14, EXIT_NOTHING},
-        {15, EXIT_RDPMC},
-        {17, EXIT_UNDEFINED},
-        {18, EXIT_HYPERCALL},
-        {19, EXIT_UNDEFINED},
-        {20, EXIT_UNDEFINED},
-        {21, EXIT_UNDEFINED},
-        {22, EXIT_UNDEFINED},
-        {23, EXIT_UNDEFINED},
-        {24, EXIT_UNDEFINED},
-        {25, EXIT_UNDEFINED},
-        {26, EXIT_UNDEFINED},
-        {27, EXIT_UNDEFINED},
-        {28, EXIT_CR_ACCESS},
-        {30, EXIT_IO},
-        {31, EXIT_RDMSR},
-        {32, EXIT_WRMSR},
-        {36, EXIT_UNDEFINED},
-        {39, EXIT_UNDEFINED},
-        {40, EXIT_PAUSE},
-        {43, EXIT_INTERRUPT_WINDOW},
-        {45, EXIT_EOI},
-        {48, EXIT_NESTED_FAULT},
-        {49, EXIT_NESTED_FAULT},
-        {50, EXIT_UNDEFINED},
-        {53, EXIT_UNDEFINED},
-        {54, EXIT_WBINVD},
-        {55, EXIT_XSETBV},
-        {56, EXIT_APIC_WRITE},
-        {59, EXIT_UNDEFINED},
-        {60, EXIT_UNDEFINED},
-        {63, EXIT_UNDEFINED},
-        {64, EXIT_UNDEFINED},
-        {65, EXIT_UNDEFINED},
-        {67, EXIT_UNDEFINED},
-        {68, EXIT_UNDEFINED},
-        {69, EXIT_UNDEFINED},
-        {70, EXIT_UNDEFINED},
-        {76, EXIT_UNDEFINED},
-        {77, EXIT_UNDEFINED},
+        {1, EXIT_HOST_INTERRUPT},   {2, EXIT_SHUTDOWN},
+        {3, EXIT_HOST_INTERRUPT},   {4, EXIT_HOST_INTERRUPT},
+        {52, EXIT_HOST_INTERRUPT},  {7, EXIT_INTERRUPT_WINDOW},
+        {8, EXIT_INTERRUPT_WINDOW}, {10, EXIT_CPUID},
+        {11, EXIT_UNDEFINED},       {12, EXIT_HLT},
+        {13, EXIT_WBINVD},          {14, EXIT_NOTHING},
+        {15, EXIT_RDPMC},           {17, EXIT_UNDEFINED},
+        {18, EXIT_HYPERCALL},       {19, EXIT_UNDEFINED},
+        {20, EXIT_UNDEFINED},       {21, EXIT_UNDEFINED},
+        {22, EXIT_UNDEFINED},       {23, EXIT_UNDEFINED},
+        {24, EXIT_UNDEFINED},       {25, EXIT_UNDEFINED},
+        {26, EXIT_UNDEFINED},       {27, EXIT_UNDEFINED},
+        {28, EXIT_CR_ACCESS},       {30, EXIT_IO},
+        {31, EXIT_RDMSR},           {32, EXIT_WRMSR},
+        {36, EXIT_UNDEFINED},       {39, EXIT_UNDEFINED},
+        {40, EXIT_PAUSE},           {43, EXIT_INTERRUPT_WINDOW},
+        {44, EXIT_APIC_ACCESS},     {45, EXIT_EOI},
+        {48, EXIT_NESTED_FAULT},    {49, EXIT_NESTED_FAULT},
+        {50, EXIT_UNDEFINED},       {53, EXIT_UNDEFINED},
+        {54, EXIT_WBINVD},          {55, EXIT_XSETBV},
+        {56, EXIT_APIC_WRITE},      {59, EXIT_UNDEFINED},
+        {60, EXIT_UNDEFINED},       {63, EXIT_UNDEFINED},
+        {64, EXIT_UNDEFINED},       {65, EXIT_UNDEFINED},
+        {67, EXIT_UNDEFINED},       {68, EXIT_UNDEFINED},
+        {69, EXIT_UNDEFINED},       {70, EXIT_UNDEFINED},
+        {76, EXIT_UNDEFINED},       {77, EXIT_UNDEFINED},
         {9, EXIT_TASK_SWITCH},
     };
     enum exit_kind kinds[80];
@@ -290,6 +265,29 @@ static void apic_writes_have_the_register_and_unknown_exits_their_words(void **s
     assert_int_equal(exit.kind, EXIT_UNKNOWN);
     assert_int_equal(exit.words.info[0], 0x1111);
     assert_int_equal(exit.words.info[1], 0x2222);
+}
+
+static void apic_accesses_have_their_address_and_kind(void **state)
+{
+    static const struct {
+        uint64_t type;
+        bool write, fetch, table_walk;
+    } rows[] = {
+        {0, false, false, false}, {1, true, false, false},  {2, false, true, false},
+        {3, false, false, false}, {10, false, false, true}, {15, false, false, true},
+    };
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct vm_exit exit =
+            decode((struct vmx_exit_words){.reason = 44, .qualification = 0x390 | rows[i].type << 12 | 1ULL << 16});
+
+        assert_int_equal(exit.kind, EXIT_APIC_ACCESS);
+        assert_int_equal(exit.fault.address.value, 0xfee00390);
+        assert_int_equal(exit.fault.write, rows[i].write);
+        assert_int_equal(exit.fault.fetch, rows[i].fetch);
+        assert_int_equal(exit.fault.table_walk, rows[i].table_walk);
+    }
 }
 
 /* Every exit of an instruction that is stepped over needs its length; faults and events do not have one. */
@@ -400,6 +398,7 @@ int main(void)
         cmocka_unit_test(every_exit_reason_has_its_kind),
         cmocka_unit_test(failed_entries_are_told_from_exits_with_the_same_number),
         cmocka_unit_test(apic_writes_have_the_register_and_unknown_exits_their_words),
+        cmocka_unit_test(apic_accesses_have_their_address_and_kind),
         cmocka_unit_test(lengths_are_read_where_an_instruction_is_stepped_over),
         cmocka_unit_test(qualifications_are_read_where_they_are_decoded),
         cmocka_unit_test(an_interrupted_delivery_is_given_back),

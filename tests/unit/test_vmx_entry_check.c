@@ -191,13 +191,13 @@ static void rules_between_controls_are_known(void **unused)
     expect("exclude each other");
 
     reset();
-    set(VMCS_SECONDARY_CONTROLS, get(VMCS_SECONDARY_CONTROLS) | SECONDARY_VIRTUAL_APIC_ALL);
+    set(VMCS_SECONDARY_CONTROLS, get(VMCS_SECONDARY_CONTROLS) | SECONDARY_VIRTUAL_X2APIC);
     assert_false(violated());
     set(VMCS_PIN_CONTROLS, get(VMCS_PIN_CONTROLS) & ~(uint64_t)PIN_EXTERNAL_INTERRUPT);
     expect("needs external-interrupt exiting");
 
     reset();
-    set(VMCS_SECONDARY_CONTROLS, get(VMCS_SECONDARY_CONTROLS) | SECONDARY_VIRTUAL_APIC_ALL);
+    set(VMCS_SECONDARY_CONTROLS, get(VMCS_SECONDARY_CONTROLS) | SECONDARY_VIRTUAL_X2APIC);
     set(VMCS_PRIMARY_CONTROLS,
         (get(VMCS_PRIMARY_CONTROLS) & ~(uint64_t)PRIMARY_TPR_SHADOW) | PRIMARY_CR8_LOAD | PRIMARY_CR8_STORE);
     expect("needs the TPR shadow");

@@ -104,10 +104,10 @@ void hv_panic(uint32_t code, const char *format, ...)
     abort();
 }
 
-uint64_t vmx_msr_map(const struct vmx_vcpu *of, bool virtual_apic)
+uint64_t vmx_msr_map(const struct vmx_vcpu *of)
 {
     (void)of;
-    return virtual_apic;
+    return 0;
 }
 
 uint32_t vmx_enter(struct vcpu *to, uint32_t launched)

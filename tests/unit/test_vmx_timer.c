@@ -113,9 +113,9 @@ void vmx_write(enum vmcs_field field, uint64_t value)
     fields[field] = value;
 }
 
-uint64_t vmx_msr_map(const struct vmx_vcpu *of, bool virtual_apic)
+uint64_t vmx_msr_map(const struct vmx_vcpu *of)
 {
-    return 0x1000u + of->timer_passes * 0x1000u + virtual_apic * 0x2000u;
+    return 0x1000u + of->timer_passes * 0x1000u + ((of->secondary & SECONDARY_X2APIC) != 0 ? 0x2000u : 0);
 }
 
 static int setup(void **state)

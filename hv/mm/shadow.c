@@ -27,12 +27,12 @@
  *
  * Trees that are remembered. What was reached from a root stays as it is while another one is in use: its tables have
  * the epoch that it had. A switch back to it makes that epoch the present one again, in place of a new one, if nothing
- * of the tree has changed: what was put in would have ended its list; the guest's entries that it was made of, all that
- * are not below a global table, are compared with the list; the root has all links to global tables if the count of
- * their changes is as it was. A table that another tree takes ends the tree that had it alone (take_from_tree), and is
- * `shared` from then on: lists say so, a switch sees by its version whether it is as it was, and its place is noted
- * again before anything else changes (settle). Global tables below a root have no parent of their own
- * (SHADOW_ANY_ROOT): it is the root in use.
+ * of the tree has changed: what was put in would have ended its list, and so would a table that was taken out; the
+ * guest's entries that it was made of, all that are not below a global table, are compared with the list; the root has
+ * all links to global tables if the count of their changes is as it was. A table that another tree takes ends the tree
+ * that had it alone (take_from_tree), and is `shared` from then on: lists say so, a switch sees by its version whether
+ * it is as it was, and its place is noted again before anything else changes (settle). Global tables below a root have
+ * no parent of their own (SHADOW_ANY_ROOT): it is the root in use.
  *
  * Reading ahead. A fill puts in pages beside its own, and links a table with the pages that it has from before, all
  * without the accessed bit, which the CPU sets where it uses one: the only thing that it writes here. When a tree gets
@@ -260,6 +260,7 @@ static void drop(struct shadow *shadow, uint32_t table, uint32_t index)
         }
         row_of(shadow, child)->epoch = 0;
         row->links--;
+        shadow->tree->state = SHADOW_TREE_CHANGES; /* else settle() would have the child in the tree again */
     }
     *entry = 0;
     shadow->removals++;
@@ -634,7 +635,10 @@ static uint32_t find_name(struct shadow *shadow, uint64_t place, uint64_t source
         table = choose_victim(shadow);
         row = row_of(shadow, table);
         if (is_in_tree(shadow, row)) {
-            drop(shadow, parent_of(shadow, row), row->index);
+            uint32_t parent = parent_of(shadow, row);
+
+            CHECK_OP(child_of(shadow, entries_of(shadow, parent)[row->index]), ==, table);
+            drop(shadow, parent, row->index);
         }
         take_from_tree(shadow, row);
         row->epoch = 0;

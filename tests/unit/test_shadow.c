@@ -758,6 +758,46 @@ static void of_very_many_pages_a_switch_keeps_some_tables(void **state)
     }
 }
 
+/* INVLPG takes a table out of a tree that is listed, and another address space has it, too. When CR3 is written again,
+ * nothing of the list has changed; the table is not linked, though, and must count as free: a page that is put into it
+ * is seen by no CPU, and when it is recycled there is no link to take out. */
+static void a_shared_table_that_invlpg_took_out_stays_out(void **state)
+{
+    const uint64_t large = 0x600000 | ENTRY | PS | X86_ACCESSED; /* whose memory starts at an odd page */
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        one_user_page(0);
+        make_way(6, 0);
+        guest_table(3)[0] = guest_table(8)[0] = large;
+        for (uint64_t i = 1; i < 40; i++) {
+            guest_table(3)[i] = (EMPTY_ROOT - 10 + i % 20) * PAGE_BYTES | ENTRY;
+            guest_table(EMPTY_ROOT - 10 + i % 20)[0] = 0x7000 | ENTRY;
+        }
+        for (uint32_t i = 0; i < 11; i++) {
+            switch_to(i % 2 == 0 ? 1 : 6);
+            if (!cpu_walk(&model, 0, &to, &host)) {
+                assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+            }
+        }
+        assert_int_equal(model.shadow.tree->state, SHADOW_TREE_LISTED);
+        shadow_invalidate(&model.shadow, 0);
+        switch_to(1);
+        assert_false(cpu_walk(&model, 0, &to, &host));
+        for (uint64_t i = 1; kind != 0 && i < 40; i++) { /* as many tables as there are */
+            assert_int_equal(shadow_fault(&model.shadow, &model.paging, i << 21, GUEST_READ, &result), SHADOW_FILLED);
+            assert_true(cpu_walk(&model, i << 21, &to, &host) && host == RAM_HOST + 0x7000);
+        }
+        assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+        assert_true(cpu_walk(&model, 0, &to, &host));
+        assert_int_equal(host, 0x48001000);
+    }
+}
+
 /* A table of two address spaces that is recycled goes from the one that is in use, whichever had it first. */
 static void a_table_taken_back_is_recycled_where_it_is(void **state)
 {
@@ -1005,6 +1045,7 @@ int main(void)
         cmocka_unit_test(a_run_that_has_changed_is_seen_by_a_switch_that_looks_at_shares_first),
         cmocka_unit_test(a_tree_with_many_shared_tables_has_no_list),
         cmocka_unit_test(of_very_many_pages_a_switch_keeps_some_tables),
+        cmocka_unit_test(a_shared_table_that_invlpg_took_out_stays_out),
         cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),
         cmocka_unit_test(a_table_with_other_pages_does_not_stay),

@@ -409,9 +409,17 @@ void lapic_merge_pending(struct lapic *lapic)
     }
 }
 
-static inline int highest_merged(const struct lapic *lapic)
+/* Out of line for the same reason as highest_of_words(). */
+__attribute__((noinline)) static int search_irr(const struct lapic *lapic)
 {
     return lapic_any_vector(lapic, LAPIC_IRR) ? highest_vector(lapic, LAPIC_IRR) : -1;
+}
+
+static inline int highest_merged(const struct lapic *lapic)
+{
+    int alone = lapic_requests_alone(lapic);
+
+    return alone >= 0 ? alone : search_irr(lapic);
 }
 
 __attribute__((noinline)) static int highest_of_posted(struct lapic *lapic)
@@ -497,7 +505,7 @@ __attribute__((noinline)) static int deliverable_of_some(struct lapic *lapic)
     int vector;
 
     lapic_merge_pending(lapic);
-    vector = highest_vector(lapic, LAPIC_IRR);
+    vector = highest_merged(lapic);
     if (vector >= 0) {
         settle_end(lapic);
     }
@@ -505,12 +513,23 @@ __attribute__((noinline)) static int deliverable_of_some(struct lapic *lapic)
     return ((uint32_t)vector & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u) ? -1 : vector; /* of -1, too */
 }
 
+/* One vector, and nothing that has to be made true first. */
+__attribute__((noinline)) static int deliverable_of_one(struct lapic *lapic)
+{
+    int alone = lapic_requests_alone(lapic);
+
+    if (alone < 0 || lapic->end_offered || lapic_get(lapic, LAPIC_TPR) != lapic->ppr_tpr) {
+        return deliverable_of_some(lapic);
+    }
+    return ((uint32_t)alone & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u) ? -1 : alone;
+}
+
 /* Nearly always nothing is requested. */
 int lapic_highest_deliverable(struct lapic *lapic)
 {
     bool none = !lapic_has_request(lapic) && lapic_get(lapic, LAPIC_TPR) == lapic->ppr_tpr;
 
-    return none ? -1 : deliverable_of_some(lapic);
+    return none ? -1 : deliverable_of_one(lapic);
 }
 
 void lapic_accept(struct lapic *lapic, uint8_t vector)

@@ -91,6 +91,14 @@ static inline bool lapic_any_vector(const struct lapic *lapic, uint32_t base)
     return lapic_any_bit(&lapic->page->registers[base / 4]);
 }
 
+/* The sum of the eight registers of IRR, each read with the reserved word behind it, which is 0. */
+static inline uint64_t lapic_sum_of_irr(const struct lapic *lapic)
+{
+    const uint64_t *words = (const void *)&lapic->page->registers[LAPIC_IRR / 4];
+
+    return words[0] + words[2] + words[4] + words[6] + words[8] + words[10] + words[12] + words[14];
+}
+
 /*
  * The short way of what waits, for a local source or an IPI to itself, of which there is nearly always one: the vector
  * that was requested last, where it is the only one, and nothing is posted. Whether it is so the registers say.
@@ -99,41 +107,26 @@ static inline bool lapic_any_vector(const struct lapic *lapic, uint32_t base)
  * lapic_accept() would do, if it may be delivered, and if interrupts do not end in the guest's memory; else -1, and
  * nothing has been done.
  */
-static inline int lapic_requests_alone(struct lapic *lapic)
+static inline int lapic_requests_alone(const struct lapic *lapic)
 {
-    uint32_t *irr = lapic_register(lapic, LAPIC_IRR);
-    uint64_t word = lapic->latest_word;
-    uint32_t bits = irr[word];
-    bool others;
+    uint32_t bit = lapic->latest_bit;
+    bool alone = (lapic->page->registers[LAPIC_IRR / 4 + lapic->latest_word] & bit) != 0 &&
+                 lapic_sum_of_irr(lapic) == bit && __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) == 0;
 
-    if ((bits & lapic->latest_bit) == 0 || __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0) {
-        return -1;
-    }
-    irr[word] = bits & ~lapic->latest_bit;
-    others = lapic_any_bit(irr);
-    irr[word] = bits;
-    return others ? -1 : lapic->latest;
+    return alone ? lapic->latest : -1;
 }
 
 static inline int lapic_accept_alone(struct lapic *lapic)
 {
     uint32_t *registers = lapic->page->registers;
-    uint32_t *irr = &registers[LAPIC_IRR / 4];
     uint32_t class = lapic->latest & 0xf0u;
-    uint64_t word = lapic->latest_word;
-    uint32_t bit = lapic->latest_bit;
 
-    if ((irr[word] & bit) == 0 || __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) != 0 ||
-        registers[LAPIC_TPR / 4] != lapic->ppr_tpr || class <= (registers[LAPIC_PPR / 4] & 0xf0u) ||
-        lapic->end_word != NULL) {
+    if (lapic_requests_alone(lapic) < 0 || registers[LAPIC_TPR / 4] != lapic->ppr_tpr ||
+        class <= (registers[LAPIC_PPR / 4] & 0xf0u) || lapic->end_word != NULL) {
         return -1;
     }
-    irr[word] ^= bit;
-    if (lapic_any_bit(irr)) {
-        irr[word] ^= bit;
-        return -1;
-    }
-    registers[LAPIC_ISR / 4 + word] |= bit;
+    registers[LAPIC_IRR / 4 + lapic->latest_word] = 0;
+    registers[LAPIC_ISR / 4 + lapic->latest_word] |= lapic->latest_bit;
     registers[LAPIC_PPR / 4] = class; /* it is above all others */
     return lapic->latest;
 }

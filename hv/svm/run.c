@@ -87,8 +87,60 @@ static inline void apply_requests(struct svm_vcpu *svm, struct vcpu *vcpu)
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }
 
+/* What is armed for an interrupt is nothing to repair once the CPU has taken that. */
+static inline bool wants_repair(const struct svm_vcpu *svm)
+{
+    return svm->repairs &&
+           (svm->vmcb.rip == svm->quirk.shadow_rip || (svm->quirk.armed & ~SVM_ARMED_VIRTUAL_INTERRUPT) != 0);
+}
+
+/* An interrupt of the local APIC, where the guest may take it at once, with these flags, and nothing stands in the VMCB
+ * for another; with VCPU_EVENT, no NMI, and nothing pending. */
+static inline bool may_inject_alone(const struct svm_vcpu *svm, const struct vcpu *vcpu, uint64_t rflags)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+
+    return (rflags & RFLAGS_IF) != 0 && vcpu_waits_for_apic_alone(vcpu) && svm_events_are_settled(svm, vcpu) &&
+           (vmcb->int_state & INT_STATE_SHADOW) == 0 && (vmcb->int_control & INT_CONTROL_V_IRQ) == 0 &&
+           (vmcb->intercepts[INTERCEPT_MISC1] & 1u << MISC1_VINTR) == 0 &&
+           (vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR8_WRITE) == 0 && !wants_repair(svm);
+}
+
+/* As svm_choose_event() and svm_quirks_prepare() do it. */
+static inline void inject_alone(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t vector)
+{
+    vcpu->requests = 0;
+    vcpu->pending.valid = false;
+    svm->exit_at_once = false;
+    svm->quirk.shadow_rip = SVM_NO_SHADOW;
+    svm->quirk.armed = 0; /* what was armed has been taken */
+    if (vcpu->guest->host->quirks.double_injection) {
+        svm_quirks_inject_virtual(&svm->quirk, &svm->vmcb, vector);
+    } else {
+        svm->vmcb.event_injection = EVENT_VALID | vector;
+    }
+}
+
+/* The same before an entry, most often behind HLT. False: nothing has been done but what apply_requests() does. */
+static inline bool inject_at_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    int vector;
+
+    if ((vcpu->requests & VCPU_ADVANCED) != 0) {
+        svm_end_shadow(svm);
+    }
+    if (!may_inject_alone(svm, vcpu, vcpu->rflags)) {
+        return false;
+    }
+    vector = vcpu->lapic.end_word != NULL ? lapic_accept_alone_by_word(&vcpu->lapic) : lapic_accept_alone(&vcpu->lapic);
+    if (vector >= 0) {
+        inject_alone(svm, vcpu, (uint64_t)vector);
+    }
+    return vector >= 0;
+}
+
 /* Everything but an emulated instruction without consequences. */
-__attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+__attribute__((noinline)) static void prepare_any_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     uint32_t requests = vcpu->requests;
 
@@ -102,6 +154,23 @@ __attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct
     svm_write_tpr(&svm->vmcb, vcpu); /* a handler that writes the TPR requests VCPU_EVENT or VCPU_RESET */
     if (svm->repairs && svm_quirks_concern_entry(&svm->vmcb, &svm->step, requests)) {
         svm_quirks_prepare(svm, vcpu, requests);
+    }
+}
+
+__attribute__((noinline)) static void prepare_event_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if (!inject_at_entry(svm, vcpu)) {
+        prepare_any_entry(svm, vcpu);
+    }
+}
+
+__attribute__((noinline)) static void prepare_entry(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    if ((vcpu->requests & ~(uint32_t)VCPU_ADVANCED) == VCPU_EVENT && vcpu->nmi_pending == 0 && !vcpu->pending.valid &&
+        (vcpu->rflags & RFLAGS_IF) != 0) {
+        prepare_event_entry(svm, vcpu);
+    } else {
+        prepare_any_entry(svm, vcpu);
     }
 }
 
@@ -258,39 +327,6 @@ static void deliver_alone(struct svm_vcpu *svm, struct vcpu *vcpu)
     vmcb->rflags |= svm->step.tf;
 }
 
-/* What is armed for an interrupt is nothing to repair once the CPU has taken that. */
-static inline bool wants_repair(const struct svm_vcpu *svm)
-{
-    return svm->repairs &&
-           (svm->vmcb.rip == svm->quirk.shadow_rip || (svm->quirk.armed & ~SVM_ARMED_VIRTUAL_INTERRUPT) != 0);
-}
-
-/* An interrupt of the local APIC, where the guest may take it at once and nothing stands in the VMCB for another. */
-static inline bool may_inject_alone(const struct svm_vcpu *svm, const struct vcpu *vcpu)
-{
-    const struct vmcb *vmcb = &svm->vmcb;
-
-    return (vmcb->rflags & RFLAGS_IF) != 0 && vcpu_waits_for_apic_alone(vcpu) && svm_events_are_settled(svm, vcpu) &&
-           (vmcb->int_state & INT_STATE_SHADOW) == 0 && (vmcb->int_control & INT_CONTROL_V_IRQ) == 0 &&
-           (vmcb->intercepts[INTERCEPT_MISC1] & 1u << MISC1_VINTR) == 0 &&
-           (vmcb->intercepts[INTERCEPT_CR] & INTERCEPT_CR_CR8_WRITE) == 0 && !wants_repair(svm);
-}
-
-/* As svm_choose_event() and svm_quirks_prepare() do it. */
-static inline void inject_alone(struct svm_vcpu *svm, struct vcpu *vcpu, uint64_t vector)
-{
-    vcpu->requests = 0;
-    vcpu->pending.valid = false;
-    svm->exit_at_once = false;
-    svm->quirk.shadow_rip = SVM_NO_SHADOW;
-    svm->quirk.armed = 0; /* what was armed has been taken */
-    if (vcpu->guest->host->quirks.double_injection) {
-        svm_quirks_inject_virtual(&svm->quirk, &svm->vmcb, vector);
-    } else {
-        svm->vmcb.event_injection = EVENT_VALID | vector;
-    }
-}
-
 /* What the short way has changed in the VMCB stays marked. */
 __attribute__((noinline)) static bool finish_any(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
@@ -322,7 +358,7 @@ __attribute__((noinline)) static bool finish_with_event(struct svm_vcpu *svm, st
 {
     int vector;
 
-    if (!may_inject_alone(svm, vcpu)) {
+    if (!may_inject_alone(svm, vcpu, svm->vmcb.rflags)) {
         __attribute__((musttail)) return finish_any(svm, vcpu);
     }
     vector = lapic_accept_alone(&vcpu->lapic);

@@ -85,12 +85,91 @@ static inline void apply_requests(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     vcpu->requests &= VCPU_LEAVE_MASK | VCPU_EVENT;
 }
 
+/* Nothing but a vector of the local APIC, and no exit is wanted for another; with VCPU_EVENT, no NMI, and nothing
+ * pending. */
+static inline bool may_inject_alone(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
+{
+    return vcpu_waits_for_apic_alone(vcpu) && (vmx->primary & (PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW)) == 0 &&
+           vmx->tpr_threshold == 0;
+}
+
+/* May the guest take it at once, with these flags, and is no NMI being served, whose end may have to be noted? */
+static inline bool is_open(uint64_t rflags)
+{
+    return (rflags & RFLAGS_IF) != 0 &&
+           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_SHADOW | INTERRUPTIBILITY_NMI)) == 0;
+}
+
+/* As vmx_choose_event() does it. */
+static inline void inject_alone(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint32_t vector)
+{
+    vcpu->requests = 0;
+    vcpu->pending.valid = false;
+    vmx->had_nmi = 0;
+    vmx_write_inline(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | vector);
+}
+
+/* The CPU delivers: it is told of the vector, unless its EOI has exited until now. False: nothing has been done. As
+ * vmx_apic_publish(). */
+static inline bool publish_alone(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    int vector = lapic_requests_alone(&vcpu->lapic);
+    uint64_t status;
+
+    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0) {
+        return false;
+    }
+    status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);
+    vmx_write_inline(VMCS_GUEST_INTERRUPT_STATUS, (status & ~(uint64_t)INTERRUPT_STATUS_RVI) | (uint32_t)vector);
+    vcpu->requests = 0;
+    vcpu->pending.valid = false;
+    return true;
+}
+
+/* The same before an entry, most often behind HLT. False: nothing has been done but what apply_requests() does. */
+static inline bool inject_at_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    int vector;
+
+    if ((vcpu->requests & VCPU_ADVANCED) != 0) {
+        vmx_end_shadow(vmx);
+    }
+    if (!may_inject_alone(vmx, vcpu) || (!vcpu->cpu_delivers && !is_open(vcpu->rflags))) {
+        return false;
+    }
+    if (vcpu->cpu_delivers) {
+        return publish_alone(vmx, vcpu);
+    }
+    vector = vcpu->lapic.end_word != NULL ? lapic_accept_alone_by_word(&vcpu->lapic) : lapic_accept_alone(&vcpu->lapic);
+    if (vector >= 0) {
+        inject_alone(vmx, vcpu, (uint32_t)vector);
+    }
+    return vector >= 0;
+}
+
 /* Everything but an emulated instruction without consequences. */
-__attribute__((noinline)) static void prepare_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+__attribute__((noinline)) static void prepare_any_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     apply_requests(vmx, vcpu);
     if ((vcpu->requests & VCPU_EVENT) != 0) {
         vmx_choose_event(vmx, vcpu);
+    }
+}
+
+__attribute__((noinline)) static void prepare_event_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if (!inject_at_entry(vmx, vcpu)) {
+        prepare_any_entry(vmx, vcpu);
+    }
+}
+
+__attribute__((noinline)) static void prepare_entry(struct vmx_vcpu *vmx, struct vcpu *vcpu)
+{
+    if ((vcpu->requests & ~(uint32_t)VCPU_ADVANCED) == VCPU_EVENT && vcpu->nmi_pending == 0 && !vcpu->pending.valid &&
+        (vcpu->rflags & RFLAGS_IF) != 0) {
+        prepare_event_entry(vmx, vcpu);
+    } else {
+        prepare_any_entry(vmx, vcpu);
     }
 }
 
@@ -241,46 +320,6 @@ bool vmx_handle_exit_as(struct vmx_vcpu *vmx, struct vcpu *vcpu, struct vmx_exit
     return handle_words(vmx, vcpu, words);
 }
 
-/* Nothing but a vector of the local APIC, and no exit is wanted for another. */
-static inline bool may_inject_alone(const struct vmx_vcpu *vmx, const struct vcpu *vcpu)
-{
-    return vcpu_waits_for_apic_alone(vcpu) && (vmx->primary & (PRIMARY_INTERRUPT_WINDOW | PRIMARY_NMI_WINDOW)) == 0 &&
-           vmx->tpr_threshold == 0;
-}
-
-/* May the guest take it at once, and is no NMI being served, whose end may have to be noted? */
-static inline bool is_open(void)
-{
-    return (vmx_read_inline(VMCS_GUEST_RFLAGS) & RFLAGS_IF) != 0 &&
-           (vmx_read_inline(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_SHADOW | INTERRUPTIBILITY_NMI)) == 0;
-}
-
-/* As vmx_choose_event() does it. */
-static inline void inject_alone(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint32_t vector)
-{
-    vcpu->requests = 0;
-    vcpu->pending.valid = false;
-    vmx->had_nmi = 0;
-    vmx_write_inline(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | vector);
-}
-
-/* The CPU delivers: it is told of the vector, unless its EOI has exited until now. False: nothing has been done. As
- * vmx_apic_publish(). */
-static inline bool publish_alone(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
-{
-    int vector = lapic_requests_alone(&vcpu->lapic);
-    uint64_t status;
-
-    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0) {
-        return false;
-    }
-    status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);
-    vmx_write_inline(VMCS_GUEST_INTERRUPT_STATUS, (status & ~(uint64_t)INTERRUPT_STATUS_RVI) | (uint32_t)vector);
-    vcpu->requests = 0;
-    vcpu->pending.valid = false;
-    return true;
-}
-
 __attribute__((noinline)) static bool finish_any(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     after_exit(vmx, vcpu);
@@ -290,7 +329,7 @@ __attribute__((noinline)) static bool finish_any(struct vmx_vcpu *vmx, struct vc
 /* The same where the guest has a word in its memory for the ends of interrupts; else, what finish_any() does. */
 __attribute__((noinline)) static bool finish_by_word(struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
-    bool may = vcpu->lapic.end_word != NULL && !vcpu->cpu_delivers && is_open();
+    bool may = vcpu->lapic.end_word != NULL && !vcpu->cpu_delivers && is_open(vmx_read_inline(VMCS_GUEST_RFLAGS));
     int vector = may ? lapic_accept_alone_by_word(&vcpu->lapic) : -1;
 
     if (vector < 0) {
@@ -312,7 +351,7 @@ __attribute__((noinline)) static bool finish_with_event(struct vmx_vcpu *vmx, st
         if (publish_alone(vmx, vcpu)) {
             return true;
         }
-    } else if (is_open()) {
+    } else if (is_open(vmx_read_inline(VMCS_GUEST_RFLAGS))) {
         vector = lapic_accept_alone(&vcpu->lapic);
     }
     if (vector < 0) {

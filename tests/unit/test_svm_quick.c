@@ -413,11 +413,13 @@ static bool went_the_short_way(uint64_t round)
 
     memcpy(&before, &svms[0].vmcb, sizeof(before));
     xcr0_loaded = 0;
+    long_way = true;
     again[0] = svm_handle_any_exit(&svms[0], &vcpus[0]);
     if (exit_code == SVM_EXIT_INTR && loop_ticks(&vcpus[0])) {
         before_entry(&svms[0], &vcpus[0]);
         again[0] = true;
     }
+    long_way = false;
     xcr0 = xcr0_loaded;
     xcr0_loaded = dispatched = 0;
     again[1] = svm_handle_exit(&svms[1], &vcpus[1]);

@@ -453,11 +453,13 @@ static bool went_the_short_way(uint64_t round)
 
     current = 0;
     xcr0_loaded = 0;
+    long_way = true;
     again[0] = vmx_handle_any_exit(&vmxs[0], &vcpus[0]);
     if (reason == VMX_EXIT_EXTERNAL_INTERRUPT && loop_ticks(&vcpus[0])) {
         before_entry(&vmxs[0], &vcpus[0]);
         again[0] = true;
     }
+    long_way = false;
     xcr0 = xcr0_loaded;
     xcr0_loaded = dispatched = 0;
     current = 1;

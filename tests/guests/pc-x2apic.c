@@ -373,8 +373,8 @@ static void expect_tick(bool comes)
     ticks = 0;
 }
 
-/* A deadline that is taken back before it passes, which takes several attempts where others have the CPU meanwhile. */
-static void take_back_in_time(void)
+/* A deadline that this write ends before it passes: several attempts, where others have the CPU meanwhile. */
+static void end_in_time(uint32_t msr, uint64_t value)
 {
     uint64_t deadline;
 
@@ -383,9 +383,10 @@ static void take_back_in_time(void)
         __asm__ volatile("nop; nop");
         interrupts_off();
         ticks = 0;
-        deadline = rdtsc() + 20 * ms;
+        wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | 0xe1);
+        deadline = rdtsc() + ms;
         wrmsr(IA32_TSC_DEADLINE, deadline);
-        wrmsr(IA32_TSC_DEADLINE, 0);
+        wrmsr(msr, value);
     } while (rdtsc() >= deadline);
 }
 
@@ -402,7 +403,7 @@ static void deadlines_that_do_not_just_pass(void)
     wrmsr(IA32_TSC_DEADLINE, rdtsc() + LONG_MS * ms);
     wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms); /* a nearer one */
     expect_tick(true);
-    take_back_in_time();
+    end_in_time(IA32_TSC_DEADLINE, 0);
     expect_tick(false);
     wrmsr(X2APIC_LVT_TIMER, LVT_TSC_DEADLINE | LVT_MASKED | 0xe1);
     wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms);
@@ -413,8 +414,7 @@ static void deadlines_that_do_not_just_pass(void)
 
 static void a_change_of_the_timer_while_it_waits(void)
 {
-    wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms);
-    wrmsr(X2APIC_LVT_TIMER, 0xe1); /* one-shot: the deadline is over */
+    end_in_time(X2APIC_LVT_TIMER, 0xe1); /* one-shot: the deadline is over */
     CHECK_EQUAL(rdmsr(IA32_TSC_DEADLINE), 0);
     wrmsr(IA32_TSC_DEADLINE, rdtsc() + ms); /* nothing in this mode */
     expect_tick(false);

@@ -681,6 +681,38 @@ static void touch(struct model *model)
     check_address(model, n);
 }
 
+/* What counts as reached from the root is: its parent has the link. Else it is filled and seen by no CPU, and what takes
+ * it out again takes another one. */
+static void check_link(const struct model *model, uint32_t table, uint32_t parent)
+{
+    const struct shadow *shadow = &model->shadow;
+    uint64_t at = shadow_table_address(shadow, parent == SHADOW_ANY_ROOT ? shadow->root : parent);
+    const uint64_t *entries = (const uint64_t *)(uintptr_t)(window(model) + at);
+
+    MODEL_CHECK(table == shadow->root ||
+                (entries[shadow->rows[table].index] & FRAME) == shadow_table_address(shadow, table));
+}
+
+static void check_links(const struct model *model)
+{
+    const struct shadow *shadow = &model->shadow;
+
+    for (uint32_t i = 1; i < shadow->count; i++) {
+        const struct shadow_table *row = &shadow->rows[i];
+
+        /* Of what several trees have the parent is noted before it is needed: behind this loop. */
+        if ((row->epoch == shadow->epoch && !(shadow->unsettled && row->shared)) ||
+            row->epoch == shadow->global_epoch) {
+            check_link(model, i, row->parent);
+        }
+    }
+    for (uint32_t i = 0; shadow->unsettled && i < shadow->tree->shares; i++) {
+        const struct shadow_share *share = &shadow->tree->list->shares[i];
+
+        check_link(model, (uint32_t)(share->row - shadow->rows), share->parent);
+    }
+}
+
 /* Where the engine does not ask for a flush, a TLB that has everything of its tables may keep it all: nothing has gone
  * from them, and rights were only added. */
 static void check_flush(struct model *model)
@@ -688,6 +720,7 @@ static void check_flush(struct model *model)
     bool flush = shadow_take_flush(&model->shadow);
     const void *top = (const void *)(uintptr_t)(window(model) + LOW_ROOT);
 
+    check_links(model);
     MODEL_CHECK(flush || memcmp(model->pointers, top, sizeof(model->pointers)) == 0);
     memcpy(model->pointers, top, sizeof(model->pointers));
     for (uint32_t n = 0; n < ADDRESSES; n++) {
@@ -716,6 +749,19 @@ static bool history_is_full(const struct model *model)
     return false;
 }
 
+/* One that the CPU sees, if a few tries find it. */
+static uint32_t choose_seen(struct model *model)
+{
+    struct translation to;
+    uint64_t host;
+    uint32_t n = choose(model, ADDRESSES);
+
+    for (uint32_t tries = 0; tries < 8 && !cpu_walk(model, model->linear[n], &to, &host); tries++) {
+        n = choose(model, ADDRESSES);
+    }
+    return n;
+}
+
 /* Back and forth between address spaces, as a guest's scheduler goes; now and then something is touched or changed. */
 static void switch_around(struct model *model)
 {
@@ -728,13 +774,15 @@ static void switch_around(struct model *model)
         } else if (kind < 4) {
             touch(model);
         } else if (kind == 4) {
-            invalidate(model, choose(model, ADDRESSES));
+            invalidate(model, choose_seen(model));
         }
         check_flush(model);
         if (history_is_full(model)) {
             return;
         }
-        set_root(model);
+        if (choose(model, 8) != 0) { /* else CR3 is written as it is */
+            set_root(model);
+        }
         switch_root(model);
     }
 }

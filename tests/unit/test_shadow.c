@@ -798,6 +798,44 @@ static void a_shared_table_that_invlpg_took_out_stays_out(void **state)
     }
 }
 
+/* And so many tables, of which the three above are some; not one is lost for good. */
+static void of_very_many_tables_a_switch_keeps_some(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        uint32_t shown = 0;
+
+        start_many();
+        guest_table(21)[0] = frame_of(0) | ENTRY | X86_ACCESSED;
+        guest_table(21)[1] = 0; /* one table of the guest's in 40 places, each of which has one of ours */
+        for (uint64_t i = 0; i < 40; i++) {
+            struct guest_translation result;
+
+            guest_table(3)[i] = 21 * PAGE_BYTES | ENTRY;
+            assert_int_equal(shadow_fault(&model.shadow, &model.paging, i << 21, GUEST_READ, &result), SHADOW_FILLED);
+        }
+        if (kind == 0) {
+            shadow_flush(&model.shadow, &model.paging);
+        } else {
+            switch_to(EMPTY_ROOT);
+            switch_to(1);
+        }
+        for (uint64_t i = 0; i < 40; i++) {
+            struct guest_translation result;
+            struct translation to;
+            uint64_t host;
+
+            shown += cpu_walk(&model, i << 21, &to, &host);
+            if (!cpu_walk(&model, i << 21, &to, &host)) {
+                assert_int_equal(shadow_fault(&model.shadow, &model.paging, i << 21, GUEST_READ, &result),
+                                 SHADOW_FILLED);
+            }
+            assert_true(cpu_walk(&model, i << 21, &to, &host) && host == 0x80000000);
+        }
+        assert_int_equal(shown, 32 - 3);
+    }
+}
+
 /* A table of two address spaces that is recycled goes from the one that is in use, whichever had it first. */
 static void a_table_taken_back_is_recycled_where_it_is(void **state)
 {
@@ -906,6 +944,26 @@ static void a_table_with_other_pages_does_not_stay(void **state)
     }
 }
 
+/* A page that is not global comes beside a global one, right after it, so that the way to their table is known. */
+static void a_page_beside_a_global_one_is_not_kept_as_one(void **state)
+{
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+    uint32_t error;
+
+    (void)state;
+    one_user_page_of(CR4_PGE, 64);
+    guest_table(4)[0] |= G;
+    guest_table(4)[1] = 0x7000 | ENTRY;
+    memset(guest_table(EMPTY_ROOT), 0, PAGE_BYTES);
+    assert_int_equal(fault_at_0(0, false, &error), SHADOW_FILLED);
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    assert_true(cpu_walk(&model, 0, &to, &host) && cpu_walk(&model, 0x1000, &to, &host));
+    switch_to(EMPTY_ROOT);
+    assert_false(cpu_walk(&model, 0x1000, &to, &host));
+}
+
 /* A global page in a table that has others, below one that has had none but is not in the epoch of global pages, for
  * what links to it is not. When that one comes below a root by itself, the table is not kept as a global one. */
 static void a_table_with_other_pages_is_not_kept_below_one_without(void **state)
@@ -987,6 +1045,35 @@ static void parts_of_a_large_page_are_there_again_at_a_switch(void **state)
     assert_false(cpu_walk(&model, 0, &to, &host));
 }
 
+/* A part of a 1 GiB page of one address space is a part of a 2 MiB page of another one, with the same rights: both have
+ * the same table of ours, and find it at the switch by the name that it has for each. */
+static void a_table_of_parts_of_two_large_pages_is_the_same(void **state)
+{
+    const uint64_t linear = 0x600000; /* whose memory starts at an odd page */
+    const uint64_t used = ENTRY | PS | X86_ACCESSED | X86_DIRTY;
+    struct guest_translation result;
+    struct translation to;
+    uint64_t host;
+
+    (void)state;
+    one_user_page_of(0, 64);
+    guest_table(2)[0] = 0 | used;
+    make_way(6, 0);
+    guest_table(8)[3] = linear | used;
+    for (uint32_t i = 0; i < 6; i++) {
+        switch_to(i % 2 == 0 ? 1 : 6);
+        assert_int_equal(cpu_walk(&model, linear, &to, &host), i >= 2);
+        if (i < 2) {
+            assert_int_equal(shadow_fault(&model.shadow, &model.paging, linear, GUEST_READ, &result), SHADOW_FILLED);
+        } else {
+            assert_true(host == 0x48001000 && to.write && to.user);
+        }
+    }
+    guest_table(8)[3] ^= X86_DIRTY; /* another name: a write has to be seen */
+    switch_to(6);
+    assert_false(cpu_walk(&model, linear, &to, &host));
+}
+
 /* The leaf that a fill makes is what the page-table core would have encoded. */
 static void leaves_are_those_of_the_page_table_core(void **state)
 {
@@ -1046,9 +1133,12 @@ int main(void)
         cmocka_unit_test(a_tree_with_many_shared_tables_has_no_list),
         cmocka_unit_test(of_very_many_pages_a_switch_keeps_some_tables),
         cmocka_unit_test(a_shared_table_that_invlpg_took_out_stays_out),
+        cmocka_unit_test(of_very_many_tables_a_switch_keeps_some),
         cmocka_unit_test(a_table_taken_back_is_recycled_where_it_is),
         cmocka_unit_test(a_global_page_stays_where_cr3_is_written),
         cmocka_unit_test(a_table_with_other_pages_does_not_stay),
+        cmocka_unit_test(a_page_beside_a_global_one_is_not_kept_as_one),
+        cmocka_unit_test(a_table_of_parts_of_two_large_pages_is_the_same),
         cmocka_unit_test(a_table_with_other_pages_is_not_kept_below_one_without),
         cmocka_unit_test(a_table_with_other_pages_makes_all_above_it_so),
         cmocka_unit_test(parts_of_a_large_page_are_there_again_at_a_switch),

@@ -681,8 +681,8 @@ static void touch(struct model *model)
     check_address(model, n);
 }
 
-/* What counts as reached from the root is: its parent has the link. Else it is filled and seen by no CPU, and what takes
- * it out again takes another one. */
+/* What counts as reached from the root is: its parent has the link. Else it is filled and seen by no CPU, and what
+ * takes it out again takes another one. */
 static void check_link(const struct model *model, uint32_t table, uint32_t parent)
 {
     const struct shadow *shadow = &model->shadow;

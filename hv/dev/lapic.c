@@ -380,6 +380,9 @@ static void merge_word(struct lapic *lapic, unsigned word)
     }
     *tmr = (*tmr & ~bits) | (level & bits);
     *lapic_register(lapic, LAPIC_IRR + word * 16) |= bits;
+    if (bits != 0) {
+        lapic_note_latest(lapic, (uint8_t)(word * 32 + 31 - (unsigned)__builtin_clz(bits)));
+    }
 }
 
 static inline bool is_posted(const struct lapic *lapic)
@@ -464,9 +467,7 @@ static bool end_highest(struct lapic *lapic)
 /* The vCPU is out of the guest: what another one writes into the word meanwhile is the guest's affair. */
 __attribute__((noinline)) static void offer_end(struct lapic *lapic, uint8_t vector)
 {
-    bool level = (lapic_get(lapic, LAPIC_TMR + vector / 32u * 16) >> vector % 32u & 1) != 0;
-
-    if (!level && !lapic_has_request(lapic)) {
+    if (!lapic_is_level(lapic, vector) && !lapic_has_request(lapic)) {
         __atomic_store_n(lapic->end_word, __atomic_load_n(lapic->end_word, __ATOMIC_RELAXED) | END_WORD_SET,
                          __ATOMIC_RELAXED);
         lapic->end_offered = true;

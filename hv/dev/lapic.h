@@ -35,7 +35,7 @@ struct lapic {
     uint64_t base_msr;      /* IA32_APIC_BASE as the guest reads it */
     uint32_t ppr_tpr;       /* the TPR that PPR was computed from */
     bool bsp;
-    uint8_t latest;       /* the last vector that was requested here: where lapic_accept_alone() looks */
+    uint8_t latest;       /* the last vector that came to IRR: where lapic_accept_alone() looks */
     uint64_t latest_word; /* its word, behind the first one of IRR, ISR, TMR in `registers`; and its bit there */
     uint32_t latest_bit;
     const struct clock *clock;

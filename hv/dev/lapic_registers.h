@@ -72,6 +72,14 @@ static inline uint32_t lapic_get(const struct lapic *lapic, uint32_t offset)
     return lapic->page->registers[offset / 4];
 }
 
+/* Where lapic_requests_alone() looks. */
+static inline void lapic_note_latest(struct lapic *lapic, uint8_t vector)
+{
+    lapic->latest = vector;
+    lapic->latest_word = vector / 32u * 4;
+    lapic->latest_bit = 1u << (vector % 32u);
+}
+
 /* Sets a vector in IRR as an edge: what local sources and IPIs are. */
 static inline void lapic_request(struct lapic *lapic, uint8_t vector)
 {
@@ -80,9 +88,12 @@ static inline void lapic_request(struct lapic *lapic, uint8_t vector)
 
     *lapic_register(lapic, LAPIC_TMR + word) &= ~bit;
     *lapic_register(lapic, LAPIC_IRR + word) |= bit;
-    lapic->latest = vector;
-    lapic->latest_word = word / sizeof(uint32_t);
-    lapic->latest_bit = bit;
+    lapic_note_latest(lapic, vector);
+}
+
+static inline bool lapic_is_level(const struct lapic *lapic, uint8_t vector)
+{
+    return (lapic_get(lapic, LAPIC_TMR + vector / 32u * 16) >> vector % 32u & 1) != 0;
 }
 
 /* ISR, TMR or IRR. */
@@ -100,8 +111,8 @@ static inline uint64_t lapic_sum_of_irr(const struct lapic *lapic)
 }
 
 /*
- * The short way of what waits, for a local source or an IPI to itself, of which there is nearly always one: the vector
- * that was requested last, where it is the only one, and nothing is posted. Whether it is so the registers say.
+ * The short way of what waits, of which there is nearly always one: the vector that came to IRR last, where it is the
+ * only one, and nothing is posted. Whether it is so the registers say.
  *
  * lapic_requests_alone(): that vector, or -1. lapic_accept_alone(): with it what lapic_highest_deliverable() and
  * lapic_accept() would do, if it may be delivered, and if interrupts do not end in the guest's memory; else -1, and

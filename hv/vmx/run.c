@@ -109,14 +109,15 @@ static inline void inject_alone(struct vmx_vcpu *vmx, struct vcpu *vcpu, uint32_
     vmx_write_inline(VMCS_ENTRY_EVENT, VMX_EVENT_VALID | vector);
 }
 
-/* The CPU delivers: it is told of the vector, unless its EOI has exited until now. False: nothing has been done. As
- * vmx_apic_publish(). */
+/* The CPU delivers: it is told of the vector, unless its EOI has exited until now or has to exit. False: nothing has
+ * been done. As vmx_apic_publish(). */
 static inline bool publish_alone(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
 {
     int vector = lapic_requests_alone(&vcpu->lapic);
     uint64_t status;
 
-    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0) {
+    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0 ||
+        lapic_is_level(&vcpu->lapic, (uint8_t)vector)) {
         return false;
     }
     status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);

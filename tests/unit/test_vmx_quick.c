@@ -343,9 +343,13 @@ static void let_wait(void)
     }
 }
 
-/* The CPU delivers: it has been told of what is requested and in service, and which ends exit. */
+/* The CPU delivers: it has been told of what is requested and in service, and which ends exit, but not of what has come
+ * since. */
 static void virtual_apic(bool on)
 {
+    uint8_t vector = (uint8_t)(0x20 + random_word() % 0xe0);
+    bool comes = one_in(2), level = one_in(2);
+
     for (current = 0; on && current < COPIES; current++) {
         struct lapic *lapic = &vcpus[current].lapic;
 
@@ -355,6 +359,11 @@ static void virtual_apic(bool on)
         vmcs[current][VMCS_GUEST_INTERRUPT_STATUS] =
             highest(lapic, LAPIC_ISR) << STATUS_SVI_SHIFT | highest(lapic, LAPIC_IRR);
         write_eoi_exits(&vmxs[current], lapic);
+        if (comes) {
+            lapic_post(lapic, vector, level);
+            lapic_merge_pending(lapic);
+            vcpus[current].requests |= VCPU_EVENT;
+        }
     }
 }
 

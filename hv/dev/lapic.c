@@ -467,7 +467,9 @@ static bool end_highest(struct lapic *lapic)
 /* The vCPU is out of the guest: what another one writes into the word meanwhile is the guest's affair. */
 __attribute__((noinline)) static void offer_end(struct lapic *lapic, uint8_t vector)
 {
-    if (!lapic_is_level(lapic, vector) && !lapic_has_request(lapic)) {
+    bool level = (lapic_get(lapic, LAPIC_TMR + vector / 32u * 16) >> vector % 32u & 1) != 0;
+
+    if (!level && !lapic_has_request(lapic)) {
         __atomic_store_n(lapic->end_word, __atomic_load_n(lapic->end_word, __ATOMIC_RELAXED) | END_WORD_SET,
                          __ATOMIC_RELAXED);
         lapic->end_offered = true;
@@ -517,9 +519,12 @@ __attribute__((noinline)) static int deliverable_of_some(struct lapic *lapic)
 /* One vector, and nothing that has to be made true first. */
 __attribute__((noinline)) static int deliverable_of_one(struct lapic *lapic)
 {
-    int alone = lapic_requests_alone(lapic);
+    int alone = -1;
 
-    if (alone < 0 || lapic->end_offered || lapic_get(lapic, LAPIC_TPR) != lapic->ppr_tpr) {
+    if (!lapic->end_offered && !is_posted(lapic) && lapic_get(lapic, LAPIC_TPR) == lapic->ppr_tpr) {
+        alone = lapic_requests_alone(lapic);
+    }
+    if (alone < 0) {
         return deliverable_of_some(lapic);
     }
     return ((uint32_t)alone & 0xf0u) <= (lapic_get(lapic, LAPIC_PPR) & 0xf0u) ? -1 : alone;

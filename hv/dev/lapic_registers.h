@@ -91,11 +91,6 @@ static inline void lapic_request(struct lapic *lapic, uint8_t vector)
     lapic_note_latest(lapic, vector);
 }
 
-static inline bool lapic_is_level(const struct lapic *lapic, uint8_t vector)
-{
-    return (lapic_get(lapic, LAPIC_TMR + vector / 32u * 16) >> vector % 32u & 1) != 0;
-}
-
 /* ISR, TMR or IRR. */
 static inline bool lapic_any_vector(const struct lapic *lapic, uint32_t base)
 {
@@ -125,6 +120,11 @@ static inline int lapic_requests_alone(const struct lapic *lapic)
                  lapic_sum_of_irr(lapic) == bit && __atomic_load_n(&lapic->pending_words, __ATOMIC_RELAXED) == 0;
 
     return alone ? lapic->latest : -1;
+}
+
+static inline bool lapic_latest_is_level(const struct lapic *lapic)
+{
+    return (lapic->page->registers[LAPIC_TMR / 4 + lapic->latest_word] & lapic->latest_bit) != 0;
 }
 
 static inline int lapic_accept_alone(struct lapic *lapic)

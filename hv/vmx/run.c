@@ -116,8 +116,7 @@ static inline bool publish_alone(const struct vmx_vcpu *vmx, struct vcpu *vcpu)
     int vector = lapic_requests_alone(&vcpu->lapic);
     uint64_t status;
 
-    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0 ||
-        lapic_is_level(&vcpu->lapic, (uint8_t)vector)) {
+    if (vector < 0 || (vmx->eoi_exits[vector / 64] >> vector % 64 & 1) != 0 || lapic_latest_is_level(&vcpu->lapic)) {
         return false;
     }
     status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);

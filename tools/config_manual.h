@@ -257,7 +257,7 @@ static const struct manual_key manual_keys[] = {
      "exit "
      "status 33 for success write `0x10`"},
     {"guest", "virtual-apic", "`yes`, `no`", "`yes`",
-     "whether the CPU itself serves the guest's local APIC where it can (Intel, x2APIC mode); `no` for comparison"},
+     "whether the CPU itself serves the guest's local APIC where it can (Intel); `no` for comparison"},
     {"guest", "paging", "`auto`, `nested`, `shadow`", "`auto`",
      "how the guest's addresses become the machine's: by the CPU's nested paging, or by shadow tables that the "
      "hypervisor keeps, as on CPUs without it; `auto`: nested where the CPU can"},

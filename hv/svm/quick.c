@@ -516,11 +516,34 @@ __attribute__((noinline)) static bool handle_known_read(struct svm_vcpu *svm, st
     return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
 }
 
-__attribute__((noinline)) static bool handle_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* Without next rip. handle_cpuid() and this one make no stack frame: a program of the guest's executes it by the dozen. */
+__attribute__((noinline)) static bool handle_cpuid_search(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    uint64_t next = next_rip(&svm->vmcb, vcpu, SVM_FORM_CPUID);
+    uint64_t next = search_next_rip(&svm->vmcb, vcpu, SVM_FORM_CPUID);
 
     return next != 0 ? quick_cpuid(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
+}
+
+__attribute__((noinline)) static bool handle_cpuid_deep(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code = guest_code_by_deep_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
+
+    if (code == NULL || !svm_may_look_at_rip(vmcb) || !svm_has_form(code, SVM_FORM_CPUID)) {
+        __attribute__((musttail)) return handle_cpuid_search(svm, vcpu);
+    }
+    return quick_cpuid(svm, vcpu, vmcb->rip + SVM_FORM_LENGTH(SVM_FORM_CPUID));
+}
+
+__attribute__((noinline)) static bool handle_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
+{
+    const struct vmcb *vmcb = &svm->vmcb;
+    const uint8_t *code = guest_code_by_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
+
+    if (code == NULL || !svm_may_look_at_rip(vmcb) || !svm_has_form(code, SVM_FORM_CPUID)) {
+        __attribute__((musttail)) return handle_cpuid_deep(svm, vcpu);
+    }
+    return quick_cpuid(svm, vcpu, vmcb->rip + SVM_FORM_LENGTH(SVM_FORM_CPUID));
 }
 
 __attribute__((noinline)) static bool handle_fault(struct svm_vcpu *svm, struct vcpu *vcpu)
@@ -680,7 +703,7 @@ __attribute__((noinline)) static bool handle_rarest(struct svm_vcpu *svm, struct
         vcpu->gpr[GPR_RAX] = svm->vmcb.rax;
         svm_quirks_cpuid(vcpu);
     }
-    return handle_cpuid(svm, vcpu);
+    return svm->vmcb.next_rip != 0 ? quick_cpuid(svm, vcpu, svm->vmcb.next_rip) : handle_cpuid(svm, vcpu);
 }
 
 /* What comes less often. */
@@ -728,9 +751,6 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
     if (exit_code == SVM_EXIT_VMMCALL) {
         return handle_hypercall(svm, vcpu);
     }
-    if (exit_code == SVM_EXIT_CPUID && (uint32_t)vmcb->rax != CPUID_XSAVE) {
-        return handle_cpuid(svm, vcpu);
-    }
     return handle_rare(svm, vcpu);
 }
 
@@ -739,9 +759,8 @@ bool svm_handle_exit(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     const struct vmcb *vmcb = &svm->vmcb;
 
-    if (vmcb->exit_code == SVM_EXIT_CPUID && vmcb->next_rip != 0 && may_be_quick(vmcb, vcpu) &&
-        (uint32_t)vmcb->rax != CPUID_XSAVE) {
-        return quick_cpuid(svm, vcpu, vmcb->next_rip);
+    if (vmcb->exit_code == SVM_EXIT_CPUID && may_be_quick(vmcb, vcpu) && (uint32_t)vmcb->rax != CPUID_XSAVE) {
+        return vmcb->next_rip != 0 ? quick_cpuid(svm, vcpu, vmcb->next_rip) : handle_cpuid(svm, vcpu);
     }
     return handle_other(svm, vcpu);
 }

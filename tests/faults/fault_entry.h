@@ -188,6 +188,12 @@ static inline bool fault_vmx_exit_is_machine_check(const struct vmx_exit_words *
     return vmx_exit_is_machine_check(words) || (words->reason == VMX_EXIT_HLT && fault_is("guest:machine-check"));
 }
 
+/* And no HLT goes the short way then. */
+static inline bool fault_time_is_over(const struct vcpu *vcpu)
+{
+    return exit_time_is_over(vcpu) || fault_is("guest:machine-check");
+}
+
 /* Each way by which the vendors hand an exit on is measured. */
 static inline void fault_dispatch(struct vcpu *vcpu, const struct vm_exit *exit)
 {
@@ -236,6 +242,7 @@ static inline bool fault_quick_eoi(struct vcpu *vcpu, uint32_t raw, uint64_t rip
 }
 
 #define exit_dispatch fault_dispatch
+#define exit_time_is_over fault_time_is_over
 #define exit_quick_deadline fault_quick_deadline
 #define exit_quick_eoi fault_quick_eoi
 #define exit_quick_port fault_quick_port

@@ -693,12 +693,9 @@ static inline bool handle_write(struct svm_vcpu *svm, struct vcpu *vcpu)
                                      : handle_msr_write(svm, vcpu);
 }
 
-/* CPUID's leaf of XSAVE, which some CPUs have to be repaired for; and what has no short way. */
-__attribute__((noinline)) static bool handle_rarest(struct svm_vcpu *svm, struct vcpu *vcpu)
+/* CPUID's leaf of XSAVE, which some CPUs have to be repaired for. */
+__attribute__((noinline)) static bool handle_xsave_cpuid(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
-    if (svm->vmcb.exit_code != SVM_EXIT_CPUID) {
-        return svm_handle_any_exit(svm, vcpu);
-    }
     if (svm->repairs) {
         vcpu->gpr[GPR_RAX] = svm->vmcb.rax;
         svm_quirks_cpuid(vcpu);
@@ -726,7 +723,7 @@ __attribute__((noinline)) static bool handle_rare(struct svm_vcpu *svm, struct v
     case SVM_EXIT_IRET:
         return handle_iret(svm, vcpu);
     default:
-        return handle_rarest(svm, vcpu);
+        return svm_handle_any_exit(svm, vcpu);
     }
 }
 
@@ -750,6 +747,9 @@ __attribute__((noinline)) static bool handle_other(struct svm_vcpu *svm, struct 
     }
     if (exit_code == SVM_EXIT_VMMCALL) {
         return handle_hypercall(svm, vcpu);
+    }
+    if (exit_code == SVM_EXIT_CPUID) {
+        return handle_xsave_cpuid(svm, vcpu);
     }
     return handle_rare(svm, vcpu);
 }

@@ -516,7 +516,7 @@ __attribute__((noinline)) static bool handle_known_read(struct svm_vcpu *svm, st
     return next != 0 && may_read_known(vcpu) ? quick_known_read(svm, vcpu, next) : svm_handle_any_exit(svm, vcpu);
 }
 
-/* Without next rip. handle_cpuid() and this one make no stack frame: a program of the guest's executes it by the dozen. */
+/* Without next rip. The two below make no stack frame: a program of the guest's executes it by the dozen. */
 __attribute__((noinline)) static bool handle_cpuid_search(struct svm_vcpu *svm, struct vcpu *vcpu)
 {
     uint64_t next = search_next_rip(&svm->vmcb, vcpu, SVM_FORM_CPUID);

@@ -964,6 +964,17 @@ static void a_page_beside_a_global_one_is_not_kept_as_one(void **state)
     assert_false(cpu_walk(&model, 0x1000, &to, &host));
 }
 
+/* In one table, the second one filled. */
+static void a_global_page_and_another(void)
+{
+    struct guest_translation result;
+
+    one_user_page_of(CR4_PGE, 64);
+    guest_table(4)[0] |= G;
+    guest_table(4)[1] = 0x7000 | ENTRY;
+    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+}
+
 /* A global page in a table that has others, below one that has had none but is not in the epoch of global pages, for
  * what links to it is not. When that one comes below a root by itself, the table is not kept as a global one. */
 static void a_table_with_other_pages_is_not_kept_below_one_without(void **state)
@@ -974,10 +985,7 @@ static void a_table_with_other_pages_is_not_kept_below_one_without(void **state)
     uint64_t host;
 
     (void)state;
-    one_user_page_of(CR4_PGE, 64);
-    guest_table(4)[0] |= G;
-    guest_table(4)[1] = 0x7000 | ENTRY;
-    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    a_global_page_and_another();
     make_way(6, 0); /* 6, 7, 8 and then the last table of the first way; and beside them a page that is not global */
     guest_table(8)[0] = 0x4000 | ENTRY;
     make_way(10, 0x7000 | ENTRY);
@@ -1003,10 +1011,7 @@ static void a_table_with_other_pages_makes_all_above_it_so(void **state)
     uint64_t host;
 
     (void)state;
-    one_user_page_of(CR4_PGE, 64);
-    guest_table(4)[0] |= G;
-    guest_table(4)[1] = 0x7000 | ENTRY;
-    assert_int_equal(shadow_fault(&model.shadow, &model.paging, 0x1000, GUEST_READ, &result), SHADOW_FILLED);
+    a_global_page_and_another();
     make_way(6, 0);
     guest_table(8)[0] = 0x4000 | ENTRY;
     switch_to(6);

@@ -900,12 +900,13 @@ static uint64_t fill_row(const struct neighbours *next, uint32_t from, uint32_t 
 /* The RAM that an address is in, of which it is known that it is in one. */
 static const struct guest_range *range_of(const struct guest_memory *memory, uint64_t address)
 {
-    const struct guest_range *range = memory->ranges;
+    uint32_t i = 0;
 
-    for (; address - range->start.value >= range->bytes; range++) {
-        CHECK(range != &memory->ranges[GUEST_RANGES_MAX - 1]);
+    while (address - memory->ranges[i].start.value >= memory->ranges[i].bytes) {
+        i++;
+        CHECK(i < GUEST_RANGES_MAX);
     }
-    return range;
+    return &memory->ranges[i];
 }
 
 /*

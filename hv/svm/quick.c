@@ -35,6 +35,12 @@ static inline void step_over(struct vmcb *vmcb, uint64_t next)
     vmcb->tlb_control = TLB_FLUSH_NOTHING;
 }
 
+/* Is it the plain form of an instruction, where the guest's code at rip lies in host memory, if that was found? */
+static inline bool is_form(const struct vmcb *vmcb, const uint8_t *code, enum svm_form form)
+{
+    return code != NULL && svm_may_look_at_rip(vmcb) && svm_has_form(code, form);
+}
+
 /* Without next rip, and not by the way of the last time. */
 __attribute__((noinline)) static uint64_t search_next_rip(const struct vmcb *vmcb, struct vcpu *vcpu,
                                                           enum svm_form form)
@@ -52,7 +58,7 @@ __attribute__((noinline)) static uint64_t find_deep_next_rip(const struct vmcb *
 {
     const uint8_t *code = guest_code_by_deep_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
 
-    if (code != NULL && svm_may_look_at_rip(vmcb) && svm_has_form(code, form)) {
+    if (is_form(vmcb, code, form)) {
         return vmcb->rip + SVM_FORM_LENGTH(form);
     }
     return search_next_rip(vmcb, vcpu, form);
@@ -63,7 +69,7 @@ __attribute__((noinline)) static uint64_t find_next_rip(const struct vmcb *vmcb,
 {
     const uint8_t *code = guest_code_by_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
 
-    if (code != NULL && svm_may_look_at_rip(vmcb) && svm_has_form(code, form)) {
+    if (is_form(vmcb, code, form)) {
         return vmcb->rip + SVM_FORM_LENGTH(form);
     }
     return find_deep_next_rip(vmcb, vcpu, form);
@@ -529,7 +535,7 @@ __attribute__((noinline)) static bool handle_cpuid_deep(struct svm_vcpu *svm, st
     const struct vmcb *vmcb = &svm->vmcb;
     const uint8_t *code = guest_code_by_deep_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
 
-    if (code == NULL || !svm_may_look_at_rip(vmcb) || !svm_has_form(code, SVM_FORM_CPUID)) {
+    if (!is_form(vmcb, code, SVM_FORM_CPUID)) {
         __attribute__((musttail)) return handle_cpuid_search(svm, vcpu);
     }
     return quick_cpuid(svm, vcpu, vmcb->rip + SVM_FORM_LENGTH(SVM_FORM_CPUID));
@@ -540,7 +546,7 @@ __attribute__((noinline)) static bool handle_cpuid(struct svm_vcpu *svm, struct 
     const struct vmcb *vmcb = &svm->vmcb;
     const uint8_t *code = guest_code_by_way(&vcpu->length_way, vmcb->cr3, vmcb->cr4, vmcb->rip);
 
-    if (code == NULL || !svm_may_look_at_rip(vmcb) || !svm_has_form(code, SVM_FORM_CPUID)) {
+    if (!is_form(vmcb, code, SVM_FORM_CPUID)) {
         __attribute__((musttail)) return handle_cpuid_deep(svm, vcpu);
     }
     return quick_cpuid(svm, vcpu, vmcb->rip + SVM_FORM_LENGTH(SVM_FORM_CPUID));

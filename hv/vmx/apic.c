@@ -30,7 +30,6 @@
 
 #define MSR_MAP_WRITES 2048u /* writes of low MSRs. SDM 3C 25.6.9 */
 #define STATUS_SVI_SHIFT 8u
-#define STATUS_RVI 0xffu
 #define TMR_WORDS 8u
 
 /*
@@ -201,7 +200,7 @@ void vmx_apic_publish(struct vmx_vcpu *vmx, struct vcpu *vcpu)
     }
     requested = lapic_highest_requested(&vcpu->lapic);
     status = vmx_read_inline(VMCS_GUEST_INTERRUPT_STATUS);
-    wanted = (status & ~(uint64_t)STATUS_RVI) | (requested > 0 ? (uint32_t)requested : 0);
+    wanted = (status & ~(uint64_t)INTERRUPT_STATUS_RVI) | (requested > 0 ? (uint32_t)requested : 0);
     if (wanted != status) {
         vmx_write_inline(VMCS_GUEST_INTERRUPT_STATUS, wanted);
     }
